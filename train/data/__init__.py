@@ -1,0 +1,1 @@
+"""LiDAR sweeps as they lie on disk, the transforms between disk and network, and a simulator."""

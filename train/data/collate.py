@@ -1,0 +1,65 @@
+"""Several voxelised sweeps as one batch: rows one after the other, and where each sweep ends.
+
+Shape letters: B sweeps, N voxels of all sweeps, R points of all sweeps before voxelising.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.data.transforms import VoxelSweep
+
+
+def collate(sweeps: Sequence[VoxelSweep]) -> dict[str, Any]:
+    """Return a batch of sweeps as tensors.
+
+    Parameters
+    ----------
+    sweeps
+        At least one; all with labels or all without.
+
+    Returns
+    -------
+    dict
+        `feat` [N, 4] float32 (x, y, z, strength), `coord` [N, 3] float32 metres, `grid_coord`
+        [N, 3] int64, `offset` [B] int64 (cumulative ends, no leading 0), `inverse` [R] int64 into
+        the N rows, `raw_offset` [B] int64, `names` list of str; with labels also `segment` [N] and
+        `raw_segment` [R] int64.
+
+    Raises
+    ------
+    ValueError
+        If there are no sweeps, or only some have labels.
+    """
+    if not sweeps:
+        raise ValueError("collate: no sweeps to batch")
+    labelled = [sweep.segment is not None for sweep in sweeps]
+    if any(labelled) != all(labelled):
+        missing = [sweep.name for sweep, has in zip(sweeps, labelled, strict=True) if not has]
+        raise ValueError(f"collate: some sweeps have labels, but not {', '.join(missing)}")
+    offset = np.cumsum([len(sweep.coord) for sweep in sweeps])
+    starts = [0, *offset[:-1].tolist()]
+    inverse = [sweep.inverse + start for sweep, start in zip(sweeps, starts, strict=True)]
+    coord = np.concatenate([sweep.coord for sweep in sweeps])
+    strength = np.concatenate([sweep.strength for sweep in sweeps])
+    batch: dict[str, Any] = {
+        "feat": torch.from_numpy(np.concatenate([coord, strength], axis=1)),
+        "coord": torch.from_numpy(coord),
+        "grid_coord": torch.from_numpy(np.concatenate([sweep.grid_coord for sweep in sweeps])),
+        "offset": torch.from_numpy(offset.astype(np.int64)),
+        "inverse": torch.from_numpy(np.concatenate(inverse)),
+        "raw_offset": torch.from_numpy(np.cumsum([len(sweep.inverse) for sweep in sweeps])),
+        "names": [sweep.name for sweep in sweeps],
+    }
+    if all(labelled):
+        batch["segment"] = torch.from_numpy(_joined([sweep.segment for sweep in sweeps]))
+        batch["raw_segment"] = torch.from_numpy(_joined([sweep.raw_segment for sweep in sweeps]))
+    return batch
+
+
+def _joined(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64]:
+    """Return labels one after the other; the caller has seen that none is missing."""
+    return np.concatenate([part for part in parts if part is not None])

@@ -1,0 +1,265 @@
+"""Between a sweep and the network: augmentation, clipping, voxels and the crop.
+
+The values of appendix C.3, with the rulings: rotation about z by up to half a turn either way with
+probability 0.5, scaling 0.9 to 1.1, flips, jitter of 5 mm clipped at 2 cm, grid sampling at 5 cm.
+
+Shape letters: N points of the sweep, V voxels.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.sweep import Sweep
+from train.errors import UserError
+
+MAX_GRID = 1 << 16
+"""Voxels along an axis at most: a serialization code has 16 bits an axis."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What a training sweep is put through, in this order: rotate, scale, flip, jitter.
+
+    Attributes
+    ----------
+    rotation_probability, rotation_max_deg
+        How often the sweep is turned about z, and by how much at most, either way, uniformly.
+    scale_min, scale_max
+        One factor for all three axes, uniform; always applied.
+    flip_x_probability, flip_y_probability
+        How often x (y) changes its sign, independently.
+    jitter_sigma_m, jitter_clip_m
+        Deviation of the normal noise on each coordinate, and the bound it is clipped at.
+    """
+
+    rotation_probability: float = 0.5
+    rotation_max_deg: float = 180.0
+    scale_min: float = 0.9
+    scale_max: float = 1.1
+    flip_x_probability: float = 0.5
+    flip_y_probability: float = 0.5
+    jitter_sigma_m: float = 0.005
+    jitter_clip_m: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("rotation_probability", "flip_x_probability", "flip_y_probability"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"Augmentation: {name} must be in 0..1, not {getattr(self, name)}")
+        if not 0.0 <= self.rotation_max_deg <= 180.0:
+            raise UserError(
+                f"Augmentation: rotation_max_deg must be in 0..180, not {self.rotation_max_deg}"
+            )
+        if not 0.0 < self.scale_min <= self.scale_max < np.inf:
+            raise UserError(
+                "Augmentation: needs 0 < scale_min <= scale_max, "
+                f"not {self.scale_min} and {self.scale_max}"
+            )
+        for name in ("jitter_sigma_m", "jitter_clip_m"):
+            if not 0.0 <= getattr(self, name) < np.inf:
+                raise UserError(
+                    f"Augmentation: {name} must be at least 0, not {getattr(self, name)}"
+                )
+
+
+PAPER_AUGMENTATION = Augmentation()
+"""Appendix C.3's values."""
+
+
+@dataclass(frozen=True)
+class VoxelSweep:
+    """A sweep with one point for each occupied voxel, and the way back to every point.
+
+    Attributes
+    ----------
+    coord
+        (V, 3) float32 metres: the picked point's position (not the voxel's centre).
+    strength
+        (V, 1) float32.
+    grid_coord
+        (V, 3) int64, the smallest on each axis 0; rows are unique, in lexicographic order.
+    segment
+        (V,) int64: the picked point's train id; None without labels.
+    inverse
+        (N,) int64: the voxel that each point of the sweep lies in.
+    raw_segment
+        (N,) int64 train ids of all points; None without labels.
+    name, path
+        The sweep's.
+    """
+
+    coord: NDArray[np.float32]
+    strength: NDArray[np.float32]
+    grid_coord: NDArray[np.int64]
+    segment: NDArray[np.int64] | None
+    inverse: NDArray[np.int64]
+    raw_segment: NDArray[np.int64] | None
+    name: str
+    path: Path
+
+
+def augment(sweep: Sweep, rng: np.random.Generator, augmentation: Augmentation) -> Sweep:
+    """Return a randomly turned, scaled, flipped and jittered copy of a sweep.
+
+    Parameters
+    ----------
+    sweep
+        Left as it is.
+    rng
+        The only source of chance.
+    augmentation
+        Which, how often, how much.
+    """
+    coord = sweep.coord.astype(np.float64)
+    if rng.random() < augmentation.rotation_probability:
+        largest = np.deg2rad(augmentation.rotation_max_deg)
+        angle = rng.uniform(-largest, largest)
+        cos, sin = np.cos(angle), np.sin(angle)
+        coord = coord @ np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    coord *= rng.uniform(augmentation.scale_min, augmentation.scale_max)
+    if rng.random() < augmentation.flip_x_probability:
+        coord[:, 0] *= -1.0
+    if rng.random() < augmentation.flip_y_probability:
+        coord[:, 1] *= -1.0
+    if augmentation.jitter_sigma_m > 0.0:
+        noise = rng.normal(scale=augmentation.jitter_sigma_m, size=coord.shape)
+        coord += np.clip(noise, -augmentation.jitter_clip_m, augmentation.jitter_clip_m)
+    return dataclasses.replace(sweep, coord=coord.astype(np.float32))
+
+
+def clip(sweep: Sweep, clip_range_m: tuple[float, float, float, float, float, float]) -> Sweep:
+    """Return a copy whose points beyond a box are moved onto its faces; no point is dropped.
+
+    Parameters
+    ----------
+    sweep
+        Left as it is.
+    clip_range_m
+        (x, y, z) of the box's lower corner, then of its upper one, metres.
+
+    Raises
+    ------
+    UserError
+        If the box has not six finite numbers or a lower bound is above its upper one.
+    """
+    if len(clip_range_m) != 6 or not np.isfinite(clip_range_m).all():
+        raise UserError(f"clip_range_m must be six finite numbers, not {clip_range_m!r}")
+    box = np.array(clip_range_m, dtype=np.float32)
+    lower, upper = box[:3], box[3:]
+    if (lower > upper).any():
+        raise UserError(
+            "clip_range_m must be (x, y, z) lower, then (x, y, z) upper, each lower <= upper, "
+            f"not {clip_range_m!r}"
+        )
+    return dataclasses.replace(sweep, coord=np.clip(sweep.coord, lower, upper))
+
+
+def voxelise(
+    sweep: Sweep, grid_size_m: float, *, rng: np.random.Generator | None = None
+) -> VoxelSweep:
+    """Return the sweep with one point for each occupied voxel.
+
+    Parameters
+    ----------
+    sweep
+        At least one point, finite coordinates.
+    grid_size_m
+        The voxels' edge; voxel boundaries lie on whole multiples of it.
+    rng
+        Picks the voxel's point at random among its members (training). Without it the member
+        nearest to the voxel's centre is picked, of equally near ones the first: always the same.
+
+    Raises
+    ------
+    UserError
+        If the grid size is not positive, or so small that an axis has more than `MAX_GRID` voxels.
+    ValueError
+        If the sweep is empty or has a coordinate that is not finite.
+    """
+    if not 0.0 < grid_size_m < np.inf:
+        raise UserError(f"grid_size_m must be a positive number of metres, not {grid_size_m}")
+    if len(sweep.coord) == 0:
+        raise ValueError(f"voxelise: sweep {sweep.name} has no points")
+    scaled = sweep.coord.astype(np.float64) / grid_size_m
+    if not np.isfinite(scaled).all():
+        raise ValueError(f"voxelise: sweep {sweep.name} has a coordinate that is not finite")
+    extent = scaled.max(axis=0) - scaled.min(axis=0)
+    if extent.max() >= MAX_GRID - 1:
+        needed = float(extent.max()) * grid_size_m / (MAX_GRID - 2)
+        raise UserError(
+            f"{sweep.path}: at grid_size_m={grid_size_m:g} the sweep needs {extent.max():.0f} "
+            f"voxels along an axis, more than {MAX_GRID}; set grid_size_m to at least {needed:.2g}"
+        )
+    cell = np.floor(scaled)
+    grid = (cell - cell.min(axis=0)).astype(np.int64)
+    key = (grid[:, 0] * MAX_GRID + grid[:, 1]) * MAX_GRID + grid[:, 2]
+    if rng is None:
+        from_centre = ((scaled - cell - 0.5) ** 2).sum(axis=1)
+        order = np.lexsort((from_centre, key))
+    else:
+        order = np.argsort(key, kind="stable")
+    first_of_voxel = np.flatnonzero(np.diff(key[order], prepend=-1))
+    if rng is None:
+        pick = order[first_of_voxel]
+    else:
+        members = np.diff(first_of_voxel, append=len(order))
+        pick = order[first_of_voxel + rng.integers(members)]
+    inverse = np.empty(len(key), dtype=np.int64)
+    inverse[order] = np.cumsum(np.diff(key[order], prepend=key[order[0]]) != 0)
+    return VoxelSweep(
+        coord=sweep.coord[pick],
+        strength=sweep.strength[pick],
+        grid_coord=grid[pick],
+        segment=None if sweep.segment is None else sweep.segment[pick],
+        inverse=inverse,
+        raw_segment=sweep.segment,
+        name=sweep.name,
+        path=sweep.path,
+    )
+
+
+def crop(voxels: VoxelSweep, max_voxels: int, rng: np.random.Generator) -> VoxelSweep:
+    """Return the voxels nearest to a random one, for training in bounded memory.
+
+    Points of the sweep whose voxel is cut away are cut away too (`inverse`, `raw_segment`), and
+    `grid_coord` starts at 0 again. A sweep that is small enough is returned as it is.
+
+    Parameters
+    ----------
+    voxels
+        Left as they are.
+    max_voxels
+        How many may stay.
+    rng
+        Picks the centre.
+
+    Raises
+    ------
+    UserError
+        If `max_voxels` is below 1.
+    """
+    if max_voxels < 1:
+        raise UserError(f"max_voxels must be at least 1, not {max_voxels}")
+    if len(voxels.coord) <= max_voxels:
+        return voxels
+    coord = voxels.coord.astype(np.float64)
+    distance = ((coord - coord[rng.integers(len(coord))]) ** 2).sum(axis=1)
+    keep = np.sort(np.argsort(distance, kind="stable")[:max_voxels])
+    new_index = np.full(len(coord), -1, dtype=np.int64)
+    new_index[keep] = np.arange(len(keep))
+    inverse = new_index[voxels.inverse]
+    stays = inverse >= 0
+    grid = voxels.grid_coord[keep]
+    return VoxelSweep(
+        coord=voxels.coord[keep],
+        strength=voxels.strength[keep],
+        grid_coord=grid - grid.min(axis=0),
+        segment=None if voxels.segment is None else voxels.segment[keep],
+        inverse=inverse[stays],
+        raw_segment=None if voxels.raw_segment is None else voxels.raw_segment[stays],
+        name=voxels.name,
+        path=voxels.path,
+    )
