@@ -1,0 +1,46 @@
+"""The definition: topological distillation in plain numpy, float64, one cloud at a time.
+
+Written to be read beside the paper; `reference/README.md` says where each formula is. Everything
+faster is judged by what these functions return.
+"""
+
+from reference.chamfer import persistence_weighted_chamfer, persistence_weighted_chamfer_grad
+from reference.diagram import Diagram
+from reference.distances import enclosing_radius, pairwise_distances
+from reference.distillation import kl_distillation, topological_loss, total_loss
+from reference.normalisation import normalise, normalise_grad
+from reference.rips import rips_persistence
+from reference.routing import route_to_distances, route_to_points
+from reference.saliency import channel_weights, saliency_loss, saliency_map
+from reference.sampling import covering_radius, topology_preserving_sampling
+from reference.transport import (
+    Transport,
+    entropic_transport,
+    entropic_transport_grad,
+    gradient_entropy,
+)
+
+__all__ = [
+    "Diagram",
+    "Transport",
+    "channel_weights",
+    "covering_radius",
+    "enclosing_radius",
+    "entropic_transport",
+    "entropic_transport_grad",
+    "gradient_entropy",
+    "kl_distillation",
+    "normalise",
+    "normalise_grad",
+    "pairwise_distances",
+    "persistence_weighted_chamfer",
+    "persistence_weighted_chamfer_grad",
+    "rips_persistence",
+    "route_to_distances",
+    "route_to_points",
+    "saliency_loss",
+    "saliency_map",
+    "topological_loss",
+    "topology_preserving_sampling",
+    "total_loss",
+]

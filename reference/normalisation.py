@@ -1,0 +1,129 @@
+"""The feature normalisation of Algorithm 1 (lines 4-5) and its gradient.
+
+The paper does not define it; see docs/conventions.md. Shape letters: N points, C channels.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float64
+
+from reference.distances import pairwise_distances
+from reference.validation import as_choice, as_points
+
+Normalisation = Literal["l2", "none", "center_maxnorm", "diameter"]
+
+
+def normalise(
+    features: Float64[np.ndarray, "n c"], normalisation: Normalisation = "l2"
+) -> Float64[np.ndarray, "n c"]:
+    """Return the features on a common scale.
+
+    Parameters
+    ----------
+    features
+        One row a point.
+    normalisation
+        "l2": each row divided by its length, so that distances lie in [0, 2]. "none": unchanged.
+        "center_maxnorm": the mean subtracted, then divided by the largest length. "diameter":
+        divided by the largest distance. A divisor of 0 counts as the constant 1: a zero row stays
+        zero.
+
+    Returns
+    -------
+    Float64[np.ndarray, "n c"]
+        The normalised features.
+
+    Raises
+    ------
+    ValueError
+        If `normalisation` is unknown, there are no points, or an entry is not finite.
+
+    Examples
+    --------
+    >>> normalise(np.array([[3.0, 4.0], [0.0, 2.0]]))
+    array([[0.6, 0.8],
+           [0. , 1. ]])
+    """
+    as_choice("normalise", "normalisation", normalisation, get_args(Normalisation))
+    features = as_points("normalise", "features", features, least=1)
+    if normalisation == "l2":
+        return features / _divisor(_row_lengths(features))[:, None]
+    if normalisation == "center_maxnorm":
+        centred = features - features.mean(axis=0)
+        return centred / _divisor(_row_lengths(centred).max())
+    if normalisation == "diameter":
+        return features / _divisor(pairwise_distances(features).max())
+    return features
+
+
+def normalise_grad(
+    features: Float64[np.ndarray, "n c"],
+    grad_normalised: Float64[np.ndarray, "n c"],
+    normalisation: Normalisation = "l2",
+) -> Float64[np.ndarray, "n c"]:
+    """Return the gradient for the features, given the gradient for the normalised features.
+
+    Parameters
+    ----------
+    features, normalisation
+        As in `normalise`.
+    grad_normalised
+        dL/d normalise(features), of the same shape.
+
+    Returns
+    -------
+    Float64[np.ndarray, "n c"]
+        dL/d features. Where several lengths or distances are largest, the one of lowest index
+        carries the gradient of the divisor; a divisor of 0 counts as the constant 1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, `normalisation` is unknown, or an entry is not finite.
+
+    Notes
+    -----
+    Each is y = x / s(x), so dL/dx = (g - <g, y> ds/dx) / s with g = dL/dy.
+    """
+    as_choice("normalise_grad", "normalisation", normalisation, get_args(Normalisation))
+    features = as_points("normalise_grad", "features", features, least=1)
+    grad = as_points("normalise_grad", "grad_normalised", grad_normalised)
+    if grad.shape != features.shape:
+        raise ValueError(
+            f"normalise_grad: grad_normalised has shape {grad.shape}; "
+            f"features has {features.shape}, pass the same"
+        )
+
+    if normalisation == "l2":
+        divisor = _divisor(_row_lengths(features))[:, None]
+        unit = features / divisor
+        return (grad - unit * np.sum(grad * unit, axis=1, keepdims=True)) / divisor
+
+    if normalisation == "center_maxnorm":
+        centred = features - features.mean(axis=0)
+        lengths = _row_lengths(centred)
+        farthest, divisor = lengths.argmax(), _divisor(lengths.max())
+        grad_centred = grad / divisor
+        grad_centred[farthest] -= np.sum(grad * centred) * centred[farthest] / divisor**3
+        return grad_centred - grad_centred.mean(axis=0)
+
+    if normalisation == "diameter":
+        distances = pairwise_distances(features)
+        i, j = np.unravel_index(distances.argmax(), distances.shape)
+        divisor = _divisor(distances.max())
+        pull = np.sum(grad * features) * (features[i] - features[j]) / divisor**3
+        grad_features = grad / divisor
+        grad_features[i] -= pull
+        grad_features[j] += pull
+        return grad_features
+
+    return grad
+
+
+def _row_lengths(rows: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:
+    return np.sqrt(np.sum(rows**2, axis=1))
+
+
+def _divisor(lengths: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
+    return np.where(lengths > 0, lengths, 1.0)

@@ -1,0 +1,110 @@
+"""Topology-preserving sampling (Algorithm 5) and the covering radius (appendix A.2).
+
+Shape letters: N points, C channels, M samples.
+"""
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from reference.validation import as_indices, as_integer, as_points
+
+
+def topology_preserving_sampling(
+    points: Float64[np.ndarray, "n c"], num_samples: int, start: int = 0
+) -> tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+    """Return indices of points that cover the cloud, each the farthest from those before it.
+
+    Parameters
+    ----------
+    points
+        Positions or features, any unit; the radii have the same.
+    num_samples
+        How many to take, from 1 to N.
+    start
+        Index of the first sample. The paper draws it at random; draw it with your own generator
+        if you want that.
+
+    Returns
+    -------
+    indices
+        Rows of `points`, no two at the same place: once the covering radius is 0 every point left
+        is a duplicate, and sampling stops with fewer than `num_samples` indices.
+    covering_radii
+        Entry k is the covering radius of the first k + 1 samples. Never increases.
+
+    Raises
+    ------
+    ValueError
+        If `num_samples` or `start` is out of range, or `points` is no array of finite rows.
+
+    Notes
+    -----
+    Algorithm 5: the greedy 2-approximation of the k-centre problem (T. F. Gonzalez, 1985), so the
+    last radius is at most twice the best that any M points could reach. Of equally far points the
+    one of lowest index is taken. O(N M C).
+
+    Examples
+    --------
+    >>> indices, radii = topology_preserving_sampling(np.array([[0.0], [1.0], [5.0]]), 2)
+    >>> indices, radii
+    (array([0, 2]), array([5., 1.]))
+    """
+    name = "topology_preserving_sampling"
+    points = as_points(name, "points", points)
+    num_samples = as_integer(name, "num_samples", num_samples, least=1)
+    if num_samples > len(points):
+        raise ValueError(
+            f"{name}: num_samples is {num_samples}; the cloud has only {len(points)} points"
+        )
+    start = as_integer(name, "start", start, least=0)
+    as_indices(name, "start", [start], len(points))
+
+    indices = [start]
+    nearest = _distances_to(points, start)  # of every point to its nearest sample
+    radii = [nearest.max()]
+    while len(indices) < num_samples and radii[-1] > 0:
+        indices.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, _distances_to(points, indices[-1]))
+        radii.append(nearest.max())
+    return np.array(indices, dtype=np.int64), np.array(radii)
+
+
+def covering_radius(points: Float64[np.ndarray, "n c"], indices: Int64[np.ndarray, " m"]) -> float:
+    """Return how far the worst point is from its nearest sample.
+
+    Parameters
+    ----------
+    points
+        Positions or features, any unit; the radius has the same.
+    indices
+        Rows of `points` that were sampled, at least one.
+
+    Returns
+    -------
+    float
+        max over points of the distance to the nearest sample; 0 if every point is one.
+
+    Raises
+    ------
+    ValueError
+        If there are no indices or one is out of range.
+
+    Notes
+    -----
+    Appendix A.2. The diagrams of the samples and of the whole cloud are within twice this value in
+    bottleneck distance (Proposition 1; filtration value = diameter). O(N M C).
+
+    Examples
+    --------
+    >>> covering_radius(np.array([[0.0], [1.0], [4.0]]), np.array([0]))
+    4.0
+    """
+    points = as_points("covering_radius", "points", points)
+    indices = as_indices("covering_radius", "indices", indices, len(points))
+    if not indices.size:
+        raise ValueError("covering_radius: indices is empty; pass at least one")
+    return float(np.min([_distances_to(points, index) for index in indices], axis=0).max())
+
+
+def _distances_to(points: Float64[np.ndarray, "n c"], index: int) -> Float64[np.ndarray, " n"]:
+    return np.sqrt(np.sum((points - points[index]) ** 2, axis=1))
