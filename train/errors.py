@@ -1,4 +1,4 @@
-"""The one exception for a mistake that a user can make: shown as a single line, never as a traceback."""
+"""The exception for a mistake that a user can make: shown as one line, never as a traceback."""
 
 
 class UserError(ValueError):

@@ -1,0 +1,276 @@
+"""A run as one frozen value: every option with its unit, its default and its check."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from train.errors import UserError
+
+
+def _require(condition: bool, option: str, value: object, cure: str) -> None:
+    if not condition:
+        raise UserError(f"--{option} is {value}: {cure}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which sweeps are read and how they become batches."""
+
+    train_sequences: tuple[str, ...]
+    """Sequences to train on; the official split by default."""
+    validation_sequences: tuple[str, ...]
+    """Sequences to evaluate on; the official split by default."""
+    grid_size_m: float = 0.05
+    """Edge of a voxel, metres (appendix C.3)."""
+    max_voxels: int = 0
+    """Crop a training sweep to this many voxels around a random one; 0 keeps whole sweeps."""
+    batch_size: int = 12
+    """Sweeps in a training step (appendix C.2)."""
+    repeats: int = 1
+    """How often an epoch goes through the sweeps, each time augmented anew; for a few sweeps."""
+    num_workers: int = 4
+    """Processes that read sweeps beside the training; 0 reads in the training process."""
+    augment: bool = True
+    """Rotation, scaling, flips and jitter of appendix C.3 on training sweeps."""
+    simulated_sweeps: int = 10
+    """With --simulate: how many sweeps to make; one in five is for validation."""
+    simulated_azimuth_steps: int = 600
+    """With --simulate: columns in a turn of the sensor; a real one has about 2,000."""
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.grid_size_m) and self.grid_size_m > 0,
+            "data.grid-size-m",
+            self.grid_size_m,
+            "a voxel needs an edge longer than 0 m, 0.05 for example",
+        )
+        _require(
+            self.max_voxels >= 0,
+            "data.max-voxels",
+            self.max_voxels,
+            "0 for no limit, or more than 0",
+        )
+        _require(
+            self.batch_size >= 1, "data.batch-size", self.batch_size, "at least 1 sweep a step"
+        )
+        _require(self.repeats >= 1, "data.repeats", self.repeats, "at least 1")
+        _require(self.num_workers >= 0, "data.num-workers", self.num_workers, "0 or more processes")
+        _require(
+            self.simulated_sweeps >= 2,
+            "data.simulated-sweeps",
+            self.simulated_sweeps,
+            "at least 2, one to train on and one to validate on",
+        )
+        _require(
+            self.simulated_azimuth_steps >= 16,
+            "data.simulated-azimuth-steps",
+            self.simulated_azimuth_steps,
+            "at least 16 columns a turn",
+        )
+        _require(
+            len(self.train_sequences) > 0, "data.train-sequences", "empty", "name at least one"
+        )
+        _require(
+            len(self.validation_sequences) > 0,
+            "data.validation-sequences",
+            "empty",
+            "name at least one",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW and OneCycle (appendix C.2; what the paper leaves open is PTv3's official recipe)."""
+
+    teacher_epochs: int = 50
+    """Passes over the training sweeps for the teacher."""
+    student_epochs: int = 50
+    """Passes over the training sweeps for the student."""
+    lr: float = 2e-3
+    """Peak learning rate of stem, pooling, unpooling and head."""
+    block_lr: float = 2e-4
+    """Peak learning rate of the transformer blocks; PTv3's recipe has a tenth of the other."""
+    weight_decay: float = 5e-3
+    """Decoupled weight decay, on all parameters."""
+    warmup_fraction: float = 0.04
+    """Share of the steps in which the learning rate rises."""
+    max_grad_norm: float = 0.0
+    """Clip the gradient to this norm; 0 never clips, as in PTv3's recipe."""
+
+    def __post_init__(self) -> None:
+        for name in ("teacher_epochs", "student_epochs"):
+            value = getattr(self, name)
+            _require(value >= 1, f"optim.{name.replace('_', '-')}", value, "at least 1 pass")
+        for name in ("lr", "block_lr"):
+            value = getattr(self, name)
+            _require(
+                math.isfinite(value) and value > 0,
+                f"optim.{name.replace('_', '-')}",
+                value,
+                "a learning rate is above 0, 0.002 for example",
+            )
+        _require(
+            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
+            "optim.weight-decay",
+            self.weight_decay,
+            "0 or more",
+        )
+        _require(
+            0 < self.warmup_fraction < 1,
+            "optim.warmup-fraction",
+            self.warmup_fraction,
+            "between 0 and 1, 0.04 for example",
+        )
+        _require(
+            math.isfinite(self.max_grad_norm) and self.max_grad_norm >= 0,
+            "optim.max-grad-norm",
+            self.max_grad_norm,
+            "0 for no clipping, or more",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Eq. 8: the weights of the distilled parts, and what each part leaves open.
+
+    The cross-entropy has weight 1. A weight of 0 turns a part off and skips its computation.
+    """
+
+    topology: float = 8.0
+    """Weight of the persistence-weighted Chamfer distance between diagrams (Eq. 2-3)."""
+    saliency: float = 1.0
+    """Weight of the saliency alignment over the decoder stages (Eq. 4-7)."""
+    distillation: float = 1.0
+    """Weight of the divergence of the softened logits."""
+    segmentation: Literal["ce", "ce+lovasz"] = "ce"
+    """Loss against the labels: the paper's cross-entropy, or PTv3's recipe with Lovász-softmax."""
+    num_samples: int = 1024
+    """Points of a cloud whose diagrams are compared (Algorithm 1)."""
+    normalisation: Literal["l2", "none", "center_maxnorm", "diameter"] = "l2"
+    """How features are normalised before sampling and distances (Algorithm 1, step 1)."""
+    sample_on: Literal["teacher", "student", "concat"] = "teacher"
+    """Whose features choose the sampled points (Algorithm 1 takes the teacher's)."""
+    temperature: float = 1.0
+    """Temperature of the softened logits."""
+
+    def __post_init__(self) -> None:
+        for name in ("topology", "saliency", "distillation"):
+            value = getattr(self, name)
+            _require(
+                math.isfinite(value) and value >= 0,
+                f"loss.{name}",
+                value,
+                "a weight is 0 (off) or above",
+            )
+        _require(self.num_samples >= 2, "loss.num-samples", self.num_samples, "at least 2 points")
+        _require(
+            math.isfinite(self.temperature) and self.temperature > 0,
+            "loss.temperature",
+            self.temperature,
+            "a temperature is above 0",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A whole run: teacher, student, evaluation."""
+
+    dataset: str
+    """Which dataset."""
+    data_root: Path | None = None
+    """Folder of the dataset [data/DATASET; with --simulate data/DATASET-simulated]."""
+    simulate: bool = False
+    """Make simulated sweeps in the dataset's own format under the data root and use them."""
+    output: Path | None = None
+    """Folder for everything the run writes [runs/DATASET]."""
+    resume: bool = False
+    """Go on from the last checkpoint under the output folder."""
+    stage: Literal["all", "teacher", "student", "evaluate"] = "all"
+    """Do one part of the run only; evaluate needs --resume."""
+    teacher_checkpoint: Path | None = None
+    """Use this trained teacher (a teacher.pt) instead of training one."""
+    model: Literal["auto", "paper", "tiny"] = "auto"
+    """Table 8's pair, or a tiny pair for CPUs; auto takes paper on a GPU and tiny on a CPU."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N; auto takes a GPU where there is one, and the run says which it took."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the networks; the losses are float32 in either case."""
+    seed: int = 0
+    """Seed of weights, order of sweeps, augmentation and simulation."""
+    checkpoint_minutes: float = 10.0
+    """A checkpoint is written this often, and after every epoch."""
+    evaluate_untrained: bool = False
+    """Score the student before training too, to show what the training did."""
+    data: DataConfig
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require(
+            math.isfinite(self.checkpoint_minutes) and self.checkpoint_minutes > 0,
+            "checkpoint-minutes",
+            self.checkpoint_minutes,
+            "more than 0",
+        )
+        if self.stage == "evaluate" and not self.resume:
+            raise UserError(
+                "--stage evaluate reads teacher.pt and student.pt of a finished run: add --resume "
+                "and give that run's --output"
+            )
+
+    @property
+    def resolved_data_root(self) -> Path:
+        """The data root, or its default for this dataset."""
+        suffix = "-simulated" if self.simulate else ""
+        return self.data_root or Path("data") / f"{self.dataset}{suffix}"
+
+    @property
+    def resolved_output(self) -> Path:
+        """The output folder, or its default for this dataset."""
+        return self.output or Path("runs") / self.dataset
+
+
+# What may differ between a run and its continuation: where it is done, not what it computes.
+FREE_ON_RESUME = frozenset(
+    {
+        "checkpoint_minutes",
+        "data.num_workers",
+        "data_root",
+        "device",
+        "output",
+        "resume",
+        "stage",
+    }
+)
+
+
+def to_json(config: RunConfig) -> dict[str, Any]:
+    """Return the configuration as plain JSON values, nested as the dataclasses are."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return plain
+
+
+def differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    """Name the fields in which two configurations (as from `to_json`) differ.
+
+    Returns
+    -------
+    list[str]
+        Dotted field names with both values, "loss.topology: 8.0, now 4.0"; empty if only fields of
+        `FREE_ON_RESUME` differ.
+    """
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        dotted = prefix + name
+        old, new = before.get(name), after.get(name)
+        if dotted in FREE_ON_RESUME or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{dotted}.")
+        else:
+            found.append(f"{dotted}: {old}, now {new}")
+    return found

@@ -1,0 +1,76 @@
+"""Score a network on whole sweeps: every raw point gets the prediction of its voxel."""
+
+import time
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from train.data.collate import collate
+from train.data.loader import EvaluationSweeps
+from train.log import Progress
+from train.loop import to_device
+from train.metrics import ConfusionMatrix
+from train.model import Segmentor
+
+
+def evaluate(
+    model: Segmentor,
+    sweeps: EvaluationSweeps,
+    class_names: tuple[str, ...],
+    device: torch.device,
+    *,
+    title: str,
+    num_workers: int = 0,
+) -> dict[str, Any]:
+    """Return the scores of a network on labelled sweeps, one forward pass each.
+
+    Parameters
+    ----------
+    model
+        On `device`; put into evaluation mode, and back afterwards.
+    sweeps
+        Whole sweeps with labels, not augmented, not cropped.
+    class_names
+        Names of the training ids.
+    device
+        Where the batches go.
+    title
+        What the progress bar says.
+    num_workers
+        Processes that read sweeps.
+
+    Returns
+    -------
+    dict
+        The scores of `ConfusionMatrix.scores`, and `sweeps`, `points`, `voxels`, `seconds` (wall
+        time of the pass, reading included), all plain JSON values.
+    """
+    matrix = ConfusionMatrix(class_names)
+    points = voxels = 0
+    was_training = model.training
+    model.eval()
+    progress = Progress(title, len(sweeps))
+    started = time.monotonic()
+    loader = DataLoader(
+        sweeps, batch_size=1, collate_fn=collate, num_workers=num_workers, shuffle=False
+    )
+    try:
+        for batch in loader:
+            with torch.no_grad():
+                logits = model(to_device(batch, device))
+            prediction = logits.argmax(dim=1).cpu()[batch["inverse"]]
+            matrix.add(batch["raw_segment"], prediction)
+            points += len(prediction)
+            voxels += len(logits)
+            progress.advance({})
+    finally:
+        progress.close()
+        model.train(was_training)
+    return {
+        **matrix.scores(),
+        "sweeps": len(sweeps),
+        "points": points,
+        "voxels": voxels,
+        "seconds": time.monotonic() - started,
+    }

@@ -1,0 +1,320 @@
+"""A run from its configuration to its metrics: what it reads, what it writes, in which order."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from train import provenance
+from train.checkpoint import ModelCard, load_model, load_state, load_teacher, save_model
+from train.config import RunConfig, differences, to_json
+from train.data.loader import EvaluationSweeps, TrainingSweeps
+from train.data.registry import DatasetSpec, find_dataset
+from train.data.sweep import SweepSource
+from train.data.transforms import PAPER_AUGMENTATION
+from train.errors import UserError
+from train.evaluate import evaluate
+from train.files import whole_file
+from train.log import RunLog, say
+from train.loop import Stage, fit
+from train.losses import require_finite, segmentation_loss
+from train.methods import TopologyGradientDistillation
+from train.model import Segmentor, build_hierarchy, build_segmentor
+
+IN_CHANNELS = 4  # x, y, z in metres and strength
+PAIRS = {"paper": ("teacher", "student"), "tiny": ("tiny-teacher", "tiny-student")}
+SWEEPS_READ_BEFORE_START = 64
+
+
+class Experiment:
+    """One run: what it reads, where it writes, and its stages in order.
+
+    Everything that can be refused is refused while this object is built, before anything is written
+    under the output folder.
+
+    Parameters
+    ----------
+    config
+        With `model` and `device` resolved, as `parse` returns it.
+
+    Raises
+    ------
+    UserError
+        If the output folder, the data or a checkpoint does not fit.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.output = config.resolved_output
+        self.teacher_path = self.output / "teacher.pt"
+        self.student_path = self.output / "student.pt"
+        self.state_path = self.output / "checkpoint.pt"
+        self.device = torch.device(config.device)
+        self.teacher_size, self.student_size = PAIRS[config.model]
+        self._check_output()
+        self.dataset: DatasetSpec = find_dataset(config.dataset)
+        if config.teacher_checkpoint is not None:
+            self._load_teacher(config.teacher_checkpoint)
+        if config.stage == "student" and self._trained_teacher() is None:
+            raise UserError(
+                "--stage student needs a trained teacher: give --teacher-checkpoint FILE, or "
+                f"--resume with the --output of a run that has one (no {self.teacher_path})"
+            )
+        if config.stage == "evaluate" and not self._finished_models():
+            raise UserError(
+                f"--stage evaluate: neither {self.teacher_path} nor {self.student_path}"
+            )
+        self.state = self._read_state()
+        self.train_source, self.validation_source = self._open_data()
+
+    def _check_output(self) -> None:
+        """Refuse a folder that holds something else, or, to resume, nothing or another run."""
+        recorded = self.output / "config.json"
+        if self.output.exists() and not self.output.is_dir():
+            raise UserError(f"--output {self.output}: is a file; give a folder")
+        if not self.config.resume:
+            if self.output.exists() and any(self.output.iterdir()):
+                raise UserError(
+                    f"--output {self.output}: holds another run or other files; give a new folder, "
+                    "or add --resume to go on with the run in it"
+                )
+            return
+        if not recorded.is_file():
+            raise UserError(
+                f"--resume: {self.output} holds no run (no config.json); check --output, or leave "
+                "out --resume to start one"
+            )
+        try:
+            before = json.loads(recorded.read_text(encoding="utf-8"))["config"]
+        except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+            raise UserError(f"--resume: {recorded} is damaged ({error})") from error
+        changed = differences(before, to_json(self.config))
+        if changed:
+            raise UserError(
+                f"--resume: this is not the run in {self.output}: {'; '.join(changed)}; give the "
+                "flags it was started with, or a new --output"
+            )
+
+    def _load_teacher(self, path: Path) -> Segmentor:
+        model, _ = load_teacher(
+            path,
+            size=self.teacher_size,
+            in_channels=IN_CHANNELS,
+            class_names=self.dataset.class_names,
+        )
+        return model
+
+    def _trained_teacher(self) -> Path | None:
+        """Return the file of the teacher that is there already, if any."""
+        if self.config.teacher_checkpoint is not None:
+            return self.config.teacher_checkpoint
+        return self.teacher_path if self.teacher_path.is_file() else None
+
+    def _finished_models(self) -> dict[str, Path]:
+        found = {"teacher": self._trained_teacher(), "student": self.student_path}
+        return {name: path for name, path in found.items() if path is not None and path.is_file()}
+
+    def _read_state(self) -> dict[str, Any] | None:
+        if not (self.config.resume and self.state_path.is_file()):
+            return None
+        return load_state(self.state_path)
+
+    def _open_data(self) -> tuple[SweepSource, SweepSource]:
+        config = self.config
+        root = config.resolved_data_root
+        if config.simulate:
+            say(f"simulated sweeps: {root}")
+            self.dataset.simulate(
+                root,
+                num_sweeps=config.data.simulated_sweeps,
+                azimuth_steps=config.data.simulated_azimuth_steps,
+                seed=config.seed,
+            )
+            train = self.dataset.simulated_train_sequences
+        else:
+            train = config.data.train_sequences
+        sources = tuple(
+            self.dataset.open(root, names) for names in (train, config.data.validation_sequences)
+        )
+        for source in sources:
+            if source.skipped_unlabelled:
+                say(f"{root}: {source.skipped_unlabelled} sweeps without labels are left out")
+            # What only the contents show is found now where the dataset is small; in a large one
+            # an even sample stands for it, and the rest is checked as it is read.
+            stride = max(1, len(source) // SWEEPS_READ_BEFORE_START)
+            for index in range(0, len(source), stride):
+                source[index]
+        return sources[0], sources[1]
+
+    def run(self) -> None:
+        """Do the stages that the configuration asks for, and write the metrics."""
+        self._write_config()
+        say(
+            f"{self.config.dataset}: {len(self.train_source)} sweeps to train on, "
+            f"{len(self.validation_source)} to evaluate on; {self.config.model} pair on "
+            f"{provenance.describe_device(self.device)}, {self.config.precision}; "
+            f"plain torch convolution and attention; output {self.output}"
+        )
+        stage = self.config.stage
+        with RunLog(self.output, self._resume_point()) as log:
+            if stage in ("all", "teacher") and self._trained_teacher() is None:
+                self._train_teacher(log)
+            if stage in ("all", "student") and not self.student_path.is_file():
+                self._train_student(log)
+        self._write_metrics()
+        self.state_path.unlink(missing_ok=True)
+        say(f"done: {self.output / 'metrics.json'}")
+
+    def _resume_point(self) -> tuple[str, int] | None:
+        """Return the stage that is to be trained next and how many of its steps stand."""
+        if not self.config.resume or self.student_path.is_file():
+            return None
+        stage = "teacher" if self._trained_teacher() is None else "student"
+        state = self._state_of(stage)
+        return stage, 0 if state is None else int(state["step"])
+
+    def _state_of(self, stage: str) -> dict[str, Any] | None:
+        return self.state if self.state is not None and self.state["stage"] == stage else None
+
+    def _write_config(self) -> None:
+        self.output.mkdir(parents=True, exist_ok=True)
+        _write_json(
+            self.output / "config.json",
+            {
+                "config": to_json(self.config),
+                "command": provenance.command(),
+                "versions": provenance.versions(),
+                "device": provenance.describe_device(self.device),
+                **provenance.commit(),
+            },
+        )
+
+    def _build(self, role: str) -> Segmentor:
+        """Build an untrained network; the same weights every time for the same seed."""
+        size = self.teacher_size if role == "teacher" else self.student_size
+        torch.manual_seed(2 * self.config.seed + (role == "student"))
+        model = build_segmentor(size, len(self.dataset.class_names), in_channels=IN_CHANNELS)
+        return model.to(self.device)
+
+    def _save(self, model: Segmentor, size: str, path: Path) -> None:
+        card = ModelCard(
+            size=size,
+            num_classes=len(self.dataset.class_names),
+            in_channels=IN_CHANNELS,
+            overrides={},
+            dataset=self.config.dataset,
+            class_names=tuple(self.dataset.class_names),
+            grid_size_m=self.config.data.grid_size_m,
+        )
+        save_model(model, card, path)
+
+    def _training_sweeps(self, role: str) -> TrainingSweeps:
+        data = self.config.data
+        return TrainingSweeps(
+            self.train_source,
+            grid_size_m=data.grid_size_m,
+            augmentation=PAPER_AUGMENTATION if data.augment else None,
+            max_voxels=data.max_voxels or None,
+            repeats=data.repeats,
+            seed=2 * self.config.seed + (role == "student"),
+        )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
+        )
+
+    def _train_teacher(self, log: RunLog) -> None:
+        teacher = self._build("teacher")
+
+        def step(batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
+            with self._autocast():
+                logits = teacher(batch, build_hierarchy(batch, shuffle_orders=True))
+                loss = segmentation_loss(logits, batch["segment"], self.config.loss.segmentation)
+            require_finite("segmentation", loss)
+            return loss, {"segmentation": float(loss.detach())}
+
+        stage = Stage("teacher", teacher, self.config.optim.teacher_epochs, step)
+        self._fit(stage, log)
+        self._save(teacher, self.teacher_size, self.teacher_path)
+
+    def _train_student(self, log: RunLog) -> None:
+        path = self._trained_teacher()
+        if path is None:
+            raise RuntimeError("Experiment: the student's stage began without a teacher")
+        teacher = self._load_teacher(path).to(self.device).eval().requires_grad_(False)
+        student = self._build("student")
+        method = TopologyGradientDistillation(self.config.loss)
+
+        def step(batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
+            with self._autocast():
+                hierarchy = build_hierarchy(batch, shuffle_orders=True)
+                result = method(teacher, student, batch, hierarchy)
+            record: dict[str, Any] = result.parts.as_numbers()
+            if result.topology is not None:
+                record["diagrams"] = dataclasses.asdict(result.topology)
+            return result.parts.total, record
+
+        stage = Stage("student", student, self.config.optim.student_epochs, step)
+        self._fit(stage, log)
+        self._save(student, self.student_size, self.student_path)
+
+    def _fit(self, stage: Stage, log: RunLog) -> None:
+        fit(
+            stage,
+            self._training_sweeps(stage.name),
+            self.config,
+            self.device,
+            log,
+            self.state_path,
+            self._state_of(stage.name),
+        )
+
+    def _write_metrics(self) -> None:
+        """Score the models from their files, which are what one deploys, and write metrics.json."""
+        started = time.monotonic()
+        metrics: dict[str, Any] = {
+            "dataset": self.config.dataset,
+            "simulated": self.config.simulate,
+            "train_sweeps": len(self.train_source),
+            "validation_sweeps": len(self.validation_source),
+        }
+        for role, path in self._finished_models().items():
+            model, _ = load_model(path)
+            metrics[role] = self._scores(model.to(self.device), role)
+        if self.config.evaluate_untrained and "student" in metrics:
+            scores = self._scores(self._build("student"), "untrained student")
+            metrics["student"]["miou_untrained"] = scores["miou"]
+        metrics["seconds"] = {
+            **_seconds_by_stage(self.output / "log.jsonl"),
+            "evaluation": time.monotonic() - started,
+        }
+        _write_json(self.output / "metrics.json", metrics)
+
+    def _scores(self, model: Segmentor, title: str) -> dict[str, Any]:
+        scores = evaluate(
+            model,
+            EvaluationSweeps(self.validation_source, self.config.data.grid_size_m),
+            tuple(self.dataset.class_names),
+            self.device,
+            title=f"{title} evaluation",
+            num_workers=self.config.data.num_workers,
+        )
+        return {"parameters": sum(p.numel() for p in model.parameters()), **scores}
+
+
+def _seconds_by_stage(log_path: Path) -> dict[str, float]:
+    """Sum the steps' wall times, reading and checkpoints included, over all parts of the run."""
+    seconds: dict[str, float] = {}
+    for line in log_path.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        seconds[record["stage"]] = seconds.get(record["stage"], 0.0) + record["seconds"]
+    return seconds
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,207 @@
+"""The training loop of a stage: steps, a record of each, checkpoints that it can go on from."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from train.checkpoint import save_state
+from train.config import OptimConfig, RunConfig
+from train.data.collate import collate
+from train.data.loader import EpochOrder, TrainingSweeps
+from train.errors import UserError
+from train.log import Progress, RunLog
+from train.losses import NonFiniteLoss
+from train.model import Segmentor
+
+Step = Callable[[dict[str, Any]], tuple[Tensor, dict[str, Any]]]
+"""What a stage does with a batch: returns the loss to minimise and the numbers to record."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network to train: its name in the records, how long, and what a step computes."""
+
+    name: str
+    model: Segmentor
+    epochs: int
+    step: Step
+
+
+def make_optimizer(
+    model: Segmentor, config: OptimConfig, total_steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+    """Return AdamW and OneCycle with PTv3's two groups: transformer blocks, and the rest.
+
+    Notes
+    -----
+    A rise over `warmup_fraction` of the steps from a tenth of the peak, then a cosine fall to a
+    thousandth of the peak; the momentum cycles between 0.95 and 0.85, torch's default.
+    """
+    named = list(model.named_parameters())
+    groups = [
+        {"params": [p for name, p in named if ".block" not in name], "lr": config.lr},
+        {"params": [p for name, p in named if ".block" in name], "lr": config.block_lr},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=[config.lr, config.block_lr],
+        total_steps=max(total_steps, 2),
+        pct_start=config.warmup_fraction,
+        div_factor=10.0,
+        final_div_factor=100.0,
+    )
+    return optimizer, scheduler
+
+
+def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return the batch with its tensors on `device`."""
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }
+
+
+def fit(
+    stage: Stage,
+    sweeps: TrainingSweeps,
+    config: RunConfig,
+    device: torch.device,
+    log: RunLog,
+    state_path: Path,
+    state: Mapping[str, Any] | None = None,
+) -> None:
+    """Train a stage to its last epoch, with a checkpoint every epoch and every few minutes.
+
+    Parameters
+    ----------
+    stage
+        What to train; its model is changed in place.
+    sweeps
+        The training sweeps.
+    config
+        The run.
+    device
+        Where the batches go; the model is there already.
+    log
+        Gets a record for every step.
+    state_path
+        Where the checkpoint is written.
+    state
+        A checkpoint of this stage to go on from. A run that goes on takes the same steps as one
+        that was never stopped.
+
+    Raises
+    ------
+    UserError
+        If a part of the loss or the gradient is no finite number: names part, step and sweeps.
+    """
+    batches_an_epoch = math.ceil(len(sweeps) / config.data.batch_size)
+    total_steps = stage.epochs * batches_an_epoch
+    optimizer, scheduler = make_optimizer(stage.model, config.optim, total_steps)
+    done = 0
+    if state is not None:
+        stage.model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        _set_random_state(state["random"])
+        done = int(state["step"])
+
+    def checkpoint() -> None:
+        content = {
+            "stage": stage.name,
+            "step": done,
+            "model": stage.model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            "random": _random_state(),
+        }
+        save_state(content, state_path)
+
+    stage.model.train()
+    progress = Progress(f"{stage.name} training", total_steps, done=done)
+    last_checkpoint = ended = time.monotonic()
+    try:
+        for batch in _batches_from(sweeps, config, done, stage.epochs):
+            try:
+                loss, record = stage.step(to_device(batch, device))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                norm = _clip(stage.model, config.optim.max_grad_norm)
+            except NonFiniteLoss as error:
+                raise UserError(
+                    f"{stage.name} training stopped at step {done + 1}: {error}; sweeps of the "
+                    f"step: {', '.join(batch['names'])}. Look at these sweeps, or lower "
+                    "--optim.lr, then go on with --resume"
+                ) from error
+            optimizer.step()
+            scheduler.step()
+            done += 1
+            now = time.monotonic()
+            numbers = {
+                **record,
+                "gradient_norm": norm,
+                "lr": float(scheduler.get_last_lr()[0]),
+                "seconds": now - ended,
+            }
+            ended = now
+            log.step(stage.name, done, {**numbers, "sweeps": batch["names"]})
+            progress.advance({n: numbers[n] for n in record if isinstance(numbers[n], float)})
+            due = now - last_checkpoint > 60 * config.checkpoint_minutes
+            if done % batches_an_epoch == 0 or due:
+                checkpoint()
+                last_checkpoint = now
+    finally:
+        progress.close()
+
+
+def _batches_from(
+    sweeps: TrainingSweeps, config: RunConfig, done: int, epochs: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the collated batches of all epochs that come after the first `done` ones."""
+    size = config.data.batch_size
+    order = EpochOrder(len(sweeps), seed=config.seed)
+    first_epoch, first_batch = divmod(done, math.ceil(len(sweeps) / size))
+    for epoch in range(first_epoch, epochs):
+        sweeps.set_epoch(epoch)
+        order.set_epoch(epoch, start=first_batch * size if epoch == first_epoch else 0)
+        yield from DataLoader(
+            sweeps,
+            batch_size=size,
+            sampler=order,
+            collate_fn=collate,
+            num_workers=config.data.num_workers,
+            pin_memory=torch.cuda.is_initialized(),
+            # Its own generator: the loader must not draw from the one that networks draw from, or
+            # the number of workers and a resumed epoch would change the run.
+            generator=torch.Generator().manual_seed(config.seed),
+        )
+
+
+def _clip(model: Segmentor, max_norm: float) -> float:
+    """Return the gradient's norm, after clipping it to `max_norm` if that is above 0."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    if not torch.isfinite(torch.tensor(norm)):
+        raise NonFiniteLoss("gradient of the total", norm)
+    if max_norm > 0:
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, torch.tensor(norm))
+    return norm
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state_all(state["cuda"])
