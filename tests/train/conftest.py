@@ -1,0 +1,48 @@
+"""A tiny pair of networks and a batch that all training tests share."""
+
+import pytest
+import torch
+
+from train.data.collate import collate
+from train.data.sweep import Sweep
+from train.data.transforms import voxelise
+from train.model import build_segmentor
+
+NUM_CLASSES = 4
+
+
+def _room(seed, path):
+    """A floor and three walls with a few objects: enough points for five stages."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    floor = np.c_[rng.uniform(-4, 4, (700, 2)), rng.normal(0, 0.01, 700)]
+    wall = np.c_[rng.uniform(-4, 4, 300), np.full(300, 4.0), rng.uniform(0, 2, 300)]
+    ball = rng.normal(size=(200, 3))
+    ball = 0.6 * ball / np.linalg.norm(ball, axis=1, keepdims=True) + [1.0, -1.0, 0.7]
+    coord = np.concatenate([floor, wall, ball]).astype(np.float32)
+    segment = np.repeat([0, 1, 2], [700, 300, 200]).astype(np.int64)
+    segment[::17] = -1
+    strength = rng.uniform(0, 1, (len(coord), 1)).astype(np.float32)
+    return Sweep(coord, strength, segment, f"room/{seed}", path)
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Two small labelled clouds as the network takes them."""
+    return collate([voxelise(_room(seed, tmp_path), 0.2) for seed in (1, 2)])
+
+
+@pytest.fixture
+def teacher():
+    """A frozen tiny teacher whose batch statistics have seen something."""
+    torch.manual_seed(0)
+    model = build_segmentor("tiny-teacher", NUM_CLASSES)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def student():
+    """A tiny student in training mode."""
+    torch.manual_seed(1)
+    return build_segmentor("tiny-student", NUM_CLASSES).train()
