@@ -135,6 +135,9 @@ class PointTransformerV3(nn.Module):
             self.dec[f"dec{index}"] = DecoderStage(index, config.patch_size, up, blocks)
             coarse = width
         self.out_channels = coarse
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.momentum = config.batch_norm_momentum
 
     def forward(
         self, feat: Tensor, hierarchy: Hierarchy, watch: Watch | None = None

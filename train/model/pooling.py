@@ -11,8 +11,8 @@ from train.model.neighbours import NeighbourPairs
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:
-    """Return PTv3's batch norm: eps 1e-3, running = 0.99 old + 0.01 new."""
-    return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
+    """Return PTv3's batch norm, eps 1e-3; the network sets the momentum of all of them."""
+    return nn.BatchNorm1d(channels, eps=1e-3)
 
 
 class Stem(nn.Module):

@@ -27,6 +27,8 @@ class NetworkConfig:
     drop_path
         Largest drop-path rate; rates rise linearly over the encoder and with coarseness over the
         decoder.
+    batch_norm_momentum
+        Share of a step's statistics in the running ones: running = (1 - m) old + m new.
     orders
         Space-filling curves; block i of a stage uses curve i modulo their number.
     shuffle_orders
@@ -49,6 +51,7 @@ class NetworkConfig:
     patch_size: int = 1024
     mlp_ratio: int = 4
     drop_path: float = 0.3
+    batch_norm_momentum: float = 0.01
     orders: tuple[str, ...] = ORDERS
     shuffle_orders: ShuffleOrders = "training"
     cpe_input: CpeInput = "main"
@@ -79,6 +82,10 @@ class NetworkConfig:
                 )
         if self.patch_size < 1:
             raise ValueError(f"NetworkConfig: patch_size is {self.patch_size}, must be positive")
+        if not 0.0 < self.batch_norm_momentum <= 1.0:
+            raise ValueError(
+                f"NetworkConfig: batch_norm_momentum is {self.batch_norm_momentum}, must be in (0, 1]"
+            )
         if not 0.0 <= self.drop_path < 1.0:
             raise ValueError(f"NetworkConfig: drop_path is {self.drop_path}, must be in [0, 1)")
 
@@ -107,7 +114,8 @@ SIZES: dict[str, NetworkConfig] = {
         drop_path=0.15,
     ),
     # Head width 16 as in Table 8; the same stages and the same last width, a sixteenth of the
-    # parameters; short patches because attention's cost on a CPU grows with them.
+    # parameters; short patches because attention's cost on a CPU grows with them; running
+    # statistics that follow a run of some hundred steps.
     "tiny-teacher": NetworkConfig(
         enc_depths=(1, 1, 1, 2, 1),
         enc_channels=(32, 48, 96, 128, 192),
@@ -116,6 +124,7 @@ SIZES: dict[str, NetworkConfig] = {
         dec_channels=(32, 48, 64, 128),
         dec_heads=(2, 3, 4, 8),
         patch_size=128,
+        batch_norm_momentum=0.1,
         drop_path=0.1,
     ),
     "tiny-student": NetworkConfig(
@@ -126,6 +135,7 @@ SIZES: dict[str, NetworkConfig] = {
         dec_channels=(32, 32, 32, 32),
         dec_heads=(2, 2, 2, 2),
         patch_size=128,
+        batch_norm_momentum=0.1,
         drop_path=0.05,
     ),
 }
