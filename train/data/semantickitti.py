@@ -18,6 +18,18 @@ from train.data.semantickitti_classes import CLASS_NAMES, RAW_TO_TRAIN
 from train.data.sweep import Sweep
 from train.errors import UserError
 
+__all__ = [
+    "CLASS_NAMES",
+    "MAX_COORDINATE_M",
+    "TEST_SEQUENCES",
+    "TRAIN_SEQUENCES",
+    "VALIDATION_SEQUENCES",
+    "SemanticKitti",
+    "find_sequences",
+    "read_points",
+    "read_segment",
+]
+
 TRAIN_SEQUENCES: Final = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
 VALIDATION_SEQUENCES: Final = ("08",)
 TEST_SEQUENCES: Final = tuple(f"{number:02d}" for number in range(11, 22))
@@ -70,7 +82,8 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         raise UserError(
             f"{path}: {int(far.sum())} of {len(points)} points lie more than "
             f"{MAX_COORDINATE_M:g} m out (first: point {first}, x y z remission = "
-            f"{_show(points[first])}); the file is damaged or no SemanticKITTI sweep, copy it again or remove it"
+            f"{_show(points[first])}); the file is damaged or no SemanticKITTI sweep, "
+            "copy it again or remove it"
         )
     return np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3:])
 

@@ -1,0 +1,1 @@
+"""A spinning LiDAR in a procedural street: scene, objects, layout, ray casting, the sensor."""

@@ -1,0 +1,358 @@
+"""What rays can hit: solids, porous volumes and a ground, as flat arrays that the ray caster reads.
+
+World frame: x along the street, y to the left, z up, metres.
+
+Shape letters: P primitives, K planes of all polytopes, C crossings, Z ground zones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Kind(IntEnum):
+    """What a surface is, finer than any dataset's classes; each dataset maps it to its own ids."""
+
+    ROAD = 0
+    LANE_MARKING = 1
+    PARKING = 2
+    CURB = 3
+    SIDEWALK = 4
+    OTHER_GROUND = 5
+    TERRAIN = 6
+    BUILDING = 7
+    FENCE = 8
+    WALL = 9
+    VEGETATION = 10
+    TRUNK = 11
+    POLE = 12
+    SIGN = 13
+    TRAFFIC_LIGHT = 14
+    CAR = 15
+    MOVING_CAR = 16
+    TRUCK = 17
+    MOVING_TRUCK = 18
+    BUS = 19
+    TRAILER = 20
+    BICYCLE = 21
+    MOTORCYCLE = 22
+    PERSON = 23
+    MOVING_PERSON = 24
+    BICYCLIST = 25
+    MOTORCYCLIST = 26
+    CONE = 27
+    OTHER_OBJECT = 28
+
+
+THINGS = frozenset(kind for kind in Kind if Kind.CAR <= kind <= Kind.MOTORCYCLIST)
+"""Kinds whose objects are counted one by one."""
+
+
+class Optics(NamedTuple):
+    """How a surface sends light back.
+
+    Attributes
+    ----------
+    remission
+        At normal incidence, 0 to 1.
+    spread
+        Relative deviation of the remission from one return to the next.
+    falloff
+        The remission goes as cos(incidence) to this power.
+    dropout
+        Share of rays lost whatever the range (glass, black paint).
+    roughness_m
+        Deviation of the surface's depth on top of the sensor's noise (grass, gravel).
+    """
+
+    remission: float
+    spread: float = 0.2
+    falloff: float = 0.3
+    dropout: float = 0.01
+    roughness_m: float = 0.0
+
+
+class Material(IntEnum):
+    """What a surface is made of."""
+
+    ASPHALT = 0
+    PAINT = 1
+    PAVING = 2
+    CURBSTONE = 3
+    GRAVEL = 4
+    GRASS = 5
+    PLASTER = 6
+    BRICK = 7
+    GLASS = 8
+    WOOD = 9
+    METAL = 10
+    FOLIAGE = 11
+    BARK = 12
+    BRIGHT_PAINT = 13
+    DARK_PAINT = 14
+    RUBBER = 15
+    CLOTH = 16
+    REFLECTOR = 17
+
+
+OPTICS: dict[Material, Optics] = {
+    Material.ASPHALT: Optics(0.30, 0.25, 0.15),
+    Material.PAINT: Optics(0.60, 0.30, 0.25),
+    Material.PAVING: Optics(0.37, 0.20, 0.15),
+    Material.CURBSTONE: Optics(0.38, 0.20, 0.20),
+    Material.GRAVEL: Optics(0.33, 0.25, 0.15, 0.01, 0.01),
+    Material.GRASS: Optics(0.38, 0.25, 0.10, 0.02, 0.03),
+    Material.PLASTER: Optics(0.50, 0.25, 0.30),
+    Material.BRICK: Optics(0.38, 0.30, 0.30, 0.01, 0.005),
+    Material.GLASS: Optics(0.10, 0.90, 3.00, 0.60, 0.05),
+    Material.WOOD: Optics(0.36, 0.25, 0.30),
+    Material.METAL: Optics(0.30, 0.60, 0.80, 0.05),
+    Material.FOLIAGE: Optics(0.38, 0.35, 0.10, 0.03, 0.01),
+    Material.BARK: Optics(0.33, 0.30, 0.30, 0.01, 0.01),
+    Material.BRIGHT_PAINT: Optics(0.45, 0.40, 1.20, 0.06),
+    Material.DARK_PAINT: Optics(0.06, 0.80, 1.20, 0.22),
+    Material.RUBBER: Optics(0.05, 0.50, 0.50, 0.20),
+    Material.CLOTH: Optics(0.25, 0.60, 0.30, 0.02, 0.01),
+    Material.REFLECTOR: Optics(0.85, 0.25, 0.30),
+}
+
+
+class Shape(IntEnum):
+    """The ray caster's primitives; `extra` means what each line says."""
+
+    BOX = 0  # half sizes
+    CYLINDER = 1  # upright: radius, radius, half height
+    WHEEL = 2  # axis along y: radius, half width, radius
+    ELLIPSOID = 3  # half axes
+    FOLIAGE = 4  # a porous ellipsoid; extra: mean free path in metres
+    HEDGE = 5  # a porous box; extra: mean free path in metres
+    MESH = 6  # a box that lets rays through; extra: the share that passes
+    FACADE = 7  # a box with windows and doors; extra: bay width, window share, phase in metres
+    POLYTOPE = 8  # half spaces in local coordinates; extra: first plane, number of planes
+
+
+NUM_GROUND = 12
+"""Numbers that describe the ground, see `Ground.packed`."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The street's cross-section and bends; a zone may put another surface anywhere.
+
+    Attributes
+    ----------
+    half_road_m
+        From the middle line to the edge of the carriageway.
+    parking_left_m, parking_right_m
+        Width of the parking strip beside the carriageway, 0 for none.
+    sidewalk_left_m, sidewalk_right_m
+        Width of the sidewalk beyond it.
+    curb_m
+        How much higher sidewalks and terrain are than the road.
+    bend_m, bend_length_m
+        Sideways amplitude of the street's sine, and its length over 2 pi.
+    hill_m, hill_length_m
+        The same, up and down.
+    bump_m
+        Amplitude of the unevenness of terrain.
+    marking_m
+        Width of the dashed middle line, 0 for none.
+    crossings
+        (C, 2): position along the street and half width of each cross street.
+    zones
+        (Z, 6): start, end along the street, from, to across, kind, 1 if raised by the curb.
+    """
+
+    half_road_m: float = 3.5
+    parking_left_m: float = 2.2
+    parking_right_m: float = 0.0
+    sidewalk_left_m: float = 2.5
+    sidewalk_right_m: float = 2.5
+    curb_m: float = 0.12
+    bend_m: float = 0.0
+    bend_length_m: float = 60.0
+    hill_m: float = 0.0
+    hill_length_m: float = 80.0
+    bump_m: float = 0.05
+    marking_m: float = 0.12
+    crossings: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
+    zones: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
+
+    def packed(self) -> NDArray[np.float64]:
+        """Return the plain numbers in the order that the ray caster reads them."""
+        return np.array(
+            [
+                self.half_road_m,
+                self.parking_left_m,
+                self.parking_right_m,
+                self.sidewalk_left_m,
+                self.sidewalk_right_m,
+                self.curb_m,
+                self.bend_m,
+                self.bend_length_m,
+                self.hill_m,
+                self.hill_length_m,
+                self.bump_m,
+                self.marking_m,
+            ]
+        )
+
+    def to_world(self, along_m: float, across_m: float) -> tuple[float, float, float]:
+        """Return x, y and the street's heading (radians) at a place given along and across it."""
+        phase = along_m / self.bend_length_m
+        heading = np.arctan(self.bend_m / self.bend_length_m * np.cos(phase))
+        return along_m, across_m + self.bend_m * float(np.sin(phase)), float(heading)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A world as arrays.
+
+    Attributes
+    ----------
+    ground
+        The ground.
+    shape, kind, material, instance
+        (P,) int64 each; instance 0 for what is not counted.
+    centre, half, extra
+        (P, 3) float64.
+    yaw
+        (P,) float64: cosine and sine are taken by the ray caster.
+    planes
+        (K, 4): local half spaces n.p <= d of all polytopes.
+    """
+
+    ground: Ground
+    shape: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    material: NDArray[np.int64]
+    instance: NDArray[np.int64]
+    centre: NDArray[np.float64]
+    half: NDArray[np.float64]
+    extra: NDArray[np.float64]
+    yaw: NDArray[np.float64]
+    planes: NDArray[np.float64]
+
+
+class Frame(NamedTuple):
+    """Where an object stands: its ground point and heading."""
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+
+    def at(self, forward: float, left: float, up: float) -> tuple[float, float, float]:
+        """Return the world position of a point given in the object's own axes."""
+        cos, sin = float(np.cos(self.yaw)), float(np.sin(self.yaw))
+        return (
+            self.x + cos * forward - sin * left,
+            self.y + sin * forward + cos * left,
+            self.z + up,
+        )
+
+
+class SceneBuilder:
+    """Collects primitives; objects are drawn in their own frame."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, int, int]] = []
+        self._numbers: list[list[float]] = []
+        self._planes: list[tuple[float, float, float, float]] = []
+        self._next_instance = 1
+
+    def new_instance(self) -> int:
+        """Return a number that no other object of this scene has."""
+        self._next_instance += 1
+        return self._next_instance - 1
+
+    def add(
+        self,
+        shape: Shape,
+        frame: Frame,
+        place: tuple[float, float, float],
+        half: tuple[float, float, float],
+        kind: Kind,
+        material: Material,
+        *,
+        instance: int = 0,
+        extra: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        turn: float = 0.0,
+    ) -> None:
+        """Add a primitive with its centre at `place` of the frame, turned by `turn` more."""
+        self._rows.append((int(shape), int(kind), int(material), instance))
+        self._numbers.append([*frame.at(*place), *half, *extra, frame.yaw + turn])
+
+    def add_prism(
+        self,
+        frame: Frame,
+        profile: Sequence[tuple[float, float]],
+        half_width: float,
+        kind: Kind,
+        material: Material,
+        *,
+        instance: int = 0,
+        narrowing: float = 0.0,
+    ) -> None:
+        """Add a convex side view, extruded to both sides.
+
+        Parameters
+        ----------
+        frame
+            Where the object stands.
+        profile
+            Corners (forward, up) in metres, counter-clockwise seen from the right hand side
+            (forward to the right, up up), convex.
+        half_width
+            Half the width at the profile's lowest corner.
+        kind, material, instance
+            As for every primitive.
+        narrowing
+            How much half the width shrinks for each metre up.
+        """
+        corners = np.array(profile)
+        bottom, top = corners.min(axis=0), corners.max(axis=0)
+        middle = (bottom + top) / 2
+        first = len(self._planes)
+        for (x0, z0), (x1, z1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            length = float(np.hypot(x1 - x0, z1 - z0))
+            nx, nz = float(z1 - z0) / length, -float(x1 - x0) / length
+            self._planes.append(
+                (nx, 0.0, nz, nx * float(x0 - middle[0]) + nz * float(z0 - middle[1]))
+            )
+        slope = float(np.hypot(1.0, narrowing))
+        reach = (half_width - narrowing * float(middle[1] - bottom[1])) / slope
+        for side in (1.0, -1.0):
+            self._planes.append((0.0, side / slope, narrowing / slope, reach))
+        size = (top - bottom) / 2
+        self.add(
+            Shape.POLYTOPE,
+            frame,
+            (float(middle[0]), 0.0, float(middle[1])),
+            (float(size[0]), half_width, float(size[1])),
+            kind,
+            material,
+            instance=instance,
+            extra=(first, len(self._planes) - first, 0.0),
+        )
+
+    def build(self, ground: Ground) -> Scene:
+        """Return the collected primitives as arrays."""
+        rows = np.array(self._rows, dtype=np.int64).reshape(-1, 4)
+        numbers = np.array(self._numbers, dtype=np.float64).reshape(-1, 10)
+        return Scene(
+            ground=ground,
+            shape=rows[:, 0].copy(),
+            kind=rows[:, 1].copy(),
+            material=rows[:, 2].copy(),
+            instance=rows[:, 3].copy(),
+            centre=numbers[:, 0:3].copy(),
+            half=numbers[:, 3:6].copy(),
+            extra=numbers[:, 6:9].copy(),
+            yaw=numbers[:, 9].copy(),
+            planes=np.array(self._planes, dtype=np.float64).reshape(-1, 4),
+        )
