@@ -1,0 +1,30 @@
+"""The losses and the topology behind them on torch tensors: batched, differentiable, fast."""
+
+from fast.chamfer import persistence_weighted_chamfer
+from fast.diagram import BatchedDiagram
+from fast.distances import pairwise_distances
+from fast.distillation import kl_distillation, topological_loss
+from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyReport
+from fast.normalisation import normalise
+from fast.rips import rips_persistence, rips_persistence_of_points
+from fast.saliency import saliency_loss, saliency_map
+from fast.sampling import covering_radius, topology_preserving_sampling
+
+__all__ = [
+    "BatchedDiagram",
+    "DistillationLoss",
+    "SaliencyLoss",
+    "TopologicalLoss",
+    "TopologyReport",
+    "covering_radius",
+    "kl_distillation",
+    "normalise",
+    "pairwise_distances",
+    "persistence_weighted_chamfer",
+    "rips_persistence",
+    "rips_persistence_of_points",
+    "saliency_loss",
+    "saliency_map",
+    "topological_loss",
+    "topology_preserving_sampling",
+]

@@ -1,0 +1,122 @@
+"""Refuse bad tensors once, at the public boundary, naming function, argument, value and cure."""
+
+import math
+import operator
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_LOW_PRECISION = (torch.float16, torch.bfloat16)
+_PRECISE = (torch.float32, torch.float64)
+
+
+def as_precise(function: str, argument: str, value: Tensor) -> Tensor:
+    """Return a float32 or float64 tensor; float16 and bfloat16 become float32."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{function}: {argument} is a {type(value).__name__}; pass a torch.Tensor")
+    if value.dtype in _LOW_PRECISION:
+        return value.float()
+    if value.dtype not in _PRECISE:
+        raise ValueError(
+            f"{function}: {argument} has dtype {value.dtype}; pass a floating point tensor, "
+            f"e.g. {argument}.float()"
+        )
+    return value
+
+
+def as_points(function: str, argument: str, value: Tensor, *, least: int = 0) -> Tensor:
+    """Return finite float32 or float64 rows (..., N, C), one a point, N at least `least`."""
+    points = as_precise(function, argument, value)
+    if points.ndim < 2:
+        raise ValueError(
+            f"{function}: {argument} has shape {tuple(points.shape)}; "
+            "pass one row a point, (..., N, C)"
+        )
+    if points.shape[-2] < least:
+        raise ValueError(
+            f"{function}: {argument} has shape {tuple(points.shape)}; "
+            f"pass at least {least} point(s)"
+        )
+    refuse_non_finite(function, argument, points)
+    return points
+
+
+def as_pairs(function: str, argument: str, value: Tensor) -> Tensor:
+    """Return finite (birth, death) rows (..., K, 2)."""
+    pairs = as_points(function, argument, value)
+    if pairs.shape[-1] != 2:
+        raise ValueError(
+            f"{function}: {argument} has shape {tuple(pairs.shape)}; "
+            "pass (birth, death) rows, (..., K, 2)"
+        )
+    return pairs
+
+
+def refuse_non_finite(function: str, argument: str, value: Tensor) -> None:
+    """Raise if an entry is NaN or infinite; a CUDA tensor is not read, that would wait for it."""
+    if value.device.type == "cpu":
+        detached = value.detach()
+        # One pass for the usual case: NaN and infinities survive being multiplied by zero.
+        if detached.numel() and not bool((detached * 0).sum() == 0):
+            refused = detached[~detached.isfinite()][0].item()
+            raise ValueError(
+                f"{function}: {argument} has the entry {refused}; pass finite values "
+                "(look for the layer that first produces NaN or infinity)"
+            )
+
+
+def refuse_two_devices(function: str, **tensors: Tensor | None) -> None:
+    """Raise if the given tensors are not all on one device."""
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    (first, reference), *others = given.items()
+    for name, tensor in others:
+        if tensor.device != reference.device:
+            raise ValueError(
+                f"{function}: {name} is on {tensor.device} but {first} on {reference.device}; "
+                f"move one, e.g. {name}.to({first}.device)"
+            )
+
+
+def as_integer(function: str, argument: str, value: object, *, least: int) -> int:
+    """Return `value` as an int of at least `least`."""
+    try:
+        integer = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"{function}: {argument} is {value!r}; pass an integer") from None
+    if integer < least:
+        raise ValueError(f"{function}: {argument} is {integer}; pass at least {least}")
+    return integer
+
+
+def as_positive(function: str, argument: str, value: float) -> float:
+    """Return `value` as a finite float above 0."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{function}: {argument} is {value}; pass a finite number above 0")
+    return float(value)
+
+
+def as_nonnegative(function: str, argument: str, value: float) -> float:
+    """Return `value` as a finite float of at least 0."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{function}: {argument} is {value}; pass a finite number of at least 0")
+    return float(value)
+
+
+def as_choice(function: str, argument: str, value: str, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"{function}: {argument} is {value!r}; pass one of {', '.join(map(repr, choices))}"
+        )
+    return value
+
+
+def as_weights(function: str, argument: str, value: Sequence[float], count: int) -> list[float]:
+    """Return `count` finite non-negative floats."""
+    weights = [float(weight) for weight in value]
+    if len(weights) != count:
+        raise ValueError(
+            f"{function}: {argument} has {len(weights)} entries; pass {count}, one a dimension"
+        )
+    return [as_nonnegative(function, argument, weight) for weight in weights]

@@ -1,0 +1,127 @@
+"""Distances between the points of each cloud, accurate near zero, differentiable at duplicates.
+
+Shape letters: N points, C channels, E edges.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fast.checks import as_points
+
+_BLOCK_BYTES = 32 * 2**20  # of differences held at a time in the second derivative
+
+
+def pairwise_distances(points: Tensor) -> Tensor:
+    """Return the Euclidean distance of every two points of each cloud.
+
+    Parameters
+    ----------
+    points
+        (..., N, C) positions or features, any unit; float32 or float64. float16 and bfloat16 are
+        computed in float32, under autocast too.
+
+    Returns
+    -------
+    Tensor
+        (..., N, N), symmetric to the last bit, zero on the diagonal. Differentiable in `points`,
+        any number of times; two points in one place send each other no gradient.
+
+    Raises
+    ------
+    ValueError
+        If `points` is no floating point tensor of rows, or (on the CPU) an entry is not finite.
+
+    Notes
+    -----
+    Line 10 of Algorithm 1. Differences first, squares after: the expansion |a|^2 - 2ab + |b|^2
+    would lose the small distances, which are H0's deaths. O(N^2 C) time, O(N^2) memory.
+
+    Examples
+    --------
+    >>> pairwise_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+    tensor([[0., 5.],
+            [5., 0.]])
+    """
+    points = as_points("pairwise_distances", "points", points)
+    with torch.autocast(points.device.type, enabled=False):
+        distances: Tensor = _Distances.apply(points)  # type: ignore[no-untyped-call]
+    return distances
+
+
+def edge_lengths(points: Tensor, edges: Tensor) -> Tensor:
+    """Return ||h_i - h_j|| for the given edges; where it is 0, so is its gradient.
+
+    `points` (N, C), `edges` (E, 2) int64 -> (E,).
+    """
+    differences = points[edges[:, 0]] - points[edges[:, 1]]
+    squares = differences.square().sum(dim=-1)
+    apart = squares > 0
+    return torch.where(apart, squares.where(apart, 1.0).sqrt(), 0.0)
+
+
+class _Distances(torch.autograd.Function):
+    """Distances by direct differences; torch.cdist's own gradient has no second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor) -> Tensor:
+        points = points.contiguous()
+        distances = _direct(points)
+        ctx.save_for_backward(points, distances)
+        return distances
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        points, distances = ctx.saved_tensors
+        with torch.autocast(points.device.type, enabled=False):
+            result: Tensor = _DistancesGradient.apply(points, distances, grad)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _DistancesGradient(torch.autograd.Function):
+    """grad_i = sum_j (G_ij + G_ji) (h_i - h_j) / D_ij, by direct differences."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, distances: Tensor, grad: Tensor) -> Tensor:
+        ctx.save_for_backward(points, distances, grad)
+        both = (grad + grad.mT).contiguous()
+        result: Tensor = torch.ops.aten._cdist_backward(both, points, points, 2.0, distances)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, None, Tensor]:
+        """Differentiate <direction, gradient> in points and grad (docs/numerics.md)."""
+        points, distances, grad = ctx.saved_tensors
+        return _second_derivative(points, distances, grad, direction)
+
+
+def _direct(points: Tensor) -> Tensor:
+    """Distances without the expansion that uses matrix products."""
+    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _second_derivative(
+    points: Tensor, distances: Tensor, grad: Tensor, direction: Tensor
+) -> tuple[Tensor, None, Tensor]:
+    """Block of rows by block of rows, so that memory stays bounded."""
+    n = points.shape[-2]
+    both = grad + grad.mT
+    apart = distances > 0
+    inverse = torch.where(apart, 1 / distances.where(apart, 1.0), 0.0)
+    grad_points = torch.empty_like(points)
+    grad_grad = torch.empty_like(distances)
+    row_bytes = max(1, points[..., :1, :].numel() * n * points.element_size())
+    step = max(1, _BLOCK_BYTES // row_bytes)
+    for start in range(0, n, step):
+        rows = slice(start, start + step)
+        unit = (points[..., rows, None, :] - points[..., None, :, :]) * inverse[..., rows, :, None]
+        moved = direction[..., rows, None, :] - direction[..., None, :, :]
+        along = (moved * unit).sum(dim=-1)  # (..., rows, N)
+        grad_grad[..., rows, :] = along
+        across = moved - along[..., None] * unit
+        weight = (both * inverse)[..., rows, :, None]
+        grad_points[..., rows, :] = (weight * across).sum(dim=-2)
+    return grad_points, None, grad_grad

@@ -1,0 +1,250 @@
+"""The distillation losses: Algorithm 1 over a batch of clouds, and the softened logits.
+
+Shape letters: B clouds, N points of a cloud, M samples, C channels (T teacher, S student).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from fast.chamfer import persistence_weighted_chamfer
+from fast.checks import (
+    as_choice,
+    as_integer,
+    as_points,
+    as_positive,
+    as_weights,
+    refuse_two_devices,
+)
+from fast.diagram import BatchedDiagram
+from fast.normalisation import Normalisation, normalise
+from fast.rips import rips_persistence_of_points
+from fast.sampling import topology_preserving_sampling
+
+SampleOn = Literal["teacher", "student", "concat"]
+
+
+def topological_loss(
+    teacher_features: Tensor,
+    student_features: Tensor,
+    num_samples: int = 1024,
+    *,
+    normalisation: Normalisation = "l2",
+    max_dim: int = 1,
+    dim_weights: Sequence[float] = (1.0, 1.0),
+    eps: float = 1e-8,
+    cost_scale: float = 1.0,
+    sample_on: SampleOn = "teacher",
+    start: int = 0,
+    backend: str | None = None,
+) -> Tensor:
+    """Return the topological loss, meaned over clouds.
+
+    Parameters
+    ----------
+    teacher_features, student_features
+        (..., N, T) and (..., N, S): features of the same points in the same order. No gradient
+        reaches the teacher.
+    num_samples
+        M: points to keep for the diagrams; a smaller cloud keeps all of its own.
+    normalisation
+        See `fast.normalisation.normalise`.
+    max_dim
+        Highest homology dimension, 0 or 1; the paper uses 1.
+    dim_weights
+        Weight of each dimension's loss, 0 to `max_dim`; the paper adds them evenly.
+    eps, cost_scale
+        See `persistence_weighted_chamfer`.
+    sample_on
+        Whose normalised features are sampled: the teacher's, as in the paper, the student's, or
+        both side by side. Only the first bounds the teacher's diagram (Proposition 1).
+    start
+        Index of the first sample.
+    backend
+        Which kernels; None: those of the tensors' device.
+
+    Returns
+    -------
+    Tensor
+        () the mean over clouds of the weighted sum over dimensions of the persistence-weighted
+        Chamfer distance, in the student's dtype (float32 for float16 and bfloat16).
+
+    Raises
+    ------
+    ValueError
+        If the clouds differ in size or device, are empty or (on the CPU) not finite, weights and
+        dimensions disagree, or an option is out of range.
+    RuntimeError
+        If no kernel serves the tensors' device, or not the backend asked for.
+
+    Notes
+    -----
+    Algorithm 1, with the gradient of Algorithm 3. The choice of samples is not differentiated.
+
+    Examples
+    --------
+    >>> teacher, student = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]])
+    >>> topological_loss(teacher, student, normalisation="none")
+    tensor(1.)
+    """
+    name = "topological_loss"
+    teacher = as_points(name, "teacher_features", teacher_features, least=1)
+    student = as_points(name, "student_features", student_features, least=1)
+    if teacher.shape[:-1] != student.shape[:-1]:
+        raise ValueError(
+            f"{name}: student_features has shape {tuple(student.shape)}; teacher_features has "
+            f"{tuple(teacher.shape)}, pass the same points"
+        )
+    parts = cloud_losses(
+        list(teacher.reshape(-1, *teacher.shape[-2:])),
+        list(student.reshape(-1, *student.shape[-2:])),
+        num_samples,
+        normalisation=normalisation,
+        max_dim=max_dim,
+        eps=eps,
+        cost_scale=cost_scale,
+        sample_on=sample_on,
+        start=start,
+        backend=backend,
+    )
+    weights = as_weights(name, "dim_weights", dim_weights, max_dim + 1)
+    return parts.total(weights)
+
+
+@dataclass(frozen=True, eq=False)
+class CloudLosses:
+    """The topological loss of each cloud and dimension, and what it was made from."""
+
+    losses: Tensor  # (B, dimensions)
+    teacher_diagrams: list[BatchedDiagram]
+    student_diagrams: list[BatchedDiagram]
+    teacher_normalised: list[Tensor]  # (N_b, T) each
+    student_normalised: list[Tensor]
+    indices: list[Tensor]  # (M_b,) each
+    sampled_radii: list[Tensor]  # covering radius of what was sampled, () each
+
+    def total(self, dim_weights: Sequence[float]) -> Tensor:
+        """Return the mean over clouds of the weighted sum over dimensions."""
+        return (self.losses * self.losses.new_tensor(dim_weights)).sum(dim=1).mean()
+
+
+def cloud_losses(
+    teachers: list[Tensor],
+    students: list[Tensor],
+    num_samples: int,
+    *,
+    normalisation: Normalisation,
+    max_dim: int,
+    eps: float,
+    cost_scale: float,
+    sample_on: SampleOn,
+    start: int,
+    backend: str | None,
+) -> CloudLosses:
+    """Run steps 1 to 5 of Algorithm 1 on clouds of any sizes, (N_b, T) and (N_b, S)."""
+    name = "topological_loss"
+    num_samples = as_integer(name, "num_samples", num_samples, least=1)
+    as_choice(name, "sample_on", sample_on, get_args(SampleOn))
+    if not teachers:
+        raise ValueError(f"{name}: the batch is empty; pass at least one cloud")
+    refuse_two_devices(name, teacher_features=teachers[0], student_features=students[0])
+    with torch.autocast(teachers[0].device.type, enabled=False):
+        with torch.no_grad():
+            teachers = [normalise(teacher, normalisation) for teacher in teachers]
+        students = [normalise(student, normalisation) for student in students]
+
+        indices, radii = [], []
+        for teacher, student in zip(teachers, students, strict=True):
+            sampled = {"teacher": teacher, "student": student}.get(sample_on)
+            if sampled is None:
+                sampled = torch.cat([teacher.to(student.dtype), student], dim=1)
+            picked, covered = topology_preserving_sampling(
+                sampled, min(num_samples, len(sampled)), start, backend=backend
+            )
+            indices.append(picked)
+            radii.append(covered[-1])
+
+        sizes = [len(picked) for picked in indices]
+
+        def diagrams(clouds: list[Tensor]) -> list[BatchedDiagram]:
+            subsets = [cloud[picked] for cloud, picked in zip(clouds, indices, strict=True)]
+            batch = pad_sequence(subsets, batch_first=True)
+            return rips_persistence_of_points(batch, max_dim, sizes=sizes, backend=backend)
+
+        with torch.no_grad():
+            of_teachers = diagrams(teachers)
+        of_students = diagrams(students)
+        losses = [
+            persistence_weighted_chamfer(
+                of_teacher.pairs.to(of_student.pairs.dtype),
+                of_student.pairs,
+                eps,
+                cost_scale=cost_scale,
+                teacher_mask=of_teacher.mask,
+                student_mask=of_student.mask,
+            )
+            for of_teacher, of_student in zip(of_teachers, of_students, strict=True)
+        ]
+    return CloudLosses(
+        losses=torch.stack(losses, dim=1),
+        teacher_diagrams=of_teachers,
+        student_diagrams=of_students,
+        teacher_normalised=teachers,
+        student_normalised=students,
+        indices=indices,
+        sampled_radii=radii,
+    )
+
+
+def kl_distillation(
+    teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """Return the divergence of the student's softened predictions from the teacher's.
+
+    Parameters
+    ----------
+    teacher_logits, student_logits
+        (..., N, classes), one row a point; at least one of each. No gradient is stopped: detach
+        the teacher's if it carries a graph.
+    temperature
+        Divides the logits, above 0; the paper gives no value.
+
+    Returns
+    -------
+    Tensor
+        () T^2 times the mean over points of KL(teacher || student), in nats, in float32 at least.
+
+    Raises
+    ------
+    ValueError
+        If the shapes or devices differ, a tensor is empty or (on the CPU) not finite, or the
+        temperature is not positive.
+
+    Notes
+    -----
+    Section 3.4. The factor T^2 keeps the size of the gradient when T changes (G. Hinton, O.
+    Vinyals, J. Dean, 2015). Every point counts; to leave points out, do not pass them.
+
+    Examples
+    --------
+    >>> kl_distillation(torch.zeros(1, 2), torch.tensor([[0.0, 1.0986123]]))
+    tensor(0.1438)
+    """
+    name = "kl_distillation"
+    teacher_logits = as_points(name, "teacher_logits", teacher_logits, least=1)
+    student_logits = as_points(name, "student_logits", student_logits, least=1)
+    temperature = as_positive(name, "temperature", temperature)
+    refuse_two_devices(name, teacher_logits=teacher_logits, student_logits=student_logits)
+    if student_logits.shape != teacher_logits.shape or not teacher_logits.numel():
+        raise ValueError(
+            f"{name}: student_logits has shape {tuple(student_logits.shape)}; teacher_logits has "
+            f"{tuple(teacher_logits.shape)}, pass the same points and classes, at least one class"
+        )
+    log_teacher = (teacher_logits / temperature).log_softmax(dim=-1)
+    log_student = (student_logits / temperature).log_softmax(dim=-1)
+    divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=-1)
+    return temperature**2 * divergence.mean()

@@ -1,0 +1,129 @@
+"""Edges of one cloud in the total order (length, smaller vertex, larger vertex), chunk by chunk.
+
+Lengths are compared as integers: a non-negative float and its bits, read as a signed integer,
+order alike, and integer minima vectorise without fastmath. Legend: `key` the bits of a length.
+"""
+
+import numpy as np
+from numba import njit
+
+VALID, NEGATIVE_ZERO, NEGATIVE, NOT_A_NUMBER, DIAGONAL, ASYMMETRIC = range(6)
+
+
+@njit(cache=True, nogil=True)
+def scan_keys(keys, infinity, magnitude_mask, row_max):
+    """Check a (N, N) key matrix and write each row's maximum; returns (code, row, column)."""
+    n = keys.shape[0]
+    minus_zero = False
+    for i in range(n):
+        low = keys[i, 0]
+        high = keys[i, 0]
+        for j in range(n):
+            low = min(low, keys[i, j])
+            high = max(high, keys[i, j])
+        row_max[i] = high
+        if low < 0:
+            for j in range(n):
+                if keys[i, j] < 0:
+                    magnitude = np.int64(keys[i, j]) & magnitude_mask
+                    if magnitude > infinity:
+                        return NOT_A_NUMBER, i, j
+                    if magnitude != 0:
+                        return NEGATIVE, i, j
+                    minus_zero = True
+        if high > infinity:
+            for j in range(n):
+                if keys[i, j] > infinity:
+                    return NOT_A_NUMBER, i, j
+    if minus_zero:
+        return NEGATIVE_ZERO, 0, 0
+    for i in range(n):
+        if keys[i, i] != 0:
+            return DIAGONAL, i, i
+    tile = 32
+    for top in range(0, n, tile):
+        for left in range(top, n, tile):
+            for i in range(top, min(top + tile, n)):
+                different = 0
+                for j in range(left, min(left + tile, n)):
+                    different |= keys[i, j] ^ keys[j, i]
+                if different != 0:
+                    for j in range(left, min(left + tile, n)):
+                        if keys[i, j] != keys[j, i]:
+                            return ASYMMETRIC, i, j
+    return VALID, 0, 0
+
+
+@njit(cache=True, nogil=True)
+def count_edges(keys, low, high):
+    """Count edges i < j with low < key <= high."""
+    n = keys.shape[0]
+    total = 0
+    for i in range(n):
+        for j in range(i + 1, n):
+            if low < keys[i, j] and keys[i, j] <= high:
+                total += 1
+    return total
+
+
+@njit(cache=True, nogil=True)
+def gather_edges(keys, low, high, edge_keys, edges):
+    """Write the edges with low < key <= high in (i, j) order, as key and as i * N + j."""
+    n = keys.shape[0]
+    count = 0
+    for i in range(n):
+        for j in range(i + 1, n):
+            key = keys[i, j]
+            if low < key and key <= high:
+                edge_keys[count] = key
+                edges[count] = i * n + j
+                count += 1
+
+
+@njit(cache=True, nogil=True)
+def sort_edges(edge_keys, edges, low, high, spare_keys, spare_edges):
+    """Radix sort by key, stable; returns whether the result lies in the spare arrays."""
+    count = edge_keys.shape[0]
+    spread = np.int64(high) - np.int64(low)
+    in_spare = False
+    starts = np.empty(2048, np.int64)
+    shift = 0
+    while spread >> shift > 0:
+        starts[:] = 0
+        for e in range(count):
+            starts[((np.int64(edge_keys[e]) - low) >> shift) & 2047] += 1
+        total = 0
+        for digit in range(2048):
+            here = starts[digit]
+            starts[digit] = total
+            total += here
+        for e in range(count):
+            digit = ((np.int64(edge_keys[e]) - low) >> shift) & 2047
+            slot = starts[digit]
+            starts[digit] = slot + 1
+            spare_keys[slot] = edge_keys[e]
+            spare_edges[slot] = edges[e]
+        edge_keys, spare_keys = spare_keys, edge_keys
+        edges, spare_edges = spare_edges, edges
+        in_spare = not in_spare
+        shift += 11
+    return in_spare
+
+
+@njit(cache=True, nogil=True)
+def sample_keys(keys, cutoff, sample):
+    """Write about evenly spread upper-triangle keys up to the cutoff; returns how many."""
+    n = keys.shape[0]
+    count = 0
+    step = max(1, n * (n - 1) // 2 // sample.shape[0])
+    position = step // 2
+    for i in range(n):
+        width = n - 1 - i
+        while position < width and count < sample.shape[0]:
+            key = keys[i, i + 1 + position]
+            if key <= cutoff:
+                sample[count] = key
+                count += 1
+            position += step
+        position -= width
+    return count

@@ -1,0 +1,212 @@
+"""Which relation kills which H1 class: elimination over Z/2, relations in order of rank.
+
+Every edge is homologous to a sum of birth edges (tree edges count as zero); the sum is kept as a
+bitset over births, oldest first, and remembered per edge. Killed births are eliminated from all
+rows at once, so that a relation is reduced in one sweep (docs/numerics.md).
+"""
+
+import numpy as np
+from numba import njit
+
+from fast.kernels.bits_cpu import highest_bit, lowest_bit
+
+# What `codes` says of an edge i < j at [i, j].
+UNKNOWN, TREE = 0, 1  # above: 2 + row of `sums`; below zero: -1 - birth
+
+
+@njit(cache=True, nogil=True)
+def classify_empties(edges, empties, n, parent, codes, num_births):
+    """Split empty-luned edges into merges and H1 births; returns their positions."""
+    merges = np.empty(empties.shape[0], np.int64)
+    births = np.empty(empties.shape[0], np.int64)
+    num_merges = 0
+    num_new = 0
+    for e in empties:
+        i = edges[e] // n
+        j = edges[e] - i * n
+        a = _root(parent, i)
+        b = _root(parent, j)
+        if a != b:
+            parent[max(a, b)] = min(a, b)
+            codes[i, j] = TREE
+            merges[num_merges] = e
+            num_merges += 1
+        else:
+            codes[i, j] = -1 - (num_births + num_new)
+            births[num_new] = e
+            num_new += 1
+    return merges[:num_merges], births[:num_new]
+
+
+@njit(cache=True, nogil=True)
+def _root(parent, v):
+    """Find the root of v's component; halves the path on the way."""
+    while parent[v] != v:
+        parent[v] = parent[parent[v]]
+        v = parent[v]
+    return v
+
+
+@njit(cache=True, nogil=True)
+def _is_older(key, i, j, other_key, k, m):
+    """Whether edge {i, j} comes before edge {k, m} in the total order."""
+    if key != other_key:
+        return key < other_key
+    if min(i, j) != min(k, m):
+        return min(i, j) < min(k, m)
+    return max(i, j) < max(k, m)
+
+
+@njit(cache=True, nogil=True)
+def _nearest_in_lune(keys, a, b):
+    """Find the vertex of the lune of {a, b} whose farther distance to a and b is least."""
+    n = keys.shape[0]
+    limit = keys[a, b]
+    row_a = keys[a]
+    row_b = keys[b]
+    best = limit
+    for w in range(n):
+        longer = max(row_a[w], row_b[w])
+        # a and b themselves have longer == limit and drop out unless nothing is shorter.
+        best = min(best, longer)
+    if best < limit:
+        for w in range(n):
+            if max(row_a[w], row_b[w]) == best:
+                return w
+    for w in range(n):
+        if (
+            w not in (a, b)
+            and _is_older(row_a[w], a, w, limit, a, b)
+            and _is_older(row_b[w], b, w, limit, a, b)
+        ):
+            return w
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _add_sum(code, sums, target):
+    """Add the sum that `code` names to `target`, modulo 2."""
+    if code < 0:
+        birth = -1 - code
+        target[birth >> 6] ^= np.uint64(1) << np.uint64(birth & 63)
+    elif code > TREE:
+        row = sums[code - 2]
+        for k in range(target.shape[0]):
+            target[k] ^= row[k]
+
+
+@njit(cache=True, nogil=True)
+def _express(keys, a, b, codes, sums, num_sums, stack):
+    """Find the sum of births that {a, b} is homologous to; returns (code, sums, rows used).
+
+    Depth first: {a, b} is a-w-b for a w in its lune, and both of those edges are older.
+    """
+    depth = 0
+    stack[0, 0] = min(a, b)
+    stack[0, 1] = max(a, b)
+    stack[0, 2] = -1
+    while depth >= 0:
+        i = stack[depth, 0]
+        j = stack[depth, 1]
+        if codes[i, j] != UNKNOWN:
+            depth -= 1
+            continue
+        w = stack[depth, 2]
+        if w < 0:
+            w = _nearest_in_lune(keys, i, j)
+            stack[depth, 2] = w
+        left = codes[min(i, w), max(i, w)]
+        right = codes[min(j, w), max(j, w)]
+        if left == UNKNOWN or right == UNKNOWN:
+            if depth + 1 == stack.shape[0]:
+                grown = np.empty((2 * stack.shape[0], 3), np.int64)
+                grown[: stack.shape[0]] = stack
+                stack = grown
+            depth += 1
+            other = i if left == UNKNOWN else j
+            stack[depth, 0] = min(other, w)
+            stack[depth, 1] = max(other, w)
+            stack[depth, 2] = -1
+            continue
+        if left == right:
+            codes[i, j] = TREE  # the sums cancel: homologous to zero, like a tree edge
+        elif left == TREE:
+            codes[i, j] = right
+        elif right == TREE:
+            codes[i, j] = left
+        else:
+            if num_sums == sums.shape[0]:
+                grown_sums = np.zeros((2 * sums.shape[0], sums.shape[1]), np.uint64)
+                grown_sums[:num_sums] = sums
+                sums = grown_sums
+            target = sums[num_sums]
+            _add_sum(left, sums, target)
+            _add_sum(right, sums, target)
+            codes[i, j] = 2 + num_sums
+            num_sums += 1
+        depth -= 1
+    return codes[min(a, b), max(a, b)], sums, num_sums, stack
+
+
+@njit(cache=True, nogil=True)
+def eliminate(keys, edges, relations, codes, sums, num_sums, rows, is_dead, pivots, alive):
+    """Reduce the relations in order; returns the kills, `sums`, its rows used, and who is alive.
+
+    A kill is (birth, edge position, w1, wk). `rows[b]` is the reduced relation that killed birth b,
+    `is_dead` a bitset over births, `pivots` the dead ones as a list.
+    """
+    n = keys.shape[0]
+    words = rows.shape[1]
+    zero = np.uint64(0)
+    one = np.uint64(1)
+    stack = np.empty((256, 3), np.int64)
+    kills = np.empty((max(alive, 1), 4), np.int64)
+    num_kills = 0
+    num_pivots = pivots.shape[0] - alive
+    total = np.empty(words, np.uint64)
+    for r in range(relations.shape[0]):
+        if alive == 0:
+            break
+        e = relations[r, 0]
+        i = edges[e] // n
+        j = edges[e] - i * n
+        for k in range(words):
+            total[k] = zero
+        for side in range(2):
+            w = relations[r, 1 + side]
+            for end in (i, j):
+                code, sums, num_sums, stack = _express(keys, end, w, codes, sums, num_sums, stack)
+                _add_sum(code, sums, total)
+        # Rows hold no dead birth but their own: one sweep over the dead bits is enough.
+        for k in range(words):
+            dead = total[k] & is_dead[k]
+            while dead != zero:
+                row = rows[k * 64 + lowest_bit(dead)]
+                dead &= dead - one
+                for m in range(words):
+                    total[m] ^= row[m]
+        top = words - 1
+        while top >= 0 and total[top] == zero:
+            top -= 1
+        if top < 0:
+            continue  # a dependent relation: the birth of an H2 class
+        word = top
+        bit = np.uint64(highest_bit(total[top]))
+        birth = word * 64 + np.int64(bit)
+        for p in range(num_pivots):
+            row = rows[pivots[p]]
+            if (row[word] >> bit) & one != zero:
+                for k in range(words):
+                    row[k] ^= total[k]
+        for k in range(words):
+            rows[birth, k] = total[k]
+        is_dead[word] |= one << bit
+        pivots[num_pivots] = birth
+        num_pivots += 1
+        alive -= 1
+        kills[num_kills, 0] = birth
+        kills[num_kills, 1] = e
+        kills[num_kills, 2] = relations[r, 1]
+        kills[num_kills, 3] = relations[r, 2]
+        num_kills += 1
+    return kills[:num_kills], sums, num_sums, alive

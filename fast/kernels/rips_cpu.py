@@ -1,0 +1,229 @@
+"""Rips pairs of one cloud on the CPU: drives the edge, lune and pairing kernels chunk by chunk."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, tree_cpu
+
+_SAMPLE = 4096  # keys looked at to place the chunk borders
+_FIRST_CHUNK = 0.04  # of the edges that can matter; then each chunk ends this much further out
+_GROWTH = 1.6
+
+
+@dataclass(frozen=True)
+class CloudPairs:
+    """Critical simplices of one cloud and one dimension, sorted by death rank, then birth rank."""
+
+    birth_edges: np.ndarray  # (K, 2) int64, -1 in dimension 0
+    death_edges: np.ndarray  # (K, 2) int64
+    death_simplices: np.ndarray  # (K, dim + 2) int64, vertices ascending
+    num_essential: int  # classes that are not dead at the last edge
+
+
+def rips_pairs(clouds, max_dim, threshold):
+    """Return the finite pairs of positive persistence: a list over clouds of one a dimension.
+
+    Each cloud is a C-contiguous (N, N) float32 or float64 array. Raises ValueError for entries
+    that are no distances.
+    """
+    return [_pairs_of_cloud(distances, max_dim, threshold) for distances in clouds]
+
+
+def _pairs_of_cloud(distances, max_dim, threshold):
+    """Pairs of one cloud, one CloudPairs a dimension."""
+    n = distances.shape[0]
+    keys, row_max = _checked_keys(distances)
+    if n < 2:
+        return [_no_pairs(dim, n if dim == 0 else 0) for dim in range(max_dim + 1)]
+    cutoff = _cutoff(distances.dtype, row_max, threshold)
+    if max_dim == 0:
+        tree, num_trees = tree_cpu.spanning_forest(keys, cutoff)
+        return [_merge_pairs(tree // n, tree % n, num_trees)]
+    return _Cloud(keys, cutoff).pairs()
+
+
+def _checked_keys(distances):
+    """Return the lengths as ordered integers, and each row's maximum."""
+    integer = np.int32 if distances.dtype == np.float32 else np.int64
+    infinity = np.int64(np.array(np.inf, distances.dtype).view(integer))
+    keys = distances.view(integer)
+    row_max = np.zeros(distances.shape[0], integer)
+    if distances.shape[0] == 0:
+        return keys, row_max
+    mask = np.int64(np.iinfo(integer).max)
+    code, i, j = edges_cpu.scan_keys(keys, infinity, mask, row_max)
+    if code == edges_cpu.NEGATIVE_ZERO:
+        keys = (distances + distances.dtype.type(0)).view(integer)
+        code, i, j = edges_cpu.scan_keys(keys, infinity, mask, row_max)
+    if code != edges_cpu.VALID:
+        raise ValueError(_complaint(code, i, j, distances))
+    return keys, row_max
+
+
+def _complaint(code, i, j, distances):
+    """Say what is wrong with entry (i, j), and the cure."""
+    value = f"distances[..., {i}, {j}] is {distances[i, j]}"
+    return (
+        "rips_persistence: "
+        + {
+            edges_cpu.NOT_A_NUMBER: f"{value}; look for NaN or infinite points before this call",
+            edges_cpu.NEGATIVE: f"{value}; distances cannot be negative",
+            edges_cpu.DIAGONAL: f"{value}; a point's distance to itself must be 0",
+            edges_cpu.ASYMMETRIC: (
+                f"{value} but distances[..., {j}, {i}] is {distances[j, i]}; "
+                "symmetrise first, e.g. (d + d.mT) / 2"
+            ),
+        }[code]
+    )
+
+
+def _cutoff(dtype, row_max, threshold):
+    """Key of the longest edge that matters: beyond the enclosing radius the complex is a cone."""
+    largest = np.finfo(dtype).max
+    limit = np.array(threshold, np.float64)
+    # Rounded towards zero, so that no edge above the threshold slips in; infinite edges never join.
+    limit_in_dtype = np.array(min(limit, float(largest)), dtype)
+    if limit_in_dtype > limit:
+        limit_in_dtype = np.nextafter(limit_in_dtype, dtype.type(0))
+    return min(int(row_max.min()), int((limit_in_dtype + dtype.type(0)).view(row_max.dtype)))
+
+
+def _no_pairs(dim, num_essential):
+    """No pairs in dimension `dim`."""
+    return CloudPairs(
+        np.empty((0, 2), np.int64),
+        np.empty((0, 2), np.int64),
+        np.empty((0, dim + 2), np.int64),
+        num_essential,
+    )
+
+
+def _merge_pairs(smaller, larger, num_essential):
+    """H0 pairs that die at the given edges."""
+    edges = np.stack([smaller, larger], axis=1)
+    return CloudPairs(np.full_like(edges, -1), edges, edges.copy(), num_essential)
+
+
+class _Cloud:
+    """The state that is carried from chunk to chunk."""
+
+    def __init__(self, keys, cutoff):
+        self.keys = keys
+        self.cutoff = cutoff
+        self.n = n = keys.shape[0]
+        self.adjacency = np.zeros((n, (n + 63) // 64), np.uint64)
+        self.parent = np.arange(n)
+        self.codes = np.zeros((n, n), np.int32)
+        self.sums = np.zeros((1024, 1), np.uint64)
+        self.num_sums = 0
+        self.rows = np.zeros((64, 1), np.uint64)
+        self.is_dead = np.zeros(1, np.uint64)
+        self.dead = np.zeros(0, np.int64)
+        self.birth_edges = np.zeros(0, np.int64)
+        self.alive = 0
+        self.merge_edges = []
+        self.kills = []
+
+    def pairs(self):
+        """Run all chunks and return [H0, H1]."""
+        low = -1
+        unmet = np.zeros(2, np.int64)
+        for high in self._borders():
+            self._run_chunk(low, high)
+            low = high
+            if self.alive == 0 and lunes_cpu.all_lunes_met(
+                self.keys, low, self.cutoff, self.adjacency, unmet
+            ):
+                break
+        return [self._h0(), self._h1()]
+
+    def _borders(self):
+        """Keys at which the chunks end, from a sample of the lengths; the last is the cutoff."""
+        sample = np.empty(_SAMPLE, self.keys.dtype)
+        count = edges_cpu.sample_keys(self.keys, self.cutoff, sample)
+        sample = np.sort(sample[:count])
+        borders = []
+        share = _FIRST_CHUNK
+        while share < 0.9 and count > 0:
+            border = int(sample[int(share * count)])
+            if border < self.cutoff and (not borders or border > borders[-1]):
+                borders.append(border)
+            share *= _GROWTH
+        return [*borders, self.cutoff]
+
+    def _run_chunk(self, low, high):
+        """Add the edges with low < key <= high."""
+        edges = self._sorted_edges(low, high)
+        empties, relations = lunes_cpu.examine_lunes(edges, 0, len(edges), self.adjacency, self.n)
+        merges, births = pairing_cpu.classify_empties(
+            edges, empties, self.n, self.parent, self.codes, len(self.birth_edges)
+        )
+        self.merge_edges.append(edges[merges])
+        self.birth_edges = np.concatenate([self.birth_edges, edges[births]])
+        self.alive += len(births)
+        self._make_room()
+        num_dead = len(self.dead)
+        pivots = np.empty(num_dead + self.alive, np.int64)
+        pivots[:num_dead] = self.dead
+        kills, self.sums, self.num_sums, self.alive = pairing_cpu.eliminate(
+            self.keys, edges, relations, self.codes, self.sums, self.num_sums,
+            self.rows, self.is_dead, pivots, self.alive,
+        )  # fmt: skip
+        self.dead = pivots[: num_dead + len(kills)]
+        kills[:, 1] = edges[kills[:, 1]]
+        self.kills.append(kills)
+
+    def _sorted_edges(self, low, high):
+        """Edges with low < key <= high as i * N + j, in the total order."""
+        count = edges_cpu.count_edges(self.keys, low, high)
+        edge_keys, spare_keys = (np.empty(count, self.keys.dtype) for _ in range(2))
+        edges, spare_edges = (np.empty(count, np.int64) for _ in range(2))
+        edges_cpu.gather_edges(self.keys, low, high, edge_keys, edges)
+        in_spare = edges_cpu.sort_edges(
+            edge_keys, edges, max(low, 0), high, spare_keys, spare_edges
+        )
+        return spare_edges if in_spare else edges
+
+    def _make_room(self):
+        """Widen the bitsets so that every birth has a bit."""
+        words = (len(self.birth_edges) + 63) // 64
+        if words > self.rows.shape[1]:
+            words = 2 * words
+            self.rows = _padded(self.rows, (64 * words, words))
+            self.sums = _padded(self.sums, (self.sums.shape[0], words))
+            self.is_dead = _padded(self.is_dead, (words,))
+
+    def _h0(self):
+        """Return merges at positive length."""
+        edges = np.concatenate(self.merge_edges)
+        i, j = edges // self.n, edges % self.n
+        positive = self.keys[i, j] > 0
+        return _merge_pairs(i[positive], j[positive], self.n - len(edges))
+
+    def _h1(self):
+        """Kills with a death later than the birth."""
+        kills = np.concatenate(self.kills)
+        born = self.birth_edges[kills[:, 0]]
+        died = kills[:, 1]
+        n = self.n
+        kept = self.keys[born // n, born % n] < self.keys[died // n, died % n]
+        # Kills come in the order of their death edge; births are numbered in the order of theirs.
+        rank = np.cumsum(np.concatenate([[0], died[1:] != died[:-1]])[: len(died)])
+        order = np.lexsort((kills[:, 0], rank))
+        kept = order[kept[order]]
+        born, died, apex = born[kept], died[kept], kills[kept, 3]
+        death_edges = np.stack([died // n, died % n], axis=1)
+        return CloudPairs(
+            np.stack([born // n, born % n], axis=1),
+            death_edges,
+            np.sort(np.concatenate([death_edges, apex[:, None]], axis=1), axis=1),
+            int(self.alive),
+        )
+
+
+def _padded(array, shape):
+    """Return a copy with zeros appended up to `shape`."""
+    grown = np.zeros(shape, array.dtype)
+    grown[tuple(slice(size) for size in array.shape)] = array
+    return grown

@@ -1,0 +1,44 @@
+"""Farthest point sampling on the CPU."""
+
+import numpy as np
+from numba import njit
+
+
+def farthest_points(clouds, num_samples, start):
+    """Sample every cloud of (B, N, C); returns (B, M) indices, -1 when run dry, and radii."""
+    indices = np.full((len(clouds), num_samples), -1, np.int64)
+    radii = np.zeros((len(clouds), num_samples), clouds.dtype)
+    for cloud, picked, radius in zip(clouds, indices, radii, strict=True):
+        _sample(np.ascontiguousarray(cloud.T), start, picked, radius)
+    return indices, radii
+
+
+@njit(cache=True, nogil=True)
+def _sample(channels, start, picked, radii):
+    """Sample one cloud (C, N): channel-major, so that points lie side by side in vectors."""
+    num_channels, n = channels.shape
+    nearest = np.full(n, np.inf, channels.dtype)  # squared distance to the nearest sample
+    block = 512
+    squares = np.empty(block, channels.dtype)
+    pick = start
+    for k in range(picked.shape[0]):
+        picked[k] = pick
+        farthest = channels.dtype.type(-1)
+        for first in range(0, n, block):
+            size = min(block, n - first)
+            squares[:size] = 0
+            for c in range(num_channels):
+                row = channels[c, first : first + size]
+                centre = channels[c, picked[k]]
+                for p in range(size):
+                    difference = row[p] - centre
+                    squares[p] += difference * difference
+            for p in range(size):
+                here = min(nearest[first + p], squares[p])
+                nearest[first + p] = here
+                if here > farthest:  # strictly: the lowest index wins
+                    farthest = here
+                    pick = first + p
+        radii[k] = np.sqrt(farthest)
+        if farthest == 0:
+            return

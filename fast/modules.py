@@ -1,0 +1,274 @@
+"""The losses as modules: features of several clouds concatenated, as point networks make them.
+
+Shape letters: B clouds, N points of all clouds, C channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fast.checks import (
+    as_choice,
+    as_integer,
+    as_points,
+    as_positive,
+    as_weights,
+)
+from fast.distillation import CloudLosses, SampleOn, cloud_losses, kl_distillation
+from fast.normalisation import Normalisation
+from fast.saliency import saliency_loss, saliency_map
+from fast.sampling import covering_radius
+
+
+@dataclass(frozen=True)
+class TopologyReport:
+    """What the topological loss saw, as plain numbers meaned over the clouds of a batch.
+
+    Attributes
+    ----------
+    teacher_covering_radius, student_covering_radius
+        How far the worst point is from its nearest sample, in normalised features. Proposition 1
+        bounds the error of a diagram by twice its own radius.
+    teacher_pairs, student_pairs
+        Number of finite pairs, one entry a dimension.
+    losses
+        Persistence-weighted Chamfer distance before weighting, one entry a dimension.
+    """
+
+    teacher_covering_radius: float
+    student_covering_radius: float
+    teacher_pairs: tuple[float, ...]
+    student_pairs: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
+class TopologicalLoss(nn.Module):
+    """Algorithm 1 as a module: the mean over clouds of the topological loss.
+
+    Parameters
+    ----------
+    num_samples
+        Points of each cloud to keep for the diagrams; a smaller cloud keeps all of its own.
+    normalisation
+        See `fast.normalisation.normalise`.
+    dim_weights
+        Weight of each dimension's loss; its length, 1 or 2, is how many dimensions there are.
+    eps
+        See `fast.persistence_weighted_chamfer`.
+    sample_on
+        Whose features are sampled: "teacher" as in the paper, "student" or "concat".
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        num_samples: int = 1024,
+        normalisation: Normalisation = "l2",
+        dim_weights: Sequence[float] = (1.0, 1.0),
+        eps: float = 1e-8,
+        sample_on: SampleOn = "teacher",
+    ) -> None:
+        super().__init__()
+        name = "TopologicalLoss"
+        if len(dim_weights) not in (1, 2):
+            raise ValueError(
+                f"{name}: dim_weights has {len(dim_weights)} entries; pass 1 (H0) or 2 (H0, H1)"
+            )
+        self.num_samples = as_integer(name, "num_samples", num_samples, least=1)
+        self.normalisation: Normalisation = normalisation
+        self.dim_weights = tuple(as_weights(name, "dim_weights", dim_weights, len(dim_weights)))
+        self.eps = as_positive(name, "eps", eps)
+        self.sample_on: SampleOn = sample_on
+        as_choice(
+            name, "normalisation", normalisation, ("l2", "none", "center_maxnorm", "diameter")
+        )
+        as_choice(name, "sample_on", sample_on, ("teacher", "student", "concat"))
+
+    def extra_repr(self) -> str:
+        """Return the options, for the module's repr."""
+        return (
+            f"num_samples={self.num_samples}, normalisation={self.normalisation!r}, "
+            f"dim_weights={self.dim_weights}, eps={self.eps}, sample_on={self.sample_on!r}"
+        )
+
+    def forward(self, teacher_features: Tensor, student_features: Tensor, offset: Tensor) -> Tensor:
+        """Return the loss ().
+
+        Parameters
+        ----------
+        teacher_features, student_features
+            (N, T) and (N, S): the same points in the same order, clouds one after another. No
+            gradient reaches the teacher.
+        offset
+            (B,) int64: where each cloud ends; the last entry is N.
+
+        Raises
+        ------
+        ValueError
+            If the tensors do not fit together, or (on the CPU) are not finite.
+        RuntimeError
+            If no kernel serves the tensors' device.
+        """
+        return self._parts(teacher_features, student_features, offset).total(self.dim_weights)
+
+    def forward_with_report(
+        self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
+    ) -> tuple[Tensor, TopologyReport]:
+        """Return the loss as `forward` does, and what it saw; costs a pass over all points."""
+        parts = self._parts(teacher_features, student_features, offset)
+        return parts.total(self.dim_weights), self._report(parts)
+
+    def _parts(
+        self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
+    ) -> CloudLosses:
+        name = "TopologicalLoss"
+        teacher = as_points(name, "teacher_features", teacher_features)
+        student = as_points(name, "student_features", student_features)
+        if len(teacher) != len(student):
+            raise ValueError(
+                f"{name}: student_features has {len(student)} points; teacher_features has "
+                f"{len(teacher)}, pass the same points"
+            )
+        sizes = cloud_sizes(name, offset, len(student))
+        return cloud_losses(
+            list(torch.split(teacher, sizes)),
+            list(torch.split(student, sizes)),
+            self.num_samples,
+            normalisation=self.normalisation,
+            max_dim=len(self.dim_weights) - 1,
+            eps=self.eps,
+            cost_scale=1.0,
+            sample_on=self.sample_on,
+            start=0,
+            backend=None,
+        )
+
+    @torch.no_grad()
+    def _report(self, parts: CloudLosses) -> TopologyReport:
+        def radius(whose: SampleOn, clouds: list[Tensor]) -> float:
+            if whose == self.sample_on:
+                radii = parts.sampled_radii
+            else:
+                radii = [covering_radius(*item) for item in zip(clouds, parts.indices, strict=True)]
+            return float(torch.stack(radii).mean())
+
+        return TopologyReport(
+            teacher_covering_radius=radius("teacher", parts.teacher_normalised),
+            student_covering_radius=radius("student", parts.student_normalised),
+            teacher_pairs=tuple(float(d.counts.double().mean()) for d in parts.teacher_diagrams),
+            student_pairs=tuple(float(d.counts.double().mean()) for d in parts.student_diagrams),
+            losses=tuple(parts.losses.detach().mean(dim=0).tolist()),
+        )
+
+
+class SaliencyLoss(nn.Module):
+    """Eq. 4-7 over concatenated clouds: where the task's gradient says the points matter."""
+
+    def forward(
+        self,
+        teacher_features: Sequence[Tensor],
+        teacher_gradients: Sequence[Tensor],
+        student_features: Sequence[Tensor],
+        student_gradients: Sequence[Tensor],
+        offsets: Sequence[Tensor],
+    ) -> Tensor:
+        """Return the sum over stages of the mean over the stage's points, ().
+
+        Parameters
+        ----------
+        teacher_features, student_features
+            One tensor a stage, (N_l, C): the same points in the same order in both networks.
+            No gradient reaches the teacher.
+        teacher_gradients, student_gradients
+            dL_seg / dF of the same shapes; taken as constants, whether or not they carry a graph.
+        offsets
+            One tensor a stage, (B,) int64: where each cloud ends. Maps are normalised per cloud.
+
+        Raises
+        ------
+        ValueError
+            If numbers of stages or points differ, or (on the CPU) an entry is not finite.
+        """
+        name = "SaliencyLoss"
+        given = {
+            "teacher_gradients": teacher_gradients,
+            "student_features": student_features,
+            "student_gradients": student_gradients,
+            "offsets": offsets,
+        }
+        for argument, value in given.items():
+            if len(value) != len(teacher_features):
+                raise ValueError(
+                    f"{name}: {argument} has {len(value)} stages; teacher_features has "
+                    f"{len(teacher_features)}, pass as many"
+                )
+        teacher_maps, student_maps = [], []
+        for stage, offset in enumerate(offsets):
+            sizes = cloud_sizes(name, offset, len(teacher_features[stage]))
+            with torch.no_grad():
+                teacher_maps.append(_maps(teacher_features[stage], teacher_gradients[stage], sizes))
+            student_maps.append(
+                _maps(student_features[stage], student_gradients[stage].detach(), sizes)
+            )
+        return saliency_loss(teacher_maps, student_maps)
+
+
+class DistillationLoss(nn.Module):
+    """`fast.kl_distillation` as a module; no gradient reaches the teacher.
+
+    Parameters
+    ----------
+    temperature
+        Divides the logits, above 0.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not positive.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = as_positive("DistillationLoss", "temperature", temperature)
+
+    def extra_repr(self) -> str:
+        """Return the options, for the module's repr."""
+        return f"temperature={self.temperature}"
+
+    def forward(self, teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+        """Return T^2 times the mean over points of KL(teacher || student), ()."""
+        return kl_distillation(teacher_logits.detach(), student_logits, self.temperature)
+
+
+def cloud_sizes(function: str, offset: Tensor, num_points: int) -> list[int]:
+    """Return how many points each cloud has, from where each ends."""
+    if offset.ndim != 1 or not len(offset) or offset.dtype not in (torch.int32, torch.int64):
+        raise ValueError(
+            f"{function}: offset is {offset.dtype} of shape {tuple(offset.shape)}; "
+            "pass int64 of shape (B,), where each cloud ends"
+        )
+    ends = offset.tolist()
+    sizes = [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+    if min(sizes) < 1 or ends[-1] != num_points:
+        raise ValueError(
+            f"{function}: offset is {ends}; pass increasing ends, the last {num_points}, "
+            "the number of points"
+        )
+    return sizes
+
+
+def _maps(features: Tensor, gradients: Tensor, sizes: list[int]) -> Tensor:
+    """Saliency of every point, normalised per cloud."""
+    if features.shape != gradients.shape:
+        raise ValueError(
+            f"SaliencyLoss: gradients of a stage have shape {tuple(gradients.shape)}; "
+            f"its features have {tuple(features.shape)}, pass the same"
+        )
+    clouds = zip(torch.split(features, sizes), torch.split(gradients, sizes), strict=True)
+    return torch.cat([saliency_map(*cloud) for cloud in clouds])

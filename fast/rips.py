@@ -1,0 +1,310 @@
+"""Vietoris-Rips persistence of a batch of distance matrices, with critical edges and gradients.
+
+Shape letters: B clouds, N points, K pairs.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fast.checks import as_integer, as_points, as_precise
+from fast.diagram import BatchedDiagram
+from fast.dispatch import kernel
+from fast.distances import edge_lengths, pairwise_distances
+
+
+def rips_persistence(
+    distances: Tensor,
+    max_dim: int = 1,
+    threshold: float = math.inf,
+    *,
+    sizes: Sequence[int] | Tensor | None = None,
+    backend: str | None = None,
+) -> list[BatchedDiagram]:
+    """Return the persistence diagrams of the Vietoris-Rips filtration, one a dimension.
+
+    Parameters
+    ----------
+    distances
+        (N, N), taken as a batch of one, or (B, N, N): symmetric to the last bit, zero diagonal,
+        float32 or float64; `inf` for two points that are never joined. Any unit: births and
+        deaths have the same. Nothing else is assumed, not even the triangle inequality.
+    max_dim
+        Highest homology dimension: 0, which costs far less, or 1.
+    threshold
+        Longest edge that enters (inclusive).
+    sizes
+        How many points each cloud has, when they differ: entries of rows and columns beyond are
+        not read. None: all N.
+    backend
+        Which kernel; None: the one of the tensor's device ("numba" on the CPU).
+
+    Returns
+    -------
+    list[BatchedDiagram]
+        Diagrams of dimension 0 to `max_dim`: finite pairs of positive persistence, sorted by
+        (rank of the death edge, rank of the birth edge). For identical distances they equal
+        `reference.rips_persistence` in every field, ties included, and have the same bits on
+        every run and for every number of threads.
+
+    Raises
+    ------
+    ValueError
+        If `distances` is no batch of distance matrices or an argument is out of range.
+    RuntimeError
+        If no kernel serves the tensor's device, or not the backend asked for.
+
+    Notes
+    -----
+    The filtration value of a simplex is its longest edge; edges are ordered by (length, smaller
+    vertex, larger vertex). The gradient of a birth goes to its edge, that of a death in equal
+    parts to the longest edges of the death simplex (Eq. 1, Algorithm 3), half to D_ij and half
+    to D_ji. Linear, so differentiable any number of times. How the pairs are found:
+    docs/numerics.md.
+
+    Examples
+    --------
+    A square: three merges at 1, and a loop from 1 to the diagonal.
+
+    >>> square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> components, loops = rips_persistence(pairwise_distances(square))
+    >>> components.deaths
+    tensor([[1., 1., 1.]])
+    >>> loops.pairs
+    tensor([[[1.0000, 1.4142]]])
+    """
+    batch = _as_batch(distances)
+    matrices = _cut(batch.detach(), "rips_persistence", sizes)
+    critical = critical_pairs(matrices, max_dim, threshold, backend=backend)
+
+    def lengths(edges: Tensor) -> Tensor:
+        entries: Tensor = _Lengths.apply(batch, edges)  # type: ignore[no-untyped-call]
+        return entries
+
+    return _with_lengths(critical, batch.detach(), lengths if batch.requires_grad else None)
+
+
+def rips_persistence_of_points(
+    points: Tensor,
+    max_dim: int = 1,
+    threshold: float = math.inf,
+    *,
+    sizes: Sequence[int] | Tensor | None = None,
+    backend: str | None = None,
+) -> list[BatchedDiagram]:
+    """Return `rips_persistence(pairwise_distances(points))` with a cheaper gradient.
+
+    Parameters
+    ----------
+    points
+        (N, C), taken as a batch of one, or (B, N, C).
+    max_dim, threshold, sizes, backend
+        As in `rips_persistence`.
+
+    Returns
+    -------
+    list[BatchedDiagram]
+        The same diagrams to the last bit. The gradient goes from the critical edges straight to
+        their ends (Theorem 1), so that backward costs O(K C) and not O(N^2 C).
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `pairwise_distances` and `rips_persistence`.
+    """
+    points = as_points("rips_persistence_of_points", "points", points)
+    if points.ndim not in (2, 3):
+        raise ValueError(
+            f"rips_persistence_of_points: points has shape {tuple(points.shape)}; "
+            "pass (N, C) or (B, N, C)"
+        )
+    batch = points[None] if points.ndim == 2 else points
+    distances = pairwise_distances(batch.detach())
+    matrices = _cut(distances, "rips_persistence_of_points", sizes)
+    critical = critical_pairs(matrices, max_dim, threshold, backend=backend)
+    num_clouds, n, channels = batch.shape
+
+    def lengths(edges: Tensor) -> Tensor:
+        shift = n * torch.arange(num_clouds, device=edges.device).view(-1, 1, 1)
+        each = edge_lengths(batch.reshape(-1, channels), (edges + shift).reshape(-1, 2))
+        return each.view(edges.shape[:-1])
+
+    return _with_lengths(critical, distances, lengths if batch.requires_grad else None)
+
+
+@torch.compiler.disable
+def critical_pairs(
+    matrices: Sequence[Tensor], max_dim: int, threshold: float, *, backend: str | None = None
+) -> list[dict[str, Tensor]]:
+    """Return the padded integer fields of each dimension's diagram, for clouds of any sizes."""
+    max_dim = as_integer("rips_persistence", "max_dim", max_dim, least=0)
+    if max_dim > 1:
+        raise ValueError(
+            f"rips_persistence: max_dim is {max_dim}; pass 0 or 1 "
+            "(reference.rips_persistence has no limit)"
+        )
+    if not threshold >= 0:  # NaN compares False
+        raise ValueError(f"rips_persistence: threshold is {threshold}; pass a length of at least 0")
+    if not matrices:
+        raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
+    device = matrices[0].device
+    launch = kernel("rips_persistence", device, backend)
+    clouds = launch(
+        [np.ascontiguousarray(matrix.numpy()) for matrix in matrices], max_dim, threshold
+    )
+    return [
+        {
+            "birth_edges": _padded([cloud[dim].birth_edges for cloud in clouds]),
+            "death_edges": _padded([cloud[dim].death_edges for cloud in clouds]),
+            "death_simplices": _padded([cloud[dim].death_simplices for cloud in clouds]),
+            "counts": torch.tensor([len(cloud[dim].death_edges) for cloud in clouds]),
+            "num_essential": torch.tensor([cloud[dim].num_essential for cloud in clouds]),
+        }
+        for dim in range(max_dim + 1)
+    ]
+
+
+def _as_batch(distances: Tensor) -> Tensor:
+    """Return (B, N, N) of a dtype that keeps the order of the lengths."""
+    if isinstance(distances, Tensor) and distances.dtype in (torch.float16, torch.bfloat16):
+        raise ValueError(
+            f"rips_persistence: distances has dtype {distances.dtype}, which rounds different "
+            "lengths together; compute them in float32 (pairwise_distances does)"
+        )
+    distances = as_precise("rips_persistence", "distances", distances)
+    if distances.ndim not in (2, 3) or distances.shape[-1] != distances.shape[-2]:
+        raise ValueError(
+            f"rips_persistence: distances has shape {tuple(distances.shape)}; "
+            "pass square matrices, (N, N) or (B, N, N)"
+        )
+    return distances[None] if distances.ndim == 2 else distances
+
+
+def _cut(batch: Tensor, function: str, sizes: Sequence[int] | Tensor | None) -> list[Tensor]:
+    """Return each cloud's own part of the padded (B, N, N) distances."""
+    num_clouds, n = batch.shape[:2]
+    if sizes is None:
+        return list(batch)
+    if isinstance(sizes, Tensor):
+        sizes = sizes.tolist()
+    checked = [as_integer(function, "sizes", size, least=0) for size in sizes]
+    if len(checked) != num_clouds or max(checked, default=0) > n:
+        raise ValueError(
+            f"{function}: sizes is {checked}; pass {num_clouds} numbers, at most {n} each"
+        )
+    return [matrix[:size, :size] for matrix, size in zip(batch, checked, strict=True)]
+
+
+def _padded(rows: list[np.ndarray[Any, Any]]) -> Tensor:
+    """Stack (K_b, width) arrays to (B, K, width), -1 where a cloud has no row."""
+    longest = max(len(row) for row in rows)
+    out = np.full((len(rows), longest, rows[0].shape[1]), -1, np.int64)
+    for cloud, row in enumerate(rows):
+        out[cloud, : len(row)] = row
+    return torch.from_numpy(out)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Births or deaths of one dimension, and which edges share their gradient."""
+
+    values: Tensor  # (B, K)
+    edges: Tensor  # (B, K, E, 2)
+    shares: Tensor  # (B, K, E), adding up to 1; 0 in padding
+
+
+def _with_lengths(
+    critical: list[dict[str, Tensor]],
+    distances: Tensor,
+    lengths: Callable[[Tensor], Tensor] | None,
+) -> list[BatchedDiagram]:
+    """Add births and deaths: copies of `distances` that carry the gradient of `lengths`.
+
+    `lengths` maps edges (B, R, 2) to their lengths (B, R). It is called once for all columns,
+    because each call's gradient may be as large as the distances.
+    """
+    masks = [
+        torch.arange(fields["death_edges"].shape[1], device=distances.device)
+        < fields["counts"][:, None]
+        for fields in critical
+    ]
+    columns = []
+    for dim, (fields, mask) in enumerate(zip(critical, masks, strict=True)):
+        columns.append(_deaths(dim, fields, mask, distances))
+        if dim > 0:
+            columns.append(_births(fields, mask, distances))
+    values = iter(_carry_gradient(columns, lengths))
+    diagrams = []
+    for dim, (fields, mask) in enumerate(zip(critical, masks, strict=True)):
+        deaths = next(values)
+        births = next(values) if dim > 0 else torch.zeros_like(deaths)
+        diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
+    return diagrams
+
+
+def _deaths(dim: int, fields: dict[str, Tensor], mask: Tensor, distances: Tensor) -> _Column:
+    """Deaths; the longest edges of the death simplex share evenly (Algorithm 3, lines 20-26)."""
+    vertices = list(combinations(range(dim + 2), 2))
+    edges = fields["death_simplices"][..., vertices].clamp(min=0)  # (B, K, E, 2)
+    values = _entries(distances, fields["death_edges"].clamp(min=0)).where(mask, 0.0)
+    longest = (_entries(distances, edges) == values[..., None]) & mask[..., None]
+    shares = longest.to(values.dtype)
+    return _Column(values, edges, shares / shares.sum(dim=-1, keepdim=True).clamp(min=1))
+
+
+def _births(fields: dict[str, Tensor], mask: Tensor, distances: Tensor) -> _Column:
+    """Births; in dimension 1 the birth edge is the whole birth simplex."""
+    edges = fields["birth_edges"].clamp(min=0)
+    values = _entries(distances, edges).where(mask, 0.0)
+    return _Column(values, edges[:, :, None], mask[..., None].to(values.dtype))
+
+
+def _carry_gradient(
+    columns: list[_Column], lengths: Callable[[Tensor], Tensor] | None
+) -> list[Tensor]:
+    """Return each column's values to the last bit, with the gradient of its edges' lengths."""
+    if lengths is None:
+        return [column.values for column in columns]
+    each = lengths(torch.cat([column.edges.flatten(1, 2) for column in columns], dim=1))
+    widths = [column.edges.shape[1] * column.edges.shape[2] for column in columns]
+    carried = []
+    for column, part in zip(columns, torch.split(each, widths, dim=1), strict=True):
+        part = part.view(column.shares.shape)
+        # Sides without a share may be infinite, and 0 * inf is NaN: they must not enter.
+        carrier = (column.shares * part.where(column.shares > 0, 0.0)).sum(dim=-1)
+        # carrier - carrier is an exact zero, where a mean over tied edges might round the value.
+        carried.append(column.values + (carrier - carrier.detach()))
+    return carried
+
+
+def _entries(distances: Tensor, edges: Tensor) -> Tensor:
+    """Return the entries (B, ...) of `distances` (B, N, N) at `edges` (B, ..., 2)."""
+    n = distances.shape[-1]
+    flat = (edges[..., 0] * n + edges[..., 1]).flatten(1)
+    return distances.flatten(1).gather(1, flat).view(edges.shape[:-1])
+
+
+class _Lengths(torch.autograd.Function):
+    """Entries at edges (i, j); the gradient goes half to D_ij and half to D_ji."""
+
+    @staticmethod
+    def forward(ctx: Any, distances: Tensor, edges: Tensor) -> Tensor:
+        ctx.save_for_backward(edges)
+        ctx.shape = distances.shape
+        return _entries(distances, edges)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (edges,) = ctx.saved_tensors
+        n = ctx.shape[-1]
+        both_ways = torch.cat([edges, edges.flip(-1)], dim=1)
+        flat = both_ways[..., 0] * n + both_ways[..., 1]
+        halves = torch.cat([grad, grad], dim=1) / 2
+        grad_distances = grad.new_zeros(ctx.shape).flatten(1).scatter_add(1, flat, halves)
+        return grad_distances.view(ctx.shape), None

@@ -1,0 +1,130 @@
+"""Saliency maps and their alignment between teacher and student (Eq. 4-7).
+
+Shape letters: N points of a layer, C channels.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fast.checks import as_choice, as_nonnegative, as_points, as_precise, refuse_two_devices
+
+
+def saliency_map(features: Tensor, feature_gradients: Tensor, *, eps: float = 0.0) -> Tensor:
+    """Return the normalised saliency of every point of one layer of each cloud.
+
+    Parameters
+    ----------
+    features
+        (..., N, C) activations F of the layer, at least one point.
+    feature_gradients
+        dL_seg / dF, of the same shape. Differentiated too if it carries a graph; detach it for
+        the paper's method, where the channel weights are constants.
+    eps
+        The stabiliser in the denominator of Eq. 6. With 0 (the default) the map does not change
+        when features or gradients are scaled; the paper gives no value.
+
+    Returns
+    -------
+    Tensor
+        (..., N) between 0 and 1. With `eps` = 0 both occur, unless the map is constant: it is
+        then all zeros, with gradient zero.
+
+    Raises
+    ------
+    ValueError
+        If the shapes or devices differ, there are no points, (on the CPU) an entry is not
+        finite, or `eps` is negative.
+
+    Notes
+    -----
+    Eq. 4, Eq. 5 with its absolute values, then the min-max normalisation of Eq. 6 over the points
+    of each cloud. O(N C).
+
+    Examples
+    --------
+    >>> saliency_map(torch.tensor([[1.0], [-3.0], [2.0]]), torch.ones(3, 1))
+    tensor([0.0000, 1.0000, 0.5000])
+    """
+    name = "saliency_map"
+    features = as_points(name, "features", features, least=1)
+    feature_gradients = as_points(name, "feature_gradients", feature_gradients)
+    eps = as_nonnegative(name, "eps", eps)
+    refuse_two_devices(name, features=features, feature_gradients=feature_gradients)
+    if features.shape != feature_gradients.shape:
+        raise ValueError(
+            f"{name}: feature_gradients has shape {tuple(feature_gradients.shape)}; "
+            f"features has {tuple(features.shape)}, pass the same"
+        )
+    channel_weights = feature_gradients.abs().mean(dim=-2, keepdim=True)  # Eq. 4
+    saliency = (channel_weights * features).abs().sum(dim=-1)  # Eq. 5
+    least = saliency.amin(dim=-1, keepdim=True)
+    spread = saliency.amax(dim=-1, keepdim=True) - least
+    varied = spread > 0
+    divisor = spread.where(varied, 1.0) + eps
+    return ((saliency - least) / divisor).where(varied, 0.0)  # Eq. 6
+
+
+def saliency_loss(
+    teacher_maps: Sequence[Tensor],
+    student_maps: Sequence[Tensor],
+    *,
+    layers: Literal["sum", "mean"] = "sum",
+) -> Tensor:
+    """Return how far the student's saliency maps are from the teacher's.
+
+    Parameters
+    ----------
+    teacher_maps, student_maps
+        One tensor a layer, (..., N_l) with at least one point; the same points in the same order
+        in both networks. Layers may differ in size.
+    layers
+        "sum" adds the layers, as Eq. 7; "mean" divides by how many there are.
+
+    Returns
+    -------
+    Tensor
+        () the sum over layers of the mean absolute difference; 0 without layers.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of layers, the shapes or devices of two maps differ, or a map is empty.
+
+    Notes
+    -----
+    Eq. 7, which divides by one N although layers differ in size; here each layer is divided by
+    its own.
+
+    Examples
+    --------
+    >>> saliency_loss([torch.tensor([0.0, 1.0])], [torch.tensor([0.5, 1.0])])
+    tensor(0.2500)
+    """
+    name = "saliency_loss"
+    as_choice(name, "layers", layers, ("sum", "mean"))
+    if len(teacher_maps) != len(student_maps):
+        raise ValueError(
+            f"{name}: student_maps has {len(student_maps)} layers; teacher_maps has "
+            f"{len(teacher_maps)}, pass as many"
+        )
+    if not teacher_maps:
+        return torch.zeros(())
+    parts = []
+    for layer, (teacher, student) in enumerate(zip(teacher_maps, student_maps, strict=True)):
+        teacher = as_precise(name, f"teacher_maps[{layer}]", teacher)
+        student = as_precise(name, f"student_maps[{layer}]", student)
+        refuse_two_devices(
+            name, **{f"teacher_maps[{layer}]": teacher, f"student_maps[{layer}]": student}
+        )
+        if teacher.shape != student.shape or not teacher.numel():
+            raise ValueError(
+                f"{name}: student_maps[{layer}] has shape {tuple(student.shape)}; "
+                f"teacher_maps[{layer}] has {tuple(teacher.shape)}, pass the same points, "
+                "at least one"
+            )
+        parts.append((teacher - student).abs().mean())
+    total = torch.stack(parts).sum()
+    return total / len(parts) if layers == "mean" else total

@@ -1,0 +1,129 @@
+"""Topology-preserving sampling of each cloud (Algorithm 5) and the covering radius.
+
+Shape letters: N points, C channels, M samples.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fast.checks import as_integer, as_points, refuse_two_devices
+from fast.dispatch import kernel
+
+
+def topology_preserving_sampling(
+    points: Tensor, num_samples: int, start: int = 0, *, backend: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return indices of points that cover each cloud, each the farthest from those before it.
+
+    Parameters
+    ----------
+    points
+        (..., N, C) positions or features, any unit; the radii have the same.
+    num_samples
+        M: how many to take, from 1 to N.
+    start
+        Index of the first sample. The paper draws it at random; draw it with your own generator
+        if you want that.
+    backend
+        Which kernel; None: the one of the tensor's device ("numba" on the CPU).
+
+    Returns
+    -------
+    indices
+        (..., M) int64 rows of `points`, no two at the same place: once the covering radius is 0
+        every point left is a duplicate, and sampling stops. One cloud, (N, C), then gets fewer
+        than M; in a batch the rows left over are -1.
+    covering_radii
+        (..., M) in the points' dtype: entry k is the covering radius of the first k + 1 samples.
+        Never increases. No gradient: the choice of samples is not differentiated.
+
+    Raises
+    ------
+    ValueError
+        If `num_samples` or `start` is out of range, or `points` is no tensor of finite rows.
+    RuntimeError
+        If no kernel serves the tensor's device, or not the backend asked for.
+
+    Notes
+    -----
+    Algorithm 5: the greedy 2-approximation of the k-centre problem (T. F. Gonzalez, 1985). Of
+    equally far points the one of lowest index is taken. O(N M C) at worst.
+
+    Examples
+    --------
+    >>> topology_preserving_sampling(torch.tensor([[0.0], [1.0], [5.0]]), 2)
+    (tensor([0, 2]), tensor([5., 1.]))
+    """
+    name = "topology_preserving_sampling"
+    points = as_points(name, "points", points, least=1)
+    n = points.shape[-2]
+    num_samples = as_integer(name, "num_samples", num_samples, least=1)
+    if num_samples > n:
+        raise ValueError(f"{name}: num_samples is {num_samples}; a cloud has only {n} points")
+    start = as_integer(name, "start", start, least=0)
+    if start >= n:
+        raise ValueError(f"{name}: start is {start}; pass an index from 0 to {n - 1}")
+    clouds = points.detach().reshape(-1, *points.shape[-2:])
+    indices, radii = _launch(clouds, num_samples, start, backend)
+    if points.ndim == 2:
+        count = int((indices[0] >= 0).sum())
+        return indices[0, :count], radii[0, :count]
+    shape = (*points.shape[:-2], num_samples)
+    return indices.view(shape), radii.view(shape)
+
+
+def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
+    """Return how far the worst point of a cloud is from its nearest sample.
+
+    Parameters
+    ----------
+    points
+        (N, C) positions or features, any unit; the radius has the same.
+    indices
+        (M,) int64 rows of `points` that were sampled, at least one.
+
+    Returns
+    -------
+    Tensor
+        () max over points of the distance to the nearest sample; 0 if every point is one.
+
+    Raises
+    ------
+    ValueError
+        If there are no indices, one is out of range, or the tensors are on two devices.
+
+    Notes
+    -----
+    Appendix A.2. O(N M C) time, block by block.
+    """
+    name = "covering_radius"
+    points = as_points(name, "points", points.detach(), least=1)
+    refuse_two_devices(name, points=points, indices=indices)
+    if indices.ndim != 1 or not len(indices):
+        raise ValueError(
+            f"{name}: indices has shape {tuple(indices.shape)}; pass at least one, (M,)"
+        )
+    if points.device.type == "cpu" and not 0 <= int(indices.min()) <= int(indices.max()) < len(
+        points
+    ):
+        raise ValueError(
+            f"{name}: indices go from {int(indices.min())} to {int(indices.max())}; "
+            f"the cloud has {len(points)} points"
+        )
+    samples = points[indices]
+    nearest = [
+        torch.cdist(block, samples, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
+        for block in torch.split(points, 4096)
+    ]
+    return torch.cat(nearest).amax()
+
+
+@torch.compiler.disable
+def _launch(
+    clouds: Tensor, num_samples: int, start: int, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    """Call the kernel: (B, N, C) -> (B, M) indices and radii."""
+    launch = kernel("topology_preserving_sampling", clouds.device, backend)
+    indices, radii = launch(np.ascontiguousarray(clouds.numpy()), num_samples, start)
+    return torch.from_numpy(indices), torch.from_numpy(radii)
