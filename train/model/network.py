@@ -6,7 +6,6 @@ official code so that its checkpoints load. Shape letters: N voxels, N_s at stag
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from train.model.block import Block
@@ -190,8 +189,7 @@ class PointTransformerV3(nn.Module):
 
 def _rates(largest: float, num_blocks: int) -> list[float]:
     """Spread drop-path rates linearly from 0 to `largest` over the blocks."""
-    rates: list[float] = torch.linspace(0, largest, num_blocks, dtype=torch.float64).tolist()
-    return rates
+    return [largest * index / max(num_blocks - 1, 1) for index in range(num_blocks)]
 
 
 def _split(rates: list[float], depths: tuple[int, ...]) -> list[list[float]]:

@@ -84,7 +84,8 @@ class NetworkConfig:
             raise ValueError(f"NetworkConfig: patch_size is {self.patch_size}, must be positive")
         if not 0.0 < self.batch_norm_momentum <= 1.0:
             raise ValueError(
-                f"NetworkConfig: batch_norm_momentum is {self.batch_norm_momentum}, must be in (0, 1]"
+                f"NetworkConfig: batch_norm_momentum is {self.batch_norm_momentum}, must be in"
+                " (0, 1]"
             )
         if not 0.0 <= self.drop_path < 1.0:
             raise ValueError(f"NetworkConfig: drop_path is {self.drop_path}, must be in [0, 1)")

@@ -1,4 +1,4 @@
-"""The sparse convolution against a dense one, and its hand-written backward by finite differences."""
+"""The sparse convolution against a dense one, its backward by finite differences."""
 
 import pytest
 import torch
@@ -22,9 +22,7 @@ def random_voxels(fraction: float, seed: int, num_clouds: int = 1) -> tuple[Tens
     return torch.cat(grids), torch.cat(clouds)
 
 
-def dense_convolution(
-    conv: SubmanifoldConv3d, feat: Tensor, grid: Tensor, cloud: Tensor
-) -> Tensor:
+def dense_convolution(conv: SubmanifoldConv3d, feat: Tensor, grid: Tensor, cloud: Tensor) -> Tensor:
     """Scatter to a grid of zeros, convolve with padding, read the active voxels."""
     x, y, z = grid.unbind(1)
     volume = feat.new_zeros(int(cloud.max()) + 1, SIDE, SIDE, SIDE, feat.shape[1])
