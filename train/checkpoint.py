@@ -4,6 +4,7 @@ Every file is data, never code: read with `weights_only=True`, written whole or 
 """
 
 import pickle
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,10 @@ def _read(path: Path, expected_format: str, what: str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a {what} that an earlier run wrote")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About foreign pickles, which are refused below in one line of our own.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise UserError(

@@ -35,8 +35,10 @@ class DataConfig:
     """Processes that read sweeps beside the training; 0 reads in the training process."""
     augment: bool = True
     """Rotation, scaling, flips and jitter of appendix C.3 on training sweeps."""
-    simulated_sweeps: int = 10
-    """With --simulate: how many sweeps to make; one in five is for validation."""
+    simulated_sweeps: int = 8
+    """With --simulate: how many sweeps to make for training."""
+    simulated_validation_sweeps: int = 2
+    """With --simulate: how many sweeps to make for validation, in other streets."""
     simulated_azimuth_steps: int = 600
     """With --simulate: columns in a turn of the sensor; a real one has about 2,000."""
 
@@ -58,12 +60,9 @@ class DataConfig:
         )
         _require(self.repeats >= 1, "data.repeats", self.repeats, "at least 1")
         _require(self.num_workers >= 0, "data.num-workers", self.num_workers, "0 or more processes")
-        _require(
-            self.simulated_sweeps >= 2,
-            "data.simulated-sweeps",
-            self.simulated_sweeps,
-            "at least 2, one to train on and one to validate on",
-        )
+        for name in ("simulated_sweeps", "simulated_validation_sweeps"):
+            value = getattr(self, name)
+            _require(value >= 1, f"data.{name.replace('_', '-')}", value, "at least 1 sweep")
         _require(
             self.simulated_azimuth_steps >= 16,
             "data.simulated-azimuth-steps",

@@ -12,7 +12,7 @@ from train import provenance
 from train.checkpoint import ModelCard, load_model, load_state, load_teacher, save_model
 from train.config import RunConfig, differences, to_json
 from train.data.loader import EvaluationSweeps, TrainingSweeps
-from train.data.registry import DatasetSpec, find_dataset
+from train.data.registry import DatasetSpec, dataset_spec
 from train.data.sweep import SweepSource
 from train.data.transforms import PAPER_AUGMENTATION
 from train.errors import UserError
@@ -22,7 +22,7 @@ from train.log import RunLog, say
 from train.loop import Stage, fit
 from train.losses import require_finite, segmentation_loss
 from train.methods import TopologyGradientDistillation
-from train.model import Segmentor, build_hierarchy, build_segmentor
+from train.model import Segmentor, build_segmentor
 
 IN_CHANNELS = 4  # x, y, z in metres and strength
 PAIRS = {"paper": ("teacher", "student"), "tiny": ("tiny-teacher", "tiny-student")}
@@ -55,7 +55,7 @@ class Experiment:
         self.device = torch.device(config.device)
         self.teacher_size, self.student_size = PAIRS[config.model]
         self._check_output()
-        self.dataset: DatasetSpec = find_dataset(config.dataset)
+        self.dataset: DatasetSpec = dataset_spec(config.dataset)
         if config.teacher_checkpoint is not None:
             self._load_teacher(config.teacher_checkpoint)
         if config.stage == "student" and self._trained_teacher() is None:
@@ -127,18 +127,17 @@ class Experiment:
         root = config.resolved_data_root
         if config.simulate:
             say(f"simulated sweeps: {root}")
-            self.dataset.simulate(
+            made = self.dataset.simulate(
                 root,
                 num_sweeps=config.data.simulated_sweeps,
+                num_validation_sweeps=config.data.simulated_validation_sweeps,
                 azimuth_steps=config.data.simulated_azimuth_steps,
                 seed=config.seed,
             )
-            train = self.dataset.simulated_train_sequences
+            splits = (made.training_sequences, made.validation_sequences)
         else:
-            train = config.data.train_sequences
-        sources = tuple(
-            self.dataset.open(root, names) for names in (train, config.data.validation_sequences)
-        )
+            splits = (config.data.train_sequences, config.data.validation_sequences)
+        sources = tuple(self.dataset.open(root, sequences) for sequences in splits)
         for source in sources:
             if source.skipped_unlabelled:
                 say(f"{root}: {source.skipped_unlabelled} sweeps without labels are left out")
@@ -232,7 +231,7 @@ class Experiment:
 
         def step(batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
             with self._autocast():
-                logits = teacher(batch, build_hierarchy(batch, shuffle_orders=True))
+                logits = teacher(batch)
                 loss = segmentation_loss(logits, batch["segment"], self.config.loss.segmentation)
             require_finite("segmentation", loss)
             return loss, {"segmentation": float(loss.detach())}
@@ -251,7 +250,7 @@ class Experiment:
 
         def step(batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
             with self._autocast():
-                hierarchy = build_hierarchy(batch, shuffle_orders=True)
+                hierarchy = student.build_hierarchy(batch)
                 result = method(teacher, student, batch, hierarchy)
             record: dict[str, Any] = result.parts.as_numbers()
             if result.topology is not None:

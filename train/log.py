@@ -57,7 +57,7 @@ class Progress:
             self.bar.update()
             return
         now = time.monotonic()
-        if now - self.last_line >= PLAIN_LINE_EVERY_S or self.done in (self.first + 1, self.total):
+        if now - self.last_line >= PLAIN_LINE_EVERY_S or self.done == self.total:
             self.last_line = now
             elapsed = now - self.started
             left = elapsed / (self.done - self.first) * (self.total - self.done)

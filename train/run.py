@@ -12,7 +12,7 @@ import tyro
 
 from train import provenance
 from train.config import RunConfig
-from train.data.registry import DATASETS, find_dataset
+from train.data.registry import DATASETS, dataset_spec
 from train.errors import UserError
 from train.experiment import PAIRS, Experiment
 from train.log import say
@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str]) -> RunConfig:
             raise UserError(f"--dataset is missing: choose one of {', '.join(sorted(DATASETS))}")
         known.dataset = min(DATASETS)
         say(f"Defaults below are those of --dataset {known.dataset}; known: {', '.join(DATASETS)}")
-    find_dataset(known.dataset)
+    dataset_spec(known.dataset)
     device = provenance.resolve_device(known.device)
     model = known.model
     if model == "auto":

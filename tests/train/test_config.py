@@ -31,7 +31,7 @@ def test_the_papers_values_are_the_defaults():
 
 
 def test_an_unknown_dataset_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"'kitty' is not known: choose one of .*semantickitti"):
+    with pytest.raises(UserError, match=r"'kitty'; known: .*semantickitti"):
         preset("kitty", "tiny")
 
 
@@ -55,7 +55,8 @@ def test_an_unknown_dataset_lists_the_known_ones():
         (lambda: data(batch_size=0), "--data.batch-size is 0"),
         (lambda: data(repeats=0), "--data.repeats is 0"),
         (lambda: data(num_workers=-1), "--data.num-workers is -1"),
-        (lambda: data(simulated_sweeps=1), "--data.simulated-sweeps is 1"),
+        (lambda: data(simulated_sweeps=0), "--data.simulated-sweeps is 0"),
+        (lambda: data(simulated_validation_sweeps=0), "--data.simulated-validation-sweeps is 0"),
         (lambda: data(simulated_azimuth_steps=3), "--data.simulated-azimuth-steps is 3"),
         (lambda: data(train_sequences=()), "--data.train-sequences is empty"),
         (lambda: data(validation_sequences=()), "--data.validation-sequences is empty"),

@@ -1,7 +1,7 @@
 """One preset function a dataset: what a run is unless flags say otherwise."""
 
 from train.config import RunConfig
-from train.errors import UserError
+from train.data.registry import dataset_spec
 from train.presets import semantickitti
 
 PRESETS = {"semantickitti": semantickitti.preset}
@@ -13,7 +13,7 @@ def preset(dataset: str, model: str) -> RunConfig:
     Parameters
     ----------
     dataset
-        A key of `PRESETS`.
+        A name that the registry knows.
     model
         "paper" or "tiny".
 
@@ -22,8 +22,5 @@ def preset(dataset: str, model: str) -> RunConfig:
     UserError
         If there is no such dataset.
     """
-    if dataset not in PRESETS:
-        raise UserError(
-            f"--dataset {dataset!r} is not known: choose one of {', '.join(sorted(PRESETS))}"
-        )
+    dataset_spec(dataset)
     return PRESETS[dataset](model)

@@ -1,0 +1,308 @@
+"""The main command from its flags to its files: a whole small run, a killed one, every refusal."""
+
+import json
+import os
+import shlex
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from train.checkpoint import load_model
+from train.data.simulate import simulate_semantickitti
+from train.run import main
+
+SMALL = shlex.split(
+    "--dataset semantickitti --model tiny --device cpu --data.grid-size-m 0.2 "
+    "--data.max-voxels 1500 --data.batch-size 2 --loss.num-samples 64 "
+    "--optim.teacher-epochs 2 --optim.student-epochs 2"
+)
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory):
+    """A folder of four simulated training sweeps and one for validation."""
+    root = tmp_path_factory.mktemp("sweeps") / "semantickitti"
+    simulate_semantickitti(root, num_sweeps=4, num_validation_sweeps=1, azimuth_steps=120)
+    return root
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """A simulated data root of its own, to be damaged by a test."""
+    root = tmp_path / "data"
+    simulate_semantickitti(root, num_sweeps=2, num_validation_sweeps=1, azimuth_steps=40)
+    return root
+
+
+def flags(sweeps, output):
+    return [
+        *SMALL,
+        *("--data-root", str(sweeps), "--output", str(output)),
+        *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
+    ]
+
+
+def start(arguments):
+    """Run the command in a process of its own, as a user would."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "train.run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def log_of(output):
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(sweeps, tmp_path_factory):
+    """A whole run, left alone by the tests that read it."""
+    output = tmp_path_factory.mktemp("finished") / "run"
+    assert main(flags(sweeps, output)) == 0
+    return output
+
+
+def test_a_run_leaves_what_the_readme_promises(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["dataset"] == "semantickitti"
+    for role in ("teacher", "student"):
+        row = metrics[role]
+        assert row["parameters"] > 0
+        known = [value for value in row["iou"].values() if value is not None]
+        assert len(row["iou"]) == 19
+        assert row["miou"] == pytest.approx(sum(known) / len(known))
+    assert metrics["teacher"]["parameters"] > 14 * metrics["student"]["parameters"]
+    assert set(metrics["seconds"]) == {"teacher", "student", "evaluation"}
+    assert metrics["student"]["miou_untrained"] is not None
+
+    config = json.loads((finished / "config.json").read_text())
+    assert config["config"]["model"] == "tiny"
+    assert config["config"]["loss"]["topology"] == 8.0
+    assert config["versions"]["torch"] == torch.__version__
+
+    parts = {"segmentation", "topology", "saliency", "distillation", "total"}
+    student_steps = [step for step in log_of(finished) if step["stage"] == "student"]
+    assert [step["step"] for step in student_steps] == [1, 2, 3, 4]
+    assert all(parts <= step.keys() for step in student_steps)
+    assert list((finished / "tensorboard" / "student").glob("events*"))
+    assert sorted(p.name for p in finished.iterdir()) == [
+        "config.json",
+        "log.jsonl",
+        "metrics.json",
+        "student.pt",
+        "teacher.pt",
+        "tensorboard",
+    ]
+
+
+def test_the_deployed_file_holds_the_student_only(finished):
+    model, card = load_model(finished / "student.pt")
+    assert (card.size, card.num_classes, card.class_names[0]) == ("tiny-student", 19, "car")
+    weights = sum(p.numel() for p in model.parameters()) * 4
+    assert (finished / "student.pt").stat().st_size < 1.5 * weights + 200_000
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(sweeps, finished, tmp_path):
+    output = tmp_path / "killed"
+    arguments = flags(sweeps, output)
+    process = start(arguments)
+    deadline = time.monotonic() + 300
+    # Kill it in the student's stage, after its first epoch's checkpoint.
+    while time.monotonic() < deadline and process.poll() is None:
+        log = output / "log.jsonl"
+        if log.exists() and log.read_text().count('"student"') >= 3:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (output / "student.pt").exists()
+
+    assert main([*arguments, "--resume"]) == 0
+    want, got = load_model(finished / "student.pt")[0], load_model(output / "student.pt")[0]
+    for (name, a), (_, b) in zip(want.state_dict().items(), got.state_dict().items(), strict=True):
+        torch.testing.assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}")
+    steps = [(step["stage"], step["step"]) for step in log_of(output)]
+    assert steps == [(step["stage"], step["step"]) for step in log_of(finished)]
+
+
+def test_a_finished_teacher_serves_another_run(sweeps, finished, tmp_path):
+    output = tmp_path / "student-only"
+    arguments = [
+        *flags(sweeps, output),
+        *("--stage", "student", "--teacher-checkpoint", str(finished / "teacher.pt")),
+        *("--loss.topology", "0", "--loss.saliency", "0", "--optim.student-epochs", "1"),
+    ]
+    assert main(arguments) == 0
+    steps = log_of(output)
+    assert {step["stage"] for step in steps} == {"student"}
+    assert not {"topology", "saliency"} & steps[0].keys()
+
+
+def test_evaluation_alone_repeats_the_scores(sweeps, finished):
+    before = json.loads((finished / "metrics.json").read_text())
+    assert main([*flags(sweeps, finished), "--resume", "--stage", "evaluate"]) == 0
+    after = json.loads((finished / "metrics.json").read_text())
+    assert before["student"]["iou"] == after["student"]["iou"]
+    assert after["seconds"]["student"] == before["seconds"]["student"]
+
+
+# ---- refusals: one line, exit code 2, nothing written ------------------------------------------
+
+
+def refused(arguments, capsys, output=None):
+    """Run a command that must be refused; return its one line."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert "Traceback" not in captured.err + captured.out
+    if output is not None:
+        assert not output.exists()
+    return lines[0]
+
+
+def test_an_unknown_dataset(capsys):
+    assert "'kitty'" in refused(["--dataset", "kitty"], capsys)
+    assert "--dataset is missing" in refused([], capsys)
+
+
+def test_a_data_root_that_is_not_there_or_not_one(tmp_path, capsys):
+    output = tmp_path / "out"
+    for name, content, expected in (
+        ("missing", None, "no such folder"),
+        ("empty", [], "is empty"),
+        ("other", ["samples/LIDAR_TOP/x.bin"], "not laid out as SemanticKITTI"),
+    ):
+        root = tmp_path / name
+        if content is not None:
+            root.mkdir()
+            for file in content:
+                (root / file).parent.mkdir(parents=True)
+                (root / file).touch()
+        line = refused(flags(root, output), capsys, output)
+        assert expected in line
+        assert "sequences/" in line
+
+
+def cut_points(root):
+    path = root / "sequences/00/velodyne/000001.bin"
+    path.write_bytes(path.read_bytes()[:-3])
+    return "000001.bin", "no multiple of 16"
+
+
+def cut_labels(root):
+    path = root / "sequences/00/labels/000001.label"
+    path.write_bytes(path.read_bytes()[:-4])
+    return "000001.label", "one uint32 each"
+
+
+def unknown_label(root):
+    path = root / "sequences/08/labels/000000.label"
+    path.write_bytes(struct.pack("<I", 7) + path.read_bytes()[4:])
+    return "000000.label", "(7; first at point 0)"
+
+
+def nan_coordinate(root):
+    path = root / "sequences/00/velodyne/000000.bin"
+    path.write_bytes(np.float32(np.nan).tobytes() + path.read_bytes()[4:])
+    return "000000.bin", "NaN or infinite"
+
+
+def infinite_coordinate(root):
+    path = root / "sequences/00/velodyne/000000.bin"
+    path.write_bytes(path.read_bytes()[:4] + np.float32(np.inf).tobytes() + path.read_bytes()[8:])
+    return "000000.bin", "NaN or infinite"
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_points, cut_labels, unknown_label, nan_coordinate, infinite_coordinate]
+)
+def test_a_damaged_sweep_is_named_before_anything_is_written(damage, damaged, tmp_path, capsys):
+    file, what = damage(damaged)
+    output = tmp_path / "out"
+    line = refused(flags(damaged, output), capsys, output)
+    assert file in line
+    assert what in line
+
+
+def test_a_gpu_that_is_not_there(sweeps, tmp_path, capsys):
+    output = tmp_path / "out"
+    arguments = [*flags(sweeps, output), "--device", f"cuda:{torch.cuda.device_count()}"]
+    assert "is not there" in refused(arguments, capsys, output)
+    assert "is no device" in refused([*flags(sweeps, output), "--device", "gpu"], capsys, output)
+
+
+def test_a_checkpoint_of_another_architecture_or_a_damaged_one(sweeps, finished, tmp_path, capsys):
+    output = tmp_path / "out"
+    given = [*flags(sweeps, output), "--stage", "student", "--teacher-checkpoint"]
+    line = refused([*given, str(finished / "student.pt")], capsys, output)
+    assert "holds a tiny-student, but this run needs a tiny-teacher" in line
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes((finished / "teacher.pt").read_bytes()[:5000])
+    assert "not readable" in refused([*given, str(broken)], capsys, output)
+    assert "no such file" in refused([*given, str(tmp_path / "gone.pt")], capsys, output)
+
+
+def test_a_negative_weight(sweeps, tmp_path, capsys):
+    output = tmp_path / "out"
+    line = refused([*flags(sweeps, output), "--loss.topology", "-1"], capsys, output)
+    assert "--loss.topology is -1" in line
+
+
+def test_an_output_that_holds_another_run(sweeps, finished, capsys):
+    before = sorted(finished.rglob("*"))
+    assert "holds another run" in refused(flags(sweeps, finished), capsys)
+    changed = [*flags(sweeps, finished), "--resume", "--loss.topology", "4"]
+    assert "loss.topology: 8.0, now 4.0" in refused(changed, capsys)
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_resuming_where_nothing_was_started(sweeps, tmp_path, capsys):
+    line = refused([*flags(sweeps, tmp_path / "none"), "--resume"], capsys)
+    assert "holds no run" in line
+
+
+def test_an_unknown_flag_exits_with_code_2(sweeps, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*flags(sweeps, tmp_path / "out"), "--optim.lrr", "1"])
+    assert stopped.value.code == 2
+    assert "optim.lr" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_lists_the_options_without_a_dataset(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    captured = capsys.readouterr()
+    assert "--loss.topology" in captured.out
+    assert "semantickitti" in captured.out + captured.err
+
+
+def test_a_loss_that_is_no_number_stops_and_names_part_step_and_sweep(sweeps, tmp_path, capsys):
+    output = tmp_path / "nan"
+    arguments = [*flags(sweeps, output), "--optim.lr", "1e30", "--optim.block-lr", "1e30"]
+    line = refused([*arguments, "--optim.teacher-epochs", "20"], capsys)
+    assert "teacher training stopped at step" in line
+    assert "part of the loss is nan" in line or "part of the loss is inf" in line
+    assert "00/00000" in line
+
+
+def test_the_command_line_shows_no_traceback(tmp_path):
+    process = start(["--dataset", "semantickitti", "--data-root", str(tmp_path / "none")])
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert len(err.strip().splitlines()) == 1
+    assert out == ""
