@@ -53,7 +53,7 @@ def _read(path: Path, expected_format: str, what: str) -> dict[str, Any]:
             f"{path}: not a {what} of this package (its format is {found!r}, expected "
             f"{expected_format!r})"
         )
-    return content
+    return dict(content)
 
 
 def save_model(model: Segmentor, card: ModelCard, path: Path) -> None:

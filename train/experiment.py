@@ -137,16 +137,22 @@ class Experiment:
             splits = (made.training_sequences, made.validation_sequences)
         else:
             splits = (config.data.train_sequences, config.data.validation_sequences)
-        sources = tuple(self.dataset.open(root, sequences) for sequences in splits)
-        for source in sources:
-            if source.skipped_unlabelled:
-                say(f"{root}: {source.skipped_unlabelled} sweeps without labels are left out")
-            # What only the contents show is found now where the dataset is small; in a large one
-            # an even sample stands for it, and the rest is checked as it is read.
-            stride = max(1, len(source) // SWEEPS_READ_BEFORE_START)
-            for index in range(0, len(source), stride):
-                source[index]
-        return sources[0], sources[1]
+        training, validation = (self._open_split(root, sequences) for sequences in splits)
+        return training, validation
+
+    def _open_split(self, root: Path, sequences: tuple[str, ...]) -> SweepSource:
+        source = self.dataset.open(root, sequences)
+        if source.skipped_unlabelled:
+            say(
+                f"{root}, sequences {', '.join(sequences)}: {source.skipped_unlabelled} sweeps "
+                "without labels are left out"
+            )
+        # What only the contents show is found now where the dataset is small; in a large one an
+        # even sample stands for it, and the rest is checked as it is read.
+        stride = max(1, len(source) // SWEEPS_READ_BEFORE_START)
+        for index in range(0, len(source), stride):
+            source[index]
+        return source
 
     def run(self) -> None:
         """Do the stages that the configuration asks for, and write the metrics."""

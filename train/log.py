@@ -115,7 +115,7 @@ class RunLog:
             purge = None
             if self._resume_at is not None and self._resume_at[0] == stage:
                 purge = self._resume_at[1] + 1
-            self._writers[stage] = SummaryWriter(  # type: ignore[no-untyped-call]
+            self._writers[stage] = SummaryWriter(
                 self._folder / "tensorboard" / stage, purge_step=purge
             )
         return self._writers[stage]
@@ -124,7 +124,7 @@ class RunLog:
         """Flush and close all files."""
         self._lines.close()
         for writer in self._writers.values():
-            writer.close()  # type: ignore[no-untyped-call]
+            writer.close()
 
     def __enter__(self) -> "RunLog":
         return self

@@ -178,7 +178,7 @@ def _batches_from(
             sampler=order,
             collate_fn=collate,
             num_workers=config.data.num_workers,
-            pin_memory=torch.cuda.is_initialized(),
+            pin_memory=_uses_cuda(),
             # Its own generator: the loader must not draw from the one that networks draw from, or
             # the number of workers and a resumed epoch would change the run.
             generator=torch.Generator().manual_seed(config.seed),
@@ -196,12 +196,18 @@ def _clip(model: Segmentor, max_norm: float) -> float:
     return norm
 
 
+def _uses_cuda() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 def _random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if _uses_cuda() else [],
+    }
 
 
 def _set_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
-    if state["cuda"] and torch.cuda.is_initialized():
+    if state["cuda"] and _uses_cuda():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,23 +1,22 @@
 """The SemanticKITTI runs: the paper's schedule, and one that a CPU does in minutes."""
 
+from dataclasses import replace
+
 from train.config import DataConfig, LossConfig, OptimConfig, RunConfig
 from train.data.semantickitti import TRAIN_SEQUENCES, VALIDATION_SEQUENCES
 
 
 def preset(model: str) -> RunConfig:
     """Return the default run for the pair `model`, "paper" or "tiny"."""
-    sequences = {
-        "train_sequences": tuple(TRAIN_SEQUENCES),
-        "validation_sequences": tuple(VALIDATION_SEQUENCES),
-    }
+    data = DataConfig(train_sequences=TRAIN_SEQUENCES, validation_sequences=VALIDATION_SEQUENCES)
     if model == "paper":
-        return RunConfig(dataset="semantickitti", precision="bf16", data=DataConfig(**sequences))
+        return RunConfig(dataset="semantickitti", precision="bf16", data=data)
     return RunConfig(
         dataset="semantickitti",
         evaluate_untrained=True,
         # Two cores: crops keep a step near a second, and the short schedule wants one rate for all
         # layers, with a longer rise than the 50-epoch recipe.
-        data=DataConfig(**sequences, max_voxels=20_000, batch_size=2, num_workers=0),
+        data=replace(data, max_voxels=20_000, batch_size=2, num_workers=0),
         optim=OptimConfig(
             teacher_epochs=30,
             student_epochs=30,
