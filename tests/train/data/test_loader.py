@@ -1,0 +1,187 @@
+"""A training sample depends on seed, epoch and index, and on nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from train.data.collate import collate
+from train.data.loader import EpochOrder, EvaluationSweeps, TrainingSweeps
+from train.data.semantickitti import SemanticKitti
+from train.data.transforms import Augmentation, voxelise
+from train.errors import UserError
+
+
+@pytest.fixture
+def source(write_tree) -> SemanticKitti:
+    """Return four sweeps of a few hundred points."""
+    return SemanticKitti(
+        write_tree({"00": {f"{n:06d}": (200 + 50 * n, True) for n in range(4)}}), ["00"]
+    )
+
+
+def fingerprint(sample) -> tuple[bytes, bytes, bytes]:
+    return sample.coord.tobytes(), sample.inverse.tobytes(), sample.grid_coord.tobytes()
+
+
+def test_a_sample_depends_on_seed_epoch_and_index_alone(source):
+    first = TrainingSweeps(source, max_voxels=100, seed=3)
+    second = TrainingSweeps(source, max_voxels=100, seed=3)
+    first.set_epoch(2)
+    second.set_epoch(2)
+    in_order = [fingerprint(first[i]) for i in range(4)]
+    backwards = [fingerprint(second[i]) for i in (3, 2, 1, 0)][::-1]
+    assert in_order == backwards
+    assert [fingerprint(first[i]) for i in range(4)] == in_order
+
+
+def test_seed_epoch_and_index_each_make_a_difference(source):
+    samples = {}
+    for seed in (0, 1):
+        data = TrainingSweeps(source, seed=seed, repeats=2)
+        for epoch in (0, 1):
+            data.set_epoch(epoch)
+            for index in (0, 4):  # the same sweep, the second time round
+                samples[seed, epoch, index] = fingerprint(data[index])
+    assert len(set(samples.values())) == len(samples) == 8
+
+
+def test_an_epoch_set_twice_is_the_same_epoch(source):
+    data = TrainingSweeps(source, seed=1)
+    data.set_epoch(1)
+    before = fingerprint(data[0])
+    data.set_epoch(0)
+    assert fingerprint(data[0]) != before
+    data.set_epoch(1)
+    assert data.epoch == 1
+    assert fingerprint(data[0]) == before
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_change_nothing_in_any_epoch(source, persistent: bool):
+    def epochs(workers: int) -> list[list[bytes]]:
+        data = TrainingSweeps(source, max_voxels=150, seed=5)
+        loader = DataLoader(
+            data,
+            batch_size=2,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=persistent and workers > 0,
+        )
+        seen = []
+        for epoch in range(3):
+            data.set_epoch(epoch)
+            seen.append([batch["feat"].numpy().tobytes() for batch in loader])
+        return seen
+
+    alone = epochs(0)
+    assert len({part for epoch in alone for part in epoch}) == 6
+    assert epochs(2) == alone
+
+
+def test_repeats_lengthen_the_epoch_and_walk_the_source_again(source):
+    data = TrainingSweeps(source, augmentation=None, repeats=3)
+    assert len(data) == 12
+    assert [data[i].name for i in range(12)] == list(source.names) * 3
+    with pytest.raises(IndexError):
+        data[12]
+
+
+def test_without_augmentation_the_points_are_the_sweep_s_own(source):
+    sample = TrainingSweeps(source, augmentation=None)[1]
+    own = {tuple(row) for row in source[1].coord.tolist()}
+    assert {tuple(row) for row in sample.coord.tolist()} <= own
+
+
+def test_the_given_augmentation_is_applied(source):
+    only_flip = Augmentation(0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
+    sample = TrainingSweeps(source, augmentation=only_flip)[1]
+    own = {(-x, y, z) for x, y, z in source[1].coord.tolist()}
+    assert {tuple(row) for row in sample.coord.tolist()} <= own
+
+
+def test_the_crop_bounds_the_sample(source):
+    assert len(TrainingSweeps(source, max_voxels=60)[2].coord) == 60
+    assert len(TrainingSweeps(source)[2].coord) > 60
+
+
+def test_the_box_is_applied_before_voxels_are_made(source):
+    box = (-5.0, -5.0, -1.0, 5.0, 5.0, 1.0)
+    for data in (
+        TrainingSweeps(source, clip_range_m=box),
+        EvaluationSweeps(source, clip_range_m=box),
+    ):
+        sample = data[0]
+        assert np.abs(sample.coord).max() == 5.0
+        # 10 m at 5 cm, and the face itself
+        assert sample.grid_coord.max() == 200
+        assert len(sample.inverse) == len(source[0].coord)
+
+
+def test_evaluation_leaves_the_sweep_whole_and_is_the_same_every_time(source):
+    data = EvaluationSweeps(source, 0.5)
+    assert len(data) == 4
+    for index in range(4):
+        sample = data[index]
+        assert fingerprint(sample) == fingerprint(data[index])
+        assert fingerprint(sample) == fingerprint(voxelise(source[index], 0.5))
+        assert len(sample.inverse) == len(source[index].coord)
+        np.testing.assert_array_equal(sample.raw_segment, source[index].segment)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"repeats": 0}, {"seed": -1}, {"max_voxels": 0}], ids=lambda w: next(iter(w))
+)
+def test_an_impossible_setting_is_named(source, wrong):
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        TrainingSweeps(source, **wrong)
+
+
+def test_a_negative_epoch_is_refused(source):
+    with pytest.raises(ValueError, match="epoch"):
+        TrainingSweeps(source).set_epoch(-1)
+    with pytest.raises(ValueError, match="epoch"):
+        EpochOrder(3).set_epoch(-1)
+
+
+def test_the_order_is_a_permutation_that_seed_and_epoch_decide():
+    orders = {}
+    for seed in (0, 1):
+        order = EpochOrder(50, seed=seed)
+        for epoch in (0, 1):
+            order.set_epoch(epoch)
+            orders[seed, epoch] = tuple(order)
+            assert tuple(order) == orders[seed, epoch]
+            assert sorted(orders[seed, epoch]) == list(range(50))
+    assert len(set(orders.values())) == 4
+
+
+def test_an_epoch_can_go_on_from_where_it_stopped():
+    order = EpochOrder(20, seed=4)
+    order.set_epoch(3)
+    whole = list(order)
+    order.set_epoch(3, start=13)
+    assert (list(order), len(order)) == (whole[13:], 7)
+    order.set_epoch(4)
+    assert len(order) == 20
+
+
+@pytest.mark.parametrize("start", [-1, 21])
+def test_a_start_outside_the_epoch_is_refused(start: int):
+    with pytest.raises(ValueError, match="start"):
+        EpochOrder(20).set_epoch(0, start=start)
+
+
+def test_an_order_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="num_samples"):
+        EpochOrder(0)
+    with pytest.raises(UserError, match="seed"):
+        EpochOrder(3, seed=-1)
+
+
+def test_an_unlabelled_source_serves_samples_without_labels(write_tree):
+    root = write_tree({"11": {"000000": (50, False)}})
+    data = EvaluationSweeps(SemanticKitti(root, ["11"], require_labels=False))
+    assert data[0].segment is None
+    assert dataclasses.is_dataclass(data[0])

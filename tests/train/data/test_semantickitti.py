@@ -1,0 +1,417 @@
+"""The reader of SemanticKITTI: what it returns, and what it says about everything that is wrong."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from train.data import semantickitti_classes as classes
+from train.data.semantickitti import (
+    CLASS_NAMES,
+    TEST_SEQUENCES,
+    TRAIN_SEQUENCES,
+    VALIDATION_SEQUENCES,
+    SemanticKitti,
+    read_points,
+    read_segment,
+)
+from train.errors import UserError
+
+# The official learning map in its own numbers, 0 = ignored, copied by hand.
+OFFICIAL_MAP = {
+    0: 0, 1: 0, 10: 1, 11: 2, 13: 5, 15: 3, 16: 5, 18: 4, 20: 5, 30: 6, 31: 7, 32: 8, 40: 9, 44: 10,
+    48: 11, 49: 12, 50: 13, 51: 14, 52: 0, 60: 9, 70: 15, 71: 16, 72: 17, 80: 18, 81: 19, 99: 0,
+    252: 1, 253: 7, 254: 6, 255: 8, 256: 5, 257: 5, 258: 4, 259: 5,
+}  # fmt: skip
+
+
+def one_line(error: pytest.ExceptionInfo[UserError], *parts: object) -> None:
+    """Check that a message is one line and says all of the parts."""
+    message = str(error.value)
+    assert "\n" not in message
+    for part in parts:
+        assert str(part) in message, f"{part!r} is not in {message!r}"
+
+
+def test_class_map_is_the_official_one_shifted_by_one():
+    assert {raw: train + 1 for raw, train in classes.RAW_TO_TRAIN.items()} == OFFICIAL_MAP
+    assert len(CLASS_NAMES) == len(set(CLASS_NAMES)) == 19
+
+
+def test_inverse_map_leads_back_to_the_same_class():
+    assert len(classes.TRAIN_TO_RAW) == 19
+    for train, raw in enumerate(classes.TRAIN_TO_RAW):
+        assert classes.RAW_TO_TRAIN[raw] == train
+        assert classes.RAW_NAMES[raw] == CLASS_NAMES[train]
+
+
+@pytest.mark.real_data
+def test_names_maps_and_splits_agree_with_the_official_yaml(real_data: Path):
+    text = (real_data / "semantickitti/config/semantic-kitti.yaml").read_text()
+
+    def section(name: str) -> dict[int, str]:
+        body = re.search(rf"^{name}:.*\n((?:[ ]+.*\n|#.*\n)+)", text, re.MULTILINE)
+        assert body is not None
+        rows = re.findall(r"^ +(\d+) *: *\"?([\w-]+)", body[1], re.MULTILINE)
+        return {int(key): value for key, value in rows}
+
+    assert section("labels") == classes.RAW_NAMES
+    learning = {raw: int(train) for raw, train in section("learning_map").items()}
+    assert learning == {raw: train + 1 for raw, train in classes.RAW_TO_TRAIN.items()}
+    inverse = section("learning_map_inv")
+    assert [int(inverse[train + 1]) for train in range(19)] == list(classes.TRAIN_TO_RAW)
+    split = re.search(r"^split:.*\n((?:.*\n)+)", text, re.MULTILINE)
+    assert split is not None
+    parts = re.split(r"^ +(train|valid|test):", split[1], flags=re.MULTILINE)
+    lists = {
+        name: tuple(f"{int(n):02d}" for n in re.findall(r"- (\d+)", body))
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    expected = {"train": TRAIN_SEQUENCES, "valid": VALIDATION_SEQUENCES, "test": TEST_SEQUENCES}
+    assert lists == expected
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path):
+    rng = np.random.default_rng(3)
+    points = rng.uniform(-80, 80, (500, 4)).astype("<f4")
+    raw = rng.choice(sorted(OFFICIAL_MAP), 500)
+    instance = rng.integers(0, 1 << 16, 500)
+    for folder in ("velodyne", "labels"):
+        (tmp_path / "sequences/07" / folder).mkdir(parents=True)
+    point_path = tmp_path / "sequences/07/velodyne/000042.bin"
+    point_path.write_bytes(points.tobytes())
+    (tmp_path / "sequences/07/labels/000042.label").write_bytes(
+        (raw + (instance << 16)).astype("<u4").tobytes()
+    )
+    source = SemanticKitti(tmp_path, ["07"])
+    assert len(source) == 1
+    assert source.names == ("07/000042",)
+    sweep = source[0]
+    np.testing.assert_array_equal(sweep.coord, points[:, :3])
+    np.testing.assert_array_equal(sweep.strength, points[:, 3:])
+    assert sweep.segment is not None
+    assert sweep.segment.tolist() == [OFFICIAL_MAP[number] - 1 for number in raw.tolist()]
+    assert (sweep.coord.dtype, sweep.strength.dtype) == (np.float32, np.float32)
+    assert sweep.segment.dtype == np.int64
+    assert (sweep.name, sweep.path) == ("07/000042", point_path)
+
+
+def test_sweeps_come_in_the_order_asked_for(write_tree):
+    one = {"000001": (5, True), "000000": (4, True)}
+    root = write_tree({"03": one, "01": one})
+    source = SemanticKitti(root, ["03", "01"])
+    assert source.names == ("03/000000", "03/000001", "01/000000", "01/000001")
+    assert [len(source[i].coord) for i in range(4)] == [4, 5, 4, 5]
+
+
+def test_the_archive_s_own_top_folder_is_found(write_tree):
+    root = write_tree({"00": {"000000": (4, True)}}, below="dataset/sequences")
+    assert SemanticKitti(root, ["00"]).names == ("00/000000",)
+
+
+def test_unlabelled_sweeps_are_skipped_and_counted_or_come_without_labels(write_tree):
+    root = write_tree({"00": {"000000": (4, True), "000001": (5, False), "000002": (6, False)}})
+    source = SemanticKitti(root, ["00"])
+    assert (source.names, source.skipped_unlabelled) == (("00/000000",), 2)
+    everything = SemanticKitti(root, ["00"], require_labels=False)
+    assert (len(everything), everything.skipped_unlabelled) == (3, 0)
+    assert everything[0].segment is not None
+    assert everything[1].segment is None
+
+
+@pytest.mark.real_data
+def test_real_sweeps_have_the_published_counts_and_labels(real_data: Path):
+    root = real_data / "semantickitti/dev"
+    labelled = SemanticKitti(root, ["00"])
+    assert (labelled.names, labelled.skipped_unlabelled) == (("00/000000",), 2)
+    source = SemanticKitti(root, ["00"], require_labels=False)
+    assert [len(source[i].coord) for i in range(3)] == [124_668, 124_605, 124_478]
+    sweep = source[0]
+    low, high = [-78.09, -55.72, -11.56], [77.97, 44.88, 2.83]
+    np.testing.assert_allclose(sweep.coord.min(axis=0), low, atol=0.006)
+    np.testing.assert_allclose(sweep.coord.max(axis=0), high, atol=0.006)
+    assert sweep.strength.min() == 0.0
+    assert sweep.strength.max() == np.float32(0.99)
+    assert sweep.segment is not None
+    # fmt: off
+    assert np.bincount(sweep.segment + 1, minlength=20).tolist() == [
+        4886, 4234, 0, 0, 0, 0, 0, 0, 88, 35281, 3268, 26360, 0, 18268, 370, 27123, 1192, 2964, 532,
+        102,
+    ]
+    # fmt: on
+
+
+@pytest.mark.real_data
+def test_the_tiny_real_file_reads(real_data: Path):
+    sweep = SemanticKitti(real_data / "semantickitti/dev_tiny", ["00"])[0]
+    assert len(sweep.coord) == 50
+    assert sweep.segment is not None
+    # 0:2 50:25 52:1 70:17 71:3 80:2, and 52 does not count
+    counts = np.bincount(sweep.segment + 1, minlength=20)
+    assert {i: n for i, n in enumerate(counts.tolist()) if n} == {
+        0: 3,
+        13: 25,
+        15: 17,
+        16: 3,
+        18: 2,
+    }
+
+
+# ------------------------------------------------------------------ the folder
+
+
+def test_a_missing_root_is_named(tmp_path: Path):
+    with pytest.raises(UserError) as error:
+        SemanticKitti(tmp_path / "nope", ["00"])
+    one_line(error, tmp_path / "nope", "no such folder", "sequences/SS/velodyne")
+
+
+def test_an_empty_root_is_named(tmp_path: Path):
+    with pytest.raises(UserError) as error:
+        SemanticKitti(tmp_path, ["00"])
+    one_line(error, tmp_path, "empty", "sequences/SS/velodyne")
+
+
+def test_a_file_as_root_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError) as error:
+        SemanticKitti(tmp_path / "file", ["00"])
+    one_line(error, tmp_path / "file", "is a file")
+
+
+def test_another_layout_is_described(tmp_path: Path):
+    for name in ("samples", "v1.0-mini", "maps"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError) as error:
+        SemanticKitti(tmp_path, ["00"])
+    one_line(error, tmp_path, "found maps, samples, v1.0-mini", "sequences/SS/velodyne")
+
+
+def test_a_long_listing_is_cut(tmp_path: Path):
+    for number in range(9):
+        (tmp_path / f"f{number}").mkdir()
+    with pytest.raises(UserError) as error:
+        SemanticKitti(tmp_path, ["00"])
+    one_line(error, "f5 and 3 more")
+
+
+@pytest.mark.parametrize(
+    "given_level",
+    ["..", "sequences", "sequences/00", "sequences/00/velodyne", "sequences/00/labels"],
+)
+def test_the_wrong_level_is_answered_with_the_right_one(write_tree, given_level: str):
+    root = write_tree({"00": {"000000": (4, True)}})
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root / given_level, ["00"])
+    assert re.search(r"give (\S+) instead", str(error.value))
+    proposed = Path(re.search(r"give (\S+) instead", str(error.value))[1])
+    assert proposed.resolve() == root.resolve()
+    assert len(SemanticKitti(proposed, ["00"])) == 1
+    one_line(error, root / given_level)
+
+
+def test_the_parent_of_the_archive_s_own_top_folder_is_recognised(write_tree):
+    root = write_tree({"00": {"000000": (4, True)}}, below="dataset/sequences")
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root.parent, ["00"])
+    one_line(error, f"give {root / 'dataset'} instead")
+
+
+def test_missing_sequences_are_named_with_those_present(write_tree):
+    root = write_tree({"00": {"000000": (4, True)}, "08": {"000000": (4, True)}})
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root, ["00", "01", "02"])
+    one_line(error, root, "01/velodyne, 02/velodyne", "present: 00, 08")
+
+
+@pytest.mark.parametrize("sequences", [[], "00", ["00", "00"]])
+def test_a_list_of_sequences_that_makes_no_sense_is_refused(write_tree, sequences):
+    root = write_tree({"00": {"000000": (4, True)}})
+    with pytest.raises(UserError, match="sequence"):
+        SemanticKitti(root, sequences)
+
+
+def test_a_sequence_without_sweeps_is_named(write_tree):
+    root = write_tree({"00": {}})
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root, ["00"])
+    one_line(error, root / "sequences/00/velodyne", "no sweeps", "NNNNNN.bin")
+
+
+def test_a_sequence_without_any_label_is_named(write_tree):
+    root = write_tree({"00": {"000000": (4, False), "000001": (4, False)}})
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root, ["00"])
+    one_line(error, root / "sequences", "none of the 2 sweeps", "labels/NNNNNN.label")
+
+
+# -------------------------------------------------- sizes: found when opening
+
+
+@pytest.fixture
+def pair(write_tree) -> tuple[Path, Path, Path]:
+    """Return a root with one good sweep of ten points, its point file and its label file."""
+    root = write_tree({"00": {"000000": (10, True)}})
+    folder = root / "sequences/00"
+    return root, folder / "velodyne/000000.bin", folder / "labels/000000.label"
+
+
+def test_an_empty_point_file_is_found_when_opening(pair):
+    root, points, _ = pair
+    points.write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root, ["00"])
+    one_line(error, points, "empty")
+
+
+@pytest.mark.parametrize("size", [1, 15, 17, 159, 161])
+def test_a_size_that_is_no_multiple_of_16_is_found_when_opening(pair, size: int):
+    root, points, _ = pair
+    points.write_bytes(b"\0" * size)
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root, ["00"])
+    one_line(error, points, f"{size} bytes", "no multiple of 16")
+
+
+@pytest.mark.parametrize("size", [0, 36, 39, 41, 44])
+def test_a_label_file_of_another_length_is_found_when_opening(pair, size: int):
+    root, _, labels = pair
+    labels.write_bytes(b"\0" * size)
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root, ["00"])
+    one_line(error, labels, f"{size} bytes", "10 points", "needs 40")
+
+
+def test_a_dangling_link_is_found_when_opening(pair):
+    root, points, _ = pair
+    (points.parent / "000001.bin").symlink_to(root / "gone.bin")
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root, ["00"])
+    one_line(error, points.parent, "cannot be read")
+
+
+# -------------------------------------------------- contents: found when reading
+
+
+def test_files_that_change_after_opening_are_found_when_reading(pair):
+    root, points, labels = pair
+    source = SemanticKitti(root, ["00"])
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-4])
+    with pytest.raises(UserError) as error:
+        source[0]
+    one_line(error, labels, "36 bytes")
+    labels.write_bytes(whole)
+    points.write_bytes(points.read_bytes()[:-1])
+    with pytest.raises(UserError) as error:
+        source[0]
+    one_line(error, points, "no multiple of 16")
+    points.unlink()
+    with pytest.raises(UserError) as error:
+        source[0]
+    one_line(error, points, "cannot be read", "No such file")
+
+
+def test_a_folder_in_place_of_a_sweep_is_named(pair):
+    _, points, _ = pair
+    points.unlink()
+    points.mkdir()
+    with pytest.raises(UserError) as error:
+        read_points(points)
+    one_line(error, points, "cannot be read")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", range(4))
+def test_a_value_that_is_not_finite_is_named(pair, value: float, column: int):
+    root, path, _ = pair
+    points = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 4).copy()
+    points[7, column] = value
+    path.write_bytes(points.tobytes())
+    source = SemanticKitti(root, ["00"])
+    with pytest.raises(UserError) as error:
+        source[0]
+    one_line(error, path, "1 of 10 points", "NaN or infinite", "point 7")
+
+
+def test_a_coordinate_that_no_lidar_reaches_is_named(pair):
+    root, path, _ = pair
+    points = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 4).copy()
+    points[3, 1] = -1e30
+    path.write_bytes(points.tobytes())
+    with pytest.raises(UserError) as error:
+        SemanticKitti(root, ["00"])[0]
+    one_line(error, path, "1 of 10 points", "1000 m", "point 3", "-1e+30")
+
+
+@pytest.mark.parametrize("unknown", [2, 19, 100, 251, 260, 65535])
+def test_an_unknown_label_id_is_named(pair, unknown: int):
+    root, _, path = pair
+    labels = np.frombuffer(path.read_bytes(), "<u4").copy()
+    labels[[2, 5]] = unknown | (9 << 16)
+    path.write_bytes(labels.tobytes())
+    source = SemanticKitti(root, ["00"])
+    with pytest.raises(UserError) as error:
+        source[0]
+    one_line(error, path, "2 labels", f"({unknown};", "point 2")
+
+
+def test_many_unknown_label_ids_are_cut(tmp_path: Path):
+    path = tmp_path / "x.label"
+    path.write_bytes(np.arange(100, 120, dtype="<u4").tobytes())
+    with pytest.raises(UserError) as error:
+        read_segment(path, 20)
+    one_line(error, "20 labels", "100, 101, 102, 103, 104, 105, 106, 107, ...;")
+
+
+edits = st.lists(
+    st.tuples(
+        st.sampled_from(["set", "cut", "insert"]),
+        st.integers(0, 10_000),
+        st.binary(min_size=1, max_size=8),
+    ),
+    max_size=4,
+)
+
+
+def mutate(data: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
+    """Return the bytes with some overwritten, cut off or put in."""
+    for what, where, new in changes:
+        at = where % (len(data) + 1)
+        if what == "set":
+            data = data[:at] + new + data[at + len(new) :]
+        elif what == "cut":
+            data = data[:at]
+        else:
+            data = data[:at] + new + data[at:]
+    return data
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(point_edits=edits, label_edits=edits)
+def test_damaged_files_give_a_sound_sweep_or_the_documented_error(pair, point_edits, label_edits):
+    root, point_path, label_path = pair
+    originals = {path: path.read_bytes() for path in (point_path, label_path)}
+    point_path.write_bytes(mutate(originals[point_path], point_edits))
+    label_path.write_bytes(mutate(originals[label_path], label_edits))
+    try:
+        sweep = SemanticKitti(root, ["00"])[0]
+    except UserError as error:
+        message = str(error)
+        assert str(point_path) in message or str(label_path) in message
+        assert "\n" not in message
+    else:
+        count = point_path.stat().st_size // 16
+        assert sweep.coord.shape == (count, 3)
+        assert sweep.strength.shape == (count, 1)
+        assert np.isfinite(sweep.coord).all()
+        assert np.abs(sweep.coord).max() <= 1000.0
+        assert sweep.segment is not None
+        assert sweep.segment.shape == (count,)
+        assert -1 <= sweep.segment.min() <= sweep.segment.max() <= 18
+    finally:
+        for path, data in originals.items():
+            path.write_bytes(data)

@@ -1,0 +1,408 @@
+"""Augmentation keeps what it must, voxels hold the points they should, crops stay within bounds."""
+
+import dataclasses
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train.data.sweep import Sweep
+from train.data.transforms import (
+    PAPER_AUGMENTATION,
+    Augmentation,
+    VoxelSweep,
+    augment,
+    clip,
+    crop,
+    voxelise,
+)
+from train.errors import UserError
+
+NOTHING = Augmentation(
+    rotation_probability=0.0,
+    scale_min=1.0,
+    scale_max=1.0,
+    flip_x_probability=0.0,
+    flip_y_probability=0.0,
+    jitter_sigma_m=0.0,
+)
+SEEDS = range(400)
+# Four standard deviations of a share of 400 at p = 0.5.
+HALF = pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(len(SEEDS)))
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def make_sweep(coord: np.ndarray) -> Sweep:
+    count = len(coord)
+    return Sweep(
+        coord=np.asarray(coord, dtype=np.float32),
+        strength=np.arange(count, dtype=np.float32)[:, None],
+        segment=np.arange(count, dtype=np.int64) % 19,
+        name="made",
+        path=Path("made.bin"),
+    )
+
+
+# ------------------------------------------------------------------ augmentation
+
+
+def test_the_defaults_are_the_paper_s_with_the_rulings():
+    assert dataclasses.asdict(PAPER_AUGMENTATION) == {
+        "rotation_probability": 0.5,
+        "rotation_max_deg": 180.0,
+        "scale_min": 0.9,
+        "scale_max": 1.1,
+        "flip_x_probability": 0.5,
+        "flip_y_probability": 0.5,
+        "jitter_sigma_m": 0.005,
+        "jitter_clip_m": 0.02,
+    }
+
+
+def test_with_everything_off_nothing_changes(sweep):
+    out = augment(sweep, rng(0), NOTHING)
+    np.testing.assert_array_equal(out.coord, sweep.coord)
+
+
+def test_only_coordinates_change_and_the_input_stays(sweep):
+    before = sweep.coord.copy()
+    out = augment(sweep, rng(0), PAPER_AUGMENTATION)
+    np.testing.assert_array_equal(sweep.coord, before)
+    assert not np.array_equal(out.coord, before)
+    assert out.strength is sweep.strength
+    assert out.segment is sweep.segment
+    assert out.coord.dtype == np.float32
+
+
+def test_rotation_keeps_heights_radii_and_handedness(sweep):
+    turned = dataclasses.replace(NOTHING, rotation_probability=1.0)
+    for seed in range(20):
+        out = augment(sweep, rng(seed), turned)
+        np.testing.assert_array_equal(out.coord[:, 2], sweep.coord[:, 2])
+        before, after = (np.hypot(s.coord[:, 0], s.coord[:, 1]) for s in (sweep, out))
+        np.testing.assert_allclose(after, before, rtol=1e-6)
+        # The same angle for every point, in the same sense: as complex numbers, one factor.
+        factor = (out.coord[:, 0] + 1j * out.coord[:, 1]) / (
+            sweep.coord[:, 0] + 1j * sweep.coord[:, 1]
+        )
+        np.testing.assert_allclose(factor, factor[0], atol=1e-4)
+
+
+def test_rotation_happens_half_of_the_time_and_reaches_all_angles():
+    point = make_sweep(np.array([[1.0, 0.0, 0.0]]))
+    angles = []
+    for seed in SEEDS:
+        x, y, _ = augment(
+            point, rng(seed), dataclasses.replace(NOTHING, rotation_probability=0.5)
+        ).coord[0]
+        angles.append(math.degrees(math.atan2(y, x)))
+    turned = np.array([angle for angle in angles if angle != 0.0])
+    assert len(turned) / len(angles) == HALF
+    # Uniform over the full circle: the four quadrants hold a quarter each, within 5 deviations.
+    share, _ = np.histogram(turned, bins=[-180, -90, 0, 90, 180])
+    np.testing.assert_allclose(share / len(turned), 0.25, atol=5 * 0.433 / math.sqrt(len(turned)))
+
+
+@given(seed=st.integers(0, 10_000), most=st.floats(0.0, 180.0))
+def test_rotation_stays_within_its_bound(seed: int, most: float):
+    point = make_sweep(np.array([[1.0, 0.0, 0.0]]))
+    only = dataclasses.replace(NOTHING, rotation_probability=1.0, rotation_max_deg=most)
+    x, y, _ = augment(point, rng(seed), only).coord[0]
+    assert abs(math.degrees(math.atan2(y, x))) <= most + 1e-4
+
+
+def test_scaling_is_one_factor_within_range_and_uses_the_range(sweep):
+    only = dataclasses.replace(NOTHING, scale_min=0.9, scale_max=1.1)
+    factors = []
+    for seed in SEEDS:
+        ratio = augment(sweep, rng(seed), only).coord / sweep.coord
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+        factors.append(float(ratio[0, 0]))
+    assert 0.9 - 1e-6 <= min(factors) < 0.905
+    assert 1.095 < max(factors) <= 1.1 + 1e-6
+
+
+@pytest.mark.parametrize(("axis", "name"), [(0, "flip_x_probability"), (1, "flip_y_probability")])
+def test_flips_change_one_sign_half_of_the_time(sweep, axis: int, name: str):
+    only = dataclasses.replace(NOTHING, **{name: 0.5})
+    mirrored = sweep.coord.copy()
+    mirrored[:, axis] *= -1
+    flips = 0
+    for seed in SEEDS:
+        out = augment(sweep, rng(seed), only).coord
+        flipped = bool(np.array_equal(out, mirrored))
+        assert flipped or np.array_equal(out, sweep.coord)
+        flips += flipped
+    assert flips / len(SEEDS) == HALF
+
+
+def test_flips_are_independent_of_each_other():
+    point = make_sweep(np.array([[1.0, 1.0, 0.0]]))
+    both = dataclasses.replace(NOTHING, flip_x_probability=0.5, flip_y_probability=0.5)
+    corners = [tuple(augment(point, rng(seed), both).coord[0, :2]) for seed in SEEDS]
+    for corner in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        assert corners.count(corner) / len(SEEDS) == pytest.approx(0.25, abs=4 * 0.433 / 20)
+
+
+def test_jitter_is_clipped_and_has_the_right_size():
+    still = make_sweep(np.zeros((20_000, 3)))
+    small = dataclasses.replace(NOTHING, jitter_sigma_m=0.005)
+    noise = augment(still, rng(0), small).coord
+    assert np.abs(noise).max() <= np.float32(0.02)
+    assert noise.std() == pytest.approx(0.005, rel=0.02)
+    assert abs(noise.mean()) < 1e-4
+    # Most values hit the bound when the deviation is large, and none is beyond.
+    wide = augment(still, rng(0), dataclasses.replace(NOTHING, jitter_sigma_m=1.0)).coord
+    assert np.abs(wide).max() == np.float32(0.02)
+    assert (np.abs(wide) == np.float32(0.02)).mean() > 0.9
+
+
+def test_jitter_comes_last_so_that_its_bound_holds_after_scaling(sweep):
+    still = dataclasses.replace(PAPER_AUGMENTATION, jitter_sigma_m=0.0)
+    for seed in range(20):
+        moved = augment(sweep, rng(seed), PAPER_AUGMENTATION).coord
+        unmoved = augment(sweep, rng(seed), still).coord
+        difference = np.abs(moved - unmoved)
+        assert 0.01 < difference.max() <= 0.02 + 1e-6
+
+
+def test_the_same_generator_gives_the_same_sweep(sweep):
+    first = augment(sweep, rng(5), PAPER_AUGMENTATION).coord
+    np.testing.assert_array_equal(first, augment(sweep, rng(5), PAPER_AUGMENTATION).coord)
+    assert not np.array_equal(first, augment(sweep, rng(6), PAPER_AUGMENTATION).coord)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rotation_probability": 1.5},
+        {"rotation_probability": math.nan},
+        {"flip_x_probability": -0.1},
+        {"flip_y_probability": 2.0},
+        {"rotation_max_deg": 181.0},
+        {"rotation_max_deg": -1.0},
+        {"scale_min": 0.0},
+        {"scale_min": 1.2},
+        {"scale_max": math.inf},
+        {"jitter_sigma_m": -0.1},
+        {"jitter_clip_m": math.nan},
+    ],
+)
+def test_an_impossible_setting_is_named(wrong: dict[str, float]):
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        Augmentation(**wrong)
+
+
+# ------------------------------------------------------------------ clipping
+
+
+def test_clipping_moves_points_onto_the_box_and_drops_none(sweep):
+    box = (-1.0, -2.0, -0.5, 1.5, 2.5, 0.5)
+    out = clip(sweep, box)
+    assert len(out.coord) == len(sweep.coord)
+    for axis in range(3):
+        expected = [min(max(v, box[axis]), box[axis + 3]) for v in sweep.coord[:, axis].tolist()]
+        np.testing.assert_array_equal(out.coord[:, axis], np.float32(expected))
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 0), (0, 0, 0, 1, 1, -1), (0, 0, math.nan, 1, 1, 1), (0, 0, 0, 1, math.inf, 1)]
+)
+def test_an_impossible_box_is_named(sweep, box):
+    with pytest.raises(UserError, match="clip_range_m"):
+        clip(sweep, box)
+
+
+# ------------------------------------------------------------------ voxels
+
+cells_and_places = st.lists(
+    st.tuples(*[st.integers(-40, 40)] * 3, *[st.integers(0, 7)] * 3), min_size=1, max_size=60
+)
+
+
+@given(rows=cells_and_places, seed=st.none() | st.integers(0, 100))
+def test_every_point_lands_in_the_voxel_that_contains_it(rows, seed: int | None):
+    # In eighths of a quarter metre every position is exact, so the cell is known by construction.
+    table = np.array(rows)
+    cell, eighth = table[:, :3], table[:, 3:]
+    sweep = make_sweep((cell + eighth / 8) * 0.25)
+    voxels = voxelise(sweep, 0.25, rng=None if seed is None else rng(seed))
+    expected = cell - cell.min(axis=0)
+    np.testing.assert_array_equal(voxels.grid_coord[voxels.inverse], expected)
+    assert sorted(map(tuple, voxels.grid_coord.tolist())) == sorted(
+        {tuple(row) for row in expected.tolist()}
+    )
+
+
+@pytest.mark.parametrize("grid_size", [0.05, 0.1, 0.5, 0.3])
+def test_voxels_agree_with_a_dictionary_of_cells(sweep, grid_size: float):
+    members = defaultdict(set)
+    for index, point in enumerate(sweep.coord.tolist()):
+        members[tuple(math.floor(value / grid_size) for value in point)].add(index)
+    voxels = voxelise(sweep, grid_size)
+    by_voxel = defaultdict(set)
+    for index, voxel in enumerate(voxels.inverse.tolist()):
+        by_voxel[voxel].add(index)
+    assert sorted(map(sorted, by_voxel.values())) == sorted(map(sorted, members.values()))
+    assert sorted(by_voxel) == list(range(len(voxels.coord)))
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_rows_are_unique_start_at_zero_and_are_sorted(sweep, seed):
+    grid = voxelise(sweep, 0.2, rng=None if seed is None else rng(seed)).grid_coord
+    assert grid.dtype == np.int64
+    assert grid.min(axis=0).tolist() == [0, 0, 0]
+    rows = list(map(tuple, grid.tolist()))
+    assert rows == sorted(set(rows))
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_a_voxel_shows_one_of_its_own_points_whole(sweep, seed):
+    voxels = voxelise(sweep, 0.5, rng=None if seed is None else rng(seed))
+    rows = {tuple(row): index for index, row in enumerate(sweep.coord.tolist())}
+    for voxel, row in enumerate(voxels.coord.tolist()):
+        index = rows[tuple(row)]
+        assert voxels.inverse[index] == voxel
+        assert voxels.strength[voxel] == sweep.strength[index]
+        assert voxels.segment[voxel] == sweep.segment[index]
+
+
+def test_without_chance_the_point_nearest_to_the_centre_is_picked(sweep):
+    voxels = voxelise(sweep, 0.5)
+    coord = sweep.coord.astype(np.float64)
+    away = np.linalg.norm(coord - (np.floor(coord / 0.5) + 0.5) * 0.5, axis=1)
+    several = 0
+    for voxel in range(len(voxels.coord)):
+        members = np.flatnonzero(voxels.inverse == voxel)
+        several += len(members) > 1
+        nearest = members[np.argmin(away[members])]
+        np.testing.assert_array_equal(voxels.coord[voxel], sweep.coord[nearest])
+    assert several > 100
+
+
+def test_without_chance_the_first_of_equally_near_points_is_picked():
+    sweep = make_sweep(np.array([[0.75, 0.5, 0.5], [0.25, 0.5, 0.5], [0.5, 0.75, 0.5]]))
+    voxels = voxelise(sweep, 1.0)
+    assert voxels.strength[:, 0].tolist() == [0.0]
+
+
+def test_by_chance_every_member_is_picked_equally_often():
+    coord = np.array([[0.1, 0.1, 0.1], [0.5, 0.5, 0.5], [0.9, 0.9, 0.9], [5.5, 0.5, 0.5]])
+    counts = np.zeros(4)
+    for seed in range(900):
+        picked = voxelise(make_sweep(coord), 1.0, rng=rng(seed)).strength[:, 0].astype(int)
+        counts[picked] += 1
+    # The lone point is always there; the others a third each, within 4 deviations.
+    assert counts[3] == 900
+    np.testing.assert_allclose(counts[:3], 300, atol=4 * math.sqrt(900 * 2 / 9))
+
+
+def test_labels_of_all_points_are_kept_and_may_be_absent(sweep):
+    voxels = voxelise(sweep, 0.5)
+    np.testing.assert_array_equal(voxels.raw_segment, sweep.segment)
+    bare = voxelise(dataclasses.replace(sweep, segment=None), 0.5)
+    assert bare.segment is None
+    assert bare.raw_segment is None
+
+
+@pytest.mark.parametrize("size", [0.0, -0.05, math.nan, math.inf])
+def test_an_impossible_grid_size_is_named(sweep, size: float):
+    with pytest.raises(UserError, match="grid_size_m"):
+        voxelise(sweep, size)
+
+
+def test_a_grid_too_fine_for_the_codes_says_which_would_do():
+    sweep = make_sweep(np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]))
+    with pytest.raises(UserError, match=r"made\.bin.*grid_size_m to at least 0\.0015"):
+        voxelise(sweep, 0.001)
+    assert voxelise(sweep, 0.0016).grid_coord.max() < 1 << 16
+
+
+def test_an_empty_or_infinite_sweep_is_refused():
+    with pytest.raises(ValueError, match="no points"):
+        voxelise(make_sweep(np.zeros((0, 3))), 0.05)
+    with pytest.raises(ValueError, match="not finite"):
+        voxelise(make_sweep(np.array([[0.0, math.nan, 0.0]])), 0.05)
+
+
+@pytest.mark.real_data
+def test_the_real_sweep_s_voxels_cover_every_point(real_data: Path):
+    path = real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin"
+    coord = np.fromfile(path, "<f4").reshape(-1, 4)[:, :3]
+    voxels = voxelise(make_sweep(coord), 0.05)
+    cells = np.floor(coord.astype(np.float64) / 0.05)
+    assert len(voxels.coord) == len(np.unique(cells, axis=0)) == 91_767
+    np.testing.assert_array_equal(voxels.grid_coord[voxels.inverse], cells - cells.min(axis=0))
+
+
+# ------------------------------------------------------------------ crop
+
+
+def check_consistent(voxels: VoxelSweep) -> None:
+    """Check that every point of the crop still lies in its voxel."""
+    assert sorted(set(voxels.inverse.tolist())) == list(range(len(voxels.coord)))
+    assert voxels.grid_coord.min(axis=0).tolist() == [0, 0, 0]
+    assert len(voxels.raw_segment) == len(voxels.inverse)
+
+
+@given(seed=st.integers(0, 1000), most=st.integers(1, 400))
+def test_a_crop_stays_within_its_bound(seed: int, most: int):
+    coord = rng(seed).uniform(-2, 2, (300, 3))
+    voxels = crop(voxelise(make_sweep(coord), 0.5), most, rng(seed + 1))
+    total = len(voxelise(make_sweep(coord), 0.5).coord)
+    assert len(voxels.coord) == min(most, total)
+    check_consistent(voxels)
+
+
+def test_a_crop_keeps_the_voxels_nearest_to_one_of_them(sweep):
+    whole = voxelise(sweep, 0.25)
+    cut = crop(whole, 200, rng(0))
+    kept = {tuple(row) for row in cut.coord.tolist()}
+    coord = whole.coord.astype(np.float64)
+    balls = []
+    for centre in coord:
+        near = np.argsort(np.linalg.norm(coord - centre, axis=1), kind="stable")[:200]
+        balls.append({tuple(row) for row in whole.coord[near].tolist()})
+    assert kept in balls
+
+
+def test_a_crop_drops_the_points_of_dropped_voxels_and_no_others(sweep):
+    whole = voxelise(sweep, 0.5)
+    cut = crop(whole, 50, rng(3))
+    kept = {tuple(row) for row in cut.coord.tolist()}
+    stays = [tuple(whole.coord[voxel].tolist()) in kept for voxel in whole.inverse]
+    np.testing.assert_array_equal(cut.raw_segment, whole.raw_segment[stays])
+    rows = [tuple(whole.coord[voxel].tolist()) for voxel in whole.inverse[stays]]
+    assert [tuple(cut.coord[voxel].tolist()) for voxel in cut.inverse] == rows
+    # Voxels keep their neighbourhood: only the origin moves.
+    shift = {
+        tuple((whole.grid_coord[i] - cut.grid_coord[j]).tolist())
+        for j, row in enumerate(cut.coord.tolist())
+        for i in np.flatnonzero((whole.coord == np.float32(row)).all(axis=1))
+    }
+    assert len(shift) == 1
+    check_consistent(cut)
+
+
+def test_crops_differ_from_one_generator_to_the_next_and_repeat_with_the_same(sweep):
+    whole = voxelise(sweep, 0.25)
+    first = crop(whole, 100, rng(0)).coord
+    np.testing.assert_array_equal(first, crop(whole, 100, rng(0)).coord)
+    assert not np.array_equal(first, crop(whole, 100, rng(1)).coord)
+
+
+def test_what_is_small_enough_is_not_cropped(sweep):
+    whole = voxelise(sweep, 0.5)
+    assert crop(whole, len(whole.coord), rng(0)) is whole
+
+
+def test_a_crop_to_nothing_is_refused(sweep):
+    with pytest.raises(UserError, match="max_voxels must be at least 1, not 0"):
+        crop(voxelise(sweep, 0.5), 0, rng(0))
