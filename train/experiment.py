@@ -137,8 +137,8 @@ class Experiment:
             splits = (made.training_sequences, made.validation_sequences)
         else:
             splits = (config.data.train_sequences, config.data.validation_sequences)
-        training, validation = (self._open_split(root, sequences) for sequences in splits)
-        return training, validation
+        training = self._open_split(root, splits[0])
+        return training, training if splits[1] == splits[0] else self._open_split(root, splits[1])
 
     def _open_split(self, root: Path, sequences: tuple[str, ...]) -> SweepSource:
         source = self.dataset.open(root, sequences)
@@ -161,7 +161,8 @@ class Experiment:
             f"{self.config.dataset}: {len(self.train_source)} sweeps to train on, "
             f"{len(self.validation_source)} to evaluate on; {self.config.model} pair on "
             f"{provenance.describe_device(self.device)}, {self.config.precision}; "
-            f"plain torch convolution and attention; output {self.output}"
+            f"plain torch convolution, scaled_dot_product_attention, topology on the CPU; "
+            f"output {self.output}"
         )
         stage = self.config.stage
         with RunLog(self.output, self._resume_point()) as log:
