@@ -1,0 +1,278 @@
+"""Simulated data on disk: the same every time, read by the real loader, never half there."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.data import semantickitti_classes as classes
+from train.data.semantickitti import CLASS_NAMES, SemanticKitti
+from train.data.simulate import RECORD, SEMANTICKITTI_IDS, simulate_semantickitti
+from train.data.simulator.scene import THINGS, Frame, Ground, Kind, SceneBuilder
+from train.data.simulator.sensor import SpinningLidar
+from train.errors import UserError
+
+SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 100}
+
+
+def digest(root: Path) -> dict[str, str]:
+    """Return what every file below a folder holds."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the root of a somewhat longer simulation that several tests look at."""
+    root = tmp_path_factory.mktemp("drive") / "data"
+    simulate_semantickitti(root, num_sweeps=10, num_validation_sweeps=4, azimuth_steps=500)
+    return root
+
+
+def labels_of(root: Path) -> np.ndarray:
+    paths = sorted(root.glob("sequences/*/labels/*.label"))
+    return np.concatenate([np.fromfile(path, "<u4") for path in paths])
+
+
+def test_the_layout_is_semantickitti_s(tmp_path: Path):
+    made = simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert set(digest(tmp_path / "data")) == {
+        RECORD,
+        "sequences/00/labels/000000.label",
+        "sequences/00/labels/000001.label",
+        "sequences/00/velodyne/000000.bin",
+        "sequences/00/velodyne/000001.bin",
+        "sequences/08/labels/000000.label",
+        "sequences/08/velodyne/000000.bin",
+    }
+    assert (made.training_sequences, made.validation_sequences) == (("00",), ("08",))
+    assert not made.reused
+    assert len(SemanticKitti(made.root, made.training_sequences)) == 2
+    assert len(SemanticKitti(made.root, made.validation_sequences)) == 1
+
+
+def test_the_same_seed_gives_the_same_bytes_in_any_process(tmp_path: Path):
+    simulate_semantickitti(tmp_path / "a", seed=4, **SMALL)
+    code = (
+        "from train.data.simulate import simulate_semantickitti;"
+        f"simulate_semantickitti({str(tmp_path / 'b')!r}, seed=4, **{SMALL!r})"
+    )
+    root = Path(__file__).resolve().parents[3]
+    environment = os.environ | {"PYTHONHASHSEED": "77", "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_another_seed_gives_other_sweeps_everywhere(tmp_path: Path):
+    simulate_semantickitti(tmp_path / "a", seed=4, **SMALL)
+    simulate_semantickitti(tmp_path / "b", seed=5, **SMALL)
+    a, b = digest(tmp_path / "a"), digest(tmp_path / "b")
+    assert not set(a.values()) & set(b.values())
+
+
+def test_more_sweeps_begin_with_other_streets_but_stay_sound(drive: Path):
+    sweeps = [*SemanticKitti(drive, ["00"]), *SemanticKitti(drive, ["08"])]
+    assert len(sweeps) == 14
+    for sweep in sweeps:
+        ranges = np.linalg.norm(sweep.coord, axis=1)
+        assert 20_000 <= len(sweep.coord) <= 32_000
+        assert ranges.min() > 0.9
+        assert ranges.max() < 80.2
+        assert sweep.strength.min() >= 0.0
+        assert sweep.strength.max() <= np.float32(0.99)
+    names = [sweep.name for sweep in sweeps]
+    assert len({sweep.coord.tobytes() for sweep in sweeps}) == len(names) == len(set(names))
+
+
+def test_at_least_ten_classes_are_there_and_none_is_everything(drive: Path):
+    for sequence, least in (("00", 12), ("08", 10)):
+        total = np.zeros(20, dtype=np.int64)
+        for sweep in SemanticKitti(drive, [sequence]):
+            assert sweep.segment is not None
+            total += np.bincount(sweep.segment + 1, minlength=20)
+        assert (total[1:] > 0).sum() >= least, dict(zip(CLASS_NAMES, total[1:], strict=True))
+        assert total.max() < 0.5 * total.sum()
+        assert total[0] < 0.1 * total.sum()
+
+
+def test_every_kind_has_an_official_id():
+    assert set(SEMANTICKITTI_IDS) == set(Kind)
+    assert set(SEMANTICKITTI_IDS.values()) <= set(classes.RAW_NAMES)
+    trained = {classes.RAW_TO_TRAIN[raw] for raw in SEMANTICKITTI_IDS.values()}
+    assert trained == set(range(-1, 19))
+
+
+def test_things_are_counted_one_by_one_and_stuff_is_not(drive: Path):
+    labels = labels_of(drive)
+    raw, instance = labels & 0xFFFF, labels >> 16
+    things = {SEMANTICKITTI_IDS[kind] for kind in THINGS}
+    is_thing = np.isin(raw, sorted(things))
+    assert is_thing.sum() > 1000
+    assert (instance[is_thing] > 0).all()
+    assert (instance[~is_thing] == 0).all()
+    assert len(np.unique(instance[np.isin(raw, [10, 252])])) > 10
+
+
+def test_a_parked_car_keeps_its_number_from_sweep_to_sweep(drive: Path):
+    paths = sorted(drive.glob("sequences/00/labels/*.label"))[:2]
+    first, second = (np.fromfile(path, "<u4") for path in paths)
+    parked = [set(part[(part & 0xFFFF) == 10].tolist()) for part in (first, second)]
+    assert len(parked[0] & parked[1]) >= 3
+
+
+def test_the_road_lies_below_the_sensor_and_the_beams_are_an_hdl_64e_s(drive: Path):
+    sweep = SemanticKitti(drive, ["00"])[0]
+    road = sweep.coord[sweep.segment == CLASS_NAMES.index("road")]
+    near = road[np.hypot(road[:, 0], road[:, 1]) < 10.0]
+    assert np.median(near[:, 2]) == pytest.approx(-1.73, abs=0.12)
+    elevation = np.degrees(np.arcsin(sweep.coord[:, 2] / np.linalg.norm(sweep.coord, axis=1)))
+    assert elevation.max() < 5.0
+    assert elevation.min() > -26.0
+    # One beam after the other, each a turn from straight ahead to the left.
+    azimuth = np.degrees(np.arctan2(sweep.coord[:, 1], sweep.coord[:, 0])) % 360
+    turns = np.flatnonzero(np.diff(azimuth) < -180)
+    assert 55 <= len(turns) + 1 <= 64
+    medians = [np.median(part) for part in np.split(elevation, turns + 1)]
+    assert (np.diff(medians) < 0.05).all()
+
+
+def test_remission_comes_in_hundredths(drive: Path):
+    sweep = SemanticKitti(drive, ["00"])[0]
+    steps = sweep.strength * 100
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
+
+
+def test_ranges_are_off_by_the_sensor_s_noise():
+    ground = Ground(bump_m=0.0, parking_left_m=0.0, half_road_m=60.0, marking_m=0.0)
+    scene = SceneBuilder().build(ground)
+    foot = Frame(0.0, 0.0, 0.0, 0.0)
+
+    def road(noise: float) -> np.ndarray:
+        lidar = SpinningLidar(azimuth_steps=400, range_noise_m=noise, azimuth_noise_deg=0.0)
+        returns = lidar.scan(scene, foot, np.random.default_rng(0))
+        radius = np.hypot(returns.coord[:, 0], returns.coord[:, 1])
+        return returns.coord[(radius < 12.0) & (np.abs(returns.coord[:, 1]) < 1.0)]
+
+    still, noisy = road(0.0), road(0.02)
+    assert len(still) == len(noisy) > 300
+    difference = np.linalg.norm(noisy, axis=1) - np.linalg.norm(still, axis=1)
+    assert difference.std() == pytest.approx(0.02, rel=0.15)
+    assert abs(difference.mean()) < 0.004
+
+
+def test_far_and_dark_surfaces_lose_more_returns():
+    scene = SceneBuilder().build(Ground(bump_m=0.0, half_road_m=200.0, marking_m=0.0))
+    returns = SpinningLidar(azimuth_steps=300).scan(
+        scene, Frame(0.0, 0.0, 0.0, 0.0), np.random.default_rng(0)
+    )
+    elevation = np.degrees(np.arcsin(returns.coord[:, 2] / np.linalg.norm(returns.coord, axis=1)))
+    share = {low: ((elevation > low) & (elevation < low + 1.0)).sum() for low in (-3.0, -8.0)}
+    assert share[-3.0] < 0.98 * share[-8.0]
+
+
+# ------------------------------------------------------------------ what is there already
+
+
+def test_the_same_simulation_is_reused_untouched(tmp_path: Path):
+    root = tmp_path / "data"
+    simulate_semantickitti(root, **SMALL)
+    stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    again = simulate_semantickitti(root, **SMALL)
+    assert again.reused
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == stamps
+
+
+def test_another_simulation_is_refused_and_told_apart(tmp_path: Path):
+    root = tmp_path / "data"
+    simulate_semantickitti(root, **SMALL)
+    before = digest(root)
+    with pytest.raises(UserError) as error:
+        simulate_semantickitti(root, **{**SMALL, "seed": 9})
+    assert "seed 0 instead of 9" in str(error.value)
+    assert str(root) in str(error.value)
+    assert digest(root) == before
+
+
+def test_other_data_is_refused_and_left_alone(tmp_path: Path):
+    (tmp_path / "sequences").mkdir()
+    with pytest.raises(UserError, match="did not write"):
+        simulate_semantickitti(tmp_path, **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["sequences"]
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path):
+    (tmp_path / "data").write_text("mine")
+    with pytest.raises(UserError, match="is a file"):
+        simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '"x"'])
+def test_a_damaged_record_is_refused(tmp_path: Path, content: str):
+    (tmp_path / RECORD).write_text(content)
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
+        simulate_semantickitti(tmp_path, **SMALL)
+
+
+def test_a_record_that_promises_more_than_there_is_is_refused(tmp_path: Path):
+    root = tmp_path / "data"
+    simulate_semantickitti(root, **SMALL)
+    for path in root.glob("sequences/00/*/000001.*"):
+        path.unlink()
+    with pytest.raises(UserError, match="has 1 sweeps"):
+        simulate_semantickitti(root, **SMALL)
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    assert not simulate_semantickitti(tmp_path / "data", **SMALL).reused
+    assert json.loads((tmp_path / "data" / RECORD).read_text())["seed"] == 0
+
+
+def test_folders_above_are_made(tmp_path: Path):
+    simulate_semantickitti(tmp_path / "some/where/data", **SMALL)
+    assert [path.name for path in (tmp_path / "some/where").iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_simulation_leaves_nothing(tmp_path: Path, monkeypatch, interruption):
+    scan = SpinningLidar.scan
+    calls = []
+
+    def fail_at_the_third(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise interruption
+        return scan(self, *arguments)
+
+    monkeypatch.setattr(SpinningLidar, "scan", fail_at_the_third)
+    with pytest.raises(interruption):
+        simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert len(calls) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"num_sweeps": 0}, {"num_validation_sweeps": 0}, {"seed": -1}, {"azimuth_steps": 3}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_an_impossible_setting_is_named(tmp_path: Path, wrong: dict[str, int]):
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        simulate_semantickitti(tmp_path / "data", **{**SMALL, **wrong})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_finished_folder_has_usual_rights(tmp_path: Path):
+    simulate_semantickitti(tmp_path / "data", **SMALL)
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "data").stat().st_mode == (tmp_path / "plain").stat().st_mode
