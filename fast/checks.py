@@ -42,6 +42,11 @@ def as_points(function: str, argument: str, value: Tensor, *, least: int = 0) ->
     return points
 
 
+def as_clouds(points: Tensor) -> Tensor:
+    """Return (..., N, C) as (B, N, C); works where reshape(-1, N, C) cannot guess, for C = 0."""
+    return points[None] if points.ndim == 2 else points.flatten(0, -3)
+
+
 def as_pairs(function: str, argument: str, value: Tensor) -> Tensor:
     """Return finite (birth, death) rows (..., K, 2)."""
     pairs = as_points(function, argument, value)

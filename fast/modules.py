@@ -97,6 +97,7 @@ class TopologicalLoss(nn.Module):
             f"dim_weights={self.dim_weights}, eps={self.eps}, sample_on={self.sample_on!r}"
         )
 
+    @torch.compiler.disable  # numba cannot be traced: one graph break here, not many inside
     def forward(self, teacher_features: Tensor, student_features: Tensor, offset: Tensor) -> Tensor:
         """Return the loss ().
 
@@ -117,6 +118,7 @@ class TopologicalLoss(nn.Module):
         """
         return self._parts(teacher_features, student_features, offset).total(self.dim_weights)
 
+    @torch.compiler.disable
     def forward_with_report(
         self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
     ) -> tuple[Tensor, TopologyReport]:

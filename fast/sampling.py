@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fast.checks import as_integer, as_points, refuse_two_devices
+from fast.checks import as_clouds, as_integer, as_points, refuse_two_devices
 from fast.dispatch import kernel
 
 
@@ -64,7 +64,7 @@ def topology_preserving_sampling(
     start = as_integer(name, "start", start, least=0)
     if start >= n:
         raise ValueError(f"{name}: start is {start}; pass an index from 0 to {n - 1}")
-    clouds = points.detach().reshape(-1, *points.shape[-2:])
+    clouds = as_clouds(points.detach())
     indices, radii = _launch(clouds, num_samples, start, backend)
     if points.ndim == 2:
         count = int((indices[0] >= 0).sum())

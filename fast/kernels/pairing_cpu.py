@@ -114,6 +114,8 @@ def _express(keys, a, b, codes, sums, num_sums, stack):
         w = stack[depth, 2]
         if w < 0:
             w = _nearest_in_lune(keys, i, j)
+            if w < 0:  # only if edges came out of order: without it this would never end
+                raise AssertionError("an edge that is neither tree nor birth has an empty lune")
             stack[depth, 2] = w
         left = codes[min(i, w), max(i, w)]
         right = codes[min(j, w), max(j, w)]

@@ -1,0 +1,232 @@
+"""fast.topological_loss, normalise and kl_distillation against the definition."""
+
+import numpy as np
+import pytest
+import torch
+
+import fast
+import reference
+from fast import distillation
+from fast import normalisation as normalisation_module
+from reference import normalisation as reference_normalisation
+
+NORMALISATIONS = ["l2", "none", "center_maxnorm", "diameter"]
+
+
+def make_features(seed, n=14):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 3)), rng.normal(size=(n, 5))
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("sample_on", ["teacher", "student", "concat"])
+@pytest.mark.parametrize("num_samples", [1, 2, 9, 50])
+def test_loss_and_gradient_equal_the_definition(normalisation, sample_on, num_samples):
+    options = {
+        "normalisation": normalisation,
+        "sample_on": sample_on,
+        "start": 3,
+        "dim_weights": (0.5, 2.0),
+    }
+    teacher, student = make_features(num_samples)
+    want, grad = reference.topological_loss(teacher, student, num_samples, **options)
+    leaf = torch.tensor(student, requires_grad=True)
+    got = fast.topological_loss(torch.tensor(teacher), leaf, num_samples, **options)
+    assert got.item() == pytest.approx(want, rel=1e-12, abs=1e-15)
+    got.backward()
+    np.testing.assert_allclose(leaf.grad, grad, rtol=1e-10, atol=1e-13)
+    if num_samples > 2:
+        assert np.abs(grad).max() > 1e-3  # there was something to compare
+
+
+@pytest.mark.parametrize("options", [{"max_dim": 0, "dim_weights": (1.0,)}, {"cost_scale": 0.5}])
+def test_other_options_equal_the_definition(options):
+    teacher, student = make_features(0)
+    want, grad = reference.topological_loss(teacher, student, **options)
+    leaf = torch.tensor(student, requires_grad=True)
+    got = fast.topological_loss(torch.tensor(teacher), leaf, **options)
+    got.backward()
+    assert got.item() == pytest.approx(want, rel=1e-12)
+    np.testing.assert_allclose(leaf.grad, grad, rtol=1e-10, atol=1e-13)
+
+
+def test_ties_and_duplicates_equal_the_definition():
+    rng = np.random.default_rng(0)
+    losses = []
+    for _ in range(20):
+        teacher, student = rng.integers(0, 3, size=(2, 16, 2)).astype(float)
+        options = {"normalisation": "none", "num_samples": int(rng.integers(4, 17))}
+        want, grad = reference.topological_loss(teacher, student, **options)
+        leaf = torch.tensor(student, requires_grad=True)
+        got = fast.topological_loss(torch.tensor(teacher), leaf, **options)
+        got.backward()
+        assert got.item() == pytest.approx(want, rel=1e-12, abs=1e-15)
+        np.testing.assert_allclose(leaf.grad, grad, rtol=1e-10, atol=1e-13)
+        losses.append(want)
+    assert max(losses) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "mutant"),
+    [
+        ("persistence_weighted_chamfer", lambda teacher, student, *_, **__: student.sum((1, 2))),
+        ("normalise", lambda features, normalisation: features),
+        (
+            "topology_preserving_sampling",
+            lambda points, count, start, backend: (torch.arange(count), torch.zeros(count)),
+        ),
+    ],
+)
+def test_a_broken_step_is_caught(monkeypatch, name, mutant):
+    monkeypatch.setattr(distillation, name, mutant)
+    with pytest.raises(AssertionError):
+        test_loss_and_gradient_equal_the_definition("l2", "teacher", 9)
+
+
+def test_a_batch_is_the_mean_over_its_clouds():
+    clouds = [make_features(seed) for seed in range(4)]
+    teacher, student = (torch.tensor(np.stack(part)) for part in zip(*clouds, strict=True))
+    got = fast.topological_loss(teacher.view(2, 2, 14, 3), student.view(2, 2, 14, 5), 9)
+    want = np.mean([reference.topological_loss(*cloud, 9)[0] for cloud in clouds])
+    assert got.item() == pytest.approx(want, rel=1e-12)
+
+
+def test_no_gradient_reaches_the_teacher():
+    teacher, student = (torch.tensor(part, requires_grad=True) for part in make_features(0))
+    fast.topological_loss(teacher, student).backward()
+    assert teacher.grad is None
+    assert student.grad.abs().max() > 0
+
+
+def test_the_gradient_is_right_to_second_order():
+    teacher, student = (torch.tensor(part) for part in make_features(1, n=8))
+    student.requires_grad_()
+
+    def loss(student):
+        return fast.topological_loss(teacher, student)
+
+    assert torch.autograd.gradcheck(loss, student)
+    assert torch.autograd.gradgradcheck(loss, student)
+
+
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16], ids=str)
+def test_low_precision_features_are_accepted_under_autocast(make_cloud, low):
+    teacher, student = (torch.tensor(make_cloud("features", 80, s)).to(low) for s in range(2))
+    want = fast.topological_loss(teacher.float(), student.float(), 40)
+    student.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = fast.topological_loss(teacher, student, 40)
+        got.backward()
+    assert got.dtype == torch.float32
+    assert torch.equal(got, want)
+    assert student.grad.dtype == low
+    assert student.grad.isfinite().all()
+
+
+def test_steps_along_the_gradient_lower_the_loss(make_cloud):
+    teacher = torch.tensor(make_cloud("circle", 60))
+    flattened = (
+        teacher * torch.tensor([1.0, 0.7]) + 0.02 * torch.tensor(make_cloud("cube", 60))[:, 1:]
+    )
+    student = flattened.requires_grad_()
+    optimiser = torch.optim.Adam([student], lr=5e-3)
+    losses = []
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = fast.topological_loss(teacher, student, normalisation="none")
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("case", ["generic", "zero-row", "one-point", "all-equal"])
+def test_normalise_equals_the_definition(normalisation, case):
+    rng = np.random.default_rng(0)
+    features = {
+        "generic": rng.normal(size=(9, 4)),
+        "zero-row": np.vstack([np.zeros(3), rng.normal(size=(4, 3))]),
+        "one-point": rng.normal(size=(1, 3)),
+        "all-equal": np.full((4, 2), 0.5),
+    }[case]
+    grad = rng.normal(size=features.shape)
+    leaf = torch.tensor(features, requires_grad=True)
+    got = fast.normalise(leaf, normalisation)
+    want = reference_normalisation.normalise(features, normalisation)
+    np.testing.assert_allclose(got.detach(), want, rtol=1e-13, atol=1e-15)
+    got.backward(torch.tensor(grad))
+    want = reference_normalisation.normalise_grad(features, grad, normalisation)
+    np.testing.assert_allclose(leaf.grad, want, rtol=1e-12, atol=1e-13)
+
+
+def test_the_diameter_is_found_across_blocks(monkeypatch):
+    points = torch.tensor(np.random.default_rng(0).integers(0, 4, size=(23, 2)).astype(float))
+    want = normalisation_module._farthest_pair(points)
+    monkeypatch.setattr(normalisation_module, "_BLOCK_ROWS", 5)
+    got = normalisation_module._farthest_pair(points)
+    assert [int(i) for i in got] == [int(i) for i in want]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_the_divergence_equals_the_definition(temperature):
+    rng = np.random.default_rng(0)
+    teacher, student = 3 * rng.normal(size=(2, 11, 7))
+    want = reference.kl_distillation(teacher, student, temperature)
+    leaf = torch.tensor(student, requires_grad=True)
+    got = fast.kl_distillation(torch.tensor(teacher), leaf, temperature)
+    assert got.item() == pytest.approx(want, rel=1e-12)
+    assert torch.autograd.gradcheck(
+        lambda logits: fast.kl_distillation(torch.tensor(teacher), logits, temperature), leaf
+    )
+    shifted = torch.tensor(teacher) + torch.arange(11.0)[:, None]
+    assert fast.kl_distillation(torch.tensor(teacher), shifted).item() == pytest.approx(
+        0, abs=1e-14
+    )
+
+
+def test_large_logits_do_not_overflow():
+    logits = torch.tensor([[1e4, 0.0, -1e4]])
+    assert fast.kl_distillation(logits, logits.flip(1)).item() == pytest.approx(2e4)
+    assert fast.kl_distillation(logits.half(), logits.half()).dtype == torch.float32
+
+
+_FEATURES = torch.rand(4, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((_FEATURES, _FEATURES[:3]), {}, "student_features has shape"),
+        ((_FEATURES[:0], _FEATURES[:0]), {}, "pass at least 1 point"),
+        ((_FEATURES[None][:0], _FEATURES[None][:0]), {}, "the batch is empty"),
+        ((_FEATURES, _FEATURES * torch.nan), {}, "student_features has the entry nan"),
+        ((_FEATURES, _FEATURES.to("meta")), {}, "student_features is on meta"),
+        ((_FEATURES, _FEATURES, 0), {}, "num_samples is 0"),
+        ((_FEATURES, _FEATURES), {"start": 9}, "start is 9"),
+        ((_FEATURES, _FEATURES), {"max_dim": 2}, "max_dim is 2"),
+        ((_FEATURES, _FEATURES), {"dim_weights": (1.0,)}, "dim_weights has 1 entries; pass 2"),
+        ((_FEATURES, _FEATURES), {"dim_weights": (1.0, -1.0)}, "dim_weights is -1.0"),
+        ((_FEATURES, _FEATURES), {"eps": 0.0}, "eps is 0.0"),
+        ((_FEATURES, _FEATURES), {"normalisation": "l1"}, "normalisation is 'l1'; pass one of"),
+        ((_FEATURES, _FEATURES), {"sample_on": "both"}, "sample_on is 'both'"),
+    ],
+)
+def test_a_bad_topological_loss_is_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        fast.topological_loss(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((_FEATURES, _FEATURES[:, :1]), "student_logits has shape"),
+        ((_FEATURES[:, :0], _FEATURES[:, :0]), "at least one class"),
+        ((_FEATURES, _FEATURES, 0.0), "temperature is 0.0"),
+        ((_FEATURES * torch.inf, _FEATURES), "teacher_logits has the entry inf"),
+        ((_FEATURES, _FEATURES.to("meta")), "student_logits is on meta"),
+    ],
+)
+def test_a_bad_divergence_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fast.kl_distillation(*arguments)

@@ -1,0 +1,187 @@
+"""The modules that train/ uses: concatenated clouds, reports, reprs, torch.compile."""
+
+import numpy as np
+import pytest
+import torch
+
+import fast
+
+
+def concatenated(make_cloud, sizes, family="features"):
+    clouds = [torch.tensor(make_cloud(family, n, seed)).float() for seed, n in enumerate(sizes)]
+    return torch.cat(clouds), torch.tensor(np.cumsum(sizes))
+
+
+def test_the_topological_loss_is_the_mean_over_clouds(make_cloud):
+    sizes = [50, 7, 1, 120]
+    teacher, offset = concatenated(make_cloud, sizes)
+    student, _ = concatenated(make_cloud, sizes, "gaussian")
+    student.requires_grad_()
+    module = fast.TopologicalLoss(num_samples=40, dim_weights=(1.0, 0.5))
+    got = module(teacher, student, offset)
+    want = torch.stack(
+        [
+            fast.topological_loss(t, s, 40, dim_weights=(1.0, 0.5))
+            for t, s in zip(teacher.split(sizes), student.split(sizes), strict=True)
+        ]
+    ).mean()
+    torch.testing.assert_close(got, want)
+    for one, other in zip(
+        torch.autograd.grad(got, student), torch.autograd.grad(want, student), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+        assert one.abs().max() > 0
+
+
+@pytest.mark.parametrize("sample_on", ["teacher", "student", "concat"])
+def test_the_report_says_what_the_loss_saw(make_cloud, sample_on):
+    sizes = [60, 90]
+    teacher, offset = concatenated(make_cloud, sizes)
+    student, _ = concatenated(make_cloud, sizes, "gaussian")
+    module = fast.TopologicalLoss(num_samples=32, sample_on=sample_on)
+    loss, report = module.forward_with_report(teacher, student, offset)
+    assert torch.equal(loss, module(teacher, student, offset))
+    assert sum(report.losses) == pytest.approx(loss.item(), rel=1e-6)
+    assert report.teacher_pairs[0] == report.student_pairs[0] == 31
+    want = {"teacher": [], "student": []}
+    loops = []
+    for t, s in zip(teacher.split(sizes), student.split(sizes), strict=True):
+        t, s = fast.normalise(t), fast.normalise(s)
+        sampled = {"teacher": t, "student": s, "concat": torch.cat([t, s], dim=1)}[sample_on]
+        indices, _ = fast.topology_preserving_sampling(sampled, 32)
+        want["teacher"].append(fast.covering_radius(t, indices).item())
+        want["student"].append(fast.covering_radius(s, indices).item())
+        loops.append(fast.rips_persistence_of_points(s[indices])[1].counts.item())
+    assert report.teacher_covering_radius == pytest.approx(np.mean(want["teacher"]), rel=1e-5)
+    assert report.student_covering_radius == pytest.approx(np.mean(want["student"]), rel=1e-5)
+    assert report.student_pairs[1] == np.mean(loops)
+
+
+def test_components_alone_can_be_asked_for(make_cloud):
+    teacher, offset = concatenated(make_cloud, [30])
+    module = fast.TopologicalLoss(dim_weights=(2.0,))
+    loss, report = module.forward_with_report(teacher, teacher * 2 + 0.1, offset)
+    assert len(report.losses) == len(report.teacher_pairs) == 1
+    assert loss.item() == pytest.approx(2 * report.losses[0], rel=1e-6)
+
+
+def test_the_saliency_loss_is_per_cloud_maps_and_per_stage_means():
+    rng = np.random.default_rng(0)
+    sizes = [[5, 9], [3, 4]]
+    tensors = [[torch.tensor(rng.normal(size=(sum(n), c))) for n in sizes] for c in (4, 4, 6, 6)]
+    tensors[2][0].requires_grad_()
+    tensors[3][0].requires_grad_()  # a gradient that carries a graph is a constant all the same
+    offsets = [torch.tensor(np.cumsum(n)) for n in sizes]
+    got = fast.SaliencyLoss()(*tensors, offsets)
+    want = 0.0
+    for stage, n in enumerate(sizes):
+        t, tg, s, sg = (part[stage].detach().split(n) for part in tensors)
+        gaps = [
+            fast.saliency_map(*one) - fast.saliency_map(*other)
+            for one, other in zip(zip(t, tg, strict=True), zip(s, sg, strict=True), strict=True)
+        ]
+        want += torch.cat(gaps).abs().mean().item()
+    assert got.item() == pytest.approx(want, rel=1e-12)
+    got.backward()
+    assert tensors[2][0].grad.abs().max() > 0
+    assert tensors[3][0].grad is None
+
+
+def test_the_distillation_loss_leaves_the_teacher_alone():
+    teacher, student = (torch.rand(5, 3, requires_grad=True) for _ in range(2))
+    loss = fast.DistillationLoss(temperature=2.0)(teacher, student)
+    assert torch.equal(loss, fast.kl_distillation(teacher, student, 2.0))
+    loss.backward()
+    assert teacher.grad is None
+    assert student.grad.abs().max() > 0
+
+
+def test_reprs_can_be_read():
+    assert repr(fast.DistillationLoss(2.0)) == "DistillationLoss(temperature=2.0)"
+    assert repr(fast.SaliencyLoss()) == "SaliencyLoss()"
+    assert repr(fast.TopologicalLoss()) == (
+        "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), "
+        "eps=1e-08, sample_on='teacher')"
+    )
+    diagram = fast.rips_persistence(torch.zeros(1, 1))[0]
+    assert repr(diagram) == "BatchedDiagram(dim=0, pairs=[0], dtype=torch.float32, device=cpu)"
+    assert len(diagram) == 1
+
+
+# Dynamo itself reads .grad of every tensor that crosses a graph break.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_compiled_model_with_the_losses_inside_gives_the_same_gradients(make_cloud):
+    # "aot_eager" traces forward and backward as torch.compile does and needs no C compiler.
+    teacher, offset = concatenated(make_cloud, [40, 30])
+    torch.manual_seed(0)
+    network = torch.nn.Linear(64, 8)
+    losses = fast.TopologicalLoss(num_samples=20), fast.DistillationLoss(), fast.SaliencyLoss()
+
+    def step(points):
+        features = network(points)
+        gradient = features.detach().cos()
+        return (
+            losses[0](points, features, offset)
+            + losses[1](points[:, :8], features)
+            + losses[2]([points], [points], [features], [gradient], [offset])
+        )
+
+    step(teacher).backward()
+    want = network.weight.grad.clone()
+    network.zero_grad()
+    torch.compile(step, backend="aot_eager")(teacher).backward()
+    torch.testing.assert_close(network.weight.grad, want)
+    assert want.abs().max() > 0
+
+
+_FEATURES = torch.rand(6, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((_FEATURES, _FEATURES[:5], torch.tensor([6])), "student_features has 5 points"),
+        ((_FEATURES, _FEATURES, torch.tensor([5])), r"offset is \[5\]; .* the last 6"),
+        ((_FEATURES, _FEATURES, torch.tensor([3, 3, 6])), r"offset is \[3, 3, 6\]"),
+        ((_FEATURES, _FEATURES, torch.tensor([0, 6])), r"offset is \[0, 6\]"),
+        ((_FEATURES, _FEATURES, torch.tensor([])), "offset is torch.float32"),
+        ((_FEATURES, _FEATURES, torch.tensor(6)), "offset is torch.int64 of shape"),
+        ((_FEATURES * torch.nan, _FEATURES, torch.tensor([6])), "teacher_features has the entry"),
+    ],
+)
+def test_clouds_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fast.TopologicalLoss()(*arguments)
+
+
+def test_stages_that_do_not_fit_are_refused():
+    stage, ends = [_FEATURES], [torch.tensor([6])]
+    with pytest.raises(ValueError, match=r"student_gradients has 0 stages"):
+        fast.SaliencyLoss()(stage, stage, stage, [], ends)
+    with pytest.raises(ValueError, match=r"gradients of a stage have shape"):
+        fast.SaliencyLoss()(stage, stage, stage, [_FEATURES[:, :1]], ends)
+    with pytest.raises(ValueError, match=r"offset is \[4\]"):
+        fast.SaliencyLoss()(stage, stage, stage, stage, [torch.tensor([4])])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_samples": 0},
+        {"normalisation": "l1"},
+        {"dim_weights": (1.0, 1.0, 1.0)},
+        {"dim_weights": ()},
+        {"dim_weights": (-1.0, 1.0)},
+        {"eps": 0.0},
+        {"sample_on": "both"},
+    ],
+    ids=str,
+)
+def test_bad_options_are_refused_at_once(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        fast.TopologicalLoss(**options)
+
+
+def test_a_temperature_of_zero_is_refused():
+    with pytest.raises(ValueError, match=r"DistillationLoss: temperature is 0.0"):
+        fast.DistillationLoss(0.0)

@@ -1,0 +1,92 @@
+"""fast.saliency_map and saliency_loss against the definition."""
+
+import numpy as np
+import pytest
+import torch
+
+import fast
+import reference
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (7, 1), (40, 16)])
+@pytest.mark.parametrize("eps", [0.0, 0.3])
+def test_the_map_equals_the_definition(shape, eps):
+    rng = np.random.default_rng(0)
+    features, gradients = rng.normal(size=(2, *shape))
+    got = fast.saliency_map(torch.tensor(features), torch.tensor(gradients), eps=eps)
+    want = reference.saliency_map(features, gradients, eps=eps)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
+def test_a_batch_is_normalised_cloud_by_cloud():
+    features, gradients = torch.rand(2, 3, 9, 4, generator=torch.Generator().manual_seed(0))
+    features[1] *= 100
+    got = fast.saliency_map(features, gradients)
+    for cloud in range(3):
+        torch.testing.assert_close(got[cloud], fast.saliency_map(features[cloud], gradients[cloud]))
+    assert (got.amax(dim=1) == 1).all()
+
+
+def test_a_constant_map_is_zero_and_sends_no_gradient():
+    features = torch.ones(5, 2, requires_grad=True)
+    saliency = fast.saliency_map(features, torch.ones(5, 2))
+    assert saliency.tolist() == [0.0] * 5
+    saliency.sum().backward()
+    assert (features.grad == 0).all()
+
+
+def test_gradients_are_right():
+    rng = np.random.default_rng(0)
+    features, gradients = (
+        torch.tensor(rng.normal(size=(6, 3)), requires_grad=True) for _ in range(2)
+    )
+    assert torch.autograd.gradcheck(fast.saliency_map, (features, gradients))
+
+
+@pytest.mark.parametrize("layers", ["sum", "mean"])
+def test_the_loss_equals_the_definition(layers):
+    rng = np.random.default_rng(0)
+    teacher, student = ([rng.random(n) for n in (5, 1, 12)] for _ in range(2))
+    got = fast.saliency_loss(
+        [torch.tensor(m) for m in teacher], [torch.tensor(m) for m in student], layers=layers
+    )
+    want = reference.saliency_loss(teacher, student, layers=layers)
+    assert got.item() == pytest.approx(want, rel=1e-14)
+    assert fast.saliency_loss([], []).item() == 0
+
+
+_MAP, _FEATURES = torch.zeros(3), torch.zeros(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((_FEATURES, torch.zeros(3, 1)), "feature_gradients has shape"),
+        ((torch.zeros(0, 2), torch.zeros(0, 2)), "pass at least 1 point"),
+        ((_FEATURES, _FEATURES * torch.nan), "feature_gradients has the entry nan"),
+        ((_FEATURES, _FEATURES.to("meta")), "feature_gradients is on meta but features on cpu"),
+    ],
+)
+def test_a_bad_map_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fast.saliency_map(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (([_MAP], []), {}, "student_maps has 0 layers"),
+        (([_MAP], [torch.zeros(4)]), {}, r"student_maps\[0\] has shape \(4,\)"),
+        (([_MAP[:0]], [_MAP[:0]]), {}, "at least one"),
+        (([_MAP], [_MAP.to("meta")]), {}, r"student_maps\[0\] is on meta"),
+        (([_MAP], [_MAP]), {"layers": "max"}, "layers is 'max'"),
+    ],
+)
+def test_a_bad_loss_is_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        fast.saliency_loss(*arguments, **options)
+
+
+def test_an_eps_below_zero_is_refused():
+    with pytest.raises(ValueError, match=r"eps is -1.0"):
+        fast.saliency_map(_FEATURES, _FEATURES, eps=-1.0)

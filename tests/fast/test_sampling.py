@@ -1,0 +1,146 @@
+"""fast.topology_preserving_sampling and covering_radius against the definition."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fast
+import reference
+from fast import sampling
+
+
+@st.composite
+def lattice_points(draw):
+    """Small integers: exact in float32, many equal distances, many duplicates."""
+    n, channels = draw(st.integers(1, 12)), draw(st.integers(0, 3))
+    values = st.lists(st.integers(-2, 3), min_size=n * channels, max_size=n * channels)
+    return np.array(draw(values), dtype=np.float64).reshape(n, channels)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@given(points=lattice_points(), data=st.data())
+def test_it_equals_the_definition(dtype, points, data):
+    num_samples = data.draw(st.integers(1, len(points)))
+    start = data.draw(st.integers(0, len(points) - 1))
+    want = reference.topology_preserving_sampling(points, num_samples, start)
+    got = fast.topology_preserving_sampling(torch.tensor(points, dtype=dtype), num_samples, start)
+    np.testing.assert_array_equal(got[0], want[0])
+    np.testing.assert_array_equal(got[1], torch.tensor(want[1], dtype=dtype))
+
+
+@pytest.mark.parametrize("family", ["cube", "gaussian", "features", "circle", "grid"])
+def test_it_equals_the_definition_on_clouds(make_cloud, family):
+    points = make_cloud(family, 2000)
+    want = reference.topology_preserving_sampling(points, 150, 7)
+    got = fast.topology_preserving_sampling(torch.tensor(points), 150, 7)
+    np.testing.assert_array_equal(got[0], want[0])
+    np.testing.assert_allclose(got[1], want[1], rtol=1e-14)
+
+
+def _farthest_of_highest_index(clouds, num_samples, start):
+    indices, radii = [], []
+    for cloud in clouds:
+        picked, covered = [start], []
+        while True:
+            gaps = np.linalg.norm(cloud[:, None] - cloud[picked], axis=2).min(axis=1)
+            covered.append(gaps.max())
+            if len(picked) == num_samples or covered[-1] == 0:
+                break
+            picked.append(len(gaps) - 1 - int(gaps[::-1].argmax()))
+        pad = num_samples - len(picked)
+        indices.append(picked + [-1] * pad)
+        radii.append(covered + [0.0] * pad)
+    return np.array(indices), np.array(radii).astype(clouds.dtype)
+
+
+def test_the_wrong_rule_at_ties_is_caught(monkeypatch):
+    monkeypatch.setattr(sampling, "kernel", lambda *_: _farthest_of_highest_index)
+    with pytest.raises(AssertionError):
+        test_it_equals_the_definition(torch.float64)
+
+
+def test_a_batch_is_padded_once_only_duplicates_are_left():
+    few = torch.tensor([[0.0], [2.0], [2.0], [0.0]])
+    many = torch.tensor([[0.0], [1.0], [2.0], [4.0]])
+    indices, radii = fast.topology_preserving_sampling(torch.stack([few, many])[None], 4)
+    assert indices.tolist() == [[[0, 1, -1, -1], [0, 3, 2, 1]]]
+    assert radii.tolist() == [[[2.0, 0.0, 0.0, 0.0], [4.0, 2.0, 1.0, 0.0]]]
+    indices, radii = fast.topology_preserving_sampling(few, 4)
+    assert indices.tolist() == [0, 1]
+    assert radii.tolist() == [2.0, 0.0]
+
+
+def test_the_last_radius_is_the_covering_radius(make_cloud):
+    points = torch.tensor(make_cloud("features", 5000))
+    indices, radii = fast.topology_preserving_sampling(points, 64)
+    assert (radii.diff() <= 0).all()
+    got = fast.covering_radius(points, indices)
+    assert got.item() == pytest.approx(radii[-1].item(), rel=1e-13)
+    few = indices[:20]
+    want = reference.covering_radius(points.numpy(), few.numpy())
+    assert fast.covering_radius(points, few).item() == pytest.approx(want, rel=1e-13)
+    assert fast.covering_radius(points, torch.arange(5000)).item() == 0
+
+
+def test_the_diagrams_of_the_sample_are_within_twice_the_radius(make_cloud):
+    points = torch.tensor(make_cloud("circle", 300))
+    indices, radii = fast.topology_preserving_sampling(points, 60)
+    (whole,), (part,) = (
+        fast.rips_persistence_of_points(cloud)[1].pairs for cloud in (points, points[indices])
+    )
+    # The circle's loop is far above the rest in both, so it is matched with itself.
+    longest = [pairs[(pairs[:, 1] - pairs[:, 0]).argmax()] for pairs in (whole, part)]
+    assert (longest[0] - longest[1]).abs().max() <= 2 * radii[-1]  # Proposition 1
+
+
+def test_low_precision_features_are_sampled_in_float32(make_cloud):
+    points = torch.tensor(make_cloud("features", 100)).bfloat16()
+    indices, radii = fast.topology_preserving_sampling(points, 30)
+    want = fast.topology_preserving_sampling(points.float(), 30)
+    assert torch.equal(indices, want[0])
+    assert radii.dtype == torch.float32
+
+
+_POINTS = torch.zeros(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((_POINTS, 4), "num_samples is 4; a cloud has only 3 points"),
+        ((_POINTS, 0), "num_samples is 0; pass at least 1"),
+        ((_POINTS, 2.0), "pass an integer"),
+        ((_POINTS, 2, 3), "start is 3; pass an index from 0 to 2"),
+        ((_POINTS, 2, -1), "start is -1"),
+        ((torch.zeros(0, 2), 1), "pass at least 1 point"),
+        ((_POINTS * torch.nan, 1), "points has the entry nan"),
+        ((torch.zeros(3), 1), "pass one row a point"),
+    ],
+)
+def test_bad_input_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fast.topology_preserving_sampling(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        (torch.tensor([], dtype=torch.int64), "pass at least one"),
+        (torch.tensor([[0]]), r"\(M,\)"),
+        (torch.tensor([0, 3]), "the cloud has 3 points"),
+        (torch.tensor([-1, 2]), "indices go from -1 to 2"),
+        (torch.tensor([0]).to("meta"), "indices is on meta but points on cpu"),
+    ],
+)
+def test_bad_indices_are_refused(indices, message):
+    with pytest.raises(ValueError, match=message):
+        fast.covering_radius(_POINTS, indices)
+
+
+def test_a_missing_kernel_is_an_error_that_names_the_cure():
+    with pytest.raises(RuntimeError, match="topology_preserving_sampling: no kernel for meta"):
+        fast.topology_preserving_sampling(torch.zeros(3, 2, device="meta"), 2)
+    with pytest.raises(RuntimeError, match="no backend 'cuda' for cpu tensors"):
+        fast.topology_preserving_sampling(_POINTS, 2, backend="cuda")
