@@ -100,11 +100,13 @@ def test_what_is_written_is_what_is_read(tmp_path: Path):
 
 
 def test_sweeps_come_in_the_order_asked_for(write_tree):
-    one = {"000001": (5, True), "000000": (4, True)}
-    root = write_tree({"03": one, "01": one})
-    source = SemanticKitti(root, ["03", "01"])
-    assert source.names == ("03/000000", "03/000001", "01/000000", "01/000001")
-    assert [len(source[i].coord) for i in range(4)] == [4, 5, 4, 5]
+    # Many files, made in a jumbled order: no file system happens to list them sorted.
+    numbers = np.random.default_rng(0).permutation(40).tolist()
+    jumbled = {f"{number:06d}": (number + 1, True) for number in numbers}
+    source = SemanticKitti(write_tree({"03": jumbled, "01": jumbled}), ["03", "01"])
+    in_order = [f"{number:06d}" for number in range(40)]
+    assert source.names == tuple(f"{seq}/{stem}" for seq in ("03", "01") for stem in in_order)
+    assert [len(source[i].coord) for i in range(80)] == [*range(1, 41), *range(1, 41)]
 
 
 def test_the_archive_s_own_top_folder_is_found(write_tree):
@@ -172,7 +174,7 @@ def test_a_missing_root_is_named(tmp_path: Path):
 def test_an_empty_root_is_named(tmp_path: Path):
     with pytest.raises(UserError) as error:
         SemanticKitti(tmp_path, ["00"])
-    one_line(error, tmp_path, "empty", "sequences/SS/velodyne")
+    one_line(error, tmp_path, "the folder is empty", "sequences/SS/velodyne")
 
 
 def test_a_file_as_root_is_named(tmp_path: Path):
@@ -264,10 +266,10 @@ def test_an_empty_point_file_is_found_when_opening(pair):
     points.write_bytes(b"")
     with pytest.raises(UserError) as error:
         SemanticKitti(root, ["00"])
-    one_line(error, points, "empty")
+    one_line(error, points, "(0 bytes)")
 
 
-@pytest.mark.parametrize("size", [1, 15, 17, 159, 161])
+@pytest.mark.parametrize("size", [1, 8, 15, 17, 159, 161, 168])
 def test_a_size_that_is_no_multiple_of_16_is_found_when_opening(pair, size: int):
     root, points, _ = pair
     points.write_bytes(b"\0" * size)

@@ -79,6 +79,29 @@ def test_another_seed_gives_other_sweeps_everywhere(tmp_path: Path):
     assert not set(a.values()) & set(b.values())
 
 
+def test_every_sweep_has_chance_and_every_sequence_and_seed_a_street_of_its_own(
+    tmp_path: Path, monkeypatch
+):
+    scan = SpinningLidar.scan
+    states, worlds = [], []
+
+    def record(self, scene, frame, rng):
+        states.append(str(rng.bit_generator.state))
+        worlds.append(scene.centre.tobytes())
+        return scan(self, scene, frame, rng)
+
+    monkeypatch.setattr(SpinningLidar, "scan", record)
+    for seed in (0, 1):
+        simulate_semantickitti(tmp_path / str(seed), seed=seed, **SMALL)
+    assert len(states) == len(set(states)) == 6
+    # What moves has moved from one sweep to the next, so no two worlds are equal.
+    assert len(set(worlds)) == 6
+    parked = [np.frombuffer(world).reshape(-1, 3)[:20] for world in worlds]
+    np.testing.assert_array_equal(parked[0], parked[1])
+    for first, second in ((0, 2), (0, 3), (2, 5)):
+        assert not np.array_equal(parked[first], parked[second])
+
+
 def test_more_sweeps_begin_with_other_streets_but_stay_sound(drive: Path):
     sweeps = [*SemanticKitti(drive, ["00"]), *SemanticKitti(drive, ["08"])]
     assert len(sweeps) == 14
