@@ -85,6 +85,13 @@ def normalise_grad(
     Notes
     -----
     Each is y = x / s(x), so dL/dx = (g - <g, y> ds/dx) / s with g = dL/dy.
+
+    Examples
+    --------
+    A pull along the row only stretches it, which the normalisation undoes.
+
+    >>> normalise_grad(np.array([[0.0, 2.0]]), np.array([[3.0, 5.0]]))
+    array([[1.5, 0. ]])
     """
     as_choice("normalise_grad", "normalisation", normalisation, get_args(Normalisation))
     features = as_points("normalise_grad", "features", features, least=1)

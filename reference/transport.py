@@ -31,7 +31,7 @@ def entropic_transport(
     eps: float = 0.1,
     *,
     tolerance: float = 1e-9,
-    max_iterations: int = 100_000,
+    max_iterations: int = 10_000,
 ) -> Transport:
     """Return the entropic optimal transport between two diagrams, diagonal included.
 
@@ -45,7 +45,7 @@ def entropic_transport(
         Largest error of the plan's column sums, relative to the mass of a point. Its row sums are
         exact.
     max_iterations
-        Give up after this many sweeps.
+        Give up after this many steps.
 
     Returns
     -------
@@ -57,15 +57,19 @@ def entropic_transport(
     ValueError
         If a diagram has an entry that is not finite, or an option is out of range.
     RuntimeError
-        If the tolerance is not reached in `max_iterations` sweeps.
+        If the tolerance is not reached in `max_iterations` steps.
 
     Notes
     -----
     Appendix D.5, which leaves the details open. Each diagram is completed with as many diagonal
     points as the other has pairs; every point has mass 1 / (M + K). Between two pairs the cost is
     their squared distance, between a pair and a diagonal point half the squared persistence (the
-    costs of Eq. 2), between two diagonal points 0. Sinkhorn's iteration on the logarithms
-    (M. Cuturi, 2013), so small `eps` does not underflow. O((M + K)^2) a sweep.
+    costs of Eq. 2), between two diagonal points 0.
+
+    The plan is that of Sinkhorn's iteration (M. Cuturi, 2013). It is found by Newton's method
+    instead, damped by the error that is left, because few pairs far apart, relative to `eps`, would
+    need exp(gap / 2 eps) of Sinkhorn's sweeps. Logarithms keep small `eps` from underflowing.
+    O((M + K)^3) a step.
 
     Examples
     --------
@@ -74,28 +78,7 @@ def entropic_transport(
     (2.0, array([[1.]]))
     """
     name = "entropic_transport"
-    teacher, student = as_pairs(name, "teacher", teacher), as_pairs(name, "student", student)
-    eps = as_positive(name, "eps", eps)
-    tolerance = as_positive(name, "tolerance", tolerance)
-    max_iterations = as_integer(name, "max_iterations", max_iterations, least=1)
-
-    size = len(teacher) + len(student)
-    if size == 0:
-        return Transport(0.0, np.empty((0, 0)))
-    cost = _completed_cost(teacher, student)
-    student_potential = np.zeros(size)
-    for _ in range(max_iterations):
-        teacher_potential = -eps * _log_mean_exp((student_potential - cost) / eps)
-        log_density = (teacher_potential[:, None] + student_potential - cost) / eps
-        log_column_sums = _log_mean_exp(log_density.T)
-        if np.abs(np.expm1(log_column_sums)).max() <= tolerance:
-            plan = np.exp(log_density) / size**2
-            return Transport(float(np.sum(plan * (cost + eps * log_density))), plan)
-        student_potential -= eps * log_column_sums
-    raise RuntimeError(
-        f"{name}: column sums are off by more than {tolerance} after {max_iterations} sweeps; "
-        f"raise eps (now {eps}), tolerance or max_iterations"
-    )
+    return _transport(name, teacher, student, eps, tolerance, max_iterations)
 
 
 def entropic_transport_grad(
@@ -104,7 +87,7 @@ def entropic_transport_grad(
     eps: float = 0.1,
     *,
     tolerance: float = 1e-9,
-    max_iterations: int = 100_000,
+    max_iterations: int = 10_000,
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
     """Return the gradient of `entropic_transport`'s value for the student's births and deaths.
 
@@ -132,11 +115,8 @@ def entropic_transport_grad(
     >>> entropic_transport_grad(np.empty((0, 2)), np.array([[1.0, 3.0]]))
     (array([-2.]), array([2.]))
     """
-    plan = entropic_transport(
-        teacher, student, eps, tolerance=tolerance, max_iterations=max_iterations
-    ).plan
-    teacher = as_pairs("entropic_transport_grad", "teacher", teacher)
-    student = as_pairs("entropic_transport_grad", "student", student)
+    name = "entropic_transport_grad"
+    plan = _transport(name, teacher, student, eps, tolerance, max_iterations).plan
     matched, to_diagonal = np.split(plan[:, : len(student)], [len(teacher)])
     grad = np.einsum("mk,mkx->kx", matched, 2 * (student - teacher[:, None]))
     grad += to_diagonal.sum(axis=0)[:, None] * diagonal_gradient(student)
@@ -183,6 +163,42 @@ def gradient_entropy(
     if len(sizes) == 1:
         return 0.0
     return float(-np.sum(shares * np.log(shares)) / np.log(len(sizes)))
+
+
+def _transport(
+    function: str,
+    teacher: Float64[np.ndarray, "m 2"],
+    student: Float64[np.ndarray, "k 2"],
+    eps: float,
+    tolerance: float,
+    max_iterations: int,
+) -> Transport:
+    teacher = as_pairs(function, "teacher", teacher)
+    student = as_pairs(function, "student", student)
+    eps = as_positive(function, "eps", eps)
+    tolerance = as_positive(function, "tolerance", tolerance)
+    max_iterations = as_integer(function, "max_iterations", max_iterations, least=1)
+
+    cost = _completed_cost(teacher, student)
+    size = len(cost)
+    if size == 0:
+        return Transport(0.0, cost)
+    potential = np.zeros(size)  # the dual variable of each column
+    for _ in range(max_iterations):
+        log_density = (potential - cost) / eps
+        log_density -= _log_mean_exp(log_density)[:, None]  # fits the rows
+        shares = np.exp(log_density) / size  # what each row sends to each column, 1 in all
+        error = 1 - shares.sum(axis=0)
+        largest_error = np.abs(error).max()
+        if largest_error <= tolerance:
+            plan = shares / size
+            return Transport(float(np.sum(plan * (cost + eps * log_density))), plan)
+        curvature = np.diag(shares.sum(axis=0)) - shares.T @ shares
+        potential += eps * np.linalg.solve(curvature + largest_error * np.eye(size), error)
+    raise RuntimeError(
+        f"{function}: column sums are off by {largest_error:.1e} after {max_iterations} steps; "
+        f"raise eps (now {eps}), tolerance (now {tolerance}) or max_iterations"
+    )
 
 
 def _completed_cost(

@@ -1,0 +1,502 @@
+"""Bad input is refused with the function, the argument, the value and the cure."""
+
+import numpy as np
+import pytest
+
+import reference
+from reference.diagram import Diagram
+
+CLOUD = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 0.0]])
+DISTANCES = reference.pairwise_distances(CLOUD)
+PAIRS = np.array([[0.0, 1.0], [0.5, 2.0]])
+COMPONENTS = reference.rips_persistence(DISTANCES)[0]
+LOOP = Diagram(
+    dim=1,
+    births=np.array([1.0]),
+    deaths=np.array([2.0]),
+    birth_edges=np.array([[0, 1]]),
+    death_edges=np.array([[0, 2]]),
+    death_simplices=np.array([[0, 1, 2]]),
+)
+
+DISTANCE_MATRIX_CONSUMERS = {
+    "enclosing_radius": reference.enclosing_radius,
+    "rips_persistence": reference.rips_persistence,
+    "route_to_distances": lambda distances: reference.route_to_distances(
+        COMPONENTS, np.zeros(2), np.zeros(2), distances
+    ),
+}
+
+BAD_DISTANCES = [
+    pytest.param(
+        np.zeros(3), "has shape (3,); pass a square matrix, (N, N)", id="a vector"
+    ),
+    pytest.param(
+        np.zeros((2, 3)), "has shape (2, 3); pass a square matrix, (N, N)", id="not square"
+    ),
+    pytest.param(
+        [[0.0, np.nan], [np.nan, 0.0]],
+        "has the entry nan; distances are at least 0 (inf for two points that are never joined)",
+        id="NaN",
+    ),
+    pytest.param(
+        [[0.0, -2.0], [-2.0, 0.0]],
+        "has the entry -2.0; distances are at least 0 (inf for two points that are never joined)",
+        id="negative",
+    ),
+    pytest.param(
+        [[0.0, 1.0], [1.0, 0.5]],
+        "has 0.5 on its diagonal; a point is at distance 0 from itself",
+        id="diagonal",
+    ),
+    pytest.param(
+        [[0.0, 1.0], [2.0, 0.0]],
+        "is not symmetric: 1.0 at (0, 1), 2.0 at (1, 0); pass the same distance both ways",
+        id="asymmetric",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", DISTANCE_MATRIX_CONSUMERS)
+@pytest.mark.parametrize(("distances", "complaint"), BAD_DISTANCES)
+def test_what_is_no_distance_matrix_is_refused(function, distances, complaint):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        DISTANCE_MATRIX_CONSUMERS[function](np.array(distances))
+    assert str(error.value) == f"{function}: distances {complaint}"
+
+
+# Each takes rows of numbers: what is called, the argument's name, the least number of rows.
+ROW_CONSUMERS = [
+    ("pairwise_distances", "points", 0, reference.pairwise_distances),
+    ("route_to_points", "points", 0, lambda x: reference.route_to_points(x, np.zeros((3, 3)))),
+    ("route_to_points", "grad_distances", 0, lambda x: reference.route_to_points(CLOUD, x)),
+    (
+        "topology_preserving_sampling",
+        "points",
+        0,
+        lambda x: reference.topology_preserving_sampling(x, 1),
+    ),
+    ("covering_radius", "points", 0, lambda x: reference.covering_radius(x, np.array([0]))),
+    ("channel_weights", "feature_gradients", 1, reference.channel_weights),
+    ("saliency_map", "features", 1, lambda x: reference.saliency_map(x, CLOUD)),
+    ("saliency_map", "feature_gradients", 0, lambda x: reference.saliency_map(CLOUD, x)),
+    ("normalise", "features", 1, reference.normalise),
+    ("normalise_grad", "features", 1, lambda x: reference.normalise_grad(x, CLOUD)),
+    ("normalise_grad", "grad_normalised", 0, lambda x: reference.normalise_grad(CLOUD, x)),
+    ("kl_distillation", "teacher_logits", 1, lambda x: reference.kl_distillation(x, CLOUD)),
+    ("kl_distillation", "student_logits", 1, lambda x: reference.kl_distillation(CLOUD, x)),
+    ("topological_loss", "teacher_features", 1, lambda x: reference.topological_loss(x, CLOUD)),
+    ("topological_loss", "student_features", 1, lambda x: reference.topological_loss(CLOUD, x)),
+]
+PAIR_CONSUMERS = [
+    (function.__name__, argument, 0, call)
+    for function in (
+        reference.persistence_weighted_chamfer,
+        reference.persistence_weighted_chamfer_grad,
+        reference.entropic_transport,
+        reference.entropic_transport_grad,
+    )
+    for argument, call in (
+        ("teacher", lambda x, function=function: function(x, PAIRS)),
+        ("student", lambda x, function=function: function(PAIRS, x)),
+    )
+]
+
+
+def named(cases):
+    return [pytest.param(*case, id=f"{case[0]}: {case[1]}") for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "least", "call"), named(ROW_CONSUMERS + PAIR_CONSUMERS)
+)
+def test_what_is_no_array_of_finite_rows_is_refused(function, argument, least, call):
+    bad = [
+        (np.zeros(3), "has shape (3,); pass one row a point, (N, C)"),
+        (np.zeros((2, 2, 2)), "has shape (2, 2, 2); pass one row a point, (N, C)"),
+    ]
+    bad += [
+        (
+            np.array([[0.0, entry], [0.0, 1.0], [2.0, 3.0]]),
+            f"has the entry {entry}; pass finite values of at most 1e+150 in size",
+        )
+        for entry in (np.nan, np.inf, -np.inf, 1.1e150)
+    ]
+    if least:
+        bad.append((np.zeros((0, 2)), "has shape (0, 2); pass at least 1 points"))
+    for value, complaint in bad:
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            call(value)
+        assert str(error.value) == f"{function}: {argument} {complaint}"
+
+
+@pytest.mark.parametrize(("function", "argument", "least", "call"), named(PAIR_CONSUMERS))
+def test_what_is_no_array_of_pairs_is_refused(function, argument, least, call):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        call(np.zeros((4, 3)))
+    complaint = "has shape (4, 3); pass (birth, death) rows, (K, 2)"
+    assert str(error.value) == f"{function}: {argument} {complaint}"
+
+
+def test_the_largest_coordinate_is_allowed():
+    assert reference.pairwise_distances(np.array([[1e150], [-1e150]]))[0, 1] == 2e150
+
+
+def route(**changes):
+    arguments = {
+        "diagram": COMPONENTS,
+        "grad_births": np.zeros(2),
+        "grad_deaths": np.zeros(2),
+        "distances": DISTANCES,
+    }
+    return reference.route_to_distances(**(arguments | changes))
+
+
+def chamfer(**options):
+    return reference.persistence_weighted_chamfer(PAIRS, PAIRS, **options)
+
+
+def chamfer_grad(**options):
+    return reference.persistence_weighted_chamfer_grad(PAIRS, PAIRS, **options)
+
+
+def transport(**options):
+    return reference.entropic_transport(PAIRS, PAIRS, **options)
+
+
+def transport_grad(**options):
+    return reference.entropic_transport_grad(PAIRS, PAIRS, **options)
+
+
+def sample(num_samples=1, **options):
+    return reference.topology_preserving_sampling(CLOUD, num_samples, **options)
+
+
+def topology(teacher=CLOUD, student=CLOUD, **options):
+    return reference.topological_loss(teacher, student, **options)
+
+
+def rips(**options):
+    return reference.rips_persistence(DISTANCES, **options)
+
+
+def total(**weights):
+    return reference.total_loss(1.0, 1.0, 1.0, 1.0, **weights)
+
+
+ABOVE_0 = "pass a finite number above 0"
+AT_LEAST_0 = "pass a finite number of at least 0"
+PRECISION = "pass one of 'uniform', 'persistence'"
+METHODS = "pass one of 'l2', 'none', 'center_maxnorm', 'diameter'"
+
+REFUSED = [
+    (
+        lambda: reference.enclosing_radius(np.zeros((0, 0))),
+        "enclosing_radius: distances has shape (0, 0); pass at least one point",
+    ),
+    (lambda: rips(max_dim=-1), "rips_persistence: max_dim is -1; pass at least 0"),
+    (lambda: rips(max_dim=1.5), "rips_persistence: max_dim is 1.5; pass an integer"),
+    (lambda: rips(max_simplices=0), "rips_persistence: max_simplices is 0; pass at least 1"),
+    (
+        lambda: rips(threshold=-0.5),
+        "rips_persistence: threshold is -0.5; pass a length of at least 0",
+    ),
+    (
+        lambda: rips(threshold=np.nan),
+        "rips_persistence: threshold is nan; pass a length of at least 0",
+    ),
+    (
+        lambda: rips(max_simplices=6),
+        "rips_persistence: distances of 3 points make more than 6 simplices of up to 3 vertices; "
+        "lower threshold or max_dim, take fewer points, or raise max_simplices",
+    ),
+    (
+        lambda: route(grad_births=np.zeros(3)),
+        "route_to_distances: grad_births has shape (3,); pass 2 numbers, (2,)",
+    ),
+    (
+        lambda: route(grad_deaths=np.zeros((2, 1))),
+        "route_to_distances: grad_deaths has shape (2, 1); pass 2 numbers, (2,)",
+    ),
+    (
+        lambda: route(grad_births=np.array([0.0, np.nan])),
+        "route_to_distances: grad_births has the entry nan; pass finite numbers",
+    ),
+    (
+        lambda: route(grad_deaths=np.array([-np.inf, 0.0])),
+        "route_to_distances: grad_deaths has the entry -inf; pass finite numbers",
+    ),
+    (
+        lambda: route(tie_tolerance=-1.0),
+        f"route_to_distances: tie_tolerance is -1.0; {AT_LEAST_0}",
+    ),
+    (
+        lambda: route(tie_tolerance=np.inf),
+        f"route_to_distances: tie_tolerance is inf; {AT_LEAST_0}",
+    ),
+    (
+        lambda: route(distances=DISTANCES[:2, :2]),
+        "route_to_distances: diagram.death_simplices has the index 2; the cloud has 2 points, "
+        "so pass indices from 0 to 1",
+    ),
+    (
+        lambda: reference.route_to_distances(
+            Diagram(**(vars(LOOP) | {"birth_edges": np.array([[-1, 1]])})),
+            np.zeros(1),
+            np.zeros(1),
+            DISTANCES,
+        ),
+        "route_to_distances: diagram.birth_edges has the index -1; the cloud has 3 points, "
+        "so pass indices from 0 to 2",
+    ),
+    (
+        lambda: reference.route_to_distances(
+            Diagram(**(vars(LOOP) | {"death_simplices": np.array([[0.0, 1.0, 2.0]])})),
+            np.zeros(1),
+            np.zeros(1),
+            DISTANCES,
+        ),
+        "route_to_distances: diagram.death_simplices has dtype float64; pass integers",
+    ),
+    (
+        lambda: reference.route_to_points(CLOUD, np.zeros((2, 3))),
+        "route_to_points: grad_distances has shape (2, 3); 3 points need (3, 3)",
+    ),
+    (
+        lambda: reference.route_to_points(CLOUD[:2], np.array([[0.0, 1.0], [2.0, 0.0]])),
+        "route_to_points: grad_distances is not symmetric: 1.0 at (0, 1), 2.0 at (1, 0); "
+        "pass G + G.T of an upper triangle",
+    ),
+    (
+        lambda: reference.route_to_points(CLOUD, np.zeros((3, 3)), -1e-9),
+        f"route_to_points: eps is -1e-09; {AT_LEAST_0}",
+    ),
+    (lambda: chamfer(eps=0.0), f"persistence_weighted_chamfer: eps is 0.0; {ABOVE_0}"),
+    (lambda: chamfer(eps=np.nan), f"persistence_weighted_chamfer: eps is nan; {ABOVE_0}"),
+    (lambda: chamfer(eps=np.inf), f"persistence_weighted_chamfer: eps is inf; {ABOVE_0}"),
+    (
+        lambda: chamfer(cost_scale=-0.5),
+        f"persistence_weighted_chamfer: cost_scale is -0.5; {ABOVE_0}",
+    ),
+    (
+        lambda: chamfer(precision_weight="half"),
+        f"persistence_weighted_chamfer: precision_weight is 'half'; {PRECISION}",
+    ),
+    (
+        lambda: chamfer(min_persistence=-1.0),
+        f"persistence_weighted_chamfer: min_persistence is -1.0; {AT_LEAST_0}",
+    ),
+    (
+        lambda: chamfer_grad(eps=-1.0),
+        f"persistence_weighted_chamfer_grad: eps is -1.0; {ABOVE_0}",
+    ),
+    (
+        lambda: chamfer_grad(cost_scale=0.0),
+        f"persistence_weighted_chamfer_grad: cost_scale is 0.0; {ABOVE_0}",
+    ),
+    (
+        lambda: chamfer_grad(precision_weight="half"),
+        f"persistence_weighted_chamfer_grad: precision_weight is 'half'; {PRECISION}",
+    ),
+    (
+        lambda: chamfer_grad(min_persistence=np.nan),
+        f"persistence_weighted_chamfer_grad: min_persistence is nan; {AT_LEAST_0}",
+    ),
+    (
+        lambda: chamfer_grad(ties="highest"),
+        "persistence_weighted_chamfer_grad: ties is 'highest'; pass one of 'lowest', 'average'",
+    ),
+    (lambda: transport(eps=0.0), f"entropic_transport: eps is 0.0; {ABOVE_0}"),
+    (lambda: transport(tolerance=0.0), f"entropic_transport: tolerance is 0.0; {ABOVE_0}"),
+    (
+        lambda: transport(max_iterations=0),
+        "entropic_transport: max_iterations is 0; pass at least 1",
+    ),
+    (lambda: transport_grad(eps=0.0), f"entropic_transport_grad: eps is 0.0; {ABOVE_0}"),
+    (
+        lambda: transport_grad(tolerance=-1.0),
+        f"entropic_transport_grad: tolerance is -1.0; {ABOVE_0}",
+    ),
+    (
+        lambda: transport_grad(max_iterations=2.0),
+        "entropic_transport_grad: max_iterations is 2.0; pass an integer",
+    ),
+    (
+        lambda: reference.gradient_entropy(np.zeros((2, 1)), np.zeros(2)),
+        "gradient_entropy: grad_births has shape (2, 1); pass 2 numbers, (2,)",
+    ),
+    (
+        lambda: reference.gradient_entropy(np.ones(2), np.ones(3)),
+        "gradient_entropy: grad_deaths has shape (3,); pass 2 numbers, (2,)",
+    ),
+    (
+        lambda: reference.gradient_entropy(np.zeros(2), np.zeros(2)),
+        "gradient_entropy: the gradient of 2 pairs is zero; it has no spread",
+    ),
+    (
+        lambda: reference.gradient_entropy(np.zeros(0), np.zeros(0)),
+        "gradient_entropy: the gradient of 0 pairs is zero; it has no spread",
+    ),
+    (lambda: sample(0), "topology_preserving_sampling: num_samples is 0; pass at least 1"),
+    (
+        lambda: sample(4),
+        "topology_preserving_sampling: num_samples is 4; the cloud has only 3 points",
+    ),
+    (
+        lambda: reference.topology_preserving_sampling(np.zeros((0, 2)), 1),
+        "topology_preserving_sampling: num_samples is 1; the cloud has only 0 points",
+    ),
+    (lambda: sample("two"), "topology_preserving_sampling: num_samples is 'two'; pass an integer"),
+    (lambda: sample(start=-1), "topology_preserving_sampling: start is -1; pass at least 0"),
+    (
+        lambda: sample(start=3),
+        "topology_preserving_sampling: start has the index 3; the cloud has 3 points, "
+        "so pass indices from 0 to 2",
+    ),
+    (
+        lambda: reference.covering_radius(CLOUD, np.array([0, 3])),
+        "covering_radius: indices has the index 3; the cloud has 3 points, "
+        "so pass indices from 0 to 2",
+    ),
+    (
+        lambda: reference.covering_radius(CLOUD, np.array([])),
+        "covering_radius: indices is empty; pass at least one",
+    ),
+    (
+        lambda: reference.saliency_map(CLOUD, CLOUD[:, :1]),
+        "saliency_map: feature_gradients has shape (3, 1); features has (3, 2), pass the same",
+    ),
+    (
+        lambda: reference.saliency_map(CLOUD, CLOUD, eps=-1.0),
+        f"saliency_map: eps is -1.0; {AT_LEAST_0}",
+    ),
+    (
+        lambda: reference.saliency_loss([np.ones(2)], [np.ones(2), np.ones(2)]),
+        "saliency_loss: student_maps has 2 layers; teacher_maps has 1, pass as many",
+    ),
+    (
+        lambda: reference.saliency_loss([np.ones(2), np.ones(2)], [np.ones(2), np.ones(3)]),
+        "saliency_loss: student_maps[1] has shape (3,); pass 2 numbers, (2,)",
+    ),
+    (
+        lambda: reference.saliency_loss([np.ones((2, 2))], [np.ones(2)]),
+        "saliency_loss: teacher_maps[0] has shape (2, 2); pass 2 numbers, (2,)",
+    ),
+    (
+        lambda: reference.saliency_loss([np.ones(0)], [np.ones(0)]),
+        "saliency_loss: teacher_maps[0] is empty; pass a point or more",
+    ),
+    (
+        lambda: reference.saliency_loss([], [], layers="max"),
+        "saliency_loss: layers is 'max'; pass one of 'sum', 'mean'",
+    ),
+    (
+        lambda: reference.normalise(CLOUD, "L2"),
+        f"normalise: normalisation is 'L2'; {METHODS}",
+    ),
+    (
+        lambda: reference.normalise_grad(CLOUD, CLOUD, "L2"),
+        f"normalise_grad: normalisation is 'L2'; {METHODS}",
+    ),
+    (
+        lambda: reference.normalise_grad(CLOUD, CLOUD[:2]),
+        "normalise_grad: grad_normalised has shape (2, 2); features has (3, 2), pass the same",
+    ),
+    (
+        lambda: reference.kl_distillation(CLOUD, CLOUD[:, :1]),
+        "kl_distillation: student_logits has shape (3, 1); teacher_logits has (3, 2), "
+        "pass the same points and classes, at least one class",
+    ),
+    (
+        lambda: reference.kl_distillation(np.zeros((3, 0)), np.zeros((3, 0))),
+        "kl_distillation: student_logits has shape (3, 0); teacher_logits has (3, 0), "
+        "pass the same points and classes, at least one class",
+    ),
+    (
+        lambda: reference.kl_distillation(CLOUD, CLOUD, 0.0),
+        f"kl_distillation: temperature is 0.0; {ABOVE_0}",
+    ),
+    (
+        lambda: topology(student=CLOUD[:2]),
+        "topological_loss: student_features has 2 points; teacher_features has 3, "
+        "pass the same points",
+    ),
+    (
+        lambda: topology(num_samples=0),
+        "topological_loss: num_samples is 0; pass at least 1",
+    ),
+    (lambda: topology(max_dim=-1), "topological_loss: max_dim is -1; pass at least 0"),
+    (
+        lambda: topology(max_dim=2),
+        "topological_loss: dim_weights has shape (2,); pass 3 numbers, (3,)",
+    ),
+    (
+        lambda: topology(sample_on="both"),
+        "topological_loss: sample_on is 'both'; pass one of 'teacher', 'student', 'concat'",
+    ),
+    (lambda: topology(normalisation="l1"), f"normalise: normalisation is 'l1'; {METHODS}"),
+    (
+        lambda: total(topology_weight=-8.0),
+        f"total_loss: topology_weight is -8.0; {AT_LEAST_0}",
+    ),
+    (
+        lambda: total(saliency_weight=np.nan),
+        f"total_loss: saliency_weight is nan; {AT_LEAST_0}",
+    ),
+    (
+        lambda: total(distillation_weight=np.inf),
+        f"total_loss: distillation_weight is inf; {AT_LEAST_0}",
+    ),
+    (
+        lambda: reference.total_loss(1.0, np.nan, 1.0, 1.0),
+        "total_loss: parts has the entry nan; pass finite numbers",
+    ),
+    (
+        lambda: Diagram(**(vars(LOOP) | {"births": np.ones((1, 1))})),
+        "Diagram: births has shape (1, 1); 1 pairs of dimension 1 need (1,)",
+    ),
+    (
+        lambda: Diagram(**(vars(LOOP) | {"deaths": np.ones(2)})),
+        "Diagram: deaths has shape (2,); 1 pairs of dimension 1 need (1,)",
+    ),
+    (
+        lambda: Diagram(**(vars(LOOP) | {"birth_edges": np.ones((1, 3), dtype=int)})),
+        "Diagram: birth_edges has shape (1, 3); 1 pairs of dimension 1 need (1, 2)",
+    ),
+    (
+        lambda: Diagram(**(vars(LOOP) | {"death_edges": np.ones((2, 2), dtype=int)})),
+        "Diagram: death_edges has shape (2, 2); 1 pairs of dimension 1 need (1, 2)",
+    ),
+    (
+        lambda: Diagram(**(vars(LOOP) | {"dim": 2})),
+        "Diagram: death_simplices has shape (1, 3); 1 pairs of dimension 2 need (1, 4)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        call()
+    assert str(error.value) == message
+
+
+def test_good_input_next_to_the_bad_is_accepted():
+    """The helpers above are bad only in what their cases change."""
+    route()
+    chamfer()
+    chamfer_grad()
+    transport()
+    transport_grad()
+    sample(3, start=2)
+    topology(num_samples=1)
+    rips(max_dim=0, threshold=0.0, max_simplices=3)
+    total()
+    reference.route_to_distances(LOOP, np.zeros(1), np.zeros(1), DISTANCES)
+    reference.persistence_weighted_chamfer(PAIRS, PAIRS, 1e-300)
+    reference.covering_radius(CLOUD, np.array([2]))
+
+
+def test_a_diagram_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        LOOP.dim = 2
