@@ -134,6 +134,15 @@ def test_a_point_that_shares_its_voxel_still_gets_its_own_centre_tap():
     assert torch.equal(conv(feat, pairs), torch.tensor([[1.0], [10.0], [101.0]]))
 
 
+def test_a_voxel_of_two_points_hides_no_other_neighbour():
+    grid = torch.tensor([[0, 1, 0], [0, 1, 0], [0, 1, 1], [0, 1, 2], [1, 1, 1]])
+    pairs = neighbour_pairs(grid, torch.zeros(5, dtype=torch.long), 3)
+    of_the_last = [
+        there.tolist() for here, there in zip(pairs.here, pairs.there, strict=True) if 4 in here
+    ]
+    assert of_the_last == [[0], [2], [3]], "below, beside and above in the slice x - 1"
+
+
 def test_autocast_runs_in_bfloat16_and_stays_close():
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.5, seed=6)

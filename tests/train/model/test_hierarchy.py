@@ -155,6 +155,16 @@ def test_a_single_voxel_makes_five_levels_of_one():
         assert [level.num_voxels for level in levels] == [1] * 5
 
 
+def test_single_voxels_of_different_clouds_are_never_pooled_together():
+    batch = {
+        "feat": torch.zeros(3, 4),
+        "coord": torch.zeros(3, 3),
+        "grid_coord": torch.zeros(3, 3, dtype=torch.long),
+        "offset": torch.tensor([1, 2, 3]),
+    }
+    assert [level.counts for level in build_hierarchy(batch).levels] == [(1, 1, 1)] * 5
+
+
 @pytest.mark.parametrize(("rule", "largest"), [("main", 65534), ("v1.5.1", 65535)])
 def test_the_depth_limit_names_the_value_and_the_grid_that_would_fit(make_batch, rule, largest):
     batch = make_batch([20])
@@ -162,5 +172,7 @@ def test_the_depth_limit_names_the_value_and_the_grid_that_would_fit(make_batch,
     build_hierarchy(batch, depth_rule=rule)
     batch["grid_coord"][3, 0] = largest + 1
     batch["coord"][3, 0] = 6553.4
-    with pytest.raises(ValueError, match=rf"reaches {largest + 1}, .* at least 0\.1 m"):
+    with pytest.raises(
+        ValueError, match=rf"reaches {largest + 1}, .* end at {largest}; .* at least 0\.1 m"
+    ):
         build_hierarchy(batch, depth_rule=rule)
