@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def command() -> str:
     """Return the command line in the form a reader can run."""
-    return " ".join(["python -m train.run", *sys.argv[1:]])
+    return shlex.join(["python", "-m", "train.run", *sys.argv[1:]])
 
 
 def resolve_device(name: str) -> torch.device:

@@ -49,6 +49,7 @@ def run(tmp_path):
         },
         "versions": {"python": "3.11.7", "torch": "2.13.0"},
         "device": "cpu (2 threads)",
+        "command": "python -m train.run --data-root '/somewhere private/kitti' --output=/tmp/x",
         "commit": "abc",
         "dirty": False,
     }
@@ -74,6 +75,7 @@ def test_the_page_holds_the_recorded_numbers(run, tmp_path):
     # The first ten of 2.00, 1.95, ... have the mean 1.775, the last ten 0.775.
     assert "| student | segmentation | 1.7750 | 0.7750 |" in text
     assert "| teacher | 60 | 30 |" in text
+    assert "\npython -m train.run --data-root DIR --output=DIR\n" in text
     assert "![loss parts](sweep.png)" in text
     assert (tmp_path / "docs" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
 
