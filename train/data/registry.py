@@ -25,6 +25,8 @@ class DatasetSpec:
         The official splits.
     open
         `open(root, sequences, *, require_labels=True)` gives a `SweepSource`.
+    list_sequences
+        `list_sequences(root)` names the sequences that are there.
     simulate
         `simulate(root, *, num_sweeps, num_validation_sweeps, seed, azimuth_steps)` makes data.
     """
@@ -34,6 +36,7 @@ class DatasetSpec:
     training_sequences: tuple[str, ...]
     validation_sequences: tuple[str, ...]
     open: Callable[..., SweepSource]
+    list_sequences: Callable[[Path], tuple[str, ...]]
     simulate: Callable[..., SimulatedData]
 
     def open_training(self, root: Path, sequences: Sequence[str] | None = None) -> SweepSource:
@@ -54,6 +57,7 @@ DATASETS: Final = {
             training_sequences=semantickitti.TRAIN_SEQUENCES,
             validation_sequences=semantickitti.VALIDATION_SEQUENCES,
             open=semantickitti.SemanticKitti,
+            list_sequences=semantickitti.list_sequences,
             simulate=simulate_semantickitti,
         ),
     )

@@ -26,6 +26,7 @@ __all__ = [
     "VALIDATION_SEQUENCES",
     "SemanticKitti",
     "find_sequences",
+    "list_sequences",
     "read_points",
     "read_segment",
 ]
@@ -251,6 +252,21 @@ def find_sequences(root: Path) -> Path:
         )
     found = ", ".join(entries[:6]) + (f" and {len(entries) - 6} more" if len(entries) > 6 else "")
     raise UserError(f"{root}: not laid out as SemanticKITTI; found {found}; give {wanted}")
+
+
+def list_sequences(root: Path) -> tuple[str, ...]:
+    """Return the names of the sequences that have a `velodyne` folder.
+
+    Raises
+    ------
+    UserError
+        If the root is laid out otherwise, or there is none.
+    """
+    folder = find_sequences(root)
+    present = tuple(sorted(path.parent.name for path in folder.glob("*/velodyne")))
+    if not present:
+        raise UserError(f"{folder}: no sequences found, expected SS/velodyne/NNNNNN.bin")
+    return present
 
 
 def _better_level(root: Path, entries: list[str]) -> Path | None:

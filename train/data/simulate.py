@@ -16,7 +16,7 @@ from train.data.simulator.sensor import Returns, SpinningLidar
 from train.data.simulator.street import Street
 from train.errors import UserError
 
-SIMULATOR_VERSION: Final = 1
+SIMULATOR_VERSION: Final = 2
 """Raised whenever the same seed gives other sweeps than before."""
 
 RECORD: Final = "simulation.json"
@@ -24,6 +24,9 @@ RECORD: Final = "simulation.json"
 
 _SPACING_M = 10.0
 _SPEED_M_S = 8.0
+
+LABELLED_M: Final = 50.0
+"""Nothing further out is labelled in the dataset: in a real sweep all beyond is id 0."""
 
 SEMANTICKITTI_IDS: Final = {
     Kind.ROAD: 40,
@@ -220,4 +223,5 @@ def semantickitti_bytes(returns: Returns) -> tuple[bytes, bytes]:
         lookup[kind] = raw
     points = np.concatenate([returns.coord, returns.remission[:, None]], axis=1)
     labels = lookup[returns.kind] | (returns.instance.astype(np.uint32) << np.uint32(16))
+    labels[np.linalg.norm(returns.coord, axis=1) > LABELLED_M] = 0
     return points.astype("<f4").tobytes(), labels.astype("<u4").tobytes()

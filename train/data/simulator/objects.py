@@ -180,6 +180,7 @@ def _add_two_wheels(
             kind,
             Material.RUBBER if motor else Material.METAL,
             instance=instance,
+            extra=(0.1 if motor else 0.5, 0.0, 0.0),
         )
     material = Material.DARK_PAINT if motor else Material.METAL
     scene.add(
@@ -266,7 +267,7 @@ def add_person(
 def add_tree(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
     """Add a tree: a trunk, and a canopy of overlapping porous balls."""
     radius = _uniform(rng, 0.08, 0.28)
-    clear = _uniform(rng, 1.8, 3.2)
+    clear = _uniform(rng, 1.2, 3.0)
     height = clear + _uniform(rng, 2.0, 5.0)
     scene.add(
         Shape.CYLINDER,
@@ -276,31 +277,31 @@ def add_tree(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> Non
         Kind.TRUNK,
         Material.BARK,
     )
-    for _ in range(int(rng.integers(3, 7))):
-        size = _uniform(rng, 0.8, 1.9)
+    for _ in range(int(rng.integers(6, 13))):
+        size = _uniform(rng, 0.4, 1.4)
         scene.add(
             Shape.FOLIAGE,
             frame,
             (
-                float(rng.normal(scale=0.8)),
-                float(rng.normal(scale=0.8)),
+                float(rng.normal(scale=1.0)),
+                float(rng.normal(scale=1.0)),
                 _uniform(rng, clear + 0.5 * size, height),
             ),
             (size, size, size * 0.8),
             Kind.VEGETATION,
             Material.FOLIAGE,
-            extra=(_uniform(rng, 0.5, 1.2), 0.0, 0.0),
+            extra=(_uniform(rng, 0.25, 0.9), 0.0, 0.0),
         )
 
 
 def add_bush(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
     """Add a bush: a few porous balls near the ground."""
-    for _ in range(int(rng.integers(1, 5))):
-        size = _uniform(rng, 0.3, 1.0)
+    for _ in range(int(rng.integers(2, 7))):
+        size = _uniform(rng, 0.35, 1.3)
         scene.add(
             Shape.FOLIAGE,
             frame,
-            (float(rng.normal(scale=0.5)), float(rng.normal(scale=0.5)), size * 0.7),
+            (float(rng.normal(scale=0.7)), float(rng.normal(scale=0.7)), size * 0.7),
             (size, size * _uniform(rng, 0.7, 1.2), size * _uniform(rng, 0.7, 1.2)),
             Kind.VEGETATION,
             Material.FOLIAGE,

@@ -201,7 +201,7 @@ def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, crossings, zones):  # t
         x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
         if z <= ground_height(x, y, ground, crossings, zones):
             break
-        if t >= stop:
+        if not t < stop:
             return _MISS, _TERRAIN, 1.0
         before = t
         t = min(t + max(0.2, 0.015 * t), stop)
@@ -316,6 +316,8 @@ def _cast(  # type: ignore[no-untyped-def]
                     else:
                         near, far, cap = _cylinder(ox, oz, oy, dx, dz, dy, hx, hy)
                     if near > far or near <= 0.0 or near >= best:
+                        continue
+                    if what == _WHEEL and _chance(seed, ray, p) < extra[p, 0]:
                         continue
                     best, hit, material = near, p, materials[p]
                     if what == _CYLINDER:

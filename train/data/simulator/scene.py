@@ -108,13 +108,13 @@ OPTICS: dict[Material, Optics] = {
     Material.GRASS: Optics(0.38, 0.25, 0.10, 0.02, 0.03),
     Material.PLASTER: Optics(0.50, 0.25, 0.30),
     Material.BRICK: Optics(0.38, 0.30, 0.30, 0.01, 0.005),
-    Material.GLASS: Optics(0.10, 0.90, 3.00, 0.60, 0.05),
+    Material.GLASS: Optics(0.15, 0.90, 3.00, 0.60, 0.05),
     Material.WOOD: Optics(0.36, 0.25, 0.30),
     Material.METAL: Optics(0.30, 0.60, 0.80, 0.05),
     Material.FOLIAGE: Optics(0.38, 0.35, 0.10, 0.03, 0.01),
     Material.BARK: Optics(0.33, 0.30, 0.30, 0.01, 0.01),
-    Material.BRIGHT_PAINT: Optics(0.45, 0.40, 1.20, 0.06),
-    Material.DARK_PAINT: Optics(0.06, 0.80, 1.20, 0.22),
+    Material.BRIGHT_PAINT: Optics(0.45, 0.40, 0.90, 0.06),
+    Material.DARK_PAINT: Optics(0.12, 0.80, 0.80, 0.22),
     Material.RUBBER: Optics(0.05, 0.50, 0.50, 0.20),
     Material.CLOTH: Optics(0.25, 0.60, 0.30, 0.02, 0.01),
     Material.REFLECTOR: Optics(0.85, 0.25, 0.30),
@@ -126,7 +126,7 @@ class Shape(IntEnum):
 
     BOX = 0  # half sizes
     CYLINDER = 1  # upright: radius, radius, half height
-    WHEEL = 2  # axis along y: radius, half width, radius
+    WHEEL = 2  # axis along y: radius, half width, radius; extra: the share that passes
     ELLIPSOID = 3  # half axes
     FOLIAGE = 4  # a porous ellipsoid; extra: mean free path in metres
     HEDGE = 5  # a porous box; extra: mean free path in metres

@@ -96,7 +96,7 @@ class Street:
                         )
                     )
                     plan.append(Traffic(kind, along, across, speed, int(rng.integers(1 << 62))))
-                along += float(rng.uniform(16, 60))
+                along += float(rng.uniform(22, 110))
         edge = self.ground.half_road_m - 0.5
         for _ in range(max(2, int(reach / 60))):
             side = 1.0 if rng.random() < 0.5 else -1.0
@@ -133,10 +133,51 @@ class Street:
             width = float(rng.uniform(9, 24))
             middle = along + width / 2
             if not self.in_crossing(middle, width / 2 + 1.5):
-                if rng.random() < 0.7:
+                if self._is_open(middle, side * (outer + 4.0)):
+                    self._open_lot(scene, side, outer, middle, width, rng)
+                elif rng.random() < 0.55:
                     self._house_lot(scene, side, outer, middle, width, rng)
                 else:
                     self._green_lot(scene, side, outer, middle, width, rng)
+            along += width
+        self._fill_behind(scene, side, outer, rng)
+
+    def _fill_behind(
+        self, scene: SceneBuilder, side: float, outer: float, rng: np.random.Generator
+    ) -> None:
+        """Put a second row of houses and, behind everything, a line of trees."""
+        along = self.start_m
+        while along < self.end_m:
+            width = float(rng.uniform(10, 26))
+            middle = along + width / 2
+            if rng.random() < 0.45 and not self.in_crossing(middle, width / 2 + 1.0):
+                height = float(rng.uniform(4, 9))
+                depth = outer + float(rng.uniform(20, 32))
+                scene.add(
+                    Shape.FACADE,
+                    self.frame(middle, side * depth, float(rng.normal(scale=0.1))),
+                    (0.0, 0.0, height / 2 - 0.5),
+                    (0.4 * width, 4.5, height / 2 + 0.5),
+                    Kind.BUILDING,
+                    Material.PLASTER,
+                    extra=(float(rng.uniform(2.2, 3.6)), 0.45, 103.0),
+                )
+            height = float(rng.uniform(3, 8))
+            scene.add(
+                Shape.HEDGE,
+                self.frame(middle, side * (outer + float(rng.uniform(34, 44)))),
+                (0.0, 0.0, height / 2 - 0.5),
+                (0.55 * width, float(rng.uniform(1.5, 4.0)), height / 2 + 0.5),
+                Kind.VEGETATION,
+                Material.FOLIAGE,
+                extra=(float(rng.uniform(0.8, 1.8)), 0.0, 0.0),
+            )
+            for _ in range(int(rng.integers(0, 3))):
+                place = self.frame(
+                    middle + float(rng.uniform(-0.5, 0.5)) * width,
+                    side * (outer + float(rng.uniform(14, 32))),
+                )
+                objects.add_tree(scene, place, rng)
             along += width
 
     def _park(
@@ -148,8 +189,9 @@ class Street:
         if strip <= 0:
             return
         along = self.start_m + 3
+        occupied = float(rng.uniform(0.15, 0.6))
         while along < self.end_m:
-            if not self.in_crossing(along, 5.0) and rng.random() < 0.6:
+            if not self.in_crossing(along, 5.0) and rng.random() < occupied:
                 turn = float(rng.normal(scale=0.03)) + (np.pi if side > 0 else 0.0)
                 across = side * (inner - strip / 2 + float(rng.normal(scale=0.1)))
                 frame = self.frame(along, across, turn)
@@ -210,7 +252,7 @@ class Street:
         rng: np.random.Generator,
     ) -> None:
         """Put up a building behind a front yard with a fence, a hedge, a wall or nothing."""
-        yard = float(rng.choice([0.0, 1.5, 3.0, 5.0], p=[0.35, 0.15, 0.25, 0.25]))
+        yard = float(rng.choice([0.0, 1.5, 3.0, 5.0], p=[0.2, 0.2, 0.3, 0.3]))
         depth, height = float(rng.uniform(7, 12)), float(rng.uniform(4, 13))
         gap = float(rng.choice([0.0, 1.5, 3.5]))
         front = outer + yard
@@ -243,7 +285,7 @@ class Street:
         if gap > 3.0 and rng.random() < 0.6:
             drive = self.frame(middle + width / 2 - 0.3, side * (outer + 3.0), np.pi / 2)
             objects.add_car(scene, drive, rng)
-        for _ in range(int(rng.integers(0, 4))):
+        for _ in range(int(rng.integers(1, 7))):
             place = self.frame(
                 middle + float(rng.uniform(-0.4, 0.4)) * width,
                 side * (outer + float(rng.uniform(0.4, 1.0)) * yard),
@@ -266,7 +308,7 @@ class Street:
         choice = rng.random()
         frame = self.frame(middle, side * across)
         height = float(rng.uniform(0.8, 1.7))
-        if choice < 0.3:
+        if choice < 0.33:
             scene.add(
                 Shape.MESH,
                 frame,
@@ -276,7 +318,7 @@ class Street:
                 Material.METAL,
                 extra=(0.55, 0.0, 0.0),
             )
-        elif choice < 0.42:
+        elif choice < 0.46:
             scene.add(
                 Shape.BOX,
                 frame,
@@ -285,7 +327,7 @@ class Street:
                 Kind.FENCE,
                 Material.WOOD,
             )
-        elif choice < 0.7:
+        elif choice < 0.84:
             scene.add(
                 Shape.HEDGE,
                 frame,
@@ -295,7 +337,7 @@ class Street:
                 Material.FOLIAGE,
                 extra=(0.12, 0.0, 0.0),
             )
-        elif choice < 0.82:
+        elif choice < 0.93:
             scene.add(
                 Shape.BOX,
                 frame,
@@ -314,16 +356,10 @@ class Street:
         width: float,
         rng: np.random.Generator,
     ) -> None:
-        """Leave a lot open: trees and bushes, perhaps a fence in front, or cars on gravel."""
-        if self._is_gravel(middle, side * (outer + 4.0)):
-            for _ in range(int(rng.integers(1, 4))):
-                along = middle + float(rng.uniform(-0.35, 0.35)) * width
-                frame = self.frame(along, side * (outer + float(rng.uniform(4, 12))), np.pi / 2)
-                objects.add_car(scene, frame, rng)
-            return
-        if rng.random() < 0.35:
+        """Leave a lot green: trees and bushes, perhaps a fence in front."""
+        if rng.random() < 0.6:
             self._border(scene, side, outer + 0.15, middle, width / 2, rng)
-        for _ in range(int(rng.integers(3, 10))):
+        for _ in range(int(rng.integers(5, 14))):
             place = self.frame(
                 middle + float(rng.uniform(-0.5, 0.5)) * width,
                 side * (outer + float(rng.uniform(1.0, 16.0))),
@@ -333,11 +369,33 @@ class Street:
             else:
                 objects.add_bush(scene, place, rng)
 
-    def _is_gravel(self, along: float, across: float) -> bool:
-        """Return whether a zone of other ground covers a place."""
+    def _open_lot(
+        self,
+        scene: SceneBuilder,
+        side: float,
+        outer: float,
+        middle: float,
+        width: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Leave a paved or gravel lot open: a few cars, a lorry, bushes at its back."""
+        slots = np.arange(middle - 0.4 * width, middle + 0.4 * width, 3.0)
+        for along in slots[rng.random(len(slots)) < 0.3]:
+            frame = self.frame(float(along), side * (outer + 7.0), np.pi / 2)
+            if rng.random() < 0.85:
+                objects.add_car(scene, frame, rng)
+            else:
+                objects.add_trailer(scene, frame, rng)
+        for _ in range(int(rng.integers(2, 6))):
+            along = middle + float(rng.uniform(-0.5, 0.5)) * width
+            place = self.frame(along, side * (outer + float(rng.uniform(15.0, 18.0))))
+            objects.add_bush(scene, place, rng)
+
+    def _is_open(self, along: float, across: float) -> bool:
+        """Return whether a zone, and so no building, covers a place."""
         return any(
-            start <= along < end and low <= across < high and kind == Kind.OTHER_GROUND
-            for start, end, low, high, kind, _ in self.ground.zones
+            start <= along < end and low <= across < high
+            for start, end, low, high, _, _ in self.ground.zones
         )
 
 
@@ -358,10 +416,10 @@ def _lay_ground(start_m: float, end_m: float, rng: np.random.Generator) -> Groun
         side = 1.0 if rng.random() < 0.5 else -1.0
         beyond = half_road + (left + walk_left if side > 0 else right + walk_right)
         span = float(rng.uniform(12, 25))
-        kind = Kind.OTHER_GROUND if rng.random() < 0.6 else Kind.PARKING
+        kind = Kind.OTHER_GROUND if rng.random() < 0.7 else Kind.PARKING
         low, high = sorted((side * beyond, side * (beyond + 18.0)))
         zones.append((along, along + span, low, high, float(kind), 1.0))
-        along += span + float(rng.uniform(20, 60))
+        along += span + float(rng.uniform(30, 90))
     return Ground(
         half_road_m=half_road,
         parking_left_m=left,

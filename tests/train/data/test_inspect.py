@@ -1,0 +1,138 @@
+"""The command that looks a dataset over: its numbers against independent counts, its errors."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.data.inspect import REPORT, main
+from train.data.picture import class_colours
+from train.data.semantickitti import CLASS_NAMES
+
+
+def run(root: Path, output: Path, *more: str) -> int:
+    return main(
+        ["--dataset", "semantickitti", "--data-root", str(root), "--output", str(output), *more]
+    )
+
+
+def test_the_report_counts_what_is_on_disk(write_tree, tmp_path: Path, capsys):
+    root = write_tree(
+        {"00": {"000000": (100, True), "000001": (60, False)}, "08": {"000000": (80, True)}}
+    )
+    assert run(root, tmp_path / "out", "--pictures", "0") == 0
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert report["sequences"] == ["00", "08"]
+    assert (report["sweeps"], report["unlabelled_sweeps"], report["points"]) == (3, 1, 240)
+    assert report["points_a_sweep"] == [60, 80, 100]
+    labels = np.concatenate([np.fromfile(path, "<u4") & 0xFFFF for path in root.rglob("*.label")])
+    expected = {"ignored": (labels == 0).sum(), "road": (labels == 40).sum()}
+    expected["car"] = np.isin(labels, [10, 252]).sum()
+    for name, count in report["points_by_class"].items():
+        assert count == expected.get(name, 0)
+    assert list(report["points_by_class"]) == ["ignored", *CLASS_NAMES]
+    coord = np.concatenate([np.fromfile(p, "<f4").reshape(-1, 4) for p in root.rglob("*.bin")])
+    far = np.linalg.norm(coord[:, :3], axis=1)
+    for span, count in report["points_by_range_m"].items():
+        low, high = map(float, span.split("-"))
+        assert count == ((far >= low) & (far < high)).sum()
+    assert sum(report["points_by_range_m"].values()) == 240
+    labelled = [np.fromfile(p, "<f4").reshape(-1, 4) for p in sorted(root.rglob("000000.bin"))]
+    classes = [np.fromfile(p, "<u4") & 0xFFFF for p in sorted(root.rglob("000000.label"))]
+    road = np.concatenate(labelled)[np.concatenate(classes) == 40, 3]
+    lower_median = np.sort(road)[(len(road) - 1) // 2]
+    assert report["strength_by_class"]["road"] == pytest.approx(lower_median, abs=0.0051)
+    assert report["pictures"] == []
+    shown = capsys.readouterr().out
+    assert "3 sweeps, 1 of them without labels" in shown
+    assert "not present: bicycle, motorcycle" in shown
+    assert "problems: none" in shown
+
+
+def test_chosen_sequences_alone_are_looked_at(write_tree, tmp_path: Path):
+    root = write_tree({"00": {"000000": (10, True)}, "08": {"000000": (20, True)}})
+    assert run(root, tmp_path / "out", "--pictures", "0", "--sequences", "08") == 0
+    assert json.loads((tmp_path / "out" / REPORT).read_text())["points"] == 20
+
+
+def test_sweeps_with_problems_are_listed_and_the_rest_is_counted(
+    write_tree, tmp_path: Path, capsys
+):
+    root = write_tree({"00": {f"{n:06d}": (50, True) for n in range(3)}})
+    bad = root / "sequences/00/labels/000001.label"
+    bad.write_bytes(np.full(50, 77, "<u4").tobytes())
+    assert run(root, tmp_path / "out", "--pictures", "0") == 1
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert (report["sweeps"], report["points"], len(report["problems"])) == (2, 100, 1)
+    assert str(bad) in report["problems"][0]
+    assert str(bad) in capsys.readouterr().out
+
+
+def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
+    pytest.importorskip("matplotlib", reason="pictures are an optional extra")
+    from matplotlib.image import imread
+
+    root = write_tree({"00": {"000000": (4000, True), "000001": (50, False)}})
+    assert run(root, tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / REPORT).read_text())["pictures"] == [
+        "00_000000.png",
+        "00_000001.png",
+    ]
+    image = imread(tmp_path / "out/00_000000.png")[..., :3]
+    assert image.shape[0] > 1000
+    colours = class_colours(CLASS_NAMES)
+
+    def pixels(picture: np.ndarray, colour: np.ndarray) -> int:
+        return int((np.abs(picture - colour).max(axis=-1) < 0.02).sum())
+
+    for name in ("car", "road"):
+        assert pixels(image, colours[CLASS_NAMES.index(name)]) > 200
+    assert pixels(image, colours[CLASS_NAMES.index("traffic-sign")]) == 0
+    bare = imread(tmp_path / "out/00_000001.png")[..., :3]
+    assert pixels(bare, colours[CLASS_NAMES.index("road")]) == 0
+
+
+def test_colours_of_classes_are_apart():
+    colours = class_colours(CLASS_NAMES)
+    apart = np.abs(colours[:, None] - colours[None]).max(axis=-1) + np.eye(len(colours))
+    assert apart.min() > 0.1
+    unknown = class_colours(("a", "b", "c"))
+    assert unknown.shape == (4, 3)
+    assert unknown.min() >= 0.0
+    assert unknown.max() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--dataset", "kitti"], "unknown dataset 'kitti'"),
+        (["--data-root", "/nowhere/at/all"], "/nowhere/at/all: no such folder"),
+        (["--sequences", "07"], "missing 07/velodyne"),
+        (["--pictures", "-1"], "--pictures"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    write_tree, tmp_path: Path, capsys, more: list[str], said: str
+):
+    root = write_tree({"00": {"000000": (10, True)}})
+    assert run(root, tmp_path / "out", *more) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out" / REPORT).exists()
+
+
+def test_an_output_that_is_a_file_is_refused(write_tree, tmp_path: Path, capsys):
+    root = write_tree({"00": {"000000": (10, True)}})
+    (tmp_path / "out").write_text("mine")
+    assert run(root, tmp_path / "out") == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_without_sequences_the_root_is_named(tmp_path: Path, capsys):
+    (tmp_path / "sequences/00").mkdir(parents=True)
+    assert run(tmp_path, tmp_path / "out") == 2
+    assert "no sequences found" in capsys.readouterr().err
