@@ -6,7 +6,7 @@ import gudhi
 import numpy as np
 import pytest
 import ripser
-from hypothesis import given, settings
+from hypothesis import given
 
 import reference
 from tests.reference import strategies
@@ -207,17 +207,16 @@ def pairs_by_the_pairing_lemma(simplices: list[tuple[int, ...]]) -> list[tuple[i
     return found
 
 
-@settings(max_examples=25)
 @given(distances=strategies.tied_distances(min_points=1, max_points=6))
 def test_every_pair_follows_from_the_ranks_of_corners(distances):
-    simplices = simplices_in_order(distances, 3)
+    simplices = simplices_in_order(distances, MAX_DIM + 2)
     value = {s: max((distances[e] for e in combinations(s, 2)), default=0.0) for s in simplices}
     rank = reference.rips.edge_ranks(distances)
 
     def longest_edge(simplex):
         return max(combinations(simplex, 2), key=lambda e: rank[e], default=(-1, -1))
 
-    for ours in reference.rips_persistence(distances, 1):
+    for ours in reference.rips_persistence(distances, MAX_DIM):
         want = [
             (rank[longest_edge(simplices[j])], rank[longest_edge(simplices[i])], simplices[i], j)
             for i, j in pairs_by_the_pairing_lemma(simplices)
@@ -231,7 +230,6 @@ def test_every_pair_follows_from_the_ranks_of_corners(distances):
         assert ours.deaths.tolist() == [value[simplices[j]] for *_, j in want]
 
 
-@settings(max_examples=25)
 @given(distances=strategies.tied_distances(min_points=1, max_points=6))
 def test_betti_numbers_equal_ranks_of_boundary_matrices(distances):
     """At each length: classes alive = simplices - rank of their boundary - rank of the next."""

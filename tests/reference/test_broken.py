@@ -1,0 +1,544 @@
+"""Deliberately broken implementations: each must turn the named test red.
+
+A case changes one piece of one file of the reference, puts the functions of the changed file
+wherever the reference uses them, and runs a test of this folder, which must then fail.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+from hypothesis import Phase, settings
+
+import reference
+from tests.reference import test_chamfer as chamfer
+from tests.reference import test_distances as distances
+from tests.reference import test_distillation as distillation
+from tests.reference import test_normalisation as normalisation
+from tests.reference import test_rips as rips
+from tests.reference import test_rips_oracles as oracles
+from tests.reference import test_rips_properties as properties
+from tests.reference import test_routing as routing
+from tests.reference import test_saliency as saliency
+from tests.reference import test_sampling as sampling
+from tests.reference import test_transport as transport
+
+# What is broken: file, the text that is there, the text instead, the test that must notice.
+BROKEN = {
+    "maximum instead of minimum spanning tree": (
+        "rips.py",
+        "np.lexsort((j, i, distances[i, j]))",
+        "np.lexsort((j, i, -distances[i, j]))",
+        oracles.test_diagrams_of_tied_matrices_equal_ripser,
+    ),
+    "the same, against Prim": (
+        "rips.py",
+        "np.lexsort((j, i, distances[i, j]))",
+        "np.lexsort((j, i, -distances[i, j]))",
+        properties.test_components_die_along_a_minimum_spanning_tree,
+    ),
+    "equal lengths in another order": (
+        "rips.py",
+        "np.lexsort((j, i, distances[i, j]))",
+        "np.lexsort((-j, -i, distances[i, j]))",
+        oracles.test_critical_edges_equal_gudhi_on_the_ranks_of_the_edges,
+    ),
+    "equal longest edges in another order of simplices": (
+        "rips.py",
+        "len(simplex), simplex",
+        "len(simplex), [-vertex for vertex in simplex]",
+        oracles.test_every_pair_follows_from_the_ranks_of_corners,
+    ),
+    "deaths swapped": (
+        "rips.py",
+        "deaths=np.array([row[2] for row in rows]",
+        "deaths=np.array([row[2] for row in rows[::-1]]",
+        partial(oracles.test_diagrams_of_clouds_equal_gudhi_to_the_last_bit, "normal", 20),
+    ),
+    "a pair dropped": (
+        "rips.py",
+        "rows.sort()",
+        "rows.sort(); del rows[:1]",
+        oracles.test_diagrams_of_tied_matrices_equal_gudhi,
+    ),
+    "a pair twice": (
+        "rips.py",
+        "rows.sort()",
+        "rows.sort(); rows += rows[:1]",
+        oracles.test_diagrams_of_tied_matrices_equal_ripser,
+    ),
+    "pairs in another order": (
+        "rips.py",
+        "rows.sort()",
+        "rows.sort(reverse=True)",
+        oracles.test_critical_edges_equal_gudhi_on_the_ranks_of_the_edges,
+    ),
+    "death edges off by one": (
+        "rips.py",
+        "death_edges=integers(4, 2)",
+        "death_edges=integers(4, 2) - 1",
+        properties.test_every_birth_and_death_is_the_length_of_its_edge,
+    ),
+    "birth edges of the wrong column": (
+        "rips.py",
+        "birth_edges=integers(3, 2)",
+        "birth_edges=integers(4, 2)",
+        properties.test_every_birth_and_death_is_the_length_of_its_edge,
+    ),
+    "radius for diameter": (
+        "rips.py",
+        "died = float(distances[death_edge])",
+        "died = float(distances[death_edge]) / 2",
+        rips.test_two_points_at_distance_3_merge_at_3,
+    ),
+    "pairs of zero persistence kept": (
+        "rips.py",
+        "if died > born:",
+        "if died >= born:",
+        rips.test_zero_persistence_is_left_out_in_every_dimension,
+    ),
+    "threshold exclusive": (
+        "rips.py",
+        "distances <= threshold",
+        "distances < threshold",
+        properties.test_nothing_lives_past_the_enclosing_radius,
+    ),
+    "infinite distances joined": (
+        "rips.py",
+        "np.isfinite(distances) & (distances <= threshold)",
+        "distances <= threshold",
+        rips.test_infinite_distances_are_never_joined,
+    ),
+    "the highest simplices missing": (
+        "rips.py",
+        "if len(simplex) < max_size:",
+        "if len(simplex) < max_size - 1:",
+        oracles.test_betti_numbers_equal_ranks_of_boundary_matrices,
+    ),
+    "classes that never die not counted": (
+        "rips.py",
+        "num_essential=sum(",
+        "num_essential=0 * sum(",
+        properties.test_one_component_never_dies_and_nothing_else,
+    ),
+    "one simplex more than the limit": (
+        "rips.py",
+        "limit + 1)) > limit",
+        "limit + 2)) > limit + 1",
+        partial(rips.test_the_limit_counts_the_simplices_that_are_needed, 1, 25),
+    ),
+    "squared distances": (
+        "distances.py",
+        "np.sqrt(np.sum((points - point) ** 2, axis=1))",
+        "np.sum((points - point) ** 2, axis=1)",
+        distances.test_distances_equal_scipy,
+    ),
+    "distances by expansion of the square": (
+        "distances.py",
+        "np.sum((points - point) ** 2, axis=1)",
+        "np.abs(np.sum(points**2, axis=1) - 2 * points @ point + point @ point)",
+        distances.test_near_points_far_from_the_origin_keep_their_distance,
+    ),
+    "the worst centre": (
+        "distances.py",
+        ".max(axis=1).min()",
+        ".max(axis=1).max()",
+        partial(
+            distances.test_the_enclosing_radius_is_that_of_the_best_centre,
+            [[0.0, 1.0, 4.0], [1.0, 0.0, 3.0], [4.0, 3.0, 0.0]],
+            3.0,
+        ),
+    ),
+    "births not routed": (
+        "routing.py",
+        "grad_distances[i, j] += grad_birth",
+        "grad_distances[i, j] += 0 * grad_birth",
+        routing.test_routing_to_distances_is_the_derivative,
+    ),
+    "births with the wrong sign": (
+        "routing.py",
+        "grad_distances[i, j] += grad_birth",
+        "grad_distances[i, j] -= grad_birth",
+        routing.test_euler_identity_for_total_persistence,
+    ),
+    "pairs on one edge overwrite each other": (
+        "routing.py",
+        "grad_distances[edge] += grad_death",
+        "grad_distances[edge] = grad_death",
+        routing.test_pairs_on_one_edge_add_up,
+    ),
+    "every tied edge gets all": (
+        "routing.py",
+        "grad_death / len(tied)",
+        "grad_death",
+        routing.test_a_tie_within_a_lasting_death_triangle_averages_its_two_sides,
+    ),
+    "the first tied edge gets all": (
+        "routing.py",
+        "longest - distances[edge] <= tie_tolerance]",
+        "longest - distances[edge] <= tie_tolerance][:1]",
+        routing.test_equal_longest_edges_of_the_death_triangle_share_alike,
+    ),
+    "all edges of the death triangle share": (
+        "routing.py",
+        "longest - distances[edge] <= tie_tolerance]",
+        "True]",
+        routing.test_routing_to_distances_is_the_derivative,
+    ),
+    "tolerance exclusive": (
+        "routing.py",
+        "longest - distances[edge] <= tie_tolerance",
+        "longest - distances[edge] < max(tie_tolerance, 1e-9)",
+        partial(routing.test_the_tie_tolerance_is_inclusive, 1.0, {(0, 2): 3.0, (0, 3): 3.0}),
+    ),
+    "a gradient for one triangle only": (
+        "routing.py",
+        "return grad_distances + grad_distances.T",
+        "return grad_distances",
+        routing.test_routing_to_distances_is_the_derivative,
+    ),
+    "points pulled the wrong way": (
+        "routing.py",
+        "difference = points[i] - points[j]",
+        "difference = points[j] - points[i]",
+        routing.test_routing_to_points_is_the_derivative,
+    ),
+    "one end of each edge pulled": (
+        "routing.py",
+        "grad_points[j] -= pull",
+        "grad_points[j] -= 0 * pull",
+        routing.test_gradients_of_points_sum_to_zero_and_leave_uncritical_points_alone,
+    ),
+    "every edge twice": (
+        "routing.py",
+        "np.argwhere(np.triu(grad_distances, k=1))",
+        "np.argwhere(grad_distances)",
+        routing.test_euler_identity_for_total_persistence,
+    ),
+    "divided by the squared distance": (
+        "routing.py",
+        "/ (distance + eps)",
+        "/ (distance**2 + eps)",
+        routing.test_routing_to_points_is_the_derivative,
+    ),
+    "half the cost": (
+        "chamfer.py",
+        "    cost = cost_scale * squared_distances(teacher, student)\n    recall",
+        "    cost = 0.5 * cost_scale * squared_distances(teacher, student)\n    recall",
+        chamfer.test_the_value_is_that_of_algorithm_2,
+    ),
+    "no diagonal": (
+        "chamfer.py",
+        "return np.column_stack([cost, squared_distance_to_diagonal(pairs)])",
+        "return np.column_stack([cost, np.full(len(pairs), 1e9)])",
+        chamfer.test_the_value_is_that_of_algorithm_2,
+    ),
+    "no diagonal for recall's gradient": (
+        "chamfer.py",
+        "nearest = _assign(_candidates(cost, teacher), ties)[:, :-1]",
+        "nearest = _assign(np.column_stack([cost, cost.sum(axis=1) + 9]), ties)[:, :-1]",
+        chamfer.test_the_gradient_is_that_of_algorithm_4_ties_included,
+    ),
+    "the whole squared persistence to the diagonal": (
+        "chamfer.py",
+        "(pairs[:, 1] - pairs[:, 0]) ** 2 / 2",
+        "(pairs[:, 1] - pairs[:, 0]) ** 2",
+        chamfer.test_the_value_is_that_of_algorithm_2,
+    ),
+    "weights without their sum": (
+        "chamfer.py",
+        "return weights / (weights.sum() + eps)",
+        "return weights",
+        chamfer.test_the_value_is_that_of_algorithm_2,
+    ),
+    "weights without logarithm": (
+        "chamfer.py",
+        "np.log1p(np.maximum(pairs[:, 1] - pairs[:, 0], 0.0))",
+        "np.maximum(pairs[:, 1] - pairs[:, 0], 0.0)",
+        chamfer.test_the_value_is_that_of_algorithm_2,
+    ),
+    "precision summed": (
+        "chamfer.py",
+        "1 / max(len(student), 1)",
+        "1.0",
+        chamfer.test_the_value_is_that_of_algorithm_2,
+    ),
+    "largest difference for squared distance": (
+        "chamfer.py",
+        "np.sum((teacher[:, None] - student) ** 2, axis=2)",
+        "np.max((teacher[:, None] - student) ** 2, axis=2)",
+        chamfer.test_the_value_is_that_of_algorithm_2,
+    ),
+    "matches pushed apart": (
+        "chamfer.py",
+        "2 * cost_scale * (student - teacher[:, None])",
+        "2 * cost_scale * (teacher[:, None] - student)",
+        chamfer.test_the_gradient_is_the_derivative,
+    ),
+    "the factor 2 of the gradient forgotten": (
+        "chamfer.py",
+        "2 * cost_scale * (student - teacher[:, None])",
+        "cost_scale * (student - teacher[:, None])",
+        chamfer.test_the_gradient_is_the_derivative,
+    ),
+    "pushed away from the diagonal": (
+        "chamfer.py",
+        "np.column_stack([-persistence, persistence])",
+        "np.column_stack([persistence, -persistence])",
+        chamfer.test_the_gradient_is_that_of_algorithm_4_ties_included,
+    ),
+    "the last of equally near pairs": (
+        "chamfer.py",
+        "candidates.argmin(axis=1)",
+        "candidates.shape[1] - 1 - candidates[:, ::-1].argmin(axis=1)",
+        chamfer.test_the_gradient_is_that_of_algorithm_4_ties_included,
+    ),
+    "averaged ties that add up to more than 1": (
+        "chamfer.py",
+        "return cheapest / cheapest.sum(axis=1, keepdims=True)",
+        "return cheapest.astype(float)",
+        chamfer.test_averaged_ties_are_the_mean_over_the_two_extreme_choices_of_index,
+    ),
+    "weights of precision not differentiated": (
+        "chamfer.py",
+        "grad += _weights_gradient(",
+        "grad += 0 * _weights_gradient(",
+        chamfer.test_the_gradient_is_the_derivative,
+    ),
+    "nearest point sampled": (
+        "sampling.py",
+        "nearest.argmax()",
+        "nearest.argmin()",
+        sampling.test_the_radius_is_within_twice_the_optimum,
+    ),
+    "the last of equally far points sampled": (
+        "sampling.py",
+        "int(nearest.argmax())",
+        "len(nearest) - 1 - int(nearest[::-1].argmax())",
+        sampling.test_of_equally_far_points_the_first_is_taken,
+    ),
+    "earlier samples forgotten": (
+        "sampling.py",
+        "np.minimum(nearest, _distances_to(points, indices[-1]))",
+        "_distances_to(points, indices[-1])",
+        sampling.test_radii_never_increase_and_are_covering_radii,
+    ),
+    "duplicates sampled": (
+        "sampling.py",
+        " and radii[-1] > 0",
+        "",
+        sampling.test_duplicates_stop_the_sampling_early,
+    ),
+    "mean for covering radius": (
+        "sampling.py",
+        "for index in indices], axis=0).max()",
+        "for index in indices], axis=0).mean()",
+        sampling.test_the_covering_radius_by_definition,
+    ),
+    "gradients of both signs cancel": (
+        "saliency.py",
+        "np.abs(feature_gradients).mean(axis=0)",
+        "np.abs(feature_gradients.mean(axis=0))",
+        saliency.test_channel_weights_by_hand,
+    ),
+    "channels of both signs cancel": (
+        "saliency.py",
+        "np.sum(np.abs(channel_weights(feature_gradients) * features), axis=1)",
+        "np.sum(channel_weights(feature_gradients) * features, axis=1)",
+        saliency.test_a_map_by_hand,
+    ),
+    "unweighted channels": (
+        "saliency.py",
+        "np.abs(channel_weights(feature_gradients) * features)",
+        "np.abs(features)",
+        saliency.test_channels_count_by_their_weight,
+    ),
+    "maps not from 0": (
+        "saliency.py",
+        "(saliency - saliency.min()) / (spread + eps)",
+        "saliency / (saliency.max() + eps)",
+        saliency.test_a_map_lies_in_0_to_1_and_does_not_move_with_scale,
+    ),
+    "maps that shrink with the scale": (
+        "saliency.py",
+        "(spread + eps)",
+        "(spread + eps + 1e-6)",
+        saliency.test_a_map_lies_in_0_to_1_and_does_not_move_with_scale,
+    ),
+    "squared difference of maps": (
+        "saliency.py",
+        "np.abs(teacher - student).mean()",
+        "((teacher - student) ** 2).mean()",
+        saliency.test_the_loss_by_hand,
+    ),
+    "the length of a row not differentiated": (
+        "normalisation.py",
+        "(grad - unit * np.sum(grad * unit, axis=1, keepdims=True)) / divisor",
+        "grad / divisor",
+        partial(normalisation.test_the_gradient_has_no_part_along_scaling_or_moving, "l2"),
+    ),
+    "the mean not differentiated": (
+        "normalisation.py",
+        "return grad_centred - grad_centred.mean(axis=0)",
+        "return grad_centred",
+        partial(
+            normalisation.test_the_gradient_has_no_part_along_scaling_or_moving, "center_maxnorm"
+        ),
+    ),
+    "one end of the diameter": (
+        "normalisation.py",
+        "grad_features[j] += pull",
+        "grad_features[j] += 0 * pull",
+        partial(normalisation.test_the_gradient_is_the_derivative, "diameter"),
+    ),
+    "the gradient not led back through the normalisation": (
+        "distillation.py",
+        "normalise_grad(student_features, grad_student, normalisation)",
+        "grad_student",
+        partial(distillation.test_the_gradient_is_the_derivative_of_the_whole_chain, "l2"),
+    ),
+    "the first points taken for the samples": (
+        "distillation.py",
+        "grad_student[indices] = route_to_points",
+        "grad_student[: len(indices)] = route_to_points",
+        partial(distillation.test_the_gradient_is_the_derivative_of_the_whole_chain, "none"),
+    ),
+    "sampled on the student": (
+        "distillation.py",
+        "sampled[sample_on]",
+        'sampled["student"]',
+        distillation.test_sampling_keeps_the_samples_of_the_teacher_and_moves_only_them,
+    ),
+    "dimensions not weighted": (
+        "distillation.py",
+        "loss += weight * ",
+        "loss += ",
+        distillation.test_the_weights_of_dimensions_multiply_value_and_gradient,
+    ),
+    "gradients of dimensions overwrite each other": (
+        "distillation.py",
+        "grad_distances += weight",
+        "grad_distances = weight",
+        distillation.test_two_rectangles_by_hand,
+    ),
+    "divergence in the other direction": (
+        "distillation.py",
+        "np.exp(log_teacher) * (log_teacher - log_student)",
+        "np.exp(log_student) * (log_student - log_teacher)",
+        distillation.test_the_divergence_equals_scipy,
+    ),
+    "without the squared temperature": (
+        "distillation.py",
+        "temperature**2 * divergence.mean()",
+        "divergence.mean()",
+        distillation.test_the_divergence_equals_scipy,
+    ),
+    "temperature on the teacher only": (
+        "distillation.py",
+        "_log_softmax(student_logits / temperature)",
+        "_log_softmax(student_logits)",
+        distillation.test_the_divergence_equals_scipy,
+    ),
+    "logits that overflow": (
+        "distillation.py",
+        "shifted = logits - logits.max(axis=1, keepdims=True)",
+        "shifted = np.minimum(logits, 700.0)",
+        distillation.test_huge_logits_do_not_overflow,
+    ),
+    "weights of the total in another order": (
+        "distillation.py",
+        "[segmentation, topology, saliency, distillation], 4",
+        "[segmentation, saliency, topology, distillation], 4",
+        distillation.test_the_total_is_equation_8,
+    ),
+    "a price between diagonal points": (
+        "transport.py",
+        "np.zeros((k, m))",
+        "np.ones((k, m))",
+        partial(transport.test_plan_and_value_equal_pot, 0.1),
+    ),
+    "the diagonal not pulled at": (
+        "transport.py",
+        "grad += to_diagonal",
+        "grad += 0 * to_diagonal",
+        transport.test_the_gradient_is_the_derivative,
+    ),
+    "the value without its entropy": (
+        "transport.py",
+        "plan * (cost + eps * log_density)",
+        "plan * cost",
+        transport.test_the_gradient_is_the_derivative,
+    ),
+    "columns never fitted": (
+        "transport.py",
+        "if largest_error <= tolerance:",
+        "if True:",
+        transport.test_the_plan_is_a_coupling_with_positive_mass,
+    ),
+    "entropy that is not between 0 and 1": (
+        "transport.py",
+        " / np.log(len(sizes))",
+        "",
+        partial(transport.test_entropies_by_hand, [3.0, 0.0, -3.0], [0.0, 3.0, 0.0], 1.0),
+    ),
+}
+
+
+def break_the_reference(
+    monkeypatch: pytest.MonkeyPatch, file: str, present: str, instead: str
+) -> None:
+    """Use the functions of the changed file wherever the reference uses those of `file`."""
+    path = Path(reference.__file__).parent / file
+    source = path.read_text()
+    assert source.count(present) == 1, f"{file} has {present!r} {source.count(present)} times"
+    broken = {"__name__": f"reference.{path.stem}"}
+    exec(compile(source.replace(present, instead), f"<broken {file}>", "exec"), broken)
+
+    original = vars(sys.modules[f"reference.{path.stem}"])
+    changed = {
+        function: broken[name]
+        for name, function in original.items()
+        if isinstance(function, FunctionType) and function.__module__ == broken["__name__"]
+    }
+    for module_name, module in list(sys.modules.items()):
+        if module_name.split(".")[0] == "reference":
+            for name, value in list(vars(module).items()):
+                if isinstance(value, FunctionType) and value in changed:
+                    monkeypatch.setattr(module, name, changed[value])
+
+
+ENOUGH_EXAMPLES = settings(
+    deadline=None,
+    max_examples=200,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    report_multiple_bugs=False,
+)
+"""Look long enough for the fault, always in the same places, without shrinking it."""
+
+
+@pytest.mark.parametrize(
+    ("file", "present", "instead", "test"),
+    [pytest.param(*case, id=description) for description, case in BROKEN.items()],
+)
+def test_a_broken_implementation_is_caught(
+    file: str, present: str, instead: str, test: Callable[[], None], monkeypatch
+):
+    break_the_reference(monkeypatch, file, present, instead)
+    function = getattr(test, "func", test)
+    if hasattr(function, "hypothesis"):
+        # hypothesis reads a test's settings from here and offers no door to change them later.
+        monkeypatch.setattr(function, "_hypothesis_internal_use_settings", ENOUGH_EXAMPLES)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test()
+
+
+def test_a_reference_that_is_not_broken_is_not_caught(monkeypatch):
+    """The machinery itself: the same replacement, with the same text, changes nothing."""
+    text = "np.lexsort((j, i, distances[i, j]))"
+    break_the_reference(monkeypatch, "rips.py", text, text)
+    properties.test_components_die_along_a_minimum_spanning_tree()
