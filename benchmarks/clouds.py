@@ -1,0 +1,71 @@
+"""The inputs of every benchmark: four families of clouds, their distances, cotangents.
+
+Shape letters: N points, C channels, K pairs.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from scipy.spatial.distance import pdist, squareform
+
+FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
+
+NUM_CENTRES = 16
+NUM_CHANNELS = 64
+
+
+def _cube(rng: np.random.Generator, n: int) -> FloatArray:
+    return rng.random((n, 3))
+
+
+def _gaussian(rng: np.random.Generator, n: int) -> FloatArray:
+    return rng.normal(size=(n, NUM_CHANNELS))
+
+
+def _features(rng: np.random.Generator, n: int) -> FloatArray:
+    centres = rng.normal(size=(NUM_CENTRES, NUM_CHANNELS))
+    own = centres[rng.integers(0, NUM_CENTRES, size=n)]
+    spread = rng.random((n, 1))
+    rows = np.maximum(own + 0.6 * rng.normal(size=(n, NUM_CHANNELS)) * spread, 0.0)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def _circle(rng: np.random.Generator, n: int) -> FloatArray:
+    angle = 2 * np.pi * rng.random(n)
+    return np.column_stack([np.cos(angle), np.sin(angle)]) + 0.05 * rng.normal(size=(n, 2))
+
+
+_MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+    "cube": _cube,
+    "gaussian": _gaussian,
+    "features": _features,
+    "circle": _circle,
+}
+FAMILIES = tuple(_MAKERS)
+TITLES = {
+    "cube": "uniform in R^3",
+    "gaussian": "Gaussian in R^64",
+    "features": "clustered ReLU features on the sphere of R^64",
+    "circle": "noisy circle in R^2",
+}
+
+
+def cloud(family: str, num_points: int, seed: int = 0) -> FloatArray:
+    """Return (N, C) float32 points of a family, the same on every machine."""
+    points = _MAKERS[family](np.random.default_rng(seed), num_points)
+    return points.astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def distances(family: str, num_points: int, seed: int = 0) -> FloatArray:
+    """Return (N, N) float32 Euclidean distances by scipy: what every implementation is given."""
+    lengths = pdist(cloud(family, num_points, seed).astype(np.float64))
+    square = squareform(lengths).astype(np.float32)
+    square.setflags(write=True)
+    return np.ascontiguousarray(square)
+
+
+def cotangents(num_pairs: int, seed: int = 0) -> FloatArray:
+    """Return (2, K) float32: what backward is given for the births and the deaths."""
+    return np.random.default_rng(seed).normal(size=(2, num_pairs)).astype(np.float32)

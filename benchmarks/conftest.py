@@ -1,0 +1,241 @@
+"""`--benchmark` and its options: check every case, time it (pytest-benchmark), write a record.
+
+Without `--benchmark` every case runs once at its smallest size and is only checked.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import harness, schema
+from benchmarks.harness import SMOKE_POINTS, Case, StoppedError
+from benchmarks.machine import (
+    ROOT,
+    checkout,
+    describe_machine,
+    describe_software,
+    machine_slug,
+    num_cores,
+)
+from benchmarks.peers import Peer
+from benchmarks.threads import cores
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+Measure = Callable[..., Any]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("measurements")
+    group.addoption("--benchmark", action="store_true", help="time every case and write a record")
+    group.addoption(
+        "--record-to", type=Path, default=None, metavar="DIR", help=f"default: {RESULTS.name}/"
+    )
+    group.addoption("--threads", type=int, default=None, help="of every case; default: all cores")
+    group.addoption(
+        "--time-limit", type=float, default=60.0, metavar="S", help="of one call; default: 60"
+    )
+    group.addoption(
+        "--at-most", type=int, default=None, metavar="N", help="leave out larger sizes (dry run)"
+    )
+    group.addoption("--noisy", action="store_true", help="record although the machine is busy")
+    group.addoption(
+        "--require-peers", action="store_true", help="a peer that is not installed is a failure"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "sizes(*num_points): the sizes to time; the smallest check has its own"
+    )
+    if not config.getoption("--benchmark"):
+        return
+    if config.getoption("--at-most") is not None and config.getoption("--record-to") is None:
+        raise pytest.UsageError("--at-most makes a partial record: say where with --record-to DIR")
+    load = os.getloadavg()[0]
+    if load > num_cores() / 2 and not config.getoption("--noisy"):
+        raise pytest.UsageError(
+            f"the machine is busy: load {load:.2f} on {num_cores()} cores; wait until it is below "
+            f"{num_cores() / 2:g}, or pass --noisy, which the record will say"
+        )
+    config.stash[_RECORDER] = _Recorder(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each case its sizes: all with --benchmark, else only the one of the smallest check."""
+    marker = metafunc.definition.get_closest_marker("sizes")
+    if marker is None or "num_points" not in metafunc.fixturenames:
+        return
+    sizes = [SMOKE_POINTS]
+    if metafunc.config.getoption("--benchmark"):
+        at_most = metafunc.config.getoption("--at-most")
+        sizes = [n for n in marker.args if at_most is None or n <= at_most]
+    metafunc.parametrize("num_points", sizes)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    recorder = session.config.stash.get(_RECORDER, None)
+    if recorder is not None and recorder.results and exitstatus in (0, 1):
+        recorder.write()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    recorder = config.stash.get(_RECORDER, None)
+    if recorder is None:
+        return
+    terminalreporter.section("measured")
+    for result in recorder.results:
+        terminalreporter.line(_line(result))
+    if recorder.path is None:
+        terminalreporter.line("no record was written: the run was cut short or had no case")
+    else:
+        terminalreporter.line(f"record: {recorder.path.name} in {recorder.path.parent.name}/")
+        terminalreporter.line("next: python -m benchmarks.table")
+
+
+def _line(result: schema.Result) -> str:
+    """One result, for the terminal."""
+    what = (
+        f"{result.suite:10} {result.implementation:18} {result.direction:8} {result.data:8} "
+        f"B={result.batch:<2} N={result.num_points:<6} threads={result.threads}"
+    )
+    if result.p50_s is None:
+        return f"{what}  {result.state}: {result.error}"
+    peak = "" if result.peak_bytes is None else f", peak {result.peak_bytes / 2**20:.1f} MiB"
+    return f"{what}  {1e3 * result.p50_s:10.3f} ms (x{result.repeats}){peak}"
+
+
+class _Recorder:
+    """What a timed session collects."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.begin = time.monotonic()
+        self.utc = datetime.now(UTC).isoformat(timespec="seconds")
+        self.machine = describe_machine()
+        self.commit, self.dirty = checkout()
+        self.results: list[schema.Result] = []
+        self.path: Path | None = None
+
+    def write(self) -> None:
+        """Validate and write the record."""
+        option = self.config.getoption
+        record = schema.Record(
+            schema=schema.SCHEMA,
+            run=schema.Run(
+                utc=self.utc,
+                commit=self.commit,
+                dirty=self.dirty,
+                command=_command(self.config),
+                threads=_threads(self.config),
+                time_limit_s=option("--time-limit"),
+                noisy=option("--noisy"),
+                at_most=option("--at-most"),
+                wall_s=round(time.monotonic() - self.begin, 1),
+            ),
+            machine=self.machine,
+            software=describe_software(),
+            results=self.results,
+        )
+        folder = option("--record-to") or RESULTS
+        self.path = schema.write(record, folder, machine_slug(self.machine))
+
+
+_RECORDER = pytest.StashKey[_Recorder]()
+
+
+def _command(config: pytest.Config) -> str:
+    """Return the command line without folders, which are nobody's business."""
+    words = [w for w in config.invocation_params.args if not Path(w).is_absolute()]
+    return " ".join(["pytest", *(w for w in words if not w.startswith("--record-to"))])
+
+
+def _threads(config: pytest.Config) -> int:
+    return int(config.getoption("--threads") or num_cores())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def threads(pytestconfig: pytest.Config) -> Any:
+    """How many threads every implementation may use; they run on as many cores."""
+    count = _threads(pytestconfig)
+    with cores(count):
+        yield count
+
+
+@pytest.fixture(scope="session")
+def stopped() -> dict[str, int]:
+    """Which implementations ran into the time limit, and at which size."""
+    return {}
+
+
+@pytest.fixture
+def installed(pytestconfig: pytest.Config) -> Callable[[Peer, Case], None]:
+    """Skip, and record why, if an implementation is not installed."""
+
+    def check(peer: Peer, case: Case) -> None:
+        if peer.missing is None:
+            return
+        if pytestconfig.getoption("--require-peers"):
+            pytest.fail(f"{peer.missing} (--require-peers)")
+        recorder = pytestconfig.stash.get(_RECORDER, None)
+        if recorder is not None:
+            recorder.results.append(harness.result_of(case, "not run", error=peer.missing))
+        pytest.skip(peer.missing)
+
+    return check
+
+
+@pytest.fixture
+def measure(
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, stopped: dict[str, int]
+) -> Measure:
+    """Check a case at its smallest size, then (with --benchmark) at its own, time it, keep it.
+
+    Returns the output of the case, which a backward may start from.
+    """
+
+    def checked(case_of: Callable[[int], Case], num_points: int) -> Any:
+        recorder = pytestconfig.stash.get(_RECORDER, None)
+        small = case_of(SMOKE_POINTS).build()
+        output = small.run()
+        small.check(output)
+        if recorder is None:
+            return output
+        case = case_of(num_points)
+        before = stopped.get(case.implementation)
+        if before is not None and num_points >= before + (case.direction == "forward"):
+            reason = f"not tried: {before} points were stopped at the time limit"
+            recorder.results.append(harness.result_of(case, "not run", error=reason))
+            pytest.skip(reason)
+
+        def timer(call: Callable[[], object], rounds: int) -> list[float]:
+            benchmark = request.getfixturevalue("benchmark")
+            benchmark.pedantic(call, rounds=rounds, iterations=1)
+            return list(benchmark.stats.stats.data)
+
+        try:
+            result, output = harness.measure(case, timer, pytestconfig.getoption("--time-limit"))
+        except StoppedError as error:
+            stopped[case.implementation] = num_points
+            recorder.results.append(harness.result_of(case, "stopped", error=str(error)))
+            pytest.skip(str(error))
+        except AssertionError as error:
+            reason = f"wrong result: {str(error).strip().splitlines()[0]}"
+            recorder.results.append(
+                harness.result_of(case, "not run", check="failed", error=reason)
+            )
+            raise
+        recorder.results.append(result)
+        return output
+
+    return checked
+
+
+if sys.platform == "win32":
+    raise RuntimeError("benchmarks: time limits and memory are measured by means Windows lacks")

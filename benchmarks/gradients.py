@@ -1,0 +1,70 @@
+"""Backward as it is timed: given births' and deaths' gradients, the points' or the distances'.
+
+And its check, by the definition (Theorem 1) in float64: a birth or death moves the two ends of its
+critical edge apart or together.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+import reference
+from benchmarks.clouds import FloatArray, cotangents
+from benchmarks.outputs import EXACT_POINTS, Diagram
+
+TOLERANCE = 1e-4
+"""Of the largest entry: float32 differences of points that may be close together."""
+
+
+def differentiate(
+    columns: list[tuple[torch.Tensor, torch.Tensor]], leaf: torch.Tensor
+) -> Callable[[], torch.Tensor]:
+    """Return a call that sends fixed gradients of each dimension's births and deaths to `leaf`."""
+    values, weights = [], []
+    for births, deaths in columns:
+        for column, weight in zip((births, deaths), cotangents(len(deaths)), strict=True):
+            if column.requires_grad:  # the births of H0 are constant
+                values.append(column)
+                weights.append(torch.from_numpy(weight))
+
+    def run() -> torch.Tensor:
+        (grad,) = torch.autograd.grad(values, leaf, weights, retain_graph=True)
+        return grad
+
+    return run
+
+
+def assert_routed(grad: FloatArray, points: FloatArray, diagrams: list[Diagram]) -> None:
+    """Assert the gradient at the points."""
+    exact = points.astype(np.float64)
+    if len(points) <= EXACT_POINTS:
+        want = reference.route_to_points(exact, on_distances(len(points), diagrams))
+    else:
+        want = np.zeros_like(exact)
+        for edges, weights in _critical(diagrams):
+            away = exact[edges[:, 0]] - exact[edges[:, 1]]
+            away *= (weights / np.linalg.norm(away, axis=1))[:, None]
+            np.add.at(want, edges[:, 0], away)
+            np.add.at(want, edges[:, 1], -away)
+    np.testing.assert_allclose(grad, want, rtol=0, atol=TOLERANCE * np.abs(want).max())
+
+
+def on_distances(num_points: int, diagrams: list[Diagram]) -> FloatArray:
+    """Return the (N, N) gradient at the distances, D_ij and D_ji being one variable."""
+    grad = np.zeros((num_points, num_points))
+    for edges, weights in _critical(diagrams):
+        np.add.at(grad, (edges[:, 0], edges[:, 1]), weights)
+        np.add.at(grad, (edges[:, 1], edges[:, 0]), weights)
+    return grad
+
+
+def _critical(diagrams: list[Diagram]) -> list[tuple[np.ndarray, FloatArray]]:
+    """Every column's critical edges with what `differentiate` gives them."""
+    found = []
+    for diagram in diagrams:
+        births, deaths = cotangents(len(diagram.pairs)).astype(np.float64)
+        for edges, weights in ((diagram.birth_edges, births), (diagram.death_edges, deaths)):
+            if edges is not None:
+                found.append((edges, weights))
+    return found

@@ -1,0 +1,177 @@
+"""How a case is measured: check, first call, peak memory, then the clock; one `Result` a case."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks.memory import with_peak
+from benchmarks.schema import Result, State, Suite
+
+SMOKE_POINTS = 24
+"""Size of the check against the reference that every case passes first."""
+
+Timer = Callable[[Callable[[], object], int], list[float]]
+"""(what to call, how often) -> seconds of every call."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case's work on its ready-made input, and the assertion about what it returns."""
+
+    run: Callable[[], Any]
+    check: Callable[[Any], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is measured; the fields are those of `schema.Result`."""
+
+    suite: Suite
+    op: str
+    implementation: str
+    yields: str
+    build: Callable[[], Job]
+    num_points: int
+    threads: int
+    direction: Literal["forward", "backward"] = "forward"
+    data: str = "features"
+    seed: int = 0
+    channels: int | None = 64
+    batch: int = 1
+    num_samples: int | None = None
+    max_dim: int | None = None
+    dtype: str = "float32"
+    once: bool = False  # a first call is first only once
+
+
+class StoppedError(Exception):
+    """A case ran into the time limit."""
+
+
+def measure(case: Case, timer: Timer, limit_s: float) -> tuple[Result, Any]:
+    """Check and time one case; returns the result and the case's output (for its backward).
+
+    Raises
+    ------
+    AssertionError
+        If the output is wrong. Nothing is timed then.
+    StoppedError
+        If the first call, which is the check's, takes longer than `limit_s`.
+    """
+    job = case.build()
+    if case.once:
+        return _measure_once(case, job, timer)
+    with _alarm(limit_s):
+        (output, first), peak = with_peak(lambda: _stopwatch(job.run))
+    job.check(output)
+    estimate = first
+    if first < 5:  # else the first call's peak stands: nothing is compiled that is so slow
+        (_, estimate), peak = with_peak(lambda: _stopwatch(job.run))
+    seconds = timer(job.run, rounds_for(estimate))
+    p20, p50, p80 = (float(p) for p in np.percentile(seconds, [20, 50, 80]))
+    return (
+        result_of(
+            case,
+            "timed",
+            repeats=len(seconds),
+            first_call_s=first,
+            p20_s=p20,
+            p50_s=p50,
+            p80_s=p80,
+            peak_bytes=peak,
+        ),
+        output,
+    )
+
+
+def _stopwatch(call: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what a call returns and its seconds."""
+    begin = time.perf_counter()
+    output = call()
+    return output, time.perf_counter() - begin
+
+
+def _measure_once(case: Case, job: Job, timer: Timer) -> tuple[Result, Any]:
+    """Time the one call there is; its check comes after, and decides before anything is kept."""
+    outputs: list[Any] = []
+    (seconds,) = timer(lambda: outputs.append(job.run()), 1)
+    job.check(outputs[0])
+    return (
+        result_of(
+            case,
+            "timed",
+            repeats=1,
+            first_call_s=seconds,
+            p20_s=seconds,
+            p50_s=seconds,
+            p80_s=seconds,
+        ),
+        outputs[0],
+    )
+
+
+def rounds_for(estimate_s: float) -> int:
+    """Return how often to repeat a call: about a second and a half of it, and not endlessly."""
+    if estimate_s > 20:
+        return 1
+    if estimate_s > 5:
+        return 2
+    return int(min(200, max(5, 1.5 / max(estimate_s, 1e-6))))
+
+
+def result_of(case: Case, state: State, **fields: Any) -> Result:
+    """Return the case's result; a case that was not timed needs an `error`."""
+    values: dict[str, Any] = {
+        "check": "passed" if state == "timed" else "not run",
+        "repeats": 0,
+        "first_call_s": None,
+        "p20_s": None,
+        "p50_s": None,
+        "p80_s": None,
+        "peak_bytes": None,
+        "error": None,
+    } | fields
+    return Result(
+        suite=case.suite,
+        op=case.op,
+        implementation=case.implementation,
+        yields=case.yields,
+        direction=case.direction,
+        data=case.data,
+        seed=case.seed,
+        num_points=case.num_points,
+        channels=case.channels,
+        batch=case.batch,
+        num_samples=case.num_samples,
+        max_dim=case.max_dim,
+        dtype=case.dtype,
+        device="cpu",
+        threads=case.threads,
+        state=state,
+        **values,
+    )
+
+
+@contextmanager
+def _alarm(limit_s: float) -> Iterator[None]:
+    """Raise StoppedError in the block after `limit_s`; only Python code can be stopped so."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise StoppedError(f"stopped after {limit_s:g} s")
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    remaining, interval = signal.setitimer(signal.ITIMER_REAL, limit_s)
+    begin = time.monotonic()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if remaining:  # somebody's own limit (pytest-timeout's) goes on
+            left = max(0.001, remaining - (time.monotonic() - begin))
+            signal.setitimer(signal.ITIMER_REAL, left, interval)

@@ -1,0 +1,97 @@
+"""What a record says of the machine, the software and the checkout; nothing that names a host."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from benchmarks.schema import Machine, Software
+
+ROOT = Path(__file__).resolve().parents[1]
+_OUTPUTS = (":!benchmarks/results", ":!docs/results")
+
+_DISTRIBUTIONS = {
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "torch": "torch",
+    "numba": "numba",
+    "triton": "triton",
+    "ripser": "ripser",
+    "giotto_ph": "giotto-ph",
+    "holos_tda": "holos-tda",
+    "gudhi": "gudhi",
+    "torch_topological": "torch-topological",
+    "fpsample": "fpsample",
+    "torch_cluster": "torch-cluster",
+    "pytorch3d": "pytorch3d",
+}
+
+
+def describe_machine() -> Machine:
+    """Return the processor, the memory, the GPU, and how busy the machine is now."""
+    has_gpu = torch.cuda.is_available()
+    return Machine(
+        cpu=_cpu_model(),
+        cores=num_cores(),
+        ram_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        gpu=torch.cuda.get_device_name() if has_gpu else None,
+        load_1m_before=round(os.getloadavg()[0], 2),
+    )
+
+
+def machine_slug(machine: Machine) -> str:
+    """Return the name of the machine in file names, e.g. "amd-epyc-2-cores"."""
+    name = machine.gpu if machine.gpu is not None else f"{machine.cpu} {machine.cores} cores"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def describe_software() -> Software:
+    """Return the versions that matter; None for what is not installed."""
+    versions = {field: version(name) for field, name in _DISTRIBUTIONS.items()}
+    return Software(python=platform.python_version(), **versions)
+
+
+def version(distribution: str) -> str | None:
+    """Return the installed version of a distribution, None if there is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def checkout() -> tuple[str, bool]:
+    """Return (commit, dirty); "unknown" and dirty where there is no git checkout."""
+    commit = _git("rev-parse", "--short=10", "HEAD")
+    if commit is None:
+        return "unknown", True
+    return commit, _git("status", "--porcelain", "--", ".", *_OUTPUTS) != ""
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git prints, None where this is no checkout."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_model() -> str:
+    """Return the processor's own name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()

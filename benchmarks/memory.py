@@ -1,0 +1,37 @@
+"""The peak of this process's resident memory during a call, above what it held before.
+
+Linux only: the kernel's own high-water mark, which counts what C, Rust and numba allocate too.
+"""
+
+import ctypes
+import gc
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+T = TypeVar("T")
+
+
+def with_peak(call: Callable[[], T]) -> tuple[T, int | None]:
+    """Return what `call` returns and the peak in bytes; None where the system cannot tell."""
+    if not sys.platform.startswith("linux"):
+        return call(), None
+    gc.collect()
+    # Freed blocks that the allocator keeps would be used again and not be seen.
+    ctypes.CDLL(None).malloc_trim(0)
+    _CLEAR.write_text("5")  # sets the high-water mark to what is resident now
+    before = _kilobytes("VmRSS")
+    result = call()
+    return result, max(0, _kilobytes("VmHWM") - before) * 1024
+
+
+def _kilobytes(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"{_STATUS} has no {field}; the kernel does not account memory")
+    return int(found[1])

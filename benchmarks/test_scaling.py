@@ -1,0 +1,77 @@
+"""How the cost grows with N; Figure 8 (H1 against H2); the first call of a process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.harness import Case, Job
+from benchmarks.machine import ROOT
+from benchmarks.peers import PEERS
+from benchmarks.rips_cases import rips_case
+
+Measure = Callable[..., Any]
+
+
+@pytest.mark.parametrize(("family", "max_dim"), [("features", 1), ("cube", 1), ("features", 0)])
+@pytest.mark.sizes(128, 256, 512, 1024, 2048, 4096)
+def test_cost_over_points(
+    family: str, max_dim: int, num_points: int, threads: int, measure: Measure
+) -> None:
+    measure(lambda n: rips_case("scaling", "fast", family, n, threads, max_dim), num_points)
+
+
+@pytest.mark.parametrize(("name", "max_dim"), [("fast", 1), ("ripser.py", 1), ("ripser.py", 2)])
+@pytest.mark.sizes(50, 100, 200, 400)
+def test_figure8(
+    name: str, max_dim: int, num_points: int, threads: int, measure: Measure, installed: Any
+) -> None:
+    """H1 by us, H1 and H2 by ripser.py: we have no H2."""
+    installed(PEERS[name], rips_case("figure8", name, "features", num_points, threads, max_dim))
+    measure(lambda n: rips_case("figure8", name, "features", n, threads, max_dim), num_points)
+
+
+FIRST_CALL = """
+import torch, fast
+square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+print([d.counts.tolist() for d in fast.rips_persistence(fast.pairwise_distances(square))])
+"""
+
+
+def first_call_case(cache: str, folder: Path | None, num_points: int, threads: int) -> Case:
+    """From starting Python to the first diagram: kernels compiled, or loaded from the cache."""
+
+    def run() -> str:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        if folder is not None:
+            environment["NUMBA_CACHE_DIR"] = str(folder)
+        return subprocess.run(
+            [sys.executable, "-c", FIRST_CALL],
+            env=environment, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    def check(printed: str) -> None:
+        assert printed == "[[3], [1]]\n"
+
+    return Case(
+        suite="first-call", op=f"rips, {cache}", implementation="fast",
+        yields="edges, triangles", build=lambda: Job(run, check), data="square",
+        num_points=num_points, channels=2, threads=threads, max_dim=1, once=folder is not None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cache", ["kernels compiled", "kernels cached"])
+@pytest.mark.sizes(4)
+def test_first_call(
+    cache: str, num_points: int, threads: int, measure: Measure, tmp_path: Path
+) -> None:
+    def case_of(size: int) -> Case:
+        # The small check that comes first may use the cache: it would compile for nothing.
+        compiles = cache == "kernels compiled" and size == num_points == 4
+        return first_call_case(cache, tmp_path if compiles else None, 4, threads)
+
+    measure(case_of, num_points)
