@@ -43,6 +43,11 @@ class PointDropPath(nn.Module):
         return f"rate={self.rate:.3f}"
 
 
+# Rows of a perceptron's hidden layer that are alive at once without gradients: few enough for a
+# CPU's caches. The hidden layer of a whole sweep is the network's largest tensor.
+ROWS_AT_ONCE = 4096
+
+
 class Perceptron(nn.Module):
     """Two linear layers around an exact GELU, [N, C] to [N, C].
 
@@ -61,7 +66,12 @@ class Perceptron(nn.Module):
         self.fc2 = nn.Linear(ratio * channels, channels)
 
     def forward(self, feat: Tensor) -> Tensor:
-        """Apply both layers."""
+        """Apply both layers; on a CPU without gradients, some rows after the others."""
+        if feat.is_cuda or torch.is_grad_enabled() or feat.shape[0] <= ROWS_AT_ONCE:
+            return self._apply_layers(feat)
+        return torch.cat([self._apply_layers(rows) for rows in torch.split(feat, ROWS_AT_ONCE)])
+
+    def _apply_layers(self, feat: Tensor) -> Tensor:
         out: Tensor = self.fc2(self.act(self.fc1(feat)))
         return out
 

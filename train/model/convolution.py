@@ -4,24 +4,25 @@ Shape letters: N voxels, I input channels, O output channels, K taps.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from train.model.neighbours import NeighbourPairs
+from train.model.neighbours import NeighbourPairs, PairBlock
 
 
 class _SubmanifoldProduct(torch.autograd.Function):
     """out[p] = sum over taps k of weight[k] applied to the voxel at p + offset k.
 
-    Autograd through the loop below would keep the gathered rows of every tap (about four times the
-    input on LiDAR sweeps, nine times for the 5^3 stem). Only the input and the weight are kept
-    here; the backward gathers again. The pair lists are symmetric, so the input's gradient needs
-    no second table: it is the same loop with the two ends of each pair exchanged. `index_add_`
-    measured faster on CPUs than a gather through a transposed table; within one call an output
-    row occurs once (voxels being distinct), so the sum has one order on any device.
+    Block by block of output rows: gather the neighbours, one matrix product a tap, sum the products
+    of each row (`embedding_bag` is a gather and a sum in one pass and in a fixed order, so results
+    do not depend on threads). Autograd through the same steps would keep the gathered rows of all
+    taps, about four times the input on LiDAR sweeps and nine times for the 5^3 stem; here only
+    the input and the weight are kept and the backward gathers again.
     """
 
     @staticmethod
@@ -29,43 +30,60 @@ class _SubmanifoldProduct(torch.autograd.Function):
         """Apply weight [K, I, O] to feat [N, I]."""
         ctx.save_for_backward(feat, weight)
         ctx.pairs = pairs
-        out = _wide(feat @ weight[pairs.centre])
-        for tap, here, there in _directed_taps(pairs):
-            out.index_add_(0, here, (feat.index_select(0, there) @ weight[tap]).to(out.dtype))
-        return out.to(feat.dtype)
+        out = feat.new_empty(feat.shape[0], weight.shape[2])
+        taps = weight.unbind(0)
+        for block in pairs.blocks:
+            products = _by_tap(feat.index_select(0, block.there), taps, block)
+            out[block.start : block.stop] = _summed(products, block)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """Return the gradients of feat and weight."""
+        """Return the gradients of feat and weight.
+
+        Neighbourhood is mutual: p + offset k = q means q + offset (K - 1 - k) = p. So the gradient
+        of the input is a convolution of `grad_out` with the mirrored kernel over the same blocks,
+        and the rows gathered for it serve the gradient of the weight.
+        """
         feat, weight = ctx.saved_tensors
         pairs: NeighbourPairs = ctx.pairs
         wants_feat, wants_weight = ctx.needs_input_grad[:2]
-        grad_out = grad_out.contiguous()
-        grad_feat = _wide(grad_out @ weight[pairs.centre].t()) if wants_feat else None
-        grad_weight = torch.empty_like(weight) if wants_weight else None
-        if grad_weight is not None:
-            grad_weight[pairs.centre] = feat.t() @ grad_out
-        for tap, here, there in _directed_taps(pairs):
-            grad_here = grad_out.index_select(0, here)
+        grad_feat = torch.empty_like(feat) if wants_feat else None
+        grad_weight = torch.zeros_like(weight) if wants_weight else None
+        mirrored = weight.flip(0).transpose(1, 2).unbind(0)
+        for block in pairs.blocks:
+            grad_there = grad_out.index_select(0, block.there)
             if grad_feat is not None:
-                product = grad_here @ weight[tap].t()
-                grad_feat.index_add_(0, there, product.to(grad_feat.dtype))
+                products = _by_tap(grad_there, mirrored, block)
+                grad_feat[block.start : block.stop] = _summed(products, block)
             if grad_weight is not None:
-                grad_weight[tap] = feat.index_select(0, there).t() @ grad_here
-        return None if grad_feat is None else grad_feat.to(feat.dtype), grad_weight, None
+                feat_here = feat.index_select(0, block.here)
+                for tap, (given, received) in enumerate(_tap_rows(block, feat_here, grad_there)):
+                    grad_weight[-1 - tap].addmm_(given.t(), received)
+        return grad_feat, grad_weight, None
 
 
-def _directed_taps(pairs: NeighbourPairs) -> list[tuple[int, Tensor, Tensor]]:
-    """List (tap, rows that receive, rows that give) for all taps but the centre."""
-    last = pairs.kernel_size**3 - 1
-    forward = list(zip(range(pairs.centre), pairs.here, pairs.there, strict=True))
-    return forward + [(last - tap, there, here) for tap, here, there in forward]
+def _by_tap(rows: Tensor, taps: tuple[Tensor, ...], block: PairBlock) -> Tensor:
+    """Multiply the gathered rows [P, I] of each tap by its matrix [I, O]."""
+    products = rows.new_empty(rows.shape[0], taps[0].shape[1])
+    for matrix, (given, product) in zip(taps, _tap_rows(block, rows, products), strict=True):
+        if given.shape[0]:
+            torch.mm(given, matrix, out=product)
+    return products
 
 
-def _wide(product: Tensor) -> Tensor:
-    """Accumulate 16-bit products in float32."""
-    return product.float() if product.dtype in (torch.float16, torch.bfloat16) else product
+def _tap_rows(block: PairBlock, first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Go through the rows of each tap in two tensors of the block's pairs."""
+    sizes = list(block.tap_sizes)
+    return zip(torch.split(first, sizes), torch.split(second, sizes), strict=True)
+
+
+def _summed(products: Tensor, block: PairBlock) -> Tensor:
+    """Add up the products of each output row; 16-bit ones in float32."""
+    if products.dtype in (torch.float16, torch.bfloat16):
+        products = products.float()
+    return F.embedding_bag(block.slots, products, block.slot_starts, mode="sum")
 
 
 class SubmanifoldConv3d(nn.Module):
@@ -86,7 +104,8 @@ class SubmanifoldConv3d(nn.Module):
     Notes
     -----
     Under autocast the products run in the autocast dtype and are summed in float32. The backward
-    is not itself differentiable.
+    is not itself differentiable. Of several points in one voxel, the first stands for it as a
+    neighbour; each keeps its own centre tap.
     """
 
     def __init__(
@@ -119,7 +138,9 @@ class SubmanifoldConv3d(nn.Module):
             dtype = torch.get_autocast_dtype(feat.device.type)
             feat, weight = feat.to(dtype), weight.to(dtype)
         out: Tensor = _SubmanifoldProduct.apply(feat, weight, pairs)  # type: ignore[no-untyped-call]
-        return out if self.bias is None else out + self.bias.to(out.dtype)
+        if self.bias is not None:
+            out += self.bias.to(out.dtype)
+        return out
 
     def extra_repr(self) -> str:
         """Return the widths, for printing."""

@@ -4,9 +4,40 @@ Shape letters: N voxels, P pairs, K taps of a kernel (27 or 125).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+# Output rows that a convolution finishes before it starts on the next: few enough for their
+# gathered neighbours to stay in a CPU's caches. On a GPU all rows are one block.
+ROWS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class PairBlock:
+    """The pairs of some consecutive output rows, tap after tap.
+
+    Attributes
+    ----------
+    start, stop
+        The output rows.
+    here, there
+        [P] rows that receive and rows that give, the centre tap's pairs of a row with itself
+        among them.
+    tap_sizes
+        Pairs of each tap, K numbers.
+    slots, slot_starts
+        For each output row the places in `here` that name it: [P], and where each row's begin.
+    """
+
+    start: int
+    stop: int
+    here: Tensor
+    there: Tensor
+    tap_sizes: tuple[int, ...]
+    slots: Tensor
+    slot_starts: Tensor
 
 
 @dataclass(frozen=True)
@@ -21,13 +52,19 @@ class NeighbourPairs:
     ----------
     kernel_size
         Side of the kernel, odd.
+    num_rows
+        N.
     here, there
         One tensor a tap before the centre: rows p and rows q of its pairs.
+    device
+        Where the rows are.
     """
 
     kernel_size: int
+    num_rows: int
     here: tuple[Tensor, ...]
     there: tuple[Tensor, ...]
+    device: torch.device
 
     @property
     def centre(self) -> int:
@@ -53,9 +90,50 @@ class NeighbourPairs:
         ]
         return NeighbourPairs(
             kernel_size,
+            self.num_rows,
             tuple(self.here[tap] for tap in kept),
             tuple(self.there[tap] for tap in kept),
+            self.device,
         )
+
+    @cached_property
+    def blocks(self) -> tuple[PairBlock, ...]:
+        """All K taps of all pairs, sorted by block of output rows and then by tap."""
+        itself = torch.arange(self.num_rows, device=self.device)
+        here = torch.cat([*self.here, itself, *reversed(self.there)])
+        there = torch.cat([*self.there, itself, *reversed(self.here)])
+        sizes = [rows.shape[0] for rows in self.here]
+        sizes = [*sizes, self.num_rows, *reversed(sizes)]
+        num_taps = len(sizes)
+        tap = torch.repeat_interleave(torch.arange(num_taps), torch.tensor(sizes)).to(self.device)
+        rows_at_once = self.num_rows if here.is_cuda else ROWS_AT_ONCE
+        num_blocks = -(-self.num_rows // rows_at_once)
+
+        block_and_tap = here // rows_at_once * num_taps + tap
+        order = torch.argsort(block_and_tap, stable=True)
+        here, there = here[order], there[order]
+        slots = torch.argsort(here, stable=True)
+        of_row = torch.bincount(here, minlength=self.num_rows)
+        slot_starts = torch.cumsum(of_row, 0) - of_row
+        tap_sizes = torch.bincount(block_and_tap, minlength=num_blocks * num_taps)
+        blocks, first = [], 0
+        for block, counts in enumerate(tap_sizes.view(num_blocks, num_taps).tolist()):
+            start = block * rows_at_once
+            stop = min(start + rows_at_once, self.num_rows)
+            end = first + sum(counts)
+            blocks.append(
+                PairBlock(
+                    start,
+                    stop,
+                    here[first:end],
+                    there[first:end],
+                    tuple(counts),
+                    slots[first:end] - first,
+                    slot_starts[start:stop] - first,
+                )
+            )
+            first = end
+        return tuple(blocks)
 
 
 def neighbour_pairs(grid_coord: Tensor, batch: Tensor, kernel_size: int) -> NeighbourPairs:
@@ -107,13 +185,15 @@ def neighbour_pairs(grid_coord: Tensor, batch: Tensor, kernel_size: int) -> Neig
                 place.append(at)
                 at = at + is_there
     if not found:
-        return NeighbourPairs(kernel_size, (), ())
+        return NeighbourPairs(kernel_size, row.shape[0], (), (), row.device)
     taps = torch.stack(found)
     tap, here = taps.nonzero(as_tuple=True)
     sizes = torch.bincount(tap, minlength=len(found)).tolist()
     there = torch.stack(place)[taps]
     return NeighbourPairs(
         kernel_size,
+        row.shape[0],
         tuple(torch.split(row[here], sizes)),
         tuple(torch.split(voxel_row[there], sizes)),
+        row.device,
     )

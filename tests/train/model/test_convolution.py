@@ -10,6 +10,13 @@ from train.model.neighbours import neighbour_pairs
 SIDE = 6
 
 
+@pytest.fixture(params=[7, 2048], ids=["blocks-of-7-rows", "one-block"])
+def rows_at_once(request, monkeypatch):
+    """Let a convolution finish few rows at a time, so that small clouds need many blocks."""
+    monkeypatch.setattr("train.model.neighbours.ROWS_AT_ONCE", request.param)
+    return request.param
+
+
 def random_voxels(fraction: float, seed: int, num_clouds: int = 1) -> tuple[Tensor, Tensor]:
     """Return distinct voxels of a cube in random order, and their cloud."""
     generator = torch.Generator().manual_seed(seed)
@@ -36,6 +43,7 @@ def dense_convolution(conv: SubmanifoldConv3d, feat: Tensor, grid: Tensor, cloud
     return out.permute(0, 2, 3, 4, 1)[cloud, x, y, z]
 
 
+@pytest.mark.usefixtures("rows_at_once")
 @pytest.mark.parametrize("fraction", [1.0, 0.2, 0.0], ids=["full", "sparse", "one-voxel"])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize("bias", [True, False])
@@ -48,6 +56,7 @@ def test_it_equals_a_dense_convolution_read_at_the_active_voxels(fraction, kerne
     torch.testing.assert_close(out, dense_convolution(conv, feat, grid, cloud))
 
 
+@pytest.mark.usefixtures("rows_at_once")
 def test_its_gradients_equal_those_of_the_dense_convolution():
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.3, seed=2, num_clouds=2)
@@ -63,10 +72,15 @@ def test_its_gradients_equal_those_of_the_dense_convolution():
         torch.testing.assert_close(got, want)
 
 
+@pytest.mark.usefixtures("rows_at_once")
+@pytest.mark.parametrize("shared", [False, True], ids=["distinct", "voxels-shared"])
 @pytest.mark.parametrize("kernel_size", [3, 5])
-def test_its_backward_agrees_with_finite_differences(kernel_size):
+def test_its_backward_agrees_with_finite_differences(kernel_size, shared):
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.05, seed=3, num_clouds=2)
+    if shared:
+        again = torch.randperm(len(grid))[:8]
+        grid, cloud = torch.cat([grid, grid[again]]), torch.cat([cloud, cloud[again]])
     conv = SubmanifoldConv3d(2, 3, kernel_size).double()
     pairs = neighbour_pairs(grid, cloud, kernel_size)
     assert pairs.num_pairs > 0
@@ -157,6 +171,20 @@ def test_autocast_runs_in_bfloat16_and_stays_close():
     torch.testing.assert_close(rounded.float(), exact, atol=0.03, rtol=0.02)
     rounded.float().sum().backward()
     assert conv.weight.grad.dtype == torch.float32
+
+
+def test_blocks_cover_every_pair_once_in_order_of_taps(rows_at_once):
+    grid, cloud = random_voxels(0.4, seed=8)
+    pairs = neighbour_pairs(grid, cloud, 3)
+    assert [block.start for block in pairs.blocks] == list(range(0, len(grid), rows_at_once))
+    seen = []
+    for block in pairs.blocks:
+        tap = torch.arange(27).repeat_interleave(torch.tensor(block.tap_sizes))
+        offset = torch.stack([tap // 9, tap // 3 % 3, tap % 3], dim=1) - 1
+        assert torch.equal(grid[block.here] + offset, grid[block.there])
+        assert ((block.here >= block.start) & (block.here < block.stop)).all()
+        seen += zip(block.here.tolist(), block.there.tolist(), strict=True)
+    assert len(seen) == len(set(seen)) == pairs.num_pairs + len(grid)
 
 
 def test_pairs_of_another_kernel_are_refused():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from train.model import build_hierarchy
-from train.model.block import PointDropPath
+from train.model.block import Perceptron, PointDropPath
 
 PATCH_SIZE = 8
 
@@ -200,6 +200,20 @@ def test_gradients_of_the_whole_network_agree_with_finite_differences(
         torch.testing.assert_close(
             exact, numeric, rtol=2e-6, atol=2e-7, msg=["feat", *names][index]
         )
+
+
+def test_without_gradients_the_perceptron_gives_the_same_from_fewer_rows_at_once(monkeypatch):
+    torch.manual_seed(0)
+    perceptron, feat = Perceptron(4, 4).double(), torch.randn(23, 4, dtype=torch.float64)
+    whole = perceptron(feat)
+    monkeypatch.setattr("train.model.block.ROWS_AT_ONCE", 5)
+    rows_seen = []
+    perceptron.act.register_forward_hook(lambda _, args, __: rows_seen.append(len(args[0])))
+    with torch.no_grad():
+        torch.testing.assert_close(perceptron(feat), whole, rtol=1e-13, atol=1e-13)
+    assert rows_seen == [5, 5, 5, 5, 3]
+    perceptron(feat)
+    assert rows_seen[5:] == [23]
 
 
 def test_drop_path_drops_rows_and_keeps_the_mean():
