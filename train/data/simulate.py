@@ -16,7 +16,7 @@ from train.data.simulator.sensor import Returns, SpinningLidar
 from train.data.simulator.street import Street
 from train.errors import UserError
 
-SIMULATOR_VERSION: Final = 2
+SIMULATOR_VERSION: Final = 3
 """Raised whenever the same seed gives other sweeps than before."""
 
 RECORD: Final = "simulation.json"
@@ -24,6 +24,7 @@ RECORD: Final = "simulation.json"
 
 _SPACING_M = 10.0
 _SPEED_M_S = 8.0
+_SWEEPS_A_STREET = 4
 
 LABELLED_M: Final = 50.0
 """Nothing further out is labelled in the dataset: in a real sweep all beyond is id 0."""
@@ -101,7 +102,7 @@ def simulate_semantickitti(
         The folder to make; it may exist if it is empty or holds the same simulation.
     num_sweeps, num_validation_sweeps
         How many sweeps sequence 00 (training) and 08 (validation) get, at least 1 each. The two
-        are drives through different streets.
+        are drives through different streets; four sweeps are taken in each street.
     seed
         At least 0.
     azimuth_steps
@@ -201,14 +202,22 @@ def _differences(found: object, wanted: dict[str, Any]) -> str:
 
 
 def _write_sequence(folder: Path, lidar: SpinningLidar, count: int, seed: Sequence[int]) -> None:
-    """Drive through a street of its own and write a sweep every few metres."""
+    """Drive, write a sweep every few metres, and turn into another street now and then."""
     (folder / "velodyne").mkdir(parents=True)
     (folder / "labels").mkdir()
-    street = Street(count * _SPACING_M, np.random.default_rng([0, *seed]))
+    street, first_instance = None, 1
     for index in range(count):
         rng = np.random.default_rng([1, *seed, index])
-        along = index * _SPACING_M
+        turn, on_street = divmod(index, _SWEEPS_A_STREET)
+        if street is None or on_street == 0:
+            street = Street(
+                _SWEEPS_A_STREET * _SPACING_M,
+                np.random.default_rng([0, *seed, turn]),
+                first_instance=first_instance,
+            )
+        along = on_street * _SPACING_M
         scene = street.scene_at(along / _SPEED_M_S)
+        first_instance = max(first_instance, int(scene.instance.max(initial=0)) + 1)
         frame = street.frame(along, street.lane_m())
         returns = lidar.scan(scene, frame, rng)
         points, labels = semantickitti_bytes(returns)
@@ -222,6 +231,8 @@ def semantickitti_bytes(returns: Returns) -> tuple[bytes, bytes]:
     for kind, raw in SEMANTICKITTI_IDS.items():
         lookup[kind] = raw
     points = np.concatenate([returns.coord, returns.remission[:, None]], axis=1)
-    labels = lookup[returns.kind] | (returns.instance.astype(np.uint32) << np.uint32(16))
+    # 16 bits hold the instance; after 65,535 objects of a sequence numbers are used again.
+    instance = np.where(returns.instance > 0, (returns.instance - 1) % 0xFFFF + 1, 0)
+    labels = lookup[returns.kind] | (instance.astype(np.uint32) << np.uint32(16))
     labels[np.linalg.norm(returns.coord, axis=1) > LABELLED_M] = 0
     return points.astype("<f4").tobytes(), labels.astype("<u4").tobytes()

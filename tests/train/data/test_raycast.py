@@ -363,3 +363,33 @@ def test_nothing_beyond_the_reach_is_met():
     assert near.range_m[seen].max() < 10.0
     np.testing.assert_array_equal(seen, far.range_m < 10.0)
     np.testing.assert_allclose(near.range_m[seen], far.range_m[seen], atol=1e-3)
+
+
+def test_of_many_solids_the_nearest_is_met():
+    rng = np.random.default_rng(2)
+    solids = (Shape.BOX, Shape.CYLINDER, Shape.ELLIPSOID)
+    rows = [
+        (
+            solids[int(rng.integers(3))],
+            Frame(*rng.uniform(3, 12, 2), 0.0, float(rng.uniform(0, 6))),
+            tuple(rng.uniform(0.3, 1.5, 3)),
+        )
+        for _ in range(25)
+    ]
+
+    def put(builder: SceneBuilder, row) -> None:
+        shape, frame, half = row
+        builder.add(shape, frame, (0.0, 0.0, 1.0), half, Kind.CAR, Material.METAL)
+
+    def cast(*some) -> np.ndarray:
+        scene = scene_of(*[lambda builder, row=row: put(builder, row) for row in some])
+        directions = rays(150, 40, sector_deg=(0.0, 90.0))
+        return raycast.cast(scene, ORIGIN, directions, reach_m=60.0, seed=0).range_m
+
+    together = cast(*rows)
+    apart = np.min([cast(row) for row in rows], axis=0)
+    met = np.isfinite(apart)
+    np.testing.assert_array_equal(np.isfinite(together), met)
+    # The walk to the ground starts from what was met, so the ground's ranges differ in rounding.
+    np.testing.assert_allclose(together[met], apart[met], atol=1e-3)
+    assert (together[met] < cast()[met] - 0.1).sum() > 1000

@@ -257,13 +257,19 @@ class Frame(NamedTuple):
 
 
 class SceneBuilder:
-    """Collects primitives; objects are drawn in their own frame."""
+    """Collects primitives; objects are drawn in their own frame.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    first_instance
+        The number of the first counted object.
+    """
+
+    def __init__(self, *, first_instance: int = 1) -> None:
         self._rows: list[tuple[int, int, int, int]] = []
         self._numbers: list[list[float]] = []
         self._planes: list[tuple[float, float, float, float]] = []
-        self._next_instance = 1
+        self._next_instance = first_instance
 
     def new_instance(self) -> int:
         """Return a number that no other object of this scene has."""

@@ -32,9 +32,14 @@ class Street:
         How far the sensor drives; the street goes on beyond both ends.
     rng
         The only source of chance.
+    first_instance
+        The number of its first counted object.
     """
 
-    def __init__(self, length_m: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, length_m: float, rng: np.random.Generator, *, first_instance: int = 1
+    ) -> None:
+        self.first_instance = first_instance
         self.start_m, self.end_m = -_MARGIN_M, length_m + _MARGIN_M
         self.ground = _lay_ground(self.start_m, self.end_m, rng)
         self._rng = rng
@@ -53,7 +58,7 @@ class Street:
 
     def scene_at(self, time_s: float) -> Scene:
         """Return the world at a moment: what stands, and what moves where it is then."""
-        scene = SceneBuilder()
+        scene = SceneBuilder(first_instance=self.first_instance)
         rng = np.random.default_rng(self._static_seed)
         for side in (1.0, -1.0):
             self._line_side(scene, side, rng)
@@ -77,6 +82,15 @@ class Street:
         return any(
             abs(along_m - middle) < half + margin_m for middle, half in self.ground.crossings
         )
+
+    def _between_crossings(self, margin_m: float) -> list[tuple[float, float]]:
+        """Return the stretches of street without a cross street, at least 6 m long."""
+        stretches, along = [], self.start_m
+        for middle, half in self.ground.crossings:
+            stretches.append((along, float(middle - half - margin_m)))
+            along = float(middle + half + margin_m)
+        stretches.append((along, self.end_m))
+        return [(first, last) for first, last in stretches if last - first >= 6.0]
 
     def _plan_traffic(self) -> list[Traffic]:
         """Return what moves: two lanes whose members keep their distances, riders, walkers."""
@@ -128,18 +142,21 @@ class Street:
         inner, outer = self._sidewalk(side)
         self._park(scene, side, inner, rng)
         self._furnish(scene, side, inner, rng)
-        along = self.start_m
-        while along < self.end_m:
-            width = float(rng.uniform(9, 24))
-            middle = along + width / 2
-            if not self.in_crossing(middle, width / 2 + 1.5):
+        for first, last in self._between_crossings(3.0):
+            along = first
+            while along < last:
+                width = float(rng.uniform(9, 24))
+                # What is left at the end goes to the last lot, so that none is a sliver.
+                if last - along - width < 6.0:
+                    width = last - along
+                middle = along + width / 2
                 if self._is_open(middle, side * (outer + 4.0)):
                     self._open_lot(scene, side, outer, middle, width, rng)
-                elif rng.random() < 0.55:
+                elif rng.random() < 0.6:
                     self._house_lot(scene, side, outer, middle, width, rng)
                 else:
                     self._green_lot(scene, side, outer, middle, width, rng)
-            along += width
+                along += width
         self._fill_behind(scene, side, outer, rng)
 
     def _fill_behind(
@@ -162,16 +179,18 @@ class Street:
                     Material.PLASTER,
                     extra=(float(rng.uniform(2.2, 3.6)), 0.45, 103.0),
                 )
-            height = float(rng.uniform(3, 8))
-            scene.add(
-                Shape.HEDGE,
-                self.frame(middle, side * (outer + float(rng.uniform(34, 44)))),
-                (0.0, 0.0, height / 2 - 0.5),
-                (0.55 * width, float(rng.uniform(1.5, 4.0)), height / 2 + 0.5),
-                Kind.VEGETATION,
-                Material.FOLIAGE,
-                extra=(float(rng.uniform(0.8, 1.8)), 0.0, 0.0),
-            )
+            row = outer + float(rng.uniform(32, 42))
+            for tree in np.arange(along, along + width, float(rng.uniform(2.5, 6.0))):
+                size = float(rng.uniform(1.3, 3.2))
+                scene.add(
+                    Shape.FOLIAGE,
+                    self.frame(float(tree), side * (row + float(rng.normal(scale=1.5)))),
+                    (0.0, 0.0, size + float(rng.uniform(-0.6, 1.2))),
+                    (size, size, size * float(rng.uniform(0.8, 1.5))),
+                    Kind.VEGETATION,
+                    Material.FOLIAGE,
+                    extra=(float(rng.uniform(0.4, 1.2)), 0.0, 0.0),
+                )
             for _ in range(int(rng.integers(0, 3))):
                 place = self.frame(
                     middle + float(rng.uniform(-0.5, 0.5)) * width,
