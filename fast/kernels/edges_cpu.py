@@ -58,10 +58,12 @@ def scan_keys(keys, infinity, magnitude_mask, row_max):
 def count_edges(keys, low, high):
     """Count edges i < j with low < key <= high."""
     n = keys.shape[0]
+    bottom = keys.dtype.type(low)
+    top = keys.dtype.type(high)
     total = 0
     for i in range(n):
-        for j in range(i + 1, n):
-            if low < keys[i, j] and keys[i, j] <= high:
+        for j in range(np.uint64(i + 1), np.uint64(n)):  # unsigned, or it would not vectorise
+            if bottom < keys[i, j] and keys[i, j] <= top:
                 total += 1
     return total
 
@@ -70,14 +72,16 @@ def count_edges(keys, low, high):
 def gather_edges(keys, low, high, edge_keys, edges):
     """Write the edges with low < key <= high in (i, j) order, as key and as i * N + j."""
     n = keys.shape[0]
-    count = 0
+    bottom = keys.dtype.type(low)
+    top = keys.dtype.type(high)
+    count = np.uint64(0)
     for i in range(n):
-        for j in range(i + 1, n):
+        for j in range(np.uint64(i + 1), np.uint64(n)):
             key = keys[i, j]
-            if low < key and key <= high:
+            if bottom < key and key <= top:
                 edge_keys[count] = key
-                edges[count] = i * n + j
-                count += 1
+                edges[count] = np.uint64(i * n) + j
+                count += np.uint64(1)
 
 
 @njit(cache=True, nogil=True)

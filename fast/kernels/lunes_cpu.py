@@ -10,6 +10,17 @@ from numba import njit
 from fast.kernels.bits_cpu import lowest_bit
 
 
+def self_loops(n):
+    """Return the adjacency of a cloud without edges: every vertex is joined to itself.
+
+    No lune is changed by that, and a vertex then counts as reached from itself.
+    """
+    adjacency = np.zeros((n, (n + 63) // 64), np.uint64)
+    vertices = np.arange(n)
+    adjacency[vertices, vertices >> 6] = np.uint64(1) << (vertices & 63).astype(np.uint64)
+    return adjacency
+
+
 @njit(cache=True, nogil=True)
 def insert_edges(edges, start, stop, adjacency, n):
     """Set the bits of edges[start:stop]."""
@@ -25,104 +36,244 @@ def insert_edges(edges, start, stop, adjacency, n):
 def examine_lunes(edges, start, stop, adjacency, n):
     """Return the positions of empty-luned edges, and (position, w1, wk) of each relation.
 
-    `adjacency` holds the edges before `start` and is brought up to `stop`.
+    `adjacency`, in which every vertex is joined to itself, holds the edges before `start` and is
+    brought up to `stop`.
+
+    The usual lune is settled here, without a call: numba counts references at each call that
+    takes an array, which would cost more than the test itself. One of its vertices, the hub,
+    joins the lune's vertices next to it; then each straggler that meets one of those brings its
+    own neighbours. `hubs[v]` remembers a vertex that served well at v; a guess that changes no
+    result. What is not settled so is searched properly.
     """
     words = adjacency.shape[1]
-    one = np.uint64(1)
     zero = np.uint64(0)
-    rest = np.empty(words, np.uint64)
-    front = np.empty(words, np.uint64)
+    one = np.uint64(1)
+    six = np.uint64(6)
+    low_bits = np.uint64(63)
     empties = np.empty(256, np.int64)
     num_empties = 0
     relations = np.empty((256, 3), np.int64)
     num_relations = 0
+    hubs = np.full(n, -1)
+    joined = np.empty(words, np.uint64)
+    rest = np.empty(words, np.uint64)
     for e in range(start, stop):
-        i = edges[e] // n
-        j = edges[e] - i * n
-        seen = zero
+        # Unsigned: numba then needs no code for negative indices and floored division.
+        i = np.uint64(edges[e]) // np.uint64(n)
+        j = np.uint64(edges[e]) - i * np.uint64(n)
+        left = zero
         for k in range(words):
-            word = adjacency[i, k] & adjacency[j, k]
-            rest[k] = word
-            seen |= word
-        if seen == zero:
+            left |= adjacency[i, k] & adjacency[j, k]
+        if left == zero:
             if num_empties == empties.shape[0]:
                 empties = _doubled(empties)
             empties[num_empties] = e
             num_empties += 1
         else:
-            k = 0
-            while rest[k] == zero:
-                k += 1
-            w = k * 64 + lowest_bit(rest[k])
-            rest[k] &= ~(one << np.uint64(w & 63))
-            first = w
-            for k in range(words):
-                front[k] = zero
-            while True:
-                left = zero
-                ahead = zero
-                for k in range(words):
-                    fresh = rest[k] & adjacency[w, k]
-                    front[k] |= fresh
-                    rest[k] ^= fresh
-                    left |= rest[k]
-                    ahead |= front[k]
-                if left == zero:
-                    break
-                if ahead != zero:
+            known = hubs[i]
+            hub = np.uint64(known)
+            lune = zero if known < 0 else adjacency[i, hub >> six] & adjacency[j, hub >> six]
+            if (lune >> (hub & low_bits)) & one == zero:
+                known = hubs[j]
+                hub = np.uint64(known)
+                lune = zero if known < 0 else adjacency[i, hub >> six] & adjacency[j, hub >> six]
+                if (lune >> (hub & low_bits)) & one == zero:
                     k = 0
-                    while front[k] == zero:
+                    while adjacency[i, k] & adjacency[j, k] == zero:
                         k += 1
-                    w = k * 64 + lowest_bit(front[k])
-                    front[k] &= ~(one << np.uint64(w & 63))
-                else:
-                    # Everything reachable is done: the smallest vertex left opens a component.
+                    hub = np.uint64(k * 64 + lowest_bit(adjacency[i, k] & adjacency[j, k]))
+            left = zero
+            for k in range(words):  # nothing is stored: this settles most edges, and must be fast
+                left |= adjacency[i, k] & adjacency[j, k] & ~adjacency[hub, k]
+            sweeps = 0
+            met = one
+            if left != zero:
+                for k in range(words):
+                    lune = adjacency[i, k] & adjacency[j, k]
+                    joined[k] = lune & adjacency[hub, k]
+                    rest[k] = lune ^ joined[k]
+                while left != zero and met != zero:
                     k = 0
                     while rest[k] == zero:
                         k += 1
-                    w = k * 64 + lowest_bit(rest[k])
-                    rest[k] &= ~(one << np.uint64(w & 63))
-                    if num_relations == relations.shape[0]:
-                        relations = _doubled_rows(relations)
-                    relations[num_relations, 0] = e
-                    relations[num_relations, 1] = first
-                    relations[num_relations, 2] = w
-                    num_relations += 1
-        adjacency[i, j >> 6] |= one << np.uint64(j & 63)
-        adjacency[j, i >> 6] |= one << np.uint64(i & 63)
+                    straggler = np.uint64(k * 64 + lowest_bit(rest[k]))
+                    met = zero
+                    left = zero
+                    for k in range(words):
+                        met |= joined[k] & adjacency[straggler, k]
+                        others = rest[k] & ~adjacency[straggler, k]
+                        rest[k] = others
+                        left |= others
+                    sweeps += 1
+            if sweeps <= 2 and met != zero:
+                hubs[i] = hub
+                hubs[j] = hub
+            else:  # another hub may do better next time
+                hubs[i] = -1
+                hubs[j] = -1
+            if met == zero:
+                relations, num_relations = _search(
+                    e, i, j, adjacency, rest, joined, relations, num_relations
+                )
+        adjacency[i, j >> six] |= one << (j & low_bits)
+        adjacency[j, i >> six] |= one << (i & low_bits)
     return empties[:num_empties], relations[:num_relations]
 
 
 @njit(cache=True, nogil=True)
-def all_lunes_met(keys, low, high, adjacency, candidate):
-    """Whether every edge with low < key <= high already has a vertex in its lune.
+def _search(e, i, j, adjacency, rest, front, relations, num_relations):
+    """Append the relations of edge {i, j} at position e: one a component of its lune but one."""
+    zero = np.uint64(0)
+    for k in range(rest.shape[0]):
+        rest[k] = adjacency[i, k] & adjacency[j, k]
+    first = _take_lowest(rest)
+    left = _take_reached(adjacency, first, rest, front)
+    while left != zero:
+        # Everything reachable is done: the smallest vertex left opens a component.
+        w = _take_lowest(rest)
+        if num_relations == relations.shape[0]:
+            relations = _doubled_rows(relations)
+        relations[num_relations, 0] = e
+        relations[num_relations, 1] = first
+        relations[num_relations, 2] = w
+        num_relations += 1
+        left = _take_reached(adjacency, w, rest, front)
+    return relations, num_relations
 
-    `candidate` (2,) is the edge that failed last time, tried first; the failing edge is kept there.
+
+@njit(cache=True, nogil=True)
+def _take_lowest(bits):
+    """Remove the lowest vertex from a non-empty bitset and return it."""
+    k = 0
+    while bits[k] == np.uint64(0):
+        k += 1
+    vertex = np.uint64(k * 64 + lowest_bit(bits[k]))
+    bits[k] &= bits[k] - np.uint64(1)
+    return vertex
+
+
+@njit(cache=True, nogil=True)
+def _take_reached(adjacency, vertex, rest, front):
+    """Remove from `rest` all that can be reached from `vertex` inside it; returns what is left."""
+    words = rest.shape[0]
+    zero = np.uint64(0)
+    for k in range(words):
+        front[k] = zero
+    while True:
+        left = zero
+        ahead = zero
+        for k in range(words):
+            fresh = rest[k] & adjacency[vertex, k]
+            front[k] |= fresh
+            rest[k] ^= fresh
+            left |= rest[k]
+            ahead |= front[k]
+        if left == zero or ahead == zero:
+            return left
+        vertex = _take_lowest(front)
+
+
+@njit(cache=True, nogil=True)
+def nearest_neighbours(edges, n, most):
+    """Return each vertex's first partners in the sorted edges, (N, most), -1 where it has less."""
+    found = np.zeros(n, np.int64)
+    neighbours = np.full((n, most), -1)
+    for edge in edges:
+        i = edge // n
+        j = edge - i * n
+        if found[i] < neighbours.shape[1]:
+            neighbours[i, found[i]] = j
+            found[i] += 1
+        if found[j] < neighbours.shape[1]:
+            neighbours[j, found[j]] = i
+            found[j] += 1
+    return neighbours
+
+
+@njit(cache=True, nogil=True)
+def first_doubtful_lune(keys, low, high, adjacency, neighbours, patience):
+    """Return the key of some edge in (low, high] whose lune is empty; low if there is none.
+
+    Nearly all edges have a vertex in their lune that is easy to find: one joined to both ends by
+    edges up to `low`, which `adjacency` and `neighbours` hold, a neighbour of one end that is
+    nearer to the other end than it is, or one of a few vertices taken anywhere. Only `patience`
+    edges are searched in full; beyond that it is too early to ask, and low + 1 is returned.
     """
     n = keys.shape[0]
     words = adjacency.shape[1]
-    zero = np.uint64(0)
-    i = candidate[0]
-    j = candidate[1]
-    if low < keys[i, j] and keys[i, j] <= high:
-        met = zero
-        for k in range(words):
-            met |= adjacency[i, k] & adjacency[j, k]
-        if met == zero:
-            return False
+    bottom = keys.dtype.type(low)
+    top = keys.dtype.type(high)
+    stride = 1 + n // 32
+    from_i = np.empty(n, keys.dtype)  # key of the shortest edge from a neighbour of i to each j
     for i in range(n):
-        for j in range(i + 1, n):
-            if low < keys[i, j] and keys[i, j] <= high:
-                found = False
+        from_i[:] = top
+        for m in range(neighbours.shape[1]):
+            if neighbours[i, m] >= 0:
+                w = np.uint64(neighbours[i, m])
+                for j in range(np.uint64(n)):  # unsigned, or it would not vectorise
+                    from_i[j] = min(from_i[j], keys[w, j])
+        for j in range(np.uint64(i + 1), np.uint64(n)):
+            key = keys[i, j]
+            if from_i[j] >= key and bottom < key and key <= top:
+                met = np.uint64(0)
                 for k in range(words):
-                    if adjacency[i, k] & adjacency[j, k] != zero:
-                        found = True
+                    met |= adjacency[i, k] & adjacency[j, k]
+                for m in range(neighbours.shape[1]):
+                    w = neighbours[j, m]
+                    if w >= 0 and keys[w, i] < key:
+                        met = np.uint64(1)
+                for w in range(0, n, stride):
+                    if keys[i, w] < key and keys[j, w] < key:
+                        met = np.uint64(1)
                         break
-                if not found:
-                    candidate[0] = i
-                    candidate[1] = j
-                    return False
-    return True
+                if met == np.uint64(0):
+                    patience -= 1
+                    if patience < 0:
+                        return bottom + keys.dtype.type(1)
+                    if nearest_in_lune(keys, i, j) < 0:
+                        return key
+    return bottom
+
+
+@njit(cache=True, nogil=True)
+def nearest_in_lune(keys, a, b):
+    """Find the vertex in the lune of {a, b} whose farther distance to a and b is least, or -1."""
+    n = keys.shape[0]
+    limit = keys[a, b]
+    best = limit
+    for w in range(n):
+        # For a and b themselves this is the limit, so they drop out.
+        best = min(best, max(keys[a, w], keys[b, w]))
+    if best < limit:
+        block = 64
+        for begin in range(np.uint64(0), np.uint64(n), np.uint64(block)):
+            end = min(begin + np.uint64(block), np.uint64(n))
+            hits = 0
+            for w in range(begin, end):  # counting vectorises, stopping at the first does not
+                hits += max(keys[a, w], keys[b, w]) == best
+            if hits > 0:
+                for w in range(begin, end):
+                    if max(keys[a, w], keys[b, w]) == best:
+                        return np.int64(w)
+    for w in range(n):
+        if (
+            w != a
+            and w != b
+            and _is_older(keys[a, w], a, w, limit, a, b)
+            and _is_older(keys[b, w], b, w, limit, a, b)
+        ):
+            return w
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _is_older(key, i, j, other_key, k, m):
+    """Whether edge {i, j} comes before edge {k, m} in the total order."""
+    if key != other_key:
+        return key < other_key
+    if min(i, j) != min(k, m):
+        return min(i, j) < min(k, m)
+    return max(i, j) < max(k, m)
 
 
 @njit(cache=True, nogil=True)

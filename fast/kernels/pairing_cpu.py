@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from fast.kernels.bits_cpu import highest_bit, lowest_bit
+from fast.kernels.lunes_cpu import nearest_in_lune
 
 # What `codes` says of an edge i < j at [i, j].
 UNKNOWN, TREE = 0, 1  # above: 2 + row of `sums`; below zero: -1 - birth
@@ -48,42 +49,6 @@ def _root(parent, v):
 
 
 @njit(cache=True, nogil=True)
-def _is_older(key, i, j, other_key, k, m):
-    """Whether edge {i, j} comes before edge {k, m} in the total order."""
-    if key != other_key:
-        return key < other_key
-    if min(i, j) != min(k, m):
-        return min(i, j) < min(k, m)
-    return max(i, j) < max(k, m)
-
-
-@njit(cache=True, nogil=True)
-def _nearest_in_lune(keys, a, b):
-    """Find the vertex of the lune of {a, b} whose farther distance to a and b is least."""
-    n = keys.shape[0]
-    limit = keys[a, b]
-    row_a = keys[a]
-    row_b = keys[b]
-    best = limit
-    for w in range(n):
-        longer = max(row_a[w], row_b[w])
-        # a and b themselves have longer == limit and drop out unless nothing is shorter.
-        best = min(best, longer)
-    if best < limit:
-        for w in range(n):
-            if max(row_a[w], row_b[w]) == best:
-                return w
-    for w in range(n):
-        if (
-            w not in (a, b)
-            and _is_older(row_a[w], a, w, limit, a, b)
-            and _is_older(row_b[w], b, w, limit, a, b)
-        ):
-            return w
-    return -1
-
-
-@njit(cache=True, nogil=True)
 def _add_sum(code, sums, target):
     """Add the sum that `code` names to `target`, modulo 2."""
     if code < 0:
@@ -113,7 +78,7 @@ def _express(keys, a, b, codes, sums, num_sums, stack):
             continue
         w = stack[depth, 2]
         if w < 0:
-            w = _nearest_in_lune(keys, i, j)
+            w = nearest_in_lune(keys, i, j)
             if w < 0:  # only if edges came out of order: without it this would never end
                 raise AssertionError("an edge that is neither tree nor birth has an empty lune")
             stack[depth, 2] = w

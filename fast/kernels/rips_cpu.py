@@ -9,6 +9,8 @@ from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, tree_cpu
 _SAMPLE = 4096  # keys looked at to place the chunk borders
 _FIRST_CHUNK = 0.04  # of the edges that can matter; then each chunk ends this much further out
 _GROWTH = 1.6
+_PATIENCE = 256  # lunes searched in full before it is too early to ask for the end
+_NEIGHBOURS = 8  # nearest neighbours tried as witnesses that a lune is not empty
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ class _Cloud:
         self.keys = keys
         self.cutoff = cutoff
         self.n = n = keys.shape[0]
-        self.adjacency = np.zeros((n, (n + 63) // 64), np.uint64)
+        self.adjacency = lunes_cpu.self_loops(n)
+        self.neighbours = None
         self.parent = np.arange(n)
         self.codes = np.zeros((n, n), np.int32)
         self.sums = np.zeros((1024, 1), np.uint64)
@@ -128,14 +131,19 @@ class _Cloud:
     def pairs(self):
         """Run all chunks and return [H0, H1]."""
         low = -1
-        unmet = np.zeros(2, np.int64)
+        doubtful = -1
         for high in self._borders():
-            self._run_chunk(low, high)
+            edges = self._run_chunk(low, high)
             low = high
-            if self.alive == 0 and lunes_cpu.all_lunes_met(
-                self.keys, low, self.cutoff, self.adjacency, unmet
-            ):
-                break
+            if self.neighbours is None:
+                self.neighbours = lunes_cpu.nearest_neighbours(edges, self.n, _NEIGHBOURS)
+            # No class is alive and none will be born: whatever happens later is beyond H1.
+            if self.alive == 0 and doubtful <= low:
+                doubtful = lunes_cpu.first_doubtful_lune(
+                    self.keys, low, self.cutoff, self.adjacency, self.neighbours, _PATIENCE
+                )
+                if doubtful <= low:
+                    break
         return [self._h0(), self._h1()]
 
     def _borders(self):
@@ -173,6 +181,7 @@ class _Cloud:
         self.dead = pivots[: num_dead + len(kills)]
         kills[:, 1] = edges[kills[:, 1]]
         self.kills.append(kills)
+        return edges
 
     def _sorted_edges(self, low, high):
         """Edges with low < key <= high as i * N + j, in the total order."""
