@@ -185,12 +185,12 @@ def _check_options(
 
 def _candidates(
     cost: Float64[np.ndarray, "a b"], pairs: Float64[np.ndarray, "a 2"]
-) -> Float64[np.ndarray, "a b+1"]:
+) -> Float64[np.ndarray, "a c"]:
     """Return what each pair may be matched to: the other diagram's pairs, then the diagonal."""
     return np.column_stack([cost, squared_distance_to_diagonal(pairs)])
 
 
-def _assign(candidates: Float64[np.ndarray, "a b+1"], ties: Ties) -> Float64[np.ndarray, "a b+1"]:
+def _assign(candidates: Float64[np.ndarray, "a c"], ties: Ties) -> Float64[np.ndarray, "a c"]:
     """Return for each row what share of it goes to each candidate: 1 in all, to the cheapest."""
     if ties == "average":
         cheapest = candidates == candidates.min(axis=1, keepdims=True)

@@ -132,5 +132,6 @@ def _row_lengths(rows: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:
     return np.sqrt(np.sum(rows**2, axis=1))
 
 
-def _divisor(lengths: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
+def _divisor(lengths: Float64[np.ndarray, "..."] | float) -> Float64[np.ndarray, "..."]:
+    """Return `lengths`, 1 where they are 0."""
     return np.where(lengths > 0, lengths, 1.0)

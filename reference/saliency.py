@@ -96,8 +96,8 @@ def saliency_map(
 
 
 def saliency_loss(
-    teacher_maps: Sequence[Float64[np.ndarray, " n"]],
-    student_maps: Sequence[Float64[np.ndarray, " n"]],
+    teacher_maps: Sequence[Float64[np.ndarray, " _"]],
+    student_maps: Sequence[Float64[np.ndarray, " _"]],
     *,
     layers: Literal["sum", "mean"] = "sum",
 ) -> float:

@@ -103,7 +103,7 @@ def covering_radius(points: Float64[np.ndarray, "n c"], indices: Int64[np.ndarra
     indices = as_indices("covering_radius", "indices", indices, len(points))
     if not indices.size:
         raise ValueError("covering_radius: indices is empty; pass at least one")
-    return float(np.min([_distances_to(points, index) for index in indices], axis=0).max())
+    return float(np.min([_distances_to(points, index) for index in indices.tolist()], axis=0).max())
 
 
 def _distances_to(points: Float64[np.ndarray, "n c"], index: int) -> Float64[np.ndarray, " n"]:

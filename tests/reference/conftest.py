@@ -1,9 +1,9 @@
-"""The hypothesis profile of the mutation run: few examples, always the same, no shrinking."""
+"""The hypothesis profile of the mutation and shape runs: few examples, always the same."""
 
 from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
-    "mutation",
+    "quick",
     deadline=None,
     max_examples=8,
     derandomize=True,

@@ -1,10 +1,14 @@
-"""Bad input is refused with the function, the argument, the value and the cure."""
+"""Bad input is refused with the function, the argument, the value and the cure; odd input is read.
+
+Not run under shape checks (`tox -e shapes`), which refuse the same input sooner.
+"""
 
 import numpy as np
 import pytest
 
 import reference
 from reference.diagram import Diagram
+from tests.reference.checks import assert_same_diagram
 
 CLOUD = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 0.0]])
 DISTANCES = reference.pairwise_distances(CLOUD)
@@ -500,3 +504,30 @@ def test_good_input_next_to_the_bad_is_accepted():
 def test_a_diagram_cannot_be_changed():
     with pytest.raises(AttributeError):
         LOOP.dim = 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_other_numbers_are_read_as_float64(dtype):
+    cloud = np.array([[0, 0], [3, 4], [6, 0]], dtype=dtype)
+    distances = reference.pairwise_distances(cloud)
+    assert distances.dtype == np.float64
+    np.testing.assert_array_equal(distances, DISTANCES)
+    for found, expected in zip(
+        reference.rips_persistence(DISTANCES.astype(dtype)),
+        reference.rips_persistence(DISTANCES),
+        strict=True,
+    ):
+        assert_same_diagram(found, expected)
+        assert found.births.dtype == found.deaths.dtype == np.float64
+    indices = np.array([0, 2], dtype=np.int8)
+    assert reference.covering_radius(cloud, indices) == 5.0
+    routed = reference.route_to_distances(
+        COMPONENTS, np.ones(2, dtype=dtype), np.ones(2, dtype=dtype), DISTANCES.astype(dtype)
+    )
+    assert routed.dtype == np.float64
+
+
+def test_lists_are_read_as_arrays():
+    assert reference.enclosing_radius([[0, 2], [2, 0]]) == 2.0
+    assert reference.saliency_loss([[0, 1]], [[1, 1]]) == 0.5
+    assert reference.covering_radius([[0], [3]], [1]) == 3.0

@@ -334,8 +334,8 @@ BROKEN = {
     ),
     "mean for covering radius": (
         "sampling.py",
-        "for index in indices], axis=0).max()",
-        "for index in indices], axis=0).mean()",
+        "for index in indices.tolist()], axis=0).max()",
+        "for index in indices.tolist()], axis=0).mean()",
         sampling.test_the_covering_radius_by_definition,
     ),
     "gradients of both signs cancel": (
