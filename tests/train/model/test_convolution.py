@@ -173,6 +173,20 @@ def test_autocast_runs_in_bfloat16_and_stays_close():
     assert conv.weight.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_products_are_summed_in_float32(dtype):
+    """Ones are lost when added to a large number of as few bits, one at a time."""
+    grid = torch.cartesian_prod(*[torch.arange(3)] * 3)
+    conv = SubmanifoldConv3d(1, 1, 3, bias=False).to(dtype)
+    with torch.no_grad():
+        conv.weight.fill_(1.0)
+    centre = 13
+    feat = torch.ones(27, 1, dtype=dtype)
+    feat[centre] = {torch.bfloat16: 256.0, torch.float16: 2048.0}[dtype]
+    pairs = neighbour_pairs(grid, torch.zeros(27, dtype=torch.long), 3)
+    assert conv(feat, pairs)[centre].item() == feat[centre].item() + 26
+
+
 def test_blocks_cover_every_pair_once_in_order_of_taps(rows_at_once):
     grid, cloud = random_voxels(0.4, seed=8)
     pairs = neighbour_pairs(grid, cloud, 3)
