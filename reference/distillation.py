@@ -41,6 +41,7 @@ def topological_loss(
     distance_eps: float = 0.0,
     sample_on: SampleOn = "teacher",
     start: int = 0,
+    max_simplices: int = 1_000_000,
 ) -> tuple[float, Float64[np.ndarray, "n s"]]:
     """Return the topological loss of one cloud and its gradient for the student's features.
 
@@ -67,6 +68,8 @@ def topological_loss(
         both side by side. Only the first bounds the teacher's diagram (Proposition 1).
     start
         Index of the first sample.
+    max_simplices
+        See `rips_persistence`. With `max_dim` = 1 the default allows 181 samples.
 
     Returns
     -------
@@ -79,8 +82,8 @@ def topological_loss(
     Raises
     ------
     ValueError
-        If the clouds differ in size or are empty, weights and dimensions disagree, or an option is
-        out of range.
+        If the clouds differ in size or are empty, weights and dimensions disagree, an option is out
+        of range, or there are more than `max_simplices` simplices.
 
     Notes
     -----
@@ -106,6 +109,7 @@ def topological_loss(
     num_samples = as_integer(name, "num_samples", num_samples, least=1)
     max_dim = as_integer(name, "max_dim", max_dim, least=0)
     weights = as_vector(name, "dim_weights", dim_weights, max_dim + 1)
+    distance_eps = as_nonnegative(name, "distance_eps", distance_eps)
     as_choice(name, "sample_on", sample_on, get_args(SampleOn))
 
     # Steps 1 to 4 of Algorithm 1: normalise, sample, measure, summarise.
@@ -115,9 +119,12 @@ def topological_loss(
     indices, _ = topology_preserving_sampling(
         sampled[sample_on], min(num_samples, len(teacher)), start
     )
+    teacher_distances = pairwise_distances(teacher[indices])
     student_distances = pairwise_distances(student[indices])
-    teacher_diagrams = rips_persistence(pairwise_distances(teacher[indices]), max_dim)
-    student_diagrams = rips_persistence(student_distances, max_dim)
+    teacher_diagrams, student_diagrams = (
+        rips_persistence(distances, max_dim, max_simplices=max_simplices)
+        for distances in (teacher_distances, student_distances)
+    )
 
     # Step 5, and lines 3-28 of Algorithm 3.
     loss = 0.0

@@ -435,6 +435,15 @@ REFUSED = [
         "topological_loss: dim_weights has shape (2,); pass 3 numbers, (3,)",
     ),
     (
+        lambda: topology(distance_eps=-1.0),
+        f"topological_loss: distance_eps is -1.0; {AT_LEAST_0}",
+    ),
+    (
+        lambda: topology(max_simplices=6),
+        "rips_persistence: distances of 3 points make more than 6 simplices of up to 3 vertices; "
+        "lower threshold or max_dim, take fewer points, or raise max_simplices",
+    ),
+    (
         lambda: topology(sample_on="both"),
         "topological_loss: sample_on is 'both'; pass one of 'teacher', 'student', 'concat'",
     ),
@@ -494,6 +503,7 @@ def test_good_input_next_to_the_bad_is_accepted():
     transport_grad()
     sample(3, start=2)
     topology(num_samples=1)
+    topology(max_simplices=7)
     rips(max_dim=0, threshold=0.0, max_simplices=3)
     total()
     reference.route_to_distances(LOOP, np.zeros(1), np.zeros(1), DISTANCES)
