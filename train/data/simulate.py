@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from train.data.semantickitti import SemanticKitti
-from train.data.simulator.scene import Kind
 from train.data.simulator.sensor import Returns, SpinningLidar
 from train.data.simulator.street import Street
+from train.data.simulator.surfaces import Kind
 from train.errors import UserError
 
 SIMULATOR_VERSION: Final = 3
@@ -218,7 +218,7 @@ def _write_sequence(folder: Path, lidar: SpinningLidar, count: int, seed: Sequen
         along = on_street * _SPACING_M
         scene = street.scene_at(along / _SPEED_M_S)
         first_instance = max(first_instance, int(scene.instance.max(initial=0)) + 1)
-        frame = street.frame(along, street.lane_m())
+        frame = street.sensor_frame(along)
         returns = lidar.scan(scene, frame, rng)
         points, labels = semantickitti_bytes(returns)
         (folder / "velodyne" / f"{index:06d}.bin").write_bytes(points)

@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 
 from train.data.simulator import raycast
-from train.data.simulator.scene import (
-    Frame,
-    Ground,
-    Kind,
-    Material,
-    Scene,
-    SceneBuilder,
-    Shape,
-)
+from train.data.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
+from train.data.simulator.surfaces import Kind, Material
 
 FLAT = Ground(
     half_road_m=4.0,

@@ -19,17 +19,9 @@ from train.data.simulate import (
     semantickitti_bytes,
     simulate_semantickitti,
 )
-from train.data.simulator.scene import (
-    THINGS,
-    Frame,
-    Ground,
-    Kind,
-    Material,
-    Scene,
-    SceneBuilder,
-    Shape,
-)
+from train.data.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
 from train.data.simulator.sensor import Returns, Shadow, SpinningLidar
+from train.data.simulator.surfaces import THINGS, Kind, Material
 from train.errors import UserError
 
 SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 100}

@@ -1,5 +1,8 @@
 """Where each ray of a turn ends, in numba: every primitive that a column can see, then the ground.
 
+The compiled functions stay together in this file: numba's cache notices a change in the file of the
+function that it compiled, not in the files of those it calls.
+
 Chance (what a leaf lets through) comes from a hash of (seed, ray, primitive), so that a ray's fate
 does not depend on the order in which rays are cast.
 
@@ -12,7 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from train.data.simulator.scene import Kind, Material, Scene, Shape
+from train.data.simulator.scene import Scene, Shape
+from train.data.simulator.surfaces import Kind, Material
 
 _BOX, _CYLINDER, _WHEEL = int(Shape.BOX), int(Shape.CYLINDER), int(Shape.WHEEL)
 _ELLIPSOID, _FOLIAGE, _HEDGE = int(Shape.ELLIPSOID), int(Shape.FOLIAGE), int(Shape.HEDGE)
@@ -213,8 +217,6 @@ def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, crossings, zones):  # t
             high = middle
         else:
             low = middle
-    if high >= reach:
-        return _MISS, _TERRAIN, 1.0
     x, y, z = ox + high * dx, oy + high * dy, oz + high * dz
     kind, _ = ground_kind(x, y, ground, crossings, zones)
     if ground_height(x, y, ground, crossings, zones) - z > 0.02:

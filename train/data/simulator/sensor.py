@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.simulator.raycast import cast
-from train.data.simulator.scene import OPTICS, Frame, Material, Scene
+from train.data.simulator.scene import Frame, Scene
+from train.data.simulator.surfaces import OPTICS, Material
 
 
 def hdl64_elevations_deg() -> NDArray[np.float64]:
