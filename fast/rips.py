@@ -155,9 +155,8 @@ def critical_pairs(
         raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
     device = matrices[0].device
     launch = kernel("rips_persistence", device, backend)
-    clouds = launch(
-        [np.ascontiguousarray(matrix.numpy()) for matrix in matrices], max_dim, threshold
-    )
+    arrays = [np.ascontiguousarray(matrix.numpy()) for matrix in matrices]
+    clouds = launch(arrays, max_dim, threshold, torch.get_num_threads())
     return [
         {
             "birth_edges": _padded([cloud[dim].birth_edges for cloud in clouds]),

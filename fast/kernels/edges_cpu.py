@@ -55,13 +55,13 @@ def scan_keys(keys, infinity, magnitude_mask, row_max):
 
 
 @njit(cache=True, nogil=True)
-def count_edges(keys, low, high):
-    """Count edges i < j with low < key <= high."""
+def count_edges(keys, low, high, first, last):
+    """Count edges i < j with low < key <= high and i in [first, last)."""
     n = keys.shape[0]
     bottom = keys.dtype.type(low)
     top = keys.dtype.type(high)
     total = 0
-    for i in range(n):
+    for i in range(first, last):
         for j in range(np.uint64(i + 1), np.uint64(n)):  # unsigned, or it would not vectorise
             if bottom < keys[i, j] and keys[i, j] <= top:
                 total += 1
@@ -69,13 +69,13 @@ def count_edges(keys, low, high):
 
 
 @njit(cache=True, nogil=True)
-def gather_edges(keys, low, high, edge_keys, edges):
-    """Write the edges with low < key <= high in (i, j) order, as key and as i * N + j."""
+def gather_edges(keys, low, high, first, last, edge_keys, edges):
+    """Write the edges that `count_edges` counts in (i, j) order, as key and as i * N + j."""
     n = keys.shape[0]
     bottom = keys.dtype.type(low)
     top = keys.dtype.type(high)
     count = np.uint64(0)
-    for i in range(n):
+    for i in range(first, last):
         for j in range(np.uint64(i + 1), np.uint64(n)):
             key = keys[i, j]
             if bottom < key and key <= top:

@@ -36,8 +36,8 @@ def insert_edges(edges, start, stop, adjacency, n):
 def examine_lunes(edges, start, stop, adjacency, n):
     """Return the positions of empty-luned edges, and (position, w1, wk) of each relation.
 
-    `adjacency`, in which every vertex is joined to itself, holds the edges before `start` and is
-    brought up to `stop`.
+    `adjacency`, in which every vertex is joined to itself, holds the edges of earlier chunks and
+    is brought up to `stop`.
 
     The usual lune is settled here, without a call: numba counts references at each call that
     takes an array, which would cost more than the test itself. One of its vertices, the hub,
@@ -57,6 +57,7 @@ def examine_lunes(edges, start, stop, adjacency, n):
     hubs = np.full(n, -1)
     joined = np.empty(words, np.uint64)
     rest = np.empty(words, np.uint64)
+    insert_edges(edges, 0, start, adjacency, n)
     for e in range(start, stop):
         # Unsigned: numba then needs no code for negative indices and floored division.
         i = np.uint64(edges[e]) // np.uint64(n)
@@ -191,13 +192,14 @@ def nearest_neighbours(edges, n, most):
 
 
 @njit(cache=True, nogil=True)
-def first_doubtful_lune(keys, low, high, adjacency, neighbours, patience):
-    """Return the key of some edge in (low, high] whose lune is empty; low if there is none.
+def first_doubtful_lune(keys, low, high, adjacency, neighbours, patience, first, last):
+    """Return the key of an edge in (low, high] with an empty lune, or low if there is none.
 
-    Nearly all edges have a vertex in their lune that is easy to find: one joined to both ends by
-    edges up to `low`, which `adjacency` and `neighbours` hold, a neighbour of one end that is
-    nearer to the other end than it is, or one of a few vertices taken anywhere. Only `patience`
-    edges are searched in full; beyond that it is too early to ask, and low + 1 is returned.
+    Looks at edges i < j with i in [first, last). Nearly all have a vertex in their lune that is
+    easy to find: one joined to both ends by edges up to `low`, which `adjacency` and `neighbours`
+    hold, a neighbour of one end that is nearer to the other end than it is, or one of a few
+    vertices taken anywhere. Only `patience` edges are searched in full; beyond that it is too
+    early to ask, and low + 1 is returned.
     """
     n = keys.shape[0]
     words = adjacency.shape[1]
@@ -205,7 +207,7 @@ def first_doubtful_lune(keys, low, high, adjacency, neighbours, patience):
     top = keys.dtype.type(high)
     stride = 1 + n // 32
     from_i = np.empty(n, keys.dtype)  # key of the shortest edge from a neighbour of i to each j
-    for i in range(n):
+    for i in range(first, last):
         from_i[:] = top
         for m in range(neighbours.shape[1]):
             if neighbours[i, m] >= 0:
@@ -215,18 +217,19 @@ def first_doubtful_lune(keys, low, high, adjacency, neighbours, patience):
         for j in range(np.uint64(i + 1), np.uint64(n)):
             key = keys[i, j]
             if from_i[j] >= key and bottom < key and key <= top:
-                met = np.uint64(0)
+                met = False
                 for k in range(words):
-                    met |= adjacency[i, k] & adjacency[j, k]
-                for m in range(neighbours.shape[1]):
-                    w = neighbours[j, m]
-                    if w >= 0 and keys[w, i] < key:
-                        met = np.uint64(1)
-                for w in range(0, n, stride):
-                    if keys[i, w] < key and keys[j, w] < key:
-                        met = np.uint64(1)
+                    if adjacency[i, k] & adjacency[j, k] != np.uint64(0):
+                        met = True
                         break
-                if met == np.uint64(0):
+                if not met:
+                    for m in range(neighbours.shape[1]):
+                        w = neighbours[j, m]
+                        met |= w >= 0 and keys[w, i] < key
+                if not met:
+                    for w in range(0, n, stride):
+                        met |= keys[i, w] < key and keys[j, w] < key
+                if not met:
                     patience -= 1
                     if patience < 0:
                         return bottom + keys.dtype.type(1)

@@ -116,20 +116,19 @@ def _express(keys, a, b, codes, sums, num_sums, stack):
 
 
 @njit(cache=True, nogil=True)
-def eliminate(keys, edges, relations, codes, sums, num_sums, rows, is_dead, pivots, alive):
+def eliminate(keys, edges, relations, words, codes, sums, num_sums, rows, columns, is_dead, alive):
     """Reduce the relations in order; returns the kills, `sums`, its rows used, and who is alive.
 
-    A kill is (birth, edge position, w1, wk). `rows[b]` is the reduced relation that killed birth b,
-    `is_dead` a bitset over births, `pivots` the dead ones as a list.
+    A kill is (birth, edge position, w1, wk). `rows[b]`, a bitset over births, is the reduced
+    relation that killed b: b itself and births that are alive. `columns[a]` holds the b whose
+    rows contain a, for a alive. `words` of each bitset are in use.
     """
     n = keys.shape[0]
-    words = rows.shape[1]
     zero = np.uint64(0)
     one = np.uint64(1)
     stack = np.empty((256, 3), np.int64)
     kills = np.empty((max(alive, 1), 4), np.int64)
     num_kills = 0
-    num_pivots = pivots.shape[0] - alive
     total = np.empty(words, np.uint64)
     for r in range(relations.shape[0]):
         if alive == 0:
@@ -137,8 +136,7 @@ def eliminate(keys, edges, relations, codes, sums, num_sums, rows, is_dead, pivo
         e = relations[r, 0]
         i = edges[e] // n
         j = edges[e] - i * n
-        for k in range(words):
-            total[k] = zero
+        total[:] = zero
         for side in range(2):
             w = relations[r, 1 + side]
             for end in (i, j):
@@ -148,28 +146,19 @@ def eliminate(keys, edges, relations, codes, sums, num_sums, rows, is_dead, pivo
         for k in range(words):
             dead = total[k] & is_dead[k]
             while dead != zero:
-                row = rows[k * 64 + lowest_bit(dead)]
+                birth = k * 64 + lowest_bit(dead)
                 dead &= dead - one
                 for m in range(words):
-                    total[m] ^= row[m]
-        top = words - 1
-        while top >= 0 and total[top] == zero:
-            top -= 1
-        if top < 0:
+                    total[m] ^= rows[birth, m]
+        word = words - 1
+        while word >= 0 and total[word] == zero:
+            word -= 1
+        if word < 0:
             continue  # a dependent relation: the birth of an H2 class
-        word = top
-        bit = np.uint64(highest_bit(total[top]))
-        birth = word * 64 + np.int64(bit)
-        for p in range(num_pivots):
-            row = rows[pivots[p]]
-            if (row[word] >> bit) & one != zero:
-                for k in range(words):
-                    row[k] ^= total[k]
-        for k in range(words):
-            rows[birth, k] = total[k]
-        is_dead[word] |= one << bit
-        pivots[num_pivots] = birth
-        num_pivots += 1
+        bit = highest_bit(total[word])
+        birth = word * 64 + bit
+        _kill(birth, total, rows, columns)
+        is_dead[word] |= one << np.uint64(bit)
         alive -= 1
         kills[num_kills, 0] = birth
         kills[num_kills, 1] = e
@@ -177,3 +166,30 @@ def eliminate(keys, edges, relations, codes, sums, num_sums, rows, is_dead, pivo
         kills[num_kills, 3] = relations[r, 2]
         num_kills += 1
     return kills[:num_kills], sums, num_sums, alive
+
+
+@njit(cache=True, nogil=True)
+def _kill(birth, total, rows, columns):
+    """Let `total` be the row of `birth`, and take `birth` out of all other rows."""
+    words = total.shape[0]
+    zero = np.uint64(0)
+    one = np.uint64(1)
+    holders = columns[birth]
+    for k in range(words):
+        some = holders[k]
+        while some != zero:
+            holder = k * 64 + lowest_bit(some)
+            some &= some - one
+            for m in range(words):
+                rows[holder, m] ^= total[m]
+    for k in range(words):
+        rows[birth, k] = total[k]
+    holders[birth >> 6] |= one << np.uint64(birth & 63)
+    for k in range(words):
+        some = total[k]
+        while some != zero:
+            other = k * 64 + lowest_bit(some)
+            some &= some - one
+            if other != birth:
+                for m in range(words):
+                    columns[other, m] ^= holders[m]

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, tree_cpu
+from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, threads, tree_cpu
 
 _SAMPLE = 4096  # keys looked at to place the chunk borders
 _FIRST_CHUNK = 0.04  # of the edges that can matter; then each chunk ends this much further out
 _GROWTH = 1.6
+_WORTH_A_THREAD = 4096  # edges below which a chunk is not split
 _PATIENCE = 256  # lunes searched in full before it is too early to ask for the end
 _NEIGHBOURS = 8  # nearest neighbours tried as witnesses that a lune is not empty
 
@@ -23,16 +24,21 @@ class CloudPairs:
     num_essential: int  # classes that are not dead at the last edge
 
 
-def rips_pairs(clouds, max_dim, threshold):
+def rips_pairs(clouds, max_dim, threshold, num_threads):
     """Return the finite pairs of positive persistence: a list over clouds of one a dimension.
 
     Each cloud is a C-contiguous (N, N) float32 or float64 array. Raises ValueError for entries
     that are no distances.
     """
-    return [_pairs_of_cloud(distances, max_dim, threshold) for distances in clouds]
+    # Whole clouds need no waiting for each other, so threads go inside a cloud only if idle.
+    inside = max(1, num_threads // max(1, len(clouds)))
+    if inside > 1:
+        return [_pairs_of_cloud(cloud, max_dim, threshold, num_threads) for cloud in clouds]
+    calls = [(cloud, max_dim, threshold, 1) for cloud in clouds]
+    return threads.run(_pairs_of_cloud, calls, num_threads)
 
 
-def _pairs_of_cloud(distances, max_dim, threshold):
+def _pairs_of_cloud(distances, max_dim, threshold, num_threads):
     """Pairs of one cloud, one CloudPairs a dimension."""
     n = distances.shape[0]
     keys, row_max = _checked_keys(distances)
@@ -42,7 +48,7 @@ def _pairs_of_cloud(distances, max_dim, threshold):
     if max_dim == 0:
         tree, num_trees = tree_cpu.spanning_forest(keys, cutoff)
         return [_merge_pairs(tree // n, tree % n, num_trees)]
-    return _Cloud(keys, cutoff).pairs()
+    return _Cloud(keys, cutoff, num_threads).pairs()
 
 
 def _checked_keys(distances):
@@ -110,9 +116,10 @@ def _merge_pairs(smaller, larger, num_essential):
 class _Cloud:
     """The state that is carried from chunk to chunk."""
 
-    def __init__(self, keys, cutoff):
+    def __init__(self, keys, cutoff, num_threads):
         self.keys = keys
         self.cutoff = cutoff
+        self.num_threads = num_threads
         self.n = n = keys.shape[0]
         self.adjacency = lunes_cpu.self_loops(n)
         self.neighbours = None
@@ -121,8 +128,8 @@ class _Cloud:
         self.sums = np.zeros((1024, 1), np.uint64)
         self.num_sums = 0
         self.rows = np.zeros((64, 1), np.uint64)
+        self.columns = np.zeros((64, 1), np.uint64)
         self.is_dead = np.zeros(1, np.uint64)
-        self.dead = np.zeros(0, np.int64)
         self.birth_edges = np.zeros(0, np.int64)
         self.alive = 0
         self.merge_edges = []
@@ -139,9 +146,7 @@ class _Cloud:
                 self.neighbours = lunes_cpu.nearest_neighbours(edges, self.n, _NEIGHBOURS)
             # No class is alive and none will be born: whatever happens later is beyond H1.
             if self.alive == 0 and doubtful <= low:
-                doubtful = lunes_cpu.first_doubtful_lune(
-                    self.keys, low, self.cutoff, self.adjacency, self.neighbours, _PATIENCE
-                )
+                doubtful = self._first_doubtful_lune(low)
                 if doubtful <= low:
                     break
         return [self._h0(), self._h1()]
@@ -163,7 +168,7 @@ class _Cloud:
     def _run_chunk(self, low, high):
         """Add the edges with low < key <= high."""
         edges = self._sorted_edges(low, high)
-        empties, relations = lunes_cpu.examine_lunes(edges, 0, len(edges), self.adjacency, self.n)
+        empties, relations = self._examine_lunes(edges)
         merges, births = pairing_cpu.classify_empties(
             edges, empties, self.n, self.parent, self.codes, len(self.birth_edges)
         )
@@ -171,28 +176,58 @@ class _Cloud:
         self.birth_edges = np.concatenate([self.birth_edges, edges[births]])
         self.alive += len(births)
         self._make_room()
-        num_dead = len(self.dead)
-        pivots = np.empty(num_dead + self.alive, np.int64)
-        pivots[:num_dead] = self.dead
         kills, self.sums, self.num_sums, self.alive = pairing_cpu.eliminate(
-            self.keys, edges, relations, self.codes, self.sums, self.num_sums,
-            self.rows, self.is_dead, pivots, self.alive,
+            self.keys, edges, relations, (len(self.birth_edges) + 63) // 64, self.codes,
+            self.sums, self.num_sums, self.rows, self.columns, self.is_dead, self.alive,
         )  # fmt: skip
-        self.dead = pivots[: num_dead + len(kills)]
         kills[:, 1] = edges[kills[:, 1]]
         self.kills.append(kills)
         return edges
 
     def _sorted_edges(self, low, high):
         """Edges with low < key <= high as i * N + j, in the total order."""
-        count = edges_cpu.count_edges(self.keys, low, high)
-        edge_keys, spare_keys = (np.empty(count, self.keys.dtype) for _ in range(2))
-        edges, spare_edges = (np.empty(count, np.int64) for _ in range(2))
-        edges_cpu.gather_edges(self.keys, low, high, edge_keys, edges)
+        bands = [(self.keys, low, high, *band) for band in self._bands()]
+        counts = threads.run(edges_cpu.count_edges, bands, self.num_threads)
+        ends = np.cumsum(counts)
+        edge_keys, spare_keys = (np.empty(ends[-1], self.keys.dtype) for _ in range(2))
+        edges, spare_edges = (np.empty(ends[-1], np.int64) for _ in range(2))
+        parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        calls = [
+            (*band, edge_keys[part], edges[part]) for band, part in zip(bands, parts, strict=True)
+        ]
+        threads.run(edges_cpu.gather_edges, calls, self.num_threads)
         in_spare = edges_cpu.sort_edges(
             edge_keys, edges, max(low, 0), high, spare_keys, spare_edges
         )
         return spare_edges if in_spare else edges
+
+    def _bands(self):
+        """Rows [first, last) for each thread, with about as many edges i < j."""
+        parts = self.num_threads
+        firsts = [round(self.n * (1 - (1 - part / parts) ** 0.5)) for part in range(parts)]
+        return list(zip(firsts, [*firsts[1:], self.n], strict=True))
+
+    def _examine_lunes(self, edges):
+        """Empty lunes and relations of the chunk; each thread brings its own adjacency up."""
+        parts = self.num_threads if len(edges) > _WORTH_A_THREAD else 1
+        borders = [len(edges) * part // parts for part in range(parts + 1)]
+        adjacencies = [self.adjacency, *(self.adjacency.copy() for _ in range(parts - 1))]
+        calls = [
+            (edges, start, stop, adjacency, self.n)
+            for start, stop, adjacency in zip(borders, borders[1:], adjacencies, strict=False)
+        ]
+        found = threads.run(lunes_cpu.examine_lunes, calls, self.num_threads)
+        self.adjacency = adjacencies[-1]
+        empties, relations = zip(*found, strict=True)
+        return np.concatenate(empties), np.concatenate(relations)
+
+    def _first_doubtful_lune(self, low):
+        """Key of an edge beyond `low` whose lune may be empty, or `low`."""
+        calls = [
+            (self.keys, low, self.cutoff, self.adjacency, self.neighbours, _PATIENCE, *band)
+            for band in self._bands()
+        ]
+        return max(threads.run(lunes_cpu.first_doubtful_lune, calls, self.num_threads))
 
     def _make_room(self):
         """Widen the bitsets so that every birth has a bit."""
@@ -200,6 +235,7 @@ class _Cloud:
         if words > self.rows.shape[1]:
             words = 2 * words
             self.rows = _padded(self.rows, (64 * words, words))
+            self.columns = _padded(self.columns, (64 * words, words))
             self.sums = _padded(self.sums, (self.sums.shape[0], words))
             self.is_dead = _padded(self.is_dead, (words,))
 

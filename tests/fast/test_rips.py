@@ -1,6 +1,7 @@
 """fast.rips_persistence against the definition: every field equal, ties included."""
 
 import dataclasses
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -322,6 +323,58 @@ def test_the_same_input_gives_the_same_bits(make_cloud):
     for one, other in zip(first, second, strict=True):
         for field in ("births", "deaths", "birth_edges", "death_edges", "death_simplices"):
             assert torch.equal(getattr(one, field), getattr(other, field))
+
+
+@pytest.fixture
+def set_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("num_clouds", [1, 2, 7])
+def test_every_number_of_threads_gives_the_same_bits(
+    set_threads, monkeypatch, make_cloud, num_clouds
+):
+    monkeypatch.setattr(rips_cpu, "_WORTH_A_THREAD", 50)
+    families = ["gaussian", "features", "circle", "grid"]
+    clouds = [make_cloud(families[seed % 4], 120, seed) for seed in range(num_clouds)]
+    distances = torch.stack([fast.pairwise_distances(torch.tensor(cloud)) for cloud in clouds])
+    found = []
+    for threads in (1, 2, 3, 5):
+        set_threads(threads)
+        found.append(fast.rips_persistence(distances))
+    for other in found[1:]:
+        for one, another in zip(found[0], other, strict=True):
+            for cloud in range(num_clouds):
+                assert_same_diagram(another.cloud(cloud), one.cloud(cloud))
+
+
+def test_an_error_in_one_cloud_of_many_is_raised(set_threads):
+    set_threads(2)
+    matrices = torch.tensor(np.stack([tied_matrix(6, 3, seed) for seed in range(4)]))
+    matrices[2, 1, 3] = -1.0
+    with pytest.raises(ValueError, match="cannot be negative"):
+        fast.rips_persistence(matrices)
+
+
+def _in_a_child(distances, queue):
+    torch.set_num_threads(2)
+    queue.put([diagram.deaths.tolist() for diagram in fast.rips_persistence(distances)])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own(set_threads):
+    set_threads(2)
+    distances = torch.tensor(np.stack([tied_matrix(8, 3, seed) for seed in range(3)]))
+    want = [diagram.deaths.tolist() for diagram in fast.rips_persistence(distances)]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_a_child, args=(distances, queue))
+    child.start()
+    assert queue.get(timeout=60) == want
+    child.join(timeout=60)
+    assert child.exitcode == 0
 
 
 def test_relabelling_points_keeps_the_pairs(make_cloud):
