@@ -106,7 +106,7 @@ def inspect(
     Raises
     ------
     UserError
-        If the data cannot be opened, or matplotlib is not there to draw.
+        If the data cannot be opened.
     """
     source: SweepSource = spec.open(root, sequences, require_labels=False)
     found = Inspection(spec.name, str(root), list(sequences))

@@ -6,10 +6,11 @@ Shape letters: N points.
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from train.data.sweep import Sweep
-from train.errors import UserError
 
 COLOURS = {
     "car": (0.39, 0.59, 0.96),
@@ -60,21 +61,7 @@ def draw(sweep: Sweep, class_names: tuple[str, ...], path: Path, *, extent_m: fl
         The file to write.
     extent_m
         How far the views from above reach, either way.
-
-    Raises
-    ------
-    UserError
-        If matplotlib is not installed.
     """
-    try:
-        from matplotlib import colormaps
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(
-            "pictures need matplotlib, which is not installed; pip install matplotlib, or set "
-            "--pictures 0"
-        ) from error
     x, y, z = sweep.coord.T.astype(np.float64)
     range_m = np.sqrt(x * x + y * y + z * z)
     azimuth = np.rad2deg(np.arctan2(y, x))
@@ -99,5 +86,4 @@ def draw(sweep: Sweep, class_names: tuple[str, ...], path: Path, *, extent_m: fl
         axes.scatter(azimuth, elevation, c=colour, s=1.6, linewidths=0)
         axes.set(title=f"as the sensor sees it, {title}", ylabel="elevation [degrees]")
         axes.set(xlim=(180, -180), facecolor="black")
-    FigureCanvasAgg(figure)
     figure.savefig(path, format="png")

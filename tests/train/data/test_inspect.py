@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from train.data.inspect import REPORT, main
 from train.data.picture import class_colours
@@ -70,9 +71,6 @@ def test_sweeps_with_problems_are_listed_and_the_rest_is_counted(
 
 
 def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
-    pytest.importorskip("matplotlib", reason="pictures are an optional extra")
-    from matplotlib.image import imread
-
     root = write_tree({"00": {"000000": (4000, True), "000001": (50, False)}})
     assert run(root, tmp_path / "out") == 0
     assert json.loads((tmp_path / "out" / REPORT).read_text())["pictures"] == [

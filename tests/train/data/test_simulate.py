@@ -19,6 +19,7 @@ from train.data.simulate import (
     semantickitti_bytes,
     simulate_semantickitti,
 )
+from train.data.simulator import sensor
 from train.data.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
 from train.data.simulator.sensor import Returns, Shadow, SpinningLidar
 from train.data.simulator.surfaces import THINGS, Kind, Material
@@ -235,6 +236,20 @@ def test_a_tilted_sensor_sees_a_tilted_road():
     assert np.std(slopes(0.0)) < 0.0005
     # The forward slope is the tangent of the pitch, a normal number of one degree here.
     assert 0.4 < np.std(slopes(1.0)) / np.tan(np.deg2rad(1.0)) < 1.8
+
+
+def test_the_sensor_rolls_then_pitches_then_turns():
+    quarter, some = np.pi / 2, 0.2
+    ahead, left, up = np.eye(3)
+    # Pitch lowers the nose, which then points where the yaw says.
+    nose = sensor._rotation(quarter, some, 0.0) @ ahead
+    np.testing.assert_allclose(nose, [0.0, np.cos(some), -np.sin(some)], atol=1e-12)
+    # Roll lifts the left side and leaves the nose alone.
+    tilted = sensor._rotation(0.0, 0.0, some)
+    np.testing.assert_allclose(tilted @ left, [0.0, np.cos(some), np.sin(some)], atol=1e-12)
+    np.testing.assert_allclose(tilted @ ahead, ahead, atol=1e-12)
+    both = sensor._rotation(0.0, quarter, some)
+    np.testing.assert_allclose(both @ up, [np.cos(some), -np.sin(some), 0.0], atol=1e-12)
 
 
 def test_some_rays_at_an_edge_return_from_between_it_and_what_is_behind():
