@@ -189,7 +189,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = options.output / REPORT
         if options.output.exists() and not options.output.is_dir():
             raise UserError(f"{options.output}: is a file; --output must be a folder")
-        options.output.mkdir(parents=True, exist_ok=True)
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{options.output}: cannot be made ({error.strerror}); choose another --output"
+            ) from error
         found = inspect(spec, root, sequences, output=options.output, num_pictures=options.pictures)
         report.write_text(json.dumps(asdict(found), indent=2) + "\n")
     except UserError as error:

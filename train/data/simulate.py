@@ -112,7 +112,7 @@ def simulate_semantickitti(
     Raises
     ------
     UserError
-        If an argument is out of range, or the folder holds anything else.
+        If an argument is out of range, or the folder holds anything else or cannot be written.
     """
     for name, value, least in (
         ("num_sweeps", num_sweeps, 1),
@@ -131,31 +131,40 @@ def simulate_semantickitti(
         "azimuth_steps": azimuth_steps,
         "sweeps": counts,
     }
-    result = SimulatedData(root, ("00",), ("08",), reused=True)
-    if _already_there(root, settings):
-        return result
+    reused = _already_there(root, settings)
+    if not reused:
+        try:
+            reused = not _write(root, settings)
+        except OSError as error:
+            raise UserError(
+                f"{root}: simulated data cannot be written ({error.strerror}: {error.filename}); "
+                "make room or choose another --data-root"
+            ) from error
+    return SimulatedData(root, ("00",), ("08",), reused=reused)
+
+
+def _write(root: Path, settings: dict[str, Any]) -> bool:
+    """Write all sequences, then move them into place; return False if somebody else was faster."""
     root.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
     try:
         # The temporary folder is readable by its owner alone; the one inside has usual rights.
         fresh = work / "data"
-        lidar = SpinningLidar(azimuth_steps=azimuth_steps)
-        for number, (sequence, count) in enumerate(counts.items()):
-            _write_sequence(fresh / "sequences" / sequence, lidar, count, (seed, number))
+        lidar = SpinningLidar(azimuth_steps=settings["azimuth_steps"])
+        for number, (sequence, count) in enumerate(settings["sweeps"].items()):
+            seed = (settings["seed"], number)
+            _write_sequence(fresh / "sequences" / sequence, lidar, count, seed)
         (fresh / RECORD).write_text(json.dumps(settings, indent=2) + "\n")
         try:
             fresh.rename(root)
-        except OSError as error:
+        except OSError:
             # Another process may have finished the same simulation meanwhile.
             if not _already_there(root, settings):
-                raise UserError(
-                    f"{root}: the finished simulation cannot be moved there ({error.strerror}); "
-                    "choose another --data-root"
-                ) from error
-            return result
+                raise
+            return False
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return SimulatedData(root, ("00",), ("08",), reused=False)
+    return True
 
 
 def _already_there(root: Path, settings: dict[str, Any]) -> bool:

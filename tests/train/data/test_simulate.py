@@ -1,5 +1,6 @@
 """Simulated data on disk: the same every time, read by the real loader, never half there."""
 
+import errno
 import hashlib
 import json
 import os
@@ -372,6 +373,45 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="is a file"):
         simulate_semantickitti(tmp_path / "data", **SMALL)
     assert (tmp_path / "data").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="cannot be written") as error:
+        simulate_semantickitti(tmp_path / "file" / "data", **SMALL)
+    assert str(tmp_path / "file" / "data") in str(error.value)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch):
+    write = Path.write_bytes
+
+    def fail_at_labels(self: Path, data: bytes) -> int:
+        if self.suffix == ".label":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fail_at_labels)
+    with pytest.raises(UserError, match="No space left"):
+        simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_may_make_the_same_data(tmp_path: Path, monkeypatch):
+    simulate_semantickitti(tmp_path / "other", **SMALL)
+    rename = Path.rename
+
+    def be_late(self: Path, target: Path) -> Path:
+        # Just before this process is done, the other one puts its own result there.
+        rename(tmp_path / "other", target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", be_late)
+    made = simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert made.reused
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert len(SemanticKitti(made.root, made.training_sequences)) == 2
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '"x"'])
