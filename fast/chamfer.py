@@ -8,7 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fast.checks import as_choice, as_nonnegative, as_pairs, as_positive, refuse_two_devices
+from fast.checks import (
+    as_choice,
+    as_clouds,
+    as_nonnegative,
+    as_pairs,
+    as_positive,
+    refuse_two_devices,
+)
+from fast.dispatch import kernel
 
 PrecisionWeight = Literal["uniform", "persistence"]
 
@@ -156,10 +164,21 @@ def _nearest_cost(pairs: Tensor, others: Tensor, others_mask: Tensor, cost_scale
     return torch.where(is_pair & (to_match <= to_diagonal), to_match, to_diagonal)
 
 
+@torch.compiler.disable  # numba cannot be traced
 def _nearest(pairs: Tensor, others: Tensor, others_mask: Tensor) -> Tensor:
     """Return the index of the nearest masked row of `others`, the lowest at ties."""
-    per_row = max(1, others_mask.numel())
-    step = max(1, _BLOCK_COSTS // per_row)
+    if pairs.device.type == "cpu":
+        launch = kernel("persistence_weighted_chamfer", pairs.device)
+        clouds = (as_clouds(tensor.detach()).numpy() for tensor in (pairs, others))
+        mask = others_mask.reshape(-1, others_mask.shape[-1]).numpy()
+        nearest = torch.from_numpy(launch(*clouds, mask, torch.get_num_threads()))
+        return nearest.view(pairs.shape[:-1])
+    return _nearest_by_blocks(pairs, others, others_mask)
+
+
+def _nearest_by_blocks(pairs: Tensor, others: Tensor, others_mask: Tensor) -> Tensor:
+    """Do the same in plain torch, holding at most `_BLOCK_COSTS` costs at a time."""
+    step = max(1, _BLOCK_COSTS // max(1, others_mask.numel()))
     found = []
     for block in torch.split(pairs, step, dim=-2):
         # The sum of two squares in this order, as in the cost itself: ties must be the same ties.

@@ -15,6 +15,20 @@ def _rips_pairs_numba() -> Kernel:
     return launcher
 
 
+def _pairwise_distances_numba() -> Kernel:
+    from fast.kernels.distances_cpu import pairwise_distances
+
+    launcher: Kernel = pairwise_distances
+    return launcher
+
+
+def _nearest_pairs_numba() -> Kernel:
+    from fast.kernels.chamfer_cpu import nearest_pairs
+
+    launcher: Kernel = nearest_pairs
+    return launcher
+
+
 def _farthest_points_numba() -> Kernel:
     from fast.kernels.sampling_cpu import farthest_points
 
@@ -25,6 +39,8 @@ def _farthest_points_numba() -> Kernel:
 # (operation, device type) -> {backend: loader}; the first backend of a row is the default.
 # Loaders import on first use, so that nobody waits for a compiler they do not need.
 _KERNELS: dict[tuple[str, str], dict[str, Callable[[], Kernel]]] = {
+    ("pairwise_distances", "cpu"): {"numba": _pairwise_distances_numba},
+    ("persistence_weighted_chamfer", "cpu"): {"numba": _nearest_pairs_numba},
     ("rips_persistence", "cpu"): {"numba": _rips_pairs_numba},
     ("topology_preserving_sampling", "cpu"): {"numba": _farthest_points_numba},
 }

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fast.checks import as_points
+from fast.checks import as_clouds, as_points
+from fast.dispatch import kernel
 
 _BLOCK_BYTES = 32 * 2**20  # of differences held at a time in the second derivative
 
 
+@torch.compiler.disable  # numba cannot be traced
 def pairwise_distances(points: Tensor) -> Tensor:
     """Return the Euclidean distance of every two points of each cloud.
 
@@ -68,7 +70,7 @@ class _Distances(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor) -> Tensor:
         points = points.contiguous()
-        distances = _direct(points)
+        distances = _direct(points.detach())
         ctx.save_for_backward(points, distances)
         return distances
 
@@ -100,7 +102,11 @@ class _DistancesGradient(torch.autograd.Function):
 
 def _direct(points: Tensor) -> Tensor:
     """Distances without the expansion that uses matrix products."""
-    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+    if points.device.type != "cpu":
+        return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+    launch = kernel("pairwise_distances", points.device)
+    distances = torch.from_numpy(launch(as_clouds(points).numpy(), torch.get_num_threads()))
+    return distances.view(*points.shape[:-1], points.shape[-2])
 
 
 def _second_derivative(

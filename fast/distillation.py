@@ -24,7 +24,7 @@ from fast.checks import (
 from fast.diagram import BatchedDiagram
 from fast.normalisation import Normalisation, normalise
 from fast.rips import rips_persistence_of_points
-from fast.sampling import topology_preserving_sampling
+from fast.sampling import sample_clouds
 
 SampleOn = Literal["teacher", "student", "concat"]
 
@@ -159,17 +159,7 @@ def cloud_losses(
             teachers = [normalise(teacher, normalisation) for teacher in teachers]
         students = [normalise(student, normalisation) for student in students]
 
-        indices, radii = [], []
-        for teacher, student in zip(teachers, students, strict=True):
-            sampled = {"teacher": teacher, "student": student}.get(sample_on)
-            if sampled is None:
-                sampled = torch.cat([teacher.to(student.dtype), student], dim=1)
-            picked, covered = topology_preserving_sampling(
-                sampled, min(num_samples, len(sampled)), start, backend=backend
-            )
-            indices.append(picked)
-            radii.append(covered[-1])
-
+        indices, radii = _sample(teachers, students, num_samples, sample_on, start, backend)
         sizes = [len(picked) for picked in indices]
 
         def diagrams(clouds: list[Tensor]) -> list[BatchedDiagram]:
@@ -199,6 +189,35 @@ def cloud_losses(
         student_normalised=students,
         indices=indices,
         sampled_radii=radii,
+    )
+
+
+def _sample(
+    teachers: list[Tensor],
+    students: list[Tensor],
+    num_samples: int,
+    sample_on: SampleOn,
+    start: int,
+    backend: str | None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return each cloud's samples (M_b,) and their covering radius (); duplicates end a cloud."""
+    if sample_on == "concat":
+        both = zip(teachers, students, strict=True)
+        sampled = [torch.cat([t.to(s.dtype), s.detach()], dim=1) for t, s in both]
+    else:
+        sampled = teachers if sample_on == "teacher" else students
+    start = as_integer("topological_loss", "start", start, least=0)
+    if start >= min(len(cloud) for cloud in sampled):
+        raise ValueError(
+            f"topological_loss: start is {start}; pass an index below the smallest cloud's "
+            f"{min(len(cloud) for cloud in sampled)} points"
+        )
+    counts = [min(num_samples, len(cloud)) for cloud in sampled]
+    indices, radii = sample_clouds(sampled, counts, start, backend)
+    found = [int((picked >= 0).sum()) for picked in indices]
+    return (
+        [picked[:count] for picked, count in zip(indices, found, strict=True)],
+        [radius[count - 1] for radius, count in zip(radii, found, strict=True)],
     )
 
 

@@ -3,7 +3,8 @@
 Shape letters: N points, C channels, M samples.
 """
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -64,13 +65,16 @@ def topology_preserving_sampling(
     start = as_integer(name, "start", start, least=0)
     if start >= n:
         raise ValueError(f"{name}: start is {start}; pass an index from 0 to {n - 1}")
-    clouds = as_clouds(points.detach())
-    indices, radii = _launch(clouds, num_samples, start, backend)
+    clouds = list(as_clouds(points.detach()))
+    if not clouds:
+        shape = (*points.shape[:-2], num_samples)
+        return torch.empty(shape, dtype=torch.int64, device=points.device), points.new_empty(shape)
+    indices, radii = sample_clouds(clouds, [num_samples] * len(clouds), start, backend)
     if points.ndim == 2:
         count = int((indices[0] >= 0).sum())
-        return indices[0, :count], radii[0, :count]
+        return indices[0][:count], radii[0][:count]
     shape = (*points.shape[:-2], num_samples)
-    return indices.view(shape), radii.view(shape)
+    return torch.stack(indices).view(shape), torch.stack(radii).view(shape)
 
 
 def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
@@ -119,11 +123,12 @@ def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
     return torch.cat(nearest).amax()
 
 
-@torch.compiler.disable
-def _launch(
-    clouds: Tensor, num_samples: int, start: int, backend: str | None
-) -> tuple[Tensor, Tensor]:
-    """Call the kernel: (B, N, C) -> (B, M) indices and radii."""
-    launch = kernel("topology_preserving_sampling", clouds.device, backend)
-    indices, radii = launch(np.ascontiguousarray(clouds.numpy()), num_samples, start)
-    return torch.from_numpy(indices), torch.from_numpy(radii)
+@torch.compiler.disable  # numba cannot be traced
+def sample_clouds(
+    clouds: Sequence[Tensor], num_samples: Sequence[int], start: int, backend: str | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return indices and radii (M_b,) of clouds (N_b, C) of any sizes; -1 as in a batch."""
+    launch = kernel("topology_preserving_sampling", clouds[0].device, backend)
+    arrays = [cloud.detach().numpy() for cloud in clouds]
+    indices, radii = launch(arrays, num_samples, start, torch.get_num_threads())
+    return [torch.from_numpy(row) for row in indices], [torch.from_numpy(row) for row in radii]

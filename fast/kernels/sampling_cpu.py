@@ -3,13 +3,21 @@
 import numpy as np
 from numba import njit
 
+from fast.kernels import threads
 
-def farthest_points(clouds, num_samples, start):
-    """Sample every cloud of (B, N, C); returns (B, M) indices, -1 when run dry, and radii."""
-    indices = np.full((len(clouds), num_samples), -1, np.int64)
-    radii = np.zeros((len(clouds), num_samples), clouds.dtype)
-    for cloud, picked, radius in zip(clouds, indices, radii, strict=True):
-        _sample(np.ascontiguousarray(cloud.T), start, picked, radius)
+
+def farthest_points(clouds, num_samples, start, num_threads):
+    """Sample each (N_b, C) of a list; returns lists of (M_b,) indices and radii.
+
+    `num_samples` has one entry a cloud. Indices are -1 once only duplicates are left.
+    """
+    indices = [np.full(count, -1, np.int64) for count in num_samples]
+    radii = [np.zeros(count, cloud.dtype) for cloud, count in zip(clouds, num_samples, strict=True)]
+    calls = [
+        (np.ascontiguousarray(cloud.T), start, picked, radius)
+        for cloud, picked, radius in zip(clouds, indices, radii, strict=True)
+    ]
+    threads.run(_sample, calls, num_threads)
     return indices, radii
 
 

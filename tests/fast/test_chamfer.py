@@ -110,12 +110,24 @@ def test_a_batch_is_its_diagrams_one_by_one():
         assert (gradient[masks[1]] != 0).any()
 
 
-def test_blocks_do_not_matter(monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("block", [2**22, 50])
+def test_the_kernel_and_plain_torch_find_the_same_pairs(monkeypatch, dtype, block):
+    # Plain torch serves the devices without a kernel.
+    monkeypatch.setattr(chamfer, "_BLOCK_COSTS", block)
     rng = np.random.default_rng(0)
-    teacher, student = (torch.tensor(make_pairs(rng, size, True)) for size in (40, 33))
-    want = fast.persistence_weighted_chamfer(teacher, student)
-    monkeypatch.setattr(chamfer, "_BLOCK_COSTS", 50)
-    assert torch.equal(fast.persistence_weighted_chamfer(teacher, student), want)
+    pairs, others = (
+        torch.tensor(np.stack([make_pairs(rng, size, True) for _ in range(3)]), dtype=dtype)
+        for size in (40, 133)
+    )
+    mask = torch.tensor(rng.random((3, 133)) < 0.7)
+    mask[1] = False
+    got, want = (
+        chamfer._nearest(pairs, others, mask),
+        chamfer._nearest_by_blocks(pairs, others, mask),
+    )
+    assert torch.equal(got[[0, 2]], want[[0, 2]])
+    assert got[1].tolist() == [0] * 40
 
 
 def test_gradients_are_right_to_second_order():

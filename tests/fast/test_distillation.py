@@ -72,8 +72,11 @@ def test_ties_and_duplicates_equal_the_definition():
         ("persistence_weighted_chamfer", lambda teacher, student, *_, **__: student.sum((1, 2))),
         ("normalise", lambda features, normalisation: features),
         (
-            "topology_preserving_sampling",
-            lambda points, count, start, backend: (torch.arange(count), torch.zeros(count)),
+            "sample_clouds",
+            lambda clouds, counts, start, backend: (
+                [torch.arange(count) for count in counts],
+                [torch.zeros(count) for count in counts],
+            ),
         ),
     ],
 )

@@ -39,20 +39,20 @@ def test_it_equals_the_definition_on_clouds(make_cloud, family):
     np.testing.assert_allclose(got[1], want[1], rtol=1e-14)
 
 
-def _farthest_of_highest_index(clouds, num_samples, start):
+def _farthest_of_highest_index(clouds, num_samples, start, num_threads):
     indices, radii = [], []
-    for cloud in clouds:
+    for cloud, count in zip(clouds, num_samples, strict=True):
         picked, covered = [start], []
         while True:
             gaps = np.linalg.norm(cloud[:, None] - cloud[picked], axis=2).min(axis=1)
             covered.append(gaps.max())
-            if len(picked) == num_samples or covered[-1] == 0:
+            if len(picked) == count or covered[-1] == 0:
                 break
             picked.append(len(gaps) - 1 - int(gaps[::-1].argmax()))
-        pad = num_samples - len(picked)
-        indices.append(picked + [-1] * pad)
-        radii.append(covered + [0.0] * pad)
-    return np.array(indices), np.array(radii).astype(clouds.dtype)
+        pad = count - len(picked)
+        indices.append(np.array(picked + [-1] * pad))
+        radii.append(np.array(covered + [0.0] * pad).astype(cloud.dtype))
+    return indices, radii
 
 
 def test_the_wrong_rule_at_ties_is_caught(monkeypatch):

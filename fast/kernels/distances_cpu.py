@@ -1,0 +1,41 @@
+"""Euclidean distances by direct differences on the CPU."""
+
+import numpy as np
+from numba import njit
+
+from fast.kernels import threads
+
+
+def pairwise_distances(clouds, num_threads):
+    """Return (B, N, N) for (B, N, C) float32 or float64, symmetric to the last bit."""
+    num_clouds, n = clouds.shape[:2]
+    distances = np.empty((num_clouds, n, n), clouds.dtype)
+    calls = [
+        (np.ascontiguousarray(cloud.T), out, first, num_threads)
+        for cloud, out in zip(clouds, distances, strict=True)
+        for first in range(num_threads)
+    ]
+    threads.run(_fill, calls, num_threads)
+    return distances
+
+
+@njit(cache=True, nogil=True)
+def _fill(channels, distances, first, step):
+    """Fill rows first, first + step, ... from their diagonal on, and the columns below it.
+
+    `channels` (C, N): points lie side by side, so that each channel's differences vectorise and
+    every pair sums its channels in the same order.
+    """
+    num_channels, n = channels.shape
+    squares = np.empty(n, channels.dtype)
+    for i in range(first, n, step):
+        squares[:] = 0
+        for c in range(num_channels):
+            here = channels[c, i]
+            for j in range(np.uint64(i), np.uint64(n)):  # unsigned, or it would not vectorise
+                difference = channels[c, j] - here
+                squares[j] += difference * difference
+        for j in range(np.uint64(i), np.uint64(n)):
+            distances[i, j] = np.sqrt(squares[j])
+        for j in range(np.uint64(i), np.uint64(n)):
+            distances[j, i] = distances[i, j]
