@@ -21,10 +21,13 @@ Timer = Callable[[Callable[[], object], int], list[float]]
 
 @dataclass(frozen=True)
 class Job:
-    """A case's work on its ready-made input, and the assertion about what it returns."""
+    """A case's work on its ready-made input, and the assertion about what it returns.
+
+    `check` may return a remark: something that is wrong and known, and that readers must be told.
+    """
 
     run: Callable[[], Any]
-    check: Callable[[Any], None]
+    check: Callable[[Any], str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ def measure(case: Case, timer: Timer, limit_s: float) -> tuple[Result, Any]:
         return _measure_once(case, job, timer)
     with _alarm(limit_s):
         (output, first), peak = with_peak(lambda: _stopwatch(job.run))
-    job.check(output)
+    remark = job.check(output)
     estimate = first
     if first < 5:  # else the first call's peak stands: nothing is compiled that is so slow
         (_, estimate), peak = with_peak(lambda: _stopwatch(job.run))
@@ -84,6 +87,7 @@ def measure(case: Case, timer: Timer, limit_s: float) -> tuple[Result, Any]:
             p50_s=p50,
             p80_s=p80,
             peak_bytes=peak,
+            remark=remark,
         ),
         output,
     )
@@ -135,6 +139,7 @@ def result_of(case: Case, state: State, **fields: Any) -> Result:
         "p80_s": None,
         "peak_bytes": None,
         "error": None,
+        "remark": None,
     } | fields
     return Result(
         suite=case.suite,

@@ -71,7 +71,7 @@ def _sorted_triangles(rank: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reduce(boundaries: Tensor, num_rows: int) -> list[tuple[int, int]]:
-    """Reduce over Z/2 the matrix whose column k is 1 at rows `boundaries[k]`; (row, column) pairs."""
+    """Reduce the matrix over Z/2 that is 1 at (boundaries[k], k); return (row, column) pairs."""
     reduced: dict[int, Tensor] = {}
     pairs = []
     for index, facets in enumerate(boundaries):

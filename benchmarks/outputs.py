@@ -99,6 +99,25 @@ def _assert_reference(got: list[Diagram], matrix: FloatArray) -> None:
         np.testing.assert_array_equal(_sorted(told[positive]), _sorted(true))
 
 
+def wrong_edges(diagrams: list[Diagram], matrix: FloatArray) -> str | None:
+    """Return how many critical edges have another length than their birth or death; None if none.
+
+    For an implementation whose births and deaths are right while its edges are not.
+    """
+    said = []
+    for dim, diagram in enumerate(diagrams):
+        for word, column, edges in (
+            ("birth", 0, diagram.birth_edges),
+            ("death", 1, diagram.death_edges),
+        ):
+            if edges is not None:
+                lengths = matrix[edges[:, 0], edges[:, 1]]
+                wrong = int((diagram.pairs[:, column] != lengths).sum())
+                if wrong:
+                    said.append(f"{wrong} of {len(edges)} {word} edges of H{dim} are wrong")
+    return "; ".join(said) or None
+
+
 def _assert_lengths(diagram: Diagram, matrix: FloatArray) -> None:
     """Assert that births and deaths are the lengths of the critical edges."""
     for column, edges in enumerate((diagram.birth_edges, diagram.death_edges)):

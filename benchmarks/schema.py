@@ -75,7 +75,8 @@ class Result:
     `first_call_s` is the first call in the process at this size (compilation or loading of kernels
     included where it was the very first); the percentiles are of the calls after it. `peak_bytes`
     is what the process held at most during a call, above what it held before; None where the
-    system does not tell. `error` says why a case was not timed.
+    system does not tell. `error` says why a case was not timed, `remark` what is known to be wrong
+    with a result that was timed all the same.
     """
 
     suite: Suite
@@ -102,6 +103,7 @@ class Result:
     p80_s: float | None
     peak_bytes: int | None
     error: str | None
+    remark: str | None
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ from benchmarks.threads import cores
 
 Measure = Callable[..., Any]
 
-FULL_SIZE = [name for name in PEERS if name != "GUDHI simplex tree"]
+FULL_SIZE = [name for name in PEERS if name != "GUDHI simplex tree"]  # see its comment
 NUM_CLOUDS = 24
 
 

@@ -1,0 +1,191 @@
+"""The generated page of other libraries beside ours: every table, the targets, where we lose."""
+
+from benchmarks.clouds import FAMILIES, TITLES
+from benchmarks.losses import losses
+from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, table, time_of, times
+from benchmarks.schema import Record, Result
+from benchmarks.selection import Source, geometric_mean, newest, ratio
+from benchmarks.targets import targets_table
+
+
+def peers_page(records: dict[str, Record]) -> str:
+    """Return the page of peers, targets and losses."""
+    peers, large, batch = (newest(records, suite) for suite in ("peers", "large", "batch"))
+    backward, sampling, first = (
+        newest(records, suite) for suite in ("backward", "sampling", "first-call")
+    )
+    return "\n\n".join(
+        [
+            GENERATED,
+            "# Beside other libraries",
+            "The same float32 distances for everyone, H0 and H1, full filtration; those that have "
+            "threads get as many as we do, the others run on one. `edges`: critical edges too, "
+            "which a gradient needs; `values`: births and deaths alone. Before a case is timed its "
+            "diagrams are compared, bit for bit, with `reference` (24 points) and with another "
+            "library (full size).",
+            "## N = 1024, four families of clouds",
+            families_table(peers),
+            f"Last columns: how many times faster we are, geometric mean and worst family. "
+            f"Families: {'; '.join(f'*{name}*: {TITLES[name]}' for name in FAMILIES)}. "
+            "GUDHI's critical edges come from a simplex tree that stores every triangle, about "
+            "10^8 at this size: it is measured at small sizes only. torch-topological calls "
+            "giotto-ph and reads births and deaths off its edges, so it is run on one thread: see "
+            "the remarks.",
+            remarks(peers),
+            "## Small clouds, features",
+            _sizes_table(peers, (30, 100, 256)),
+            "## N = 4096",
+            _large_table(large),
+            "## 24 clouds in one call, N = 1024, features",
+            _batch_table(batch),
+            "## Backward, N = 1024, and the whole loss",
+            _backward_table(backward),
+            "The loss row is the topological loss of one sweep of 30,000 points: sampling to "
+            "1,024, two diagrams, the matching.",
+            "## Sampling 30,000 points of 64 channels to 1,024",
+            _sampling_table(sampling),
+            "## From starting Python to the first diagram",
+            _first_table(first),
+            "## What we set out for",
+            targets_table(records),
+            "## Where we lose",
+            losses(records),
+            measured_on(peers, large, batch, backward, sampling, first),
+        ]
+    )
+
+
+def families_table(source: Source) -> str:
+    """One row an implementation: its time on each family at N = 1024, and how we compare."""
+    rows = []
+    for name in _implementations(source.where(num_points=1024)):
+        results = [
+            source.one(implementation=name, data=family, num_points=1024) for family in FAMILIES
+        ]
+        ours = [
+            source.one(implementation="fast", data=family, num_points=1024) for family in FAMILIES
+        ]
+        ratios = [ratio(peer, own) for peer, own in zip(results, ours, strict=True)]
+        known = [value for value in ratios if value is not None]
+        rows.append(
+            [
+                _named(source, name, results),
+                *(time_of(result) for result in results),
+                DASH if name == "fast" else times(geometric_mean(ratios)),
+                DASH if name == "fast" or not known else times(min(known)),
+            ]
+        )
+    return table(["N = 1024", *FAMILIES, "geometric mean", "worst"], rows)
+
+
+def remarks(source: Source) -> str:
+    """What the checks found wrong with results that were timed all the same."""
+    lines = [
+        f"- {result.implementation}, {result.threads} threads, {result.data}, "
+        f"N = {result.num_points}: {result.remark}, births and deaths are right."
+        for result in source.results
+        if result.remark is not None
+    ]
+    return "\n".join(
+        ["Remarks of the checks:", "", *lines] if lines else ["No check had a remark."]
+    )
+
+
+def _sizes_table(source: Source, sizes: tuple[int, ...]) -> str:
+    rows = []
+    for name in _implementations(source.where(data="features")):
+        results = [source.one(implementation=name, data="features", num_points=n) for n in sizes]
+        if any(results):
+            rows.append([_named(source, name, results), *(time_of(result) for result in results)])
+    return table(["", *(f"N = {n}" for n in sizes)], rows)
+
+
+def _large_table(source: Source) -> str:
+    rows = []
+    for name in _implementations(source.results):
+        cells = []
+        results = [source.one(implementation=name, data=data) for data in ("features", "cube")]
+        for result in results:
+            cells += [time_of(result), mebibytes(result)]
+        rows.append([_named(source, name, results), *cells])
+    return table(["", "features", "peak", "cube", "peak"], rows)
+
+
+def _batch_table(source: Source) -> str:
+    rows = [
+        [
+            f"{result.threads} core{'s' * (result.threads > 1)}",
+            time_of(result),
+            DASH if result.p50_s is None else f"{result.batch / result.p50_s:.0f}",
+            mebibytes(result),
+        ]
+        for result in sorted(source.results, key=lambda result: result.threads)
+    ]
+    return table(["", "time", "clouds a second", "peak"], rows)
+
+
+def _backward_table(source: Source) -> str:
+    rows = [
+        [name, *(
+            time_of(source.one(implementation=name, op="rips", data=family)) for family in FAMILIES
+        ), "", ""]
+        for name in _implementations(source.where(op="rips"))
+    ]  # fmt: skip
+    loss = [
+        time_of(source.one(op="topological_loss", direction=direction))
+        for direction in ("forward", "backward")
+    ]
+    if any(cell != DASH for cell in loss):
+        rows.append(["topological loss", *[""] * len(FAMILIES), *loss])
+    return table(["", *FAMILIES, "loss forward", "loss backward"], rows)
+
+
+def _sampling_table(source: Source) -> str:
+    ours = source.one(implementation="fast")
+    rows = [
+        [
+            _named(source, result.implementation, [result]),
+            time_of(result),
+            DASH if result is ours else times(ratio(result, ours)),
+        ]
+        for result in source.results
+    ]
+    return table(["", "time", "we are faster by"], rows)
+
+
+def _first_table(source: Source) -> str:
+    return table(
+        ["", "time"],
+        [[result.op.removeprefix("rips, "), time_of(result)] for result in source.results],
+    )
+
+
+def _implementations(results: tuple[Result, ...] | list[Result]) -> list[str]:
+    """Names in the order measured, each once."""
+    return list(dict.fromkeys(result.implementation for result in results))
+
+
+_VERSIONS = {
+    "ripser.py": "ripser",
+    "giotto-ph": "giotto_ph",
+    "giotto-ph, one thread": "giotto_ph",
+    "holos-tda": "holos_tda",
+    "GUDHI": "gudhi",
+    "GUDHI simplex tree": "gudhi",
+    "torch-topological": "torch_topological",
+    "fpsample": "fpsample",
+    "torch_cluster": "torch_cluster",
+    "pytorch3d": "pytorch3d",
+}
+
+
+def _named(source: Source, name: str, results: list[Result | None]) -> str:
+    """An implementation with its version, what it returns and its threads."""
+    known = next((result for result in results if result is not None), None)
+    if known is None or source.record is None:
+        return name
+    title = "**ours**" if name == "fast" else name
+    version = getattr(source.record.software, _VERSIONS[name]) if name in _VERSIONS else None
+    words = [title, *([version] if version else [])]
+    yields = "" if known.yields == "indices" else f"{known.yields}; "
+    return f"{' '.join(words)} ({yields}{known.threads} thread{'s' * (known.threads > 1)})"

@@ -1,0 +1,171 @@
+"""`python -m benchmarks.table`: pages, plots and the README's block from the newest records.
+
+With `--check` nothing is written; it fails where a file disagrees with the records.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import plots
+from benchmarks.clouds import TITLES
+from benchmarks.figure_page import figure_page
+from benchmarks.machine import ROOT
+from benchmarks.peers_page import peers_page
+from benchmarks.plots import Plot
+from benchmarks.readme_block import readme_block
+from benchmarks.schema import Record, Result, read_all
+from benchmarks.selection import newest
+from benchmarks.table6_page import table6_page
+
+BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+
+Series = dict[str, list[Result]]
+
+
+def figures(records: dict[str, Record]) -> dict[str, tuple[str, str, Series]]:
+    """Return every figure's title, text and curves."""
+    seven, eight, scaling = (newest(records, suite) for suite in ("figure7", "figure8", "scaling"))
+
+    def curves(pairs: dict[str, list[Result]]) -> Series:
+        return {label: results for label, results in pairs.items() if results}
+
+    return {
+        "figure7": (
+            "Figure 7: random and topology-preserving sampling",
+            "Time to choose 128 of N points of 64 channels. Random sampling draws indices without "
+            "looking at the points; topology-preserving sampling looks at all of them for each "
+            "pick.",
+            curves(
+                {
+                    "topology-preserving sampling (ours)": seven.where(implementation="fast"),
+                    "random sampling": seven.where(implementation="random"),
+                }
+            ),
+        ),
+        "figure8": (
+            "Figure 8: H1 and H2",
+            "Time for all diagrams up to H1 and up to H2 of N features. H2 needs tetrahedra, "
+            "O(N^4) simplices against O(N^3): polynomial growth, not factorial. We compute no H2; "
+            "that side is ripser.py's, beside its own H1.",
+            curves(
+                {
+                    "up to H1 (ours)": eight.where(implementation="fast"),
+                    "up to H1 (ripser.py)": eight.where(implementation="ripser.py", max_dim=1),
+                    "up to H2 (ripser.py)": eight.where(implementation="ripser.py", max_dim=2),
+                }
+            ),
+        ),
+        "scaling": (
+            "How our cost grows with N",
+            "H0 and H1 with critical edges and triangles of one cloud from its distances, and H0 "
+            "alone.",
+            curves(
+                {
+                    f"H0 and H1, {TITLES['features']}": scaling.where(data="features", max_dim=1),
+                    f"H0 and H1, {TITLES['cube']}": scaling.where(data="cube", max_dim=1),
+                    f"H0 alone, {TITLES['features']}": scaling.where(data="features", max_dim=0),
+                }
+            ),
+        ),
+    }
+
+
+def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot], str]:
+    """Return pages by file name, plots by file name, and the README's block."""
+    texts = {"table6.md": table6_page(records), "table6_peers.md": peers_page(records)}
+    drawings = {}
+    for name, (title, text, series) in figures(records).items():
+        texts[f"{name}.md"] = figure_page(records, name, title, text, series)
+        if series:
+            drawings[f"{name}.png"] = plots.plot_of(title, series)
+    return (
+        {name: f"{text}\n" for name, text in texts.items()},
+        drawings,
+        readme_block(records),
+    )
+
+
+def with_block(readme: str, block: str) -> str:
+    """Return the README with `block` between the markers.
+
+    Raises
+    ------
+    ValueError
+        If the markers are not there, once each and in order.
+    """
+    if (
+        readme.count(BEGIN) != 1
+        or readme.count(END) != 1
+        or readme.index(BEGIN) > readme.index(END)
+    ):
+        raise ValueError(
+            f"the README needs one {BEGIN} and one {END} after it, on lines of their own"
+        )
+    before, rest = readme.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+def write(records: dict[str, Record], docs: Path, readme: Path) -> list[str]:
+    """Write everything; returns what was written."""
+    texts, drawings, block = generate(records)
+    text = with_block(readme.read_text(encoding="utf-8"), block)  # first: it may refuse
+    docs.mkdir(parents=True, exist_ok=True)
+    for name, content in texts.items():
+        (docs / name).write_text(content, encoding="utf-8")
+    for name, plot in drawings.items():
+        if plots.disagreement(plot, docs / name):  # the same picture keeps its bytes
+            plots.save(plot, docs / name)
+    readme.write_text(text, encoding="utf-8")
+    return [*texts, *drawings, readme.name]
+
+
+def disagreements(records: dict[str, Record], docs: Path, readme: Path) -> list[str]:
+    """Return a line for everything that is not what the records say."""
+    texts, drawings, block = generate(records)
+    found = []
+    for name, content in texts.items():
+        path = docs / name
+        if not path.is_file():
+            found.append(f"{name} is missing")
+        elif path.read_text(encoding="utf-8") != content:
+            found.append(f"{name} disagrees with the records")
+    for name, plot in drawings.items():
+        if (reason := plots.disagreement(plot, docs / name)) is not None:
+            found.append(reason)
+    text = readme.read_text(encoding="utf-8")
+    if with_block(text, block) != text:
+        found.append(f"{readme.name} disagrees with the records between its markers")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on disagreement")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "results")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    options = parser.parse_args(arguments)
+    try:
+        records = read_all(options.results)
+        if not records:
+            raise ValueError(
+                f"no record in {options.results.name}/; make one: pytest benchmarks/ --benchmark"
+            )
+        if options.check:
+            found = disagreements(records, options.docs, options.readme)
+        else:
+            print("wrote", ", ".join(write(records, options.docs, options.readme)))
+            found = []
+    except ValueError as error:
+        print(f"benchmarks.table: {error}", file=sys.stderr)
+        return 2
+    for line in found:
+        print(f"{line}; run: python -m benchmarks.table", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What the project set out for, each with what was measured; nothing is met by rounding."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.clouds import FAMILIES
+from benchmarks.markdown import DASH, seconds, table, times
+from benchmarks.schema import Record
+from benchmarks.selection import geometric_mean, newest, ratio
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound and the measured number; `at_least` or at most."""
+
+    what: str
+    bound: float
+    measured: float | None
+    show: Callable[[float | None], str]
+    at_least: bool = True
+
+    @property
+    def verdict(self) -> str:
+        if self.measured is None:
+            return "not measured"
+        met = self.measured >= self.bound if self.at_least else self.measured <= self.bound
+        if met:
+            return "yes"
+        short = self.bound / self.measured if self.at_least else self.measured / self.bound
+        return f"no, short by {times(short)}"
+
+
+def targets_table(records: dict[str, Record]) -> str:
+    """Return the table of targets on a CPU."""
+    rows = [
+        [
+            target.what,
+            ("at least " if target.at_least else "at most ") + target.show(target.bound),
+            target.show(target.measured),
+            target.verdict,
+        ]
+        for target in targets(records)
+    ]
+    return table(["what", "target", "measured", "met"], rows)
+
+
+def targets(records: dict[str, Record]) -> list[Target]:
+    """Return every target with its number from the newest records."""
+    found = []
+    for name, mean, worst in (
+        ("ripser.py", 60, 20),
+        ("giotto-ph", 25, 6),
+        ("holos-tda", 20, 5),
+    ):
+        ratios = _family_ratios(records, name)
+        known = [value for value in ratios if value is not None]
+        smallest = min(known) if len(known) == len(ratios) else None
+        what = f"N = 1024, times faster than {name}"
+        found.append(Target(f"{what}, geometric mean", mean, geometric_mean(ratios), times))
+        found.append(Target(f"{what}, worst family", worst, smallest, times))
+    found += _large(records)
+    found += [_backward(records), _batch(records), _sampling(records)]
+    return found
+
+
+def _family_ratios(records: dict[str, Record], name: str) -> list[float | None]:
+    source = newest(records, "peers")
+    return [
+        ratio(
+            source.one(implementation=name, data=family, num_points=1024),
+            source.one(implementation="fast", data=family, num_points=1024),
+        )
+        for family in FAMILIES
+    ]
+
+
+def _large(records: dict[str, Record]) -> list[Target]:
+    source = newest(records, "large")
+    ours = source.one(implementation="fast", data="features", num_points=4096)
+    theirs = source.one(implementation="giotto-ph", data="features", num_points=4096)
+    peak = None if ours is None or ours.peak_bytes is None else ours.peak_bytes / 2**30
+    return [
+        Target("N = 4096 features, times faster than giotto-ph", 8, ratio(theirs, ours), times),
+        Target("N = 4096 features, peak memory", 1.5, peak, _gibibytes, at_least=False),
+    ]
+
+
+def _backward(records: dict[str, Record]) -> Target:
+    source = newest(records, "backward")
+    medians = [
+        None if result is None else result.p50_s
+        for result in (
+            source.one(implementation="fast", op="rips", data=family, num_points=1024)
+            for family in FAMILIES
+        )
+    ]
+    known = [value for value in medians if value is not None]
+    slowest = max(known) if len(known) == len(medians) else None
+    return Target(
+        "N = 1024, backward to the distances, slowest family", 1e-3, slowest, seconds, False
+    )
+
+
+def _batch(records: dict[str, Record]) -> Target:
+    source = newest(records, "batch")
+    by_threads = {result.threads: result for result in source.where(num_points=1024)}
+    measured = ratio(by_threads.get(1), by_threads.get(2))
+    return Target("24 clouds of N = 1024, two cores over one", 1.7, measured, times)
+
+
+def _sampling(records: dict[str, Record]) -> Target:
+    source = newest(records, "sampling")
+    ours = source.one(implementation="fast", num_points=30_000)
+    ratios = [
+        value
+        for result in source.where(num_points=30_000)
+        if result is not ours and (value := ratio(result, ours)) is not None
+    ]
+    return Target(
+        "sampling 30,000 x 64 to 1,024, times faster than the best other",
+        3,
+        min(ratios, default=None),
+        times,
+    )
+
+
+def _gibibytes(value: float | None) -> str:
+    return DASH if value is None else f"{value:.2f} GiB"
