@@ -21,21 +21,25 @@ def pairwise_distances(clouds, num_threads):
 
 @njit(cache=True, nogil=True)
 def _fill(channels, distances, first, step):
-    """Fill rows first, first + step, ... from their diagonal on, and the columns below it.
+    """Fill every `step`-th block of rows from block `first` on, and the columns that mirror it.
 
     `channels` (C, N): points lie side by side, so that each channel's differences vectorise and
     every pair sums its channels in the same order.
     """
     num_channels, n = channels.shape
+    block = 16  # rows mirrored together fill whole cache lines
     squares = np.empty(n, channels.dtype)
-    for i in range(first, n, step):
-        squares[:] = 0
-        for c in range(num_channels):
-            here = channels[c, i]
-            for j in range(np.uint64(i), np.uint64(n)):  # unsigned, or it would not vectorise
-                difference = channels[c, j] - here
-                squares[j] += difference * difference
-        for j in range(np.uint64(i), np.uint64(n)):
-            distances[i, j] = np.sqrt(squares[j])
-        for j in range(np.uint64(i), np.uint64(n)):
-            distances[j, i] = distances[i, j]
+    for begin in range(first * block, n, step * block):
+        end = min(begin + block, n)
+        for i in range(begin, end):
+            squares[:] = 0
+            for c in range(num_channels):
+                here = channels[c, i]
+                for j in range(np.uint64(begin), np.uint64(n)):  # unsigned, or it stays scalar
+                    difference = channels[c, j] - here
+                    squares[j] += difference * difference
+            for j in range(np.uint64(begin), np.uint64(n)):
+                distances[i, j] = np.sqrt(squares[j])
+        for j in range(end, n):
+            for i in range(np.uint64(begin), np.uint64(end)):
+                distances[j, i] = distances[i, j]
