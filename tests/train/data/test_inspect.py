@@ -82,13 +82,16 @@ def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
     colours = class_colours(CLASS_NAMES)
 
     def pixels(picture: np.ndarray, colour: np.ndarray) -> int:
-        return int((np.abs(picture - colour).max(axis=-1) < 0.02).sum())
+        # Small dots are blended with the black behind them, which keeps the colour's direction.
+        length = np.linalg.norm(picture, axis=-1)
+        along = picture @ (colour / np.linalg.norm(colour))
+        return int(((length > 0.2) & (along > 0.999 * length)).sum())
 
     # The views from above fill the upper half, those of the sensor the lower one.
     above, around = np.split(image[: len(image) // 2 * 2], 2)
     for name in ("car", "road"):
         for view in (above, around):
-            assert pixels(view, colours[CLASS_NAMES.index(name)]) > 50
+            assert pixels(view, colours[CLASS_NAMES.index(name)]) > 200
     assert pixels(image, colours[CLASS_NAMES.index("traffic-sign")]) == 0
     bare = imread(tmp_path / "out/00_000001.png")[..., :3]
     assert pixels(bare, colours[CLASS_NAMES.index("road")]) == 0
