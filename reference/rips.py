@@ -15,7 +15,7 @@ from reference.validation import as_distances, as_integer
 Simplex = tuple[int, ...]
 
 NO_EDGE = (-1, -1)
-"""The birth edge of a component: a vertex creates it, at filtration value 0."""
+"""The longest edge of a vertex. As an index it reads the diagonal: rank -1, length 0."""
 
 
 def rips_persistence(
@@ -100,7 +100,7 @@ def edge_ranks(distances: Float64[np.ndarray, "n n"]) -> Int64[np.ndarray, "n n"
     """Return every edge's rank by (length, smaller vertex, larger vertex); -1 on the diagonal."""
     i, j = np.triu_indices(len(distances), k=1)
     order = np.lexsort((j, i, distances[i, j]))  # the last key decides first
-    rank = np.full(distances.shape, -1, dtype=np.int64)
+    rank = np.full(distances.shape, -1)
     rank[i[order], j[order]] = np.arange(len(order))
     rank[j[order], i[order]] = np.arange(len(order))
     return rank
@@ -179,8 +179,7 @@ def _diagram(
         if len(simplices[birth]) == dim + 1:
             birth_edge = _longest_edge(simplices[birth], rank)
             death_edge = _longest_edge(simplices[death], rank)
-            born = 0.0 if birth_edge == NO_EDGE else float(distances[birth_edge])
-            died = float(distances[death_edge])
+            born, died = float(distances[birth_edge]), float(distances[death_edge])
             if died > born:
                 order = (rank[death_edge], rank[birth_edge], death)
                 rows.append((order, born, died, birth_edge, death_edge, simplices[death]))

@@ -81,14 +81,14 @@ def route_to_distances(
         birth_edges = as_indices(
             "route_to_distances", "diagram.birth_edges", diagram.birth_edges, n
         )
-        for (i, j), grad_birth in zip(birth_edges, grad_births, strict=True):
-            grad_distances[i, j] += grad_birth
-    for simplex, grad_death in zip(simplices, grad_deaths, strict=True):
+        for k, (i, j) in enumerate(birth_edges):
+            grad_distances[i, j] += grad_births[k]
+    for k, simplex in enumerate(simplices):
         edges = list(combinations(simplex, 2))
         longest = max(distances[edge] for edge in edges)
         tied = [edge for edge in edges if longest - distances[edge] <= tie_tolerance]
         for edge in tied:
-            grad_distances[edge] += grad_death / len(tied)
+            grad_distances[edge] += grad_deaths[k] / len(tied)
     return grad_distances + grad_distances.T
 
 

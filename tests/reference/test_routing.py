@@ -84,18 +84,20 @@ def test_the_tie_tolerance_is_inclusive(tolerance, shares):
     np.testing.assert_allclose(routed, upper(4, shares), rtol=1e-15)
 
 
-def test_pairs_on_one_edge_add_up():
+@pytest.mark.parametrize("dim", [0, 1])
+def test_pairs_on_one_edge_add_up(dim):
     twice = reference.Diagram(
-        dim=0,
-        births=np.zeros(2),
-        deaths=np.full(2, 3.0),
-        birth_edges=np.full((2, 2), -1),
-        death_edges=np.array([[0, 1], [0, 1]]),
-        death_simplices=np.array([[0, 1], [0, 1]]),
+        dim=dim,
+        births=np.full(2, 4.0),
+        deaths=np.full(2, 5.0),
+        birth_edges=np.array([[0, 3], [0, 3]]),
+        death_edges=np.array([[0, 2], [0, 2]]),
+        death_simplices=np.array([[0, 2, 3], [0, 2, 3]])[:, : dim + 2],
     )
-    distances = np.array([[0.0, 3.0], [3.0, 0.0]])
-    routed = reference.route_to_distances(twice, np.zeros(2), np.array([1.0, 2.0]), distances)
-    np.testing.assert_array_equal(routed, upper(2, {(0, 1): 3.0}))
+    grad_births, grad_deaths = np.array([4.0, 8.0]), np.array([1.0, 2.0])
+    routed = reference.route_to_distances(twice, grad_births, grad_deaths, RECTANGLE)
+    births = {(0, 3): 12.0} if dim else {}
+    np.testing.assert_array_equal(routed, upper(4, {(0, 2): 3.0} | births))
 
 
 def weighted_sum(distances: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
