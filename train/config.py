@@ -35,9 +35,9 @@ class DataConfig:
     """Processes that read sweeps beside the training; 0 reads in the training process."""
     augment: bool = True
     """Rotation, scaling, flips and jitter of appendix C.3 on training sweeps."""
-    simulated_sweeps: int = 8
+    simulated_sweeps: int = 16
     """With --simulate: how many sweeps to make for training."""
-    simulated_validation_sweeps: int = 2
+    simulated_validation_sweeps: int = 4
     """With --simulate: how many sweeps to make for validation, in other streets."""
     simulated_azimuth_steps: int = 600
     """With --simulate: columns in a turn of the sensor; a real one has about 2,000."""

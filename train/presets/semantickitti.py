@@ -18,8 +18,8 @@ def preset(model: str) -> RunConfig:
         # a short schedule wants one rate for all layers and a longer rise than 50 epochs do.
         data=replace(data, max_voxels=8_000, batch_size=2, num_workers=0),
         optim=OptimConfig(
-            teacher_epochs=60,
-            student_epochs=60,
+            teacher_epochs=30,
+            student_epochs=30,
             block_lr=2e-3,
             warmup_fraction=0.1,
             max_grad_norm=1.0,
