@@ -102,7 +102,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _line(result: schema.Result) -> str:
     """One result, for the terminal."""
     what = (
-        f"{result.suite:10} {result.implementation:18} {result.direction:8} {result.data:8} "
+        f"{result.suite:10} {result.implementation:21} {result.direction:8} {result.data:8} "
         f"B={result.batch:<2} N={result.num_points:<6} threads={result.threads}"
     )
     if result.p50_s is None:

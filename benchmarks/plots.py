@@ -60,6 +60,9 @@ def save(plot: Plot, path: Path) -> None:
             textcoords="offset points", ha="right", fontsize=8, color="0.3",
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="points N", ylabel="seconds", title=plot.title)
+    sizes = sorted({n for points in plot.curves.values() for n, _ in points})
+    axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    axes.set_xticks([], minor=True)
     axes.grid(which="major", lw=0.4, color="0.85")
     if plot.curves:
         axes.legend(fontsize=8, frameon=False)

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import reference
 from benchmarks import harness, schema
@@ -21,7 +23,8 @@ from benchmarks.losses import losses
 from benchmarks.machine import ROOT, describe_machine, describe_software, machine_slug
 from benchmarks.memory import with_peak
 from benchmarks.naive import naive_rips
-from benchmarks.outputs import Diagram, assert_rips
+from benchmarks.outputs import Diagram, assert_rips, wrong_edges
+from benchmarks.peers_page import peers_page
 from benchmarks.selection import exponent, geometric_mean, newest
 from benchmarks.table import BEGIN, END, main
 from benchmarks.targets import Target, targets
@@ -80,14 +83,20 @@ def record_of(results, utc="2026-01-31T10:00:00+00:00", commit="1a2b3c4d5e"):
     )  # fmt: skip
 
 
-@pytest.fixture
-def project(tmp_path):
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
     """A folder with one record, its generated pages, and a README with the markers."""
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# title\n\n{BEGIN}\n{END}\n\nthe rest\n")
-    schema.write(record_of(some_results()), tmp_path / "results", "a-machine")
-    assert table(tmp_path) == 0
-    return tmp_path
+    folder = tmp_path_factory.mktemp("generated")
+    (folder / "README.md").write_text(f"# title\n\n{BEGIN}\n{END}\n\nthe rest\n")
+    schema.write(record_of(some_results()), folder / "results", "a-machine")
+    assert table(folder) == 0
+    return folder
+
+
+@pytest.fixture
+def project(generated, tmp_path):
+    """A copy of `generated` to break."""
+    return Path(shutil.copytree(generated, tmp_path / "project"))
 
 
 def table(folder, *more):
@@ -233,8 +242,6 @@ def test_a_repainted_plot_is_seen(project, capsys):
         image.load()
         pixels, said = image.convert("RGB"), image.text
     pixels.putpixel((100, 100), (255, 0, 0))
-    from PIL.PngImagePlugin import PngInfo
-
     info = PngInfo()
     for key, value in said.items():
         info.add_text(key, value)
@@ -272,6 +279,12 @@ def test_ratios_in_the_pages_are_those_of_the_record(project):
     assert "| 3,000x | 6,743x |" in (project / "docs" / "table6.md").read_text()
     assert "| 200 | stopped |" in (project / "docs" / "table6.md").read_text()
     assert re.search(r"\| 2\.00 \|$", (project / "docs" / "scaling.md").read_text(), re.MULTILINE)
+
+
+def test_a_remark_of_a_check_reaches_the_page():
+    remarked = replace(some_results()[0], implementation="giotto-ph", remark="2 edges are wrong")
+    told = peers_page({"one": record_of([*some_results(), remarked])})
+    assert "giotto-ph, 2 threads, cube, N = 1024: 2 edges are wrong" in told
 
 
 def test_where_we_lose_is_said():
@@ -459,6 +472,13 @@ def test_a_broken_diagram_is_caught(broken):
     assert_rips(diagrams, matrix, None)
     with pytest.raises(AssertionError):
         assert_rips(broken(diagrams), matrix, None)
+
+
+def test_wrong_edges_are_counted():
+    matrix, diagrams = true_diagrams(20)
+    assert wrong_edges(diagrams, matrix) is None
+    count = len(diagrams[1].pairs)
+    assert wrong_edges(_wrong_edge(diagrams), matrix) == f"1 of {count} death edges of H1 are wrong"
 
 
 @pytest.mark.parametrize("broken", [_dropped, _nudged])
