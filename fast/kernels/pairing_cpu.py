@@ -55,14 +55,13 @@ def _add_sum(code, sums, target):
         birth = -1 - code
         target[birth >> 6] ^= np.uint64(1) << np.uint64(birth & 63)
     elif code > TREE:
-        row = sums[code - 2]
         for k in range(target.shape[0]):
-            target[k] ^= row[k]
+            target[k] ^= sums[code - 2, k]
 
 
 @njit(cache=True, nogil=True)
 def _express(keys, a, b, codes, sums, num_sums, stack):
-    """Find the sum of births that {a, b} is homologous to; returns (code, sums, rows used).
+    """Write the code of {a, b}: which births it is homologous to; returns the grown buffers.
 
     Depth first: {a, b} is a-w-b for a w in its lune, and both of those edges are older.
     """
@@ -112,7 +111,7 @@ def _express(keys, a, b, codes, sums, num_sums, stack):
             codes[i, j] = 2 + num_sums
             num_sums += 1
         depth -= 1
-    return codes[min(a, b), max(a, b)], sums, num_sums, stack
+    return sums, num_sums, stack
 
 
 @njit(cache=True, nogil=True)
@@ -140,7 +139,10 @@ def eliminate(keys, edges, relations, words, codes, sums, num_sums, rows, column
         for side in range(2):
             w = relations[r, 1 + side]
             for end in (i, j):
-                code, sums, num_sums, stack = _express(keys, end, w, codes, sums, num_sums, stack)
+                code = codes[min(end, w), max(end, w)]
+                if code == UNKNOWN:
+                    sums, num_sums, stack = _express(keys, end, w, codes, sums, num_sums, stack)
+                    code = codes[min(end, w), max(end, w)]
                 _add_sum(code, sums, total)
         # Rows hold no dead birth but their own: one sweep over the dead bits is enough.
         for k in range(words):
