@@ -168,9 +168,12 @@ def threads(pytestconfig: pytest.Config) -> Any:
         yield count
 
 
+Kind = tuple[str, str, str]  # suite, implementation, family
+
+
 @pytest.fixture(scope="session")
-def stopped() -> dict[str, int]:
-    """Which implementations ran into the time limit, and at which size."""
+def stopped() -> dict[Kind, int]:
+    """What ran into the time limit, and at which size."""
     return {}
 
 
@@ -191,9 +194,17 @@ def installed(pytestconfig: pytest.Config) -> Callable[[Peer, Case], None]:
     return check
 
 
+def _check_small(case_of: Callable[[int], Case]) -> Any:
+    """Check a case at its smallest size, against the reference; returns its output."""
+    job = case_of(SMOKE_POINTS).build()
+    output = job.run()
+    job.check(output)
+    return output
+
+
 @pytest.fixture
 def measure(
-    request: pytest.FixtureRequest, pytestconfig: pytest.Config, stopped: dict[str, int]
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, stopped: dict[Kind, int]
 ) -> Measure:
     """Check a case at its smallest size, then (with --benchmark) at its own, time it, keep it.
 
@@ -202,13 +213,11 @@ def measure(
 
     def checked(case_of: Callable[[int], Case], num_points: int) -> Any:
         recorder = pytestconfig.stash.get(_RECORDER, None)
-        small = case_of(SMOKE_POINTS).build()
-        output = small.run()
-        small.check(output)
         if recorder is None:
-            return output
+            return _check_small(case_of)
         case = case_of(num_points)
-        before = stopped.get(case.implementation)
+        kind = (case.suite, case.implementation, case.data)
+        before = stopped.get(kind)
         if before is not None and num_points >= before + (case.direction == "forward"):
             reason = f"not tried: {before} points were stopped at the time limit"
             recorder.results.append(harness.result_of(case, "not run", error=reason))
@@ -220,16 +229,15 @@ def measure(
             return list(benchmark.stats.stats.data)
 
         try:
+            _check_small(case_of)
             result, output = harness.measure(case, timer, pytestconfig.getoption("--time-limit"))
         except StoppedError as error:
-            stopped[case.implementation] = num_points
+            stopped[kind] = num_points
             recorder.results.append(harness.result_of(case, "stopped", error=str(error)))
             pytest.skip(str(error))
         except AssertionError as error:
-            reason = f"wrong result: {str(error).strip().splitlines()[0]}"
-            recorder.results.append(
-                harness.result_of(case, "not run", check="failed", error=reason)
-            )
+            said = f"wrong result: {error}".strip().partition("\n")[0]
+            recorder.results.append(harness.result_of(case, "not run", check="failed", error=said))
             raise
         recorder.results.append(result)
         return output

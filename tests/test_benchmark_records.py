@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -403,6 +404,31 @@ def test_a_run_writes_a_record(tmp_path):
     assert [r.direction for r in record.results] == ["forward", "backward"]
     assert all(r.state == "timed" and r.num_points == 30 for r in record.results)
     assert str(tmp_path) not in path.read_text()
+
+
+@pytest.mark.slow
+def test_a_wrong_implementation_fails_and_is_recorded_as_failed(tmp_path):
+    """A plugin makes our Rips forget its last loop: the run must be red, and the record say why."""
+    (tmp_path / "forgetful.py").write_text(
+        "import dataclasses, benchmarks.peers as peers\n"
+        "def read(output):\n"
+        "    told = honest(output)\n"
+        "    return [told[0], dataclasses.replace(told[1], pairs=told[1].pairs[:-1])]\n"
+        "honest = peers.PEERS['fast'].read\n"
+        "peers.PEERS['fast'] = dataclasses.replace(peers.PEERS['fast'], read=read)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "forgetful", "benchmarks/test_scaling.py",
+         "--benchmark", "--noisy", "--at-most", "128", "--record-to", str(tmp_path),
+         "-k", "cost_over and cube"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    (path,) = tmp_path.glob("*.json")
+    (result,) = schema.read(path).results
+    assert (result.check, result.p50_s) == ("failed", None)
+    assert result.error.startswith("wrong result")
 
 
 # The baseline and the checks
