@@ -4,9 +4,7 @@ Shape letters: B clouds, N points, K pairs.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from fast.checks import as_integer, as_points, as_precise
 from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
 from fast.distances import edge_lengths, pairwise_distances
+from fast.routing import entries_at_edges, with_lengths
 
 
 def rips_persistence(
@@ -84,10 +83,9 @@ def rips_persistence(
     critical = critical_pairs(matrices, max_dim, threshold, backend=backend)
 
     def lengths(edges: Tensor) -> Tensor:
-        entries: Tensor = _Lengths.apply(batch, edges)  # type: ignore[no-untyped-call]
-        return entries
+        return entries_at_edges(batch, edges)
 
-    return _with_lengths(critical, batch.detach(), lengths if batch.requires_grad else None)
+    return with_lengths(critical, batch.detach(), lengths if batch.requires_grad else None)
 
 
 def rips_persistence_of_points(
@@ -135,7 +133,7 @@ def rips_persistence_of_points(
         each = edge_lengths(batch.reshape(-1, channels), (edges + shift).reshape(-1, 2))
         return each.view(edges.shape[:-1])
 
-    return _with_lengths(critical, distances, lengths if batch.requires_grad else None)
+    return with_lengths(critical, distances, lengths if batch.requires_grad else None)
 
 
 @torch.compiler.disable
@@ -207,103 +205,3 @@ def _padded(rows: list[np.ndarray[Any, Any]]) -> Tensor:
     for cloud, row in enumerate(rows):
         out[cloud, : len(row)] = row
     return torch.from_numpy(out)
-
-
-@dataclass(frozen=True)
-class _Column:
-    """Births or deaths of one dimension, and which edges share their gradient."""
-
-    values: Tensor  # (B, K)
-    edges: Tensor  # (B, K, E, 2)
-    shares: Tensor  # (B, K, E), adding up to 1; 0 in padding
-
-
-def _with_lengths(
-    critical: list[dict[str, Tensor]],
-    distances: Tensor,
-    lengths: Callable[[Tensor], Tensor] | None,
-) -> list[BatchedDiagram]:
-    """Add births and deaths: copies of `distances` that carry the gradient of `lengths`.
-
-    `lengths` maps edges (B, R, 2) to their lengths (B, R). It is called once for all columns,
-    because each call's gradient may be as large as the distances.
-    """
-    masks = [
-        torch.arange(fields["death_edges"].shape[1], device=distances.device)
-        < fields["counts"][:, None]
-        for fields in critical
-    ]
-    columns = []
-    for dim, (fields, mask) in enumerate(zip(critical, masks, strict=True)):
-        columns.append(_deaths(dim, fields, mask, distances))
-        if dim > 0:
-            columns.append(_births(fields, mask, distances))
-    values = iter(_carry_gradient(columns, lengths))
-    diagrams = []
-    for dim, (fields, mask) in enumerate(zip(critical, masks, strict=True)):
-        deaths = next(values)
-        births = next(values) if dim > 0 else torch.zeros_like(deaths)
-        diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
-    return diagrams
-
-
-def _deaths(dim: int, fields: dict[str, Tensor], mask: Tensor, distances: Tensor) -> _Column:
-    """Deaths; the longest edges of the death simplex share evenly (Algorithm 3, lines 20-26)."""
-    vertices = list(combinations(range(dim + 2), 2))
-    edges = fields["death_simplices"][..., vertices].clamp(min=0)  # (B, K, E, 2)
-    values = _entries(distances, fields["death_edges"].clamp(min=0)).where(mask, 0.0)
-    longest = (_entries(distances, edges) == values[..., None]) & mask[..., None]
-    shares = longest.to(values.dtype)
-    return _Column(values, edges, shares / shares.sum(dim=-1, keepdim=True).clamp(min=1))
-
-
-def _births(fields: dict[str, Tensor], mask: Tensor, distances: Tensor) -> _Column:
-    """Births; in dimension 1 the birth edge is the whole birth simplex."""
-    edges = fields["birth_edges"].clamp(min=0)
-    values = _entries(distances, edges).where(mask, 0.0)
-    return _Column(values, edges[:, :, None], mask[..., None].to(values.dtype))
-
-
-def _carry_gradient(
-    columns: list[_Column], lengths: Callable[[Tensor], Tensor] | None
-) -> list[Tensor]:
-    """Return each column's values to the last bit, with the gradient of its edges' lengths."""
-    if lengths is None:
-        return [column.values for column in columns]
-    each = lengths(torch.cat([column.edges.flatten(1, 2) for column in columns], dim=1))
-    widths = [column.edges.shape[1] * column.edges.shape[2] for column in columns]
-    carried = []
-    for column, part in zip(columns, torch.split(each, widths, dim=1), strict=True):
-        part = part.view(column.shares.shape)
-        # Sides without a share may be infinite, and 0 * inf is NaN: they must not enter.
-        carrier = (column.shares * part.where(column.shares > 0, 0.0)).sum(dim=-1)
-        # carrier - carrier is an exact zero, where a mean over tied edges might round the value.
-        carried.append(column.values + (carrier - carrier.detach()))
-    return carried
-
-
-def _entries(distances: Tensor, edges: Tensor) -> Tensor:
-    """Return the entries (B, ...) of `distances` (B, N, N) at `edges` (B, ..., 2)."""
-    n = distances.shape[-1]
-    flat = (edges[..., 0] * n + edges[..., 1]).flatten(1)
-    return distances.flatten(1).gather(1, flat).view(edges.shape[:-1])
-
-
-class _Lengths(torch.autograd.Function):
-    """Entries at edges (i, j); the gradient goes half to D_ij and half to D_ji."""
-
-    @staticmethod
-    def forward(ctx: Any, distances: Tensor, edges: Tensor) -> Tensor:
-        ctx.save_for_backward(edges)
-        ctx.shape = distances.shape
-        return _entries(distances, edges)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (edges,) = ctx.saved_tensors
-        n = ctx.shape[-1]
-        both_ways = torch.cat([edges, edges.flip(-1)], dim=1)
-        flat = both_ways[..., 0] * n + both_ways[..., 1]
-        halves = torch.cat([grad, grad], dim=1) / 2
-        grad_distances = grad.new_zeros(ctx.shape).flatten(1).scatter_add(1, flat, halves)
-        return grad_distances.view(ctx.shape), None

@@ -9,50 +9,67 @@ def spanning_forest(keys, cutoff):
     """Return the forest's edges of positive length as i * N + j, in order, and how many trees.
 
     Prim's algorithm on the edges up to the cutoff; under a total order the forest is unique, so
-    that it equals Kruskal's.
+    that it equals Kruskal's. Equal keys are counted on the way, which vectorises, and looked into
+    only where there are any.
     """
     n = keys.shape[0]
-    far = np.int64(np.iinfo(np.int64).max)
-    nearest_key = np.full(n, far)
-    nearest = np.full(n, -1)
-    outside = np.arange(n)
-    num_outside = n
+    far = np.iinfo(keys.dtype).max
+    reach = np.full(n, far, keys.dtype)  # key of the shortest edge into the tree; far once inside
+    nearest = np.zeros(n, np.int32)  # where that edge comes from
+    outside = np.full(n, np.int8(1))
     tree_keys = np.empty(n, np.int64)
     tree = np.empty(n, np.int64)
     count = 0
     num_trees = 0
-    while num_outside > 0:
-        best = 0
-        for s in range(1, num_outside):
-            a = outside[s]
-            b = outside[best]
-            if nearest_key[a] < nearest_key[b] or (
-                nearest_key[a] == nearest_key[b]
-                and nearest_key[a] != far
-                and _edge(a, nearest[a], n) < _edge(b, nearest[b], n)
-            ):
-                best = s
-        v = outside[best]
-        num_outside -= 1
-        outside[best] = outside[num_outside]
-        if nearest_key[v] == far:
+    for _ in range(n):
+        least = reach[0]
+        for w in range(n):
+            least = min(least, reach[w])
+        if least == far:
             num_trees += 1
-        elif nearest_key[v] > 0:
-            tree_keys[count] = nearest_key[v]
-            tree[count] = _edge(v, nearest[v], n)
-            count += 1
-        for s in range(num_outside):
-            w = outside[s]
-            key = np.int64(keys[v, w])
-            if key <= cutoff and (
-                key < nearest_key[w]
-                or (key == nearest_key[w] and _edge(v, w, n) < _edge(nearest[w], w, n))
-            ):
-                nearest_key[w] = key
+            v = 0
+            while outside[v] == 0:
+                v += 1
+        else:
+            v = _first_edge(reach, nearest, least)
+            if least > 0:
+                tree_keys[count] = least
+                tree[count] = _edge(v, nearest[v], n)
+                count += 1
+        outside[v] = 0
+        reach[v] = far
+        ties = 0
+        for w in range(n):
+            key = keys[v, w]
+            usable = (outside[w] != 0) & (key <= cutoff)
+            ties += usable & (key == reach[w])
+            if usable & (key < reach[w]):
+                reach[w] = key
                 nearest[w] = v
+        if ties > 0:
+            for w in range(n):
+                if (
+                    outside[w] != 0
+                    and keys[v, w] == reach[w]
+                    and _edge(v, w, n) < _edge(nearest[w], w, n)
+                ):
+                    nearest[w] = v
     by_edge = np.argsort(tree[:count])
     by_key = np.argsort(tree_keys[:count][by_edge], kind="mergesort")
     return tree[:count][by_edge][by_key], num_trees
+
+
+@njit(cache=True, nogil=True)
+def _first_edge(reach, nearest, least):
+    """Return the vertex outside whose edge of key `least` comes first in the order of edges."""
+    n = reach.shape[0]
+    best = -1
+    for w in range(n):
+        if reach[w] == least and (
+            best < 0 or _edge(w, nearest[w], n) < _edge(best, nearest[best], n)
+        ):
+            best = w
+    return best
 
 
 @njit(cache=True, nogil=True)
