@@ -86,10 +86,11 @@ def rips_persistence(
         raise ValueError(f"rips_persistence: threshold is {threshold}; pass a length of at least 0")
 
     joined = np.isfinite(distances) & (distances <= threshold)
-    _refuse_too_many(joined, max_dim + 2, max_simplices)
+    max_size = max_dim + 2  # vertices of the simplices that can kill a class of the last dimension
+    _refuse_too_many(joined, max_size, max_simplices)
 
     rank = edge_ranks(distances)
-    simplices = _filtration(joined, max_dim + 2, rank)
+    simplices = _filtration(joined, max_size, rank)
     deaths, essential = _reduce(simplices)
     return [
         _diagram(dim, simplices, deaths, essential, rank, distances) for dim in range(max_dim + 1)
@@ -108,7 +109,8 @@ def edge_ranks(distances: Float64[np.ndarray, "n n"]) -> Int64[np.ndarray, "n n"
 
 def _refuse_too_many(joined: Bool[np.ndarray, "n n"], max_size: int, limit: int) -> None:
     """Raise if the complex has more than `limit` simplices; store none of them."""
-    if sum(1 for _ in islice(_cliques(joined, max_size), limit + 1)) > limit:
+    one_too_many = next(islice(_cliques(joined, max_size), limit, None), None)
+    if one_too_many is not None:
         raise ValueError(
             f"rips_persistence: distances of {len(joined)} points make more than {limit} simplices "
             f"of up to {max_size} vertices; lower threshold or max_dim, take fewer points, or "
@@ -186,12 +188,12 @@ def _diagram(
     rows.sort()
 
     def integers(column: int, width: int) -> Int64[np.ndarray, "k w"]:
-        return np.array([row[column] for row in rows], dtype=np.int64).reshape(-1, width)
+        return np.array([row[column] for row in rows], dtype=np.int64).reshape(len(rows), width)
 
     return Diagram(
         dim=dim,
-        births=np.array([row[1] for row in rows], dtype=np.float64),
-        deaths=np.array([row[2] for row in rows], dtype=np.float64),
+        births=np.array([row[1] for row in rows]),
+        deaths=np.array([row[2] for row in rows]),
         birth_edges=integers(3, 2),
         death_edges=integers(4, 2),
         death_simplices=integers(5, dim + 2),

@@ -66,7 +66,7 @@ def topology_preserving_sampling(
         indices.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, _distances_to(points, indices[-1]))
         radii.append(nearest.max())
-    return np.array(indices, dtype=np.int64), np.array(radii)
+    return np.array(indices), np.array(radii)
 
 
 def covering_radius(points: Float64[np.ndarray, "n c"], indices: Int64[np.ndarray, " m"]) -> float:

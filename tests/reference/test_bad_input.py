@@ -44,7 +44,7 @@ BAD_DISTANCES = [
         id="NaN",
     ),
     pytest.param(
-        [[0.0, -2.0], [-2.0, 0.0]],
+        [[0.0, -2.0], [-3.0, 0.0]],
         "has the entry -2.0; distances are at least 0 (inf for two points that are never joined)",
         id="negative",
     ),
@@ -535,6 +535,7 @@ def test_other_numbers_are_read_as_float64(dtype):
         COMPONENTS, np.ones(2, dtype=dtype), np.ones(2, dtype=dtype), DISTANCES.astype(dtype)
     )
     assert routed.dtype == np.float64
+    assert reference.validation.as_vector("f", "x", cloud[0], 2).dtype == np.float64
 
 
 def test_lists_are_read_as_arrays():

@@ -161,11 +161,11 @@ def test_a_diagram_that_is_all_noise_keeps_its_full_weight():
     assert reference.persistence_weighted_chamfer(teacher, NOTHING, min_persistence=0.1) == 0.0
 
 
-def test_pairs_below_the_diagonal_have_no_weight():
-    below = np.array([[3.0, 1.0]])
-    assert reference.persistence_weighted_chamfer(below, NOTHING) == 0.0
+@pytest.mark.parametrize("pair", [(3.0, 1.0), (1.0, 1.0)])
+def test_pairs_on_or_below_the_diagonal_have_no_weight(pair):
+    assert reference.persistence_weighted_chamfer(np.array([pair]), NOTHING) == 0.0
     grad = reference.persistence_weighted_chamfer_grad(
-        NOTHING, np.array([[3.0, 1.0], [0.0, 1.0]]), 1e-300, precision_weight="persistence"
+        NOTHING, np.array([pair, (0.0, 1.0)]), 1e-300, precision_weight="persistence"
     )
     # The second pair has all the weight, so its own weight changes nothing.
     np.testing.assert_allclose(grad, [[0.0, -1.0], [0.0, 1.0]], atol=1e-15)

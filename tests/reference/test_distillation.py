@@ -170,6 +170,12 @@ def test_at_most_1024_points_are_sampled_by_default(monkeypatch):
     assert asked == [1023, 1024, 1024]
 
 
+def test_the_default_limit_allows_181_samples():
+    cloud = np.arange(182.0)[:, None]
+    with pytest.raises(ValueError, match="182 points make more than 1000000 simplices"):
+        reference.topological_loss(cloud, cloud, normalisation="none")
+
+
 def test_one_point_has_no_topology():
     loss, gradient = reference.topological_loss(np.ones((1, 3)), np.ones((1, 2)))
     assert loss == 0.0
@@ -257,6 +263,10 @@ def test_the_divergence_by_hand():
 def test_huge_logits_do_not_overflow():
     teacher, student = np.array([[1e4, 0.0]]), np.array([[0.0, 1e4]])
     assert reference.kl_distillation(teacher, student) == 1e4
+    rows = np.array([[1e4, 1e4], [0.0, 0.0]])  # no row may underflow beside another
+    np.testing.assert_allclose(
+        reference.kl_distillation(rows, rows + np.array([[0.0], [1.0]])), 0.0
+    )
     assert log_softmax([0.0, 1e4])[0] == -1e4
 
 
