@@ -36,12 +36,20 @@ def _farthest_points_numba() -> Kernel:
     return launcher
 
 
+def _covering_radius_numba() -> Kernel:
+    from fast.kernels.sampling_cpu import covering_radius
+
+    launcher: Kernel = covering_radius
+    return launcher
+
+
 # (operation, device type) -> {backend: loader}; the first backend of a row is the default.
 # Loaders import on first use, so that nobody waits for a compiler they do not need.
 _KERNELS: dict[tuple[str, str], dict[str, Callable[[], Kernel]]] = {
     ("pairwise_distances", "cpu"): {"numba": _pairwise_distances_numba},
     ("persistence_weighted_chamfer", "cpu"): {"numba": _nearest_pairs_numba},
     ("rips_persistence", "cpu"): {"numba": _rips_pairs_numba},
+    ("covering_radius", "cpu"): {"numba": _covering_radius_numba},
     ("topology_preserving_sampling", "cpu"): {"numba": _farthest_points_numba},
 }
 

@@ -77,6 +77,7 @@ def topology_preserving_sampling(
     return torch.stack(indices).view(shape), torch.stack(radii).view(shape)
 
 
+@torch.compiler.disable  # numba cannot be traced
 def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
     """Return how far the worst point of a cloud is from its nearest sample.
 
@@ -116,6 +117,10 @@ def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
             f"the cloud has {len(points)} points"
         )
     samples = points[indices]
+    if points.device.type == "cpu":
+        launch = kernel(name, points.device)
+        radius = launch(points.numpy(), samples.numpy(), torch.get_num_threads())
+        return torch.tensor(radius, dtype=points.dtype)
     nearest = [
         torch.cdist(block, samples, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
         for block in torch.split(points, 4096)

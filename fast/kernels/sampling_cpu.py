@@ -1,5 +1,7 @@
 """Farthest point sampling on the CPU."""
 
+import itertools
+
 import numpy as np
 from numba import njit
 
@@ -50,3 +52,41 @@ def _sample(channels, start, picked, radii):
         radii[k] = np.sqrt(farthest)
         if farthest == 0:
             return
+
+
+def covering_radius(points, samples, num_threads):
+    """Return the largest distance from a row of `points` (N, C) to its nearest of `samples`."""
+    channels = np.ascontiguousarray(points.T)
+    borders = [len(points) * part // num_threads for part in range(num_threads + 1)]
+    calls = [
+        (channels, samples, first, last)
+        for first, last in itertools.pairwise(borders)
+        if first < last
+    ]
+    return max(threads.run(_farthest, calls, num_threads))
+
+
+@njit(cache=True, nogil=True)
+def _farthest(channels, samples, first, last):
+    """Return the covering radius of points [first, last), block by block in the fastest cache."""
+    num_channels = channels.shape[0]
+    block = 512
+    squares = np.empty(block, channels.dtype)
+    nearest = np.empty(block, channels.dtype)
+    farthest = channels.dtype.type(0)
+    for begin in range(first, last, block):
+        size = min(block, last - begin)
+        nearest[:] = np.inf
+        for m in range(samples.shape[0]):
+            squares[:] = 0
+            for c in range(num_channels):
+                row = channels[c, begin : begin + size]
+                centre = samples[m, c]
+                for p in range(size):
+                    difference = row[p] - centre
+                    squares[p] += difference * difference
+            for p in range(size):
+                nearest[p] = min(nearest[p], squares[p])
+        for p in range(size):
+            farthest = max(farthest, nearest[p])
+    return np.sqrt(farthest)
