@@ -4,7 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
+
+# Small tensors: a second thread costs more than it brings, far more where other work runs too.
+torch.set_num_threads(1)
 
 settings.register_profile(
     "default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
@@ -17,7 +21,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Return the folder of real sweeps that may lie beside the checkout; skip, saying so, if not."""
+    """Return the folder of real sweeps beside the checkout; skip, saying so, if there is none."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real sweeps are not beside this checkout (they may not be shipped)")

@@ -210,7 +210,11 @@ class Experiment:
             size=size,
             num_classes=len(self.dataset.class_names),
             in_channels=IN_CHANNELS,
-            overrides={},
+            # Weights of one form load into the other without a word, and give other numbers.
+            overrides={
+                "cpe_input": model.config.cpe_input,
+                "depth_rule": model.config.depth_rule,
+            },
             dataset=self.config.dataset,
             class_names=tuple(self.dataset.class_names),
             grid_size_m=self.config.data.grid_size_m,

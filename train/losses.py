@@ -57,7 +57,7 @@ def segmentation_loss(logits: Tensor, segment: Tensor, kind: str = "ce") -> Tens
     Parameters
     ----------
     logits
-        (N, classes), floating point; computed in float32 whatever the dtype.
+        (N, classes), floating point; computed in float32 at least.
     segment
         (N,), int64 training ids; `IGNORE` marks points without a class, which count for nothing.
     kind
@@ -68,7 +68,7 @@ def segmentation_loss(logits: Tensor, segment: Tensor, kind: str = "ce") -> Tens
     Tensor
         Scalar, mean over the labelled points; 0 (with a zero gradient) if none is labelled.
     """
-    logits = logits.float()
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     labelled = segment != IGNORE
     count = labelled.sum().clamp(min=1)
     summed = functional.cross_entropy(logits, segment, ignore_index=IGNORE, reduction="sum")

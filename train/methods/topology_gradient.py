@@ -106,7 +106,7 @@ class TopologyGradientDistillation:
 
         distillation = None
         if config.distillation > 0:
-            distillation = self.distillation_loss(teacher_logits.detach().float(), logits.float())
+            distillation = self.distillation_loss(teacher_logits.detach(), logits)
             total = total + config.distillation * require_finite("distillation", distillation)
 
         parts = LossParts(
