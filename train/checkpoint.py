@@ -118,6 +118,9 @@ def _load_weights(model: Segmentor, weights: object, path: Path) -> None:
     ]
     if problems:
         raise UserError(f"{path}: its weights are of another architecture: {', '.join(problems)}")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: {name} has NaN or infinite entries; train the network anew")
     model.load_state_dict(weights)
 
 

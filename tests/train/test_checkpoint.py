@@ -98,6 +98,14 @@ def test_weights_of_another_architecture_are_refused(tmp_path, student):
         load_model(path)
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path, student):
+    with torch.no_grad():
+        student.seg_head.weight[0, 0] = float("nan")
+    save_model(student, card(), tmp_path / "nan.pt")
+    with pytest.raises(UserError, match=r"seg_head\.weight has NaN or infinite entries"):
+        load_model(tmp_path / "nan.pt")
+
+
 def test_a_card_that_no_network_fits_is_refused(tmp_path, student):
     path = tmp_path / "future.pt"
     save_model(student, card(size="colossal"), path)
