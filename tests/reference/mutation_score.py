@@ -50,6 +50,7 @@ def main() -> int:
             mutant: change(mutant) for mutant, outcome in found.items() if outcome not in KILLED
         },
     }
+    RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
     sys.stdout.write(f"{noticed} of {len(found)} mutants noticed, {score:.1%}; see {RECORD.name}\n")
     return 0 if score >= FLOOR else 1
