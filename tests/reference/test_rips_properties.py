@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-import gudhi
+import gudhi.hera
 import numpy as np
 import pytest
 from hypothesis import given
@@ -128,10 +128,21 @@ def test_lower_dimensions_do_not_depend_on_the_highest(distances):
             assert_same_diagram(diagram, same)
 
 
+def bottleneck_distance(one: np.ndarray, two: np.ndarray) -> float:
+    """Return Hera's exact distance: GUDHI's own is too large at times up to 3.13 (its #1367)."""
+    return gudhi.hera.bottleneck_distance(one, two, delta=0.0)
+
+
+def test_the_bottleneck_distance_of_the_oracle_is_exact():
+    one = np.array([[0.0, 4.0], [0.0, 5.0], [0.0, 6.0], [0.0, 9.0]])
+    two = np.array([[0.0, 7.0], [0.0, 9.0]])  # 9 to 9, 6 to 7, 5 and 4 to the diagonal
+    assert bottleneck_distance(one, two) == 2.5
+
+
 @pytest.mark.oracle
 @given(distances=strategies.generic_distances(min_points=2), seed=strategies.seeds)
 def test_a_diagram_moves_no_further_than_the_distances(distances, seed):
-    """The stability theorem (Cohen-Steiner, Edelsbrunner, Harer 2007), GUDHI's bottleneck."""
+    """The stability theorem (Cohen-Steiner, Edelsbrunner, Harer 2007)."""
     noise = np.triu(np.random.default_rng(seed).uniform(-0.3, 0.3, distances.shape), k=1)
     moved = np.abs(distances + noise + noise.T)
     bound = np.abs(moved - distances).max()
@@ -140,7 +151,7 @@ def test_a_diagram_moves_no_further_than_the_distances(distances, seed):
         reference.rips_persistence(moved, MAX_DIM),
         strict=True,
     ):
-        assert gudhi.bottleneck_distance(before.pairs, after.pairs) <= bound + 1e-12
+        assert bottleneck_distance(before.pairs, after.pairs) <= bound + 1e-12
 
 
 @pytest.mark.oracle
@@ -154,5 +165,4 @@ def test_samples_have_the_diagram_of_the_cloud_to_twice_the_covering_radius(poin
         reference.rips_persistence(reference.pairwise_distances(points[indices])),
         strict=True,
     ):
-        distance = gudhi.bottleneck_distance(whole.pairs, sample.pairs)
-        assert distance <= 2 * radii[-1] + 1e-12
+        assert bottleneck_distance(whole.pairs, sample.pairs) <= 2 * radii[-1] + 1e-12
