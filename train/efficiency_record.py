@@ -1,0 +1,198 @@
+"""Measure what the networks cost on a sweep: the record that pages and plots are made from."""
+
+import dataclasses
+import os
+import platform
+import re
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from train import operations, provenance, stopwatch
+from train.data.semantickitti import read_points
+from train.data.simulate import simulate_semantickitti
+from train.data.sweep import Sweep
+from train.data.transforms import VoxelSweep, voxelise
+from train.errors import UserError
+from train.log import say
+from train.model import SIZES
+
+SCHEMA = 1
+SHARES = (8, 4, 2, 1)  # default sizes: the sweep's voxels divided by these
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked command line.
+
+    Attributes
+    ----------
+    output
+        Folder of the record, the page and the picture.
+    device, precision
+        Where and in what the networks run.
+    sweep_path
+        A SemanticKITTI `.bin`; None for a simulated sweep.
+    grid_size_m
+        Edge of the voxels.
+    voxels
+        Sizes to measure at, increasing; empty for shares of the sweep.
+    models
+        Names of `SIZES`.
+    repeats
+        Timed passes of each network at each size.
+    """
+
+    output: Path
+    device: torch.device
+    precision: stopwatch.Precision
+    sweep_path: Path | None
+    grid_size_m: float
+    voxels: tuple[int, ...]
+    models: tuple[str, ...]
+    repeats: int
+
+
+def read_sweep(path: Path | None) -> Sweep:
+    """Read a `.bin` file, or simulate a sweep of an HDL-64E (the same one every time)."""
+    if path is not None:
+        coord, strength = read_points(path)
+        return Sweep(coord, strength, None, path.name, path)
+    with tempfile.TemporaryDirectory() as folder:
+        simulate_semantickitti(folder, num_sweeps=1, num_validation_sweeps=1, azimuth_steps=2000)
+        found = Path(folder) / "sequences" / "00" / "velodyne" / "000000.bin"
+        coord, strength = read_points(found)
+    return Sweep(coord, strength, None, "simulated", Path("simulated"))
+
+
+def nearest(sweep: VoxelSweep, num_voxels: int) -> dict[str, Any]:
+    """Return the batch of the voxels nearest to the sensor, as arrays on the host."""
+    distance = (sweep.coord.astype(np.float64) ** 2).sum(axis=1)
+    keep = np.sort(np.argsort(distance, kind="stable")[:num_voxels])
+    coord, grid = sweep.coord[keep], sweep.grid_coord[keep]
+    return {
+        "feat": np.concatenate([coord, sweep.strength[keep]], axis=1),
+        "coord": coord,
+        "grid_coord": grid - grid.min(axis=0),
+        "offset": np.array([num_voxels]),
+    }
+
+
+def describe_network(name: str) -> dict[str, Any]:
+    """Return the shape of a network (Table 8's upper half), counted from the network itself."""
+    config = SIZES[name]
+    model = stopwatch.make_network(name, torch.device("cpu"))
+    shape = dataclasses.asdict(config)
+    kept = ("depths", "channels", "heads")
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **{f"{side}_{what}": shape[f"{side}_{what}"] for side in ("enc", "dec") for what in kept},
+        "patch_size": config.patch_size,
+    }
+
+
+def measure_model(name: str, request: Request, batches: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a network's part of the record: its shape, and what it costs at every size."""
+    sizes = []
+    for arrays in batches:
+        say(f"{name}: {len(arrays['coord']):,} voxels")
+        sizes.append(measure_size(name, request, arrays))
+    say(f"{name}: operators")
+    model = stopwatch.make_network(name, request.device)
+    batch = stopwatch.to_batch(batches[-1], request.device)
+    return {
+        **describe_network(name),
+        "sizes": sizes,
+        "operators": stopwatch.operators(model, batch, request.precision),
+    }
+
+
+def measure_size(name: str, request: Request, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return what a network costs on one batch; nothing stays on the device afterwards."""
+    memory = stopwatch.peak_memory(name, arrays, request.device, request.precision)
+    config = SIZES[name]
+    batch = stopwatch.to_batch(arrays, request.device)
+    hierarchy = stopwatch.whole_hierarchy(batch, config)
+    geometry = operations.geometry_of(hierarchy, config.patch_size)
+    counts = operations.count_operations(
+        config,
+        geometry,
+        in_channels=stopwatch.IN_CHANNELS,
+        num_classes=stopwatch.NUM_CLASSES,
+    )
+    model = stopwatch.make_network(name, request.device)
+    return {
+        "geometry": dataclasses.asdict(geometry),
+        "operations": counts,
+        "seconds": stopwatch.time_network(model, batch, request.repeats, request.precision),
+        "memory": memory,
+    }
+
+
+def measure(request: Request, command: str) -> dict[str, Any]:
+    """Measure and return the record.
+
+    Raises
+    ------
+    UserError
+        If the sweep cannot be read or is smaller than a size asked for, or memory is short.
+    """
+    load = round(os.getloadavg()[0], 2)
+    sweep = read_sweep(request.sweep_path)
+    voxelised = voxelise(sweep, request.grid_size_m)
+    whole = len(voxelised.coord)
+    sizes = request.voxels or tuple(sorted({max(1, whole // share) for share in SHARES}))
+    if sizes[-1] > whole:
+        raise UserError(
+            f"--voxels: {sizes[-1]} is more than the {whole} voxels of the sweep at "
+            f"--grid-size-m {request.grid_size_m:g}; give less, or a finer grid"
+        )
+    batches = [nearest(voxelised, size) for size in sizes]
+    return {
+        "schema": SCHEMA,
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance.commit(),
+        "command": command,
+        "versions": provenance.versions(),
+        "device": provenance.describe_device(request.device),
+        "on_gpu": request.device.type == "cuda",
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "load_1m_before": load,
+        "precision": request.precision,
+        "repeats": request.repeats,
+        "warm_ups": stopwatch.WARM_UPS[request.device.type],
+        "input": {
+            "name": sweep.name,
+            "points": len(sweep.coord),
+            "grid_size_m": request.grid_size_m,
+            "voxels": whole,
+        },
+        "conventions": {
+            name: {
+                "parts": convention.parts,
+                "voxels": convention.voxels,
+                "giga_macs": {
+                    size: operations.convention_totals(convention, size)
+                    for size in operations.PAPER_TOTALS
+                },
+            }
+            for name, convention in operations.CONVENTIONS.items()
+        },
+        "models": {name: measure_model(name, request, batches) for name in request.models},
+    }
+
+
+def processor() -> str:
+    """Return the processor's own name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
