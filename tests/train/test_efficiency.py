@@ -234,8 +234,9 @@ def test_the_page_shows_the_records_numbers(record, written):
     assert page == markdown(record, "efficiency.png")
     for name in TINY:
         assert f"{record['models'][name]['parameters']:,}" in page
-        clock = record["models"][name]["sizes"][-1]["seconds"]["network"]
-        assert f"{clock['p50_s']:.4g}" in page
+    for what in ("network", "hierarchy"):
+        clocks = [record["models"][name]["sizes"][-1]["seconds"][what] for name in TINY]
+        assert f"| {what}, s | " + " | ".join(f"{clock['p50_s']:.4g}" for clock in clocks) in page
     assert (written / "efficiency.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -269,6 +270,14 @@ def test_without_sizes_shares_of_the_sweep_are_measured(bin_file, tmp_path, monk
     record = measure(request, "")
     whole = record["input"]["voxels"]
     assert record["models"]["student"] == [whole // 8, whole // 4, whole // 2, whole]
+
+
+def test_without_a_file_a_whole_simulated_sweep_is_measured(monkeypatch):
+    monkeypatch.setattr("train.efficiency_record.measure_model", lambda *_: None)
+    source = measure(parse(["--output", "x"]), "")["input"]
+    assert source["name"] == "simulated"
+    assert 90_000 < source["points"] < 128_000  # 2,000 columns of 64 rays, some without a return
+    assert 50_000 < source["voxels"] < source["points"]
 
 
 def test_folders_are_left_out_of_the_command():
