@@ -43,17 +43,19 @@ class DataConfig:
     """With --simulate: columns in a turn of the sensor; a real one has about 2,000."""
 
     def __post_init__(self) -> None:
+        # Beyond these a coarse stage can be left with a single voxel, on which batch normalisation
+        # cannot train.
         _require(
-            math.isfinite(self.grid_size_m) and self.grid_size_m > 0,
+            0 < self.grid_size_m <= 1,
             "data.grid-size-m",
             self.grid_size_m,
-            "a voxel needs an edge longer than 0 m, 0.05 for example",
+            "the edge of a voxel is above 0 and at most 1 metre, 0.05 for example",
         )
         _require(
-            self.max_voxels >= 0,
+            self.max_voxels == 0 or self.max_voxels >= 1000,
             "data.max-voxels",
             self.max_voxels,
-            "0 for no limit, or more than 0",
+            "0 for no limit, or at least 1000",
         )
         _require(
             self.batch_size >= 1, "data.batch-size", self.batch_size, "at least 1 sweep a step"

@@ -186,7 +186,12 @@ class Experiment:
         return self.state if self.state is not None and self.state["stage"] == stage else None
 
     def _write_config(self) -> None:
-        self.output.mkdir(parents=True, exist_ok=True)
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--output {self.output}: cannot be made ({error.strerror}); give another folder"
+            ) from error
         _write_json(
             self.output / "config.json",
             {

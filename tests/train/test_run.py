@@ -269,6 +269,13 @@ def test_an_output_that_holds_another_run(sweeps, finished, capsys):
     assert sorted(finished.rglob("*")) == before
 
 
+def test_an_output_that_cannot_be_made(sweeps, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    line = refused(flags(sweeps, tmp_path / "file" / "out"), capsys)
+    assert "cannot be made" in line
+    assert "is a file" in refused(flags(sweeps, tmp_path / "file"), capsys)
+
+
 def test_resuming_where_nothing_was_started(sweeps, tmp_path, capsys):
     line = refused([*flags(sweeps, tmp_path / "none"), "--resume"], capsys)
     assert "holds no run" in line
