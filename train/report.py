@@ -69,7 +69,7 @@ def markdown(
         + f"; commit {config['commit']}{' with local changes' if config['dirty'] else ''}",
         f"- Networks: the {settings['model']} pair, {settings['precision']}, "
         f"seed {settings['seed']}",
-        f"- Trained on {metrics['train_sweeps']} sweeps"
+        f"- Trained on {metrics['train_sweeps']} sweep{'s' * (metrics['train_sweeps'] != 1)}"
         + (f", {data['repeats']} times an epoch" if data["repeats"] > 1 else "")
         + f", {data['batch_size']} a step, "
         + (f"crops of at most {data['max_voxels']:,} voxels" if data["max_voxels"] else "whole")
