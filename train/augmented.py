@@ -1,0 +1,64 @@
+"""Test-time augmentation: the views of a cloud whose predictions are averaged.
+
+Scores of a single pass and of averaged passes are different things and are reported apart; what was
+done is called by the names here.
+
+Shape letters: N points.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_COS_SIN: Final = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
+
+
+@dataclass(frozen=True)
+class View:
+    """A cloud seen otherwise: turned about z, then scaled, then flipped.
+
+    Attributes
+    ----------
+    quarter_turns
+        By how many times 90 degrees, counter-clockwise seen from above; 0 to 3.
+    scale
+        Factor of all three axes.
+    flip
+        Whether x and y both change their sign.
+    """
+
+    quarter_turns: int = 0
+    scale: float = 1.0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quarter_turns not in range(4):
+            raise ValueError(f"View: quarter_turns is {self.quarter_turns}, must be 0, 1, 2 or 3")
+        if not 0.0 < self.scale < np.inf:
+            raise ValueError(f"View: scale is {self.scale}, must be a positive number")
+
+    def apply(self, coord: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the seen coordinates, (N, 3) metres; quarter turns and flips are exact."""
+        cos, sin = _COS_SIN[self.quarter_turns]
+        sign = -1.0 if self.flip else 1.0
+        x, y, z = coord.astype(np.float64).T
+        turned = np.stack([sign * (cos * x - sin * y), sign * (sin * x + cos * y), z], axis=1)
+        return (turned * self.scale).astype(np.float32)
+
+
+SINGLE_PASS: Final = (View(),)
+"""The cloud as it is."""
+
+TEST_TIME_AUGMENTATIONS: Final = {
+    "rotations": tuple(View(quarter_turns=turns) for turns in range(4)),
+    "scales-flips": tuple(
+        View(scale=scale, flip=flip)
+        for flip in (False, True)
+        for scale in (0.9, 0.95, 1.0, 1.05, 1.1)
+    ),
+}
+"""Views by name: ``rotations`` as Pointcept tests on Waymo and SemanticKITTI (0, 90, 180 and 270
+degrees), ``scales-flips`` as it does on nuScenes (five scales, each with and without x and y
+flipped)."""

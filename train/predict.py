@@ -1,0 +1,308 @@
+"""The command and the function for one's own cloud: a class and probabilities for every point.
+
+python -m train.predict --checkpoint student.pt --input sweep.bin --output sweep.label
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from train import provenance
+from train.augmented import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, View
+from train.clouds import LABEL_ENDINGS, read_cloud, write_prediction
+from train.data import semantickitti
+from train.data.collate import collate
+from train.data.registry import DATASETS
+from train.data.sweep import Sweep
+from train.data.transforms import voxelise
+from train.errors import UserError
+from train.log import say
+from train.loop import to_device
+from train.network_file import IN_CHANNELS, POINTCEPT_GRID_SIZE_M, open_network
+
+EPILOG: Final = """\
+input, by the file name's ending:
+  .bin      SemanticKITTI: float32 x, y, z, remission
+  .pcd.bin  nuScenes: float32 x, y, z, intensity 0..255, ring; strength = intensity / 255
+  .npy      numbers (N, 3) or (N, 4): x, y, z, strength
+  .ply      ascii or binary; x, y, z and strength, intensity or remission if there
+Coordinates are metres in the sensor's frame (x forward, y left, z up). Strengths of .npy and .ply
+are taken as they are: give the scale of training (0..1 for SemanticKITTI and nuScenes, tanh of the
+intensity for Waymo). Without a strength every point gets 0, and the command says so.
+
+output, by the file name's ending:
+  .label    uint32 SemanticKITTI ids (10 car, 11 bicycle, ...), as the benchmark takes them
+  .npy      int64 train ids, 0 for the network's first class
+
+examples:
+  python -m train.predict --checkpoint runs/semantickitti/student.pt \\
+      --input sequences/08/velodyne/000000.bin --output 000000.label
+  python -m train.predict --checkpoint student.pt --input cloud.ply --output labels.npy \\
+      --probabilities probabilities.npy --tta
+  python -m train.predict --checkpoint model_best.pth --pointcept-size teacher \\
+      --cpe-input v1.5.1 --input sweep.pcd.bin --output labels.npy
+"""
+
+
+def predict(
+    model: nn.Module,
+    points: NDArray[np.floating],
+    grid_size_m: float,
+    *,
+    views: Sequence[View] = SINGLE_PASS,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the class and the class probabilities of every point of a cloud.
+
+    Parameters
+    ----------
+    model
+        Maps a batch to logits, such as a `Segmentor`. Runs where its parameters are, in evaluation
+        mode, and is put back into its own mode afterwards.
+    points
+        [N, 4] x, y, z in metres and strength, as in training (about 0 to 1); N at least 1.
+    grid_size_m
+        The voxels' edge: that of training, `ModelCard.grid_size_m`.
+    views
+        One for a single pass; several for test-time augmentation, see `TEST_TIME_AUGMENTATIONS`:
+        the probabilities are the mean over the views.
+
+    Returns
+    -------
+    labels : ndarray
+        [N] int64 train ids: the most probable class.
+    probabilities : ndarray
+        [N, classes] float32; rows sum to 1. Points in one voxel have equal rows in a single pass.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, the cloud is empty, a value is not finite, or there is no view.
+    UserError
+        If the grid size is not positive or far too small for the cloud, or the network's logits are
+        not finite.
+
+    Notes
+    -----
+    A voxel is represented by its point nearest to the centre. (Pointcept's tester also runs every
+    other point of a voxel in further passes; this does not.)
+    """
+    points = np.asarray(points)
+    if points.ndim != 2 or points.shape[1] != IN_CHANNELS:
+        raise ValueError(
+            f"predict: points has shape {points.shape}, must be (N, 4): x, y, z in metres and "
+            "strength (0 where there is none)"
+        )
+    if len(points) == 0:
+        raise ValueError("predict: points is empty; give at least one point")
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused
+        points = points.astype(np.float32)
+    if not np.isfinite(points).all():
+        raise ValueError("predict: points has a NaN or infinite entry; remove those points")
+    path = Path("points")
+    return predict_sweep(
+        model, Sweep(points[:, :3], points[:, 3:], None, path.name, path), grid_size_m, views=views
+    )
+
+
+def predict_sweep(
+    model: nn.Module, sweep: Sweep, grid_size_m: float, *, views: Sequence[View] = SINGLE_PASS
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return what `predict` does for a sweep of any dataset; its labels are not looked at."""
+    if not views:
+        raise ValueError("predict: views is empty; give SINGLE_PASS or several views")
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    total: NDArray[np.float64] | None = None
+    try:
+        for view in views:
+            seen = Sweep(view.apply(sweep.coord), sweep.strength, None, sweep.name, sweep.path)
+            batch = collate([voxelise(seen, grid_size_m)])
+            with torch.no_grad():
+                logits = model(to_device(batch, device))
+            if not bool(torch.isfinite(logits).all()):
+                raise UserError(
+                    f"{sweep.path}: the network's output has NaN or infinite values; its weights "
+                    "are damaged or its training diverged"
+                )
+            # float64, so that the largest logit stays the largest probability.
+            softmax = torch.softmax(logits.double(), dim=1).cpu()
+            of_points: NDArray[np.float64] = softmax[batch["inverse"]].numpy()
+            total = of_points if total is None else total + of_points
+    finally:
+        model.train(was_training)
+    assert total is not None
+    probabilities = total / len(views)
+    return probabilities.argmax(axis=1), probabilities.astype(np.float32)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 2 for a mistake that a user can mend, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except UserError as error:
+        say(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("stopped; nothing was written")
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.predict",
+        description="Predict a class for every point of a LiDAR cloud.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+    def file(flag: str, text: str, *, required: bool = True) -> None:
+        parser.add_argument(flag, type=Path, metavar="FILE", required=required, help=text)
+
+    file("--checkpoint", "student.pt or teacher.pt of train.run")
+    file("--input", "the cloud")
+    file("--output", "labels, one for each point in the input's order")
+    file("--probabilities", "also write [N, classes] float32 to this .npy file", required=False)
+    parser.add_argument(
+        "--tta",
+        nargs="?",
+        const="rotations",
+        choices=tuple(TEST_TIME_AUGMENTATIONS),
+        help="test-time augmentation: average the probabilities of several passes. rotations (if "
+        "nothing is said): 0, 90, 180, 270 degrees about z; scales-flips: scales 0.9 to 1.1, each "
+        "with and without x and y flipped, 10 passes. Default: a single pass",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
+    )
+    parser.add_argument(
+        "--grid-size-m",
+        type=float,
+        metavar="M",
+        help="the voxels' edge in metres (default: that of training)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace output files that exist")
+    foreign = parser.add_argument_group("checkpoints of Pointcept")
+    foreign.add_argument(
+        "--pointcept-size",
+        choices=("teacher", "student"),
+        help="the checkpoint is a file of Pointcept's trainer, of this size of Table 8; its grid "
+        f"is {POINTCEPT_GRID_SIZE_M} m unless --grid-size-m says otherwise",
+    )
+    foreign.add_argument(
+        "--cpe-input",
+        choices=("main", "v1.5.1"),
+        help="v1.5.1 for the weights that Pointcept released, main for those trained with its code "
+        "since 2024-03-26; a wrong choice ruins the prediction and nothing shows it",
+    )
+    foreign.add_argument(
+        "--dataset",
+        choices=tuple(sorted(DATASETS)),
+        help="whose classes the network has; without it classes are numbers",
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Check all that can be checked, then predict, then write."""
+    _check_outputs(options)
+    device = provenance.resolve_device(options.device)
+    cloud = read_cloud(options.input)
+    network = open_network(
+        options.checkpoint,
+        pointcept_size=options.pointcept_size,
+        cpe_input=options.cpe_input,
+        dataset=options.dataset,
+    )
+    if network.note:
+        say(network.note)
+    if options.output.suffix == ".label" and network.class_names != semantickitti.CLASS_NAMES:
+        raise UserError(
+            f"--output {options.output}: .label files hold SemanticKITTI ids, but the network's "
+            "classes are others or unknown (a file of Pointcept needs --dataset semantickitti); "
+            "end the name in .npy"
+        )
+    grid_size_m = network.grid_size_m if options.grid_size_m is None else options.grid_size_m
+    strength = cloud.sweep.strength
+    say(f"{options.input}: {cloud.kind}, {len(strength)} points; strength: {cloud.strength_from}")
+    if strength.min() < 0.0 or strength.max() > 1.0:
+        say(
+            f"note: strengths run from {strength.min():g} to {strength.max():g}, networks are "
+            "trained on 0 to 1; if these are counts, divide them by their largest possible value"
+        )
+    if grid_size_m != network.grid_size_m:
+        say(f"note: voxels of {grid_size_m:g} m, in training {network.grid_size_m:g} m")
+    views = SINGLE_PASS if options.tta is None else TEST_TIME_AUGMENTATIONS[options.tta]
+    passes = (
+        "a single pass"
+        if options.tta is None
+        else f"test-time augmentation {options.tta}, mean of {len(views)} passes"
+    )
+    started = time.monotonic()
+    try:
+        labels, probabilities = predict_sweep(
+            network.model.to(device), cloud.sweep, grid_size_m, views=views
+        )
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{options.input}: {device} has too little memory for this cloud and network; use "
+            "--device cpu, or a larger --grid-size-m"
+        ) from error
+    seconds = time.monotonic() - started
+    say(f"{passes} on {provenance.describe_device(device)}, {seconds:.1f} s")
+    say(f"classes: {_summary(labels, network.class_names)}")
+    write_prediction(options.output, labels, options.probabilities, probabilities)
+    for path in (options.output, options.probabilities):
+        if path is not None:
+            say(f"wrote {path}")
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse output files that cannot be meant, before anything is computed."""
+    if options.output.suffix not in LABEL_ENDINGS:
+        raise UserError(f"--output {options.output}: end the name in {' or '.join(LABEL_ENDINGS)}")
+    if options.probabilities is not None and options.probabilities.suffix != ".npy":
+        raise UserError(f"--probabilities {options.probabilities}: end the name in .npy")
+    taken = {options.input.resolve(): "--input", options.checkpoint.resolve(): "--checkpoint"}
+    for flag, path in (
+        ("--output", options.output),
+        ("--probabilities", options.probabilities),
+    ):
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise UserError(f"{flag} {path}: is {taken[path.resolve()]} too; choose another name")
+        if path.is_dir():
+            raise UserError(f"{flag} {path}: is a folder; give a file name")
+        if path.exists() and not options.overwrite:
+            raise UserError(f"{flag} {path}: exists; choose another name, or give --overwrite")
+        if not path.parent.is_dir():
+            raise UserError(f"{flag} {path}: there is no folder {path.parent}; make it first")
+        taken[path.resolve()] = flag
+
+
+def _summary(labels: NDArray[np.int64], class_names: tuple[str, ...] | None) -> str:
+    """Return the shares of the five largest classes, for people."""
+    counts = np.bincount(labels)
+    shown = [
+        f"{train_id if class_names is None else class_names[train_id]} "
+        f"{100.0 * counts[train_id] / len(labels):.1f} %"
+        for train_id in np.argsort(-counts, kind="stable")[:5].tolist()
+        if counts[train_id]
+    ]
+    return ", ".join(shown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
