@@ -74,7 +74,7 @@ class Street:
             chance = np.random.default_rng(moving.seed)
             if moving.what == Kind.MOVING_CAR:
                 vehicles.add_car(scene, frame, chance, Kind.MOVING_CAR)
-            elif moving.what in (Kind.MOVING_TRUCK, Kind.BUS):
+            elif moving.what in (Kind.MOVING_TRUCK, Kind.MOVING_BUS):
                 vehicles.add_truck(scene, frame, chance, moving.what)
             elif moving.what == Kind.MOVING_PERSON:
                 objects.add_person(scene, frame, chance, Kind.MOVING_PERSON)
@@ -96,7 +96,12 @@ def _plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Traffic]:
             if across > 0 or abs(along) > 14.0:
                 kind = Kind(
                     rng.choice(
-                        [Kind.MOVING_CAR, Kind.MOVING_TRUCK, Kind.BUS, Kind.MOTORCYCLIST],
+                        [
+                            Kind.MOVING_CAR,
+                            Kind.MOVING_TRUCK,
+                            Kind.MOVING_BUS,
+                            Kind.MOVING_MOTORCYCLIST,
+                        ],
                         p=[0.89, 0.04, 0.02, 0.05],
                     )
                 )
@@ -107,7 +112,9 @@ def _plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Traffic]:
         side = 1.0 if rng.random() < 0.5 else -1.0
         along = float(rng.uniform(layout.start_m, layout.end_m))
         plan.append(
-            Traffic(Kind.BICYCLIST, along, side * edge, -side * 4.0, int(rng.integers(1 << 62)))
+            Traffic(
+                Kind.MOVING_BICYCLIST, along, side * edge, -side * 4.0, int(rng.integers(1 << 62))
+            )
         )
     for _ in range(max(3, int(reach / 30))):
         side = 1.0 if rng.random() < 0.5 else -1.0

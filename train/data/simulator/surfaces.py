@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 
 class Kind(IntEnum):
-    """What a surface is, finer than any dataset's classes; each dataset maps it to its own ids."""
+    """What a surface is, finer than any dataset's classes; each dataset maps it to its own ids.
+
+    Numbers are on disk nowhere, but new kinds come last all the same.
+    """
 
     ROAD = 0
     LANE_MARKING = 1
@@ -36,9 +39,41 @@ class Kind(IntEnum):
     MOTORCYCLIST = 26
     CONE = 27
     OTHER_OBJECT = 28
+    MOVING_BUS = 29
+    MOVING_BENDY_BUS = 30
+    TRAM = 31
+    MOVING_TRAM = 32
+    MOVING_TRAILER = 33
+    CONSTRUCTION_VEHICLE = 34
+    AMBULANCE = 35
+    POLICE_CAR = 36
+    MOVING_BICYCLIST = 37
+    MOVING_MOTORCYCLIST = 38
+    CHILD = 39
+    MOVING_CHILD = 40
+    CONSTRUCTION_WORKER = 41
+    POLICE_OFFICER = 42
+    WHEELCHAIR = 43  # with the person in it
+    PERSONAL_MOBILITY = 44  # a scooter or the like, with the person on it
+    STROLLER = 45
+    ANIMAL = 46
+    BARRIER = 47  # what closes off a building site
+    DEBRIS = 48
+    PUSHABLE = 49  # wheeled bins, shopping carts
+    BICYCLE_RACK = 50
+    ROAD_MARKING = 51  # painted on the road, but no lane's edge: crosswalks, stop lines, arrows
+    RAIL = 52
+    TRAFFIC_ISLAND = 53
+    SHELTER = 54  # a bus stop's
+    OUTLIER = 55  # an echo where nothing stands: vapour, a reflection
 
 
-THINGS = frozenset(kind for kind in Kind if Kind.CAR <= kind <= Kind.MOTORCYCLIST)
+THINGS = frozenset(
+    {
+        *(kind for kind in Kind if Kind.CAR <= kind <= Kind.MOTORCYCLIST),
+        *(kind for kind in Kind if Kind.MOVING_BUS <= kind <= Kind.PERSONAL_MOBILITY),
+    }
+)
 """Kinds whose objects are counted one by one."""
 
 

@@ -79,11 +79,11 @@ def add_truck(
 ) -> None:
     """Add a lorry, or a bus when that is its kind: a cab, a load box, wheels."""
     instance = scene.new_instance()
-    length = _uniform(rng, 9.0, 12.0) if kind == Kind.BUS else _uniform(rng, 5.8, 9.0)
+    length = _uniform(rng, 9.0, 12.0) if kind == Kind.MOVING_BUS else _uniform(rng, 5.8, 9.0)
     half_width = _uniform(rng, 1.1, 1.27)
     height = _uniform(rng, 2.7, 3.3)
     front, back = length / 2, -length / 2
-    if kind == Kind.BUS:
+    if kind == Kind.MOVING_BUS:
         box_front = front
     else:
         box_front = front - 2.0
@@ -99,7 +99,7 @@ def add_truck(
             frame, cab, half_width - 0.08, kind, Material.BRIGHT_PAINT, instance=instance
         )
     middle = (box_front + back) / 2
-    low = 0.4 if kind == Kind.BUS else 0.95
+    low = 0.4 if kind == Kind.MOVING_BUS else 0.95
     scene.add(
         Shape.BOX,
         frame,
@@ -217,7 +217,7 @@ def add_motorcycle(scene: SceneBuilder, frame: Frame) -> None:
 def add_rider(scene: SceneBuilder, frame: Frame, kind: Kind, rng: np.random.Generator) -> None:
     """Add a two-wheeler with somebody on it; both are one object of the rider's kind."""
     instance = scene.new_instance()
-    _add_two_wheels(scene, frame, kind, instance, motor=kind == Kind.MOTORCYCLIST)
+    _add_two_wheels(scene, frame, kind, instance, motor=kind == Kind.MOVING_MOTORCYCLIST)
     size = _uniform(rng, 0.93, 1.07)
     for place, half in (
         ((-0.1, 0.0, 1.25 * size), (0.2, 0.22, 0.33)),
