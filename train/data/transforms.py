@@ -7,6 +7,7 @@ Shape letters: N points of the sweep, V voxels.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from train.data.sweep import Sweep
 from train.errors import UserError
 
-MAX_GRID = 1 << 16
-"""Voxels along an axis at most: a serialization code has 16 bits an axis."""
+MAX_GRID = (1 << 16) - 1
+"""Voxels along an axis at most: a curve has 16 bits an axis, and its depth rule wants one cell more
+than there are voxels (see `train.model.serialization.curve_depth`)."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,18 @@ def clip(sweep: Sweep, clip_range_m: tuple[float, float, float, float, float, fl
     return dataclasses.replace(sweep, coord=np.clip(sweep.coord, lower, upper))
 
 
+def check_grid_size(grid_size_m: float) -> None:
+    """Refuse a voxel's edge that is none."""
+    if not 0.0 < grid_size_m < np.inf:
+        raise UserError(f"grid_size_m must be a positive number of metres, not {grid_size_m}")
+
+
+def _rounded_up(value: float) -> str:
+    """Return a positive number in two digits, never below it."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / unit) * unit:.2g}"
+
+
 def voxelise(
     sweep: Sweep, grid_size_m: float, *, rng: np.random.Generator | None = None
 ) -> VoxelSweep:
@@ -175,26 +189,30 @@ def voxelise(
     Raises
     ------
     UserError
-        If the grid size is not positive, or so small that an axis has more than `MAX_GRID` voxels.
-    ValueError
-        If the sweep is empty or has a coordinate that is not finite.
+        If the grid size is not positive, or so small that an axis has more than `MAX_GRID` voxels,
+        or the sweep is empty or has a coordinate that is not finite.
     """
-    if not 0.0 < grid_size_m < np.inf:
-        raise UserError(f"grid_size_m must be a positive number of metres, not {grid_size_m}")
+    check_grid_size(grid_size_m)
     if len(sweep.coord) == 0:
-        raise ValueError(f"voxelise: sweep {sweep.name} has no points")
+        raise UserError(f"{sweep.path}: sweep {sweep.name} has no points; remove the sweep")
     scaled = sweep.coord.astype(np.float64) / grid_size_m
     if not np.isfinite(scaled).all():
-        raise ValueError(f"voxelise: sweep {sweep.name} has a coordinate that is not finite")
-    extent = scaled.max(axis=0) - scaled.min(axis=0)
-    if extent.max() >= MAX_GRID - 1:
-        needed = float(extent.max()) * grid_size_m / (MAX_GRID - 2)
         raise UserError(
-            f"{sweep.path}: at grid_size_m={grid_size_m:g} the sweep needs {extent.max():.0f} "
-            f"voxels along an axis, more than {MAX_GRID}; set grid_size_m to at least {needed:.2g}"
+            f"{sweep.path}: sweep {sweep.name} has a coordinate that is not finite; the file is "
+            "damaged, copy it again or remove the sweep"
         )
     cell = np.floor(scaled)
-    grid = (cell - cell.min(axis=0)).astype(np.int64)
+    lowest = cell.min(axis=0)
+    widest = float((cell.max(axis=0) - lowest).max()) + 1.0
+    if widest > MAX_GRID:
+        # Where boundaries fall at another grid size is not known: leave room for one voxel.
+        extent = float((scaled.max(axis=0) - scaled.min(axis=0)).max())
+        raise UserError(
+            f"{sweep.path}: at grid_size_m={grid_size_m:g} sweep {sweep.name} needs {widest:.0f} "
+            f"voxels along an axis, more than {MAX_GRID}; set grid_size_m to at least "
+            f"{_rounded_up(extent * grid_size_m / (MAX_GRID - 1))}, or remove the points far away"
+        )
+    grid = (cell - lowest).astype(np.int64)
     key = (grid[:, 0] * MAX_GRID + grid[:, 1]) * MAX_GRID + grid[:, 2]
     if rng is None:
         from_centre = ((scaled - cell - 0.5) ** 2).sum(axis=1)

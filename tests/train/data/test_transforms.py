@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from train.data.collate import collate
 from train.data.sweep import Sweep
 from train.data.transforms import (
+    MAX_GRID,
     PAPER_AUGMENTATION,
     Augmentation,
     VoxelSweep,
@@ -21,6 +24,7 @@ from train.data.transforms import (
     voxelise,
 )
 from train.errors import UserError
+from train.model.hierarchy import build_hierarchy
 
 NOTHING = Augmentation(
     rotation_probability=0.0,
@@ -331,15 +335,39 @@ def test_an_impossible_grid_size_is_named(sweep, size: float):
 
 def test_a_grid_too_fine_for_the_codes_says_which_would_do():
     sweep = make_sweep(np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]))
-    with pytest.raises(UserError, match=r"made\.bin.*grid_size_m to at least 0\.0015"):
+    with pytest.raises(
+        UserError, match=r"made\.bin.*needs 100001 .*at least 0\.0016"
+    ):
         voxelise(sweep, 0.001)
     assert voxelise(sweep, 0.0016).grid_coord.max() < 1 << 16
 
 
+@pytest.mark.parametrize("length_m", [70.0, 99.9, 131.068, 655.34, 4000.0])
+def test_the_grid_size_that_is_named_is_large_enough(length_m: float):
+    sweep = make_sweep(np.array([[0.3, 0.0, 0.0], [0.3 + length_m, 0.0, 0.0]]))
+    with pytest.raises(UserError) as told:
+        voxelise(sweep, 0.001)
+    named = float(re.search(r"at least (\S+),", str(told.value))[1])
+    assert voxelise(sweep, named).grid_coord.max() < MAX_GRID
+    assert named < 1.2 * length_m / MAX_GRID
+
+
+def test_what_voxelise_lets_pass_the_network_s_curves_take_and_no_more():
+    widest = np.array([[0.5, 0.5, 0.5], [MAX_GRID - 0.5, 0.5, 0.5]])
+    batch = collate([voxelise(make_sweep(widest), 1.0)])
+    assert batch["grid_coord"].max() == MAX_GRID - 1
+    build_hierarchy(batch)
+    with pytest.raises(UserError, match=r"made\.bin: at grid_size_m=1 .* needs 65536 voxels"):
+        voxelise(make_sweep(widest + np.array([[0, 0, 0], [1, 0, 0]])), 1.0)
+    batch["grid_coord"][1, 0] += 1
+    with pytest.raises(ValueError, match="the curves end at"):
+        build_hierarchy(batch)
+
+
 def test_an_empty_or_infinite_sweep_is_refused():
-    with pytest.raises(ValueError, match="no points"):
+    with pytest.raises(UserError, match=r"made\.bin: .*no points"):
         voxelise(make_sweep(np.zeros((0, 3))), 0.05)
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(UserError, match=r"made\.bin: .*not finite"):
         voxelise(make_sweep(np.array([[0.0, math.nan, 0.0]])), 0.05)
 
 
