@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.semantickitti import MAX_COORDINATE_M, read_points
-from train.data.semantickitti_classes import TRAIN_TO_RAW
+from train.data.semantickitti.classes import TRAIN_TO_RAW
 from train.data.sweep import Sweep
 from train.errors import UserError
 from train.files import whole_file

@@ -19,10 +19,10 @@ def _require(condition: bool, option: str, value: object, cure: str) -> None:
 class DataConfig:
     """Which sweeps are read and how they become batches."""
 
-    train_sequences: tuple[str, ...]
-    """Sequences to train on; the official split by default."""
-    validation_sequences: tuple[str, ...]
-    """Sequences to evaluate on; the official split by default."""
+    train_sequences: tuple[str, ...] = ()
+    """Sequences (nuScenes: scenes, Waymo: segments) to train on; none for the official split."""
+    validation_sequences: tuple[str, ...] = ()
+    """Sequences to evaluate on; none for the official split."""
     grid_size_m: float = 0.05
     """Edge of a voxel, metres (appendix C.3)."""
     max_voxels: int = 0
@@ -70,15 +70,6 @@ class DataConfig:
             "data.simulated-azimuth-steps",
             self.simulated_azimuth_steps,
             "at least 16 columns a turn",
-        )
-        _require(
-            len(self.train_sequences) > 0, "data.train-sequences", "empty", "name at least one"
-        )
-        _require(
-            len(self.validation_sequences) > 0,
-            "data.validation-sequences",
-            "empty",
-            "name at least one",
         )
 
 
@@ -205,7 +196,7 @@ class RunConfig:
     """A checkpoint is written this often, and after every epoch."""
     evaluate_untrained: bool = False
     """Score the student before training too, to show what the training did."""
-    data: DataConfig
+    data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
 

@@ -15,7 +15,7 @@ import torch
 
 from train import operations, provenance, stopwatch
 from train.data.semantickitti import read_points
-from train.data.simulate import simulate_semantickitti
+from train.data.semantickitti.simulated import simulate_semantickitti
 from train.data.sweep import Sweep
 from train.data.transforms import VoxelSweep, voxelise
 from train.errors import UserError

@@ -134,19 +134,19 @@ class Experiment:
                 azimuth_steps=config.data.simulated_azimuth_steps,
                 seed=config.seed,
             )
-            splits = (made.training_sequences, made.validation_sequences)
+            chosen = (made.training_sequences, made.validation_sequences)
         else:
-            splits = (config.data.train_sequences, config.data.validation_sequences)
-        training = self._open_split(root, splits[0])
-        return training, training if splits[1] == splits[0] else self._open_split(root, splits[1])
+            chosen = (config.data.train_sequences, config.data.validation_sequences)
+        training = self._open_split(root, "training", chosen[0])
+        if chosen[1] and chosen[1] == chosen[0]:
+            return training, training
+        return training, self._open_split(root, "validation", chosen[1])
 
-    def _open_split(self, root: Path, sequences: tuple[str, ...]) -> SweepSource:
-        source = self.dataset.open(root, sequences)
+    def _open_split(self, root: Path, split: str, sequences: tuple[str, ...]) -> SweepSource:
+        source = self.dataset.open(root, split, sequences=sequences)
         if source.skipped_unlabelled:
-            say(
-                f"{root}, sequences {', '.join(sequences)}: {source.skipped_unlabelled} sweeps "
-                "without labels are left out"
-            )
+            what = f"{self.dataset.sequence_word}s {', '.join(sequences)}" if sequences else split
+            say(f"{root}, {what}: {source.skipped_unlabelled} sweeps without labels are left out")
         # What only the contents show is found now where the dataset is small; in a large one an
         # even sample stands for it, and the rest is checked as it is read.
         stride = max(1, len(source) // SWEEPS_READ_BEFORE_START)

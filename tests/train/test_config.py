@@ -61,8 +61,6 @@ def test_an_unknown_dataset_lists_the_known_ones():
         (lambda: data(simulated_sweeps=0), "--data.simulated-sweeps is 0"),
         (lambda: data(simulated_validation_sweeps=0), "--data.simulated-validation-sweeps is 0"),
         (lambda: data(simulated_azimuth_steps=3), "--data.simulated-azimuth-steps is 3"),
-        (lambda: data(train_sequences=()), "--data.train-sequences is empty"),
-        (lambda: data(validation_sequences=()), "--data.validation-sequences is empty"),
         (lambda: run(seed=-1), "--seed is -1"),
         (lambda: run(checkpoint_minutes=0.0), "--checkpoint-minutes is 0.0"),
         (lambda: run(stage="evaluate"), "add --resume"),

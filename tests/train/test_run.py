@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from train.checkpoint import load_model
-from train.data.simulate import simulate_semantickitti
+from train.data.semantickitti.simulated import simulate_semantickitti
 from train.run import main
 
 SMALL = shlex.split(

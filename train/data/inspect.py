@@ -108,7 +108,7 @@ def inspect(
     UserError
         If the data cannot be opened.
     """
-    source: SweepSource = spec.open(root, sequences, require_labels=False)
+    source: SweepSource = spec.open(root, sequences=sequences, require_labels=False)
     found = Inspection(spec.name, str(root), list(sequences))
     tally = _Tally(len(spec.class_names))
     drawn = set(np.linspace(0, len(source) - 1, num_pictures).astype(int).tolist())

@@ -3,12 +3,31 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from train.data import semantickitti
-from train.data.simulate import SimulatedData, simulate_semantickitti
+from train.data.semantickitti.simulated import simulate_semantickitti
+from train.data.simulate import SimulatedData
 from train.data.sweep import SweepSource
 from train.errors import UserError
+
+
+class Opener(Protocol):
+    """How a dataset's sweeps are opened; the same for all datasets."""
+
+    def __call__(
+        self,
+        root: Path | str,
+        split: str = "training",
+        *,
+        sequences: Sequence[str] = (),
+        require_labels: bool = True,
+        cache_dir: Path | None = None,
+    ) -> SweepSource:
+        """Return the sweeps of a split, or of the sequences that are named, whatever their split.
+
+        `cache_dir` is where an index may be kept; None leaves the place to the dataset.
+        """
 
 
 @dataclass(frozen=True)
@@ -21,31 +40,22 @@ class DatasetSpec:
         What `--dataset` says.
     class_names
         In the order of train ids.
-    training_sequences, validation_sequences
-        The official splits.
+    sequence_word
+        What the dataset calls a drive.
     open
-        `open(root, sequences, *, require_labels=True)` gives a `SweepSource`.
+        Gives a `SweepSource`.
     list_sequences
-        `list_sequences(root)` names the sequences that are there.
+        `list_sequences(root)` names the sequences that are there, of all splits.
     simulate
         `simulate(root, *, num_sweeps, num_validation_sweeps, seed, azimuth_steps)` makes data.
     """
 
     name: str
     class_names: tuple[str, ...]
-    training_sequences: tuple[str, ...]
-    validation_sequences: tuple[str, ...]
-    open: Callable[..., SweepSource]
+    sequence_word: str
+    open: Opener
     list_sequences: Callable[[Path], tuple[str, ...]]
     simulate: Callable[..., SimulatedData]
-
-    def open_training(self, root: Path, sequences: Sequence[str] | None = None) -> SweepSource:
-        """Return the labelled training sweeps, of the official split if no sequences are given."""
-        return self.open(root, self.training_sequences if sequences is None else sequences)
-
-    def open_validation(self, root: Path, sequences: Sequence[str] | None = None) -> SweepSource:
-        """Return the labelled validation sweeps, of the official split if none are given."""
-        return self.open(root, self.validation_sequences if sequences is None else sequences)
 
 
 DATASETS: Final = {
@@ -54,8 +64,7 @@ DATASETS: Final = {
         DatasetSpec(
             name="semantickitti",
             class_names=semantickitti.CLASS_NAMES,
-            training_sequences=semantickitti.TRAIN_SEQUENCES,
-            validation_sequences=semantickitti.VALIDATION_SEQUENCES,
+            sequence_word="sequence",
             open=semantickitti.SemanticKitti,
             list_sequences=semantickitti.list_sequences,
             simulate=simulate_semantickitti,

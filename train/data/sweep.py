@@ -6,13 +6,16 @@ Shape letters: N points.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = -1
 """The train id of a point that counts neither in the loss nor in the score."""
+
+SPLITS: Final = ("training", "validation", "test")
+"""The parts of every dataset; which sequences each holds is the dataset's."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Sweep:
     Attributes
     ----------
     coord
-        (N, 3) float32: x forward, y left, z up, metres, in the dataset's own frame.
+        (N, 3) float32: metres, z up, in the frame in which the dataset gives its points.
     strength
         (N, 1) float32: the return's intensity, about 0 to 1.
     segment
@@ -31,6 +34,8 @@ class Sweep:
         What the sweep is called in logs and submissions, such as "00/000000".
     path
         The file that the points were read from.
+    pose
+        (4, 4) float64 from the points' frame to one that stays with the ground; None if not given.
     """
 
     coord: NDArray[np.float32]
@@ -38,6 +43,7 @@ class Sweep:
     segment: NDArray[np.int64] | None
     name: str
     path: Path
+    pose: NDArray[np.float64] | None = None
 
 
 class SweepSource(Protocol):

@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 from train.config import DataConfig, LossConfig, OptimConfig, RunConfig
-from train.data.semantickitti import TRAIN_SEQUENCES, VALIDATION_SEQUENCES
 
 
 def preset(model: str) -> RunConfig:
     """Return the default run for the pair `model`, "paper" or "tiny"."""
-    data = DataConfig(train_sequences=TRAIN_SEQUENCES, validation_sequences=VALIDATION_SEQUENCES)
+    data = DataConfig()
     if model == "paper":
         return RunConfig(dataset="semantickitti", precision="bf16", data=data)
     return RunConfig(

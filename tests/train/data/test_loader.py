@@ -17,7 +17,7 @@ from train.errors import UserError
 def source(write_tree) -> SemanticKitti:
     """Return four sweeps of a few hundred points."""
     return SemanticKitti(
-        write_tree({"00": {f"{n:06d}": (200 + 50 * n, True) for n in range(4)}}), ["00"]
+        write_tree({"00": {f"{n:06d}": (200 + 50 * n, True) for n in range(4)}}), sequences=["00"]
     )
 
 
@@ -182,6 +182,6 @@ def test_an_order_of_nothing_is_refused():
 
 def test_an_unlabelled_source_serves_samples_without_labels(write_tree):
     root = write_tree({"11": {"000000": (50, False)}})
-    data = EvaluationSweeps(SemanticKitti(root, ["11"], require_labels=False))
+    data = EvaluationSweeps(SemanticKitti(root, sequences=["11"], require_labels=False))
     assert data[0].segment is None
     assert dataclasses.is_dataclass(data[0])

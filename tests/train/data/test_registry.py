@@ -5,15 +5,13 @@ from pathlib import Path
 import pytest
 
 from train.data.registry import DATASETS, dataset_spec
-from train.data.semantickitti import CLASS_NAMES, TRAIN_SEQUENCES, VALIDATION_SEQUENCES
+from train.data.semantickitti import CLASS_NAMES
 from train.errors import UserError
 
 
 def test_a_known_name_gives_its_dataset():
     spec = dataset_spec("semantickitti")
     assert spec.class_names == CLASS_NAMES
-    assert spec.training_sequences == TRAIN_SEQUENCES
-    assert spec.validation_sequences == VALIDATION_SEQUENCES
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
@@ -31,12 +29,11 @@ def test_simulated_data_opens_under_the_sequences_it_reports(tmp_path: Path):
     made = spec.simulate(
         tmp_path / "data", num_sweeps=2, num_validation_sweeps=1, seed=0, azimuth_steps=64
     )
-    assert spec.open_training(made.root, made.training_sequences).names == (
-        "00/000000",
-        "00/000001",
-    )
-    assert spec.open_validation(made.root, made.validation_sequences).names == ("08/000000",)
+    training = spec.open(made.root, "training", sequences=made.training_sequences)
+    assert training.names == ("00/000000", "00/000001")
+    validation = spec.open(made.root, "validation", sequences=made.validation_sequences)
+    assert validation.names == ("08/000000",)
     # Without a choice it is the official split, and most of that is not there.
-    assert len(spec.open_validation(made.root)) == 1
+    assert len(spec.open(made.root, "validation")) == 1
     with pytest.raises(UserError, match="present: 00, 08"):
-        spec.open_training(made.root)
+        spec.open(made.root, "training")

@@ -14,26 +14,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.semantickitti_classes import CLASS_NAMES, RAW_TO_TRAIN
-from train.data.sweep import Sweep
+from train.data.semantickitti.classes import CLASS_NAMES, RAW_TO_TRAIN
+from train.data.sweep import SPLITS, Sweep
 from train.errors import UserError
-
-__all__ = [
-    "CLASS_NAMES",
-    "MAX_COORDINATE_M",
-    "TEST_SEQUENCES",
-    "TRAIN_SEQUENCES",
-    "VALIDATION_SEQUENCES",
-    "SemanticKitti",
-    "find_sequences",
-    "list_sequences",
-    "read_points",
-    "read_segment",
-]
 
 TRAIN_SEQUENCES: Final = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
 VALIDATION_SEQUENCES: Final = ("08",)
 TEST_SEQUENCES: Final = tuple(f"{number:02d}" for number in range(11, 22))
+_OFFICIAL: Final = dict(
+    zip(SPLITS, (TRAIN_SEQUENCES, VALIDATION_SEQUENCES, TEST_SEQUENCES), strict=True)
+)
 
 MAX_COORDINATE_M: Final = 1000.0
 """No return lies further out than this on any axis; what claims to is a damaged file."""
@@ -136,10 +126,14 @@ class SemanticKitti:
     ----------
     root
         The folder that holds `sequences/` or `dataset/sequences/`.
+    split
+        "training", "validation" or "test": the official sequences.
     sequences
-        Two-digit names of the wanted sequences.
+        Two-digit names of the wanted sequences, whatever their split; none: all of the split.
     require_labels
         Leave out (and count) sweeps without a label file. Otherwise these have `segment=None`.
+    cache_dir
+        Taken for the sake of a common interface: folders are listed anew each time.
 
     Raises
     ------
@@ -151,13 +145,23 @@ class SemanticKitti:
     class_names = CLASS_NAMES
 
     def __init__(
-        self, root: Path | str, sequences: Sequence[str], *, require_labels: bool = True
+        self,
+        root: Path | str,
+        split: str = "training",
+        *,
+        sequences: Sequence[str] = (),
+        require_labels: bool = True,
+        cache_dir: Path | None = None,
     ) -> None:
-        if isinstance(sequences, str) or not sequences:
+        del cache_dir
+        if split not in _OFFICIAL:
+            raise UserError(f"SemanticKitti: split must be one of {', '.join(SPLITS)}, not {split}")
+        if isinstance(sequences, str):
             raise UserError(
-                f"SemanticKitti: sequences must be a list of at least one two-digit name such as "
-                f"'00', not {sequences!r}"
+                f"SemanticKitti: sequences must be a list of two-digit names such as '00', "
+                f"not {sequences!r}"
             )
+        sequences = sequences or _OFFICIAL[split]
         if len(set(sequences)) != len(sequences):
             raise UserError(f"SemanticKitti: a sequence is named twice in {list(sequences)}")
         self.root = Path(root)

@@ -1,0 +1,25 @@
+"""SemanticKITTI: its reader, its classes, its simulation."""
+
+from train.data.semantickitti.classes import CLASS_NAMES
+from train.data.semantickitti.reader import (
+    MAX_COORDINATE_M,
+    TEST_SEQUENCES,
+    TRAIN_SEQUENCES,
+    VALIDATION_SEQUENCES,
+    SemanticKitti,
+    list_sequences,
+    read_points,
+    read_segment,
+)
+
+__all__ = [
+    "CLASS_NAMES",
+    "MAX_COORDINATE_M",
+    "TEST_SEQUENCES",
+    "TRAIN_SEQUENCES",
+    "VALIDATION_SEQUENCES",
+    "SemanticKitti",
+    "list_sequences",
+    "read_points",
+    "read_segment",
+]
