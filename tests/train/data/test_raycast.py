@@ -208,17 +208,20 @@ def test_flat_ground_is_met_at_height_over_sine():
 
 
 def test_the_ground_s_strips_are_where_they_should_be():
+    cross_street = np.array([[47.0, 53.0, -60.0, 60.0, float(Kind.ROAD), 0.0]])
     ground = dataclasses.replace(
-        FLAT, parking_left_m=2.0, curb_m=0.1, marking_m=0.2, crossings=np.array([[50.0, 3.0]])
+        FLAT, parking_left_m=2.0, curb_m=0.1, marking_m=0.2, patches=cross_street
     )
-    arguments = (ground.packed(), ground.crossings, ground.zones)
+    arguments = (ground.packed(), ground.cells)
     expected = [
         ((1.0, 0.05), Kind.LANE_MARKING, False),
         ((4.0, 0.05), Kind.ROAD, False),
         ((1.0, 3.9), Kind.ROAD, False),
         ((1.0, 4.1), Kind.PARKING, False),
-        ((1.0, 6.1), Kind.SIDEWALK, True),
-        ((1.0, -4.1), Kind.SIDEWALK, True),
+        ((1.0, 6.1), Kind.CURB, True),
+        ((1.0, 6.2), Kind.SIDEWALK, True),
+        ((1.0, -4.1), Kind.CURB, True),
+        ((1.0, -4.2), Kind.SIDEWALK, True),
         ((1.0, -7.1), Kind.TERRAIN, True),
         ((1.0, 9.1), Kind.TERRAIN, True),
         ((52.0, 20.0), Kind.ROAD, False),
@@ -227,10 +230,10 @@ def test_the_ground_s_strips_are_where_they_should_be():
         assert raycast.ground_kind(x, y, *arguments) == (kind, raised), (x, y)
 
 
-def test_a_zone_covers_what_would_be_there():
-    zone = np.array([[0.0, 10.0, 7.0, 20.0, float(Kind.OTHER_GROUND), 1.0]])
-    ground = dataclasses.replace(FLAT, zones=zone)
-    arguments = (ground.packed(), ground.crossings, ground.zones)
+def test_a_patch_covers_what_would_be_there():
+    patch = np.array([[0.0, 10.0, 7.0, 20.0, float(Kind.OTHER_GROUND), 1.0]])
+    ground = dataclasses.replace(FLAT, patches=patch)
+    arguments = (ground.packed(), ground.cells)
     assert raycast.ground_kind(5.0, 8.0, *arguments) == (Kind.OTHER_GROUND, True)
     assert raycast.ground_kind(11.0, 8.0, *arguments) == (Kind.TERRAIN, True)
 
@@ -238,10 +241,14 @@ def test_a_zone_covers_what_would_be_there():
 def test_the_riser_of_a_curb_is_met_at_its_edge():
     ground = dataclasses.replace(FLAT, curb_m=0.15)
     hits = raycast.cast(scene_of(ground=ground), ORIGIN, rays(720, 64), reach_m=60.0, seed=0)
-    riser = (hits.hit == -1) & (hits.kind == Kind.CURB)
+    curb = (hits.hit == -1) & (hits.kind == Kind.CURB)
+    at = ends(hits, rays(720, 64))[curb]
+    riser = np.abs(np.abs(at[:, 1]) - 4.0) < 1e-3
     assert riser.sum() > 50
-    at = ends(hits, rays(720, 64))[riser]
-    np.testing.assert_allclose(np.abs(at[:, 1]), 4.0, atol=1e-3)
+    # The rest lies on the curbstone, 9 cm above the middle of the road.
+    assert (~riser).sum() > 50
+    np.testing.assert_allclose(at[~riser, 2], 0.09, atol=1e-3)
+    assert (np.abs(at[~riser, 1]) < 4.16).all()
     assert (at[:, 2] > -0.07).all()
     assert (at[:, 2] < 0.1).all()
 
@@ -338,8 +345,8 @@ def test_what_a_column_cannot_see_makes_no_difference():
     raycast._cast(
         ORIGIN, directions, np.arange(181) * count, np.tile(np.arange(count), 180), scene.shape,
         scene.kind, scene.material, scene.centre, scene.half, scene.extra, np.cos(scene.yaw),
-        np.sin(scene.yaw), scene.planes, scene.ground.packed(), scene.ground.crossings,
-        scene.ground.zones, 60.0, 5, everything.range_m, everything.hit, everything.kind,
+        np.sin(scene.yaw), scene.planes, scene.ground.packed(), scene.ground.cells,
+        scene.ground.swell, 60.0, 5, everything.range_m, everything.hit, everything.kind,
         everything.material, everything.cosine,
     )  # fmt: skip
     np.testing.assert_array_equal(hits.range_m, everything.range_m)

@@ -131,7 +131,7 @@ def _furnish(
             elif trees:
                 objects.add_tree(scene, layout.frame(along, side * (inner + 0.5)), rng)
         along += float(rng.uniform(5, 11))
-    for middle, half in layout.ground.crossings:
+    for middle, half in layout.crossings:
         corner = layout.frame(middle - half - 1.0, side * (inner + 0.5), np.pi)
         objects.add_traffic_light(scene, corner)
 

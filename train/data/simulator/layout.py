@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from train.data.simulator.ground import Ground
 from train.data.simulator.raycast import ground_height
-from train.data.simulator.scene import Frame, Ground
+from train.data.simulator.scene import Frame
 from train.data.simulator.surfaces import Kind
 
 _MARGIN_M = 110.0
@@ -22,13 +23,13 @@ class Layout:
 
     def __init__(self, length_m: float, rng: np.random.Generator) -> None:
         self.start_m, self.end_m = -_MARGIN_M, length_m + _MARGIN_M
-        self.ground = _lay_ground(self.start_m, self.end_m, rng)
+        self.ground, self.crossings, self.zones = _lay_ground(self.start_m, self.end_m, rng)
         self._packed = self.ground.packed()
 
     def frame(self, along_m: float, across_m: float, turn: float = 0.0) -> Frame:
         """Return the frame of something on the ground, headed along the street plus `turn`."""
         x, y, heading = self.ground.to_world(along_m, across_m)
-        height = ground_height(x, y, self._packed, self.ground.crossings, self.ground.zones)
+        height = ground_height(x, y, self._packed, self.ground.cells, self.ground.swell)
         return Frame(x, y, float(height), heading + turn)
 
     def sidewalk(self, side: float) -> tuple[float, float]:
@@ -42,14 +43,12 @@ class Layout:
 
     def in_crossing(self, along_m: float, margin_m: float = 0.0) -> bool:
         """Return whether a place along the street lies in a cross street."""
-        return any(
-            abs(along_m - middle) < half + margin_m for middle, half in self.ground.crossings
-        )
+        return any(abs(along_m - middle) < half + margin_m for middle, half in self.crossings)
 
     def between_crossings(self, margin_m: float) -> list[tuple[float, float]]:
         """Return the stretches of street without a cross street, at least 6 m long."""
         stretches, along = [], self.start_m
-        for middle, half in self.ground.crossings:
+        for middle, half in self.crossings:
             stretches.append((along, float(middle - half - margin_m)))
             along = float(middle + half + margin_m)
         stretches.append((along, self.end_m))
@@ -59,11 +58,15 @@ class Layout:
         """Return whether a zone, and so no building, covers a place."""
         return any(
             start <= along < end and low <= across < high
-            for start, end, low, high, _, _ in self.ground.zones
+            for start, end, low, high, _, _ in self.zones
         )
 
 
-def _lay_ground(start_m: float, end_m: float, rng: np.random.Generator) -> Ground:
+def _lay_ground(
+    start_m: float, end_m: float, rng: np.random.Generator
+) -> tuple[
+    Ground, list[tuple[float, float]], list[tuple[float, float, float, float, float, float]]
+]:
     """Draw a cross-section, bends, cross streets and zones."""
     crossings = []
     along = start_m + float(rng.uniform(30, 80))
@@ -84,7 +87,8 @@ def _lay_ground(start_m: float, end_m: float, rng: np.random.Generator) -> Groun
         low, high = sorted((side * beyond, side * (beyond + 18.0)))
         zones.append((along, along + span, low, high, float(kind), 1.0))
         along += span + float(rng.uniform(30, 90))
-    return Ground(
+    roads = [(at - half, at + half, -60.0, 60.0, float(Kind.ROAD), 0.0) for at, half in crossings]
+    ground = Ground(
         half_road_m=half_road,
         parking_left_m=left,
         parking_right_m=right,
@@ -97,6 +101,8 @@ def _lay_ground(start_m: float, end_m: float, rng: np.random.Generator) -> Groun
         hill_length_m=float(rng.uniform(60, 120)),
         bump_m=float(rng.uniform(0.02, 0.08)),
         marking_m=float(rng.choice([0.0, 0.12])),
-        crossings=np.array(crossings, dtype=np.float64).reshape(-1, 2),
-        zones=np.array(zones, dtype=np.float64).reshape(-1, 6),
+        start_m=start_m,
+        end_m=end_m,
+        patches=np.array([*zones, *roads], dtype=np.float64).reshape(-1, 6),
     )
+    return ground, crossings, zones

@@ -6,15 +6,18 @@ function that it compiled, not in the files of those it calls.
 Chance (what a leaf lets through) comes from a hash of (seed, ray, primitive), so that a ray's fate
 does not depend on the order in which rays are cast.
 
-Shape letters: A azimuth columns, B beams, P primitives, K planes, C crossings, Z zones.
+Shape letters: A azimuth columns, B beams, P primitives, K planes.
 """
 
+import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numba import njit
+from numba import get_num_threads, njit
 from numpy.typing import NDArray
 
+from train.data.simulator.ground import ACROSS_M, ALONG_M, COARSE_M, RAISED
 from train.data.simulator.scene import Scene, Shape
 from train.data.simulator.surfaces import Kind, Material
 
@@ -24,12 +27,14 @@ _MESH, _FACADE, _POLYTOPE = int(Shape.MESH), int(Shape.FACADE), int(Shape.POLYTO
 
 _ROAD, _MARKING, _PARKING = int(Kind.ROAD), int(Kind.LANE_MARKING), int(Kind.PARKING)
 _CURB, _SIDEWALK, _TERRAIN = int(Kind.CURB), int(Kind.SIDEWALK), int(Kind.TERRAIN)
-_OTHER_GROUND = int(Kind.OTHER_GROUND)
+_OTHER_GROUND, _RAIL = int(Kind.OTHER_GROUND), int(Kind.RAIL)
+_ROAD_MARKING, _ISLAND = int(Kind.ROAD_MARKING), int(Kind.TRAFFIC_ISLAND)
 
 _ASPHALT, _PAINT, _PAVING = int(Material.ASPHALT), int(Material.PAINT), int(Material.PAVING)
 _CURBSTONE, _GRAVEL, _GRASS = int(Material.CURBSTONE), int(Material.GRAVEL), int(Material.GRASS)
-_GLASS, _WOOD = int(Material.GLASS), int(Material.WOOD)
+_GLASS, _WOOD, _METAL = int(Material.GLASS), int(Material.WOOD), int(Material.METAL)
 
+_ALONG_M, _ACROSS_M, _COARSE_M, _RAISED = ALONG_M, ACROSS_M, COARSE_M, RAISED
 _MISS = math.inf
 _STOREY_M = 2.9
 
@@ -131,43 +136,47 @@ def _polytope(ox, oy, oz, dx, dy, dz, planes, first, count):  # type: ignore[no-
 
 
 @njit(cache=True)
-def ground_kind(x, y, ground, crossings, zones):  # type: ignore[no-untyped-def]
+def ground_kind(x, y, ground, cells):  # type: ignore[no-untyped-def]
     """Return the kind of the ground at a place, and whether it lies at the height of the curb."""
-    across = y - ground[6] * math.sin(x / ground[7])
-    for k in range(zones.shape[0]):
-        if zones[k, 0] <= x < zones[k, 1] and zones[k, 2] <= across < zones[k, 3]:
-            return int(zones[k, 4]), zones[k, 5] > 0.5
-    for k in range(crossings.shape[0]):
-        if abs(x - crossings[k, 0]) < crossings[k, 1]:
-            return _ROAD, False
-    if abs(across) < ground[0]:
-        if abs(across) < ground[11] / 2 and (x % 9.0) < 3.0:
-            return _MARKING, False
-        return _ROAD, False
-    beyond = abs(across) - ground[0]
-    parking = ground[1] if across > 0.0 else ground[2]
-    sidewalk = ground[3] if across > 0.0 else ground[4]
-    if beyond < parking:
-        return _PARKING, False
-    if beyond < parking + sidewalk:
-        return _SIDEWALK, True
-    return _TERRAIN, True
+    across = y - ground[2] * math.sin(x / ground[3])
+    i = min(max(int((x - ground[7]) / _ALONG_M), 0), cells.shape[0] - 1)
+    j = min(max(int((across + ground[8]) / _ACROSS_M), 0), cells.shape[1] - 1)
+    cell = int(cells[i, j])
+    return cell % _RAISED, cell >= _RAISED
 
 
 @njit(cache=True)
-def ground_height(x, y, ground, crossings, zones):  # type: ignore[no-untyped-def]
+def _bare_height(x, y, ground):  # type: ignore[no-untyped-def]
+    """Return the height of the ground without curb and swells: hills, and the road's crown."""
+    across = y - ground[2] * math.sin(x / ground[3])
+    return ground[4] * math.sin(x / ground[5]) - 0.015 * min(abs(across), ground[0])
+
+
+@njit(cache=True)
+def _swell_at(x, y, ground, swell):  # type: ignore[no-untyped-def]
+    """Return how freely terrain may swell at a place, between the middles of coarse cells."""
+    across = y - ground[2] * math.sin(x / ground[3])
+    u = min(max((x - ground[7]) / _COARSE_M - 0.5, 0.0), swell.shape[0] - 1.001)
+    v = min(max((across + ground[8]) / _COARSE_M - 0.5, 0.0), swell.shape[1] - 1.001)
+    i, j = int(u), int(v)
+    u, v = u - i, v - j
+    low = swell[i, j] * (1.0 - v) + swell[i, j + 1] * v
+    high = swell[i + 1, j] * (1.0 - v) + swell[i + 1, j + 1] * v
+    return low * (1.0 - u) + high * u
+
+
+@njit(cache=True)
+def ground_height(x, y, ground, cells, swell):  # type: ignore[no-untyped-def]
     """Return the height of the ground at a place, metres."""
-    across = y - ground[6] * math.sin(x / ground[7])
-    height = ground[8] * math.sin(x / ground[9]) - 0.015 * min(abs(across), ground[0])
-    kind, raised = ground_kind(x, y, ground, crossings, zones)
+    height = _bare_height(x, y, ground)
+    kind, raised = ground_kind(x, y, ground, cells)
     if raised:
-        height += ground[5]
+        height += ground[1]
     if kind == _TERRAIN:
-        beyond = abs(across) - ground[0] - ground[1] - ground[3]
-        swell = min(max(beyond / 6.0, 0.0), 1.0)
+        free = _swell_at(x, y, ground, swell)
         wave = math.sin(0.9 * x + 1.7 * math.sin(0.31 * y)) * math.sin(0.8 * y + 0.6)
         slow = math.sin(0.11 * x + 0.4) * math.sin(0.13 * y)
-        height += ground[10] * (0.4 + 0.6 * swell) * wave + 6.0 * ground[10] * swell * slow
+        height += ground[6] * (0.4 + 0.6 * free) * wave + 6.0 * ground[6] * free * slow
     return height
 
 
@@ -176,22 +185,25 @@ def _ground_material(kind):  # type: ignore[no-untyped-def]
     """Return what the ground is made of."""
     if kind == _ROAD:
         return _ASPHALT
-    if kind == _MARKING:
+    if kind in (_MARKING, _ROAD_MARKING):
         return _PAINT
-    if kind in (_PARKING, _SIDEWALK):
+    if kind in (_PARKING, _SIDEWALK, _ISLAND):
         return _PAVING
     if kind == _OTHER_GROUND:
         return _GRAVEL
     if kind == _CURB:
         return _CURBSTONE
+    if kind == _RAIL:
+        return _METAL
     return _GRASS
 
 
 @njit(cache=True)
-def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, crossings, zones):  # type: ignore[no-untyped-def]
+def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, cells, swell):  # type: ignore[no-untyped-def]
     """Return how far along a ray the ground is (infinite beyond reach), kind, cos incidence."""
-    ceiling = abs(ground[8]) + ground[5] + 8.0 * ground[10] + 0.05
-    floor = -abs(ground[8]) - 8.0 * ground[10] - 0.2
+    lift = ground[1] + 8.0 * ground[6]
+    ceiling = abs(ground[4]) + lift + 0.05
+    floor = -abs(ground[4]) - 8.0 * ground[6] - 0.2
     if dz > -1e-6:
         if oz + dz * reach > ceiling:
             return _MISS, _TERRAIN, 1.0
@@ -203,7 +215,9 @@ def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, crossings, zones):  # t
     t = start
     while True:
         x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-        if z <= ground_height(x, y, ground, crossings, zones):
+        # What the map says matters only close to the ground.
+        close = z <= _bare_height(x, y, ground) + lift
+        if close and z <= ground_height(x, y, ground, cells, swell):
             break
         if not t < stop:
             return _MISS, _TERRAIN, 1.0
@@ -213,13 +227,13 @@ def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, crossings, zones):  # t
     for _ in range(18):
         middle = 0.5 * (low + high)
         x, y, z = ox + middle * dx, oy + middle * dy, oz + middle * dz
-        if z <= ground_height(x, y, ground, crossings, zones):
+        if z <= ground_height(x, y, ground, cells, swell):
             high = middle
         else:
             low = middle
     x, y, z = ox + high * dx, oy + high * dy, oz + high * dz
-    kind, _ = ground_kind(x, y, ground, crossings, zones)
-    if ground_height(x, y, ground, crossings, zones) - z > 0.02:
+    kind, _ = ground_kind(x, y, ground, cells)
+    if ground_height(x, y, ground, cells, swell) - z > 0.02:
         # The ray is well below the surface it has just met: it went through the riser of a step.
         return high, _CURB, math.sqrt(max(1.0 - dz * dz, 0.0)) * 0.7
     return high, kind, max(-dz, 0.01)
@@ -227,7 +241,9 @@ def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, crossings, zones):  # t
 
 @njit(cache=True, nogil=True)
 def _cast(  # type: ignore[no-untyped-def]
-    origin,
+    first_column,
+    last_column,
+    origins,
     directions,
     column_start,
     column_items,
@@ -241,8 +257,8 @@ def _cast(  # type: ignore[no-untyped-def]
     sin_yaw,
     planes,
     ground,
-    crossings,
-    zones,
+    cells,
+    swell,
     reach,
     seed,
     out_range,
@@ -251,9 +267,9 @@ def _cast(  # type: ignore[no-untyped-def]
     out_material,
     out_cosine,
 ):
-    """Fill the outputs for all (column, beam); `out_hit`: a primitive, -1 the ground, -2 none."""
-    columns, beams = directions.shape[0], directions.shape[1]
-    for column in range(columns):
+    """Fill the outputs for some columns; `out_hit`: a primitive, -1 the ground, -2 none."""
+    beams = directions.shape[1]
+    for column in range(first_column, last_column):
         for beam in range(beams):
             ray = column * beams + beam
             wx, wy, wz = (
@@ -261,12 +277,16 @@ def _cast(  # type: ignore[no-untyped-def]
                 directions[column, beam, 1],
                 directions[column, beam, 2],
             )
+            sx, sy, sz = (
+                origins[column, beam, 0],
+                origins[column, beam, 1],
+                origins[column, beam, 2],
+            )
             best, hit, cosine = reach, -2, 1.0
             material = 0
             for item in range(column_start[column], column_start[column + 1]):
                 p = column_items[item]
-                rx, ry = origin[0] - centre[p, 0], origin[1] - centre[p, 1]
-                oz = origin[2] - centre[p, 2]
+                rx, ry, oz = sx - centre[p, 0], sy - centre[p, 1], sz - centre[p, 2]
                 # Too high or too low for this beam at the distances where the primitive is.
                 flat = math.sqrt(rx * rx + ry * ry)
                 size = math.sqrt(half[p, 0] ** 2 + half[p, 1] ** 2)
@@ -360,7 +380,7 @@ def _cast(  # type: ignore[no-untyped-def]
                     cosine = abs(planes[face, 0] * dx + planes[face, 1] * dy + planes[face, 2] * dz)
             kind = kinds[hit] if hit >= 0 else 0
             t, ground_is, ground_cosine = _march_ground(
-                origin[0], origin[1], origin[2], wx, wy, wz, best, ground, crossings, zones
+                sx, sy, sz, wx, wy, wz, best, ground, cells, swell
             )
             if t < best:
                 best, hit, cosine = t, -1, ground_cosine
@@ -396,11 +416,12 @@ class Hits:
 
 def cast(
     scene: Scene,
-    origin: NDArray[np.float64],
+    origins: NDArray[np.float64],
     directions: NDArray[np.float64],
     *,
     reach_m: float,
     seed: int,
+    threads: int | None = None,
 ) -> Hits:
     """Return what each ray of a turn meets first.
 
@@ -408,19 +429,24 @@ def cast(
     ----------
     scene
         The world.
-    origin
-        (3,) the sensor's position.
+    origins
+        Where each ray starts, (A, B, 3) or anything that broadcasts to it; within a few metres of
+        one another.
     directions
         (A, B, 3) unit vectors in the world; the rays of a column lie close to one vertical plane.
     reach_m
         Nothing further away is hit.
     seed
         For what porous volumes let through; at least 0.
+    threads
+        How many share the work; numba's setting if None. The result does not depend on it.
     """
-    start, items = _visible(scene, origin, directions, reach_m)
+    origins = np.ascontiguousarray(np.broadcast_to(origins, directions.shape))
+    directions = np.ascontiguousarray(directions)
+    start, items = _visible(scene, origins, directions, reach_m)
     hits = Hits(directions.shape[0], directions.shape[1])
-    _cast(
-        origin,
+    arguments = (
+        origins,
         directions,
         start,
         items,
@@ -434,8 +460,8 @@ def cast(
         np.sin(scene.yaw),
         scene.planes,
         scene.ground.packed(),
-        scene.ground.crossings,
-        scene.ground.zones,
+        scene.ground.cells,
+        scene.ground.swell,
         reach_m,
         seed,
         hits.range_m,
@@ -444,18 +470,28 @@ def cast(
         hits.material,
         hits.cosine,
     )
+    threads = threads or get_num_threads()
+    # A thread takes the next few columns when it is done with others: some are dearer.
+    edges = np.linspace(0, len(directions), (8 * threads if threads > 1 else 1) + 1).astype(int)
+    with ThreadPoolExecutor(threads) as pool:
+        # Its results are asked for so that an error in a thread is not lost.
+        list(pool.map(lambda ends: _cast(*ends, *arguments), itertools.pairwise(edges.tolist())))
     if len(scene.instance):
         hits.instance = np.where(hits.hit >= 0, scene.instance[np.maximum(hits.hit, 0)], 0)
     return hits
 
 
 def _visible(
-    scene: Scene, origin: NDArray[np.float64], directions: NDArray[np.float64], reach_m: float
+    scene: Scene, origins: NDArray[np.float64], directions: NDArray[np.float64], reach_m: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return, for each column, what it may meet: starts (A + 1,) into a list, nearest first."""
-    offset = scene.centre[:, :2] - origin[:2]
+    ends = origins.reshape(-1, 3)[:, :2]
+    middle = (ends.min(axis=0) + ends.max(axis=0)) / 2
+    # As the sensor moves, everything may be off by as much as the sensor is from its middle.
+    moved = np.sqrt(((ends - middle) ** 2).sum(axis=1).max())
+    offset = scene.centre[:, :2] - middle
     distance = np.hypot(offset[:, 0], offset[:, 1])
-    radius = np.hypot(scene.half[:, 0], scene.half[:, 1])
+    radius = np.hypot(scene.half[:, 0], scene.half[:, 1]) + moved
     flat = directions[:, :, :2].sum(axis=1)
     azimuth = np.arctan2(flat[:, 1], flat[:, 0])
     # Half a degree more than needed: with a pitched sensor a column is no exact vertical plane.

@@ -2,17 +2,18 @@
 
 World frame: x along the street, y to the left, z up, metres.
 
-Shape letters: P primitives, K planes of all polytopes, C crossings, Z ground zones.
+Shape letters: P primitives, K planes of all polytopes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.simulator.ground import Ground
 from train.data.simulator.surfaces import Kind, Material
 
 
@@ -28,79 +29,6 @@ class Shape(IntEnum):
     MESH = 6  # a box that lets rays through; extra: the share that passes
     FACADE = 7  # a box with windows and doors; extra: bay width, window share, phase in metres
     POLYTOPE = 8  # half spaces in local coordinates; extra: first plane, number of planes
-
-
-NUM_GROUND = 12
-"""Numbers that describe the ground, see `Ground.packed`."""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """The street's cross-section and bends; a zone may put another surface anywhere.
-
-    Attributes
-    ----------
-    half_road_m
-        From the middle line to the edge of the carriageway.
-    parking_left_m, parking_right_m
-        Width of the parking strip beside the carriageway, 0 for none.
-    sidewalk_left_m, sidewalk_right_m
-        Width of the sidewalk beyond it.
-    curb_m
-        How much higher sidewalks and terrain are than the road.
-    bend_m, bend_length_m
-        Sideways amplitude of the street's sine, and its length over 2 pi.
-    hill_m, hill_length_m
-        The same, up and down.
-    bump_m
-        Amplitude of the unevenness of terrain.
-    marking_m
-        Width of the dashed middle line, 0 for none.
-    crossings
-        (C, 2): position along the street and half width of each cross street.
-    zones
-        (Z, 6): start, end along the street, from, to across, kind, 1 if raised by the curb.
-    """
-
-    half_road_m: float = 3.5
-    parking_left_m: float = 2.2
-    parking_right_m: float = 0.0
-    sidewalk_left_m: float = 2.5
-    sidewalk_right_m: float = 2.5
-    curb_m: float = 0.12
-    bend_m: float = 0.0
-    bend_length_m: float = 60.0
-    hill_m: float = 0.0
-    hill_length_m: float = 80.0
-    bump_m: float = 0.05
-    marking_m: float = 0.12
-    crossings: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
-    zones: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
-
-    def packed(self) -> NDArray[np.float64]:
-        """Return the plain numbers in the order that the ray caster reads them."""
-        return np.array(
-            [
-                self.half_road_m,
-                self.parking_left_m,
-                self.parking_right_m,
-                self.sidewalk_left_m,
-                self.sidewalk_right_m,
-                self.curb_m,
-                self.bend_m,
-                self.bend_length_m,
-                self.hill_m,
-                self.hill_length_m,
-                self.bump_m,
-                self.marking_m,
-            ]
-        )
-
-    def to_world(self, along_m: float, across_m: float) -> tuple[float, float, float]:
-        """Return x, y and the street's heading (radians) at a place given along and across it."""
-        phase = along_m / self.bend_length_m
-        heading = np.arctan(self.bend_m / self.bend_length_m * np.cos(phase))
-        return along_m, across_m + self.bend_m * float(np.sin(phase)), float(heading)
 
 
 @dataclass(frozen=True)
