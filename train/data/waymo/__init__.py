@@ -1,0 +1,1 @@
+"""Waymo Open (Perception): its reader for both formats, its classes, its submission."""
