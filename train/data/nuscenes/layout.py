@@ -1,0 +1,101 @@
+"""Finds nuScenes' tables under a data root, and which version of them has what is wanted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from train.data.nuscenes.splits import SCENES, VERSIONS
+from train.data.nuscenes.tables import read_rows
+from train.errors import UserError
+
+_WANTED: Final = (
+    "the folder that holds samples/LIDAR_TOP/ and v1.0-trainval/, v1.0-mini/ or v1.0-test/"
+)
+
+
+def find_versions(root: Path) -> dict[str, tuple[str, ...]]:
+    """Return the scenes of each version of the tables that is there.
+
+    Raises
+    ------
+    UserError
+        If the root is missing, a file, empty, a level too high or too low, or something else, or a
+        table of scenes is missing or damaged.
+    """
+    if not root.exists():
+        raise UserError(f"{root}: no such folder; give {_WANTED}, or simulate data")
+    if not root.is_dir():
+        raise UserError(f"{root}: is a file; give {_WANTED}")
+    versions = [name for name in VERSIONS if (root / name).is_dir()]
+    if versions:
+        return {
+            name: tuple(row.text("name") for row in read_rows(root / name / "scene.json"))
+            for name in versions
+        }
+    try:
+        entries = sorted(entry.name for entry in root.iterdir())
+    except OSError as error:
+        raise UserError(f"{root}: cannot be listed ({error.strerror}); give {_WANTED}") from error
+    if not entries:
+        raise UserError(f"{root}: the folder is empty; give {_WANTED}, or simulate data")
+    better = _better_level(root, entries)
+    if better is not None:
+        raise UserError(
+            f"{root}: is not the data root; give {better} instead (it holds the tables)"
+        )
+    found = ", ".join(entries[:6]) + (f" and {len(entries) - 6} more" if len(entries) > 6 else "")
+    raise UserError(f"{root}: not laid out as nuScenes; found {found}; give {_WANTED}")
+
+
+def choose_version(root: Path, split: str, sequences: Sequence[str]) -> str:
+    """Return the folder of tables that a split, or all of the named scenes, are to be read from.
+
+    Raises
+    ------
+    UserError
+        If there is none; see also `find_versions`.
+    """
+    versions = find_versions(root)
+    usual = [name for name in SCENES[split] if name in versions]
+    if sequences:
+        candidates = usual + [name for name in versions if name not in usual]
+        for name in candidates:
+            if set(sequences) <= set(versions[name]):
+                return name
+        table = root / candidates[0] / "scene.json"
+        absent = [name for name in sequences if name not in versions[candidates[0]]]
+        raise UserError(
+            f"{table}: has no {_list(absent)}; it has {_list(versions[candidates[0]])}; "
+            "choose others"
+        )
+    if not usual:
+        raise UserError(
+            f"{root}: has no {' or '.join(SCENES[split])}, where the {split} split is; it has "
+            f"{', '.join(versions)}; unpack it there, or choose another split or scenes by name"
+        )
+    version = usual[0]
+    if not set(SCENES[split][version]) & set(versions[version]):
+        raise UserError(
+            f"{root / version / 'scene.json'}: has none of the {len(SCENES[split][version])} "
+            f"scenes of the official {split} split; it has {_list(versions[version])}; choose "
+            "scenes by name"
+        )
+    return version
+
+
+def _better_level(root: Path, entries: list[str]) -> Path | None:
+    """Return the folder that was probably meant when a level too high or too low was given."""
+    for parent in list(root.resolve().parents)[:3]:
+        if _is_root(parent):
+            return parent
+    return next((root / entry for entry in entries if _is_root(root / entry)), None)
+
+
+def _is_root(folder: Path) -> bool:
+    return any((folder / name / "scene.json").is_file() for name in VERSIONS)
+
+
+def _list(names: Sequence[str]) -> str:
+    """Return some names on one line."""
+    shown = ", ".join(names[:6]) or "no scene"
+    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")

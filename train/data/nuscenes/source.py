@@ -1,0 +1,226 @@
+"""nuScenes-lidarseg as it lies on disk: tables, `samples/LIDAR_TOP/*.pcd.bin`, `lidarseg/`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.index import Index
+from train.data.nuscenes.classes import CATEGORY_TO_TRAIN, CLASS_NAMES
+from train.data.nuscenes.keyframes import keyframe_index
+from train.data.nuscenes.layout import choose_version, find_versions
+from train.data.nuscenes.points import (
+    POINT_BYTES,
+    UNKNOWN,
+    check_label_bytes,
+    check_point_bytes,
+    read_points,
+    read_segment,
+)
+from train.data.nuscenes.splits import SCENES
+from train.data.nuscenes.tables import read_rows
+from train.data.sweep import SPLITS, Sweep
+from train.errors import UserError
+
+
+class NuScenes:
+    """The LiDAR keyframes of some scenes, in order of scene and time, read one at a time.
+
+    The first time a version of the tables is opened an index of them is made, which takes about a
+    minute for v1.0-trainval. Opening looks at the sizes of all files, so that a damaged or partial
+    download is found before training; what only the contents can tell is found when a sweep is
+    read.
+
+    Points are in the sensor's own frame, as the files have them: x to the right, y forward, z up.
+
+    Parameters
+    ----------
+    root
+        The folder that holds `samples/`, `lidarseg/` and one or more of `v1.0-trainval/`,
+        `v1.0-mini/` and `v1.0-test/`.
+    split
+        "training", "validation" or "test": the official scenes. Training and validation are
+        v1.0-trainval's if it is there, otherwise v1.0-mini's.
+    sequences
+        Names of the wanted scenes ("scene-0061"), whatever their split; none: all of the split.
+    require_labels
+        Leave out (and count) keyframes without a row in `lidarseg.json`. Otherwise these have
+        `segment=None`.
+    cache_dir
+        Where the index is kept; see `train.data.index.cached_index`.
+
+    Attributes
+    ----------
+    version
+        The folder of tables that was taken.
+    sequences
+        The scenes that were taken.
+    missing_sequences
+        The official split's scenes that the tables do not have; none in a whole download.
+
+    Raises
+    ------
+    UserError
+        If the folder is missing or laid out otherwise, a table is missing or damaged, a scene is
+        not in it, a file it names is missing or of an impossible size, or no sweep is left.
+    """
+
+    class_names = CLASS_NAMES
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: str = "training",
+        *,
+        sequences: Sequence[str] = (),
+        require_labels: bool = True,
+        cache_dir: Path | None = None,
+    ) -> None:
+        if split not in SPLITS:
+            raise UserError(f"NuScenes: split must be one of {', '.join(SPLITS)}, not {split!r}")
+        if isinstance(sequences, str):
+            raise UserError(
+                "NuScenes: sequences must be a list of scenes' names such as 'scene-0061', "
+                f"not {sequences!r}"
+            )
+        if len(set(sequences)) != len(sequences):
+            raise UserError(f"NuScenes: a scene is named twice in {list(sequences)}")
+        self.root, self.split = Path(root), split
+        self.version = choose_version(self.root, split, sequences)
+        index = keyframe_index(self.root, self.version, cache_dir)
+        present = set(index["scenes"].tolist())
+        if sequences:
+            self.sequences, self.missing_sequences = tuple(sequences), tuple[str, ...]()
+        else:
+            official = SCENES[split][self.version]
+            self.sequences = tuple(name for name in official if name in present)
+            self.missing_sequences = tuple(name for name in official if name not in present)
+        self._select(index, require_labels)
+        self._check_sizes()
+        labelled = bool((self._label_files != b"").any())
+        self._lookup = self._read_categories() if labelled else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sweeps' names, tokens of their rows in sample_data.json, in index order."""
+        return tuple(token.decode() for token in self._tokens.tolist())
+
+    def __len__(self) -> int:
+        """Return how many sweeps there are."""
+        return len(self._tokens)
+
+    def __getitem__(self, index: int) -> Sweep:
+        """Read one sweep.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be read or its contents are damaged, see `read_points`, `read_segment`.
+        """
+        path = self.root / self._point_files[index].decode()
+        coord, strength = read_points(path)
+        segment = None
+        if self._lookup is not None and self._label_files[index]:
+            label_path = self.root / self._label_files[index].decode()
+            segment = read_segment(label_path, len(coord), self._lookup)
+        name = self._tokens[index].decode()
+        return Sweep(coord, strength, segment, name, path, self._poses[index].copy())
+
+    def _select(self, index: Index, require_labels: bool) -> None:
+        """Keep the wanted scenes' keyframes, in the order in which the scenes were asked for."""
+        place = {name: at for at, name in enumerate(self.sequences)}
+        rank = np.array([place.get(name, -1) for name in index["scene"].tolist()], dtype=np.int64)
+        wanted = np.argsort(rank, kind="stable")[np.count_nonzero(rank < 0) :]
+        labelled = index["labels"][wanted] != b""
+        self.skipped_unlabelled = 0
+        if require_labels:
+            self.skipped_unlabelled = int(np.count_nonzero(~labelled))
+            if not labelled.any():
+                self._refuse_unlabelled(len(wanted))
+            wanted = wanted[labelled]
+        elif not len(wanted):
+            raise UserError(
+                f"{self.root / self.version / 'sample_data.json'}: has no LIDAR_TOP keyframe of "
+                f"the {len(self.sequences)} scenes; unpack it again or choose other scenes"
+            )
+        self._tokens = index["token"][wanted]
+        self._point_files, self._label_files = index["points"][wanted], index["labels"][wanted]
+        self._poses: NDArray[np.float64] = index["pose"][wanted]
+
+    def _refuse_unlabelled(self, num_sweeps: int) -> None:
+        path = self.root / self.version / "lidarseg.json"
+        if not path.is_file():
+            raise UserError(
+                f"{path}: no such file; the labels are a download of their own "
+                f"(nuScenes-lidarseg), unpack it into {self.root}"
+            )
+        raise UserError(
+            f"{path}: has no row for any of the {num_sweeps} keyframes of the "
+            f"{len(self.sequences)} scenes; unpack the labels (nuScenes-lidarseg) into "
+            f"{self.root} or choose other scenes"
+        )
+
+    def _check_sizes(self) -> None:
+        """Refuse files that are missing or cannot hold what they should."""
+        base = os.fsencode(self.root) + b"/"
+        missing: list[str] = []
+        for points, labels in zip(
+            self._point_files.tolist(), self._label_files.tolist(), strict=True
+        ):
+            num_bytes = _size(base + points, missing)
+            label_bytes = _size(base + labels, missing) if labels else None
+            if num_bytes is None:
+                continue
+            check_point_bytes(self.root / points.decode(), num_bytes)
+            if label_bytes is not None:
+                check_label_bytes(
+                    self.root / labels.decode(), label_bytes, num_bytes // POINT_BYTES
+                )
+        if missing:
+            more = f" and {len(missing) - 1} more files are" if len(missing) > 1 else " is"
+            raise UserError(
+                f"{missing[0]}: cannot be read; it{more} named by the tables in "
+                f"{self.root / self.version} but not there; unpack all parts of the download, or "
+                "choose scenes that are there whole"
+            )
+
+    def _read_categories(self) -> NDArray[np.int64]:
+        """Return the train id of each of the 256 numbers that a label can be."""
+        path = self.root / self.version / "category.json"
+        lookup = np.full(256, UNKNOWN, dtype=np.int64)
+        for row in read_rows(path):
+            name = row.text("name")
+            if "index" not in row.values:
+                raise UserError(
+                    f"{path}: its categories have no 'index' ({name} is the first); this is the "
+                    "table of the base download, unpack nuScenes-lidarseg's over it"
+                )
+            number = row.integer("index")
+            if name not in CATEGORY_TO_TRAIN:
+                raise row.error(f"category {name!r} is not one of nuScenes-lidarseg's 32")
+            if not 0 <= number < len(lookup) or lookup[number] != UNKNOWN:
+                raise row.error(f"'index' {number} of {name} is taken or not in 0..255")
+            lookup[number] = CATEGORY_TO_TRAIN[name]
+        return lookup
+
+
+def list_scenes(root: Path) -> tuple[str, ...]:
+    """Return the names of all scenes in all versions' tables below a data root, sorted.
+
+    Raises
+    ------
+    UserError
+        If the root is laid out otherwise, or a table of scenes is missing or damaged.
+    """
+    return tuple(sorted(set().union(*find_versions(root).values())))
+
+
+def _size(path: bytes, missing: list[str]) -> int | None:
+    """Return a file's size; None, and its name noted, if it is not there."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - a Path for each of 60,000 takes seconds
+    except OSError:
+        missing.append(os.fsdecode(path))
+        return None
