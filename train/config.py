@@ -196,6 +196,9 @@ class RunConfig:
     """A checkpoint is written this often, and after every epoch."""
     evaluate_untrained: bool = False
     """Score the student before training too, to show what the training did."""
+    submit: bool = False
+    """Write predictions of the test split as the benchmark's server takes them; with --simulate
+    of the validation sweeps. The student predicts, or the teacher where it is alone."""
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -236,6 +239,7 @@ FREE_ON_RESUME = frozenset(
         "output",
         "resume",
         "stage",
+        "submit",
     }
 )
 

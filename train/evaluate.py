@@ -10,7 +10,7 @@ from train.data.collate import collate
 from train.data.loader import EvaluationSweeps
 from train.log import Progress
 from train.loop import to_device
-from train.metrics import ConfusionMatrix
+from train.metrics import BenchmarkRule, ConfusionMatrix
 from train.model import Segmentor
 
 
@@ -18,6 +18,7 @@ def evaluate(
     model: Segmentor,
     sweeps: EvaluationSweeps,
     class_names: tuple[str, ...],
+    rule: BenchmarkRule,
     device: torch.device,
     *,
     title: str,
@@ -33,6 +34,8 @@ def evaluate(
         Whole sweeps with labels, not augmented, not cropped.
     class_names
         Names of the training ids.
+    rule
+        The benchmark's, for `benchmark_miou`.
     device
         Where the batches go.
     title
@@ -46,7 +49,7 @@ def evaluate(
         The scores of `ConfusionMatrix.scores`, and `sweeps`, `points`, `voxels`, `seconds` (wall
         time of the pass, reading included), all plain JSON values.
     """
-    matrix = ConfusionMatrix(class_names)
+    matrix = ConfusionMatrix(class_names, rule)
     points = voxels = 0
     was_training = model.training
     model.eval()

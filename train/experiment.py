@@ -18,11 +18,12 @@ from train.data.transforms import PAPER_AUGMENTATION
 from train.errors import UserError
 from train.evaluate import evaluate
 from train.files import whole_file
-from train.log import RunLog, say
+from train.log import Progress, RunLog, say
 from train.loop import Stage, fit
 from train.losses import require_finite, segmentation_loss
 from train.methods import TopologyGradientDistillation
 from train.model import Segmentor, build_segmentor
+from train.predict import predict_sweep
 
 IN_CHANNELS = 4  # x, y, z in metres and strength
 PAIRS = {"paper": ("teacher", "student"), "tiny": ("tiny-teacher", "tiny-student")}
@@ -69,6 +70,8 @@ class Experiment:
             )
         self.state = self._read_state()
         self.train_source, self.validation_source = self._open_data()
+        self.submission_path = self.output / f"submission{self.dataset.submission_suffix}"
+        self.submission_source = self._open_submission_source() if config.submit else None
 
     def _check_output(self) -> None:
         """Refuse a folder that holds something else, or, to resume, nothing or another run."""
@@ -171,6 +174,8 @@ class Experiment:
             if stage in ("all", "student") and not self.student_path.is_file():
                 self._train_student(log)
         self._write_metrics()
+        if self.submission_source is not None:
+            self._write_submission(self.submission_source)
         self.state_path.unlink(missing_ok=True)
         say(f"done: {self.output / 'metrics.json'}")
 
@@ -288,6 +293,33 @@ class Experiment:
             self._state_of(stage.name),
         )
 
+    def _open_submission_source(self) -> SweepSource:
+        """Open the sweeps to predict, and refuse to replace a submission."""
+        if self.submission_path.exists():
+            raise UserError(
+                f"--submit: {self.submission_path} is there already; move it away to write another"
+            )
+        if self.config.simulate:
+            return self.validation_source
+        return self.dataset.open(self.config.resolved_data_root, "test", require_labels=False)
+
+    def _write_submission(self, source: SweepSource) -> None:
+        """Predict every point of the split and write what the benchmark's server takes."""
+        models = self._finished_models()
+        role = "student" if "student" in models else "teacher"
+        model, card = load_model(models[role])
+        model.to(self.device)
+        submission = self.dataset.submission(self.submission_path, source)
+        progress = Progress(f"{role} predictions for the server", len(source))
+        try:
+            for index in range(len(source)):
+                sweep = source[index]
+                submission.add(sweep, predict_sweep(model, sweep, card.grid_size_m)[0])
+                progress.advance({})
+        finally:
+            progress.close()
+        say(f"{role} predictions: {submission.finish()}")
+
     def _write_metrics(self) -> None:
         """Score the models from their files, which are what one deploys, and write metrics.json."""
         started = time.monotonic()
@@ -313,7 +345,8 @@ class Experiment:
         scores = evaluate(
             model,
             EvaluationSweeps(self.validation_source, self.config.data.grid_size_m),
-            tuple(self.dataset.class_names),
+            self.dataset.class_names,
+            self.dataset.benchmark_rule,
             self.device,
             title=f"{title} evaluation",
             num_workers=self.config.data.num_workers,

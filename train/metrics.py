@@ -1,11 +1,42 @@
 """Semantic segmentation scores from a confusion matrix over raw points."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from train.data.sweep import IGNORE
+
+
+@dataclass(frozen=True)
+class BenchmarkRule:
+    """What the tool of a benchmark does where definitions of the mean IoU differ.
+
+    Attributes
+    ----------
+    empty_union
+        The IoU of a class that nobody named, neither truth nor prediction; None leaves the class
+        out of the mean.
+    abstention_is_miss
+        Whether a labelled point for which no class was predicted counts against its class. False:
+        the point is left out.
+    """
+
+    empty_union: float | None
+    abstention_is_miss: bool
+
+
+SEMANTICKITTI_RULE: Final = BenchmarkRule(empty_union=0.0, abstention_is_miss=True)
+"""Unions have 1e-15 added, so that an empty one gives 0; prediction 0 is a miss."""
+
+NUSCENES_RULE: Final = BenchmarkRule(empty_union=None, abstention_is_miss=False)
+"""Row and column 0 of the confusion matrix are zeroed; classes without a union are no numbers and
+left out."""
+
+WAYMO_RULE: Final = BenchmarkRule(empty_union=1.0, abstention_is_miss=True)
+"""A class with an empty union is counted as perfect."""
 
 
 class ConfusionMatrix:
@@ -15,12 +46,16 @@ class ConfusionMatrix:
     ----------
     class_names
         Names of the training ids 0, 1, ...
+    rule
+        The benchmark's.
     """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], rule: BenchmarkRule) -> None:
         self.class_names = tuple(class_names)
+        self.rule = rule
         size = len(self.class_names)
         self.counts = torch.zeros(size, size, dtype=torch.int64)
+        self.abstentions = torch.zeros(size, dtype=torch.int64)
 
     def add(self, truth: Tensor, prediction: Tensor) -> None:
         """Count a sweep.
@@ -30,7 +65,7 @@ class ConfusionMatrix:
         truth
             (N,), int64 training ids; `IGNORE` points count for nothing, not even as a false alarm.
         prediction
-            (N,), int64 training ids.
+            (N,), int64 training ids; `IGNORE` where no class was predicted.
 
         Raises
         ------
@@ -44,13 +79,15 @@ class ConfusionMatrix:
             )
         labelled = truth != IGNORE
         truth, prediction = truth[labelled].cpu(), prediction[labelled].cpu()
-        for name, ids in (("truth", truth), ("prediction", prediction)):
-            if len(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < size):
+        for name, ids, least in (("truth", truth, 0), ("prediction", prediction, IGNORE)):
+            if len(ids) and not (int(ids.min()) >= least and int(ids.max()) < size):
                 raise ValueError(
                     f"ConfusionMatrix.add: {name} has ids from {int(ids.min())} to "
                     f"{int(ids.max())}, outside 0 to {size - 1}"
                 )
-        pairs = torch.bincount(truth * size + prediction, minlength=size * size)
+        named = prediction != IGNORE
+        self.abstentions += torch.bincount(truth[~named], minlength=size)
+        pairs = torch.bincount(truth[named] * size + prediction[named], minlength=size * size)
         self.counts += pairs.reshape(size, size)
 
     def iou(self) -> dict[str, float | None]:
@@ -60,23 +97,32 @@ class ConfusionMatrix:
         """
         hits = self.counts.diagonal()
         union = self.counts.sum(0) + self.counts.sum(1) - hits
+        if self.rule.abstention_is_miss:
+            union = union + self.abstentions
         return {
             name: (int(hit) / int(total) if total > 0 else None)
             for name, hit, total in zip(self.class_names, hits, union, strict=True)
         }
 
     def scores(self) -> dict[str, object]:
-        """Return `miou`, `miou_all_classes`, `accuracy` and `iou` as plain JSON values.
+        """Return `miou`, `benchmark_miou`, `accuracy`, `labelled_points`, `iou`: JSON values.
 
-        `miou` is the mean over the classes that have an IoU; `miou_all_classes` counts the others
-        as 0, which is SemanticKITTI's rule. Both are None when nothing was labelled.
+        `miou` is the mean over the classes that have an IoU. `benchmark_miou` is what the
+        benchmark's own tool would say: it differs where a class is missing. Both are None when
+        nothing was labelled.
         """
         by_class = self.iou()
         known = [value for value in by_class.values() if value is not None]
-        points = int(self.counts.sum())
+        empty = self.rule.empty_union
+        official = (
+            known
+            if empty is None
+            else [empty if value is None else value for value in by_class.values()]
+        )
+        points = int(self.counts.sum() + self.abstentions.sum())
         return {
             "miou": sum(known) / len(known) if known else None,
-            "miou_all_classes": sum(known) / len(by_class) if known else None,
+            "benchmark_miou": sum(official) / len(official) if known else None,
             "accuracy": int(self.counts.diagonal().sum()) / points if points else None,
             "labelled_points": points,
             "iou": by_class,

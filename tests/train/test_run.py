@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 import torch
 
 from train.checkpoint import load_model
-from train.data.semantickitti.simulated import simulate_semantickitti
+from train.data.semantickitti import SemanticKitti, read_submission, simulate_semantickitti
+from train.predict import predict_sweep
 from train.run import main
 
 SMALL = shlex.split(
@@ -171,6 +173,35 @@ def refused(arguments, capsys, output=None):
     if output is not None:
         assert not output.exists()
     return lines[0]
+
+
+def test_the_test_split_is_predicted_for_the_server(sweeps, finished, tmp_path, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(sweeps, root)
+    for number in range(11, 22):  # the official test split, one unlabelled sweep each
+        folder = root / "sequences" / f"{number}" / "velodyne"
+        folder.mkdir(parents=True)
+        shutil.copy(root / "sequences/08/velodyne/000000.bin", folder / "000000.bin")
+    output = tmp_path / "run"
+    shutil.copytree(finished, output)
+    arguments = [*flags(root, output), "--stage", "evaluate", "--resume", "--submit"]
+    assert main(arguments) == 0
+    submission = read_submission(output / "submission.zip")
+    assert list(submission) == [f"{number}/000000" for number in range(11, 22)]
+    sweep = SemanticKitti(root, "validation")[0]
+    model, card = load_model(output / "student.pt")
+    wanted, _ = predict_sweep(model, sweep, card.grid_size_m)
+    for prediction in submission.values():
+        np.testing.assert_array_equal(prediction, wanted)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "submission.zip is there already" in capsys.readouterr().err
+
+
+def test_a_data_root_without_a_test_split_is_refused_before_training(sweeps, tmp_path, capsys):
+    line = refused([*flags(sweeps, tmp_path / "run"), "--submit"], capsys)
+    assert "11/velodyne" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_dataset(capsys):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from train.data import semantickitti
-from train.data.semantickitti.simulated import simulate_semantickitti
 from train.data.simulate import SimulatedData
+from train.data.submission import Submission
 from train.data.sweep import SweepSource
 from train.errors import UserError
+from train.metrics import SEMANTICKITTI_RULE, BenchmarkRule
 
 
 class Opener(Protocol):
@@ -48,6 +49,12 @@ class DatasetSpec:
         `list_sequences(root)` names the sequences that are there, of all splits.
     simulate
         `simulate(root, *, num_sweeps, num_validation_sweeps, seed, azimuth_steps)` makes data.
+    benchmark_rule
+        How the benchmark's own tool takes the mean.
+    submission
+        `submission(output, source)` collects predictions for the benchmark's server.
+    submission_suffix
+        Of the file that it writes.
     """
 
     name: str
@@ -56,6 +63,9 @@ class DatasetSpec:
     open: Opener
     list_sequences: Callable[[Path], tuple[str, ...]]
     simulate: Callable[..., SimulatedData]
+    benchmark_rule: BenchmarkRule
+    submission: Callable[[Path, SweepSource], Submission]
+    submission_suffix: str
 
 
 DATASETS: Final = {
@@ -67,7 +77,10 @@ DATASETS: Final = {
             sequence_word="sequence",
             open=semantickitti.SemanticKitti,
             list_sequences=semantickitti.list_sequences,
-            simulate=simulate_semantickitti,
+            simulate=semantickitti.simulate_semantickitti,
+            benchmark_rule=SEMANTICKITTI_RULE,
+            submission=semantickitti.SemanticKittiSubmission,
+            submission_suffix=".zip",
         ),
     )
 }

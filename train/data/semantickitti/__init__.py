@@ -11,6 +11,8 @@ from train.data.semantickitti.reader import (
     read_points,
     read_segment,
 )
+from train.data.semantickitti.simulated import simulate_semantickitti
+from train.data.semantickitti.submission import SemanticKittiSubmission, read_submission
 
 __all__ = [
     "CLASS_NAMES",
@@ -19,7 +21,10 @@ __all__ = [
     "TRAIN_SEQUENCES",
     "VALIDATION_SEQUENCES",
     "SemanticKitti",
+    "SemanticKittiSubmission",
     "list_sequences",
     "read_points",
     "read_segment",
+    "read_submission",
+    "simulate_semantickitti",
 ]

@@ -203,6 +203,12 @@ class SemanticKitti:
         segment = None if label_path is None else read_segment(label_path, len(coord))
         return Sweep(coord, strength, segment, self._names[index], path)
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the `.bin` file of a sweep, and its `.label` file if there is one."""
+        label_path = self._label_paths[index]
+        point_path = self._point_paths[index]
+        return (point_path,) if label_path is None else (point_path, label_path)
+
     def _add_sequence(self, folder: Path, require_labels: bool) -> None:
         """List one sequence's sweeps and check every file's size."""
         point_sizes = _sizes(folder / "velodyne", ".bin")

@@ -1,0 +1,77 @@
+"""Predictions as SemanticKITTI's server takes them: a zip of raw ids, one file a sweep."""
+
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.semantickitti.classes import CLASS_NAMES, TRAIN_TO_RAW
+from train.data.submission import checked_prediction, WholeZip
+from train.data.sweep import Sweep, SweepSource
+from train.errors import UserError
+
+_RAW: Final = np.array([TRAIN_TO_RAW[train] for train in range(len(CLASS_NAMES))], dtype="<u4")
+
+
+class SemanticKittiSubmission:
+    """Writes `sequences/SS/predictions/NNNNNN.label` (uint32 raw ids) into one zip.
+
+    Parameters
+    ----------
+    output
+        The zip to write; it must not exist.
+    source
+        The sweeps that are to be predicted, all of them.
+
+    Raises
+    ------
+    UserError
+        If the file exists or cannot be written.
+    """
+
+    def __init__(self, output: Path, source: SweepSource) -> None:
+        self._missing = set(source.names)
+        self._zip = WholeZip(output)
+
+    def add(self, sweep: Sweep, prediction: NDArray[np.int64]) -> None:
+        """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
+        checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
+        sequence, number = sweep.name.split("/")
+        self._zip.write(f"sequences/{sequence}/predictions/{number}.label", _RAW[prediction])
+
+    def finish(self) -> Path:
+        """Close the zip and return it; refuse one that lacks a sweep."""
+        return self._zip.finish(self._missing)
+
+
+def read_submission(path: Path) -> dict[str, NDArray[np.int64]]:
+    """Return the train ids of every sweep in a submission, by the sweep's name.
+
+    Raises
+    ------
+    UserError
+        If the file is no zip of predictions, or holds an id that is not predicted.
+    """
+    lookup = np.full(1 << 16, -1, dtype=np.int64)
+    lookup[_RAW] = np.arange(len(_RAW))
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                parts = name.split("/")
+                if len(parts) != 4 or parts[0::2] != ["sequences", "predictions"]:
+                    raise UserError(
+                        f"{path}: holds {name}; expected sequences/SS/predictions/NNNNNN.label"
+                    )
+                raw = np.frombuffer(archive.read(name), dtype="<u4")
+                train = lookup[raw & 0xFFFF]
+                if (train < 0).any():
+                    raise UserError(
+                        f"{path}: {name} has id {int(raw[train < 0][0])}, which is not predicted"
+                    )
+                found[f"{parts[1]}/{parts[3].removesuffix('.label')}"] = train
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: is no zip that can be read ({error})") from error
+    return found
