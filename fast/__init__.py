@@ -9,6 +9,7 @@ from fast.normalisation import normalise
 from fast.rips import rips_persistence, rips_persistence_of_points
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius, topology_preserving_sampling
+from fast.transport import Transport, entropic_transport
 
 __all__ = [
     "BatchedDiagram",
@@ -16,7 +17,9 @@ __all__ = [
     "SaliencyLoss",
     "TopologicalLoss",
     "TopologyReport",
+    "Transport",
     "covering_radius",
+    "entropic_transport",
     "kl_distillation",
     "normalise",
     "pairwise_distances",

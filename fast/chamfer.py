@@ -11,6 +11,7 @@ from torch import Tensor
 from fast.checks import (
     as_choice,
     as_clouds,
+    as_mask,
     as_nonnegative,
     as_pairs,
     as_positive,
@@ -96,8 +97,8 @@ def persistence_weighted_chamfer(
             f"{name}: student is {student.dtype} of shape {tuple(student.shape)}; teacher is "
             f"{teacher.dtype} of shape {tuple(teacher.shape)}, pass one dtype and one batch shape"
         )
-    teacher_mask = _as_mask(name, "teacher_mask", teacher_mask, teacher)
-    student_mask = _as_mask(name, "student_mask", student_mask, student)
+    teacher_mask = as_mask(name, "teacher_mask", teacher_mask, teacher)
+    student_mask = as_mask(name, "student_mask", student_mask, student)
 
     teacher_weights = _weights(teacher, teacher_mask, min_persistence)
     recall = _mean_cost(teacher, student, student_mask, teacher_weights, cost_scale, eps)
@@ -116,18 +117,6 @@ def persistence_weighted_chamfer(
         cost = _nearest_cost(student, teacher, teacher_mask, cost_scale)
         precision = (ones / count * cost).sum(dim=-1)
     return recall + precision
-
-
-def _as_mask(function: str, argument: str, mask: Tensor | None, pairs: Tensor) -> Tensor:
-    """Return a bool mask over the rows of `pairs`."""
-    if mask is None:
-        return torch.ones(pairs.shape[:-1], dtype=torch.bool, device=pairs.device)
-    if mask.dtype != torch.bool or mask.shape != pairs.shape[:-1]:
-        raise ValueError(
-            f"{function}: {argument} is {mask.dtype} of shape {tuple(mask.shape)}; "
-            f"pass bool of shape {tuple(pairs.shape[:-1])}"
-        )
-    return mask
 
 
 def _weights(pairs: Tensor, mask: Tensor, min_persistence: float) -> Tensor:

@@ -58,6 +58,18 @@ def as_pairs(function: str, argument: str, value: Tensor) -> Tensor:
     return pairs
 
 
+def as_mask(function: str, argument: str, mask: Tensor | None, pairs: Tensor) -> Tensor:
+    """Return a bool mask over the rows of `pairs` (..., K, 2); None is all of them."""
+    if mask is None:
+        return torch.ones(pairs.shape[:-1], dtype=torch.bool, device=pairs.device)
+    if mask.dtype != torch.bool or mask.shape != pairs.shape[:-1]:
+        raise ValueError(
+            f"{function}: {argument} is {mask.dtype} of shape {tuple(mask.shape)}; "
+            f"pass bool of shape {tuple(pairs.shape[:-1])}"
+        )
+    return mask
+
+
 def refuse_non_finite(function: str, argument: str, value: Tensor) -> None:
     """Raise if an entry is NaN or infinite; a CUDA tensor is not read, that would wait for it."""
     if value.device.type == "cpu":

@@ -25,8 +25,10 @@ from fast.diagram import BatchedDiagram
 from fast.normalisation import Normalisation, normalise
 from fast.rips import rips_persistence_of_points
 from fast.sampling import sample_clouds
+from fast.transport import entropic_transport
 
 SampleOn = Literal["teacher", "student", "concat"]
+DiagramLoss = Literal["pwcd", "sinkhorn"]
 
 
 @torch.compiler.disable  # numba cannot be traced: one graph break here, not many inside
@@ -43,6 +45,8 @@ def topological_loss(
     sample_on: SampleOn = "teacher",
     start: int = 0,
     backend: str | None = None,
+    loss: DiagramLoss = "pwcd",
+    sinkhorn_eps: float = 0.1,
 ) -> Tensor:
     """Return the topological loss, meaned over clouds.
 
@@ -68,12 +72,17 @@ def topological_loss(
         Index of the first sample.
     backend
         Which kernels; None: those of the tensors' device.
+    loss
+        How two diagrams are compared: "pwcd", the persistence-weighted Chamfer distance, or
+        "sinkhorn", the entropic transport of Table 11, which has a first derivative only.
+    sinkhorn_eps
+        Weight of the entropy, see `entropic_transport`; "pwcd" does not use it.
 
     Returns
     -------
     Tensor
-        () the mean over clouds of the weighted sum over dimensions of the persistence-weighted
-        Chamfer distance, in the student's dtype (float32 for float16 and bfloat16).
+        () the mean over clouds of the weighted sum over dimensions of the distance between
+        diagrams, in the student's dtype (float32 for float16 and bfloat16).
 
     Raises
     ------
@@ -81,7 +90,8 @@ def topological_loss(
         If the clouds differ in size or device, are empty or (on the CPU) not finite, weights and
         dimensions disagree, or an option is out of range.
     RuntimeError
-        If no kernel serves the tensors' device, or not the backend asked for.
+        If no kernel serves the tensors' device, or not the backend asked for, or the transport
+        does not converge.
 
     Notes
     -----
@@ -112,6 +122,8 @@ def topological_loss(
         sample_on=sample_on,
         start=start,
         backend=backend,
+        loss=loss,
+        sinkhorn_eps=sinkhorn_eps,
     )
     weights = as_weights(name, "dim_weights", dim_weights, max_dim + 1)
     return parts.total(weights)
@@ -146,11 +158,15 @@ def cloud_losses(
     sample_on: SampleOn,
     start: int,
     backend: str | None,
+    loss: DiagramLoss,
+    sinkhorn_eps: float,
 ) -> CloudLosses:
     """Run steps 1 to 5 of Algorithm 1 on clouds of any sizes, (N_b, T) and (N_b, S)."""
     name = "topological_loss"
     num_samples = as_integer(name, "num_samples", num_samples, least=1)
     as_choice(name, "sample_on", sample_on, get_args(SampleOn))
+    as_choice(name, "loss", loss, get_args(DiagramLoss))
+    as_positive(name, "sinkhorn_eps", sinkhorn_eps)
     if not teachers:
         raise ValueError(f"{name}: the batch is empty; pass at least one cloud")
     refuse_two_devices(name, teacher_features=teachers[0], student_features=students[0])
@@ -170,17 +186,29 @@ def cloud_losses(
         with torch.no_grad():
             of_teachers = diagrams(teachers)
         of_students = diagrams(students)
-        losses = [
-            persistence_weighted_chamfer(
-                of_teacher.pairs.to(of_student.pairs.dtype),
-                of_student.pairs,
+
+        def distance(of_teacher: BatchedDiagram, of_student: BatchedDiagram) -> Tensor:
+            teacher = of_teacher.pairs.to(of_student.pairs.dtype)
+            student = of_student.pairs
+            if loss == "sinkhorn":
+                value: Tensor = entropic_transport(
+                    teacher,
+                    student,
+                    sinkhorn_eps,
+                    teacher_mask=of_teacher.mask,
+                    student_mask=of_student.mask,
+                ).value
+                return value
+            return persistence_weighted_chamfer(
+                teacher,
+                student,
                 eps,
                 cost_scale=cost_scale,
                 teacher_mask=of_teacher.mask,
                 student_mask=of_student.mask,
             )
-            for of_teacher, of_student in zip(of_teachers, of_students, strict=True)
-        ]
+
+        losses = [distance(*both) for both in zip(of_teachers, of_students, strict=True)]
     return CloudLosses(
         losses=torch.stack(losses, dim=1),
         teacher_diagrams=of_teachers,

@@ -16,7 +16,13 @@ from fast.checks import (
     as_positive,
     as_weights,
 )
-from fast.distillation import CloudLosses, SampleOn, cloud_losses, kl_distillation
+from fast.distillation import (
+    CloudLosses,
+    DiagramLoss,
+    SampleOn,
+    cloud_losses,
+    kl_distillation,
+)
 from fast.normalisation import Normalisation
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius
@@ -34,7 +40,7 @@ class TopologyReport:
     teacher_pairs, student_pairs
         Number of finite pairs, one entry a dimension.
     losses
-        Persistence-weighted Chamfer distance before weighting, one entry a dimension.
+        Distance between the diagrams before weighting, one entry a dimension.
     """
 
     teacher_covering_radius: float
@@ -59,6 +65,11 @@ class TopologicalLoss(nn.Module):
         See `fast.persistence_weighted_chamfer`.
     sample_on
         Whose features are sampled: "teacher" as in the paper, "student" or "concat".
+    loss
+        How diagrams are compared: "pwcd", the persistence-weighted Chamfer distance, or
+        "sinkhorn", `fast.entropic_transport`.
+    sinkhorn_eps
+        Weight of the entropy, above 0, in squared units of the filtration; "pwcd" does not use it.
 
     Raises
     ------
@@ -73,6 +84,8 @@ class TopologicalLoss(nn.Module):
         dim_weights: Sequence[float] = (1.0, 1.0),
         eps: float = 1e-8,
         sample_on: SampleOn = "teacher",
+        loss: DiagramLoss = "pwcd",
+        sinkhorn_eps: float = 0.1,
     ) -> None:
         super().__init__()
         name = "TopologicalLoss"
@@ -85,16 +98,21 @@ class TopologicalLoss(nn.Module):
         self.dim_weights = tuple(as_weights(name, "dim_weights", dim_weights, len(dim_weights)))
         self.eps = as_positive(name, "eps", eps)
         self.sample_on: SampleOn = sample_on
+        self.loss: DiagramLoss = loss
+        self.sinkhorn_eps = as_positive(name, "sinkhorn_eps", sinkhorn_eps)
         as_choice(
             name, "normalisation", normalisation, ("l2", "none", "center_maxnorm", "diameter")
         )
         as_choice(name, "sample_on", sample_on, ("teacher", "student", "concat"))
+        as_choice(name, "loss", loss, ("pwcd", "sinkhorn"))
 
     def extra_repr(self) -> str:
         """Return the options, for the module's repr."""
+        weight = f", sinkhorn_eps={self.sinkhorn_eps}" if self.loss == "sinkhorn" else ""
         return (
             f"num_samples={self.num_samples}, normalisation={self.normalisation!r}, "
-            f"dim_weights={self.dim_weights}, eps={self.eps}, sample_on={self.sample_on!r}"
+            f"dim_weights={self.dim_weights}, eps={self.eps}, sample_on={self.sample_on!r}, "
+            f"loss={self.loss!r}{weight}"
         )
 
     @torch.compiler.disable  # numba cannot be traced: one graph break here, not many inside
@@ -114,7 +132,7 @@ class TopologicalLoss(nn.Module):
         ValueError
             If the tensors do not fit together, or (on the CPU) are not finite.
         RuntimeError
-            If no kernel serves the tensors' device.
+            If no kernel serves the tensors' device, or the transport does not converge.
         """
         return self._parts(teacher_features, student_features, offset).total(self.dim_weights)
 
@@ -149,6 +167,8 @@ class TopologicalLoss(nn.Module):
             sample_on=self.sample_on,
             start=0,
             backend=None,
+            loss=self.loss,
+            sinkhorn_eps=self.sinkhorn_eps,
         )
 
     @torch.no_grad()

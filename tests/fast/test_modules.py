@@ -101,8 +101,10 @@ def test_reprs_can_be_read():
     assert repr(fast.SaliencyLoss()) == "SaliencyLoss()"
     assert repr(fast.TopologicalLoss()) == (
         "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), "
-        "eps=1e-08, sample_on='teacher')"
+        "eps=1e-08, sample_on='teacher', loss='pwcd')"
     )
+    transport = fast.TopologicalLoss(loss="sinkhorn")
+    assert repr(transport).endswith("loss='sinkhorn', sinkhorn_eps=0.1)")
     diagram = fast.rips_persistence(torch.zeros(1, 1))[0]
     assert repr(diagram) == "BatchedDiagram(dim=0, pairs=[0], dtype=torch.float32, device=cpu)"
     assert len(diagram) == 1
@@ -174,6 +176,8 @@ def test_stages_that_do_not_fit_are_refused():
         {"dim_weights": (-1.0, 1.0)},
         {"eps": 0.0},
         {"sample_on": "both"},
+        {"loss": "chamfer"},
+        {"sinkhorn_eps": 0.0},
     ],
     ids=str,
 )
