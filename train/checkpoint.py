@@ -31,6 +31,7 @@ class ModelCard:
     dataset: str
     class_names: tuple[str, ...]
     grid_size_m: float
+    clip_range_m: tuple[float, float, float, float, float, float] | None = None
 
 
 def _read(path: Path, expected_format: str, what: str) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def save_model(model: Segmentor, card: ModelCard, path: Path) -> None:
         "dataset": card.dataset,
         "class_names": list(card.class_names),
         "grid_size_m": card.grid_size_m,
+        "clip_range_m": None if card.clip_range_m is None else list(card.clip_range_m),
     }
     with whole_file(path) as unfinished:
         content = {"format": MODEL_FORMAT, "card": card_values, "state_dict": weights}
@@ -84,7 +86,10 @@ def load_model(path: Path) -> tuple[Segmentor, ModelCard]:
     content = _read(path, MODEL_FORMAT, "model checkpoint")
     try:
         values = dict(content["card"])
-        card = ModelCard(**{**values, "class_names": tuple(values["class_names"])})
+        values["class_names"] = tuple(values["class_names"])
+        if values.get("clip_range_m") is not None:
+            values["clip_range_m"] = tuple(values["clip_range_m"])
+        card = ModelCard(**values)
         model = build_segmentor(
             card.size, card.num_classes, in_channels=card.in_channels, **card.overrides
         )

@@ -33,6 +33,8 @@ class DataConfig:
     """How often an epoch goes through the sweeps, each time augmented anew; for a few sweeps."""
     num_workers: int = 4
     """Processes that read sweeps beside the training; 0 reads in the training process."""
+    clip_range_m: tuple[float, float, float, float, float, float] | None = None
+    """Move points beyond this box (lower x y z, upper x y z) onto its faces; none for no box."""
     augment: bool = True
     """Rotation, scaling, flips and jitter of appendix C.3 on training sweeps."""
     simulated_sweeps: int = 16
@@ -51,6 +53,15 @@ class DataConfig:
             self.grid_size_m,
             "the edge of a voxel is above 0 and at most 1 metre, 0.05 for example",
         )
+        if self.clip_range_m is not None:
+            lower, upper = self.clip_range_m[:3], self.clip_range_m[3:]
+            _require(
+                all(math.isfinite(value) for value in self.clip_range_m)
+                and all(low < high for low, high in zip(lower, upper, strict=True)),
+                "data.clip-range-m",
+                self.clip_range_m,
+                "lower x y z, then upper x y z, metres, each lower below its upper",
+            )
         _require(
             self.max_voxels == 0 or self.max_voxels >= 1000,
             "data.max-voxels",

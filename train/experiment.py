@@ -228,6 +228,7 @@ class Experiment:
             dataset=self.config.dataset,
             class_names=tuple(self.dataset.class_names),
             grid_size_m=self.config.data.grid_size_m,
+            clip_range_m=self.config.data.clip_range_m,
         )
         save_model(model, card, path)
 
@@ -238,6 +239,7 @@ class Experiment:
             grid_size_m=data.grid_size_m,
             augmentation=PAPER_AUGMENTATION if data.augment else None,
             max_voxels=data.max_voxels or None,
+            clip_range_m=data.clip_range_m,
             repeats=data.repeats,
             seed=2 * self.config.seed + (role == "student"),
         )
@@ -314,7 +316,10 @@ class Experiment:
         try:
             for index in range(len(source)):
                 sweep = source[index]
-                submission.add(sweep, predict_sweep(model, sweep, card.grid_size_m)[0])
+                prediction, _ = predict_sweep(
+                    model, sweep, card.grid_size_m, clip_range_m=card.clip_range_m
+                )
+                submission.add(sweep, prediction)
                 progress.advance({})
         finally:
             progress.close()
@@ -344,7 +349,11 @@ class Experiment:
     def _scores(self, model: Segmentor, title: str) -> dict[str, Any]:
         scores = evaluate(
             model,
-            EvaluationSweeps(self.validation_source, self.config.data.grid_size_m),
+            EvaluationSweeps(
+                self.validation_source,
+                self.config.data.grid_size_m,
+                clip_range_m=self.config.data.clip_range_m,
+            ),
             self.dataset.class_names,
             self.dataset.benchmark_rule,
             self.device,

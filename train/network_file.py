@@ -6,6 +6,7 @@ from typing import Final
 
 from train.checkpoint import load_model
 from train.data.registry import dataset_spec
+from train.data.transforms import ClipRange
 from train.errors import UserError
 from train.model import Segmentor, load_pointcept_checkpoint
 from train.model.block import CpeInput
@@ -26,6 +27,8 @@ class Network:
         By train id; None where nobody said.
     grid_size_m
         The voxels' edge in training.
+    clip_range_m
+        The box that points are moved into before they become voxels, as in training; None: none.
     note
         What to tell the user about how the file was read; may be empty.
     """
@@ -33,6 +36,7 @@ class Network:
     model: Segmentor
     class_names: tuple[str, ...] | None
     grid_size_m: float
+    clip_range_m: ClipRange | None = None
     note: str = ""
 
 
@@ -75,7 +79,7 @@ def open_network(
                 f"{path}: has {card.num_classes} classes but names {len(card.class_names)}; the "
                 "checkpoint was written wrongly"
             )
-        network = Network(model, card.class_names, card.grid_size_m)
+        network = Network(model, card.class_names, card.grid_size_m, card.clip_range_m)
     else:
         if cpe_input is None:
             raise UserError(
@@ -88,7 +92,7 @@ def open_network(
                 f"{path}: has {model.num_classes} classes, {dataset} has {len(names)}; choose "
                 "another --dataset, or none"
             )
-        network = Network(model, names, POINTCEPT_GRID_SIZE_M, str(report))
+        network = Network(model, names, POINTCEPT_GRID_SIZE_M, note=str(report))
     if model.in_channels != IN_CHANNELS:
         raise UserError(
             f"{path}: takes {model.in_channels} input channels, not {IN_CHANNELS}: x, y, z and "

@@ -22,7 +22,7 @@ from train.data import semantickitti
 from train.data.collate import collate
 from train.data.registry import DATASETS
 from train.data.sweep import Sweep
-from train.data.transforms import voxelise
+from train.data.transforms import ClipRange, clip, voxelise
 from train.errors import UserError
 from train.log import say
 from train.loop import to_device
@@ -113,11 +113,21 @@ def predict(
 
 
 def predict_sweep(
-    model: nn.Module, sweep: Sweep, grid_size_m: float, *, views: Sequence[View] = SINGLE_PASS
+    model: nn.Module,
+    sweep: Sweep,
+    grid_size_m: float,
+    *,
+    clip_range_m: ClipRange | None = None,
+    views: Sequence[View] = SINGLE_PASS,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return what `predict` does for a sweep of any dataset; its labels are not looked at."""
+    """Return what `predict` does for a sweep of any dataset; its labels are not looked at.
+
+    Points beyond the box `clip_range_m` are moved onto its faces first, as in training.
+    """
     if not views:
         raise ValueError("predict: views is empty; give SINGLE_PASS or several views")
+    if clip_range_m is not None:
+        sweep = clip(sweep, clip_range_m)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -252,7 +262,11 @@ def _run(options: argparse.Namespace) -> None:
     started = time.monotonic()
     try:
         labels, probabilities = predict_sweep(
-            network.model.to(device), cloud.sweep, grid_size_m, views=views
+            network.model.to(device),
+            cloud.sweep,
+            grid_size_m,
+            clip_range_m=network.clip_range_m,
+            views=views,
         )
     except torch.OutOfMemoryError as error:
         raise UserError(

@@ -58,6 +58,7 @@ def test_an_unknown_dataset_lists_the_known_ones():
         (lambda: data(batch_size=0), "--data.batch-size is 0"),
         (lambda: data(repeats=0), "--data.repeats is 0"),
         (lambda: data(num_workers=-1), "--data.num-workers is -1"),
+        (lambda: data(clip_range_m=(1.0, 0.0, 0.0, 0.0, 1.0, 1.0)), "--data.clip-range-m is "),
         (lambda: data(simulated_sweeps=0), "--data.simulated-sweeps is 0"),
         (lambda: data(simulated_validation_sweeps=0), "--data.simulated-validation-sweeps is 0"),
         (lambda: data(simulated_azimuth_steps=3), "--data.simulated-azimuth-steps is 3"),

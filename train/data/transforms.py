@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from train.data.sweep import Sweep
 from train.errors import UserError
 
+ClipRange = tuple[float, float, float, float, float, float]
+"""A box: its lower corner, then its upper one, metres."""
+
 MAX_GRID = (1 << 16) - 1
 """Voxels along an axis at most: a curve has 16 bits an axis, and its depth rule wants one cell more
 than there are voxels (see `train.model.serialization.curve_depth`)."""
@@ -132,7 +135,7 @@ def augment(sweep: Sweep, rng: np.random.Generator, augmentation: Augmentation) 
     return dataclasses.replace(sweep, coord=coord.astype(np.float32))
 
 
-def clip(sweep: Sweep, clip_range_m: tuple[float, float, float, float, float, float]) -> Sweep:
+def clip(sweep: Sweep, clip_range_m: ClipRange) -> Sweep:
     """Return a copy whose points beyond a box are moved onto its faces; no point is dropped.
 
     Parameters
