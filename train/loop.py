@@ -1,10 +1,10 @@
 """The training loop of a stage: steps, a record of each, checkpoints that it can go on from."""
 
 import ctypes
-import math
+import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from torch.utils.data import DataLoader
 
 from train.checkpoint import save_state
 from train.config import OptimConfig, RunConfig
+from train.data.batching import BatchOrder
 from train.data.collate import collate
-from train.data.loader import EpochOrder, TrainingSweeps
+from train.data.loader import TrainingSweeps
+from train.data.skipping import SkippedSweeps
 from train.errors import UserError
-from train.log import Progress, RunLog
+from train.log import Progress, RunLog, say
 from train.losses import NonFiniteLoss
 from train.model import Segmentor
 
@@ -79,6 +81,8 @@ def fit(
     log: RunLog,
     state_path: Path,
     state: Mapping[str, Any] | None = None,
+    *,
+    skipped: SkippedSweeps | None = None,
 ) -> None:
     """Train a stage to its last epoch, with a checkpoint every epoch and every few minutes.
 
@@ -87,7 +91,7 @@ def fit(
     stage
         What to train; its model is changed in place.
     sweeps
-        The training sweeps.
+        The training sweeps; if they have a bound on a batch's voxels, batches are made to fit it.
     config
         The run.
     device
@@ -99,14 +103,19 @@ def fit(
     state
         A checkpoint of this stage to go on from. A run that goes on takes the same steps as one
         that was never stopped.
+    skipped
+        Is told of the sweeps that could not be read.
 
     Raises
     ------
     UserError
         If a part of the loss or the gradient is no finite number: names part, step and sweeps.
     """
-    batches_an_epoch = math.ceil(len(sweeps) / config.data.batch_size)
-    total_steps = stage.epochs * batches_an_epoch
+    order = batch_order(sweeps, config)
+    epoch_ends = order.ends(stage.epochs)
+    total_steps = epoch_ends[-1]
+    skipped = SkippedSweeps() if skipped is None else skipped
+    cut_batches = 0
     optimizer, scheduler = make_optimizer(stage.model, config.optim, total_steps)
     done = 0
     if state is not None:
@@ -131,7 +140,7 @@ def fit(
     progress = Progress(f"{stage.name} training", total_steps, done=done)
     last_checkpoint = ended = time.monotonic()
     try:
-        for batch in _batches_from(sweeps, config, done, stage.epochs):
+        for batch in skipped.watch(_batches_from(sweeps, order, epoch_ends, done, config)):
             try:
                 loss, record = stage.step(to_device(batch, device))
                 optimizer.zero_grad(set_to_none=True)
@@ -154,38 +163,63 @@ def fit(
                 "seconds": now - ended,
             }
             ended = now
-            log.step(stage.name, done, {**numbers, "sweeps": batch["names"]})
+            notes = {"cut_voxels": batch["cut_voxels"]} if batch["cut_voxels"] else {}
+            cut_batches += len(notes)
+            log.step(stage.name, done, {**numbers, **notes, "sweeps": batch["names"]})
             progress.advance({n: numbers[n] for n in record if isinstance(numbers[n], float)})
             due = now - last_checkpoint > 60 * config.checkpoint_minutes
-            if done % batches_an_epoch == 0 or due:
+            if done in epoch_ends or due:
                 checkpoint()
                 _return_freed_memory()
                 last_checkpoint = now
     finally:
         progress.close()
+    if cut_batches:
+        say(
+            f"{stage.name} training: {cut_batches} batches were cut to {sweeps.max_batch_voxels} "
+            "voxels; log.jsonl says which, and by how many (cut_voxels)"
+        )
+
+
+def batch_order(sweeps: TrainingSweeps, config: RunConfig) -> BatchOrder:
+    """Return which samples make up each step of a run."""
+    return BatchOrder(
+        len(sweeps),
+        config.data.batch_size,
+        seed=config.seed,
+        planned_voxels=sweeps.planned_voxels(),
+        max_batch_voxels=sweeps.max_batch_voxels,
+    )
 
 
 def _batches_from(
-    sweeps: TrainingSweeps, config: RunConfig, done: int, epochs: int
+    sweeps: TrainingSweeps,
+    order: BatchOrder,
+    epoch_ends: Sequence[int],
+    done: int,
+    config: RunConfig,
 ) -> Iterator[dict[str, Any]]:
     """Yield the collated batches of all epochs that come after the first `done` ones."""
-    size = config.data.batch_size
-    order = EpochOrder(len(sweeps), seed=config.seed)
-    first_epoch, first_batch = divmod(done, math.ceil(len(sweeps) / size))
-    for epoch in range(first_epoch, epochs):
+    workers = config.data.num_workers
+    loader = DataLoader(
+        sweeps,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        # Workers live on from epoch to epoch: starting them costs as much as many a sweep. The
+        # epoch reaches them through shared memory.
+        persistent_workers=workers > 0,
+        pin_memory=_uses_cuda(),
+        # Its own generator: the loader must not draw from the one that networks draw from, or
+        # the number of workers and a resumed epoch would change the run.
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    for epoch, (begin, end) in enumerate(itertools.pairwise([0, *epoch_ends])):
+        if done >= end:
+            continue
         sweeps.set_epoch(epoch)
-        order.set_epoch(epoch, start=first_batch * size if epoch == first_epoch else 0)
-        yield from DataLoader(
-            sweeps,
-            batch_size=size,
-            sampler=order,
-            collate_fn=collate,
-            num_workers=config.data.num_workers,
-            pin_memory=_uses_cuda(),
-            # Its own generator: the loader must not draw from the one that networks draw from, or
-            # the number of workers and a resumed epoch would change the run.
-            generator=torch.Generator().manual_seed(config.seed),
-        )
+        order.set_epoch(epoch, start=max(0, done - begin))
+        yield from loader
 
 
 def _clip(model: Segmentor, max_norm: float) -> float:

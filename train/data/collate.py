@@ -10,16 +10,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.data.batching import CutVoxels
+from train.data.skipping import SKIPPED, BadSweep
 from train.data.transforms import VoxelSweep
 
+Sample = VoxelSweep | BadSweep | CutVoxels
+"""What a dataset gives a batch: its sweeps, and notes on what was done to make it."""
 
-def collate(sweeps: Sequence[VoxelSweep]) -> dict[str, Any]:
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     """Return a batch of sweeps as tensors.
 
     Parameters
     ----------
-    sweeps
-        At least one; all with labels or all without.
+    samples
+        At least one; sweeps all with labels or all without, and notes.
 
     Returns
     -------
@@ -27,15 +32,25 @@ def collate(sweeps: Sequence[VoxelSweep]) -> dict[str, Any]:
         `feat` [N, 4] float32 (x, y, z, strength), `coord` [N, 3] float32 metres, `grid_coord`
         [N, 3] int64, `offset` [B] int64 (cumulative ends, no leading 0), `inverse` [R] int64 into
         the N rows, `raw_offset` [B] int64, `names` list of str; with labels also `segment` [N] and
-        `raw_segment` [R] int64.
+        `raw_segment` [R] int64. `skipped` is the list of `BadSweep`, `cut_voxels` how many
+        voxels were cropped to keep the batch within its bound. Where no sweep could be read, there
+        are no tensors and `names` is empty.
 
     Raises
     ------
     ValueError
-        If there are no sweeps, or only some have labels.
+        If there are no samples, or only some sweeps have labels.
     """
-    if not sweeps:
+    if not samples:
         raise ValueError("collate: no sweeps to batch")
+    sweeps = [sample for sample in samples if isinstance(sample, VoxelSweep)]
+    batch: dict[str, Any] = {
+        "names": [sweep.name for sweep in sweeps],
+        SKIPPED: [sample for sample in samples if isinstance(sample, BadSweep)],
+        "cut_voxels": sum(sample.count for sample in samples if isinstance(sample, CutVoxels)),
+    }
+    if not sweeps:
+        return batch
     labelled = [sweep.segment is not None for sweep in sweeps]
     if any(labelled) != all(labelled):
         missing = [sweep.name for sweep, has in zip(sweeps, labelled, strict=True) if not has]
@@ -45,14 +60,13 @@ def collate(sweeps: Sequence[VoxelSweep]) -> dict[str, Any]:
     inverse = [sweep.inverse + start for sweep, start in zip(sweeps, starts, strict=True)]
     coord = np.concatenate([sweep.coord for sweep in sweeps])
     strength = np.concatenate([sweep.strength for sweep in sweeps])
-    batch: dict[str, Any] = {
+    batch |= {
         "feat": torch.from_numpy(np.concatenate([coord, strength], axis=1)),
         "coord": torch.from_numpy(coord),
         "grid_coord": torch.from_numpy(np.concatenate([sweep.grid_coord for sweep in sweeps])),
         "offset": torch.from_numpy(offset.astype(np.int64)),
         "inverse": torch.from_numpy(np.concatenate(inverse)),
         "raw_offset": torch.from_numpy(np.cumsum([len(sweep.inverse) for sweep in sweeps])),
-        "names": [sweep.name for sweep in sweeps],
     }
     if all(labelled):
         batch["segment"] = torch.from_numpy(_joined([sweep.segment for sweep in sweeps]))

@@ -4,28 +4,34 @@ What a training sample is depends on (seed, epoch, index) alone: not on the numb
 on which samples came before. A run that stops and goes on sees what it would have seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
+from train.data.batching import CutVoxels, crop_together
+from train.data.collate import Sample
+from train.data.skipping import BadSweep, OnBadSweep
 from train.data.sweep import SweepSource
 from train.data.transforms import (
     PAPER_AUGMENTATION,
     Augmentation,
+    ClipRange,
     VoxelSweep,
     augment,
+    check_grid_size,
     clip,
     crop,
     voxelise,
 )
+from train.data.voxel_counts import VoxelCounts
 from train.errors import UserError
 
-ClipRange = tuple[float, float, float, float, float, float]
-
-# Different uses of one seed must not draw the same numbers: each has its own word in the key.
-_SAMPLE_STREAM, _ORDER_STREAM = 1, 2
+# Different uses of one seed must not draw the same numbers: each has its own word in the key
+# (2 is the order's, in `train.data.batching`).
+_SAMPLE_STREAM, _CROP_STREAM = 1, 3
 
 
 class TrainingSweeps(Dataset[VoxelSweep]):
@@ -48,6 +54,14 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         How often one epoch goes through the source, each time augmented anew.
     seed
         At least 0.
+    max_batch_voxels
+        Bound on the voxels of a batch, where the loader asks for whole batches; what exceeds it is
+        cropped, the largest sweeps first. None for no bound.
+    counts
+        Voxels of each sweep at this grid size, by which `train.data.batching.BatchOrder` keeps
+        within the bound; needed with `max_batch_voxels`.
+    on_bad_sweep
+        "skip" takes the next sweep that can be read in place of one that cannot.
     """
 
     def __init__(
@@ -60,13 +74,22 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         clip_range_m: ClipRange | None = None,
         repeats: int = 1,
         seed: int = 0,
+        max_batch_voxels: int | None = None,
+        counts: VoxelCounts | None = None,
+        on_bad_sweep: OnBadSweep = "stop",
     ) -> None:
+        check_grid_size(grid_size_m)
         if repeats < 1:
             raise UserError(f"TrainingSweeps: repeats must be at least 1, not {repeats}")
         if seed < 0:
             raise UserError(f"TrainingSweeps: seed must be at least 0, not {seed}")
         if max_voxels is not None and max_voxels < 1:
             raise UserError(f"TrainingSweeps: max_voxels must be at least 1, not {max_voxels}")
+        if max_batch_voxels is not None and (counts is None or len(counts) != len(source)):
+            raise ValueError(
+                f"TrainingSweeps: max_batch_voxels needs counts of the source's {len(source)} "
+                f"sweeps, not {counts and len(counts)}"
+            )
         self.source = source
         self.grid_size_m = grid_size_m
         self.augmentation = augmentation
@@ -74,6 +97,9 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         self.clip_range_m = clip_range_m
         self.repeats = repeats
         self.seed = seed
+        self.max_batch_voxels = max_batch_voxels
+        self.counts = counts
+        self.on_bad_sweep = on_bad_sweep
         # Shared memory: workers that outlive an epoch hold a copy of this object, and must see the
         # epoch change all the same.
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -94,12 +120,69 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         """Return how many samples an epoch has."""
         return len(self.source) * self.repeats
 
+    def planned_voxels(self) -> NDArray[np.int64] | None:
+        """Return how many voxels to expect of each sample, (len(self),); None without counts."""
+        if self.counts is None:
+            return None
+        scale_max = 1.0 if self.augmentation is None else max(1.0, self.augmentation.scale_max)
+        planned = self.counts.grown(scale_max)
+        if self.max_voxels is not None:
+            planned = np.minimum(planned, self.max_voxels)
+        return np.tile(planned, self.repeats)
+
     def __getitem__(self, index: int) -> VoxelSweep:
-        """Return one sample of the current epoch."""
+        """Return one sample of the current epoch.
+
+        Raises
+        ------
+        UserError
+            If the sweep cannot be read.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"TrainingSweeps: index {index} is not in 0..{len(self) - 1}")
+        return self._sample(index, index % len(self.source))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Return a batch's samples within the bound on its voxels, and notes on what was done.
+
+        Raises
+        ------
+        UserError
+            If a sweep cannot be read, or, with "skip", none can.
+        """
+        sweeps: list[VoxelSweep] = []
+        notes: list[Sample] = []
+        for index in indices:
+            if self.on_bad_sweep == "stop":
+                sweeps.append(self[index])
+                continue
+            sweep, bad = self._sample_or_next(index)
+            sweeps.append(sweep)
+            notes += bad
+        if self.max_batch_voxels is None:
+            return [*sweeps, *notes]
+        rng = np.random.default_rng([_CROP_STREAM, self.seed, self.epoch, *indices])
+        kept = crop_together(sweeps, self.max_batch_voxels, rng)
+        cut = sum(len(sweep.coord) for sweep in sweeps) - sum(len(sweep.coord) for sweep in kept)
+        return [*kept, *notes, CutVoxels(cut)]
+
+    def _sample_or_next(self, index: int) -> tuple[VoxelSweep, list[BadSweep]]:
+        """Return a sample of the first sweep from the index on that can be read, and the others."""
+        bad: list[BadSweep] = []
+        for step in range(len(self.source)):
+            at = (index + step) % len(self.source)
+            try:
+                return self._sample(index, at), bad
+            except UserError as error:
+                bad.append(BadSweep(self.source.names[at], str(error)))
+        raise UserError(
+            f"none of the {len(bad)} training sweeps can be read; the first: {bad[0].message}"
+        )
+
+    def _sample(self, index: int, at: int) -> VoxelSweep:
+        """Return the source's sweep `at` as the epoch's sample `index`."""
         rng = np.random.default_rng([_SAMPLE_STREAM, self.seed, self.epoch, index])
-        sweep = self.source[index % len(self.source)]
+        sweep = self.source[at]
         if self.augmentation is not None:
             sweep = augment(sweep, rng, self.augmentation)
         if self.clip_range_m is not None:
@@ -119,6 +202,8 @@ class EvaluationSweeps(Dataset[VoxelSweep]):
         The voxels' edge.
     clip_range_m
         The box that training used, or None.
+    on_bad_sweep
+        "skip" leaves out a sweep that cannot be read: the loader's batch has a `BadSweep` instead.
     """
 
     def __init__(
@@ -127,59 +212,39 @@ class EvaluationSweeps(Dataset[VoxelSweep]):
         grid_size_m: float = 0.05,
         *,
         clip_range_m: ClipRange | None = None,
+        on_bad_sweep: OnBadSweep = "stop",
     ) -> None:
+        check_grid_size(grid_size_m)
         self.source = source
         self.grid_size_m = grid_size_m
         self.clip_range_m = clip_range_m
+        self.on_bad_sweep = on_bad_sweep
 
     def __len__(self) -> int:
         """Return how many sweeps there are."""
         return len(self.source)
 
     def __getitem__(self, index: int) -> VoxelSweep:
-        """Return one sweep."""
+        """Return one sweep.
+
+        Raises
+        ------
+        UserError
+            If it cannot be read.
+        """
         sweep = self.source[index]
         if self.clip_range_m is not None:
             sweep = clip(sweep, self.clip_range_m)
         return voxelise(sweep, self.grid_size_m)
 
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Return a batch's sweeps; with "skip", a note in the place of one that cannot be read."""
+        if self.on_bad_sweep == "stop":
+            return [self[index] for index in indices]
+        return [self._sweep_or_note(index) for index in indices]
 
-class EpochOrder(Sampler[int]):
-    """The order of an epoch's samples: a function of (seed, epoch), with a place to go on from.
-
-    Parameters
-    ----------
-    num_samples
-        The dataset's length.
-    seed
-        At least 0.
-    """
-
-    def __init__(self, num_samples: int, *, seed: int = 0) -> None:
-        if num_samples < 1:
-            raise ValueError(f"EpochOrder: num_samples must be at least 1, not {num_samples}")
-        if seed < 0:
-            raise UserError(f"EpochOrder: seed must be at least 0, not {seed}")
-        self.num_samples = num_samples
-        self.seed = seed
-        self._epoch = 0
-        self._start = 0
-
-    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
-        """Choose the epoch, and how many of its samples are already done."""
-        if epoch < 0:
-            raise ValueError(f"EpochOrder.set_epoch: epoch must be at least 0, not {epoch}")
-        if not 0 <= start <= self.num_samples:
-            raise ValueError(
-                f"EpochOrder.set_epoch: start must be in 0..{self.num_samples}, not {start}"
-            )
-        self._epoch, self._start = epoch, start
-
-    def __len__(self) -> int:
-        """Return how many samples of the epoch are still to come."""
-        return self.num_samples - self._start
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the samples still to come."""
-        rng = np.random.default_rng([_ORDER_STREAM, self.seed, self._epoch])
-        yield from rng.permutation(self.num_samples)[self._start :].tolist()
+    def _sweep_or_note(self, index: int) -> VoxelSweep | BadSweep:
+        try:
+            return self[index]
+        except UserError as error:
+            return BadSweep(self.source.names[index], str(error))

@@ -62,3 +62,6 @@ class SweepSource(Protocol):
 
     def __getitem__(self, index: int) -> Sweep:
         """Read one sweep."""
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Name the files that one sweep is made of: while none of them changes, neither does it."""

@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from train.data.collate import collate
-from train.data.loader import EpochOrder, EvaluationSweeps, TrainingSweeps
+from train.data.loader import EvaluationSweeps, TrainingSweeps
 from train.data.semantickitti import SemanticKitti
 from train.data.transforms import Augmentation, voxelise
 from train.errors import UserError
@@ -141,43 +141,6 @@ def test_an_impossible_setting_is_named(source, wrong):
 def test_a_negative_epoch_is_refused(source):
     with pytest.raises(ValueError, match="epoch"):
         TrainingSweeps(source).set_epoch(-1)
-    with pytest.raises(ValueError, match="epoch"):
-        EpochOrder(3).set_epoch(-1)
-
-
-def test_the_order_is_a_permutation_that_seed_and_epoch_decide():
-    orders = {}
-    for seed in (0, 1):
-        order = EpochOrder(50, seed=seed)
-        for epoch in (0, 1):
-            order.set_epoch(epoch)
-            orders[seed, epoch] = tuple(order)
-            assert tuple(order) == orders[seed, epoch]
-            assert sorted(orders[seed, epoch]) == list(range(50))
-    assert len(set(orders.values())) == 4
-
-
-def test_an_epoch_can_go_on_from_where_it_stopped():
-    order = EpochOrder(20, seed=4)
-    order.set_epoch(3)
-    whole = list(order)
-    order.set_epoch(3, start=13)
-    assert (list(order), len(order)) == (whole[13:], 7)
-    order.set_epoch(4)
-    assert len(order) == 20
-
-
-@pytest.mark.parametrize("start", [-1, 21])
-def test_a_start_outside_the_epoch_is_refused(start: int):
-    with pytest.raises(ValueError, match="start"):
-        EpochOrder(20).set_epoch(0, start=start)
-
-
-def test_an_order_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="num_samples"):
-        EpochOrder(0)
-    with pytest.raises(UserError, match="seed"):
-        EpochOrder(3, seed=-1)
 
 
 def test_an_unlabelled_source_serves_samples_without_labels(write_tree):

@@ -1,0 +1,181 @@
+"""Batches are a function of seed, epoch and sizes, keep their bounds, and lose no sample."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train.data.batching import BatchOrder, crop_together
+from train.data.sweep import Sweep
+from train.data.transforms import voxelise
+from train.errors import UserError
+
+
+def order_of(voxels: list[int], batch_size: int, bound: int | None, seed: int = 0) -> BatchOrder:
+    return BatchOrder(
+        len(voxels),
+        batch_size,
+        seed=seed,
+        planned_voxels=np.array(voxels, dtype=np.int64),
+        max_batch_voxels=bound,
+    )
+
+
+def test_without_a_bound_an_epoch_is_a_permutation_cut_every_batch_size():
+    # The numbers of the one permutation that earlier versions served: runs go on as they began.
+    order = BatchOrder(10, 4, seed=3)
+    expected = np.random.default_rng([2, 3, 5]).permutation(10).tolist()
+    assert order.batches(5) == [expected[:4], expected[4:8], expected[8:]]
+    assert order.ends(3) == [3, 6, 9]
+
+
+def test_seed_and_epoch_decide_the_order():
+    orders = {}
+    for seed in (0, 1):
+        order = BatchOrder(50, 5, seed=seed)
+        for epoch in (0, 1):
+            order.set_epoch(epoch)
+            orders[seed, epoch] = tuple(map(tuple, order))
+            assert tuple(map(tuple, order)) == orders[seed, epoch]
+            assert sorted(itertools.chain(*orders[seed, epoch])) == list(range(50))
+    assert len(set(orders.values())) == 4
+
+
+@given(
+    voxels=st.lists(st.integers(1, 100), min_size=1, max_size=40),
+    batch_size=st.integers(1, 8),
+    bound=st.integers(1, 250),
+    epoch=st.integers(0, 3),
+)
+def test_every_sample_is_in_one_batch_and_every_batch_within_its_bounds(
+    voxels: list[int], batch_size: int, bound: int, epoch: int
+):
+    batches = order_of(voxels, batch_size, bound).batches(epoch)
+    assert sorted(itertools.chain(*batches)) == list(range(len(voxels)))
+    for number, batch in enumerate(batches):
+        total = sum(voxels[index] for index in batch)
+        assert 1 <= len(batch) <= batch_size
+        assert total <= bound or len(batch) == 1
+        if number + 1 < len(batches):  # no batch ends before it must
+            following = voxels[batches[number + 1][0]]
+            assert len(batch) == batch_size or total + following > bound
+
+
+def test_a_bound_that_nothing_reaches_changes_nothing():
+    voxels = [30] * 23
+    bounded, unbounded = order_of(voxels, 5, 10_000), BatchOrder(23, 5)
+    assert bounded.batches(2) == unbounded.batches(2)
+
+
+def test_the_order_of_samples_is_the_same_whatever_the_bound():
+    voxels = np.random.default_rng(0).integers(1, 100, 60).tolist()
+    plain = list(itertools.chain(*BatchOrder(60, 4).batches(1)))
+    assert list(itertools.chain(*order_of(voxels, 4, 120).batches(1))) == plain
+
+
+def test_steps_are_known_before_the_first_epoch():
+    voxels = np.random.default_rng(1).integers(1, 100, 40).tolist()
+    order = order_of(voxels, 6, 150)
+    counts = [len(order.batches(epoch)) for epoch in range(6)]
+    assert len(set(counts)) > 1  # epochs differ in their number of batches
+    assert order.ends(6) == np.cumsum(counts).tolist()
+
+
+def test_an_epoch_can_go_on_from_where_it_stopped():
+    order = order_of(list(range(1, 21)), 4, 30)
+    order.set_epoch(3)
+    whole = list(order)
+    assert len(order) == len(whole)
+    order.set_epoch(3, start=5)
+    assert (list(order), len(order)) == (whole[5:], len(whole) - 5)
+    order.set_epoch(4)
+    assert list(order) == order.batches(4)
+
+
+def test_a_place_outside_the_epoch_is_refused():
+    order = BatchOrder(20, 4)
+    for start in (-1, 6):
+        with pytest.raises(ValueError, match=r"start must be in 0\.\.5"):
+            order.set_epoch(0, start=start)
+    with pytest.raises(ValueError, match="epoch"):
+        order.set_epoch(-1)
+
+
+def test_impossible_settings_are_named():
+    with pytest.raises(ValueError, match="num_samples"):
+        BatchOrder(0, 1)
+    with pytest.raises(UserError, match="batch_size"):
+        BatchOrder(3, 0)
+    with pytest.raises(UserError, match="seed"):
+        BatchOrder(3, 1, seed=-1)
+    with pytest.raises(UserError, match="max_batch_voxels"):
+        order_of([1, 2], 1, 0)
+    with pytest.raises(ValueError, match="planned_voxels of each of the 3"):
+        BatchOrder(3, 1, max_batch_voxels=10)
+    with pytest.raises(ValueError, match="planned_voxels of each of the 3"):
+        BatchOrder(3, 1, max_batch_voxels=10, planned_voxels=np.array([1, 2]))
+    with pytest.raises(ValueError, match="without voxels"):
+        order_of([1, 0], 1, 10)
+
+
+def parts(sweep: Sweep, sizes: list[int]):
+    return [
+        voxelise(
+            dataclasses.replace(
+                sweep,
+                coord=np.arange(3 * size, dtype=np.float32).reshape(-1, 3) + 0.5,
+                strength=sweep.strength[:size],
+                segment=sweep.segment[:size],
+            ),
+            1.0,
+        )
+        for size in sizes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "bound", "left"),
+    [
+        ([10, 20, 30], 60, [10, 20, 30]),
+        ([10, 20, 30], 59, [10, 20, 29]),
+        ([10, 20, 30], 45, [10, 17, 17]),
+        ([10, 20, 30], 3, [1, 1, 1]),
+        ([50], 7, [7]),
+        ([5, 40, 5], 20, [5, 10, 5]),
+    ],
+)
+def test_the_largest_sweeps_of_a_batch_are_cropped_alike(sweep, sizes, bound, left):
+    given_parts = parts(sweep, sizes)
+    kept = crop_together(given_parts, bound, np.random.default_rng(0))
+    assert [len(part.coord) for part in kept] == left
+    assert [len(part.coord) for part in given_parts] == sizes
+    for before, after in zip(given_parts, kept, strict=True):
+        rows = {tuple(row) for row in before.coord.tolist()}
+        assert {tuple(row) for row in after.coord.tolist()} <= rows
+
+
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=9), bound=st.integers(9, 300))
+def test_a_batch_is_cropped_to_its_bound_and_no_further(sizes: list[int], bound: int):
+    count = sum(sizes)
+    sweep = Sweep(
+        np.zeros((count, 3), np.float32), np.zeros((count, 1), np.float32),
+        np.zeros(count, np.int64), "x", None,
+    )  # fmt: skip
+    left = [
+        len(part.coord)
+        for part in crop_together(parts(sweep, sizes), bound, np.random.default_rng(0))
+    ]
+    assert sum(left) <= bound
+    if sum(left) < sum(sizes):
+        assert sum(left) > bound - len(sizes)
+        cropped = {now for now, before in zip(left, sizes, strict=True) if now < before}
+        assert len(cropped) == 1
+        assert max(left) == cropped.pop()
+
+
+def test_more_sweeps_than_voxels_cannot_be(sweep):
+    with pytest.raises(ValueError, match="3 sweeps cannot share 2 voxels"):
+        crop_together(parts(sweep, [4, 4, 4]), 2, np.random.default_rng(0))

@@ -1,0 +1,159 @@
+"""Counts are those of the voxels themselves, are measured once, and bound what training reads."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from train.data.batching import BatchOrder
+from train.data.collate import collate
+from train.data.loader import TrainingSweeps
+from train.data.semantickitti import SemanticKitti
+from train.data.transforms import PAPER_AUGMENTATION, augment, voxelise
+from train.data.voxel_counts import VoxelCounts, measure_voxels, voxel_counts
+from train.errors import UserError
+
+GRID_SIZE_M = 4.0
+
+
+class Watched(SemanticKitti):
+    """A source that counts how often it is read."""
+
+    reads = 0
+
+    def __getitem__(self, index):
+        type(self).reads += 1
+        return super().__getitem__(index)
+
+
+@pytest.fixture
+def root(write_tree) -> Path:
+    sizes = (900, 150, 600, 400, 800, 300)
+    return write_tree({"00": {f"{n:06d}": (size, True) for n, size in enumerate(sizes)}})
+
+
+@pytest.fixture
+def source(root: Path) -> SemanticKitti:
+    return SemanticKitti(root, sequences=["00"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_counts_are_those_of_a_set_of_cells(source, workers: int):
+    counts = measure_voxels(source, GRID_SIZE_M, num_workers=workers)
+    assert counts.points.tolist() == [900, 150, 600, 400, 800, 300]
+    cells = [
+        len({tuple(cell) for cell in np.floor(sweep.coord.astype(float) / GRID_SIZE_M).tolist()})
+        for sweep in (source[index] for index in range(6))
+    ]
+    assert counts.voxels.tolist() == cells
+    assert max(cells) < 900  # some voxels hold several points
+
+
+def test_counts_are_measured_once(root, tmp_path: Path):
+    source = Watched(root, sequences=["00"])
+    cache = tmp_path / "cache"
+    Watched.reads = 0
+    first = voxel_counts(source, GRID_SIZE_M, root, cache_dir=cache)
+    assert Watched.reads == 6
+    again = voxel_counts(source, GRID_SIZE_M, root, cache_dir=cache)
+    assert Watched.reads == 6
+    np.testing.assert_array_equal(again.voxels, first.voxels)
+    np.testing.assert_array_equal(again.points, first.points)
+    voxel_counts(source, 2 * GRID_SIZE_M, root, cache_dir=cache)
+    assert Watched.reads == 12
+    path = root / "sequences/00/velodyne/000001.bin"
+    path.write_bytes(path.read_bytes()[: 100 * 16])
+    (root / "sequences/00/labels/000001.label").write_bytes(np.full(100, 40, "<u4").tobytes())
+    changed = voxel_counts(source, GRID_SIZE_M, root, cache_dir=cache)
+    assert Watched.reads == 18
+    assert changed.points.tolist() == [900, 100, 600, 400, 800, 300]
+
+
+def test_growth_is_bounded_by_the_points():
+    counts = VoxelCounts(points=np.array([100, 100]), voxels=np.array([50, 95]))
+    assert counts.grown(1.1).tolist() == [61, 100]
+    assert counts.grown(1.0).tolist() == [50, 95]
+
+
+def test_a_bad_sweep_stops_or_counts_as_the_one_in_its_place(root):
+    for number in (0, 4, 5):
+        path = root / f"sequences/00/labels/{number:06d}.label"
+        path.write_bytes(np.full(path.stat().st_size // 4, 77, "<u4").tobytes())
+    source = SemanticKitti(root, sequences=["00"])
+    with pytest.raises(UserError, match=r"000000\.label"):
+        measure_voxels(source, GRID_SIZE_M)
+    counts = measure_voxels(source, GRID_SIZE_M, on_bad_sweep="skip")
+    assert counts.points.tolist() == [150, 150, 600, 400, 150, 150]
+    sweeps = TrainingSweeps(source, on_bad_sweep="skip")
+    taken = [len(sweeps.__getitems__([index])[0].inverse) for index in range(6)]
+    assert taken == counts.points.tolist()
+
+
+@pytest.mark.parametrize(("bound", "max_voxels", "repeats"), [(900, None, 1), (700, 200, 2)])
+def test_no_batch_exceeds_the_bound_and_nothing_is_cut(source, bound, max_voxels, repeats):
+    sweeps = TrainingSweeps(
+        source,
+        grid_size_m=GRID_SIZE_M,
+        max_voxels=max_voxels,
+        repeats=repeats,
+        max_batch_voxels=bound,
+        counts=measure_voxels(source, GRID_SIZE_M),
+    )
+    order = BatchOrder(
+        len(sweeps), 4, planned_voxels=sweeps.planned_voxels(), max_batch_voxels=bound
+    )
+    loader = DataLoader(sweeps, batch_sampler=order, collate_fn=collate)
+    sizes = []
+    for epoch in range(4):
+        sweeps.set_epoch(epoch)
+        order.set_epoch(epoch)
+        for batch in loader:
+            assert len(batch["feat"]) <= bound
+            assert batch["cut_voxels"] == 0
+            sizes.append(len(batch["names"]))
+    assert sum(sizes) == 4 * len(sweeps)
+    assert len(set(sizes)) > 1
+
+
+def test_what_exceeds_its_plan_is_cut_and_counted(source):
+    wrong = VoxelCounts(points=np.full(6, 10), voxels=np.full(6, 10))
+    sweeps = TrainingSweeps(
+        source, grid_size_m=GRID_SIZE_M, max_batch_voxels=300, counts=wrong, seed=4
+    )
+    free = TrainingSweeps(source, grid_size_m=GRID_SIZE_M, seed=4)
+    batch = collate(sweeps.__getitems__([0, 1, 2]))
+    assert len(batch["feat"]) == 300
+    assert batch["cut_voxels"] == len(collate(free.__getitems__([0, 1, 2]))["feat"]) - 300
+    again = collate(sweeps.__getitems__([0, 1, 2]))
+    assert again["feat"].equal(batch["feat"])
+    sweeps.set_epoch(1)
+    assert not collate(sweeps.__getitems__([0, 1, 2]))["feat"].equal(batch["feat"])
+
+
+def test_counts_of_another_source_are_refused(source):
+    counts = VoxelCounts(points=np.ones(5, dtype=np.int64), voxels=np.ones(5, dtype=np.int64))
+    with pytest.raises(ValueError, match="6 sweeps, not 5"):
+        TrainingSweeps(source, max_batch_voxels=10, counts=counts)
+    with pytest.raises(ValueError, match="6 sweeps, not None"):
+        TrainingSweeps(source, max_batch_voxels=10)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("grid_size_m", [0.05, 0.2])
+def test_real_sweeps_grow_less_than_is_planned(real_data: Path, grid_size_m: float):
+    sweep = SemanticKitti(real_data / "semantickitti/dev", sequences=["00"])[0]
+    counts = VoxelCounts(
+        points=np.array([len(sweep.coord)]),
+        voxels=np.array([len(voxelise(sweep, grid_size_m).coord)]),
+    )
+    planned = int(counts.grown(PAPER_AUGMENTATION.scale_max)[0])
+    grown = [
+        len(
+            voxelise(
+                augment(sweep, np.random.default_rng(seed), PAPER_AUGMENTATION), grid_size_m
+            ).coord
+        )
+        for seed in range(8)
+    ]
+    assert max(grown) <= planned
