@@ -1,56 +1,24 @@
 """Which kernel serves which device; one clear error where none does."""
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from fast.kernels import launch_gpu
+
 Kernel = Callable[..., Any]
 
-
-def _rips_pairs_numba() -> Kernel:
-    from fast.kernels.rips_cpu import rips_pairs
-
-    launcher: Kernel = rips_pairs
-    return launcher
-
-
-def _pairwise_distances_numba() -> Kernel:
-    from fast.kernels.distances_cpu import pairwise_distances
-
-    launcher: Kernel = pairwise_distances
-    return launcher
-
-
-def _nearest_pairs_numba() -> Kernel:
-    from fast.kernels.chamfer_cpu import nearest_pairs
-
-    launcher: Kernel = nearest_pairs
-    return launcher
-
-
-def _farthest_points_numba() -> Kernel:
-    from fast.kernels.sampling_cpu import farthest_points
-
-    launcher: Kernel = farthest_points
-    return launcher
-
-
-def _covering_radius_numba() -> Kernel:
-    from fast.kernels.sampling_cpu import covering_radius
-
-    launcher: Kernel = covering_radius
-    return launcher
-
-
-# (operation, device type) -> {backend: loader}; the first backend of a row is the default.
-# Loaders import on first use, so that nobody waits for a compiler they do not need.
-_KERNELS: dict[tuple[str, str], dict[str, Callable[[], Kernel]]] = {
-    ("pairwise_distances", "cpu"): {"numba": _pairwise_distances_numba},
-    ("persistence_weighted_chamfer", "cpu"): {"numba": _nearest_pairs_numba},
-    ("rips_persistence", "cpu"): {"numba": _rips_pairs_numba},
-    ("covering_radius", "cpu"): {"numba": _covering_radius_numba},
-    ("topology_preserving_sampling", "cpu"): {"numba": _farthest_points_numba},
+# (operation, device type) -> {backend: launcher in fast.kernels}; the first backend of a row is
+# the default. Launchers are imported on first use, so that nobody waits for a compiler they do not
+# need. All launchers of an operation take the same arguments and give the same: tensors.
+_KERNELS: dict[tuple[str, str], dict[str, str]] = {
+    ("covering_radius", "cpu"): {"numba": "sampling_cpu.covering_radius"},
+    ("pairwise_distances", "cpu"): {"numba": "distances_cpu.pairwise_distances"},
+    ("persistence_weighted_chamfer", "cpu"): {"numba": "chamfer_cpu.nearest_pairs"},
+    ("rips_persistence", "cpu"): {"numba": "rips_cpu.rips_pairs"},
+    ("topology_preserving_sampling", "cpu"): {"numba": "sampling_cpu.farthest_points"},
 }
 
 
@@ -74,10 +42,11 @@ def kernel(operation: str, device: torch.device, backend: str | None = None) -> 
     Raises
     ------
     RuntimeError
-        If nothing serves the operation on that device, or not the backend asked for.
+        If nothing serves the operation on that device, or not the backend asked for, or the
+        backend lacks its compiler or driver.
     """
-    backends = _KERNELS.get((operation, device.type))
-    if backends is None:
+    backends = _backends(operation, device.type)
+    if not backends:
         served = sorted(kind for name, kind in _KERNELS if name == operation)
         raise RuntimeError(
             f"{operation}: no kernel for {device.type} tensors; "
@@ -90,4 +59,17 @@ def kernel(operation: str, device: torch.device, backend: str | None = None) -> 
             f"{operation}: no backend {backend!r} for {device.type} tensors; "
             f"pass one of {', '.join(map(repr, backends))}, or None"
         )
-    return backends[backend]()
+    module, launcher = backends[backend].split(".")
+    if module.endswith("_gpu"):
+        launch_gpu.require(backend)
+    loaded: Kernel = getattr(importlib.import_module(f"fast.kernels.{module}"), launcher)
+    return loaded
+
+
+def _backends(operation: str, device_type: str) -> dict[str, str]:
+    """Return the backends of a device; in numba's simulator CPU tensors have the GPU's too."""
+    backends = dict(_KERNELS.get((operation, device_type), {}))
+    if device_type == "cpu" and launch_gpu.is_simulated():
+        for launcher in _KERNELS.get((operation, "cuda"), {}).values():
+            backends["cuda-simulator"] = launcher
+    return backends

@@ -1,0 +1,100 @@
+"""Launch numba-cuda kernels on torch tensors: no copies, on torch's current stream.
+
+Rules for every kernel that is launched here:
+
+- it strides over its work by the grid, so that any number of blocks and threads is right: a GPU is
+  given more than there is work for, the simulator two blocks of four threads;
+- no warp functions and no assumption that a warp runs in step: `cuda.syncthreads` orders, alone;
+- every thread of a block reaches every `cuda.syncthreads`, so no early return before one unless
+  the whole block takes it;
+- results do not depend on the order of atomics.
+
+In numba's simulator (`NUMBA_ENABLE_CUDASIM=1`, set before Python starts) the same kernels run on
+CPU tensors, a Python thread a CUDA thread: backend "cuda-simulator".
+"""
+
+import functools
+import importlib.util
+import os
+
+import torch
+
+# numba warns of fewer blocks, as of a mistake; blocks without work end at once and cost nothing.
+_FEWEST_BLOCKS = 128
+_SIMULATED_BLOCKS, _SIMULATED_THREADS = 2, 4
+
+CURE = "pip install 'topodistill[gpu]' (numba-cuda with the compiler of your CUDA version)"
+
+
+def is_simulated():
+    """Whether this process runs CUDA kernels in numba's simulator, on CPU tensors."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+def require(backend):
+    """Raise RuntimeError unless kernels of `backend` can run here; looked up once."""
+    if backend == "cuda-simulator":
+        return
+    if is_simulated():
+        raise RuntimeError(
+            "NUMBA_ENABLE_CUDASIM is set, so numba cannot reach the GPU; unset it and start again"
+        )
+    complaint = _complaint()
+    if complaint:
+        raise RuntimeError(f"GPU kernels cannot run: {complaint}; {CURE}")
+
+
+@functools.cache
+def _complaint():
+    """Return what is missing for the GPU, or an empty string."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return "the package numba-cuda is not installed"
+    try:
+        from numba import cuda
+        from numba.cuda.cudadrv import nvvm
+    except ImportError as error:
+        return f"numba-cuda does not load ({error})"
+    if not cuda.is_available():
+        return f"numba finds no CUDA driver or device ({cuda.cuda_error()})"
+    if not nvvm.is_available():
+        return "numba finds no libNVVM, CUDA's compiler"
+    return ""
+
+
+def launch(kernel, blocks, threads, *arguments):
+    """Run `kernel` on the current stream of its tensors' device; nothing is copied or waited for.
+
+    Parameters
+    ----------
+    kernel
+        A `cuda.jit` function.
+    blocks, threads
+        How many blocks, and threads a block, there is work for; see the rules above.
+    *arguments
+        Contiguous tensors, all on one device, passed as arrays; plain numbers.
+    """
+    if is_simulated():
+        grid = min(max(blocks, 1), _SIMULATED_BLOCKS), min(threads, _SIMULATED_THREADS)
+        kernel[grid](*map(_host_array, arguments))
+        return
+    from numba import cuda
+
+    device = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
+    with torch.cuda.device(device):  # numba follows torch
+        stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
+        arrays = [_device_array(argument) for argument in arguments]
+        kernel[max(blocks, _FEWEST_BLOCKS), threads, stream](*arrays)
+
+
+def _device_array(argument):
+    """Return a numba view of a CUDA tensor; anything else as it is."""
+    if not isinstance(argument, torch.Tensor):
+        return argument
+    from numba import cuda
+
+    return cuda.as_cuda_array(argument.detach(), sync=False)
+
+
+def _host_array(argument):
+    """Return a numpy view of a CPU tensor; anything else as it is."""
+    return argument.detach().numpy() if isinstance(argument, torch.Tensor) else argument
