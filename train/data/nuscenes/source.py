@@ -89,7 +89,7 @@ class NuScenes:
             raise UserError(f"NuScenes: a scene is named twice in {list(sequences)}")
         self.root, self.split = Path(root), split
         self.version = choose_version(self.root, split, sequences)
-        index = keyframe_index(self.root, self.version, cache_dir)
+        index = keyframe_index(self.root, self.version, None)
         present = set(index["scenes"].tolist())
         if sequences:
             self.sequences, self.missing_sequences = tuple(sequences), tuple[str, ...]()
@@ -127,6 +127,14 @@ class NuScenes:
             segment = read_segment(label_path, len(coord), self._lookup)
         name = self._tokens[index].decode()
         return Sweep(coord, strength, segment, name, path, self._poses[index].copy())
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return a sweep's file of points, its labels if any, and the tables that it depends on."""
+        tables = ("category", "sample_data", "calibrated_sensor", "ego_pose")
+        found = [self.root / self._point_files[index].decode()]
+        if self._lookup is not None and self._label_files[index]:
+            found.append(self.root / self._label_files[index].decode())
+        return (*found, *(self.root / self.version / f"{name}.json" for name in tables))
 
     def _select(self, index: Index, require_labels: bool) -> None:
         """Keep the wanted scenes' keyframes, in the order in which the scenes were asked for."""
