@@ -140,7 +140,7 @@ def fit(
     progress = Progress(f"{stage.name} training", total_steps, done=done)
     last_checkpoint = ended = time.monotonic()
     try:
-        for batch in skipped.watch(_batches_from(sweeps, order, epoch_ends, done, config)):
+        for batch in skipped.watch(batches_from(sweeps, order, epoch_ends, done, config)):
             try:
                 loss, record = stage.step(to_device(batch, device))
                 optimizer.zero_grad(set_to_none=True)
@@ -192,14 +192,26 @@ def batch_order(sweeps: TrainingSweeps, config: RunConfig) -> BatchOrder:
     )
 
 
-def _batches_from(
+def batches_from(
     sweeps: TrainingSweeps,
     order: BatchOrder,
     epoch_ends: Sequence[int],
     done: int,
     config: RunConfig,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the collated batches of all epochs that come after the first `done` ones."""
+    """Yield the collated batches of all epochs that come after the first `done` ones.
+
+    Parameters
+    ----------
+    sweeps, order
+        The samples, and which of them make a batch.
+    epoch_ends
+        How many batches there are up to the end of each epoch.
+    done
+        How many batches not to yield.
+    config
+        Says how many workers read.
+    """
     workers = config.data.num_workers
     loader = DataLoader(
         sweeps,

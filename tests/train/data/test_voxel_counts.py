@@ -118,10 +118,10 @@ def test_no_batch_exceeds_the_bound_and_nothing_is_cut(source, bound, max_voxels
 
 def test_what_exceeds_its_plan_is_cut_and_counted(source):
     wrong = VoxelCounts(points=np.full(6, 10), voxels=np.full(6, 10))
-    sweeps = TrainingSweeps(
-        source, grid_size_m=GRID_SIZE_M, max_batch_voxels=300, counts=wrong, seed=4
-    )
-    free = TrainingSweeps(source, grid_size_m=GRID_SIZE_M, seed=4)
+    # Voxels of one point and no augmentation: nothing but the crop depends on the epoch.
+    plain = {"grid_size_m": 0.005, "augmentation": None, "seed": 4}
+    sweeps = TrainingSweeps(source, max_batch_voxels=300, counts=wrong, **plain)
+    free = TrainingSweeps(source, **plain)
     batch = collate(sweeps.__getitems__([0, 1, 2]))
     assert len(batch["feat"]) == 300
     assert batch["cut_voxels"] == len(collate(free.__getitems__([0, 1, 2]))["feat"]) - 300
