@@ -38,9 +38,9 @@ def keyframe_index(root: Path, version: str, cache_dir: Path | None) -> Index:
     Returns
     -------
     Index
-        "scene" (K,) names, sorted; in a scene by time. "token" (K,) of the sample_data row,
-        "points" and "labels" (K,) paths below the root as UTF-8, the latter empty where there are
-        none. "timestamp_us" (K,) int64. "pose" (K, 4, 4) float64, world from sensor.
+        In order of time: "scene" (K,) names, "token" (K,) of the sample_data row, "points" and
+        "labels" (K,) paths below the root as UTF-8, the latter empty where there are none,
+        "timestamp_us" (K,) int64, "pose" (K, 4, 4) float64, world from sensor; and besides them
         "scenes": the names of all scenes, also of those without a keyframe.
 
     Raises
@@ -99,7 +99,7 @@ def _build(tables: dict[str, Path]) -> Index:
     label_files = _label_files(tables[_LABELS]) if _LABELS in tables else {}
     scenes = [_found(row, "sample_token", scene_of, tables["sample"]) for row in rows]
     times = [row.integer("timestamp") for row in rows]
-    order = sorted(range(len(rows)), key=lambda at: (scenes[at], times[at], tokens[at]))
+    order = sorted(range(len(rows)), key=lambda at: (times[at], tokens[at]))
     poses = [
         _found(rows[at], "ego_pose_token", ego, tables["ego_pose"])
         @ mounted[rows[at].token("calibrated_sensor_token")]

@@ -89,7 +89,7 @@ class NuScenes:
             raise UserError(f"NuScenes: a scene is named twice in {list(sequences)}")
         self.root, self.split = Path(root), split
         self.version = choose_version(self.root, split, sequences)
-        index = keyframe_index(self.root, self.version, None)
+        index = keyframe_index(self.root, self.version, cache_dir)
         present = set(index["scenes"].tolist())
         if sequences:
             self.sequences, self.missing_sequences = tuple(sequences), tuple[str, ...]()

@@ -73,6 +73,13 @@ def test_a_sweep_by_hand(tmp_path: Path):
     assert (sweep.pose.shape, sweep.pose.dtype) == ((4, 4), np.float64)
     np.testing.assert_allclose(sweep.pose @ [1, 10, -0.5, 1], [101, 211, 1.5, 1], atol=1e-9)
     np.testing.assert_allclose(sweep.pose @ [-2, 0, 0.25, 1], [98, 201, 2.25, 1], atol=1e-9)
+    # What a caller does to a sweep stays with it.
+    sweep.pose[:] = 0
+    sweep.coord[:] = 0
+    again = source[0]
+    assert again.pose is not None
+    assert again.pose[3, 3] == 1
+    assert again.coord[0, 1] == 10
 
 
 def test_only_lidar_keyframes_in_order_of_scene_and_time(write_root):
