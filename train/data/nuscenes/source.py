@@ -128,12 +128,19 @@ class NuScenes:
         name = self._tokens[index].decode()
         return Sweep(coord, strength, segment, name, path, self._poses[index].copy())
 
+    @property
+    def evaluation_set(self) -> str:
+        """What the benchmark's own tools call the split: "train", "val", "test", "mini_val" ..."""
+        name = {"training": "train", "validation": "val", "test": "test"}[self.split]
+        return f"mini_{name}" if self.version == "v1.0-mini" and name != "test" else name
+
     def files(self, index: int) -> tuple[Path, ...]:
         """Return a sweep's file of points, its labels if any, and the tables that it depends on."""
-        tables = ("category", "sample_data", "calibrated_sensor", "ego_pose")
+        tables = ["sample_data", "calibrated_sensor", "ego_pose"]
         found = [self.root / self._point_files[index].decode()]
         if self._lookup is not None and self._label_files[index]:
             found.append(self.root / self._label_files[index].decode())
+            tables += ["lidarseg", "category"]
         return (*found, *(self.root / self.version / f"{name}.json" for name in tables))
 
     def _select(self, index: Index, require_labels: bool) -> None:

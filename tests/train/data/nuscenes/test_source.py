@@ -157,6 +157,24 @@ def test_keyframes_without_labels_are_skipped_and_counted_or_come_without(write_
     assert everything[2].segment is None
 
 
+def test_the_files_of_a_sweep_are_there_and_are_those_that_it_is_made_of(write_root):
+    root = write_root({"scene-0001": 2})
+    edit_table(root / "v1.0-trainval/lidarseg.json", lambda rows: rows.pop(0))
+    source = NuScenes(root, "training", require_labels=False)
+    this = token("scene-0001", 0)
+    tables = ["sample_data", "calibrated_sensor", "ego_pose"]
+    assert source.files(1) == (
+        source[1].path,
+        *(root / f"v1.0-trainval/{name}.json" for name in tables),
+    )
+    assert source.files(0) == (
+        source[0].path,
+        root / f"lidarseg/v1.0-trainval/{this}_lidarseg.bin",
+        *(root / f"v1.0-trainval/{name}.json" for name in [*tables, "lidarseg", "category"]),
+    )
+    assert all(path.is_file() for path in source.files(0))
+
+
 def test_a_source_goes_to_another_process_and_back(write_root):
     source = NuScenes(write_root({"scene-0001": 3}), "training")
     twin = pickle.loads(pickle.dumps(source))
