@@ -8,9 +8,13 @@ import numpy as np
 
 from train.data.semantickitti.reader import SemanticKitti
 from train.data.simulate import SimulatedData, simulate
-from train.data.simulator.drive import drive
+from train.data.simulator.drive import SPEED_M_S, drive
+from train.data.simulator.models import hdl64
+from train.data.simulator.motion import moving_along
 from train.data.simulator.sensor import Returns, SpinningLidar
 from train.data.simulator.surfaces import Kind
+
+_TILT_DEG: Final = 0.4
 
 LABELLED_M: Final = 50.0
 """Nothing further out is labelled in the dataset: in a real sweep all beyond is id 0."""
@@ -72,6 +76,7 @@ SEMANTICKITTI_IDS: Final = {
     Kind.TRAFFIC_ISLAND: 49,
     Kind.SHELTER: 52,
     Kind.OUTLIER: 1,
+    Kind.OWN_VEHICLE: 1,
 }
 """SemanticKITTI's raw id for everything that the simulator can draw."""
 
@@ -96,8 +101,8 @@ def simulate_semantickitti(
     seed
         At least 0.
     azimuth_steps
-        Columns a turn, 64 rays each; a real HDL-64E has about 2000, and 500 give some 28,000
-        points a sweep.
+        Columns a turn, 64 rays each; a real HDL-64E has 2150, and 500 give some 28,000 points
+        a sweep.
 
     Raises
     ------
@@ -118,7 +123,7 @@ def simulate_semantickitti(
 
 def _write(folder: Path, settings: dict[str, Any]) -> None:
     """Write all sequences."""
-    lidar = SpinningLidar(azimuth_steps=settings["azimuth_steps"])
+    lidar = hdl64(settings["azimuth_steps"])
     for number, (sequence, count) in enumerate(settings["sweeps"].items()):
         _write_sequence(folder / "sequences" / sequence, lidar, count, (settings["seed"], number))
 
@@ -128,7 +133,15 @@ def _write_sequence(folder: Path, lidar: SpinningLidar, count: int, seed: Sequen
     (folder / "velodyne").mkdir(parents=True)
     (folder / "labels").mkdir()
     for stop in drive(count, seed):
-        returns = lidar.scan(stop.scene, stop.street.sensor_frame(stop.along_m), stop.rng)
+        motion = moving_along(
+            stop.street.sensor_frame,
+            stop.along_m,
+            speed_m_s=SPEED_M_S,
+            period_s=lidar.period_s,
+            tilt_deg=_TILT_DEG,
+            rng=stop.rng,
+        )
+        returns = lidar.scan(stop.scene, motion, stop.rng)
         points, labels = semantickitti_bytes(returns)
         (folder / "velodyne" / f"{stop.index:06d}.bin").write_bytes(points)
         (folder / "labels" / f"{stop.index:06d}.label").write_bytes(labels)
@@ -139,7 +152,7 @@ def semantickitti_bytes(returns: Returns) -> tuple[bytes, bytes]:
     lookup = np.zeros(len(Kind), dtype=np.uint32)
     for kind, raw in SEMANTICKITTI_IDS.items():
         lookup[kind] = raw
-    points = np.concatenate([returns.coord, returns.remission[:, None]], axis=1)
+    points = np.concatenate([returns.coord, returns.intensity[:, None]], axis=1)
     # 16 bits hold the instance; after 65,535 objects of a sequence numbers are used again.
     instance = np.where(returns.instance > 0, (returns.instance - 1) % 0xFFFF + 1, 0)
     labels = lookup[returns.kind] | (instance.astype(np.uint32) << np.uint32(16))

@@ -1,26 +1,19 @@
-"""A spinning LiDAR: its beams, and what makes its returns differ from exact ray lengths.
+"""A spinning LiDAR: how it looks around, and what makes its returns differ from exact ray lengths.
 
-Shape letters: A azimuth columns, B beams, N returns.
+Shape letters: A azimuth columns, B beams, R rays (A x B), N returns.
 """
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.simulator.echoes import Echoes, EchoModel
+from train.data.simulator.motion import Motion
 from train.data.simulator.raycast import cast
-from train.data.simulator.scene import Frame, Scene
-from train.data.simulator.surfaces import OPTICS, Material
-
-
-def hdl64_elevations_deg() -> NDArray[np.float64]:
-    """Return an HDL-64E's 64 beam angles, highest first: a fine upper and a coarse lower half.
-
-    As KITTI's recordings show them (median elevation of each ring of a real sweep, evened out); the
-    maker's nominal field is +2 to -24.8 degrees.
-    """
-    return np.concatenate([np.linspace(2.5, -7.8, 32), np.linspace(-8.4, -23.8, 32)])
+from train.data.simulator.scene import Scene
+from train.data.simulator.surfaces import Kind, Material
 
 
 class Shadow(NamedTuple):
@@ -32,83 +25,101 @@ class Shadow(NamedTuple):
     half_elevation_deg: float
 
 
-STATION_WAGON: Final = (
-    Shadow(-2.0, -25.0, 23.0, 5.0),
-    Shadow(-68.0, -19.5, 9.0, 2.8),
-    Shadow(-127.0, -18.0, 4.0, 2.6),
-    Shadow(-158.0, -17.0, 5.0, 4.2),
-    Shadow(180.0, -25.0, 40.0, 7.5),
-    Shadow(162.0, -16.0, 5.0, 3.6),
-    Shadow(133.0, -19.5, 4.5, 2.4),
-    Shadow(90.0, -26.0, 22.0, 2.2),
-)
-"""What a car with a roof rack hides: bonnet, tail, rack and other instruments."""
+class Roof(NamedTuple):
+    """The vehicle's own roof, a rectangle below the sensor that it sees."""
+
+    below_m: float
+    ahead_m: float
+    behind_m: float
+    half_width_m: float
 
 
 @dataclass(frozen=True)
 class SpinningLidar:
-    """How a sensor looks around and what it gets wrong.
+    """How a sensor looks around, where it sits, and what its echoes are like.
+
+    The sensor's axes are those in which its dataset gives points. Azimuths count from x towards y.
 
     Attributes
     ----------
     elevations_deg
-        (B,) beam angles.
+        (B,) beam angles, the highest first.
+    echo
+        Ranges, intensities, losses.
+    beam_heights_m
+        (B,) how far above the sensor's origin a beam starts; None for all at the origin.
     azimuth_steps
         Columns a turn.
-    height_m
-        Above the ground.
-    reach_m
-        The furthest return.
-    range_noise_m
-        Deviation of a range.
+    first_azimuth_deg
+        Where a turn starts; the first column looks half a step further.
+    clockwise
+        Which way it turns, seen from above.
+    azimuth_quantum_deg
+        Azimuths of columns are multiples of it; 0 for exact ones.
     azimuth_noise_deg
         Deviation of a ray's azimuth.
-    half_signal_m
-        Where half of the returns of a surface that remits 0.25 get lost.
-    remission_step
-        Remissions are whole multiples of it.
-    tilt_deg
-        Deviation of the vehicle's pitch and roll from one turn to the next.
-    beam_spread, beam_offset_deg
-        Deviation of the beams' gains and of their true angles from the nominal ones; both are the
-        sensor's own and the same in every turn.
-    stray_share
-        Share of the rays at an object's edge that return from between it and what is behind.
+    beam_offset_deg
+        Deviation of the beams' true elevations from the nominal ones, the same in every turn.
+    mount
+        (4, 4) from the sensor's axes to the vehicle's.
+    period_s
+        What a turn takes; 0 if all rays are fired at once, in the turn's middle.
+    motion_compensated
+        Whether points are given as seen from where the sensor is in the middle of the turn,
+        instead of from where it was when it fired.
+    by_beam
+        Whether returns are listed one beam after the other, each from straight ahead to the left,
+        instead of in the order of time.
     shadows
         Directions hidden by the vehicle itself.
+    roof
+        What of the vehicle the sensor sees, None for nothing.
     unit
         The sensor's number: another one has other gains and offsets.
     """
 
-    elevations_deg: NDArray[np.float64] = field(default_factory=hdl64_elevations_deg)
-    azimuth_steps: int = 2000
-    height_m: float = 1.73
-    reach_m: float = 80.0
-    range_noise_m: float = 0.02
-    azimuth_noise_deg: float = 0.01
-    half_signal_m: float = 75.0
-    remission_step: float = 0.01
-    tilt_deg: float = 0.4
-    beam_spread: float = 0.06
-    beam_offset_deg: float = 0.06
-    stray_share: float = 0.2
-    shadows: tuple[Shadow, ...] = STATION_WAGON
-    unit: int = 64
+    elevations_deg: NDArray[np.float64]
+    echo: EchoModel = field(default_factory=EchoModel)
+    beam_heights_m: NDArray[np.float64] | None = None
+    azimuth_steps: int = 1000
+    first_azimuth_deg: float = -180.0
+    clockwise: bool = False
+    azimuth_quantum_deg: float = 0.0
+    azimuth_noise_deg: float = 0.0
+    beam_offset_deg: float = 0.0
+    mount: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
+    period_s: float = 0.1
+    motion_compensated: bool = False
+    by_beam: bool = False
+    shadows: tuple[Shadow, ...] = ()
+    roof: Roof | None = None
+    unit: int = 0
 
-    def scan(self, scene: Scene, frame: Frame, rng: np.random.Generator) -> "Returns":
-        """Return what one turn sees.
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """When each column is fired, (A,), as a share of the turn."""
+        if self.period_s == 0.0:
+            return np.full(self.azimuth_steps, 0.5)
+        return (np.arange(self.azimuth_steps) + 0.5) / self.azimuth_steps
+
+    def scan(
+        self, scene: Scene, motion: Motion, rng: np.random.Generator, *, threads: int | None = None
+    ) -> "Returns":
+        """Return what one turn sees; what moves by itself stands still meanwhile.
 
         Parameters
         ----------
         scene
-            The world.
-        frame
-            Where the sensor's foot is and where it is headed.
+            The world in the middle of the turn.
+        motion
+            The vehicle's.
         rng
             Noise, dropout, what porous volumes let through.
+        threads
+            How many share the work; numba's setting if None. The result does not depend on it.
         """
         unit = np.random.default_rng(self.unit)
-        gain = 1.0 + self.beam_spread * unit.normal(size=len(self.elevations_deg))
+        gains = 1.0 + self.echo.beam_spread * unit.normal(size=len(self.elevations_deg))
         offset_deg = self.beam_offset_deg * unit.normal(size=len(self.elevations_deg))
         azimuth, elevation = self._angles(offset_deg, rng)
         directions = np.stack(
@@ -119,59 +130,60 @@ class SpinningLidar:
             ],
             axis=-1,
         )
-        pitch, roll = np.deg2rad(self.tilt_deg) * rng.normal(size=2)
-        turn = _rotation(frame.yaw, pitch, roll)
-        origin = np.array([frame.x, frame.y, frame.z + self.height_m])
+        starts = np.zeros_like(directions)
+        if self.beam_heights_m is not None:
+            starts[..., 2] = self.beam_heights_m
+        poses = motion.poses(self.shares) @ self.mount
         hits = cast(
             scene,
-            origin,
-            directions @ turn.T,
-            reach_m=self.reach_m,
+            _move(poses, starts),
+            _turn(poses, directions),
+            reach_m=self.echo.reach_m,
             seed=int(rng.integers(1 << 31)),
+            threads=threads,
         )
-        optics = np.array([OPTICS[material] for material in Material])
-        base, spread, falloff, dropout, rough = optics[hits.material].transpose(2, 0, 1)
-        shape = hits.range_m.shape
-        cosine = np.clip(hits.cosine, 0.02, 1.0)
-        # Weak echoes are reported weaker than their surface: with range, the more so at grazing
-        # incidence. Fitted to a real sweep's medians of road, buildings and vegetation.
-        faint = 1.0 + (np.minimum(hits.range_m, self.reach_m) / (45.0 * cosine**0.2)) ** 4
-        remission = gain * base * cosine**falloff / faint
-        remission *= np.clip(1.0 + spread * rng.normal(size=shape), 0.0, 3.0)
-        range_m = self._stray(hits.range_m, rng)
-        range_m += self.range_noise_m * rng.normal(size=shape)
-        range_m += rough * rng.normal(size=shape)
-        with np.errstate(invalid="ignore"):
-            signal = np.maximum(base * np.sqrt(hits.cosine), 0.002) / 0.25
-            lost = 1.0 - 1.0 / (1.0 + (hits.range_m / (self.half_signal_m * np.sqrt(signal))) ** 6)
-        chance = rng.random((2, *shape))
-        seen = np.isfinite(hits.range_m) & (chance[0] >= dropout) & (chance[1] >= lost)
-        seen &= (range_m > 0.9) & (range_m < self.reach_m)
-        seen &= ~self._hidden(np.rad2deg(azimuth), np.rad2deg(elevation))
-        # Files list one beam after the other, each turning from straight ahead to the left.
-        seen = seen.T
-        points = directions.transpose(1, 0, 2)[seen] * range_m.T[seen][:, None]
-        steps = np.round(np.clip(remission.T[seen], 0.0, 0.99) / self.remission_step)
-        return Returns(
-            coord=points.astype(np.float32),
-            remission=(steps * self.remission_step).astype(np.float32),
-            kind=hits.kind.T[seen],
-            instance=hits.instance.T[seen],
-        )
+        if self.roof is not None:
+            self._see_roof(self.roof, directions, hits.range_m, hits.cosine, hits.kind)
+            own = hits.kind == Kind.OWN_VEHICLE
+            hits.material[own], hits.instance[own] = int(Material.BRIGHT_PAINT), 0
+        hidden = self._hidden(np.rad2deg(azimuth), np.rad2deg(elevation))
+        echoes = self.echo.of(hits, gains, hidden, rng)
+        order = self._order(azimuth)
+        parts = []
+        for number, echo in enumerate(echoes, start=1):
+            index = order[echo.seen.reshape(-1)[order]]
+            at = directions.reshape(-1, 3)[index] * echo.range_m.reshape(-1)[index, None]
+            at += starts.reshape(-1, 3)[index]
+            if self.motion_compensated:
+                middle = motion.poses(np.array([0.5]))[0] @ self.mount
+                back = np.linalg.inv(middle) @ poses
+                at = _move(back[index // len(self.elevations_deg)], at[:, None])[:, 0]
+            parts.append(_gather(echo, index, number, at, len(self.elevations_deg)))
+        return Returns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def _stray(self, range_m: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return ranges of which some, just before a step back, come from further behind.
+    def _order(self, azimuth: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the rays' numbers (R,), column times B plus beam, in the order of listing."""
+        rays = np.arange(azimuth.size).reshape(azimuth.shape)
+        if not self.by_beam:
+            return rays.reshape(-1)
+        to_the_left = np.argsort(self._columns() % (2 * np.pi), kind="stable")
+        return np.asarray(rays[to_the_left].T.reshape(-1))
 
-        A beam that is half on an edge returns one echo from somewhere in between.
-        """
-        behind = np.roll(range_m, -1, axis=0)
+    def _see_roof(
+        self,
+        roof: Roof,
+        directions: NDArray[np.float64],
+        range_m: NDArray[np.float64],
+        cosine: NDArray[np.float64],
+        kind: NDArray[np.int64],
+    ) -> None:
+        """Let rays that meet the roof end there."""
+        x, y, z = np.moveaxis(_turn(self.mount[None], directions), -1, 0)
+        to_roof = np.where(z < 0, roof.below_m / np.maximum(-z, 1e-9), np.inf)
         with np.errstate(invalid="ignore"):
-            step = behind - range_m
-        edge = np.isfinite(step) & (step > 0.3) & (step < 4.0)
-        edge &= rng.random(range_m.shape) < self.stray_share
-        return np.where(
-            edge, range_m + np.where(edge, step, 0.0) * rng.random(range_m.shape), range_m
-        )
+            met = (to_roof * x <= roof.ahead_m) & (to_roof * x >= -roof.behind_m)
+            met &= (np.abs(to_roof * y) <= roof.half_width_m) & (to_roof < range_m)
+        range_m[met], cosine[met], kind[met] = to_roof[met], -z[met], int(Kind.OWN_VEHICLE)
 
     def _hidden(
         self, azimuth_deg: NDArray[np.float64], elevation_deg: NDArray[np.float64]
@@ -185,43 +197,82 @@ class SpinningLidar:
             ) ** 2 < 1.0
         return hidden
 
+    def _columns(self) -> NDArray[np.float64]:
+        """Return where each column looks, (A,) radians."""
+        turned = (np.arange(self.azimuth_steps) + 0.5) * (360.0 / self.azimuth_steps)
+        azimuth_deg = self.first_azimuth_deg + (-turned if self.clockwise else turned)
+        if self.azimuth_quantum_deg > 0.0:
+            steps = np.round(azimuth_deg / self.azimuth_quantum_deg)
+            azimuth_deg = steps * self.azimuth_quantum_deg
+        return np.asarray(np.deg2rad(azimuth_deg))
+
     def _angles(
         self, offset_deg: NDArray[np.float64], rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return azimuth and elevation (A, B) of all rays in the sensor's axes, radians."""
-        columns = np.arange(self.azimuth_steps) * (2 * np.pi / self.azimuth_steps)
-        jitter = np.deg2rad(self.azimuth_noise_deg) * rng.normal(
-            size=(self.azimuth_steps, len(self.elevations_deg))
-        )
-        azimuth = columns[:, None] + jitter
+        shape = (self.azimuth_steps, len(self.elevations_deg))
+        noise = np.deg2rad(self.azimuth_noise_deg) * rng.normal(size=shape)
         beams = np.deg2rad(self.elevations_deg + offset_deg)
-        return azimuth, np.broadcast_to(beams, azimuth.shape)
+        return self._columns()[:, None] + noise, np.broadcast_to(beams, shape)
 
 
-@dataclass(frozen=True)
-class Returns:
-    """What a turn saw, beam by beam from the top.
+class Returns(NamedTuple):
+    """What a turn saw: first returns, then second ones, each in the sensor's order of listing.
 
     Attributes
     ----------
     coord
-        (N, 3) float32 in the sensor's axes.
-    remission
-        (N,) float32, 0 to 0.99.
+        (N, 3) float32 in the sensor's axes, metres.
+    range_m
+        (N,) float32 along the ray.
+    intensity
+        (N,) float32 as the sensor reports it.
+    elongation_m
+        (N,) float32: how much longer the echo is than the pulse.
+    row, column
+        (N,) int64: the beam, 0 the highest, and the column, 0 the first in time.
+    number
+        (N,) int64: 1 for first returns, 2 for second ones.
     kind, instance
         (N,) int64.
     """
 
     coord: NDArray[np.float32]
-    remission: NDArray[np.float32]
+    range_m: NDArray[np.float32]
+    intensity: NDArray[np.float32]
+    elongation_m: NDArray[np.float32]
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    number: NDArray[np.int64]
     kind: NDArray[np.int64]
     instance: NDArray[np.int64]
 
 
-def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
-    """Return the rotation by roll about x, then pitch about y, then yaw about z."""
-    (cz, cy, cx), (sz, sy, sx) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
-    about_z = np.array([[cz, -sz, 0.0], [sz, cz, 0.0], [0.0, 0.0, 1.0]])
-    about_y = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
-    about_x = np.array([[1.0, 0.0, 0.0], [0.0, cx, -sx], [0.0, sx, cx]])
-    return np.asarray(about_z @ about_y @ about_x)
+def _gather(
+    echo: Echoes, index: NDArray[np.int64], number: int, coord: NDArray[np.float64], beams: int
+) -> Returns:
+    """Return some rays' echoes as returns."""
+    return Returns(
+        coord=coord.astype(np.float32),
+        range_m=echo.range_m.reshape(-1)[index].astype(np.float32),
+        intensity=echo.intensity.reshape(-1)[index].astype(np.float32),
+        elongation_m=echo.elongation_m.reshape(-1)[index].astype(np.float32),
+        row=index % beams,
+        column=index // beams,
+        number=np.full(len(index), number),
+        kind=echo.kind.reshape(-1)[index],
+        instance=echo.instance.reshape(-1)[index],
+    )
+
+
+def _turn(poses: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the vectors (A, B, 3) of each column, rotated by its pose (A or 1, 4, 4)."""
+    x, y, z = (vectors[..., axis, None] for axis in range(3))
+    columns = (poses[:, None, :3, axis] for axis in range(3))
+    along_x, along_y, along_z = columns
+    return x * along_x + y * along_y + z * along_z
+
+
+def _move(poses: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the points (A, B, 3) of each column, moved by its pose (A or 1, 4, 4)."""
+    return _turn(poses, points) + poses[:, None, :3, 3]

@@ -66,6 +66,7 @@ class Kind(IntEnum):
     TRAFFIC_ISLAND = 53
     SHELTER = 54  # a bus stop's
     OUTLIER = 55  # an echo where nothing stands: vapour, a reflection
+    OWN_VEHICLE = 56  # what the sensor sees of the car that carries it
 
 
 THINGS = frozenset(
@@ -122,6 +123,18 @@ class Material(IntEnum):
     RUBBER = 15
     CLOTH = 16
     REFLECTOR = 17
+    CONCRETE = 18
+    TILE = 19
+    SILVER_PAINT = 20
+    BLACK_PAINT = 21
+    PLASTIC = 22
+    DARK_CLOTH = 23
+    HIGH_VISIBILITY = 24
+    SKIN = 25
+    DARK_PLASTER = 26
+    BRIGHT_PLASTER = 27
+    VAPOUR = 28
+    STEEL = 29
 
 
 OPTICS: dict[Material, Optics] = {
@@ -135,12 +148,24 @@ OPTICS: dict[Material, Optics] = {
     Material.BRICK: Optics(0.38, 0.30, 0.30, 0.01, 0.005),
     Material.GLASS: Optics(0.15, 0.90, 3.00, 0.60, 0.05),
     Material.WOOD: Optics(0.36, 0.25, 0.30),
-    Material.METAL: Optics(0.30, 0.60, 0.80, 0.05),
-    Material.FOLIAGE: Optics(0.38, 0.35, 0.10, 0.03, 0.01),
+    Material.METAL: Optics(0.30, 0.35, 0.80, 0.03),
+    Material.FOLIAGE: Optics(0.38, 0.35, 0.10, 0.03, 0.02),
     Material.BARK: Optics(0.33, 0.30, 0.30, 0.01, 0.01),
-    Material.BRIGHT_PAINT: Optics(0.45, 0.40, 0.90, 0.06),
-    Material.DARK_PAINT: Optics(0.12, 0.80, 0.80, 0.22),
-    Material.RUBBER: Optics(0.05, 0.50, 0.50, 0.20),
-    Material.CLOTH: Optics(0.25, 0.60, 0.30, 0.02, 0.01),
+    Material.BRIGHT_PAINT: Optics(0.55, 0.20, 0.90, 0.02),
+    Material.DARK_PAINT: Optics(0.12, 0.35, 0.80, 0.08),
+    Material.RUBBER: Optics(0.05, 0.50, 0.50, 0.15),
+    Material.CLOTH: Optics(0.30, 0.35, 0.30, 0.02, 0.01),
     Material.REFLECTOR: Optics(0.85, 0.25, 0.30),
+    Material.CONCRETE: Optics(0.36, 0.15, 0.20),
+    Material.TILE: Optics(0.26, 0.25, 0.30, 0.01, 0.01),
+    Material.SILVER_PAINT: Optics(0.33, 0.25, 1.20, 0.03),
+    Material.BLACK_PAINT: Optics(0.06, 0.45, 0.80, 0.20),
+    Material.PLASTIC: Optics(0.42, 0.20, 0.50, 0.01),
+    Material.DARK_CLOTH: Optics(0.10, 0.40, 0.30, 0.05, 0.01),
+    Material.HIGH_VISIBILITY: Optics(0.80, 0.30, 0.20, 0.0, 0.01),
+    Material.SKIN: Optics(0.45, 0.15, 0.30),
+    Material.DARK_PLASTER: Optics(0.33, 0.20, 0.30),
+    Material.BRIGHT_PLASTER: Optics(0.62, 0.15, 0.30),
+    Material.VAPOUR: Optics(0.05, 0.60, 0.10, 0.10, 0.05),
+    Material.STEEL: Optics(0.22, 0.30, 0.60, 0.03),
 }
