@@ -1,11 +1,42 @@
 """The parquet tables of v2: folders, columns, types. Every name of a column stands here alone."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 CONTEXT: Final = "key.segment_context_name"
 TIMESTAMP: Final = "key.frame_timestamp_micros"
 LASER: Final = "key.laser_name"
+
+
+@dataclass(frozen=True)
+class Type:
+    """What a column holds.
+
+    Attributes
+    ----------
+    kind
+        "string", "int" or "float"; the reader takes any width.
+    arrow
+        The official arrow type in pyarrow's words.
+    length
+        Of a list: its fixed length, 0 if any; None for a single value.
+    """
+
+    kind: Literal["string", "int", "float"]
+    arrow: str
+    length: int | None = None
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a cell holds a list."""
+        return self.length is not None
+
+
+KEYS: Final = {
+    CONTEXT: Type("string", "string"),
+    TIMESTAMP: Type("int", "int64"),
+    LASER: Type("int", "int8"),
+}
 
 
 @dataclass(frozen=True)
@@ -19,34 +50,40 @@ class Table:
     keys
         Columns that say which frame, which lidar a row is about.
     values
-        The other columns that we use, each with the official arrow type in words; other types of
-        the same kind are read as well.
+        The other columns that we use.
     """
 
     tag: str
     keys: tuple[str, ...]
-    values: dict[str, str]
+    values: dict[str, Type]
+
+    @property
+    def columns(self) -> dict[str, Type]:
+        """All columns that we use."""
+        return {name: KEYS[name] for name in self.keys} | self.values
 
 
-def _images(component: str, returns: tuple[int, ...], number: str) -> dict[str, str]:
+def _images(component: str, returns: tuple[int, ...], number: Type) -> dict[str, Type]:
     """Return the columns of range images: flat values and shapes."""
     columns = {}
     for index in returns:
-        columns[f"[{component}].range_image_return{index}.values"] = f"list<{number}>"
-        columns[f"[{component}].range_image_return{index}.shape"] = "int32[3]"
+        columns[f"[{component}].range_image_return{index}.values"] = number
+        columns[f"[{component}].range_image_return{index}.shape"] = Type("int", "int32", 3)
     return columns
 
 
 _FRAME_AND_LASER: Final = (CONTEXT, TIMESTAMP, LASER)
+_FLOATS: Final = Type("float", "float32", 0)
+_TRANSFORM: Final = Type("float", "float64", 16)
 
-LIDAR: Final = Table("lidar", _FRAME_AND_LASER, _images("LiDARComponent", (1, 2), "float"))
+LIDAR: Final = Table("lidar", _FRAME_AND_LASER, _images("LiDARComponent", (1, 2), _FLOATS))
 LIDAR_POSE: Final = Table(
-    "lidar_pose", _FRAME_AND_LASER, _images("LiDARPoseComponent", (1,), "float")
+    "lidar_pose", _FRAME_AND_LASER, _images("LiDARPoseComponent", (1,), _FLOATS)
 )
 SEGMENTATION: Final = Table(
     "lidar_segmentation",
     _FRAME_AND_LASER,
-    _images("LiDARSegmentationLabelComponent", (1, 2), "int32"),
+    _images("LiDARSegmentationLabelComponent", (1, 2), Type("int", "int32", 0)),
 )
 EXTRINSIC: Final = "[LiDARCalibrationComponent].extrinsic.transform"
 INCLINATION_MIN: Final = "[LiDARCalibrationComponent].beam_inclination.min"
@@ -56,14 +93,14 @@ CALIBRATION: Final = Table(
     "lidar_calibration",
     (CONTEXT, LASER),
     {
-        EXTRINSIC: "double[16]",
-        INCLINATION_MIN: "double",
-        INCLINATION_MAX: "double",
-        INCLINATIONS: "list<double>",
+        EXTRINSIC: _TRANSFORM,
+        INCLINATION_MIN: Type("float", "float64"),
+        INCLINATION_MAX: Type("float", "float64"),
+        INCLINATIONS: Type("float", "float64", 0),
     },
 )
 VEHICLE_TRANSFORM: Final = "[VehiclePoseComponent].world_from_vehicle.transform"
-VEHICLE_POSE: Final = Table("vehicle_pose", (CONTEXT, TIMESTAMP), {VEHICLE_TRANSFORM: "double[16]"})
+VEHICLE_POSE: Final = Table("vehicle_pose", (CONTEXT, TIMESTAMP), {VEHICLE_TRANSFORM: _TRANSFORM})
 
 NEEDED: Final = (LIDAR, LIDAR_POSE, CALIBRATION, VEHICLE_POSE)
 """Tables without which there are no points."""

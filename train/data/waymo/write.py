@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,22 +91,15 @@ def arrow_schema(table: schema.Table) -> Any:
     """Return a table's official arrow schema."""
     import pyarrow as pa
 
-    types: Final = {
-        "double": pa.float64(),
-        "double[16]": pa.list_(pa.float64(), 16),
-        "int32[3]": pa.list_(pa.int32(), 3),
-        "list<double>": pa.list_(pa.float64()),
-        "list<float>": pa.list_(pa.float32()),
-        "list<int32>": pa.list_(pa.int32()),
-    }
-    keys = {
-        schema.CONTEXT: pa.string(),
-        schema.TIMESTAMP: pa.int64(),
-        schema.LASER: pa.int8(),
-    }
-    columns = {name: keys[name] for name in table.keys}
-    columns |= {name: types[word] for name, word in table.values.items()}
-    return pa.schema(list(columns.items()))
+    fields = []
+    for name, column in table.columns.items():
+        arrow = getattr(pa, column.arrow)()
+        if column.length:
+            arrow = pa.list_(arrow, column.length)
+        elif column.is_list:
+            arrow = pa.list_(arrow)
+        fields.append((name, arrow))
+    return pa.schema(fields)
 
 
 def _table(table: schema.Table, rows: Rows) -> Any:

@@ -1,0 +1,212 @@
+"""Which files of a data root hold Waymo's frames, in which format, and what to say if none do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from train.data.waymo import schema
+from train.errors import UserError
+
+Format = Literal["v1", "v2"]
+
+FOLDERS: Final = {
+    "training": ("training",),
+    "validation": ("validation",),
+    # Older downloads split the test segments in two.
+    "test": ("testing", "testing_location"),
+}
+"""The folders of each split."""
+
+_SPLIT_FOLDERS: Final = tuple(name for names in FOLDERS.values() for name in names)
+_TAGS: Final = tuple(table.tag for table in schema.TABLES)
+_WANTED: Final = (
+    "the folder that holds training/lidar/CONTEXT.parquet (v2) or training/*.tfrecord (v1)"
+)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The files of one drive.
+
+    Attributes
+    ----------
+    name
+        The context's name as the file's name tells it; of a v1 file that is called otherwise than
+        the official ones, the name without the ending.
+    folder
+        Of its split.
+    files
+        The record file (v1), or the tables by tag (v2; that of labels may be missing).
+    """
+
+    name: str
+    folder: Path
+    files: dict[str, Path]
+
+
+RECORDS: Final = "records"
+"""The key of a v1 file in `Segment.files`."""
+
+
+def find_format(root: Path) -> Format:
+    """Return the format of a data root.
+
+    Raises
+    ------
+    UserError
+        If the root is missing, holds neither or both, or is a level too high or too low.
+    """
+    if not root.exists():
+        raise UserError(f"{root}: no such folder; give {_WANTED}, or simulate data")
+    if not root.is_dir():
+        raise UserError(f"{root}: is a file; give {_WANTED}")
+    try:
+        entries = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+        tables = [name for name in _SPLIT_FOLDERS if _has_tables(root / name)]
+        records = [name for name in _SPLIT_FOLDERS if any(_records(root / name))]
+        better = None if tables or records else _better_level(root, entries)
+    except OSError as error:
+        raise UserError(f"{root}: cannot be listed ({error.strerror}); check its rights") from error
+    if tables and records:
+        raise UserError(
+            f"{root}: holds both parquet tables ({', '.join(tables)}) and record files "
+            f"({', '.join(records)}); move one of the formats into a folder of its own, so that no "
+            "frame comes twice"
+        )
+    if tables or records:
+        return "v2" if tables else "v1"
+    if better is not None:
+        raise UserError(f"{root}: is not the data root; give {better} instead")
+    if not entries:
+        raise UserError(f"{root}: the folder is empty; give {_WANTED}, or simulate data")
+    found = ", ".join(entries[:6]) + (f" and {len(entries) - 6} more" if len(entries) > 6 else "")
+    raise UserError(f"{root}: not laid out as Waymo Open; found {found}; give {_WANTED}")
+
+
+def split_folders(root: Path, splits: Sequence[str]) -> list[Path]:
+    """Return the folders of some splits that are there.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    wanted = [name for split in splits for name in FOLDERS[split]]
+    present = [root / name for name in wanted if (root / name).is_dir()]
+    if not present:
+        others = [name for name in _SPLIT_FOLDERS if (root / name).is_dir()]
+        raise UserError(
+            f"{root / wanted[0]}: no such folder; present: {', '.join(others) or 'none'}; "
+            "copy it there or choose sequences of another split"
+        )
+    return present
+
+
+def find_segments(folder: Path, data_format: Format) -> list[Segment]:
+    """Return the segments of a split's folder, by name.
+
+    Raises
+    ------
+    UserError
+        If there are none, or (v2) a needed table of one is missing.
+    """
+    try:
+        if data_format == "v1":
+            found = [
+                Segment(context_of(path.stem), folder, {RECORDS: path})
+                for path in sorted(_records(folder))
+            ]
+        else:
+            found = _segments_of_tables(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
+    if not found:
+        what = "*.tfrecord files" if data_format == "v1" else "lidar/*.parquet files"
+        raise UserError(f"{folder}: no {what} found; copy them there")
+    return sorted(found, key=lambda segment: segment.name)
+
+
+def choose_segments(
+    segments: list[Segment], wanted: Sequence[str], data_format: Format
+) -> list[Segment]:
+    """Return the segments that may hold the wanted contexts; all if none is named.
+
+    Of v1 files that are not called as the official ones only their frames tell the context: these
+    are taken too as long as a wanted context is missing.
+    """
+    chosen = [segment for segment in segments if not wanted or segment.name in wanted]
+    if data_format == "v1" and set(wanted) - {segment.name for segment in chosen}:
+        chosen += [
+            segment
+            for segment in segments
+            if segment not in chosen and not is_official(segment.files[RECORDS].stem)
+        ]
+    return chosen
+
+
+def context_of(stem: str) -> str:
+    """Return a context's name: an official file name without what is around it."""
+    return stem.removeprefix("segment-").removesuffix("_with_camera_labels")
+
+
+def is_official(stem: str) -> bool:
+    """Return whether a v1 file's name is an official one, so that it tells the context."""
+    return stem.startswith("segment-")
+
+
+def _segments_of_tables(folder: Path) -> list[Segment]:
+    """Return the v2 segments whose lidar table is there."""
+    for table in schema.NEEDED:
+        if not (folder / table.tag).is_dir():
+            raise UserError(
+                f"{folder / table.tag}: no such folder; the tables {', '.join(_TAGS)} are needed, "
+                "download it too"
+            )
+    present = {
+        tag: {path.name for path in (folder / tag).iterdir() if path.suffix == ".parquet"}
+        for tag in _TAGS
+        if (folder / tag).is_dir()
+    }
+    segments = []
+    for name in present[schema.LIDAR.tag]:
+        for table in schema.NEEDED:
+            if name not in present[table.tag]:
+                raise UserError(
+                    f"{folder / table.tag / name}: no such file, but {schema.LIDAR.tag}/{name} is "
+                    "there; download it too"
+                )
+        files = {tag: folder / tag / name for tag in present if name in present[tag]}
+        segments.append(Segment(name.removesuffix(".parquet"), folder, files))
+    return segments
+
+
+def _has_tables(folder: Path) -> bool:
+    """Return whether a split's folder holds v2 tables."""
+    return any((folder / tag).is_dir() for tag in _TAGS)
+
+
+def _records(folder: Path) -> Iterator[Path]:
+    """Yield the v1 files of a split's folder, also those in folders of their own."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name.startswith("."):
+                continue
+            if path.suffix == ".tfrecord":
+                yield path
+            # A folder of v2 tables may hold thousands of files, none of them records.
+            elif path.is_dir() and not any(path.glob("*.parquet")):
+                yield from _records(path)
+
+
+def _better_level(root: Path, entries: list[str]) -> Path | None:
+    """Return the folder that was probably meant when a level too high or too low was given."""
+    for parent in list(root.resolve().parents)[:3]:
+        inside = parent / root.resolve().relative_to(parent).parts[0]
+        if inside.name in _SPLIT_FOLDERS and (_has_tables(inside) or any(_records(inside))):
+            return parent
+    for entry in entries:
+        for below in (root / entry, *sorted((root / entry).glob("*"))[:50]):
+            if any(_has_tables(below / n) or any(_records(below / n)) for n in _SPLIT_FOLDERS):
+                return below
+    return None

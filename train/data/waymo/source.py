@@ -1,0 +1,344 @@
+"""Waymo Open as it lies on disk, v1 or v2: the frames of a split, read one at a time."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.index import Index, cached_index
+from train.data.sweep import SPLITS, Sweep
+from train.data.waymo.classes import CLASS_NAMES
+from train.data.waymo.frame import Frame, FrameError
+from train.data.waymo.layout import (
+    Segment,
+    choose_segments,
+    find_format,
+    find_segments,
+    split_folders,
+)
+from train.data.waymo.range_image import Points, points
+from train.data.waymo.records import index_records, read_frame_at
+from train.data.waymo.table_frames import SegmentTables, index_tables
+from train.errors import UserError
+
+_INDEX_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class TopPixels:
+    """Where each point of a frame lies in TOP's range images.
+
+    Attributes
+    ----------
+    pixel
+        (N,) int64: return * H * W + row * W + column; -1 for points of other lidars.
+    shape
+        (H, W) of one return's image.
+    """
+
+    pixel: NDArray[np.int64]
+    shape: tuple[int, int]
+
+
+class Waymo:
+    """The LiDAR frames of some segments, in order of segment and time, read one at a time.
+
+    Points are those of all five lidars and both returns, in the vehicle's frame at the frame's
+    pose; strength is tanh of the intensity. Only points of TOP have labels, the others have
+    `IGNORE`.
+
+    The first time a split is opened an index of its frames is made, by reading a few kilobytes a
+    frame (v1) or the keys of the tables (v2). It is made anew when a file changes.
+
+    Parameters
+    ----------
+    root
+        The folder that holds `training/`, `validation/` or `testing/`, and in these either tables
+        `lidar/CONTEXT.parquet`, `lidar_pose/`, `lidar_calibration/`, `lidar_segmentation/`,
+        `vehicle_pose/` (v2), or record files `*.tfrecord`, also in folders of their own (v1).
+    split
+        "training", "validation" or "test": the segments in the split's folder.
+    sequences
+        Context names of the wanted segments, whatever their split; none: all of the split.
+    require_labels
+        Leave out (and count) frames without labels. Otherwise these have `segment=None`.
+    cache_dir
+        Where the index is kept; see `train.data.index.cached_index`.
+    test_frames
+        A file of lines `context,timestamp_micros`, such as the official list of the frames to
+        predict: take these frames alone. None for all.
+
+    Attributes
+    ----------
+    skipped_unlabelled, skipped_without_lidar
+        How many frames were left out because they have no labels, or no range images at all.
+
+    Raises
+    ------
+    UserError
+        If the folder is missing or laid out otherwise, a file is missing, empty or damaged, a
+        segment or frame is not there or comes twice, or no frame is left.
+    """
+
+    class_names = CLASS_NAMES
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: str = "training",
+        *,
+        sequences: Sequence[str] = (),
+        require_labels: bool = True,
+        cache_dir: Path | None = None,
+        test_frames: Path | None = None,
+    ) -> None:
+        if split not in SPLITS:
+            raise UserError(f"Waymo: split must be one of {', '.join(SPLITS)}, not {split}")
+        if isinstance(sequences, str):
+            raise UserError(f"Waymo: sequences must be a list of context names, not {sequences!r}")
+        if len(set(sequences)) != len(sequences):
+            raise UserError(f"Waymo: a sequence is named twice in {list(sequences)}")
+        self.root = Path(root)
+        self.format = find_format(self.root)
+        self._segments: list[Segment] = []
+        self._contexts: list[str] = []
+        self._open: tuple[int, int, SegmentTables] | None = None
+        self._numbers: dict[str, int] | None = None
+        found = self._all_frames(split, tuple(sequences), cache_dir)
+        if test_frames is not None:
+            found = found[self._listed(Path(test_frames), found)]
+        self.skipped_without_lidar = int((~found["lidar"]).sum())
+        found = found[found["lidar"]]
+        wanted = found["labelled"] | (not require_labels)
+        self.skipped_unlabelled = int((~wanted).sum())
+        self._table = found[wanted]
+        if not len(self._table):
+            raise UserError(
+                f"{self._segments[0].folder}: no frame is left: {self.skipped_unlabelled} have no "
+                f"labels, {self.skipped_without_lidar} no range images; download segments that "
+                "have them (v2: the folder lidar_segmentation too), or choose others"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The frames' names, "CONTEXT/TIMESTAMP_MICROS", in index order."""
+        return self._names_of(self._table)
+
+    def __len__(self) -> int:
+        """Return how many frames there are."""
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> Sweep:
+        """Read one frame.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be read or the frame is damaged.
+        """
+        frame, found = self._read(index)
+        path = self.files(index)[0]
+        return Sweep(found.coord, found.strength, found.segment, frame.name, path, frame.pose)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the record file of a frame (v1), or the tables of its segment, lidar first."""
+        return tuple(self._segments[self._table["segment"][index]].files.values())
+
+    def top_pixels(self, name: str) -> TopPixels:
+        """Return where a frame's points lie in TOP's images; this reads the frame.
+
+        Raises
+        ------
+        UserError
+            If there is no such frame or it is damaged.
+        """
+        if self._numbers is None:
+            self._numbers = {name: number for number, name in enumerate(self.names)}
+        if name not in self._numbers:
+            raise UserError(f"{self.root}: has no frame {name} among those that were opened")
+        _, found = self._read(self._numbers[name])
+        return TopPixels(found.top_pixel, found.top_shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files and what can be made anew behind."""
+        return self.__dict__ | {"_open": None, "_numbers": None}
+
+    def _read(self, index: int) -> tuple[Frame, Points]:
+        """Return a frame and its points."""
+        row = self._table[index]
+        segment = self._segments[row["segment"]]
+        name = f"{self._contexts[row['context']]}/{row['timestamp']}"
+        if self.format == "v1":
+            frame = read_frame_at(segment, row["place"])
+        else:
+            frame = self._tables(int(row["segment"])).frame(int(row["timestamp"]), row["place"])
+        path = self.files(index)[0]
+        if frame.name != name:
+            raise UserError(f"{path}: has changed since it was opened; start again")
+        try:
+            return frame, points(frame)
+        except FrameError as error:
+            raise UserError(
+                f"{path}: frame {frame.timestamp_micros}: {error}; copy the segment's files again "
+                "or remove the segment"
+            ) from error
+
+    def _tables(self, number: int) -> SegmentTables:
+        """Return a segment's open tables; those of the last one stay open."""
+        # A forked worker inherits its parent's open files, and must not share them.
+        process = os.getpid()
+        if self._open is None or self._open[:2] != (process, number):
+            self._open = None
+            self._open = (process, number, SegmentTables(self._segments[number]))
+        return self._open[2]
+
+    def _all_frames(
+        self, split: str, sequences: tuple[str, ...], cache_dir: Path | None
+    ) -> NDArray[np.void]:
+        """Return a row for each frame of the wanted segments, in order of segment and time."""
+        parts = []
+        for folder in split_folders(self.root, SPLITS if sequences else (split,)):
+            segments = find_segments(folder, self.format)
+            chosen = choose_segments(segments, sequences, self.format)
+            if chosen:
+                index = self._index(folder, chosen, chosen == segments, cache_dir)
+                parts.append(_rows(index, len(self._segments), len(self._contexts)))
+                self._segments += chosen
+                self._contexts += index["contexts"].tolist()
+        rows = np.concatenate(parts) if parts else np.zeros(0, dtype=_row_type(1))
+        rank = self._ranks(sequences, rows)
+        rows, rank = rows[rank >= 0], rank[rank >= 0]
+        order = np.lexsort((rows["timestamp"], rows["context"], rank))
+        rows = rows[order]
+        names = self._names_of(rows)
+        first: dict[str, int] = {}
+        for number, name in enumerate(names):
+            if first.setdefault(name, number) != number:
+                other, this = (self._segments[rows["segment"][i]] for i in (first[name], number))
+                raise UserError(
+                    f"{next(iter(this.files.values()))}: frame {name} is in "
+                    f"{next(iter(other.files.values()))} too; remove one of them"
+                )
+        return rows
+
+    def _index(
+        self, folder: Path, segments: list[Segment], whole: bool, cache_dir: Path | None
+    ) -> Index:
+        """Return the index of some segments, from disk if it was made before."""
+        build = index_records if self.format == "v1" else index_tables
+        key = f"waymo-{self.format}-{folder.name}"
+        if not whole:
+            # A few segments of many have an index of their own, beside that of the whole folder.
+            names = "\n".join(segment.name for segment in segments)
+            key += f"-{hashlib.sha256(names.encode()).hexdigest()[:16]}"
+        files = [path for segment in segments for path in segment.files.values()]
+        return cached_index(
+            self.root, key, files, lambda: build(segments), cache_dir, version=_INDEX_VERSION
+        )
+
+    def _ranks(self, sequences: tuple[str, ...], rows: NDArray[np.void]) -> NDArray[np.int64]:
+        """Return the place in the order of segments of each frame; -1 if it is not wanted."""
+        if not sequences:
+            rank_of = {name: rank for rank, name in enumerate(sorted(set(self._contexts)))}
+            in_order = np.array([rank_of[name] for name in self._contexts], dtype=np.int64)
+            return in_order[rows["context"]]
+        wanted = {name: rank for rank, name in enumerate(sequences)}
+        by_file = np.array([wanted.get(s.name, -1) for s in self._segments], dtype=np.int64)
+        by_name = np.array([wanted.get(name, -1) for name in self._contexts], dtype=np.int64)
+        ranks: NDArray[np.int64] = np.maximum(by_file[rows["segment"]], by_name[rows["context"]])
+        missing = sorted(set(range(len(sequences))) - set(ranks.tolist()))
+        if missing:
+            raise UserError(
+                f"{self.root}: has no segment {', '.join(sequences[i] for i in missing[:5])}"
+                f"{', ...' if len(missing) > 5 else ''}; copy it there or choose others"
+            )
+        return ranks
+
+    def _listed(self, path: Path, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Return which frames a file of `context,timestamp` lines names; refuse missing ones."""
+        listed = read_frame_list(path)
+        names = self._names_of(rows)
+        missing = sorted(listed - set(names))
+        if missing:
+            raise UserError(
+                f"{path}: names {len(listed)} frames, of which {len(missing)} are not in "
+                f"{self.root} ({missing[0]} for example); download their segments, or give a list "
+                "of those that are there"
+            )
+        return np.array([name in listed for name in names], dtype=bool)
+
+    def _names_of(self, rows: NDArray[np.void]) -> tuple[str, ...]:
+        """Return the names of frames."""
+        contexts, timestamps = rows["context"].tolist(), rows["timestamp"].tolist()
+        pairs = zip(contexts, timestamps, strict=True)
+        return tuple(f"{self._contexts[context]}/{timestamp}" for context, timestamp in pairs)
+
+
+def list_sequences(root: Path) -> tuple[str, ...]:
+    """Return the names of the segments that are there, of all splits.
+
+    Raises
+    ------
+    UserError
+        If the root is laid out otherwise.
+    """
+    root = Path(root)
+    data_format = find_format(root)
+    found = [find_segments(folder, data_format) for folder in split_folders(root, SPLITS)]
+    return tuple(sorted({segment.name for segments in found for segment in segments}))
+
+
+def read_frame_list(path: Path) -> set[str]:
+    """Return the names of the frames in a file of lines `context,timestamp_micros`.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, a line is something else, or there is none.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error}); give another list") from error
+    names = set()
+    for number, line in enumerate(lines, start=1):
+        context, comma, timestamp = line.strip().partition(",")
+        if not line.strip():
+            continue
+        if not (context and comma and timestamp.isdecimal()):
+            raise UserError(
+                f"{path}: line {number} is {line[:80]!r}, expected context,timestamp_micros"
+            )
+        names.add(f"{context}/{int(timestamp)}")
+    if not names:
+        raise UserError(f"{path}: names no frame; expected lines context,timestamp_micros")
+    return names
+
+
+def _row_type(num_places: int) -> np.dtype[np.void]:
+    """Return the type of a row of the table of frames."""
+    return np.dtype(
+        [
+            ("segment", np.int32),
+            ("context", np.int32),
+            ("timestamp", np.int64),
+            ("labelled", np.bool_),
+            ("lidar", np.bool_),
+            ("place", np.int64, (num_places,)),
+        ]
+    )
+
+
+def _rows(index: Index, first_segment: int, first_context: int) -> NDArray[np.void]:
+    """Return an index as a table, its segments and contexts numbered on."""
+    rows = np.zeros(len(index["timestamp"]), dtype=_row_type(index["place"].shape[1]))
+    for name in ("timestamp", "labelled", "lidar", "place"):
+        rows[name] = index[name]
+    rows["segment"] = index["segment"] + first_segment
+    rows["context"] = index["context"] + first_context
+    return rows
