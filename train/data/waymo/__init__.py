@@ -2,10 +2,13 @@
 
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.source import TopPixels, Waymo, list_sequences
+from train.data.waymo.submission import WaymoSubmission, read_submission
 
 __all__ = [
     "CLASS_NAMES",
     "TopPixels",
     "Waymo",
+    "WaymoSubmission",
     "list_sequences",
+    "read_submission",
 ]

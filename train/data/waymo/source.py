@@ -246,7 +246,8 @@ class Waymo:
         if not sequences:
             rank_of = {name: rank for rank, name in enumerate(sorted(set(self._contexts)))}
             in_order = np.array([rank_of[name] for name in self._contexts], dtype=np.int64)
-            return in_order[rows["context"]]
+            ordered: NDArray[np.int64] = in_order[rows["context"]]
+            return ordered
         wanted = {name: rank for rank, name in enumerate(sequences)}
         by_file = np.array([wanted.get(s.name, -1) for s in self._segments], dtype=np.int64)
         by_name = np.array([wanted.get(name, -1) for name in self._contexts], dtype=np.int64)

@@ -1,0 +1,204 @@
+"""Predictions as Waymo's server takes them: a protocol buffer of label images of TOP.
+
+The messages are SemanticSegmentationSubmission, in it SegmentationFrameList, in it one
+SegmentationFrame a sweep. The numbers of their fields stand in this file alone.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.submission import checked_prediction
+from train.data.sweep import IGNORE, Sweep
+from train.data.waymo.classes import CLASS_NAMES
+from train.data.waymo.frame import LABEL_CHANNELS, FrameError, LaserName
+from train.data.waymo.frame_proto import (
+    IMAGE_LABELS,
+    LASER_NAME,
+    LASER_RETURNS,
+    read_integers,
+    write_integers,
+)
+from train.data.waymo.protobuf import (
+    BYTES,
+    Message,
+    WireError,
+    decode_text,
+    fields,
+    varint,
+    write_content,
+    write_integer,
+    write_text,
+)
+from train.data.waymo.range_image import NO_PIXEL
+from train.data.waymo.source import Waymo
+from train.errors import UserError
+from train.files import whole_file
+
+ACCOUNT_NAME: Final = 1
+METHOD_NAME: Final = 2
+SENSOR_TYPE: Final = 7
+PAST_FRAMES: Final = 8
+FUTURE_FRAMES: Final = 9
+RESULTS: Final = 10
+LIST_FRAMES: Final = 1
+FRAME_LASER: Final = 1
+FRAME_CONTEXT: Final = 2
+FRAME_TIMESTAMP: Final = 3
+
+LIDAR_ALL: Final = 1
+"""The sensor type: all lidars, no camera."""
+
+
+class WaymoSubmission:
+    """Writes one serialised SemanticSegmentationSubmission, the `.bin` file to upload.
+
+    Only points of TOP are in it, both returns; what was predicted for other lidars is left out.
+
+    Parameters
+    ----------
+    output
+        The file to write; it must not exist.
+    source
+        The sweeps that are to be predicted, all of them.
+    account_name, method_name
+        The e-mail address that is registered with the server, and what the leaderboard shows; the
+        server refuses a file without them.
+
+    Raises
+    ------
+    UserError
+        If the file exists or cannot be written.
+    """
+
+    def __init__(
+        self, output: Path, source: Waymo, *, account_name: str = "", method_name: str = ""
+    ) -> None:
+        self.output, self._source = output, source
+        self._missing = set(source.names)
+        self._head = b"".join(
+            (
+                write_text(ACCOUNT_NAME, account_name) if account_name else b"",
+                write_text(METHOD_NAME, method_name) if method_name else b"",
+                write_integer(SENSOR_TYPE, LIDAR_ALL),
+                write_integer(PAST_FRAMES, 0),
+                write_integer(FUTURE_FRAMES, 0),
+            )
+        )
+        if output.exists():
+            raise UserError(f"{output}: exists already; remove it or choose another folder")
+        # The frames' length comes before the frames: they wait in a file of their own.
+        self._waiting = output.with_name(output.name + ".frames")
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            self._frames = self._waiting.open("wb")
+        except OSError as error:
+            raise UserError(f"{output}: cannot be written ({error.strerror})") from error
+
+    def add(self, sweep: Sweep, prediction: NDArray[np.int64]) -> None:
+        """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
+        checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
+        where = self._source.top_pixels(sweep.name)
+        if where.pixel.shape != prediction.shape:
+            raise UserError(
+                f"{sweep.path}: the frame {sweep.name} has {len(where.pixel)} points on disk, the "
+                f"sweep {len(prediction)}; predict every point of the sweep as it was read"
+            )
+        height, width = where.shape
+        images = np.zeros((2, height, width, LABEL_CHANNELS), dtype=np.int32)
+        of_top = where.pixel != NO_PIXEL
+        images[..., 1].reshape(-1)[where.pixel[of_top]] = prediction[of_top] + 1
+        laser = write_integer(LASER_NAME, LaserName.TOP)
+        for number, image in zip(LASER_RETURNS, images, strict=True):
+            laser += write_content(number, write_content(IMAGE_LABELS, write_integers(image)))
+        context, timestamp = sweep.name.rsplit("/", 1)
+        frame = b"".join(
+            (
+                write_content(FRAME_LASER, laser),
+                write_text(FRAME_CONTEXT, context),
+                write_integer(FRAME_TIMESTAMP, int(timestamp)),
+            )
+        )
+        try:
+            self._frames.write(write_content(LIST_FRAMES, frame))
+        except OSError as error:
+            raise UserError(f"{self.output}: cannot be written ({error.strerror})") from error
+
+    def finish(self) -> Path:
+        """Write the file and return it; refuse one that lacks a sweep."""
+        try:
+            self._frames.close()
+            if self._missing:
+                raise UserError(
+                    f"{self.output}: {len(self._missing)} sweeps have no prediction, "
+                    f"{min(self._missing)} for example; the server refuses an incomplete "
+                    "submission: predict all"
+                )
+            length = self._waiting.stat().st_size
+            with (
+                whole_file(self.output) as unfinished,
+                unfinished.open("wb") as file,
+                self._waiting.open("rb") as frames,
+            ):
+                file.write(self._head + varint(RESULTS << 3 | BYTES) + varint(length))
+                shutil.copyfileobj(frames, file)
+        except OSError as error:
+            raise UserError(f"{self.output}: cannot be written ({error.strerror})") from error
+        finally:
+            self._waiting.unlink(missing_ok=True)
+        return self.output
+
+
+def read_submission(path: Path) -> dict[str, NDArray[np.int64]]:
+    """Return the train ids in TOP's images of every sweep in a submission, by the sweep's name.
+
+    Returns
+    -------
+    dict
+        (2, H, W) int64 for the first and the second return, `IGNORE` where nothing was predicted;
+        `Waymo.top_pixels` says which pixel each point of a sweep is.
+
+    Raises
+    ------
+    UserError
+        If the file is no submission, or holds a class that there is not.
+    """
+    try:
+        data = memoryview(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    found: dict[str, NDArray[np.int64]] = {}
+    try:
+        results = Message(data, (RESULTS,)).content(RESULTS)
+        for number, wire, value in fields(results):
+            if number != LIST_FRAMES or wire != BYTES or not isinstance(value, memoryview):
+                raise WireError(f"the list of frames holds field {number}")
+            message = Message(value, (FRAME_LASER, FRAME_CONTEXT, FRAME_TIMESTAMP))
+            context = decode_text(message.content(FRAME_CONTEXT))
+            name = f"{context}/{message.integer(FRAME_TIMESTAMP)}"
+            if name in found:
+                raise FrameError(f"the frame {name} comes twice")
+            found[name] = _label_images(message.content(FRAME_LASER), name)
+    except (WireError, FrameError) as error:
+        raise UserError(f"{path}: is no submission that can be read: {error}") from error
+    return found
+
+
+def _label_images(data: memoryview, name: str) -> NDArray[np.int64]:
+    """Return the train ids in a frame's two label images."""
+    laser = Message(data, (LASER_NAME, *LASER_RETURNS))
+    if laser.integer(LASER_NAME) != LaserName.TOP:
+        raise FrameError(f"the frame {name} has labels of another lidar than TOP")
+    images = []
+    for number in LASER_RETURNS:
+        matrix = Message(laser.content(number), (IMAGE_LABELS,)).content(IMAGE_LABELS)
+        images.append(read_integers(matrix, LABEL_CHANNELS, f"the labels of {name}")[..., 1])
+    if images[0].shape != images[1].shape:
+        raise FrameError(f"the returns of {name} have shapes {images[0].shape}, {images[1].shape}")
+    classes = np.stack(images).astype(np.int64) - 1
+    if not IGNORE <= classes.min() <= classes.max() < len(CLASS_NAMES):
+        raise FrameError(f"the frame {name} has a class that there is not")
+    return classes
