@@ -78,7 +78,7 @@ def geometry_of(hierarchy: Hierarchy, patch_size: int) -> Geometry:
     """
     levels = range(len(hierarchy.levels))
     voxels = tuple(level.num_voxels for level in hierarchy.levels)
-    stem_pairs = hierarchy.pairs(0, 5).num_pairs + voxels[0]
+    stem_pairs = hierarchy.table(0, 5).num_pairs + voxels[0]
     scores = []
     for stage in levels:
         patches = hierarchy.patches(stage, 0, patch_size)  # all curves are cut alike
@@ -86,7 +86,7 @@ def geometry_of(hierarchy: Hierarchy, patch_size: int) -> Geometry:
         scores.append(full + sum(size**2 for size in patches.short_sizes))
     return Geometry(
         voxels=voxels,
-        pairs=tuple(hierarchy.pairs(stage, 3).num_pairs + voxels[stage] for stage in levels),
+        pairs=tuple(hierarchy.table(stage, 3).num_pairs + voxels[stage] for stage in levels),
         stem_pairs=stem_pairs,
         scores=tuple(scores),
     )

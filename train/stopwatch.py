@@ -45,9 +45,9 @@ def whole_hierarchy(batch: Mapping[str, Tensor], config: NetworkConfig) -> Hiera
         batch, num_stages=config.num_stages, orders=config.orders, depth_rule=config.depth_rule
     )
     depths = [max(pair) for pair in zip(config.enc_depths, (*config.dec_depths, 0), strict=True)]
-    _ = hierarchy.pairs(0, 5).blocks  # made on first use and kept
+    _ = hierarchy.table(0, 5)  # made on first use and kept
     for stage, depth in enumerate(depths):
-        _ = hierarchy.pairs(stage, 3).blocks
+        _ = hierarchy.table(stage, 3)
         for curve in range(min(depth, len(config.orders))):
             hierarchy.patches(stage, curve, config.patch_size)
     return hierarchy

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from train.model.attention import AttentionForm, SerializedAttention
-from train.model.convolution import SubmanifoldConv3d
-from train.model.neighbours import NeighbourPairs
+from train.model.convolution_choice import ConvolutionForm, Neighbours, make_convolution
 from train.model.patches import PatchRows
 
 CpeInput = Literal["main", "v1.5.1"]
@@ -89,6 +88,8 @@ class Block(nn.Module):
         Rate for both of attention and perceptron; the position encoding is never dropped.
     attention
         See `SerializedAttention`.
+    convolution
+        See `make_convolution`.
     cpe_input
         What the next block's position encoding reads: ``"main"``: this block's output;
         ``"v1.5.1"``: its perceptron branch before the residual sum, as the code did under which
@@ -103,13 +104,14 @@ class Block(nn.Module):
         mlp_ratio: int,
         drop_path: float,
         attention: AttentionForm,
+        convolution: ConvolutionForm,
         cpe_input: CpeInput,
     ) -> None:
         super().__init__()
         self.cpe_input = cpe_input
         self.cpe = nn.ModuleList(
             [
-                SubmanifoldConv3d(channels, channels, 3),
+                make_convolution(convolution, channels, channels, 3, bias=True),
                 nn.Linear(channels, channels),
                 nn.LayerNorm(channels),
             ]
@@ -121,7 +123,7 @@ class Block(nn.Module):
         self.drop_path = PointDropPath(drop_path)
 
     def forward(
-        self, feat: Tensor, seen: Tensor, pairs: NeighbourPairs, patches: PatchRows
+        self, feat: Tensor, seen: Tensor, neighbours: Neighbours, patches: PatchRows
     ) -> tuple[Tensor, Tensor]:
         """Return the block's output and what the next block's position encoding sees.
 
@@ -131,11 +133,12 @@ class Block(nn.Module):
             [N, C] input of the block.
         seen
             [N, C] what this block's position encoding reads; not always `feat`.
-        pairs, patches
-            The stage's neighbours and the patches of this block's curve.
+        neighbours, patches
+            The stage's neighbours, as `convolution` reads them, and the patches of this block's
+            curve.
         """
         convolution, linear, norm = self.cpe
-        feat = feat + norm(linear(convolution(seen, pairs)))
+        feat = feat + norm(linear(convolution(seen, neighbours)))
         feat = feat + self.drop_path(self.attn(self.norm1(feat), patches))
         branch = self.drop_path(self.mlp(self.norm2(feat)))
         feat = feat + branch

@@ -1,4 +1,4 @@
-"""Submanifold sparse convolution: gather, matrix product, add; with a backward written by hand.
+"""Submanifold sparse convolution over a table of neighbours, with a backward written by hand.
 
 Shape letters: N voxels, I input channels, O output channels, K taps.
 """
@@ -8,34 +8,33 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.profiler import record_function
 
-from train.model.neighbours import NeighbourPairs, PairBlock
+from train.model import convolution_cpu
+from train.model.neighbours import NeighbourTable
+
+# Bytes of gathered neighbours that are alive at once on a GPU. All K taps of a row lie side by
+# side, so one matrix product serves them all; the zeros of absent neighbours are multiplied too,
+# which costs a GPU less than to ask how many there are.
+GATHERED_BYTES = 1 << 28
 
 
 class _SubmanifoldProduct(torch.autograd.Function):
     """out[p] = sum over taps k of weight[k] applied to the voxel at p + offset k.
 
-    Block by block of output rows: gather the neighbours, one matrix product a tap, sum the products
-    of each row (`embedding_bag` is a gather and a sum in one pass and in a fixed order, so results
-    do not depend on threads). Autograd through the same steps would keep the gathered rows of all
-    taps, about four times the input on LiDAR sweeps and nine times for the 5^3 stem; here only
-    the input and the weight are kept and the backward gathers again.
+    Autograd through a gather would keep the gathered rows of all taps, five times the input on
+    LiDAR sweeps and twenty times for the 5^3 stem; here only the input and the weight are kept.
+    16-bit types are summed in float32.
     """
 
     @staticmethod
-    def forward(ctx: Any, feat: Tensor, weight: Tensor, pairs: NeighbourPairs) -> Tensor:
+    def forward(ctx: Any, feat: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
         """Apply weight [K, I, O] to feat [N, I]."""
         ctx.save_for_backward(feat, weight)
-        ctx.pairs = pairs
-        out = feat.new_empty(feat.shape[0], weight.shape[2])
-        taps = weight.unbind(0)
-        for block in pairs.blocks:
-            products = _by_tap(feat.index_select(0, block.there), taps, block)
-            out[block.start : block.stop] = _summed(products, block)
-        return out
+        ctx.table = table
+        return _products(feat, weight, table.rows)
 
     @staticmethod
     @once_differentiable
@@ -43,52 +42,72 @@ class _SubmanifoldProduct(torch.autograd.Function):
         """Return the gradients of feat and weight.
 
         Neighbourhood is mutual: p + offset k = q means q + offset (K - 1 - k) = p. So the gradient
-        of the input is a convolution of `grad_out` with the mirrored kernel over the same blocks,
-        and the rows gathered for it serve the gradient of the weight.
+        of the input is a convolution of `grad_out` with the mirrored kernel over the same table.
         """
         feat, weight = ctx.saved_tensors
-        pairs: NeighbourPairs = ctx.pairs
+        rows = ctx.table.rows
         wants_feat, wants_weight = ctx.needs_input_grad[:2]
-        grad_feat = torch.empty_like(feat) if wants_feat else None
-        grad_weight = torch.zeros_like(weight) if wants_weight else None
-        mirrored = weight.flip(0).transpose(1, 2).unbind(0)
-        for block in pairs.blocks:
-            grad_there = grad_out.index_select(0, block.there)
-            if grad_feat is not None:
-                products = _by_tap(grad_there, mirrored, block)
-                grad_feat[block.start : block.stop] = _summed(products, block)
-            if grad_weight is not None:
-                feat_here = feat.index_select(0, block.here)
-                for tap, (given, received) in enumerate(_tap_rows(block, feat_here, grad_there)):
-                    grad_weight[-1 - tap].addmm_(given.t(), received)
+        grad_feat = grad_weight = None
+        if wants_feat:
+            grad_feat = _products(grad_out, weight.flip(0).transpose(1, 2), rows)
+        if wants_weight:
+            grad_weight = _weight_gradient(feat, grad_out, rows).to(weight.dtype)
         return grad_feat, grad_weight, None
 
 
-def _by_tap(rows: Tensor, taps: tuple[Tensor, ...], block: PairBlock) -> Tensor:
-    """Multiply the gathered rows [P, I] of each tap by its matrix [I, O]."""
-    products = rows.new_empty(rows.shape[0], taps[0].shape[1])
-    for matrix, (given, product) in zip(taps, _tap_rows(block, rows, products), strict=True):
-        if given.shape[0]:
-            torch.mm(given, matrix, out=product)
-    return products
+def _runs_compiled(tensor: Tensor) -> bool:
+    """Say whether the compiled loops take a tensor: they are for CPUs."""
+    return tensor.device.type == "cpu"
 
 
-def _tap_rows(block: PairBlock, first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Go through the rows of each tap in two tensors of the block's pairs."""
-    sizes = list(block.tap_sizes)
-    return zip(torch.split(first, sizes), torch.split(second, sizes), strict=True)
+def _products(feat: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+    """Return [N, O] of feat [N, I], weight [K, I, O] and the neighbours' rows [K, N]."""
+    with record_function("submanifold_convolution"):
+        if _runs_compiled(feat):
+            exact = _wide(feat.dtype)
+            return convolution_cpu.products(feat.to(exact), weight.to(exact), rows).to(feat.dtype)
+        out = feat.new_empty(feat.shape[0], weight.shape[2])
+        matrix = weight.flatten(0, 1)
+        for start, stop, gathered in _gathered(feat, rows):
+            torch.mm(gathered, matrix, out=out[start:stop])
+        return out
 
 
-def _summed(products: Tensor, block: PairBlock) -> Tensor:
-    """Add up the products of each output row; torch does so in float32 for 16-bit types."""
-    return F.embedding_bag(block.slots, products, block.slot_starts, mode="sum")
+def _weight_gradient(feat: Tensor, grad_out: Tensor, rows: Tensor) -> Tensor:
+    """Return [K, I, O], at least in float32: it is a sum over all voxels."""
+    exact = _wide(feat.dtype)
+    with record_function("submanifold_convolution_backward"):
+        if _runs_compiled(feat):
+            return convolution_cpu.weight_gradient(feat.to(exact), grad_out.to(exact), rows)
+        num_taps = rows.shape[0]
+        grad = feat.new_zeros(num_taps * feat.shape[1], grad_out.shape[1], dtype=exact)
+        for start, stop, gathered in _gathered(feat, rows):
+            grad += gathered.t() @ grad_out[start:stop]
+        return grad.view(num_taps, -1, grad_out.shape[1])
 
 
-class SubmanifoldConv3d(nn.Module):
-    """Convolution on voxels that keeps the set of active voxels; missing ones count as zero.
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the type in which sums of a type are formed."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
-    A cross-correlation: ``out[p] = bias + sum over o of weight[:, o + r] . in[p + o]``, the first
-    kernel axis along grid x. The weight has spconv's layout, [O, k, k, k, I].
+
+def _gathered(feat: Tensor, rows: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """Go through some output rows after the others: (start, stop, neighbours [stop - start, K I]).
+
+    Where there is no neighbour there are zeros.
+    """
+    num_taps, num_rows = rows.shape
+    padded = torch.cat([feat, feat.new_zeros(1, feat.shape[1])])
+    row_bytes = num_taps * feat.shape[1] * feat.element_size()
+    at_once = max(1, GATHERED_BYTES // max(1, row_bytes))
+    for start in range(0, num_rows, at_once):
+        stop = min(start + at_once, num_rows)
+        wanted = rows[:, start:stop].t().flatten()
+        yield start, stop, padded.index_select(0, wanted).view(stop - start, -1)
+
+
+class ConvolutionWeights(nn.Module):
+    """Weight and bias of a convolution under the names that checkpoints give them.
 
     Parameters
     ----------
@@ -98,12 +117,6 @@ class SubmanifoldConv3d(nn.Module):
         Odd side of the kernel.
     bias
         Whether there is a bias.
-
-    Notes
-    -----
-    Under autocast the products run in the autocast dtype and are summed in float32. The backward
-    is not itself differentiable. Of several points in one voxel, the first stands for it as a
-    neighbour; each keeps its own centre tap.
     """
 
     def __init__(
@@ -124,25 +137,40 @@ class SubmanifoldConv3d(nn.Module):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, feat: Tensor, pairs: NeighbourPairs) -> Tensor:
-        """Convolve [N, I] features to [N, O] over the pairs of a kernel of this size."""
-        if pairs.kernel_size != self.kernel_size:
-            raise ValueError(
-                f"SubmanifoldConv3d: pairs are of a kernel of side {pairs.kernel_size}, this one"
-                f" has {self.kernel_size}"
-            )
-        weight = self.weight.flatten(1, 3).permute(1, 2, 0)  # [K, I, O]
-        if torch.is_autocast_enabled(feat.device.type):
-            dtype = torch.get_autocast_dtype(feat.device.type)
-            feat, weight = feat.to(dtype), weight.to(dtype)
-        out: Tensor = _SubmanifoldProduct.apply(feat, weight, pairs)  # type: ignore[no-untyped-call]
-        if self.bias is not None:
-            out += self.bias.to(out.dtype)
-        return out
-
     def extra_repr(self) -> str:
         """Return the widths, for printing."""
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size},"
             f" bias={self.bias is not None}"
         )
+
+
+class SubmanifoldConv3d(ConvolutionWeights):
+    """Convolution on voxels that keeps the set of active voxels; missing ones count as zero.
+
+    A cross-correlation: ``out[p] = bias + sum over o of weight[:, o + r] . in[p + o]``, the first
+    kernel axis along grid x. The weight has spconv's layout, [O, k, k, k, I]. Parameters are those
+    of `ConvolutionWeights`.
+
+    Notes
+    -----
+    Under autocast operands and results have the autocast dtype and are summed in float32. The
+    backward is not itself differentiable. Of several points in one voxel the first stands for it
+    and the others see themselves alone, see `neighbour_table`.
+    """
+
+    def forward(self, feat: Tensor, table: NeighbourTable) -> Tensor:
+        """Convolve [N, I] features to [N, O] over the neighbours of a kernel of this size."""
+        if table.kernel_size != self.kernel_size:
+            raise ValueError(
+                f"SubmanifoldConv3d: the table is of a kernel of side {table.kernel_size}, this one"
+                f" has {self.kernel_size}"
+            )
+        weight = self.weight.flatten(1, 3).permute(1, 2, 0)  # [K, I, O]
+        if torch.is_autocast_enabled(feat.device.type):
+            dtype = torch.get_autocast_dtype(feat.device.type)
+            feat, weight = feat.to(dtype), weight.to(dtype)
+        out: Tensor = _SubmanifoldProduct.apply(feat, weight, table)  # type: ignore[no-untyped-call]
+        if self.bias is not None:
+            out += self.bias.to(out.dtype)
+        return out

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from train.model.batch import BatchFacts, check_batch
-from train.model.neighbours import NeighbourPairs, neighbour_pairs
+from train.model.convolution_choice import ConvolutionForm, Neighbours
+from train.model.convolution_spconv import SpconvSites, spconv_sites
+from train.model.neighbours import NeighbourTable, neighbour_table
 from train.model.patches import PatchRows, patch_rows
 from train.model.serialization import MAX_DEPTH, ORDERS, DepthRule, curve_depth, serialize
 
@@ -70,7 +72,8 @@ class Hierarchy:
     def __init__(self, levels: tuple[Level, ...], depth_rule: DepthRule) -> None:
         self.levels = levels
         self.depth_rule = depth_rule
-        self._pairs: dict[tuple[int, int], NeighbourPairs] = {}
+        self._tables: dict[tuple[int, int], NeighbourTable] = {}
+        self._sites: dict[int, SpconvSites] = {}
         self._patches: dict[tuple[int, int, int], PatchRows] = {}
 
     def __repr__(self) -> str:
@@ -85,17 +88,28 @@ class Hierarchy:
         """Return the [B] cumulative ends of the clouds at a stage, by the stage's name."""
         return self.stage_level(name).offset
 
-    def pairs(self, stage: int, kernel_size: int) -> NeighbourPairs:
+    def neighbours(self, stage: int, kernel_size: int, form: ConvolutionForm) -> Neighbours:
+        """Return what a form of convolution reads its neighbours from, see `table`."""
+        return self.table(stage, kernel_size) if form == "torch" else self.sites(stage)
+
+    def table(self, stage: int, kernel_size: int) -> NeighbourTable:
         """Return the neighbours within a cube at a stage; one table serves all its layers."""
         key = (stage, kernel_size)
-        if key not in self._pairs:
-            larger = [k for s, k in self._pairs if s == stage and k > kernel_size]
+        if key not in self._tables:
+            larger = [k for s, k in self._tables if s == stage and k > kernel_size]
             if larger:
-                self._pairs[key] = self._pairs[(stage, min(larger))].inner(kernel_size)
+                self._tables[key] = self._tables[(stage, min(larger))].inner(kernel_size)
             else:
                 level = self.levels[stage]
-                self._pairs[key] = neighbour_pairs(level.grid_coord, level.batch, kernel_size)
-        return self._pairs[key]
+                self._tables[key] = neighbour_table(level.grid_coord, level.batch, kernel_size)
+        return self._tables[key]
+
+    def sites(self, stage: int) -> SpconvSites:
+        """Return a stage's voxels as spconv takes them, with the neighbours it has found so far."""
+        if stage not in self._sites:
+            level = self.levels[stage]
+            self._sites[stage] = spconv_sites(level.grid_coord, level.batch, len(level.counts))
+        return self._sites[stage]
 
     def patches(self, stage: int, curve: int, patch_size: int) -> PatchRows:
         """Return the patches of a curve (row of `Level.order`) at a stage."""
@@ -233,18 +247,24 @@ def _pooled(fine: Level, shift: int, shuffle: bool, generator: torch.Generator |
     starts_cell[1:] = cell[1:] != cell[:-1]
     cell_index = torch.cumsum(starts_cell, 0) - 1
     cluster = torch.empty_like(along).scatter_(0, along, cell_index)
-    member = along[starts_cell]  # one voxel of each cell; they agree on all that is taken from it
-    cloud = fine.batch[member]
-    counts = torch.bincount(cloud, minlength=len(fine.counts))
-    num_cells = member.shape[0]
+    # Clouds follow each other along a curve, so each ends with the cell of its last voxel. These
+    # sizes are all that the host is told.
+    offset = cell_index[fine.offset - 1] + 1
+    ends = offset.tolist()
+    counts = tuple(end - start for start, end in zip([0, *ends[:-1]], ends, strict=True))
+    num_cells = ends[-1]
+    first = torch.searchsorted(cell_index, torch.arange(num_cells, device=cell_index.device))
+    member = along[first]  # one voxel of each cell; they agree on all that is taken from it
+    size = first.new_full((num_cells,), along.shape[0])
+    size[:-1] = first[1:]
+    size -= first
     total = fine.coord.new_zeros(num_cells, 3).index_add_(0, cluster, fine.coord)
-    size = torch.bincount(cluster, minlength=num_cells)
     return _level(
         fine.grid_coord[member] >> shift,
         total / size.unsqueeze(1),
-        cloud,
-        torch.cumsum(counts, 0),
-        tuple(counts.tolist()),
+        fine.batch[member],
+        offset,
+        counts,
         _shuffled(fine.code[:, member] >> (3 * shift), shuffle, generator),
         cluster,
     )

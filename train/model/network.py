@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from train.model.block import Block
+from train.model.convolution_choice import ConvolutionForm
 from train.model.hierarchy import Hierarchy
 from train.model.pooling import Pooling, Stem, Unpooling
 from train.model.sizes import NetworkConfig
@@ -19,9 +20,9 @@ Watch = Callable[[str, Tensor], Tensor]
 class Embedding(nn.Module):
     """Holds the stem under the name that checkpoints give it."""
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, convolution: ConvolutionForm) -> None:
         super().__init__()
-        self.stem = Stem(in_channels, channels)
+        self.stem = Stem(in_channels, channels, convolution)
 
 
 class Stage(nn.Module):
@@ -33,11 +34,13 @@ class Stage(nn.Module):
         The stage's level in the hierarchy.
     patch_size
         Voxels that attend to each other.
+    convolution
+        Which convolution the blocks have.
     """
 
-    def __init__(self, index: int, patch_size: int) -> None:
+    def __init__(self, index: int, patch_size: int, convolution: ConvolutionForm) -> None:
         super().__init__()
-        self.index, self.patch_size = index, patch_size
+        self.index, self.patch_size, self.convolution = index, patch_size, convolution
         self.num_blocks = 0
 
     def add_blocks(self, blocks: list[Block]) -> None:
@@ -58,12 +61,12 @@ class Stage(nn.Module):
         hierarchy
             Neighbours and patches.
         """
-        pairs = hierarchy.pairs(self.index, 3)
+        neighbours = hierarchy.neighbours(self.index, 3, self.convolution)
         num_curves = hierarchy.levels[self.index].order.shape[0]
         for number in range(self.num_blocks):
             block = self.get_submodule(f"block{number}")
             patches = hierarchy.patches(self.index, number % num_curves, self.patch_size)
-            feat, seen = block(feat, seen, pairs, patches)
+            feat, seen = block(feat, seen, neighbours, patches)
         return feat
 
 
@@ -71,9 +74,9 @@ class EncoderStage(Stage):
     """Pooling, except at stage 0, and blocks: [N_{s-1}, C_{s-1}] to [N_s, C_s]."""
 
     def __init__(
-        self, index: int, patch_size: int, down: Pooling | None, blocks: list[Block]
+        self, index: int, config: NetworkConfig, down: Pooling | None, blocks: list[Block]
     ) -> None:
-        super().__init__(index, patch_size)
+        super().__init__(index, config.patch_size, config.convolution)
         self.down = down
         self.add_blocks(blocks)
 
@@ -88,8 +91,10 @@ class EncoderStage(Stage):
 class DecoderStage(Stage):
     """Unpooling and blocks: [N_{s+1}, D_{s+1}] and the encoder's [N_s, C_s] to [N_s, D_s]."""
 
-    def __init__(self, index: int, patch_size: int, up: Unpooling, blocks: list[Block]) -> None:
-        super().__init__(index, patch_size)
+    def __init__(
+        self, index: int, config: NetworkConfig, up: Unpooling, blocks: list[Block]
+    ) -> None:
+        super().__init__(index, config.patch_size, config.convolution)
         self.up = up
         self.add_blocks(blocks)
 
@@ -115,13 +120,13 @@ class PointTransformerV3(nn.Module):
         super().__init__()
         self.config = config
         widths = config.enc_channels
-        self.embedding = Embedding(in_channels, widths[0])
+        self.embedding = Embedding(in_channels, widths[0], config.convolution)
         rates = _split(_rates(config.drop_path, sum(config.enc_depths)), config.enc_depths)
         self.enc = nn.ModuleDict()
         for index, width in enumerate(widths):
             down = Pooling(widths[index - 1], width) if index else None
             blocks = self._blocks(width, config.enc_heads[index], rates[index])
-            self.enc[f"enc{index}"] = EncoderStage(index, config.patch_size, down, blocks)
+            self.enc[f"enc{index}"] = EncoderStage(index, config, down, blocks)
 
         rates = _split(_rates(config.drop_path, sum(config.dec_depths)), config.dec_depths)
         self.dec = nn.ModuleDict()
@@ -131,7 +136,7 @@ class PointTransformerV3(nn.Module):
             up = Unpooling(coarse, widths[index], width)
             # Reversed inside the stage too: the first block to run has the highest rate.
             blocks = self._blocks(width, config.dec_heads[index], rates[index][::-1])
-            self.dec[f"dec{index}"] = DecoderStage(index, config.patch_size, up, blocks)
+            self.dec[f"dec{index}"] = DecoderStage(index, config, up, blocks)
             coarse = width
         self.out_channels = coarse
         for module in self.modules():
@@ -165,7 +170,8 @@ class PointTransformerV3(nn.Module):
             stages[name] = out if watch is None else watch(name, out)
             return stages[name]
 
-        feat = leave("stem", self.embedding.stem(feat, hierarchy.pairs(0, 5)))
+        neighbours = hierarchy.neighbours(0, 5, self.config.convolution)
+        feat = leave("stem", self.embedding.stem(feat, neighbours))
         for name, stage in self.enc.items():
             feat = leave(name, stage(feat, hierarchy))
         for name, stage in self.dec.items():
@@ -181,6 +187,7 @@ class PointTransformerV3(nn.Module):
                 mlp_ratio=self.config.mlp_ratio,
                 drop_path=rate,
                 attention=self.config.attention,
+                convolution=self.config.convolution,
                 cpe_input=self.config.cpe_input,
             )
             for rate in rates

@@ -4,6 +4,7 @@ Shape letters: N voxels, S slots (N and the borrowed copies), K patch size, B cl
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,6 +34,12 @@ class PatchRows:
     patch_size: int
     num_full: int
     short_sizes: tuple[int, ...]
+
+    @cached_property
+    def bounds(self) -> Tensor:
+        """Where each patch begins, and where the last one ends: [P + 1] int32, for flash-attn."""
+        sizes = torch.tensor([0, *[self.patch_size] * self.num_full, *self.short_sizes])
+        return sizes.cumsum(0).int().to(self.slots.device)
 
 
 def patch_rows(

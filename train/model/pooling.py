@@ -6,8 +6,7 @@ Shape letters: N voxels of the finer stage, M of the coarser, C channels.
 import torch
 from torch import Tensor, nn
 
-from train.model.convolution import SubmanifoldConv3d
-from train.model.neighbours import NeighbourPairs
+from train.model.convolution_choice import ConvolutionForm, Neighbours, make_convolution
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:
@@ -18,15 +17,15 @@ def batch_norm(channels: int) -> nn.BatchNorm1d:
 class Stem(nn.Module):
     """5 x 5 x 5 convolution without bias, batch norm, GELU."""
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, convolution: ConvolutionForm) -> None:
         super().__init__()
-        self.conv = SubmanifoldConv3d(in_channels, channels, 5, bias=False)
+        self.conv = make_convolution(convolution, in_channels, channels, 5, bias=False)
         self.norm = batch_norm(channels)
         self.act = nn.GELU()
 
-    def forward(self, feat: Tensor, pairs: NeighbourPairs) -> Tensor:
+    def forward(self, feat: Tensor, neighbours: Neighbours) -> Tensor:
         """Embed [N, in_channels] input features."""
-        out: Tensor = self.act(self.norm(self.conv(feat, pairs)))
+        out: Tensor = self.act(self.norm(self.conv(feat, neighbours)))
         return out
 
 

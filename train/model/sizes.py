@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from train.model.attention import ATTENTION_FORMS, AttentionForm
 from train.model.block import CpeInput
+from train.model.convolution_choice import CONVOLUTION_FORMS, ConvolutionForm
 from train.model.serialization import ORDERS, DepthRule
 
 ShuffleOrders = Literal["training", "always", "never"]
@@ -39,7 +40,9 @@ class NetworkConfig:
     depth_rule
         ``"main"`` or ``"v1.5.1"``; see `curve_depth`.
     attention
-        ``"sdpa"`` or ``"plain"``; see `SerializedAttention`.
+        ``"sdpa"``, ``"flash"`` or ``"plain"``; see `SerializedAttention`.
+    convolution
+        ``"torch"``: our own; ``"spconv"``: that package's; see `make_convolution`.
     """
 
     enc_depths: tuple[int, ...]
@@ -57,6 +60,7 @@ class NetworkConfig:
     cpe_input: CpeInput = "main"
     depth_rule: DepthRule = "main"
     attention: AttentionForm = "sdpa"
+    convolution: ConvolutionForm = "torch"
 
     def __post_init__(self) -> None:
         for stages, names in (
@@ -74,6 +78,7 @@ class NetworkConfig:
             "cpe_input": ("main", "v1.5.1"),
             "depth_rule": ("main", "v1.5.1"),
             "attention": ATTENTION_FORMS,
+            "convolution": CONVOLUTION_FORMS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

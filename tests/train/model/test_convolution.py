@@ -1,20 +1,53 @@
-"""The sparse convolution against a dense one, its backward by finite differences."""
+"""The sparse convolution, in all its forms, against a dense one; its backward by differences."""
+
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
-from train.model.convolution import SubmanifoldConv3d
-from train.model.neighbours import neighbour_pairs
+from train.errors import UserError
+from train.model import convolution, convolution_cpu, convolution_spconv
+from train.model.convolution import ConvolutionWeights, SubmanifoldConv3d
+from train.model.convolution_choice import make_convolution
+from train.model.convolution_spconv import spconv_sites
+from train.model.neighbours import neighbour_table
 
 SIDE = 6
 
 
-@pytest.fixture(params=[7, 2048], ids=["blocks-of-7-rows", "one-block"])
-def rows_at_once(request, monkeypatch):
-    """Let a convolution finish few rows at a time, so that small clouds need many blocks."""
-    monkeypatch.setattr("train.model.neighbours.ROWS_AT_ONCE", request.param)
-    return request.param
+@dataclass(frozen=True)
+class Form:
+    """A form of the convolution and what it reads neighbours from."""
+
+    name: str
+
+    def convolution(self, *shape: int, bias: bool = True) -> ConvolutionWeights:
+        return make_convolution(self.name, *shape, bias=bias).double()
+
+    def neighbours(self, grid: Tensor, cloud: Tensor, kernel_size: int):
+        if self.name == "torch":
+            return neighbour_table(grid, cloud, kernel_size)
+        return spconv_sites(grid, cloud, int(cloud.max()) + 1)
+
+
+def as_on_a_gpu(monkeypatch, gathered_bytes=1 << 28):
+    """Let our own convolution gather and multiply in torch, as it does on a GPU."""
+    monkeypatch.setattr(convolution, "_runs_compiled", lambda tensor: False)
+    monkeypatch.setattr(convolution, "GATHERED_BYTES", gathered_bytes)
+
+
+@pytest.fixture(params=["compiled", "compiled-by-7-rows", "gathered", "gathered-by-rows", "spconv"])
+def form(request, monkeypatch):
+    """Every way to compute the convolution; our own also with few rows at a time."""
+    if request.param == "spconv":
+        pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
+        return Form("spconv")
+    if request.param == "compiled-by-7-rows":
+        monkeypatch.setattr(convolution_cpu, "ROWS_AT_ONCE", 7)
+    if request.param.startswith("gathered"):
+        as_on_a_gpu(monkeypatch, 1 << (12 if request.param == "gathered-by-rows" else 28))
+    return Form("torch")
 
 
 def random_voxels(fraction: float, seed: int, num_clouds: int = 1) -> tuple[Tensor, Tensor]:
@@ -29,7 +62,9 @@ def random_voxels(fraction: float, seed: int, num_clouds: int = 1) -> tuple[Tens
     return torch.cat(grids), torch.cat(clouds)
 
 
-def dense_convolution(conv: SubmanifoldConv3d, feat: Tensor, grid: Tensor, cloud: Tensor) -> Tensor:
+def dense_convolution(
+    conv: ConvolutionWeights, feat: Tensor, grid: Tensor, cloud: Tensor
+) -> Tensor:
     """Scatter to a grid of zeros, convolve with padding, read the active voxels."""
     x, y, z = grid.unbind(1)
     volume = feat.new_zeros(int(cloud.max()) + 1, SIDE, SIDE, SIDE, feat.shape[1])
@@ -43,28 +78,38 @@ def dense_convolution(conv: SubmanifoldConv3d, feat: Tensor, grid: Tensor, cloud
     return out.permute(0, 2, 3, 4, 1)[cloud, x, y, z]
 
 
-@pytest.mark.usefixtures("rows_at_once")
 @pytest.mark.parametrize("fraction", [1.0, 0.2, 0.0], ids=["full", "sparse", "one-voxel"])
-@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize("bias", [True, False])
-def test_it_equals_a_dense_convolution_read_at_the_active_voxels(fraction, kernel_size, bias):
+def test_it_equals_a_dense_convolution_read_at_the_active_voxels(form, fraction, kernel_size, bias):
     torch.manual_seed(0)
     grid, cloud = random_voxels(fraction, seed=1, num_clouds=2)
-    conv = SubmanifoldConv3d(3, 4, kernel_size, bias=bias).double()
+    conv = form.convolution(3, 4, kernel_size, bias=bias)
     feat = torch.randn(len(grid), 3, dtype=torch.float64)
-    out = conv(feat, neighbour_pairs(grid, cloud, kernel_size))
+    out = conv(feat, form.neighbours(grid, cloud, kernel_size))
     torch.testing.assert_close(out, dense_convolution(conv, feat, grid, cloud))
 
 
-@pytest.mark.usefixtures("rows_at_once")
-def test_its_gradients_equal_those_of_the_dense_convolution():
+def test_a_kernel_of_one_voxel_is_a_linear_map_and_not_for_spconv(form):
+    if form.name == "spconv":
+        with pytest.raises(ValueError, match=r"torch\.nn\.Linear"):
+            form.convolution(3, 4, 1)
+        return
+    grid, cloud = random_voxels(0.2, seed=1, num_clouds=2)
+    conv, feat = form.convolution(3, 4, 1), torch.randn(len(grid), 3, dtype=torch.float64)
+    want = feat @ conv.weight.view(4, 3).t() + conv.bias
+    torch.testing.assert_close(conv(feat, form.neighbours(grid, cloud, 1)), want)
+
+
+@pytest.mark.parametrize(("num_in", "num_out"), [(3, 4), (9, 6)])
+def test_its_gradients_equal_those_of_the_dense_convolution(form, num_in, num_out):
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.3, seed=2, num_clouds=2)
-    conv = SubmanifoldConv3d(3, 4, 3).double()
-    feat = torch.randn(len(grid), 3, dtype=torch.float64, requires_grad=True)
-    slope = torch.randn(len(grid), 4, dtype=torch.float64)
+    conv = form.convolution(num_in, num_out, 3)
+    feat = torch.randn(len(grid), num_in, dtype=torch.float64, requires_grad=True)
+    slope = torch.randn(len(grid), num_out, dtype=torch.float64)
     wanted = [feat, conv.weight, conv.bias]
-    sparse = (conv(feat, neighbour_pairs(grid, cloud, 3)) * slope).sum()
+    sparse = (conv(feat, form.neighbours(grid, cloud, 3)) * slope).sum()
     dense = (dense_convolution(conv, feat, grid, cloud) * slope).sum()
     for got, want in zip(
         torch.autograd.grad(sparse, wanted), torch.autograd.grad(dense, wanted), strict=True
@@ -72,23 +117,22 @@ def test_its_gradients_equal_those_of_the_dense_convolution():
         torch.testing.assert_close(got, want)
 
 
-@pytest.mark.usefixtures("rows_at_once")
 @pytest.mark.parametrize("shared", [False, True], ids=["distinct", "voxels-shared"])
 @pytest.mark.parametrize("kernel_size", [3, 5])
-def test_its_backward_agrees_with_finite_differences(kernel_size, shared):
+def test_its_backward_agrees_with_finite_differences(form, kernel_size, shared):
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.05, seed=3, num_clouds=2)
     if shared:
         again = torch.randperm(len(grid))[:8]
         grid, cloud = torch.cat([grid, grid[again]]), torch.cat([cloud, cloud[again]])
-    conv = SubmanifoldConv3d(2, 3, kernel_size).double()
-    pairs = neighbour_pairs(grid, cloud, kernel_size)
-    assert pairs.num_pairs > 0
+    assert neighbour_table(grid, cloud, kernel_size).num_pairs > 0
+    conv = form.convolution(2, 3, kernel_size)
+    neighbours = form.neighbours(grid, cloud, kernel_size)
     feat = torch.randn(len(grid), 2, dtype=torch.float64, requires_grad=True)
 
     def run(feat: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         parameters = {"weight": weight, "bias": bias}
-        return torch.func.functional_call(conv, parameters, (feat, pairs))
+        return torch.func.functional_call(conv, parameters, (feat, neighbours))
 
     assert torch.autograd.gradcheck(run, (feat, conv.weight, conv.bias))
 
@@ -97,7 +141,7 @@ def test_its_backward_agrees_with_finite_differences(kernel_size, shared):
 def test_a_frozen_side_costs_no_gradient_and_changes_none_of_the_other(frozen):
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.3, seed=4)
-    pairs = neighbour_pairs(grid, cloud, 3)
+    pairs = neighbour_table(grid, cloud, 3)
     conv = SubmanifoldConv3d(2, 2, 3)
     feat = torch.randn(len(grid), 2, requires_grad=True)
     conv(feat, pairs).square().sum().backward()
@@ -113,30 +157,27 @@ def test_a_frozen_side_costs_no_gradient_and_changes_none_of_the_other(frozen):
 
 def test_voxels_of_different_clouds_are_no_neighbours():
     grid = torch.tensor([[0, 0, 0], [0, 0, 1]])
-    assert neighbour_pairs(grid, torch.tensor([0, 0]), 3).num_pairs == 2
-    assert neighbour_pairs(grid, torch.tensor([0, 1]), 3).num_pairs == 0
+    assert neighbour_table(grid, torch.tensor([0, 0]), 3).num_pairs == 2
+    assert neighbour_table(grid, torch.tensor([0, 1]), 3).num_pairs == 0
 
 
 def test_voxels_on_opposite_faces_are_no_neighbours():
     faces = torch.tensor([[0, 0, 0], [0, 0, 4], [0, 4, 0], [0, 4, 4], [4, 0, 0], [4, 4, 4]])
     for kernel_size in (3, 5, 7):
-        assert neighbour_pairs(faces, torch.zeros(6, dtype=torch.long), kernel_size).num_pairs == 0
+        assert neighbour_table(faces, torch.zeros(6, dtype=torch.long), kernel_size).num_pairs == 0
 
 
 def test_the_pairs_of_a_smaller_kernel_are_selected_from_a_larger():
     grid, cloud = random_voxels(0.4, seed=5, num_clouds=2)
-    selected = neighbour_pairs(grid, cloud, 5).inner(3)
-    searched = neighbour_pairs(grid, cloud, 3)
+    selected = neighbour_table(grid, cloud, 5).inner(3)
+    searched = neighbour_table(grid, cloud, 3)
     assert selected.num_pairs == searched.num_pairs > 0
-    for side in ("here", "there"):
-        got, want = getattr(selected, side), getattr(searched, side)
-        assert len(got) == len(want) == 13
-        assert all(torch.equal(g, w) for g, w in zip(got, want, strict=True))
+    assert torch.equal(selected.rows, searched.rows)
 
 
 def test_a_point_that_shares_its_voxel_still_gets_its_own_centre_tap():
     grid = torch.tensor([[1, 1, 1], [1, 1, 1], [1, 1, 2]])
-    pairs = neighbour_pairs(grid, torch.zeros(3, dtype=torch.long), 3)
+    pairs = neighbour_table(grid, torch.zeros(3, dtype=torch.long), 3)
     conv = SubmanifoldConv3d(1, 1, 3, bias=False)
     with torch.no_grad():
         conv.weight.zero_()
@@ -150,17 +191,25 @@ def test_a_point_that_shares_its_voxel_still_gets_its_own_centre_tap():
 
 def test_a_voxel_of_two_points_hides_no_other_neighbour():
     grid = torch.tensor([[0, 1, 0], [0, 1, 0], [0, 1, 1], [0, 1, 2], [1, 1, 1]])
-    pairs = neighbour_pairs(grid, torch.zeros(5, dtype=torch.long), 3)
-    of_the_last = [
-        there.tolist() for here, there in zip(pairs.here, pairs.there, strict=True) if 4 in here
-    ]
-    assert of_the_last == [[0], [2], [3]], "below, beside and above in the slice x - 1"
+    table = neighbour_table(grid, torch.zeros(5, dtype=torch.long), 3)
+    of_the_last = [row for row in table.rows[:, 4].tolist() if row < 5]
+    assert of_the_last == [0, 2, 3, 4], "below, beside and above in the slice x - 1, and itself"
 
 
-def test_autocast_runs_in_bfloat16_and_stays_close():
+def test_a_further_point_of_a_voxel_sees_itself_alone():
+    grid = torch.tensor([[1, 1, 1], [1, 1, 1], [1, 1, 2]])
+    table = neighbour_table(grid, torch.zeros(3, dtype=torch.long), 3)
+    assert [row for row in table.rows[:, 1].tolist() if row < 3] == [1]
+    assert sorted(row for row in table.rows[:, 2].tolist() if row < 3) == [0, 2]
+
+
+@pytest.mark.parametrize("gathered", [False, True], ids=["compiled", "gathered"])
+def test_autocast_runs_in_bfloat16_and_stays_close(gathered, monkeypatch):
+    if gathered:
+        as_on_a_gpu(monkeypatch)
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.5, seed=6)
-    pairs = neighbour_pairs(grid, cloud, 3)
+    pairs = neighbour_table(grid, cloud, 3)
     conv = SubmanifoldConv3d(8, 8, 3)
     feat = torch.randn(len(grid), 8)
     exact = conv(feat, pairs)
@@ -173,9 +222,12 @@ def test_autocast_runs_in_bfloat16_and_stays_close():
     assert conv.weight.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("gathered", [False, True], ids=["compiled", "gathered"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_16_bit_products_are_summed_in_float32(dtype):
+def test_16_bit_products_are_summed_in_float32(dtype, gathered, monkeypatch):
     """Ones are lost when added to a large number of as few bits, one at a time."""
+    if gathered:
+        as_on_a_gpu(monkeypatch)
     grid = torch.cartesian_prod(*[torch.arange(3)] * 3)
     conv = SubmanifoldConv3d(1, 1, 3, bias=False).to(dtype)
     with torch.no_grad():
@@ -183,27 +235,81 @@ def test_16_bit_products_are_summed_in_float32(dtype):
     centre = 13
     feat = torch.ones(27, 1, dtype=dtype)
     feat[centre] = {torch.bfloat16: 256.0, torch.float16: 2048.0}[dtype]
-    pairs = neighbour_pairs(grid, torch.zeros(27, dtype=torch.long), 3)
+    pairs = neighbour_table(grid, torch.zeros(27, dtype=torch.long), 3)
     assert conv(feat, pairs)[centre].item() == feat[centre].item() + 26
 
 
-def test_blocks_cover_every_pair_once_in_order_of_taps(rows_at_once):
-    grid, cloud = random_voxels(0.4, seed=8)
-    pairs = neighbour_pairs(grid, cloud, 3)
-    assert [block.start for block in pairs.blocks] == list(range(0, len(grid), rows_at_once))
-    seen = []
-    for block in pairs.blocks:
-        tap = torch.arange(27).repeat_interleave(torch.tensor(block.tap_sizes))
-        offset = torch.stack([tap // 9, tap // 3 % 3, tap % 3], dim=1) - 1
-        assert torch.equal(grid[block.here] + offset, grid[block.there])
-        assert ((block.here >= block.start) & (block.here < block.stop)).all()
-        seen += zip(block.here.tolist(), block.there.tolist(), strict=True)
-    assert len(seen) == len(set(seen)) == pairs.num_pairs + len(grid)
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_the_table_names_the_voxel_at_each_offset_and_is_mutual(kernel_size):
+    grid, cloud = random_voxels(0.4, seed=8, num_clouds=2)
+    table = neighbour_table(grid, cloud, kernel_size)
+    radius, num_taps = kernel_size // 2, kernel_size**3
+    row_of = {
+        voxel: row
+        for row, voxel in enumerate(map(tuple, torch.cat([cloud[:, None], grid], 1).tolist()))
+    }
+    for tap in range(num_taps):
+        offset = [tap // kernel_size**2, tap // kernel_size % kernel_size, tap % kernel_size]
+        there = grid + torch.tensor(offset) - radius
+        want = [
+            row_of.get((b, *voxel), len(grid))
+            for b, voxel in zip(cloud.tolist(), there.tolist(), strict=True)
+        ]
+        assert table.rows[tap].tolist() == want
+        for here, there in enumerate(want):
+            assert there == len(grid) or table.rows[num_taps - 1 - tap, there] == here
 
 
-def test_pairs_of_another_kernel_are_refused():
+@pytest.mark.parametrize("num_threads", [2, 3])
+def test_threads_change_no_bit_of_results_and_gradients(num_threads):
+    torch.manual_seed(0)
+    grid, cloud = random_voxels(0.5, seed=9, num_clouds=3)
+    table, conv = neighbour_table(grid, cloud, 3), SubmanifoldConv3d(5, 7, 3)
+    feat = torch.randn(len(grid), 5, requires_grad=True)
+
+    def results():
+        out = conv(feat, table)
+        return [out, *torch.autograd.grad(out.square().sum(), [feat, conv.weight, conv.bias])]
+
+    alone = results()
+    torch.set_num_threads(num_threads)
+    try:
+        together = results()
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(got, want) for got, want in zip(together, alone, strict=True))
+
+
+def test_what_fails_on_a_thread_is_raised(monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("no such row")
+
+    monkeypatch.setattr(convolution_cpu, "_add_products", fail)
+    grid, cloud = random_voxels(0.5, seed=9)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="no such row"):
+            SubmanifoldConv3d(2, 2, 3)(torch.zeros(len(grid), 2), neighbour_table(grid, cloud, 3))
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_spconv_is_named_where_it_is_missing(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(convolution_spconv.importlib, "import_module", missing)
+    convolution_spconv.load_spconv.cache_clear()
+    try:
+        with pytest.raises(UserError, match=r"convolution='spconv' needs the package spconv"):
+            make_convolution("spconv", 2, 2, 3, bias=True)
+    finally:
+        convolution_spconv.load_spconv.cache_clear()
+
+
+def test_the_table_of_another_kernel_is_refused():
     grid, cloud = random_voxels(0.5, seed=7)
     with pytest.raises(ValueError, match="side 5"):
-        SubmanifoldConv3d(2, 2, 3)(torch.zeros(len(grid), 2), neighbour_pairs(grid, cloud, 5))
+        SubmanifoldConv3d(2, 2, 3)(torch.zeros(len(grid), 2), neighbour_table(grid, cloud, 5))
     with pytest.raises(ValueError, match="odd"):
-        neighbour_pairs(grid, cloud, 2)
+        neighbour_table(grid, cloud, 2)

@@ -123,9 +123,11 @@ def test_all_stages_of_both_networks_have_the_rows_of_the_shared_levels(make_bat
 
 def test_tables_are_made_once_and_shared_by_encoder_and_decoder(make_batch):
     hierarchy = build_hierarchy(make_batch([100]))
-    assert hierarchy.pairs(0, 5) is hierarchy.pairs(0, 5)
+    assert hierarchy.table(0, 5) is hierarchy.table(0, 5)
     # The small kernel at stage 0 reuses the stem's search.
-    assert hierarchy.pairs(0, 3).here[0] is hierarchy.pairs(0, 5).inner(3).here[0]
+    assert torch.equal(hierarchy.table(0, 3).rows, hierarchy.table(0, 5).inner(3).rows)
+    assert hierarchy.neighbours(0, 3, "torch") is hierarchy.table(0, 3)
+    assert hierarchy.neighbours(0, 3, "spconv") is hierarchy.neighbours(0, 5, "spconv")
     assert hierarchy.patches(1, 0, 16) is hierarchy.patches(1, 0, 16)
 
 
