@@ -2,6 +2,7 @@
 
 from train.data.nuscenes.classes import CLASS_NAMES
 from train.data.nuscenes.points import read_points, read_segment
+from train.data.nuscenes.simulated import simulate_nuscenes
 from train.data.nuscenes.source import NuScenes, list_scenes
 from train.data.nuscenes.submission import NuScenesSubmission, read_submission
 
@@ -13,4 +14,5 @@ __all__ = [
     "read_points",
     "read_segment",
     "read_submission",
+    "simulate_nuscenes",
 ]

@@ -10,9 +10,6 @@ from train.data.simulator.street import Street
 
 SPEED_M_S = 8.0
 
-_SPACING_M = 10.0
-_SWEEPS_A_STREET = 4
-
 
 @dataclass(frozen=True)
 class Stop:
@@ -40,18 +37,32 @@ class Stop:
     rng: np.random.Generator
 
 
-def drive(count: int, seed: Sequence[int]) -> Iterator[Stop]:
-    """Yield `count` stops, four in a street; the same for the same seed."""
+def drive(
+    count: int, seed: Sequence[int], *, spacing_m: float = 10.0, sweeps_a_street: int = 4
+) -> Iterator[Stop]:
+    """Yield stops; the same for the same seed.
+
+    Parameters
+    ----------
+    count
+        How many.
+    seed
+        Decides everything.
+    spacing_m
+        From one stop to the next.
+    sweeps_a_street
+        How many stops there are in a street before the next one.
+    """
     street, first_instance = None, 1
     for index in range(count):
-        turn, on_street = divmod(index, _SWEEPS_A_STREET)
+        turn, on_street = divmod(index, sweeps_a_street)
         if street is None or on_street == 0:
             street = Street(
-                _SWEEPS_A_STREET * _SPACING_M,
+                sweeps_a_street * spacing_m,
                 np.random.default_rng([0, *seed, turn]),
                 first_instance=first_instance,
             )
-        along = on_street * _SPACING_M
+        along = on_street * spacing_m
         time = along / SPEED_M_S
         scene = street.scene_at(time)
         first_instance = max(first_instance, int(scene.instance.max(initial=0)) + 1)
