@@ -1,6 +1,6 @@
 """Looks a dataset over before it is trained on: counts, classes, problems, pictures.
 
-python -m train.data.inspect --dataset semantickitti --data-root DIR --output DIR
+python -m train.data.inspect --dataset waymo --data-root DIR --output DIR
 """
 
 import argparse
@@ -15,8 +15,9 @@ import numpy as np
 
 from train.data.picture import draw
 from train.data.registry import DATASETS, DatasetSpec, dataset_spec
-from train.data.sweep import Sweep, SweepSource
+from train.data.sweep import SPLITS, Sweep, SweepSource
 from train.errors import UserError
+from train.log import Progress
 
 REPORT = "inspection.json"
 _RANGE_EDGES_M = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80, 120, 250)
@@ -28,10 +29,12 @@ class Inspection:
 
     Attributes
     ----------
-    dataset, root, sequences
-        What was looked at.
+    dataset, root, split, sequences
+        What was looked at: a split, or sequences by name.
+    sweeps_there
+        How many sweeps there are.
     sweeps, unlabelled_sweeps
-        How many were read, and how many of them have no labels.
+        How many of them were read, and how many of these have no labels.
     points
         Of all sweeps.
     points_a_sweep
@@ -50,7 +53,9 @@ class Inspection:
 
     dataset: str
     root: str
+    split: str
     sequences: list[str]
+    sweeps_there: int = 0
     sweeps: int = 0
     unlabelled_sweeps: int = 0
     points: int = 0
@@ -65,7 +70,8 @@ class Inspection:
 class _Tally:
     """Adds up sweeps."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, origin_m: tuple[float, float, float]) -> None:
+        self.origin_m = np.array(origin_m, dtype=np.float32)
         self.sizes: list[int] = []
         self.unlabelled = 0
         # Class -1 comes first. Strengths are counted in hundredths, which is how fine they are.
@@ -75,7 +81,7 @@ class _Tally:
     def add(self, sweep: Sweep) -> None:
         """Count one sweep."""
         self.sizes.append(len(sweep.coord))
-        range_m = np.linalg.norm(sweep.coord, axis=1)
+        range_m = np.linalg.norm(sweep.coord - self.origin_m, axis=1)
         self.by_range += np.histogram(range_m, _RANGE_EDGES_M)[0]
         if sweep.segment is None:
             self.unlabelled += 1
@@ -87,32 +93,43 @@ class _Tally:
 def inspect(
     spec: DatasetSpec,
     root: Path,
-    sequences: Sequence[str],
     *,
+    split: str = "",
+    sequences: Sequence[str] = (),
     output: Path | None = None,
     num_pictures: int = 2,
+    num_sweeps: int = 0,
 ) -> Inspection:
     """Return what is in a dataset; sweeps that cannot be read are listed and left out.
 
     Parameters
     ----------
-    spec, root, sequences
+    spec, root
         What to look at.
+    split, sequences
+        Which part: an official split, or sequences by name; neither for all that is there.
     output
         Where pictures go; None for no pictures.
     num_pictures
         How many sweeps to draw, evenly spread.
+    num_sweeps
+        How many sweeps to read, evenly spread; 0 for all.
 
     Raises
     ------
     UserError
         If the data cannot be opened.
     """
-    source: SweepSource = spec.open(root, sequences=sequences, require_labels=False)
-    found = Inspection(spec.name, str(root), list(sequences))
-    tally = _Tally(len(spec.class_names))
-    drawn = set(np.linspace(0, len(source) - 1, num_pictures).astype(int).tolist())
-    for index in range(len(source)):
+    if not split and not sequences:
+        sequences = spec.list_sequences(root)
+    source = _open(spec, root, split, sequences)
+    read = _spread(len(source), num_sweeps or len(source))
+    drawn = {read[place] for place in _spread(len(read), num_pictures)}
+    found = Inspection(spec.name, str(root), split, list(sequences), len(source))
+    tally = _Tally(len(spec.class_names), spec.sensor_origin_m)
+    progress = Progress("looking at sweeps", len(read))
+    for index in read:
+        progress.advance({})
         try:
             sweep = source[index]
         except UserError as error:
@@ -121,8 +138,15 @@ def inspect(
         tally.add(sweep)
         if output is not None and index in drawn:
             path = output / f"{sweep.name.replace('/', '_')}.png"
-            draw(sweep, spec.class_names, path)
+            draw(
+                sweep,
+                spec.class_names,
+                path,
+                origin_m=spec.sensor_origin_m,
+                forward_deg=spec.forward_deg,
+            )
             found.pictures.append(path.name)
+    progress.close()
     found.sweeps, found.unlabelled_sweeps = len(tally.sizes), tally.unlabelled
     found.points = sum(tally.sizes)
     if tally.sizes:
@@ -145,10 +169,30 @@ def inspect(
     return found
 
 
+def _open(spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str]) -> SweepSource:
+    """Open what is to be looked at, sweeps without labels included."""
+    if split:
+        return spec.open(root, split, sequences=sequences, require_labels=False)
+    try:
+        return spec.open(root, sequences=sequences, require_labels=False)
+    except UserError as error:
+        raise UserError(f"{error}; or look at a part with --split or --sequences") from error
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Return at most so many numbers below `count`, evenly spread, the first and last included."""
+    return [int(number) for number in np.linspace(0, count - 1, min(count, wanted))]
+
+
 def lines(found: Inspection) -> Iterable[str]:
     """Yield a report to read."""
-    yield f"{found.dataset} in {found.root}, sequences {', '.join(found.sequences)}"
-    yield f"{found.sweeps:,} sweeps, {found.unlabelled_sweeps:,} of them without labels"
+    part = ", ".join(found.sequences[:8]) or f"{found.split} split"
+    more = f" and {len(found.sequences) - 8} more" if len(found.sequences) > 8 else ""
+    yield f"{found.dataset} in {found.root}: {part}{more}"
+    yield (
+        f"{found.sweeps:,} of {found.sweeps_there:,} sweeps, {found.unlabelled_sweeps:,} of them "
+        "without labels"
+    )
     if found.points_a_sweep:
         least, median, most = found.points_a_sweep
         yield f"{found.points:,} points; a sweep has {least:,} to {most:,}, median {median:,}"
@@ -176,17 +220,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--dataset", required=True, help=f"one of {', '.join(sorted(DATASETS))}")
     parser.add_argument("--data-root", type=Path, help="default: data/DATASET")
-    parser.add_argument("--sequences", nargs="+", help="default: all that have sweeps")
+    parser.add_argument("--split", choices=SPLITS, help="look at an official split alone")
+    parser.add_argument("--sequences", nargs="+", help="look at these alone; default: all")
     parser.add_argument("--output", type=Path, required=True, help="folder for report and pictures")
     parser.add_argument("--pictures", type=int, default=2, help="how many sweeps to draw")
+    parser.add_argument(
+        "--sweeps", type=int, default=0, help="how many sweeps to read, evenly spread; default: all"
+    )
     options = parser.parse_args(arguments)
     try:
         spec = dataset_spec(options.dataset)
         root = options.data_root or Path("data") / spec.name
-        if options.pictures < 0:
-            raise UserError(f"--pictures must be at least 0, not {options.pictures}")
-        sequences = options.sequences or spec.list_sequences(root)
+        for name in ("pictures", "sweeps"):
+            if getattr(options, name) < 0:
+                raise UserError(f"--{name} must be at least 0, not {getattr(options, name)}")
         report = options.output / REPORT
+        if options.split and options.sequences:
+            raise UserError("--split and --sequences both say what to look at; give one of them")
         if options.output.exists() and not options.output.is_dir():
             raise UserError(f"{options.output}: is a file; --output must be a folder")
         try:
@@ -195,7 +245,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(
                 f"{options.output}: cannot be made ({error.strerror}); choose another --output"
             ) from error
-        found = inspect(spec, root, sequences, output=options.output, num_pictures=options.pictures)
+        found = inspect(
+            spec,
+            root,
+            split=options.split or "",
+            sequences=options.sequences or (),
+            output=options.output,
+            num_pictures=options.pictures,
+            num_sweeps=options.sweeps,
+        )
         report.write_text(json.dumps(asdict(found), indent=2) + "\n")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")

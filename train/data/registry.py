@@ -55,6 +55,10 @@ class DatasetSpec:
         `submission(output, source)` collects predictions for the benchmark's server.
     submission_suffix
         Of the file that it writes.
+    sensor_origin_m
+        Where the main sensor is in the frame of the points; pictures look from there.
+    forward_deg
+        The vehicle's heading in that frame, from x towards y.
     """
 
     name: str
@@ -66,6 +70,8 @@ class DatasetSpec:
     benchmark_rule: BenchmarkRule
     submission: Callable[[Path, SweepSource], Submission]
     submission_suffix: str
+    sensor_origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    forward_deg: float = 0.0
 
 
 DATASETS: Final = {

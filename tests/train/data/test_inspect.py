@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from train.data import nuscenes, waymo
 from train.data.inspect import REPORT, main
-from train.data.picture import class_colours
+from train.data.picture import COLOURS, class_colours, directions
 from train.data.semantickitti import CLASS_NAMES
 
 
@@ -46,7 +47,7 @@ def test_the_report_counts_what_is_on_disk(write_tree, tmp_path: Path, capsys):
     assert report["strength_by_class"]["road"] == pytest.approx(lower_median, abs=0.0051)
     assert report["pictures"] == []
     shown = capsys.readouterr().out
-    assert "3 sweeps, 1 of them without labels" in shown
+    assert "3 of 3 sweeps, 1 of them without labels" in shown
     assert "not present: bicycle, motorcycle" in shown
     assert "problems: none" in shown
 
@@ -87,8 +88,8 @@ def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
         along = picture @ (colour / np.linalg.norm(colour))
         return int(((length > 0.2) & (along > 0.999 * length)).sum())
 
-    # The views from above fill the upper half, those of the sensor the lower one.
-    above, around = np.split(image[: len(image) // 2 * 2], 2)
+    # From above, then the first of three panoramas, which are as high as they get.
+    above, around = image[: len(image) // 4], image[len(image) // 3 : len(image) // 2]
     for name in ("car", "road"):
         for view in (above, around):
             assert pixels(view, colours[CLASS_NAMES.index(name)]) > 200
@@ -97,14 +98,50 @@ def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
     assert pixels(bare, colours[CLASS_NAMES.index("road")]) == 0
 
 
-def test_colours_of_classes_are_apart():
-    colours = class_colours(CLASS_NAMES)
+@pytest.mark.parametrize(
+    "names",
+    [CLASS_NAMES, nuscenes.CLASS_NAMES, waymo.CLASS_NAMES],
+    ids=["kitti", "nuscenes", "waymo"],
+)
+def test_colours_of_classes_are_apart(names):
+    assert set(names) <= set(COLOURS)
+    colours = class_colours(names)
     apart = np.abs(colours[:, None] - colours[None]).max(axis=-1) + np.eye(len(colours))
     assert apart.min() > 0.1
+
+
+def test_a_class_that_is_not_known_has_a_colour():
     unknown = class_colours(("a", "b", "c"))
     assert unknown.shape == (4, 3)
     assert unknown.min() >= 0.0
     assert unknown.max() <= 1.0
+
+
+def test_a_sensor_looks_from_its_own_place_along_the_vehicle():
+    coord = np.array([[1, 2, 3], [0, 5, 2], [4, 1, 2], [0, 1, 0], [0, 1, 2]], dtype=np.float32)
+    azimuth, elevation, range_m = directions(coord, (0.0, 1.0, 2.0), 90.0)
+    # y is ahead: x is to the right, which is negative.
+    np.testing.assert_allclose(azimuth[:3], [-45, 0, -90], atol=1e-9)
+    np.testing.assert_allclose(elevation, [np.rad2deg(np.arctan(1 / 2**0.5)), 0, 0, -90, 0])
+    np.testing.assert_allclose(range_m, [3**0.5, 4, 4, 2, 0])
+
+
+def test_an_official_split_can_be_looked_at(write_tree, tmp_path: Path, capsys):
+    root = write_tree({"00": {"000000": (10, True)}, "08": {"000000": (20, True)}})
+    assert run(root, tmp_path / "out", "--pictures", "0", "--split", "validation") == 0
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert (report["split"], report["sequences"], report["points"]) == ("validation", [], 20)
+    assert "validation split" in capsys.readouterr().out
+
+
+def test_a_few_sweeps_of_many_are_evenly_spread(write_tree, tmp_path: Path, capsys):
+    root = write_tree({"00": {f"{n:06d}": (10 + n, True) for n in range(9)}})
+    assert run(root, tmp_path / "out", "--sweeps", "3", "--pictures", "1") == 0
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert (report["sweeps"], report["sweeps_there"]) == (3, 9)
+    assert report["points_a_sweep"] == [10, 14, 18]
+    assert report["pictures"] == ["00_000000.png"]
+    assert "3 of 9 sweeps" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -114,6 +151,9 @@ def test_colours_of_classes_are_apart():
         (["--data-root", "/nowhere/at/all"], "/nowhere/at/all: no such folder"),
         (["--sequences", "07"], "missing 07/velodyne"),
         (["--pictures", "-1"], "--pictures"),
+        (["--sweeps", "-1"], "--sweeps"),
+        (["--split", "training"], "missing 01/velodyne"),
+        (["--split", "training", "--sequences", "00"], "give one of them"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
