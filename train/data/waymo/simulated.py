@@ -4,7 +4,7 @@ Shape letters: H rows, W columns, N returns.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -156,8 +156,8 @@ def _frames(
         if stop.index % 2 == 0:
             along_m, time_s = stop.along_m + SPEED_M_S * _FRAME_S, stop.time_s + _FRAME_S
             scene = stop.street.scene_at(time_s)
-            next_one = Stop(stop.index, stop.street, along_m, time_s, scene, stop.rng)
-            yield _frame(context, lidars, next_one, world, labelled=False)
+            later = replace(stop, along_m=along_m, time_s=time_s, scene=scene)
+            yield _frame(context, lidars, later, world, labelled=False)
 
 
 def _draw_world(rng: np.random.Generator) -> _World:
