@@ -15,10 +15,15 @@ Kernel = Callable[..., Any]
 # need. All launchers of an operation take the same arguments and give the same: tensors.
 _KERNELS: dict[tuple[str, str], dict[str, str]] = {
     ("covering_radius", "cpu"): {"numba": "sampling_cpu.covering_radius"},
+    ("covering_radius", "cuda"): {"numba-cuda": "sampling_gpu.covering_radius"},
     ("pairwise_distances", "cpu"): {"numba": "distances_cpu.pairwise_distances"},
+    ("pairwise_distances", "cuda"): {"numba-cuda": "distances_gpu.pairwise_distances"},
     ("persistence_weighted_chamfer", "cpu"): {"numba": "chamfer_cpu.nearest_pairs"},
+    ("persistence_weighted_chamfer", "cuda"): {"numba-cuda": "chamfer_gpu.nearest_pairs"},
     ("rips_persistence", "cpu"): {"numba": "rips_cpu.rips_pairs"},
+    ("rips_persistence", "cuda"): {"numba-cuda": "rips_gpu.rips_pairs"},
     ("topology_preserving_sampling", "cpu"): {"numba": "sampling_cpu.farthest_points"},
+    ("topology_preserving_sampling", "cuda"): {"numba-cuda": "sampling_gpu.farthest_points"},
 }
 
 

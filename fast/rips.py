@@ -5,9 +5,7 @@ Shape letters: B clouds, N points, K pairs.
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,8 +77,8 @@ def rips_persistence(
     tensor([[[1.0000, 1.4142]]])
     """
     batch = _as_batch(distances)
-    matrices = _cut(batch.detach(), "rips_persistence", sizes)
-    critical = critical_pairs(matrices, max_dim, threshold, backend=backend)
+    checked = _as_sizes("rips_persistence", sizes, batch)
+    critical = _critical_pairs(batch.detach(), checked, max_dim, threshold, backend)
 
     def lengths(edges: Tensor) -> Tensor:
         return entries_at_edges(batch, edges)
@@ -123,9 +121,9 @@ def rips_persistence_of_points(
             "pass (N, C) or (B, N, C)"
         )
     batch = points[None] if points.ndim == 2 else points
+    checked = _as_sizes("rips_persistence_of_points", sizes, batch)
     distances = pairwise_distances(batch.detach())
-    matrices = _cut(distances, "rips_persistence_of_points", sizes)
-    critical = critical_pairs(matrices, max_dim, threshold, backend=backend)
+    critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
     num_clouds, n, channels = batch.shape
 
     def lengths(edges: Tensor) -> Tensor:
@@ -137,10 +135,14 @@ def rips_persistence_of_points(
 
 
 @torch.compiler.disable
-def critical_pairs(
-    matrices: Sequence[Tensor], max_dim: int, threshold: float, *, backend: str | None = None
+def _critical_pairs(
+    distances: Tensor,
+    sizes: list[int] | None,
+    max_dim: int,
+    threshold: float,
+    backend: str | None,
 ) -> list[dict[str, Tensor]]:
-    """Return the padded integer fields of each dimension's diagram, for clouds of any sizes."""
+    """Return the padded integer fields of each dimension's diagram."""
     max_dim = as_integer("rips_persistence", "max_dim", max_dim, least=0)
     if max_dim > 1:
         raise ValueError(
@@ -149,22 +151,11 @@ def critical_pairs(
         )
     if not threshold >= 0:  # NaN compares False
         raise ValueError(f"rips_persistence: threshold is {threshold}; pass a length of at least 0")
-    if not matrices:
+    if not len(distances):
         raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
-    device = matrices[0].device
-    launch = kernel("rips_persistence", device, backend)
-    arrays = [np.ascontiguousarray(matrix.numpy()) for matrix in matrices]
-    clouds = launch(arrays, max_dim, threshold, torch.get_num_threads())
-    return [
-        {
-            "birth_edges": _padded([cloud[dim].birth_edges for cloud in clouds]),
-            "death_edges": _padded([cloud[dim].death_edges for cloud in clouds]),
-            "death_simplices": _padded([cloud[dim].death_simplices for cloud in clouds]),
-            "counts": torch.tensor([len(cloud[dim].death_edges) for cloud in clouds]),
-            "num_essential": torch.tensor([cloud[dim].num_essential for cloud in clouds]),
-        }
-        for dim in range(max_dim + 1)
-    ]
+    launch = kernel("rips_persistence", distances.device, backend)
+    critical: list[dict[str, Tensor]] = launch(distances, sizes, max_dim, threshold)
+    return critical
 
 
 def _as_batch(distances: Tensor) -> Tensor:
@@ -183,11 +174,13 @@ def _as_batch(distances: Tensor) -> Tensor:
     return distances[None] if distances.ndim == 2 else distances
 
 
-def _cut(batch: Tensor, function: str, sizes: Sequence[int] | Tensor | None) -> list[Tensor]:
-    """Return each cloud's own part of the padded (B, N, N) distances."""
-    num_clouds, n = batch.shape[:2]
+def _as_sizes(
+    function: str, sizes: Sequence[int] | Tensor | None, batch: Tensor
+) -> list[int] | None:
+    """Return how many points each cloud of (B, N, ...) has; None: all N."""
     if sizes is None:
-        return list(batch)
+        return None
+    num_clouds, n = batch.shape[:2]
     if isinstance(sizes, Tensor):
         sizes = sizes.tolist()
     checked = [as_integer(function, "sizes", size, least=0) for size in sizes]
@@ -195,13 +188,4 @@ def _cut(batch: Tensor, function: str, sizes: Sequence[int] | Tensor | None) -> 
         raise ValueError(
             f"{function}: sizes is {checked}; pass {num_clouds} numbers, at most {n} each"
         )
-    return [matrix[:size, :size] for matrix, size in zip(batch, checked, strict=True)]
-
-
-def _padded(rows: list[np.ndarray[Any, Any]]) -> Tensor:
-    """Stack (K_b, width) arrays to (B, K, width), -1 where a cloud has no row."""
-    longest = max(len(row) for row in rows)
-    out = np.full((len(rows), longest, rows[0].shape[1]), -1, np.int64)
-    for cloud, row in enumerate(rows):
-        out[cloud, : len(row)] = row
-    return torch.from_numpy(out)
+    return checked

@@ -7,7 +7,14 @@ order alike, and integer minima vectorise without fastmath. Legend: `key` the bi
 import numpy as np
 from numba import njit
 
-VALID, NEGATIVE_ZERO, NEGATIVE, NOT_A_NUMBER, DIAGONAL, ASYMMETRIC = range(6)
+from fast.kernels.lengths import (
+    ASYMMETRIC,
+    DIAGONAL,
+    NEGATIVE,
+    NEGATIVE_ZERO,
+    NOT_A_NUMBER,
+    VALID,
+)
 
 
 @njit(cache=True, nogil=True)

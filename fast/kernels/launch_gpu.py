@@ -81,7 +81,8 @@ def launch(kernel, blocks, threads, *arguments):
 
     device = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
     with torch.cuda.device(device):  # numba follows torch
-        stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
+        pointer = torch.cuda.current_stream(device).cuda_stream
+        stream = cuda.external_stream(pointer) if pointer else 0
         arrays = [_device_array(argument) for argument in arguments]
         kernel[max(blocks, _FEWEST_BLOCKS), threads, stream](*arrays)
 

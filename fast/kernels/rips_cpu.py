@@ -1,10 +1,11 @@
-"""Rips pairs of one cloud on the CPU: drives the edge, lune and pairing kernels chunk by chunk."""
+"""Rips pairs of a batch of clouds on the CPU: drives the edge, lune and pairing kernels chunk by chunk."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, threads, tree_cpu
+from fast.kernels import edges_cpu, lengths, lunes_cpu, pairing_cpu, threads, tree_cpu
 
 _SAMPLE = 4096  # keys looked at to place the chunk borders
 _FIRST_CHUNK = 0.04  # of the edges that can matter; then each chunk ends this much further out
@@ -24,12 +25,57 @@ class CloudPairs:
     num_essential: int  # classes that are not dead at the last edge
 
 
-def rips_pairs(clouds, max_dim, threshold, num_threads):
-    """Return the finite pairs of positive persistence: a list over clouds of one a dimension.
+def rips_pairs(distances, sizes, max_dim, threshold):
+    """Return the finite pairs of positive persistence, one dict of padded tensors a dimension.
 
-    Each cloud is a C-contiguous (N, N) float32 or float64 array. Raises ValueError for entries
-    that are no distances.
+    Parameters
+    ----------
+    distances
+        (B, N, N) float32 or float64 tensor.
+    sizes
+        How many points each of the B clouds has, or None for N each.
+    max_dim, threshold
+        As in `fast.rips_persistence`.
+
+    Returns
+    -------
+    list[dict[str, torch.Tensor]]
+        The int64 fields of `fast.BatchedDiagram`: birth_edges, death_edges, death_simplices,
+        counts, num_essential.
+
+    Raises
+    ------
+    ValueError
+        If an entry is no distance.
     """
+    clouds = list(distances.numpy())
+    if sizes is not None:
+        clouds = [cloud[:size, :size] for cloud, size in zip(clouds, sizes, strict=True)]
+    clouds = [np.ascontiguousarray(cloud) for cloud in clouds]
+    found = _pairs_of_clouds(clouds, max_dim, threshold, torch.get_num_threads())
+    return [
+        {
+            "birth_edges": _padded_rows([cloud[dim].birth_edges for cloud in found]),
+            "death_edges": _padded_rows([cloud[dim].death_edges for cloud in found]),
+            "death_simplices": _padded_rows([cloud[dim].death_simplices for cloud in found]),
+            "counts": torch.tensor([len(cloud[dim].death_edges) for cloud in found]),
+            "num_essential": torch.tensor([cloud[dim].num_essential for cloud in found]),
+        }
+        for dim in range(max_dim + 1)
+    ]
+
+
+def _padded_rows(rows):
+    """Stack (K_b, width) arrays to (B, K, width), -1 where a cloud has no row."""
+    longest = max(len(row) for row in rows)
+    out = np.full((len(rows), longest, rows[0].shape[1]), -1, np.int64)
+    for cloud, row in enumerate(rows):
+        out[cloud, : len(row)] = row
+    return torch.from_numpy(out)
+
+
+def _pairs_of_clouds(clouds, max_dim, threshold, num_threads):
+    """Return a list over clouds of one CloudPairs a dimension."""
     # Whole clouds need no waiting for each other, so threads go inside a cloud only if idle.
     inside = max(1, num_threads // max(1, len(clouds)))
     if inside > 1:
@@ -44,7 +90,8 @@ def _pairs_of_cloud(distances, max_dim, threshold, num_threads):
     keys, row_max = _checked_keys(distances)
     if n < 2:
         return [_no_pairs(dim, n if dim == 0 else 0) for dim in range(max_dim + 1)]
-    cutoff = _cutoff(distances.dtype, row_max, threshold)
+    # Beyond the enclosing radius the complex is a cone.
+    cutoff = min(int(row_max.min()), lengths.longest_key(distances.dtype, threshold))
     if max_dim == 0:
         tree, num_trees = tree_cpu.spanning_forest(keys, cutoff)
         return [_merge_pairs(tree // n, tree % n, num_trees)]
@@ -61,40 +108,12 @@ def _checked_keys(distances):
         return keys, row_max
     mask = np.int64(np.iinfo(integer).max)
     code, i, j = edges_cpu.scan_keys(keys, infinity, mask, row_max)
-    if code == edges_cpu.NEGATIVE_ZERO:
+    if code == lengths.NEGATIVE_ZERO:
         keys = (distances + distances.dtype.type(0)).view(integer)
         code, i, j = edges_cpu.scan_keys(keys, infinity, mask, row_max)
-    if code != edges_cpu.VALID:
-        raise ValueError(_complaint(code, i, j, distances))
+    if code != lengths.VALID:
+        raise ValueError(lengths.complaint(code, i, j, distances[i, j], distances[j, i]))
     return keys, row_max
-
-
-def _complaint(code, i, j, distances):
-    """Say what is wrong with entry (i, j), and the cure."""
-    value = f"distances[..., {i}, {j}] is {distances[i, j]}"
-    return (
-        "rips_persistence: "
-        + {
-            edges_cpu.NOT_A_NUMBER: f"{value}; look for NaN or infinite points before this call",
-            edges_cpu.NEGATIVE: f"{value}; distances cannot be negative",
-            edges_cpu.DIAGONAL: f"{value}; a point's distance to itself must be 0",
-            edges_cpu.ASYMMETRIC: (
-                f"{value} but distances[..., {j}, {i}] is {distances[j, i]}; "
-                "symmetrise first, e.g. (d + d.mT) / 2"
-            ),
-        }[code]
-    )
-
-
-def _cutoff(dtype, row_max, threshold):
-    """Key of the longest edge that matters: beyond the enclosing radius the complex is a cone."""
-    largest = np.finfo(dtype).max
-    limit = np.array(threshold, np.float64)
-    # Rounded towards zero, so that no edge above the threshold slips in; infinite edges never join.
-    limit_in_dtype = np.array(min(limit, float(largest)), dtype)
-    if limit_in_dtype > limit:
-        limit_in_dtype = np.nextafter(limit_in_dtype, dtype.type(0))
-    return min(int(row_max.min()), int((limit_in_dtype + dtype.type(0)).view(row_max.dtype)))
 
 
 def _no_pairs(dim, num_essential):
