@@ -21,8 +21,6 @@ from fast.dispatch import kernel
 
 PrecisionWeight = Literal["uniform", "persistence"]
 
-_BLOCK_COSTS = 2**22  # costs held at a time while nearest pairs are sought
-
 
 def persistence_weighted_chamfer(
     teacher: Tensor,
@@ -156,23 +154,7 @@ def _nearest_cost(pairs: Tensor, others: Tensor, others_mask: Tensor, cost_scale
 @torch.compiler.disable  # numba cannot be traced
 def _nearest(pairs: Tensor, others: Tensor, others_mask: Tensor) -> Tensor:
     """Return the index of the nearest masked row of `others`, the lowest at ties."""
-    if pairs.device.type == "cpu":
-        launch = kernel("persistence_weighted_chamfer", pairs.device)
-        clouds = (as_clouds(tensor.detach()).numpy() for tensor in (pairs, others))
-        mask = others_mask.reshape(-1, others_mask.shape[-1]).numpy()
-        nearest = torch.from_numpy(launch(*clouds, mask, torch.get_num_threads()))
-        return nearest.view(pairs.shape[:-1])
-    return _nearest_by_blocks(pairs, others, others_mask)
-
-
-def _nearest_by_blocks(pairs: Tensor, others: Tensor, others_mask: Tensor) -> Tensor:
-    """Do the same in plain torch, holding at most `_BLOCK_COSTS` costs at a time."""
-    step = max(1, _BLOCK_COSTS // max(1, others_mask.numel()))
-    found = []
-    for block in torch.split(pairs, step, dim=-2):
-        # The sum of two squares in this order, as in the cost itself: ties must be the same ties.
-        birth = (block[..., :, None, 0] - others[..., None, :, 0]).square()
-        death = (block[..., :, None, 1] - others[..., None, :, 1]).square()
-        cost = (birth + death).masked_fill(~others_mask[..., None, :], torch.inf)
-        found.append(cost.argmin(dim=-1))
-    return torch.cat(found, dim=-1)
+    launch = kernel("persistence_weighted_chamfer", pairs.device)
+    clouds = (as_clouds(tensor.detach()) for tensor in (pairs, others))
+    nearest: Tensor = launch(*clouds, others_mask.reshape(-1, others_mask.shape[-1]))
+    return nearest.view(pairs.shape[:-1])

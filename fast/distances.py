@@ -102,10 +102,7 @@ class _DistancesGradient(torch.autograd.Function):
 
 def _direct(points: Tensor) -> Tensor:
     """Distances without the expansion that uses matrix products."""
-    if points.device.type != "cpu":
-        return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    launch = kernel("pairwise_distances", points.device)
-    distances = torch.from_numpy(launch(as_clouds(points).numpy(), torch.get_num_threads()))
+    distances: Tensor = kernel("pairwise_distances", points.device)(as_clouds(points))
     return distances.view(*points.shape[:-1], points.shape[-2])
 
 

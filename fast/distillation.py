@@ -242,7 +242,7 @@ def _sample(
         )
     counts = [min(num_samples, len(cloud)) for cloud in sampled]
     indices, radii = sample_clouds(sampled, counts, start, backend)
-    found = [int((picked >= 0).sum()) for picked in indices]
+    found = torch.stack([(picked >= 0).sum() for picked in indices]).tolist()
     return (
         [picked[:count] for picked, count in zip(indices, found, strict=True)],
         [radius[count - 1] for radius, count in zip(radii, found, strict=True)],

@@ -27,7 +27,8 @@ def topology_preserving_sampling(
         Index of the first sample. The paper draws it at random; draw it with your own generator
         if you want that.
     backend
-        Which kernel; None: the one of the tensor's device ("numba" on the CPU).
+        Which kernel; None: the one of the tensor's device, "numba" on the CPU, "numba-cuda" on a
+        GPU.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def topology_preserving_sampling(
 
 
 @torch.compiler.disable  # numba cannot be traced
-def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
+def covering_radius(points: Tensor, indices: Tensor, *, backend: str | None = None) -> Tensor:
     """Return how far the worst point of a cloud is from its nearest sample.
 
     Parameters
@@ -87,6 +88,8 @@ def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
         (N, C) positions or features, any unit; the radius has the same.
     indices
         (M,) int64 rows of `points` that were sampled, at least one.
+    backend
+        As in `topology_preserving_sampling`.
 
     Returns
     -------
@@ -96,11 +99,14 @@ def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If there are no indices, one is out of range, or the tensors are on two devices.
+        If there are no indices, (on the CPU) one is out of range, or the tensors are on two
+        devices.
+    RuntimeError
+        As `topology_preserving_sampling`.
 
     Notes
     -----
-    Appendix A.2. O(N M C) time, block by block.
+    Appendix A.2. O(N M C) time.
     """
     name = "covering_radius"
     points = as_points(name, "points", points.detach(), least=1)
@@ -117,15 +123,8 @@ def covering_radius(points: Tensor, indices: Tensor) -> Tensor:
             f"the cloud has {len(points)} points"
         )
     samples = points[indices]
-    if points.device.type == "cpu":
-        launch = kernel(name, points.device)
-        radius = launch(points.numpy(), samples.numpy(), torch.get_num_threads())
-        return torch.tensor(radius, dtype=points.dtype)
-    nearest = [
-        torch.cdist(block, samples, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
-        for block in torch.split(points, 4096)
-    ]
-    return torch.cat(nearest).amax()
+    radius: Tensor = kernel(name, points.device, backend)(points, samples)
+    return radius
 
 
 @torch.compiler.disable  # numba cannot be traced
@@ -134,6 +133,5 @@ def sample_clouds(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return indices and radii (M_b,) of clouds (N_b, C) of any sizes; -1 as in a batch."""
     launch = kernel("topology_preserving_sampling", clouds[0].device, backend)
-    arrays = [cloud.detach().numpy() for cloud in clouds]
-    indices, radii = launch(arrays, num_samples, start, torch.get_num_threads())
-    return [torch.from_numpy(row) for row in indices], [torch.from_numpy(row) for row in radii]
+    indices, radii = launch([cloud.detach() for cloud in clouds], num_samples, start)
+    return indices, radii

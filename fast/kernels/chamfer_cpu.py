@@ -1,27 +1,29 @@
 """Nearest pairs between two diagrams on the CPU."""
 
 import numpy as np
+import torch
 from numba import njit
 
 from fast.kernels import threads
 
 
-def nearest_pairs(pairs, others, others_mask, num_threads):
+def nearest_pairs(pairs, others, others_mask):
     """Return (B, K) rows of `others` (B, M, 2) nearest to `pairs` (B, K, 2), lowest at ties.
 
     Rows outside the mask are out of the question; where it has none the answer is 0.
     """
-    nearest = np.zeros(pairs.shape[:2], np.int64)
+    nearest = torch.zeros(pairs.shape[:2], dtype=torch.int64)
+    pairs, others, others_mask = pairs.numpy(), others.numpy(), others_mask.numpy()
     integer = np.int32 if pairs.dtype == np.float32 else np.int64
     calls = []
-    for own, theirs, mask, found in zip(pairs, others, others_mask, nearest, strict=True):
+    for own, theirs, mask, found in zip(pairs, others, others_mask, nearest.numpy(), strict=True):
         rows = np.flatnonzero(mask)
         if len(rows) and len(own):
             births, deaths = (np.ascontiguousarray(theirs[rows, side]) for side in range(2))
             costs = np.empty(len(rows), pairs.dtype)
             calls.append((own, births, deaths, costs, costs.view(integer), rows, found))
     if calls:
-        threads.run(_find, calls, num_threads)
+        threads.run(_find, calls, torch.get_num_threads())
     return nearest
 
 

@@ -1,17 +1,19 @@
 """Euclidean distances by direct differences on the CPU."""
 
 import numpy as np
+import torch
 from numba import njit
 
 from fast.kernels import threads
 
 
-def pairwise_distances(clouds, num_threads):
+def pairwise_distances(clouds):
     """Return (B, N, N) for (B, N, C) float32 or float64, symmetric to the last bit."""
     num_clouds, n = clouds.shape[:2]
-    distances = np.empty((num_clouds, n, n), clouds.dtype)
+    num_threads = torch.get_num_threads()
+    distances = clouds.new_empty(num_clouds, n, n)
     calls = [
-        (np.ascontiguousarray(cloud.T), out, first, num_threads)
+        (cloud.mT.contiguous().numpy(), out.numpy(), first, num_threads)
         for cloud, out in zip(clouds, distances, strict=True)
         for first in range(num_threads)
     ]

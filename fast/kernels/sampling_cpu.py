@@ -3,23 +3,24 @@
 import itertools
 
 import numpy as np
+import torch
 from numba import njit
 
 from fast.kernels import threads
 
 
-def farthest_points(clouds, num_samples, start, num_threads):
-    """Sample each (N_b, C) of a list; returns lists of (M_b,) indices and radii.
+def farthest_points(clouds, num_samples, start):
+    """Sample each (N_b, C) of a list of tensors; returns lists of (M_b,) indices and radii.
 
     `num_samples` has one entry a cloud. Indices are -1 once only duplicates are left.
     """
-    indices = [np.full(count, -1, np.int64) for count in num_samples]
-    radii = [np.zeros(count, cloud.dtype) for cloud, count in zip(clouds, num_samples, strict=True)]
+    indices = [torch.full((count,), -1, dtype=torch.int64) for count in num_samples]
+    radii = [cloud.new_zeros(count) for cloud, count in zip(clouds, num_samples, strict=True)]
     calls = [
-        (np.ascontiguousarray(cloud.T), start, picked, radius)
+        (cloud.mT.contiguous().numpy(), start, picked.numpy(), radius.numpy())
         for cloud, picked, radius in zip(clouds, indices, radii, strict=True)
     ]
-    threads.run(_sample, calls, num_threads)
+    threads.run(_sample, calls, torch.get_num_threads())
     return indices, radii
 
 
@@ -54,16 +55,18 @@ def _sample(channels, start, picked, radii):
             return
 
 
-def covering_radius(points, samples, num_threads):
-    """Return the largest distance from a row of `points` (N, C) to its nearest of `samples`."""
-    channels = np.ascontiguousarray(points.T)
+def covering_radius(points, samples):
+    """Return the largest distance () from a row of `points` (N, C) to its nearest of `samples`."""
+    channels = points.mT.contiguous().numpy()
+    samples = samples.numpy()
+    num_threads = torch.get_num_threads()
     borders = [len(points) * part // num_threads for part in range(num_threads + 1)]
     calls = [
         (channels, samples, first, last)
         for first, last in itertools.pairwise(borders)
         if first < last
     ]
-    return max(threads.run(_farthest, calls, num_threads))
+    return points.new_tensor(max(threads.run(_farthest, calls, num_threads)))
 
 
 @njit(cache=True, nogil=True)

@@ -39,10 +39,11 @@ def test_it_equals_the_definition_on_clouds(make_cloud, family):
     np.testing.assert_allclose(got[1], want[1], rtol=1e-14)
 
 
-def _farthest_of_highest_index(clouds, num_samples, start, num_threads):
+def _farthest_of_highest_index(clouds, num_samples, start):
     indices, radii = [], []
     for cloud, count in zip(clouds, num_samples, strict=True):
         picked, covered = [start], []
+        cloud = cloud.numpy()
         while True:
             gaps = np.linalg.norm(cloud[:, None] - cloud[picked], axis=2).min(axis=1)
             covered.append(gaps.max())
@@ -50,8 +51,8 @@ def _farthest_of_highest_index(clouds, num_samples, start, num_threads):
                 break
             picked.append(len(gaps) - 1 - int(gaps[::-1].argmax()))
         pad = count - len(picked)
-        indices.append(np.array(picked + [-1] * pad))
-        radii.append(np.array(covered + [0.0] * pad).astype(cloud.dtype))
+        indices.append(torch.tensor(picked + [-1] * pad))
+        radii.append(torch.tensor(np.array(covered + [0.0] * pad).astype(cloud.dtype)))
     return indices, radii
 
 

@@ -1,0 +1,247 @@
+"""Farthest point sampling on the GPU: many picks a round, so that a round reads the points once.
+
+A round brings every point's nearest distance up to the picks of the round before (`_update`), and
+keeps the farthest few points of each tile as candidates. `_pick` then picks among the candidates
+of a cloud, one block a cloud, as long as the best of them is farther than every point that is no
+candidate: those only come nearer. The picks are those of one pass a pick, ties included
+(docs/numerics.md).
+
+Legend: C channels, B clouds, T tiles of all clouds; state (B, 3) int64 holds how many picks there
+are, how many of them `_update` has seen, and whether the cloud is done.
+"""
+
+import math
+
+import torch
+from numba import cuda, float64, int64
+
+from fast.kernels.launch_gpu import is_simulated, launch
+
+_TILE = 128  # points a tile, threads a block of _update
+_CANDIDATES = 4  # kept of each tile
+_PICKERS = 512  # threads a block of _pick
+_ROUNDS = 8  # between two looks at whether all clouds are done
+
+
+def farthest_points(clouds, num_samples, start):
+    """Sample each (N_b, C) of a list; returns lists of (M_b,) indices and radii.
+
+    `num_samples` has one entry a cloud. Indices are -1 once only duplicates are left.
+    """
+    device = clouds[0].device
+    sizes = [len(cloud) for cloud in clouds]
+    channels = torch.cat(clouds).mT.contiguous()  # (C, N of all clouds): neighbours load together
+    tiles, tiles_of, firsts = _tiles(sizes)
+
+    def integers(values):
+        return torch.tensor(values, dtype=torch.int64, device=device)
+
+    tiles, tiles_of, firsts, wanted = map(integers, (tiles, tiles_of, firsts, num_samples))
+    most = max(num_samples)
+    nearest = channels.new_full((channels.shape[1],), math.inf)
+    slots = len(tiles) * _CANDIDATES
+    candidates = torch.zeros(slots, dtype=torch.int64, device=device)
+    values = channels.new_full((slots,), -1)  # where a tile has too few points it stays so
+    places = channels.new_empty(len(channels), slots)
+    bound_values = channels.new_full((len(tiles),), -1)
+    bounds = torch.zeros(len(tiles), dtype=torch.int64, device=device)
+    state = integers([[1, 0, 0]] * len(clouds))
+    indices = torch.full((len(clouds), most), -1, dtype=torch.int64, device=device)
+    indices[:, 0] = start
+    radii = channels.new_zeros(len(clouds), most)
+    centres = channels.new_zeros(len(clouds), most, len(channels))
+    centres[:, 0] = channels[:, firsts + start].mT
+    while True:
+        for _ in range(1 if is_simulated() else _ROUNDS):
+            launch(
+                _update, len(tiles), _TILE, channels, nearest, tiles, state, centres,
+                candidates, values, places, bounds, bound_values,
+            )  # fmt: skip
+            launch(
+                _pick, len(clouds), _PICKERS, tiles_of, firsts, wanted, state, centres,
+                candidates, values, places, bounds, bound_values, indices, radii,
+            )  # fmt: skip
+        if bool(state[:, 2].all()):
+            break
+    rows = zip(indices, num_samples, strict=True), zip(radii, num_samples, strict=True)
+    return tuple([row[:count] for row, count in pairs] for pairs in rows)
+
+
+def covering_radius(points, samples):
+    """Return the largest distance () from a row of `points` (N, C) to its nearest of `samples`."""
+    channels = points.mT.contiguous()
+    nearest = channels.new_full((len(points),), math.inf)
+    blocks = -(-len(points) // _TILE)
+    launch(_cover, blocks, _TILE, channels, samples.contiguous()[None], nearest)
+    return nearest.amax().sqrt()
+
+
+def _tiles(sizes):
+    """Return (T, 3) cloud, first and last point of each tile, then (B, 2) tiles, (B,) firsts."""
+    tiles, tiles_of, firsts = [], [], []
+    first = 0
+    for cloud, size in enumerate(sizes):
+        before = len(tiles)
+        last = first + size
+        tiles += [[cloud, begin, min(begin + _TILE, last)] for begin in range(first, last, _TILE)]
+        tiles_of.append([before, len(tiles)])
+        firsts.append(first)
+        first = last
+    return tiles, tiles_of, firsts
+
+
+@cuda.jit(device=True, cache=True)
+def _nearest(channels, p, centres, cloud, first, last, value):
+    """Return the least of `value` and the squared distances of point p to centres[first:last].
+
+    Four centres at a time, so that a coordinate is loaded once for four. Each square is rounded by
+    itself (fma with 0) and channels are summed in order, so that the bits are the CPU's.
+    """
+    zero = channels.dtype.type(0)
+    while first < last:
+        second = min(first + 1, last - 1)
+        third = min(first + 2, last - 1)
+        fourth = min(first + 3, last - 1)
+        to_first = to_second = to_third = to_fourth = zero
+        for c in range(channels.shape[0]):
+            here = channels[c, p]
+            gap = here - centres[cloud, first, c]
+            to_first += cuda.fma(gap, gap, zero)
+            gap = here - centres[cloud, second, c]
+            to_second += cuda.fma(gap, gap, zero)
+            gap = here - centres[cloud, third, c]
+            to_third += cuda.fma(gap, gap, zero)
+            gap = here - centres[cloud, fourth, c]
+            to_fourth += cuda.fma(gap, gap, zero)
+        value = min(value, min(min(to_first, to_second), min(to_third, to_fourth)))
+        first += 4
+    return value
+
+
+@cuda.jit(cache=True)
+def _update(
+    channels, nearest, tiles, state, centres, candidates, values, places, bounds, bound_values
+):
+    """Bring tiles up to the picks so far; keep their farthest points, and the next as bound."""
+    for tile in range(cuda.blockIdx.x, tiles.shape[0], cuda.gridDim.x):
+        cloud = tiles[tile, 0]
+        if state[cloud, 2] != 0:
+            continue
+        first = tiles[tile, 1] + cuda.threadIdx.x
+        last = tiles[tile, 2]
+        for p in range(first, last, cuda.blockDim.x):
+            nearest[p] = _nearest(
+                channels, p, centres, cloud, state[cloud, 1], state[cloud, 0], nearest[p]
+            )
+        cuda.syncthreads()
+        for p in range(first, last, cuda.blockDim.x):
+            value = nearest[p]
+            rank = 0  # how many points of the tile go before p: farther, or of lower index
+            for q in range(tiles[tile, 1], last):
+                other = nearest[q]
+                if other > value or (other == value and q < p):
+                    rank += 1
+            if rank < _CANDIDATES:
+                slot = tile * _CANDIDATES + rank
+                candidates[slot] = p
+                values[slot] = value
+                for c in range(channels.shape[0]):
+                    places[c, slot] = channels[c, p]
+            elif rank == _CANDIDATES:
+                bounds[tile] = p
+                bound_values[tile] = value
+
+
+@cuda.jit(cache=True)
+def _pick(
+    tiles_of, firsts, wanted, state, centres, candidates, values, places, bounds, bound_values,
+    indices, radii,
+):  # fmt: skip
+    """Pick in a cloud while its best candidate goes before every point that is none."""
+    thread = cuda.threadIdx.x
+    threads = cuda.blockDim.x
+    best_values = cuda.shared.array(_PICKERS, float64)  # exact for float32 too
+    best = cuda.shared.array(_PICKERS, int64)
+    for cloud in range(cuda.blockIdx.x, state.shape[0], cuda.gridDim.x):
+        if state[cloud, 2] != 0:
+            continue
+        first_tile = tiles_of[cloud, 0]
+        last_tile = tiles_of[cloud, 1]
+        value = float64(-1)
+        at = first_tile
+        for tile in range(first_tile + thread, last_tile, threads):
+            other = float64(bound_values[tile])
+            if other > value or (other == value and bounds[tile] < bounds[at]):
+                value = other
+                at = tile
+        best_values[thread] = value
+        best[thread] = at
+        _first_of_block(best_values, best, bounds)
+        bound_value = best_values[0]
+        bound = bounds[best[0]]
+        cuda.syncthreads()
+
+        count = state[cloud, 0]
+        seen = count
+        going = True
+        while going:
+            value = float64(-1)
+            at = first_tile * _CANDIDATES
+            for slot in range(at + thread, last_tile * _CANDIDATES, threads):
+                if count > seen and values[slot] > 0:
+                    values[slot] = _nearest(
+                        places, slot, centres, cloud, count - 1, count, values[slot]
+                    )
+                other = float64(values[slot])
+                if other > value or (other == value and candidates[slot] < candidates[at]):
+                    value = other
+                    at = slot
+            best_values[thread] = value
+            best[thread] = at
+            _first_of_block(best_values, best, candidates)
+            value = best_values[0]
+            at = best[0]
+            point = candidates[at]
+            going = value > bound_value or (value == bound_value and point < bound)
+            if going:
+                if thread == 0:
+                    radii[cloud, count - 1] = math.sqrt(value)
+                if count == wanted[cloud] or value == 0:
+                    going = False
+                    if thread == 0:
+                        state[cloud, 2] = 1
+                else:
+                    if thread == 0:
+                        indices[cloud, count] = point - firsts[cloud]
+                    for c in range(thread, places.shape[0], threads):
+                        centres[cloud, count, c] = places[c, at]
+                    count += 1
+            cuda.syncthreads()
+        if thread == 0:
+            state[cloud, 0] = count
+            state[cloud, 1] = seen
+
+
+@cuda.jit(device=True, cache=True)
+def _first_of_block(best_values, best, points):
+    """Move the farthest of the block's entries, of lowest points[best] at ties, to entry 0."""
+    thread = cuda.threadIdx.x
+    half = cuda.blockDim.x // 2
+    while half > 0:
+        cuda.syncthreads()
+        if thread < half:
+            value = best_values[thread + half]
+            if value > best_values[thread] or (
+                value == best_values[thread] and points[best[thread + half]] < points[best[thread]]
+            ):
+                best_values[thread] = value
+                best[thread] = best[thread + half]
+        half //= 2
+    cuda.syncthreads()
+
+
+@cuda.jit(cache=True)
+def _cover(channels, samples, nearest):
+    """Write each point's squared distance to its nearest sample."""
+    for p in range(cuda.grid(1), channels.shape[1], cuda.gridsize(1)):
+        nearest[p] = _nearest(channels, p, samples, 0, 0, samples.shape[1], nearest[p])
