@@ -1,197 +1,119 @@
-"""What lines a street: parked vehicles, curb furniture, lots with houses or green, rows behind."""
+"""What lines a street beyond its sidewalks: lots with houses, green or cars, and rows behind."""
 
 import numpy as np
 
-from train.data.simulator import objects, vehicles
-from train.data.simulator.layout import Layout
-from train.data.simulator.scene import SceneBuilder, Shape
+from train.data.simulator import buildings, objects, plants, vehicles
+from train.data.simulator.course import Course
+from train.data.simulator.heavy import add_truck
+from train.data.simulator.parts import Parts, chance, uniform
+from train.data.simulator.scene import Frame, SceneBuilder
 from train.data.simulator.surfaces import Kind, Material
 
 
-def line_side(layout: Layout, scene: SceneBuilder, side: float, rng: np.random.Generator) -> None:
-    """Put up one side: parked vehicles, curb furniture, then lot after lot."""
-    inner, outer = layout.sidewalk(side)
-    _park(layout, scene, side, inner, rng)
-    _furnish(layout, scene, side, inner, rng)
-    for first, last in layout.between_crossings(3.0):
+def line_side(course: Course, scene: SceneBuilder, side: float, rng: np.random.Generator) -> None:
+    """Put up one side: lot after lot, then what stands behind them."""
+    lots = [
+        (stretch.start_m, stretch.end_m, kind)
+        for stretch, kind in course.layout.open_lots
+        if course.arm == 0 and stretch.side == side
+    ]
+    for first, last in course.stretches(side, 0.6):
         along = first
-        while along < last:
-            width = float(rng.uniform(9, 24))
-            # What is left at the end goes to the last lot, so that none is a sliver.
-            if last - along - width < 6.0:
-                width = last - along
-            middle = along + width / 2
-            if layout.is_open(middle, side * (outer + 4.0)):
-                _open_lot(layout, scene, side, outer, middle, width, rng)
-            elif rng.random() < 0.6:
-                _house_lot(layout, scene, side, outer, middle, width, rng)
+        while along < last - 3.0:
+            lot = next((lot for lot in lots if lot[0] <= along < lot[1]), None)
+            end = min(last, next((lot[0] for lot in lots if along < lot[0] < last), last))
+            if lot is not None:
+                width = min(lot[1], last) - along
+                _open_lot(course, scene, side, along + width / 2, width, rng)
             else:
-                _green_lot(layout, scene, side, outer, middle, width, rng)
-            along += width
-    _fill_behind(layout, scene, side, outer, rng)
+                width = _lot_width(course, rng)
+                # What is left at the end goes to the last lot, so that none is a sliver.
+                if end - along - width < 6.0:
+                    width = end - along
+                if width >= 3.0:
+                    _lot(course, scene, side, along + width / 2, width, rng)
+            along += max(width, 0.5)
+    if course.arm == 0:
+        _fill_behind(course, scene, side, rng)
 
 
-def _fill_behind(
-    layout: Layout, scene: SceneBuilder, side: float, outer: float, rng: np.random.Generator
+def _lot_width(course: Course, rng: np.random.Generator) -> float:
+    setting = course.layout.setting
+    if setting == "town":
+        return uniform(rng, 8, 18)
+    return uniform(rng, 16, 36) if setting == "arterial" else uniform(rng, 9, 24)
+
+
+def _lot(
+    course: Course,
+    scene: SceneBuilder,
+    side: float,
+    middle: float,
+    width: float,
+    rng: np.random.Generator,
 ) -> None:
-    """Put a second row of houses and, behind everything, a line of trees."""
-    along = layout.start_m
-    while along < layout.end_m:
-        width = float(rng.uniform(10, 26))
-        middle = along + width / 2
-        if rng.random() < 0.45 and not layout.in_crossing(middle, width / 2 + 1.0):
-            height = float(rng.uniform(4, 9))
-            depth = outer + float(rng.uniform(20, 32))
-            scene.add(
-                Shape.FACADE,
-                layout.frame(middle, side * depth, float(rng.normal(scale=0.1))),
-                (0.0, 0.0, height / 2 - 0.5),
-                (0.4 * width, 4.5, height / 2 + 0.5),
-                Kind.BUILDING,
-                Material.PLASTER,
-                extra=(float(rng.uniform(2.2, 3.6)), 0.45, 103.0),
-            )
-        row = outer + float(rng.uniform(32, 42))
-        for tree in np.arange(along, along + width, float(rng.uniform(2.5, 6.0))):
-            size = float(rng.uniform(1.3, 3.2))
-            scene.add(
-                Shape.FOLIAGE,
-                layout.frame(float(tree), side * (row + float(rng.normal(scale=1.5)))),
-                (0.0, 0.0, size + float(rng.uniform(-0.6, 1.2))),
-                (size, size, size * float(rng.uniform(0.8, 1.5))),
-                Kind.VEGETATION,
-                Material.FOLIAGE,
-                extra=(float(rng.uniform(0.4, 1.2)), 0.0, 0.0),
-            )
-        for _ in range(int(rng.integers(0, 3))):
-            place = layout.frame(
-                middle + float(rng.uniform(-0.5, 0.5)) * width,
-                side * (outer + float(rng.uniform(14, 32))),
-            )
-            objects.add_tree(scene, place, rng)
-        along += width
+    built = {"suburb": 0.62, "town": 0.9, "arterial": 0.55}[course.layout.setting]
+    if not chance(rng, built) or width < 5.0:
+        _green_lot(course, scene, side, middle, width, rng)
+    elif course.layout.setting == "arterial" and width > 14 and chance(rng, 0.6):
+        _hall_lot(course, scene, side, middle, width, rng)
+    else:
+        _house_lot(course, scene, side, middle, width, rng)
 
 
-def _park(
-    layout: Layout, scene: SceneBuilder, side: float, inner: float, rng: np.random.Generator
-) -> None:
-    """Fill the parking strip, if there is one, with gaps."""
-    ground = layout.ground
-    strip = ground.parking_left_m if side > 0 else ground.parking_right_m
-    if strip <= 0:
-        return
-    along = layout.start_m + 3
-    occupied = float(rng.uniform(0.15, 0.6))
-    while along < layout.end_m:
-        if not layout.in_crossing(along, 5.0) and rng.random() < occupied:
-            turn = float(rng.normal(scale=0.03)) + (np.pi if side > 0 else 0.0)
-            across = side * (inner - strip / 2 + float(rng.normal(scale=0.1)))
-            frame = layout.frame(along, across, turn)
-            choice = rng.random()
-            if choice < 0.86:
-                vehicles.add_car(scene, frame, rng)
-            elif choice < 0.91:
-                vehicles.add_truck(scene, frame, rng)
-                along += 3.0
-            elif choice < 0.95:
-                vehicles.add_trailer(scene, frame, rng)
-            else:
-                vehicles.add_motorcycle(scene, frame)
-        along += float(rng.uniform(5.8, 7.2))
-
-
-def _furnish(
-    layout: Layout, scene: SceneBuilder, side: float, inner: float, rng: np.random.Generator
-) -> None:
-    """Put lamps, signs, bins and trees along the curb, bicycles and people on the sidewalk."""
-    along = layout.start_m + float(rng.uniform(0, 20))
-    trees = rng.random() < 0.5
-    while along < layout.end_m:
-        if not layout.in_crossing(along, 2.0):
-            towards_road = -side * np.pi / 2
-            curbside = layout.frame(along, side * (inner + 0.35), towards_road)
-            choice = rng.random()
-            if choice < 0.22:
-                objects.add_lamp(scene, curbside, rng)
-            elif choice < 0.40:
-                facing = np.pi if side < 0 else 0.0
-                objects.add_sign(scene, layout.frame(along, side * (inner + 0.35), facing), rng)
-            elif choice < 0.52:
-                along_curb = layout.frame(along, side * (inner + 0.4))
-                objects.add_street_furniture(scene, along_curb, rng)
-            elif choice < 0.64:
-                leaning = float(rng.normal(scale=0.2))
-                vehicles.add_bicycle(scene, layout.frame(along, side * (inner + 1.9), leaning))
-            elif choice < 0.72:
-                objects.add_person(
-                    scene,
-                    layout.frame(along, side * (inner + 1.2), float(rng.uniform(0, 6.28))),
-                    rng,
-                )
-            elif trees:
-                objects.add_tree(scene, layout.frame(along, side * (inner + 0.5)), rng)
-        along += float(rng.uniform(5, 11))
-    for middle, half in layout.crossings:
-        corner = layout.frame(middle - half - 1.0, side * (inner + 0.5), np.pi)
-        objects.add_traffic_light(scene, corner)
+def _facing(course: Course, side: float, along: float, across: float) -> Frame:
+    """Return a frame beside the course that looks at it."""
+    return course.frame(along, side * across, -side * np.pi / 2)
 
 
 def _house_lot(
-    layout: Layout,
+    course: Course,
     scene: SceneBuilder,
     side: float,
-    outer: float,
     middle: float,
     width: float,
     rng: np.random.Generator,
 ) -> None:
     """Put up a building behind a front yard with a fence, a hedge, a wall or nothing."""
-    yard = float(rng.choice([0.0, 1.5, 3.0, 5.0], p=[0.2, 0.2, 0.3, 0.3]))
-    depth, height = float(rng.uniform(7, 12)), float(rng.uniform(4, 13))
-    gap = float(rng.choice([0.0, 1.5, 3.5]))
-    front = outer + yard
-    frame = layout.frame(middle, side * (front + depth / 2))
-    material = Material.PLASTER if rng.random() < 0.6 else Material.BRICK
-    bay = float(rng.uniform(2.2, 3.6))
-    scene.add(
-        Shape.FACADE,
-        frame,
-        (0.0, 0.0, height / 2 - 0.3),
-        ((width - gap) / 2, depth / 2, height / 2 + 0.3),
-        Kind.BUILDING,
-        material,
-        extra=(bay, float(rng.uniform(0.35, 0.6)), float(rng.uniform(100, 110))),
+    town = course.layout.setting == "town"
+    outer = course.outer(side)
+    shares = [0.75, 0.15, 0.1, 0.0] if town else [0.12, 0.2, 0.34, 0.34]
+    yard = float(rng.choice([0.0, 1.5, 3.0, 5.0], p=shares))
+    gap = 0.0 if town and chance(rng, 0.8) else float(rng.choice([0.0, 1.5, 3.5]))
+    half = (width - gap) / 2
+    storeys = int(rng.integers(2, 6)) if town else int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2]))
+    front = _facing(course, side, middle, outer + yard)
+    buildings.add_house(
+        scene,
+        front,
+        rng,
+        half,
+        uniform(rng, 7, 12),
+        storeys,
+        shop=yard == 0 and town and chance(rng, 0.45),
     )
-    if rng.random() < 0.4:
-        # A bay or an entrance that stands out of the facade.
-        out = float(rng.uniform(0.3, 1.2)) if yard > 0 else 0.25
-        scene.add(
-            Shape.BOX,
-            frame,
-            (float(rng.uniform(-0.3, 0.3)) * width, -side * (depth / 2 + out / 2), 1.6),
-            (float(rng.uniform(0.6, 1.5)), out / 2, 1.9),
-            Kind.BUILDING,
-            material,
-        )
     if yard <= 0:
         return
-    _border(layout, scene, side, outer + 0.15, middle, (width - gap) / 2, rng)
-    if gap > 3.0 and rng.random() < 0.6:
-        drive = layout.frame(middle + width / 2 - 0.3, side * (outer + 3.0), np.pi / 2)
-        vehicles.add_car(scene, drive, rng)
-    for _ in range(int(rng.integers(1, 7))):
-        place = layout.frame(
-            middle + float(rng.uniform(-0.4, 0.4)) * width,
-            side * (outer + float(rng.uniform(0.4, 1.0)) * yard),
+    _border(course, scene, side, outer + 0.15, middle, half, rng)
+    if gap > 3.0:
+        drive = middle + width / 2 - 1.6
+        if chance(rng, 0.5):
+            vehicles.add_car(scene, course.frame(drive, side * (outer + 3.0), np.pi / 2), rng)
+        if chance(rng, 0.4):
+            buildings.add_garage(scene, _facing(course, side, drive, outer + 7.5), rng)
+    for _ in range(int(rng.integers(1, 6))):
+        place = course.frame(
+            middle + uniform(rng, -0.45, 0.45) * (width - gap),
+            side * (outer + uniform(rng, 0.35, 0.8) * yard),
         )
-        if rng.random() < 0.2 and yard > 2.5:
-            objects.add_tree(scene, place, rng)
+        if yard > 2.5 and chance(rng, 0.22):
+            plants.add_tree(scene, place, rng, size=uniform(rng, 0.5, 0.9))
         else:
-            objects.add_bush(scene, place, rng)
+            plants.add_bush(scene, place, rng, size=uniform(rng, 0.4, 0.3 + 0.25 * yard))
 
 
 def _border(
-    layout: Layout,
+    course: Course,
     scene: SceneBuilder,
     side: float,
     across: float,
@@ -199,91 +121,139 @@ def _border(
     half_width: float,
     rng: np.random.Generator,
 ) -> None:
-    """Separate a yard from the sidewalk."""
+    """Separate a yard from the sidewalk, leaving a gate open."""
     choice = rng.random()
-    frame = layout.frame(middle, side * across)
-    height = float(rng.uniform(0.8, 1.7))
-    if choice < 0.33:
-        scene.add(
-            Shape.MESH,
-            frame,
-            (0.0, 0.0, height / 2),
-            (half_width, 0.02, height / 2),
-            Kind.FENCE,
-            Material.METAL,
-            extra=(0.55, 0.0, 0.0),
-        )
-    elif choice < 0.46:
-        scene.add(
-            Shape.BOX,
-            frame,
-            (0.0, 0.0, height / 2),
-            (half_width, 0.03, height / 2),
-            Kind.FENCE,
-            Material.WOOD,
-        )
-    elif choice < 0.84:
-        scene.add(
-            Shape.HEDGE,
-            frame,
-            (0.0, side * 0.35, height / 2),
-            (half_width, 0.35, height / 2),
-            Kind.VEGETATION,
-            Material.FOLIAGE,
-            extra=(0.12, 0.0, 0.0),
-        )
-    elif choice < 0.93:
-        scene.add(
-            Shape.BOX,
-            frame,
-            (0.0, 0.0, 0.35),
-            (half_width, 0.12, 0.45),
-            Kind.WALL,
-            Material.BRICK,
-        )
+    if choice >= 0.92 or half_width < 1.5:
+        return
+    gate = uniform(rng, -0.6, 0.6) * half_width
+    height = uniform(rng, 0.8, 1.7)
+    for low, high in ((-half_width, gate - 0.6), (gate + 0.6, half_width)):
+        half = (high - low) / 2
+        if half < 0.4:
+            continue
+        frame = course.frame(middle + (low + high) / 2, side * across)
+        if choice < 0.3:
+            fence = Parts(scene, frame, Kind.FENCE)
+            passes = uniform(rng, 0.4, 0.75)
+            fence.mesh((0.0, 0.0, height / 2), (half, 0.02, height / 2), passes, Material.METAL)
+            for along in np.arange(-half, half, 2.2):
+                fence.post((float(along), 0.0), 0.03, 0.0, height + 0.05, Material.METAL)
+        elif choice < 0.42:
+            fence = Parts(scene, frame, Kind.FENCE)
+            boards = (half, 0.03, height / 2)
+            fence.mesh((0.0, 0.0, height / 2), boards, uniform(rng, 0.02, 0.3), Material.WOOD)
+        elif choice < 0.82:
+            hedge = course.frame(middle + (low + high) / 2, side * (across + 0.35))
+            plants.add_hedge(scene, hedge, rng, half, height)
+        else:
+            wall = Parts(scene, frame, Kind.WALL)
+            wall.box((0.0, 0.0, 0.35), (half, 0.12, 0.45), Material.BRICK)
+            if chance(rng, 0.5):
+                fence = Parts(scene, frame, Kind.FENCE)
+                fence.mesh((0.0, 0.0, 1.15), (half, 0.02, 0.35), 0.6, Material.METAL)
 
 
 def _green_lot(
-    layout: Layout,
+    course: Course,
     scene: SceneBuilder,
     side: float,
-    outer: float,
     middle: float,
     width: float,
     rng: np.random.Generator,
 ) -> None:
     """Leave a lot green: trees and bushes, perhaps a fence in front."""
-    if rng.random() < 0.6:
-        _border(layout, scene, side, outer + 0.15, middle, width / 2, rng)
-    for _ in range(int(rng.integers(5, 14))):
-        place = layout.frame(
-            middle + float(rng.uniform(-0.5, 0.5)) * width,
-            side * (outer + float(rng.uniform(1.0, 16.0))),
+    outer = course.outer(side)
+    if chance(rng, 0.6):
+        _border(course, scene, side, outer + 0.15, middle, width / 2, rng)
+    for _ in range(int(rng.integers(4, 12) * min(width, 24.0) / 16)):
+        place = course.frame(
+            middle + uniform(rng, -0.48, 0.48) * width, side * (outer + uniform(rng, 1.2, 16.0))
         )
-        if rng.random() < 0.5:
-            objects.add_tree(scene, place, rng)
+        if chance(rng, 0.5):
+            plants.add_tree(scene, place, rng)
         else:
-            objects.add_bush(scene, place, rng)
+            plants.add_bush(scene, place, rng)
 
 
-def _open_lot(
-    layout: Layout,
+def _hall_lot(
+    course: Course,
     scene: SceneBuilder,
     side: float,
-    outer: float,
     middle: float,
     width: float,
     rng: np.random.Generator,
 ) -> None:
-    """Leave a paved or gravel lot open: a few cars, a lorry, bushes at its back."""
-    slots = np.arange(middle - 0.4 * width, middle + 0.4 * width, 3.0)
-    for along in slots[rng.random(len(slots)) < 0.3]:
-        frame = layout.frame(float(along), side * (outer + 7.0), np.pi / 2)
-        if rng.random() < 0.85:
+    """Put up a hall behind a few cars."""
+    outer = course.outer(side)
+    setback = float(rng.choice([1.0, 7.0, 12.0]))
+    front = _facing(course, side, middle, outer + setback)
+    buildings.add_hall(scene, front, rng, 0.46 * width, uniform(rng, 8, 14))
+    if setback > 6:
+        for along in np.arange(middle - 0.4 * width, middle + 0.4 * width, 2.9):
+            if chance(rng, 0.35):
+                turn = float(rng.choice([-1.0, 1.0])) * np.pi / 2
+                place = course.frame(float(along), side * (outer + 3.4), turn)
+                vehicles.add_car(scene, place, rng)
+    if chance(rng, 0.4):
+        objects.add_big_sign(scene, course.frame(middle, side * (outer + 0.6), 0.0), rng)
+
+
+def _open_lot(
+    course: Course,
+    scene: SceneBuilder,
+    side: float,
+    middle: float,
+    width: float,
+    rng: np.random.Generator,
+) -> None:
+    """Leave a paved or gravel lot open: cars side by side, a lorry, bushes at its back."""
+    outer = course.outer(side)
+    occupied = uniform(rng, 0.15, 0.7)
+    slots = np.arange(middle - 0.5 * width + 2.4, middle + 0.5 * width - 1.5, 2.8)
+    for along in slots[rng.random(len(slots)) < occupied]:
+        turn = float(rng.choice([-1.0, 1.0])) * np.pi / 2 + float(rng.normal(scale=0.03))
+        frame = course.frame(float(along), side * (outer + 7.0), turn)
+        if chance(rng, 0.9):
             vehicles.add_car(scene, frame, rng)
         else:
             vehicles.add_trailer(scene, frame, rng)
+    if width > 16 and chance(rng, 0.25):
+        add_truck(scene, course.frame(middle, side * (outer + 13.5)), rng)
     for _ in range(int(rng.integers(2, 6))):
-        along = middle + float(rng.uniform(-0.5, 0.5)) * width
-        place = layout.frame(along, side * (outer + float(rng.uniform(15.0, 18.0))))
-        objects.add_bush(scene, place, rng)
+        along = middle + uniform(rng, -0.5, 0.5) * width
+        place = course.frame(along, side * (outer + uniform(rng, 16.5, 19.0)))
+        plants.add_bush(scene, place, rng)
+    if chance(rng, 0.5):
+        objects.add_lamp(scene, _facing(course, side, middle, outer + 11.0), rng)
+
+
+def _fill_behind(
+    course: Course, scene: SceneBuilder, side: float, rng: np.random.Generator
+) -> None:
+    """Put a second row of houses and, behind everything, trees."""
+    outer = course.outer(side)
+    for first, last in course.stretches(side, 18.0):
+        along = first
+        while along < last:
+            width = uniform(rng, 10, 26)
+            middle = along + width / 2
+            if chance(rng, 0.5) and middle < last:
+                place = _facing(course, side, middle, outer + uniform(rng, 20, 27))
+                storeys = int(rng.integers(1, 4))
+                buildings.add_house(scene, place, rng, 0.4 * width, 9.0, storeys)
+            for _ in range(int(rng.integers(0, 3))):
+                place = course.frame(
+                    middle + uniform(rng, -0.5, 0.5) * width, side * (outer + uniform(rng, 15, 19))
+                )
+                plants.add_tree(scene, place, rng)
+            along += width
+    wood = Parts(scene, course.frame(0.0, 0.0), Kind.VEGETATION)
+    for first, last in course.stretches(side, 2.0):
+        for tree in np.arange(first, last, uniform(rng, 3.0, 6.5)):
+            across = side * (outer + 38 + float(rng.normal(scale=2.0)))
+            place = course.frame(float(tree), across)
+            wood = Parts(scene, place, Kind.VEGETATION)
+            for _ in range(5):
+                size = uniform(rng, 0.6, 1.6)
+                at = (uniform(rng, -1.6, 1.6), uniform(rng, -1.6, 1.6), uniform(rng, 0.5, 4.5))
+                wood.leaves(at, (size, size, 0.8 * size), uniform(rng, 0.4, 1.0))
