@@ -14,13 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from train.data.nuscenes import CLASS_NAMES, NuScenes, simulate_nuscenes
+from train.data.nuscenes import CLASS_NAMES, NuScenes, simulate_nuscenes, simulated
 from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
 from train.data.nuscenes.simulated import CATEGORY_OF_KIND, nuscenes_bytes
 from train.data.nuscenes.simulated_tables import SimulatedTables
 from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
 from train.data.simulate import RECORD
+from train.data.simulator.models import hdl32
+from train.data.simulator.motion import moving_along
 from train.data.simulator.sensor import Returns
 from train.data.simulator.surfaces import Kind
 from train.data.sweep import Sweep
@@ -194,6 +196,22 @@ def test_poses_lay_the_sweeps_of_a_scene_over_each_other(drive: Path):
         assert abs(np.median(sweep.coord[near, 2]) + 1.84) < 0.15
 
 
+def test_the_pose_is_the_sensor_s_at_the_end_of_the_turn(tmp_path: Path, monkeypatch):
+    motions = []
+
+    def record(*arguments, **settings):
+        motions.append(moving_along(*arguments, **settings))
+        return motions[-1]
+
+    monkeypatch.setattr(simulated, "moving_along", record)
+    made = simulate_nuscenes(tmp_path / "data", **SMALL)
+    sweeps = iter_sweeps("training", made.root) + iter_sweeps("validation", made.root)
+    for sweep, motion in zip(sweeps, motions, strict=True):
+        first, last = motion.poses(np.array([0.0, 1.0])) @ hdl32().mount
+        assert np.linalg.norm(last[:3, 3] - first[:3, 3]) > 0.3
+        np.testing.assert_allclose(sweep.pose, last, atol=1e-9)
+
+
 def test_every_kind_has_a_category_and_every_category_a_kind():
     assert set(CATEGORY_OF_KIND) == set(Kind)
     assert set(CATEGORY_OF_KIND.values()) == set(CATEGORY_NAMES)
@@ -223,8 +241,6 @@ def test_bytes_by_hand():
 
 
 def test_sweeps_are_shared_out_over_the_official_scenes(tmp_path: Path, monkeypatch):
-    from train.data.nuscenes import simulated
-
     asked = {}
     monkeypatch.setattr(simulated, "simulate", lambda root, **wanted: asked.update(wanted))
     for count, each, last in ((1, 1, 1), (4, 4, 4), (9, 4, 1), (2800, 4, 4), (2801, 5, 1)):
