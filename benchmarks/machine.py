@@ -28,6 +28,7 @@ _DISTRIBUTIONS = {
     "fpsample": "fpsample",
     "torch_cluster": "torch-cluster",
     "pytorch3d": "pytorch3d",
+    "spconv": "spconv",
 }
 
 

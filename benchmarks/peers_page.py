@@ -5,7 +5,7 @@ from benchmarks.losses import losses
 from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, table, time_of, times
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, geometric_mean, newest, ratio
-from benchmarks.targets import targets_table
+from benchmarks.targets import targets, targets_table
 
 
 def peers_page(records: dict[str, Record]) -> str:
@@ -47,7 +47,7 @@ def peers_page(records: dict[str, Record]) -> str:
             "## From starting Python to the first diagram",
             _first_table(first),
             "## What we set out for",
-            targets_table(records),
+            targets_table(targets(records)),
             "## Where we lose",
             losses(records),
             measured_on(peers, large, batch, backward, sampling, first),

@@ -5,7 +5,7 @@ import math
 import re
 import types
 import typing
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,7 +14,7 @@ SCHEMA = 1
 
 Suite = Literal[
     "table6", "peers", "large", "batch", "backward", "sampling", "figure7", "figure8", "scaling",
-    "first-call",
+    "first-call", "convolution", "data", "opening", "simulation",
 ]  # fmt: skip
 State = Literal["timed", "stopped", "not run"]
 Check = Literal["passed", "failed", "not run"]
@@ -66,6 +66,7 @@ class Software:
     fpsample: str | None
     torch_cluster: str | None
     pytorch3d: str | None
+    spconv: str | None = None  # older records do not name it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,16 +178,17 @@ def _check_result(result: Result, where: str) -> None:
 
 
 def _build(kind: type[T], data: object, where: str) -> T:
-    """Make a dataclass of decoded JSON: exactly its keys, exactly its types."""
+    """Make a dataclass of decoded JSON: its keys, all but those with a default, its types."""
     if not isinstance(data, dict):
         raise ValueError(f"{where} is {data!r}; want an object")
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if missing := sorted(names - data.keys()):
+    defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    needed = {name for name, default in defaults.items() if default is MISSING}
+    if missing := sorted(needed - data.keys()):
         raise ValueError(f"{where} lacks {missing}")
-    if unknown := sorted(data.keys() - names):
+    if unknown := sorted(data.keys() - defaults.keys()):
         raise ValueError(f"{where} has unknown keys {unknown}")
     hints = typing.get_type_hints(kind)
-    return kind(**{n: _convert(hints[n], data[n], f"{where}.{n}") for n in sorted(names)})
+    return kind(**{n: _convert(hints[n], data[n], f"{where}.{n}") for n in sorted(data)})
 
 
 def _convert(hint: Any, value: object, where: str) -> object:

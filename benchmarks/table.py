@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmarks import plots
 from benchmarks.clouds import TITLES
+from benchmarks.convolution_page import convolution_page
+from benchmarks.data_page import data_page
 from benchmarks.figure_page import figure_page
 from benchmarks.machine import ROOT
 from benchmarks.peers_page import peers_page
@@ -73,7 +75,12 @@ def figures(records: dict[str, Record]) -> dict[str, tuple[str, str, Series]]:
 
 def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot], str]:
     """Return pages by file name, plots by file name, and the README's block."""
-    texts = {"table6.md": table6_page(records), "table6_peers.md": peers_page(records)}
+    texts = {
+        "table6.md": table6_page(records),
+        "table6_peers.md": peers_page(records),
+        "convolution.md": convolution_page(records),
+        "data.md": data_page(records),
+    }
     drawings = {}
     for name, (title, text, series) in figures(records).items():
         texts[f"{name}.md"] = figure_page(records, name, title, text, series)

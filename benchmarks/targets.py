@@ -30,8 +30,8 @@ class Target:
         return f"no, short by {times(short)}"
 
 
-def targets_table(records: dict[str, Record]) -> str:
-    """Return the table of targets on a CPU."""
+def targets_table(found: list[Target]) -> str:
+    """Return the table of some targets."""
     rows = [
         [
             target.what,
@@ -39,7 +39,7 @@ def targets_table(records: dict[str, Record]) -> str:
             target.show(target.measured),
             target.verdict,
         ]
-        for target in targets(records)
+        for target in found
     ]
     return table(["what", "target", "measured", "met"], rows)
 
@@ -122,6 +122,18 @@ def _sampling(records: dict[str, Record]) -> Target:
         min(ratios, default=None),
         times,
     )
+
+
+def convolution_targets(records: dict[str, Record]) -> list[Target]:
+    """Return what the convolution set out for, beside spconv on as many threads."""
+    source = newest(records, "convolution")
+    found = []
+    for direction in ("forward", "backward"):
+        of = {"op": "convolution", "direction": direction, "num_points": 30_000}
+        ours, theirs = (source.one(implementation=name, **of) for name in ("ours", "spconv"))
+        what = f"convolution {direction}, times faster than spconv"
+        found.append(Target(what, 1, ratio(theirs, ours), times))
+    return found
 
 
 def _gibibytes(value: float | None) -> str:

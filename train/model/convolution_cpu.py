@@ -6,9 +6,6 @@ number of threads changes no bit of a result.
 Shape letters: N voxels, I input channels, O output channels, K taps.
 """
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,14 +13,12 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from train.model import threads
+
 # Rows whose products one call adds up for a tap before it takes the next tap: the tap's matrix
 # stays in the first cache, the rows in the second.
 ROWS_AT_ONCE = 2048
 CALLS_AT_LEAST = 8  # fewer rows a call where there are few, so that every thread has some
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-# A forked child (a reader of sweeps) has the pool but not its threads.
-os.register_at_fork(after_in_child=_pools.clear)
 
 
 def products(feat: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
@@ -42,7 +37,7 @@ def products(feat: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
     out = torch.zeros(num_rows, weight.shape[2], dtype=feat.dtype)
     arrays = [_array(tensor) for tensor in (out, feat, weight, rows)]
     block = min(ROWS_AT_ONCE, -(-num_rows // CALLS_AT_LEAST))
-    _run(_add_products, ((*arrays, start, block) for start in range(0, num_rows, block)))
+    threads.run(_add_products, ((*arrays, start, block) for start in range(0, num_rows, block)))
     return out
 
 
@@ -61,25 +56,14 @@ def weight_gradient(feat: Tensor, grad_out: Tensor, rows: Tensor) -> Tensor:
     into, given, received, table = (_array(tensor) for tensor in (grad, feat, grad_out, rows))
     # The centre tap, which has the most pairs, first: the others fill the threads beside it.
     taps = sorted(range(shape[0]), key=lambda tap: abs(tap - shape[0] // 2))
-    _run(_add_outer, ((into[tap], given, received, table[tap], ROWS_AT_ONCE) for tap in taps))
+    threads.run(
+        _add_outer, ((into[tap], given, received, table[tap], ROWS_AT_ONCE) for tap in taps)
+    )
     return grad
 
 
 def _array(tensor: Tensor) -> Any:
     return tensor.detach().contiguous().numpy()
-
-
-def _run(function: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> None:
-    """Make the calls on as many threads as torch uses; numba's pool does not survive a fork."""
-    num_threads = torch.get_num_threads()
-    if num_threads == 1:
-        for arguments in calls:
-            function(*arguments)
-        return
-    if num_threads not in _pools:
-        _pools[num_threads] = ThreadPoolExecutor(num_threads, thread_name_prefix="convolution")
-    for done in [_pools[num_threads].submit(function, *arguments) for arguments in calls]:
-        done.result()
 
 
 # "contract" lets a product and a sum become one instruction; nothing is reordered.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.model.neighbours_cpu import fill_table
+
 
 @dataclass(frozen=True)
 class NeighbourTable:
@@ -67,10 +69,10 @@ def neighbour_table(grid_coord: Tensor, batch: Tensor, kernel_size: int) -> Neig
     Notes
     -----
     Voxels are sorted by a key in which z runs fastest, with room for `radius` empty cells around
-    each axis. The cells (dx, dy, -radius .. radius) of a voxel are then consecutive keys: one
-    binary search finds the first and stepping finds the rest. Half of the taps are searched, the
-    others are their mirror image. No size depends on what is found, so a GPU copies nothing to the
-    host. O(N (kernel_size^2 log N + K)).
+    each axis. The cells (dx, dy, -radius .. radius) of a voxel are then consecutive keys: on a CPU
+    a walk along the sorted keys finds them, on a GPU a binary search for the first and stepping for
+    the rest. Half of the taps are searched, the others are their mirror image. No size depends on
+    what is found, so a GPU copies nothing to the host. O(N (kernel_size^2 log N + K)).
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"neighbour_table: kernel_size is {kernel_size}, must be odd")
@@ -79,11 +81,26 @@ def neighbour_table(grid_coord: Tensor, batch: Tensor, kernel_size: int) -> Neig
     step_x, step_y = room[1] * room[2], room[2]
     key = (batch * room[0] + grid_coord[:, 0]) * step_x + grid_coord[:, 1] * step_y
     key, row = torch.sort(key + grid_coord[:, 2], stable=True)
+    num_taps = kernel_size**3
+    if _runs_compiled(key):
+        rows = torch.full((num_taps, num_rows), num_rows, dtype=torch.int32)
+        rows[num_taps // 2] = torch.arange(num_rows, dtype=torch.int32)
+        fill_table(rows, key, row, (int(step_x), int(step_y)), kernel_size)
+        return NeighbourTable(kernel_size, rows)
+    return NeighbourTable(kernel_size, _searched(key, row, (step_x, step_y), kernel_size))
+
+
+def _runs_compiled(tensor: Tensor) -> bool:
+    """Say whether the compiled loop takes a tensor: it is for CPUs."""
+    return tensor.device.type == "cpu"
+
+
+def _searched(key: Tensor, row: Tensor, steps: tuple[Tensor, Tensor], kernel_size: int) -> Tensor:
+    """Return the table's rows by searches of the whole array at once, for a GPU."""
+    radius, num_taps, num_rows = kernel_size // 2, kernel_size**3, key.shape[0]
     is_first = torch.ones_like(key, dtype=torch.bool)
     is_first[1:] = key[1:] != key[:-1]
     next_voxel = torch.searchsorted(key, key, right=True)
-
-    num_taps = kernel_size**3
     # One column more than voxels: what is not there is written to it, and read from nowhere.
     rows = torch.full((num_taps, num_rows + 1), num_rows, dtype=torch.int32, device=key.device)
     rows[num_taps // 2, :num_rows] = torch.arange(num_rows, dtype=torch.int32, device=key.device)
@@ -92,7 +109,7 @@ def neighbour_table(grid_coord: Tensor, batch: Tensor, kernel_size: int) -> Neig
         for dy in range(-radius, radius + 1):
             if (dx, dy) > (0, 0):
                 break
-            lowest = key + dx * step_x + dy * step_y - radius
+            lowest = key + dx * steps[0] + dy * steps[1] - radius
             # All cells asked for come before the voxel itself, so the search ends inside the array.
             at = torch.searchsorted(key, lowest)
             for dz in range(kernel_size if (dx, dy) < (0, 0) else radius):
@@ -103,4 +120,4 @@ def neighbour_table(grid_coord: Tensor, batch: Tensor, kernel_size: int) -> Neig
                 rows[num_taps - 1 - tap].scatter_(0, there, here.int())
                 at = torch.where(is_there, next_voxel[at], at)
                 tap += 1
-    return NeighbourTable(kernel_size, rows[:, :num_rows].contiguous())
+    return rows[:, :num_rows].contiguous()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from train.errors import UserError
-from train.model import convolution, convolution_cpu, convolution_spconv
+from train.model import convolution, convolution_cpu, convolution_spconv, neighbours
 from train.model.convolution import ConvolutionWeights, SubmanifoldConv3d
 from train.model.convolution_choice import make_convolution
 from train.model.convolution_spconv import spconv_sites
@@ -32,8 +32,9 @@ class Form:
 
 
 def as_on_a_gpu(monkeypatch, gathered_bytes=1 << 28):
-    """Let our own convolution gather and multiply in torch, as it does on a GPU."""
-    monkeypatch.setattr(convolution, "_runs_compiled", lambda tensor: False)
+    """Let our own convolution search, gather and multiply in torch, as it does on a GPU."""
+    for module in (convolution, neighbours):
+        monkeypatch.setattr(module, "_runs_compiled", lambda tensor: False)
     monkeypatch.setattr(convolution, "GATHERED_BYTES", gathered_bytes)
 
 
@@ -127,12 +128,12 @@ def test_its_backward_agrees_with_finite_differences(form, kernel_size, shared):
         grid, cloud = torch.cat([grid, grid[again]]), torch.cat([cloud, cloud[again]])
     assert neighbour_table(grid, cloud, kernel_size).num_pairs > 0
     conv = form.convolution(2, 3, kernel_size)
-    neighbours = form.neighbours(grid, cloud, kernel_size)
+    table = form.neighbours(grid, cloud, kernel_size)
     feat = torch.randn(len(grid), 2, dtype=torch.float64, requires_grad=True)
 
     def run(feat: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         parameters = {"weight": weight, "bias": bias}
-        return torch.func.functional_call(conv, parameters, (feat, neighbours))
+        return torch.func.functional_call(conv, parameters, (feat, table))
 
     assert torch.autograd.gradcheck(run, (feat, conv.weight, conv.bias))
 
@@ -239,8 +240,11 @@ def test_16_bit_products_are_summed_in_float32(dtype, gathered, monkeypatch):
     assert conv(feat, pairs)[centre].item() == feat[centre].item() + 26
 
 
+@pytest.mark.parametrize("searched", [False, True], ids=["compiled", "searched"])
 @pytest.mark.parametrize("kernel_size", [3, 5])
-def test_the_table_names_the_voxel_at_each_offset_and_is_mutual(kernel_size):
+def test_the_table_names_the_voxel_at_each_offset_and_is_mutual(kernel_size, searched, monkeypatch):
+    if searched:
+        as_on_a_gpu(monkeypatch)
     grid, cloud = random_voxels(0.4, seed=8, num_clouds=2)
     table = neighbour_table(grid, cloud, kernel_size)
     radius, num_taps = kernel_size // 2, kernel_size**3
@@ -258,6 +262,16 @@ def test_the_table_names_the_voxel_at_each_offset_and_is_mutual(kernel_size):
         assert table.rows[tap].tolist() == want
         for here, there in enumerate(want):
             assert there == len(grid) or table.rows[num_taps - 1 - tap, there] == here
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_both_searches_find_the_same_where_voxels_are_shared(kernel_size, monkeypatch):
+    grid, cloud = random_voxels(0.4, seed=10, num_clouds=3)
+    again = torch.randint(len(grid), (60,), generator=torch.Generator().manual_seed(0))
+    grid, cloud = torch.cat([grid, grid[again]]), torch.cat([cloud, cloud[again]])
+    compiled = neighbour_table(grid, cloud, kernel_size)
+    as_on_a_gpu(monkeypatch)
+    assert torch.equal(neighbour_table(grid, cloud, kernel_size).rows, compiled.rows)
 
 
 @pytest.mark.parametrize("num_threads", [2, 3])
