@@ -28,13 +28,19 @@ class DataConfig:
     max_voxels: int = 0
     """Crop a training sweep to this many voxels around a random one; 0 keeps whole sweeps."""
     batch_size: int = 12
-    """Sweeps in a training step (appendix C.2)."""
+    """Sweeps in a training step at most (appendix C.2)."""
+    max_batch_voxels: int = 0
+    """Voxels in a training step at most, which bounds its memory; 0 for no bound."""
     repeats: int = 1
     """How often an epoch goes through the sweeps, each time augmented anew; for a few sweeps."""
     num_workers: int = 4
     """Processes that read sweeps beside the training; 0 reads in the training process."""
     clip_range_m: tuple[float, float, float, float, float, float] | None = None
     """Move points beyond this box (lower x y z, upper x y z) onto its faces; none for no box."""
+    cache_dir: Path | None = None
+    """Folder for indices and decoded sweeps [.topodistill-index in the data root]."""
+    cache_decoded: bool = False
+    """Keep every sweep on disk as it is in memory, for formats that are slow to decode."""
     augment: bool = True
     """Rotation, scaling, flips and jitter of appendix C.3 on training sweeps."""
     simulated_sweeps: int = 16
@@ -67,6 +73,12 @@ class DataConfig:
             "data.max-voxels",
             self.max_voxels,
             "0 for no limit, or at least 1000",
+        )
+        _require(
+            self.max_batch_voxels == 0 or self.max_batch_voxels >= 1000,
+            "data.max-batch-voxels",
+            self.max_batch_voxels,
+            "0 for no bound, or at least 1000",
         )
         _require(
             self.batch_size >= 1, "data.batch-size", self.batch_size, "at least 1 sweep a step"
@@ -156,6 +168,8 @@ class LossConfig:
     """How features are normalised before sampling and distances (Algorithm 1, step 1)."""
     sample_on: Literal["teacher", "student", "concat"] = "teacher"
     """Whose features choose the sampled points (Algorithm 1 takes the teacher's)."""
+    diagram_distance: Literal["pwcd", "sinkhorn"] = "pwcd"
+    """How diagrams are compared: the paper's distance, or entropic transport (Table 11)."""
     temperature: float = 1.0
     """Temperature of the softened logits."""
 
@@ -203,6 +217,8 @@ class RunConfig:
     """Arithmetic of the networks; the losses are float32 in either case."""
     seed: int = 0
     """Seed of weights, order of sweeps, augmentation and simulation."""
+    on_bad_sweep: Literal["stop", "skip"] = "stop"
+    """A sweep that cannot be read ends the run, or is left out, counted and listed at the end."""
     checkpoint_minutes: float = 10.0
     """A checkpoint is written this often, and after every epoch."""
     evaluate_untrained: bool = False
@@ -210,6 +226,8 @@ class RunConfig:
     submit: bool = False
     """Write predictions of the test split as the benchmark's server takes them; with --simulate
     of the validation sweeps. The student predicts, or the teacher where it is alone."""
+    submit_account: str = ""
+    """E-mail address registered with the server; Waymo's wants it in the file."""
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -244,6 +262,8 @@ class RunConfig:
 FREE_ON_RESUME = frozenset(
     {
         "checkpoint_minutes",
+        "data.cache_decoded",
+        "data.cache_dir",
         "data.num_workers",
         "data_root",
         "device",
@@ -251,6 +271,7 @@ FREE_ON_RESUME = frozenset(
         "resume",
         "stage",
         "submit",
+        "submit_account",
     }
 )
 

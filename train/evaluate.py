@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from train.data.collate import collate
 from train.data.loader import EvaluationSweeps
+from train.data.skipping import SkippedSweeps
 from train.log import Progress
 from train.loop import to_device
 from train.metrics import BenchmarkRule, ConfusionMatrix
@@ -23,6 +24,7 @@ def evaluate(
     *,
     title: str,
     num_workers: int = 0,
+    skipped: SkippedSweeps | None = None,
 ) -> dict[str, Any]:
     """Return the scores of a network on labelled sweeps, one forward pass each.
 
@@ -42,15 +44,18 @@ def evaluate(
         What the progress bar says.
     num_workers
         Processes that read sweeps.
+    skipped
+        Is told of the sweeps that could not be read, if `sweeps` leaves such out.
 
     Returns
     -------
     dict
-        The scores of `ConfusionMatrix.scores`, and `sweeps`, `points`, `voxels`, `seconds` (wall
-        time of the pass, reading included), all plain JSON values.
+        The scores of `ConfusionMatrix.scores`, and `sweeps` (those scored), `points`, `voxels`,
+        `seconds` (wall time of the pass, reading included), all plain JSON values.
     """
     matrix = ConfusionMatrix(class_names, rule)
-    points = voxels = 0
+    skipped = SkippedSweeps() if skipped is None else skipped
+    scored = points = voxels = 0
     was_training = model.training
     model.eval()
     progress = Progress(title, len(sweeps))
@@ -59,11 +64,12 @@ def evaluate(
         sweeps, batch_size=1, collate_fn=collate, num_workers=num_workers, shuffle=False
     )
     try:
-        for batch in loader:
+        for batch in skipped.watch(loader):
             with torch.no_grad():
                 logits = model(to_device(batch, device))
             prediction = logits.argmax(dim=1).cpu()[batch["inverse"]]
             matrix.add(batch["raw_segment"], prediction)
+            scored += 1
             points += len(prediction)
             voxels += len(logits)
             progress.advance({})
@@ -72,7 +78,7 @@ def evaluate(
         model.train(was_training)
     return {
         **matrix.scores(),
-        "sweeps": len(sweeps),
+        "sweeps": scored,
         "points": points,
         "voxels": voxels,
         "seconds": time.monotonic() - started,

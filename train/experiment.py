@@ -11,10 +11,14 @@ import torch
 from train import provenance
 from train.checkpoint import ModelCard, load_model, load_state, load_teacher, save_model
 from train.config import RunConfig, differences, to_json
+from train.data.decoded import DecodedCache
+from train.data.index import FOLDER
 from train.data.loader import EvaluationSweeps, TrainingSweeps
 from train.data.registry import DatasetSpec, dataset_spec
+from train.data.skipping import BadSweep, SkippedSweeps
 from train.data.sweep import SweepSource
 from train.data.transforms import PAPER_AUGMENTATION
+from train.data.voxel_counts import VoxelCounts, voxel_counts
 from train.errors import UserError
 from train.evaluate import evaluate
 from train.files import whole_file
@@ -69,6 +73,8 @@ class Experiment:
                 f"--stage evaluate: neither {self.teacher_path} nor {self.student_path}"
             )
         self.state = self._read_state()
+        self.skipped = SkippedSweeps(self.output / "skipped.json")
+        self.bad_before_start: list[BadSweep] = []
         self.train_source, self.validation_source = self._open_data()
         self.submission_path = self.output / f"submission{self.dataset.submission_suffix}"
         self.submission_source = self._open_submission_source() if config.submit else None
@@ -146,7 +152,15 @@ class Experiment:
         return training, self._open_split(root, "validation", chosen[1])
 
     def _open_split(self, root: Path, split: str, sequences: tuple[str, ...]) -> SweepSource:
-        source = self.dataset.open(root, split, sequences=sequences)
+        data = self.config.data
+        source = self.dataset.open(
+            root,
+            split,
+            sequences=sequences,
+            cache_dir=data.cache_dir,
+            strict=self.config.on_bad_sweep == "stop",
+        )
+        self.bad_before_start += [BadSweep(*left_out) for left_out in source.unreadable.items()]
         if source.skipped_unlabelled:
             what = f"{self.dataset.sequence_word}s {', '.join(sequences)}" if sequences else split
             say(f"{root}, {what}: {source.skipped_unlabelled} sweeps without labels are left out")
@@ -154,7 +168,14 @@ class Experiment:
         # even sample stands for it, and the rest is checked as it is read.
         stride = max(1, len(source) // SWEEPS_READ_BEFORE_START)
         for index in range(0, len(source), stride):
-            source[index]
+            try:
+                source[index]
+            except UserError as error:
+                if self.config.on_bad_sweep == "stop":
+                    raise
+                self.bad_before_start.append(BadSweep(source.names[index], str(error)))
+        if data.cache_decoded:
+            return DecodedCache(source, (data.cache_dir or root / FOLDER) / "decoded")
         return source
 
     def run(self) -> None:
@@ -167,6 +188,7 @@ class Experiment:
             f"plain torch convolution, scaled_dot_product_attention, topology on the CPU; "
             f"output {self.output}"
         )
+        self.skipped.add(self.bad_before_start)
         stage = self.config.stage
         with RunLog(self.output, self._resume_point()) as log:
             if stage in ("all", "teacher") and self._trained_teacher() is None:
@@ -177,6 +199,8 @@ class Experiment:
         if self.submission_source is not None:
             self._write_submission(self.submission_source)
         self.state_path.unlink(missing_ok=True)
+        for line in self.skipped.lines():
+            say(line)
         say(f"done: {self.output / 'metrics.json'}")
 
     def _resume_point(self) -> tuple[str, int] | None:
@@ -241,7 +265,21 @@ class Experiment:
             max_voxels=data.max_voxels or None,
             clip_range_m=data.clip_range_m,
             repeats=data.repeats,
+            max_batch_voxels=data.max_batch_voxels or None,
+            counts=self._voxel_counts() if data.max_batch_voxels else None,
+            on_bad_sweep=self.config.on_bad_sweep,
             seed=2 * self.config.seed + (role == "student"),
+        )
+
+    def _voxel_counts(self) -> VoxelCounts:
+        data = self.config.data
+        return voxel_counts(
+            self.train_source,
+            data.grid_size_m,
+            self.config.resolved_data_root,
+            cache_dir=data.cache_dir,
+            num_workers=data.num_workers,
+            on_bad_sweep=self.config.on_bad_sweep,
         )
 
     def _autocast(self) -> torch.autocast:
@@ -293,6 +331,7 @@ class Experiment:
             log,
             self.state_path,
             self._state_of(stage.name),
+            skipped=self.skipped,
         )
 
     def _open_submission_source(self) -> SweepSource:
@@ -302,8 +341,14 @@ class Experiment:
                 f"--submit: {self.submission_path} is there already; move it away to write another"
             )
         if self.config.simulate:
-            return self.validation_source
-        return self.dataset.open(self.config.resolved_data_root, "test", require_labels=False)
+            source = self.validation_source
+            return source.source if isinstance(source, DecodedCache) else source
+        return self.dataset.open(
+            self.config.resolved_data_root,
+            "test",
+            require_labels=False,
+            cache_dir=self.config.data.cache_dir,
+        )
 
     def _write_submission(self, source: SweepSource) -> None:
         """Predict every point of the split and write what the benchmark's server takes."""
@@ -311,7 +356,9 @@ class Experiment:
         role = "student" if "student" in models else "teacher"
         model, card = load_model(models[role])
         model.to(self.device)
-        submission = self.dataset.submission(self.submission_path, source)
+        submission = self.dataset.submission(
+            self.submission_path, source, self.config.submit_account
+        )
         progress = Progress(f"{role} predictions for the server", len(source))
         try:
             for index in range(len(source)):
@@ -340,6 +387,7 @@ class Experiment:
         if self.config.evaluate_untrained and "student" in metrics:
             scores = self._scores(self._build("student"), "untrained student")
             metrics["student"]["miou_untrained"] = scores["miou"]
+        metrics["skipped_sweeps"] = self.skipped.messages
         metrics["seconds"] = {
             **_seconds_by_stage(self.output / "log.jsonl"),
             "evaluation": time.monotonic() - started,
@@ -353,12 +401,14 @@ class Experiment:
                 self.validation_source,
                 self.config.data.grid_size_m,
                 clip_range_m=self.config.data.clip_range_m,
+                on_bad_sweep=self.config.on_bad_sweep,
             ),
             self.dataset.class_names,
             self.dataset.benchmark_rule,
             self.device,
             title=f"{title} evaluation",
             num_workers=self.config.data.num_workers,
+            skipped=self.skipped,
         )
         return {"parameters": sum(p.numel() for p in model.parameters()), **scores}
 

@@ -204,6 +204,43 @@ def test_a_data_root_without_a_test_split_is_refused_before_training(sweeps, tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_a_damaged_sweep_is_left_out_and_listed_where_that_is_asked_for(sweeps, tmp_path, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(sweeps, root)
+    empty = root / "sequences/00/velodyne/000001.bin"
+    empty.write_bytes(b"")
+    shutil.copytree(root / "sequences/08", root / "sequences/09")
+    damaged = root / "sequences/09/velodyne/000000.bin"
+    damaged.write_bytes(np.full(4, np.nan, "<f4").tobytes() + damaged.read_bytes()[16:])
+    output = tmp_path / "run"
+    arguments = [*flags(root, output), "--stage", "teacher", "--on-bad-sweep", "skip"]
+    arguments[arguments.index("08")] = "09"
+    # Two of the validation sweeps: a good one must be left.
+    arguments.insert(arguments.index("09"), "08")
+    assert main(arguments) == 0
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert set(metrics["skipped_sweeps"]) == {"00/000001", "09/000000"}
+    assert metrics["skipped_sweeps"]["00/000001"].startswith(str(empty))
+    assert metrics["teacher"]["sweeps"] == 1
+    printed = capsys.readouterr().err
+    assert "sweeps that could not be read: 2" in printed
+    assert f"{damaged}: 1 of " in printed
+    # As many steps as with four good sweeps.
+    assert [step["step"] for step in log_of(output)] == [1, 2, 3, 4]
+    arguments = [*flags(root, tmp_path / "other"), "--stage", "teacher"]
+    assert str(empty) in refused(arguments, capsys)
+
+
+def test_voxels_of_a_step_can_be_bounded(sweeps, tmp_path):
+    output = tmp_path / "run"
+    arguments = [*flags(sweeps, output), "--stage", "teacher", "--data.max-batch-voxels", "2000"]
+    cache = ("--data.cache-dir", str(tmp_path / "cache"), "--data.cache-decoded")
+    assert main([*arguments, *cache]) == 0
+    # Crops of 1,500 voxels: no two fit, so that every sweep is a step of its own.
+    assert [len(step["sweeps"]) for step in log_of(output)] == [1] * 8
+    assert len(list((tmp_path / "cache" / "decoded").glob("*/*.sweep"))) == 5
+
+
 def test_an_unknown_dataset(capsys):
     assert "'kitty'" in refused(["--dataset", "kitty"], capsys)
     assert "--dataset is missing" in refused([], capsys)

@@ -12,7 +12,7 @@ import math
 import os
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +82,11 @@ class DecodedCache:
     def skipped_unlabelled(self) -> int:
         """How many sweeps the source left out because they have no labels."""
         return self.source.skipped_unlabelled
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """What the source left out because it is damaged."""
+        return self.source.unreadable
 
     def __len__(self) -> int:
         """Return how many sweeps there are."""

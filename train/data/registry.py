@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from train.data import semantickitti
+from train.data import nuscenes, semantickitti, waymo
 from train.data.simulate import SimulatedData
 from train.data.submission import Submission
 from train.data.sweep import SweepSource
 from train.errors import UserError
-from train.metrics import SEMANTICKITTI_RULE, BenchmarkRule
+from train.metrics import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RULE, BenchmarkRule
 
 
 class Opener(Protocol):
@@ -24,10 +24,12 @@ class Opener(Protocol):
         sequences: Sequence[str] = (),
         require_labels: bool = True,
         cache_dir: Path | None = None,
+        strict: bool = True,
     ) -> SweepSource:
         """Return the sweeps of a split, or of the sequences that are named, whatever their split.
 
-        `cache_dir` is where an index may be kept; None leaves the place to the dataset.
+        `cache_dir` is where an index may be kept; None leaves the place to the dataset. `strict`
+        refuses what opening shows to be damaged; otherwise it is left out and in `unreadable`.
         """
 
 
@@ -52,7 +54,8 @@ class DatasetSpec:
     benchmark_rule
         How the benchmark's own tool takes the mean.
     submission
-        `submission(output, source)` collects predictions for the benchmark's server.
+        `submission(output, source, account)` collects predictions for the benchmark's server;
+        `account` is the user's name there, for those that want it in the file.
     submission_suffix
         Of the file that it writes.
     sensor_origin_m
@@ -68,10 +71,28 @@ class DatasetSpec:
     list_sequences: Callable[[Path], tuple[str, ...]]
     simulate: Callable[..., SimulatedData]
     benchmark_rule: BenchmarkRule
-    submission: Callable[[Path, SweepSource], Submission]
+    submission: Callable[[Path, SweepSource, str], Submission]
     submission_suffix: str
     sensor_origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     forward_deg: float = 0.0
+
+
+def _semantickitti_submission(output: Path, source: SweepSource, account: str) -> Submission:
+    del account
+    return semantickitti.SemanticKittiSubmission(output, source)
+
+
+def _nuscenes_submission(output: Path, source: SweepSource, account: str) -> Submission:
+    del account
+    return nuscenes.NuScenesSubmission(output, source)
+
+
+def _waymo_submission(output: Path, source: SweepSource, account: str) -> Submission:
+    if not isinstance(source, waymo.Waymo):
+        raise TypeError(f"submission: source must be a Waymo, not a {type(source).__name__}")
+    return waymo.WaymoSubmission(
+        output, source, account_name=account, method_name="topology and gradient distillation"
+    )
 
 
 DATASETS: Final = {
@@ -85,8 +106,32 @@ DATASETS: Final = {
             list_sequences=semantickitti.list_sequences,
             simulate=semantickitti.simulate_semantickitti,
             benchmark_rule=SEMANTICKITTI_RULE,
-            submission=semantickitti.SemanticKittiSubmission,
+            submission=_semantickitti_submission,
             submission_suffix=".zip",
+        ),
+        DatasetSpec(
+            name="nuscenes",
+            class_names=nuscenes.CLASS_NAMES,
+            sequence_word="scene",
+            open=nuscenes.NuScenes,
+            list_sequences=nuscenes.list_scenes,
+            simulate=nuscenes.simulate_nuscenes,
+            benchmark_rule=NUSCENES_RULE,
+            submission=_nuscenes_submission,
+            submission_suffix=".zip",
+            forward_deg=90.0,
+        ),
+        DatasetSpec(
+            name="waymo",
+            class_names=waymo.CLASS_NAMES,
+            sequence_word="segment",
+            open=waymo.Waymo,
+            list_sequences=waymo.list_sequences,
+            simulate=waymo.simulate_waymo,
+            benchmark_rule=WAYMO_RULE,
+            submission=_waymo_submission,
+            submission_suffix=".bin",
+            sensor_origin_m=(1.43, 0.0, 2.18),
         ),
     )
 }

@@ -49,7 +49,7 @@ def checked_prediction(
             f"{sweep.path}: the prediction has shape {prediction.shape}, the sweep {sweep.name} "
             f"has {len(sweep.coord)} points; predict one class for every point"
         )
-    if len(prediction) and not (0 <= prediction.min() and prediction.max() < num_classes):
+    if len(prediction) and not (prediction.min() >= 0 and prediction.max() < num_classes):
         raise UserError(
             f"{sweep.path}: the prediction of {sweep.name} has ids from {prediction.min()} to "
             f"{prediction.max()}, outside 0 to {num_classes - 1}"

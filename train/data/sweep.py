@@ -3,7 +3,7 @@
 Shape letters: N points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -56,6 +56,10 @@ class SweepSource(Protocol):
     @property
     def skipped_unlabelled(self) -> int:
         """How many sweeps were left out because they have no labels."""
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """What was left out because it is damaged, sweeps or whole sequences, and why."""
 
     def __len__(self) -> int:
         """Return how many sweeps there are."""

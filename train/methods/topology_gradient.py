@@ -41,6 +41,7 @@ class TopologyGradientDistillation:
             num_samples=config.num_samples,
             normalisation=config.normalisation,
             sample_on=config.sample_on,
+            loss=config.diagram_distance,
         )
         self.saliency_loss = SaliencyLoss()
         self.distillation_loss = DistillationLoss(temperature=config.temperature)

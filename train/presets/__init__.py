@@ -2,9 +2,13 @@
 
 from train.config import RunConfig
 from train.data.registry import dataset_spec
-from train.presets import semantickitti
+from train.presets import nuscenes, semantickitti, waymo
 
-PRESETS = {"semantickitti": semantickitti.preset}
+PRESETS = {
+    "nuscenes": nuscenes.preset,
+    "semantickitti": semantickitti.preset,
+    "waymo": waymo.preset,
+}
 
 
 def preset(dataset: str, model: str) -> RunConfig:

@@ -1,7 +1,7 @@
 """nuScenes-lidarseg as it lies on disk: tables, `samples/LIDAR_TOP/*.pcd.bin`, `lidarseg/`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,8 @@ class NuScenes:
         `segment=None`.
     cache_dir
         Where the index is kept; see `train.data.index.cached_index`.
+    strict
+        Refuse a sweep that opening shows to be damaged; otherwise leave it out, see `unreadable`.
 
     Attributes
     ----------
@@ -77,6 +79,7 @@ class NuScenes:
         sequences: Sequence[str] = (),
         require_labels: bool = True,
         cache_dir: Path | None = None,
+        strict: bool = True,
     ) -> None:
         if split not in SPLITS:
             raise UserError(f"NuScenes: split must be one of {', '.join(SPLITS)}, not {split!r}")
@@ -98,7 +101,9 @@ class NuScenes:
             self.sequences = tuple(name for name in official if name in present)
             self.missing_sequences = tuple(name for name in official if name not in present)
         self._select(index, require_labels)
-        self._check_sizes()
+        self.unreadable = self._check_sizes(strict)
+        if self.unreadable:
+            self._leave_out(self.unreadable)
         labelled = bool((self._label_files != b"").any())
         self._lookup = self._read_categories() if labelled else None
 
@@ -177,29 +182,52 @@ class NuScenes:
             f"{self.root} or choose other scenes"
         )
 
-    def _check_sizes(self) -> None:
-        """Refuse files that are missing or cannot hold what they should."""
+    def _check_sizes(self, strict: bool) -> dict[str, str]:
+        """Return what is wrong with sweeps whose files are missing or of an impossible size."""
         base = os.fsencode(self.root) + b"/"
+        damaged: dict[str, str] = {}
         missing: list[str] = []
-        for points, labels in zip(
-            self._point_files.tolist(), self._label_files.tolist(), strict=True
+        for token, points, labels in zip(
+            self._tokens.tolist(),
+            self._point_files.tolist(),
+            self._label_files.tolist(),
+            strict=True,
         ):
+            before = len(missing)
             num_bytes = _size(base + points, missing)
             label_bytes = _size(base + labels, missing) if labels else None
-            if num_bytes is None:
-                continue
-            check_point_bytes(self.root / points.decode(), num_bytes)
-            if label_bytes is not None:
-                check_label_bytes(
-                    self.root / labels.decode(), label_bytes, num_bytes // POINT_BYTES
+            if len(missing) > before:
+                damaged[token.decode()] = (
+                    f"{missing[-1]}: cannot be read; it is named by the tables in "
+                    f"{self.root / self.version} but not there; unpack all parts of the download"
                 )
-        if missing:
+                continue
+            assert num_bytes is not None
+            try:
+                check_point_bytes(self.root / points.decode(), num_bytes)
+                if label_bytes is not None:
+                    label_path = self.root / labels.decode()
+                    check_label_bytes(label_path, label_bytes, num_bytes // POINT_BYTES)
+            except UserError as error:
+                if strict:
+                    raise
+                damaged[token.decode()] = str(error)
+        if missing and strict:
             more = f" and {len(missing) - 1} more files are" if len(missing) > 1 else " is"
             raise UserError(
                 f"{missing[0]}: cannot be read; it{more} named by the tables in "
                 f"{self.root / self.version} but not there; unpack all parts of the download, or "
                 "choose scenes that are there whole"
             )
+        return damaged
+
+    def _leave_out(self, damaged: Mapping[str, str]) -> None:
+        """Keep the sweeps that are not named; refuse if none is left."""
+        kept = np.array([name not in damaged for name in self.names])
+        if not kept.any():
+            raise UserError(next(iter(damaged.values())))
+        self._tokens, self._poses = self._tokens[kept], self._poses[kept]
+        self._point_files, self._label_files = self._point_files[kept], self._label_files[kept]
 
     def _read_categories(self) -> NDArray[np.int64]:
         """Return the train id of each of the 256 numbers that a label can be."""

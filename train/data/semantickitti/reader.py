@@ -134,6 +134,8 @@ class SemanticKitti:
         Leave out (and count) sweeps without a label file. Otherwise these have `segment=None`.
     cache_dir
         Taken for the sake of a common interface: folders are listed anew each time.
+    strict
+        Refuse a sweep that opening shows to be damaged; otherwise leave it out, see `unreadable`.
 
     Raises
     ------
@@ -152,6 +154,7 @@ class SemanticKitti:
         sequences: Sequence[str] = (),
         require_labels: bool = True,
         cache_dir: Path | None = None,
+        strict: bool = True,
     ) -> None:
         del cache_dir
         if split not in _OFFICIAL:
@@ -167,13 +170,16 @@ class SemanticKitti:
         self.root = Path(root)
         self.sequences = tuple(sequences)
         self.skipped_unlabelled = 0
+        self.unreadable: dict[str, str] = {}
         folder = find_sequences(self.root)
         _check_present(folder, self.sequences)
         self._names: list[str] = []
         self._point_paths: list[Path] = []
         self._label_paths: list[Path | None] = []
         for sequence in self.sequences:
-            self._add_sequence(folder / sequence, require_labels)
+            self._add_sequence(folder / sequence, require_labels, strict)
+        if not self._names and self.unreadable:
+            raise UserError(next(iter(self.unreadable.values())))
         if not self._names:
             raise UserError(
                 f"{folder}: none of the {self.skipped_unlabelled} sweeps in sequences "
@@ -209,7 +215,7 @@ class SemanticKitti:
         point_path = self._point_paths[index]
         return (point_path,) if label_path is None else (point_path, label_path)
 
-    def _add_sequence(self, folder: Path, require_labels: bool) -> None:
+    def _add_sequence(self, folder: Path, require_labels: bool, strict: bool) -> None:
         """List one sequence's sweeps and check every file's size."""
         point_sizes = _sizes(folder / "velodyne", ".bin")
         if not point_sizes:
@@ -220,13 +226,19 @@ class SemanticKitti:
         label_sizes = _sizes(folder / "labels", ".label")
         for stem in sorted(point_sizes):
             path = folder / "velodyne" / f"{stem}.bin"
-            _check_point_bytes(path, point_sizes[stem])
-            label_path = None
-            if stem in label_sizes:
-                label_path = folder / "labels" / f"{stem}.label"
-                _check_label_bytes(label_path, label_sizes[stem], point_sizes[stem] // _POINT_BYTES)
-            elif require_labels:
+            label_path = folder / "labels" / f"{stem}.label" if stem in label_sizes else None
+            if label_path is None and require_labels:
                 self.skipped_unlabelled += 1
+                continue
+            try:
+                _check_point_bytes(path, point_sizes[stem])
+                if label_path is not None:
+                    num_points = point_sizes[stem] // _POINT_BYTES
+                    _check_label_bytes(label_path, label_sizes[stem], num_points)
+            except UserError as error:
+                if strict:
+                    raise
+                self.unreadable[f"{folder.name}/{stem}"] = str(error)
                 continue
             self._names.append(f"{folder.name}/{stem}")
             self._point_paths.append(path)

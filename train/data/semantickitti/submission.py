@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.semantickitti.classes import CLASS_NAMES, TRAIN_TO_RAW
-from train.data.submission import checked_prediction, WholeZip
+from train.data.submission import WholeZip, checked_prediction
 from train.data.sweep import Sweep, SweepSource
 from train.errors import UserError
 

@@ -1,6 +1,7 @@
-"""Waymo Open (Perception): its reader for both formats, its classes, its submission."""
+"""Waymo Open (Perception): reader of both formats, classes, simulation, submissions."""
 
 from train.data.waymo.classes import CLASS_NAMES
+from train.data.waymo.simulated import simulate_waymo
 from train.data.waymo.source import TopPixels, Waymo, list_sequences
 from train.data.waymo.submission import WaymoSubmission, read_submission
 
@@ -11,4 +12,5 @@ __all__ = [
     "WaymoSubmission",
     "list_sequences",
     "read_submission",
+    "simulate_waymo",
 ]

@@ -69,6 +69,8 @@ class Waymo:
         Leave out (and count) frames without labels. Otherwise these have `segment=None`.
     cache_dir
         Where the index is kept; see `train.data.index.cached_index`.
+    strict
+        Refuse a segment whose files cannot be indexed; otherwise leave it out, see `unreadable`.
     test_frames
         A file of lines `context,timestamp_micros`, such as the official list of the frames to
         predict: take these frames alone. None for all.
@@ -95,6 +97,7 @@ class Waymo:
         sequences: Sequence[str] = (),
         require_labels: bool = True,
         cache_dir: Path | None = None,
+        strict: bool = True,
         test_frames: Path | None = None,
     ) -> None:
         if split not in SPLITS:
@@ -109,7 +112,8 @@ class Waymo:
         self._contexts: list[str] = []
         self._open: tuple[int, int, SegmentTables] | None = None
         self._numbers: dict[str, int] | None = None
-        found = self._all_frames(split, tuple(sequences), cache_dir)
+        self.unreadable: dict[str, str] = {}
+        found = self._all_frames(split, tuple(sequences), cache_dir, strict)
         if test_frames is not None:
             found = found[self._listed(Path(test_frames), found)]
         self.skipped_without_lidar = int((~found["lidar"]).sum())
@@ -198,7 +202,7 @@ class Waymo:
         return self._open[2]
 
     def _all_frames(
-        self, split: str, sequences: tuple[str, ...], cache_dir: Path | None
+        self, split: str, sequences: tuple[str, ...], cache_dir: Path | None, strict: bool
     ) -> NDArray[np.void]:
         """Return a row for each frame of the wanted segments, in order of segment and time."""
         parts = []
@@ -206,7 +210,13 @@ class Waymo:
             segments = find_segments(folder, self.format)
             chosen = choose_segments(segments, sequences, self.format)
             if chosen:
-                index = self._index(folder, chosen, chosen == segments, cache_dir)
+                try:
+                    index = self._index(folder, chosen, chosen == segments, cache_dir)
+                except UserError:
+                    if strict:
+                        raise
+                    chosen = self._readable(chosen)
+                    index = self._index(folder, chosen, False, cache_dir)
                 parts.append(_rows(index, len(self._segments), len(self._contexts)))
                 self._segments += chosen
                 self._contexts += index["contexts"].tolist()
@@ -241,6 +251,21 @@ class Waymo:
             self.root, key, files, lambda: build(segments), cache_dir, version=_INDEX_VERSION
         )
 
+    def _readable(self, segments: list[Segment]) -> list[Segment]:
+        """Return the segments that can be indexed, and take note of the others."""
+        build = index_records if self.format == "v1" else index_tables
+        readable = []
+        for segment in segments:
+            try:
+                build([segment])
+            except UserError as error:
+                self.unreadable[segment.name] = str(error)
+            else:
+                readable.append(segment)
+        if not readable:
+            raise UserError(next(iter(self.unreadable.values())))
+        return readable
+
     def _ranks(self, sequences: tuple[str, ...], rows: NDArray[np.void]) -> NDArray[np.int64]:
         """Return the place in the order of segments of each frame; -1 if it is not wanted."""
         if not sequences:
@@ -252,7 +277,8 @@ class Waymo:
         by_file = np.array([wanted.get(s.name, -1) for s in self._segments], dtype=np.int64)
         by_name = np.array([wanted.get(name, -1) for name in self._contexts], dtype=np.int64)
         ranks: NDArray[np.int64] = np.maximum(by_file[rows["segment"]], by_name[rows["context"]])
-        missing = sorted(set(range(len(sequences))) - set(ranks.tolist()))
+        left_out = {wanted[name] for name in self.unreadable if name in wanted}
+        missing = sorted(set(range(len(sequences))) - set(ranks.tolist()) - left_out)
         if missing:
             raise UserError(
                 f"{self.root}: has no segment {', '.join(sequences[i] for i in missing[:5])}"
