@@ -182,6 +182,8 @@ def read_submission(path: Path) -> dict[str, NDArray[np.int64]]:
             if name in found:
                 raise FrameError(f"the frame {name} comes twice")
             found[name] = _label_images(message.content(FRAME_LASER), name)
+        if not found:
+            raise WireError("it holds no frames")
     except (WireError, FrameError) as error:
         raise UserError(f"{path}: is no submission that can be read: {error}") from error
     return found

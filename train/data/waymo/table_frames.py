@@ -119,7 +119,7 @@ def _keys(rows: Rows, context: str) -> tuple[list[int], list[int]]:
         else:
             lasers = [int(LaserName.TOP)] * len(timestamps)
         empty = [table.column(name).is_null().to_pylist() for name in shapes]
-    if contexts != {context}:
+    if contexts - {context}:
         found = ", ".join(f"{name!r:.80}" for name in list(contexts - {context})[:3])
         raise UserError(
             f"{rows.path}: holds rows of segment {found}; the file has the wrong name or contents, "

@@ -67,15 +67,15 @@ class Rows:
                     f"dataset's own {table.tag} table"
                 )
             _check_type(path, name, types[name], table)
-        if min(counts, default=0) < 0 or sum(counts) > _MAX_ROWS or not sum(counts):
+        if min(counts, default=0) < 0 or sum(counts) > _MAX_ROWS:
             raise UserError(f"{path}: says that it has {sum(counts)} rows; copy the file again")
-        self._ends = np.cumsum(counts)
+        self._ends = np.cumsum(counts, dtype=np.int64)
         self._group, self._next = -1, 0
         self._stream: Iterator[Any] = iter(())
 
     def __len__(self) -> int:
         """Return how many rows there are."""
-        return int(self._ends[-1])
+        return int(self._ends[-1]) if len(self._ends) else 0
 
     def columns(self, names: Sequence[str]) -> Any:
         """Return whole columns, as an arrow table; for small ones."""

@@ -1,0 +1,322 @@
+"""The source of frames, in both formats: what it lists, what it returns, where it looks."""
+
+import pickle
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
+from train.data.sweep import Sweep
+from train.data.waymo import CLASS_NAMES, Waymo, list_sequences
+from train.data.waymo import records as records_module
+from train.data.waymo import table_frames as tables_module
+from train.data.waymo.classes import RAW_TO_TRAIN
+from train.data.waymo.frame import Frame, LaserName
+from train.data.waymo.range_image import points
+from train.data.waymo.write import write_segment_v1, write_segment_v2
+from train.errors import UserError
+
+both = pytest.mark.parametrize("data_format", ["v1", "v2"])
+
+LABELS = {"seg_b": [True, False, True], "seg_a": [False, True]}
+
+
+def assert_is(sweep: Sweep, frame: Frame) -> None:
+    """Check that a sweep has the points of a frame, bit for bit."""
+    expected = points(frame)
+    assert sweep.name == f"{frame.context}/{frame.timestamp_micros}"
+    np.testing.assert_array_equal(sweep.coord, expected.coord)
+    np.testing.assert_array_equal(sweep.strength, expected.strength)
+    np.testing.assert_array_equal(sweep.pose, frame.pose)
+    assert (sweep.segment is None) == (expected.segment is None)
+    if sweep.segment is not None:
+        np.testing.assert_array_equal(sweep.segment, expected.segment)
+        assert sweep.segment.dtype == np.int64
+    assert (sweep.coord.dtype, sweep.strength.dtype) == (np.float32, np.float32)
+    assert sweep.strength.shape == (len(sweep.coord), 1)
+
+
+def test_classes_are_the_22_of_the_format_less_one():
+    assert len(CLASS_NAMES) == len(set(CLASS_NAMES)) == 22
+    assert {raw: train for raw, train in RAW_TO_TRAIN.items() if raw in (0, 1, 7, 22)} == {
+        0: -1,
+        1: CLASS_NAMES.index("car"),
+        7: CLASS_NAMES.index("pedestrian"),
+        22: CLASS_NAMES.index("sidewalk"),
+    }
+
+
+@both
+def test_frames_come_in_order_of_segment_and_time_and_hold_what_was_written(
+    write_root, data_format: str
+):
+    root = write_root(data_format, training=LABELS)
+    frames = tiny_split(LABELS)
+    labelled = Waymo(root)
+    assert labelled.format == data_format
+    assert labelled.names == ("seg_a/1100", "seg_b/1000", "seg_b/1200")
+    assert (labelled.skipped_unlabelled, labelled.skipped_without_lidar) == (2, 0)
+    expected = [frames["seg_a"][1], frames["seg_b"][0], frames["seg_b"][2]]
+    for sweep, frame in zip((labelled[i] for i in range(3)), expected, strict=True):
+        assert_is(sweep, frame)
+    everything = Waymo(root, require_labels=False)
+    assert len(everything) == 5
+    assert everything.skipped_unlabelled == 0
+    for index, frame in enumerate([*frames["seg_a"], *frames["seg_b"]]):
+        assert_is(everything[index], frame)
+
+
+def test_both_formats_give_the_same_to_the_last_bit(write_root):
+    first, second = (
+        Waymo(write_root(which, training=LABELS), require_labels=False) for which in ("v1", "v2")
+    )
+    assert first.names == second.names
+    for index in range(len(first)):
+        one, other = first[index], second[index]
+        assert one.coord.tobytes() == other.coord.tobytes()
+        assert one.strength.tobytes() == other.strength.tobytes()
+        np.testing.assert_array_equal(one.pose, other.pose)
+        if one.segment is not None:
+            np.testing.assert_array_equal(one.segment, other.segment)
+
+
+@both
+def test_any_order_of_reading_gives_the_same(write_root, data_format: str, tmp_path: Path):
+    frames = tiny_split({"seg": [True] * 9})
+    write_split(tmp_path / "training", data_format, frames)
+    if data_format == "v2":
+        # Several frames share a row group, the last has fewer.
+        write_segment_v2(tmp_path / "training", "seg", frames["seg"], frames_per_group=4)
+    source = Waymo(tmp_path)
+    for index in (0, 8, 3, 3, 2, 7, 1, 0, 5, 6, 4):
+        assert_is(source[index], frames["seg"][index])
+
+
+@both
+def test_frames_that_lie_in_the_file_out_of_order_are_served_in_order(
+    tmp_path: Path, data_format: str
+):
+    frames = tiny_split({"seg": [True] * 5})["seg"]
+    jumbled = [frames[i] for i in (3, 0, 4, 2, 1)]
+    write_split(tmp_path / "training", data_format, {"seg": jumbled})
+    source = Waymo(tmp_path)
+    assert source.names == tuple(frame.name for frame in frames)
+    for index, frame in enumerate(frames):
+        assert_is(source[index], frame)
+
+
+@both
+def test_each_split_reads_its_own_folder(write_root, data_format: str):
+    root = write_root(
+        data_format,
+        training={"seg_a": [True]},
+        validation={"seg_b": [True]},
+        testing={"seg_c": [False]},
+    )
+    assert Waymo(root).names == ("seg_a/1000",)
+    assert Waymo(root, "validation").names == ("seg_b/1000",)
+    assert Waymo(root, "test", require_labels=False).names == ("seg_c/1000",)
+    assert list_sequences(root) == ("seg_a", "seg_b", "seg_c")
+
+
+@both
+def test_the_test_segments_of_older_downloads_are_found(write_root, data_format: str):
+    root = write_root(data_format, testing={"seg_a": [False]}, testing_location={"seg_b": [False]})
+    source = Waymo(root, "test", require_labels=False)
+    assert source.names == ("seg_a/1000", "seg_b/1000")
+    assert source[1].name == "seg_b/1000"
+
+
+@both
+def test_named_segments_come_from_any_split_in_the_order_asked_for(write_root, data_format: str):
+    root = write_root(
+        data_format,
+        training={"seg_a": [True], "seg_b": [True]},
+        validation={"seg_c": [True], "seg_d": [True]},
+    )
+    source = Waymo(root, "training", sequences=["seg_d", "seg_a"])
+    assert source.names == ("seg_d/1000", "seg_a/1000")
+    assert_is(source[0], tiny_split({"seg_d": [True]})["seg_d"][0])
+    with pytest.raises(UserError, match="has no segment seg_x; copy it there"):
+        Waymo(root, sequences=["seg_x", "seg_a"])
+
+
+def test_a_record_file_of_any_name_is_found_by_the_segment_in_it(tmp_path: Path):
+    frames = tiny_split({"seg_a": [True], "seg_b": [True]})
+    write_segment_v1(tmp_path / "training/part_0/mine.tfrecord", frames["seg_a"])
+    write_segment_v1(tmp_path / "training/part_1/yours.tfrecord", frames["seg_b"])
+    assert Waymo(tmp_path).names == ("seg_a/1000", "seg_b/1000")
+    source = Waymo(tmp_path, sequences=["seg_b"])
+    assert source.names == ("seg_b/1000",)
+    assert_is(source[0], frames["seg_b"][0])
+    # What is listed can be asked for.
+    assert list_sequences(tmp_path) == ("mine", "yours")
+    assert Waymo(tmp_path, sequences=["yours"]).names == ("seg_b/1000",)
+
+
+@both
+def test_frames_without_lidar_are_counted_and_left_out(tmp_path: Path, data_format: str):
+    frames = [
+        tiny_frame(timestamp=1, labelled=True),
+        tiny_frame(timestamp=2, lasers=[]),
+        tiny_frame(timestamp=3, labelled=False),
+    ]
+    write_split(tmp_path / "training", data_format, {"seg_a": frames})
+    source = Waymo(tmp_path)
+    assert source.names == ("seg_a/1",)
+    assert (source.skipped_unlabelled, source.skipped_without_lidar) == (1, 1)
+    everything = Waymo(tmp_path, require_labels=False)
+    assert everything.names == ("seg_a/1", "seg_a/3")
+    assert (everything.skipped_unlabelled, everything.skipped_without_lidar) == (0, 1)
+
+
+@both
+def test_a_frame_of_some_lidars_has_their_points(tmp_path: Path, data_format: str):
+    frame = tiny_frame(lasers=[LaserName.SIDE_LEFT, LaserName.TOP])
+    write_split(tmp_path / "training", data_format, {"seg_a": [frame]})
+    assert_is(Waymo(tmp_path)[0], frame)
+
+
+@both
+def test_frames_all_without_labels_are_refused_with_the_counts(write_root, data_format: str):
+    root = write_root(data_format, training={"seg_a": [False, False]})
+    with pytest.raises(UserError) as error:
+        Waymo(root)
+    assert str(error.value).startswith(f"{root / 'training'}: no frame is left: 2 have no labels")
+
+
+@both
+def test_a_list_of_frames_chooses_them(write_root, data_format: str, tmp_path: Path):
+    root = write_root(data_format, testing={"seg_a": [False] * 3, "seg_b": [False]})
+    listed = tmp_path / "frames.txt"
+    listed.write_text("seg_b,1000\n\nseg_a,1200\n")
+    source = Waymo(root, "test", require_labels=False, test_frames=listed)
+    assert source.names == ("seg_a/1200", "seg_b/1000")
+    listed.write_text("seg_b,1000\nseg_c,7\n")
+    with pytest.raises(UserError, match=r"1 are not in .* \(seg_c/7 for example\)"):
+        Waymo(root, "test", require_labels=False, test_frames=listed)
+    for text, said in (
+        ("seg_b 1000\n", "line 1 is 'seg_b 1000'"),
+        ("seg_b,x\n", "line 1"),
+        ("\n", "no frame"),
+    ):
+        listed.write_text(text)
+        with pytest.raises(UserError, match=said) as error:
+            Waymo(root, "test", require_labels=False, test_frames=listed)
+        assert str(error.value).startswith(str(listed))
+    with pytest.raises(UserError, match="cannot be read as text"):
+        Waymo(root, "test", require_labels=False, test_frames=tmp_path / "nope.txt")
+
+
+@both
+def test_a_sweep_names_its_files(write_root, data_format: str):
+    root = write_root(data_format, training=LABELS)
+    source = Waymo(root)
+    files = source.files(1)
+    assert source[1].path == files[0]
+    assert all(path.is_file() for path in files)
+    assert len(files) == (1 if data_format == "v1" else 5)
+    assert all("seg_b" in path.name for path in files)
+
+
+def _read(source: Waymo, index: int) -> Sweep:
+    return source[index]
+
+
+@both
+def test_a_source_travels_to_another_process(write_root, data_format: str):
+    source = Waymo(write_root(data_format, training=LABELS))
+    before = source[0]
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy.names == source.names
+    np.testing.assert_array_equal(copy[0].coord, before.coord)
+    # A forked process has its parent's open files: reading there must not disturb it.
+    with get_context("fork").Pool(1) as pool:
+        others = pool.starmap(_read, [(source, 2), (source, 1)])
+    np.testing.assert_array_equal(others[0].coord, source[2].coord)
+    np.testing.assert_array_equal(others[1].coord, source[1].coord)
+
+
+@both
+def test_a_pickled_source_is_small(tmp_path: Path, data_format: str):
+    write_split(tmp_path / "training", data_format, tiny_split({"seg": [True] * 50}))
+    source = Waymo(tmp_path)
+    source.top_pixels(source.names[0])
+    assert len(pickle.dumps(source)) < 10_000
+
+
+@both
+def test_top_pixels_are_those_of_the_points(write_root, data_format: str):
+    source = Waymo(write_root(data_format, training=LABELS))
+    expected = points(tiny_split(LABELS)["seg_b"][2])
+    found = source.top_pixels("seg_b/1200")
+    np.testing.assert_array_equal(found.pixel, expected.top_pixel)
+    assert found.shape == (4, 6)
+    with pytest.raises(UserError, match="has no frame seg_b/1100"):
+        source.top_pixels("seg_b/1100")
+
+
+@both
+def test_the_index_is_made_once_and_anew_when_a_file_changes(
+    write_root, data_format: str, monkeypatch, tmp_path: Path
+):
+    root = write_root(data_format, training=LABELS)
+    module = records_module if data_format == "v1" else tables_module
+    name = "_summaries" if data_format == "v1" else "_index_segment"
+    calls = []
+    original = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda one: calls.append(one.name) or original(one))
+    cache = tmp_path / "cache"
+    Waymo(root, cache_dir=cache)
+    assert calls == ["seg_a", "seg_b"]
+    again = Waymo(root, cache_dir=cache)
+    assert len(calls) == 2
+    assert_is(again[0], tiny_split(LABELS)["seg_a"][1])
+    # One segment alone is not the whole folder, and does not push its index out.
+    Waymo(root, sequences=["seg_b"], cache_dir=cache)
+    Waymo(root, sequences=["seg_b"], cache_dir=cache)
+    Waymo(root, cache_dir=cache)
+    assert calls == ["seg_a", "seg_b", "seg_b"]
+    write_split(root / "training", data_format, tiny_split({"seg_a": [True, True, True]}))
+    assert len(Waymo(root, cache_dir=cache)) == 5
+    assert len(calls) == 5
+    (index,) = [path for path in cache.iterdir() if path.name.endswith("training.index")]
+    index.write_bytes(index.read_bytes()[:-7])
+    assert len(Waymo(root, cache_dir=cache)) == 5
+    assert len(calls) == 7
+
+
+@both
+def test_a_file_that_changes_after_opening_is_named(write_root, data_format: str):
+    root = write_root(data_format, training={"seg_a": [True, True, True]})
+    source = Waymo(root)
+    frames = tiny_split({"seg_a": [True, True, True]})["seg_a"]
+    write_split(root / "training", data_format, {"seg_a": [frames[2], frames[1], frames[0]]})
+    with pytest.raises(UserError) as error:
+        source[0]
+    assert str(error.value).startswith(str(root / "training"))
+
+
+@pytest.mark.parametrize("split", ["train", "testing", ""])
+def test_a_split_that_there_is_not_is_refused(tmp_path: Path, split: str):
+    with pytest.raises(UserError, match="split must be one of training, validation, test"):
+        Waymo(tmp_path, split)
+
+
+@pytest.mark.parametrize("sequences", ["seg_a", ["seg_a", "seg_a"]])
+def test_a_list_of_segments_that_makes_no_sense_is_refused(tmp_path: Path, sequences):
+    with pytest.raises(UserError, match="sequence"):
+        Waymo(tmp_path, sequences=sequences)
+
+
+@both
+def test_a_frame_that_comes_twice_is_named_with_both_files(
+    write_root, data_format: str, tmp_path: Path
+):
+    root = write_root(data_format, training={"seg_a": [True]}, validation={"seg_a": [True]})
+    assert len(Waymo(root)) == 1
+    with pytest.raises(UserError, match=r"frame seg_a/1000 is in \S+/training/\S+ too") as error:
+        Waymo(root, sequences=["seg_a"])
+    assert str(error.value).startswith(str(root / "validation"))
