@@ -52,7 +52,7 @@ def _lot(
     width: float,
     rng: np.random.Generator,
 ) -> None:
-    built = {"suburb": 0.62, "town": 0.9, "arterial": 0.55}[course.layout.setting]
+    built = {"suburb": 0.55, "town": 0.85, "arterial": 0.4}[course.layout.setting]
     if not chance(rng, built) or width < 5.0:
         _green_lot(course, scene, side, middle, width, rng)
     elif course.layout.setting == "arterial" and width > 14 and chance(rng, 0.6):
@@ -77,8 +77,8 @@ def _house_lot(
     """Put up a building behind a front yard with a fence, a hedge, a wall or nothing."""
     town = course.layout.setting == "town"
     outer = course.outer(side)
-    shares = [0.75, 0.15, 0.1, 0.0] if town else [0.12, 0.2, 0.34, 0.34]
-    yard = float(rng.choice([0.0, 1.5, 3.0, 5.0], p=shares))
+    shares = [0.75, 0.15, 0.1, 0.0] if town else [0.05, 0.15, 0.35, 0.45]
+    yard = float(rng.choice([0.0, 1.5, 3.5, 6.0], p=shares))
     gap = 0.0 if town and chance(rng, 0.8) else float(rng.choice([0.0, 1.5, 3.5]))
     half = (width - gap) / 2
     storeys = int(rng.integers(2, 6)) if town else int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2]))
@@ -101,12 +101,12 @@ def _house_lot(
             vehicles.add_car(scene, course.frame(drive, side * (outer + 3.0), np.pi / 2), rng)
         if chance(rng, 0.4):
             buildings.add_garage(scene, _facing(course, side, drive, outer + 7.5), rng)
-    for _ in range(int(rng.integers(1, 6))):
+    for _ in range(int(rng.integers(2, 8))):
         place = course.frame(
             middle + uniform(rng, -0.45, 0.45) * (width - gap),
             side * (outer + uniform(rng, 0.35, 0.8) * yard),
         )
-        if yard > 2.5 and chance(rng, 0.22):
+        if yard > 2.5 and chance(rng, 0.3):
             plants.add_tree(scene, place, rng, size=uniform(rng, 0.5, 0.9))
         else:
             plants.add_bush(scene, place, rng, size=uniform(rng, 0.4, 0.3 + 0.25 * yard))
@@ -123,26 +123,26 @@ def _border(
 ) -> None:
     """Separate a yard from the sidewalk, leaving a gate open."""
     choice = rng.random()
-    if choice >= 0.92 or half_width < 1.5:
+    if choice >= 0.95 or half_width < 1.5:
         return
     gate = uniform(rng, -0.6, 0.6) * half_width
-    height = uniform(rng, 0.8, 1.7)
+    height = uniform(rng, 0.8, 2.0)
     for low, high in ((-half_width, gate - 0.6), (gate + 0.6, half_width)):
         half = (high - low) / 2
         if half < 0.4:
             continue
         frame = course.frame(middle + (low + high) / 2, side * across)
-        if choice < 0.3:
+        if choice < 0.34:
             fence = Parts(scene, frame, Kind.FENCE)
             passes = uniform(rng, 0.4, 0.75)
             fence.mesh((0.0, 0.0, height / 2), (half, 0.02, height / 2), passes, Material.METAL)
             for along in np.arange(-half, half, 2.2):
                 fence.post((float(along), 0.0), 0.03, 0.0, height + 0.05, Material.METAL)
-        elif choice < 0.42:
+        elif choice < 0.48:
             fence = Parts(scene, frame, Kind.FENCE)
             boards = (half, 0.03, height / 2)
             fence.mesh((0.0, 0.0, height / 2), boards, uniform(rng, 0.02, 0.3), Material.WOOD)
-        elif choice < 0.82:
+        elif choice < 0.87:
             hedge = course.frame(middle + (low + high) / 2, side * (across + 0.35))
             plants.add_hedge(scene, hedge, rng, half, height)
         else:
@@ -163,9 +163,11 @@ def _green_lot(
 ) -> None:
     """Leave a lot green: trees and bushes, perhaps a fence in front."""
     outer = course.outer(side)
-    if chance(rng, 0.6):
+    if chance(rng, 0.65):
         _border(course, scene, side, outer + 0.15, middle, width / 2, rng)
-    for _ in range(int(rng.integers(4, 12) * min(width, 24.0) / 16)):
+    if chance(rng, 0.55):
+        _thicket(course, scene, side, middle, width, rng)
+    for _ in range(int(rng.integers(7, 18) * min(width, 24.0) / 16)):
         place = course.frame(
             middle + uniform(rng, -0.48, 0.48) * width, side * (outer + uniform(rng, 1.2, 16.0))
         )
@@ -173,6 +175,24 @@ def _green_lot(
             plants.add_tree(scene, place, rng)
         else:
             plants.add_bush(scene, place, rng)
+
+
+def _thicket(
+    course: Course,
+    scene: SceneBuilder,
+    side: float,
+    middle: float,
+    width: float,
+    rng: np.random.Generator,
+) -> None:
+    """Let a strip beside the sidewalk grow wild."""
+    deep, tall = uniform(rng, 1.5, 4.0), uniform(rng, 0.9, 2.2)
+    along = middle - width / 2 + 0.8
+    while along < middle + width / 2 - 0.8:
+        across = side * (course.outer(side) + 1.2 + uniform(rng, 0.0, 1.0) * deep)
+        size = tall * uniform(rng, 0.6, 1.2)
+        plants.add_bush(scene, course.frame(along, across), rng, size=size)
+        along += uniform(rng, 0.5, 1.1) * tall
 
 
 def _hall_lot(

@@ -23,7 +23,7 @@ def happen(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> Non
         kerbside.add_bus_stop(course, scene, side, along, rng)
     if chance(rng, 0.2):
         _police(course, scene, rng)
-    if chance(rng, 0.16):
+    if chance(rng, 0.2):
         side, along = _place(course, rng, 5.0)
         across = side * (course.kerb(side) - 1.1)
         turn = np.pi if side > 0 else 0.0
@@ -32,7 +32,7 @@ def happen(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> Non
     for share, add in (
         (0.55, objects.add_debris),
         (0.4, objects.add_vapour),
-        (0.5, objects.add_bins),
+        (0.2, objects.add_bins),
     ):
         for _ in range(int(rng.integers(1, 3)) if chance(rng, share) else 0):
             side, along = _place(course, rng, 2.0)

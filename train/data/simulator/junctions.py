@@ -9,7 +9,7 @@ from train.data.simulator.scene import Frame, SceneBuilder
 from train.data.simulator.surfaces import Kind, Material
 
 _WAITING = (Kind.CAR, Kind.TRUCK, Kind.BUS, Kind.MOTORCYCLIST, Kind.BICYCLIST)
-_WAITING_SHARES = (0.7, 0.06, 0.06, 0.08, 0.1)
+_WAITING_SHARES = (0.66, 0.06, 0.04, 0.1, 0.14)
 
 
 def equip(layout: Layout, scene: SceneBuilder, rng: np.random.Generator) -> None:

@@ -17,7 +17,7 @@ def park(course: Course, scene: SceneBuilder, side: float, rng: np.random.Genera
         return
     kerb = course.kerb(side)
     along = course.start_m + 3
-    occupied = uniform(rng, 0.15, 0.75)
+    occupied = uniform(rng, 0.1, 0.65)
     while along < course.end_m:
         length = 5.0
         if course.is_free(side, along, 6.5) and chance(rng, occupied):
@@ -29,10 +29,10 @@ def park(course: Course, scene: SceneBuilder, side: float, rng: np.random.Genera
             choice = rng.random()
             if choice < 0.88:
                 length = vehicles.add_car(scene, frame, rng)
-            elif choice < 0.91:
+            elif choice < 0.92:
                 length = 8.0
                 add_truck(scene, course.frame(along + 2.0, across, turn), rng)
-            elif choice < 0.94:
+            elif choice < 0.95:
                 vehicles.add_trailer(scene, frame, rng)
             else:
                 length = 2.5
@@ -63,7 +63,7 @@ def furnish(course: Course, scene: SceneBuilder, side: float, rng: np.random.Gen
     while along < course.end_m:
         if course.is_free(side, along, 2.5):
             _put_one(course, scene, side, along, rng, town=town)
-        along += uniform(rng, 4, 9) if town else uniform(rng, 6, 14)
+        along += uniform(rng, 4, 9) if town else uniform(rng, 5, 12)
 
 
 def _put_one(
@@ -78,27 +78,27 @@ def _put_one(
     """Put one thing, or somebody, on the sidewalk."""
     kerb, walk = course.kerb(side), course.walk[side]
     choice = rng.random()
-    if choice < 0.24:
+    if choice < 0.26:
         facing = np.pi if side < 0 else 0.0
         frame = course.frame(along, side * (kerb + 0.4), facing)
         if chance(rng, 0.06):
             objects.add_big_sign(scene, course.frame(along, side * (kerb + walk), facing), rng)
         else:
             objects.add_sign(scene, frame, rng)
-    elif choice < 0.44:
+    elif choice < 0.46:
         objects.add_street_furniture(scene, course.frame(along, side * (kerb + 0.45)), rng)
-    elif choice < 0.58:
+    elif choice < (0.54 if town else 0.5):
         # Leaning on a wall or fence at the back of the sidewalk.
         for number in range(int(rng.integers(1, 4))):
             frame = course.frame(
                 along + 0.5 * number, side * (kerb + walk - 0.35), float(rng.normal(scale=0.15))
             )
             two_wheelers.add_bicycle(scene, frame, rng)
-    elif choice < 0.66 and walk > 2.2:
+    elif choice < (0.59 if town else 0.52) and walk > 2.2:
         add_rack(course, scene, side, along, rng)
-    elif choice < 0.74:
+    elif choice < (0.63 if town else 0.56):
         objects.add_bins(scene, course.frame(along, side * (kerb + walk - 0.4)), rng)
-    elif choice < (0.9 if town else 0.8):
+    elif choice < (0.75 if town else 0.6):
         stand_together(course, scene, along, side * (kerb + 0.55 * walk), rng)
 
 

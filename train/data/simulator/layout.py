@@ -96,7 +96,7 @@ class Layout:
         self.length_m = length_m
         self.start_m, self.end_m = -_MARGIN_M, length_m + _MARGIN_M
         self.setting: Setting = ("suburb", "town", "arterial")[
-            int(rng.choice(3, p=[0.55, 0.3, 0.15]))
+            int(rng.choice(3, p=[0.6, 0.25, 0.15]))
         ]
         town, wide = self.setting == "town", self.setting == "arterial"
         each_way = 2 if wide or (town and rng.random() < 0.25) else 1
@@ -110,9 +110,9 @@ class Layout:
         )
         self.sensor_lane = self.lanes[int(rng.integers(each_way))]
         self.tram = not self.median_m and self.setting != "suburb" and rng.random() < 0.5
-        strip = 0.75 if town else (0.25 if wide else 0.65)
+        strip = 0.7 if town else (0.25 if wide else 0.4)
         self.parking = {side: 2.1 if rng.random() < strip else 0.0 for side in (1.0, -1.0)}
-        widths = (2.4, 4.4) if town else (1.8, 3.4)
+        widths = (2.4, 4.8) if town else (1.8, 4.2)
         self.walk = {side: float(rng.uniform(*widths)) for side in (1.0, -1.0)}
         self.crossings = self._cross(rng)
         self.works = self._dig(rng)

@@ -79,7 +79,7 @@ def _crown(
 
 def _round(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: float) -> None:
     clear = uniform(rng, 1.4, 2.6) * size
-    spread, tall = uniform(rng, 1.3, 2.4) * size, uniform(rng, 1.5, 2.8) * size
+    spread, tall = uniform(rng, 1.5, 3.0) * size, uniform(rng, 1.6, 3.0) * size
     radius = uniform(rng, 0.09, 0.2) * size
     _trunk(scene, frame, rng, radius, clear + 0.6 * tall)
     branches = Parts(scene, frame, Kind.TRUNK)
@@ -87,15 +87,15 @@ def _round(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: fl
         fork = branches.shifted(0.0, 0.0, float(turn))
         tip = (uniform(rng, 0.4, 0.7) * spread, clear + uniform(rng, 0.5, 1.0) * tall)
         fork.beam((0.0, clear * uniform(rng, 0.8, 1.0)), tip, 0.35 * radius, Material.BARK)
-    count = int(10 + 12 * size)
-    _crown(scene, frame, rng, clear + tall, (spread, tall), count, (0.35, 0.95))
+    count = int(8 + 5 * spread * tall * 0.7)
+    _crown(scene, frame, rng, clear + tall, (spread, tall), min(count, 34), (0.35, 1.0))
 
 
 def _narrow(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: float) -> None:
     tall = uniform(rng, 2.5, 4.5) * size
     _trunk(scene, frame, rng, uniform(rng, 0.08, 0.15), tall)
     half = (uniform(rng, 0.5, 0.9), tall)
-    _crown(scene, frame, rng, 0.6 + tall, half, int(12 + 8 * size), (0.3, 0.6))
+    _crown(scene, frame, rng, 0.6 + tall, half, int(20 + 8 * size), (0.18, 0.5))
 
 
 def _conifer(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: float) -> None:

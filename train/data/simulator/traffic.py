@@ -203,7 +203,7 @@ def _lane_traffic(
 def _cyclists(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     found = []
     reach = layout.end_m - layout.start_m
-    for _ in range(max(2, int(reach / 60))):
+    for _ in range(max(2, int(reach / 80))):
         side = 1.0 if chance(rng, 0.5) else -1.0
         along = uniform(rng, layout.start_m, layout.end_m)
         across = side * (layout.half_road_m - uniform(rng, 0.4, 0.6))
@@ -216,7 +216,7 @@ def _cyclists(layout: Layout, rng: np.random.Generator) -> list[Mover]:
 def _walkers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return groups that walk along the sidewalks."""
     found = []
-    every = {"suburb": 30.0, "town": 12.0, "arterial": 35.0}[layout.setting]
+    every = {"suburb": 55.0, "town": 16.0, "arterial": 60.0}[layout.setting]
     for _ in range(max(3, int((layout.end_m - layout.start_m) / every))):
         side = 1.0 if chance(rng, 0.5) else -1.0
         along = uniform(rng, layout.start_m, layout.end_m)
