@@ -94,19 +94,19 @@ class WaymoSubmission:
         self._waiting = output.with_name(output.name + ".frames")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            self._frames = self._waiting.open("wb")
+            self._waiting.write_bytes(b"")
         except OSError as error:
             raise UserError(f"{output}: cannot be written ({error.strerror})") from error
 
     def add(self, sweep: Sweep, prediction: NDArray[np.int64]) -> None:
         """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
-        checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
         where = self._source.top_pixels(sweep.name)
-        if where.pixel.shape != prediction.shape:
+        if len(where.pixel) != len(sweep.coord):
             raise UserError(
                 f"{sweep.path}: the frame {sweep.name} has {len(where.pixel)} points on disk, the "
-                f"sweep {len(prediction)}; predict every point of the sweep as it was read"
+                f"sweep {len(sweep.coord)}; predict every point of the sweep as it was read"
             )
+        checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
         height, width = where.shape
         images = np.zeros((2, height, width, LABEL_CHANNELS), dtype=np.int32)
         of_top = where.pixel != NO_PIXEL
@@ -123,14 +123,14 @@ class WaymoSubmission:
             )
         )
         try:
-            self._frames.write(write_content(LIST_FRAMES, frame))
+            with self._waiting.open("ab") as frames:
+                frames.write(write_content(LIST_FRAMES, frame))
         except OSError as error:
             raise UserError(f"{self.output}: cannot be written ({error.strerror})") from error
 
     def finish(self) -> Path:
         """Write the file and return it; refuse one that lacks a sweep."""
         try:
-            self._frames.close()
             if self._missing:
                 raise UserError(
                     f"{self.output}: {len(self._missing)} sweeps have no prediction, "
