@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.semantickitti import MAX_COORDINATE_M, read_points
+from train.data import nuscenes, semantickitti
+from train.data.semantickitti import MAX_COORDINATE_M
 from train.data.semantickitti.classes import TRAIN_TO_RAW
 from train.data.sweep import Sweep
 from train.errors import UserError
@@ -22,8 +23,6 @@ from train.ply import read_vertices
 LABEL_ENDINGS: Final = (".label", ".npy")
 """Endings of files of labels; see `write_prediction`."""
 
-_NUSCENES_VALUES = 5  # x, y, z, intensity, ring
-_NUSCENES_FULL_INTENSITY = 255.0
 _STRENGTH_NAMES: Final = ("strength", "intensity", "remission")
 _NO_STRENGTH: Final = "none in the file, 0 for every point"
 
@@ -121,25 +120,14 @@ def write_prediction(
 
 
 def _read_semantickitti(path: Path) -> Cloud:
-    coord, strength = read_points(path)
+    coord, strength = semantickitti.read_points(path)
     sweep = Sweep(coord, strength, None, path.name, path)
     return Cloud(sweep, "SemanticKITTI sweep", "remission")
 
 
 def _read_nuscenes(path: Path) -> Cloud:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); check that it exists and its rights"
-        ) from error
-    if len(data) % (4 * _NUSCENES_VALUES):
-        raise UserError(
-            f"{path}: {len(data)} bytes is no multiple of {4 * _NUSCENES_VALUES} "
-            f"({_NUSCENES_VALUES} float32 a point); the file is cut short or no nuScenes sweep"
-        )
-    points = np.frombuffer(data, dtype="<f4").reshape(-1, _NUSCENES_VALUES)
-    sweep = _checked(path, points[:, :3], points[:, 3] / np.float32(_NUSCENES_FULL_INTENSITY))
+    coord, strength = nuscenes.read_points(path)
+    sweep = Sweep(coord, strength, None, path.name, path)
     return Cloud(sweep, "nuScenes sweep", "intensity / 255")
 
 

@@ -19,7 +19,9 @@ def rows_of(path: Path) -> list[dict[str, object]]:
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
