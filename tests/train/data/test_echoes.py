@@ -61,6 +61,25 @@ def test_intensities_come_in_steps_up_to_a_top():
     assert 2 < len(np.unique(returns.intensity)) <= 21
 
 
+def test_weak_echoes_are_reported_with_no_intensity_more_often_than_strong_ones():
+    bright, dark = (Frame(8.0, across, 0.0, 0.0) for across in (-2.0, 2.0))
+    builder = SceneBuilder()
+    for frame, material in ((bright, Material.PLASTER), (dark, Material.BLACK_PAINT)):
+        half = (0.1, 1.0, 2.0)
+        builder.add(Shape.BOX, frame, (0.0, 0.0, 2.0), half, Kind.WALL, material)
+    scene = builder.build(flat_scene().ground)
+    steps = np.linspace(10.0, -10.0, 200)
+    returns = with_echo(*steps, scene=scene, blank_at=0.15)
+    wall = returns.kind == Kind.WALL
+    blank = [
+        (returns.intensity[wall & side] == 0.0).mean()
+        for side in (returns.coord[:, 1] < 0, returns.coord[:, 1] > 0)
+    ]
+    assert 0.0 <= blank[0] < 0.1 < 0.7 < blank[1] < 1.0
+    without = with_echo(*steps, scene=scene)
+    assert (without.intensity[without.kind == Kind.WALL] == 0.0).mean() < 0.03
+
+
 def test_reflectors_shine_and_nothing_else_does():
     builder = SceneBuilder()
     for across, material in ((-2.0, Material.REFLECTOR), (2.0, Material.PLASTER)):

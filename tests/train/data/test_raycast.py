@@ -320,7 +320,8 @@ def test_windows_and_doors_lie_behind_the_wall():
     assert (glass[:, 2] % 2.9 < 2.4).all()
 
 
-def test_what_a_column_cannot_see_makes_no_difference():
+@pytest.mark.parametrize("way_m", [0.0, 3.0])
+def test_what_a_column_cannot_see_makes_no_difference(way_m: float):
     rng = np.random.default_rng(0)
 
     def crowd(builder: SceneBuilder) -> None:
@@ -339,19 +340,43 @@ def test_what_a_column_cannot_see_makes_no_difference():
 
     scene = scene_of(crowd)
     directions = rays(180, 16)
-    hits = raycast.cast(scene, ORIGIN, directions, reach_m=60.0, seed=5)
+    # The sensor moves from one column to the next.
+    origins = np.repeat(ORIGIN[None], 180, axis=0)
+    origins[:, 0] += np.linspace(-way_m / 2, way_m / 2, 180)
+    origins = np.repeat(origins[:, None], 16, axis=1)
+    hits = raycast.cast(scene, origins, directions, reach_m=60.0, seed=5)
     everything = raycast.Hits(180, 16)
     count = len(scene.shape)
     raycast._cast(
-        ORIGIN, directions, np.arange(181) * count, np.tile(np.arange(count), 180), scene.shape,
-        scene.kind, scene.material, scene.centre, scene.half, scene.extra, np.cos(scene.yaw),
-        np.sin(scene.yaw), scene.planes, scene.ground.packed(), scene.ground.cells,
+        0, 180, origins, directions, np.arange(181) * count, np.tile(np.arange(count), 180),
+        scene.shape, scene.kind, scene.material, scene.centre, scene.half, scene.extra,
+        np.cos(scene.yaw), np.sin(scene.yaw), scene.planes, scene.ground.packed(), scene.ground.cells,
         scene.ground.swell, 60.0, 5, everything.range_m, everything.hit, everything.kind,
         everything.material, everything.cosine,
     )  # fmt: skip
     np.testing.assert_array_equal(hits.range_m, everything.range_m)
     np.testing.assert_array_equal(hits.hit, everything.hit)
     assert (hits.hit >= 0).sum() > 500
+
+
+@pytest.mark.parametrize("threads", [2, 3, 50])
+def test_threads_share_the_columns_without_a_trace(threads: int):
+    scene = scene_of(one(Shape.FOLIAGE, (2.0, 2.0, 2.0), extra=(0.5, 0.0, 0.0)))
+    one_thread, many = (
+        raycast.cast(scene, ORIGIN, rays(), reach_m=60.0, seed=5, threads=number)
+        for number in (1, threads)
+    )
+    for name in ("range_m", "hit", "kind", "material", "instance", "cosine"):
+        assert getattr(one_thread, name).tobytes() == getattr(many, name).tobytes()
+
+
+def test_every_ray_starts_where_it_is_told():
+    down = np.tile([0.0, 0.0, -1.0], (4, 2, 1))
+    starts = np.zeros((4, 2, 3))
+    starts[..., 2] = 1.0 + np.arange(8).reshape(4, 2)
+    hits = raycast.cast(scene_of(), starts, down, reach_m=60.0, seed=0)
+    # In the middle of the road, where its height is 0.
+    np.testing.assert_allclose(hits.range_m, starts[..., 2], atol=1e-4)
 
 
 def test_nothing_beyond_the_reach_is_met():

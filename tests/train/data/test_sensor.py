@@ -268,6 +268,18 @@ def test_the_vehicle_hides_what_its_shadows_say_and_nothing_else():
     assert inside(*everywhere, 0.99).sum() <= lost <= inside(*everywhere, 1.01).sum()
 
 
+def test_shadows_are_shifted_from_beam_to_beam():
+    shadow = Shadow(90.0, -15.0, 10.0, 5.0)
+    lidar = lidar_of(-15.1, -14.9, shadows=(shadow,), shadow_shift_deg=3.0)
+    returns = scan(lidar, flat_scene())
+    azimuth = np.degrees(np.arctan2(returns.coord[:, 1], returns.coord[:, 0]))
+    for row, middle in ((0, 93.0), (1, 87.0)):
+        around = np.sort(np.abs(azimuth[returns.row == row] - middle))
+        assert around[0] == pytest.approx(10.0, abs=0.6)
+        # Both edges are that far.
+        assert around[1] == pytest.approx(10.0, abs=1.1)
+
+
 def test_the_roof_is_seen_where_it_is_in_the_axes_of_the_vehicle():
     roof = Roof(below_m=0.3, ahead_m=0.6, behind_m=1.2, half_width_m=0.5)
     echo = dataclasses.replace(EXACT, closest_m=0.3)

@@ -43,6 +43,9 @@ class EchoModel:
     intensity_scale, intensity_step, intensity_top
         A remission of 1 is reported as the scale; intensities are whole multiples of the step
         (any, if 0) and at most the top.
+    blank_at
+        The remission, faded by range, half of whose echoes are reported with intensity 0; 0 if
+        none is. Weaker ones mostly are, ones twice as strong seldom.
     retro_gain
         How much stronger reflectors are reported than their remission, at the median.
     beam_spread
@@ -67,6 +70,7 @@ class EchoModel:
     intensity_scale: float = 1.0
     intensity_step: float = 0.0
     intensity_top: float = np.inf
+    blank_at: float = 0.0
     retro_gain: float = 1.0
     beam_spread: float = 0.0
     stray_share: float = 0.0
@@ -124,6 +128,9 @@ class EchoModel:
         if self.retro_gain != 1.0:
             bright = self.retro_gain * np.exp(0.8 * rng.normal(size=shape))
             remission *= np.where(hits.material == Material.REFLECTOR, bright, 1.0)
+        if self.blank_at > 0.0:
+            blank = rng.random(shape) < 1.0 / (1.0 + (remission / self.blank_at) ** 4)
+            remission = np.where(blank, 0.0, remission)
         intensity = np.clip(self.intensity_scale * remission, 0.0, self.intensity_top)
         if self.intensity_step > 0.0:
             intensity = np.round(intensity / self.intensity_step) * self.intensity_step
@@ -146,20 +153,29 @@ class EchoModel:
     def _second(
         self, hits: Hits, first: Echoes, gains: NDArray[np.float64], rng: np.random.Generator
     ) -> Echoes:
-        """Return what rays at an edge see behind it: what a neighbouring ray meets."""
+        """Return what rays at an edge see behind it: what a ray beside them meets."""
         shape = hits.range_m.shape
-        columns, beams = np.indices(shape)
-        side = rng.integers(4, size=shape)
-        columns = (columns + np.array([1, -1, 0, 0])[side]) % shape[0]
-        beams = np.clip(beams + np.array([0, 0, 1, -1])[side], 0, shape[1] - 1)
+        rays = np.arange(hits.range_m.size).reshape(shape)
+        # The furthest of the four rays around it; at a grid's top and bottom, of three.
+        behind_at, furthest = rays, hits.range_m
+        for beside in (
+            np.roll(rays, 1, axis=0),
+            np.roll(rays, -1, axis=0),
+            np.concatenate([rays[:, :1], rays[:, :-1]], axis=1),
+            np.concatenate([rays[:, 1:], rays[:, -1:]], axis=1),
+        ):
+            range_m = hits.range_m.reshape(-1)[beside]
+            further = np.isfinite(range_m) & (range_m > furthest)
+            behind_at = np.where(further, beside, behind_at)
+            furthest = np.where(further, range_m, furthest)
         behind = Hits(*shape)
         for name in ("range_m", "hit", "kind", "material", "instance", "cosine"):
-            setattr(behind, name, getattr(hits, name)[columns, beams])
+            setattr(behind, name, getattr(hits, name).reshape(-1)[behind_at])
         light = rng.uniform(0.15, 0.6, size=shape)
         second = self._measure(behind, behind.range_m, light, gains, rng)
         with np.errstate(invalid="ignore"):
             apart = second.range_m - first.range_m > self.separation_m
-        # Ground seen at a slant is no edge, however far apart two of its rings are.
+        # A wall or the ground seen at a slant is no edge, however far apart two of its rings are.
         apart &= (behind.hit != hits.hit) | (hits.material == Material.FOLIAGE)
         chosen = rng.random(shape) < self.second_share
         seen = second.seen & first.seen & apart & chosen & self._in_reach(second.range_m)

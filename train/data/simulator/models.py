@@ -61,6 +61,7 @@ def hdl64(azimuth_steps: int = HDL64_AZIMUTH_STEPS) -> SpinningLidar:
             fading_m=45.0,
             intensity_step=0.01,
             intensity_top=0.99,
+            blank_at=0.085,
             beam_spread=0.06,
             stray_share=0.2,
             outlier_share=5e-5,
@@ -74,6 +75,7 @@ def hdl64(azimuth_steps: int = HDL64_AZIMUTH_STEPS) -> SpinningLidar:
         motion_compensated=True,
         by_beam=True,
         shadows=KITTI_WAGON,
+        shadow_shift_deg=1.3,
         unit=64,
     )
 
@@ -184,13 +186,14 @@ def _waymo_echo(reach_m: float, range_noise_m: float) -> EchoModel:
         closest_m=0.4,
         reach_m=reach_m,
         range_noise_m=range_noise_m,
-        half_signal_m=130.0,
+        half_signal_m=100.0,
         fading_m=110.0,
         intensity_scale=0.6,
         retro_gain=7.0,
         beam_spread=0.03,
         stray_share=0.03,
-        second_share=0.4,
+        second_share=0.6,
+        separation_m=0.5,
         outlier_share=2e-5,
     )
 

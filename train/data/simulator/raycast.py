@@ -501,8 +501,24 @@ def _visible(
     towards = np.arctan2(offset[:, 1], offset[:, 0])
     near = np.flatnonzero(distance - radius < reach_m)
     near = near[np.argsort(distance[near] - radius[near], kind="stable")]
-    apart = np.abs((azimuth[:, None] - towards[near][None, :] + np.pi) % (2 * np.pi) - np.pi)
-    seen = apart <= half_angle[near][None, :]
-    counts = seen.sum(axis=1)
-    start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return start, near[np.nonzero(seen)[1]].astype(np.int64)
+    start, items = _list_visible(azimuth, towards[near], half_angle[near], near)
+    return start, items
+
+
+@njit(cache=True)
+def _list_visible(azimuth, towards, half_angle, near):  # type: ignore[no-untyped-def]
+    """Return the starts and the list of primitives within their half angle of each column."""
+    start = np.zeros(len(azimuth) + 1, dtype=np.int64)
+    for fill in range(2):
+        items = np.empty(start[-1] if fill else 0, dtype=np.int64)
+        count = 0
+        for column in range(len(azimuth)):
+            for k in range(len(near)):
+                apart = abs(azimuth[column] - towards[k])
+                # Both lie within half a turn of 0.
+                if min(apart, 2 * math.pi - apart) <= half_angle[k]:
+                    if fill:
+                        items[count] = near[k]
+                    count += 1
+            start[column + 1] = count
+    return start, items

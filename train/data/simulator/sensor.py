@@ -72,6 +72,9 @@ class SpinningLidar:
         instead of in the order of time.
     shadows
         Directions hidden by the vehicle itself.
+    shadow_shift_deg
+        Beams start in turn left and right of the axis, so that shadows, which near things cast,
+        are shifted this far one way and the other.
     roof
         What of the vehicle the sensor sees, None for nothing.
     unit
@@ -92,6 +95,7 @@ class SpinningLidar:
     motion_compensated: bool = False
     by_beam: bool = False
     shadows: tuple[Shadow, ...] = ()
+    shadow_shift_deg: float = 0.0
     roof: Roof | None = None
     unit: int = 0
 
@@ -190,8 +194,10 @@ class SpinningLidar:
     ) -> NDArray[np.bool_]:
         """Return which rays end at the vehicle itself."""
         hidden = np.zeros(azimuth_deg.shape, dtype=np.bool_)
+        side = np.where(np.arange(len(self.elevations_deg)) % 2 == 0, 1.0, -1.0)
         for shadow in self.shadows:
-            apart = (azimuth_deg - shadow.azimuth_deg + 180.0) % 360.0 - 180.0
+            apart = azimuth_deg - shadow.azimuth_deg - self.shadow_shift_deg * side
+            apart = (apart + 180.0) % 360.0 - 180.0
             hidden |= (apart / shadow.half_azimuth_deg) ** 2 + (
                 (elevation_deg - shadow.elevation_deg) / shadow.half_elevation_deg
             ) ** 2 < 1.0
