@@ -194,9 +194,11 @@ def _read_laser(data: memoryview, calibrations: dict[int, Message]) -> Laser | N
     message = Message(data, (LASER_NAME, *LASER_RETURNS))
     wanted = (IMAGE_RANGES, IMAGE_POSES, IMAGE_LABELS)
     first, second = (Message(message.content(number), wanted) for number in LASER_RETURNS)
-    if not (len(first.content(IMAGE_RANGES)) or len(second.content(IMAGE_RANGES))):
-        return None
     number = message.integer(LASER_NAME)
+    if not (first.content(IMAGE_RANGES) or second.content(IMAGE_RANGES)):
+        if number == LaserName.TOP and first.content(IMAGE_LABELS):
+            raise FrameError("TOP has labels, but no ranges")
+        return None
     if number not in list(LaserName):
         raise FrameError(f"there is no lidar number {number}")
     name = LaserName(number)

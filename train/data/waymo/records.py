@@ -68,7 +68,8 @@ def index_records(segments: list[Segment]) -> Index:
         for summary, start, length in _summaries(segment):
             context = contexts.setdefault(summary.context, len(contexts))
             timestamp = summary.timestamp or 0
-            lidar = bool(summary.lidars)
+            # Labels without ranges are damage, to be told when the frame is read.
+            lidar = bool(summary.lidars) or summary.labelled
             rows.append((number, context, timestamp, summary.labelled, lidar, start, length))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T
     return {

@@ -70,7 +70,8 @@ def index_tables(segments: list[Segment]) -> Index:
         "context": number,
         "timestamp": timestamps,
         "labelled": place[:, _LABELS] != NO_ROW,
-        "lidar": (place[:, :_POSES] != NO_ROW).any(axis=1),
+        # Labels without ranges are damage, to be told when the frame is read.
+        "lidar": (place[:, [*range(_POSES), _LABELS]] != NO_ROW).any(axis=1),
         "place": place,
     }
 
@@ -120,11 +121,7 @@ def _keys(rows: Rows, context: str) -> tuple[list[int], list[int]]:
             lasers = [int(LaserName.TOP)] * len(timestamps)
         empty = [table.column(name).is_null().to_pylist() for name in shapes]
     if contexts - {context}:
-        found = ", ".join(f"{name!r:.80}" for name in list(contexts - {context})[:3])
-        raise UserError(
-            f"{rows.path}: holds rows of segment {found}; the file has the wrong name or contents, "
-            "copy it again"
-        )
+        raise _of_another(rows, contexts - {context})
     if None in timestamps or not set(lasers) <= set(LaserName):
         raise UserError(
             f"{rows.path}: a row has no timestamp or a lidar number other than 1 to 5; copy it "
@@ -136,6 +133,15 @@ def _keys(rows: Rows, context: str) -> tuple[list[int], list[int]]:
             for laser, nothing in zip(lasers, zip(*empty, strict=True), strict=True)
         ]
     return timestamps, lasers
+
+
+def _of_another(rows: Rows, contexts: set[str | None]) -> UserError:
+    """Return what to say about rows that are not the segment's."""
+    found = ", ".join(f"{name!a:.80}" for name in list(contexts)[:3])
+    return UserError(
+        f"{rows.path}: holds rows of segment {found}; the file has the wrong name or contents, "
+        "copy it again"
+    )
 
 
 class SegmentTables:
@@ -177,7 +183,7 @@ class SegmentTables:
         lasers = []
         # In the order of rows, so that the stream of rows goes forward.
         for number in np.argsort(place[:_POSES], kind="stable").tolist():
-            if place[number] != NO_ROW:
+            if place[number] != NO_ROW or (number == 0 and place[_LABELS] != NO_ROW):
                 lasers.append(self._laser(timestamp, LaserName(number + 1), place))
         return Frame(self.segment.name, timestamp, pose, tuple(lasers))
 
@@ -211,6 +217,9 @@ class SegmentTables:
         for number in range(min(len(table), _MAX_CALIBRATIONS)):
             cells = table.row(number)
             name = cells[schema.LASER].as_py()
+            context = cells[schema.CONTEXT].as_py()
+            if context != self.segment.name:
+                raise _of_another(table, {context})
             if name not in set(LaserName):
                 continue
             try:

@@ -1,0 +1,442 @@
+"""Damaged and foreign files: each is one line that starts with its path."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
+from train.data.waymo import Waymo, schema
+from train.data.waymo.frame import Frame, LaserName
+from train.data.waymo.frame_proto import write_frame
+from train.data.waymo.protobuf import write_content, write_double, write_integer, write_text
+from train.data.waymo.tfrecord import write_records
+from train.errors import UserError
+
+both = pytest.mark.parametrize("data_format", ["v1", "v2"])
+each_table = pytest.mark.parametrize("table", schema.TABLES, ids=lambda table: table.tag)
+
+SEGMENT = {"seg_a": [True, True]}
+
+
+def refused(path: Path, use: Callable[[], object], *said: str) -> None:
+    """Check that something ends in one line that starts with the path and says all of the parts."""
+    with pytest.raises(UserError) as error:
+        use()
+    message = str(error.value)
+    assert message.startswith(f"{path}: "), message
+    assert "\n" not in message
+    for part in said:
+        assert part in message, f"{part!r} is not in {message!r}"
+
+
+def read_all(root: Path) -> None:
+    """Read every frame of the training split."""
+    source = Waymo(root, require_labels=False)
+    for index in range(len(source)):
+        source[index]
+
+
+# ------------------------------------------------------------------ frames of either format
+
+
+def spoil(frame: Frame, **parts: Any) -> Frame:
+    """Return a frame whose TOP is another."""
+    top = next(laser for laser in frame.lasers if laser.name == LaserName.TOP)
+    changed = {name: change(getattr(top, name)) for name, change in parts.items()}
+    lasers = [laser for laser in frame.lasers if laser.name != LaserName.TOP]
+    return dataclasses.replace(frame, lasers=(*lasers, dataclasses.replace(top, **changed)))
+
+
+def put(image: np.ndarray, value: float, channel: int) -> np.ndarray:
+    """Return an image with another value in the first pixel."""
+    image = image.copy()
+    image[0, 0, channel] = value
+    return image
+
+
+SPOILT = {
+    "NaN range": (
+        lambda frame: spoil(frame, returns=lambda r: (put(r[0], np.nan, 0), r[1])),
+        ["1 pixels of return 1 of TOP have a range"],
+    ),
+    "huge range": (
+        lambda frame: spoil(frame, returns=lambda r: (r[0], put(r[1], 2e3, 0))),
+        ["1 pixels of return 2 of TOP have a range", "1000 m"],
+    ),
+    "NaN intensity": (
+        lambda frame: spoil(frame, returns=lambda r: (put(r[0], np.nan, 1), r[1])),
+        ["intensities are no numbers"],
+    ),
+    "unknown label": (
+        lambda frame: spoil(frame, labels=lambda r: (put(r[0], 23, 1), r[1])),
+        ["1 labels have ids", "(23)"],
+    ),
+    "negative label": (
+        lambda frame: spoil(frame, labels=lambda r: (put(r[0], -1, 1), r[1])),
+        ["1 labels have ids", "(-1)"],
+    ),
+    "returns of two shapes": (
+        lambda frame: spoil(frame, returns=lambda r: (r[0], r[1][:, :5])),
+        ["return 2 of TOP has shape (4, 5, 4)"],
+    ),
+    "labels of another shape": (
+        lambda frame: spoil(frame, labels=lambda r: (r[0][:, 1:], r[1])),
+        ["labels of return 1 of TOP have shape (4, 5, 2)"],
+    ),
+    "pixel poses of another shape": (
+        lambda frame: spoil(frame, pixel_pose=lambda p: p[1:]),
+        ["pixel poses of return 1 of TOP have shape (3, 6, 6)"],
+    ),
+    "too few channels": (
+        lambda frame: spoil(frame, returns=lambda r: (r[0][..., :3], r[1])),
+        ["has shape (4, 6, 3), expected (rows, columns, 4)"],
+    ),
+    "a beam too few": (
+        lambda frame: spoil(
+            frame, calibration=lambda c: dataclasses.replace(c, inclinations=c.inclinations[:3])
+        ),
+        ["3 beam inclinations for an image of 4 rows"],
+    ),
+    "no point": (
+        lambda frame: dataclasses.replace(
+            frame,
+            lasers=tuple(
+                dataclasses.replace(laser, returns=(-np.abs(laser.returns[0]), None))
+                for laser in frame.lasers
+            ),
+        ),
+        ["no lidar has a point"],
+    ),
+    "a pose that is none": (
+        lambda frame: dataclasses.replace(frame, pose=np.zeros((4, 4))),
+        ["no rotation with a translation"],
+    ),
+    "a mounting that is none": (
+        lambda frame: spoil(
+            frame, calibration=lambda c: dataclasses.replace(c, extrinsic=np.zeros((4, 4)))
+        ),
+        ["the extrinsic of TOP is no rotation"],
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_frame_with_impossible_values_is_named(tmp_path: Path, data_format: str, kind: str):
+    change, said = SPOILT[kind]
+    good, bad = tiny_split(SEGMENT)["seg_a"]
+    write_split(tmp_path / "training", data_format, {"seg_a": [good, change(bad)]})
+    source = Waymo(tmp_path)
+    if kind not in ("a mounting that is none", "a beam too few") or data_format == "v1":
+        # One bad frame does not spoil the others; a table of calibrations is all frames'.
+        assert len(source[0].coord) > 0
+    with pytest.raises(UserError) as error:
+        source[1]
+    message = str(error.value)
+    assert message.startswith(str(tmp_path / "training"))
+    assert "\n" not in message
+    for part in said:
+        assert part in message, message
+    # It stays so: a damaged frame leaves nothing behind that the next one would read.
+    with pytest.raises(UserError):
+        source[1]
+
+
+def test_missing_pixel_poses_are_named(tmp_path: Path):
+    frame = spoil(tiny_frame(), pixel_pose=lambda p: None)
+    write_split(tmp_path / "training", "v1", {"seg_a": [frame]})
+    with pytest.raises(UserError, match="TOP has no pixel poses"):
+        read_all(tmp_path)
+
+
+# ------------------------------------------------------------------ v1
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Return a file of two frames; its data root is two levels up."""
+    write_split(tmp_path / "training", "v1", tiny_split(SEGMENT))
+    return tmp_path / "training/segment-seg_a_with_camera_labels.tfrecord"
+
+
+def root_of(record: Path) -> Path:
+    """Return the data root of a record file."""
+    return record.parent.parent
+
+
+@pytest.mark.parametrize("size", [0, 5, 12, 100, -1, -4, -5])
+def test_a_record_file_that_is_cut_short_is_named_when_opening(record: Path, size: int):
+    record.write_bytes(record.read_bytes()[:size])
+    refused(record, lambda: Waymo(root_of(record)))
+
+
+def test_a_flipped_bit_is_found_when_reading(record: Path):
+    data = bytearray(record.read_bytes())
+    data[len(data) - 40] ^= 8
+    record.write_bytes(data)
+    source = Waymo(root_of(record))
+    source[0]
+    refused(record, lambda: source[1], "does not match its checksum")
+
+
+def test_a_record_file_that_goes_away_is_named(record: Path):
+    source = Waymo(root_of(record))
+    record.unlink()
+    refused(record, lambda: source[0], "cannot be read (No such file or directory)")
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b"", "no context name or no timestamp"),
+        (b"\xff" * 40, "no Waymo Open frame"),
+        (write_double(1, 0.1) * 3, "field 1 has wire type 1, expected 2"),
+        (write_content(1, b"") + write_integer(2, 5), "no context name"),
+        (write_content(1, write_text(1, "seg_a")), "no context name or no timestamp"),
+        (write_content(1, write_text(1, "x" * 2000)), "name has 2000 bytes"),
+        (write_content(1, write_text(1, "seg_a\n")), "unprintable"),
+        (b"\x0a\x7f\x0a\x05seg_a", "claims 127 bytes"),
+        (write_content(1, write_text(1, "seg_b")) + write_integer(2, 5), "is of segment seg_b"),
+        (write_content(1, write_text(1, "seg_a")) + write_text(2, "x"), "field 2 has wire type 2"),
+        (
+            write_content(1, write_text(1, "seg_a"))
+            + write_integer(2, 5)
+            + write_content(5, write_text(1, "x")),
+            "field 1 has wire type 2",
+        ),
+    ],
+)
+def test_a_record_that_is_no_frame_of_the_segment_is_named(record: Path, payload: bytes, said: str):
+    write_records(record, [write_frame(tiny_frame()), payload])
+    refused(record, lambda: Waymo(root_of(record)), said)
+
+
+def test_a_record_that_cannot_be_read_again_is_named(record: Path):
+    # What the index does not look at is found when the frame is read.
+    frame = write_frame(tiny_frame())
+    write_records(record, [frame + write_content(3, b"\x09")])
+    source = Waymo(root_of(record))
+    refused(record, lambda: source[0], "the frame at byte 12 is damaged", "claims 8 bytes")
+
+
+def test_labels_without_ranges_are_named(record: Path):
+    frame = spoil(tiny_frame(), returns=lambda r: (None, None))
+    write_records(record, [write_frame(frame)])
+    source = Waymo(root_of(record))
+    refused(record, lambda: source[0], "TOP has labels, but no ranges")
+
+
+# ------------------------------------------------------------------ v2
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a data root with one segment of two frames."""
+    write_split(tmp_path / "training", "v2", tiny_split(SEGMENT))
+    return tmp_path
+
+
+def path_of(root: Path, table: schema.Table) -> Path:
+    """Return the file of a table."""
+    return root / "training" / table.tag / "seg_a.parquet"
+
+
+def edit(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Write a changed table in the place of a table."""
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+@each_table
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"PAR1", b"PAR1" + bytes(50) + b"PAR1"])
+def test_a_file_that_is_no_parquet_is_named(root: Path, table: schema.Table, content: bytes):
+    path = path_of(root, table)
+    path.write_bytes(content)
+    refused(path, lambda: read_all(root))
+
+
+@each_table
+def test_a_table_that_is_cut_short_is_named(root: Path, table: schema.Table):
+    path = path_of(root, table)
+    path.write_bytes(path.read_bytes()[:-20])
+    refused(path, lambda: read_all(root), "cannot be read as parquet", "copy the file again")
+
+
+@each_table
+def test_a_flipped_bit_in_a_page_is_found_by_its_checksum(root: Path, table: schema.Table):
+    path = path_of(root, table)
+    column = pq.ParquetFile(path).metadata.row_group(0).column(len(table.columns) - 1)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size - 2] ^= 1
+    path.write_bytes(data)
+    refused(path, lambda: read_all(root))
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [(table, column) for table in schema.TABLES for column in table.columns],
+    ids=lambda value: getattr(value, "tag", value),
+)
+def test_a_missing_column_and_one_of_another_kind_are_named(
+    root: Path, table: schema.Table, column: str
+):
+    path = path_of(root, table)
+    whole = pq.read_table(path)
+    edit(path, lambda t: t.drop_columns([column]))
+    refused(path, lambda: read_all(root), f"has no column {column}", table.tag)
+    position = whole.schema.get_field_index(column)
+    wrong = pa.array([b"x"] * len(whole), pa.binary())
+    pq.write_table(whole.set_column(position, column, wrong), path)
+    refused(path, lambda: read_all(root), f"column {column} holds binary, expected")
+
+
+@each_table
+def test_other_columns_types_and_orders_make_no_difference(root: Path, table: schema.Table):
+    source = Waymo(root)
+    expected = [source[index] for index in range(2)]
+    wider = {
+        pa.string(): pa.large_string(),
+        pa.int8(): pa.int64(),
+        pa.list_(pa.float32()): pa.large_list(pa.float64()),
+        pa.list_(pa.int32()): pa.large_list(pa.int64()),
+        pa.list_(pa.int32(), 3): pa.list_(pa.int64()),
+        pa.list_(pa.float64(), 16): pa.list_(pa.float64()),
+    }
+
+    def change(whole: pa.Table) -> pa.Table:
+        columns = {"index": pa.array(["x"] * len(whole))}
+        for field in reversed(whole.schema):
+            plain = whole.column(field.name).to_pylist()
+            kind = field.type
+            for known, other in wider.items():
+                if kind.equals(known):
+                    kind = other
+            columns[field.name] = pa.array(plain, kind)
+        return pa.table(columns).take(list(reversed(range(len(whole)))))
+
+    edit(path_of(root, table), change)
+    again = Waymo(root)
+    for index in range(2):
+        assert again[index].coord.tobytes() == expected[index].coord.tobytes()
+        np.testing.assert_array_equal(again[index].segment, expected[index].segment)
+
+
+def without(column: str, value: object) -> Callable[[pa.Table], pa.Table]:
+    """Return a change that leaves out the rows of a key."""
+    return lambda table: table.filter(pc.not_equal(table.column(column), value))
+
+
+@pytest.mark.parametrize("table", [schema.LIDAR_POSE, schema.VEHICLE_POSE], ids=lambda t: t.tag)
+def test_a_frame_that_a_table_lacks_is_named_when_it_is_read(root: Path, table: schema.Table):
+    path = path_of(root, table)
+    edit(path, without(schema.TIMESTAMP, 1100))
+    source = Waymo(root)
+    source[0]
+    refused(path, lambda: source[1], "frame 1100", "there is no such row")
+
+
+def test_labels_of_a_frame_without_ranges_are_named(root: Path):
+    edit(path_of(root, schema.LIDAR), without(schema.TIMESTAMP, 1100))
+    source = Waymo(root)
+    assert len(source) == 2
+    refused(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
+
+
+def test_labels_of_a_frame_without_top_are_named(root: Path):
+    edit(path_of(root, schema.LIDAR), without(schema.LASER, 1))
+    source = Waymo(root)
+    refused(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
+
+
+def test_a_lidar_without_calibration_is_named(root: Path):
+    path = path_of(root, schema.CALIBRATION)
+    edit(path, without(schema.LASER, 4))
+    refused(path, lambda: read_all(root), "no row for lidar 4 (SIDE_RIGHT)")
+
+
+@pytest.mark.parametrize(
+    "table", [t for t in schema.TABLES if t is not schema.CALIBRATION], ids=lambda t: t.tag
+)
+def test_a_row_that_comes_twice_is_named(root: Path, table: schema.Table):
+    path = path_of(root, table)
+    edit(path, lambda whole: pa.concat_tables([whole, whole.slice(1, 1)]))
+    refused(path, lambda: Waymo(root), "two rows for lidar")
+
+
+@pytest.mark.parametrize(
+    "table", [t for t in schema.TABLES if t is not schema.CALIBRATION], ids=lambda t: t.tag
+)
+def test_a_table_of_another_segment_is_named(root: Path, table: schema.Table):
+    path = path_of(root, table)
+
+    def change(whole: pa.Table) -> pa.Table:
+        return whole.set_column(0, schema.CONTEXT, pa.array(["seg_b"] * len(whole)))
+
+    edit(path, change)
+    refused(path, lambda: Waymo(root), "holds rows of segment 'seg_b'")
+
+
+def test_calibrations_of_another_segment_are_named(root: Path):
+    path = path_of(root, schema.CALIBRATION)
+    edit(path, lambda t: t.set_column(0, schema.CONTEXT, pa.array(["seg_b"] * len(t))))
+    refused(path, lambda: read_all(root), "holds rows of segment 'seg_b'")
+
+
+@pytest.mark.parametrize(("column", "value"), [(schema.LASER, 6), (schema.TIMESTAMP, None)])
+def test_a_key_that_is_none_is_named(root: Path, column: str, value: object):
+    path = path_of(root, schema.LIDAR)
+
+    def change(whole: pa.Table) -> pa.Table:
+        position = whole.schema.get_field_index(column)
+        kind = whole.schema.field(column).type
+        plain = pa.array([value, *whole.column(column).to_pylist()[1:]], kind)
+        return whole.set_column(position, column, plain)
+
+    edit(path, change)
+    refused(path, lambda: Waymo(root), "no timestamp or a lidar number other than 1 to 5")
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ([4, 6, 3], "shape (4, 6, 3), expected (rows, columns, 4)"),
+        ([4, 5, 4], "has 96 values, its shape (4, 5, 4) needs 80"),
+        ([0, 0, 4], "shape (0, 0, 4)"),
+        ([-4, -6, 4], "shape (-4, -6, 4)"),
+        ([1 << 16, 1 << 16, 4], "shape (65536, 65536, 4)"),
+    ],
+)
+def test_a_shape_that_does_not_fit_is_named(root: Path, shape: list[int], said: str):
+    path = path_of(root, schema.LIDAR)
+    column = schema.image_columns(schema.LIDAR, 0)[1]
+
+    def change(whole: pa.Table) -> pa.Table:
+        position = whole.schema.get_field_index(column)
+        shapes = [
+            shape if laser == 1 else old
+            for laser, old in zip(
+                whole.column(schema.LASER).to_pylist(),
+                whole.column(column).to_pylist(),
+                strict=True,
+            )
+        ]
+        return whole.set_column(position, column, pa.array(shapes, pa.list_(pa.int32(), 3)))
+
+    edit(path, change)
+    refused(path, lambda: read_all(root), "frame 1000, lidar 1", said)
+
+
+def test_numbers_that_are_missing_in_a_list_are_named(root: Path):
+    path = path_of(root, schema.VEHICLE_POSE)
+    plain = pa.array([[None] * 16] * 2, pa.list_(pa.float64(), 16))
+    edit(path, lambda t: t.set_column(2, schema.VEHICLE_TRANSFORM, plain))
+    refused(path, lambda: read_all(root), "missing numbers")
+    plain = pa.array([None, None], pa.list_(pa.float64(), 16))
+    edit(path, lambda t: t.set_column(2, schema.VEHICLE_TRANSFORM, plain))
+    refused(path, lambda: read_all(root), "0 numbers, expected 16")
