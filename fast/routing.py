@@ -116,5 +116,14 @@ class _EntriesAtEdges(torch.autograd.Function):
         both_ways = torch.cat([edges, edges.flip(-1)], dim=1)
         flat = both_ways[..., 0] * n + both_ways[..., 1]
         halves = torch.cat([grad, grad], dim=1) / 2
-        grad_distances = grad.new_zeros(ctx.shape).flatten(1).scatter_add(1, flat, halves)
-        return grad_distances.view(ctx.shape), None
+        return _sums_at(flat, halves, n * n).view(ctx.shape), None
+
+
+def _sums_at(columns: Tensor, values: Tensor, width: int) -> Tensor:
+    """Return (B, width) sums of `values` (B, E) by column (B, E), in one order on every run."""
+    zeros = values.new_zeros(len(values), width)
+    if values.device.type == "cpu":
+        return zeros.scatter_add(1, columns, values)
+    # On CUDA, scatter_add adds in the order in which threads arrive; index_put sorts first.
+    rows = torch.arange(len(values), device=values.device)[:, None].expand_as(columns)
+    return zeros.index_put((rows, columns), values, accumulate=True)

@@ -153,7 +153,7 @@ def _are_linked(snapshots, b, s, i, j, v, w):
 
 @cuda.jit(cache=True)
 def search_lunes(
-    edges, ranks, doubtful, num_doubtful, span, unseen, queue, found, first_vertices, num_found
+    edges, ranks, doubtful, num_doubtful, unseen, queue, found, first_vertices, num_found
 ):
     """Write the relations of doubtful edges, unsorted: one a component of the lune but the first.
 
@@ -162,58 +162,66 @@ def search_lunes(
     block an edge; `unseen` and `queue` (blocks, N) are its scratch.
     """
     shared = cuda.shared.array(2, np.int32)  # the smallest unseen vertex; the queue's length
+    block = cuda.blockIdx.x
+    for b in range(edges.shape[0]):
+        # Another block begins with each cloud, or the first would have all of every small one.
+        for index in range((block + 61 * b) % cuda.gridDim.x, num_doubtful[b], cuda.gridDim.x):
+            _search_lune(
+                edges, ranks, b, int(doubtful[b, index]), unseen, queue, found, first_vertices,
+                num_found, shared,
+            )  # fmt: skip
+
+
+@cuda.jit(device=True)
+def _search_lune(edges, ranks, b, p, unseen, queue, found, first_vertices, num_found, shared):
+    """Search the lune of edge p of cloud b by a block, which waits for its threads at the end."""
     n = ranks.shape[1]
     t = cuda.threadIdx.x
     block = cuda.blockIdx.x
-    for index in range(block, edges.shape[0] * span, cuda.gridDim.x):
-        b = index // span
-        if index - b * span >= num_doubtful[b]:
-            continue
-        p = int(doubtful[b, index - b * span])
-        edge = int(edges[b, p])
-        i = edge // n
-        j = edge - i * n
-        for w in range(t, n, cuda.blockDim.x):
-            unseen[block, w] = 1 if ranks[b, i, w] < p and ranks[b, j, w] < p else 0
-        first = -1
+    edge = int(edges[b, p])
+    i = edge // n
+    j = edge - i * n
+    for w in range(t, n, cuda.blockDim.x):
+        unseen[block, w] = 1 if ranks[b, i, w] < p and ranks[b, j, w] < p else 0
+    first = -1
+    while True:
+        if t == 0:
+            shared[0] = n
+            shared[1] = 1
+        cuda.syncthreads()
+        w = t
+        while w < n and unseen[block, w] == 0:
+            w += cuda.blockDim.x
+        if w < n:
+            cuda.atomic.min(shared, 0, w)
+        cuda.syncthreads()
+        opener = int(shared[0])
+        if opener == n:
+            break
+        if t == 0:
+            unseen[block, opener] = 0
+            queue[block, 0] = opener
+            if first >= 0:
+                slot = cuda.atomic.add(num_found, b, 1)
+                if slot < found.shape[1]:
+                    found[b, slot] = p * n + opener
+                    first_vertices[b, slot] = first
+        if first < 0:
+            first = opener
+        head = 0
         while True:
-            if t == 0:
-                shared[0] = n
-                shared[1] = 1
             cuda.syncthreads()
-            w = t
-            while w < n and unseen[block, w] == 0:
-                w += cuda.blockDim.x
-            if w < n:
-                cuda.atomic.min(shared, 0, w)
-            cuda.syncthreads()
-            opener = int(shared[0])
-            if opener == n:
+            tail = int(shared[1])
+            cuda.syncthreads()  # before anyone appends
+            if head == tail:
                 break
-            if t == 0:
-                unseen[block, opener] = 0
-                queue[block, 0] = opener
-                if first >= 0:
-                    slot = cuda.atomic.add(num_found, b, 1)
-                    if slot < found.shape[1]:
-                        found[b, slot] = p * n + opener
-                        first_vertices[b, slot] = first
-            if first < 0:
-                first = opener
-            head = 0
-            while True:
-                cuda.syncthreads()
-                tail = int(shared[1])
-                cuda.syncthreads()  # before anyone appends
-                if head == tail:
-                    break
-                for w in range(t, n, cuda.blockDim.x):
-                    if unseen[block, w] != 0:
-                        q = head
-                        while q < tail and ranks[b, queue[block, q], w] >= p:
-                            q += 1
-                        if q < tail:
-                            unseen[block, w] = 0
-                            queue[block, cuda.atomic.add(shared, 1, 1)] = w
-                head = tail
-        cuda.syncthreads()  # before the next edge overwrites shared[0]
+            for w in range(t, n, cuda.blockDim.x):
+                if unseen[block, w] != 0:
+                    q = head
+                    while q < tail and ranks[b, queue[block, q], w] >= p:
+                        q += 1
+                    if q < tail:
+                        unseen[block, w] = 0
+                        queue[block, cuda.atomic.add(shared, 1, 1)] = w
+            head = tail
+    cuda.syncthreads()  # before the next edge overwrites shared[0]

@@ -12,6 +12,7 @@ from fast.kernels.lunes_gpu import EMPTY, TREE, common_neighbour, lowest_bit, sn
 
 _PANEL = 64  # relations that are eliminated together: their pivots fit in a word
 THREADS = 512  # a block of `eliminate`
+_LANES = 32  # threads side by side on a row
 
 
 @cuda.jit(cache=True)
@@ -23,12 +24,14 @@ def mark_tree(tree, tree_counts, ranks, fates):
         if index - b * n < tree_counts[b]:
             edge = int(tree[b, index - b * n])
             i = edge // n
-            fates[b, ranks[b, i, edge - i * n]] = TREE
+            rank = int(ranks[b, i, edge - i * n])
+            if rank < fates.shape[1]:  # always, but for an asymmetric matrix, refused later
+                fates[b, rank] = TREE
 
 
 @cuda.jit(cache=True)
 def number_births(ordinals, fates, births):
-    """Number the edges still EMPTY by `ordinals` (B, M), from 1; `births` (B, K) gets ranks."""
+    """Give the edges still EMPTY their `ordinals` (B, M), less 1; write ranks to `births` (B, K)."""
     m = fates.shape[1]
     for index in range(cuda.grid(1), fates.shape[0] * m, cuda.gridsize(1)):
         b = index // m
@@ -151,6 +154,7 @@ def eliminate(rows, starts, stops, num_births, done, killed, killer, mask, hits,
     zero = np.uint64(0)
     one = np.uint64(1)
     t = cuda.threadIdx.x
+    lanes = min(_LANES, cuda.blockDim.x)
     for b in range(cuda.blockIdx.x, rows.shape[0], cuda.gridDim.x):
         if done[b] != 0:
             continue
@@ -185,10 +189,10 @@ def eliminate(rows, starts, stops, num_births, done, killed, killer, mask, hits,
                     killer[b, birth] = r
                 living -= 1
                 cuda.syncthreads()
-                for item in range(t, (bottom - top) * words, cuda.blockDim.x):
-                    q = item // words
+                for q in range(t // lanes, bottom - top, cuda.blockDim.x // lanes):
                     if flags[q] != 0:
-                        rows[b, top + q, item - q * words] ^= rows[b, r, item - q * words]
+                        for k in range(t % lanes, words, lanes):
+                            rows[b, top + q, k] ^= rows[b, r, k]
                 cuda.syncthreads()
             _clear(rows, b, top, bottom, 0, top, words, killed, killer, mask, hits)
             _clear(rows, b, top, bottom, bottom, stop, words, killed, killer, mask, hits)
@@ -205,6 +209,7 @@ def _clear(rows, b, top, bottom, start, stop, words, killed, killer, mask, hits)
     zero = np.uint64(0)
     one = np.uint64(1)
     t = cuda.threadIdx.x
+    lanes = min(_LANES, cuda.blockDim.x)
     for k in range(t, words, cuda.blockDim.x):
         mask[b, k] = zero
     for r in range(start + t, stop, cuda.blockDim.x):
@@ -215,26 +220,23 @@ def _clear(rows, b, top, bottom, start, stop, words, killed, killer, mask, hits)
         if birth >= 0:
             cuda.atomic.or_(mask, (b, birth >> 6), one << np.uint64(birth & 63))
     cuda.syncthreads()
-    for item in range(t, (stop - start) * words, cuda.blockDim.x):
-        r = start + item // words
-        k = item % words
-        held = rows[b, r, k] & mask[b, k]
-        while held != zero:
-            birth = k * 64 + lowest_bit(held)
-            held &= held - one
-            pivot_row = int(killer[b, birth]) - top
-            cuda.atomic.or_(hits, (b, r), one << np.uint64(pivot_row))
+    for r in range(start + t // lanes, stop, cuda.blockDim.x // lanes):
+        for k in range(t % lanes, words, lanes):
+            held = rows[b, r, k] & mask[b, k]
+            while held != zero:
+                birth = k * 64 + lowest_bit(held)
+                held &= held - one
+                cuda.atomic.or_(hits, (b, r), one << np.uint64(int(killer[b, birth]) - top))
     cuda.syncthreads()
-    for item in range(t, (stop - start) * words, cuda.blockDim.x):
-        r = start + item // words
-        k = item % words
-        which = hits[b, r]
-        if which != zero:
-            total = rows[b, r, k]
-            while which != zero:
-                total ^= rows[b, top + lowest_bit(which), k]
-                which &= which - one
-            rows[b, r, k] = total
+    for r in range(start + t // lanes, stop, cuda.blockDim.x // lanes):
+        if hits[b, r] != zero:
+            for k in range(t % lanes, words, lanes):
+                which = hits[b, r]
+                total = rows[b, r, k]
+                while which != zero:
+                    total ^= rows[b, top + lowest_bit(which), k]
+                    which &= which - one
+                rows[b, r, k] = total
     cuda.syncthreads()
 
 

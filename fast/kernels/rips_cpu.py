@@ -1,4 +1,4 @@
-"""Rips pairs of a batch of clouds on the CPU: drives the edge, lune and pairing kernels chunk by chunk."""
+"""Rips pairs of clouds on the CPU: drives the edge, lune and pairing kernels chunk by chunk."""
 
 from dataclasses import dataclass
 

@@ -6,6 +6,7 @@ enough; if not, all is done again with more.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from fast.kernels import edges_gpu, lengths, lunes_gpu, pairing_gpu, tree_gpu
 from fast.kernels.launch_gpu import launch
 
 _SNAPSHOTS = 32  # of the adjacency; edges between two look up what happened since
-_ROUNDS = (0.05, 0.35, 0.7, 1.0)  # shares of the edges; when all births are dead, no more are read
+_ROUNDS = (0, 5, 35, 70, 100)  # per cent of the edges; once all births are dead, no more are read
 _THREADS = 128
 _MOST_BLOCKS = 8192
 _SEARCH_BLOCKS = 1056  # 8 for each of an H100's 132 processors; each has scratch of its own
@@ -56,7 +57,7 @@ def rips_pairs(distances, sizes, max_dim, threshold):
     if sizes is None:
         sizes = [n] * num_clouds
     sizes = torch.tensor(sizes, dtype=torch.int32, device=device)
-    room = _Room(births=4 * n, relations=8 * n, pending=64)
+    room = _first_room(n)
     row_max = torch.zeros(num_clouds, n, dtype=torch.int64, device=device)
     complaint = torch.full((1,), edges_gpu.NO_COMPLAINT, dtype=torch.int64, device=device)
     infinity = torch.tensor(torch.inf, dtype=distances.dtype).view(keys.dtype).item()
@@ -80,6 +81,10 @@ def rips_pairs(distances, sizes, max_dim, threshold):
         if grown is None:
             return [_trimmed(part, most) for part, most in zip(parts, numbers, strict=False)]
         room = grown
+
+
+def _first_room(n):
+    return _Room(births=4 * n, relations=8 * n, pending=64)
 
 
 def _at_most(blocks):
@@ -140,11 +145,10 @@ def _loops(keys, sizes, cutoffs, magnitude, tree, room):
     filtration = _Filtration.of(keys, sizes, cutoffs, magnitude)
     num_births, births = filtration.find_births(*tree, room)
     pairing = _Pairing(filtration, num_births, room)
-    start = torch.zeros_like(num_births)
-    for share in _ROUNDS:
-        stop = (filtration.counts * share).ceil().int().clamp(max=filtration.counts)
-        pairing.run_round(start, stop, max(1, int(filtration.edges.shape[1] * share) + 1))
-        start = stop
+    for first, last in pairwise(_ROUNDS):
+        starts, stops = ((filtration.counts.long() * part // 100).int() for part in (first, last))
+        span = filtration.edges.shape[1] * (last - first) // 100 + 2
+        pairing.run_round(starts, stops, span)
     needed = num_births.amax(), pairing.totals.amax(), pairing.overflow[0]
     return pairing.pairs(births), needed
 
@@ -190,7 +194,7 @@ class _Filtration:
         return cls(sorted_keys, counts, edges, ranks, borders, snapshots, fates)
 
     def find_births(self, tree, tree_counts, room):
-        """Number the births; returns how many (B,) and their ranks (B, K)."""
+        """Tell births from merges; return how many there are (B,) and their ranks (B, K)."""
         fates = self.fates
         _launch_each(pairing_gpu.mark_tree, tree.numel(), tree, tree_counts, self.ranks, fates)
         ordinals = (fates == lunes_gpu.EMPTY).cumsum(dim=1, dtype=torch.int32)
@@ -251,7 +255,7 @@ class _Pairing:
     def _find_relations(self, starts, stops, span):
         """Return the round's relations in order (B, R): p * N + w_k, w_1; and how many (B,)."""
         filtration = self.filtration
-        num_clouds, room = self.killed.shape
+        num_clouds = len(self.done)
         doubtful = self.killed.new_empty(num_clouds, span)
         num_doubtful = torch.zeros_like(self.totals)
         _launch_each(
@@ -264,7 +268,7 @@ class _Pairing:
         num_found = torch.zeros_like(self.totals)
         launch(
             lunes_gpu.search_lunes, _SEARCH_BLOCKS, _THREADS,
-            filtration.edges, filtration.ranks, doubtful, num_doubtful, span, self.unseen,
+            filtration.edges, filtration.ranks, doubtful, num_doubtful, self.unseen,
             self.queue, found, first_vertices, num_found,
         )  # fmt: skip
         found, order = found.sort(dim=1)

@@ -70,16 +70,12 @@ def spanning_forests(keys, sizes, cutoffs, magnitude, reach, nearest, tree_keys,
             half = cuda.blockDim.x // 2
             while half > 0:
                 if t < half and best_vertices[t + half] >= 0:
-                    if (
-                        best_vertices[t] < 0
-                        or best_keys[t + half] < best_keys[t]
-                        or (
-                            best_keys[t + half] == best_keys[t]
-                            and best_edges[t + half] < best_edges[t]
-                        )
-                    ):
-                        best_keys[t] = best_keys[t + half]
-                        best_edges[t] = best_edges[t + half]
+                    key = best_keys[t + half]
+                    edge = best_edges[t + half]
+                    ties = key == best_keys[t] and edge < best_edges[t]
+                    if best_vertices[t] < 0 or key < best_keys[t] or ties:
+                        best_keys[t] = key
+                        best_edges[t] = edge
                         best_vertices[t] = best_vertices[t + half]
                 cuda.syncthreads()
                 half //= 2
