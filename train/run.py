@@ -1,6 +1,6 @@
 """The main command: train a teacher, distil it into a student, score both.
 
-python -m train.run --dataset semantickitti --simulate
+python -m train.run --dataset waymo --simulate
 """
 
 import argparse
