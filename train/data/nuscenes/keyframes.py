@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from train.data.index import Index, cached_index
 from train.data.nuscenes.tables import Row, read_rows
 from train.errors import UserError
+from train.log import say
 
 INDEX_VERSION: Final = 1
 """Raised whenever `_build` makes something else of the same tables."""
@@ -21,6 +22,7 @@ _Entry = TypeVar("_Entry")
 _CHANNEL: Final = "LIDAR_TOP"
 _TABLES: Final = ("scene", "sample", "calibrated_sensor", "sample_data", "ego_pose")
 _LABELS: Final = "lidarseg"
+_LARGE_BYTES: Final = 100_000_000
 
 
 def keyframe_index(root: Path, version: str, cache_dir: Path | None) -> Index:
@@ -63,14 +65,17 @@ def keyframe_index(root: Path, version: str, cache_dir: Path | None) -> Index:
         root,
         f"nuscenes-{version}",
         list(tables.values()),
-        lambda: _build(tables),
+        lambda: _build(folder, tables),
         cache_dir,
         version=INDEX_VERSION,
     )
 
 
-def _build(tables: dict[str, Path]) -> Index:
+def _build(folder: Path, tables: dict[str, Path]) -> Index:
     """Join the tables; of the two largest only the keyframes' rows are ever held."""
+    num_bytes = sum(path.stat().st_size for path in tables.values())
+    if num_bytes >= _LARGE_BYTES:
+        say(f"{folder}: reading {num_bytes / 1e9:.1f} GB of tables, once; about 10 s a GB")
     scene_names = {row.token(): row.text("name") for row in read_rows(tables["scene"])}
     if len(set(scene_names.values())) != len(scene_names):
         raise UserError(f"{tables['scene']}: two scenes have the same name; unpack it again")

@@ -55,14 +55,14 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if not np.isfinite(points).all():
         wrong = ~np.isfinite(points).all(axis=1)
         raise _refused(path, points, wrong, "have NaN or infinite values")
-    if np.abs(points[:, :3]).max() > MAX_COORDINATE_M:
+    coord = points[:, :3].astype(np.float32, order="C")
+    if max(coord.max(), -coord.min()) > MAX_COORDINATE_M:
         wrong = np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M
         raise _refused(path, points, wrong, f"lie more than {MAX_COORDINATE_M:g} m out")
     intensity = points[:, 3:4]
     if intensity.min() < 0 or intensity.max() > FULL_INTENSITY:
         wrong = ((intensity < 0) | (intensity > FULL_INTENSITY))[:, 0]
         raise _refused(path, points, wrong, f"have an intensity outside 0..{FULL_INTENSITY:g}")
-    coord = points[:, :3].astype(np.float32, order="C")
     return coord, (intensity / np.float32(FULL_INTENSITY)).astype(np.float32, copy=False)
 
 

@@ -28,8 +28,8 @@ from train.errors import UserError
 class NuScenes:
     """The LiDAR keyframes of some scenes, in order of scene and time, read one at a time.
 
-    The first time a version of the tables is opened an index of them is made, which takes about a
-    minute for v1.0-trainval. Opening looks at the sizes of all files, so that a damaged or partial
+    The first time a version of the tables is opened an index of them is made, which takes some 20 s
+    for v1.0-trainval. Opening looks at the sizes of all files, so that a damaged or partial
     download is found before training; what only the contents can tell is found when a sweep is
     read.
 

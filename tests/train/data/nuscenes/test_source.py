@@ -212,6 +212,39 @@ def test_the_tables_are_read_once_until_they_change(write_root, tmp_path: Path, 
     assert len(list(elsewhere.iterdir())) == 1
 
 
+def test_large_tables_are_announced_once(write_root, monkeypatch, capsys):
+    root = write_root({"scene-0001": 2})
+    monkeypatch.setattr(keyframes, "_LARGE_BYTES", 1_000)
+    NuScenes(root, "training")
+    said = capsys.readouterr().err
+    assert f"{root / 'v1.0-trainval'}: reading 0.0 GB of tables, once" in said
+    NuScenes(root, "training")
+    assert capsys.readouterr().err == ""
+
+
+def test_damaged_sweeps_are_refused_or_left_out_where_asked(write_root):
+    root = write_root({"scene-0001": 4})
+    points = [root / f for f in sorted((root / "samples/LIDAR_TOP").iterdir())]
+    points[0].unlink()
+    points[1].write_bytes(b"")
+    with pytest.raises(UserError):
+        NuScenes(root, "training")
+    source = NuScenes(root, "training", strict=False)
+    names = [token("scene-0001", number) for number in range(4)]
+    assert source.names == (names[2], names[3])
+    assert [len(source[at].coord) for at in range(2)] == [5, 6]
+    assert source[1].pose is not None
+    assert source[1].pose[0, 3] == 104.0
+    assert set(source.unreadable) == {names[0], names[1]}
+    assert source.unreadable[names[0]].startswith(f"{points[0]}: cannot be read")
+    assert source.unreadable[names[1]].startswith(f"{points[1]}: the file is empty")
+    for path in points[2:]:
+        path.unlink()
+    with pytest.raises(UserError) as error:
+        NuScenes(root, "training", strict=False)
+    one_line(error, points[0], "cannot be read")
+
+
 @pytest.mark.real_data
 def test_the_real_keyframe_has_the_published_values(real_data: Path, tmp_path: Path):
     root = real_data / "nuscenes/dev_tiny40"
