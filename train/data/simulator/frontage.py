@@ -52,7 +52,7 @@ def _lot(
     width: float,
     rng: np.random.Generator,
 ) -> None:
-    built = {"suburb": 0.55, "town": 0.85, "arterial": 0.4}[course.layout.setting]
+    built = {"suburb": 0.48, "town": 0.8, "arterial": 0.4}[course.layout.setting]
     if not chance(rng, built) or width < 5.0:
         _green_lot(course, scene, side, middle, width, rng)
     elif course.layout.setting == "arterial" and width > 14 and chance(rng, 0.6):
@@ -109,7 +109,7 @@ def _house_lot(
         if yard > 2.5 and chance(rng, 0.3):
             plants.add_tree(scene, place, rng, size=uniform(rng, 0.5, 0.9))
         else:
-            plants.add_bush(scene, place, rng, size=uniform(rng, 0.4, 0.3 + 0.25 * yard))
+            plants.add_bush(scene, place, rng, size=uniform(rng, 0.5, 0.6 + 0.25 * yard))
 
 
 def _border(
@@ -126,19 +126,19 @@ def _border(
     if choice >= 0.95 or half_width < 1.5:
         return
     gate = uniform(rng, -0.6, 0.6) * half_width
-    height = uniform(rng, 0.8, 2.0)
+    height = uniform(rng, 0.9, 2.1)
     for low, high in ((-half_width, gate - 0.6), (gate + 0.6, half_width)):
         half = (high - low) / 2
         if half < 0.4:
             continue
         frame = course.frame(middle + (low + high) / 2, side * across)
-        if choice < 0.34:
+        if choice < 0.28:
             fence = Parts(scene, frame, Kind.FENCE)
             passes = uniform(rng, 0.4, 0.75)
             fence.mesh((0.0, 0.0, height / 2), (half, 0.02, height / 2), passes, Material.METAL)
             for along in np.arange(-half, half, 2.2):
                 fence.post((float(along), 0.0), 0.03, 0.0, height + 0.05, Material.METAL)
-        elif choice < 0.48:
+        elif choice < 0.4:
             fence = Parts(scene, frame, Kind.FENCE)
             boards = (half, 0.03, height / 2)
             fence.mesh((0.0, 0.0, height / 2), boards, uniform(rng, 0.02, 0.3), Material.WOOD)
@@ -165,7 +165,7 @@ def _green_lot(
     outer = course.outer(side)
     if chance(rng, 0.65):
         _border(course, scene, side, outer + 0.15, middle, width / 2, rng)
-    if chance(rng, 0.55):
+    if chance(rng, 0.75):
         _thicket(course, scene, side, middle, width, rng)
     for _ in range(int(rng.integers(7, 18) * min(width, 24.0) / 16)):
         place = course.frame(

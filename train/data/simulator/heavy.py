@@ -38,14 +38,14 @@ def _cab(parts: Parts, front: float, half_width: float, height: float, paint: Ma
         (front - 0.15, height - 0.35),
         (front - 0.3, height - 0.35),
     ]
-    parts.prism(screen, half_width - 0.1, Material.GLASS)
+    parts.prism(screen, half_width - 0.1, Material.TINTED_GLASS)
     door = [
         (front - 1.2, 1.5),
         (front - 0.35, 1.35),
         (front - 0.4, height - 0.4),
         (front - 1.2, height - 0.4),
     ]
-    parts.prism(door, half_width + 0.015, Material.GLASS)
+    parts.prism(door, half_width + 0.015, Material.TINTED_GLASS)
     parts.box((front + 0.02, 0.0, 0.55), (0.02, 0.26, 0.06), Material.REFLECTOR)
     for side in (-1.0, 1.0):
         mirror = (front - 0.15, side * (half_width + 0.17), 1.9)
@@ -136,7 +136,7 @@ def _bus_section(
         for number in range(count):
             along = -half_length + (number + 0.5) * pitch
             window = (along, side * (half_width + 0.01), height - 1.15)
-            bus.box(window, (pitch / 2 - 0.07, 0.015, 0.52), Material.GLASS)
+            bus.box(window, (pitch / 2 - 0.07, 0.015, 0.52), Material.TINTED_GLASS)
 
 
 def add_bus(
@@ -163,9 +163,9 @@ def add_bus(
             bus.box(bellows, (0.5, half_width - 0.12, 1.2), Material.DARK_CLOTH)
             along -= 0.9
     front = total / 2
-    bus.box((front + 0.01, 0.0, 1.75), (0.015, half_width - 0.1, 0.75), Material.GLASS)
+    bus.box((front + 0.01, 0.0, 1.75), (0.015, half_width - 0.1, 0.75), Material.TINTED_GLASS)
     bus.box((front + 0.02, 0.0, 0.5), (0.015, 0.26, 0.06), Material.REFLECTOR)
-    bus.box((-front - 0.01, 0.0, 1.9), (0.015, half_width - 0.25, 0.5), Material.GLASS)
+    bus.box((-front - 0.01, 0.0, 1.9), (0.015, half_width - 0.25, 0.5), Material.TINTED_GLASS)
     bus.box((-front - 0.01, 0.0, 0.6), (0.015, half_width - 0.15, 0.06), Material.REFLECTOR)
     for side in (-1.0, 1.0):
         mirror = (front + 0.2, side * (half_width + 0.1), 2.4)
@@ -191,7 +191,7 @@ def add_tram(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: 
     for end, sign in ((total / 2, 1.0), (-total / 2, -1.0)):
         nose = [(0.0, 0.35), (0.55, 0.45), (0.5, 1.3), (0.0, 3.1)]
         corner = tram.shifted(end - 0.05 * sign, 0.0, 0.0 if sign > 0 else np.pi)
-        corner.prism(nose, half_width - 0.05, Material.GLASS)
+        corner.prism(nose, half_width - 0.05, Material.TINTED_GLASS)
     tram.beam((0.5, 3.4), (-0.6, 4.4), 0.04, Material.METAL, half_width=0.4)
     return total
 
@@ -215,7 +215,7 @@ def _add_excavator(machine: Parts, rng: np.random.Generator) -> None:
     upper = machine.shifted(0.0, 0.0, uniform(rng, -0.6, 0.6))
     upper.box((-0.5, 0.0, 1.3), (1.2, 1.15, 0.5), Material.BRIGHT_PAINT)
     cab = [(0.05, 0.9), (1.25, 0.9), (1.2, 1.9), (0.9, 2.7), (0.05, 2.75)]
-    upper.prism(cab, 0.45, Material.GLASS, left=0.65)
+    upper.prism(cab, 0.45, Material.TINTED_GLASS, left=0.65)
     upper.box((0.6, 0.65, 2.75), (0.6, 0.47, 0.04), Material.BRIGHT_PAINT)
     elbow = (uniform(rng, 2.4, 3.4), uniform(rng, 2.9, 4.0))
     wrist = (elbow[0] + uniform(rng, 0.6, 1.8), uniform(rng, 0.9, 1.8))
@@ -234,7 +234,7 @@ def _add_loader(machine: Parts, rng: np.random.Generator) -> None:
     machine.box((-1.5, 0.0, 1.2), (1.1, 0.75, 0.5), Material.BRIGHT_PAINT)
     machine.box((0.6, 0.0, 0.95), (1.1, 0.55, 0.35), Material.BRIGHT_PAINT)
     cab = [(-0.7, 1.3), (0.6, 1.3), (0.7, 2.0), (0.45, 2.9), (-0.6, 2.9)]
-    machine.prism(cab, 0.62, Material.GLASS)
+    machine.prism(cab, 0.62, Material.TINTED_GLASS)
     machine.box((-0.1, 0.0, 2.95), (0.7, 0.66, 0.05), Material.BRIGHT_PAINT)
     high = uniform(rng, 0.4, 1.8)
     for side in (-1.0, 1.0):

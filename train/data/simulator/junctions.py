@@ -9,7 +9,7 @@ from train.data.simulator.scene import Frame, SceneBuilder
 from train.data.simulator.surfaces import Kind, Material
 
 _WAITING = (Kind.CAR, Kind.TRUCK, Kind.BUS, Kind.MOTORCYCLIST, Kind.BICYCLIST)
-_WAITING_SHARES = (0.66, 0.06, 0.04, 0.1, 0.14)
+_WAITING_SHARES = (0.62, 0.06, 0.04, 0.1, 0.18)
 
 
 def equip(layout: Layout, scene: SceneBuilder, rng: np.random.Generator) -> None:
@@ -71,7 +71,7 @@ def _queue(
     rng: np.random.Generator,
 ) -> None:
     """Let some vehicles stand at the stop line of an arm."""
-    if not chance(rng, 0.45 if crossing.lights else 0.2):
+    if not chance(rng, 0.5 if crossing.lights else 0.3):
         return
     across = layout.kerb(arm) + 4.6
     lane = crossing.along_m - arm * crossing.half_m / 2

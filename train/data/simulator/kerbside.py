@@ -46,7 +46,7 @@ def furnish(course: Course, scene: SceneBuilder, side: float, rng: np.random.Gen
     """Put lamps at even distances, and in between whatever a sidewalk holds."""
     kerb, walk = course.kerb(side), course.walk[side]
     town = course.layout.setting == "town"
-    spacing = uniform(rng, 24, 36)
+    spacing = uniform(rng, 28, 48)
     for along in np.arange(course.start_m + uniform(rng, 0, spacing), course.end_m, spacing):
         if course.is_free(side, float(along), 1.5):
             towards_road = -side * np.pi / 2
@@ -58,7 +58,7 @@ def furnish(course: Course, scene: SceneBuilder, side: float, rng: np.random.Gen
         for along in np.arange(course.start_m + uniform(rng, 1, trees), course.end_m, trees):
             if course.is_free(side, float(along), 3.0) and chance(rng, 0.85):
                 frame = course.frame(float(along), side * (kerb + 0.65))
-                plants.add_tree(scene, frame, rng, size=size)
+                plants.add_street_tree(scene, frame, rng, size)
     along = course.start_m + uniform(rng, 0, 8)
     while along < course.end_m:
         if course.is_free(side, along, 2.5):
@@ -78,27 +78,27 @@ def _put_one(
     """Put one thing, or somebody, on the sidewalk."""
     kerb, walk = course.kerb(side), course.walk[side]
     choice = rng.random()
-    if choice < 0.26:
+    if choice < 0.17:
         facing = np.pi if side < 0 else 0.0
         frame = course.frame(along, side * (kerb + 0.4), facing)
         if chance(rng, 0.06):
             objects.add_big_sign(scene, course.frame(along, side * (kerb + walk), facing), rng)
         else:
             objects.add_sign(scene, frame, rng)
-    elif choice < 0.46:
+    elif choice < 0.38:
         objects.add_street_furniture(scene, course.frame(along, side * (kerb + 0.45)), rng)
-    elif choice < (0.54 if town else 0.5):
+    elif choice < (0.46 if town else 0.41):
         # Leaning on a wall or fence at the back of the sidewalk.
         for number in range(int(rng.integers(1, 4))):
             frame = course.frame(
                 along + 0.5 * number, side * (kerb + walk - 0.35), float(rng.normal(scale=0.15))
             )
             two_wheelers.add_bicycle(scene, frame, rng)
-    elif choice < (0.59 if town else 0.52) and walk > 2.2:
+    elif choice < (0.5 if town else 0.42) and walk > 2.2:
         add_rack(course, scene, side, along, rng)
-    elif choice < (0.63 if town else 0.56):
+    elif choice < (0.53 if town else 0.45):
         objects.add_bins(scene, course.frame(along, side * (kerb + walk - 0.4)), rng)
-    elif choice < (0.75 if town else 0.6):
+    elif choice < (0.6 if town else 0.475):
         stand_together(course, scene, along, side * (kerb + 0.55 * walk), rng)
 
 

@@ -96,7 +96,7 @@ class Layout:
         self.length_m = length_m
         self.start_m, self.end_m = -_MARGIN_M, length_m + _MARGIN_M
         self.setting: Setting = ("suburb", "town", "arterial")[
-            int(rng.choice(3, p=[0.6, 0.25, 0.15]))
+            int(rng.choice(3, p=[0.66, 0.2, 0.14]))
         ]
         town, wide = self.setting == "town", self.setting == "arterial"
         each_way = 2 if wide or (town and rng.random() < 0.25) else 1
@@ -109,8 +109,8 @@ class Layout:
             for number in range(each_way)
         )
         self.sensor_lane = self.lanes[int(rng.integers(each_way))]
-        self.tram = not self.median_m and self.setting != "suburb" and rng.random() < 0.5
-        strip = 0.7 if town else (0.25 if wide else 0.4)
+        self.tram = not self.median_m and self.setting != "suburb" and rng.random() < 0.7
+        strip = 0.7 if town else (0.25 if wide else 0.3)
         self.parking = {side: 2.1 if rng.random() < strip else 0.0 for side in (1.0, -1.0)}
         widths = (2.4, 4.8) if town else (1.8, 4.2)
         self.walk = {side: float(rng.uniform(*widths)) for side in (1.0, -1.0)}
@@ -181,7 +181,7 @@ class Layout:
         while along < self.end_m:
             side = 1.0 if rng.random() < 0.5 else -1.0
             span = float(rng.uniform(14, 30))
-            kind = Kind.OTHER_GROUND if rng.random() < 0.6 else Kind.PARKING
+            kind = Kind.OTHER_GROUND if rng.random() < 0.7 else Kind.PARKING
             if self._clear(side, along, span):
                 lots.append((Stretch(side, along, along + span), kind))
             along += span + float(rng.uniform(30, 90))

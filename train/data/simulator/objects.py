@@ -35,15 +35,19 @@ def add_sign(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> Non
         # A round plate is a wheel turned by a quarter.
         disc = sign.shifted(0.05, 0.0, np.pi / 2)
         disc.wheel((0.0, 0.0, height), size, 0.012, Material.REFLECTOR)
+        disc.wheel((0.0, 0.02, height), size, 0.012, Material.METAL)
     elif form < 0.75:
         sign.box((0.05, 0.0, height), (0.012, size, size), Material.REFLECTOR)
+        sign.box((0.03, 0.0, height), (0.012, size, size), Material.METAL)
     else:
         turned = sign.shifted(0.05, 0.0, np.pi / 2)
         low, high = height - 0.6 * size, height + 1.1 * size
         corners = [(-1.1 * size, low), (1.1 * size, low), (0.0, high)]
         turned.prism(corners, 0.012, Material.REFLECTOR)
+        turned.prism(corners, 0.012, Material.METAL, left=0.02)
     if chance(rng, 0.3):
         sign.box((0.05, 0.0, height - 0.62), (0.012, 0.3, 0.13), Material.REFLECTOR)
+        sign.box((0.03, 0.0, height - 0.62), (0.012, 0.3, 0.13), Material.METAL)
 
 
 def add_street_name(scene: SceneBuilder, frame: Frame) -> None:
@@ -61,7 +65,8 @@ def add_big_sign(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) ->
     for left in (-0.7 * half, 0.7 * half):
         posts.post((0.0, left), 0.05, 0.0, 2.0 + 2 * height, Material.METAL)
     plate = Parts(scene, frame, Kind.SIGN)
-    plate.box((0.07, 0.0, 2.0 + height), (0.015, half, height), Material.REFLECTOR)
+    plate.box((0.09, 0.0, 2.0 + height), (0.015, half, height), Material.REFLECTOR)
+    plate.box((0.06, 0.0, 2.0 + height), (0.015, half, height), Material.METAL)
 
 
 def _add_lights(scene: SceneBuilder, frame: Frame, up: float, count: int = 3) -> None:

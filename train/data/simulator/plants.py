@@ -36,6 +36,18 @@ def add_tree(
         _young(scene, frame, rng)
 
 
+def add_street_tree(
+    scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: float
+) -> None:
+    """Add a tree that people and cars pass under, or a young one that will grow to be such."""
+    if chance(rng, 0.12):
+        _young(scene, frame, rng)
+    elif chance(rng, 0.1):
+        _bare(scene, frame, rng, size)
+    else:
+        _round(scene, frame, rng, size, clear_m=2.4)
+
+
 def _trunk(
     scene: SceneBuilder, frame: Frame, rng: np.random.Generator, radius: float, high: float
 ) -> None:
@@ -77,8 +89,15 @@ def _crown(
         )
 
 
-def _round(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: float) -> None:
-    clear = uniform(rng, 1.4, 2.6) * size
+def _round(
+    scene: SceneBuilder,
+    frame: Frame,
+    rng: np.random.Generator,
+    size: float,
+    *,
+    clear_m: float = 0.0,
+) -> None:
+    clear = max(uniform(rng, 1.4, 2.6) * size, clear_m)
     spread, tall = uniform(rng, 1.5, 3.0) * size, uniform(rng, 1.6, 3.0) * size
     radius = uniform(rng, 0.09, 0.2) * size
     _trunk(scene, frame, rng, radius, clear + 0.6 * tall)
@@ -105,10 +124,11 @@ def _conifer(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: 
     up = uniform(rng, 0.5, 1.2)
     while up < tall:
         width = spread * (1.0 - up / tall) + 0.2
-        for turn in np.arange(3) * 2.094 + uniform(rng, 0.0, 2.0):
+        for turn in np.arange(4) * 1.571 + uniform(rng, 0.0, 2.0):
             place = (0.45 * width * float(np.cos(turn)), 0.45 * width * float(np.sin(turn)), up)
-            half = (0.65 * width, 0.65 * width, 0.28 + 0.1 * width)
-            leaves.leaves(place, half, uniform(rng, 0.15, 0.4))
+            wide = width * uniform(rng, 0.45, 0.8)
+            half = (wide, wide, uniform(rng, 0.2, 0.3) + 0.1 * width)
+            leaves.leaves(place, half, uniform(rng, 0.3, 0.7))
         up += uniform(rng, 0.5, 0.8)
 
 

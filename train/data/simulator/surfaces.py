@@ -135,21 +135,22 @@ class Material(IntEnum):
     BRIGHT_PLASTER = 27
     VAPOUR = 28
     STEEL = 29
+    TINTED_GLASS = 30
 
 
 OPTICS: dict[Material, Optics] = {
     Material.ASPHALT: Optics(0.30, 0.25, 0.15),
     Material.PAINT: Optics(0.60, 0.30, 0.25),
-    Material.PAVING: Optics(0.37, 0.20, 0.15),
+    Material.PAVING: Optics(0.37, 0.13, 0.15),
     Material.CURBSTONE: Optics(0.38, 0.20, 0.20),
     Material.GRAVEL: Optics(0.33, 0.25, 0.15, 0.01, 0.01),
-    Material.GRASS: Optics(0.38, 0.25, 0.10, 0.02, 0.03),
-    Material.PLASTER: Optics(0.50, 0.25, 0.30),
-    Material.BRICK: Optics(0.38, 0.30, 0.30, 0.01, 0.005),
-    Material.GLASS: Optics(0.15, 0.60, 2.00, 0.80, 0.05),
-    Material.WOOD: Optics(0.36, 0.25, 0.30),
+    Material.GRASS: Optics(0.42, 0.20, 0.10, 0.02, 0.03),
+    Material.PLASTER: Optics(0.52, 0.20, 0.30),
+    Material.BRICK: Optics(0.42, 0.20, 0.30, 0.01, 0.005),
+    Material.GLASS: Optics(0.25, 0.60, 1.00, 0.35, 0.05),
+    Material.WOOD: Optics(0.40, 0.25, 0.30),
     Material.METAL: Optics(0.30, 0.35, 0.80, 0.03),
-    Material.FOLIAGE: Optics(0.38, 0.35, 0.10, 0.03, 0.02),
+    Material.FOLIAGE: Optics(0.38, 0.22, 0.10, 0.03, 0.02),
     Material.BARK: Optics(0.33, 0.30, 0.30, 0.01, 0.01),
     Material.BRIGHT_PAINT: Optics(0.55, 0.20, 0.90, 0.02),
     Material.DARK_PAINT: Optics(0.12, 0.30, 0.80, 0.04),
@@ -164,8 +165,9 @@ OPTICS: dict[Material, Optics] = {
     Material.DARK_CLOTH: Optics(0.10, 0.40, 0.30, 0.05, 0.01),
     Material.HIGH_VISIBILITY: Optics(0.80, 0.30, 0.20, 0.0, 0.01),
     Material.SKIN: Optics(0.45, 0.15, 0.30),
-    Material.DARK_PLASTER: Optics(0.33, 0.20, 0.30),
+    Material.DARK_PLASTER: Optics(0.40, 0.20, 0.30),
     Material.BRIGHT_PLASTER: Optics(0.62, 0.15, 0.30),
     Material.VAPOUR: Optics(0.05, 0.60, 0.10, 0.10, 0.05),
     Material.STEEL: Optics(0.22, 0.30, 0.60, 0.03),
+    Material.TINTED_GLASS: Optics(0.10, 0.60, 2.00, 0.85, 0.05),
 }

@@ -151,7 +151,7 @@ def _draw_vehicle(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, k
 def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return what moves during a drive; none of it touches another or the sensor's vehicle."""
     planned = []
-    jam = chance(rng, 0.18)
+    jam = chance(rng, 0.22)
     for lane in layout.lanes:
         stands = jam and lane.sense < 0
         planned.extend(_lane_traffic(layout, lane, rng, stands=stands))
@@ -216,7 +216,7 @@ def _cyclists(layout: Layout, rng: np.random.Generator) -> list[Mover]:
 def _walkers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return groups that walk along the sidewalks."""
     found = []
-    every = {"suburb": 55.0, "town": 16.0, "arterial": 60.0}[layout.setting]
+    every = {"suburb": 80.0, "town": 24.0, "arterial": 80.0}[layout.setting]
     for _ in range(max(3, int((layout.end_m - layout.start_m) / every))):
         side = 1.0 if chance(rng, 0.5) else -1.0
         along = uniform(rng, layout.start_m, layout.end_m)
@@ -229,7 +229,7 @@ def _walkers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
             kind = Kind.MOVING_PERSON
             if number == 0:
                 kinds = (kind, Kind.ANIMAL, Kind.STROLLER, Kind.WHEELCHAIR, Kind.PERSONAL_MOBILITY)
-                kind = kinds[int(rng.choice(5, p=[0.77, 0.09, 0.06, 0.05, 0.03]))]
+                kind = kinds[int(rng.choice(5, p=[0.71, 0.1, 0.07, 0.08, 0.04]))]
             elif chance(rng, 0.3):
                 kind = Kind.MOVING_CHILD
             shift = -side * 0.6 * (number % 2), 0.7 * (number // 2) + uniform(rng, 0.0, 0.2)

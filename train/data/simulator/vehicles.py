@@ -135,7 +135,9 @@ def add_car(
         car.box((end + 0.005 * sign, 0.0, 0.42), (0.015, 0.26, 0.055), Material.REFLECTOR)
         for side in (-1.0, 1.0):
             lamp = (end - 0.1 * sign, side * (half_width - 0.2), waist * 0.74)
-            car.box(lamp, (0.09, 0.14, 0.07), Material.REFLECTOR if sign < 0 else Material.GLASS)
+            car.box(
+                lamp, (0.09, 0.14, 0.07), Material.REFLECTOR if sign < 0 else Material.TINTED_GLASS
+            )
     for side in (-1.0, 1.0):
         mirror = (foot - 0.45, side * (half_width + 0.08), waist + 0.08)
         car.ball(mirror, (0.07, 0.1, 0.08), paint)
@@ -197,7 +199,7 @@ def _add_cabin(
         (rear + slope, height - 0.05),
     ]
     width = half_width - 0.07
-    material = paint if closed else Material.GLASS
+    material = paint if closed else Material.TINTED_GLASS
     car.prism(glass, width, material, narrowing=narrowing)
     if closed:
         # The driver's windows alone: a band just outside of the panels.
@@ -208,7 +210,7 @@ def _add_cabin(
             (start - 0.35, waist + 0.6),
             (start - 0.85, waist + 0.6),
         ]
-        car.prism(door, width + 0.015, Material.GLASS, narrowing=narrowing)
+        car.prism(door, width + 0.015, Material.TINTED_GLASS, narrowing=narrowing)
     roof = [
         (rear + 0.8 * slope, height - 0.11),
         (foot - 0.88 * rake, height - 0.11),
@@ -251,7 +253,7 @@ def add_trailer(
         trailer.prism(shell, half_width, Material.BRIGHT_PAINT, narrowing=0.03)
         for side in (-1.0, 1.0):
             window = (0.2, side * half_width, 1.55)
-            trailer.box(window, (0.55, 0.02, 0.28), Material.GLASS)
+            trailer.box(window, (0.55, 0.02, 0.28), Material.TINTED_GLASS)
     else:
         tall = uniform(rng, 0.25, 1.3)
         cover = Material.DARK_CLOTH if tall > 0.7 else Material.METAL
