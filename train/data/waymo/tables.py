@@ -22,9 +22,8 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: cannot be read as parquet ({said}); copy the file again"
+            f"{path}: cannot be read as parquet ({_one_line(error)}); copy the file again"
         ) from error
 
 
@@ -128,9 +127,15 @@ def _check_type(path: Path, name: str, found: Any, table: schema.Table) -> None:
     if is_list != wanted.is_list or not fits[wanted.kind]:
         words = f"lists of {wanted.kind}" if wanted.is_list else wanted.kind
         raise UserError(
-            f"{path}: column {name} holds {found}, expected {words}; give the dataset's own "
+            f"{path}: column {name} holds {_one_line(found)}, expected {words}; give the dataset's own "
             f"{table.tag} table"
         )
+
+
+def _one_line(told: object) -> str:
+    """Return what pyarrow says on one line; of a damaged file it may quote anything."""
+    line = " ".join(str(told).split())[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _listed(names: list[str]) -> str:
