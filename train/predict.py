@@ -237,6 +237,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     if network.note:
         say(network.note)
+    say(network.model.describe())
     if options.output.suffix == ".label" and network.class_names != semantickitti.CLASS_NAMES:
         raise UserError(
             f"--output {options.output}: .label files hold SemanticKITTI ids, but the network's "

@@ -201,6 +201,7 @@ def test_a_sweep_to_benchmark_labels_and_probabilities(folder, network, points, 
     np.testing.assert_array_equal(np.load(folder / "out/p.npy"), probabilities)
     said = capsys.readouterr().err
     assert "SemanticKITTI sweep, 1300 points; strength: remission" in said
+    assert network.describe() in said
     assert "a single pass on cpu" in said
     assert "augmentation" not in said
     assert CLASS_NAMES[np.bincount(labels).argmax()] in said
@@ -314,7 +315,7 @@ OUT = "--output @out/l.npy"
         (f"{GIVEN} {OUT} --pointcept-size student", "--pointcept-size needs --cpe-input"),
         (
             f"{GIVEN} {OUT} --pointcept-size teacher --cpe-input main",
-            "student.pt: does not fit 'teacher'",
+            "which train.predict does without --pointcept-size",
         ),
     ],
 )

@@ -42,7 +42,8 @@ def check_shapes(batch: Mapping[str, Tensor], caller: str) -> int:
     Parameters
     ----------
     batch
-        `feat` [N, C], `coord` [N, 3], `grid_coord` [N, 3], `offset` [B]; other keys are ignored.
+        `feat` [N, C], `coord` [N, 3], `grid_coord` [N, 3], `offset` [B], and perhaps `batch` [N];
+        other keys are ignored.
     caller
         Name of the public function, for the message.
 
@@ -74,6 +75,12 @@ def check_shapes(batch: Mapping[str, Tensor], caller: str) -> int:
             raise ValueError(f"{caller}: {key} is {batch[key].dtype}, must be whole numbers")
     if batch["offset"].ndim != 1:
         raise ValueError(f"{caller}: offset has {batch['offset'].ndim} axes, must have one")
+    cloud = batch.get("batch")
+    if cloud is not None and (cloud.shape != (num_voxels,) or cloud.is_floating_point()):
+        raise ValueError(
+            f"{caller}: batch['batch'] is {cloud.dtype} of shape {tuple(cloud.shape)}, must be the"
+            f" cloud of each of the {num_voxels} voxels, in whole numbers"
+        )
     return int(num_voxels)
 
 
@@ -84,10 +91,18 @@ def check_batch(batch: Mapping[str, Tensor], caller: str) -> BatchFacts:
     ------
     ValueError
         As `check_shapes`, and if offsets do not increase or do not end at N, a voxel index is
-        negative, or a feature or coordinate is not finite.
+        negative, a feature or coordinate is not finite, or `batch` is not sorted or disagrees with
+        `offset`.
     """
     num_voxels = check_shapes(batch, caller)
     grid_coord, coord, offset = batch["grid_coord"], batch["coord"], batch["offset"]
+    cloud = batch.get("batch")
+    if cloud is None:
+        is_sorted = agrees = torch.ones((), dtype=torch.bool, device=offset.device)
+    else:
+        place = torch.arange(num_voxels, device=offset.device)
+        is_sorted = (cloud[1:] >= cloud[:-1]).all()
+        agrees = (cloud == torch.searchsorted(offset.long(), place, right=True)).all()
     # float64 holds every whole number below 2^53 exactly, so one small tensor carries all facts.
     facts = torch.cat(
         [
@@ -98,13 +113,15 @@ def check_batch(batch: Mapping[str, Tensor], caller: str) -> BatchFacts:
                     (coord.amax(0) - coord.amin(0)).max().double(),
                     torch.isfinite(coord).all().double(),
                     torch.isfinite(batch["feat"]).all().double(),
+                    is_sorted.double(),
+                    agrees.double(),
                 ]
             ),
             offset.double(),
         ]
     ).tolist()
-    lowest, highest, extent_m, coord_is_finite, feat_is_finite = facts[:5]
-    ends = [int(end) for end in facts[5:]]
+    lowest, highest, extent_m, coord_is_finite, feat_is_finite, is_sorted, agrees = facts[:7]
+    ends = [int(end) for end in facts[7:]]
     if not coord_is_finite:
         raise ValueError(f"{caller}: coord has a NaN or infinite entry; drop those points")
     if not feat_is_finite:
@@ -125,5 +142,12 @@ def check_batch(batch: Mapping[str, Tensor], caller: str) -> BatchFacts:
         raise ValueError(
             f"{caller}: offset ends at {ends[-1]} but there are {num_voxels} rows; it holds"
             " cumulative ends without a leading 0"
+        )
+    if not is_sorted:
+        raise ValueError(f"{caller}: batch['batch'] is not sorted; list cloud after cloud")
+    if not agrees:
+        raise ValueError(
+            f"{caller}: batch['batch'] disagrees with offset {ends}; give both alike, or offset"
+            " alone"
         )
     return BatchFacts(counts=counts, max_grid_coord=int(highest), extent_m=extent_m)

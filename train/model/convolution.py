@@ -167,8 +167,9 @@ class SubmanifoldConv3d(ConvolutionWeights):
                 f" has {self.kernel_size}"
             )
         weight = self.weight.flatten(1, 3).permute(1, 2, 0)  # [K, I, O]
-        if torch.is_autocast_enabled(feat.device.type):
-            dtype = torch.get_autocast_dtype(feat.device.type)
+        kind = feat.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
             feat, weight = feat.to(dtype), weight.to(dtype)
         out: Tensor = _SubmanifoldProduct.apply(feat, weight, table)  # type: ignore[no-untyped-call]
         if self.bias is not None:

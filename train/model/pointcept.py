@@ -57,6 +57,7 @@ def load_pointcept_checkpoint(
     *,
     cpe_input: CpeInput,
     size: str = "teacher",
+    num_classes: int | None = None,
     strict: bool = True,
     **overrides: Any,
 ) -> tuple[Segmentor, CheckpointReport]:
@@ -73,6 +74,8 @@ def load_pointcept_checkpoint(
         same and a wrong choice silently ruins the predictions, so there is no default.
     size
         Name of the network; class count and input channels are read from the file.
+    num_classes
+        Refuse a file with another class count; None takes any.
     strict
         Refuse a file with missing or unexpected keys; otherwise only report them.
     **overrides
@@ -99,6 +102,12 @@ def load_pointcept_checkpoint(
     """
     file = Path(path)
     content = _read(file)
+    if "format" in content:
+        raise UserError(
+            f"{file}: is a checkpoint of this package (format {content['format']!r}), not of"
+            " Pointcept; read it with train.checkpoint.load_model, which train.predict does without"
+            " --pointcept-size"
+        )
     state = _state_dict(content, file)
     for key in (_HEAD, _STEM):
         if key not in state:
@@ -107,8 +116,13 @@ def load_pointcept_checkpoint(
                 f" Pointcept; it has {_shortened(tuple(state))}"
             )
     overrides.setdefault("depth_rule", cpe_input)
-    num_classes, in_channels = state[_HEAD].shape[0], state[_STEM].shape[-1]
-    model = build_segmentor(size, num_classes, in_channels, cpe_input=cpe_input, **overrides)
+    found_classes, in_channels = state[_HEAD].shape[0], state[_STEM].shape[-1]
+    if num_classes is not None and num_classes != found_classes:
+        raise UserError(
+            f"{file}: has {found_classes} classes, {num_classes} are wanted; give another"
+            " checkpoint, or the class count of this one"
+        )
+    model = build_segmentor(size, found_classes, in_channels, cpe_input=cpe_input, **overrides)
     wanted = model.state_dict()
     missing = tuple(key for key in wanted if key not in state)
     unexpected = tuple(key for key in state if key not in wanted)

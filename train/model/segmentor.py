@@ -6,6 +6,7 @@ Shape letters: N voxels, N_s at stage s, B clouds, C channels.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from train.model.batch import check_shapes
@@ -43,6 +44,23 @@ class Segmentor(nn.Module):
     def decoder_stages(self) -> tuple[str, ...]:
         """Names of the decoder's stages in the order in which they run, coarsest first."""
         return tuple(f"dec{stage}" for stage in reversed(range(self.config.num_stages - 1)))
+
+    def describe(self) -> str:
+        """Return one line that says what this network is and which implementations it took."""
+        config = self.config
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        convolution = {"torch": "our own", "spconv": "spconv"}[config.convolution]
+        attention = {
+            "sdpa": "torch's scaled_dot_product_attention",
+            "flash": "flash-attn",
+            "plain": "plain",
+        }[config.attention]
+        return (
+            f"PTv3, {parameters:,} parameters, {self.in_channels} channels in,"
+            f" {self.num_classes} classes; convolution: {convolution}; attention: {attention};"
+            f" cpe_input={config.cpe_input}, depth_rule={config.depth_rule},"
+            f" shuffle_orders={config.shuffle_orders}"
+        )
 
     def build_hierarchy(self, batch: Mapping[str, Tensor]) -> Hierarchy:
         """Build the hierarchy this network uses if given none: its curves, shuffled as it says."""
@@ -101,12 +119,14 @@ class Segmentor(nn.Module):
             )
         if hierarchy is None:
             hierarchy = self.build_hierarchy(batch)
-        self._check_fit(hierarchy, num_voxels, len(batch["offset"]))
+        self._check_fit(hierarchy, num_voxels, len(batch["offset"]), batch["grid_coord"])
         stages = self.backbone(batch["feat"], hierarchy, watch)
         logits: Tensor = self.seg_head(stages[self.decoder_stages[-1]])
         return logits, stages
 
-    def _check_fit(self, hierarchy: Hierarchy, num_voxels: int, num_clouds: int) -> None:
+    def _check_fit(
+        self, hierarchy: Hierarchy, num_voxels: int, num_clouds: int, grid_coord: Tensor
+    ) -> None:
         config, finest = self.config, hierarchy.levels[0]
         for what, has, needs in (
             ("stages", len(hierarchy.levels), config.num_stages),
@@ -120,6 +140,12 @@ class Segmentor(nn.Module):
                     f"Segmentor.forward: hierarchy does not fit: {what} {has}, needs {needs};"
                     " build it from this batch with this network's settings"
                 )
+        # The same tensor needs no look at its values, which on a GPU the host would wait for.
+        if finest.grid_coord is not grid_coord and not torch.equal(finest.grid_coord, grid_coord):
+            raise ValueError(
+                "Segmentor.forward: hierarchy does not fit: it was built from other voxels; build"
+                " it from this batch"
+            )
         if self.training:
             for stage, level in enumerate(hierarchy.levels):
                 if level.num_voxels == 1:

@@ -48,6 +48,45 @@ def test_the_teacher_s_layout_equals_the_slow_twin_too(make_batch, make_network,
         torch.testing.assert_close(model(batch), twin.logits(batch["feat"]), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "plain"])
+@pytest.mark.parametrize("convolution", ["torch", "as-on-a-gpu", "spconv"])
+def test_all_ways_to_compute_it_agree_in_logits_and_gradients(
+    make_batch, make_network, monkeypatch, convolution, attention
+):
+    batch = make_batch([90, 5, 40])
+    overrides = {"patch_size": 16, "drop_path": 0.0}
+    wanted = make_network(**overrides).eval()
+    logits = wanted(batch)
+    gradients = torch.autograd.grad(logits.square().sum(), list(wanted.parameters()))
+    if convolution == "spconv":
+        pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
+        overrides["convolution"] = "spconv"
+    if convolution == "as-on-a-gpu":
+        for module in ("convolution", "neighbours"):
+            monkeypatch.setattr(f"train.model.{module}._runs_compiled", lambda tensor: False)
+    model = make_network(attention=attention, **overrides).eval()
+    got = model(batch)
+    torch.testing.assert_close(got, logits, rtol=1e-9, atol=1e-9)
+    for mine, want in zip(
+        torch.autograd.grad(got.square().sum(), list(model.parameters())), gradients, strict=True
+    ):
+        torch.testing.assert_close(mine, want, rtol=1e-7, atol=1e-9)
+
+
+def test_spconv_in_16_bit_stays_close(make_batch, make_network):
+    pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
+    batch = make_batch([120], dtype=torch.float32)
+    exact = (
+        make_network(patch_size=16, cpe_input="v1.5.1", enc_depths=(2, 1, 1, 1, 1)).float().eval()
+    )
+    model = make_network(
+        patch_size=16, cpe_input="v1.5.1", enc_depths=(2, 1, 1, 1, 1), convolution="spconv"
+    ).float().eval()  # fmt: skip
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(batch)
+    assert (rounded.argmax(1) == exact(batch).argmax(1)).float().mean() > 0.85
+
+
 def test_the_two_cpe_inputs_are_different_functions_of_the_same_weights(make_batch, make_network):
     batch = make_batch([80])
     logits = [

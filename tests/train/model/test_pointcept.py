@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from train.checkpoint import ModelCard, save_model
 from train.errors import UserError
 from train.model.pointcept import load_pointcept_checkpoint
 
@@ -147,6 +148,22 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path, network, ki
     with pytest.raises(UserError, match=r"model\.pth: ") as caught:
         load_pointcept_checkpoint(file, cpe_input="main")
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_our_own_is_sent_to_its_own_reader(tmp_path, network):
+    card = ModelCard("tiny-student", 7, 4, {}, "semantickitti", ("a",) * 7, 0.05)
+    save_model(network, card, tmp_path / "student.pt")
+    with pytest.raises(
+        UserError, match=r"student\.pt: is a checkpoint of this package .*load_model"
+    ):
+        load_pointcept_checkpoint(tmp_path / "student.pt", cpe_input="main", size="tiny-student")
+
+
+def test_another_class_count_than_the_wanted_one_is_refused(tmp_path, network):
+    file = save(tmp_path / "model.pth", network)
+    load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student", num_classes=7)
+    with pytest.raises(UserError, match="has 7 classes, 19 are wanted"):
+        load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student", num_classes=19)
 
 
 def test_the_allowed_names_end_with_the_call(tmp_path, network):

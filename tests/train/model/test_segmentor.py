@@ -84,13 +84,19 @@ BAD_BATCHES = {
     "offset-repeats": ("offset", lambda t: t[[0, 0, 1]], "cloud 1 .* is empty"),
     "offset-of-two-axes": ("offset", lambda t: t[None], "one"),
     "no-cloud": ("offset", lambda t: t[:0], "empty"),
+    "batch-unsorted": ("batch", lambda t: t.flip(0), "not sorted"),
+    "batch-disagrees": ("batch", with_entry(1, at=29), "disagrees with offset"),
+    "batch-short": ("batch", lambda t: t[:-1], "cloud of each of the 50 voxels"),
+    "batch-fractional": ("batch", lambda t: t.float(), "in whole numbers"),
 }
 
 
 @pytest.mark.parametrize("case", list(BAD_BATCHES))
 def test_a_malformed_batch_is_refused_by_name(make_batch, make_network, case):
     key, change, message = BAD_BATCHES[case]
-    batch = make_batch([30, 20])
+    batch = make_batch([30, 20]) | {
+        "batch": torch.arange(2).repeat_interleave(torch.tensor([30, 20]))
+    }
     model = make_network().eval()
     model(batch)
     with pytest.raises(ValueError, match=message):
@@ -121,6 +127,42 @@ def test_a_hierarchy_of_another_batch_or_network_is_refused(make_batch, make_net
             model(batch, other)
 
 
+def test_a_hierarchy_of_other_voxels_is_refused_though_all_its_sizes_fit(make_batch, make_network):
+    batch, model = make_batch([30, 20]), make_network().eval()
+    moved = batch | {"grid_coord": batch["grid_coord"].clone()}
+    want = model(batch)
+    assert torch.equal(model(batch, build_hierarchy(moved)), want), "the same voxels, copied"
+    moved["grid_coord"][7, 2] += 1
+    with pytest.raises(ValueError, match="built from other voxels"):
+        model(batch, build_hierarchy(moved))
+
+
+@pytest.mark.parametrize("convolution", ["torch", "spconv"])
+def test_keys_and_fresh_weights_do_not_depend_on_who_convolves(convolution):
+    if convolution == "spconv":
+        pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
+    torch.manual_seed(0)
+    state = build_segmentor("student", 16, convolution=convolution).state_dict()
+    assert [(key, tuple(value.shape)) for key, value in state.items()] == expected_entries(
+        "student"
+    )
+    torch.manual_seed(0)
+    assert all(
+        torch.equal(state[key], value)
+        for key, value in build_segmentor("student", 16).state_dict().items()
+    )
+
+
+def test_it_says_what_it_is_and_which_implementations_it_took():
+    line = build_segmentor("student", 16, cpe_input="v1.5.1").describe()
+    for word in (
+        "2,777,344 parameters", "16 classes", "convolution: our own",
+        "attention: torch's scaled_dot_product_attention", "cpe_input=v1.5.1", "depth_rule=main",
+    ):  # fmt: skip
+        assert word in line
+    assert "attention: plain" in build_segmentor("student", 16, attention="plain").describe()
+
+
 def test_training_on_a_stage_of_one_voxel_is_refused_and_evaluating_is_not(
     make_batch, make_network
 ):
@@ -137,6 +179,7 @@ def test_training_on_a_stage_of_one_voxel_is_refused_and_evaluating_is_not(
     [
         ({"cpe_input": "v2"}, "cpe_input"),
         ({"attention": "flashy"}, "attention"),
+        ({"convolution": "dense"}, "convolution"),
         ({"shuffle_orders": "sometimes"}, "shuffle_orders"),
         ({"depth_rule": "old"}, "depth_rule"),
         ({"drop_path": 1.0}, "drop_path"),
