@@ -31,7 +31,7 @@ def mark_tree(tree, tree_counts, ranks, fates):
 
 @cuda.jit(cache=True)
 def number_births(ordinals, fates, births):
-    """Give the edges still EMPTY their `ordinals` (B, M), less 1; write ranks to `births` (B, K)."""
+    """Give each edge still EMPTY its ordinal (B, M), less 1; write ranks to `births` (B, K)."""
     m = fates.shape[1]
     for index in range(cuda.grid(1), fates.shape[0] * m, cuda.gridsize(1)):
         b = index // m

@@ -1,7 +1,17 @@
-"""Clouds that the tests of fast/ share."""
+"""Clouds and backends that the tests of fast/ share."""
+
+import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
+
+from fast.kernels import launch_gpu
+
+if launch_gpu.is_simulated():
+    # The simulator's scheduler spins; at the usual 5 ms each wait for a thread would take as long.
+    sys.setswitchinterval(1e-6)
 
 
 def _cube(rng, n):
@@ -39,3 +49,29 @@ FAMILIES = {f.__name__[1:]: f for f in (_cube, _gaussian, _features, _circle, _g
 def make_cloud():
     """Return points (n, C) of a family by name: cube, gaussian, features, circle, grid."""
     return lambda family, n, seed=0: FAMILIES[family](np.random.default_rng(seed), n)
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """CUDA kernels under test: where tensors must be, and the backend that runs them there."""
+
+    device: str
+    backend: str
+
+
+@pytest.fixture(params=[pytest.param("numba-cuda", marks=pytest.mark.gpu), "cuda-simulator"])
+def gpu_kernels(request):
+    """Return the CUDA kernels on a GPU, or in the simulator (test_simulator.py starts it)."""
+    if request.param == "cuda-simulator":
+        if not launch_gpu.is_simulated():
+            pytest.skip("simulated by test_simulator.py, in a process of its own")
+        return Kernels("cpu", "cuda-simulator")
+    return Kernels(request.getfixturevalue("cuda"), "numba-cuda")
+
+
+@pytest.fixture
+def cuda():
+    """Return the CUDA device's name; skip, saying so, where torch sees none."""
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+    return "cuda"
