@@ -3,6 +3,7 @@
 Shape letters: N points.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,9 @@ from train.data.semantickitti import MAX_COORDINATE_M
 from train.errors import UserError
 
 POINT_BYTES: Final = 20
+MAX_POINTS: Final = 10_000_000
+"""A sweep has some 35,000; no file that claims to hold more than this is read."""
+
 FULL_INTENSITY: Final = 255.0
 UNKNOWN: Final = -2
 """What a lookup has where a number in a label file stands for no category."""
@@ -39,11 +43,11 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     Raises
     ------
     UserError
-        If the file cannot be read, is empty, has a header or a size that is no multiple of 20
-        bytes, or holds a NaN, an infinity, a coordinate beyond `MAX_COORDINATE_M`, or an intensity
-        outside 0..255.
+        If the file cannot be read, is empty, has a header, a size that is no multiple of 20 bytes
+        or more than `MAX_POINTS` have, or holds a NaN, an infinity, a coordinate beyond
+        `MAX_COORDINATE_M`, or an intensity outside 0..255.
     """
-    data = read_bytes(path)
+    data = _read_bytes(path, MAX_POINTS * POINT_BYTES)
     if data.startswith(_PCD_BEGINNINGS):
         raise UserError(
             f"{path}: begins with a PCD header; nuScenes' .pcd.bin files are bare float32 "
@@ -89,7 +93,7 @@ def read_segment(path: Path, num_points: int, lookup: NDArray[np.int64]) -> NDAr
         If the file cannot be read, does not hold exactly one label for each point, or holds a
         number that no category has.
     """
-    data = read_bytes(path)
+    data = _read_bytes(path, MAX_POINTS)
     check_label_bytes(path, len(data), num_points)
     raw = np.frombuffer(data, dtype=np.uint8)
     segment = lookup[raw]
@@ -106,7 +110,8 @@ def read_segment(path: Path, num_points: int, lookup: NDArray[np.int64]) -> NDAr
 
 
 def check_point_bytes(path: Path, num_bytes: int) -> None:
-    """Refuse a sweep's size that no whole number of points can have."""
+    """Refuse a sweep's size that no whole number of points, or no sweep, can have."""
+    _check_not_more(path, num_bytes, MAX_POINTS * POINT_BYTES)
     if num_bytes == 0:
         raise UserError(f"{path}: the file is empty (0 bytes); copy it again or remove the sweep")
     if num_bytes % POINT_BYTES:
@@ -125,14 +130,25 @@ def check_label_bytes(path: Path, num_bytes: int, num_points: int) -> None:
         )
 
 
-def read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, most: int) -> bytes:
     """Return a file's contents; a failure names the file."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            _check_not_more(path, os.fstat(stream.fileno()).st_size, most)
+            return stream.read()
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); check that it exists and its rights"
         ) from error
+
+
+def _check_not_more(path: Path, num_bytes: int, most: int) -> None:
+    """Refuse a file that would fill the memory."""
+    if num_bytes > most:
+        raise UserError(
+            f"{path}: {num_bytes} bytes is more than a sweep of {MAX_POINTS:,} points has; "
+            "it is no nuScenes sweep, copy the original file"
+        )
 
 
 def _refused(

@@ -481,6 +481,24 @@ def test_an_empty_sweep_is_found_when_opening(pair):
     one_line(error, points, "(0 bytes)")
 
 
+def test_a_file_that_would_fill_the_memory_is_not_read(pair):
+    root, points, labels = pair
+    source = NuScenes(root, "training")
+    with points.open("r+b") as stream:
+        stream.truncate(2 * 10**11)  # sparse: it takes no room on the disk
+    for read in (lambda: NuScenes(root, "training"), lambda: source[0]):
+        with pytest.raises(UserError) as error:
+            read()
+        one_line(error, points, "200000000000 bytes is more than a sweep of 10,000,000 points")
+    with points.open("r+b") as stream:
+        stream.truncate(60)
+    with labels.open("r+b") as stream:
+        stream.truncate(10**11)
+    with pytest.raises(UserError) as error:
+        source[0]
+    one_line(error, labels, "more than a sweep")
+
+
 @pytest.mark.parametrize("size", [0, 2, 4, 12])
 def test_a_label_file_of_another_length_is_found_when_opening(pair, size: int):
     root, _, labels = pair
