@@ -123,7 +123,7 @@ def test_a_ray_at_an_edge_returns_twice_and_the_second_time_from_what_is_behind(
     for at in np.flatnonzero(second):
         first = first_at[returns.row[at], returns.column[at]]
         assert returns.range_m[at] > returns.range_m[first] + EXACT.separation_m
-        assert returns.kind[first] == Kind.WALL or returns.kind[at] == Kind.WALL
+        assert returns.kind[first] == Kind.WALL
         if returns.kind[first] == returns.kind[at] == Kind.WALL:
             assert returns.coord[first, 0] == pytest.approx(5.9, abs=0.05)
             # On the same ray, as far as the wall behind is on the ray next to it.
@@ -135,6 +135,10 @@ def test_a_ray_at_an_edge_returns_twice_and_the_second_time_from_what_is_behind(
 def test_without_edges_and_without_a_share_nothing_returns_twice():
     flat = with_echo(-4.0, -9.0, scene=flat_scene(), second_share=1.0)
     assert (flat.number == 1).all()
+    # Nor at the foot of a wall, where two beams meet ground and wall metres apart.
+    foot = with_echo(-8.0, -20.0, scene=flat_scene(FAR_WALL), second_share=1.0)
+    assert set(foot.kind[foot.coord[:, 0] > 5.0]) >= {Kind.WALL, Kind.SIDEWALK}
+    assert (foot.number[np.abs(foot.coord[:, 1]) < 15.0] == 1).all()
     edges = with_echo(*LEVEL, scene=flat_scene(NEAR_WALL, FAR_WALL))
     assert (edges.number == 1).all()
 

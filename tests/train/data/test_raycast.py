@@ -350,9 +350,9 @@ def test_what_a_column_cannot_see_makes_no_difference(way_m: float):
     raycast._cast(
         0, 180, origins, directions, np.arange(181) * count, np.tile(np.arange(count), 180),
         scene.shape, scene.kind, scene.material, scene.centre, scene.half, scene.extra,
-        np.cos(scene.yaw), np.sin(scene.yaw), scene.planes, scene.ground.packed(), scene.ground.cells,
-        scene.ground.swell, 60.0, 5, everything.range_m, everything.hit, everything.kind,
-        everything.material, everything.cosine,
+        np.cos(scene.yaw), np.sin(scene.yaw), scene.planes, scene.ground.packed(),
+        scene.ground.cells, scene.ground.swell, 60.0, 5, everything.range_m, everything.hit,
+        everything.kind, everything.material, everything.cosine,
     )  # fmt: skip
     np.testing.assert_array_equal(hits.range_m, everything.range_m)
     np.testing.assert_array_equal(hits.hit, everything.hit)

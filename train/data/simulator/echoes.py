@@ -175,8 +175,10 @@ class EchoModel:
         second = self._measure(behind, behind.range_m, light, gains, rng)
         with np.errstate(invalid="ignore"):
             apart = second.range_m - first.range_m > self.separation_m
-        # A wall or the ground seen at a slant is no edge, however far apart two of its rings are.
+        # A wall seen at a slant is no edge, however far apart two of its columns are; nor is the
+        # ground, on which what stands behind it begins where it ends.
         apart &= (behind.hit != hits.hit) | (hits.material == Material.FOLIAGE)
+        apart &= hits.hit >= 0
         chosen = rng.random(shape) < self.second_share
         seen = second.seen & first.seen & apart & chosen & self._in_reach(second.range_m)
         return second._replace(seen=seen)
