@@ -5,7 +5,7 @@ import numpy as np
 from train.data.simulator import heavy, objects, people, two_wheelers, vehicles
 from train.data.simulator.layout import Crossing, Layout
 from train.data.simulator.parts import Parts, chance, uniform
-from train.data.simulator.scene import Frame, SceneBuilder
+from train.data.simulator.scene import SceneBuilder
 from train.data.simulator.surfaces import Kind, Material
 
 _WAITING = (Kind.CAR, Kind.TRUCK, Kind.BUS, Kind.MOTORCYCLIST, Kind.BICYCLIST)
@@ -44,10 +44,9 @@ def _signals(
         side = -sense
         along = crossing.along_m - sense * (crossing.half_m + 4.6)
         facing = layout.frame(along, side * (layout.kerb(side) + 0.4), np.pi if sense > 0 else 0.0)
-        # The arm reaches over the carriageway, which is to the right of what faces the driver.
+        # Seen from the light, which looks at the driver, the carriageway is to its right.
         reach = (layout.parking[side] + 0.6 * layout.half_road_m) if long_arm else 0.0
-        mirrored = Frame(facing.x, facing.y, facing.z, facing.yaw)
-        objects.add_traffic_light(scene, mirrored, rng, arm_m=-reach if reach else 0.0)
+        objects.add_traffic_light(scene, facing, rng, arm_m=-reach)
     for arm in crossing.arms:
         along = crossing.along_m - arm * (crossing.half_m + 0.5)
         place = layout.frame(along, arm * (layout.kerb(arm) + 3.4), arm * np.pi / 2)

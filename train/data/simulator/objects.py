@@ -90,19 +90,19 @@ def add_traffic_light(
     scene, frame, rng
         Where it goes, and what decides its looks.
     arm_m
-        How far the arm reaches, to the right of what it faces (to the frame's left); 0 for none.
+        How far the arm reaches to the frame's left, negative for its right; 0 for none.
     """
     pole = Parts(scene, frame, Kind.POLE)
-    height = 5.4 if arm_m > 0 else uniform(rng, 3.0, 3.6)
-    pole.post((0.0, 0.0), 0.09 if arm_m > 0 else 0.06, 0.0, height, Material.METAL)
+    height = 5.4 if arm_m else uniform(rng, 3.0, 3.6)
+    pole.post((0.0, 0.0), 0.09 if arm_m else 0.06, 0.0, height, Material.METAL)
     front = Frame(*frame.at(0.18, 0.0, 0.0), frame.yaw)
     _add_lights(scene, front, 2.75)
     walkers = Frame(*frame.at(0.0, 0.2, 0.0), frame.yaw + np.pi / 2)
     _add_lights(scene, walkers, 2.45, 2)
-    if arm_m > 0:
+    if arm_m:
         sideways = Parts(scene, Frame(*frame.at(0.0, 0.0, 0.0), frame.yaw + np.pi / 2), Kind.POLE)
         sideways.beam((0.0, height - 0.1), (arm_m, height + 0.25), 0.05, Material.METAL)
-        over = Frame(*frame.at(0.15, arm_m - 0.3, 0.0), frame.yaw)
+        over = Frame(*frame.at(0.15, 0.95 * arm_m, 0.0), frame.yaw)
         _add_lights(scene, over, height + 0.15)
 
 

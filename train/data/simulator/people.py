@@ -43,13 +43,12 @@ def add_person(
     if chance(rng, 0.2):
         coat = [(-0.13, 0.6), (0.13, 0.6), (0.1, 1.1), (-0.1, 1.1)]
         person.prism([(f * size, u * size) for f, u in coat], 0.19 * size, top, narrowing=0.1)
-    add_upper_body(person, (0.0, 0.9 * size), 0.04, size, top)
-    if kind in _IN_HIGH_VISIBILITY:
-        vest = (0.15 * size, 0.22 * size, 0.22 * size)
-        person.ball((0.0, 0.0, 1.24 * size), vest, Material.HIGH_VISIBILITY)
-    elif chance(rng, 0.25):
+    vest = Material.HIGH_VISIBILITY if kind in _IN_HIGH_VISIBILITY else top
+    add_upper_body(person, (0.0, 0.9 * size), 0.04, size, vest)
+    luggage = rng.random() if kind not in _IN_HIGH_VISIBILITY else 1.0
+    if luggage < 0.25:
         person.box((-0.2 * size, 0.0, 1.22 * size), (0.09, 0.15, 0.22), Material.DARK_CLOTH)
-    elif chance(rng, 0.2):
+    elif luggage < 0.4:
         person.box((0.0, 0.32 * size, 0.62 * size), (0.17, 0.06, 0.2), Material.DARK_CLOTH)
     if kind == Kind.CONSTRUCTION_WORKER:
         person.ball((0.03, 0.0, 1.72 * size), (0.14, 0.12, 0.09), Material.PLASTIC)
@@ -71,7 +70,7 @@ def add_leg(
     foot = (knee[0] + 0.43 * size * np.sin(low), knee[1] - 0.43 * size * np.cos(low))
     person.beam(hip, knee, 0.075 * size, material, left=left)
     person.beam(knee, foot, 0.055 * size, material, left=left)
-    toe = (foot[0] + 0.07 * size, 0.0, max(foot[1] + 0.0, 0.04))
+    toe = (foot[0] + 0.07 * size, 0.0, max(foot[1], 0.04))
     person.shifted(0.0, left).box(toe, (0.13 * size, 0.045, 0.04), Material.RUBBER)
 
 

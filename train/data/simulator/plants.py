@@ -114,7 +114,7 @@ def _narrow(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: f
     tall = uniform(rng, 2.5, 4.5) * size
     _trunk(scene, frame, rng, uniform(rng, 0.08, 0.15), tall)
     half = (uniform(rng, 0.5, 0.9), tall)
-    _crown(scene, frame, rng, 0.6 + tall, half, int(20 + 8 * size), (0.18, 0.5))
+    _crown(scene, frame, rng, 0.6 + tall, half, int(26 + 8 * size), (0.2, 0.5))
 
 
 def _conifer(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: float) -> None:
@@ -134,7 +134,7 @@ def _conifer(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: 
 
 def _bare(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, size: float) -> None:
     clear, radius = uniform(rng, 1.5, 2.5) * size, uniform(rng, 0.1, 0.2) * size
-    _trunk(scene, frame, rng, radius, clear + 1.5 * size)
+    _trunk(scene, frame, rng, radius, clear + 0.2 * size)
     wood = Parts(scene, frame, Kind.TRUNK)
     for turn in rng.uniform(0, 2 * np.pi, size=int(rng.integers(5, 9))):
         fork = wood.shifted(0.0, 0.0, float(turn))

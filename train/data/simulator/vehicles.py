@@ -219,14 +219,13 @@ def _add_cabin(
     ]
     at_roof = width - narrowing * (rise - 0.11) + 0.012
     car.prism(roof, at_roof, paint, narrowing=0.5)
-    for side in (-1.0, 1.0):
-        # Pillars lean in with the windows; upright posts halfway come close.
-        lean = width - narrowing * rise / 2
-        pillars = [(foot - 0.5 * rake - 0.9, 0.045), (rear + 0.55 * slope + 0.16, 0.13)]
-        for forward, half in pillars:
-            if not closed:
-                place = (forward, side * (lean - 0.035), waist + rise / 2 - 0.03)
-                car.box(place, (half, 0.05, rise / 2 - 0.02), paint)
+    if not closed:
+        # Pillars are slabs through the whole cabin, of which the panes hide all but the edges.
+        high = height - 0.08
+        post = foot - 0.5 * rake - 0.9
+        for low, top, wide in ((rear + 0.06, rear + slope + 0.06, 0.26), (post, post, 0.09)):
+            slab = [(low, waist), (low + wide, waist), (top + wide, high), (top, high)]
+            car.prism(slab, width + 0.008, paint, narrowing=narrowing)
 
 
 def add_trailer(
