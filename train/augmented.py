@@ -6,11 +6,19 @@ done is called by the names here.
 Shape letters: N points.
 """
 
+import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from train.data.sweep import Sweep
+from train.errors import UserError
+from train.loop import to_device
 
 _COS_SIN: Final = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
@@ -46,6 +54,48 @@ class View:
         x, y, z = coord.astype(np.float64).T
         turned = np.stack([sign * (cos * x - sin * y), sign * (sin * x + cos * y), z], axis=1)
         return (turned * self.scale).astype(np.float32)
+
+    def of(self, sweep: Sweep) -> Sweep:
+        """Return a sweep as it is seen; points and labels keep their order."""
+        return dataclasses.replace(sweep, coord=self.apply(sweep.coord))
+
+
+def point_probabilities(
+    model: nn.Module, batches: Iterable[dict[str, Any]], device: torch.device, source: object
+) -> Tensor:
+    """Return the mean over views of the class probabilities of each point, [N, classes] float64.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on `device`.
+    batches
+        One cloud, voxelised, a view; at least one.
+    device
+        Where the batches go.
+    source
+        What the cloud is called in messages.
+
+    Raises
+    ------
+    UserError
+        If the network's output is not finite.
+    """
+    total, passes = torch.zeros(()), 0
+    for batch in batches:
+        with torch.no_grad():
+            logits = model(to_device(batch, device))
+        if not bool(torch.isfinite(logits).all()):
+            raise UserError(
+                f"{source}: the network's output has NaN or infinite values; its weights "
+                "are damaged or its training diverged"
+            )
+        # float64, so that the largest logit stays the largest probability.
+        softmax = torch.softmax(logits.double(), dim=1).cpu()
+        total, passes = total + softmax[batch["inverse"]], passes + 1
+    if not passes:
+        raise ValueError("point_probabilities: batches is empty; give one for each view")
+    return total / passes
 
 
 SINGLE_PASS: Final = (View(),)

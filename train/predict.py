@@ -4,6 +4,7 @@ python -m train.predict --checkpoint student.pt --input sweep.bin --output sweep
 """
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from train import provenance
-from train.augmented import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, View
+from train.augmented import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, View, point_probabilities
 from train.clouds import LABEL_ENDINGS, read_cloud, write_prediction
 from train.data import semantickitti
 from train.data.collate import collate
@@ -25,7 +26,6 @@ from train.data.sweep import Sweep
 from train.data.transforms import ClipRange, clip, voxelise
 from train.errors import UserError
 from train.log import say
-from train.loop import to_device
 from train.network_file import IN_CHANNELS, POINTCEPT_GRID_SIZE_M, open_network
 
 EPILOG: Final = """\
@@ -128,29 +128,15 @@ def predict_sweep(
         raise ValueError("predict: views is empty; give SINGLE_PASS or several views")
     if clip_range_m is not None:
         sweep = clip(sweep, clip_range_m)
-    device = next(model.parameters()).device
+    sweep = dataclasses.replace(sweep, segment=None)
     was_training = model.training
     model.eval()
-    total: NDArray[np.float64] | None = None
     try:
-        for view in views:
-            seen = Sweep(view.apply(sweep.coord), sweep.strength, None, sweep.name, sweep.path)
-            batch = collate([voxelise(seen, grid_size_m)])
-            with torch.no_grad():
-                logits = model(to_device(batch, device))
-            if not bool(torch.isfinite(logits).all()):
-                raise UserError(
-                    f"{sweep.path}: the network's output has NaN or infinite values; its weights "
-                    "are damaged or its training diverged"
-                )
-            # float64, so that the largest logit stays the largest probability.
-            softmax = torch.softmax(logits.double(), dim=1).cpu()
-            of_points: NDArray[np.float64] = softmax[batch["inverse"]].numpy()
-            total = of_points if total is None else total + of_points
+        batches = (collate([voxelise(view.of(sweep), grid_size_m)]) for view in views)
+        device = next(model.parameters()).device
+        probabilities = point_probabilities(model, batches, device, sweep.path).numpy()
     finally:
         model.train(was_training)
-    assert total is not None
-    probabilities = total / len(views)
     return probabilities.argmax(axis=1), probabilities.astype(np.float32)
 
 
