@@ -66,7 +66,7 @@ def kernel(operation: str, device: torch.device, backend: str | None = None) -> 
         )
     module, launcher = backends[backend].split(".")
     if module.endswith("_gpu"):
-        launch_gpu.require(backend)
+        launch_gpu.require(backend, device)
     loaded: Kernel = getattr(importlib.import_module(f"fast.kernels.{module}"), launcher)
     return loaded
 

@@ -31,33 +31,34 @@ def is_simulated():
     return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 
 
-def require(backend):
-    """Raise RuntimeError unless kernels of `backend` can run here; looked up once."""
+def require(backend, device):
+    """Raise RuntimeError unless kernels of `backend` run on `device`; tried once."""
     if backend == "cuda-simulator":
         return
     if is_simulated():
         raise RuntimeError(
             "NUMBA_ENABLE_CUDASIM is set, so numba cannot reach the GPU; unset it and start again"
         )
-    complaint = _complaint()
+    complaint = _complaint(device)
     if complaint:
-        raise RuntimeError(f"GPU kernels cannot run: {complaint}; {CURE}")
+        raise RuntimeError(f"GPU kernels cannot run on {device}: {complaint}; {CURE}")
 
 
 @functools.cache
-def _complaint():
-    """Return what is missing for the GPU, or an empty string."""
+def _complaint(device):
+    """Return what is missing for kernels on `device`, or an empty string."""
     if importlib.util.find_spec("numba_cuda") is None:
         return "the package numba-cuda is not installed"
     try:
         from numba import cuda
-        from numba.cuda.cudadrv import nvvm
-    except ImportError as error:
-        return f"numba-cuda does not load ({error})"
-    if not cuda.is_available():
-        return f"numba finds no CUDA driver or device ({cuda.cuda_error()})"
-    if not nvvm.is_available():
-        return "numba finds no libNVVM, CUDA's compiler"
+
+        @cuda.jit
+        def trial(cell):
+            cell[0] = 1
+
+        launch(trial, 1, 1, torch.zeros(1, device=device))
+    except Exception as error:  # of the driver, the compiler or the linker: each has its own
+        return f"a trial kernel fails with {type(error).__name__}: {str(error).strip()}"
     return ""
 
 
