@@ -1,0 +1,142 @@
+"""The generated page of reading: sweeps a second, opening, simulating, and their targets."""
+
+from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, seconds, table, times
+from benchmarks.schema import Record, Result
+from benchmarks.selection import Source, newest, ratio
+from benchmarks.targets import Target, targets_table
+
+TITLES = {"semantickitti": "SemanticKITTI", "nuscenes": "nuScenes", "waymo": "Waymo"}
+
+OPENING_TARGET_S = 2.0
+SIMULATION_TARGET = 20.0
+SIMULATION_RAYS = 100_000
+
+
+def data_page(records: dict[str, Record]) -> str:
+    """Return the page of reading."""
+    reading, opening, simulation = (
+        newest(records, suite) for suite in ("data", "opening", "simulation")
+    )
+    return "\n\n".join(
+        [
+            GENERATED,
+            "# From disk to tensors",
+            "Simulated sweeps with as many rays as the real sensor's, in the dataset's own files, "
+            "which the system holds in memory from the second call on. Sweeps a second.",
+            _reading(reading),
+            "`numpy` reads the same files into arrays of bytes and does nothing with them. "
+            "`decoded` has coordinates, strengths and train ids, every value checked; `kept` reads "
+            "them from a folder of decoded sweeps instead. `tensors` are batches of 4 as training "
+            "gets them: augmented, voxelised at 5 cm, collated; in the process itself, and by one "
+            "and two worker processes. Peak memory is that of the process without workers, above "
+            "what it held before.",
+            "## Opening",
+            "A training split of very small sweeps. The first time makes the index (SemanticKITTI "
+            "has none: its folders are listed), later ones find it on disk.",
+            _opening(opening),
+            "## Simulating",
+            f"Streets, rays and files from nothing, {SIMULATION_RAYS:,} rays a turn of the main "
+            "sensor. Waymo's four small lidars, and its frames without labels, come on top.",
+            _simulation(simulation),
+            "## Targets",
+            targets_table(data_targets(records)),
+            measured_on(reading, opening, simulation),
+        ]
+    )
+
+
+def data_targets(records: dict[str, Record]) -> list[Target]:
+    """Return what opening and simulating set out for, each dataset by itself."""
+    opening, simulation = newest(records, "opening"), newest(records, "simulation")
+    found = []
+    for name, title in TITLES.items():
+        opened = opening.one(data=name)
+        found.append(
+            Target(
+                f"{title}, opening 20,000 sweeps the second time",
+                OPENING_TARGET_S,
+                None if opened is None else opened.p50_s,
+                seconds,
+                at_least=False,
+            )
+        )
+    for name, title in TITLES.items():
+        rate = _per_second(simulation.one(data=name))
+        found.append(
+            Target(
+                f"{title}, simulated sweeps of {SIMULATION_RAYS:,} rays a minute",
+                SIMULATION_TARGET,
+                None if rate is None else 60 * rate,
+                _number,
+            )
+        )
+    return found
+
+
+def _reading(source: Source) -> str:
+    rows = []
+    for name, title in TITLES.items():
+        plain = source.one(data=name, op="bytes")
+        one = source.one(data=name, op="tensors by workers", implementation="ours", threads=1)
+        in_process = source.one(data=name, op="tensors")
+        results = [
+            plain,
+            source.one(data=name, op="sweeps", implementation="ours"),
+            source.one(data=name, op="sweeps", implementation="ours, kept"),
+            in_process,
+            one,
+            source.one(data=name, op="tensors by workers", implementation="ours", threads=2),
+            source.one(data=name, op="tensors by workers", implementation="ours, kept", threads=1),
+            source.one(data=name, op="tensors by workers", implementation="ours, kept", threads=2),
+        ]
+        rows.append(
+            [
+                title,
+                *(_number(_per_second(result)) for result in results),
+                times(ratio(one, plain)),
+                mebibytes(in_process),
+            ]
+        )
+    return table(
+        ["", "numpy", "decoded", "kept", "tensors", "1 worker", "2 workers", "1 worker, kept",
+         "2 workers, kept", "numpy over 1 worker", "peak"],
+        rows,
+    )  # fmt: skip
+
+
+def _opening(source: Source) -> str:
+    rows = []
+    for name, title in TITLES.items():
+        result = source.one(data=name)
+        first = None if result is None else result.first_call_s
+        later = None if result is None else result.p50_s
+        count = DASH if result is None else f"{result.num_points:,}"
+        rows.append([title, count, seconds(first), seconds(later), mebibytes(result)])
+    return table(["", "sweeps", "the first time", "later", "peak"], rows)
+
+
+def _simulation(source: Source) -> str:
+    rows = []
+    for name, title in TITLES.items():
+        result = source.one(data=name)
+        rate = _per_second(result)
+        rows.append(
+            [
+                title,
+                DASH if result is None else str(result.threads),
+                _number(None if rate is None else 60 * rate),
+                mebibytes(result),
+            ]
+        )
+    return table(["", "threads", "sweeps a minute", "peak"], rows)
+
+
+def _per_second(result: Result | None) -> float | None:
+    """Return how many sweeps a second a result is."""
+    return None if result is None or result.p50_s is None else result.batch / result.p50_s
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

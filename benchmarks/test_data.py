@@ -1,0 +1,230 @@
+"""Sweeps from disk to tensors beside a plain read of the same bytes, opening, and simulating.
+
+A case's N is the rays of a turn of the main sensor; where a dataset is opened, its sweeps.
+"""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.sweeps import REAL_RAYS, Simulated, columns, simulated, tiny_files
+from train.data.batching import BatchOrder
+from train.data.collate import collate
+from train.data.decoded import DecodedCache
+from train.data.loader import TrainingSweeps
+from train.data.registry import DATASETS
+from train.data.sweep import SweepSource
+
+Measure = Callable[..., Any]
+
+BATCH_SIZE = 4
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where data are made, once for all cases."""
+    return tmp_path_factory.mktemp("sweeps")
+
+
+def counts_of(num_points: int) -> tuple[int, int]:
+    """How many sweeps are on disk, and how often a call goes through them."""
+    return (2, 1) if num_points == SMOKE_POINTS else (8, 3)
+
+
+def kept(source: SweepSource, folder: Path) -> DecodedCache:
+    """Return the source with all of its sweeps decoded on disk."""
+    cache = DecodedCache(source, folder)
+    for index in range(len(cache)):
+        cache[index]
+    return cache
+
+
+def bytes_job(data: Simulated, repeats: int) -> Job:
+    """Read all files into arrays of bytes, which is the least that anyone can do."""
+    size = sum(path.stat().st_size for path in data.files)
+
+    def run() -> int:
+        return sum(
+            len(np.fromfile(path, dtype=np.uint8)) for _ in range(repeats) for path in data.files
+        )
+
+    def check(output: int) -> None:
+        assert output == repeats * size
+
+    return Job(run, check)
+
+
+def sweeps_job(data: Simulated, source: SweepSource, repeats: int) -> Job:
+    """Read and decode all sweeps."""
+    sizes = [len(data.source[index].coord) for index in range(len(source))]
+
+    def run() -> list[int]:
+        return [len(source[index].coord) for _ in range(repeats) for index in range(len(source))]
+
+    def check(output: list[int]) -> None:
+        assert output == repeats * sizes
+
+    return Job(run, check)
+
+
+def tensors_job(data: Simulated, source: SweepSource, repeats: int, workers: int) -> Job:
+    """Serve an epoch as training does: read, augment, voxelise, collate."""
+    sweeps = TrainingSweeps(source, repeats=repeats)
+    order = BatchOrder(len(sweeps), BATCH_SIZE)
+    loader = DataLoader(
+        sweeps,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    direct = TrainingSweeps(data.source, repeats=repeats)
+
+    def seen(batches: Any) -> list[tuple[int, float]]:
+        return [(len(batch["feat"]), float(batch["feat"].sum())) for batch in batches]
+
+    def check(output: list[tuple[int, float]]) -> None:
+        by_hand = (collate([direct[index] for index in batch]) for batch in order.batches(0))
+        assert output == seen(by_hand)
+
+    return Job(lambda: seen(loader), check)
+
+
+# What is done, by whom, with how many worker processes (0: in the process itself).
+WAYS = (
+    ("bytes", "numpy", 0),
+    ("sweeps", "ours", 0),
+    ("sweeps", "ours, kept", 0),
+    ("tensors", "ours", 0),
+    ("tensors by workers", "ours", 1),
+    ("tensors by workers", "ours", 2),
+    ("tensors by workers", "ours, kept", 1),
+    ("tensors by workers", "ours, kept", 2),
+)
+
+
+def reading_case(
+    name: str, op: str, implementation: str, workers: int, num_points: int, folder: Path
+) -> Case:
+    num_sweeps, repeats = counts_of(num_points)
+
+    def build() -> Job:
+        data = simulated(name, num_points, num_sweeps, folder)
+        if op == "bytes":
+            return bytes_job(data, repeats)
+        source = data.source
+        if implementation == "ours, kept":
+            source = kept(source, folder / f"{name}-kept")
+        if op == "sweeps":
+            return sweeps_job(data, source, repeats)
+        return tensors_job(data, source, repeats, workers)
+
+    return Case(
+        suite="data", op=op, implementation=implementation, yields=op.partition(" ")[0],
+        build=build, num_points=num_points, threads=max(1, workers), data=name,
+        channels=None, batch=num_sweeps * repeats,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "implementation", "workers"), WAYS)
+@pytest.mark.sizes(REAL_RAYS["semantickitti"])
+def test_semantickitti(
+    op: str, implementation: str, workers: int, num_points: int, folder: Path, measure: Measure
+) -> None:
+    measure(
+        lambda n: reading_case("semantickitti", op, implementation, workers, n, folder), num_points
+    )
+
+
+@pytest.mark.parametrize(("op", "implementation", "workers"), WAYS)
+@pytest.mark.sizes(REAL_RAYS["nuscenes"])
+def test_nuscenes(
+    op: str, implementation: str, workers: int, num_points: int, folder: Path, measure: Measure
+) -> None:
+    measure(lambda n: reading_case("nuscenes", op, implementation, workers, n, folder), num_points)
+
+
+@pytest.mark.parametrize(("op", "implementation", "workers"), WAYS)
+@pytest.mark.sizes(REAL_RAYS["waymo"])
+def test_waymo(
+    op: str, implementation: str, workers: int, num_points: int, folder: Path, measure: Measure
+) -> None:
+    measure(lambda n: reading_case("waymo", op, implementation, workers, n, folder), num_points)
+
+
+def opening_case(name: str, num_points: int, folder: Path, fresh: Iterator[int]) -> Case:
+    def build() -> Job:
+        root = tiny_files(name, num_points, folder)
+        cache_dir = folder / f"opening-{next(fresh)}"
+
+        def check(output: SweepSource) -> None:
+            assert len(output) == num_points
+            assert len(output[num_points - 1].coord) >= 1
+
+        return Job(lambda: DATASETS[name].open(root, "training", cache_dir=cache_dir), check)
+
+    return Case(
+        suite="opening", op="open", implementation="ours", yields="source", build=build,
+        num_points=num_points, threads=1, data=name, channels=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REAL_RAYS)
+@pytest.mark.sizes(20_000)
+def test_opening(name: str, num_points: int, folder: Path, measure: Measure) -> None:
+    """The first call makes the index, those after it find it on disk."""
+    fresh = itertools.count()
+    measure(lambda n: opening_case(name, n, folder, fresh), num_points)
+
+
+def simulation_case(name: str, num_points: int, folder: Path, threads: int) -> Case:
+    num_sweeps = counts_of(num_points)[0]
+    root = folder / f"{name}-simulation"
+
+    def run() -> Any:
+        shutil.rmtree(root, ignore_errors=True)
+        return DATASETS[name].simulate(
+            root,
+            num_sweeps=num_sweeps - 1,
+            num_validation_sweeps=1,
+            azimuth_steps=columns(name, num_points),
+            seed=1,
+        )
+
+    def check(output: Any) -> None:
+        assert not output.reused
+        source = DATASETS[name].open(root, sequences=output.training_sequences)
+        assert len(source) == num_sweeps - 1
+        # Rays that end in the sky give no point.
+        assert min(len(source[index].coord) for index in range(len(source))) > num_points / 4
+
+    return Case(
+        suite="simulation", op="simulate", implementation="ours", yields="files",
+        build=lambda: Job(run, check), num_points=num_points, threads=threads, data=name,
+        channels=None, batch=num_sweeps,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REAL_RAYS)
+@pytest.mark.sizes(100_000)
+def test_simulation(
+    name: str, num_points: int, folder: Path, threads: int, measure: Measure
+) -> None:
+    """Streets, rays and files, from nothing."""
+    measure(lambda n: simulation_case(name, n, folder, threads), num_points)
+
+
+def test_the_check_refuses_another_epoch(folder: Path) -> None:
+    data = simulated("semantickitti", SMOKE_POINTS, 2, folder)
+    job = tensors_job(data, data.source, 1, 0)
+    output = job.run()
+    job.check(output)
+    with pytest.raises(AssertionError):
+        job.check([(size, total + 1.0) for size, total in output])
