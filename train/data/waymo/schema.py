@@ -7,6 +7,10 @@ CONTEXT: Final = "key.segment_context_name"
 TIMESTAMP: Final = "key.frame_timestamp_micros"
 LASER: Final = "key.laser_name"
 
+VALUES: Final = ".values"
+SHAPE: Final = ".shape"
+"""How the two columns of an image end: its numbers one after the other, and its shape."""
+
 
 @dataclass(frozen=True)
 class Type:
@@ -67,8 +71,8 @@ def _images(component: str, returns: tuple[int, ...], number: Type) -> dict[str,
     """Return the columns of range images: flat values and shapes."""
     columns = {}
     for index in returns:
-        columns[f"[{component}].range_image_return{index}.values"] = number
-        columns[f"[{component}].range_image_return{index}.shape"] = Type("int", "int32", 3)
+        columns[f"[{component}].range_image_return{index}{VALUES}"] = number
+        columns[f"[{component}].range_image_return{index}{SHAPE}"] = Type("int", "int32", 3)
     return columns
 
 

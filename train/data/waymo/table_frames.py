@@ -110,7 +110,7 @@ def _index_segment(segment: Segment) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 def _keys(rows: Rows, context: str) -> tuple[list[int], list[int]]:
     """Return each row's timestamp and lidar; 0 for a row whose images are all missing."""
-    shapes = [name for name in rows.table.values if name.endswith(".shape")]
+    shapes = [name for name in rows.table.values if name.endswith(schema.SHAPE)]
     table = rows.columns([*rows.table.keys, *shapes])
     with reading(rows.path):
         contexts = set(table.column(schema.CONTEXT).unique().to_pylist())
@@ -216,10 +216,9 @@ class SegmentTables:
         found = {}
         for number in range(min(len(table), _MAX_CALIBRATIONS)):
             cells = table.row(number)
-            name = cells[schema.LASER].as_py()
-            context = cells[schema.CONTEXT].as_py()
-            if context != self.segment.name:
-                raise _of_another(table, {context})
+            if cells[schema.CONTEXT] != self.segment.name:
+                raise _of_another(table, {cells[schema.CONTEXT]})
+            name = cells[schema.LASER]
             if name not in set(LaserName):
                 continue
             try:
@@ -242,8 +241,7 @@ class SegmentTables:
         if row == NO_ROW:
             raise FrameError("there is no such row")
         cells = rows.row(row)
-        laser = cells[schema.LASER].as_py() if schema.LASER in cells else None
-        if (cells[schema.TIMESTAMP].as_py(), laser) != at:
+        if (cells[schema.TIMESTAMP], cells.get(schema.LASER)) != at:
             raise UserError(f"{rows.path}: has changed since it was opened; start again")
         return cells
 
@@ -264,7 +262,7 @@ def _float_image(
 ) -> NDArray[np.float32] | None:
     """Return an image of a row; None if it has none."""
     values, shape = schema.image_columns(table, index)
-    if not cells[values].is_valid:
+    if cells[values] is None:
         return None
     numbers = _floats(cells[values], np.float32)
     return checked_image(numbers, _dims(cells[shape]), channels, f"return {index + 1}")
@@ -273,37 +271,29 @@ def _float_image(
 def _label_image(cells: dict[str, Any], index: int) -> NDArray[np.int32] | None:
     """Return a return's labels; None if it has none."""
     values, shape = schema.image_columns(schema.SEGMENTATION, index)
-    if not cells[values].is_valid:
+    numbers = cells[values]
+    if numbers is None:
         return None
-    numbers = _array(cells[values])
     if len(numbers) and not -(1 << 31) <= numbers.min() <= numbers.max() < 1 << 31:
         raise FrameError("labels have values of more than 32 bits")
     labels = numbers.astype(np.int32, copy=False)
     return checked_image(labels, _dims(cells[shape]), LABEL_CHANNELS, f"return {index + 1}")
 
 
-def _dims(cell: Any) -> tuple[int, ...]:
+def _dims(cell: NDArray[Any] | None) -> tuple[int, ...]:
     """Return a shape."""
-    return tuple(_array(cell).tolist()) if cell.is_valid else ()
+    return () if cell is None else tuple(cell.tolist())
 
 
-def _floats(cell: Any, dtype: type[_Float]) -> NDArray[_Float]:
+def _floats(cell: NDArray[Any] | None, dtype: type[_Float]) -> NDArray[_Float]:
     """Return a list's numbers; none for a missing list."""
-    if not cell.is_valid:
+    if cell is None:
         return np.zeros(0, dtype=dtype)
     # A number that float32 cannot hold becomes infinite, and is refused where it is used.
     with np.errstate(over="ignore"):
-        return _array(cell).astype(dtype, copy=False)
+        return cell.astype(dtype, copy=False)
 
 
-def _number(cell: Any) -> float:
+def _number(cell: float | None) -> float:
     """Return a number; NaN for a missing one."""
-    return float(cell.as_py()) if cell.is_valid else float("nan")
-
-
-def _array(cell: Any) -> NDArray[Any]:
-    """Return a list's numbers as they are."""
-    if cell.values.null_count:
-        raise FrameError("a list has missing numbers")
-    numbers: NDArray[Any] = cell.values.to_numpy(zero_copy_only=False)
-    return numbers
+    return float("nan") if cell is None else float(cell)

@@ -1,0 +1,364 @@
+"""Single lists out of a parquet row group, by decoding only the pages that they lie in.
+
+pyarrow decodes a row group from its start, and in the dataset one holds 50 frames: reading frames
+in random order would cost half a second each. Here the heads of the pages are walked once, and a
+list's own pages decoded. What is not known here (rare encodings, nulls in odd places) is
+`Unsupported`, and pyarrow's.
+
+Shape letters: L levels of a column (one a number, one an empty or missing list).
+"""
+
+import zlib
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from train.data.waymo.protobuf import WireError, varint_at
+
+MAX_PAGE: Final = 1 << 24
+"""A page has a megabyte as a rule; one that claims more bytes or numbers is left to pyarrow."""
+
+_HEAD_BYTES: Final = 1024
+_MAX_DEPTH: Final = 8
+
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
+_PLAIN, _PLAIN_DICTIONARY, _RLE, _RLE_DICTIONARY = 0, 2, 3, 8
+_DTYPES: Final = {"FLOAT": "<f4", "DOUBLE": "<f8", "INT32": "<i4", "INT64": "<i8"}
+
+
+class Unsupported(Exception):
+    """The column is laid out in a way that is left to pyarrow."""
+
+
+class _Page(NamedTuple):
+    """Where a page's data are, and what they are."""
+
+    start: int
+    packed: int
+    unpacked: int
+    crc: int | None
+    kind: int
+    values: int
+    encoding: int
+    def_bytes: int
+    rep_bytes: int
+    is_packed: bool
+
+
+class _Levels(NamedTuple):
+    """What a page says of each of its levels."""
+
+    repeats: NDArray[np.int32]
+    defined: NDArray[np.int32]
+    values: NDArray[Any]
+
+
+class ListColumn:
+    """The lists of one column in one row group.
+
+    Parameters
+    ----------
+    path
+        The parquet file.
+    chunk
+        pyarrow's `ColumnChunkMetaData` of the column.
+    column
+        pyarrow's `ColumnSchema` of it.
+    lengths
+        How many numbers each row's list should have; -1 for a missing list.
+
+    Raises
+    ------
+    Unsupported
+        If the column is laid out otherwise than known here, or the lengths are not those.
+    """
+
+    def __init__(self, path: Path, chunk: Any, column: Any, lengths: NDArray[np.int64]) -> None:
+        import pyarrow as pa
+
+        self._path = path
+        self._lengths = lengths
+        # A missing list takes one level too.
+        self._starts = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
+        self._max_def, self._max_rep = column.max_definition_level, column.max_repetition_level
+        known = chunk.physical_type in _DTYPES and column.logical_type.type == "NONE"
+        if not known or self._max_rep != 1 or (lengths == 0).any():
+            raise Unsupported
+        self._dtype = np.dtype(_DTYPES[chunk.physical_type])
+        try:
+            self._codec = (
+                None
+                if chunk.compression == "UNCOMPRESSED"
+                else pa.Codec(_codec_name(chunk.compression))
+            )
+        except (ValueError, pa.ArrowException) as error:
+            raise Unsupported from error
+        start = chunk.data_page_offset
+        if chunk.dictionary_page_offset is not None and 0 < chunk.dictionary_page_offset < start:
+            start = chunk.dictionary_page_offset
+        pages = _walk(path, start, start + chunk.total_compressed_size)
+        self._dictionary_pages = [page for page in pages if page.kind == _DICTIONARY_PAGE]
+        self._pages = [page for page in pages if page.kind != _DICTIONARY_PAGE]
+        self._page_starts = np.cumsum([0, *(page.values for page in self._pages)])
+        if len(self._dictionary_pages) > 1 or self._page_starts[-1] != self._starts[-1]:
+            raise Unsupported
+        self._dictionary: NDArray[Any] | None = None
+        self._last: tuple[int, _Levels] | None = None
+
+    def row(self, number: int) -> NDArray[Any] | None:
+        """Return a row's numbers; None for a missing list.
+
+        Raises
+        ------
+        Unsupported
+            If the levels are not those of one whole list, or a page cannot be decoded here.
+        """
+        start, stop = int(self._starts[number]), int(self._starts[number + 1])
+        missing = self._lengths[number] < 0
+        parts = []
+        at = start
+        index = int(np.searchsorted(self._page_starts, start, side="right")) - 1
+        while at < stop:
+            begin, end = int(self._page_starts[index]), int(self._page_starts[index + 1])
+            span = slice(at - begin, min(stop, end) - begin)
+            page = self._decoded(index)
+            # A list starts at the first level and at no other; all its numbers are there.
+            repeats, defined = page.repeats[span], page.defined[span]
+            if (repeats == 0).sum() != (at == start) or (at == start and repeats[0] != 0):
+                raise Unsupported
+            if not ((defined == 0) if missing else (defined == self._max_def)).all():
+                raise Unsupported
+            parts.append(page.values[span])
+            at, index = min(stop, end), index + 1
+        if missing:
+            return None
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _decoded(self, index: int) -> _Levels:
+        """Return a page's levels and numbers; neighbours often ask for the same page."""
+        if self._last is None or self._last[0] != index:
+            self._last = (index, self._decode(self._pages[index]))
+        return self._last[1]
+
+    def _decode(self, page: _Page) -> _Levels:
+        """Return a page's levels, and its numbers with a zero where a level has none."""
+        data = self._content(page)
+        at = 0
+        levels = []
+        sizes = (page.rep_bytes, page.def_bytes)
+        for size, largest in zip(sizes, (self._max_rep, self._max_def), strict=True):
+            if page.kind == _DATA_PAGE:
+                size, at = int.from_bytes(data[at : at + 4], "little"), at + 4
+            if size > len(data) - at:
+                raise Unsupported
+            levels.append(_hybrid(data[at : at + size], largest.bit_length(), page.values))
+            at += size
+        repeats, defined = levels
+        whole = defined == self._max_def
+        count = int(np.count_nonzero(whole))
+        numbers = self._numbers(data[at:], page.encoding, count)
+        if count != page.values:
+            aligned = np.zeros(page.values, dtype=self._dtype)
+            aligned[whole] = numbers
+            numbers = aligned
+        return _Levels(repeats, defined, numbers)
+
+    def _numbers(self, data: memoryview, encoding: int, count: int) -> NDArray[Any]:
+        """Return the numbers of a page, plain or looked up in the dictionary."""
+        if encoding == _PLAIN:
+            size = count * self._dtype.itemsize
+            if size > len(data):
+                raise Unsupported
+            return np.frombuffer(data[:size], dtype=self._dtype)
+        if encoding not in (_PLAIN_DICTIONARY, _RLE_DICTIONARY) or not len(data):
+            raise Unsupported
+        dictionary = self._read_dictionary()
+        index = _hybrid(data[1:], data[0], count)
+        if count and int(index.max()) >= len(dictionary):
+            raise Unsupported
+        return dictionary[index]
+
+    def _read_dictionary(self) -> NDArray[Any]:
+        """Return the column's dictionary."""
+        if self._dictionary is None:
+            if len(self._dictionary_pages) != 1:
+                raise Unsupported
+            (page,) = self._dictionary_pages
+            if page.encoding not in (_PLAIN, _PLAIN_DICTIONARY):
+                raise Unsupported
+            self._dictionary = self._numbers(self._content(page), _PLAIN, page.values)
+        return self._dictionary
+
+    def _content(self, page: _Page) -> memoryview:
+        """Return a page's bytes, unpacked; levels of version 2 lie before what is packed."""
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(page.start)
+            data = memoryview(file.read(page.packed))
+        if len(data) != page.packed:
+            raise Unsupported
+        if page.crc is not None and zlib.crc32(data) != page.crc & 0xFFFFFFFF:
+            raise Unsupported
+        plain = page.rep_bytes + page.def_bytes
+        if plain > min(page.packed, page.unpacked):
+            raise Unsupported
+        if self._codec is None or not page.is_packed or page.unpacked == plain:
+            return data
+        unpacked = self._codec.decompress(data[plain:], page.unpacked - plain)
+        return memoryview(bytes(data[:plain]) + bytes(unpacked)) if plain else memoryview(unpacked)
+
+
+def _codec_name(name: str) -> str:
+    """Return pyarrow's name of a codec; the two kinds of LZ4 are left to it."""
+    if name not in ("SNAPPY", "GZIP", "ZSTD", "BROTLI"):
+        raise ValueError(name)
+    return name.lower()
+
+
+def _walk(path: Path, start: int, end: int) -> list[_Page]:
+    """Return the pages of a column."""
+    pages = []
+    with path.open("rb", buffering=0) as file:
+        at = start
+        while at < end:
+            file.seek(at)
+            head = memoryview(file.read(min(_HEAD_BYTES, end - at)))
+            try:
+                fields, size = _struct(head, 0, 0)
+            except WireError as error:
+                raise Unsupported from error
+            page = _page(fields, at + size)
+            at = page.start + page.packed
+            if at > end:
+                raise Unsupported
+            pages.append(page)
+    return pages
+
+
+def _page(fields: dict[int, Any], start: int) -> _Page:
+    """Return what a page's head says."""
+    kind, unpacked, packed = (_size(fields, number) for number in (1, 2, 3))
+    inner = fields.get({_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_2: 8}.get(kind, -1))
+    if not isinstance(inner, dict):
+        raise Unsupported
+    encoding, def_bytes, rep_bytes, is_packed = _size(inner, 2), 0, 0, True
+    if kind == _DATA_PAGE and (inner.get(3), inner.get(4)) != (_RLE, _RLE):
+        raise Unsupported
+    if kind == _DATA_PAGE_2:
+        encoding, def_bytes, rep_bytes = (_size(inner, number) for number in (4, 5, 6))
+        is_packed = bool(inner.get(7, True))
+    return _Page(
+        start,
+        packed,
+        unpacked,
+        fields.get(4),
+        kind,
+        _size(inner, 1),
+        encoding,
+        def_bytes,
+        rep_bytes,
+        is_packed,
+    )
+
+
+def _size(fields: dict[int, Any], number: int) -> int:
+    """Return a count of bytes or numbers, or a code, from a head."""
+    value = fields.get(number)
+    if not isinstance(value, int) or not 0 <= value <= MAX_PAGE:
+        raise Unsupported
+    return value
+
+
+def _struct(data: memoryview, at: int, depth: int) -> tuple[dict[int, Any], int]:
+    """Return the fields of a struct in Thrift's compact form, and where it ends."""
+    if depth > _MAX_DEPTH:
+        raise WireError("structs lie too deep")
+    fields: dict[int, Any] = {}
+    number = 0
+    while True:
+        if at >= len(data):
+            raise WireError("a head runs past the end")
+        head, at = data[at], at + 1
+        if head == 0:
+            return fields, at
+        delta, kind = head >> 4, head & 15
+        if delta:
+            number += delta
+        else:
+            zigzag, at = varint_at(data, at)
+            number = zigzag >> 1 ^ -(zigzag & 1)
+        if kind in (1, 2):
+            fields[number] = kind == 1
+        elif kind in (4, 5, 6):
+            zigzag, at = varint_at(data, at)
+            fields[number] = zigzag >> 1 ^ -(zigzag & 1)
+        elif kind == 8:
+            size, at = varint_at(data, at)
+            at += size
+        elif kind == 12:
+            fields[number], at = _struct(data, at, depth + 1)
+        else:
+            raise WireError(f"type {kind} is none that a page's head has")
+
+
+def _hybrid(data: memoryview, width: int, count: int) -> NDArray[np.int32]:
+    """Return numbers in parquet's mix of runs and packed bits.
+
+    Raises
+    ------
+    Unsupported
+        If there are too few.
+    """
+    if width > 31:
+        raise Unsupported
+    out = np.empty(count, dtype=np.int32)
+    if not _unpack_hybrid(np.frombuffer(data, dtype=np.uint8), width, out):
+        raise Unsupported
+    return out
+
+
+@njit(cache=True)
+def _unpack_hybrid(data: NDArray[np.uint8], width: int, out: NDArray[np.int32]) -> bool:
+    """Fill in numbers of so many bits; return whether there were enough."""
+    at, filled, size, mask = 0, 0, len(data), (1 << width) - 1
+    while filled < len(out):
+        head, shift = 0, 0
+        while True:
+            if at >= size or shift > 28:
+                return False
+            head |= int(data[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+            if data[at - 1] < 0x80:
+                break
+        if head & 1:
+            groups = head >> 1
+            if groups == 0 or groups * width > size - at:
+                return False
+            stop = min(len(out), filled + groups * 8)
+            held, bits, byte_at = 0, 0, at
+            for index in range(filled, stop):
+                while bits < width:
+                    held |= int(data[byte_at]) << bits
+                    byte_at += 1
+                    bits += 8
+                out[index] = held & mask
+                held >>= width
+                bits -= width
+            filled, at = stop, at + groups * width
+        else:
+            value, run = 0, head >> 1
+            for k in range((width + 7) // 8):
+                if at >= size:
+                    return False
+                value |= int(data[at]) << (8 * k)
+                at += 1
+            if run == 0 or value > mask:
+                return False
+            stop = min(len(out), filled + run)
+            for index in range(filled, stop):
+                out[index] = value
+            filled = stop
+    return True
