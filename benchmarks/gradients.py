@@ -26,7 +26,7 @@ def differentiate(
         for column, weight in zip((births, deaths), cotangents(len(deaths)), strict=True):
             if column.requires_grad:  # the births of H0 are constant
                 values.append(column)
-                weights.append(torch.from_numpy(weight))
+                weights.append(torch.from_numpy(weight).to(column.device))
 
     def run() -> torch.Tensor:
         (grad,) = torch.autograd.grad(values, leaf, weights, retain_graph=True)

@@ -49,6 +49,7 @@ class Case:
     num_samples: int | None = None
     max_dim: int | None = None
     dtype: str = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
     once: bool = False  # a first call is first only once
 
 
@@ -159,7 +160,7 @@ def result_of(case: Case, state: State, **fields: Any) -> Result:
         num_samples=case.num_samples,
         max_dim=case.max_dim,
         dtype=case.dtype,
-        device="cpu",
+        device=case.device,
         threads=case.threads,
         state=state,
         **values,
