@@ -1,17 +1,19 @@
-"""Draw an efficiency record: seconds, memory and operations over voxels (Figure 1, b to d)."""
+"""Draw an efficiency record (Figure 1): all costs in one chart, then each over voxels."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from train.operations import total
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Draw seconds, peak memory and operations over voxels for every network."""
-    figure = Figure(figsize=(11, 3.4), layout="tight")
-    time_axis, memory_axis, operations_axis = figure.subplots(1, 3)
+    """Draw a chart of all costs, and seconds, memory and operations over voxels."""
+    figure = Figure(figsize=(14, 3.4), layout="tight")
+    _draw_radar(figure, record)
+    time_axis, memory_axis, operations_axis = (figure.add_subplot(1, 4, n) for n in (2, 3, 4))
     for number, (name, model) in enumerate(record["models"].items()):
         colour = f"C{number}"
         sizes = model["sizes"]
@@ -42,3 +44,40 @@ def draw(record: dict[str, Any], path: Path) -> None:
         if axis.lines:
             axis.legend(fontsize=7)
     figure.savefig(path, dpi=110, format="png")
+
+
+def costs(record: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return each network's costs on the largest size, without those not measured."""
+    found = {}
+    for name, model in record["models"].items():
+        whole = model["sizes"][-1]
+        found[name] = {
+            "seconds": whole["seconds"]["network"]["p50_s"],
+            "memory": whole["memory"]["peak_bytes"],
+            "operations": total(whole["operations"]),
+            "parameters": model["parameters"],
+            "batch": model["batch"]["seconds"]["p50_s"],
+        }
+    return {
+        name: {what: float(cost) for what, cost in of.items() if cost is not None}
+        for name, of in found.items()
+    }
+
+
+def _draw_radar(figure: Figure, record: dict[str, Any]) -> None:
+    """Draw how many times better each network is than the worst, an axis for each cost."""
+    found = costs(record)
+    titles = list(next(iter(found.values())))
+    worst = {what: max(of[what] for of in found.values()) for what in titles}
+    angles = np.linspace(0, 2 * np.pi, len(titles), endpoint=False)
+    axis = figure.add_subplot(1, 4, 1, projection="polar")
+    for number, (name, of) in enumerate(found.items()):
+        better = [np.log2(worst[what] / of[what]) for what in titles]
+        axis.plot([*angles, angles[0]], [*better, better[0]], color=f"C{number}", label=name)
+        axis.fill(angles, better, color=f"C{number}", alpha=0.2)
+    axis.set_xticks(angles, [f"less {what}" for what in titles], fontsize=7)
+    highest = int(max(np.ceil(axis.get_ylim()[1]), 1))
+    axis.set_ylim(0, highest)
+    powers = range(highest + 1)
+    axis.set_yticks(powers, [f"{2**power}x" for power in powers], fontsize=6)
+    axis.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.2, -0.15))

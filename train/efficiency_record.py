@@ -20,9 +20,12 @@ from train.data.sweep import Sweep
 from train.data.transforms import VoxelSweep, voxelise
 from train.errors import UserError
 from train.log import say
-from train.model import SIZES
+from train.model import SIZES, Segmentor
 
-SCHEMA = 1
+SCHEMA = 2
+BATCH_CLOUDS = 12  # the paper's batch on nuScenes and Waymo
+BATCH_REPEATS = 2
+SPCONV_PLAIN = {"convolution": "spconv", "attention": "plain"}
 SHARES = (8, 4, 2, 1)  # default sizes: the sweep's voxels divided by these
 
 
@@ -105,10 +108,52 @@ def measure_model(name: str, request: Request, batches: list[dict[str, Any]]) ->
     say(f"{name}: operators")
     model = stopwatch.make_network(name, request.device)
     batch = stopwatch.to_batch(batches[-1], request.device)
+    operators = stopwatch.operators(model, batch, request.precision)
     return {
         **describe_network(name),
         "sizes": sizes,
-        "operators": stopwatch.operators(model, batch, request.precision),
+        "batch": measure_batch(model, request, batches[0]),
+        "operators": operators,
+        "spconv_plain": measure_spconv_plain(name, request, batches),
+    }
+
+
+def measure_batch(model: Segmentor, request: Request, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return what one batch of several clouds costs, at the smallest size."""
+    one = stopwatch.to_batch(arrays, request.device)
+    several = stopwatch.repeat(one, BATCH_CLOUDS)
+    say(f"a batch of {BATCH_CLOUDS} clouds of {len(arrays['coord']):,} voxels")
+    repeats = min(request.repeats, BATCH_REPEATS)
+    return {
+        "clouds": BATCH_CLOUDS,
+        "voxels_each": len(arrays["coord"]),
+        "repeats": repeats,
+        "seconds": stopwatch.time_passes(model, several, repeats, request.precision, one),
+    }
+
+
+def measure_spconv_plain(
+    name: str, request: Request, batches: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return seconds and peak of the same network by spconv's convolution and plain attention.
+
+    That is how the official modules compute where there is no GPU. `missing` says why it was not
+    measured.
+    """
+    if request.device.type != "cpu" or request.precision != "float32":
+        return {"missing": "measured on a CPU, in float32, alone"}
+    try:
+        model = stopwatch.make_network(name, request.device, **SPCONV_PLAIN)
+    except UserError as error:
+        return {"missing": str(error)}
+    say(f"{name}: the same by spconv and plain attention")
+    first, whole = (stopwatch.to_batch(batches[at], request.device) for at in (0, -1))
+    return {
+        "repeats": 1,
+        "seconds": stopwatch.time_passes(model, whole, 1, request.precision, first),
+        "memory": stopwatch.peak_memory(
+            name, batches[-1], request.device, request.precision, **SPCONV_PLAIN
+        ),
     }
 
 

@@ -28,10 +28,10 @@ NUM_CLASSES, IN_CHANNELS = 16, 4  # Table 8 counts the nuScenes head
 WARM_UPS = {"cpu": 1, "cuda": 3}
 
 
-def make_network(size: str, device: torch.device) -> Segmentor:
+def make_network(size: str, device: torch.device, **overrides: Any) -> Segmentor:
     """Return a network in evaluation mode with fresh weights; they do not change its cost."""
     torch.manual_seed(0)
-    return build_segmentor(size, NUM_CLASSES, IN_CHANNELS).eval().to(device)
+    return build_segmentor(size, NUM_CLASSES, IN_CHANNELS, **overrides).eval().to(device)
 
 
 def to_batch(arrays: Arrays, device: torch.device) -> dict[str, Tensor]:
@@ -120,10 +120,50 @@ def time_network(
     return {name: percentiles(values) for name, values in seconds.items()}
 
 
+def repeat(batch: Mapping[str, Tensor], times: int) -> dict[str, Tensor]:
+    """Return a batch of a cloud, several times."""
+    count = len(batch["coord"])
+    ends = count * torch.arange(1, times + 1, device=batch["offset"].device)
+    return {
+        name: ends if name == "offset" else values.repeat(times, 1)
+        for name, values in batch.items()
+    }
+
+
+@torch.no_grad()
+def time_passes(
+    model: Segmentor,
+    batch: Mapping[str, Tensor],
+    repeats: int,
+    precision: Precision,
+    warm_up: Mapping[str, Tensor],
+) -> dict[str, float]:
+    """Return percentiles of whole passes, hierarchy and network, after one of `warm_up`."""
+    device = batch["feat"].device
+    _run(model, warm_up, None, precision)
+    seconds = [
+        clocked(partial(_run, model, batch, None, precision), device)[1] for _ in range(repeats)
+    ]
+    return percentiles(seconds)
+
+
 def peak_memory(
-    size: str, arrays: Arrays, device: torch.device, precision: Precision
+    size: str,
+    arrays: Arrays,
+    device: torch.device,
+    precision: Precision,
+    **overrides: Any,
 ) -> dict[str, int | None]:
     """Measure the peak of one pass: weights, hierarchy and activations.
+
+    Parameters
+    ----------
+    size, **overrides
+        The network, see `build_segmentor`.
+    arrays
+        The batch.
+    device, precision
+        Where and in what it runs.
 
     Returns
     -------
@@ -138,8 +178,8 @@ def peak_memory(
         If there is not enough memory.
     """
     if device.type == "cuda":
-        return _peak_on_gpu(size, arrays, device, precision)
-    arguments = (size, dict(arrays), precision, torch.get_num_threads())
+        return _peak_on_gpu(size, arrays, device, precision, overrides)
+    arguments = (size, dict(arrays), precision, torch.get_num_threads(), overrides)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
             before, peak = pool.submit(_peak_of_process, *arguments).result()
@@ -153,13 +193,17 @@ def peak_memory(
 
 @torch.no_grad()
 def _peak_on_gpu(
-    size: str, arrays: Arrays, device: torch.device, precision: Precision
+    size: str,
+    arrays: Arrays,
+    device: torch.device,
+    precision: Precision,
+    overrides: dict[str, Any],
 ) -> dict[str, int | None]:
     batch = to_batch(arrays, device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     try:
-        _run(make_network(size, device), batch, None, precision)
+        _run(make_network(size, device, **overrides), batch, None, precision)
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
             f"{size}: the GPU's memory is too small for this sweep; give fewer --voxels"
@@ -169,14 +213,14 @@ def _peak_on_gpu(
 
 @torch.no_grad()
 def _peak_of_process(
-    size: str, arrays: Arrays, precision: Precision, threads: int
+    size: str, arrays: Arrays, precision: Precision, threads: int, overrides: dict[str, Any]
 ) -> tuple[int | None, int | None]:
     """Run in a process of its own: return its resident bytes before the network and its peak."""
     torch.set_num_threads(threads)
     device = torch.device("cpu")
     batch = to_batch(arrays, device)
     before = resident_bytes("VmRSS")
-    _run(make_network(size, device), batch, None, precision)
+    _run(make_network(size, device, **overrides), batch, None, precision)
     return before, resident_bytes("VmHWM")
 
 

@@ -1,8 +1,10 @@
 """The cost of the networks: counts against the paper and against counting by hand, the command."""
 
+import copy
 import dataclasses
 import json
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train import operations, stopwatch
 from train.efficiency import main, parse, shown_command
+from train.efficiency_official import official_lines
 from train.efficiency_page import markdown
+from train.efficiency_plot import costs
 from train.efficiency_record import describe_network, measure, nearest
 from train.errors import UserError
 from train.model import SIZES, build_hierarchy, build_segmentor
@@ -260,7 +264,7 @@ def test_the_papers_ratios_stand_beside_the_papers_networks_alone(record):
 
 def test_one_network_at_several_sizes_where_memory_cannot_be_read(bin_file, tmp_path, monkeypatch):
     nothing = {"before_bytes": None, "peak_bytes": None}
-    monkeypatch.setattr(stopwatch, "peak_memory", lambda *_: nothing)
+    monkeypatch.setattr(stopwatch, "peak_memory", lambda *_, **__: nothing)
     assert _command(bin_file, tmp_path, "--models", "tiny-student", "--voxels", "300,70,300") == 0
     record = json.loads((tmp_path / "efficiency.json").read_text(encoding="utf-8"))
     sizes = record["models"]["tiny-student"]["sizes"]
@@ -269,6 +273,89 @@ def test_one_network_at_several_sizes_where_memory_cannot_be_read(bin_file, tmp_
     assert "| peak memory, GB | - |" in page
     assert "| tiny-student | 70 |" in page
     assert "tiny-teacher" not in page
+
+
+def test_a_batch_of_several_clouds_is_timed(record):
+    for model in record["models"].values():
+        batch = model["batch"]
+        assert (batch["clouds"], batch["voxels_each"], batch["repeats"]) == (12, 500, 2)
+        assert 0 < batch["seconds"]["p20_s"] <= batch["seconds"]["p80_s"]
+
+
+def test_a_repeated_batch_holds_the_cloud_again(batch):
+    one = {
+        "offset": torch.tensor([3]),
+        **{k: batch[k][:3] for k in ("feat", "coord", "grid_coord")},
+    }
+    several = stopwatch.repeat(one, 4)
+    assert several["offset"].tolist() == [3, 6, 9, 12]
+    for start in range(0, 12, 3):
+        assert torch.equal(several["feat"][start : start + 3], one["feat"])
+
+
+def test_the_official_modules_are_stood_in_for_by_spconv_and_plain_attention(record, written):
+    """In the same run, where spconv is installed; where it is not, the page says so."""
+    page = (written / "efficiency.md").read_text(encoding="utf-8")
+    for name, model in record["models"].items():
+        other = model["spconv_plain"]
+        if find_spec("spconv") is None:
+            assert "needs the package spconv" in other["missing"]
+            assert f"{name}: {other['missing']}" in page
+        else:
+            assert other["memory"]["peak_bytes"] > 4 * model["parameters"]
+            ratio = other["seconds"]["p50_s"] / model["sizes"][-1]["seconds"]["total"]["p50_s"]
+            (line,) = (line for line in official_lines(record) if line[0] == name)
+            assert line[4] == f"{ratio:.2f}"
+            assert f"| {' | '.join(line)} |" in page
+
+
+def _like_the_stated(record, **changes):
+    """A record of both networks as if it were of the sweep that figures are stated for."""
+    models = dict(
+        zip(("teacher", "student"), copy.deepcopy(record["models"]).values(), strict=True)
+    )
+    for name, seconds in (("teacher", 13.0), ("student", 3.5)):
+        whole = models[name]["sizes"][-1]
+        whole["seconds"]["total"]["p50_s"] = seconds
+        whole["memory"]["peak_bytes"] = 3_000_000_000
+        models[name]["spconv_plain"] = {"missing": "no spconv here"}
+    source = record["input"] | {"voxels": 91_767}
+    return record | {"models": models, "input": source, "threads": 2} | changes
+
+
+def test_the_stated_figures_stand_beside_ours_with_a_verdict(record):
+    told = _like_the_stated(record)
+    stated = "stated for the official modules"
+    assert official_lines(told) == [
+        ["teacher", stated, "27.4", "13", "2.11", "yes", "4.30", "3.00", "yes"],
+        ["student", stated, "6.2", "3.5", "1.77", "no", "2.50", "3.00", "no"],
+    ]
+    page = markdown(told, "x.png")
+    assert "91,767 voxels" in page
+    assert "teacher: no spconv here" in page
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"threads": 8}, {"on_gpu": True}, {"precision": "bfloat16"}, {"input": {"voxels": 33_000}}],
+)
+def test_the_stated_figures_stand_beside_nothing_else(record, changes):
+    told = _like_the_stated(record)
+    told |= {**changes, "input": told["input"] | changes.get("input", {})}
+    assert official_lines(told) == []
+    assert "stated" not in markdown(told, "x.png")
+
+
+def test_the_chart_of_all_costs_has_those_that_were_measured(record):
+    found = costs(record)
+    assert set(found) == set(TINY)
+    for name, of in found.items():
+        assert of["parameters"] == record["models"][name]["parameters"]
+        assert set(of) == {"seconds", "memory", "operations", "parameters", "batch"}
+    blind = copy.deepcopy(record)
+    for model in blind["models"].values():
+        model["sizes"][-1]["memory"]["peak_bytes"] = None
+    assert all("memory" not in of for of in costs(blind).values())
 
 
 def test_without_sizes_shares_of_the_sweep_are_measured(bin_file, tmp_path, monkeypatch):
