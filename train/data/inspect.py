@@ -32,7 +32,7 @@ class Inspection:
     dataset, root, split, sequences
         What was looked at: a split, or sequences by name.
     sweeps_there
-        How many sweeps there are.
+        How many sweeps there are, without those that opening found to be damaged.
     sweeps, unlabelled_sweeps
         How many of them were read, and how many of these have no labels.
     points
@@ -46,7 +46,7 @@ class Inspection:
     points_by_range_m
         "from-to" in metres.
     problems
-        One line for each sweep that could not be read.
+        One line for each sweep that could not be read, or segment that could not be indexed.
     pictures
         The files that were drawn.
     """
@@ -126,6 +126,7 @@ def inspect(
     read = _spread(len(source), num_sweeps or len(source))
     drawn = {read[place] for place in _spread(len(read), num_pictures)}
     found = Inspection(spec.name, str(root), split, list(sequences), len(source))
+    found.problems += source.unreadable.values()
     tally = _Tally(len(spec.class_names), spec.sensor_origin_m)
     progress = Progress("looking at sweeps", len(read))
     for index in read:
@@ -172,9 +173,9 @@ def inspect(
 def _open(spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str]) -> SweepSource:
     """Open what is to be looked at, sweeps without labels included."""
     if split:
-        return spec.open(root, split, sequences=sequences, require_labels=False)
+        return spec.open(root, split, sequences=sequences, require_labels=False, strict=False)
     try:
-        return spec.open(root, sequences=sequences, require_labels=False)
+        return spec.open(root, sequences=sequences, require_labels=False, strict=False)
     except UserError as error:
         raise UserError(f"{error}; or look at a part with --split or --sequences") from error
 

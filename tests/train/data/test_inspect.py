@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from train.data import nuscenes, waymo
 from train.data.inspect import REPORT, main
 from train.data.picture import COLOURS, class_colours, directions
+from train.data.registry import DATASETS
 from train.data.semantickitti import CLASS_NAMES
 
 
@@ -69,6 +70,44 @@ def test_sweeps_with_problems_are_listed_and_the_rest_is_counted(
     assert (report["sweeps"], report["points"], len(report["problems"])) == (2, 100, 1)
     assert str(bad) in report["problems"][0]
     assert str(bad) in capsys.readouterr().out
+
+
+def test_what_opening_finds_is_listed_too(write_tree, tmp_path: Path, capsys):
+    root = write_tree({"00": {f"{n:06d}": (50, True) for n in range(3)}})
+    bad = root / "sequences/00/velodyne/000002.bin"
+    bad.write_bytes(b"")
+    assert run(root, tmp_path / "out", "--pictures", "0") == 1
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert (report["sweeps_there"], report["sweeps"]) == (2, 2)
+    (problem,) = report["problems"]
+    assert problem.startswith(f"{bad}: ")
+    assert problem in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nuscenes", "waymo"])
+def test_every_dataset_can_be_looked_at(tmp_path: Path, name: str, capsys):
+    made = DATASETS[name].simulate(
+        tmp_path / "data", num_sweeps=2, num_validation_sweeps=1, seed=0, azimuth_steps=48
+    )
+    output = tmp_path / "out"
+    arguments = ["--dataset", name, "--data-root", str(made.root), "--output", str(output)]
+    assert main([*arguments, "--pictures", "1"]) == 0
+    report = json.loads((output / REPORT).read_text())
+    assert report["sequences"] == [*made.training_sequences, *made.validation_sequences]
+    spec = DATASETS[name]
+    sources = [
+        spec.open(made.root, split, require_labels=False) for split in ("training", "validation")
+    ]
+    sweeps = [source[index] for source in sources for index in range(len(source))]
+    assert report["sweeps"] == len(sweeps)
+    assert report["points"] == sum(len(sweep.coord) for sweep in sweeps)
+    assert list(report["points_by_class"]) == ["ignored", *spec.class_names]
+    for number, count in enumerate(report["points_by_class"].values()):
+        labels = [sweep.segment == number - 1 for sweep in sweeps if sweep.segment is not None]
+        assert count == sum(int(here.sum()) for here in labels)
+    assert report["points_by_class"]["vegetation"] > 0
+    (picture,) = report["pictures"]
+    assert imread(output / picture).shape[1] == 2000
 
 
 def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
