@@ -29,8 +29,21 @@ def add_house(
     storeys: int,
     *,
     shop: bool = False,
+    room_m: float = 9.0,
 ) -> None:
-    """Add a house whose front lies at the frame: walls, roof, and what stands out of the front."""
+    """Add a house whose front lies at the frame: walls, roof, and what stands out of the front.
+
+    Parameters
+    ----------
+    scene, frame, rng
+        Where it goes, and what decides its looks.
+    half_width, depth, storeys
+        Its size, metres and storeys.
+    shop
+        Whether its ground floor is a shop.
+    room_m
+        How far porches and the like may come forward.
+    """
     house = Parts(scene, frame, Kind.BUILDING)
     wall = _WALLS[rng.integers(len(_WALLS))]
     height = storeys * STOREY_M + uniform(rng, 0.1, 0.6)
@@ -47,7 +60,7 @@ def add_house(
         awning = [(0.0, 2.9), (1.1, 2.5), (1.1, 2.55), (0.0, 3.05)]
         house.prism(awning, 0.7 * half_width, Material.CLOTH)
         house.box((0.06, 0.0, 3.35), (0.08, 0.6 * half_width, 0.22), Material.PLASTIC)
-    elif chance(rng, 0.45):
+    elif room_m > 1.4 and chance(rng, 0.45):
         _add_porch(house, rng, half_width)
     if storeys >= 2 and chance(rng, 0.4):
         _add_balconies(house, rng, half_width, storeys)
@@ -56,7 +69,10 @@ def add_house(
         house.post((0.07, side), 0.05, 0.0, height, Material.METAL)
     if chance(rng, 0.3):
         # A part of the front that stands out over its whole height.
-        out, half = uniform(rng, 0.25, 0.9), min(uniform(rng, 1.0, 2.2), 0.5 * half_width)
+        out, half = (
+            min(uniform(rng, 0.25, 0.9), 0.6 * room_m + 0.1),
+            min(uniform(rng, 1.0, 2.2), 0.5 * half_width),
+        )
         left = uniform(rng, -0.5, 0.5) * half_width
         house.facade(
             (out / 2, left, height / 2 - 0.5),
@@ -139,10 +155,10 @@ def add_hall(
     hall.box((0.1, 0.0, height - 0.8), (0.12, 0.3 * half_width, 0.45), Material.PLASTIC)
 
 
-def add_garage(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
-    """Add a garage with its gate in front."""
+def add_garage(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, half: float) -> None:
+    """Add a garage of half a width, with its gate in front."""
     garage = Parts(scene, frame, Kind.BUILDING)
-    half, height = uniform(rng, 1.5, 3.0), uniform(rng, 2.3, 2.8)
+    height = uniform(rng, 2.3, 2.8)
     garage.box((-3.0, 0.0, height / 2), (3.0, half, height / 2), Material.PLASTER)
     garage.box((-2.9, 0.0, height + 0.05), (3.1, half + 0.12, 0.08), Material.TILE)
     garage.box((0.02, 0.0, 1.05), (0.03, half - 0.25, 1.05), Material.METAL)

@@ -6,6 +6,7 @@ Both are lined in the same way. Places are given along the course and across it,
 from dataclasses import dataclass
 from typing import Final
 
+from train.data.simulator.footprints import Footprints
 from train.data.simulator.layout import REACH_M, Crossing, Layout
 from train.data.simulator.scene import Frame
 
@@ -32,6 +33,8 @@ class Course:
         Widths of parking strip and sidewalk by side.
     gaps
         By side, where others interrupt it, in order.
+    taken
+        Where something stands already; the same for all courses of a street.
     """
 
     layout: Layout
@@ -43,6 +46,7 @@ class Course:
     parking: dict[float, float]
     walk: dict[float, float]
     gaps: dict[float, list[tuple[float, float]]]
+    taken: Footprints
 
     def frame(self, along_m: float, across_m: float, turn: float = 0.0) -> Frame:
         """Return the frame of something on the ground, headed along the course plus `turn`."""
@@ -75,8 +79,8 @@ class Course:
         return [(first, last) for first, last in found if last - first >= 6.0]
 
 
-def courses(layout: Layout) -> list[Course]:
-    """Return the main street, then the arms of its cross streets."""
+def courses(layout: Layout, taken: Footprints) -> list[Course]:
+    """Return the main street, then the arms of its cross streets, with one set of footprints."""
     main = Course(
         layout,
         0.0,
@@ -87,19 +91,20 @@ def courses(layout: Layout) -> list[Course]:
         layout.parking,
         layout.walk,
         {side: layout.blocked(side) for side in (1.0, -1.0)},
+        taken,
     )
     found = [main]
     for crossing in layout.crossings:
-        found.extend(_arm(layout, crossing, arm) for arm in crossing.arms)
+        found.extend(_arm(layout, crossing, arm, taken) for arm in crossing.arms)
     return found
 
 
-def _arm(layout: Layout, crossing: Crossing, arm: float) -> Course:
+def _arm(layout: Layout, crossing: Crossing, arm: float, taken: Footprints) -> Course:
     nothing = {1.0: 0.0, -1.0: 0.0}
     walk = {1.0: crossing.walk_m, -1.0: crossing.walk_m}
     # The first houses belong to the main street; theirs are beside the arm before that.
     start = layout.outer(arm) + _HOUSE_DEPTH_M + 2.0
     gaps: dict[float, list[tuple[float, float]]] = {1.0: [], -1.0: []}
     return Course(
-        layout, crossing.along_m, arm, start, REACH_M, crossing.half_m, nothing, walk, gaps
+        layout, crossing.along_m, arm, start, REACH_M, crossing.half_m, nothing, walk, gaps, taken
     )

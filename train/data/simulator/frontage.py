@@ -82,31 +82,36 @@ def _house_lot(
     gap = 0.0 if town and chance(rng, 0.8) else float(rng.choice([0.0, 1.5, 3.5]))
     half = (width - gap) / 2
     storeys = int(rng.integers(2, 6)) if town else int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2]))
-    front = _facing(course, side, middle, outer + yard)
+    front, depth = _facing(course, side, middle, outer + yard), uniform(rng, 7, 12)
     buildings.add_house(
         scene,
         front,
         rng,
         half,
-        uniform(rng, 7, 12),
+        depth,
         storeys,
         shop=yard == 0 and town and chance(rng, 0.45),
+        room_m=yard,
     )
+    course.taken.record(Frame(*front.at(-depth / 2, 0.0, 0.0), front.yaw), depth / 2, half)
     if yard <= 0:
         return
     _border(course, scene, side, outer + 0.15, middle, half, rng)
     if gap > 3.0:
         drive = middle + width / 2 - 1.6
-        if chance(rng, 0.5):
-            vehicles.add_car(scene, course.frame(drive, side * (outer + 3.0), np.pi / 2), rng)
-        if chance(rng, 0.4):
-            buildings.add_garage(scene, _facing(course, side, drive, outer + 7.5), rng)
+        place = course.frame(drive, side * (outer + 3.0), np.pi / 2)
+        if chance(rng, 0.5) and course.taken.take(place, 2.5, 1.0):
+            vehicles.add_car(scene, place, rng)
+        gate = _facing(course, side, drive, outer + 7.5)
+        deep = Frame(*gate.at(-3.0, 0.0, 0.0), gate.yaw)
+        if chance(rng, 0.4) and course.taken.take(deep, 3.0, 1.7):
+            buildings.add_garage(scene, gate, rng, 1.6)
     for _ in range(int(rng.integers(2, 8))):
         place = course.frame(
             middle + uniform(rng, -0.45, 0.45) * (width - gap),
             side * (outer + uniform(rng, 0.35, 0.8) * yard),
         )
-        if yard > 2.5 and chance(rng, 0.3):
+        if yard > 2.5 and chance(rng, 0.3) and course.taken.take(place, 0.3, 0.3):
             plants.add_tree(scene, place, rng, size=uniform(rng, 0.5, 0.9))
         else:
             plants.add_bush(scene, place, rng, size=uniform(rng, 0.5, 0.6 + 0.25 * yard))
@@ -172,7 +177,8 @@ def _green_lot(
             middle + uniform(rng, -0.48, 0.48) * width, side * (outer + uniform(rng, 1.2, 16.0))
         )
         if chance(rng, 0.5):
-            plants.add_tree(scene, place, rng)
+            if course.taken.take(place, 0.3, 0.3):
+                plants.add_tree(scene, place, rng)
         else:
             plants.add_bush(scene, place, rng)
 
@@ -207,15 +213,20 @@ def _hall_lot(
     outer = course.outer(side)
     setback = float(rng.choice([1.0, 7.0, 12.0]))
     front = _facing(course, side, middle, outer + setback)
-    buildings.add_hall(scene, front, rng, 0.46 * width, uniform(rng, 8, 14))
+    depth = uniform(rng, 8, 14)
+    buildings.add_hall(scene, front, rng, 0.46 * width, depth)
+    middle_of_it = Frame(*front.at(-depth / 2, 0.0, 0.0), front.yaw)
+    course.taken.record(middle_of_it, depth / 2, 0.46 * width)
     if setback > 6:
         for along in np.arange(middle - 0.4 * width, middle + 0.4 * width, 2.9):
             if chance(rng, 0.35):
                 turn = float(rng.choice([-1.0, 1.0])) * np.pi / 2
                 place = course.frame(float(along), side * (outer + 3.4), turn)
-                vehicles.add_car(scene, place, rng)
-    if chance(rng, 0.4):
-        objects.add_big_sign(scene, course.frame(middle, side * (outer + 0.6), 0.0), rng)
+                if course.taken.take(place, 2.5, 1.0):
+                    vehicles.add_car(scene, place, rng)
+    place = course.frame(middle, side * (outer + 0.6))
+    if chance(rng, 0.4) and course.taken.take(place, 0.3, 1.7):
+        objects.add_big_sign(scene, place, rng)
 
 
 def _open_lot(
@@ -233,18 +244,22 @@ def _open_lot(
     for along in slots[rng.random(len(slots)) < occupied]:
         turn = float(rng.choice([-1.0, 1.0])) * np.pi / 2 + float(rng.normal(scale=0.03))
         frame = course.frame(float(along), side * (outer + 7.0), turn)
+        if not course.taken.take(frame, 2.6, 1.0):
+            continue
         if chance(rng, 0.9):
             vehicles.add_car(scene, frame, rng)
         else:
             vehicles.add_trailer(scene, frame, rng)
-    if width > 16 and chance(rng, 0.25):
-        add_truck(scene, course.frame(middle, side * (outer + 13.5)), rng)
+    lorry = course.frame(middle, side * (outer + 13.5))
+    if width > 16 and chance(rng, 0.25) and course.taken.take(lorry, 4.6, 1.3):
+        add_truck(scene, lorry, rng)
     for _ in range(int(rng.integers(2, 6))):
         along = middle + uniform(rng, -0.5, 0.5) * width
         place = course.frame(along, side * (outer + uniform(rng, 16.5, 19.0)))
         plants.add_bush(scene, place, rng)
-    if chance(rng, 0.5):
-        objects.add_lamp(scene, _facing(course, side, middle, outer + 11.0), rng)
+    lamp = _facing(course, side, middle, outer + 11.0)
+    if chance(rng, 0.5) and course.taken.take(lamp, 0.2, 0.2):
+        objects.add_lamp(scene, lamp, rng)
 
 
 def _fill_behind(
@@ -257,15 +272,18 @@ def _fill_behind(
         while along < last:
             width = uniform(rng, 10, 26)
             middle = along + width / 2
-            if chance(rng, 0.5) and middle < last:
-                place = _facing(course, side, middle, outer + uniform(rng, 20, 27))
+            place = _facing(course, side, middle, outer + uniform(rng, 20, 27))
+            body = Frame(*place.at(-4.5, 0.0, 0.0), place.yaw)
+            free = chance(rng, 0.5) and course.taken.take(body, 4.5, 0.4 * width)
+            if free and middle < last:
                 storeys = int(rng.integers(1, 4))
                 buildings.add_house(scene, place, rng, 0.4 * width, 9.0, storeys)
             for _ in range(int(rng.integers(0, 3))):
                 place = course.frame(
                     middle + uniform(rng, -0.5, 0.5) * width, side * (outer + uniform(rng, 15, 19))
                 )
-                plants.add_tree(scene, place, rng)
+                if course.taken.take(place, 0.3, 0.3):
+                    plants.add_tree(scene, place, rng)
             along += width
     wood = Parts(scene, course.frame(0.0, 0.0), Kind.VEGETATION)
     for first, last in course.stretches(side, 2.0):

@@ -28,7 +28,9 @@ def happen(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> Non
         across = side * (course.kerb(side) - 1.1)
         turn = np.pi if side > 0 else 0.0
         beside = across if course.parking[side] > 0 else side * (course.kerb(side) + 0.9)
-        vehicles.add_car(scene, course.frame(along, beside, turn), rng, Kind.AMBULANCE)
+        frame = course.frame(along, beside, turn)
+        if course.taken.take(frame, 3.0, 1.1):
+            vehicles.add_car(scene, frame, rng, Kind.AMBULANCE)
     for share, add in (
         (0.55, objects.add_debris),
         (0.4, objects.add_vapour),
@@ -36,8 +38,10 @@ def happen(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> Non
     ):
         for _ in range(int(rng.integers(1, 3)) if chance(rng, share) else 0):
             side, along = _place(course, rng, 2.0)
-            across = side * (course.kerb(side) + uniform(rng, -0.5, 0.8))
-            add(scene, course.frame(along, across, uniform(rng, 0, 6.28)), rng)
+            across = side * (course.kerb(side) + uniform(rng, 0.3, 0.9))
+            frame = course.frame(along, across, uniform(rng, 0, 6.28))
+            if course.taken.take(frame, 0.7, 0.5):
+                add(scene, frame, rng)
     if chance(rng, 0.3):
         side, along = _place(course, rng, 3.0)
         kerbside.add_rack(course, scene, side, along, rng)
@@ -68,6 +72,8 @@ def _police(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> No
     strip = course.parking[side] > 0
     across = course.kerb(side) + (-1.05 if strip else 0.95)
     frame = course.frame(along, side * across, turn)
+    if not course.taken.take(frame, 2.5, 1.0):
+        return
     vehicles.add_car(scene, frame, rng, Kind.POLICE_CAR)
     for _ in range(int(rng.integers(1, 3))):
         place = course.frame(
@@ -75,7 +81,8 @@ def _police(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> No
             side * (across + (1.5 if strip else 1.3)),
             uniform(rng, 0, 6.28),
         )
-        people.add_person(scene, place, rng, Kind.POLICE_OFFICER)
+        if course.taken.take(place, 0.3, 0.3):
+            people.add_person(scene, place, rng, Kind.POLICE_OFFICER)
 
 
 def _works(course: Course, scene: SceneBuilder, works: Stretch, rng: np.random.Generator) -> None:
@@ -103,6 +110,7 @@ def _works(course: Course, scene: SceneBuilder, works: Stretch, rng: np.random.G
     deep = (inner + outer) / 2 + 0.5
     turn = float(rng.choice([0.0, np.pi])) + uniform(rng, -0.3, 0.3)
     machine = course.frame(middle, side * deep, turn)
+    course.taken.record(machine, 2.6, 1.3)
     heavy.add_construction_vehicle(scene, machine, rng)
     for _ in range(int(rng.integers(1, 5))):
         along = middle + float(rng.choice([-1.0, 1.0])) * uniform(rng, 2.8, (end - start) / 2)
@@ -111,7 +119,8 @@ def _works(course: Course, scene: SceneBuilder, works: Stretch, rng: np.random.G
             side * uniform(rng, inner + 0.8, outer - 0.5),
             uniform(rng, 0, 6.28),
         )
-        people.add_person(scene, place, rng, Kind.CONSTRUCTION_WORKER)
+        if course.taken.take(place, 0.3, 0.3):
+            people.add_person(scene, place, rng, Kind.CONSTRUCTION_WORKER)
     for _ in range(int(rng.integers(1, 4))):
         place = course.frame(uniform(rng, start + 1, end - 1), side * (outer - 0.6))
         objects.add_debris(scene, place, rng)

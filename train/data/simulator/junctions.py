@@ -3,6 +3,7 @@
 import numpy as np
 
 from train.data.simulator import heavy, objects, people, two_wheelers, vehicles
+from train.data.simulator.footprints import Footprints
 from train.data.simulator.layout import Crossing, Layout
 from train.data.simulator.parts import Parts, chance, uniform
 from train.data.simulator.scene import SceneBuilder
@@ -12,7 +13,7 @@ _WAITING = (Kind.CAR, Kind.TRUCK, Kind.BUS, Kind.MOTORCYCLIST, Kind.BICYCLIST)
 _WAITING_SHARES = (0.62, 0.06, 0.04, 0.1, 0.18)
 
 
-def equip(layout: Layout, scene: SceneBuilder, rng: np.random.Generator) -> None:
+def equip(layout: Layout, scene: SceneBuilder, taken: Footprints, rng: np.random.Generator) -> None:
     """Put up every crossing's lights or signs, and let some wait there."""
     for crossing in layout.crossings:
         if crossing.lights:
@@ -31,8 +32,8 @@ def equip(layout: Layout, scene: SceneBuilder, rng: np.random.Generator) -> None
             corner = crossing.along_m + crossing.reach_m - 0.4, arm * (layout.kerb(arm) + 0.5)
             objects.add_street_name(scene, layout.frame(*corner))
         for arm in crossing.arms:
-            _queue(layout, scene, crossing, arm, rng)
-            _wait_to_cross(layout, scene, crossing, arm, rng)
+            _queue(layout, scene, taken, crossing, arm, rng)
+            _wait_to_cross(layout, scene, taken, crossing, arm, rng)
 
 
 def _signals(
@@ -65,6 +66,7 @@ def _refuge(layout: Layout, scene: SceneBuilder, crossing: Crossing) -> None:
 def _queue(
     layout: Layout,
     scene: SceneBuilder,
+    taken: Footprints,
     crossing: Crossing,
     arm: float,
     rng: np.random.Generator,
@@ -77,9 +79,10 @@ def _queue(
     for _ in range(int(rng.integers(1, 4))):
         kind = _WAITING[int(rng.choice(len(_WAITING), p=_WAITING_SHARES))]
         length = {Kind.CAR: 4.6, Kind.TRUCK: 8.4, Kind.BUS: 12.2}.get(kind, 2.0)
-        if across + length > 45.0:
-            return
         frame = layout.frame(lane, arm * (across + length / 2), -arm * np.pi / 2)
+        wide = 1.25 if length > 5.0 else (0.95 if kind == Kind.CAR else 0.4)
+        if across + length > 45.0 or not taken.take(frame, length / 2, wide):
+            return
         if kind == Kind.CAR:
             vehicles.add_car(scene, frame, rng)
         elif kind == Kind.TRUCK:
@@ -94,6 +97,7 @@ def _queue(
 def _wait_to_cross(
     layout: Layout,
     scene: SceneBuilder,
+    taken: Footprints,
     crossing: Crossing,
     arm: float,
     rng: np.random.Generator,
@@ -107,4 +111,6 @@ def _wait_to_cross(
         across = arm * (layout.kerb(arm) + uniform(rng, 0.4, 1.0))
         turn = -arm * np.pi / 2 + uniform(rng, -0.5, 0.5)
         kind = Kind.CHILD if chance(rng, 0.2) else Kind.PERSON
-        people.add_person(scene, layout.frame(along, across, turn), rng, kind)
+        frame = layout.frame(along, across, turn)
+        if taken.take(frame, 0.25, 0.3):
+            people.add_person(scene, frame, rng, kind)

@@ -27,17 +27,21 @@ def park(course: Course, scene: SceneBuilder, side: float, rng: np.random.Genera
             across = side * (kerb - strip / 2 + float(rng.normal(scale=0.1)))
             frame = course.frame(along, across, turn)
             choice = rng.random()
-            if choice < 0.88:
+            half = 4.6 if 0.88 <= choice < 0.92 else (1.6 if choice >= 0.95 else 2.6)
+            middle = along - 2.5 + half
+            if not course.taken.take(course.frame(middle, across, turn), half, 0.95):
+                length = 1.5
+            elif choice < 0.88:
                 length = vehicles.add_car(scene, frame, rng)
             elif choice < 0.92:
-                length = 8.0
-                add_truck(scene, course.frame(along + 2.0, across, turn), rng)
+                length = 9.2
+                add_truck(scene, course.frame(middle, across, turn), rng)
             elif choice < 0.95:
                 vehicles.add_trailer(scene, frame, rng)
             else:
-                length = 2.5
-                for shift in np.arange(0.0, 3.3, 1.1)[: int(rng.integers(1, 4))]:
-                    slanted = course.frame(along + float(shift), across, 1.2 * -side)
+                length = 3.5
+                for shift in np.arange(-0.9, 1.0, 0.9)[: int(rng.integers(1, 4))]:
+                    slanted = course.frame(middle + float(shift), across, 1.2 * -side)
                     two_wheelers.add_motorcycle(scene, slanted, rng)
         along += length + uniform(rng, 0.8, 1.8)
 
@@ -51,13 +55,16 @@ def furnish(course: Course, scene: SceneBuilder, side: float, rng: np.random.Gen
         if course.is_free(side, float(along), 1.5):
             towards_road = -side * np.pi / 2
             frame = course.frame(float(along), side * (kerb + 0.4), towards_road)
-            objects.add_lamp(scene, frame, rng)
+            if course.taken.take(frame, 0.15, 0.15):
+                objects.add_lamp(scene, frame, rng)
     trees = uniform(rng, 7, 13) if walk > 2.2 and chance(rng, 0.45) else 0.0
     if trees:
         size = uniform(rng, 0.8, 1.2)
         for along in np.arange(course.start_m + uniform(rng, 1, trees), course.end_m, trees):
             if course.is_free(side, float(along), 3.0) and chance(rng, 0.85):
                 frame = course.frame(float(along), side * (kerb + 0.65))
+                if not course.taken.take(frame, 0.3, 0.3):
+                    continue
                 plants.add_street_tree(scene, frame, rng, size)
     along = course.start_m + uniform(rng, 0, 8)
     while along < course.end_m:
@@ -78,26 +85,27 @@ def _put_one(
     """Put one thing, or somebody, on the sidewalk."""
     kerb, walk = course.kerb(side), course.walk[side]
     choice = rng.random()
+    at_curb = course.frame(along, side * (kerb + 0.4))
+    at_back = course.frame(along, side * (kerb + walk - 0.35), float(rng.normal(scale=0.1)))
     if choice < 0.17:
         facing = np.pi if side < 0 else 0.0
-        frame = course.frame(along, side * (kerb + 0.4), facing)
         if chance(rng, 0.06):
             objects.add_big_sign(scene, course.frame(along, side * (kerb + walk), facing), rng)
-        else:
-            objects.add_sign(scene, frame, rng)
+        elif course.taken.take(at_curb, 0.15, 0.3):
+            objects.add_sign(scene, at_curb._replace(yaw=at_curb.yaw + facing), rng)
     elif choice < 0.38:
-        objects.add_street_furniture(scene, course.frame(along, side * (kerb + 0.45)), rng)
+        if course.taken.take(at_curb, 1.7, 0.3):
+            objects.add_street_furniture(scene, at_curb, rng)
     elif choice < (0.46 if town else 0.41):
         # Leaning on a wall or fence at the back of the sidewalk.
-        for number in range(int(rng.integers(1, 4))):
-            frame = course.frame(
-                along + 0.5 * number, side * (kerb + walk - 0.35), float(rng.normal(scale=0.15))
-            )
-            two_wheelers.add_bicycle(scene, frame, rng)
-    elif choice < (0.5 if town else 0.42) and walk > 2.2:
-        add_rack(course, scene, side, along, rng)
+        if course.taken.take(at_back, 1.0, 0.3):
+            two_wheelers.add_bicycle(scene, at_back, rng)
+    elif choice < (0.5 if town else 0.42):
+        if walk > 2.2:
+            add_rack(course, scene, side, along, rng)
     elif choice < (0.53 if town else 0.45):
-        objects.add_bins(scene, course.frame(along, side * (kerb + walk - 0.4)), rng)
+        if course.taken.take(at_back, 1.2, 0.4):
+            objects.add_bins(scene, at_back, rng)
     elif choice < (0.6 if town else 0.475):
         stand_together(course, scene, along, side * (kerb + 0.55 * walk), rng)
 
@@ -109,6 +117,8 @@ def add_rack(
     count, pitch = int(rng.integers(3, 7)), 0.9
     across = side * (course.kerb(side) + 1.0)
     frame = course.frame(along, across, np.pi / 2)
+    if not course.taken.take(frame, 1.0, 0.5 * count * pitch):
+        return
     objects.add_bicycle_rack(scene, frame, count, pitch)
     for number in range(count):
         if chance(rng, 0.6):
@@ -131,9 +141,11 @@ def stand_together(
     """Put one or a few who stand and face one another; some are children."""
     count = int(rng.integers(1, most + 1))
     start = uniform(rng, 0, 2 * np.pi)
+    if not course.taken.take(course.frame(along, across), 0.8, 0.8):
+        return
     for number in range(count):
         turn = start + 2 * np.pi * number / count
-        reach = 0.45 if count > 1 else 0.0
+        reach = 0.5 if count > 1 else 0.0
         frame = course.frame(
             along - reach * float(np.cos(turn)), across - reach * float(np.sin(turn)), turn
         )
@@ -147,16 +159,21 @@ def add_bus_stop(
     """Put up a shelter with who waits there, and a bus before it where there is room."""
     kerb, walk = course.kerb(side), course.walk[side]
     frame = course.frame(along, side * (kerb + walk - 0.8), -side * np.pi / 2)
+    if not course.taken.take(frame, 0.8, 2.6):
+        return
     objects.add_shelter(scene, frame, rng)
     for _ in range(int(rng.integers(1, 5))):
         place = course.frame(
             along + uniform(rng, -2.5, 2.5), side * (kerb + uniform(rng, 0.5, 1.2))
         )
         stand = place._replace(yaw=place.yaw - side * np.pi / 2 + uniform(rng, -0.7, 0.7))
-        people.add_person(scene, stand, rng)
+        if course.taken.take(stand, 0.3, 0.3):
+            people.add_person(scene, stand, rng)
     if course.parking[side] > 0 and chance(rng, 0.5):
         turn = np.pi if side > 0 else 0.0
-        add_bus(scene, course.frame(along, side * (kerb - 1.4), turn), rng, Kind.BUS)
+        bus = course.frame(along, side * (kerb - 1.4), turn)
+        if course.taken.take(bus, 6.2, 1.3):
+            add_bus(scene, bus, rng, Kind.BUS)
 
 
 def add_guard_rail(

@@ -4,12 +4,13 @@ import numpy as np
 
 from train.data.simulator import incidents, junctions, kerbside
 from train.data.simulator.course import courses
+from train.data.simulator.footprints import Footprints
 from train.data.simulator.frontage import line_side
 from train.data.simulator.layout import Layout
 from train.data.simulator.objects import add_lamp
 from train.data.simulator.plants import add_bush, add_tree
 from train.data.simulator.scene import Frame, Scene, SceneBuilder
-from train.data.simulator.traffic import plan_traffic
+from train.data.simulator.traffic import keep_clear, plan_traffic
 
 
 class Street:
@@ -33,14 +34,17 @@ class Street:
         self.traffic = plan_traffic(self.layout, rng)
         self._standing = SceneBuilder(first_instance=first_instance)
         chance = np.random.default_rng(standing_seed)
-        main, *arms = courses(self.layout)
+        taken = Footprints()
+        keep_clear(self.layout, self.traffic, taken)
+        main, *arms = courses(self.layout, taken)
+        # What matters most comes first: where it stands, nothing else will.
+        junctions.equip(self.layout, self._standing, taken, chance)
+        incidents.happen(main, self._standing, chance)
         for course in (main, *arms):
             for side in (1.0, -1.0):
                 line_side(course, self._standing, side, chance)
                 kerbside.park(course, self._standing, side, chance)
                 kerbside.furnish(course, self._standing, side, chance)
-        junctions.equip(self.layout, self._standing, chance)
-        incidents.happen(main, self._standing, chance)
         _plant_median(self.layout, self._standing, chance)
 
     def sensor_frame(self, along_m: float) -> Frame:

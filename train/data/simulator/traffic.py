@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from train.data.simulator import heavy, people, two_wheelers, vehicles
+from train.data.simulator.footprints import Footprints
 from train.data.simulator.layout import Lane, Layout
 from train.data.simulator.parts import chance, uniform
 from train.data.simulator.scene import Frame, SceneBuilder
@@ -158,10 +159,27 @@ def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     planned.extend(_cyclists(layout, rng))
     planned.extend(_walkers(layout, rng))
     planned.extend(_crossers(layout, rng))
-    sensor = Mover(
-        Kind.MOVING_CAR, 0.0, layout.sensor_lane.across_m, SPEED_M_S, 0.0, 0, reach_m=3.5
-    )
-    return _apart([sensor, *planned], layout.length_m / SPEED_M_S)[1:]
+    return _apart([_sensor(layout), *planned], layout.length_m / SPEED_M_S)[1:]
+
+
+def _sensor(layout: Layout) -> Mover:
+    """Return the sensor's own vehicle."""
+    return Mover(Kind.MOVING_CAR, 0.0, layout.sensor_lane.across_m, SPEED_M_S, 0.0, 0, reach_m=3.5)
+
+
+def keep_clear(layout: Layout, movers: list[Mover], taken: Footprints) -> None:
+    """Take all the ground that movers and the sensor's vehicle pass over during a drive."""
+    duration = layout.length_m / SPEED_M_S
+    for mover in (_sensor(layout), *movers):
+        thin = 0.3 if mover.reach_m < 1.5 else 1.3
+        heading = float(np.arctan2(mover.sideways_m_s, mover.speed_m_s))
+        travel = float(np.hypot(mover.speed_m_s, mover.sideways_m_s)) * duration
+        # The way is a chain of short pieces, since the street bends.
+        pieces = 1 + int(travel / 6.0)
+        for number in range(pieces):
+            place = mover.at(duration * (number + 0.5) / pieces)
+            frame = layout.frame(*place, heading)
+            taken.record(frame, mover.reach_m + travel / pieces / 2, thin)
 
 
 def _seed(rng: np.random.Generator) -> int:
