@@ -10,7 +10,7 @@ fi
 mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
 cd "$(dirname "$0")/.." || exit 2
 
-python - <<'PYTHON' || exit $?
+python3 - <<'PYTHON' || exit $?
 import sys
 import torch
 import fast
@@ -28,9 +28,9 @@ PYTHON
 
 # Only the files with GPU tests: others need packages that a GPU machine need not have.
 # pytest exits 5 when it finds nothing to run: here that is a failure, not a pass.
-PYTHONUNBUFFERED=1 timeout 240 python -m pytest tests/fast/*_gpu.py -m gpu 2>&1 | tee "$out/gpu_tests.log"
+PYTHONUNBUFFERED=1 timeout 240 python3 -m pytest tests/fast/*_gpu.py -m gpu 2>&1 | tee "$out/gpu_tests.log"
 tests=${PIPESTATUS[0]}
-PYTHONUNBUFFERED=1 timeout 260 python -m pytest benchmarks/test_gpu.py -m gpu --benchmark --noisy \
+PYTHONUNBUFFERED=1 timeout 260 python3 -m pytest benchmarks/test_gpu.py -m gpu --benchmark --noisy \
     --record-to "$out" 2>&1 | tee "$out/gpu_rows.log"
 rows=${PIPESTATUS[0]}
 

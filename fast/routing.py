@@ -54,8 +54,10 @@ def with_lengths(
 
 def _deaths(dim: int, fields: dict[str, Tensor], mask: Tensor, distances: Tensor) -> _Column:
     """Deaths; the longest edges of the death simplex share evenly (Algorithm 3, lines 20-26)."""
-    vertices = list(combinations(range(dim + 2), 2))
-    edges = fields["death_simplices"][..., vertices].clamp(min=0)  # (B, K, E, 2)
+    # Column by column: an index made on the host would have to be sent to the device.
+    corners = fields["death_simplices"].clamp(min=0).unbind(dim=-1)
+    sides = [torch.stack(pair, dim=-1) for pair in combinations(corners, 2)]
+    edges = torch.stack(sides, dim=-2)  # (B, K, E, 2)
     values = _entries(distances, fields["death_edges"].clamp(min=0)).where(mask, 0.0)
     longest = (_entries(distances, edges) == values[..., None]) & mask[..., None]
     shares = longest.to(values.dtype)

@@ -2,7 +2,7 @@
 
 Legend: B clouds, N points, M = N (N - 1) / 2 edges, K births, R relations. The host waits once,
 for what is wrong, how many pairs there are, and whether the room for births and relations was
-enough; if not, all is done again with more.
+enough; if not, H1 is found again with more. (Sending `sizes` to the device waits too.)
 """
 
 from dataclasses import dataclass, replace
@@ -55,8 +55,9 @@ def rips_pairs(distances, sizes, max_dim, threshold):
     keys = distances.view(torch.int32 if distances.dtype == torch.float32 else torch.int64)
     magnitude = torch.iinfo(keys.dtype).max
     if sizes is None:
-        sizes = [n] * num_clouds
-    sizes = torch.tensor(sizes, dtype=torch.int32, device=device)
+        sizes = torch.full((num_clouds,), n, dtype=torch.int32, device=device)
+    else:
+        sizes = torch.tensor(sizes, dtype=torch.int32, device=device)
     room = _first_room(n)
     row_max = torch.zeros(num_clouds, n, dtype=torch.int64, device=device)
     complaint = torch.full((1,), edges_gpu.NO_COMPLAINT, dtype=torch.int64, device=device)

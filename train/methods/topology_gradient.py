@@ -86,12 +86,9 @@ class TopologyGradientDistillation:
         if config.topology > 0:
             features = stages[student.decoder_stages[-1]]
             target = teacher_stages[teacher.decoder_stages[-1]].detach()
-            # Sampling and persistence have kernels for the CPU alone; on a GPU the gradient comes
-            # back through the copy.
             topology, report = self.topological_loss.forward_with_report(
-                target.cpu(), features.cpu(), batch["offset"].cpu()
+                target, features, batch["offset"]
             )
-            topology = topology.to(features.device)
             total = total + config.topology * require_finite("topology", topology)
 
         saliency = None
