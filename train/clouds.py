@@ -19,6 +19,8 @@ from train.data.sweep import Sweep
 from train.errors import UserError
 from train.files import whole_file
 from train.ply import read_vertices
+from train.waymo_cloud import ENDINGS as WAYMO_ENDINGS
+from train.waymo_cloud import read_frame
 
 LABEL_ENDINGS: Final = (".label", ".npy")
 """Endings of files of labels; see `write_prediction`."""
@@ -46,17 +48,20 @@ class Cloud:
     strength_from: str
 
 
-def read_cloud(path: Path) -> Cloud:
-    """Read a cloud from a `.bin`, `.pcd.bin`, `.npy` or `.ply` file.
+def read_cloud(path: Path, frame: int | None = None) -> Cloud:
+    """Read a cloud from a `.bin`, `.pcd.bin`, `.tfrecord`, `.parquet`, `.npy` or `.ply` file.
 
     Parameters
     ----------
     path
         `.bin`: SemanticKITTI, float32 (x, y, z, remission). `.pcd.bin`: nuScenes, float32 (x, y, z,
-        intensity 0..255, ring); the strength is intensity / 255. `.npy`: numbers (N, 3) or (N, 4).
+        intensity 0..255, ring); the strength is intensity / 255. `.tfrecord`, `.parquet`: Waymo,
+        see `read_frame`; the strength is tanh of the intensity. `.npy`: numbers (N, 3) or (N, 4).
         `.ply`: properties x, y, z, and strength, intensity or remission (the first that is there;
         CloudCompare's prefix ``scalar_`` is understood). Metres; strengths of `.npy` and `.ply` are
         taken as they are, and are 0 where the file has none.
+    frame
+        The time of a Waymo frame, microseconds; None if its file holds one, and for other files.
 
     Raises
     ------
@@ -64,12 +69,19 @@ def read_cloud(path: Path) -> Cloud:
         If the ending is not known, the file cannot be read, is damaged, empty, or holds a value
         that is not finite or a point beyond `MAX_COORDINATE_M`.
     """
+    if path.suffix.lower() in WAYMO_ENDINGS:
+        return Cloud(read_frame(path, frame), "Waymo frame", "tanh of the intensity")
+    if frame is not None:
+        raise UserError(
+            f"{path}: --frame chooses a frame of a Waymo file ({', '.join(WAYMO_ENDINGS)}); this "
+            "file holds a single cloud"
+        )
     for ending, read in _READERS.items():
         if path.name.lower().endswith(ending):
             return read(path)
     raise UserError(
-        f"{path}: clouds are read from files that end in {', '.join(_READERS)}; rename or convert "
-        "the file"
+        f"{path}: clouds are read from files that end in "
+        f"{', '.join([*_READERS, *WAYMO_ENDINGS])}; rename or convert the file"
     )
 
 

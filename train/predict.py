@@ -32,6 +32,8 @@ EPILOG: Final = """\
 input, by the file name's ending:
   .bin      SemanticKITTI: float32 x, y, z, remission
   .pcd.bin  nuScenes: float32 x, y, z, intensity 0..255, ring; strength = intensity / 255
+  .tfrecord Waymo v1: a drive; --frame TIME chooses the frame. Strength = tanh(intensity)
+  .parquet  Waymo v2: lidar/CONTEXT.parquet, the other tables beside it; --frame as well
   .npy      numbers (N, 3) or (N, 4): x, y, z, strength
   .ply      ascii or binary; x, y, z and strength, intensity or remission if there
 Coordinates are metres in the sensor's frame (x forward, y left, z up). Strengths of .npy and .ply
@@ -168,6 +170,12 @@ def _parser() -> argparse.ArgumentParser:
 
     file("--checkpoint", "student.pt or teacher.pt of train.run")
     file("--input", "the cloud")
+    parser.add_argument(
+        "--frame",
+        type=int,
+        metavar="TIME",
+        help="of a Waymo file: the frame's time in microseconds",
+    )
     file("--output", "labels, one for each point in the input's order")
     file("--probabilities", "also write [N, classes] float32 to this .npy file", required=False)
     parser.add_argument(
@@ -214,7 +222,7 @@ def _run(options: argparse.Namespace) -> None:
     """Check all that can be checked, then predict, then write."""
     _check_outputs(options)
     device = provenance.resolve_device(options.device)
-    cloud = read_cloud(options.input)
+    cloud = read_cloud(options.input, options.frame)
     network = open_network(
         options.checkpoint,
         pointcept_size=options.pointcept_size,
