@@ -55,6 +55,7 @@ UNLABELLED = (0.35, 0.35, 0.35)
 
 
 _DEGREES_A_PANEL = 30.0
+_POINTS_A_PANORAMA = 200_000  # of dots of one square point; fewer points get larger dots
 
 
 def class_colours(class_names: tuple[str, ...]) -> NDArray[np.float64]:
@@ -140,13 +141,14 @@ def draw(
         axes.set(xlim=(-extent_m, extent_m), ylim=(-extent_m, extent_m), facecolor="black")
     views = ((by_class, "class"), (by_strength, "strength"), (by_range, "range"))
     from_sensor = np.argsort(-range_m, kind="stable")
+    dot = float(np.clip(_POINTS_A_PANORAMA / len(range_m), 1.0, 6.0))
     for row, (colour, title) in enumerate(views, start=1):
         axes = figure.add_subplot(grid[row, :])
         axes.scatter(
             azimuth[from_sensor],
             elevation[from_sensor],
             c=colour[from_sensor],
-            s=1.6,
+            s=dot,
             linewidths=0,
         )
         axes.set(title=f"as the sensor sees it, {title}", ylabel="elevation [degrees]")
