@@ -10,7 +10,7 @@ Shape letters: L levels of a column (one a number, one an empty or missing list)
 
 import zlib
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
@@ -27,6 +27,8 @@ _MAX_DEPTH: Final = 8
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
 _PLAIN, _PLAIN_DICTIONARY, _RLE, _RLE_DICTIONARY = 0, 2, 3, 8
 _DTYPES: Final = {"FLOAT": "<f4", "DOUBLE": "<f8", "INT32": "<i4", "INT64": "<i8"}
+
+_Whole = TypeVar("_Whole", np.uint8, np.int32)
 
 
 class Unsupported(Exception):
@@ -51,8 +53,8 @@ class _Page(NamedTuple):
 class _Levels(NamedTuple):
     """What a page says of each of its levels."""
 
-    repeats: NDArray[np.int32]
-    defined: NDArray[np.int32]
+    repeats: NDArray[np.uint8]
+    defined: NDArray[np.uint8]
     values: NDArray[Any]
 
 
@@ -126,10 +128,8 @@ class ListColumn:
             span = slice(at - begin, min(stop, end) - begin)
             page = self._decoded(index)
             # A list starts at the first level and at no other; all its numbers are there.
-            repeats, defined = page.repeats[span], page.defined[span]
-            if (repeats == 0).sum() != (at == start) or (at == start and repeats[0] != 0):
-                raise Unsupported
-            if not ((defined == 0) if missing else (defined == self._max_def)).all():
+            level = 0 if missing else self._max_def
+            if not _is_part_of_list(page.repeats[span], page.defined[span], at == start, level):
                 raise Unsupported
             parts.append(page.values[span])
             at, index = min(stop, end), index + 1
@@ -154,7 +154,8 @@ class ListColumn:
                 size, at = int.from_bytes(data[at : at + 4], "little"), at + 4
             if size > len(data) - at:
                 raise Unsupported
-            levels.append(_hybrid(data[at : at + size], largest.bit_length(), page.values))
+            width = largest.bit_length()
+            levels.append(_hybrid(data[at : at + size], width, page.values, np.uint8))
             at += size
         repeats, defined = levels
         whole = defined == self._max_def
@@ -176,10 +177,11 @@ class ListColumn:
         if encoding not in (_PLAIN_DICTIONARY, _RLE_DICTIONARY) or not len(data):
             raise Unsupported
         dictionary = self._read_dictionary()
-        index = _hybrid(data[1:], data[0], count)
-        if count and int(index.max()) >= len(dictionary):
-            raise Unsupported
-        return dictionary[index]
+        index = _hybrid(data[1:], data[0], count, np.int32)
+        try:
+            return dictionary.take(index)
+        except IndexError as error:
+            raise Unsupported from error
 
     def _read_dictionary(self) -> NDArray[Any]:
         """Return the column's dictionary."""
@@ -303,7 +305,7 @@ def _struct(data: memoryview, at: int, depth: int) -> tuple[dict[int, Any], int]
             raise WireError(f"type {kind} is none that a page's head has")
 
 
-def _hybrid(data: memoryview, width: int, count: int) -> NDArray[np.int32]:
+def _hybrid(data: memoryview, width: int, count: int, dtype: type[_Whole]) -> NDArray[_Whole]:
     """Return numbers in parquet's mix of runs and packed bits.
 
     Raises
@@ -311,18 +313,33 @@ def _hybrid(data: memoryview, width: int, count: int) -> NDArray[np.int32]:
     Unsupported
         If there are too few.
     """
-    if width > 31:
+    if width > (31 if dtype is np.int32 else 8):
         raise Unsupported
-    out = np.empty(count, dtype=np.int32)
-    if not _unpack_hybrid(np.frombuffer(data, dtype=np.uint8), width, out):
+    out = np.empty(count, dtype=dtype)
+    padded = np.zeros(len(data) + 8, dtype=np.uint8)
+    padded[: len(data)] = data
+    if not _unpack_hybrid(padded, len(data), width, out):
         raise Unsupported
     return out
 
 
 @njit(cache=True)
-def _unpack_hybrid(data: NDArray[np.uint8], width: int, out: NDArray[np.int32]) -> bool:
-    """Fill in numbers of so many bits; return whether there were enough."""
-    at, filled, size, mask = 0, 0, len(data), (1 << width) - 1
+def _is_part_of_list(
+    repeats: NDArray[np.uint8], defined: NDArray[np.uint8], at_start: bool, level: int
+) -> bool:
+    """Return whether some levels are one list's: all of one kind, and a start only where it is."""
+    others, starts = 0, 0
+    # No early end: so the loop goes through many levels at a time.
+    for index in range(len(repeats)):
+        others += defined[index] != level
+        starts += repeats[index] == 0
+    return others == 0 and starts == at_start and (not at_start or repeats[0] == 0)
+
+
+@njit(cache=True)
+def _unpack_hybrid(data: NDArray[np.uint8], size: int, width: int, out: NDArray[_Whole]) -> bool:
+    """Fill in numbers of so many bits from so many bytes; return whether there were enough."""
+    at, filled, mask = 0, 0, (1 << width) - 1
     while filled < len(out):
         head, shift = 0, 0
         while True:
@@ -338,15 +355,19 @@ def _unpack_hybrid(data: NDArray[np.uint8], width: int, out: NDArray[np.int32]) 
             if groups == 0 or groups * width > size - at:
                 return False
             stop = min(len(out), filled + groups * 8)
-            held, bits, byte_at = 0, 0, at
+            bit = 0
             for index in range(filled, stop):
-                while bits < width:
-                    held |= int(data[byte_at]) << bits
-                    byte_at += 1
-                    bits += 8
-                out[index] = held & mask
-                held >>= width
-                bits -= width
+                # A number of at most 31 bits lies in five bytes; `data` goes on beyond its end.
+                first = at + (bit >> 3)
+                held = (
+                    np.uint64(data[first])
+                    | np.uint64(data[first + 1]) << np.uint64(8)
+                    | np.uint64(data[first + 2]) << np.uint64(16)
+                    | np.uint64(data[first + 3]) << np.uint64(24)
+                    | np.uint64(data[first + 4]) << np.uint64(32)
+                )
+                out[index] = np.int64(held >> np.uint64(bit & 7)) & mask
+                bit += width
             filled, at = stop, at + groups * width
         else:
             value, run = 0, head >> 1

@@ -106,8 +106,9 @@ def points(frame: Frame) -> Points:
             segment[start:end] = _train_ids(label[..., 1].reshape(-1)[pixel])
     if not np.isfinite(intensity).all():
         raise FrameError(f"{int((~np.isfinite(intensity)).sum())} intensities are no numbers")
-    placed = np.abs(coord).max(axis=1) <= MAX_RANGE_M + _MAX_OFFSET_M
-    if not placed.all():
+    limit = MAX_RANGE_M + _MAX_OFFSET_M
+    if not (coord.min() >= -limit and coord.max() <= limit):
+        placed = (np.abs(coord) <= limit).all(axis=1)
         raise FrameError(
             f"{int((~placed).sum())} points lie further from the vehicle than any lidar reaches; "
             "the poses of TOP's pixels do not belong to the frame's pose"
