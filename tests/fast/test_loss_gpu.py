@@ -1,0 +1,224 @@
+"""The CUDA kernels of sampling, distances and nearest pairs: the CPU's results to the last bit.
+
+On a GPU, and in numba's simulator at small sizes.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import fast
+from fast import dispatch
+from fast.kernels import launch_gpu
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+
+
+def on_both(operation, kernels, *arguments):
+    """Return what the CPU's launcher and the GPU's give, both as lists of CPU tensors."""
+    on_cpu = dispatch.kernel(operation, torch.device("cpu"))(*arguments)
+    launcher = dispatch.kernel(operation, torch.device(kernels.device), kernels.backend)
+    on_gpu = launcher(*(_moved(argument, kernels.device) for argument in arguments))
+    for tensor in _flat(on_gpu):
+        assert tensor.device.type == kernels.device
+    return _flat(on_cpu), [tensor.cpu() for tensor in _flat(on_gpu)]
+
+
+def _moved(argument, device):
+    if isinstance(argument, list):
+        return [_moved(each, device) for each in argument]
+    return argument.to(device) if isinstance(argument, torch.Tensor) else argument
+
+
+def _flat(result):
+    return [result] if isinstance(result, torch.Tensor) else list(itertools.chain(*result))
+
+
+def assert_same_bits(on_cpu, on_gpu):
+    for expected, got in zip(on_cpu, on_gpu, strict=True):
+        assert got.dtype == expected.dtype
+        assert torch.equal(got, expected)
+
+
+def lattice(n, channels, side, seed, dtype):
+    """Return cells of a small lattice: ties and duplicates, exact in float32."""
+    rng = np.random.default_rng(seed)
+    return torch.tensor(rng.integers(0, side, size=(n, channels)), dtype=dtype)
+
+
+def tiles_of(monkeypatch, size):
+    """Let a tile have few points, so that small clouds have many tiles."""
+    monkeypatch.setattr(pytest.importorskip("fast.kernels.sampling_gpu"), "_TILE", size)
+
+
+@DTYPES
+@pytest.mark.parametrize("tile", [5, 7, 128])
+@pytest.mark.parametrize("seed", range(2))
+def test_clouds_of_any_sizes_are_sampled_as_on_the_cpu(gpu_kernels, monkeypatch, dtype, tile, seed):
+    tiles_of(monkeypatch, tile)
+    rng = np.random.default_rng(seed)
+    clouds = [torch.tensor(rng.normal(size=(n, 6))).to(dtype) for n in (1, 31, 4, 17)]
+    clouds += [lattice(33, 2, 4, seed, dtype).repeat(1, 3)]
+    counts = [1, 20, 4, 9, 30]
+    assert_same_bits(*on_both("topology_preserving_sampling", gpu_kernels, clouds, counts, 0))
+
+
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_ties_go_to_the_lowest_index_and_duplicates_end_a_cloud(gpu_kernels, monkeypatch, side):
+    tiles_of(monkeypatch, 6)
+    clouds = [lattice(n, 2, side, n, torch.float32) for n in (13, 40)]
+    on_cpu, on_gpu = on_both("topology_preserving_sampling", gpu_kernels, clouds, [13, 24], 3)
+    assert_same_bits(on_cpu, on_gpu)
+    if side == 1:
+        assert on_gpu[0].tolist() == [3] + [-1] * 12
+
+
+def test_points_without_channels_are_all_in_one_place(gpu_kernels):
+    clouds = [torch.zeros(5, 0)]
+    assert_same_bits(*on_both("topology_preserving_sampling", gpu_kernels, clouds, [3], 1))
+
+
+def test_the_public_function_takes_the_backend(gpu_kernels, make_cloud):
+    points = torch.tensor(np.stack([make_cloud("circle", 20, seed) for seed in range(2)]))
+    want = fast.topology_preserving_sampling(points, 7, 2)
+    got = fast.topology_preserving_sampling(
+        points.to(gpu_kernels.device), 7, 2, backend=gpu_kernels.backend
+    )
+    assert_same_bits(want, [each.cpu() for each in got])
+    radius = fast.covering_radius(
+        points[0].to(gpu_kernels.device), got[0][0], backend=gpu_kernels.backend
+    )
+    assert radius.item() == got[1][0, -1].item()
+
+
+@DTYPES
+@pytest.mark.parametrize("num_samples", [1, 4, 6])
+def test_the_covering_radius_is_the_cpus(gpu_kernels, make_cloud, dtype, num_samples):
+    points = torch.tensor(make_cloud("features", 21)).to(dtype)[:, :9]
+    assert_same_bits(*on_both("covering_radius", gpu_kernels, points, points[:num_samples].clone()))
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 11, 7), (3, 6, 0), (0, 4, 2), (2, 0, 2)])
+def test_distances_are_the_cpus_to_the_last_bit(gpu_kernels, dtype, shape):
+    points = torch.tensor(np.random.default_rng(0).normal(size=shape)).to(dtype)
+    on_cpu, on_gpu = on_both("pairwise_distances", gpu_kernels, points)
+    assert_same_bits(on_cpu, on_gpu)
+    assert torch.equal(on_gpu[0], on_gpu[0].mT)
+
+
+@DTYPES
+@pytest.mark.parametrize("sizes", [(9, 14), (1, 1), (3, 0), (0, 3)], ids=str)
+def test_nearest_pairs_are_the_cpus_ties_and_masks_included(gpu_kernels, dtype, sizes):
+    rng = np.random.default_rng(0)
+    pairs, others = (
+        torch.tensor(rng.integers(0, 4, size=(3, size, 2)), dtype=dtype) for size in sizes
+    )
+    mask = torch.tensor(rng.random((3, sizes[1])) < 0.6)
+    mask[1] = False
+    assert_same_bits(*on_both("persistence_weighted_chamfer", gpu_kernels, pairs, others, mask))
+
+
+# What the comparison must catch.
+
+
+def test_a_candidate_that_may_not_be_the_farthest_is_caught(gpu_kernels, monkeypatch):
+    """Bounds that are not looked at let a round pick on and on among its candidates."""
+    module = pytest.importorskip("fast.kernels.sampling_gpu")
+
+    def launch(kernel, *arguments):
+        if kernel is module._pick:
+            arguments[-3].fill_(-1)  # the bounds
+        launch_gpu.launch(kernel, *arguments)
+
+    tiles_of(monkeypatch, 40)
+    clouds = [torch.tensor(np.random.default_rng(0).normal(size=(40, 2)))]
+    on_cpu, on_gpu = on_both("topology_preserving_sampling", gpu_kernels, clouds, [12], 0)
+    assert_same_bits(on_cpu, on_gpu)
+    monkeypatch.setattr(module, "launch", launch)
+    on_cpu, on_gpu = on_both("topology_preserving_sampling", gpu_kernels, clouds, [12], 0)
+    with pytest.raises(AssertionError):
+        assert_same_bits(on_cpu, on_gpu)
+
+
+# Full size, on a GPU alone.
+
+
+@pytest.mark.gpu
+@DTYPES
+@pytest.mark.parametrize("family", ["cube", "gaussian", "features", "grid"])
+def test_at_full_size_sampling_equals_the_cpu(cuda, make_cloud, family, dtype):
+    sizes = [30_000, 12_345, 700, 1]
+    clouds = [torch.tensor(make_cloud(family, n, seed=n)).to(dtype) for n in sizes]
+    counts = [1024, 1024, 700, 1]
+    want = dispatch.kernel("topology_preserving_sampling", torch.device("cpu"))(clouds, counts, 0)
+    launcher = dispatch.kernel("topology_preserving_sampling", torch.device("cuda"))
+    on_gpu = [cloud.to(cuda) for cloud in clouds]
+    for _ in range(2):
+        got = launcher(on_gpu, counts, 0)
+        assert_same_bits(_flat(want), [each.cpu() for each in _flat(got)])
+    radius = fast.covering_radius(on_gpu[0], got[0][0][got[0][0] >= 0])
+    assert radius.item() == want[1][0][-1].item()
+
+
+@pytest.mark.gpu
+def test_120_000_points_are_sampled_as_on_the_cpu(cuda, make_cloud):
+    points = torch.tensor(make_cloud("features", 120_000)).float()
+    want = fast.topology_preserving_sampling(points, 1024)
+    got = fast.topology_preserving_sampling(points.to(cuda), 1024)
+    assert_same_bits(want, [each.cpu() for each in got])
+
+
+@pytest.mark.gpu
+@DTYPES
+def test_at_full_size_distances_and_nearest_pairs_equal_the_cpu(cuda, make_cloud, dtype):
+    clouds = torch.tensor(np.stack([make_cloud("features", 1024, s) for s in range(4)])).to(dtype)
+    want = fast.pairwise_distances(clouds)
+    assert torch.equal(fast.pairwise_distances(clouds.to(cuda)).cpu(), want)
+    teacher, student = (each[..., :2].contiguous() for each in (clouds, clouds.flip(0)))
+    mask = torch.rand(4, 1024) < 0.9
+    want = dispatch.kernel("persistence_weighted_chamfer", torch.device("cpu"))(
+        teacher, student, mask
+    )
+    got = dispatch.kernel("persistence_weighted_chamfer", torch.device("cuda"))(
+        teacher.to(cuda), student.to(cuda), mask.to(cuda)
+    )
+    assert torch.equal(got.cpu(), want)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("loss", ["pwcd", "sinkhorn"])
+def test_the_whole_loss_and_its_gradient_are_the_cpus(cuda, make_cloud, loss):
+    sizes = [30_000, 28_000, 900]
+    teacher = torch.cat([torch.tensor(make_cloud("features", n, n)) for n in sizes]).float()
+    student = torch.cat([torch.tensor(make_cloud("features", n, n + 1)) for n in sizes]).float()
+    offset = torch.tensor(np.cumsum(sizes))
+    # Normalising would round differently, and exchange picks that are almost equally far.
+    module = fast.TopologicalLoss(num_samples=1024, normalisation="none", loss=loss)
+    results = []
+    for device in ("cpu", cuda):
+        leaf = student.to(device).requires_grad_()
+        value = module(teacher.to(device), leaf, offset.to(device))
+        value.backward()
+        results.append((value.detach().cpu(), leaf.grad.cpu()))
+    torch.testing.assert_close(results[1][0], results[0][0], rtol=1e-5, atol=0)
+    off = (results[1][1] - results[0][1]).norm() / results[0][1].norm()
+    assert off < 1e-4
+
+
+@pytest.mark.gpu
+def test_nothing_but_sizes_comes_to_the_host(cuda, make_cloud):
+    points = torch.tensor(make_cloud("features", 3000)).float().to(cuda)
+    pairs = torch.rand(2, 50, 2, device=cuda)
+    mask = torch.ones(2, 50, dtype=torch.bool, device=cuda)
+    for _ in range(2):  # the first call compiles
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            fast.pairwise_distances(points)
+            fast.covering_radius(points, torch.arange(9, device=cuda))
+            fast.persistence_weighted_chamfer(pairs, pairs + 0.1, teacher_mask=mask)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
