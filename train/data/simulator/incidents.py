@@ -23,7 +23,7 @@ def happen(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> Non
         kerbside.add_bus_stop(course, scene, side, along, rng)
     if chance(rng, 0.2):
         _police(course, scene, rng)
-    if chance(rng, 0.2):
+    if chance(rng, 0.17):
         side, along = _place(course, rng, 5.0)
         across = side * (course.kerb(side) - 1.1)
         turn = np.pi if side > 0 else 0.0
@@ -75,10 +75,10 @@ def _police(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> No
     if not course.taken.take(frame, 2.5, 1.0):
         return
     vehicles.add_car(scene, frame, rng, Kind.POLICE_CAR)
-    for _ in range(int(rng.integers(1, 3))):
+    for number in range(int(rng.integers(1, 3))):
         place = course.frame(
-            along + uniform(rng, -3.0, 3.0),
-            side * (across + (1.5 if strip else 1.3)),
+            along + (3.2 if number else -3.2) + uniform(rng, -0.5, 0.5),
+            side * (across + uniform(rng, 0.0, 1.0)),
             uniform(rng, 0, 6.28),
         )
         if course.taken.take(place, 0.3, 0.3):

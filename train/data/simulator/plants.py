@@ -99,7 +99,7 @@ def _round(
 ) -> None:
     clear = max(uniform(rng, 1.4, 2.6) * size, clear_m)
     spread, tall = uniform(rng, 1.5, 3.0) * size, uniform(rng, 1.6, 3.0) * size
-    radius = uniform(rng, 0.09, 0.2) * size
+    radius = uniform(rng, 0.07, 0.17) * size
     _trunk(scene, frame, rng, radius, clear + 0.6 * tall)
     branches = Parts(scene, frame, Kind.TRUNK)
     for turn in rng.uniform(0, 2 * np.pi, size=int(rng.integers(2, 5))):

@@ -152,7 +152,8 @@ def _draw_vehicle(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, k
 def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return what moves during a drive; none of it touches another or the sensor's vehicle."""
     planned = []
-    jam = chance(rng, 0.22)
+    # A queue, or a tram at its stop that holds up who is behind it.
+    jam = chance(rng, 0.45 if layout.tram else 0.2)
     for lane in layout.lanes:
         stands = jam and lane.sense < 0
         planned.extend(_lane_traffic(layout, lane, rng, stands=stands))
