@@ -129,6 +129,8 @@ def test_a_ray_at_an_edge_returns_twice_and_the_second_time_from_what_is_behind(
             # On the same ray, as far as the wall behind is on the ray next to it.
             assert 7.8 < returns.coord[at, 0] < 8.1
     assert (returns.kind[second] == Kind.WALL).sum() > 12
+    half = with_echo(*LEVEL, scene=scene, second_share=0.5)
+    assert 0.25 < (half.number == 2).sum() / second.sum() < 0.75
     assert returns.intensity[second].mean() < returns.intensity[~second].mean()
 
 

@@ -175,12 +175,13 @@ def test_a_wall_seen_from_a_moving_sensor_is_where_it_is(turn_rad_m: float):
 
 
 @pytest.mark.parametrize("turn_rad_m", [0.0, 0.05])
-def test_compensated_points_are_those_that_the_middle_of_the_turn_would_see(turn_rad_m: float):
+@pytest.mark.parametrize("moment", [0.5, 1.0])
+def test_compensated_points_are_those_seen_from_one_moment(turn_rad_m: float, moment: float):
     motion = driving(20.0, 0.1, turn_rad_m)
-    lidar = lidar_of(0.0, 5.0, mount=raised(2.0, yaw=0.4), motion_compensated=True)
+    lidar = lidar_of(0.0, 5.0, mount=raised(2.0, yaw=0.4), seen_from=moment)
     returns = scan(lidar, flat_scene(WALL), motion)
-    middle = motion.poses(np.array([0.5]))[0] @ lidar.mount
-    world = returns.coord @ middle[:3, :3].T + middle[:3, 3]
+    place = motion.poses(np.array([moment]))[0] @ lidar.mount
+    world = returns.coord @ place[:3, :3].T + place[:3, 3]
     on_wall = returns.kind == Kind.WALL
     np.testing.assert_allclose(world[on_wall, 0], 12.0, atol=1e-4)
     np.testing.assert_allclose(world[~on_wall, 2], 0.0, atol=1e-4)
@@ -295,6 +296,22 @@ def test_the_roof_is_seen_where_it_is_in_the_axes_of_the_vehicle():
     # The steepest beam sees nothing else, the flattest nearly always passes.
     assert own[returns.row == 2].all()
     assert 0.0 < own[returns.row == 0].mean() < 0.4
+
+
+def test_rays_without_a_return_are_listed_where_the_sensor_was():
+    motion = driving(8.0, 0.05)
+    lidar = lidar_of(10.0, -20.0, lists_misses=True, seen_from=1.0, period_s=0.05)
+    returns = scan(lidar, flat_scene(), motion)
+    assert len(returns.coord) == 2 * 360
+    up = returns.row == 0
+    assert (returns.range_m[up] == 0.0).all()
+    assert (returns.kind[up] == Kind.OWN_VEHICLE).all()
+    # At the first column the vehicle had 0.4 m to go.
+    gone = 0.4 * (1.0 - (returns.column[up] + 0.5) / 360)
+    np.testing.assert_allclose(returns.coord[up, 0], -gone, atol=1e-5)
+    np.testing.assert_allclose(returns.coord[up, 1:], 0.0, atol=1e-6)
+    assert (returns.kind[~up & (returns.range_m > 0)] != Kind.OWN_VEHICLE).all()
+    assert (returns.intensity[up] == returns.intensity[up][0]).all()
 
 
 # ------------------------------------------------------------------ chance

@@ -10,7 +10,7 @@ from train.data.simulator.motion import rotations
 from train.data.simulator.sensor import Roof, Shadow, SpinningLidar
 
 HDL64_AZIMUTH_STEPS: Final = 2150
-HDL32_AZIMUTH_STEPS: Final = 1080
+HDL32_AZIMUTH_STEPS: Final = 1084
 WAYMO_TOP_AZIMUTH_STEPS: Final = 2650
 WAYMO_SHORT_AZIMUTH_STEPS: Final = 600
 
@@ -72,7 +72,7 @@ def hdl64(azimuth_steps: int = HDL64_AZIMUTH_STEPS) -> SpinningLidar:
         beam_offset_deg=0.05,
         mount=_mount((0.0, 0.0, 1.73)),
         period_s=0.1,
-        motion_compensated=True,
+        seen_from=0.5,
         by_beam=True,
         shadows=KITTI_WAGON,
         shadow_shift_deg=1.3,
@@ -83,8 +83,10 @@ def hdl64(azimuth_steps: int = HDL64_AZIMUTH_STEPS) -> SpinningLidar:
 def hdl32(azimuth_steps: int = HDL32_AZIMUTH_STEPS) -> SpinningLidar:
     """Return nuScenes' Velodyne HDL-32E: 32 beams 4/3 degrees apart, 20 turns a second.
 
-    Its axes are x to the right, y forward. It sees the car's own roof, and moving the car distorts
-    its sweeps. The dataset's ring number is 31 minus the row.
+    Its axes are x to the right, y forward. A turn starts at the left and goes clockwise. As real
+    sweeps show, points are given as seen from where the turn ends: rays without a return are listed
+    at range 0, and come to lie where the sensor was, a few decimetres back. The sensor sees the
+    car's own roof. The dataset's ring number is 31 minus the row.
 
     Parameters
     ----------
@@ -99,22 +101,24 @@ def hdl32(azimuth_steps: int = HDL32_AZIMUTH_STEPS) -> SpinningLidar:
             range_noise_m=0.02,
             half_signal_m=65.0,
             fading_m=60.0,
-            intensity_scale=60.0,
+            intensity_scale=50.0,
             intensity_step=1.0,
             intensity_top=255.0,
             retro_gain=4.0,
-            beam_spread=0.08,
+            beam_spread=0.25,
             stray_share=0.2,
             outlier_share=1e-3,
         ),
         azimuth_steps=azimuth_steps,
-        first_azimuth_deg=-90.0,
+        first_azimuth_deg=180.0,
         clockwise=True,
         azimuth_noise_deg=0.02,
         beam_offset_deg=0.05,
         mount=_mount((0.94, 0.0, 1.84), yaw_deg=-90.0),
         period_s=0.05,
-        roof=Roof(below_m=0.31, ahead_m=0.55, behind_m=1.0, half_width_m=0.5),
+        seen_from=1.0,
+        roof=Roof(below_m=0.35, ahead_m=1.0, behind_m=0.7, half_width_m=0.5),
+        lists_misses=True,
         unit=32,
     )
 

@@ -64,9 +64,9 @@ class SpinningLidar:
         (4, 4) from the sensor's axes to the vehicle's.
     period_s
         What a turn takes; 0 if all rays are fired at once, in the turn's middle.
-    motion_compensated
-        Whether points are given as seen from where the sensor is in the middle of the turn,
-        instead of from where it was when it fired.
+    seen_from
+        The moment, as a share of the turn, from whose place all points are given; None if each is
+        given from where the sensor was when it fired.
     by_beam
         Whether returns are listed one beam after the other, each from straight ahead to the left,
         instead of in the order of time.
@@ -77,6 +77,9 @@ class SpinningLidar:
         are shifted this far one way and the other.
     roof
         What of the vehicle the sensor sees, None for nothing.
+    lists_misses
+        Whether rays that nothing came back from are listed too, as returns of the own vehicle at
+        range 0.
     unit
         The sensor's number: another one has other gains and offsets.
     """
@@ -92,11 +95,12 @@ class SpinningLidar:
     beam_offset_deg: float = 0.0
     mount: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
     period_s: float = 0.1
-    motion_compensated: bool = False
+    seen_from: float | None = None
     by_beam: bool = False
     shadows: tuple[Shadow, ...] = ()
     shadow_shift_deg: float = 0.0
     roof: Roof | None = None
+    lists_misses: bool = False
     unit: int = 0
 
     @property
@@ -152,15 +156,19 @@ class SpinningLidar:
             hits.material[own], hits.instance[own] = int(Material.BRIGHT_PAINT), 0
         hidden = self._hidden(np.rad2deg(azimuth), np.rad2deg(elevation))
         echoes = self.echo.of(hits, gains, hidden, rng)
+        if self.lists_misses:
+            # What a beam reports of nothing is its own.
+            levels = np.exp(unit.normal(2.0, 1.3, size=len(gains)))
+            echoes[0] = _listed_misses(echoes[0], np.minimum(levels, self.echo.intensity_top))
         order = self._order(azimuth)
         parts = []
         for number, echo in enumerate(echoes, start=1):
             index = order[echo.seen.reshape(-1)[order]]
             at = directions.reshape(-1, 3)[index] * echo.range_m.reshape(-1)[index, None]
             at += starts.reshape(-1, 3)[index]
-            if self.motion_compensated:
-                middle = motion.poses(np.array([0.5]))[0] @ self.mount
-                back = np.linalg.inv(middle) @ poses
+            if self.seen_from is not None:
+                place = motion.poses(np.array([self.seen_from]))[0] @ self.mount
+                back = np.linalg.inv(place) @ poses
                 at = _move(back[index // len(self.elevations_deg)], at[:, None])[:, 0]
             parts.append(_gather(echo, index, number, at, len(self.elevations_deg)))
         return Returns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -252,6 +260,19 @@ class Returns(NamedTuple):
     number: NDArray[np.int64]
     kind: NDArray[np.int64]
     instance: NDArray[np.int64]
+
+
+def _listed_misses(echo: Echoes, levels: NDArray[np.float64]) -> Echoes:
+    """Return echoes of all rays, those that missed at range 0 with their beam's level (B,)."""
+    miss = ~echo.seen
+    return Echoes(
+        range_m=np.where(miss, 0.0, echo.range_m),
+        intensity=np.where(miss, np.round(levels), echo.intensity),
+        elongation_m=np.where(miss, 0.0, echo.elongation_m),
+        kind=np.where(miss, int(Kind.OWN_VEHICLE), echo.kind),
+        instance=np.where(miss, 0, echo.instance),
+        seen=np.ones_like(echo.seen),
+    )
 
 
 def _gather(
