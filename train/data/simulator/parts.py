@@ -1,5 +1,6 @@
 """Draws one object part by part, in its own frame: forward, left, up."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ Place = tuple[float, float, float]
 
 def uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """Return a number between two."""
-    return float(rng.uniform(low, high))
+    return low + (high - low) * rng.random()
 
 
 def chance(rng: np.random.Generator, share: float) -> bool:
@@ -165,7 +166,7 @@ class Parts:
         Its half width is its thickness if not given.
         """
         forward, up = end[0] - start[0], end[1] - start[1]
-        length = float(np.hypot(forward, up))
+        length = math.hypot(forward, up)
         across, along = -up / length * thickness, forward / length * thickness
         self.prism(
             [

@@ -5,6 +5,7 @@ World frame: x along the street, y to the left, z up, metres.
 Shape letters: P primitives, K planes of all polytopes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -71,7 +72,7 @@ class Frame(NamedTuple):
 
     def at(self, forward: float, left: float, up: float) -> tuple[float, float, float]:
         """Return the world position of a point given in the object's own axes."""
-        cos, sin = float(np.cos(self.yaw)), float(np.sin(self.yaw))
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         return (
             self.x + cos * forward - sin * left,
             self.y + sin * forward + cos * left,
@@ -150,26 +151,24 @@ class SceneBuilder:
         narrowing
             How much half the width shrinks for each metre up.
         """
-        corners = np.array(profile)
-        bottom, top = corners.min(axis=0), corners.max(axis=0)
-        middle = (bottom + top) / 2
+        corners = [(float(forward), float(up)) for forward, up in profile]
+        low, high = min(up for _, up in corners), max(up for _, up in corners)
+        back, front = min(forward for forward, _ in corners), max(forward for forward, _ in corners)
+        middle, level = (back + front) / 2, (low + high) / 2
         first = len(self._planes)
-        for (x0, z0), (x1, z1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-            length = float(np.hypot(x1 - x0, z1 - z0))
-            nx, nz = float(z1 - z0) / length, -float(x1 - x0) / length
-            self._planes.append(
-                (nx, 0.0, nz, nx * float(x0 - middle[0]) + nz * float(z0 - middle[1]))
-            )
-        slope = float(np.hypot(1.0, narrowing))
-        reach = (half_width - narrowing * float(middle[1] - bottom[1])) / slope
+        for (x0, z0), (x1, z1) in zip(corners, [*corners[1:], corners[0]], strict=True):
+            length = math.hypot(x1 - x0, z1 - z0)
+            nx, nz = (z1 - z0) / length, (x0 - x1) / length
+            self._planes.append((nx, 0.0, nz, nx * (x0 - middle) + nz * (z0 - level)))
+        slope = math.hypot(1.0, narrowing)
+        reach = (half_width - narrowing * (level - low)) / slope
         for side in (1.0, -1.0):
             self._planes.append((0.0, side / slope, narrowing / slope, reach))
-        size = (top - bottom) / 2
         self.add(
             Shape.POLYTOPE,
             frame,
-            (float(middle[0]), 0.0, float(middle[1])),
-            (float(size[0]), half_width, float(size[1])),
+            (middle, 0.0, level),
+            ((front - back) / 2, half_width, (high - low) / 2),
             kind,
             material,
             instance=instance,
