@@ -15,6 +15,8 @@ import torch
 from train.errors import UserError
 from train.files import whole_file
 from train.model import Segmentor, build_segmentor
+from train.model.attention import AttentionForm
+from train.model.convolution_choice import ConvolutionForm
 
 MODEL_FORMAT = "topodistill-segmentor-1"
 STATE_FORMAT = "topodistill-training-state-1"
@@ -75,8 +77,17 @@ def save_model(model: Segmentor, card: ModelCard, path: Path) -> None:
         torch.save(content, unfinished)
 
 
-def load_model(path: Path) -> tuple[Segmentor, ModelCard]:
+def load_model(
+    path: Path, *, convolution: ConvolutionForm = "torch", attention: AttentionForm = "sdpa"
+) -> tuple[Segmentor, ModelCard]:
     """Build the network that a checkpoint describes and load its weights.
+
+    Parameters
+    ----------
+    path
+        A file of `save_model`.
+    convolution, attention
+        Whose implementations to compute with: the weights are the same for all.
 
     Raises
     ------
@@ -91,7 +102,12 @@ def load_model(path: Path) -> tuple[Segmentor, ModelCard]:
             values["clip_range_m"] = tuple(values["clip_range_m"])
         card = ModelCard(**values)
         model = build_segmentor(
-            card.size, card.num_classes, in_channels=card.in_channels, **card.overrides
+            card.size,
+            card.num_classes,
+            in_channels=card.in_channels,
+            convolution=convolution,
+            attention=attention,
+            **card.overrides,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -130,7 +146,13 @@ def _load_weights(model: Segmentor, weights: object, path: Path) -> None:
 
 
 def load_teacher(
-    path: Path, *, size: str, in_channels: int, class_names: Sequence[str]
+    path: Path,
+    *,
+    size: str,
+    in_channels: int,
+    class_names: Sequence[str],
+    convolution: ConvolutionForm = "torch",
+    attention: AttentionForm = "sdpa",
 ) -> tuple[Segmentor, ModelCard]:
     """Load a model and check that it is the teacher this run needs.
 
@@ -139,7 +161,7 @@ def load_teacher(
     UserError
         As `load_model`; also if the size, the input channels or the classes are others.
     """
-    model, card = load_model(path)
+    model, card = load_model(path, convolution=convolution, attention=attention)
     if card.size != size:
         raise UserError(
             f"{path}: holds a {card.size}, but this run needs a {size}; "

@@ -213,6 +213,10 @@ class RunConfig:
     """Table 8's pair, or a tiny pair for CPUs; auto takes paper on a GPU and tiny on a CPU."""
     device: str = "auto"
     """cpu, cuda, cuda:N; auto takes a GPU where there is one, and the run says which it took."""
+    convolution: Literal["torch", "spconv"] = "torch"
+    """Our own sparse convolution, or that of the package spconv."""
+    attention: Literal["sdpa", "plain", "flash"] = "sdpa"
+    """torch's scaled_dot_product_attention, a plain form to check it, or the package flash-attn."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the networks; the losses are float32 in either case."""
     seed: int = 0
@@ -223,6 +227,9 @@ class RunConfig:
     """A checkpoint is written this often, and after every epoch."""
     evaluate_untrained: bool = False
     """Score the student before training too, to show what the training did."""
+    tta: Literal["none", "rotations", "scales-flips"] = "none"
+    """Also score the mean of several passes (test-time augmentation), apart from single passes;
+    rotations is official on Waymo and SemanticKITTI, scales-flips on nuScenes."""
     submit: bool = False
     """Write predictions of the test split as the benchmark's server takes them; with --simulate
     of the validation sweeps. The student predicts, or the teacher where it is alone."""
@@ -261,7 +268,9 @@ class RunConfig:
 # What may differ between a run and its continuation: where it is done, not what it computes.
 FREE_ON_RESUME = frozenset(
     {
+        "attention",
         "checkpoint_minutes",
+        "convolution",
         "data.cache_decoded",
         "data.cache_dir",
         "data.num_workers",
@@ -272,6 +281,7 @@ FREE_ON_RESUME = frozenset(
         "stage",
         "submit",
         "submit_account",
+        "tta",
     }
 )
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from fast import rips_persistence
 from train import provenance
+from train.augmented import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
 from train.checkpoint import ModelCard, load_model, load_state, load_teacher, save_model
 from train.config import RunConfig, differences, to_json
 from train.data.decoded import DecodedCache
@@ -21,6 +23,7 @@ from train.data.transforms import PAPER_AUGMENTATION
 from train.data.voxel_counts import VoxelCounts, voxel_counts
 from train.errors import UserError
 from train.evaluate import evaluate
+from train.evaluate_augmented import evaluate_augmented
 from train.files import whole_file
 from train.log import Progress, RunLog, say
 from train.loop import Stage, fit
@@ -61,6 +64,7 @@ class Experiment:
         self.teacher_size, self.student_size = PAIRS[config.model]
         self._check_output()
         self.dataset: DatasetSpec = dataset_spec(config.dataset)
+        self._check_implementations()
         if config.teacher_checkpoint is not None:
             self._load_teacher(config.teacher_checkpoint)
         if config.stage == "student" and self._trained_teacher() is None:
@@ -107,14 +111,34 @@ class Experiment:
                 "flags it was started with, or a new --output"
             )
 
+    def _check_implementations(self) -> None:
+        """Refuse packages and kernels that are asked for and not there."""
+        config = self.config
+        build_segmentor(
+            "tiny-student", 2, convolution=config.convolution, attention=config.attention
+        )
+        if config.loss.topology > 0:
+            try:
+                rips_persistence(torch.zeros(1, 1, device=self.device))
+            except RuntimeError as error:
+                raise UserError(f"--device {self.device}: {error}") from error
+
     def _load_teacher(self, path: Path) -> Segmentor:
         model, _ = load_teacher(
             path,
             size=self.teacher_size,
             in_channels=IN_CHANNELS,
             class_names=self.dataset.class_names,
+            convolution=self.config.convolution,
+            attention=self.config.attention,
         )
         return model
+
+    def _load(self, path: Path) -> tuple[Segmentor, ModelCard]:
+        model, card = load_model(
+            path, convolution=self.config.convolution, attention=self.config.attention
+        )
+        return model.to(self.device), card
 
     def _trained_teacher(self) -> Path | None:
         """Return the file of the teacher that is there already, if any."""
@@ -185,7 +209,6 @@ class Experiment:
             f"{self.config.dataset}: {len(self.train_source)} sweeps to train on, "
             f"{len(self.validation_source)} to evaluate on; {self.config.model} pair on "
             f"{provenance.describe_device(self.device)}, {self.config.precision}; "
-            f"plain torch convolution, scaled_dot_product_attention, topology on the CPU; "
             f"output {self.output}"
         )
         self.skipped.add(self.bad_before_start)
@@ -236,7 +259,13 @@ class Experiment:
         """Build an untrained network; the same weights every time for the same seed."""
         size = self.teacher_size if role == "teacher" else self.student_size
         torch.manual_seed(2 * self.config.seed + (role == "student"))
-        model = build_segmentor(size, len(self.dataset.class_names), in_channels=IN_CHANNELS)
+        model = build_segmentor(
+            size,
+            len(self.dataset.class_names),
+            in_channels=IN_CHANNELS,
+            convolution=self.config.convolution,
+            attention=self.config.attention,
+        )
         return model.to(self.device)
 
     def _save(self, model: Segmentor, size: str, path: Path) -> None:
@@ -289,6 +318,7 @@ class Experiment:
 
     def _train_teacher(self, log: RunLog) -> None:
         teacher = self._build("teacher")
+        say(f"teacher: {teacher.describe()}")
 
         def step(batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
             with self._autocast():
@@ -307,6 +337,7 @@ class Experiment:
             raise RuntimeError("Experiment: the student's stage began without a teacher")
         teacher = self._load_teacher(path).to(self.device).eval().requires_grad_(False)
         student = self._build("student")
+        say(f"student: {student.describe()}")
         method = TopologyGradientDistillation(self.config.loss)
 
         def step(batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -354,23 +385,24 @@ class Experiment:
         """Predict every point of the split and write what the benchmark's server takes."""
         models = self._finished_models()
         role = "student" if "student" in models else "teacher"
-        model, card = load_model(models[role])
-        model.to(self.device)
+        model, card = self._load(models[role])
         submission = self.dataset.submission(
             self.submission_path, source, self.config.submit_account
         )
+        views = TEST_TIME_AUGMENTATIONS.get(self.config.tta, SINGLE_PASS)
         progress = Progress(f"{role} predictions for the server", len(source))
         try:
             for index in range(len(source)):
                 sweep = source[index]
                 prediction, _ = predict_sweep(
-                    model, sweep, card.grid_size_m, clip_range_m=card.clip_range_m
+                    model, sweep, card.grid_size_m, clip_range_m=card.clip_range_m, views=views
                 )
                 submission.add(sweep, prediction)
                 progress.advance({})
         finally:
             progress.close()
-        say(f"{role} predictions: {submission.finish()}")
+        path = submission.finish()
+        say(f"{role} predictions, mean of {len(views)} passes: {path}")
 
     def _write_metrics(self) -> None:
         """Score the models from their files, which are what one deploys, and write metrics.json."""
@@ -382,8 +414,7 @@ class Experiment:
             "validation_sweeps": len(self.validation_source),
         }
         for role, path in self._finished_models().items():
-            model, _ = load_model(path)
-            metrics[role] = self._scores(model.to(self.device), role)
+            metrics[role] = self._scores(self._load(path)[0], role)
         if self.config.evaluate_untrained and "student" in metrics:
             scores = self._scores(self._build("student"), "untrained student")
             metrics["student"]["miou_untrained"] = scores["miou"]
@@ -395,14 +426,15 @@ class Experiment:
         _write_json(self.output / "metrics.json", metrics)
 
     def _scores(self, model: Segmentor, title: str) -> dict[str, Any]:
+        sweeps = EvaluationSweeps(
+            self.validation_source,
+            self.config.data.grid_size_m,
+            clip_range_m=self.config.data.clip_range_m,
+            on_bad_sweep=self.config.on_bad_sweep,
+        )
         scores = evaluate(
             model,
-            EvaluationSweeps(
-                self.validation_source,
-                self.config.data.grid_size_m,
-                clip_range_m=self.config.data.clip_range_m,
-                on_bad_sweep=self.config.on_bad_sweep,
-            ),
+            sweeps,
             self.dataset.class_names,
             self.dataset.benchmark_rule,
             self.device,
@@ -410,6 +442,18 @@ class Experiment:
             num_workers=self.config.data.num_workers,
             skipped=self.skipped,
         )
+        if self.config.tta != "none":
+            scores["tta"] = evaluate_augmented(
+                model,
+                sweeps,
+                self.dataset.class_names,
+                self.dataset.benchmark_rule,
+                self.device,
+                title=f"{title} evaluation, {self.config.tta}",
+                augmentation=self.config.tta,
+                num_workers=self.config.data.num_workers,
+                skipped=self.skipped,
+            )
         return {"parameters": sum(p.numel() for p in model.parameters()), **scores}
 
 

@@ -17,6 +17,8 @@ import torch
 
 from train.checkpoint import load_model
 from train.data.semantickitti import SemanticKitti, read_submission, simulate_semantickitti
+from train.model.attention import load_flash_attention
+from train.model.convolution_spconv import load_spconv
 from train.predict import predict_sweep
 from train.run import main
 
@@ -204,6 +206,20 @@ def test_a_data_root_without_a_test_split_is_refused_before_training(sweeps, tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_augmented_scores_stand_apart_from_single_passes(sweeps, finished, tmp_path):
+    output = tmp_path / "run"
+    shutil.copytree(finished, output)
+    before = json.loads((output / "metrics.json").read_text())["student"]
+    more = ["--stage", "evaluate", "--resume", "--tta", "rotations"]
+    assert main([*flags(sweeps, output), *more]) == 0
+    after = json.loads((output / "metrics.json").read_text())["student"]
+    assert after["miou"] == before["miou"]
+    assert after["iou"] == before["iou"]
+    assert (after["tta"]["augmentation"], after["tta"]["passes"]) == ("rotations", 4)
+    assert after["tta"]["points"] == after["points"]
+    assert after["tta"]["iou"] != after["iou"]
+
+
 def test_a_damaged_sweep_is_left_out_and_listed_where_that_is_asked_for(sweeps, tmp_path, capsys):
     root = tmp_path / "data"
     shutil.copytree(sweeps, root)
@@ -327,6 +343,19 @@ def test_a_negative_weight(sweeps, tmp_path, capsys):
     output = tmp_path / "out"
     line = refused([*flags(sweeps, output), "--loss.topology", "-1"], capsys, output)
     assert "--loss.topology is -1" in line
+
+
+def test_packages_that_are_not_there(sweeps, tmp_path, capsys, monkeypatch):
+    for name in ("spconv", "flash_attn"):
+        # None in place of a module makes its import fail.
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "spconv.pytorch", None)
+    load_flash_attention.cache_clear()
+    load_spconv.cache_clear()
+    for option, package in (("--convolution spconv", "spconv"), ("--attention flash", "flash-attn")):
+        line = refused([*flags(sweeps, tmp_path / "run"), *option.split()], capsys)
+        assert f"the package {package}" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_output_that_holds_another_run(sweeps, finished, capsys):
