@@ -10,44 +10,25 @@ Shape letters: L levels of a column (one a number, one an empty or missing list)
 
 import zlib
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from train.data.waymo.protobuf import WireError, varint_at
+from train.data.waymo.page_heads import (
+    DATA_PAGE,
+    DICTIONARY_PAGE,
+    PLAIN,
+    PLAIN_DICTIONARY,
+    RLE_DICTIONARY,
+    Page,
+    Unsupported,
+    walk_pages,
+)
+from train.data.waymo.run_lengths import unpack_runs
 
-MAX_PAGE: Final = 1 << 24
-"""A page has a megabyte as a rule; one that claims more bytes or numbers is left to pyarrow."""
-
-_HEAD_BYTES: Final = 1024
-_MAX_DEPTH: Final = 8
-
-_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
-_PLAIN, _PLAIN_DICTIONARY, _RLE, _RLE_DICTIONARY = 0, 2, 3, 8
 _DTYPES: Final = {"FLOAT": "<f4", "DOUBLE": "<f8", "INT32": "<i4", "INT64": "<i8"}
-
-_Whole = TypeVar("_Whole", np.uint8, np.int32)
-
-
-class Unsupported(Exception):
-    """The column is laid out in a way that is left to pyarrow."""
-
-
-class _Page(NamedTuple):
-    """Where a page's data are, and what they are."""
-
-    start: int
-    packed: int
-    unpacked: int
-    crc: int | None
-    kind: int
-    values: int
-    encoding: int
-    def_bytes: int
-    rep_bytes: int
-    is_packed: bool
 
 
 class _Levels(NamedTuple):
@@ -101,9 +82,9 @@ class ListColumn:
         start = chunk.data_page_offset
         if chunk.dictionary_page_offset is not None and 0 < chunk.dictionary_page_offset < start:
             start = chunk.dictionary_page_offset
-        pages = _walk(path, start, start + chunk.total_compressed_size)
-        self._dictionary_pages = [page for page in pages if page.kind == _DICTIONARY_PAGE]
-        self._pages = [page for page in pages if page.kind != _DICTIONARY_PAGE]
+        pages = walk_pages(path, start, start + chunk.total_compressed_size)
+        self._dictionary_pages = [page for page in pages if page.kind == DICTIONARY_PAGE]
+        self._pages = [page for page in pages if page.kind != DICTIONARY_PAGE]
         self._page_starts = np.cumsum([0, *(page.values for page in self._pages)])
         if len(self._dictionary_pages) > 1 or self._page_starts[-1] != self._starts[-1]:
             raise Unsupported
@@ -143,19 +124,19 @@ class ListColumn:
             self._last = (index, self._decode(self._pages[index]))
         return self._last[1]
 
-    def _decode(self, page: _Page) -> _Levels:
+    def _decode(self, page: Page) -> _Levels:
         """Return a page's levels, and its numbers with a zero where a level has none."""
         data = self._content(page)
         at = 0
         levels = []
         sizes = (page.rep_bytes, page.def_bytes)
         for size, largest in zip(sizes, (self._max_rep, self._max_def), strict=True):
-            if page.kind == _DATA_PAGE:
+            if page.kind == DATA_PAGE:
                 size, at = int.from_bytes(data[at : at + 4], "little"), at + 4
             if size > len(data) - at:
                 raise Unsupported
             width = largest.bit_length()
-            levels.append(_hybrid(data[at : at + size], width, page.values, np.uint8))
+            levels.append(unpack_runs(data[at : at + size], width, page.values, np.uint8))
             at += size
         repeats, defined = levels
         whole = defined == self._max_def
@@ -169,15 +150,15 @@ class ListColumn:
 
     def _numbers(self, data: memoryview, encoding: int, count: int) -> NDArray[Any]:
         """Return the numbers of a page, plain or looked up in the dictionary."""
-        if encoding == _PLAIN:
+        if encoding == PLAIN:
             size = count * self._dtype.itemsize
             if size > len(data):
                 raise Unsupported
             return np.frombuffer(data[:size], dtype=self._dtype)
-        if encoding not in (_PLAIN_DICTIONARY, _RLE_DICTIONARY) or not len(data):
+        if encoding not in (PLAIN_DICTIONARY, RLE_DICTIONARY) or not len(data):
             raise Unsupported
         dictionary = self._read_dictionary()
-        index = _hybrid(data[1:], data[0], count, np.int32)
+        index = unpack_runs(data[1:], data[0], count, np.int32)
         try:
             return dictionary.take(index)
         except IndexError as error:
@@ -189,12 +170,12 @@ class ListColumn:
             if len(self._dictionary_pages) != 1:
                 raise Unsupported
             (page,) = self._dictionary_pages
-            if page.encoding not in (_PLAIN, _PLAIN_DICTIONARY):
+            if page.encoding not in (PLAIN, PLAIN_DICTIONARY):
                 raise Unsupported
-            self._dictionary = self._numbers(self._content(page), _PLAIN, page.values)
+            self._dictionary = self._numbers(self._content(page), PLAIN, page.values)
         return self._dictionary
 
-    def _content(self, page: _Page) -> memoryview:
+    def _content(self, page: Page) -> memoryview:
         """Return a page's bytes, unpacked; levels of version 2 lie before what is packed."""
         with self._path.open("rb", buffering=0) as file:
             file.seek(page.start)
@@ -219,110 +200,6 @@ def _codec_name(name: str) -> str:
     return name.lower()
 
 
-def _walk(path: Path, start: int, end: int) -> list[_Page]:
-    """Return the pages of a column."""
-    pages = []
-    with path.open("rb", buffering=0) as file:
-        at = start
-        while at < end:
-            file.seek(at)
-            head = memoryview(file.read(min(_HEAD_BYTES, end - at)))
-            try:
-                fields, size = _struct(head, 0, 0)
-            except WireError as error:
-                raise Unsupported from error
-            page = _page(fields, at + size)
-            at = page.start + page.packed
-            if at > end:
-                raise Unsupported
-            pages.append(page)
-    return pages
-
-
-def _page(fields: dict[int, Any], start: int) -> _Page:
-    """Return what a page's head says."""
-    kind, unpacked, packed = (_size(fields, number) for number in (1, 2, 3))
-    inner = fields.get({_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_2: 8}.get(kind, -1))
-    if not isinstance(inner, dict):
-        raise Unsupported
-    encoding, def_bytes, rep_bytes, is_packed = _size(inner, 2), 0, 0, True
-    if kind == _DATA_PAGE and (inner.get(3), inner.get(4)) != (_RLE, _RLE):
-        raise Unsupported
-    if kind == _DATA_PAGE_2:
-        encoding, def_bytes, rep_bytes = (_size(inner, number) for number in (4, 5, 6))
-        is_packed = bool(inner.get(7, True))
-    return _Page(
-        start,
-        packed,
-        unpacked,
-        fields.get(4),
-        kind,
-        _size(inner, 1),
-        encoding,
-        def_bytes,
-        rep_bytes,
-        is_packed,
-    )
-
-
-def _size(fields: dict[int, Any], number: int) -> int:
-    """Return a count of bytes or numbers, or a code, from a head."""
-    value = fields.get(number)
-    if not isinstance(value, int) or not 0 <= value <= MAX_PAGE:
-        raise Unsupported
-    return value
-
-
-def _struct(data: memoryview, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Return the fields of a struct in Thrift's compact form, and where it ends."""
-    if depth > _MAX_DEPTH:
-        raise WireError("structs lie too deep")
-    fields: dict[int, Any] = {}
-    number = 0
-    while True:
-        if at >= len(data):
-            raise WireError("a head runs past the end")
-        head, at = data[at], at + 1
-        if head == 0:
-            return fields, at
-        delta, kind = head >> 4, head & 15
-        if delta:
-            number += delta
-        else:
-            zigzag, at = varint_at(data, at)
-            number = zigzag >> 1 ^ -(zigzag & 1)
-        if kind in (1, 2):
-            fields[number] = kind == 1
-        elif kind in (4, 5, 6):
-            zigzag, at = varint_at(data, at)
-            fields[number] = zigzag >> 1 ^ -(zigzag & 1)
-        elif kind == 8:
-            size, at = varint_at(data, at)
-            at += size
-        elif kind == 12:
-            fields[number], at = _struct(data, at, depth + 1)
-        else:
-            raise WireError(f"type {kind} is none that a page's head has")
-
-
-def _hybrid(data: memoryview, width: int, count: int, dtype: type[_Whole]) -> NDArray[_Whole]:
-    """Return numbers in parquet's mix of runs and packed bits.
-
-    Raises
-    ------
-    Unsupported
-        If there are too few.
-    """
-    if width > (31 if dtype is np.int32 else 8):
-        raise Unsupported
-    out = np.empty(count, dtype=dtype)
-    padded = np.zeros(len(data) + 8, dtype=np.uint8)
-    padded[: len(data)] = data
-    if not _unpack_hybrid(padded, len(data), width, out):
-        raise Unsupported
-    return out
-
-
 @njit(cache=True)
 def _is_part_of_list(
     repeats: NDArray[np.uint8], defined: NDArray[np.uint8], at_start: bool, level: int
@@ -334,52 +211,3 @@ def _is_part_of_list(
         others += defined[index] != level
         starts += repeats[index] == 0
     return others == 0 and starts == at_start and (not at_start or repeats[0] == 0)
-
-
-@njit(cache=True)
-def _unpack_hybrid(data: NDArray[np.uint8], size: int, width: int, out: NDArray[_Whole]) -> bool:
-    """Fill in numbers of so many bits from so many bytes; return whether there were enough."""
-    at, filled, mask = 0, 0, (1 << width) - 1
-    while filled < len(out):
-        head, shift = 0, 0
-        while True:
-            if at >= size or shift > 28:
-                return False
-            head |= int(data[at] & 0x7F) << shift
-            shift += 7
-            at += 1
-            if data[at - 1] < 0x80:
-                break
-        if head & 1:
-            groups = head >> 1
-            if groups == 0 or groups * width > size - at:
-                return False
-            stop = min(len(out), filled + groups * 8)
-            bit = 0
-            for index in range(filled, stop):
-                # A number of at most 31 bits lies in five bytes; `data` goes on beyond its end.
-                first = at + (bit >> 3)
-                held = (
-                    np.uint64(data[first])
-                    | np.uint64(data[first + 1]) << np.uint64(8)
-                    | np.uint64(data[first + 2]) << np.uint64(16)
-                    | np.uint64(data[first + 3]) << np.uint64(24)
-                    | np.uint64(data[first + 4]) << np.uint64(32)
-                )
-                out[index] = np.int64(held >> np.uint64(bit & 7)) & mask
-                bit += width
-            filled, at = stop, at + groups * width
-        else:
-            value, run = 0, head >> 1
-            for k in range((width + 7) // 8):
-                if at >= size:
-                    return False
-                value |= int(data[at]) << (8 * k)
-                at += 1
-            if run == 0 or value > mask:
-                return False
-            stop = min(len(out), filled + run)
-            for index in range(filled, stop):
-                out[index] = value
-            filled = stop
-    return True

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from train.data.waymo import schema
 from train.data.waymo.frame import MAX_PIXELS, FrameError
-from train.data.waymo.pages import ListColumn, Unsupported
+from train.data.waymo.page_heads import Unsupported
+from train.data.waymo.pages import ListColumn
 from train.errors import UserError
 
 

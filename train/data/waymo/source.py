@@ -14,6 +14,7 @@ from train.data.index import Index, cached_index
 from train.data.sweep import SPLITS, Sweep
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Frame, FrameError
+from train.data.waymo.frame_list import read_frame_list
 from train.data.waymo.layout import (
     Segment,
     choose_segments,
@@ -318,33 +319,6 @@ def list_sequences(root: Path) -> tuple[str, ...]:
     data_format = find_format(root)
     found = [find_segments(folder, data_format) for folder in split_folders(root, SPLITS)]
     return tuple(sorted({segment.name for segments in found for segment in segments}))
-
-
-def read_frame_list(path: Path) -> set[str]:
-    """Return the names of the frames in a file of lines `context,timestamp_micros`.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, a line is something else, or there is none.
-    """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error}); give another list") from error
-    names = set()
-    for number, line in enumerate(lines, start=1):
-        context, comma, timestamp = line.strip().partition(",")
-        if not line.strip():
-            continue
-        if not (context and comma and timestamp.isdecimal()):
-            raise UserError(
-                f"{path}: line {number} is {line[:80]!r}, expected context,timestamp_micros"
-            )
-        names.add(f"{context}/{int(timestamp)}")
-    if not names:
-        raise UserError(f"{path}: names no frame; expected lines context,timestamp_micros")
-    return names
 
 
 def _row_type(num_places: int) -> np.dtype[np.void]:

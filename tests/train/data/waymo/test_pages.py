@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.data.waymo import schema
-from train.data.waymo.pages import ListColumn, Unsupported
+from train.data.waymo.page_heads import Unsupported
+from train.data.waymo.pages import ListColumn
 from train.data.waymo.tables import Rows
 
 

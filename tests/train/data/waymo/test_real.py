@@ -9,9 +9,9 @@ import pytest
 
 from train.data.waymo import Waymo, read_submission
 from train.data.waymo.frame import LaserName
+from train.data.waymo.frame_list import read_frame_list
 from train.data.waymo.frame_proto import read_frame
 from train.data.waymo.range_image import points
-from train.data.waymo.source import read_frame_list
 from train.data.waymo.tfrecord import read_record, walk
 from train.errors import UserError
 
