@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from train import loop
 from train.config import DataConfig, OptimConfig, RunConfig
 from train.data.loader import TrainingSweeps
 from train.data.skipping import SkippedSweeps
@@ -14,7 +15,7 @@ from train.data.sweep import Sweep
 from train.data.voxel_counts import VoxelCounts, measure_voxels
 from train.errors import UserError
 from train.log import RunLog
-from train.loop import Stage, batch_order, batches_from, fit, make_optimizer
+from train.loop import Stage, batch_order, batches_from, fit, make_optimizer, to_device
 
 
 class Rooms:
@@ -130,6 +131,41 @@ def test_a_run_that_stops_early_leaves_no_worker_behind(tmp_path):
     before = {child.pid for child in torch.multiprocessing.active_children()}
     assert len(served(tmp_path, workers=2, stop=2)[0]) == 2
     assert {child.pid for child in torch.multiprocessing.active_children()} == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_stay_and_memory_is_pinned_where_there_is_cuda(tmp_path, monkeypatch, workers):
+    asked = []
+
+    class Loader(torch.utils.data.DataLoader):
+        def __init__(self, *args, **options):
+            asked.append((options["persistent_workers"], options.pop("pin_memory")))
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(loop, "DataLoader", Loader)
+    for uses_cuda in (False, True):
+        monkeypatch.setattr(loop, "_uses_cuda", lambda answer=uses_cuda: answer)
+        assert len(served(tmp_path, workers=workers)[0]) == 9
+    # One loader for all epochs of a run.
+    assert asked == [(workers > 0, False), (workers > 0, True)]
+
+
+@pytest.mark.gpu
+def test_batches_reach_a_gpu_by_pinned_memory(tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+    torch.zeros(1, device="cuda")
+    source = Rooms(tmp_path)
+    source.bad = (1,)
+    sweeps = TrainingSweeps(source, grid_size_m=0.5, on_bad_sweep="skip")
+    config = RunConfig(dataset="rooms", data=DataConfig(batch_size=7, num_workers=2))
+    order = batch_order(sweeps, config)
+    (batch,) = batches_from(sweeps, order, order.ends(1), 0, config)
+    assert batch["feat"].is_pinned()
+    assert [bad.name for bad in batch["skipped"]] == ["room/1"]
+    moved = to_device(batch, torch.device("cuda"))
+    torch.cuda.synchronize()
+    assert moved["feat"].cpu().equal(batch["feat"])
 
 
 def test_what_was_skipped_and_cut_is_told_and_recorded(tmp_path, capsys):

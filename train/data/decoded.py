@@ -61,6 +61,7 @@ class DecodedCache:
         self.folder = Path(folder)
         self.max_bytes = max_bytes
         self._reader = _reader_hash(type(source))
+        self._names = tuple(source.names)  # some sources make them anew each time
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             used = sum(path.stat().st_size for path in self.folder.glob(f"*/*{_SUFFIX}"))
@@ -76,7 +77,7 @@ class DecodedCache:
     @property
     def names(self) -> Sequence[str]:
         """The source's names."""
-        return self.source.names
+        return self._names
 
     @property
     def skipped_unlabelled(self) -> int:
@@ -126,8 +127,8 @@ class DecodedCache:
                     f"{path}: cannot be read ({error.strerror}); check that it exists and its "
                     "rights"
                 ) from error
-            files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
-        return {"name": self.source.names[index], "reader": self._reader, "files": files}
+            files.append([str(path.absolute()), status.st_size, status.st_mtime_ns])
+        return {"name": self._names[index], "reader": self._reader, "files": files}
 
     def _path(self, made_of: dict[str, Any]) -> Path:
         """Return where the entry lies: by the sweep and its files' places, whatever their state."""
