@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from train.errors import UserError
 
-SIMULATOR_VERSION: Final = 3
+SIMULATOR_VERSION: Final = 4
 """Raised whenever the same seed gives other sweeps than before."""
 
 RECORD: Final = "simulation.json"

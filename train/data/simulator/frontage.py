@@ -52,7 +52,7 @@ def _lot(
     width: float,
     rng: np.random.Generator,
 ) -> None:
-    built = {"suburb": 0.48, "town": 0.8, "arterial": 0.4}[course.layout.setting]
+    built = {"suburb": 0.45, "town": 0.8, "arterial": 0.4}[course.layout.setting]
     if not chance(rng, built) or width < 5.0:
         _green_lot(course, scene, side, middle, width, rng)
     elif course.layout.setting == "arterial" and width > 14 and chance(rng, 0.6):
@@ -170,7 +170,7 @@ def _green_lot(
     outer = course.outer(side)
     if chance(rng, 0.65):
         _border(course, scene, side, outer + 0.15, middle, width / 2, rng)
-    if chance(rng, 0.75):
+    if chance(rng, 0.85):
         _thicket(course, scene, side, middle, width, rng)
     for _ in range(int(rng.integers(7, 18) * min(width, 24.0) / 16)):
         place = course.frame(

@@ -37,6 +37,7 @@ _LANE_SHARES: Final = {
     Kind.MOVING_TRAILER: 0.04,
     Kind.MOVING_MOTORCYCLIST: 0.06,
 }
+_GAPS_M: Final = {"suburb": (35.0, 220.0), "town": (18.0, 110.0), "arterial": (16.0, 90.0)}
 _STANDING: Final = {
     Kind.MOVING_CAR: Kind.CAR,
     Kind.MOVING_TRUCK: Kind.TRUCK,
@@ -153,7 +154,8 @@ def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return what moves during a drive; none of it touches another or the sensor's vehicle."""
     planned = []
     # A queue, or a tram at its stop that holds up who is behind it.
-    jam = chance(rng, 0.45 if layout.tram else 0.2)
+    jam = chance(rng, {"suburb": 0.1, "town": 0.25, "arterial": 0.25}[layout.setting])
+    jam = jam or (layout.tram and chance(rng, 0.35))
     for lane in layout.lanes:
         stands = jam and lane.sense < 0
         planned.extend(_lane_traffic(layout, lane, rng, stands=stands))
@@ -215,7 +217,7 @@ def _lane_traffic(
             pace = speed if speed else lane.sense * 1e-9
             found.append(Mover(kind, middle, across, pace, 0.0, _seed(rng), reach))
         along += 2 * reach
-        along += uniform(rng, 1.5, 9) if stands else uniform(rng, 16, 100)
+        along += uniform(rng, 1.5, 9) if stands else uniform(rng, *_GAPS_M[layout.setting])
     return found
 
 
