@@ -195,7 +195,8 @@ def checked_calibration(
     """
     listed = inclinations if len(inclinations) else None
     angles = [inclination_min, inclination_max] if listed is None else listed
-    if not (np.abs(angles) <= np.pi / 2).all():
+    # Straight down is an angle too, also when it was rounded to float32.
+    if not (np.abs(angles) <= np.pi / 2 + 1e-6).all():
         raise FrameError(f"{what} has a beam inclination that is no angle within 90 degrees")
     return Calibration(
         checked_transform(extrinsic, f"the extrinsic of {what}"),

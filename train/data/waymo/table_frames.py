@@ -215,20 +215,19 @@ class SegmentTables:
         table = self._tables[schema.CALIBRATION.tag]
         found = {}
         for number in range(min(len(table), _MAX_CALIBRATIONS)):
-            cells = table.row(number)
-            if cells[schema.CONTEXT] != self.segment.name:
-                raise _of_another(table, {cells[schema.CONTEXT]})
-            name = cells[schema.LASER]
-            if name not in set(LaserName):
-                continue
             try:
-                found[LaserName(name)] = checked_calibration(
-                    _floats(cells[schema.EXTRINSIC], np.float64),
-                    _floats(cells[schema.INCLINATIONS], np.float64),
-                    _number(cells[schema.INCLINATION_MIN]),
-                    _number(cells[schema.INCLINATION_MAX]),
-                    LaserName(name).name,
-                )
+                cells = table.row(number)
+                if cells[schema.CONTEXT] != self.segment.name:
+                    raise _of_another(table, {cells[schema.CONTEXT]})
+                name = cells[schema.LASER]
+                if name in set(LaserName):
+                    found[LaserName(name)] = checked_calibration(
+                        _floats(cells[schema.EXTRINSIC], np.float64),
+                        _floats(cells[schema.INCLINATIONS], np.float64),
+                        _number(cells[schema.INCLINATION_MIN]),
+                        _number(cells[schema.INCLINATION_MAX]),
+                        LaserName(name).name,
+                    )
             except FrameError as error:
                 raise UserError(f"{table.path}: {error}; copy it again") from error
         return found

@@ -440,3 +440,29 @@ def test_numbers_that_are_missing_in_a_list_are_named(root: Path):
     plain = pa.array([None, None], pa.list_(pa.float64(), 16))
     edit(path, lambda t: t.set_column(2, schema.VEHICLE_TRANSFORM, plain))
     refused(path, lambda: read_all(root), "0 numbers, expected 16")
+
+
+def test_calibrations_with_missing_numbers_are_named(root: Path):
+    path = path_of(root, schema.CALIBRATION)
+    whole = pq.read_table(path)
+    plain = pa.array([[None] * 16] * 5, pa.list_(pa.float64(), 16))
+    position = whole.schema.get_field_index(schema.EXTRINSIC)
+    pq.write_table(whole.set_column(position, schema.EXTRINSIC, plain), path)
+    refused(path, lambda: read_all(root), "missing numbers")
+    plain = pa.array([None] * 5, pa.float64())
+    position = whole.schema.get_field_index(schema.INCLINATION_MAX)
+    pq.write_table(whole.set_column(position, schema.INCLINATION_MAX, plain), path)
+    refused(path, lambda: read_all(root), "a beam inclination")
+
+
+def test_beams_straight_down_are_angles_also_as_float32(root: Path):
+    path = path_of(root, schema.CALIBRATION)
+    expected = [sweep.coord for sweep in map(Waymo(root).__getitem__, range(2))]
+
+    def change(whole: pa.Table) -> pa.Table:
+        position = whole.schema.get_field_index(schema.INCLINATION_MIN)
+        low = pa.array([-np.pi / 2] * len(whole), pa.float32())
+        return whole.set_column(position, schema.INCLINATION_MIN, low)
+
+    edit(path, change)
+    assert Waymo(root)[1].coord.shape == expected[1].shape
