@@ -138,6 +138,19 @@ def test_its_backward_agrees_with_finite_differences(form, kernel_size, shared):
     assert torch.autograd.gradcheck(run, (feat, conv.weight, conv.bias))
 
 
+@pytest.mark.parametrize("gathered", [False, True], ids=["compiled", "gathered"])
+def test_its_backward_needs_input_and_weight_alone(gathered, monkeypatch):
+    """Autograd through a gather would keep the rows of all 27 taps."""
+    if gathered:
+        as_on_a_gpu(monkeypatch)
+    grid, cloud = random_voxels(0.5, seed=3)
+    conv, feat = SubmanifoldConv3d(4, 6, 3), torch.randn(len(grid), 4, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        conv(feat, neighbour_table(grid, cloud, 3))
+    assert sorted(kept) == sorted([feat.shape, torch.Size([27, 4, 6])])
+
+
 @pytest.mark.parametrize("frozen", ["input", "weight"])
 def test_a_frozen_side_costs_no_gradient_and_changes_none_of_the_other(frozen):
     torch.manual_seed(0)

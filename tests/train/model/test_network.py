@@ -162,6 +162,25 @@ def test_watch_replaces_what_the_network_goes_on_with(make_batch, make_network):
     assert not torch.allclose(logits, model(batch))
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_the_features_of_a_stage_are_tensors_that_nothing_later_changes(
+    make_batch, make_network, training
+):
+    """The official code's stages share objects that later layers write to."""
+    left = {}
+
+    def keep_a_copy(name, out):
+        left[name] = out.detach().clone()
+        return out
+
+    model = make_network("tiny-teacher").train(training)
+    _, stages = model.forward_stages(make_batch([120, 60]), watch=keep_a_copy)
+    assert list(stages) == list(left)
+    for name, feat in stages.items():
+        assert type(feat) is torch.Tensor
+        assert torch.equal(feat, left[name]), name
+
+
 def test_a_frozen_teacher_has_gradients_at_its_decoder_stages_and_in_no_parameter(
     make_batch, make_network
 ):
