@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.data.semantickitti import CLASS_NAMES
 from train.data.sweep import Sweep
@@ -161,9 +162,9 @@ def _differences(real: SweepStatistics, found: Sequence[SweepStatistics]) -> str
     """Say in a sentence how far apart the distributions over range and ring are."""
     ranges = np.mean([one.by_range / one.points for one in found], axis=0)
     by_range = 0.5 * np.abs(ranges - real.by_range / real.points).sum()
-    rings = min(len(real.by_ring), *(len(one.by_ring) for one in found))
-    of_rings = np.mean([one.by_ring[:rings] / one.points for one in found], axis=0)
-    by_ring = 0.5 * np.abs(of_rings - real.by_ring[:rings] / real.points).sum()
+    rings = max(len(one.by_ring) for one in (real, *found))
+    of_rings = np.mean([_ring_shares(one, rings) for one in found], axis=0)
+    by_ring = 0.5 * np.abs(of_rings - _ring_shares(real, rings)).sum()
     simulated = shares(found).mean(axis=0)
     by_class = 0.5 * np.abs(simulated - shares([real])[0]).sum()
     published = np.array([PUBLISHED_SHARES[name] for name in CLASS_NAMES])
@@ -174,3 +175,8 @@ def _differences(real: SweepStatistics, found: Sequence[SweepStatistics]) -> str
         f"range, {100 * by_class:.0f} % to another class; {100 * overall:.0f} % to another class "
         "to give the shares of the whole dataset."
     )
+
+
+def _ring_shares(one: SweepStatistics, rings: int) -> NDArray[np.float64]:
+    """Return each ring's share of the points, zero for rings that the sweep does not have."""
+    return np.asarray(np.pad(one.by_ring, (0, rings - len(one.by_ring))) / one.points)
