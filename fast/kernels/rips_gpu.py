@@ -85,7 +85,7 @@ def rips_pairs(distances, sizes, max_dim, threshold):
 
 
 def _first_room(n):
-    return _Room(births=4 * n, relations=8 * n, pending=64)
+    return _Room(births=4 * n, relations=8 * n, pending=256)
 
 
 def _at_most(blocks):
@@ -227,9 +227,9 @@ class _Pairing:
         self.mask = filled(0, num_clouds, words, dtype=torch.int64)
         self.hits = filled(0, num_clouds, room.relations, dtype=torch.int64)
         self.overflow = filled(0, 1)
-        self.pending = filled(0, _EXPRESS_BLOCKS * _THREADS, room.pending)
+        self.pending = self.killed.new_empty(_EXPRESS_BLOCKS * _THREADS, room.pending)
         n = filtration.ranks.shape[1]
-        self.unseen, self.queue = filled(0, 2, _SEARCH_BLOCKS, n)
+        self.unseen, self.queue = self.killed.new_empty(2, _SEARCH_BLOCKS, n)
 
     def run_round(self, starts, stops, span):
         """Examine edges starts <= rank < stops of each cloud, at most `span`; kill what dies."""
