@@ -40,7 +40,8 @@ def rips_persistence(
         How many points each cloud has, when they differ: entries of rows and columns beyond are
         not read. None: all N.
     backend
-        Which kernel; None: the one of the tensor's device ("numba" on the CPU).
+        Which kernel; None: the one of the tensor's device ("numba" on the CPU, "numba-cuda" on a
+        GPU).
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -217,7 +218,7 @@ def test_the_same_input_gives_the_same_gradient_bits(cuda, make_cloud):
 
 
 @pytest.mark.gpu
-def test_it_runs_on_the_current_stream_and_waits_once(cuda, make_cloud):
+def test_it_runs_on_the_current_stream(cuda, make_cloud):
     points = torch.tensor(make_cloud("features", 256)).float()
     distances = fast.pairwise_distances(points)
     want = fast.rips_persistence(distances)
@@ -229,3 +230,19 @@ def test_it_runs_on_the_current_stream_and_waits_once(cuda, make_cloud):
     torch.cuda.synchronize()
     for diagram, expected in zip(got, want, strict=True):
         assert_same_diagram(diagram.cloud(0), expected.cloud(0))
+
+
+@pytest.mark.gpu
+def test_the_host_waits_once(cuda, make_cloud):
+    points = torch.tensor(make_cloud("features", 256)).float()
+    distances = fast.pairwise_distances(points).to(cuda).requires_grad_()
+    fast.rips_persistence(distances)  # compiles
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            sum(d.pairs.sum() for d in fast.rips_persistence(distances)).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len([one for one in caught if "synchroniz" in str(one.message)]) == 1
