@@ -193,7 +193,7 @@ def add_tram(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: 
         corner = tram.shifted(end - 0.05 * sign, 0.0, 0.0 if sign > 0 else np.pi)
         corner.prism(nose, half_width - 0.05, Material.TINTED_GLASS)
     tram.beam((0.5, 3.4), (-0.6, 4.4), 0.04, Material.METAL, half_width=0.4)
-    return total
+    return total + 1.0
 
 
 def add_construction_vehicle(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
