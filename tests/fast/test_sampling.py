@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import sampling
+from fast.kernels import sampling_cpu
 
 
 @st.composite
@@ -37,6 +38,56 @@ def test_it_equals_the_definition_on_clouds(make_cloud, family):
     got = fast.topology_preserving_sampling(torch.tensor(points), 150, 7)
     np.testing.assert_array_equal(got[0], want[0])
     np.testing.assert_allclose(got[1], want[1], rtol=1e-14)
+
+
+def without_skipping(points, num_samples):
+    """Return what one pass over all points a pick gives, in the points' own precision."""
+    nearest = np.full(len(points), np.inf, points.dtype)
+    picked, radii = [0], []
+    while True:
+        squares = np.zeros_like(nearest)
+        for channel in points.T:
+            squares += (channel - channel[picked[-1]]) ** 2
+        nearest = np.minimum(nearest, squares)
+        radii.append(np.sqrt(nearest.max()))
+        if len(picked) == num_samples or radii[-1] == 0:
+            return np.array(picked), np.array(radii)
+        picked.append(int(nearest.argmax()))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("family", "scale", "shift"),
+    [
+        ("cube", 1, 0),
+        ("gaussian", 1, 0),
+        ("features", 1, 0),
+        ("circle", 1, 0),
+        ("grid", 1, 0),
+        ("line", 1, 1000),  # the triangle inequality is an equality, and much is rounded
+        ("cube", 3e-22, 0),  # squares underflow in float32
+        ("cube", 3e19, 0),  # and overflow
+    ],
+)
+def test_skipping_points_changes_no_bit(make_cloud, family, scale, shift, dtype):
+    cloud = make_cloud("cube", 3000)[:, :1] if family == "line" else make_cloud(family, 3000)
+    points = (scale * cloud + shift).astype(dtype)
+    with np.errstate(over="ignore"):
+        want = without_skipping(points, 450)
+    got = fast.topology_preserving_sampling(torch.tensor(points), 450)
+    for mine, expected in zip(got, want, strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+@pytest.mark.parametrize(
+    ("family", "least", "most"), [("cube", 0.1, 0.4), ("circle", 0.1, 0.4), ("gaussian", 1, 1.01)]
+)
+def test_points_are_skipped_where_there_is_something_to_skip(make_cloud, family, least, most):
+    cloud = torch.tensor(make_cloud(family, 3000)).float()
+    visited = sampling_cpu.sample(
+        *sampling_cpu.sampling_call(cloud, 0, torch.zeros(450, dtype=torch.int64), torch.zeros(450))
+    )
+    assert least <= visited / (3000 * 450) <= most
 
 
 def _farthest_of_highest_index(clouds, num_samples, start):
