@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -166,6 +167,13 @@ def test_another_seed_gives_other_frames_everywhere(roots: dict[str, Path], tmp_
     assert same == calibrations
 
 
+def test_every_segment_is_a_drive_of_its_own(roots: dict[str, Path]):
+    sweeps = [Waymo(roots["v2"], sequences=[name])[0] for name in (FIRST, SECOND, VALIDATION)]
+    for one, other in itertools.combinations(sweeps, 2):
+        assert len(one.coord) != len(other.coord) or not np.array_equal(one.coord, other.coord)
+        assert np.linalg.norm(one.pose[:3, 3] - other.pose[:3, 3]) > 100.0
+
+
 def test_what_is_there_is_reused_and_another_format_is_refused(roots: dict[str, Path]):
     assert simulate_waymo(roots["v1"], file_format="v1", seed=4, **SMALL).reused
     with pytest.raises(UserError, match="file_format v1 instead of v2"):
@@ -193,7 +201,19 @@ def test_an_impossible_setting_is_named(tmp_path: Path, wrong: dict[str, int | s
 
 
 @pytest.fixture(scope="module")
-def wall_frame() -> Frame:
+def world() -> simulated._World:
+    """Return where the wall's street lies."""
+    return simulated._draw_world(np.random.default_rng(2))
+
+
+def in_street(frame: Frame, world: simulated._World, coord: np.ndarray) -> np.ndarray:
+    """Return points of a frame in the street's own coordinates, where the scene was made."""
+    to_street = np.linalg.inv(world.from_street) @ frame.pose
+    return coord @ to_street[:3, :3].T + to_street[:3, 3]
+
+
+@pytest.fixture(scope="module")
+def wall_frame(world: simulated._World) -> Frame:
     """Return a frame of exact sensors that pass a wall at x = 12 of the street, turning."""
 
     def sensor_frame(along: float) -> Place:
@@ -209,28 +229,28 @@ def wall_frame() -> Frame:
     rng = np.random.default_rng(1)
     street = SimpleNamespace(sensor_frame=sensor_frame)
     stop = Stop(0, street, 0.0, 0.0, flat_scene(WALL), rng)
-    return simulated._frame("some", lidars, stop, simulated._draw_world(rng), labelled=True)
+    return simulated._frame("some", lidars, stop, world, labelled=True)
 
 
-def test_a_wall_decodes_to_a_plane_through_the_reader(wall_frame: Frame):
+def test_a_wall_decodes_to_where_it_is_through_the_reader(
+    wall_frame: Frame, world: simulated._World
+):
     found = points(wall_frame)
-    # The tilt of the vehicle is in its pose, and so is the street's place in the world.
-    world = found.coord @ wall_frame.pose[:3, :3].T + wall_frame.pose[:3, 3]
+    street = in_street(wall_frame, world, found.coord)
     label = found.segment
-    on_wall = label == CLASS_NAMES.index("building")
+    on_wall = (label == CLASS_NAMES.index("building")) & (np.abs(street[:, 1]) < 29.9)
     assert on_wall.sum() > 1000
-    far = world[on_wall] - world[on_wall].mean(axis=0)
-    *_, normal = np.linalg.svd(far, full_matrices=False)[2]
     # Poses are kept in float32 in a world kilometres wide: half a millimetre each way.
-    assert np.abs(far @ normal).max() < 0.002
+    np.testing.assert_allclose(street[on_wall, 0], 12.0, atol=0.002)
     on_ground = label == CLASS_NAMES.index("sidewalk")
-    height = world[on_ground, 2] - np.median(world[on_ground, 2])
-    assert np.abs(height).max() < 0.002
+    assert on_ground.sum() > 1000
+    np.testing.assert_allclose(street[on_ground, 2], 0.0, atol=0.002)
     # The small lidars' rays are cast and decoded from the frame's own pose.
-    others = found.top_pixel < 0
-    low = others & (np.abs(world[:, 2] - np.median(world[on_ground, 2])) < 0.01)
-    assert low.sum() > 0.6 * others.sum() > 1000
-    assert np.abs(world[low, 2] - np.median(world[on_ground, 2])).max() < 0.002
+    others = street[found.top_pixel < 0]
+    assert len(others) > 1000
+    off = np.minimum(np.abs(others[:, 2]), np.abs(others[:, 0] - 12.0))
+    assert off.max() < 0.002
+    assert (np.abs(others[:, 0] - 12.0) < 0.002).sum() > 50
 
 
 def test_without_pixel_poses_the_wall_would_be_bent(wall_frame: Frame):
@@ -335,24 +355,22 @@ def test_instances_are_of_things_alone(frames: list[Frame]):
     assert len(np.unique(label[things, 0])) > 3
 
 
-def test_the_no_label_zone_is_a_place_in_the_world(frames: list[Frame]):
-    zones = []
-    for frame in frames:
-        found = [laser for laser in frame.lasers if laser.name == LaserName.TOP]
-        cast = points(dataclasses.replace(frame, lasers=tuple(found)))
-        images = found[0].returns
-        zone = np.concatenate([image[image[..., 0] > 0, 3] for image in images])
-        assert set(zone) <= {-1.0, 1.0}
-        world = cast.coord @ frame.pose[:3, :3].T + frame.pose[:3, 3]
-        zones.append(world[zone > 0, :2])
-    inside = np.concatenate(zones)
-    assert len(inside) > 20
-    # A rectangle of 60 by 62 metres, whichever frame saw it.
-    assert np.linalg.norm(inside - inside.mean(axis=0), axis=1).max() < np.hypot(60, 62)
-    for frame in frames:
-        for laser in frame.lasers:
-            if laser.name != LaserName.TOP:
-                assert all((image[..., 3] == -1.0).all() for image in laser.returns)
+def test_the_no_label_zone_is_a_place_in_the_street(wall_frame: Frame, world: simulated._World):
+    top = laser_of(wall_frame)
+    found = points(dataclasses.replace(wall_frame, lasers=(top,)))
+    zone = np.concatenate([image[image[..., 0] > 0, 3] for image in top.returns])
+    assert set(zone) == {-1.0, 1.0}
+    street = in_street(wall_frame, world, found.coord)
+    x_from, x_to, y_from, y_to = world.no_label_zone
+    depth = np.min(
+        [street[:, 0] - x_from, x_to - street[:, 0], street[:, 1] - y_from, y_to - street[:, 1]],
+        axis=0,
+    )
+    clear = np.abs(depth) > 0.01
+    np.testing.assert_array_equal(zone[clear] > 0, depth[clear] > 0)
+    for laser in wall_frame.lasers:
+        if laser is not top:
+            assert all((image[..., 3] == -1.0).all() for image in laser.returns)
 
 
 def test_poses_move_from_column_to_column_about_the_frame_s(frames: list[Frame]):
