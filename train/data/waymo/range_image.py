@@ -193,6 +193,9 @@ def _place(
     """Fill in coordinates, intensities and pixel numbers of an image's points, all in float64."""
     height, width = image.shape[0], image.shape[1]
     e, v = extrinsic, to_vehicle
+    # Roll, pitch and yaw of the last pixel in each column, and their cosines and sines.
+    angles = np.full((poses.shape[1], 3), np.nan, dtype=np.float32)
+    turns = np.empty((poses.shape[1], 3, 2))
     count = 0
     for row in range(height):
         cos_inclination, sin_inclination = rows[row, 0], rows[row, 1]
@@ -208,12 +211,22 @@ def _place(
             z = e[2, 0] * x0 + e[2, 1] * y0 + e[2, 2] * z0 + e[2, 3]
             if len(poses):
                 # Where the vehicle was when this pixel was measured: Rz(yaw) Ry(pitch) Rx(roll).
-                roll = np.float64(poses[row, column, 0])
-                pitch = np.float64(poses[row, column, 1])
-                yaw = np.float64(poses[row, column, 2])
-                cr, sr = np.cos(roll), np.sin(roll)
-                cp, sp = np.cos(pitch), np.sin(pitch)
-                cy, sy = np.cos(yaw), np.sin(yaw)
+                # A column is measured at one time: mostly the angles are those of the row above.
+                if (
+                    poses[row, column, 0] != angles[column, 0]
+                    or poses[row, column, 1] != angles[column, 1]
+                    or poses[row, column, 2] != angles[column, 2]
+                ):
+                    angles[column] = poses[row, column, :3]
+                    for axis in range(3):
+                        angle = np.float64(angles[column, axis])
+                        turns[column, axis, 0], turns[column, axis, 1] = (
+                            np.cos(angle),
+                            np.sin(angle),
+                        )
+                cr, sr = turns[column, 0, 0], turns[column, 0, 1]
+                cp, sp = turns[column, 1, 0], turns[column, 1, 1]
+                cy, sy = turns[column, 2, 0], turns[column, 2, 1]
                 y, z = cr * y - sr * z, sr * y + cr * z
                 x, z = cp * x + sp * z, cp * z - sp * x
                 x, y = cy * x - sy * y, sy * x + cy * y

@@ -61,6 +61,8 @@ def tiny_frame(
         pixel_pose = np.empty((*shape, 6), dtype=np.float32)
         pixel_pose[..., :3] = rng.normal([0, 0, 0.7], 0.01, (*shape, 3))
         pixel_pose[..., 3:] = place + rng.normal(0, 0.3, (*shape, 3))
+        # As in the dataset, some pixels of a column share a pose; others do not.
+        pixel_pose[1] = pixel_pose[0]
         labels = [rng.integers(0, 23, (*shape, 2)).astype(np.int32) for _ in range(2)]
         found.append(
             Laser(
