@@ -59,16 +59,17 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     data = _read_bytes(path)
     _check_point_bytes(path, len(data))
     points = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(-1, 4)
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
+    # Which points are wrong is asked only of damaged files: to look at each row takes far longer.
+    if not np.isfinite(points).all():
+        finite = np.isfinite(points).all(axis=1)
         first = int(np.argmin(finite))
         raise UserError(
             f"{path}: {int((~finite).sum())} of {len(points)} points have NaN or infinite values "
             f"(first: point {first}, x y z remission = {_show(points[first])}); "
             "the file is damaged, copy it again or remove the sweep"
         )
-    far = np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M
-    if far.any():
+    if np.abs(points[:, :3]).max() > MAX_COORDINATE_M:
+        far = np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M
         first = int(np.argmax(far))
         raise UserError(
             f"{path}: {int(far.sum())} of {len(points)} points lie more than "
