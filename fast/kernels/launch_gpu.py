@@ -32,23 +32,22 @@ def is_simulated():
 
 
 def require(backend, device):
-    """Raise RuntimeError unless kernels of `backend` run on `device`; tried once."""
+    """Raise RuntimeError unless kernels of `backend` run on `device`."""
     if backend == "cuda-simulator":
         return
     if is_simulated():
         raise RuntimeError(
             "NUMBA_ENABLE_CUDASIM is set, so numba cannot reach the GPU; unset it and start again"
         )
-    complaint = _complaint(device)
-    if complaint:
-        raise RuntimeError(f"GPU kernels cannot run on {device}: {complaint}; {CURE}")
+    _try(device)
 
 
-@functools.cache
-def _complaint(device):
-    """Return what is missing for kernels on `device`, or an empty string."""
+@functools.cache  # of what succeeded: an exception is not remembered, and is tried again
+def _try(device):
+    """Run a trial kernel on `device`; raise RuntimeError with what is missing."""
+    failed = f"GPU kernels cannot run on {device}"
     if importlib.util.find_spec("numba_cuda") is None:
-        return "the package numba-cuda is not installed"
+        raise RuntimeError(f"{failed}: the package numba-cuda is not installed; {CURE}")
     try:
         from numba import cuda
 
@@ -58,8 +57,10 @@ def _complaint(device):
 
         launch(trial, 1, 1, torch.zeros(1, device=device))
     except Exception as error:  # of the driver, the compiler or the linker: each has its own
-        return f"a trial kernel fails with {type(error).__name__}: {str(error).strip()}"
-    return ""
+        said = " ".join(str(error).split())
+        raise RuntimeError(
+            f"{failed}: a trial kernel fails with {type(error).__name__}: {said}; {CURE}"
+        ) from error
 
 
 def launch(kernel, blocks, threads, *arguments):

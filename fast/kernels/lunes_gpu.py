@@ -82,11 +82,16 @@ def find_empty_lunes(edges, counts, ranks, borders, snapshots, fates):
             edge = int(edges[b, p])
             i = edge // n
             j = edge - i * n
-            if common_neighbour(snapshots, b, snapshot_below(borders, b, p), i, j) < 0:
-                w = 0
-                while w < n and (ranks[b, i, w] >= p or ranks[b, j, w] >= p):
-                    w += 1
-                fates[b, p] = EMPTY if w == n else 1 + w
+            s = snapshot_below(borders, b, p)
+            if common_neighbour(snapshots, b, s, i, j) < 0:
+                fates[b, p] = EMPTY
+                for k in range(snapshots.shape[3]):
+                    left = snapshots[b, s + 1, i, k] & snapshots[b, s + 1, j, k]
+                    while left != np.uint64(0):
+                        w = k * 64 + lowest_bit(left)
+                        left &= left - np.uint64(1)
+                        if ranks[b, i, w] < p and ranks[b, j, w] < p:
+                            fates[b, p] = 1 + w
 
 
 @cuda.jit(cache=True)

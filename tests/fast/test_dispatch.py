@@ -13,9 +13,9 @@ CUDA = torch.device("cuda", 0)
 
 @pytest.fixture
 def fresh_trial():
-    launch_gpu._complaint.cache_clear()
+    launch_gpu._try.cache_clear()
     yield
-    launch_gpu._complaint.cache_clear()
+    launch_gpu._try.cache_clear()
 
 
 @pytest.mark.parametrize("operation", sorted({name for name, _ in dispatch._KERNELS}))
