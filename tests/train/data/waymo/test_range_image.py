@@ -99,6 +99,19 @@ def test_both_returns_use_the_poses_of_the_first():
     np.testing.assert_allclose(points(frame_of(top)).coord, [[8, 0, 0], [9, 0, 0]], atol=1e-6)
 
 
+@pytest.mark.parametrize("axis", range(6))
+def test_each_pixel_of_a_column_has_its_own_pose(axis: int):
+    calibration = Calibration(transform([0, 0, 0], [0, 2, 3]), np.zeros(3), 0.0, 0.0)
+    pose = np.full((3, 1, 6), 0.25, dtype=np.float32)
+    pose[1, 0, axis] = 0.5
+    top = Laser(LaserName.TOP, calibration, (image_of([[1.0]] * 3), None), pose)
+    found = points(frame_of(top)).coord
+    expected = [
+        (transform(row[:3], row[3:]) @ [1, 2, 3, 1])[:3] for row in pose[:, 0].astype(float)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def plain_points(frame: Frame) -> np.ndarray:
     """Return the points of a frame, one pixel after the other, by plain matrices."""
     found = []
