@@ -114,10 +114,9 @@ def _searched(key: Tensor, row: Tensor, steps: tuple[Tensor, Tensor], kernel_siz
             at = torch.searchsorted(key, lowest)
             for dz in range(kernel_size if (dx, dy) < (0, 0) else radius):
                 is_there = key[at] == lowest + dz
-                here = torch.where(is_there & is_first, row, num_rows)
                 there = torch.where(is_there & is_first, row[at], num_rows)
-                rows[tap].scatter_(0, here, there.int())
-                rows[num_taps - 1 - tap].scatter_(0, there, here.int())
+                rows[tap].scatter_(0, row, there.int())
+                rows[num_taps - 1 - tap].scatter_(0, there, row.int())
                 at = torch.where(is_there, next_voxel[at], at)
                 tap += 1
     return rows[:, :num_rows].contiguous()
