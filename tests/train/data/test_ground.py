@@ -132,6 +132,9 @@ def test_lines_stripes_and_rails_are_painted_where_they_belong():
     row = [kind_at(ground, float(along), 3.2)[0] for along in np.arange(-49, -5, 0.25)]
     dashed = np.mean([kind == Kind.LANE_MARKING for kind in row])
     assert 0.25 < dashed < 0.42
+    # A dash that would lie on the crossing is left out.
+    assert kind_at(ground, -13.0, 3.2)[0] == Kind.LANE_MARKING
+    assert kind_at(ground, -1.0, 3.2)[0] == Kind.ROAD
     assert kind_at(ground, -30.0, 1.6 + 0.72)[0] == Kind.RAIL
     assert kind_at(ground, 0.0, 1.6 - 0.72)[0] == Kind.RAIL
     stripes = [kind_at(ground, 5.0, float(place))[0] for place in np.arange(-6.0, 6.0, 0.1)]

@@ -3,6 +3,7 @@
 Both are lined in the same way. Places are given along the course and across it, to the left.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,7 +54,7 @@ class Course:
         if self.arm == 0:
             return self.layout.frame(along_m, across_m, turn)
         along, across = self.origin_m - self.arm * across_m, self.arm * along_m
-        return self.layout.frame(along, across, turn + self.arm * 1.5707963267948966)
+        return self.layout.frame(along, across, turn + self.arm * math.pi / 2)
 
     def kerb(self, side: float) -> float:
         """Return how far a side's sidewalk begins from the middle."""

@@ -172,7 +172,8 @@ class Layout:
         side = 1.0 if rng.random() < 0.5 else -1.0
         span = float(rng.uniform(12, 26))
         start = float(rng.uniform(-35, self.length_m + 10))
-        return (Stretch(side, start, start + span),) if self._clear(side, start, span) else ()
+        works = Stretch(side, start, start + span)
+        return (works,) if self._is_clear(works) else ()
 
     def _open(self, rng: np.random.Generator) -> tuple[tuple[Stretch, Kind], ...]:
         """Return lots without a building, and what their ground is."""
@@ -182,18 +183,19 @@ class Layout:
             side = 1.0 if rng.random() < 0.5 else -1.0
             span = float(rng.uniform(14, 30))
             kind = Kind.OTHER_GROUND if rng.random() < 0.7 else Kind.PARKING
-            if self._clear(side, along, span):
-                lots.append((Stretch(side, along, along + span), kind))
+            lot = Stretch(side, along, along + span)
+            if self._is_clear(lot, self.works):
+                lots.append((lot, kind))
             along += span + float(rng.uniform(30, 90))
         return tuple(lots)
 
-    def _clear(self, side: float, start: float, span: float) -> bool:
-        gaps = [
-            (crossing.along_m - crossing.reach_m - 4.0, crossing.along_m + crossing.reach_m + 4.0)
-            for crossing in self.crossings
-        ]
-        gaps += [(works.start_m, works.end_m) for works in getattr(self, "works", ())]
-        return all(start + span <= first or last <= start for first, last in gaps)
+    def _is_clear(self, stretch: Stretch, works: tuple[Stretch, ...] = ()) -> bool:
+        """Return whether a part of a side keeps away from cross streets and building sites."""
+        for crossing in self.crossings:
+            reach = crossing.reach_m + 4.0
+            if stretch.touches(crossing.along_m - reach, crossing.along_m + reach):
+                return False
+        return not any(stretch.touches(other.start_m, other.end_m) for other in works)
 
     def _lay(self, rng: np.random.Generator, lane_m: float) -> Ground:
         """Draw bends and hills, and paint everything that is not the plain cross-section."""

@@ -159,6 +159,7 @@ def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     for lane in layout.lanes:
         stands = jam and lane.sense < 0
         planned.extend(_lane_traffic(layout, lane, rng, stands=stands))
+    planned.extend(_cross_traffic(layout, rng))
     planned.extend(_cyclists(layout, rng))
     planned.extend(_walkers(layout, rng))
     planned.extend(_crossers(layout, rng))
@@ -218,6 +219,25 @@ def _lane_traffic(
             found.append(Mover(kind, middle, across, pace, 0.0, _seed(rng), reach))
         along += 2 * reach
         along += uniform(rng, 1.5, 9) if stands else uniform(rng, *_GAPS_M[layout.setting])
+    return found
+
+
+def _cross_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
+    """Return who drives in the arms of cross streets, towards the main street or away from it."""
+    found = []
+    kinds = (Kind.MOVING_CAR, Kind.MOVING_TRUCK, Kind.MOVING_MOTORCYCLIST)
+    for crossing in layout.crossings:
+        for arm in crossing.arms:
+            start = layout.kerb(arm) + 8.0
+            for outwards, low, high in ((1.0, start, 40.0), (-1.0, start + 30.0, 58.0)):
+                if not chance(rng, 0.3) or low > high:
+                    continue
+                kind = kinds[int(rng.choice(3, p=[0.86, 0.06, 0.08]))]
+                along = crossing.along_m + outwards * arm * crossing.half_m / 2
+                across = arm * uniform(rng, low, high)
+                speed = outwards * arm * uniform(rng, 3.0, 6.0)
+                reach = _LENGTHS[kind] / 2
+                found.append(Mover(kind, along, across, 0.0, speed, _seed(rng), reach))
     return found
 
 
@@ -295,10 +315,7 @@ def _apart(planned: list[Mover], duration_s: float) -> list[Mover]:
     """Return those that never come close to one that is listed before them."""
     times = np.linspace(0.0, duration_s, 17)
     paths = np.array([[mover.at(float(time)) for time in times] for mover in planned])
-    # Vehicles are long along the street, whoever walks across it is about as long as wide.
-    reach = np.array([mover.reach_m for mover in planned])
-    wide = np.array([0.28 if mover.reach_m < 0.5 else 1.0 for mover in planned])
-    wide[[mover.what == Kind.MOVING_BICYCLIST for mover in planned]] = 0.35
+    reach, wide = np.array([_half_sizes(mover) for mover in planned]).T
     kept: list[int] = []
     for number in range(len(planned)):
         gap = np.abs(paths[kept] - paths[number])
@@ -308,3 +325,13 @@ def _apart(planned: list[Mover], duration_s: float) -> list[Mover]:
         if not close.any():
             kept.append(number)
     return [planned[number] for number in kept]
+
+
+def _half_sizes(mover: Mover) -> tuple[float, float]:
+    """Return how far something reaches along the street and across it."""
+    wide = 1.0
+    if mover.reach_m < 1.5:
+        wide = 0.28 if mover.what in _ON_FOOT else 0.35
+    if abs(mover.sideways_m_s) > abs(mover.speed_m_s):
+        return wide, mover.reach_m
+    return mover.reach_m, wide
