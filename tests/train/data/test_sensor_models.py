@@ -14,9 +14,9 @@ from train.data.simulator.surfaces import Kind
 @pytest.mark.parametrize(
     ("lidar", "rays", "nearest_m"),
     [
-        (models.hdl64(), 64 * 2150, 4.0),
+        (models.hdl64(), 64 * 2150, 4.4),
         (models.hdl32(), 32 * 1084, 3.6),
-        (models.waymo_top(), 64 * 2650, 6.5),
+        (models.waymo_top(), 64 * 2650, 7.2),
         (models.waymo_short_range((3.25, 1.0, 0.98), 90.0), 40 * 200, 0.9),
     ],
     ids=["hdl64", "hdl32", "waymo_top", "waymo_short_range"],
@@ -30,8 +30,8 @@ def test_a_sensor_sees_the_ground_around_it(lidar: SpinningLidar, rays: int, nea
     ground = np.isin(returns.kind, [Kind.SIDEWALK, Kind.CURB])
     at = returns.coord[ground] @ lidar.mount[:3, :3].T + lidar.mount[:3, 3]
     assert np.abs(at[:, 2]).max() < 0.15
-    assert returns.range_m[ground].min() == pytest.approx(nearest_m, rel=0.1)
-    assert (np.diff(np.sort(returns.intensity)) >= 0).all()
+    assert returns.range_m[ground].min() == pytest.approx(nearest_m, rel=0.07)
+    assert 0.0 <= returns.intensity.min() < returns.intensity.max() <= lidar.echo.intensity_top
     if lidar.echo.intensity_step:
         steps = returns.intensity / lidar.echo.intensity_step
         np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
@@ -63,4 +63,4 @@ def test_the_lower_rings_are_those_of_a_real_sweep(real_data: Path):
         # The real road is no plane: a few decimetres of range.
         middle = np.median(np.linalg.norm(ring, axis=1))
         expected = np.median(np.linalg.norm(rings[row], axis=1))
-        assert middle == pytest.approx(expected, rel=0.1)
+        assert middle == pytest.approx(expected, rel=0.07)

@@ -114,7 +114,8 @@ def test_more_sweeps_begin_with_other_streets_but_stay_sound(drive: Path):
         ranges = np.linalg.norm(sweep.coord, axis=1)
         assert 20_000 <= len(sweep.coord) <= 32_000
         assert ranges.min() > 0.9
-        assert ranges.max() < 80.2
+        # 80 m from where a ray was fired: within 0.4 m of the way, and 0.2 m above the origin.
+        assert ranges.max() < 80.6
         assert sweep.strength.min() >= 0.0
         assert sweep.strength.max() <= np.float32(0.99)
     names = [sweep.name for sweep in sweeps]

@@ -41,7 +41,8 @@ def hdl64(azimuth_steps: int = HDL64_AZIMUTH_STEPS) -> SpinningLidar:
     The numbers are fitted to real sweeps. A ring's elevation there changes with range just as if
     the upper block's beams started 0.21 m above the origin and the lower one's 0.12 m; with that
     taken off, the upper rings are 0.34 degrees apart and the lower ones 0.52. There are 2150
-    columns a turn, with azimuths in steps of 0.09 degrees.
+    columns a turn, with azimuths in steps of 0.09 degrees. The radii of the lowest rings put the
+    origin 1.77 m above the road, a little higher than the dataset's papers say.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def hdl64(azimuth_steps: int = HDL64_AZIMUTH_STEPS) -> SpinningLidar:
         azimuth_quantum_deg=0.09 if azimuth_steps == HDL64_AZIMUTH_STEPS else 0.0,
         azimuth_noise_deg=0.01,
         beam_offset_deg=0.05,
-        mount=_mount((0.0, 0.0, 1.73)),
+        mount=_mount((0.0, 0.0, 1.77)),
         period_s=0.1,
         seen_from=0.5,
         by_beam=True,
