@@ -23,7 +23,7 @@ def nearest_pairs(pairs, others, others_mask):
             costs = np.empty(len(rows), pairs.dtype)
             calls.append((own, births, deaths, costs, costs.view(integer), rows, found))
     if calls:
-        threads.run(_find, calls, torch.get_num_threads())
+        threads.run(_find, calls, threads.number_for(pairs.size * others.shape[1]))
     return nearest
 
 

@@ -1,7 +1,6 @@
 """Euclidean distances by direct differences on the CPU."""
 
 import numpy as np
-import torch
 from numba import njit
 
 from fast.kernels import threads
@@ -10,7 +9,7 @@ from fast.kernels import threads
 def pairwise_distances(clouds):
     """Return (B, N, N) for (B, N, C) float32 or float64, symmetric to the last bit."""
     num_clouds, n = clouds.shape[:2]
-    num_threads = torch.get_num_threads()
+    num_threads = threads.number_for(clouds.numel() * n)
     distances = clouds.new_empty(num_clouds, n, n)
     calls = [
         (cloud.mT.contiguous().numpy(), out.numpy(), first, num_threads)

@@ -10,7 +10,10 @@ from fast.kernels import edges_cpu, lengths, lunes_cpu, pairing_cpu, threads, tr
 _SAMPLE = 4096  # keys looked at to place the chunk borders
 _FIRST_CHUNK = 0.04  # of the edges that can matter; then each chunk ends this much further out
 _GROWTH = 1.6
+_FEW_EDGES = 2000  # the first chunk has at least as many: a chunk has a cost of its own
 _WORTH_A_THREAD = 4096  # edges below which a chunk is not split
+_WORTH_THREADS = 320  # points below which a cloud is not split: handing over takes longer
+_WORTH_A_POOL = 64  # points below which clouds do not go to threads: Python's part is the larger
 _PATIENCE = 256  # lunes searched in full before it is too early to ask for the end
 _NEIGHBOURS = 8  # nearest neighbours tried as witnesses that a lune is not empty
 
@@ -78,10 +81,11 @@ def _pairs_of_clouds(clouds, max_dim, threshold, num_threads):
     """Return a list over clouds of one CloudPairs a dimension."""
     # Whole clouds need no waiting for each other, so threads go inside a cloud only if idle.
     inside = max(1, num_threads // max(1, len(clouds)))
-    if inside > 1:
+    largest = max((len(cloud) for cloud in clouds), default=0)
+    if inside > 1 and largest >= _WORTH_THREADS:
         return [_pairs_of_cloud(cloud, max_dim, threshold, num_threads) for cloud in clouds]
     calls = [(cloud, max_dim, threshold, 1) for cloud in clouds]
-    return threads.run(_pairs_of_cloud, calls, num_threads)
+    return threads.run(_pairs_of_cloud, calls, num_threads if largest >= _WORTH_A_POOL else 1)
 
 
 def _pairs_of_cloud(distances, max_dim, threshold, num_threads):
@@ -176,7 +180,7 @@ class _Cloud:
         count = edges_cpu.sample_keys(self.keys, self.cutoff, sample)
         sample = np.sort(sample[:count])
         borders = []
-        share = _FIRST_CHUNK
+        share = max(_FIRST_CHUNK, _FEW_EDGES / (self.n * (self.n - 1) // 2))
         while share < 0.9 and count > 0:
             border = int(sample[int(share * count)])
             if border < self.cutoff and (not borders or border > borders[-1]):

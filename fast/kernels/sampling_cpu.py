@@ -33,7 +33,8 @@ def farthest_points(clouds, num_samples, start):
         sampling_call(cloud, start, picked, radius)
         for cloud, picked, radius in zip(clouds, indices, radii, strict=True)
     ]
-    threads.run(sample, calls, torch.get_num_threads())
+    work = sum(cloud.numel() * count for cloud, count in zip(clouds, num_samples, strict=True))
+    threads.run(sample, calls, threads.number_for(work))
     return indices, radii
 
 
@@ -258,7 +259,7 @@ def covering_radius(points, samples):
     """Return the largest distance () from a row of `points` (N, C) to its nearest of `samples`."""
     channels = points.mT.contiguous().numpy()
     samples = samples.numpy()
-    num_threads = torch.get_num_threads()
+    num_threads = threads.number_for(points.numel() * len(samples))
     borders = [len(points) * part // num_threads for part in range(num_threads + 1)]
     calls = [
         (channels, samples, first, last)

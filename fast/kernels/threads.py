@@ -3,8 +3,17 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
+
+_WORTH_SHARING = 2**20  # operations, about 0.1 ms: handing over takes as long
+
 _pools = {}
 os.register_at_fork(after_in_child=_pools.clear)  # a child has the pool, but not its threads
+
+
+def number_for(operations):
+    """Return torch's number of threads, or 1 if there are too few operations to share."""
+    return torch.get_num_threads() if operations >= _WORTH_SHARING else 1
 
 
 def run(function, calls, num_threads):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import fast
 import reference
-from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, rips_cpu
+from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, rips_cpu, threads
 
 FIELDS = [
     "births", "deaths", "birth_edges", "death_edges", "death_simplices", "num_essential",
@@ -42,6 +42,18 @@ def tied_matrix(n, largest, seed):
     rng = np.random.default_rng(seed)
     matrix = np.triu(rng.integers(1, largest + 1, size=(n, n)), k=1).astype(float)
     return matrix + matrix.T
+
+
+@pytest.fixture(scope="module", autouse=True)
+def work_is_split_as_in_large_clouds():
+    """Run small clouds in many chunks and threads, which are worth it for large ones alone."""
+    least = {"_FEW_EDGES": 1, "_WORTH_THREADS": 1, "_WORTH_A_POOL": 1}
+    before = {name: getattr(rips_cpu, name) for name in least}
+    for name, value in least.items():
+        setattr(rips_cpu, name, value)
+    yield before
+    for name, value in before.items():
+        setattr(rips_cpu, name, value)
 
 
 # The definition, on everything that ties or is degenerate.
@@ -186,10 +198,12 @@ def _compare_many():
 
 
 @pytest.mark.parametrize("first", [0.01, 0.3, 1.0])
-def test_where_the_chunks_end_does_not_matter(monkeypatch, make_cloud, first):
+@pytest.mark.parametrize("few", [1, 2000])
+def test_where_the_chunks_end_does_not_matter(monkeypatch, make_cloud, first, few):
     distances = torch.tensor(reference.pairwise_distances(make_cloud("grid", 80)))
     want = fast.rips_persistence(distances)
     monkeypatch.setattr(rips_cpu, "_FIRST_CHUNK", first)
+    monkeypatch.setattr(rips_cpu, "_FEW_EDGES", few)
     for got, expected in zip(fast.rips_persistence(distances), want, strict=True):
         assert_same_diagram(got.cloud(0), expected.cloud(0))
 
@@ -341,13 +355,35 @@ def test_every_number_of_threads_gives_the_same_bits(
     clouds = [make_cloud(families[seed % 4], 120, seed) for seed in range(num_clouds)]
     distances = torch.stack([fast.pairwise_distances(torch.tensor(cloud)) for cloud in clouds])
     found = []
-    for threads in (1, 2, 3, 5):
-        set_threads(threads)
+    for count in (1, 2, 3, 5):
+        set_threads(count)
         found.append(fast.rips_persistence(distances))
     for other in found[1:]:
         for one, another in zip(found[0], other, strict=True):
             for cloud in range(num_clouds):
                 assert_same_diagram(another.cloud(cloud), one.cloud(cloud))
+
+
+@pytest.mark.parametrize(("num_clouds", "n"), [(1, 30), (5, 30), (1, 330), (3, 70)])
+def test_threads_are_used_where_they_are_worth_it(
+    set_threads, monkeypatch, make_cloud, work_is_split_as_in_large_clouds, num_clouds, n
+):
+    for name, value in work_is_split_as_in_large_clouds.items():
+        monkeypatch.setattr(rips_cpu, name, value)
+    used = []
+    run = threads.run
+
+    def spy(function, calls, num_threads):
+        used.append(num_threads)
+        return run(function, calls, num_threads)
+
+    monkeypatch.setattr(threads, "run", spy)
+    clouds = [make_cloud("circle", n, seed) for seed in range(num_clouds)]
+    distances = fast.pairwise_distances(torch.tensor(np.stack(clouds)))
+    set_threads(2)
+    used.clear()
+    fast.rips_persistence(distances)
+    assert max(used) == (2 if (num_clouds == 1 and n >= 320) or (num_clouds > 1 and n >= 64) else 1)
 
 
 def test_an_error_in_one_cloud_of_many_is_raised(set_threads):

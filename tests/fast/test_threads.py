@@ -1,0 +1,60 @@
+"""Threads of the CPU kernels: used where there is work to share, and without effect on bits."""
+
+import numpy as np
+import pytest
+import torch
+
+import fast
+from fast.kernels import threads
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Return the numbers of threads that kernels ask for."""
+    asked = []
+    run = threads.run
+
+    def spy(function, calls, num_threads):
+        asked.append(num_threads)
+        return run(function, calls, num_threads)
+
+    monkeypatch.setattr(threads, "run", spy)
+    return asked
+
+
+def everything(n, make_cloud):
+    """Return what the kernels give for three clouds of n points."""
+    points = torch.tensor(np.stack([make_cloud("features", n, seed) for seed in range(3)]))
+    indices, radii = fast.topology_preserving_sampling(points, n // 2)
+    radius = fast.covering_radius(points[0], indices[0])
+    pairs = points[..., :2].sort(dim=-1).values
+    loss = fast.persistence_weighted_chamfer(pairs, pairs.flip(0))
+    return fast.pairwise_distances(points), indices, radii, radius, loss
+
+
+@pytest.mark.parametrize(("n", "expected"), [(20, 1), (400, 2)])
+@pytest.mark.usefixtures("two_threads")
+def test_small_work_stays_on_one_thread(make_cloud, used, n, expected):
+    everything(n, make_cloud)
+    assert len(used) == 5  # the loss asks twice
+    by_call = [*used[:2], used[-1]]  # sampling, covering radius, distances
+    assert by_call == [expected] * 3
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_number_of_threads_changes_no_bit(make_cloud, monkeypatch):
+    shared = everything(300, make_cloud)
+    monkeypatch.setattr(threads, "_WORTH_SHARING", 0)
+    split = everything(300, make_cloud)
+    torch.set_num_threads(1)
+    for alone, one, other in zip(everything(300, make_cloud), shared, split, strict=True):
+        assert torch.equal(alone, one)
+        assert torch.equal(alone, other)
