@@ -311,12 +311,13 @@ def test_trees_differ_and_have_trunks_below_porous_crowns():
 
 
 def test_street_trees_leave_room_for_people_and_lorries():
-    for seed in range(30):
+    for seed in range(60):
         scene = drawn(plants.add_street_tree, 1.0, seed=seed)
         leaves = scene.kind == Kind.VEGETATION
-        # Only a few clumps hang low; a ball's bottom is small.
         low = scene.centre[leaves, 2] - 0.5 * scene.half[leaves, 2]
-        assert low.min() > 1.5
+        # Young trees, which have stakes, are an exception: nobody walks under them.
+        grown = Kind.OTHER_OBJECT not in scene.kind
+        assert low.min() > (2.1 if grown else 1.5)
 
 
 def test_a_house_stands_behind_its_front_with_windows_and_a_roof():
