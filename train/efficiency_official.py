@@ -85,12 +85,13 @@ def official_text(record: dict[str, Any]) -> str:
         "A whole pass, hierarchy and network, of the largest size; peaks are of a process of its "
         "own. `spconv and plain attention` is this network with `convolution='spconv'` and "
         "`attention='plain'`, what the official modules compute with where there is no GPU; one "
-        "pass after a small one to warm up."
+        "pass after a small one to warm up. Only its cost is looked at: on several threads the CPU "
+        "wheel of spconv is not always right."
     )
     if fits_stated(record):
         text += (
-            f" The stated figures are for the same sweep on {STATED_THREADS} cores of another "
-            f"machine, at {STATED_VOXELS:,} voxels: cells counted from the cloud's smallest "
+            f" The stated figures are for the same sweep on {STATED_THREADS} cores, at "
+            f"{STATED_VOXELS:,} voxels: cells counted from the cloud's smallest "
             "coordinates, floor((x - min) / 0.05). Here, as in Pointcept's GridSample, cells lie "
             f"on whole multiples of the grid, floor(x / 0.05) - min: "
             f"{record['input']['voxels']:,} voxels."

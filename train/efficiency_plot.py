@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from train.operations import total
 
@@ -38,7 +39,9 @@ def draw(record: dict[str, Any], path: Path) -> None:
         (operations_axis, "10^9 multiply-accumulates"),
     ):
         axis.set_title(title, fontsize=9)
-        axis.set_xlabel("voxels", fontsize=8)
+        axis.set_xlabel("thousand voxels", fontsize=8)
+        axis.xaxis.set_major_formatter(lambda count, _: f"{count / 1000:g}")
+        axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.tick_params(labelsize=7)
         axis.set_ylim(bottom=0)
         if axis.lines:
@@ -52,11 +55,11 @@ def costs(record: dict[str, Any]) -> dict[str, dict[str, float]]:
     for name, model in record["models"].items():
         whole = model["sizes"][-1]
         found[name] = {
-            "seconds": whole["seconds"]["network"]["p50_s"],
+            "time": whole["seconds"]["network"]["p50_s"],
             "memory": whole["memory"]["peak_bytes"],
             "operations": total(whole["operations"]),
             "parameters": model["parameters"],
-            "batch": model["batch"]["seconds"]["p50_s"],
+            "time a batch": model["batch"]["seconds"]["p50_s"],
         }
     return {
         name: {what: float(cost) for what, cost in of.items() if cost is not None}
