@@ -8,6 +8,7 @@ import pytest
 from train.data.compare import main, real_sweep
 from train.data.compare_page import PUBLISHED_SHARES, page
 from train.data.semantickitti import CLASS_NAMES, simulate_semantickitti
+from train.data.simulate import SIMULATOR_VERSION
 from train.data.sweep import IGNORE, Sweep
 from train.data.sweep_statistics import RANGE_EDGES_M, rings, shares, statistics
 
@@ -165,3 +166,10 @@ def test_the_real_sweep_has_64_rings(real_data: Path):
     assert len(found.by_ring) == 64
     assert found.by_ring.sum() == found.points
     assert (np.diff(found.elevation_deg) < 0.0).all()
+
+
+def test_the_recorded_page_is_of_this_version_of_the_simulator():
+    recorded = Path(__file__).resolve().parents[3] / "docs" / "results" / "simulated_lidar.md"
+    text = recorded.read_text()
+    assert f"(simulator version {SIMULATOR_VERSION}," in text
+    assert recorded.with_suffix(".png").is_file()
