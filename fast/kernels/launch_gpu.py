@@ -16,7 +16,10 @@ CPU tensors, a Python thread a CUDA thread: backend "cuda-simulator".
 import functools
 import importlib.util
 import os
+import sys
+import threading
 
+import numpy as np
 import torch
 
 # numba warns of fewer blocks, as of a mistake; blocks without work end at once and cost nothing.
@@ -77,7 +80,7 @@ def launch(kernel, blocks, threads, *arguments):
     """
     if is_simulated():
         grid = min(max(blocks, 1), _SIMULATED_BLOCKS), min(threads, _SIMULATED_THREADS)
-        kernel[grid](*map(_host_array, arguments))
+        _simulate(kernel[grid], *map(_host_array, arguments))
         return
     from numba import cuda
 
@@ -87,6 +90,38 @@ def launch(kernel, blocks, threads, *arguments):
         stream = cuda.external_stream(pointer) if pointer else 0
         arrays = [_device_array(argument) for argument in arguments]
         kernel[max(blocks, _FEWEST_BLOCKS), threads, stream](*arrays)
+
+
+def _simulate(configured, *arrays):
+    """Run a kernel in numba's simulator, whose scheduler spins until its threads give way."""
+    _mend_simulator()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # at the usual 5 ms, each `syncthreads` would take as long
+    try:
+        configured(*arrays)
+    finally:
+        sys.setswitchinterval(before)
+
+
+@functools.cache
+def _mend_simulator():
+    """Let one thread at a time look up a shared array; else two may make one each (0.30.4)."""
+    from numba import types
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from numba.np.numpy_support import as_dtype
+
+    lock = threading.Lock()
+
+    def array(self, shape, dtype):
+        caller = sys._getframe(1)
+        place = caller.f_code.co_filename, caller.f_lineno  # as the simulator tells them apart
+        with lock:
+            if place not in self._allocations:
+                numpy_dtype = as_dtype(dtype) if isinstance(dtype, types.Type) else dtype
+                self._allocations[place] = np.empty(shape, numpy_dtype)
+            return self._allocations[place]
+
+    FakeCUDAShared.array = array
 
 
 def _device_array(argument):

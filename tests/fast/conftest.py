@@ -1,6 +1,5 @@
 """Clouds and backends that the tests of fast/ share."""
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +7,6 @@ import pytest
 import torch
 
 from fast.kernels import launch_gpu
-
-if launch_gpu.is_simulated():
-    # The simulator's scheduler spins; at the usual 5 ms each wait for a thread would take as long.
-    sys.setswitchinterval(1e-6)
 
 
 def _cube(rng, n):

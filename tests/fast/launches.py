@@ -53,7 +53,6 @@ def run_everything(dtype):
 
 
 if __name__ == "__main__":
-    sys.setswitchinterval(1e-6)
     for path in KERNELS.glob("*_gpu.py"):
         module = importlib.import_module(f"fast.kernels.{path.stem}")
         if module is not launch_gpu and hasattr(module, "launch"):
