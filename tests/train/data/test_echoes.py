@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.train.data.test_sensor import EXACT, flat_scene, lidar_of, scan
+from tests.train.data.exact_sensor import EXACT, flat_scene, lidar_of, scan
 from train.data.simulator.scene import Frame, Scene, SceneBuilder, Shape
 from train.data.simulator.sensor import Returns
 from train.data.simulator.surfaces import OPTICS, Kind, Material

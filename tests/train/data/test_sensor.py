@@ -5,52 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.train.data.exact_sensor import EXACT, WALL, flat_scene, lidar_of, raised, scan
 from train.data.simulator import models
 from train.data.simulator.drive import drive
-from train.data.simulator.echoes import EchoModel
-from train.data.simulator.ground import Ground
 from train.data.simulator.motion import Motion, moving_along, rotations
-from train.data.simulator.scene import Frame, Scene, SceneBuilder, Shape
-from train.data.simulator.sensor import Returns, Roof, Shadow, SpinningLidar
-from train.data.simulator.surfaces import Kind, Material
-
-EXACT = EchoModel(range_noise_m=0.0, half_signal_m=1e6)
-ORIGIN = Frame(0.0, 0.0, 0.0, 0.0)
-
-
-def flat_scene(*walls: tuple[Frame, tuple[float, float, float]]) -> Scene:
-    """Return paved ground at height 0, with some boxes on it."""
-    ground = Ground(
-        half_road_m=0.0,
-        parking_left_m=0.0,
-        sidewalk_left_m=300.0,
-        sidewalk_right_m=300.0,
-        curb_m=0.0,
-        bump_m=0.0,
-        marking_m=0.0,
-    )
-    builder = SceneBuilder()
-    for frame, half in walls:
-        builder.add(Shape.BOX, frame, (0.0, 0.0, half[2]), half, Kind.WALL, Material.WOOD)
-    return builder.build(ground)
-
-
-def raised(height_m: float, yaw: float = 0.0) -> np.ndarray:
-    mount = np.eye(4)
-    mount[:3, :3] = rotations(*np.array([[0.0], [0.0], [yaw]]))[0]
-    mount[2, 3] = height_m
-    return mount
-
-
-def lidar_of(*elevations_deg: float, **settings) -> SpinningLidar:
-    """Return a sensor 2 m above the ground whose returns are exact."""
-    settings = {"echo": EXACT, "azimuth_steps": 360, "mount": raised(2.0)} | settings
-    return SpinningLidar(elevations_deg=np.array(elevations_deg), **settings)
-
-
-def scan(lidar: SpinningLidar, scene: Scene, motion: Motion | None = None, **settings) -> Returns:
-    motion = Motion.still(ORIGIN) if motion is None else motion
-    return lidar.scan(scene, motion, np.random.default_rng(0), **settings)
+from train.data.simulator.scene import Frame
+from train.data.simulator.sensor import Roof, Shadow
+from train.data.simulator.surfaces import Kind
 
 
 def driving(speed_m_s: float, period_s: float, turn_rad_m: float = 0.0) -> Motion:
@@ -70,10 +31,6 @@ def driving(speed_m_s: float, period_s: float, turn_rad_m: float = 0.0) -> Motio
         tilt_deg=0.0,
         rng=np.random.default_rng(0),
     )
-
-
-# What a wall at x = 12 is to a sensor; the sensor is far from its edges.
-WALL = (Frame(12.5, 0.0, 0.0, 0.0), (0.5, 30.0, 4.0))
 
 
 # ------------------------------------------------------------------ where rays go

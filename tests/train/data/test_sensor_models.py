@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.data.test_sensor import flat_scene, scan
+from tests.train.data.exact_sensor import flat_scene, scan
 from train.data.simulator import models
 from train.data.simulator.sensor import SpinningLidar
 from train.data.simulator.surfaces import Kind

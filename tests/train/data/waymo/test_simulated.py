@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.train.data.test_sensor import EXACT, WALL, flat_scene
+from tests.train.data.exact_sensor import EXACT, WALL, flat_scene
 from train.data.simulator.drive import Stop
 from train.data.simulator.scene import Frame as Place
 from train.data.simulator.surfaces import THINGS, Kind
