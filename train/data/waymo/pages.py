@@ -112,6 +112,9 @@ class ListColumn:
             level = 0 if missing else self._max_def
             if not _is_part_of_list(page.repeats[span], page.defined[span], at == start, level):
                 raise Unsupported
+            # Where the page goes on after the list another one must start.
+            if stop < end and page.repeats[span.stop] != 0:
+                raise Unsupported
             parts.append(page.values[span])
             at, index = min(stop, end), index + 1
         if missing:

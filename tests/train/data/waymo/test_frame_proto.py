@@ -98,8 +98,8 @@ def matrix(data: bytes, dims: list[int]) -> memoryview:
         ([-2, -2, 2], "shape"),
         ([2, 3, 2], "8 values, its shape .* needs 12"),
         ([1, 2, 2], "8 values, its shape .* needs 4"),
-        ([1 << 20, 1 << 20, 2], "shape"),
-        ([1 << 62, 1 << 62, 2], "shape"),
+        ([1 << 20, 1 << 20, 2], r"expected \(rows"),
+        ([1 << 62, 1 << 62, 2], r"expected \(rows"),
         (list(range(100)), r"shape \(0, 1, 2, 3, 4, \.\.\.\)"),
     ],
 )

@@ -1,6 +1,7 @@
 """Single lists out of pages: what pyarrow wrote in any way, and what is left to pyarrow."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from train.data.waymo import schema
 from train.data.waymo.page_heads import Unsupported
 from train.data.waymo.pages import ListColumn
+from train.data.waymo.protobuf import varint
 from train.data.waymo.tables import Rows
 
 
@@ -144,3 +146,55 @@ def test_a_list_with_a_missing_number_is_left_to_pyarrow(tmp_path: Path):
     with pytest.raises(Unsupported):
         column.row(0)
     np.testing.assert_array_equal(column.row(1), [2.0])
+
+
+def test_a_flipped_bit_is_left_to_pyarrow_to_refuse(tmp_path: Path):
+    values = [np.arange(1000, dtype="f4")]
+    path = tmp_path / "x.parquet"
+    options = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    write(path, values, "f4", **options)
+    data = bytearray(path.read_bytes())
+    data[data.index(np.float32(500.0).tobytes())] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Unsupported):
+        column_of(path, values).row(0)
+
+
+def zigzag(value: int) -> bytes:
+    """Return a signed number as Thrift's compact form has it."""
+    return varint(2 * value)
+
+
+def page(repeats: list[int], numbers: list[float]) -> bytes:
+    """Return a data page of plain numbers, none missing, every level a run of its own."""
+    content = b""
+    for levels in (repeats, [3] * len(numbers)):
+        runs = b"".join(bytes([2, level]) for level in levels)
+        content += len(runs).to_bytes(4, "little") + runs
+    content += np.array(numbers, "<f4").tobytes()
+    size = b"\x15" + zigzag(len(content))
+    head = b"\x15\x00" + size + size + b"\x2c\x15" + zigzag(len(numbers))
+    return head + bytes.fromhex("15 00 15 06 15 06 00 00") + content
+
+
+def test_a_list_may_go_on_over_several_pages(tmp_path: Path):
+    # pyarrow begins pages with a list; other writers cut lists where a page is full.
+    path = tmp_path / "x"
+    pages = [page([0, 1, 1, 0], [1, 2, 3, 4]), page([1, 1], [5, 6]), page([1, 0], [7, 8])]
+    path.write_bytes(b"PAR1" + b"".join(pages))
+    chunk = SimpleNamespace(
+        physical_type="FLOAT",
+        compression="UNCOMPRESSED",
+        data_page_offset=4,
+        dictionary_page_offset=None,
+        total_compressed_size=sum(map(len, pages)),
+    )
+    column = SimpleNamespace(
+        max_definition_level=3, max_repetition_level=1, logical_type=SimpleNamespace(type="NONE")
+    )
+    lists = ListColumn(path, chunk, column, np.array([3, 4, 1]))
+    found = [lists.row(row) for row in (1, 0, 2, 1)]
+    assert [row.tolist() for row in found] == [[4, 5, 6, 7], [1, 2, 3], [8], [4, 5, 6, 7]]
+    for lengths, wrong in (([3, 3, 2], 2), ([2, 5, 1], 0), ([2, 5, 1], 1), ([4, 3, 1], 0)):
+        with pytest.raises(Unsupported):
+            ListColumn(path, chunk, column, np.array(lengths)).row(wrong)

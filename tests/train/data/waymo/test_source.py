@@ -1,5 +1,7 @@
 """The source of frames, in both formats: what it lists, what it returns, where it looks."""
 
+import dataclasses
+import os
 import pickle
 from multiprocessing import get_context
 from pathlib import Path
@@ -221,8 +223,54 @@ def test_a_sweep_names_its_files(write_root, data_format: str):
     assert all("seg_b" in path.name for path in files)
 
 
+@both
+def test_labels_of_other_lidars_than_top_are_none(tmp_path: Path, data_format: str):
+    frame = tiny_frame(labelled=False)
+    lasers = tuple(
+        dataclasses.replace(one, labels=tuple(np.ones((2, 3, 2), np.int32) for _ in range(2)))
+        if one.name == LaserName.FRONT
+        else one
+        for one in frame.lasers
+    )
+    labelled = dataclasses.replace(frame, lasers=lasers)
+    write_split(tmp_path / "training", data_format, {"seg_a": [labelled]})
+    with pytest.raises(UserError, match="1 have no labels"):
+        Waymo(tmp_path)
+    assert Waymo(tmp_path, require_labels=False)[0].segment is None
+
+
 def _read(source: Waymo, index: int) -> Sweep:
     return source[index]
+
+
+def _owner(source: Waymo) -> tuple[int, int]:
+    source[0]
+    assert source._open is not None
+    return source._open[0], os.getpid()
+
+
+def test_a_forked_process_opens_its_own_tables(write_root):
+    source = Waymo(write_root("v2", training=LABELS))
+    source[0]
+    context = get_context("fork")
+    queue = context.SimpleQueue()
+    # Handed over by the fork itself, open files and all, and not by pickling.
+    child = context.Process(target=lambda: queue.put(_owner(source)))
+    child.start()
+    owner, process = queue.get()
+    child.join()
+    assert owner == process != os.getpid()
+
+
+def test_a_frame_in_the_place_of_another_of_its_size_is_noticed(tmp_path: Path):
+    frame = tiny_frame(timestamp=1000)
+    path = tmp_path / "training/x.tfrecord"
+    write_segment_v1(path, [frame])
+    source = Waymo(tmp_path)
+    write_segment_v1(path, [dataclasses.replace(frame, timestamp_micros=1001)])
+    with pytest.raises(UserError, match="has changed since it was opened; start again") as error:
+        source[0]
+    assert str(error.value).startswith(f"{path}: ")
 
 
 @both
