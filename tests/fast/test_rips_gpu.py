@@ -105,6 +105,17 @@ def test_a_negative_zero_is_a_zero(gpu_kernels):
     assert_equals_the_definition(gpu_kernels, np.where(matrix == 0, -0.0, matrix)[None])
 
 
+@pytest.mark.parametrize(("lanes", "panel"), [(1, 2), (2, 5), (4, 64)])
+def test_how_the_elimination_is_split_does_not_matter(gpu_kernels, monkeypatch, lanes, panel):
+    if gpu_kernels.backend != "cuda-simulator":
+        pytest.skip("a compiled kernel keeps the constants that it was compiled with")
+    pairing_gpu = pytest.importorskip("fast.kernels.pairing_gpu")
+    monkeypatch.setattr(pairing_gpu, "_LANES", lanes)
+    monkeypatch.setattr(pairing_gpu, "_PANEL", panel)
+    _, loops = assert_equals_the_definition(gpu_kernels, tied_matrix(14, 5, seed=1)[None])
+    assert loops.counts.item() > 5
+
+
 @pytest.mark.parametrize("short_of", ["births", "relations", "pending"])
 def test_too_little_room_is_made_more(gpu_kernels, monkeypatch, short_of):
     rips_gpu = pytest.importorskip("fast.kernels.rips_gpu")
