@@ -12,8 +12,9 @@ are, how many of them `_update` has seen, and whether the cloud is done.
 
 import math
 
+import numpy as np
 import torch
-from numba import cuda, float64, int64
+from numba import cuda
 
 from fast.kernels.launch_gpu import is_simulated, launch
 
@@ -160,17 +161,17 @@ def _pick(
     """Pick in a cloud while its best candidate goes before every point that is none."""
     thread = cuda.threadIdx.x
     threads = cuda.blockDim.x
-    best_values = cuda.shared.array(_PICKERS, float64)  # exact for float32 too
-    best = cuda.shared.array(_PICKERS, int64)
+    best_values = cuda.shared.array(_PICKERS, np.float64)  # exact for float32 too
+    best = cuda.shared.array(_PICKERS, np.int64)
     for cloud in range(cuda.blockIdx.x, state.shape[0], cuda.gridDim.x):
         if state[cloud, 2] != 0:
             continue
         first_tile = tiles_of[cloud, 0]
         last_tile = tiles_of[cloud, 1]
-        value = float64(-1)
+        value = np.float64(-1)
         at = first_tile
         for tile in range(first_tile + thread, last_tile, threads):
-            other = float64(bound_values[tile])
+            other = np.float64(bound_values[tile])
             if other > value or (other == value and bounds[tile] < bounds[at]):
                 value = other
                 at = tile
@@ -185,14 +186,14 @@ def _pick(
         seen = count
         going = True
         while going:
-            value = float64(-1)
+            value = np.float64(-1)
             at = first_tile * _CANDIDATES
             for slot in range(at + thread, last_tile * _CANDIDATES, threads):
                 if count > seen and values[slot] > 0:
                     values[slot] = _nearest(
                         places, slot, centres, cloud, count - 1, count, values[slot]
                     )
-                other = float64(values[slot])
+                other = np.float64(values[slot])
                 if other > value or (other == value and candidates[slot] < candidates[at]):
                     value = other
                     at = slot
