@@ -93,7 +93,10 @@ def _house_lot(
         shop=yard == 0 and town and chance(rng, 0.45),
         room_m=yard,
     )
-    course.taken.record(Frame(*front.at(-depth / 2, 0.0, 0.0), front.yaw), depth / 2, half)
+    # With what may stand out of its front.
+    out = min(yard, 1.0)
+    body = Frame(*front.at((out - depth) / 2, 0.0, 0.0), front.yaw)
+    course.taken.record(body, (out + depth) / 2, half)
     if yard <= 0:
         return
     _border(course, scene, side, outer + 0.15, middle, half, rng)
@@ -131,19 +134,19 @@ def _border(
     if choice >= 0.95 or half_width < 1.5:
         return
     gate = uniform(rng, -0.6, 0.6) * half_width
-    height = uniform(rng, 0.9, 2.1)
+    height = uniform(rng, 1.0, 2.3)
     for low, high in ((-half_width, gate - 0.6), (gate + 0.6, half_width)):
         half = (high - low) / 2
         if half < 0.4:
             continue
         frame = course.frame(middle + (low + high) / 2, side * across)
-        if choice < 0.28:
+        if choice < 0.25:
             fence = Parts(scene, frame, Kind.FENCE)
             passes = uniform(rng, 0.4, 0.75)
             fence.mesh((0.0, 0.0, height / 2), (half, 0.02, height / 2), passes, Material.METAL)
             for along in np.arange(-half, half, 2.2):
                 fence.post((float(along), 0.0), 0.03, 0.0, height + 0.05, Material.METAL)
-        elif choice < 0.4:
+        elif choice < 0.36:
             fence = Parts(scene, frame, Kind.FENCE)
             boards = (half, 0.03, height / 2)
             fence.mesh((0.0, 0.0, height / 2), boards, uniform(rng, 0.02, 0.3), Material.WOOD)
@@ -170,7 +173,7 @@ def _green_lot(
     outer = course.outer(side)
     if chance(rng, 0.65):
         _border(course, scene, side, outer + 0.15, middle, width / 2, rng)
-    if chance(rng, 0.85):
+    if chance(rng, 0.95):
         _thicket(course, scene, side, middle, width, rng)
     for _ in range(int(rng.integers(7, 18) * min(width, 24.0) / 16)):
         place = course.frame(
@@ -192,7 +195,7 @@ def _thicket(
     rng: np.random.Generator,
 ) -> None:
     """Let a strip beside the sidewalk grow wild."""
-    deep, tall = uniform(rng, 1.5, 4.0), uniform(rng, 0.9, 2.2)
+    deep, tall = uniform(rng, 1.0, 3.5), uniform(rng, 1.0, 2.4)
     along = middle - width / 2 + 0.8
     while along < middle + width / 2 - 0.8:
         across = side * (course.outer(side) + 1.2 + uniform(rng, 0.0, 1.0) * deep)

@@ -23,7 +23,7 @@ def happen(course: Course, scene: SceneBuilder, rng: np.random.Generator) -> Non
         kerbside.add_bus_stop(course, scene, side, along, rng)
     if chance(rng, 0.2):
         _police(course, scene, rng)
-    if chance(rng, 0.17):
+    if chance(rng, 0.13):
         side, along = _place(course, rng, 5.0)
         across = side * (course.kerb(side) - 1.1)
         turn = np.pi if side > 0 else 0.0

@@ -100,7 +100,7 @@ class Layout:
         ]
         town, wide = self.setting == "town", self.setting == "arterial"
         each_way = 2 if wide or (town and rng.random() < 0.25) else 1
-        lane = float(rng.uniform(3.0, 3.4) if each_way > 1 else rng.uniform(3.0, 4.2))
+        lane = float(rng.uniform(3.0, 3.4) if each_way > 1 else rng.uniform(2.9, 3.9))
         self.median_m = float(rng.uniform(0.7, 1.6)) if wide and rng.random() < 0.5 else 0.0
         self.half_road_m = self.median_m + each_way * lane
         self.lanes = tuple(
@@ -167,7 +167,7 @@ class Layout:
 
     def _dig(self, rng: np.random.Generator) -> tuple[Stretch, ...]:
         """Return at most one building site, near where the sensor drives."""
-        if rng.random() >= 0.4:
+        if rng.random() >= 0.35:
             return ()
         side = 1.0 if rng.random() < 0.5 else -1.0
         span = float(rng.uniform(12, 26))
