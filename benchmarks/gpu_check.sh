@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prove the GPU kernels on a CUDA machine with torch, numba or triton, and pytest; under 9 minutes.
+# Prove the GPU kernels on a CUDA machine with torch, numba-cuda and pytest; under 9 minutes.
 # Usage: benchmarks/gpu_check.sh DIR    (records and logs go to DIR)
 # Exit status: 0 all passed; 1 a test or a case failed; 2 usage; 3 no CUDA device; 4 no GPU kernel.
 set -uo pipefail

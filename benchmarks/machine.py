@@ -29,6 +29,7 @@ _DISTRIBUTIONS = {
     "torch_cluster": "torch-cluster",
     "pytorch3d": "pytorch3d",
     "spconv": "spconv",
+    "numba_cuda": "numba-cuda",
 }
 
 

@@ -67,6 +67,7 @@ class Software:
     torch_cluster: str | None
     pytorch3d: str | None
     spconv: str | None = None  # older records do not name it
+    numba_cuda: str | None = None  # nor this
 
 
 @dataclass(frozen=True, kw_only=True)
