@@ -232,7 +232,8 @@ def test_labels_of_other_lidars_than_top_are_none(tmp_path: Path, data_format: s
         else one
         for one in frame.lasers
     )
-    labelled = dataclasses.replace(frame, lasers=lasers)
+    # The index reads no further than TOP: the others come before it.
+    labelled = dataclasses.replace(frame, lasers=lasers[::-1])
     write_split(tmp_path / "training", data_format, {"seg_a": [labelled]})
     with pytest.raises(UserError, match="1 have no labels"):
         Waymo(tmp_path)
