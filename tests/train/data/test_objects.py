@@ -341,12 +341,24 @@ def test_a_beam_goes_from_one_place_to_another():
     builder = SceneBuilder()
     Parts(builder, AHEAD, Kind.POLE).beam((0.0, 1.0), (3.0, 5.0), 0.1, Material.METAL, left=0.5)
     scene = builder.build(BARE)
-    points = np.array([[1.5, 0.5, 3.0], [0.0, 0.5, 1.0], [3.0, 0.5, 5.0], [1.5, 0.5, 3.2]])
-    local = points - scene.centre[0]
+    # The beam's direction is (3, 4) / 5, so this is square to it, in the plane of view.
+    square = np.array([-0.8, 0.0, 0.6])
+    middle = np.array([1.5, 0.5, 3.0])
+    points = np.array(
+        [
+            middle,
+            [0.0, 0.5, 1.0],
+            [3.0, 0.5, 5.0],
+            middle + 0.095 * square,
+            middle - 0.095 * square,
+            middle + 0.105 * square,
+            middle - 0.105 * square,
+            [3.1, 0.5, 5.1],
+        ]
+    )
     planes = scene.planes
-    inside = (local @ planes[:, :3].T <= planes[:, 3] + 1e-9).all(axis=1)
-    # The last is 0.12 m from the middle line, measured square to it.
-    assert inside.tolist() == [True, True, True, False]
+    inside = ((points - scene.centre[0]) @ planes[:, :3].T <= planes[:, 3] + 1e-9).all(axis=1)
+    assert inside.tolist() == [True] * 5 + [False] * 3
 
 
 def test_parts_moved_within_an_object_belong_to_it():
