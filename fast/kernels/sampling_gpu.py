@@ -52,8 +52,9 @@ def farthest_points(clouds, num_samples, start):
     radii = channels.new_zeros(len(clouds), most)
     centres = channels.new_zeros(len(clouds), most, len(channels))
     centres[:, 0] = channels[:, firsts + start].mT
-    while True:
-        for _ in range(1 if is_simulated() else _ROUNDS):
+    rounds = 1 if is_simulated() else _ROUNDS
+    for _ in range(most // rounds + 1):  # a round picks at least one point
+        for _ in range(rounds):
             launch(
                 _update, len(tiles), _TILE, channels, nearest, tiles, state, centres,
                 candidates, values, places, bounds, bound_values,
@@ -64,6 +65,11 @@ def farthest_points(clouds, num_samples, start):
             )  # fmt: skip
         if bool(state[:, 2].all()):
             break
+    else:
+        raise RuntimeError(
+            "topology_preserving_sampling: no point is farthest; look for NaN in points "
+            "(a CUDA tensor is not searched for them)"
+        )
     rows = zip(indices, num_samples, strict=True), zip(radii, num_samples, strict=True)
     return tuple([row[:count] for row, count in pairs] for pairs in rows)
 

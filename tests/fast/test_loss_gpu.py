@@ -143,6 +143,19 @@ def test_a_candidate_that_may_not_be_the_farthest_is_caught(gpu_kernels, monkeyp
         assert_same_bits(on_cpu, on_gpu)
 
 
+def test_a_loop_that_gets_nowhere_ends_with_an_error(gpu_kernels, monkeypatch):
+    module = pytest.importorskip("fast.kernels.sampling_gpu")
+
+    def launch(kernel, *arguments):
+        if kernel is not module._pick:
+            launch_gpu.launch(kernel, *arguments)
+
+    monkeypatch.setattr(module, "launch", launch)
+    points = torch.rand(9, 2, device=gpu_kernels.device)
+    with pytest.raises(RuntimeError, match="no point is farthest; look for NaN"):
+        fast.topology_preserving_sampling(points, 5, backend=gpu_kernels.backend)
+
+
 # Full size, on a GPU alone.
 
 
