@@ -51,6 +51,8 @@ examples:
       --probabilities probabilities.npy --tta
   python -m train.predict --checkpoint model_best.pth --pointcept-size teacher \\
       --cpe-input v1.5.1 --input sweep.pcd.bin --output labels.npy
+  python -m train.predict --checkpoint student.pt --input segment-NAME.tfrecord \\
+      --frame 1515097199686241 --output labels.npy
 """
 
 

@@ -117,16 +117,17 @@ class Segmentor(nn.Module):
                 f"Segmentor.forward: feat has {batch['feat'].shape[1]} channels, this network"
                 f" takes {self.in_channels}"
             )
+        given = hierarchy
         if hierarchy is None:
             hierarchy = self.build_hierarchy(batch)
-        self._check_fit(hierarchy, num_voxels, len(batch["offset"]), batch["grid_coord"])
+        self._check_fit(hierarchy, num_voxels, len(batch["offset"]))
+        if given is not None:
+            _check_same_voxels(given, batch["grid_coord"])
         stages = self.backbone(batch["feat"], hierarchy, watch)
         logits: Tensor = self.seg_head(stages[self.decoder_stages[-1]])
         return logits, stages
 
-    def _check_fit(
-        self, hierarchy: Hierarchy, num_voxels: int, num_clouds: int, grid_coord: Tensor
-    ) -> None:
+    def _check_fit(self, hierarchy: Hierarchy, num_voxels: int, num_clouds: int) -> None:
         config, finest = self.config, hierarchy.levels[0]
         for what, has, needs in (
             ("stages", len(hierarchy.levels), config.num_stages),
@@ -140,12 +141,6 @@ class Segmentor(nn.Module):
                     f"Segmentor.forward: hierarchy does not fit: {what} {has}, needs {needs};"
                     " build it from this batch with this network's settings"
                 )
-        # The same tensor needs no look at its values, which on a GPU the host would wait for.
-        if finest.grid_coord is not grid_coord and not torch.equal(finest.grid_coord, grid_coord):
-            raise ValueError(
-                "Segmentor.forward: hierarchy does not fit: it was built from other voxels; build"
-                " it from this batch"
-            )
         if self.training:
             for stage, level in enumerate(hierarchy.levels):
                 if level.num_voxels == 1:
@@ -154,6 +149,18 @@ class Segmentor(nn.Module):
                         " batch, on which batch normalisation cannot train; use larger crops or"
                         " more clouds a batch"
                     )
+
+
+def _check_same_voxels(hierarchy: Hierarchy, grid_coord: Tensor) -> None:
+    """Refuse a hierarchy of as many voxels that lie elsewhere."""
+    known = hierarchy.levels[0].grid_coord
+    # The same tensor (int64 is kept as it is) needs no look at values, for which on a GPU the host
+    # would wait.
+    if known is not grid_coord and not torch.equal(known, grid_coord.long()):
+        raise ValueError(
+            "Segmentor.forward: hierarchy does not fit: it was built from other voxels; build it"
+            " from this batch"
+        )
 
 
 def build_segmentor(

@@ -116,10 +116,14 @@ def test_serialization_copies_the_batch_s_facts_and_the_sizes_of_each_pooling(
     assert copies.seen - made_on_the_host == Counter(tolist=1 + (num_stages - 1))
 
 
-def test_a_whole_pass_copies_no_more_than_serialization_does(make_batch, make_network, monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_a_whole_pass_copies_no_more_than_serialization_does(
+    make_batch, make_network, monkeypatch, dtype
+):
     as_on_a_gpu(monkeypatch)
     monkeypatch.setattr("train.model.convolution._runs_compiled", lambda tensor: False)
     batch, model = make_batch([300, 7, 120]), make_network().eval()
+    batch["grid_coord"] = batch["grid_coord"].to(dtype)
     with torch.no_grad(), HostCopies() as copies:
         model(batch)
     assert copies.seen - Counter(repeat_interleave=1) == Counter(tolist=5)
