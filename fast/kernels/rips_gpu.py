@@ -123,16 +123,16 @@ def _components(keys, sizes, cutoffs, magnitude):
         keys, sizes, cutoffs, magnitude, reach, nearest, tree_keys, tree, num_trees,
     )  # fmt: skip
     # Pairs of no persistence go to the end, beyond the counts.
-    lengths = tree_keys.where(tree_keys > 0, _FAR)
+    deadlines = tree_keys.where(tree_keys > 0, _FAR)
     by_edge, order = tree.sort(dim=1)
-    order = lengths.gather(1, order).argsort(dim=1, stable=True)
+    order = deadlines.gather(1, order).argsort(dim=1, stable=True)
     edges = by_edge.gather(1, order)
     deaths = torch.stack([edges // n, edges % n], dim=-1)
     h0 = {
         "birth_edges": torch.full_like(deaths, -1),
         "death_edges": deaths,
         "death_simplices": deaths,
-        "counts": (lengths < _FAR).sum(dim=1),
+        "counts": (deadlines < _FAR).sum(dim=1),
         "num_essential": num_trees,
     }
     return h0, (tree, (tree < _FAR).sum(dim=1))
