@@ -1,8 +1,12 @@
 """The list of the frames that are to be predicted for the server."""
 
 from pathlib import Path
+from typing import Final
 
 from train.errors import UserError
+
+OFFICIAL_TEST_FRAMES: Final = "3d_semseg_test_set_frames.txt"
+"""What the dataset's own repository calls the list for the server; users put it into the root."""
 
 
 def read_frame_list(path: Path) -> set[str]:

@@ -14,7 +14,7 @@ from train.data.index import Index, cached_index
 from train.data.sweep import SPLITS, Sweep
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Frame, FrameError
-from train.data.waymo.frame_list import read_frame_list
+from train.data.waymo.frame_list import OFFICIAL_TEST_FRAMES, read_frame_list
 from train.data.waymo.layout import (
     Segment,
     choose_segments,
@@ -73,8 +73,9 @@ class Waymo:
     strict
         Refuse a segment whose files cannot be indexed; otherwise leave it out, see `unreadable`.
     test_frames
-        A file of lines `context,timestamp_micros`, such as the official list of the frames to
-        predict: take these frames alone. None for all.
+        A file of lines `context,timestamp_micros`: take these frames alone. None: for the test
+        split those of the official list, if it lies in the root under its own name,
+        `3d_semseg_test_set_frames.txt`; otherwise all.
 
     Attributes
     ----------
@@ -115,6 +116,9 @@ class Waymo:
         self._numbers: dict[str, int] | None = None
         self.unreadable: dict[str, str] = {}
         found = self._all_frames(split, tuple(sequences), cache_dir, strict)
+        official = self.root / OFFICIAL_TEST_FRAMES
+        if test_frames is None and split == "test" and not sequences and official.is_file():
+            test_frames = official
         if test_frames is not None:
             found = found[self._listed(Path(test_frames), found)]
         self.skipped_without_lidar = int((~found["lidar"]).sum())

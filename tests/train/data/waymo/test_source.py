@@ -195,6 +195,11 @@ def test_a_list_of_frames_chooses_them(write_root, data_format: str, tmp_path: P
     listed = tmp_path / "frames.txt"
     listed.write_text("seg_b,1000\n\nseg_a,1200\n")
     source = Waymo(root, "test", require_labels=False, test_frames=listed)
+    # The official list is taken where users put it, for the test split alone.
+    (root / "3d_semseg_test_set_frames.txt").write_text(listed.read_text())
+    assert Waymo(root, "test", require_labels=False).names == source.names
+    (root / "3d_semseg_test_set_frames.txt").unlink()
+    assert len(Waymo(root, "test", require_labels=False)) > len(source)
     assert source.names == ("seg_a/1200", "seg_b/1000")
     listed.write_text("seg_b,1000\nseg_c,7\n")
     with pytest.raises(UserError, match=r"1 are not in .* \(seg_c/7 for example\)"):
