@@ -14,7 +14,7 @@ from benchmarks.clouds import FloatArray
 from benchmarks.harness import SMOKE_POINTS, Case, Job
 from benchmarks.machine import version
 from train.model.convolution_choice import ConvolutionForm, make_convolution
-from train.model.convolution_spconv import load_spconv, spconv_sites
+from train.model.convolution_spconv import load_spconv, racing_threads, spconv_sites
 from train.model.neighbours import neighbour_table
 
 Measure = Callable[..., Any]
@@ -196,7 +196,8 @@ def on(threads: int, call: Callable[[], Any]) -> Any:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return call()
+        with racing_threads():
+            return call()
     finally:
         torch.set_num_threads(before)
 

@@ -20,6 +20,10 @@ from fast.checks import (
 _SWEEPS = 20  # of Sinkhorn, before Newton's steps take over
 
 
+class NotConvergedError(RuntimeError):
+    """The plan's column sums did not reach the tolerance."""
+
+
 class Transport(NamedTuple):
     """The value of the transport between two diagrams, and its plan."""
 
@@ -67,7 +71,7 @@ def entropic_transport(
     ValueError
         If a tensor is not of (birth, death) rows, (on the CPU) has an infinite or NaN entry, two
         tensors do not fit together, or an option is out of range.
-    RuntimeError
+    NotConvergedError
         If a diagram does not reach the tolerance in `max_iterations` steps.
 
     Notes
@@ -231,7 +235,7 @@ def _solve(
             some = unfinished.nonzero()[:, 0]
             share = (log_density[some] + log_columns[some][:, None]).exp()
             potential[some] += eps * _newton(share, rows[some], columns[some])
-    raise RuntimeError(
+    raise NotConvergedError(
         f"entropic_transport: column sums are off by {worst:.1e} after {step + 1} steps; "
         f"raise eps (now {eps}), tolerance (now {tolerance}) or max_iterations"
     )

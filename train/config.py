@@ -170,6 +170,8 @@ class LossConfig:
     """Whose features choose the sampled points (Algorithm 1 takes the teacher's)."""
     diagram_distance: Literal["pwcd", "sinkhorn"] = "pwcd"
     """How diagrams are compared: the paper's distance, or entropic transport (Table 11)."""
+    sinkhorn_eps: float = 0.1
+    """Weight of the entropy with sinkhorn, in squared units of the distances."""
     temperature: float = 1.0
     """Temperature of the softened logits."""
 
@@ -183,6 +185,12 @@ class LossConfig:
                 "a weight is 0 (off) or above",
             )
         _require(self.num_samples >= 2, "loss.num-samples", self.num_samples, "at least 2 points")
+        _require(
+            math.isfinite(self.sinkhorn_eps) and self.sinkhorn_eps > 0,
+            "loss.sinkhorn-eps",
+            self.sinkhorn_eps,
+            "above 0, 0.1 for example",
+        )
         _require(
             math.isfinite(self.temperature) and self.temperature > 0,
             "loss.temperature",

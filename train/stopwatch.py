@@ -19,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from train.errors import UserError
 from train.model import Hierarchy, NetworkConfig, Segmentor, build_hierarchy, build_segmentor
+from train.model.convolution_spconv import racing_threads
 
 Precision = Literal["float32", "bfloat16"]
 Arrays = Mapping[str, NDArray[Any]]
@@ -61,7 +62,8 @@ def _run(
 ) -> None:
     """Run one pass; a context of its own for each, or the weights' 16-bit copies would be kept."""
     device = batch["feat"].device
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with autocast, racing_threads():
         model(batch, hierarchy)
 
 

@@ -352,7 +352,10 @@ def test_packages_that_are_not_there(sweeps, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "spconv.pytorch", None)
     load_flash_attention.cache_clear()
     load_spconv.cache_clear()
-    for option, package in (("--convolution spconv", "spconv"), ("--attention flash", "flash-attn")):
+    for option, package in (
+        ("--convolution spconv", "spconv"),
+        ("--attention flash", "flash-attn"),
+    ):
         line = refused([*flags(sweeps, tmp_path / "run"), *option.split()], capsys)
         assert f"the package {package}" in line
     assert not (tmp_path / "run").exists()

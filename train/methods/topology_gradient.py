@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from fast import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyReport
+from fast.transport import NotConvergedError
 from train.config import LossConfig
+from train.errors import UserError
 from train.losses import LossParts, require_finite, segmentation_loss
 from train.model import Hierarchy, Segmentor
 
@@ -42,6 +44,7 @@ class TopologyGradientDistillation:
             normalisation=config.normalisation,
             sample_on=config.sample_on,
             loss=config.diagram_distance,
+            sinkhorn_eps=config.sinkhorn_eps,
         )
         self.saliency_loss = SaliencyLoss()
         self.distillation_loss = DistillationLoss(temperature=config.temperature)
@@ -86,9 +89,12 @@ class TopologyGradientDistillation:
         if config.topology > 0:
             features = stages[student.decoder_stages[-1]]
             target = teacher_stages[teacher.decoder_stages[-1]].detach()
-            topology, report = self.topological_loss.forward_with_report(
-                target, features, batch["offset"]
-            )
+            try:
+                topology, report = self.topological_loss.forward_with_report(
+                    target, features, batch["offset"]
+                )
+            except NotConvergedError as error:
+                raise UserError(f"--loss.sinkhorn-eps: {error}") from error
             total = total + config.topology * require_finite("topology", topology)
 
         saliency = None

@@ -5,7 +5,8 @@ Shape letters: N voxels, I input channels, O output channels.
 
 import importlib
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,6 +16,22 @@ from torch import Tensor
 
 from train.errors import UserError
 from train.model.convolution import ConvolutionWeights
+
+_races_allowed = False
+
+
+@contextmanager
+def racing_threads() -> Iterator[None]:
+    """Let spconv's CPU kernels run on several threads, where their results may be wrong.
+
+    For measuring how fast they are, and for nothing else.
+    """
+    global _races_allowed
+    before, _races_allowed = _races_allowed, True
+    try:
+        yield
+    finally:
+        _races_allowed = before
 
 
 @cache
@@ -82,7 +99,8 @@ class SpconvConv3d(ConvolutionWeights):
     -----
     Under autocast spconv computes in float16 on a GPU, whatever the autocast dtype (it has no
     bfloat16 kernels); on a CPU it computes in float32. Of several points in one voxel it lets one
-    stand for the voxel that need not be the first.
+    stand for the voxel that need not be the first. Its CPU kernels (2.3.8) add into the same rows
+    from several threads, so that results are wrong now and then: more than one is refused.
     """
 
     def __init__(
@@ -101,6 +119,12 @@ class SpconvConv3d(ConvolutionWeights):
         spconv = load_spconv()
         weight = self.weight
         on_cpu = feat.device.type == "cpu"
+        if on_cpu and torch.get_num_threads() > 1 and not _races_allowed:
+            raise UserError(
+                f"convolution='spconv' gives wrong results on a CPU with {torch.get_num_threads()}"
+                " threads (as of spconv 2.3.8); set OMP_NUM_THREADS=1 before Python starts, or"
+                " choose convolution='torch'"
+            )
         if on_cpu and feat.dtype != weight.dtype:  # a branch that autocast left in 16 bits
             feat = feat.to(weight.dtype)
         engine = _engine(self.in_channels, self.out_channels, self.kernel_size, on_cpu)

@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from train.data.simulator import raycast
 from train.data.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
 from train.data.simulator.surfaces import Kind, Material
 
+ROOT = Path(__file__).resolve().parents[3]
 FLAT = Ground(
     half_road_m=4.0,
     parking_left_m=0.0,
@@ -108,6 +112,20 @@ def walk(inside, directions: np.ndarray, reach: float, step: float = 0.004) -> n
         hit = inside(local(ORIGIN + t * directions)) & np.isinf(first)
         first[hit] = t
     return first
+
+
+def test_the_ray_caster_leaves_torchs_threads_alone(tmp_path):
+    # numba's OpenMP and torch's are one library: what one is told, the other does.
+    code = (
+        "import torch; torch.set_num_threads(1);"
+        "from train.data.semantickitti import simulate_semantickitti;"
+        "import sys;"
+        "counts = {'num_sweeps': 1, 'num_validation_sweeps': 1, 'azimuth_steps': 20};"
+        "simulate_semantickitti(sys.argv[1], **counts);"
+        "sys.exit(torch.get_num_threads() - 1)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "data")], cwd=ROOT)
+    assert run.returncode == 0
 
 
 @pytest.mark.parametrize("shape", list(SOLIDS), ids=lambda shape: shape.name)

@@ -335,9 +335,7 @@ def test_an_impossible_grid_size_is_named(sweep, size: float):
 
 def test_a_grid_too_fine_for_the_codes_says_which_would_do():
     sweep = make_sweep(np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]))
-    with pytest.raises(
-        UserError, match=r"made\.bin.*needs 100001 .*at least 0\.0016"
-    ):
+    with pytest.raises(UserError, match=r"made\.bin.*needs 100001 .*at least 0\.0016"):
         voxelise(sweep, 0.001)
     assert voxelise(sweep, 0.0016).grid_coord.max() < 1 << 16
 

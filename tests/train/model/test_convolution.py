@@ -321,6 +321,19 @@ def test_what_fails_on_a_thread_is_raised(monkeypatch):
         torch.set_num_threads(1)
 
 
+def test_spconv_is_refused_where_it_would_be_wrong():
+    pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
+    grid, cloud = random_voxels(0.5, seed=7)
+    layer = make_convolution("spconv", 2, 2, 3, bias=True)
+    sites = spconv_sites(grid, cloud, int(cloud.max()) + 1)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(UserError, match=r"2 threads .* set OMP_NUM_THREADS=1"):
+            layer(torch.zeros(len(grid), 2), sites)
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_spconv_is_named_where_it_is_missing(monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)

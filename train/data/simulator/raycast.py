@@ -14,7 +14,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import config, njit
 from numpy.typing import NDArray
 
 from train.data.simulator.ground import ACROSS_M, ALONG_M, COARSE_M, RAISED
@@ -470,7 +470,8 @@ def cast(
         hits.material,
         hits.cosine,
     )
-    threads = threads or get_num_threads()
+    # Not numba.get_num_threads(): it starts OpenMP, and so changes the number of torch's threads.
+    threads = threads or config.NUMBA_NUM_THREADS
     # A thread takes the next few columns when it is done with others: some are dearer.
     edges = np.linspace(0, len(directions), (8 * threads if threads > 1 else 1) + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
