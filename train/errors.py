@@ -7,3 +7,10 @@ class UserError(Exception):
     The command line prints the message and exits with code 2. Not a `ValueError`: the flag parser
     takes those for its own, and callers should be able to tell a bad file from a bug.
     """
+
+
+class ClassCountError(UserError, ValueError):
+    """Say that a checkpoint's classes are not those that the caller wants.
+
+    A mistake of the user's on the command line, and a wrong argument to those who call the reader.
+    """

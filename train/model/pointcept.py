@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.errors import UserError
+from train.errors import ClassCountError, UserError
 from train.model.block import CpeInput
 from train.model.segmentor import Segmentor, build_segmentor
 
@@ -94,6 +94,8 @@ def load_pointcept_checkpoint(
     UserError
         If the file is absent, damaged, holds anything but tensors and plain values, or does not
         fit the network.
+    ClassCountError
+        If it has another number of classes than `num_classes`; also a `ValueError`.
 
     Notes
     -----
@@ -118,7 +120,7 @@ def load_pointcept_checkpoint(
     overrides.setdefault("depth_rule", cpe_input)
     found_classes, in_channels = state[_HEAD].shape[0], state[_STEM].shape[-1]
     if num_classes is not None and num_classes != found_classes:
-        raise UserError(
+        raise ClassCountError(
             f"{file}: has {found_classes} classes, {num_classes} are wanted; give another"
             " checkpoint, or the class count of this one"
         )
