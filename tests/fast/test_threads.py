@@ -58,3 +58,17 @@ def test_the_number_of_threads_changes_no_bit(make_cloud, monkeypatch):
     for alone, one, other in zip(everything(300, make_cloud), shared, split, strict=True):
         assert torch.equal(alone, one)
         assert torch.equal(alone, other)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_gradients_have_the_same_bits_in_every_run(make_cloud):
+    points = torch.tensor(
+        np.stack([make_cloud("features", 400, seed) for seed in range(8)]), requires_grad=True
+    )
+
+    def gradient():
+        diagrams = fast.rips_persistence_of_points(points)
+        total = sum(d.pairs.square().sum() for d in diagrams)
+        return torch.autograd.grad(total, points)[0].numpy().tobytes()
+
+    assert len({gradient() for _ in range(10)}) == 1
