@@ -8,7 +8,7 @@ from benchmarks.targets import convolution_targets, targets_table
 CASES = {
     "forward": {"op": "convolution", "direction": "forward"},
     "backward": {"op": "convolution", "direction": "backward"},
-    "neighbour search": {"op": "neighbours", "direction": "forward"},
+    "neighbor search": {"op": "neighbours", "direction": "forward"},
 }
 
 
@@ -22,7 +22,7 @@ def convolution_page(records: dict[str, Record]) -> str:
             "A 3 x 3 x 3 submanifold convolution, 64 to 64 channels, float32, on the 30,000 voxels "
             "of 5 cm nearest to the sensor of a 64-ray scan of a street. Before a case is timed "
             "its output and gradients are compared with sums over a dictionary of voxels in "
-            "float64. `backward`: the gradients of input, weight and bias alone; `neighbour "
+            "float64. `backward`: the gradients of input, weight and bias alone; `neighbor "
             "search`: once for all layers of a resolution. spconv is its CPU wheel, called "
             "through `convolution='spconv'`.",
             _times(source),

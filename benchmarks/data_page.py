@@ -27,7 +27,7 @@ def data_page(records: dict[str, Record]) -> str:
             "`numpy` reads the same files into arrays of bytes and does nothing with them. "
             "`decoded` has coordinates, strengths and train ids, every value checked; `kept` reads "
             "them from a folder of decoded sweeps instead. `tensors` are batches of 4 as training "
-            "gets them: augmented, voxelised at 5 cm, collated; in the process itself, and by one "
+            "gets them: augmented, voxelized at 5 cm, collated; in the process itself, and by one "
             "and two worker processes. Peak memory is that of the process without workers, above "
             "what it held before.",
             "## Opening",

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from train.data import semantickitti, waymo
-from train.data.nuscenes.simulated_tables import VERSION, SimulatedTables
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import FrameSource
 from train.data.nuscenes.splits import SCENES
-from train.data.registry import DATASETS, DatasetSpec
-from train.data.sweep import SweepSource
+from train.data.registry import dataset_spec
 from train.data.waymo import schema
+from train.simulation.nuscenes_tables import VERSION, SimulatedTables
+from train.simulation.waymo import simulate_waymo
 
 BEAMS = {"semantickitti": 64, "nuscenes": 32, "waymo": 64}
 """Of the main sensor: a sweep of N rays has N / beams columns."""
@@ -31,7 +33,7 @@ class Simulated:
     """Simulated sweeps on disk, opened, and all of the files that they are made of."""
 
     spec: DatasetSpec
-    source: SweepSource
+    source: FrameSource
     files: tuple[Path, ...]
 
 
@@ -42,7 +44,7 @@ def columns(name: str, num_rays: int) -> int:
 
 def simulated(name: str, num_rays: int, num_sweeps: int, folder: Path) -> Simulated:
     """Return sweeps of a dataset, made below `folder` unless they are there already."""
-    spec = DATASETS[name]
+    spec = dataset_spec(name)
     made = spec.simulate(
         folder / f"{name}-{num_rays}-{num_sweeps}",
         num_sweeps=num_sweeps,
@@ -101,7 +103,7 @@ def _waymo(root: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    made = waymo.simulate_waymo(
+    made = simulate_waymo(
         root.with_name(f"{root.name}-model"),
         num_sweeps=1,
         num_validation_sweeps=1,

@@ -13,9 +13,13 @@ from torch import Tensor
 from benchmarks.clouds import FloatArray
 from benchmarks.harness import SMOKE_POINTS, Case, Job
 from benchmarks.machine import version
-from train.model.convolution_choice import ConvolutionForm, make_convolution
-from train.model.convolution_spconv import load_spconv, racing_threads, spconv_sites
-from train.model.neighbours import neighbour_table
+from train.networks.ptv3.conv_backends import ConvBackend, make_convolution
+from train.networks.ptv3.convolution_spconv import (
+    allow_nondeterministic_threads,
+    load_spconv,
+    spconv_sites,
+)
+from train.networks.ptv3.neighbors import neighbor_table
 
 Measure = Callable[..., Any]
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -29,7 +33,7 @@ class Convolver:
     """An implementation; spconv also on one thread, where it makes no mistake."""
 
     distribution: str | None
-    form: ConvolutionForm
+    form: ConvBackend
     threaded: bool = True
 
     @property
@@ -126,9 +130,9 @@ def convolution_case(name: str, direction: Any, num_points: int, threads: int) -
         layer = make_convolution(convolver.form, CHANNELS, CHANNELS, 3, bias=True)
         layer.load_state_dict({"weight": weight, "bias": bias})
         is_ours = convolver.form == "torch"
-        neighbours = neighbour_table(grid, cloud, 3) if is_ours else spconv_sites(grid, cloud, 1)
+        neighbors = neighbor_table(grid, cloud, 3) if is_ours else spconv_sites(grid, cloud, 1)
         leaves = {"feat": feat.requires_grad_(), **dict(layer.named_parameters())}
-        out = on(own_threads, lambda: layer(feat, neighbours))  # spconv finds its neighbours here
+        out = on(own_threads, lambda: layer(feat, neighbors))  # spconv finds its neighbors here
 
         def backward() -> dict[str, Tensor]:
             grads = torch.autograd.grad(out, list(leaves.values()), slope, retain_graph=True)
@@ -146,7 +150,7 @@ def convolution_case(name: str, direction: Any, num_points: int, threads: int) -
             assert not wrong, ", ".join(wrong.values())
             return None
 
-        run = backward if direction == "backward" else lambda: {"out": layer(feat, neighbours)}
+        run = backward if direction == "backward" else lambda: {"out": layer(feat, neighbors)}
         return Job(lambda: on(own_threads, run), check)
 
     return _case("convolution", name, num_points, own_threads, build, direction=direction)
@@ -161,7 +165,7 @@ def search_case(name: str, num_points: int, threads: int) -> Case:
         cloud = torch.zeros(num_points, dtype=torch.long)
 
         def ours() -> int:
-            return neighbour_table(grid, cloud, 3).num_pairs // 2
+            return neighbor_table(grid, cloud, 3).num_pairs // 2
 
         def theirs() -> int:
             sites, spconv = spconv_sites(grid, cloud, 1), load_spconv()
@@ -196,7 +200,7 @@ def on(threads: int, call: Callable[[], Any]) -> Any:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with racing_threads():
+        with allow_nondeterministic_threads():
             return call()
     finally:
         torch.set_num_threads(before)
@@ -208,14 +212,14 @@ def on(threads: int, call: Callable[[], Any]) -> Any:
 def test_convolution(
     name: str, direction: str, num_points: int, threads: int, measure: Measure, installed: Any
 ) -> None:
-    """3 x 3 x 3, 64 channels, its neighbours known."""
+    """3 x 3 x 3, 64 channels, its neighbors known."""
     installed(CONVOLVERS[name], convolution_case(name, direction, num_points, threads))
     measure(lambda n: convolution_case(name, direction, n, threads), num_points)
 
 
 @pytest.mark.parametrize("name", CONVOLVERS)
 @pytest.mark.sizes(30_000)
-def test_neighbour_search(
+def test_neighbor_search(
     name: str, num_points: int, threads: int, measure: Measure, installed: Any
 ) -> None:
     """Once for all layers of a resolution."""

@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 
 from benchmarks.harness import SMOKE_POINTS, Case, Job
 from benchmarks.sweeps import REAL_RAYS, Simulated, columns, simulated, tiny_files
-from train.data.batching import BatchOrder
+from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
 from train.data.decoded import DecodedCache
-from train.data.loader import TrainingSweeps
-from train.data.registry import DATASETS
-from train.data.sweep import SweepSource
+from train.data.frame import FrameSource
+from train.data.loader import TrainingFrames
+from train.data.registry import dataset_spec
 
 Measure = Callable[..., Any]
 
@@ -38,7 +38,7 @@ def counts_of(num_points: int) -> tuple[int, int]:
     return (2, 1) if num_points == SMOKE_POINTS else (8, 3)
 
 
-def kept(source: SweepSource, folder: Path) -> DecodedCache:
+def kept(source: FrameSource, folder: Path) -> DecodedCache:
     """Return the source with all of its sweeps decoded on disk."""
     cache = DecodedCache(source, folder)
     for index in range(len(cache)):
@@ -61,7 +61,7 @@ def bytes_job(data: Simulated, repeats: int) -> Job:
     return Job(run, check)
 
 
-def sweeps_job(data: Simulated, source: SweepSource, repeats: int) -> Job:
+def sweeps_job(data: Simulated, source: FrameSource, repeats: int) -> Job:
     """Read and decode all sweeps."""
     sizes = [len(data.source[index].coord) for index in range(len(source))]
 
@@ -74,10 +74,10 @@ def sweeps_job(data: Simulated, source: SweepSource, repeats: int) -> Job:
     return Job(run, check)
 
 
-def tensors_job(data: Simulated, source: SweepSource, repeats: int, workers: int) -> Job:
-    """Serve an epoch as training does: read, augment, voxelise, collate."""
-    sweeps = TrainingSweeps(source, repeats=repeats)
-    order = BatchOrder(len(sweeps), BATCH_SIZE)
+def tensors_job(data: Simulated, source: FrameSource, repeats: int, workers: int) -> Job:
+    """Serve an epoch as training does: read, augment, voxelize, collate."""
+    sweeps = TrainingFrames(source, repeats=repeats)
+    order = VoxelBudgetBatchSampler(len(sweeps), BATCH_SIZE)
     loader = DataLoader(
         sweeps,
         batch_sampler=order,
@@ -85,7 +85,7 @@ def tensors_job(data: Simulated, source: SweepSource, repeats: int, workers: int
         num_workers=workers,
         persistent_workers=workers > 0,
     )
-    direct = TrainingSweeps(data.source, repeats=repeats)
+    direct = TrainingFrames(data.source, repeats=repeats)
 
     def seen(batches: Any) -> list[tuple[int, float]]:
         return [(len(batch["feat"]), float(batch["feat"].sum())) for batch in batches]
@@ -164,11 +164,11 @@ def opening_case(name: str, num_points: int, folder: Path, fresh: Iterator[int])
         root = tiny_files(name, num_points, folder)
         cache_dir = folder / f"opening-{next(fresh)}"
 
-        def check(output: SweepSource) -> None:
+        def check(output: FrameSource) -> None:
             assert len(output) == num_points
             assert len(output[num_points - 1].coord) >= 1
 
-        return Job(lambda: DATASETS[name].open(root, "training", cache_dir=cache_dir), check)
+        return Job(lambda: dataset_spec(name).open(root, "training", cache_dir=cache_dir), check)
 
     return Case(
         suite="opening", op="open", implementation="ours", yields="source", build=build,
@@ -190,7 +190,7 @@ def simulation_case(name: str, num_points: int, folder: Path, threads: int) -> C
 
     def run() -> Any:
         shutil.rmtree(root, ignore_errors=True)
-        return DATASETS[name].simulate(
+        return dataset_spec(name).simulate(
             root,
             num_sweeps=num_sweeps - 1,
             num_validation_sweeps=1,
@@ -200,7 +200,7 @@ def simulation_case(name: str, num_points: int, folder: Path, threads: int) -> C
 
     def check(output: Any) -> None:
         assert not output.reused
-        source = DATASETS[name].open(root, sequences=output.training_sequences)
+        source = dataset_spec(name).open(root, sequences=output.training_sequences)
         assert len(source) == num_sweeps - 1
         # Rays that end in the sky give no point.
         assert min(len(source[index].coord) for index in range(len(source))) > num_points / 4

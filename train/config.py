@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from train.errors import UserError
+from train.core.errors import UserError
 
 
 def _require(condition: bool, option: str, value: object, cure: str) -> None:
@@ -24,7 +24,7 @@ class DataConfig:
     validation_sequences: tuple[str, ...] = ()
     """Sequences to evaluate on; none for the official split."""
     grid_size_m: float = 0.05
-    """Edge of a voxel, metres (appendix C.3)."""
+    """Edge of a voxel, meters (appendix C.3)."""
     max_voxels: int = 0
     """Crop a training sweep to this many voxels around a random one; 0 keeps whole sweeps."""
     batch_size: int = 12
@@ -51,13 +51,13 @@ class DataConfig:
     """With --simulate: columns in a turn of the sensor; a real one has about 2,000."""
 
     def __post_init__(self) -> None:
-        # Beyond these a coarse stage can be left with a single voxel, on which batch normalisation
+        # Beyond these a coarse stage can be left with a single voxel, on which batch normalization
         # cannot train.
         _require(
             0 < self.grid_size_m <= 1,
             "data.grid-size-m",
             self.grid_size_m,
-            "the edge of a voxel is above 0 and at most 1 metre, 0.05 for example",
+            "the edge of a voxel is above 0 and at most 1 meter, 0.05 for example",
         )
         if self.clip_range_m is not None:
             lower, upper = self.clip_range_m[:3], self.clip_range_m[3:]
@@ -66,7 +66,7 @@ class DataConfig:
                 and all(low < high for low, high in zip(lower, upper, strict=True)),
                 "data.clip-range-m",
                 self.clip_range_m,
-                "lower x y z, then upper x y z, metres, each lower below its upper",
+                "lower x y z, then upper x y z, meters, each lower below its upper",
             )
         _require(
             self.max_voxels == 0 or self.max_voxels >= 1000,
@@ -164,8 +164,8 @@ class LossConfig:
     """Loss against the labels: the paper's cross-entropy, or PTv3's recipe with Lovász-softmax."""
     num_samples: int = 1024
     """Points of a cloud whose diagrams are compared (Algorithm 1)."""
-    normalisation: Literal["l2", "none", "center_maxnorm", "diameter"] = "l2"
-    """How features are normalised before sampling and distances (Algorithm 1, step 1)."""
+    normalization: Literal["l2", "none", "center_maxnorm", "diameter"] = "l2"
+    """How features are normalized before sampling and distances (Algorithm 1, step 1)."""
     sample_on: Literal["teacher", "student", "concat"] = "teacher"
     """Whose features choose the sampled points (Algorithm 1 takes the teacher's)."""
     diagram_distance: Literal["pwcd", "sinkhorn"] = "pwcd"

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import tyro
 
-from train import provenance
 from train.config import RunConfig
+from train.core.console import logger
+from train.core.device import resolve_device
+from train.core.errors import UserError
 from train.data.registry import DATASETS, dataset_spec
-from train.errors import UserError
-from train.experiment import PAIRS, Experiment
-from train.log import say
+from train.engine.stages import PAIRS, Experiment
 from train.presets import preset
 
 
@@ -39,9 +39,11 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         if not {"-h", "--help"} & set(arguments):
             raise UserError(f"--dataset is missing: choose one of {', '.join(sorted(DATASETS))}")
         known.dataset = min(DATASETS)
-        say(f"Defaults below are those of --dataset {known.dataset}; known: {', '.join(DATASETS)}")
+        logger.info(
+            f"Defaults below are those of --dataset {known.dataset}; known: {', '.join(DATASETS)}"
+        )
     dataset_spec(known.dataset)
-    device = provenance.resolve_device(known.device)
+    device = resolve_device(known.device)
     model = known.model
     if model == "auto":
         model = "paper" if device.type == "cuda" else "tiny"
@@ -61,11 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Experiment(parse(sys.argv[1:] if arguments is None else arguments)).run()
     except UserError as error:
         # A message that crossed from a reading process carries that process's trace above it.
-        line = str(error).splitlines()[-1].removeprefix("train.errors.UserError: ")
-        say(f"error: {line}")
+        line = str(error).splitlines()[-1].removeprefix("train.core.errors.UserError: ")
+        logger.info(f"error: {line}")
         return 2
     except KeyboardInterrupt:
-        say("stopped; go on with --resume")
+        logger.info("stopped; go on with --resume")
         return 130
     return 0
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from train.data.collate import collate
-from train.data.sweep import Sweep
-from train.data.transforms import voxelise
-from train.model import build_segmentor
+from train.data.frame import LidarFrame
+from train.data.transforms import voxelize
+from train.networks.ptv3 import build_segmentor
 
 NUM_CLASSES = 4
 
@@ -24,13 +24,13 @@ def _room(seed, path):
     segment = np.repeat([0, 1, 2], [700, 300, 200]).astype(np.int64)
     segment[::17] = -1
     strength = rng.uniform(0, 1, (len(coord), 1)).astype(np.float32)
-    return Sweep(coord, strength, segment, f"room/{seed}", path)
+    return LidarFrame(coord, strength, segment, f"room/{seed}", path)
 
 
 @pytest.fixture
 def batch(tmp_path):
-    """Two small labelled clouds as the network takes them."""
-    return collate([voxelise(_room(seed, tmp_path), 0.2) for seed in (1, 2)])
+    """Two small labeled clouds as the network takes them."""
+    return collate([voxelize(_room(seed, tmp_path), 0.2) for seed in (1, 2)])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from train.config import DataConfig, LossConfig, OptimConfig, RunConfig, differences, to_json
-from train.errors import UserError
+from train.core.errors import UserError
 from train.presets import PRESETS, preset
 
 

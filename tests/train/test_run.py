@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from train.checkpoint import load_model
-from train.data.semantickitti import SemanticKitti, read_submission, simulate_semantickitti
-from train.model.attention import load_flash_attention
-from train.model.convolution_spconv import load_spconv
-from train.predict import predict_sweep
+from train.data.semantickitti import SemanticKitti, read_submission
+from train.inference.predict import predict_frame
+from train.networks.ptv3.attention import load_flash_attention
+from train.networks.ptv3.convolution_spconv import load_spconv
+from train.networks.weights import load_model
 from train.run import main
+from train.simulation.semantickitti import simulate_semantickitti
 
 SMALL = shlex.split(
     "--dataset semantickitti --model tiny --device cpu --data.grid-size-m 0.2 "
@@ -180,7 +181,7 @@ def refused(arguments, capsys, output=None):
 def test_the_test_split_is_predicted_for_the_server(sweeps, finished, tmp_path, capsys):
     root = tmp_path / "data"
     shutil.copytree(sweeps, root)
-    for number in range(11, 22):  # the official test split, one unlabelled sweep each
+    for number in range(11, 22):  # the official test split, one unlabeled sweep each
         folder = root / "sequences" / f"{number}" / "velodyne"
         folder.mkdir(parents=True)
         shutil.copy(root / "sequences/08/velodyne/000000.bin", folder / "000000.bin")
@@ -192,7 +193,7 @@ def test_the_test_split_is_predicted_for_the_server(sweeps, finished, tmp_path, 
     assert list(submission) == [f"{number}/000000" for number in range(11, 22)]
     sweep = SemanticKitti(root, "validation")[0]
     model, card = load_model(output / "student.pt")
-    wanted, _ = predict_sweep(model, sweep, card.grid_size_m)
+    wanted, _ = predict_frame(model, sweep, card.grid_size_m)
     for prediction in submission.values():
         np.testing.assert_array_equal(prediction, wanted)
     capsys.readouterr()

@@ -1,1 +1,1 @@
-"""LiDAR sweeps as they lie on disk, the transforms between disk and network, and a simulator."""
+"""LiDAR frames as they lie on disk, and the transforms between disk and network."""

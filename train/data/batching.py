@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from train.data.transforms import VoxelSweep, crop
-from train.errors import UserError
+from train.core.errors import UserError
+from train.data.transforms import VoxelFrame, crop
 
 # Different uses of one seed must not draw the same numbers: each has its own word in the key.
 ORDER_STREAM = 2
 
 
-class BatchOrder(Sampler[list[int]]):
+class VoxelBudgetBatchSampler(Sampler[list[int]]):
     """An epoch's batches: a function of (seed, epoch, sizes), with a place to go on from.
 
     Sweeps come in random order, and a batch ends where the next one would exceed a bound. Filling
@@ -62,23 +62,30 @@ class BatchOrder(Sampler[list[int]]):
         max_batch_voxels: int | None = None,
     ) -> None:
         if num_samples < 1:
-            raise ValueError(f"BatchOrder: num_samples must be at least 1, not {num_samples}")
+            raise ValueError(
+                f"VoxelBudgetBatchSampler: num_samples must be at least 1, not {num_samples}"
+            )
         if batch_size < 1:
-            raise UserError(f"BatchOrder: batch_size must be at least 1, not {batch_size}")
+            raise UserError(
+                f"VoxelBudgetBatchSampler: batch_size must be at least 1, not {batch_size}"
+            )
         if seed < 0:
-            raise UserError(f"BatchOrder: seed must be at least 0, not {seed}")
+            raise UserError(f"VoxelBudgetBatchSampler: seed must be at least 0, not {seed}")
         if max_batch_voxels is not None:
             if max_batch_voxels < 1:
                 raise UserError(
-                    f"BatchOrder: max_batch_voxels must be at least 1, not {max_batch_voxels}"
+                    "VoxelBudgetBatchSampler: max_batch_voxels must be at least 1, not "
+                    f"{max_batch_voxels}"
                 )
             if planned_voxels is None or planned_voxels.shape != (num_samples,):
                 raise ValueError(
-                    "BatchOrder: max_batch_voxels needs planned_voxels of each of the "
+                    "VoxelBudgetBatchSampler: max_batch_voxels needs planned_voxels of each of the "
                     f"{num_samples} samples"
                 )
             if planned_voxels.min() < 1:
-                raise ValueError("BatchOrder: planned_voxels has a sample without voxels")
+                raise ValueError(
+                    "VoxelBudgetBatchSampler: planned_voxels has a sample without voxels"
+                )
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.seed = seed
@@ -105,10 +112,13 @@ class BatchOrder(Sampler[list[int]]):
     def set_epoch(self, epoch: int, *, start: int = 0) -> None:
         """Choose the epoch, and how many of its batches are already done."""
         if epoch < 0:
-            raise ValueError(f"BatchOrder.set_epoch: epoch must be at least 0, not {epoch}")
+            raise ValueError(
+                f"VoxelBudgetBatchSampler.set_epoch: epoch must be at least 0, not {epoch}"
+            )
         if not 0 <= start <= len(self.batches(epoch)):
             raise ValueError(
-                f"BatchOrder.set_epoch: start must be in 0..{len(self.batches(epoch))}, not {start}"
+                "VoxelBudgetBatchSampler.set_epoch: start must be in "
+                f"0..{len(self.batches(epoch))}, not {start}"
             )
         self._epoch, self._start = epoch, start
 
@@ -134,15 +144,15 @@ def _starts(voxels: Sequence[int], batch_size: int, max_batch_voxels: int) -> li
 
 
 @dataclass(frozen=True)
-class CutVoxels:
+class CroppedVoxels:
     """How many voxels of a batch were cropped to keep it within its bound."""
 
     count: int
 
 
 def crop_together(
-    sweeps: Sequence[VoxelSweep], max_batch_voxels: int, rng: np.random.Generator
-) -> list[VoxelSweep]:
+    sweeps: Sequence[VoxelFrame], max_batch_voxels: int, rng: np.random.Generator
+) -> list[VoxelFrame]:
     """Return a batch's sweeps with so many voxels in all at most: the largest are cropped, alike.
 
     Parameters
@@ -152,7 +162,7 @@ def crop_together(
     max_batch_voxels
         How many voxels may stay.
     rng
-        Picks the centres of the crops.
+        Picks the centers of the crops.
 
     Raises
     ------

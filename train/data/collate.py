@@ -1,6 +1,6 @@
-"""Several voxelised sweeps as one batch: rows one after the other, and where each sweep ends.
+"""Several voxelized sweeps as one batch: rows one after the other, and where each sweep ends.
 
-Shape letters: B sweeps, N voxels of all sweeps, R points of all sweeps before voxelising.
+Shape letters: B sweeps, N voxels of all sweeps, R points of all sweeps before voxelizing.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.data.batching import CutVoxels
-from train.data.skipping import SKIPPED, BadSweep
-from train.data.transforms import VoxelSweep
+from train.data.batching import CroppedVoxels
+from train.data.skipping import SKIPPED, BadFrame
+from train.data.transforms import VoxelFrame
 
-Sample = VoxelSweep | BadSweep | CutVoxels
+Sample = VoxelFrame | BadFrame | CroppedVoxels
 """What a dataset gives a batch: its sweeps, and notes on what was done to make it."""
 
 
@@ -29,10 +29,10 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `feat` [N, 4] float32 (x, y, z, strength), `coord` [N, 3] float32 metres, `grid_coord`
+        `feat` [N, 4] float32 (x, y, z, strength), `coord` [N, 3] float32 meters, `grid_coord`
         [N, 3] int64, `offset` [B] int64 (cumulative ends, no leading 0), `inverse` [R] int64 into
         the N rows, `raw_offset` [B] int64, `names` list of str; with labels also `segment` [N] and
-        `raw_segment` [R] int64. `skipped` is the list of `BadSweep`, `cut_voxels` how many
+        `raw_segment` [R] int64. `skipped` is the list of `BadFrame`, `cropped_voxels` how many
         voxels were cropped to keep the batch within its bound. Where no sweep could be read, there
         are no tensors and `names` is empty.
 
@@ -43,17 +43,19 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     """
     if not samples:
         raise ValueError("collate: no sweeps to batch")
-    sweeps = [sample for sample in samples if isinstance(sample, VoxelSweep)]
+    sweeps = [sample for sample in samples if isinstance(sample, VoxelFrame)]
     batch: dict[str, Any] = {
         "names": [sweep.name for sweep in sweeps],
-        SKIPPED: [sample for sample in samples if isinstance(sample, BadSweep)],
-        "cut_voxels": sum(sample.count for sample in samples if isinstance(sample, CutVoxels)),
+        SKIPPED: [sample for sample in samples if isinstance(sample, BadFrame)],
+        "cropped_voxels": sum(
+            sample.count for sample in samples if isinstance(sample, CroppedVoxels)
+        ),
     }
     if not sweeps:
         return batch
-    labelled = [sweep.segment is not None for sweep in sweeps]
-    if any(labelled) != all(labelled):
-        missing = [sweep.name for sweep, has in zip(sweeps, labelled, strict=True) if not has]
+    labeled = [sweep.segment is not None for sweep in sweeps]
+    if any(labeled) != all(labeled):
+        missing = [sweep.name for sweep, has in zip(sweeps, labeled, strict=True) if not has]
         raise ValueError(f"collate: some sweeps have labels, but not {', '.join(missing)}")
     offset = np.cumsum([len(sweep.coord) for sweep in sweeps])
     starts = [0, *offset[:-1].tolist()]
@@ -68,7 +70,7 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         "inverse": torch.from_numpy(np.concatenate(inverse)),
         "raw_offset": torch.from_numpy(np.cumsum([len(sweep.inverse) for sweep in sweeps])),
     }
-    if all(labelled):
+    if all(labeled):
         batch["segment"] = torch.from_numpy(_joined([sweep.segment for sweep in sweeps]))
         batch["raw_segment"] = torch.from_numpy(_joined([sweep.raw_segment for sweep in sweeps]))
     return batch

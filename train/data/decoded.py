@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.data.sweep import Sweep, SweepSource
-from train.errors import UserError
+from train.core.errors import UserError
+from train.data.frame import FrameSource, LidarFrame
 
 _MAGIC: Final = b"topodistill sweep 1\n"
 _CHECKSUM_BYTES: Final = 4
@@ -55,7 +55,7 @@ class DecodedCache:
     """
 
     def __init__(
-        self, source: SweepSource, folder: Path | str, *, max_bytes: int | None = None
+        self, source: FrameSource, folder: Path | str, *, max_bytes: int | None = None
     ) -> None:
         self.source = source
         self.folder = Path(folder)
@@ -80,9 +80,9 @@ class DecodedCache:
         return self._names
 
     @property
-    def skipped_unlabelled(self) -> int:
+    def skipped_unlabeled(self) -> int:
         """How many sweeps the source left out because they have no labels."""
-        return self.source.skipped_unlabelled
+        return self.source.skipped_unlabeled
 
     @property
     def unreadable(self) -> Mapping[str, str]:
@@ -97,7 +97,7 @@ class DecodedCache:
         """Name the source's files of a sweep."""
         return self.source.files(index)
 
-    def __getitem__(self, index: int) -> Sweep:
+    def __getitem__(self, index: int) -> LidarFrame:
         """Read one sweep, from the folder if it is there.
 
         Raises
@@ -164,7 +164,7 @@ def _reader_hash(kind: type) -> str:
     return digest.hexdigest()[:32]
 
 
-def _packed(sweep: Sweep, made_of: dict[str, Any]) -> bytes:
+def _packed(sweep: LidarFrame, made_of: dict[str, Any]) -> bytes:
     """Return an entry's contents."""
     arrays, shapes = [], {}
     for name, dtype in _FIELDS.items():
@@ -182,7 +182,7 @@ def _packed(sweep: Sweep, made_of: dict[str, Any]) -> bytes:
     return _MAGIC + zlib.crc32(body).to_bytes(_CHECKSUM_BYTES) + body
 
 
-def _unpacked(path: Path, made_of: dict[str, Any]) -> Sweep | None:
+def _unpacked(path: Path, made_of: dict[str, Any]) -> LidarFrame | None:
     """Return an entry's sweep; None if there is no entry, or it is damaged or stale."""
     try:
         data = _contents(path)
@@ -205,7 +205,7 @@ def _unpacked(path: Path, made_of: dict[str, Any]) -> Sweep | None:
         array = np.frombuffer(data, dtype=dtype, count=count, offset=at).reshape(shape)
         fields[name] = array.astype(np.int64) if name == "segment" else array
         at += count * dtype.itemsize
-    return Sweep(name=made_of["name"], path=Path(header["path"]), **fields)  # type: ignore[arg-type]
+    return LidarFrame(name=made_of["name"], path=Path(header["path"]), **fields)  # type: ignore[arg-type]
 
 
 def _contents(path: Path) -> bytearray:

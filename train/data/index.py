@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.errors import UserError
+from train.core.errors import UserError
 
 __all__ = ["FOLDER", "Index", "cached_index"]
 

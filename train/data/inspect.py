@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from train.core.console import Progress
+from train.core.errors import UserError
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import SPLITS, FrameSource, LidarFrame
 from train.data.picture import draw
-from train.data.registry import DATASETS, DatasetSpec, dataset_spec
-from train.data.sweep import SPLITS, Sweep, SweepSource
-from train.errors import UserError
-from train.log import Progress
+from train.data.registry import DATASETS, dataset_spec
 
 REPORT = "inspection.json"
 _RANGE_EDGES_M = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80, 120, 250)
@@ -33,18 +34,18 @@ class Inspection:
         What was looked at: a split, or sequences by name.
     sweeps_there
         How many sweeps there are, without those that opening found to be damaged.
-    sweeps, unlabelled_sweeps
+    sweeps, unlabeled_sweeps
         How many of them were read, and how many of these have no labels.
     points
         Of all sweeps.
     points_a_sweep
         Least, median and most.
     points_by_class
-        By class name; "ignored" counts labelled points that do not train.
+        By class name; "ignored" counts labeled points that do not train.
     strength_by_class
         Median strength by class name, of those present.
     points_by_range_m
-        "from-to" in metres.
+        "from-to" in meters.
     problems
         One line for each sweep that could not be read, or segment that could not be indexed.
     pictures
@@ -57,7 +58,7 @@ class Inspection:
     sequences: list[str]
     sweeps_there: int = 0
     sweeps: int = 0
-    unlabelled_sweeps: int = 0
+    unlabeled_sweeps: int = 0
     points: int = 0
     points_a_sweep: list[int] = field(default_factory=list)
     points_by_class: dict[str, int] = field(default_factory=dict)
@@ -73,18 +74,18 @@ class _Tally:
     def __init__(self, num_classes: int, origin_m: tuple[float, float, float]) -> None:
         self.origin_m = np.array(origin_m, dtype=np.float32)
         self.sizes: list[int] = []
-        self.unlabelled = 0
+        self.unlabeled = 0
         # Class -1 comes first. Strengths are counted in hundredths, which is how fine they are.
         self.by_class = np.zeros((num_classes + 1, 101), dtype=np.int64)
         self.by_range = np.zeros(len(_RANGE_EDGES_M) - 1, dtype=np.int64)
 
-    def add(self, sweep: Sweep) -> None:
+    def add(self, sweep: LidarFrame) -> None:
         """Count one sweep."""
         self.sizes.append(len(sweep.coord))
         range_m = np.linalg.norm(sweep.coord - self.origin_m, axis=1)
         self.by_range += np.histogram(range_m, _RANGE_EDGES_M)[0]
         if sweep.segment is None:
-            self.unlabelled += 1
+            self.unlabeled += 1
             return
         hundredths = np.clip(np.round(sweep.strength[:, 0] * 100), 0, 100).astype(np.int64)
         np.add.at(self.by_class, (sweep.segment + 1, hundredths), 1)
@@ -148,7 +149,7 @@ def inspect(
             )
             found.pictures.append(path.name)
     progress.close()
-    found.sweeps, found.unlabelled_sweeps = len(tally.sizes), tally.unlabelled
+    found.sweeps, found.unlabeled_sweeps = len(tally.sizes), tally.unlabeled
     found.points = sum(tally.sizes)
     if tally.sizes:
         found.points_a_sweep = [
@@ -170,7 +171,7 @@ def inspect(
     return found
 
 
-def _open(spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str]) -> SweepSource:
+def _open(spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str]) -> FrameSource:
     """Open what is to be looked at, sweeps without labels included."""
     if split:
         return spec.open(root, split, sequences=sequences, require_labels=False, strict=False)
@@ -191,19 +192,19 @@ def lines(found: Inspection) -> Iterable[str]:
     more = f" and {len(found.sequences) - 8} more" if len(found.sequences) > 8 else ""
     yield f"{found.dataset} in {found.root}: {part}{more}"
     yield (
-        f"{found.sweeps:,} of {found.sweeps_there:,} sweeps, {found.unlabelled_sweeps:,} of them "
+        f"{found.sweeps:,} of {found.sweeps_there:,} sweeps, {found.unlabeled_sweeps:,} of them "
         "without labels"
     )
     if found.points_a_sweep:
         least, median, most = found.points_a_sweep
         yield f"{found.points:,} points; a sweep has {least:,} to {most:,}, median {median:,}"
-    labelled = sum(found.points_by_class.values())
-    if labelled:
+    labeled = sum(found.points_by_class.values())
+    if labeled:
         yield f"{'class':<24}{'points':>14}{'share':>9}{'strength':>10}"
         for name, count in found.points_by_class.items():
             strength = found.strength_by_class.get(name)
             shown = "" if strength is None else f"{strength:.2f}"
-            yield f"{name:<24}{count:>14,}{count / labelled:>9.2%}{shown:>10}"
+            yield f"{name:<24}{count:>14,}{count / labeled:>9.2%}{shown:>10}"
         missing = [name for name, count in found.points_by_class.items() if not count]
         if missing:
             yield f"not present: {', '.join(missing)}"

@@ -11,31 +11,31 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from train.data.batching import CutVoxels, crop_together
+from train.core.errors import UserError
+from train.data.batching import CroppedVoxels, crop_together
 from train.data.collate import Sample
-from train.data.skipping import BadSweep, OnBadSweep
-from train.data.sweep import SweepSource
+from train.data.frame import FrameSource
+from train.data.skipping import BadFrame, OnBadFrame
 from train.data.transforms import (
     PAPER_AUGMENTATION,
     Augmentation,
     ClipRange,
-    VoxelSweep,
+    VoxelFrame,
     augment,
     check_grid_size,
     clip,
     crop,
-    voxelise,
+    voxelize,
 )
 from train.data.voxel_counts import VoxelCounts
-from train.errors import UserError
 
 # Different uses of one seed must not draw the same numbers: each has its own word in the key
 # (2 is the order's, in `train.data.batching`).
 _SAMPLE_STREAM, _CROP_STREAM = 1, 3
 
 
-class TrainingSweeps(Dataset[VoxelSweep]):
-    """A source's sweeps, augmented, voxelised with random picks, cropped.
+class TrainingFrames(Dataset[VoxelFrame]):
+    """A source's sweeps, augmented, voxelized with random picks, cropped.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         Crop to the nearest so many voxels around a random one; None for the whole sweep.
     clip_range_m
         Move points beyond this box (lower corner, upper corner) onto its faces after augmentation
-        and before voxelising; None for no box.
+        and before voxelizing; None for no box.
     repeats
         How often one epoch goes through the source, each time augmented anew.
     seed
@@ -58,7 +58,7 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         Bound on the voxels of a batch, where the loader asks for whole batches; what exceeds it is
         cropped, the largest sweeps first. None for no bound.
     counts
-        Voxels of each sweep at this grid size, by which `train.data.batching.BatchOrder` keeps
+        Voxels of each sweep at this grid size, by which `VoxelBudgetBatchSampler` keeps
         within the bound; needed with `max_batch_voxels`.
     on_bad_sweep
         "skip" takes the next sweep that can be read in place of one that cannot.
@@ -66,7 +66,7 @@ class TrainingSweeps(Dataset[VoxelSweep]):
 
     def __init__(
         self,
-        source: SweepSource,
+        source: FrameSource,
         *,
         grid_size_m: float = 0.05,
         augmentation: Augmentation | None = PAPER_AUGMENTATION,
@@ -76,18 +76,18 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         seed: int = 0,
         max_batch_voxels: int | None = None,
         counts: VoxelCounts | None = None,
-        on_bad_sweep: OnBadSweep = "stop",
+        on_bad_sweep: OnBadFrame = "stop",
     ) -> None:
         check_grid_size(grid_size_m)
         if repeats < 1:
-            raise UserError(f"TrainingSweeps: repeats must be at least 1, not {repeats}")
+            raise UserError(f"TrainingFrames: repeats must be at least 1, not {repeats}")
         if seed < 0:
-            raise UserError(f"TrainingSweeps: seed must be at least 0, not {seed}")
+            raise UserError(f"TrainingFrames: seed must be at least 0, not {seed}")
         if max_voxels is not None and max_voxels < 1:
-            raise UserError(f"TrainingSweeps: max_voxels must be at least 1, not {max_voxels}")
+            raise UserError(f"TrainingFrames: max_voxels must be at least 1, not {max_voxels}")
         if max_batch_voxels is not None and (counts is None or len(counts) != len(source)):
             raise ValueError(
-                f"TrainingSweeps: max_batch_voxels needs counts of the source's {len(source)} "
+                f"TrainingFrames: max_batch_voxels needs counts of the source's {len(source)} "
                 f"sweeps, not {counts and len(counts)}"
             )
         self.source = source
@@ -113,7 +113,7 @@ class TrainingSweeps(Dataset[VoxelSweep]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; call it before an iteration over the loader starts."""
         if epoch < 0:
-            raise ValueError(f"TrainingSweeps.set_epoch: epoch must be at least 0, not {epoch}")
+            raise ValueError(f"TrainingFrames.set_epoch: epoch must be at least 0, not {epoch}")
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class TrainingSweeps(Dataset[VoxelSweep]):
             planned = np.minimum(planned, self.max_voxels)
         return np.tile(planned, self.repeats)
 
-    def __getitem__(self, index: int) -> VoxelSweep:
+    def __getitem__(self, index: int) -> VoxelFrame:
         """Return one sample of the current epoch.
 
         Raises
@@ -139,7 +139,7 @@ class TrainingSweeps(Dataset[VoxelSweep]):
             If the sweep cannot be read.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"TrainingSweeps: index {index} is not in 0..{len(self) - 1}")
+            raise IndexError(f"TrainingFrames: index {index} is not in 0..{len(self) - 1}")
         return self._sample(index, index % len(self.source))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
@@ -150,7 +150,7 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         UserError
             If a sweep cannot be read, or, with "skip", none can.
         """
-        sweeps: list[VoxelSweep] = []
+        sweeps: list[VoxelFrame] = []
         notes: list[Sample] = []
         for index in indices:
             if self.on_bad_sweep == "stop":
@@ -164,22 +164,22 @@ class TrainingSweeps(Dataset[VoxelSweep]):
         rng = np.random.default_rng([_CROP_STREAM, self.seed, self.epoch, *indices])
         kept = crop_together(sweeps, self.max_batch_voxels, rng)
         cut = sum(len(sweep.coord) for sweep in sweeps) - sum(len(sweep.coord) for sweep in kept)
-        return [*kept, *notes, CutVoxels(cut)]
+        return [*kept, *notes, CroppedVoxels(cut)]
 
-    def _sample_or_next(self, index: int) -> tuple[VoxelSweep, list[BadSweep]]:
+    def _sample_or_next(self, index: int) -> tuple[VoxelFrame, list[BadFrame]]:
         """Return a sample of the first sweep from the index on that can be read, and the others."""
-        bad: list[BadSweep] = []
+        bad: list[BadFrame] = []
         for step in range(len(self.source)):
             at = (index + step) % len(self.source)
             try:
                 return self._sample(index, at), bad
             except UserError as error:
-                bad.append(BadSweep(self.source.names[at], str(error)))
+                bad.append(BadFrame(self.source.names[at], str(error)))
         raise UserError(
             f"none of the {len(bad)} training sweeps can be read; the first: {bad[0].message}"
         )
 
-    def _sample(self, index: int, at: int) -> VoxelSweep:
+    def _sample(self, index: int, at: int) -> VoxelFrame:
         """Return the source's sweep `at` as the epoch's sample `index`."""
         rng = np.random.default_rng([_SAMPLE_STREAM, self.seed, self.epoch, index])
         sweep = self.source[at]
@@ -187,11 +187,11 @@ class TrainingSweeps(Dataset[VoxelSweep]):
             sweep = augment(sweep, rng, self.augmentation)
         if self.clip_range_m is not None:
             sweep = clip(sweep, self.clip_range_m)
-        voxels = voxelise(sweep, self.grid_size_m, rng=rng)
+        voxels = voxelize(sweep, self.grid_size_m, rng=rng)
         return voxels if self.max_voxels is None else crop(voxels, self.max_voxels, rng)
 
 
-class EvaluationSweeps(Dataset[VoxelSweep]):
+class EvaluationFrames(Dataset[VoxelFrame]):
     """A source's sweeps as they are: whole, nothing random, every point reachable by `inverse`.
 
     Parameters
@@ -203,16 +203,16 @@ class EvaluationSweeps(Dataset[VoxelSweep]):
     clip_range_m
         The box that training used, or None.
     on_bad_sweep
-        "skip" leaves out a sweep that cannot be read: the loader's batch has a `BadSweep` instead.
+        "skip" leaves out a sweep that cannot be read: the loader's batch has a `BadFrame` instead.
     """
 
     def __init__(
         self,
-        source: SweepSource,
+        source: FrameSource,
         grid_size_m: float = 0.05,
         *,
         clip_range_m: ClipRange | None = None,
-        on_bad_sweep: OnBadSweep = "stop",
+        on_bad_sweep: OnBadFrame = "stop",
     ) -> None:
         check_grid_size(grid_size_m)
         self.source = source
@@ -224,7 +224,7 @@ class EvaluationSweeps(Dataset[VoxelSweep]):
         """Return how many sweeps there are."""
         return len(self.source)
 
-    def __getitem__(self, index: int) -> VoxelSweep:
+    def __getitem__(self, index: int) -> VoxelFrame:
         """Return one sweep.
 
         Raises
@@ -235,7 +235,7 @@ class EvaluationSweeps(Dataset[VoxelSweep]):
         sweep = self.source[index]
         if self.clip_range_m is not None:
             sweep = clip(sweep, self.clip_range_m)
-        return voxelise(sweep, self.grid_size_m)
+        return voxelize(sweep, self.grid_size_m)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Return a batch's sweeps; with "skip", a note in the place of one that cannot be read."""
@@ -243,8 +243,8 @@ class EvaluationSweeps(Dataset[VoxelSweep]):
             return [self[index] for index in indices]
         return [self._sweep_or_note(index) for index in indices]
 
-    def _sweep_or_note(self, index: int) -> VoxelSweep | BadSweep:
+    def _sweep_or_note(self, index: int) -> VoxelFrame | BadFrame:
         try:
             return self[index]
         except UserError as error:
-            return BadSweep(self.source.names[index], str(error))
+            return BadFrame(self.source.names[index], str(error))

@@ -1,4 +1,4 @@
-"""Draws a sweep from above and as the sensor sees it, coloured by class, remission and range.
+"""Draws a sweep from above and as the sensor sees it, colored by class, remission and range.
 
 Shape letters: N points.
 """
@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from train.data.sweep import Sweep
+from train.data.frame import LidarFrame
 
 COLOURS = {
     "car": (0.39, 0.59, 0.96),
@@ -49,7 +49,7 @@ COLOURS = {
     "construction-cone": (1.00, 0.47, 0.20),
     "traffic_cone": (0.00, 1.00, 0.75),
 }
-"""Colours that readers of SemanticKITTI's pictures know; like classes elsewhere have the same."""
+"""Colors that readers of SemanticKITTI's pictures know; like classes elsewhere have the same."""
 
 UNLABELLED = (0.35, 0.35, 0.35)
 
@@ -58,8 +58,8 @@ _DEGREES_A_PANEL = 30.0
 _POINTS_A_PANORAMA = 200_000  # of dots of one square point; fewer points get larger dots
 
 
-def class_colours(class_names: tuple[str, ...]) -> NDArray[np.float64]:
-    """Return a colour (red, green, blue in 0..1) for each class, then the one for no class."""
+def class_colors(class_names: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return a color (red, green, blue in 0..1) for each class, then the one for no class."""
     rows = []
     for number, name in enumerate(class_names):
         around = number * 0.618034 * 2 * np.pi
@@ -93,7 +93,7 @@ def directions(
 
 
 def draw(
-    sweep: Sweep,
+    sweep: LidarFrame,
     class_names: tuple[str, ...],
     path: Path,
     *,
@@ -121,7 +121,7 @@ def draw(
     """
     azimuth, elevation, range_m = directions(sweep.coord, origin_m, forward_deg)
     number = np.full(len(range_m), -1) if sweep.segment is None else sweep.segment
-    by_class = class_colours(class_names)[number]
+    by_class = class_colors(class_names)[number]
     strength = sweep.strength[:, 0].astype(np.float64)
     strength = strength / max(float(np.quantile(strength, 0.98)), 1e-9)
     by_strength = colormaps["viridis"](np.clip(strength, 0.0, 1.0))
@@ -133,21 +133,21 @@ def draw(
     figure.suptitle(f"{sweep.name}, {len(range_m):,} points")
     grid = figure.add_gridspec(4, 2, height_ratios=[3, height, height, height])
     from_above = np.argsort(sweep.coord[:, 2], kind="stable")
-    for column, (colour, title) in enumerate(((by_class, "class"), (by_strength, "strength"))):
+    for column, (color, title) in enumerate(((by_class, "class"), (by_strength, "strength"))):
         axes = figure.add_subplot(grid[0, column])
         x, y, _ = sweep.coord[from_above].T
-        axes.scatter(x, y, c=colour[from_above], s=0.6, linewidths=0)
+        axes.scatter(x, y, c=color[from_above], s=0.6, linewidths=0)
         axes.set(title=f"from above, {title}", xlabel="x [m]", ylabel="y [m]", aspect="equal")
         axes.set(xlim=(-extent_m, extent_m), ylim=(-extent_m, extent_m), facecolor="black")
     views = ((by_class, "class"), (by_strength, "strength"), (by_range, "range"))
     from_sensor = np.argsort(-range_m, kind="stable")
     dot = float(np.clip(_POINTS_A_PANORAMA / len(range_m), 1.0, 6.0))
-    for row, (colour, title) in enumerate(views, start=1):
+    for row, (color, title) in enumerate(views, start=1):
         axes = figure.add_subplot(grid[row, :])
         axes.scatter(
             azimuth[from_sensor],
             elevation[from_sensor],
-            c=colour[from_sensor],
+            c=color[from_sensor],
             s=dot,
             linewidths=0,
         )

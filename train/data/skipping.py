@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from train.errors import UserError
-from train.files import whole_file
-from train.log import say
+from train.core.atomic_write import atomic_write
+from train.core.console import logger
+from train.core.errors import UserError
 
-OnBadSweep = Literal["stop", "skip"]
+OnBadFrame = Literal["stop", "skip"]
 """What to do with a sweep that cannot be read."""
 
 SKIPPED: Final = "skipped"
@@ -23,7 +23,7 @@ SKIPPED: Final = "skipped"
 
 
 @dataclass(frozen=True)
-class BadSweep:
+class BadFrame:
     """A sweep that could not be read; it travels in the batch, out of the process that read it.
 
     Attributes
@@ -38,7 +38,7 @@ class BadSweep:
     message: str
 
 
-class SkippedSweeps:
+class SkippedFrames:
     """The sweeps that a run could not read, each once, with what was said of it.
 
     Parameters
@@ -68,16 +68,16 @@ class SkippedSweeps:
         """Return how many sweeps were skipped."""
         return len(self._messages)
 
-    def add(self, bad: Iterable[BadSweep]) -> None:
+    def add(self, bad: Iterable[BadFrame]) -> None:
         """Take note of sweeps; tell of those that are new, and write the list anew."""
         new = {sweep.name: sweep.message for sweep in bad if sweep.name not in self._messages}
         if not new:
             return
         self._messages |= new
         for message in new.values():
-            say(f"skipped: {message}")
+            logger.info(f"skipped: {message}")
         if self.path is not None:
-            with whole_file(self.path) as unfinished:
+            with atomic_write(self.path) as unfinished:
                 unfinished.write_text(json.dumps(self._messages, indent=2) + "\n", encoding="utf-8")
 
     def watch(self, batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

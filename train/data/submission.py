@@ -7,14 +7,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.sweep import Sweep
-from train.errors import UserError
+from train.core.errors import UserError
+from train.data.frame import LidarFrame
 
 
 class Submission(Protocol):
     """Predictions for a whole split, collected sweep by sweep, written as the server wants them."""
 
-    def add(self, sweep: Sweep, prediction: NDArray[np.int64]) -> None:
+    def add(self, sweep: LidarFrame, prediction: NDArray[np.int64]) -> None:
         """Take one sweep's train ids, (N,) int64, one for each of its points in their order.
 
         Raises
@@ -34,7 +34,7 @@ class Submission(Protocol):
 
 
 def checked_prediction(
-    sweep: Sweep, prediction: NDArray[np.int64], num_classes: int, missing: set[str]
+    sweep: LidarFrame, prediction: NDArray[np.int64], num_classes: int, missing: set[str]
 ) -> None:
     """Take the sweep off the `missing` ones, or refuse its prediction.
 

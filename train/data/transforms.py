@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.sweep import Sweep
-from train.errors import UserError
+from train.core.errors import UserError
+from train.data.frame import LidarFrame
 
 ClipRange = tuple[float, float, float, float, float, float]
-"""A box: its lower corner, then its upper one, metres."""
+"""A box: its lower corner, then its upper one, meters."""
 
 MAX_GRID = (1 << 16) - 1
 """Voxels along an axis at most: a curve has 16 bits an axis, and its depth rule wants one cell more
-than there are voxels (see `train.model.serialization.curve_depth`)."""
+than there are voxels (see `train.networks.ptv3.serialization.curve_depth`)."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ PAPER_AUGMENTATION = Augmentation()
 
 
 @dataclass(frozen=True)
-class VoxelSweep:
+class VoxelFrame:
     """A sweep with one point for each occupied voxel, and the way back to every point.
 
     Attributes
     ----------
     coord
-        (V, 3) float32 metres: the picked point's position (not the voxel's centre).
+        (V, 3) float32 meters: the picked point's position (not the voxel's center).
     strength
         (V, 1) float32.
     grid_coord
@@ -106,7 +106,7 @@ class VoxelSweep:
     path: Path
 
 
-def augment(sweep: Sweep, rng: np.random.Generator, augmentation: Augmentation) -> Sweep:
+def augment(sweep: LidarFrame, rng: np.random.Generator, augmentation: Augmentation) -> LidarFrame:
     """Return a randomly turned, scaled, flipped and jittered copy of a sweep.
 
     Parameters
@@ -135,7 +135,7 @@ def augment(sweep: Sweep, rng: np.random.Generator, augmentation: Augmentation) 
     return dataclasses.replace(sweep, coord=coord.astype(np.float32))
 
 
-def clip(sweep: Sweep, clip_range_m: ClipRange) -> Sweep:
+def clip(sweep: LidarFrame, clip_range_m: ClipRange) -> LidarFrame:
     """Return a copy whose points beyond a box are moved onto its faces; no point is dropped.
 
     Parameters
@@ -143,7 +143,7 @@ def clip(sweep: Sweep, clip_range_m: ClipRange) -> Sweep:
     sweep
         Left as it is.
     clip_range_m
-        (x, y, z) of the box's lower corner, then of its upper one, metres.
+        (x, y, z) of the box's lower corner, then of its upper one, meters.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def clip(sweep: Sweep, clip_range_m: ClipRange) -> Sweep:
 def check_grid_size(grid_size_m: float) -> None:
     """Refuse a voxel's edge that is none."""
     if not 0.0 < grid_size_m < np.inf:
-        raise UserError(f"grid_size_m must be a positive number of metres, not {grid_size_m}")
+        raise UserError(f"grid_size_m must be a positive number of meters, not {grid_size_m}")
 
 
 def _rounded_up(value: float) -> str:
@@ -174,9 +174,9 @@ def _rounded_up(value: float) -> str:
     return f"{math.ceil(value / unit) * unit:.2g}"
 
 
-def voxelise(
-    sweep: Sweep, grid_size_m: float, *, rng: np.random.Generator | None = None
-) -> VoxelSweep:
+def voxelize(
+    sweep: LidarFrame, grid_size_m: float, *, rng: np.random.Generator | None = None
+) -> VoxelFrame:
     """Return the sweep with one point for each occupied voxel.
 
     Parameters
@@ -187,7 +187,7 @@ def voxelise(
         The voxels' edge; voxel boundaries lie on whole multiples of it.
     rng
         Picks the voxel's point at random among its members (training). Without it the member
-        nearest to the voxel's centre is picked, of equally near ones the first: always the same.
+        nearest to the voxel's center is picked, of equally near ones the first: always the same.
 
     Raises
     ------
@@ -224,13 +224,13 @@ def voxelise(
     first_of_voxel = np.flatnonzero(np.diff(key[order], prepend=-1))
     members = np.diff(first_of_voxel, append=len(order))
     if rng is None:
-        from_centre = ((scaled - 0.5) ** 2).sum(axis=0)
-        pick = order[_first_smallest(from_centre[order], first_of_voxel, members)]
+        from_center = ((scaled - 0.5) ** 2).sum(axis=0)
+        pick = order[_first_smallest(from_center[order], first_of_voxel, members)]
     else:
         pick = order[first_of_voxel + rng.integers(members)]
     inverse = np.empty(len(key), dtype=np.int64)
     inverse[order] = np.repeat(np.arange(len(members)), members)
-    return VoxelSweep(
+    return VoxelFrame(
         coord=sweep.coord.take(pick, axis=0),
         strength=sweep.strength.take(pick, axis=0),
         grid_coord=np.ascontiguousarray(grid.take(pick, axis=1).T),
@@ -251,7 +251,7 @@ def _first_smallest(
     return smallest[np.flatnonzero(np.diff(group[smallest], prepend=-1))]
 
 
-def crop(voxels: VoxelSweep, max_voxels: int, rng: np.random.Generator) -> VoxelSweep:
+def crop(voxels: VoxelFrame, max_voxels: int, rng: np.random.Generator) -> VoxelFrame:
     """Return the voxels nearest to a random one, for training in bounded memory.
 
     Points of the sweep whose voxel is cut away are cut away too (`inverse`, `raw_segment`), and
@@ -264,7 +264,7 @@ def crop(voxels: VoxelSweep, max_voxels: int, rng: np.random.Generator) -> Voxel
     max_voxels
         How many may stay.
     rng
-        Picks the centre.
+        Picks the center.
 
     Raises
     ------
@@ -283,7 +283,7 @@ def crop(voxels: VoxelSweep, max_voxels: int, rng: np.random.Generator) -> Voxel
     inverse = new_index[voxels.inverse]
     stays = inverse >= 0
     grid = voxels.grid_coord[keep]
-    return VoxelSweep(
+    return VoxelFrame(
         coord=voxels.coord[keep],
         strength=voxels.strength[keep],
         grid_coord=grid - grid.min(axis=0),

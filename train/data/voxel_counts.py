@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from train.core.console import Progress
+from train.core.errors import UserError
+from train.data.frame import FrameSource
 from train.data.index import cached_index
-from train.data.skipping import OnBadSweep
-from train.data.sweep import SweepSource
-from train.data.transforms import voxelise
-from train.errors import UserError
-from train.log import Progress
+from train.data.skipping import OnBadFrame
+from train.data.transforms import voxelize
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class VoxelCounts:
 class _Counts(Dataset[NDArray[np.int64]]):
     """Each sweep's (points, voxels), for a loader with workers."""
 
-    def __init__(self, source: SweepSource, grid_size_m: float, on_bad_sweep: OnBadSweep) -> None:
+    def __init__(self, source: FrameSource, grid_size_m: float, on_bad_sweep: OnBadFrame) -> None:
         self.source, self.grid_size_m, self.on_bad_sweep = source, grid_size_m, on_bad_sweep
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class _Counts(Dataset[NDArray[np.int64]]):
 
     def __getitem__(self, index: int) -> NDArray[np.int64]:
         try:
-            sweep = voxelise(self.source[index], self.grid_size_m)
+            sweep = voxelize(self.source[index], self.grid_size_m)
         except UserError:
             if self.on_bad_sweep == "stop":
                 raise
@@ -73,11 +73,11 @@ class _Counts(Dataset[NDArray[np.int64]]):
 
 
 def measure_voxels(
-    source: SweepSource,
+    source: FrameSource,
     grid_size_m: float,
     *,
     num_workers: int = 0,
-    on_bad_sweep: OnBadSweep = "stop",
+    on_bad_sweep: OnBadFrame = "stop",
 ) -> VoxelCounts:
     """Read every sweep of a source once and count its points and voxels.
 
@@ -122,13 +122,13 @@ def measure_voxels(
 
 
 def voxel_counts(
-    source: SweepSource,
+    source: FrameSource,
     grid_size_m: float,
     root: Path,
     *,
     cache_dir: Path | None = None,
     num_workers: int = 0,
-    on_bad_sweep: OnBadSweep = "stop",
+    on_bad_sweep: OnBadFrame = "stop",
 ) -> VoxelCounts:
     """Return the counts of `measure_voxels`, from disk if they were measured before.
 

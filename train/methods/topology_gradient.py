@@ -9,9 +9,9 @@ from torch import Tensor
 from fast import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyReport
 from fast.transport import NotConvergedError
 from train.config import LossConfig
-from train.errors import UserError
-from train.losses import LossParts, require_finite, segmentation_loss
-from train.model import Hierarchy, Segmentor
+from train.core.errors import UserError
+from train.methods.losses import LossParts, require_finite, segmentation_loss
+from train.networks.ptv3 import Hierarchy, Segmentor
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TopologyGradientDistillation:
         self.config = config
         self.topological_loss = TopologicalLoss(
             num_samples=config.num_samples,
-            normalisation=config.normalisation,
+            normalisation=config.normalization,
             sample_on=config.sample_on,
             loss=config.diagram_distance,
             sinkhorn_eps=config.sinkhorn_eps,
@@ -138,7 +138,7 @@ class TopologyGradientDistillation:
         def start_graph(name: str, features: Tensor) -> Tensor:
             return features.detach().requires_grad_() if name == first else features
 
-        return teacher.forward_stages(batch, hierarchy, watch=start_graph)
+        return teacher.forward_stages(batch, hierarchy, stage_hook=start_graph)
 
     def _saliency(
         self,

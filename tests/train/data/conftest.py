@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data.sweep import Sweep
+from train.data.frame import LidarFrame
 
 # (number of points, whether there are labels) of each sweep of each sequence
 Layout = Mapping[str, Mapping[str, tuple[int, bool]]]
@@ -22,11 +22,11 @@ def write_tree(tmp_path: Path) -> Callable[..., Path]:
         for sequence, sweeps in layout.items():
             folder = root / below / sequence
             (folder / "velodyne").mkdir(parents=True)
-            for stem, (count, labelled) in sweeps.items():
+            for stem, (count, labeled) in sweeps.items():
                 points = rng.uniform(-40, 40, (count, 4)).astype("<f4")
                 points[:, 3] = rng.uniform(0, 1, count)
                 (folder / "velodyne" / f"{stem}.bin").write_bytes(points.tobytes())
-                if labelled:
+                if labeled:
                     (folder / "labels").mkdir(exist_ok=True)
                     classes = rng.choice([0, 10, 40, 252], count)
                     labels = (classes | rng.integers(0, 1 << 16, count) << 16).astype("<u4")
@@ -37,10 +37,10 @@ def write_tree(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def sweep() -> Sweep:
+def sweep() -> LidarFrame:
     """Return a sweep of 2,000 points, several to a 0.5 m voxel."""
     rng = np.random.default_rng(1)
-    return Sweep(
+    return LidarFrame(
         coord=rng.uniform([-4, -3, -2], [4, 3, 1], (2000, 3)).astype(np.float32),
         strength=rng.uniform(0, 1, (2000, 1)).astype(np.float32),
         segment=rng.integers(-1, 19, 2000),

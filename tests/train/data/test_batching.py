@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.data.batching import BatchOrder, crop_together
-from train.data.sweep import Sweep
-from train.data.transforms import voxelise
-from train.errors import UserError
+from train.core.errors import UserError
+from train.data.batching import VoxelBudgetBatchSampler, crop_together
+from train.data.frame import LidarFrame
+from train.data.transforms import voxelize
 
 
-def order_of(voxels: list[int], batch_size: int, bound: int | None, seed: int = 0) -> BatchOrder:
-    return BatchOrder(
+def order_of(
+    voxels: list[int], batch_size: int, bound: int | None, seed: int = 0
+) -> VoxelBudgetBatchSampler:
+    return VoxelBudgetBatchSampler(
         len(voxels),
         batch_size,
         seed=seed,
@@ -26,7 +28,7 @@ def order_of(voxels: list[int], batch_size: int, bound: int | None, seed: int = 
 
 def test_without_a_bound_an_epoch_is_a_permutation_cut_every_batch_size():
     # The numbers of the one permutation that earlier versions served: runs go on as they began.
-    order = BatchOrder(10, 4, seed=3)
+    order = VoxelBudgetBatchSampler(10, 4, seed=3)
     expected = np.random.default_rng([2, 3, 5]).permutation(10).tolist()
     assert order.batches(5) == [expected[:4], expected[4:8], expected[8:]]
     assert order.ends(3) == [3, 6, 9]
@@ -35,7 +37,7 @@ def test_without_a_bound_an_epoch_is_a_permutation_cut_every_batch_size():
 def test_seed_and_epoch_decide_the_order():
     orders = {}
     for seed in (0, 1):
-        order = BatchOrder(50, 5, seed=seed)
+        order = VoxelBudgetBatchSampler(50, 5, seed=seed)
         for epoch in (0, 1):
             order.set_epoch(epoch)
             orders[seed, epoch] = tuple(map(tuple, order))
@@ -66,13 +68,13 @@ def test_every_sample_is_in_one_batch_and_every_batch_within_its_bounds(
 
 def test_a_bound_that_nothing_reaches_changes_nothing():
     voxels = [30] * 23
-    bounded, unbounded = order_of(voxels, 5, 10_000), BatchOrder(23, 5)
+    bounded, unbounded = order_of(voxels, 5, 10_000), VoxelBudgetBatchSampler(23, 5)
     assert bounded.batches(2) == unbounded.batches(2)
 
 
 def test_the_order_of_samples_is_the_same_whatever_the_bound():
     voxels = np.random.default_rng(0).integers(1, 100, 60).tolist()
-    plain = list(itertools.chain(*BatchOrder(60, 4).batches(1)))
+    plain = list(itertools.chain(*VoxelBudgetBatchSampler(60, 4).batches(1)))
     assert list(itertools.chain(*order_of(voxels, 4, 120).batches(1))) == plain
 
 
@@ -96,7 +98,7 @@ def test_an_epoch_can_go_on_from_where_it_stopped():
 
 
 def test_a_place_outside_the_epoch_is_refused():
-    order = BatchOrder(20, 4)
+    order = VoxelBudgetBatchSampler(20, 4)
     for start in (-1, 6):
         with pytest.raises(ValueError, match=r"start must be in 0\.\.5"):
             order.set_epoch(0, start=start)
@@ -106,24 +108,24 @@ def test_a_place_outside_the_epoch_is_refused():
 
 def test_impossible_settings_are_named():
     with pytest.raises(ValueError, match="num_samples"):
-        BatchOrder(0, 1)
+        VoxelBudgetBatchSampler(0, 1)
     with pytest.raises(UserError, match="batch_size"):
-        BatchOrder(3, 0)
+        VoxelBudgetBatchSampler(3, 0)
     with pytest.raises(UserError, match="seed"):
-        BatchOrder(3, 1, seed=-1)
+        VoxelBudgetBatchSampler(3, 1, seed=-1)
     with pytest.raises(UserError, match="max_batch_voxels"):
         order_of([1, 2], 1, 0)
     with pytest.raises(ValueError, match="planned_voxels of each of the 3"):
-        BatchOrder(3, 1, max_batch_voxels=10)
+        VoxelBudgetBatchSampler(3, 1, max_batch_voxels=10)
     with pytest.raises(ValueError, match="planned_voxels of each of the 3"):
-        BatchOrder(3, 1, max_batch_voxels=10, planned_voxels=np.array([1, 2]))
+        VoxelBudgetBatchSampler(3, 1, max_batch_voxels=10, planned_voxels=np.array([1, 2]))
     with pytest.raises(ValueError, match="without voxels"):
         order_of([1, 0], 1, 10)
 
 
-def parts(sweep: Sweep, sizes: list[int]):
+def parts(sweep: LidarFrame, sizes: list[int]):
     return [
-        voxelise(
+        voxelize(
             dataclasses.replace(
                 sweep,
                 coord=np.arange(3 * size, dtype=np.float32).reshape(-1, 3) + 0.5,
@@ -160,7 +162,7 @@ def test_the_largest_sweeps_of_a_batch_are_cropped_alike(sweep, sizes, bound, le
 @given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=9), bound=st.integers(9, 300))
 def test_a_batch_is_cropped_to_its_bound_and_no_further(sizes: list[int], bound: int):
     count = sum(sizes)
-    sweep = Sweep(
+    sweep = LidarFrame(
         np.zeros((count, 3), np.float32), np.zeros((count, 1), np.float32),
         np.zeros(count, np.int64), "x", None,
     )  # fmt: skip

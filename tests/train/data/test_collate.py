@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from train.data.collate import collate
-from train.data.sweep import Sweep
-from train.data.transforms import VoxelSweep, voxelise
+from train.data.frame import LidarFrame
+from train.data.transforms import VoxelFrame, voxelize
 
 
 @pytest.fixture
-def three(sweep: Sweep) -> list[VoxelSweep]:
-    """Return three voxelised sweeps of different sizes."""
+def three(sweep: LidarFrame) -> list[VoxelFrame]:
+    """Return three voxelized sweeps of different sizes."""
     parts = []
     for number, count in enumerate((700, 1, 300)):
         part = dataclasses.replace(
@@ -23,7 +23,7 @@ def three(sweep: Sweep) -> list[VoxelSweep]:
             segment=sweep.segment[:count],
             name=f"00/{number:06d}",
         )
-        parts.append(voxelise(part, 0.5))
+        parts.append(voxelize(part, 0.5))
     return parts
 
 
@@ -79,7 +79,7 @@ def test_without_labels_the_batch_has_none(three):
     assert "raw_segment" not in batch
 
 
-def test_a_mix_of_labelled_and_not_is_refused(three):
+def test_a_mix_of_labeled_and_not_is_refused(three):
     three[1] = dataclasses.replace(three[1], segment=None, raw_segment=None)
     with pytest.raises(ValueError, match="not 00/000001"):
         collate(three)

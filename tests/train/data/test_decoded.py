@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from train.core.errors import UserError
 from train.data import decoded
 from train.data.collate import collate
 from train.data.decoded import DecodedCache
-from train.data.loader import TrainingSweeps
+from train.data.frame import LidarFrame
+from train.data.loader import TrainingFrames
 from train.data.semantickitti import SemanticKitti
-from train.data.sweep import Sweep
-from train.errors import UserError
 
 
 class Watched(SemanticKitti):
@@ -24,7 +24,7 @@ class Watched(SemanticKitti):
 
     reads = 0
 
-    def __getitem__(self, index: int) -> Sweep:
+    def __getitem__(self, index: int) -> LidarFrame:
         type(self).reads += 1
         pose = np.diag([1.0, 1.0, 1.0, 1.0]) + index / 3
         return dataclasses.replace(super().__getitem__(index), pose=pose)
@@ -46,8 +46,8 @@ def cache(source, tmp_path: Path) -> DecodedCache:
     return DecodedCache(source, tmp_path / "cache")
 
 
-def assert_same(one: Sweep, other: Sweep) -> None:
-    for field in dataclasses.fields(Sweep):
+def assert_same(one: LidarFrame, other: LidarFrame) -> None:
+    for field in dataclasses.fields(LidarFrame):
         left, right = getattr(one, field.name), getattr(other, field.name)
         if isinstance(left, np.ndarray):
             assert left.dtype == right.dtype
@@ -61,7 +61,7 @@ def entries(cache: DecodedCache) -> list[Path]:
 
 
 def test_a_sweep_is_read_from_the_source_once_and_stays_itself(source, cache):
-    assert (len(cache), cache.names, cache.skipped_unlabelled) == (4, source.names, 0)
+    assert (len(cache), cache.names, cache.skipped_unlabeled) == (4, source.names, 0)
     assert cache.files(1) == source.files(1)
     first = [cache[index] for index in range(4)]
     again = [cache[index] for index in range(4)]
@@ -191,7 +191,7 @@ def test_nothing_is_kept_beyond_the_bound(source, tmp_path: Path):
 
 def test_workers_share_one_folder(source, tmp_path: Path):
     def features(read_from, workers: int) -> list[bytes]:
-        sweeps = TrainingSweeps(read_from, repeats=3, seed=1)
+        sweeps = TrainingFrames(read_from, repeats=3, seed=1)
         loader = DataLoader(sweeps, batch_size=2, collate_fn=collate, num_workers=workers)
         return [batch["feat"].numpy().tobytes() for batch in loader]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from train.core.errors import UserError
 from train.data.index import FOLDER, cached_index
-from train.errors import UserError
 
 ARRAYS = {
     "size": np.array([3, 1, 2], dtype=np.int64),

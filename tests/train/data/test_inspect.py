@@ -9,8 +9,8 @@ from matplotlib.image import imread
 
 from train.data import nuscenes, waymo
 from train.data.inspect import REPORT, main
-from train.data.picture import COLOURS, class_colours, directions
-from train.data.registry import DATASETS
+from train.data.picture import COLOURS, class_colors, directions
+from train.data.registry import dataset_spec
 from train.data.semantickitti import CLASS_NAMES
 
 
@@ -27,7 +27,7 @@ def test_the_report_counts_what_is_on_disk(write_tree, tmp_path: Path, capsys):
     assert run(root, tmp_path / "out", "--pictures", "0") == 0
     report = json.loads((tmp_path / "out" / REPORT).read_text())
     assert report["sequences"] == ["00", "08"]
-    assert (report["sweeps"], report["unlabelled_sweeps"], report["points"]) == (3, 1, 240)
+    assert (report["sweeps"], report["unlabeled_sweeps"], report["points"]) == (3, 1, 240)
     assert report["points_a_sweep"] == [60, 80, 100]
     labels = np.concatenate([np.fromfile(path, "<u4") & 0xFFFF for path in root.rglob("*.label")])
     expected = {"ignored": (labels == 0).sum(), "road": (labels == 40).sum()}
@@ -41,9 +41,9 @@ def test_the_report_counts_what_is_on_disk(write_tree, tmp_path: Path, capsys):
         low, high = map(float, span.split("-"))
         assert count == ((far >= low) & (far < high)).sum()
     assert sum(report["points_by_range_m"].values()) == 240
-    labelled = [np.fromfile(p, "<f4").reshape(-1, 4) for p in sorted(root.rglob("000000.bin"))]
+    labeled = [np.fromfile(p, "<f4").reshape(-1, 4) for p in sorted(root.rglob("000000.bin"))]
     classes = [np.fromfile(p, "<u4") & 0xFFFF for p in sorted(root.rglob("000000.label"))]
-    road = np.concatenate(labelled)[np.concatenate(classes) == 40, 3]
+    road = np.concatenate(labeled)[np.concatenate(classes) == 40, 3]
     lower_median = np.sort(road)[(len(road) - 1) // 2]
     assert report["strength_by_class"]["road"] == pytest.approx(lower_median, abs=0.0051)
     assert report["pictures"] == []
@@ -86,7 +86,7 @@ def test_what_opening_finds_is_listed_too(write_tree, tmp_path: Path, capsys):
 
 @pytest.mark.parametrize("name", ["nuscenes", "waymo"])
 def test_every_dataset_can_be_looked_at(tmp_path: Path, name: str, capsys):
-    made = DATASETS[name].simulate(
+    made = dataset_spec(name).simulate(
         tmp_path / "data", num_sweeps=2, num_validation_sweeps=1, seed=0, azimuth_steps=48
     )
     output = tmp_path / "out"
@@ -94,7 +94,7 @@ def test_every_dataset_can_be_looked_at(tmp_path: Path, name: str, capsys):
     assert main([*arguments, "--pictures", "1"]) == 0
     report = json.loads((output / REPORT).read_text())
     assert report["sequences"] == [*made.training_sequences, *made.validation_sequences]
-    spec = DATASETS[name]
+    spec = dataset_spec(name)
     sources = [
         spec.open(made.root, split, require_labels=False) for split in ("training", "validation")
     ]
@@ -119,22 +119,22 @@ def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
     ]
     image = imread(tmp_path / "out/00_000000.png")[..., :3]
     assert image.shape[0] > 1000
-    colours = class_colours(CLASS_NAMES)
+    colors = class_colors(CLASS_NAMES)
 
-    def pixels(picture: np.ndarray, colour: np.ndarray) -> int:
-        # Small dots are blended with the black behind them, which keeps the colour's direction.
+    def pixels(picture: np.ndarray, color: np.ndarray) -> int:
+        # Small dots are blended with the black behind them, which keeps the color's direction.
         length = np.linalg.norm(picture, axis=-1)
-        along = picture @ (colour / np.linalg.norm(colour))
+        along = picture @ (color / np.linalg.norm(color))
         return int(((length > 0.2) & (along > 0.999 * length)).sum())
 
     # From above, then the first of three panoramas, which are as high as they get.
     above, around = image[: len(image) // 4], image[len(image) // 3 : len(image) // 2]
     for name in ("car", "road"):
         for view in (above, around):
-            assert pixels(view, colours[CLASS_NAMES.index(name)]) > 200
-    assert pixels(image, colours[CLASS_NAMES.index("traffic-sign")]) == 0
+            assert pixels(view, colors[CLASS_NAMES.index(name)]) > 200
+    assert pixels(image, colors[CLASS_NAMES.index("traffic-sign")]) == 0
     bare = imread(tmp_path / "out/00_000001.png")[..., :3]
-    assert pixels(bare, colours[CLASS_NAMES.index("road")]) == 0
+    assert pixels(bare, colors[CLASS_NAMES.index("road")]) == 0
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
     [CLASS_NAMES, nuscenes.CLASS_NAMES, waymo.CLASS_NAMES],
     ids=["kitti", "nuscenes", "waymo"],
 )
-def test_colours_of_classes_are_apart(names):
+def test_colors_of_classes_are_apart(names):
     assert set(names) <= set(COLOURS)
-    colours = class_colours(names)
-    apart = np.abs(colours[:, None] - colours[None]).max(axis=-1) + np.eye(len(colours))
+    colors = class_colors(names)
+    apart = np.abs(colors[:, None] - colors[None]).max(axis=-1) + np.eye(len(colors))
     assert apart.min() > 0.1
 
 
-def test_a_class_that_is_not_known_has_a_colour():
-    unknown = class_colours(("a", "b", "c"))
+def test_a_class_that_is_not_known_has_a_color():
+    unknown = class_colors(("a", "b", "c"))
     assert unknown.shape == (4, 3)
     assert unknown.min() >= 0.0
     assert unknown.max() <= 1.0

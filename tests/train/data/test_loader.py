@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from train.core.errors import UserError
 from train.data.collate import collate
-from train.data.loader import EvaluationSweeps, TrainingSweeps
+from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.semantickitti import SemanticKitti
-from train.data.transforms import Augmentation, voxelise
-from train.errors import UserError
+from train.data.transforms import Augmentation, voxelize
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def fingerprint(sample) -> tuple[bytes, bytes, bytes]:
 
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(source):
-    first = TrainingSweeps(source, max_voxels=100, seed=3)
-    second = TrainingSweeps(source, max_voxels=100, seed=3)
+    first = TrainingFrames(source, max_voxels=100, seed=3)
+    second = TrainingFrames(source, max_voxels=100, seed=3)
     first.set_epoch(2)
     second.set_epoch(2)
     in_order = [fingerprint(first[i]) for i in range(4)]
@@ -39,7 +39,7 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(source):
 def test_seed_epoch_and_index_each_make_a_difference(source):
     samples = {}
     for seed in (0, 1):
-        data = TrainingSweeps(source, seed=seed, repeats=2)
+        data = TrainingFrames(source, seed=seed, repeats=2)
         for epoch in (0, 1):
             data.set_epoch(epoch)
             for index in (0, 4):  # the same sweep, the second time round
@@ -48,7 +48,7 @@ def test_seed_epoch_and_index_each_make_a_difference(source):
 
 
 def test_an_epoch_set_twice_is_the_same_epoch(source):
-    data = TrainingSweeps(source, seed=1)
+    data = TrainingFrames(source, seed=1)
     data.set_epoch(1)
     before = fingerprint(data[0])
     data.set_epoch(0)
@@ -61,7 +61,7 @@ def test_an_epoch_set_twice_is_the_same_epoch(source):
 @pytest.mark.parametrize("persistent", [False, True])
 def test_workers_change_nothing_in_any_epoch(source, persistent: bool):
     def epochs(workers: int) -> list[list[bytes]]:
-        data = TrainingSweeps(source, max_voxels=150, seed=5)
+        data = TrainingFrames(source, max_voxels=150, seed=5)
         loader = DataLoader(
             data,
             batch_size=2,
@@ -81,7 +81,7 @@ def test_workers_change_nothing_in_any_epoch(source, persistent: bool):
 
 
 def test_repeats_lengthen_the_epoch_and_walk_the_source_again(source):
-    data = TrainingSweeps(source, augmentation=None, repeats=3)
+    data = TrainingFrames(source, augmentation=None, repeats=3)
     assert len(data) == 12
     assert [data[i].name for i in range(12)] == list(source.names) * 3
     with pytest.raises(IndexError):
@@ -89,28 +89,28 @@ def test_repeats_lengthen_the_epoch_and_walk_the_source_again(source):
 
 
 def test_without_augmentation_the_points_are_the_sweep_s_own(source):
-    sample = TrainingSweeps(source, augmentation=None)[1]
+    sample = TrainingFrames(source, augmentation=None)[1]
     own = {tuple(row) for row in source[1].coord.tolist()}
     assert {tuple(row) for row in sample.coord.tolist()} <= own
 
 
 def test_the_given_augmentation_is_applied(source):
     only_flip = Augmentation(0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
-    sample = TrainingSweeps(source, augmentation=only_flip)[1]
+    sample = TrainingFrames(source, augmentation=only_flip)[1]
     own = {(-x, y, z) for x, y, z in source[1].coord.tolist()}
     assert {tuple(row) for row in sample.coord.tolist()} <= own
 
 
 def test_the_crop_bounds_the_sample(source):
-    assert len(TrainingSweeps(source, max_voxels=60)[2].coord) == 60
-    assert len(TrainingSweeps(source)[2].coord) > 60
+    assert len(TrainingFrames(source, max_voxels=60)[2].coord) == 60
+    assert len(TrainingFrames(source)[2].coord) > 60
 
 
 def test_the_box_is_applied_before_voxels_are_made(source):
     box = (-5.0, -5.0, -1.0, 5.0, 5.0, 1.0)
     for data in (
-        TrainingSweeps(source, clip_range_m=box),
-        EvaluationSweeps(source, clip_range_m=box),
+        TrainingFrames(source, clip_range_m=box),
+        EvaluationFrames(source, clip_range_m=box),
     ):
         sample = data[0]
         assert np.abs(sample.coord).max() == 5.0
@@ -120,12 +120,12 @@ def test_the_box_is_applied_before_voxels_are_made(source):
 
 
 def test_evaluation_leaves_the_sweep_whole_and_is_the_same_every_time(source):
-    data = EvaluationSweeps(source, 0.5)
+    data = EvaluationFrames(source, 0.5)
     assert len(data) == 4
     for index in range(4):
         sample = data[index]
         assert fingerprint(sample) == fingerprint(data[index])
-        assert fingerprint(sample) == fingerprint(voxelise(source[index], 0.5))
+        assert fingerprint(sample) == fingerprint(voxelize(source[index], 0.5))
         assert len(sample.inverse) == len(source[index].coord)
         np.testing.assert_array_equal(sample.raw_segment, source[index].segment)
 
@@ -135,16 +135,16 @@ def test_evaluation_leaves_the_sweep_whole_and_is_the_same_every_time(source):
 )
 def test_an_impossible_setting_is_named(source, wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
-        TrainingSweeps(source, **wrong)
+        TrainingFrames(source, **wrong)
 
 
 def test_a_negative_epoch_is_refused(source):
     with pytest.raises(ValueError, match="epoch"):
-        TrainingSweeps(source).set_epoch(-1)
+        TrainingFrames(source).set_epoch(-1)
 
 
-def test_an_unlabelled_source_serves_samples_without_labels(write_tree):
+def test_an_unlabeled_source_serves_samples_without_labels(write_tree):
     root = write_tree({"11": {"000000": (50, False)}})
-    data = EvaluationSweeps(SemanticKitti(root, sequences=["11"], require_labels=False))
+    data = EvaluationFrames(SemanticKitti(root, sequences=["11"], require_labels=False))
     assert data[0].segment is None
     assert dataclasses.is_dataclass(data[0])

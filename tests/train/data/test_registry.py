@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from train.core.errors import UserError
 from train.data.registry import DATASETS, dataset_spec
 from train.data.semantickitti import CLASS_NAMES
-from train.errors import UserError
 
 
 def test_a_known_name_gives_its_dataset():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from train.core.errors import UserError
 from train.data.semantickitti import (
     CLASS_NAMES,
     TEST_SEQUENCES,
@@ -18,7 +19,6 @@ from train.data.semantickitti import (
     read_points,
     read_segment,
 )
-from train.errors import UserError
 
 # The official learning map in its own numbers, 0 = ignored, copied by hand.
 OFFICIAL_MAP = {
@@ -114,12 +114,12 @@ def test_the_archive_s_own_top_folder_is_found(write_tree):
     assert SemanticKitti(root, sequences=["00"]).names == ("00/000000",)
 
 
-def test_unlabelled_sweeps_are_skipped_and_counted_or_come_without_labels(write_tree):
+def test_unlabeled_sweeps_are_skipped_and_counted_or_come_without_labels(write_tree):
     root = write_tree({"00": {"000000": (4, True), "000001": (5, False), "000002": (6, False)}})
     source = SemanticKitti(root, sequences=["00"])
-    assert (source.names, source.skipped_unlabelled) == (("00/000000",), 2)
+    assert (source.names, source.skipped_unlabeled) == (("00/000000",), 2)
     everything = SemanticKitti(root, sequences=["00"], require_labels=False)
-    assert (len(everything), everything.skipped_unlabelled) == (3, 0)
+    assert (len(everything), everything.skipped_unlabeled) == (3, 0)
     assert everything[0].segment is not None
     assert everything[1].segment is None
 
@@ -127,8 +127,8 @@ def test_unlabelled_sweeps_are_skipped_and_counted_or_come_without_labels(write_
 @pytest.mark.real_data
 def test_real_sweeps_have_the_published_counts_and_labels(real_data: Path):
     root = real_data / "semantickitti/dev"
-    labelled = SemanticKitti(root, sequences=["00"])
-    assert (labelled.names, labelled.skipped_unlabelled) == (("00/000000",), 2)
+    labeled = SemanticKitti(root, sequences=["00"])
+    assert (labeled.names, labeled.skipped_unlabeled) == (("00/000000",), 2)
     source = SemanticKitti(root, sequences=["00"], require_labels=False)
     assert [len(source[i].coord) for i in range(3)] == [124_668, 124_605, 124_478]
     sweep = source[0]
@@ -215,7 +215,7 @@ def test_the_wrong_level_is_answered_with_the_right_one(write_tree, given_level:
     one_line(error, root / given_level)
 
 
-def test_the_parent_of_the_archive_s_own_top_folder_is_recognised(write_tree):
+def test_the_parent_of_the_archive_s_own_top_folder_is_recognized(write_tree):
     root = write_tree({"00": {"000000": (4, True)}}, below="dataset/sequences")
     with pytest.raises(UserError) as error:
         SemanticKitti(root.parent, sequences=["00"])

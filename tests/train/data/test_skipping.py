@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from train.data.batching import BatchOrder
+from train.core.errors import UserError
+from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
-from train.data.loader import EvaluationSweeps, TrainingSweeps
+from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.semantickitti import SemanticKitti
-from train.data.skipping import BadSweep, SkippedSweeps
-from train.errors import UserError
+from train.data.skipping import BadFrame, SkippedFrames
 
 BAD = (1, 2, 5)
 
@@ -34,7 +34,7 @@ def source(root: Path) -> SemanticKitti:
 
 
 def loader(sweeps, order=None, workers: int = 0) -> DataLoader:
-    order = BatchOrder(len(sweeps), 2) if order is None else order
+    order = VoxelBudgetBatchSampler(len(sweeps), 2) if order is None else order
     return DataLoader(
         sweeps,
         batch_sampler=order,
@@ -45,7 +45,7 @@ def loader(sweeps, order=None, workers: int = 0) -> DataLoader:
 
 
 def test_stop_raises_what_the_source_said(source):
-    for sweeps in (TrainingSweeps(source), EvaluationSweeps(source)):
+    for sweeps in (TrainingFrames(source), EvaluationFrames(source)):
         with pytest.raises(UserError, match=r"000001\.label: .*77"):
             sweeps.__getitems__([0, 1])
         # One sample asked for by itself is never another one.
@@ -54,7 +54,7 @@ def test_stop_raises_what_the_source_said(source):
 
 
 def test_training_takes_the_next_good_sweep_in_place_of_a_bad_one(source):
-    sweeps = TrainingSweeps(source, on_bad_sweep="skip", repeats=2)
+    sweeps = TrainingFrames(source, on_bad_sweep="skip", repeats=2)
     expected = [(0, []), (3, [1, 2]), (3, [2]), (3, []), (4, []), (0, [5])]
     for index, (taken, gone) in enumerate([*expected, *expected]):
         batch = collate(sweeps.__getitems__([index]))
@@ -64,7 +64,7 @@ def test_training_takes_the_next_good_sweep_in_place_of_a_bad_one(source):
 
 def test_a_replaced_sample_is_augmented_as_its_own_place_says(source):
     def sample(index: int, on_bad_sweep: str) -> bytes:
-        sweeps = TrainingSweeps(source, on_bad_sweep=on_bad_sweep, seed=2)
+        sweeps = TrainingFrames(source, on_bad_sweep=on_bad_sweep, seed=2)
         return sweeps.__getitems__([index])[0].coord.tobytes()
 
     assert sample(1, "skip") == sample(1, "skip")
@@ -73,7 +73,7 @@ def test_a_replaced_sample_is_augmented_as_its_own_place_says(source):
 
 
 def test_evaluation_leaves_bad_sweeps_out(source):
-    sweeps = EvaluationSweeps(source, 0.5, on_bad_sweep="skip")
+    sweeps = EvaluationFrames(source, 0.5, on_bad_sweep="skip")
     batch = collate(sweeps.__getitems__([0, 1, 2, 3]))
     assert batch["names"] == ["00/000000", "00/000003"]
     assert [bad.name for bad in batch["skipped"]] == ["00/000001", "00/000002"]
@@ -85,8 +85,8 @@ def test_evaluation_leaves_bad_sweeps_out(source):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_bad_sweep_reaches_the_list_whoever_read_it(root, source, workers, capsys):
-    skipped = SkippedSweeps()
-    training = TrainingSweeps(source, on_bad_sweep="skip")
+    skipped = SkippedFrames()
+    training = TrainingFrames(source, on_bad_sweep="skip")
     reading = loader(training, workers=workers)
     names = []
     for epoch in range(2):
@@ -95,7 +95,7 @@ def test_every_bad_sweep_reaches_the_list_whoever_read_it(root, source, workers,
         names += [name for batch in skipped.watch(reading) for name in batch["names"]]
     assert len(names) == 12
     assert set(names) <= {"00/000000", "00/000003", "00/000004"}
-    evaluation = EvaluationSweeps(source, on_bad_sweep="skip")
+    evaluation = EvaluationFrames(source, on_bad_sweep="skip")
     one_by_one = DataLoader(evaluation, batch_size=1, collate_fn=collate, num_workers=workers)
     seen = [batch["names"] for batch in skipped.watch(one_by_one)]
     assert seen == [["00/000000"], ["00/000003"], ["00/000004"]]
@@ -112,7 +112,7 @@ def test_every_bad_sweep_reaches_the_list_whoever_read_it(root, source, workers,
 
 def test_workers_and_skipping_give_the_same_batches(source):
     def batches(workers: int) -> list[bytes]:
-        training = TrainingSweeps(source, on_bad_sweep="skip", seed=1)
+        training = TrainingFrames(source, on_bad_sweep="skip", seed=1)
         return [batch["feat"].numpy().tobytes() for batch in loader(training, workers=workers)]
 
     assert batches(2) == batches(0)
@@ -122,21 +122,21 @@ def test_where_no_sweep_can_be_read_training_stops(root, source):
     for number in range(6):
         path = root / f"sequences/00/labels/{number:06d}.label"
         path.write_bytes(np.full(200 + 10 * number, 77, "<u4").tobytes())
-    training = TrainingSweeps(source, on_bad_sweep="skip")
+    training = TrainingFrames(source, on_bad_sweep="skip")
     with pytest.raises(UserError, match=r"none of the 6 training sweeps .*000004\.label"):
         training.__getitems__([4])
 
 
 def test_the_list_survives_the_process(tmp_path: Path, capsys):
     path = tmp_path / "skipped.json"
-    first = SkippedSweeps(path)
+    first = SkippedFrames(path)
     assert (len(first), first.lines(), path.exists()) == (0, [], False)
-    first.add([BadSweep("a", "a.bin: bad")])
-    first.add([BadSweep("a", "a.bin: bad, said otherwise"), BadSweep("b", "b.bin: worse")])
-    again = SkippedSweeps(path)
+    first.add([BadFrame("a", "a.bin: bad")])
+    first.add([BadFrame("a", "a.bin: bad, said otherwise"), BadFrame("b", "b.bin: worse")])
+    again = SkippedFrames(path)
     assert again.messages == first.messages == {"a": "a.bin: bad", "b": "b.bin: worse"}
     capsys.readouterr()
-    again.add([BadSweep("b", "b.bin: worse")])
+    again.add([BadFrame("b", "b.bin: worse")])
     assert capsys.readouterr().err == ""  # told in the first part of the run
 
 
@@ -145,6 +145,6 @@ def test_a_file_that_is_no_such_list_is_refused(tmp_path: Path, content: str):
     path = tmp_path / "skipped.json"
     path.write_text(content)
     with pytest.raises(UserError, match=r"skipped\.json: "):
-        SkippedSweeps(path)
+        SkippedFrames(path)
     path.write_text(json.dumps({"a": "b"}))
-    assert len(SkippedSweeps(path)) == 1
+    assert len(SkippedFrames(path)) == 1

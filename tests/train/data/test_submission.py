@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from train.core.errors import UserError
 from train.data.semantickitti import SemanticKitti, SemanticKittiSubmission, read_submission
-from train.errors import UserError
 
 
 @pytest.fixture

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from train.core.errors import UserError
 from train.data.collate import collate
-from train.data.sweep import Sweep
+from train.data.frame import LidarFrame
 from train.data.transforms import (
     MAX_GRID,
     PAPER_AUGMENTATION,
     Augmentation,
-    VoxelSweep,
+    VoxelFrame,
     augment,
     clip,
     crop,
-    voxelise,
+    voxelize,
 )
-from train.errors import UserError
-from train.model.hierarchy import build_hierarchy
+from train.networks.ptv3.hierarchy import build_hierarchy
 
 NOTHING = Augmentation(
     rotation_probability=0.0,
@@ -43,9 +43,9 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def make_sweep(coord: np.ndarray) -> Sweep:
+def make_sweep(coord: np.ndarray) -> LidarFrame:
     count = len(coord)
-    return Sweep(
+    return LidarFrame(
         coord=np.asarray(coord, dtype=np.float32),
         strength=np.arange(count, dtype=np.float32)[:, None],
         segment=np.arange(count, dtype=np.int64) % 19,
@@ -235,11 +235,11 @@ cells_and_places = st.lists(
 
 @given(rows=cells_and_places, seed=st.none() | st.integers(0, 100))
 def test_every_point_lands_in_the_voxel_that_contains_it(rows, seed: int | None):
-    # In eighths of a quarter metre every position is exact, so the cell is known by construction.
+    # In eighths of a quarter meter every position is exact, so the cell is known by construction.
     table = np.array(rows)
     cell, eighth = table[:, :3], table[:, 3:]
     sweep = make_sweep((cell + eighth / 8) * 0.25)
-    voxels = voxelise(sweep, 0.25, rng=None if seed is None else rng(seed))
+    voxels = voxelize(sweep, 0.25, rng=None if seed is None else rng(seed))
     expected = cell - cell.min(axis=0)
     np.testing.assert_array_equal(voxels.grid_coord[voxels.inverse], expected)
     assert sorted(map(tuple, voxels.grid_coord.tolist())) == sorted(
@@ -252,7 +252,7 @@ def test_voxels_agree_with_a_dictionary_of_cells(sweep, grid_size: float):
     members = defaultdict(set)
     for index, point in enumerate(sweep.coord.tolist()):
         members[tuple(math.floor(value / grid_size) for value in point)].add(index)
-    voxels = voxelise(sweep, grid_size)
+    voxels = voxelize(sweep, grid_size)
     by_voxel = defaultdict(set)
     for index, voxel in enumerate(voxels.inverse.tolist()):
         by_voxel[voxel].add(index)
@@ -265,13 +265,13 @@ def test_points_on_voxel_faces_go_where_double_precision_puts_them(grid_size: fl
     line = (np.arange(-1600, 1600) * grid_size).astype(np.float32)
     sweep = make_sweep(np.stack([line, 0 * line, 0 * line], axis=1))
     cell = np.array([math.floor(value / grid_size) for value in line.tolist()])
-    voxels = voxelise(sweep, grid_size)
+    voxels = voxelize(sweep, grid_size)
     np.testing.assert_array_equal(voxels.grid_coord[voxels.inverse, 0], cell - cell.min())
 
 
 @pytest.mark.parametrize("seed", [None, 0])
 def test_rows_are_unique_start_at_zero_and_are_sorted(sweep, seed):
-    grid = voxelise(sweep, 0.2, rng=None if seed is None else rng(seed)).grid_coord
+    grid = voxelize(sweep, 0.2, rng=None if seed is None else rng(seed)).grid_coord
     assert grid.dtype == np.int64
     assert grid.min(axis=0).tolist() == [0, 0, 0]
     rows = list(map(tuple, grid.tolist()))
@@ -280,7 +280,7 @@ def test_rows_are_unique_start_at_zero_and_are_sorted(sweep, seed):
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
 def test_a_voxel_shows_one_of_its_own_points_whole(sweep, seed):
-    voxels = voxelise(sweep, 0.5, rng=None if seed is None else rng(seed))
+    voxels = voxelize(sweep, 0.5, rng=None if seed is None else rng(seed))
     rows = {tuple(row): index for index, row in enumerate(sweep.coord.tolist())}
     for voxel, row in enumerate(voxels.coord.tolist()):
         index = rows[tuple(row)]
@@ -289,8 +289,8 @@ def test_a_voxel_shows_one_of_its_own_points_whole(sweep, seed):
         assert voxels.segment[voxel] == sweep.segment[index]
 
 
-def test_without_chance_the_point_nearest_to_the_centre_is_picked(sweep):
-    voxels = voxelise(sweep, 0.5)
+def test_without_chance_the_point_nearest_to_the_center_is_picked(sweep):
+    voxels = voxelize(sweep, 0.5)
     coord = sweep.coord.astype(np.float64)
     away = np.linalg.norm(coord - (np.floor(coord / 0.5) + 0.5) * 0.5, axis=1)
     several = 0
@@ -304,7 +304,7 @@ def test_without_chance_the_point_nearest_to_the_centre_is_picked(sweep):
 
 def test_without_chance_the_first_of_equally_near_points_is_picked():
     sweep = make_sweep(np.array([[0.75, 0.5, 0.5], [0.25, 0.5, 0.5], [0.5, 0.75, 0.5]]))
-    voxels = voxelise(sweep, 1.0)
+    voxels = voxelize(sweep, 1.0)
     assert voxels.strength[:, 0].tolist() == [0.0]
 
 
@@ -312,7 +312,7 @@ def test_by_chance_every_member_is_picked_equally_often():
     coord = np.array([[0.1, 0.1, 0.1], [0.5, 0.5, 0.5], [0.9, 0.9, 0.9], [5.5, 0.5, 0.5]])
     counts = np.zeros(4)
     for seed in range(900):
-        picked = voxelise(make_sweep(coord), 1.0, rng=rng(seed)).strength[:, 0].astype(int)
+        picked = voxelize(make_sweep(coord), 1.0, rng=rng(seed)).strength[:, 0].astype(int)
         counts[picked] += 1
     # The lone point is always there; the others a third each, within 4 deviations.
     assert counts[3] == 900
@@ -320,9 +320,9 @@ def test_by_chance_every_member_is_picked_equally_often():
 
 
 def test_labels_of_all_points_are_kept_and_may_be_absent(sweep):
-    voxels = voxelise(sweep, 0.5)
+    voxels = voxelize(sweep, 0.5)
     np.testing.assert_array_equal(voxels.raw_segment, sweep.segment)
-    bare = voxelise(dataclasses.replace(sweep, segment=None), 0.5)
+    bare = voxelize(dataclasses.replace(sweep, segment=None), 0.5)
     assert bare.segment is None
     assert bare.raw_segment is None
 
@@ -330,33 +330,33 @@ def test_labels_of_all_points_are_kept_and_may_be_absent(sweep):
 @pytest.mark.parametrize("size", [0.0, -0.05, math.nan, math.inf])
 def test_an_impossible_grid_size_is_named(sweep, size: float):
     with pytest.raises(UserError, match="grid_size_m"):
-        voxelise(sweep, size)
+        voxelize(sweep, size)
 
 
 def test_a_grid_too_fine_for_the_codes_says_which_would_do():
     sweep = make_sweep(np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]))
     with pytest.raises(UserError, match=r"made\.bin.*needs 100001 .*at least 0\.0016"):
-        voxelise(sweep, 0.001)
-    assert voxelise(sweep, 0.0016).grid_coord.max() < 1 << 16
+        voxelize(sweep, 0.001)
+    assert voxelize(sweep, 0.0016).grid_coord.max() < 1 << 16
 
 
 @pytest.mark.parametrize("length_m", [70.0, 99.9, 131.068, 655.34, 4000.0])
 def test_the_grid_size_that_is_named_is_large_enough(length_m: float):
     sweep = make_sweep(np.array([[0.3, 0.0, 0.0], [0.3 + length_m, 0.0, 0.0]]))
     with pytest.raises(UserError) as told:
-        voxelise(sweep, 0.001)
+        voxelize(sweep, 0.001)
     named = float(re.search(r"at least (\S+),", str(told.value))[1])
-    assert voxelise(sweep, named).grid_coord.max() < MAX_GRID
+    assert voxelize(sweep, named).grid_coord.max() < MAX_GRID
     assert named < 1.2 * length_m / MAX_GRID
 
 
-def test_what_voxelise_lets_pass_the_network_s_curves_take_and_no_more():
+def test_what_voxelize_lets_pass_the_network_s_curves_take_and_no_more():
     widest = np.array([[0.5, 0.5, 0.5], [MAX_GRID - 0.5, 0.5, 0.5]])
-    batch = collate([voxelise(make_sweep(widest), 1.0)])
+    batch = collate([voxelize(make_sweep(widest), 1.0)])
     assert batch["grid_coord"].max() == MAX_GRID - 1
     build_hierarchy(batch)
     with pytest.raises(UserError, match=r"made\.bin: at grid_size_m=1 .* needs 65536 voxels"):
-        voxelise(make_sweep(widest + np.array([[0, 0, 0], [1, 0, 0]])), 1.0)
+        voxelize(make_sweep(widest + np.array([[0, 0, 0], [1, 0, 0]])), 1.0)
     batch["grid_coord"][1, 0] += 1
     with pytest.raises(ValueError, match="the curves end at"):
         build_hierarchy(batch)
@@ -364,16 +364,16 @@ def test_what_voxelise_lets_pass_the_network_s_curves_take_and_no_more():
 
 def test_an_empty_or_infinite_sweep_is_refused():
     with pytest.raises(UserError, match=r"made\.bin: .*no points"):
-        voxelise(make_sweep(np.zeros((0, 3))), 0.05)
+        voxelize(make_sweep(np.zeros((0, 3))), 0.05)
     with pytest.raises(UserError, match=r"made\.bin: .*not finite"):
-        voxelise(make_sweep(np.array([[0.0, math.nan, 0.0]])), 0.05)
+        voxelize(make_sweep(np.array([[0.0, math.nan, 0.0]])), 0.05)
 
 
 @pytest.mark.real_data
 def test_the_real_sweep_s_voxels_cover_every_point(real_data: Path):
     path = real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin"
     coord = np.fromfile(path, "<f4").reshape(-1, 4)[:, :3]
-    voxels = voxelise(make_sweep(coord), 0.05)
+    voxels = voxelize(make_sweep(coord), 0.05)
     cells = np.floor(coord.astype(np.float64) / 0.05)
     assert len(voxels.coord) == len(np.unique(cells, axis=0)) == 91_767
     np.testing.assert_array_equal(voxels.grid_coord[voxels.inverse], cells - cells.min(axis=0))
@@ -382,7 +382,7 @@ def test_the_real_sweep_s_voxels_cover_every_point(real_data: Path):
 # ------------------------------------------------------------------ crop
 
 
-def check_consistent(voxels: VoxelSweep) -> None:
+def check_consistent(voxels: VoxelFrame) -> None:
     """Check that every point of the crop still lies in its voxel."""
     assert sorted(set(voxels.inverse.tolist())) == list(range(len(voxels.coord)))
     assert voxels.grid_coord.min(axis=0).tolist() == [0, 0, 0]
@@ -392,33 +392,33 @@ def check_consistent(voxels: VoxelSweep) -> None:
 @given(seed=st.integers(0, 1000), most=st.integers(1, 400))
 def test_a_crop_stays_within_its_bound(seed: int, most: int):
     coord = rng(seed).uniform(-2, 2, (300, 3))
-    voxels = crop(voxelise(make_sweep(coord), 0.5), most, rng(seed + 1))
-    total = len(voxelise(make_sweep(coord), 0.5).coord)
+    voxels = crop(voxelize(make_sweep(coord), 0.5), most, rng(seed + 1))
+    total = len(voxelize(make_sweep(coord), 0.5).coord)
     assert len(voxels.coord) == min(most, total)
     check_consistent(voxels)
 
 
 def test_a_crop_keeps_the_voxels_nearest_to_one_of_them(sweep):
-    whole = voxelise(sweep, 0.25)
+    whole = voxelize(sweep, 0.25)
     cut = crop(whole, 200, rng(0))
     kept = {tuple(row) for row in cut.coord.tolist()}
     coord = whole.coord.astype(np.float64)
     balls = []
-    for centre in coord:
-        near = np.argsort(np.linalg.norm(coord - centre, axis=1), kind="stable")[:200]
+    for center in coord:
+        near = np.argsort(np.linalg.norm(coord - center, axis=1), kind="stable")[:200]
         balls.append({tuple(row) for row in whole.coord[near].tolist()})
     assert kept in balls
 
 
 def test_a_crop_drops_the_points_of_dropped_voxels_and_no_others(sweep):
-    whole = voxelise(sweep, 0.5)
+    whole = voxelize(sweep, 0.5)
     cut = crop(whole, 50, rng(3))
     kept = {tuple(row) for row in cut.coord.tolist()}
     stays = [tuple(whole.coord[voxel].tolist()) in kept for voxel in whole.inverse]
     np.testing.assert_array_equal(cut.raw_segment, whole.raw_segment[stays])
     rows = [tuple(whole.coord[voxel].tolist()) for voxel in whole.inverse[stays]]
     assert [tuple(cut.coord[voxel].tolist()) for voxel in cut.inverse] == rows
-    # Voxels keep their neighbourhood: only the origin moves.
+    # Voxels keep their neighborhood: only the origin moves.
     shift = {
         tuple((whole.grid_coord[i] - cut.grid_coord[j]).tolist())
         for j, row in enumerate(cut.coord.tolist())
@@ -429,17 +429,17 @@ def test_a_crop_drops_the_points_of_dropped_voxels_and_no_others(sweep):
 
 
 def test_crops_differ_from_one_generator_to_the_next_and_repeat_with_the_same(sweep):
-    whole = voxelise(sweep, 0.25)
+    whole = voxelize(sweep, 0.25)
     first = crop(whole, 100, rng(0)).coord
     np.testing.assert_array_equal(first, crop(whole, 100, rng(0)).coord)
     assert not np.array_equal(first, crop(whole, 100, rng(1)).coord)
 
 
 def test_what_is_small_enough_is_not_cropped(sweep):
-    whole = voxelise(sweep, 0.5)
+    whole = voxelize(sweep, 0.5)
     assert crop(whole, len(whole.coord), rng(0)) is whole
 
 
 def test_a_crop_to_nothing_is_refused(sweep):
     with pytest.raises(UserError, match="max_voxels must be at least 1, not 0"):
-        crop(voxelise(sweep, 0.5), 0, rng(0))
+        crop(voxelize(sweep, 0.5), 0, rng(0))

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data.registry import DATASETS
-from train.errors import UserError
+from train.core.errors import UserError
+from train.data.registry import DATASETS, dataset_spec
 
 SMALL = {"num_sweeps": 8, "num_validation_sweeps": 1, "seed": 0, "azimuth_steps": 40}
 
 
 @pytest.fixture(params=sorted(DATASETS))
 def dataset(request, tmp_path: Path):
-    spec = DATASETS[request.param]
+    spec = dataset_spec(request.param)
     made = spec.simulate(tmp_path / "data", **SMALL)
     return spec, made
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from train.data.batching import BatchOrder
+from train.core.errors import UserError
+from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
-from train.data.loader import TrainingSweeps
+from train.data.loader import TrainingFrames
 from train.data.semantickitti import SemanticKitti
-from train.data.transforms import PAPER_AUGMENTATION, augment, voxelise
+from train.data.transforms import PAPER_AUGMENTATION, augment, voxelize
 from train.data.voxel_counts import VoxelCounts, measure_voxels, voxel_counts
-from train.errors import UserError
 
 GRID_SIZE_M = 4.0
 
@@ -85,14 +85,14 @@ def test_a_bad_sweep_stops_or_counts_as_the_one_in_its_place(root):
         measure_voxels(source, GRID_SIZE_M)
     counts = measure_voxels(source, GRID_SIZE_M, on_bad_sweep="skip")
     assert counts.points.tolist() == [150, 150, 600, 400, 150, 150]
-    sweeps = TrainingSweeps(source, on_bad_sweep="skip")
+    sweeps = TrainingFrames(source, on_bad_sweep="skip")
     taken = [len(sweeps.__getitems__([index])[0].inverse) for index in range(6)]
     assert taken == counts.points.tolist()
 
 
 @pytest.mark.parametrize(("bound", "max_voxels", "repeats"), [(900, None, 1), (700, 200, 2)])
 def test_no_batch_exceeds_the_bound_and_nothing_is_cut(source, bound, max_voxels, repeats):
-    sweeps = TrainingSweeps(
+    sweeps = TrainingFrames(
         source,
         grid_size_m=GRID_SIZE_M,
         max_voxels=max_voxels,
@@ -100,7 +100,7 @@ def test_no_batch_exceeds_the_bound_and_nothing_is_cut(source, bound, max_voxels
         max_batch_voxels=bound,
         counts=measure_voxels(source, GRID_SIZE_M),
     )
-    order = BatchOrder(
+    order = VoxelBudgetBatchSampler(
         len(sweeps), 4, planned_voxels=sweeps.planned_voxels(), max_batch_voxels=bound
     )
     loader = DataLoader(sweeps, batch_sampler=order, collate_fn=collate)
@@ -110,7 +110,7 @@ def test_no_batch_exceeds_the_bound_and_nothing_is_cut(source, bound, max_voxels
         order.set_epoch(epoch)
         for batch in loader:
             assert len(batch["feat"]) <= bound
-            assert batch["cut_voxels"] == 0
+            assert batch["cropped_voxels"] == 0
             sizes.append(len(batch["names"]))
     assert sum(sizes) == 4 * len(sweeps)
     assert len(set(sizes)) > 1
@@ -120,11 +120,11 @@ def test_what_exceeds_its_plan_is_cut_and_counted(source):
     wrong = VoxelCounts(points=np.full(6, 10), voxels=np.full(6, 10))
     # Voxels of one point and no augmentation: nothing but the crop depends on the epoch.
     plain = {"grid_size_m": 0.005, "augmentation": None, "seed": 4}
-    sweeps = TrainingSweeps(source, max_batch_voxels=300, counts=wrong, **plain)
-    free = TrainingSweeps(source, **plain)
+    sweeps = TrainingFrames(source, max_batch_voxels=300, counts=wrong, **plain)
+    free = TrainingFrames(source, **plain)
     batch = collate(sweeps.__getitems__([0, 1, 2]))
     assert len(batch["feat"]) == 300
-    assert batch["cut_voxels"] == len(collate(free.__getitems__([0, 1, 2]))["feat"]) - 300
+    assert batch["cropped_voxels"] == len(collate(free.__getitems__([0, 1, 2]))["feat"]) - 300
     again = collate(sweeps.__getitems__([0, 1, 2]))
     assert again["feat"].equal(batch["feat"])
     sweeps.set_epoch(1)
@@ -134,9 +134,9 @@ def test_what_exceeds_its_plan_is_cut_and_counted(source):
 def test_counts_of_another_source_are_refused(source):
     counts = VoxelCounts(points=np.ones(5, dtype=np.int64), voxels=np.ones(5, dtype=np.int64))
     with pytest.raises(ValueError, match="6 sweeps, not 5"):
-        TrainingSweeps(source, max_batch_voxels=10, counts=counts)
+        TrainingFrames(source, max_batch_voxels=10, counts=counts)
     with pytest.raises(ValueError, match="6 sweeps, not None"):
-        TrainingSweeps(source, max_batch_voxels=10)
+        TrainingFrames(source, max_batch_voxels=10)
 
 
 @pytest.mark.real_data
@@ -145,12 +145,12 @@ def test_real_sweeps_grow_less_than_is_planned(real_data: Path, grid_size_m: flo
     sweep = SemanticKitti(real_data / "semantickitti/dev", sequences=["00"])[0]
     counts = VoxelCounts(
         points=np.array([len(sweep.coord)]),
-        voxels=np.array([len(voxelise(sweep, grid_size_m).coord)]),
+        voxels=np.array([len(voxelize(sweep, grid_size_m).coord)]),
     )
     planned = int(counts.grown(PAPER_AUGMENTATION.scale_max)[0])
     grown = [
         len(
-            voxelise(
+            voxelize(
                 augment(sweep, np.random.default_rng(seed), PAPER_AUGMENTATION), grid_size_m
             ).coord
         )

@@ -1,18 +1,34 @@
-"""nuScenes-lidarseg: its reader, its classes, its simulation, its submissions."""
+"""nuScenes-lidarseg: its reader, classes and submissions."""
 
+from typing import Final
+
+from train.data.benchmark_rule import NUSCENES_RULE
+from train.data.dataset_spec import DatasetSpec
 from train.data.nuscenes.classes import CLASS_NAMES
 from train.data.nuscenes.points import read_points, read_segment
-from train.data.nuscenes.simulated import simulate_nuscenes
 from train.data.nuscenes.source import NuScenes, list_scenes
 from train.data.nuscenes.submission import NuScenesSubmission, read_submission
 
 __all__ = [
     "CLASS_NAMES",
+    "SPEC",
     "NuScenes",
     "NuScenesSubmission",
     "list_scenes",
     "read_points",
     "read_segment",
     "read_submission",
-    "simulate_nuscenes",
 ]
+
+SPEC: Final = DatasetSpec(
+    name="nuscenes",
+    class_names=CLASS_NAMES,
+    sequence_word="scene",
+    open=NuScenes,
+    list_sequences=list_scenes,
+    benchmark_rule=NUSCENES_RULE,
+    simulator="train.simulation.nuscenes:simulate_nuscenes",
+    submission=lambda output, source, _: NuScenesSubmission(output, source),
+    submission_suffix=".zip",
+    forward_deg=90.0,
+)

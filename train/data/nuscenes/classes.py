@@ -5,7 +5,7 @@ The number of a category in a label file is what `category.json` says, so the ma
 
 from typing import Final
 
-from train.data.sweep import IGNORE
+from train.data.frame import IGNORE_INDEX
 
 CLASS_NAMES: Final = (
     "barrier",
@@ -65,7 +65,7 @@ CATEGORY_NAMES: Final = tuple(_CLASS_OF_CATEGORY)
 """The 32 categories in their usual order, that of the published `category.json`."""
 
 CATEGORY_TO_TRAIN: Final = {
-    category: IGNORE if name is None else CLASS_NAMES.index(name)
+    category: IGNORE_INDEX if name is None else CLASS_NAMES.index(name)
     for category, name in _CLASS_OF_CATEGORY.items()
 }
-"""The train id that each category stands for, `IGNORE` for those that do not count."""
+"""The train id that each category stands for, `IGNORE_INDEX` for those that do not count."""

@@ -9,12 +9,12 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.console import logger
+from train.core.errors import UserError
 from train.data.index import Index, cached_index
 from train.data.nuscenes.tables import Row, read_rows
-from train.errors import UserError
-from train.log import say
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
 """Raised whenever `_build` makes something else of the same tables."""
 
 _Entry = TypeVar("_Entry")
@@ -75,7 +75,7 @@ def _build(folder: Path, tables: dict[str, Path]) -> Index:
     """Join the tables; of the two largest only the keyframes' rows are ever held."""
     num_bytes = sum(path.stat().st_size for path in tables.values())
     if num_bytes >= _LARGE_BYTES:
-        say(f"{folder}: reading {num_bytes / 1e9:.1f} GB of tables, once; about 10 s a GB")
+        logger.info(f"{folder}: reading {num_bytes / 1e9:.1f} GB of tables, once; about 10 s a GB")
     scene_names = {row.token(): row.text("name") for row in read_rows(tables["scene"])}
     if len(set(scene_names.values())) != len(scene_names):
         raise UserError(f"{tables['scene']}: two scenes have the same name; unpack it again")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from train.core.errors import UserError
 from train.data.nuscenes.splits import SCENES, VERSIONS
 from train.data.nuscenes.tables import read_rows
-from train.errors import UserError
 
 _WANTED: Final = (
     "the folder that holds samples/LIDAR_TOP/ and v1.0-trainval/, v1.0-mini/ or v1.0-test/"

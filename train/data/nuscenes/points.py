@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.errors import UserError
 from train.data.semantickitti import MAX_COORDINATE_M
-from train.errors import UserError
 
 POINT_BYTES: Final = 20
 MAX_POINTS: Final = 10_000_000
@@ -32,7 +32,7 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     Parameters
     ----------
     path
-        A file of float32 (x, y, z, intensity, ring): metres in the sensor's own frame, x to the
+        A file of float32 (x, y, z, intensity, ring): meters in the sensor's own frame, x to the
         right, y forward, z up; 0..255; a number that is not looked at.
 
     Returns
@@ -85,7 +85,7 @@ def read_segment(path: Path, num_points: int, lookup: NDArray[np.int64]) -> NDAr
     Returns
     -------
     segment
-        (N,) int64 in 0..15, or `IGNORE`.
+        (N,) int64 in 0..15, or `IGNORE_INDEX`.
 
     Raises
     ------

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.errors import UserError
+from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN, CLASS_NAMES
 from train.data.nuscenes.keyframes import keyframe_index
@@ -21,8 +23,6 @@ from train.data.nuscenes.points import (
 )
 from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
-from train.data.sweep import SPLITS, Sweep
-from train.errors import UserError
 
 
 class NuScenes:
@@ -104,8 +104,8 @@ class NuScenes:
         self.unreadable = self._check_sizes(strict)
         if self.unreadable:
             self._leave_out(self.unreadable)
-        labelled = bool((self._label_files != b"").any())
-        self._lookup = self._read_categories() if labelled else None
+        labeled = bool((self._label_files != b"").any())
+        self._lookup = self._read_categories() if labeled else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ class NuScenes:
         """Return how many sweeps there are."""
         return len(self._tokens)
 
-    def __getitem__(self, index: int) -> Sweep:
+    def __getitem__(self, index: int) -> LidarFrame:
         """Read one sweep.
 
         Raises
@@ -131,7 +131,7 @@ class NuScenes:
             label_path = self.root / self._label_files[index].decode()
             segment = read_segment(label_path, len(coord), self._lookup)
         name = self._tokens[index].decode()
-        return Sweep(coord, strength, segment, name, path, self._poses[index].copy())
+        return LidarFrame(coord, strength, segment, name, path, self._poses[index].copy())
 
     @property
     def evaluation_set(self) -> str:
@@ -153,13 +153,13 @@ class NuScenes:
         place = {name: at for at, name in enumerate(self.sequences)}
         rank = np.array([place.get(name, -1) for name in index["scene"].tolist()], dtype=np.int64)
         wanted = np.argsort(rank, kind="stable")[np.count_nonzero(rank < 0) :]
-        labelled = index["labels"][wanted] != b""
-        self.skipped_unlabelled = 0
+        labeled = index["labels"][wanted] != b""
+        self.skipped_unlabeled = 0
         if require_labels:
-            self.skipped_unlabelled = int(np.count_nonzero(~labelled))
-            if not labelled.any():
-                self._refuse_unlabelled(len(wanted))
-            wanted = wanted[labelled]
+            self.skipped_unlabeled = int(np.count_nonzero(~labeled))
+            if not labeled.any():
+                self._refuse_unlabeled(len(wanted))
+            wanted = wanted[labeled]
         elif not len(wanted):
             raise UserError(
                 f"{self.root / self.version / 'sample_data.json'}: has no LIDAR_TOP keyframe of "
@@ -169,7 +169,7 @@ class NuScenes:
         self._point_files, self._label_files = index["points"][wanted], index["labels"][wanted]
         self._poses: NDArray[np.float64] = index["pose"][wanted]
 
-    def _refuse_unlabelled(self, num_sweeps: int) -> None:
+    def _refuse_unlabeled(self, num_sweeps: int) -> None:
         path = self.root / self.version / "lidarseg.json"
         if not path.is_file():
             raise UserError(

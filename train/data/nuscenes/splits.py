@@ -32,7 +32,7 @@ _TEST: Final = _scenes(
 )
 
 VERSIONS: Final = ("v1.0-trainval", "v1.0-mini", "v1.0-test")
-"""The folders of tables that there can be, the one preferred for labelled data first."""
+"""The folders of tables that there can be, the one preferred for labeled data first."""
 
 SCENES: Final = {
     "training": {

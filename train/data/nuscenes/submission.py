@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.errors import UserError
+from train.data.frame import FrameSource, LidarFrame
 from train.data.nuscenes.classes import CLASS_NAMES
 from train.data.nuscenes.source import NuScenes
 from train.data.submission import WholeZip, checked_prediction
-from train.data.sweep import Sweep, SweepSource
-from train.errors import UserError
 
 META: Final = {
     "use_camera": False,
@@ -48,7 +48,7 @@ class NuScenesSubmission:
         If the source is another dataset's.
     """
 
-    def __init__(self, output: Path, source: SweepSource) -> None:
+    def __init__(self, output: Path, source: FrameSource) -> None:
         if not isinstance(source, NuScenes):
             raise TypeError(
                 f"NuScenesSubmission: source must be a NuScenes, not a {type(source).__name__}"
@@ -58,7 +58,7 @@ class NuScenesSubmission:
         self._zip = WholeZip(output)
         self._zip.write(f"{self._set}/submission.json", json.dumps({"meta": META}).encode())
 
-    def add(self, sweep: Sweep, prediction: NDArray[np.int64]) -> None:
+    def add(self, sweep: LidarFrame, prediction: NDArray[np.int64]) -> None:
         """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
         checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
         labels = (prediction + 1).astype(np.uint8)

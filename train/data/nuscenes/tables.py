@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.errors import UserError
+from train.core.errors import UserError
 
 _CHUNK_CHARACTERS: Final = 1 << 20
 MAX_ROW_CHARACTERS: Final = 1 << 20
@@ -79,7 +79,7 @@ class Row:
         return value
 
     def transform(self) -> NDArray[np.float64]:
-        """Return what "rotation" (w, x, y, z) and "translation" (metres) do, (4, 4) float64."""
+        """Return what "rotation" (w, x, y, z) and "translation" (meters) do, (4, 4) float64."""
         w, x, y, z = self._numbers("rotation", 4)
         length = math.sqrt(w * w + x * x + y * y + z * z)
         if not 0.99 < length < 1.01:

@@ -1,5 +1,9 @@
-"""SemanticKITTI: its reader, its classes, its simulation."""
+"""SemanticKITTI: its reader, classes and submissions."""
 
+from typing import Final
+
+from train.data.benchmark_rule import SEMANTICKITTI_RULE
+from train.data.dataset_spec import DatasetSpec
 from train.data.semantickitti.classes import CLASS_NAMES
 from train.data.semantickitti.reader import (
     MAX_COORDINATE_M,
@@ -11,12 +15,12 @@ from train.data.semantickitti.reader import (
     read_points,
     read_segment,
 )
-from train.data.semantickitti.simulated import simulate_semantickitti
 from train.data.semantickitti.submission import SemanticKittiSubmission, read_submission
 
 __all__ = [
     "CLASS_NAMES",
     "MAX_COORDINATE_M",
+    "SPEC",
     "TEST_SEQUENCES",
     "TRAIN_SEQUENCES",
     "VALIDATION_SEQUENCES",
@@ -26,5 +30,16 @@ __all__ = [
     "read_points",
     "read_segment",
     "read_submission",
-    "simulate_semantickitti",
 ]
+
+SPEC: Final = DatasetSpec(
+    name="semantickitti",
+    class_names=CLASS_NAMES,
+    sequence_word="sequence",
+    open=SemanticKitti,
+    list_sequences=list_sequences,
+    benchmark_rule=SEMANTICKITTI_RULE,
+    simulator="train.simulation.semantickitti:simulate_semantickitti",
+    submission=lambda output, source, _: SemanticKittiSubmission(output, source),
+    submission_suffix=".zip",
+)

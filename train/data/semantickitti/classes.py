@@ -6,7 +6,7 @@ The single-scan map of the official `semantic-kitti.yaml`, with our train ids 0.
 
 from typing import Final
 
-from train.data.sweep import IGNORE
+from train.data.frame import IGNORE_INDEX
 
 CLASS_NAMES: Final = (
     "car",
@@ -85,7 +85,7 @@ _FOLDED: Final = {
 _NOT_TRAINED: Final = ("unlabeled", "outlier", "other-structure", "other-object")
 
 RAW_TO_TRAIN: Final = {
-    raw: IGNORE if name in _NOT_TRAINED else CLASS_NAMES.index(_FOLDED.get(name, name))
+    raw: IGNORE_INDEX if name in _NOT_TRAINED else CLASS_NAMES.index(_FOLDED.get(name, name))
     for raw, name in RAW_NAMES.items()
 }
 TRAIN_TO_RAW: Final = (10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81)

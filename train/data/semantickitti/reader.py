@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.errors import UserError
+from train.data.frame import SPLITS, LidarFrame
 from train.data.semantickitti.classes import CLASS_NAMES, RAW_TO_TRAIN
-from train.data.sweep import SPLITS, Sweep
-from train.errors import UserError
 
 TRAIN_SEQUENCES: Final = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
 VALIDATION_SEQUENCES: Final = ("08",)
@@ -43,7 +43,7 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     Parameters
     ----------
     path
-        A file of float32 (x, y, z, remission), metres and 0..1.
+        A file of float32 (x, y, z, remission), meters and 0..1.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def read_segment(path: Path, num_points: int) -> NDArray[np.int64]:
     Returns
     -------
     segment
-        (N,) int64 in 0..18, or `IGNORE`.
+        (N,) int64 in 0..18, or `IGNORE_INDEX`.
 
     Raises
     ------
@@ -170,7 +170,7 @@ class SemanticKitti:
             raise UserError(f"SemanticKitti: a sequence is named twice in {list(sequences)}")
         self.root = Path(root)
         self.sequences = tuple(sequences)
-        self.skipped_unlabelled = 0
+        self.skipped_unlabeled = 0
         self.unreadable: dict[str, str] = {}
         folder = find_sequences(self.root)
         _check_present(folder, self.sequences)
@@ -183,7 +183,7 @@ class SemanticKitti:
             raise UserError(next(iter(self.unreadable.values())))
         if not self._names:
             raise UserError(
-                f"{folder}: none of the {self.skipped_unlabelled} sweeps in sequences "
+                f"{folder}: none of the {self.skipped_unlabeled} sweeps in sequences "
                 f"{', '.join(self.sequences)} has a label file (expected SS/labels/NNNNNN.label); "
                 "add the labels (data_odometry_labels.zip) or choose other sequences"
             )
@@ -197,7 +197,7 @@ class SemanticKitti:
         """Return how many sweeps there are."""
         return len(self._names)
 
-    def __getitem__(self, index: int) -> Sweep:
+    def __getitem__(self, index: int) -> LidarFrame:
         """Read one sweep.
 
         Raises
@@ -208,7 +208,7 @@ class SemanticKitti:
         path, label_path = self._point_paths[index], self._label_paths[index]
         coord, strength = read_points(path)
         segment = None if label_path is None else read_segment(label_path, len(coord))
-        return Sweep(coord, strength, segment, self._names[index], path)
+        return LidarFrame(coord, strength, segment, self._names[index], path)
 
     def files(self, index: int) -> tuple[Path, ...]:
         """Return the `.bin` file of a sweep, and its `.label` file if there is one."""
@@ -229,7 +229,7 @@ class SemanticKitti:
             path = folder / "velodyne" / f"{stem}.bin"
             label_path = folder / "labels" / f"{stem}.label" if stem in label_sizes else None
             if label_path is None and require_labels:
-                self.skipped_unlabelled += 1
+                self.skipped_unlabeled += 1
                 continue
             try:
                 _check_point_bytes(path, point_sizes[stem])

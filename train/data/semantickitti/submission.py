@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.errors import UserError
+from train.data.frame import FrameSource, LidarFrame
 from train.data.semantickitti.classes import CLASS_NAMES, TRAIN_TO_RAW
 from train.data.submission import WholeZip, checked_prediction
-from train.data.sweep import Sweep, SweepSource
-from train.errors import UserError
 
 _RAW: Final = np.array([TRAIN_TO_RAW[train] for train in range(len(CLASS_NAMES))], dtype="<u4")
 
@@ -31,11 +31,11 @@ class SemanticKittiSubmission:
         If the file exists or cannot be written.
     """
 
-    def __init__(self, output: Path, source: SweepSource) -> None:
+    def __init__(self, output: Path, source: FrameSource) -> None:
         self._missing = set(source.names)
         self._zip = WholeZip(output)
 
-    def add(self, sweep: Sweep, prediction: NDArray[np.int64]) -> None:
+    def add(self, sweep: LidarFrame, prediction: NDArray[np.int64]) -> None:
         """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
         checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
         sequence, number = sweep.name.split("/")

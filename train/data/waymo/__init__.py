@@ -1,16 +1,43 @@
-"""Waymo Open (Perception): reader of both formats, classes, simulation, submissions."""
+"""Waymo Open (Perception): reader of both formats, classes, submissions."""
 
+from pathlib import Path
+from typing import Final
+
+from train.data.benchmark_rule import WAYMO_RULE
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import FrameSource
 from train.data.waymo.classes import CLASS_NAMES
-from train.data.waymo.simulated import simulate_waymo
 from train.data.waymo.source import TopPixels, Waymo, list_sequences
 from train.data.waymo.submission import WaymoSubmission, read_submission
 
 __all__ = [
     "CLASS_NAMES",
+    "SPEC",
     "TopPixels",
     "Waymo",
     "WaymoSubmission",
     "list_sequences",
     "read_submission",
-    "simulate_waymo",
 ]
+
+
+def _submission(output: Path, source: FrameSource, account: str) -> WaymoSubmission:
+    if not isinstance(source, Waymo):
+        raise TypeError(f"submission: source must be a Waymo, not a {type(source).__name__}")
+    return WaymoSubmission(
+        output, source, account_name=account, method_name="topology and gradient distillation"
+    )
+
+
+SPEC: Final = DatasetSpec(
+    name="waymo",
+    class_names=CLASS_NAMES,
+    sequence_word="segment",
+    open=Waymo,
+    list_sequences=list_sequences,
+    benchmark_rule=WAYMO_RULE,
+    simulator="train.simulation.waymo:simulate_waymo",
+    submission=_submission,
+    submission_suffix=".bin",
+    sensor_origin_m=(1.43, 0.0, 2.18),
+)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from train.data.sweep import IGNORE
+from train.data.frame import IGNORE_INDEX
 
 CLASS_NAMES: Final = (
     "car",
@@ -31,6 +31,8 @@ CLASS_NAMES: Final = (
 """In the order of train ids; train id + 1 is the value that labels and submissions hold."""
 
 UNDEFINED: Final = 0
-"""The raw value of a point without a label; its train id is `IGNORE`."""
+"""The raw value of a point without a label; its train id is `IGNORE_INDEX`."""
 
-RAW_TO_TRAIN: Final = {UNDEFINED: IGNORE} | {train + 1: train for train in range(len(CLASS_NAMES))}
+RAW_TO_TRAIN: Final = {UNDEFINED: IGNORE_INDEX} | {
+    train + 1: train for train in range(len(CLASS_NAMES))
+}

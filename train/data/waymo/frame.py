@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 RANGE_CHANNELS: Final = 4
-"""Range in metres, intensity, elongation, no-label zone."""
+"""Range in meters, intensity, elongation, no-label zone."""
 
 POSE_CHANNELS: Final = 6
-"""Roll, pitch, yaw in radians, x, y, z in metres: vehicle to world when a pixel was measured."""
+"""Roll, pitch, yaw in radians, x, y, z in meters: vehicle to world when a pixel was measured."""
 
 LABEL_CHANNELS: Final = 2
 """Instance id, class."""
@@ -49,7 +49,7 @@ class Calibration:
     Attributes
     ----------
     extrinsic
-        (4, 4) float64 from the lidar's frame to the vehicle's, metres.
+        (4, 4) float64 from the lidar's frame to the vehicle's, meters.
     inclinations
         (H,) float64 radians, ascending as stored; None for beams that are evenly spaced.
     inclination_min, inclination_max
@@ -118,7 +118,7 @@ class Frame:
     timestamp_micros
         When.
     pose
-        (4, 4) float64 from the vehicle's frame to the world, metres.
+        (4, 4) float64 from the vehicle's frame to the world, meters.
     lasers
         At most one of each name, in any order.
     """

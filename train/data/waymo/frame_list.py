@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from train.errors import UserError
+from train.core.errors import UserError
 
 OFFICIAL_TEST_FRAMES: Final = "3d_semseg_test_set_frames.txt"
 """What the dataset's own repository calls the list for the server; users put it into the root."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from train.core.errors import UserError
 from train.data.waymo import schema
-from train.errors import UserError
 
 Format = Literal["v1", "v2"]
 

@@ -122,7 +122,7 @@ class ListColumn:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _decoded(self, index: int) -> _Levels:
-        """Return a page's levels and numbers; neighbours often ask for the same page."""
+        """Return a page's levels and numbers; neighbors often ask for the same page."""
         if self._last is None or self._last[0] != index:
             self._last = (index, self._decode(self._pages[index]))
         return self._last[1]

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from train.data.sweep import IGNORE
+from train.data.frame import IGNORE_INDEX
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Calibration, Frame, FrameError, Laser, LaserName
 
@@ -36,11 +36,12 @@ class Points:
     Attributes
     ----------
     coord
-        (N, 3) float32 metres, x forward, y left, z up, in the vehicle's frame at the frame's pose.
+        (N, 3) float32 meters, x forward, y left, z up, in the vehicle's frame at the frame's pose.
     strength
         (N, 1) float32: tanh of the intensity.
     segment
-        (N,) int64 train ids, `IGNORE` for points of other lidars than TOP; None without labels.
+        (N,) int64 train ids, `IGNORE_INDEX` for points of lidars other than TOP; None without
+        labels.
     top_pixel
         (N,) int64: return * H * W + row * W + column of TOP's image; `NO_PIXEL` for other lidars.
     top_shape
@@ -79,8 +80,8 @@ def points(frame: Frame) -> Points:
     coord = np.empty((total, 3), dtype=np.float32)
     intensity = np.empty((total, 1), dtype=np.float32)
     top_pixel = np.full(total, NO_PIXEL, dtype=np.int64)
-    labelled = any(label is not None for laser in lasers for label in laser.labels)
-    segment = np.full(total, IGNORE, dtype=np.int64) if labelled else None
+    labeled = any(label is not None for laser in lasers for label in laser.labels)
+    segment = np.full(total, IGNORE_INDEX, dtype=np.int64) if labeled else None
     top_shape = (0, 0)
     to_vehicle = np.linalg.inv(frame.pose)
     end = 0

@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
+from train.core.errors import UserError
 from train.data.index import Index
 from train.data.waymo import frame_proto as proto
 from train.data.waymo.frame import Frame, FrameError, LaserName
@@ -22,7 +23,6 @@ from train.data.waymo.protobuf import (
     varint_at,
 )
 from train.data.waymo.tfrecord import read_record, walk
-from train.errors import UserError
 
 _HEAD_BYTES: Final = 32
 """At least what a field's head and a varint take."""
@@ -37,7 +37,7 @@ class _Summary:
     context: str = ""
     timestamp: int | None = None
     lidars: set[int] = field(default_factory=set)
-    labelled: bool = False
+    labeled: bool = False
 
 
 def index_records(segments: list[Segment]) -> Index:
@@ -54,7 +54,7 @@ def index_records(segments: list[Segment]) -> Index:
     -------
     Index
         `contexts` names; and for each of F frames `segment` (row in `segments`), `context` (row in
-        `contexts`), `timestamp` microseconds, `labelled`, `lidar` (whether a lidar saw anything)
+        `contexts`), `timestamp` microseconds, `labeled`, `lidar` (whether a lidar saw anything)
         and `place` (F, 2): first byte and length of the payload.
 
     Raises
@@ -69,15 +69,15 @@ def index_records(segments: list[Segment]) -> Index:
             context = contexts.setdefault(summary.context, len(contexts))
             timestamp = summary.timestamp or 0
             # Labels without ranges are damage, to be told when the frame is read.
-            lidar = bool(summary.lidars) or summary.labelled
-            rows.append((number, context, timestamp, summary.labelled, lidar, start, length))
+            lidar = bool(summary.lidars) or summary.labeled
+            rows.append((number, context, timestamp, summary.labeled, lidar, start, length))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T
     return {
         "contexts": np.array(list(contexts), dtype=np.str_),
         "segment": columns[0],
         "context": columns[1],
         "timestamp": columns[2],
-        "labelled": columns[3].astype(bool),
+        "labeled": columns[3].astype(bool),
         "lidar": columns[4].astype(bool),
         "place": np.ascontiguousarray(columns[5:].T),
     }
@@ -113,7 +113,7 @@ def _summaries(segment: Segment) -> Iterator[tuple[_Summary, int, int]]:
         # Small buffers: between two heads lies an image that nobody wants to read.
         with path.open("rb", buffering=1024) as file:
             for at, length in walk(path, file, path.stat().st_size):
-                summary = _summarise(file, at, at + length)
+                summary = _summarize(file, at, at + length)
                 if not summary.context or summary.timestamp is None:
                     raise WireError("there is no context name or no timestamp")
                 if is_official(path.stem) and summary.context != segment.name:
@@ -131,7 +131,7 @@ def _summaries(segment: Segment) -> Iterator[tuple[_Summary, int, int]]:
         ) from error
 
 
-def _summarise(file: BinaryIO, start: int, end: int) -> _Summary:
+def _summarize(file: BinaryIO, start: int, end: int) -> _Summary:
     """Return a frame's summary; stop as soon as nothing can change it."""
     summary = _Summary()
     for number, wire, at, stop in _fields(file, start, end):
@@ -143,10 +143,10 @@ def _summarise(file: BinaryIO, start: int, end: int) -> _Summary:
             summary.timestamp = _integer(file, at, stop)
         elif number == proto.FRAME_LASERS:
             _expect(number, wire, BYTES)
-            name, seen, labelled = _laser(file, at, stop)
+            name, seen, labeled = _laser(file, at, stop)
             if seen:
                 summary.lidars.add(name)
-            summary.labelled |= labelled and name == LaserName.TOP
+            summary.labeled |= labeled and name == LaserName.TOP
         if summary.context and summary.timestamp is not None and LaserName.TOP in summary.lidars:
             break
     return summary
@@ -166,7 +166,7 @@ def _context_name(file: BinaryIO, start: int, end: int) -> str:
 
 def _laser(file: BinaryIO, start: int, end: int) -> tuple[int, bool, bool]:
     """Return a lidar's number, whether it has range images, and whether it has labels."""
-    name, seen, labelled = 0, False, False
+    name, seen, labeled = 0, False, False
     for number, wire, at, stop in _fields(file, start, end):
         if number == proto.LASER_NAME:
             _expect(number, wire, VARINT)
@@ -177,8 +177,8 @@ def _laser(file: BinaryIO, start: int, end: int) -> tuple[int, bool, bool]:
                 if inner in (proto.IMAGE_RANGES, proto.IMAGE_LABELS):
                     _expect(inner, inner_wire, BYTES)
                     seen |= inner == proto.IMAGE_RANGES and inner_stop > inner_at
-                    labelled |= inner == proto.IMAGE_LABELS and inner_stop > inner_at
-    return name, seen, labelled
+                    labeled |= inner == proto.IMAGE_LABELS and inner_stop > inner_at
+    return name, seen, labeled
 
 
 def _fields(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:

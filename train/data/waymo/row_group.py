@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.errors import UserError
 from train.data.waymo import schema
 from train.data.waymo.frame import MAX_PIXELS, FrameError
 from train.data.waymo.page_heads import Unsupported
 from train.data.waymo.pages import ListColumn
-from train.errors import UserError
 
 
 class RowGroup:

@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.errors import UserError
+from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index, cached_index
-from train.data.sweep import SPLITS, Sweep
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Frame, FrameError
 from train.data.waymo.frame_list import OFFICIAL_TEST_FRAMES, read_frame_list
@@ -25,9 +26,8 @@ from train.data.waymo.layout import (
 from train.data.waymo.range_image import Points, points
 from train.data.waymo.records import index_records, read_frame_at
 from train.data.waymo.table_frames import SegmentTables, index_tables
-from train.errors import UserError
 
-_INDEX_VERSION: Final = 1
+_INDEX_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Waymo:
 
     Points are those of all five lidars and both returns, in the vehicle's frame at the frame's
     pose; strength is tanh of the intensity. Only points of TOP have labels, the others have
-    `IGNORE`.
+    `IGNORE_INDEX`.
 
     The first time a split is opened an index of its frames is made, by reading a few kilobytes a
     frame (v1) or the keys of the tables (v2). It is made anew when a file changes.
@@ -79,7 +79,7 @@ class Waymo:
 
     Attributes
     ----------
-    skipped_unlabelled, skipped_without_lidar
+    skipped_unlabeled, skipped_without_lidar
         How many frames were left out because they have no labels, or no range images at all.
 
     Raises
@@ -123,12 +123,12 @@ class Waymo:
             found = found[self._listed(Path(test_frames), found)]
         self.skipped_without_lidar = int((~found["lidar"]).sum())
         found = found[found["lidar"]]
-        wanted = found["labelled"] | (not require_labels)
-        self.skipped_unlabelled = int((~wanted).sum())
+        wanted = found["labeled"] | (not require_labels)
+        self.skipped_unlabeled = int((~wanted).sum())
         self._table = found[wanted]
         if not len(self._table):
             raise UserError(
-                f"{self._segments[0].folder}: no frame is left: {self.skipped_unlabelled} have no "
+                f"{self._segments[0].folder}: no frame is left: {self.skipped_unlabeled} have no "
                 f"labels, {self.skipped_without_lidar} no range images; download segments that "
                 "have them (v2: the folder lidar_segmentation too), or choose others"
             )
@@ -142,7 +142,7 @@ class Waymo:
         """Return how many frames there are."""
         return len(self._table)
 
-    def __getitem__(self, index: int) -> Sweep:
+    def __getitem__(self, index: int) -> LidarFrame:
         """Read one frame.
 
         Raises
@@ -152,7 +152,7 @@ class Waymo:
         """
         frame, found = self._read(index)
         path = self.files(index)[0]
-        return Sweep(found.coord, found.strength, found.segment, frame.name, path, frame.pose)
+        return LidarFrame(found.coord, found.strength, found.segment, frame.name, path, frame.pose)
 
     def files(self, index: int) -> tuple[Path, ...]:
         """Return the record file of a frame (v1), or the tables of its segment, lidar first."""
@@ -332,7 +332,7 @@ def _row_type(num_places: int) -> np.dtype[np.void]:
             ("segment", np.int32),
             ("context", np.int32),
             ("timestamp", np.int64),
-            ("labelled", np.bool_),
+            ("labeled", np.bool_),
             ("lidar", np.bool_),
             ("place", np.int64, (num_places,)),
         ]
@@ -342,7 +342,7 @@ def _row_type(num_places: int) -> np.dtype[np.void]:
 def _rows(index: Index, first_segment: int, first_context: int) -> NDArray[np.void]:
     """Return an index as a table, its segments and contexts numbered on."""
     rows = np.zeros(len(index["timestamp"]), dtype=_row_type(index["place"].shape[1]))
-    for name in ("timestamp", "labelled", "lidar", "place"):
+    for name in ("timestamp", "labeled", "lidar", "place"):
         rows[name] = index[name]
     rows["segment"] = index["segment"] + first_segment
     rows["context"] = index["context"] + first_context

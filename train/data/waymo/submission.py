@@ -11,8 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.atomic_write import atomic_write
+from train.core.errors import UserError
+from train.data.frame import IGNORE_INDEX, LidarFrame
 from train.data.submission import checked_prediction
-from train.data.sweep import IGNORE, Sweep
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import LABEL_CHANNELS, FrameError, LaserName
 from train.data.waymo.frame_proto import (
@@ -35,8 +37,6 @@ from train.data.waymo.protobuf import (
 )
 from train.data.waymo.range_image import NO_PIXEL
 from train.data.waymo.source import Waymo
-from train.errors import UserError
-from train.files import whole_file
 
 ACCOUNT_NAME: Final = 1
 METHOD_NAME: Final = 2
@@ -54,7 +54,7 @@ LIDAR_ALL: Final = 1
 
 
 class WaymoSubmission:
-    """Writes one serialised SemanticSegmentationSubmission, the `.bin` file to upload.
+    """Writes one serialized SemanticSegmentationSubmission, the `.bin` file to upload.
 
     Only points of TOP are in it, both returns; what was predicted for other lidars is left out.
 
@@ -98,7 +98,7 @@ class WaymoSubmission:
         except OSError as error:
             raise UserError(f"{output}: cannot be written ({error.strerror})") from error
 
-    def add(self, sweep: Sweep, prediction: NDArray[np.int64]) -> None:
+    def add(self, sweep: LidarFrame, prediction: NDArray[np.int64]) -> None:
         """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
         where = self._source.top_pixels(sweep.name)
         if len(where.pixel) != len(sweep.coord):
@@ -139,7 +139,7 @@ class WaymoSubmission:
                 )
             length = self._waiting.stat().st_size
             with (
-                whole_file(self.output) as unfinished,
+                atomic_write(self.output) as unfinished,
                 unfinished.open("wb") as file,
                 self._waiting.open("rb") as frames,
             ):
@@ -158,7 +158,7 @@ def read_submission(path: Path) -> dict[str, NDArray[np.int64]]:
     Returns
     -------
     dict
-        (2, H, W) int64 for the first and the second return, `IGNORE` where nothing was predicted;
+        (2, H, W) int64 for the first and the second return, `IGNORE_INDEX` where none was;
         `Waymo.top_pixels` says which pixel each point of a sweep is.
 
     Raises
@@ -201,6 +201,6 @@ def _label_images(data: memoryview, name: str) -> NDArray[np.int64]:
     if images[0].shape != images[1].shape:
         raise FrameError(f"the returns of {name} have shapes {images[0].shape}, {images[1].shape}")
     classes = np.stack(images).astype(np.int64) - 1
-    if not IGNORE <= classes.min() <= classes.max() < len(CLASS_NAMES):
+    if not IGNORE_INDEX <= classes.min() <= classes.max() < len(CLASS_NAMES):
         raise FrameError(f"the frame {name} has a class that there is not")
     return classes

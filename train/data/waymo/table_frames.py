@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.errors import UserError
 from train.data.index import Index
 from train.data.waymo import schema
 from train.data.waymo.frame import (
@@ -27,7 +28,6 @@ from train.data.waymo.frame import (
 )
 from train.data.waymo.layout import Segment
 from train.data.waymo.tables import Rows, reading
-from train.errors import UserError
 
 NO_ROW: Final = -1
 
@@ -69,7 +69,7 @@ def index_tables(segments: list[Segment]) -> Index:
         "segment": number,
         "context": number,
         "timestamp": timestamps,
-        "labelled": place[:, _LABELS] != NO_ROW,
+        "labeled": place[:, _LABELS] != NO_ROW,
         # Labels without ranges are damage, to be told when the frame is read.
         "lidar": (place[:, [*range(_POSES), _LABELS]] != NO_ROW).any(axis=1),
         "place": place,

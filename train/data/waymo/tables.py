@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from train.core.errors import UserError
 from train.data.waymo import schema
 from train.data.waymo.row_group import RowGroup
-from train.errors import UserError
 
 _MAX_ROWS: Final = 1 << 20
 """A real segment's largest table has a thousand rows."""

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from train.core.atomic_write import atomic_write
+from train.core.errors import UserError
 from train.data.waymo.crc32c import masked_crc32c
-from train.errors import UserError
-from train.files import whole_file
 
 _LENGTH: Final = struct.Struct("<Q")
 _CRC: Final = struct.Struct("<I")
@@ -86,7 +86,7 @@ def read_record(path: Path, file: BinaryIO, start: int, length: int) -> memoryvi
 
 def write_records(path: Path, payloads: Iterable[bytes]) -> None:
     """Write a file of records, whole or not at all."""
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         for payload in payloads:
             head = _LENGTH.pack(len(payload))
             file.write(head + _CRC.pack(masked_crc32c(head)))

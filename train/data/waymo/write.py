@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.atomic_write import atomic_write
 from train.data.waymo import schema
 from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
 from train.data.waymo.frame_proto import write_frame
 from train.data.waymo.tfrecord import write_records
-from train.files import whole_file
 
 Rows = list[dict[str, Any]]
 
@@ -47,7 +47,7 @@ def write_segment_v2(
         for table in schema.TABLES:
             folder = split_folder / table.tag
             folder.mkdir(parents=True, exist_ok=True)
-            unfinished = stack.enter_context(whole_file(folder / f"{context}.parquet"))
+            unfinished = stack.enter_context(atomic_write(folder / f"{context}.parquet"))
             writers[table.tag] = stack.enter_context(
                 pq.ParquetWriter(
                     unfinished, arrow_schema(table), compression="zstd", write_page_checksum=True

@@ -19,7 +19,7 @@ def write_root(tmp_path: Path) -> Callable[..., Path]:
     """
 
     def write(
-        scenes: Mapping[str, int], version: str = "v1.0-trainval", *, labelled: bool = True
+        scenes: Mapping[str, int], version: str = "v1.0-trainval", *, labeled: bool = True
     ) -> Path:
         root = tmp_path / "nuscenes"
         rng = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def write_root(tmp_path: Path) -> Callable[..., Path]:
                 path = root / f"samples/LIDAR_TOP/{scene}__LIDAR_TOP__{time}.pcd.bin"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(points.tobytes())
-                if labelled:
+                if labeled:
                     name = f"lidarseg/{version}/{this}_lidarseg.bin"
                     lidarseg.append({"token": this, "sample_data_token": this, "filename": name})
                     (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from train.errors import UserError
+from train.core.errors import UserError
 
 
 def token(*what: object) -> str:

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.train.data.nuscenes.rows import one_line, token
+from train.core.errors import UserError
 from train.data.index import FOLDER
 from train.data.nuscenes import NuScenes
-from train.errors import UserError
 
 USED = ["scene", "sample", "sample_data", "calibrated_sensor", "ego_pose", "lidarseg", "category"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.train.data.nuscenes.rows import edit_table, one_line
+from train.core.errors import UserError
 from train.data.nuscenes import NuScenes
-from train.errors import UserError
 
 USED = ["scene", "sample", "sample_data", "calibrated_sensor", "ego_pose", "lidarseg", "category"]
 
@@ -90,7 +90,7 @@ def test_a_missing_or_damaged_table_is_named(write_root, name: str):
 
 
 def test_without_lidarseg_the_sweeps_can_still_be_predicted(write_root):
-    root = write_root({"scene-0001": 2}, labelled=False)
+    root = write_root({"scene-0001": 2}, labeled=False)
     with pytest.raises(UserError) as error:
         NuScenes(root, "training")
     path = root / "v1.0-trainval/lidarseg.json"

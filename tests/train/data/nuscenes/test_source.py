@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.train.data.nuscenes.rows import edit_table, one_line, token
+from train.core.errors import UserError
 from train.data.nuscenes import CLASS_NAMES, NuScenes, keyframes, list_scenes
 from train.data.nuscenes.classes import CATEGORY_NAMES
-from train.errors import UserError
 
 
 def test_a_sweep_by_hand(tmp_path: Path):
@@ -55,7 +55,7 @@ def test_a_sweep_by_hand(tmp_path: Path):
     assert sweep.segment.tolist() == [3, -1]
     assert CLASS_NAMES[3] == "car"
     assert (sweep.name, sweep.path) == ("d", root / "samples/LIDAR_TOP/x.pcd.bin")
-    # Ten metres ahead of the sensor and 1 to its right: 11 ahead of the car, which faces north.
+    # Ten meters ahead of the sensor and 1 to its right: 11 ahead of the car, which faces north.
     assert sweep.pose is not None
     assert (sweep.pose.shape, sweep.pose.dtype) == ((4, 4), np.float64)
     np.testing.assert_allclose(sweep.pose @ [1, 10, -0.5, 1], [101, 211, 1.5, 1], atol=1e-9)
@@ -79,7 +79,7 @@ def test_only_lidar_keyframes_in_order_of_scene_and_time(write_root):
     )  # fmt: skip
     assert [len(source[at].coord) for at in range(len(source))] == [3, 4, 5, 3, 4]
     assert len(source.missing_sequences) == 698
-    assert (source.split, source.skipped_unlabelled) == ("training", 0)
+    assert (source.split, source.skipped_unlabeled) == ("training", 0)
     assert NuScenes(root, "validation").sequences == ("scene-0003",)
     assert list_scenes(root) == ("scene-0001", "scene-0002", "scene-0003")
 
@@ -111,7 +111,7 @@ def test_labels_go_by_the_names_in_the_table(write_root):
 
 def test_the_version_is_that_of_the_split(write_root):
     write_root({"scene-0061": 1, "scene-0103": 2}, "v1.0-mini")
-    root = write_root({"scene-0077": 3}, "v1.0-test", labelled=False)
+    root = write_root({"scene-0077": 3}, "v1.0-test", labeled=False)
     assert NuScenes(root, "training").version == "v1.0-mini"
     assert NuScenes(root, "validation").sequences == ("scene-0103",)
     test = NuScenes(root, "test", require_labels=False)
@@ -135,11 +135,11 @@ def test_keyframes_without_labels_are_skipped_and_counted_or_come_without(write_
     root = write_root({"scene-0001": 3})
     edit_table(root / "v1.0-trainval/lidarseg.json", lambda rows: rows.pop(0))
     source = NuScenes(root, "training")
-    assert (source.names, source.skipped_unlabelled) == (
+    assert (source.names, source.skipped_unlabeled) == (
         (token("scene-0001", 0), token("scene-0001", 1)), 1,
     )  # fmt: skip
     everything = NuScenes(root, "training", require_labels=False)
-    assert (len(everything), everything.skipped_unlabelled) == (3, 0)
+    assert (len(everything), everything.skipped_unlabeled) == (3, 0)
     assert everything[1].segment is not None
     assert everything[2].segment is None
 

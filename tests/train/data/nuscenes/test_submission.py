@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.train.data.nuscenes.rows import token
+from train.core.errors import UserError
 from train.data.nuscenes import NuScenes, NuScenesSubmission, read_submission
-from train.errors import UserError
 
 
 @pytest.fixture
 def source(write_root) -> NuScenes:
-    root = write_root({"scene-0077": 30, "scene-0078": 2}, "v1.0-test", labelled=False)
+    root = write_root({"scene-0077": 30, "scene-0078": 2}, "v1.0-test", labeled=False)
     return NuScenes(root, "test", require_labels=False)
 
 

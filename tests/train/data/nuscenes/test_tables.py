@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from train.core.errors import UserError
 from train.data.nuscenes import tables
 from train.data.nuscenes.tables import Row, read_rows
-from train.errors import UserError
 
 
 def rows_of(path: Path) -> list[dict[str, object]]:

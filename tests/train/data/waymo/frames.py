@@ -33,7 +33,7 @@ def tiny_frame(
     context: str = "seg_a",
     timestamp: int = 1000,
     *,
-    labelled: bool = True,
+    labeled: bool = True,
     lasers: Sequence[LaserName] = tuple(LaserName),
     seed: int = 0,
 ) -> Frame:
@@ -70,7 +70,7 @@ def tiny_frame(
                 calibration,
                 (returns[0], returns[1]),
                 pixel_pose if top else None,
-                (labels[0], labels[1]) if top and labelled else (None, None),
+                (labels[0], labels[1]) if top and labeled else (None, None),
             )
         )
     return Frame(context, timestamp, transform([0.01, 0.0, 0.7], place), tuple(found))
@@ -80,8 +80,8 @@ def tiny_split(labels: Mapping[str, Sequence[bool]]) -> dict[str, list[Frame]]:
     """Return frames of some segments, each with or without labels."""
     return {
         context: [
-            tiny_frame(context, 1_000 + 100 * number, labelled=labelled, seed=len(context))
-            for number, labelled in enumerate(has_labels)
+            tiny_frame(context, 1_000 + 100 * number, labeled=labeled, seed=len(context))
+            for number, labeled in enumerate(has_labels)
         ]
         for context, has_labels in labels.items()
     }

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
+from train.core.errors import UserError
 from train.data.waymo import Waymo, schema
 from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.frame_proto import write_frame
 from train.data.waymo.protobuf import write_content, write_double, write_integer, write_text
 from train.data.waymo.tfrecord import write_records
-from train.errors import UserError
 
 both = pytest.mark.parametrize("data_format", ["v1", "v2"])
 each_table = pytest.mark.parametrize("table", schema.TABLES, ids=lambda table: table.tag)

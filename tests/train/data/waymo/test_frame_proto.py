@@ -43,9 +43,9 @@ def assert_same(found: Frame, expected: Frame) -> None:
                 np.testing.assert_array_equal(image, wanted)
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_what_is_written_is_read(labelled: bool):
-    frame = tiny_frame(labelled=labelled)
+@pytest.mark.parametrize("labeled", [True, False])
+def test_what_is_written_is_read(labeled: bool):
+    frame = tiny_frame(labeled=labeled)
     assert_same(read_frame(write_frame(frame)), frame)
 
 

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.train.data.waymo.frames import tiny_frame, write_split
+from train.core.errors import UserError
 from train.data.waymo import Waymo, read_submission, schema
 from train.data.waymo.frame import FrameError
 from train.data.waymo.frame_proto import read_floats, read_frame, read_integers, write_frame
 from train.data.waymo.protobuf import WireError, write_content, write_integer
 from train.data.waymo.tfrecord import write_records
-from train.errors import UserError
 
 Edits = list[tuple[str, int, bytes]]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from train.core.errors import UserError
 from train.data.waymo import Waymo
-from train.errors import UserError
 
 both = pytest.mark.parametrize("data_format", ["v1", "v2"])
 ONE = {"seg_a": [True]}
@@ -114,7 +114,7 @@ def test_segments_without_a_table_of_labels_have_none(write_root):
     root = write_root("v2", training={"seg_a": [True], "seg_b": [True, True]})
     (root / "training/lidar_segmentation/seg_b.parquet").unlink()
     source = Waymo(root)
-    assert (source.names, source.skipped_unlabelled) == (("seg_a/1000",), 2)
+    assert (source.names, source.skipped_unlabeled) == (("seg_a/1000",), 2)
     shutil.rmtree(root / "training/lidar_segmentation")
     refused(root, "3 have no labels", "lidar_segmentation", at=root / "training")
     assert len(Waymo(root, require_labels=False)) == 3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.train.data.waymo.frames import rotation, tiny_frame, transform
-from train.data.sweep import IGNORE
+from train.data.frame import IGNORE_INDEX
 from train.data.waymo.frame import Calibration, Frame, FrameError, Laser, LaserName
 from train.data.waymo.range_image import NO_PIXEL, points
 
@@ -173,7 +173,7 @@ def test_labels_are_those_of_top_less_one_and_nothing_elsewhere():
     )
     of_top = found.top_pixel != NO_PIXEL
     np.testing.assert_array_equal(found.segment[of_top], raw.astype(int) - 1)
-    assert (found.segment[~of_top] == IGNORE).all()
+    assert (found.segment[~of_top] == IGNORE_INDEX).all()
     assert 0 < of_top.sum() < len(of_top)
 
 
@@ -192,7 +192,7 @@ def test_top_pixels_lead_back_to_the_range_images():
 
 
 def test_a_frame_without_labels_has_none():
-    assert points(tiny_frame(labelled=False)).segment is None
+    assert points(tiny_frame(labeled=False)).segment is None
 
 
 def test_a_frame_without_top_has_points_and_no_pixels():

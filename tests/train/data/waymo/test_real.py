@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from train.core.errors import UserError
 from train.data.waymo import Waymo, read_submission
 from train.data.waymo.frame import LaserName
 from train.data.waymo.frame_list import read_frame_list
 from train.data.waymo.frame_proto import read_frame
 from train.data.waymo.range_image import points
 from train.data.waymo.tfrecord import read_record, walk
-from train.errors import UserError
 
 pytestmark = pytest.mark.real_data
 
 CONTEXT = "CONSTRUCTED_NOT_REAL_0000_000_0020_000"
 NAMES = (f"{CONTEXT}/1507315488219118", f"{CONTEXT}/1507315488319118")
 
-# Points of both returns, then the least and the greatest x, y, z of the first, in metres.
+# Points of both returns, then the least and the greatest x, y, z of the first, in meters.
 PUBLISHED = {
     "TOP": (125_413, 7_405, (-71.5, -71.3, 0), (76.1, 74.9, 4.2)),
     "FRONT": (4_610, 246, (-15.4, -19.0, 0), (23.3, 19.7, 9.9)),
@@ -84,7 +84,7 @@ def test_the_frame_without_labels_is_counted(
     which: str, tmp_path: Path, request: pytest.FixtureRequest
 ):
     source = Waymo(request.getfixturevalue(which), cache_dir=tmp_path)
-    assert (source.names, source.skipped_unlabelled) == (NAMES[:1], 1)
+    assert (source.names, source.skipped_unlabeled) == (NAMES[:1], 1)
 
 
 def test_both_formats_hold_the_same_to_the_last_bit(v1: Path, v2: Path, tmp_path: Path):
@@ -102,7 +102,7 @@ def test_a_segment_is_found_by_its_name_in_a_file_of_another(v1: Path, tmp_path:
 
 
 def test_leaving_out_the_pixel_poses_would_show(v1: Path):
-    # The vehicle drives 8 m/s: without each pixel's pose points are off by most of a metre.
+    # The vehicle drives 8 m/s: without each pixel's pose points are off by most of a meter.
     path = next((v1 / "training").iterdir())
     with path.open("rb") as file:
         place = next(iter(walk(path, file, path.stat().st_size)))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
-from train.data.sweep import Sweep
+from train.core.errors import UserError
+from train.data.frame import LidarFrame
 from train.data.waymo import CLASS_NAMES, Waymo, list_sequences
 from train.data.waymo import records as records_module
 from train.data.waymo import table_frames as tables_module
@@ -18,14 +19,13 @@ from train.data.waymo.classes import RAW_TO_TRAIN
 from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.range_image import points
 from train.data.waymo.write import write_segment_v1, write_segment_v2
-from train.errors import UserError
 
 both = pytest.mark.parametrize("data_format", ["v1", "v2"])
 
 LABELS = {"seg_b": [True, False, True], "seg_a": [False, True]}
 
 
-def assert_is(sweep: Sweep, frame: Frame) -> None:
+def assert_is(sweep: LidarFrame, frame: Frame) -> None:
     """Check that a sweep has the points of a frame, bit for bit."""
     expected = points(frame)
     assert sweep.name == f"{frame.context}/{frame.timestamp_micros}"
@@ -56,16 +56,16 @@ def test_frames_come_in_order_of_segment_and_time_and_hold_what_was_written(
 ):
     root = write_root(data_format, training=LABELS)
     frames = tiny_split(LABELS)
-    labelled = Waymo(root)
-    assert labelled.format == data_format
-    assert labelled.names == ("seg_a/1100", "seg_b/1000", "seg_b/1200")
-    assert (labelled.skipped_unlabelled, labelled.skipped_without_lidar) == (2, 0)
+    labeled = Waymo(root)
+    assert labeled.format == data_format
+    assert labeled.names == ("seg_a/1100", "seg_b/1000", "seg_b/1200")
+    assert (labeled.skipped_unlabeled, labeled.skipped_without_lidar) == (2, 0)
     expected = [frames["seg_a"][1], frames["seg_b"][0], frames["seg_b"][2]]
-    for sweep, frame in zip((labelled[i] for i in range(3)), expected, strict=True):
+    for sweep, frame in zip((labeled[i] for i in range(3)), expected, strict=True):
         assert_is(sweep, frame)
     everything = Waymo(root, require_labels=False)
     assert len(everything) == 5
-    assert everything.skipped_unlabelled == 0
+    assert everything.skipped_unlabeled == 0
     for index, frame in enumerate([*frames["seg_a"], *frames["seg_b"]]):
         assert_is(everything[index], frame)
 
@@ -161,17 +161,17 @@ def test_a_record_file_of_any_name_is_found_by_the_segment_in_it(tmp_path: Path)
 @both
 def test_frames_without_lidar_are_counted_and_left_out(tmp_path: Path, data_format: str):
     frames = [
-        tiny_frame(timestamp=1, labelled=True),
+        tiny_frame(timestamp=1, labeled=True),
         tiny_frame(timestamp=2, lasers=[]),
-        tiny_frame(timestamp=3, labelled=False),
+        tiny_frame(timestamp=3, labeled=False),
     ]
     write_split(tmp_path / "training", data_format, {"seg_a": frames})
     source = Waymo(tmp_path)
     assert source.names == ("seg_a/1",)
-    assert (source.skipped_unlabelled, source.skipped_without_lidar) == (1, 1)
+    assert (source.skipped_unlabeled, source.skipped_without_lidar) == (1, 1)
     everything = Waymo(tmp_path, require_labels=False)
     assert everything.names == ("seg_a/1", "seg_a/3")
-    assert (everything.skipped_unlabelled, everything.skipped_without_lidar) == (0, 1)
+    assert (everything.skipped_unlabeled, everything.skipped_without_lidar) == (0, 1)
 
 
 @both
@@ -230,7 +230,7 @@ def test_a_sweep_names_its_files(write_root, data_format: str):
 
 @both
 def test_labels_of_other_lidars_than_top_are_none(tmp_path: Path, data_format: str):
-    frame = tiny_frame(labelled=False)
+    frame = tiny_frame(labeled=False)
     lasers = tuple(
         dataclasses.replace(one, labels=tuple(np.ones((2, 3, 2), np.int32) for _ in range(2)))
         if one.name == LaserName.FRONT
@@ -238,14 +238,14 @@ def test_labels_of_other_lidars_than_top_are_none(tmp_path: Path, data_format: s
         for one in frame.lasers
     )
     # The index reads no further than TOP: the others come before it.
-    labelled = dataclasses.replace(frame, lasers=lasers[::-1])
-    write_split(tmp_path / "training", data_format, {"seg_a": [labelled]})
+    labeled = dataclasses.replace(frame, lasers=lasers[::-1])
+    write_split(tmp_path / "training", data_format, {"seg_a": [labeled]})
     with pytest.raises(UserError, match="1 have no labels"):
         Waymo(tmp_path)
     assert Waymo(tmp_path, require_labels=False)[0].segment is None
 
 
-def _read(source: Waymo, index: int) -> Sweep:
+def _read(source: Waymo, index: int) -> LidarFrame:
     return source[index]
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
+from train.core.errors import UserError
 from train.data.waymo import Waymo, WaymoSubmission, read_submission
 from train.data.waymo.frame import LaserName
 from train.data.waymo.frame_proto import write_integers
 from train.data.waymo.protobuf import Message, write_content, write_integer, write_text
-from train.errors import UserError
 
 
 @pytest.fixture(params=["v1", "v2"])
@@ -53,7 +53,7 @@ def test_predictions_come_back_at_their_pixels(source: Waymo, tmp_path: Path):
 
 
 def test_the_bytes_are_those_of_the_server_s_message(tmp_path: Path):
-    frame = tiny_frame(lasers=[LaserName.TOP], labelled=False)
+    frame = tiny_frame(lasers=[LaserName.TOP], labeled=False)
     write_split(tmp_path / "testing", "v1", {"seg_a": [frame]})
     source = Waymo(tmp_path, "test", require_labels=False)
     submission = WaymoSubmission(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from train.core.errors import UserError
 from train.data.waymo.crc32c import masked_crc32c
 from train.data.waymo.tfrecord import read_record, walk, write_records
-from train.errors import UserError
 
 PAYLOADS = [b"first", b"", b"123456789" * 1000]
 

@@ -1,0 +1,198 @@
+"""Optimizer groups, and batches that depend on the seed and the step alone."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from train.config import DataConfig, OptimConfig, RunConfig
+from train.core.device import to_device
+from train.core.errors import UserError
+from train.data.frame import LidarFrame
+from train.data.loader import TrainingFrames
+from train.data.skipping import SkippedFrames
+from train.data.voxel_counts import VoxelCounts, measure_voxels
+from train.engine import loop
+from train.engine.loop import Stage, batch_order, batches_from, fit, make_optimizer
+from train.engine.run_log import RunLog
+
+
+class Rooms:
+    """Seven sweeps of different sizes; those in `bad` cannot be read."""
+
+    bad = ()
+    names = tuple(f"room/{index}" for index in range(7))
+    skipped_unlabeled = 0
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, index):
+        path = self.folder / f"{index}.bin"
+        if index in self.bad:
+            raise UserError(f"{path}: is bad")
+        rng = np.random.default_rng(index)
+        count = 200 + 60 * index
+        coord = rng.uniform(-20, 20, (count, 3)).astype(np.float32)
+        strength = rng.uniform(0, 1, (count, 1)).astype(np.float32)
+        return LidarFrame(coord, strength, rng.integers(-1, 4, count), self.names[index], path)
+
+    def files(self, index):
+        return (self.folder / f"{index}.bin",)
+
+
+BOUND = 900
+
+
+def served(folder, *, done=0, workers=0, bound=None, epochs=3, stop=None):
+    """Return what identifies each batch of a run that begins after `done` steps, and the ends."""
+    config = RunConfig(dataset="rooms", seed=5, data=DataConfig(batch_size=3, num_workers=workers))
+    source = Rooms(folder)
+    sweeps = TrainingFrames(
+        source,
+        grid_size_m=0.5,
+        seed=9,
+        max_batch_voxels=bound,
+        counts=None if bound is None else measure_voxels(source, 0.5),
+    )
+    order = batch_order(sweeps, config)
+    ends = order.ends(epochs)
+    batches = batches_from(sweeps, order, ends, done, config)
+    return [
+        (tuple(batch["names"]), len(batch["feat"]), batch["feat"].numpy().tobytes())
+        for batch in itertools.islice(batches, stop)
+    ], ends
+
+
+def test_blocks_have_a_rate_of_their_own(student):
+    optimizer, _ = make_optimizer(student, OptimConfig(lr=2e-3, block_lr=2e-4), 100)
+    rest, blocks = optimizer.param_groups
+    names = {id(p): name for name, p in student.named_parameters()}
+    assert all(".block" in names[id(p)] for p in blocks["params"])
+    assert not any(".block" in names[id(p)] for p in rest["params"])
+    assert len(rest["params"]) + len(blocks["params"]) == len(names)
+    assert rest["lr"] == pytest.approx(2e-4)  # a tenth of the peak at the first step
+    assert blocks["lr"] == pytest.approx(2e-5)
+
+
+def test_one_cycle_rises_to_the_peak_and_falls_to_a_thousandth(student):
+    optimizer, scheduler = make_optimizer(student, OptimConfig(warmup_fraction=0.25), 101)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(100):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert max(rates) == pytest.approx(2e-3, rel=1e-3)
+    assert rates.index(max(rates)) == pytest.approx(25, abs=1)
+    assert rates[-1] == pytest.approx(2e-6)
+    assert torch.optim.AdamW is type(optimizer)
+
+
+@pytest.mark.parametrize("bound", [None, BOUND])
+def test_a_run_that_goes_on_is_served_what_was_left(tmp_path, bound):
+    whole, ends = served(tmp_path, bound=bound)
+    assert len(whole) == ends[-1]
+    assert len({content for _, _, content in whole}) == len(whole)
+    for done in (1, ends[0], ends[0] + 1, ends[1], ends[-1] - 1, ends[-1]):
+        assert served(tmp_path, bound=bound, done=done)[0] == whole[done:]
+
+
+@pytest.mark.parametrize("bound", [None, BOUND])
+def test_workers_that_live_on_serve_the_same_batches(tmp_path, bound):
+    whole, _ = served(tmp_path, bound=bound)
+    assert served(tmp_path, bound=bound, workers=2)[0] == whole
+    assert served(tmp_path, bound=bound, workers=2, done=2)[0] == whole[2:]
+
+
+def test_every_epoch_serves_every_sweep_once_within_the_bounds(tmp_path):
+    for bound in (None, BOUND):
+        whole, ends = served(tmp_path, bound=bound)
+        for begin, end in itertools.pairwise([0, *ends]):
+            names = [name for batch in whole[begin:end] for name in batch[0]]
+            assert sorted(names) == list(Rooms.names)
+        assert max(len(names) for names, _, _ in whole) <= 3
+        largest = max(voxels for _, voxels, _ in whole)
+        assert largest > BOUND if bound is None else largest <= BOUND
+
+
+def test_without_a_bound_an_epoch_has_as_many_steps_as_ever(tmp_path):
+    whole, ends = served(tmp_path)
+    assert ends == [3, 6, 9]
+    assert [len(names) for names, _, _ in whole] == [3, 3, 1] * 3
+    order = np.random.default_rng([2, 5, 0]).permutation(7)
+    assert whole[0][0] == tuple(Rooms.names[index] for index in order[:3])
+
+
+def test_a_run_that_stops_early_leaves_no_worker_behind(tmp_path):
+    before = {child.pid for child in torch.multiprocessing.active_children()}
+    assert len(served(tmp_path, workers=2, stop=2)[0]) == 2
+    assert {child.pid for child in torch.multiprocessing.active_children()} == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_stay_and_memory_is_pinned_where_there_is_cuda(tmp_path, monkeypatch, workers):
+    asked = []
+
+    class Loader(torch.utils.data.DataLoader):
+        def __init__(self, *args, **options):
+            asked.append((options["persistent_workers"], options.pop("pin_memory")))
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(loop, "DataLoader", Loader)
+    for uses_cuda in (False, True):
+        monkeypatch.setattr(loop, "_uses_cuda", lambda answer=uses_cuda: answer)
+        assert len(served(tmp_path, workers=workers)[0]) == 9
+    # One loader for all epochs of a run.
+    assert asked == [(workers > 0, False), (workers > 0, True)]
+
+
+@pytest.mark.gpu
+def test_batches_reach_a_gpu_by_pinned_memory(tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+    torch.zeros(1, device="cuda")
+    source = Rooms(tmp_path)
+    source.bad = (1,)
+    sweeps = TrainingFrames(source, grid_size_m=0.5, on_bad_sweep="skip")
+    config = RunConfig(dataset="rooms", data=DataConfig(batch_size=7, num_workers=2))
+    order = batch_order(sweeps, config)
+    (batch,) = batches_from(sweeps, order, order.ends(1), 0, config)
+    assert batch["feat"].is_pinned()
+    assert [bad.name for bad in batch["skipped"]] == ["room/1"]
+    moved = to_device(batch, torch.device("cuda"))
+    torch.cuda.synchronize()
+    assert moved["feat"].cpu().equal(batch["feat"])
+
+
+def test_what_was_skipped_and_cut_is_told_and_recorded(tmp_path, capsys):
+    source = Rooms(tmp_path)
+    source.bad = (2, 3)
+    few = np.full(7, 100, dtype=np.int64)
+    sweeps = TrainingFrames(
+        source,
+        grid_size_m=0.5,
+        max_batch_voxels=400,
+        counts=VoxelCounts(points=few, voxels=few),
+        on_bad_sweep="skip",
+    )
+    model = torch.nn.Linear(4, 1)
+    stage = Stage("student", model, 2, lambda batch: (model(batch["feat"]).mean() ** 2, {}))
+    config = RunConfig(dataset="rooms", data=DataConfig(batch_size=3, num_workers=0))
+    skipped = SkippedFrames(tmp_path / "skipped.json")
+    with RunLog(tmp_path) as log:
+        fit(stage, sweeps, config, torch.device("cpu"), log, tmp_path / "state.pt", skipped=skipped)
+    assert skipped.messages == {f"room/{n}": f"{tmp_path / f'{n}.bin'}: is bad" for n in (2, 3)}
+    assert SkippedFrames(tmp_path / "skipped.json").messages == skipped.messages
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [len(line["sweeps"]) for line in lines] == [3, 3, 1] * 2
+    cut = [line for line in lines if "cropped_voxels" in line]
+    assert cut
+    assert all(line["cropped_voxels"] > 0 for line in cut)
+    told = capsys.readouterr().err
+    assert f"{len(cut)} batches were cut to 400 voxels" in told
+    assert told.count("skipped: ") == 2

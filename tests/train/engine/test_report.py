@@ -1,0 +1,100 @@
+"""The page and the picture of a finished run say what the run recorded."""
+
+import json
+
+import pytest
+
+from train.engine.report import ENDS, main, mean_of
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's records, made by hand."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    scores = {
+        "parameters": 1234567,
+        "miou": 0.5,
+        "accuracy": 0.75,
+        "sweeps": 1,
+        "points": 124668,
+        "voxels": 91767,
+        "seconds": 3.0,
+        "iou": {"car": 0.25, "road": 0.75, "bus": None},
+    }
+    metrics = {
+        "dataset": "semantickitti",
+        "simulated": False,
+        "train_sweeps": 1,
+        "validation_sweeps": 1,
+        "teacher": scores,
+        "student": {**scores, "parameters": 76543, "miou_untrained": 0.015625},
+        "seconds": {"teacher": 60.0, "student": 90.0, "evaluation": 5.0},
+    }
+    config = {
+        "config": {
+            "model": "tiny",
+            "precision": "fp32",
+            "seed": 0,
+            "data": {"repeats": 8, "batch_size": 2, "max_voxels": 20000, "grid_size_m": 0.05},
+            "optim": {"teacher_epochs": 30, "student_epochs": 20},
+            "loss": {
+                "topology": 8.0,
+                "saliency": 1.0,
+                "distillation": 1.0,
+                "num_samples": 512,
+                "normalization": "l2",
+                "temperature": 1.0,
+            },
+        },
+        "versions": {"python": "3.11.7", "torch": "2.13.0"},
+        "device": "cpu (2 threads)",
+        "command": "python -m train.run --data-root '/somewhere private/kitti' --output=/tmp/x",
+        "commit": "abc",
+        "dirty": False,
+    }
+    steps = [
+        {"stage": stage, "step": i + 1, "segmentation": 2.0 - 0.05 * i, "seconds": 1.0}
+        for stage in ("teacher", "student")
+        for i in range(30)
+    ]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "log.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    return folder
+
+
+def test_the_page_holds_the_recorded_numbers(run, tmp_path):
+    page = tmp_path / "docs" / "sweep"
+    assert main(["--run", str(run), "--output", str(page)]) == 0
+    text = (tmp_path / "docs" / "sweep.md").read_text()
+    assert "| teacher | 1,234,567 | 50.0 | 75.0 | 1 | 124,668 | 91,767 | 3.0 |" in text
+    assert "| untrained student | | 1.6 |" in text
+    assert "| road | 75.0 | 75.0 |" in text
+    assert "| bus |" not in text
+    # The first ten of 2.00, 1.95, ... have the mean 1.775, the last ten 0.775.
+    assert "| student | segmentation | 1.7750 | 0.7750 |" in text
+    assert "| teacher | 60 | 30 |" in text
+    assert "\npython -m train.run --data-root DIR --output=DIR\n" in text
+    assert "![loss parts](sweep.png)" in text
+    assert (tmp_path / "docs" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_ends_are_means_of_the_first_and_last_steps():
+    steps = [{"x": float(i)} for i in range(40)]
+    assert mean_of(steps[:ENDS], "x") == 4.5
+    assert mean_of(steps[-ENDS:], "x") == 34.5
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "config.json", "log.jsonl"])
+def test_an_unfinished_run_is_refused(run, tmp_path, name, capsys):
+    (run / name).unlink()
+    assert main(["--run", str(run), "--output", str(tmp_path / "page")]) == 2
+    assert f"no {name}; give the --output of a finished run" in capsys.readouterr().err
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_a_damaged_record_is_refused(run, tmp_path, capsys):
+    (run / "metrics.json").write_text("{")
+    assert main(["--run", str(run), "--output", str(tmp_path / "page")]) == 2
+    assert "a damaged file" in capsys.readouterr().err

@@ -1,0 +1,326 @@
+"""The whole network against its slow twin, and what must hold for any weights."""
+
+import pytest
+import torch
+
+from train.networks.ptv3 import build_hierarchy
+from train.networks.ptv3.block import MLP, PointDropPath
+
+PATCH_SIZE = 8
+
+
+def as_voxels(batch):
+    counts = batch["offset"].diff(prepend=torch.zeros(1, dtype=torch.long))
+    cloud = torch.arange(len(counts)).repeat_interleave(counts)
+    return list(zip(cloud.tolist(), map(tuple, batch["grid_coord"].tolist()), strict=True))
+
+
+@pytest.mark.parametrize("cpe_input", ["main", "v1.5.1"])
+@pytest.mark.parametrize("shuffle", [False, True], ids=["in-order", "shuffled"])
+@pytest.mark.parametrize("sizes", [[70], [40, 5, 33]], ids=["one-cloud", "three-clouds"])
+def test_it_equals_the_slow_twin(make_batch, make_network, plain_ptv3, cpe_input, shuffle, sizes):
+    batch = make_batch(sizes)
+    model = make_network(
+        cpe_input=cpe_input, patch_size=PATCH_SIZE, enc_depths=(2, 1, 1, 5, 1),
+        dec_depths=(2, 1, 1, 1),
+    ).eval()  # fmt: skip
+    generator = torch.Generator().manual_seed(5)
+    hierarchy = build_hierarchy(batch, shuffle_orders=shuffle, generator=generator)
+    generator.manual_seed(5)
+    shuffles = [
+        torch.randperm(4, generator=generator).tolist() if shuffle else range(4) for _ in range(5)
+    ]
+    with torch.no_grad():
+        got = model(batch, hierarchy)
+        twin = plain_ptv3.PlainPTv3(model.state_dict(), model.config, as_voxels(batch), shuffles)
+        want = twin.logits(batch["feat"])
+    assert want.std() > 0.1, "the logits must vary, or agreeing is easy"
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+def test_the_teacher_s_layout_equals_the_slow_twin_too(make_batch, make_network, plain_ptv3):
+    batch = make_batch([50])
+    model = make_network("tiny-teacher", patch_size=16).eval()
+    with torch.no_grad():
+        twin = plain_ptv3.PlainPTv3(
+            model.state_dict(), model.config, as_voxels(batch), [range(4)] * 5
+        )
+        torch.testing.assert_close(model(batch), twin.logits(batch["feat"]), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "plain"])
+@pytest.mark.parametrize("convolution", ["torch", "as-on-a-gpu", "spconv"])
+def test_all_ways_to_compute_it_agree_in_logits_and_gradients(
+    make_batch, make_network, monkeypatch, convolution, attention
+):
+    batch = make_batch([90, 5, 40])
+    overrides = {"patch_size": 16, "drop_path": 0.0}
+    wanted = make_network(**overrides).eval()
+    logits = wanted(batch)
+    gradients = torch.autograd.grad(logits.square().sum(), list(wanted.parameters()))
+    if convolution == "spconv":
+        pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
+        overrides["convolution"] = "spconv"
+    if convolution == "as-on-a-gpu":
+        for module in ("convolution", "neighbors"):
+            monkeypatch.setattr(
+                f"train.networks.ptv3.{module}._runs_compiled", lambda tensor: False
+            )
+    model = make_network(attention=attention, **overrides).eval()
+    got = model(batch)
+    torch.testing.assert_close(got, logits, rtol=1e-9, atol=1e-9)
+    for mine, want in zip(
+        torch.autograd.grad(got.square().sum(), list(model.parameters())), gradients, strict=True
+    ):
+        torch.testing.assert_close(mine, want, rtol=1e-7, atol=1e-9)
+
+
+def test_spconv_in_16_bit_stays_close(make_batch, make_network):
+    pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
+    batch = make_batch([120], dtype=torch.float32)
+    exact = (
+        make_network(patch_size=16, cpe_input="v1.5.1", enc_depths=(2, 1, 1, 1, 1)).float().eval()
+    )
+    model = make_network(
+        patch_size=16, cpe_input="v1.5.1", enc_depths=(2, 1, 1, 1, 1), convolution="spconv"
+    ).float().eval()  # fmt: skip
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(batch)
+    assert (rounded.argmax(1) == exact(batch).argmax(1)).float().mean() > 0.85
+
+
+def test_the_two_cpe_inputs_are_different_functions_of_the_same_weights(make_batch, make_network):
+    batch = make_batch([80])
+    logits = [
+        make_network(cpe_input=choice, enc_depths=(2, 1, 1, 1, 1)).eval()(batch)
+        for choice in ("main", "v1.5.1")
+    ]
+    assert (logits[0] - logits[1]).abs().max() > 1e-3
+
+
+def test_permuting_the_points_permutes_the_logits(make_batch, make_network):
+    batch = make_batch([100, 40])
+    model = make_network(patch_size=16).eval()
+    swap = torch.cat([torch.randperm(100), 100 + torch.randperm(40)])
+    permuted = {
+        key: batch[key][swap] for key in ("feat", "coord", "grid_coord")
+    } | {"offset": batch["offset"]}  # fmt: skip
+    torch.testing.assert_close(model(permuted), model(batch)[swap], rtol=1e-9, atol=1e-10)
+
+
+def test_three_clouds_together_equal_three_clouds_alone(make_batch, make_network):
+    """Clouds of one curve depth, one of them smaller than a patch."""
+    batch = make_batch([90, 6, 50])
+    model = make_network(patch_size=16).eval()
+    together = model(batch)
+    start = 0
+    for end in batch["offset"].tolist():
+        part = {key: batch[key][start:end] for key in ("feat", "coord", "grid_coord")}
+        alone = model(part | {"offset": torch.tensor([end - start])})
+        torch.testing.assert_close(together[start:end], alone, rtol=1e-9, atol=1e-10)
+        start = end
+
+
+def test_evaluation_is_deterministic_unless_asked_otherwise(make_batch, make_network):
+    batch = make_batch([150])
+    model = make_network(patch_size=16).eval()
+    assert torch.equal(model(batch), model(batch))
+    official = make_network(patch_size=16, shuffle_orders="always").eval()
+    torch.manual_seed(0)
+    draws = [official(batch) for _ in range(4)]
+    assert any(not torch.allclose(draws[0], other) for other in draws[1:])
+
+
+def test_training_shuffles_unless_told_not_to(make_batch, make_network):
+    batch = make_batch([150])
+    model = make_network().train()
+    torch.manual_seed(0)
+    shuffled = {str(model.build_hierarchy(batch).levels[1].code.tolist()) for _ in range(4)}
+    assert len(shuffled) > 1
+    still = make_network(shuffle_orders="never").train()
+    assert len({str(still.build_hierarchy(batch).levels[1].code.tolist()) for _ in range(4)}) == 1
+
+
+def test_one_point_and_clouds_smaller_than_a_patch_have_finite_logits(make_batch, make_network):
+    model = make_network().eval()
+    for sizes in ([1], [1, 1, 1], [2, 120, 1]):
+        assert model(make_batch(sizes)).isfinite().all()
+
+
+def test_watch_replaces_what_the_network_goes_on_with(make_batch, make_network):
+    batch = make_batch([60])
+    model = make_network().eval()
+    seen = []
+
+    def zero_the_middle(name, out):
+        seen.append(name)
+        return torch.zeros_like(out) if name == "enc4" else out
+
+    logits, stages = model.forward_stages(batch, stage_hook=zero_the_middle)
+    assert seen == list(stages)
+    assert seen == ["stem", *(f"enc{s}" for s in range(5)), "dec3", "dec2", "dec1", "dec0"]
+    assert model.decoder_stages == ("dec3", "dec2", "dec1", "dec0")
+    assert not stages["enc4"].any()
+    assert not torch.allclose(logits, model(batch))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_features_of_a_stage_are_tensors_that_nothing_later_changes(
+    make_batch, make_network, training
+):
+    """The official code's stages share objects that later layers write to."""
+    left = {}
+
+    def keep_a_copy(name, out):
+        left[name] = out.detach().clone()
+        return out
+
+    model = make_network("tiny-teacher").train(training)
+    _, stages = model.forward_stages(make_batch([120, 60]), stage_hook=keep_a_copy)
+    assert list(stages) == list(left)
+    for name, feat in stages.items():
+        assert type(feat) is torch.Tensor
+        assert torch.equal(feat, left[name]), name
+
+
+def test_a_frozen_teacher_has_gradients_at_its_decoder_stages_and_in_no_parameter(
+    make_batch, make_network
+):
+    batch = make_batch([120])
+    teacher = make_network("tiny-teacher").eval().requires_grad_(False)
+
+    def start_graph_at_dec3(name, out):
+        return out.detach().requires_grad_() if name == "dec3" else out
+
+    logits, stages = teacher.forward_stages(batch, stage_hook=start_graph_at_dec3)
+    assert not stages["enc4"].requires_grad, "the encoder must build no graph"
+    decoded = [stages[name] for name in teacher.decoder_stages]
+    gradients = torch.autograd.grad(logits.logsumexp(1).sum(), decoded)
+    for gradient, feat in zip(gradients, decoded, strict=True):
+        assert gradient.shape == feat.shape
+        assert gradient.abs().max() > 0
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    torch.testing.assert_close(logits, teacher(batch), rtol=1e-12, atol=1e-12)
+
+
+def test_every_weight_of_the_student_gets_a_gradient_from_the_logits(make_batch, make_network):
+    """All but biases that shift every row alike straight before a batch norm removes the mean."""
+    batch = make_batch([250, 200])
+    student = make_network(patch_size=32, drop_path=0.0).train()
+    student(batch).square().mean().backward()
+    without = {
+        name
+        for name, parameter in student.backbone.named_parameters()
+        if parameter.grad is None or parameter.grad.abs().max() < 1e-12
+    }
+    pooled = {f"enc.enc{s}.down.proj.bias" for s in range(1, 5)}
+    unpooled = {
+        f"dec.dec{s}.up.{branch}.0.bias" for s in range(4) for branch in ("proj", "proj_skip")
+    }
+    # The last thing a stage adds goes through linear maps alone into the next stage's batch norm;
+    # with drop path it is not the same in every row and does get a gradient.
+    last_added = {
+        f"{stage}.block0.mlp.0.fc2.bias"
+        for stage in [f"enc.enc{s}" for s in range(5)] + [f"dec.dec{s}" for s in range(1, 4)]
+    }
+    assert without == pooled | unpooled | last_added
+
+
+@pytest.mark.parametrize("size", ["tiny-student", "tiny-teacher"])
+def test_gradients_of_the_whole_network_agree_with_finite_differences(
+    make_batch, make_network, size
+):
+    batch = make_batch([60, 30])
+    model = make_network(size, patch_size=16, drop_path=0.0, shuffle_orders="never").train()
+    slope = torch.randn(90, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    hierarchy = build_hierarchy(batch)
+    names = [name for name, _ in model.named_parameters()]
+    values = [parameter.detach() for parameter in model.parameters()]
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+    def loss(feat, *parameters):
+        state = dict(zip(names, parameters, strict=True)) | {
+            name: buffer.clone() for name, buffer in buffers.items()
+        }
+        logits = torch.func.functional_call(model, state, (batch | {"feat": feat}, hierarchy))
+        return (logits * slope).sum()
+
+    start = [batch["feat"], *values]
+    leaves = [tensor.clone().requires_grad_() for tensor in start]
+    gradients = torch.autograd.grad(loss(*leaves), leaves)
+    generator = torch.Generator().manual_seed(2)
+    step = 1e-6
+    for index in [0, *range(1, len(start), 7)]:  # the input, and a seventh of the parameters
+        way = torch.zeros_like(start[index]).normal_(generator=generator)
+        ahead, behind = list(start), list(start)
+        ahead[index], behind[index] = start[index] + step * way, start[index] - step * way
+        with torch.no_grad():
+            numeric = (loss(*ahead) - loss(*behind)) / (2 * step)
+        exact = (gradients[index] * way).sum()
+        torch.testing.assert_close(
+            exact, numeric, rtol=2e-6, atol=2e-7, msg=["feat", *names][index]
+        )
+
+
+def test_without_gradients_the_perceptron_gives_the_same_from_fewer_rows_at_once(monkeypatch):
+    torch.manual_seed(0)
+    perceptron, feat = MLP(4, 4).double(), torch.randn(23, 4, dtype=torch.float64)
+    whole = perceptron(feat)
+    monkeypatch.setattr("train.networks.ptv3.block.ROWS_AT_ONCE", 5)
+    rows_seen = []
+    perceptron.act.register_forward_hook(lambda _, args, __: rows_seen.append(len(args[0])))
+    with torch.no_grad():
+        torch.testing.assert_close(perceptron(feat), whole, rtol=1e-13, atol=1e-13)
+    assert rows_seen == [5, 5, 5, 5, 3]
+    perceptron(feat)
+    assert rows_seen[5:] == [23]
+
+
+def test_drop_path_drops_rows_and_keeps_the_mean():
+    torch.manual_seed(0)
+    drop = PointDropPath(0.3).train()
+    out = drop(torch.ones(20_000, 3))
+    assert ((out == 0).all(1) | (out == out.max()).all(1)).all(), "a row is dropped as a whole"
+    torch.testing.assert_close(out.max(), torch.tensor(1 / 0.7))
+    # 20,000 draws of chance 0.3: five standard deviations are 0.016.
+    assert abs((out[:, 0] == 0).float().mean().item() - 0.3) < 0.016
+    assert torch.equal(drop.eval()(torch.ones(5, 1)), torch.ones(5, 1))
+
+
+def test_drop_path_rates_rise_over_the_encoder_and_with_coarseness_over_the_decoder(make_network):
+    model = make_network("tiny-teacher", drop_path=0.3, dec_depths=(2, 2, 2, 2),
+                         enc_depths=(2, 2, 2, 6, 2))  # fmt: skip
+    rates = [
+        (name.split(".")[2], module.rate)
+        for name, module in model.named_modules()
+        if isinstance(module, PointDropPath)
+    ]
+    encoder = [rate for stage, rate in rates if stage.startswith("enc")]
+    assert encoder == pytest.approx([0.3 * i / 13 for i in range(14)])
+    decoder = {s: [round(rate, 3) for stage, rate in rates if stage == f"dec{s}"] for s in range(4)}
+    assert decoder == {
+        3: [0.3, 0.257], 2: [0.214, 0.171], 1: [0.129, 0.086], 0: [0.043, 0.0]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "momentum"), [("student", 0.01), ("tiny-student", 0.1)])
+def test_batch_norm_has_the_published_constants_and_a_quicker_mean_in_the_tiny_pair(
+    make_network, size, momentum
+):
+    norms = [m for m in make_network(size).modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    assert len(norms) == 1 + 4 + 8
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, momentum)}
+
+
+def test_autocast_stays_close_to_float32(make_batch, make_network):
+    batch = make_batch([300], dtype=torch.float32)
+    model = make_network().float().eval()
+    exact = model(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(batch)
+    agree = (rounded.argmax(1) == exact.argmax(1)).float().mean()
+    assert agree > 0.9, "bfloat16 has 8 bits: a few close calls may flip"
+    model.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(batch).float().square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())

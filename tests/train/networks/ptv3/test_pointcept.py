@@ -1,0 +1,175 @@
+"""Official checkpoint files: read as data, and never silently wrong."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from train.core.errors import UserError
+from train.networks.ptv3.pointcept import load_pointcept_checkpoint
+from train.networks.weights import ModelMetadata, save_model
+
+
+@pytest.fixture
+def network(make_network):
+    return make_network("tiny-student", num_classes=7).float().eval()
+
+
+def save(path, network, *, prefix="module.", change=lambda state: state, **more):
+    """Write a file in the layout of Pointcept's trainer."""
+    state = change({f"{prefix}{key}": value for key, value in network.state_dict().items()})
+    content = {
+        "epoch": 50,
+        "state_dict": state,
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.002, "betas": (0.9, 0.999)}]},
+        "scheduler": {"last_epoch": 7},
+        "scaler": None,
+        "best_metric_value": np.float64(0.783),
+    } | more
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("prefix", ["module.", ""])
+def test_the_network_read_back_gives_the_same_logits(tmp_path, network, make_batch, prefix):
+    batch = make_batch([80, 30], dtype=torch.float32)
+    file = save(tmp_path / "model_best.pth", network, prefix=prefix)
+    loaded, report = load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student")
+    assert not loaded.training
+    assert torch.equal(loaded(batch), network(batch))
+    assert (report.epoch, report.best_metric) == (50, 0.783)
+    assert (report.missing, report.unexpected) == ((), ())
+    assert loaded.num_classes == 7
+
+
+def test_a_bare_state_dict_is_read_too(tmp_path, network):
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    _, report = load_pointcept_checkpoint(
+        tmp_path / "weights.pth", cpe_input="main", size="tiny-student"
+    )
+    assert (report.epoch, report.best_metric) == (None, None)
+
+
+def test_the_metric_may_be_a_scalar_as_numpy_1_wrote_it(tmp_path, network, monkeypatch):
+    import io
+    import zipfile
+
+    file = save(tmp_path / "new.pth", network)
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in parts if name.endswith("data.pkl"))
+    assert b"cnumpy._core.multiarray\nscalar" in parts[name]
+    parts[name] = parts[name].replace(b"cnumpy._core.", b"cnumpy.core.")
+    rewritten = io.BytesIO()
+    with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_STORED) as archive:
+        for part, data in parts.items():
+            archive.writestr(part, data)
+    (tmp_path / "old.pth").write_bytes(rewritten.getvalue())
+    _, report = load_pointcept_checkpoint(
+        tmp_path / "old.pth", cpe_input="main", size="tiny-student"
+    )
+    assert report.best_metric == 0.783
+
+
+def test_the_choice_of_cpe_input_must_be_made_and_is_reported(tmp_path, network):
+    file = save(tmp_path / "model.pth", network)
+    with pytest.raises(TypeError, match="cpe_input"):
+        load_pointcept_checkpoint(file, size="tiny-student")
+    loaded, report = load_pointcept_checkpoint(file, cpe_input="v1.5.1", size="tiny-student")
+    assert (loaded.config.cpe_input, loaded.config.depth_rule) == ("v1.5.1", "v1.5.1")
+    assert "cpe_input=v1.5.1" in str(report)
+    between, _ = load_pointcept_checkpoint(
+        file, cpe_input="main", depth_rule="v1.5.1", size="tiny-student"
+    )
+    assert (between.config.cpe_input, between.config.depth_rule) == ("main", "v1.5.1")
+
+
+def test_missing_and_unexpected_keys_are_named(tmp_path, network):
+    def change(state):
+        state = dict(state)
+        del state["module.backbone.enc.enc1.block0.attn.qkv.bias"]
+        state["module.backbone.embedding_table.weight"] = torch.zeros(3, 256)
+        return state
+
+    file = save(tmp_path / "odd.pth", network, change=change)
+    with pytest.raises(UserError, match=r"missing backbone\.enc\.enc1.*unexpected .*table"):
+        load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student")
+    _, report = load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student", strict=False)
+    assert report.missing == ("backbone.enc.enc1.block0.attn.qkv.bias",)
+    assert report.unexpected == ("backbone.embedding_table.weight",)
+    assert "missing backbone.enc" in str(report)
+    assert "embedding_table" in str(report)
+
+
+def test_another_architecture_is_refused(tmp_path, network):
+    file = save(tmp_path / "model.pth", network)
+    with pytest.raises(UserError, match=r"missing .* and [0-9]+ more"):
+        load_pointcept_checkpoint(file, cpe_input="main", size="tiny-teacher")
+    with pytest.raises(UserError, match="has shape"):
+        load_pointcept_checkpoint(
+            file, cpe_input="main", size="tiny-student",
+            enc_channels=(16, 16, 16, 32, 64), enc_heads=(1, 1, 1, 2, 4),
+        )  # fmt: skip
+
+
+class _Bomb:
+    """Unpickling this would create a file."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (open, (self.mark, "w"))
+
+
+def test_a_file_that_would_run_code_is_refused_unrun(tmp_path, network):
+    mark = tmp_path / "ran"
+    file = save(tmp_path / "bomb.pth", network, best_metric_value=_Bomb(str(mark)))
+    with pytest.raises(UserError, match="never code"):
+        load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("kind", ["absent", "text", "cut", "empty", "list", "foreign"])
+def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path, network, kind):
+    file = tmp_path / "model.pth"
+    if kind == "text":
+        file.write_text("not a checkpoint\n")
+    elif kind == "cut":
+        whole = save(tmp_path / "whole.pth", network).read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+    elif kind == "empty":
+        file.write_bytes(b"")
+    elif kind == "list":
+        torch.save([1, 2], file)
+    elif kind == "foreign":
+        torch.save({"state_dict": {"fc.weight": torch.zeros(2, 2)}}, file)
+    with pytest.raises(UserError, match=r"model\.pth: ") as caught:
+        load_pointcept_checkpoint(file, cpe_input="main")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_our_own_is_sent_to_its_own_reader(tmp_path, network):
+    card = ModelMetadata("tiny-student", 7, 4, {}, "semantickitti", ("a",) * 7, 0.05)
+    save_model(network, card, tmp_path / "student.pt")
+    with pytest.raises(
+        UserError, match=r"student\.pt: is a checkpoint of this package .*load_model"
+    ):
+        load_pointcept_checkpoint(tmp_path / "student.pt", cpe_input="main", size="tiny-student")
+
+
+def test_another_class_count_than_the_wanted_one_is_refused(tmp_path, network):
+    file = save(tmp_path / "model.pth", network)
+    load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student", num_classes=7)
+    # A user's mistake and a wrong argument at once: callers of either kind can catch it.
+    for kind in (UserError, ValueError):
+        with pytest.raises(kind, match="has 7 classes, 19 are wanted"):
+            load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student", num_classes=19)
+
+
+def test_the_allowed_names_end_with_the_call(tmp_path, network):
+    file = save(tmp_path / "model.pth", network)
+    load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student")
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(file, weights_only=True)

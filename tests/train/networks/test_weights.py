@@ -1,0 +1,144 @@
+"""Checkpoints: a round trip, and every way in which a file can be the wrong one."""
+
+import pickle
+
+import pytest
+import torch
+
+from train.core.atomic_write import atomic_write
+from train.core.errors import UserError
+from train.engine.training_state import load_state, save_state
+from train.networks.ptv3 import build_segmentor
+from train.networks.weights import ModelMetadata, load_model, load_teacher, save_model
+
+NAMES = ("a", "b", "c", "d")
+
+
+def card(**changes):
+    values = {
+        "size": "tiny-student",
+        "num_classes": 4,
+        "in_channels": 4,
+        "overrides": {},
+        "dataset": "toy",
+        "class_names": NAMES,
+        "grid_size_m": 0.05,
+    }
+    return ModelMetadata(**{**values, **changes})
+
+
+@pytest.fixture
+def saved(tmp_path, student):
+    path = tmp_path / "student.pt"
+    save_model(student, card(), path)
+    return path
+
+
+def test_a_saved_model_gives_the_same_logits(saved, student, batch):
+    loaded, found = load_model(saved)
+    assert found == card()
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(batch), student.eval()(batch))
+
+
+def test_overrides_are_part_of_the_card(tmp_path):
+    model = build_segmentor("tiny-student", 4, cpe_input="v1.5.1")
+    save_model(model, card(overrides={"cpe_input": "v1.5.1"}), tmp_path / "m.pt")
+    assert load_model(tmp_path / "m.pt")[0].config.cpe_input == "v1.5.1"
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.pt: no such file"):
+        load_model(tmp_path / "gone.pt")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -100])
+def test_a_cut_file_is_refused(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(UserError, match="not readable as a model checkpoint"):
+        load_model(saved)
+
+
+def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (print, ("code ran",))
+
+    path = tmp_path / "bad.pt"
+    torch.save({"format": "topodistill-segmentor-1", "card": Payload()}, path)
+    with pytest.raises(UserError, match="more than plain data"):
+        load_model(path)
+    path.write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(UserError, match="not readable as a model checkpoint"):
+        load_model(path)
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="not a model checkpoint of this package"):
+        load_model(tmp_path / "other.pt")
+    torch.save(torch.zeros(3), tmp_path / "tensor.pt")
+    with pytest.raises(UserError, match="not a model checkpoint of this package"):
+        load_model(tmp_path / "tensor.pt")
+    save_state({"stage": "teacher"}, tmp_path / "state.pt")
+    with pytest.raises(UserError, match="not a model checkpoint of this package"):
+        load_model(tmp_path / "state.pt")
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path, student):
+    path = tmp_path / "liar.pt"
+    save_model(student, card(size="tiny-teacher"), path)
+    with pytest.raises(UserError, match=r"of another architecture: \d+ missing .* reshaped"):
+        load_model(path)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path, student):
+    with torch.no_grad():
+        student.seg_head.weight[0, 0] = float("nan")
+    save_model(student, card(), tmp_path / "nan.pt")
+    with pytest.raises(UserError, match=r"seg_head\.weight has NaN or infinite entries"):
+        load_model(tmp_path / "nan.pt")
+
+
+def test_a_card_that_no_network_fits_is_refused(tmp_path, student):
+    path = tmp_path / "future.pt"
+    save_model(student, card(size="colossal"), path)
+    with pytest.raises(UserError, match="cannot build"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        ({"size": "tiny-teacher"}, "holds a tiny-student, but this run needs a tiny-teacher"),
+        ({"in_channels": 5}, "takes 4 input channels, but the data has 5"),
+        ({"class_names": ("x", "y")}, "was trained on the 4 classes of toy"),
+    ],
+)
+def test_a_teacher_for_another_run_is_refused(saved, needs, message):
+    fits = {"size": "tiny-student", "in_channels": 4, "class_names": NAMES}
+    load_teacher(saved, **fits)
+    with pytest.raises(UserError, match=message):
+        load_teacher(saved, **{**fits, **needs})
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    state = {"stage": "student", "step": 7, "random": {"cpu": torch.get_rng_state(), "cuda": []}}
+    save_state(state, tmp_path / "state.pt")
+    loaded = load_state(tmp_path / "state.pt")
+    assert (loaded["stage"], loaded["step"]) == ("student", 7)
+    assert torch.equal(loaded["random"]["cpu"], state["random"]["cpu"])
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail():
+        with atomic_write(path) as unfinished:
+            unfinished.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "old"

@@ -1,0 +1,51 @@
+"""A sensor without noise on flat ground, for tests that compute by hand what it sees."""
+
+import numpy as np
+
+from train.simulation.simulator.echoes import EchoModel
+from train.simulation.simulator.ground import Ground
+from train.simulation.simulator.motion import Motion, rotations
+from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
+from train.simulation.simulator.sensor import Returns, SpinningLidar
+from train.simulation.simulator.surfaces import Kind, Material
+
+EXACT = EchoModel(range_noise_m=0.0, half_signal_m=1e6)
+ORIGIN = Frame(0.0, 0.0, 0.0, 0.0)
+
+# What a wall at x = 12 is to a sensor; the sensor is far from its edges.
+WALL = (Frame(12.5, 0.0, 0.0, 0.0), (0.5, 30.0, 4.0))
+
+
+def flat_scene(*walls: tuple[Frame, tuple[float, float, float]]) -> Scene:
+    """Return paved ground at height 0, with some boxes on it."""
+    ground = Ground(
+        half_road_m=0.0,
+        parking_left_m=0.0,
+        sidewalk_left_m=300.0,
+        sidewalk_right_m=300.0,
+        curb_m=0.0,
+        bump_m=0.0,
+        marking_m=0.0,
+    )
+    builder = SceneBuilder()
+    for frame, half in walls:
+        builder.add(Shape.BOX, frame, (0.0, 0.0, half[2]), half, Kind.WALL, Material.WOOD)
+    return builder.build(ground)
+
+
+def raised(height_m: float, yaw: float = 0.0) -> np.ndarray:
+    mount = np.eye(4)
+    mount[:3, :3] = rotations(*np.array([[0.0], [0.0], [yaw]]))[0]
+    mount[2, 3] = height_m
+    return mount
+
+
+def lidar_of(*elevations_deg: float, **settings) -> SpinningLidar:
+    """Return a sensor 2 m above the ground whose returns are exact."""
+    settings = {"echo": EXACT, "azimuth_steps": 360, "mount": raised(2.0)} | settings
+    return SpinningLidar(elevations_deg=np.array(elevations_deg), **settings)
+
+
+def scan(lidar: SpinningLidar, scene: Scene, motion: Motion | None = None, **settings) -> Returns:
+    motion = Motion.still(ORIGIN) if motion is None else motion
+    return lidar.scan(scene, motion, np.random.default_rng(0), **settings)

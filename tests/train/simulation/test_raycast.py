@@ -1,0 +1,436 @@
+"""The ray caster against oracles that share no code with it: formulas, walking along the ray."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.simulation.simulator import raycast
+from train.simulation.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
+from train.simulation.simulator.surfaces import Kind, Material
+
+ROOT = Path(__file__).resolve().parents[3]
+FLAT = Ground(
+    half_road_m=4.0,
+    parking_left_m=0.0,
+    parking_right_m=0.0,
+    sidewalk_left_m=3.0,
+    sidewalk_right_m=3.0,
+    curb_m=0.0,
+    bump_m=0.0,
+    marking_m=0.0,
+)
+FRAME = Frame(6.0, 1.0, 0.5, 0.7)
+ORIGIN = np.array([0.5, -0.4, 1.6])
+
+
+def rays(
+    columns: int = 240, beams: int = 24, *, sector_deg: tuple[float, float] = (-180.0, 180.0)
+) -> np.ndarray:
+    """Return unit vectors between 25 degrees up and down; their columns are vertical planes."""
+    azimuth = np.deg2rad(np.linspace(*sector_deg, columns, endpoint=False))[:, None]
+    elevation = np.deg2rad(np.linspace(25.0, -25.0, beams))[None, :]
+    return np.stack(
+        [
+            np.cos(elevation) * np.cos(azimuth),
+            np.cos(elevation) * np.sin(azimuth),
+            np.broadcast_to(np.sin(elevation), (columns, beams)),
+        ],
+        axis=-1,
+    )
+
+
+# All rays near the one object that `one` puts up.
+TOWARDS = rays(120, 60, sector_deg=(-10.0, 38.0))
+
+
+def ends(hits: raycast.Hits, directions: np.ndarray) -> np.ndarray:
+    """Return where rays from the origin ended, NaN for those that met nothing."""
+    range_m = np.where(np.isfinite(hits.range_m), hits.range_m, np.nan)
+    return ORIGIN + range_m[..., None] * directions
+
+
+def scene_of(*parts, ground: Ground = FLAT) -> Scene:
+    builder = SceneBuilder()
+    for part in parts:
+        part(builder)
+    return builder.build(ground)
+
+
+def one(shape: Shape, half, *, extra=(0.0, 0.0, 0.0), place=(0.0, 0.0, 0.3), material=None):
+    def add(builder: SceneBuilder) -> None:
+        builder.add(
+            shape,
+            FRAME,
+            place,
+            half,
+            Kind.OTHER_OBJECT,
+            Material.WOOD if material is None else material,
+            instance=7,
+            extra=extra,
+            turn=0.2,
+        )
+
+    return add
+
+
+def local(points: np.ndarray) -> np.ndarray:
+    """Return world positions in the axes of what `one` has put up."""
+    angle = FRAME.yaw + 0.2
+    offset = points - np.array([FRAME.x, FRAME.y, FRAME.z + 0.3])
+    x = math.cos(angle) * offset[..., 0] + math.sin(angle) * offset[..., 1]
+    y = -math.sin(angle) * offset[..., 0] + math.cos(angle) * offset[..., 1]
+    return np.stack([x, y, offset[..., 2]], axis=-1)
+
+
+# Half sizes, and a function that is negative inside the solid and zero on its surface.
+SOLIDS = {
+    Shape.BOX: ((1.2, 0.5, 0.5), lambda p: (np.abs(p) - [1.2, 0.5, 0.5]).max(axis=-1)),
+    Shape.CYLINDER: (
+        (0.8, 0.8, 0.5),
+        lambda p: np.maximum(np.hypot(p[..., 0], p[..., 1]) - 0.8, np.abs(p[..., 2]) - 0.5),
+    ),
+    Shape.WHEEL: (
+        (0.7, 0.3, 0.7),
+        lambda p: np.maximum(np.hypot(p[..., 0], p[..., 2]) - 0.7, np.abs(p[..., 1]) - 0.3),
+    ),
+    Shape.ELLIPSOID: (
+        (1.1, 0.6, 0.4),
+        lambda p: ((p / [1.1, 0.6, 0.4]) ** 2).sum(axis=-1) - 1.0,
+    ),
+}
+
+
+def walk(inside, directions: np.ndarray, reach: float, step: float = 0.004) -> np.ndarray:
+    """Return the first of many small steps along each ray that is inside, infinity if none is."""
+    first = np.full(directions.shape[:2], np.inf)
+    for t in np.arange(step, reach, step):
+        hit = inside(local(ORIGIN + t * directions)) & np.isinf(first)
+        first[hit] = t
+    return first
+
+
+def test_the_ray_caster_leaves_torchs_threads_alone(tmp_path):
+    # numba's OpenMP and torch's are one library: what one is told, the other does.
+    code = (
+        "import torch; torch.set_num_threads(1);"
+        "from train.simulation.semantickitti import simulate_semantickitti;"
+        "import sys;"
+        "counts = {'num_sweeps': 1, 'num_validation_sweeps': 1, 'azimuth_steps': 20};"
+        "simulate_semantickitti(sys.argv[1], **counts);"
+        "sys.exit(torch.get_num_threads() - 1)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "data")], cwd=ROOT)
+    assert run.returncode == 0
+
+
+@pytest.mark.parametrize("shape", list(SOLIDS), ids=lambda shape: shape.name)
+def test_a_solid_is_met_where_walking_along_the_ray_meets_it(shape: Shape):
+    half, surface = SOLIDS[shape]
+    scene = scene_of(one(shape, half))
+    directions = TOWARDS
+    hits = raycast.cast(scene, ORIGIN, directions, reach_m=9.0, seed=0)
+    walked = walk(lambda p: surface(p) <= 0.0, directions, 9.0)
+    hit = hits.hit == 0
+    # A ray that grazes the solid for less than a step may be missed by the walk, never the other
+    # way round, and the ground may come first.
+    both = hit & np.isfinite(walked)
+    assert both.sum() > 100
+    assert (hit & ~np.isfinite(walked)).sum() < 0.05 * hit.sum()
+    above_ground = np.isfinite(walked) & (walked < np.where(hits.hit == -1, hits.range_m, np.inf))
+    assert not (above_ground & ~hit).any()
+    assert (walked[both] - hits.range_m[both]).min() > -1e-9
+    assert (walked[both] - hits.range_m[both]).max() <= 0.004 + 1e-9
+    assert (hits.instance[hit] == 7).all()
+    assert (hits.kind[hit] == Kind.OTHER_OBJECT).all()
+    assert (hits.material[hit] == Material.WOOD).all()
+    assert (hits.instance[~hit] == 0).all()
+
+
+def test_a_prism_is_met_where_walking_along_the_ray_meets_it():
+    profile = [(-1.0, 0.2), (1.0, 0.2), (0.6, 1.4), (-0.5, 1.4)]
+    scene = scene_of(
+        lambda builder: builder.add_prism(
+            FRAME, profile, 0.8, Kind.CAR, Material.METAL, narrowing=0.2
+        )
+    )
+
+    def inside(points: np.ndarray) -> np.ndarray:
+        x = math.cos(FRAME.yaw) * (points[..., 0] - FRAME.x) + math.sin(FRAME.yaw) * (
+            points[..., 1] - FRAME.y
+        )
+        y = -math.sin(FRAME.yaw) * (points[..., 0] - FRAME.x) + math.cos(FRAME.yaw) * (
+            points[..., 1] - FRAME.y
+        )
+        z = points[..., 2] - FRAME.z
+        back = -1.0 + (z - 0.2) * 0.5 / 1.2
+        front = 1.0 - (z - 0.2) * 0.4 / 1.2
+        wide = 0.8 - 0.2 * (z - 0.2)
+        return (z >= 0.2) & (z <= 1.4) & (x >= back) & (x <= front) & (np.abs(y) <= wide)
+
+    directions = TOWARDS
+    hits = raycast.cast(scene, ORIGIN, directions, reach_m=9.0, seed=0)
+    first = np.full(directions.shape[:2], np.inf)
+    for t in np.arange(0.004, 9.0, 0.004):
+        first[inside(ORIGIN + t * directions) & np.isinf(first)] = t
+    hit = hits.hit == 0
+    both = hit & np.isfinite(first)
+    assert both.sum() > 100
+    assert (hit & ~np.isfinite(first)).sum() < 0.05 * hit.sum()
+    assert not (np.isfinite(first) & (first < 5.0) & ~hit).any()
+    assert (first[both] - hits.range_m[both]).min() > -1e-9
+    assert (first[both] - hits.range_m[both]).max() <= 0.004 + 1e-9
+
+
+@pytest.mark.parametrize("shape", list(SOLIDS), ids=lambda shape: shape.name)
+def test_the_cosine_is_that_of_the_surface_that_was_met(shape: Shape):
+    half, surface = SOLIDS[shape]
+    scene = scene_of(one(shape, half))
+    hits = raycast.cast(scene, ORIGIN, TOWARDS, reach_m=9.0, seed=0)
+    hit = hits.hit == 0
+    at, ahead = local(ends(hits, TOWARDS)[hit]), TOWARDS[hit]
+    before = local(ends(hits, TOWARDS)[hit] - ahead)
+    # The normal is the gradient of the surface's function, here by differences.
+    step = 1e-6 * np.eye(3)
+    normal = np.stack([surface(at + s) - surface(at - s) for s in step], axis=-1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    cosine = np.abs((normal * (at - before)).sum(axis=-1))
+    off = np.abs(cosine - hits.cosine[hit]) > 1e-4
+    # Within a step of an edge the differences see two faces.
+    assert hit.sum() > 300
+    assert off.mean() < 0.005
+    if shape in (Shape.CYLINDER, Shape.WHEEL):
+        flat = np.abs(normal).max(axis=-1) > 1 - 1e-9
+        assert 20 < flat.sum() < hit.sum() - 20
+
+
+def test_flat_ground_is_met_at_height_over_sine():
+    hits = raycast.cast(scene_of(), ORIGIN, rays(), reach_m=60.0, seed=0)
+    sine = -rays()[..., 2]
+    across = ends(hits, rays())[..., 1]
+    road = (hits.hit == -1) & (np.abs(across) < 3.9)
+    # The road falls 1.5 cm a meter to both sides: that is the only difference from a plane.
+    expected = ORIGIN[2] / np.maximum(sine, 1e-9)
+    assert road.sum() > 500
+    drop = 0.015 * np.abs(across[road])
+    np.testing.assert_allclose(
+        hits.range_m[road], expected[road] + drop / sine[road], rtol=1e-4, atol=1e-3
+    )
+    np.testing.assert_allclose(hits.cosine[road], sine[road], atol=1e-12)
+    assert not np.isfinite(hits.range_m[sine < 0]).any()
+    assert (hits.kind[road] == Kind.ROAD).all()
+
+
+def test_the_ground_s_strips_are_where_they_should_be():
+    cross_street = np.array([[47.0, 53.0, -60.0, 60.0, float(Kind.ROAD), 0.0]])
+    ground = dataclasses.replace(
+        FLAT, parking_left_m=2.0, curb_m=0.1, marking_m=0.2, patches=cross_street
+    )
+    arguments = (ground.packed(), ground.cells)
+    expected = [
+        ((1.0, 0.05), Kind.LANE_MARKING, False),
+        ((4.0, 0.05), Kind.ROAD, False),
+        ((1.0, 3.9), Kind.ROAD, False),
+        ((1.0, 4.1), Kind.PARKING, False),
+        ((1.0, 6.1), Kind.CURB, True),
+        ((1.0, 6.2), Kind.SIDEWALK, True),
+        ((1.0, -4.1), Kind.CURB, True),
+        ((1.0, -4.2), Kind.SIDEWALK, True),
+        ((1.0, -7.1), Kind.TERRAIN, True),
+        ((1.0, 9.1), Kind.TERRAIN, True),
+        ((52.0, 20.0), Kind.ROAD, False),
+    ]
+    for (x, y), kind, raised in expected:
+        assert raycast.ground_kind(x, y, *arguments) == (kind, raised), (x, y)
+
+
+def test_a_patch_covers_what_would_be_there():
+    patch = np.array([[0.0, 10.0, 7.0, 20.0, float(Kind.OTHER_GROUND), 1.0]])
+    ground = dataclasses.replace(FLAT, patches=patch)
+    arguments = (ground.packed(), ground.cells)
+    assert raycast.ground_kind(5.0, 8.0, *arguments) == (Kind.OTHER_GROUND, True)
+    assert raycast.ground_kind(11.0, 8.0, *arguments) == (Kind.TERRAIN, True)
+
+
+def test_the_riser_of_a_curb_is_met_at_its_edge():
+    ground = dataclasses.replace(FLAT, curb_m=0.15)
+    hits = raycast.cast(scene_of(ground=ground), ORIGIN, rays(720, 64), reach_m=60.0, seed=0)
+    curb = (hits.hit == -1) & (hits.kind == Kind.CURB)
+    at = ends(hits, rays(720, 64))[curb]
+    riser = np.abs(np.abs(at[:, 1]) - 4.0) < 1e-3
+    assert riser.sum() > 50
+    # The rest lies on the curbstone, 9 cm above the middle of the road.
+    assert (~riser).sum() > 50
+    np.testing.assert_allclose(at[~riser, 2], 0.09, atol=1e-3)
+    assert (np.abs(at[~riser, 1]) < 4.16).all()
+    assert (at[:, 2] > -0.07).all()
+    assert (at[:, 2] < 0.1).all()
+
+
+def test_foliage_lets_through_what_its_free_path_says():
+    half, path = (1.5, 1.5, 1.5), 0.9
+    scene = scene_of(one(Shape.FOLIAGE, half, extra=(path, 0.0, 0.0)))
+    directions = TOWARDS
+    hits = raycast.cast(scene, ORIGIN, directions, reach_m=80.0, seed=3)
+    center = np.array([FRAME.x, FRAME.y, FRAME.z + 0.3])
+    along = (center - ORIGIN) @ directions.transpose(0, 2, 1)
+    off = np.sqrt(np.maximum(((center - ORIGIN) ** 2).sum() - along**2, 0.0))
+    chord = 2 * np.sqrt(np.maximum(1.5**2 - off**2, 0.0)) * (along > 0)
+    deep = chord > 2.0
+    share = (hits.hit[deep] == 0).mean()
+    expected = (1 - np.exp(-chord[deep] / path)).mean()
+    assert deep.sum() > 800
+    assert share == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(deep.sum()))
+    # Hits lie inside the ball, near its front more than near its back.
+    depth = hits.range_m - (along - chord / 2)
+    inside = hits.hit == 0
+    assert depth[inside].min() >= -1e-9
+    assert (depth[inside] - chord[inside]).max() <= 1e-9
+    assert (depth < chord / 2)[inside & deep].mean() > 0.6
+
+
+def test_a_hedge_and_a_mesh_let_through_their_shares():
+    directions = TOWARDS
+    panel = scene_of(one(Shape.BOX, (1.0, 0.02, 1.0)))
+    mesh = scene_of(one(Shape.MESH, (1.0, 0.02, 1.0), extra=(0.55, 0.0, 0.0)))
+    crossed = raycast.cast(panel, ORIGIN, directions, reach_m=80.0, seed=1).hit == 0
+    hits = raycast.cast(mesh, ORIGIN, directions, reach_m=80.0, seed=1)
+    assert not (hits.hit[~crossed] == 0).any()
+    share = (hits.hit[crossed] == 0).mean()
+    assert crossed.sum() > 400
+    assert share == pytest.approx(0.45, abs=4 * 0.5 / math.sqrt(crossed.sum()))
+    hedge = scene_of(one(Shape.HEDGE, (1.0, 0.5, 1.0), extra=(1e-4, 0.0, 0.0)))
+    box = scene_of(one(Shape.BOX, (1.0, 0.5, 1.0)))
+    dense = raycast.cast(hedge, ORIGIN, directions, reach_m=80.0, seed=1)
+    solid = raycast.cast(box, ORIGIN, directions, reach_m=80.0, seed=1)
+    both = (dense.hit == 0) & (solid.hit == 0)
+    assert both.sum() > 0.99 * (solid.hit == 0).sum()
+    np.testing.assert_allclose(dense.range_m[both], solid.range_m[both], atol=2e-3)
+
+
+def test_windows_and_doors_lie_behind_the_wall():
+    scene = scene_of(
+        lambda builder: builder.add(
+            Shape.FACADE,
+            Frame(0.0, 8.0, 0.0, 0.0),
+            (0.0, 0.0, 4.0),
+            (10.0, 2.0, 4.0),
+            Kind.BUILDING,
+            Material.PLASTER,
+            extra=(2.5, 0.5, 100.0),
+        )
+    )
+    directions = rays(1440, 64)
+    hits = raycast.cast(scene, ORIGIN, directions, reach_m=60.0, seed=0)
+    at = ends(hits, directions)
+    front = (hits.hit == 0) & (np.abs(at[..., 0]) < 9.5)
+    for material, depth in ((Material.PLASTER, 0.0), (Material.GLASS, 0.12), (Material.WOOD, 0.25)):
+        some = front & (hits.material == material)
+        assert some.sum() > 100
+        facing = some & (directions[..., 1] > 0.35)
+        np.testing.assert_allclose(at[facing][:, 1], 6.0 + depth, atol=1e-6)
+    glass = at[front & (hits.material == Material.GLASS)]
+    assert (glass[:, 2] % 2.9 > 0.8).all()
+    assert (glass[:, 2] % 2.9 < 2.4).all()
+
+
+@pytest.mark.parametrize("way_m", [0.0, 3.0])
+def test_what_a_column_cannot_see_makes_no_difference(way_m: float):
+    rng = np.random.default_rng(0)
+
+    def crowd(builder: SceneBuilder) -> None:
+        for number in range(60):
+            frame = Frame(*rng.uniform(-25, 25, 2), 0.0, float(rng.uniform(0, 6)))
+            builder.add(
+                Shape(int(rng.integers(0, 7))),
+                frame,
+                (0.0, 0.0, 1.0),
+                tuple(rng.uniform(0.2, 2.5, 3)),
+                Kind.CAR,
+                Material.METAL,
+                instance=number,
+                extra=(0.4, 0.0, 0.0),
+            )
+
+    scene = scene_of(crowd)
+    directions = rays(180, 16)
+    # The sensor moves from one column to the next.
+    origins = np.repeat(ORIGIN[None], 180, axis=0)
+    origins[:, 0] += np.linspace(-way_m / 2, way_m / 2, 180)
+    origins = np.repeat(origins[:, None], 16, axis=1)
+    hits = raycast.cast(scene, origins, directions, reach_m=60.0, seed=5)
+    everything = raycast.Hits(180, 16)
+    count = len(scene.shape)
+    raycast._cast(
+        0, 180, origins, directions, np.arange(181) * count, np.tile(np.arange(count), 180),
+        scene.shape, scene.kind, scene.material, scene.center, scene.half, scene.extra,
+        np.cos(scene.yaw), np.sin(scene.yaw), scene.planes, scene.ground.packed(),
+        scene.ground.cells, scene.ground.swell, 60.0, 5, everything.range_m, everything.hit,
+        everything.kind, everything.material, everything.cosine,
+    )  # fmt: skip
+    np.testing.assert_array_equal(hits.range_m, everything.range_m)
+    np.testing.assert_array_equal(hits.hit, everything.hit)
+    assert (hits.hit >= 0).sum() > 500
+
+
+@pytest.mark.parametrize("threads", [2, 3, 50])
+def test_threads_share_the_columns_without_a_trace(threads: int):
+    scene = scene_of(one(Shape.FOLIAGE, (2.0, 2.0, 2.0), extra=(0.5, 0.0, 0.0)))
+    one_thread, many = (
+        raycast.cast(scene, ORIGIN, rays(), reach_m=60.0, seed=5, threads=number)
+        for number in (1, threads)
+    )
+    for name in ("range_m", "hit", "kind", "material", "instance", "cosine"):
+        assert getattr(one_thread, name).tobytes() == getattr(many, name).tobytes()
+
+
+def test_every_ray_starts_where_it_is_told():
+    down = np.tile([0.0, 0.0, -1.0], (4, 2, 1))
+    starts = np.zeros((4, 2, 3))
+    starts[..., 2] = 1.0 + np.arange(8).reshape(4, 2)
+    hits = raycast.cast(scene_of(), starts, down, reach_m=60.0, seed=0)
+    # In the middle of the road, where its height is 0.
+    np.testing.assert_allclose(hits.range_m, starts[..., 2], atol=1e-4)
+
+
+def test_nothing_beyond_the_reach_is_met():
+    near = raycast.cast(scene_of(), ORIGIN, rays(), reach_m=10.0, seed=0)
+    far = raycast.cast(scene_of(), ORIGIN, rays(), reach_m=60.0, seed=0)
+    seen = np.isfinite(near.range_m)
+    assert near.range_m[seen].max() < 10.0
+    np.testing.assert_array_equal(seen, far.range_m < 10.0)
+    np.testing.assert_allclose(near.range_m[seen], far.range_m[seen], atol=1e-3)
+
+
+def test_of_many_solids_the_nearest_is_met():
+    rng = np.random.default_rng(2)
+    solids = (Shape.BOX, Shape.CYLINDER, Shape.ELLIPSOID)
+    rows = [
+        (
+            solids[int(rng.integers(3))],
+            Frame(*rng.uniform(3, 12, 2), 0.0, float(rng.uniform(0, 6))),
+            tuple(rng.uniform(0.3, 1.5, 3)),
+        )
+        for _ in range(25)
+    ]
+
+    def put(builder: SceneBuilder, row) -> None:
+        shape, frame, half = row
+        builder.add(shape, frame, (0.0, 0.0, 1.0), half, Kind.CAR, Material.METAL)
+
+    def cast(*some) -> np.ndarray:
+        scene = scene_of(*[lambda builder, row=row: put(builder, row) for row in some])
+        directions = rays(150, 40, sector_deg=(0.0, 90.0))
+        return raycast.cast(scene, ORIGIN, directions, reach_m=60.0, seed=0).range_m
+
+    together = cast(*rows)
+    apart = np.min([cast(row) for row in rows], axis=0)
+    met = np.isfinite(apart)
+    np.testing.assert_array_equal(np.isfinite(together), met)
+    # The walk to the ground starts from what was met, so the ground's ranges differ in rounding.
+    np.testing.assert_allclose(together[met], apart[met], atol=1e-3)
+    assert (together[met] < cast()[met] - 0.1).sum() > 1000

@@ -1,0 +1,339 @@
+"""Simulated data on disk: the same every time, read by the real loader, never half there."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.core.errors import UserError
+from train.data.semantickitti import CLASS_NAMES, SemanticKitti, classes
+from train.simulation.semantickitti import (
+    SEMANTICKITTI_IDS,
+    semantickitti_bytes,
+    simulate_semantickitti,
+)
+from train.simulation.simulator.sensor import Returns, SpinningLidar
+from train.simulation.simulator.surfaces import THINGS, Kind
+from train.simulation.write import RECORD
+
+SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 100}
+
+
+def digest(root: Path) -> dict[str, str]:
+    """Return what every file below a folder holds."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the root of a somewhat longer simulation that several tests look at."""
+    root = tmp_path_factory.mktemp("drive") / "data"
+    simulate_semantickitti(root, num_sweeps=10, num_validation_sweeps=4, azimuth_steps=500)
+    return root
+
+
+def labels_of(root: Path) -> np.ndarray:
+    paths = sorted(root.glob("sequences/*/labels/*.label"))
+    return np.concatenate([np.fromfile(path, "<u4") for path in paths])
+
+
+def test_the_layout_is_semantickitti_s(tmp_path: Path):
+    made = simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert set(digest(tmp_path / "data")) == {
+        RECORD,
+        "sequences/00/labels/000000.label",
+        "sequences/00/labels/000001.label",
+        "sequences/00/velodyne/000000.bin",
+        "sequences/00/velodyne/000001.bin",
+        "sequences/08/labels/000000.label",
+        "sequences/08/velodyne/000000.bin",
+    }
+    assert (made.training_sequences, made.validation_sequences) == (("00",), ("08",))
+    assert not made.reused
+    assert len(SemanticKitti(made.root, sequences=made.training_sequences)) == 2
+    assert len(SemanticKitti(made.root, sequences=made.validation_sequences)) == 1
+
+
+def test_the_same_seed_gives_the_same_bytes_in_any_process(tmp_path: Path):
+    simulate_semantickitti(tmp_path / "a", seed=4, **SMALL)
+    code = (
+        "from train.simulation.semantickitti import simulate_semantickitti;"
+        f"simulate_semantickitti({str(tmp_path / 'b')!r}, seed=4, **{SMALL!r})"
+    )
+    root = Path(__file__).resolve().parents[3]
+    environment = os.environ | {"PYTHONHASHSEED": "77", "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_another_seed_gives_other_sweeps_everywhere(tmp_path: Path):
+    simulate_semantickitti(tmp_path / "a", seed=4, **SMALL)
+    simulate_semantickitti(tmp_path / "b", seed=5, **SMALL)
+    a, b = digest(tmp_path / "a"), digest(tmp_path / "b")
+    assert not set(a.values()) & set(b.values())
+
+
+def test_every_sweep_has_chance_and_every_sequence_and_seed_a_street_of_its_own(
+    tmp_path: Path, monkeypatch
+):
+    scan = SpinningLidar.scan
+    states, worlds = [], []
+
+    def record(self, scene, motion, rng):
+        states.append(str(rng.bit_generator.state))
+        worlds.append(scene.center.tobytes())
+        return scan(self, scene, motion, rng)
+
+    monkeypatch.setattr(SpinningLidar, "scan", record)
+    for seed in (0, 1):
+        simulate_semantickitti(tmp_path / str(seed), seed=seed, **SMALL)
+    assert len(states) == len(set(states)) == 6
+    # What moves has moved from one sweep to the next, so no two worlds are equal.
+    assert len(set(worlds)) == 6
+    parked = [np.frombuffer(world).reshape(-1, 3)[:20] for world in worlds]
+    np.testing.assert_array_equal(parked[0], parked[1])
+    for first, second in ((0, 2), (0, 3), (2, 5)):
+        assert not np.array_equal(parked[first], parked[second])
+
+
+def test_more_sweeps_begin_with_other_streets_but_stay_sound(drive: Path):
+    sweeps = [*SemanticKitti(drive, sequences=["00"]), *SemanticKitti(drive, sequences=["08"])]
+    assert len(sweeps) == 14
+    for sweep in sweeps:
+        ranges = np.linalg.norm(sweep.coord, axis=1)
+        assert 20_000 <= len(sweep.coord) <= 32_000
+        assert ranges.min() > 0.9
+        # 80 m from where a ray was fired: within 0.4 m of the way, and 0.2 m above the origin.
+        assert ranges.max() < 80.6
+        assert sweep.strength.min() >= 0.0
+        assert sweep.strength.max() <= np.float32(0.99)
+    names = [sweep.name for sweep in sweeps]
+    assert len({sweep.coord.tobytes() for sweep in sweeps}) == len(names) == len(set(names))
+
+
+def test_at_least_ten_classes_are_there_and_none_is_everything(drive: Path):
+    for sequence, least in (("00", 12), ("08", 10)):
+        total = np.zeros(20, dtype=np.int64)
+        for sweep in SemanticKitti(drive, sequences=[sequence]):
+            assert sweep.segment is not None
+            total += np.bincount(sweep.segment + 1, minlength=20)
+        assert (total[1:] > 0).sum() >= least, dict(zip(CLASS_NAMES, total[1:], strict=True))
+        assert total.max() < 0.5 * total.sum()
+        assert total[0] < 0.1 * total.sum()
+
+
+def test_every_kind_has_an_official_id():
+    assert set(SEMANTICKITTI_IDS) == set(Kind)
+    assert set(SEMANTICKITTI_IDS.values()) <= set(classes.RAW_NAMES)
+    trained = {classes.RAW_TO_TRAIN[raw] for raw in SEMANTICKITTI_IDS.values()}
+    assert trained == set(range(-1, 19))
+
+
+def test_things_are_counted_one_by_one_and_stuff_is_not(drive: Path):
+    labels = labels_of(drive)
+    raw, instance = labels & 0xFFFF, labels >> 16
+    things = {SEMANTICKITTI_IDS[kind] for kind in THINGS}
+    is_thing = np.isin(raw, sorted(things))
+    assert is_thing.sum() > 1000
+    assert (instance[is_thing] > 0).all()
+    assert (instance[~is_thing] == 0).all()
+    assert len(np.unique(instance[np.isin(raw, [10, 252])])) > 10
+
+
+def test_labels_hold_the_class_below_and_the_instance_above():
+    returns = Returns(
+        coord=np.array([[5, 0, 0], [30, 40, 0.5], [3, 4, 0], [-29, -40, 0]], dtype=np.float32),
+        range_m=np.array([5.0, 50.002, 5.0, 49.4], dtype=np.float32),
+        intensity=np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32),
+        elongation_m=np.zeros(4, dtype=np.float32),
+        row=np.zeros(4, dtype=np.int64),
+        column=np.arange(4),
+        number=np.ones(4, dtype=np.int64),
+        kind=np.array([Kind.CAR, Kind.CAR, Kind.MOVING_PERSON, Kind.ROAD]),
+        instance=np.array([3, 4, 500, 0]),
+    )
+    points, labels = semantickitti_bytes(returns)
+    # The second lies beyond 50 m, where nothing is labeled.
+    assert np.frombuffer(labels, "<u4").tolist() == [10 + 3 * 65536, 0, 254 + 500 * 65536, 40]
+    table = np.frombuffer(points, "<f4").reshape(-1, 4)
+    np.testing.assert_array_equal(table[:, :3], returns.coord)
+    np.testing.assert_array_equal(table[:, 3], returns.intensity)
+
+
+def test_a_parked_car_keeps_its_number_from_sweep_to_sweep(drive: Path):
+    paths = sorted(drive.glob("sequences/00/labels/*.label"))[:2]
+    first, second = (np.fromfile(path, "<u4") for path in paths)
+    parked = [set(part[(part & 0xFFFF) == 10].tolist()) for part in (first, second)]
+    assert len(parked[0] & parked[1]) >= 3
+
+
+def test_the_road_lies_below_the_sensor_and_the_beams_are_an_hdl_64e_s(drive: Path):
+    sweep = SemanticKitti(drive, sequences=["00"])[0]
+    road = sweep.coord[sweep.segment == CLASS_NAMES.index("road")]
+    near = road[np.hypot(road[:, 0], road[:, 1]) < 10.0]
+    assert np.median(near[:, 2]) == pytest.approx(-1.73, abs=0.12)
+    ranges = np.linalg.norm(sweep.coord, axis=1)
+    elevation = np.degrees(np.arcsin(sweep.coord[:, 2] / ranges))
+    assert elevation[ranges > 4.0].max() < 5.0
+    assert elevation[ranges > 4.0].min() > -26.0
+    # One beam after the other, each a turn from straight ahead to the left.
+    azimuth = np.degrees(np.arctan2(sweep.coord[:, 1], sweep.coord[:, 0])) % 360
+    turns = np.flatnonzero(np.diff(azimuth) < -180)
+    assert 55 <= len(turns) + 1 <= 64
+    medians = [np.median(part) for part in np.split(elevation, turns + 1)]
+    assert (np.diff(medians) < 0.05).all()
+
+
+def test_remission_comes_in_hundredths(drive: Path):
+    sweep = SemanticKitti(drive, sequences=["00"])[0]
+    steps = sweep.strength * 100
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
+
+
+# ------------------------------------------------------------------ what is there already
+
+
+def test_the_same_simulation_is_reused_untouched(tmp_path: Path):
+    root = tmp_path / "data"
+    simulate_semantickitti(root, **SMALL)
+    stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    again = simulate_semantickitti(root, **SMALL)
+    assert again.reused
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == stamps
+
+
+def test_another_simulation_is_refused_and_told_apart(tmp_path: Path):
+    root = tmp_path / "data"
+    simulate_semantickitti(root, **SMALL)
+    before = digest(root)
+    with pytest.raises(UserError) as error:
+        simulate_semantickitti(root, **{**SMALL, "seed": 9})
+    assert "seed 0 instead of 9" in str(error.value)
+    assert str(root) in str(error.value)
+    assert digest(root) == before
+
+
+def test_other_data_is_refused_and_left_alone(tmp_path: Path):
+    (tmp_path / "sequences").mkdir()
+    with pytest.raises(UserError, match="did not write"):
+        simulate_semantickitti(tmp_path, **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["sequences"]
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path):
+    (tmp_path / "data").write_text("mine")
+    with pytest.raises(UserError, match="is a file"):
+        simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="cannot be written") as error:
+        simulate_semantickitti(tmp_path / "file" / "data", **SMALL)
+    assert str(tmp_path / "file" / "data") in str(error.value)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch):
+    write = Path.write_bytes
+
+    def fail_at_labels(self: Path, data: bytes) -> int:
+        if self.suffix == ".label":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fail_at_labels)
+    with pytest.raises(UserError, match="No space left"):
+        simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_may_make_the_same_data(tmp_path: Path, monkeypatch):
+    simulate_semantickitti(tmp_path / "other", **SMALL)
+    rename = Path.rename
+
+    def be_late(self: Path, target: Path) -> Path:
+        # Just before this process is done, the other one puts its own result there.
+        rename(tmp_path / "other", target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", be_late)
+    made = simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert made.reused
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert len(SemanticKitti(made.root, sequences=made.training_sequences)) == 2
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '"x"'])
+def test_a_damaged_record_is_refused(tmp_path: Path, content: str):
+    (tmp_path / RECORD).write_text(content)
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
+        simulate_semantickitti(tmp_path, **SMALL)
+
+
+def test_a_record_that_promises_more_than_there_is_is_refused(tmp_path: Path):
+    root = tmp_path / "data"
+    simulate_semantickitti(root, **SMALL)
+    for path in root.glob("sequences/00/*/000001.*"):
+        path.unlink()
+    with pytest.raises(UserError, match="has 1 sweeps"):
+        simulate_semantickitti(root, **SMALL)
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    assert not simulate_semantickitti(tmp_path / "data", **SMALL).reused
+    assert json.loads((tmp_path / "data" / RECORD).read_text())["seed"] == 0
+
+
+def test_folders_above_are_made(tmp_path: Path):
+    simulate_semantickitti(tmp_path / "some/where/data", **SMALL)
+    assert [path.name for path in (tmp_path / "some/where").iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_simulation_leaves_nothing(tmp_path: Path, monkeypatch, interruption):
+    scan = SpinningLidar.scan
+    calls = []
+
+    def fail_at_the_third(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise interruption
+        return scan(self, *arguments)
+
+    monkeypatch.setattr(SpinningLidar, "scan", fail_at_the_third)
+    with pytest.raises(interruption):
+        simulate_semantickitti(tmp_path / "data", **SMALL)
+    assert len(calls) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"num_sweeps": 0}, {"num_validation_sweeps": 0}, {"seed": -1}, {"azimuth_steps": 3}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_an_impossible_setting_is_named(tmp_path: Path, wrong: dict[str, int]):
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        simulate_semantickitti(tmp_path / "data", **{**SMALL, **wrong})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_finished_folder_has_usual_rights(tmp_path: Path):
+    simulate_semantickitti(tmp_path / "data", **SMALL)
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "data").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,0 +1,132 @@
+"""What a dataset is to the commands: how it is opened, scored, simulated and submitted."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from train.core.errors import UserError
+from train.data.benchmark_rule import BenchmarkRule
+from train.data.frame import FrameSource
+from train.data.submission import Submission
+
+
+class Opener(Protocol):
+    """How a dataset's frames are opened; the same for all datasets."""
+
+    def __call__(
+        self,
+        root: Path | str,
+        split: str = "training",
+        *,
+        sequences: Sequence[str] = (),
+        require_labels: bool = True,
+        cache_dir: Path | None = None,
+        strict: bool = True,
+    ) -> FrameSource:
+        """Return the frames of a split, or of the sequences that are named, whatever their split.
+
+        `cache_dir` is where an index may be kept; None leaves the place to the dataset. `strict`
+        refuses what opening shows to be damaged; otherwise it is left out and in `unreadable`.
+        """
+
+
+@dataclass(frozen=True)
+class SimulatedData:
+    """Where simulated frames are, and which of them are for what.
+
+    Attributes
+    ----------
+    root
+        The data root to give to the loader.
+    training_sequences, validation_sequences
+        The sequences that were written.
+    reused
+        True if an earlier run had made the same frames already.
+    """
+
+    root: Path
+    training_sequences: tuple[str, ...]
+    validation_sequences: tuple[str, ...]
+    reused: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """A dataset as the commands see it; each dataset's folder exports one as `SPEC`.
+
+    Attributes
+    ----------
+    name
+        What `--dataset` says.
+    class_names
+        In the order of train ids.
+    sequence_word
+        What the dataset calls a drive.
+    open
+        Gives a `FrameSource`.
+    list_sequences
+        `list_sequences(root)` names the sequences that are there, of all splits.
+    benchmark_rule
+        How the benchmark's own tool takes the mean.
+    simulator
+        "module:function" that writes simulated frames in the dataset's own format, called as
+        `simulate` says; imported when it is called. None: the dataset cannot be simulated.
+    submission
+        `submission(output, source, account)` collects predictions for the benchmark's server;
+        `account` is the user's name there, for those that want it in the file. None: there is no
+        server.
+    submission_suffix
+        Of the file that it writes.
+    sensor_origin_m
+        Where the main sensor is in the frame of the points; pictures look from there.
+    forward_deg
+        The vehicle's heading in that frame, from x towards y.
+    slow_to_decode
+        Whether decoding a frame takes longer than all that follows, so that decoded frames are kept
+        on disk unless a flag says otherwise.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    sequence_word: str
+    open: Opener
+    list_sequences: Callable[[Path], tuple[str, ...]]
+    benchmark_rule: BenchmarkRule
+    simulator: str | None = None
+    submission: Callable[[Path, FrameSource, str], Submission] | None = None
+    submission_suffix: str = ""
+    sensor_origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    forward_deg: float = 0.0
+    slow_to_decode: bool = False
+
+    def simulate(
+        self,
+        root: Path,
+        *,
+        num_sweeps: int,
+        num_validation_sweeps: int,
+        azimuth_steps: int,
+        seed: int,
+    ) -> SimulatedData:
+        """Write simulated frames under `root`, or find that they are there.
+
+        Raises
+        ------
+        UserError
+            If the dataset has no simulator, an option is out of range, or `root` holds other data.
+        """
+        if self.simulator is None:
+            raise UserError(
+                f"--simulate: {self.name} has no simulator; give --data-root with real frames"
+            )
+        module, function = self.simulator.split(":")
+        made: SimulatedData = getattr(importlib.import_module(module), function)(
+            root,
+            num_sweeps=num_sweeps,
+            num_validation_sweeps=num_validation_sweeps,
+            azimuth_steps=azimuth_steps,
+            seed=seed,
+        )
+        return made

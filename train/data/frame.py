@@ -1,0 +1,71 @@
+"""One record for a LiDAR sweep of any dataset, and what a source of sweeps must offer.
+
+Shape letters: N points.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE_INDEX = -1
+"""The train id of a point that counts neither in the loss nor in the score."""
+
+SPLITS: Final = ("training", "validation", "test")
+"""The parts of every dataset; which sequences each holds is the dataset's."""
+
+
+@dataclass(frozen=True)
+class LidarFrame:
+    """One turn of the sensor.
+
+    Attributes
+    ----------
+    coord
+        (N, 3) float32: meters, z up, in the frame in which the dataset gives its points.
+    strength
+        (N, 1) float32: the return's intensity, about 0 to 1.
+    segment
+        (N,) int64 train ids, `IGNORE_INDEX` where the label does not count; None without labels.
+    name
+        What the sweep is called in logs and submissions, such as "00/000000".
+    path
+        The file that the points were read from.
+    pose
+        (4, 4) float64 from the points' frame to one that stays with the ground; None if not given.
+    """
+
+    coord: NDArray[np.float32]
+    strength: NDArray[np.float32]
+    segment: NDArray[np.int64] | None
+    name: str
+    path: Path
+    pose: NDArray[np.float64] | None = None
+
+
+class FrameSource(Protocol):
+    """A sequence of sweeps, read one at a time."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The sweeps' names, in index order."""
+
+    @property
+    def skipped_unlabeled(self) -> int:
+        """How many sweeps were left out because they have no labels."""
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """What was left out because it is damaged, sweeps or whole sequences, and why."""
+
+    def __len__(self) -> int:
+        """Return how many sweeps there are."""
+
+    def __getitem__(self, index: int) -> LidarFrame:
+        """Read one sweep."""
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Name the files that one sweep is made of: while none of them changes, neither does it."""

@@ -1,0 +1,142 @@
+"""Score a network with test-time augmentation; these numbers are reported apart from single passes.
+
+Shape letters: R points of a sweep.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from train.core.console import Progress
+from train.core.errors import UserError
+from train.data.benchmark_rule import BenchmarkRule
+from train.data.collate import collate
+from train.data.loader import EvaluationFrames
+from train.data.skipping import SKIPPED, BadFrame, SkippedFrames
+from train.data.transforms import clip, voxelize
+from train.evaluation.metrics import ConfusionMatrix
+from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, TTATransform, point_probabilities
+from train.networks.ptv3 import Segmentor
+
+
+def evaluate_tta(
+    model: Segmentor,
+    sweeps: EvaluationFrames,
+    class_names: tuple[str, ...],
+    rule: BenchmarkRule,
+    device: torch.device,
+    *,
+    title: str,
+    augmentation: str = "rotations",
+    num_workers: int = 0,
+    skipped: SkippedFrames | None = None,
+) -> dict[str, Any]:
+    """Return the scores of the mean of several passes over each sweep, seen otherwise each time.
+
+    Parameters
+    ----------
+    model, sweeps, class_names, rule, device, title, num_workers, skipped
+        As `train.evaluation.evaluate.evaluate` takes them.
+    augmentation
+        A name of `TEST_TIME_AUGMENTATIONS`.
+
+    Returns
+    -------
+    dict
+        The scores of `ConfusionMatrix.scores`, `augmentation` (its name), `passes` (how many a
+        sweep), `sweeps`, `points` and `seconds`, all plain JSON values.
+
+    Raises
+    ------
+    UserError
+        If the augmentation is unknown, or the network's output is not finite.
+    """
+    if augmentation not in TEST_TIME_AUGMENTATIONS:
+        raise UserError(
+            f"augmentation {augmentation!r} is unknown; use {', '.join(TEST_TIME_AUGMENTATIONS)}"
+        )
+    views = TEST_TIME_AUGMENTATIONS[augmentation]
+    matrix = ConfusionMatrix(class_names, rule)
+    skipped = SkippedFrames() if skipped is None else skipped
+    scored = points = 0
+    was_training = model.training
+    model.eval()
+    progress = Progress(title, len(sweeps))
+    started = time.monotonic()
+    loader = DataLoader(
+        AugmentedFrames(sweeps, views),
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=num_workers,
+    )
+    try:
+        for sweep in skipped.watch(loader):
+            probabilities = point_probabilities(model, sweep["views"], device, sweep["names"][0])
+            prediction = probabilities.argmax(dim=1)
+            matrix.add(sweep["truth"], prediction)
+            scored += 1
+            points += len(prediction)
+            progress.advance({})
+    finally:
+        progress.close()
+        model.train(was_training)
+    return {
+        **matrix.scores(),
+        "augmentation": augmentation,
+        "passes": len(views),
+        "sweeps": scored,
+        "points": points,
+        "seconds": time.monotonic() - started,
+    }
+
+
+@dataclass(frozen=True)
+class AugmentedFrames(Dataset[dict[str, Any]]):
+    """Each sweep as a list of batches, one a view, and the labels of its points.
+
+    Attributes
+    ----------
+    sweeps
+        Whole sweeps; clipped before they are turned, as in prediction.
+    views
+        How each is seen.
+    """
+
+    sweeps: EvaluationFrames
+    views: Sequence[TTATransform]
+
+    def __len__(self) -> int:
+        """Return how many sweeps there are."""
+        return len(self.sweeps)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return `names` [1], `skipped` [0], `views` and `truth` [R]; a skipped sweep has no name.
+
+        Raises
+        ------
+        UserError
+            If it cannot be read, and such sweeps are not to be skipped.
+        """
+        source = self.sweeps.source
+        try:
+            sweep = source[index]
+            if self.sweeps.clip_range_m is not None:
+                sweep = clip(sweep, self.sweeps.clip_range_m)
+            seen = [
+                collate([voxelize(view.of(sweep), self.sweeps.grid_size_m)]) for view in self.views
+            ]
+        except UserError as error:
+            if self.sweeps.on_bad_sweep == "stop":
+                raise
+            return {"names": [], SKIPPED: [BadFrame(source.names[index], str(error))]}
+        truth: Tensor = seen[0]["raw_segment"]
+        return {"names": [sweep.name], SKIPPED: [], "views": seen, "truth": truth}
+
+
+def _as_it_is(item: Any) -> Any:
+    return item

@@ -1,0 +1,1 @@
+"""A trained network on a user's own clouds."""

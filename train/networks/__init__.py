@@ -1,0 +1,1 @@
+"""Networks behind one protocol, their registry, and their weights in and out."""

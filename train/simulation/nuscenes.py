@@ -1,0 +1,203 @@
+"""Simulated sweeps in nuScenes' own layout: tables, keyframes and lidarseg labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from train.core.errors import UserError
+from train.data.dataset_spec import SimulatedData
+from train.data.nuscenes.classes import CATEGORY_NAMES
+from train.data.nuscenes.source import NuScenes
+from train.data.nuscenes.splits import SCENES
+from train.simulation.nuscenes_tables import KEYFRAME_PERIOD_US, VERSION, SimulatedTables
+from train.simulation.simulator.drive import SPEED_M_S, drive
+from train.simulation.simulator.models import hdl32
+from train.simulation.simulator.motion import moving_along
+from train.simulation.simulator.sensor import Returns, SpinningLidar
+from train.simulation.simulator.surfaces import Kind
+from train.simulation.write import simulate
+
+_MOST_KEYFRAMES: Final = 40  # of a scene: 20 s
+_USUAL_KEYFRAMES: Final = 4
+_TILT_DEG: Final = 0.4
+
+CATEGORY_OF_KIND: Final = {
+    Kind.ROAD: "flat.driveable_surface",
+    Kind.LANE_MARKING: "flat.driveable_surface",
+    Kind.PARKING: "flat.driveable_surface",
+    Kind.CURB: "flat.sidewalk",
+    Kind.SIDEWALK: "flat.sidewalk",
+    Kind.OTHER_GROUND: "flat.other",
+    Kind.TERRAIN: "flat.terrain",
+    Kind.BUILDING: "static.manmade",
+    Kind.FENCE: "static.manmade",
+    Kind.WALL: "static.manmade",
+    Kind.VEGETATION: "static.vegetation",
+    Kind.TRUNK: "static.vegetation",
+    Kind.POLE: "static.manmade",
+    Kind.SIGN: "static.manmade",
+    Kind.TRAFFIC_LIGHT: "static.manmade",
+    Kind.CAR: "vehicle.car",
+    Kind.MOVING_CAR: "vehicle.car",
+    Kind.TRUCK: "vehicle.truck",
+    Kind.MOVING_TRUCK: "vehicle.truck",
+    Kind.BUS: "vehicle.bus.rigid",
+    Kind.TRAILER: "vehicle.trailer",
+    Kind.BICYCLE: "vehicle.bicycle",
+    Kind.MOTORCYCLE: "vehicle.motorcycle",
+    Kind.PERSON: "human.pedestrian.adult",
+    Kind.MOVING_PERSON: "human.pedestrian.adult",
+    Kind.BICYCLIST: "vehicle.bicycle",
+    Kind.MOTORCYCLIST: "vehicle.motorcycle",
+    Kind.CONE: "movable_object.trafficcone",
+    Kind.OTHER_OBJECT: "static.other",
+    Kind.MOVING_BUS: "vehicle.bus.rigid",
+    Kind.MOVING_BENDY_BUS: "vehicle.bus.bendy",
+    Kind.TRAM: "vehicle.bus.bendy",
+    Kind.MOVING_TRAM: "vehicle.bus.bendy",
+    Kind.MOVING_TRAILER: "vehicle.trailer",
+    Kind.CONSTRUCTION_VEHICLE: "vehicle.construction",
+    Kind.AMBULANCE: "vehicle.emergency.ambulance",
+    Kind.POLICE_CAR: "vehicle.emergency.police",
+    Kind.MOVING_BICYCLIST: "vehicle.bicycle",
+    Kind.MOVING_MOTORCYCLIST: "vehicle.motorcycle",
+    Kind.CHILD: "human.pedestrian.child",
+    Kind.MOVING_CHILD: "human.pedestrian.child",
+    Kind.CONSTRUCTION_WORKER: "human.pedestrian.construction_worker",
+    Kind.POLICE_OFFICER: "human.pedestrian.police_officer",
+    Kind.WHEELCHAIR: "human.pedestrian.wheelchair",
+    Kind.PERSONAL_MOBILITY: "human.pedestrian.personal_mobility",
+    Kind.STROLLER: "human.pedestrian.stroller",
+    Kind.ANIMAL: "animal",
+    Kind.BARRIER: "movable_object.barrier",
+    Kind.DEBRIS: "movable_object.debris",
+    Kind.PUSHABLE: "movable_object.pushable_pullable",
+    Kind.BICYCLE_RACK: "static_object.bicycle_rack",
+    Kind.ROAD_MARKING: "flat.driveable_surface",
+    Kind.RAIL: "flat.other",
+    Kind.TRAFFIC_ISLAND: "flat.other",
+    Kind.SHELTER: "static.manmade",
+    Kind.OUTLIER: "noise",
+    Kind.OWN_VEHICLE: "vehicle.ego",
+}
+"""nuScenes' category for everything that the simulator can draw; riders are part of what they ride,
+and a tram, which the dataset does not know, is built like a bendy bus."""
+
+
+def simulate_nuscenes(
+    root: Path | str,
+    *,
+    num_sweeps: int = 8,
+    num_validation_sweeps: int = 2,
+    seed: int = 0,
+    azimuth_steps: int = 500,
+) -> SimulatedData:
+    """Write simulated sweeps in nuScenes' layout, or find that they are there already.
+
+    The scenes bear names of the official training and validation splits. A real one has 40
+    keyframes, 20 s at 2 Hz; simulated ones end after 4, so that few sweeps show many streets, or
+    after as many as it takes when the split's names run out. There are no boxes: the tables of
+    annotations are empty.
+
+    Parameters
+    ----------
+    root
+        The folder to make; it may exist if it is empty or holds the same simulation.
+    num_sweeps, num_validation_sweeps
+        How many keyframes the scenes for training and for validation have together, at least 1
+        each.
+    seed
+        At least 0.
+    azimuth_steps
+        Columns a turn, 32 rays each; a real HDL-32E has 1080, and 500 give some 14,000 points a
+        sweep.
+
+    Raises
+    ------
+    UserError
+        As `train.simulation.write.simulate`, and if the official scenes cannot hold so many sweeps.
+    """
+    return simulate(
+        root,
+        dataset="nuscenes",
+        training=_share_out("num_sweeps", num_sweeps, SCENES["training"][VERSION]),
+        validation=_share_out(
+            "num_validation_sweeps", num_validation_sweeps, SCENES["validation"][VERSION]
+        ),
+        seed=seed,
+        azimuth_steps=azimuth_steps,
+        write=_write,
+        count=lambda folder, scene: len(NuScenes(folder, sequences=[scene])),
+    )
+
+
+def _share_out(argument: str, count: int, scenes: Sequence[str]) -> dict[str, int]:
+    """Return how many keyframes each scene gets."""
+    most = _MOST_KEYFRAMES * len(scenes)
+    if count > most:
+        raise UserError(
+            f"simulate_nuscenes: {argument} is {count}; the {len(scenes)} official scenes of "
+            f"{_MOST_KEYFRAMES} keyframes hold at most {most}"
+        )
+    each = max(_USUAL_KEYFRAMES, -(-count // len(scenes)))
+    starts = range(0, count, each)
+    # An impossible count is left for the shared writer to refuse.
+    return {
+        name: min(each, count - start) for name, start in zip(scenes, starts, strict=False)
+    } or {scenes[0]: count}
+
+
+def _write(folder: Path, settings: dict[str, Any]) -> None:
+    """Write all scenes."""
+    seed = settings["seed"]
+    tables = SimulatedTables(seed)
+    for name in ("samples/LIDAR_TOP", f"lidarseg/{VERSION}"):
+        (folder / name).mkdir(parents=True)
+    lidar = hdl32(settings["azimuth_steps"])
+    for number, (scene, count) in enumerate(settings["sweeps"].items()):
+        _write_scene(folder, tables, lidar, scene, count, (seed, number))
+    tables.write(folder / VERSION)
+
+
+def _write_scene(
+    folder: Path,
+    tables: SimulatedTables,
+    lidar: SpinningLidar,
+    scene: str,
+    count: int,
+    seed: Sequence[int],
+) -> None:
+    """Drive through a street, write a keyframe twice a second."""
+    spacing = SPEED_M_S * KEYFRAME_PERIOD_US * 1e-6
+    tables.add_scene(scene, count, lidar.mount)
+    for stop in drive(count, seed, spacing_m=spacing, sweeps_a_street=count):
+        motion = moving_along(
+            stop.street.sensor_frame,
+            stop.along_m,
+            speed_m_s=SPEED_M_S,
+            period_s=lidar.period_s,
+            tilt_deg=_TILT_DEG,
+            rng=stop.rng,
+        )
+        points, labels = nuscenes_bytes(lidar.scan(stop.scene, motion, stop.rng))
+        # A sweep is dated, and its pose is given, at the end of its turn.
+        pose = motion.poses(np.array([1.0]))[0]
+        points_name, labels_name = tables.add_keyframe(scene, stop.index, count, pose)
+        (folder / points_name).write_bytes(points)
+        (folder / labels_name).write_bytes(labels)
+
+
+def nuscenes_bytes(returns: Returns) -> tuple[bytes, bytes]:
+    """Return the contents of a sweep's `.pcd.bin` and `_lidarseg.bin` files.
+
+    Points are listed as they are fired: column after column, each from the lowest beam, ring 0, up.
+    """
+    lookup = np.zeros(len(Kind), dtype=np.uint8)
+    for kind, category in CATEGORY_OF_KIND.items():
+        lookup[kind] = CATEGORY_NAMES.index(category)
+    ring = 31 - returns.row
+    order = np.lexsort((ring, returns.column))
+    points = np.column_stack([returns.coord, returns.intensity, ring])[order]
+    return points.astype("<f4").tobytes(), lookup[returns.kind[order]].tobytes()

@@ -1,0 +1,193 @@
+"""What rays can hit: solids, porous volumes and a ground, as flat arrays that the ray caster reads.
+
+World frame: x along the street, y to the left, z up, meters.
+
+Shape letters: P primitives, K planes of all polytopes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.simulation.simulator.ground import Ground
+from train.simulation.simulator.surfaces import Kind, Material
+
+
+class Shape(IntEnum):
+    """The ray caster's primitives; `extra` means what each line says."""
+
+    BOX = 0  # half sizes
+    CYLINDER = 1  # upright: radius, radius, half height
+    WHEEL = 2  # axis along y: radius, half width, radius; extra: the share that passes
+    ELLIPSOID = 3  # half axes
+    FOLIAGE = 4  # a porous ellipsoid; extra: mean free path in meters
+    HEDGE = 5  # a porous box; extra: mean free path in meters
+    MESH = 6  # a box that lets rays through; extra: the share that passes
+    FACADE = 7  # a box with windows and doors; extra: bay width, window share, phase in meters
+    POLYTOPE = 8  # half spaces in local coordinates; extra: first plane, number of planes
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A world as arrays.
+
+    Attributes
+    ----------
+    ground
+        The ground.
+    shape, kind, material, instance
+        (P,) int64 each; instance 0 for what is not counted.
+    center, half, extra
+        (P, 3) float64.
+    yaw
+        (P,) float64: cosine and sine are taken by the ray caster.
+    planes
+        (K, 4): local half spaces n.p <= d of all polytopes.
+    """
+
+    ground: Ground
+    shape: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    material: NDArray[np.int64]
+    instance: NDArray[np.int64]
+    center: NDArray[np.float64]
+    half: NDArray[np.float64]
+    extra: NDArray[np.float64]
+    yaw: NDArray[np.float64]
+    planes: NDArray[np.float64]
+
+
+class Frame(NamedTuple):
+    """Where an object stands: its ground point and heading."""
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+
+    def at(self, forward: float, left: float, up: float) -> tuple[float, float, float]:
+        """Return the world position of a point given in the object's own axes."""
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        return (
+            self.x + cos * forward - sin * left,
+            self.y + sin * forward + cos * left,
+            self.z + up,
+        )
+
+
+class SceneBuilder:
+    """Collects primitives; objects are drawn in their own frame.
+
+    Parameters
+    ----------
+    first_instance
+        The number of the first counted object.
+    """
+
+    def __init__(self, *, first_instance: int = 1) -> None:
+        self._rows: list[tuple[int, int, int, int]] = []
+        self._numbers: list[list[float]] = []
+        self._planes: list[tuple[float, float, float, float]] = []
+        self._next_instance = first_instance
+
+    def copy(self) -> "SceneBuilder":
+        """Return a builder that goes on from here and leaves this one as it is."""
+        other = SceneBuilder(first_instance=self._next_instance)
+        other._rows, other._numbers = self._rows.copy(), self._numbers.copy()
+        other._planes = self._planes.copy()
+        return other
+
+    def new_instance(self) -> int:
+        """Return a number that no other object of this scene has."""
+        self._next_instance += 1
+        return self._next_instance - 1
+
+    def add(
+        self,
+        shape: Shape,
+        frame: Frame,
+        place: tuple[float, float, float],
+        half: tuple[float, float, float],
+        kind: Kind,
+        material: Material,
+        *,
+        instance: int = 0,
+        extra: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        turn: float = 0.0,
+    ) -> None:
+        """Add a primitive with its center at `place` of the frame, turned by `turn` more."""
+        self._rows.append((int(shape), int(kind), int(material), instance))
+        self._numbers.append([*frame.at(*place), *half, *extra, frame.yaw + turn])
+
+    def add_prism(
+        self,
+        frame: Frame,
+        profile: Sequence[tuple[float, float]],
+        half_width: float,
+        kind: Kind,
+        material: Material,
+        *,
+        instance: int = 0,
+        narrowing: float = 0.0,
+    ) -> None:
+        """Add a convex side view, extruded to both sides.
+
+        Parameters
+        ----------
+        frame
+            Where the object stands.
+        profile
+            Corners (forward, up) in meters, counter-clockwise seen from the right hand side
+            (forward to the right, up up), convex.
+        half_width
+            Half the width at the profile's lowest corner.
+        kind, material, instance
+            As for every primitive.
+        narrowing
+            How much half the width shrinks for each meter up.
+        """
+        corners = [(float(forward), float(up)) for forward, up in profile]
+        low, high = min(up for _, up in corners), max(up for _, up in corners)
+        back, front = min(forward for forward, _ in corners), max(forward for forward, _ in corners)
+        middle, level = (back + front) / 2, (low + high) / 2
+        first = len(self._planes)
+        for (x0, z0), (x1, z1) in zip(corners, [*corners[1:], corners[0]], strict=True):
+            length = math.hypot(x1 - x0, z1 - z0)
+            nx, nz = (z1 - z0) / length, (x0 - x1) / length
+            self._planes.append((nx, 0.0, nz, nx * (x0 - middle) + nz * (z0 - level)))
+        slope = math.hypot(1.0, narrowing)
+        reach = (half_width - narrowing * (level - low)) / slope
+        for side in (1.0, -1.0):
+            self._planes.append((0.0, side / slope, narrowing / slope, reach))
+        self.add(
+            Shape.POLYTOPE,
+            frame,
+            (middle, 0.0, level),
+            ((front - back) / 2, half_width, (high - low) / 2),
+            kind,
+            material,
+            instance=instance,
+            extra=(first, len(self._planes) - first, 0.0),
+        )
+
+    def build(self, ground: Ground) -> Scene:
+        """Return the collected primitives as arrays."""
+        rows = np.array(self._rows, dtype=np.int64).reshape(-1, 4)
+        numbers = np.array(self._numbers, dtype=np.float64).reshape(-1, 10)
+        return Scene(
+            ground=ground,
+            shape=rows[:, 0].copy(),
+            kind=rows[:, 1].copy(),
+            material=rows[:, 2].copy(),
+            instance=rows[:, 3].copy(),
+            center=numbers[:, 0:3].copy(),
+            half=numbers[:, 3:6].copy(),
+            extra=numbers[:, 6:9].copy(),
+            yaw=numbers[:, 9].copy(),
+            planes=np.array(self._planes, dtype=np.float64).reshape(-1, 4),
+        )

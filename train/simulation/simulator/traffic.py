@@ -1,0 +1,337 @@
+"""What moves through a street: vehicles in its lanes, riders beside them, people on foot."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from train.simulation.simulator import heavy, people, two_wheelers, vehicles
+from train.simulation.simulator.footprints import Footprints
+from train.simulation.simulator.layout import Lane, Layout
+from train.simulation.simulator.parts import chance, uniform
+from train.simulation.simulator.scene import Frame, SceneBuilder
+from train.simulation.simulator.surfaces import Kind
+
+SPEED_M_S: Final = 8.0
+"""How fast the sensor drives, and with it its lane."""
+
+_LENGTHS: Final = {
+    Kind.MOVING_CAR: 5.0,
+    Kind.CAR: 5.0,
+    Kind.MOVING_TRUCK: 9.2,
+    Kind.TRUCK: 9.2,
+    Kind.MOVING_BUS: 12.4,
+    Kind.BUS: 12.4,
+    Kind.MOVING_BENDY_BUS: 18.2,
+    Kind.MOVING_TRAILER: heavy.SEMITRAILER_M,
+    Kind.MOVING_TRAM: 26.0,
+    Kind.TRAM: 26.0,
+    Kind.MOVING_MOTORCYCLIST: 2.2,
+    Kind.MOTORCYCLIST: 2.2,
+}
+_LANE_SHARES: Final = {
+    Kind.MOVING_CAR: 0.79,
+    Kind.MOVING_TRUCK: 0.06,
+    Kind.MOVING_BUS: 0.03,
+    Kind.MOVING_BENDY_BUS: 0.02,
+    Kind.MOVING_TRAILER: 0.04,
+    Kind.MOVING_MOTORCYCLIST: 0.06,
+}
+_GAPS_M: Final = {"suburb": (35.0, 220.0), "town": (18.0, 110.0), "arterial": (16.0, 90.0)}
+_STANDING: Final = {
+    Kind.MOVING_CAR: Kind.CAR,
+    Kind.MOVING_TRUCK: Kind.TRUCK,
+    Kind.MOVING_BUS: Kind.BUS,
+    Kind.MOVING_BENDY_BUS: Kind.BUS,
+    Kind.MOVING_TRAILER: Kind.CAR,
+    Kind.MOVING_MOTORCYCLIST: Kind.MOTORCYCLIST,
+    Kind.MOVING_TRAM: Kind.TRAM,
+}
+
+
+@dataclass(frozen=True)
+class Mover:
+    """Something that moves, in a straight line on the street's map.
+
+    Attributes
+    ----------
+    what
+        Its kind; a trailer comes with what pulls it, a stroller or a dog with its person.
+    along_m, across_m
+        Where its middle is at time 0.
+    speed_m_s
+        Along the street, negative for what comes towards the sensor.
+    sideways_m_s
+        Across it, to the left.
+    seed
+        Decides its looks.
+    reach_m
+        Half its length.
+    """
+
+    what: Kind
+    along_m: float
+    across_m: float
+    speed_m_s: float
+    sideways_m_s: float
+    seed: int
+    reach_m: float
+
+    def at(self, time_s: float) -> tuple[float, float]:
+        """Return where it is along and across the street."""
+        along = self.along_m + self.speed_m_s * time_s
+        return along, self.across_m + self.sideways_m_s * time_s
+
+    def draw(self, layout: Layout, scene: SceneBuilder, time_s: float) -> None:
+        """Add it to a scene as it is at a moment."""
+        rng = np.random.default_rng(self.seed)
+        turn = float(np.arctan2(self.sideways_m_s, self.speed_m_s))
+        frame = layout.frame(*self.at(time_s), turn)
+        traveled = float(np.hypot(self.speed_m_s, self.sideways_m_s)) * time_s
+        if self.what in _ON_FOOT:
+            phase = people.stride_phase(traveled) + uniform(rng, 0, 2 * np.pi)
+            _draw_walker(scene, frame, rng, self.what, phase)
+        elif self.what == Kind.MOVING_BICYCLIST:
+            pedals = traveled / 0.9 + uniform(rng, 0, 2 * np.pi)
+            two_wheelers.add_rider(scene, frame, rng, self.what, phase=pedals)
+        elif self.what == Kind.MOVING_MOTORCYCLIST:
+            two_wheelers.add_rider(scene, frame, rng, self.what)
+        else:
+            _draw_vehicle(scene, frame, rng, self.what)
+
+
+_ON_FOOT: Final = frozenset(
+    {
+        Kind.MOVING_PERSON,
+        Kind.MOVING_CHILD,
+        Kind.STROLLER,
+        Kind.ANIMAL,
+        Kind.WHEELCHAIR,
+        Kind.PERSONAL_MOBILITY,
+    }
+)
+
+
+def _draw_walker(
+    scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: Kind, phase: float
+) -> None:
+    if kind == Kind.WHEELCHAIR:
+        people.add_wheelchair(scene, frame, rng)
+    elif kind == Kind.PERSONAL_MOBILITY:
+        people.add_scooter_rider(scene, frame, rng)
+    elif kind == Kind.MOVING_CHILD:
+        people.add_person(scene, frame, rng, kind, phase=phase)
+    else:
+        people.add_person(scene, frame, rng, Kind.MOVING_PERSON, phase=phase)
+        beside = Frame(*frame.at(0.9, 0.45, 0.0), frame.yaw + uniform(rng, -0.3, 0.3))
+        if kind == Kind.ANIMAL:
+            people.add_dog(scene, beside, rng)
+        elif kind == Kind.STROLLER:
+            people.add_stroller(scene, Frame(*frame.at(0.95, 0.0, 0.0), frame.yaw), rng)
+
+
+def _draw_vehicle(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: Kind) -> None:
+    if kind in (Kind.MOVING_CAR, Kind.CAR):
+        vehicles.add_car(scene, frame, rng, kind)
+    elif kind in (Kind.MOVING_TRUCK, Kind.TRUCK):
+        heavy.add_truck(scene, frame, rng, kind)
+    elif kind in (Kind.MOVING_BUS, Kind.MOVING_BENDY_BUS, Kind.BUS):
+        heavy.add_bus(scene, frame, rng, kind)
+    elif kind in (Kind.MOVING_TRAM, Kind.TRAM):
+        heavy.add_tram(scene, frame, rng, kind)
+    elif kind == Kind.MOTORCYCLIST:
+        two_wheelers.add_rider(scene, frame, rng, kind)
+    elif chance(rng, 0.5):
+        heavy.add_semitrailer(scene, frame, rng)
+    else:
+        front = Frame(*frame.at(3.2, 0.0, 0.0), frame.yaw)
+        length = vehicles.add_car(scene, front, rng, Kind.MOVING_CAR, style="off-road")
+        back = Frame(*frame.at(3.2 - length / 2 - 3.4, 0.0, 0.0), frame.yaw)
+        vehicles.add_trailer(scene, back, rng, Kind.MOVING_TRAILER)
+
+
+def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
+    """Return what moves during a drive; none of it touches another or the sensor's vehicle."""
+    planned = []
+    # A queue, or a tram at its stop that holds up who is behind it.
+    jam = chance(rng, {"suburb": 0.1, "town": 0.25, "arterial": 0.25}[layout.setting])
+    jam = jam or (layout.tram and chance(rng, 0.35))
+    for lane in layout.lanes:
+        stands = jam and lane.sense < 0
+        planned.extend(_lane_traffic(layout, lane, rng, stands=stands))
+    planned.extend(_cross_traffic(layout, rng))
+    planned.extend(_cyclists(layout, rng))
+    planned.extend(_walkers(layout, rng))
+    planned.extend(_crossers(layout, rng))
+    return _apart([_sensor(layout), *planned], layout.length_m / SPEED_M_S)[1:]
+
+
+def _sensor(layout: Layout) -> Mover:
+    """Return the sensor's own vehicle."""
+    return Mover(Kind.MOVING_CAR, 0.0, layout.sensor_lane.across_m, SPEED_M_S, 0.0, 0, reach_m=3.5)
+
+
+def keep_clear(layout: Layout, movers: list[Mover], taken: Footprints) -> None:
+    """Take all the ground that movers and the sensor's vehicle pass over during a drive."""
+    duration = layout.length_m / SPEED_M_S
+    for mover in (_sensor(layout), *movers):
+        thin = 0.3 if mover.reach_m < 1.5 else 1.3
+        heading = float(np.arctan2(mover.sideways_m_s, mover.speed_m_s))
+        travel = float(np.hypot(mover.speed_m_s, mover.sideways_m_s)) * duration
+        # The way is a chain of short pieces, since the street bends.
+        pieces = 1 + int(travel / 6.0)
+        for number in range(pieces):
+            place = mover.at(duration * (number + 0.5) / pieces)
+            frame = layout.frame(*place, heading)
+            taken.record(frame, mover.reach_m + travel / pieces / 2, thin)
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(1 << 62))
+
+
+def _lane_traffic(
+    layout: Layout, lane: Lane, rng: np.random.Generator, *, stands: bool
+) -> list[Mover]:
+    """Return who drives in a lane, or stands in a queue there, at safe distances."""
+    speed = 0.0 if stands else lane.sense * SPEED_M_S * (1.0 if lane.sense > 0 else 0.9)
+    travel = abs(speed) * layout.length_m / SPEED_M_S
+    along = layout.start_m - (travel if lane.sense > 0 else 0.0) + uniform(rng, 0, 30)
+    last = layout.end_m + (travel if lane.sense < 0 else 0.0)
+    inner = abs(lane.across_m) <= min(abs(other.across_m) for other in layout.lanes) + 0.1
+    kinds, shares = list(_LANE_SHARES), np.array(list(_LANE_SHARES.values()))
+    if layout.tram and inner:
+        kinds, shares = [*kinds, Kind.MOVING_TRAM], np.append(shares, 0.14)
+    found = []
+    while along < last:
+        kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+        kind = _STANDING[kind] if stands else kind
+        reach = _LENGTHS[kind] / 2
+        across = lane.across_m + float(rng.normal(scale=0.12))
+        middle = along + reach
+        crossed = any(
+            abs(middle - crossing.along_m) < crossing.half_m + reach + 1.0
+            for crossing in layout.crossings
+        )
+        # Nobody stands where others cross; a slow vehicle faces where its lane leads all the same.
+        if not (stands and crossed):
+            pace = speed if speed else lane.sense * 1e-9
+            found.append(Mover(kind, middle, across, pace, 0.0, _seed(rng), reach))
+        along += 2 * reach
+        along += uniform(rng, 1.5, 9) if stands else uniform(rng, *_GAPS_M[layout.setting])
+    return found
+
+
+def _cross_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
+    """Return who drives in the arms of cross streets, towards the main street or away from it."""
+    found = []
+    kinds = (Kind.MOVING_CAR, Kind.MOVING_TRUCK, Kind.MOVING_MOTORCYCLIST)
+    for crossing in layout.crossings:
+        for arm in crossing.arms:
+            start = layout.curb(arm) + 8.0
+            for outwards, low, high in ((1.0, start, 40.0), (-1.0, start + 30.0, 58.0)):
+                if not chance(rng, 0.3) or low > high:
+                    continue
+                kind = kinds[int(rng.choice(3, p=[0.86, 0.06, 0.08]))]
+                along = crossing.along_m + outwards * arm * crossing.half_m / 2
+                across = arm * uniform(rng, low, high)
+                speed = outwards * arm * uniform(rng, 3.0, 6.0)
+                reach = _LENGTHS[kind] / 2
+                found.append(Mover(kind, along, across, 0.0, speed, _seed(rng), reach))
+    return found
+
+
+def _cyclists(layout: Layout, rng: np.random.Generator) -> list[Mover]:
+    found = []
+    reach = layout.end_m - layout.start_m
+    for _ in range(max(2, int(reach / 80))):
+        side = 1.0 if chance(rng, 0.5) else -1.0
+        along = uniform(rng, layout.start_m, layout.end_m)
+        across = side * (layout.half_road_m - uniform(rng, 0.4, 0.6))
+        speed = -side * uniform(rng, 3.5, 6.0)
+        kind = Kind.PERSONAL_MOBILITY if chance(rng, 0.12) else Kind.MOVING_BICYCLIST
+        found.append(Mover(kind, along, across, speed, 0.0, _seed(rng), 1.0))
+    return found
+
+
+def _walkers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
+    """Return groups that walk along the sidewalks."""
+    found = []
+    every = {"suburb": 80.0, "town": 24.0, "arterial": 80.0}[layout.setting]
+    for _ in range(max(3, int((layout.end_m - layout.start_m) / every))):
+        side = 1.0 if chance(rng, 0.5) else -1.0
+        along = uniform(rng, layout.start_m, layout.end_m)
+        low, high = layout.curb(side) + 1.0, layout.outer(side) - 0.4
+        across = side * uniform(rng, min(low, high), max(low, high))
+        pace = uniform(rng, 0.9, 1.5) * (1.0 if chance(rng, 0.5) else -1.0)
+        if not _walkable(layout, side, along, pace):
+            continue
+        for number in range(int(rng.choice([1, 2, 3, 4], p=[0.55, 0.27, 0.12, 0.06]))):
+            kind = Kind.MOVING_PERSON
+            if number == 0:
+                kinds = (kind, Kind.ANIMAL, Kind.STROLLER, Kind.WHEELCHAIR, Kind.PERSONAL_MOBILITY)
+                kind = kinds[int(rng.choice(5, p=[0.71, 0.1, 0.07, 0.08, 0.04]))]
+            elif chance(rng, 0.3):
+                kind = Kind.MOVING_CHILD
+            shift = -side * 0.6 * (number % 2), 0.7 * (number // 2) + uniform(rng, 0.0, 0.2)
+            place = (along - shift[1], across + shift[0])
+            # A group keeps together, so all of it has one pace.
+            found.append(Mover(kind, *place, pace, 0.0, _seed(rng), 0.28))
+    return found
+
+
+def _walkable(layout: Layout, side: float, along: float, pace: float) -> bool:
+    """Return whether nothing interrupts the sidewalk where somebody walks during the drive."""
+    travel = pace * layout.length_m / SPEED_M_S
+    low, high = min(along, along + travel) - 1.0, max(along, along + travel) + 1.0
+    return all(last < low or high < first for first, last in layout.blocked(side))
+
+
+def _crossers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
+    """Return who walks over the stripes of the main street or of an arm."""
+    found = []
+    for crossing in layout.crossings:
+        if not crossing.zebra:
+            continue
+        for _ in range(int(rng.integers(0, 4))):
+            sense = 1.0 if chance(rng, 0.5) else -1.0
+            pace = uniform(rng, 0.9, 1.5)
+            kind = Kind.MOVING_CHILD if chance(rng, 0.15) else Kind.MOVING_PERSON
+            if chance(rng, 0.5):
+                end = 1.0 if chance(rng, 0.5) else -1.0
+                along = crossing.along_m + end * (crossing.half_m + uniform(rng, 1.4, 3.8))
+                across = -sense * uniform(rng, 0.0, layout.half_road_m + 1.0)
+                mover = Mover(kind, along, across, 0.0, sense * pace, _seed(rng), 0.28)
+            else:
+                arm = crossing.arms[int(rng.integers(len(crossing.arms)))]
+                across = arm * (layout.curb(arm) + uniform(rng, 0.7, 2.8))
+                along = crossing.along_m - sense * uniform(rng, 0.0, crossing.half_m + 1.0)
+                mover = Mover(kind, along, across, sense * pace, 0.0, _seed(rng), 0.28)
+            found.append(mover)
+    return found
+
+
+def _apart(planned: list[Mover], duration_s: float) -> list[Mover]:
+    """Return those that never come close to one that is listed before them."""
+    times = np.linspace(0.0, duration_s, 17)
+    paths = np.array([[mover.at(float(time)) for time in times] for mover in planned])
+    reach, wide = np.array([_half_sizes(mover) for mover in planned]).T
+    kept: list[int] = []
+    for number in range(len(planned)):
+        gap = np.abs(paths[kept] - paths[number])
+        close = (gap[..., 0] < (reach[kept] + reach[number] + 0.15)[:, None]) & (
+            gap[..., 1] < (wide[kept] + wide[number])[:, None]
+        )
+        if not close.any():
+            kept.append(number)
+    return [planned[number] for number in kept]
+
+
+def _half_sizes(mover: Mover) -> tuple[float, float]:
+    """Return how far something reaches along the street and across it."""
+    wide = 1.0
+    if mover.reach_m < 1.5:
+        wide = 0.28 if mover.what in _ON_FOOT else 0.35
+    if abs(mover.sideways_m_s) > abs(mover.speed_m_s):
+        return wide, mover.reach_m
+    return mover.reach_m, wide

@@ -1,0 +1,293 @@
+"""Simulated drives in Waymo's own formats: range images of five lidars, poses, calibrations.
+
+Shape letters: H rows, W columns, N returns.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.core.errors import UserError
+from train.data.dataset_spec import SimulatedData
+from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
+from train.data.waymo.source import Waymo
+from train.data.waymo.write import write_segment_v1, write_segment_v2
+from train.simulation.simulator import models
+from train.simulation.simulator.drive import SPEED_M_S, Stop, drive
+from train.simulation.simulator.motion import Motion, moving_along
+from train.simulation.simulator.sensor import Returns, SpinningLidar
+from train.simulation.simulator.surfaces import THINGS, Kind
+from train.simulation.waymo_ids import WAYMO_IDS
+from train.simulation.write import simulate
+
+Format = Literal["v1", "v2"]
+
+ELONGATION_STEP_M: Final = 0.00585532144
+"""Elongations in the dataset are whole multiples of it."""
+
+LABELLED_A_SEGMENT: Final = 4
+"""So many labeled frames a segment has; every second one is followed by one without labels."""
+
+_FRAMES_A_GROUP: Final = 2
+_FRAME_S: Final = 0.1
+_TILT_DEG: Final = 0.2
+_SHORT_RANGE: Final = {
+    LaserName.FRONT: ((4.07, 0.0, 0.69), 0.0),
+    LaserName.SIDE_RIGHT: ((3.25, -1.025, 0.98), -90.0),
+    LaserName.SIDE_LEFT: ((3.25, 1.025, 0.98), 90.0),
+    LaserName.REAR: ((-1.155, 0.0, 0.47), 180.0),
+}
+"""Where the small lidars sit (meters) and where they look (degrees)."""
+
+
+@dataclass(frozen=True)
+class _World:
+    """Where in the world a segment's street lies, and where nobody drew boxes.
+
+    Attributes
+    ----------
+    from_street
+        (4, 4): the street's own coordinates to the world's. Worlds are kilometers wide, so that
+        poses in float32 are as coarse as the dataset's.
+    no_label_zone
+        x from, x to, y from, y to, in the street's own coordinates.
+    start_micros
+        When the segment begins.
+    """
+
+    from_street: NDArray[np.float64]
+    no_label_zone: tuple[float, float, float, float]
+    start_micros: int
+
+
+def simulate_waymo(
+    root: Path | str,
+    *,
+    num_sweeps: int = 8,
+    num_validation_sweeps: int = 2,
+    seed: int = 0,
+    azimuth_steps: int = 600,
+    file_format: Format = "v2",
+) -> SimulatedData:
+    """Write simulated frames in Waymo's layout, or find that they are there already.
+
+    Parameters
+    ----------
+    root
+        The folder to make; it may exist if it is empty or holds the same simulation.
+    num_sweeps, num_validation_sweeps
+        How many labeled frames `training/` and `validation/` get, at least 1 each. A segment has
+        up to four, each in a street of its own, and some frames without labels besides.
+    seed
+        At least 0.
+    azimuth_steps
+        Columns of TOP's range image; a real one has 2650 and the other lidars' have 600, which
+        shrink in proportion. 600 give some 40,000 points a frame.
+    file_format
+        "v2" for parquet tables, "v1" for TFRecord files. Both hold the same frames.
+
+    Raises
+    ------
+    UserError
+        As `train.simulation.write.simulate`, or if there is no such format.
+    """
+    if file_format not in get_args(Format):
+        raise UserError(f"simulate_waymo: file_format must be v1 or v2, not {file_format!r}")
+    return simulate(
+        root,
+        dataset="waymo",
+        training=_segments(num_sweeps, 0),
+        validation=_segments(num_validation_sweeps, 1),
+        seed=seed,
+        azimuth_steps=azimuth_steps,
+        write=_write,
+        count=lambda folder, context: len(Waymo(folder, sequences=[context])),
+        extra={"file_format": file_format},
+    )
+
+
+def _segments(num_sweeps: int, split: int) -> dict[str, int]:
+    """Return the names of a split's segments, each with its number of labeled frames."""
+    names = {}
+    for number, first in enumerate(range(0, max(num_sweeps, 1), LABELLED_A_SEGMENT)):
+        name = f"{10**17 * (split + 1) + number}_{number:04d}_000_{number + 20:04d}_000"
+        names[name] = min(LABELLED_A_SEGMENT, num_sweeps - first)
+    return names
+
+
+def _write(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write all segments."""
+    lidars = waymo_lidars(settings["azimuth_steps"])
+    for context, count in settings["sweeps"].items():
+        split, number = int(context[0]) - 1, int(context.split("_")[0][1:])
+        split_folder = folder / ("training", "validation")[split]
+        frames = _frames(context, lidars, count, (settings["seed"], split, number))
+        if settings["file_format"] == "v1":
+            name = f"segment-{context}_with_camera_labels.tfrecord"
+            write_segment_v1(split_folder / name, frames)
+        else:
+            write_segment_v2(split_folder, context, frames, frames_per_group=_FRAMES_A_GROUP)
+
+
+def waymo_lidars(azimuth_steps: int) -> dict[LaserName, SpinningLidar]:
+    """Return the five lidars; the small ones' columns shrink in proportion to TOP's."""
+    share = azimuth_steps / models.WAYMO_TOP_AZIMUTH_STEPS
+    step = models.WAYMO_SHORT_COLUMN_STEP
+    columns = step * max(1, round(share * models.WAYMO_SHORT_AZIMUTH_STEPS / step))
+    return {
+        LaserName.TOP: models.waymo_top(azimuth_steps),
+        **{
+            name: models.waymo_short_range(place, yaw_deg, columns)
+            for name, (place, yaw_deg) in _SHORT_RANGE.items()
+        },
+    }
+
+
+def _frames(
+    context: str, lidars: Mapping[LaserName, SpinningLidar], count: int, seed: Sequence[int]
+) -> Iterator[Frame]:
+    """Yield a segment's frames: `count` with labels, some without in between."""
+    world = _draw_world(np.random.default_rng([2, *seed]))
+    for stop in drive(count, seed):
+        yield _frame(context, lidars, stop, world, labeled=True)
+        if stop.index % 2 == 0:
+            along_m, time_s = stop.along_m + SPEED_M_S * _FRAME_S, stop.time_s + _FRAME_S
+            scene = stop.street.scene_at(time_s)
+            later = replace(stop, along_m=along_m, time_s=time_s, scene=scene)
+            yield _frame(context, lidars, later, world, labeled=False)
+
+
+def _draw_world(rng: np.random.Generator) -> _World:
+    """Return a place in the world."""
+    yaw = float(rng.uniform(-np.pi, np.pi))
+    from_street = np.eye(4)
+    from_street[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
+    from_street[:3, 3] = [*rng.uniform(-5000.0, 5000.0, size=2), rng.uniform(-50.0, 150.0)]
+    start, side = float(rng.uniform(-60.0, 40.0)), float(rng.choice([-1.0, 1.0]))
+    low, high = sorted((side * 18.0, side * 80.0))
+    micros = 1_500_000_000_000_000 + int(rng.integers(10**14))
+    return _World(from_street, (start, start + 60.0, low, high), micros)
+
+
+def _frame(
+    context: str,
+    lidars: Mapping[LaserName, SpinningLidar],
+    stop: Stop,
+    world: _World,
+    *,
+    labeled: bool,
+) -> Frame:
+    """Return what all lidars see in one turn of TOP."""
+    motion = moving_along(
+        stop.street.sensor_frame,
+        stop.along_m,
+        speed_m_s=SPEED_M_S,
+        period_s=lidars[LaserName.TOP].period_s,
+        tilt_deg=_TILT_DEG,
+        rng=stop.rng,
+    )
+    lasers = []
+    for name, lidar in lidars.items():
+        returns = lidar.scan(stop.scene, motion, stop.rng)
+        if name == LaserName.TOP:
+            lasers.append(_top(lidar, returns, motion, world, labeled=labeled))
+        else:
+            lasers.append(_short_range(name, lidar, returns))
+    # Real frames do not list them in the order of their numbers either.
+    lasers = lasers[1:] + lasers[:1]
+    return Frame(
+        context,
+        world.start_micros + round(stop.time_s * 1e6),
+        world.from_street @ motion.poses(np.array([0.5]))[0],
+        tuple(lasers),
+    )
+
+
+def _top(
+    lidar: SpinningLidar, returns: Returns, motion: Motion, world: _World, *, labeled: bool
+) -> Laser:
+    """Return TOP's images, poses and labels."""
+    shape = (len(lidar.elevations_deg), lidar.azimuth_steps)
+    poses = motion.poses(lidar.shares)
+    at = poses[returns.column] @ lidar.mount
+    place = np.einsum("nij,nj->ni", at[:, :2, :3], returns.coord) + at[:, :2, 3]
+    x_from, x_to, y_from, y_to = world.no_label_zone
+    inside = (place >= (x_from, y_from)) & (place < (x_to, y_to))
+    zone = np.where(inside.all(axis=1), 1.0, -1.0)
+    labels: tuple[NDArray[np.int32], NDArray[np.int32]] | tuple[None, None] = (None, None)
+    if labeled:
+        first, second = (_label_image(shape, returns, number) for number in (1, 2))
+        labels = (first, second)
+    inclinations = np.deg2rad(lidar.elevations_deg[::-1])
+    return Laser(
+        LaserName.TOP,
+        Calibration(
+            lidar.mount,
+            inclinations,
+            # The outer edges of the outermost beams.
+            float(inclinations[0] - (inclinations[1] - inclinations[0]) / 2),
+            float(inclinations[-1] + (inclinations[-1] - inclinations[-2]) / 2),
+        ),
+        _range_images(shape, returns, returns.row, returns.column, zone),
+        _pixel_poses(shape[0], motion.states(lidar.shares), world),
+        labels,
+    )
+
+
+def _short_range(name: LaserName, lidar: SpinningLidar, returns: Returns) -> Laser:
+    """Return a small lidar's images: its few rays in the pixels that they go through."""
+    rows, columns = models.WAYMO_SHORT_ROW_STEP, models.WAYMO_SHORT_COLUMN_STEP
+    shape = (models.WAYMO_SHORT_ROWS, lidar.azimuth_steps * columns)
+    zone = np.full(len(returns.row), -1.0)
+    row = returns.row * rows + rows // 2
+    column = returns.column * columns + columns // 2
+    calibration = Calibration(lidar.mount, None, float(np.deg2rad(-90)), float(np.deg2rad(30)))
+    return Laser(name, calibration, _range_images(shape, returns, row, column, zone))
+
+
+def _range_images(
+    shape: tuple[int, int],
+    returns: Returns,
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    zone: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return both returns' images (H, W, 4), -1 where nothing returned."""
+    # Intensities in the dataset have the upper 16 bits of a float32 alone.
+    intensity = (returns.intensity.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    elongation = np.round(returns.elongation_m / ELONGATION_STEP_M) * ELONGATION_STEP_M
+    values = np.stack([returns.range_m, intensity, elongation, zone], axis=1).astype(np.float32)
+    images = []
+    for number in (1, 2):
+        image = np.full((*shape, 4), -1.0, dtype=np.float32)
+        chosen = returns.number == number
+        image[row[chosen], column[chosen]] = values[chosen]
+        images.append(image)
+    return images[0], images[1]
+
+
+def _label_image(shape: tuple[int, int], returns: Returns, number: int) -> NDArray[np.int32]:
+    """Return a return's labels (H, W, 2): instance, class; 0 where nothing returned."""
+    lookup = np.array([WAYMO_IDS[kind] for kind in Kind])
+    counted = np.array([kind in THINGS for kind in Kind])
+    instance = np.where(counted[returns.kind], returns.instance, 0)
+    chosen = returns.number == number
+    image = np.zeros((*shape, 2), dtype=np.int32)
+    image[returns.row[chosen], returns.column[chosen], 0] = instance[chosen]
+    image[returns.row[chosen], returns.column[chosen], 1] = lookup[returns.kind[chosen]]
+    return image
+
+
+def _pixel_poses(height: int, states: NDArray[np.float64], world: _World) -> NDArray[np.float32]:
+    """Return where the vehicle was at each pixel (H, W, 6): roll, pitch, yaw, x, y, z."""
+    turn = world.from_street
+    place = states[:, :3] @ turn[:3, :3].T + turn[:3, 3]
+    # The world is turned about z alone, which adds to the yaw; it is kept within a half turn.
+    yaw = states[:, 5] + np.arctan2(turn[1, 0], turn[0, 0])
+    angles = np.stack([states[:, 3], states[:, 4], (yaw + np.pi) % (2 * np.pi) - np.pi], axis=1)
+    row = np.concatenate([angles, place], axis=1).astype(np.float32)
+    return np.broadcast_to(row, (height, *row.shape)).copy()

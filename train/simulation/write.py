@@ -1,0 +1,159 @@
+"""Puts simulated sweeps on disk, whole or not at all, and finds those that are there already."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from train.core.errors import UserError
+from train.data.dataset_spec import SimulatedData
+
+SIMULATOR_VERSION: Final = 4
+"""Raised whenever the same seed gives other sweeps than before."""
+
+RECORD: Final = "simulation.json"
+"""The file in the data root that says how its sweeps were made."""
+
+
+def simulate(
+    root: Path | str,
+    *,
+    dataset: str,
+    training: Mapping[str, int],
+    validation: Mapping[str, int],
+    seed: int,
+    azimuth_steps: int,
+    write: Callable[[Path, dict[str, Any]], None],
+    count: Callable[[Path, str], int],
+    extra: Mapping[str, Any] | None = None,
+) -> SimulatedData:
+    """Let a dataset's writer fill a folder, or find that it is filled already.
+
+    Nothing appears under `root` before everything is written. The same arguments give the same
+    bytes.
+
+    Parameters
+    ----------
+    root
+        The folder to make; it may exist if it is empty or holds the same simulation.
+    dataset
+        Its name.
+    training, validation
+        How many sweeps each sequence gets, at least 1 each.
+    seed
+        At least 0.
+    azimuth_steps
+        Columns a turn of the sensor, at least 16.
+    write
+        `write(folder, settings)` writes the dataset into a new folder. `settings` is what the
+        record will hold: "dataset", "simulator_version", "seed", "azimuth_steps", "sweeps" (all
+        sequences with their counts, training first) and `extra`.
+    count
+        `count(root, sequence)` says how many sweeps of a sequence are on disk.
+    extra
+        More settings that decide what is written.
+
+    Raises
+    ------
+    UserError
+        If an argument is out of range, or the folder holds anything else or cannot be written.
+    """
+    for name, value, least in (
+        ("num_sweeps", min(training.values(), default=0), 1),
+        ("num_validation_sweeps", min(validation.values(), default=0), 1),
+        ("seed", seed, 0),
+        ("azimuth_steps", azimuth_steps, 16),
+    ):
+        if value < least:
+            raise UserError(f"simulate_{dataset}: {name} must be at least {least}, not {value}")
+    root = Path(root)
+    settings: dict[str, Any] = {
+        "dataset": dataset,
+        "simulator_version": SIMULATOR_VERSION,
+        "seed": seed,
+        "azimuth_steps": azimuth_steps,
+        "sweeps": {**training, **validation},
+        **(extra or {}),
+    }
+    reused = _already_there(root, settings, count)
+    if not reused:
+        try:
+            reused = not _write(root, settings, write, count)
+        except OSError as error:
+            raise UserError(
+                f"{root}: simulated data cannot be written ({error.strerror}: {error.filename}); "
+                "make room or choose another --data-root"
+            ) from error
+    return SimulatedData(root, tuple(training), tuple(validation), reused=reused)
+
+
+def _write(
+    root: Path,
+    settings: dict[str, Any],
+    write: Callable[[Path, dict[str, Any]], None],
+    count: Callable[[Path, str], int],
+) -> bool:
+    """Write everything, then move it into place; return False if somebody else was faster."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    try:
+        # The temporary folder is readable by its owner alone; the one inside has usual rights.
+        fresh = work / "data"
+        fresh.mkdir()
+        write(fresh, settings)
+        (fresh / RECORD).write_text(json.dumps(settings, indent=2) + "\n")
+        try:
+            fresh.rename(root)
+        except OSError:
+            # Another process may have finished the same simulation meanwhile.
+            if not _already_there(root, settings, count):
+                raise
+            return False
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return True
+
+
+def _already_there(root: Path, settings: dict[str, Any], count: Callable[[Path, str], int]) -> bool:
+    """Return whether the folder holds just this simulation; refuse one that holds anything else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    if not root.is_dir():
+        raise UserError(f"{root}: is a file; choose another --data-root for the simulated data")
+    record = root / RECORD
+    if not record.is_file():
+        raise UserError(
+            f"{root}: holds data that the simulator did not write; leave out --simulate to train "
+            "on it, or choose another --data-root"
+        )
+    try:
+        found = json.loads(record.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{record}: cannot be read ({error}); remove {root} and simulate again"
+        ) from error
+    if found != settings:
+        raise UserError(
+            f"{root}: holds another simulation ({_differences(found, settings)}); remove it, "
+            "choose another --data-root, or use its settings"
+        )
+    for sequence, wanted in settings["sweeps"].items():
+        on_disk = count(root, sequence)
+        if on_disk != wanted:
+            raise UserError(
+                f"{root}: sequence {sequence} has {on_disk} sweeps, {RECORD} says {wanted}; "
+                f"remove {root} and simulate again"
+            )
+    return True
+
+
+def _differences(found: object, wanted: dict[str, Any]) -> str:
+    """Return which settings differ, in words."""
+    if not isinstance(found, dict):
+        return f"{RECORD} is no record of ours"
+    keys = [key for key in wanted if found.get(key) != wanted[key]]
+    return ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in keys) or (
+        f"{RECORD} has unknown entries"
+    )
