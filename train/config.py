@@ -5,12 +5,18 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_type_hints
 
 from train.core.errors import UserError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def _require(condition: bool, option: str, value: object, cure: str) -> None:
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def require(condition: bool, option: str, value: object, cure: str) -> None:
+    """Raise a `UserError` that names option, value and cure, unless a condition holds."""
     if not condition:
         raise UserError(f"--{option} is {value}: {cure}")
 
@@ -28,9 +34,9 @@ class DataConfig:
     max_voxels: int = 0
     """Crop a training sweep to this many voxels around a random one; 0 keeps whole sweeps."""
     batch_size: int = 12
-    """Sweeps in a training step at most (appendix C.2)."""
+    """Sweeps in a training step at most, over all processes (appendix C.2)."""
     max_batch_voxels: int = 0
-    """Voxels in a training step at most, which bounds its memory; 0 for no bound."""
+    """Voxels in a step of one process at most, which bounds its memory; 0 for no bound."""
     repeats: int = 1
     """How often an epoch goes through the sweeps, each time augmented anew; for a few sweeps."""
     num_workers: int = 4
@@ -49,11 +55,13 @@ class DataConfig:
     """With --simulate: how many sweeps to make for validation, in other streets."""
     simulated_azimuth_steps: int = 600
     """With --simulate: columns in a turn of the sensor; a real one has about 2,000."""
+    simulated_seed: int = 0
+    """With --simulate: seed of the streets; apart from --seed, so that runs can share the data."""
 
     def __post_init__(self) -> None:
         # Beyond these a coarse stage can be left with a single voxel, on which batch normalization
         # cannot train.
-        _require(
+        require(
             0 < self.grid_size_m <= 1,
             "data.grid-size-m",
             self.grid_size_m,
@@ -61,34 +69,33 @@ class DataConfig:
         )
         if self.clip_range_m is not None:
             lower, upper = self.clip_range_m[:3], self.clip_range_m[3:]
-            _require(
+            require(
                 all(math.isfinite(value) for value in self.clip_range_m)
                 and all(low < high for low, high in zip(lower, upper, strict=True)),
                 "data.clip-range-m",
                 self.clip_range_m,
                 "lower x y z, then upper x y z, meters, each lower below its upper",
             )
-        _require(
+        require(
             self.max_voxels == 0 or self.max_voxels >= 1000,
             "data.max-voxels",
             self.max_voxels,
             "0 for no limit, or at least 1000",
         )
-        _require(
+        require(
             self.max_batch_voxels == 0 or self.max_batch_voxels >= 1000,
             "data.max-batch-voxels",
             self.max_batch_voxels,
             "0 for no bound, or at least 1000",
         )
-        _require(
-            self.batch_size >= 1, "data.batch-size", self.batch_size, "at least 1 sweep a step"
-        )
-        _require(self.repeats >= 1, "data.repeats", self.repeats, "at least 1")
-        _require(self.num_workers >= 0, "data.num-workers", self.num_workers, "0 or more processes")
+        require(self.batch_size >= 1, "data.batch-size", self.batch_size, "at least 1 sweep a step")
+        require(self.repeats >= 1, "data.repeats", self.repeats, "at least 1")
+        require(self.num_workers >= 0, "data.num-workers", self.num_workers, "0 or more processes")
         for name in ("simulated_sweeps", "simulated_validation_sweeps"):
             value = getattr(self, name)
-            _require(value >= 1, f"data.{name.replace('_', '-')}", value, "at least 1 sweep")
-        _require(
+            require(value >= 1, f"data.{name.replace('_', '-')}", value, "at least 1 sweep")
+        require(self.simulated_seed >= 0, "data.simulated-seed", self.simulated_seed, "0 or more")
+        require(
             self.simulated_azimuth_steps >= 16,
             "data.simulated-azimuth-steps",
             self.simulated_azimuth_steps,
@@ -114,32 +121,35 @@ class OptimConfig:
     """Share of the steps in which the learning rate rises."""
     max_grad_norm: float = 0.0
     """Clip the gradient to this norm; 0 never clips, as in PTv3's recipe."""
+    accumulate: int = 1
+    """Compute a step in this many parts, one after the other, so that it needs less memory."""
 
     def __post_init__(self) -> None:
         for name in ("teacher_epochs", "student_epochs"):
             value = getattr(self, name)
-            _require(value >= 1, f"optim.{name.replace('_', '-')}", value, "at least 1 pass")
+            require(value >= 1, f"optim.{name.replace('_', '-')}", value, "at least 1 pass")
+        require(self.accumulate >= 1, "optim.accumulate", self.accumulate, "at least 1 part")
         for name in ("lr", "block_lr"):
             value = getattr(self, name)
-            _require(
+            require(
                 math.isfinite(value) and value > 0,
                 f"optim.{name.replace('_', '-')}",
                 value,
                 "a learning rate is above 0, 0.002 for example",
             )
-        _require(
+        require(
             math.isfinite(self.weight_decay) and self.weight_decay >= 0,
             "optim.weight-decay",
             self.weight_decay,
             "0 or more",
         )
-        _require(
+        require(
             0 < self.warmup_fraction < 1,
             "optim.warmup-fraction",
             self.warmup_fraction,
             "between 0 and 1, 0.04 for example",
         )
-        _require(
+        require(
             math.isfinite(self.max_grad_norm) and self.max_grad_norm >= 0,
             "optim.max-grad-norm",
             self.max_grad_norm,
@@ -148,55 +158,12 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Eq. 8: the weights of the distilled parts, and what each part leaves open.
+class MethodConfig:
+    """Options that every method has; a method's own are fields of a subclass, beside the method."""
 
-    The cross-entropy has weight 1. A weight of 0 turns a part off and skips its computation.
-    """
-
-    topology: float = 8.0
-    """Weight of the persistence-weighted Chamfer distance between diagrams (Eq. 2-3)."""
-    saliency: float = 1.0
-    """Weight of the saliency alignment over the decoder stages (Eq. 4-7)."""
-    distillation: float = 1.0
-    """Weight of the divergence of the softened logits."""
     segmentation: Literal["ce", "ce+lovasz"] = "ce"
-    """Loss against the labels: the paper's cross-entropy, or PTv3's recipe with Lovász-softmax."""
-    num_samples: int = 1024
-    """Points of a cloud whose diagrams are compared (Algorithm 1)."""
-    normalization: Literal["l2", "none", "center_maxnorm", "diameter"] = "l2"
-    """How features are normalized before sampling and distances (Algorithm 1, step 1)."""
-    sample_on: Literal["teacher", "student", "concat"] = "teacher"
-    """Whose features choose the sampled points (Algorithm 1 takes the teacher's)."""
-    diagram_distance: Literal["pwcd", "sinkhorn"] = "pwcd"
-    """How diagrams are compared: the paper's distance, or entropic transport (Table 11)."""
-    sinkhorn_eps: float = 0.1
-    """Weight of the entropy with sinkhorn, in squared units of the distances."""
-    temperature: float = 1.0
-    """Temperature of the softened logits."""
-
-    def __post_init__(self) -> None:
-        for name in ("topology", "saliency", "distillation"):
-            value = getattr(self, name)
-            _require(
-                math.isfinite(value) and value >= 0,
-                f"loss.{name}",
-                value,
-                "a weight is 0 (off) or above",
-            )
-        _require(self.num_samples >= 2, "loss.num-samples", self.num_samples, "at least 2 points")
-        _require(
-            math.isfinite(self.sinkhorn_eps) and self.sinkhorn_eps > 0,
-            "loss.sinkhorn-eps",
-            self.sinkhorn_eps,
-            "above 0, 0.1 for example",
-        )
-        _require(
-            math.isfinite(self.temperature) and self.temperature > 0,
-            "loss.temperature",
-            self.temperature,
-            "a temperature is above 0",
-        )
+    """Loss against the labels, of teacher and student: the paper's cross-entropy, or PTv3's recipe
+    with Lovász-softmax."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,8 +184,14 @@ class RunConfig:
     """Do one part of the run only; evaluate needs --resume."""
     teacher_checkpoint: Path | None = None
     """Use this trained teacher (a teacher.pt) instead of training one."""
+    method: str = "topology-gradient"
+    """How the student is trained: topology-gradient (the paper), kd, none (no teacher)."""
     model: Literal["auto", "paper", "tiny"] = "auto"
     """Table 8's pair, or a tiny pair for CPUs; auto takes paper on a GPU and tiny on a CPU."""
+    teacher: str | None = None
+    """Another teacher than that of --model, as NETWORK:SIZE, for example ptv3:tiny-teacher."""
+    student: str | None = None
+    """Another student than that of --model, as NETWORK:SIZE."""
     device: str = "auto"
     """cpu, cuda, cuda:N; auto takes a GPU where there is one, and the run says which it took."""
     convolution: Literal["torch", "spconv"] = "torch"
@@ -228,13 +201,18 @@ class RunConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the networks; the losses are float32 in either case."""
     seed: int = 0
-    """Seed of weights, order of sweeps, augmentation and simulation."""
+    """Seed of weights, order of sweeps and augmentation."""
     on_bad_sweep: Literal["stop", "skip"] = "stop"
     """A sweep that cannot be read ends the run, or is left out, counted and listed at the end."""
     checkpoint_minutes: float = 10.0
     """A checkpoint is written this often, and after every epoch."""
-    evaluate_untrained: bool = False
-    """Score the student before training too, to show what the training did."""
+    evaluate_every: int = 0
+    """Score on the validation sweeps every so many epochs, and keep the best network beside the
+    last; 0 scores at the end alone."""
+    log_gradient_norms_every: int = 0
+    """Log the norm of each loss term's gradient every so many steps; 0 never does."""
+    sync_batch_norm: bool = False
+    """On several processes: normalize with the statistics of the joint batch, not of each part."""
     tta: Literal["none", "rotations", "scales-flips"] = "none"
     """Also score the mean of several passes (test-time augmentation), apart from single passes;
     rotations is official on Waymo and SemanticKITTI, scales-flips on nuScenes."""
@@ -245,16 +223,19 @@ class RunConfig:
     """E-mail address registered with the server; Waymo's wants it in the file."""
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    options: MethodConfig = field(default_factory=MethodConfig)
 
     def __post_init__(self) -> None:
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        _require(
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require(
             math.isfinite(self.checkpoint_minutes) and self.checkpoint_minutes > 0,
             "checkpoint-minutes",
             self.checkpoint_minutes,
             "more than 0",
         )
+        for name in ("evaluate_every", "log_gradient_norms_every"):
+            value = getattr(self, name)
+            require(value >= 0, name.replace("_", "-"), value, "0 for never, or more")
         if self.stage == "evaluate" and not self.resume:
             raise UserError(
                 "--stage evaluate reads teacher.pt and student.pt of a finished run: add --resume "
@@ -273,7 +254,7 @@ class RunConfig:
         return self.output or Path("runs") / self.dataset
 
 
-# What may differ between a run and its continuation: where it is done, not what it computes.
+# What may differ between a run and its continuation: where and how it is done, not what it is.
 FREE_ON_RESUME = frozenset(
     {
         "attention",
@@ -284,12 +265,29 @@ FREE_ON_RESUME = frozenset(
         "data.num_workers",
         "data_root",
         "device",
+        "evaluate_every",
+        "log_gradient_norms_every",
         "output",
         "resume",
         "stage",
         "submit",
         "submit_account",
         "tta",
+    }
+)
+
+# What may be given another value when a run goes on; the change is said and recorded.
+CHANGEABLE_ON_RESUME = frozenset(
+    {
+        "data.max_batch_voxels",
+        "on_bad_sweep",
+        "optim.accumulate",
+        "optim.block_lr",
+        "optim.lr",
+        "optim.max_grad_norm",
+        "optim.student_epochs",
+        "optim.teacher_epochs",
+        "optim.weight_decay",
     }
 )
 
@@ -300,23 +298,56 @@ def to_json(config: RunConfig) -> dict[str, Any]:
     return plain
 
 
-def differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
-    """Name the fields in which two configurations (as from `to_json`) differ.
+def from_json(values: dict[str, Any], default: T) -> T:
+    """Return `default` with the values that `to_json` wrote.
+
+    Parameters
+    ----------
+    values
+        Of a dataclass of the type of `default`, nested as it is.
+    default
+        Gives the types.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown or a value is refused: it was written by another version.
+    """
+    known = {field.name: field for field in dataclasses.fields(default)}
+    unknown = sorted(values.keys() - known.keys())
+    if unknown:
+        raise UserError(f"option {unknown[0]} is unknown to this version")
+    hints = get_type_hints(type(default))
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        now = getattr(default, name)
+        if dataclasses.is_dataclass(now) and not isinstance(now, type):
+            changed[name] = from_json(value, now)
+        elif value is not None and Path in (hints[name], *get_args(hints[name])):
+            changed[name] = Path(value)
+        else:
+            changed[name] = tuple(value) if isinstance(value, list) else value
+    return dataclasses.replace(default, **changed)
+
+
+def differences(
+    before: dict[str, Any], after: dict[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which two configurations (as from `to_json`) differ.
 
     Returns
     -------
-    list[str]
-        Dotted field names with both values, "loss.topology: 8.0, now 4.0"; empty if only fields of
-        `FREE_ON_RESUME` differ.
+    dict[str, tuple]
+        Dotted field name -> value before and after; without those of `FREE_ON_RESUME`.
     """
-    found = []
+    found: dict[str, tuple[Any, Any]] = {}
     for name in sorted(before.keys() | after.keys()):
         dotted = prefix + name
         old, new = before.get(name), after.get(name)
         if dotted in FREE_ON_RESUME or old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{dotted}.")
+            found |= differences(old, new, f"{dotted}.")
         else:
-            found.append(f"{dotted}: {old}, now {new}")
+            found[dotted] = (old, new)
     return found

@@ -79,3 +79,37 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
 def _joined(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64]:
     """Return labels one after the other; the caller has seen that none is missing."""
     return np.concatenate([part for part in parts if part is not None])
+
+
+def split_batch(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
+    """Return the clouds of a batch as several batches, for a step that is computed in parts.
+
+    Parameters
+    ----------
+    batch
+        From `collate`; at least `parts` clouds.
+    parts
+        How many; their clouds differ by one in number at most.
+
+    Returns
+    -------
+    list of dict
+        With what a network needs for training (`feat`, `coord`, `grid_coord`, `offset`, `segment`)
+        and `names`. The batch itself if `parts` is 1.
+    """
+    if parts == 1:
+        return [batch]
+    ends = batch["offset"].tolist()
+    starts = [0, *ends[:-1]]
+    made = []
+    for clouds in np.array_split(np.arange(len(ends)), parts):
+        rows = slice(starts[clouds[0]], ends[clouds[-1]])
+        part = {
+            name: batch[name][rows]
+            for name in ("feat", "coord", "grid_coord", "segment")
+            if name in batch
+        }
+        part["offset"] = batch["offset"][clouds[0] : clouds[-1] + 1] - rows.start
+        part["names"] = [batch["names"][cloud] for cloud in clouds]
+        made.append(part)
+    return made

@@ -1,193 +1,323 @@
 """The training loop of a stage: steps, a record of each, checkpoints that it can go on from."""
 
+import contextlib
 import ctypes
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from train.config import OptimConfig, RunConfig
+from train.config import RunConfig
 from train.core.console import Progress, logger
 from train.core.device import to_device
+from train.core.distributed import (
+    agree,
+    current_world,
+    gather_objects,
+    is_first_process,
+    seed_for_process,
+    sum_over_processes,
+)
 from train.core.errors import UserError
+from train.core.interrupts import Interrupted, StopRequest, ignore_interrupts
 from train.data.batching import VoxelBudgetBatchSampler
-from train.data.collate import collate
+from train.data.collate import collate, split_batch
 from train.data.loader import TrainingFrames
 from train.data.skipping import SkippedFrames
+from train.engine.optimizer import go_on, make_optimizer
 from train.engine.run_log import RunLog
-from train.engine.training_state import save_state
+from train.engine.train_step import TrainStep, first_not_finite, shares, to_host
+from train.engine.training_state import (
+    TrainingState,
+    gather_own_states,
+    restore_own_state,
+    save_state,
+    uses_cuda,
+)
 from train.methods.losses import NonFiniteLoss
-from train.networks.ptv3 import Segmentor
-
-Step = Callable[[dict[str, Any]], tuple[Tensor, dict[str, Any]]]
-"""What a stage does with a batch: returns the loss to minimize and the numbers to record."""
+from train.methods.protocol import DistillationMethod
+from train.networks.protocol import Network
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One network to train: its name in the records, how long, and what a step computes."""
+class TrainTask:
+    """One network to train: its name in the records, by which method, and how long.
+
+    Attributes
+    ----------
+    name
+        "teacher" or "student".
+    network
+        Trained in place, on the device of the batches.
+    method
+        Its adapters are trained with the network.
+    teacher
+        Frozen, or None.
+    epochs
+        Passes over the frames.
+    """
 
     name: str
-    model: Segmentor
+    network: Network
+    method: DistillationMethod
+    teacher: Network | None
     epochs: int
-    step: Step
 
 
-def make_optimizer(
-    model: Segmentor, config: OptimConfig, total_steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
-    """Return AdamW and OneCycle with PTv3's two groups: transformer blocks, and the rest.
-
-    Notes
-    -----
-    A rise over `warmup_fraction` of the steps from a tenth of the peak, then a cosine fall to a
-    thousandth of the peak; the momentum cycles between 0.95 and 0.85, torch's default.
-    """
-    named = list(model.named_parameters())
-    groups = [
-        {"params": [p for name, p in named if ".block" not in name], "lr": config.lr},
-        {"params": [p for name, p in named if ".block" in name], "lr": config.block_lr},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=[config.lr, config.block_lr],
-        total_steps=max(total_steps, 2),
-        pct_start=config.warmup_fraction,
-        div_factor=10.0,
-        final_div_factor=100.0,
-    )
-    return optimizer, scheduler
+EpochEnd = Callable[[int, float | None], float | None]
+"""Called with the number of epochs done and the best score so far; returns the best score now."""
 
 
 def fit(
-    stage: Stage,
-    sweeps: TrainingFrames,
+    task: TrainTask,
+    frames: TrainingFrames,
     config: RunConfig,
     device: torch.device,
     log: RunLog,
     state_path: Path,
-    state: Mapping[str, Any] | None = None,
+    state: TrainingState | None = None,
     *,
     skipped: SkippedFrames | None = None,
+    at_epoch_end: EpochEnd | None = None,
 ) -> None:
-    """Train a stage to its last epoch, with a checkpoint every epoch and every few minutes.
+    """Train a network to its last epoch, with a checkpoint every epoch and every few minutes.
 
     Parameters
     ----------
-    stage
-        What to train; its model is changed in place.
-    sweeps
-        The training sweeps; if they have a bound on a batch's voxels, batches are made to fit it.
+    task
+        What to train; its network is changed in place.
+    frames
+        The training frames; if they have a bound on a batch's voxels, batches are made to fit it.
     config
         The run.
     device
-        Where the batches go; the model is there already.
+        Where the batches go; the network is there already.
     log
         Gets a record for every step.
     state_path
-        Where the checkpoint is written.
+        Where the first process writes checkpoints.
     state
         A checkpoint of this stage to go on from. A run that goes on takes the same steps as one
         that was never stopped.
     skipped
-        Is told of the sweeps that could not be read.
+        Collects the frames that could not be read.
+    at_epoch_end
+        Called after each epoch but the last, to score the network as it is.
 
     Raises
     ------
     UserError
-        If a part of the loss or the gradient is no finite number: names part, step and sweeps.
+        If a term of the loss or the gradient is not finite (names term, step and frames), or a
+        frame cannot be read; on all processes.
+    Interrupted
+        If the run was asked to stop; the checkpoint is written by then.
     """
-    order = batch_order(sweeps, config)
-    epoch_ends = order.ends(stage.epochs)
-    total_steps = epoch_ends[-1]
-    skipped = SkippedFrames() if skipped is None else skipped
-    cut_batches = 0
-    optimizer, scheduler = make_optimizer(stage.model, config.optim, total_steps)
-    done = 0
+    order = batch_sampler(frames, config)
+    epoch_ends = order.ends(task.epochs)
+    done, best = 0, None
+    optimizer, scheduler = make_optimizer(task.network, task.method, config.optim, epoch_ends[-1])
+    if current_world().size > 1:
+        torch.manual_seed(seed_for_process(config.seed))
     if state is not None:
-        stage.model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        scheduler.load_state_dict(state["scheduler"])
-        _set_random_state(state["random"])
-        done = int(state["step"])
+        task.network.load_state_dict(state.network)
+        task.method.load_state_dict(state.method)
+        done, best = state.step, state.best
+        go_on(optimizer, scheduler, state.optimizer, done)
+        restore_own_state(state, task.network)
+    loop = _Loop(task, config, device, optimizer, scheduler)
+    skipped = SkippedFrames() if skipped is None else skipped
 
     def checkpoint() -> None:
-        content = {
-            "stage": stage.name,
-            "step": done,
-            "model": stage.model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict(),
-            "random": _random_state(),
-        }
-        save_state(content, state_path)
-
-    stage.model.train()
-    progress = Progress(f"{stage.name} training", total_steps, done=done)
-    last_checkpoint = ended = time.monotonic()
-    try:
-        for batch in skipped.watch(batches_from(sweeps, order, epoch_ends, done, config)):
+        processes = gather_own_states(task.network)
+        error: UserError | None = None
+        if is_first_process():
+            content = TrainingState(
+                stage=task.name,
+                step=done,
+                best=best,
+                network=task.network.state_dict(),
+                method=task.method.state_dict(),
+                optimizer=optimizer.state_dict(),
+                processes=processes,
+            )
             try:
-                loss, record = stage.step(to_device(batch, device))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                norm = _clip(stage.model, config.optim.max_grad_norm)
-            except NonFiniteLoss as error:
-                raise UserError(
-                    f"{stage.name} training stopped at step {done + 1}: {error}; sweeps of the "
-                    f"step: {', '.join(batch['names'])}. Look at these sweeps, or lower "
-                    "--optim.lr, then go on with --resume"
-                ) from error
-            optimizer.step()
-            scheduler.step()
-            done += 1
-            now = time.monotonic()
-            numbers = {
-                **record,
-                "gradient_norm": norm,
-                "lr": float(scheduler.get_last_lr()[0]),
-                "seconds": now - ended,
-            }
-            ended = now
-            notes = {"cropped_voxels": batch["cropped_voxels"]} if batch["cropped_voxels"] else {}
-            cut_batches += len(notes)
-            log.step(stage.name, done, {**numbers, **notes, "sweeps": batch["names"]})
-            progress.advance({n: numbers[n] for n in record if isinstance(numbers[n], float)})
-            due = now - last_checkpoint > 60 * config.checkpoint_minutes
-            if done in epoch_ends or due:
-                checkpoint()
-                _return_freed_memory()
-                last_checkpoint = now
-    finally:
-        progress.close()
-    if cut_batches:
+                save_state(content, state_path)
+            except UserError as raised:
+                error = raised
+        agree(error)
+
+    progress = Progress(f"{task.name} training", epoch_ends[-1], done=done)
+    last_checkpoint = ended = time.monotonic()
+    cropped_batches = unlabeled_steps = 0
+    with StopRequest() as stop:
+        try:
+            for batch in _read(batches_from(frames, order, epoch_ends, done, config), skipped):
+                numbers, any_labeled = loop.step(batch, done + 1)
+                done += 1
+                now = time.monotonic()
+                numbers |= {"lr": float(scheduler.get_last_lr()[0]), "seconds": now - ended}
+                ended = now
+                notes = {}
+                if batch["cropped_voxels"]:
+                    notes["cropped_voxels"] = batch["cropped_voxels"]
+                    cropped_batches += 1
+                if task.method.needs_labels and not any_labeled:
+                    notes["unlabeled"] = True
+                    unlabeled_steps += 1
+                    if unlabeled_steps == 1:
+                        logger.warning(
+                            f"{task.name} training, step {done}: no voxel of the step has a label "
+                            f"({', '.join(batch['names'])}); its loss against the labels is 0"
+                        )
+                if is_first_process():
+                    log.step(task.name, done, {**numbers, **notes, "sweeps": batch["names"]})
+                progress.advance({n: v for n, v in numbers.items() if n in loop.shown})
+                signal = agree(None, stop.signal)
+                due = _first_process_says(now - last_checkpoint > 60 * config.checkpoint_minutes)
+                if done in epoch_ends or due or signal:
+                    if done in epoch_ends[:-1] and at_epoch_end is not None and not signal:
+                        best = at_epoch_end(epoch_ends.index(done) + 1, best)
+                    checkpoint()
+                    _return_freed_memory()
+                    last_checkpoint = time.monotonic()
+                if signal and done < epoch_ends[-1]:
+                    raise Interrupted(signal, f"{task.name} training, step {done}", state_path)
+        finally:
+            progress.close()
+    if cropped_batches:
         logger.info(
-            f"{stage.name} training: {cut_batches} batches were cut to {sweeps.max_batch_voxels} "
-            "voxels; log.jsonl says which, and by how many (cropped_voxels)"
+            f"{task.name} training: {cropped_batches} batches were cropped to "
+            f"{frames.max_batch_voxels} voxels; log.jsonl says which, and by how many "
+            "(cropped_voxels)"
         )
+    if unlabeled_steps:
+        logger.warning(f"{task.name} training: {unlabeled_steps} steps had no labeled voxel")
 
 
-def batch_order(sweeps: TrainingFrames, config: RunConfig) -> VoxelBudgetBatchSampler:
-    """Return which samples make up each step of a run."""
+class _Loop:
+    """The forward and backward pass of a step, and the update."""
+
+    def __init__(
+        self,
+        task: TrainTask,
+        config: RunConfig,
+        device: torch.device,
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+    ) -> None:
+        self.task, self.config, self.device = task, config, device
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.shown: set[str] = set()
+        train_step = TrainStep(task.network, task.method, task.teacher)
+        task.network.train()
+        task.method.train()
+        self.module: nn.Module = train_step
+        if current_world().size > 1:
+            self.module = DistributedDataParallel(
+                train_step,
+                device_ids=[device] if device.type == "cuda" else None,
+                broadcast_buffers=False,  # statistics are averaged before a network is saved
+            )
+
+    def step(self, batch: dict[str, Any], number: int) -> tuple[dict[str, Any], bool]:
+        """Take a step on this process's batch; return the numbers of the joint batch."""
+        config = self.config
+        every = config.log_gradient_norms_every
+        try:
+            numbers, any_labeled = self._accumulate(batch, bool(every) and number % every == 0)
+            norm = _clip(self.task.network, config.optim.max_grad_norm)
+            # The same on every process; the numbers are sums over processes.
+            numbers["gradient_norm"] = norm / current_world().size
+            found = to_host(numbers)
+            broken = first_not_finite(found)
+            if broken is not None:
+                raise NonFiniteLoss(*broken)
+        except NonFiniteLoss as error:
+            names = [name for each in gather_objects(batch["names"]) for name in each]
+            raise UserError(
+                f"{self.task.name} training stopped at step {number}: {error}; sweeps of the "
+                f"step: {', '.join(names)}. Look at these sweeps, or go on from the last "
+                f"checkpoint with a lower rate: --resume --optim.lr {config.optim.lr / 4:g} "
+                f"--optim.block-lr {config.optim.block_lr / 4:g}"
+            ) from error
+        self.optimizer.step()
+        self.scheduler.step()
+        self.shown = {name for name, value in found.items() if isinstance(value, float)}
+        return found, any_labeled
+
+    def _accumulate(
+        self, batch: dict[str, Any], with_gradient_norms: bool
+    ) -> tuple[dict[str, torch.Tensor], bool]:
+        """Add up the gradient of the step's parts; return the numbers to log, on the device."""
+        own_parts = min(self.config.optim.accumulate, len(batch["names"]))
+        num_parts = own_parts
+        if self.config.optim.accumulate > 1:
+            num_parts = min(gather_objects(own_parts))
+        parts = split_batch(batch, num_parts)
+        share_of_parts, any_labeled = shares(parts)
+        self.optimizer.zero_grad(set_to_none=True)
+        numbers: dict[str, torch.Tensor] = {}
+        for place, (part, share) in enumerate(zip(parts, share_of_parts, strict=True)):
+            last = place == num_parts - 1
+            wait = (
+                contextlib.nullcontext()
+                if last or not isinstance(self.module, DistributedDataParallel)
+                else self.module.no_sync()
+            )
+            with wait:
+                with torch.autocast(
+                    self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
+                ):
+                    output = self.module(to_device(part, self.device), share, with_gradient_norms)
+                output.total.backward()
+            for name, value in output.numbers.items():
+                numbers[name] = numbers[name] + value if name in numbers else value
+        return numbers, any_labeled
+
+
+def _read(batches: Iterator[dict[str, Any]], skipped: SkippedFrames) -> Iterator[dict[str, Any]]:
+    """Yield the batches; an error in reading one ends all processes at the same step."""
+    watched = iter(skipped.watch(batches))
+    while True:
+        error: UserError | None = None
+        batch: dict[str, Any] | None = None
+        try:
+            batch = next(watched, None)
+        except UserError as raised:
+            error = raised
+        agree(error)
+        if batch is None:
+            return
+        yield batch
+
+
+def _first_process_says(condition: bool) -> bool:
+    """Return whether a condition that depends on time holds on the first process."""
+    said = torch.tensor(float(condition and is_first_process()))
+    return bool(sum_over_processes(said) > 0)
+
+
+def batch_sampler(frames: TrainingFrames, config: RunConfig) -> VoxelBudgetBatchSampler:
+    """Return which samples make up each step of a run, and which of them are this process's."""
     return VoxelBudgetBatchSampler(
-        len(sweeps),
+        len(frames),
         config.data.batch_size,
         seed=config.seed,
-        planned_voxels=sweeps.planned_voxels(),
-        max_batch_voxels=sweeps.max_batch_voxels,
+        planned_voxels=frames.planned_voxels(),
+        max_batch_voxels=frames.max_batch_voxels,
     )
 
 
 def batches_from(
-    sweeps: TrainingFrames,
+    frames: TrainingFrames,
     order: VoxelBudgetBatchSampler,
     epoch_ends: Sequence[int],
     done: int,
@@ -197,7 +327,7 @@ def batches_from(
 
     Parameters
     ----------
-    sweeps, order
+    frames, order
         The samples, and which of them make a batch.
     epoch_ends
         How many batches there are up to the end of each epoch.
@@ -208,14 +338,15 @@ def batches_from(
     """
     workers = config.data.num_workers
     loader = DataLoader(
-        sweeps,
+        frames,
         batch_sampler=order,
         collate_fn=collate,
         num_workers=workers,
-        # Workers live on from epoch to epoch: starting them costs as much as many a sweep. The
+        # Workers live on from epoch to epoch: starting them costs as much as many a frame. The
         # epoch reaches them through shared memory.
         persistent_workers=workers > 0,
-        pin_memory=_uses_cuda(),
+        pin_memory=uses_cuda(),
+        worker_init_fn=ignore_interrupts,
         # Its own generator: the loader must not draw from the one that networks draw from, or
         # the number of workers and a resumed epoch would change the run.
         generator=torch.Generator().manual_seed(config.seed),
@@ -223,19 +354,17 @@ def batches_from(
     for epoch, (begin, end) in enumerate(itertools.pairwise([0, *epoch_ends])):
         if done >= end:
             continue
-        sweeps.set_epoch(epoch)
+        frames.set_epoch(epoch)
         order.set_epoch(epoch, start=max(0, done - begin))
         yield from loader
 
 
-def _clip(model: Segmentor, max_norm: float) -> float:
+def _clip(network: nn.Module, max_norm: float) -> torch.Tensor:
     """Return the gradient's norm, after clipping it to `max_norm` if that is above 0."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = float(torch.nn.utils.get_total_norm(gradients))
-    if not torch.isfinite(torch.tensor(norm)):
-        raise NonFiniteLoss("gradient of the total", norm)
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
     if max_norm > 0:
-        torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, torch.tensor(norm))
+        torch.nn.utils.clip_grads_with_norm_(network.parameters(), max_norm, norm)
     return norm
 
 
@@ -244,20 +373,3 @@ def _return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
-
-
-def _uses_cuda() -> bool:
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-
-
-def _random_state() -> dict[str, Any]:
-    return {
-        "cpu": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if _uses_cuda() else [],
-    }
-
-
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] and _uses_cuda():
-        torch.cuda.set_rng_state_all(state["cuda"])

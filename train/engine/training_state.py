@@ -1,23 +1,60 @@
 """Training states: what a run goes on from after it was stopped."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from train.core.atomic_write import atomic_write
+from train.core.console import logger
+from train.core.distributed import current_world, gather_objects, is_first_process
 from train.core.tensor_file import read_tensors
 
-STATE_FORMAT = "topodistill-training-state-1"
+STATE_FORMAT = "topodistill-training-state-2"
 
 
-def save_state(state: dict[str, Any], path: Path) -> None:
-    """Write a training state; `state` holds tensors and plain values only."""
+@dataclass(frozen=True)
+class TrainingState:
+    """A stage of a run after some steps.
+
+    Attributes
+    ----------
+    stage
+        "teacher" or "student".
+    step
+        How many steps are done.
+    best
+        The best validation score so far; None where none was taken.
+    network, method, optimizer
+        State dicts; the method's holds its adapters.
+    processes
+        For each process, its random state and its running statistics.
+    """
+
+    stage: str
+    step: int
+    best: float | None
+    network: dict[str, Any]
+    method: dict[str, Any]
+    optimizer: dict[str, Any]
+    processes: list[dict[str, Any]]
+
+
+def save_state(state: TrainingState, path: Path) -> None:
+    """Write a training state; it holds tensors and plain values only.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written; an earlier state at `path` is then untouched.
+    """
     with atomic_write(path) as unfinished:
-        torch.save({"format": STATE_FORMAT, **state}, unfinished)
+        torch.save({"format": STATE_FORMAT, **vars(state)}, unfinished)
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path) -> TrainingState:
     """Read a training state that `save_state` wrote.
 
     Raises
@@ -25,4 +62,54 @@ def load_state(path: Path) -> dict[str, Any]:
     UserError
         If the file is missing, damaged or of another kind.
     """
-    return read_tensors(path, STATE_FORMAT, "training state")
+    content = read_tensors(path, STATE_FORMAT, "training state")
+    return TrainingState(**{name: content[name] for name in TrainingState.__dataclass_fields__})
+
+
+def own_state(network: torch.nn.Module) -> dict[str, Any]:
+    """Return what differs between processes: random state, and running statistics."""
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if uses_cuda() else None,
+        "buffers": {name: buffer.detach().cpu() for name, buffer in network.named_buffers()},
+    }
+
+
+def gather_own_states(network: torch.nn.Module) -> list[dict[str, Any]]:
+    """Return `own_state` of all processes; to be called by all of them."""
+    return gather_objects(own_state(network))
+
+
+def restore_own_state(state: TrainingState, network: torch.nn.Module) -> None:
+    """Set what differs between processes.
+
+    With another number of processes than before, the random states do not fit: drop path and the
+    order of curves then draw other numbers than they would have, and running statistics are the
+    means over the processes that were.
+    """
+    world = current_world()
+    own: Mapping[str, Any]
+    if len(state.processes) == world.size:
+        own = state.processes[world.rank]
+        torch.set_rng_state(own["cpu"])
+        if own["cuda"] is not None and uses_cuda():
+            torch.cuda.set_rng_state(own["cuda"])
+        buffers = own["buffers"]
+    else:
+        if is_first_process():
+            logger.info(
+                f"going on with {world.size} processes what {len(state.processes)} began: drop "
+                "path and the order of curves draw other numbers from here on"
+            )
+        each = [process["buffers"] for process in state.processes]
+        buffers = {
+            name: torch.stack([buffers[name].double() for buffers in each]).mean(dim=0)
+            for name in each[0]
+        }
+    for name, buffer in network.named_buffers():
+        buffer.copy_(buffers[name])
+
+
+def uses_cuda() -> bool:
+    """Return whether this process computes on a GPU."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

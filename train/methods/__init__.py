@@ -1,5 +1,6 @@
-"""What is distilled and how: one object a method."""
+"""Distillation methods behind one protocol, and their registry: one file per method."""
 
-from train.methods.topology_gradient import TopologyGradientDistillation
+from train.methods.protocol import DistillationMethod, LossTerm
+from train.methods.registry import METHODS, method_class
 
-__all__ = ["TopologyGradientDistillation"]
+__all__ = ["METHODS", "DistillationMethod", "LossTerm", "method_class"]

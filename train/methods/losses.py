@@ -1,6 +1,7 @@
-"""The parts of the training loss, their sum (Eq. 8), and what happens when one is no number."""
+"""The loss against the labels, and what happens when a term is not a finite number."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch.nn import functional
 
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
+from train.methods.protocol import LossTerm
 
 
 class NonFiniteLoss(UserError):
@@ -19,36 +21,26 @@ class NonFiniteLoss(UserError):
         self.value = value
 
 
-@dataclass(frozen=True)
-class LossParts:
-    """Every part of Eq. 8 before weighting, and the weighted sum.
-
-    A part with weight 0 is not computed and is None.
-    """
-
-    segmentation: Tensor
-    topology: Tensor | None
-    saliency: Tensor | None
-    distillation: Tensor | None
-    total: Tensor
-
-    def as_numbers(self) -> dict[str, float]:
-        """Return the computed parts and the total by name."""
-        named = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: float(part.detach()) for name, part in named.items() if part is not None}
-
-
 def require_finite(part: str, value: Tensor) -> Tensor:
-    """Return `value`, a scalar part of the loss, if it is a finite number.
+    """Return `value`, a term of the loss, if it is finite; on a GPU without looking.
+
+    There the host would have to wait: all numbers of a step are looked at together, before the
+    weights are changed.
 
     Raises
     ------
     NonFiniteLoss
         If it is NaN or infinite; a zero in its place would train on something else unseen.
     """
-    if not torch.isfinite(value):
-        raise NonFiniteLoss(part, float(value.detach()))
+    if value.device.type == "cpu" and not bool(torch.isfinite(value).all()):
+        raise NonFiniteLoss(part, float(value.detach().sum()))
     return value
+
+
+def segmentation_term(logits: Tensor, batch: Mapping[str, Any], kind: str) -> LossTerm:
+    """Return the loss against the labels of a batch, of weight 1."""
+    value = require_finite("segmentation", segmentation_loss(logits, batch["segment"], kind))
+    return LossTerm(value, 1.0, "labeled")
 
 
 def segmentation_loss(logits: Tensor, segment: Tensor, kind: str = "ce") -> Tensor:

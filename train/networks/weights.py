@@ -13,16 +13,31 @@ import torch
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.core.tensor_file import read_tensors
-from train.networks.ptv3 import Segmentor, build_segmentor
-from train.networks.ptv3.attention import AttentionForm
-from train.networks.ptv3.conv_backends import ConvBackend
+from train.networks.protocol import Network, NetworkSpec
+from train.networks.registry import build_network
 
 MODEL_FORMAT = "topodistill-segmentor-1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """What a checkpoint's weights are: enough to build the network and to use its output."""
+    """What a checkpoint's weights are: enough to build the network and to use its output.
+
+    Attributes
+    ----------
+    network, size, num_classes, in_channels, overrides
+        As in `NetworkSpec`.
+    dataset
+        Whose classes the network knows.
+    class_names
+        By train id.
+    grid_size_m
+        The voxels' edge in training.
+    clip_range_m
+        The box that points are moved into before they become voxels; None for none.
+    trained_on
+        Names of the sequences that were trained on; empty where that was not recorded.
+    """
 
     size: str
     num_classes: int
@@ -32,37 +47,43 @@ class ModelMetadata:
     class_names: tuple[str, ...]
     grid_size_m: float
     clip_range_m: tuple[float, float, float, float, float, float] | None = None
+    network: str = "ptv3"
+    trained_on: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """What the network is built from."""
+        return NetworkSpec(
+            self.network, self.size, self.num_classes, self.in_channels, self.overrides
+        )
 
 
-def save_model(model: Segmentor, card: ModelMetadata, path: Path) -> None:
-    """Write a network's weights with its card, on the CPU and in float32."""
+def save_model(model: Network, metadata: ModelMetadata, path: Path) -> None:
+    """Write a network's weights with what they are, on the CPU and in float32.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written; an earlier one is then untouched.
+    """
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    card_values = {
-        "size": card.size,
-        "num_classes": card.num_classes,
-        "in_channels": card.in_channels,
-        "overrides": dict(card.overrides),
-        "dataset": card.dataset,
-        "class_names": list(card.class_names),
-        "grid_size_m": card.grid_size_m,
-        "clip_range_m": None if card.clip_range_m is None else list(card.clip_range_m),
+    card = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(metadata).items()
     }
     with atomic_write(path) as unfinished:
-        content = {"format": MODEL_FORMAT, "card": card_values, "state_dict": weights}
-        torch.save(content, unfinished)
+        torch.save({"format": MODEL_FORMAT, "card": card, "state_dict": weights}, unfinished)
 
 
-def load_model(
-    path: Path, *, convolution: ConvBackend = "torch", attention: AttentionForm = "sdpa"
-) -> tuple[Segmentor, ModelMetadata]:
+def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
     """Build the network that a checkpoint describes and load its weights.
 
     Parameters
     ----------
     path
         A file of `save_model`.
-    convolution, attention
-        Whose implementations to compute with: the weights are the same for all.
+    **options
+        How to compute, as `build_network` takes them; the weights are the same for all.
 
     Raises
     ------
@@ -72,27 +93,20 @@ def load_model(
     content = read_tensors(path, MODEL_FORMAT, "model checkpoint")
     try:
         values = dict(content["card"])
-        values["class_names"] = tuple(values["class_names"])
-        if values.get("clip_range_m") is not None:
-            values["clip_range_m"] = tuple(values["clip_range_m"])
-        card = ModelMetadata(**values)
-        model = build_segmentor(
-            card.size,
-            card.num_classes,
-            in_channels=card.in_channels,
-            convolution=convolution,
-            attention=attention,
-            **card.overrides,
-        )
+        for name in ("class_names", "trained_on", "clip_range_m"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
+        metadata = ModelMetadata(**values)
+        model = build_network(metadata.spec, **options)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: describes a network that this version cannot build: {error}"
         ) from error
     _load_weights(model, content.get("state_dict"), path)
-    return model, card
+    return model, metadata
 
 
-def _load_weights(model: Segmentor, weights: object, path: Path) -> None:
+def _load_weights(model: Network, weights: object, path: Path) -> None:
     if not isinstance(weights, dict):
         raise UserError(f"{path}: holds no state_dict")
     own = model.state_dict()
@@ -121,34 +135,40 @@ def _load_weights(model: Segmentor, weights: object, path: Path) -> None:
 
 
 def load_teacher(
-    path: Path,
-    *,
-    size: str,
-    in_channels: int,
-    class_names: Sequence[str],
-    convolution: ConvBackend = "torch",
-    attention: AttentionForm = "sdpa",
-) -> tuple[Segmentor, ModelMetadata]:
-    """Load a model and check that it is the teacher this run needs.
+    path: Path, *, wanted: str, in_channels: int, class_names: Sequence[str], **options: Any
+) -> tuple[Network, ModelMetadata]:
+    """Load a model and check that it is the teacher that a run needs.
+
+    Parameters
+    ----------
+    path
+        A file of `save_model`.
+    wanted
+        The network it must hold, as "NETWORK:SIZE".
+    in_channels, class_names
+        Of the data.
+    **options
+        As for `load_model`.
 
     Raises
     ------
     UserError
-        As `load_model`; also if the size, the input channels or the classes are others.
+        As `load_model`; also if the network, the input channels or the classes are others.
     """
-    model, card = load_model(path, convolution=convolution, attention=attention)
-    if card.size != size:
+    model, metadata = load_model(path, **options)
+    held = f"{metadata.network}:{metadata.size}"
+    if held != wanted:
         raise UserError(
-            f"{path}: holds a {card.size}, but this run needs a {size}; "
-            "choose the pair with --model"
+            f"{path}: holds a {held}, but this run needs a {wanted}; choose the pair with --model, "
+            f"or say --teacher {held}"
         )
-    if card.in_channels != in_channels:
+    if metadata.in_channels != in_channels:
         raise UserError(
-            f"{path}: takes {card.in_channels} input channels, but the data has {in_channels}"
+            f"{path}: takes {metadata.in_channels} input channels, but the data has {in_channels}"
         )
-    if card.class_names != tuple(class_names):
+    if metadata.class_names != tuple(class_names):
         raise UserError(
-            f"{path}: was trained on the {card.num_classes} classes of {card.dataset}, "
+            f"{path}: was trained on the {metadata.num_classes} classes of {metadata.dataset}, "
             "which are not those of this run's dataset"
         )
-    return model, card
+    return model, metadata

@@ -1,8 +1,12 @@
 """One preset function a dataset: what a run is unless flags say otherwise."""
 
+import dataclasses
+
 from train.config import RunConfig
 from train.data.registry import dataset_spec
+from train.methods.registry import method_class
 from train.presets import nuscenes, semantickitti, waymo
+from train.presets.tiny import TINY_METHOD_OPTIONS
 
 PRESETS = {
     "nuscenes": nuscenes.preset,
@@ -11,8 +15,8 @@ PRESETS = {
 }
 
 
-def preset(dataset: str, model: str) -> RunConfig:
-    """Return the run that is the default for a dataset and a pair of models.
+def preset(dataset: str, model: str, method: str = "topology-gradient") -> RunConfig:
+    """Return the run that is the default for a dataset, a pair of models and a method.
 
     Parameters
     ----------
@@ -20,11 +24,16 @@ def preset(dataset: str, model: str) -> RunConfig:
         A name that the registry knows.
     model
         "paper" or "tiny".
+    method
+        A name of `train.methods.METHODS`.
 
     Raises
     ------
     UserError
-        If there is no such dataset.
+        If there is no such dataset or method.
     """
     dataset_spec(dataset)
-    return PRESETS[dataset](model)
+    config = method_class(method).Config
+    changes = TINY_METHOD_OPTIONS.get(method, {}) if model == "tiny" else {}
+    run = PRESETS[dataset](model)
+    return dataclasses.replace(run, method=method, model=model, options=config(**changes))

@@ -1,8 +1,12 @@
 """What a run is on two cores, whatever the dataset: a tiny pair and some minutes."""
 
 from dataclasses import replace
+from typing import Any, Final
 
-from train.config import LossConfig, OptimConfig, RunConfig
+from train.config import OptimConfig, RunConfig
+
+TINY_METHOD_OPTIONS: Final[dict[str, dict[str, Any]]] = {"topology-gradient": {"num_samples": 512}}
+"""Options of methods for small crops, by method."""
 
 
 def tiny(paper: RunConfig) -> RunConfig:
@@ -14,7 +18,6 @@ def tiny(paper: RunConfig) -> RunConfig:
     return replace(
         paper,
         precision="fp32",
-        evaluate_untrained=True,
         data=replace(paper.data, max_voxels=8_000, batch_size=2, num_workers=0),
         optim=OptimConfig(
             teacher_epochs=30,
@@ -23,5 +26,4 @@ def tiny(paper: RunConfig) -> RunConfig:
             warmup_fraction=0.1,
             max_grad_norm=1.0,
         ),
-        loss=LossConfig(num_samples=512),
     )

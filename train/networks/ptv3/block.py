@@ -123,7 +123,7 @@ class Block(nn.Module):
         self.drop_path = PointDropPath(drop_path)
 
     def forward(
-        self, feat: Tensor, seen: Tensor, neighbors: Neighbors, patches: PatchRows
+        self, feat: Tensor, cpe_feat: Tensor, neighbors: Neighbors, patches: PatchRows
     ) -> tuple[Tensor, Tensor]:
         """Return the block's output and what the next block's position encoding sees.
 
@@ -131,14 +131,14 @@ class Block(nn.Module):
         ----------
         feat
             [N, C] input of the block.
-        seen
+        cpe_feat
             [N, C] what this block's position encoding reads; not always `feat`.
         neighbors, patches
             The stage's neighbors, as `convolution` reads them, and the patches of this block's
             curve.
         """
         convolution, linear, norm = self.cpe
-        feat = feat + norm(linear(convolution(seen, neighbors)))
+        feat = feat + norm(linear(convolution(cpe_feat, neighbors)))
         feat = feat + self.drop_path(self.attn(self.norm1(feat), patches))
         branch = self.drop_path(self.mlp(self.norm2(feat)))
         feat = feat + branch

@@ -4,17 +4,14 @@ Wu et al., "Point Transformer V3: Simpler, Faster, Stronger", CVPR 2024; module 
 official code so that its checkpoints load. Shape letters: N voxels, N_s at stage s, C channels.
 """
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
+from train.networks.protocol import StageHook
 from train.networks.ptv3.block import Block
 from train.networks.ptv3.conv_backends import ConvBackend
 from train.networks.ptv3.hierarchy import Hierarchy
 from train.networks.ptv3.pooling import Pooling, Stem, Unpooling
 from train.networks.ptv3.sizes import NetworkConfig
-
-StageHook = Callable[[str, Tensor], Tensor]
 
 
 class Embedding(nn.Module):
@@ -49,14 +46,14 @@ class Stage(nn.Module):
             self.add_module(f"block{self.num_blocks}", block)
             self.num_blocks += 1
 
-    def run_blocks(self, feat: Tensor, seen: Tensor, hierarchy: Hierarchy) -> Tensor:
+    def run_blocks(self, feat: Tensor, cpe_feat: Tensor, hierarchy: Hierarchy) -> Tensor:
         """Run the blocks one after the other; block i attends along curve i.
 
         Parameters
         ----------
         feat
             [N_s, C] input of the first block.
-        seen
+        cpe_feat
             [N_s, C] what the first block's position encoding reads.
         hierarchy
             Neighbors and patches.
@@ -66,7 +63,7 @@ class Stage(nn.Module):
         for number in range(self.num_blocks):
             block = self.get_submodule(f"block{number}")
             patches = hierarchy.patches(self.index, number % num_curves, self.patch_size)
-            feat, seen = block(feat, seen, neighbors, patches)
+            feat, cpe_feat = block(feat, cpe_feat, neighbors, patches)
         return feat
 
 

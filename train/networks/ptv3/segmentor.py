@@ -3,19 +3,22 @@
 Shape letters: N voxels, N_s at stage s, B clouds, C channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from train.config import OptimConfig
+from train.networks.protocol import Network, NetworkOutput, NetworkSpec, StageHook
 from train.networks.ptv3.batch import check_shapes
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
-from train.networks.ptv3.network import PointTransformerV3, StageHook
-from train.networks.ptv3.sizes import NetworkConfig, network_config
+from train.networks.ptv3.network import PointTransformerV3
+from train.networks.ptv3.sizes import SIZES, NetworkConfig, network_config
 
 
-class Segmentor(nn.Module):
+class Segmentor(Network):
     """Backbone and linear head.
 
     Parameters
@@ -26,10 +29,15 @@ class Segmentor(nn.Module):
         Logits a voxel.
     in_channels
         Channels of the input features.
+    size
+        The name in `SIZES` that `config` was derived from.
     """
 
-    def __init__(self, config: NetworkConfig, num_classes: int, in_channels: int = 4) -> None:
+    def __init__(
+        self, config: NetworkConfig, num_classes: int, in_channels: int = 4, *, size: str
+    ) -> None:
         super().__init__()
+        self.size = size
         for name, number in (("num_classes", num_classes), ("in_channels", in_channels)):
             if number < 1:
                 raise ValueError(f"Segmentor: {name} is {number}, must be at least 1")
@@ -41,9 +49,57 @@ class Segmentor(nn.Module):
         self.backbone = backbone
 
     @property
-    def decoder_stages(self) -> tuple[str, ...]:
+    def encoder_stages(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the encoder's stages in the order in which they run, finest first."""
+        return tuple(f"enc{stage}" for stage in range(self.config.num_stages))
+
+    @property
+    def decoder_stages(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the decoder's stages in the order in which they run, coarsest first."""
         return tuple(f"dec{stage}" for stage in reversed(range(self.config.num_stages - 1)))
+
+    @property
+    def stage_channels(self) -> dict[str, int]:
+        """The width of every stage."""
+        encoder = dict(zip(self.encoder_stages, self.config.enc_channels, strict=True))
+        decoder = {f"dec{s}": width for s, width in enumerate(self.config.dec_channels)}
+        return {**encoder, **decoder}
+
+    @property
+    def coarsest_cell_voxels(self) -> int:  # type: ignore[override]
+        """Each stage but the first doubles the edge of the cells."""
+        return int(2 ** (self.config.num_stages - 1))
+
+    @property
+    def geometry_key(self) -> Hashable:
+        """The curves, their depth, and how many stages there are."""
+        config = self.config
+        return ("ptv3", config.num_stages, config.orders, config.depth_rule)
+
+    def parameter_groups(self, optim: OptimConfig) -> list[dict[str, Any]]:
+        """Return PTv3's two groups: all but the transformer blocks, and the blocks."""
+        named = list(self.named_parameters())
+        return [
+            {"params": [p for name, p in named if ".block" not in name], "lr": optim.lr},
+            {"params": [p for name, p in named if ".block" in name], "lr": optim.block_lr},
+        ]
+
+    def spec(self) -> NetworkSpec:
+        """Return the size by name, and what of it was overridden and belongs to the weights."""
+        usual = SIZES[self.size]
+        # Weights of one form load into the other without a word, and give other numbers: these two
+        # are always named. How attention and convolution are computed changes no weight.
+        always = ("cpe_input", "depth_rule")
+        overrides = {
+            field.name: getattr(self.config, field.name)
+            for field in fields(self.config)
+            if field.name not in ("attention", "convolution")
+            and (
+                field.name in always
+                or getattr(self.config, field.name) != getattr(usual, field.name)
+            )
+        }
+        return NetworkSpec("ptv3", self.size, self.num_classes, self.in_channels, overrides)
 
     def describe(self) -> str:
         """Return one line that says what this network is and which implementations it took."""
@@ -62,7 +118,7 @@ class Segmentor(nn.Module):
             f" shuffle_orders={config.shuffle_orders}"
         )
 
-    def build_hierarchy(self, batch: Mapping[str, Tensor]) -> Hierarchy:
+    def prepare(self, batch: Mapping[str, Tensor]) -> Hierarchy:
         """Build the hierarchy this network uses if given none: its curves, shuffled as it says."""
         shuffle = self.config.shuffle_orders
         return build_hierarchy(
@@ -73,42 +129,37 @@ class Segmentor(nn.Module):
             depth_rule=self.config.depth_rule,
         )
 
-    def forward(self, batch: Mapping[str, Tensor], hierarchy: Hierarchy | None = None) -> Tensor:
-        """Return logits [N, num_classes]; see `forward_stages`."""
-        return self.forward_stages(batch, hierarchy)[0]
-
-    def forward_stages(
+    def forward(
         self,
         batch: Mapping[str, Tensor],
-        hierarchy: Hierarchy | None = None,
+        geometry: Hierarchy | None = None,
+        *,
         stage_hook: StageHook | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> NetworkOutput:
         """Return logits and the features of every stage.
 
         Parameters
         ----------
         batch
             `feat` [N, in_channels], `coord` [N, 3], `grid_coord` [N, 3], `offset` [B].
-        hierarchy
-            From `build_hierarchy` on the same batch; hand one to several networks so that their
-            stages list the same voxels in the same order. Built here if None. Values of the batch
-            are checked where the hierarchy is built, shapes here too.
+        geometry
+            From `prepare` or `build_hierarchy` on the same batch; hand one to several networks so
+            that their stages list the same voxels in the same order. Built here if None. Values of
+            the batch are checked where it is built, shapes here too.
         stage_hook
             Called with each stage's name and output; what it returns takes the output's place in
             the network and in the result.
 
         Returns
         -------
-        logits : Tensor
-            [N, num_classes].
-        stages : dict of str to Tensor
-            ``"stem"``, ``"enc0"``.., then the decoder from the coarsest to ``"dec0"``; each
-            [N_s, C_s]. Nothing later changes these tensors.
+        NetworkOutput
+            Features of ``"stem"``, ``"enc0"``.., then the decoder from the coarsest to ``"dec0"``;
+            nothing later changes these tensors.
 
         Raises
         ------
         ValueError
-            If the batch is malformed, the hierarchy belongs to another batch or network, or batch
+            If the batch is malformed, the geometry belongs to another batch or network, or batch
             normalization would have to train on a stage with a single voxel.
         """
         num_voxels = check_shapes(batch, "Segmentor.forward")
@@ -117,15 +168,14 @@ class Segmentor(nn.Module):
                 f"Segmentor.forward: feat has {batch['feat'].shape[1]} channels, this network"
                 f" takes {self.in_channels}"
             )
-        given = hierarchy
-        if hierarchy is None:
-            hierarchy = self.build_hierarchy(batch)
+        hierarchy = self.prepare(batch) if geometry is None else geometry
         self._check_fit(hierarchy, num_voxels, len(batch["offset"]))
-        if given is not None:
-            _check_same_voxels(given, batch["grid_coord"])
+        if geometry is not None:
+            _check_same_voxels(geometry, batch["grid_coord"])
         stages = self.backbone(batch["feat"], hierarchy, stage_hook)
         logits: Tensor = self.seg_head(stages[self.decoder_stages[-1]])
-        return logits, stages
+        offsets = {name: hierarchy.stage_offset(name) for name in stages}
+        return NetworkOutput(logits, stages, offsets)
 
     def _check_fit(self, hierarchy: Hierarchy, num_voxels: int, num_clouds: int) -> None:
         config, finest = self.config, hierarchy.levels[0]
@@ -191,4 +241,4 @@ def build_segmentor(
     >>> sum(parameter.numel() for parameter in student.parameters())
     2777344
     """
-    return Segmentor(network_config(size, **overrides), num_classes, in_channels)
+    return Segmentor(network_config(size, **overrides), num_classes, in_channels, size=size)

@@ -1,0 +1,186 @@
+"""The main command's line: presets, changed by flags; help in topics; flags that have moved."""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import tyro
+
+from train.config import RunConfig, from_json
+from train.core.console import logger
+from train.core.device import resolve_device
+from train.core.errors import UserError
+from train.data.registry import DATASETS, dataset_spec
+from train.methods.registry import METHODS, method_class, option_owners
+from train.networks.registry import PAIRS
+from train.presets import preset
+
+PROGRAM: Final = "python -m train.run"
+TOPICS: Final = ("data", "optim")
+"""Groups of options that `--help` leaves to `--help TOPIC`."""
+
+MOVED: Final = {
+    "--loss.normalisation": "--method.normalization",
+    "--loss.normalization": "--method.normalization",
+}
+"""Flags of earlier versions whose new name is more than another prefix."""
+
+
+def parse(arguments: Sequence[str]) -> RunConfig:
+    """Return the run that a command line asks for: a preset, changed by the flags.
+
+    With `--resume` the recorded run takes the preset's place, so that flags need not be repeated.
+
+    Raises
+    ------
+    UserError
+        If the dataset is missing or unknown, a flag has moved or belongs to another method, the
+        device is not there, or a value is refused.
+    SystemExit
+        From the flag parser: 0 after --help, 2 for a flag that is not known.
+    """
+    arguments = list(arguments)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--dataset")
+    first.add_argument("--device", default="auto")
+    first.add_argument("--model", choices=("auto", *PAIRS))
+    first.add_argument("--method")
+    first.add_argument("--output", type=Path)
+    first.add_argument("--resume", action="store_true")
+    known, _ = first.parse_known_args(arguments)
+    wants_help = bool({"-h", "--help"} & set(arguments))
+    if known.dataset is None:
+        if not wants_help:
+            raise UserError(f"--dataset is missing: choose one of {', '.join(sorted(DATASETS))}")
+        known.dataset = min(DATASETS)
+        arguments = ["--dataset", known.dataset, *arguments]
+        logger.info(
+            f"Defaults below are those of --dataset {known.dataset}; known: {', '.join(DATASETS)}"
+        )
+    dataset_spec(known.dataset)
+    _refuse_moved(arguments)
+    recorded = None if wants_help else _recorded(known)
+    method = known.method or (recorded or {}).get("method") or "topology-gradient"
+    _refuse_options_of_other_methods(arguments, method)
+    device = resolve_device(known.device)
+    model = known.model or (recorded or {}).get("model") or "auto"
+    if model == "auto":
+        model = "paper" if device.type == "cuda" else "tiny"
+    default = preset(known.dataset, model, method)
+    if recorded is not None:
+        default = _as_default(recorded, default, known.output)
+    if wants_help:
+        _show_help(arguments, default)
+    kind = _run_config(type(default.options))
+    config: RunConfig = tyro.cli(
+        kind,
+        default=kind(**{f.name: getattr(default, f.name) for f in dataclasses.fields(default)}),
+        args=arguments,
+        prog=PROGRAM,
+        description="Train a teacher, distill it into a student, score both.",
+    )
+    plain = {f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}
+    return RunConfig(**plain | {"model": model, "method": method, "device": str(device)})
+
+
+def _run_config(options: type[Any]) -> type[Any]:
+    """Return `RunConfig` with the options of one method, as flags under ``--method.``."""
+    named = Annotated[options, tyro.conf.arg(name="method")]  # type: ignore[valid-type]
+    made: type[Any] = dataclasses.make_dataclass(
+        "RunConfig",
+        [("options", named, field(default_factory=options))],
+        bases=(RunConfig,),
+        frozen=True,
+        kw_only=True,
+    )
+    return made
+
+
+def _show_help(arguments: list[str], default: RunConfig) -> None:
+    """Show the options of the run and its method, or of one topic, and exit."""
+    place = next(i for i, word in enumerate(arguments) if word in ("-h", "--help"))
+    topic = arguments[place + 1] if place + 1 < len(arguments) else ""
+    if topic in TOPICS:
+        inner = getattr(default, topic)
+        kind: type[Any] = dataclasses.make_dataclass(
+            topic, [(topic, type(inner), field(default=inner))], frozen=True, kw_only=True
+        )
+        tyro.cli(kind, args=["--help"], prog=PROGRAM, description=f"Options of {topic}.")
+    hidden = {name: tyro.conf.Suppress[type(getattr(default, name))] for name in TOPICS}
+    kind = dataclasses.make_dataclass(
+        "Run",
+        [(name, kind, field(default=getattr(default, name))) for name, kind in hidden.items()],
+        bases=(_run_config(type(default.options)),),
+        frozen=True,
+        kw_only=True,
+    )
+    values = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
+    tyro.cli(
+        kind,
+        default=kind(**values),
+        args=["--help"],
+        prog=PROGRAM,
+        description=(
+            "Train a teacher, distill it into a student, score both. Options under --method. are "
+            f"those of --method {default.method}; known methods: {', '.join(METHODS)}. More "
+            f"options: {', '.join(f'--help {name}' for name in TOPICS)}."
+        ),
+    )
+
+
+def _refuse_moved(arguments: Sequence[str]) -> None:
+    for word in arguments:
+        flag = word.split("=")[0].replace("_", "-")
+        if flag == "--evaluate-untrained" or flag == "--no-evaluate-untrained":
+            raise UserError(f"{flag}: the tiny pair is always scored untrained; leave it out")
+        if flag.startswith("--loss."):
+            new = MOVED.get(flag, flag.replace("--loss.", "--method."))
+            raise UserError(f"{flag} is now {new}")
+
+
+def _refuse_options_of_other_methods(arguments: Sequence[str], method: str) -> None:
+    own = {f.name for f in dataclasses.fields(method_class(method).Config)}
+    for word in arguments:
+        if not word.startswith("--method."):
+            continue
+        option = word.split("=")[0].removeprefix("--method.").replace("-", "_")
+        owners = option_owners(option)
+        if option not in own and owners:
+            raise UserError(
+                f"--method.{option.replace('_', '-')} is an option of --method "
+                f"{' and '.join(owners)}, not of {method}"
+            )
+
+
+def _recorded(known: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the options of the run that is to go on, as its config.json has them, if it does."""
+    path = (known.output or RunConfig(dataset=known.dataset).resolved_output) / "config.json"
+    if not known.resume or not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"--resume: {path} is damaged ({error})") from error
+    return dict(found)
+
+
+def _as_default(recorded: dict[str, Any], default: RunConfig, output: Path | None) -> RunConfig:
+    """Return the recorded run, so that only flags that are given change it."""
+    values = dict(recorded)
+    if values.get("method") != default.method:
+        values.pop("options", None)  # the comparison of both runs names the method
+        values.pop("method", None)
+    for name in ("resume", "device", "stage"):
+        values.pop(name, None)
+    values["output"] = None if output is None else str(output)
+    try:
+        return from_json(values, default)
+    except UserError as error:
+        raise UserError(
+            f"--resume: the run was started by another version ({error}); go on with that one, or "
+            "start a new --output"
+        ) from error

@@ -1,0 +1,139 @@
+"""The frames of a run: simulated or found, opened, looked at before anything is written."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from train.config import RunConfig
+from train.core.console import logger
+from train.core.distributed import first_process_first, is_first_process, require_same
+from train.core.errors import UserError
+from train.data.dataset_spec import DatasetSpec
+from train.data.decoded import DecodedCache
+from train.data.frame import FrameSource
+from train.data.index import FOLDER
+from train.data.skipping import BadFrame
+from train.data.voxel_counts import VoxelCounts, voxel_counts
+
+FRAMES_READ_BEFORE_START = 64
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run reads.
+
+    Attributes
+    ----------
+    spec
+        The dataset.
+    training, validation
+        The frames of each part; the same object where the same sequences were asked for.
+    bad
+        Frames that are left out, found before the start.
+    """
+
+    spec: DatasetSpec
+    training: FrameSource
+    validation: FrameSource
+    bad: list[BadFrame] = field(default_factory=list)
+
+    def training_sequences(self) -> tuple[str, ...]:
+        """Return the names of the sequences that are trained on."""
+        return tuple(sorted({name.rpartition("/")[0] for name in self.training.names}))
+
+
+def open_data(config: RunConfig, spec: DatasetSpec, *, needs_labels: bool = True) -> RunData:
+    """Open both parts of a run's data, simulated first if that is asked for.
+
+    Of several processes the first simulates, indexes and looks at frames; the others find it done.
+
+    Raises
+    ------
+    UserError
+        If the data cannot be opened, or a frame that is looked at is damaged, unless bad frames are
+        to be skipped; on all processes. Also if the processes see different frames.
+    """
+    with first_process_first():
+        data = _open(config, spec, needs_labels)
+    for what, source in (("training", data.training), ("validation", data.validation)):
+        digest = hashlib.sha256("\n".join(source.names).encode()).hexdigest()[:12]
+        require_same(f"the list of {what} frames (number, hash)", (len(source), digest))
+    return data
+
+
+def _open(config: RunConfig, spec: DatasetSpec, needs_labels: bool) -> RunData:
+    root = config.resolved_data_root
+    chosen = (config.data.train_sequences, config.data.validation_sequences)
+    if config.simulate:
+        logger.info(f"simulated sweeps: {root}")
+        made = spec.simulate(
+            root,
+            num_sweeps=config.data.simulated_sweeps,
+            num_validation_sweeps=config.data.simulated_validation_sweeps,
+            azimuth_steps=config.data.simulated_azimuth_steps,
+            seed=config.data.simulated_seed,
+        )
+        chosen = (made.training_sequences, made.validation_sequences)
+    bad: list[BadFrame] = []
+    training = _open_split(config, spec, root, "training", chosen[0], needs_labels, bad)
+    if chosen[1] and chosen[1] == chosen[0] and needs_labels:
+        return RunData(spec, training, training, bad)
+    validation = _open_split(config, spec, root, "validation", chosen[1], True, bad)
+    return RunData(spec, training, validation, bad)
+
+
+def _open_split(
+    config: RunConfig,
+    spec: DatasetSpec,
+    root: Path,
+    split: str,
+    sequences: tuple[str, ...],
+    needs_labels: bool,
+    bad: list[BadFrame],
+) -> FrameSource:
+    data = config.data
+    source = spec.open(
+        root,
+        split,
+        sequences=sequences,
+        require_labels=needs_labels,
+        cache_dir=data.cache_dir,
+        strict=config.on_bad_sweep == "stop",
+    )
+    bad += [BadFrame(*left_out) for left_out in source.unreadable.items()]
+    if source.skipped_unlabeled:
+        what = f"{spec.sequence_word}s {', '.join(sequences)}" if sequences else split
+        logger.info(f"{root}, {what}: {source.skipped_unlabeled} sweeps without labels left out")
+    if is_first_process():
+        _look_at(source, config.on_bad_sweep == "stop", bad)
+    if data.cache_decoded:
+        return DecodedCache(source, (data.cache_dir or root / FOLDER) / "decoded")
+    return source
+
+
+def _look_at(source: FrameSource, stop: bool, bad: list[BadFrame]) -> None:
+    """Read an even sample of the frames: what only the contents show is found before the start."""
+    stride = max(1, len(source) // FRAMES_READ_BEFORE_START)
+    for index in range(0, len(source), stride):
+        try:
+            source[index]
+        except UserError as error:
+            if stop:
+                raise
+            bad.append(BadFrame(source.names[index], str(error)))
+
+
+def counts_of(config: RunConfig, source: FrameSource) -> VoxelCounts | None:
+    """Return how many voxels each frame has, if batches are bounded by voxels."""
+    data = config.data
+    if not data.max_batch_voxels:
+        return None
+    with first_process_first():
+        return voxel_counts(
+            source,
+            data.grid_size_m,
+            config.resolved_data_root,
+            cache_dir=data.cache_dir,
+            num_workers=data.num_workers,
+            on_bad_sweep=config.on_bad_sweep,
+        )

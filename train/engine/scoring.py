@@ -1,0 +1,118 @@
+"""The scores of a run's networks on its validation frames, and metrics.json."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from train.config import RunConfig
+from train.core.distributed import is_first_process
+from train.data.loader import EvaluationFrames
+from train.data.skipping import SkippedFrames
+from train.engine.run_data import RunData
+from train.engine.run_folder import RunFolder
+from train.engine.run_log import read_log
+from train.evaluation.evaluate import evaluate
+from train.evaluation.evaluate_tta import evaluate_tta
+from train.networks.protocol import Network
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """How networks are scored in a run.
+
+    Attributes
+    ----------
+    config, data, device
+        The run's.
+    skipped
+        Collects the frames that could not be read.
+    """
+
+    config: RunConfig
+    data: RunData
+    device: torch.device
+    skipped: SkippedFrames
+
+    def score(self, model: Network, title: str, tta: str = "none") -> dict[str, Any]:
+        """Return the scores of a network; to be called by all processes."""
+        frames = EvaluationFrames(
+            self.data.validation,
+            self.config.data.grid_size_m,
+            clip_range_m=self.config.data.clip_range_m,
+            on_bad_sweep=self.config.on_bad_sweep,
+        )
+        names, rule = self.data.spec.class_names, self.data.spec.benchmark_rule
+        workers, skipped = self.config.data.num_workers, self.skipped
+        if tta == "none":
+            return evaluate(
+                model,
+                frames,
+                names,
+                rule,
+                self.device,
+                title=title,
+                num_workers=workers,
+                skipped=skipped,
+            )
+        return evaluate_tta(
+            model,
+            frames,
+            names,
+            rule,
+            self.device,
+            title=title,
+            augmentation=tta,
+            num_workers=workers,
+            skipped=skipped,
+        )
+
+
+def write_metrics(
+    folder: RunFolder,
+    config: RunConfig,
+    data: RunData,
+    scorer: Scorer,
+    networks: Mapping[str, Network],
+    untrained: Network | None,
+) -> None:
+    """Score the networks as they were read from their files, and write metrics.json.
+
+    Parameters
+    ----------
+    folder, config, data, scorer
+        The run's.
+    networks
+        By role.
+    untrained
+        A student before its training, scored too; None to leave it out.
+    """
+    started = time.monotonic()
+    metrics: dict[str, Any] = {
+        "dataset": config.dataset,
+        "simulated": config.simulate,
+        "method": config.method,
+        "train_sweeps": len(data.training),
+        "validation_sweeps": len(data.validation),
+    }
+    for role, model in networks.items():
+        scores = scorer.score(model, f"{role} evaluation")
+        if config.tta != "none":
+            title = f"{role} evaluation, {config.tta}"
+            scores["tta"] = scorer.score(model, title, config.tta)
+        count = sum(parameter.numel() for parameter in model.parameters())
+        metrics[role] = {"parameters": count, **scores}
+    if untrained is not None and "student" in metrics:
+        scores = scorer.score(untrained, "untrained student evaluation")
+        metrics["student"]["miou_untrained"] = scores["miou"]
+    metrics["skipped_sweeps"] = scorer.skipped.messages
+    if not is_first_process():
+        return
+    seconds: dict[str, float] = {}
+    for record in read_log(folder.log):
+        stage = record["stage"].removesuffix(" validation")
+        seconds[stage] = seconds.get(stage, 0.0) + record["seconds"]
+    metrics["seconds"] = {**seconds, "evaluation": time.monotonic() - started}
+    folder.write_json(folder.metrics, metrics)

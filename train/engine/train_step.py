@@ -1,0 +1,210 @@
+"""One training step: a method's terms as one loss, weighed right on any number of processes.
+
+Shape letters: S means of a term.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from train.core.distributed import agree, current_world, sum_over_processes
+from train.core.errors import UserError
+from train.data.frame import IGNORE_INDEX
+from train.methods.protocol import LABELED_SHARE, DistillationMethod, LossTerm, Unit
+from train.networks.protocol import Network
+
+
+@dataclass(frozen=True)
+class BatchShare:
+    """Which share of a step's units one process has in one part of the step.
+
+    Attributes
+    ----------
+    labeled, points, clouds
+        This process's units in this part, over those of the whole step: all processes, all parts.
+    part
+        The voxels of all processes in this part, over those of the whole step.
+    """
+
+    labeled: float = 1.0
+    points: float = 1.0
+    clouds: float = 1.0
+    part: float = 1.0
+
+    def of(self, unit: Unit) -> float:
+        """Return the share of a unit."""
+        return {"labeled": self.labeled, "points": self.points, "clouds": self.clouds}[unit]
+
+
+def shares(parts: Sequence[Mapping[str, Any]]) -> tuple[list[BatchShare], bool]:
+    """Count the units of a step and return this process's share of them, part by part.
+
+    Parameters
+    ----------
+    parts
+        This process's batches of the step, on the CPU; as many on every process.
+
+    Returns
+    -------
+    shares : list of BatchShare
+        One per part. On one process, with one part, all are exactly 1.
+    any_labeled : bool
+        Whether the step has a labeled voxel at all.
+    """
+    counts = torch.tensor([_counts(part) for part in parts], dtype=torch.float64)
+    joint = sum_over_processes(counts.clone())
+    total = joint.sum(dim=0)
+    own = (counts / total.clamp(min=1)).tolist()
+    of_parts = (joint[:, 1] / total[1]).tolist()
+    made = [BatchShare(*row, part=part) for row, part in zip(own, of_parts, strict=True)]
+    return made, bool(total[0] > 0)
+
+
+def _counts(batch: Mapping[str, Any]) -> list[float]:
+    segment = batch.get("segment")
+    labeled = 0 if segment is None else int((segment != IGNORE_INDEX).sum())
+    return [float(labeled), float(len(batch["feat"])), float(len(batch["offset"]))]
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What a step's forward pass returns.
+
+    Attributes
+    ----------
+    total
+        () where the backward pass starts.
+    numbers
+        For the log, on the device and without gradient: each term (), "total" () and the terms'
+        statistics as "TERM_stats/NAME". This process's shares: their sum over all processes and
+        parts is the joint batch's.
+    """
+
+    total: Tensor
+    numbers: dict[str, Tensor]
+
+
+class TrainStep(nn.Module):
+    """What DistributedDataParallel wraps: the student and the method, not the frozen teacher.
+
+    Parameters
+    ----------
+    student
+        In training mode.
+    method
+        Its adapters are trained with the student.
+    teacher
+        Frozen, in evaluation mode; None for a method that needs none.
+    """
+
+    def __init__(
+        self, student: Network, method: DistillationMethod, teacher: Network | None
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.method = method
+        self._teacher = (teacher,)  # in a tuple, so that it is no submodule
+
+    def forward(
+        self, batch: Mapping[str, Any], share: BatchShare, with_gradient_norms: bool = False
+    ) -> StepOutput:
+        """Return the total of a batch, and the numbers to log.
+
+        Parameters
+        ----------
+        batch
+            On the device.
+        share
+            Of the step's units; see `shares`.
+        with_gradient_norms
+            Also return the norm of each weighted term's gradient at the student's parameters, as
+            "gradient_norms/TERM".
+
+        Raises
+        ------
+        UserError
+            On every process, if one of them has one.
+        """
+        error: UserError | None = None
+        terms: dict[str, LossTerm] = {}
+        try:
+            terms = self.method(
+                self.student, self._teacher[0], {**batch, LABELED_SHARE: share.labeled}
+            )
+        except UserError as raised:
+            error = raised
+        agree(error)
+
+        numbers: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        for name, term in terms.items():
+            value = _share_of(term, share)
+            weighted = term.weight * value
+            total = weighted if total is None else total + weighted
+            numbers[name] = value.detach()
+            for stat, number in term.stats.items():
+                numbers[f"{name}_stats/{stat}"] = number.detach() * share.of(term.unit)
+            if with_gradient_norms:
+                numbers[f"gradient_norms/{name}"] = self._gradient_norm(weighted)
+        if total is None:
+            raise ValueError(f"{type(self.method).__name__}.forward returned no term")
+        numbers["total"] = total.detach()
+        # DistributedDataParallel takes the mean over processes of what are shares of a sum.
+        world_size = current_world().size
+        return StepOutput(total if world_size == 1 else total * world_size, numbers)
+
+    def _gradient_norm(self, value: Tensor) -> Tensor:
+        """Return the norm of the joint gradient; this process's share of it, to be summed."""
+        parameters = [p for p in self.student.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        flat = [
+            torch.zeros_like(p).flatten() if g is None else g.flatten()
+            for p, g in zip(parameters, gradients, strict=True)
+        ]
+        return sum_over_processes(torch.cat(flat)).norm() / current_world().size
+
+
+def _share_of(term: LossTerm, share: BatchShare) -> Tensor:
+    """Return this process's share of a term's mean over the joint batch."""
+    value = term.value
+    if term.count is None or current_world().size == 1:
+        summed = value.sum() if value.ndim else value
+        factor = share.of(term.unit) if term.count is None else share.part
+        return summed if factor == 1.0 else summed * factor
+    joint = sum_over_processes(term.count.clone())
+    return (value * (term.count / joint)).sum() * share.part
+
+
+def to_host(numbers: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return numbers of a step summed over all processes, in one copy from the device.
+
+    Returns
+    -------
+    dict
+        A float for each tensor (), a list of floats for others; "A/B" becomes B in the dict "A".
+    """
+    if not numbers:
+        return {}
+    flat = torch.cat([tensor.detach().double().flatten() for tensor in numbers.values()])
+    values = iter(sum_over_processes(flat).tolist())
+    found: dict[str, Any] = {}
+    for name, tensor in numbers.items():
+        read = [next(values) for _ in range(tensor.numel())]
+        group, _, inner = name.rpartition("/")
+        target = found.setdefault(group, {}) if group else found
+        target[inner] = read if tensor.ndim else read[0]
+    return found
+
+
+def first_not_finite(numbers: Mapping[str, Any]) -> tuple[str, float] | None:
+    """Return name and value of the first number that is NaN or infinite, if there is one."""
+    for name, value in numbers.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for key, each in inner:
+            for number in each if isinstance(each, list) else [each]:
+                if not abs(number) < float("inf"):
+                    return (f"{name} {key}".strip(), number)
+    return None

@@ -1,0 +1,136 @@
+"""What a distillation method is: a module that turns a batch into named, weighted loss terms."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from train.config import MethodConfig
+from train.networks.protocol import Network
+
+Unit = Literal["labeled", "points", "clouds"]
+"""What a term is a mean over: labeled voxels, all voxels, or clouds."""
+
+LABELED_SHARE = "labeled_share"
+"""Where a batch says which share of the step's labeled voxels is its own; 1.0 on one process."""
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One term of a loss.
+
+    Attributes
+    ----------
+    value
+        () the mean over this batch's units, before weighting; or (S,) several such means, whose sum
+        is the term.
+    weight
+        How much of it enters the total.
+    unit
+        What it is a mean over. Where a step's batch is spread over processes or computed in parts,
+        each part's mean is weighed by its share of the units, which gives the mean of the whole.
+    count
+        (S,) how many units each mean of `value` is over, if they are none of `Unit` (the voxels of
+        a coarser stage); `unit` then only weighs the parts of one process.
+    stats
+        Further numbers for the log, by name: tensors without gradient.
+    """
+
+    value: Tensor
+    weight: float
+    unit: Unit = "points"
+    count: Tensor | None = None
+    stats: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class DistillationMethod(nn.Module, ABC):
+    """How a student is trained.
+
+    Trainable adapters are ordinary submodules: they are optimized with the student, kept in the
+    training state, and are no part of the student's checkpoint.
+
+    Parameters
+    ----------
+    config
+        An instance of `Config`.
+    student
+        The network to train; its widths are what adapters are made for. It is not kept.
+    teacher
+        Frozen; None where `needs_teacher` is False.
+    artifacts
+        What `prepare` returned.
+
+    Attributes
+    ----------
+    Config
+        The method's options, a frozen dataclass; on the command line under ``--method.``.
+    batch_fields
+        Entries of the batch that it needs beside those of every batch, such as "images".
+    needs_labels
+        Whether the training frames must have labels.
+    needs_teacher
+        Whether there is a teacher.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    batch_fields: ClassVar[frozenset[str]] = frozenset()
+    needs_labels: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        config: Any,
+        student: Network,
+        teacher: Network | None,
+        *,
+        artifacts: Path | None = None,
+    ) -> None:
+        super().__init__()
+        del student, teacher, artifacts
+        self.config = config
+
+    @classmethod
+    def prepare(
+        cls, config: Any, teacher: Network, batches: Iterable[dict[str, Any]], folder: Path
+    ) -> Path | None:
+        """Make what the method needs once, before the student's training; None if it is nothing.
+
+        Parameters
+        ----------
+        config
+            An instance of `Config`.
+        teacher
+            Frozen, in evaluation mode.
+        batches
+            One pass over the training frames, not augmented.
+        folder
+            Of the run; what is written there is kept with it.
+        """
+        del config, teacher, batches, folder
+
+    @abstractmethod
+    def forward(
+        self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
+    ) -> dict[str, LossTerm]:
+        """Return the terms of a batch by name, in the order in which they are added.
+
+        Parameters
+        ----------
+        student
+            In training mode.
+        teacher
+            In evaluation mode; none of its parameters requires a gradient.
+        batch
+            The networks' input, with `segment` [N] int64 train ids where there are labels, and
+            `LABELED_SHARE`.
+
+        Raises
+        ------
+        UserError
+            If an option does not fit the networks.
+        NonFiniteLoss
+            If a term is NaN or infinite, where that can be seen without waiting for a device.
+        """
