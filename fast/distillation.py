@@ -21,6 +21,7 @@ from fast.checks import (
     as_weights,
     refuse_two_devices,
 )
+from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.normalisation import Normalisation, normalise
 from fast.rips import rips_persistence_of_points
@@ -31,7 +32,7 @@ SampleOn = Literal["teacher", "student", "concat"]
 DiagramLoss = Literal["pwcd", "sinkhorn"]
 
 
-@torch.compiler.disable  # numba cannot be traced: one graph break here, not many inside
+@disable_compile  # numba cannot be traced: one graph break here, not many inside
 def topological_loss(
     teacher_features: Tensor,
     student_features: Tensor,

@@ -16,6 +16,7 @@ from fast.checks import (
     as_positive,
     as_weights,
 )
+from fast.compiler import disable_compile
 from fast.distillation import (
     CloudLosses,
     DiagramLoss,
@@ -115,7 +116,7 @@ class TopologicalLoss(nn.Module):
             f"loss={self.loss!r}{weight}"
         )
 
-    @torch.compiler.disable  # numba cannot be traced: one graph break here, not many inside
+    @disable_compile  # numba cannot be traced: one graph break here, not many inside
     def forward(self, teacher_features: Tensor, student_features: Tensor, offset: Tensor) -> Tensor:
         """Return the loss ().
 
@@ -136,7 +137,7 @@ class TopologicalLoss(nn.Module):
         """
         return self._parts(teacher_features, student_features, offset).total(self.dim_weights)
 
-    @torch.compiler.disable
+    @disable_compile
     def forward_with_report(
         self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
     ) -> tuple[Tensor, TopologyReport]:
