@@ -4,27 +4,17 @@ Shape letters: B clouds, N points of all clouds, C channels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
-from fast.checks import (
-    as_choice,
-    as_integer,
-    as_points,
-    as_positive,
-    as_weights,
-)
+from fast.chamfer import PrecisionWeight
+from fast.checks import as_points, as_positive
 from fast.compiler import disable_compile
-from fast.distillation import (
-    CloudLosses,
-    DiagramLoss,
-    SampleOn,
-    cloud_losses,
-    kl_distillation,
-)
+from fast.distillation import CloudLosses, cloud_losses, kl_distillation
 from fast.normalisation import Normalisation
+from fast.options import DiagramLoss, SampleOn, TopologyOptions
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius
 
@@ -59,11 +49,11 @@ class TopologicalLoss(nn.Module):
     num_samples
         Points of each cloud to keep for the diagrams; a smaller cloud keeps all of its own.
     normalisation
-        See `fast.normalisation.normalise`.
+        See `fast.normalise`.
     dim_weights
         Weight of each dimension's loss; its length, 1 or 2, is how many dimensions there are.
-    eps
-        See `fast.persistence_weighted_chamfer`.
+    eps, cost_scale, precision_weight, min_persistence
+        See `fast.persistence_weighted_chamfer`; "sinkhorn" does not use them.
     sample_on
         Whose features are sampled: "teacher" as in the paper, "student" or "concat".
     loss
@@ -71,6 +61,10 @@ class TopologicalLoss(nn.Module):
         "sinkhorn", `fast.entropic_transport`.
     sinkhorn_eps
         Weight of the entropy, above 0, in squared units of the filtration; "pwcd" does not use it.
+    start
+        Index of the first sample of each cloud.
+    backend
+        Which kernels; None: those of the tensors' device.
 
     Raises
     ------
@@ -87,34 +81,34 @@ class TopologicalLoss(nn.Module):
         sample_on: SampleOn = "teacher",
         loss: DiagramLoss = "pwcd",
         sinkhorn_eps: float = 0.1,
+        *,
+        cost_scale: float = 1.0,
+        precision_weight: PrecisionWeight = "uniform",
+        min_persistence: float = 0.0,
+        start: int = 0,
+        backend: str | None = None,
     ) -> None:
         super().__init__()
-        name = "TopologicalLoss"
-        if len(dim_weights) not in (1, 2):
-            raise ValueError(
-                f"{name}: dim_weights has {len(dim_weights)} entries; pass 1 (H0) or 2 (H0, H1)"
-            )
-        self.num_samples = as_integer(name, "num_samples", num_samples, least=1)
-        self.normalisation: Normalisation = normalisation
-        self.dim_weights = tuple(as_weights(name, "dim_weights", dim_weights, len(dim_weights)))
-        self.eps = as_positive(name, "eps", eps)
-        self.sample_on: SampleOn = sample_on
-        self.loss: DiagramLoss = loss
-        self.sinkhorn_eps = as_positive(name, "sinkhorn_eps", sinkhorn_eps)
-        as_choice(
-            name, "normalisation", normalisation, ("l2", "none", "center_maxnorm", "diameter")
+        self.options = TopologyOptions(
+            function="TopologicalLoss",
+            num_samples=num_samples,
+            normalisation=normalisation,
+            dim_weights=dim_weights,
+            eps=eps,
+            cost_scale=cost_scale,
+            precision_weight=precision_weight,
+            min_persistence=min_persistence,
+            sample_on=sample_on,
+            start=start,
+            backend=backend,
+            loss=loss,
+            sinkhorn_eps=sinkhorn_eps,
         )
-        as_choice(name, "sample_on", sample_on, ("teacher", "student", "concat"))
-        as_choice(name, "loss", loss, ("pwcd", "sinkhorn"))
 
     def extra_repr(self) -> str:
         """Return the options, for the module's repr."""
-        weight = f", sinkhorn_eps={self.sinkhorn_eps}" if self.loss == "sinkhorn" else ""
-        return (
-            f"num_samples={self.num_samples}, normalisation={self.normalisation!r}, "
-            f"dim_weights={self.dim_weights}, eps={self.eps}, sample_on={self.sample_on!r}, "
-            f"loss={self.loss!r}{weight}"
-        )
+        options = asdict(self.options).items()
+        return ", ".join(f"{name}={value!r}" for name, value in options)
 
     @disable_compile  # numba cannot be traced: one graph break here, not many inside
     def forward(self, teacher_features: Tensor, student_features: Tensor, offset: Tensor) -> Tensor:
@@ -135,7 +129,7 @@ class TopologicalLoss(nn.Module):
         RuntimeError
             If no kernel serves the tensors' device, or the transport does not converge.
         """
-        return self._parts(teacher_features, student_features, offset).total(self.dim_weights)
+        return self._parts(teacher_features, student_features, offset).total
 
     @disable_compile
     def forward_with_report(
@@ -143,7 +137,7 @@ class TopologicalLoss(nn.Module):
     ) -> tuple[Tensor, TopologyReport]:
         """Return the loss as `forward` does, and what it saw; costs a pass over all points."""
         parts = self._parts(teacher_features, student_features, offset)
-        return parts.total(self.dim_weights), self._report(parts)
+        return parts.total, self._report(parts)
 
     def _parts(
         self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
@@ -158,32 +152,21 @@ class TopologicalLoss(nn.Module):
             )
         sizes = cloud_sizes(name, offset, len(student))
         return cloud_losses(
-            list(torch.split(teacher, sizes)),
-            list(torch.split(student, sizes)),
-            self.num_samples,
-            normalisation=self.normalisation,
-            max_dim=len(self.dim_weights) - 1,
-            eps=self.eps,
-            cost_scale=1.0,
-            sample_on=self.sample_on,
-            start=0,
-            backend=None,
-            loss=self.loss,
-            sinkhorn_eps=self.sinkhorn_eps,
+            name, list(torch.split(teacher, sizes)), list(torch.split(student, sizes)), self.options
         )
 
     @torch.no_grad()
     def _report(self, parts: CloudLosses) -> TopologyReport:
         def radius(whose: SampleOn, clouds: list[Tensor]) -> float:
-            if whose == self.sample_on:
+            if whose == self.options.sample_on:
                 radii = parts.sampled_radii
             else:
                 radii = [covering_radius(*item) for item in zip(clouds, parts.indices, strict=True)]
             return float(torch.stack(radii).mean())
 
         return TopologyReport(
-            teacher_covering_radius=radius("teacher", parts.teacher_normalised),
-            student_covering_radius=radius("student", parts.student_normalised),
+            teacher_covering_radius=radius("teacher", parts.teacher_normalized),
+            student_covering_radius=radius("student", parts.student_normalized),
             teacher_pairs=tuple(float(d.counts.double().mean()) for d in parts.teacher_diagrams),
             student_pairs=tuple(float(d.counts.double().mean()) for d in parts.student_diagrams),
             losses=tuple(parts.losses.detach().mean(dim=0).tolist()),

@@ -99,12 +99,11 @@ def test_the_distillation_loss_leaves_the_teacher_alone():
 def test_reprs_can_be_read():
     assert repr(fast.DistillationLoss(2.0)) == "DistillationLoss(temperature=2.0)"
     assert repr(fast.SaliencyLoss()) == "SaliencyLoss()"
-    assert repr(fast.TopologicalLoss()) == (
-        "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), "
-        "eps=1e-08, sample_on='teacher', loss='pwcd')"
+    assert repr(fast.TopologicalLoss(loss="sinkhorn")) == (
+        "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), eps=1e-08, "
+        "cost_scale=1.0, precision_weight='uniform', min_persistence=0.0, sample_on='teacher', "
+        "start=0, backend=None, loss='sinkhorn', sinkhorn_eps=0.1)"
     )
-    transport = fast.TopologicalLoss(loss="sinkhorn")
-    assert repr(transport).endswith("loss='sinkhorn', sinkhorn_eps=0.1)")
     diagram = fast.rips_persistence(torch.zeros(1, 1))[0]
     assert repr(diagram) == "BatchedDiagram(dim=0, pairs=[0], dtype=torch.float32, device=cpu)"
     assert len(diagram) == 1
@@ -175,6 +174,10 @@ def test_stages_that_do_not_fit_are_refused():
         {"dim_weights": ()},
         {"dim_weights": (-1.0, 1.0)},
         {"eps": 0.0},
+        {"cost_scale": -1.0},
+        {"precision_weight": "none"},
+        {"min_persistence": -0.1},
+        {"start": -1},
         {"sample_on": "both"},
         {"loss": "chamfer"},
         {"sinkhorn_eps": 0.0},
@@ -182,8 +185,47 @@ def test_stages_that_do_not_fit_are_refused():
     ids=str,
 )
 def test_bad_options_are_refused_at_once(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
+    with pytest.raises(ValueError, match=f"TopologicalLoss: {next(iter(options))}"):
         fast.TopologicalLoss(**options)
+    with pytest.raises(ValueError, match=f"topological_loss: {next(iter(options))}"):
+        fast.topological_loss(_FEATURES, _FEATURES, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalisation": "none"},
+        {"dim_weights": (0.5, 2.0)},
+        {"eps": 0.3},
+        {"cost_scale": 0.5},
+        {"precision_weight": "persistence"},
+        {"min_persistence": 0.5},
+        {"sample_on": "student"},
+        {"start": 7},
+        {"loss": "sinkhorn"},
+        {"loss": "sinkhorn", "sinkhorn_eps": 0.5},
+    ],
+    ids=str,
+)
+def test_the_module_and_the_function_have_the_same_options(make_cloud, options):
+    teacher, offset = concatenated(make_cloud, [60])
+    student, _ = concatenated(make_cloud, [60], "gaussian")
+    got = fast.TopologicalLoss(20, **options)(teacher, student, offset)
+    assert torch.equal(got, fast.topological_loss(teacher, student, 20, **options))
+    plain = {"loss": "sinkhorn"} if "sinkhorn_eps" in options else {}
+    assert not torch.equal(got, fast.TopologicalLoss(20, **plain)(teacher, student, offset))
+
+
+def test_an_unknown_backend_is_refused_by_either_door():
+    with pytest.raises(RuntimeError, match="no backend 'fastest'"):
+        fast.TopologicalLoss(backend="fastest")(_FEATURES, _FEATURES, torch.tensor([6]))
+    with pytest.raises(RuntimeError, match="no backend 'fastest'"):
+        fast.topological_loss(_FEATURES, _FEATURES, backend="fastest")
+
+
+def test_a_start_beyond_the_smallest_cloud_is_refused():
+    with pytest.raises(ValueError, match=r"TopologicalLoss: start is 2; .* smallest cloud's 2 po"):
+        fast.TopologicalLoss(start=2)(_FEATURES, _FEATURES, torch.tensor([2, 6]))
 
 
 def test_a_temperature_of_zero_is_refused():

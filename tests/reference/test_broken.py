@@ -424,6 +424,25 @@ BROKEN = {
         "grad_distances = weight",
         distillation.test_two_rectangles_by_hand,
     ),
+    "gradient with other weights of precision than the value": (
+        "distillation.py",
+        "_grad(\n            *pairs,\n            eps,\n            cost_scale=cost_scale,\n"
+        "            precision_weight=precision_weight,\n",
+        "_grad(\n            *pairs,\n            eps,\n            cost_scale=cost_scale,\n",
+        partial(
+            distillation.test_the_gradient_is_the_derivative_with_the_options_of_the_distance,
+            {"precision_weight": "persistence"},
+        ),
+    ),
+    "value without the least persistence": (
+        "distillation.py",
+        "persistence_weighted_chamfer(\n            *pairs,\n            eps,\n"
+        "            cost_scale=cost_scale,\n            precision_weight=precision_weight,\n"
+        "            min_persistence=min_persistence,\n",
+        "persistence_weighted_chamfer(\n            *pairs,\n            eps,\n"
+        "            cost_scale=cost_scale,\n            precision_weight=precision_weight,\n",
+        distillation.test_options_reach_the_parts_they_belong_to,
+    ),
     "divergence in the other direction": (
         "distillation.py",
         "np.exp(log_teacher) * (log_teacher - log_student)",
