@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fast.chamfer import PrecisionWeight
 from fast.checks import as_points, as_positive
 from fast.compiler import disable_compile
+from fast.diagram import BatchedDiagram
 from fast.distillation import CloudLosses, cloud_losses, kl_distillation
 from fast.normalisation import Normalisation
 from fast.options import DiagramLoss, SampleOn, TopologyOptions
@@ -19,26 +20,29 @@ from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius
 
 
-@dataclass(frozen=True)
-class TopologyReport:
-    """What the topological loss saw, as plain numbers meaned over the clouds of a batch.
+@dataclass(frozen=True, eq=False)
+class TopologyStats:
+    """What the topological loss saw, averaged over the clouds of a batch.
+
+    Tensors on the loss's device, in its dtype and without gradient, so that nothing waits for the
+    device before the caller copies them; D is the number of dimensions.
 
     Attributes
     ----------
     teacher_covering_radius, student_covering_radius
-        How far the worst point is from its nearest sample, in normalised features. Proposition 1
-        bounds the error of a diagram by twice its own radius.
+        () how far the worst point is from its nearest sample, in normalized features. Proposition
+        1 bounds the error of a diagram by twice its own radius.
     teacher_pairs, student_pairs
-        Number of finite pairs, one entry a dimension.
+        (D,) number of finite pairs.
     losses
-        Distance between the diagrams before weighting, one entry a dimension.
+        (D,) distance between the diagrams before weighting.
     """
 
-    teacher_covering_radius: float
-    student_covering_radius: float
-    teacher_pairs: tuple[float, ...]
-    student_pairs: tuple[float, ...]
-    losses: tuple[float, ...]
+    teacher_covering_radius: Tensor
+    student_covering_radius: Tensor
+    teacher_pairs: Tensor
+    student_pairs: Tensor
+    losses: Tensor
 
 
 class TopologicalLoss(nn.Module):
@@ -111,8 +115,15 @@ class TopologicalLoss(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in options)
 
     @disable_compile  # numba cannot be traced: one graph break here, not many inside
-    def forward(self, teacher_features: Tensor, student_features: Tensor, offset: Tensor) -> Tensor:
-        """Return the loss ().
+    def forward(
+        self,
+        teacher_features: Tensor,
+        student_features: Tensor,
+        offset: Tensor,
+        *,
+        return_stats: bool = False,
+    ) -> Tensor | tuple[Tensor, TopologyStats]:
+        """Return the loss () or, if `return_stats`, the loss and what it saw.
 
         Parameters
         ----------
@@ -121,6 +132,8 @@ class TopologicalLoss(nn.Module):
             gradient reaches the teacher.
         offset
             (B,) int64: where each cloud ends; the last entry is N.
+        return_stats
+            Return (loss, TopologyStats); costs a pass over all points.
 
         Raises
         ------
@@ -129,19 +142,6 @@ class TopologicalLoss(nn.Module):
         RuntimeError
             If no kernel serves the tensors' device, or the transport does not converge.
         """
-        return self._parts(teacher_features, student_features, offset).total
-
-    @disable_compile
-    def forward_with_report(
-        self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
-    ) -> tuple[Tensor, TopologyReport]:
-        """Return the loss as `forward` does, and what it saw; costs a pass over all points."""
-        parts = self._parts(teacher_features, student_features, offset)
-        return parts.total, self._report(parts)
-
-    def _parts(
-        self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
-    ) -> CloudLosses:
         name = "TopologicalLoss"
         teacher = as_points(name, "teacher_features", teacher_features)
         student = as_points(name, "student_features", student_features)
@@ -151,25 +151,34 @@ class TopologicalLoss(nn.Module):
                 f"{len(teacher)}, pass the same points"
             )
         sizes = cloud_sizes(name, offset, len(student))
-        return cloud_losses(
+        parts = cloud_losses(
             name, list(torch.split(teacher, sizes)), list(torch.split(student, sizes)), self.options
         )
+        return (parts.total, self._stats(parts)) if return_stats else parts.total
 
     @torch.no_grad()
-    def _report(self, parts: CloudLosses) -> TopologyReport:
-        def radius(whose: SampleOn, clouds: list[Tensor]) -> float:
+    def _stats(self, parts: CloudLosses) -> TopologyStats:
+        losses = parts.losses.detach().mean(dim=0)
+
+        def radius(whose: SampleOn, clouds: list[Tensor]) -> Tensor:
             if whose == self.options.sample_on:
                 radii = parts.sampled_radii
             else:
-                radii = [covering_radius(*item) for item in zip(clouds, parts.indices, strict=True)]
-            return float(torch.stack(radii).mean())
+                radii = [
+                    covering_radius(*item, backend=self.options.backend)
+                    for item in zip(clouds, parts.indices, strict=True)
+                ]
+            return torch.stack(radii).mean().to(losses)
 
-        return TopologyReport(
+        def pairs(diagrams: list[BatchedDiagram]) -> Tensor:
+            return torch.stack([diagram.counts.double().mean() for diagram in diagrams]).to(losses)
+
+        return TopologyStats(
             teacher_covering_radius=radius("teacher", parts.teacher_normalized),
             student_covering_radius=radius("student", parts.student_normalized),
-            teacher_pairs=tuple(float(d.counts.double().mean()) for d in parts.teacher_diagrams),
-            student_pairs=tuple(float(d.counts.double().mean()) for d in parts.student_diagrams),
-            losses=tuple(parts.losses.detach().mean(dim=0).tolist()),
+            teacher_pairs=pairs(parts.teacher_diagrams),
+            student_pairs=pairs(parts.student_diagrams),
+            losses=losses,
         )
 
 

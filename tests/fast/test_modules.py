@@ -1,4 +1,4 @@
-"""The modules that train/ uses: concatenated clouds, reports, reprs, torch.compile."""
+"""The modules that train/ uses: concatenated clouds, stats, reprs, torch.compile."""
 
 import numpy as np
 import pytest
@@ -34,35 +34,39 @@ def test_the_topological_loss_is_the_mean_over_clouds(make_cloud):
 
 
 @pytest.mark.parametrize("sample_on", ["teacher", "student", "concat"])
-def test_the_report_says_what_the_loss_saw(make_cloud, sample_on):
+def test_the_stats_say_what_the_loss_saw(make_cloud, sample_on):
     sizes = [60, 90]
     teacher, offset = concatenated(make_cloud, sizes)
     student, _ = concatenated(make_cloud, sizes, "gaussian")
     module = fast.TopologicalLoss(num_samples=32, sample_on=sample_on)
-    loss, report = module.forward_with_report(teacher, student, offset)
+    loss, stats = module(teacher, student.requires_grad_(), offset, return_stats=True)
     assert torch.equal(loss, module(teacher, student, offset))
-    assert sum(report.losses) == pytest.approx(loss.item(), rel=1e-6)
-    assert report.teacher_pairs[0] == report.student_pairs[0] == 31
+    assert stats.losses.sum().item() == pytest.approx(loss.item(), rel=1e-6)
+    assert stats.teacher_pairs[0] == stats.student_pairs[0] == 31
+    for name, value in vars(stats).items():
+        assert value.shape == (() if name.endswith("radius") else (2,)), name
+        assert (value.dtype, value.device) == (loss.dtype, loss.device), name
+        assert not value.requires_grad, name
     want = {"teacher": [], "student": []}
     loops = []
-    for t, s in zip(teacher.split(sizes), student.split(sizes), strict=True):
+    for t, s in zip(teacher.split(sizes), student.detach().split(sizes), strict=True):
         t, s = fast.normalise(t), fast.normalise(s)
         sampled = {"teacher": t, "student": s, "concat": torch.cat([t, s], dim=1)}[sample_on]
         indices, _ = fast.topology_preserving_sampling(sampled, 32)
         want["teacher"].append(fast.covering_radius(t, indices).item())
         want["student"].append(fast.covering_radius(s, indices).item())
         loops.append(fast.rips_persistence_of_points(s[indices])[1].counts.item())
-    assert report.teacher_covering_radius == pytest.approx(np.mean(want["teacher"]), rel=1e-5)
-    assert report.student_covering_radius == pytest.approx(np.mean(want["student"]), rel=1e-5)
-    assert report.student_pairs[1] == np.mean(loops)
+    assert stats.teacher_covering_radius.item() == pytest.approx(np.mean(want["teacher"]), rel=1e-5)
+    assert stats.student_covering_radius.item() == pytest.approx(np.mean(want["student"]), rel=1e-5)
+    assert stats.student_pairs[1] == np.mean(loops)
 
 
 def test_components_alone_can_be_asked_for(make_cloud):
     teacher, offset = concatenated(make_cloud, [30])
     module = fast.TopologicalLoss(dim_weights=(2.0,))
-    loss, report = module.forward_with_report(teacher, teacher * 2 + 0.1, offset)
-    assert len(report.losses) == len(report.teacher_pairs) == 1
-    assert loss.item() == pytest.approx(2 * report.losses[0], rel=1e-6)
+    loss, stats = module(teacher, teacher * 2 + 0.1, offset, return_stats=True)
+    assert len(stats.losses) == len(stats.teacher_pairs) == 1
+    assert loss.item() == pytest.approx(2 * stats.losses[0].item(), rel=1e-6)
 
 
 def test_the_saliency_loss_is_per_cloud_maps_and_per_stage_means():
