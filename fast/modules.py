@@ -5,12 +5,13 @@ Shape letters: B clouds, N points of all clouds, C channels.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from fast.chamfer import PrecisionWeight
-from fast.checks import as_points, as_positive
+from fast.checks import as_choice, as_points, as_positive
 from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.distillation import CloudLosses, cloud_losses, kl_distillation
@@ -183,7 +184,28 @@ class TopologicalLoss(nn.Module):
 
 
 class SaliencyLoss(nn.Module):
-    """Eq. 4-7 over concatenated clouds: where the task's gradient says the points matter."""
+    """Eq. 4-7 over concatenated clouds: where the task's gradient says the points matter.
+
+    Parameters
+    ----------
+    reduction
+        "sum": the sum over stages, as Eq. 7. "none": each stage apart, for a caller that averages
+        over the points of several processes; `sum()` of it is the result of "sum" to the last bit.
+
+    Raises
+    ------
+    ValueError
+        If the reduction is unknown.
+    """
+
+    def __init__(self, reduction: Literal["sum", "none"] = "sum") -> None:
+        super().__init__()
+        as_choice("SaliencyLoss", "reduction", reduction, ("sum", "none"))
+        self.reduction: Literal["sum", "none"] = reduction
+
+    def extra_repr(self) -> str:
+        """Return the options, for the module's repr."""
+        return f"reduction={self.reduction!r}"
 
     def forward(
         self,
@@ -193,7 +215,7 @@ class SaliencyLoss(nn.Module):
         student_gradients: Sequence[Tensor],
         offsets: Sequence[Tensor],
     ) -> Tensor:
-        """Return the sum over stages of the mean over the stage's points, ().
+        """Return the mean over each stage's points: their sum (), or with "none" (num_stages,).
 
         Parameters
         ----------
@@ -231,7 +253,7 @@ class SaliencyLoss(nn.Module):
             student_maps.append(
                 _maps(student_features[stage], student_gradients[stage].detach(), sizes)
             )
-        return saliency_loss(teacher_maps, student_maps)
+        return saliency_loss(teacher_maps, student_maps, layers=self.reduction)
 
 
 class DistillationLoss(nn.Module):

@@ -77,7 +77,7 @@ def test_the_saliency_loss_is_per_cloud_maps_and_per_stage_means():
     tensors[3][0].requires_grad_()  # a gradient that carries a graph is a constant all the same
     offsets = [torch.tensor(np.cumsum(n)) for n in sizes]
     got = fast.SaliencyLoss()(*tensors, offsets)
-    want = 0.0
+    want = first = 0.0
     for stage, n in enumerate(sizes):
         t, tg, s, sg = (part[stage].detach().split(n) for part in tensors)
         gaps = [
@@ -85,7 +85,12 @@ def test_the_saliency_loss_is_per_cloud_maps_and_per_stage_means():
             for one, other in zip(zip(t, tg, strict=True), zip(s, sg, strict=True), strict=True)
         ]
         want += torch.cat(gaps).abs().mean().item()
+        first = want if stage == 0 else first
     assert got.item() == pytest.approx(want, rel=1e-12)
+    apart = fast.SaliencyLoss(reduction="none")(*tensors, offsets)
+    assert apart.shape == (2,)
+    assert torch.equal(apart.sum(), got)
+    assert apart[0].item() == pytest.approx(first, rel=1e-12)
     got.backward()
     assert tensors[2][0].grad.abs().max() > 0
     assert tensors[3][0].grad is None
@@ -102,7 +107,7 @@ def test_the_distillation_loss_leaves_the_teacher_alone():
 
 def test_reprs_can_be_read():
     assert repr(fast.DistillationLoss(2.0)) == "DistillationLoss(temperature=2.0)"
-    assert repr(fast.SaliencyLoss()) == "SaliencyLoss()"
+    assert repr(fast.SaliencyLoss()) == "SaliencyLoss(reduction='sum')"
     assert repr(fast.TopologicalLoss(loss="sinkhorn")) == (
         "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), eps=1e-08, "
         "cost_scale=1.0, precision_weight='uniform', min_persistence=0.0, sample_on='teacher', "
@@ -230,6 +235,11 @@ def test_an_unknown_backend_is_refused_by_either_door():
 def test_a_start_beyond_the_smallest_cloud_is_refused():
     with pytest.raises(ValueError, match=r"TopologicalLoss: start is 2; .* smallest cloud's 2 po"):
         fast.TopologicalLoss(start=2)(_FEATURES, _FEATURES, torch.tensor([2, 6]))
+
+
+def test_an_unknown_reduction_is_refused():
+    with pytest.raises(ValueError, match=r"SaliencyLoss: reduction is 'mean'; pass one of 'sum'"):
+        fast.SaliencyLoss(reduction="mean")
 
 
 def test_a_temperature_of_zero_is_refused():

@@ -368,6 +368,12 @@ BROKEN = {
         "(spread + eps + 1e-6)",
         saliency.test_a_map_lies_in_0_to_1_and_does_not_move_with_scale,
     ),
+    "layers apart divided by their number": (
+        "saliency.py",
+        "return np.array(means)",
+        "return np.array(means) / max(len(means), 1)",
+        saliency.test_layers_apart_add_up_to_the_sum,
+    ),
     "squared difference of maps": (
         "saliency.py",
         "np.abs(teacher - student).mean()",
