@@ -1,12 +1,14 @@
-"""Threads of the CPU kernels: used where there is work to share, and without effect on bits."""
+"""The pool of threads, and the CPU kernels on it: used for enough work, without effect on bits."""
+
+import threading
 
 import numpy as np
 import pytest
 import torch
 
 import fast
+from fast import threads
 from fast.distances import edge_lengths
-from fast.kernels import threads
 
 
 @pytest.fixture
@@ -31,6 +33,37 @@ def used(monkeypatch):
     return asked
 
 
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+def test_results_come_in_the_order_of_the_calls(num_threads):
+    release = threading.Event()
+
+    def call(number, is_last):
+        if num_threads > 1 and not is_last:
+            assert release.wait(timeout=60)  # so that the last call ends first
+        release.set()
+        return 10 * number
+
+    calls = [(0, False), (1, True)]
+    assert threads.run(call, calls, num_threads) == [0, 10]
+    assert threads.run(call, [], num_threads) == []
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_the_first_exception_is_raised(num_threads):
+    def call(number):
+        if number > 1:
+            raise ValueError(f"call {number}")
+
+    with pytest.raises(ValueError, match="call 2"):
+        threads.run(call, [(number,) for number in range(5)], num_threads)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_few_operations_stay_on_one_thread():
+    assert threads.number_for(threads._MIN_OPERATIONS - 1) == 1
+    assert threads.number_for(threads._MIN_OPERATIONS) == 2
+
+
 def everything(n, make_cloud):
     """Return what the kernels give for three clouds of n points."""
     points = torch.tensor(np.stack([make_cloud("features", n, seed) for seed in range(3)]))
@@ -53,7 +86,7 @@ def test_small_work_stays_on_one_thread(make_cloud, used, n, expected):
 @pytest.mark.usefixtures("two_threads")
 def test_the_number_of_threads_changes_no_bit(make_cloud, monkeypatch):
     shared = everything(300, make_cloud)
-    monkeypatch.setattr(threads, "_WORTH_SHARING", 0)
+    monkeypatch.setattr(threads, "_MIN_OPERATIONS", 0)
     split = everything(300, make_cloud)
     torch.set_num_threads(1)
     for alone, one, other in zip(everything(300, make_cloud), shared, split, strict=True):
