@@ -1,4 +1,4 @@
-"""A pool of threads for compiled loops that release the GIL; numba's pools do not survive a fork."""
+"""Threads for compiled loops that release the GIL; numba's own pools do not survive a fork."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -106,3 +106,47 @@ def test_the_gradient_of_edge_lengths_has_the_same_bits_in_every_run():
         return torch.autograd.grad(total, points)[0].numpy().tobytes()
 
     assert len({gradient() for _ in range(10)}) == 1
+
+
+def with_duplicates(dtype, channels, seed):
+    """Return features (4, 3000, channels) after a ReLU, a fifth of the rows copies of others."""
+    rng = torch.Generator().manual_seed(seed)
+    features = torch.randn(4, 3000, channels, generator=rng, dtype=dtype).relu()
+    features[:, :600] = features[:, torch.randint(3000, (600,), generator=rng)]
+    return features
+
+
+def topological(teacher, student):
+    return fast.topological_loss(teacher, student, num_samples=256, normalisation="l2")
+
+
+def topological_of_concatenated(teacher, student):
+    offset = torch.tensor([2500, 6000, 8900, 12000])
+    module = fast.TopologicalLoss(num_samples=256, sample_on="concat")
+    return module(teacher.flatten(0, 1), student.flatten(0, 1), offset)
+
+
+def saliency(teacher, student):
+    offsets = [torch.tensor([2500, 6000, 8900, 12000]), torch.tensor([2000, 5000])]
+    stages = [[part.flatten(0, 1), part.flatten(0, 1)[:5000] * 2] for part in (teacher, student)]
+    gradients = [[features.detach().cos() for features in stage] for stage in stages]
+    return fast.SaliencyLoss()(stages[0], gradients[0], stages[1], gradients[1], offsets)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("loss", [topological, topological_of_concatenated, saliency])
+@pytest.mark.usefixtures("two_threads")
+def test_value_and_gradient_of_a_loss_have_the_same_bits_in_every_run(loss, dtype):
+    teacher, student = with_duplicates(dtype, 48, seed=0), with_duplicates(dtype, 32, seed=1)
+
+    def bits():
+        leaf = student.clone().requires_grad_()
+        value = loss(teacher, leaf)
+        (gradient,) = torch.autograd.grad(value, leaf)
+        assert gradient.abs().max() > 0
+        return value.detach().numpy().tobytes() + gradient.numpy().tobytes()
+
+    on_two = {bits() for _ in range(6)}
+    assert len(on_two) == 1
+    torch.set_num_threads(1)
+    assert on_two == {bits()}
