@@ -4,7 +4,7 @@ from fast.chamfer import persistence_weighted_chamfer
 from fast.diagram import BatchedDiagram
 from fast.distances import pairwise_distances
 from fast.distillation import kl_distillation, topological_loss
-from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyReport
+from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyStats
 from fast.normalisation import normalise
 from fast.rips import rips_persistence, rips_persistence_of_points
 from fast.saliency import saliency_loss, saliency_map
@@ -16,7 +16,7 @@ __all__ = [
     "DistillationLoss",
     "SaliencyLoss",
     "TopologicalLoss",
-    "TopologyReport",
+    "TopologyStats",
     "Transport",
     "covering_radius",
     "entropic_transport",

@@ -17,6 +17,7 @@ from fast.checks import (
     as_positive,
     refuse_two_devices,
 )
+from fast.compiler import disable_compile
 from fast.dispatch import kernel
 
 PrecisionWeight = Literal["uniform", "persistence"]
@@ -151,7 +152,7 @@ def _nearest_cost(pairs: Tensor, others: Tensor, others_mask: Tensor, cost_scale
     return torch.where(is_pair & (to_match <= to_diagonal), to_match, to_diagonal)
 
 
-@torch.compiler.disable  # numba cannot be traced
+@disable_compile  # numba cannot be traced
 def _nearest(pairs: Tensor, others: Tensor, others_mask: Tensor) -> Tensor:
     """Return the index of the nearest masked row of `others`, the lowest at ties."""
     launch = kernel("persistence_weighted_chamfer", pairs.device)

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fast.checks import as_clouds, as_points
+from fast.compiler import disable_compile
 from fast.dispatch import kernel
 
 _BLOCK_BYTES = 32 * 2**20  # of differences held at a time in the second derivative
 
 
-@torch.compiler.disable  # numba cannot be traced
+@disable_compile  # numba cannot be traced
 def pairwise_distances(points: Tensor) -> Tensor:
     """Return the Euclidean distance of every two points of each cloud.
 

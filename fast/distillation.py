@@ -5,33 +5,23 @@ Shape letters: B clouds, N points of a cloud, M samples, C channels (T teacher, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fast.chamfer import persistence_weighted_chamfer
-from fast.checks import (
-    as_choice,
-    as_clouds,
-    as_integer,
-    as_points,
-    as_positive,
-    as_weights,
-    refuse_two_devices,
-)
+from fast.chamfer import PrecisionWeight, persistence_weighted_chamfer
+from fast.checks import as_clouds, as_points, as_positive, refuse_two_devices
+from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.normalisation import Normalisation, normalise
+from fast.options import DiagramLoss, SampleOn, TopologyOptions
 from fast.rips import rips_persistence_of_points
 from fast.sampling import sample_clouds
 from fast.transport import entropic_transport
 
-SampleOn = Literal["teacher", "student", "concat"]
-DiagramLoss = Literal["pwcd", "sinkhorn"]
 
-
-@torch.compiler.disable  # numba cannot be traced: one graph break here, not many inside
+@disable_compile  # numba cannot be traced: one graph break here, not many inside
 def topological_loss(
     teacher_features: Tensor,
     student_features: Tensor,
@@ -42,13 +32,15 @@ def topological_loss(
     dim_weights: Sequence[float] = (1.0, 1.0),
     eps: float = 1e-8,
     cost_scale: float = 1.0,
+    precision_weight: PrecisionWeight = "uniform",
+    min_persistence: float = 0.0,
     sample_on: SampleOn = "teacher",
     start: int = 0,
     backend: str | None = None,
     loss: DiagramLoss = "pwcd",
     sinkhorn_eps: float = 0.1,
 ) -> Tensor:
-    """Return the topological loss, meaned over clouds.
+    """Return the topological loss, averaged over clouds.
 
     Parameters
     ----------
@@ -63,8 +55,8 @@ def topological_loss(
         Highest homology dimension, 0 or 1; the paper uses 1.
     dim_weights
         Weight of each dimension's loss, 0 to `max_dim`; the paper adds them evenly.
-    eps, cost_scale
-        See `persistence_weighted_chamfer`.
+    eps, cost_scale, precision_weight, min_persistence
+        See `persistence_weighted_chamfer`; "sinkhorn" does not use them.
     sample_on
         Whose normalised features are sampled: the teacher's, as in the paper, the student's, or
         both side by side. Only the first bounds the teacher's diagram (Proposition 1).
@@ -104,6 +96,22 @@ def topological_loss(
     tensor(1.5000)
     """
     name = "topological_loss"
+    options = TopologyOptions(
+        function=name,
+        max_dim=max_dim,
+        num_samples=num_samples,
+        normalisation=normalisation,
+        dim_weights=dim_weights,
+        eps=eps,
+        cost_scale=cost_scale,
+        precision_weight=precision_weight,
+        min_persistence=min_persistence,
+        sample_on=sample_on,
+        start=start,
+        backend=backend,
+        loss=loss,
+        sinkhorn_eps=sinkhorn_eps,
+    )
     teacher = as_points(name, "teacher_features", teacher_features, least=1)
     student = as_points(name, "student_features", student_features, least=1)
     if teacher.shape[:-1] != student.shape[:-1]:
@@ -111,141 +119,115 @@ def topological_loss(
             f"{name}: student_features has shape {tuple(student.shape)}; teacher_features has "
             f"{tuple(teacher.shape)}, pass the same points"
         )
-    parts = cloud_losses(
-        list(as_clouds(teacher)),
-        list(as_clouds(student)),
-        num_samples,
-        normalisation=normalisation,
-        max_dim=max_dim,
-        eps=eps,
-        cost_scale=cost_scale,
-        sample_on=sample_on,
-        start=start,
-        backend=backend,
-        loss=loss,
-        sinkhorn_eps=sinkhorn_eps,
-    )
-    weights = as_weights(name, "dim_weights", dim_weights, max_dim + 1)
-    return parts.total(weights)
+    return cloud_losses(name, list(as_clouds(teacher)), list(as_clouds(student)), options).total
 
 
 @dataclass(frozen=True, eq=False)
 class CloudLosses:
-    """The topological loss of each cloud and dimension, and what it was made from."""
+    """The topological loss of each cloud and dimension, and what it was computed from."""
 
+    total: Tensor  # () mean over clouds of the weighted sum over dimensions
     losses: Tensor  # (B, dimensions)
     teacher_diagrams: list[BatchedDiagram]
     student_diagrams: list[BatchedDiagram]
-    teacher_normalised: list[Tensor]  # (N_b, T) each
-    student_normalised: list[Tensor]
+    teacher_normalized: list[Tensor]  # (N_b, T) each
+    student_normalized: list[Tensor]
     indices: list[Tensor]  # (M_b,) each
     sampled_radii: list[Tensor]  # covering radius of what was sampled, () each
 
-    def total(self, dim_weights: Sequence[float]) -> Tensor:
-        """Return the mean over clouds of the weighted sum over dimensions."""
-        return (self.losses * self.losses.new_tensor(dim_weights)).sum(dim=1).mean()
-
 
 def cloud_losses(
-    teachers: list[Tensor],
-    students: list[Tensor],
-    num_samples: int,
-    *,
-    normalisation: Normalisation,
-    max_dim: int,
-    eps: float,
-    cost_scale: float,
-    sample_on: SampleOn,
-    start: int,
-    backend: str | None,
-    loss: DiagramLoss,
-    sinkhorn_eps: float,
+    function: str, teachers: list[Tensor], students: list[Tensor], options: TopologyOptions
 ) -> CloudLosses:
     """Run steps 1 to 5 of Algorithm 1 on clouds of any sizes, (N_b, T) and (N_b, S)."""
-    name = "topological_loss"
-    num_samples = as_integer(name, "num_samples", num_samples, least=1)
-    as_choice(name, "sample_on", sample_on, get_args(SampleOn))
-    as_choice(name, "loss", loss, get_args(DiagramLoss))
-    as_positive(name, "sinkhorn_eps", sinkhorn_eps)
     if not teachers:
-        raise ValueError(f"{name}: the batch is empty; pass at least one cloud")
-    refuse_two_devices(name, teacher_features=teachers[0], student_features=students[0])
+        raise ValueError(f"{function}: the batch is empty; pass at least one cloud")
+    refuse_two_devices(function, teacher_features=teachers[0], student_features=students[0])
     with torch.autocast(teachers[0].device.type, enabled=False):
         with torch.no_grad():
-            teachers = [normalise(teacher, normalisation) for teacher in teachers]
-        students = [normalise(student, normalisation) for student in students]
+            teachers = [normalise(teacher, options.normalisation) for teacher in teachers]
+        students = [normalise(student, options.normalisation) for student in students]
 
-        indices, radii = _sample(teachers, students, num_samples, sample_on, start, backend)
-        sizes = [len(picked) for picked in indices]
-
-        def diagrams(clouds: list[Tensor]) -> list[BatchedDiagram]:
-            subsets = [cloud[picked] for cloud, picked in zip(clouds, indices, strict=True)]
-            batch = pad_sequence(subsets, batch_first=True)
-            return rips_persistence_of_points(batch, max_dim, sizes=sizes, backend=backend)
+        indices, radii = _sample(function, teachers, students, options)
 
         with torch.no_grad():
-            of_teachers = diagrams(teachers)
-        of_students = diagrams(students)
-
-        def distance(of_teacher: BatchedDiagram, of_student: BatchedDiagram) -> Tensor:
-            teacher = of_teacher.pairs.to(of_student.pairs.dtype)
-            student = of_student.pairs
-            if loss == "sinkhorn":
-                value: Tensor = entropic_transport(
-                    teacher,
-                    student,
-                    sinkhorn_eps,
-                    teacher_mask=of_teacher.mask,
-                    student_mask=of_student.mask,
-                ).value
-                return value
-            return persistence_weighted_chamfer(
-                teacher,
-                student,
-                eps,
-                cost_scale=cost_scale,
-                teacher_mask=of_teacher.mask,
-                student_mask=of_student.mask,
-            )
-
-        losses = [distance(*both) for both in zip(of_teachers, of_students, strict=True)]
+            of_teachers = _diagrams(teachers, indices, options)
+        of_students = _diagrams(students, indices, options)
+        both = zip(of_teachers, of_students, strict=True)
+        losses = torch.stack([_distance(*pair, options) for pair in both], dim=1)
     return CloudLosses(
-        losses=torch.stack(losses, dim=1),
+        total=(losses * losses.new_tensor(options.dim_weights)).sum(dim=1).mean(),
+        losses=losses,
         teacher_diagrams=of_teachers,
         student_diagrams=of_students,
-        teacher_normalised=teachers,
-        student_normalised=students,
+        teacher_normalized=teachers,
+        student_normalized=students,
         indices=indices,
         sampled_radii=radii,
     )
 
 
 def _sample(
-    teachers: list[Tensor],
-    students: list[Tensor],
-    num_samples: int,
-    sample_on: SampleOn,
-    start: int,
-    backend: str | None,
+    function: str, teachers: list[Tensor], students: list[Tensor], options: TopologyOptions
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return each cloud's samples (M_b,) and their covering radius (); duplicates end a cloud."""
-    if sample_on == "concat":
+    if options.sample_on == "concat":
         both = zip(teachers, students, strict=True)
         sampled = [torch.cat([t.to(s.dtype), s.detach()], dim=1) for t, s in both]
     else:
-        sampled = teachers if sample_on == "teacher" else students
-    start = as_integer("topological_loss", "start", start, least=0)
-    if start >= min(len(cloud) for cloud in sampled):
+        sampled = teachers if options.sample_on == "teacher" else students
+    smallest = min(len(cloud) for cloud in sampled)
+    if options.start >= smallest:
         raise ValueError(
-            f"topological_loss: start is {start}; pass an index below the smallest cloud's "
-            f"{min(len(cloud) for cloud in sampled)} points"
+            f"{function}: start is {options.start}; pass an index below the smallest cloud's "
+            f"{smallest} points"
         )
-    counts = [min(num_samples, len(cloud)) for cloud in sampled]
-    indices, radii = sample_clouds(sampled, counts, start, backend)
+    counts = [min(options.num_samples, len(cloud)) for cloud in sampled]
+    indices, radii = sample_clouds(sampled, counts, options.start, options.backend)
     found = torch.stack([(picked >= 0).sum() for picked in indices]).tolist()
     return (
         [picked[:count] for picked, count in zip(indices, found, strict=True)],
         [radius[count - 1] for radius, count in zip(radii, found, strict=True)],
+    )
+
+
+def _diagrams(
+    clouds: list[Tensor], indices: list[Tensor], options: TopologyOptions
+) -> list[BatchedDiagram]:
+    """Return the diagrams of each cloud's samples, one per dimension."""
+    subsets = [cloud[picked] for cloud, picked in zip(clouds, indices, strict=True)]
+    return rips_persistence_of_points(
+        pad_sequence(subsets, batch_first=True),
+        options.num_dims - 1,
+        sizes=[len(picked) for picked in indices],
+        backend=options.backend,
+    )
+
+
+def _distance(
+    of_teacher: BatchedDiagram, of_student: BatchedDiagram, options: TopologyOptions
+) -> Tensor:
+    """Return how far each student diagram is from its teacher's, (B,)."""
+    student = of_student.pairs
+    teacher = of_teacher.pairs.to(student.dtype)
+    if options.loss == "sinkhorn":
+        value: Tensor = entropic_transport(
+            teacher,
+            student,
+            options.sinkhorn_eps,
+            teacher_mask=of_teacher.mask,
+            student_mask=of_student.mask,
+        ).value
+        return value
+    return persistence_weighted_chamfer(
+        teacher,
+        student,
+        options.eps,
+        cost_scale=options.cost_scale,
+        precision_weight=options.precision_weight,
+        min_persistence=options.min_persistence,
+        teacher_mask=of_teacher.mask,
+        student_mask=of_student.mask,
     )
 
 

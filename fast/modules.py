@@ -4,50 +4,46 @@ Shape letters: B clouds, N points of all clouds, C channels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from fast.checks import (
-    as_choice,
-    as_integer,
-    as_points,
-    as_positive,
-    as_weights,
-)
-from fast.distillation import (
-    CloudLosses,
-    DiagramLoss,
-    SampleOn,
-    cloud_losses,
-    kl_distillation,
-)
+from fast.chamfer import PrecisionWeight
+from fast.checks import as_choice, as_points, as_positive
+from fast.compiler import disable_compile
+from fast.diagram import BatchedDiagram
+from fast.distillation import CloudLosses, cloud_losses, kl_distillation
 from fast.normalisation import Normalisation
+from fast.options import DiagramLoss, SampleOn, TopologyOptions
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius
 
 
-@dataclass(frozen=True)
-class TopologyReport:
-    """What the topological loss saw, as plain numbers meaned over the clouds of a batch.
+@dataclass(frozen=True, eq=False)
+class TopologyStats:
+    """What the topological loss saw, averaged over the clouds of a batch.
+
+    Tensors on the loss's device, in its dtype and without gradient, so that nothing waits for the
+    device before the caller copies them; D is the number of dimensions.
 
     Attributes
     ----------
     teacher_covering_radius, student_covering_radius
-        How far the worst point is from its nearest sample, in normalised features. Proposition 1
-        bounds the error of a diagram by twice its own radius.
+        () how far the worst point is from its nearest sample, in normalized features. Proposition
+        1 bounds the error of a diagram by twice its own radius.
     teacher_pairs, student_pairs
-        Number of finite pairs, one entry a dimension.
+        (D,) number of finite pairs.
     losses
-        Distance between the diagrams before weighting, one entry a dimension.
+        (D,) distance between the diagrams before weighting.
     """
 
-    teacher_covering_radius: float
-    student_covering_radius: float
-    teacher_pairs: tuple[float, ...]
-    student_pairs: tuple[float, ...]
-    losses: tuple[float, ...]
+    teacher_covering_radius: Tensor
+    student_covering_radius: Tensor
+    teacher_pairs: Tensor
+    student_pairs: Tensor
+    losses: Tensor
 
 
 class TopologicalLoss(nn.Module):
@@ -58,11 +54,11 @@ class TopologicalLoss(nn.Module):
     num_samples
         Points of each cloud to keep for the diagrams; a smaller cloud keeps all of its own.
     normalisation
-        See `fast.normalisation.normalise`.
+        See `fast.normalise`.
     dim_weights
         Weight of each dimension's loss; its length, 1 or 2, is how many dimensions there are.
-    eps
-        See `fast.persistence_weighted_chamfer`.
+    eps, cost_scale, precision_weight, min_persistence
+        See `fast.persistence_weighted_chamfer`; "sinkhorn" does not use them.
     sample_on
         Whose features are sampled: "teacher" as in the paper, "student" or "concat".
     loss
@@ -70,6 +66,10 @@ class TopologicalLoss(nn.Module):
         "sinkhorn", `fast.entropic_transport`.
     sinkhorn_eps
         Weight of the entropy, above 0, in squared units of the filtration; "pwcd" does not use it.
+    start
+        Index of the first sample of each cloud.
+    backend
+        Which kernels; None: those of the tensors' device.
 
     Raises
     ------
@@ -86,38 +86,45 @@ class TopologicalLoss(nn.Module):
         sample_on: SampleOn = "teacher",
         loss: DiagramLoss = "pwcd",
         sinkhorn_eps: float = 0.1,
+        *,
+        cost_scale: float = 1.0,
+        precision_weight: PrecisionWeight = "uniform",
+        min_persistence: float = 0.0,
+        start: int = 0,
+        backend: str | None = None,
     ) -> None:
         super().__init__()
-        name = "TopologicalLoss"
-        if len(dim_weights) not in (1, 2):
-            raise ValueError(
-                f"{name}: dim_weights has {len(dim_weights)} entries; pass 1 (H0) or 2 (H0, H1)"
-            )
-        self.num_samples = as_integer(name, "num_samples", num_samples, least=1)
-        self.normalisation: Normalisation = normalisation
-        self.dim_weights = tuple(as_weights(name, "dim_weights", dim_weights, len(dim_weights)))
-        self.eps = as_positive(name, "eps", eps)
-        self.sample_on: SampleOn = sample_on
-        self.loss: DiagramLoss = loss
-        self.sinkhorn_eps = as_positive(name, "sinkhorn_eps", sinkhorn_eps)
-        as_choice(
-            name, "normalisation", normalisation, ("l2", "none", "center_maxnorm", "diameter")
+        self.options = TopologyOptions(
+            function="TopologicalLoss",
+            num_samples=num_samples,
+            normalisation=normalisation,
+            dim_weights=dim_weights,
+            eps=eps,
+            cost_scale=cost_scale,
+            precision_weight=precision_weight,
+            min_persistence=min_persistence,
+            sample_on=sample_on,
+            start=start,
+            backend=backend,
+            loss=loss,
+            sinkhorn_eps=sinkhorn_eps,
         )
-        as_choice(name, "sample_on", sample_on, ("teacher", "student", "concat"))
-        as_choice(name, "loss", loss, ("pwcd", "sinkhorn"))
 
     def extra_repr(self) -> str:
         """Return the options, for the module's repr."""
-        weight = f", sinkhorn_eps={self.sinkhorn_eps}" if self.loss == "sinkhorn" else ""
-        return (
-            f"num_samples={self.num_samples}, normalisation={self.normalisation!r}, "
-            f"dim_weights={self.dim_weights}, eps={self.eps}, sample_on={self.sample_on!r}, "
-            f"loss={self.loss!r}{weight}"
-        )
+        options = asdict(self.options).items()
+        return ", ".join(f"{name}={value!r}" for name, value in options)
 
-    @torch.compiler.disable  # numba cannot be traced: one graph break here, not many inside
-    def forward(self, teacher_features: Tensor, student_features: Tensor, offset: Tensor) -> Tensor:
-        """Return the loss ().
+    @disable_compile  # numba cannot be traced: one graph break here, not many inside
+    def forward(
+        self,
+        teacher_features: Tensor,
+        student_features: Tensor,
+        offset: Tensor,
+        *,
+        return_stats: bool = False,
+    ) -> Tensor | tuple[Tensor, TopologyStats]:
+        """Return the loss () or, if `return_stats`, the loss and what it saw.
 
         Parameters
         ----------
@@ -126,6 +133,8 @@ class TopologicalLoss(nn.Module):
             gradient reaches the teacher.
         offset
             (B,) int64: where each cloud ends; the last entry is N.
+        return_stats
+            Return (loss, TopologyStats); costs a pass over all points.
 
         Raises
         ------
@@ -134,19 +143,6 @@ class TopologicalLoss(nn.Module):
         RuntimeError
             If no kernel serves the tensors' device, or the transport does not converge.
         """
-        return self._parts(teacher_features, student_features, offset).total(self.dim_weights)
-
-    @torch.compiler.disable
-    def forward_with_report(
-        self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
-    ) -> tuple[Tensor, TopologyReport]:
-        """Return the loss as `forward` does, and what it saw; costs a pass over all points."""
-        parts = self._parts(teacher_features, student_features, offset)
-        return parts.total(self.dim_weights), self._report(parts)
-
-    def _parts(
-        self, teacher_features: Tensor, student_features: Tensor, offset: Tensor
-    ) -> CloudLosses:
         name = "TopologicalLoss"
         teacher = as_points(name, "teacher_features", teacher_features)
         student = as_points(name, "student_features", student_features)
@@ -156,41 +152,60 @@ class TopologicalLoss(nn.Module):
                 f"{len(teacher)}, pass the same points"
             )
         sizes = cloud_sizes(name, offset, len(student))
-        return cloud_losses(
-            list(torch.split(teacher, sizes)),
-            list(torch.split(student, sizes)),
-            self.num_samples,
-            normalisation=self.normalisation,
-            max_dim=len(self.dim_weights) - 1,
-            eps=self.eps,
-            cost_scale=1.0,
-            sample_on=self.sample_on,
-            start=0,
-            backend=None,
-            loss=self.loss,
-            sinkhorn_eps=self.sinkhorn_eps,
+        parts = cloud_losses(
+            name, list(torch.split(teacher, sizes)), list(torch.split(student, sizes)), self.options
         )
+        return (parts.total, self._stats(parts)) if return_stats else parts.total
 
     @torch.no_grad()
-    def _report(self, parts: CloudLosses) -> TopologyReport:
-        def radius(whose: SampleOn, clouds: list[Tensor]) -> float:
-            if whose == self.sample_on:
+    def _stats(self, parts: CloudLosses) -> TopologyStats:
+        losses = parts.losses.detach().mean(dim=0)
+
+        def radius(whose: SampleOn, clouds: list[Tensor]) -> Tensor:
+            if whose == self.options.sample_on:
                 radii = parts.sampled_radii
             else:
-                radii = [covering_radius(*item) for item in zip(clouds, parts.indices, strict=True)]
-            return float(torch.stack(radii).mean())
+                radii = [
+                    covering_radius(*item, backend=self.options.backend)
+                    for item in zip(clouds, parts.indices, strict=True)
+                ]
+            return torch.stack(radii).mean().to(losses)
 
-        return TopologyReport(
-            teacher_covering_radius=radius("teacher", parts.teacher_normalised),
-            student_covering_radius=radius("student", parts.student_normalised),
-            teacher_pairs=tuple(float(d.counts.double().mean()) for d in parts.teacher_diagrams),
-            student_pairs=tuple(float(d.counts.double().mean()) for d in parts.student_diagrams),
-            losses=tuple(parts.losses.detach().mean(dim=0).tolist()),
+        def pairs(diagrams: list[BatchedDiagram]) -> Tensor:
+            return torch.stack([diagram.counts.double().mean() for diagram in diagrams]).to(losses)
+
+        return TopologyStats(
+            teacher_covering_radius=radius("teacher", parts.teacher_normalized),
+            student_covering_radius=radius("student", parts.student_normalized),
+            teacher_pairs=pairs(parts.teacher_diagrams),
+            student_pairs=pairs(parts.student_diagrams),
+            losses=losses,
         )
 
 
 class SaliencyLoss(nn.Module):
-    """Eq. 4-7 over concatenated clouds: where the task's gradient says the points matter."""
+    """Eq. 4-7 over concatenated clouds: where the task's gradient says the points matter.
+
+    Parameters
+    ----------
+    reduction
+        "sum": the sum over stages, as Eq. 7. "none": each stage apart, for a caller that averages
+        over the points of several processes; `sum()` of it is the result of "sum" to the last bit.
+
+    Raises
+    ------
+    ValueError
+        If the reduction is unknown.
+    """
+
+    def __init__(self, reduction: Literal["sum", "none"] = "sum") -> None:
+        super().__init__()
+        as_choice("SaliencyLoss", "reduction", reduction, ("sum", "none"))
+        self.reduction: Literal["sum", "none"] = reduction
+
+    def extra_repr(self) -> str:
+        """Return the options, for the module's repr."""
+        return f"reduction={self.reduction!r}"
 
     def forward(
         self,
@@ -200,7 +215,7 @@ class SaliencyLoss(nn.Module):
         student_gradients: Sequence[Tensor],
         offsets: Sequence[Tensor],
     ) -> Tensor:
-        """Return the sum over stages of the mean over the stage's points, ().
+        """Return the mean over each stage's points: their sum (), or with "none" (num_stages,).
 
         Parameters
         ----------
@@ -238,7 +253,7 @@ class SaliencyLoss(nn.Module):
             student_maps.append(
                 _maps(student_features[stage], student_gradients[stage].detach(), sizes)
             )
-        return saliency_loss(teacher_maps, student_maps)
+        return saliency_loss(teacher_maps, student_maps, layers=self.reduction)
 
 
 class DistillationLoss(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_integer, as_points, as_precise
+from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
 from fast.distances import edge_lengths, pairwise_distances
@@ -135,7 +136,7 @@ def rips_persistence_of_points(
     return with_lengths(critical, distances, lengths if batch.requires_grad else None)
 
 
-@torch.compiler.disable
+@disable_compile
 def _critical_pairs(
     distances: Tensor,
     sizes: list[int] | None,

@@ -4,12 +4,14 @@ Shape letters: N points of a layer, C channels.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from fast.checks import as_choice, as_nonnegative, as_points, as_precise, refuse_two_devices
+
+Layers = Literal["sum", "mean", "none"]
 
 
 def saliency_map(features: Tensor, feature_gradients: Tensor, *, eps: float = 0.0) -> Tensor:
@@ -71,7 +73,7 @@ def saliency_loss(
     teacher_maps: Sequence[Tensor],
     student_maps: Sequence[Tensor],
     *,
-    layers: Literal["sum", "mean"] = "sum",
+    layers: Layers = "sum",
 ) -> Tensor:
     """Return how far the student's saliency maps are from the teacher's.
 
@@ -81,12 +83,14 @@ def saliency_loss(
         One tensor a layer, (..., N_l) with at least one point; the same points in the same order
         in both networks. Layers may differ in size.
     layers
-        "sum" adds the layers, as Eq. 7; "mean" divides by how many there are.
+        "sum" adds the layers, as Eq. 7; "mean" divides by how many there are; "none" leaves them
+        apart.
 
     Returns
     -------
     Tensor
-        () the sum over layers of the mean absolute difference; 0 without layers.
+        () the sum over layers of the mean absolute difference; 0 without layers. With "none" the
+        mean of each layer, (num_layers,): its `sum()` is the result of "sum" to the last bit.
 
     Raises
     ------
@@ -104,14 +108,14 @@ def saliency_loss(
     tensor(0.2500)
     """
     name = "saliency_loss"
-    as_choice(name, "layers", layers, ("sum", "mean"))
+    as_choice(name, "layers", layers, get_args(Layers))
     if len(teacher_maps) != len(student_maps):
         raise ValueError(
             f"{name}: student_maps has {len(student_maps)} layers; teacher_maps has "
             f"{len(teacher_maps)}, pass as many"
         )
     if not teacher_maps:
-        return torch.zeros(())
+        return torch.zeros((0,) if layers == "none" else ())
     parts = []
     for layer, (teacher, student) in enumerate(zip(teacher_maps, student_maps, strict=True)):
         teacher = as_precise(name, f"teacher_maps[{layer}]", teacher)
@@ -126,5 +130,7 @@ def saliency_loss(
                 "at least one"
             )
         parts.append((teacher - student).abs().mean())
-    total = torch.stack(parts).sum()
-    return total / len(parts) if layers == "mean" else total
+    means = torch.stack(parts)
+    if layers == "none":
+        return means
+    return means.sum() / len(parts) if layers == "mean" else means.sum()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_clouds, as_integer, as_points, refuse_two_devices
+from fast.compiler import disable_compile
 from fast.dispatch import kernel
 
 
@@ -78,7 +79,7 @@ def topology_preserving_sampling(
     return torch.stack(indices).view(shape), torch.stack(radii).view(shape)
 
 
-@torch.compiler.disable  # numba cannot be traced
+@disable_compile  # numba cannot be traced
 def covering_radius(points: Tensor, indices: Tensor, *, backend: str | None = None) -> Tensor:
     """Return how far the worst point of a cloud is from its nearest sample.
 
@@ -127,7 +128,7 @@ def covering_radius(points: Tensor, indices: Tensor, *, backend: str | None = No
     return radius
 
 
-@torch.compiler.disable  # numba cannot be traced
+@disable_compile  # numba cannot be traced
 def sample_clouds(
     clouds: Sequence[Tensor], num_samples: Sequence[int], start: int, backend: str | None
 ) -> tuple[list[Tensor], list[Tensor]]:

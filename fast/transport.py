@@ -16,6 +16,7 @@ from fast.checks import (
     as_positive,
     refuse_two_devices,
 )
+from fast.compiler import disable_compile
 
 _SWEEPS = 20  # of Sinkhorn, before Newton's steps take over
 
@@ -33,7 +34,7 @@ class Transport(NamedTuple):
     """(..., M + 1, K + 1) mass between pairs; the last row and column are all diagonal points."""
 
 
-@torch.compiler.disable  # how many steps it takes depends on the data
+@disable_compile  # how many steps it takes depends on the data
 def entropic_transport(
     teacher: Tensor,
     student: Tensor,

@@ -9,7 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float64
 
-from reference.chamfer import persistence_weighted_chamfer, persistence_weighted_chamfer_grad
+from reference.chamfer import (
+    PrecisionWeight,
+    persistence_weighted_chamfer,
+    persistence_weighted_chamfer_grad,
+)
 from reference.distances import pairwise_distances
 from reference.normalisation import Normalisation, normalise, normalise_grad
 from reference.rips import rips_persistence
@@ -37,6 +41,8 @@ def topological_loss(
     dim_weights: Sequence[float] = (1.0, 1.0),
     eps: float = 1e-8,
     cost_scale: float = 1.0,
+    precision_weight: PrecisionWeight = "uniform",
+    min_persistence: float = 0.0,
     tie_tolerance: float = 0.0,
     distance_eps: float = 0.0,
     sample_on: SampleOn = "teacher",
@@ -57,7 +63,7 @@ def topological_loss(
         Highest homology dimension; the paper uses 1.
     dim_weights
         Weight of each dimension's loss, 0 to `max_dim`; the paper adds them evenly.
-    eps, cost_scale
+    eps, cost_scale, precision_weight, min_persistence
         See `persistence_weighted_chamfer`.
     tie_tolerance
         See `route_to_distances`.
@@ -133,8 +139,20 @@ def topological_loss(
         weights, teacher_diagrams, student_diagrams, strict=True
     ):
         pairs = of_teacher.pairs, of_student.pairs
-        loss += weight * persistence_weighted_chamfer(*pairs, eps, cost_scale=cost_scale)
-        grads = persistence_weighted_chamfer_grad(*pairs, eps, cost_scale=cost_scale)
+        loss += weight * persistence_weighted_chamfer(
+            *pairs,
+            eps,
+            cost_scale=cost_scale,
+            precision_weight=precision_weight,
+            min_persistence=min_persistence,
+        )
+        grads = persistence_weighted_chamfer_grad(
+            *pairs,
+            eps,
+            cost_scale=cost_scale,
+            precision_weight=precision_weight,
+            min_persistence=min_persistence,
+        )
         grad_distances += weight * route_to_distances(
             of_student, *grads, student_distances, tie_tolerance
         )

@@ -99,8 +99,8 @@ def saliency_loss(
     teacher_maps: Sequence[Float64[np.ndarray, " _"]],
     student_maps: Sequence[Float64[np.ndarray, " _"]],
     *,
-    layers: Literal["sum", "mean"] = "sum",
-) -> float:
+    layers: Literal["sum", "mean", "none"] = "sum",
+) -> float | Float64[np.ndarray, " layers"]:
     """Return how far the student's saliency maps are from the teacher's.
 
     Parameters
@@ -109,12 +109,14 @@ def saliency_loss(
         One normalised map a layer, at least one point each; the same points in the same order in
         both networks. Layers may differ in size.
     layers
-        "sum" adds the layers, as Eq. 7; "mean" divides by how many there are.
+        "sum" adds the layers, as Eq. 7; "mean" divides by how many there are; "none" leaves them
+        apart.
 
     Returns
     -------
-    float
-        The sum over layers of the mean absolute difference; 0 without layers.
+    float | Float64[np.ndarray, " layers"]
+        The sum over layers of the mean absolute difference; 0 without layers. With "none" an
+        array, the mean absolute difference of each layer, whose sum is that of "sum".
 
     Raises
     ------
@@ -131,19 +133,20 @@ def saliency_loss(
     >>> saliency_loss([np.array([0.0, 1.0])], [np.array([0.5, 1.0])])
     0.25
     """
-    as_choice("saliency_loss", "layers", layers, ("sum", "mean"))
+    as_choice("saliency_loss", "layers", layers, ("sum", "mean", "none"))
     if len(teacher_maps) != len(student_maps):
         raise ValueError(
             f"saliency_loss: student_maps has {len(student_maps)} layers; teacher_maps has "
             f"{len(teacher_maps)}, pass as many"
         )
-    loss = 0.0
+    means = []
     for layer, (teacher, student) in enumerate(zip(teacher_maps, student_maps, strict=True)):
         if not len(teacher):
             raise ValueError(f"saliency_loss: teacher_maps[{layer}] is empty; pass a point or more")
         teacher = as_vector("saliency_loss", f"teacher_maps[{layer}]", teacher, len(teacher))
         student = as_vector("saliency_loss", f"student_maps[{layer}]", student, len(teacher))
-        loss += float(np.abs(teacher - student).mean())
-    if layers == "mean" and teacher_maps:
-        loss /= len(teacher_maps)
-    return loss
+        means.append(float(np.abs(teacher - student).mean()))
+    if layers == "none":
+        return np.array(means)
+    total = float(np.sum(means))
+    return total / len(means) if layers == "mean" and means else total

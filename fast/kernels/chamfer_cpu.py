@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from fast.kernels import threads
+from fast import threads
 
 
 def nearest_pairs(pairs, others, others_mask):

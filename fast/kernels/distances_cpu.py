@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from fast.kernels import threads
+from fast import threads
 
 
 def pairwise_distances(clouds):

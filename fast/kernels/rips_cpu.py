@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fast.kernels import edges_cpu, lengths, lunes_cpu, pairing_cpu, threads, tree_cpu
+from fast import threads
+from fast.kernels import edges_cpu, lengths, lunes_cpu, pairing_cpu, tree_cpu
 
 _SAMPLE = 4096  # keys looked at to place the chunk borders
 _FIRST_CHUNK = 0.04  # of the edges that can matter; then each chunk ends this much further out

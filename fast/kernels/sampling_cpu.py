@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from fast.kernels import threads
+from fast import threads
 
 _BUCKETS = 32  # of a group
 _LANES = 16  # groups begin, and visits end, at multiples: no loop is left with odd points

@@ -39,8 +39,21 @@ def test_loss_and_gradient_equal_the_definition(normalisation, sample_on, num_sa
         assert np.abs(grad).max() > 1e-3  # there was something to compare
 
 
-@pytest.mark.parametrize("options", [{"max_dim": 0, "dim_weights": (1.0,)}, {"cost_scale": 0.5}])
-def test_other_options_equal_the_definition(options):
+OPTIONS = [
+    {"max_dim": 0, "dim_weights": (1.0,)},
+    {"dim_weights": (0.5, 2.0)},
+    {"cost_scale": 0.5},
+    {"eps": 0.3},
+    {"precision_weight": "persistence"},
+    {"min_persistence": 0.5},
+    {"num_samples": 7, "start": 3},
+    {"num_samples": 7, "sample_on": "concat"},
+    {"normalisation": "diameter"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_option_equals_the_definition_and_changes_something(options):
     teacher, student = make_features(0)
     want, grad = reference.topological_loss(teacher, student, **options)
     leaf = torch.tensor(student, requires_grad=True)
@@ -48,6 +61,17 @@ def test_other_options_equal_the_definition(options):
     got.backward()
     assert got.item() == pytest.approx(want, rel=1e-12)
     np.testing.assert_allclose(leaf.grad, grad, rtol=1e-10, atol=1e-13)
+    plain = {"num_samples": options["num_samples"]} if "num_samples" in options else {}
+    assert got.item() != pytest.approx(reference.topological_loss(teacher, student, **plain)[0])
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_gradient_of_every_option_is_a_derivative(options):
+    teacher, student = (torch.tensor(part) for part in make_features(0))
+    student.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda student: fast.topological_loss(teacher, student, **options), student
+    )
 
 
 def test_ties_and_duplicates_equal_the_definition():

@@ -1,4 +1,4 @@
-"""The modules that train/ uses: concatenated clouds, reports, reprs, torch.compile."""
+"""The modules that train/ uses: concatenated clouds, stats, reprs, torch.compile."""
 
 import numpy as np
 import pytest
@@ -34,35 +34,39 @@ def test_the_topological_loss_is_the_mean_over_clouds(make_cloud):
 
 
 @pytest.mark.parametrize("sample_on", ["teacher", "student", "concat"])
-def test_the_report_says_what_the_loss_saw(make_cloud, sample_on):
+def test_the_stats_say_what_the_loss_saw(make_cloud, sample_on):
     sizes = [60, 90]
     teacher, offset = concatenated(make_cloud, sizes)
     student, _ = concatenated(make_cloud, sizes, "gaussian")
     module = fast.TopologicalLoss(num_samples=32, sample_on=sample_on)
-    loss, report = module.forward_with_report(teacher, student, offset)
+    loss, stats = module(teacher, student.requires_grad_(), offset, return_stats=True)
     assert torch.equal(loss, module(teacher, student, offset))
-    assert sum(report.losses) == pytest.approx(loss.item(), rel=1e-6)
-    assert report.teacher_pairs[0] == report.student_pairs[0] == 31
+    assert stats.losses.sum().item() == pytest.approx(loss.item(), rel=1e-6)
+    assert stats.teacher_pairs[0] == stats.student_pairs[0] == 31
+    for name, value in vars(stats).items():
+        assert value.shape == (() if name.endswith("radius") else (2,)), name
+        assert (value.dtype, value.device) == (loss.dtype, loss.device), name
+        assert not value.requires_grad, name
     want = {"teacher": [], "student": []}
     loops = []
-    for t, s in zip(teacher.split(sizes), student.split(sizes), strict=True):
+    for t, s in zip(teacher.split(sizes), student.detach().split(sizes), strict=True):
         t, s = fast.normalise(t), fast.normalise(s)
         sampled = {"teacher": t, "student": s, "concat": torch.cat([t, s], dim=1)}[sample_on]
         indices, _ = fast.topology_preserving_sampling(sampled, 32)
         want["teacher"].append(fast.covering_radius(t, indices).item())
         want["student"].append(fast.covering_radius(s, indices).item())
         loops.append(fast.rips_persistence_of_points(s[indices])[1].counts.item())
-    assert report.teacher_covering_radius == pytest.approx(np.mean(want["teacher"]), rel=1e-5)
-    assert report.student_covering_radius == pytest.approx(np.mean(want["student"]), rel=1e-5)
-    assert report.student_pairs[1] == np.mean(loops)
+    assert stats.teacher_covering_radius.item() == pytest.approx(np.mean(want["teacher"]), rel=1e-5)
+    assert stats.student_covering_radius.item() == pytest.approx(np.mean(want["student"]), rel=1e-5)
+    assert stats.student_pairs[1] == np.mean(loops)
 
 
 def test_components_alone_can_be_asked_for(make_cloud):
     teacher, offset = concatenated(make_cloud, [30])
     module = fast.TopologicalLoss(dim_weights=(2.0,))
-    loss, report = module.forward_with_report(teacher, teacher * 2 + 0.1, offset)
-    assert len(report.losses) == len(report.teacher_pairs) == 1
-    assert loss.item() == pytest.approx(2 * report.losses[0], rel=1e-6)
+    loss, stats = module(teacher, teacher * 2 + 0.1, offset, return_stats=True)
+    assert len(stats.losses) == len(stats.teacher_pairs) == 1
+    assert loss.item() == pytest.approx(2 * stats.losses[0].item(), rel=1e-6)
 
 
 def test_the_saliency_loss_is_per_cloud_maps_and_per_stage_means():
@@ -73,7 +77,7 @@ def test_the_saliency_loss_is_per_cloud_maps_and_per_stage_means():
     tensors[3][0].requires_grad_()  # a gradient that carries a graph is a constant all the same
     offsets = [torch.tensor(np.cumsum(n)) for n in sizes]
     got = fast.SaliencyLoss()(*tensors, offsets)
-    want = 0.0
+    want = first = 0.0
     for stage, n in enumerate(sizes):
         t, tg, s, sg = (part[stage].detach().split(n) for part in tensors)
         gaps = [
@@ -81,7 +85,12 @@ def test_the_saliency_loss_is_per_cloud_maps_and_per_stage_means():
             for one, other in zip(zip(t, tg, strict=True), zip(s, sg, strict=True), strict=True)
         ]
         want += torch.cat(gaps).abs().mean().item()
+        first = want if stage == 0 else first
     assert got.item() == pytest.approx(want, rel=1e-12)
+    apart = fast.SaliencyLoss(reduction="none")(*tensors, offsets)
+    assert apart.shape == (2,)
+    assert torch.equal(apart.sum(), got)
+    assert apart[0].item() == pytest.approx(first, rel=1e-12)
     got.backward()
     assert tensors[2][0].grad.abs().max() > 0
     assert tensors[3][0].grad is None
@@ -98,13 +107,12 @@ def test_the_distillation_loss_leaves_the_teacher_alone():
 
 def test_reprs_can_be_read():
     assert repr(fast.DistillationLoss(2.0)) == "DistillationLoss(temperature=2.0)"
-    assert repr(fast.SaliencyLoss()) == "SaliencyLoss()"
-    assert repr(fast.TopologicalLoss()) == (
-        "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), "
-        "eps=1e-08, sample_on='teacher', loss='pwcd')"
+    assert repr(fast.SaliencyLoss()) == "SaliencyLoss(reduction='sum')"
+    assert repr(fast.TopologicalLoss(loss="sinkhorn")) == (
+        "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), eps=1e-08, "
+        "cost_scale=1.0, precision_weight='uniform', min_persistence=0.0, sample_on='teacher', "
+        "start=0, backend=None, loss='sinkhorn', sinkhorn_eps=0.1)"
     )
-    transport = fast.TopologicalLoss(loss="sinkhorn")
-    assert repr(transport).endswith("loss='sinkhorn', sinkhorn_eps=0.1)")
     diagram = fast.rips_persistence(torch.zeros(1, 1))[0]
     assert repr(diagram) == "BatchedDiagram(dim=0, pairs=[0], dtype=torch.float32, device=cpu)"
     assert len(diagram) == 1
@@ -175,6 +183,10 @@ def test_stages_that_do_not_fit_are_refused():
         {"dim_weights": ()},
         {"dim_weights": (-1.0, 1.0)},
         {"eps": 0.0},
+        {"cost_scale": -1.0},
+        {"precision_weight": "none"},
+        {"min_persistence": -0.1},
+        {"start": -1},
         {"sample_on": "both"},
         {"loss": "chamfer"},
         {"sinkhorn_eps": 0.0},
@@ -182,8 +194,52 @@ def test_stages_that_do_not_fit_are_refused():
     ids=str,
 )
 def test_bad_options_are_refused_at_once(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
+    with pytest.raises(ValueError, match=f"TopologicalLoss: {next(iter(options))}"):
         fast.TopologicalLoss(**options)
+    with pytest.raises(ValueError, match=f"topological_loss: {next(iter(options))}"):
+        fast.topological_loss(_FEATURES, _FEATURES, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalisation": "none"},
+        {"dim_weights": (0.5, 2.0)},
+        {"eps": 0.3},
+        {"cost_scale": 0.5},
+        {"precision_weight": "persistence"},
+        {"min_persistence": 0.5},
+        {"sample_on": "student"},
+        {"start": 7},
+        {"loss": "sinkhorn"},
+        {"loss": "sinkhorn", "sinkhorn_eps": 0.5},
+    ],
+    ids=str,
+)
+def test_the_module_and_the_function_have_the_same_options(make_cloud, options):
+    teacher, offset = concatenated(make_cloud, [60])
+    student, _ = concatenated(make_cloud, [60], "gaussian")
+    got = fast.TopologicalLoss(20, **options)(teacher, student, offset)
+    assert torch.equal(got, fast.topological_loss(teacher, student, 20, **options))
+    plain = {"loss": "sinkhorn"} if "sinkhorn_eps" in options else {}
+    assert not torch.equal(got, fast.TopologicalLoss(20, **plain)(teacher, student, offset))
+
+
+def test_an_unknown_backend_is_refused_by_either_door():
+    with pytest.raises(RuntimeError, match="no backend 'fastest'"):
+        fast.TopologicalLoss(backend="fastest")(_FEATURES, _FEATURES, torch.tensor([6]))
+    with pytest.raises(RuntimeError, match="no backend 'fastest'"):
+        fast.topological_loss(_FEATURES, _FEATURES, backend="fastest")
+
+
+def test_a_start_beyond_the_smallest_cloud_is_refused():
+    with pytest.raises(ValueError, match=r"TopologicalLoss: start is 2; .* smallest cloud's 2 po"):
+        fast.TopologicalLoss(start=2)(_FEATURES, _FEATURES, torch.tensor([2, 6]))
+
+
+def test_an_unknown_reduction_is_refused():
+    with pytest.raises(ValueError, match=r"SaliencyLoss: reduction is 'mean'; pass one of 'sum'"):
+        fast.SaliencyLoss(reduction="mean")
 
 
 def test_a_temperature_of_zero_is_refused():

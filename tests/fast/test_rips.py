@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import fast
 import reference
-from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, rips_cpu, threads
+from fast import threads
+from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, rips_cpu
 
 FIELDS = [
     "births", "deaths", "birth_edges", "death_edges", "death_simplices", "num_essential",

@@ -43,7 +43,7 @@ def test_gradients_are_right():
     assert torch.autograd.gradcheck(fast.saliency_map, (features, gradients))
 
 
-@pytest.mark.parametrize("layers", ["sum", "mean"])
+@pytest.mark.parametrize("layers", ["sum", "mean", "none"])
 def test_the_loss_equals_the_definition(layers):
     rng = np.random.default_rng(0)
     teacher, student = ([rng.random(n) for n in (5, 1, 12)] for _ in range(2))
@@ -51,8 +51,21 @@ def test_the_loss_equals_the_definition(layers):
         [torch.tensor(m) for m in teacher], [torch.tensor(m) for m in student], layers=layers
     )
     want = reference.saliency_loss(teacher, student, layers=layers)
-    assert got.item() == pytest.approx(want, rel=1e-14)
-    assert fast.saliency_loss([], []).item() == 0
+    assert got.shape == np.shape(want)
+    np.testing.assert_allclose(got, want, rtol=1e-14)
+    empty = fast.saliency_loss([], [], layers=layers)
+    assert empty.tolist() == ([] if layers == "none" else 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_layers_apart_add_up_to_the_sum(dtype):
+    rng = torch.Generator().manual_seed(0)
+    for num_layers in range(1, 20):
+        teacher, student = (
+            [torch.rand(7, generator=rng, dtype=dtype) for _ in range(num_layers)] for _ in range(2)
+        )
+        apart = fast.saliency_loss(teacher, student, layers="none")
+        assert torch.equal(apart.sum(), fast.saliency_loss(teacher, student))
 
 
 _MAP, _FEATURES = torch.zeros(3), torch.zeros(3, 2)

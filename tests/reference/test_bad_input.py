@@ -392,7 +392,7 @@ REFUSED = [
     ),
     (
         lambda: reference.saliency_loss([], [], layers="max"),
-        "saliency_loss: layers is 'max'; pass one of 'sum', 'mean'",
+        "saliency_loss: layers is 'max'; pass one of 'sum', 'mean', 'none'",
     ),
     (
         lambda: reference.normalise(CLOUD, "L2"),

@@ -368,6 +368,12 @@ BROKEN = {
         "(spread + eps + 1e-6)",
         saliency.test_a_map_lies_in_0_to_1_and_does_not_move_with_scale,
     ),
+    "layers apart divided by their number": (
+        "saliency.py",
+        "return np.array(means)",
+        "return np.array(means) / max(len(means), 1)",
+        saliency.test_layers_apart_add_up_to_the_sum,
+    ),
     "squared difference of maps": (
         "saliency.py",
         "np.abs(teacher - student).mean()",
@@ -423,6 +429,25 @@ BROKEN = {
         "grad_distances += weight",
         "grad_distances = weight",
         distillation.test_two_rectangles_by_hand,
+    ),
+    "gradient with other weights of precision than the value": (
+        "distillation.py",
+        "_grad(\n            *pairs,\n            eps,\n            cost_scale=cost_scale,\n"
+        "            precision_weight=precision_weight,\n",
+        "_grad(\n            *pairs,\n            eps,\n            cost_scale=cost_scale,\n",
+        partial(
+            distillation.test_the_gradient_is_the_derivative_with_the_options_of_the_distance,
+            {"precision_weight": "persistence"},
+        ),
+    ),
+    "value without the least persistence": (
+        "distillation.py",
+        "persistence_weighted_chamfer(\n            *pairs,\n            eps,\n"
+        "            cost_scale=cost_scale,\n            precision_weight=precision_weight,\n"
+        "            min_persistence=min_persistence,\n",
+        "persistence_weighted_chamfer(\n            *pairs,\n            eps,\n"
+        "            cost_scale=cost_scale,\n            precision_weight=precision_weight,\n",
+        distillation.test_options_reach_the_parts_they_belong_to,
     ),
     "divergence in the other direction": (
         "distillation.py",

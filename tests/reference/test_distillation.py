@@ -95,6 +95,15 @@ def test_options_reach_the_parts_they_belong_to():
     assert weighty < value
     assert not np.allclose(gradient(eps=3.0)[1], exact)
     assert not np.allclose(gradient(cost_scale=0.5)[1], exact)
+    for options in ({"precision_weight": "persistence"}, {"min_persistence": 3.5}):
+        chosen, _ = gradient(**options)
+        want = sum(
+            reference.persistence_weighted_chamfer(t, s, **options)
+            for t, s in zip(*pairs, strict=True)
+        )
+        np.testing.assert_allclose(chosen, want)
+        assert chosen != value
+        assert not np.allclose(gradient(**options)[1], exact)
     # A tolerance above all differences shares the loop's death among its triangle's edges.
     assert not np.allclose(gradient(tie_tolerance=20.0)[1], exact)
     # One edge only: the stabiliser scales its gradient by D / (D + eps).
@@ -209,7 +218,32 @@ def test_the_gradient_is_the_derivative_of_the_whole_chain(
     )
 
 
-def margin_to_a_kink(teacher: np.ndarray, student: np.ndarray, options: dict) -> float:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision_weight": "persistence"},
+        {"min_persistence": 0.8},
+        {"cost_scale": 0.5},
+        {"eps": 0.3, "precision_weight": "persistence", "min_persistence": 0.8, "cost_scale": 2.0},
+    ],
+    ids=str,
+)
+@given(num_points=st.integers(3, 6), seed=strategies.seeds)
+def test_the_gradient_is_the_derivative_with_the_options_of_the_distance(options, num_points, seed):
+    rng = np.random.default_rng(seed)
+    teacher, student = rng.normal(size=(num_points, 3)), rng.normal(size=(num_points, 4))
+    where = {"num_samples": num_points, "normalisation": "l2", "sample_on": "teacher"}
+    cost_scale = options.get("cost_scale", 1.0)
+    assume(margin_to_a_kink(teacher, student, where, cost_scale) > 50 * STEP)
+    _, gradient = reference.topological_loss(teacher, student, **options)
+    assert_gradient(
+        lambda moved: reference.topological_loss(teacher, moved, **options)[0], student, gradient
+    )
+
+
+def margin_to_a_kink(
+    teacher: np.ndarray, student: np.ndarray, options: dict, cost_scale: float = 1.0
+) -> float:
     """Return how near two lengths or two costs are between which the loss has to choose."""
     rows = np.linalg.norm(student, axis=1)
     centred = np.linalg.norm(student - student.mean(axis=0), axis=1)
@@ -227,7 +261,7 @@ def margin_to_a_kink(teacher: np.ndarray, student: np.ndarray, options: dict) ->
         reference.rips_persistence(each[np.ix_(indices, indices)]) for each in distances[:2]
     ]
     for of_teacher, of_student in zip(*diagrams, strict=True):
-        gaps.append(partner_margin(of_teacher.pairs, of_student.pairs))
+        gaps.append(partner_margin(of_teacher.pairs, of_student.pairs, cost_scale))
     return min(gaps)
 
 

@@ -69,6 +69,8 @@ def test_the_loss_by_hand():
     student = [np.array([0.5, 1.0]), np.array([1.0, 0.5, 1.0, 0.0])]
     assert reference.saliency_loss(teacher, student) == 0.25 + 0.5
     assert reference.saliency_loss(teacher, student, layers="mean") == 0.375
+    apart = reference.saliency_loss(teacher, student, layers="none")
+    np.testing.assert_array_equal(apart, [0.25, 0.5])
     assert reference.saliency_loss(student, teacher) == 0.75
     assert reference.saliency_loss(teacher, teacher) == 0.0
 
@@ -76,3 +78,11 @@ def test_the_loss_by_hand():
 @pytest.mark.parametrize("layers", ["sum", "mean"])
 def test_no_layers_have_no_loss(layers):
     assert reference.saliency_loss([], [], layers=layers) == 0.0
+    assert reference.saliency_loss([], [], layers="none").shape == (0,)
+
+
+@given(num_layers=st.integers(1, 20), seed=strategies.seeds)
+def test_layers_apart_add_up_to_the_sum(num_layers, seed):
+    teacher, student = np.random.default_rng(seed).random((2, num_layers, 5))
+    apart = reference.saliency_loss(teacher, student, layers="none")
+    assert apart.sum() == reference.saliency_loss(teacher, student)

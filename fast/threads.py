@@ -1,22 +1,28 @@
-"""A pool of threads for kernels that release the GIL; numba's own pools do not survive a fork."""
+"""Threads for compiled loops that release the GIL; numba's own pools do not survive a fork."""
 
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import torch
 
-_WORTH_SHARING = 2**20  # operations, about 0.1 ms: handing over takes as long
+_MIN_OPERATIONS = 2**20  # about 0.1 ms: handing over takes as long
 
-_pools = {}
+_Result = TypeVar("_Result")
+
+_pools: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)  # a child has the pool, but not its threads
 
 
-def number_for(operations):
+def number_for(operations: int) -> int:
     """Return torch's number of threads, or 1 if there are too few operations to share."""
-    return torch.get_num_threads() if operations >= _WORTH_SHARING else 1
+    return torch.get_num_threads() if operations >= _MIN_OPERATIONS else 1
 
 
-def run(function, calls, num_threads):
+def run(
+    function: Callable[..., _Result], calls: Sequence[tuple[Any, ...]], num_threads: int
+) -> list[_Result]:
     """Return [function(*arguments) for arguments in calls], on up to `num_threads` threads.
 
     Results come in the order of the calls; the first exception is raised. Do not call it from a
