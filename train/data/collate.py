@@ -104,7 +104,7 @@ def split_batch(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
     made = []
     for clouds in np.array_split(np.arange(len(ends)), parts):
         rows = slice(starts[clouds[0]], ends[clouds[-1]])
-        part = {
+        part: dict[str, Any] = {
             name: batch[name][rows]
             for name in ("feat", "coord", "grid_coord", "segment")
             if name in batch

@@ -110,6 +110,7 @@ class DistillationMethod(nn.Module, ABC):
             Of the run; what is written there is kept with it.
         """
         del config, teacher, batches, folder
+        return None
 
     @abstractmethod
     def forward(

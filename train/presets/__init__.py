@@ -1,6 +1,7 @@
 """One preset function a dataset: what a run is unless flags say otherwise."""
 
 import dataclasses
+from typing import Literal
 
 from train.config import RunConfig
 from train.data.registry import dataset_spec
@@ -15,7 +16,9 @@ PRESETS = {
 }
 
 
-def preset(dataset: str, model: str, method: str = "topology-gradient") -> RunConfig:
+def preset(
+    dataset: str, model: Literal["paper", "tiny"], method: str = "topology-gradient"
+) -> RunConfig:
     """Return the run that is the default for a dataset, a pair of models and a method.
 
     Parameters

@@ -13,7 +13,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from train.networks.ptv3 import threads
+from fast import threads
 
 # Rows whose products one call adds up for a tap before it takes the next tap: the tap's matrix
 # stays in the first cache, the rows in the second.
@@ -37,7 +37,8 @@ def products(feat: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
     out = torch.zeros(num_rows, weight.shape[2], dtype=feat.dtype)
     arrays = [_array(tensor) for tensor in (out, feat, weight, rows)]
     block = min(ROWS_AT_ONCE, -(-num_rows // CALLS_AT_LEAST))
-    threads.run(_add_products, ((*arrays, start, block) for start in range(0, num_rows, block)))
+    calls = [(*arrays, start, block) for start in range(0, num_rows, block)]
+    threads.run(_add_products, calls, torch.get_num_threads())
     return out
 
 
@@ -56,9 +57,8 @@ def weight_gradient(feat: Tensor, grad_out: Tensor, rows: Tensor) -> Tensor:
     into, given, received, table = (_array(tensor) for tensor in (grad, feat, grad_out, rows))
     # The center tap, which has the most pairs, first: the others fill the threads beside it.
     taps = sorted(range(shape[0]), key=lambda tap: abs(tap - shape[0] // 2))
-    threads.run(
-        _add_outer, ((into[tap], given, received, table[tap], ROWS_AT_ONCE) for tap in taps)
-    )
+    calls = [(into[tap], given, received, table[tap], ROWS_AT_ONCE) for tap in taps]
+    threads.run(_add_outer, calls, torch.get_num_threads())
     return grad
 
 

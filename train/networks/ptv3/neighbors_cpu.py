@@ -3,10 +3,11 @@
 Shape letters: N voxels, K taps of a kernel.
 """
 
+import torch
 from numba import njit
 from torch import Tensor
 
-from train.networks.ptv3 import threads
+from fast import threads
 
 
 def fill_table(rows: Tensor, key: Tensor, row: Tensor, steps: tuple[int, int], side: int) -> None:
@@ -37,7 +38,7 @@ def fill_table(rows: Tensor, key: Tensor, row: Tensor, steps: tuple[int, int], s
         )
         for number, (x, y) in enumerate(columns)
     ]
-    threads.run(_fill_column, calls)
+    threads.run(_fill_column, calls, torch.get_num_threads())
 
 
 @njit(cache=True, nogil=True)  # pragma: no cover

@@ -111,7 +111,7 @@ def test_all_stages_of_both_networks_have_the_rows_of_the_shared_levels(make_bat
     batch = make_batch([200, 60])
     hierarchy = build_hierarchy(batch, shuffle_orders=True)
     stages = {
-        size: make_network(size).eval().forward_stages(batch, hierarchy)[1]
+        size: make_network(size).eval()(batch, hierarchy).features
         for size in ("tiny-teacher", "tiny-student")
     }
     assert list(stages["tiny-teacher"]) == list(stages["tiny-student"])

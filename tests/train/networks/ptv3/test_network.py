@@ -31,7 +31,7 @@ def test_it_equals_the_slow_twin(make_batch, make_network, plain_ptv3, cpe_input
         torch.randperm(4, generator=generator).tolist() if shuffle else range(4) for _ in range(5)
     ]
     with torch.no_grad():
-        got = model(batch, hierarchy)
+        got = model(batch, hierarchy).logits
         twin = plain_ptv3.PlainPTv3(model.state_dict(), model.config, as_voxels(batch), shuffles)
         want = twin.logits(batch["feat"])
     assert want.std() > 0.1, "the logits must vary, or agreeing is easy"
@@ -45,7 +45,9 @@ def test_the_teacher_s_layout_equals_the_slow_twin_too(make_batch, make_network,
         twin = plain_ptv3.PlainPTv3(
             model.state_dict(), model.config, as_voxels(batch), [range(4)] * 5
         )
-        torch.testing.assert_close(model(batch), twin.logits(batch["feat"]), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            model(batch).logits, twin.logits(batch["feat"]), rtol=1e-9, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "plain"])
@@ -56,7 +58,7 @@ def test_all_ways_to_compute_it_agree_in_logits_and_gradients(
     batch = make_batch([90, 5, 40])
     overrides = {"patch_size": 16, "drop_path": 0.0}
     wanted = make_network(**overrides).eval()
-    logits = wanted(batch)
+    logits = wanted(batch).logits
     gradients = torch.autograd.grad(logits.square().sum(), list(wanted.parameters()))
     if convolution == "spconv":
         pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
@@ -67,7 +69,7 @@ def test_all_ways_to_compute_it_agree_in_logits_and_gradients(
                 f"train.networks.ptv3.{module}._runs_compiled", lambda tensor: False
             )
     model = make_network(attention=attention, **overrides).eval()
-    got = model(batch)
+    got = model(batch).logits
     torch.testing.assert_close(got, logits, rtol=1e-9, atol=1e-9)
     for mine, want in zip(
         torch.autograd.grad(got.square().sum(), list(model.parameters())), gradients, strict=True
@@ -85,14 +87,14 @@ def test_spconv_in_16_bit_stays_close(make_batch, make_network):
         patch_size=16, cpe_input="v1.5.1", enc_depths=(2, 1, 1, 1, 1), convolution="spconv"
     ).float().eval()  # fmt: skip
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = model(batch)
-    assert (rounded.argmax(1) == exact(batch).argmax(1)).float().mean() > 0.85
+        rounded = model(batch).logits
+    assert (rounded.argmax(1) == exact(batch).logits.argmax(1)).float().mean() > 0.85
 
 
 def test_the_two_cpe_inputs_are_different_functions_of_the_same_weights(make_batch, make_network):
     batch = make_batch([80])
     logits = [
-        make_network(cpe_input=choice, enc_depths=(2, 1, 1, 1, 1)).eval()(batch)
+        make_network(cpe_input=choice, enc_depths=(2, 1, 1, 1, 1)).eval()(batch).logits
         for choice in ("main", "v1.5.1")
     ]
     assert (logits[0] - logits[1]).abs().max() > 1e-3
@@ -105,18 +107,20 @@ def test_permuting_the_points_permutes_the_logits(make_batch, make_network):
     permuted = {
         key: batch[key][swap] for key in ("feat", "coord", "grid_coord")
     } | {"offset": batch["offset"]}  # fmt: skip
-    torch.testing.assert_close(model(permuted), model(batch)[swap], rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(
+        model(permuted).logits, model(batch).logits[swap], rtol=1e-9, atol=1e-10
+    )
 
 
 def test_three_clouds_together_equal_three_clouds_alone(make_batch, make_network):
     """Clouds of one curve depth, one of them smaller than a patch."""
     batch = make_batch([90, 6, 50])
     model = make_network(patch_size=16).eval()
-    together = model(batch)
+    together = model(batch).logits
     start = 0
     for end in batch["offset"].tolist():
         part = {key: batch[key][start:end] for key in ("feat", "coord", "grid_coord")}
-        alone = model(part | {"offset": torch.tensor([end - start])})
+        alone = model(part | {"offset": torch.tensor([end - start])}).logits
         torch.testing.assert_close(together[start:end], alone, rtol=1e-9, atol=1e-10)
         start = end
 
@@ -124,10 +128,10 @@ def test_three_clouds_together_equal_three_clouds_alone(make_batch, make_network
 def test_evaluation_is_deterministic_unless_asked_otherwise(make_batch, make_network):
     batch = make_batch([150])
     model = make_network(patch_size=16).eval()
-    assert torch.equal(model(batch), model(batch))
+    assert torch.equal(model(batch).logits, model(batch).logits)
     official = make_network(patch_size=16, shuffle_orders="always").eval()
     torch.manual_seed(0)
-    draws = [official(batch) for _ in range(4)]
+    draws = [official(batch).logits for _ in range(4)]
     assert any(not torch.allclose(draws[0], other) for other in draws[1:])
 
 
@@ -135,16 +139,16 @@ def test_training_shuffles_unless_told_not_to(make_batch, make_network):
     batch = make_batch([150])
     model = make_network().train()
     torch.manual_seed(0)
-    shuffled = {str(model.build_hierarchy(batch).levels[1].code.tolist()) for _ in range(4)}
+    shuffled = {str(model.prepare(batch).levels[1].code.tolist()) for _ in range(4)}
     assert len(shuffled) > 1
     still = make_network(shuffle_orders="never").train()
-    assert len({str(still.build_hierarchy(batch).levels[1].code.tolist()) for _ in range(4)}) == 1
+    assert len({str(still.prepare(batch).levels[1].code.tolist()) for _ in range(4)}) == 1
 
 
 def test_one_point_and_clouds_smaller_than_a_patch_have_finite_logits(make_batch, make_network):
     model = make_network().eval()
     for sizes in ([1], [1, 1, 1], [2, 120, 1]):
-        assert model(make_batch(sizes)).isfinite().all()
+        assert model(make_batch(sizes)).logits.isfinite().all()
 
 
 def test_watch_replaces_what_the_network_goes_on_with(make_batch, make_network):
@@ -156,12 +160,13 @@ def test_watch_replaces_what_the_network_goes_on_with(make_batch, make_network):
         seen.append(name)
         return torch.zeros_like(out) if name == "enc4" else out
 
-    logits, stages = model.forward_stages(batch, stage_hook=zero_the_middle)
+    output = model(batch, stage_hook=zero_the_middle)
+    logits, stages = output.logits, output.features
     assert seen == list(stages)
     assert seen == ["stem", *(f"enc{s}" for s in range(5)), "dec3", "dec2", "dec1", "dec0"]
     assert model.decoder_stages == ("dec3", "dec2", "dec1", "dec0")
     assert not stages["enc4"].any()
-    assert not torch.allclose(logits, model(batch))
+    assert not torch.allclose(logits, model(batch).logits)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -176,7 +181,8 @@ def test_the_features_of_a_stage_are_tensors_that_nothing_later_changes(
         return out
 
     model = make_network("tiny-teacher").train(training)
-    _, stages = model.forward_stages(make_batch([120, 60]), stage_hook=keep_a_copy)
+    output = model(make_batch([120, 60]), stage_hook=keep_a_copy)
+    stages = output.features
     assert list(stages) == list(left)
     for name, feat in stages.items():
         assert type(feat) is torch.Tensor
@@ -192,7 +198,8 @@ def test_a_frozen_teacher_has_gradients_at_its_decoder_stages_and_in_no_paramete
     def start_graph_at_dec3(name, out):
         return out.detach().requires_grad_() if name == "dec3" else out
 
-    logits, stages = teacher.forward_stages(batch, stage_hook=start_graph_at_dec3)
+    output = teacher(batch, stage_hook=start_graph_at_dec3)
+    logits, stages = output.logits, output.features
     assert not stages["enc4"].requires_grad, "the encoder must build no graph"
     decoded = [stages[name] for name in teacher.decoder_stages]
     gradients = torch.autograd.grad(logits.logsumexp(1).sum(), decoded)
@@ -200,14 +207,14 @@ def test_a_frozen_teacher_has_gradients_at_its_decoder_stages_and_in_no_paramete
         assert gradient.shape == feat.shape
         assert gradient.abs().max() > 0
     assert all(parameter.grad is None for parameter in teacher.parameters())
-    torch.testing.assert_close(logits, teacher(batch), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(logits, teacher(batch).logits, rtol=1e-12, atol=1e-12)
 
 
 def test_every_weight_of_the_student_gets_a_gradient_from_the_logits(make_batch, make_network):
     """All but biases that shift every row alike straight before a batch norm removes the mean."""
     batch = make_batch([250, 200])
     student = make_network(patch_size=32, drop_path=0.0).train()
-    student(batch).square().mean().backward()
+    student(batch).logits.square().mean().backward()
     without = {
         name
         for name, parameter in student.backbone.named_parameters()
@@ -242,8 +249,8 @@ def test_gradients_of_the_whole_network_agree_with_finite_differences(
         state = dict(zip(names, parameters, strict=True)) | {
             name: buffer.clone() for name, buffer in buffers.items()
         }
-        logits = torch.func.functional_call(model, state, (batch | {"feat": feat}, hierarchy))
-        return (logits * slope).sum()
+        output = torch.func.functional_call(model, state, (batch | {"feat": feat}, hierarchy))
+        return (output.logits * slope).sum()
 
     start = [batch["feat"], *values]
     leaves = [tensor.clone().requires_grad_() for tensor in start]
@@ -315,12 +322,12 @@ def test_batch_norm_has_the_published_constants_and_a_quicker_mean_in_the_tiny_p
 def test_autocast_stays_close_to_float32(make_batch, make_network):
     batch = make_batch([300], dtype=torch.float32)
     model = make_network().float().eval()
-    exact = model(batch)
+    exact = model(batch).logits
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = model(batch)
+        rounded = model(batch).logits
     agree = (rounded.argmax(1) == exact.argmax(1)).float().mean()
     assert agree > 0.9, "bfloat16 has 8 bits: a few close calls may flip"
     model.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        model(batch).float().square().mean().backward()
+        model(batch).logits.float().square().mean().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())

@@ -43,7 +43,8 @@ def test_the_tiny_student_labels_every_voxel_of_a_real_sweep(sweep):
     torch.manual_seed(0)
     model = build_segmentor("tiny-student", 19).eval()
     with torch.no_grad():
-        logits, stages = model.forward_stages(sweep)
+        output = model(sweep)
+        logits, stages = output.logits, output.features
     assert logits.shape == (len(sweep["coord"]), 19)
     assert logits.isfinite().all()
     assert [len(stages[f"enc{s}"]) for s in range(5)] == sorted(
