@@ -1,4 +1,7 @@
-"""What people read while a command runs: lines, and how far a loop is."""
+"""What people read while a command runs: lines, and how far a loop is.
+
+Of several processes only the first writes; errors are written by all, with their process.
+"""
 
 import logging
 import sys
@@ -8,6 +11,9 @@ from typing import Any, Final, TextIO
 
 from tqdm import tqdm
 
+from train.core.distributed import current_world, error_line, is_first_process, was_agreed
+from train.core.errors import UserError
+
 PLAIN_LINE_EVERY_S = 15.0
 
 
@@ -16,7 +22,13 @@ class _AboveProgressBars(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; the stream is looked up now, because it can be replaced."""
-        tqdm.write(self.format(record), file=sys.stderr)
+        line = self.format(record)
+        if not is_first_process():
+            if record.levelno < logging.ERROR:
+                return
+            world = current_world()
+            line = f"process {world.rank} of {world.size}: {line}"
+        tqdm.write(line, file=sys.stderr)
 
 
 def _command_logger() -> logging.Logger:
@@ -28,11 +40,27 @@ def _command_logger() -> logging.Logger:
 
 
 logger: Final = _command_logger()
-"""Lines for the person who runs a command; silent on all processes of a run but the first."""
+"""Lines for the person who runs a command; silent on all processes of a run but the first.
+
+Lines of level ERROR and above are written by every process; those of the others say which.
+"""
+
+
+def show_error(error: UserError) -> None:
+    """Write the error that ends a command, as one line.
+
+    An error that all processes agreed on is written once, by the first; another by each process
+    that met one.
+    """
+    if is_first_process() or not was_agreed(error):
+        logger.error("error: %s", error_line(error))
+
 
 
 class Progress:
     """Show how far a loop is: a bar in a terminal, a plain line now and then elsewhere.
+
+    Silent on all processes of a run but the first.
 
     Parameters
     ----------
@@ -53,7 +81,7 @@ class Progress:
         self.stream = stream if stream is not None else sys.stderr
         self.started = self.last_line = time.monotonic()
         self.bar: Any = None
-        if self.stream.isatty():
+        if self.stream.isatty() and is_first_process():
             self.bar = tqdm(
                 total=total, initial=done, desc=title, file=self.stream, dynamic_ncols=True
             )
@@ -61,6 +89,8 @@ class Progress:
     def advance(self, numbers: Mapping[str, float]) -> None:
         """Count a step and show its numbers."""
         self.done += 1
+        if not is_first_process():
+            return
         shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         if self.bar is not None:
             self.bar.set_postfix_str(shown, refresh=False)

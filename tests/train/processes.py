@@ -1,0 +1,126 @@
+"""Start the processes of a run as torchrun does, and collect what each returned or raised.
+
+Processes are forked from a clean server that has torch loaded: to start one takes milliseconds, and
+it holds none of the threads of the process that runs the tests.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from train.core.distributed import error_line, process_group
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["pytest", "hypothesis", "torch._dynamo", "train.networks.ptv3"])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a process.
+
+    `value` is what the function returned; `error` and `trace` say what it raised; `code` is the
+    exit code, negative for a signal; `seconds` how long it ran.
+    """
+
+    value: Any
+    error: str | None
+    kind: str | None
+    trace: str
+    code: int | None
+    seconds: float
+
+
+def run_processes(
+    size: int,
+    function: Callable[..., Any],
+    *arguments: Any,
+    timeout_s: float = 60.0,
+    limit_s: float = 60.0,
+    join: bool = True,
+) -> list[Outcome]:
+    """Call `function(*arguments)` on `size` processes that have joined, and return the outcomes.
+
+    `timeout_s` is the group's; after `limit_s` all are killed and the test fails. The function must
+    be importable: at the top of a module. Without `join` it joins the processes itself.
+    """
+    # The store outlives any process, as the one of torchrun's agent does.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    processes, receivers = [], []
+    for rank in range(size):
+        receiver, sender = _context.Pipe(duplex=False)
+        environment = {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(size),
+            "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+        }
+        process = _context.Process(
+            target=_body,
+            args=(sender, environment, function, arguments, timeout_s if join else None),
+        )
+        process.start()
+        sender.close()
+        processes.append(process)
+        receivers.append(receiver)
+    outcomes = []
+    deadline = time.monotonic() + limit_s
+    try:
+        for process, receiver in zip(processes, receivers, strict=True):
+            assert receiver.poll(max(0.0, deadline - time.monotonic())), "a process hangs"
+            try:
+                content = receiver.recv()
+            except EOFError:  # killed
+                content = (None, None, None, "", float("nan"))
+            process.join(max(0.0, deadline - time.monotonic()))
+            assert process.exitcode is not None, "a process hangs at its end"
+            value, error, kind, trace, seconds = content
+            outcomes.append(Outcome(value, error, kind, trace, process.exitcode, seconds))
+    finally:
+        for process in processes:
+            if process.is_alive():
+                os.kill(process.pid, signal.SIGKILL)
+            process.join()
+    return outcomes
+
+
+def values_of(outcomes: list[Outcome]) -> list[Any]:
+    """Return what the processes returned; fail with the trace of the first that raised."""
+    for rank, outcome in enumerate(outcomes):
+        assert outcome.code == 0, f"process {rank} exited with {outcome.code}"
+        assert outcome.error is None, f"process {rank}:\n{outcome.trace}"
+    return [outcome.value for outcome in outcomes]
+
+
+def _body(
+    sender: Connection,
+    environment: dict[str, str],
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    timeout_s: float | None,
+) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    value, error, kind, trace = None, None, None, ""
+    try:
+        if timeout_s is None:
+            value = function(*arguments)
+        else:
+            with process_group(torch.device("cpu"), timeout_s):
+                value = function(*arguments)
+    except BaseException as caught:
+        error, kind, trace = error_line(caught), type(caught).__name__, traceback.format_exc()
+    sender.send((value, error, kind, trace, time.monotonic() - started))
+    sender.close()
