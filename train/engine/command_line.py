@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_type_hints
 
 import tyro
 
@@ -20,8 +20,13 @@ from train.networks.registry import PAIRS
 from train.presets import preset
 
 PROGRAM: Final = "python -m train.run"
-TOPICS: Final = ("data", "optim")
-"""Groups of options that `--help` leaves to `--help TOPIC`."""
+TOPICS: Final = {
+    "data": ("data",),
+    "optim": ("optim",),
+    "compute": ("device", "precision", "convolution", "attention", "sync_batch_norm"),
+    "scoring": ("evaluate_every", "tta", "submit", "submit_account"),
+}
+"""Fields of the run whose options `--help` leaves to `--help TOPIC`, so that each page is short."""
 
 MOVED: Final = {
     "--loss.normalisation": "--method.normalization",
@@ -104,17 +109,23 @@ def _show_help(arguments: list[str], default: RunConfig) -> None:
     """Show the options of the run and its method, or of one topic, and exit."""
     place = next(i for i, word in enumerate(arguments) if word in ("-h", "--help"))
     topic = arguments[place + 1] if place + 1 < len(arguments) else ""
-    if topic in TOPICS:
-        inner = getattr(default, topic)
-        kind: type[Any] = dataclasses.make_dataclass(
-            topic, [(topic, type(inner), field(default=inner))], frozen=True, kw_only=True
+    kind = _run_config(type(default.options))
+    shown = TOPICS.get(topic)
+    hidden = {
+        f.name
+        for f in dataclasses.fields(kind)
+        if (
+            f.name not in shown
+            if shown is not None
+            else any(f.name in names for names in TOPICS.values())
         )
-        tyro.cli(kind, args=["--help"], prog=PROGRAM, description=f"Options of {topic}.")
-    hidden = {name: tyro.conf.Suppress[type(getattr(default, name))] for name in TOPICS}
+    }
+    hints = get_type_hints(kind, include_extras=True)
+    suppress: Any = tyro.conf.Suppress
     kind = dataclasses.make_dataclass(
         "Run",
-        [(name, kind, field(default=getattr(default, name))) for name, kind in hidden.items()],
-        bases=(_run_config(type(default.options)),),
+        [(name, suppress[hints[name]], field()) for name in hidden],
+        bases=(kind,),
         frozen=True,
         kw_only=True,
     )
@@ -124,7 +135,9 @@ def _show_help(arguments: list[str], default: RunConfig) -> None:
         default=kind(**values),
         args=["--help"],
         prog=PROGRAM,
-        description=(
+        description=f"Options of {topic}."
+        if shown is not None
+        else (
             "Train a teacher, distill it into a student, score both. Options under --method. are "
             f"those of --method {default.method}; known methods: {', '.join(METHODS)}. More "
             f"options: {', '.join(f'--help {name}' for name in TOPICS)}."

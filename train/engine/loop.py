@@ -27,7 +27,7 @@ from train.core.distributed import (
     sum_over_processes,
 )
 from train.core.errors import UserError
-from train.core.interrupts import Interrupted, StopRequest, ignore_interrupts
+from train.core.interrupts import Interrupted, StopRequest, reader_ignores_stop
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate, split_batch
 from train.data.loader import TrainingFrames
@@ -81,7 +81,7 @@ def fit(
     frames: TrainingFrames,
     config: RunConfig,
     device: torch.device,
-    log: RunLog,
+    log: RunLog | None,
     state_path: Path,
     state: TrainingState | None = None,
     *,
@@ -101,7 +101,7 @@ def fit(
     device
         Where the batches go; the network is there already.
     log
-        Gets a record for every step.
+        Gets a record for every step; None on all processes but the first.
     state_path
         Where the first process writes checkpoints.
     state
@@ -177,10 +177,10 @@ def fit(
                             f"{task.name} training, step {done}: no voxel of the step has a label "
                             f"({', '.join(batch['names'])}); its loss against the labels is 0"
                         )
-                if is_first_process():
+                if log is not None:
                     log.step(task.name, done, {**numbers, **notes, "sweeps": batch["names"]})
                 progress.advance({n: v for n, v in numbers.items() if n in loop.shown})
-                signal = agree(None, stop.signal)
+                signal = agree(stop=stop.signal)
                 due = _first_process_says(now - last_checkpoint > 60 * config.checkpoint_minutes)
                 if done in epoch_ends or due or signal:
                     if done in epoch_ends[:-1] and at_epoch_end is not None and not signal:
@@ -189,7 +189,8 @@ def fit(
                     _return_freed_memory()
                     last_checkpoint = time.monotonic()
                 if signal and done < epoch_ends[-1]:
-                    raise Interrupted(signal, f"{task.name} training, step {done}", state_path)
+                    after = f"{task.name} training, step {done}"
+                    raise Interrupted(signal, after=after, checkpoint=state_path)
         finally:
             progress.close()
     if cropped_batches:
@@ -346,7 +347,7 @@ def batches_from(
         # epoch reaches them through shared memory.
         persistent_workers=workers > 0,
         pin_memory=uses_cuda(),
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=reader_ignores_stop,
         # Its own generator: the loader must not draw from the one that networks draw from, or
         # the number of workers and a resumed epoch would change the run.
         generator=torch.Generator().manual_seed(config.seed),

@@ -13,7 +13,7 @@ from train.data.loader import EvaluationFrames
 from train.data.skipping import SkippedFrames
 from train.engine.run_data import RunData
 from train.engine.run_folder import RunFolder
-from train.engine.run_log import read_log
+from train.engine.run_log import read_log, seconds_by_stage
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.networks.protocol import Network
@@ -110,9 +110,6 @@ def write_metrics(
     metrics["skipped_sweeps"] = scorer.skipped.messages
     if not is_first_process():
         return
-    seconds: dict[str, float] = {}
-    for record in read_log(folder.log):
-        stage = record["stage"].removesuffix(" validation")
-        seconds[stage] = seconds.get(stage, 0.0) + record["seconds"]
+    seconds = seconds_by_stage(read_log(folder.log))
     metrics["seconds"] = {**seconds, "evaluation": time.monotonic() - started}
     folder.write_json(folder.metrics, metrics)

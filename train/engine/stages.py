@@ -201,7 +201,10 @@ class Run:
                 f"output {self.folder.path}"
             )
             self.skipped.add(self.data.bad)
-            with RunLog(self.folder.path, self._resume_point()) as log:
+            with ExitStack() as open_log:
+                log: RunLog | None = None
+                if is_first_process():
+                    log = open_log.enter_context(RunLog(self.folder.path, self._resume_point()))
                 if self._needs("teacher"):
                     self._train_teacher(log)
                 if self._needs("student"):
@@ -306,7 +309,7 @@ class Run:
         )
         return model
 
-    def _train_teacher(self, log: RunLog) -> None:
+    def _train_teacher(self, log: RunLog | None) -> None:
         teacher = self._build("teacher")
         logger.info(f"teacher: {teacher.describe()}")
         options = MethodConfig(segmentation=self.config.options.segmentation)
@@ -320,7 +323,7 @@ class Run:
         self._fit(task, log, self.folder.teacher, self.folder.teacher_best)
         self.teacher_file = self.folder.teacher
 
-    def _train_student(self, log: RunLog) -> None:
+    def _train_student(self, log: RunLog | None) -> None:
         teacher = None
         if self.method.needs_teacher:
             if self.teacher_file is None:
@@ -345,7 +348,7 @@ class Run:
         )
         self._fit(task, log, self.folder.student, self.folder.student_best)
 
-    def _fit(self, task: TrainTask, log: RunLog, last: Path, best_path: Path) -> None:
+    def _fit(self, task: TrainTask, log: RunLog | None, last: Path, best_path: Path) -> None:
         frames = self._training_frames(task)
         scorer = self._scorer()
 
@@ -363,7 +366,7 @@ class Run:
             )
             if better:
                 self._save(task, best_path)
-            if is_first_process():
+            if log is not None:
                 record = {"validation_miou": miou, "seconds": scores["seconds"]}
                 log.step(f"{task.name} validation", epoch, record)
             return miou if better else best
@@ -395,7 +398,7 @@ class Run:
             counts=counts_of(config, self.data.training),
             on_bad_sweep=config.on_bad_sweep,
             seed=2 * config.seed + (task.name == "student"),
-            coarsest_cell_voxels=task.network.coarsest_cell_voxels,
+            # coarsest_cell_voxels=task.network.coarsest_cell_voxels,
         )
 
     def _plain_batches(self) -> Iterator[dict[str, Any]]:

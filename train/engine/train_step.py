@@ -59,7 +59,10 @@ def shares(parts: Sequence[Mapping[str, Any]]) -> tuple[list[BatchShare], bool]:
     total = joint.sum(dim=0)
     own = (counts / total.clamp(min=1)).tolist()
     of_parts = (joint[:, 1] / total[1]).tolist()
-    made = [BatchShare(*row, part) for row, part in zip(own, of_parts, strict=True)]
+    made = [
+        BatchShare(labeled, points, clouds, part)
+        for (labeled, points, clouds), part in zip(own, of_parts, strict=True)
+    ]
     return made, bool(total[0] > 0)
 
 

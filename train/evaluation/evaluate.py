@@ -67,7 +67,7 @@ def evaluate(
     try:
         for batch in skipped.watch(loader):
             with torch.no_grad():
-                logits = model(to_device(batch, device))
+                logits = model(to_device(batch, device)).logits
             prediction = logits.argmax(dim=1).cpu()[batch["inverse"]]
             matrix.add(batch["raw_segment"], prediction)
             scored += 1

@@ -86,7 +86,7 @@ def point_probabilities(
     total, passes = torch.zeros(()), 0
     for batch in batches:
         with torch.no_grad():
-            logits = model(to_device(batch, device))
+            logits = model(to_device(batch, device)).logits
         if not bool(torch.isfinite(logits).all()):
             raise UserError(
                 f"{source}: the network's output has NaN or infinite values; its weights "
