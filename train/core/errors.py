@@ -1,5 +1,24 @@
 """The exception for a mistake that a user can make: shown as one line, never as a traceback."""
 
+import errno
+from pathlib import Path
+from typing import Final
+
+_CURES: Final = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "make room there, then give the command again (a training run: with --resume)",
+    ),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "give a folder that you may write to, or change its permissions",
+    ),
+    **dict.fromkeys(
+        (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST),
+        "give another name or folder",
+    ),
+}
+
 
 class UserError(Exception):
     """Say what is wrong, where, and what to do about it.
@@ -14,3 +33,20 @@ class ClassCountError(UserError, ValueError):
 
     A mistake of the user's on the command line, and a wrong argument to those who call the reader.
     """
+
+
+def cannot_write(path: Path | str, error: OSError, *, note: str = "") -> UserError:
+    """Return the error that says in one line what was not written, why, and what to do.
+
+    Parameters
+    ----------
+    path
+        The file or folder, as the user knows it.
+    error
+        What the system said.
+    note
+        What became of what was there, "the earlier file is untouched".
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    cure = _CURES.get(error.errno or 0, "look at the disk, then give the command again")
+    return UserError("; ".join(filter(None, (f"{path}: not written ({reason})", note, cure))))
