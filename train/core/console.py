@@ -56,7 +56,6 @@ def show_error(error: UserError) -> None:
         logger.error("error: %s", error_line(error))
 
 
-
 class Progress:
     """Show how far a loop is: a bar in a terminal, a plain line now and then elsewhere.
 

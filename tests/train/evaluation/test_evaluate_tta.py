@@ -24,7 +24,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def rooms():
     """Two labeled rooms, from the file of fixtures beside this one."""
-    spec = importlib.util.spec_from_file_location("rooms", Path(__file__).parents[1] / "conftest.py")
+    spec = importlib.util.spec_from_file_location(
+        "rooms", Path(__file__).parents[1] / "conftest.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return [module._room(seed, Path("room")) for seed in (1, 2)]
