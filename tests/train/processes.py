@@ -111,6 +111,8 @@ def _body(
     timeout_s: float | None,
 ) -> None:
     os.environ.update(environment)
+    # Workers that read data are forked, as from a process that torchrun started.
+    multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
     started = time.monotonic()
     value, error, kind, trace = None, None, None, ""

@@ -61,7 +61,10 @@ class TrainingFrames(Dataset[VoxelFrame]):
         Voxels of each sweep at this grid size, by which `VoxelBudgetBatchSampler` keeps
         within the bound; needed with `max_batch_voxels`.
     on_bad_sweep
-        "skip" takes the next sweep that can be read in place of one that cannot.
+        "skip" takes the next sweep that can be used in place of one that cannot.
+    coarsest_cell_voxels
+        Edge of a cell of the network's coarsest stage, in voxels. A sample that lies within one
+        such cell cannot be trained on by itself (batch norm needs two values) and is a bad one.
     """
 
     def __init__(
@@ -77,8 +80,14 @@ class TrainingFrames(Dataset[VoxelFrame]):
         max_batch_voxels: int | None = None,
         counts: VoxelCounts | None = None,
         on_bad_sweep: OnBadFrame = "stop",
+        coarsest_cell_voxels: int = 1,
     ) -> None:
         check_grid_size(grid_size_m)
+        if coarsest_cell_voxels < 1:
+            raise ValueError(
+                "TrainingFrames: coarsest_cell_voxels must be at least 1, not "
+                f"{coarsest_cell_voxels}"
+            )
         if repeats < 1:
             raise UserError(f"TrainingFrames: repeats must be at least 1, not {repeats}")
         if seed < 0:
@@ -100,6 +109,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         self.max_batch_voxels = max_batch_voxels
         self.counts = counts
         self.on_bad_sweep = on_bad_sweep
+        self.coarsest_cell_voxels = coarsest_cell_voxels
         # Shared memory: workers that outlive an epoch hold a copy of this object, and must see the
         # epoch change all the same.
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -136,7 +146,8 @@ class TrainingFrames(Dataset[VoxelFrame]):
         Raises
         ------
         UserError
-            If the sweep cannot be read.
+            If the sweep cannot be read, or all of the sample lies within one cell of the network's
+            coarsest stage.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"TrainingFrames: index {index} is not in 0..{len(self) - 1}")
@@ -145,11 +156,15 @@ class TrainingFrames(Dataset[VoxelFrame]):
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Return a batch's samples within the bound on its voxels, and notes on what was done.
 
+        No indices, a process's part of a joint batch with too few samples, give a note alone.
+
         Raises
         ------
         UserError
-            If a sweep cannot be read, or, with "skip", none can.
+            If a sweep cannot be used, or, with "skip", none can.
         """
+        if not len(indices):
+            return [CroppedVoxels(0)]
         sweeps: list[VoxelFrame] = []
         notes: list[Sample] = []
         for index in indices:
@@ -167,7 +182,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         return [*kept, *notes, CroppedVoxels(cut)]
 
     def _sample_or_next(self, index: int) -> tuple[VoxelFrame, list[BadFrame]]:
-        """Return a sample of the first sweep from the index on that can be read, and the others."""
+        """Return a sample of the first sweep from the index on that can be used, and the others."""
         bad: list[BadFrame] = []
         for step in range(len(self.source)):
             at = (index + step) % len(self.source)
@@ -176,7 +191,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
             except UserError as error:
                 bad.append(BadFrame(self.source.names[at], str(error)))
         raise UserError(
-            f"none of the {len(bad)} training sweeps can be read; the first: {bad[0].message}"
+            f"none of the {len(bad)} training sweeps can be used; the first: {bad[0].message}"
         )
 
     def _sample(self, index: int, at: int) -> VoxelFrame:
@@ -188,7 +203,16 @@ class TrainingFrames(Dataset[VoxelFrame]):
         if self.clip_range_m is not None:
             sweep = clip(sweep, self.clip_range_m)
         voxels = voxelize(sweep, self.grid_size_m, rng=rng)
-        return voxels if self.max_voxels is None else crop(voxels, self.max_voxels, rng)
+        if self.max_voxels is not None:
+            voxels = crop(voxels, self.max_voxels, rng)
+        if int(voxels.grid_coord.max()) < self.coarsest_cell_voxels:
+            edge_m = self.grid_size_m * self.coarsest_cell_voxels
+            raise UserError(
+                f"{sweep.path}: the {len(sweep.coord)} points of sweep {sweep.name} lie within one "
+                f"cell of {edge_m:g} m, the network's coarsest, and cannot be trained on; remove "
+                "the sweep, or leave such out with --on-bad-sweep skip"
+            )
+        return voxels
 
 
 class EvaluationFrames(Dataset[VoxelFrame]):

@@ -1,18 +1,21 @@
-"""Sweeps that cannot be read: what a run does with them, and the list of those it met.
+"""Sweeps that cannot be used: what a run does with them, and the list of those it met.
 
-With "stop" the first one ends the run. With "skip" training takes the next sweep that can be read
+With "stop" the first one ends the run. With "skip" training takes the next sweep that can be used
 in its place, so that a batch has its size and a run its number of steps, and evaluation leaves it
-out; either way it is told once and listed in the end.
+out; either way it is reported once and listed in the end.
+
+Each process of a run has the list of what it met itself; `SkippedFrames.share` makes the lists one.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from train.core.atomic_write import atomic_write
 from train.core.console import logger
+from train.core.distributed import gather_objects, is_first_process
 from train.core.errors import UserError
 
 OnBadFrame = Literal["stop", "skip"]
@@ -45,7 +48,7 @@ class SkippedFrames:
     ----------
     path
         A JSON file that keeps the list, so that a run that goes on knows what its first part met;
-        None to keep it in memory alone.
+        None to keep it in memory alone. Of several processes only the first writes it.
 
     Raises
     ------
@@ -69,23 +72,33 @@ class SkippedFrames:
         return len(self._messages)
 
     def add(self, bad: Iterable[BadFrame]) -> None:
-        """Take note of sweeps; tell of those that are new, and write the list anew."""
-        new = {sweep.name: sweep.message for sweep in bad if sweep.name not in self._messages}
+        """Add sweeps; report those that are new, and write the list again."""
+        self._add({sweep.name: sweep.message for sweep in bad})
+
+    def share(self) -> None:
+        """Make the lists of all processes one; every process calls this at the same point."""
+        for messages in gather_objects(self._messages):
+            self._add(messages)
+
+    def _add(self, messages: Mapping[str, str]) -> None:
+        new = {name: line for name, line in messages.items() if name not in self._messages}
         if not new:
             return
         self._messages |= new
         for message in new.values():
             logger.info(f"skipped: {message}")
-        if self.path is not None:
+        if self.path is not None and is_first_process():
             with atomic_write(self.path) as unfinished:
                 unfinished.write_text(json.dumps(self._messages, indent=2) + "\n", encoding="utf-8")
 
     def watch(self, batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield the batches of a loader that hold a sweep, and take note of what was skipped."""
+        """Yield the batches of a loader, those without a sweep too, and add what was skipped.
+
+        An empty batch is a step that other processes take with sweeps: it must not be left out.
+        """
         for batch in batches:
             self.add(batch[SKIPPED])
-            if batch["names"]:
-                yield batch
+            yield batch
 
     def lines(self) -> list[str]:
         """Return the list to be read at the end of a run; nothing if every sweep was read."""

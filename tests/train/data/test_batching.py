@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from train.core.distributed import World
 from train.core.errors import UserError
-from train.data.batching import VoxelBudgetBatchSampler, crop_together
+from train.data.batching import VoxelBudgetBatchSampler, crop_together, deal, shard_indices
 from train.data.frame import LidarFrame
 from train.data.transforms import voxelize
 
 
 def order_of(
-    voxels: list[int], batch_size: int, bound: int | None, seed: int = 0
+    voxels: list[int],
+    batch_size: int,
+    bound: int | None,
+    seed: int = 0,
+    world: World = World(),  # noqa: B008
 ) -> VoxelBudgetBatchSampler:
     return VoxelBudgetBatchSampler(
         len(voxels),
@@ -23,6 +28,7 @@ def order_of(
         seed=seed,
         planned_voxels=np.array(voxels, dtype=np.int64),
         max_batch_voxels=bound,
+        world=world,
     )
 
 
@@ -121,6 +127,108 @@ def test_impossible_settings_are_named():
         VoxelBudgetBatchSampler(3, 1, max_batch_voxels=10, planned_voxels=np.array([1, 2]))
     with pytest.raises(ValueError, match="without voxels"):
         order_of([1, 0], 1, 10)
+
+
+def by_process(voxels: list[int], batch_size: int, bound: int | None, size: int, epoch: int):
+    """Return each process's batches, as each of them plans them by itself."""
+    return [
+        order_of(voxels, batch_size, bound, world=World(rank, size, rank)).batches(epoch)
+        for rank in range(size)
+    ]
+
+
+@given(
+    voxels=st.lists(st.integers(1, 100), min_size=4, max_size=40),
+    batch_size=st.integers(4, 9),
+    size=st.integers(2, 4),
+    epoch=st.integers(0, 3),
+)
+def test_processes_take_the_steps_of_one_with_the_joint_batch(
+    voxels: list[int], batch_size: int, size: int, epoch: int
+):
+    single = order_of(voxels, batch_size, None).batches(epoch)
+    planned = by_process(voxels, batch_size, None, size, epoch)
+    unplanned = [
+        VoxelBudgetBatchSampler(len(voxels), batch_size, world=World(rank, size, rank))
+        for rank in range(size)
+    ]
+    for parts in (planned, [order.batches(epoch) for order in unplanned]):
+        for step, joint in enumerate(zip(*parts, strict=True)):
+            assert sorted(itertools.chain(*joint)) == sorted(single[step])
+    for order in unplanned:
+        for step, samples in enumerate(order.batches(epoch)):
+            assert samples == single[step][order.world.rank :: size]
+        assert order.ends(3) == order_of(voxels, batch_size, None).ends(3)
+
+
+@given(
+    voxels=st.lists(st.integers(1, 150), min_size=4, max_size=40),
+    batch_size=st.integers(4, 12),
+    size=st.integers(1, 4),
+    bound=st.integers(1, 120),
+)
+def test_no_process_exceeds_its_bound_and_none_lacks_a_sample_before_the_last_step(
+    voxels: list[int], batch_size: int, size: int, bound: int
+):
+    parts = by_process(voxels, batch_size, bound, size, 1)
+    steps = list(zip(*parts, strict=True))
+    assert sorted(itertools.chain(*itertools.chain(*steps))) == list(range(len(voxels)))
+    for number, joint in enumerate(steps):
+        assert sum(map(len, joint)) <= batch_size
+        for samples in joint:
+            # A sample over the bound is cropped to it.
+            assert sum(min(voxels[index], bound) for index in samples) <= bound
+            assert samples or number == len(steps) - 1
+
+
+def test_a_joint_batch_ends_only_where_the_next_sample_cannot_be_dealt():
+    voxels = np.random.default_rng(2).integers(1, 100, 60).tolist()
+    order = order_of(voxels, 8, 150, world=World(0, 3, 0))
+    batches = order.joint_batches(0)
+    shuffled = np.random.default_rng([2, 0, 0]).permutation(60).tolist()
+    begin = 0
+    for joint in batches[:-1]:
+        begin += sum(map(len, joint))
+        longer = shuffled[begin - sum(map(len, joint)) : begin + 1]
+        loads = [
+            sum(voxels[longer[at]] for at in part) for part in deal([voxels[i] for i in longer], 3)
+        ]
+        assert len(longer) == 9 or max(loads) > 150
+    assert any(sum(map(len, joint)) < 8 for joint in batches[:-1])
+
+
+def test_dealing_is_balanced_and_equal_sizes_go_round():
+    assert deal([5, 5, 5, 5, 5], 2) == [[0, 2, 4], [1, 3]]
+    assert deal([10, 1, 1, 1, 9, 1], 2) == [[0, 2, 5], [1, 3, 4]]
+    assert deal([1, 2, 30], 3) == [[2], [1], [0]]
+    assert deal([7], 3) == [[0], [], []]
+    assert deal([3, 1, 2], 1) == [[0, 1, 2]]
+
+
+@given(voxels=st.lists(st.integers(1, 1000), max_size=20), size=st.integers(1, 5))
+def test_dealt_loads_differ_by_one_sample_at_most(voxels: list[int], size: int):
+    parts = deal(voxels, size)
+    assert sorted(itertools.chain(*parts)) == list(range(len(voxels)))
+    loads = [sum(voxels[at] for at in part) for part in parts]
+    for part, load in zip(parts, loads, strict=True):
+        if part:
+            assert load - min(voxels[at] for at in part) <= min(loads)
+
+
+def test_more_processes_than_samples_are_refused():
+    with pytest.raises(
+        UserError, match=r"batch_size 2: .* 3 processes; raise --data.batch-size to"
+    ):
+        order_of([1, 2, 3, 4], 2, None, world=World(0, 3, 0))
+    with pytest.raises(UserError, match=r"num_samples 2: .* 3 processes; start at most 2"):
+        order_of([1, 2], 4, None, world=World(0, 3, 0))
+
+
+@given(st.integers(0, 50), st.integers(1, 7))
+def test_shards_hold_every_sample_once(count: int, size: int):
+    shards = [shard_indices(count, World(rank, size, rank)) for rank in range(size)]
+    assert sorted(itertools.chain(*shards)) == list(range(count))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
 def parts(sweep: LidarFrame, sizes: list[int]):

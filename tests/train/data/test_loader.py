@@ -11,6 +11,7 @@ from train.data.collate import collate
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.semantickitti import SemanticKitti
 from train.data.transforms import Augmentation, voxelize
+from train.data.voxel_counts import VoxelCounts
 
 
 @pytest.fixture
@@ -136,6 +137,60 @@ def test_evaluation_leaves_the_sweep_whole_and_is_the_same_every_time(source):
 def test_an_impossible_setting_is_named(source, wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
         TrainingFrames(source, **wrong)
+
+
+def within_one_cell(write_tree, points: int = 1) -> SemanticKitti:
+    """Return two sweeps; all points of the first lie within 20 cm."""
+    root = write_tree({"00": {"000000": (points, True), "000001": (300, True)}})
+    path = root / "sequences/00/velodyne/000000.bin"
+    near = np.full((points, 4), 3.03, "<f4")
+    near[:, 0] += np.linspace(0, 0.2, points)
+    path.write_bytes(near.tobytes())
+    return SemanticKitti(root, sequences=["00"])
+
+
+@pytest.mark.parametrize(("points", "cell"), [(1, 1), (5, 16)])
+def test_a_sweep_within_one_coarsest_cell_is_a_bad_one(write_tree, points: int, cell: int):
+    source = within_one_cell(write_tree, points)
+    options = {"augmentation": None, "coarsest_cell_voxels": cell}
+    with pytest.raises(
+        UserError, match=rf"000000\.bin: the {points} points of sweep 00/000000 lie"
+    ):
+        TrainingFrames(source, **options)[0]
+    skipping = TrainingFrames(source, on_bad_sweep="skip", **options)
+    batch = collate(skipping.__getitems__([0, 1]))
+    assert batch["names"] == ["00/000001", "00/000001"]
+    (bad,) = batch["skipped"]
+    assert bad.name == "00/000000"
+    assert f"{0.05 * cell:g} m, the network's coarsest" in bad.message
+    # Evaluation has no use for a second value.
+    assert len(EvaluationFrames(source)[0].inverse) == points
+
+
+def test_a_sweep_of_two_coarsest_cells_is_a_good_one(write_tree):
+    source = within_one_cell(write_tree, 5)
+    assert len(TrainingFrames(source, augmentation=None, coarsest_cell_voxels=4)[0].inverse) == 5
+    with pytest.raises(ValueError, match="coarsest_cell_voxels must be at least 1, not 0"):
+        TrainingFrames(source, coarsest_cell_voxels=0)
+
+
+def test_a_crop_to_one_cell_is_a_bad_sample(write_tree):
+    source = within_one_cell(write_tree, 5)
+    with pytest.raises(UserError, match="within one cell"):
+        TrainingFrames(source, augmentation=None, max_voxels=1)[1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("bounded", [False, True])
+def test_a_process_without_samples_gets_an_empty_batch(source, workers: int, bounded: bool):
+    counts = VoxelCounts(points=np.full(4, 400), voxels=np.full(4, 400)) if bounded else None
+    data = TrainingFrames(source, max_batch_voxels=900 if bounded else None, counts=counts)
+    loader = DataLoader(
+        data, batch_sampler=[[0], [], [1, 2]], collate_fn=collate, num_workers=workers
+    )
+    batches = list(loader)
+    assert [len(batch["names"]) for batch in batches] == [1, 0, 2]
+    assert batches[1] == {"names": [], "skipped": [], "cropped_voxels": 0}
 
 
 def test_a_negative_epoch_is_refused(source):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from tests.train.processes import run_processes, values_of
+from train.core.distributed import current_world
 from train.core.errors import UserError
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
@@ -98,7 +100,7 @@ def test_every_bad_sweep_reaches_the_list_whoever_read_it(root, source, workers,
     evaluation = EvaluationFrames(source, on_bad_sweep="skip")
     one_by_one = DataLoader(evaluation, batch_size=1, collate_fn=collate, num_workers=workers)
     seen = [batch["names"] for batch in skipped.watch(one_by_one)]
-    assert seen == [["00/000000"], ["00/000003"], ["00/000004"]]
+    assert seen == [["00/000000"], [], [], ["00/000003"], ["00/000004"], []]
     assert len(skipped) == 3
     assert sorted(skipped.messages) == [f"00/{n:06d}" for n in BAD]
     for name, message in skipped.messages.items():
@@ -116,6 +118,31 @@ def test_workers_and_skipping_give_the_same_batches(source):
         return [batch["feat"].numpy().tobytes() for batch in loader(training, workers=workers)]
 
     assert batches(2) == batches(0)
+
+
+def reading(root: Path, folder: Path) -> tuple[list[list[str]], dict[str, str], str]:
+    """Read an epoch on one of several processes, and share what was skipped."""
+    world = current_world()
+    sweeps = TrainingFrames(
+        SemanticKitti(root, sequences=["00"]), on_bad_sweep="skip", grid_size_m=0.5
+    )
+    order = VoxelBudgetBatchSampler(6, 3, world=world)
+    skipped = SkippedFrames(folder / "skipped.json")
+    names = [batch["names"] for batch in skipped.watch(loader(sweeps, order))]
+    met = skipped.messages
+    skipped.share()
+    return names, met, skipped.messages
+
+
+def test_processes_take_as_many_steps_whoever_meets_a_bad_sweep(root: Path, tmp_path: Path):
+    values = values_of(run_processes(3, reading, root, tmp_path))
+    assert [[len(names) for names in value[0]] for value in values] == [[1, 1]] * 3
+    # Every process met some of them, and all have the list of all in the end.
+    met = [set(value[1]) for value in values]
+    assert len(set(map(frozenset, met))) > 1
+    for value in values:
+        assert set(value[2]) == set.union(*met) == {f"00/{n:06d}" for n in BAD}
+    assert SkippedFrames(tmp_path / "skipped.json").messages == values[0][2]
 
 
 def test_where_no_sweep_can_be_read_training_stops(root, source):
