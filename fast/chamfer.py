@@ -41,7 +41,7 @@ def persistence_weighted_chamfer(
     teacher, student
         (..., M, 2) and (..., K, 2) finite (birth, death) rows of one dimension; M and K may be 0.
     eps
-        Stabiliser of the weights' sum, above 0.
+        Stabilizer of the weights' sum, above 0.
     cost_scale
         Factor of the squared distance between two pairs: 1 follows Eq. 2-3 and Algorithm 4, 0.5
         follows line 14 of Algorithm 2 to the letter. The cost of the diagonal has no factor, so
@@ -133,7 +133,7 @@ def _mean_cost(
     cost_scale: float,
     eps: float,
 ) -> Tensor:
-    """Return the weighted mean of the cost of `pairs`, the weights' sum stabilised by eps."""
+    """Return the weighted mean of the cost of `pairs`, the weights' sum stabilized by eps."""
     shares = weights / (weights.sum(dim=-1, keepdim=True) + eps)
     return (shares * _nearest_cost(pairs, others, others_mask, cost_scale)).sum(dim=-1)
 

@@ -1,4 +1,4 @@
-"""Refuse bad tensors once, at the public boundary, naming function, argument, value and cure."""
+"""Refuse bad tensors once, at the public boundary, naming function, argument, value and remedy."""
 
 import math
 import operator
@@ -26,12 +26,12 @@ def as_precise(function: str, argument: str, value: Tensor) -> Tensor:
 
 
 def as_points(function: str, argument: str, value: Tensor, *, least: int = 0) -> Tensor:
-    """Return finite float32 or float64 rows (..., N, C), one a point, N at least `least`."""
+    """Return finite float32 or float64 rows (..., N, C), one per point, N at least `least`."""
     points = as_precise(function, argument, value)
     if points.ndim < 2:
         raise ValueError(
             f"{function}: {argument} has shape {tuple(points.shape)}; "
-            "pass one row a point, (..., N, C)"
+            "pass one row per point, (..., N, C)"
         )
     if points.shape[-2] < least:
         raise ValueError(
@@ -134,6 +134,6 @@ def as_weights(function: str, argument: str, value: Sequence[float], count: int)
     weights = [float(weight) for weight in value]
     if len(weights) != count:
         raise ValueError(
-            f"{function}: {argument} has {len(weights)} entries; pass {count}, one a dimension"
+            f"{function}: {argument} has {len(weights)} entries; pass {count}, one per dimension"
         )
     return [as_nonnegative(function, argument, weight) for weight in weights]

@@ -50,7 +50,7 @@ def topological_loss(
     num_samples
         M: points to keep for the diagrams; a smaller cloud keeps all of its own.
     normalisation
-        See `fast.normalisation.normalise`.
+        See `fast.normalise`.
     max_dim
         Highest homology dimension, 0 or 1; the paper uses 1.
     dim_weights
@@ -58,7 +58,7 @@ def topological_loss(
     eps, cost_scale, precision_weight, min_persistence
         See `persistence_weighted_chamfer`; "sinkhorn" does not use them.
     sample_on
-        Whose normalised features are sampled: the teacher's, as in the paper, the student's, or
+        Whose normalized features are sampled: the teacher's, as in the paper, the student's, or
         both side by side. Only the first bounds the teacher's diagram (Proposition 1).
     start
         Index of the first sample.
@@ -239,7 +239,7 @@ def kl_distillation(
     Parameters
     ----------
     teacher_logits, student_logits
-        (..., N, classes), one row a point; at least one of each. No gradient is stopped: detach
+        (..., N, classes), one row per point; at least one of each. No gradient is stopped: detach
         the teacher's if it carries a graph.
     temperature
         Divides the logits, above 0; the paper gives no value.

@@ -220,12 +220,12 @@ class SaliencyLoss(nn.Module):
         Parameters
         ----------
         teacher_features, student_features
-            One tensor a stage, (N_l, C): the same points in the same order in both networks.
+            One tensor per stage, (N_l, C): the same points in the same order in both networks.
             No gradient reaches the teacher.
         teacher_gradients, student_gradients
             dL_seg / dF of the same shapes; taken as constants, whether or not they carry a graph.
         offsets
-            One tensor a stage, (B,) int64: where each cloud ends. Maps are normalised per cloud.
+            One tensor per stage, (B,) int64: where each cloud ends. Maps are normalized per cloud.
 
         Raises
         ------
@@ -301,7 +301,7 @@ def cloud_sizes(function: str, offset: Tensor, num_points: int) -> list[int]:
 
 
 def _maps(features: Tensor, gradients: Tensor, sizes: list[int]) -> Tensor:
-    """Saliency of every point, normalised per cloud."""
+    """Saliency of every point, normalized per cloud."""
     if features.shape != gradients.shape:
         raise ValueError(
             f"SaliencyLoss: gradients of a stage have shape {tuple(gradients.shape)}; "

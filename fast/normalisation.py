@@ -1,4 +1,4 @@
-"""The feature normalisation of Algorithm 1 (lines 4-5), differentiable.
+"""The feature normalization of Algorithm 1 (lines 4-5), differentiable.
 
 Shape letters: N points, C channels.
 """
@@ -21,7 +21,7 @@ def normalise(features: Tensor, normalisation: Normalisation = "l2") -> Tensor:
     Parameters
     ----------
     features
-        (N, C), one row a point, at least one.
+        (N, C), one row per point, at least one.
     normalisation
         "l2": each row divided by its length, so that distances lie in [0, 2]; a zero row stays
         zero. "none": unchanged. "center_maxnorm": the mean subtracted, then divided by the
@@ -54,9 +54,9 @@ def normalise(features: Tensor, normalisation: Normalisation = "l2") -> Tensor:
     if normalisation == "l2":
         return features / _divisor(features)[:, None]
     if normalisation == "center_maxnorm":
-        centred = features - features.mean(dim=0)
-        farthest = centred.detach().square().sum(dim=1).sqrt().argmax()
-        return centred / _divisor(centred[farthest])
+        centered = features - features.mean(dim=0)
+        farthest = centered.detach().square().sum(dim=1).sqrt().argmax()
+        return centered / _divisor(centered[farthest])
     if normalisation == "diameter":
         i, j = _farthest_pair(features.detach())
         return features / _divisor(features[i] - features[j])

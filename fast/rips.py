@@ -25,7 +25,7 @@ def rips_persistence(
     sizes: Sequence[int] | Tensor | None = None,
     backend: str | None = None,
 ) -> list[BatchedDiagram]:
-    """Return the persistence diagrams of the Vietoris-Rips filtration, one a dimension.
+    """Return the persistence diagrams of the Vietoris-Rips filtration, one per dimension.
 
     Parameters
     ----------

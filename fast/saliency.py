@@ -15,7 +15,7 @@ Layers = Literal["sum", "mean", "none"]
 
 
 def saliency_map(features: Tensor, feature_gradients: Tensor, *, eps: float = 0.0) -> Tensor:
-    """Return the normalised saliency of every point of one layer of each cloud.
+    """Return the normalized saliency of every point of one layer of each cloud.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def saliency_map(features: Tensor, feature_gradients: Tensor, *, eps: float = 0.
         dL_seg / dF, of the same shape. Differentiated too if it carries a graph; detach it for
         the paper's method, where the channel weights are constants.
     eps
-        The stabiliser in the denominator of Eq. 6. With 0 (the default) the map does not change
+        The stabilizer in the denominator of Eq. 6. With 0 (the default) the map does not change
         when features or gradients are scaled; the paper gives no value.
 
     Returns
@@ -42,7 +42,7 @@ def saliency_map(features: Tensor, feature_gradients: Tensor, *, eps: float = 0.
 
     Notes
     -----
-    Eq. 4, Eq. 5 with its absolute values, then the min-max normalisation of Eq. 6 over the points
+    Eq. 4, Eq. 5 with its absolute values, then the min-max normalization of Eq. 6 over the points
     of each cloud. O(N C).
 
     Examples
@@ -80,7 +80,7 @@ def saliency_loss(
     Parameters
     ----------
     teacher_maps, student_maps
-        One tensor a layer, (..., N_l) with at least one point; the same points in the same order
+        One tensor per layer, (..., N_l) with at least one point; the same points in the same order
         in both networks. Layers may differ in size.
     layers
         "sum" adds the layers, as Eq. 7; "mean" divides by how many there are; "none" leaves them

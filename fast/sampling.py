@@ -50,7 +50,7 @@ def topology_preserving_sampling(
 
     Notes
     -----
-    Algorithm 5: the greedy 2-approximation of the k-centre problem (T. F. Gonzalez, 1985). Of
+    Algorithm 5: the greedy 2-approximation of the k-center problem (T. F. Gonzalez, 1985). Of
     equally far points the one of lowest index is taken. O(N M C) at worst.
 
     Examples

@@ -81,7 +81,7 @@ def entropic_transport(
     of a diagram are all alike, so the plan has one row and one column for them. Sinkhorn's sweeps
     (M. Cuturi, 2013) on logarithms, in float64; what they leave unfinished, Newton's damped steps
     finish, because few pairs far apart would need exp(gap / 2 eps) sweeps (docs/numerics.md).
-    O(M K) a sweep, O((M + K) K^2) a step; on a GPU one number a step comes to the host, the
+    O(M K) per sweep, O((M + K) K^2) per step; on a GPU one number per step comes to the host, the
     largest error. The gradient is that of the costs with the plan held fixed (envelope theorem);
     a second derivative is refused.
 
@@ -227,7 +227,7 @@ def _solve(
         worst = float(error.amax()) if len(error) else 0.0
         if worst <= tolerance:
             return log_density
-        if worst != worst:  # NaN: no step can mend it
+        if worst != worst:  # NaN: no step can repair it
             break
         unfinished = error > tolerance  # the others keep their bits, whatever is beside them
         if step < _SWEEPS:

@@ -31,7 +31,7 @@ def persistence_weighted_chamfer(
     teacher, student
         Finite (birth, death) rows of one dimension; either may be empty, shape (0, 2).
     eps
-        Stabiliser of the weights' sum, above 0.
+        Stabilizer of the weights' sum, above 0.
     cost_scale
         Factor of the squared distance between two pairs: 1 follows Eq. 2-3 and Algorithm 4, 0.5
         follows line 14 of Algorithm 2 to the letter. The cost of the diagonal has no factor, so

@@ -70,7 +70,7 @@ def topological_loss(
     distance_eps
         `eps` of `route_to_points`, the paper's eps_dist.
     sample_on
-        Whose normalised features are sampled: the teacher's, as in the paper, the student's, or
+        Whose normalized features are sampled: the teacher's, as in the paper, the student's, or
         both side by side. Only the first bounds the teacher's diagram (Proposition 1).
     start
         Index of the first sample.
@@ -83,7 +83,7 @@ def topological_loss(
         The weighted sum over dimensions of the persistence-weighted Chamfer distance.
     grad_student_features
         dL / d student_features, (N, S); zero for points that were not sampled, unless the
-        normalisation ties them to the others.
+        normalization ties them to the others.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def topological_loss(
     distance_eps = as_nonnegative(name, "distance_eps", distance_eps)
     as_choice(name, "sample_on", sample_on, get_args(SampleOn))
 
-    # Steps 1 to 4 of Algorithm 1: normalise, sample, measure, summarise.
+    # Steps 1 to 4 of Algorithm 1: normalize, sample, measure, summarize.
     teacher = normalise(teacher_features, normalisation)
     student = normalise(student_features, normalisation)
     sampled = {"teacher": teacher, "student": student, "concat": np.hstack([teacher, student])}
@@ -157,7 +157,7 @@ def topological_loss(
             of_student, *grads, student_distances, tie_tolerance
         )
 
-    # Lines 29-37, then back through the sampling and the normalisation.
+    # Lines 29-37, then back through the sampling and the normalization.
     grad_student = np.zeros_like(student)
     grad_student[indices] = route_to_points(student[indices], grad_distances, distance_eps)
     return float(loss), normalise_grad(student_features, grad_student, normalisation)
@@ -173,7 +173,7 @@ def kl_distillation(
     Parameters
     ----------
     teacher_logits, student_logits
-        One row a point, one column a class; at least one of each.
+        One row per point, one column per class; at least one of each.
     temperature
         Divides the logits, above 0; the paper gives no value.
 

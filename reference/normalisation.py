@@ -1,4 +1,4 @@
-"""The feature normalisation of Algorithm 1 (lines 4-5) and its gradient.
+"""The feature normalization of Algorithm 1 (lines 4-5) and its gradient.
 
 The paper does not define it; see docs/conventions.md. Shape letters: N points, C channels.
 """
@@ -22,7 +22,7 @@ def normalise(
     Parameters
     ----------
     features
-        One row a point.
+        One row per point.
     normalisation
         "l2": each row divided by its length, so that distances lie in [0, 2]. "none": unchanged.
         "center_maxnorm": the mean subtracted, then divided by the largest length. "diameter":
@@ -32,7 +32,7 @@ def normalise(
     Returns
     -------
     Float64[np.ndarray, "n c"]
-        The normalised features.
+        The normalized features.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def normalise(
     if normalisation == "l2":
         return features / _divisor(_row_lengths(features))[:, None]
     if normalisation == "center_maxnorm":
-        centred = features - features.mean(axis=0)
-        return centred / _divisor(_row_lengths(centred).max())
+        centered = features - features.mean(axis=0)
+        return centered / _divisor(_row_lengths(centered).max())
     if normalisation == "diameter":
         return features / _divisor(pairwise_distances(features).max())
     return features
@@ -62,7 +62,7 @@ def normalise_grad(
     grad_normalised: Float64[np.ndarray, "n c"],
     normalisation: Normalisation = "l2",
 ) -> Float64[np.ndarray, "n c"]:
-    """Return the gradient for the features, given the gradient for the normalised features.
+    """Return the gradient for the features, given the gradient for the normalized features.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def normalise_grad(
 
     Examples
     --------
-    A pull along the row only stretches it, which the normalisation undoes.
+    A pull along the row only stretches it, which the normalization undoes.
 
     >>> normalise_grad(np.array([[0.0, 2.0]]), np.array([[3.0, 5.0]]))
     array([[1.5, 0. ]])
@@ -108,12 +108,12 @@ def normalise_grad(
         return (grad - unit * np.sum(grad * unit, axis=1, keepdims=True)) / divisor
 
     if normalisation == "center_maxnorm":
-        centred = features - features.mean(axis=0)
-        lengths = _row_lengths(centred)
+        centered = features - features.mean(axis=0)
+        lengths = _row_lengths(centered)
         farthest, divisor = lengths.argmax(), _divisor(lengths.max())
-        grad_centred = grad / divisor
-        grad_centred[farthest] -= np.sum(grad * centred) * centred[farthest] / divisor**3
-        return grad_centred - grad_centred.mean(axis=0)
+        grad_centered = grad / divisor
+        grad_centered[farthest] -= np.sum(grad * centered) * centered[farthest] / divisor**3
+        return grad_centered - grad_centered.mean(axis=0)
 
     if normalisation == "diameter":
         distances = pairwise_distances(features)

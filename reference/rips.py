@@ -25,7 +25,7 @@ def rips_persistence(
     *,
     max_simplices: int = 1_000_000,
 ) -> list[Diagram]:
-    """Return the persistence diagrams of the Vietoris-Rips filtration, one a dimension.
+    """Return the persistence diagrams of the Vietoris-Rips filtration, one per dimension.
 
     Parameters
     ----------

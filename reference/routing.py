@@ -32,7 +32,7 @@ def route_to_distances(
     diagram
         Pairs with their critical edges, as `rips_persistence` returns them.
     grad_births, grad_deaths
-        dL/db_k and dL/dd_k, one number a pair. In dimension 0 births are constant and
+        dL/db_k and dL/dd_k, one number per pair. In dimension 0 births are constant and
         `grad_births` goes nowhere.
     distances
         The matrix the diagram was computed from; only the edges of death simplices are read.

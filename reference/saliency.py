@@ -47,7 +47,7 @@ def saliency_map(
     *,
     eps: float = 0.0,
 ) -> Float64[np.ndarray, " n"]:
-    """Return the normalised saliency of every point of one layer of one cloud.
+    """Return the normalized saliency of every point of one layer of one cloud.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def saliency_map(
     feature_gradients
         dL_seg / dF, of the same shape.
     eps
-        The stabiliser in the denominator of Eq. 6. With 0 (the default) the map does not change
+        The stabilizer in the denominator of Eq. 6. With 0 (the default) the map does not change
         when features or gradients are scaled; the paper gives no value.
 
     Returns
@@ -72,7 +72,7 @@ def saliency_map(
 
     Notes
     -----
-    Eq. 5, absolute values included, then the min-max normalisation of Eq. 6 over the points of
+    Eq. 5, absolute values included, then the min-max normalization of Eq. 6 over the points of
     this cloud. O(N C).
 
     Examples
@@ -106,7 +106,7 @@ def saliency_loss(
     Parameters
     ----------
     teacher_maps, student_maps
-        One normalised map a layer, at least one point each; the same points in the same order in
+        One normalized map per layer, at least one point each; the same points in the same order in
         both networks. Layers may differ in size.
     layers
         "sum" adds the layers, as Eq. 7; "mean" divides by how many there are; "none" leaves them

@@ -39,7 +39,7 @@ def topology_preserving_sampling(
 
     Notes
     -----
-    Algorithm 5: the greedy 2-approximation of the k-centre problem (T. F. Gonzalez, 1985), so the
+    Algorithm 5: the greedy 2-approximation of the k-center problem (T. F. Gonzalez, 1985), so the
     last radius is at most twice the best that any M points could reach. Of equally far points the
     one of lowest index is taken. O(N M C).
 

@@ -1,4 +1,4 @@
-"""Refuse bad input once, at the public boundary, naming function, argument, value and cure."""
+"""Refuse bad input once, at the public boundary, naming function, argument, value and remedy."""
 
 import operator
 
@@ -12,11 +12,11 @@ LARGEST_COORDINATE = 1e150
 def as_points(
     function: str, argument: str, value: object, *, least: int = 0
 ) -> Float64[np.ndarray, "n c"]:
-    """Return `value` as `least` or more finite float64 rows, one a point."""
+    """Return `value` as `least` or more finite float64 rows, one per point."""
     points = np.asarray(value, dtype=np.float64)
     if points.ndim != 2:
         raise ValueError(
-            f"{function}: {argument} has shape {points.shape}; pass one row a point, (N, C)"
+            f"{function}: {argument} has shape {points.shape}; pass one row per point, (N, C)"
         )
     if len(points) < least:
         raise ValueError(

@@ -40,7 +40,7 @@ def _find(pairs, births, deaths, costs, keys, rows, nearest):
                 death - deaths[q]
             )
         least = keys[0]
-        for q in range(m):  # integers: a minimum of floats would not vectorise
+        for q in range(m):  # integers: a minimum of floats would not vectorize
             least = min(least, keys[q])
         for start in range(np.uint64(0), np.uint64(m), block):
             stop = min(start + block, np.uint64(m))

@@ -24,7 +24,7 @@ def pairwise_distances(clouds):
 def _fill(channels, distances, first, step):
     """Fill every `step`-th block of rows from block `first` on, and the columns that mirror it.
 
-    `channels` (C, N): points lie side by side, so that each channel's differences vectorise and
+    `channels` (C, N): points lie side by side, so that each channel's differences vectorize and
     every pair sums its channels in the same order.
     """
     num_channels, n = channels.shape

@@ -13,7 +13,7 @@ _ROWS = 4  # of the matrix a thread fills at a time, so that a coordinate is loa
 def pairwise_distances(clouds):
     """Return (B, N, N) for (B, N, C) float32 or float64, symmetric to the last bit."""
     num_clouds, n = clouds.shape[:2]
-    channels = clouds.mT.contiguous()  # (B, C, N): neighbours load together
+    channels = clouds.mT.contiguous()  # (B, C, N): neighbors load together
     distances = clouds.new_empty(num_clouds, n, n)
     if distances.numel():
         blocks = num_clouds * -(-n // _ROWS) * -(-n // _THREADS)

@@ -1,7 +1,7 @@
 """Edges of one cloud in the total order (length, smaller vertex, larger vertex), chunk by chunk.
 
 Lengths are compared as integers: a non-negative float and its bits, read as a signed integer,
-order alike, and integer minima vectorise without fastmath. Legend: `key` the bits of a length.
+order alike, and integer minima vectorize without fastmath. Legend: `key` the bits of a length.
 """
 
 import numpy as np
@@ -69,7 +69,7 @@ def count_edges(keys, low, high, first, last):
     top = keys.dtype.type(high)
     total = 0
     for i in range(first, last):
-        for j in range(np.uint64(i + 1), np.uint64(n)):  # unsigned, or it would not vectorise
+        for j in range(np.uint64(i + 1), np.uint64(n)):  # unsigned, or it would not vectorize
             if bottom < keys[i, j] and keys[i, j] <= top:
                 total += 1
     return total

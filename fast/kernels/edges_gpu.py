@@ -9,14 +9,14 @@ from numba import cuda
 
 from fast.kernels.lengths import ASYMMETRIC, DIAGONAL, NEGATIVE, NOT_A_NUMBER
 
-NO_COMPLAINT = 2**63 - 1
+NO_ERROR = 2**63 - 1
 
 
 @cuda.jit(cache=True)
-def check_rows(keys, sizes, infinity, magnitude, row_max, complaint):
-    """Write each row's largest key to `row_max` (B, N), zero before; the first complaint, packed.
+def check_rows(keys, sizes, infinity, magnitude, row_max, first_error):
+    """Write each row's largest key to `row_max` (B, N), zero before; the first error, packed.
 
-    `complaint` (1,) is NO_COMPLAINT before; `unpack_complaint` reads it. One block a row.
+    `first_error` (1,) is NO_ERROR before; `unpack_error` reads it. One block per row.
     """
     n = keys.shape[1]
     for row in range(cuda.blockIdx.x, keys.shape[0] * n, cuda.gridDim.x):
@@ -30,24 +30,24 @@ def check_rows(keys, sizes, infinity, magnitude, row_max, complaint):
                 absolute = key & magnitude
                 high = max(high, absolute)
                 if absolute > infinity:
-                    _complain(complaint, b, 0, i, j, n, NOT_A_NUMBER)
+                    _keep_first(first_error, b, 0, i, j, n, NOT_A_NUMBER)
                 elif key < 0 and absolute > 0:
-                    _complain(complaint, b, 0, i, j, n, NEGATIVE)
+                    _keep_first(first_error, b, 0, i, j, n, NEGATIVE)
                 elif i == j and absolute > 0:
-                    _complain(complaint, b, 1, i, j, n, DIAGONAL)
+                    _keep_first(first_error, b, 1, i, j, n, DIAGONAL)
                 elif i < j and absolute != int(keys[b, j, i]) & magnitude:
-                    _complain(complaint, b, 2, i, j, n, ASYMMETRIC)
+                    _keep_first(first_error, b, 2, i, j, n, ASYMMETRIC)
             cuda.atomic.max(row_max, (b, i), high)
 
 
 @cuda.jit(device=True)
-def _complain(complaint, b, stage, i, j, n, code):
-    """Keep the least complaint: first cloud, first stage, first entry."""
-    cuda.atomic.min(complaint, 0, (((b * 3 + stage) * n + i) * n + j) * 8 + code)
+def _keep_first(first_error, b, stage, i, j, n, code):
+    """Keep the first error: first cloud, first stage, first entry."""
+    cuda.atomic.min(first_error, 0, (((b * 3 + stage) * n + i) * n + j) * 8 + code)
 
 
-def unpack_complaint(packed, n):
-    """Return (cloud, i, j, code) of a packed complaint."""
+def unpack_error(packed, n):
+    """Return (cloud, i, j, code) of a packed error."""
     entry, code = divmod(packed, 8)
     row, j = divmod(entry, n)
     stage, i = divmod(row, n)

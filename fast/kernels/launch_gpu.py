@@ -10,7 +10,7 @@ Rules for every kernel that is launched here:
 - results do not depend on the order of atomics.
 
 In numba's simulator (`NUMBA_ENABLE_CUDASIM=1`, set before Python starts) the same kernels run on
-CPU tensors, a Python thread a CUDA thread: backend "cuda-simulator".
+CPU tensors, one Python thread per CUDA thread: backend "cuda-simulator".
 """
 
 import functools
@@ -26,7 +26,7 @@ import torch
 _FEWEST_BLOCKS = 128
 _SIMULATED_BLOCKS, _SIMULATED_THREADS = 2, 4
 
-CURE = "pip install 'topodistill[gpu]' (numba-cuda with the compiler of your CUDA version)"
+INSTALL_HINT = "pip install 'topodistill[gpu]' (numba-cuda with the compiler of your CUDA version)"
 
 
 def is_simulated():
@@ -42,15 +42,15 @@ def require(backend, device):
         raise RuntimeError(
             "NUMBA_ENABLE_CUDASIM is set, so numba cannot reach the GPU; unset it and start again"
         )
-    _try(device)
+    _run_trial(device)
 
 
 @functools.cache  # of what succeeded: an exception is not remembered, and is tried again
-def _try(device):
+def _run_trial(device):
     """Run a trial kernel on `device`; raise RuntimeError with what is missing."""
     failed = f"GPU kernels cannot run on {device}"
     if importlib.util.find_spec("numba_cuda") is None:
-        raise RuntimeError(f"{failed}: the package numba-cuda is not installed; {CURE}")
+        raise RuntimeError(f"{failed}: the package numba-cuda is not installed; {INSTALL_HINT}")
     try:
         from numba import cuda
 
@@ -62,7 +62,7 @@ def _try(device):
     except Exception as error:  # of the driver, the compiler or the linker: each has its own
         said = " ".join(str(error).split())
         raise RuntimeError(
-            f"{failed}: a trial kernel fails with {type(error).__name__}: {said}; {CURE}"
+            f"{failed}: a trial kernel fails with {type(error).__name__}: {said}; {INSTALL_HINT}"
         ) from error
 
 
@@ -74,7 +74,7 @@ def launch(kernel, blocks, threads, *arguments):
     kernel
         A `cuda.jit` function.
     blocks, threads
-        How many blocks, and threads a block, there is work for; see the rules above.
+        How many blocks, and threads per block, there is work for; see the rules above.
     *arguments
         Contiguous tensors, all on one device, passed as arrays; plain numbers.
     """
@@ -94,7 +94,7 @@ def launch(kernel, blocks, threads, *arguments):
 
 def _simulate(configured, *arrays):
     """Run a kernel in numba's simulator, whose scheduler spins until its threads give way."""
-    _mend_simulator()
+    _patch_simulator()
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # at the usual 5 ms, each `syncthreads` would take as long
     try:
@@ -104,7 +104,7 @@ def _simulate(configured, *arrays):
 
 
 @functools.cache
-def _mend_simulator():
+def _patch_simulator():
     """Let one thread at a time look up a shared array; else two may make one each (0.30.4)."""
     from numba import types
     from numba.cuda.simulator.kernelapi import FakeCUDAShared

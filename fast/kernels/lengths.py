@@ -20,8 +20,8 @@ def longest_key(dtype, threshold):
     return int((limit_in_dtype + dtype.type(0)).view(f"i{dtype.itemsize}"))
 
 
-def complaint(code, i, j, value, mirrored):
-    """Say what is wrong with entry (i, j) and the cure; `mirrored` is entry (j, i)."""
+def error_message(code, i, j, value, mirrored):
+    """Say what is wrong with entry (i, j) and the remedy; `mirrored` is entry (j, i)."""
     entry = f"distances[..., {i}, {j}] is {value}"
     return (
         "rips_persistence: "
@@ -31,7 +31,7 @@ def complaint(code, i, j, value, mirrored):
             DIAGONAL: f"{entry}; a point's distance to itself must be 0",
             ASYMMETRIC: (
                 f"{entry} but distances[..., {j}, {i}] is {mirrored}; "
-                "symmetrise first, e.g. (d + d.mT) / 2"
+                "symmetrize first, e.g. (d + d.mT) / 2"
             ),
         }[code]
     )

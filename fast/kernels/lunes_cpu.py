@@ -1,7 +1,7 @@
 """Lunes of the edges: which are empty, and where a lune falls apart (docs/numerics.md).
 
 The lune of an edge is the set of vertices joined to both its ends by older edges. Adjacency is a
-bitset row a vertex, so that a lune is one AND.
+bitset row per vertex, so that a lune is one AND.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ def examine_lunes(edges, start, stop, adjacency, n):
     The usual lune is settled here, without a call: numba counts references at each call that
     takes an array, which would cost more than the test itself. One of its vertices, the hub,
     joins the lune's vertices next to it; then each straggler that meets one of those brings its
-    own neighbours. `hubs[v]` remembers a vertex that served well at v; a guess that changes no
+    own neighbors. `hubs[v]` remembers a vertex that served well at v; a guess that changes no
     result. What is not settled so is searched properly.
     """
     words = adjacency.shape[1]
@@ -123,7 +123,7 @@ def examine_lunes(edges, start, stop, adjacency, n):
 
 @njit(cache=True, nogil=True)
 def _search(e, i, j, adjacency, rest, front, relations, num_relations):
-    """Append the relations of edge {i, j} at position e: one a component of its lune but one."""
+    """Append the relations of edge {i, j} at position e: one per component of its lune but one."""
     zero = np.uint64(0)
     for k in range(rest.shape[0]):
         rest[k] = adjacency[i, k] & adjacency[j, k]
@@ -175,30 +175,30 @@ def _take_reached(adjacency, vertex, rest, front):
 
 
 @njit(cache=True, nogil=True)
-def nearest_neighbours(edges, n, most):
+def nearest_neighbors(edges, n, most):
     """Return each vertex's first partners in the sorted edges, (N, most), -1 where it has less."""
     found = np.zeros(n, np.int64)
-    neighbours = np.full((n, most), -1)
+    neighbors = np.full((n, most), -1)
     for edge in edges:
         i = edge // n
         j = edge - i * n
-        if found[i] < neighbours.shape[1]:
-            neighbours[i, found[i]] = j
+        if found[i] < neighbors.shape[1]:
+            neighbors[i, found[i]] = j
             found[i] += 1
-        if found[j] < neighbours.shape[1]:
-            neighbours[j, found[j]] = i
+        if found[j] < neighbors.shape[1]:
+            neighbors[j, found[j]] = i
             found[j] += 1
-    return neighbours
+    return neighbors
 
 
 @njit(cache=True, nogil=True)
-def first_doubtful_lune(keys, low, high, adjacency, neighbours, patience, first, last):
+def first_uncertain_lune(keys, low, high, adjacency, neighbors, searches_left, first, last):
     """Return the key of an edge in (low, high] with an empty lune, or low if there is none.
 
     Looks at edges i < j with i in [first, last). Nearly all have a vertex in their lune that is
-    easy to find: one joined to both ends by edges up to `low`, which `adjacency` and `neighbours`
-    hold, a neighbour of one end that is nearer to the other end than it is, or one of a few
-    vertices taken anywhere. Only `patience` edges are searched in full; beyond that it is too
+    easy to find: one joined to both ends by edges up to `low`, which `adjacency` and `neighbors`
+    hold, a neighbor of one end that is nearer to the other end than it is, or one of a few
+    vertices taken anywhere. Only `searches_left` edges are searched in full; beyond that it is too
     early to ask, and low + 1 is returned.
     """
     n = keys.shape[0]
@@ -206,13 +206,13 @@ def first_doubtful_lune(keys, low, high, adjacency, neighbours, patience, first,
     bottom = keys.dtype.type(low)
     top = keys.dtype.type(high)
     stride = 1 + n // 32
-    from_i = np.empty(n, keys.dtype)  # key of the shortest edge from a neighbour of i to each j
+    from_i = np.empty(n, keys.dtype)  # key of the shortest edge from a neighbor of i to each j
     for i in range(first, last):
         from_i[:] = top
-        for m in range(neighbours.shape[1]):
-            if neighbours[i, m] >= 0:
-                w = np.uint64(neighbours[i, m])
-                for j in range(np.uint64(n)):  # unsigned, or it would not vectorise
+        for m in range(neighbors.shape[1]):
+            if neighbors[i, m] >= 0:
+                w = np.uint64(neighbors[i, m])
+                for j in range(np.uint64(n)):  # unsigned, or it would not vectorize
                     from_i[j] = min(from_i[j], keys[w, j])
         for j in range(np.uint64(i + 1), np.uint64(n)):
             key = keys[i, j]
@@ -223,15 +223,15 @@ def first_doubtful_lune(keys, low, high, adjacency, neighbours, patience, first,
                         met = True
                         break
                 if not met:
-                    for m in range(neighbours.shape[1]):
-                        w = neighbours[j, m]
+                    for m in range(neighbors.shape[1]):
+                        w = neighbors[j, m]
                         met |= w >= 0 and keys[w, i] < key
                 if not met:
                     for w in range(0, n, stride):
                         met |= keys[i, w] < key and keys[j, w] < key
                 if not met:
-                    patience -= 1
-                    if patience < 0:
+                    searches_left -= 1
+                    if searches_left < 0:
                         return bottom + keys.dtype.type(1)
                     if nearest_in_lune(keys, i, j) < 0:
                         return key
@@ -252,7 +252,7 @@ def nearest_in_lune(keys, a, b):
         for begin in range(np.uint64(0), np.uint64(n), np.uint64(block)):
             end = min(begin + np.uint64(block), np.uint64(n))
             hits = 0
-            for w in range(begin, end):  # counting vectorises, stopping at the first does not
+            for w in range(begin, end):  # counting vectorizes, stopping at the first does not
                 hits += max(keys[a, w], keys[b, w]) == best
             if hits > 0:
                 for w in range(begin, end):

@@ -1,7 +1,7 @@
 """Lunes of all edges on the GPU: which are empty, and where a lune falls apart.
 
 Legend: B clouds, N points, M edges, W words of 64 vertices, S + 1 snapshots. Snapshot s of a cloud
-is the adjacency by the edges of rank below `borders[s]`, a bitset row a vertex. An edge of rank p
+is the adjacency by the edges of rank below `borders[s]`, a bitset row per vertex. An edge of rank p
 lies between two snapshots: what the earlier one holds is certain, what only the later one holds
 is looked up in the ranks. So every edge is examined by itself, exactly. Rules for kernels:
 launch_gpu.
@@ -10,7 +10,7 @@ launch_gpu.
 import numpy as np
 from numba import cuda
 
-# What `fates` (B, M) says of an edge; above zero: 1 + a vertex of its lune; below -2: see pairing.
+# Values of `edge_status` (B, M); above 0: 1 + a vertex of the edge's lune; below -2: see pairing.
 SEE_SNAPSHOTS, TREE, EMPTY = 0, -1, -2
 
 _STRAGGLERS = 8  # vertices away from the hub that are linked one by one before a search is due
@@ -39,7 +39,7 @@ def lowest_bit(word):
 
 
 @cuda.jit(device=True)
-def common_neighbour(snapshots, b, s, i, j):
+def common_neighbor(snapshots, b, s, i, j):
     """Return the lowest vertex joined to i and j in snapshot s, or -1."""
     for k in range(snapshots.shape[3]):
         both = snapshots[b, s, i, k] & snapshots[b, s, j, k]
@@ -50,7 +50,7 @@ def common_neighbour(snapshots, b, s, i, j):
 
 @cuda.jit(cache=True)
 def take_snapshots(ranks, counts, borders, snapshots):
-    """Fill `snapshots` (B, S + 1, N, W), zero before, from `ranks`; one thread a word of a row."""
+    """Fill `snapshots` (B, S + 1, N, W), zero before, from `ranks`; one thread per word."""
     n = snapshots.shape[2]
     words = snapshots.shape[3]
     one = np.uint64(1)
@@ -71,7 +71,7 @@ def take_snapshots(ranks, counts, borders, snapshots):
 
 
 @cuda.jit(cache=True)
-def find_empty_lunes(edges, counts, ranks, borders, snapshots, fates):
+def find_empty_lunes(edges, counts, ranks, borders, snapshots, edge_status):
     """Mark edges with empty lunes EMPTY; a witness that no snapshot holds is written down."""
     n = ranks.shape[1]
     m = edges.shape[1]
@@ -83,20 +83,30 @@ def find_empty_lunes(edges, counts, ranks, borders, snapshots, fates):
             i = edge // n
             j = edge - i * n
             s = snapshot_below(borders, b, p)
-            if common_neighbour(snapshots, b, s, i, j) < 0:
-                fates[b, p] = EMPTY
+            if common_neighbor(snapshots, b, s, i, j) < 0:
+                edge_status[b, p] = EMPTY
                 for k in range(snapshots.shape[3]):
                     left = snapshots[b, s + 1, i, k] & snapshots[b, s + 1, j, k]
                     while left != np.uint64(0):
                         w = k * 64 + lowest_bit(left)
                         left &= left - np.uint64(1)
                         if ranks[b, i, w] < p and ranks[b, j, w] < p:
-                            fates[b, p] = 1 + w
+                            edge_status[b, p] = 1 + w
 
 
 @cuda.jit(cache=True)
-def doubt_lunes(
-    edges, starts, stops, done, span, ranks, borders, snapshots, fates, doubtful, num_doubtful
+def flag_uncertain_lunes(
+    edges,
+    starts,
+    stops,
+    done,
+    span,
+    ranks,
+    borders,
+    snapshots,
+    edge_status,
+    uncertain,
+    num_uncertain,
 ):
     """List the edges p with starts <= p < stops whose lunes are not proved connected, unsorted.
 
@@ -110,17 +120,17 @@ def doubt_lunes(
     for index in range(cuda.grid(1), edges.shape[0] * span, cuda.gridsize(1)):
         b = index // span
         p = int(starts[b]) + index - b * span
-        if done[b] != 0 or p >= stops[b] or fates[b, p] < 0:
+        if done[b] != 0 or p >= stops[b] or edge_status[b, p] < 0:
             continue
         edge = int(edges[b, p])
         i = edge // n
         j = edge - i * n
         s = snapshot_below(borders, b, p)
-        hub = common_neighbour(snapshots, b, s * _THREE_QUARTERS // 4, i, j)
+        hub = common_neighbor(snapshots, b, s * _THREE_QUARTERS // 4, i, j)
         if hub < 0:
-            hub = common_neighbour(snapshots, b, s, i, j)
+            hub = common_neighbor(snapshots, b, s, i, j)
         if hub < 0:
-            hub = int(fates[b, p]) - 1  # no snapshot has one: the witness then found
+            hub = int(edge_status[b, p]) - 1  # no snapshot has one: the witness then found
         proved = True
         num_joined = 1
         joined[0] = hub
@@ -144,8 +154,8 @@ def doubt_lunes(
                             num_joined += 1
             k += 1
         if not proved:
-            slot = cuda.atomic.add(num_doubtful, b, 1)
-            doubtful[b, slot] = p
+            slot = cuda.atomic.add(num_uncertain, b, 1)
+            uncertain[b, slot] = p
 
 
 @cuda.jit(device=True)
@@ -160,9 +170,9 @@ def _are_linked(snapshots, b, s, i, j, v, w):
 
 @cuda.jit(cache=True)
 def search_lunes(
-    edges, ranks, doubtful, num_doubtful, unseen, queue, found, first_vertices, num_found
+    edges, ranks, uncertain, num_uncertain, unseen, queue, found, first_vertices, num_found
 ):
-    """Write the relations of doubtful edges, unsorted: one a component of the lune but the first.
+    """Write the relations of uncertain edges, unsorted: one per component of a lune but its first.
 
     A relation of edge p is p * N + w_k in `found` (B, R) and w_1 in `first_vertices`, where w_1 <
     w_2 < ... are the smallest vertices of the components. `num_found` counts on beyond R. One
@@ -172,9 +182,9 @@ def search_lunes(
     block = cuda.blockIdx.x
     for b in range(edges.shape[0]):
         # Another block begins with each cloud, or the first would have all of every small one.
-        for index in range((block + 61 * b) % cuda.gridDim.x, num_doubtful[b], cuda.gridDim.x):
+        for index in range((block + 61 * b) % cuda.gridDim.x, num_uncertain[b], cuda.gridDim.x):
             _search_lune(
-                edges, ranks, b, int(doubtful[b, index]), unseen, queue, found, first_vertices,
+                edges, ranks, b, int(uncertain[b, index]), unseen, queue, found, first_vertices,
                 num_found, shared,
             )  # fmt: skip
 

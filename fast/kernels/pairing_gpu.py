@@ -1,14 +1,14 @@
 """Which relation kills which H1 class, on the GPU: Gauss-Jordan elimination over Z/2.
 
 Legend: B clouds, N points, M edges, R relations, K births, W words of 64 births. Row r of `rows`
-(B, R, W) is relation r as a bitset over births, oldest first. What is in fates (lunes_gpu) of a
-birth: -3 - its number. Rules for kernels: launch_gpu.
+(B, R, W) is relation r as a bitset over births, oldest first. The edge_status (lunes_gpu) of a
+birth is -3 - its number. Rules for kernels: launch_gpu.
 """
 
 import numpy as np
 from numba import cuda
 
-from fast.kernels.lunes_gpu import EMPTY, TREE, common_neighbour, lowest_bit, snapshot_below
+from fast.kernels.lunes_gpu import EMPTY, TREE, common_neighbor, lowest_bit, snapshot_below
 
 _PANEL = 64  # relations that are eliminated together: their pivots fit in a word
 THREADS = 512  # a block of `eliminate`
@@ -16,7 +16,7 @@ _LANES = 32  # threads side by side on a row
 
 
 @cuda.jit(cache=True)
-def mark_tree(tree, tree_counts, ranks, fates):
+def mark_tree(tree, tree_counts, ranks, edge_status):
     """Mark the tree's edges (B, N), of which each cloud has `tree_counts`."""
     n = ranks.shape[1]
     for index in range(cuda.grid(1), tree.shape[0] * n, cuda.gridsize(1)):
@@ -25,27 +25,27 @@ def mark_tree(tree, tree_counts, ranks, fates):
             edge = int(tree[b, index - b * n])
             i = edge // n
             rank = int(ranks[b, i, edge - i * n])
-            if rank < fates.shape[1]:  # always, but for an asymmetric matrix, refused later
-                fates[b, rank] = TREE
+            if rank < edge_status.shape[1]:  # always, but for an asymmetric matrix, refused later
+                edge_status[b, rank] = TREE
 
 
 @cuda.jit(cache=True)
-def number_births(ordinals, fates, births):
+def number_births(ordinals, edge_status, births):
     """Give each edge still EMPTY its ordinal (B, M), less 1; write ranks to `births` (B, K)."""
-    m = fates.shape[1]
-    for index in range(cuda.grid(1), fates.shape[0] * m, cuda.gridsize(1)):
+    m = edge_status.shape[1]
+    for index in range(cuda.grid(1), edge_status.shape[0] * m, cuda.gridsize(1)):
         b = index // m
         p = index - b * m
-        if fates[b, p] == EMPTY:
+        if edge_status[b, p] == EMPTY:
             birth = int(ordinals[b, p]) - 1
-            fates[b, p] = -3 - birth
+            edge_status[b, p] = -3 - birth
             if birth < births.shape[1]:
                 births[b, birth] = p
 
 
 @cuda.jit(cache=True)
 def express_relations(
-    edges, ranks, borders, snapshots, fates, done, found, first_vertices, starts, num_found,
+    edges, ranks, borders, snapshots, edge_status, done, found, first_vertices, starts, num_found,
     pending, relations, rows, overflow,
 ):  # fmt: skip
     """Write the relations of a round, sorted, to `relations` (B, R, 2) and `rows`, zero before.
@@ -93,9 +93,9 @@ def express_relations(
                 edge = int(edges[b, replaced])
                 a = edge // n
                 c = edge - a * n
-                fate = int(fates[b, replaced])
-                w = fate - 1
-                if fate == 0:
+                status = int(edge_status[b, replaced])
+                w = status - 1
+                if status == 0:
                     w = _most_central(snapshots, borders, b, replaced, a, c)
                 left = int(ranks[b, a, w])
                 right = int(ranks[b, c, w])
@@ -103,11 +103,11 @@ def express_relations(
                 added = left if side == 0 else right
                 if added < 0:
                     continue
-                fate = int(fates[b, added])
-                if fate < EMPTY:
-                    birth = -3 - fate
+                status = int(edge_status[b, added])
+                if status < EMPTY:
+                    birth = -3 - status
                     rows[b, r, birth >> 6] ^= one << np.uint64(birth & 63)
-                elif fate != TREE:
+                elif status != TREE:
                     q = 0
                     while q < waiting and pending[thread, q] != added:
                         q += 1
@@ -128,10 +128,10 @@ def _most_central(snapshots, borders, b, p, i, j):
     """Return a vertex of the lune whose longer side is about shortest: the first to be seen."""
     low = 0
     high = snapshot_below(borders, b, p)
-    best = common_neighbour(snapshots, b, high, i, j)
+    best = common_neighbor(snapshots, b, high, i, j)
     while low < high:
         middle = (low + high) // 2
-        w = common_neighbour(snapshots, b, middle, i, j)
+        w = common_neighbor(snapshots, b, middle, i, j)
         if w < 0:
             low = middle + 1
         else:
@@ -142,7 +142,7 @@ def _most_central(snapshots, borders, b, p, i, j):
 
 @cuda.jit(cache=True)
 def eliminate(rows, starts, stops, num_births, done, killed, killer, mask, hits, alive):
-    """Reduce relations starts <= r < stops, in order; one block a cloud.
+    """Reduce relations starts <= r < stops, in order; one block per cloud.
 
     `killed` (B, R) gets the birth that a relation kills, -1 before; `killer` (B, K) the relation
     of a birth; `alive` (B,) is brought up to date. The row of a kill holds its birth and births

@@ -12,11 +12,11 @@ _SAMPLE = 4096  # keys looked at to place the chunk borders
 _FIRST_CHUNK = 0.04  # of the edges that can matter; then each chunk ends this much further out
 _GROWTH = 1.6
 _FEW_EDGES = 2000  # the first chunk has at least as many: a chunk has a cost of its own
-_WORTH_A_THREAD = 4096  # edges below which a chunk is not split
-_WORTH_THREADS = 320  # points below which a cloud is not split: handing over takes longer
-_WORTH_A_POOL = 64  # points below which clouds do not go to threads: Python's part is the larger
-_PATIENCE = 256  # lunes searched in full before it is too early to ask for the end
-_NEIGHBOURS = 8  # nearest neighbours tried as witnesses that a lune is not empty
+_MIN_EDGES_PER_THREAD = 4096  # edges below which a chunk is not split
+_MIN_POINTS_TO_SPLIT = 320  # points below which a cloud is not split: handing over takes longer
+_MIN_POINTS_FOR_THREADS = 64  # points of a cloud; below, Python's part is the larger
+_MAX_FULL_SEARCHES = 256  # lunes searched in full before it is too early to ask for the end
+_NEIGHBORS = 8  # nearest neighbors tried as witnesses that a lune is not empty
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CloudPairs:
 
 
 def rips_pairs(distances, sizes, max_dim, threshold):
-    """Return the finite pairs of positive persistence, one dict of padded tensors a dimension.
+    """Return the finite pairs of positive persistence, one dict of padded tensors per dimension.
 
     Parameters
     ----------
@@ -79,18 +79,19 @@ def _padded_rows(rows):
 
 
 def _pairs_of_clouds(clouds, max_dim, threshold, num_threads):
-    """Return a list over clouds of one CloudPairs a dimension."""
+    """Return a list over clouds of one CloudPairs per dimension."""
     # Whole clouds need no waiting for each other, so threads go inside a cloud only if idle.
     inside = max(1, num_threads // max(1, len(clouds)))
     largest = max((len(cloud) for cloud in clouds), default=0)
-    if inside > 1 and largest >= _WORTH_THREADS:
+    if inside > 1 and largest >= _MIN_POINTS_TO_SPLIT:
         return [_pairs_of_cloud(cloud, max_dim, threshold, num_threads) for cloud in clouds]
     calls = [(cloud, max_dim, threshold, 1) for cloud in clouds]
-    return threads.run(_pairs_of_cloud, calls, num_threads if largest >= _WORTH_A_POOL else 1)
+    num_threads = num_threads if largest >= _MIN_POINTS_FOR_THREADS else 1
+    return threads.run(_pairs_of_cloud, calls, num_threads)
 
 
 def _pairs_of_cloud(distances, max_dim, threshold, num_threads):
-    """Pairs of one cloud, one CloudPairs a dimension."""
+    """Pairs of one cloud, one CloudPairs per dimension."""
     n = distances.shape[0]
     keys, row_max = _checked_keys(distances)
     if n < 2:
@@ -117,7 +118,7 @@ def _checked_keys(distances):
         keys = (distances + distances.dtype.type(0)).view(integer)
         code, i, j = edges_cpu.scan_keys(keys, infinity, mask, row_max)
     if code != lengths.VALID:
-        raise ValueError(lengths.complaint(code, i, j, distances[i, j], distances[j, i]))
+        raise ValueError(lengths.error_message(code, i, j, distances[i, j], distances[j, i]))
     return keys, row_max
 
 
@@ -146,7 +147,7 @@ class _Cloud:
         self.num_threads = num_threads
         self.n = n = keys.shape[0]
         self.adjacency = lunes_cpu.self_loops(n)
-        self.neighbours = None
+        self.neighbors = None
         self.parent = np.arange(n)
         self.codes = np.zeros((n, n), np.int32)
         self.sums = np.zeros((1024, 1), np.uint64)
@@ -162,16 +163,16 @@ class _Cloud:
     def pairs(self):
         """Run all chunks and return [H0, H1]."""
         low = -1
-        doubtful = -1
+        uncertain = -1
         for high in self._borders():
             edges = self._run_chunk(low, high)
             low = high
-            if self.neighbours is None:
-                self.neighbours = lunes_cpu.nearest_neighbours(edges, self.n, _NEIGHBOURS)
+            if self.neighbors is None:
+                self.neighbors = lunes_cpu.nearest_neighbors(edges, self.n, _NEIGHBORS)
             # No class is alive and none will be born: whatever happens later is beyond H1.
-            if self.alive == 0 and doubtful <= low:
-                doubtful = self._first_doubtful_lune(low)
-                if doubtful <= low:
+            if self.alive == 0 and uncertain <= low:
+                uncertain = self._first_uncertain_lune(low)
+                if uncertain <= low:
                     break
         return [self._h0(), self._h1()]
 
@@ -233,7 +234,7 @@ class _Cloud:
 
     def _examine_lunes(self, edges):
         """Empty lunes and relations of the chunk; each thread brings its own adjacency up."""
-        parts = self.num_threads if len(edges) > _WORTH_A_THREAD else 1
+        parts = self.num_threads if len(edges) > _MIN_EDGES_PER_THREAD else 1
         borders = [len(edges) * part // parts for part in range(parts + 1)]
         adjacencies = [self.adjacency, *(self.adjacency.copy() for _ in range(parts - 1))]
         calls = [
@@ -245,13 +246,13 @@ class _Cloud:
         empties, relations = zip(*found, strict=True)
         return np.concatenate(empties), np.concatenate(relations)
 
-    def _first_doubtful_lune(self, low):
+    def _first_uncertain_lune(self, low):
         """Key of an edge beyond `low` whose lune may be empty, or `low`."""
         calls = [
-            (self.keys, low, self.cutoff, self.adjacency, self.neighbours, _PATIENCE, *band)
+            (self.keys, low, self.cutoff, self.adjacency, self.neighbors, _MAX_FULL_SEARCHES, *band)
             for band in self._bands()
         ]
-        return max(threads.run(lunes_cpu.first_doubtful_lune, calls, self.num_threads))
+        return max(threads.run(lunes_cpu.first_uncertain_lune, calls, self.num_threads))
 
     def _make_room(self):
         """Widen the bitsets so that every birth has a bit."""

@@ -60,24 +60,24 @@ def rips_pairs(distances, sizes, max_dim, threshold):
         sizes = torch.tensor(sizes, dtype=torch.int32, device=device)
     room = _first_room(n)
     row_max = torch.zeros(num_clouds, n, dtype=torch.int64, device=device)
-    complaint = torch.full((1,), edges_gpu.NO_COMPLAINT, dtype=torch.int64, device=device)
+    first_error = torch.full((1,), edges_gpu.NO_ERROR, dtype=torch.int64, device=device)
     infinity = torch.tensor(torch.inf, dtype=distances.dtype).view(keys.dtype).item()
     launch(
         edges_gpu.check_rows, _at_most(num_clouds * n), _THREADS,
-        keys, sizes, infinity, magnitude, row_max, complaint,
+        keys, sizes, infinity, magnitude, row_max, first_error,
     )  # fmt: skip
     dtype = np.dtype(np.float32 if distances.dtype == torch.float32 else np.float64)
     cutoffs = _cutoffs(row_max, sizes, dtype, threshold)
     h0, tree = _components(keys, sizes, cutoffs, magnitude)
     while True:
-        parts, needs = [h0], [complaint[0], h0["counts"].amax()]
+        parts, needs = [h0], [first_error[0], h0["counts"].amax()]
         if max_dim == 1:
             h1, of_h1 = _loops(keys, sizes, cutoffs, magnitude, tree, room)
             parts.append(h1)
             needs += [h1["counts"].amax(), *of_h1]
         packed, *numbers = torch.stack([number.long() for number in needs]).tolist()
-        if packed != edges_gpu.NO_COMPLAINT:
-            raise ValueError(_complaint(packed, distances))
+        if packed != edges_gpu.NO_ERROR:
+            raise ValueError(_error_message(packed, distances))
         grown = room.grown(*numbers[2:]) if max_dim == 1 else None
         if grown is None:
             return [_trimmed(part, most) for part, most in zip(parts, numbers, strict=False)]
@@ -97,10 +97,10 @@ def _launch_each(kernel, items, *arguments):
     launch(kernel, _at_most(-(-items // _THREADS)), _THREADS, *arguments)
 
 
-def _complaint(packed, distances):
-    cloud, i, j, code = edges_gpu.unpack_complaint(packed, distances.shape[1])
+def _error_message(packed, distances):
+    cloud, i, j, code = edges_gpu.unpack_error(packed, distances.shape[1])
     value, mirrored = distances[cloud, i, j].item(), distances[cloud, j, i].item()
-    return lengths.complaint(code, i, j, value, mirrored)
+    return lengths.error_message(code, i, j, value, mirrored)
 
 
 def _cutoffs(row_max, sizes, dtype, threshold):
@@ -164,7 +164,7 @@ class _Filtration:
     ranks: torch.Tensor  # (B, N, N) int32, the largest beyond the cutoff
     borders: torch.Tensor  # (B, S + 1) int32 ranks at which the snapshots are taken
     snapshots: torch.Tensor  # (B, S + 1, N, W) uint64
-    fates: torch.Tensor  # (B, M) int32
+    edge_status: torch.Tensor  # (B, M) int32
 
     @classmethod
     def of(cls, keys, sizes, cutoffs, magnitude):
@@ -187,20 +187,22 @@ class _Filtration:
         snapshots = torch.zeros(shape, dtype=torch.int64, device=device).view(torch.uint64)
         rows = num_clouds * n * shape[3]
         _launch_each(lunes_gpu.take_snapshots, rows, ranks, counts, borders, snapshots)
-        fates = torch.zeros_like(edges)
+        edge_status = torch.zeros_like(edges)
         _launch_each(
             lunes_gpu.find_empty_lunes, edges.numel(),
-            edges, counts, ranks, borders, snapshots, fates,
+            edges, counts, ranks, borders, snapshots, edge_status,
         )  # fmt: skip
-        return cls(sorted_keys, counts, edges, ranks, borders, snapshots, fates)
+        return cls(sorted_keys, counts, edges, ranks, borders, snapshots, edge_status)
 
     def find_births(self, tree, tree_counts, room):
         """Tell births from merges; return how many there are (B,) and their ranks (B, K)."""
-        fates = self.fates
-        _launch_each(pairing_gpu.mark_tree, tree.numel(), tree, tree_counts, self.ranks, fates)
-        ordinals = (fates == lunes_gpu.EMPTY).cumsum(dim=1, dtype=torch.int32)
-        births = fates.new_zeros(len(fates), room.births)
-        _launch_each(pairing_gpu.number_births, fates.numel(), ordinals, fates, births)
+        edge_status = self.edge_status
+        _launch_each(
+            pairing_gpu.mark_tree, tree.numel(), tree, tree_counts, self.ranks, edge_status
+        )
+        ordinals = (edge_status == lunes_gpu.EMPTY).cumsum(dim=1, dtype=torch.int32)
+        births = edge_status.new_zeros(len(edge_status), room.births)
+        _launch_each(pairing_gpu.number_births, edge_status.numel(), ordinals, edge_status, births)
         return ordinals[:, -1].contiguous(), births
 
 
@@ -242,7 +244,7 @@ class _Pairing:
         launch(
             pairing_gpu.express_relations, _EXPRESS_BLOCKS, _THREADS,
             filtration.edges, filtration.ranks, filtration.borders, filtration.snapshots,
-            filtration.fates, self.done, found, first_vertices, first_rows, num_found,
+            filtration.edge_status, self.done, found, first_vertices, first_rows, num_found,
             self.pending, self.relations, self.rows.view(torch.uint64), self.overflow,
         )  # fmt: skip
         launch(
@@ -257,19 +259,20 @@ class _Pairing:
         """Return the round's relations in order (B, R): p * N + w_k, w_1; and how many (B,)."""
         filtration = self.filtration
         num_clouds = len(self.done)
-        doubtful = self.killed.new_empty(num_clouds, span)
-        num_doubtful = torch.zeros_like(self.totals)
+        uncertain = self.killed.new_empty(num_clouds, span)
+        num_uncertain = torch.zeros_like(self.totals)
         _launch_each(
-            lunes_gpu.doubt_lunes, num_clouds * span,
+            lunes_gpu.flag_uncertain_lunes, num_clouds * span,
             filtration.edges, starts, stops, self.done, span, filtration.ranks,
-            filtration.borders, filtration.snapshots, filtration.fates, doubtful, num_doubtful,
+            filtration.borders, filtration.snapshots, filtration.edge_status, uncertain,
+            num_uncertain,
         )  # fmt: skip
         found = torch.full_like(self.hits, _FAR)
         first_vertices = torch.zeros_like(self.killed)
         num_found = torch.zeros_like(self.totals)
         launch(
             lunes_gpu.search_lunes, _SEARCH_BLOCKS, _THREADS,
-            filtration.edges, filtration.ranks, doubtful, num_doubtful, self.unseen,
+            filtration.edges, filtration.ranks, uncertain, num_uncertain, self.unseen,
             self.queue, found, first_vertices, num_found,
         )  # fmt: skip
         found, order = found.sort(dim=1)

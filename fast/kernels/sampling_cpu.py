@@ -18,14 +18,14 @@ _BUCKETS = 32  # of a group
 _LANES = 16  # groups begin, and visits end, at multiples: no loop is left with odd points
 _REGROUP = 64  # picks before the points are grouped; then whenever there are _GROWTH times as many
 _GROWTH = 4
-_WORTH = 120  # steps over all points that a regrouping must save; it costs about half of that
+_MIN_STEPS_SAVED = 120  # over all points, by a regrouping, which costs about half of that
 _QUERIES = 4  # latest picks by which the saving is estimated
 
 
 def farthest_points(clouds, num_samples, start):
     """Sample each (N_b, C) of a list of tensors; returns lists of (M_b,) indices and radii.
 
-    `num_samples` has one entry a cloud. Indices are -1 once only duplicates are left.
+    `num_samples` has one entry per cloud. Indices are -1 once only duplicates are left.
     """
     indices = [torch.full((count,), -1, dtype=torch.int64) for count in num_samples]
     radii = [cloud.new_zeros(count) for cloud, count in zip(clouds, num_samples, strict=True)]
@@ -51,7 +51,7 @@ def sample(points, nearest, keys, start, picked, radii):
     """Sample one cloud (N, C); returns how many distances between points and picks were computed.
 
     `nearest` (at least N + 16 (M + 1)) is scratch, infinite; `keys` are its bits: as integers they
-    order alike, and their maxima vectorise.
+    order alike, and their maxima vectorize.
     """
     n, num_channels = points.shape
     places = _in_order(n)  # which point stands where; n where none does
@@ -95,30 +95,30 @@ def sample(points, nearest, keys, start, picked, radii):
             for first in range(begin, end, block):
                 size = min(block, end - first)
                 squares[:size] = 0
-                # Four channels a round, one after another: fewer trips, the same sum.
+                # Four channels per round, one after another: fewer trips, the same sum.
                 for c in range(0, num_channels - 3, 4):
                     row0 = channels[c, first : first + size]
                     row1 = channels[c + 1, first : first + size]
                     row2 = channels[c + 2, first : first + size]
                     row3 = channels[c + 3, first : first + size]
-                    centre0 = points[pick, c]
-                    centre1 = points[pick, c + 1]
-                    centre2 = points[pick, c + 2]
-                    centre3 = points[pick, c + 3]
+                    center0 = points[pick, c]
+                    center1 = points[pick, c + 1]
+                    center2 = points[pick, c + 2]
+                    center3 = points[pick, c + 3]
                     for p in range(size):
-                        difference = row0[p] - centre0
+                        difference = row0[p] - center0
                         total = squares[p] + difference * difference
-                        difference = row1[p] - centre1
+                        difference = row1[p] - center1
                         total += difference * difference
-                        difference = row2[p] - centre2
+                        difference = row2[p] - center2
                         total += difference * difference
-                        difference = row3[p] - centre3
+                        difference = row3[p] - center3
                         squares[p] = total + difference * difference
                 for c in range(num_channels - num_channels % 4, num_channels):
                     row = channels[c, first : first + size]
-                    centre = points[pick, c]
+                    center = points[pick, c]
                     for p in range(size):
-                        difference = row[p] - centre
+                        difference = row[p] - center
                         squares[p] += difference * difference
                 near = nearest[first : first + size]
                 own = owner[first : first + size]
@@ -149,7 +149,7 @@ def sample(points, nearest, keys, start, picked, radii):
             visited_before = visited
             picked_before = k + 1
             saved = now - _expected_visits(points, picked[: k + 1], nearest, owner)
-            if saved * (picked.shape[0] - k - 1) > _WORTH * n:
+            if saved * (picked.shape[0] - k - 1) > _MIN_STEPS_SAVED * n:
                 places, owner, tops, ends = _regroup(n, places, owner, nearest, k + 1)
                 _arrange(points, places, channels)
                 anchors = points[picked[: k + 1]].T.copy()
@@ -284,9 +284,9 @@ def _farthest(channels, samples, first, last):
             squares[:] = 0
             for c in range(num_channels):
                 row = channels[c, begin : begin + size]
-                centre = samples[m, c]
+                center = samples[m, c]
                 for p in range(size):
-                    difference = row[p] - centre
+                    difference = row[p] - center
                     squares[p] += difference * difference
             for p in range(size):
                 nearest[p] = min(nearest[p], squares[p])

@@ -2,7 +2,7 @@
 
 A round brings every point's nearest distance up to the picks of the round before (`_update`), and
 keeps the farthest few points of each tile as candidates. `_pick` then picks among the candidates
-of a cloud, one block a cloud, as long as the best of them is farther than every point that is no
+of a cloud, one block per cloud, as long as the best of them is farther than every point that is no
 candidate: those only come nearer. The picks are those of one pass a pick, ties included
 (docs/numerics.md).
 
@@ -18,20 +18,20 @@ from numba import cuda
 
 from fast.kernels.launch_gpu import is_simulated, launch
 
-_TILE = 128  # points a tile, threads a block of _update
+_TILE = 128  # points per tile, threads per block of _update
 _CANDIDATES = 4  # kept of each tile
-_PICKERS = 512  # threads a block of _pick
+_PICKERS = 512  # threads per block of _pick
 _ROUNDS = 8  # between two looks at whether all clouds are done
 
 
 def farthest_points(clouds, num_samples, start):
     """Sample each (N_b, C) of a list; returns lists of (M_b,) indices and radii.
 
-    `num_samples` has one entry a cloud. Indices are -1 once only duplicates are left.
+    `num_samples` has one entry per cloud. Indices are -1 once only duplicates are left.
     """
     device = clouds[0].device
     sizes = [len(cloud) for cloud in clouds]
-    channels = torch.cat(clouds).mT.contiguous()  # (C, N of all clouds): neighbours load together
+    channels = torch.cat(clouds).mT.contiguous()  # (C, N of all clouds): neighbors load together
     tiles, tiles_of, firsts = _tiles(sizes)
 
     def integers(values):
@@ -50,17 +50,17 @@ def farthest_points(clouds, num_samples, start):
     indices = torch.full((len(clouds), most), -1, dtype=torch.int64, device=device)
     indices[:, 0] = start
     radii = channels.new_zeros(len(clouds), most)
-    centres = channels.new_zeros(len(clouds), most, len(channels))
-    centres[:, 0] = channels[:, firsts + start].mT
+    centers = channels.new_zeros(len(clouds), most, len(channels))
+    centers[:, 0] = channels[:, firsts + start].mT
     rounds = 1 if is_simulated() else _ROUNDS
     for _ in range(most // rounds + 1):  # a round picks at least one point
         for _ in range(rounds):
             launch(
-                _update, len(tiles), _TILE, channels, nearest, tiles, state, centres,
+                _update, len(tiles), _TILE, channels, nearest, tiles, state, centers,
                 candidates, values, places, bounds, bound_values,
             )  # fmt: skip
             launch(
-                _pick, len(clouds), _PICKERS, tiles_of, firsts, wanted, state, centres,
+                _pick, len(clouds), _PICKERS, tiles_of, firsts, wanted, state, centers,
                 candidates, values, places, bounds, bound_values, indices, radii,
             )  # fmt: skip
         if bool(state[:, 2].all()):
@@ -98,10 +98,10 @@ def _tiles(sizes):
 
 
 @cuda.jit(device=True, cache=True)
-def _nearest(channels, p, centres, cloud, first, last, value):
-    """Return the least of `value` and the squared distances of point p to centres[first:last].
+def _nearest(channels, p, centers, cloud, first, last, value):
+    """Return the least of `value` and the squared distances of point p to centers[first:last].
 
-    Four centres at a time, so that a coordinate is loaded once for four. Each square is rounded by
+    Four centers at a time, so that a coordinate is loaded once for four. Each square is rounded by
     itself (fma with 0) and channels are summed in order, so that the bits are the CPU's.
     """
     zero = channels.dtype.type(0)
@@ -112,13 +112,13 @@ def _nearest(channels, p, centres, cloud, first, last, value):
         to_first = to_second = to_third = to_fourth = zero
         for c in range(channels.shape[0]):
             here = channels[c, p]
-            gap = here - centres[cloud, first, c]
+            gap = here - centers[cloud, first, c]
             to_first += cuda.fma(gap, gap, zero)
-            gap = here - centres[cloud, second, c]
+            gap = here - centers[cloud, second, c]
             to_second += cuda.fma(gap, gap, zero)
-            gap = here - centres[cloud, third, c]
+            gap = here - centers[cloud, third, c]
             to_third += cuda.fma(gap, gap, zero)
-            gap = here - centres[cloud, fourth, c]
+            gap = here - centers[cloud, fourth, c]
             to_fourth += cuda.fma(gap, gap, zero)
         value = min(value, min(min(to_first, to_second), min(to_third, to_fourth)))
         first += 4
@@ -127,7 +127,7 @@ def _nearest(channels, p, centres, cloud, first, last, value):
 
 @cuda.jit(cache=True)
 def _update(
-    channels, nearest, tiles, state, centres, candidates, values, places, bounds, bound_values
+    channels, nearest, tiles, state, centers, candidates, values, places, bounds, bound_values
 ):
     """Bring tiles up to the picks so far; keep their farthest points, and the next as bound."""
     for tile in range(cuda.blockIdx.x, tiles.shape[0], cuda.gridDim.x):
@@ -138,7 +138,7 @@ def _update(
         last = tiles[tile, 2]
         for p in range(first, last, cuda.blockDim.x):
             nearest[p] = _nearest(
-                channels, p, centres, cloud, state[cloud, 1], state[cloud, 0], nearest[p]
+                channels, p, centers, cloud, state[cloud, 1], state[cloud, 0], nearest[p]
             )
         cuda.syncthreads()
         for p in range(first, last, cuda.blockDim.x):
@@ -161,7 +161,7 @@ def _update(
 
 @cuda.jit(cache=True)
 def _pick(
-    tiles_of, firsts, wanted, state, centres, candidates, values, places, bounds, bound_values,
+    tiles_of, firsts, wanted, state, centers, candidates, values, places, bounds, bound_values,
     indices, radii,
 ):  # fmt: skip
     """Pick in a cloud while its best candidate goes before every point that is none."""
@@ -197,7 +197,7 @@ def _pick(
             for slot in range(at + thread, last_tile * _CANDIDATES, threads):
                 if count > seen and values[slot] > 0:
                     values[slot] = _nearest(
-                        places, slot, centres, cloud, count - 1, count, values[slot]
+                        places, slot, centers, cloud, count - 1, count, values[slot]
                     )
                 other = np.float64(values[slot])
                 if other > value or (other == value and candidates[slot] < candidates[at]):
@@ -221,7 +221,7 @@ def _pick(
                     if thread == 0:
                         indices[cloud, count] = point - firsts[cloud]
                     for c in range(thread, places.shape[0], threads):
-                        centres[cloud, count, c] = places[c, at]
+                        centers[cloud, count, c] = places[c, at]
                     count += 1
             cuda.syncthreads()
         if thread == 0:

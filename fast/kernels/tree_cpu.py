@@ -9,7 +9,7 @@ def spanning_forest(keys, cutoff):
     """Return the forest's edges of positive length as i * N + j, in order, and how many trees.
 
     Prim's algorithm on the edges up to the cutoff; under a total order the forest is unique, so
-    that it equals Kruskal's. Equal keys are counted on the way, which vectorises, and looked into
+    that it equals Kruskal's. Equal keys are counted on the way, which vectorizes, and looked into
     only where there are any.
     """
     n = keys.shape[0]

@@ -1,4 +1,4 @@
-"""Minimum spanning forests of all clouds on the GPU: Prim's algorithm, one block a cloud.
+"""Minimum spanning forests of all clouds on the GPU: Prim's algorithm, one block per cloud.
 
 Edges are compared as (key, i * N + j), the total order, so the forest is unique.
 """

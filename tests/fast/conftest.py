@@ -19,9 +19,9 @@ def _gaussian(rng, n):
 
 def _features(rng, n):
     """Clustered ReLU features on the unit sphere of R^64."""
-    centres = rng.normal(size=(16, 64))
+    centers = rng.normal(size=(16, 64))
     spread = rng.random(n)[:, None]
-    rows = centres[rng.integers(0, 16, n)] + 0.6 * rng.normal(size=(n, 64)) * spread
+    rows = centers[rng.integers(0, 16, n)] + 0.6 * rng.normal(size=(n, 64)) * spread
     rows = np.maximum(rows, 0.0)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 

@@ -1,4 +1,4 @@
-"""Print which CUDA kernels the launchers start, and on what types: one JSON object a line.
+"""Print which CUDA kernels the launchers start, and on what types: one JSON object per line.
 
 Run in numba's simulator (NUMBA_ENABLE_CUDASIM=1), which runs kernels but checks no types;
 test_compilation.py compiles what is printed here.

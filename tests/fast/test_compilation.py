@@ -40,7 +40,7 @@ def cuda():
 def launches():
     """Return (module, kernel, types of the arguments) of every launch, each once."""
     run = subprocess.run(
-        [sys.executable, str(HERE / "launches.py")],
+        [sys.executable, "-m", "tests.fast.launches"],  # the kernels of this checkout
         env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"},
         cwd=HERE.parents[1],
         capture_output=True,

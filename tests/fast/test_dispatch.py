@@ -13,9 +13,9 @@ CUDA = torch.device("cuda", 0)
 
 @pytest.fixture
 def fresh_trial():
-    launch_gpu._try.cache_clear()
+    launch_gpu._run_trial.cache_clear()
     yield
-    launch_gpu._try.cache_clear()
+    launch_gpu._run_trial.cache_clear()
 
 
 @pytest.mark.parametrize("operation", sorted({name for name, _ in dispatch._KERNELS}))
@@ -24,14 +24,14 @@ def test_every_operation_has_a_kernel_on_either_device(operation):
     assert list(dispatch._KERNELS[operation, "cuda"]) == ["numba-cuda"]
 
 
-def test_a_cuda_tensor_without_numba_cuda_is_told_what_to_install(monkeypatch, fresh_trial):
+def test_a_cuda_tensor_without_numba_cuda_is_refused_with_what_to_install(monkeypatch, fresh_trial):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"numba-cuda is not installed; pip install 'topodist"):
         dispatch.kernel("rips_persistence", CUDA)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so nothing is missing")
-def test_a_cuda_tensor_without_a_driver_is_told_what_fails(fresh_trial):
+def test_a_cuda_tensor_without_a_driver_is_refused_with_what_fails(fresh_trial):
     with pytest.raises(RuntimeError, match=r"cannot run on cuda:0: a trial kernel fails with "):
         dispatch.kernel("rips_persistence", CUDA)
 

@@ -109,7 +109,7 @@ def test_duplicates_send_each_other_nothing():
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (torch.zeros(3), r"pairwise_distances: points has shape \(3,\); pass one row a point"),
+        (torch.zeros(3), r"pairwise_distances: points has shape \(3,\); pass one row per point"),
         (torch.zeros(3, 2, dtype=torch.int32), r"dtype torch.int32; .*points.float\(\)"),
         (torch.zeros(3, 2, dtype=torch.complex64), "dtype torch.complex64"),
         (torch.tensor([[0.0], [torch.nan]]), "has the entry nan"),

@@ -156,13 +156,13 @@ def test_steps_along_the_gradient_lower_the_loss(make_cloud):
         teacher * torch.tensor([1.0, 0.7]) + 0.02 * torch.tensor(make_cloud("cube", 60))[:, 1:]
     )
     student = flattened.requires_grad_()
-    optimiser = torch.optim.Adam([student], lr=5e-3)
+    optimizer = torch.optim.Adam([student], lr=5e-3)
     losses = []
     for _ in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = fast.topological_loss(teacher, student, normalisation="none")
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]
 

@@ -48,7 +48,7 @@ def tied_matrix(n, largest, seed):
 @pytest.fixture(scope="module", autouse=True)
 def work_is_split_as_in_large_clouds():
     """Run small clouds in many chunks and threads, which are worth it for large ones alone."""
-    least = {"_FEW_EDGES": 1, "_WORTH_THREADS": 1, "_WORTH_A_POOL": 1}
+    least = {"_FEW_EDGES": 1, "_MIN_POINTS_TO_SPLIT": 1, "_MIN_POINTS_FOR_THREADS": 1}
     before = {name: getattr(rips_cpu, name) for name in least}
     for name, value in least.items():
         setattr(rips_cpu, name, value)
@@ -273,7 +273,7 @@ def test_a_regular_polygon_has_one_loop_from_its_side_to_its_first_filling_diago
     angle = 2 * np.pi * np.arange(n) / n
     points = torch.tensor(np.column_stack([np.cos(angle), np.sin(angle)]))
     (loop,) = fast.rips_persistence_of_points(points)[1].pairs[0].tolist()
-    side, steps = 2 * np.sin(np.pi / n), -(-n // 3)  # the first triangle that holds the centre
+    side, steps = 2 * np.sin(np.pi / n), -(-n // 3)  # the first triangle that holds the center
     assert loop == pytest.approx([side, 2 * np.sin(np.pi * steps / n)])
 
 
@@ -351,7 +351,7 @@ def set_threads():
 def test_every_number_of_threads_gives_the_same_bits(
     set_threads, monkeypatch, make_cloud, num_clouds
 ):
-    monkeypatch.setattr(rips_cpu, "_WORTH_A_THREAD", 50)
+    monkeypatch.setattr(rips_cpu, "_MIN_EDGES_PER_THREAD", 50)
     families = ["gaussian", "features", "circle", "grid"]
     clouds = [make_cloud(families[seed % 4], 120, seed) for seed in range(num_clouds)]
     distances = torch.stack([fast.pairwise_distances(torch.tensor(cloud)) for cloud in clouds])
@@ -414,7 +414,7 @@ def test_a_forked_child_has_threads_of_its_own(set_threads):
     assert child.exitcode == 0
 
 
-def test_relabelling_points_keeps_the_pairs(make_cloud):
+def test_relabeling_points_keeps_the_pairs(make_cloud):
     distances = torch.tensor(reference.pairwise_distances(make_cloud("gaussian", 60)))
     order = torch.tensor(np.random.default_rng(1).permutation(60))
     want = fast.rips_persistence(distances)
@@ -548,7 +548,7 @@ def _with_entry(i, j, value):
         (_with_entry(3, 0, -1.0), r"distances\[..., 3, 0\] is -1.0; distances cannot be negative"),
         (_with_entry(3, 0, -np.inf), r"distances\[..., 3, 0\] is -inf; .*negative"),
         (_with_entry(2, 2, 1.0), r"distances\[..., 2, 2\] is 1.0; a point's distance to itself"),
-        (_with_entry(0, 4, 9.0), r"distances\[..., 0, 4\] is 9.0 but .* symmetrise"),
+        (_with_entry(0, 4, 9.0), r"distances\[..., 0, 4\] is 9.0 but .* symmetrize"),
     ],
     ids=["nan", "minus-nan", "negative", "minus-inf", "diagonal", "asymmetric"],
 )

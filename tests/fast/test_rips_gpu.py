@@ -159,9 +159,9 @@ def test_the_gradient_is_that_of_the_cpu(gpu_kernels, make_cloud):
 # What the comparison must catch.
 
 
-def _nothing_is_doubted(lunes_gpu):
+def _nothing_is_flagged(lunes_gpu):
     def launch(kernel, *arguments):
-        if kernel is not lunes_gpu.doubt_lunes:
+        if kernel is not lunes_gpu.flag_uncertain_lunes:
             launch_gpu.launch(kernel, *arguments)
 
     return launch
@@ -175,7 +175,7 @@ def _no_merges(lunes_gpu):
     return launch
 
 
-@pytest.mark.parametrize("mutant", [_nothing_is_doubted, _no_merges])
+@pytest.mark.parametrize("mutant", [_nothing_is_flagged, _no_merges])
 def test_a_kernel_left_out_is_caught(gpu_kernels, monkeypatch, mutant):
     rips_gpu = pytest.importorskip("fast.kernels.rips_gpu")
     monkeypatch.setattr(rips_gpu, "launch", mutant(rips_gpu.lunes_gpu))

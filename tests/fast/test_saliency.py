@@ -18,7 +18,7 @@ def test_the_map_equals_the_definition(shape, eps):
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
 
 
-def test_a_batch_is_normalised_cloud_by_cloud():
+def test_a_batch_is_normalized_cloud_by_cloud():
     features, gradients = torch.rand(2, 3, 9, 4, generator=torch.Generator().manual_seed(0))
     features[1] *= 100
     got = fast.saliency_map(features, gradients)

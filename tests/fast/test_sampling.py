@@ -168,7 +168,7 @@ _POINTS = torch.zeros(3, 2)
         ((_POINTS, 2, -1), "start is -1"),
         ((torch.zeros(0, 2), 1), "pass at least 1 point"),
         ((_POINTS * torch.nan, 1), "points has the entry nan"),
-        ((torch.zeros(3), 1), "pass one row a point"),
+        ((torch.zeros(3), 1), "pass one row per point"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):

@@ -1,4 +1,4 @@
-"""Bad input is refused with the function, the argument, the value and the cure; odd input is read.
+"""Bad input is refused with function, argument, value and remedy; odd input is read.
 
 Not run under shape checks (`tox -e shapes`), which refuse the same input sooner.
 """
@@ -62,11 +62,11 @@ BAD_DISTANCES = [
 
 
 @pytest.mark.parametrize("function", DISTANCE_MATRIX_CONSUMERS)
-@pytest.mark.parametrize(("distances", "complaint"), BAD_DISTANCES)
-def test_what_is_no_distance_matrix_is_refused(function, distances, complaint):
+@pytest.mark.parametrize(("distances", "message"), BAD_DISTANCES)
+def test_what_is_no_distance_matrix_is_refused(function, distances, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         DISTANCE_MATRIX_CONSUMERS[function](np.array(distances))
-    assert str(error.value) == f"{function}: distances {complaint}"
+    assert str(error.value) == f"{function}: distances {message}"
 
 
 # Each takes rows of numbers: what is called, the argument's name, the least number of rows.
@@ -116,8 +116,8 @@ def named(cases):
 )
 def test_what_is_no_array_of_finite_rows_is_refused(function, argument, least, call):
     bad = [
-        (np.zeros(3), "has shape (3,); pass one row a point, (N, C)"),
-        (np.zeros((2, 2, 2)), "has shape (2, 2, 2); pass one row a point, (N, C)"),
+        (np.zeros(3), "has shape (3,); pass one row per point, (N, C)"),
+        (np.zeros((2, 2, 2)), "has shape (2, 2, 2); pass one row per point, (N, C)"),
     ]
     bad += [
         (
@@ -128,18 +128,18 @@ def test_what_is_no_array_of_finite_rows_is_refused(function, argument, least, c
     ]
     if least:
         bad.append((np.zeros((0, 2)), "has shape (0, 2); pass at least 1 points"))
-    for value, complaint in bad:
+    for value, message in bad:
         with pytest.raises(ValueError) as error:  # noqa: PT011
             call(value)
-        assert str(error.value) == f"{function}: {argument} {complaint}"
+        assert str(error.value) == f"{function}: {argument} {message}"
 
 
 @pytest.mark.parametrize(("function", "argument", "least", "call"), named(PAIR_CONSUMERS))
 def test_what_is_no_array_of_pairs_is_refused(function, argument, least, call):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         call(np.zeros((4, 3)))
-    complaint = "has shape (4, 3); pass (birth, death) rows, (K, 2)"
-    assert str(error.value) == f"{function}: {argument} {complaint}"
+    message = "has shape (4, 3); pass (birth, death) rows, (K, 2)"
+    assert str(error.value) == f"{function}: {argument} {message}"
 
 
 def test_the_largest_coordinate_is_allowed():

@@ -142,12 +142,12 @@ BROKEN = {
         "np.abs(np.sum(points**2, axis=1) - 2 * points @ point + point @ point)",
         distances.test_near_points_far_from_the_origin_keep_their_distance,
     ),
-    "the worst centre": (
+    "the worst center": (
         "distances.py",
         ".max(axis=1).min()",
         ".max(axis=1).max()",
         partial(
-            distances.test_the_enclosing_radius_is_that_of_the_best_centre,
+            distances.test_the_enclosing_radius_is_that_of_the_best_center,
             [[0.0, 1.0, 4.0], [1.0, 0.0, 3.0], [4.0, 3.0, 0.0]],
             3.0,
         ),
@@ -388,8 +388,8 @@ BROKEN = {
     ),
     "the mean not differentiated": (
         "normalisation.py",
-        "return grad_centred - grad_centred.mean(axis=0)",
-        "return grad_centred",
+        "return grad_centered - grad_centered.mean(axis=0)",
+        "return grad_centered",
         partial(
             normalisation.test_the_gradient_has_no_part_along_scaling_or_moving, "center_maxnorm"
         ),
@@ -400,7 +400,7 @@ BROKEN = {
         "grad_features[j] += 0 * pull",
         partial(normalisation.test_the_gradient_is_the_derivative, "diameter"),
     ),
-    "the gradient not led back through the normalisation": (
+    "the gradient not led back through the normalization": (
         "distillation.py",
         "normalise_grad(student_features, grad_student, normalisation)",
         "grad_student",

@@ -108,8 +108,8 @@ def test_values_by_hand(teacher, student, recall, precision):
     np.testing.assert_allclose(got, recall + precision, rtol=1e-13)
 
 
-def test_the_default_stabiliser_is_a_hundred_millionth():
-    teacher = np.array([[0.0, 1e-8]])  # a weight of 1e-8, so the stabiliser halves its share
+def test_the_default_stabilizer_is_a_hundred_millionth():
+    teacher = np.array([[0.0, 1e-8]])  # a weight of 1e-8, so the stabilizer halves its share
     got = reference.persistence_weighted_chamfer(teacher, NOTHING)
     np.testing.assert_allclose(got, 0.5 * 0.5e-16, rtol=1e-7)
     student = np.array([[0.0, 1.5e-8]])

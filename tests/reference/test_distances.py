@@ -44,5 +44,5 @@ def test_distances_equal_scipy(points):
         ([[0.0, np.inf], [np.inf, 0.0]], np.inf),
     ],
 )
-def test_the_enclosing_radius_is_that_of_the_best_centre(distances, radius):
+def test_the_enclosing_radius_is_that_of_the_best_center(distances, radius):
     assert reference.enclosing_radius(np.array(distances)) == radius

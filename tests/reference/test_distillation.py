@@ -106,7 +106,7 @@ def test_options_reach_the_parts_they_belong_to():
         assert not np.allclose(gradient(**options)[1], exact)
     # A tolerance above all differences shares the loop's death among its triangle's edges.
     assert not np.allclose(gradient(tie_tolerance=20.0)[1], exact)
-    # One edge only: the stabiliser scales its gradient by D / (D + eps).
+    # One edge only: the stabilizer scales its gradient by D / (D + eps).
     two = np.array([[0.0], [4.0]])
     _, plain = reference.topological_loss(0.5 * two, 0.75 * two, normalisation="none")
     _, damped = reference.topological_loss(
@@ -115,7 +115,7 @@ def test_options_reach_the_parts_they_belong_to():
     np.testing.assert_allclose(damped, 0.75 * plain)
 
 
-def test_the_gradient_is_routed_through_the_normalisation():
+def test_the_gradient_is_routed_through_the_normalization():
     teacher, student = rectangle(3, 4) + 1, rectangle(5, 12) + 2
     for normalisation in NORMALISATIONS:
         loss, gradient = reference.topological_loss(teacher, student, normalisation=normalisation)
@@ -246,11 +246,11 @@ def margin_to_a_kink(
 ) -> float:
     """Return how near two lengths or two costs are between which the loss has to choose."""
     rows = np.linalg.norm(student, axis=1)
-    centred = np.linalg.norm(student - student.mean(axis=0), axis=1)
+    centered = np.linalg.norm(student - student.mean(axis=0), axis=1)
     clouds = [reference.normalise(cloud, options["normalisation"]) for cloud in (teacher, student)]
     distances = [reference.pairwise_distances(cloud) for cloud in (*clouds, np.hstack(clouds))]
     above = np.triu_indices(len(student), k=1)
-    gaps = [rows.min() - 0.1, smallest_gap(centred)]
+    gaps = [rows.min() - 0.1, smallest_gap(centered)]
     gaps += [smallest_gap(each[above]) for each in distances]
 
     sampled = {"teacher": clouds[0], "student": clouds[1], "concat": np.hstack(clouds)}
@@ -267,7 +267,7 @@ def margin_to_a_kink(
 
 @given(seed=strategies.seeds, num_points=st.integers(2, 8))
 def test_the_default_gradient_is_orthogonal_to_every_feature_row(seed, num_points):
-    """Rows are normalised, so stretching one of them changes nothing."""
+    """Rows are normalized, so stretching one of them changes nothing."""
     rng = np.random.default_rng(seed)
     teacher, student = rng.normal(size=(num_points, 3)), rng.normal(size=(num_points, 4))
     _, gradient = reference.topological_loss(teacher, student)

@@ -1,4 +1,4 @@
-"""The normalisation of Algorithm 1 and its gradient."""
+"""The normalization of Algorithm 1 and its gradient."""
 
 import numpy as np
 import pytest
@@ -37,11 +37,11 @@ def test_rows_of_length_1_are_the_default():
 @pytest.mark.parametrize("normalisation", ALL)
 @given(features=strategies.clouds(max_points=5), seed=strategies.seeds)
 def test_the_gradient_is_the_derivative(normalisation, features, seed):
-    centred = features - features.mean(axis=0)
+    centered = features - features.mean(axis=0)
     distances = reference.pairwise_distances(features)
     assume(np.linalg.norm(features, axis=1).min() > 0.03)  # curvature grows towards 0
     assume(len(features) == 1 or distances.max() > 0.1)
-    assume(smallest_gap(np.linalg.norm(centred, axis=1)) > 10 * STEP)
+    assume(smallest_gap(np.linalg.norm(centered, axis=1)) > 10 * STEP)
     assume(smallest_gap(distances[np.triu_indices(len(features), k=1)]) > 10 * STEP)
     # A single point has no spread to divide by, and moving it makes none.
     weights = np.random.default_rng(seed).normal(size=features.shape)

@@ -90,7 +90,7 @@ def test_two_clusters_merge_last():
 
 
 @pytest.mark.parametrize("num_sides", range(3, 13))
-def test_a_regular_polygon_has_a_loop_until_a_triangle_holds_its_centre(num_sides):
+def test_a_regular_polygon_has_a_loop_until_a_triangle_holds_its_center(num_sides):
     distances = reference.pairwise_distances(regular_polygon(num_sides))
     side, closing = chord(num_sides, 1), chord(num_sides, -(-num_sides // 3))
     found = reference.rips_persistence(distances)

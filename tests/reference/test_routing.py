@@ -139,7 +139,7 @@ def test_routing_to_points_is_the_derivative(points, seed):
     assert_gradient(value, points, reference.route_to_points(points, weights + weights.T))
 
 
-def test_the_stabiliser_shortens_the_gradient_by_its_share():
+def test_the_stabilizer_shortens_the_gradient_by_its_share():
     points = np.array([[0.0, 0.0], [3.0, 4.0]])
     grad_distances = upper(2, {(0, 1): 10.0})
     exact = reference.route_to_points(points, grad_distances)
@@ -192,7 +192,7 @@ def death_gradient(distances: np.ndarray) -> np.ndarray:
 
 
 def one_sided_limits(distances: np.ndarray, count: int) -> np.ndarray:
-    """Return the distinct gradients at `count` generic points next to `distances`, one a row."""
+    """Return the distinct gradients at `count` generic points next to `distances`, one per row."""
     rng = np.random.default_rng(0)
     rows, columns = np.triu_indices(len(distances), k=1)
     limits = []
@@ -241,7 +241,7 @@ def test_at_ties_the_gradient_is_a_convex_combination_of_its_one_sided_limits(di
 
 @given(num_corners=st.integers(4, 7), seed=strategies.seeds)
 def test_a_tie_within_a_lasting_death_triangle_averages_its_two_sides(num_corners, seed):
-    """A generic pyramid whose two longest edges to the apex are equal and neighbours.
+    """A generic pyramid whose two longest edges to the apex are equal and neighbors.
 
     The two corners have the largest numbers, so theirs is the death triangle on either side of
     the tie, as Theorem 1 asks.

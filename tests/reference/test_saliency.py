@@ -27,7 +27,7 @@ def test_channels_count_by_their_weight():
     np.testing.assert_allclose(reference.saliency_map(FEATURES, gradients), expected)
 
 
-def test_the_stabiliser_is_added_to_the_spread():
+def test_the_stabilizer_is_added_to_the_spread():
     # The map of Eq. 5 is (6, 7, 8), so its spread is 2.
     np.testing.assert_array_equal(
         reference.saliency_map(FEATURES, GRADIENTS, eps=2.0), [0.0, 0.25, 0.5]
