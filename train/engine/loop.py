@@ -258,7 +258,7 @@ class _Loop:
         self, batch: dict[str, Any], with_gradient_norms: bool
     ) -> tuple[dict[str, torch.Tensor], bool]:
         """Add up the gradient of the step's parts; return the numbers to log, on the device."""
-        own_parts = min(self.config.optim.accumulate, len(batch["names"]))
+        own_parts = max(1, min(self.config.optim.accumulate, len(batch["names"])))
         num_parts = own_parts
         if self.config.optim.accumulate > 1:
             num_parts = min(gather_objects(own_parts))
@@ -314,6 +314,7 @@ def batch_sampler(frames: TrainingFrames, config: RunConfig) -> VoxelBudgetBatch
         seed=config.seed,
         planned_voxels=frames.planned_voxels(),
         max_batch_voxels=frames.max_batch_voxels,
+        world=current_world(),
     )
 
 

@@ -222,6 +222,7 @@ class Run:
                         write_submission(
                             self.submission, model.to(self.device), metadata, role, config
                         )
+            self.skipped.share()
             for line in self.skipped.lines():
                 logger.info(line)
             logger.info(f"done: {self.folder.metrics}")
@@ -412,7 +413,8 @@ class Run:
         )
         loader = DataLoader(frames, batch_size=1, collate_fn=collate, num_workers=data.num_workers)
         for batch in self.skipped.watch(loader):
-            yield to_device(batch, self.device)
+            if batch["names"]:
+                yield to_device(batch, self.device)
 
     def _scorer(self) -> Scorer:
         return Scorer(self.config, self.data, self.device, self.skipped)

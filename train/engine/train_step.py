@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.core.distributed import agree, current_world, sum_over_processes
+from train.core.distributed import agree, current_world, gather_objects, sum_over_processes
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
 from train.methods.protocol import LABELED_SHARE, DistillationMethod, LossTerm, Unit
@@ -27,12 +27,16 @@ class BatchShare:
         This process's units in this part, over those of the whole step: all processes, all parts.
     part
         The voxels of all processes in this part, over those of the whole step.
+    some_empty
+        Whether a process has no cloud in this part: a last joint batch can have fewer clouds than
+        there are processes.
     """
 
     labeled: float = 1.0
     points: float = 1.0
     clouds: float = 1.0
     part: float = 1.0
+    some_empty: bool = False
 
     def of(self, unit: Unit) -> float:
         """Return the share of a unit."""
@@ -55,21 +59,26 @@ def shares(parts: Sequence[Mapping[str, Any]]) -> tuple[list[BatchShare], bool]:
         Whether the step has a labeled voxel at all.
     """
     counts = torch.tensor([_counts(part) for part in parts], dtype=torch.float64)
-    joint = sum_over_processes(counts.clone())
+    joint = sum_over_processes(counts)
     total = joint.sum(dim=0)
     own = (counts / total.clamp(min=1)).tolist()
     of_parts = (joint[:, 1] / total[1]).tolist()
     made = [
-        BatchShare(labeled, points, clouds, part)
-        for (labeled, points, clouds), part in zip(own, of_parts, strict=True)
+        BatchShare(labeled, points, clouds, part, some_empty=bool(empty))
+        for (labeled, points, clouds, _), part, empty in zip(
+            own, of_parts, joint[:, 3].tolist(), strict=True
+        )
     ]
     return made, bool(total[0] > 0)
 
 
 def _counts(batch: Mapping[str, Any]) -> list[float]:
+    """Labeled voxels, voxels, clouds, and 1 for a batch without a cloud."""
+    if not batch["names"]:
+        return [0.0, 0.0, 0.0, 1.0]
     segment = batch.get("segment")
     labeled = 0 if segment is None else int((segment != IGNORE_INDEX).sum())
-    return [float(labeled), float(len(batch["feat"])), float(len(batch["offset"]))]
+    return [float(labeled), float(len(batch["feat"])), float(len(batch["offset"])), 0.0]
 
 
 @dataclass(frozen=True)
@@ -134,12 +143,15 @@ class TrainStep(nn.Module):
         error: UserError | None = None
         terms: dict[str, LossTerm] = {}
         try:
-            terms = self.method(
-                self.student, self._teacher[0], {**batch, LABELED_SHARE: share.labeled}
-            )
+            if batch["names"]:
+                terms = self.method(
+                    self.student, self._teacher[0], {**batch, LABELED_SHARE: share.labeled}
+                )
         except UserError as raised:
             error = raised
         agree(error)
+        if share.some_empty:
+            terms = self._with_empty_batches(terms)
 
         numbers: dict[str, Tensor] = {}
         total: Tensor | None = None
@@ -159,6 +171,37 @@ class TrainStep(nn.Module):
         world_size = current_world().size
         return StepOutput(total if world_size == 1 else total * world_size, numbers)
 
+    def _with_empty_batches(self, terms: dict[str, LossTerm]) -> dict[str, LossTerm]:
+        """Return a process's terms; one without a cloud gets terms like the others', all 0.
+
+        They reach every parameter, for DistributedDataParallel waits for each one's gradient.
+        """
+        layouts = gather_objects(
+            {
+                name: (
+                    term.weight,
+                    len(term.value) if term.value.ndim else None,
+                    term.unit,
+                    {stat: tuple(number.shape) for stat, number in term.stats.items()},
+                )
+                for name, term in terms.items()
+            }
+        )
+        if terms:
+            return terms
+        nothing = torch.stack([0.0 * parameter.sum() for parameter in self.parameters()]).sum()
+        layout = next(each for each in layouts if each)
+        return {
+            name: LossTerm(
+                nothing if means is None else nothing.expand(means),
+                weight,
+                unit,
+                count=None if means is None else torch.zeros_like(nothing).expand(means),
+                stats={stat: nothing.detach().new_zeros(shape) for stat, shape in stats.items()},
+            )
+            for name, (weight, means, unit, stats) in layout.items()
+        }
+
     def _gradient_norm(self, value: Tensor) -> Tensor:
         """Return the norm of the joint gradient; this process's share of it, to be summed."""
         parameters = [p for p in self.student.parameters() if p.requires_grad]
@@ -177,7 +220,7 @@ def _share_of(term: LossTerm, share: BatchShare) -> Tensor:
         summed = value.sum() if value.ndim else value
         factor = share.of(term.unit) if term.count is None else share.part
         return summed if factor == 1.0 else summed * factor
-    joint = sum_over_processes(term.count.clone())
+    joint = sum_over_processes(term.count)
     return (value * (term.count / joint)).sum() * share.part
 
 
