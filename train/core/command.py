@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from train.core.console import logger
+from train.core.distributed import PeerLost
 from train.core.errors import UserError, cannot_write
 from train.core.interrupts import Interrupted, RaiseTerminated, Terminated, exit_code
 
@@ -50,7 +51,9 @@ def run_command(body: Callable[[], object], *, stopped: str = "nothing was writt
         with RaiseTerminated():
             body()
     except UserError as error:
-        logger.info(f"error: {one_line(error)}")
+        # What all processes of a run end with, the first one says; who lost the others says so.
+        say = logger.error if isinstance(error, PeerLost) else logger.info
+        say(f"error: {one_line(error)}")
         return EXIT_MISTAKE
     except Interrupted as interrupted:
         logger.info(str(interrupted))

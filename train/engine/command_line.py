@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
 import tyro
 
@@ -72,9 +72,12 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     method = known.method or (recorded or {}).get("method") or "topology-gradient"
     _refuse_options_of_other_methods(arguments, method)
     device = resolve_device(known.device)
-    model = known.model or (recorded or {}).get("model") or "auto"
-    if model == "auto":
+    chosen = known.model or (recorded or {}).get("model") or "auto"
+    model: Literal["paper", "tiny"]
+    if chosen == "auto":
         model = "paper" if device.type == "cuda" else "tiny"
+    else:
+        model = "paper" if chosen == "paper" else "tiny"
     default = preset(known.dataset, model, method)
     if recorded is not None:
         default = _as_default(recorded, default, known.output)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import inspect
 import itertools
 import sys
 import time
@@ -125,14 +126,16 @@ def fit(
     done, best = 0, None
     optimizer, scheduler = make_optimizer(task.network, task.method, config.optim, epoch_ends[-1])
     if current_world().size > 1:
-        torch.manual_seed(seed_for_process(config.seed))
+        torch.manual_seed(seed_for_process(2 * config.seed + (task.name == "student")))
     if state is not None:
         task.network.load_state_dict(state.network)
         task.method.load_state_dict(state.method)
+    loop = _Loop(task, config, device, optimizer, scheduler)
+    if state is not None:
         done, best = state.step, state.best
         go_on(optimizer, scheduler, state.optimizer, done)
+        # After the processes are joined, which gives all of them the first one's statistics.
         restore_own_state(state, task.network)
-    loop = _Loop(task, config, device, optimizer, scheduler)
     skipped = SkippedFrames() if skipped is None else skipped
 
     def checkpoint() -> None:
@@ -222,10 +225,16 @@ class _Loop:
         task.method.train()
         self.module: nn.Module = train_step
         if current_world().size > 1:
+            # Statistics are a process's own, and averaged before a network is saved. From torch 2.13
+            # on the option has another name, and the old one warns.
+            names = inspect.signature(DistributedDataParallel).parameters
+            sync = (
+                "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+            )
             self.module = DistributedDataParallel(
                 train_step,
                 device_ids=[device] if device.type == "cuda" else None,
-                broadcast_buffers=False,  # statistics are averaged before a network is saved
+                **{sync: False},
             )
 
     def step(self, batch: dict[str, Any], number: int) -> tuple[dict[str, Any], bool]:

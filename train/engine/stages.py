@@ -399,7 +399,7 @@ class Run:
             counts=counts_of(config, self.data.training),
             on_bad_sweep=config.on_bad_sweep,
             seed=2 * config.seed + (task.name == "student"),
-            # coarsest_cell_voxels=task.network.coarsest_cell_voxels,
+            coarsest_cell_voxels=task.network.coarsest_cell_voxels,
         )
 
     def _plain_batches(self) -> Iterator[dict[str, Any]]:
