@@ -225,8 +225,8 @@ class _Loop:
         task.method.train()
         self.module: nn.Module = train_step
         if current_world().size > 1:
-            # Statistics are a process's own, and averaged before a network is saved. From torch 2.13
-            # on the option has another name, and the old one warns.
+            # Statistics are a process's own, and averaged before a network is saved. The option has
+            # another name from torch 2.13 on, where the old one warns.
             names = inspect.signature(DistributedDataParallel).parameters
             sync = (
                 "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"

@@ -1,23 +1,35 @@
-"""Score a network on whole sweeps: every raw point gets the prediction of its voxel."""
+"""Score a network on whole sweeps: every raw point gets the prediction of its voxel.
+
+Several processes share the sweeps, each scored once, and their counts are summed as whole numbers:
+the scores are those of one process to the last bit.
+"""
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from train.core.console import Progress
 from train.core.device import to_device
+from train.core.distributed import agree, current_world, peer_failed
+from train.data.batching import shard_indices
 from train.data.benchmark_rule import BenchmarkRule
 from train.data.collate import collate
 from train.data.loader import EvaluationFrames
 from train.data.skipping import SkippedFrames
 from train.evaluation.metrics import ConfusionMatrix
-from train.networks.ptv3 import Segmentor
+
+Precision = Literal["fp32", "bf16"]
+
+_ON_THE_HOST: Final = frozenset({"inverse", "raw_offset", "segment", "raw_segment"})
+"""What scoring needs of a batch and the network does not."""
 
 
 def evaluate(
-    model: Segmentor,
+    model: nn.Module,
     sweeps: EvaluationFrames,
     class_names: tuple[str, ...],
     rule: BenchmarkRule,
@@ -26,15 +38,19 @@ def evaluate(
     title: str,
     num_workers: int = 0,
     skipped: SkippedFrames | None = None,
+    precision: Precision = "fp32",
 ) -> dict[str, Any]:
     """Return the scores of a network on labeled sweeps, one forward pass each.
+
+    Every process of a run calls this at the same point, and gets the scores of all sweeps.
 
     Parameters
     ----------
     model
         On `device`; put into evaluation mode, and back afterwards.
     sweeps
-        Whole sweeps with labels, not augmented, not cropped.
+        Whole sweeps with labels, not augmented, not cropped: all of them, also with several
+        processes.
     class_names
         Names of the training ids.
     rule
@@ -44,43 +60,119 @@ def evaluate(
     title
         What the progress bar says.
     num_workers
-        Processes that read sweeps.
+        Processes that read sweeps, for each process of the run.
     skipped
-        Is told of the sweeps that could not be read, if `sweeps` leaves such out.
+        Gets the sweeps that could not be read, if `sweeps` leaves such out: those of all processes.
+    precision
+        "bf16" runs the network under autocast.
 
     Returns
     -------
     dict
         The scores of `ConfusionMatrix.scores`, and `sweeps` (those scored), `points`, `voxels`,
         `seconds` (wall time of the pass, reading included), all plain JSON values.
+
+    Raises
+    ------
+    UserError
+        If a sweep cannot be read by some process, and such sweeps are not left out.
     """
-    matrix = ConfusionMatrix(class_names, rule)
+
+    def predict(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+        network_batch = {name: batch[name] for name in batch.keys() - _ON_THE_HOST}
+        logits = model(to_device(network_batch, device)).logits
+        return batch["raw_segment"], logits.argmax(dim=1).cpu()[batch["inverse"]], len(logits)
+
+    return score_shards(
+        sweeps,
+        predict,
+        model,
+        ConfusionMatrix(class_names, rule),
+        device,
+        title=title,
+        loading={"batch_size": 1, "collate_fn": collate, "num_workers": num_workers},
+        skipped=skipped,
+        precision=precision,
+    )
+
+
+def score_shards(
+    dataset: Dataset[Any],
+    predict: Callable[[dict[str, Any]], tuple[Tensor, Tensor, int]],
+    model: nn.Module,
+    matrix: ConfusionMatrix,
+    device: torch.device,
+    *,
+    title: str,
+    loading: dict[str, Any],
+    skipped: SkippedFrames | None,
+    precision: Precision,
+) -> dict[str, Any]:
+    """Score this process's share of a dataset, and return the scores of all processes' shares.
+
+    Parameters
+    ----------
+    dataset
+        One sweep per index; the same one on every process.
+    predict
+        Called without gradients with what the loader gives for a sweep; returns the labels and the
+        predictions of its points, on the host, and its number of voxels.
+    model
+        Put into evaluation mode, and back afterwards.
+    matrix
+        Gets the counts of all processes.
+    device
+        Where the network runs, for `precision`.
+    title
+        What the progress bar says.
+    loading
+        Options of the loader.
+    skipped
+        Gets the sweeps that could not be read.
+    precision
+        "bf16" runs `predict` under autocast.
+
+    Returns
+    -------
+    dict
+        The scores of `ConfusionMatrix.scores`, and `sweeps`, `points`, `voxels`, `seconds`.
+    """
     skipped = SkippedFrames() if skipped is None else skipped
+    indices = shard_indices(len(dataset), current_world())  # type: ignore[arg-type]
     scored = points = voxels = 0
+    failure: BaseException | None = None
     was_training = model.training
     model.eval()
-    progress = Progress(title, len(sweeps))
+    progress = Progress(title, len(indices))
     started = time.monotonic()
-    loader = DataLoader(
-        sweeps, batch_size=1, collate_fn=collate, num_workers=num_workers, shuffle=False
-    )
     try:
-        for batch in skipped.watch(loader):
-            with torch.no_grad():
-                logits = model(to_device(batch, device)).logits
-            prediction = logits.argmax(dim=1).cpu()[batch["inverse"]]
-            matrix.add(batch["raw_segment"], prediction)
-            scored += 1
-            points += len(prediction)
-            voxels += len(logits)
-            progress.advance({})
+        for batch in skipped.watch(DataLoader(Subset(dataset, indices), **loading)):
+            # The others stop at once, not when they are through with their sweeps.
+            if peer_failed():
+                break
+            if batch["names"]:
+                with (
+                    torch.no_grad(),
+                    torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
+                ):
+                    truth, prediction, size = predict(batch)
+                matrix.add(truth, prediction)
+                scored += 1
+                points += len(prediction)
+                voxels += size
+                progress.advance({})
+    except BaseException as error:
+        failure = error
     finally:
         progress.close()
         model.train(was_training)
+    # One process may have larger sweeps, or a slower disk.
+    agree(failure, patient=True)
+    skipped.share()
+    counts = torch.tensor([scored, points, voxels], dtype=torch.int64)
+    counts = matrix.sum_over_processes(counts)
     return {
         **matrix.scores(),
-        "sweeps": scored,
-        "points": points,
-        "voxels": voxels,
+        **dict(zip(("sweeps", "points", "voxels"), counts.tolist(), strict=True)),
         "seconds": time.monotonic() - started,
     }

@@ -3,29 +3,27 @@
 Shape letters: R points of a sweep.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from train.core.console import Progress
 from train.core.errors import UserError
 from train.data.benchmark_rule import BenchmarkRule
 from train.data.collate import collate
 from train.data.loader import EvaluationFrames
 from train.data.skipping import SKIPPED, BadFrame, SkippedFrames
 from train.data.transforms import clip, voxelize
+from train.evaluation.evaluate import Precision, score_shards
 from train.evaluation.metrics import ConfusionMatrix
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, TTATransform, point_probabilities
-from train.networks.ptv3 import Segmentor
 
 
 def evaluate_tta(
-    model: Segmentor,
+    model: nn.Module,
     sweeps: EvaluationFrames,
     class_names: tuple[str, ...],
     rule: BenchmarkRule,
@@ -35,12 +33,13 @@ def evaluate_tta(
     augmentation: str = "rotations",
     num_workers: int = 0,
     skipped: SkippedFrames | None = None,
+    precision: Precision = "fp32",
 ) -> dict[str, Any]:
     """Return the scores of the mean of several passes over each sweep, seen otherwise each time.
 
     Parameters
     ----------
-    model, sweeps, class_names, rule, device, title, num_workers, skipped
+    model, sweeps, class_names, rule, device, title, num_workers, skipped, precision
         As `train.evaluation.evaluate.evaluate` takes them.
     augmentation
         A name of `TEST_TIME_AUGMENTATIONS`.
@@ -61,38 +60,24 @@ def evaluate_tta(
             f"augmentation {augmentation!r} is unknown; use {', '.join(TEST_TIME_AUGMENTATIONS)}"
         )
     views = TEST_TIME_AUGMENTATIONS[augmentation]
-    matrix = ConfusionMatrix(class_names, rule)
-    skipped = SkippedFrames() if skipped is None else skipped
-    scored = points = 0
-    was_training = model.training
-    model.eval()
-    progress = Progress(title, len(sweeps))
-    started = time.monotonic()
-    loader = DataLoader(
+
+    def predict(sweep: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+        probabilities = point_probabilities(model, sweep["views"], device, sweep["names"][0])
+        return sweep["truth"], probabilities.argmax(dim=1), 0
+
+    scores = score_shards(
         AugmentedFrames(sweeps, views),
-        batch_size=None,
-        collate_fn=_as_it_is,
-        num_workers=num_workers,
+        predict,
+        model,
+        ConfusionMatrix(class_names, rule),
+        device,
+        title=title,
+        loading={"batch_size": None, "collate_fn": _as_it_is, "num_workers": num_workers},
+        skipped=skipped,
+        precision=precision,
     )
-    try:
-        for sweep in skipped.watch(loader):
-            probabilities = point_probabilities(model, sweep["views"], device, sweep["names"][0])
-            prediction = probabilities.argmax(dim=1)
-            matrix.add(sweep["truth"], prediction)
-            scored += 1
-            points += len(prediction)
-            progress.advance({})
-    finally:
-        progress.close()
-        model.train(was_training)
-    return {
-        **matrix.scores(),
-        "augmentation": augmentation,
-        "passes": len(views),
-        "sweeps": scored,
-        "points": points,
-        "seconds": time.monotonic() - started,
-    }
+    del scores["voxels"]  # they differ from view to view
+    return {**scores, "augmentation": augmentation, "passes": len(views)}
 
 
 @dataclass(frozen=True)

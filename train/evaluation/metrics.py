@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from train.core.distributed import sum_over_processes
 from train.data.benchmark_rule import BenchmarkRule
 from train.data.frame import IGNORE_INDEX
 
@@ -60,6 +61,23 @@ class ConfusionMatrix:
         self.abstentions += torch.bincount(truth[~named], minlength=size)
         pairs = torch.bincount(truth[named] * size + prediction[named], minlength=size * size)
         self.counts += pairs.reshape(size, size)
+
+    def sum_over_processes(self, others: Tensor) -> Tensor:
+        """Add up the counts of all processes, and return the sums of `others`, in one exchange.
+
+        Every process calls this at the same point; sums of whole numbers have no order.
+
+        Parameters
+        ----------
+        others
+            (K,) int64, at least one number, what else is counted.
+        """
+        parts = [self.counts.flatten(), self.abstentions, others]
+        total = sum_over_processes(torch.cat(parts))
+        size = len(self.class_names)
+        self.counts = total[: size * size].reshape(size, size)
+        self.abstentions = total[size * size : -len(others)]
+        return total[-len(others) :]
 
     def iou(self) -> dict[str, float | None]:
         """Return intersection over union by class name; None for a class nobody named.
