@@ -1,0 +1,251 @@
+"""The evaluate command: a checkpoint on data of its dataset, and nothing of its run touched."""
+
+import dataclasses
+import json
+import os
+
+import pytest
+import torch
+
+from train.core.device import resolve_device
+from train.data.loader import EvaluationFrames
+from train.data.semantickitti import CLASS_NAMES, SPEC, SemanticKitti
+from train.evaluation import command
+from train.evaluation.command import main, table
+from train.evaluation.evaluate import evaluate
+from train.evaluation.evaluate_tta import evaluate_tta
+from train.evaluation.training_overlap import count_trained, training_sequences
+from train.networks.ptv3 import build_segmentor
+from train.networks.weights import ModelMetadata, save_model
+from train.simulation.semantickitti import simulate_semantickitti
+
+GRID_SIZE_M = 0.4
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Simulated sweeps: two to train on (sequence 00), one to validate on (08)."""
+    folder = tmp_path_factory.mktemp("data") / "semantickitti"
+    simulate_semantickitti(folder, num_sweeps=2, num_validation_sweeps=1, azimuth_steps=60)
+    return folder
+
+
+CARD = ModelMetadata(
+    size="tiny-student",
+    num_classes=19,
+    in_channels=4,
+    overrides={},
+    dataset="semantickitti",
+    class_names=CLASS_NAMES,
+    grid_size_m=GRID_SIZE_M,
+    clip_range_m=(-20.0, -20.0, -4.0, 20.0, 20.0, 4.0),
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder with a checkpoint whose batch statistics have seen something."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    torch.manual_seed(3)
+    save_model(build_segmentor("tiny-student", 19, in_channels=4), CARD, folder / "student.pt")
+    for name in ("config.json", "metrics.json", "log.jsonl"):
+        (folder / name).write_text("the run's own")
+    return folder
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def evaluated(run, root, *more):
+    return main(
+        [
+            *("--checkpoint", str(run / "student.pt"), "--data-root", str(root)),
+            *("--device", "cpu", "--num-workers", "0", *more),
+        ]
+    )
+
+
+def test_the_scores_are_those_of_the_functions_and_the_run_is_untouched(
+    run, root, tmp_path, capsys
+):
+    before = content(run)
+    output = tmp_path / "scores.json"
+    assert evaluated(run, root, "--sequences", "00", "08", "--tta", "--output", str(output)) == 0
+    assert content(run) == before
+    found = json.loads(output.read_text())
+
+    model = build_segmentor("tiny-student", 19, in_channels=4)
+    model.load_state_dict(torch.load(run / "student.pt", weights_only=True)["state_dict"])
+    source = SemanticKitti(root, sequences=("00", "08"))
+    frames = EvaluationFrames(source, GRID_SIZE_M, clip_range_m=CARD.clip_range_m)
+    scored = (model, frames, CLASS_NAMES, SPEC.benchmark_rule, resolve_device("cpu"))
+    want = evaluate(*scored, title="wanted")
+    want_tta = evaluate_tta(*scored, title="wanted")
+    assert found["iou"] == want["iou"]
+    assert found["miou"] == want["miou"]
+    assert found["benchmark_miou"] == want["benchmark_miou"]
+    assert found["tta"]["miou"] == want_tta["miou"]
+    assert found["tta"]["passes"] == 4
+    assert (found["sweeps"], found["scored"]) == (3, "sequences 00, 08")
+    assert (found["dataset"], found["size"]) == ("semantickitti", "tiny-student")
+    assert found["parameters"] == sum(p.numel() for p in model.parameters())
+
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"3 sweeps, {want['labeled_points']:,} labeled points; percent"
+    assert printed[1].split() == ["class", "single", "pass", "rotations"]
+    last = {line.split("  ")[0]: line.split()[-2:] for line in printed[2:]}
+    assert last["mIoU"] == [f"{100 * want['miou']:.2f}", f"{100 * want_tta['miou']:.2f}"]
+    assert list(last) == [*CLASS_NAMES, "mIoU", "mIoU of the benchmark", "accuracy"]
+
+
+def test_without_more_it_scores_the_validation_split_and_writes_nothing(
+    run, root, tmp_path, capsys
+):
+    # Only sequence 08 is in the official validation split.
+    assert evaluated(run, root, "--precision", "bf16", "--dataset", "semantickitti") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("1 sweeps, ")
+    assert "1 sweeps of semantickitti, validation split" in captured.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+@pytest.mark.parametrize(("sequences", "count"), [(("00", "08"), 2), (("08",), 0)])
+def test_training_frames_among_the_scored_are_warned_of(
+    sequences, count, run, root, tmp_path, capsys, monkeypatch
+):
+    load = command.load_model
+
+    @dataclasses.dataclass(frozen=True)
+    class Known:
+        card: ModelMetadata
+        trained_on: tuple = ("00",)
+
+        def __getattr__(self, name):
+            return getattr(self.card, name)
+
+    def load_known(path):
+        model, card = load(path)
+        return model, Known(card)
+
+    monkeypatch.setattr(command, "load_model", load_known)
+    output = tmp_path / "scores.json"
+    assert evaluated(run, root, "--sequences", *sequences, "--output", str(output)) == 0
+    said = capsys.readouterr().err
+    warned = f"warning: the network was trained on {count} of the {len(sequences) + 1} sweeps"
+    assert (warned in said) == bool(count)
+    assert json.loads(output.read_text())["training_frames_scored"] == count
+
+
+def test_a_checkpoint_that_does_not_say_what_it_was_trained_on(run, root, tmp_path, capsys):
+    output = tmp_path / "scores.json"
+    if getattr(CARD, "trained_on", ()):
+        pytest.fail("this test's card must not say it")
+    assert evaluated(run, root, "--output", str(output)) == 0
+    assert "does not say what it was trained on" in capsys.readouterr().err
+    assert json.loads(output.read_text())["training_frames_scored"] is None
+
+
+def test_sequences_of_frames():
+    names = ["00/000001", "00/000002", "01/000001", "token"]
+    assert training_sequences(names) == ("00", "01", "token")
+    assert count_trained(names, ("00", "token")) == 3
+    assert count_trained(names, ()) == 0
+
+
+def refused(capsys, run, root, *more):
+    assert evaluated(run, root, *more) == 2
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("error:")]
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return line
+
+
+def test_refusals_before_anything_is_scored(run, root, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "evaluate", None)  # must not be reached
+    before = content(run)
+    line = refused(capsys, run, root, "--output", str(run / "metrics.json"), "--overwrite")
+    assert "is a file of the training run" in line
+    (tmp_path / "old.json").touch()
+    for name, expected in (
+        ("old.json", "exists; choose another name, or give --overwrite"),
+        ("scores.txt", "end the name in .json"),
+        ("none/scores.json", "there is no folder"),
+    ):
+        assert expected in refused(capsys, run, root, "--output", str(tmp_path / name))
+    line = refused(capsys, run, root, "--dataset", "waymo")
+    assert "student.pt was trained on semantickitti" in line
+    assert "--num-workers is -1" in refused(capsys, run, root, "--num-workers", "-1")
+    both = refused(capsys, run, root, "--split", "training", "--sequences", "00")
+    assert "exclude each other" in both
+    assert "77" in refused(capsys, run, root, "--sequences", "77")
+    assert "no such folder" in refused(capsys, run, tmp_path / "gone")
+    with pytest.raises(SystemExit):
+        evaluated(run, root, "--dataset", "kitty")
+    assert content(run) == before
+
+
+def test_checkpoints_that_do_not_fit(run, root, tmp_path, capsys):
+    def saved(**changes):
+        card = dataclasses.replace(CARD, **changes)
+        size = build_segmentor("tiny-student", card.num_classes, in_channels=card.in_channels)
+        save_model(size, card, run / "student.pt")
+        return run
+
+    names = ("other", *CLASS_NAMES[1:])
+    assert "are not the 19 of" in refused(capsys, saved(class_names=names), root)
+    assert "takes 3 input channels" in refused(capsys, saved(in_channels=3), root)
+    (run / "student.pt").write_bytes(b"damaged")
+    assert "not readable" in refused(capsys, run, root)
+    (run / "student.pt").unlink()
+    assert "no such file" in refused(capsys, run, root)
+
+
+def test_a_sweep_that_cannot_be_read(run, root, tmp_path, capsys):
+    damaged = tmp_path / "damaged"
+    simulate_semantickitti(damaged, num_sweeps=2, num_validation_sweeps=1, azimuth_steps=60)
+    path = damaged / "sequences/00/velodyne/000001.bin"
+    path.write_bytes(path.read_bytes()[:-3])
+    assert "000001.bin" in refused(capsys, run, damaged, "--sequences", "00")
+    output = tmp_path / "scores.json"
+    skip = ("--sequences", "00", "--on-bad-sweep", "skip", "--output", str(output))
+    assert evaluated(run, damaged, *skip) == 0
+    assert "sweeps that could not be read: 1" in capsys.readouterr().err
+    found = json.loads(output.read_text())
+    assert list(found["skipped_sweeps"]) == ["00/000001"]
+    assert found["sweeps"] == 1
+
+
+def test_a_full_disk_is_one_line(run, root, tmp_path, capsys, monkeypatch):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert evaluated(run, root, "--output", str(tmp_path / "scores.json")) == 2
+    captured = capsys.readouterr()
+    assert "scores.json: not written (No space left on device)" in captured.err
+    assert captured.out.startswith("1 sweeps")  # the scores are not lost
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_only_the_first_process_prints_and_writes(run, root, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert evaluated(run, root, "--output", str(tmp_path / "scores.json")) == 0
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_the_table_of_a_class_nobody_named():
+    scores = {"sweeps": 1, "labeled_points": 1000, "iou": {"car": 0.5, "truck": None}}
+    scores |= {"miou": 0.5, "benchmark_miou": 0.25, "accuracy": None}
+    assert table(scores).splitlines() == [
+        "1 sweeps, 1,000 labeled points; percent",
+        "class                  single pass",
+        "car                          50.00",
+        "truck                            -",
+        "mIoU                         50.00",
+        "mIoU of the benchmark        25.00",
+        "accuracy                         -",
+    ]

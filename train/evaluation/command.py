@@ -1,0 +1,320 @@
+"""The command that scores a finished checkpoint on any data of its dataset.
+
+python -m train.evaluate --checkpoint runs/semantickitti/student.pt --sequences 08
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from train.core import provenance
+from train.core.atomic_write import atomic_write, check_writable
+from train.core.command import run_command
+from train.core.console import logger
+from train.core.device import describe_device, resolve_device
+from train.core.errors import UserError
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import SPLITS, FrameSource
+from train.data.loader import EvaluationFrames
+from train.data.registry import DATASETS, dataset_spec
+from train.data.skipping import BadFrame, SkippedFrames
+from train.evaluation.evaluate import evaluate
+from train.evaluation.evaluate_tta import evaluate_tta
+from train.evaluation.training_overlap import count_trained
+from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
+from train.networks.weights import ModelMetadata, load_model
+
+IN_CHANNELS: Final = 4  # x, y, z in meters and strength
+RUN_FILES: Final = ("config.json", "metrics.json", "skipped.json")
+"""JSON files that a training run writes; scores never replace them."""
+
+EPILOG: Final = """\
+examples:
+  python -m train.evaluate --checkpoint runs/semantickitti/student.pt --data-root data/semantickitti
+  python -m train.evaluate --checkpoint teacher.pt --sequences 08 09 --tta --output scores.json
+
+The table goes to the standard output; messages go to the standard error stream. The run that the
+checkpoint comes from is not touched.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
+    options = _parser().parse_args(arguments)
+    return run_command(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.evaluate",
+        description="Score a finished checkpoint, teacher or student, on data of its dataset.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        required=True,
+        help="student.pt or teacher.pt of train.run",
+    )
+    parser.add_argument(
+        "--dataset",
+        choices=tuple(sorted(DATASETS)),
+        help="the checkpoint's dataset (default: what the checkpoint says)",
+    )
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="folder of the dataset, recorded or simulated (default: data/DATASET)",
+    )
+    parser.add_argument(
+        "--split", choices=SPLITS, help="the official split to score (default: validation)"
+    )
+    parser.add_argument(
+        "--sequences",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="score these sequences (nuScenes: scenes, Waymo: segments) in place of a split",
+    )
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder for indices (default: .topodistill-index in the data root)",
+    )
+    parser.add_argument(
+        "--tta",
+        nargs="?",
+        const="rotations",
+        choices=tuple(TEST_TIME_AUGMENTATIONS),
+        help="also score the mean of several passes (test-time augmentation), apart from single "
+        "passes; rotations if nothing is said",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="arithmetic of the network (default: fp32)",
+    )
+    parser.add_argument(
+        "--num-workers",
+        type=int,
+        default=4,
+        metavar="N",
+        help="processes that read frames; 0 reads in this process (default: 4)",
+    )
+    parser.add_argument(
+        "--on-bad-sweep",
+        choices=("stop", "skip"),
+        default="stop",
+        help="a frame that cannot be read ends the command, or is left out and listed",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="also write the scores to this .json file"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an --output that exists")
+    return parser
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What is scored: the source, its root, and how it was chosen, for people."""
+
+    source: FrameSource
+    root: Path
+    chosen: str
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Check all that can be checked, then score, then print and write."""
+    if options.num_workers < 0:
+        raise UserError(f"--num-workers is {options.num_workers}: 0 or more processes")
+    if options.split is not None and options.sequences:
+        raise UserError("--split and --sequences exclude each other: give one of them")
+    _check_output(options.output, options.checkpoint, overwrite=options.overwrite)
+    device = resolve_device(options.device)
+    model, card = load_model(options.checkpoint)
+    spec = _dataset_of(options.checkpoint, card, options.dataset)
+    data = _open_data(spec, options)
+    skipped = SkippedFrames()
+    skipped.add(BadFrame(*left_out) for left_out in data.source.unreadable.items())
+    overlap = _training_frames(data, card)
+    logger.info(
+        f"{options.checkpoint}: {card.size}; {len(data.source)} sweeps of {spec.name}, "
+        f"{data.chosen}; {describe_device(device)}, {options.precision}"
+    )
+
+    frames = EvaluationFrames(
+        data.source,
+        card.grid_size_m,
+        clip_range_m=card.clip_range_m,
+        on_bad_sweep=options.on_bad_sweep,
+    )
+    scored = (model.to(device), frames, spec.class_names, spec.benchmark_rule, device)
+    reading = {"num_workers": options.num_workers, "skipped": skipped}
+    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        scores = evaluate(*scored, title="evaluation", **reading)
+        if options.tta is not None:
+            scores["tta"] = evaluate_tta(
+                *scored,
+                title=f"evaluation, {options.tta}",
+                augmentation=options.tta,
+                **reading,
+            )
+    if not _is_first_process():
+        return
+    for line in skipped.lines():
+        logger.info(line)
+    sys.stdout.write(table(scores))
+    if options.output is not None:
+        content = {
+            "checkpoint": str(options.checkpoint),
+            "size": card.size,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "dataset": spec.name,
+            "scored": data.chosen,
+            "grid_size_m": card.grid_size_m,
+            "precision": options.precision,
+            "device": describe_device(device),
+            "training_frames_scored": overlap,
+            "skipped_sweeps": skipped.messages,
+            **scores,
+            "versions": provenance.versions(),
+            **provenance.commit(),
+        }
+        with atomic_write(options.output) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        logger.info(f"wrote {options.output}")
+
+
+def _check_output(path: Path | None, checkpoint: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot be meant or cannot be written, before anything is computed."""
+    if path is None:
+        return
+    if path.suffix != ".json":
+        raise UserError(f"--output {path}: end the name in .json")
+    if path.is_dir():
+        raise UserError(f"--output {path}: is a folder; give a file name")
+    if not path.parent.is_dir():
+        raise UserError(f"--output {path}: there is no folder {path.parent}; make it first")
+    of_run = path.parent.resolve() == checkpoint.parent.resolve() or any(
+        (path.parent / name).is_file() for name in ("config.json", "log.jsonl")
+    )
+    if path.name in RUN_FILES and of_run:
+        raise UserError(
+            f"--output {path}: is a file of the training run in {path.parent}; give another name"
+        )
+    if path.exists() and not overwrite:
+        raise UserError(f"--output {path}: exists; choose another name, or give --overwrite")
+    check_writable(path.parent, "--output")
+
+
+def _dataset_of(checkpoint: Path, card: ModelMetadata, asked: str | None) -> DatasetSpec:
+    """Return the dataset of a checkpoint, and refuse data that it cannot be scored on."""
+    if asked is not None and asked != card.dataset:
+        raise UserError(
+            f"--dataset {asked}: {checkpoint} was trained on {card.dataset}; its classes are not "
+            f"those of {asked}; leave out --dataset, or give a checkpoint of {asked}"
+        )
+    spec = dataset_spec(card.dataset)
+    if card.class_names != tuple(spec.class_names):
+        raise UserError(
+            f"{checkpoint}: its {len(card.class_names)} classes are not the "
+            f"{len(spec.class_names)} of {spec.name} here; train it with this version"
+        )
+    if card.in_channels != IN_CHANNELS:
+        raise UserError(
+            f"{checkpoint}: takes {card.in_channels} input channels, but the data has {IN_CHANNELS}"
+        )
+    return spec
+
+
+def _open_data(spec: DatasetSpec, options: argparse.Namespace) -> _Data:
+    root = options.data_root or Path("data") / spec.name
+    split = options.split or "validation"
+    source = spec.open(
+        root,
+        split,
+        sequences=tuple(options.sequences),
+        cache_dir=options.cache_dir,
+        strict=options.on_bad_sweep == "stop",
+    )
+    named = f"{spec.sequence_word}s {', '.join(options.sequences)}"
+    chosen = named if options.sequences else f"{split} split"
+    if source.skipped_unlabeled:
+        logger.info(
+            f"{root}, {chosen}: {source.skipped_unlabeled} sweeps without labels are left out"
+        )
+    return _Data(source, root, chosen)
+
+
+def _training_frames(data: _Data, card: ModelMetadata) -> int | None:
+    """Count the frames that the network was trained on, and warn; None where nobody recorded it."""
+    trained_on: tuple[str, ...] = getattr(card, "trained_on", ())
+    if not trained_on:
+        logger.info(
+            "note: the checkpoint does not say what it was trained on; scores on its training "
+            "frames would say nothing about others"
+        )
+        return None
+    count = count_trained(tuple(data.source.names), trained_on)
+    if count:
+        logger.warning(
+            f"warning: the network was trained on {count} of the {len(data.source)} sweeps; their "
+            "scores say nothing about others"
+        )
+    return count
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # torchrun's number of this process
+
+
+def table(scores: dict[str, Any]) -> str:
+    """Return the scores as lines for people: IoU by class, means, accuracy; percent.
+
+    Parameters
+    ----------
+    scores
+        As `evaluate` returns them; with test-time augmentation also its scores as "tta".
+    """
+    columns = {"single pass": scores}
+    if "tta" in scores:
+        columns[scores["tta"]["augmentation"]] = scores["tta"]
+    names = list(scores["iou"])
+    rows = [(name, [column["iou"][name] for column in columns.values()]) for name in names]
+    rows += [
+        (title, [column[field] for column in columns.values()])
+        for title, field in (
+            ("mIoU", "miou"),
+            ("mIoU of the benchmark", "benchmark_miou"),
+            ("accuracy", "accuracy"),
+        )
+    ]
+    width = max(len(title) for title, _ in rows)
+    lines = [
+        f"{scores['sweeps']} sweeps, {scores['labeled_points']:,} labeled points; percent",
+        " ".join([f"{'class':<{width}}", *(f"{title:>12}" for title in columns)]),
+    ]
+    for title, values in rows:
+        shown = ("-" if value is None else f"{100 * value:.2f}" for value in values)
+        lines.append(" ".join([f"{title:<{width}}", *(f"{text:>12}" for text in shown)]))
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
