@@ -31,9 +31,8 @@ def reading(path: Path) -> Iterator[None]:
 class Rows:
     """One table of one segment, its rows read one at a time.
 
-    Of images only the pages that a row lies in are decoded. Where that cannot be done pyarrow
-    streams the row group: going forward goes on where the last row was, going back starts again. A
-    real row group holds 50 frames; at once it would take 3 s and 2.6 GB.
+    Rows in ascending order are decoded once each. A row before the last one that was read costs
+    all rows of its row group up to it, which are up to 50 frames in the dataset's own files.
 
     Parameters
     ----------
@@ -125,9 +124,9 @@ def _check_type(path: Path, name: str, found: Any, table: schema.Table) -> None:
         )
 
 
-def _one_line(told: object) -> str:
+def _one_line(message: object) -> str:
     """Return what pyarrow says on one line; of a damaged file it may quote anything."""
-    line = " ".join(str(told).split())[:200]
+    line = " ".join(str(message).split())[:200]
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
