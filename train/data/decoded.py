@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.core.console import Progress, logger
 from train.core.errors import UserError
+from train.data.files import reading
 from train.data.frame import FrameSource, LidarFrame, ReadsInFileOrder
 from train.data.skipping import OnBadFrame
 
@@ -258,7 +259,7 @@ class DecodedCache:
             generator=torch.Generator(),
         )
         total = sum(map(len, groups))
-        progress = Progress("decoding sweeps, once", total)
+        progress = Progress("decoding sweeps, file by file", len(groups))
         bad: dict[int, str] = {}
         done = written = num_bytes = left_out = 0
         for group, filled in zip(groups, loader, strict=True):
@@ -273,8 +274,7 @@ class DecodedCache:
                 self._check_disk(missing_bytes - replaced_bytes)
             done, written = done + len(group), written + filled.written
             num_bytes, left_out = num_bytes + filled.num_bytes, left_out + filled.left_out
-            for _ in group:
-                progress.advance({"GB": num_bytes / 1e9})
+            progress.advance({"GB": num_bytes / 1e9})
         progress.close()
         if left_out:
             logger.info(
@@ -366,13 +366,8 @@ class DecodedCache:
         """Return what tells one state of a sweep's files and of their reader from another."""
         files = []
         for path in self.source.files(index):
-            try:
+            with reading(path):
                 status = path.stat()
-            except OSError as error:
-                raise UserError(
-                    f"{path}: cannot be read ({error.strerror}); check that it exists and its "
-                    "rights"
-                ) from error
             files.append([str(path.absolute()), status.st_size, status.st_mtime_ns])
         return {"name": self._names[index], "reader": self._reader, "files": files}
 

@@ -247,7 +247,7 @@ def test_filling_keeps_every_sweep(source, cache, num_workers: int, capsys):
     cache[1]
     cache.fill(num_workers=num_workers)
     assert len(entries(cache)) == 4
-    assert "decoding sweeps, once: 3/3" in capsys.readouterr().err
+    assert "decoding sweeps, file by file: 3/3" in capsys.readouterr().err
     Watched.reads = 0
     found = [cache[index] for index in range(4)]
     assert Watched.reads == 0

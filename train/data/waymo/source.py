@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.files import reading
 from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index, cached_index
 from train.data.waymo.classes import CLASS_NAMES
@@ -121,8 +122,9 @@ class Waymo:
         self.unreadable: dict[str, str] = {}
         found = self._all_frames(split, tuple(sequences), cache_dir, strict)
         official = self.root / OFFICIAL_TEST_FRAMES
-        if test_frames is None and split == "test" and not sequences and official.is_file():
-            test_frames = official
+        if test_frames is None and split == "test" and not sequences:
+            with reading(official):
+                test_frames = official if official.is_file() else None
         if test_frames is not None:
             found = found[self._listed(Path(test_frames), found)]
         self.skipped_without_lidar = int((~found["lidar"]).sum())

@@ -27,7 +27,7 @@ from train.data.waymo.frame import (
     checked_transform,
 )
 from train.data.waymo.layout import Segment
-from train.data.waymo.tables import Rows, reading
+from train.data.waymo.tables import Rows, reading_parquet
 
 NO_ROW: Final = -1
 
@@ -124,7 +124,7 @@ def _keys(rows: Rows, context: str) -> tuple[list[int], list[int]]:
     """Return each row's timestamp and lidar; 0 for a row whose images are all missing."""
     shapes = [name for name in rows.table.values if name.endswith(schema.SHAPE)]
     table = rows.columns([*rows.table.keys, *shapes])
-    with reading(rows.path):
+    with reading_parquet(rows.path):
         contexts = set(table.column(schema.CONTEXT).unique().to_pylist())
         timestamps = table.column(schema.TIMESTAMP).to_pylist()
         if schema.LASER in rows.table.keys:

@@ -16,7 +16,7 @@ _MAX_ROWS: Final = 1 << 20
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading_parquet(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises about a bad file into an error of ours."""
     import pyarrow as pa
 
@@ -51,7 +51,7 @@ class Rows:
         import pyarrow.parquet as pq
 
         self.path, self.table = path, table
-        with reading(path):
+        with reading_parquet(path):
             if path.stat().st_size == 0:
                 raise UserError(f"{path}: the file is empty (0 bytes); copy it again")
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
@@ -76,7 +76,7 @@ class Rows:
 
     def columns(self, names: Sequence[str]) -> Any:
         """Return whole columns, as an arrow table; for small ones."""
-        with reading(self.path):
+        with reading_parquet(self.path):
             return self._file.read(columns=list(names), use_threads=False)
 
     def row(self, number: int) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Rows:
             raise UserError(f"{self.path}: has changed since it was opened; start again")
         group = int(np.searchsorted(self._ends, number, side="right"))
         start = int(self._ends[group - 1]) if group else 0
-        with reading(self.path):
+        with reading_parquet(self.path):
             if self._group is None or self._group[0] != group:
                 self._group = None
                 self._group = (group, RowGroup(self.path, self._file, self.table, group))
