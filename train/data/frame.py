@@ -3,13 +3,15 @@
 Shape letters: N points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from train.core.errors import UserError
 
 IGNORE_INDEX = -1
 """The train id of a point that counts neither in the loss nor in the score."""
@@ -68,4 +70,14 @@ class FrameSource(Protocol):
         """Read one sweep."""
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Name the files that one sweep is made of: while none of them changes, neither does it."""
+        """Name the files that hold one sweep: while none of them changes, neither does it."""
+
+
+@runtime_checkable
+class ReadsInFileOrder(Protocol):
+    """A source whose frames share files, so that many are best read in the order of the files."""
+
+    def read_in_file_order(
+        self, indices: Sequence[int]
+    ) -> Iterator[tuple[int, LidarFrame | UserError]]:
+        """Yield each of the frames once, with its index, or why it cannot be read."""

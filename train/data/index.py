@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.files import reading
 
 __all__ = ["FOLDER", "Index", "cached_index"]
 
@@ -110,12 +111,8 @@ def _describe(root: Path, sources: Sequence[Path], version: int) -> bytes:
     """Return what tells one state of the sources from another."""
     files = []
     for path in sources:
-        try:
+        with reading(path):
             status = path.stat()
-        except OSError as error:
-            raise UserError(
-                f"{path}: cannot be read ({error.strerror}); check that it exists and its rights"
-            ) from error
         # Relative to the root: data that is moved with its index stays indexed.
         files.append([os.path.relpath(path, root), status.st_size, status.st_mtime_ns])
     return json.dumps({"version": version, "files": files}).encode()

@@ -7,7 +7,9 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -140,13 +142,14 @@ def inspect(
         tally.add(sweep)
         if output is not None and index in drawn:
             path = output / f"{sweep.name.replace('/', '_')}.png"
-            draw(
-                sweep,
-                spec.class_names,
-                path,
-                origin_m=spec.sensor_origin_m,
-                forward_deg=spec.forward_deg,
-            )
+            with _writing(path):
+                draw(
+                    sweep,
+                    spec.class_names,
+                    path,
+                    origin_m=spec.sensor_origin_m,
+                    forward_deg=spec.forward_deg,
+                )
             found.pictures.append(path.name)
     progress.close()
     found.sweeps, found.unlabeled_sweeps = len(tally.sizes), tally.unlabeled
@@ -169,6 +172,16 @@ def inspect(
         for (low, high), count in zip(spans, tally.by_range, strict=True)
     }
     return found
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a place into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be written ({reason}); choose another --output") from error
 
 
 def _open(spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str]) -> FrameSource:
@@ -239,14 +252,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = options.output / REPORT
         if options.split and options.sequences:
             raise UserError("--split and --sequences both say what to look at; give one of them")
-        if options.output.exists() and not options.output.is_dir():
-            raise UserError(f"{options.output}: is a file; --output must be a folder")
-        try:
+        with _writing(options.output):
+            if options.output.exists() and not options.output.is_dir():
+                raise UserError(f"{options.output}: is a file; --output must be a folder")
             options.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{options.output}: cannot be made ({error.strerror}); choose another --output"
-            ) from error
+            # Found out now and not after all sweeps were read.
+            with tempfile.TemporaryFile(dir=options.output):
+                pass
         found = inspect(
             spec,
             root,
@@ -256,7 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             num_pictures=options.pictures,
             num_sweeps=options.sweeps,
         )
-        report.write_text(json.dumps(asdict(found), indent=2) + "\n")
+        with _writing(report):
+            report.write_text(json.dumps(asdict(found), indent=2) + "\n")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -4,19 +4,26 @@ import dataclasses
 import os
 import pickle
 import shutil
+import time
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
+from tests.train.data.waymo.frames import tiny_frame
 from train.core.errors import UserError
 from train.data import decoded
 from train.data.collate import collate
-from train.data.decoded import DecodedCache
+from train.data.decoded import DecodedCache, decoded_frames
 from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
 from train.data.semantickitti import SemanticKitti
+from train.data.waymo import Waymo
+from train.data.waymo.write import write_segment_v2
 
 
 class Watched(SemanticKitti):
@@ -136,7 +143,7 @@ def test_the_reader_s_code_is_all_of_its_package(tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "longer", "other version"])
-def test_a_damaged_entry_is_made_anew(source, cache, damage: str):
+def test_a_damaged_entry_is_decoded_again(source, cache, damage: str):
     whole = cache[1]
     (path,) = entries(cache)
     data = path.read_bytes()
@@ -201,7 +208,6 @@ def test_workers_share_one_folder(source, tmp_path: Path):
     assert features(cache, 2) == plain
     assert features(cache, 2) == plain
     assert len(entries(cache)) == 3  # nothing unfinished is left
-    assert int(cache._used_bytes) > 0  # what workers wrote is known here
     assert len(pickle.dumps(cache)) < 10_000
 
 
@@ -231,3 +237,243 @@ def test_what_the_kept_form_cannot_hold_is_refused(source, cache, monkeypatch):
     monkeypatch.setattr(Watched, "__getitem__", lambda self, index: wide)
     with pytest.raises(ValueError, match="segment of sweep 00/000000"):
         cache[0]
+
+
+# ------------------------------------------------------------------ filling
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_filling_keeps_every_sweep(source, cache, num_workers: int, capsys):
+    cache[1]
+    cache.fill(num_workers=num_workers)
+    assert len(entries(cache)) == 4
+    assert "decoding sweeps, file by file: 3/3" in capsys.readouterr().err
+    Watched.reads = 0
+    found = [cache[index] for index in range(4)]
+    assert Watched.reads == 0
+    for index in range(4):
+        assert_same(found[index], source[index])
+
+
+def test_a_folder_that_is_filled_is_not_filled_again(source, cache, capsys):
+    cache.fill()
+    capsys.readouterr()
+    before = [path.stat().st_mtime_ns for path in entries(cache)]
+    again = decoded_frames(source, cache.folder)
+    assert Watched.reads == 4
+    assert [path.stat().st_mtime_ns for path in entries(again)] == before
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_filling_draws_nothing_from_torch(cache, num_workers: int):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    cache.fill(num_workers=num_workers)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_filling_replaces_what_is_stale_or_cut_short(source, cache, root: Path):
+    cache.fill()
+    changed, cut, header = (cache._path(cache._made_of(index)) for index in range(3))
+    label = root / "sequences/00/labels/000000.label"
+    label.write_bytes(np.full(100, 40, "<u4").tobytes())
+    cut.write_bytes(cut.read_bytes()[:-1])
+    header.write_bytes(header.read_bytes().replace(b"shapes", b"shapez"))
+    assert changed == cache._path(cache._made_of(0))
+    Watched.reads = 0
+    cache.fill()
+    assert Watched.reads == 3
+    for index in range(4):
+        assert_same(cache[index], source[index])
+    assert Watched.reads == 3 + 4
+
+
+def _killed_while_filling(source: SemanticKitti, folder: Path) -> None:
+    cache = DecodedCache(source, folder)
+    keep = cache._keep
+    written = []
+
+    def keep_or_die(path: Path, data: bytes) -> None:
+        if len(written) == 2:
+            path.parent.mkdir(exist_ok=True)
+            path.with_name(f".{path.stem}-1-0").write_bytes(data[:50])
+            os._exit(9)
+        written.append(path)
+        keep(path, data)
+
+    cache._keep = keep_or_die
+    cache.fill()
+
+
+def test_a_killed_filling_goes_on(source, tmp_path: Path):
+    process = get_context("fork").Process(
+        target=_killed_while_filling, args=(source, tmp_path / "cache")
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    cache = DecodedCache(source, tmp_path / "cache")
+    assert len(entries(cache)) == 3
+    Watched.reads = 0
+    cache.fill()
+    assert Watched.reads == 2
+    (left,) = [path for path in entries(cache) if path.name.startswith(".")]
+    # It might be another process's; it is removed when it is surely not.
+    long_ago = time.time() - 2 * 3600
+    os.utime(left, (long_ago, long_ago))
+    DecodedCache(source, tmp_path / "cache")
+    assert not left.exists()
+    assert len(entries(cache)) == 4
+
+
+def _fill(source: SemanticKitti, folder: Path, rank: int) -> None:
+    decoded_frames(source, folder, rank=rank, num_ranks=2)
+
+
+def test_processes_fill_a_folder_together(write_tree, tmp_path: Path):
+    source = SemanticKitti(
+        write_tree({"00": {f"{n:06d}": (2000 + n, True) for n in range(40)}}), sequences=["00"]
+    )
+    context = get_context("fork")
+    processes = [
+        context.Process(target=_fill, args=(source, tmp_path / "cache", rank)) for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    cache = DecodedCache(source, tmp_path / "cache")
+    assert len(entries(cache)) == 40
+    assert all(cache._path(made) in entries(cache) for made in map(cache._made_of, range(40)))
+    for index in range(40):
+        assert_same(cache[index], source[index])
+
+
+def test_a_rank_begins_with_its_own_share(source, cache, monkeypatch):
+    order = []
+    read = SemanticKitti.__getitem__
+    monkeypatch.setattr(
+        SemanticKitti, "__getitem__", lambda self, index: order.append(index) or read(self, index)
+    )
+    cache.fill(rank=1, num_ranks=2)
+    assert order == [2, 3, 0, 1]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_bad_sweep_ends_the_filling_or_is_named(
+    source, tmp_path: Path, root: Path, num_workers: int
+):
+    bad = root / "sequences/00/labels/000001.label"
+    bad.write_bytes(np.full(110, 77, "<u4").tobytes())
+    gone = root / "sequences/00/velodyne/000003.bin"
+    whole = gone.read_bytes()
+    options = {"num_workers": num_workers}
+    with pytest.raises(UserError) as error:
+        decoded_frames(source, tmp_path / "stop", **options)
+    assert str(error.value).startswith(f"{bad}: ")
+    assert "\n" not in str(error.value)
+    gone.unlink()
+    with pytest.raises(UserError, match=rf"^{gone}: cannot be read"):
+        decoded_frames(source, tmp_path / "stop", **options)
+    cache = decoded_frames(source, tmp_path / "skip", on_bad_sweep="skip", **options)
+    assert list(cache.bad) == ["00/000001", "00/000003"]
+    assert [message.partition(": ")[0] for message in cache.bad.values()] == [str(bad), str(gone)]
+    assert len(entries(cache)) == 2
+    gone.write_bytes(whole)
+    cache.fill(on_bad_sweep="skip")
+    assert list(cache.bad) == ["00/000001"]
+    assert len(entries(cache)) == 3
+
+
+def test_filling_stops_at_the_bound(source, tmp_path: Path, caplog, monkeypatch):
+    lines = []
+    monkeypatch.setattr(decoded.logger, "info", lines.append)
+    cache = decoded_frames(source, tmp_path / "cache", max_bytes=4000)
+    kept = len(entries(cache))
+    assert 1 <= kept < 4
+    assert len(lines) == 1
+    assert f"the 4,000 bytes that they may; {4 - kept} are not kept" in lines[0]
+    Watched.reads = 0
+    for index in range(4):
+        assert_same(cache[index], source[index])
+    assert Watched.reads == 4 + 4 - kept
+    assert len(entries(cache)) == kept
+
+
+def test_a_full_folder_replaces_what_is_stale(source, tmp_path: Path, monkeypatch):
+    decoded_frames(source, tmp_path / "cache")
+    monkeypatch.setattr(decoded, "_reader_hash", lambda kind: "changed")
+    cache = decoded_frames(source, tmp_path / "cache", max_bytes=1)
+    Watched.reads = 0
+    for index in range(4):
+        cache[index]
+    assert Watched.reads == 0
+
+
+def test_what_others_write_counts_towards_the_bound(write_tree, tmp_path: Path):
+    root = write_tree({"00": {f"{n:06d}": (100, True) for n in range(60)}})
+    source = SemanticKitti(root, sequences=["00"])
+    one = DecodedCache(source, tmp_path / "size")
+    one[0]
+    size = entries(one)[0].stat().st_size
+    caches = [DecodedCache(source, tmp_path / "cache", max_bytes=20 * size) for _ in range(3)]
+    for index in range(60):
+        caches[index % 3][index]
+    # Without a look at the folder each would write 20.
+    assert 20 <= len(entries(caches[0])) <= 23
+
+
+def _read_all(cache: DecodedCache) -> None:
+    for index in range(len(cache)):
+        cache[index]
+
+
+def test_a_forked_process_counts_what_was_written_since_the_fork_s_parent_looked(
+    source, tmp_path: Path
+):
+    cache = DecodedCache(source, tmp_path / "cache", max_bytes=4000)
+    _read_all(DecodedCache(source, tmp_path / "cache"))
+    for path in entries(cache)[:1]:
+        path.unlink()
+    process = get_context("fork").Process(target=_read_all, args=(cache,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert len(entries(cache)) == 3
+
+
+def test_a_disk_without_room_for_the_rest_is_refused_early(source, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda path: SimpleNamespace(free=7000))
+    with pytest.raises(UserError, match=r"cache: the disk has 0\.0 GB left, the decoded sweeps"):
+        decoded_frames(source, tmp_path / "cache")
+    # What is there goes on; what is bounded needs no more than its bound.
+    assert Watched.reads == 1
+    decoded_frames(source, tmp_path / "bounded", max_bytes=6000)
+    decoded_frames(source, tmp_path / "cache")
+    monkeypatch.setattr(decoded, "_reader_hash", lambda kind: "changed")
+    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    decoded_frames(source, tmp_path / "cache")  # entries that are replaced take no more
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_place_that_stops_holding_sweeps_ends_the_filling(cache, num_workers: int):
+    for folder in (f"{number:02x}" for number in range(256)):
+        (cache.folder / folder).write_text("in the way")
+    with pytest.raises(UserError, match=r"\.sweep: a decoded sweep cannot be written") as error:
+        cache.fill(on_bad_sweep="skip", num_workers=num_workers)
+    assert "\n" not in str(error.value)
+
+
+def test_sweeps_of_a_shared_file_are_decoded_in_its_order(tmp_path: Path, monkeypatch):
+    frames = [tiny_frame(timestamp=1000 + number, seed=number) for number in range(6)]
+    jumbled = [frames[number] for number in (3, 0, 5, 2, 4, 1)]
+    write_segment_v2(tmp_path / "training", "seg_a", jumbled, frames_per_group=4)
+    source = Waymo(tmp_path)
+    monkeypatch.setattr(Waymo, "__getitem__", None)  # none is read alone
+    cache = decoded_frames(source, tmp_path / "cache")
+    assert len(entries(cache)) == 6
+    monkeypatch.undo()
+    for index in range(6):
+        assert_same(cache[index], source[index])

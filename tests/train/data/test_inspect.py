@@ -214,7 +214,7 @@ def test_an_output_that_is_a_file_is_refused(write_tree, tmp_path: Path, capsys)
     assert run(root, tmp_path / "out") == 2
     assert "is a file" in capsys.readouterr().err
     assert run(root, tmp_path / "out" / "below") == 2
-    assert "cannot be made" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_without_sequences_the_root_is_named(tmp_path: Path, capsys):

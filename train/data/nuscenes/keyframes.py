@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from train.core.console import logger
 from train.core.errors import UserError
+from train.data.files import reading
 from train.data.index import Index, cached_index
 from train.data.nuscenes.tables import Row, read_rows
 
@@ -52,15 +53,16 @@ def keyframe_index(root: Path, version: str, cache_dir: Path | None) -> Index:
     """
     folder = root / version
     tables = {name: folder / f"{name}.json" for name in _TABLES}
-    for path in tables.values():
-        if not path.is_file():
-            raise UserError(
-                f"{path}: no such file; unpack the version's tables (the metadata archive) into "
-                f"{root}"
-            )
     labels = folder / f"{_LABELS}.json"
-    if labels.is_file():
-        tables[_LABELS] = labels
+    with reading(folder):
+        for path in tables.values():
+            if not path.is_file():
+                raise UserError(
+                    f"{path}: no such file; unpack the version's tables (the metadata archive) "
+                    f"into {root}"
+                )
+        if labels.is_file():
+            tables[_LABELS] = labels
     return cached_index(
         root,
         f"nuscenes-{version}",
@@ -73,7 +75,8 @@ def keyframe_index(root: Path, version: str, cache_dir: Path | None) -> Index:
 
 def _build(folder: Path, tables: dict[str, Path]) -> Index:
     """Join the tables; of the two largest only the keyframes' rows are ever held."""
-    num_bytes = sum(path.stat().st_size for path in tables.values())
+    with reading(folder):
+        num_bytes = sum(path.stat().st_size for path in tables.values())
     if num_bytes >= _LARGE_BYTES:
         logger.info(f"{folder}: reading {num_bytes / 1e9:.1f} GB of tables, once; about 10 s a GB")
     scene_names = {row.token(): row.text("name") for row in read_rows(tables["scene"])}

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Final
 
 from train.core.errors import UserError
+from train.data.files import RootLayout, listed, reading
 from train.data.nuscenes.splits import SCENES, VERSIONS
 from train.data.nuscenes.tables import read_rows
 
-_WANTED: Final = (
-    "the folder that holds samples/LIDAR_TOP/ and v1.0-trainval/, v1.0-mini/ or v1.0-test/"
+_LAYOUT: Final = RootLayout(
+    "nuScenes",
+    "the folder that holds samples/LIDAR_TOP/ and v1.0-trainval/, v1.0-mini/ or v1.0-test/",
+    "it holds the tables",
 )
 
 
@@ -22,29 +25,15 @@ def find_versions(root: Path) -> dict[str, tuple[str, ...]]:
         If the root is missing, a file, empty, a level too high or too low, or something else, or a
         table of scenes is missing or damaged.
     """
-    if not root.exists():
-        raise UserError(f"{root}: no such folder; give {_WANTED}, or simulate data")
-    if not root.is_dir():
-        raise UserError(f"{root}: is a file; give {_WANTED}")
-    versions = [name for name in VERSIONS if (root / name).is_dir()]
-    if versions:
-        return {
-            name: tuple(row.text("name") for row in read_rows(root / name / "scene.json"))
-            for name in versions
-        }
-    try:
-        entries = sorted(entry.name for entry in root.iterdir())
-    except OSError as error:
-        raise UserError(f"{root}: cannot be listed ({error.strerror}); give {_WANTED}") from error
-    if not entries:
-        raise UserError(f"{root}: the folder is empty; give {_WANTED}, or simulate data")
-    better = _better_level(root, entries)
-    if better is not None:
-        raise UserError(
-            f"{root}: is not the data root; give {better} instead (it holds the tables)"
-        )
-    found = ", ".join(entries[:6]) + (f" and {len(entries) - 6} more" if len(entries) > 6 else "")
-    raise UserError(f"{root}: not laid out as nuScenes; found {found}; give {_WANTED}")
+    _LAYOUT.check(root)
+    with reading(root):
+        versions = [name for name in VERSIONS if (root / name).is_dir()]
+        if not versions:
+            raise _LAYOUT.refusal(root, _better_level)
+    return {
+        name: tuple(row.text("name") for row in read_rows(root / name / "scene.json"))
+        for name in versions
+    }
 
 
 def choose_version(root: Path, split: str, sequences: Sequence[str]) -> str:
@@ -65,8 +54,8 @@ def choose_version(root: Path, split: str, sequences: Sequence[str]) -> str:
         table = root / candidates[0] / "scene.json"
         absent = [name for name in sequences if name not in versions[candidates[0]]]
         raise UserError(
-            f"{table}: has no {_list(absent)}; it has {_list(versions[candidates[0]])}; "
-            "choose others"
+            f"{table}: has no {listed(absent)}; it has "
+            f"{listed(versions[candidates[0]], 'no scene')}; choose others"
         )
     if not usual:
         raise UserError(
@@ -77,25 +66,19 @@ def choose_version(root: Path, split: str, sequences: Sequence[str]) -> str:
     if not set(SCENES[split][version]) & set(versions[version]):
         raise UserError(
             f"{root / version / 'scene.json'}: has none of the {len(SCENES[split][version])} "
-            f"scenes of the official {split} split; it has {_list(versions[version])}; choose "
-            "scenes by name"
+            f"scenes of the official {split} split; it has "
+            f"{listed(versions[version], 'no scene')}; choose scenes by name"
         )
     return version
 
 
-def _better_level(root: Path, entries: list[str]) -> Path | None:
+def _better_level(root: Path, names: Sequence[str]) -> Path | None:
     """Return the folder that was probably meant when a level too high or too low was given."""
     for parent in list(root.resolve().parents)[:3]:
         if _is_root(parent):
             return parent
-    return next((root / entry for entry in entries if _is_root(root / entry)), None)
+    return next((root / name for name in names if _is_root(root / name)), None)
 
 
 def _is_root(folder: Path) -> bool:
     return any((folder / name / "scene.json").is_file() for name in VERSIONS)
-
-
-def _list(names: Sequence[str]) -> str:
-    """Return some names on one line."""
-    shown = ", ".join(names[:6]) or "no scene"
-    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")

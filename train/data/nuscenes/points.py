@@ -3,7 +3,6 @@
 Shape letters: N points.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.files import read_bytes
 from train.data.semantickitti import MAX_COORDINATE_M
 
 POINT_BYTES: Final = 20
@@ -47,7 +47,8 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         or more than `MAX_POINTS` have, or holds a NaN, an infinity, a coordinate beyond
         `MAX_COORDINATE_M`, or an intensity outside 0..255.
     """
-    data = _read_bytes(path, MAX_POINTS * POINT_BYTES)
+    most = MAX_POINTS * POINT_BYTES
+    data = read_bytes(path, lambda num_bytes: _check_not_more(path, num_bytes, most))
     if data.startswith(_PCD_BEGINNINGS):
         raise UserError(
             f"{path}: begins with a PCD header; nuScenes' .pcd.bin files are bare float32 "
@@ -93,7 +94,7 @@ def read_segment(path: Path, num_points: int, lookup: NDArray[np.int64]) -> NDAr
         If the file cannot be read, does not hold exactly one label for each point, or holds a
         number that no category has.
     """
-    data = _read_bytes(path, MAX_POINTS)
+    data = read_bytes(path, lambda num_bytes: _check_not_more(path, num_bytes, MAX_POINTS))
     check_label_bytes(path, len(data), num_points)
     raw = np.frombuffer(data, dtype=np.uint8)
     segment = lookup[raw]
@@ -128,18 +129,6 @@ def check_label_bytes(path: Path, num_bytes: int, num_points: int) -> None:
             f"{path}: {num_bytes} bytes, but the sweep has {num_points} points and needs "
             f"{num_points} (one uint8 each); copy the label file that belongs to it"
         )
-
-
-def _read_bytes(path: Path, most: int) -> bytes:
-    """Return a file's contents; a failure names the file."""
-    try:
-        with path.open("rb") as stream:
-            _check_not_more(path, os.fstat(stream.fileno()).st_size, most)
-            return stream.read()
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); check that it exists and its rights"
-        ) from error
 
 
 def _check_not_more(path: Path, num_bytes: int, most: int) -> None:

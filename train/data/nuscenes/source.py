@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.files import reading
 from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN, CLASS_NAMES
@@ -171,7 +172,9 @@ class NuScenes:
 
     def _refuse_unlabeled(self, num_sweeps: int) -> None:
         path = self.root / self.version / "lidarseg.json"
-        if not path.is_file():
+        with reading(path):
+            there = path.is_file()
+        if not there:
             raise UserError(
                 f"{path}: no such file; the labels are a download of their own "
                 f"(nuScenes-lidarseg), unpack it into {self.root}"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.files import reading
 
 _CHUNK_CHARACTERS: Final = 1 << 20
 MAX_ROW_CHARACTERS: Final = 1 << 20
@@ -137,16 +138,12 @@ def read_rows(path: Path) -> Iterator[Row]:
     UserError
         If the file cannot be read or is no such array; the message says where it stops being one.
     """
+    cure = "unpack the version's tables (the metadata archive) into the data root"
     try:
         # Line ends as they are: translating them would only cost time.
-        with path.open(encoding="utf-8", newline="") as stream:
+        with reading(path, cure), path.open(encoding="utf-8", newline="") as stream:
             for number, values in enumerate(_objects(path, _Text(stream))):
                 yield Row(path, number, values)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); unpack the version's tables "
-            "(the metadata archive) into the data root"
-        ) from error
     except UnicodeDecodeError as error:
         raise _damaged(path, f"is no UTF-8 text ({error.reason})") from error
 

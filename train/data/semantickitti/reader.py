@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.files import RootLayout, read_bytes, reading
 from train.data.frame import SPLITS, LidarFrame
 from train.data.semantickitti.classes import CLASS_NAMES, RAW_TO_TRAIN
 
@@ -27,6 +28,12 @@ _OFFICIAL: Final = dict(
 
 MAX_COORDINATE_M: Final = 1000.0
 """No return lies further out than this on any axis; what claims to is a damaged file."""
+
+_LAYOUT: Final = RootLayout(
+    "SemanticKITTI",
+    "the folder that holds sequences/SS/velodyne/NNNNNN.bin (or dataset/sequences/...)",
+    "it holds sequences/",
+)
 
 _POINT_BYTES = 16
 _LABEL_BYTES = 4
@@ -56,7 +63,7 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         If the file cannot be read, is empty, has a size that is no multiple of 16 bytes, or holds a
         NaN, an infinity, or a coordinate beyond `MAX_COORDINATE_M`.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     _check_point_bytes(path, len(data))
     points = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(-1, 4)
     # Which points are wrong is asked only of damaged files: to look at each row takes far longer.
@@ -101,7 +108,7 @@ def read_segment(path: Path, num_points: int) -> NDArray[np.int64]:
         If the file cannot be read, does not hold exactly one label for each point, or holds a class
         id that SemanticKITTI does not have.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     _check_label_bytes(path, len(data), num_points)
     raw = (np.frombuffer(data, dtype="<u4") & 0xFFFF).astype(np.uint16)
     segment = _LOOKUP[raw]
@@ -134,7 +141,7 @@ class SemanticKitti:
     require_labels
         Leave out (and count) sweeps without a label file. Otherwise these have `segment=None`.
     cache_dir
-        Taken for the sake of a common interface: folders are listed anew each time.
+        Not used, there is no index: folders are listed each time.
     strict
         Refuse a sweep that opening shows to be damaged; otherwise leave it out, see `unreadable`.
 
@@ -254,27 +261,12 @@ def find_sequences(root: Path) -> Path:
     UserError
         If the root is missing, a file, empty, a level too high or too low, or something else.
     """
-    wanted = "the folder that holds sequences/SS/velodyne/NNNNNN.bin (or dataset/sequences/...)"
-    if not root.exists():
-        raise UserError(f"{root}: no such folder; give {wanted}, or simulate data")
-    if not root.is_dir():
-        raise UserError(f"{root}: is a file; give {wanted}")
-    for folder in (root / "sequences", root / "dataset" / "sequences"):
-        if folder.is_dir():
-            return folder
-    try:
-        entries = sorted(entry.name for entry in root.iterdir())
-    except OSError as error:
-        raise UserError(f"{root}: cannot be listed ({error.strerror}); give {wanted}") from error
-    if not entries:
-        raise UserError(f"{root}: the folder is empty; give {wanted}, or simulate data")
-    better = _better_level(root, entries)
-    if better is not None:
-        raise UserError(
-            f"{root}: is not the data root; give {better} instead (it holds sequences/)"
-        )
-    found = ", ".join(entries[:6]) + (f" and {len(entries) - 6} more" if len(entries) > 6 else "")
-    raise UserError(f"{root}: not laid out as SemanticKITTI; found {found}; give {wanted}")
+    _LAYOUT.check(root)
+    with reading(root):
+        for folder in (root / "sequences", root / "dataset" / "sequences"):
+            if folder.is_dir():
+                return folder
+        raise _LAYOUT.refusal(root, _better_level)
 
 
 def list_sequences(root: Path) -> tuple[str, ...]:
@@ -286,20 +278,20 @@ def list_sequences(root: Path) -> tuple[str, ...]:
         If the root is laid out otherwise, or there is none.
     """
     folder = find_sequences(root)
-    present = tuple(sorted(path.parent.name for path in folder.glob("*/velodyne")))
+    present = _present(folder)
     if not present:
         raise UserError(f"{folder}: no sequences found, expected SS/velodyne/NNNNNN.bin")
     return present
 
 
-def _better_level(root: Path, entries: list[str]) -> Path | None:
+def _better_level(root: Path, names: Sequence[str]) -> Path | None:
     """Return the folder that was probably meant when a level too high or too low was given."""
     absolute = root.resolve()
     for parent in list(absolute.parents)[:3]:
         if absolute == parent / "sequences" or (parent / "sequences") in absolute.parents:
             return parent
-    for entry in entries:
-        for below in (root / entry, root / entry / "dataset"):
+    for name in names:
+        for below in (root / name, root / name / "dataset"):
             if (below / "sequences").is_dir():
                 return below
     return None
@@ -307,41 +299,34 @@ def _better_level(root: Path, entries: list[str]) -> Path | None:
 
 def _check_present(folder: Path, sequences: Sequence[str]) -> None:
     """Refuse sequences that are not on disk, naming those that are."""
-    missing = [name for name in sequences if not (folder / name / "velodyne").is_dir()]
+    with reading(folder):
+        missing = [name for name in sequences if not (folder / name / "velodyne").is_dir()]
     if missing:
-        present = sorted(path.parent.name for path in folder.glob("*/velodyne"))
         raise UserError(
             f"{folder}: missing {', '.join(f'{name}/velodyne' for name in missing)}; present: "
-            f"{', '.join(present) or 'none'}; copy them there or choose other sequences"
+            f"{', '.join(_present(folder)) or 'none'}; copy them there or choose other sequences"
+        )
+
+
+def _present(folder: Path) -> tuple[str, ...]:
+    """Return the sequences that have a `velodyne` folder."""
+    with reading(folder):
+        return tuple(
+            sorted(entry.name for entry in folder.iterdir() if (entry / "velodyne").is_dir())
         )
 
 
 def _sizes(folder: Path, suffix: str) -> dict[str, int]:
     """Return the size in bytes of each file with the suffix, by stem; nothing if no such folder."""
-    if not folder.is_dir():
-        return {}
     sizes = {}
-    try:
+    with reading(folder, "check the link or rights"):
+        if not folder.is_dir():
+            return {}
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith(suffix) and not entry.name.startswith("."):
                     sizes[entry.name[: -len(suffix)]] = entry.stat().st_size
-    except OSError as error:
-        where = error.filename or folder
-        raise UserError(
-            f"{where}: cannot be read ({error.strerror}); check the link or rights"
-        ) from error
     return sizes
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Return a file's contents; a failure names the file."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); check that it exists and its rights"
-        ) from error
 
 
 def _check_point_bytes(path: Path, num_bytes: int) -> None:

@@ -40,4 +40,5 @@ SPEC: Final = DatasetSpec(
     submission=_submission,
     submission_suffix=".bin",
     sensor_origin_m=(1.43, 0.0, 2.18),
+    slow_to_decode=True,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from train.core.errors import UserError
+from train.data.files import RootLayout, reading
 from train.data.waymo import schema
 
 Format = Literal["v1", "v2"]
@@ -20,8 +21,9 @@ FOLDERS: Final = {
 
 _SPLIT_FOLDERS: Final = tuple(name for names in FOLDERS.values() for name in names)
 _TAGS: Final = tuple(table.tag for table in schema.TABLES)
-_WANTED: Final = (
-    "the folder that holds training/lidar/CONTEXT.parquet (v2) or training/*.tfrecord (v1)"
+_LAYOUT: Final = RootLayout(
+    "Waymo Open",
+    "the folder that holds training/lidar/CONTEXT.parquet (v2) or training/*.tfrecord (v1)",
 )
 
 
@@ -57,31 +59,19 @@ def find_format(root: Path) -> Format:
     UserError
         If the root is missing, holds neither or both, or is a level too high or too low.
     """
-    if not root.exists():
-        raise UserError(f"{root}: no such folder; give {_WANTED}, or simulate data")
-    if not root.is_dir():
-        raise UserError(f"{root}: is a file; give {_WANTED}")
-    try:
-        entries = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+    _LAYOUT.check(root)
+    with reading(root):
         tables = [name for name in _SPLIT_FOLDERS if _has_tables(root / name)]
         records = [name for name in _SPLIT_FOLDERS if any(_records(root / name))]
-        better = None if tables or records else _better_level(root, entries)
-    except OSError as error:
-        raise UserError(f"{root}: cannot be listed ({error.strerror}); check its rights") from error
+        if not tables and not records:
+            raise _LAYOUT.refusal(root, _better_level)
     if tables and records:
         raise UserError(
             f"{root}: holds both parquet tables ({', '.join(tables)}) and record files "
             f"({', '.join(records)}); move one of the formats into a folder of its own, so that no "
             "frame comes twice"
         )
-    if tables or records:
-        return "v2" if tables else "v1"
-    if better is not None:
-        raise UserError(f"{root}: is not the data root; give {better} instead")
-    if not entries:
-        raise UserError(f"{root}: the folder is empty; give {_WANTED}, or simulate data")
-    found = ", ".join(entries[:6]) + (f" and {len(entries) - 6} more" if len(entries) > 6 else "")
-    raise UserError(f"{root}: not laid out as Waymo Open; found {found}; give {_WANTED}")
+    return "v2" if tables else "v1"
 
 
 def split_folders(root: Path, splits: Sequence[str]) -> list[Path]:
@@ -93,11 +83,12 @@ def split_folders(root: Path, splits: Sequence[str]) -> list[Path]:
         If there is none.
     """
     wanted = [name for split in splits for name in FOLDERS[split]]
-    present = [root / name for name in wanted if (root / name).is_dir()]
+    with reading(root):
+        there = [name for name in _SPLIT_FOLDERS if (root / name).is_dir()]
+    present = [root / name for name in wanted if name in there]
     if not present:
-        others = [name for name in _SPLIT_FOLDERS if (root / name).is_dir()]
         raise UserError(
-            f"{root / wanted[0]}: no such folder; present: {', '.join(others) or 'none'}; "
+            f"{root / wanted[0]}: no such folder; present: {', '.join(there) or 'none'}; "
             "copy it there or choose sequences of another split"
         )
     return present
@@ -111,7 +102,7 @@ def find_segments(folder: Path, data_format: Format) -> list[Segment]:
     UserError
         If there are none, or (v2) a needed table of one is missing.
     """
-    try:
+    with reading(folder):
         if data_format == "v1":
             found = [
                 Segment(context_of(path.stem), folder, {RECORDS: path})
@@ -119,8 +110,6 @@ def find_segments(folder: Path, data_format: Format) -> list[Segment]:
             ]
         else:
             found = _segments_of_tables(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
     if not found:
         what = "*.tfrecord files" if data_format == "v1" else "lidar/*.parquet files"
         raise UserError(f"{folder}: no {what} found; copy them there")
@@ -199,14 +188,14 @@ def _records(folder: Path) -> Iterator[Path]:
                 yield from _records(path)
 
 
-def _better_level(root: Path, entries: list[str]) -> Path | None:
+def _better_level(root: Path, names: Sequence[str]) -> Path | None:
     """Return the folder that was probably meant when a level too high or too low was given."""
     for parent in list(root.resolve().parents)[:3]:
         inside = parent / root.resolve().relative_to(parent).parts[0]
         if inside.name in _SPLIT_FOLDERS and (_has_tables(inside) or any(_records(inside))):
             return parent
-    for entry in entries:
-        for below in (root / entry, *sorted((root / entry).glob("*"))[:50]):
+    for name in names:
+        for below in (root / name, *sorted((root / name).glob("*"))[:50]):
             if any(_has_tables(below / n) or any(_records(below / n)) for n in _SPLIT_FOLDERS):
                 return below
     return None

@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from train.core.errors import UserError
+from train.data.files import reading
 from train.data.index import Index
 from train.data.waymo import frame_proto as proto
 from train.data.waymo.frame import Frame, FrameError, LaserName
@@ -68,7 +69,7 @@ def index_records(segments: list[Segment]) -> Index:
         for summary, start, length in _summaries(segment):
             context = contexts.setdefault(summary.context, len(contexts))
             timestamp = summary.timestamp or 0
-            # Labels without ranges are damage, to be told when the frame is read.
+            # Labels without ranges are damage, reported when the frame is read.
             lidar = bool(summary.lidars) or summary.labeled
             rows.append((number, context, timestamp, summary.labeled, lidar, start, length))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T
@@ -94,11 +95,9 @@ def read_frame_at(segment: Segment, place: np.ndarray) -> Frame:
     path = segment.files[RECORDS]
     start, length = place.tolist()
     try:
-        with path.open("rb", buffering=0) as file:
+        with reading(path, "check its rights"), path.open("rb", buffering=0) as file:
             payload = read_record(path, file, start, length)
         return proto.read_frame(payload)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
     except (WireError, FrameError) as error:
         raise UserError(
             f"{path}: the frame at byte {start} is damaged: {error}; copy the file again"
@@ -111,7 +110,7 @@ def _summaries(segment: Segment) -> Iterator[tuple[_Summary, int, int]]:
     at = 0
     try:
         # Small buffers: between two heads lies an image that nobody wants to read.
-        with path.open("rb", buffering=1024) as file:
+        with reading(path, "check its rights"), path.open("rb", buffering=1024) as file:
             for at, length in walk(path, file, path.stat().st_size):
                 summary = _summarize(file, at, at + length)
                 if not summary.context or summary.timestamp is None:
@@ -122,8 +121,6 @@ def _summaries(segment: Segment) -> Iterator[tuple[_Summary, int, int]]:
                         "has the wrong name or contents, copy it again"
                     )
                 yield summary, at, length
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
     except WireError as error:
         raise UserError(
             f"{path}: the record at byte {at} is no Waymo Open frame: {error}; give the Perception "

@@ -1,29 +1,25 @@
-"""One row group of a v2 table, read row by row: small columns at once, images one at a time.
-
-Shape letters: R rows.
-"""
+"""One row group of a v2 table, read row by row: small columns at once, images one row at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from train.core.errors import UserError
 from train.data.waymo import schema
-from train.data.waymo.frame import MAX_PIXELS, FrameError
-from train.data.waymo.page_heads import Unsupported
-from train.data.waymo.pages import ListColumn
+from train.data.waymo.frame import FrameError
 
 
 class RowGroup:
     """The rows of one row group.
 
+    pyarrow decodes a row group from its start, so that images come as a stream: the next row costs
+    one row, an earlier one costs all rows before it. Reading a whole row group at once would be no
+    faster and hold all of its images: a real one has 50 frames, which are 2.6 GB.
+
     Parameters
     ----------
     path
-        The parquet file, for messages and pages.
+        The parquet file, for messages.
     file
         pyarrow's `ParquetFile`.
     table
@@ -39,72 +35,38 @@ class RowGroup:
         read = file.read_row_group(number, columns=small, use_threads=False)
         self._small = {name: read.column(name) for name in small}
         self._next = 0
-        self._stream: Iterator[Any] = iter(())
-        self._paged: dict[str, ListColumn] | None
-        try:
-            self._paged = {name: self._list_column(name) for name in self._images}
-        except Unsupported:
-            self._start_stream()
+        self._stream: Iterator[Any] | None = None
+        self._damage: tuple[int, Exception] | None = None
 
     def row(self, number: int) -> dict[str, Any]:
         """Return one row's cells; see `Rows.row`."""
         cells = {name: _plain(column[number]) for name, column in self._small.items()}
-        if self._paged is not None:
-            try:
-                images = {name: column.row(number) for name, column in self._paged.items()}
-            except Unsupported:
-                self._start_stream()
-            else:
-                return cells | images
-        return cells | self._streamed(number)
-
-    def _list_column(self, name: str) -> ListColumn:
-        """Return the pages of an image's column."""
-        metadata = self._file.metadata.row_group(self._number)
-        # In the file a list is a group: the numbers are the only column below its name.
-        below = [
-            index
-            for index in range(metadata.num_columns)
-            if metadata.column(index).path_in_schema.startswith(f"{name}.")
-        ]
-        if len(below) != 1:
-            raise Unsupported
-        chunk, column = metadata.column(below[0]), self._file.schema.column(below[0])
-        return ListColumn(self._path, chunk, column, self._lengths(name))
-
-    def _lengths(self, name: str) -> NDArray[np.int64]:
-        """Return how many numbers each row's image should have, by its shape; -1 without one."""
-        shapes = self._small[_shape_of(name)].to_pylist()
-        lengths = np.full(len(shapes), -1, dtype=np.int64)
-        for row, shape in enumerate(shapes):
-            if shape is None:
-                continue
-            if not all(size is not None and 0 < size <= MAX_PIXELS for size in shape):
-                raise Unsupported
-            lengths[row] = min(int(np.prod(np.array(shape, dtype=object))), 1 << 40)
-        return lengths
-
-    def _start_stream(self) -> None:
-        """Let pyarrow decode the images from the first row on."""
-        self._paged = None
-        self._next = 0
-        self._stream = self._file.iter_batches(
-            batch_size=1, row_groups=[self._number], columns=self._images, use_threads=False
-        )
-
-    def _streamed(self, number: int) -> dict[str, Any]:
-        """Return a row's images from the stream."""
         if not self._images:
-            return {}
-        if number < self._next:
-            self._start_stream()
+            return cells
+        batch = self._batch(number)
+        return cells | {name: _plain(batch.column(name)[0]) for name in self._images}
+
+    def _batch(self, number: int) -> Any:
+        """Return pyarrow's batch with the images of one row."""
+        # No row behind damage can be decoded: do not go through those before it for each of them.
+        if self._damage is not None and number >= self._damage[0]:
+            raise self._damage[1].with_traceback(None)
+        if self._stream is None or number < self._next:
+            self._next = 0
+            self._stream = self._file.iter_batches(
+                batch_size=1, row_groups=[self._number], columns=self._images, use_threads=False
+            )
         while True:
-            batch = next(self._stream, None)
-            if batch is None or batch.num_rows != 1:
-                raise UserError(f"{self._path}: row {self._next} is missing; copy it again")
+            try:
+                batch = next(self._stream, None)
+                if batch is None or batch.num_rows != 1:
+                    raise UserError(f"{self._path}: row {self._next} is missing; copy it again")
+            except Exception as error:
+                self._stream, self._damage = None, (self._next, error)
+                raise
             self._next += 1
             if self._next > number:
-                return {name: _plain(batch.column(name)[0]) for name in self._images}
+                return batch
 
 
 def _shape_of(name: str) -> str:

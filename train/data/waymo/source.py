@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.files import reading
 from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index, cached_index
 from train.data.waymo.classes import CLASS_NAMES
@@ -54,7 +55,11 @@ class Waymo:
     `IGNORE_INDEX`.
 
     The first time a split is opened an index of its frames is made, by reading a few kilobytes a
-    frame (v1) or the keys of the tables (v2). It is made anew when a file changes.
+    frame (v1) or the keys of the tables (v2). It is rebuilt when a file changes.
+
+    A frame of v2 is decoded from the start of its row group, up to 50 frames before it; frames that
+    are read in the order of the file are decoded once. To read many, use `read_in_file_order`, or
+    a `DecodedCache`, which does.
 
     Parameters
     ----------
@@ -117,8 +122,9 @@ class Waymo:
         self.unreadable: dict[str, str] = {}
         found = self._all_frames(split, tuple(sequences), cache_dir, strict)
         official = self.root / OFFICIAL_TEST_FRAMES
-        if test_frames is None and split == "test" and not sequences and official.is_file():
-            test_frames = official
+        if test_frames is None and split == "test" and not sequences:
+            with reading(official):
+                test_frames = official if official.is_file() else None
         if test_frames is not None:
             found = found[self._listed(Path(test_frames), found)]
         self.skipped_without_lidar = int((~found["lidar"]).sum())
@@ -150,9 +156,28 @@ class Waymo:
         UserError
             If a file cannot be read or the frame is damaged.
         """
-        frame, found = self._read(index)
-        path = self.files(index)[0]
-        return LidarFrame(found.coord, found.strength, found.segment, frame.name, path, frame.pose)
+        frame = self._frame(index)
+        return self._lidar_frame(index, frame, self._points(index, frame))
+
+    def read_in_file_order(
+        self, indices: Sequence[int]
+    ) -> Iterator[tuple[int, LidarFrame | UserError]]:
+        """Yield frames in the order in which the files have them, each with its index.
+
+        One that cannot be read comes as the error that `self[index]` would raise. Of v2 no row is
+        decoded twice.
+        """
+        segments = self._table["segment"][list(indices)]
+        for segment in np.unique(segments).tolist():
+            chosen = [i for i, other in zip(indices, segments, strict=True) if other == segment]
+            for index, found in self._frames_of(segment, chosen):
+                if isinstance(found, Frame):
+                    try:
+                        yield index, self._lidar_frame(index, found, self._points(index, found))
+                    except UserError as error:
+                        yield index, error
+                else:
+                    yield index, found
 
     def files(self, index: int) -> tuple[Path, ...]:
         """Return the record file of a frame (v1), or the tables of its segment, lidar first."""
@@ -170,32 +195,60 @@ class Waymo:
             self._numbers = {name: number for number, name in enumerate(self.names)}
         if name not in self._numbers:
             raise UserError(f"{self.root}: has no frame {name} among those that were opened")
-        _, found = self._read(self._numbers[name])
+        index = self._numbers[name]
+        found = self._points(index, self._frame(index))
         return TopPixels(found.top_pixel, found.top_shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave open files and what can be made anew behind."""
+        """Leave out open files and what can be computed again."""
         return self.__dict__ | {"_open": None, "_numbers": None}
 
-    def _read(self, index: int) -> tuple[Frame, Points]:
-        """Return a frame and its points."""
+    def _frame(self, index: int) -> Frame:
+        """Return a frame's range images and poses."""
         row = self._table[index]
-        segment = self._segments[row["segment"]]
-        name = f"{self._contexts[row['context']]}/{row['timestamp']}"
         if self.format == "v1":
-            frame = read_frame_at(segment, row["place"])
-        else:
-            frame = self._tables(int(row["segment"])).frame(int(row["timestamp"]), row["place"])
+            return read_frame_at(self._segments[row["segment"]], row["place"])
+        return self._tables(int(row["segment"])).frame(int(row["timestamp"]), row["place"])
+
+    def _frames_of(
+        self, segment: int, indices: list[int]
+    ) -> Iterator[tuple[int, Frame | UserError]]:
+        """Yield frames of one segment as its files have them, or why they cannot be read."""
+        if self.format == "v1":
+            places = self._table["place"][indices, 0]
+            for index in np.array(indices)[np.argsort(places)].tolist():
+                try:
+                    yield index, self._frame(index)
+                except UserError as error:
+                    yield index, error
+            return
+        try:
+            tables = self._tables(segment)
+        except UserError as error:
+            yield from ((index, error) for index in indices)
+            return
+        rows = self._table[indices]
+        for number, found in tables.frames(rows["timestamp"], rows["place"]):
+            yield indices[number], found
+
+    def _points(self, index: int, frame: Frame) -> Points:
+        """Return a frame's points."""
+        row = self._table[index]
         path = self.files(index)[0]
-        if frame.name != name:
+        if frame.name != f"{self._contexts[row['context']]}/{row['timestamp']}":
             raise UserError(f"{path}: has changed since it was opened; start again")
         try:
-            return frame, points(frame)
+            return points(frame)
         except FrameError as error:
             raise UserError(
                 f"{path}: frame {frame.timestamp_micros}: {error}; copy the segment's files again "
                 "or remove the segment"
             ) from error
+
+    def _lidar_frame(self, index: int, frame: Frame, found: Points) -> LidarFrame:
+        """Return a frame and its points as what a source gives."""
+        path = self.files(index)[0]
+        return LidarFrame(found.coord, found.strength, found.segment, frame.name, path, frame.pose)
 
     def _tables(self, number: int) -> SegmentTables:
         """Return a segment's open tables; those of the last one stay open."""

@@ -3,7 +3,7 @@
 Shape letters: F frames.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -27,12 +27,24 @@ from train.data.waymo.frame import (
     checked_transform,
 )
 from train.data.waymo.layout import Segment
-from train.data.waymo.tables import Rows, reading
+from train.data.waymo.tables import Rows, reading_parquet
 
 NO_ROW: Final = -1
 
 # Columns of `place` in the index: a row of lidar for each lidar, then one row of each other table.
 _POSES, _LABELS, _VEHICLE, _PLACES = 5, 6, 7, 8
+
+_COLUMNS: Final = {
+    schema.LIDAR.tag: list(range(_POSES)),
+    schema.LIDAR_POSE.tag: [_POSES],
+    schema.SEGMENTATION.tag: [_LABELS],
+    schema.VEHICLE_POSE.tag: [_VEHICLE],
+}
+"""Which columns of `place` are rows of which table."""
+
+_MAX_FRAMES_A_PASS: Final = 64
+"""Bounds what `SegmentTables.frames` holds at once, 25 MB a frame, when rows are in no order; more
+than the labeled frames of a segment."""
 
 _MAX_CALIBRATIONS: Final = 64
 """There are five lidars; a longer table is damaged, and not read to its end."""
@@ -70,7 +82,7 @@ def index_tables(segments: list[Segment]) -> Index:
         "context": number,
         "timestamp": timestamps,
         "labeled": place[:, _LABELS] != NO_ROW,
-        # Labels without ranges are damage, to be told when the frame is read.
+        # Labels without ranges are damage, reported when the frame is read.
         "lidar": (place[:, [*range(_POSES), _LABELS]] != NO_ROW).any(axis=1),
         "place": place,
     }
@@ -112,7 +124,7 @@ def _keys(rows: Rows, context: str) -> tuple[list[int], list[int]]:
     """Return each row's timestamp and lidar; 0 for a row whose images are all missing."""
     shapes = [name for name in rows.table.values if name.endswith(schema.SHAPE)]
     table = rows.columns([*rows.table.keys, *shapes])
-    with reading(rows.path):
+    with reading_parquet(rows.path):
         contexts = set(table.column(schema.CONTEXT).unique().to_pylist())
         timestamps = table.column(schema.TIMESTAMP).to_pylist()
         if schema.LASER in rows.table.keys:
@@ -175,23 +187,70 @@ class SegmentTables:
         UserError
             If a row of it is missing or damaged.
         """
+        return self._frame(self._tables, timestamp, place)
+
+    def frames(
+        self, timestamps: NDArray[np.int64], places: NDArray[np.int64]
+    ) -> Iterator[tuple[int, Frame | UserError]]:
+        """Yield frames in the order in which the tables have them; no row is decoded twice.
+
+        More than `_MAX_FRAMES_A_PASS` frames whose rows are in no order take several passes.
+
+        Parameters
+        ----------
+        timestamps
+            (F,) of the wanted frames.
+        places
+            (F, 8) their places in the index.
+
+        Yields
+        ------
+        int, Frame or UserError
+            Which of the F it is, and what `frame` returns or raises for it.
+        """
+        order = np.argsort(places[:, :_POSES].max(axis=1), kind="stable")
+        for start in range(0, len(order), _MAX_FRAMES_A_PASS):
+            wanted = order[start : start + _MAX_FRAMES_A_PASS]
+            tables = {
+                tag: _RowsAhead(self._tables[tag], places[wanted][:, columns])
+                for tag, columns in _COLUMNS.items()
+                if tag in self._tables
+            }
+            for number in wanted.tolist():
+                try:
+                    frame = self._frame(tables, int(timestamps[number]), places[number])
+                except UserError as error:
+                    yield number, error
+                else:
+                    yield number, frame
+
+    def _frame(
+        self, tables: "Mapping[str, Rows | _RowsAhead]", timestamp: int, place: NDArray[np.int64]
+    ) -> Frame:
+        """Return a frame of some rows of some tables."""
         at = (timestamp, None)
         with self._naming(schema.VEHICLE_POSE, at):
-            cells = self._cells(schema.VEHICLE_POSE, at, int(place[_VEHICLE]))
+            cells = _cells(tables, schema.VEHICLE_POSE, at, int(place[_VEHICLE]))
             numbers = _floats(cells[schema.VEHICLE_TRANSFORM], np.float64)
             pose = checked_transform(numbers, "the vehicle's pose")
         lasers = []
         # In the order of rows, so that the stream of rows goes forward.
         for number in np.argsort(place[:_POSES], kind="stable").tolist():
             if place[number] != NO_ROW or (number == 0 and place[_LABELS] != NO_ROW):
-                lasers.append(self._laser(timestamp, LaserName(number + 1), place))
+                lasers.append(self._laser(tables, timestamp, LaserName(number + 1), place))
         return Frame(self.segment.name, timestamp, pose, tuple(lasers))
 
-    def _laser(self, timestamp: int, name: LaserName, place: NDArray[np.int64]) -> Laser:
+    def _laser(
+        self,
+        tables: "Mapping[str, Rows | _RowsAhead]",
+        timestamp: int,
+        name: LaserName,
+        place: NDArray[np.int64],
+    ) -> Laser:
         """Return what a lidar saw."""
         at = (timestamp, name)
         with self._naming(schema.LIDAR, at):
-            cells = self._cells(schema.LIDAR, at, int(place[name - 1]))
+            cells = _cells(tables, schema.LIDAR, at, int(place[name - 1]))
             first, second = (_float_image(cells, schema.LIDAR, i, RANGE_CHANNELS) for i in range(2))
         if name not in self._calibrations:
             raise UserError(
@@ -202,11 +261,11 @@ class SegmentTables:
         labels: list[NDArray[np.int32] | None] = [None, None]
         if name == LaserName.TOP:
             with self._naming(schema.LIDAR_POSE, at):
-                cells = self._cells(schema.LIDAR_POSE, at, int(place[_POSES]))
+                cells = _cells(tables, schema.LIDAR_POSE, at, int(place[_POSES]))
                 poses = _float_image(cells, schema.LIDAR_POSE, 0, POSE_CHANNELS)
             if place[_LABELS] != NO_ROW:
                 with self._naming(schema.SEGMENTATION, at):
-                    cells = self._cells(schema.SEGMENTATION, at, int(place[_LABELS]))
+                    cells = _cells(tables, schema.SEGMENTATION, at, int(place[_LABELS]))
                     labels = [_label_image(cells, index) for index in range(2)]
         return Laser(name, self._calibrations[name], (first, second), poses, (labels[0], labels[1]))
 
@@ -232,18 +291,6 @@ class SegmentTables:
                 raise UserError(f"{table.path}: {error}; copy it again") from error
         return found
 
-    def _cells(
-        self, table: schema.Table, at: tuple[int, LaserName | None], row: int
-    ) -> dict[str, Any]:
-        """Return the cells of a row after seeing that it is the one that is meant."""
-        rows = self._tables[table.tag]
-        if row == NO_ROW:
-            raise FrameError("there is no such row")
-        cells = rows.row(row)
-        if (cells[schema.TIMESTAMP], cells.get(schema.LASER)) != at:
-            raise UserError(f"{rows.path}: has changed since it was opened; start again")
-        return cells
-
     @contextmanager
     def _naming(self, table: schema.Table, at: tuple[int, LaserName | None]) -> Iterator[None]:
         """Say in which file and row a frame is damaged."""
@@ -254,6 +301,49 @@ class SegmentTables:
         except FrameError as error:
             path = self._tables[table.tag].path
             raise UserError(f"{path}: {row}: {error}; copy the file again") from error
+
+
+class _RowsAhead:
+    """Some rows of a table, each given once, decoded in the order of the file.
+
+    Where rows are asked for in another order, those that lie before an asked one are kept until
+    they are asked for themselves.
+    """
+
+    def __init__(self, rows: Rows, wanted: NDArray[np.int64]) -> None:
+        self.path = rows.path
+        self._rows = rows
+        self._wanted = iter(np.unique(wanted[wanted != NO_ROW]).tolist())
+        self._kept: dict[int, dict[str, Any] | Exception] = {}
+
+    def row(self, number: int) -> dict[str, Any]:
+        """Return what `Rows.row` does, or raise it."""
+        while number not in self._kept:
+            before = next(self._wanted)
+            try:
+                self._kept[before] = self._rows.row(before)
+            except (UserError, FrameError) as error:
+                self._kept[before] = error  # of that row's frame, not of the one that asks
+        found = self._kept.pop(number)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def _cells(
+    tables: "Mapping[str, Rows | _RowsAhead]",
+    table: schema.Table,
+    at: tuple[int, LaserName | None],
+    row: int,
+) -> dict[str, Any]:
+    """Return the cells of a row after checking that it is the one that is meant."""
+    if row == NO_ROW:
+        raise FrameError("there is no such row")
+    rows = tables[table.tag]
+    cells = rows.row(row)
+    if (cells[schema.TIMESTAMP], cells.get(schema.LASER)) != at:
+        raise UserError(f"{rows.path}: has changed since it was opened; start again")
+    return cells
 
 
 def _float_image(

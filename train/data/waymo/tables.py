@@ -16,7 +16,7 @@ _MAX_ROWS: Final = 1 << 20
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading_parquet(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises about a bad file into an error of ours."""
     import pyarrow as pa
 
@@ -31,9 +31,8 @@ def reading(path: Path) -> Iterator[None]:
 class Rows:
     """One table of one segment, its rows read one at a time.
 
-    Of images only the pages that a row lies in are decoded. Where that cannot be done pyarrow
-    streams the row group: going forward goes on where the last row was, going back starts again. A
-    real row group holds 50 frames; at once it would take 3 s and 2.6 GB.
+    Rows in ascending order are decoded once each. A row before the last one that was read costs
+    all rows of its row group up to it, which are up to 50 frames in the dataset's own files.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ class Rows:
         import pyarrow.parquet as pq
 
         self.path, self.table = path, table
-        with reading(path):
+        with reading_parquet(path):
             if path.stat().st_size == 0:
                 raise UserError(f"{path}: the file is empty (0 bytes); copy it again")
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
@@ -77,7 +76,7 @@ class Rows:
 
     def columns(self, names: Sequence[str]) -> Any:
         """Return whole columns, as an arrow table; for small ones."""
-        with reading(self.path):
+        with reading_parquet(self.path):
             return self._file.read(columns=list(names), use_threads=False)
 
     def row(self, number: int) -> dict[str, Any]:
@@ -94,7 +93,7 @@ class Rows:
             raise UserError(f"{self.path}: has changed since it was opened; start again")
         group = int(np.searchsorted(self._ends, number, side="right"))
         start = int(self._ends[group - 1]) if group else 0
-        with reading(self.path):
+        with reading_parquet(self.path):
             if self._group is None or self._group[0] != group:
                 self._group = None
                 self._group = (group, RowGroup(self.path, self._file, self.table, group))
@@ -125,9 +124,9 @@ def _check_type(path: Path, name: str, found: Any, table: schema.Table) -> None:
         )
 
 
-def _one_line(told: object) -> str:
+def _one_line(message: object) -> str:
     """Return what pyarrow says on one line; of a damaged file it may quote anything."""
-    line = " ".join(str(told).split())[:200]
+    line = " ".join(str(message).split())[:200]
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 

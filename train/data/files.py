@@ -1,0 +1,125 @@
+"""What every reader says of folders and files that cannot be read or are not what was wanted."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike, fsdecode, fstat
+from pathlib import Path
+from typing import Final
+
+from train.core.errors import UserError
+
+_LISTED: Final = 6
+"""So many names are shown of a list."""
+
+
+@contextmanager
+def reading(path: Path, cure: str = "check that it exists and its rights") -> Iterator[None]:
+    """Turn what the system says of a file or folder into one line that names it.
+
+    Parameters
+    ----------
+    path
+        Named where the system's error names nothing, as for an open file.
+    cure
+        What to do about it.
+
+    Raises
+    ------
+    UserError
+        For an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        where = fsdecode(named) if isinstance(named, str | bytes | PathLike) else path
+        raise UserError(f"{where}: cannot be read ({error.strerror or error}); {cure}") from error
+
+
+def read_bytes(path: Path, check_size: Callable[[int], None] = lambda num_bytes: None) -> bytes:
+    """Return a file's contents.
+
+    Parameters
+    ----------
+    path
+        The file.
+    check_size
+        Called with its size in bytes before it is read; may refuse it.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    with reading(path), path.open("rb") as stream:
+        check_size(fstat(stream.fileno()).st_size)
+        return stream.read()
+
+
+@dataclass(frozen=True)
+class RootLayout:
+    """What a dataset's root looks like, in the words of messages.
+
+    Attributes
+    ----------
+    dataset
+        Its name.
+    wanted
+        What the root holds: "the folder that holds ...".
+    mark
+        By what a folder that is the root was recognized, such as "it holds the tables"; "" if that
+        need not be said.
+    """
+
+    dataset: str
+    wanted: str
+    mark: str = ""
+
+    def check(self, root: Path) -> None:
+        """Refuse a data root that is missing or a file.
+
+        Raises
+        ------
+        UserError
+            If it is, or cannot be looked at.
+        """
+        with reading(root, f"check its rights, or give {self.wanted}"):
+            if not root.exists():
+                raise UserError(f"{root}: no such folder; give {self.wanted}, or simulate data")
+            if not root.is_dir():
+                raise UserError(f"{root}: is a file; give {self.wanted}")
+
+    def refusal(
+        self, root: Path, better_level: Callable[[Path, Sequence[str]], Path | None]
+    ) -> UserError:
+        """Return what to say of a folder that is not the root.
+
+        Parameters
+        ----------
+        root
+            The folder that was given.
+        better_level
+            Called with it and the names in it; returns the root that was probably meant, some
+            levels higher or lower, or None.
+        """
+        with reading(root, f"check its rights, or give {self.wanted}"):
+            names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+        try:
+            better = better_level(root, names)
+        except OSError:
+            better = None  # a neighbor that cannot be looked at is not what is wrong
+        if better is not None:
+            mark = f" ({self.mark})" if self.mark else ""
+            return UserError(f"{root}: is not the data root; give {better} instead{mark}")
+        if not names:
+            return UserError(f"{root}: the folder is empty; give {self.wanted}, or simulate data")
+        return UserError(
+            f"{root}: not laid out as {self.dataset}; found {listed(names)}; give {self.wanted}"
+        )
+
+
+def listed(names: Sequence[str], none: str = "none") -> str:
+    """Return the first of some names on one line, and how many more there are."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return (", ".join(names[:_LISTED]) or none) + more
