@@ -231,10 +231,11 @@ class _Loop:
             sync = (
                 "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
             )
+            options: dict[str, Any] = {sync: False}
             self.module = DistributedDataParallel(
                 train_step,
                 device_ids=[device] if device.type == "cuda" else None,
-                **{sync: False},
+                **options,
             )
 
     def step(self, batch: dict[str, Any], number: int) -> tuple[dict[str, Any], bool]:

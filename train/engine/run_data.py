@@ -6,7 +6,13 @@ from pathlib import Path
 
 from train.config import RunConfig
 from train.core.console import logger
-from train.core.distributed import first_process_first, is_first_process, require_same
+from train.core.distributed import (
+    agree,
+    current_world,
+    first_process_first,
+    is_first_process,
+    require_same,
+)
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.decoded import DecodedCache
@@ -14,6 +20,7 @@ from train.data.frame import FrameSource
 from train.data.index import FOLDER
 from train.data.skipping import BadFrame
 from train.data.voxel_counts import VoxelCounts, voxel_counts
+from train.evaluation.training_overlap import training_sequences
 
 FRAMES_READ_BEFORE_START = 64
 
@@ -39,7 +46,31 @@ class RunData:
 
     def training_sequences(self) -> tuple[str, ...]:
         """Return the names of the sequences that are trained on."""
-        return tuple(sorted({name.rpartition("/")[0] for name in self.training.names}))
+        return training_sequences(self.training.names)
+
+    def fill_caches(self, config: RunConfig) -> None:
+        """Decode the frames that are to be kept on disk and are not yet, shared by all processes.
+
+        Raises
+        ------
+        UserError
+            If a frame cannot be read, unless such are skipped, or the disk is full.
+        """
+        world = current_world()
+        for source in {id(each): each for each in (self.training, self.validation)}.values():
+            if not isinstance(source, DecodedCache):
+                continue
+            error: UserError | None = None
+            try:
+                source.fill(
+                    on_bad_sweep=config.on_bad_sweep,
+                    num_workers=config.data.num_workers,
+                    rank=world.rank,
+                    num_ranks=world.size,
+                )
+            except UserError as raised:
+                error = raised
+            agree(error, patient=True)
 
 
 def open_data(config: RunConfig, spec: DatasetSpec, *, needs_labels: bool = True) -> RunData:

@@ -7,7 +7,8 @@ from typing import Final
 from train.core.errors import UserError
 from train.data.registry import dataset_spec
 from train.data.transforms import ClipRange
-from train.networks.ptv3 import Segmentor, load_pointcept_checkpoint
+from train.networks.protocol import Network
+from train.networks.ptv3 import load_pointcept_checkpoint
 from train.networks.ptv3.block import CpeInput
 from train.networks.weights import load_model
 
@@ -16,7 +17,7 @@ POINTCEPT_GRID_SIZE_M: Final = 0.05  # of the released outdoor networks
 
 
 @dataclass(frozen=True)
-class Network:
+class LoadedNetwork:
     """A network and what one needs to use it.
 
     Attributes
@@ -33,7 +34,7 @@ class Network:
         What to tell the user about how the file was read; may be empty.
     """
 
-    model: Segmentor
+    model: Network
     class_names: tuple[str, ...] | None
     grid_size_m: float
     clip_range_m: ClipRange | None = None
@@ -46,7 +47,7 @@ def open_network(
     pointcept_size: str | None = None,
     cpe_input: CpeInput | None = None,
     dataset: str | None = None,
-) -> Network:
+) -> LoadedNetwork:
     """Read a checkpoint.
 
     Parameters
@@ -73,13 +74,14 @@ def open_network(
                     f"{flag} is for files of Pointcept (--pointcept-size); our own checkpoints say "
                     "it themselves"
                 )
+        model: Network
         model, card = load_model(path)
         if len(card.class_names) != card.num_classes:
             raise UserError(
                 f"{path}: has {card.num_classes} classes but names {len(card.class_names)}; the "
                 "checkpoint was written wrongly"
             )
-        network = Network(model, card.class_names, card.grid_size_m, card.clip_range_m)
+        network = LoadedNetwork(model, card.class_names, card.grid_size_m, card.clip_range_m)
     else:
         if cpe_input is None:
             raise UserError(
@@ -92,7 +94,7 @@ def open_network(
                 f"{path}: has {model.num_classes} classes, {dataset} has {len(names)}; choose "
                 "another --dataset, or none"
             )
-        network = Network(model, names, POINTCEPT_GRID_SIZE_M, note=str(report))
+        network = LoadedNetwork(model, names, POINTCEPT_GRID_SIZE_M, note=str(report))
     if model.in_channels != IN_CHANNELS:
         raise UserError(
             f"{path}: takes {model.in_channels} input channels, not {IN_CHANNELS}: x, y, z and "

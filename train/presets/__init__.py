@@ -35,8 +35,11 @@ def preset(
     UserError
         If there is no such dataset or method.
     """
-    dataset_spec(dataset)
+    spec = dataset_spec(dataset)
     config = method_class(method).Config
     changes = TINY_METHOD_OPTIONS.get(method, {}) if model == "tiny" else {}
     run = PRESETS[dataset](model)
-    return dataclasses.replace(run, method=method, model=model, options=config(**changes))
+    data = dataclasses.replace(run.data, cache_decoded=spec.slow_to_decode)
+    return dataclasses.replace(
+        run, method=method, model=model, data=data, options=config(**changes)
+    )
