@@ -6,6 +6,7 @@ it holds none of the threads of the process that runs the tests.
 
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 import traceback
@@ -52,6 +53,8 @@ def run_processes(
     `timeout_s` is the group's; after `limit_s` all are killed and the test fails. The function must
     be importable: at the top of a module. Without `join` it joins the processes itself.
     """
+    # Pickled here: torch's own way to send tensors shares memory, which ends with its process.
+    sent = pickle.dumps(arguments)
     # The store outlives any process, as the one of torchrun's agent does.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     processes, receivers = [], []
@@ -68,7 +71,7 @@ def run_processes(
         }
         process = _context.Process(
             target=_body,
-            args=(sender, environment, function, arguments, timeout_s if join else None),
+            args=(sender, environment, function, sent, timeout_s if join else None),
         )
         process.start()
         sender.close()
@@ -80,7 +83,7 @@ def run_processes(
         for process, receiver in zip(processes, receivers, strict=True):
             assert receiver.poll(max(0.0, deadline - time.monotonic())), "a process hangs"
             try:
-                content = receiver.recv()
+                content = pickle.loads(receiver.recv_bytes())
             except EOFError:  # killed
                 content = (None, None, None, "", float("nan"))
             process.join(max(0.0, deadline - time.monotonic()))
@@ -107,13 +110,14 @@ def _body(
     sender: Connection,
     environment: dict[str, str],
     function: Callable[..., Any],
-    arguments: tuple[Any, ...],
+    sent: bytes,
     timeout_s: float | None,
 ) -> None:
     os.environ.update(environment)
     # Workers that read data are forked, as from a process that torchrun started.
     multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
+    arguments = pickle.loads(sent)
     started = time.monotonic()
     value, error, kind, trace = None, None, None, ""
     try:
@@ -124,5 +128,5 @@ def _body(
                 value = function(*arguments)
     except BaseException as caught:
         error, kind, trace = error_line(caught), type(caught).__name__, traceback.format_exc()
-    sender.send((value, error, kind, trace, time.monotonic() - started))
+    sender.send_bytes(pickle.dumps((value, error, kind, trace, time.monotonic() - started)))
     sender.close()

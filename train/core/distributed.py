@@ -298,7 +298,7 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
     if current_world().size == 1:
         return tensor
     groups = _groups()
-    total = tensor.detach().clone()
+    total = tensor.detach().clone(memory_format=torch.contiguous_format)
     with _translated():
         dist.all_reduce(total, group=None if tensor.is_cuda else groups.flags)
     return total
