@@ -7,6 +7,11 @@ from benchmarks.targets import Target, targets_table
 
 TITLES = {"semantickitti": "SemanticKITTI", "nuscenes": "nuScenes", "waymo": "Waymo"}
 
+KEPT_BYTES_PER_POINT = 17
+WAYMO_LABELED_FRAMES = 23_691
+WAYMO_POINTS_PER_FRAME = 136_000
+"""Both returns of all lidars in a real frame, as the dataset's own tutorial prints them."""
+
 OPENING_TARGET_S = 2.0
 SIMULATION_TARGET = 20.0
 SIMULATION_RAYS = 100_000
@@ -30,6 +35,17 @@ def data_page(records: dict[str, Record]) -> str:
             "gets them: augmented, voxelized at 5 cm, collated; in the process itself, and by one "
             "and two worker processes. Peak memory is that of the process without workers, above "
             "what it held before.",
+            "## Waymo, decoded once",
+            "Frames of Waymo lie in row groups of 50, which can only be decoded from their start, "
+            "and one of about seven has labels. A segment of 100 such frames, labeled frames a "
+            "second: read alone in an order that never goes forward, and all decoded into an empty "
+            "folder in the order of the file; then any frames from that folder.",
+            _segment(reading),
+            f"A kept sweep takes {KEPT_BYTES_PER_POINT} bytes per point. The "
+            f"{WAYMO_LABELED_FRAMES:,} labeled frames of training have some "
+            f"{WAYMO_POINTS_PER_FRAME:,} points each: {_waymo_gigabytes():.0f} GB of disk, and "
+            f"{_first_hours(reading)} on one core before the first epoch, which worker processes "
+            "share among them. Later epochs and later runs read what is kept.",
             "## Opening",
             "A training split of very small sweeps. The first time makes the index (SemanticKITTI "
             "has none: its folders are listed), later ones find it on disk.",
@@ -102,6 +118,31 @@ def _reading(source: Source) -> str:
          "2 workers, kept", "numpy over 1 worker", "peak"],
         rows,
     )  # fmt: skip
+
+
+def _segment(source: Source) -> str:
+    filling = source.one(data="waymo segment", op="fill")
+    results = [
+        source.one(data="waymo segment", op="alone"),
+        filling,
+        source.one(data="waymo", op="sweeps", implementation="ours, kept"),
+    ]
+    rates = [_number(_per_second(result)) for result in results]
+    return table(
+        ["", "alone", "filling the folder", "kept", "peak of filling"],
+        [["Waymo", *rates, mebibytes(filling)]],
+    )
+
+
+def _waymo_gigabytes() -> float:
+    """Return how much the kept training frames take."""
+    return WAYMO_LABELED_FRAMES * WAYMO_POINTS_PER_FRAME * KEPT_BYTES_PER_POINT / 1e9
+
+
+def _first_hours(source: Source) -> str:
+    """Return how long decoding all of them takes."""
+    rate = _per_second(source.one(data="waymo segment", op="fill"))
+    return DASH if rate is None else f"{WAYMO_LABELED_FRAMES / rate / 3600:.1f} hours"
 
 
 def _opening(source: Source) -> str:

@@ -23,6 +23,10 @@ BEAMS = {"semantickitti": 64, "nuscenes": 32, "waymo": 64}
 REAL_RAYS = {"semantickitti": 64 * 2048, "nuscenes": 32 * 1080, "waymo": 64 * 2650}
 """About as many as the main sensor of the real dataset fires in a turn."""
 
+FRAMES_PER_LABELED = 7
+"""About one of so many of Waymo's frames has labels, in the segments that have any."""
+
+_FIRST_MICROS = 1_500_000_000_000_000
 _FEWEST_COLUMNS = 16
 _KEYFRAMES_A_SCENE = 40
 _FRAMES_A_SEGMENT = 198
@@ -65,6 +69,48 @@ def tiny_files(name: str, count: int, folder: Path) -> Path:
     if not root.exists():
         _WRITERS[name](root, count)
     return root
+
+
+def waymo_segment(num_rays: int, num_frames: int, frames_per_group: int, folder: Path) -> Simulated:
+    """Return the labeled frames of a segment whose tables are laid out as the dataset's own.
+
+    Its frames are simulated ones again and again, under other times. Many share a row group, and
+    one of `FRAMES_PER_LABELED` has labels.
+    """
+    root = folder / f"waymo-segment-{num_rays}-{num_frames}"
+    if not root.exists():
+        model = simulated("waymo", num_rays, 4, folder)
+        for path in model.files:
+            written = root / "training" / path.parent.name / path.name
+            written.parent.mkdir(parents=True)
+            step = FRAMES_PER_LABELED if path.parent.name == schema.SEGMENTATION.tag else 1
+            _repeat(path, written, range(0, num_frames, step), frames_per_group)
+    spec = dataset_spec("waymo")
+    source = spec.open(root, cache_dir=folder / "waymo-segment-index")
+    return Simulated(spec, source, source.files(0))
+
+
+def _repeat(path: Path, written: Path, numbers: range, frames_per_group: int) -> None:
+    """Write a table with the rows of its frames in turn, so many frames to a row group."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path)
+    with pq.ParquetWriter(
+        written, rows.schema, compression="zstd", write_page_checksum=True
+    ) as writer:
+        if schema.TIMESTAMP not in rows.column_names:
+            writer.write_table(rows)
+            return
+        times = sorted(set(rows.column(schema.TIMESTAMP).to_pylist()))
+        frames = [rows.filter(pa.compute.field(schema.TIMESTAMP) == time) for time in times]
+        for start in range(0, len(numbers), frames_per_group):
+            group = []
+            for number in numbers[start : start + frames_per_group]:
+                frame = frames[number % len(frames)]
+                values = pa.array(np.full(len(frame), _FIRST_MICROS + 100_000 * number))
+                group.append(_with(frame, schema.TIMESTAMP, values))
+            writer.write_table(pa.concat_tables(group))
 
 
 def _semantickitti(root: Path, count: int) -> None:

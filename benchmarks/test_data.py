@@ -13,11 +13,20 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from benchmarks.data_page import KEPT_BYTES_PER_POINT
 from benchmarks.harness import SMOKE_POINTS, Case, Job
-from benchmarks.sweeps import REAL_RAYS, Simulated, columns, simulated, tiny_files
+from benchmarks.sweeps import (
+    FRAMES_PER_LABELED,
+    REAL_RAYS,
+    Simulated,
+    columns,
+    simulated,
+    tiny_files,
+    waymo_segment,
+)
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
-from train.data.decoded import DecodedCache
+from train.data.decoded import DecodedCache, decoded_frames
 from train.data.frame import FrameSource
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
@@ -40,10 +49,7 @@ def counts_of(num_points: int) -> tuple[int, int]:
 
 def kept(source: FrameSource, folder: Path) -> DecodedCache:
     """Return the source with all of its sweeps decoded on disk."""
-    cache = DecodedCache(source, folder)
-    for index in range(len(cache)):
-        cache[index]
-    return cache
+    return decoded_frames(source, folder)
 
 
 def bytes_job(data: Simulated, repeats: int) -> Job:
@@ -157,6 +163,55 @@ def test_waymo(
     op: str, implementation: str, workers: int, num_points: int, folder: Path, measure: Measure
 ) -> None:
     measure(lambda n: reading_case("waymo", op, implementation, workers, n, folder), num_points)
+
+
+WAYMO_SEGMENT = "waymo segment"
+
+
+def segment_case(op: str, num_points: int, folder: Path) -> Case:
+    # Frames of the segment, frames in a row group, how many frames are read alone.
+    smallest = num_points == SMOKE_POINTS
+    num_frames, frames_per_group, num_alone = (22, 6, 2) if smallest else (100, 50, 4)
+    num_labeled = len(range(0, num_frames, FRAMES_PER_LABELED))
+    kept_folder = folder / f"segment-{op}-{num_points}"
+
+    def build() -> Job:
+        data = waymo_segment(num_points, num_frames, frames_per_group, folder)
+        assert len(data.source) == num_labeled
+        sweeps = kept(data.source, folder / f"segment-kept-{num_points}")
+        sizes = [len(sweeps[index].coord) for index in range(len(sweeps))]
+
+        def alone() -> list[int]:
+            # From the last one: no frame is on the way to the next.
+            return [len(data.source[index].coord) for index in reversed(range(num_alone))]
+
+        def fill() -> DecodedCache:
+            shutil.rmtree(kept_folder, ignore_errors=True)
+            return decoded_frames(data.source, kept_folder)
+
+        def check(output: DecodedCache | list[int]) -> None:
+            if isinstance(output, list):
+                assert output == sizes[:num_alone][::-1]
+                return
+            assert [len(output[index].coord) for index in range(len(output))] == sizes
+            num_bytes = sum(path.stat().st_size for path in output.folder.rglob("*.sweep"))
+            heads = num_bytes - KEPT_BYTES_PER_POINT * sum(sizes)
+            assert 0 < heads < 4096 * num_labeled
+
+        return Job(alone if op == "alone" else fill, check)
+
+    return Case(
+        suite="data", op=op, implementation="ours", yields="sweeps", build=build,
+        num_points=num_points, threads=1, data=WAYMO_SEGMENT, channels=None,
+        batch=num_alone if op == "alone" else num_labeled,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("op", ["alone", "fill"])
+@pytest.mark.sizes(REAL_RAYS["waymo"])
+def test_waymo_segment(op: str, num_points: int, folder: Path, measure: Measure) -> None:
+    """Labeled frames of tables that are laid out as the dataset's own."""
+    measure(lambda n: segment_case(op, n, folder), num_points)
 
 
 def opening_case(name: str, num_points: int, folder: Path, fresh: Iterator[int]) -> Case:

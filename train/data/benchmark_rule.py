@@ -11,7 +11,7 @@ class BenchmarkRule:
     Attributes
     ----------
     empty_union
-        The IoU of a class that nobody named, neither truth nor prediction; None leaves the class
+        The IoU of a class that is in neither truth nor prediction; None leaves the class
         out of the mean.
     abstention_is_miss
         Whether a labeled point for which no class was predicted counts against its class. False:

@@ -43,7 +43,7 @@ class SimulatedData:
     training_sequences, validation_sequences
         The sequences that were written.
     reused
-        True if an earlier run had made the same frames already.
+        True if an earlier run had written the same frames already.
     """
 
     root: Path
@@ -122,11 +122,11 @@ class DatasetSpec:
                 f"--simulate: {self.name} has no simulator; give --data-root with real frames"
             )
         module, function = self.simulator.split(":")
-        made: SimulatedData = getattr(importlib.import_module(module), function)(
+        simulated: SimulatedData = getattr(importlib.import_module(module), function)(
             root,
             num_sweeps=num_sweeps,
             num_validation_sweeps=num_validation_sweeps,
             azimuth_steps=azimuth_steps,
             seed=seed,
         )
-        return made
+        return simulated

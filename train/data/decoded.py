@@ -31,7 +31,7 @@ from train.data.files import reading
 from train.data.frame import FrameSource, LidarFrame, ReadsInFileOrder
 from train.data.skipping import OnBadFrame
 
-_MAGIC: Final = b"topodistill sweep 1\n"
+_MAGIC: Final = b"topodistill sweep 2\n"
 _CHECKSUM_BYTES: Final = 4
 _SUFFIX: Final = ".sweep"
 _ALIGNMENT: Final = 64
@@ -177,14 +177,14 @@ class DecodedCache:
             If the sweep cannot be read from the source, or its entry cannot be written.
         """
         # Looked at before the source is read: a file that changes meanwhile makes a stale entry.
-        made_of = self._made_of(index)
-        path = self._path(made_of)
-        sweep = _unpacked(path, made_of)
+        identity = self._identity(index)
+        path = self._path(identity)
+        sweep = _unpacked(path, identity)
         if sweep is not None:
             return sweep
         sweep = self.source[index]
         if self._has_room(path):
-            self._keep(path, _packed(sweep, made_of))
+            self._keep(path, _packed(sweep, identity))
         return sweep
 
     def fill(
@@ -222,14 +222,14 @@ class DecodedCache:
         missing, replaced_bytes = [], 0
         for index in range(len(self)):
             try:
-                made_of = self._made_of(index)
+                identity = self._identity(index)
             except UserError as error:
                 if on_bad_sweep == "stop":
                     raise
                 bad[index] = str(error)
                 continue
-            path = self._path(made_of)
-            if not _is_entry(path, made_of):
+            path = self._path(identity)
+            if not _is_entry(path, identity):
                 missing.append(index)
                 replaced_bytes += _num_bytes(path)
         if missing:
@@ -289,24 +289,24 @@ class DecodedCache:
         entries = {}
         for index in indices:
             try:
-                made_of = self._made_of(index)
+                identity = self._identity(index)
             except UserError as error:
                 filled.bad[index] = str(error)
                 continue
-            path = self._path(made_of)
+            path = self._path(identity)
             # Another process may have written it meanwhile.
-            if _is_entry(path, made_of):
+            if _is_entry(path, identity):
                 continue
             if self._has_room(path):
-                entries[index] = path, made_of
+                entries[index] = path, identity
             else:
                 filled.left_out += 1
         for index, sweep in _in_file_order(self.source, list(entries)):
-            path, made_of = entries[index]
+            path, identity = entries[index]
             if isinstance(sweep, UserError):
                 filled.bad[index] = str(sweep)
             elif self._has_room(path):
-                data = _packed(sweep, made_of)
+                data = _packed(sweep, identity)
                 try:
                     self._keep(path, data)
                 except UserError as error:
@@ -362,8 +362,8 @@ class DecodedCache:
             "can be written to, or leave it out"
         )
 
-    def _made_of(self, index: int) -> dict[str, Any]:
-        """Return what tells one state of a sweep's files and of their reader from another."""
+    def _identity(self, index: int) -> dict[str, Any]:
+        """Return what identifies the state of a sweep's files and of their reader."""
         files = []
         for path in self.source.files(index):
             with reading(path):
@@ -371,9 +371,9 @@ class DecodedCache:
             files.append([str(path.absolute()), status.st_size, status.st_mtime_ns])
         return {"name": self._names[index], "reader": self._reader, "files": files}
 
-    def _path(self, made_of: dict[str, Any]) -> Path:
+    def _path(self, identity: dict[str, Any]) -> Path:
         """Return where the entry lies: by the sweep and its files' places, whatever their state."""
-        places = [made_of["name"], *(path for path, _, _ in made_of["files"])]
+        places = [identity["name"], *(path for path, _, _ in identity["files"])]
         key = hashlib.sha256(json.dumps(places).encode()).hexdigest()
         # Folders of some hundred entries each: one of 20,000 is slow to list.
         return self.folder / key[:2] / f"{key[2:34]}{_SUFFIX}"
@@ -430,14 +430,14 @@ def _in_file_order(
 
 
 def _reader_hash(kind: type) -> str:
-    """Return what tells one state of a source's code from another: its package's files."""
+    """Return what identifies the state of a source's code: a hash of its package's files."""
     digest = hashlib.sha256(kind.__qualname__.encode())
     for path in sorted(Path(inspect.getfile(kind)).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\n" + path.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _packed(sweep: LidarFrame, made_of: dict[str, Any]) -> bytes:
+def _packed(sweep: LidarFrame, identity: dict[str, Any]) -> bytes:
     """Return an entry's contents."""
     arrays, shapes = [], {}
     for name, dtype in _FIELDS.items():
@@ -449,13 +449,13 @@ def _packed(sweep: LidarFrame, made_of: dict[str, Any]) -> bytes:
             raise ValueError(f"DecodedCache: {name} of sweep {sweep.name} does not fit {dtype}")
         arrays.append(kept.tobytes())
         shapes[name] = array.shape
-    header = json.dumps({"made_of": made_of, "shapes": shapes, "path": str(sweep.path)}).encode()
+    header = json.dumps({"identity": identity, "shapes": shapes, "path": str(sweep.path)}).encode()
     before = len(_MAGIC) + _CHECKSUM_BYTES + len(header) + 1
     body = header + b" " * (-before % _ALIGNMENT) + b"\n" + b"".join(arrays)
     return _MAGIC + zlib.crc32(body).to_bytes(_CHECKSUM_BYTES) + body
 
 
-def _unpacked(path: Path, made_of: dict[str, Any]) -> LidarFrame | None:
+def _unpacked(path: Path, identity: dict[str, Any]) -> LidarFrame | None:
     """Return an entry's sweep; None if there is no entry, or it is damaged or stale."""
     try:
         data = _contents(path)
@@ -468,7 +468,7 @@ def _unpacked(path: Path, made_of: dict[str, Any]) -> LidarFrame | None:
         return None
     end = data.index(b"\n", start)
     header = json.loads(data[start:end])
-    if header["made_of"] != made_of:
+    if header["identity"] != identity:
         return None
     at = end + 1
     fields: dict[str, NDArray[Any] | None] = {"segment": None, "pose": None}
@@ -478,10 +478,10 @@ def _unpacked(path: Path, made_of: dict[str, Any]) -> LidarFrame | None:
         array = np.frombuffer(data, dtype=dtype, count=count, offset=at).reshape(shape)
         fields[name] = array.astype(np.int64) if name == "segment" else array
         at += count * dtype.itemsize
-    return LidarFrame(name=made_of["name"], path=Path(header["path"]), **fields)  # type: ignore[arg-type]
+    return LidarFrame(name=identity["name"], path=Path(header["path"]), **fields)  # type: ignore[arg-type]
 
 
-def _is_entry(path: Path, made_of: dict[str, Any]) -> bool:
+def _is_entry(path: Path, identity: dict[str, Any]) -> bool:
     """Return whether a file is an entry for these files, and of the length that it should have."""
     start = len(_MAGIC) + _CHECKSUM_BYTES
     try:
@@ -498,7 +498,7 @@ def _is_entry(path: Path, made_of: dict[str, Any]) -> bool:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return False  # damaged
-    same = magic == _MAGIC and header.get("made_of") == made_of
+    same = magic == _MAGIC and header.get("identity") == identity
     return same and num_bytes == start + len(line) + arrays
 
 

@@ -1,8 +1,8 @@
-"""Tables that are costly to make from a dataset's own files, made once and kept on disk.
+"""Tables that are slow to build from a dataset's own files, built once and kept on disk.
 
 An index is a dict of numpy arrays (numbers, or text as fixed-width bytes or str; no objects). Its
-file starts with a hash of the rest, so that damage of any kind is noticed, and says of which files
-it was made, so that it is made anew when one of them changed.
+file starts with a hash of the rest, so that damage of any kind is noticed, and says which files it
+was built from, so that it is rebuilt when one of them changed.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ FOLDER: Final = ".topodistill-index"
 
 _MAGIC: Final = b"topodistill index 1\n"
 _HASH_BYTES: Final = 32
-_MADE_OF: Final = "made_of"
+_BUILT_FROM: Final = "made_of"
 
 
 def cached_index(
@@ -55,28 +55,28 @@ def cached_index(
     key
         The index's name, part of a file name; one for each table of a root.
     sources
-        The files that the index is made of. When the list, or the size or time of change of one of
-        them differs, the stored index is stale.
+        The files that the index is built from. When the list, or the size or time of change of one
+        of them differs, the stored index is stale.
     build
-        Makes the index; called at most once.
+        Builds the index; called at most once.
     cache_dir
-        Where to keep indices of any number of roots; made if it is not there.
+        Where to keep indices of any number of roots; created if it is not there.
     version
-        To be raised whenever `build` makes something else of the same files.
+        To be raised whenever `build` returns something else for the same files.
 
     Raises
     ------
     UserError
         If a source cannot be looked at, or the index can be written nowhere.
     """
-    made_of = _describe(root, sources, version)
+    built_from = _describe(root, sources, version)
     places = _places(root, key, cache_dir)
     for place in places:
-        found = _read(place, made_of)
+        found = _read(place, built_from)
         if found is not None:
             return found
     index = dict(build())
-    data = _packed(index, made_of)
+    data = _packed(index, built_from)
     refusals = []
     for place in places:
         try:
@@ -102,13 +102,13 @@ def _places(root: Path, key: str, cache_dir: Path | None) -> list[Path]:
     chosen = os.environ.get("XDG_CACHE_HOME")
     try:
         caches = Path(chosen) if chosen else Path.home() / ".cache"
-    except RuntimeError:  # nobody's home: a user id without an account, as containers have
+    except RuntimeError:  # no home folder: a user id without an account, as containers have
         return [beside]
     return [beside, caches / "topodistill" / shared]
 
 
 def _describe(root: Path, sources: Sequence[Path], version: int) -> bytes:
-    """Return what tells one state of the sources from another."""
+    """Return what identifies the state of the sources."""
     files = []
     for path in sources:
         with reading(path):
@@ -118,19 +118,19 @@ def _describe(root: Path, sources: Sequence[Path], version: int) -> bytes:
     return json.dumps({"version": version, "files": files}).encode()
 
 
-def _packed(index: Index, made_of: bytes) -> bytes:
+def _packed(index: Index, built_from: bytes) -> bytes:
     """Return a file's contents."""
     objects = [name for name, array in index.items() if array.dtype.hasobject]
     if objects:
         raise ValueError(f"cached_index: {', '.join(objects)} holds objects, which are not stored")
     stream = io.BytesIO()
-    stamped = index | {_MADE_OF: np.frombuffer(made_of, dtype=np.uint8)}
+    stamped = index | {_BUILT_FROM: np.frombuffer(built_from, dtype=np.uint8)}
     np.savez(stream, **stamped)  # type: ignore[arg-type]
     body = stream.getvalue()
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
-def _read(path: Path, made_of: bytes) -> Index | None:
+def _read(path: Path, built_from: bytes) -> Index | None:
     """Return the index in a file; None if there is none, or it is damaged or stale."""
     try:
         data = path.read_bytes()
@@ -142,9 +142,9 @@ def _read(path: Path, made_of: bytes) -> Index | None:
     if data[:start] != _MAGIC + hashlib.sha256(body).digest():
         return None
     with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-        if arrays[_MADE_OF].tobytes() != made_of:
+        if arrays[_BUILT_FROM].tobytes() != built_from:
             return None
-        return {name: arrays[name] for name in arrays.files if name != _MADE_OF}
+        return {name: arrays[name] for name in arrays.files if name != _BUILT_FROM}
 
 
 def _write(path: Path, data: bytes) -> None:

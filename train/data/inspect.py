@@ -23,6 +23,7 @@ from train.data.picture import draw
 from train.data.registry import DATASETS, dataset_spec
 
 REPORT = "inspection.json"
+_VOXEL_M = 0.05
 _RANGE_EDGES_M = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80, 120, 250)
 
 
@@ -48,6 +49,9 @@ class Inspection:
         Median strength by class name, of those present.
     points_by_range_m
         "from-to" in meters.
+    one_voxel_sweeps
+        Names of sweeps whose points all lie in one voxel of the usual size, 5 cm: sound to the
+        reader, but a network can learn nothing from them.
     problems
         One line for each sweep that could not be read, or segment that could not be indexed.
     pictures
@@ -66,6 +70,7 @@ class Inspection:
     points_by_class: dict[str, int] = field(default_factory=dict)
     strength_by_class: dict[str, float] = field(default_factory=dict)
     points_by_range_m: dict[str, int] = field(default_factory=dict)
+    one_voxel_sweeps: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
 
@@ -140,6 +145,9 @@ def inspect(
             found.problems.append(str(error))
             continue
         tally.add(sweep)
+        cell = np.floor(sweep.coord.astype(np.float64) / _VOXEL_M)
+        if (cell == cell[0]).all():
+            found.one_voxel_sweeps.append(sweep.name)
         if output is not None and index in drawn:
             path = output / f"{sweep.name.replace('/', '_')}.png"
             with _writing(path):
@@ -224,6 +232,9 @@ def lines(found: Inspection) -> Iterable[str]:
     for span, count in found.points_by_range_m.items():
         if count:
             yield f"{span + ' m':<24}{count:>14,}{count / found.points:>9.2%}"
+    if found.one_voxel_sweeps:
+        yield f"sweeps in one voxel of 5 cm: {len(found.one_voxel_sweeps)}"
+        yield from found.one_voxel_sweeps
     yield f"problems: {len(found.problems) or 'none'}"
     yield from found.problems
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from train.data.frame import LidarFrame
 
-COLOURS = {
+CLASS_COLORS = {
     "car": (0.39, 0.59, 0.96),
     "bicycle": (0.39, 0.90, 0.96),
     "motorcycle": (0.12, 0.24, 0.59),
@@ -51,7 +51,7 @@ COLOURS = {
 }
 """Colors that readers of SemanticKITTI's pictures know; like classes elsewhere have the same."""
 
-UNLABELLED = (0.35, 0.35, 0.35)
+UNLABELED_COLOR = (0.35, 0.35, 0.35)
 
 
 _DEGREES_A_PANEL = 30.0
@@ -64,8 +64,8 @@ def class_colors(class_names: tuple[str, ...]) -> NDArray[np.float64]:
     for number, name in enumerate(class_names):
         around = number * 0.618034 * 2 * np.pi
         default = tuple(0.55 + 0.45 * np.cos(around + shift) for shift in (0.0, 2.1, 4.2))
-        rows.append(COLOURS.get(name, default))
-    return np.array([*rows, UNLABELLED], dtype=np.float64)
+        rows.append(CLASS_COLORS.get(name, default))
+    return np.array([*rows, UNLABELED_COLOR], dtype=np.float64)
 
 
 def directions(

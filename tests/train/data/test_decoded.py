@@ -152,7 +152,7 @@ def test_a_damaged_entry_is_decoded_again(source, cache, damage: str):
             "cut": data[:-1],
             "empty": b"",
             "longer": data + b"\0",
-            "other version": data.replace(b"sweep 1", b"sweep 0", 1),
+            "other version": data.replace(b"sweep 2", b"sweep 1", 1),
         }[damage]
     )
     assert_same(cache[1], whole)
@@ -275,12 +275,12 @@ def test_filling_draws_nothing_from_torch(cache, num_workers: int):
 
 def test_filling_replaces_what_is_stale_or_cut_short(source, cache, root: Path):
     cache.fill()
-    changed, cut, header = (cache._path(cache._made_of(index)) for index in range(3))
+    changed, cut, header = (cache._path(cache._identity(index)) for index in range(3))
     label = root / "sequences/00/labels/000000.label"
     label.write_bytes(np.full(100, 40, "<u4").tobytes())
     cut.write_bytes(cut.read_bytes()[:-1])
     header.write_bytes(header.read_bytes().replace(b"shapes", b"shapez"))
-    assert changed == cache._path(cache._made_of(0))
+    assert changed == cache._path(cache._identity(0))
     Watched.reads = 0
     cache.fill()
     assert Watched.reads == 3
@@ -346,7 +346,7 @@ def test_processes_fill_a_folder_together(write_tree, tmp_path: Path):
     assert [process.exitcode for process in processes] == [0, 0]
     cache = DecodedCache(source, tmp_path / "cache")
     assert len(entries(cache)) == 40
-    assert all(cache._path(made) in entries(cache) for made in map(cache._made_of, range(40)))
+    assert all(cache._path(one) in entries(cache) for one in map(cache._identity, range(40)))
     for index in range(40):
         assert_same(cache[index], source[index])
 

@@ -1,4 +1,4 @@
-"""Stored indices: made once, made anew when stale or damaged, never half there."""
+"""Stored indices: built once, rebuilt when stale or damaged, never half there."""
 
 import os
 import pickle

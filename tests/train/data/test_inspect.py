@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from train.data import nuscenes, waymo
 from train.data.inspect import REPORT, main
-from train.data.picture import COLOURS, class_colors, directions
+from train.data.picture import CLASS_COLORS, class_colors, directions
 from train.data.registry import dataset_spec
 from train.data.semantickitti import CLASS_NAMES
 
@@ -143,7 +143,7 @@ def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
     ids=["kitti", "nuscenes", "waymo"],
 )
 def test_colors_of_classes_are_apart(names):
-    assert set(names) <= set(COLOURS)
+    assert set(names) <= set(CLASS_COLORS)
     colors = class_colors(names)
     apart = np.abs(colors[:, None] - colors[None]).max(axis=-1) + np.eye(len(colors))
     assert apart.min() > 0.1

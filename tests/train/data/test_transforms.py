@@ -343,9 +343,9 @@ def test_a_grid_too_fine_for_the_codes_says_which_would_do():
 @pytest.mark.parametrize("length_m", [70.0, 99.9, 131.068, 655.34, 4000.0])
 def test_the_grid_size_that_is_named_is_large_enough(length_m: float):
     sweep = make_sweep(np.array([[0.3, 0.0, 0.0], [0.3 + length_m, 0.0, 0.0]]))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         voxelize(sweep, 0.001)
-    named = float(re.search(r"at least (\S+),", str(told.value))[1])
+    named = float(re.search(r"at least (\S+),", str(error.value))[1])
     assert voxelize(sweep, named).grid_coord.max() < MAX_GRID
     assert named < 1.2 * length_m / MAX_GRID
 

@@ -29,9 +29,9 @@ from train.data.nuscenes.tables import read_rows
 class NuScenes:
     """The LiDAR keyframes of some scenes, in order of scene and time, read one at a time.
 
-    The first time a version of the tables is opened an index of them is made, which takes some 20 s
-    for v1.0-trainval. Opening looks at the sizes of all files, so that a damaged or partial
-    download is found before training; what only the contents can tell is found when a sweep is
+    The first time a version of the tables is opened an index of them is built, which takes some
+    20 s for v1.0-trainval. Opening looks at the sizes of all files, so that a damaged or partial
+    download is found before training; what only the contents show is found when a sweep is
     read.
 
     Points are in the sensor's own frame, as the files have them: x to the right, y forward, z up.

@@ -22,7 +22,7 @@ META: Final = {
     "use_map": False,
     "use_external": False,
 }
-"""What the predictions were made from, as the server asks it: the LiDAR and nothing else."""
+"""Which sensors the predictions use, as the server asks: the LiDAR and nothing else."""
 
 _ENDING = "_lidarseg.bin"
 

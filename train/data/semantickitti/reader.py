@@ -128,7 +128,7 @@ class SemanticKitti:
     """The sweeps of some sequences, in order of sequence and number, read one at a time.
 
     Opening looks at names and sizes of all files, so that a damaged download is found before
-    training and not hours later; what only the contents can tell is found when a sweep is read.
+    training and not hours later; what only the contents show is found when a sweep is read.
 
     Parameters
     ----------

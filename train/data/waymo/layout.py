@@ -34,7 +34,7 @@ class Segment:
     Attributes
     ----------
     name
-        The context's name as the file's name tells it; of a v1 file that is called otherwise than
+        The context's name, from the file's name; of a v1 file that is called otherwise than
         the official ones, the name without the ending.
     folder
         Of its split.
@@ -121,7 +121,7 @@ def choose_segments(
 ) -> list[Segment]:
     """Return the segments that may hold the wanted contexts; all if none is named.
 
-    Of v1 files that are not called as the official ones only their frames tell the context: these
+    Of v1 files that are not called as the official ones only their frames say the context: these
     are taken too as long as a wanted context is missing.
     """
     chosen = [segment for segment in segments if not wanted or segment.name in wanted]
@@ -140,7 +140,7 @@ def context_of(stem: str) -> str:
 
 
 def is_official(stem: str) -> bool:
-    """Return whether a v1 file's name is an official one, so that it tells the context."""
+    """Return whether a v1 file's name is an official one, which contains the context."""
     return stem.startswith("segment-")
 
 

@@ -109,7 +109,7 @@ def _summaries(segment: Segment) -> Iterator[tuple[_Summary, int, int]]:
     path = segment.files[RECORDS]
     at = 0
     try:
-        # Small buffers: between two heads lies an image that nobody wants to read.
+        # Small buffers: between two heads lies an image that is not needed.
         with reading(path, "check its rights"), path.open("rb", buffering=1024) as file:
             for at, length in walk(path, file, path.stat().st_size):
                 summary = _summarize(file, at, at + length)

@@ -54,7 +54,7 @@ class Waymo:
     pose; strength is tanh of the intensity. Only points of TOP have labels, the others have
     `IGNORE_INDEX`.
 
-    The first time a split is opened an index of its frames is made, by reading a few kilobytes a
+    The first time a split is opened an index of its frames is built, by reading a few kilobytes a
     frame (v1) or the keys of the tables (v2). It is rebuilt when a file changes.
 
     A frame of v2 is decoded from the start of its row group, up to 50 frames before it; frames that
@@ -297,7 +297,7 @@ class Waymo:
     def _index(
         self, folder: Path, segments: list[Segment], whole: bool, cache_dir: Path | None
     ) -> Index:
-        """Return the index of some segments, from disk if it was made before."""
+        """Return the index of some segments, from disk if it was built before."""
         build = index_records if self.format == "v1" else index_tables
         key = f"waymo-{self.format}-{folder.name}"
         if not whole:

@@ -25,7 +25,7 @@ def write_segment_v2(
     Parameters
     ----------
     split_folder
-        `<root>/training`, `validation` or `testing`; made if it is not there.
+        `<root>/training`, `validation` or `testing`; created if it is not there.
     context
         The segment's name.
     frames

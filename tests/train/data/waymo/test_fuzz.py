@@ -128,7 +128,7 @@ def test_mutated_frames_parse_or_are_refused(changes: Edits):
 
 
 class Tables:
-    """A data root of tables, and what its files hold; failures are told with this short name."""
+    """A data root of tables, and what its files hold; failures show this short name."""
 
     def __init__(self, root: Path, contents: dict[str, bytes]) -> None:
         self.root, self.contents = root, contents
