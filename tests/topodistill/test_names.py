@@ -1,6 +1,5 @@
 """`topodistill` has `fast`'s public names and nothing of its own, and loads little."""
 
-import json
 import subprocess
 import sys
 from importlib import metadata
@@ -10,30 +9,9 @@ import pytest
 
 import fast
 import topodistill
+from benchmarks.imports import COMPILER, HEAVY, in_fresh_process
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# What nobody who only wants the Rips layer should wait for, or have installed.
-HEAVY = (
-    "matplotlib", "numba", "pandas", "PIL", "pyarrow", "scipy", "tensorboard", "train", "tyro",
-)  # fmt: skip
-
-LOADED = """
-import json, sys
-{before}
-before = set(sys.modules)
-{statement}
-print(json.dumps(sorted(set(sys.modules) - before)))
-"""
-
-
-def loaded(statement, before="import torch"):
-    """Names of the modules that a statement loads in a fresh process, beyond what was there."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOADED.format(before=before, statement=statement)],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return set(json.loads(done.stdout))
 
 
 @pytest.mark.parametrize("name", fast.__all__)
@@ -64,23 +42,22 @@ def test_any_other_name_is_missing(name):
 
 @pytest.mark.parametrize("statement", ["import topodistill", "from topodistill import *"])
 def test_importing_loads_nothing_that_training_or_compiling_needs(statement):
-    names = {module.partition(".")[0] for module in loaded(statement)}
-    assert "topodistill" in names
-    assert not names & set(HEAVY)
+    packages = in_fresh_process(statement).packages
+    assert "topodistill" in packages
+    assert not packages & {*HEAVY, COMPILER}
 
 
-def test_importing_the_package_alone_does_not_wait_for_torch():
-    assert "torch" not in loaded("import topodistill.commands", before="")
+def test_the_commands_do_not_wait_for_torch():
+    assert "torch" not in in_fresh_process("import topodistill.commands", before="").packages
 
 
 def test_the_reference_needs_numpy_and_jaxtyping_alone():
-    names = {module.partition(".")[0] for module in loaded("import reference", before="")}
-    assert {"numpy", "jaxtyping"} <= names
+    packages = in_fresh_process("import reference", before="").packages
     # What jaxtyping brings itself counts as jaxtyping.
-    own = {m.partition(".")[0] for m in loaded("import numpy, jaxtyping", before="")}
-    others = names - own - set(sys.stdlib_module_names) - {"reference"}
-    assert not others
-    assert "torch" not in names
+    theirs = in_fresh_process("import numpy, jaxtyping", before="").packages
+    assert {"numpy", "jaxtyping"} <= packages
+    assert packages - theirs - set(sys.stdlib_module_names) == {"reference"}
+    assert "torch" not in packages
 
 
 def test_a_file_that_hides_a_package_is_named(tmp_path):
