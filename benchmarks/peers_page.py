@@ -1,6 +1,7 @@
 """The generated page of other libraries beside ours: every table, the targets, where we lose."""
 
 from benchmarks.clouds import FAMILIES, TITLES
+from benchmarks.imports import STATEMENTS
 from benchmarks.losses import losses
 from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, table, time_of, times
 from benchmarks.schema import Record, Result
@@ -11,8 +12,8 @@ from benchmarks.targets import targets, targets_table
 def peers_page(records: dict[str, Record]) -> str:
     """Return the page of peers, targets and losses."""
     peers, large, batch = (newest(records, suite) for suite in ("peers", "large", "batch"))
-    backward, sampling, first = (
-        newest(records, suite) for suite in ("backward", "sampling", "first-call")
+    backward, sampling, first, importing = (
+        newest(records, suite) for suite in ("backward", "sampling", "first-call", "import")
     )
     return "\n\n".join(
         [
@@ -46,11 +47,14 @@ def peers_page(records: dict[str, Record]) -> str:
             _sampling_table(sampling),
             "## From starting Python to the first diagram",
             _first_table(first),
+            "## Importing",
+            "Seconds beyond `import torch`, in fresh processes, with the kernels compiled already.",
+            _import_table(importing),
             "## What we set out for",
             targets_table(targets(records)),
             "## Where we lose",
             losses(records),
-            measured_on(peers, large, batch, backward, sampling, first),
+            measured_on(peers, large, batch, backward, sampling, first, importing),
         ]
     )
 
@@ -158,6 +162,11 @@ def _first_table(source: Source) -> str:
         ["", "time"],
         [[result.op.removeprefix("rips, "), time_of(result)] for result in source.results],
     )
+
+
+def _import_table(source: Source) -> str:
+    results = {op: source.one(op=op) for op in STATEMENTS}
+    return table(["", "time"], [[op, time_of(result)] for op, result in results.items()])
 
 
 def _implementations(results: tuple[Result, ...] | list[Result]) -> list[str]:

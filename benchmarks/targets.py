@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.clouds import FAMILIES
+from benchmarks.imports import EVERY_NAME
 from benchmarks.markdown import DASH, seconds, table, times
 from benchmarks.schema import Record
 from benchmarks.selection import geometric_mean, newest, ratio
@@ -59,7 +60,7 @@ def targets(records: dict[str, Record]) -> list[Target]:
         found.append(Target(f"{what}, geometric mean", mean, geometric_mean(ratios), times))
         found.append(Target(f"{what}, worst family", worst, smallest, times))
     found += _large(records)
-    found += [_backward(records), _batch(records), _sampling(records)]
+    found += [_backward(records), _batch(records), _sampling(records), _importing(records)]
     return found
 
 
@@ -122,6 +123,12 @@ def _sampling(records: dict[str, Record]) -> Target:
         min(ratios, default=None),
         times,
     )
+
+
+def _importing(records: dict[str, Record]) -> Target:
+    result = newest(records, "import").one(op=EVERY_NAME)
+    measured = None if result is None else result.p50_s
+    return Target("import topodistill and every name, beyond torch", 0.3, measured, seconds, False)
 
 
 def convolution_targets(records: dict[str, Record]) -> list[Target]:

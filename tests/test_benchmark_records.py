@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 import reference
 from benchmarks import harness, schema
 from benchmarks.harness import Case, Job, StoppedError
+from benchmarks.imports import EVERY_NAME
 from benchmarks.losses import losses
 from benchmarks.machine import ROOT, describe_machine, describe_software, machine_slug
 from benchmarks.memory import with_peak
@@ -350,6 +351,38 @@ def test_a_right_result_is_timed_and_kept():
     assert result.repeats == 11
     assert len(calls) == 2  # the first call, and one for memory
     schema.parse(json.loads(json.dumps(asdict(record_of([result])))))
+
+
+def test_a_job_with_a_clock_of_its_own_is_timed_by_it():
+    ticks = iter([9.0, *(0.1 * k for k in range(1, 201))])
+    job = Job(lambda: next(ticks), lambda output: None, clock=lambda output: output / 2)
+    result, output = harness.measure(case(lambda: job), None, 60.0)
+    assert output == 9.0
+    assert result.first_call_s == 4.5
+    assert (result.p50_s, result.repeats, result.peak_bytes) == (pytest.approx(5.025), 200, None)
+
+
+def test_a_wrong_result_with_a_clock_is_not_timed():
+    outputs = []
+
+    def check(output):
+        assert output == 43, "not 43"
+
+    job = Job(lambda: outputs.append(42) or 42, check, clock=float)
+    with pytest.raises(AssertionError, match="not 43"):
+        harness.measure(case(lambda: job), None, 60.0)
+    assert outputs == [42]
+
+
+def test_the_time_of_importing_is_held_to_its_target():
+    def verdict(seconds):
+        taken = timed(seconds, suite="import", op=EVERY_NAME, implementation="topodistill")
+        record = record_of([*some_results(), taken])
+        (target,) = [t for t in targets({"one": record}) if "import topodistill" in t.what]
+        return target.verdict
+
+    assert verdict(0.25) == "yes"
+    assert verdict(0.6) == "no, short by 2.00x"
 
 
 def test_a_case_beyond_the_time_limit_is_stopped():

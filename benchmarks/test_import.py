@@ -1,0 +1,46 @@
+"""What importing `topodistill` costs beyond torch, in fresh processes.
+
+N says nothing in these cases: it is 1.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from benchmarks.harness import Case, Job
+from benchmarks.imports import COMPILER, HEAVY, STATEMENTS, Loaded, in_fresh_process
+
+Measure = Callable[..., Any]
+
+
+def import_case(op: str) -> Case:
+    def check(output: Loaded) -> None:
+        computes = op == "the first diagram"
+        assert "topodistill" in output.packages
+        assert (COMPILER in output.packages) == computes
+        # The compiler loads scipy where it is installed.
+        assert not output.packages & (HEAVY - {"scipy"} if computes else HEAVY)
+
+    job = Job(lambda: in_fresh_process(STATEMENTS[op]), check, clock=lambda output: output.seconds)
+    return Case(
+        suite="import", op=op, implementation="topodistill", yields="names", build=lambda: job,
+        num_points=1, threads=1, channels=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("op", STATEMENTS)
+@pytest.mark.sizes(1)
+def test_importing(op: str, num_points: int, measure: Measure) -> None:
+    """Fresh interpreters, five of them or more."""
+    measure(lambda _: import_case(op), num_points)
+
+
+def test_the_check_refuses_a_heavy_package() -> None:
+    job = import_case("the package").build()
+    output = job.run()
+    job.check(output)
+    with pytest.raises(AssertionError):
+        job.check(Loaded(output.seconds, output.modules | {"pyarrow.lib"}))
+    with pytest.raises(AssertionError):
+        job.check(Loaded(output.seconds, output.modules | {"numba"}))

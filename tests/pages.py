@@ -1,0 +1,79 @@
+"""Reads pages for the tests: blocks of code, what they print, links, and commands."""
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from topodistill.commands import DOORS, main
+
+# A block of Python, and the text that it prints, if any, right below it.
+_EXAMPLE = re.compile(
+    r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE
+)
+_MODULES = {module: door for door, (module, _) in DOORS.items()}
+_MODULES |= {"train.data.inspect": "inspect", "train.data.compare": "compare"}
+
+
+def blocks(text, language):
+    """The blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def links(text):
+    """Where links lead, other than to the web, without the places inside pages."""
+    return sorted(set(re.findall(r"\]\(((?!https?:)[^)#\s]+)", text)))
+
+
+def compare_examples(page):
+    """Run a page's Python in one namespace; each block must print what stands below it."""
+    text = page.read_text(encoding="utf-8")
+    namespace = {"__name__": "__main__"}
+    examples = _EXAMPLE.findall(text)
+    assert examples, f"{page.name} has no example"
+    assert len(examples) == len(blocks(text, "python"))
+    # Text that is below no block would not be compared.
+    assert sum(bool(shown) for _, shown in examples) == len(blocks(text, "text"))
+    for code, shown in examples:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, page.name, "exec"), namespace)
+        assert printed.getvalue() == shown, f"{page.name}, after:\n{code}"
+
+
+def commands(text):
+    """(door, arguments) of our commands in blocks of shell and in code within lines."""
+    spans = [line for block in blocks(text, "bash") for line in block.splitlines()]
+    spans += re.findall(
+        r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    )
+    found = []
+    for span in spans:
+        for part in span.split("&&"):
+            words = shlex.split(part)
+            for place, word in enumerate(words):
+                if Path(word).name == "topodistill" and words[place + 1 :]:
+                    found.append((words[place + 1], words[place + 2 :]))
+                    break
+                if (
+                    word == "-m"
+                    and words[place + 1 : place + 2]
+                    and words[place + 1].startswith("train.")
+                ):
+                    found.append(
+                        (_MODULES.get(words[place + 1], words[place + 1]), words[place + 2 :])
+                    )
+                    break
+    return found
+
+
+def unknown_flags(door, arguments, capsys):
+    """Flags of a command line that the door's own help does not know."""
+    with pytest.raises(SystemExit):
+        main([door, *arguments, "--help"])
+    known = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9.-]*", capsys.readouterr().out))
+    given = {word.partition("=")[0] for word in arguments if word.startswith("-")}
+    return sorted(given - known)

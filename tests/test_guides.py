@@ -1,0 +1,63 @@
+"""The guides' Python prints what they show, and their commands and links name things that exist."""
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.pages import blocks, commands, compare_examples, links, unknown_flags
+from topodistill.commands import DOORS
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+TEXTS = {page.name: page.read_text(encoding="utf-8") for page in GUIDES}
+COMMANDS = [
+    pytest.param(door, arguments, id=f"{name}: {door} {' '.join(arguments)}")
+    for name, text in TEXTS.items()
+    for door, arguments in commands(text)
+]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in GUIDES if blocks(TEXTS[page.name], "python")],
+    ids=lambda page: page.name,
+)
+def test_a_guides_examples_print_what_it_shows(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # examples may write files
+    compare_examples(page)
+
+
+def test_each_kind_of_reader_has_a_guide():
+    assert {"distill.md", "rips_layer.md", "check_the_mathematics.md"} <= TEXTS.keys()
+    assert len(COMMANDS) > 10
+
+
+@pytest.mark.parametrize(("door", "arguments"), COMMANDS)
+def test_a_command_names_a_door_and_flags_that_exist(door, arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # help is not to break a flag
+    assert door in {*DOORS, "--help"}
+    if door in DOORS:
+        assert unknown_flags(door, arguments, capsys) == []
+
+
+def test_a_flag_that_no_door_knows_is_seen(capsys):
+    assert unknown_flags("report", ["--run", "x", "--colour"], capsys) == ["--colour"]
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [(name, target) for name, text in TEXTS.items() for target in links(text)]
+)
+def test_a_link_leads_somewhere(name, target):
+    assert (ROOT / "docs" / "guides" / target).exists()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_environments_files_and_folders_that_a_guide_names_exist(name):
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    for environment in re.findall(r"tox -e (\w+)", TEXTS[name]):
+        assert tox.has_section(f"testenv:{environment}")
+    for path in re.findall(r"\b(?:tests|benchmarks)/[\w./]*", TEXTS[name]):
+        assert (ROOT / path).exists(), path

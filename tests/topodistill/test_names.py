@@ -1,0 +1,85 @@
+"""`topodistill` has `fast`'s public names and nothing of its own, and loads little."""
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import fast
+import topodistill
+from benchmarks.imports import COMPILER, HEAVY, in_fresh_process
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", fast.__all__)
+def test_a_name_is_the_same_object_as_in_fast(name):
+    assert getattr(topodistill, name) is getattr(fast, name)
+
+
+def test_the_names_are_those_of_fast_and_the_version():
+    assert set(topodistill.__all__) == {*fast.__all__, "__version__"}
+    assert dir(topodistill) == sorted(topodistill.__all__)
+
+
+def test_a_star_import_gives_every_name():
+    given = {}
+    exec("from topodistill import *", given)
+    assert set(topodistill.__all__) <= given.keys()
+
+
+def test_the_version_is_that_of_the_installed_distribution():
+    assert topodistill.__version__ == metadata.version("topodistill")
+
+
+@pytest.mark.parametrize("name", ["rips_persistance", "np", "_fast_", "__wrapped__", "torch"])
+def test_any_other_name_is_missing(name):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'"):
+        getattr(topodistill, name)
+
+
+@pytest.mark.parametrize("statement", ["import topodistill", "from topodistill import *"])
+def test_importing_loads_nothing_that_training_or_compiling_needs(statement):
+    packages = in_fresh_process(statement).packages
+    assert "topodistill" in packages
+    assert not packages & {*HEAVY, COMPILER}
+
+
+def test_the_commands_do_not_wait_for_torch():
+    assert "torch" not in in_fresh_process("import topodistill.commands", before="").packages
+
+
+def test_the_reference_needs_numpy_and_jaxtyping_alone():
+    packages = in_fresh_process("import reference", before="").packages
+    # What jaxtyping brings itself counts as jaxtyping.
+    theirs = in_fresh_process("import numpy, jaxtyping", before="").packages
+    assert {"numpy", "jaxtyping"} <= packages
+    assert packages - theirs - set(sys.stdlib_module_names) == {"reference"}
+    assert "torch" not in packages
+
+
+def test_a_file_that_hides_a_package_is_named(tmp_path):
+    (tmp_path / "reference.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", "import topodistill; topodistill.rips_persistence"],
+        cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert f"`import reference` finds {tmp_path.resolve() / 'reference.py'}" in last
+    assert "rename what hides it" in last
+
+
+def test_a_folder_that_hides_a_package_is_named(tmp_path):
+    (tmp_path / "fast").mkdir()
+    (tmp_path / "fast" / "__init__.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", "import topodistill; topodistill.rips_persistence"],
+        cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"`import fast` finds {tmp_path.resolve() / 'fast'}" in done.stderr.splitlines()[-1]

@@ -1,0 +1,42 @@
+"""The front door: `topodistill.X` is `fast.X` for every public X; nothing is computed here.
+
+Names are looked up when they are first used, for two reasons. A console command must get at `train`
+before torch is loaded, because `train` sets how OpenMP's threads wait; and `python -m topodistill`
+must take the current folder off the path before `fast` is searched for on it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fast import *  # noqa: F403
+
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Return a public name of `fast`, or `__version__`, and keep it for the next time."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            found: Any = version("topodistill")
+        elif name == "__all__":
+            found = [*_fast().__all__, "__version__"]
+        elif not name.startswith("_") and name in _fast().__all__:
+            found = getattr(_fast(), name)
+        else:
+            raise AttributeError(f"module 'topodistill' has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        """Return the public names, which tab completion asks for."""
+        return sorted(__getattr__("__all__"))
+
+    def _fast() -> Any:
+        """Return our own `fast`, or say which other one is in the way."""
+        from topodistill.shadowing import refuse_shadowed
+
+        refuse_shadowed("fast", "reference")
+        import fast
+
+        return fast
