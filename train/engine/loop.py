@@ -123,6 +123,8 @@ def fit(
     """
     order = batch_sampler(frames, config)
     epoch_ends = order.ends(task.epochs)
+    if config.sync_batch_norm:
+        _refuse_empty_parts(order, task.epochs)
     done, best = 0, None
     optimizer, scheduler = make_optimizer(task.network, task.method, config.optim, epoch_ends[-1])
     if current_world().size > 1:
@@ -308,6 +310,19 @@ def _read(batches: Iterator[dict[str, Any]], skipped: SkippedFrames) -> Iterator
         if batch is None:
             return
         yield batch
+
+
+def _refuse_empty_parts(order: VoxelBudgetBatchSampler, epochs: int) -> None:
+    """Refuse steps in which a process has no cloud, and so nothing to join the statistics with."""
+    for epoch in range(epochs):
+        for parts in order.joint_batches(epoch):
+            if not all(parts):
+                raise UserError(
+                    f"--sync-batch-norm: a step of epoch {epoch + 1} has {sum(map(len, parts))} "
+                    f"sweeps for {len(parts)} processes; choose --data.batch-size so that the last "
+                    f"batch of the {order.num_samples} sweeps has at least {len(parts)}, or leave "
+                    "out --sync-batch-norm"
+                )
 
 
 def _first_process_says(condition: bool) -> bool:
