@@ -137,7 +137,7 @@ class Run:
                 continue
             try:
                 self._build(role)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise UserError(f"--{role} {name}: {error}") from error
         if self.method.batch_fields:
             raise UserError(
@@ -285,8 +285,10 @@ class Run:
         self.folder.record_resume(content, changes)
 
     def _options(self) -> dict[str, Any]:
-        """Return how networks compute; what is not a network's own choice is left out."""
-        return {"convolution": self.config.convolution, "attention": self.config.attention}
+        """Return how networks are to compute, where that is not as usual."""
+        asked = {name: getattr(self.config, name) for name in ("convolution", "attention")}
+        usual = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+        return {name: value for name, value in asked.items() if value != usual[name]}
 
     def _build(self, role: str) -> Network:
         """Build an untrained network; the same weights every time for the same seed."""
