@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from benchmarks.memory import with_peak
 from benchmarks.schema import Result, State, Suite
+from train.profiling.percentiles import percentiles
 
 SMOKE_POINTS = 24
 """Size of the check against the reference that every case passes first."""
@@ -86,18 +85,15 @@ def measure(case: Case, timer: Timer, limit_s: float) -> tuple[Result, Any]:
     if first < 5:  # else the first call's peak stands: nothing is compiled that is so slow
         (_, estimate), peak = with_peak(lambda: _stopwatch(job.run))
     seconds = timer(job.run, rounds_for(estimate))
-    p20, p50, p80 = (float(p) for p in np.percentile(seconds, [20, 50, 80]))
     return (
         result_of(
             case,
             "timed",
             repeats=len(seconds),
             first_call_s=first,
-            p20_s=p20,
-            p50_s=p50,
-            p80_s=p80,
             peak_bytes=peak,
             remark=remark,
+            **percentiles(seconds),
         ),
         output,
     )

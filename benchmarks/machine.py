@@ -3,13 +3,12 @@
 import os
 import platform
 import re
-import subprocess
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from benchmarks.schema import Machine, Software
+from train.core.provenance import git, processor, version
 
 ROOT = Path(__file__).resolve().parents[1]
 _OUTPUTS = (":!benchmarks/results", ":!docs/results")
@@ -37,7 +36,7 @@ def describe_machine() -> Machine:
     """Return the processor, the memory, the GPU, and how busy the machine is now."""
     has_gpu = torch.cuda.is_available()
     return Machine(
-        cpu=_cpu_model(),
+        cpu=processor(),
         cores=num_cores(),
         ram_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpu=torch.cuda.get_device_name() if has_gpu else None,
@@ -57,14 +56,6 @@ def describe_software() -> Software:
     return Software(python=platform.python_version(), **versions)
 
 
-def version(distribution: str) -> str | None:
-    """Return the installed version of a distribution, None if there is none."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def num_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -72,28 +63,7 @@ def num_cores() -> int:
 
 def checkout() -> tuple[str, bool]:
     """Return (commit, dirty); "unknown" and dirty where there is no git checkout."""
-    commit = _git("rev-parse", "--short=10", "HEAD")
+    commit = git(ROOT, "rev-parse", "--short=10", "HEAD")
     if commit is None:
         return "unknown", True
-    return commit, _git("status", "--porcelain", "--", ".", *_OUTPUTS) != ""
-
-
-def _git(*arguments: str) -> str | None:
-    """Return what git prints, None where this is no checkout."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_model() -> str:
-    """Return the processor's own name."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
-        if found:
-            return found[1].strip()
-    return platform.processor() or platform.machine()
+    return commit, git(ROOT, "status", "--porcelain", "--", ".", *_OUTPUTS) != ""

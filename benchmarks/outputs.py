@@ -12,7 +12,7 @@ import numpy as np
 
 import reference
 from benchmarks.clouds import FloatArray, distances
-from benchmarks.machine import version
+from train.core.provenance import version
 
 EXACT_POINTS = 40
 LARGEST_FOR_RIPSER = 1024

@@ -14,8 +14,8 @@ from scipy.spatial.distance import squareform
 
 import fast
 from benchmarks.clouds import FloatArray
-from benchmarks.machine import version
 from benchmarks.outputs import Diagram
+from train.core.provenance import version
 
 
 @dataclass(frozen=True)

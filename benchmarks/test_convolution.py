@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.clouds import FloatArray
 from benchmarks.harness import SMOKE_POINTS, Case, Job
-from benchmarks.machine import version
+from train.core.provenance import version
 from train.networks.ptv3.conv_backends import ConvBackend, make_convolution
 from train.networks.ptv3.convolution_spconv import (
     allow_nondeterministic_threads,

@@ -12,9 +12,9 @@ import fast
 import reference
 from benchmarks.clouds import FloatArray, cloud
 from benchmarks.harness import SMOKE_POINTS, Case, Job
-from benchmarks.machine import version
 from benchmarks.outputs import EXACT_POINTS, IntArray
 from benchmarks.schema import Suite
+from train.core.provenance import version
 
 Measure = Callable[..., Any]
 

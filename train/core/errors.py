@@ -49,4 +49,4 @@ def cannot_write(path: Path | str, error: OSError, *, note: str = "") -> UserErr
     """
     reason = error.strerror or str(error) or type(error).__name__
     cure = _CURES.get(error.errno or 0, "look at the disk, then give the command again")
-    return UserError("; ".join(filter(None, (f"{path}: not written ({reason})", note, cure))))
+    return UserError("; ".join(filter(None, (f"{path}: cannot be written ({reason})", note, cure))))

@@ -1,7 +1,8 @@
-"""Where a run's numbers come from: versions, commit, command."""
+"""Where numbers come from: versions, commit, command, processor."""
 
 import importlib.metadata
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -10,11 +11,23 @@ from pathlib import Path
 PACKAGES = ("topodistill", "torch", "numpy", "numba")
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    found.update({name: importlib.metadata.version(name) for name in PACKAGES})
-    return found
+def version(distribution: str) -> str | None:
+    """Return the installed version of a distribution; None if it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that numbers depend on.
+
+    None for what is not installed: this package itself where it runs from a copied folder.
+    """
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
 
 
 def commit() -> dict[str, object]:
@@ -23,22 +36,32 @@ def commit() -> dict[str, object]:
     Both are None where the package does not run from a git checkout.
     """
     folder = Path(__file__).resolve().parents[2]
-    unknown: dict[str, object] = {"commit": None, "dirty": None}
-    if not (folder / ".git").exists():
-        return unknown
+    if (folder / ".git").exists():
+        head, status = git(folder, "rev-parse", "HEAD"), git(folder, "status", "--porcelain")
+        if head is not None and status is not None:
+            return {"commit": head, "dirty": bool(status)}
+    return {"commit": None, "dirty": None}
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints in a folder; None where there is no git or no checkout."""
     try:
-        head = _git(folder, "rev-parse", "HEAD")
-        dirty = bool(_git(folder, "status", "--porcelain"))
-    except (OSError, subprocess.CalledProcessError):
-        return unknown
-    return {"commit": head, "dirty": dirty}
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], check=False, capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+def processor() -> str:
+    """Return the processor's own name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def command() -> str:

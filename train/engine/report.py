@@ -4,7 +4,9 @@ python -m train.report --run runs/semantickitti --output docs/results/semanticki
 """
 
 import argparse
+import errno
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,9 +15,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from train.core.atomic_write import atomic_write
-from train.core.console import logger
+from train.core.atomic_write import atomic_write, make_folder
+from train.core.command import run_command
 from train.core.errors import UserError
+from train.engine.run_log import read_log
 
 PARTS = ("segmentation", "topology", "saliency", "distillation", "total")
 ENDS = 10  # steps averaged at either end: one step sees one or two crops, and says little
@@ -32,15 +35,20 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[dict[st
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        steps = [json.loads(line) for line in lines]
+        if not (folder / "log.jsonl").exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "log.jsonl")
     except FileNotFoundError as error:
         raise UserError(
             f"--run {folder}: no {Path(error.filename).name}; give the --output of a finished run"
         ) from error
+    except OSError as error:
+        raise UserError(
+            f"--run {folder}: {Path(error.filename).name} cannot be read ({error.strerror}); check "
+            "its permissions"
+        ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"--run {folder}: a damaged file ({error})") from error
-    return metrics, config, steps
+    return metrics, config, read_log(folder / "log.jsonl")
 
 
 def mean_of(steps: Sequence[dict[str, Any]], name: str) -> float:
@@ -181,7 +189,7 @@ def draw(steps: list[dict[str, Any]], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 2 for a mistake that a user can mend."""
+    """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
     parser = argparse.ArgumentParser(
         prog="python -m train.report", description="Turn a finished run into a page and a picture."
     )
@@ -193,18 +201,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the page, without its ending; .md, .png are added",
     )
     options = parser.parse_args(arguments)
-    try:
-        metrics, config, steps = read_run(options.run)
-    except UserError as error:
-        logger.info(f"error: {error}")
-        return 2
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    picture = options.output.with_name(options.output.name + ".png")
+    return run_command(lambda: _run(options.run, options.output))
+
+
+def _run(folder: Path, output: Path) -> None:
+    metrics, config, steps = read_run(folder)
+    picture = output.with_name(output.name + ".png")
+    page = output.with_name(output.name + ".md")
+    text = markdown(metrics, config, steps, picture.name)
+    make_folder(output.parent, "--output")
     draw(steps, picture)
-    page = options.output.with_name(options.output.name + ".md")
     with atomic_write(page) as unfinished:
-        unfinished.write_text(markdown(metrics, config, steps, picture.name), encoding="utf-8")
-    return 0
+        unfinished.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

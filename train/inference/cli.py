@@ -1,4 +1,4 @@
-"""The command and the function for one's own cloud: a class and probabilities for every point.
+"""The command for one's own cloud: a class and probabilities for every point.
 
 python -m train.predict --checkpoint student.pt --input sweep.bin --output sweep.label
 """
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.core.atomic_write import check_writable
+from train.core.command import run_command
 from train.core.console import logger
 from train.core.device import describe_device, resolve_device
 from train.core.errors import UserError
@@ -53,17 +55,9 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a mistake that a user can mend, 130 when interrupted."""
+    """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
     options = _parser().parse_args(arguments)
-    try:
-        _run(options)
-    except UserError as error:
-        logger.info(f"error: {error}")
-        return 2
-    except KeyboardInterrupt:
-        logger.info("stopped; nothing was written")
-        return 130
-    return 0
+    return run_command(lambda: _run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -160,11 +154,11 @@ def _run(options: argparse.Namespace) -> None:
         )
     if grid_size_m != network.grid_size_m:
         logger.info(f"note: voxels of {grid_size_m:g} m, in training {network.grid_size_m:g} m")
-    views = SINGLE_PASS if options.tta is None else TEST_TIME_AUGMENTATIONS[options.tta]
+    transforms = SINGLE_PASS if options.tta is None else TEST_TIME_AUGMENTATIONS[options.tta]
     passes = (
         "a single pass"
         if options.tta is None
-        else f"test-time augmentation {options.tta}, mean of {len(views)} passes"
+        else f"test-time augmentation {options.tta}, mean of {len(transforms)} passes"
     )
     started = time.monotonic()
     try:
@@ -173,7 +167,7 @@ def _run(options: argparse.Namespace) -> None:
             cloud.sweep,
             grid_size_m,
             clip_range_m=network.clip_range_m,
-            views=views,
+            views=transforms,
         )
     except torch.OutOfMemoryError as error:
         raise UserError(
@@ -210,6 +204,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise UserError(f"{flag} {path}: exists; choose another name, or give --overwrite")
         if not path.parent.is_dir():
             raise UserError(f"{flag} {path}: there is no folder {path.parent}; make it first")
+        check_writable(path.parent, flag)
         taken[path.resolve()] = flag
 
 

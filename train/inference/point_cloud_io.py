@@ -109,26 +109,19 @@ def write_prediction(
     UserError
         If a file cannot be written.
     """
-    paths = [labels_path] if probabilities_path is None else [labels_path, probabilities_path]
-    unfinished: list[Path] = []
-    try:
-        with contextlib.ExitStack() as stack:
-            unfinished += [stack.enter_context(atomic_write(path)) for path in paths]
-            with unfinished[0].open("wb") as stream:
-                if labels_path.suffix == ".label":
-                    stream.write(np.array(TRAIN_TO_RAW, dtype="<u4")[labels].tobytes())
-                else:
-                    np.save(stream, labels)
-            for path in unfinished[1:]:
-                with path.open("wb") as stream:
-                    np.save(stream, probabilities)
-    except OSError as error:
-        raise UserError(
-            f"{' and '.join(map(str, paths))}: cannot be written ({error.strerror or error})"
-        ) from error
-    finally:
-        for path in unfinished:  # renamed by now unless something failed
-            path.unlink(missing_ok=True)
+    # Whichever of the two cannot be written, the other is not left alone: neither replaces anything
+    # before both are whole.
+    with contextlib.ExitStack() as stack:
+        unfinished = stack.enter_context(atomic_write(labels_path))
+        with unfinished.open("wb") as stream:
+            if labels_path.suffix == ".label":
+                stream.write(np.array(TRAIN_TO_RAW, dtype="<u4")[labels].tobytes())
+            else:
+                np.save(stream, labels)
+        if probabilities_path is not None:
+            unfinished = stack.enter_context(atomic_write(probabilities_path))
+            with unfinished.open("wb") as stream:
+                np.save(stream, probabilities)
 
 
 def _read_semantickitti(path: Path) -> Cloud:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from train.core.atomic_write import atomic_write
+from train.core.atomic_write import atomic_write, make_folder
+from train.core.command import run_command
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
@@ -60,7 +61,7 @@ def parse(arguments: Sequence[str]) -> Request:
         + " and all of the sweep",
     )
     parser.add_argument("--models", default="teacher,student", help=f"of {', '.join(SIZES)}")
-    parser.add_argument("--repeats", default="5", help="timed passes a network and size")
+    parser.add_argument("--repeats", default="5", help="timed passes per network and size")
     options = parser.parse_args(arguments)
 
     device = resolve_device(options.device)
@@ -79,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Request:
         device=device,
         precision=_precision(options.precision, on_gpu=device.type == "cuda"),
         sweep_path=Path(options.input) if options.input is not None else None,
-        grid_size_m=_metres(options.grid_size_m),
+        grid_size_m=_meters(options.grid_size_m),
         voxels=tuple(sorted(voxels)),
         models=models,
         repeats=_whole("--repeats", options.repeats),
@@ -101,7 +102,7 @@ def _whole(option: str, text: str) -> int:
     return int(text)
 
 
-def _metres(text: str) -> float:
+def _meters(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
@@ -135,25 +136,16 @@ def write(record: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a mistake that a user can mend, 130 when interrupted."""
+    """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        request = parse(given)
-        try:
-            request.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"--output {request.output}: cannot be made ({error.strerror}); choose another"
-            ) from error
-        paths = write(measure(request, shown_command(given)), request.output)
-    except UserError as error:
-        logger.info(f"error: {error}")
-        return 2
-    except KeyboardInterrupt:
-        logger.info("stopped; nothing was written")
-        return 130
-    logger.info("written: " + ", ".join(path.name for path in paths))
-    return 0
+    return run_command(lambda: _run(given))
+
+
+def _run(given: Sequence[str]) -> None:
+    request = parse(given)
+    make_folder(request.output, "--output")
+    paths = write(measure(request, shown_command(given)), request.output)
+    logger.info("wrote " + ", ".join(str(path) for path in paths))
 
 
 if __name__ == "__main__":

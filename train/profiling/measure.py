@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-import platform
-import re
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -208,7 +206,7 @@ def measure(request: Request, command: str) -> dict[str, Any]:
         "versions": provenance.versions(),
         "device": describe_device(request.device),
         "on_gpu": request.device.type == "cuda",
-        "processor": processor(),
+        "processor": provenance.processor(),
         "threads": torch.get_num_threads(),
         "load_1m_before": load,
         "precision": request.precision,
@@ -232,13 +230,3 @@ def measure(request: Request, command: str) -> dict[str, Any]:
         },
         "models": {name: measure_model(name, request, batches) for name in request.models},
     }
-
-
-def processor() -> str:
-    """Return the processor's own name."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
-        if found:
-            return found[1].strip()
-    return platform.processor() or platform.machine()

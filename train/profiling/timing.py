@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -26,6 +25,7 @@ from train.networks.ptv3 import (
     build_segmentor,
 )
 from train.networks.ptv3.convolution_spconv import allow_nondeterministic_threads
+from train.profiling.percentiles import percentiles
 
 Precision = Literal["float32", "bfloat16"]
 Arrays = Mapping[str, NDArray[Any]]
@@ -71,12 +71,6 @@ def _run(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with autocast, allow_nondeterministic_threads():
         model(batch, hierarchy)
-
-
-def percentiles(seconds: list[float]) -> dict[str, float]:
-    """Return the 20th, 50th and 80th percentile by name."""
-    values = np.percentile(seconds, [20, 50, 80])
-    return {f"p{name}_s": float(value) for name, value in zip((20, 50, 80), values, strict=True)}
 
 
 def clocked(call: Callable[[], Any], device: torch.device) -> tuple[Any, float]:

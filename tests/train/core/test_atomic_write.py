@@ -70,7 +70,7 @@ def test_a_full_disk_is_one_error_and_leaves_the_earlier_file_alone(how, tmp_pat
     )
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if "Exception ignored" not in line]
-    assert lines[0].startswith(f"error: {path}: not written (")
+    assert lines[0].startswith(f"error: {path}: cannot be written (")
     assert "the earlier file is untouched; " in lines[0]
     assert "Traceback" not in lines[0]
     assert path.read_text() == "earlier"
@@ -86,14 +86,14 @@ def test_no_space_left_says_so_and_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(UserError) as caught, atomic_write(path) as unfinished:
         unfinished.write_text("whole")
     assert str(caught.value) == (
-        f"{path}: not written (No space left on device); make room there, then give the command "
-        "again (a training run: with --resume)"
+        f"{path}: cannot be written (No space left on device); make room there, then give the "
+        "command again (a training run: with --resume)"
     )
     assert names(tmp_path) == []
 
 
 def test_torchs_own_words_for_a_full_disk(tmp_path):
-    with pytest.raises(UserError, match="not written"), atomic_write(tmp_path / "a.pt"):
+    with pytest.raises(UserError, match="cannot be written"), atomic_write(tmp_path / "a.pt"):
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598")
     with pytest.raises(RuntimeError, match="size mismatch"), atomic_write(tmp_path / "a.pt"):
         raise RuntimeError("size mismatch")

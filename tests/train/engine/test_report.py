@@ -1,6 +1,10 @@
 """The page and the picture of a finished run say what the run recorded."""
 
+import errno
 import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +102,63 @@ def test_a_damaged_record_is_refused(run, tmp_path, capsys):
     (run / "metrics.json").write_text("{")
     assert main(["--run", str(run), "--output", str(tmp_path / "page")]) == 2
     assert "a damaged file" in capsys.readouterr().err
+
+
+def fill_the_disk(monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def one_line(capsys):
+    """Return the one line of a command that was refused."""
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    return said[0]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(run, tmp_path, capsys, monkeypatch):
+    fill_the_disk(monkeypatch)
+    (tmp_path / "docs").mkdir()
+    assert main(["--run", str(run), "--output", str(tmp_path / "docs" / "page")]) == 2
+    assert "page.png: cannot be written (No space left on device)" in one_line(capsys)
+    assert list((tmp_path / "docs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("{run}/config.json/page", "config.json: is a file; give a folder"),
+        ("{run}/config.json/below/page", "cannot be made (Not a directory)"),
+        ("/sys/page", "--output /sys: cannot be written to ("),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_one_line(output, message, run, capsys):
+    if "/sys" in output and not sys.platform.startswith("linux"):
+        pytest.skip("needs a folder that root cannot write to either: Linux's /sys")
+    before = sorted(run.iterdir())
+    assert main(["--run", str(run), "--output", output.format(run=run)]) == 2
+    assert message in one_line(capsys)
+    assert sorted(run.iterdir()) == before
+
+
+def test_a_run_that_cannot_be_read_is_one_line(run, tmp_path, capsys, monkeypatch):
+    read = Path.read_text
+
+    def refuse(path, **options):
+        if path.name == "config.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert main(["--run", str(run), "--output", str(tmp_path / "page")]) == 2
+    assert "config.json cannot be read (Permission denied)" in one_line(capsys)
+
+
+def test_damaged_lines_of_the_log_are_left_out_and_counted(run, tmp_path, capsys):
+    log = run / "log.jsonl"
+    log.write_text("cut short\n" + log.read_text())
+    assert main(["--run", str(run), "--output", str(tmp_path / "page")]) == 0
+    assert "1 damaged line left out (line 1)" in one_line(capsys)
+    assert "| teacher | 60 | 30 |" in (tmp_path / "page.md").read_text()

@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_line_and_leaves_whole_records(tmp_path, field, file)
     )
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {tmp_path / file}: not written (File too large); the steps up to the last "
+        f"error: {tmp_path / file}: cannot be written (File too large); the steps up to the last "
         "checkpoint stand; make room there, then give the command again (a training run: with "
         "--resume)\n"
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sys
 
 import pytest
 import torch
@@ -175,6 +176,9 @@ def test_refusals_before_anything_is_scored(run, root, tmp_path, capsys, monkeyp
         ("none/scores.json", "there is no folder"),
     ):
         assert expected in refused(capsys, run, root, "--output", str(tmp_path / name))
+    if sys.platform.startswith("linux"):  # a folder that root cannot write to either
+        line = refused(capsys, run, root, "--output", "/sys/scores.json")
+        assert "--output /sys: cannot be written to (" in line
     line = refused(capsys, run, root, "--dataset", "waymo")
     assert "student.pt was trained on semantickitti" in line
     assert "--num-workers is -1" in refused(capsys, run, root, "--num-workers", "-1")
@@ -225,7 +229,7 @@ def test_a_full_disk_is_one_line(run, root, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     assert evaluated(run, root, "--output", str(tmp_path / "scores.json")) == 2
     captured = capsys.readouterr()
-    assert "scores.json: not written (No space left on device)" in captured.err
+    assert "scores.json: cannot be written (No space left on device)" in captured.err
     assert captured.out.startswith("1 sweeps")  # the scores are not lost
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 

@@ -219,7 +219,7 @@ def test_both_files_are_written_or_none(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full_disk)
-    with pytest.raises(UserError, match=r"labels\.npy and .*: cannot be written \(No space"):
+    with pytest.raises(UserError, match=r"probabilities\.npy: cannot be written \(No space"):
         write_prediction(first, 1 - labels, second, 1 - probabilities)
     monkeypatch.undo()
     np.testing.assert_array_equal(np.load(first), labels)

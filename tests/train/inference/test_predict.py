@@ -1,5 +1,6 @@
 """Prediction for one's own cloud: the function against an independent path, the command's files."""
 
+import errno
 import os
 import shlex
 import subprocess
@@ -437,3 +438,25 @@ def test_the_command_line_shows_no_traceback(folder):
     assert process.returncode == 2
     assert len(process.stderr.strip().splitlines()) == 1
     assert process.stdout == ""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder, capsys, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    files = "--output @out/l.npy --probabilities @out/p.npy"
+    assert run(folder, f"--checkpoint @student.pt --input @sweep.bin {files}") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "p.npy: cannot be written (No space left on device)" in lines[-1]
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    assert list((folder / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_predicting(folder, capsys):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs a folder that root cannot write to either: Linux's /sys")
+    line = refused(
+        folder, capsys, "--checkpoint @student.pt --input @sweep.bin --output /sys/labels.npy"
+    )
+    assert line.startswith("error: --output /sys: cannot be written to (")

@@ -2,8 +2,11 @@
 
 import copy
 import dataclasses
+import errno
 import json
 import math
+import os
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -14,11 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.core.errors import UserError
 from train.networks.ptv3 import SIZES, build_hierarchy, build_segmentor
-from train.profiling import macs, timing
+from train.profiling import cli, macs, timing
 from train.profiling.cli import main, parse, shown_command
 from train.profiling.measure import describe_network, measure, nearest
 from train.profiling.page import markdown
 from train.profiling.page_official import official_lines
+from train.profiling.percentiles import percentiles
 from train.profiling.plot import costs
 
 TINY = ("tiny-teacher", "tiny-student")
@@ -413,7 +417,7 @@ def test_a_wrong_option_is_refused(arguments, message):
         (["--input", "{folder}/missing.bin"], "missing.bin"),
         (["--input", "{input}", "--voxels", "901"], "901 is more than the"),
         (["--input", "{input}", "--grid-size-m", "0"], "grid_size_m must be a positive number"),
-        (["--input", "{input}", "--output", "{input}"], "cannot be made"),
+        (["--input", "{input}", "--output", "{input}"], "is a file; give a folder"),
         (["--models", "pupil"], "pupil"),
     ],
 )
@@ -425,3 +429,40 @@ def test_a_mistake_is_one_line_and_exit_code_2(options, message, bin_file, tmp_p
     assert said[0].startswith("error: ")
     assert message in said[0]
     assert not list(tmp_path.rglob("efficiency.*"))
+
+
+def fill_the_disk(monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    record, bin_file, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(cli, "measure", lambda request, command: record)
+    fill_the_disk(monkeypatch)
+    assert _command(bin_file, tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "efficiency.json: cannot be written (No space left on device)" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_measuring(
+    bin_file, capsys, monkeypatch
+):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs a folder that root cannot write to either: Linux's /sys")
+    monkeypatch.setattr(cli, "measure", None)  # must not be reached
+    assert _command(bin_file, "/sys") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--output /sys: cannot be written to (" in line
+
+
+def test_percentiles_are_named():
+    assert percentiles([float(value) for value in range(101)]) == {
+        "p20_s": 20.0,
+        "p50_s": 50.0,
+        "p80_s": 80.0,
+    }
