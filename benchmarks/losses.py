@@ -39,10 +39,11 @@ def small_losses(source: Source) -> str:
     """One line on the smallest clouds, where a call's fixed cost decides."""
     ours = source.one(implementation="fast", data="features", num_points=30)
     faster = [
-        result.implementation
+        result.implementation.removesuffix(", one thread")
         for result in source.where(data="features", num_points=30)
         if (value := ratio(result, ours)) is not None and value < 1
     ]
     if ours is None or not faster:
         return ""
-    return f"At N = 30 we lose to {', '.join(faster)}: a call of ours costs {seconds(ours.p50_s)}. "
+    names = ", ".join(dict.fromkeys(faster))
+    return f"At N = 30 we lose to {names}: a call of ours costs {seconds(ours.p50_s)}. "

@@ -1,5 +1,6 @@
 """The generated block between the README's markers: one table, one line on where we lose."""
 
+from benchmarks.imports import EVERY_NAME
 from benchmarks.losses import small_losses
 from benchmarks.markdown import measured_on, seconds
 from benchmarks.peers_page import families_table
@@ -25,13 +26,20 @@ def readme_block(records: dict[str, Record]) -> str:
         else ""
     )
     small = small_losses(peers)
+    importing = newest(records, "import")
+    imported = importing.one(op=EVERY_NAME)
+    import_line = (
+        f"Importing takes {seconds(imported.p50_s)} beyond torch. "
+        if imported is not None and imported.p50_s is not None
+        else ""
+    )
     return "\n\n".join(
         [
             "H0 and H1 of one cloud, with critical edges (`values`: births and deaths alone); "
             "`geometric mean` and `worst`: how many times faster we are.",
             families_table(peers),
-            f"{naive_line}{small}[All peers, sizes, targets and where we lose]"
+            f"{naive_line}{small}{import_line}[All peers, sizes, targets and where we lose]"
             "(docs/results/table6_peers.md).",
-            measured_on(peers, table6),
+            measured_on(peers, table6, *([importing] if import_line else [])),
         ]
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import blocks, commands, compare_examples, links, unknown_flags
+from tests.pages import blocks, check_flags, commands, compare_examples, links
 from topodistill.commands import DOORS
+from train.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
@@ -38,12 +39,52 @@ def test_each_kind_of_reader_has_a_guide():
 def test_a_command_names_a_door_and_flags_that_exist(door, arguments, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")  # help is not to break a flag
     assert door in {*DOORS, "--help"}
-    if door in DOORS:
-        assert unknown_flags(door, arguments, capsys) == []
+    if door in DOORS:  # not --help
+        check_flags(door, arguments, capsys)
 
 
 def test_a_flag_that_no_door_knows_is_seen(capsys):
-    assert unknown_flags("report", ["--run", "x", "--colour"], capsys) == ["--colour"]
+    with pytest.raises(AssertionError, match=r"report does not know .'--colour'."):
+        check_flags("report", ["--run", "x", "--colour"], capsys)
+    with pytest.raises(SystemExit):
+        check_flags("run", ["--dataset", "waymo", "--colour", "red"], capsys)
+    with pytest.raises(UserError, match=r"--loss.topology is now --method.topology"):
+        check_flags("run", ["--dataset", "waymo", "--loss.topology", "1"], capsys)
+
+
+def test_commands_are_found_wherever_a_page_has_them():
+    page = """
+Say `topodistill report --run DIR`, or `--resume` alone, or `import topodistill`.
+
+```bash
+python3 -m venv .venv && .venv/bin/topodistill run --dataset waymo
+torchrun --nproc-per-node 4 -m train.run --dataset waymo
+python -m train.data.inspect --dataset waymo
+pytest tests/
+```
+"""
+    assert commands(page) == [
+        ("run", ["--dataset", "waymo"]),
+        ("run", ["--dataset", "waymo"]),
+        ("inspect", ["--dataset", "waymo"]),
+        ("report", ["--run", "DIR"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param("```python\nprint(1)\n```\n\n```text\n2\n```\n", id="another-number"),
+        pytest.param("```python\nprint(1)\n```\n", id="nothing-shown"),
+        pytest.param("```python\nx = 1\n```\n\n```text\n1\n```\n", id="nothing-printed"),
+        pytest.param("```python\nx = 1\n```\n\nSo\n\n```text\n1\n```\n", id="text-apart"),
+    ],
+)
+def test_an_example_that_prints_something_else_is_seen(page, tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(page)
+    with pytest.raises(AssertionError):
+        compare_examples(path)
 
 
 @pytest.mark.parametrize(

@@ -1,46 +1,53 @@
 """The README's example prints what the README says, and its commands name things that exist."""
 
-import contextlib
-import io
-import re
 from pathlib import Path
 
 import pytest
 
-from train.config import RunConfig
-from train.run import parse
+from tests.pages import blocks, check_flags, commands, compare_examples, links
+from topodistill.commands import DOORS
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
 
 
 def test_the_example_prints_what_the_readme_shows():
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(blocks("python")[0], {})
-    assert printed.getvalue() == blocks("text")[0]
+    compare_examples(README)
+
+
+def test_the_example_is_eight_lines_of_the_front_door():
+    (code,) = blocks(TEXT, "python")
+    assert len(code.splitlines()) == 8
+    assert "from topodistill import" in code
 
 
 def test_each_job_is_one_line_that_sets_itself_up():
-    lines = [block.strip() for block in blocks("bash")]
+    lines = [block.strip() for block in blocks(TEXT, "bash")]
     setup = "python3.11 -m venv .venv && .venv/bin/pip install -c constraints.txt -e "
     jobs = [line for line in lines if line.startswith(setup)]
     assert len(jobs) == 2
     assert all("\n" not in job for job in jobs)
-    assert jobs[1].endswith("&& .venv/bin/pytest tests/")
+    assert "'.[train]'" in jobs[0]
+    assert "--simulate" in jobs[0]
+    assert jobs[1].endswith("'.[test]' && .venv/bin/pytest tests/")
 
 
-def test_the_main_commands_flags_are_accepted():
-    commands = re.findall(r"python -m train\.run (.+)", "\n".join(blocks("bash")))
-    assert len(commands) == 2
-    for command in commands:
-        assert isinstance(parse(command.split()), RunConfig)
+def test_the_table_comes_first_then_setting_up_then_the_guides():
+    parts = ["# topodistill", "<!-- benchmark:begin -->", "## Train", "## Test", "## A guide"]
+    places = [TEXT.index(f"\n{part}") if part != parts[0] else 0 for part in parts]
+    assert places == sorted(places)
+    for guide in ("distill.md", "rips_layer.md", "check_the_mathematics.md"):
+        assert f"docs/guides/{guide}" in links(TEXT)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(((?!https?:)[^)#]+)\)", README))))
+@pytest.mark.parametrize(("door", "arguments"), commands(TEXT))
+def test_a_command_names_a_door_and_flags_that_exist(door, arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # help is not to break a flag
+    assert door in DOORS
+    check_flags(door, arguments, capsys)
+
+
+@pytest.mark.parametrize("target", links(TEXT))
 def test_a_link_leads_somewhere(target):
     assert (ROOT / target).exists()
