@@ -134,7 +134,7 @@ def _measure_by_its_clock(
     job.check(output)
     rounds = max(5, rounds_for(wall))  # fresh processes differ more than calls do
     seconds = [clock(job.run()) for _ in range(rounds)]
-    p20, p50, p80 = (float(p) for p in np.percentile(seconds, [20, 50, 80]))
+    p20, p50, p80 = percentiles(seconds).values()
     return (
         result_of(
             case,

@@ -20,7 +20,8 @@ from train.core.command import run_command
 from train.core.errors import UserError
 from train.engine.run_log import read_log
 
-PARTS = ("segmentation", "topology", "saliency", "distillation", "total")
+STAGES = ("teacher", "student")
+OTHER = ("gradient_norm", "lr", "seconds")  # numbers of a step that are no loss term
 ENDS = 10  # steps averaged at either end: one step sees one or two crops, and says little
 
 
@@ -61,7 +62,7 @@ def markdown(
 ) -> str:
     """Return the page as Markdown."""
     settings = config["config"]
-    optim, data, loss = settings["optim"], settings["data"], settings["loss"]
+    optim, data = settings["optim"], settings["data"]
     kind = "simulated" if metrics["simulated"] else "recorded"
     lines = [
         f"# A run on {metrics['dataset']}, {kind} sweeps",
@@ -83,17 +84,15 @@ def markdown(
         + (f"crops of at most {data['max_voxels']:,} voxels" if data["max_voxels"] else "whole")
         + f", voxels of {data['grid_size_m']} m; "
         f"{optim['teacher_epochs']} epochs teacher, {optim['student_epochs']} epochs student",
-        f"- Weights (Eq. 8): cross-entropy 1, topology {loss['topology']:g}, saliency "
-        f"{loss['saliency']:g}, distillation {loss['distillation']:g}; {loss['num_samples']} "
-        f"points a diagram, normalization {loss['normalization']}, "
-        f"temperature {loss['temperature']:g}",
+        f"- Method {settings['method']}: "
+        + ", ".join(f"{name} {_option(value)}" for name, value in settings["options"].items()),
         "",
         "## Scores on whole sweeps, every raw point",
         "",
         "| | parameters | mIoU | accuracy | sweeps | points | voxels | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for role in ("teacher", "student"):
+    for role in STAGES:
         if role in metrics:
             row = metrics[role]
             lines.append(
@@ -109,20 +108,18 @@ def markdown(
         "mIoU is the mean over the classes that occur in the labels or the predictions. Sweeps "
         "that a network was also trained on are a test of the path, not of generalization.",
         "",
-        "## Loss parts",
+        "## Loss terms",
         "",
         f"Mean of the first and the last {ENDS} steps of each stage, before weighting.",
         "",
-        "| stage | part | start | end |",
+        "| stage | term | start | end |",
         "| --- | --- | --- | --- |",
     ]
-    for stage in ("teacher", "student"):
+    for stage, term in curves(steps):
         of_stage = [step for step in steps if step["stage"] == stage]
-        for part in PARTS:
-            if of_stage and part in of_stage[0]:
-                start, end = mean_of(of_stage[:ENDS], part), mean_of(of_stage[-ENDS:], part)
-                lines.append(f"| {stage} | {part} | {start:.4f} | {end:.4f} |")
-    lines += ["", f"![loss parts]({picture})", ""]
+        start, end = mean_of(of_stage[:ENDS], term), mean_of(of_stage[-ENDS:], term)
+        lines.append(f"| {stage} | {term} | {start:.4f} | {end:.4f} |")
+    lines += ["", f"![loss terms]({picture})", "", *gradient_norms(steps), *validation(steps)]
     lines += ["## Wall time", "", "| stage | seconds | steps |", "| --- | --- | --- |"]
     for stage, seconds in metrics["seconds"].items():
         count = sum(step["stage"] == stage for step in steps)
@@ -134,15 +131,66 @@ def markdown(
         "| class | teacher | student |",
         "| --- | --- | --- |",
     ]
-    names = next(iter(metrics[role] for role in ("teacher", "student") if role in metrics))["iou"]
+    names = next(iter(metrics[role] for role in STAGES if role in metrics))["iou"]
     for name in names:
         values = [
             _percent(metrics[role]["iou"][name]) if role in metrics else ""
-            for role in ("teacher", "student")
+            for role in STAGES
         ]
         if any(value != "-" for value in values):
             lines.append(f"| {name} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
+
+
+def curves(steps: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return stage and name of every loss term that was logged, in the order of the log."""
+    found: dict[tuple[str, str], None] = {}
+    for step in steps:
+        if step["stage"] in STAGES:
+            terms = [n for n, value in step.items() if isinstance(value, float) and n not in OTHER]
+            found.update(dict.fromkeys((step["stage"], term) for term in terms))
+    return list(found)
+
+
+def gradient_norms(steps: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of each weighted term's gradient norm, if norms were logged."""
+    logged = [step for step in steps if "gradient_norms" in step]
+    if not logged:
+        return []
+    lines = [
+        "## Gradient norms",
+        "",
+        "Of each weighted term at the network's parameters, by `--log-gradient-norms-every`.",
+        "",
+        "| stage | term | first | last |",
+        "| --- | --- | --- | --- |",
+    ]
+    for stage in STAGES:
+        norms = [step["gradient_norms"] for step in logged if step["stage"] == stage]
+        for term in norms[0] if norms else ():
+            lines.append(f"| {stage} | {term} | {norms[0][term]:.4g} | {norms[-1][term]:.4g} |")
+    return [*lines, ""]
+
+
+def validation(steps: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of the scores that were taken during training, if there were any."""
+    scored = [step for step in steps if "validation_miou" in step]
+    if not scored:
+        return []
+    lines = [
+        "## Validation during training",
+        "",
+        "| stage | epoch | mIoU |",
+        "| --- | --- | --- |",
+    ]
+    for step in scored:
+        stage = step["stage"].removesuffix(" validation")
+        lines.append(f"| {stage} | {step['step']} | {_percent(step['validation_miou'])} |")
+    return [*lines, ""]
+
+
+def _option(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def without_folders(command: str) -> str:
@@ -161,16 +209,11 @@ def _percent(share: float | None) -> str:
 
 def draw(steps: list[dict[str, Any]], path: Path) -> None:
     """Draw the loss parts of both stages over the steps."""
-    curves = [
-        (stage, part)
-        for stage in ("teacher", "student")
-        for part in PARTS
-        if any(step["stage"] == stage and part in step for step in steps)
-    ]
-    columns = (len(curves) + 1) // 2
+    drawn = curves(steps)
+    columns = (len(drawn) + 1) // 2
     figure = Figure(figsize=(3.2 * columns, 5), layout="tight")
     axes = figure.subplots(2, columns, squeeze=False)
-    for axis, (stage, part) in zip(axes.flat, curves, strict=False):
+    for axis, (stage, part) in zip(axes.flat, drawn, strict=False):
         values = [step[part] for step in steps if step["stage"] == stage]
         smooth = [
             sum(values[max(0, i - ENDS + 1) : i + 1]) / len(values[max(0, i - ENDS + 1) : i + 1])
@@ -182,7 +225,7 @@ def draw(steps: list[dict[str, Any]], path: Path) -> None:
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.set_ylim(bottom=0)
-    for axis in axes.flat[len(curves) :]:
+    for axis in axes.flat[len(drawn) :]:
         axis.set_visible(False)
     with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=110, format="png")

@@ -42,7 +42,8 @@ def run(tmp_path):
             "seed": 0,
             "data": {"repeats": 8, "batch_size": 2, "max_voxels": 20000, "grid_size_m": 0.05},
             "optim": {"teacher_epochs": 30, "student_epochs": 20},
-            "loss": {
+            "method": "topology-gradient",
+            "options": {
                 "topology": 8.0,
                 "saliency": 1.0,
                 "distillation": 1.0,
@@ -80,7 +81,7 @@ def test_the_page_holds_the_recorded_numbers(run, tmp_path):
     assert "| student | segmentation | 1.7750 | 0.7750 |" in text
     assert "| teacher | 60 | 30 |" in text
     assert "\npython -m train.run --data-root DIR --output=DIR\n" in text
-    assert "![loss parts](sweep.png)" in text
+    assert "![loss terms](sweep.png)" in text
     assert (tmp_path / "docs" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
 
 
