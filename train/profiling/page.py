@@ -46,9 +46,9 @@ def _table(header: Row, rows: Iterable[Row]) -> str:
 
 
 def _compared(record: dict[str, Any], what: str, rows: Iterable[Compared]) -> str:
-    """Return a table with a column a network and, for two networks, their ratio.
+    """Return a table with one column per network and, for two networks, their ratio.
 
-    For the paper's two networks the paper's ratio stands beside it, where there is one.
+    For the paper's two networks the paper's ratio is in the next column, where there is one.
     """
     names, rows = list(record["models"]), list(rows)
     has_ratio = len(names) == 2
@@ -167,9 +167,9 @@ def _conventions(record: dict[str, Any]) -> str:
         "the products of attention scores are left out. The paper gives no voxel counts; they are "
         "solved for:\n\n"
         f"{profiles}\n\n{_table(header, lines)}\n\n"
-        "Four totals do not determine five stages, so what was counted cannot be read off them: "
-        "both conventions fit, each with a whole family of profiles, none of which shrinks from "
-        "stage to stage as a real sweep does (below). "
+        "Four totals do not determine five stages, so the paper's way of counting cannot be "
+        "inferred: both conventions fit, each with a whole family of profiles, none of which "
+        "shrinks from stage to stage as a real sweep does (below). "
         "Attention is the Q, K, V and output projections of the encoder; the paper's ratio "
         "follows, its two numbers do not (they are about 0.6 of these)."
     )
@@ -195,7 +195,7 @@ def _full_count(record: dict[str, Any]) -> str:
     return (
         f"## Operations on this sweep\n\n"
         f"{', '.join(f'{count:,}' for count in voxels)} voxels at the stages; of 27 neighbors "
-        f"{density} are there, of 125 at the stem {geometry['stem_pairs'] / voxels[0]:.1f}. "
+        f"{density} exist, of 125 at the stem {geometry['stem_pairs'] / voxels[0]:.1f}. "
         "Counted: the pairs that exist, attention scores over the real patches, every linear "
         "layer.\n\n" + _compared(record, "10^9 MAC", rows)
     )
@@ -228,16 +228,16 @@ def _cost(record: dict[str, Any]) -> str:
         ("network, s", seconds("network"), ".4g", "1.64"),
         ("hierarchy, s", seconds("hierarchy"), ".4g", "1.64"),
         ("both, s", seconds("total"), ".4g", ""),
-        ("sweeps a second, network", lambda name: 1 / seconds("network")(name), ".3g", "0.60"),
-        ("sweeps a second, both", lambda name: 1 / seconds("total")(name), ".3g", ""),
+        ("sweeps per second, network", lambda name: 1 / seconds("network")(name), ".3g", "0.60"),
+        ("sweeps per second, both", lambda name: 1 / seconds("total")(name), ".3g", ""),
         (_batch_title(record), batch, ".4g", "1.68"),
         ("peak memory, GB", peak, ".3f", ""),
-        ("of it for the network and its tables, GB", added, ".3f", ""),
+        ("of which network and tables, GB", added, ".3f", ""),
     ]
     how = (
-        "what torch's allocator held at most"
+        "the peak of torch's allocator"
         if record["on_gpu"]
-        else "the resident memory of a process of its own for each network, Python and torch in it"
+        else "the resident memory of a separate process for each network, Python and torch included"
     )
     fps = ", ".join(f"{name} {value}" for name, value in PAPER_FPS.items())
     return (
@@ -245,10 +245,10 @@ def _cost(record: dict[str, Any]) -> str:
         f"{_compared(record, 'whole sweep', rows)}\n\n"
         f"Peak memory is {how}. The hierarchy (curves, pooling, neighbor and patch tables) is "
         "shared when teacher and student run on the same batch.\n\n"
-        f"Medians. The paper has, on an A100 and nuScenes sweeps: {fps} sweeps a second without "
+        f"Medians. The paper has, on an A100 and nuScenes sweeps: {fps} sweeps per second without "
         "overhead; its fixed overhead is compared with the hierarchy. Its batch times, 7.34 and "
-        "4.38 s, are those of some 122 of its single sweeps, whatever a batch was. Seconds of "
-        "different machines and sweeps cannot be compared, ratios on a CPU and a GPU hardly."
+        "4.38 s, equal those of about 122 of its single sweeps; it gives no batch size. Seconds on "
+        "different machines and sweeps are not comparable, and ratios on a CPU and a GPU hardly."
     )
 
 
@@ -282,14 +282,22 @@ def _sizes(record: dict[str, Any], picture: str) -> str:
                     "-" if memory is None else f"{memory / 1e9:.3f}",
                 ]
             )
-    header = ["", "voxels", "10^9 MAC", "hierarchy, s", "network, s", "sweeps a second", "peak, GB"]
+    header = [
+        "",
+        "voxels",
+        "10^9 MAC",
+        "hierarchy, s",
+        "network, s",
+        "sweeps per second",
+        "peak, GB",
+    ]
     return (
         "## Over the size of the input (Figure 1)\n\n"
-        "The voxels nearest to the sensor. They lie closer together than those further out and "
-        "leave fewer for the coarse stages, so the cost grows faster than the voxels.\n\n"
+        "The voxels nearest to the sensor. They are denser than those further out and "
+        "leave fewer voxels for the coarse stages, so the cost grows faster than the voxels.\n\n"
         f"{_table(header, rows)}\n\n![time, memory and operations over voxels]({picture})\n\n"
         "The first chart is Figure 1a without its axes of mIoU, which need the datasets: how many "
-        "times better a network is than the worst one here, on a logarithmic scale."
+        "times cheaper a network is than the most expensive one here, on a logarithmic scale."
     )
 
 
@@ -330,8 +338,8 @@ def _operators(record: dict[str, Any]) -> str:
         tables.append(_table([name, "calls", "own s", "share", "MB allocated"], lines))
     return (
         "## By operator (Table 9)\n\n"
-        "From torch's profiler, which slows what it watches. Megabytes are added up over all calls "
-        "and were never held at once.\n\n"
+        "From torch's profiler, which slows the pass down. Megabytes are summed over all calls "
+        "and were not held at the same time.\n\n"
         + "\n\n".join(tables)
         + "\n\nThe paper's times by operator are CUDA times. The last row of its table, a range "
         "around the inference, has no counterpart here, and its convolutions are spconv's: ours "

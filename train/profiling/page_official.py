@@ -1,4 +1,4 @@
-"""The part of the efficiency page that stands beside the official modules' figures on a CPU."""
+"""The part of the efficiency page that compares with the official modules on a CPU."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ Line = list[str]
 
 
 def official_lines(record: dict[str, Any]) -> list[Line]:
-    """Return a line for every network and comparison: the other's figures, ours, and the verdict.
+    """Return one line per network and comparison: their figures, ours, and the verdict.
 
     Empty where nothing comparable was measured.
     """
@@ -75,18 +75,18 @@ HEADER = (
 
 
 def official_text(record: dict[str, Any]) -> str:
-    """Return what has to be known to read the lines."""
+    """Return the text that explains the lines."""
     missing = {
         f"{name}: {model['spconv_plain']['missing']}"
         for name, model in record["models"].items()
         if "missing" in model["spconv_plain"]
     }
     text = (
-        "A whole pass, hierarchy and network, of the largest size; peaks are of a process of its "
-        "own. `spconv and plain attention` is this network with `convolution='spconv'` and "
+        "A whole pass, hierarchy and network, of the largest size; peaks are of a separate "
+        "process. `spconv and plain attention` is this network with `convolution='spconv'` and "
         "`attention='plain'`, what the official modules compute with where there is no GPU; one "
-        "pass after a small one to warm up. Only its cost is looked at: on several threads the CPU "
-        "wheel of spconv is not always right."
+        "pass after a small one to warm up. Only its cost is compared: on several threads the CPU "
+        "wheel of spconv is not always correct."
     )
     if fits_stated(record):
         text += (

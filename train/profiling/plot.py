@@ -34,7 +34,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         macs = [total(size["operations"]) / 1e9 for size in sizes]
         operations_axis.plot(voxels, macs, "-", marker="o", ms=3, color=color, label=name)
     for axis, title in (
-        (time_axis, "seconds a sweep"),
+        (time_axis, "seconds per sweep"),
         (memory_axis, "peak memory, GB"),
         (operations_axis, "10^9 multiply-accumulates"),
     ):
@@ -59,7 +59,7 @@ def costs(record: dict[str, Any]) -> dict[str, dict[str, float]]:
             "memory": whole["memory"]["peak_bytes"],
             "operations": total(whole["operations"]),
             "parameters": model["parameters"],
-            "time a batch": model["batch"]["seconds"]["p50_s"],
+            "time per batch": model["batch"]["seconds"]["p50_s"],
         }
     return {
         name: {what: float(cost) for what, cost in of.items() if cost is not None}
@@ -68,7 +68,7 @@ def costs(record: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _draw_radar(figure: Figure, record: dict[str, Any]) -> None:
-    """Draw how many times better each network is than the worst, an axis for each cost."""
+    """Draw how many times better each network is than the worst, one axis per cost."""
     found = costs(record)
     titles = list(next(iter(found.values())))
     worst = {what: max(of[what] for of in found.values()) for what in titles}

@@ -66,7 +66,7 @@ def _run(
     hierarchy: Hierarchy | None,
     precision: Precision,
 ) -> None:
-    """Run one pass; a context of its own for each, or the weights' 16-bit copies would be kept."""
+    """Run one pass in an autocast context of its own: a longer one keeps the 16-bit weights."""
     device = batch["feat"].device
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with autocast, allow_nondeterministic_threads():

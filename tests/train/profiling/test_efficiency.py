@@ -354,7 +354,7 @@ def test_the_chart_of_all_costs_has_those_that_were_measured(record):
     assert set(found) == set(TINY)
     for name, of in found.items():
         assert of["parameters"] == record["models"][name]["parameters"]
-        assert set(of) == {"time", "memory", "operations", "parameters", "time a batch"}
+        assert set(of) == {"time", "memory", "operations", "parameters", "time per batch"}
     blind = copy.deepcopy(record)
     for model in blind["models"].values():
         model["sizes"][-1]["memory"]["peak_bytes"] = None
