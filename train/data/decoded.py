@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.core.console import Progress, logger
 from train.core.errors import UserError
+from train.core.interrupts import reader_ignores_stop
 from train.data.files import reading
 from train.data.frame import FrameSource, LidarFrame, ReadsInFileOrder
 from train.data.skipping import OnBadFrame
@@ -255,6 +256,7 @@ class DecodedCache:
             batch_size=None,
             num_workers=min(num_workers, len(groups)),
             collate_fn=_unchanged,
+            worker_init_fn=reader_ignores_stop,
             # Whether something was missing must not change what a run draws from torch's generator.
             generator=torch.Generator(),
         )

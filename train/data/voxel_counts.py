@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.core.console import Progress
 from train.core.errors import UserError
+from train.core.interrupts import reader_ignores_stop
 from train.data.frame import FrameSource
 from train.data.index import cached_index
 from train.data.skipping import OnBadFrame
@@ -101,6 +102,7 @@ def measure_voxels(
         _Counts(source, grid_size_m, on_bad_sweep),
         batch_size=None,
         num_workers=num_workers,
+        worker_init_fn=reader_ignores_stop,
     )
     progress = Progress("measuring sweeps", len(source))
     rows = []

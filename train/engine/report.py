@@ -134,8 +134,7 @@ def markdown(
     names = next(iter(metrics[role] for role in STAGES if role in metrics))["iou"]
     for name in names:
         values = [
-            _percent(metrics[role]["iou"][name]) if role in metrics else ""
-            for role in STAGES
+            _percent(metrics[role]["iou"][name]) if role in metrics else "" for role in STAGES
         ]
         if any(value != "-" for value in values):
             lines.append(f"| {name} | {' | '.join(values)} |")

@@ -48,8 +48,13 @@ class RunData:
         """Return the names of the sequences that are trained on."""
         return training_sequences(self.training.names)
 
-    def fill_caches(self, config: RunConfig) -> None:
+    def fill_caches(self, config: RunConfig) -> list[BadFrame]:
         """Decode the frames that are to be kept on disk and are not yet, shared by all processes.
+
+        Returns
+        -------
+        list of BadFrame
+            Those that cannot be read, where such are skipped.
 
         Raises
         ------
@@ -57,6 +62,7 @@ class RunData:
             If a frame cannot be read, unless such are skipped, or the disk is full.
         """
         world = current_world()
+        bad: list[BadFrame] = []
         for source in {id(each): each for each in (self.training, self.validation)}.values():
             if not isinstance(source, DecodedCache):
                 continue
@@ -71,6 +77,8 @@ class RunData:
             except UserError as raised:
                 error = raised
             agree(error, patient=True)
+            bad += [BadFrame(*left_out) for left_out in source.bad.items()]
+        return bad
 
 
 def open_data(config: RunConfig, spec: DatasetSpec, *, needs_labels: bool = True) -> RunData:
@@ -86,6 +94,7 @@ def open_data(config: RunConfig, spec: DatasetSpec, *, needs_labels: bool = True
     """
     with first_process_first():
         data = _open(config, spec, needs_labels)
+    data.bad.extend(data.fill_caches(config))
     for what, source in (("training", data.training), ("validation", data.validation)):
         digest = hashlib.sha256("\n".join(source.names).encode()).hexdigest()[:12]
         require_same(f"the list of {what} frames (number, hash)", (len(source), digest))
@@ -135,10 +144,10 @@ def _open_split(
     if source.skipped_unlabeled:
         what = f"{spec.sequence_word}s {', '.join(sequences)}" if sequences else split
         logger.info(f"{root}, {what}: {source.skipped_unlabeled} sweeps without labels left out")
+    if data.cache_decoded:  # filling it looks at every frame
+        return DecodedCache(source, (data.cache_dir or root / FOLDER) / "decoded")
     if is_first_process():
         _look_at(source, config.on_bad_sweep == "stop", bad)
-    if data.cache_decoded:
-        return DecodedCache(source, (data.cache_dir or root / FOLDER) / "decoded")
     return source
 
 

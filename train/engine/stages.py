@@ -201,7 +201,6 @@ class Run:
                 f"output {self.folder.path}"
             )
             self.skipped.add(self.data.bad)
-            self.data.fill_caches(config)
             with ExitStack() as open_log:
                 log: RunLog | None = None
                 if is_first_process():

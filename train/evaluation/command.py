@@ -5,7 +5,6 @@ python -m train.evaluate --checkpoint runs/semantickitti/student.pt --sequences 
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,13 @@ from train.core import provenance
 from train.core.atomic_write import atomic_write, check_writable
 from train.core.command import run_command
 from train.core.console import logger
-from train.core.device import describe_device, resolve_device
+from train.core.device import describe_device
+from train.core.distributed import (
+    first_process_first,
+    is_first_process,
+    process_device,
+    process_group,
+)
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import SPLITS, FrameSource
@@ -146,10 +151,17 @@ def _run(options: argparse.Namespace) -> None:
     if options.split is not None and options.sequences:
         raise UserError("--split and --sequences exclude each other: give one of them")
     _check_output(options.output, options.checkpoint, overwrite=options.overwrite)
-    device = resolve_device(options.device)
+    device = process_device(options.device)
+    with process_group(device):
+        _score(options, device)
+
+
+def _score(options: argparse.Namespace, device: torch.device) -> None:
+    """Score the frames, shared by all processes; the first one prints and writes."""
     model, card = load_model(options.checkpoint)
     spec = _dataset_of(options.checkpoint, card, options.dataset)
-    data = _open_data(spec, options)
+    with first_process_first():
+        data = _open_data(spec, options)
     skipped = SkippedFrames()
     skipped.add(BadFrame(*left_out) for left_out in data.source.unreadable.items())
     overlap = _training_frames(data, card)
@@ -165,17 +177,16 @@ def _run(options: argparse.Namespace) -> None:
         on_bad_sweep=options.on_bad_sweep,
     )
     scored = (model.to(device), frames, spec.class_names, spec.benchmark_rule, device)
-    reading = {"num_workers": options.num_workers, "skipped": skipped}
-    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-        scores = evaluate(*scored, title="evaluation", **reading)
-        if options.tta is not None:
-            scores["tta"] = evaluate_tta(
-                *scored,
-                title=f"evaluation, {options.tta}",
-                augmentation=options.tta,
-                **reading,
-            )
-    if not _is_first_process():
+    reading: dict[str, Any] = {
+        "num_workers": options.num_workers,
+        "skipped": skipped,
+        "precision": options.precision,
+    }
+    scores = evaluate(*scored, title="evaluation", **reading)
+    if options.tta is not None:
+        title = f"evaluation, {options.tta}"
+        scores["tta"] = evaluate_tta(*scored, title=title, augmentation=options.tta, **reading)
+    if not is_first_process():
         return
     for line in skipped.lines():
         logger.info(line)
@@ -278,10 +289,6 @@ def _training_frames(data: _Data, card: ModelMetadata) -> int | None:
             "scores say nothing about others"
         )
     return count
-
-
-def _is_first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"  # torchrun's number of this process
 
 
 def table(scores: dict[str, Any]) -> str:

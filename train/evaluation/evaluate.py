@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from train.core.console import Progress
 from train.core.device import to_device
 from train.core.distributed import agree, current_world, peer_failed
+from train.core.interrupts import reader_ignores_stop
 from train.data.batching import shard_indices
 from train.data.benchmark_rule import BenchmarkRule
 from train.data.collate import collate
@@ -146,7 +147,9 @@ def score_shards(
     progress = Progress(title, len(indices))
     started = time.monotonic()
     try:
-        for batch in skipped.watch(DataLoader(Subset(dataset, indices), **loading)):
+        for batch in skipped.watch(
+            DataLoader(Subset(dataset, indices), worker_init_fn=reader_ignores_stop, **loading)
+        ):
             # The others stop at once, not when they are through with their sweeps.
             if peer_failed():
                 break

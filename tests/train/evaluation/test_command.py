@@ -1,6 +1,8 @@
 """The evaluate command: a checkpoint on data of its dataset, and nothing of its run touched."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -8,6 +10,7 @@ import sys
 import pytest
 import torch
 
+from tests.train.processes import run_processes, values_of
 from train.core.device import resolve_device
 from train.data.loader import EvaluationFrames
 from train.data.semantickitti import CLASS_NAMES, SPEC, SemanticKitti
@@ -234,11 +237,25 @@ def test_a_full_disk_is_one_line(run, root, tmp_path, capsys, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
-def test_only_the_first_process_prints_and_writes(run, root, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    assert evaluated(run, root, "--output", str(tmp_path / "scores.json")) == 0
-    assert capsys.readouterr().out == ""
-    assert not (tmp_path / "scores.json").exists()
+def evaluate_to(run, root, output):
+    """What one of several processes does; returns its exit code and what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = evaluated(run, root, "--sequences", "00", "08", "--output", str(output))
+    return code, printed.getvalue()
+
+
+def test_processes_score_together_and_the_first_one_prints_and_writes(run, root, tmp_path):
+    alone, together = tmp_path / "alone.json", tmp_path / "together.json"
+    assert evaluate_to(run, root, alone)[0] == 0
+    (code, printed), (other_code, other_printed) = values_of(
+        run_processes(2, evaluate_to, run, root, together, join=False)
+    )
+    assert (code, other_code, other_printed) == (0, 0, "")
+    assert printed.startswith("3 sweeps, ")
+    both = [json.loads(path.read_text()) for path in (alone, together)]
+    assert both[0]["iou"] == both[1]["iou"]
+    assert both[0]["points"] == both[1]["points"]
 
 
 def test_the_table_of_a_class_nobody_named():

@@ -12,9 +12,9 @@ from train.core.errors import UserError
 from train.data.benchmark_rule import SEMANTICKITTI_RULE
 from train.data.loader import EvaluationFrames
 from train.data.skipping import SkippedFrames
-from train.evaluation import evaluate as module
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
+from train.networks.protocol import NetworkOutput
 from train.networks.ptv3 import build_segmentor
 
 CLASSES = ("floor", "wall", "ball", "nothing")
@@ -54,7 +54,7 @@ class Scored(torch.nn.Module):
         self.fields.append(set(batch))
         logits = self.layer(batch["feat"])
         self.dtypes.add(logits.dtype)
-        return logits
+        return NetworkOutput(logits, {}, {})
 
 
 def scores(source, model, *, skip=False, skipped=None, tta=False, **options):
@@ -103,7 +103,7 @@ def test_a_network_with_batch_norm_scores_the_same_on_processes():
 
 def stopping():
     # Only the second process meets the bad sweep, at once; the first has seconds to go.
-    sweeps = Rooms(range(240), broken=(1,), seconds=0.1)
+    sweeps = Rooms(range(240), broken=(1,), seconds=0.5)
     model = Scored().train()
     try:
         scores(sweeps, model)
@@ -115,8 +115,8 @@ def test_an_error_on_one_process_ends_all_soon():
     outcomes = run_processes(3, stopping)
     assert [outcome.kind for outcome in outcomes] == ["PeerFailed", "UserError", "PeerFailed"]
     assert outcomes[0].error == "process 1: room/1: is damaged"
-    # The others have 8 s of reading before them.
-    assert max(outcome.seconds for outcome in outcomes) < 5
+    # The others have 40 s of reading before them.
+    assert max(outcome.seconds for outcome in outcomes) < 20
 
 
 def test_the_network_gets_what_it_needs_and_no_more():
@@ -136,11 +136,3 @@ def test_precision_is_that_of_the_network():
         half = scores(Rooms(range(1)), model, precision="bf16", tta=tta)
         assert model.dtypes == {torch.bfloat16}
         assert half["points"] == 1200
-
-
-def test_logits_are_found_in_either_form():
-    class Output:
-        logits = torch.ones(2, 3)
-
-    assert module._logits(Output()) is Output.logits
-    assert module._logits(Output.logits) is Output.logits
