@@ -96,6 +96,7 @@ class _Groups:
 
 
 _joined: _Groups | None = None
+_taking_turns = False
 _times_joined = 0
 _agreed: BaseException | None = None
 
@@ -279,6 +280,11 @@ def _groups() -> _Groups:
             f"this is process {current_world().rank} of {current_world().size}, but it has not "
             "joined the others: call inside process_group()"
         )
+    if _taking_turns:
+        raise RuntimeError(
+            "inside first_process_first() the processes are not at the same place: they can "
+            "exchange nothing"
+        )
     return _joined
 
 
@@ -442,19 +448,24 @@ def first_process_first() -> Iterator[None]:
     """Run a block on the first process, then on all others at once, and leave it together.
 
     For what is made once and then found: the others wait, hours if need be. An error of any
-    process, the first one's before the others begin, ends all of them as `agree` does.
+    process, the first one's before the others begin, ends all of them as `agree` does. The block
+    can exchange nothing; another one within it is a part of it.
     """
-    if current_world().size == 1:
+    global _taking_turns
+    if current_world().size == 1 or _taking_turns:
         yield
         return
     first = is_first_process()
     error: BaseException | None = None
     if not first:
         agree(patient=True)
+    _taking_turns = True
     try:
         yield
     except BaseException as caught:
         error = caught
+    finally:
+        _taking_turns = False
     if first:
         agree(error, patient=True)
     agree(error, patient=True)
@@ -539,8 +550,10 @@ def _may_live(store: Any, rank: int) -> bool:
 
 def _tell(key: str, value: str) -> None:
     """Leave word for the other processes."""
+    if _joined is None:
+        return
     try:
-        _groups().store.set(key, value)
+        _joined.store.set(key, value)
     except RuntimeError:
         # The process that kept the store is gone: the others learn it from their connections.
         return

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from train.core.console import Progress
+from train.core.distributed import first_process_first
 from train.core.errors import UserError
 from train.core.interrupts import reader_ignores_stop
 from train.data.frame import FrameSource
@@ -134,6 +135,9 @@ def voxel_counts(
 ) -> VoxelCounts:
     """Return the counts of `measure_voxels`, from disk if they were measured before.
 
+    Every process of a run calls this at the same point: the first one measures, the others find
+    the table.
+
     Parameters
     ----------
     source, grid_size_m, num_workers, on_bad_sweep
@@ -152,5 +156,6 @@ def voxel_counts(
         )
         return {"points": counts.points, "voxels": counts.voxels}
 
-    table = cached_index(root, f"voxels-{grid_size_m:g}-{names}", files, build, cache_dir)
+    with first_process_first():
+        table = cached_index(root, f"voxels-{grid_size_m:g}-{names}", files, build, cache_dir)
     return VoxelCounts(points=table["points"], voxels=table["voxels"])

@@ -329,6 +329,27 @@ def test_who_waits_for_hours_still_notices_a_death(tmp_path: Path):
         assert outcome.seconds < 15
 
 
+def nesting(folder: Path) -> list[str]:
+    refused = None
+    with first_process_first():
+        with first_process_first():
+            (folder / f"{rank()}").write_text("")
+        try:
+            sum_over_processes(torch.ones(1))
+        except RuntimeError as error:
+            refused = str(error)
+        found = sorted(path.name for path in folder.iterdir())
+    agree()
+    return [refused, *found]
+
+
+def test_a_block_within_a_block_is_a_part_of_it(tmp_path: Path):
+    first, second = values_of(run_processes(2, nesting, tmp_path))
+    assert first[1:] == ["0"]
+    assert second[1:] == ["0", "1"]
+    assert "can exchange nothing" in first[0] == second[0]
+
+
 # Lost peers
 
 
@@ -431,7 +452,7 @@ def test_processes_can_part_and_meet_again():
 
 
 def leaving_at_once() -> str:
-    for _ in range(20):
+    for _ in range(8):
         with process_group(CPU, 20.0):
             try:
                 agree(UserError("first step") if rank() == 1 else None)

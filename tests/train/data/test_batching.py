@@ -181,6 +181,18 @@ def test_no_process_exceeds_its_bound_and_none_lacks_a_sample_before_the_last_st
             assert samples or number == len(steps) - 1
 
 
+def test_a_joint_batch_that_fits_in_sum_alone_is_ended_too():
+    # 7, 7 and 6 are no more than 20 together, but not dealt to two processes with 10 at most.
+    for rank in range(2):
+        order = order_of([7, 7, 6, 7, 6], 4, 10, world=World(rank, 2, rank))
+        assert [sum(map(len, joint)) for joint in order.joint_batches(0)] == [2, 2, 1]
+    voxels = np.random.default_rng(5).integers(20, 60, 200)
+    for rank in range(3):
+        order = order_of(voxels.tolist(), 12, 150, world=World(rank, 3, rank))
+        loads = [voxels[samples].sum() for samples in order.batches(0) if samples]
+        assert 130 < max(loads) <= 150
+
+
 def test_a_joint_batch_ends_only_where_the_next_sample_cannot_be_dealt():
     voxels = np.random.default_rng(2).integers(1, 100, 60).tolist()
     order = order_of(voxels, 8, 150, world=World(0, 3, 0))

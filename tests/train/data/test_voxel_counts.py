@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from tests.train.processes import run_processes, values_of
 from train.core.errors import UserError
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
@@ -68,6 +69,18 @@ def test_counts_are_measured_once(root, tmp_path: Path):
     changed = voxel_counts(source, GRID_SIZE_M, root, cache_dir=cache)
     assert Watched.reads == 18
     assert changed.points.tolist() == [900, 100, 600, 400, 800, 300]
+
+
+def measuring(root: Path) -> tuple[list[int], int]:
+    Watched.reads = 0
+    counts = voxel_counts(Watched(root, sequences=["00"]), GRID_SIZE_M, root)
+    return counts.voxels.tolist(), Watched.reads
+
+
+def test_of_several_processes_the_first_measures(root):
+    (first, reads), *others = values_of(run_processes(3, measuring, root))
+    assert reads == 6
+    assert others == [(first, 0)] * 2
 
 
 def test_growth_is_bounded_by_the_points():
