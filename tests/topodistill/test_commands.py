@@ -108,7 +108,7 @@ def test_torchrun_starts_a_door_from_any_folder(crowded):
         crowded, OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "--data.grid-size-m" in done.stdout
+    assert "--teacher-checkpoint" in done.stdout
 
 
 def test_help_lists_every_door_with_what_it_does(capsys):
