@@ -1,13 +1,11 @@
 """How every command ends: its exit code, and its mistakes and interruptions as one line."""
 
 import errno
-import re
 import signal
 from collections.abc import Callable
 from typing import Final
 
-from train.core.console import logger
-from train.core.distributed import PeerLost
+from train.core.console import logger, show_error
 from train.core.errors import UserError, cannot_write
 from train.core.interrupts import Interrupted, RaiseTerminated, Terminated, exit_code
 
@@ -51,9 +49,7 @@ def run_command(body: Callable[[], object], *, stopped: str = "nothing was writt
         with RaiseTerminated():
             body()
     except UserError as error:
-        # What all processes of a run end with, the first one says; who lost the others says so.
-        say = logger.error if isinstance(error, PeerLost) else logger.info
-        say(f"error: {one_line(error)}")
+        show_error(error)
         return EXIT_MISTAKE
     except Interrupted as interrupted:
         logger.info(str(interrupted))
@@ -68,12 +64,6 @@ def run_command(body: Callable[[], object], *, stopped: str = "nothing was writt
         logger.info(f"error: {_about_file(error)}")
         return EXIT_MISTAKE
     return 0
-
-
-def one_line(error: UserError) -> str:
-    """Return a mistake's message; one from a reading process comes below that process's trace."""
-    line = str(error).splitlines()[-1] if str(error) else ""
-    return re.sub(r"^train\.core\.errors\.\w+: ", "", line)
 
 
 def _about_file(error: OSError) -> str:

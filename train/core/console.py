@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 
 from tqdm import tqdm
 
-from train.core.distributed import current_world, error_line, is_first_process, was_agreed
+from train.core.distributed import PeerLost, current_world, error_line, is_first_process
 from train.core.errors import UserError
 
 PLAIN_LINE_EVERY_S = 15.0
@@ -49,10 +49,10 @@ Lines of level ERROR and above are written by every process; those of the others
 def show_error(error: UserError) -> None:
     """Write the error that ends a command, as one line.
 
-    An error that all processes agreed on is written once, by the first; another by each process
-    that met one.
+    What ends all processes of a run ends the first one too, which writes it; that others are lost
+    is written by each process that is left.
     """
-    if is_first_process() or not was_agreed(error):
+    if is_first_process() or isinstance(error, PeerLost):
         logger.error("error: %s", error_line(error))
 
 

@@ -16,8 +16,7 @@ Ending together
     `agree(error, stop=number)`: every process calls it at the same points. Call it before each
     collective that would block if another process had failed: once per step after the forward
     pass, and after any part that may raise. `peer_failed()` in a long loop without collectives says
-    when it is time to leave the loop and agree. `was_agreed(error)` says that the first process
-    shows this error too.
+    when it is time to leave the loop and agree.
 One after the other
     `with first_process_first():` for what is written once and then found: simulated data, indices.
 
@@ -27,6 +26,7 @@ not wait for a GPU.
 
 import datetime
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -98,7 +98,6 @@ class _Groups:
 _joined: _Groups | None = None
 _taking_turns = False
 _times_joined = 0
-_agreed: BaseException | None = None
 
 
 def current_world() -> World:
@@ -388,7 +387,6 @@ def agree(error: BaseException | None = None, *, stop: int = 0, patient: bool = 
     PeerLost
         If another process is gone or does not answer.
     """
-    global _agreed
     world = current_world()
     if world.size == 1:
         if error is not None:
@@ -409,7 +407,6 @@ def agree(error: BaseException | None = None, *, stop: int = 0, patient: bool = 
     if world.rank == first:
         groups.store.delete_key(_FAILED)
     ours = PeerFailed(f"process {first}: {line}") if error is None else error
-    _agreed = ours
     raise ours
 
 
@@ -426,11 +423,6 @@ def peer_failed() -> bool:
         return bool(groups.store.check([_FAILED]))
 
 
-def was_agreed(error: BaseException) -> bool:
-    """Return whether all processes left `agree` because of this error, so that one may show it."""
-    return error is _agreed
-
-
 def error_line(error: BaseException) -> str:
     """Return an error as the one line that people read.
 
@@ -438,7 +430,8 @@ def error_line(error: BaseException) -> str:
     """
     text = str(error).strip()
     if isinstance(error, UserError):
-        return text.splitlines()[-1].removeprefix("train.core.errors.UserError: ")
+        line = text.splitlines()[-1] if text else ""
+        return re.sub(r"^train\.[\w.]+: ", "", line)
     kind = type(error).__name__
     return f"{kind}: {text.splitlines()[0]}" if text else kind
 

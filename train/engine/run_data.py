@@ -168,12 +168,11 @@ def counts_of(config: RunConfig, source: FrameSource) -> VoxelCounts | None:
     data = config.data
     if not data.max_batch_voxels:
         return None
-    with first_process_first():
-        return voxel_counts(
-            source,
-            data.grid_size_m,
-            config.resolved_data_root,
-            cache_dir=data.cache_dir,
-            num_workers=data.num_workers,
-            on_bad_sweep=config.on_bad_sweep,
-        )
+    return voxel_counts(
+        source,
+        data.grid_size_m,
+        config.resolved_data_root,
+        cache_dir=data.cache_dir,
+        num_workers=data.num_workers,
+        on_bad_sweep=config.on_bad_sweep,
+    )

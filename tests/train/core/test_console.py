@@ -7,7 +7,7 @@ import pytest
 
 from tests.train.processes import run_processes, values_of
 from train.core.console import Progress, logger, show_error
-from train.core.distributed import agree, current_world
+from train.core.distributed import PeerLost, agree, current_world
 from train.core.errors import UserError
 
 
@@ -32,7 +32,8 @@ def test_another_process_writes_errors_alone(capsys, second_of_three):
     logger.info("a line")
     logger.warning("a warning")
     show_error(UserError("bad file"))
-    assert capsys.readouterr().err == "process 1 of 3: error: bad file\n"
+    show_error(PeerLost("process 0 is gone"))
+    assert capsys.readouterr().err == "process 1 of 3: error: process 0 is gone\n"
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
@@ -49,22 +50,16 @@ def test_another_process_shows_no_progress(stream, second_of_three, monkeypatch)
     assert "1/1" in shown.getvalue()
 
 
-def ending(agreed: bool) -> str:
+def ending() -> str:
     lines = io.StringIO()
     with contextlib.redirect_stderr(lines):
-        error = UserError("bad file") if current_world().rank == 1 else None
-        if agreed:
-            try:
-                agree(error)
-            except UserError as caught:
-                show_error(caught)
-        elif error:
-            show_error(error)
+        try:
+            agree(UserError("bad file") if current_world().rank == 1 else None)
+        except UserError as caught:
+            show_error(caught)
     return lines.getvalue()
 
 
 def test_an_error_that_all_agreed_on_is_shown_once():
-    shown = values_of(run_processes(3, ending, True))
+    shown = values_of(run_processes(3, ending))
     assert shown == ["error: process 1: bad file\n", "", ""]
-    shown = values_of(run_processes(3, ending, False))
-    assert shown == ["", "process 1 of 3: error: bad file\n", ""]

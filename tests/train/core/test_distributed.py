@@ -28,7 +28,6 @@ from train.core.distributed import (
     require_same,
     seed_for_process,
     sum_over_processes,
-    was_agreed,
 )
 from train.core.errors import UserError
 
@@ -211,7 +210,7 @@ def test_values_that_must_be_the_same_are_compared():
 # Errors
 
 
-def agreeing(failing: tuple[int, ...], kind: type[BaseException]) -> tuple[str, str, bool, bool]:
+def agreeing(failing: tuple[int, ...], kind: type[BaseException]) -> tuple[str, str, bool]:
     assert agree() == 0
     error = None
     if rank() in failing:
@@ -225,7 +224,7 @@ def agreeing(failing: tuple[int, ...], kind: type[BaseException]) -> tuple[str, 
         # A run that catches it goes on: nothing is left over from the failure.
         assert agree() == 0
         assert not peer_failed()
-        return type(caught).__name__, str(caught), caught is error, was_agreed(caught)
+        return type(caught).__name__, str(caught), caught is error
     raise AssertionError("no error")
 
 
@@ -236,10 +235,10 @@ def test_an_error_of_one_process_ends_all_with_its_message(size: int, kind):
     prefix = "" if kind is UserError else f"{kind.__name__}: "
     for place, value in enumerate(values):
         if place == 1:
-            assert value == (kind.__name__, "damaged file 1", True, True)
+            assert value == (kind.__name__, "damaged file 1", True)
         else:
             expected = f"process 1: {prefix}damaged file 1"
-            assert value == ("PeerFailed", expected, False, True)
+            assert value == ("PeerFailed", expected, False)
 
 
 def test_of_several_errors_the_others_see_that_of_the_lowest_rank():
