@@ -20,6 +20,7 @@ from train.config import RunConfig
 from train.core.console import Progress, logger
 from train.core.device import to_device
 from train.core.distributed import (
+    PeerLost,
     agree,
     current_world,
     gather_objects,
@@ -250,10 +251,18 @@ class _Loop:
             broken = first_not_finite(found)
             if broken is not None:
                 raise NonFiniteLoss(*broken)
-        except NonFiniteLoss as error:
-            names = [name for each in gather_objects(batch["names"]) for name in each]
+        except PeerLost:
+            raise
+        except UserError as error:
+            # Here all processes have one: their own, or that another process failed.
+            own = str(error) if isinstance(error, NonFiniteLoss) else None
+            found_by = gather_objects((own, batch["names"]))
+            said = next((line for line, _ in found_by if line is not None), None)
+            if said is None:
+                raise
+            names = [name for _, each in found_by for name in each]
             raise UserError(
-                f"{self.task.name} training stopped at step {number}: {error}; sweeps of the "
+                f"{self.task.name} training stopped at step {number}: {said}; sweeps of the "
                 f"step: {', '.join(names)}. Look at these sweeps, or go on from the last "
                 f"checkpoint with a lower rate: --resume --optim.lr {config.optim.lr / 4:g} "
                 f"--optim.block-lr {config.optim.block_lr / 4:g}"
