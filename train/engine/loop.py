@@ -224,6 +224,7 @@ class _Loop:
         train_step = TrainStep(task.network, task.method, task.teacher)
         task.network.train()
         task.method.train()
+        self.parameters = list(train_step.parameters())
         self.module: nn.Module = train_step
         if current_world().size > 1:
             # Statistics are a process's own, and averaged before a network is saved. The option has
@@ -244,7 +245,7 @@ class _Loop:
         every = config.log_gradient_norms_every
         try:
             numbers, any_labeled = self._accumulate(batch, bool(every) and number % every == 0)
-            norm = _clip(self.task.network, config.optim.max_grad_norm)
+            norm = _clip(self.parameters, config.optim.max_grad_norm)
             # The same on every process; the numbers are sums over processes.
             numbers["gradient_norm"] = norm / current_world().size
             found = to_host(numbers)
@@ -379,12 +380,11 @@ def batches_from(
         yield from loader
 
 
-def _clip(network: nn.Module, max_norm: float) -> torch.Tensor:
+def _clip(parameters: Sequence[nn.Parameter], max_norm: float) -> torch.Tensor:
     """Return the gradient's norm, after clipping it to `max_norm` if that is above 0."""
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if max_norm > 0:
-        torch.nn.utils.clip_grads_with_norm_(network.parameters(), max_norm, norm)
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
 
 
