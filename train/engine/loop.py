@@ -89,6 +89,7 @@ def fit(
     *,
     skipped: SkippedFrames | None = None,
     at_epoch_end: EpochEnd | None = None,
+    at_end: Callable[[], None] | None = None,
 ) -> None:
     """Train a network to its last epoch, with a checkpoint every epoch and every few minutes.
 
@@ -112,7 +113,10 @@ def fit(
     skipped
         Collects the frames that could not be read.
     at_epoch_end
-        Called after each epoch but the last, to score the network as it is.
+        Called after each epoch, to score the network as it is.
+    at_end
+        Called after the last epoch, to write what is trained; only then a checkpoint says that the
+        stage is finished.
 
     Raises
     ------
@@ -124,7 +128,7 @@ def fit(
     """
     order = batch_sampler(frames, config)
     epoch_ends = order.ends(task.epochs)
-    done, best = 0, None
+    done, scored, best, finished = 0, 0, None, False
     optimizer, scheduler = make_optimizer(task.network, task.method, config.optim, epoch_ends[-1])
     if current_world().size > 1:
         torch.manual_seed(seed_for_process(2 * config.seed + (task.name == "student")))
@@ -133,7 +137,7 @@ def fit(
         task.method.load_state_dict(state.method)
     loop = _Loop(task, config, device, optimizer, scheduler)
     if state is not None:
-        done, best = state.step, state.best
+        done, scored, best = state.step, state.scored_step, state.best
         go_on(optimizer, scheduler, state.optimizer, done)
         # After the processes are joined, which gives all of them the first one's statistics.
         restore_own_state(state, task.network)
@@ -151,6 +155,8 @@ def fit(
                 method=task.method.state_dict(),
                 optimizer=optimizer.state_dict(),
                 processes=processes,
+                scored_step=scored,
+                finished_epochs=task.epochs if finished else None,
             )
             try:
                 save_state(content, state_path)
@@ -158,11 +164,24 @@ def fit(
                 error = raised
         agree(error)
 
-    progress = Progress(f"{task.name} training", epoch_ends[-1], done=done)
     last_checkpoint = ended = time.monotonic()
+
+    def score() -> None:
+        nonlocal best, scored, ended
+        if at_epoch_end is not None and done in epoch_ends and scored < done:
+            began = time.monotonic()
+            best, scored = at_epoch_end(epoch_ends.index(done) + 1, best), done
+            ended += time.monotonic() - began  # no part of the next step's time
+
+    def after() -> str:
+        return f"{task.name} training, step {done}"
+
+    progress = Progress(f"{task.name} training", epoch_ends[-1], done=done)
     cropped_batches = unlabeled_steps = 0
     with StopRequest() as stop:
         try:
+            # A run that was stopped at the end of an epoch wrote its checkpoint without a score.
+            score()
             for batch in _read(batches_from(frames, order, epoch_ends, done, config), skipped):
                 numbers, any_labeled = loop.step(batch, done + 1)
                 done += 1
@@ -184,17 +203,27 @@ def fit(
                 if log is not None:
                     log.step(task.name, done, {**numbers, **notes, "sweeps": batch["names"]})
                 progress.advance({n: v for n, v in numbers.items() if n in loop.shown})
+                if done == epoch_ends[-1]:
+                    continue
                 signal = agree(stop=stop.signal)
                 due = _first_process_says(now - last_checkpoint > 60 * config.checkpoint_minutes)
                 if done in epoch_ends or due or signal:
-                    if done in epoch_ends[:-1] and at_epoch_end is not None and not signal:
-                        best = at_epoch_end(epoch_ends.index(done) + 1, best)
+                    if not signal:
+                        score()
                     checkpoint()
                     _return_freed_memory()
                     last_checkpoint = time.monotonic()
-                if signal and done < epoch_ends[-1]:
-                    after = f"{task.name} training, step {done}"
-                    raise Interrupted(signal, after=after, checkpoint=state_path)
+                if signal:
+                    raise Interrupted(signal, after=after(), checkpoint=state_path)
+            if not agree(stop=stop.signal):
+                score()
+                if at_end is not None:
+                    at_end()
+                finished = True
+            checkpoint()
+            _return_freed_memory()
+            if signal := agree(stop=stop.signal):
+                raise Interrupted(signal, after=after(), checkpoint=state_path)
         finally:
             progress.close()
     if cropped_batches:
@@ -233,10 +262,11 @@ class _Loop:
             sync = (
                 "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
             )
+            options: dict[str, Any] = {sync: False}
             self.module = DistributedDataParallel(
                 train_step,
                 device_ids=[device] if device.type == "cuda" else None,
-                **{sync: False},
+                **options,
             )
 
     def step(self, batch: dict[str, Any], number: int) -> tuple[dict[str, Any], bool]:
