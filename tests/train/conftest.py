@@ -3,10 +3,14 @@
 import pytest
 import torch
 
+from tests.train.toy_runs import write_sweeps
+from tests.train.toys import TOY_METHOD, TOY_NETWORK
 from train.data.collate import collate
 from train.data.frame import LidarFrame
 from train.data.transforms import voxelize
+from train.methods.registry import METHODS
 from train.networks.ptv3 import build_segmentor
+from train.networks.registry import NETWORKS
 
 NUM_CLASSES = 4
 
@@ -46,3 +50,19 @@ def student():
     """A tiny student in training mode."""
     torch.manual_seed(1)
     return build_segmentor("tiny-student", NUM_CLASSES).train()
+
+
+@pytest.fixture(scope="session")
+def toy_sweeps(tmp_path_factory):
+    """A data root of five small sweeps, read by all tests and changed by none."""
+    root = tmp_path_factory.mktemp("toy-sweeps")
+    write_sweeps(root)
+    return root
+
+
+@pytest.fixture
+def toys_registered(monkeypatch):
+    """Add the toy network and the toy method to the tables, as a package that has them would."""
+    for table, rows in ((NETWORKS, TOY_NETWORK), (METHODS, TOY_METHOD)):
+        for name, place in rows.items():
+            monkeypatch.setitem(table, name, place)

@@ -25,7 +25,7 @@ from train.simulation.semantickitti import simulate_semantickitti
 
 SMALL = shlex.split(
     "--dataset semantickitti --model tiny --device cpu --data.grid-size-m 0.2 "
-    "--data.max-voxels 1500 --data.batch-size 2 --loss.num-samples 64 "
+    "--data.max-voxels 1500 --data.batch-size 2 --method.num-samples 64 "
     "--optim.teacher-epochs 2 --optim.student-epochs 2"
 )
 
@@ -52,6 +52,11 @@ def flags(sweeps, output):
         *("--data-root", str(sweeps), "--output", str(output)),
         *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
     ]
+
+
+def where(output):
+    """Name a run that is there already."""
+    return ["--dataset", "semantickitti", "--output", str(output)]
 
 
 def start(arguments):
@@ -93,7 +98,7 @@ def test_a_run_leaves_what_the_readme_promises(finished):
 
     config = json.loads((finished / "config.json").read_text())
     assert config["config"]["model"] == "tiny"
-    assert config["config"]["loss"]["topology"] == 8.0
+    assert config["config"]["options"]["topology"] == 8.0
     assert config["versions"]["torch"] == torch.__version__
 
     parts = {"segmentation", "topology", "saliency", "distillation", "total"}
@@ -102,6 +107,7 @@ def test_a_run_leaves_what_the_readme_promises(finished):
     assert all(parts <= step.keys() for step in student_steps)
     assert list((finished / "tensorboard" / "student").glob("events*"))
     assert sorted(p.name for p in finished.iterdir()) == [
+        "checkpoint.pt",
         "config.json",
         "log.jsonl",
         "metrics.json",
@@ -113,7 +119,9 @@ def test_a_run_leaves_what_the_readme_promises(finished):
 
 def test_the_deployed_file_holds_the_student_only(finished):
     model, card = load_model(finished / "student.pt")
-    assert (card.size, card.num_classes, card.class_names[0]) == ("tiny-student", 19, "car")
+    assert (card.network, card.size) == ("ptv3", "tiny-student")
+    assert (card.num_classes, card.class_names[0]) == (19, "car")
+    assert card.trained_on == ("00",)
     weights = sum(p.numel() for p in model.parameters()) * 4
     assert (finished / "student.pt").stat().st_size < 1.5 * weights + 200_000
 
@@ -134,7 +142,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(sweeps, finished, tmp_path):
     assert process.returncode == -signal.SIGKILL
     assert not (output / "student.pt").exists()
 
-    assert main([*arguments, "--resume"]) == 0
+    # Only where the run is has to be said.
+    assert main([*where(output), "--resume"]) == 0
     want, got = load_model(finished / "student.pt")[0], load_model(output / "student.pt")[0]
     for (name, a), (_, b) in zip(want.state_dict().items(), got.state_dict().items(), strict=True):
         torch.testing.assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}")
@@ -147,7 +156,7 @@ def test_a_finished_teacher_serves_another_run(sweeps, finished, tmp_path):
     arguments = [
         *flags(sweeps, output),
         *("--stage", "student", "--teacher-checkpoint", str(finished / "teacher.pt")),
-        *("--loss.topology", "0", "--loss.saliency", "0", "--optim.student-epochs", "1"),
+        *("--method.topology", "0", "--method.saliency", "0", "--optim.student-epochs", "1"),
     ]
     assert main(arguments) == 0
     steps = log_of(output)
@@ -157,7 +166,7 @@ def test_a_finished_teacher_serves_another_run(sweeps, finished, tmp_path):
 
 def test_evaluation_alone_repeats_the_scores(sweeps, finished):
     before = json.loads((finished / "metrics.json").read_text())
-    assert main([*flags(sweeps, finished), "--resume", "--stage", "evaluate"]) == 0
+    assert main([*where(finished), "--resume", "--stage", "evaluate"]) == 0
     after = json.loads((finished / "metrics.json").read_text())
     assert before["student"]["iou"] == after["student"]["iou"]
     assert after["seconds"]["student"] == before["seconds"]["student"]
@@ -333,7 +342,7 @@ def test_a_checkpoint_of_another_architecture_or_a_damaged_one(sweeps, finished,
     output = tmp_path / "out"
     given = [*flags(sweeps, output), "--stage", "student", "--teacher-checkpoint"]
     line = refused([*given, str(finished / "student.pt")], capsys, output)
-    assert "holds a tiny-student, but this run needs a tiny-teacher" in line
+    assert "holds a ptv3:tiny-student, but this run needs a ptv3:tiny-teacher" in line
     broken = tmp_path / "broken.pt"
     broken.write_bytes((finished / "teacher.pt").read_bytes()[:5000])
     assert "not readable" in refused([*given, str(broken)], capsys, output)
@@ -342,8 +351,8 @@ def test_a_checkpoint_of_another_architecture_or_a_damaged_one(sweeps, finished,
 
 def test_a_negative_weight(sweeps, tmp_path, capsys):
     output = tmp_path / "out"
-    line = refused([*flags(sweeps, output), "--loss.topology", "-1"], capsys, output)
-    assert "--loss.topology is -1" in line
+    line = refused([*flags(sweeps, output), "--method.topology", "-1"], capsys, output)
+    assert "--method.topology is -1" in line
 
 
 def test_packages_that_are_not_there(sweeps, tmp_path, capsys, monkeypatch):
@@ -365,8 +374,11 @@ def test_packages_that_are_not_there(sweeps, tmp_path, capsys, monkeypatch):
 def test_an_output_that_holds_another_run(sweeps, finished, capsys):
     before = sorted(finished.rglob("*"))
     assert "holds another run" in refused(flags(sweeps, finished), capsys)
-    changed = [*flags(sweeps, finished), "--resume", "--loss.topology", "4"]
-    assert "loss.topology: 8.0, now 4.0" in refused(changed, capsys)
+    changed = [*flags(sweeps, finished), "--resume", "--method.topology", "4"]
+    assert "--method.topology 8.0, now 4.0" in refused(changed, capsys)
+    line = refused([*where(finished), "--resume", "--method", "kd"], capsys)
+    assert "--method topology-gradient, now kd" in line
+    assert "--method.topology" not in line
     assert sorted(finished.rglob("*")) == before
 
 
@@ -395,7 +407,7 @@ def test_help_lists_the_options_without_a_dataset(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     captured = capsys.readouterr()
-    assert "--loss.topology" in captured.out
+    assert "--method.topology" in captured.out
     assert "semantickitti" in captured.out + captured.err
 
 

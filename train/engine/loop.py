@@ -20,6 +20,7 @@ from train.config import RunConfig
 from train.core.console import Progress, logger
 from train.core.device import to_device
 from train.core.distributed import (
+    PeerLost,
     agree,
     current_world,
     gather_objects,
@@ -88,6 +89,7 @@ def fit(
     *,
     skipped: SkippedFrames | None = None,
     at_epoch_end: EpochEnd | None = None,
+    at_end: Callable[[], None] | None = None,
 ) -> None:
     """Train a network to its last epoch, with a checkpoint every epoch and every few minutes.
 
@@ -111,7 +113,10 @@ def fit(
     skipped
         Collects the frames that could not be read.
     at_epoch_end
-        Called after each epoch but the last, to score the network as it is.
+        Called after each epoch, to score the network as it is.
+    at_end
+        Called after the last epoch, to write what is trained; only then a checkpoint says that the
+        stage is finished.
 
     Raises
     ------
@@ -125,7 +130,7 @@ def fit(
     epoch_ends = order.ends(task.epochs)
     if config.sync_batch_norm:
         _refuse_empty_parts(order, task.epochs)
-    done, best = 0, None
+    done, scored, best, finished = 0, 0, None, False
     optimizer, scheduler = make_optimizer(task.network, task.method, config.optim, epoch_ends[-1])
     if current_world().size > 1:
         torch.manual_seed(seed_for_process(2 * config.seed + (task.name == "student")))
@@ -134,7 +139,7 @@ def fit(
         task.method.load_state_dict(state.method)
     loop = _Loop(task, config, device, optimizer, scheduler)
     if state is not None:
-        done, best = state.step, state.best
+        done, scored, best = state.step, state.scored_step, state.best
         go_on(optimizer, scheduler, state.optimizer, done)
         # After the processes are joined, which gives all of them the first one's statistics.
         restore_own_state(state, task.network)
@@ -152,6 +157,8 @@ def fit(
                 method=task.method.state_dict(),
                 optimizer=optimizer.state_dict(),
                 processes=processes,
+                scored_step=scored,
+                finished_epochs=task.epochs if finished else None,
             )
             try:
                 save_state(content, state_path)
@@ -159,11 +166,24 @@ def fit(
                 error = raised
         agree(error)
 
-    progress = Progress(f"{task.name} training", epoch_ends[-1], done=done)
     last_checkpoint = ended = time.monotonic()
+
+    def score() -> None:
+        nonlocal best, scored, ended
+        if at_epoch_end is not None and done in epoch_ends and scored < done:
+            began = time.monotonic()
+            best, scored = at_epoch_end(epoch_ends.index(done) + 1, best), done
+            ended += time.monotonic() - began  # no part of the next step's time
+
+    def after() -> str:
+        return f"{task.name} training, step {done}"
+
+    progress = Progress(f"{task.name} training", epoch_ends[-1], done=done)
     cropped_batches = unlabeled_steps = 0
     with StopRequest() as stop:
         try:
+            # A run that was stopped at the end of an epoch wrote its checkpoint without a score.
+            score()
             for batch in _read(batches_from(frames, order, epoch_ends, done, config), skipped):
                 numbers, any_labeled = loop.step(batch, done + 1)
                 done += 1
@@ -185,17 +205,27 @@ def fit(
                 if log is not None:
                     log.step(task.name, done, {**numbers, **notes, "sweeps": batch["names"]})
                 progress.advance({n: v for n, v in numbers.items() if n in loop.shown})
+                if done == epoch_ends[-1]:
+                    continue
                 signal = agree(stop=stop.signal)
                 due = _first_process_says(now - last_checkpoint > 60 * config.checkpoint_minutes)
                 if done in epoch_ends or due or signal:
-                    if done in epoch_ends[:-1] and at_epoch_end is not None and not signal:
-                        best = at_epoch_end(epoch_ends.index(done) + 1, best)
+                    if not signal:
+                        score()
                     checkpoint()
                     _return_freed_memory()
                     last_checkpoint = time.monotonic()
-                if signal and done < epoch_ends[-1]:
-                    after = f"{task.name} training, step {done}"
-                    raise Interrupted(signal, after=after, checkpoint=state_path)
+                if signal:
+                    raise Interrupted(signal, after=after(), checkpoint=state_path)
+            if not agree(stop=stop.signal):
+                score()
+                if at_end is not None:
+                    at_end()
+                finished = True
+            checkpoint()
+            _return_freed_memory()
+            if signal := agree(stop=stop.signal):
+                raise Interrupted(signal, after=after(), checkpoint=state_path)
         finally:
             progress.close()
     if cropped_batches:
@@ -225,6 +255,7 @@ class _Loop:
         train_step = TrainStep(task.network, task.method, task.teacher)
         task.network.train()
         task.method.train()
+        self.parameters = list(train_step.parameters())
         self.module: nn.Module = train_step
         if current_world().size > 1:
             # Statistics are a process's own, and averaged before a network is saved. The option has
@@ -246,17 +277,25 @@ class _Loop:
         every = config.log_gradient_norms_every
         try:
             numbers, any_labeled = self._accumulate(batch, bool(every) and number % every == 0)
-            norm = _clip(self.task.network, config.optim.max_grad_norm)
+            norm = _clip(self.parameters, config.optim.max_grad_norm)
             # The same on every process; the numbers are sums over processes.
             numbers["gradient_norm"] = norm / current_world().size
             found = to_host(numbers)
             broken = first_not_finite(found)
             if broken is not None:
                 raise NonFiniteLoss(*broken)
-        except NonFiniteLoss as error:
-            names = [name for each in gather_objects(batch["names"]) for name in each]
+        except PeerLost:
+            raise
+        except UserError as error:
+            # Here all processes have one: their own, or that another process failed.
+            own = str(error) if isinstance(error, NonFiniteLoss) else None
+            found_by = gather_objects((own, batch["names"]))
+            said = next((line for line, _ in found_by if line is not None), None)
+            if said is None:
+                raise
+            names = [name for _, each in found_by for name in each]
             raise UserError(
-                f"{self.task.name} training stopped at step {number}: {error}; sweeps of the "
+                f"{self.task.name} training stopped at step {number}: {said}; sweeps of the "
                 f"step: {', '.join(names)}. Look at these sweeps, or go on from the last "
                 f"checkpoint with a lower rate: --resume --optim.lr {config.optim.lr / 4:g} "
                 f"--optim.block-lr {config.optim.block_lr / 4:g}"
@@ -386,12 +425,11 @@ def batches_from(
         yield from loader
 
 
-def _clip(network: nn.Module, max_norm: float) -> torch.Tensor:
+def _clip(parameters: Sequence[nn.Parameter], max_norm: float) -> torch.Tensor:
     """Return the gradient's norm, after clipping it to `max_norm` if that is above 0."""
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if max_norm > 0:
-        torch.nn.utils.clip_grads_with_norm_(network.parameters(), max_norm, norm)
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
 
 

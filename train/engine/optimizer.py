@@ -1,5 +1,6 @@
 """AdamW and OneCycle with the networks' parameter groups, and how they go on in a resumed run."""
 
+import math
 from typing import Any
 
 import torch
@@ -19,6 +20,11 @@ def make_optimizer(
     A rise over `warmup_fraction` of the steps from a tenth of the peak, then a cosine fall to a
     thousandth of the peak; the momentum cycles between 0.95 and 0.85, torch's default.
     """
+    total_steps = max(total_steps, 2)
+    rise = config.warmup_fraction
+    if rise * total_steps == 1.0:
+        # torch divides by the length of this rise, 0 steps; a shorter one starts at the peak, too.
+        rise = math.nextafter(rise, 0.0)
     groups = network.parameter_groups(config)
     adapters = list(method.parameters())
     if adapters:
@@ -27,8 +33,8 @@ def make_optimizer(
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in groups],
-        total_steps=max(total_steps, 2),
-        pct_start=config.warmup_fraction,
+        total_steps=total_steps,
+        pct_start=rise,
         div_factor=10.0,
         final_div_factor=100.0,
     )
@@ -49,6 +55,11 @@ def go_on(
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": optimizer_state["state"], "param_groups": groups})
     scheduler.last_epoch = done
-    for group, lr in zip(optimizer.param_groups, scheduler.get_lr(), strict=True):
+    # The rates of this very step, without taking one: a scheduler says them inside its `step` only,
+    # and warns elsewhere.
+    scheduler._get_lr_called_within_step = True
+    rates = scheduler.get_lr()
+    scheduler._get_lr_called_within_step = False
+    for group, lr in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = lr
-    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+    scheduler._last_lr = list(rates)

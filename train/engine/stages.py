@@ -30,7 +30,7 @@ from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import dataset_spec
 from train.data.skipping import SkippedFrames
 from train.data.transforms import PAPER_AUGMENTATION
-from train.engine.loop import TrainTask, fit
+from train.engine.loop import TrainTask, batch_sampler, fit
 from train.engine.run_data import counts_of, open_data
 from train.engine.run_folder import RunFolder
 from train.engine.run_log import RunLog
@@ -45,6 +45,11 @@ from train.networks.registry import PAIRS, build_network, parse_network
 from train.networks.weights import ModelMetadata, load_model, load_teacher, save_model
 
 IN_CHANNELS = 4  # x, y, z in meters and strength
+
+
+def _flag(name: str) -> str:
+    """Return the flag of a dotted field name, as config.json has it."""
+    return f"--{name.replace('options.', 'method.').replace('_', '-')}"
 
 
 def run(config: RunConfig) -> None:
@@ -105,6 +110,7 @@ class Run:
         self.state = self._read_state()
         self.skipped = SkippedFrames(self.folder.skipped)
         self.data = open_data(config, self.spec, needs_labels=self.method.needs_labels)
+        self._check_progress()
         self.submission = check_submission(config, self.spec, self.data.validation)
 
     def _check_folder(self) -> None:
@@ -115,8 +121,12 @@ class Run:
         before = self.folder.check_resume()["config"]
         changed = differences(before, to_json(self.config))
         refused = {k: v for k, v in changed.items() if k not in CHANGEABLE_ON_RESUME}
+        if "method" in refused:  # its options are others, too, but that says nothing more
+            refused = {"method": refused["method"]}
         if refused:
-            told = "; ".join(f"{name}: {old}, now {new}" for name, (old, new) in refused.items())
+            told = "; ".join(
+                f"{_flag(name)} {old}, now {new}" for name, (old, new) in refused.items()
+            )
             raise UserError(
                 f"--resume: this is not the run in {self.folder.path}: {told}; leave these flags "
                 "out, or give a new --output"
@@ -127,18 +137,31 @@ class Run:
                 f"{self.folder.path} is finished after {changed['optim.teacher_epochs'][0]} "
                 "epochs and cannot go on; leave the flag out, or give a new --output"
             )
+        if (
+            "optim.student_epochs" in changed
+            and self.folder.student.is_file()
+            and not self.folder.checkpoint.is_file()
+        ):
+            raise UserError(
+                f"--optim.student-epochs {self.config.optim.student_epochs}: the student of "
+                f"{self.folder.path} is finished, and there is no {self.folder.checkpoint.name} "
+                "to go on from; leave the flag out, or give a new --output"
+            )
         self.changes = changed
 
     def _check_choices(self) -> None:
         """Refuse networks, packages and kernels that are asked for and not there."""
         config = self.config
+        networks: dict[str, Network] = {}
         for role, name in self.names.items():
             if role == "teacher" and not self.method.needs_teacher:
                 continue
             try:
-                self._build(role)
+                networks[role] = self._build(role)
             except (TypeError, ValueError) as error:
                 raise UserError(f"--{role} {name}: {error}") from error
+        if config.stage in ("all", "student"):
+            self.method.check(config.options, networks["student"], networks.get("teacher"))
         if self.method.batch_fields:
             raise UserError(
                 f"--method {config.method} needs {', '.join(sorted(self.method.batch_fields))}, "
@@ -183,6 +206,24 @@ class Run:
         if not (self.config.resume and self.folder.checkpoint.is_file()):
             return None
         return load_state(self.folder.checkpoint)
+
+    def _check_progress(self) -> None:
+        """Refuse a schedule that is over before the step that the run is at."""
+        state = self.state
+        if state is None or not self._needs(state.stage):
+            return
+        epochs = self._epochs(state.stage)
+        steps = batch_sampler(self._training_frames(state.stage), self.config).ends(epochs)[-1]
+        if state.step > steps:
+            raise UserError(
+                f"--resume: {state.step} steps of the {state.stage} are done, but with "
+                f"--optim.{state.stage}-epochs {epochs} and batches as they are now it ends at "
+                f"step {steps}; give more epochs, or a new --output"
+            )
+
+    def _epochs(self, role: str) -> int:
+        optim = self.config.optim
+        return optim.teacher_epochs if role == "teacher" else optim.student_epochs
 
     def start(self) -> None:
         """Do the stages that the configuration asks for, and write the metrics."""
@@ -237,8 +278,9 @@ class Run:
             )
         if not self.folder.student.is_file():
             return True
+        # A finished student goes on if it is to have another number of epochs.
         state = self._state_of("student")
-        return state is not None and "optim.student_epochs" in self.changes
+        return state is not None and state.finished_epochs != self._epochs("student")
 
     def _resume_point(self) -> tuple[str, int] | None:
         """Return the stage that is to be trained next and how many of its steps stand."""
@@ -278,7 +320,7 @@ class Run:
         ]
         for change in changes:
             logger.info(
-                f"changed from step {step + 1} on: {change['field']} {change['before']} -> "
+                f"changed from step {step + 1} on: {_flag(change['field'])} {change['before']} -> "
                 f"{change['after']}"
             )
         self.folder.record_resume(content, changes)
@@ -321,7 +363,7 @@ class Run:
             teacher,
             CrossEntropy(options, teacher, None),
             None,
-            self.config.optim.teacher_epochs,
+            self._epochs("teacher"),
         )
         self._fit(task, log, self.folder.teacher, self.folder.teacher_best)
         self.teacher_file = self.folder.teacher
@@ -347,12 +389,12 @@ class Run:
             student,
             method.to(self.device),
             teacher,
-            self.config.optim.student_epochs,
+            self._epochs("student"),
         )
         self._fit(task, log, self.folder.student, self.folder.student_best)
 
     def _fit(self, task: TrainTask, log: RunLog | None, last: Path, best_path: Path) -> None:
-        frames = self._training_frames(task)
+        frames = self._training_frames(task.name, task.network.coarsest_cell_voxels)
         scorer = self._scorer()
 
         def at_epoch_end(epoch: int, best: float | None) -> float | None:
@@ -360,7 +402,10 @@ class Run:
             if not every or (epoch % every and epoch != task.epochs):
                 return best
             average_batch_norm_statistics(task.network)
-            scores = scorer.score(task.network, f"{task.name} validation, epoch {epoch}")
+            # Scoring draws numbers too (its loader does): how often it is done must not change
+            # what is trained.
+            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+                scores = scorer.score(task.network, f"{task.name} validation, epoch {epoch}")
             miou = scores["miou"] or 0.0
             better = best is None or miou > best
             logger.info(
@@ -374,6 +419,10 @@ class Run:
                 log.step(f"{task.name} validation", epoch, record)
             return miou if better else best
 
+        def at_end() -> None:
+            average_batch_norm_statistics(task.network)
+            self._save(task, last)
+
         fit(
             task,
             frames,
@@ -384,11 +433,10 @@ class Run:
             self._state_of(task.name),
             skipped=self.skipped,
             at_epoch_end=at_epoch_end,
+            at_end=at_end,
         )
-        average_batch_norm_statistics(task.network)
-        self._save(task, last)
 
-    def _training_frames(self, task: TrainTask) -> TrainingFrames:
+    def _training_frames(self, role: str, coarsest_cell_voxels: int = 1) -> TrainingFrames:
         config, data = self.config, self.config.data
         return TrainingFrames(
             self.data.training,
@@ -400,8 +448,8 @@ class Run:
             max_batch_voxels=data.max_batch_voxels or None,
             counts=counts_of(config, self.data.training),
             on_bad_sweep=config.on_bad_sweep,
-            seed=2 * config.seed + (task.name == "student"),
-            coarsest_cell_voxels=task.network.coarsest_cell_voxels,
+            seed=2 * config.seed + (role == "student"),
+            coarsest_cell_voxels=coarsest_cell_voxels,
         )
 
     def _plain_batches(self) -> Iterator[dict[str, Any]]:

@@ -210,7 +210,7 @@ class TrainStep(nn.Module):
             torch.zeros_like(p).flatten() if g is None else g.flatten()
             for p, g in zip(parameters, gradients, strict=True)
         ]
-        norm: Tensor = sum_over_processes(torch.cat(flat)).norm()
+        norm: Tensor = torch.linalg.vector_norm(sum_over_processes(torch.cat(flat)))
         return norm / current_world().size
 
 

@@ -12,7 +12,7 @@ from train.core.console import logger
 from train.core.distributed import current_world, gather_objects, is_first_process
 from train.core.tensor_file import read_tensors
 
-STATE_FORMAT = "topodistill-training-state-2"
+STATE_FORMAT = "topodistill-training-state-3"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class TrainingState:
         State dicts; the method's holds its adapters.
     processes
         For each process, its random state and its running statistics.
+    scored_step
+        The last step after which the network was scored, if it was an epoch's last.
+    finished_epochs
+        After how many epochs the stage was finished; None while it is not.
     """
 
     stage: str
@@ -40,6 +44,8 @@ class TrainingState:
     method: dict[str, Any]
     optimizer: dict[str, Any]
     processes: list[dict[str, Any]]
+    scored_step: int = 0
+    finished_epochs: int | None = None
 
 
 def save_state(state: TrainingState, path: Path) -> None:

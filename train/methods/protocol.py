@@ -93,6 +93,24 @@ class DistillationMethod(nn.Module, ABC):
         self.config = config
 
     @classmethod
+    def check(cls, config: Any, student: Network, teacher: Network | None) -> None:
+        """Refuse options that do not fit the networks; called before anything is written.
+
+        Parameters
+        ----------
+        config
+            An instance of `Config`.
+        student, teacher
+            As they will be built, with any weights; the teacher is None where there is none.
+
+        Raises
+        ------
+        UserError
+            If they do not fit.
+        """
+        del config, student, teacher
+
+    @classmethod
     def prepare(
         cls, config: Any, teacher: Network, batches: Iterable[dict[str, Any]], folder: Path
     ) -> Path | None:

@@ -131,19 +131,33 @@ class TopologyGradient(DistillationMethod):
         )
         self.saliency_loss = SaliencyLoss(reduction="none")
         self.distillation_loss = DistillationLoss(temperature=config.temperature)
+        self.check(config, student, teacher)
         self.topology_stages = (
-            _stages("topology-stage", (config.topology_stage,), student)[0],
-            _stages("topology-stage", (config.topology_stage,), teacher)[0],
+            _one_stage("topology-stage", config.topology_stage, student),
+            _one_stage("topology-stage", config.topology_stage, teacher),
         )
         self.saliency_stages = (
             _stages("saliency-stages", config.saliency_stages, student),
             _stages("saliency-stages", config.saliency_stages, teacher),
         )
-        if config.saliency > 0 and len(self.saliency_stages[0]) != len(self.saliency_stages[1]):
+
+    @classmethod
+    def check(
+        cls, config: TopologyGradientConfig, student: Network, teacher: Network | None
+    ) -> None:
+        """Refuse stages that the networks do not have, or not as many of."""
+        assert teacher is not None
+        for network in (student, teacher):
+            _one_stage("topology-stage", config.topology_stage, network)
+        of_student, of_teacher = (
+            _stages("saliency-stages", config.saliency_stages, network)
+            for network in (student, teacher)
+        )
+        if config.saliency > 0 and len(of_student) != len(of_teacher):
             raise UserError(
                 f"--method.saliency-stages {' '.join(config.saliency_stages)}: the student has "
-                f"{', '.join(self.saliency_stages[0])}, the teacher "
-                f"{', '.join(self.saliency_stages[1])}; name stages that both have, or use last"
+                f"{', '.join(of_student)}, the teacher {', '.join(of_teacher)}; name stages that "
+                "both have, or use last"
             )
 
     def forward(
@@ -256,6 +270,17 @@ def _stages(option: str, names: Sequence[str], network: Network) -> tuple[str, .
             f"choose among {', '.join(known)}"
         )
     return tuple(stage for stage in known if stage in chosen)
+
+
+def _one_stage(option: str, name: str, network: Network) -> str:
+    """Return the stage that an option names, which must be a single one."""
+    stages = _stages(option, (name,), network)
+    if len(stages) > 1:
+        raise UserError(
+            f"--method.{option} {name}: names {len(stages)} stages of {type(network).__name__} "
+            f"({', '.join(stages)}); choose one of them, or last"
+        )
+    return stages[0]
 
 
 def _refuse_other_rows(option: str, stage: str, student: Tensor, teacher: Tensor) -> None:

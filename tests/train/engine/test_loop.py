@@ -1,5 +1,6 @@
-"""Optimizer groups, and batches that depend on the seed and the step alone."""
+"""The optimizer and how it goes on, batches that depend on seed and step alone, what is said."""
 
+import copy
 import itertools
 import json
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.config import DataConfig, OptimConfig, RunConfig
+from tests.train.toys import Hint, HintConfig, build_toy
+from train.config import DataConfig, MethodConfig, OptimConfig, RunConfig
 from train.core.device import to_device
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
@@ -15,8 +17,10 @@ from train.data.loader import TrainingFrames
 from train.data.skipping import SkippedFrames
 from train.data.voxel_counts import VoxelCounts, measure_voxels
 from train.engine import loop
-from train.engine.loop import Stage, batch_order, batches_from, fit, make_optimizer
+from train.engine.loop import TrainTask, batch_sampler, batches_from, fit
+from train.engine.optimizer import go_on, make_optimizer
 from train.engine.run_log import RunLog
+from train.methods.none import CrossEntropy
 
 
 class Rooms:
@@ -47,6 +51,7 @@ class Rooms:
 
 
 BOUND = 900
+NO_ADAPTER = CrossEntropy(MethodConfig(), None, None)
 
 
 def served(folder, *, done=0, workers=0, bound=None, epochs=3, stop=None):
@@ -60,7 +65,7 @@ def served(folder, *, done=0, workers=0, bound=None, epochs=3, stop=None):
         max_batch_voxels=bound,
         counts=None if bound is None else measure_voxels(source, 0.5),
     )
-    order = batch_order(sweeps, config)
+    order = batch_sampler(sweeps, config)
     ends = order.ends(epochs)
     batches = batches_from(sweeps, order, ends, done, config)
     return [
@@ -70,7 +75,7 @@ def served(folder, *, done=0, workers=0, bound=None, epochs=3, stop=None):
 
 
 def test_blocks_have_a_rate_of_their_own(student):
-    optimizer, _ = make_optimizer(student, OptimConfig(lr=2e-3, block_lr=2e-4), 100)
+    optimizer, _ = make_optimizer(student, NO_ADAPTER, OptimConfig(lr=2e-3, block_lr=2e-4), 100)
     rest, blocks = optimizer.param_groups
     names = {id(p): name for name, p in student.named_parameters()}
     assert all(".block" in names[id(p)] for p in blocks["params"])
@@ -81,7 +86,9 @@ def test_blocks_have_a_rate_of_their_own(student):
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_a_thousandth(student):
-    optimizer, scheduler = make_optimizer(student, OptimConfig(warmup_fraction=0.25), 101)
+    optimizer, scheduler = make_optimizer(
+        student, NO_ADAPTER, OptimConfig(warmup_fraction=0.25), 101
+    )
     rates = [optimizer.param_groups[0]["lr"]]
     for _ in range(100):
         optimizer.step()
@@ -91,6 +98,73 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_a_thousandth(student):
     assert rates.index(max(rates)) == pytest.approx(25, abs=1)
     assert rates[-1] == pytest.approx(2e-6)
     assert torch.optim.AdamW is type(optimizer)
+
+
+@pytest.mark.parametrize("warmup_fraction", [0.04, 0.1, 0.25, 0.3])
+def test_a_schedule_of_any_length_has_a_rate_for_each_step(warmup_fraction):
+    toy = build_toy("small", 4, 4)
+    optim = OptimConfig(warmup_fraction=warmup_fraction)
+    for total in range(1, 60):
+        rates = [
+            lr for ((lr, _),) in steps(*make_optimizer(toy, NO_ADAPTER, optim, total), toy, total)
+        ]
+        assert len(rates) == total
+        assert all(2e-6 * 0.99 <= rate <= 2e-3 * 1.01 for rate in rates), total
+
+
+def test_an_adapter_has_the_rate_of_the_network_s_head(student):
+    toy = build_toy("small", 4, 4)
+    hint = Hint(HintConfig(), student, toy)
+    groups = make_optimizer(student, hint, OptimConfig(), 100)[0].param_groups
+    assert [id(p) for p in groups[2]["params"]] == [id(p) for p in hint.parameters()]
+    assert groups[2]["lr"] == groups[0]["lr"]
+    assert len(make_optimizer(toy, hint, OptimConfig(), 100)[0].param_groups) == 2
+
+
+def steps(optimizer, scheduler, network, number):
+    """Take steps with gradients that the step's number decides; return the rates."""
+    rates = []
+    for step in range(number):
+        for parameter in network.parameters():
+            parameter.grad = torch.full_like(parameter, 0.1 * (step + 1))
+        rates.append([(group["lr"], group["betas"]) for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("done", [1, 3, 10, 11])
+def test_an_optimizer_goes_on_as_if_it_had_not_been_stopped(done):
+    toy = build_toy("small", 4, 4)
+    whole = make_optimizer(toy, NO_ADAPTER, OptimConfig(), 12)
+    steps(*whole, toy, done)
+    state, weights = whole[0].state_dict(), copy.deepcopy(toy.state_dict())
+    state = copy.deepcopy(state)
+    want = steps(*whole, toy, 12 - done)
+    other = build_toy("small", 4, 4)
+    other.load_state_dict(weights)
+    again = make_optimizer(other, NO_ADAPTER, OptimConfig(), 12)
+    go_on(*again, state, done)
+    assert again[1].get_last_lr() == [want[0][0][0]]
+    assert steps(*again, other, 12 - done) == want
+    for name, tensor in toy.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+
+
+def test_an_optimizer_goes_on_with_other_rates_and_its_old_moments():
+    toy = build_toy("small", 4, 4)
+    whole = make_optimizer(toy, NO_ADAPTER, OptimConfig(), 12)
+    steps(*whole, toy, 3)
+    changed = make_optimizer(toy, NO_ADAPTER, OptimConfig(lr=1e-3, weight_decay=0.0), 24)
+    usual = make_optimizer(toy, NO_ADAPTER, OptimConfig(lr=1e-3), 24)
+    go_on(*changed, whole[0].state_dict(), 3)
+    rates = [lr for ((lr, _),) in steps(*usual, toy, 4)]
+    assert changed[1].get_last_lr() == [rates[3]]
+    (group,) = changed[0].param_groups
+    assert (group["lr"], group["weight_decay"]) == (rates[3], 0.0)
+    moments = changed[0].state[toy.head.weight]
+    assert moments["step"] == 3
+    assert torch.equal(moments["exp_avg"], whole[0].state[toy.head.weight]["exp_avg"])
 
 
 @pytest.mark.parametrize("bound", [None, BOUND])
@@ -145,7 +219,7 @@ def test_workers_stay_and_memory_is_pinned_where_there_is_cuda(tmp_path, monkeyp
 
     monkeypatch.setattr(loop, "DataLoader", Loader)
     for uses_cuda in (False, True):
-        monkeypatch.setattr(loop, "_uses_cuda", lambda answer=uses_cuda: answer)
+        monkeypatch.setattr(loop, "uses_cuda", lambda answer=uses_cuda: answer)
         assert len(served(tmp_path, workers=workers)[0]) == 9
     # One loader for all epochs of a run.
     assert asked == [(workers > 0, False), (workers > 0, True)]
@@ -160,7 +234,7 @@ def test_batches_reach_a_gpu_by_pinned_memory(tmp_path):
     source.bad = (1,)
     sweeps = TrainingFrames(source, grid_size_m=0.5, on_bad_sweep="skip")
     config = RunConfig(dataset="rooms", data=DataConfig(batch_size=7, num_workers=2))
-    order = batch_order(sweeps, config)
+    order = batch_sampler(sweeps, config)
     (batch,) = batches_from(sweeps, order, order.ends(1), 0, config)
     assert batch["feat"].is_pinned()
     assert [bad.name for bad in batch["skipped"]] == ["room/1"]
@@ -169,7 +243,7 @@ def test_batches_reach_a_gpu_by_pinned_memory(tmp_path):
     assert moved["feat"].cpu().equal(batch["feat"])
 
 
-def test_what_was_skipped_and_cut_is_told_and_recorded(tmp_path, capsys):
+def test_what_was_skipped_and_cropped_is_said_and_recorded(tmp_path, capsys):
     source = Rooms(tmp_path)
     source.bad = (2, 3)
     few = np.full(7, 100, dtype=np.int64)
@@ -180,12 +254,12 @@ def test_what_was_skipped_and_cut_is_told_and_recorded(tmp_path, capsys):
         counts=VoxelCounts(points=few, voxels=few),
         on_bad_sweep="skip",
     )
-    model = torch.nn.Linear(4, 1)
-    stage = Stage("student", model, 2, lambda batch: (model(batch["feat"]).mean() ** 2, {}))
+    toy = build_toy("small", 4, 4)
+    task = TrainTask("student", toy, CrossEntropy(MethodConfig(), toy, None), None, epochs=2)
     config = RunConfig(dataset="rooms", data=DataConfig(batch_size=3, num_workers=0))
     skipped = SkippedFrames(tmp_path / "skipped.json")
     with RunLog(tmp_path) as log:
-        fit(stage, sweeps, config, torch.device("cpu"), log, tmp_path / "state.pt", skipped=skipped)
+        fit(task, sweeps, config, torch.device("cpu"), log, tmp_path / "state.pt", skipped=skipped)
     assert skipped.messages == {f"room/{n}": f"{tmp_path / f'{n}.bin'}: is bad" for n in (2, 3)}
     assert SkippedFrames(tmp_path / "skipped.json").messages == skipped.messages
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -194,5 +268,5 @@ def test_what_was_skipped_and_cut_is_told_and_recorded(tmp_path, capsys):
     assert cut
     assert all(line["cropped_voxels"] > 0 for line in cut)
     told = capsys.readouterr().err
-    assert f"{len(cut)} batches were cut to 400 voxels" in told
+    assert f"{len(cut)} batches were cropped to 400 voxels" in told
     assert told.count("skipped: ") == 2

@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional
 
 from train.methods.losses import (
-    LossParts,
     NonFiniteLoss,
     lovasz_softmax,
     require_finite,
@@ -72,11 +71,3 @@ def test_a_part_that_is_no_number_is_named(value):
 def test_a_finite_part_passes_unchanged():
     value = torch.tensor(1.5)
     assert require_finite("topology", value) is value
-
-
-def test_parts_that_are_off_are_left_out_of_the_record():
-    one = torch.tensor(1.0)
-    parts = LossParts(
-        segmentation=one, topology=None, saliency=2 * one, distillation=None, total=3 * one
-    )
-    assert parts.as_numbers() == {"segmentation": 1.0, "saliency": 2.0, "total": 3.0}

@@ -1,0 +1,343 @@
+"""Networks and methods of others: what is registered in the tables runs, is saved and goes on.
+
+A second network and a method with a trainable part take every way that the built-in ones take, from
+the command line to the files; what does not fit is refused in one line.
+"""
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.toy_runs import checkpoint_of, flags, log_of, refused
+from tests.train.toys import TOY_METHOD, TOY_NETWORK, Hint, build_toy
+from train.config import DataConfig, OptimConfig, RunConfig
+from train.data.semantickitti import CLASS_NAMES
+from train.engine.command_line import TOPICS
+from train.methods.registry import method_class
+from train.methods.topology_gradient import TopologyGradientConfig
+from train.networks.ptv3 import build_segmentor
+from train.networks.weights import ModelMetadata, load_model, save_model
+from train.run import main
+
+pytestmark = pytest.mark.usefixtures("toys_registered")
+
+
+def save_untrained(path, network, size, model):
+    metadata = ModelMetadata(
+        network=network,
+        size=size,
+        num_classes=len(CLASS_NAMES),
+        in_channels=4,
+        overrides={},
+        dataset="semantickitti",
+        class_names=CLASS_NAMES,
+        grid_size_m=0.2,
+    )
+    save_model(model, metadata, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory):
+    """Files of a PTv3 and of a toy, untrained."""
+    folder = tmp_path_factory.mktemp("teachers")
+    torch.manual_seed(5)
+    ptv3 = build_segmentor("tiny-teacher", len(CLASS_NAMES))
+    toy = build_toy("wide", len(CLASS_NAMES), 4)
+    return {
+        "ptv3": save_untrained(folder / "ptv3.pt", "ptv3", "tiny-teacher", ptv3),
+        "toy": save_untrained(folder / "toy.pt", "toy", "wide", toy),
+    }
+
+
+def student_only(toy_sweeps, teacher, output, *more):
+    return flags(
+        toy_sweeps, output, "--stage", "student", "--teacher-checkpoint", str(teacher), *more
+    )
+
+
+# ---- whole runs ---------------------------------------------------------------------------------
+
+
+def test_a_toy_learns_by_hints_from_a_ptv3(toy_sweeps, tmp_path):
+    output = tmp_path / "run"
+    arguments = ("--student", "toy:small", "--method", "hint", "--method.hint-weight", "2")
+    assert main(flags(toy_sweeps, output, *arguments)) == 0
+    model, card = load_model(output / "student.pt")
+    assert (type(model).__name__, card.network, card.size) == ("Toy", "toy", "small")
+    assert load_model(output / "teacher.pt")[1].network == "ptv3"
+    for step in log_of(output):
+        assert step["total"] == pytest.approx(step["segmentation"] + 2 * step["hint"])
+    assert len(log_of(output, "teacher")) == len(log_of(output)) == 2
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["student"]["parameters"] == sum(p.numel() for p in model.parameters())
+    assert json.loads((output / "config.json").read_text())["config"]["options"] == {
+        "segmentation": "ce",
+        "hint_weight": 2.0,
+    }
+
+
+def test_a_ptv3_learns_from_a_toy(toy_sweeps, tmp_path):
+    output = tmp_path / "run"
+    assert main(flags(toy_sweeps, output, "--teacher", "toy:wide", "--method", "hint")) == 0
+    assert load_model(output / "teacher.pt")[1].network == "toy"
+    assert load_model(output / "student.pt")[1].network == "ptv3"
+    assert checkpoint_of(output)["method"]["adapter.weight"].shape == (10, 32)
+
+
+def test_without_a_teacher_there_is_none(toy_sweeps, tmp_path):
+    output = tmp_path / "run"
+    assert main(flags(toy_sweeps, output, "--student", "toy:small", "--method", "none")) == 0
+    assert not (output / "teacher.pt").exists()
+    assert log_of(output, "teacher") == []
+    for step in log_of(output):
+        assert step["total"] == step["segmentation"]
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert "teacher" not in metrics
+    assert metrics["student"]["sweeps"] == 1
+
+
+@pytest.mark.parametrize(("kind", "size"), [("ptv3", "tiny-student"), ("toy", "small")])
+def test_softened_logits_between_any_two(toy_sweeps, teachers, tmp_path, kind, size):
+    output = tmp_path / "run"
+    options = ("--student", f"{kind}:{size}", "--method", "kd", "--method.temperature", "2")
+    assert main(student_only(toy_sweeps, teachers["ptv3"], output, *options)) == 0
+    for step in log_of(output):
+        assert step["distillation"] > 0
+        assert step["total"] == pytest.approx(step["segmentation"] + step["distillation"])
+
+
+# ---- the trainable part of a method -------------------------------------------------------------
+
+
+def start(arguments, kill_after):
+    """Run the command in a process of its own, which kills itself after so many student steps."""
+    code = f"""
+import os, signal, sys
+from train.engine.run_log import RunLog
+from train.methods.registry import METHODS
+from train.networks.registry import NETWORKS
+from train.run import main
+NETWORKS.update({TOY_NETWORK!r})
+METHODS.update({TOY_METHOD!r})
+record = RunLog.step
+def step(self, stage, number, content):
+    record(self, stage, number, content)
+    if (stage, number) == ("student", {kill_after}):
+        os.kill(os.getpid(), signal.SIGKILL)
+RunLog.step = step
+main(sys.argv[1:])
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+        check=False,
+    )
+
+
+def test_an_adapter_is_trained_and_goes_on_and_is_not_deployed(toy_sweeps, teachers, tmp_path):
+    more = ("--student", "toy:small", "--teacher", "toy:wide", "--method", "hint")
+    more += ("--optim.student-epochs", "4")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the process that is killed
+    try:
+        assert main(student_only(toy_sweeps, teachers["toy"], whole, *more)) == 0
+        ended = start(student_only(toy_sweeps, teachers["toy"], killed, *more), kill_after=5)
+        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+        before = checkpoint_of(killed)
+        assert (before["step"], len(log_of(killed))) == (4, 5)
+        # Only where the run is has to be said.
+        where = ("--dataset", "semantickitti", "--output", str(killed), "--resume")
+        assert main(list(where)) == 0
+    finally:
+        torch.set_num_threads(threads)
+    after, want = checkpoint_of(killed), checkpoint_of(whole)
+    assert after["step"] == want["step"] == 8
+    assert set(after["method"]) == {"adapter.weight", "adapter.bias"}
+    for name in after["method"]:
+        assert torch.equal(after["method"][name], want["method"][name])
+        assert not torch.equal(after["method"][name], before["method"][name])
+    for name, tensor in want["network"].items():
+        assert torch.equal(after["network"][name], tensor), name
+    deployed, _ = load_model(killed / "student.pt")
+    assert all(torch.equal(t, want["network"][n]) for n, t in deployed.state_dict().items())
+    assert not any("adapter" in name for name in deployed.state_dict())
+    steps = [record["total"] for record in log_of(whole)]
+    assert [record["total"] for record in log_of(killed)] == steps
+
+
+# ---- networks of different geometry -------------------------------------------------------------
+
+
+def test_the_papers_method_between_different_geometries_compares_the_last_stage(
+    toy_sweeps, teachers, tmp_path, capsys
+):
+    output = tmp_path / "run"
+    command = student_only(toy_sweeps, teachers["ptv3"], output, "--student", "toy:small")
+    line = refused(command, capsys, output)
+    assert "--method.saliency-stages decoder" in line
+    assert "the student has top, the teacher dec3, dec2, dec1, dec0" in line
+    assert "use last" in line
+
+    # A stage of one name that is not the same voxels shows at the first batch.
+    line = refused([*command, "--method.saliency-stages", "enc1"], capsys)
+    assert re.search(r"stage enc1 has \d+ rows in the student and \d+ in the teacher", line)
+    assert not (output / "student.pt").exists()
+
+    output = tmp_path / "last"
+    command = student_only(toy_sweeps, teachers["ptv3"], output, "--student", "toy:small")
+    assert main([*command, "--method.saliency-stages", "last"]) == 0
+    for step in log_of(output):
+        assert min(step[name] for name in ("topology", "saliency", "distillation")) > 0
+
+
+# ---- the command line ---------------------------------------------------------------------------
+
+
+def test_options_of_another_method_and_unknown_names_are_refused(toy_sweeps, tmp_path, capsys):
+    output = tmp_path / "run"
+    for arguments, expected in (
+        ("--method kd --method.topology 4", "of --method topology-gradient, not of kd"),
+        ("--method.hint-weight 1", "is an option of --method hint, not of topology-gradient"),
+        ("--method hint --method.kd-ignore", "topology-gradient and kd, not of hint"),
+        ("--method hint --method.hint-weight -1", "--method.hint-weight is -1"),
+        ("--method fitnets", "unknown method; known: hint, kd, none, topology-gradient"),
+        ("--student lenet:small", "unknown network 'lenet'; known: ptv3, toy"),
+        ("--student toy", "say which size, NETWORK:SIZE"),
+        ("--student toy:", "say which size, NETWORK:SIZE"),
+        ("--student toy:huge", "--student toy:huge: Toy: no size 'huge'"),
+        ("--teacher toy:wide --method hint --teacher-checkpoint gone.pt", "no such file"),
+        ("--method none --teacher-checkpoint gone.pt", "--method none has no teacher"),
+    ):
+        assert expected in refused(flags(toy_sweeps, output, *arguments.split()), capsys, output)
+
+
+def test_an_option_that_no_method_has_exits_with_code_2(toy_sweeps, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(flags(toy_sweeps, tmp_path / "run", "--method.hints", "1"))
+    assert stopped.value.code == 2
+    assert "--method.hints" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_another_network_is_refused(toy_sweeps, teachers, tmp_path, capsys):
+    output = tmp_path / "run"
+    line = refused(student_only(toy_sweeps, teachers["toy"], output), capsys, output)
+    assert "holds a toy:wide, but this run needs a ptv3:tiny-teacher" in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("--loss.topology", "--method.topology"),
+        ("--loss.num-samples=64", "--method.num-samples"),
+        ("--loss.kd_ignore", "--method.kd-ignore"),
+        ("--loss.normalisation", "--method.normalization"),
+        ("--loss.segmentation", "--method.segmentation"),
+    ],
+)
+def test_a_flag_that_has_moved_is_refused_by_its_new_name(old, new, toy_sweeps, tmp_path, capsys):
+    output = tmp_path / "run"
+    line = refused(flags(toy_sweeps, output, old, "1"), capsys, output)
+    assert line == f"error: {old.split('=')[0].replace('_', '-')} is now {new}"
+    # The new name is one of the options that there are.
+    assert new in page(["--help"], capsys)
+
+
+def page(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+def options_on(text):
+    """Each option stands at the start of a line of its own."""
+    return set(re.findall(r"^\W*(--[a-z][\w.-]*)", text, flags=re.MULTILINE))
+
+
+def test_help_shows_a_methods_options_where_it_is_chosen(capsys):
+    assert "--method.hint-weight" not in page(["--help"], capsys)
+    text = page(["--method", "hint", "--help"], capsys)
+    assert {"--method.hint-weight", "--method.segmentation"} <= options_on(text)
+    assert "--method.topology" not in text
+
+
+def test_each_page_of_help_is_short_and_together_they_have_every_option(capsys):
+    pages = {topic: page(["--help", topic], capsys) for topic in TOPICS} | {
+        "": page(["--help"], capsys)
+    }
+    found = {topic: options_on(text) for topic, text in pages.items()}
+    for topic, options in found.items():
+        assert 1 < len(options) < 40, topic
+    for one, other in itertools.combinations(found, 2):
+        assert not (found[one] & found[other]), (one, other)
+    want = set()
+    for config, prefix in (
+        (RunConfig, ""),
+        (DataConfig, "data."),
+        (OptimConfig, "optim."),
+        (TopologyGradientConfig, "method."),
+    ):
+        names = set(config.__dataclass_fields__) - {"data", "optim", "options"}
+        want |= {f"--{prefix}{name}".replace("_", "-") for name in names}
+    assert set().union(*found.values()) == want
+    for topic in TOPICS:
+        assert f"--help {topic}" in " ".join(pages[""].split())
+
+
+# ---- Table 10's switches ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def first_step(toy_sweeps, teachers, tmp_path_factory):
+    """Return a function from switches to the record of a student's first step."""
+
+    def run(*switches):
+        output = tmp_path_factory.mktemp("switches") / "run"
+        more = ("--method.num-samples", "64", "--data.batch-size", "4", *switches)
+        assert main(student_only(toy_sweeps, teachers["ptv3"], output, *more)) == 0
+        return log_of(output)[0]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def usual_step(first_step):
+    return first_step()
+
+
+@pytest.mark.parametrize(
+    ("switches", "changed"),
+    [
+        (
+            "--method.topology-stage enc4 --method.saliency-stages encoder --method.kd-ignore",
+            {"topology", "saliency", "distillation"},
+        ),
+        ("--method.dim-weights 1 0", {"topology"}),
+        ("--method.precision-weight persistence", {"topology"}),
+    ],
+)
+def test_a_switch_changes_its_term_and_no_other(first_step, usual_step, switches, changed):
+    step = first_step(*switches.split())
+    terms = {"segmentation", "topology", "saliency", "distillation"}
+    assert {name for name in terms if step[name] != usual_step[name]} == changed
+    assert all(np.isfinite(step[name]) for name in terms)
+    assert step["total"] != usual_step["total"]
+
+
+def test_registered_classes_are_the_toys():
+    assert method_class("hint") is Hint
