@@ -38,8 +38,11 @@ class EventFile:
 
     def __init__(self, folder: Path, *, purge_step: int | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads the files of a folder in the order of their names.
-        name = f"events.out.tfevents.{int(time.time()):010d}.{os.getpid()}.{secrets.token_hex(4)}"
+        # TensorBoard reads the files of a folder in the order of their names: a run that goes on
+        # within the same second must come later.
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        unique = f"{nanoseconds:09d}.{os.getpid()}.{secrets.token_hex(4)}"
+        name = f"events.out.tfevents.{seconds:010d}.{unique}"
         self._file = _WholeRecords((folder / name).open("ab", buffering=0))
         self._records = RecordWriter(self._file)
         self._write(Event(wall_time=time.time(), file_version=_FILE_VERSION))
