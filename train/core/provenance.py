@@ -66,4 +66,10 @@ def processor() -> str:
 
 def command() -> str:
     """Return the command line in the form a reader can run."""
-    return shlex.join(["python", "-m", "train.run", *sys.argv[1:]])
+    return f"{program('train.run')} {shlex.join(sys.argv[1:])}".rstrip()
+
+
+def program(module: str) -> str:
+    """Return how the running door was called: "topodistill DOOR", or "python -m MODULE"."""
+    called = sys.argv[0]
+    return called if called.startswith("topodistill ") else f"python -m {module}"

@@ -17,6 +17,7 @@ import numpy as np
 
 from train.core.console import Progress
 from train.core.errors import UserError
+from train.core.provenance import program
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import SPLITS, FrameSource, LidarFrame
 from train.data.picture import draw
@@ -242,7 +243,7 @@ def lines(found: Inspection) -> Iterable[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if there are sweeps with problems, 2 for a mistake."""
     parser = argparse.ArgumentParser(
-        prog="python -m train.data.inspect", description=__doc__, allow_abbrev=False
+        prog=program("train.inspect"), description=__doc__, allow_abbrev=False
     )
     parser.add_argument("--dataset", required=True, help=f"one of {', '.join(sorted(DATASETS))}")
     parser.add_argument("--data-root", type=Path, help="default: data/DATASET")

@@ -14,12 +14,12 @@ from train.config import RunConfig, from_json
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
+from train.core.provenance import program
 from train.data.registry import DATASETS, dataset_spec
 from train.methods.registry import METHODS, method_class, option_owners
 from train.networks.registry import PAIRS
 from train.presets import preset
 
-PROGRAM: Final = "python -m train.run"
 TOPICS: Final = {
     "data": ("data",),
     "optim": ("optim",),
@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         kind,
         default=kind(**{f.name: getattr(default, f.name) for f in dataclasses.fields(default)}),
         args=arguments,
-        prog=PROGRAM,
+        prog=program("train.run"),
         description="Train a teacher, distill it into a student, score both.",
     )
     plain = {f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}
@@ -137,7 +137,7 @@ def _show_help(arguments: list[str], default: RunConfig) -> None:
         kind,
         default=kind(**values),
         args=["--help"],
-        prog=PROGRAM,
+        prog=program("train.run"),
         description=f"Options of {topic}."
         if shown is not None
         else (

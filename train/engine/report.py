@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.command import run_command
 from train.core.errors import UserError
+from train.core.provenance import program
 from train.engine.run_log import read_log
 
 STAGES = ("teacher", "student")
@@ -233,7 +234,7 @@ def draw(steps: list[dict[str, Any]], path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
     parser = argparse.ArgumentParser(
-        prog="python -m train.report", description="Turn a finished run into a page and a picture."
+        prog=program("train.report"), description="Turn a finished run into a page and a picture."
     )
     parser.add_argument("--run", type=Path, required=True, help="the --output of a finished run")
     parser.add_argument(

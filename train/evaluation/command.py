@@ -25,6 +25,7 @@ from train.core.distributed import (
     process_group,
 )
 from train.core.errors import UserError
+from train.core.provenance import program
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import SPLITS, FrameSource
 from train.data.loader import EvaluationFrames
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m train.evaluate",
+        prog=program("train.evaluate"),
         description="Score a finished checkpoint, teacher or student, on data of its dataset.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -19,6 +19,7 @@ from train.core.command import run_command
 from train.core.console import logger
 from train.core.device import describe_device, resolve_device
 from train.core.errors import UserError
+from train.core.provenance import program
 from train.data import semantickitti
 from train.data.registry import DATASETS
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m train.predict",
+        prog=program("train.predict"),
         description="Predict a class for every point of a LiDAR cloud.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -17,6 +17,7 @@ from train.core.command import run_command
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
+from train.core.provenance import program
 from train.networks.ptv3 import SIZES
 from train.profiling.measure import SHARES, Request, measure
 from train.profiling.page import markdown
@@ -43,7 +44,7 @@ def parse(arguments: Sequence[str]) -> Request:
         If a value is missing, unknown or out of range.
     """
     parser = _Parser(
-        prog="python -m train.efficiency",
+        prog=program("train.efficiency"),
         description="Measure what the networks cost and write efficiency.json, .md and .png.",
         allow_abbrev=False,
     )

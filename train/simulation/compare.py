@@ -14,6 +14,7 @@ from typing import Final
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
+from train.core.provenance import program
 from train.data.frame import LidarFrame
 from train.data.frame_statistics import FrameStatistics, statistics
 from train.data.semantickitti import CLASS_NAMES, SemanticKitti
@@ -103,7 +104,7 @@ def compare(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 2 for a mistake."""
     parser = argparse.ArgumentParser(
-        prog="python -m train.data.compare", description=__doc__, allow_abbrev=False
+        prog=program("train.data.compare"), description=__doc__, allow_abbrev=False
     )
     parser.add_argument("--real", type=Path, required=True, help="a .bin of SemanticKITTI")
     parser.add_argument("--labels", type=Path, required=True, help="its .label")
