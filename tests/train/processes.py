@@ -21,7 +21,9 @@ import torch.distributed as dist
 from train.core.distributed import error_line, process_group
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["pytest", "hypothesis", "torch._dynamo", "train.networks.ptv3"])
+_context.set_forkserver_preload(
+    ["pytest", "hypothesis", "torch._dynamo", "train.networks.ptv3", "train.engine.command"]
+)
 
 
 @dataclass(frozen=True)

@@ -185,14 +185,15 @@ def fit(
             # A run that was stopped at the end of an epoch wrote its checkpoint without a score.
             score()
             for batch in _read(batches_from(frames, order, epoch_ends, done, config), skipped):
-                numbers, any_labeled = loop.step(batch, done + 1)
+                names, cropped_voxels = _joint_batch(batch)
+                numbers, any_labeled = loop.step(batch, done + 1, names)
                 done += 1
                 now = time.monotonic()
                 numbers |= {"lr": float(scheduler.get_last_lr()[0]), "seconds": now - ended}
                 ended = now
                 notes = {}
-                if batch["cropped_voxels"]:
-                    notes["cropped_voxels"] = batch["cropped_voxels"]
+                if cropped_voxels:
+                    notes["cropped_voxels"] = cropped_voxels
                     cropped_batches += 1
                 if task.method.needs_labels and not any_labeled:
                     notes["unlabeled"] = True
@@ -200,10 +201,10 @@ def fit(
                     if unlabeled_steps == 1:
                         logger.warning(
                             f"{task.name} training, step {done}: no voxel of the step has a label "
-                            f"({', '.join(batch['names'])}); its loss against the labels is 0"
+                            f"({', '.join(names)}); its loss against the labels is 0"
                         )
                 if log is not None:
-                    log.step(task.name, done, {**numbers, **notes, "sweeps": batch["names"]})
+                    log.step(task.name, done, {**numbers, **notes, "sweeps": names})
                 progress.advance({n: v for n, v in numbers.items() if n in loop.shown})
                 if done == epoch_ends[-1]:
                     continue
@@ -271,8 +272,13 @@ class _Loop:
                 **options,
             )
 
-    def step(self, batch: dict[str, Any], number: int) -> tuple[dict[str, Any], bool]:
-        """Take a step on this process's batch; return the numbers of the joint batch."""
+    def step(
+        self, batch: dict[str, Any], number: int, names: Sequence[str]
+    ) -> tuple[dict[str, Any], bool]:
+        """Take a step on this process's batch; return the numbers of the joint batch.
+
+        `names` are the sweeps of the joint batch, for an error.
+        """
         config = self.config
         every = config.log_gradient_norms_every
         try:
@@ -287,15 +293,13 @@ class _Loop:
         except PeerLost:
             raise
         except UserError as error:
-            # Here all processes have one: their own, or that another process failed.
+            # All processes are here: `agree` raises on all what one of them met.
             own = str(error) if isinstance(error, NonFiniteLoss) else None
-            found_by = gather_objects((own, batch["names"]))
-            said = next((line for line, _ in found_by if line is not None), None)
-            if said is None:
+            found_by = [each for each in gather_objects(own) if each is not None]
+            if not found_by:
                 raise
-            names = [name for _, each in found_by for name in each]
             raise UserError(
-                f"{self.task.name} training stopped at step {number}: {said}; sweeps of the "
+                f"{self.task.name} training stopped at step {number}: {found_by[0]}; sweeps of the "
                 f"step: {', '.join(names)}. Look at these sweeps, or go on from the last "
                 f"checkpoint with a lower rate: --resume --optim.lr {config.optim.lr / 4:g} "
                 f"--optim.block-lr {config.optim.block_lr / 4:g}"
@@ -362,6 +366,12 @@ def _refuse_empty_parts(order: VoxelBudgetBatchSampler, epochs: int) -> None:
                     f"batch of the {order.num_samples} sweeps has at least {len(parts)}, or leave "
                     "out --sync-batch-norm"
                 )
+
+
+def _joint_batch(batch: dict[str, Any]) -> tuple[list[str], int]:
+    """Return the names of the joint batch's sweeps, and how many of its voxels were cropped."""
+    parts = gather_objects((batch["names"], batch["cropped_voxels"]))
+    return [name for names, _ in parts for name in names], sum(count for _, count in parts)
 
 
 def _first_process_says(condition: bool) -> bool:

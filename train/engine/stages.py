@@ -1,7 +1,7 @@
 """A run's stages in order: train a teacher, distill it into a student, score both."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +17,17 @@ from train.core.console import logger
 from train.core.device import describe_device, to_device
 from train.core.distributed import (
     agree,
+    broadcast_object,
     current_world,
     first_process_first,
+    gather_objects,
     is_first_process,
     process_device,
     process_group,
     require_same,
 )
 from train.core.errors import UserError
+from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import dataset_spec
@@ -64,8 +67,28 @@ def run(config: RunConfig) -> None:
     """
     device = process_device(config.device)
     with process_group(device):
-        require_same("the command line", to_json(config))
+        _require_same_run(config)
         Run(config, device).start()
+
+
+def _require_same_run(config: RunConfig) -> None:
+    """Refuse processes that were started with different flags; name these alone."""
+    everyone = gather_objects(_flat(to_json(config)))
+    first = everyone[0]
+    names = {name for other in everyone for name in first if other.get(name) != first[name]}
+    # The method decides which options there are, so it comes before them.
+    for name in sorted(names, key=lambda name: (name != "method", name)):
+        flag = name.replace("options.", "method.").replace("_", "-")
+        require_same(f"--{flag}", everyone[current_world().rank].get(name))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else None
+        flat |= {prefix + name: value} if inner is None else inner
+    return flat
 
 
 class Run:
@@ -94,6 +117,8 @@ class Run:
         with first_process_first():
             if is_first_process():
                 self._check_folder()
+        # What is to be trained depends on it, and the folder is the first process's to read.
+        self.changes = broadcast_object(self.changes)
         self.spec = dataset_spec(config.dataset)
         self.method = method_class(config.method)
         pair = PAIRS[config.model]
@@ -111,6 +136,8 @@ class Run:
         self.skipped = SkippedFrames(self.folder.skipped)
         self.data = open_data(config, self.spec, needs_labels=self.method.needs_labels)
         self._check_progress()
+        if config.stage != "evaluate":
+            self._check_number_of_processes()
         self.submission = check_submission(config, self.spec, self.data.validation)
 
     def _check_folder(self) -> None:
@@ -118,7 +145,8 @@ class Run:
         if not self.config.resume:
             self.folder.check_new()
             return
-        before = self.folder.check_resume()["config"]
+        content = self.folder.check_resume()
+        before = content["config"]
         changed = differences(before, to_json(self.config))
         refused = {k: v for k, v in changed.items() if k not in CHANGEABLE_ON_RESUME}
         if "method" in refused:  # its options are others, too, but that says nothing more
@@ -148,6 +176,16 @@ class Run:
                 "to go on from; leave the flag out, or give a new --output"
             )
         self.changes = changed
+        processes = content.get("processes", 1), current_world().size
+        if processes[0] != processes[1] and self.config.stage != "evaluate":
+            self.changes["processes"] = processes
+
+    def _check_number_of_processes(self) -> None:
+        """Refuse more processes than sweeps in a step."""
+        data = self.config.data
+        VoxelBudgetBatchSampler(
+            len(self.data.training) * data.repeats, data.batch_size, world=current_world()
+        )
 
     def _check_choices(self) -> None:
         """Refuse networks, packages and kernels that are asked for and not there."""

@@ -103,9 +103,12 @@ def restore_own_state(state: TrainingState, network: torch.nn.Module) -> None:
         buffers = own["buffers"]
     else:
         if is_first_process():
+            before = len(state.processes)
+            began = "1 process began" if before == 1 else f"{before} processes began"
+            go_on = "1 goes on" if world.size == 1 else f"{world.size} go on"
             logger.info(
-                f"going on with {world.size} processes what {len(state.processes)} began: drop "
-                "path and the order of curves draw other numbers from here on"
+                f"{began} this stage, {go_on}: drop path and the order of curves draw other "
+                "numbers from here on"
             )
         each = [process["buffers"] for process in state.processes]
         buffers = {

@@ -1,0 +1,62 @@
+"""Processes that share the sweeps of an evaluation count what one counts, each point once."""
+
+import functools
+
+import pytest
+import torch
+
+from tests.train.distributed.small_fit import CPU, GRID_SIZE_M, Fit, Rooms, build
+from tests.train.processes import run_processes, values_of
+from train.data.benchmark_rule import SEMANTICKITTI_RULE
+from train.data.loader import EvaluationFrames
+from train.evaluation import evaluate as module
+
+CLASSES = ("floor", "wall", "ball", "other")
+
+
+class FiveRooms(Rooms):
+    """The first five."""
+
+    names = Rooms.names[:5]
+
+
+def counted():
+    """Return the counts of all sweeps, and the scores, on a network with batch norm."""
+    made = []
+
+    class Kept(module.ConfusionMatrix):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    module.ConfusionMatrix = Kept
+    scores = module.evaluate(
+        build("student", Fit(double=False)),
+        EvaluationFrames(FiveRooms(), GRID_SIZE_M),
+        CLASSES,
+        SEMANTICKITTI_RULE,
+        CPU,
+        title="x",
+    )
+    (matrix,) = made
+    return matrix.counts, scores | {"seconds": 0.0}
+
+
+@functools.cache
+def alone():
+    (found,) = values_of(run_processes(1, counted))
+    return found
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_counts_are_those_of_one_process(size):
+    counts, scores = alone()
+    rooms = FiveRooms()
+    labels = torch.cat([torch.from_numpy(rooms[index].segment) for index in range(5)])
+    labeled = int((labels >= 0).sum())
+    assert counts.dtype == torch.int64
+    assert 0 < int(counts.sum()) == labeled < len(labels)
+    assert counts.count_nonzero() > 3, "several classes, taken for each other"
+    for found, found_scores in values_of(run_processes(size, counted)):
+        assert found.equal(counts)
+        assert found_scores == scores
