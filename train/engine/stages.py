@@ -10,14 +10,12 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from fast import rips_persistence
-from train.config import CHANGEABLE_ON_RESUME, MethodConfig, RunConfig, differences, to_json
+from train.config import MethodConfig, RunConfig, to_json
 from train.core import provenance
 from train.core.console import logger
 from train.core.device import describe_device, to_device
 from train.core.distributed import (
     agree,
-    broadcast_object,
     current_world,
     first_process_first,
     gather_objects,
@@ -27,32 +25,17 @@ from train.core.distributed import (
     require_same,
 )
 from train.core.errors import UserError
-from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
-from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.registry import dataset_spec
-from train.data.skipping import SkippedFrames
-from train.data.transforms import PAPER_AUGMENTATION
-from train.engine.loop import TrainTask, batch_sampler, fit
-from train.engine.run_data import counts_of, open_data
-from train.engine.run_folder import RunFolder
+from train.data.loader import EvaluationFrames
+from train.engine.loop import fit
 from train.engine.run_log import RunLog
+from train.engine.run_plan import RunPlan, flag_of
 from train.engine.scoring import Scorer, write_metrics
-from train.engine.training_state import TrainingState, load_state
-from train.inference.submit import check_submission, write_submission
+from train.engine.stepper import TrainTask
+from train.inference.submit import write_submission
 from train.methods.none import CrossEntropy
-from train.methods.registry import method_class
-from train.networks.batch_norm import average_batch_norm_statistics, synchronize_batch_norm
-from train.networks.protocol import Network, NetworkSpec
-from train.networks.registry import PAIRS, build_network, parse_network
-from train.networks.weights import ModelMetadata, load_model, load_teacher, save_model
-
-IN_CHANNELS = 4  # x, y, z in meters and strength
-
-
-def _flag(name: str) -> str:
-    """Return the flag of a dotted field name, as config.json has it."""
-    return f"--{name.replace('options.', 'method.').replace('_', '-')}"
+from train.networks.batch_norm import average_batch_norm_statistics
+from train.networks.weights import ModelMetadata, load_model, save_model
 
 
 def run(config: RunConfig) -> None:
@@ -91,177 +74,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-class Run:
-    """One run: what it reads, where it writes, and its stages in order.
-
-    Everything that can be refused is refused while this object is built, before anything is written
-    under the output folder.
-
-    Parameters
-    ----------
-    config
-        With `model`, `method` and `device` resolved, as `parse` returns it.
-    device
-        Of this process.
-
-    Raises
-    ------
-    UserError
-        If the output folder, the data, a network or a checkpoint does not fit.
-    """
-
-    def __init__(self, config: RunConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self.folder = RunFolder(config.resolved_output)
-        self.changes: dict[str, tuple[Any, Any]] = {}
-        with first_process_first():
-            if is_first_process():
-                self._check_folder()
-        # What is to be trained depends on it, and the folder is the first process's to read.
-        self.changes = broadcast_object(self.changes)
-        self.spec = dataset_spec(config.dataset)
-        self.method = method_class(config.method)
-        pair = PAIRS[config.model]
-        self.names = {
-            "teacher": config.teacher or pair[0],
-            "student": config.student or pair[1],
-        }
-        self._check_choices()
-        self.teacher_file = self._find_teacher()
-        if config.stage == "evaluate" and not self._finished():
-            raise UserError(
-                f"--stage evaluate: neither {self.folder.teacher} nor {self.folder.student}"
-            )
-        self.state = self._read_state()
-        self.skipped = SkippedFrames(self.folder.skipped)
-        self.data = open_data(config, self.spec, needs_labels=self.method.needs_labels)
-        self._check_progress()
-        if config.stage != "evaluate":
-            self._check_number_of_processes()
-        self.submission = check_submission(config, self.spec, self.data.validation)
-
-    def _check_folder(self) -> None:
-        """Refuse a folder that holds something else, or, to resume, nothing or another run."""
-        if not self.config.resume:
-            self.folder.check_new()
-            return
-        content = self.folder.check_resume()
-        before = content["config"]
-        changed = differences(before, to_json(self.config))
-        refused = {k: v for k, v in changed.items() if k not in CHANGEABLE_ON_RESUME}
-        if "method" in refused:  # its options are others, too, but that says nothing more
-            refused = {"method": refused["method"]}
-        if refused:
-            told = "; ".join(
-                f"{_flag(name)} {old}, now {new}" for name, (old, new) in refused.items()
-            )
-            raise UserError(
-                f"--resume: this is not the run in {self.folder.path}: {told}; leave these flags "
-                "out, or give a new --output"
-            )
-        if "optim.teacher_epochs" in changed and self.folder.teacher.is_file():
-            raise UserError(
-                f"--optim.teacher-epochs {self.config.optim.teacher_epochs}: the teacher of "
-                f"{self.folder.path} is finished after {changed['optim.teacher_epochs'][0]} "
-                "epochs and cannot go on; leave the flag out, or give a new --output"
-            )
-        if (
-            "optim.student_epochs" in changed
-            and self.folder.student.is_file()
-            and not self.folder.checkpoint.is_file()
-        ):
-            raise UserError(
-                f"--optim.student-epochs {self.config.optim.student_epochs}: the student of "
-                f"{self.folder.path} is finished, and there is no {self.folder.checkpoint.name} "
-                "to go on from; leave the flag out, or give a new --output"
-            )
-        self.changes = changed
-        processes = content.get("processes", 1), current_world().size
-        if processes[0] != processes[1] and self.config.stage != "evaluate":
-            self.changes["processes"] = processes
-
-    def _check_number_of_processes(self) -> None:
-        """Refuse more processes than sweeps in a step."""
-        data = self.config.data
-        VoxelBudgetBatchSampler(
-            len(self.data.training) * data.repeats, data.batch_size, world=current_world()
-        )
-
-    def _check_choices(self) -> None:
-        """Refuse networks, packages and kernels that are asked for and not there."""
-        config = self.config
-        networks: dict[str, Network] = {}
-        for role, name in self.names.items():
-            if role == "teacher" and not self.method.needs_teacher:
-                continue
-            try:
-                networks[role] = self._build(role)
-            except (TypeError, ValueError) as error:
-                raise UserError(f"--{role} {name}: {error}") from error
-        if config.stage in ("all", "student"):
-            self.method.check(config.options, networks["student"], networks.get("teacher"))
-        if self.method.batch_fields:
-            raise UserError(
-                f"--method {config.method} needs {', '.join(sorted(self.method.batch_fields))}, "
-                f"which the frames of {config.dataset} do not have"
-            )
-        if config.teacher_checkpoint is not None and not self.method.needs_teacher:
-            raise UserError(
-                f"--teacher-checkpoint: --method {config.method} has no teacher; leave it out, or "
-                "choose another method"
-            )
-        if config.log_gradient_norms_every and config.optim.accumulate > 1:
-            raise UserError(
-                "--log-gradient-norms-every needs whole steps: leave out --optim.accumulate"
-            )
-        if getattr(config.options, "topology", 0) > 0:
-            try:
-                rips_persistence(torch.zeros(1, 1, device=self.device))
-            except RuntimeError as error:
-                raise UserError(f"--device {self.device}: {error}") from error
-
-    def _find_teacher(self) -> Path | None:
-        """Return the file of the teacher that is there already, checked; None if there is none."""
-        config = self.config
-        if config.teacher_checkpoint is not None:
-            self._load_teacher(config.teacher_checkpoint)
-            return config.teacher_checkpoint
-        if self.folder.teacher.is_file():
-            return self.folder.teacher
-        if config.stage == "student" and self.method.needs_teacher:
-            raise UserError(
-                "--stage student needs a trained teacher: give --teacher-checkpoint FILE, or "
-                f"--resume with the --output of a run that has one (no {self.folder.teacher})"
-            )
-        return None
-
-    def _finished(self) -> dict[str, Path]:
-        """Return the trained networks that are there, by role."""
-        found = {"teacher": self.teacher_file, "student": self.folder.student}
-        return {role: path for role, path in found.items() if path is not None and path.is_file()}
-
-    def _read_state(self) -> TrainingState | None:
-        if not (self.config.resume and self.folder.checkpoint.is_file()):
-            return None
-        return load_state(self.folder.checkpoint)
-
-    def _check_progress(self) -> None:
-        """Refuse a schedule that is over before the step that the run is at."""
-        state = self.state
-        if state is None or not self._needs(state.stage):
-            return
-        epochs = self._epochs(state.stage)
-        steps = batch_sampler(self._training_frames(state.stage), self.config).ends(epochs)[-1]
-        if state.step > steps:
-            raise UserError(
-                f"--resume: {state.step} steps of the {state.stage} are done, but with "
-                f"--optim.{state.stage}-epochs {epochs} and batches as they are now it ends at "
-                f"step {steps}; give more epochs, or a new --output"
-            )
-
-    def _epochs(self, role: str) -> int:
-        optim = self.config.optim
-        return optim.teacher_epochs if role == "teacher" else optim.student_epochs
+class Run(RunPlan):
+    """A run that is checked, and its stages in order."""
 
     def start(self) -> None:
         """Do the stages that the configuration asks for, and write the metrics."""
@@ -306,33 +120,6 @@ class Run:
                 logger.info(line)
             logger.info(f"done: {self.folder.metrics}")
 
-    def _needs(self, role: str) -> bool:
-        """Return whether a network is to be trained, or trained further."""
-        if self.config.stage not in ("all", role):
-            return False
-        if role == "teacher":
-            return self.teacher_file is None and (
-                self.method.needs_teacher or self.config.stage == "teacher"
-            )
-        if not self.folder.student.is_file():
-            return True
-        # A finished student goes on if it is to have another number of epochs.
-        state = self._state_of("student")
-        return state is not None and state.finished_epochs != self._epochs("student")
-
-    def _resume_point(self) -> tuple[str, int] | None:
-        """Return the stage that is to be trained next and how many of its steps stand."""
-        if not self.config.resume:
-            return None
-        for role in ("teacher", "student"):
-            if self._needs(role):
-                state = self._state_of(role)
-                return role, 0 if state is None else state.step
-        return None
-
-    def _state_of(self, role: str) -> TrainingState | None:
-        return self.state if self.state is not None and self.state.stage == role else None
-
     def _write_config(self) -> None:
         content = {
             "config": to_json(self.config),
@@ -358,39 +145,10 @@ class Run:
         ]
         for change in changes:
             logger.info(
-                f"changed from step {step + 1} on: {_flag(change['field'])} {change['before']} -> "
-                f"{change['after']}"
+                f"changed from step {step + 1} on: {flag_of(change['field'])} "
+                f"{change['before']} -> {change['after']}"
             )
         self.folder.record_resume(content, changes)
-
-    def _options(self) -> dict[str, Any]:
-        """Return how networks are to compute, where that is not as usual."""
-        asked = {name: getattr(self.config, name) for name in ("convolution", "attention")}
-        usual = {field.name: field.default for field in dataclasses.fields(RunConfig)}
-        return {name: value for name, value in asked.items() if value != usual[name]}
-
-    def _build(self, role: str) -> Network:
-        """Build an untrained network; the same weights every time for the same seed."""
-        network, size = parse_network(role, self.names[role])
-        torch.manual_seed(2 * self.config.seed + (role == "student"))
-        spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS)
-        model = build_network(spec, **self._options()).to(self.device)
-        if self.config.sync_batch_norm:
-            synchronize_batch_norm(model)
-        return model
-
-    def _load(self, path: Path) -> Network:
-        return load_model(path, **self._options())[0].to(self.device)
-
-    def _load_teacher(self, path: Path) -> Network:
-        model, _ = load_teacher(
-            path,
-            wanted=self.names["teacher"],
-            in_channels=IN_CHANNELS,
-            class_names=self.spec.class_names,
-            **self._options(),
-        )
-        return model
 
     def _train_teacher(self, log: RunLog | None) -> None:
         teacher = self._build("teacher")
@@ -472,22 +230,6 @@ class Run:
             skipped=self.skipped,
             at_epoch_end=at_epoch_end,
             at_end=at_end,
-        )
-
-    def _training_frames(self, role: str, coarsest_cell_voxels: int = 1) -> TrainingFrames:
-        config, data = self.config, self.config.data
-        return TrainingFrames(
-            self.data.training,
-            grid_size_m=data.grid_size_m,
-            augmentation=PAPER_AUGMENTATION if data.augment else None,
-            max_voxels=data.max_voxels or None,
-            clip_range_m=data.clip_range_m,
-            repeats=data.repeats,
-            max_batch_voxels=data.max_batch_voxels or None,
-            counts=counts_of(config, self.data.training),
-            on_bad_sweep=config.on_bad_sweep,
-            seed=2 * config.seed + (role == "student"),
-            coarsest_cell_voxels=coarsest_cell_voxels,
         )
 
     def _plain_batches(self) -> Iterator[dict[str, Any]]:

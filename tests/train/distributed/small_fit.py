@@ -17,7 +17,9 @@ from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
 from train.data.skipping import SkippedFrames
 from train.data.voxel_counts import measure_voxels
-from train.engine.loop import TrainTask, batch_sampler, fit
+from train.engine.batches import batch_sampler
+from train.engine.loop import fit
+from train.engine.stepper import TrainTask
 from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.protocol import Network, NetworkOutput, NetworkSpec

@@ -19,7 +19,7 @@ from tests.train.distributed.small_fit import PerPoint
 from tests.train.processes import run_processes
 from train.core.errors import UserError
 from train.data.loader import TrainingFrames
-from train.engine import loop
+from train.engine import stepper
 from train.engine.command import main
 from train.evaluation.metrics import ConfusionMatrix
 from train.networks.registry import NETWORKS
@@ -133,7 +133,7 @@ def build_per_point(size: str, num_classes: int, in_channels: int = 4, **options
 
 def _prepare(accident: Accident, note: Path) -> None:
     """Let the accident happen in the step that it is for."""
-    step = loop._Loop.step
+    step = stepper.Stepper.step
 
     if accident.stage == "evaluation":
         add = ConfusionMatrix.add
@@ -162,7 +162,7 @@ def _prepare(accident: Accident, note: Path) -> None:
                 os.kill(os.getpid(), getattr(signal, accident.what))
         return step(self, batch, number, names)
 
-    loop._Loop.step = with_accident
+    stepper.Stepper.step = with_accident
 
 
 def _bad(self, indices):

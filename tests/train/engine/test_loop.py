@@ -16,10 +16,12 @@ from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
 from train.data.skipping import SkippedFrames
 from train.data.voxel_counts import VoxelCounts, measure_voxels
-from train.engine import loop
-from train.engine.loop import TrainTask, batch_sampler, batches_from, fit
+from train.engine import batches as batches_module
+from train.engine.batches import batch_sampler, batches_from
+from train.engine.loop import fit
 from train.engine.optimizer import go_on, make_optimizer
 from train.engine.run_log import RunLog
+from train.engine.stepper import TrainTask
 from train.methods.none import CrossEntropy
 
 
@@ -217,9 +219,9 @@ def test_workers_stay_and_memory_is_pinned_where_there_is_cuda(tmp_path, monkeyp
             asked.append((options["persistent_workers"], options.pop("pin_memory")))
             super().__init__(*args, **options)
 
-    monkeypatch.setattr(loop, "DataLoader", Loader)
+    monkeypatch.setattr(batches_module, "DataLoader", Loader)
     for uses_cuda in (False, True):
-        monkeypatch.setattr(loop, "uses_cuda", lambda answer=uses_cuda: answer)
+        monkeypatch.setattr(batches_module, "uses_cuda", lambda answer=uses_cuda: answer)
         assert len(served(tmp_path, workers=workers)[0]) == 9
     # One loader for all epochs of a run.
     assert asked == [(workers > 0, False), (workers > 0, True)]

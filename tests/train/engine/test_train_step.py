@@ -11,11 +11,12 @@ from tests.train.networks.ptv3.test_host_copies import HostCopies
 from tests.train.processes import run_processes
 from tests.train.toys import Hint, HintConfig, build_toy
 from train.config import MethodConfig, OptimConfig, RunConfig
+from train.core.distributed import current_world
 from train.core.errors import UserError
 from train.data.collate import split_batch
-from train.engine import loop as loop_module
-from train.engine.loop import TrainTask
+from train.engine import stepper as stepper_module
 from train.engine.optimizer import make_optimizer
+from train.engine.stepper import TrainTask
 from train.engine.train_step import (
     BatchShare,
     TrainStep,
@@ -68,13 +69,18 @@ def paper(**weights):
     return TopologyGradientConfig(**{**off, **weights}, num_samples=20)
 
 
-def make_loop(method, student, teacher, **options):
-    """A loop whose learning rate is so small that the weights stay what they are."""
+def take(stepper, batch, number):
+    """Take a step of one process, whose batch is the joint one."""
+    return stepper.step(batch, number, batch["names"])
+
+
+def make_stepper(method, student, teacher, **options):
+    """A stepper whose learning rate is so small that the weights stay what they are."""
     optim = OptimConfig(lr=1e-30, block_lr=1e-30, weight_decay=0.0, **options)
     config = RunConfig(dataset="rooms", optim=optim)
     task = TrainTask("student", student, method.to(torch.float64), teacher, 1)
     optimizer, scheduler = make_optimizer(student, method, optim, 100)
-    return loop_module._Loop(task, config, CPU, optimizer, scheduler)
+    return stepper_module.Stepper(task, config, CPU, optimizer, scheduler)
 
 
 METHODS = {
@@ -95,10 +101,10 @@ def gradients(name, parts):
     kind, config = METHODS[name]
     torch.manual_seed(4)
     method = kind(config, student, teacher)
-    loop = make_loop(method, student, teacher, accumulate=parts)
-    numbers, any_labeled = loop.step(clouds(), 1)
+    stepper = make_stepper(method, student, teacher, accumulate=parts)
+    numbers, any_labeled = take(stepper, clouds(), 1)
     assert any_labeled
-    return numbers, [p.grad for p in loop.parameters]
+    return numbers, [p.grad for p in stepper.parameters]
 
 
 @pytest.mark.parametrize("name", sorted(METHODS.keys() - {"lovasz"}))
@@ -165,9 +171,9 @@ def test_logged_gradient_norms_are_those_of_autograd(teacher, student, batch):
 
 def test_norms_are_logged_at_the_steps_that_are_asked_for():
     student, teacher = make_toys()
-    loop = make_loop(Hint(HintConfig(), student, teacher), student, teacher)
-    object.__setattr__(loop.config, "log_gradient_norms_every", 3)
-    logged = [step for step in range(1, 8) if "gradient_norms" in loop.step(clouds(), step)[0]]
+    stepper = make_stepper(Hint(HintConfig(), student, teacher), student, teacher)
+    object.__setattr__(stepper.config, "log_gradient_norms_every", 3)
+    logged = [step for step in range(1, 8) if "gradient_norms" in take(stepper, clouds(), step)[0]]
     assert logged == [3, 6]
 
 
@@ -224,23 +230,25 @@ class Broken(Hint):
 def test_what_is_not_finite_stops_before_any_weight_is_changed(where, named, parts, monkeypatch):
     monkeypatch.setattr(Broken, "where", where)
     student, teacher = make_toys()
-    loop = make_loop(Broken(HintConfig(), student, teacher), student, teacher, accumulate=parts)
-    loop.optimizer.param_groups[0]["lr"] = loop.optimizer.param_groups[1]["lr"] = 1e-3
+    stepper = make_stepper(
+        Broken(HintConfig(), student, teacher), student, teacher, accumulate=parts
+    )
+    stepper.optimizer.param_groups[0]["lr"] = stepper.optimizer.param_groups[1]["lr"] = 1e-3
     step = 0
-    while loop.task.method.steps + parts < 3:
+    while stepper.task.method.steps + parts < 3:
         step += 1
-        loop.step(clouds(), step)
-    before = copy.deepcopy(loop.module.state_dict())
-    moments = copy.deepcopy(loop.optimizer.state_dict()["state"])
+        take(stepper, clouds(), step)
+    before = copy.deepcopy(stepper.module.state_dict())
+    moments = copy.deepcopy(stepper.optimizer.state_dict()["state"])
     with pytest.raises(UserError) as stopped:
-        loop.step(clouds(), step + 1)
+        take(stepper, clouds(), step + 1)
     assert f"student training stopped at step {step + 1}: {named}; sweeps of the step: a, b, c" in (
         str(stopped.value)
     )
     assert "--resume --optim.lr 2.5e-31" in str(stopped.value)
-    for name, tensor in loop.module.state_dict().items():
+    for name, tensor in stepper.module.state_dict().items():
         assert torch.equal(tensor, before[name]), name
-    torch.testing.assert_close(loop.optimizer.state_dict()["state"], moments, rtol=0, atol=0)
+    torch.testing.assert_close(stepper.optimizer.state_dict()["state"], moments, rtol=0, atol=0)
 
 
 def broken_on_the_second(where):
@@ -249,11 +257,11 @@ def broken_on_the_second(where):
     torch.set_default_dtype(torch.float64)
     student, teacher = make_toys()
     method = Broken(HintConfig(), student, teacher)
-    rank = loop_module.current_world().rank
+    rank = current_world().rank
     method.steps = 2 * rank
-    loop = make_loop(method, student, teacher)
+    stepper = make_stepper(method, student, teacher)
     own = split_batch(clouds(), 2)[rank]
-    loop.step(own, 1)
+    take(stepper, own, 1)
 
 
 @pytest.mark.parametrize("where", ["seen at once", "seen with the other numbers"])
@@ -277,16 +285,16 @@ def test_the_numbers_of_a_step_leave_the_device_in_one_copy(monkeypatch):
         copies.append(seen.seen)
         return found
 
-    monkeypatch.setattr(loop_module, "to_host", counted)
+    monkeypatch.setattr(stepper_module, "to_host", counted)
     student, teacher = make_toys()
-    loop = make_loop(
+    stepper = make_stepper(
         TopologyGradient(paper(topology=1.0, saliency=1.0, distillation=1.0), student, teacher),
         student,
         teacher,
         accumulate=3,
     )
     for step in (1, 2):
-        loop.step(clouds(), step)
+        take(stepper, clouds(), step)
     assert copies == [Counter(tolist=1)] * 2
 
 
