@@ -35,7 +35,9 @@ IN_CHANNELS = 4  # x, y, z in meters and strength
 
 
 def flag_of(name: str) -> str:
-    """Return the flag of a dotted field name, as config.json has it."""
+    """Return the flag of a dotted field name, as config.json has it; torchrun's has none here."""
+    if name == "processes":
+        return name
     return f"--{name.replace('options.', 'method.').replace('_', '-')}"
 
 

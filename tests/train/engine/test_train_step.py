@@ -11,7 +11,7 @@ from tests.train.networks.ptv3.test_host_copies import HostCopies
 from tests.train.processes import run_processes
 from tests.train.toys import Hint, HintConfig, build_toy
 from train.config import MethodConfig, OptimConfig, RunConfig
-from train.core.distributed import current_world
+from train.core.distributed import current_world, gather_objects
 from train.core.errors import UserError
 from train.data.collate import split_batch
 from train.engine import stepper as stepper_module
@@ -70,8 +70,9 @@ def paper(**weights):
 
 
 def take(stepper, batch, number):
-    """Take a step of one process, whose batch is the joint one."""
-    return stepper.step(batch, number, batch["names"])
+    """Take a step; every process calls it."""
+    names = [name for each in gather_objects(batch["names"]) for name in each]
+    return stepper.step(batch, number, names)
 
 
 def make_stepper(method, student, teacher, **options):

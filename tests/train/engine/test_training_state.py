@@ -74,7 +74,7 @@ def test_another_number_of_processes_gets_the_mean_statistics_and_says_so(tmp_pa
     own = nn.BatchNorm1d(3)
     restore_own_state(state, own)
     assert own.running_mean.tolist() == [0.5, 0.5, 0.5]
-    assert "going on with 1 processes what 2 began" in capsys.readouterr().err
+    assert "2 processes began this stage, 1 goes on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000, -100])
