@@ -38,7 +38,7 @@ def read_tensors(path: Path, expected_format: str, what: str) -> dict[str, Any]:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise UserError(
             f"{path}: not readable as a {what} (damaged, or more than plain data: {reason}); "
-            "copy it again or write it anew"
+            "copy or write it again"
         ) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != expected_format:

@@ -51,7 +51,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         Move points beyond this box (lower corner, upper corner) onto its faces after augmentation
         and before voxelizing; None for no box.
     repeats
-        How often one epoch goes through the source, each time augmented anew.
+        How often one epoch goes through the source, augmented differently each time.
     seed
         At least 0.
     max_batch_voxels

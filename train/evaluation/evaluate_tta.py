@@ -82,7 +82,7 @@ def evaluate_tta(
 
 @dataclass(frozen=True)
 class AugmentedFrames(Dataset[dict[str, Any]]):
-    """Each sweep as a list of batches, one a view, and the labels of its points.
+    """Each sweep as a list of batches, one per view, and the labels of its points.
 
     Attributes
     ----------

@@ -130,7 +130,7 @@ def _load_weights(model: Network, weights: object, path: Path) -> None:
         raise UserError(f"{path}: its weights are of another architecture: {', '.join(problems)}")
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(f"{path}: {name} has NaN or infinite entries; train the network anew")
+            raise UserError(f"{path}: {name} has NaN or infinite entries; train the network again")
     model.load_state_dict(weights)
 
 

@@ -86,7 +86,7 @@ class SerializedAttention(nn.Module):
                 f"SerializedAttention: form is {form!r}, must be one of {ATTENTION_FORMS}"
             )
         if form == "flash":
-            load_flash_attention()  # a missing package is told when the network is built
+            load_flash_attention()  # a missing package is reported when the network is built
         self.channels, self.num_heads, self.form = channels, num_heads, form
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)

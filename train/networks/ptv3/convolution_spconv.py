@@ -45,7 +45,7 @@ def load_spconv() -> Any:
     """
     try:
         with warnings.catch_warnings():
-            # Its dependencies call what Python 3.15 drops; that is theirs to mend.
+            # Its dependencies call what Python 3.15 drops; that is theirs to fix.
             warnings.simplefilter("ignore", DeprecationWarning)
             spconv: Any = importlib.import_module("spconv.pytorch")
     except ImportError as error:
@@ -112,7 +112,7 @@ class SpconvConv3d(ConvolutionWeights):
                 "SpconvConv3d: kernel_size is 1, for which spconv reads the weight in another"
                 " layout; use torch.nn.Linear"
             )
-        load_spconv()  # a missing package is told when the network is built
+        load_spconv()  # a missing package is reported when the network is built
 
     def forward(self, feat: Tensor, sites: SpconvSites) -> Tensor:
         """Convolve [N, I] features to [N, O]."""

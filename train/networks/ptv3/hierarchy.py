@@ -248,7 +248,7 @@ def _pooled(fine: Level, shift: int, shuffle: bool, generator: torch.Generator |
     cell_index = torch.cumsum(starts_cell, 0) - 1
     cluster = torch.empty_like(along).scatter_(0, along, cell_index)
     # Clouds follow each other along a curve, so each ends with the cell of its last voxel. These
-    # sizes are all that the host is told.
+    # sizes are all that reaches the host.
     offset = cell_index[fine.offset - 1] + 1
     ends = offset.tolist()
     counts = tuple(end - start for start, end in zip([0, *ends[:-1]], ends, strict=True))
