@@ -38,7 +38,7 @@ class DataConfig:
     max_batch_voxels: int = 0
     """Voxels in a step of one process at most, which bounds its memory; 0 for no bound."""
     repeats: int = 1
-    """How often an epoch goes through the sweeps, augmented differently each time; for a few sweeps."""
+    """Passes over the sweeps per epoch, each augmented differently; for a few sweeps."""
     num_workers: int = 4
     """Processes that read sweeps beside the training; 0 reads in the training process."""
     clip_range_m: tuple[float, float, float, float, float, float] | None = None
