@@ -341,3 +341,16 @@ def test_a_switch_changes_its_term_and_no_other(first_step, usual_step, switches
 
 def test_registered_classes_are_the_toys():
     assert method_class("hint") is Hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "bogus"], "--model bogus: choose auto, paper or tiny"),
+        (["--help", "bogus"], "--help bogus: no such topic; choose data, optim"),
+    ],
+)
+def test_an_unknown_pair_or_topic_is_one_line(arguments, message, capsys):
+    assert main(["--dataset", "waymo", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

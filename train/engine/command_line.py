@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--dataset")
     first.add_argument("--device", default="auto")
-    first.add_argument("--model", choices=("auto", *PAIRS))
+    first.add_argument("--model")
     first.add_argument("--method")
     first.add_argument("--output", type=Path)
     first.add_argument("--resume", action="store_true")
@@ -72,6 +72,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     method = known.method or (recorded or {}).get("method") or "topology-gradient"
     _refuse_options_of_other_methods(arguments, method)
     device = resolve_device(known.device)
+    if known.model not in (None, "auto", *PAIRS):
+        raise UserError(f"--model {known.model}: choose auto, {' or '.join(PAIRS)}")
     chosen = known.model or (recorded or {}).get("model") or "auto"
     model: Literal["paper", "tiny"]
     if chosen == "auto":
@@ -113,6 +115,8 @@ def _show_help(arguments: list[str], default: RunConfig) -> None:
     place = next(i for i, word in enumerate(arguments) if word in ("-h", "--help"))
     topic = arguments[place + 1] if place + 1 < len(arguments) else ""
     kind = _run_config(type(default.options))
+    if topic and not topic.startswith("-") and topic not in TOPICS:
+        raise UserError(f"--help {topic}: no such topic; choose {', '.join(TOPICS)}, or none")
     shown = TOPICS.get(topic)
     hidden = {
         f.name
@@ -190,7 +194,7 @@ def _as_default(recorded: dict[str, Any], default: RunConfig, output: Path | Non
     if values.get("method") != default.method:
         values.pop("options", None)  # the comparison of both runs names the method
         values.pop("method", None)
-    for name in ("resume", "device", "stage"):
+    for name in ("resume", "device", "stage", "submit"):
         values.pop(name, None)
     values["output"] = None if output is None else str(output)
     try:

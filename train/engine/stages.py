@@ -94,6 +94,13 @@ class Run(RunPlan):
                 f"output {self.folder.path}"
             )
             self.skipped.add(self.data.bad)
+            if config.options.segmentation == "ce+lovasz" and (
+                world.size > 1 or config.optim.accumulate > 1
+            ):
+                logger.warning(
+                    "--method.segmentation ce+lovasz: Lovász-softmax is no mean over voxels; that of "
+                    "each process and part is averaged, which is not that of the joint batch"
+                )
             with ExitStack() as open_log:
                 log: RunLog | None = None
                 if is_first_process():
