@@ -98,8 +98,8 @@ class Run(RunPlan):
                 world.size > 1 or config.optim.accumulate > 1
             ):
                 logger.warning(
-                    "--method.segmentation ce+lovasz: Lovász-softmax is no mean over voxels; that of "
-                    "each process and part is averaged, which is not that of the joint batch"
+                    "--method.segmentation ce+lovasz: Lovász-softmax is no mean over voxels; those "
+                    "of the parts are averaged, which is not that of the joint batch"
                 )
             with ExitStack() as open_log:
                 log: RunLog | None = None
