@@ -15,6 +15,7 @@ from benchmarks.figure_page import figure_page
 from benchmarks.machine import ROOT
 from benchmarks.peers_page import peers_page
 from benchmarks.plots import Plot
+from benchmarks.processes_page import processes_page
 from benchmarks.readme_block import readme_block
 from benchmarks.schema import Record, Result, read_all
 from benchmarks.selection import newest
@@ -80,6 +81,7 @@ def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot
         "table6_peers.md": peers_page(records),
         "convolution.md": convolution_page(records),
         "data.md": data_page(records),
+        "processes.md": processes_page(records),
     }
     drawings = {}
     for name, (title, text, series) in figures(records).items():
