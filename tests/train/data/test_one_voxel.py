@@ -10,12 +10,14 @@ import pytest
 from matplotlib.image import imread
 
 from tests.train.data.waymo.frames import tiny_frame
+from train.core.errors import UserError
 from train.data.decoded import decoded_frames
 from train.data.frame import FrameSource
 from train.data.inspect import REPORT, main
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import dataset_spec
-from train.data.transforms import voxelize
+from train.data.skipping import BadFrame
+from train.data.transforms import VoxelFrame, voxelize
 from train.data.waymo.frame import LaserName
 from train.data.waymo.write import write_segment_v1, write_segment_v2
 
@@ -106,8 +108,13 @@ def test_they_are_read_kept_and_voxelized(write, tmp_path: Path, kind: str):
         assert voxels.coord[0].tolist() in sweep.coord.tolist()
         assert voxels.inverse.tolist() == [0] * count
         assert len(source[1].coord) > count
-    for frames in (TrainingFrames(source), EvaluationFrames(source)):
-        assert 1 <= len(frames[0].coord) <= count
+    assert 1 <= len(EvaluationFrames(source)[0].coord) <= count
+    # Batch norm cannot train on it: it is refused, or left out like a damaged one.
+    with pytest.raises(UserError, match="cannot be trained on; remove the sweep"):
+        TrainingFrames(source)[0]
+    served = TrainingFrames(source, on_bad_sweep="skip").__getitems__([0])
+    assert [type(sample) for sample in served] == [VoxelFrame, BadFrame]
+    assert len(served[0].coord) > count
 
 
 @pytest.mark.parametrize("kind", COUNTS)

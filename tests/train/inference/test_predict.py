@@ -17,10 +17,11 @@ from train.data.collate import collate
 from train.data.frame import LidarFrame
 from train.data.semantickitti import CLASS_NAMES, read_segment
 from train.data.transforms import voxelize
-from train.engine.training_state import save_state
+from train.engine.training_state import STATE_FORMAT
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
 from train.inference.cli import main
 from train.inference.predict import predict
+from train.networks.protocol import NetworkOutput
 from train.networks.ptv3 import build_segmentor
 from train.networks.weights import ModelMetadata, save_model
 
@@ -51,7 +52,8 @@ class Toy(nn.Module):
 
     def forward(self, batch):
         x, y, z, strength = batch["feat"].unbind(1)
-        return torch.stack([z, torch.hypot(x, y), strength], dim=1) @ self.weight.T
+        logits = torch.stack([z, torch.hypot(x, y), strength], dim=1) @ self.weight.T
+        return NetworkOutput(logits, {}, {})
 
 
 class ToldByX(Toy):
@@ -59,7 +61,7 @@ class ToldByX(Toy):
 
     def forward(self, batch):
         x = batch["feat"][:, 0] + 0.0 * self.weight.sum()
-        return torch.stack([x, torch.zeros_like(x)], dim=1)
+        return NetworkOutput(torch.stack([x, torch.zeros_like(x)], dim=1), {}, {})
 
 
 def test_every_point_gets_what_batch_and_network_give_its_voxel(student, points):
@@ -71,7 +73,7 @@ def test_every_point_gets_what_batch_and_network_give_its_voxel(student, points)
 
     batch = collate([voxels_of(points)])
     with torch.no_grad():
-        logits = student.eval()(batch)
+        logits = student.eval()(batch).logits
     want = torch.softmax(logits, dim=1)
     # The way back by cells, without `inverse`: the voxel that a point lies in.
     cells = np.floor(points[:, :3].astype(np.float64) / GRID_SIZE_M).astype(int)
@@ -368,7 +370,7 @@ def test_networks_that_do_not_fit_the_command(folder, capsys, student):
     assert "takes 5 input channels" in refused(folder, capsys, f"{given} {OUT}")
     save_card(folder / "other.pt", student, ("a", "b"), num_classes=4)
     assert "4 classes but names 2" in refused(folder, capsys, f"{given} {OUT}")
-    save_state({"stage": "teacher"}, folder / "other.pt")
+    torch.save({"format": STATE_FORMAT, "stage": "teacher"}, folder / "other.pt")
     assert "not a model checkpoint" in refused(folder, capsys, f"{given} {OUT}")
     student.seg_head.bias.data[:] = torch.nan
     save_card(folder / "other.pt", student, ("a", "b", "c", "d"))

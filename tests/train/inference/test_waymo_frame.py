@@ -76,7 +76,13 @@ def test_the_command_labels_every_point_of_a_frame(frames, tmp_path, capsys):
     torch.manual_seed(0)
     model = build_segmentor("tiny-student", len(CLASS_NAMES)).eval()
     card = ModelMetadata(
-        "tiny-student", len(CLASS_NAMES), 4, {}, "waymo", CLASS_NAMES, grid_size_m=0.4
+        size="tiny-student",
+        num_classes=len(CLASS_NAMES),
+        in_channels=4,
+        overrides={},
+        dataset="waymo",
+        class_names=CLASS_NAMES,
+        grid_size_m=0.4,
     )
     save_model(model, card, tmp_path / "student.pt")
     command = [
