@@ -16,6 +16,9 @@ from train.core.errors import UserError
 IGNORE_INDEX = -1
 """The train id of a point that counts neither in the loss nor in the score."""
 
+IN_CHANNELS: Final = 4
+"""Channels of a network's input: x, y, z in meters and strength."""
+
 SPLITS: Final = ("training", "validation", "test")
 """The parts of every dataset; which sequences each holds is the dataset's."""
 

@@ -16,6 +16,7 @@ from train.core.distributed import (
 )
 from train.core.errors import UserError
 from train.data.batching import VoxelBudgetBatchSampler
+from train.data.frame import IN_CHANNELS
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
 from train.data.skipping import SkippedFrames
@@ -30,8 +31,6 @@ from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import PAIRS, build_network, parse_network
 from train.networks.weights import load_model, load_teacher
-
-IN_CHANNELS = 4  # x, y, z in meters and strength
 
 
 def flag_of(name: str) -> str:

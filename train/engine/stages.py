@@ -61,8 +61,7 @@ def _require_same_run(config: RunConfig) -> None:
     names = {name for other in everyone for name in first if other.get(name) != first[name]}
     # The method decides which options there are, so it comes before them.
     for name in sorted(names, key=lambda name: (name != "method", name)):
-        flag = name.replace("options.", "method.").replace("_", "-")
-        require_same(f"--{flag}", everyone[current_world().rank].get(name))
+        require_same(flag_of(name), everyone[current_world().rank].get(name))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

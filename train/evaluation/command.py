@@ -27,7 +27,7 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.data.dataset_spec import DatasetSpec
-from train.data.frame import SPLITS, FrameSource
+from train.data.frame import IN_CHANNELS, SPLITS, FrameSource
 from train.data.loader import EvaluationFrames
 from train.data.registry import DATASETS, dataset_spec
 from train.data.skipping import BadFrame, SkippedFrames
@@ -37,7 +37,6 @@ from train.evaluation.training_overlap import count_trained
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
 from train.networks.weights import ModelMetadata, load_model
 
-IN_CHANNELS: Final = 4  # x, y, z in meters and strength
 RUN_FILES: Final = ("config.json", "metrics.json", "skipped.json")
 """JSON files that a training run writes; scores never replace them."""
 

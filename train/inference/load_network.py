@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from train.core.errors import UserError
+from train.data.frame import IN_CHANNELS
 from train.data.registry import dataset_spec
 from train.data.transforms import ClipRange
 from train.networks.protocol import Network
@@ -12,7 +13,6 @@ from train.networks.ptv3 import load_pointcept_checkpoint
 from train.networks.ptv3.block import CpeInput
 from train.networks.weights import load_model
 
-IN_CHANNELS: Final = 4  # x, y, z in meters and strength
 POINTCEPT_GRID_SIZE_M: Final = 0.05  # of the released outdoor networks
 
 

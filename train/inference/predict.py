@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from train.data.collate import collate
-from train.data.frame import LidarFrame
+from train.data.frame import IN_CHANNELS, LidarFrame
 from train.data.transforms import ClipRange, clip, voxelize
 from train.evaluation.tta import SINGLE_PASS, TTATransform, point_probabilities
-from train.inference.load_network import IN_CHANNELS
 
 
 def predict(
