@@ -245,15 +245,49 @@ class SaliencyLoss(nn.Module):
                     f"{name}: {argument} has {len(value)} stages; teacher_features has "
                     f"{len(teacher_features)}, pass as many"
                 )
-        teacher_maps, student_maps = [], []
-        for stage, offset in enumerate(offsets):
-            sizes = cloud_sizes(name, offset, len(teacher_features[stage]))
-            with torch.no_grad():
-                teacher_maps.append(_maps(teacher_features[stage], teacher_gradients[stage], sizes))
-            student_maps.append(
-                _maps(student_features[stage], student_gradients[stage].detach(), sizes)
+        teacher_maps = [
+            self.maps(*stage)
+            for stage in zip(teacher_features, teacher_gradients, offsets, strict=True)
+        ]
+        return self.compare(teacher_maps, student_features, student_gradients, offsets)
+
+    def compare(
+        self,
+        teacher_maps: Sequence[Tensor],
+        student_features: Sequence[Tensor],
+        student_gradients: Sequence[Tensor],
+        offsets: Sequence[Tensor],
+    ) -> Tensor:
+        """Return what `forward` does, for maps of the teacher that are there already.
+
+        Parameters
+        ----------
+        teacher_maps
+            One tensor per stage, (N_l,), from `maps`.
+        student_features, student_gradients, offsets
+            See `forward`.
+        """
+        student_maps = [
+            _maps(features, gradients.detach(), cloud_sizes("SaliencyLoss", offset, len(features)))
+            for features, gradients, offset in zip(
+                student_features, student_gradients, offsets, strict=True
             )
+        ]
         return saliency_loss(teacher_maps, student_maps, layers=self.reduction)
+
+    @staticmethod
+    @torch.no_grad()
+    def maps(features: Tensor, gradients: Tensor, offset: Tensor) -> Tensor:
+        """Return the saliency (N_l,) of a stage's points, normalized per cloud, as a constant.
+
+        Parameters
+        ----------
+        features, gradients
+            (N_l, C), dL_seg / dF of the same shape.
+        offset
+            (B,) int64: where each cloud ends.
+        """
+        return _maps(features, gradients, cloud_sizes("SaliencyLoss", offset, len(features)))
 
 
 class DistillationLoss(nn.Module):

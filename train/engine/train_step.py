@@ -150,6 +150,7 @@ class TrainStep(nn.Module):
         except UserError as raised:
             error = raised
         agree(error)
+        self.method.synchronize()
         if share.some_empty:
             terms = self._with_empty_batches(terms)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fast import DistillationLoss
@@ -13,7 +12,8 @@ from train.config import MethodConfig, require
 from train.data.frame import IGNORE_INDEX
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import DistillationMethod, LossTerm
-from train.networks.protocol import Network, prepare_pair
+from train.methods.targets import TargetChoice, geometry_and_targets
+from train.networks.protocol import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +59,18 @@ class SoftenedLogits(DistillationMethod):
     ) -> None:
         super().__init__(config, student, teacher, artifacts=artifacts)
         self.distillation_loss = DistillationLoss(temperature=config.temperature)
+        self.choice = TargetChoice()
 
     def forward(
         self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
     ) -> dict[str, LossTerm]:
         """Return cross-entropy and divergence."""
-        assert teacher is not None
-        geometry, teacher_geometry = prepare_pair(student, teacher, batch)
+        geometry, targets = geometry_and_targets(student, teacher, batch, self.choice)
         logits = student(batch, geometry).logits
         terms = {"segmentation": segmentation_term(logits, batch, self.config.segmentation)}
-        with torch.no_grad():
-            teacher_logits = teacher(batch, teacher_geometry).logits
         if self.config.distillation > 0:
             terms["distillation"] = divergence_term(
-                self.distillation_loss, self.config, teacher_logits, logits, batch
+                self.distillation_loss, self.config, targets.logits, logits, batch
             )
         return terms
 

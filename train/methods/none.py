@@ -5,6 +5,7 @@ from typing import Any
 
 from train.methods.losses import segmentation_term
 from train.methods.protocol import DistillationMethod, LossTerm
+from train.methods.targets import KEPT
 from train.networks.protocol import Network
 
 
@@ -18,5 +19,6 @@ class CrossEntropy(DistillationMethod):
     ) -> dict[str, LossTerm]:
         """Return the loss against the labels."""
         del teacher
-        logits = student(batch).logits
+        kept = batch.get(KEPT)
+        logits = student(batch, None if kept is None else kept.geometry).logits
         return {"segmentation": segmentation_term(logits, batch, self.config.segmentation)}

@@ -19,7 +19,9 @@ from train.core.errors import UserError
 from train.methods.kd import KDConfig, divergence_term
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import LABELED_SHARE, DistillationMethod, LossTerm
-from train.networks.protocol import Network, NetworkOutput, prepare_pair
+from train.methods.balance import GradientBalance
+from train.methods.targets import TargetChoice, TeacherTargets, geometry_and_targets
+from train.networks.protocol import Network, NetworkOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +37,24 @@ class TopologyGradientConfig(KDConfig):
     """Weight of the saliency alignment (Eq. 4-7)."""
     num_samples: int = 1024
     """Points of a cloud whose diagrams are compared (Algorithm 1)."""
-    normalization: Literal["l2", "none", "center_maxnorm", "diameter"] = "l2"
+    normalization: Literal["l2", "none", "center_maxnorm", "diameter", "rms"] = "l2"
     """How features are normalized before sampling and distances (Algorithm 1, step 1)."""
+    sampling: Literal["farthest", "random", "mixed"] = "farthest"
+    """How points are sampled: farthest-point (Algorithm 1), uniformly, or half by each."""
     sample_on: Literal["teacher", "student", "concat"] = "teacher"
     """Whose features choose the sampled points (Algorithm 1 takes the teacher's)."""
     topology_stage: str = "last"
     """Stage whose features give the diagrams: last (before the classifier) or a name, enc4."""
     saliency_stages: tuple[str, ...] = ("decoder",)
     """Stages whose saliency is aligned: decoder, encoder, or names (Table 10)."""
-    diagram_distance: Literal["pwcd", "sinkhorn"] = "pwcd"
-    """How diagrams are compared: the paper's distance, or entropic transport (Table 11)."""
+    diagram_distance: Literal["pwcd", "sinkhorn", "edges", "wasserstein"] = "pwcd"
+    """What is compared: the diagrams by the paper's distance, by entropic transport (Table 11) or
+    by exact Wasserstein-2 (H0 alone), or the distances at their critical edges."""
+    topology_balance: float = 0.0
+    """Instead of --method.topology: hold the term's gradient at this share of the other terms'; 0
+    for a fixed weight."""
+    topology_target: Literal["own", "other"] = "own"
+    """Compare with the same cloud of the teacher, or, as a placebo, with another of the batch."""
     sinkhorn_eps: float = 0.1
     """Weight of the entropy with sinkhorn, in squared units of the distances."""
     dim_weights: tuple[float, float] = (1.0, 1.0)
@@ -66,6 +76,24 @@ class TopologyGradientConfig(KDConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.num_samples >= 2, "method.num-samples", self.num_samples, "at least 2 points")
+        require(
+            0 <= self.topology_balance < math.inf,
+            "method.topology-balance",
+            self.topology_balance,
+            "0 for a fixed weight, or a share above 0, 0.25 for example",
+        )
+        require(
+            self.topology_balance == 0 or self.topology == TopologyGradientConfig.topology,
+            "method.topology",
+            self.topology,
+            "--method.topology-balance sets the weight; leave one of them out",
+        )
+        require(
+            self.diagram_distance != "wasserstein" or self.dim_weights[1] == 0,
+            "method.dim-weights",
+            self.dim_weights,
+            "--method.diagram-distance wasserstein is for H0 alone: give 1 0",
+        )
         for name in ("sinkhorn_eps", "cost_scale", "eps"):
             value = getattr(self, name)
             require(
@@ -116,14 +144,17 @@ class TopologyGradient(DistillationMethod):
         artifacts: Path | None = None,
     ) -> None:
         super().__init__(config, student, teacher, artifacts=artifacts)
+        # Of the teacher nothing but the names of its stages is needed: targets may be kept ones.
         assert teacher is not None
+        wasserstein = config.diagram_distance == "wasserstein"
         self.topological_loss = TopologicalLoss(
             num_samples=config.num_samples,
             normalisation=config.normalization,
+            sampling=config.sampling,
             sample_on=config.sample_on,
             loss=config.diagram_distance,
             sinkhorn_eps=config.sinkhorn_eps,
-            dim_weights=config.dim_weights,
+            dim_weights=config.dim_weights[: 1 if wasserstein else 2],
             eps=config.eps,
             cost_scale=config.cost_scale,
             precision_weight=config.precision_weight,
@@ -139,6 +170,15 @@ class TopologyGradient(DistillationMethod):
         self.saliency_stages = (
             _stages("saliency-stages", config.saliency_stages, student),
             _stages("saliency-stages", config.saliency_stages, teacher),
+        )
+        self.needs_topology = config.topology > 0 or config.topology_balance > 0
+        self.choice = TargetChoice(
+            features=self.topology_stages[1:] if self.needs_topology else (),
+            saliency=self.saliency_stages[1] if config.saliency > 0 else (),
+            segmentation=config.segmentation,
+        )
+        self.balance = (
+            GradientBalance(config.topology_balance) if config.topology_balance > 0 else None
         )
 
     @classmethod
@@ -164,55 +204,38 @@ class TopologyGradient(DistillationMethod):
         self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
     ) -> dict[str, LossTerm]:
         """Return cross-entropy, topology, saliency and divergence, those of weight 0 left out."""
-        assert teacher is not None
         config = self.config
-        geometry, teacher_geometry = prepare_pair(student, teacher, batch)
+        geometry, targets = geometry_and_targets(student, teacher, batch, self.choice)
         output = student(batch, geometry)
         terms = {"segmentation": segmentation_term(output.logits, batch, config.segmentation)}
-        of_teacher = self._teacher_output(teacher, batch, teacher_geometry)
-        if config.topology > 0:
-            terms["topology"] = self._topology(of_teacher, output)
+        if self.needs_topology:
+            terms["topology"] = self._topology(targets, output)
         if config.saliency > 0:
-            terms["saliency"] = self._saliency(of_teacher, output, batch, terms["segmentation"])
+            terms["saliency"] = self._saliency(targets, output, batch, terms["segmentation"])
         if config.distillation > 0:
             terms["distillation"] = divergence_term(
-                self.distillation_loss, config, of_teacher.logits.detach(), output.logits, batch
+                self.distillation_loss, config, targets.logits, output.logits, batch
             )
+        if self.balance is not None:
+            terms["topology"] = self.balance.weighted(terms, "topology", student)
         return terms
 
-    def _teacher_output(
-        self, teacher: Network, batch: Mapping[str, Any], geometry: Any
-    ) -> NetworkOutput:
-        """Run the teacher; with the saliency on, its graph starts at the first stage it needs.
+    def synchronize(self) -> None:
+        """Let the processes agree on the weight of the topology."""
+        if self.balance is not None:
+            self.balance.synchronize()
 
-        No parameter of the teacher requires a gradient, so everything before that stage is run
-        without a graph, and the graph after it exists only to reach the features.
-        """
-        if self.config.saliency == 0:
-            with torch.no_grad():
-                return teacher(batch, geometry)  # type: ignore[no-any-return]
-        wanted = set(self.saliency_stages[1])
-        started = False
-
-        def start_graph(name: str, features: Tensor) -> Tensor:
-            nonlocal started
-            if started or name not in wanted:
-                return features
-            started = True
-            return features.detach().requires_grad_()
-
-        return teacher(batch, geometry, stage_hook=start_graph)  # type: ignore[no-any-return]
-
-    def _topology(self, of_teacher: NetworkOutput, output: NetworkOutput) -> LossTerm:
+    def _topology(self, targets: TeacherTargets, output: NetworkOutput) -> LossTerm:
         """Compare the diagrams of each cloud's features (Algorithm 1)."""
         student_stage, teacher_stage = self.topology_stages
-        target = of_teacher.features[teacher_stage].detach()
+        target = targets.features[teacher_stage]
         features = output.features[student_stage]
+        offset = output.offsets[student_stage]
         _refuse_other_rows("topology-stage", student_stage, features, target)
+        if self.config.topology_target == "other":
+            target = target[other_cloud_rows(offset)]
         try:
-            value, stats = self.topological_loss(
-                target, features, output.offsets[student_stage], return_stats=True
-            )
+            value, stats = self.topological_loss(target, features, offset, return_stats=True)
         except NotConvergedError as error:
             raise UserError(f"--method.sinkhorn-eps: {error}") from error
         value = require_finite("topology", value)
@@ -220,38 +243,63 @@ class TopologyGradient(DistillationMethod):
 
     def _saliency(
         self,
-        of_teacher: NetworkOutput,
+        targets: TeacherTargets,
         output: NetworkOutput,
         batch: Mapping[str, Any],
         segmentation: LossTerm,
     ) -> LossTerm:
         """Align the saliency maps of all stages; channel weights are constants (Eq. 4)."""
-        share = batch.get(LABELED_SHARE, 1.0)
         student_stages, teacher_stages = self.saliency_stages
-        teacher_features = [of_teacher.features[name] for name in teacher_stages]
+        teacher_maps = [targets.saliency[name] for name in teacher_stages]
         features = [output.features[name] for name in student_stages]
-        for name, one, other in zip(student_stages, features, teacher_features, strict=True):
+        for name, one, other in zip(student_stages, features, teacher_maps, strict=True):
             _refuse_other_rows("saliency-stages", name, one, other)
-        teacher_segmentation = segmentation_term(
-            of_teacher.logits, batch, self.config.segmentation
-        ).value
         # Maps are not free of the gradient's scale, which is that of the mean over the step's
         # labeled voxels, wherever they are computed.
-        teacher_gradients = torch.autograd.grad(teacher_segmentation * share, teacher_features)
         student_gradients = torch.autograd.grad(
-            segmentation.value * share, features, retain_graph=True
+            segmentation.value * batch.get(LABELED_SHARE, 1.0), features, retain_graph=True
         )
         offsets = [output.offsets[name] for name in student_stages]
-        value = self.saliency_loss(
-            [each.detach() for each in teacher_features],
-            teacher_gradients,
-            features,
-            student_gradients,
-            offsets,
-        )
+        value = self.saliency_loss.compare(teacher_maps, features, student_gradients, offsets)
         count = value.new_tensor([float(len(each)) for each in features])
         value = require_finite("saliency", value)
         return LossTerm(value, self.config.saliency, "points", count=count)
+
+
+def other_cloud_rows(offset: Tensor) -> Tensor:
+    """Return rows of the next cloud for every cloud of a batch, a target that knows nothing of it.
+
+    Parameters
+    ----------
+    offset
+        (B,) int64: where each cloud ends.
+
+    Returns
+    -------
+    Tensor
+        (N,) int64. A cloud gets as many rows of the next as it has itself, the last cloud those of
+        the first, repeated where the other is smaller and in an order that says nothing of space.
+
+    Raises
+    ------
+    UserError
+        If there is a single cloud.
+    """
+    ends = offset.tolist()
+    if len(ends) < 2:
+        raise UserError(
+            "--method.topology-target other takes the target of another cloud, and the batch has "
+            "one alone; choose a --data.batch-size of 2 or more that leaves no single sweep over"
+        )
+    begins = [0, *ends[:-1]]
+    sizes = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for place, size in enumerate(sizes):
+        other = (place + 1) % len(sizes)
+        order = torch.randperm(sizes[other], generator=generator)
+        rows.append(begins[other] + order[torch.arange(size) % sizes[other]])
+    return torch.cat(rows).to(offset.device)
 
 
 def _stages(option: str, names: Sequence[str], network: Network) -> tuple[str, ...]:

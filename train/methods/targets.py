@@ -1,0 +1,143 @@
+"""What methods take from a teacher for a batch, computed at once or kept from an earlier pass.
+
+Shape letters: N voxels, N_s at stage s.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor
+
+from fast import SaliencyLoss
+from train.methods.losses import segmentation_term
+from train.methods.protocol import LABELED_SHARE
+from train.networks.protocol import Network, prepare_pair
+
+KEPT: Final = "kept"
+"""Where a batch holds a `KeptTargets`; a batch without it asks the teacher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetChoice:
+    """Which parts of a teacher's output are wanted.
+
+    Attributes
+    ----------
+    features
+        Stages whose features are wanted.
+    saliency
+        Stages whose saliency maps are wanted.
+    segmentation
+        The loss whose gradient makes the maps; see `train.methods.losses.segmentation_loss`.
+    """
+
+    features: tuple[str, ...] = ()
+    saliency: tuple[str, ...] = ()
+    segmentation: Literal["ce", "ce+lovasz"] = "ce"
+
+
+@dataclass(frozen=True)
+class TeacherTargets:
+    """A teacher's output for a batch, without gradient.
+
+    Attributes
+    ----------
+    logits
+        [N, classes].
+    features
+        [N_s, C_s] by stage.
+    saliency
+        [N_s] maps between 0 and 1, normalized per cloud (Eq. 4-6), by stage.
+    """
+
+    logits: Tensor
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    saliency: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class KeptTargets:
+    """What a batch brings instead of asking the teacher.
+
+    Attributes
+    ----------
+    geometry
+        What both networks' `prepare` made of the batch, so that rows of all stages are the same
+        voxels as when the targets were computed.
+    targets
+        None for a method without a teacher.
+    """
+
+    geometry: Any
+    targets: TeacherTargets | None
+
+
+def compute_targets(
+    teacher: Network, batch: Mapping[str, Any], geometry: Any, choice: TargetChoice
+) -> TeacherTargets:
+    """Run a teacher; with maps, its graph starts at the first stage that needs it.
+
+    No parameter of the teacher requires a gradient, so everything before that stage is run without
+    a graph, and the graph after it exists only to reach the features.
+
+    Parameters
+    ----------
+    teacher
+        Frozen, in evaluation mode.
+    batch
+        Its input, with `segment` if maps are wanted.
+    geometry
+        From `prepare`.
+    choice
+        What is wanted.
+    """
+    if not choice.saliency:
+        with torch.no_grad():
+            output = teacher(batch, geometry)
+        return TeacherTargets(
+            output.logits, {stage: output.features[stage] for stage in choice.features}
+        )
+    wanted = set(choice.saliency)
+    started = False
+
+    def start_graph(name: str, features: Tensor) -> Tensor:
+        nonlocal started
+        if started or name not in wanted:
+            return features
+        started = True
+        return features.detach().requires_grad_()
+
+    output = teacher(batch, geometry, stage_hook=start_graph)
+    of_stages = [output.features[stage] for stage in choice.saliency]
+    loss = segmentation_term(output.logits, batch, choice.segmentation).value
+    # The mean over the step's labeled voxels, wherever they are computed; as for the student.
+    gradients = torch.autograd.grad(loss * batch.get(LABELED_SHARE, 1.0), of_stages)
+    return TeacherTargets(
+        output.logits.detach(),
+        {stage: output.features[stage].detach() for stage in choice.features},
+        {
+            stage: SaliencyLoss.maps(features.detach(), gradient, output.offsets[stage])
+            for stage, features, gradient in zip(choice.saliency, of_stages, gradients, strict=True)
+        },
+    )
+
+
+def geometry_and_targets(
+    student: Network, teacher: Network | None, batch: Mapping[str, Any], choice: TargetChoice
+) -> tuple[Any, TeacherTargets]:
+    """Return the student's geometry and the teacher's targets: kept ones if the batch has them.
+
+    Raises
+    ------
+    ValueError
+        If the batch has neither, and there is no teacher.
+    """
+    kept: KeptTargets | None = batch.get(KEPT)
+    if kept is not None and kept.targets is not None:
+        return kept.geometry, kept.targets
+    if teacher is None:
+        raise ValueError("geometry_and_targets: the batch has no kept targets, and no teacher")
+    geometry, teacher_geometry = prepare_pair(student, teacher, batch)
+    return geometry, compute_targets(teacher, batch, teacher_geometry, choice)
