@@ -158,7 +158,7 @@ def angle_loss(teacher: Tensor, student: Tensor) -> Tensor:
     same = torch.eye(number, dtype=torch.bool, device=student.device)
 
     def cosines(points: Tensor) -> Tensor:
-        """(A, A, A): at the first, between the sides to the second and to the third."""
+        """Return (A, A, A): at the first, between the sides to the second and to the third."""
         sides = points[None, :, :] - points[:, None, :]
         squares = sides.square().sum(dim=-1)
         units = sides / squares.where(squares > 0, 1.0).sqrt()[..., None]
