@@ -1,6 +1,7 @@
 """The losses and the topology behind them on torch tensors: batched, differentiable, fast."""
 
 from fast.chamfer import persistence_weighted_chamfer
+from fast.critical_edges import critical_edge_matching
 from fast.diagram import BatchedDiagram
 from fast.distances import pairwise_distances
 from fast.distillation import kl_distillation, topological_loss
@@ -8,7 +9,7 @@ from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, Topolo
 from fast.normalisation import normalise
 from fast.rips import rips_persistence, rips_persistence_of_points
 from fast.saliency import saliency_loss, saliency_map
-from fast.sampling import covering_radius, topology_preserving_sampling
+from fast.sampling import covering_radius, sample_points, topology_preserving_sampling
 from fast.transport import Transport, entropic_transport
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "TopologyStats",
     "Transport",
     "covering_radius",
+    "critical_edge_matching",
     "entropic_transport",
     "kl_distillation",
     "normalise",
@@ -28,6 +30,7 @@ __all__ = [
     "rips_persistence_of_points",
     "saliency_loss",
     "saliency_map",
+    "sample_points",
     "topological_loss",
     "topology_preserving_sampling",
 ]

@@ -95,14 +95,18 @@ def refuse_two_devices(function: str, **tensors: Tensor | None) -> None:
             )
 
 
-def as_integer(function: str, argument: str, value: object, *, least: int) -> int:
-    """Return `value` as an int of at least `least`."""
+def as_integer(
+    function: str, argument: str, value: object, *, least: int, most: int | None = None
+) -> int:
+    """Return `value` as an int from `least` to `most`."""
     try:
         integer = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise ValueError(f"{function}: {argument} is {value!r}; pass an integer") from None
     if integer < least:
         raise ValueError(f"{function}: {argument} is {integer}; pass at least {least}")
+    if most is not None and integer > most:
+        raise ValueError(f"{function}: {argument} is {integer}; pass at most {most}")
     return integer
 
 

@@ -68,6 +68,14 @@ def edge_lengths(points: Tensor, edges: Tensor) -> Tensor:
     return torch.where(apart, squares.where(apart, 1.0).sqrt(), 0.0)
 
 
+def edge_lengths_of_clouds(points: Tensor, edges: Tensor) -> Tensor:
+    """Return `edge_lengths` of each cloud: `points` (B, N, C), `edges` (B, E, 2) -> (B, E)."""
+    num_clouds, n, channels = points.shape
+    shift = n * torch.arange(num_clouds, device=edges.device).view(-1, 1, 1)
+    each = edge_lengths(points.reshape(-1, channels), (edges + shift).reshape(-1, 2))
+    return each.view(edges.shape[:-1])
+
+
 class _Distances(torch.autograd.Function):
     """Distances by direct differences; torch.cdist's own gradient has no second derivative."""
 

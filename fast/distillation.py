@@ -13,11 +13,12 @@ from torch.nn.utils.rnn import pad_sequence
 from fast.chamfer import PrecisionWeight, persistence_weighted_chamfer
 from fast.checks import as_clouds, as_points, as_positive, refuse_two_devices
 from fast.compiler import disable_compile
+from fast.critical_edges import critical_edge_matching_of_points
 from fast.diagram import BatchedDiagram
 from fast.normalisation import Normalisation, normalise
 from fast.options import DiagramLoss, SampleOn, TopologyOptions
 from fast.rips import rips_persistence_of_points
-from fast.sampling import sample_clouds
+from fast.sampling import Sampling, choose_points, key_from
 from fast.transport import entropic_transport
 
 
@@ -39,6 +40,8 @@ def topological_loss(
     backend: str | None = None,
     loss: DiagramLoss = "pwcd",
     sinkhorn_eps: float = 0.1,
+    sampling: Sampling = "farthest",
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the topological loss, averaged over clouds.
 
@@ -56,19 +59,22 @@ def topological_loss(
     dim_weights
         Weight of each dimension's loss, 0 to `max_dim`; the paper adds them evenly.
     eps, cost_scale, precision_weight, min_persistence
-        See `persistence_weighted_chamfer`; "sinkhorn" does not use them.
+        See `persistence_weighted_chamfer`; the other losses do not use them.
     sample_on
         Whose normalized features are sampled: the teacher's, as in the paper, the student's, or
         both side by side. Only the first bounds the teacher's diagram (Proposition 1).
     start
-        Index of the first sample.
+        Index of the first farthest sample.
     backend
         Which kernels; None: those of the tensors' device.
     loss
-        How two diagrams are compared: "pwcd", the persistence-weighted Chamfer distance, or
-        "sinkhorn", the entropic transport of Table 11, which has a first derivative only.
+        How two diagrams are compared: "pwcd", the persistence-weighted Chamfer distance;
+        "sinkhorn", the entropic transport of Table 11, which has a first derivative only; "edges",
+        `critical_edge_matching`.
     sinkhorn_eps
-        Weight of the entropy, see `entropic_transport`; "pwcd" does not use it.
+        Weight of the entropy, see `entropic_transport`; the other losses do not use it.
+    sampling, generator
+        See `sample_points`; `generator` is needed unless `sampling` is "farthest".
 
     Returns
     -------
@@ -80,7 +86,8 @@ def topological_loss(
     ------
     ValueError
         If the clouds differ in size or device, are empty or (on the CPU) not finite, weights and
-        dimensions disagree, or an option is out of range.
+        dimensions disagree, an option is out of range, or points are to be drawn without a
+        generator.
     RuntimeError
         If no kernel serves the tensors' device, or not the backend asked for, or the transport
         does not converge.
@@ -111,6 +118,7 @@ def topological_loss(
         backend=backend,
         loss=loss,
         sinkhorn_eps=sinkhorn_eps,
+        sampling=sampling,
     )
     teacher = as_points(name, "teacher_features", teacher_features, least=1)
     student = as_points(name, "student_features", student_features, least=1)
@@ -119,7 +127,9 @@ def topological_loss(
             f"{name}: student_features has shape {tuple(student.shape)}; teacher_features has "
             f"{tuple(teacher.shape)}, pass the same points"
         )
-    return cloud_losses(name, list(as_clouds(teacher)), list(as_clouds(student)), options).total
+    key = key_from(name, sampling, generator)
+    clouds = list(as_clouds(teacher)), list(as_clouds(student))
+    return cloud_losses(name, *clouds, options, key).total
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +143,21 @@ class CloudLosses:
     teacher_normalized: list[Tensor]  # (N_b, T) each
     student_normalized: list[Tensor]
     indices: list[Tensor]  # (M_b,) each
-    sampled_radii: list[Tensor]  # covering radius of what was sampled, () each
+    sampled_radii: list[Tensor] | None  # covering radius of what was sampled, () each, if known
 
 
 def cloud_losses(
-    function: str, teachers: list[Tensor], students: list[Tensor], options: TopologyOptions
+    function: str,
+    teachers: list[Tensor],
+    students: list[Tensor],
+    options: TopologyOptions,
+    key: Tensor | None,
 ) -> CloudLosses:
-    """Run steps 1 to 5 of Algorithm 1 on clouds of any sizes, (N_b, T) and (N_b, S)."""
+    """Run steps 1 to 5 of Algorithm 1 on clouds of any sizes, (N_b, T) and (N_b, S).
+
+    `key` is what random samples are drawn from, see `fast.sampling.draw_points`; None if the
+    options ask for none.
+    """
     if not teachers:
         raise ValueError(f"{function}: the batch is empty; pass at least one cloud")
     refuse_two_devices(function, teacher_features=teachers[0], student_features=students[0])
@@ -148,13 +166,8 @@ def cloud_losses(
             teachers = [normalise(teacher, options.normalisation) for teacher in teachers]
         students = [normalise(student, options.normalisation) for student in students]
 
-        indices, radii = _sample(function, teachers, students, options)
-
-        with torch.no_grad():
-            of_teachers = _diagrams(teachers, indices, options)
-        of_students = _diagrams(students, indices, options)
-        both = zip(of_teachers, of_students, strict=True)
-        losses = torch.stack([_distance(*pair, options) for pair in both], dim=1)
+        indices, radii = _sample(function, teachers, students, options, key)
+        of_teachers, of_students, losses = _compare(teachers, students, indices, options)
     return CloudLosses(
         total=(losses * losses.new_tensor(options.dim_weights)).sum(dim=1).mean(),
         losses=losses,
@@ -168,9 +181,13 @@ def cloud_losses(
 
 
 def _sample(
-    function: str, teachers: list[Tensor], students: list[Tensor], options: TopologyOptions
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Return each cloud's samples (M_b,) and their covering radius (); duplicates end a cloud."""
+    function: str,
+    teachers: list[Tensor],
+    students: list[Tensor],
+    options: TopologyOptions,
+    key: Tensor | None,
+) -> tuple[list[Tensor], list[Tensor] | None]:
+    """Return each cloud's samples (M_b,) and, where known, their covering radius ()."""
     if options.sample_on == "concat":
         both = zip(teachers, students, strict=True)
         sampled = [torch.cat([t.to(s.dtype), s.detach()], dim=1) for t, s in both]
@@ -183,24 +200,42 @@ def _sample(
             f"{smallest} points"
         )
     counts = [min(options.num_samples, len(cloud)) for cloud in sampled]
-    indices, radii = sample_clouds(sampled, counts, options.start, options.backend)
-    found = torch.stack([(picked >= 0).sum() for picked in indices]).tolist()
-    return (
-        [picked[:count] for picked, count in zip(indices, found, strict=True)],
-        [radius[count - 1] for radius, count in zip(radii, found, strict=True)],
-    )
+    return choose_points(sampled, counts, options.start, options.backend, options.sampling, key)
 
 
-def _diagrams(
-    clouds: list[Tensor], indices: list[Tensor], options: TopologyOptions
-) -> list[BatchedDiagram]:
-    """Return the diagrams of each cloud's samples, one per dimension."""
+def _compare(
+    teachers: list[Tensor], students: list[Tensor], indices: list[Tensor], options: TopologyOptions
+) -> tuple[list[BatchedDiagram], list[BatchedDiagram], Tensor]:
+    """Return the diagrams of teachers and students, one per dimension, and (B, D) distances."""
+    sizes = [len(picked) for picked in indices]
+    targets, samples = _padded(teachers, indices), _padded(students, indices)
+    with torch.no_grad():
+        of_teachers = _diagrams(targets, sizes, options)
+    if options.loss == "edges":
+        with torch.no_grad():
+            of_students = _diagrams(samples, sizes, options)
+        each = [
+            critical_edge_matching_of_points(*diagrams, targets, samples)
+            for diagrams in zip(of_teachers, of_students, strict=True)
+        ]
+    else:
+        of_students = _diagrams(samples, sizes, options)
+        each = [
+            _distance(*diagrams, options) for diagrams in zip(of_teachers, of_students, strict=True)
+        ]
+    return of_teachers, of_students, torch.stack(each, dim=1)
+
+
+def _padded(clouds: list[Tensor], indices: list[Tensor]) -> Tensor:
+    """Return each cloud's samples, (B, M, C)."""
     subsets = [cloud[picked] for cloud, picked in zip(clouds, indices, strict=True)]
+    return pad_sequence(subsets, batch_first=True)
+
+
+def _diagrams(samples: Tensor, sizes: list[int], options: TopologyOptions) -> list[BatchedDiagram]:
+    """Return the diagrams of samples (B, M, C), one per dimension."""
     return rips_persistence_of_points(
-        pad_sequence(subsets, batch_first=True),
-        options.num_dims - 1,
-        sizes=[len(picked) for picked in indices],
-        backend=options.backend,
+        samples, options.num_dims - 1, sizes=sizes, backend=options.backend
     )
 
 

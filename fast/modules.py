@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from fast.chamfer import PrecisionWeight
-from fast.checks import as_choice, as_points, as_positive
+from fast.checks import as_choice, as_integer, as_points, as_positive
 from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.distillation import CloudLosses, cloud_losses, kl_distillation
 from fast.normalisation import Normalisation
 from fast.options import DiagramLoss, SampleOn, TopologyOptions
 from fast.saliency import saliency_loss, saliency_map
-from fast.sampling import covering_radius
+from fast.sampling import Sampling, covering_radius, key_of_call
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,24 +58,35 @@ class TopologicalLoss(nn.Module):
     dim_weights
         Weight of each dimension's loss; its length, 1 or 2, is how many dimensions there are.
     eps, cost_scale, precision_weight, min_persistence
-        See `fast.persistence_weighted_chamfer`; "sinkhorn" does not use them.
+        See `fast.persistence_weighted_chamfer`; the other losses do not use them.
     sample_on
         Whose features are sampled: "teacher" as in the paper, "student" or "concat".
     loss
-        How diagrams are compared: "pwcd", the persistence-weighted Chamfer distance, or
-        "sinkhorn", `fast.entropic_transport`.
+        How diagrams are compared: "pwcd", the persistence-weighted Chamfer distance; "sinkhorn",
+        `fast.entropic_transport`; "edges", `fast.critical_edge_matching`.
     sinkhorn_eps
-        Weight of the entropy, above 0, in squared units of the filtration; "pwcd" does not use it.
+        Weight of the entropy, above 0, in squared units of the filtration; the other losses do not
+        use it.
     start
-        Index of the first sample of each cloud.
+        Index of the first farthest sample of each cloud.
     backend
         Which kernels; None: those of the tensors' device.
+    sampling
+        How points are sampled: "farthest" as in the paper, "random" or "mixed"; see
+        `fast.sample_points`.
+    sampling_seed
+        What random points are drawn from, together with the number of the call: the buffer
+        `sampling_calls`, () int64, which exists unless `sampling` is "farthest" and is saved with
+        the module's state. No generator is used. Equal seeds and numbers give equal draws for
+        clouds of equal sizes, whatever the features and the other options.
 
     Raises
     ------
     ValueError
         If an option is out of range.
     """
+
+    sampling_calls: Tensor
 
     def __init__(
         self,
@@ -92,8 +103,13 @@ class TopologicalLoss(nn.Module):
         min_persistence: float = 0.0,
         start: int = 0,
         backend: str | None = None,
+        sampling: Sampling = "farthest",
+        sampling_seed: int = 0,
     ) -> None:
         super().__init__()
+        self.sampling_seed = as_integer(
+            "TopologicalLoss", "sampling_seed", sampling_seed, least=0, most=2**63 - 1
+        )
         self.options = TopologyOptions(
             function="TopologicalLoss",
             num_samples=num_samples,
@@ -108,12 +124,17 @@ class TopologicalLoss(nn.Module):
             backend=backend,
             loss=loss,
             sinkhorn_eps=sinkhorn_eps,
+            sampling=sampling,
         )
+        if sampling != "farthest":
+            self.register_buffer("sampling_calls", torch.zeros((), dtype=torch.int64))
 
     def extra_repr(self) -> str:
         """Return the options, for the module's repr."""
-        options = asdict(self.options).items()
-        return ", ".join(f"{name}={value!r}" for name, value in options)
+        options = asdict(self.options)
+        if self.options.sampling != "farthest":
+            options["sampling_seed"] = self.sampling_seed
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
     @disable_compile  # numba cannot be traced: one graph break here, not many inside
     def forward(
@@ -152,17 +173,25 @@ class TopologicalLoss(nn.Module):
                 f"{len(teacher)}, pass the same points"
             )
         sizes = cloud_sizes(name, offset, len(student))
-        parts = cloud_losses(
-            name, list(torch.split(teacher, sizes)), list(torch.split(student, sizes)), self.options
-        )
+        clouds = list(torch.split(teacher, sizes)), list(torch.split(student, sizes))
+        parts = cloud_losses(name, *clouds, self.options, self._next_key())
         return (parts.total, self._stats(parts)) if return_stats else parts.total
+
+    @torch.no_grad()
+    def _next_key(self) -> Tensor | None:
+        """Return what this call draws its samples from, and count the call."""
+        if self.options.sampling == "farthest":
+            return None
+        key = key_of_call(self.sampling_seed, self.sampling_calls)
+        self.sampling_calls += 1
+        return key
 
     @torch.no_grad()
     def _stats(self, parts: CloudLosses) -> TopologyStats:
         losses = parts.losses.detach().mean(dim=0)
 
         def radius(whose: SampleOn, clouds: list[Tensor]) -> Tensor:
-            if whose == self.options.sample_on:
+            if whose == self.options.sample_on and parts.sampled_radii is not None:
                 radii = parts.sampled_radii
             else:
                 radii = [

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fast.checks import as_choice, as_points
 
-Normalisation = Literal["l2", "none", "center_maxnorm", "diameter"]
+Normalisation = Literal["l2", "none", "center_maxnorm", "diameter", "rms"]
 
 _BLOCK_ROWS = 1024  # rows of distances held at a time while the diameter is sought
 
@@ -25,14 +25,16 @@ def normalise(features: Tensor, normalisation: Normalisation = "l2") -> Tensor:
     normalisation
         "l2": each row divided by its length, so that distances lie in [0, 2]; a zero row stays
         zero. "none": unchanged. "center_maxnorm": the mean subtracted, then divided by the
-        largest length. "diameter": divided by the largest distance, O(N^2 C). Where a divisor is
-        0 nothing is divided.
+        largest length. "diameter": divided by the largest distance, O(N^2 C). "rms": the mean
+        subtracted, then divided by the root mean square of the lengths; a cloud without spread
+        becomes all zeros. Elsewhere, where a divisor is 0 nothing is divided.
 
     Returns
     -------
     Tensor
         (N, C). Differentiable; where several lengths or distances are largest, the one of lowest
-        index carries the gradient of the divisor, and a divisor of 0 counts as the constant 1.
+        index carries the gradient of the divisor, and a divisor of 0 counts as the constant 1. With
+        "rms" a cloud without spread gets the gradient 0.
 
     Raises
     ------
@@ -60,6 +62,13 @@ def normalise(features: Tensor, normalisation: Normalisation = "l2") -> Tensor:
     if normalisation == "diameter":
         i, j = _farthest_pair(features.detach())
         return features / _divisor(features[i] - features[j])
+    if normalisation == "rms":
+        # From the first row, so that equal rows are centered to 0 exactly, whatever the mean
+        # rounds to. The shift cancels, so it needs no gradient.
+        shifted = features - features[:1].detach()
+        centered = shifted - shifted.mean(dim=0)
+        mean_square = centered.square().sum(dim=1).mean()
+        return centered / mean_square.where(mean_square > 0, torch.inf).sqrt()
     return features
 
 

@@ -7,9 +7,10 @@ from typing import Literal, get_args
 from fast.chamfer import PrecisionWeight
 from fast.checks import as_choice, as_integer, as_nonnegative, as_positive, as_weights
 from fast.normalisation import Normalisation
+from fast.sampling import Sampling
 
 SampleOn = Literal["teacher", "student", "concat"]
-DiagramLoss = Literal["pwcd", "sinkhorn"]
+DiagramLoss = Literal["pwcd", "sinkhorn", "edges"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +37,15 @@ class TopologyOptions:
     sample_on
         Whose normalized features are sampled: "teacher", "student" or "concat".
     start
-        Index of the first sample of each cloud.
+        Index of the first farthest sample of each cloud.
     backend
         Which kernels; None: those of the tensors' device.
     loss
-        How diagrams are compared: "pwcd" or "sinkhorn".
+        How diagrams are compared: "pwcd", "sinkhorn" or "edges".
     sinkhorn_eps
         `eps` of `fast.entropic_transport`; used if `loss` is "sinkhorn".
+    sampling
+        How points are sampled: "farthest", "random" or "mixed", see `fast.sample_points`.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class TopologyOptions:
     backend: str | None
     loss: DiagramLoss
     sinkhorn_eps: float
+    sampling: Sampling
 
     def __post_init__(self, function: str, max_dim: int | None) -> None:
         if max_dim is not None:
@@ -95,6 +99,7 @@ class TopologyOptions:
             "precision_weight": PrecisionWeight,
             "sample_on": SampleOn,
             "loss": DiagramLoss,
+            "sampling": Sampling,
         }.items():
             as_choice(function, name, getattr(self, name), get_args(choices))
 

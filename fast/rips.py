@@ -13,7 +13,7 @@ from fast.checks import as_integer, as_points, as_precise
 from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
-from fast.distances import edge_lengths, pairwise_distances
+from fast.distances import edge_lengths_of_clouds, pairwise_distances
 from fast.routing import entries_at_edges, with_lengths
 
 
@@ -126,12 +126,9 @@ def rips_persistence_of_points(
     checked = _as_sizes("rips_persistence_of_points", sizes, batch)
     distances = pairwise_distances(batch.detach())
     critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
-    num_clouds, n, channels = batch.shape
 
     def lengths(edges: Tensor) -> Tensor:
-        shift = n * torch.arange(num_clouds, device=edges.device).view(-1, 1, 1)
-        each = edge_lengths(batch.reshape(-1, channels), (edges + shift).reshape(-1, 2))
-        return each.view(edges.shape[:-1])
+        return edge_lengths_of_clouds(batch, edges)
 
     return with_lengths(critical, distances, lengths if batch.requires_grad else None)
 

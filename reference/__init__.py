@@ -5,6 +5,7 @@ faster is judged by what these functions return.
 """
 
 from reference.chamfer import persistence_weighted_chamfer, persistence_weighted_chamfer_grad
+from reference.critical_edges import critical_edge_matching, critical_edge_matching_grad
 from reference.diagram import Diagram
 from reference.distances import enclosing_radius, pairwise_distances
 from reference.distillation import kl_distillation, topological_loss, total_loss
@@ -12,7 +13,7 @@ from reference.normalisation import normalise, normalise_grad
 from reference.rips import rips_persistence
 from reference.routing import route_to_distances, route_to_points
 from reference.saliency import channel_weights, saliency_loss, saliency_map
-from reference.sampling import covering_radius, topology_preserving_sampling
+from reference.sampling import covering_radius, sample_points, topology_preserving_sampling
 from reference.transport import (
     Transport,
     entropic_transport,
@@ -25,6 +26,8 @@ __all__ = [
     "Transport",
     "channel_weights",
     "covering_radius",
+    "critical_edge_matching",
+    "critical_edge_matching_grad",
     "enclosing_radius",
     "entropic_transport",
     "entropic_transport_grad",
@@ -40,6 +43,7 @@ __all__ = [
     "route_to_points",
     "saliency_loss",
     "saliency_map",
+    "sample_points",
     "topological_loss",
     "topology_preserving_sampling",
     "total_loss",

@@ -4,23 +4,26 @@ Shape letters: N points, C channels (T teacher, S student).
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from reference.chamfer import (
     PrecisionWeight,
     persistence_weighted_chamfer,
     persistence_weighted_chamfer_grad,
 )
+from reference.critical_edges import critical_edge_matching, critical_edge_matching_grad
 from reference.distances import pairwise_distances
 from reference.normalisation import Normalisation, normalise, normalise_grad
 from reference.rips import rips_persistence
 from reference.routing import route_to_distances, route_to_points
-from reference.sampling import topology_preserving_sampling
+from reference.sampling import Sampling, sample_points
+from reference.transport import entropic_transport, entropic_transport_grad
 from reference.validation import (
     as_choice,
+    as_indices,
     as_integer,
     as_nonnegative,
     as_points,
@@ -29,6 +32,7 @@ from reference.validation import (
 )
 
 SampleOn = Literal["teacher", "student", "concat"]
+DiagramLoss = Literal["pwcd", "sinkhorn", "edges"]
 
 
 def topological_loss(
@@ -48,6 +52,11 @@ def topological_loss(
     sample_on: SampleOn = "teacher",
     start: int = 0,
     max_simplices: int = 1_000_000,
+    loss: DiagramLoss = "pwcd",
+    sinkhorn_eps: float = 0.1,
+    sampling: Sampling = "farthest",
+    generator: np.random.Generator | None = None,
+    indices: Int64[np.ndarray, " m"] | None = None,
 ) -> tuple[float, Float64[np.ndarray, "n s"]]:
     """Return the topological loss of one cloud and its gradient for the student's features.
 
@@ -64,7 +73,7 @@ def topological_loss(
     dim_weights
         Weight of each dimension's loss, 0 to `max_dim`; the paper adds them evenly.
     eps, cost_scale, precision_weight, min_persistence
-        See `persistence_weighted_chamfer`.
+        See `persistence_weighted_chamfer`; the other losses do not use them.
     tie_tolerance
         See `route_to_distances`.
     distance_eps
@@ -73,14 +82,23 @@ def topological_loss(
         Whose normalized features are sampled: the teacher's, as in the paper, the student's, or
         both side by side. Only the first bounds the teacher's diagram (Proposition 1).
     start
-        Index of the first sample.
+        Index of the first farthest sample.
     max_simplices
         See `rips_persistence`. With `max_dim` = 1 the default allows 181 samples.
+    loss
+        How two diagrams are compared: "pwcd", the persistence-weighted Chamfer distance;
+        "sinkhorn", `entropic_transport`; "edges", `critical_edge_matching`.
+    sinkhorn_eps
+        `eps` of `entropic_transport`; the other losses do not use it.
+    sampling, generator
+        See `sample_points`; `generator` is needed unless `sampling` is "farthest".
+    indices
+        Rows to compare, all different, in place of sampling any. None: sample.
 
     Returns
     -------
     loss
-        The weighted sum over dimensions of the persistence-weighted Chamfer distance.
+        The weighted sum over dimensions of the distance between the diagrams.
     grad_student_features
         dL / d student_features, (N, S); zero for points that were not sampled, unless the
         normalization ties them to the others.
@@ -89,7 +107,10 @@ def topological_loss(
     ------
     ValueError
         If the clouds differ in size or are empty, weights and dimensions disagree, an option is out
-        of range, or there are more than `max_simplices` simplices.
+        of range, points are to be drawn without a generator, or there are more than `max_simplices`
+        simplices.
+    RuntimeError
+        If the transport does not converge.
 
     Notes
     -----
@@ -118,13 +139,23 @@ def topological_loss(
     distance_eps = as_nonnegative(name, "distance_eps", distance_eps)
     as_choice(name, "sample_on", sample_on, get_args(SampleOn))
 
+    as_choice(name, "loss", loss, get_args(DiagramLoss))
+    sinkhorn_eps = as_positive(name, "sinkhorn_eps", sinkhorn_eps)
+
     # Steps 1 to 4 of Algorithm 1: normalize, sample, measure, summarize.
     teacher = normalise(teacher_features, normalisation)
     student = normalise(student_features, normalisation)
-    sampled = {"teacher": teacher, "student": student, "concat": np.hstack([teacher, student])}
-    indices, _ = topology_preserving_sampling(
-        sampled[sample_on], min(num_samples, len(teacher)), start
-    )
+    if indices is None:
+        sampled = {"teacher": teacher, "student": student, "concat": np.hstack([teacher, student])}
+        indices = sample_points(
+            sampled[sample_on],
+            min(num_samples, len(teacher)),
+            start,
+            sampling=sampling,
+            generator=generator,
+        )
+    else:
+        indices = _as_samples(name, indices, len(teacher))
     teacher_distances = pairwise_distances(teacher[indices])
     student_distances = pairwise_distances(student[indices])
     teacher_diagrams, student_diagrams = (
@@ -133,26 +164,29 @@ def topological_loss(
     )
 
     # Step 5, and lines 3-28 of Algorithm 3.
-    loss = 0.0
+    options: dict[str, Any] = {
+        "eps": eps,
+        "cost_scale": cost_scale,
+        "precision_weight": precision_weight,
+        "min_persistence": min_persistence,
+    }
+    total = 0.0
     grad_distances = np.zeros_like(student_distances)
     for weight, of_teacher, of_student in zip(
         weights, teacher_diagrams, student_diagrams, strict=True
     ):
         pairs = of_teacher.pairs, of_student.pairs
-        loss += weight * persistence_weighted_chamfer(
-            *pairs,
-            eps,
-            cost_scale=cost_scale,
-            precision_weight=precision_weight,
-            min_persistence=min_persistence,
-        )
-        grads = persistence_weighted_chamfer_grad(
-            *pairs,
-            eps,
-            cost_scale=cost_scale,
-            precision_weight=precision_weight,
-            min_persistence=min_persistence,
-        )
+        if loss == "edges":
+            both = of_teacher, of_student, teacher_distances, student_distances
+            total += weight * critical_edge_matching(*both)
+            grad_distances += weight * critical_edge_matching_grad(*both)
+            continue
+        if loss == "sinkhorn":
+            total += weight * entropic_transport(*pairs, sinkhorn_eps).value
+            grads = entropic_transport_grad(*pairs, sinkhorn_eps)
+        else:
+            total += weight * persistence_weighted_chamfer(*pairs, **options)
+            grads = persistence_weighted_chamfer_grad(*pairs, **options)
         grad_distances += weight * route_to_distances(
             of_student, *grads, student_distances, tie_tolerance
         )
@@ -160,7 +194,7 @@ def topological_loss(
     # Lines 29-37, then back through the sampling and the normalization.
     grad_student = np.zeros_like(student)
     grad_student[indices] = route_to_points(student[indices], grad_distances, distance_eps)
-    return float(loss), normalise_grad(student_features, grad_student, normalisation)
+    return float(total), normalise_grad(student_features, grad_student, normalisation)
 
 
 def kl_distillation(
@@ -257,6 +291,17 @@ def total_loss(
         as_nonnegative("total_loss", "distillation_weight", distillation_weight),
     ]
     return float(parts @ weights)
+
+
+def _as_samples(function: str, value: object, num_points: int) -> Int64[np.ndarray, " m"]:
+    """Return `value` as one or more different rows of a cloud."""
+    indices = as_indices(function, "indices", value, num_points)
+    if indices.ndim != 1 or not len(indices) or len(np.unique(indices)) < len(indices):
+        raise ValueError(
+            f"{function}: indices has shape {indices.shape} and "
+            f"{len(np.unique(indices))} different entries; pass one or more different rows, (M,)"
+        )
+    return indices
 
 
 def _log_softmax(logits: Float64[np.ndarray, "n classes"]) -> Float64[np.ndarray, "n classes"]:

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from reference.distances import pairwise_distances
 from reference.validation import as_choice, as_points
 
-Normalisation = Literal["l2", "none", "center_maxnorm", "diameter"]
+Normalisation = Literal["l2", "none", "center_maxnorm", "diameter", "rms"]
 
 
 def normalise(
@@ -26,8 +26,9 @@ def normalise(
     normalisation
         "l2": each row divided by its length, so that distances lie in [0, 2]. "none": unchanged.
         "center_maxnorm": the mean subtracted, then divided by the largest length. "diameter":
-        divided by the largest distance. A divisor of 0 counts as the constant 1: a zero row stays
-        zero.
+        divided by the largest distance. "rms": the mean subtracted, then divided by the root mean
+        square of the lengths; a cloud without spread becomes all zeros. Elsewhere a divisor of 0
+        counts as the constant 1: a zero row stays zero.
 
     Returns
     -------
@@ -54,6 +55,9 @@ def normalise(
         return centered / _divisor(_row_lengths(centered).max())
     if normalisation == "diameter":
         return features / _divisor(pairwise_distances(features).max())
+    if normalisation == "rms":
+        centered, spread = _centered_and_spread(features)
+        return centered / spread
     return features
 
 
@@ -75,7 +79,8 @@ def normalise_grad(
     -------
     Float64[np.ndarray, "n c"]
         dL/d features. Where several lengths or distances are largest, the one of lowest index
-        carries the gradient of the divisor; a divisor of 0 counts as the constant 1.
+        carries the gradient of the divisor; a divisor of 0 counts as the constant 1. With "rms" a
+        cloud without spread gets no gradient.
 
     Raises
     ------
@@ -125,7 +130,24 @@ def normalise_grad(
         grad_features[j] += pull
         return grad_features
 
+    if normalisation == "rms":
+        centered, spread = _centered_and_spread(features)
+        along = np.sum(grad * (centered / spread)) / len(features)
+        grad_centered = (grad - along * (centered / spread)) / spread
+        return grad_centered - grad_centered.mean(axis=0)
+
     return grad
+
+
+def _centered_and_spread(
+    features: Float64[np.ndarray, "n c"],
+) -> tuple[Float64[np.ndarray, "n c"], float]:
+    """Return the centered rows and their root mean square length; no spread is infinite spread."""
+    # From the first row, so that equal rows are centered to 0 exactly, whatever the mean rounds to.
+    shifted = features - features[0]
+    centered = shifted - shifted.mean(axis=0)
+    mean_square = np.sum(centered**2) / len(centered)
+    return centered, float(np.sqrt(mean_square)) if mean_square > 0 else np.inf
 
 
 def _row_lengths(rows: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:

@@ -1,12 +1,16 @@
-"""Topology-preserving sampling (Algorithm 5) and the covering radius (appendix A.2).
+"""Which points are compared: topology-preserving sampling (Algorithm 5), its radius, random draws.
 
 Shape letters: N points, C channels, M samples.
 """
 
+from typing import Literal, get_args
+
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reference.validation import as_indices, as_integer, as_points
+from reference.validation import as_choice, as_indices, as_integer, as_points
+
+Sampling = Literal["farthest", "random", "mixed"]
 
 
 def topology_preserving_sampling(
@@ -104,6 +108,79 @@ def covering_radius(points: Float64[np.ndarray, "n c"], indices: Int64[np.ndarra
     if not indices.size:
         raise ValueError("covering_radius: indices is empty; pass at least one")
     return float(np.min([_distances_to(points, index) for index in indices.tolist()], axis=0).max())
+
+
+def sample_points(
+    points: Float64[np.ndarray, "n c"],
+    num_samples: int,
+    start: int = 0,
+    *,
+    sampling: Sampling = "farthest",
+    generator: np.random.Generator | None = None,
+) -> Int64[np.ndarray, " m"]:
+    """Return indices of the points whose diagrams are compared.
+
+    Parameters
+    ----------
+    points
+        Positions or features, any unit.
+    num_samples
+        How many to take, from 1 to N.
+    start
+        Index of the first farthest point; "random" does not use it.
+    sampling
+        "farthest": `topology_preserving_sampling`. "random": uniform, without repetition. "mixed":
+        the farthest points for half of the samples, rounded up, then points drawn uniformly among
+        those left.
+    generator
+        What is drawn from; "farthest" does not use it.
+
+    Returns
+    -------
+    Int64[np.ndarray, " m"]
+        Different rows of `points`: `num_samples` of them, or with "farthest" fewer if the rest are
+        duplicates.
+
+    Raises
+    ------
+    ValueError
+        If `num_samples` or `start` is out of range, `sampling` is unknown, `points` is no array of
+        finite rows, or points are to be drawn without a generator.
+
+    Notes
+    -----
+    Farthest points lie at least a covering radius apart, so no H0 death is below it. Random ones
+    have near neighbors too, and are spread as the points are.
+
+    Examples
+    --------
+    >>> points = np.array([[0.0], [1.0], [2.0], [9.0]])
+    >>> sample_points(points, 3)
+    array([0, 3, 2])
+    >>> sample_points(points, 4, sampling="mixed", generator=np.random.default_rng(0))
+    array([0, 3, 2, 1])
+    """
+    name = "sample_points"
+    as_choice(name, "sampling", sampling, get_args(Sampling))
+    points = as_points(name, "points", points, least=1)
+    num_samples = as_integer(name, "num_samples", num_samples, least=1)
+    if num_samples > len(points):
+        raise ValueError(
+            f"{name}: num_samples is {num_samples}; the cloud has only {len(points)} points"
+        )
+    if sampling == "farthest":
+        return topology_preserving_sampling(points, num_samples, start)[0]
+    if generator is None:
+        raise ValueError(
+            f"{name}: generator is None; sampling {sampling!r} draws points, "
+            "pass numpy.random.default_rng(seed)"
+        )
+    drawn = generator.permutation(len(points))
+    if sampling == "random":
+        return drawn[:num_samples]
+    farthest, _ = topology_preserving_sampling(points, (num_samples + 1) // 2, start)
+    left = drawn[~np.isin(drawn, farthest)]
+    return np.concatenate([farthest, left[: num_samples - len(farthest)]])
 
 
 def _distances_to(points: Float64[np.ndarray, "n c"], index: int) -> Float64[np.ndarray, " n"]:

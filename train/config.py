@@ -185,7 +185,8 @@ class RunConfig:
     teacher_checkpoint: Path | None = None
     """Use this trained teacher (a teacher.pt) instead of training one."""
     method: str = "topology-gradient"
-    """How the student is trained: topology-gradient (the paper), kd, none (no teacher)."""
+    """How the student is trained: topology-gradient (the paper), kd, rkd, affinity, feature, none
+    (no teacher)."""
     model: Literal["auto", "paper", "tiny"] = "auto"
     """Table 8's pair, or a tiny pair for CPUs; auto takes paper on a GPU and tiny on a CPU."""
     teacher: str | None = None

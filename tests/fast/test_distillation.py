@@ -10,7 +10,7 @@ from fast import distillation
 from fast import normalisation as normalisation_module
 from reference import normalisation as reference_normalisation
 
-NORMALISATIONS = ["l2", "none", "center_maxnorm", "diameter"]
+NORMALISATIONS = ["l2", "none", "center_maxnorm", "diameter", "rms"]
 
 
 def make_features(seed, n=14):
@@ -96,11 +96,8 @@ def test_ties_and_duplicates_equal_the_definition():
         ("persistence_weighted_chamfer", lambda teacher, student, *_, **__: student.sum((1, 2))),
         ("normalise", lambda features, normalisation: features),
         (
-            "sample_clouds",
-            lambda clouds, counts, start, backend: (
-                [torch.arange(count) for count in counts],
-                [torch.zeros(count) for count in counts],
-            ),
+            "choose_points",
+            lambda clouds, counts, *_: ([torch.arange(count) for count in counts], None),
         ),
     ],
 )

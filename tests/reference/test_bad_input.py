@@ -191,7 +191,7 @@ def total(**weights):
 ABOVE_0 = "pass a finite number above 0"
 AT_LEAST_0 = "pass a finite number of at least 0"
 PRECISION = "pass one of 'uniform', 'persistence'"
-METHODS = "pass one of 'l2', 'none', 'center_maxnorm', 'diameter'"
+METHODS = "pass one of 'l2', 'none', 'center_maxnorm', 'diameter', 'rms'"
 
 REFUSED = [
     (

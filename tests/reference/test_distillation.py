@@ -10,7 +10,7 @@ import reference
 from tests.reference import strategies
 from tests.reference.checks import STEP, assert_gradient, partner_margin, smallest_gap
 
-NORMALISATIONS = ["l2", "none", "center_maxnorm", "diameter"]
+NORMALISATIONS = ["l2", "none", "center_maxnorm", "diameter", "rms"]
 
 
 def rectangle(width: float, height: float) -> np.ndarray:
@@ -172,7 +172,7 @@ def test_at_most_1024_points_are_sampled_by_default(monkeypatch):
         asked.append(num_samples)
         return np.array([0]), np.array([1.0])
 
-    monkeypatch.setattr(reference.distillation, "topology_preserving_sampling", spy)
+    monkeypatch.setattr(reference.sampling, "topology_preserving_sampling", spy)
     for num_points in (1023, 1024, 1025):
         cloud = np.ones((num_points, 1))
         reference.topological_loss(cloud, cloud)

@@ -9,7 +9,7 @@ import reference
 from tests.reference import strategies
 from tests.reference.checks import STEP, assert_gradient, smallest_gap
 
-ALL = ["l2", "none", "center_maxnorm", "diameter"]
+ALL = ["l2", "none", "center_maxnorm", "diameter", "rms"]
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ ALL = ["l2", "none", "center_maxnorm", "diameter"]
         ("none", [[6.0, 8.0], [0.0, 0.0], [0.0, 1.0]]),
         ("center_maxnorm", np.array([[4.0, 5.0], [-2.0, -3.0], [-2.0, -2.0]]) / np.sqrt(41)),
         ("diameter", [[0.6, 0.8], [0.0, 0.0], [0.0, 0.1]]),
+        ("rms", np.array([[4.0, 5.0], [-2.0, -3.0], [-2.0, -2.0]]) / np.sqrt((41 + 13 + 8) / 3)),
     ],
 )
 def test_values_by_hand(normalisation, expected):
@@ -60,7 +61,7 @@ def test_the_gradient_has_no_part_along_scaling_or_moving(normalisation, feature
     along = np.sum(features * gradient, axis=1)
     if normalisation == "l2":
         np.testing.assert_allclose(along, 0.0, atol=1e-10)
-    elif normalisation == "center_maxnorm":
+    elif normalisation in ("center_maxnorm", "rms"):
         np.testing.assert_allclose(gradient.sum(axis=0), 0.0, atol=1e-10)
         np.testing.assert_allclose(along.sum(), 0.0, atol=1e-10)
     elif normalisation == "diameter":
@@ -95,6 +96,20 @@ def test_a_divisor_of_0_counts_as_the_constant_1(normalisation, expected, expect
     np.testing.assert_array_equal(
         reference.normalise_grad(features, weights, normalisation), expected_gradient
     )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7e6])
+def test_rms_of_a_cloud_without_spread_is_0_and_so_is_its_gradient(value):
+    features, weights = np.full((3, 2), value), np.array([[1.0, 2.0], [3.0, 6.0], [5.0, -1.0]])
+    np.testing.assert_array_equal(reference.normalise(features, "rms"), 0.0)
+    np.testing.assert_array_equal(reference.normalise_grad(features, weights, "rms"), 0.0)
+
+
+@given(features=strategies.clouds(min_points=2))
+def test_rms_makes_the_mean_0_and_the_mean_square_length_1(features):
+    normalised = reference.normalise(1000 * features + 5, "rms")
+    np.testing.assert_allclose(normalised.mean(axis=0), 0.0, atol=1e-12)
+    np.testing.assert_allclose(np.sum(normalised**2), len(features))
 
 
 @pytest.mark.parametrize(

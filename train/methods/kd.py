@@ -12,7 +12,7 @@ from train.config import MethodConfig, require
 from train.data.frame import IGNORE_INDEX
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import DistillationMethod, LossTerm
-from train.methods.targets import TargetChoice, geometry_and_targets
+from train.methods.targets import TargetChoice, TeacherTargets, geometry_and_targets
 from train.networks.protocol import Network
 
 
@@ -66,7 +66,12 @@ class SoftenedLogits(DistillationMethod):
     ) -> dict[str, LossTerm]:
         """Return cross-entropy and divergence."""
         geometry, targets = geometry_and_targets(student, teacher, batch, self.choice)
-        logits = student(batch, geometry).logits
+        return self.common_terms(student(batch, geometry).logits, targets, batch)
+
+    def common_terms(
+        self, logits: Tensor, targets: TeacherTargets, batch: Mapping[str, Any]
+    ) -> dict[str, LossTerm]:
+        """Return cross-entropy and divergence of a student's logits, one of weight 0 left out."""
         terms = {"segmentation": segmentation_term(logits, batch, self.config.segmentation)}
         if self.config.distillation > 0:
             terms["distillation"] = divergence_term(

@@ -160,7 +160,7 @@ class DistillationMethod(nn.Module, ABC):
             If a term is NaN or infinite, where that can be seen without waiting for a device.
         """
 
-    def synchronize(self) -> None:  # noqa: B027 - most methods have nothing to exchange
+    def synchronize(self) -> None:
         """Exchange what the processes of a run have measured; called by all after each forward.
 
         The place for sums over processes: within `forward` one process can fail alone.

@@ -10,6 +10,9 @@ from train.methods.protocol import DistillationMethod
 METHODS: Final = {
     "topology-gradient": "train.methods.topology_gradient:TopologyGradient",
     "kd": "train.methods.kd:SoftenedLogits",
+    "rkd": "train.methods.rkd:RelationalKD",
+    "affinity": "train.methods.affinity:Affinity",
+    "feature": "train.methods.feature:FeatureHint",
     "none": "train.methods.none:CrossEntropy",
 }
 """Name -> "module:class"."""

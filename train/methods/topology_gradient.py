@@ -4,7 +4,7 @@ Shape letters: N voxels, N_s at stage s, B clouds, S stages.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +16,11 @@ from fast import DistillationLoss, SaliencyLoss, TopologicalLoss
 from fast.transport import NotConvergedError
 from train.config import require
 from train.core.errors import UserError
+from train.methods.balance import GradientBalance
 from train.methods.kd import KDConfig, divergence_term
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import LABELED_SHARE, DistillationMethod, LossTerm
-from train.methods.balance import GradientBalance
+from train.methods.stages import one_stage, refuse_other_rows, stages
 from train.methods.targets import TargetChoice, TeacherTargets, geometry_and_targets
 from train.networks.protocol import Network, NetworkOutput
 
@@ -164,12 +165,12 @@ class TopologyGradient(DistillationMethod):
         self.distillation_loss = DistillationLoss(temperature=config.temperature)
         self.check(config, student, teacher)
         self.topology_stages = (
-            _one_stage("topology-stage", config.topology_stage, student),
-            _one_stage("topology-stage", config.topology_stage, teacher),
+            one_stage("topology-stage", config.topology_stage, student),
+            one_stage("topology-stage", config.topology_stage, teacher),
         )
         self.saliency_stages = (
-            _stages("saliency-stages", config.saliency_stages, student),
-            _stages("saliency-stages", config.saliency_stages, teacher),
+            stages("saliency-stages", config.saliency_stages, student),
+            stages("saliency-stages", config.saliency_stages, teacher),
         )
         self.needs_topology = config.topology > 0 or config.topology_balance > 0
         self.choice = TargetChoice(
@@ -188,9 +189,9 @@ class TopologyGradient(DistillationMethod):
         """Refuse stages that the networks do not have, or not as many of."""
         assert teacher is not None
         for network in (student, teacher):
-            _one_stage("topology-stage", config.topology_stage, network)
+            one_stage("topology-stage", config.topology_stage, network)
         of_student, of_teacher = (
-            _stages("saliency-stages", config.saliency_stages, network)
+            stages("saliency-stages", config.saliency_stages, network)
             for network in (student, teacher)
         )
         if config.saliency > 0 and len(of_student) != len(of_teacher):
@@ -231,7 +232,7 @@ class TopologyGradient(DistillationMethod):
         target = targets.features[teacher_stage]
         features = output.features[student_stage]
         offset = output.offsets[student_stage]
-        _refuse_other_rows("topology-stage", student_stage, features, target)
+        refuse_other_rows("topology-stage", student_stage, features, target)
         if self.config.topology_target == "other":
             target = target[other_cloud_rows(offset)]
         try:
@@ -253,7 +254,7 @@ class TopologyGradient(DistillationMethod):
         teacher_maps = [targets.saliency[name] for name in teacher_stages]
         features = [output.features[name] for name in student_stages]
         for name, one, other in zip(student_stages, features, teacher_maps, strict=True):
-            _refuse_other_rows("saliency-stages", name, one, other)
+            refuse_other_rows("saliency-stages", name, one, other)
         # Maps are not free of the gradient's scale, which is that of the mean over the step's
         # labeled voxels, wherever they are computed.
         student_gradients = torch.autograd.grad(
@@ -300,40 +301,3 @@ def other_cloud_rows(offset: Tensor) -> Tensor:
         order = torch.randperm(sizes[other], generator=generator)
         rows.append(begins[other] + order[torch.arange(size) % sizes[other]])
     return torch.cat(rows).to(offset.device)
-
-
-def _stages(option: str, names: Sequence[str], network: Network) -> tuple[str, ...]:
-    """Return the stages that an option names, in the order in which they run."""
-    groups = {
-        "last": network.decoder_stages[-1:],
-        "decoder": network.decoder_stages,
-        "encoder": network.encoder_stages,
-    }
-    known = (*network.encoder_stages, *network.decoder_stages)
-    chosen = [stage for name in names for stage in groups.get(name, (name,))]
-    unknown = [stage for stage in chosen if stage not in known]
-    if unknown or not chosen:
-        raise UserError(
-            f"--method.{option} {' '.join(names)}: {type(network).__name__} has no such stage; "
-            f"choose among {', '.join(known)}"
-        )
-    return tuple(stage for stage in known if stage in chosen)
-
-
-def _one_stage(option: str, name: str, network: Network) -> str:
-    """Return the stage that an option names, which must be a single one."""
-    stages = _stages(option, (name,), network)
-    if len(stages) > 1:
-        raise UserError(
-            f"--method.{option} {name}: names {len(stages)} stages of {type(network).__name__} "
-            f"({', '.join(stages)}); choose one of them, or last"
-        )
-    return stages[0]
-
-
-def _refuse_other_rows(option: str, stage: str, student: Tensor, teacher: Tensor) -> None:
-    if len(student) != len(teacher):
-        raise UserError(
-            f"--method.{option}: stage {stage} has {len(student)} rows in the student and "
-            f"{len(teacher)} in the teacher, so they are not the same voxels; choose last"
-        )

@@ -5,7 +5,11 @@ from typing import Any, Final
 
 from train.config import OptimConfig, RunConfig
 
-TINY_METHOD_OPTIONS: Final[dict[str, dict[str, Any]]] = {"topology-gradient": {"num_samples": 512}}
+TINY_METHOD_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "topology-gradient": {"num_samples": 512},
+    "rkd": {"num_samples": 512},
+    "affinity": {"num_samples": 512},
+}
 """Options of methods for small crops, by method."""
 
 

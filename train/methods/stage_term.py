@@ -1,0 +1,114 @@
+"""Softened logits and one term more, on the features of a stage: what the controls share.
+
+Shape letters: N_s voxels at a stage, B clouds, C channels (T teacher, S student).
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from train.config import require
+from train.methods.balance import GradientBalance
+from train.methods.kd import KDConfig, SoftenedLogits
+from train.methods.protocol import LossTerm
+from train.methods.stages import one_stage, refuse_other_rows
+from train.methods.targets import TargetChoice, geometry_and_targets
+from train.networks.protocol import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTermConfig(KDConfig):
+    """Which stage is compared, and how the term is weighted."""
+
+    stage: str = "last"
+    """Stage whose features are compared: last (before the classifier) or a name, enc4."""
+    balance: float = 0.0
+    """Instead of a weight: hold the gradient of the features' term at this share of the other
+    terms'; 0 for a fixed weight."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            0 <= self.balance < math.inf,
+            "method.balance",
+            self.balance,
+            "0 for a fixed weight, or a share above 0, 0.25 for example",
+        )
+
+
+class StageTerm(SoftenedLogits):
+    """The student of `--method kd` with a term on features added; a subclass says which.
+
+    Attributes
+    ----------
+    name
+        Of the term.
+    """
+
+    Config = StageTermConfig
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        config: StageTermConfig,
+        student: Network,
+        teacher: Network | None,
+        *,
+        artifacts: Path | None = None,
+    ) -> None:
+        super().__init__(config, student, teacher, artifacts=artifacts)
+        assert teacher is not None
+        self.stages = tuple(one_stage("stage", config.stage, each) for each in (student, teacher))
+        self.is_wanted = config.balance > 0 or self.fixed_weight > 0
+        self.choice = TargetChoice(features=self.stages[1:] if self.is_wanted else ())
+        self.gradient_balance = GradientBalance(config.balance) if config.balance > 0 else None
+
+    @classmethod
+    def check(cls, config: StageTermConfig, student: Network, teacher: Network | None) -> None:
+        """Refuse a stage that a network does not have."""
+        assert teacher is not None
+        for network in (student, teacher):
+            one_stage("stage", config.stage, network)
+
+    @property
+    @abstractmethod
+    def fixed_weight(self) -> float:
+        """Weight of the term where nothing balances it; 0 leaves the term out."""
+
+    @abstractmethod
+    def term(self, target: Tensor, features: Tensor, offset: Tensor) -> LossTerm:
+        """Return the term, with `fixed_weight`.
+
+        Parameters
+        ----------
+        target, features
+            [N_s, T] of the teacher, without gradient, and [N_s, S] of the student: the same voxels.
+        offset
+            [B] int64: where each cloud ends.
+        """
+
+    def forward(
+        self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
+    ) -> dict[str, LossTerm]:
+        """Return cross-entropy, divergence and the term, those of weight 0 left out."""
+        geometry, targets = geometry_and_targets(student, teacher, batch, self.choice)
+        output = student(batch, geometry)
+        terms = self.common_terms(output.logits, targets, batch)
+        if self.is_wanted:
+            own, others = self.stages
+            features, target = output.features[own], targets.features[others]
+            refuse_other_rows("stage", own, features, target)
+            terms[self.name] = self.term(target, features, output.offsets[own])
+        if self.gradient_balance is not None:
+            terms[self.name] = self.gradient_balance.weighted(terms, self.name, student)
+        return terms
+
+    def synchronize(self) -> None:
+        """Let the processes agree on the weight of the term."""
+        if self.gradient_balance is not None:
+            self.gradient_balance.synchronize()
