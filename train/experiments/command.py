@@ -13,7 +13,7 @@ from typing import Final
 from train.config import RunConfig
 from train.core.command import run_command
 from train.core.console import logger
-from train.core.distributed import process_device, world_from_environment
+from train.core.distributed import current_world, process_device
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.engine.command_line import parse
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
             raise UserError(f"--page-only reads records alone; leave out {' '.join(rest)}")
         write_page(page, folders, {name: grid})
         return
-    if world_from_environment().size > 1:
+    if current_world().size > 1:
         raise UserError(
             "train.ablate runs on one process; start it once per GPU, with other seeds "
             "(--first-seed) and another --output each, and add up with --records"

@@ -39,6 +39,7 @@ from train.evaluation.evaluate_structure import (
 )
 from train.evaluation.feature_agreement import SampledFeatures
 from train.evaluation.structure import thin_classes
+from train.evaluation.training_overlap import sequence_of
 from train.experiments.every_nth import EveryNth
 from train.experiments.grids import TEACHER, Arm, Grid
 from train.experiments.kept_batches import KeptBatches
@@ -362,7 +363,7 @@ class Runner:
             self.device,
             title=f"{task.name}, evaluation",
             teacher=self._sampled(place),
-            losses=_own_other_losses(),
+            losses=_own_other_losses() if self._has_other_streets() else None,
             precision=run.precision,
         )
         record = self._record(
@@ -396,6 +397,10 @@ class Runner:
         )
         write_record(self.ablation.records, record)
         logger.info(f"teacher: mIoU {100 * (record.scores['miou'] or 0.0):.2f}")
+
+    def _has_other_streets(self) -> bool:
+        """Return whether there is another street for the own/other test."""
+        return len({sequence_of(name) for name in self.validation.names}) > 1
 
     def _sampled(self, place: int) -> SampledFeatures:
         if place not in self._samples:
