@@ -1,7 +1,5 @@
 """One pass of structure scores: the predictions of `evaluate`, each sweep once, kept or not."""
 
-import json
-
 import pytest
 import torch
 
@@ -156,12 +154,16 @@ def test_agreement_is_that_of_the_last_decoder_features():
     assert found.own_other == {
         "squared": own_other(squared, teachers, students, groups=streets, seed=2)
     }
-    record = json.loads(json.dumps(found.to_json()))
-    assert list(record["streets"]) == list(record["distance_correlations"])
-    assert [len(values) for values in record["distance_correlations"].values()] == [2, 2, 1]
-    assert record["own_other"]["squared"]["ratio"] == found.own_other["squared"].ratio
-    for street, counts in found.streets().items():
-        assert StructureCounts.from_json(record["streets"][street]) == counts
+    results = found.results()
+    assert {street: result.counts for street, result in results.items()} == found.streets()
+    first, second, third = (results[street] for street in ("first", "second", "third"))
+    assert third.correlations == (found.correlations["third/0"],)
+    assert first.own_other["squared"].own == found.own_other["squared"].own[:2]
+    assert second.own_other["squared"].other == found.own_other["squared"].other[2:4]
+    scores = (first + second + third).scores(CLASSES, WAYMO_RULE)
+    assert scores["distance_correlation"] == pytest.approx(mean, abs=1e-12)
+    assert scores["own_other_squared"] == found.own_other["squared"].ratio
+    assert scores.items() >= found.total().scores(CLASSES, WAYMO_RULE).items()
 
 
 def test_a_network_agrees_with_itself():
@@ -178,6 +180,8 @@ def test_without_a_teacher_there_is_no_agreement():
     found = evaluate_structure(toy(3), prepared(NAMES[:1]), CPU, title="x")
     assert (found.correlations, found.own_other) == ({}, {})
     assert found.distance_correlation() is None
+    (result,) = found.results().values()
+    assert (result.correlations, result.own_other) == ((), {})
 
 
 def test_sweeps_that_cannot_be_read_are_left_out_or_end_the_pass():
@@ -228,10 +232,11 @@ def shared():
         losses={"squared": squared},
         skipped=skipped,
     )
-    return found.to_json() | {"seconds": 0, "names": list(found.counts)}, skipped.messages
+    record = {street: result.to_json() for street, result in found.results().items()}
+    return record, list(found.counts), skipped.messages
 
 
 def test_processes_have_the_counts_of_one():
     expected = shared()
-    assert expected[0]["names"] == [*NAMES[:3], NAMES[4]]
+    assert expected[1] == [*NAMES[:3], NAMES[4]]
     assert values_of(run_processes(2, shared)) == [expected] * 2

@@ -129,7 +129,7 @@ def test_own_and_other_by_hand():
     assert test.own == (0.5, 0.0, 1.0)
     assert test.other == (0.5, 2.0, 2.0)  # the teacher at clouds 1, 2, 0
     assert test.ratio == pytest.approx(1.5 / 4.5)
-    assert json.loads(json.dumps(test.to_json()))["ratio"] == test.ratio
+    assert OwnOther.from_json(json.loads(json.dumps(test.to_json()))) == test
 
 
 def test_the_other_cloud_is_of_another_street():
@@ -166,6 +166,18 @@ def test_rows_of_different_clouds_do_not_pair_by_their_place():
 
 def test_a_ratio_over_nothing_is_none():
     assert OwnOther((0.0, 1.0), (0.0, 0.0)).ratio is None
+
+
+def test_tests_add_up_over_clouds():
+    total = OwnOther((1.0,), (4.0,)) + OwnOther((2.0, 0.0), (1.0, 1.0))
+    assert total == OwnOther((1.0, 2.0, 0.0), (4.0, 1.0, 1.0))
+    assert total.ratio == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("record", [{"own": [1.0]}, {"own": [1.0], "other": []}])
+def test_damaged_tests_are_refused(record):
+    with pytest.raises(ValueError, match="needs `own` and `other`"):
+        OwnOther.from_json(record)
 
 
 def test_a_single_cloud_has_no_other():
