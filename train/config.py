@@ -184,6 +184,8 @@ class RunConfig:
     """Do one part of the run only; evaluate needs --resume."""
     teacher_checkpoint: Path | None = None
     """Use this trained teacher (a teacher.pt) instead of training one."""
+    initial_teacher: Path | None = None
+    """Train the teacher from these weights (a teacher.pt) on, instead of from fresh ones."""
     method: str = "topology-gradient"
     """How the student is trained: topology-gradient (the paper), kd, rkd, affinity, feature, none
     (no teacher)."""
