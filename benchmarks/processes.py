@@ -23,6 +23,7 @@ from train.config import DataConfig, RunConfig
 from train.core.distributed import is_first_process, process_group
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
+from train.engine.batches import FrameBatches
 from train.engine.loop import fit
 from train.engine.stepper import TrainTask
 from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
@@ -159,7 +160,7 @@ def _train(wanted: Training) -> Trained | None:
     with process_group(device), tempfile.TemporaryDirectory() as folder:
         fit(
             TrainTask("student", student, method, teacher, epochs=1),
-            TrainingFrames(source, grid_size_m=0.1, repeats=wanted.steps),
+            FrameBatches(TrainingFrames(source, grid_size_m=0.1, repeats=wanted.steps), config),
             config,
             device,
             records if is_first_process() else None,  # type: ignore[arg-type]

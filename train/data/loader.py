@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from train.core.errors import UserError
 from train.data.batching import CroppedVoxels, crop_together
 from train.data.collate import Sample
-from train.data.frame import FrameSource
+from train.data.frame import FrameSource, LidarFrame
 from train.data.skipping import BadFrame, OnBadFrame
 from train.data.transforms import (
     PAPER_AUGMENTATION,
@@ -256,7 +256,10 @@ class EvaluationFrames(Dataset[VoxelFrame]):
         UserError
             If it cannot be read.
         """
-        sweep = self.source[index]
+        return self.voxelized(self.source[index])
+
+    def voxelized(self, sweep: LidarFrame) -> VoxelFrame:
+        """Return a sweep of the source as the network gets it."""
         if self.clip_range_m is not None:
             sweep = clip(sweep, self.clip_range_m)
         return voxelize(sweep, self.grid_size_m)

@@ -1,6 +1,7 @@
 """The batches of a stage: which samples make up each step, read in the order of the steps."""
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -79,6 +80,67 @@ def batches_from(
         yield from loader
 
 
+class BatchSource(ABC):
+    """Where a stage's batches come from.
+
+    Attributes
+    ----------
+    max_batch_voxels
+        The bound that batches are cropped to; None for none.
+    """
+
+    max_batch_voxels: int | None = None
+
+    @abstractmethod
+    def ends(self, epochs: int) -> list[int]:
+        """Return how many steps there are up to the end of each epoch."""
+
+    @abstractmethod
+    def batches(self, epoch_ends: Sequence[int], done: int) -> Iterator[dict[str, Any]]:
+        """Yield the collated batches of all epochs that come after the first `done` ones."""
+
+    def refuse_empty_parts(self, epochs: int) -> None:
+        """Refuse steps in which a process has no cloud."""
+        del epochs
+
+
+class FrameBatches(BatchSource):
+    """Batches of training frames, made as they are needed.
+
+    Parameters
+    ----------
+    frames
+        If they have a bound on a batch's voxels, batches are made to fit it.
+    config
+        The run.
+    """
+
+    def __init__(self, frames: TrainingFrames, config: RunConfig) -> None:
+        self.frames, self.config = frames, config
+        self.order = batch_sampler(frames, config)
+        self.max_batch_voxels = frames.max_batch_voxels
+
+    def ends(self, epochs: int) -> list[int]:
+        """Return how many steps there are up to the end of each epoch."""
+        return self.order.ends(epochs)
+
+    def batches(self, epoch_ends: Sequence[int], done: int) -> Iterator[dict[str, Any]]:
+        """Yield the batches after the first `done` ones."""
+        return batches_from(self.frames, self.order, epoch_ends, done, self.config)
+
+    def refuse_empty_parts(self, epochs: int) -> None:
+        """Refuse steps in which a process has no cloud, and so nothing to join statistics with."""
+        for epoch in range(epochs):
+            for parts in self.order.joint_batches(epoch):
+                if not all(parts):
+                    raise UserError(
+                        f"--sync-batch-norm: a step of epoch {epoch + 1} has {sum(map(len, parts))} "
+                        f"sweeps for {len(parts)} processes; choose --data.batch-size so that the last "
+                        f"batch of the {self.order.num_samples} sweeps has at least {len(parts)}, or leave "
+                        "out --sync-batch-norm"
+                    )
+
+
 def read_batches(
     batches: Iterator[dict[str, Any]], skipped: SkippedFrames
 ) -> Iterator[dict[str, Any]]:
@@ -95,19 +157,6 @@ def read_batches(
         if batch is None:
             return
         yield batch
-
-
-def refuse_empty_parts(order: VoxelBudgetBatchSampler, epochs: int) -> None:
-    """Refuse steps in which a process has no cloud, and so nothing to join the statistics with."""
-    for epoch in range(epochs):
-        for parts in order.joint_batches(epoch):
-            if not all(parts):
-                raise UserError(
-                    f"--sync-batch-norm: a step of epoch {epoch + 1} has {sum(map(len, parts))} "
-                    f"sweeps for {len(parts)} processes; choose --data.batch-size so that the last "
-                    f"batch of the {order.num_samples} sweeps has at least {len(parts)}, or leave "
-                    "out --sync-batch-norm"
-                )
 
 
 def joint_batch(batch: dict[str, Any]) -> tuple[list[str], int]:

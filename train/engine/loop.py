@@ -19,14 +19,11 @@ from train.core.distributed import (
 )
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted, StopRequest
-from train.data.loader import TrainingFrames
 from train.data.skipping import SkippedFrames
 from train.engine.batches import (
-    batch_sampler,
-    batches_from,
+    BatchSource,
     joint_batch,
     read_batches,
-    refuse_empty_parts,
 )
 from train.engine.optimizer import go_on, make_optimizer
 from train.engine.run_log import RunLog
@@ -44,7 +41,7 @@ EpochEnd = Callable[[int, float | None], float | None]
 
 def fit(
     task: TrainTask,
-    frames: TrainingFrames,
+    source: BatchSource,
     config: RunConfig,
     device: torch.device,
     log: RunLog | None,
@@ -61,8 +58,8 @@ def fit(
     ----------
     task
         What to train; its network is changed in place.
-    frames
-        The training frames; if they have a bound on a batch's voxels, batches are made to fit it.
+    source
+        Gives the batches.
     config
         The run.
     device
@@ -90,10 +87,9 @@ def fit(
     Interrupted
         If the run was asked to stop; the checkpoint is written by then.
     """
-    order = batch_sampler(frames, config)
-    epoch_ends = order.ends(task.epochs)
+    epoch_ends = source.ends(task.epochs)
     if config.sync_batch_norm:
-        refuse_empty_parts(order, task.epochs)
+        source.refuse_empty_parts(task.epochs)
     done, scored, best, finished = 0, 0, None, False
     optimizer, scheduler = make_optimizer(task.network, task.method, config.optim, epoch_ends[-1])
     if current_world().size > 1:
@@ -148,8 +144,7 @@ def fit(
         try:
             # A run that was stopped at the end of an epoch wrote its checkpoint without a score.
             score()
-            batches = batches_from(frames, order, epoch_ends, done, config)
-            for batch in read_batches(batches, skipped):
+            for batch in read_batches(source.batches(epoch_ends, done), skipped):
                 names, cropped_voxels = joint_batch(batch)
                 numbers, any_labeled = stepper.step(batch, done + 1, names)
                 done += 1
@@ -197,7 +192,7 @@ def fit(
     if cropped_batches:
         logger.info(
             f"{task.name} training: {cropped_batches} batches were cropped to "
-            f"{frames.max_batch_voxels} voxels; log.jsonl says which, and by how many "
+            f"{source.max_batch_voxels} voxels; log.jsonl says which, and by how many "
             "(cropped_voxels)"
         )
     if unlabeled_steps:

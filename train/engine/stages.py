@@ -27,6 +27,7 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.data.collate import collate
 from train.data.loader import EvaluationFrames
+from train.engine.batches import FrameBatches
 from train.engine.loop import fit
 from train.engine.run_log import RunLog
 from train.engine.run_plan import RunPlan, flag_of
@@ -227,7 +228,7 @@ class Run(RunPlan):
 
         fit(
             task,
-            frames,
+            FrameBatches(frames, config),
             self.config,
             self.device,
             log,

@@ -4,12 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from train.config import MethodConfig
 from train.networks.protocol import Network
+
+if TYPE_CHECKING:
+    from train.methods.targets import TargetChoice
 
 Unit = Literal["labeled", "points", "clouds"]
 """What a term is a mean over: labeled voxels, all voxels, or clouds."""
@@ -73,12 +76,15 @@ class DistillationMethod(nn.Module, ABC):
         Whether the training frames must have labels.
     needs_teacher
         Whether there is a teacher.
+    choice
+        What it takes of the teacher's output; None for a method whose targets cannot be kept.
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     batch_fields: ClassVar[frozenset[str]] = frozenset()
     needs_labels: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = True
+    choice: "TargetChoice | None" = None
 
     def __init__(
         self,

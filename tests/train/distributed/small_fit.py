@@ -17,7 +17,7 @@ from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
 from train.data.skipping import SkippedFrames
 from train.data.voxel_counts import measure_voxels
-from train.engine.batches import batch_sampler
+from train.engine.batches import FrameBatches, batch_sampler
 from train.engine.loop import fit
 from train.engine.stepper import TrainTask
 from train.methods.registry import method_class
@@ -206,7 +206,7 @@ def trained(wanted: Fit) -> Trained:
             TrainTask(
                 "student", student, method_type(options, student, teacher), teacher, wanted.epochs
             ),
-            frames,
+            FrameBatches(frames, config),
             config,
             CPU,
             records if is_first_process() else None,

@@ -312,3 +312,24 @@ def test_each_choice_gives_another_topology_with_a_gradient(changes, teacher, st
     assert not torch.isclose(*values)
     (gradient,) = torch.autograd.grad(values[1], student.backbone.embedding.stem.conv.weight)
     assert gradient.abs().max() > 0
+
+
+def test_without_a_shared_order_maps_of_other_voxels_are_compared(batch):
+    """A student that is its own teacher has nothing to align, unless rows are other voxels."""
+    torch.manual_seed(4)
+    student = build_segmentor("tiny-student", 4, shuffle_orders="always").eval()
+    teacher = build_segmentor("tiny-student", 4).eval().requires_grad_(False)
+    teacher.load_state_dict(student.state_dict())
+
+    def saliency(stage, shared):
+        torch.manual_seed(2)
+        config = TopologyGradientConfig(
+            topology=0.0, distillation=0.0, saliency_stages=(stage,), shared_order=shared
+        )
+        return float(compute(config, teacher, student, batch)["saliency"].value.detach())
+
+    for stage in ("dec0", "dec2"):
+        assert saliency(stage, True) == 0.0
+    # Other curves give other patches, so that features change a little; rows of dec0 are the
+    # batch's own in either network.
+    assert 0.0 < 5 * saliency("dec0", False) < saliency("dec2", False)

@@ -1,0 +1,10 @@
+"""Which loss pays: an ablation with seeds and intervals; python -m train.ablate --help."""
+
+import sys
+
+from train.experiments.command import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    sys.exit(main())

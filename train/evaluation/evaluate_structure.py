@@ -1,0 +1,364 @@
+"""Score a network's structure: one pass over whole sweeps, counts for each sweep and street.
+
+What the truth alone decides is found once (`PreparedFrames`) and what the teacher says is kept at
+sampled points (`sample_features`), so that many students are scored at the cost of their passes.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from train.core.console import Progress
+from train.core.device import to_device
+from train.core.distributed import agree, current_world, gather_objects, peer_failed
+from train.core.errors import UserError
+from train.data.batching import shard_indices
+from train.data.collate import collate
+from train.data.loader import EvaluationFrames
+from train.data.skipping import BadFrame, SkippedFrames
+from train.evaluation.evaluate import Precision
+from train.evaluation.feature_agreement import (
+    NUM_SAMPLES,
+    FeatureLoss,
+    OwnOther,
+    SampledFeatures,
+    distance_correlation,
+    own_other,
+    require_others,
+    sampled_rows,
+)
+from train.evaluation.street_result import StreetResult
+from train.evaluation.structure import (
+    StructureCounts,
+    SweepStructure,
+    count_structure,
+    sweep_structure,
+)
+from train.evaluation.training_overlap import sequence_of
+from train.networks.protocol import Network, NetworkOutput
+
+Visited = TypeVar("Visited")
+
+_NETWORK_INPUT: Final = ("feat", "coord", "grid_coord", "offset")
+
+
+@dataclass(frozen=True)
+class PreparedSweep:
+    """A sweep as a network and the scores need it.
+
+    Attributes
+    ----------
+    name
+        The sweep's.
+    batch
+        The network's input, on the CPU.
+    inverse
+        (N,) int64: the voxel that each point lies in.
+    structure
+        Of all points.
+    """
+
+    name: str
+    batch: dict[str, Tensor]
+    inverse: Tensor
+    structure: SweepStructure
+
+
+class PreparedFrames:
+    """Sweeps with the structure of their truth.
+
+    Parameters
+    ----------
+    frames
+        Whole sweeps with labels.
+    num_classes
+        Of the training ids.
+    keep
+        Keep each prepared sweep in memory (about 4 MB for one of 40,000 points) for the next
+        network; otherwise it is read and prepared again.
+    """
+
+    def __init__(self, frames: EvaluationFrames, num_classes: int, *, keep: bool = False) -> None:
+        self.frames = frames
+        self.num_classes = num_classes
+        self.keep = keep
+        self._kept: dict[int, PreparedSweep] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The sweeps' names, in index order."""
+        return list(self.frames.source.names)
+
+    def __len__(self) -> int:
+        """Return how many sweeps there are."""
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> PreparedSweep:
+        """Return one sweep.
+
+        Raises
+        ------
+        UserError
+            If it cannot be read, or has no labels.
+        """
+        if index in self._kept:
+            return self._kept[index]
+        sweep = self.frames.source[index]
+        if sweep.segment is None:
+            raise UserError(f"{sweep.path}: sweep {sweep.name} has no labels to score against")
+        batch = collate([self.frames.voxelized(sweep)])
+        prepared = PreparedSweep(
+            name=sweep.name,
+            batch={name: batch[name] for name in _NETWORK_INPUT},
+            inverse=batch["inverse"],
+            # Where the points are, not where clipping moves them for the network.
+            structure=sweep_structure(sweep.coord, sweep.segment, self.num_classes),
+        )
+        if self.keep:
+            self._kept[index] = prepared
+        return prepared
+
+
+@dataclass(frozen=True)
+class StructureEvaluation:
+    """What one network's pass over some sweeps gave.
+
+    Attributes
+    ----------
+    counts
+        Of each sweep that was scored, by name, in index order.
+    correlations
+        The distance correlation with the teacher of each sweep, None where it has none; empty
+        without a teacher.
+    own_other
+        Name of a loss -> its own/other test; clouds in the order of `counts`.
+    seconds
+        Wall time of the pass.
+    """
+
+    counts: dict[str, StructureCounts]
+    correlations: dict[str, float | None]
+    own_other: dict[str, OwnOther]
+    seconds: float
+
+    def total(self) -> StructureCounts:
+        """Return the counts of all sweeps; there is at least one."""
+        return StructureCounts.total(self.counts.values(), self._num_classes)
+
+    def streets(self) -> dict[str, StructureCounts]:
+        """Return the counts of each street (sequence, segment, scene), in order of appearance."""
+        return {street: result.counts for street, result in self.results().items()}
+
+    def results(self) -> dict[str, StreetResult]:
+        """Return what each street has of all this, for a record."""
+        places: dict[str, list[int]] = {}
+        names = list(self.counts)
+        for place, name in enumerate(names):
+            places.setdefault(sequence_of(name), []).append(place)
+        return {
+            street: StreetResult(
+                StructureCounts.total((self.counts[names[at]] for at in rows), self._num_classes),
+                tuple(
+                    value for at in rows if (value := self.correlations.get(names[at])) is not None
+                ),
+                {
+                    word: OwnOther(
+                        tuple(test.own[at] for at in rows), tuple(test.other[at] for at in rows)
+                    )
+                    for word, test in self.own_other.items()
+                },
+            )
+            for street, rows in places.items()
+        }
+
+    def distance_correlation(self) -> float | None:
+        """Return the mean over the sweeps that have one."""
+        found = [value for value in self.correlations.values() if value is not None]
+        return sum(found) / len(found) if found else None
+
+    @property
+    def _num_classes(self) -> int:
+        return next(iter(self.counts.values())).num_classes
+
+
+def evaluate_structure(
+    network: nn.Module,
+    frames: PreparedFrames,
+    device: torch.device,
+    *,
+    title: str,
+    teacher: SampledFeatures | None = None,
+    losses: Mapping[str, FeatureLoss] | None = None,
+    precision: Precision = "fp32",
+    skipped: SkippedFrames | None = None,
+) -> StructureEvaluation:
+    """Return the structure counts of a network's predictions, one forward pass for each sweep.
+
+    Every process of a run calls this at the same point, and gets the counts of all sweeps.
+
+    Parameters
+    ----------
+    network
+        On `device`; put into evaluation mode, and back afterwards. A `Network` where there is a
+        teacher.
+    frames
+        Whole sweeps; hand the same object, with `keep`, to the calls for many networks.
+    device
+        Where the batches go.
+    title
+        What the progress bar says.
+    teacher
+        From `sample_features` on the same frames: adds the distance correlation between its and the
+        network's features of the last decoder stage.
+    losses
+        Name -> the loss of an own/other test on these features, on the CPU; needs `teacher`.
+    precision
+        "bf16" runs the network under autocast.
+    skipped
+        Gets the sweeps that could not be read, if the frames leave such out.
+
+    Raises
+    ------
+    UserError
+        If a sweep cannot be read, and such are not left out; if losses are given and all sweeps are
+        of one street; if no sweep could be read.
+    ValueError
+        If losses are given without a teacher, or the teacher's features are not of these sweeps.
+    """
+    if losses and teacher is None:
+        raise ValueError("evaluate_structure: losses compare with a teacher, and none is given")
+    if losses:
+        require_others([sequence_of(name) for name in frames.names])
+
+    def count(sweep: PreparedSweep, output: NetworkOutput) -> tuple[StructureCounts, Tensor | None]:
+        prediction = output.logits.argmax(dim=1).cpu()[sweep.inverse]
+        features = None if teacher is None else _sampled(network, sweep.name, output, teacher)
+        return count_structure(sweep.structure, prediction.numpy()), features
+
+    started = time.monotonic()
+    found = _each_sweep(network, frames, device, count, title, precision, skipped)
+    if not found:
+        raise UserError("no validation sweep could be read; see the messages above")
+    counts = {name: of_sweep for name, (of_sweep, _) in found.items()}
+    if teacher is None:
+        return StructureEvaluation(counts, {}, {}, time.monotonic() - started)
+    names = list(found)
+    students = {name: features for name, (_, features) in found.items() if features is not None}
+    for name in names:
+        of_teacher = teacher.by_name.get(name)
+        if of_teacher is None or len(of_teacher) != len(students[name]):
+            raise ValueError(
+                f"evaluate_structure: the teacher's features are not those of sweep {name}"
+            )
+    correlations = {
+        name: distance_correlation(teacher.by_name[name], students[name]) for name in names
+    }
+    tests = {
+        word: own_other(
+            loss,
+            [teacher.by_name[name] for name in names],
+            [students[name] for name in names],
+            groups=[sequence_of(name) for name in names],
+            seed=teacher.seed,
+        )
+        for word, loss in (losses or {}).items()
+    }
+    return StructureEvaluation(counts, correlations, tests, time.monotonic() - started)
+
+
+def sample_features(
+    network: Network,
+    frames: PreparedFrames,
+    device: torch.device,
+    *,
+    title: str,
+    num_samples: int = NUM_SAMPLES,
+    seed: int = 0,
+    precision: Precision = "fp32",
+    skipped: SkippedFrames | None = None,
+) -> SampledFeatures:
+    """Return a network's last decoder features at sampled voxels of each sweep.
+
+    Parameters
+    ----------
+    network
+        Usually the teacher; on `device`.
+    frames
+        Whole sweeps.
+    device
+        Where the batches go.
+    title
+        What the progress bar says.
+    num_samples, seed
+        How many voxels of a sweep at most, and what draws them.
+    precision, skipped
+        As of `evaluate_structure`.
+    """
+    rule = SampledFeatures(seed, num_samples, {})
+
+    def sample(sweep: PreparedSweep, output: NetworkOutput) -> Tensor:
+        return _sampled(network, sweep.name, output, rule)
+
+    found = _each_sweep(network, frames, device, sample, title, precision, skipped)
+    return SampledFeatures(seed, num_samples, found)
+
+
+def _sampled(network: nn.Module, name: str, output: NetworkOutput, rule: SampledFeatures) -> Tensor:
+    assert isinstance(network, Network)
+    features = output.features[network.decoder_stages[-1]]
+    rows = sampled_rows(len(features), name=name, seed=rule.seed, num_samples=rule.num_samples)
+    return features[rows.to(features.device)].float().cpu()
+
+
+def _each_sweep(
+    network: nn.Module,
+    frames: PreparedFrames,
+    device: torch.device,
+    visit: Callable[[PreparedSweep, NetworkOutput], Visited],
+    title: str,
+    precision: Precision,
+    skipped: SkippedFrames | None,
+) -> dict[str, Visited]:
+    """Return what `visit` makes of each sweep, by name, on every process for those of all."""
+    skipped = SkippedFrames() if skipped is None else skipped
+    indices = shard_indices(len(frames), current_world())
+    found: dict[int, tuple[str, Visited]] = {}
+    failure: BaseException | None = None
+    was_training = network.training
+    network.eval()
+    progress = Progress(title, len(indices))
+    try:
+        for index in indices:
+            # The others stop at once, not when they are through with their sweeps.
+            if peer_failed():
+                break
+            try:
+                sweep = frames[index]
+            except UserError as error:
+                if frames.frames.on_bad_sweep == "stop":
+                    raise
+                skipped.add([BadFrame(frames.names[index], str(error))])
+                continue
+            with (
+                torch.no_grad(),
+                torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
+            ):
+                output = network(to_device(sweep.batch, device))
+            found[index] = sweep.name, visit(sweep, output)
+            progress.advance({})
+    except BaseException as error:
+        failure = error
+    finally:
+        progress.close()
+        network.train(was_training)
+    # One process may have larger sweeps, or a slower disk.
+    agree(failure, patient=True)
+    skipped.share()
+    everywhere: dict[int, tuple[str, Visited]] = {}
+    for part in gather_objects(found):
+        everywhere |= part
+    return dict(everywhere[index] for index in sorted(everywhere))

@@ -1,0 +1,261 @@
+"""The command that finds out which loss pays, and by how much, with intervals.
+
+python -m train.ablate --dataset waymo --simulate --grid main --seeds 5
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from train.config import RunConfig
+from train.core.command import run_command
+from train.core.console import logger
+from train.core.distributed import current_world, process_device
+from train.core.errors import UserError
+from train.core.provenance import program
+from train.engine.command_line import parse
+from train.data.registry import dataset_spec
+from train.evaluation.structure import StructureCounts, thin_classes
+from train.experiments.grids import Grid, built_in, find_grid
+from train.experiments.page import GridPlan, write_page
+from train.experiments.records import read_folders
+from train.experiments.runner import Ablation, Runner
+from train.experiments.statistics import Score, additive_score
+
+EPILOG: Final = """\
+Further flags are those of the run that all arms share, as python -m train.run --help lists them:
+--data.max-voxels, --optim.student-epochs, --teacher-checkpoint and so on; the method is the arm's.
+
+examples:
+  python -m train.ablate --dataset waymo --simulate --grid main --seeds 5
+  python -m train.ablate --dataset semantickitti --data-root DIR --teacher-checkpoint teacher.pt \\
+      --grid mine.toml --seeds 3
+  python -m train.ablate --page-only --output runs/ablation --records elsewhere/records
+
+A run is one small file under OUTPUT/records. Stopped at any moment, the same command goes on with
+the runs that are missing. Records of other machines add up: run other seeds there (--first-seed),
+and give their folders to --records.
+
+A grid of one's own is a TOML file:
+  title = "Is twice the weight better?"
+  [arms.kd]
+  method = "kd"
+  [arms.twice]
+  method = "kd"
+  distillation = 2.0
+  [[comparisons]]
+  arm = "twice"
+  baseline = "kd"
+  primary = true
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
+    options, rest = _parser().parse_known_args(arguments)
+    return run_command(
+        lambda: _run(options, rest), stopped="the same command goes on with the missing runs"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("train.ablate"),
+        description="Train the same student by several losses, paired by seed, and compare them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--grid", default="main", help=f"{', '.join(built_in())}, or a file NAME.toml [main]"
+    )
+    parser.add_argument("--seeds", type=int, default=5, metavar="K", help="how many seeds [5]")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, metavar="S", help="seeds S to S + K - 1 [0]"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/ablation"), help="folder [runs/ablation]"
+    )
+    parser.add_argument(
+        "--teacher-checkpoint",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="trained teachers; seed s learns from number s modulo how many there are "
+        "[OUTPUT/teacher/teacher.pt, trained first]",
+    )
+    parser.add_argument(
+        "--keep",
+        type=int,
+        default=None,
+        metavar="N",
+        help="keep the teacher's outputs for N batches a seed on disk, which every pass goes "
+        "through; 0 asks the teacher in every step [128 with the tiny pair, else 0]",
+    )
+    parser.add_argument(
+        "--score-every", type=int, default=1, metavar="N", help="score each N-th sweep [1]"
+    )
+    parser.add_argument(
+        "--records",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="further folders of records, of other machines, for the page",
+    )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=None,
+        metavar="PATH",
+        help="write PATH.md, PATH.json and PATH.png [OUTPUT/ablation]",
+    )
+    parser.add_argument(
+        "--page-only", action="store_true", help="run nothing; write the page from the records"
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    name, grid = find_grid(options.grid)
+    for flag in ("seeds", "score_every"):
+        if getattr(options, flag) < 1:
+            raise UserError(f"--{flag.replace('_', '-')} {getattr(options, flag)}: at least 1")
+    if options.first_seed < 0:
+        raise UserError(f"--first-seed {options.first_seed}: 0 or more")
+    if options.keep is not None and options.keep < 0:
+        raise UserError(f"--keep {options.keep}: 0 for none, or how many batches a seed")
+    page = options.page or options.output / "ablation"
+    folders = [options.output / "records", *options.records]
+    if options.page_only:
+        if rest:
+            raise UserError(f"--page-only reads records alone; leave out {' '.join(rest)}")
+        _write_page(page, [each for each in folders if each.is_dir()], name, grid)
+        return
+    if current_world().size > 1:
+        raise UserError(
+            "train.ablate runs on one process; start it once per GPU, with other seeds "
+            "(--first-seed) and another --output each, and add up with --records"
+        )
+    run = _shared_run(rest)
+    teachers = tuple(options.teacher_checkpoint) or (_own_teacher(options.output, run, rest),)
+    keep = options.keep if options.keep is not None else (128 if run.model == "tiny" else 0)
+    ablation = Ablation(
+        run=run,
+        grid_name=name,
+        grid=grid,
+        seeds=tuple(range(options.first_seed, options.first_seed + options.seeds)),
+        teachers=teachers,
+        output=options.output,
+        keep=keep,
+        score_every=options.score_every,
+    )
+    runner = Runner(ablation, process_device(run.device))
+    try:
+        runner.start()
+    finally:
+        if any(ablation.records.glob(f"{name}--*.json")):
+            _write_page(page, folders, name, grid)
+
+
+def _write_page(page: Path, folders: Sequence[Path], name: str, grid: Grid) -> None:
+    """Write what the records of some folders say, of all grids that they have runs of."""
+    if not folders:
+        raise UserError("--page-only: no records; give --output or --records of an ablation")
+    records = read_folders(folders)
+    grids = built_in() | {name: grid}
+    plans = []
+    for known, each in grids.items():
+        seeds = {run.seed for run in records.runs if run.grid == known and run.role == "student"}
+        if not seeds and known != name:
+            continue
+        control = next((arm for arm, what in each.arms.items() if what.method == "none"), None)
+        plans.append(
+            GridPlan(
+                known,
+                tuple(each.arms),
+                each.comparisons,
+                tuple(sorted(seeds)),
+                control=control,
+                positive=next((arm for arm, what in each.arms.items() if what.method == "kd"), None),
+                descriptions={arm: what.description for arm, what in each.arms.items()},
+            )
+        )
+    datasets = {str(run.assay_settings.get("dataset")) for run in records.runs}
+    if len(datasets) > 1:
+        raise UserError(
+            f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
+        )
+    score = _score_of(datasets.pop()) if datasets else None
+    write_page(page, records, plans, score, command=_page_command(page, folders))
+    logger.info(f"page: {page.with_suffix('.md')}")
+
+
+def _page_command(page: Path, folders: Sequence[Path]) -> str:
+    """Return the command that writes the page again, with folders as seen from the current one."""
+
+    def shown(path: Path) -> str:
+        resolved = path.resolve()
+        return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else (
+            resolved.name
+        )
+
+    records = " ".join(shown(folder) for folder in folders)
+    return f"{program('train.ablate')} --page-only --records {records} --page {shown(page)}"
+
+
+def _score_of(dataset: str) -> Score:
+    """Return how the counts of streets become scores, by the benchmark's rule."""
+    spec = dataset_spec(dataset)
+    groups = {"thin_iou": thin_classes(dataset)}
+    return additive_score(
+        StructureCounts.from_json,
+        lambda counts: counts.scores(spec.class_names, spec.benchmark_rule, groups),
+    )
+
+
+def _shared_run(rest: Sequence[str]) -> RunConfig:
+    """Return what all arms share; the method is each arm's own."""
+    words = {word.split("=")[0] for word in rest}
+    for flag, instead in (
+        ("--method", "the arms of --grid say it"),
+        ("--seed", "give --seeds and --first-seed"),
+        ("--resume", "a command that is given again goes on by itself"),
+        ("--stage", "all arms train a student"),
+        ("--submit", "an ablation submits nothing"),
+    ):
+        if flag in words:
+            raise UserError(f"{flag}: not here; {instead}")
+    if method := next((word for word in words if word.startswith("--method.")), None):
+        raise UserError(f"{method}: not here; give the options of an arm in a file for --grid")
+    run = parse(rest)
+    if run.log_gradient_norms_every == 0:
+        run = dataclasses.replace(run, log_gradient_norms_every=50)
+    return run
+
+
+def _own_teacher(output: Path, run: RunConfig, rest: Sequence[str]) -> Path:
+    """Return the teacher of this folder, trained now if it is not there."""
+    folder = output / "teacher"
+    teacher = folder / "teacher.pt"
+    if not teacher.is_file():
+        from train.engine.stages import run as train
+
+        logger.info(f"no --teacher-checkpoint: training a teacher in {folder}")
+        resume = (folder / "config.json").is_file()
+        train(
+            dataclasses.replace(
+                run, output=folder, stage="teacher", resume=resume, method="none"
+            )
+            if resume
+            else parse([*rest, "--output", str(folder), "--stage", "teacher"])
+        )
+    return teacher
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,308 @@
+"""Which arms an ablation has and which of them are compared: the paper's tables, ours, one's own."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from train.config import MethodConfig, from_json
+from train.core.errors import UserError
+from train.experiments.statistics import Comparison
+from train.methods.registry import METHODS, method_class
+from train.presets.tiny import TINY_METHOD_OPTIONS
+
+TEACHER: Final = "teacher"
+"""The name of the teacher's own record; no arm can have it."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the student.
+
+    Attributes
+    ----------
+    method
+        A name of `train.methods.registry.METHODS`.
+    options
+        Fields of the method's `Config` that differ from their defaults.
+    description
+        What it is, in a few words, for the page.
+    """
+
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+    def config(self, model: str) -> MethodConfig:
+        """Return the method's options for a pair, "paper" or "tiny".
+
+        Raises
+        ------
+        UserError
+            If an option is unknown or a value is refused.
+        """
+        default = method_class(self.method).Config(
+            **(TINY_METHOD_OPTIONS.get(self.method, {}) if model == "tiny" else {})
+        )
+        return from_json(dict(self.options), default)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Arms and the comparisons that are made between them.
+
+    Attributes
+    ----------
+    title
+        What the grid asks, for the page.
+    arms
+        By name, in the order in which they run.
+    comparisons
+        Of arms of this grid.
+    """
+
+    title: str
+    arms: Mapping[str, Arm]
+    comparisons: tuple[Comparison, ...]
+
+
+def _against(baseline: str, *arms: str, primary: bool = True) -> tuple[Comparison, ...]:
+    return tuple(Comparison(arm, baseline, primary) for arm in arms)
+
+
+def _topology(description: str = "", **options: Any) -> Arm:
+    """Return the paper's method; weights that are not given are 0, the divergence's is 1."""
+    weights = {"topology": 0.0, "saliency": 0.0, "distillation": 1.0}
+    if "topology_balance" in options:
+        weights.pop("topology")
+    return Arm("topology-gradient", weights | options, description)
+
+
+# The points, the scale and the share are those of all terms that compare distances between points,
+# so that arms differ in what is compared alone. They were fixed before anything was run.
+_EDGES: Final[dict[str, Any]] = {
+    "diagram_distance": "edges",
+    "normalization": "rms",
+    "sampling": "random",
+    "topology_balance": 0.3,
+}
+_RELATIONS: Final[dict[str, Any]] = {"sampling": "random", "balance": 0.3}
+
+_CE: Final = Arm("none", description="cross-entropy against the labels alone")
+_KD: Final = Arm("kd", description="cross-entropy and softened logits")
+
+_MAIN: Final = Grid(
+    "Which loss pays: each term beside softened logits, against them alone",
+    {
+        "ce": _CE,
+        "kd": _KD,
+        "pwcd": _topology("kd and the paper's topological term", topology=8.0),
+        "saliency": _topology("kd and the paper's saliency term", saliency=1.0),
+        "paper": _topology("kd and both of the paper's terms", topology=8.0, saliency=1.0),
+        "edges": _topology("kd and distances at critical edges, share 0.3", **_EDGES),
+        "placebo": _topology(
+            "as edges, against the teacher's features of another cloud",
+            **_EDGES,
+            topology_target="other",
+        ),
+        "rkd": Arm("rkd", _RELATIONS, "kd and relational KD on the same points, share 0.3"),
+    },
+    (
+        *_against("ce", "kd"),
+        *_against("kd", "pwcd", "saliency", "paper", "edges", "rkd"),
+        *_against("placebo", "edges"),
+        *_against("rkd", "edges"),
+        *_against("kd", "placebo", primary=False),
+        *_against("ce", "paper", primary=False),
+    ),
+)
+
+_TABLE5: Final = Grid(
+    "Table 5: topology and saliency beside softened logits",
+    {
+        "kd": _KD,
+        "topology": _topology(topology=8.0),
+        "saliency": _topology(saliency=1.0),
+        "topology+saliency": _topology(topology=8.0, saliency=1.0),
+    },
+    _against("kd", "topology", "saliency", "topology+saliency"),
+)
+
+
+def _table7() -> Grid:
+    """Return the 27 weights of Table 7, each against the ones that the paper chose."""
+    arms = {
+        f"t{topology:g}-g{saliency:g}-k{distillation:g}": _topology(
+            topology=topology, saliency=saliency, distillation=distillation
+        )
+        for topology in (0.5, 4.0, 8.0)
+        for saliency in (0.5, 1.0, 2.0)
+        for distillation in (0.5, 1.0, 2.0)
+    }
+    chosen = "t8-g1-k1"
+    others = [name for name in arms if name != chosen]
+    return Grid("Table 7: weights of the terms", arms, _against(chosen, *others))
+
+
+def _table10() -> Grid:
+    """Return Table 10's layers, and each with rows in another order, as two networks made alone."""
+    layers = {
+        "encoder-early": ("enc0", "enc1"),
+        "encoder-late": ("enc4",),
+        "decoder-early": ("dec3",),
+        "decoder-late": ("dec0",),
+        "decoder": ("decoder",),
+    }
+    arms = {"none": _topology(topology=8.0)}
+    for name, stages in layers.items():
+        own = {"topology": 8.0, "saliency": 1.0, "saliency_stages": stages}
+        arms[name] = _topology(**own)
+        arms[f"{name}-unshared"] = _topology(**own, shared_order=False)
+    return Grid(
+        "Table 10: layers whose saliency is aligned, with rows in one order and in two",
+        arms,
+        (
+            *_against("none", *layers),
+            *(Comparison(f"{name}-unshared", name) for name in layers),
+        ),
+    )
+
+
+def _table11() -> Grid:
+    """Return PWCD and entropic transport over eps: absolute, and relative to the largest cost."""
+    arms = {"kd": _KD, "pwcd": _topology(topology=8.0)}
+    for eps in (0.02, 0.05, 0.1, 0.2):
+        sinkhorn = {"topology": 8.0, "diagram_distance": "sinkhorn", "sinkhorn_eps": eps}
+        arms[f"sinkhorn-{eps:g}"] = _topology(**sinkhorn)
+        arms[f"sinkhorn-{eps:g}-relative"] = _topology(**sinkhorn, sinkhorn_relative=True)
+    others = [name for name in arms if name != "kd"]
+    return Grid(
+        "Table 11: the persistence-weighted Chamfer distance against entropic transport",
+        arms,
+        (
+            *_against("kd", *others),
+            *_against("pwcd", *(name for name in others if name != "pwcd"), primary=False),
+        ),
+    )
+
+
+def _methods() -> Grid:
+    """Return every method with its defaults; those of teachers against softened logits."""
+    arms = {name: Arm(name) for name in METHODS}
+    first = [name for name in ("none", "kd") if name in arms]
+    order = [*first, *(name for name in arms if name not in first)]
+    return Grid(
+        "All of --method, with their defaults",
+        {name: arms[name] for name in order},
+        (*_against("none", "kd"), *_against("kd", *order[2:])),
+    )
+
+
+def built_in() -> dict[str, Grid]:
+    """Return the grids that are there by name."""
+    return {
+        "main": _MAIN,
+        "methods": _methods(),
+        "table5": _TABLE5,
+        "table7": _table7(),
+        "table10": _table10(),
+        "table11": _table11(),
+    }
+
+
+def find_grid(name: str) -> tuple[str, Grid]:
+    """Return a grid and its name: one that is there, or that of a TOML file.
+
+    Raises
+    ------
+    UserError
+        If there is no such grid or file, or the file is no grid.
+    """
+    grids = built_in()
+    if name in grids:
+        return name, grids[name]
+    path = Path(name)
+    if path.suffix != ".toml":
+        raise UserError(
+            f"--grid {name}: no such grid; choose {', '.join(grids)}, or a file NAME.toml"
+        )
+    return path.stem, read_grid(path)
+
+
+def read_grid(path: Path) -> Grid:
+    """Return the grid of a TOML file.
+
+    The file has ``title``, a table ``[arms.NAME]`` for each arm with ``method``, options of this
+    method and a ``description``, and ``[[comparisons]]`` with ``arm``, ``baseline`` and, if it is one of the questions
+    that the grid was made for, ``primary = true``.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, or an arm, method or option is unknown.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"--grid {path}: no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"--grid {path}: no TOML ({error})") from error
+    unknown = content.keys() - {"title", "arms", "comparisons"}
+    if unknown:
+        raise UserError(
+            f"--grid {path}: unknown entry {min(unknown)}; a grid has title, arms, comparisons"
+        )
+    tables = content.get("arms")
+    if not isinstance(tables, dict) or not tables:
+        raise UserError(f"--grid {path}: no arms; write a table [arms.NAME] for each")
+    arms = {name: _arm(path, name, table) for name, table in tables.items()}
+    comparisons = [
+        _comparison(path, arms, number, entry)
+        for number, entry in enumerate(content.get("comparisons", []), start=1)
+    ]
+    return Grid(str(content.get("title", path.stem)), arms, tuple(comparisons))
+
+
+def _arm(path: Path, name: str, table: object) -> Arm:
+    where = f"--grid {path}: arm {name}"
+    if name == TEACHER:
+        raise UserError(f"{where}: this name is the teacher's own; choose another")
+    if not isinstance(table, dict) or not isinstance(table.get("method"), str):
+        raise UserError(f"{where} has no method; known: {', '.join(METHODS)}")
+    method = table["method"]
+    if method not in METHODS:
+        raise UserError(f"{where}: unknown method {method}; known: {', '.join(METHODS)}")
+    options = {
+        key.replace("-", "_"): value
+        for key, value in table.items()
+        if key not in ("method", "description")
+    }
+    known = {field.name for field in dataclasses.fields(method_class(method).Config)}
+    if unknown := sorted(options.keys() - known):
+        raise UserError(
+            f"{where}: {method} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
+        )
+    arm = Arm(method, options, str(table.get("description", "")))
+    try:
+        arm.config("tiny")
+    except (UserError, TypeError) as error:
+        raise UserError(f"{where}: {error}") from error
+    return arm
+
+
+def _comparison(path: Path, arms: Mapping[str, Arm], number: int, entry: object) -> Comparison:
+    where = f"--grid {path}: comparison {number}"
+    if not isinstance(entry, dict) or not {"arm", "baseline"} <= entry.keys() <= {
+        "arm",
+        "baseline",
+        "primary",
+    }:
+        raise UserError(f"{where} needs arm and baseline, and may say primary = true")
+    for role in ("arm", "baseline"):
+        if entry[role] not in arms:
+            raise UserError(
+                f"{where}: {role} {entry[role]} is no arm of this grid; it has {', '.join(arms)}"
+            )
+    return Comparison(entry["arm"], entry["baseline"], bool(entry.get("primary", False)))

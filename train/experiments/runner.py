@@ -1,0 +1,534 @@
+"""Runs an ablation: the missing runs of a grid, paired by seed, each kept as one small record."""
+
+import dataclasses
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from fast import TopologicalLoss
+from train.config import RunConfig, to_json
+from train.core import provenance
+from train.core.atomic_write import make_folder
+from train.core.console import logger
+from train.core.device import describe_device
+from train.core.errors import UserError
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import IN_CHANNELS, FrameSource
+from train.data.loader import EvaluationFrames, TrainingFrames
+from train.data.registry import dataset_spec
+from train.data.skipping import SkippedFrames
+from train.data.transforms import PAPER_AUGMENTATION
+from train.engine.batches import BatchSource, FrameBatches
+from train.engine.loop import fit
+from train.engine.run_data import RunData, counts_of, open_data
+from train.engine.run_log import RunLog, read_log
+from train.engine.stepper import TrainTask
+from train.engine.training_state import load_state
+from train.evaluation.evaluate_structure import (
+    PreparedFrames,
+    StructureEvaluation,
+    evaluate_structure,
+    sample_features,
+)
+from train.evaluation.feature_agreement import SampledFeatures
+from train.evaluation.structure import thin_classes
+from train.evaluation.training_overlap import sequence_of
+from train.experiments.every_nth import EveryNth
+from train.experiments.grids import TEACHER, Arm, Grid
+from train.experiments.kept_batches import KeptBatches
+from train.experiments.records import RunRecord, hash_of, read_record, write_record
+from train.methods.protocol import DistillationMethod
+from train.methods.registry import method_class
+from train.methods.targets import TargetChoice
+from train.networks.protocol import Network, NetworkSpec
+from train.networks.registry import PAIRS, build_network, parse_network
+from train.networks.weights import load_teacher
+
+ASSAY_FORMAT: Final = 1
+"""Raised whenever the same settings give other runs than before."""
+
+_NO_PART: Final = frozenset({"num_workers", "cache_dir", "cache_decoded"})
+"""Options of the data that change no run."""
+
+OWN_OTHER_LOSSES: Final = {
+    "edges": {"loss": "edges", "normalisation": "rms"},
+    "pwcd": {"loss": "pwcd", "normalisation": "l2"},
+}
+"""Losses whose own/other test is recorded for every student, as options of `TopologicalLoss`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """What an ablation runs.
+
+    Attributes
+    ----------
+    run
+        What all arms share: data, networks, schedule, device. Its method is not looked at.
+    grid_name, grid
+        The arms.
+    seeds
+        In the order in which they run; all arms of a seed come before the next seed.
+    teachers
+        Files of trained teachers; seed s learns from number s modulo how many there are.
+    output
+        Folder for records and for what is kept on the way.
+    keep
+        Batches of a seed whose teacher outputs are kept on disk, and which an epoch goes through; 0
+        asks the teacher in every step, and an epoch goes through the training sweeps.
+    score_every
+        Every so many validation sweeps one is scored.
+    """
+
+    run: RunConfig
+    grid_name: str
+    grid: Grid
+    seeds: tuple[int, ...]
+    teachers: tuple[Path, ...]
+    output: Path
+    keep: int
+    score_every: int
+
+    @property
+    def records(self) -> Path:
+        """Where records are."""
+        return self.output / "records"
+
+
+class Runner:
+    """Does the runs of an ablation that have no record yet.
+
+    Everything that can be refused is refused while this object is built.
+
+    Raises
+    ------
+    UserError
+        If data, teachers, arms or the records that are there do not fit.
+    """
+
+    def __init__(self, ablation: Ablation, device: torch.device) -> None:
+        self.ablation, self.device = ablation, device
+        run = ablation.run
+        self.spec: DatasetSpec = dataset_spec(run.dataset)
+        pair = PAIRS[run.model]
+        self.names = {"teacher": run.teacher or pair[0], "student": run.student or pair[1]}
+        self.teachers = [self._load_teacher(path) for path in ablation.teachers]
+        self.teacher_hashes = [_weights_hash(teacher) for teacher in self.teachers]
+        self._check_arms()
+        thin_classes(run.dataset)  # refuses a dataset whose thin classes nobody has named
+        self.data: RunData = open_data(run, self.spec)
+        self.settings = self._settings()
+        self.assay = hash_of(self.settings)
+        make_folder(ablation.output, "--output")
+        ablation.records.mkdir(exist_ok=True)
+        self.validation = PreparedFrames(
+            EvaluationFrames(
+                self._scored(),
+                run.data.grid_size_m,
+                clip_range_m=run.data.clip_range_m,
+                on_bad_sweep=run.on_bad_sweep,
+            ),
+            len(self.spec.class_names),
+            keep=run.model == "tiny",
+        )
+        self._samples: dict[int, SampledFeatures] = {}
+        self._refuse_other_records()
+
+    def _load_teacher(self, path: Path) -> Network:
+        teacher, _ = load_teacher(
+            path,
+            wanted=self.names["teacher"],
+            in_channels=IN_CHANNELS,
+            class_names=self.spec.class_names,
+        )
+        return teacher.to(self.device).eval().requires_grad_(False)
+
+    def _scored(self) -> FrameSource:
+        return EveryNth(self.data.validation, self.ablation.score_every)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what all arms share, in plain values; its hash names the assay."""
+        run = self.ablation.run
+        plain = to_json(run)
+        return {
+            "format": ASSAY_FORMAT,
+            "dataset": run.dataset,
+            "simulated": run.simulate,
+            "pair": run.model,
+            "networks": dict(self.names),
+            "precision": run.precision,
+            "keep": self.ablation.keep,
+            "data": {name: v for name, v in plain["data"].items() if name not in _NO_PART},
+            "optim": {name: v for name, v in plain["optim"].items() if name != "teacher_epochs"},
+            "training_sweeps": _listed(self.data.training.names),
+            "validation_sweeps": _listed(self._scored().names),
+        }
+
+    def _check_arms(self) -> None:
+        """Refuse arms whose options do not fit the networks."""
+        for name, arm in self.ablation.grid.arms.items():
+            cls = method_class(arm.method)
+            student = self._student(0)
+            try:
+                config = arm.config(self.ablation.run.model)
+                cls.check(config, student, self.teachers[0] if cls.needs_teacher else None)
+            except UserError as error:
+                raise UserError(f"--grid, arm {name}: {error}") from error
+
+    def _refuse_other_records(self) -> None:
+        """Refuse a folder whose records of these runs have another configuration."""
+        for path in sorted(self.ablation.records.glob(f"{self.ablation.grid_name}--*.json")):
+            record = read_record(path)
+            if record.assay != self.assay:
+                changed = _changed(record.assay_settings, self.settings)
+                raise UserError(
+                    f"{path}: is of another configuration ({changed}); give another --output, or "
+                    "the flags that it was made with"
+                )
+
+    def start(self) -> None:
+        """Do all missing runs, seed by seed."""
+        wanted = [(seed, name) for seed in self.ablation.seeds for name in self.ablation.grid.arms]
+        missing = [(seed, name) for seed, name in wanted if not self._has(seed, name)]
+        logger.info(
+            f"{self.ablation.grid_name}: {len(self.ablation.grid.arms)} arms, "
+            f"{len(self.ablation.seeds)} seeds, assay {self.assay}; {len(wanted) - len(missing)} "
+            f"of {len(wanted)} runs are done; on {describe_device(self.device)}"
+        )
+        for number in range(len(self.teachers)):
+            self._score_teacher(number)
+        started = time.monotonic()
+        seed_before: int | None = None
+        for done, (seed, name) in enumerate(missing):
+            if seed_before is not None and seed != seed_before:
+                self._forget_kept(seed_before)
+            seed_before = seed
+            self._run(seed, name)
+            left_s = (time.monotonic() - started) / (done + 1) * (len(missing) - done - 1)
+            logger.info(
+                f"{len(wanted) - len(missing) + done + 1} of {len(wanted)} runs done, about "
+                f"{left_s / 60:.0f} minutes left"
+            )
+        if seed_before is not None:
+            self._forget_kept(seed_before)
+
+    def _record_path(self, seed: int, name: str) -> Path:
+        return (
+            self.ablation.records
+            / f"{self.ablation.grid_name}--{name}--seed-{seed}--{self.assay}.json"
+        )
+
+    def _has(self, seed: int, name: str) -> bool:
+        path = self._record_path(seed, name)
+        if not path.is_file():
+            return False
+        record = read_record(path)
+        if record.options != self._options(self.ablation.grid.arms[name]):
+            raise UserError(
+                f"{path}: arm {name} had other options then "
+                f"({_changed(record.options, self._options(self.ablation.grid.arms[name]))}); give "
+                "the arm another name, or another --output"
+            )
+        return True
+
+    def _options(self, arm: Arm) -> dict[str, Any]:
+        config = to_json_options(arm.config(self.ablation.run.model))
+        return {"method": arm.method, **config}
+
+    def _teacher_of(self, seed: int) -> int:
+        return seed % len(self.teachers)
+
+    def _student(self, seed: int) -> Network:
+        """Build an untrained student; the same weights for every arm of a seed."""
+        network, size = parse_network("student", self.names["student"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2 * seed + 1)
+            spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS)
+            return build_network(spec).to(self.device).train()
+
+    def _frames(self, seed: int, student: Network) -> TrainingFrames:
+        run, data = self.ablation.run, self.ablation.run.data
+        return TrainingFrames(
+            self.data.training,
+            grid_size_m=data.grid_size_m,
+            augmentation=PAPER_AUGMENTATION if data.augment else None,
+            max_voxels=data.max_voxels or None,
+            clip_range_m=data.clip_range_m,
+            repeats=data.repeats,
+            max_batch_voxels=data.max_batch_voxels or None,
+            counts=counts_of(run, self.data.training),
+            on_bad_sweep=run.on_bad_sweep,
+            seed=2 * seed + 1,
+            coarsest_cell_voxels=student.coarsest_cell_voxels,
+        )
+
+    def _method(self, arm: Arm, student: Network, teacher: Network) -> DistillationMethod:
+        cls = method_class(arm.method)
+        config = arm.config(self.ablation.run.model)
+        method = cls(config, student, teacher if cls.needs_teacher else None)
+        return method.to(self.device)
+
+    def _batches(self, seed: int, student: Network, arm: Arm) -> BatchSource:
+        """Return the batches of a run; kept ones are made first, where they are not there."""
+        run = self.ablation.run
+        run = dataclasses.replace(run, seed=seed)
+        if not self.ablation.keep:
+            return FrameBatches(self._frames(seed, student), run)
+        teacher = self.teachers[self._teacher_of(seed)]
+        kept = KeptBatches(
+            folder=self._kept_folder(seed),
+            number=self.ablation.keep,
+            seed=seed,
+            student=student,
+            device=self.device,
+            with_targets=method_class(arm.method).needs_teacher,
+        )
+        if kept.missing():
+            frames = FrameBatches(self._frames(seed, student), run)
+            kept.make(_first(frames, self.ablation.keep), teacher, self._choice(student, teacher))
+        return kept
+
+    def _kept_folder(self, seed: int) -> Path:
+        name = f"{self.assay}--{self.teacher_hashes[self._teacher_of(seed)]}--seed-{seed}"
+        return self.ablation.output / "kept" / name
+
+    def _choice(self, student: Network, teacher: Network) -> TargetChoice:
+        """Return all that any arm wants of the teacher."""
+        features: set[str] = set()
+        saliency: set[str] = set()
+        losses: set[str] = set()
+        for arm in self.ablation.grid.arms.values():
+            choice = self._method(arm, student, teacher).choice
+            if choice is not None:
+                features |= set(choice.features)
+                saliency |= set(choice.saliency)
+                losses |= {choice.segmentation} if choice.saliency else set()
+        if len(losses) > 1:
+            raise UserError(
+                "--grid: arms align the saliency of two losses (--method.segmentation), and kept "
+                "outputs have one; give --keep 0"
+            )
+        stages = (*teacher.encoder_stages, *teacher.decoder_stages)
+        return TargetChoice(
+            features=tuple(stage for stage in stages if stage in features),
+            saliency=tuple(stage for stage in stages if stage in saliency),
+            segmentation="ce+lovasz" if losses == {"ce+lovasz"} else "ce",
+        )
+
+    def _forget_kept(self, seed: int) -> None:
+        """Remove a seed's kept batches once all of its runs are done: gigabytes."""
+        if all(self._has(seed, name) for name in self.ablation.grid.arms):
+            shutil.rmtree(self._kept_folder(seed), ignore_errors=True)
+
+    def _run(self, seed: int, name: str) -> None:
+        """Train and score one student, and write its record."""
+        arm = self.ablation.grid.arms[name]
+        place = self._teacher_of(seed)
+        teacher = self.teachers[place]
+        student = self._student(seed)
+        source = self._batches(seed, student, arm)
+        method = self._method(arm, student, teacher)
+        folder = self.ablation.output / "unfinished" / f"{self.ablation.grid_name}--{name}--{seed}"
+        make_folder(folder, "--output")
+        state_path = folder / "checkpoint.pt"
+        state = load_state(state_path) if state_path.is_file() else None
+        if state is not None and (state.method.keys() != method.state_dict().keys()):
+            raise UserError(
+                f"{state_path}: was written by an arm {name} with other options; remove {folder}"
+            )
+        run = dataclasses.replace(self.ablation.run, seed=seed)
+        # Drop path draws from the global generator: the same numbers in every arm of a seed.
+        torch.manual_seed(2 * seed + 1)
+        task = TrainTask(
+            f"{name}, seed {seed}",
+            student,
+            method,
+            teacher if method.needs_teacher else None,
+            run.optim.student_epochs,
+        )
+        resume_at = None if state is None else (task.name, state.step)
+        with RunLog(folder, resume_at) as log:
+            fit(task, source, run, self.device, log, state_path, state, skipped=SkippedFrames())
+        steps = [line for line in read_log(folder / "log.jsonl") if line["stage"] == task.name]
+        found = evaluate_structure(
+            student,
+            self.validation,
+            self.device,
+            title=f"{task.name}, evaluation",
+            teacher=self._sampled(place),
+            losses=_own_other_losses() if self._has_other_streets() else None,
+            precision=run.precision,
+        )
+        record = self._record(
+            name,
+            seed,
+            place,
+            self._options(arm),
+            found,
+            steps=source.ends(run.optim.student_epochs)[-1],
+            seconds=sum(line["seconds"] for line in steps),
+            gradient_norms=_gradient_norms(steps),
+            stats={"first": _mean_terms(steps[:20]), "last": _mean_terms(steps[-20:])},
+        )
+        write_record(self.ablation.records, record)
+        shutil.rmtree(folder, ignore_errors=True)
+        logger.info(f"{name}, seed {seed}: mIoU {100 * (record.scores['miou'] or 0.0):.2f}")
+
+    def _score_teacher(self, place: int) -> None:
+        seed = place
+        if self._record_path(seed, TEACHER).is_file():
+            return
+        found = evaluate_structure(
+            self.teachers[place],
+            self.validation,
+            self.device,
+            title="teacher, evaluation",
+            precision=self.ablation.run.precision,
+        )
+        record = self._record(
+            TEACHER, seed, place, {"file": self.ablation.teachers[place].name}, found, role=TEACHER
+        )
+        write_record(self.ablation.records, record)
+        logger.info(f"teacher: mIoU {100 * (record.scores['miou'] or 0.0):.2f}")
+
+    def _has_other_streets(self) -> bool:
+        """Return whether there is another street for the own/other test."""
+        return len({sequence_of(name) for name in self.validation.names}) > 1
+
+    def _sampled(self, place: int) -> SampledFeatures:
+        if place not in self._samples:
+            self._samples[place] = sample_features(
+                self.teachers[place], self.validation, self.device, title="teacher's features"
+            )
+        return self._samples[place]
+
+    def _record(
+        self,
+        arm: str,
+        seed: int,
+        place: int,
+        options: Mapping[str, Any],
+        found: StructureEvaluation,
+        *,
+        steps: int = 1,
+        seconds: float = 0.0,
+        role: Any = "student",
+        gradient_norms: Mapping[str, Any] | None = None,
+        stats: Mapping[str, Any] | None = None,
+    ) -> RunRecord:
+        scores = found.total().scores(
+            self.spec.class_names,
+            self.spec.benchmark_rule,
+            {"thin_iou": thin_classes(self.ablation.run.dataset)},
+        )
+        if role != TEACHER:
+            scores["distance_correlation"] = found.distance_correlation()
+            scores["own_other"] = None
+            for loss, test in found.own_other.items():
+                scores["own_other" if loss == "edges" else f"own_other_{loss}"] = test.ratio
+        return RunRecord(
+            grid=self.ablation.grid_name,
+            arm=arm,
+            seed=seed,
+            assay=self.assay,
+            assay_settings=self.settings,
+            teacher=self.teacher_hashes[place],
+            options=options,
+            role=role,
+            steps=steps,
+            seconds=seconds,
+            versions=provenance.versions(),
+            commit=_commit(),
+            device=f"{describe_device(self.device)}, {provenance.processor()}",
+            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            scores=scores,
+            streets={street: counts.to_json() for street, counts in found.streets().items()},
+            gradient_norms=gradient_norms,
+            stats=stats,
+        )
+
+
+def _first(source: BatchSource, number: int) -> Iterator[dict[str, Any]]:
+    """Yield the first batches of a source, of as many epochs as that takes."""
+    epochs = 1
+    while source.ends(epochs)[-1] < number:
+        epochs += 1
+    for _, batch in zip(range(number), source.batches(source.ends(epochs), 0), strict=False):
+        yield batch
+
+
+def _own_other_losses() -> dict[str, Any]:
+    def of(options: dict[str, Any]) -> Any:
+        loss = TopologicalLoss(num_samples=512, **options)
+        return lambda teacher, student: loss(teacher, student, torch.tensor([len(student)]))
+
+    return {name: of(options) for name, options in OWN_OTHER_LOSSES.items()}
+
+
+def _gradient_norms(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the mean norms of the first and of the last half of the steps that logged them."""
+    found = [line["gradient_norms"] for line in steps if "gradient_norms" in line]
+    if not found:
+        return None
+    half = max(1, len(found) // 2)
+    return {"start": _means(found[:half]), "end": _means(found[-half:])}
+
+
+def _mean_terms(steps: list[dict[str, Any]]) -> dict[str, float]:
+    lines = [{k: v for k, v in line.items() if isinstance(v, float)} for line in steps]
+    for line, step in zip(lines, steps, strict=True):
+        weight = step.get("topology_stats", {}).get("weight")
+        if weight is not None:
+            line["topology_weight"] = weight
+    return _means(lines) if lines else {}
+
+
+def _means(parts: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+
+
+def _weights_hash(network: Network) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _listed(names: Any) -> dict[str, Any]:
+    listed = list(names)
+    digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:12]
+    return {"number": len(listed), "hash": digest}
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> str:
+    """Return in words in which values two nested settings differ, three at most."""
+    found = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            inner = _changed(old, new, f"{prefix}{name}.")
+            found += [inner] if inner else []
+        elif old != new:
+            found.append(f"{prefix}{name} {old}, now {new}")
+    return "; ".join(found[:3])
+
+
+def _commit() -> str | None:
+    found = provenance.commit()
+    return None if found["commit"] is None else f"{found['commit']}{'+' * bool(found['dirty'])}"
+
+
+def to_json_options(config: Any) -> dict[str, Any]:
+    """Return a method's options as plain JSON values."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+    }
