@@ -228,7 +228,7 @@ class Run(RunPlan):
 
         fit(
             task,
-            FrameBatches(frames, config),
+            FrameBatches(frames, self.config),
             self.config,
             self.device,
             log,
