@@ -88,7 +88,11 @@ _EDGES: Final[dict[str, Any]] = {
     "sampling": "random",
     "topology_balance": 0.3,
 }
-_RELATIONS: Final[dict[str, Any]] = {"sampling": "random", "balance": 0.3}
+_RELATIONS: Final[dict[str, Any]] = {
+    "normalization": "rms",
+    "sampling": "random",
+    "balance": 0.3,
+}
 
 _CE: Final = Arm("none", description="cross-entropy against the labels alone")
 _KD: Final = Arm("kd", description="cross-entropy and softened logits")

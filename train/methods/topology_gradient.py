@@ -55,8 +55,8 @@ class TopologyGradientConfig(KDConfig):
     saliency_stages: tuple[str, ...] = ("decoder",)
     """Stages whose saliency is aligned: decoder, encoder, or names (Table 10)."""
     shared_order: bool = True
-    """List the voxels of each stage in one order for both networks; without it the maps of pooled
-    stages are compared row by row though they belong to other voxels (Table 10's likely mistake)."""
+    """List the voxels of each stage in one order for both networks; without it maps of pooled
+    stages are compared row by row though the voxels are others (Table 10's likely mistake)."""
     diagram_distance: Literal["pwcd", "sinkhorn", "edges", "wasserstein"] = "pwcd"
     """What is compared: the diagrams by the paper's distance, by entropic transport (Table 11) or
     by exact Wasserstein-2 (H0 alone), or the distances at their critical edges."""
@@ -144,6 +144,7 @@ class TopologyGradient(DistillationMethod):
     """
 
     Config = TopologyGradientConfig
+    choice: TargetChoice
 
     def __init__(
         self,

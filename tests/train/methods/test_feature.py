@@ -7,7 +7,7 @@ from train.methods.feature import FeatureConfig, FeatureHint, hint_loss
 
 
 def test_normalized_features_of_one_voxel():
-    # (1, 3) and (5, 3) have mean 0 and variance 1 as (-1, 1) and (1, -1): both channels differ by 2.
+    # (1, 3) and (5, 3) have mean 0 and variance 1 as (-1, 1) and (1, -1): both differ by 2.
     assert hint_loss(torch.tensor([[1.0, 3.0]]), torch.tensor([[5.0, 3.0]])).item() == (
         pytest.approx(4, rel=1e-4)
     )

@@ -89,7 +89,7 @@ def test_a_step_synchronizes_the_balance(name, teacher, student, batch):
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_stages_that_do_not_fit_are_refused(name, teacher, student):
-    for stage, found in (("enc9", "PTv3Segmentor has no such stage"), ("decoder", "names 4 st")):
+    for stage, found in (("enc9", "Segmentor has no such stage"), ("decoder", "names 4 st")):
         message = f"--method.stage {stage}: {found}"
         with pytest.raises(UserError, match=message):
             build(name, student, teacher, stage=stage)

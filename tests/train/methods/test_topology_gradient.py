@@ -245,7 +245,7 @@ def test_another_clouds_rows_are_in_no_order():
 
 
 def test_a_single_cloud_has_no_other():
-    with pytest.raises(UserError, match="--method.topology-target other .* the batch has one"):
+    with pytest.raises(UserError, match=r"--method\.topology-target other .* the batch has one"):
         other_cloud_rows(torch.tensor([5]))
 
 
