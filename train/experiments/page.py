@@ -486,12 +486,13 @@ def _missing(section: Section) -> str:
             lines.append(f"- `{arm}`: seeds {_ranges(seeds)}")
     planned = len(section.plan.arms) * len(section.plan.seeds)
     head = f"{planned - missing} of {planned} planned runs are there"
-    short = [
-        f"- `{r.comparison.arm}` against `{r.comparison.baseline}` needs "
-        f"{MIN_SEEDS_CLAIM - len(r.estimate.seeds)} more paired seeds for a verdict"
-        for r in section.results
-        if r.metric.name == PRIMARY_METRIC and len(r.estimate.seeds) < MIN_SEEDS_CLAIM
-    ]
+    short = []
+    for result in section.results:
+        wanted = MIN_SEEDS_CLAIM - len(result.estimate.seeds)
+        if result.metric.name == PRIMARY_METRIC and wanted > 0:
+            pair = f"`{result.comparison.arm}` against `{result.comparison.baseline}`"
+            more = f"{wanted} more paired seed{'s' * (wanted != 1)}"
+            short.append(f"- {pair} needs {more} for a verdict")
     lines = [f"{head}; missing:", "", *lines] if missing else [f"{head}."]
     if short:
         lines += ["", *short]

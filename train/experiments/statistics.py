@@ -593,16 +593,19 @@ def _hierarchical_bootstrap(sample: PairedSample, rng: np.random.Generator) -> F
     drawn = sample.drawn
     if drawn is None:
         drawn = np.repeat(sample.differences[:, None], DRAWS, axis=1)
-    rows = [
+    members = [
         np.flatnonzero(np.equal(sample.teachers, name)) for name in sorted(set(sample.teachers))
     ]
-    if len(rows) < MIN_TEACHERS:
-        size = drawn.shape[1]
-        picked = np.concatenate([of[rng.integers(len(of), size=(len(of), size))] for of in rows])
-        return np.asarray(drawn[picked, np.arange(size)].mean(axis=0))
-    means = np.empty(drawn.shape[1])
-    for b in range(len(means)):
-        chosen = [rows[i] for i in rng.integers(len(rows), size=len(rows))]
-        pairs = np.concatenate([of[rng.integers(len(of), size=len(of))] for of in chosen])
-        means[b] = drawn[pairs, b].mean()
-    return means
+    sizes = np.array([len(of) for of in members])
+    padded = np.array([np.resize(of, sizes.max()) for of in members])
+    draws = np.arange(drawn.shape[1])
+    teachers = np.repeat(np.arange(len(members))[:, None], len(draws), axis=1)
+    if len(members) >= MIN_TEACHERS:
+        teachers = rng.integers(len(members), size=teachers.shape)
+    size = sizes[teachers]  # (teachers, B)
+    total, count = np.zeros(len(draws)), np.zeros(len(draws))
+    for i in range(sizes.max()):  # the i-th pair drawn for each teacher that has so many
+        pair = padded[teachers, (rng.random(size.shape) * size).astype(np.int64)]
+        total += np.where(i < size, drawn[pair, draws], 0.0).sum(axis=0)
+        count += (i < size).sum(axis=0)
+    return total / count
