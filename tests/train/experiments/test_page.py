@@ -9,7 +9,7 @@ import pytest
 from train.core.errors import UserError
 from train.experiments.page import GridPlan, comparison_entries, markdown, sections, write_page
 from train.experiments.records import Records, read_folders, write_record
-from train.experiments.statistics import Comparison
+from train.experiments.statistics import Comparison, StreetBootstrap
 
 EFFECTS = {"ce": 0.0, "kd": 3.0, "same": 3.05, "bad": 1.0}
 PLAN = GridPlan(
@@ -35,7 +35,7 @@ def written(street_score):
     """A function that returns the page of some runs and its entries, without drawing."""
 
     def write(runs, plans=(PLAN,), notes=(), command=None):
-        found = sections(records_of(runs), plans, street_score, draws=50)
+        found = sections(records_of(runs), plans, StreetBootstrap(street_score, 50))
         picture = "ablation.png" if runs else None
         text = markdown(found, notes, picture, "ablation.json", command)
         return text, json.loads(json.dumps(comparison_entries(found), allow_nan=False))
@@ -135,7 +135,7 @@ def test_what_is_missing_is_listed(experiment, written):
 
 def test_a_grid_without_runs_says_so(tmp_path, street_score):
     output = tmp_path / "new" / "ablation"
-    write_page(output, records_of([]), [PLAN], street_score)
+    write_page(output, records_of([]), [PLAN], StreetBootstrap(street_score))
     text = output.with_suffix(".md").read_text()
     entries = json.loads(output.with_suffix(".json").read_text())
     assert not output.with_suffix(".png").exists()
@@ -216,7 +216,7 @@ def test_assays_are_sections_of_their_own(tmp_path, experiment, written, street_
     with pytest.raises(UserError, match=r"data\.streets"):
         read_folders([folder])
     records = read_folders([folder], apart=True)
-    found = sections(records, [PLAN], street_score, draws=20)
+    found = sections(records, [PLAN], StreetBootstrap(street_score, 20))
     assert sorted(section.assay for section in found) == sorted({r.assay for r in records.runs})
     text, entries = written(records.runs)
     assert text.count("## Grid `methods, assay") == 2
@@ -237,7 +237,12 @@ def test_arms_that_the_plan_lacks_are_shown(experiment, written):
 def test_the_same_records_give_the_same_files(tmp_path, experiment, street_score):
     runs = experiment(EFFECTS, teacher=9.0)
     for name in ("one", "two"):
-        write_page(tmp_path / name / "ablation", records_of(runs), [PLAN], street_score, draws=50)
+        write_page(
+            tmp_path / name / "ablation",
+            records_of(runs),
+            [PLAN],
+            StreetBootstrap(street_score, 50),
+        )
     for end in (".md", ".json", ".png"):
         first, second = ((tmp_path / n / f"ablation{end}").read_bytes() for n in ("one", "two"))
         assert first == second

@@ -237,7 +237,7 @@ def test_a_metric_that_streets_do_not_have_is_over_seeds_alone(experiment, stree
     runs = experiment({"a": 1.0, "b": 0.0})
     rng = np.random.default_rng(0)
     runs = [replace(r, scores={**r.scores, "own_other": 0.9 + rng.normal(0, 0.01)}) for r in runs]
-    results = compare(runs, [Comparison("a", "b", True)], street_score, draws=20)
+    results = compare(runs, [Comparison("a", "b", True)], StreetBootstrap(street_score, draws=20))
     over = {result.metric.name: result.estimate.over for result in results}
     assert over == {
         "miou": ("seeds", "streets"),
@@ -246,10 +246,22 @@ def test_a_metric_that_streets_do_not_have_is_over_seeds_alone(experiment, stree
     }
 
 
+def test_the_ratio_of_each_loss_is_a_metric(make_record):
+    runs = [
+        make_record(arm, s, scores={"miou": 0.5 + s / 50, "own_other_edges": 0.9 - s / 50, "x": 1})
+        for arm in "ab"
+        for s in range(3)
+    ]
+    results = compare(runs, [Comparison("a", "b")], None)
+    assert [result.metric.name for result in results] == ["miou", "own_other_edges"]
+    assert results[1].metric.title == "own/other ratio of edges"
+    assert not results[1].metric.higher_is_better
+
+
 def test_one_street_cannot_be_drawn(make_record, street_score):
     runs = [make_record("a", s, (0.5 + s / 50,)) for s in range(4)]
     runs += [make_record("b", s, (0.5,)) for s in range(4)]
-    (result, *_) = compare(runs, [Comparison("a", "b")], street_score, draws=20)
+    (result, *_) = compare(runs, [Comparison("a", "b")], StreetBootstrap(street_score, draws=20))
     assert (result.estimate.over, result.estimate.streets) == (("seeds",), 0)
 
 
@@ -320,7 +332,7 @@ def test_primary_comparisons_are_one_family_and_the_rest_is_not_corrected(experi
         Comparison("later", "ce", True),
         Comparison("same", "kd"),
     ]
-    results = compare(runs, comparisons, street_score, draws=50)
+    results = compare(runs, comparisons, StreetBootstrap(street_score, draws=50))
     miou = [result for result in results if result.metric.name == "miou"]
     assert [result.primary for result in miou] == [True, True, True, False]
     assert miou[0].p_holm == pytest.approx(3 * miou[0].estimate.p)
@@ -346,10 +358,10 @@ def test_teachers_stand_beside_their_own_students(make_record, street_score):
         *[make_record("ce", s, (0.40 + s / 100,) * 2, teacher=second) for s in (2, 3)],
         make_record("kd", 0, (0.1,) * 2, teacher=first),
     ]
-    gap = teacher_gap(runs, "ce", street_score, draws=20)
+    gap = teacher_gap(runs, "ce", StreetBootstrap(street_score, draws=20))
     assert gap.difference == pytest.approx((10 + 9 + 18 + 17) / 4)
     assert (gap.seeds, gap.teachers) == ((0, 1, 2, 3), 2)
-    assert teacher_gap(runs, "none", street_score).difference is None
+    assert teacher_gap(runs, "none", None).difference is None
 
 
 def test_the_hierarchical_bootstrap_draws_teachers_then_seeds():
