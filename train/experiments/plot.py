@@ -24,7 +24,7 @@ SHOWN: Final = ("miou", "thin_iou", "boundary_iou", "fragmentation")
 
 # Of a color-blind safe palette (Okabe and Ito).
 _BETTER, _WORSE, _NOTHING, _TOO_FEW = "#009E73", "#D55E00", "#404040", "#A0A0A0"
-_ROW_INCHES: Final = 0.34
+_ROW_INCHES: Final = 0.3
 _FRAME_INCHES: Final = 1.15
 
 
@@ -116,7 +116,7 @@ def _forest(axis: Axes, panel: Panel, comparisons: Sequence[Comparison], metric:
             [row],
             marker="o",
             markersize=5.5 if result.primary else 4,
-            markerfacecolor="white" if few or not comparison.primary else color,
+            markerfacecolor="white" if few or not result.primary else color,
             color=color,
             linestyle="none",
         )
