@@ -127,11 +127,15 @@ def test_coordinates_that_no_grid_can_hold(function, value):
 
 
 def test_the_widest_grid_keeps_its_ends_apart():
-    # The last cell along z and the first of the next row differ by one key if no cell is left free.
-    last = (1 << 21) - 3
-    coord = (np.array([[0, 0, 0], [0, 0, last], [0, 1, 0], [0, 1, last]]) + 0.5) * 0.5
-    cells = occupied_cells(coord, 0.5)
+    # One cell more, and the last along z would be beside the first of the next row.
+    def ends(last):
+        corners = [[0, 0, 0], [0, 0, last], [0, 1, 0], [0, 1, last], [1, last, last]]
+        return (np.array(corners) + 0.5) * 0.5
+
+    cells = occupied_cells(ends((1 << 21) - 2), 0.5)
     assert set(zip(*cells.pairs.tolist(), strict=True)) == {(0, 2), (1, 3)}
+    with pytest.raises(ValueError, match="coord spans 2097152 cells"):
+        occupied_cells(ends((1 << 21) - 1), 0.5)
 
 
 def test_labels_are_one_for_each_point():
