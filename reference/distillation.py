@@ -183,26 +183,26 @@ def topological_loss(
         weights, teacher_diagrams, student_diagrams, strict=True
     ):
         pairs = of_teacher.pairs, of_student.pairs
+        deaths = of_teacher.deaths, of_student.deaths
         if loss == "edges":
             both = of_teacher, of_student, teacher_distances, student_distances
-            total += weight * critical_edge_matching(*both)
-            grad_distances += weight * critical_edge_matching_grad(*both)
-            continue
-        if loss == "wasserstein":
-            if of_student.dim > 0:
-                continue
-            deaths = of_teacher.deaths, of_student.deaths
-            total += weight * sorted_wasserstein(*deaths)
-            grads = np.zeros(len(of_student)), sorted_wasserstein_grad(*deaths)
-        elif loss == "sinkhorn":
-            total += weight * entropic_transport(*pairs, sinkhorn_eps).value
-            grads = entropic_transport_grad(*pairs, sinkhorn_eps)
+            value = critical_edge_matching(*both)
+            grad = critical_edge_matching_grad(*both)
         else:
-            total += weight * persistence_weighted_chamfer(*pairs, **options)
-            grads = persistence_weighted_chamfer_grad(*pairs, **options)
-        grad_distances += weight * route_to_distances(
-            of_student, *grads, student_distances, tie_tolerance
-        )
+            if loss == "wasserstein":
+                if of_student.dim > 0:  # of weight 0
+                    break
+                value = sorted_wasserstein(*deaths)
+                grads = np.zeros(len(of_student)), sorted_wasserstein_grad(*deaths)
+            elif loss == "sinkhorn":
+                value = entropic_transport(*pairs, sinkhorn_eps).value
+                grads = entropic_transport_grad(*pairs, sinkhorn_eps)
+            else:
+                value = persistence_weighted_chamfer(*pairs, **options)
+                grads = persistence_weighted_chamfer_grad(*pairs, **options)
+            grad = route_to_distances(of_student, *grads, student_distances, tie_tolerance)
+        total += weight * value
+        grad_distances += weight * grad
 
     # Lines 29-37, then back through the sampling and the normalization.
     grad_student = np.zeros_like(student)
