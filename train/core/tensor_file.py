@@ -9,7 +9,6 @@ import torch
 
 from train.core.errors import UserError
 
-
 SAFETENSORS: Final = ".safetensors"
 """The suffix of the files that `read_safetensors` reads."""
 

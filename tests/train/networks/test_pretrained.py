@@ -185,6 +185,7 @@ def test_what_does_not_belong_together_is_refused(run_folder, capsys, student):
     save_model(student, METADATA, other)
     (run_folder / "empty.json").write_text("{}")
     both = ["--checkpoint", str(teacher), "--output", str(file)]
+    scored = [*both, "--config", str(config), "--scores"]
     for arguments, expected in (
         ([], "give --checkpoint and --output, or --page"),
         (both[:2], "belong together"),
@@ -193,17 +194,15 @@ def test_what_does_not_belong_together_is_refused(run_folder, capsys, student):
         ([*both, "--config", str(run_folder / "gone.json")], "cannot be read"),
         ([*both[:3], "made.pt", "--config", str(config)], "end the name in .safetensors"),
         (
-            [*both, "--config", str(config), "--scores", str(run_folder / "empty.json")],
+            [*scored, str(run_folder / "empty.json")],
             "was not written by topodistill evaluate",
         ),
         (
-            [*both, "--config", str(config), "--scores"]
-            + [str(written_scores(run_folder / "x.json", "made.safetensors"))],
+            [*scored, str(written_scores(run_folder / "x.json", "made.safetensors"))],
             "are those of made.safetensors, not of teacher.pt",
         ),
         (
-            [*both, "--config", str(config), "--scores"]
-            + [str(written_scores(run_folder / "y.json", other))],
+            [*scored, str(written_scores(run_folder / "y.json", other))],
             "has other weights than",
         ),
     ):
