@@ -301,7 +301,8 @@ class RunPlan:
                     f"ends at step {steps}; give more epochs, or a new --output"
                 )
         baseline, changed = self.states.get("baseline"), changes_of_training(self.changes)
-        if baseline is not None and baseline.finished_epochs is None and changed:
+        begun = baseline is not None and baseline.finished_epochs is None
+        if begun and changed and self._needs("baseline"):
             raise UserError(
                 f"--resume: {', '.join(map(flag_of, changed))}: the baseline is to be trained as "
                 "the student was, and has begun; leave out the change, or add --no-baseline"
