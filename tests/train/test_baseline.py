@@ -1,0 +1,256 @@
+"""The student's twin: trained alone on equal crops, resumed in its own stage, and compared."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train.toy_runs import checkpoint_of, flags, log_of, refused, resumed
+from tests.train.toys import TOY_METHOD, TOY_NETWORK
+from train.engine.command_line import parse
+from train.engine.run_log import RunLog
+from train.methods.registry import METHODS
+from train.networks.registry import NETWORKS
+from train.networks.weights import load_model
+from train.run import main
+
+pytestmark = pytest.mark.usefixtures("toys_registered")
+
+PAIR = ("--teacher", "toy:wide", "--student", "toy:small")
+EPOCHS = ("--optim.student-epochs", "2")
+
+
+def distilled(sweeps, output, *more):
+    """Return the command line of a distilled toy, two epochs of two steps."""
+    return flags(sweeps, output, *PAIR, "--method", "hint", *EPOCHS, *more)
+
+
+def alone(sweeps, output, *more):
+    """Return that of the same toy alone."""
+    return flags(sweeps, output, "--student", "toy:small", "--method", "none", *EPOCHS, *more)
+
+
+def same_weights(one, other):
+    mine, theirs = (load_model(path)[0].state_dict() for path in (one, other))
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
+
+
+def losses(output, stage):
+    return [(record["step"], record["segmentation"]) for record in log_of(output, stage)]
+
+
+@pytest.fixture(scope="module")
+def runs(toy_sweeps, tmp_path_factory):
+    """A finished run with a baseline, and one of the student alone; copied, never changed."""
+    folder = tmp_path_factory.mktemp("runs")
+    before = dict(NETWORKS), dict(METHODS)
+    NETWORKS.update(TOY_NETWORK)
+    METHODS.update(TOY_METHOD)
+    try:
+        assert main(distilled(toy_sweeps, folder / "both", "--baseline")) == 0
+        assert main(alone(toy_sweeps, folder / "alone")) == 0
+    finally:
+        for table, rows in zip((NETWORKS, METHODS), before, strict=True):
+            table.clear()
+            table.update(rows)
+    return folder
+
+
+@pytest.fixture
+def both(runs, tmp_path):
+    return shutil.copytree(runs / "both", tmp_path / "both")
+
+
+def test_the_baseline_is_what_a_run_of_the_student_alone_gives(runs):
+    both, student_alone = runs / "both", runs / "alone"
+    assert same_weights(both / "baseline.pt", student_alone / "student.pt")
+    assert not same_weights(both / "baseline.pt", both / "student.pt")
+    assert losses(both, "baseline") == losses(student_alone, "student")
+    for field in ("sweeps", "lr"):
+        one, other = ([r[field] for r in log_of(both, s)] for s in ("student", "baseline"))
+        assert one == other
+    order = [json.loads(line)["stage"] for line in (both / "log.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(order)) == ["teacher", "student", "baseline"]
+
+
+def test_both_are_scored_and_the_difference_is_in_points(runs):
+    metrics = json.loads((runs / "both" / "metrics.json").read_text())
+    student, baseline = metrics["student"], metrics["baseline"]
+    assert baseline.keys() == student.keys() - {"miou_untrained"}
+    assert metrics["difference"] == pytest.approx(100 * (student["miou"] - baseline["miou"]))
+    assert metrics["seconds"]["baseline"] > 0
+    without = json.loads((runs / "alone" / "metrics.json").read_text())
+    assert not {"baseline", "difference"} & without.keys()
+
+
+def test_a_run_ends_with_the_scores_and_the_difference(both, capsys):
+    assert main(resumed(both, "--stage", "evaluate")) == 0
+    metrics = json.loads((both / "metrics.json").read_text())
+    scores, difference, done = capsys.readouterr().err.splitlines()[-3:]
+    teacher, student, baseline = (
+        f"{100 * metrics[role]['miou']:.1f}" for role in ("teacher", "student", "baseline")
+    )
+    assert scores == (
+        f"mIoU on 1 validation sweeps: teacher {teacher}, student {student}, "
+        f"the same student trained alone {baseline}"
+    )
+    assert difference.startswith(f"distilling gave {metrics['difference']:+.1f} points in this run")
+    assert "one seed is no evidence: python -m train.ablate" in difference
+    assert done.startswith("done: ")
+
+
+# ---- stopped and gone on with -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3, 4])
+def test_a_stopped_baseline_goes_on_in_its_stage(
+    toy_sweeps, runs, tmp_path, monkeypatch, stopped_after
+):
+    output, record = tmp_path / "run", RunLog.step
+
+    def send(self, stage, at, content):
+        record(self, stage, at, content)
+        if (stage, at) == ("baseline", stopped_after):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunLog, "step", send)
+    assert main(distilled(toy_sweeps, output, "--baseline")) == 128 + signal.SIGTERM
+    monkeypatch.setattr(RunLog, "step", record)
+    assert same_weights(output / "student.pt", runs / "both" / "student.pt")
+    state = torch.load(output / "baseline_checkpoint.pt", weights_only=True)
+    assert (state["stage"], state["step"]) == ("baseline", stopped_after)
+    assert main(resumed(output)) == 0
+    for stage in ("teacher", "student", "baseline"):
+        assert losses(output, stage) == losses(runs / "both", stage)
+        assert same_weights(output / f"{stage}.pt", runs / "both" / f"{stage}.pt")
+
+
+def test_a_killed_baseline_goes_on_as_if_it_had_not_been(toy_sweeps, runs, tmp_path):
+    output = tmp_path / "run"
+    code = f"""
+import os, signal, sys, torch
+from train.engine.run_log import RunLog
+from train.methods.registry import METHODS
+from train.networks.registry import NETWORKS
+from train.run import main
+NETWORKS.update({TOY_NETWORK!r})
+METHODS.update({TOY_METHOD!r})
+torch.set_num_threads({torch.get_num_threads()})
+record = RunLog.step
+def step(self, stage, number, content):
+    record(self, stage, number, content)
+    if (stage, number) == ("baseline", 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+RunLog.step = step
+main(sys.argv[1:])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *distilled(toy_sweeps, output, "--baseline")],
+        capture_output=True,
+        cwd=Path(__file__).resolve().parents[2],
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert not (output / "baseline.pt").exists()
+    assert len(log_of(output, "baseline")) == 3
+    assert main(resumed(output)) == 0
+    assert losses(output, "baseline") == losses(runs / "both", "baseline")
+    assert same_weights(output / "baseline.pt", runs / "both" / "baseline.pt")
+
+
+def test_more_epochs_are_for_both(both, runs, tmp_path):
+    assert main(resumed(both, "--optim.student-epochs", "4")) == 0
+    student_alone = shutil.copytree(runs / "alone", tmp_path / "alone")
+    assert main(resumed(student_alone, "--optim.student-epochs", "4")) == 0
+    assert len(log_of(both)) == len(log_of(both, "baseline")) == 8
+    assert losses(both, "baseline") == losses(student_alone, "student")
+    assert same_weights(both / "baseline.pt", student_alone / "student.pt")
+    assert checkpoint_of(both)["stage"] == "student"
+
+
+def test_a_finished_run_can_be_given_a_baseline_and_lose_it(toy_sweeps, runs, tmp_path, capsys):
+    output = tmp_path / "run"
+    assert main(distilled(toy_sweeps, output)) == 0
+    assert not (output / "baseline.pt").exists()
+    assert main(resumed(output, "--baseline")) == 0
+    assert "--baseline False -> True" in capsys.readouterr().err
+    assert same_weights(output / "baseline.pt", runs / "both" / "baseline.pt")
+    assert "difference" in json.loads((output / "metrics.json").read_text())
+    assert main(resumed(output, "--no-baseline", "--stage", "evaluate")) == 0
+    assert "difference" not in json.loads((output / "metrics.json").read_text())
+
+
+def test_a_run_of_an_earlier_version_goes_on_without_one(runs, tmp_path):
+    output = shutil.copytree(runs / "alone", tmp_path / "run")
+    config = json.loads((output / "config.json").read_text())
+    del config["config"]["baseline"], config["config"]["from_scratch"], config["teacher"]
+    (output / "config.json").write_text(json.dumps(config))
+    assert main(resumed(output, "--optim.student-epochs", "3")) == 0
+    assert len(log_of(output)) == 6
+    assert json.loads((output / "config.json").read_text())["config"]["baseline"] is False
+
+
+def test_a_rate_that_changed_before_the_baseline_is_said(toy_sweeps, tmp_path, monkeypatch, capsys):
+    output, record = tmp_path / "run", RunLog.step
+
+    def send(self, stage, at, content):
+        record(self, stage, at, content)
+        if (stage, at) == ("student", 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunLog, "step", send)
+    assert main(distilled(toy_sweeps, output, "--baseline")) == 128 + signal.SIGTERM
+    monkeypatch.setattr(RunLog, "step", record)
+    assert main(resumed(output, "--optim.lr", "1e-3")) == 0
+    said = capsys.readouterr().err
+    assert "warning: --optim.lr changed while the student was trained; the baseline has" in said
+
+
+# ---- refusals and defaults ----------------------------------------------------------------------
+
+
+def test_a_student_alone_has_no_baseline(toy_sweeps, tmp_path, capsys):
+    output = tmp_path / "run"
+    line = refused(alone(toy_sweeps, output, "--baseline"), capsys, output)
+    assert "--baseline: --method none is the student alone already; leave" in line
+
+
+def test_a_baseline_that_has_begun_is_trained_as_the_student_was(both, capsys):
+    (both / "baseline.pt").unlink()
+    path = both / "baseline_checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "finished_epochs": None}, path)
+    line = refused(resumed(both, "--optim.lr", "1e-3"), capsys)
+    assert "--optim.lr: the baseline is to be trained as the student was" in line
+    assert main(resumed(both, "--optim.lr", "1e-3", "--no-baseline")) == 0
+
+
+def test_more_epochs_without_the_baselines_checkpoint_are_refused(both, capsys):
+    (both / "baseline_checkpoint.pt").unlink()
+    line = refused(resumed(both, "--optim.student-epochs", "4"), capsys)
+    assert "the baseline of" in line
+    assert "no baseline_checkpoint.pt to go on from" in line
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ("--simulate", True),
+        ("--simulate --no-baseline", False),
+        ("--simulate --method kd", True),
+        ("--simulate --method none", False),
+        ("--simulate --model paper", False),
+        ("", False),
+        ("--baseline", True),
+    ],
+)
+def test_it_is_the_default_of_the_tiny_pair_on_simulated_sweeps(more, wanted, tmp_path):
+    arguments = ["--dataset", "waymo", "--device", "cpu", "--output", str(tmp_path / "run")]
+    assert parse([*arguments, *more.split()]).baseline is wanted
