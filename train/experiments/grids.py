@@ -1,4 +1,4 @@
-"""Which arms an ablation has and which of them are compared: the paper's tables, ours, one's own."""
+"""Which arms an ablation has, and what is compared: the paper's tables, ours, one's own."""
 
 import dataclasses
 import tomllib
@@ -239,8 +239,8 @@ def read_grid(path: Path) -> Grid:
     """Return the grid of a TOML file.
 
     The file has ``title``, a table ``[arms.NAME]`` for each arm with ``method``, options of this
-    method and a ``description``, and ``[[comparisons]]`` with ``arm``, ``baseline`` and, if it is one of the questions
-    that the grid was made for, ``primary = true``.
+    method and a ``description``, and ``[[comparisons]]`` with ``arm``, ``baseline`` and, if it is
+    one of the questions that the grid was made for, ``primary = true``.
 
     Raises
     ------

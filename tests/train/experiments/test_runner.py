@@ -1,4 +1,4 @@
-"""An ablation from its command line to its records and page: paired, resumable, refused in words."""
+"""An ablation from its command line to its page: paired, resumable, refused in words."""
 
 import json
 import shutil
@@ -8,12 +8,12 @@ import torch
 
 from train import ablate
 from train.core.interrupts import Interrupted
+from train.data.registry import dataset_spec
 from train.experiments import runner
 from train.experiments.records import read_folders
 from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network
 from train.networks.weights import ModelMetadata, save_model
-from train.data.registry import dataset_spec
 from train.simulation.semantickitti import simulate_semantickitti
 
 GRID = """
@@ -125,7 +125,9 @@ def test_arms_of_a_seed_differ_in_their_loss_alone(finished):
     runs = runs_of(finished)
     for seed in (0, 1):
         assert runs["ce", seed].streets == runs["nothing", seed].streets
-        assert runs["ce", seed].stats["last"]["total"] == runs["nothing", seed].stats["last"]["total"]
+        assert (
+            runs["ce", seed].stats["last"]["total"] == runs["nothing", seed].stats["last"]["total"]
+        )
     assert runs["ce", 0].streets != runs["ce", 1].streets
     assert runs["ce", 0].stats["last"]["total"] != runs["edges", 0].stats["last"]["total"]
 
