@@ -23,7 +23,7 @@ from train.experiments.grids import Grid, built_in, find_grid
 from train.experiments.page import GridPlan, write_page
 from train.experiments.records import read_folders
 from train.experiments.runner import Ablation, Runner
-from train.experiments.statistics import Score, additive_score
+from train.experiments.statistics import Score, StreetBootstrap, additive_score
 
 EPILOG: Final = """\
 Further flags are those of the run that all arms share, as python -m train.run --help lists them:
@@ -192,8 +192,8 @@ def _write_page(page: Path, folders: Sequence[Path], name: str, grid: Grid) -> N
         raise UserError(
             f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
         )
-    score = _score_of(datasets.pop()) if datasets else None
-    write_page(page, records, plans, score, command=_page_command(page, folders))
+    bootstrap = StreetBootstrap(_score_of(datasets.pop())) if datasets else None
+    write_page(page, records, plans, bootstrap, command=_page_command(page, folders))
     logger.info(f"page: {page.with_suffix('.md')}")
 
 

@@ -161,7 +161,7 @@ def _table10() -> Grid:
     }
     arms = {"none": _topology(topology=8.0)}
     for name, stages in layers.items():
-        own = {"topology": 8.0, "saliency": 1.0, "saliency_stages": stages}
+        own: dict[str, Any] = {"topology": 8.0, "saliency": 1.0, "saliency_stages": stages}
         arms[name] = _topology(**own)
         arms[f"{name}-unshared"] = _topology(**own, shared_order=False)
     return Grid(
@@ -178,7 +178,11 @@ def _table11() -> Grid:
     """Return PWCD and entropic transport over eps: absolute, and relative to the largest cost."""
     arms = {"kd": _KD, "pwcd": _topology(topology=8.0)}
     for eps in (0.02, 0.05, 0.1, 0.2):
-        sinkhorn = {"topology": 8.0, "diagram_distance": "sinkhorn", "sinkhorn_eps": eps}
+        sinkhorn: dict[str, Any] = {
+            "topology": 8.0,
+            "diagram_distance": "sinkhorn",
+            "sinkhorn_eps": eps,
+        }
         arms[f"sinkhorn-{eps:g}"] = _topology(**sinkhorn)
         arms[f"sinkhorn-{eps:g}-relative"] = _topology(**sinkhorn, sinkhorn_relative=True)
     others = [name for name in arms if name != "kd"]
