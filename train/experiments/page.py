@@ -154,7 +154,10 @@ _ENDINGS: Final = (".md", ".json", ".png")
 
 
 def comparison_entries(found: Iterable[Section]) -> list[dict[str, Any]]:
-    """Return every comparison in every metric as plain values, null for what is not known."""
+    """Return every comparison in every metric as plain values, null for what is not known.
+
+    A difference that has no interval is not given.
+    """
     entries = []
     for section in found:
         for result in section.results:
@@ -168,7 +171,7 @@ def comparison_entries(found: Iterable[Section]) -> list[dict[str, Any]]:
                     "unit": metric.unit or None,
                     "higher_is_better": metric.higher_is_better,
                     "primary": result.primary,
-                    "difference": seen.difference,
+                    "difference": None if seen.low is None else seen.difference,
                     "low": seen.low,
                     "high": seen.high,
                     "seeds": len(seen.seeds),
@@ -231,12 +234,14 @@ def markdown(
 
 
 def _heading(section: Section, found: Sequence[Section]) -> str:
-    several = sum(other.plan.name == section.plan.name for other in found) > 1
-    return section.plan.name + (f", assay {section.assay}" if several else "")
+    if sum(other.plan.name == section.plan.name for other in found) == 1:
+        return section.plan.name
+    dataset = section.runs[0].assay_settings.get("dataset")
+    return ", ".join(filter(None, [section.plan.name, dataset, f"assay {section.assay}"]))
 
 
 def _section(section: Section, found: Sequence[Section]) -> list[str]:
-    parts = [f"## Grid `{_heading(section, found)}`"]
+    parts = [f"## Grid {_heading(section, found)}"]
     if not section.runs:
         return [*parts, f"No runs yet. {_missing(section)}"]
     parts += [_answer(section), "### The assay", _assay(section), _controls(section)]
