@@ -19,6 +19,7 @@ from train.data.registry import DATASETS, dataset_spec
 from train.methods.registry import METHODS, method_class, option_owners
 from train.networks.registry import PAIRS
 from train.presets import preset
+from train.presets.recipes import RECIPES, find_recipe
 
 TOPICS: Final = {
     "data": ("data",),
@@ -54,6 +55,7 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     first.add_argument("--device", default="auto")
     first.add_argument("--model")
     first.add_argument("--method")
+    first.add_argument("--preset")
     first.add_argument("--output", type=Path)
     first.add_argument("--resume", action="store_true")
     first.add_argument("--simulate", action="store_true")
@@ -70,6 +72,18 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     dataset_spec(known.dataset)
     _refuse_moved(arguments)
     recorded = None if wants_help else _recorded(known)
+    recipe = None if known.preset is None else find_recipe(known.preset)
+    if recipe is not None:
+        arguments = _without(arguments, "--preset")
+        if known.method not in (None, recipe.method):
+            raise UserError(
+                f"--preset {known.preset} is a setting of --method {recipe.method}, not of "
+                f"{known.method}; leave one of them out"
+            )
+        if recorded is not None:
+            raise UserError("--preset: a run that goes on has its options; leave it out")
+        known.method = recipe.method
+        arguments = ["--method", recipe.method, *_without(arguments, "--method")]
     method = known.method or (recorded or {}).get("method") or "topology-gradient"
     _refuse_options_of_other_methods(arguments, method)
     device = resolve_device(known.device)
@@ -84,6 +98,10 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     default = preset(known.dataset, model, method)
     if known.simulate and model == "tiny" and device.type == "cpu" and method != "none":
         default = dataclasses.replace(default, baseline=True)
+    if recipe is not None:
+        default = dataclasses.replace(
+            default, options=dataclasses.replace(default.options, **recipe.options)
+        )
     if recorded is not None:
         default = _as_default(recorded, default, known.output)
     if wants_help:
@@ -98,6 +116,18 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     )
     plain = {f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}
     return RunConfig(**plain | {"model": model, "method": method, "device": str(device)})
+
+
+def _without(arguments: Sequence[str], flag: str) -> list[str]:
+    """Return a command line without a flag and its value."""
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == flag:
+            next(words, None)
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return kept
 
 
 def _run_config(options: type[Any]) -> type[Any]:
@@ -149,7 +179,8 @@ def _show_help(arguments: list[str], default: RunConfig) -> None:
         if shown is not None
         else (
             "Train a teacher, distill it into a student, score both. Options under --method. are "
-            f"those of --method {default.method}; known methods: {', '.join(METHODS)}. More "
+            f"those of --method {default.method}; known methods: {', '.join(METHODS)}; --preset "
+            f"{' or '.join(RECIPES)} is a method with its options set. More "
             f"options: {', '.join(f'--help {name}' for name in TOPICS)}."
         ),
     )

@@ -11,6 +11,7 @@ from train.config import MethodConfig, from_json
 from train.core.errors import UserError
 from train.experiments.statistics import Comparison
 from train.methods.registry import METHODS, method_class
+from train.presets.recipes import RECIPES
 from train.presets.tiny import TINY_METHOD_OPTIONS
 
 TEACHER: Final = "teacher"
@@ -82,12 +83,7 @@ def _topology(description: str = "", **options: Any) -> Arm:
 
 # The points, the scale and the share are those of all terms that compare distances between points,
 # so that arms differ in what is compared alone. They were fixed before anything was run.
-_EDGES: Final[dict[str, Any]] = {
-    "diagram_distance": "edges",
-    "normalization": "rms",
-    "sampling": "random",
-    "topology_balance": 0.3,
-}
+_EDGES: Final = RECIPES["edges"].options
 _RELATIONS: Final[dict[str, Any]] = {
     "normalization": "rms",
     "sampling": "random",
