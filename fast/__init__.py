@@ -11,6 +11,7 @@ from fast.rips import rips_persistence, rips_persistence_of_points
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius, sample_points, topology_preserving_sampling
 from fast.transport import Transport, entropic_transport
+from fast.wasserstein import sorted_wasserstein
 
 __all__ = [
     "BatchedDiagram",
@@ -31,6 +32,7 @@ __all__ = [
     "saliency_loss",
     "saliency_map",
     "sample_points",
+    "sorted_wasserstein",
     "topological_loss",
     "topology_preserving_sampling",
 ]

@@ -55,8 +55,8 @@ def critical_edge_matching(
     Examples
     --------
     >>> teacher, student = torch.tensor([[0.0], [3.0]]), torch.tensor([[0.0], [5.0]])
-    >>> distances = [fast.pairwise_distances(points) for points in (teacher, student)]
-    >>> components = [fast.rips_persistence(each, 0)[0] for each in distances]
+    >>> distances = [pairwise_distances(points) for points in (teacher, student)]
+    >>> components = [rips_persistence(each, 0)[0] for each in distances]
     >>> critical_edge_matching(*components, *distances)
     tensor([8.])
     """

@@ -22,6 +22,8 @@ _KERNELS: dict[tuple[str, str], dict[str, str]] = {
     ("persistence_weighted_chamfer", "cuda"): {"numba-cuda": "chamfer_gpu.nearest_pairs"},
     ("rips_persistence", "cpu"): {"numba": "rips_cpu.rips_pairs"},
     ("rips_persistence", "cuda"): {"numba-cuda": "rips_gpu.rips_pairs"},
+    ("sorted_wasserstein", "cpu"): {"numba": "wasserstein_cpu.optimal_partners"},
+    ("sorted_wasserstein", "cuda"): {"torch": "wasserstein_rows.optimal_partners"},
     ("topology_preserving_sampling", "cpu"): {"numba": "sampling_cpu.farthest_points"},
     ("topology_preserving_sampling", "cuda"): {"numba-cuda": "sampling_gpu.farthest_points"},
 }

@@ -20,6 +20,7 @@ from fast.options import DiagramLoss, SampleOn, TopologyOptions
 from fast.rips import rips_persistence_of_points
 from fast.sampling import Sampling, choose_points, key_from
 from fast.transport import entropic_transport
+from fast.wasserstein import sorted_wasserstein
 
 
 @disable_compile  # numba cannot be traced: one graph break here, not many inside
@@ -70,7 +71,8 @@ def topological_loss(
     loss
         How two diagrams are compared: "pwcd", the persistence-weighted Chamfer distance;
         "sinkhorn", the entropic transport of Table 11, which has a first derivative only; "edges",
-        `critical_edge_matching`.
+        `critical_edge_matching`; "wasserstein", `sorted_wasserstein`, which is defined for H0
+        alone: H1 needs the weight 0, or `max_dim` 0 and one weight.
     sinkhorn_eps
         Weight of the entropy, see `entropic_transport`; the other losses do not use it.
     sampling, generator
@@ -243,6 +245,16 @@ def _distance(
     of_teacher: BatchedDiagram, of_student: BatchedDiagram, options: TopologyOptions
 ) -> Tensor:
     """Return how far each student diagram is from its teacher's, (B,)."""
+    if options.loss == "wasserstein":
+        deaths = of_student.deaths
+        if of_student.dim > 0:  # of weight 0, see TopologyOptions
+            return deaths.new_zeros(len(deaths))
+        return sorted_wasserstein(
+            of_teacher.deaths.to(deaths.dtype),
+            deaths,
+            teacher_mask=of_teacher.mask,
+            student_mask=of_student.mask,
+        )
     student = of_student.pairs
     teacher = of_teacher.pairs.to(student.dtype)
     if options.loss == "sinkhorn":

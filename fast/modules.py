@@ -63,7 +63,8 @@ class TopologicalLoss(nn.Module):
         Whose features are sampled: "teacher" as in the paper, "student" or "concat".
     loss
         How diagrams are compared: "pwcd", the persistence-weighted Chamfer distance; "sinkhorn",
-        `fast.entropic_transport`; "edges", `fast.critical_edge_matching`.
+        `fast.entropic_transport`; "edges", `fast.critical_edge_matching`; "wasserstein",
+        `fast.sorted_wasserstein`, for H0 alone: `dim_weights` of length 1, or 0 for H1.
     sinkhorn_eps
         Weight of the entropy, above 0, in squared units of the filtration; the other losses do not
         use it.

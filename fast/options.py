@@ -10,7 +10,7 @@ from fast.normalisation import Normalisation
 from fast.sampling import Sampling
 
 SampleOn = Literal["teacher", "student", "concat"]
-DiagramLoss = Literal["pwcd", "sinkhorn", "edges"]
+DiagramLoss = Literal["pwcd", "sinkhorn", "edges", "wasserstein"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ class TopologyOptions:
     backend
         Which kernels; None: those of the tensors' device.
     loss
-        How diagrams are compared: "pwcd", "sinkhorn" or "edges".
+        How diagrams are compared: "pwcd", "sinkhorn", "edges" or "wasserstein", which is
+        defined for H0 alone and refuses a weight for H1.
     sinkhorn_eps
         `eps` of `fast.entropic_transport`; used if `loss` is "sinkhorn".
     sampling
@@ -102,6 +103,11 @@ class TopologyOptions:
             "sampling": Sampling,
         }.items():
             as_choice(function, name, getattr(self, name), get_args(choices))
+        if self.loss == "wasserstein" and any(self.dim_weights[1:]):
+            raise ValueError(
+                f"{function}: dim_weights is {self.dim_weights}; loss 'wasserstein' is defined for "
+                "dimension 0 alone, pass (w, 0.0) or one weight"
+            )
 
     @property
     def num_dims(self) -> int:

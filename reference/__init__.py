@@ -20,6 +20,7 @@ from reference.transport import (
     entropic_transport_grad,
     gradient_entropy,
 )
+from reference.wasserstein import sorted_wasserstein, sorted_wasserstein_grad
 
 __all__ = [
     "Diagram",
@@ -44,6 +45,8 @@ __all__ = [
     "saliency_loss",
     "saliency_map",
     "sample_points",
+    "sorted_wasserstein",
+    "sorted_wasserstein_grad",
     "topological_loss",
     "topology_preserving_sampling",
     "total_loss",

@@ -30,9 +30,10 @@ from reference.validation import (
     as_positive,
     as_vector,
 )
+from reference.wasserstein import sorted_wasserstein, sorted_wasserstein_grad
 
 SampleOn = Literal["teacher", "student", "concat"]
-DiagramLoss = Literal["pwcd", "sinkhorn", "edges"]
+DiagramLoss = Literal["pwcd", "sinkhorn", "edges", "wasserstein"]
 
 
 def topological_loss(
@@ -87,7 +88,8 @@ def topological_loss(
         See `rips_persistence`. With `max_dim` = 1 the default allows 181 samples.
     loss
         How two diagrams are compared: "pwcd", the persistence-weighted Chamfer distance;
-        "sinkhorn", `entropic_transport`; "edges", `critical_edge_matching`.
+        "sinkhorn", `entropic_transport`; "edges", `critical_edge_matching`; "wasserstein",
+        `sorted_wasserstein`, which is defined for dimension 0 alone: the others need the weight 0.
     sinkhorn_eps
         `eps` of `entropic_transport`; the other losses do not use it.
     sampling, generator
@@ -141,6 +143,11 @@ def topological_loss(
 
     as_choice(name, "loss", loss, get_args(DiagramLoss))
     sinkhorn_eps = as_positive(name, "sinkhorn_eps", sinkhorn_eps)
+    if loss == "wasserstein" and np.any(weights[1:]):
+        raise ValueError(
+            f"{name}: dim_weights is {tuple(weights.tolist())}; loss 'wasserstein' is defined for "
+            "dimension 0 alone, pass 0 for the others or max_dim=0"
+        )
 
     # Steps 1 to 4 of Algorithm 1: normalize, sample, measure, summarize.
     teacher = normalise(teacher_features, normalisation)
@@ -176,20 +183,26 @@ def topological_loss(
         weights, teacher_diagrams, student_diagrams, strict=True
     ):
         pairs = of_teacher.pairs, of_student.pairs
+        deaths = of_teacher.deaths, of_student.deaths
         if loss == "edges":
             both = of_teacher, of_student, teacher_distances, student_distances
-            total += weight * critical_edge_matching(*both)
-            grad_distances += weight * critical_edge_matching_grad(*both)
-            continue
-        if loss == "sinkhorn":
-            total += weight * entropic_transport(*pairs, sinkhorn_eps).value
-            grads = entropic_transport_grad(*pairs, sinkhorn_eps)
+            value = critical_edge_matching(*both)
+            grad = critical_edge_matching_grad(*both)
         else:
-            total += weight * persistence_weighted_chamfer(*pairs, **options)
-            grads = persistence_weighted_chamfer_grad(*pairs, **options)
-        grad_distances += weight * route_to_distances(
-            of_student, *grads, student_distances, tie_tolerance
-        )
+            if loss == "wasserstein":
+                if of_student.dim > 0:  # of weight 0
+                    break
+                value = sorted_wasserstein(*deaths)
+                grads = np.zeros(len(of_student)), sorted_wasserstein_grad(*deaths)
+            elif loss == "sinkhorn":
+                value = entropic_transport(*pairs, sinkhorn_eps).value
+                grads = entropic_transport_grad(*pairs, sinkhorn_eps)
+            else:
+                value = persistence_weighted_chamfer(*pairs, **options)
+                grads = persistence_weighted_chamfer_grad(*pairs, **options)
+            grad = route_to_distances(of_student, *grads, student_distances, tie_tolerance)
+        total += weight * value
+        grad_distances += weight * grad
 
     # Lines 29-37, then back through the sampling and the normalization.
     grad_student = np.zeros_like(student)

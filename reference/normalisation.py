@@ -132,9 +132,9 @@ def normalise_grad(
 
     if normalisation == "rms":
         centered, spread = _centered_and_spread(features)
-        along = np.sum(grad * (centered / spread)) / len(features)
-        grad_centered = (grad - along * (centered / spread)) / spread
-        return grad_centered - grad_centered.mean(axis=0)
+        unit = centered / spread
+        grad_centered = grad - grad.mean(axis=0)
+        return (grad_centered - unit * np.sum(grad * unit) / len(unit)) / spread
 
     return grad
 

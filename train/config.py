@@ -5,7 +5,16 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from train.core.errors import UserError
 
@@ -184,6 +193,8 @@ class RunConfig:
     """Do one part of the run only; evaluate needs --resume."""
     teacher_checkpoint: Path | None = None
     """Use this trained teacher (a teacher.pt) instead of training one."""
+    initial_teacher: Path | None = None
+    """Train the teacher from these weights (a teacher.pt) on, instead of from fresh ones."""
     from_scratch: bool = False
     """Train a teacher also where one comes with the package (the tiny pair on simulated Waymo)."""
     method: str = "topology-gradient"
@@ -340,6 +351,10 @@ def from_json(values: dict[str, Any], default: T) -> T:
         elif value is not None and Path in (hints[name], *get_args(hints[name])):
             changed[name] = Path(value)
         else:
+            choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else None
+            if choices is not None and value not in choices:
+                known_ones = ", ".join(map(str, choices))
+                raise UserError(f"option {name} is {value!r}; choose one of {known_ones}")
             changed[name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(default, **changed)
 

@@ -47,8 +47,8 @@ def run_everything(dtype):
         "rips_persistence": (torch.cdist(points, points), None, 1, 9.0),
         "topology_preserving_sampling": ([points[0], points[1, :7]], [5, 4], 0),
     }
-    for operation, device in dispatch._KERNELS:
-        if device == "cuda":
+    for (operation, device), backends in dispatch._KERNELS.items():
+        if device == "cuda" and "numba-cuda" in backends:
             dispatch.kernel(operation, torch.device("cpu"), "cuda-simulator")(*arguments[operation])
 
 

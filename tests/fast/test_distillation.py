@@ -49,6 +49,11 @@ OPTIONS = [
     {"num_samples": 7, "start": 3},
     {"num_samples": 7, "sample_on": "concat"},
     {"normalisation": "diameter"},
+    {"normalisation": "rms"},
+    {"loss": "edges"},
+    {"loss": "edges", "num_samples": 7, "dim_weights": (0.5, 2.0), "normalisation": "rms"},
+    {"loss": "wasserstein", "dim_weights": (2.0, 0.0)},
+    {"loss": "wasserstein", "max_dim": 0, "dim_weights": (1.0,), "num_samples": 7},
 ]
 
 
@@ -74,12 +79,15 @@ def test_the_gradient_of_every_option_is_a_derivative(options):
     )
 
 
-def test_ties_and_duplicates_equal_the_definition():
+@pytest.mark.parametrize("loss", ["pwcd", "edges", "wasserstein"])
+def test_ties_and_duplicates_equal_the_definition(loss):
     rng = np.random.default_rng(0)
     losses = []
     for _ in range(20):
         teacher, student = rng.integers(0, 3, size=(2, 16, 2)).astype(float)
-        options = {"normalisation": "none", "num_samples": int(rng.integers(4, 17))}
+        options = {"normalisation": "none", "num_samples": int(rng.integers(4, 17)), "loss": loss}
+        if loss == "wasserstein":
+            options["dim_weights"] = (1.0, 0.0)
         want, grad = reference.topological_loss(teacher, student, **options)
         leaf = torch.tensor(student, requires_grad=True)
         got = fast.topological_loss(torch.tensor(teacher), leaf, **options)
@@ -88,6 +96,53 @@ def test_ties_and_duplicates_equal_the_definition():
         np.testing.assert_allclose(leaf.grad, grad, rtol=1e-10, atol=1e-13)
         losses.append(want)
     assert max(losses) > 0
+
+
+@pytest.mark.parametrize("loss", ["pwcd", "sinkhorn", "edges", "wasserstein"])
+@pytest.mark.parametrize("num_points", [1, 2, 5])
+@pytest.mark.parametrize("whose", ["teacher", "student", "both"])
+def test_points_all_in_one_place_have_a_defined_loss(loss, num_points, whose):
+    rng = np.random.default_rng(0)
+    teacher, student = rng.normal(size=(num_points, 3)), rng.normal(size=(num_points, 4))
+    if whose != "student":
+        teacher[:] = 0.3
+    if whose != "teacher":
+        student[:] = 0.7
+    options = {"loss": loss, "normalisation": "rms", "dim_weights": (1.0, 0.0)}
+    indices = np.arange(num_points)
+    want, grad = reference.topological_loss(teacher, student, indices=indices, **options)
+    leaf = torch.tensor(student, requires_grad=True)
+    got = fast.topological_loss(
+        torch.tensor(teacher), leaf, sampling="random", generator=torch.Generator(), **options
+    )
+    got.backward()
+    assert got.item() == pytest.approx(want, rel=1e-8, abs=1e-12)
+    np.testing.assert_allclose(leaf.grad, grad, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("loss", ["pwcd", "sinkhorn", "edges", "wasserstein"])
+@pytest.mark.parametrize("sampling", ["farthest", "random", "mixed"])
+def test_sampled_losses_equal_the_definition_on_the_same_points(loss, sampling):
+    teacher, student = make_features(5)
+    options = {"loss": loss, "normalisation": "rms", "dim_weights": (2.0, 0.0)}
+
+    def generator():
+        return torch.Generator().manual_seed(11)
+
+    indices = fast.sample_points(
+        fast.normalise(torch.tensor(teacher), "rms"), 9, 3, sampling=sampling, generator=generator()
+    )
+    want, grad = reference.topological_loss(teacher, student, indices=indices.numpy(), **options)
+    leaf = torch.tensor(student, requires_grad=True)
+    got = fast.topological_loss(
+        torch.tensor(teacher), leaf, 9, start=3, sampling=sampling, generator=generator(), **options
+    )
+    got.backward()
+    # The transport is iterated to a tolerance of 1e-9.
+    tolerance = 1e-8 if loss == "sinkhorn" else 1e-12
+    assert got.item() == pytest.approx(want, rel=tolerance)
+    np.testing.assert_allclose(leaf.grad, grad, rtol=100 * tolerance, atol=tolerance)
+    assert np.abs(grad).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -165,14 +220,15 @@ def test_steps_along_the_gradient_lower_the_loss(make_cloud):
 
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
-@pytest.mark.parametrize("case", ["generic", "zero-row", "one-point", "all-equal"])
+@pytest.mark.parametrize("case", ["generic", "far", "zero-row", "one-point", "all-equal"])
 def test_normalise_equals_the_definition(normalisation, case):
     rng = np.random.default_rng(0)
     features = {
         "generic": rng.normal(size=(9, 4)),
+        "far": rng.normal(size=(9, 4)) + 7.0,
         "zero-row": np.vstack([np.zeros(3), rng.normal(size=(4, 3))]),
         "one-point": rng.normal(size=(1, 3)),
-        "all-equal": np.full((4, 2), 0.5),
+        "all-equal": np.full((3, 2), 0.5 if normalisation == "center_maxnorm" else 0.1),
     }[case]
     grad = rng.normal(size=features.shape)
     leaf = torch.tensor(features, requires_grad=True)
@@ -234,6 +290,7 @@ _FEATURES = torch.rand(4, 2)
         ((_FEATURES, _FEATURES), {"eps": 0.0}, "eps is 0.0"),
         ((_FEATURES, _FEATURES), {"normalisation": "l1"}, "normalisation is 'l1'; pass one of"),
         ((_FEATURES, _FEATURES), {"sample_on": "both"}, "sample_on is 'both'"),
+        ((_FEATURES, _FEATURES), {"sampling": "mixed"}, "generator is None; sampling 'mixed'"),
     ],
 )
 def test_a_bad_topological_loss_is_refused(arguments, options, message):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import fast
-from fast import dispatch
+from fast import dispatch, sampling
 from fast.kernels import launch_gpu
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -202,14 +202,30 @@ def test_at_full_size_distances_and_nearest_pairs_equal_the_cpu(cuda, make_cloud
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("loss", ["pwcd", "sinkhorn"])
+@pytest.mark.parametrize("sampling", ["random", "mixed"])
+def test_drawn_points_are_the_cpus(cuda, make_cloud, sampling):
+    points = torch.tensor(make_cloud("features", 30_000)).float()
+    got = [
+        fast.sample_points(
+            points.to(device), 1024, sampling=sampling, generator=torch.Generator().manual_seed(1)
+        ).cpu()
+        for device in ("cpu", cuda)
+    ]
+    assert torch.equal(*got)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("loss", ["pwcd", "sinkhorn", "edges", "wasserstein"])
 def test_the_whole_loss_and_its_gradient_are_the_cpus(cuda, make_cloud, loss):
     sizes = [30_000, 28_000, 900]
     teacher = torch.cat([torch.tensor(make_cloud("features", n, n)) for n in sizes]).float()
     student = torch.cat([torch.tensor(make_cloud("features", n, n + 1)) for n in sizes]).float()
     offset = torch.tensor(np.cumsum(sizes))
     # Normalising would round differently, and exchange picks that are almost equally far.
-    module = fast.TopologicalLoss(num_samples=1024, normalisation="none", loss=loss)
+    weights = (1.0, 0.0) if loss == "wasserstein" else (1.0, 1.0)
+    module = fast.TopologicalLoss(
+        num_samples=1024, normalisation="none", loss=loss, dim_weights=weights
+    )
     results = []
     for device in ("cpu", cuda):
         leaf = student.to(device).requires_grad_()
@@ -226,6 +242,9 @@ def test_nothing_but_sizes_comes_to_the_host(cuda, make_cloud):
     points = torch.tensor(make_cloud("features", 3000)).float().to(cuda)
     pairs = torch.rand(2, 50, 2, device=cuda)
     mask = torch.ones(2, 50, dtype=torch.bool, device=cuda)
+    calls = torch.zeros((), dtype=torch.int64, device=cuda)
+    matrices = [fast.pairwise_distances(each) for each in points[:100].view(2, 50, -1)]
+    components = [fast.rips_persistence(each)[0] for each in matrices]
     for _ in range(2):  # the first call compiles
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
@@ -233,5 +252,9 @@ def test_nothing_but_sizes_comes_to_the_host(cuda, make_cloud):
             fast.pairwise_distances(points)
             fast.covering_radius(points, torch.arange(9, device=cuda))
             fast.persistence_weighted_chamfer(pairs, pairs + 0.1, teacher_mask=mask)
+            fast.sorted_wasserstein(pairs[..., 0], pairs[..., 1], teacher_mask=mask)
+            fast.normalise(points, "rms")
+            sampling.draw_points(sampling.key_of_call(1, calls), [3000], [1000])
+            fast.critical_edge_matching(*components, *matrices)
         finally:
             torch.cuda.set_sync_debug_mode("default")

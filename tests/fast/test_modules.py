@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import fast
+from fast import distillation
 
 
 def concatenated(make_cloud, sizes, family="features"):
@@ -193,6 +194,7 @@ def test_stages_that_do_not_fit_are_refused():
         {"sample_on": "both"},
         {"loss": "chamfer"},
         {"sinkhorn_eps": 0.0},
+        {"sampling": "uniform"},
     ],
     ids=str,
 )
@@ -216,6 +218,9 @@ def test_bad_options_are_refused_at_once(options):
         {"start": 7},
         {"loss": "sinkhorn"},
         {"loss": "sinkhorn", "sinkhorn_eps": 0.5},
+        {"loss": "edges"},
+        {"loss": "wasserstein", "dim_weights": (1.0, 0.0)},
+        {"normalisation": "rms"},
     ],
     ids=str,
 )
@@ -226,6 +231,112 @@ def test_the_module_and_the_function_have_the_same_options(make_cloud, options):
     assert torch.equal(got, fast.topological_loss(teacher, student, 20, **options))
     plain = {"loss": "sinkhorn"} if "sinkhorn_eps" in options else {}
     assert not torch.equal(got, fast.TopologicalLoss(20, **plain)(teacher, student, offset))
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Return a list to which every call of a loss adds the samples of its clouds."""
+    samples = []
+    honest = distillation.choose_points
+
+    def choose(*arguments):
+        indices, radii = honest(*arguments)
+        samples.append([each.tolist() for each in indices])
+        return indices, radii
+
+    monkeypatch.setattr(distillation, "choose_points", choose)
+    return samples
+
+
+def test_draws_follow_from_seed_and_call_alone(make_cloud, seen):
+    teacher, offset = concatenated(make_cloud, [60, 35])
+    student, _ = concatenated(make_cloud, [60, 35], "gaussian")
+    arms = [
+        {},
+        {"loss": "edges"},
+        {"loss": "wasserstein", "dim_weights": (1.0,)},
+        {"normalisation": "rms", "sample_on": "concat"},
+    ]
+    drawn = []
+    for arm in arms:
+        torch.rand(3)  # whatever else an arm draws
+        module = fast.TopologicalLoss(20, sampling="random", sampling_seed=4, **arm)
+        for _ in range(2):
+            module(teacher, student if arm else teacher * 2, offset)
+        drawn.append(seen[-2:])
+    assert all(each == drawn[0] for each in drawn)
+    assert drawn[0][0] != drawn[0][1]  # another call, other points
+    assert [len(set(cloud)) for cloud in drawn[0][0]] == [20, 20]
+    fast.TopologicalLoss(20, sampling="random", sampling_seed=5)(teacher, student, offset)
+    assert seen[-1] != drawn[0][0]
+
+
+def test_mixed_samples_do_not_depend_on_the_student_or_the_loss(make_cloud, seen):
+    teacher, offset = concatenated(make_cloud, [60, 35])
+    student, _ = concatenated(make_cloud, [60, 35], "gaussian")
+    for loss in ("pwcd", "edges"):
+        for each in (student, student + 1):
+            fast.TopologicalLoss(20, loss=loss, sampling="mixed")(teacher, each, offset)
+    assert all(each == seen[0] for each in seen)
+    farthest = fast.TopologicalLoss(10)
+    farthest(teacher, student, offset)
+    assert [cloud[:10] for cloud in seen[0]] == seen[-1]
+
+
+@pytest.mark.parametrize("sampling", ["random", "mixed"])
+def test_a_loaded_state_goes_on_with_the_same_draws(make_cloud, seen, sampling):
+    teacher, offset = concatenated(make_cloud, [60])
+    module = fast.TopologicalLoss(20, sampling=sampling)
+    for _ in range(3):
+        module(teacher, teacher, offset)
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    assert {name: (value.dtype, value.tolist()) for name, value in state.items()} == {
+        "sampling_calls": (torch.int64, 3)
+    }
+    before = torch.random.get_rng_state()
+    module(teacher, teacher, offset)
+    want = seen[-1]
+    assert torch.equal(torch.random.get_rng_state(), before)
+    resumed = fast.TopologicalLoss(20, sampling=sampling)
+    resumed.load_state_dict(state)
+    resumed(teacher, teacher, offset)
+    assert seen[-1] == want
+    fast.TopologicalLoss(20, sampling=sampling)(teacher, teacher, offset)
+    assert seen[-1] == seen[0] != want
+
+
+def test_a_loss_that_draws_nothing_has_no_state():
+    assert not fast.TopologicalLoss(sampling_seed=3).state_dict()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(ValueError, match="TopologicalLoss: sampling_seed is"):
+        fast.TopologicalLoss(sampling="random", sampling_seed=seed)
+    fast.TopologicalLoss(sampling="random", sampling_seed=2**63 - 1)
+
+
+@pytest.mark.parametrize("sampling", ["random", "mixed"])
+def test_the_stats_of_drawn_samples_have_their_covering_radius(make_cloud, seen, sampling):
+    teacher, offset = concatenated(make_cloud, [60])
+    student, _ = concatenated(make_cloud, [60], "gaussian")
+    module = fast.TopologicalLoss(20, sampling=sampling, normalisation="rms")
+    _, stats = module(teacher, student, offset, return_stats=True)
+    for name, cloud in (("teacher", teacher), ("student", student)):
+        want = fast.covering_radius(fast.normalise(cloud, "rms"), torch.tensor(seen[0][0]))
+        assert getattr(stats, f"{name}_covering_radius").item() == pytest.approx(want.item())
+    farthest = fast.TopologicalLoss(20, normalisation="rms")
+    _, covering = farthest(teacher, student, offset, return_stats=True)
+    assert stats.teacher_covering_radius > covering.teacher_covering_radius
+
+
+def test_another_cloud_s_teacher_may_be_the_target(make_cloud):
+    teacher, offset = concatenated(make_cloud, [40, 40])
+    student = teacher + 0.05 * concatenated(make_cloud, [40, 40], "gaussian")[0]
+    module = fast.TopologicalLoss(loss="edges", normalisation="rms")
+    own = module(teacher, student, offset)
+    other = module(teacher.roll(40, dims=0), student, offset)
+    assert own < 0.5 * other
 
 
 def test_an_unknown_backend_is_refused_by_either_door():

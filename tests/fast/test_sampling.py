@@ -155,6 +155,108 @@ def test_low_precision_features_are_sampled_in_float32(make_cloud):
     assert radii.dtype == torch.float32
 
 
+def splitmix64(seed, count):
+    """Return the first numbers of SplitMix64, in Python's integers."""
+    full = 2**64 - 1
+    numbers = []
+    for _ in range(count):
+        seed = (seed + 0x9E3779B97F4A7C15) & full
+        z = seed
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & full
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & full
+        numbers.append(z ^ (z >> 31))
+    return numbers
+
+
+def test_the_numbers_are_those_of_splitmix64():
+    # For this seed, from other implementations.
+    known = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert splitmix64(1234567, 3) == known
+    for seed in (0, 1234567, 2**63 - 1):
+        state = torch.tensor(seed) + torch.arange(1, 51) * sampling._STEP
+        got = sampling._mixed(state).tolist()
+        assert [number % 2**64 for number in got] == splitmix64(seed, 50)
+
+
+@given(
+    key=st.integers(-(2**63), 2**63 - 1),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_the_rows_of_the_smallest_numbers_are_drawn(key, sizes, data):
+    counts = [data.draw(st.integers(1, size)) for size in sizes]
+    drawn = sampling.draw_points(torch.tensor(key), sizes, counts)
+    for cloud, (size, count, got) in enumerate(zip(sizes, counts, drawn, strict=True)):
+        stream = sampling._mixed(torch.tensor(key) + cloud).item()
+        signed = [(each + 2**63) % 2**64 for each in splitmix64(stream % 2**64, size)]
+        want = sorted(range(size), key=signed.__getitem__)[:count]
+        assert got.tolist() == want
+
+
+def test_draws_are_uniform_over_keys_clouds_and_pairs():
+    size, count, keys = 8, 3, 4000
+    pairs = torch.zeros(2, size, size)
+    together = torch.zeros(size, size)  # by the first cloud, by the second
+    for call in range(keys):
+        key = sampling.key_of_call(5, torch.tensor(call))
+        one, other = sampling.draw_points(key, [size, size], [count, count])
+        for table, drawn in zip(pairs, (one, other), strict=True):
+            table[drawn[:, None], drawn] += 1
+        together[one[:, None], other] += 1
+    off_diagonal = ~torch.eye(size, dtype=torch.bool)
+    for table in pairs:
+        expected = keys * count / size
+        assert (table.diagonal() - expected).abs().max() < 5 * expected**0.5
+        expected = keys * count * (count - 1) / (size * (size - 1))
+        assert (table[off_diagonal] - expected).abs().max() < 5 * expected**0.5
+    expected = keys * count**2 / size**2  # clouds draw independently
+    assert (together - expected).abs().max() < 5 * expected**0.5
+
+
+@given(points=lattice_points(), seed=st.integers(0, 100), data=st.data())
+def test_random_and_mixed_points(points, seed, data):
+    cloud = torch.tensor(points)
+    num_samples = data.draw(st.integers(1, len(points)))
+    start = data.draw(st.integers(0, len(points) - 1))
+
+    def picked(kind, of=cloud):
+        generator = torch.Generator().manual_seed(seed)
+        return fast.sample_points(of, num_samples, start, sampling=kind, generator=generator)
+
+    random, mixed = picked("random").tolist(), picked("mixed").tolist()
+    assert len(set(random)) == len(set(mixed)) == num_samples
+    assert set(random) | set(mixed) <= set(range(len(points)))
+    assert picked("random", of=cloud.flip(0) + 1).tolist() == random
+    farthest, _ = reference.topology_preserving_sampling(points, (num_samples + 1) // 2, start)
+    assert mixed[: len(farthest)] == farthest.tolist()
+    new = [index for index in random if index not in farthest]
+    assert mixed[len(farthest) :] == new[: num_samples - len(farthest)]
+    want, _ = fast.topology_preserving_sampling(cloud, num_samples, start)
+    assert torch.equal(fast.sample_points(cloud, num_samples, start), want)
+
+
+def test_a_generator_goes_on_and_no_other_is_drawn_from():
+    points, generator = torch.rand(50, 2), torch.Generator().manual_seed(0)
+    before = torch.random.get_rng_state()
+    first, second = (
+        fast.sample_points(points, 20, sampling="random", generator=generator) for _ in range(2)
+    )
+    assert not torch.equal(first, second)
+    generator.manual_seed(0)
+    again = fast.sample_points(points, 20, sampling="random", generator=generator)
+    assert torch.equal(first, again)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_draws_of_a_key_stay_as_they_are():
+    """Experiments rely on them: a change here makes another experiment of the same seed."""
+    key = sampling.key_of_call(3, torch.tensor(2))
+    assert [each.tolist() for each in sampling.draw_points(key, [1000, 9], [4, 9])] == [
+        [684, 581, 679, 298],
+        [1, 8, 4, 7, 0, 3, 5, 2, 6],
+    ]
+
+
 _POINTS = torch.zeros(3, 2)
 
 
@@ -174,6 +276,24 @@ _POINTS = torch.zeros(3, 2)
 def test_bad_input_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         fast.topology_preserving_sampling(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((_POINTS, 4), {}, "num_samples is 4; a cloud has only 3"),
+        ((_POINTS, 0), {}, "num_samples is 0; pass at least 1"),
+        ((_POINTS, 2, 3), {}, "start is 3; pass an index from 0 to 2"),
+        ((_POINTS[None], 2), {}, r"points has shape \(1, 3, 2\); pass one cloud"),
+        ((_POINTS * torch.nan, 1), {}, "points has the entry nan"),
+        ((_POINTS, 2), {"sampling": "uniform"}, "sampling is 'uniform'; pass one of 'farthest'"),
+        ((_POINTS, 2), {"generator": None}, "generator is None; sampling 'mixed' draws points"),
+    ],
+)
+def test_bad_input_is_refused_before_points_are_drawn(arguments, options, message):
+    options = {"sampling": "mixed", "generator": torch.Generator()} | options
+    with pytest.raises(ValueError, match=f"sample_points: {message}"):
+        fast.sample_points(*arguments, **options)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,12 @@ LOOP = Diagram(
     death_simplices=np.array([[0, 1, 2]]),
 )
 
+EDGE_LENGTHS = {
+    function: lambda *arguments, function=function: getattr(reference, function)(*arguments)
+    for function in ("critical_edge_matching", "critical_edge_matching_grad")
+}
+DEATHS = np.array([1.0, 2.0])
+
 DISTANCE_MATRIX_CONSUMERS = {
     "enclosing_radius": reference.enclosing_radius,
     "rips_persistence": reference.rips_persistence,
@@ -69,6 +75,73 @@ def test_what_is_no_distance_matrix_is_refused(function, distances, message):
     assert str(error.value) == f"{function}: distances {message}"
 
 
+@pytest.mark.parametrize("function", EDGE_LENGTHS)
+@pytest.mark.parametrize(("distances", "message"), BAD_DISTANCES)
+def test_what_is_no_distance_matrix_is_refused_on_either_side(function, distances, message):
+    call = EDGE_LENGTHS[function]
+    distances = np.array(distances)
+    for argument, both in (
+        ("teacher_distances", (distances, DISTANCES)),
+        ("student_distances", (DISTANCES, distances)),
+    ):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            call(COMPONENTS, COMPONENTS, *both)
+        assert str(error.value) == f"{function}: {argument} {message}"
+
+
+@pytest.mark.parametrize("function", EDGE_LENGTHS)
+def test_diagrams_and_distances_that_do_not_fit_are_refused(function):
+    call = EDGE_LENGTHS[function]
+    apart = DISTANCES + np.where(np.eye(3), 0.0, np.inf)
+    beyond = Diagram(**(vars(LOOP) | {"birth_edges": np.array([[0, 3]])}))
+    for arguments, message in (
+        (
+            (COMPONENTS, LOOP, DISTANCES, DISTANCES),
+            "student is a diagram of dimension 1; teacher is one of dimension 0, pass the same",
+        ),
+        (
+            (COMPONENTS, COMPONENTS, apart, DISTANCES),
+            "teacher_distances has the entry inf; pass finite distances",
+        ),
+        (
+            (COMPONENTS, COMPONENTS, DISTANCES, apart),
+            "student_distances has the entry inf; pass finite distances",
+        ),
+        (
+            (COMPONENTS, COMPONENTS, DISTANCES, np.zeros((2, 2))),
+            "student_distances is of 2 points; teacher_distances of 3, pass the same points",
+        ),
+        (
+            (LOOP, beyond, DISTANCES, DISTANCES),
+            "student.birth_edges has the index 3; the cloud has 3 points, "
+            "so pass indices from 0 to 2",
+        ),
+        (
+            (COMPONENTS, COMPONENTS, DISTANCES[:2, :2], DISTANCES[:2, :2]),
+            "teacher.death_edges has the index 2; the cloud has 2 points, "
+            "so pass indices from 0 to 1",
+        ),
+    ):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            call(*arguments)
+        assert str(error.value) == f"{function}: {message}"
+
+
+@pytest.mark.parametrize("function", ["sorted_wasserstein", "sorted_wasserstein_grad"])
+def test_what_is_no_list_of_deaths_is_refused(function):
+    call = getattr(reference, function)
+    for value, message in (
+        (np.zeros((2, 1)), "has shape (2, 1); pass 2 numbers, (2,)"),
+        (np.array([1.0, np.nan]), "has the entry nan; pass finite numbers"),
+        (np.array([np.inf, 1.0]), "has the entry inf; pass finite numbers"),
+        (np.array([1.0, -0.5]), "has the entry -0.5; classes born at 0 die at 0 or later"),
+    ):
+        for argument, both in (("teacher", (value, DEATHS)), ("student", (DEATHS, value))):
+            with pytest.raises(ValueError) as error:  # noqa: PT011
+                call(*both)
+            assert str(error.value) == f"{function}: {argument} {message}"
+
+
 # Each takes rows of numbers: what is called, the argument's name, the least number of rows.
 ROW_CONSUMERS = [
     ("pairwise_distances", "points", 0, reference.pairwise_distances),
@@ -81,6 +154,7 @@ ROW_CONSUMERS = [
         lambda x: reference.topology_preserving_sampling(x, 1),
     ),
     ("covering_radius", "points", 0, lambda x: reference.covering_radius(x, np.array([0]))),
+    ("sample_points", "points", 1, lambda x: choose(1, points=x, sampling="mixed")),
     ("channel_weights", "feature_gradients", 1, reference.channel_weights),
     ("saliency_map", "features", 1, lambda x: reference.saliency_map(x, CLOUD)),
     ("saliency_map", "feature_gradients", 0, lambda x: reference.saliency_map(CLOUD, x)),
@@ -174,6 +248,11 @@ def transport_grad(**options):
 
 def sample(num_samples=1, **options):
     return reference.topology_preserving_sampling(CLOUD, num_samples, **options)
+
+
+def choose(num_samples=1, points=CLOUD, sampling="random", **options):
+    options = {"generator": np.random.default_rng(0)} | options
+    return reference.sample_points(points, num_samples, sampling=sampling, **options)
 
 
 def topology(teacher=CLOUD, student=CLOUD, **options):
@@ -447,6 +526,52 @@ REFUSED = [
         lambda: topology(sample_on="both"),
         "topological_loss: sample_on is 'both'; pass one of 'teacher', 'student', 'concat'",
     ),
+    (
+        lambda: topology(loss="l2"),
+        "topological_loss: loss is 'l2'; pass one of 'pwcd', 'sinkhorn', 'edges', 'wasserstein'",
+    ),
+    (lambda: topology(sinkhorn_eps=0.0), f"topological_loss: sinkhorn_eps is 0.0; {ABOVE_0}"),
+    (
+        lambda: topology(loss="wasserstein"),
+        "topological_loss: dim_weights is (1.0, 1.0); loss 'wasserstein' is defined for "
+        "dimension 0 alone, pass 0 for the others or max_dim=0",
+    ),
+    (
+        lambda: topology(indices=np.array([0, 3])),
+        "topological_loss: indices has the index 3; the cloud has 3 points, "
+        "so pass indices from 0 to 2",
+    ),
+    (
+        lambda: topology(indices=np.array([0, 2, 0])),
+        "topological_loss: indices has shape (3,) and 2 different entries; "
+        "pass one or more different rows, (M,)",
+    ),
+    (
+        lambda: topology(indices=np.array([], dtype=np.int64)),
+        "topological_loss: indices has shape (0,) and 0 different entries; "
+        "pass one or more different rows, (M,)",
+    ),
+    (
+        lambda: topology(indices=np.array([[0, 1]])),
+        "topological_loss: indices has shape (1, 2) and 2 different entries; "
+        "pass one or more different rows, (M,)",
+    ),
+    (
+        lambda: topology(sampling="mixed"),
+        "sample_points: generator is None; sampling 'mixed' draws points, "
+        "pass numpy.random.default_rng(seed)",
+    ),
+    (
+        lambda: choose(generator=None),
+        "sample_points: generator is None; sampling 'random' draws points, "
+        "pass numpy.random.default_rng(seed)",
+    ),
+    (
+        lambda: choose(sampling="uniform"),
+        "sample_points: sampling is 'uniform'; pass one of 'farthest', 'random', 'mixed'",
+    ),
+    (lambda: choose(0), "sample_points: num_samples is 0; pass at least 1"),
+    (lambda: choose(4), "sample_points: num_samples is 4; the cloud has only 3 points"),
     (lambda: topology(normalisation="l1"), f"normalise: normalisation is 'l1'; {METHODS}"),
     (
         lambda: total(topology_weight=-8.0),
@@ -502,7 +627,11 @@ def test_good_input_next_to_the_bad_is_accepted():
     transport()
     transport_grad()
     sample(3, start=2)
+    choose(3)
     topology(num_samples=1)
+    topology(indices=np.array([2]))
+    topology(loss="wasserstein", dim_weights=(1.0, 0.0))
+    reference.sorted_wasserstein(np.zeros(1), np.zeros(1))
     topology(max_simplices=7)
     rips(max_dim=0, threshold=0.0, max_simplices=3)
     total()

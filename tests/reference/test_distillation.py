@@ -165,6 +165,45 @@ def test_sampling_keeps_the_samples_of_the_teacher_and_moves_only_them():
     assert default == on_teacher
 
 
+@pytest.mark.parametrize("sampling", ["farthest", "random", "mixed"])
+def test_drawn_samples_are_those_of_the_generator(sampling):
+    rng = np.random.default_rng(3)
+    teacher, student = rng.normal(size=(9, 2)), rng.normal(size=(9, 3))
+    options = {"normalisation": "rms", "start": 2}
+    got = reference.topological_loss(
+        teacher, student, 6, sampling=sampling, generator=np.random.default_rng(7), **options
+    )
+    indices = reference.sample_points(
+        reference.normalise(teacher, "rms"),
+        6,
+        2,
+        sampling=sampling,
+        generator=np.random.default_rng(7),
+    )
+    want = reference.topological_loss(teacher, student, indices=indices, **options)
+    assert got[0] == want[0] > 0
+    np.testing.assert_array_equal(got[1], want[1])
+
+
+def test_transport_may_take_the_place_of_the_chamfer_distance():
+    rng = np.random.default_rng(4)
+    teacher, student = rng.normal(size=(7, 2)), rng.normal(size=(7, 3))
+    options = {"normalisation": "none", "loss": "sinkhorn", "sinkhorn_eps": 0.3}
+    value, gradient = reference.topological_loss(teacher, student, **options)
+    diagrams = [
+        reference.rips_persistence(reference.pairwise_distances(cloud))
+        for cloud in (teacher, student)
+    ]
+    want = sum(
+        reference.entropic_transport(t.pairs, s.pairs, 0.3).value
+        for t, s in zip(*diagrams, strict=True)
+    )
+    np.testing.assert_allclose(value, want)
+    assert_gradient(
+        lambda moved: reference.topological_loss(teacher, moved, **options)[0], student, gradient
+    )
+
+
 def test_at_most_1024_points_are_sampled_by_default(monkeypatch):
     asked = []
 
@@ -224,6 +263,7 @@ def test_the_gradient_is_the_derivative_of_the_whole_chain(
         {"precision_weight": "persistence"},
         {"min_persistence": 0.8},
         {"cost_scale": 0.5},
+        {"loss": "edges", "dim_weights": (0.5, 2.0)},
         {"eps": 0.3, "precision_weight": "persistence", "min_persistence": 0.8, "cost_scale": 2.0},
     ],
     ids=str,

@@ -77,3 +77,51 @@ def test_the_covering_radius_by_definition(points, data):
 def test_num_samples_may_be_one_or_all(num_samples):
     indices, radii = reference.topology_preserving_sampling(LINE[:4], num_samples)
     assert len(indices) == len(radii) == num_samples
+
+
+@given(points=strategies.clouds(), seed=strategies.seeds, data=st.data())
+def test_random_points_are_different_and_do_not_depend_on_the_cloud(points, seed, data):
+    num_samples = data.draw(st.integers(1, len(points)))
+
+    def drawn(cloud, sampling):
+        generator = np.random.default_rng(seed)
+        return reference.sample_points(cloud, num_samples, sampling=sampling, generator=generator)
+
+    random, mixed = (drawn(points, sampling) for sampling in ("random", "mixed"))
+    assert len(set(random.tolist())) == len(set(mixed.tolist())) == num_samples
+    np.testing.assert_array_equal(drawn(points[::-1] ** 2, "random"), random)
+    farthest, _ = reference.topology_preserving_sampling(points, (num_samples + 1) // 2)
+    np.testing.assert_array_equal(mixed[: len(farthest)], farthest)
+    new = [index for index in random if index not in farthest]
+    assert mixed[len(farthest) :].tolist() == new[: num_samples - len(farthest)]
+
+
+def test_mixed_samples_fill_up_with_duplicates_where_only_those_are_left():
+    points = np.array([[1.0], [1.0], [0.0], [1.0], [1.0]])
+    mixed = reference.sample_points(
+        points, 4, 1, sampling="mixed", generator=np.random.default_rng(0)
+    )
+    assert mixed[:2].tolist() == [1, 2]
+    assert len(set(mixed.tolist())) == 4
+    alike = reference.sample_points(
+        points[:2], 2, sampling="mixed", generator=np.random.default_rng(0)
+    )
+    assert sorted(alike) == [0, 1]
+
+
+def test_the_farthest_points_are_the_default():
+    points = np.array([[0.0], [1.0], [5.0]])
+    np.testing.assert_array_equal(reference.sample_points(points, 2, 1), [1, 2])
+
+
+def test_every_point_is_drawn_as_often():
+    generator = np.random.default_rng(0)
+    counts = np.zeros((2, 6))
+    for row, sampling in zip(counts, ("random", "mixed"), strict=True):
+        for _ in range(3000):
+            row[
+                reference.sample_points(np.zeros((6, 1)), 3, sampling=sampling, generator=generator)
+            ] += 1
+    np.testing.assert_allclose(counts[0], 1500, atol=150)
+    # All in one place: the farthest is the first, and the rest are drawn among the others.
+    np.testing.assert_allclose(counts[1], [3000] + [1200] * 5, atol=150)

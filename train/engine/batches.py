@@ -132,13 +132,14 @@ class FrameBatches(BatchSource):
         """Refuse steps in which a process has no cloud, and so nothing to join statistics with."""
         for epoch in range(epochs):
             for parts in self.order.joint_batches(epoch):
-                if not all(parts):
-                    raise UserError(
-                        f"--sync-batch-norm: a step of epoch {epoch + 1} has {sum(map(len, parts))} "
-                        f"sweeps for {len(parts)} processes; choose --data.batch-size so that the last "
-                        f"batch of the {self.order.num_samples} sweeps has at least {len(parts)}, or leave "
-                        "out --sync-batch-norm"
-                    )
+                if all(parts):
+                    continue
+                raise UserError(
+                    f"--sync-batch-norm: a step of epoch {epoch + 1} has {sum(map(len, parts))} "
+                    f"sweeps for {len(parts)} processes; choose --data.batch-size so that the last "
+                    f"batch of the {self.order.num_samples} sweeps has at least {len(parts)}, or "
+                    "leave out --sync-batch-norm"
+                )
 
 
 def read_batches(

@@ -210,6 +210,13 @@ class RunPlan:
     def _find_teacher(self) -> Path | None:
         """Return the file of the teacher that is there already, checked; None if there is none."""
         config = self.config
+        if config.initial_teacher is not None:
+            if config.teacher_checkpoint is not None:
+                raise UserError(
+                    "--initial-teacher: is trained further, and --teacher-checkpoint is taken as "
+                    "it is; give one of them"
+                )
+            self._load_teacher(config.initial_teacher)
         if config.teacher_checkpoint is not None:
             self._load_teacher(config.teacher_checkpoint)
             self.teacher_origin = {

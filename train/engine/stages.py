@@ -203,6 +203,10 @@ class Run(RunPlan):
     def _train_teacher(self, log: RunLog | None) -> None:
         teacher = self._build("teacher")
         logger.info(f"teacher: {teacher.describe()}")
+        initial = self.config.initial_teacher
+        if initial is not None:
+            logger.info(f"teacher: from the weights of {initial} on")
+            teacher.load_state_dict(self._load_teacher(initial).state_dict())
         options = MethodConfig(segmentation=self.config.options.segmentation)
         task = TrainTask(
             "teacher",

@@ -17,7 +17,7 @@ BOUNDARY_RADIUS_M: Final = 0.3
 """How near a point of another class makes a boundary point."""
 
 _AXIS_BITS: Final = 21  # three axes fit into one int64
-_MAX_CELLS: Final = (1 << _AXIS_BITS) - 2  # one cell is left free on either side
+_MAX_CELLS: Final = (1 << _AXIS_BITS) - 1  # one is left free between a row's end and the next
 
 # Of two opposite neighbors one is enough: a pair is found from its first cell.
 _HALF_OF_26: Final = tuple(
@@ -59,7 +59,7 @@ def occupied_cells(coord: NDArray[np.floating], cell_size_m: float = CELL_SIZE_M
     Raises
     ------
     ValueError
-        If a coordinate is not finite, the shape is another, or there are more than 2**21 - 2 cells
+        If a coordinate is not finite, the shape is another, or there are more than 2**21 - 1 cells
         along an axis.
     """
     key, _ = _cell_keys(coord, cell_size_m, "occupied_cells")
@@ -238,5 +238,5 @@ def _cell_keys(
             f"{caller}: coord spans {cell.max() + 1:.0f} cells of {cell_size_m:g} m along an axis, "
             f"more than {_MAX_CELLS}"
         )
-    x, y, z = (cell.astype(np.int64) + 1).T
+    x, y, z = cell.astype(np.int64).T
     return (x << 2 * _AXIS_BITS) + (y << _AXIS_BITS) + z, points

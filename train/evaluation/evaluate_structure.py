@@ -7,7 +7,7 @@ sampled points (`sample_features`), so that many students are scored at the cost
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from train.evaluation.feature_agreement import (
     require_others,
     sampled_rows,
 )
+from train.evaluation.street_result import StreetResult
 from train.evaluation.structure import (
     StructureCounts,
     SweepStructure,
@@ -146,31 +147,42 @@ class StructureEvaluation:
 
     def total(self) -> StructureCounts:
         """Return the counts of all sweeps; there is at least one."""
-        return _added(list(self.counts.values()))
+        return StructureCounts.total(self.counts.values(), self._num_classes)
 
     def streets(self) -> dict[str, StructureCounts]:
         """Return the counts of each street (sequence, segment, scene), in order of appearance."""
-        parts: dict[str, list[StructureCounts]] = {}
-        for name, counts in self.counts.items():
-            parts.setdefault(sequence_of(name), []).append(counts)
-        return {street: _added(of_street) for street, of_street in parts.items()}
+        return {street: result.counts for street, result in self.results().items()}
+
+    def results(self) -> dict[str, StreetResult]:
+        """Return what each street has of all this, for a record."""
+        places: dict[str, list[int]] = {}
+        names = list(self.counts)
+        for place, name in enumerate(names):
+            places.setdefault(sequence_of(name), []).append(place)
+        return {
+            street: StreetResult(
+                StructureCounts.total((self.counts[names[at]] for at in rows), self._num_classes),
+                tuple(
+                    value for at in rows if (value := self.correlations.get(names[at])) is not None
+                ),
+                {
+                    word: OwnOther(
+                        tuple(test.own[at] for at in rows), tuple(test.other[at] for at in rows)
+                    )
+                    for word, test in self.own_other.items()
+                },
+            )
+            for street, rows in places.items()
+        }
 
     def distance_correlation(self) -> float | None:
         """Return the mean over the sweeps that have one."""
         found = [value for value in self.correlations.values() if value is not None]
         return sum(found) / len(found) if found else None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values: counts by street, correlations by street, own/other tests."""
-        correlations: dict[str, list[float | None]] = {}
-        for name, value in self.correlations.items():
-            correlations.setdefault(sequence_of(name), []).append(value)
-        return {
-            "streets": {street: counts.to_json() for street, counts in self.streets().items()},
-            "distance_correlations": correlations,
-            "own_other": {name: test.to_json() for name, test in self.own_other.items()},
-            "seconds": self.seconds,
-        }
+    @property
+    def _num_classes(self) -> int:
+        return next(iter(self.counts.values())).num_classes
 
 
 def evaluate_structure(
@@ -350,7 +362,3 @@ def _each_sweep(
     for part in gather_objects(found):
         everywhere |= part
     return dict(everywhere[index] for index in sorted(everywhere))
-
-
-def _added(parts: list[StructureCounts]) -> StructureCounts:
-    return StructureCounts.total(parts, parts[0].num_classes)

@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -180,9 +180,28 @@ class OwnOther:
         below = math.fsum(self.other)
         return math.fsum(self.own) / below if below != 0 else None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values: `own`, `other`, `ratio`."""
-        return {"own": list(self.own), "other": list(self.other), "ratio": self.ratio}
+    def __add__(self, other: "OwnOther") -> "OwnOther":
+        """Return the test over the clouds of both."""
+        if not isinstance(other, OwnOther):
+            return NotImplemented
+        return OwnOther(self.own + other.own, self.other + other.other)
+
+    def to_json(self) -> dict[str, list[float]]:
+        """Return plain values."""
+        return {"own": list(self.own), "other": list(self.other)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Sequence[float]]) -> Self:
+        """Return the test that `to_json` gave.
+
+        Raises
+        ------
+        ValueError
+            If it does not have both losses of each cloud.
+        """
+        if record.keys() != {"own", "other"} or len(record["own"]) != len(record["other"]):
+            raise ValueError("OwnOther: a record needs `own` and `other`, a number each per cloud")
+        return cls(*(tuple(float(value) for value in record[name]) for name in ("own", "other")))
 
 
 def own_other(

@@ -16,14 +16,14 @@ from train.core.console import logger
 from train.core.distributed import current_world, process_device
 from train.core.errors import UserError
 from train.core.provenance import program
-from train.engine.command_line import parse
 from train.data.registry import dataset_spec
+from train.engine.command_line import parse
 from train.evaluation.structure import StructureCounts, thin_classes
 from train.experiments.grids import Grid, built_in, find_grid
 from train.experiments.page import GridPlan, write_page
 from train.experiments.records import read_folders
 from train.experiments.runner import Ablation, Runner
-from train.experiments.statistics import Score, additive_score
+from train.experiments.statistics import Score, StreetBootstrap, additive_score
 
 EPILOG: Final = """\
 Further flags are those of the run that all arms share, as python -m train.run --help lists them:
@@ -181,7 +181,9 @@ def _write_page(page: Path, folders: Sequence[Path], name: str, grid: Grid) -> N
                 each.comparisons,
                 tuple(sorted(seeds)),
                 control=control,
-                positive=next((arm for arm, what in each.arms.items() if what.method == "kd"), None),
+                positive=next(
+                    (arm for arm, what in each.arms.items() if what.method == "kd"), None
+                ),
                 descriptions={arm: what.description for arm, what in each.arms.items()},
             )
         )
@@ -190,8 +192,8 @@ def _write_page(page: Path, folders: Sequence[Path], name: str, grid: Grid) -> N
         raise UserError(
             f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
         )
-    score = _score_of(datasets.pop()) if datasets else None
-    write_page(page, records, plans, score, command=_page_command(page, folders))
+    bootstrap = StreetBootstrap(_score_of(datasets.pop())) if datasets else None
+    write_page(page, records, plans, bootstrap, command=_page_command(page, folders))
     logger.info(f"page: {page.with_suffix('.md')}")
 
 
@@ -200,8 +202,10 @@ def _page_command(page: Path, folders: Sequence[Path]) -> str:
 
     def shown(path: Path) -> str:
         resolved = path.resolve()
-        return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else (
-            resolved.name
+        return (
+            str(resolved.relative_to(Path.cwd()))
+            if resolved.is_relative_to(Path.cwd())
+            else (resolved.name)
         )
 
     records = " ".join(shown(folder) for folder in folders)
@@ -248,9 +252,7 @@ def _own_teacher(output: Path, run: RunConfig, rest: Sequence[str]) -> Path:
         logger.info(f"no --teacher-checkpoint: training a teacher in {folder}")
         resume = (folder / "config.json").is_file()
         train(
-            dataclasses.replace(
-                run, output=folder, stage="teacher", resume=resume, method="none"
-            )
+            dataclasses.replace(run, output=folder, stage="teacher", resume=resume, method="none")
             if resume
             else parse([*rest, "--output", str(folder), "--stage", "teacher"])
         )

@@ -1,4 +1,4 @@
-"""Which arms an ablation has and which of them are compared: the paper's tables, ours, one's own."""
+"""Which arms an ablation has, and what is compared: the paper's tables, ours, one's own."""
 
 import dataclasses
 import tomllib
@@ -88,7 +88,11 @@ _EDGES: Final[dict[str, Any]] = {
     "sampling": "random",
     "topology_balance": 0.3,
 }
-_RELATIONS: Final[dict[str, Any]] = {"sampling": "random", "balance": 0.3}
+_RELATIONS: Final[dict[str, Any]] = {
+    "normalization": "rms",
+    "sampling": "random",
+    "balance": 0.3,
+}
 
 _CE: Final = Arm("none", description="cross-entropy against the labels alone")
 _KD: Final = Arm("kd", description="cross-entropy and softened logits")
@@ -157,7 +161,7 @@ def _table10() -> Grid:
     }
     arms = {"none": _topology(topology=8.0)}
     for name, stages in layers.items():
-        own = {"topology": 8.0, "saliency": 1.0, "saliency_stages": stages}
+        own: dict[str, Any] = {"topology": 8.0, "saliency": 1.0, "saliency_stages": stages}
         arms[name] = _topology(**own)
         arms[f"{name}-unshared"] = _topology(**own, shared_order=False)
     return Grid(
@@ -174,7 +178,11 @@ def _table11() -> Grid:
     """Return PWCD and entropic transport over eps: absolute, and relative to the largest cost."""
     arms = {"kd": _KD, "pwcd": _topology(topology=8.0)}
     for eps in (0.02, 0.05, 0.1, 0.2):
-        sinkhorn = {"topology": 8.0, "diagram_distance": "sinkhorn", "sinkhorn_eps": eps}
+        sinkhorn: dict[str, Any] = {
+            "topology": 8.0,
+            "diagram_distance": "sinkhorn",
+            "sinkhorn_eps": eps,
+        }
         arms[f"sinkhorn-{eps:g}"] = _topology(**sinkhorn)
         arms[f"sinkhorn-{eps:g}-relative"] = _topology(**sinkhorn, sinkhorn_relative=True)
     others = [name for name in arms if name != "kd"]
@@ -235,8 +243,8 @@ def read_grid(path: Path) -> Grid:
     """Return the grid of a TOML file.
 
     The file has ``title``, a table ``[arms.NAME]`` for each arm with ``method``, options of this
-    method and a ``description``, and ``[[comparisons]]`` with ``arm``, ``baseline`` and, if it is one of the questions
-    that the grid was made for, ``primary = true``.
+    method and a ``description``, and ``[[comparisons]]`` with ``arm``, ``baseline`` and, if it is
+    one of the questions that the grid was made for, ``primary = true``.
 
     Raises
     ------

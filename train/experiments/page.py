@@ -13,8 +13,6 @@ from train.experiments.plot import Panel, draw
 from train.experiments.records import Records, RunRecord, flattened
 from train.experiments.statistics import (
     CONFIDENCE,
-    DRAWS,
-    METRICS,
     MIN_SEEDS_CLAIM,
     MIN_SEEDS_INTERVAL,
     PRIMARY_METRIC,
@@ -22,8 +20,9 @@ from train.experiments.statistics import (
     Estimate,
     Metric,
     Result,
-    Score,
+    StreetBootstrap,
     compare,
+    metrics_of,
     teacher_gap,
 )
 
@@ -86,7 +85,7 @@ class Section:
 
 
 def sections(
-    records: Records, plans: Sequence[GridPlan], score: Score | None, *, draws: int = DRAWS
+    records: Records, plans: Sequence[GridPlan], bootstrap: StreetBootstrap | None
 ) -> list[Section]:
     """Return what the records say, one section per grid and assay, in the order of the plans.
 
@@ -96,18 +95,16 @@ def sections(
         Of any grids; what belongs to no plan is left out.
     plans
         Of the grids to show, those without a run included.
-    score
-        From the counts of streets to metrics; None leaves the streets' variance out.
-    draws
-        Of streets.
+    bootstrap
+        Draws streets; None leaves their variance out.
     """
     found = []
     for plan in plans:
         assays = [assay for grid, assay in records.sections() if grid == plan.name]
         for assay in assays or [""]:
             runs = tuple(r for r in records.runs if (r.grid, r.assay) == (plan.name, assay))
-            results = tuple(compare(runs, plan.comparisons, score, draws=draws))
-            gate = teacher_gap(runs, plan.control or "", score, draws=draws)
+            results = tuple(compare(runs, plan.comparisons, bootstrap))
+            gate = teacher_gap(runs, plan.control or "", bootstrap)
             found.append(Section(plan, runs, results, gate))
     return found
 
@@ -116,10 +113,9 @@ def write_page(
     output: Path,
     records: Records,
     plans: Sequence[GridPlan],
-    score: Score | None,
+    bootstrap: StreetBootstrap | None,
     *,
     command: str | None = None,
-    draws: int = DRAWS,
 ) -> list[Section]:
     """Write the page, its numbers and its picture; return what they say.
 
@@ -127,7 +123,7 @@ def write_page(
     ----------
     output
         The page without its ending; .md, .json and .png are added. Its folder is made.
-    records, plans, score, draws
+    records, plans, bootstrap
         As for `sections`.
     command
         The command that makes the page, for its first lines.
@@ -138,7 +134,7 @@ def write_page(
         If a file cannot be written.
     """
     make_folder(output.parent, "--output")
-    found = sections(records, plans, score, draws=draws)
+    found = sections(records, plans, bootstrap)
     page, numbers, picture = (output.with_name(output.name + end) for end in _ENDINGS)
     drawn = [Panel(_heading(section, found), section.results) for section in found]
     drawn = [panel for panel in drawn if any(r.estimate.seeds for r in panel.results)]
@@ -158,7 +154,10 @@ _ENDINGS: Final = (".md", ".json", ".png")
 
 
 def comparison_entries(found: Iterable[Section]) -> list[dict[str, Any]]:
-    """Return every comparison in every metric as plain values, null for what is not known."""
+    """Return every comparison in every metric as plain values, null for what is not known.
+
+    A difference that has no interval is not given.
+    """
     entries = []
     for section in found:
         for result in section.results:
@@ -172,7 +171,7 @@ def comparison_entries(found: Iterable[Section]) -> list[dict[str, Any]]:
                     "unit": metric.unit or None,
                     "higher_is_better": metric.higher_is_better,
                     "primary": result.primary,
-                    "difference": seen.difference,
+                    "difference": None if seen.low is None else seen.difference,
                     "low": seen.low,
                     "high": seen.high,
                     "seeds": len(seen.seeds),
@@ -235,12 +234,14 @@ def markdown(
 
 
 def _heading(section: Section, found: Sequence[Section]) -> str:
-    several = sum(other.plan.name == section.plan.name for other in found) > 1
-    return section.plan.name + (f", assay {section.assay}" if several else "")
+    if sum(other.plan.name == section.plan.name for other in found) == 1:
+        return section.plan.name
+    dataset = section.runs[0].assay_settings.get("dataset")
+    return ", ".join(filter(None, [section.plan.name, dataset, f"assay {section.assay}"]))
 
 
 def _section(section: Section, found: Sequence[Section]) -> list[str]:
-    parts = [f"## Grid `{_heading(section, found)}`"]
+    parts = [f"## Grid {_heading(section, found)}"]
     if not section.runs:
         return [*parts, f"No runs yet. {_missing(section)}"]
     parts += [_answer(section), "### The assay", _assay(section), _controls(section)]
@@ -350,7 +351,11 @@ def _teachers(count: int) -> str:
 
 
 def _arms(section: Section) -> str:
-    metrics = [m for m in METRICS if any(r.scores.get(m.name) is not None for r in section.runs)]
+    metrics = [
+        m
+        for m in metrics_of(section.runs)
+        if any(r.scores.get(m.name) is not None for r in section.runs)
+    ]
     header = ["arm", "seeds", *(f"{metric.title} {_arrow(metric)}" for metric in metrics)]
     rows = []
     for name in _shown_arms(section):
@@ -427,7 +432,7 @@ def _primary(section: Section) -> str:
 
 def _secondary(section: Section) -> list[str]:
     parts = []
-    for metric in METRICS:
+    for metric in metrics_of(section.runs):
         results = [r for r in section.results if r.metric.name == metric.name]
         if metric.name == PRIMARY_METRIC or not results:
             continue
@@ -486,12 +491,13 @@ def _missing(section: Section) -> str:
             lines.append(f"- `{arm}`: seeds {_ranges(seeds)}")
     planned = len(section.plan.arms) * len(section.plan.seeds)
     head = f"{planned - missing} of {planned} planned runs are there"
-    short = [
-        f"- `{r.comparison.arm}` against `{r.comparison.baseline}` needs "
-        f"{MIN_SEEDS_CLAIM - len(r.estimate.seeds)} more paired seeds for a verdict"
-        for r in section.results
-        if r.metric.name == PRIMARY_METRIC and len(r.estimate.seeds) < MIN_SEEDS_CLAIM
-    ]
+    short = []
+    for result in section.results:
+        wanted = MIN_SEEDS_CLAIM - len(result.estimate.seeds)
+        if result.metric.name == PRIMARY_METRIC and wanted > 0:
+            pair = f"`{result.comparison.arm}` against `{result.comparison.baseline}`"
+            more = f"{wanted} more paired seed{'s' * (wanted != 1)}"
+            short.append(f"- {pair} needs {more} for a verdict")
     lines = [f"{head}; missing:", "", *lines] if missing else [f"{head}."]
     if short:
         lines += ["", *short]

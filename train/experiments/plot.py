@@ -24,7 +24,7 @@ SHOWN: Final = ("miou", "thin_iou", "boundary_iou", "fragmentation")
 
 # Of a color-blind safe palette (Okabe and Ito).
 _BETTER, _WORSE, _NOTHING, _TOO_FEW = "#009E73", "#D55E00", "#404040", "#A0A0A0"
-_ROW_INCHES: Final = 0.34
+_ROW_INCHES: Final = 0.3
 _FRAME_INCHES: Final = 1.15
 
 
@@ -66,7 +66,6 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
                 axis.set_yticks(range(len(comparisons)), names, fontsize=8)
                 for label, each in zip(axis.get_yticklabels(), comparisons, strict=True):
                     label.set_fontweight("bold" if each.primary else "normal")
-                axis.set_ylabel(panel.title, fontsize=9)
             else:
                 axis.set_yticks(range(len(comparisons)), [""] * len(comparisons))
     figure.legend(handles=_legend(), loc="outside lower center", ncols=6, fontsize=8, frameon=False)
@@ -116,16 +115,17 @@ def _forest(axis: Axes, panel: Panel, comparisons: Sequence[Comparison], metric:
             [row],
             marker="o",
             markersize=5.5 if result.primary else 4,
-            markerfacecolor="white" if few or not comparison.primary else color,
+            markerfacecolor="white" if few or not result.primary else color,
             color=color,
             linestyle="none",
         )
     axis.set_ylim(len(comparisons) - 0.4, -0.6)
-    axis.set_title(metric.title, fontsize=9)
+    primary = metric.name == PRIMARY_METRIC
+    axis.set_title(f"{panel.title}: {metric.title}" if primary else metric.title, fontsize=9)
     unit = f"difference, {metric.unit}" if metric.unit else "difference"
     better = "better →" if metric.higher_is_better else "← better"
     axis.set_xlabel(f"{unit}  ({better})", fontsize=8)
-    axis.xaxis.set_major_locator(MaxNLocator(7 if metric.name == PRIMARY_METRIC else 4))
+    axis.xaxis.set_major_locator(MaxNLocator(7 if primary else 4))
     axis.tick_params(labelsize=7)
     axis.tick_params(axis="y", length=0, labelsize=8)
     axis.grid(axis="x", color="0.9", linewidth=0.6)

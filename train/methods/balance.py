@@ -34,22 +34,29 @@ class GradientBalance(nn.Module):
     Adaptive Loss Balancing in Deep Multitask Networks"), with the share given and nothing learned.
     """
 
-    calls: Tensor
-    norms: Tensor
-
     def __init__(self, share: float) -> None:
         super().__init__()
         if not 0 < share < float("inf"):
             raise ValueError(f"GradientBalance: share is {share}; pass a finite number above 0")
         self.share = share
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        # No buffers: on a GPU the weight, which is the host's, would wait for them at every step.
+        self._calls = 0
         # Running sums of the two norms; their common factor cancels in the ratio.
-        self.register_buffer("norms", torch.zeros(2, dtype=torch.float64))
-        self._measured: Tensor | None = None
+        self._norms = [0.0, 0.0]
+        self._measured: list[float] | None = None
 
     def extra_repr(self) -> str:
         """Return the share, for the module's repr."""
         return f"share={self.share}"
+
+    def get_extra_state(self) -> Tensor:
+        """Return (3,) float64: the number of calls and the running sums of the norms."""
+        return torch.tensor([self._calls, *self._norms], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on from what `get_extra_state` returned."""
+        calls, *self._norms = state.tolist()
+        self._calls = int(calls)
 
     def weighted(self, terms: Mapping[str, LossTerm], name: str, student: Network) -> LossTerm:
         """Return a term with the weight that balances it against the others.
@@ -64,19 +71,18 @@ class GradientBalance(nn.Module):
             Its parameters are where gradients are measured.
         """
         term = terms[name]
-        norms = self.norms
-        if torch.is_grad_enabled() and int(self.calls) % EVERY == 0:
+        norms = self._norms
+        if torch.is_grad_enabled() and self._calls % EVERY == 0:
             others = torch.stack([t.weight * t.value.sum() for n, t in terms.items() if n != name])
             parameters = [p for p in student.parameters() if p.requires_grad]
-            self._measured = torch.stack(
-                [_gradient_norm(value, parameters) for value in (term.value.sum(), others.sum())]
-            ).double()
-            if not bool(norms.any()):  # nothing to go by but this very step
+            both = [_gradient_norm(value, parameters) for value in (term.value.sum(), others.sum())]
+            self._measured = torch.stack(both).tolist()
+            if not any(norms):  # nothing to go by but this very step
                 norms = self._measured
-        of_term, of_others = norms.tolist()
+        of_term, of_others = norms
         # A term without a gradient has nothing to be weighted.
         weight = self.share * of_others / of_term if of_term > 0 else 0.0
-        stats = {**term.stats, "weight": term.value.detach().new_tensor(weight)}
+        stats = {**term.stats, "weight": term.value.detach().new_full((), weight)}
         return LossTerm(term.value, weight, term.unit, count=term.count, stats=stats)
 
     def synchronize(self) -> None:
@@ -84,19 +90,17 @@ class GradientBalance(nn.Module):
 
         The norms are means over processes of those of each one's own part of the batch.
         """
-        if int(self.calls) % EVERY == 0:
-            measured = self._measured
-            own = torch.zeros(3, dtype=torch.float64)
-            if measured is not None:
-                own = torch.cat([measured.cpu(), torch.ones(1, dtype=torch.float64)])
-            *norms, count = sum_over_processes(own).tolist()
+        if self._calls % EVERY == 0:
+            own = [0.0, 0.0, 0.0] if self._measured is None else [*self._measured, 1.0]
+            *sums, count = sum_over_processes(torch.tensor(own, dtype=torch.float64)).tolist()
             if count > 0:
-                mean = self.norms.new_tensor(norms) / count
-                self.norms.mul_(MEMORY).add_(mean)
+                pairs = zip(self._norms, sums, strict=True)
+                self._norms = [MEMORY * norm + each / count for norm, each in pairs]
         self._measured = None
-        self.calls += 1
+        self._calls += 1
 
 
 def _gradient_norm(value: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return torch.nn.utils.get_total_norm([g for g in gradients if g is not None])
+    reached = [gradient for gradient in gradients if gradient is not None]
+    return torch.nn.utils.get_total_norm(reached).to(value.device)

@@ -103,9 +103,7 @@ def hint_loss(teacher: Tensor, adapted: Tensor) -> Tensor:
         0 and variance 1.
     """
     wide = torch.promote_types(adapted.dtype, torch.float32)
-    with torch.autocast(adapted.device.type, enabled=False):
-        ours, theirs = (
-            functional.layer_norm(each.to(wide), each.shape[1:])
-            for each in (adapted, teacher.detach())
-        )
-        return functional.mse_loss(ours, theirs)
+    ours, theirs = (
+        functional.layer_norm(each.to(wide), each.shape[1:]) for each in (adapted, teacher.detach())
+    )
+    return functional.mse_loss(ours, theirs)

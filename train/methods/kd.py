@@ -48,6 +48,7 @@ class SoftenedLogits(DistillationMethod):
     """G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", 2015."""
 
     Config = KDConfig
+    choice: TargetChoice
 
     def __init__(
         self,

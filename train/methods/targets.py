@@ -132,10 +132,17 @@ def geometry_and_targets(
     Raises
     ------
     ValueError
-        If the batch has neither, and there is no teacher.
+        If the batch has neither, and there is no teacher; or if what it has lacks a stage.
     """
     kept: KeptTargets | None = batch.get(KEPT)
     if kept is not None and kept.targets is not None:
+        for part in ("features", "saliency"):
+            missing = set(getattr(choice, part)) - set(getattr(kept.targets, part))
+            if missing:
+                raise ValueError(
+                    f"geometry_and_targets: the batch's kept targets have no {part} of "
+                    f"{', '.join(sorted(missing))}; keep them too"
+                )
         return kept.geometry, kept.targets
     if teacher is None:
         raise ValueError("geometry_and_targets: the batch has no kept targets, and no teacher")

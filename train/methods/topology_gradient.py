@@ -21,7 +21,13 @@ from train.methods.kd import KDConfig, divergence_term
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import LABELED_SHARE, DistillationMethod, LossTerm
 from train.methods.stages import one_stage, refuse_other_rows, stages
-from train.methods.targets import TargetChoice, TeacherTargets, geometry_and_targets
+from train.methods.targets import (
+    KEPT,
+    TargetChoice,
+    TeacherTargets,
+    compute_targets,
+    geometry_and_targets,
+)
 from train.networks.protocol import Network, NetworkOutput
 
 
@@ -48,6 +54,9 @@ class TopologyGradientConfig(KDConfig):
     """Stage whose features give the diagrams: last (before the classifier) or a name, enc4."""
     saliency_stages: tuple[str, ...] = ("decoder",)
     """Stages whose saliency is aligned: decoder, encoder, or names (Table 10)."""
+    shared_order: bool = True
+    """List the voxels of each stage in one order for both networks; without it maps of pooled
+    stages are compared row by row though the voxels are others (Table 10's likely mistake)."""
     diagram_distance: Literal["pwcd", "sinkhorn", "edges", "wasserstein"] = "pwcd"
     """What is compared: the diagrams by the paper's distance, by entropic transport (Table 11) or
     by exact Wasserstein-2 (H0 alone), or the distances at their critical edges."""
@@ -135,6 +144,7 @@ class TopologyGradient(DistillationMethod):
     """
 
     Config = TopologyGradientConfig
+    choice: TargetChoice
 
     def __init__(
         self,
@@ -206,7 +216,7 @@ class TopologyGradient(DistillationMethod):
     ) -> dict[str, LossTerm]:
         """Return cross-entropy, topology, saliency and divergence, those of weight 0 left out."""
         config = self.config
-        geometry, targets = geometry_and_targets(student, teacher, batch, self.choice)
+        geometry, targets = self._geometry_and_targets(student, teacher, batch)
         output = student(batch, geometry)
         terms = {"segmentation": segmentation_term(output.logits, batch, config.segmentation)}
         if self.needs_topology:
@@ -225,6 +235,19 @@ class TopologyGradient(DistillationMethod):
         """Let the processes agree on the weight of the topology."""
         if self.balance is not None:
             self.balance.synchronize()
+
+    def _geometry_and_targets(
+        self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
+    ) -> tuple[Any, TeacherTargets]:
+        """Return the student's geometry and the teacher's targets, in one order or each its own."""
+        if self.config.shared_order:
+            return geometry_and_targets(student, teacher, batch, self.choice)
+        if teacher is None:
+            raise ValueError("TopologyGradient: without shared_order the teacher must be there")
+        kept = batch.get(KEPT)
+        geometry = student.prepare(batch) if kept is None else kept.geometry
+        # The teacher makes its own, as it would alone.
+        return geometry, compute_targets(teacher, batch, teacher.prepare(batch), self.choice)
 
     def _topology(self, targets: TeacherTargets, output: NetworkOutput) -> LossTerm:
         """Compare the diagrams of each cloud's features (Algorithm 1)."""

@@ -24,10 +24,13 @@ from train.engine.train_step import (
     shares,
     to_host,
 )
+from train.methods.affinity import Affinity, AffinityConfig
+from train.methods.feature import FeatureConfig, FeatureHint
 from train.methods.kd import KDConfig, SoftenedLogits
 from train.methods.losses import require_finite
 from train.methods.none import CrossEntropy
 from train.methods.protocol import LossTerm
+from train.methods.rkd import RelationalKD, RelationalKDConfig
 from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
 
 CPU = torch.device("cpu")
@@ -94,6 +97,9 @@ METHODS = {
     # stages of PTv3 are in parts about, not exactly, what they are together.
     "saliency": (TopologyGradient, paper(saliency=3.0)),
     "hint": (Hint, HintConfig(hint_weight=0.5)),
+    "rkd": (RelationalKD, RelationalKDConfig(num_samples=20, angle_samples=8)),
+    "affinity": (Affinity, AffinityConfig(num_samples=20)),
+    "feature": (FeatureHint, FeatureConfig()),
 }
 
 
@@ -312,7 +318,7 @@ def test_numbers_come_back_nested_and_as_they_were():
     assert to_host({}) == {}
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "kd", "hint"])
+@pytest.mark.parametrize("name", ["cross-entropy", "kd", "hint", "feature"])
 def test_a_step_looks_at_no_value_of_the_device(name):
     """Tensors without values: whatever looks at one is an error."""
     student, teacher = make_toys()

@@ -8,7 +8,11 @@ import torch
 from train.core.errors import UserError
 from train.engine.train_step import BatchShare, TrainStep
 from train.methods.losses import NonFiniteLoss
-from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
+from train.methods.topology_gradient import (
+    TopologyGradient,
+    TopologyGradientConfig,
+    other_cloud_rows,
+)
 from train.networks.ptv3 import build_segmentor
 
 PARTS = ("segmentation", "topology", "saliency", "distillation")
@@ -173,3 +177,159 @@ def test_a_stage_that_is_not_there_or_not_one_is_refused(teacher, student):
     ):
         with pytest.raises(UserError, match=message):
             TopologyGradient(TopologyGradientConfig(**changes), student, teacher)
+
+
+# ---- a weight that is balanced ------------------------------------------------------------------
+
+
+def test_a_balanced_topology_has_its_share_of_the_gradient(teacher, student, batch):
+    config = TopologyGradientConfig(num_samples=100, topology_balance=0.25, saliency=2.0)
+    method = TopologyGradient(config, student, teacher)
+    terms = method(student, teacher, batch)
+    parameters = list(student.parameters())
+
+    def norm(*names):
+        value = sum(terms[name].weight * value_of(terms[name]) for name in names)
+        gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        return torch.cat([g.flatten() for g in gradients if g is not None]).norm().item()
+
+    others = norm("segmentation", "saliency", "distillation")
+    assert norm("topology") / others == pytest.approx(0.25, rel=1e-3)
+    assert terms["topology"].stats["weight"].item() == pytest.approx(terms["topology"].weight)
+    assert "teacher_pairs" in terms["topology"].stats
+
+
+def test_a_step_takes_the_measurement_into_the_balance(teacher, student, batch):
+    config = TopologyGradientConfig(num_samples=100, topology_balance=0.25, saliency=0.0)
+    method = TopologyGradient(config, student, teacher)
+    output = TrainStep(student, method, teacher)(batch, BatchShare())
+    calls, of_term, of_others = method.balance.get_extra_state().tolist()
+    assert calls == 1
+    weight = 0.25 * of_others / of_term
+    assert output.numbers["topology_stats/weight"].item() == pytest.approx(weight)
+    numbers = output.numbers
+    want = numbers["segmentation"] + weight * numbers["topology"] + numbers["distillation"]
+    torch.testing.assert_close(output.total.detach(), want)
+
+
+def test_a_fixed_weight_has_no_balance(teacher, student):
+    method = TopologyGradient(TopologyGradientConfig(), student, teacher)
+    assert method.balance is None
+    assert not any("balance" in name for name in method.state_dict())
+
+
+# ---- the placebo --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(4, 7, 2), (3, 3), (1, 5)])
+def test_another_clouds_rows_are_of_the_next_cloud_and_as_many(sizes):
+    offset = torch.tensor(sizes).cumsum(0)
+    rows = other_cloud_rows(offset)
+    assert rows.dtype == torch.int64
+    assert len(rows) == sum(sizes)
+    cloud_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    assert torch.equal(cloud_of[rows], (cloud_of + 1) % len(sizes))
+    for cloud, size in enumerate(sizes):
+        other = sizes[(cloud + 1) % len(sizes)]
+        counts = rows[cloud_of == cloud].unique(return_counts=True)[1]
+        # No row twice as long as there is one left.
+        assert len(counts) == min(size, other)
+        assert counts.max() - counts.min() <= 1
+    assert torch.equal(other_cloud_rows(offset), rows)
+
+
+def test_another_clouds_rows_are_in_no_order():
+    rows = other_cloud_rows(torch.tensor([100, 200]))[:100] - 100
+    assert (rows.diff() == 1).sum() < 10
+    assert abs(torch.corrcoef(torch.stack([rows.double(), torch.arange(100.0)]))[0, 1]) < 0.3
+
+
+def test_a_single_cloud_has_no_other():
+    with pytest.raises(UserError, match=r"--method\.topology-target other .* the batch has one"):
+        other_cloud_rows(torch.tensor([5]))
+
+
+def test_a_placebo_changes_the_topology_alone(teacher, student, batch):
+    student.eval()
+    terms = {}
+    for target in ("own", "other"):
+        config = TopologyGradientConfig(num_samples=100, topology_target=target)
+        torch.manual_seed(1)
+        terms[target] = compute(config, teacher, student, batch)
+    for name in PARTS:
+        equal = torch.equal(terms["own"][name].value, terms["other"][name].value)
+        assert equal == (name != "topology"), name
+
+
+def test_a_placebo_is_compared_with_the_next_clouds_features(teacher, student, batch, monkeypatch):
+    student.eval()
+    config = TopologyGradientConfig(num_samples=100, topology_target="other")
+    method = TopologyGradient(config, student, teacher)
+    seen = []
+    original = method.topological_loss.forward
+
+    def recorded(target, features, offset, **options):
+        seen.append((target, features, offset))
+        return original(target, features, offset, **options)
+
+    monkeypatch.setattr(method.topological_loss, "forward", recorded)
+    torch.manual_seed(1)
+    method(student, teacher, batch)
+    torch.manual_seed(1)
+    geometry = student.prepare(batch)
+    with torch.no_grad():
+        of_teacher = teacher(batch, geometry).features["dec0"]
+        of_student = student(batch, geometry).features["dec0"]
+    ((target, features, offset),) = seen
+    assert torch.equal(target, of_teacher[other_cloud_rows(batch["offset"])])
+    assert torch.equal(features, of_student)
+    assert torch.equal(offset, batch["offset"])
+
+
+# ---- what else can be chosen --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"normalization": "rms"},
+        {"sampling": "random"},
+        {"sampling": "mixed"},
+        {"diagram_distance": "edges"},
+        {"sample_on": "student"},
+    ],
+)
+def test_each_choice_gives_another_topology_with_a_gradient(changes, teacher, student, batch):
+    student.eval()
+    values = []
+    for options in ({}, changes):
+        config = TopologyGradientConfig(
+            topology=1.0, saliency=0.0, distillation=0.0, num_samples=60, **options
+        )
+        torch.manual_seed(1)
+        term = compute(config, teacher, student, batch)["topology"]
+        values.append(term.value)
+    assert not torch.isclose(*values)
+    (gradient,) = torch.autograd.grad(values[1], student.backbone.embedding.stem.conv.weight)
+    assert gradient.abs().max() > 0
+
+
+def test_without_a_shared_order_maps_of_other_voxels_are_compared(batch):
+    """A student that is its own teacher has nothing to align, unless rows are other voxels."""
+    torch.manual_seed(4)
+    student = build_segmentor("tiny-student", 4, shuffle_orders="always").eval()
+    teacher = build_segmentor("tiny-student", 4).eval().requires_grad_(False)
+    teacher.load_state_dict(student.state_dict())
+
+    def saliency(stage, shared):
+        torch.manual_seed(2)
+        config = TopologyGradientConfig(
+            topology=0.0, distillation=0.0, saliency_stages=(stage,), shared_order=shared
+        )
+        return float(compute(config, teacher, student, batch)["saliency"].value.detach())
+
+    for stage in ("dec0", "dec2"):
+        assert saliency(stage, True) == 0.0
+    # Other curves give other patches, so that features change a little; rows of dec0 are the
+    # batch's own in either network.
+    assert 0.0 < 5 * saliency("dec0", False) < saliency("dec2", False)

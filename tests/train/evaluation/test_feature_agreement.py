@@ -1,0 +1,203 @@
+"""Agreement of features: correlations and losses worked out by hand, and what they must not see."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from train.core.errors import UserError
+from train.evaluation.feature_agreement import (
+    OwnOther,
+    distance_correlation,
+    mean_distance_correlation,
+    own_other,
+    sampled_rows,
+)
+
+
+def features(seed, rows=40, channels=6):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(rows, channels))).float()
+
+
+def column(*values):
+    return torch.tensor(values, dtype=torch.float32)[:, None]
+
+
+def test_correlation_by_hand():
+    # Distances 1, 3, 2 and 2, 1, 1: deviations (-1, 1, 0) and (2/3, -1/3, -1/3).
+    teacher = column(0.0, 1.0, 3.0)
+    student = column(0.0, 2.0, 1.0)
+    expected = -1 / np.sqrt(2 * (4 + 1 + 1) / 9)
+    assert distance_correlation(teacher, student) == pytest.approx(expected, abs=1e-12)
+
+
+def test_correlation_is_pearson_s_of_all_pairs():
+    teacher, student = features(0), features(1, channels=3)
+    upper = np.triu_indices(40, 1)
+    distances = [
+        np.linalg.norm(each.numpy()[:, None].astype(float) - each.numpy()[None], axis=-1)[upper]
+        for each in (teacher, student)
+    ]
+    expected = np.corrcoef(*distances)[0, 1]
+    assert distance_correlation(teacher, student) == pytest.approx(expected, abs=1e-10)
+
+
+def test_correlation_does_not_see_rotation_shift_scale_and_width():
+    teacher = features(0)
+    turn = torch.linalg.qr(features(2, rows=9, channels=6)).Q  # [9, 6], orthonormal columns
+    moved = 3.0 * teacher @ turn.T + 5.0
+    assert distance_correlation(teacher, moved) == pytest.approx(1.0, abs=1e-6)
+    assert distance_correlation(teacher, features(1)) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"),
+    [
+        pytest.param(features(0, rows=0), features(1, rows=0), id="no points"),
+        pytest.param(features(0, rows=2), features(1, rows=2), id="a single distance"),
+        pytest.param(features(0), torch.full((40, 3), 0.1), id="student without distances"),
+        pytest.param(torch.zeros(40, 2), features(0), id="teacher without distances"),
+        pytest.param(0.1 * torch.eye(5), features(0, rows=5), id="equal distances"),
+    ],
+)
+def test_correlation_of_constant_distances_is_none(teacher, student):
+    assert distance_correlation(teacher, student) is None
+
+
+def test_features_that_are_not_of_the_same_points_are_refused():
+    with pytest.raises(ValueError, match="not rows of the same points"):
+        distance_correlation(features(0), features(1, rows=39))
+    broken = features(1)
+    broken[3, 2] = torch.nan
+    with pytest.raises(ValueError, match="student's features are not finite"):
+        distance_correlation(features(0), broken)
+    with pytest.raises(ValueError, match="teacher's features are not finite"):
+        mean_distance_correlation([broken], [features(0)])
+    with pytest.raises(ValueError, match="2 clouds of the teacher, 1 of the student"):
+        mean_distance_correlation([features(0)] * 2, [features(0)])
+
+
+def test_the_mean_is_over_clouds_that_have_a_value():
+    teachers = [features(0), features(1), torch.zeros(40, 2), features(2, rows=0)]
+    students = [features(0), features(5), features(3), features(3, rows=0)]
+    expected = (1.0 + distance_correlation(features(1), features(5))) / 2
+    found = mean_distance_correlation(teachers, students)
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert mean_distance_correlation(teachers[2:], students[2:]) is None
+
+
+def test_sampling_keeps_rows_together():
+    teacher = features(0, rows=900)
+    turned = teacher.flip(1)
+    assert mean_distance_correlation([teacher], [turned], num_samples=50) == pytest.approx(1.0)
+    values = {
+        mean_distance_correlation([teacher], [features(1, rows=900)], num_samples=50, seed=seed)
+        for seed in (0, 0, 1)
+    }
+    assert len(values) == 2
+
+
+def test_rows_depend_on_the_seed_and_the_name_alone():
+    rows = sampled_rows(1000, name="00/1", seed=0, num_samples=100)
+    assert rows.dtype == torch.int64
+    assert len(rows.unique()) == 100
+    assert int(rows.min()) >= 0
+    assert int(rows.max()) < 1000
+    assert torch.equal(rows, rows.sort().values)
+    assert torch.equal(rows, sampled_rows(1000, name="00/1", seed=0, num_samples=100))
+    assert not torch.equal(rows, sampled_rows(1000, name="00/2", seed=0, num_samples=100))
+    assert not torch.equal(rows, sampled_rows(1000, name="00/1", seed=1, num_samples=100))
+    assert sampled_rows(7, name="x", seed=0).tolist() == list(range(7))
+    assert len(sampled_rows(2000, name="x", seed=0)) == 512
+    # Uniform: each tenth of the rows gets about a tenth of the draws (deviation 10 of 1000).
+    draws = [sampled_rows(1000, name=str(name), seed=0, num_samples=100) for name in range(100)]
+    per_tenth = np.bincount(torch.cat(draws).numpy() // 100, minlength=10)
+    assert np.abs(per_tenth - 1000).max() < 60
+    with pytest.raises(ValueError, match="not 0, 5 and 0"):
+        sampled_rows(0, name="x", seed=0, num_samples=5)
+
+
+def gap(teacher, student):
+    return (teacher - student).abs().max()
+
+
+def test_own_and_other_by_hand():
+    teachers = [column(0.0), column(1.0), column(3.0)]
+    students = [column(0.5), column(1.0), column(2.0)]
+    test = own_other(gap, teachers, students)
+    assert test.own == (0.5, 0.0, 1.0)
+    assert test.other == (0.5, 2.0, 2.0)  # the teacher at clouds 1, 2, 0
+    assert test.ratio == pytest.approx(1.5 / 4.5)
+    assert OwnOther.from_json(json.loads(json.dumps(test.to_json()))) == test
+
+
+def test_the_other_cloud_is_of_another_street():
+    teachers = [column(0.0), column(1.0), column(3.0), column(7.0)]
+    students = [column(0.0)] * 4
+    test = own_other(gap, teachers, students, groups=["a", "a", "b", "a"])
+    assert test.other == (3.0, 3.0, 7.0, 3.0)
+
+
+def test_all_clouds_enter_with_as_many_rows_and_own_rows_stay_together():
+    shapes = set()
+
+    def loss(teacher, student):
+        shapes.add((tuple(teacher.shape), tuple(student.shape)))
+        return gap(teacher[:, :2], student)
+
+    teachers = [features(seed, rows=rows) for seed, rows in enumerate((9, 5, 700))]
+    students = [teacher[:, :2] for teacher in teachers]
+    test = own_other(loss, teachers, students)
+    assert shapes == {((5, 6), (5, 2))}
+    assert test.own == (0.0, 0.0, 0.0)
+    assert min(test.other) > 0
+    assert test.ratio == 0.0
+    assert test == own_other(loss, teachers, students)
+
+
+def test_rows_of_different_clouds_do_not_pair_by_their_place():
+    # Two clouds whose rows rise alike: paired in order, the other cloud would fit as the own does.
+    ramp = torch.arange(100.0)[:, None]
+    test = own_other(gap, [ramp, ramp + 0.1], [ramp, ramp + 0.1])
+    assert test.own == (0.0, 0.0)
+    assert min(test.other) > 10
+
+
+def test_a_ratio_over_nothing_is_none():
+    assert OwnOther((0.0, 1.0), (0.0, 0.0)).ratio is None
+
+
+def test_tests_add_up_over_clouds():
+    total = OwnOther((1.0,), (4.0,)) + OwnOther((2.0, 0.0), (1.0, 1.0))
+    assert total == OwnOther((1.0, 2.0, 0.0), (4.0, 1.0, 1.0))
+    assert total.ratio == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("record", [{"own": [1.0]}, {"own": [1.0], "other": []}])
+def test_damaged_tests_are_refused(record):
+    with pytest.raises(ValueError, match="needs `own` and `other`"):
+        OwnOther.from_json(record)
+
+
+def test_a_single_cloud_has_no_other():
+    with pytest.raises(UserError, match=r"1 validation sweeps of 1 street.*at least two streets"):
+        own_other(gap, [column(0.0)], [column(0.0)])
+    with pytest.raises(UserError, match="2 validation sweeps of 1 street"):
+        own_other(gap, [column(0.0)] * 2, [column(0.0)] * 2, groups=["a", "a"])
+    with pytest.raises(UserError, match="0 validation sweeps"):
+        own_other(gap, [], [])
+
+
+def test_what_does_not_fit_is_refused():
+    two = [features(0), features(1)]
+    with pytest.raises(ValueError, match="the loss of cloud 0 to the teacher at cloud 1 is nan"):
+        own_other(lambda t, s: torch.nan if not torch.equal(t, s) else 0.0, two, two)
+    with pytest.raises(ValueError, match="2 clouds of the teacher, 1 of the student"):
+        own_other(gap, two, two[:1])
+    with pytest.raises(ValueError, match="3 groups for 2 clouds"):
+        own_other(gap, two, two, groups=["a", "b", "c"])
+    with pytest.raises(ValueError, match="a cloud has no rows"):
+        own_other(gap, [features(0), features(0, rows=0)], [features(0), features(0, rows=0)])
+    with pytest.raises(ValueError, match="not rows of the same points"):
+        own_other(gap, two, [features(0), features(1, rows=3)])

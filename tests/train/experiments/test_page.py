@@ -1,0 +1,256 @@
+"""The page says what the records say: gains, nulls and gaps alike, and nothing without interval."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from train.core.errors import UserError
+from train.experiments.page import GridPlan, comparison_entries, markdown, sections, write_page
+from train.experiments.records import Records, read_folders, write_record
+from train.experiments.statistics import Comparison, StreetBootstrap
+
+EFFECTS = {"ce": 0.0, "kd": 3.0, "same": 3.05, "bad": 1.0}
+PLAN = GridPlan(
+    "methods",
+    ("ce", "kd", "same", "bad"),
+    (
+        Comparison("kd", "ce", True),
+        Comparison("same", "kd", True),
+        Comparison("bad", "kd", True),
+        Comparison("bad", "ce"),
+    ),
+    tuple(range(6)),
+    descriptions={"ce": "cross-entropy alone"},
+)
+
+
+def records_of(runs, notes=()):
+    return Records(tuple(sorted(runs, key=lambda run: run.key)), tuple(notes))
+
+
+@pytest.fixture
+def written(street_score):
+    """A function that returns the page of some runs and its entries, without drawing."""
+
+    def write(runs, plans=(PLAN,), notes=(), command=None):
+        found = sections(records_of(runs), plans, StreetBootstrap(street_score, 50))
+        picture = "ablation.png" if runs else None
+        text = markdown(found, notes, picture, "ablation.json", command)
+        return text, json.loads(json.dumps(comparison_entries(found), allow_nan=False))
+
+    return write
+
+
+def line_with(text, start):
+    (line,) = [line for line in text.splitlines() if line.startswith(start)]
+    return line
+
+
+def test_gains_nulls_and_losses_are_said_alike(experiment, written):
+    text, _ = written(experiment(EFFECTS, teacher=9.0))
+    assert "**better**, +" in line_with(text, "- `kd` against `ce`")
+    null = line_with(text, "- `same` against `kd`")
+    assert "**no effect seen (equivalent within 1 mIoU)**" in null
+    assert "**worse**, -" in line_with(text, "- `bad` against `kd`")
+
+
+def test_the_json_is_a_list_of_comparisons(experiment, written):
+    _, entries = written(experiment(EFFECTS, teacher=9.0))
+    assert isinstance(entries, list)
+    first = entries[0]
+    wanted = {"grid", "arm", "baseline", "metric", "difference", "low", "high", "seeds"}
+    assert wanted < set(first)
+    assert (first["grid"], first["arm"], first["baseline"], first["metric"], first["seeds"]) == (
+        "methods", "kd", "ce", "miou", 6,
+    )  # fmt: skip
+    assert first["low"] < 3 < first["high"]
+    assert first["low"] < first["difference"] < first["high"]
+    assert (first["primary"], first["verdict"], first["gate"]) == (True, "better", "met")
+    assert (first["margin"], first["unit"]) == (1.0, "points")
+    assert {entry["metric"] for entry in entries} == {"miou", "fragmentation"}
+    assert not [e for e in entries if e["metric"] == "fragmentation" and e["primary"]]
+
+
+def test_the_page_shows_the_numbers_of_the_json(experiment, written):
+    text, entries = written(experiment(EFFECTS, teacher=9.0))
+    for entry in entries:
+        shown = f"{entry['difference']:+.2f} | [{entry['low']:+.2f}, {entry['high']:+.2f}]"
+        assert f"| `{entry['arm']}` | `{entry['baseline']}` | 6 | {shown} |" in text
+
+
+def test_no_difference_stands_without_an_interval(experiment, written):
+    runs = [run for run in experiment(EFFECTS, teacher=9.0) if run.seed < 2 or run.arm != "bad"]
+    text, entries = written(runs)
+    few = [entry for entry in entries if entry["arm"] == "bad"]
+    assert {(entry["difference"], entry["low"]) for entry in few} == {(None, None)}
+    for line in text.splitlines():
+        if re.search(r"[+-]\d+\.\d", line):
+            assert re.search(r"[+-]\d+\.\d+[^\[]*\[[+-]\d+\.\d+, [+-]\d+\.\d+\]", line), line
+    assert "not enough runs (2 of at least 5 seeds)" in line_with(text, "- `bad` against `kd`:")
+    assert "needs 3 more paired seeds" in line_with(text, "- `bad` against `kd` needs")
+
+
+def test_a_gate_that_is_not_met_says_that_the_assay_is_blind(experiment, written):
+    text, entries = written(experiment(EFFECTS, teacher=2.0))
+    assert "not met" in line_with(text, "- **Gate**")
+    assert "The assay is blind" in line_with(text, "- **Gate**")
+    assert "The assay is blind (see the gate below)" in text.split("### The assay")[0]
+    assert {entry["gate"] for entry in entries} == {"not met"}
+
+
+def test_a_gate_that_is_met_shows_by_how_much(experiment, written):
+    text, _ = written(experiment(EFFECTS, teacher=9.0))
+    assert re.search(
+        r": met, \+\d+\.\d\d \[\+.*6 seeds of 1 teacher\.", line_with(text, "- **Gate")
+    )
+    assert "blind" not in text
+
+
+def test_a_gate_without_teacher_is_not_known(experiment, written):
+    text, entries = written(experiment(EFFECTS))
+    assert "not known" in line_with(text, "- **Gate**")
+    assert {entry["gate"] for entry in entries} == {"unknown"}
+
+
+def test_the_positive_control(experiment, written):
+    text, _ = written(experiment(EFFECTS, teacher=9.0))
+    assert "passed, +" in line_with(text, "- **Positive control**")
+    text, _ = written(experiment({**EFFECTS, "kd": 0.0}, teacher=9.0))
+    assert "not passed, no effect seen" in line_with(text, "- **Positive control**")
+    plan = replace(PLAN, comparisons=PLAN.comparisons[1:])
+    text, _ = written(experiment(EFFECTS, teacher=9.0), [plan])
+    assert "not among the grid's comparisons" in line_with(text, "- **Positive control**")
+
+
+def test_what_is_missing_is_listed(experiment, written):
+    runs = [run for run in experiment(EFFECTS) if not (run.arm == "bad" and run.seed in (1, 3, 4))]
+    text, _ = written(runs, [replace(PLAN, arms=(*PLAN.arms, "later"))])
+    assert "21 of 30 planned runs are there; missing:" in text
+    assert "- `bad`: seeds 1, 3-4" in text
+    assert "- `later`: seeds 0-5" in text
+    assert "| `later` | 0 | – | – |" in text
+
+
+def test_a_grid_without_runs_says_so(tmp_path, street_score):
+    output = tmp_path / "new" / "ablation"
+    write_page(output, records_of([]), [PLAN], StreetBootstrap(street_score))
+    text = output.with_suffix(".md").read_text()
+    entries = json.loads(output.with_suffix(".json").read_text())
+    assert not output.with_suffix(".png").exists()
+    assert "No runs yet. 0 of 24 planned runs are there" in text
+    assert "ablation.png" not in text
+    assert [entry["difference"] for entry in entries] == [None] * 4
+    assert {entry["verdict"] for entry in entries} == {"not enough runs (0 of at least 5 seeds)"}
+
+
+def test_other_metrics_are_called_secondary_and_uncorrected(experiment, written):
+    text, _ = written(experiment(EFFECTS))
+    other = text.split("### Other metrics")[1]
+    assert other.strip().startswith("Secondary: p values are uncorrected")
+    assert "**Fragmentation** (less is better)" in other
+    assert line_with(other, "| `bad` | `kd` ").endswith("| worse |")  # more fragments
+
+
+def test_what_was_simulated_or_tiny_is_said_only_where_it_was(experiment, written):
+    text, _ = written(experiment(EFFECTS))
+    assert "Simulated streets" in text
+    assert "The tiny pair" in text
+    recorded = {"dataset": "own", "simulated": False, "pair": "paper"}
+    text, _ = written([replace(r, assay_settings=recorded) for r in experiment(EFFECTS)])
+    assert "Simulated streets" not in text
+    assert "The tiny pair" not in text
+    assert "The paper pair" in text
+
+
+def test_the_number_of_teachers_limits_what_is_said(experiment, written):
+    text, _ = written(experiment(EFFECTS))
+    assert "- 1 teacher only: the results are about this teacher" in text
+    names = ["a" * 12, "b" * 12, "c" * 12]
+    text, _ = written([replace(r, teacher=names[r.seed % 3]) for r in experiment(EFFECTS)])
+    assert "- Intervals are over seeds, teachers and streets" in text
+    assert "teachers at large" not in text
+
+
+def test_cost_and_gradient_shares_are_shown_where_recorded(experiment, written):
+    norms = {"start": {"segmentation": 3.0, "topology": 1.0}}
+    runs = [
+        replace(r, seconds=100.0, gradient_norms=norms) if r.arm == "kd" else r
+        for r in experiment(EFFECTS)
+    ]
+    text, _ = written(runs)
+    assert "| `kd` | 6 | 1000 | 2.00 |" in text
+    assert "| `kd` | start | 6 | segmentation 3 (75.0%), topology 1 (25.0%) |" in text
+    flat = [replace(r, gradient_norms={"topology": 1.0}) for r in runs if r.arm != "bad"]
+    text, _ = written(flat)
+    assert "| `ce` |  | 6 | topology 1 (100.0%) |" in text
+    text, _ = written(experiment(EFFECTS))
+    assert "Gradient shares" not in text
+
+
+def test_times_of_two_devices_are_not_mixed(experiment, written):
+    runs = [
+        replace(r, device="gpu", seconds=1.0) if r.seed == 0 else r for r in experiment(EFFECTS)
+    ]
+    text, _ = written(runs)
+    assert "Median over runs on cpu (20 of 24 runs; times of several devices are not mixed)" in text
+    assert "| `kd` | 5 | 500 | 1.00 |" in text
+    assert "| device | cpu (20 runs), gpu (4 runs) |" in text
+
+
+def test_a_gain_within_the_margin_is_called_so(experiment, written):
+    text, entries = written(experiment({**EFFECTS, "same": 3.6}, noise=0.05))
+    assert "**better, by less than 1 mIoU**" in line_with(text, "- `same` against `kd`")
+    (entry,) = [e for e in entries if (e["arm"], e["metric"]) == ("same", "miou")]
+    assert (entry["verdict"], entry["equivalent"]) == ("better", True)
+
+
+def test_assays_are_sections_of_their_own(tmp_path, experiment, written, street_score):
+    folder = tmp_path / "records"
+    folder.mkdir()
+    settings = {"dataset": "waymo", "simulated": True, "pair": "tiny", "data": {"streets": 40}}
+    for run in experiment(EFFECTS, seeds=3):
+        write_record(folder, run)
+        write_record(folder, replace(run, assay="f" * 12, assay_settings=settings))
+    with pytest.raises(UserError, match=r"data\.streets"):
+        read_folders([folder])
+    records = read_folders([folder], apart=True)
+    found = sections(records, [PLAN], StreetBootstrap(street_score, 20))
+    assert sorted(section.assay for section in found) == sorted({r.assay for r in records.runs})
+    text, entries = written(records.runs)
+    assert text.count("## Grid methods, waymo, assay") == 2
+    assert len({entry["assay"] for entry in entries}) == 2
+    assert comparison_entries(found)[0]["seeds"] == 3
+
+
+def test_notes_on_records_are_shown(experiment, written):
+    text, _ = written(experiment(EFFECTS), notes=["x.json: is there twice"])
+    assert text.rstrip().endswith("- x.json: is there twice")
+
+
+def test_arms_that_the_plan_lacks_are_shown(experiment, written):
+    text, _ = written(experiment({**EFFECTS, "stray": 5.0}))
+    assert "| `stray` | 6 |" in text.split("### Arms")[1].split("###")[0]
+
+
+def test_the_same_records_give_the_same_files(tmp_path, experiment, street_score):
+    runs = experiment(EFFECTS, teacher=9.0)
+    for name in ("one", "two"):
+        write_page(
+            tmp_path / name / "ablation",
+            records_of(runs),
+            [PLAN],
+            StreetBootstrap(street_score, 50),
+        )
+    for end in (".md", ".json", ".png"):
+        first, second = ((tmp_path / n / f"ablation{end}").read_bytes() for n in ("one", "two"))
+        assert first == second
+    assert first.startswith(b"\x89PNG")
+    page = (tmp_path / "one" / "ablation.md").read_text()
+    assert "![differences and intervals](ablation.png)" in page
+
+
+def test_the_command_is_named(experiment, written):
+    text, _ = written(experiment(EFFECTS), command="python -m train.ablate --grid methods")
+    assert "by `python -m train.ablate --grid methods`" in text

@@ -1,0 +1,238 @@
+"""An ablation from its command line to its page: paired, resumable, refused in words."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from train import ablate
+from train.core.interrupts import Interrupted
+from train.data.registry import dataset_spec
+from train.experiments import runner
+from train.experiments.records import read_folders
+from train.networks.protocol import NetworkSpec
+from train.networks.registry import build_network
+from train.networks.weights import ModelMetadata, save_model
+from train.simulation.semantickitti import simulate_semantickitti
+
+GRID = """
+[arms.ce]
+method = "none"
+[arms.nothing]
+method = "kd"
+distillation = 0.0
+[arms.edges]
+method = "topology-gradient"
+diagram-distance = "edges"
+normalization = "rms"
+sampling = "random"
+topology-balance = 0.3
+num-samples = 32
+[[comparisons]]
+arm = "edges"
+baseline = "ce"
+primary = true
+"""
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sweeps") / "semantickitti"
+    simulate_semantickitti(root, num_sweeps=4, num_validation_sweeps=2, azimuth_steps=60)
+    return root
+
+
+def write_teacher(path, *, class_names=None):
+    names = tuple(class_names or dataset_spec("semantickitti").class_names)
+    torch.manual_seed(7)
+    teacher = build_network(NetworkSpec("ptv3", "tiny-teacher", len(names), 4))
+    metadata = ModelMetadata(
+        **{**vars(teacher.spec()), "overrides": dict(teacher.spec().overrides)},
+        dataset="semantickitti",
+        class_names=names,
+        grid_size_m=0.2,
+    )
+    save_model(teacher, metadata, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher_file(tmp_path_factory):
+    return write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.pt")
+
+
+@pytest.fixture(scope="module")
+def grid_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("grid") / "small.toml"
+    path.write_text(GRID)
+    return path
+
+
+@pytest.fixture
+def flags(sweeps, teacher_file, grid_file):
+    """Return a function that makes a command line."""
+
+    def make(output, *more, grid=grid_file, teacher=teacher_file):
+        return [
+            *("--dataset", "semantickitti", "--model", "tiny", "--device", "cpu"),
+            *("--data-root", str(sweeps), "--grid", str(grid), "--output", str(output)),
+            *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
+            *("--data.grid-size-m", "0.2", "--data.max-voxels", "1200", "--data.batch-size", "2"),
+            *("--optim.student-epochs", "2", "--keep", "2", "--seeds", "2"),
+            *("--teacher-checkpoint", str(teacher)),
+            *more,
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(sweeps, teacher_file, grid_file, tmp_path_factory):
+    """The folder of an ablation that was never stopped."""
+    output = tmp_path_factory.mktemp("finished")
+    make = flags.__wrapped__(sweeps, teacher_file, grid_file)
+    assert ablate.main(make(output)) == 0
+    return output
+
+
+def runs_of(output):
+    records = read_folders([output / "records"]).runs
+    return {(run.arm, run.seed): run for run in records}
+
+
+def test_every_run_has_a_record_and_the_page_says_what_is_missing(finished):
+    runs = runs_of(finished)
+    students = {(arm, seed) for arm in ("ce", "nothing", "edges") for seed in (0, 1)}
+    assert runs.keys() == students | {("teacher", 0)}
+    for key in students:
+        run = runs[key]
+        assert run.steps == 4
+        assert run.scores["miou"] is not None
+        assert set(run.streets) == {"08"}
+    assert runs["edges", 0].options["topology_balance"] == 0.3
+    assert runs["edges", 0].stats["last"]["topology_weight"] > 0
+    page = (finished / "ablation.md").read_text()
+    assert "not enough runs (2 of at least 5 seeds)" in page
+    (first, *_) = json.loads((finished / "ablation.json").read_text())
+    assert {"grid", "arm", "baseline", "metric", "difference", "low", "high", "seeds"} <= set(first)
+    assert not list((finished / "unfinished").iterdir())
+    assert not list((finished / "kept").iterdir())
+
+
+def test_arms_of_a_seed_differ_in_their_loss_alone(finished):
+    """An arm whose only further term has weight 0 is cross-entropy alone, to the last bit."""
+    runs = runs_of(finished)
+    for seed in (0, 1):
+        assert runs["ce", seed].streets == runs["nothing", seed].streets
+        assert (
+            runs["ce", seed].stats["last"]["total"] == runs["nothing", seed].stats["last"]["total"]
+        )
+    assert runs["ce", 0].streets != runs["ce", 1].streets
+    assert runs["ce", 0].stats["last"]["total"] != runs["edges", 0].stats["last"]["total"]
+
+
+def test_a_second_call_does_nothing(finished, flags, capfd):
+    before = {path: path.stat().st_mtime_ns for path in (finished / "records").iterdir()}
+    assert ablate.main(flags(finished)) == 0
+    assert {path: path.stat().st_mtime_ns for path in (finished / "records").iterdir()} == before
+    assert "6 of 6 runs are done" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("stop_at", [3, 7])
+def test_stopped_in_a_run_it_goes_on_and_ends_the_same(
+    finished, flags, tmp_path, monkeypatch, capfd, stop_at
+):
+    """Step 3 is within the first run, 7 within the second."""
+    steps = 0
+    step = runner_step()
+
+    def counted(*arguments, **options):
+        nonlocal steps
+        steps += 1
+        if steps == stop_at:
+            raise KeyboardInterrupt
+        return step(*arguments, **options)
+
+    monkeypatch.setattr("train.engine.stepper.Stepper.step", counted)
+    assert ablate.main(flags(tmp_path)) == 130
+    assert "goes on" in capfd.readouterr().err
+    monkeypatch.setattr("train.engine.stepper.Stepper.step", step)
+    assert ablate.main(flags(tmp_path)) == 0
+    again, expected = runs_of(tmp_path), runs_of(finished)
+    assert again.keys() == expected.keys()
+    for key, run in again.items():
+        assert run.streets == expected[key].streets, key
+        assert run.scores == expected[key].scores, key
+
+
+def runner_step():
+    from train.engine.stepper import Stepper
+
+    return Stepper.step
+
+
+def test_live_targets_are_paired_too(flags, tmp_path):
+    """With --keep 0 the teacher is asked in every step."""
+    assert ablate.main(flags(tmp_path, "--keep", "0", "--seeds", "1")) == 0
+    runs = runs_of(tmp_path)
+    assert runs["ce", 0].steps == 4  # two passes over four sweeps in pairs
+    assert runs["ce", 0].stats["first"]["total"] == runs["nothing", 0].stats["first"]["total"]
+
+
+def test_records_of_two_machines_add_up(finished, flags, tmp_path):
+    other = tmp_path / "other"
+    for path in (finished / "records").glob("*seed-1*"):
+        (other / "records").mkdir(parents=True, exist_ok=True)
+        shutil.move(shutil.copy(path, tmp_path), other / "records" / path.name)
+    page = tmp_path / "page"
+    records = [str(finished / "records"), str(other / "records")]
+    assert ablate.main(["--page-only", "--records", *records, "--page", str(page)]) == 0
+    assert page.with_suffix(".json").is_file()
+
+
+def test_a_refused_command_line_says_what_to_do(finished, flags, tmp_path, capfd, teacher_file):
+    wrong_teacher = write_teacher(tmp_path / "wrong.pt", class_names=["a", "b"])
+    cases = [
+        (flags(tmp_path, "--seeds", "0"), "--seeds 0: at least 1"),
+        (flags(tmp_path, "--keep", "-1"), "--keep -1"),
+        (flags(tmp_path, "--method", "kd"), "--method: not here; the arms of --grid say it"),
+        (flags(tmp_path, "--seed", "4"), "--seed: not here"),
+        (flags(tmp_path, "--score-every", "0"), "--score-every 0: at least 1"),
+        (flags(tmp_path, grid="nothing"), "--grid nothing: no such grid"),
+        (flags(tmp_path, teacher=tmp_path / "none.pt"), "no such file"),
+        (flags(tmp_path, teacher=wrong_teacher), "was trained on the 2 classes"),
+        (flags(finished, "--optim.lr", "0.01"), "another configuration (optim.lr 0.002, now 0.01)"),
+        (["--page-only", "--output", str(tmp_path / "none")], "no records"),
+    ]
+    for command, message in cases:
+        assert ablate.main(command) == 2, command
+        said = capfd.readouterr().err
+        assert message in said, said
+        assert "Traceback" not in said
+
+
+def test_an_arm_that_changed_its_options_is_refused(finished, flags, grid_file, tmp_path, capfd):
+    changed = tmp_path / "small.toml"
+    changed.write_text(grid_file.read_text().replace("0.3", "0.6"))
+    assert ablate.main(flags(finished, grid=changed)) == 2
+    assert "arm edges had other options then (topology_balance 0.3, now 0.6)" in (
+        capfd.readouterr().err
+    )
+
+
+def test_a_placebo_needs_two_sweeps_in_a_batch(flags, tmp_path, capfd):
+    grid = tmp_path / "placebo.toml"
+    grid.write_text(GRID.replace('"edges"\nnorm', '"edges"\ntopology-target = "other"\nnorm'))
+    command = [*flags(tmp_path, grid=grid), "--data.batch-size", "1"]
+    assert ablate.main(command) == 2
+    assert "takes the target of another cloud" in capfd.readouterr().err
+
+
+def test_an_interrupted_run_is_no_record(flags, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise Interrupted(15, after="training, step 1", checkpoint=tmp_path / "checkpoint.pt")
+
+    monkeypatch.setattr(runner, "fit", stopped)
+    assert ablate.main(flags(tmp_path)) == 143
+    assert not list((tmp_path / "records").glob("small--ce*"))

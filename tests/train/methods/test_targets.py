@@ -1,0 +1,133 @@
+"""The teacher's targets: kept ones are as good as those that are computed at once."""
+
+import pytest
+import torch
+
+from tests.train.toys import build_toy
+from train.config import MethodConfig
+from train.methods.affinity import Affinity, AffinityConfig
+from train.methods.feature import FeatureConfig, FeatureHint
+from train.methods.kd import KDConfig, SoftenedLogits
+from train.methods.none import CrossEntropy
+from train.methods.rkd import RelationalKD, RelationalKDConfig
+from train.methods.targets import (
+    KEPT,
+    KeptTargets,
+    TargetChoice,
+    TeacherTargets,
+    compute_targets,
+    geometry_and_targets,
+)
+from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
+from train.networks.protocol import prepare_pair
+
+METHODS = {
+    "topology-gradient": (TopologyGradient, TopologyGradientConfig(num_samples=100)),
+    "topology-gradient of the encoder": (
+        TopologyGradient,
+        TopologyGradientConfig(
+            num_samples=50, topology_stage="enc2", saliency_stages=("enc3", "dec1")
+        ),
+    ),
+    "kd": (SoftenedLogits, KDConfig()),
+    "rkd": (RelationalKD, RelationalKDConfig(num_samples=100)),
+    "affinity": (Affinity, AffinityConfig(num_samples=100, stage="dec1")),
+    "feature": (FeatureHint, FeatureConfig(stage="dec2")),
+}
+
+
+def keep(method, student, teacher, batch):
+    """Return the batch with the teacher's targets in it, as an earlier pass would have them."""
+    geometry, teacher_geometry = prepare_pair(student, teacher, batch)
+    targets = compute_targets(teacher, batch, teacher_geometry, method.choice)
+    return {**batch, KEPT: KeptTargets(geometry, targets)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_kept_targets_give_the_same_terms_without_a_teacher(name, teacher, student, batch):
+    student.eval()  # no drop path
+    kind, config = METHODS[name]
+    method = kind(config, student, teacher)
+    # The order of curves is drawn where a batch is prepared.
+    torch.manual_seed(1)
+    live = method(student, teacher, batch)
+    torch.manual_seed(1)
+    kept = method(student, None, keep(method, student, teacher, batch))
+    assert list(live) == list(kept)
+    for term in live:
+        assert torch.equal(kept[term].value, live[term].value), term
+    # And the same gradient.
+    gradients = [
+        torch.autograd.grad(
+            sum(term.weight * term.value.sum() for term in terms.values()), student.seg_head.weight
+        )[0]
+        for terms in (live, kept)
+    ]
+    assert torch.equal(*gradients)
+
+
+def test_what_is_not_wanted_is_not_there_and_what_is_has_no_gradient(teacher, batch):
+    geometry = teacher.prepare(batch)
+    lean = compute_targets(teacher, batch, geometry, TargetChoice())
+    assert (lean.features, lean.saliency) == ({}, {})
+    choice = TargetChoice(features=("enc1", "dec0"), saliency=("dec2", "dec0"))
+    full = compute_targets(teacher, batch, geometry, choice)
+    assert list(full.features) == ["enc1", "dec0"]
+    assert list(full.saliency) == ["dec2", "dec0"]
+    assert torch.equal(full.logits, lean.logits)
+    with torch.no_grad():
+        output = teacher(batch, geometry)
+    for stage, features in full.features.items():
+        assert torch.equal(features, output.features[stage])
+    for stage, maps in full.saliency.items():
+        assert maps.shape == output.features[stage].shape[:1]
+        assert 0 <= maps.min() <= maps.max() <= 1
+        assert maps.std() > 0
+    for tensor in (full.logits, *full.features.values(), *full.saliency.values()):
+        assert not tensor.requires_grad
+
+
+def test_maps_are_of_the_loss_that_is_chosen(teacher, batch):
+    geometry = teacher.prepare(batch)
+    each = [
+        compute_targets(
+            teacher, batch, geometry, TargetChoice(saliency=("dec0",), segmentation=kind)
+        ).saliency["dec0"]
+        for kind in ("ce", "ce+lovasz")
+    ]
+    assert not torch.allclose(*each)
+
+
+def test_neither_targets_nor_a_teacher_is_an_error():
+    student = build_toy("small", 4, 4)
+    batch = {"feat": torch.randn(5, 4), "offset": torch.tensor([5])}
+    for given in (batch, batch | {KEPT: KeptTargets(None, None)}):
+        with pytest.raises(ValueError, match="no kept targets, and no teacher"):
+            geometry_and_targets(student, None, given, TargetChoice())
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (TargetChoice(features=("dec0", "dec1")), "no features of dec1"),
+        (TargetChoice(saliency=("dec2",)), "no saliency of dec2"),
+    ],
+)
+def test_kept_targets_that_lack_a_stage_are_refused(choice, message):
+    targets = TeacherTargets(torch.zeros(5, 4), {"dec0": torch.zeros(5, 2)})
+    with pytest.raises(ValueError, match=message):
+        geometry_and_targets(
+            build_toy("small", 4, 4), None, {KEPT: KeptTargets(None, targets)}, choice
+        )
+
+
+def test_a_student_alone_takes_a_kept_geometry(student, batch, monkeypatch):
+    student.eval()
+    method = CrossEntropy(MethodConfig(), student, None)
+    torch.manual_seed(1)
+    want = method(student, None, batch)["segmentation"].value
+    torch.manual_seed(1)
+    geometry = student.prepare(batch)
+    monkeypatch.setattr(student, "prepare", None)  # a call would fail
+    kept = {**batch, KEPT: KeptTargets(geometry, None)}
+    assert torch.equal(method(student, None, kept)["segmentation"].value, want)
