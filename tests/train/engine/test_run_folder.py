@@ -204,16 +204,22 @@ def test_changes_are_kept(started):
 
 def test_the_files_have_their_names(tmp_path):
     folder = RunFolder(tmp_path)
-    names = "teacher student teacher_best student_best checkpoint config log metrics skipped"
+    names = "teacher student baseline teacher_best student_best baseline_best checkpoint"
+    names += " baseline_checkpoint config log metrics skipped"
     assert [getattr(folder, name).name for name in names.split()] == [
         "teacher.pt",
         "student.pt",
+        "baseline.pt",
         "teacher_best.pt",
         "student_best.pt",
+        "baseline_best.pt",
         "checkpoint.pt",
+        "baseline_checkpoint.pt",
         "config.json",
         "log.jsonl",
         "metrics.json",
         "skipped.json",
     ]
+    assert folder.checkpoint_of("teacher") == folder.checkpoint_of("student") == folder.checkpoint
+    assert folder.checkpoint_of("baseline") == folder.baseline_checkpoint
     assert folder.submission(".zip") == tmp_path / "submission.zip"

@@ -12,8 +12,10 @@ import torch
 
 from tests.train.processes import run_processes, values_of
 from train.core.device import resolve_device
+from train.core.errors import UserError
 from train.data.loader import EvaluationFrames
 from train.data.semantickitti import CLASS_NAMES, SPEC, SemanticKitti
+from train.data.simulation_record import simulated_seed
 from train.evaluation import command
 from train.evaluation.command import main, table
 from train.evaluation.evaluate import evaluate
@@ -156,6 +158,38 @@ def test_sequences_of_frames():
     assert training_sequences(names) == ("00", "01", "token")
     assert count_trained(names, ("00", "token")) == 3
     assert count_trained(names, ()) == 0
+
+
+@pytest.mark.parametrize(
+    ("trained_seed", "seed", "count"),
+    [
+        (None, None, 1),
+        (None, 0, 1),  # a checkpoint of an earlier version did not say what its streets were
+        (0, 0, 1),
+        (0, 1, 0),
+        (0, None, 0),
+    ],
+)
+def test_streets_of_equal_names_and_other_seeds_are_others(trained_seed, seed, count):
+    found = count_trained(["00/000001"], ("00",), trained_seed=trained_seed, seed=seed)
+    assert found == count
+
+
+@pytest.mark.parametrize(("seed", "warned"), [(0, True), (1, False)])
+def test_a_network_of_other_streets_is_not_said_to_know_these(run, root, capsys, seed, warned):
+    card = dataclasses.replace(CARD, trained_on=("00",), simulated_seed=seed)
+    save_model(build_segmentor("tiny-student", 19, in_channels=4), card, run / "student.pt")
+    assert evaluated(run, root, "--sequences", "00") == 0
+    said = "the network was trained on 2 of the 2 sweeps"
+    assert (said in capsys.readouterr().err) == warned
+
+
+def test_the_seed_of_simulated_streets_is_read_from_their_record(root, tmp_path):
+    assert simulated_seed(root) == 0
+    assert simulated_seed(tmp_path) is None
+    (tmp_path / "simulation.json").write_text("{")
+    with pytest.raises(UserError, match=r"simulation\.json: cannot be read .* simulate again"):
+        simulated_seed(tmp_path)
 
 
 def refused(capsys, run, root, *more):

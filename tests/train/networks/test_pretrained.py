@@ -142,6 +142,7 @@ def run_folder(tmp_path, student):
         "dirty": False,
         "versions": {"torch": "2"},
         "device": "cpu",
+        "changes": [{"field": "optim.lr", "before": 0.1, "after": 0.002, "step": 9, "utc": ""}],
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
     return tmp_path
@@ -163,6 +164,7 @@ def test_a_checkpoint_becomes_a_file_with_a_card_and_then_gets_its_scores(run_fo
     assert card.scores == {}
     assert card.made_by["command"] == "python -m train.run --output DIR --stage teacher"
     assert card.made_by["data"] == {"simulated_seed": 7, "simulated_sweeps": 160}
+    assert card.made_by["changed_on_the_way"] == "optim.lr from 0.1 to 0.002 after step 9"
     before = load_model(file)[0].state_dict()
 
     scores = written_scores(run_folder / "scores.json", file)
@@ -173,6 +175,8 @@ def test_a_checkpoint_becomes_a_file_with_a_card_and_then_gets_its_scores(run_fo
     assert (scored.scores["file"], scored.scores["miou"]) == ("made.safetensors", 0.25)
     after = load_model(file)[0].state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert main([*again, "--command", "topodistill run --lr 1"]) == 0
+    assert read_card(file).made_by == {**card.made_by, "command": "topodistill run --lr 1"}
 
 
 def test_what_does_not_belong_together_is_refused(run_folder, capsys, student):

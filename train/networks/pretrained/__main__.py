@@ -46,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the config.json of the run that made it; a network with a card has it already",
     )
     parser.add_argument(
+        "--command",
+        metavar="LINE",
+        help="the command line that makes it in one go, where the run was stopped and went on",
+    )
+    parser.add_argument(
         "--scores",
         type=Path,
         metavar="FILE",
@@ -65,7 +70,13 @@ def _run(options: argparse.Namespace) -> None:
     if options.checkpoint is None and options.page is None:
         raise UserError("give --checkpoint and --output, or --page")
     if options.checkpoint is not None:
-        convert(options.checkpoint, options.output, config=options.config, scores=options.scores)
+        convert(
+            options.checkpoint,
+            options.output,
+            config=options.config,
+            command=options.command,
+            scores=options.scores,
+        )
     if options.page is not None:
         paths = [pretrained_path(d, n, simulated=s) for d, n, s in PRETRAINED]
         text = page(path for path in paths if path is not None)
@@ -75,7 +86,12 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def convert(
-    checkpoint: Path, output: Path, *, config: Path | None = None, scores: Path | None = None
+    checkpoint: Path,
+    output: Path,
+    *,
+    config: Path | None = None,
+    command: str | None = None,
+    scores: Path | None = None,
 ) -> None:
     """Write a checkpoint as a network with a card; nothing is evaluated here.
 
@@ -87,6 +103,8 @@ def convert(
         The file to write.
     config
         The `config.json` of the run that made the checkpoint; needed unless it has a card.
+    command
+        The command line for the card, in place of the one that is recorded.
     scores
         What `topodistill evaluate --output` wrote about this checkpoint. Float16 rounds: scores of
         the file itself are what a card should have.
@@ -110,6 +128,8 @@ def convert(
             f"--checkpoint {checkpoint}: does not say how it was made; give --config with the "
             "config.json of its run"
         )
+    if command is not None:
+        made_by = {**made_by, "command": command}
     if scores is not None:
         known = _scores(_read_json(scores, "--scores"), scores, checkpoint, model)
     save_pretrained(model, metadata, output, made_by=made_by, scores=known)
@@ -147,6 +167,13 @@ def _from_config(
             "data": {name: value for name, value in data.items() if name in _TOLD_OF_DATA},
             "optimization": run["optim"],
         }
+        changes = content.get("changes", [])
+        if changes:
+            made_by["changed_on_the_way"] = "; ".join(
+                f"{each['field']} from {each['before']} to {each['after']} after step "
+                f"{each['step']}"
+                for each in changes
+            )
     except (KeyError, TypeError) as error:
         raise UserError(f"--config {path}: is not the config.json of a run (no {error})") from error
     return metadata, made_by
