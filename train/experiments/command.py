@@ -24,6 +24,19 @@ from train.experiments.page import GridPlan, write_page
 from train.experiments.records import read_folders
 from train.experiments.runner import Ablation, Runner
 from train.experiments.statistics import Score, StreetBootstrap, additive_score
+from train.networks.pretrained import pretrained_path, read_card
+from train.networks.registry import PAIRS
+
+SIMULATED: Final = {
+    "--data.simulated-sweeps": "160",
+    "--data.simulated-validation-sweeps": "80",
+    "--data.max-voxels": "5000",
+    "--optim.student-epochs": "3",
+}
+"""Flags of the run, unless they are given, for the tiny pair on simulated sweeps."""
+
+SIMULATED_KEEP: Final = 96
+SIMULATED_SCORE_EVERY: Final = 2
 
 EPILOG: Final = """\
 Further flags are those of the run that all arms share, as python -m train.run --help lists them:
@@ -85,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="trained teachers; seed s learns from number s modulo how many there are "
-        "[OUTPUT/teacher/teacher.pt, trained first]",
+        help="trained teachers; seed s learns from number s modulo how many there are [the one "
+        "that comes with the package where it fits, else one that is trained first]",
     )
     parser.add_argument(
         "--keep",
@@ -94,10 +107,15 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         metavar="N",
         help="keep the teacher's outputs for N batches a seed on disk, which every pass goes "
-        "through; 0 asks the teacher in every step [128 with the tiny pair, else 0]",
+        f"through; 0 asks the teacher in every step [{SIMULATED_KEEP} with the tiny pair, else 0]",
     )
     parser.add_argument(
-        "--score-every", type=int, default=1, metavar="N", help="score each N-th sweep [1]"
+        "--score-every",
+        type=int,
+        default=None,
+        metavar="N",
+        help=f"score each N-th sweep [{SIMULATED_SCORE_EVERY} with the tiny pair and --simulate, "
+        "else 1]",
     )
     parser.add_argument(
         "--records",
@@ -123,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
     name, grid = find_grid(options.grid)
     for flag in ("seeds", "score_every"):
-        if getattr(options, flag) < 1:
+        if getattr(options, flag) is not None and getattr(options, flag) < 1:
             raise UserError(f"--{flag.replace('_', '-')} {getattr(options, flag)}: at least 1")
     if options.first_seed < 0:
         raise UserError(f"--first-seed {options.first_seed}: 0 or more")
@@ -143,7 +161,10 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
         )
     run = _shared_run(rest)
     teachers = tuple(options.teacher_checkpoint) or (_own_teacher(options.output, run, rest),)
-    keep = options.keep if options.keep is not None else (128 if run.model == "tiny" else 0)
+    keep = (
+        options.keep if options.keep is not None else (SIMULATED_KEEP if run.model == "tiny" else 0)
+    )
+    usual = SIMULATED_SCORE_EVERY if run.simulate and run.model == "tiny" else 1
     ablation = Ablation(
         run=run,
         grid_name=name,
@@ -152,7 +173,7 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
         teachers=teachers,
         output=options.output,
         keep=keep,
-        score_every=options.score_every,
+        score_every=options.score_every or usual,
     )
     runner = Runner(ablation, process_device(run.device))
     try:
@@ -236,26 +257,45 @@ def _shared_run(rest: Sequence[str]) -> RunConfig:
             raise UserError(f"{flag}: not here; {instead}")
     if method := next((word for word in words if word.startswith("--method.")), None):
         raise UserError(f"{method}: not here; give the options of an arm in a file for --grid")
-    run = parse(rest)
+    run = parse([*_defaults(rest), *rest])
     if run.log_gradient_norms_every == 0:
         run = dataclasses.replace(run, log_gradient_norms_every=50)
     return run
 
 
+def _defaults(rest: Sequence[str]) -> list[str]:
+    """Return what an ablation of the tiny pair on simulated sweeps has for other defaults.
+
+    More streets than a run has, since an interval is also over streets, and shorter runs, since
+    there are many.
+    """
+    run = parse(rest)
+    if not (run.simulate and run.model == "tiny"):
+        return []
+    given = {word.split("=")[0].replace("_", "-") for word in rest}
+    return [
+        each for flag, value in SIMULATED.items() if flag not in given for each in (flag, value)
+    ]
+
+
 def _own_teacher(output: Path, run: RunConfig, rest: Sequence[str]) -> Path:
-    """Return the teacher of this folder, trained now if it is not there."""
+    """Return the teacher that comes with the package, or this folder's, trained if need be."""
+    name = run.teacher or PAIRS[run.model][0]
+    shipped = pretrained_path(run.dataset, name, simulated=run.simulate)
+    if shipped is not None and not run.from_scratch:
+        card = read_card(shipped).metadata
+        if (card.grid_size_m, card.clip_range_m) == (run.data.grid_size_m, run.data.clip_range_m):
+            logger.info("teacher: the one that comes with the package")
+            return shipped
     folder = output / "teacher"
     teacher = folder / "teacher.pt"
     if not teacher.is_file():
         from train.engine.stages import run as train
 
         logger.info(f"no --teacher-checkpoint: training a teacher in {folder}")
-        resume = (folder / "config.json").is_file()
-        train(
-            dataclasses.replace(run, output=folder, stage="teacher", resume=resume, method="none")
-            if resume
-            else parse([*rest, "--output", str(folder), "--stage", "teacher"])
-        )
+        own = ["--output", str(folder), "--stage", "teacher"]
+        resume = ["--resume"] if (folder / "config.json").is_file() else []
+        train(parse([*_defaults(rest), *rest, *own, *resume]))
     return teacher
 
 
