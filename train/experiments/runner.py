@@ -229,12 +229,14 @@ class Runner:
         path = self._record_path(seed, name)
         if not path.is_file():
             return False
-        record = read_record(path)
-        if record.options != self._options(self.ablation.grid.arms[name]):
+        arm = self.ablation.grid.arms[name]
+        # An option that is younger than the record had its default then.
+        usual = self._options(Arm(arm.method))
+        changed = _changed(usual | dict(read_record(path).options), self._options(arm))
+        if changed:
             raise UserError(
-                f"{path}: arm {name} had other options then "
-                f"({_changed(record.options, self._options(self.ablation.grid.arms[name]))}); give "
-                "the arm another name, or another --output"
+                f"{path}: arm {name} had other options then ({changed}); give the arm another "
+                "name, or another --output"
             )
         return True
 
