@@ -116,13 +116,13 @@ def test_without_streets_it_is_the_paired_t_test():
 
 
 def test_an_interval_worked_out_by_hand():
-    found = estimate(sample_of([1.0, 2.0, 3.0]), margin=5.0)
+    found = estimate(sample_of([1.0, 2.0, 3.0]), margin=4.0)
     # sd 1, error 1/sqrt(3), t of 97.5% and 80% at 2 degrees 4.302653 and 1.060660
     assert found.difference == pytest.approx(2.0)
     assert found.high - 2.0 == pytest.approx(4.302653 / math.sqrt(3))
     assert found.minimum_detectable == pytest.approx((4.302653 + 1.060660) / math.sqrt(3))
     assert found.p_sign_flip == pytest.approx(2 / 8)
-    assert found.equivalent is True  # 2 + 2.919986 / sqrt(3) = 3.69 < 5
+    assert found.equivalent is True  # 2 + 2.919986 / sqrt(3) = 3.69, the 90% end
     assert estimate(sample_of([1.0, 2.0, 3.0]), margin=3.6).equivalent is False
     assert found.over == ("seeds",)
 
