@@ -10,7 +10,7 @@ from fast.normalisation import normalise
 from fast.rips import rips_persistence, rips_persistence_of_points
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius, sample_points, topology_preserving_sampling
-from fast.transport import Transport, entropic_transport
+from fast.transport import Transport, entropic_transport, gradient_entropy
 from fast.wasserstein import sorted_wasserstein
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "covering_radius",
     "critical_edge_matching",
     "entropic_transport",
+    "gradient_entropy",
     "kl_distillation",
     "normalise",
     "pairwise_distances",

@@ -41,6 +41,7 @@ def topological_loss(
     backend: str | None = None,
     loss: DiagramLoss = "pwcd",
     sinkhorn_eps: float = 0.1,
+    sinkhorn_relative: bool = False,
     sampling: Sampling = "farthest",
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -73,8 +74,9 @@ def topological_loss(
         "sinkhorn", the entropic transport of Table 11, which has a first derivative only; "edges",
         `critical_edge_matching`; "wasserstein", `sorted_wasserstein`, which is defined for H0
         alone: H1 needs the weight 0, or `max_dim` 0 and one weight.
-    sinkhorn_eps
-        Weight of the entropy, see `entropic_transport`; the other losses do not use it.
+    sinkhorn_eps, sinkhorn_relative
+        Weight of the entropy, and whether it is a share of each diagram's largest cost, see
+        `entropic_transport`; the other losses do not use them.
     sampling, generator
         See `sample_points`; `generator` is needed unless `sampling` is "farthest".
 
@@ -120,6 +122,7 @@ def topological_loss(
         backend=backend,
         loss=loss,
         sinkhorn_eps=sinkhorn_eps,
+        sinkhorn_relative=sinkhorn_relative,
         sampling=sampling,
     )
     teacher = as_points(name, "teacher_features", teacher_features, least=1)
@@ -262,6 +265,7 @@ def _distance(
             teacher,
             student,
             options.sinkhorn_eps,
+            relative=options.sinkhorn_relative,
             teacher_mask=of_teacher.mask,
             student_mask=of_student.mask,
         ).value

@@ -19,6 +19,7 @@ from fast.normalisation import Normalisation
 from fast.options import DiagramLoss, SampleOn, TopologyOptions
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import Sampling, covering_radius, key_of_call
+from fast.transport import entropy_of_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,10 @@ class TopologyStats:
         (D,) number of finite pairs.
     losses
         (D,) distance between the diagrams before weighting.
+    gradient_entropies
+        (D,) how evenly the gradient of `losses` is spread over the student's pairs, see
+        `fast.gradient_entropy`, averaged over the clouds that have one; 0 if none has. None if the
+        student takes no gradient, or takes it past the pairs (loss "edges").
     """
 
     teacher_covering_radius: Tensor
@@ -44,6 +49,7 @@ class TopologyStats:
     teacher_pairs: Tensor
     student_pairs: Tensor
     losses: Tensor
+    gradient_entropies: Tensor | None
 
 
 class TopologicalLoss(nn.Module):
@@ -68,6 +74,8 @@ class TopologicalLoss(nn.Module):
     sinkhorn_eps
         Weight of the entropy, above 0, in squared units of the filtration; the other losses do not
         use it.
+    sinkhorn_relative
+        Take `sinkhorn_eps` as a share of each diagram's largest cost instead.
     start
         Index of the first farthest sample of each cloud.
     backend
@@ -106,6 +114,7 @@ class TopologicalLoss(nn.Module):
         backend: str | None = None,
         sampling: Sampling = "farthest",
         sampling_seed: int = 0,
+        sinkhorn_relative: bool = False,
     ) -> None:
         super().__init__()
         self.sampling_seed = as_integer(
@@ -125,6 +134,7 @@ class TopologicalLoss(nn.Module):
             backend=backend,
             loss=loss,
             sinkhorn_eps=sinkhorn_eps,
+            sinkhorn_relative=sinkhorn_relative,
             sampling=sampling,
         )
         if sampling != "farthest":
@@ -156,7 +166,8 @@ class TopologicalLoss(nn.Module):
         offset
             (B,) int64: where each cloud ends; the last entry is N.
         return_stats
-            Return (loss, TopologyStats); costs a pass over all points.
+            Return (loss, TopologyStats); costs a pass over all points, and the loss's gradient at
+            the pairs.
 
         Raises
         ------
@@ -176,7 +187,11 @@ class TopologicalLoss(nn.Module):
         sizes = cloud_sizes(name, offset, len(student))
         clouds = list(torch.split(teacher, sizes)), list(torch.split(student, sizes))
         parts = cloud_losses(name, *clouds, self.options, self._next_key())
-        return (parts.total, self._stats(parts)) if return_stats else parts.total
+        return (
+            (parts.total, self._stats(parts, self._gradient_entropies(parts)))
+            if return_stats
+            else parts.total
+        )
 
     @torch.no_grad()
     def _next_key(self) -> Tensor | None:
@@ -188,7 +203,7 @@ class TopologicalLoss(nn.Module):
         return key
 
     @torch.no_grad()
-    def _stats(self, parts: CloudLosses) -> TopologyStats:
+    def _stats(self, parts: CloudLosses, gradient_entropies: Tensor | None) -> TopologyStats:
         losses = parts.losses.detach().mean(dim=0)
 
         def radius(whose: SampleOn, clouds: list[Tensor]) -> Tensor:
@@ -210,7 +225,36 @@ class TopologicalLoss(nn.Module):
             teacher_pairs=pairs(parts.teacher_diagrams),
             student_pairs=pairs(parts.student_diagrams),
             losses=losses,
+            gradient_entropies=gradient_entropies,
         )
+
+    def _gradient_entropies(self, parts: CloudLosses) -> Tensor | None:
+        """Return the spread of the loss's gradient over the student's pairs, (D,)."""
+        # The same on every process of a step, whatever its clouds: the numbers are added up.
+        takes_gradient = any(cloud.requires_grad for cloud in parts.student_normalized)
+        if self.options.loss == "edges" or not (torch.is_grad_enabled() and takes_gradient):
+            return None
+        fields = [field for each in parts.student_diagrams for field in (each.births, each.deaths)]
+        leaves = [field for field in fields if field.requires_grad]  # births of H0 are constants
+        found = {}
+        if leaves and parts.losses.requires_grad:
+            gradients = torch.autograd.grad(
+                parts.losses,
+                leaves,
+                torch.ones_like(parts.losses),  # of each dimension by itself, whatever its weight
+                retain_graph=True,
+                allow_unused=True,
+            )
+            found = {id(leaf): each for leaf, each in zip(leaves, gradients, strict=True)}
+        means = []
+        for diagram in parts.student_diagrams:
+            at_pairs = [
+                torch.zeros_like(field) if found.get(id(field)) is None else found[id(field)]
+                for field in (diagram.births, diagram.deaths)
+            ]
+            entropies = entropy_of_pairs(torch.stack(at_pairs, dim=-1), diagram.mask)
+            means.append(entropies.nanmean().nan_to_num(nan=0.0))
+        return torch.stack(means).to(parts.losses.dtype)
 
 
 class SaliencyLoss(nn.Module):

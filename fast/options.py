@@ -43,8 +43,8 @@ class TopologyOptions:
     loss
         How diagrams are compared: "pwcd", "sinkhorn", "edges" or "wasserstein", which is
         defined for H0 alone and refuses a weight for H1.
-    sinkhorn_eps
-        `eps` of `fast.entropic_transport`; used if `loss` is "sinkhorn".
+    sinkhorn_eps, sinkhorn_relative
+        `eps` and `relative` of `fast.entropic_transport`; used if `loss` is "sinkhorn".
     sampling
         How points are sampled: "farthest", "random" or "mixed", see `fast.sample_points`.
 
@@ -68,6 +68,7 @@ class TopologyOptions:
     backend: str | None
     loss: DiagramLoss
     sinkhorn_eps: float
+    sinkhorn_relative: bool
     sampling: Sampling
 
     def __post_init__(self, function: str, max_dim: int | None) -> None:

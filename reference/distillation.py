@@ -55,6 +55,7 @@ def topological_loss(
     max_simplices: int = 1_000_000,
     loss: DiagramLoss = "pwcd",
     sinkhorn_eps: float = 0.1,
+    sinkhorn_relative: bool = False,
     sampling: Sampling = "farthest",
     generator: np.random.Generator | None = None,
     indices: Int64[np.ndarray, " m"] | None = None,
@@ -90,8 +91,8 @@ def topological_loss(
         How two diagrams are compared: "pwcd", the persistence-weighted Chamfer distance;
         "sinkhorn", `entropic_transport`; "edges", `critical_edge_matching`; "wasserstein",
         `sorted_wasserstein`, which is defined for dimension 0 alone: the others need the weight 0.
-    sinkhorn_eps
-        `eps` of `entropic_transport`; the other losses do not use it.
+    sinkhorn_eps, sinkhorn_relative
+        `eps` and `relative` of `entropic_transport`; the other losses do not use them.
     sampling, generator
         See `sample_points`; `generator` is needed unless `sampling` is "farthest".
     indices
@@ -195,8 +196,9 @@ def topological_loss(
                 value = sorted_wasserstein(*deaths)
                 grads = np.zeros(len(of_student)), sorted_wasserstein_grad(*deaths)
             elif loss == "sinkhorn":
-                value = entropic_transport(*pairs, sinkhorn_eps).value
-                grads = entropic_transport_grad(*pairs, sinkhorn_eps)
+                entropy: dict[str, Any] = {"eps": sinkhorn_eps, "relative": sinkhorn_relative}
+                value = entropic_transport(*pairs, **entropy).value
+                grads = entropic_transport_grad(*pairs, **entropy)
             else:
                 value = persistence_weighted_chamfer(*pairs, **options)
                 grads = persistence_weighted_chamfer_grad(*pairs, **options)

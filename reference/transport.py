@@ -30,6 +30,7 @@ def entropic_transport(
     student: Float64[np.ndarray, "k 2"],
     eps: float = 0.1,
     *,
+    relative: bool = False,
     tolerance: float = 1e-9,
     max_iterations: int = 10_000,
 ) -> Transport:
@@ -41,6 +42,8 @@ def entropic_transport(
         Finite (birth, death) rows of one dimension; either may be empty, shape (0, 2).
     eps
         Weight of the entropy, above 0, in squared units of the filtration.
+    relative
+        Take `eps` as a share of the largest cost of the completed diagrams instead.
     tolerance
         Largest error of the plan's column sums, relative to the mass of a point. Its row sums are
         exact.
@@ -64,7 +67,8 @@ def entropic_transport(
     Appendix D.5, which leaves the details open. Each diagram is completed with as many diagonal
     points as the other has pairs; every point has mass 1 / (M + K). Between two pairs the cost is
     their squared distance, between a pair and a diagonal point half the squared persistence (the
-    costs of Eq. 2), between two diagonal points 0.
+    costs of Eq. 2), between two diagonal points 0. With `relative` the value of diagrams s times as
+    large is s^2 times as large; the paper's eps is absolute as far as it says.
 
     The plan is that of Sinkhorn's iteration (M. Cuturi, 2013). It is found by Newton's method
     instead, damped by the error that is left, because few pairs far apart, relative to `eps`, would
@@ -78,7 +82,7 @@ def entropic_transport(
     (2.0, array([[1.]]))
     """
     name = "entropic_transport"
-    return _transport(name, teacher, student, eps, tolerance, max_iterations)
+    return _transport(name, teacher, student, eps, relative, tolerance, max_iterations)
 
 
 def entropic_transport_grad(
@@ -86,6 +90,7 @@ def entropic_transport_grad(
     student: Float64[np.ndarray, "k 2"],
     eps: float = 0.1,
     *,
+    relative: bool = False,
     tolerance: float = 1e-9,
     max_iterations: int = 10_000,
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
@@ -93,7 +98,7 @@ def entropic_transport_grad(
 
     Parameters
     ----------
-    teacher, student, eps, tolerance, max_iterations
+    teacher, student, eps, relative, tolerance, max_iterations
         As in `entropic_transport`.
 
     Returns
@@ -108,7 +113,9 @@ def entropic_transport_grad(
 
     Notes
     -----
-    The plan is optimal, so it counts as constant (envelope theorem): sum(P dC/dq_k).
+    The plan is optimal, so it counts as constant (envelope theorem): sum(P dC/dq_k). With
+    `relative` the largest cost counts as constant too, although eps follows it: the gradient is
+    that of the absolute eps of these diagrams.
 
     Examples
     --------
@@ -116,7 +123,7 @@ def entropic_transport_grad(
     (array([-2.]), array([2.]))
     """
     name = "entropic_transport_grad"
-    plan = _transport(name, teacher, student, eps, tolerance, max_iterations).plan
+    plan = _transport(name, teacher, student, eps, relative, tolerance, max_iterations).plan
     matched, to_diagonal = np.split(plan[:, : len(student)], [len(teacher)])
     grad = np.einsum("mk,mkx->kx", matched, 2 * (student - teacher[:, None]))
     grad += to_diagonal.sum(axis=0)[:, None] * diagonal_gradient(student)
@@ -170,6 +177,7 @@ def _transport(
     teacher: Float64[np.ndarray, "m 2"],
     student: Float64[np.ndarray, "k 2"],
     eps: float,
+    relative: bool,
     tolerance: float,
     max_iterations: int,
 ) -> Transport:
@@ -183,18 +191,20 @@ def _transport(
     size = len(cost)
     if size == 0:
         return Transport(0.0, cost)
+    largest_cost = cost.max()
+    weight = eps * largest_cost if relative and largest_cost > 0 else eps
     potential = np.zeros(size)  # the dual variable of each column
     for _ in range(max_iterations):
-        log_density = (potential - cost) / eps
+        log_density = (potential - cost) / weight
         log_density -= _log_mean_exp(log_density)[:, None]  # fits the rows
         shares = np.exp(log_density) / size  # what each row sends to each column, 1 in all
         error = 1 - shares.sum(axis=0)
         largest_error = np.abs(error).max()
         if largest_error <= tolerance:
             plan = shares / size
-            return Transport(float(np.sum(plan * (cost + eps * log_density))), plan)
+            return Transport(float(np.sum(plan * (cost + weight * log_density))), plan)
         curvature = np.diag(shares.sum(axis=0)) - shares.T @ shares
-        potential += eps * np.linalg.solve(curvature + largest_error * np.eye(size), error)
+        potential += weight * np.linalg.solve(curvature + largest_error * np.eye(size), error)
     raise RuntimeError(
         f"{function}: column sums are off by {largest_error:.1e} after {max_iterations} steps; "
         f"raise eps (now {eps}), tolerance (now {tolerance}) or max_iterations"

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import fast
+import reference
 from fast import distillation
 
 
@@ -62,6 +63,84 @@ def test_the_stats_say_what_the_loss_saw(make_cloud, sample_on):
     assert stats.student_pairs[1] == np.mean(loops)
 
 
+_ENTROPIES = [
+    {"loss": "pwcd"},
+    {"loss": "pwcd", "dim_weights": (1.0, 0.0)},
+    {"loss": "sinkhorn", "sinkhorn_eps": 0.02, "sinkhorn_relative": True},
+    {"loss": "wasserstein", "dim_weights": (1.0, 0.0)},
+]
+
+
+@pytest.mark.parametrize("options", _ENTROPIES, ids=str)
+def test_the_entropies_are_those_of_the_definitions_gradients(make_cloud, options):
+    sizes = [40, 1, 60, 2]  # one point has no pair, two have one
+    teacher, offset = concatenated(make_cloud, sizes)
+    student, _ = concatenated(make_cloud, sizes, "gaussian")
+    teacher, student = teacher.double(), student.double().requires_grad_()
+    module = fast.TopologicalLoss(20, **options)
+    _, stats = module(teacher, student, offset, return_stats=True)
+    spreads = [], []
+    for t, s in zip(teacher.split(sizes), student.detach().split(sizes), strict=True):
+        t, s = fast.normalise(t), fast.normalise(s)
+        picked, _ = fast.topology_preserving_sampling(t, min(20, len(t)))
+        diagrams = [
+            [each.cloud(0) for each in fast.rips_persistence_of_points(cloud[picked])]
+            for cloud in (t, s)
+        ]
+        for dim, (of_teacher, of_student) in enumerate(zip(*diagrams, strict=True)):
+            pairs = of_teacher.pairs, of_student.pairs
+            if options["loss"] == "sinkhorn":
+                grads = reference.entropic_transport_grad(*pairs, 0.02, relative=True)
+            elif options["loss"] == "pwcd":
+                grads = reference.persistence_weighted_chamfer_grad(*pairs)
+            else:
+                grad = reference.sorted_wasserstein_grad(of_teacher.deaths, of_student.deaths)
+                grads = np.zeros_like(grad), grad * (dim == 0)  # H1 has no such loss
+            if dim == 0:
+                grads = np.zeros_like(grads[0]), grads[1]  # births of H0 cannot move
+            if np.any(grads):
+                spreads[dim].append(reference.gradient_entropy(*grads))
+    want = [np.mean(each) if each else 0.0 for each in spreads]
+    np.testing.assert_allclose(stats.gradient_entropies, want, rtol=1e-6)
+    assert want[0] > 0
+    assert (want[1] > 0) == (options["loss"] != "wasserstein")
+
+
+@pytest.mark.parametrize("loss", ["pwcd", "sinkhorn"])
+def test_looking_at_the_gradient_changes_neither_loss_nor_gradient(make_cloud, loss):
+    teacher, offset = concatenated(make_cloud, [40, 30])
+    student, _ = concatenated(make_cloud, [40, 30], "gaussian")
+    student.requires_grad_()
+    module = fast.TopologicalLoss(20, loss=loss)
+    plain = module(teacher, student, offset)
+    (want,) = torch.autograd.grad(plain, student)
+    value, stats = module(teacher, student, offset, return_stats=True)
+    assert student.grad is None
+    assert torch.equal(value, plain)
+    value.backward()
+    assert torch.equal(student.grad, want)
+    assert not stats.gradient_entropies.requires_grad
+
+
+def test_where_no_gradient_passes_the_pairs_there_is_no_entropy(make_cloud):
+    teacher, offset = concatenated(make_cloud, [20])
+    student, _ = concatenated(make_cloud, [20], "gaussian")
+
+    def entropies(student, **options):
+        module = fast.TopologicalLoss(10, normalisation="none", **options)
+        return module(teacher, student, offset, return_stats=True)[1].gradient_entropies
+
+    assert entropies(student) is None
+    student.requires_grad_()
+    assert entropies(student) is not None
+    assert entropies(student, loss="edges") is None
+    with torch.no_grad():
+        assert entropies(student) is None
+    # All in one place: a step of several processes still has a number from each.
+    same = torch.ones_like(student).requires_grad_()
+    assert torch.equal(entropies(same), torch.zeros(2))
+
+
 def test_components_alone_can_be_asked_for(make_cloud):
     teacher, offset = concatenated(make_cloud, [30])
     module = fast.TopologicalLoss(dim_weights=(2.0,))
@@ -113,7 +192,7 @@ def test_reprs_can_be_read():
         "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), eps=1e-08, "
         "cost_scale=1.0, precision_weight='uniform', min_persistence=0.0, sample_on='teacher', "
         "start=0, backend=None, loss='sinkhorn', sinkhorn_eps=0.1, "
-        "sampling='farthest')"
+        "sinkhorn_relative=False, sampling='farthest')"
     )
     mixed = repr(fast.TopologicalLoss(sampling="mixed", sampling_seed=7))
     assert mixed.endswith("sampling='mixed', sampling_seed=7)")
@@ -218,6 +297,7 @@ def test_bad_options_are_refused_at_once(options):
         {"start": 7},
         {"loss": "sinkhorn"},
         {"loss": "sinkhorn", "sinkhorn_eps": 0.5},
+        {"loss": "sinkhorn", "sinkhorn_relative": True},
         {"loss": "edges"},
         {"loss": "wasserstein", "dim_weights": (1.0, 0.0)},
         {"normalisation": "rms"},
@@ -229,7 +309,9 @@ def test_the_module_and_the_function_have_the_same_options(make_cloud, options):
     student, _ = concatenated(make_cloud, [60], "gaussian")
     got = fast.TopologicalLoss(20, **options)(teacher, student, offset)
     assert torch.equal(got, fast.topological_loss(teacher, student, 20, **options))
-    plain = {"loss": "sinkhorn"} if "sinkhorn_eps" in options else {}
+    plain = {"loss": "sinkhorn"} if options.keys() > {"loss"} else {}
+    if options.get("loss") == "wasserstein":
+        plain = {}
     assert not torch.equal(got, fast.TopologicalLoss(20, **plain)(teacher, student, offset))
 
 

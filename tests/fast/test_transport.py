@@ -1,4 +1,4 @@
-"""fast.entropic_transport against the definition, POT, values by hand and finite differences."""
+"""Entropic transport and gradient entropy: the definition, POT, by hand, finite differences."""
 
 import inspect
 
@@ -22,12 +22,13 @@ def make_pairs(rng, size):
     return np.column_stack([births, births + 0.1 + rng.random(size)])
 
 
-def assert_equals_the_definition(teacher, student, eps):
+def assert_equals_the_definition(teacher, student, eps, relative=False):
     """Compare value, plan and the student's gradient, both iterated to the end."""
-    want = reference.entropic_transport(teacher, student, eps, tolerance=1e-12)
-    grads = reference.entropic_transport_grad(teacher, student, eps, tolerance=1e-12)
+    options = {"relative": relative, "tolerance": 1e-12}
+    want = reference.entropic_transport(teacher, student, eps, **options)
+    grads = reference.entropic_transport_grad(teacher, student, eps, **options)
     leaf = torch.tensor(student, requires_grad=True)
-    got = fast.entropic_transport(torch.tensor(teacher), leaf, eps, tolerance=1e-12)
+    got = fast.entropic_transport(torch.tensor(teacher), leaf, eps, **options)
     assert got.value.item() == pytest.approx(want.value, rel=1e-10, abs=1e-13)
     np.testing.assert_allclose(got.plan, together(want.plan, len(teacher)), rtol=1e-6, atol=1e-12)
     got.value.backward()
@@ -41,20 +42,22 @@ def together(plan, num_teacher):
     return np.column_stack([rows[:, :num_student], rows[:, num_student:].sum(axis=1)])
 
 
+@pytest.mark.parametrize("relative", [False, True], ids=["absolute", "relative"])
 @pytest.mark.parametrize("eps", [0.02, 0.1, 1.0])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_it_equals_the_definition(sizes, eps):
+def test_it_equals_the_definition(sizes, eps, relative):
     rng = np.random.default_rng(sum(sizes))
-    assert_equals_the_definition(*(make_pairs(rng, size) for size in sizes), eps)
+    assert_equals_the_definition(*(make_pairs(rng, size) for size in sizes), eps, relative)
 
 
 @given(
     teacher=strategies.tied_diagrams(max_pairs=4),
     student=strategies.tied_diagrams(max_pairs=4),
     eps=st.sampled_from([0.5, 2.0]),
+    relative=st.booleans(),
 )
-def test_it_equals_the_definition_at_duplicates(teacher, student, eps):
-    assert_equals_the_definition(teacher, student, eps)
+def test_it_equals_the_definition_at_duplicates(teacher, student, eps, relative):
+    assert_equals_the_definition(teacher, student, eps, relative)
 
 
 def _balanced(rows, columns):
@@ -68,18 +71,33 @@ def _free_diagonal(p, q):
 
 
 @pytest.mark.parametrize(
-    ("name", "mutant"),
+    ("name", "mutant", "relative"),
     [
-        ("_masses", lambda rows, columns: _balanced(*_MASSES(rows, columns))),
-        ("_completed_cost", _free_diagonal),
-        ("_gradient", lambda pairs, others, plan: 2 * pairs * plan[:, :-1].sum(2, keepdim=True)),
+        ("_masses", lambda rows, columns: _balanced(*_MASSES(rows, columns)), False),
+        ("_completed_cost", _free_diagonal, False),
+        (
+            "_gradient",
+            lambda pairs, others, plan: 2 * pairs * plan[:, :-1].sum(2, keepdim=True),
+            False,
+        ),
+        ("_largest_cost", lambda cost, rows, columns: cost.mean(dim=(1, 2)), True),
+        ("_largest_cost", lambda cost, rows, columns: cost[:, :-1, :-1].amax(dim=(1, 2)), True),
     ],
-    ids=["one-diagonal-point", "diagonal-is-free", "gradient-forgets-the-match"],
+    ids=[
+        "one-diagonal-point",
+        "diagonal-is-free",
+        "gradient-forgets-the-match",
+        "mean-cost",
+        "largest-without-the-diagonal",
+    ],
 )
-def test_a_broken_variant_is_caught(monkeypatch, name, mutant):
+def test_a_broken_variant_is_caught(monkeypatch, name, mutant, relative):
     monkeypatch.setattr(transport, name, mutant)
     with pytest.raises((AssertionError, RuntimeError)):
-        test_it_equals_the_definition((7, 5), 0.1)
+        if relative:  # far longer than they are apart: the diagonal has the largest cost
+            assert_equals_the_definition(np.array([[0.0, 2.0]]), np.array([[0.0, 2.1]]), 0.1, True)
+        else:
+            test_it_equals_the_definition((7, 5), 0.1, relative)
 
 
 _MASSES = transport._masses
@@ -156,8 +174,11 @@ def test_a_second_derivative_is_refused_and_not_wrong():
         gradient.sum().backward()
 
 
-@pytest.mark.parametrize("eps", [0.003, 0.1])  # the first needs Newton's steps, the second does not
-def test_a_ragged_batch_is_its_diagrams_one_by_one(eps):
+@pytest.mark.parametrize(
+    ("eps", "relative"),
+    [(0.003, False), (0.1, False), (0.05, True)],  # the first needs Newton's steps
+)
+def test_a_ragged_batch_is_its_diagrams_one_by_one(eps, relative):
     rng = np.random.default_rng(0)
     sizes = [(0, 3), (4, 0), (6, 7), (0, 0), (7, 2), (1, 1)]
     teachers, students = (
@@ -173,12 +194,17 @@ def test_a_ragged_batch_is_its_diagrams_one_by_one(eps):
         teachers[at][7 - m :], masks[0][at][7 - m :] = teacher, True
         students[at][:k], masks[1][at][:k] = student, True
         student.requires_grad_()
-        alone = fast.entropic_transport(teacher, student, eps)
+        alone = fast.entropic_transport(teacher, student, eps, relative=relative)
         values.append(alone.value.item())
         gradients[at][:k] = torch.autograd.grad(alone.value, student)[0]
     students.requires_grad_()
     got = fast.entropic_transport(
-        teachers, students, eps, teacher_mask=masks[0], student_mask=masks[1]
+        teachers,
+        students,
+        eps,
+        relative=relative,
+        teacher_mask=masks[0],
+        student_mask=masks[1],
     )
     assert got.value.shape == (2, 3)
     assert got.plan.shape == (2, 3, 8, 9)
@@ -200,6 +226,28 @@ def test_single_precision_rounds_the_result_only():
     torch.testing.assert_close(
         *(torch.autograd.grad(each.value, student)[0] for each in (single, double))
     )
+
+
+@pytest.mark.parametrize("sizes", [(4, 6), (0, 3), (3, 0)], ids=str)
+def test_with_a_relative_eps_scale_squares_into_the_value(sizes):
+    rng = np.random.default_rng(3)
+    teacher, student = (torch.tensor(make_pairs(rng, size)) for size in sizes)
+    results = []
+    for scale in (1.0, 1e-3, 64.0):
+        leaf = (scale * student).requires_grad_()
+        value, plan = fast.entropic_transport(scale * teacher, leaf, 0.1, relative=True)
+        (gradient,) = torch.autograd.grad(value, leaf)
+        results.append((value.detach() / scale**2, plan, gradient / scale))
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-9, atol=1e-12)
+
+
+def test_a_relative_eps_of_costs_that_are_all_zero_costs_nothing():
+    point = torch.tensor([[1.0, 1.0]], requires_grad=True)
+    value, plan = fast.entropic_transport(point.detach(), point, relative=True)
+    assert value == 0
+    torch.testing.assert_close(plan, torch.full((2, 2), 0.25))
+    assert (torch.autograd.grad(value, point)[0] == 0).all()
 
 
 def test_too_few_steps_are_an_error_and_not_an_answer():
@@ -273,3 +321,63 @@ _PAIRS = torch.tensor([[1.0, 2.0]])
 def test_bad_input_is_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         fast.entropic_transport(*arguments, **options)
+
+
+# ---- gradient entropy ---------------------------------------------------------------------------
+
+
+def test_the_arguments_of_the_entropy_are_the_definitions_and_a_mask():
+    theirs = inspect.signature(reference.gradient_entropy).parameters
+    assert list(inspect.signature(fast.gradient_entropy).parameters) == [*theirs, "mask"]
+
+
+@pytest.mark.parametrize("num_pairs", [1, 2, 5, 300])
+def test_the_entropy_equals_the_definition(num_pairs):
+    rng = np.random.default_rng(num_pairs)
+    births, deaths = rng.normal(size=(2, num_pairs)) ** 5
+    births[::3] = deaths[::3] = 0.0  # pairs that nothing pulls at count in K
+    if num_pairs == 1:
+        deaths[0] = 2.0
+    got = fast.gradient_entropy(torch.tensor(births), torch.tensor(deaths))
+    assert got.dtype == torch.float64
+    assert got.item() == pytest.approx(reference.gradient_entropy(births, deaths), abs=1e-14)
+
+
+def test_each_diagram_of_a_batch_has_its_own_entropy_and_nan_where_there_is_no_gradient():
+    births = torch.tensor([[3.0, 0.0, 7.0], [1.0, -1.0, 0.0], [0.0, 0.0, 0.0], [2.0, 9.0, 9.0]])
+    deaths = torch.tensor([[4.0, 5.0, 7.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 9.0, 9.0]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 1, 1], [1, 0, 0]]).bool()
+    want = torch.tensor([1.0, np.log(2) / np.log(3), torch.nan, 0.0])
+    got = fast.gradient_entropy(births.requires_grad_(), deaths, mask)
+    torch.testing.assert_close(got, want, equal_nan=True)
+    assert not got.requires_grad
+    got = fast.gradient_entropy(*(each.view(2, 2, 3) for each in (births, deaths, mask)))
+    torch.testing.assert_close(got, want.view(2, 2), equal_nan=True)
+    # Under no mask the last diagram has three pairs; without pairs there is no entropy.
+    assert fast.gradient_entropy(births, deaths)[3] > 0.5
+    assert fast.gradient_entropy(births[:, :0], deaths[:, :0]).isnan().all()
+
+
+def test_tiny_gradients_in_single_precision_have_a_spread():
+    tiny = torch.full((4,), 1e-30)
+    assert fast.gradient_entropy(tiny, tiny).item() == pytest.approx(1.0)
+    half = tiny.half() + 1
+    assert fast.gradient_entropy(half, half).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.ones(2), torch.ones(3)), r"grad_deaths is torch.float32 of shape \(3,\)"),
+        ((torch.ones(2), torch.ones(2).double()), "pass one dtype and one shape"),
+        ((torch.ones(()), torch.ones(())), r"grad_births has shape \(\)"),
+        ((torch.ones(2), torch.ones(2) * torch.nan), "grad_deaths has the entry nan"),
+        ((torch.ones(2) * torch.inf, torch.ones(2)), "grad_births has the entry inf"),
+        ((torch.ones(2), torch.ones(2), torch.ones(2)), "mask is torch.float32"),
+        ((torch.ones(2).long(), torch.ones(2)), "grad_births has dtype torch.int64"),
+        ((torch.ones(2), torch.ones(2, device="meta")), "grad_deaths is on meta"),
+    ],
+)
+def test_gradients_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=f"gradient_entropy: {message}"):
+        fast.gradient_entropy(*arguments)

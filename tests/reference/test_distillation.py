@@ -204,6 +204,32 @@ def test_transport_may_take_the_place_of_the_chamfer_distance():
     )
 
 
+def test_the_entropy_of_the_transport_may_be_relative():
+    rng = np.random.default_rng(4)
+    teacher, student = rng.normal(size=(2, 7, 2))
+    options = {"normalisation": "none", "loss": "sinkhorn"}
+    value, gradient = reference.topological_loss(
+        teacher, student, **options, sinkhorn_eps=0.3, sinkhorn_relative=True
+    )
+    diagrams = [
+        reference.rips_persistence(reference.pairwise_distances(cloud))
+        for cloud in (teacher, student)
+    ]
+    want = sum(
+        reference.entropic_transport(t.pairs, s.pairs, 0.3, relative=True).value
+        for t, s in zip(*diagrams, strict=True)
+    )
+    np.testing.assert_allclose(value, want)
+    absolute = reference.topological_loss(teacher, student, **options, sinkhorn_eps=0.3)
+    assert value != pytest.approx(absolute[0])
+    # The features of an s times larger cloud have an s times larger gradient.
+    scaled = reference.topological_loss(
+        3 * teacher, 3 * student, **options, sinkhorn_eps=0.3, sinkhorn_relative=True
+    )
+    np.testing.assert_allclose(scaled[0], 9 * value, rtol=1e-7)
+    np.testing.assert_allclose(scaled[1], 3 * gradient, rtol=1e-6, atol=1e-9)
+
+
 def test_at_most_1024_points_are_sampled_by_default(monkeypatch):
     asked = []
 

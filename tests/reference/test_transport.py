@@ -49,6 +49,28 @@ def test_plan_and_value_equal_pot(eps):
 
 
 @pytest.mark.oracle
+def test_a_relative_eps_is_pots_with_that_share_of_the_largest_cost():
+    rng = np.random.default_rng(2)
+    teacher, student = np.sort(rng.random((2, 8, 2)), axis=2) * 0.1
+    cost = completed_cost(teacher, student)
+    uniform = np.full(16, 1 / 16)
+    theirs = ot.sinkhorn(
+        uniform,
+        uniform,
+        cost / cost.max(),
+        0.05,
+        method="sinkhorn_log",
+        stopThr=1e-13,
+        numItermax=100_000,
+    )
+    value, plan = reference.entropic_transport(teacher, student, 0.05, relative=True)
+    np.testing.assert_allclose(plan, theirs, rtol=1e-6, atol=1e-12)
+    divergence = np.sum(theirs * np.log(theirs * 16**2))
+    want = np.sum(theirs * cost) + 0.05 * cost.max() * divergence
+    np.testing.assert_allclose(value, want, rtol=1e-9)
+
+
+@pytest.mark.oracle
 @given(teacher=strategies.generic_diagrams(1, 4), student=strategies.generic_diagrams(1, 4))
 def test_the_cost_lies_between_gudhis_wasserstein_distance_and_the_entropy_above_it(
     teacher, student
@@ -108,6 +130,39 @@ def test_nothing_costs_nothing():
     assert [each.shape for each in reference.entropic_transport_grad(NOTHING, NOTHING)] == [
         (0,)
     ] * 2
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (0, 3), (3, 0), (1, 1)], ids=str)
+def test_a_relative_eps_is_a_share_of_the_largest_cost(sizes):
+    rng = np.random.default_rng(sum(sizes))
+    teacher, student = (np.sort(rng.random((size, 2)), axis=1) for size in sizes)
+    largest = completed_cost(teacher, student).max()
+    for function in (reference.entropic_transport, reference.entropic_transport_grad):
+        got = function(teacher, student, 0.1, relative=True)
+        for one, other in zip(got, function(teacher, student, 0.1 * largest), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12)
+    if all(sizes):
+        assert got[1] != pytest.approx(reference.entropic_transport_grad(teacher, student, 0.1)[1])
+
+
+def test_with_a_relative_eps_the_value_grows_with_the_square_of_the_scale():
+    rng = np.random.default_rng(0)
+    teacher, student = np.sort(rng.random((2, 5, 2)), axis=2)
+    small, large = (
+        reference.entropic_transport(s * teacher, s * student, 0.1, relative=True) for s in (1, 50)
+    )
+    np.testing.assert_allclose(large.value, 2500 * small.value, rtol=1e-8)
+    np.testing.assert_allclose(large.plan, small.plan, rtol=1e-8)
+    absolute = reference.entropic_transport(50 * teacher, 50 * student, 0.1).value
+    assert absolute != pytest.approx(large.value, rel=0.01)
+
+
+def test_a_relative_eps_of_costs_that_are_all_zero_costs_nothing():
+    point = np.array([[1.0, 1.0]])
+    value, plan = reference.entropic_transport(point, point, relative=True)
+    assert value == 0.0
+    np.testing.assert_array_equal(plan, np.full((2, 2), 0.25))
+    assert reference.entropic_transport(NOTHING, NOTHING, relative=True).value == 0.0
 
 
 def test_without_a_partner_all_goes_to_the_diagonal():

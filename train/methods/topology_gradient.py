@@ -67,6 +67,8 @@ class TopologyGradientConfig(KDConfig):
     """Compare with the same cloud of the teacher, or, as a placebo, with another of the batch."""
     sinkhorn_eps: float = 0.1
     """Weight of the entropy with sinkhorn, in squared units of the distances."""
+    sinkhorn_relative: bool = False
+    """Take --method.sinkhorn-eps as a share of the largest cost of each pair of diagrams."""
     dim_weights: tuple[float, float] = (1.0, 1.0)
     """Weights of H0 and of H1; the paper adds them evenly."""
     cost_scale: float = 1.0
@@ -165,6 +167,7 @@ class TopologyGradient(DistillationMethod):
             sample_on=config.sample_on,
             loss=config.diagram_distance,
             sinkhorn_eps=config.sinkhorn_eps,
+            sinkhorn_relative=config.sinkhorn_relative,
             dim_weights=config.dim_weights[: 1 if wasserstein else 2],
             eps=config.eps,
             cost_scale=config.cost_scale,
@@ -263,7 +266,8 @@ class TopologyGradient(DistillationMethod):
         except NotConvergedError as error:
             raise UserError(f"--method.sinkhorn-eps: {error}") from error
         value = require_finite("topology", value)
-        return LossTerm(value, self.config.topology, "clouds", stats=vars(stats))
+        seen = {name: number for name, number in vars(stats).items() if number is not None}
+        return LossTerm(value, self.config.topology, "clouds", stats=seen)
 
     def _saliency(
         self,

@@ -1,6 +1,7 @@
 """The paper's method: each loss part alone reaches the whole student and nothing of the teacher."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -153,6 +154,31 @@ def test_the_record_says_what_the_topological_part_saw(teacher, student, batch):
     stats = compute(only("topology"), teacher, student, batch)["topology"].stats
     assert stats["teacher_covering_radius"] > 0
     assert stats["teacher_pairs"][0] > 0
+    assert 0 < stats["gradient_entropies"][0] < 1
+
+
+def test_what_has_no_number_is_left_out_of_the_record(teacher, student, batch):
+    config = dataclasses.replace(only("topology"), diagram_distance="edges")
+    stats = compute(config, teacher, student, batch)["topology"].stats
+    assert "gradient_entropies" not in stats
+    assert all(isinstance(number, torch.Tensor) for number in stats.values())
+
+
+def test_the_entropy_of_the_transport_may_be_relative(teacher, student, batch):
+    student.eval()
+    values = []
+    for relative in (False, True):
+        config = TopologyGradientConfig(
+            saliency=0.0,
+            distillation=0.0,
+            num_samples=60,
+            diagram_distance="sinkhorn",
+            sinkhorn_relative=relative,
+        )
+        method = TopologyGradient(config, student, teacher)
+        assert method.topological_loss.options.sinkhorn_relative is relative
+        values.append(method(student, teacher, batch)["topology"].value)
+    assert not torch.isclose(*values)
 
 
 @pytest.mark.parametrize("part", ["saliency", "distillation"])
