@@ -2,7 +2,7 @@
 
 import sys
 
-from train.engine.report import main
+from train.engine.report.command import main
 
 __all__ = ["main"]
 
