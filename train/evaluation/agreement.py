@@ -96,7 +96,9 @@ def agreement(teacher: Mapping[str, Tensor], student: Mapping[str, Tensor]) -> d
     """
     both = [name for name in teacher if name in student]
     names = [
-        name for name in both if bool((teacher[name].isfinite().all() & student[name].isfinite().all()))
+        name
+        for name in both
+        if bool((teacher[name].isfinite().all() & student[name].isfinite().all()))
     ]
     correlations = [
         value

@@ -54,8 +54,7 @@ def _read_json(folder: Path, path: Path) -> dict[str, Any]:
         raise _missing(folder, path.name) from error
     except OSError as error:
         raise UserError(
-            f"--run {folder}: {path.name} cannot be read ({error.strerror}); check its "
-            "permissions"
+            f"--run {folder}: {path.name} cannot be read ({error.strerror}); check its permissions"
         ) from error
     except ValueError as error:  # no UTF-8, or no JSON
         raise UserError(f"--run {folder}: a damaged file ({path.name}: {error})") from error

@@ -107,7 +107,9 @@ def line_chart(
     middle = (left + width - right) / 2
     parts.append(_text(middle, height - 18, x_label, "ink small", anchor="middle"))
     if len(xs) == 1:
-        parts.append(f'<circle class="fill c0" cx="{x_of(xs[0]):.1f}" cy="{y_of(ys[0]):.1f}" r="4"/>')
+        parts.append(
+            f'<circle class="fill c0" cx="{x_of(xs[0]):.1f}" cy="{y_of(ys[0]):.1f}" r="4"/>'
+        )
     elif smooth:
         parts.append(_path(xs, ys, x_of, y_of, "line c0 faint"))
         mean = running_mean(ys, max(2, len(ys) // 10))

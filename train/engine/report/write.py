@@ -42,7 +42,9 @@ def write_run_report(
     return _write(folder, RunFolder(folder).report, (validation, networks))
 
 
-def report_from_files(folder: Path, page: Path | None = None, data_root: Path | None = None) -> Path:
+def report_from_files(
+    folder: Path, page: Path | None = None, data_root: Path | None = None
+) -> Path:
     """Write the report of a finished run from its files; return the page's path.
 
     Parameters
