@@ -1,5 +1,6 @@
 """Where numbers come from: versions, commit, command, processor."""
 
+import hashlib
 import importlib.metadata
 import platform
 import re
@@ -52,6 +53,12 @@ def git(folder: Path, *arguments: str) -> str | None:
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def processor() -> str:

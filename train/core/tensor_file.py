@@ -3,11 +3,27 @@
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from train.core.errors import UserError
+
+SAFETENSORS: Final = ".safetensors"
+"""The suffix of the files that `read_safetensors` reads."""
+
+
+def is_safetensors(path: Path) -> bool:
+    """Return whether a file is of that kind by its name or, whatever its name, by its beginning.
+
+    Such a file begins with the length of its header, eight bytes, and the header is a JSON object;
+    a file of `torch.save` is a zip archive.
+    """
+    if path.suffix == SAFETENSORS or not path.is_file():
+        return path.suffix == SAFETENSORS
+    with path.open("rb") as file:
+        begin = file.read(9)
+    return begin[8:] == b"{" and not begin.startswith(b"PK")
 
 
 def read_tensors(path: Path, expected_format: str, what: str) -> dict[str, Any]:
@@ -47,3 +63,48 @@ def read_tensors(path: Path, expected_format: str, what: str) -> dict[str, Any]:
             f"{expected_format!r})"
         )
     return dict(content)
+
+
+def read_safetensors(
+    path: Path, expected_format: str, what: str
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file, as they are stored, and its header's texts.
+
+    Parameters
+    ----------
+    path
+        The file.
+    expected_format
+        What the entry "format" of its header must say.
+    what
+        What the file should be, in messages.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged or of another format, or the package safetensors is not
+        installed.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a {what}")
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise UserError(
+            f"{path}: needs the package safetensors; pip install 'topodistill[train]'"
+        ) from error
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: not readable as a {what} (damaged: {str(error).splitlines()[0][:120]}); copy "
+            "or write it again"
+        ) from error
+    if header.get("format") != expected_format:
+        raise UserError(
+            f"{path}: not a {what} of this package (its format is {header.get('format')!r}, "
+            f"expected {expected_format!r})"
+        )
+    return tensors, header

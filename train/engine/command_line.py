@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 
 import tyro
 
-from train.config import RunConfig, from_json
+from train.config import ADDED_LATER, RunConfig, from_json
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
@@ -56,6 +56,7 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     first.add_argument("--method")
     first.add_argument("--output", type=Path)
     first.add_argument("--resume", action="store_true")
+    first.add_argument("--simulate", action="store_true")
     known, _ = first.parse_known_args(arguments)
     wants_help = bool({"-h", "--help"} & set(arguments))
     if known.dataset is None:
@@ -81,6 +82,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     else:
         model = "paper" if chosen == "paper" else "tiny"
     default = preset(known.dataset, model, method)
+    if known.simulate and model == "tiny" and device.type == "cpu" and method != "none":
+        default = dataclasses.replace(default, baseline=True)
     if recorded is not None:
         default = _as_default(recorded, default, known.output)
     if wants_help:
@@ -185,7 +188,7 @@ def _recorded(known: argparse.Namespace) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"--resume: {path} is damaged ({error})") from error
-    return dict(found)
+    return ADDED_LATER | dict(found)
 
 
 def _as_default(recorded: dict[str, Any], default: RunConfig, output: Path | None) -> RunConfig:

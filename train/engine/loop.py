@@ -93,7 +93,7 @@ def fit(
     done, scored, best, finished = 0, 0, None, False
     optimizer, scheduler = make_optimizer(task.network, task.method, config.optim, epoch_ends[-1])
     if current_world().size > 1:
-        torch.manual_seed(seed_for_process(2 * config.seed + (task.name == "student")))
+        torch.manual_seed(seed_for_process(2 * config.seed + (task.name != "teacher")))
     if state is not None:
         task.network.load_state_dict(state.network)
         task.method.load_state_dict(state.method)

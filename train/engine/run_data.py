@@ -142,13 +142,19 @@ def _open_split(
     )
     bad += [BadFrame(*left_out) for left_out in source.unreadable.items()]
     if source.skipped_unlabeled:
-        what = f"{spec.sequence_word}s {', '.join(sequences)}" if sequences else split
+        what = f"{spec.sequence_word}s {_first_few(sequences)}" if sequences else split
         logger.info(f"{root}, {what}: {source.skipped_unlabeled} sweeps without labels left out")
     if data.cache_decoded:  # filling it looks at every frame
         return DecodedCache(source, (data.cache_dir or root / FOLDER) / "decoded")
     if is_first_process():
         _look_at(source, config.on_bad_sweep == "stop", bad)
     return source
+
+
+def _first_few(names: tuple[str, ...], shown: int = 3) -> str:
+    """Return the first names and how many more there are: a split can have a thousand."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def _look_at(source: FrameSource, stop: bool, bad: list[BadFrame]) -> None:

@@ -43,10 +43,12 @@ class RunFolder:
     ----------
     path
         As given.
-    teacher, student, teacher_best, student_best
-        Weights to use: those of the last step, and those that scored best during training.
-    checkpoint
-        What an unfinished stage goes on from.
+    teacher, student, baseline, teacher_best, student_best, baseline_best
+        Weights to use: those of the last step, and those that scored best during training. The
+        baseline is the student that is trained alone.
+    checkpoint, baseline_checkpoint
+        What an unfinished stage goes on from. The baseline's is a file of its own, so that the
+        student can be given more epochs after it.
     config
         The run's configuration, versions and changes, `config.json`.
     log
@@ -65,9 +67,12 @@ class RunFolder:
         self.path = path
         self.teacher = path / "teacher.pt"
         self.student = path / "student.pt"
+        self.baseline = path / "baseline.pt"
         self.teacher_best = path / "teacher_best.pt"
         self.student_best = path / "student_best.pt"
+        self.baseline_best = path / "baseline_best.pt"
         self.checkpoint = path / "checkpoint.pt"
+        self.baseline_checkpoint = path / "baseline_checkpoint.pt"
         self.config = path / "config.json"
         self.log = path / "log.jsonl"
         self.metrics = path / "metrics.json"
@@ -76,6 +81,10 @@ class RunFolder:
         self.skipped = path / "skipped.json"
         self._lock = path / LOCK
         self._checked: list[tuple[str, int, int]] | None = None
+
+    def checkpoint_of(self, role: str) -> Path:
+        """Return the file that a stage writes its checkpoints to."""
+        return self.baseline_checkpoint if role == "baseline" else self.checkpoint
 
     def submission(self, suffix: str) -> Path:
         """Return the file for the benchmark's server; `suffix` is the dataset's, ".zip"."""
@@ -194,6 +203,16 @@ class RunFolder:
         if not isinstance(earlier, list):
             raise UserError(f"--resume: {self.config} is damaged (its changes are no list)")
         self.write_json(self.config, {**content, "changes": [*earlier, *changes]})
+
+    def changed_fields(self) -> list[str]:
+        """Return the fields of the configuration that were changed when the run went on, in order.
+
+        Raises
+        ------
+        UserError
+            If `config.json` is damaged.
+        """
+        return [str(change["field"]) for change in self._read_config().get("changes", [])]
 
     def _is_folder(self) -> bool:
         """Return whether the folder exists; refuse what is no folder."""

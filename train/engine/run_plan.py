@@ -1,13 +1,14 @@
 """What a run will do, checked before anything is written: folder, networks, data."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from fast import rips_persistence
-from train.config import CHANGEABLE_ON_RESUME, RunConfig, differences, to_json
+from train.config import ADDED_LATER, CHANGEABLE_ON_RESUME, RunConfig, differences, to_json
 from train.core.distributed import (
     broadcast_object,
     current_world,
@@ -15,6 +16,7 @@ from train.core.distributed import (
     is_first_process,
 )
 from train.core.errors import UserError
+from train.core.provenance import sha256_of
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.frame import IN_CHANNELS
 from train.data.loader import TrainingFrames
@@ -28,9 +30,16 @@ from train.engine.training_state import TrainingState, load_state
 from train.inference.submit import check_submission
 from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
+from train.networks.pretrained import PretrainedCard, pretrained_path, read_card
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import PAIRS, build_network, parse_network
-from train.networks.weights import load_model, load_teacher
+from train.networks.weights import ModelMetadata, load_model, load_teacher
+
+STAGES: Final = ("teacher", "student", "baseline")
+"""In the order in which they are trained; the baseline is the student, trained alone."""
+
+TRAINED_HERE: Final = {"from": "this run"}
+"""What config.json says about a teacher that was neither given nor came with the package."""
 
 
 def flag_of(name: str) -> str:
@@ -38,6 +47,21 @@ def flag_of(name: str) -> str:
     if name == "processes":
         return name
     return f"--{name.replace('options.', 'method.').replace('_', '-')}"
+
+
+def network_of(stage: str) -> str:
+    """Return which network of the pair a stage trains: "teacher" or "student"."""
+    return "teacher" if stage == "teacher" else "student"
+
+
+def changes_of_training(names: Iterable[str]) -> list[str]:
+    """Return those of the changed fields that change how a student is trained."""
+    return [
+        name
+        for name in names
+        if name == "data.max_batch_voxels"
+        or (name.startswith("optim.") and name != "optim.teacher_epochs")
+    ]
 
 
 class RunPlan:
@@ -63,11 +87,12 @@ class RunPlan:
         self.config, self.device = config, device
         self.folder = RunFolder(config.resolved_output)
         self.changes: dict[str, tuple[Any, Any]] = {}
+        self.teacher_origin: dict[str, Any] | None = None
         with first_process_first():
             if is_first_process():
                 self._check_folder()
         # What is to be trained depends on it, and the folder is the first process's to read.
-        self.changes = broadcast_object(self.changes)
+        self.changes, self.teacher_origin = broadcast_object((self.changes, self.teacher_origin))
         self.spec = dataset_spec(config.dataset)
         self.method = method_class(config.method)
         pair = PAIRS[config.model]
@@ -76,12 +101,15 @@ class RunPlan:
             "student": config.student or pair[1],
         }
         self._check_choices()
+        self.pretrained: PretrainedCard | None = None
+        self.pretrained_misfit = ""
+        self.teacher_metadata: ModelMetadata | None = None
         self.teacher_file = self._find_teacher()
         if config.stage == "evaluate" and not self._finished():
             raise UserError(
                 f"--stage evaluate: neither {self.folder.teacher} nor {self.folder.student}"
             )
-        self.state = self._read_state()
+        self.states = self._read_states()
         self.skipped = SkippedFrames(self.folder.skipped)
         self.data = open_data(config, self.spec, needs_labels=self.method.needs_labels)
         self._check_progress()
@@ -95,7 +123,9 @@ class RunPlan:
             self.folder.check_new()
             return
         content = self.folder.check_resume()
-        before = content["config"]
+        before = ADDED_LATER | content["config"]
+        # Earlier versions did not say it, and trained every teacher that was not given.
+        self.teacher_origin = content.get("teacher") or TRAINED_HERE
         changed = differences(before, to_json(self.config))
         refused = {k: v for k, v in changed.items() if k not in CHANGEABLE_ON_RESUME}
         if "method" in refused:  # its options are others, too, but that says nothing more
@@ -114,16 +144,19 @@ class RunPlan:
                 f"{self.folder.path} is finished after {changed['optim.teacher_epochs'][0]} "
                 "epochs and cannot go on; leave the flag out, or give a new --output"
             )
-        if (
-            "optim.student_epochs" in changed
-            and self.folder.student.is_file()
-            and not self.folder.checkpoint.is_file()
-        ):
-            raise UserError(
-                f"--optim.student-epochs {self.config.optim.student_epochs}: the student of "
-                f"{self.folder.path} is finished, and there is no {self.folder.checkpoint.name} "
-                "to go on from; leave the flag out, or give a new --output"
-            )
+        for role, weights in (("student", self.folder.student), ("baseline", self.folder.baseline)):
+            checkpoint = self.folder.checkpoint_of(role)
+            if (
+                "optim.student_epochs" in changed
+                and (role == "student" or self.config.baseline)
+                and weights.is_file()
+                and not checkpoint.is_file()
+            ):
+                raise UserError(
+                    f"--optim.student-epochs {self.config.optim.student_epochs}: the {role} of "
+                    f"{self.folder.path} is finished, and there is no {checkpoint.name} "
+                    "to go on from; leave the flag out, or give a new --output"
+                )
         self.changes = changed
         processes = content.get("processes", 1), current_world().size
         if processes[0] != processes[1] and self.config.stage != "evaluate":
@@ -148,6 +181,11 @@ class RunPlan:
             except (TypeError, ValueError) as error:
                 raise UserError(f"--{role} {name}: {error}") from error
         if config.stage in ("all", "student"):
+            if config.baseline and config.method == "none":
+                raise UserError(
+                    "--baseline: --method none is the student alone already; leave --baseline out, "
+                    "or choose another method"
+                )
             self.method.check(config.options, networks["student"], networks.get("teacher"))
         if self.method.batch_fields:
             raise UserError(
@@ -174,6 +212,11 @@ class RunPlan:
         config = self.config
         if config.teacher_checkpoint is not None:
             self._load_teacher(config.teacher_checkpoint)
+            self.teacher_origin = {
+                "from": "--teacher-checkpoint",
+                "file": str(config.teacher_checkpoint),
+                "sha256": sha256_of(config.teacher_checkpoint),
+            }
             return config.teacher_checkpoint
         if self.folder.teacher.is_file():
             return self.folder.teacher
@@ -182,30 +225,86 @@ class RunPlan:
                 "--stage student needs a trained teacher: give --teacher-checkpoint FILE, or "
                 f"--resume with the --output of a run that has one (no {self.folder.teacher})"
             )
-        return None
+        path = self._find_pretrained()
+        if path is None and (self.method.needs_teacher or config.stage == "teacher"):
+            self.teacher_origin = TRAINED_HERE
+        return path
+
+    def _find_pretrained(self) -> Path | None:
+        """Return the file of the teacher that comes with the package, checked, if it is to serve.
+
+        A run that began to train its teacher goes on with that.
+        """
+        config = self.config
+        path = pretrained_path(config.dataset, self.names["teacher"], simulated=config.simulate)
+        if (
+            path is None
+            or config.from_scratch
+            or config.stage != "all"
+            or not self.method.needs_teacher
+            or self.teacher_origin == TRAINED_HERE
+        ):
+            return None
+        try:
+            card = read_card(path)
+            own = (config.data.grid_size_m, config.data.clip_range_m)
+            if own != (card.metadata.grid_size_m, card.metadata.clip_range_m):
+                self.pretrained_misfit = (
+                    f"the teacher that comes with the package has voxels of "
+                    f"{card.metadata.grid_size_m} m in the box {card.metadata.clip_range_m}, this "
+                    f"run {own[0]} m in {own[1]}: one is trained here"
+                )
+                return None
+            self._load_teacher(path)
+        except UserError as error:
+            raise UserError(
+                f"the teacher that comes with the package cannot be used: {error}. Install "
+                "topodistill again, or add --from-scratch to train a teacher"
+            ) from error
+        self.pretrained = card
+        self.teacher_origin = {
+            "from": "the package",
+            "file": path.name,
+            "sha256": sha256_of(path),
+            "made_by": dict(card.made_by),
+        }
+        return path
 
     def _finished(self) -> dict[str, Path]:
         """Return the trained networks that are there, by role."""
-        found = {"teacher": self.teacher_file, "student": self.folder.student}
+        found = {
+            "teacher": self.teacher_file,
+            "student": self.folder.student,
+            "baseline": self.folder.baseline if self.config.baseline else None,
+        }
         return {role: path for role, path in found.items() if path is not None and path.is_file()}
 
-    def _read_state(self) -> TrainingState | None:
-        if not (self.config.resume and self.folder.checkpoint.is_file()):
-            return None
-        return load_state(self.folder.checkpoint)
+    def _read_states(self) -> dict[str, TrainingState]:
+        """Return the checkpoints that a run goes on from, by stage."""
+        paths = (self.folder.checkpoint, self.folder.baseline_checkpoint)
+        if not self.config.resume:
+            return {}
+        states = [load_state(path) for path in paths if path.is_file()]
+        return {state.stage: state for state in states}
 
     def _check_progress(self) -> None:
-        """Refuse a schedule that is over before the step that the run is at."""
-        state = self.state
-        if state is None or not self._needs(state.stage):
-            return
-        epochs = self._epochs(state.stage)
-        steps = batch_sampler(self._training_frames(state.stage), self.config).ends(epochs)[-1]
-        if state.step > steps:
+        """Refuse a schedule that is over before the step that the run is at, or an unfair one."""
+        for stage, state in self.states.items():
+            if not self._needs(stage):
+                continue
+            epochs = self._epochs(stage)
+            steps = batch_sampler(self._training_frames(stage), self.config).ends(epochs)[-1]
+            if state.step > steps:
+                raise UserError(
+                    f"--resume: {state.step} steps of the {stage} are done, but with "
+                    f"--optim.{network_of(stage)}-epochs {epochs} and batches as they are now it "
+                    f"ends at step {steps}; give more epochs, or a new --output"
+                )
+        baseline, changed = self.states.get("baseline"), changes_of_training(self.changes)
+        if baseline is not None and baseline.finished_epochs is None and changed:
             raise UserError(
-                f"--resume: {state.step} steps of the {state.stage} are done, but with "
-                f"--optim.{state.stage}-epochs {epochs} and batches as they are now it ends at "
-                f"step {steps}; give more epochs, or a new --output"
+                f"--resume: {', '.join(map(flag_of, changed))}: the baseline is to be trained as "
+                "the student was, and has begun; leave out the change, or add --no-baseline"
             )
 
     def _epochs(self, role: str) -> int:
@@ -214,30 +313,30 @@ class RunPlan:
 
     def _needs(self, role: str) -> bool:
         """Return whether a network is to be trained, or trained further."""
-        if self.config.stage not in ("all", role):
+        if self.config.stage not in ("all", network_of(role)):
+            return False
+        if role == "baseline" and not self.config.baseline:
             return False
         if role == "teacher":
             return self.teacher_file is None and (
                 self.method.needs_teacher or self.config.stage == "teacher"
             )
-        if not self.folder.student.is_file():
+        weights = self.folder.student if role == "student" else self.folder.baseline
+        if not weights.is_file():
             return True
-        # A finished student goes on if it is to have another number of epochs.
-        state = self._state_of("student")
-        return state is not None and state.finished_epochs != self._epochs("student")
+        # A finished network goes on if it is to have another number of epochs.
+        state = self.states.get(role)
+        return state is not None and state.finished_epochs != self._epochs(role)
 
     def _resume_point(self) -> tuple[str, int] | None:
         """Return the stage that is to be trained next and how many of its steps stand."""
         if not self.config.resume:
             return None
-        for role in ("teacher", "student"):
+        for role in STAGES:
             if self._needs(role):
-                state = self._state_of(role)
+                state = self.states.get(role)
                 return role, 0 if state is None else state.step
         return None
-
-    def _state_of(self, role: str) -> TrainingState | None:
-        return self.state if self.state is not None and self.state.stage == role else None
 
     def _options(self) -> dict[str, Any]:
         """Return how networks are to compute, where that is not as usual."""
@@ -246,9 +345,13 @@ class RunPlan:
         return {name: value for name, value in asked.items() if value != usual[name]}
 
     def _build(self, role: str) -> Network:
-        """Build an untrained network; the same weights every time for the same seed."""
-        network, size = parse_network(role, self.names[role])
-        torch.manual_seed(2 * self.config.seed + (role == "student"))
+        """Build an untrained network; the same weights every time for the same seed.
+
+        The student and its baseline begin with equal weights.
+        """
+        kind = network_of(role)
+        network, size = parse_network(kind, self.names[kind])
+        torch.manual_seed(2 * self.config.seed + (kind == "student"))
         spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS)
         model = build_network(spec, **self._options()).to(self.device)
         if self.config.sync_batch_norm:
@@ -259,7 +362,7 @@ class RunPlan:
         return load_model(path, **self._options())[0].to(self.device)
 
     def _load_teacher(self, path: Path) -> Network:
-        model, _ = load_teacher(
+        model, self.teacher_metadata = load_teacher(
             path,
             wanted=self.names["teacher"],
             in_channels=IN_CHANNELS,
@@ -280,6 +383,7 @@ class RunPlan:
             max_batch_voxels=data.max_batch_voxels or None,
             counts=counts_of(config, self.data.training),
             on_bad_sweep=config.on_bad_sweep,
-            seed=2 * config.seed + (role == "student"),
+            # The student and its baseline see equal crops.
+            seed=2 * config.seed + (network_of(role) == "student"),
             coarsest_cell_voxels=coarsest_cell_voxels,
         )

@@ -84,8 +84,8 @@ def write_metrics(
     scorer: Scorer,
     networks: Mapping[str, Network],
     untrained: Network | None,
-) -> None:
-    """Score the networks as they were read from their files; write the scores.
+) -> dict[str, Any]:
+    """Score the networks as they were read from their files; write metrics.json.
 
     What is long goes to evaluation.json: confusion counts, each sweep's mIoU, and how far the
     students' features agree with the teacher's.
@@ -98,6 +98,11 @@ def write_metrics(
         By role.
     untrained
         A student before its training, scored too; None to leave it out.
+
+    Returns
+    -------
+    dict
+        What is in the file.
     """
     started = time.monotonic()
     metrics: dict[str, Any] = {
@@ -122,17 +127,53 @@ def write_metrics(
     if untrained is not None and "student" in metrics:
         scores = scorer.score(untrained, "untrained student evaluation")
         metrics["student"]["miou_untrained"] = scores["miou"]
+    difference = student_minus_baseline(metrics)
+    if difference is not None:
+        metrics["difference"] = difference
     metrics["skipped_sweeps"] = scorer.skipped.messages
     features = sampler.gathered()
-    if not is_first_process():
-        return
-    for role in networks:
-        if "teacher" in networks and role != "teacher":
-            details["agreement"][role] = agreement(features["teacher"], features[role])
-    folder.write_json(folder.evaluation, details)
-    seconds = seconds_by_stage(read_log(folder.log))
-    metrics["seconds"] = {**seconds, "evaluation": time.monotonic() - started}
-    folder.write_json(folder.metrics, metrics)
+    if is_first_process():
+        for role in networks:
+            if "teacher" in networks and role != "teacher":
+                details["agreement"][role] = agreement(features["teacher"], features[role])
+        folder.write_json(folder.evaluation, details)
+        seconds = seconds_by_stage(read_log(folder.log))
+        metrics["seconds"] = {**seconds, "evaluation": time.monotonic() - started}
+        folder.write_json(folder.metrics, metrics)
+    return metrics
+
+
+def student_minus_baseline(metrics: Mapping[str, Any]) -> float | None:
+    """Return by how many points of mIoU the student is above its baseline; None without scores."""
+    scores = [metrics.get(role, {}).get("miou") for role in ("student", "baseline")]
+    return None if None in scores else 100 * (scores[0] - scores[1])
+
+
+def score_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what a run ends with, for people: the scores, and what distilling gave.
+
+    Parameters
+    ----------
+    metrics
+        The content of metrics.json.
+    """
+    called = {
+        "teacher": "teacher",
+        "student": "student",
+        "baseline": "the same student trained alone",
+    }
+    shares = {role: metrics[role]["miou"] for role in called if role in metrics}
+    scores = ", ".join(
+        f"{called[role]} {'-' if share is None else f'{100 * share:.1f}'}"
+        for role, share in shares.items()
+    )
+    lines = [f"mIoU on {metrics['validation_sweeps']} validation sweeps: {scores}"]
+    if "difference" in metrics:
+        lines.append(
+            f"distilling gave {metrics['difference']:+.1f} points in this run; one seed is no "
+            "evidence: python -m train.ablate repeats it over seeds, with intervals"
+        )
+    return lines
 
 
 def _take_details(scores: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A run's stages in order: train a teacher, distill it into a student, score both."""
+"""A run's stages in order: teacher, distilled student, the same student alone; then the scores."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -27,12 +27,14 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.data.collate import collate
 from train.data.loader import EvaluationFrames
+from train.data.simulation_record import simulated_seed
 from train.engine.batches import FrameBatches
 from train.engine.loop import fit
 from train.engine.run_log import RunLog
-from train.engine.run_plan import RunPlan, flag_of
-from train.engine.scoring import Scorer, write_metrics
+from train.engine.run_plan import RunPlan, changes_of_training, flag_of
+from train.engine.scoring import Scorer, score_lines, write_metrics
 from train.engine.stepper import TrainTask
+from train.evaluation.training_overlap import count_trained
 from train.inference.submit import write_submission
 from train.methods.none import CrossEntropy
 from train.networks.batch_norm import average_batch_norm_statistics
@@ -85,6 +87,9 @@ class Run(RunPlan):
                 if is_first_process():
                     held.enter_context(self.folder.hold(resume=config.resume))
                     self._write_config()
+                    self._take_pretrained()
+            if self.pretrained is not None:
+                self.teacher_file = self.folder.teacher
             world = current_world()
             logger.info(
                 f"{config.dataset}: {len(self.data.training)} sweeps to train on, "
@@ -93,6 +98,7 @@ class Run(RunPlan):
                 f"{f', {world.size} processes' if world.size > 1 else ''}, {config.precision}; "
                 f"output {self.folder.path}"
             )
+            self._say_whose_teacher()
             self.skipped.add(self.data.bad)
             if config.options.segmentation == "ce+lovasz" and (
                 world.size > 1 or config.optim.accumulate > 1
@@ -109,10 +115,12 @@ class Run(RunPlan):
                     self._train_teacher(log)
                 if self._needs("student"):
                     self._train_student(log)
+                if self._needs("baseline"):
+                    self._train_baseline(log)
             scorer = self._scorer()
             networks = {role: self._load(path) for role, path in self._finished().items()}
             untrained = self._build("student") if config.model == "tiny" else None
-            write_metrics(self.folder, config, self.data, scorer, networks, untrained)
+            metrics = write_metrics(self.folder, config, self.data, scorer, networks, untrained)
             if self.submission is not None:
                 with first_process_first():
                     if is_first_process():
@@ -125,6 +133,8 @@ class Run(RunPlan):
             self.skipped.share()
             for line in self.skipped.lines():
                 logger.info(line)
+            for line in score_lines(metrics):
+                logger.info(line)
             logger.info(f"done: {self.folder.metrics}")
 
     def _write_config(self) -> None:
@@ -134,12 +144,15 @@ class Run(RunPlan):
             "processes": current_world().size,
             "versions": provenance.versions(),
             "device": describe_device(self.device),
+            "teacher": self.teacher_origin,
             **provenance.commit(),
         }
         if not self.config.resume:
             self.folder.write_json(self.folder.config, content)
             return
-        step = 0 if self.state is None else self.state.step
+        point = self._resume_point()
+        done = max((state.step for state in self.states.values()), default=0)
+        step = done if point is None else point[1]
         changes = [
             {
                 "utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -156,6 +169,36 @@ class Run(RunPlan):
                 f"{change['before']} -> {change['after']}"
             )
         self.folder.record_resume(content, changes)
+
+    def _take_pretrained(self) -> None:
+        """Copy the package's teacher to the folder, which then needs no package of that version."""
+        if self.pretrained is not None and self.teacher_file is not None:
+            save_model(*load_model(self.teacher_file), self.folder.teacher)
+
+    def _say_whose_teacher(self) -> None:
+        """Say which teacher was not trained here, and whether it knows what is scored."""
+        if self.pretrained is not None:
+            made, scores = self.pretrained.metadata, self.pretrained.scores
+            score = f", mIoU {100 * scores['miou']:.1f} on others" if scores else ""
+            logger.info(
+                f"teacher: the one that comes with the package, trained on {len(made.trained_on)} "
+                f"simulated {self.spec.sequence_word}s{score}; --from-scratch trains one here"
+            )
+        if self.pretrained_misfit:
+            logger.info(f"teacher: {self.pretrained_misfit}")
+        if self.teacher_metadata is None:
+            return
+        count = count_trained(
+            tuple(self.data.validation.names),
+            self.teacher_metadata.trained_on,
+            trained_seed=self.teacher_metadata.simulated_seed,
+            seed=simulated_seed(self.config.resolved_data_root),
+        )
+        if count:
+            logger.warning(
+                f"warning: the teacher was trained on {count} of the {len(self.data.validation)} "
+                "sweeps to evaluate on; its scores there say nothing about others"
+            )
 
     def _train_teacher(self, log: RunLog | None) -> None:
         teacher = self._build("teacher")
@@ -196,6 +239,27 @@ class Run(RunPlan):
         )
         self._fit(task, log, self.folder.student, self.folder.student_best)
 
+    def _train_baseline(self, log: RunLog | None) -> None:
+        """Train the student's twin without a teacher: equal weights, crops and schedule."""
+        baseline = self._build("baseline")
+        logger.info(f"baseline: the same student, trained alone; {baseline.describe()}")
+        if "baseline" not in self.states and is_first_process():
+            changed = changes_of_training(self.folder.changed_fields())
+            if changed:
+                logger.warning(
+                    f"warning: {', '.join(map(flag_of, changed))} changed while the student was "
+                    "trained; the baseline has the last values from its first step on"
+                )
+        options = MethodConfig(segmentation=self.config.options.segmentation)
+        task = TrainTask(
+            "baseline",
+            baseline,
+            CrossEntropy(options, baseline, None),
+            None,
+            self._epochs("baseline"),
+        )
+        self._fit(task, log, self.folder.baseline, self.folder.baseline_best)
+
     def _fit(self, task: TrainTask, log: RunLog | None, last: Path, best_path: Path) -> None:
         frames = self._training_frames(task.name, task.network.coarsest_cell_voxels)
         scorer = self._scorer()
@@ -228,12 +292,12 @@ class Run(RunPlan):
 
         fit(
             task,
-            FrameBatches(frames, config),
+            FrameBatches(frames, self.config),
             self.config,
             self.device,
             log,
-            self.folder.checkpoint,
-            self._state_of(task.name),
+            self.folder.checkpoint_of(task.name),
+            self.states.get(task.name),
             skipped=self.skipped,
             at_epoch_end=at_epoch_end,
             at_end=at_end,
@@ -266,6 +330,7 @@ class Run(RunPlan):
             grid_size_m=self.config.data.grid_size_m,
             clip_range_m=self.config.data.clip_range_m,
             trained_on=self.data.training_sequences(),
+            simulated_seed=simulated_seed(self.config.resolved_data_root),
         )
         error: UserError | None = None
         if is_first_process():

@@ -32,7 +32,7 @@ class TrainTask:
     Attributes
     ----------
     name
-        "teacher" or "student".
+        "teacher", "student" or "baseline".
     network
         Trained in place, on the device of the batches.
     method

@@ -22,7 +22,7 @@ class TrainingState:
     Attributes
     ----------
     stage
-        "teacher" or "student".
+        "teacher", "student" or "baseline".
     step
         How many steps are done.
     best

@@ -95,11 +95,7 @@ def agreement(teacher: Mapping[str, Tensor], student: Mapping[str, Tensor]) -> d
         `OwnOther.ratio`; empty where all sweeps are of one sequence.
     """
     both = [name for name in teacher if name in student]
-    names = [
-        name
-        for name in both
-        if bool((teacher[name].isfinite().all() & student[name].isfinite().all()))
-    ]
+    names = [name for name in both if _finite(teacher[name]) and _finite(student[name])]
     correlations = [
         value
         for name in names
@@ -125,6 +121,10 @@ def agreement(teacher: Mapping[str, Tensor], student: Mapping[str, Tensor]) -> d
         "distance_correlation": sum(correlations) / len(correlations) if correlations else None,
         "own_other": ratios,
     }
+
+
+def _finite(features: Tensor) -> bool:
+    return bool(features.isfinite().all())
 
 
 def _loss(options: Mapping[str, str]) -> FeatureLoss:

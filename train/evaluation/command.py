@@ -30,6 +30,7 @@ from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IN_CHANNELS, SPLITS, FrameSource
 from train.data.loader import EvaluationFrames
 from train.data.registry import DATASETS, dataset_spec
+from train.data.simulation_record import simulated_seed
 from train.data.skipping import BadFrame, SkippedFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
@@ -282,7 +283,12 @@ def _training_frames(data: _Data, card: ModelMetadata) -> int | None:
             "frames would say nothing about others"
         )
         return None
-    count = count_trained(tuple(data.source.names), trained_on)
+    count = count_trained(
+        tuple(data.source.names),
+        trained_on,
+        trained_seed=card.simulated_seed,
+        seed=simulated_seed(data.root),
+    )
     if count:
         logger.warning(
             f"warning: the network was trained on {count} of the {len(data.source)} sweeps; their "

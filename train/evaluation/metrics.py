@@ -88,8 +88,8 @@ class ConfusionMatrix:
         """
         parts = [self.counts.flatten(), self.abstentions, self.sweeps, self.sweeps_with, others]
         total = sum_over_processes(torch.cat(parts))
-        counts, self.abstentions, self.sweeps, self.sweeps_with, summed = total.split(
-            [len(part) for part in parts]
+        counts, self.abstentions, self.sweeps, self.sweeps_with, summed = torch.split(
+            total, [len(part) for part in parts]
         )
         self.counts = counts.reshape(self.counts.shape)
         return summed

@@ -16,7 +16,29 @@ def training_sequences(frame_names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({sequence_of(name) for name in frame_names}))
 
 
-def count_trained(frame_names: Sequence[str], trained_on: Sequence[str]) -> int:
-    """Return how many of the frames lie in sequences that a network was trained on."""
+def count_trained(
+    frame_names: Sequence[str],
+    trained_on: Sequence[str],
+    *,
+    trained_seed: int | None = None,
+    seed: int | None = None,
+) -> int:
+    """Return how many of the frames lie in sequences that a network was trained on.
+
+    Parameters
+    ----------
+    frame_names
+        Of the frames that are scored.
+    trained_on
+        The sequences that the network was trained on.
+    trained_seed
+        If these are simulated, the seed of their streets; None for recorded frames, and where
+        nobody wrote it down.
+    seed
+        The same of the frames that are scored. Streets of two seeds, and simulated and recorded
+        ones, can have equal names and are never the same.
+    """
+    if trained_seed is not None and seed != trained_seed:
+        return 0
     known = frozenset(trained_on)
     return sum(sequence_of(name) in known for name in frame_names)

@@ -17,9 +17,13 @@ from train.core.distributed import current_world, process_device
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.engine.command_line import parse
-from train.experiments.grids import built_in, find_grid
-from train.experiments.page import write_page
+from train.data.registry import dataset_spec
+from train.evaluation.structure import StructureCounts, thin_classes
+from train.experiments.grids import Grid, built_in, find_grid
+from train.experiments.page import GridPlan, write_page
+from train.experiments.records import read_folders
 from train.experiments.runner import Ablation, Runner
+from train.experiments.statistics import Score, additive_score
 
 EPILOG: Final = """\
 Further flags are those of the run that all arms share, as python -m train.run --help lists them:
@@ -130,7 +134,7 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
     if options.page_only:
         if rest:
             raise UserError(f"--page-only reads records alone; leave out {' '.join(rest)}")
-        write_page(page, folders, {name: grid})
+        _write_page(page, [each for each in folders if each.is_dir()], name, grid)
         return
     if current_world().size > 1:
         raise UserError(
@@ -155,7 +159,63 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
         runner.start()
     finally:
         if any(ablation.records.glob(f"{name}--*.json")):
-            write_page(page, folders, {name: grid})
+            _write_page(page, folders, name, grid)
+
+
+def _write_page(page: Path, folders: Sequence[Path], name: str, grid: Grid) -> None:
+    """Write what the records of some folders say, of all grids that they have runs of."""
+    if not folders:
+        raise UserError("--page-only: no records; give --output or --records of an ablation")
+    records = read_folders(folders)
+    grids = built_in() | {name: grid}
+    plans = []
+    for known, each in grids.items():
+        seeds = {run.seed for run in records.runs if run.grid == known and run.role == "student"}
+        if not seeds and known != name:
+            continue
+        control = next((arm for arm, what in each.arms.items() if what.method == "none"), None)
+        plans.append(
+            GridPlan(
+                known,
+                tuple(each.arms),
+                each.comparisons,
+                tuple(sorted(seeds)),
+                control=control,
+                positive=next((arm for arm, what in each.arms.items() if what.method == "kd"), None),
+                descriptions={arm: what.description for arm, what in each.arms.items()},
+            )
+        )
+    datasets = {str(run.assay_settings.get("dataset")) for run in records.runs}
+    if len(datasets) > 1:
+        raise UserError(
+            f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
+        )
+    score = _score_of(datasets.pop()) if datasets else None
+    write_page(page, records, plans, score, command=_page_command(page, folders))
+    logger.info(f"page: {page.with_suffix('.md')}")
+
+
+def _page_command(page: Path, folders: Sequence[Path]) -> str:
+    """Return the command that writes the page again, with folders as seen from the current one."""
+
+    def shown(path: Path) -> str:
+        resolved = path.resolve()
+        return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else (
+            resolved.name
+        )
+
+    records = " ".join(shown(folder) for folder in folders)
+    return f"{program('train.ablate')} --page-only --records {records} --page {shown(page)}"
+
+
+def _score_of(dataset: str) -> Score:
+    """Return how the counts of streets become scores, by the benchmark's rule."""
+    spec = dataset_spec(dataset)
+    groups = {"thin_iou": thin_classes(dataset)}
+    return additive_score(
+        StructureCounts.from_json,
+        lambda counts: counts.scores(spec.class_names, spec.benchmark_rule, groups),
+    )
 
 
 def _shared_run(rest: Sequence[str]) -> RunConfig:

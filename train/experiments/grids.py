@@ -27,10 +27,13 @@ class Arm:
         A name of `train.methods.registry.METHODS`.
     options
         Fields of the method's `Config` that differ from their defaults.
+    description
+        What it is, in a few words, for the page.
     """
 
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
 
     def config(self, model: str) -> MethodConfig:
         """Return the method's options for a pair, "paper" or "tiny".
@@ -69,12 +72,12 @@ def _against(baseline: str, *arms: str, primary: bool = True) -> tuple[Compariso
     return tuple(Comparison(arm, baseline, primary) for arm in arms)
 
 
-def _topology(**options: Any) -> Arm:
+def _topology(description: str = "", **options: Any) -> Arm:
     """Return the paper's method; weights that are not given are 0, the divergence's is 1."""
     weights = {"topology": 0.0, "saliency": 0.0, "distillation": 1.0}
     if "topology_balance" in options:
         weights.pop("topology")
-    return Arm("topology-gradient", weights | options)
+    return Arm("topology-gradient", weights | options, description)
 
 
 # The points, the scale and the share are those of all terms that compare distances between points,
@@ -87,17 +90,24 @@ _EDGES: Final[dict[str, Any]] = {
 }
 _RELATIONS: Final[dict[str, Any]] = {"sampling": "random", "balance": 0.3}
 
+_CE: Final = Arm("none", description="cross-entropy against the labels alone")
+_KD: Final = Arm("kd", description="cross-entropy and softened logits")
+
 _MAIN: Final = Grid(
     "Which loss pays: each term beside softened logits, against them alone",
     {
-        "ce": Arm("none"),
-        "kd": Arm("kd"),
-        "pwcd": _topology(topology=8.0),
-        "saliency": _topology(saliency=1.0),
-        "paper": _topology(topology=8.0, saliency=1.0),
-        "edges": _topology(**_EDGES),
-        "placebo": _topology(**_EDGES, topology_target="other"),
-        "rkd": Arm("rkd", _RELATIONS),
+        "ce": _CE,
+        "kd": _KD,
+        "pwcd": _topology("kd and the paper's topological term", topology=8.0),
+        "saliency": _topology("kd and the paper's saliency term", saliency=1.0),
+        "paper": _topology("kd and both of the paper's terms", topology=8.0, saliency=1.0),
+        "edges": _topology("kd and distances at critical edges, share 0.3", **_EDGES),
+        "placebo": _topology(
+            "as edges, against the teacher's features of another cloud",
+            **_EDGES,
+            topology_target="other",
+        ),
+        "rkd": Arm("rkd", _RELATIONS, "kd and relational KD on the same points, share 0.3"),
     },
     (
         *_against("ce", "kd"),
@@ -112,7 +122,7 @@ _MAIN: Final = Grid(
 _TABLE5: Final = Grid(
     "Table 5: topology and saliency beside softened logits",
     {
-        "kd": Arm("kd"),
+        "kd": _KD,
         "topology": _topology(topology=8.0),
         "saliency": _topology(saliency=1.0),
         "topology+saliency": _topology(topology=8.0, saliency=1.0),
@@ -162,7 +172,7 @@ def _table10() -> Grid:
 
 def _table11() -> Grid:
     """Return PWCD and entropic transport over eps: absolute, and relative to the largest cost."""
-    arms = {"kd": Arm("kd"), "pwcd": _topology(topology=8.0)}
+    arms = {"kd": _KD, "pwcd": _topology(topology=8.0)}
     for eps in (0.02, 0.05, 0.1, 0.2):
         sinkhorn = {"topology": 8.0, "diagram_distance": "sinkhorn", "sinkhorn_eps": eps}
         arms[f"sinkhorn-{eps:g}"] = _topology(**sinkhorn)
@@ -224,8 +234,8 @@ def find_grid(name: str) -> tuple[str, Grid]:
 def read_grid(path: Path) -> Grid:
     """Return the grid of a TOML file.
 
-    The file has ``title``, a table ``[arms.NAME]`` for each arm with ``method`` and options of this
-    method, and ``[[comparisons]]`` with ``arm``, ``baseline`` and, if it is one of the questions
+    The file has ``title``, a table ``[arms.NAME]`` for each arm with ``method``, options of this
+    method and a ``description``, and ``[[comparisons]]`` with ``arm``, ``baseline`` and, if it is one of the questions
     that the grid was made for, ``primary = true``.
 
     Raises
@@ -264,13 +274,17 @@ def _arm(path: Path, name: str, table: object) -> Arm:
     method = table["method"]
     if method not in METHODS:
         raise UserError(f"{where}: unknown method {method}; known: {', '.join(METHODS)}")
-    options = {key.replace("-", "_"): value for key, value in table.items() if key != "method"}
+    options = {
+        key.replace("-", "_"): value
+        for key, value in table.items()
+        if key not in ("method", "description")
+    }
     known = {field.name for field in dataclasses.fields(method_class(method).Config)}
     if unknown := sorted(options.keys() - known):
         raise UserError(
             f"{where}: {method} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
         )
-    arm = Arm(method, options)
+    arm = Arm(method, options, str(table.get("description", "")))
     try:
         arm.config("tiny")
     except (UserError, TypeError) as error:

@@ -430,7 +430,9 @@ class Runner:
         )
         if role != TEACHER:
             scores["distance_correlation"] = found.distance_correlation()
-            scores |= {f"own_other_{n}": test.ratio for n, test in found.own_other.items()}
+            scores["own_other"] = None
+            for loss, test in found.own_other.items():
+                scores["own_other" if loss == "edges" else f"own_other_{loss}"] = test.ratio
         return RunRecord(
             grid=self.ablation.grid_name,
             arm=arm,

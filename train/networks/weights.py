@@ -1,22 +1,26 @@
 """Files of weights: networks to deploy, with what is needed to rebuild and use them.
 
-Every file is data, never code: read with `weights_only=True`, written whole or not at all.
+Every file is data, never code: read with `weights_only=True`, or as safetensors; written whole or
+not at all.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
-from train.core.tensor_file import read_tensors
+from train.core.tensor_file import is_safetensors, read_safetensors, read_tensors
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import build_network
 
 MODEL_FORMAT = "topodistill-segmentor-1"
+METADATA_KEY: Final = "model"
+"""Where the header of a safetensors file has the `ModelMetadata`, as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,9 @@ class ModelMetadata:
         The box that points are moved into before they become voxels; None for none.
     trained_on
         Names of the sequences that were trained on; empty where that was not recorded.
+    simulated_seed
+        Seed of the simulated streets that were trained on: streets of other seeds have the same
+        names. None for recorded frames, and where it was not recorded.
     """
 
     size: str
@@ -49,6 +56,7 @@ class ModelMetadata:
     clip_range_m: tuple[float, float, float, float, float, float] | None = None
     network: str = "ptv3"
     trained_on: tuple[str, ...] = ()
+    simulated_seed: int | None = None
 
     @property
     def spec(self) -> NetworkSpec:
@@ -56,6 +64,28 @@ class ModelMetadata:
         return NetworkSpec(
             self.network, self.size, self.num_classes, self.in_channels, self.overrides
         )
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the fields as plain values, as JSON has them."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+        }
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "ModelMetadata":
+        """Return what `to_plain` wrote.
+
+        Raises
+        ------
+        TypeError
+            If fields are missing, or unknown to this version.
+        """
+        found = dict(values)
+        for name in ("class_names", "trained_on", "clip_range_m"):
+            if found.get(name) is not None:
+                found[name] = tuple(found[name])
+        return cls(**found)
 
 
 def save_model(model: Network, metadata: ModelMetadata, path: Path) -> None:
@@ -67,12 +97,9 @@ def save_model(model: Network, metadata: ModelMetadata, path: Path) -> None:
         If the file cannot be written; an earlier one is then untouched.
     """
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    card = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in vars(metadata).items()
-    }
+    content = {"format": MODEL_FORMAT, "card": metadata.to_plain(), "state_dict": weights}
     with atomic_write(path) as unfinished:
-        torch.save({"format": MODEL_FORMAT, "card": card, "state_dict": weights}, unfinished)
+        torch.save(content, unfinished)
 
 
 def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
@@ -81,22 +108,23 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
     Parameters
     ----------
     path
-        A file of `save_model`.
+        A file of `save_model`, or of `train.networks.pretrained.save_pretrained`.
     **options
         How to compute, as `build_network` takes them; the weights are the same for all.
+
+    Returns
+    -------
+    tuple of Network and ModelMetadata
+        The network has float32 weights, on the CPU, also where the file has float16.
 
     Raises
     ------
     UserError
         If the file is missing, damaged, of another kind, or its weights do not fit its own card.
     """
-    content = read_tensors(path, MODEL_FORMAT, "model checkpoint")
+    content = _read(path)
     try:
-        values = dict(content["card"])
-        for name in ("class_names", "trained_on", "clip_range_m"):
-            if values.get(name) is not None:
-                values[name] = tuple(values[name])
-        metadata = ModelMetadata(**values)
+        metadata = ModelMetadata.from_plain(content["card"])
         model = build_network(metadata.spec, **options)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -104,6 +132,20 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
         ) from error
     _load_weights(model, content.get("state_dict"), path)
     return model, metadata
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file's "card" and "state_dict", whichever of the two kinds it is."""
+    if not is_safetensors(path):
+        return read_tensors(path, MODEL_FORMAT, "model checkpoint")
+    weights, header = read_safetensors(path, MODEL_FORMAT, "model checkpoint")
+    try:
+        return {"card": json.loads(header[METADATA_KEY]), "state_dict": weights}
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{path}: its header has no {METADATA_KEY!r}, or a damaged one ({error}); copy or "
+            "write it again"
+        ) from error
 
 
 def _load_weights(model: Network, weights: object, path: Path) -> None:
@@ -142,7 +184,7 @@ def load_teacher(
     Parameters
     ----------
     path
-        A file of `save_model`.
+        As for `load_model`.
     wanted
         The network it must hold, as "NETWORK:SIZE".
     in_channels, class_names

@@ -9,12 +9,10 @@ from typing import Any, Final
 
 from train.core.errors import UserError
 from train.data.dataset_spec import SimulatedData
+from train.data.simulation_record import RECORD
 
 SIMULATOR_VERSION: Final = 4
 """Raised whenever the same seed gives other sweeps than before."""
-
-RECORD: Final = "simulation.json"
-"""The file in the data root that says how its sweeps were made."""
 
 
 def simulate(

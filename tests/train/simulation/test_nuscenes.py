@@ -20,6 +20,7 @@ from train.data.nuscenes import CLASS_NAMES, NuScenes
 from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
 from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
+from train.data.simulation_record import RECORD
 from train.simulation import nuscenes as simulated
 from train.simulation.nuscenes import CATEGORY_OF_KIND, nuscenes_bytes, simulate_nuscenes
 from train.simulation.nuscenes_tables import SimulatedTables
@@ -27,7 +28,6 @@ from train.simulation.simulator.models import hdl32
 from train.simulation.simulator.motion import moving_along
 from train.simulation.simulator.sensor import Returns
 from train.simulation.simulator.surfaces import Kind
-from train.simulation.write import RECORD
 
 SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 60}
 TABLES = (

@@ -14,6 +14,7 @@ import pytest
 
 from train.core.errors import UserError
 from train.data.semantickitti import CLASS_NAMES, SemanticKitti, classes
+from train.data.simulation_record import RECORD
 from train.simulation.semantickitti import (
     SEMANTICKITTI_IDS,
     semantickitti_bytes,
@@ -21,7 +22,6 @@ from train.simulation.semantickitti import (
 )
 from train.simulation.simulator.sensor import Returns, SpinningLidar
 from train.simulation.simulator.surfaces import THINGS, Kind
-from train.simulation.write import RECORD
 
 SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 100}
 

@@ -217,7 +217,7 @@ def gather_report(folder: Path, opened: Opened | str) -> RunReport:
 
 
 def _by_sweep(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return each sweep's mIoU, of the student or of what there is; empty where none is recorded."""
+    """Return each sweep's mIoU of the student, or the teacher alone; empty if not recorded."""
     for role in ("student", "teacher"):
         if role in evaluation:
             return dict(evaluation[role]["by_sweep"])
@@ -292,6 +292,7 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
             f"student, {data['batch_size']} sweeps a step, voxels of {data['grid_size_m']} m"
             + (f", crops of {data['max_voxels']:,} voxels" if data["max_voxels"] else ""),
         ),
+        *((("Teacher", f"from {config['teacher']['from']}"),) if config.get("teacher") else ()),
         ("Device", str(config["device"])),
         ("Versions", f"{versions}; commit {commit}"),
         *((f"--method.{n.replace('_', '-')}", option_text(v)) for n, v in run["options"].items()),

@@ -4,6 +4,7 @@ Colors are classes of the page's style sheet (`.c0` to `.c7`, `.ink`, `.grid`), 
 drawn once for both.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from html import escape
@@ -43,10 +44,7 @@ def averaged(values: Sequence[float], count: int) -> list[float]:
     if len(values) <= count:
         return list(values)
     edges = [round(part * len(values) / count) for part in range(count + 1)]
-    return [
-        sum(values[low:high]) / (high - low)
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(edges)]
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Chooses the sweeps that a report shows, and predicts them: the best, the worst, one in between."""
+"""Chooses the sweeps that a report shows, the best and the worst among them, and predicts them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

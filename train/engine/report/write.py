@@ -1,4 +1,4 @@
-"""Writes a run's report.html: at the run's end with what it has at hand, or later from its files."""
+"""Writes a run's report.html: when it ends, with what it has at hand, or later, from its files."""
 
 from collections.abc import Mapping
 from pathlib import Path

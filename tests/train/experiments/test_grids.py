@@ -1,0 +1,109 @@
+"""Grids: the built-in ones fit the methods, and a file of one's own is refused by name and cure."""
+
+import pytest
+
+from train.core.errors import UserError
+from train.experiments.grids import built_in, find_grid, read_grid
+from train.methods.registry import METHODS
+
+GOOD = """
+title = "mine"
+[arms.ce]
+method = "none"
+[arms.mine]
+method = "topology-gradient"
+diagram-distance = "edges"
+saliency-stages = ["dec0"]
+description = "edges"
+[[comparisons]]
+arm = "mine"
+baseline = "ce"
+primary = true
+"""
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_every_arm_of_a_built_in_grid_has_valid_options(name):
+    grid = built_in()[name]
+    for model in ("tiny", "paper"):
+        for arm in grid.arms.values():
+            arm.config(model)
+    for comparison in grid.comparisons:
+        assert {comparison.arm, comparison.baseline} <= grid.arms.keys()
+        assert comparison.arm != comparison.baseline
+
+
+def test_the_main_grid_has_the_arms_and_questions_that_were_set_beforehand():
+    grid = built_in()["main"]
+    assert list(grid.arms) == [
+        "ce",
+        "kd",
+        "pwcd",
+        "saliency",
+        "paper",
+        "edges",
+        "placebo",
+        "rkd",
+    ]
+    primary = [(c.arm, c.baseline) for c in grid.comparisons if c.primary]
+    assert ("kd", "ce") in primary
+    assert ("edges", "placebo") in primary
+    assert ("edges", "rkd") in primary
+    # The placebo differs from what it is a placebo of in its target alone.
+    edges, placebo = (grid.arms[name].config("tiny") for name in ("edges", "placebo"))
+    changed = {k for k, v in vars(edges).items() if vars(placebo)[k] != v}
+    assert changed == {"topology_target"}
+
+
+def test_the_methods_grid_has_every_method():
+    assert {arm.method for arm in built_in()["methods"].arms.values()} == set(METHODS)
+
+
+def test_table_7_has_the_papers_27_weights():
+    weights = {
+        (c.topology, c.saliency, c.distillation)
+        for c in (arm.config("paper") for arm in built_in()["table7"].arms.values())
+    }
+    assert len(weights) == 27
+    assert (8.0, 1.0, 1.0) in weights
+
+
+def test_a_file_is_read_and_named_after_itself(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    name, grid = find_grid(str(path))
+    assert (name, grid.title, list(grid.arms)) == ("mine", "mine", ["ce", "mine"])
+    config = grid.arms["mine"].config("tiny")
+    assert (config.diagram_distance, config.saliency_stages) == ("edges", ("dec0",))
+    (comparison,) = grid.comparisons
+    assert (comparison.arm, comparison.baseline, comparison.primary) == ("mine", "ce", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[arms.ce]", "[arms.teacher]"), "the teacher's own"),
+        (('method = "none"', ""), "arm ce has no method; known: "),
+        (('method = "none"', 'method = "kdd"'), "arm ce: unknown method kdd; known: "),
+        (("diagram-distance", "diagram-distanse"), "has no option diagram_distanse"),
+        (('"edges"\nsal', '"sorted"\nsal'), "arm mine"),
+        (('baseline = "ce"', 'baseline = "cee"'), "baseline cee is no arm of this grid"),
+        (('baseline = "ce"', ""), "comparison 1 needs arm and baseline"),
+        (('title = "mine"', 'name = "mine"'), "unknown entry name"),
+        (("[arms.ce]", "[arms.ce"), "no TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path, change, message):
+    path = tmp_path / "mine.toml"
+    assert change[0] in GOOD
+    path.write_text(GOOD.replace(*change))
+    with pytest.raises(UserError) as raised:
+        read_grid(path)
+    assert message in str(raised.value)
+    assert "mine.toml" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["nothing", "nothing.toml"])
+def test_a_grid_that_is_not_there(name):
+    with pytest.raises(UserError, match="--grid nothing"):
+        find_grid(name)

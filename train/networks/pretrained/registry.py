@@ -1,0 +1,18 @@
+"""Which networks come with the package, and for what."""
+
+from pathlib import Path
+from typing import Final
+
+PRETRAINED: Final = {
+    ("waymo", "ptv3:tiny-teacher", True): "waymo-simulated-ptv3-tiny-teacher.safetensors",
+}
+"""Dataset, "NETWORK:SIZE", whether it learned from simulated sweeps -> file in this folder."""
+
+
+def pretrained_path(dataset: str, network: str, *, simulated: bool) -> Path | None:
+    """Return the file of the network that comes with the package; None where none does.
+
+    Whether the file is there and readable is not looked at.
+    """
+    name = PRETRAINED.get((dataset, network, simulated))
+    return None if name is None else Path(__file__).with_name(name)
