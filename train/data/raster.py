@@ -1,8 +1,8 @@
 """Small pictures of a sweep, pixel by pixel: from above, and as the sensor sees it.
 
 A view says once which point each pixel shows; any numbers of the points, classes or errors, are
-then drawn with it at no cost. PNGs are indexed, without a date or a program's name: equal numbers give
-equal bytes.
+then drawn with it at no cost. PNGs are indexed, without a date or a program's name: equal numbers
+give equal bytes.
 
 Shape letters: N points, H and W pixels.
 """

@@ -417,7 +417,8 @@ def _gradients_of(logged: GradientNorms) -> str:
         for at, term in enumerate(logged.terms)
     ]
     head = ["term", "mean share, percent", "norm, first", "norm, last"]
-    return f'<div class="scroll wide">{chart}</div><ul class="legend">{legend}</ul>{_table(head, rows)}'
+    chart = f'<div class="scroll wide">{chart}</div>'
+    return f'{chart}<ul class="legend">{legend}</ul>{_table(head, rows)}'
 
 
 def _times(report: RunReport) -> str:
