@@ -1,4 +1,4 @@
-"""A page and a picture of a run: python -m train.report --help."""
+"""The report of a run, as one HTML file or as Markdown: python -m train.report --help."""
 
 import sys
 

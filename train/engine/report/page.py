@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IGNORE_INDEX
-from train.data.picture import class_colors
 from train.data.raster import from_above, from_sensor, indexed_png, values_seen
+from train.data.views import class_colors
 from train.engine.report.gather import GradientNorms, NetworkScores, RunReport
 from train.engine.report.records import percent
 from train.engine.report.style import STYLE
