@@ -15,7 +15,7 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "run": ("train.run", "train a teacher, distill it into a student, score both"),
     "evaluate": ("train.evaluate", "score a checkpoint on a dataset, by its benchmark's rule"),
     "predict": ("train.predict", "predict a class for every point of one cloud"),
-    "report": ("train.report", "turn a run into a page and a picture"),
+    "report": ("train.report", "write the report of a run: scores, errors, sweeps, losses"),
     "inspect": ("train.inspect", "count, check and draw the frames of a dataset"),
     "efficiency": ("train.efficiency", "measure what the networks cost: operations, time, memory"),
     "compare": ("train.simulation.compare", "compare simulated frames with a real one"),

@@ -1,8 +1,8 @@
-"""A page and a picture of a run: python -m train.report --help."""
+"""The report of a run, as one HTML file or as Markdown: python -m train.report --help."""
 
 import sys
 
-from train.engine.report import main
+from train.engine.report.command import main
 
 __all__ = ["main"]
 

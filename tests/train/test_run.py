@@ -109,6 +109,7 @@ def test_a_run_leaves_what_the_readme_promises(finished):
     assert sorted(p.name for p in finished.iterdir()) == [
         "checkpoint.pt",
         "config.json",
+        "evaluation.json",
         "log.jsonl",
         "metrics.json",
         "student.pt",

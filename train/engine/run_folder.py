@@ -55,6 +55,10 @@ class RunFolder:
         One line per step, `log.jsonl`.
     metrics
         The scores of a finished run, `metrics.json`.
+    evaluation
+        What is too long for the scores: confusion counts, sweep by sweep, `evaluation.json`.
+    report
+        The page that a person opens, `report.html`.
     skipped
         The frames that could not be read, `skipped.json`.
     """
@@ -72,6 +76,8 @@ class RunFolder:
         self.config = path / "config.json"
         self.log = path / "log.jsonl"
         self.metrics = path / "metrics.json"
+        self.evaluation = path / "evaluation.json"
+        self.report = path / "report.html"
         self.skipped = path / "skipped.json"
         self._lock = path / LOCK
         self._checked: list[tuple[str, int, int]] | None = None

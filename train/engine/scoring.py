@@ -1,4 +1,4 @@
-"""The scores of a run's networks on its validation frames, and metrics.json."""
+"""The scores of a run's networks on its validation frames: metrics.json and evaluation.json."""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ from train.data.skipping import SkippedFrames
 from train.engine.run_data import RunData
 from train.engine.run_folder import RunFolder
 from train.engine.run_log import read_log, seconds_by_stage
-from train.evaluation.evaluate import evaluate
+from train.evaluation.agreement import FeatureSampler, agreement
+from train.evaluation.evaluate import Visit, evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.networks.protocol import Network
 
@@ -36,8 +37,13 @@ class Scorer:
     device: torch.device
     skipped: SkippedFrames
 
-    def score(self, model: Network, title: str, tta: str = "none") -> dict[str, Any]:
-        """Return the scores of a network; to be called by all processes."""
+    def score(
+        self, model: Network, title: str, tta: str = "none", visit: Visit | None = None
+    ) -> dict[str, Any]:
+        """Return the scores of a network; to be called by all processes.
+
+        `visit` sees the outputs of single passes.
+        """
         frames = EvaluationFrames(
             self.data.validation,
             self.config.data.grid_size_m,
@@ -56,6 +62,7 @@ class Scorer:
                 title=title,
                 num_workers=workers,
                 skipped=skipped,
+                visit=visit,
             )
         return evaluate_tta(
             model,
@@ -78,7 +85,10 @@ def write_metrics(
     networks: Mapping[str, Network],
     untrained: Network | None,
 ) -> dict[str, Any]:
-    """Score the networks as they were read from their files, and write metrics.json.
+    """Score the networks as they were read from their files; write metrics.json.
+
+    What is long goes to evaluation.json: confusion counts, each sweep's mIoU, and how far the
+    students' features agree with the teacher's.
 
     Parameters
     ----------
@@ -102,11 +112,16 @@ def write_metrics(
         "train_sweeps": len(data.training),
         "validation_sweeps": len(data.validation),
     }
+    details: dict[str, Any] = {"agreement": {}}
+    sampler = FeatureSampler(data.validation.names)
     for role, model in networks.items():
-        scores = scorer.score(model, f"{role} evaluation")
+        visit = sampler.visit(role, model)
+        scores = scorer.score(model, f"{role} evaluation", visit=visit)
+        details[role] = _take_details(scores)
         if config.tta != "none":
             title = f"{role} evaluation, {config.tta}"
             scores["tta"] = scorer.score(model, title, config.tta)
+            _take_details(scores["tta"])
         count = sum(parameter.numel() for parameter in model.parameters())
         metrics[role] = {"parameters": count, **scores}
     if untrained is not None and "student" in metrics:
@@ -116,7 +131,12 @@ def write_metrics(
     if difference is not None:
         metrics["difference"] = difference
     metrics["skipped_sweeps"] = scorer.skipped.messages
+    features = sampler.gathered()
     if is_first_process():
+        for role in networks:
+            if "teacher" in networks and role != "teacher":
+                details["agreement"][role] = agreement(features["teacher"], features[role])
+        folder.write_json(folder.evaluation, details)
         seconds = seconds_by_stage(read_log(folder.log))
         metrics["seconds"] = {**seconds, "evaluation": time.monotonic() - started}
         folder.write_json(folder.metrics, metrics)
@@ -154,3 +174,8 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
             "evidence: python -m train.ablate repeats it over seeds, with intervals"
         )
     return lines
+
+
+def _take_details(scores: dict[str, Any]) -> dict[str, Any]:
+    """Remove from a network's scores what is long, and return it."""
+    return {name: scores.pop(name) for name in ("confusion", "by_sweep")}

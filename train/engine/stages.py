@@ -30,6 +30,7 @@ from train.data.loader import EvaluationFrames
 from train.data.simulation_record import simulated_seed
 from train.engine.batches import FrameBatches
 from train.engine.loop import fit
+from train.engine.report.write import write_run_report
 from train.engine.run_log import RunLog
 from train.engine.run_plan import RunPlan, changes_of_training, flag_of
 from train.engine.scoring import Scorer, score_lines, write_metrics
@@ -130,6 +131,9 @@ class Run(RunPlan):
                         write_submission(
                             self.submission, model.to(self.device), metadata, role, config
                         )
+            with first_process_first():
+                if is_first_process():
+                    write_run_report(self.folder.path, self.data.validation, networks)
             self.skipped.share()
             for line in self.skipped.lines():
                 logger.info(line)

@@ -38,7 +38,7 @@ from train.evaluation.training_overlap import count_trained
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
 from train.networks.weights import ModelMetadata, load_model
 
-RUN_FILES: Final = ("config.json", "metrics.json", "skipped.json")
+RUN_FILES: Final = ("config.json", "evaluation.json", "metrics.json", "skipped.json")
 """JSON files that a training run writes; scores never replace them."""
 
 EPILOG: Final = """\

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from train.core.console import Progress
 from train.core.device import to_device
-from train.core.distributed import agree, current_world, peer_failed
+from train.core.distributed import agree, current_world, gather_objects, peer_failed
 from train.core.interrupts import reader_ignores_stop
 from train.data.batching import shard_indices
 from train.data.benchmark_rule import BenchmarkRule
@@ -22,6 +22,10 @@ from train.data.collate import collate
 from train.data.loader import EvaluationFrames
 from train.data.skipping import SkippedFrames
 from train.evaluation.metrics import ConfusionMatrix
+from train.networks.protocol import NetworkOutput
+
+Visit = Callable[[str, NetworkOutput], None]
+"""Called with the name of a sweep and what the network returned for it."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -40,6 +44,7 @@ def evaluate(
     num_workers: int = 0,
     skipped: SkippedFrames | None = None,
     precision: Precision = "fp32",
+    visit: Visit | None = None,
 ) -> dict[str, Any]:
     """Return the scores of a network on labeled sweeps, one forward pass each.
 
@@ -66,12 +71,17 @@ def evaluate(
         Gets the sweeps that could not be read, if `sweeps` leaves such out: those of all processes.
     precision
         "bf16" runs the network under autocast.
+    visit
+        Sees what the network returns, of the sweeps of this process: other numbers of the same
+        passes.
 
     Returns
     -------
     dict
         The scores of `ConfusionMatrix.scores`, and `sweeps` (those scored), `points`, `voxels`,
-        `seconds` (wall time of the pass, reading included), all plain JSON values.
+        `seconds` (wall time of the pass, reading included), `confusion` (C lists of C labeled
+        points: rows are the truth, columns the predictions) and `by_sweep` (the mIoU of each sweep
+        by its name), all plain JSON values.
 
     Raises
     ------
@@ -81,7 +91,10 @@ def evaluate(
 
     def predict(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
         network_batch = {name: batch[name] for name in batch.keys() - _ON_THE_HOST}
-        logits = model(to_device(network_batch, device)).logits
+        output = model(to_device(network_batch, device))
+        if visit is not None:
+            visit(batch["names"][0], output)
+        logits = output.logits
         return batch["raw_segment"], logits.argmax(dim=1).cpu()[batch["inverse"]], len(logits)
 
     return score_shards(
@@ -136,11 +149,12 @@ def score_shards(
     Returns
     -------
     dict
-        The scores of `ConfusionMatrix.scores`, and `sweeps`, `points`, `voxels`, `seconds`.
+        As `evaluate` says.
     """
     skipped = SkippedFrames() if skipped is None else skipped
     indices = shard_indices(len(dataset), current_world())  # type: ignore[arg-type]
     scored = points = voxels = 0
+    by_sweep: dict[str, float | None] = {}
     failure: BaseException | None = None
     was_training = model.training
     model.eval()
@@ -159,7 +173,10 @@ def score_shards(
                     torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
                 ):
                     truth, prediction, size = predict(batch)
-                matrix.add(truth, prediction)
+                of_sweep = ConfusionMatrix(matrix.class_names, matrix.rule)
+                of_sweep.add(truth, prediction)
+                matrix.merge(of_sweep)
+                by_sweep[batch["names"][0]] = of_sweep.miou()
                 scored += 1
                 points += len(prediction)
                 voxels += size
@@ -174,8 +191,12 @@ def score_shards(
     skipped.share()
     counts = torch.tensor([scored, points, voxels], dtype=torch.int64)
     counts = matrix.sum_over_processes(counts)
+    # By name: which process scored a sweep must not show in the order.
+    everywhere = {name: miou for part in gather_objects(by_sweep) for name, miou in part.items()}
     return {
         **matrix.scores(),
         **dict(zip(("sweeps", "points", "voxels"), counts.tolist(), strict=True)),
         "seconds": time.monotonic() - started,
+        "confusion": matrix.counts.tolist(),
+        "by_sweep": dict(sorted(everywhere.items())),
     }

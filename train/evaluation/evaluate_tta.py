@@ -47,8 +47,8 @@ def evaluate_tta(
     Returns
     -------
     dict
-        The scores of `ConfusionMatrix.scores`, `augmentation` (its name), `passes` (how many a
-        sweep), `sweeps`, `points` and `seconds`, all plain JSON values.
+        As `evaluate` returns them but for `voxels`, and `augmentation` (its name), `passes` (how
+        many a sweep).
 
     Raises
     ------

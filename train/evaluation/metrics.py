@@ -1,6 +1,7 @@
 """Semantic segmentation scores from a confusion matrix over raw points."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ class ConfusionMatrix:
         size = len(self.class_names)
         self.counts = torch.zeros(size, size, dtype=torch.int64)
         self.abstentions = torch.zeros(size, dtype=torch.int64)
+        self.sweeps = torch.zeros(1, dtype=torch.int64)
+        self.sweeps_with = torch.zeros(size, dtype=torch.int64)
 
     def add(self, truth: Tensor, prediction: Tensor) -> None:
         """Count a sweep.
@@ -61,6 +64,17 @@ class ConfusionMatrix:
         self.abstentions += torch.bincount(truth[~named], minlength=size)
         pairs = torch.bincount(truth[named] * size + prediction[named], minlength=size * size)
         self.counts += pairs.reshape(size, size)
+        self.sweeps += 1
+        self.sweeps_with += torch.bincount(truth, minlength=size) > 0
+
+    def merge(self, other: "ConfusionMatrix") -> None:
+        """Add the counts of other sweeps, of the same classes."""
+        if other.class_names != self.class_names:
+            raise ValueError("ConfusionMatrix.merge: the other matrix has other classes")
+        self.counts += other.counts
+        self.abstentions += other.abstentions
+        self.sweeps += other.sweeps
+        self.sweeps_with += other.sweeps_with
 
     def sum_over_processes(self, others: Tensor) -> Tensor:
         """Add up the counts of all processes, and return the sums of `others`, in one exchange.
@@ -72,12 +86,13 @@ class ConfusionMatrix:
         others
             (K,) int64, at least one number, what else is counted.
         """
-        parts = [self.counts.flatten(), self.abstentions, others]
+        parts = [self.counts.flatten(), self.abstentions, self.sweeps, self.sweeps_with, others]
         total = sum_over_processes(torch.cat(parts))
-        size = len(self.class_names)
-        self.counts = total[: size * size].reshape(size, size)
-        self.abstentions = total[size * size : -len(others)]
-        return total[-len(others) :]
+        counts, self.abstentions, self.sweeps, self.sweeps_with, summed = torch.split(
+            total, [len(part) for part in parts]
+        )
+        self.counts = counts.reshape(self.counts.shape)
+        return summed
 
     def iou(self) -> dict[str, float | None]:
         """Return intersection over union by class name; None for a class nobody named.
@@ -93,26 +108,46 @@ class ConfusionMatrix:
             for name, hit, total in zip(self.class_names, hits, union, strict=True)
         }
 
-    def scores(self) -> dict[str, object]:
-        """Return `miou`, `benchmark_miou`, `accuracy`, `labeled_points`, `iou`: JSON values.
+    def miou(self) -> float | None:
+        """Return the mean over the classes that have an IoU; None if none has."""
+        return _mean(self.iou().values())
 
-        `miou` is the mean over the classes that have an IoU. `benchmark_miou` is what the
-        benchmark's own tool would say: it differs where a class is missing. Both are None when
-        nothing was labeled.
+    def common_classes(self) -> tuple[str, ...]:
+        """Return the classes that more than half of the sweeps have labeled points of."""
+        often = 2 * self.sweeps_with > self.sweeps
+        return tuple(
+            name for name, is_common in zip(self.class_names, often, strict=True) if is_common
+        )
+
+    def scores(self) -> dict[str, Any]:
+        """Return the scores as JSON values; the means are None when nothing was labeled.
+
+        Returns
+        -------
+        dict
+            `miou`: the mean over the classes that have an IoU. `benchmark_miou`: what the
+            benchmark's own tool would say, which differs where a class is missing. `common_miou`:
+            the mean over `common_classes`, those that most sweeps have; a rare class, or a single
+            false alarm of one, does not move it. `accuracy`, `labeled_points`, `iou` by class.
         """
         by_class = self.iou()
-        known = [value for value in by_class.values() if value is not None]
         empty = self.rule.empty_union
-        official = (
-            known
-            if empty is None
-            else [empty if value is None else value for value in by_class.values()]
-        )
         points = int(self.counts.sum() + self.abstentions.sum())
+        common = self.common_classes()
+        miou = _mean(by_class.values())
+        official = (empty if value is None else value for value in by_class.values())
         return {
-            "miou": sum(known) / len(known) if known else None,
-            "benchmark_miou": sum(official) / len(official) if known else None,
+            "miou": miou,
+            "benchmark_miou": None if miou is None else _mean(official),
+            "common_miou": _mean(by_class[name] for name in common),
+            "common_classes": list(common),
             "accuracy": int(self.counts.diagonal().sum()) / points if points else None,
             "labeled_points": points,
             "iou": by_class,
         }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that there are."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

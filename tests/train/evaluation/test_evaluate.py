@@ -14,6 +14,7 @@ from train.data.loader import EvaluationFrames
 from train.data.skipping import SkippedFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
+from train.evaluation.metrics import ConfusionMatrix
 from train.networks.protocol import NetworkOutput
 from train.networks.ptv3 import build_segmentor
 
@@ -89,6 +90,23 @@ def test_processes_have_the_scores_of_one(size, count, broken, tta):
         assert found == expected
         assert skipped == messages
     assert set(messages) == {f"room/{number}" for number in broken}
+
+
+def test_the_sweeps_scores_and_the_confusion_are_those_of_the_predictions():
+    model, seen = Scored(), {}
+    found = scores(Rooms((4, 1)), model, visit=lambda name, output: seen.update({name: output}))
+    assert sorted(seen) == list(found["by_sweep"]) == ["room/1", "room/4"]
+    total = ConfusionMatrix(CLASSES, SEMANTICKITTI_RULE)
+    for number in (4, 1):
+        voxels = EvaluationFrames(Rooms((number,)), 0.2)[0]
+        labels = seen[f"room/{number}"].logits.argmax(dim=1)[torch.from_numpy(voxels.inverse)]
+        alone = ConfusionMatrix(CLASSES, SEMANTICKITTI_RULE)
+        for matrix in (total, alone):
+            matrix.add(torch.from_numpy(voxels.raw_segment), labels)
+        assert found["by_sweep"][f"room/{number}"] == alone.miou()
+    assert found["by_sweep"]["room/1"] != found["by_sweep"]["room/4"]
+    assert found["confusion"] == total.counts.tolist()
+    assert sum(map(sum, found["confusion"])) == found["labeled_points"]
 
 
 def real_network():

@@ -58,9 +58,34 @@ def test_counts_add_up_over_sweeps():
     assert torch.equal(whole.counts, parts.counts)
 
 
+def test_merged_counts_are_those_of_all_sweeps():
+    truths, guesses = ([0, 1], [2, 2, -1]), ([0, -1], [2, 1, 0])
+    whole, merged = (ConfusionMatrix(("a", "b", "c"), WAYMO_RULE) for _ in range(2))
+    for truth, guess in zip(truths, guesses, strict=True):
+        whole.add(torch.tensor(truth), torch.tensor(guess))
+        merged.merge(matrix(truth, guess, rule=WAYMO_RULE))
+    assert merged.scores() == whole.scores()
+    assert whole.scores()["labeled_points"] == 4
+    with pytest.raises(ValueError, match="other classes"):
+        merged.merge(ConfusionMatrix(("a", "b"), WAYMO_RULE))
+
+
+def test_the_common_mean_is_over_classes_that_more_than_half_of_the_sweeps_have():
+    scored = ConfusionMatrix(("a", "b", "c"), SEMANTICKITTI_RULE)
+    # a is in three of four sweeps, b in two, c in one and in the predictions.
+    for truth, guess in (([0, 0], [0, 2]), ([0, 1], [0, 1]), ([1, 0], [1, 0]), ([2, -1], [2, 0])):
+        scored.add(torch.tensor(truth), torch.tensor(guess))
+    scores = scored.scores()
+    assert scores["common_classes"] == ["a"]
+    assert scores["common_miou"] == pytest.approx(3 / 4)
+    assert scores["miou"] == pytest.approx((3 / 4 + 1 + 1 / 2) / 3)
+
+
 def test_nothing_labeled_has_no_score():
     scores = matrix([-1, -1], [0, 1]).scores()
-    assert (scores["miou"], scores["benchmark_miou"], scores["accuracy"]) == (None, None, None)
+    names = ("miou", "benchmark_miou", "common_miou", "accuracy")
+    assert [scores[name] for name in names] == [None] * 4
+    assert scores["common_classes"] == []
 
 
 @pytest.mark.parametrize(

@@ -1,61 +1,21 @@
-"""Turn a finished run into a record for people: a Markdown page and a picture of its losses.
+"""A run as a Markdown page with a picture of its losses, for docs and repositories."""
 
-python -m train.report --run runs/semantickitti --output docs/results/semantickitti_sweep
-"""
-
-import argparse
-import errno
-import json
-import os
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from train.core.atomic_write import atomic_write, make_folder
-from train.core.command import run_command
-from train.core.errors import UserError
-from train.core.provenance import program
-from train.engine.run_log import read_log
-
-STAGES = ("teacher", "student")
-OTHER = ("gradient_norm", "lr", "seconds")  # numbers of a step that are no loss term
-ENDS = 10  # steps averaged at either end: one step sees one or two crops, and says little
-
-
-def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Return the metrics, the configuration record and the step records of a finished run.
-
-    Raises
-    ------
-    UserError
-        If the folder holds no finished run.
-    """
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if not (folder / "log.jsonl").exists():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "log.jsonl")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"--run {folder}: no {Path(error.filename).name}; give the --output of a finished run"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"--run {folder}: {Path(error.filename).name} cannot be read ({error.strerror}); check "
-            "its permissions"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"--run {folder}: a damaged file ({error})") from error
-    return metrics, config, read_log(folder / "log.jsonl")
-
-
-def mean_of(steps: Sequence[dict[str, Any]], name: str) -> float:
-    """Return the mean of a number over some steps."""
-    return sum(float(step[name]) for step in steps) / len(steps)
+from train.core.atomic_write import atomic_write
+from train.engine.report.records import (
+    ENDS,
+    ROLES,
+    curves,
+    mean_of,
+    option_text,
+    percent,
+    without_folders,
+)
 
 
 def markdown(
@@ -86,24 +46,24 @@ def markdown(
         + f", voxels of {data['grid_size_m']} m; "
         f"{optim['teacher_epochs']} epochs teacher, {optim['student_epochs']} epochs student",
         f"- Method {settings['method']}: "
-        + ", ".join(f"{name} {_option(value)}" for name, value in settings["options"].items()),
+        + ", ".join(f"{name} {option_text(value)}" for name, value in settings["options"].items()),
         "",
         "## Scores on whole sweeps, every raw point",
         "",
         "| | parameters | mIoU | accuracy | sweeps | points | voxels | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for role in STAGES:
+    for role in ROLES:
         if role in metrics:
             row = metrics[role]
             lines.append(
-                f"| {role} | {row['parameters']:,} | {_percent(row['miou'])} | "
-                f"{_percent(row['accuracy'])} | {row['sweeps']} | {row['points']:,} | "
+                f"| {role} | {row['parameters']:,} | {percent(row['miou'])} | "
+                f"{percent(row['accuracy'])} | {row['sweeps']} | {row['points']:,} | "
                 f"{row['voxels']:,} | {row['seconds']:.1f} |"
             )
     untrained = metrics.get("student", {}).get("miou_untrained")
     if untrained is not None:
-        lines.append(f"| untrained student | | {_percent(untrained)} | | | | | |")
+        lines.append(f"| untrained student | | {percent(untrained)} | | | | | |")
     lines += [
         "",
         "mIoU is the mean over the classes that occur in the labels or the predictions. Sweeps "
@@ -121,6 +81,7 @@ def markdown(
         start, end = mean_of(of_stage[:ENDS], term), mean_of(of_stage[-ENDS:], term)
         lines.append(f"| {stage} | {term} | {start:.4f} | {end:.4f} |")
     lines += ["", f"![loss terms]({picture})", "", *gradient_norms(steps), *validation(steps)]
+    shown = [role for role in ROLES if role in metrics or role != "baseline"]
     lines += ["## Wall time", "", "| stage | seconds | steps |", "| --- | --- | --- |"]
     for stage, seconds in metrics["seconds"].items():
         count = sum(step["stage"] == stage for step in steps)
@@ -129,27 +90,15 @@ def markdown(
         "",
         "## IoU by class, percent",
         "",
-        "| class | teacher | student |",
-        "| --- | --- | --- |",
+        f"| class | {' | '.join(shown)} |",
+        f"| --- |{' --- |' * len(shown)}",
     ]
-    names = next(iter(metrics[role] for role in STAGES if role in metrics))["iou"]
+    names = next(iter(metrics[role] for role in shown if role in metrics))["iou"]
     for name in names:
-        values = [
-            _percent(metrics[role]["iou"][name]) if role in metrics else "" for role in STAGES
-        ]
+        values = [percent(metrics[role]["iou"][name]) if role in metrics else "" for role in shown]
         if any(value != "-" for value in values):
             lines.append(f"| {name} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
-
-
-def curves(steps: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Return stage and name of every loss term that was logged, in the order of the log."""
-    found: dict[tuple[str, str], None] = {}
-    for step in steps:
-        if step["stage"] in STAGES:
-            terms = [n for n, value in step.items() if isinstance(value, float) and n not in OTHER]
-            found.update(dict.fromkeys((step["stage"], term) for term in terms))
-    return list(found)
 
 
 def gradient_norms(steps: Sequence[dict[str, Any]]) -> list[str]:
@@ -165,7 +114,7 @@ def gradient_norms(steps: Sequence[dict[str, Any]]) -> list[str]:
         "| stage | term | first | last |",
         "| --- | --- | --- | --- |",
     ]
-    for stage in STAGES:
+    for stage in ROLES:
         norms = [step["gradient_norms"] for step in logged if step["stage"] == stage]
         for term in norms[0] if norms else ():
             lines.append(f"| {stage} | {term} | {norms[0][term]:.4g} | {norms[-1][term]:.4g} |")
@@ -185,26 +134,8 @@ def validation(steps: Sequence[dict[str, Any]]) -> list[str]:
     ]
     for step in scored:
         stage = step["stage"].removesuffix(" validation")
-        lines.append(f"| {stage} | {step['step']} | {_percent(step['validation_miou'])} |")
+        lines.append(f"| {stage} | {step['step']} | {percent(step['validation_miou'])} |")
     return [*lines, ""]
-
-
-def _option(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def without_folders(command: str) -> str:
-    """Return a command line with the folders of one machine replaced by DIR."""
-    words = shlex.split(command)
-    for flag in ("--data-root", "--output", "--teacher-checkpoint"):
-        if flag in words[:-1]:
-            words[words.index(flag) + 1] = "DIR"
-        words = [f"{flag}=DIR" if word.startswith(f"{flag}=") else word for word in words]
-    return shlex.join(words)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def draw(steps: list[dict[str, Any]], path: Path) -> None:
@@ -229,34 +160,3 @@ def draw(steps: list[dict[str, Any]], path: Path) -> None:
         axis.set_visible(False)
     with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=110, format="png")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
-    parser = argparse.ArgumentParser(
-        prog=program("train.report"), description="Turn a finished run into a page and a picture."
-    )
-    parser.add_argument("--run", type=Path, required=True, help="the --output of a finished run")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        help="the page, without its ending; .md, .png are added",
-    )
-    options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options.run, options.output))
-
-
-def _run(folder: Path, output: Path) -> None:
-    metrics, config, steps = read_run(folder)
-    picture = output.with_name(output.name + ".png")
-    page = output.with_name(output.name + ".md")
-    text = markdown(metrics, config, steps, picture.name)
-    make_folder(output.parent, "--output")
-    draw(steps, picture)
-    with atomic_write(page) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,347 @@
+"""Gathers what a finished run has to say into plain values, from its files, networks and data."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from train.core.errors import UserError
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import FrameSource
+from train.data.registry import dataset_spec
+from train.engine.report.records import (
+    ROLES,
+    curves,
+    option_text,
+    read_evaluation,
+    read_run,
+    without_folders,
+)
+from train.engine.report.sweeps import PicturedSweep, best_and_worst, picture_sweeps
+from train.networks.protocol import Network
+
+
+@dataclass(frozen=True)
+class NetworkScores:
+    """A network's scores on the validation sweeps.
+
+    Attributes
+    ----------
+    role
+        One of `ROLES`.
+    parameters
+        How many.
+    miou, common_miou, accuracy
+        In 0..1; `common_miou` is over the classes that most sweeps have, None for a run of an
+        earlier version.
+    iou
+        By class.
+    confusion
+        C lists of C labeled points, rows are the truth; None for a run of an earlier version.
+    agreement
+        With the teacher's features, as `train.evaluation.agreement.agreement` returns it, or None.
+    """
+
+    role: str
+    parameters: int
+    miou: float | None
+    common_miou: float | None
+    accuracy: float | None
+    iou: Mapping[str, float | None]
+    confusion: Sequence[Sequence[int]] | None = None
+    agreement: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A number over the steps, or epochs, of a stage."""
+
+    stage: str
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class GradientNorms:
+    """The norm of each weighted term's gradient, in the steps that logged it.
+
+    Attributes
+    ----------
+    stage, terms, steps
+        Whose, of what, when.
+    norms
+        One row per step, in the order of the terms.
+    """
+
+    stage: str
+    terms: tuple[str, ...]
+    steps: tuple[int, ...]
+    norms: tuple[tuple[float, ...], ...]
+
+    def shares(self) -> list[list[float]]:
+        """Return each row over its sum; zeros where all norms are 0."""
+        return [[norm / (sum(row) or 1.0) for norm in row] for row in self.norms]
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Where wall time went.
+
+    Attributes
+    ----------
+    stage
+        A stage of training, or "evaluation".
+    seconds
+        In all, reading and checkpoints included.
+    steps, median_s
+        Of the training steps; 0 and None for other stages.
+    """
+
+    stage: str
+    seconds: float
+    steps: int
+    median_s: float | None
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """All that the page of a run says.
+
+    Attributes
+    ----------
+    spec
+        The dataset.
+    simulated
+        Whether its sweeps were.
+    settings
+        (What, value) to be read, in order.
+    command
+        That started the run, without the folders of the machine.
+    networks
+        Those that were scored, in the order of `ROLES`.
+    untrained_miou
+        The student's before training, or None.
+    validation_sweeps
+        How many were scored.
+    common_classes
+        Those that most sweeps have; empty for a run of an earlier version.
+    losses
+        Terms before weighting, and their weighted total, over the steps of each stage.
+    validation
+        mIoU over epochs, where it was taken during training.
+    gradients
+        One per stage that logged more than one term; empty where norms were not logged.
+    times
+        By stage.
+    sweeps
+        Those to be drawn.
+    notes
+        What is missing and why, a sentence each.
+    """
+
+    spec: DatasetSpec
+    simulated: bool
+    settings: tuple[tuple[str, str], ...]
+    command: str
+    networks: tuple[NetworkScores, ...]
+    untrained_miou: float | None
+    validation_sweeps: int
+    common_classes: tuple[str, ...]
+    losses: tuple[Curve, ...]
+    validation: tuple[Curve, ...]
+    gradients: tuple[GradientNorms, ...]
+    times: tuple[StageTime, ...]
+    sweeps: tuple[PicturedSweep, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def scores_of(self, role: str) -> NetworkScores | None:
+        """Return the scores of a network, if it is there."""
+        return next((each for each in self.networks if each.role == role), None)
+
+
+Opened = tuple[FrameSource, Mapping[str, Network]]
+"""The validation frames of a run, and its networks by role."""
+
+
+def gather_report(folder: Path, opened: Opened | str) -> RunReport:
+    """Return what a finished run has to say.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    opened
+        Its validation frames and networks; a sentence that says why they are not there leaves the
+        pictures of sweeps out, and is among the notes.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no finished run, or one of a version that recorded other things.
+    """
+    metrics, config, steps = read_run(folder)
+    evaluation = read_evaluation(folder)
+    try:
+        report = _from_records(metrics, config, steps, evaluation)
+        data = config["config"]["data"]
+        by_sweep = _by_sweep(evaluation)
+        grid_size_m, clip_range_m = data["grid_size_m"], data["clip_range_m"]
+    except (KeyError, TypeError, StopIteration) as error:
+        raise UserError(
+            f"--run {folder}: its records are not those of this version ({error!r}); report on it "
+            "with the version that made it"
+        ) from error
+    notes = list(report.notes)
+    sweeps: tuple[PicturedSweep, ...] = ()
+    if isinstance(opened, str):
+        notes.append(opened)
+    elif by_sweep:
+        source, networks = opened
+        try:
+            missing = set(best_and_worst(by_sweep).values()) - set(source.names)
+            if missing:
+                raise UserError(f"the data has no sweep {min(missing)} any more")
+            sweeps = picture_sweeps(
+                best_and_worst(by_sweep),
+                source,
+                {role: networks[role] for role in ROLES if role in networks},
+                report.spec,
+                grid_size_m=grid_size_m,
+                clip_range_m=None if clip_range_m is None else tuple(clip_range_m),
+            )
+        except UserError as error:
+            notes.append(f"No sweeps are drawn: {error}.")
+    return RunReport(**{**vars(report), "sweeps": sweeps, "notes": tuple(notes)})
+
+
+def _by_sweep(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return each sweep's mIoU of the student, or the teacher alone; empty if not recorded."""
+    for role in ("student", "teacher"):
+        if role in evaluation:
+            return dict(evaluation[role]["by_sweep"])
+    return {}
+
+
+def _from_records(
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    steps: list[dict[str, Any]],
+    evaluation: Mapping[str, Any],
+) -> RunReport:
+    """Return the report without the sweeps."""
+    spec = dataset_spec(metrics["dataset"])
+    roles = [role for role in ROLES if role in metrics]
+    notes = []
+    if not evaluation:
+        notes.append(
+            "The run was recorded by an earlier version, without confusion counts and scores of "
+            "single sweeps; score it again with --resume --stage evaluate to have them."
+        )
+    agreements = evaluation.get("agreement", {})
+    networks = tuple(
+        NetworkScores(
+            role=role,
+            parameters=metrics[role]["parameters"],
+            miou=metrics[role]["miou"],
+            common_miou=metrics[role].get("common_miou"),
+            accuracy=metrics[role]["accuracy"],
+            iou=metrics[role]["iou"],
+            confusion=evaluation.get(role, {}).get("confusion"),
+            agreement=agreements.get(role),
+        )
+        for role in roles
+    )
+    skipped = metrics.get("skipped_sweeps", {})
+    if skipped:
+        notes.append(f"{len(skipped)} sweeps could not be read; skipped.json says which and why.")
+    return RunReport(
+        spec=spec,
+        simulated=metrics["simulated"],
+        settings=_settings(metrics, config),
+        command=without_folders(config["command"]),
+        networks=networks,
+        untrained_miou=metrics.get("student", {}).get("miou_untrained"),
+        validation_sweeps=metrics[roles[0]]["sweeps"] if roles else 0,
+        common_classes=tuple(metrics[roles[0]].get("common_classes", ())) if roles else (),
+        losses=tuple(_curve(steps, stage, term) for stage, term in curves(steps)),
+        validation=_validation(steps),
+        gradients=_gradients(steps),
+        times=_times(metrics["seconds"], steps),
+        notes=tuple(notes),
+    )
+
+
+def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    run = config["config"]
+    optim, data = run["optim"], run["data"]
+    versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    commit = f"{config['commit'] or 'unknown'}{' with local changes' if config['dirty'] else ''}"
+    return (
+        ("Method", run["method"]),
+        ("Networks", f"the {run['model']} pair, {run['precision']}, seed {run['seed']}"),
+        (
+            "Sweeps",
+            f"{metrics['train_sweeps']} to train on, {metrics['validation_sweeps']} to score on, "
+            f"{'simulated' if metrics['simulated'] else 'recorded'}",
+        ),
+        (
+            "Training",
+            f"{optim['teacher_epochs']} epochs of the teacher, {optim['student_epochs']} of the "
+            f"student, {data['batch_size']} sweeps a step, voxels of {data['grid_size_m']} m"
+            + (f", crops of {data['max_voxels']:,} voxels" if data["max_voxels"] else ""),
+        ),
+        *((("Teacher", f"from {config['teacher']['from']}"),) if config.get("teacher") else ()),
+        ("Device", str(config["device"])),
+        ("Versions", f"{versions}; commit {commit}"),
+        *((f"--method.{n.replace('_', '-')}", option_text(v)) for n, v in run["options"].items()),
+    )
+
+
+def _curve(steps: Sequence[Mapping[str, Any]], stage: str, name: str) -> Curve:
+    logged = [step for step in steps if step["stage"] == stage and name in step]
+    return Curve(
+        stage, name, tuple(step["step"] for step in logged), tuple(step[name] for step in logged)
+    )
+
+
+def _validation(steps: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
+    stages = dict.fromkeys(step["stage"] for step in steps if "validation_miou" in step)
+    found = (_curve(steps, stage, "validation_miou") for stage in stages)
+    return tuple(
+        Curve(curve.stage.removesuffix(" validation"), "mIoU", curve.steps, curve.values)
+        for curve in found
+    )
+
+
+def _gradients(steps: Sequence[Mapping[str, Any]]) -> tuple[GradientNorms, ...]:
+    found = []
+    for stage in ROLES:
+        logged = [s for s in steps if s["stage"] == stage and "gradient_norms" in s]
+        terms = tuple(dict.fromkeys(term for step in logged for term in step["gradient_norms"]))
+        if len(terms) > 1:
+            found.append(
+                GradientNorms(
+                    stage,
+                    terms,
+                    tuple(step["step"] for step in logged),
+                    tuple(
+                        tuple(step["gradient_norms"].get(term, 0.0) for term in terms)
+                        for step in logged
+                    ),
+                )
+            )
+    return tuple(found)
+
+
+def _times(
+    seconds: Mapping[str, float], steps: Sequence[Mapping[str, Any]]
+) -> tuple[StageTime, ...]:
+    found = []
+    for stage, total in seconds.items():
+        own = [s["seconds"] for s in steps if s["stage"] == stage and "seconds" in s]
+        if stage not in ROLES:
+            own = []
+        found.append(StageTime(stage, total, len(own), statistics.median(own) if own else None))
+    return tuple(found)

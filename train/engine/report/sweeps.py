@@ -1,0 +1,130 @@
+"""Chooses the sweeps that a report shows, the best and the worst among them, and predicts them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.data.benchmark_rule import BenchmarkRule
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import FrameSource
+from train.data.transforms import ClipRange
+from train.evaluation.metrics import ConfusionMatrix
+from train.inference.predict import predict_frame
+from train.networks.protocol import Network
+
+
+@dataclass(frozen=True, eq=False)
+class PicturedSweep:
+    """A sweep, its labels, and what each network says of it.
+
+    Attributes
+    ----------
+    place
+        Why it is shown: "best", "in between", "worst".
+    name
+        The sweep's.
+    coord
+        (N, 3) float32 meters.
+    truth
+        (N,) int64 train ids, `IGNORE_INDEX` where the label does not count.
+    predictions
+        Role -> (N,) int64 train ids.
+    miou
+        Role -> mIoU of this sweep alone, None where nothing is labeled.
+    """
+
+    place: str
+    name: str
+    coord: NDArray[np.float32]
+    truth: NDArray[np.int64]
+    predictions: Mapping[str, NDArray[np.int64]]
+    miou: Mapping[str, float | None]
+
+
+def best_and_worst(by_sweep: Mapping[str, float | None]) -> dict[str, str]:
+    """Return place -> name of the sweeps to show, at most three; all different.
+
+    Parameters
+    ----------
+    by_sweep
+        Name -> mIoU of the sweep; those without one are never shown. Of equal ones the first by
+        name counts as the worse.
+    """
+    scored = sorted((miou, name) for name, miou in by_sweep.items() if miou is not None)
+    places = {"best": len(scored) - 1, "in between": (len(scored) - 1) // 2, "worst": 0}
+    shown: dict[str, str] = {}
+    for place, at in places.items():
+        if scored and scored[at][1] not in shown.values():
+            shown[place] = scored[at][1]
+    return shown
+
+
+def picture_sweeps(
+    shown: Mapping[str, str],
+    source: FrameSource,
+    networks: Mapping[str, Network],
+    spec: DatasetSpec,
+    *,
+    grid_size_m: float,
+    clip_range_m: ClipRange | None,
+) -> tuple[PicturedSweep, ...]:
+    """Return the sweeps with the networks' predictions, one forward pass each.
+
+    Parameters
+    ----------
+    shown
+        Place -> name, as `best_and_worst` returns them.
+    source
+        Where the sweeps are.
+    networks
+        By role; each runs where it is.
+    spec
+        The dataset.
+    grid_size_m, clip_range_m
+        As in training.
+
+    Raises
+    ------
+    UserError
+        If a sweep cannot be read.
+    KeyError
+        If a name is not the source's.
+    """
+    index_of = {name: index for index, name in enumerate(source.names)}
+    found = []
+    for place, name in shown.items():
+        frame = source[index_of[name]]
+        if frame.segment is None:
+            raise ValueError(f"picture_sweeps: sweep {name} has a score and no labels")
+        predictions = {
+            role: predict_frame(network, frame, grid_size_m, clip_range_m=clip_range_m)[0]
+            for role, network in networks.items()
+        }
+        found.append(
+            PicturedSweep(
+                place,
+                name,
+                frame.coord,
+                frame.segment,
+                predictions,
+                {
+                    role: _miou(frame.segment, labels, spec.class_names, spec.benchmark_rule)
+                    for role, labels in predictions.items()
+                },
+            )
+        )
+    return tuple(found)
+
+
+def _miou(
+    truth: NDArray[np.int64],
+    prediction: NDArray[np.int64],
+    class_names: tuple[str, ...],
+    rule: BenchmarkRule,
+) -> float | None:
+    matrix = ConfusionMatrix(class_names, rule)
+    matrix.add(torch.from_numpy(truth), torch.from_numpy(prediction))
+    return matrix.miou()

@@ -1,0 +1,124 @@
+"""Writes a run's report.html: when it ends, with what it has at hand, or later, from its files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from train.core.atomic_write import atomic_write
+from train.core.console import logger
+from train.core.errors import UserError
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import FrameSource
+from train.data.registry import dataset_spec
+from train.engine.report.gather import gather_report
+from train.engine.report.page import html_page
+from train.engine.report.records import ROLES, read_run
+from train.engine.run_folder import RunFolder
+from train.networks.protocol import Network
+from train.networks.weights import load_model
+
+
+def write_run_report(
+    folder: Path, validation: FrameSource, networks: Mapping[str, Network]
+) -> Path:
+    """Write the report of a run that has just ended, beside its other files; return its path.
+
+    The networks predict three sweeps each. Of several processes, one calls this.
+
+    Parameters
+    ----------
+    folder
+        The run's; its metrics are written.
+    validation
+        The frames that were scored.
+    networks
+        Those that were scored, by role.
+
+    Raises
+    ------
+    UserError
+        If the records cannot be read, or the page cannot be written.
+    """
+    return _write(folder, RunFolder(folder).report, (validation, networks))
+
+
+def report_from_files(
+    folder: Path, page: Path | None = None, data_root: Path | None = None
+) -> Path:
+    """Write the report of a finished run from its files; return the page's path.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    page
+        Where to; None for `report.html` in the folder.
+    data_root
+        Where the data is now; None for where it was.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no finished run, or the page cannot be written. Data or networks that
+        are not there any more are no error: the page says so, and has no pictures of sweeps.
+    """
+    metrics, config, _ = read_run(folder)
+    try:
+        opened: Any = _open(folder, metrics, config["config"], data_root)
+    except UserError as error:
+        opened = f"No sweeps are drawn: {error}."
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"--run {folder}: config.json is not one of this version ({error!r}); report on the "
+            "run with the version that made it"
+        ) from error
+    return _write(folder, page or RunFolder(folder).report, opened)
+
+
+def _write(folder: Path, page: Path, opened: Any) -> Path:
+    text = html_page(gather_report(folder, opened))
+    with atomic_write(page) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    logger.info(f"report: {page}")
+    return page
+
+
+def _open(
+    folder: Path, metrics: Mapping[str, Any], run: Mapping[str, Any], data_root: Path | None
+) -> tuple[FrameSource, dict[str, Network]]:
+    """Return a run's validation frames and its networks."""
+    spec = dataset_spec(run["dataset"])
+    source = _validation_frames(spec, run, data_root)
+    networks: dict[str, Network] = {}
+    for role in ROLES:
+        if role not in metrics:
+            continue
+        path = folder / f"{role}.pt"
+        if role == "teacher" and run["teacher_checkpoint"] is not None:
+            path = Path(run["teacher_checkpoint"])
+        networks[role] = load_model(path)[0]
+    return source, networks
+
+
+def _validation_frames(
+    spec: DatasetSpec, run: Mapping[str, Any], data_root: Path | None
+) -> FrameSource:
+    """Open the frames that were scored; writes no data."""
+    data = run["data"]
+    suffix = "-simulated" if run["simulate"] else ""
+    root = data_root or Path(run["data_root"] or f"data/{run['dataset']}{suffix}")
+    if not (root.is_dir() and any(root.iterdir())):
+        raise UserError(f"{root} holds no data any more; give its place with --data-root")
+    sequences = tuple(data["validation_sequences"])
+    if run["simulate"]:
+        # The folder holds something: this finds the same simulation or refuses another, and
+        # simulates nothing.
+        sequences = spec.simulate(
+            root,
+            num_sweeps=data["simulated_sweeps"],
+            num_validation_sweeps=data["simulated_validation_sweeps"],
+            azimuth_steps=data["simulated_azimuth_steps"],
+            seed=data["simulated_seed"],
+        ).validation_sequences
+    cache_dir = None if data["cache_dir"] is None else Path(data["cache_dir"])
+    return spec.open(root, "validation", sequences=sequences, cache_dir=cache_dir, strict=False)
