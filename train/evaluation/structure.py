@@ -460,7 +460,7 @@ def _spurious(structure: SweepStructure, cell_guess: NDArray[np.int64]) -> NDArr
     roots = component_roots(structure.pairs, cell_guess)
     sizes = np.bincount(roots[cell_guess >= 0], minlength=len(roots))
     touches = np.zeros(len(roots), dtype=np.bool_)
-    touches[roots[cell_guess == structure.cell_truth]] = True
+    # A component of several cells that holds a true cell also holds a neighbor of it.
     for here, there in (structure.pairs, structure.pairs[::-1]):
         touches[roots[here[cell_guess[here] == structure.cell_truth[there]]]] = True
     return cell_guess[(sizes >= MIN_PREDICTED_CELLS) & ~touches]

@@ -59,6 +59,11 @@ def test_correlation_does_not_see_rotation_shift_scale_and_width():
         pytest.param(features(0), torch.full((40, 3), 0.1), id="student without distances"),
         pytest.param(torch.zeros(40, 2), features(0), id="teacher without distances"),
         pytest.param(0.1 * torch.eye(5), features(0, rows=5), id="equal distances"),
+        pytest.param(
+            torch.linalg.qr(features(3, rows=6).double()).Q,
+            features(0, rows=6),
+            id="distances equal to rounding",
+        ),
     ],
 )
 def test_correlation_of_constant_distances_is_none(teacher, student):

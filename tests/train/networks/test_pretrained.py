@@ -58,6 +58,9 @@ def test_the_network_comes_back_rounded_once_and_in_float32(saved, student):
         assert found.dtype == tensor.dtype
         assert torch.equal(found, want), name
     parameters = sum(tensor.numel() for tensor in student.state_dict().values())
+    ordinary = saved.with_name("ordinary")
+    ordinary.touch()
+    assert saved.stat().st_mode == ordinary.stat().st_mode
     assert saved.stat().st_size < 2.2 * parameters + 30_000
 
 

@@ -67,7 +67,7 @@ def save_pretrained(
         If a weight is not finite in float16 (names it), the name has another ending, or the file
         cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if path.suffix != ".safetensors":
         raise UserError(f"--output {path}: end the name in .safetensors")
@@ -92,7 +92,8 @@ def save_pretrained(
         "license": LICENSE,
     }
     with atomic_write(path) as unfinished:
-        save_file(weights, unfinished, metadata=header)
+        # Not by its own writer, whose files nobody but their owner may read.
+        unfinished.write_bytes(save(weights, metadata=header))
 
 
 def read_card(path: Path) -> PretrainedCard:
