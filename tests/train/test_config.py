@@ -18,7 +18,6 @@ from train.config import (
     to_json,
 )
 from train.core.errors import UserError
-from train.engine.command_line import parse
 from train.methods.affinity import AffinityConfig
 from train.methods.feature import FeatureConfig
 from train.methods.kd import KDConfig
