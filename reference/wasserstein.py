@@ -38,9 +38,9 @@ def sorted_wasserstein(
     tends to as its eps tends to 0.
 
     Some optimal matching keeps the order of the deaths, because exchanging the partners of two
-    matched pairs that cross adds 2 (a - a') (b' - b) <= 0. So it is found row by row: with s(a, b)
-    = a^2 / 2 + b^2 / 2 - (a - b)^2, what a match saves, the most that the first i and j deaths can
-    save is
+    matched pairs that cross, a <= a' and b' <= b, adds 2 (a - a') (b - b') <= 0. So it is found row
+    by row: with s(a, b) = a^2 / 2 + b^2 / 2 - (a - b)^2, what a match saves, the most that the
+    first i and j deaths can save is
 
         S(i, j) = max( S(i - 1, j), S(i, j - 1), S(i - 1, j - 1) + s(a_i, b_j) ).
 

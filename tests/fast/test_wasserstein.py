@@ -74,6 +74,24 @@ def test_it_equals_the_definition_at_size(sizes):
     assert_equals_the_definition(*([rng.random(size) for _ in range(2)] for size in sizes))
 
 
+@pytest.mark.usefixtures("either_kernel")
+@pytest.mark.parametrize(
+    ("teacher", "student", "value", "gradient"),
+    [
+        ([1.0], [4.0], (0.5 + 8) / 2, [2.0]),  # 4 > 2 + sqrt(3): apart is cheaper
+        ([3.0, 1.0], [2.0, 4.0], (1 + 1) / 4, [0.5, 0.5]),
+        ([10.0, 1.0], [1.0], 50 / 3, [0.0]),  # the larger one is left over
+        ([5.0], [1.0, 4.0, 20.0], (1 + 0.5 + 200) / 4, [0.25, -0.5, 5.0]),
+    ],
+)
+def test_values_and_gradients_by_hand(teacher, student, value, gradient):
+    leaf = torch.tensor(student, requires_grad=True)
+    got = fast.sorted_wasserstein(torch.tensor(teacher), leaf)
+    got.backward()
+    torch.testing.assert_close(got.detach(), torch.tensor(value))
+    torch.testing.assert_close(leaf.grad, torch.tensor(gradient))
+
+
 @pytest.mark.parametrize("spread", [0.1, 1.5])
 def test_both_kernels_find_the_same_matching(spread):
     rng = np.random.default_rng(0)
