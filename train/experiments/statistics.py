@@ -1,0 +1,608 @@
+"""Paired differences between arms: intervals over seeds, teachers and streets, and verdicts.
+
+How an interval is made. The arms of one seed share their teacher, initial weights, crops and
+order, so what is compared is the difference within a seed. The mean difference over n seeds is
+uncertain for up to three reasons, each with a variance of its own:
+
+- seeds: the sample variance of the differences over n, with n - 1 degrees of freedom;
+- streets: both arms were scored on the same J validation streets, other streets would have given
+  another difference, and more seeds do not help. The variance of the mean difference under a
+  bootstrap of streets, the same streets for every arm and seed, times J / (J - 1), because a
+  bootstrap of J things sees only (J - 1) / J of their variance; J - 1 degrees of freedom;
+- teachers: from three teachers on, the variance of the teachers' mean differences over their
+  number, in place of that over seeds where it is larger. With one or two teachers nothing can be
+  said about others, and the result is about the teachers that were used.
+
+The interval is the mean, plus and minus a quantile of Student's t times the root of the summed
+variances, with Welch and Satterthwaite's degrees of freedom. Why not the percentiles of a
+bootstrap over seeds: with 5 seeds these are too narrow, some 85% where 95% is said (the variance of
+a resample is (n - 1) / n of the sample's, and no resample leaves the range of the five). A
+studentized bootstrap of 5 seeds divides by resamples of almost no variance. The t interval asks
+that differences between seeds are about normal, which for means over many thousand points they
+are. The percentiles are recorded beside it (`bootstrap_low`, `bootstrap_high`).
+
+What differs between seeds only on some streets is counted in both variances; the intervals are a
+little too wide for it, never too narrow. `tests/train/experiments/test_statistics.py` simulates
+experiments of known effect and counts how often the interval holds it.
+
+Shape letters: P pairs of runs, B draws of streets, J streets.
+"""
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.experiments.records import RunRecord
+from train.experiments.t_distribution import quantile, upper_tail
+
+MIN_SEEDS_INTERVAL: Final = 3
+"""Pairs below which no interval is given."""
+MIN_SEEDS_CLAIM: Final = 5
+"""Pairs below which nothing is claimed."""
+MIN_TEACHERS: Final = 3
+"""Teachers from which on a result is about teachers at large."""
+CONFIDENCE: Final = 0.95
+SIGNIFICANCE: Final = 0.05
+POWER: Final = 0.8
+"""With which the minimum detectable difference would be seen."""
+DRAWS: Final = 1000
+"""Of streets: the standard error is then known to some 2%."""
+_MOST_EXACT_SEEDS: Final = 16  # 65,536 sign patterns
+_RANDOM_PATTERNS: Final = 65_536
+
+Floats = NDArray[np.float64]
+Street = Mapping[str, Any]
+Score = Callable[[Sequence[Street]], Mapping[str, float | None]]
+"""From the counts of some streets, any of them more than once, the metrics over all of them."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm and what it is held against."""
+
+    arm: str
+    baseline: str
+    primary: bool = False
+    """Whether it is one of the grid's few questions, which Holm's correction covers."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score, and how a difference of it is shown."""
+
+    name: str
+    title: str
+    unit: str = ""
+    scale: float = 1.0
+    """What a recorded value is multiplied with to have the unit."""
+    higher_is_better: bool = True
+    margin: float | None = None
+    """Differences below it, in the unit, are of no interest."""
+    digits: int = 2
+
+
+PRIMARY_METRIC: Final = "miou"
+METRICS: Final = (
+    Metric("miou", "mIoU", "points", 100, margin=1.0),
+    Metric("thin_iou", "thin classes' IoU", "points", 100),
+    Metric("boundary_iou", "boundary IoU", "points", 100),
+    Metric("fragmentation", "fragmentation", higher_is_better=False),
+    Metric("spurious_per_10k", "spurious components per 10,000 points", higher_is_better=False),
+    Metric("distance_correlation", "distance correlation with the teacher", digits=3),
+    Metric("own_other", "own/other ratio", higher_is_better=False, digits=3),
+)
+"""What is compared, the primary metric first. Points are percentage points."""
+
+
+class _Additive(Protocol):
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+Counts = TypeVar("Counts", bound=_Additive)
+
+
+def additive_score(
+    read: Callable[[Street], Counts], scores: Callable[[Counts], Mapping[str, float | None]]
+) -> Score:
+    """Return a score function for counts that add up with `+`; every street is read once.
+
+    Parameters
+    ----------
+    read
+        From a street's recorded counts to an object with `+`.
+    scores
+        From such an object to metrics by name.
+    """
+    known: dict[int, tuple[Street, Counts]] = {}  # the street is held, so that its id stays its own
+
+    def score(streets: Sequence[Street]) -> Mapping[str, float | None]:
+        for street in streets:
+            if id(street) not in known:
+                known[id(street)] = (street, read(street))
+        return scores(functools.reduce(operator.add, (known[id(s)][1] for s in streets)))
+
+    return score
+
+
+class StreetBootstrap:
+    """Scores of runs over validation streets drawn with replacement, alike for every run.
+
+    Parameters
+    ----------
+    score
+        Called with as many streets as a run has, once per run and draw.
+    draws
+        B, at least 2.
+    seed
+        Of the generator.
+    """
+
+    def __init__(self, score: Score, draws: int = DRAWS, seed: int = 0) -> None:
+        if draws < 2:
+            raise ValueError(f"StreetBootstrap: draws is {draws}; give at least 2")
+        self.score = score
+        self.draws = draws
+        self.seed = seed
+        # By streets, not by run: a teacher stands beside several students.
+        self._known: dict[int, tuple[Mapping[str, Street], dict[str, Floats]]] = {}
+
+    def scores(self, run: RunRecord) -> Mapping[str, Floats]:
+        """Return the (B,) scores of a run by metric, NaN where a draw has none.
+
+        Empty where the run has fewer than two streets: nothing can be drawn.
+        """
+        if id(run.streets) not in self._known:
+            self._known[id(run.streets)] = (run.streets, self._drawn(run))
+        return self._known[id(run.streets)][1]
+
+    def _drawn(self, run: RunRecord) -> dict[str, Floats]:
+        streets = [run.streets[name] for name in sorted(run.streets)]
+        if len(streets) < 2:
+            return {}
+        rng = np.random.default_rng(self.seed)
+        draws = rng.integers(len(streets), size=(self.draws, len(streets)))
+        rows = [self.score([streets[i] for i in draw]) for draw in draws]
+        return {
+            name: np.array([math.nan if row[name] is None else row[name] for row in rows])
+            for name in rows[0]
+        }
+
+
+@dataclass(frozen=True)
+class PairedSample:
+    """The differences of an arm and its baseline in one metric, in the metric's unit."""
+
+    seeds: tuple[int, ...]
+    """(P,) of each pair."""
+    teachers: tuple[str, ...]
+    """(P,) of each pair."""
+    differences: Floats
+    """(P,) arm minus baseline."""
+    drawn: Floats | None = None
+    """(P, B) the same over drawn streets; None where streets cannot be drawn."""
+    streets: int = 0
+    """J, how many the draws are from."""
+
+
+def paired_sample(
+    arm: Sequence[RunRecord],
+    baseline: Sequence[RunRecord],
+    metric: Metric,
+    bootstrap: StreetBootstrap | None = None,
+) -> PairedSample:
+    """Pair the runs of two arms by teacher and seed, and take the differences of a metric.
+
+    A run without a partner, or without the metric, is left out.
+
+    Parameters
+    ----------
+    arm, baseline
+        Runs of one grid and assay, each at most once.
+    metric
+        What is compared.
+    bootstrap
+        Draws streets; without it the sample has none.
+
+    Raises
+    ------
+    ValueError
+        If an arm has two runs of one teacher and seed.
+    """
+    ours, theirs = _by_pair(arm, metric), _by_pair(baseline, metric)
+    keys = sorted(ours.keys() & theirs.keys())
+    values = [
+        metric.scale * (_value(ours[key], metric) - _value(theirs[key], metric)) for key in keys
+    ]
+    sample = PairedSample(
+        seeds=tuple(seed for _, seed in keys),
+        teachers=tuple(teacher for teacher, _ in keys),
+        differences=np.array(values, dtype=np.float64),
+    )
+    if bootstrap is None or not keys:
+        return sample
+    rows = []
+    for key in keys:
+        drawn = [bootstrap.scores(run[key]).get(metric.name) for run in (ours, theirs)]
+        if drawn[0] is None or drawn[1] is None:
+            return sample
+        rows.append(metric.scale * (drawn[0] - drawn[1]))
+    table = np.array(rows)
+    table = table[:, np.isfinite(table).all(axis=0)]
+    if table.shape[1] < bootstrap.draws // 2:  # most draws lack what the metric speaks of
+        return sample
+    return replace(sample, drawn=table, streets=len(ours[keys[0]].streets))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean difference and how sure it is, in the metric's unit; None for what has no base."""
+
+    difference: float | None
+    """Mean over seeds."""
+    low: float | None
+    high: float | None
+    """Ends of the 95% interval; None below three seeds."""
+    seeds: tuple[int, ...]
+    """The seeds that both arms have."""
+    teachers: int
+    streets: int
+    """Whose variance is in the interval; 0 where streets could not be drawn."""
+    over: tuple[str, ...]
+    """What the interval speaks for beyond what was run: "seeds", "teachers", "streets"."""
+    standard_deviation: float | None
+    """Of the differences between seeds."""
+    standard_error: float | None
+    degrees_of_freedom: float | None
+    p: float | None
+    """Two-sided, of the same t as the interval: below 0.05 exactly where that leaves out 0."""
+    p_sign_flip: float | None
+    """Two-sided, by flipping the signs of the seeds' differences; knows nothing of streets."""
+    equivalent: bool | None
+    """Whether the 90% interval lies within the margin; None without interval or margin."""
+    minimum_detectable: float | None
+    """The true difference that as many seeds and streets would show with a power of 80%."""
+    bootstrap_low: float | None
+    bootstrap_high: float | None
+    """Percentiles of the hierarchical bootstrap; too narrow for few seeds, see above."""
+
+
+def estimate(sample: PairedSample, margin: float | None = None, seed: int = 0) -> Estimate:
+    """Return the mean difference of a sample with its interval.
+
+    Parameters
+    ----------
+    sample
+        Any number of pairs, none included.
+    margin
+        Differences below it are of no interest, in the sample's unit.
+    seed
+        Of the hierarchical bootstrap's generator.
+
+    Notes
+    -----
+    Equivalence is two one-sided tests at 5% [1]_. The minimum detectable difference is the
+    standard error times the sum of the t quantiles of 97.5% and 80%; half the interval's width,
+    the first of these alone, is what 5% significance needs and what half of the repeats would
+    reach. Three differences that are exactly equal and not 0 get no interval: nothing that was
+    to vary did.
+
+    References
+    ----------
+    .. [1] D. Schuirmann, "A comparison of the two one-sided tests procedure and the power
+       approach for assessing the equivalence of average bioavailability", J. Pharmacokinet.
+       Biopharm. 15 (1987).
+    .. [2] F. Satterthwaite, "An approximate distribution of estimates of variance components",
+       Biometrics Bull. 2 (1946).
+    """
+    seeds = np.unique(np.array(sample.seeds, dtype=np.int64))
+    means = np.array([sample.differences[np.equal(sample.seeds, s)].mean() for s in seeds])
+    count = len(means)
+    difference = float(means.mean()) if count else None
+    deviation = float(means.std(ddof=1)) if count >= 2 else None
+    result = Estimate(
+        difference=difference,
+        low=None,
+        high=None,
+        seeds=tuple(int(s) for s in seeds),
+        teachers=len(set(sample.teachers)),
+        streets=0,
+        over=(),
+        standard_deviation=deviation,
+        standard_error=None,
+        degrees_of_freedom=None,
+        p=None,
+        p_sign_flip=None,
+        equivalent=None,
+        minimum_detectable=None,
+        bootstrap_low=None,
+        bootstrap_high=None,
+    )
+    if difference is None or deviation is None or count < MIN_SEEDS_INTERVAL:
+        return result
+    if deviation == 0 and difference != 0:
+        return result
+    parts = {"seeds": (deviation**2 / count, count - 1.0)}
+    between = _teacher_variance(sample)
+    if between is not None:
+        # The larger of the two: teachers' means vary at least as much as their seeds make them.
+        parts["seeds"] = max(parts["seeds"], between)
+    streets = _street_variance(sample)
+    if streets is not None:
+        parts["streets"] = streets
+    variance = sum(part for part, _ in parts.values())
+    error = math.sqrt(variance)
+    degrees = count - 1.0
+    if variance > 0:
+        degrees = variance**2 / sum(part**2 / free for part, free in parts.values())
+    half = quantile((1 + CONFIDENCE) / 2, degrees) * error
+    bounds = np.percentile(
+        _hierarchical_bootstrap(sample, np.random.default_rng(seed)),
+        [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)],
+    )
+    return replace(
+        result,
+        low=difference - half,
+        high=difference + half,
+        streets=sample.streets,
+        over=("seeds", *(["teachers"] if between is not None else []), *list(parts)[1:]),
+        standard_error=error,
+        degrees_of_freedom=degrees,
+        p=2 * upper_tail(abs(difference) / error, degrees) if error > 0 else 1.0,
+        p_sign_flip=sign_flip(means),
+        equivalent=(
+            None
+            if margin is None
+            else abs(difference) + quantile(1 - SIGNIFICANCE, degrees) * error < margin
+        ),
+        minimum_detectable=half + quantile(POWER, degrees) * error,
+        bootstrap_low=float(bounds[0]),
+        bootstrap_high=float(bounds[1]),
+    )
+
+
+def sign_flip(differences: Floats, seed: int = 0) -> float:
+    """Return the two-sided p value of a mean under flipped signs.
+
+    Parameters
+    ----------
+    differences
+        (n,), at least one. With n = 5 no p value can be below 2 / 32.
+    seed
+        Of the generator; used above 16 differences only, where patterns are drawn.
+
+    Notes
+    -----
+    Exact where all patterns are tried. Of drawn patterns the seen one is one, so p is never 0.
+    """
+    count = len(differences)
+    seen = abs(differences.sum()) * (1 - 1e-12)  # sums in another order may round below it
+    if count <= _MOST_EXACT_SEEDS:
+        signs = 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1) - 1
+        return float((np.abs(signs @ differences) >= seen).mean())
+    rng = np.random.default_rng(seed)
+    signs = rng.choice((-1.0, 1.0), size=(_RANDOM_PATTERNS, count))
+    reached = int((np.abs(signs @ differences) >= seen).sum())
+    return (reached + 1) / (_RANDOM_PATTERNS + 1)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return the p values corrected for their number, in the order given.
+
+    Parameters
+    ----------
+    p_values
+        Of one family. None for a comparison that has none yet: it counts in the family's size,
+        so that what is claimed today is not taken back when it arrives.
+
+    Notes
+    -----
+    The step-down procedure of S. Holm, "A simple sequentially rejective multiple test
+    procedure", Scand. J. Stat. 6 (1979): the k-th smallest of m is multiplied with m - k + 1,
+    and none is below the one before it.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.5, None])
+    [0.03, 1.0, None]
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(p_values) - rank)))
+        corrected[i] = highest
+    return corrected
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known about one comparison in one metric."""
+
+    comparison: Comparison
+    metric: Metric
+    estimate: Estimate
+    p_holm: float | None
+    """Corrected over the primary comparisons; None for everything secondary."""
+
+    @property
+    def primary(self) -> bool:
+        """Whether it answers one of the grid's questions."""
+        return self.comparison.primary and self.metric.name == PRIMARY_METRIC
+
+    @property
+    def verdict(self) -> str:
+        """The answer in words: the same numbers give the same words for everyone."""
+        found, margin = self.estimate, self.metric.margin
+        if len(found.seeds) < MIN_SEEDS_CLAIM:
+            return f"not enough runs ({len(found.seeds)} of at least {MIN_SEEDS_CLAIM} seeds)"
+        if found.p is None or found.difference is None:
+            return "no claim (the same difference in every seed: did the seeds vary?)"
+        if found.p < SIGNIFICANCE and self.primary and not _below(self.p_holm, SIGNIFICANCE):
+            return "no effect seen (not after Holm's correction)"
+        if found.p < SIGNIFICANCE:
+            return "better" if (found.difference > 0) == self.metric.higher_is_better else "worse"
+        if margin is None:
+            return "no effect seen"
+        words = f"within {margin:g} {self.metric.title}"
+        if found.equivalent:
+            return f"no effect seen (equivalent {words})"
+        return "no effect seen (interval too wide to say)"
+
+
+def compare(
+    runs: Sequence[RunRecord],
+    comparisons: Sequence[Comparison],
+    score: Score | None,
+    *,
+    metrics: Sequence[Metric] = METRICS,
+    draws: int = DRAWS,
+) -> list[Result]:
+    """Return every comparison in every metric that both arms have, comparison by comparison.
+
+    The primary metric is there even where no run has it yet.
+
+    Parameters
+    ----------
+    runs
+        Of one grid and assay.
+    comparisons
+        What to compare; the primary ones are one family for Holm's correction.
+    score
+        From the counts of streets to metrics; None leaves the streets' variance out.
+    metrics
+        What to compare them in.
+    draws
+        Of streets.
+
+    Raises
+    ------
+    ValueError
+        If runs are of several grids or assays, or one is there twice.
+    """
+    if len({(run.grid, run.assay) for run in runs}) > 1:
+        raise ValueError("compare: runs of several grids or assays; compare those of one")
+    bootstrap = StreetBootstrap(score, draws) if score is not None else None
+    students = [run for run in runs if run.role == "student"]
+    results = []
+    for comparison in comparisons:
+        arm, baseline = (
+            [run for run in students if run.arm == name]
+            for name in (comparison.arm, comparison.baseline)
+        )
+        for metric in metrics:
+            sample = paired_sample(arm, baseline, metric, bootstrap)
+            if len(sample.differences) or metric.name == PRIMARY_METRIC:
+                found = estimate(sample, metric.margin)
+                results.append(Result(comparison, metric, found, None))
+    family = [i for i, result in enumerate(results) if result.primary]
+    corrected = holm([_claimed_p(results[i].estimate) for i in family])
+    for i, p_holm in zip(family, corrected, strict=True):
+        results[i] = replace(results[i], p_holm=p_holm)
+    return results
+
+
+def teacher_gap(
+    runs: Sequence[RunRecord], control: str, score: Score | None, *, draws: int = DRAWS
+) -> Estimate:
+    """Return how far the teachers are above the students that learned from labels alone.
+
+    Parameters
+    ----------
+    runs
+        Of one grid and assay.
+    control
+        The arm that learned from labels alone; each of its runs is paired with its teacher.
+    score, draws
+        As for `compare`.
+
+    Returns
+    -------
+    Estimate
+        In points of mIoU; without seeds where there is no such student or teacher.
+    """
+    metric = next(metric for metric in METRICS if metric.name == PRIMARY_METRIC)
+    bootstrap = StreetBootstrap(score, draws) if score is not None else None
+    teachers = {run.teacher: run for run in runs if run.role == "teacher"}
+    students = [
+        run
+        for run in runs
+        if run.role == "student" and run.arm == control and run.teacher in teachers
+    ]
+    # One teacher stands beside several students; the records differ in nothing but the seed.
+    beside = [replace(teachers[run.teacher], seed=run.seed) for run in students]
+    return estimate(paired_sample(beside, students, metric, bootstrap), metric.margin)
+
+
+def _claimed_p(found: Estimate) -> float | None:
+    return found.p if len(found.seeds) >= MIN_SEEDS_CLAIM else None
+
+
+def _below(value: float | None, limit: float) -> bool:
+    return value is not None and value < limit
+
+
+def _by_pair(runs: Sequence[RunRecord], metric: Metric) -> dict[tuple[str, int], RunRecord]:
+    found: dict[tuple[str, int], RunRecord] = {}
+    for run in runs:
+        key = (run.teacher, run.seed)
+        if key in found:
+            raise ValueError(
+                f"paired_sample: arm {run.arm} has two runs of seed {run.seed} and teacher "
+                f"{run.teacher}; give each run once"
+            )
+        if run.scores.get(metric.name) is not None:
+            found[key] = run
+    return found
+
+
+def _value(run: RunRecord, metric: Metric) -> float:
+    value = run.scores[metric.name]
+    assert value is not None  # _by_pair left those out
+    return value
+
+
+def _street_variance(sample: PairedSample) -> tuple[float, float] | None:
+    """Return the variance of the mean difference over streets and its degrees of freedom."""
+    if sample.drawn is None:
+        return None
+    means = np.stack([sample.drawn[np.equal(sample.seeds, s)].mean(0) for s in set(sample.seeds)])
+    seen = float(means.mean(0).var(ddof=1))
+    return seen * sample.streets / (sample.streets - 1), sample.streets - 1.0
+
+
+def _teacher_variance(sample: PairedSample) -> tuple[float, float] | None:
+    """Return the variance of the mean over teachers and its degrees of freedom."""
+    names = sorted(set(sample.teachers))
+    if len(names) < MIN_TEACHERS:
+        return None
+    means = [sample.differences[np.equal(sample.teachers, name)].mean() for name in names]
+    return float(np.var(means, ddof=1)) / len(names), len(names) - 1.0
+
+
+def _hierarchical_bootstrap(sample: PairedSample, rng: np.random.Generator) -> Floats:
+    """Return (B,) mean differences: teachers drawn, then seeds of each, then streets.
+
+    One or two teachers are kept as they are. The streets of a draw are the same for all pairs.
+    """
+    drawn = sample.drawn
+    if drawn is None:
+        drawn = np.repeat(sample.differences[:, None], DRAWS, axis=1)
+    rows = [
+        np.flatnonzero(np.equal(sample.teachers, name)) for name in sorted(set(sample.teachers))
+    ]
+    if len(rows) < MIN_TEACHERS:
+        size = drawn.shape[1]
+        picked = np.concatenate([of[rng.integers(len(of), size=(len(of), size))] for of in rows])
+        return np.asarray(drawn[picked, np.arange(size)].mean(axis=0))
+    means = np.empty(drawn.shape[1])
+    for b in range(len(means)):
+        chosen = [rows[i] for i in rng.integers(len(rows), size=len(rows))]
+        pairs = np.concatenate([of[rng.integers(len(of), size=len(of))] for of in chosen])
+        means[b] = drawn[pairs, b].mean()
+    return means
