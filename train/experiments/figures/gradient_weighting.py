@@ -128,9 +128,8 @@ def _draw(
     diagonal = np.sqrt(2) * OFFSET
     axes.axvspan(0, diagonal, color="0.9", lw=0)
     axes.annotate(
-        "the diagonal is nearer:\nrecall gives no gradient",
-        (diagonal, 0.25), xytext=(12, 0), textcoords="offset points", fontsize=8, color="0.3",
-        arrowprops={"arrowstyle": "-", "color": "0.5", "lw": 0.7}, va="center",
+        "gray: the diagonal is nearer than the offset;\nrecall gives no gradient there",
+        (0.055, 0.97), xycoords="axes fraction", fontsize=8, color="0.3", va="top",
     )  # fmt: skip
     axes.set(
         xlabel="persistence of the teacher's pair",
