@@ -20,7 +20,7 @@ NAME: Final = "figure4"
 NAME_OF_TEACHER: Final = "figure4-teacher"
 SHAPE: Final = "two circles"
 NUM_FEATURES: Final = 256
-_LENGTHS: Final = (0.15, 0.35, 0.7, 1.1)
+_LENGTHS: Final = (0.2, 0.4, 0.6, 0.9)
 _COLORS: Final = (BLUE, VERMILION)
 
 Pairs = NDArray[np.float64]
@@ -36,8 +36,8 @@ def make() -> Drawn:
     points = shape(SHAPE)
     distances = pairwise_distances(torch.from_numpy(points))
     found = diagrams(distances)
-    figure = Figure(figsize=(12, 6.4), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    figure = Figure(figsize=(12, 5.9), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.6))
     for axis, length in zip(top.subplots(1, len(_LENGTHS)), _LENGTHS, strict=True):
         _draw_complex(axis, points, distances.numpy(), length)
     _draw_diagrams(bottom.subplots(1, 2, width_ratios=(2, 1)), found, _LENGTHS)
@@ -86,7 +86,7 @@ def _draw_complex(
         PolyCollection([points[list(t)] for t in triangles], facecolors=SKY, linewidths=0, zorder=1)
     )
     axis.add_collection(
-        LineCollection([points[list(e)] for e in edges], colors="0.25", linewidths=0.35, zorder=2)
+        LineCollection([points[list(e)] for e in edges], colors="0.45", linewidths=0.3, zorder=2)
     )
     axis.plot(*points.T, "o", ms=2.5, color=BLACK, zorder=3)
     axis.set_title(f"edges up to $\\epsilon$ = {length:g}", fontsize=10)
@@ -104,6 +104,8 @@ def _draw_diagrams(axes: Sequence[Axes], found: Sequence[Pairs], lengths: Sequen
             rows = np.concatenate([rows, [[0.0, 1.06 * largest]]])
         places = height + np.arange(len(rows))
         barcode.hlines(places, rows[:, 0], rows[:, 1], color=color, lw=1.1)
+        if dimension == 0:
+            barcode.plot(rows[-1, 1], places[-1], ">", ms=4, color=color)
         barcode.text(
             1.075 * largest, height + len(rows) / 2, f"H{dimension}", color=color, va="center"
         )
