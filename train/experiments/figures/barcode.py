@@ -54,7 +54,7 @@ def make_of_features(features: torch.Tensor, source: Mapping[str, Any]) -> Drawn
     source
         Which network and sweep, as plain values, for the record.
     """
-    points = normalise(features.double()[None], "l2")[0]
+    points = normalise(features.double(), "l2")
     found = diagrams(pairwise_distances(points))
     figure = Figure(figsize=(12, 4), layout="constrained")
     _draw_diagrams(figure.subplots(1, 2, width_ratios=(2, 1)), found, ())
