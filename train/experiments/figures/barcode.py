@@ -110,7 +110,9 @@ def _draw_diagrams(axes: Sequence[Axes], found: Sequence[Pairs], lengths: Sequen
             1.075 * largest, height + len(rows) / 2, f"H{dimension}", color=color, va="center"
         )
         height += len(rows) + 3
-        diagram.plot(*pairs.T, "os"[dimension], ms=4, mfc="none", color=color, label=f"H{dimension}")
+        diagram.plot(
+            *pairs.T, "os"[dimension], ms=4, mfc="none", color=color, label=f"H{dimension}"
+        )
     for length in lengths:
         barcode.axvline(length, color="0.6", lw=0.7, ls=":")
     barcode.set(

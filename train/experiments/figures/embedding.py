@@ -6,6 +6,7 @@ where scikit-learn is installed and asked for.
 Shape letters: V voxels, S sampled ones, C channels.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -24,6 +25,7 @@ from train.experiments.figures.palette import class_colors
 NAME: Final = "figure6"
 A_CLASS: Final = 150
 _MARKERS: Final = "os^vDP"
+_TURNS: Final = 10
 _TITLES: Final = {
     "teacher": "teacher",
     "student": "student, distilled",
@@ -138,13 +140,13 @@ def _draw(
     figure = Figure(figsize=(4.4 * len(planes) + 1.9, 4.6), layout="constrained")
     axes = figure.subplots(1, len(planes), squeeze=False)[0]
     colors = class_colors(names)
-    # By turns over the classes of all networks, so that none lies over all others.
-    order = np.random.default_rng(0).permutation(len(truth))
+    # By turns, so that no class lies over all others.
+    turns = np.array_split(np.random.default_rng(0).permutation(len(truth)), _TURNS)
     for axis, (role, plane) in zip(axes, planes.items(), strict=True):
-        for number in np.unique(truth):
-            rows = order[truth[order] == number]
+        for turn, number in itertools.product(turns, np.unique(truth)):
+            rows = turn[truth[turn] == number]
             axis.scatter(
-                *plane[rows].T, s=9, color=colors[number], marker=_marker(number), alpha=0.75,
+                *plane[rows].T, s=13, color=colors[number], marker=_marker(number), alpha=0.8,
                 linewidths=0,
             )  # fmt: skip
         axis.set_title(_TITLES[role], fontsize=11)
@@ -159,7 +161,9 @@ def _draw(
         axis.set_ylabel(labels[1], fontsize=9)
         axis.tick_params(labelsize=7)
     handles = [
-        Line2D([], [], ls="", marker=_marker(number), ms=6, color=colors[number], label=names[number])
+        Line2D(
+            [], [], ls="", marker=_marker(number), ms=6, color=colors[number], label=names[number]
+        )
         for number in np.unique(truth)
     ]
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8)

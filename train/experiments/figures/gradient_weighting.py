@@ -36,7 +36,7 @@ def pairs(num_pairs: int = NUM_PAIRS) -> tuple[NDArray[np.float64], NDArray[np.f
     persistence = np.linspace(_LARGEST / num_pairs, _LARGEST, num_pairs)
     births = 10.0 * np.arange(num_pairs)  # so far apart that no pair is nearest to another's
     teacher = np.column_stack([births, births + persistence])
-    student = teacher + [0.0, OFFSET]
+    student = teacher + np.array([0.0, OFFSET])
     return teacher, student
 
 
@@ -121,9 +121,7 @@ def _draw(
         ("loss", "whole loss: Eq. 2 and the unweighted Eq. 3", BLACK, "^"),
     ):
         axes.plot(persistence, 1e3 * exact[name], color=color, lw=1.4, label=title)
-        axes.plot(
-            persistence[::3], 1e3 * found[name][::3], marker, color=color, ms=4, mfc="white"
-        )
+        axes.plot(persistence[::3], 1e3 * found[name][::3], marker, color=color, ms=4, mfc="white")
     axes.plot([], [], "o", color="0.4", mfc="white", ms=4, label="autograd (lines: formulas)")
     diagonal = np.sqrt(2) * OFFSET
     axes.axvspan(0, diagonal, color="0.9", lw=0)

@@ -149,8 +149,8 @@ def open_sweeps_of_run(
         simulated, own_root = bool(config["simulate"]), config["data_root"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"--run {folder}: config.json cannot be read ({error}); give the --output of a finished "
-            "run"
+            f"--run {folder}: config.json cannot be read ({error}); give the --output of a "
+            "finished run"
         ) from error
     if dataset is not None and dataset != recorded:
         raise UserError(f"--dataset {dataset}: the run in {folder} is of {recorded}")

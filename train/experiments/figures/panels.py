@@ -241,9 +241,7 @@ def _draw_classes(
     axis.tick_params(labelsize=7)
 
 
-def _draw_errors(
-    axis: Axes, sweep: Shown, role: str, rows: NDArray[np.int64], size: float
-) -> None:
+def _draw_errors(axis: Axes, sweep: Shown, role: str, rows: NDArray[np.int64], size: float) -> None:
     """Draw right points in gray and wrong ones over them."""
     truth, said = sweep.truth[rows], sweep.predictions[role][rows]
     x, y = sweep.coord[rows, :2].T
@@ -263,7 +261,7 @@ def _handles(names: Sequence[str], labels: Sequence[NDArray[np.int64]]) -> list[
     colors = class_colors(names)
     present = sorted({int(number) for part in labels for number in np.unique(part)})
     kinds = [(names[number], colors[number]) for number in present if number != IGNORE_INDEX]
-    kinds += [("no label", _UNLABELED), ("right", RIGHT), ("wrong", WRONG)]
+    kinds += [("no label", _UNLABELED), ("lower row: right", RIGHT), ("lower row: wrong", WRONG)]
     return [
         Line2D([], [], ls="", marker="o", ms=6, color=color, label=name) for name, color in kinds
     ]

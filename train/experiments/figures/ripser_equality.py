@@ -183,8 +183,8 @@ def page(numbers: Mapping[str, Any], picture: str) -> str:
                 "nothing but the algorithm can differ. Finite pairs are compared; the one "
                 "component that never dies has no row on either side. Pairs of persistence 0, "
                 "which ties and duplicates bring, are dropped on both sides: ours never lists "
-                "them, and the column says how many of ripser.py's were dropped. Rows are compared in the order "
-                "of (birth, death).",
+                "them, and the column says how many of ripser.py's were dropped. Rows are "
+                "compared in the order of (birth, death).",
                 "The paper's Figure 10 validates its pure-PyTorch baseline, not the pipeline that "
                 "it trains with; this is what `train` computes with. More shapes, sizes and "
                 "oracles (GUDHI, and matrices of small whole numbers, which are all ties) are in "

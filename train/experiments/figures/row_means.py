@@ -1,4 +1,4 @@
-"""Does a table's printed mIoU equal the mean of the classes printed beside it?"""
+"""Whether a table's printed mIoU is the mean of the classes printed beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ def circle(rng: np.random.Generator) -> Cloud:
 
 def two_circles(rng: np.random.Generator) -> Cloud:
     """Return 50 and 30 points near circles of radius 1 and 0.5, apart: two loops."""
-    large, small = _ring(rng, 50, 1.0), _ring(rng, 30, 0.5) + [2.2, 0.3]
+    large, small = _ring(rng, 50, 1.0), _ring(rng, 30, 0.5) + np.array([2.2, 0.3])
     return np.concatenate([large, small]) + 0.03 * rng.normal(size=(80, 2))
 
 
