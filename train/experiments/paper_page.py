@@ -180,6 +180,8 @@ def _page(
         "the records by `python -m train.figures --check`.",
         "## Tables",
         _listed("table", _tables(folder, compared, efficiency)),
+        "What pays beyond these tables, with seeds, intervals, a placebo and controls: "
+        f"{_link(folder, 'ablation.md')}.",
         "## Figures",
         _listed("figure", _figures(folder, numbers)),
         "## Row means",
@@ -192,9 +194,19 @@ def _page(
             parts += [
                 f"## {_TITLES[name]}",
                 f"![{_TITLES[name]}]({name}.png)",
-                f"{_SUMMARIES[name](found).rstrip('.')}. Numbers: [{name}.json]({name}.json).",
+                f"{_summary(name, found)}. Numbers: [{name}.json]({name}.json).",
             ]
     return "\n\n".join(parts) + "\n"
+
+
+def _summary(name: str, numbers: dict[str, Any]) -> str:
+    try:
+        return _SUMMARIES[name](numbers).rstrip(".")
+    except (KeyError, TypeError, ValueError, IndexError, StopIteration, AttributeError) as error:
+        raise UserError(
+            f"{name}.json: is damaged ({type(error).__name__}: {error}); make it again: "
+            f"python -m train.figures --only {name}"
+        ) from error
 
 
 def _listed(what: str, rows: Sequence[tuple[str, str, str, str]]) -> str:
@@ -260,13 +272,13 @@ def _figures(
         anchor = _TITLES[name].lower().replace(":", "").replace(",", "").replace("'", "")
         anchor = anchor.replace(" ", "-")
         if numbers[name] is None:
-            return "Not made yet."
+            return "not made yet"
         return f"[{_TITLES[name].partition(': ')[2]}](#{anchor})"
 
     def of_networks(name: str) -> str:
         found = made(name)
-        needs = "needs trained networks: the folder of a run, or files"
-        return f"Not made yet; {needs}." if numbers[name] is None else found
+        needs = "needs trained networks (the folder of a run, or files)"
+        return f"not made yet, {needs}" if numbers[name] is None else found
 
     def only(name: str) -> str:
         return f"`python -m train.figures --only {name}`"
@@ -279,7 +291,7 @@ def _figures(
             f"`python -m train.figures --only {score} --records DIR`, {_EFFICIENCY}",
             f"Costs over voxels: {_link(folder, 'efficiency.md')}. Score over cost: "
             + (
-                "not made yet; needs the records of an ablation, grid `main`."
+                "not made yet, needs the records of an ablation, grid `main`"
                 if numbers[score] is None
                 else made(score)
             ),
@@ -295,14 +307,14 @@ def _figures(
             "4",
             "filtration, barcode, diagram",
             f"{only(barcode.NAME)}, {_NETWORKS.format(barcode.NAME_OF_TEACHER)}",
-            f"{made(barcode.NAME)}; of a teacher: {of_networks(barcode.NAME_OF_TEACHER)} "
-            "H0 and H1; the paper also draws H2, which its method never uses.",
+            f"{made(barcode.NAME)}; of a teacher: {of_networks(barcode.NAME_OF_TEACHER)}. "
+            "H0 and H1: the paper also draws H2, which its method never uses.",
         ),
         (
             "5",
             "crops: students with and without the method",
             _NETWORKS.format(panels.NAME_OF_CELLS),
-            f"{of_networks(panels.NAME_OF_CELLS)} Crops are found by counting points, the worst "
+            f"{of_networks(panels.NAME_OF_CELLS)}. Crops are found by counting points, the worst "
             "beside the best; the other student has learned from labels alone, or is the one that "
             "`--baseline` names.",
         ),
@@ -331,7 +343,7 @@ def _figures(
             only(ripser_equality.NAME),
             _link(folder, EQUALITY_PAGE)
             if numbers[ripser_equality.NAME] is not None
-            else "Not made yet.",
+            else "not made yet",
         ),
     ]
 
@@ -374,7 +386,8 @@ def _of_grid(folder: Path, grid: str, compared: Sequence[Compared]) -> list[str]
     plan = built_in()[grid]
     found = [c for c in compared if c.grid == grid]
     command = f"`python -m train.ablate --dataset waymo --simulate --grid {grid} --seeds 5`"
-    parts = [f"{plan.title}. {len(plan.arms)} arms; {command}."]
+    asked = plan.title.partition(": ")[2]
+    parts = [f"{asked[0].upper()}{asked[1:]}. {len(plan.arms)} arms; {command}."]
     if not found:
         return [*parts, "Not run: no records of this grid."]
     printed = _printed(grid)
