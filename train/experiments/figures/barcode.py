@@ -37,7 +37,7 @@ def make() -> Drawn:
     distances = pairwise_distances(torch.from_numpy(points))
     found = diagrams(distances)
     figure = Figure(figsize=(12, 5.9), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.6))
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.6))[:, 0]
     for axis, length in zip(top.subplots(1, len(_LENGTHS)), _LENGTHS, strict=True):
         _draw_complex(axis, points, distances.numpy(), length)
     _draw_diagrams(bottom.subplots(1, 2, width_ratios=(2, 1)), found, _LENGTHS)

@@ -73,13 +73,12 @@ def by_autograd(
     """Return the same through `fast.persistence_weighted_chamfer` and autograd."""
     given = torch.from_numpy(teacher)
 
-    def gradient(swap: bool, **options: float) -> NDArray[np.float64]:
+    def gradient(*, swap: bool, min_persistence: float = 0.0) -> NDArray[np.float64]:
         learned = torch.from_numpy(student).clone().requires_grad_()
-        arguments = (learned, given) if swap else (given, learned)
-        persistence_weighted_chamfer(*arguments, **options).backward()
-        if learned.grad is None:
-            raise RuntimeError("gradient_weighting: the loss gave the student no gradient")
-        return np.asarray(learned.grad[:, 1].numpy(), dtype=np.float64)
+        first, second = (learned, given) if swap else (given, learned)
+        loss = persistence_weighted_chamfer(first, second, min_persistence=min_persistence)
+        (slope,) = torch.autograd.grad(loss, learned)
+        return np.asarray(slope[:, 1].numpy(), dtype=np.float64)
 
     whole = gradient(swap=False)
     precision = gradient(swap=False, min_persistence=_NO_TEACHER_WEIGHT)

@@ -139,7 +139,12 @@ def _draw(numbers: Mapping[str, Any]) -> Figure:
             )  # fmt: skip
         axis.set(xscale="log", xlabel=title)
         axis.margins(x=0.2)
-        axis.grid(lw=0.4, color="0.88", which="both")
+        axis.minorticks_off()
+        places = {role: unit * network[cost] for role, network in networks.items()}
+        axis.set_xticks(
+            list(places.values()), [f"{role}\n{at:,.0f}" for role, at in places.items()]
+        )
+        axis.grid(lw=0.4, color="0.85")
     axes[0].set_ylabel("mIoU, percent; dashes: single runs")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     kind = "simulated " if numbers["simulated"] else ""

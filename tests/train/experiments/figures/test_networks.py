@@ -99,7 +99,7 @@ def test_a_run_of_simulated_sweeps_asks_the_simulator_which_are_for_validation(
         asked.append((root, numbers))
         return SimulatedData(root, ("08",), ("00",), reused=True)
 
-    monkeypatch.setattr("train.simulation.semantickitti.simulate", simulate)
+    monkeypatch.setattr("train.simulation.semantickitti.simulate_semantickitti", simulate)
     data = {"simulated_sweeps": 5, "simulated_validation_sweeps": 2}
     data |= {"simulated_azimuth_steps": 60, "simulated_seed": 3}
     folder = write_run(tmp_path / "run", toy_sweeps, simulate=True, data=data)
