@@ -261,7 +261,15 @@ def test_what_was_skipped_and_cropped_is_said_and_recorded(tmp_path, capsys):
     config = RunConfig(dataset="rooms", data=DataConfig(batch_size=3, num_workers=0))
     skipped = SkippedFrames(tmp_path / "skipped.json")
     with RunLog(tmp_path) as log:
-        fit(task, FrameBatches(sweeps, config), config, torch.device("cpu"), log, tmp_path / "state.pt", skipped=skipped)
+        fit(
+            task,
+            FrameBatches(sweeps, config),
+            config,
+            torch.device("cpu"),
+            log,
+            tmp_path / "state.pt",
+            skipped=skipped,
+        )
     assert skipped.messages == {f"room/{n}": f"{tmp_path / f'{n}.bin'}: is bad" for n in (2, 3)}
     assert SkippedFrames(tmp_path / "skipped.json").messages == skipped.messages
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
