@@ -196,7 +196,7 @@ def _classes(report: RunReport) -> str:
         if all(value is None for value in values.values()):
             absent.append(name)
             continue
-        row = [f"<td>{_swatch(colors[number])}{escape(name)}</td>"]
+        row = [f'<td class="name">{_swatch(colors[number])}{escape(name)}</td>']
         row += [_share_cell(value) for value in values.values()]
         if both:
             ours, alone = values["student"], values["baseline"]
@@ -451,7 +451,7 @@ def _gradients_of(logged: GradientNorms) -> str:
 def _times(report: RunReport) -> str:
     rows = [
         [
-            f"<td>{escape(TITLES.get(time.stage, time.stage))}</td>",
+            f"<td>{escape(_stage(time.stage))}</td>",
             _cell(f"{time.seconds:,.0f}"),
             _cell(f"{time.steps:,}" if time.steps else ""),
             _cell("" if time.median_s is None else f"{time.median_s:.3f}"),
@@ -461,6 +461,12 @@ def _times(report: RunReport) -> str:
     head = ["stage", "seconds", "steps", "median step, seconds"]
     words = "Wall time, reading and checkpoints included."
     return _section("Time", _table(head, rows), _paragraph(words, "soft"))
+
+
+def _stage(name: str) -> str:
+    """Return what a reader calls a stage of the log, such as "baseline validation"."""
+    role, _, rest = name.partition(" ")
+    return f"{TITLES[role]}{f', {rest}' if rest else ''}" if role in TITLES else name
 
 
 def _how(report: RunReport) -> str:

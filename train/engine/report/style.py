@@ -36,7 +36,7 @@ th, td { text-align:right; padding:4px 8px; border-bottom:1px solid var(--rule);
   white-space:nowrap; }
 th:first-child, td:first-child { text-align:left; padding-left:0; }
 th { color:var(--soft); font-weight:600; vertical-align:bottom; }
-th, td:first-child { white-space:normal; }
+th, td:first-child { white-space:normal; } td.name { white-space:nowrap; }
 @media (max-width:600px) { table { font-size:.82rem; } th, td { padding:4px 5px; } }
 td.share { background:linear-gradient(to right, var(--bar) var(--share), transparent 0); }
 td.words { white-space:normal; overflow-wrap:anywhere; text-align:left; }
@@ -45,7 +45,7 @@ pre { background:var(--page); border-radius:6px; padding:10px; overflow-x:auto;
   white-space:pre-wrap; overflow-wrap:anywhere; }
 .charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(260px,1fr)); gap:10px; }
 svg { display:block; width:100%; height:auto; }
-.wide svg { min-width:520px; } .matrix svg { min-width:560px; max-width:820px; }
+.wide svg { min-width:420px; max-width:680px; } .matrix svg { min-width:560px; max-width:820px; }
 .ink { fill:var(--ink); } .over { fill:var(--card); }
 .title { font:600 13px system-ui, sans-serif; } .small { font:11px system-ui, sans-serif; }
 .tiny { font:10px system-ui, sans-serif; }

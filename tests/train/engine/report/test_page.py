@@ -117,7 +117,11 @@ def report():
         gradients=(
             GradientNorms("student", ("ce", "topology"), (10, 20), ((3.0, 1.0), (1.0, 1.0))),
         ),
-        times=(StageTime("student", 12.0, 3, 0.25), StageTime("evaluation", 2.0, 0, None)),
+        times=(
+            StageTime("student", 12.0, 3, 0.25),
+            StageTime("baseline validation", 5.0, 0, None),
+            StageTime("evaluation", 2.0, 0, None),
+        ),
         sweeps=(sweep,),
         notes=("Something is missing.",),
     )
@@ -171,6 +175,8 @@ def test_terms_gradients_times_and_agreement(report):
     assert page.of_table_row("ce") == ["62.5", "3", "1"]
     assert page.of_table_row("topology") == ["37.5", "1", "1"]
     assert ["student", "12", "3", "0.250"] in page.rows
+    assert ["student alone, validation", "5", "", ""] in page.rows
+    assert ["evaluation", "2", "", ""] in page.rows
     assert ["student", "0.625", "0.500", "4"] in page.rows
     text = html_page(dataclasses.replace(report, gradients=()))
     assert "--log-gradient-norms-every" in Page(text).text
@@ -198,7 +204,7 @@ def test_the_pictures_show_truth_predictions_and_errors(report):
 
 def test_with_a_student_alone_a_picture_shows_which_of_the_two_is_right(report):
     (sweep,) = report.sweeps
-    # The student takes all for 8: right for 100 points; the student alone all for 0: for 100 others.
+    # The student takes all for 8, which 100 points are; the student alone all for 0: 100 others.
     both = {"student": np.full(300, 8), "baseline": np.zeros(300, dtype=int)}
     page = Page(html_page(dataclasses.replace(
         report, sweeps=(dataclasses.replace(sweep, predictions=both),)
