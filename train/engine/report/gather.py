@@ -277,6 +277,7 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
     run = config["config"]
     optim, data = run["optim"], run["data"]
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    trained = metrics["seconds"]
     commit = f"{config['commit'] or 'unknown'}{' with local changes' if config['dirty'] else ''}"
     return (
         ("Method", run["method"]),
@@ -288,8 +289,9 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
         ),
         (
             "Training",
-            f"{optim['teacher_epochs']} epochs of the teacher, {optim['student_epochs']} of the "
-            f"student, {data['batch_size']} sweeps a step, voxels of {data['grid_size_m']} m"
+            # A teacher that was given was not trained here.
+            (f"{optim['teacher_epochs']} epochs of the teacher, " if "teacher" in trained else "")
+            + f"{optim['student_epochs']} epochs of the student, {data['batch_size']} sweeps a step, voxels of {data['grid_size_m']} m"
             + (f", crops of {data['max_voxels']:,} voxels" if data["max_voxels"] else ""),
         ),
         *((("Teacher", f"from {config['teacher']['from']}"),) if config.get("teacher") else ()),

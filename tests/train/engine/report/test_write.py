@@ -69,6 +69,8 @@ def test_the_report_holds_what_the_run_recorded(toy_sweeps, whole):
     (gradients,) = [each for each in report.gradients if each.stage == "student"]
     assert gradients.steps == (1, 2)
     assert [sum(row) for row in gradients.shares()] == pytest.approx([1.0, 1.0])
+    training = dict(report.settings)["Training"]
+    assert training.startswith("1 epochs of the teacher, 1 epochs of the student, 2 sweeps a step")
     (student,) = [each for each in report.times if each.stage == "student"]
     assert student.steps == 2
     assert student.median_s > 0
