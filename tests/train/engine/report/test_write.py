@@ -127,6 +127,7 @@ def test_data_that_moved_is_found_where_the_flag_says(toy_sweeps, whole, tmp_pat
     run, page = tmp_path / "run", tmp_path / "pages" / "moved.html"
     shutil.copytree(whole, run)
     without_data(run, tmp_path, toy_sweeps)
+    (run / "report.html").unlink()
     assert main(["--run", str(run), "--output", str(page), "--data-root", str(toy_sweeps)]) == 0
     assert len(page_of(page).images) == 16
     assert not (run / "report.html").exists()
