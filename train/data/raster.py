@@ -67,8 +67,8 @@ def from_sensor(
     origin_m, forward_deg
         As for `train.data.views.directions`. Ahead is in the middle, left is left.
     pixels
-        W, a full turn. A degree is three times as high as wide; H is what the points need, between a
-        twelfth and a third of W.
+        W, a full turn. A degree is three times as high as wide; H is what the points need, between
+        a twelfth and a third of W.
     height_from
         (N,) which points the picture must be high enough for; None, or none of them: all. Sensors
         that look down at their own bumper would else take most of it.
