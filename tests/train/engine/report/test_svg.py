@@ -46,6 +46,7 @@ def test_a_line_goes_through_its_values():
     spots = [tuple(map(float, p.split(","))) for p in line.get("points").split()]
     (x1, y1), (x2, y2), (x3, y3) = spots
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.1)
+    assert y2 < y3 < y1, "what is larger is further up"
     assert y1 - y2 == pytest.approx(2 * (y3 - y2), abs=0.2)
     # The axis: 0 is at the height of the first value, 1 at that of the second.
     heights = {t.text: float(t.get("y")) for t in elements(chart, "text")}

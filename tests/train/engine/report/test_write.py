@@ -38,14 +38,15 @@ def opened(sweeps, run):
 def test_at_the_end_and_later_the_page_is_the_same(toy_sweeps, whole, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(whole, copy)
+    at_the_end = (copy / "report.html").read_bytes()
     assert write_run_report(copy, *opened(toy_sweeps, copy)) == copy / "report.html"
-    first = (copy / "report.html").read_bytes()
+    assert (copy / "report.html").read_bytes() == at_the_end
     assert main(["--run", str(copy)]) == 0
-    assert (copy / "report.html").read_bytes() == first
+    assert (copy / "report.html").read_bytes() == at_the_end
     assert f"report: {copy / 'report.html'}" in capsys.readouterr().err
     page = page_of(copy / "report.html")
-    # One validation sweep: truth, and classes and errors of three networks, in two views.
-    assert len(page.images) == 2 * (1 + 2 * 3)
+    # One sweep, two views: truth and who is right, classes and errors of three networks.
+    assert len(page.images) == 2 * (2 + 2 * 3)
     assert "Best: 08/000000" in page.text
     assert "one run with one seed" in page.text
     assert "No sweeps are drawn" not in page.text
@@ -127,8 +128,9 @@ def test_data_that_moved_is_found_where_the_flag_says(toy_sweeps, whole, tmp_pat
     run, page = tmp_path / "run", tmp_path / "pages" / "moved.html"
     shutil.copytree(whole, run)
     without_data(run, tmp_path, toy_sweeps)
+    (run / "report.html").unlink()
     assert main(["--run", str(run), "--output", str(page), "--data-root", str(toy_sweeps)]) == 0
-    assert len(page_of(page).images) == 14
+    assert len(page_of(page).images) == 16
     assert not (run / "report.html").exists()
 
 
