@@ -67,6 +67,8 @@ def test_columns_stack_to_their_sum():
     chart = stacked_columns("shares", [10, 20], ["a&b", "c"], [[0.25, 0.75], [1.0, 0.0]])
     rects = elements(chart, "rect")
     heights = [float(rect.get("height")) for rect in rects]
+    tops = [float(rect.get("y")) for rect in rects]
+    assert tops[1] + heights[1] == pytest.approx(tops[0], abs=0.2), "the second on the first"
     assert heights[0] + heights[1] == pytest.approx(heights[2] + heights[3], abs=0.2)
     assert heights[1] == pytest.approx(3 * heights[0], abs=0.3)
     assert rects[0].find("{*}title").text == "a&b: 25%"
