@@ -20,8 +20,10 @@ from benchmarks.readme_block import readme_block
 from benchmarks.schema import Record, Result, read_all
 from benchmarks.selection import newest
 from benchmarks.table6_page import table6_page
+from train.core.marked_block import with_block
 
-BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+BLOCK = "benchmark"
+"""Name of the README's markers."""
 
 Series = dict[str, list[Result]]
 
@@ -95,31 +97,10 @@ def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot
     )
 
 
-def with_block(readme: str, block: str) -> str:
-    """Return the README with `block` between the markers.
-
-    Raises
-    ------
-    ValueError
-        If the markers are not there, once each and in order.
-    """
-    if (
-        readme.count(BEGIN) != 1
-        or readme.count(END) != 1
-        or readme.index(BEGIN) > readme.index(END)
-    ):
-        raise ValueError(
-            f"the README needs one {BEGIN} and one {END} after it, on lines of their own"
-        )
-    before, rest = readme.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
-
-
 def write(records: dict[str, Record], docs: Path, readme: Path) -> list[str]:
     """Write everything; returns what was written."""
     texts, drawings, block = generate(records)
-    text = with_block(readme.read_text(encoding="utf-8"), block)  # first: it may refuse
+    text = with_block(readme.read_text(encoding="utf-8"), block, BLOCK)  # first: it may refuse
     docs.mkdir(parents=True, exist_ok=True)
     for name, content in texts.items():
         (docs / name).write_text(content, encoding="utf-8")
@@ -144,7 +125,7 @@ def disagreements(records: dict[str, Record], docs: Path, readme: Path) -> list[
         if (reason := plots.disagreement(plot, docs / name)) is not None:
             found.append(reason)
     text = readme.read_text(encoding="utf-8")
-    if with_block(text, block) != text:
+    if with_block(text, block, BLOCK) != text:
         found.append(f"{readme.name} disagrees with the records between its markers")
     return found
 

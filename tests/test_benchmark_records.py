@@ -28,7 +28,7 @@ from benchmarks.naive import naive_rips
 from benchmarks.outputs import Diagram, assert_rips, wrong_edges
 from benchmarks.peers_page import peers_page
 from benchmarks.selection import exponent, geometric_mean, newest
-from benchmarks.table import BEGIN, END, main
+from benchmarks.table import BLOCK, main
 from benchmarks.targets import Target, targets
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -88,7 +88,9 @@ def record_of(results, utc="2026-01-31T10:00:00+00:00", commit="1a2b3c4d5e"):
 def generated(tmp_path_factory):
     """A folder with one record, its generated pages, and a README with the markers."""
     folder = tmp_path_factory.mktemp("generated")
-    (folder / "README.md").write_text(f"# title\n\n{BEGIN}\n{END}\n\nthe rest\n")
+    (folder / "README.md").write_text(
+        f"# title\n\n<!-- {BLOCK}:begin -->\n<!-- {BLOCK}:end -->\n\nthe rest\n"
+    )
     schema.write(record_of(some_results()), folder / "results", "a-machine")
     assert table(folder) == 0
     return folder

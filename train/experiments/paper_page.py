@@ -403,7 +403,7 @@ def _of_grid(folder: Path, grid: str, compared: Sequence[Compared]) -> list[str]
             paper = printed.get((c.arm, c.baseline))
             shown = "" if paper is None else f"{paper:+.1f}"
             lines.append(
-                f"| `{c.arm}` | `{c.baseline}` | {_interval(c)} | {c.seeds} | {c.verdict} | "
+                f"| `{c.arm}` | `{c.baseline}` | {interval(c)} | {c.seeds} | {c.verdict} | "
                 f"{shown} |"
             )
         if assay:
@@ -420,7 +420,8 @@ def _of_grid(folder: Path, grid: str, compared: Sequence[Compared]) -> list[str]
     return parts
 
 
-def _interval(found: Compared) -> str:
+def interval(found: Compared) -> str:
+    """Return a difference with its interval, in words where there is none."""
     if found.difference is None:
         return "no pair of runs yet"
     if found.low is None or found.high is None:

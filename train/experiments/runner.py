@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -202,6 +202,7 @@ class Runner:
     def start(self) -> None:
         """Do all missing runs, seed by seed."""
         wanted = [(seed, name) for seed in self.ablation.seeds for name in self.ablation.grid.arms]
+        self._take_from_other_grids(wanted)
         missing = [(seed, name) for seed, name in wanted if not self._has(seed, name)]
         logger.info(
             f"{self.ablation.grid_name}: {len(self.ablation.grid.arms)} arms, "
@@ -225,6 +226,37 @@ class Runner:
         if seed_before is not None:
             self._forget_kept(seed_before)
 
+    def _take_from_other_grids(self, wanted: Iterable[tuple[int, str]]) -> None:
+        """Write a record for each run that another grid has made to the last option."""
+        made: dict[tuple[str, int], list[RunRecord]] = {}
+        for path in sorted(self.ablation.records.glob(f"*--{self.assay}.json")):
+            record = read_record(path)
+            if record.grid != self.ablation.grid_name and record.role == "student":
+                made.setdefault((record.teacher, record.seed), []).append(record)
+        for seed, name in wanted:
+            if self._record_path(seed, name).is_file():
+                continue
+            arm = self.ablation.grid.arms[name]
+            teacher = self.teacher_hashes[self._teacher_of(seed)]
+            for record in made.get((teacher, seed), []):
+                if not self._changed_since(record, arm):
+                    # A run does not know which grid asked for it.
+                    write_record(
+                        self.ablation.records,
+                        dataclasses.replace(record, grid=self.ablation.grid_name, arm=name),
+                    )
+                    logger.info(
+                        f"{name}, seed {seed}: the run is there as {record.arm} of grid "
+                        f"{record.grid}"
+                    )
+                    break
+
+    def _changed_since(self, record: RunRecord, arm: Arm) -> str:
+        """Return what is different in an arm's options and those that a record was made with."""
+        # An option that is younger than the record had its default then.
+        usual = self._options(Arm(arm.method))
+        return _changed(usual | dict(record.options), self._options(arm))
+
     def _record_path(self, seed: int, name: str) -> Path:
         return (
             self.ablation.records
@@ -236,10 +268,7 @@ class Runner:
         if not path.is_file():
             return False
         arm = self.ablation.grid.arms[name]
-        # An option that is younger than the record had its default then.
-        usual = self._options(Arm(arm.method))
-        changed = _changed(usual | dict(read_record(path).options), self._options(arm))
-        if changed:
+        if changed := self._changed_since(read_record(path), arm):
             raise UserError(
                 f"{path}: arm {name} had other options then ({changed}); give the arm another "
                 "name, or another --output"

@@ -1,5 +1,6 @@
 """An ablation from its command line to its page: paired, resumable, refused in words."""
 
+import dataclasses
 import json
 import shutil
 
@@ -100,6 +101,27 @@ def finished(sweeps, teacher_file, grid_file, tmp_path_factory):
 def runs_of(output):
     records = read_folders([output / "records"]).runs
     return {(run.arm, run.seed): run for run in records}
+
+
+def test_runs_of_another_grid_with_the_same_options_are_taken(
+    finished, flags, tmp_path, monkeypatch, caplog
+):
+    output = tmp_path / "ablation"
+    shutil.copytree(finished, output)
+    other = tmp_path / "other.toml"
+    other.write_text(
+        '[arms.labels]\nmethod = "none"\n[arms.softened]\nmethod = "kd"\n'
+        '[[comparisons]]\narm = "softened"\nbaseline = "labels"\n'
+    )
+    asked = []
+    monkeypatch.setattr(runner.Runner, "_run", lambda self, *run: asked.append(run))
+    assert ablate.main(flags(output, grid=other)) == 0
+    # "nothing" has softened logits with another weight.
+    assert asked == [(0, "softened"), (1, "softened")]
+    runs = {(r.grid, r.arm, r.seed): r for r in read_folders([output / "records"]).runs}
+    for seed in (0, 1):
+        taken = runs["other", "labels", seed]
+        assert taken == dataclasses.replace(runs["small", "ce", seed], grid="other", arm="labels")
 
 
 def test_means_of_the_logged_steps():

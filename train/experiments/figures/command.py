@@ -15,6 +15,7 @@ from train.core.command import run_command
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
+from train.core.marked_block import with_block
 from train.core.provenance import program
 from train.data.registry import DATASETS, dataset_spec
 from train.evaluation.feature_agreement import sampled_rows
@@ -40,7 +41,9 @@ from train.experiments.figures.networks import (
     open_sweeps_of_run,
     spread,
 )
-from train.experiments.paper_page import FIGURE_NAMES, pages
+from train.experiments.paper_page import FIGURE_NAMES, pages, read_ablation
+from train.experiments.readme_block import NAME as BLOCK
+from train.experiments.readme_block import ablation_block
 
 PAGE_ONLY: Final = "paper"
 """The name for `--only` that makes the pages and no figure."""
@@ -105,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write nothing; fail where pages or pictures are not what the records give",
     )
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE",
+        help="also write the main comparison between this file's markers",
+    )  # fmt: skip
     parser.add_argument(
         "--ablation", type=Path, metavar="FILE", help="their results [OUTPUT/ablation.json]"
     )
@@ -178,6 +185,7 @@ def _run(options: argparse.Namespace) -> None:
             raise UserError(f"--efficiency {path}: no such file; train.efficiency writes it")
     if options.sweeps < 1:
         raise UserError(f"--sweeps {options.sweeps}: at least 1")
+    readme = _readme(options)  # first: it may refuse
     networks = _Networks(options, _checkpoints(options))
     makers = _makers(options, networks)
     chosen = [name for name in FIGURE_NAMES if name in (options.only or FIGURE_NAMES)]
@@ -198,6 +206,10 @@ def _run(options: argparse.Namespace) -> None:
         with atomic_write(options.output / name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
         logger.info(f"wrote {options.output / name}")
+    if readme is not None:
+        with atomic_write(options.readme) as unfinished:
+            unfinished.write_text(readme, encoding="utf-8")
+        logger.info(f"wrote {options.readme}")
 
 
 def _makers(options: argparse.Namespace, networks: _Networks) -> dict[str, Callable[[], Drawn]]:
@@ -263,6 +275,23 @@ def _ablation(options: argparse.Namespace) -> Path:
     return named or options.output / "ablation.json"
 
 
+def _readme(options: argparse.Namespace) -> str | None:
+    """Return the README with its block as the records have it; None if none is named."""
+    readme: Path | None = options.readme
+    if readme is None:
+        return None
+    if not readme.is_file():
+        raise UserError(f"--readme {readme}: no such file")
+    try:
+        return with_block(
+            readme.read_text(encoding="utf-8"),
+            ablation_block(read_ablation(_ablation(options))),
+            BLOCK,
+        )
+    except ValueError as error:
+        raise UserError(f"--readme {readme}: {error}") from error
+
+
 def _efficiency(options: argparse.Namespace) -> list[Path]:
     return options.efficiency or [options.output / "efficiency.json"]
 
@@ -278,6 +307,9 @@ def _check(options: argparse.Namespace) -> list[str]:
             found.append(f"{name} is missing")
         elif page.read_text(encoding="utf-8") != text:
             found.append(f"{name} disagrees with the records")
+    readme = _readme(options)
+    if readme is not None and options.readme.read_text(encoding="utf-8") != readme:
+        found.append(f"{options.readme} disagrees with the records between its markers")
     score = score_over_cost.NAME
     made = read_numbers(options.output, score)
     if made is not None and options.records:
