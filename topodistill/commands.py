@@ -18,6 +18,8 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "report": ("train.report", "write the report of a run: scores, errors, sweeps, losses"),
     "inspect": ("train.inspect", "count, check and draw the frames of a dataset"),
     "efficiency": ("train.efficiency", "measure what the networks cost: operations, time, memory"),
+    "topkd-targets": ("train.topkd_targets", "TopKD, step 1: a teacher's clouds and exact images"),
+    "topkd-fit": ("train.topkd_fit", "TopKD, step 2: the small network that predicts the images"),
     "compare": ("train.simulation.compare", "compare simulated frames with a real one"),
 }
 """Name -> (module whose `main(arguments)` returns the exit code, what it does)."""
