@@ -74,10 +74,9 @@ def test_three_steps_are_the_one_run(finished, toy_sweeps, tmp_path):
     more = ["--method", "topkd", *SMALL, "--method.artifacts", str(fitted), "--stage", "student"]
     assert main(flags(toy_sweeps, output, *TOYS, *teacher, *more)) == 0
     assert not (output / "topkd.safetensors").exists()
-    terms = [[step[name] for step in log_of(output)] for name in ("segmentation", "image")]
-    assert terms == [
-        [step[name] for step in log_of(finished)] for name in ("segmentation", "image")
-    ]
+    for name in ("segmentation", "image"):
+        one, other = ([step[name] for step in log_of(run)] for run in (output, finished))
+        assert one == other
 
 
 def test_artifacts_that_do_not_fit_are_refused_before_anything_is_written(
