@@ -171,10 +171,13 @@ def fit_persistence_image(
         weight=weight,
         resolution=resolution,
     )
-    clouds = (each.reshape(-1, *each.shape[mask.ndim - 1 :]) for each in (diagrams, mask))
+    parts = (
+        torch.split(each.reshape(-1, *each.shape[mask.ndim - 1 :]), _IMAGES_AT_ONCE)
+        for each in (diagrams, mask)
+    )
     maximum = max(
         float(persistence_image(some, scale, mask=some_mask).amax())
-        for some, some_mask in zip(*(each.split(_IMAGES_AT_ONCE) for each in clouds), strict=True)
+        for some, some_mask in zip(*parts, strict=True)
     )
     if not maximum > 0:
         raise ValueError(
