@@ -57,14 +57,14 @@ def persistence_image(pairs: Tensor, scale: ImageScale, *, mask: Tensor | None =
 
     Examples
     --------
-    A component that dies at 1, and two pixels: at its persistence, and a bandwidth above.
+    A component that dies at 1, and two pixels: at its persistence, and two bandwidths above.
 
     >>> scale = ImageScale(
-    ...     bandwidth=0.5, birth_range=(0.0, 0.0), persistence_range=(1.0, 1.5), resolution=(1, 2)
+    ...     bandwidth=0.5, birth_range=(0.0, 0.0), persistence_range=(1.0, 2.0), resolution=(1, 2)
     ... )
     >>> persistence_image(torch.tensor([[0.0, 1.0]]), scale)
     tensor([[4.8485],
-            [2.9408]])
+            [0.6562]])
     """
     name = "persistence_image"
     pairs = as_pairs(name, "pairs", pairs)
@@ -171,10 +171,13 @@ def fit_persistence_image(
         weight=weight,
         resolution=resolution,
     )
-    clouds = (each.reshape(-1, *each.shape[mask.ndim - 1 :]) for each in (diagrams, mask))
+    parts = (
+        torch.split(each.reshape(-1, *each.shape[mask.ndim - 1 :]), _IMAGES_AT_ONCE)
+        for each in (diagrams, mask)
+    )
     maximum = max(
         float(persistence_image(some, scale, mask=some_mask).amax())
-        for some, some_mask in zip(*(each.split(_IMAGES_AT_ONCE) for each in clouds), strict=True)
+        for some, some_mask in zip(*parts, strict=True)
     )
     if not maximum > 0:
         raise ValueError(

@@ -63,14 +63,14 @@ def persistence_image(
 
     Examples
     --------
-    A component that dies at 1, and two pixels: at its persistence, and a bandwidth above.
+    A component that dies at 1, and two pixels: at its persistence, and two bandwidths above.
 
     >>> scale = ImageScale(
-    ...     bandwidth=0.5, birth_range=(0.0, 0.0), persistence_range=(1.0, 1.5), resolution=(1, 2)
+    ...     bandwidth=0.5, birth_range=(0.0, 0.0), persistence_range=(1.0, 2.0), resolution=(1, 2)
     ... )
     >>> persistence_image(np.array([[0.0, 1.0]]), scale).round(4)
     array([[4.8485],
-           [2.9408]])
+           [0.6562]])
     """
     births, persistence = _births_and_persistence("persistence_image", pairs, scale.weight)
     # A sum depends on its order: with one order there is one image, however the pairs are listed.

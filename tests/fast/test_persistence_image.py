@@ -1,6 +1,7 @@
 """fast.persistence_image and its scale: definition, derivatives, masks, no wait for a device."""
 
 import dataclasses
+import importlib
 import inspect
 import json
 
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import ImageScale
-from fast import persistence_image as module
 from tests.reference import strategies
 from tests.reference.test_persistence_image import components, diagrams, scales
 
@@ -208,17 +208,17 @@ def test_a_gpu_gives_the_same_without_waiting(cuda):
 
 @pytest.mark.parametrize("options", [{}, {"weight": "one", "resolution": (3, 5)}], ids=str)
 @pytest.mark.parametrize("birth_margin", [0.0, 2.5])
-@pytest.mark.parametrize("dim", [0, 1])
-def test_the_scale_is_the_definitions(make_cloud, monkeypatch, dim, birth_margin, options):
+@pytest.mark.parametrize("born_at", [0.0, 2.0])
+def test_the_scale_is_the_definitions(monkeypatch, born_at, birth_margin, options):
+    module = importlib.import_module("fast.persistence_image")  # the function has its name
     monkeypatch.setattr(module, "_IMAGES_AT_ONCE", 2)
+    rng = np.random.default_rng(6)
     some = []
-    for seed in range(7):
-        cloud = (1 + seed) * make_cloud("circle", 40, seed)
-        found = reference.rips_persistence(reference.pairwise_distances(cloud), dim)[dim]
-        some.append(np.tile(found.pairs, (8 if dim else 1, 1)) * np.sqrt(1 + seed))
-    some.insert(2, np.empty((0, 2)))
-    assert sum(map(len, some)) > 220  # not all of them make the bandwidth
-    options |= {"birth_margin": birth_margin}
+    for size in (40, 60, 0, 55, 38, 70, 41):  # not all of them make the bandwidth
+        births = born_at * rng.random(size)
+        persistence = (1 + len(some)) * rng.random(size)
+        some.append(np.column_stack([births, births + persistence]))
+    options = options | {"birth_margin": birth_margin}
     want = reference.fit_persistence_image(some, **options)
     pairs, mask = padded(some)
     got = fast.fit_persistence_image(pairs.requires_grad_(), mask=mask, **options)
