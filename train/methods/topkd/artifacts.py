@@ -71,11 +71,11 @@ class ImageCard:
         KeyError, TypeError, ValueError
             If fields are missing, unknown or refused.
         """
-        scale = {
+        scale: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values["scale"].items()
         }
-        found = dict(values) | {
+        found: dict[str, Any] = dict(values) | {
             "choice": CloudChoice(**values["choice"]),
             "scale": ImageScale(**scale),
             "dims": tuple(values["dims"]),

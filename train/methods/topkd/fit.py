@@ -158,10 +158,10 @@ def _fit_operator(
         while at.epoch < options.epochs and at.waited < options.patience:
             seed = _SEEDS * (options.seed + 1) + at.epoch
             order = torch.randperm(len(clouds), generator=torch.Generator().manual_seed(seed))
-            for rows in order.to(clouds.device).split(options.batch_size):
+            for rows in torch.split(order.to(clouds.device), options.batch_size):
                 loss = functional.mse_loss(ripsnet(clouds[rows]), images[rows])
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             validation = mean_squared_error(ripsnet, *data["validation"])
             if not validation < float("inf"):
@@ -195,7 +195,9 @@ def mean_squared_error(ripsnet: RipsNet, clouds: Tensor, images: Tensor) -> floa
     with torch.no_grad():
         sums = [
             (ripsnet(some) - exact).square().sum(dtype=torch.float64)
-            for some, exact in zip(clouds.split(_CHUNK), images.split(_CHUNK), strict=True)
+            for some, exact in zip(
+                torch.split(clouds, _CHUNK), torch.split(images, _CHUNK), strict=True
+            )
         ]
     return float(torch.stack(sums).sum()) / images.numel()
 

@@ -94,7 +94,7 @@ class TopKD(StageTerm):
                 self.adapter = nn.Linear(widths[0], widths[1])
 
     @classmethod
-    def check(cls, config: TopKDConfig, student: Network, teacher: Network | None) -> None:
+    def check(cls, config: Any, student: Network, teacher: Network | None) -> None:
         """Refuse a stage that a network does not have, and artifacts of other images."""
         super().check(config, student, teacher)
         assert teacher is not None

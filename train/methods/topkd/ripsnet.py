@@ -3,7 +3,7 @@
 Shape letters: M points of a cloud, C channels, P pixels of an image.
 """
 
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Final, Literal, get_args
 
 import torch
@@ -129,7 +129,7 @@ class RipsNet(nn.Module):
                 f"{self.channels}), at least one point"
             )
         with torch.autocast(clouds.device.type, enabled=False):
-            found = clouds.to(self.image_layers[0].weight.dtype)
+            found = clouds.to(next(chain(self.parameters(), self.buffers())).dtype)
             for layer in self.point_layers:
                 found = torch.relu(layer(found))
             found = found.mean(dim=-2) if self.operator == "mean" else found.sum(dim=-2)

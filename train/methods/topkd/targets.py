@@ -124,7 +124,9 @@ def make_targets(
     images = torch.cat(
         [
             persistence_image(some, scale, mask=some_mask).flatten(-2)
-            for some, some_mask in zip(pairs.split(_AT_ONCE), mask.split(_AT_ONCE), strict=True)
+            for some, some_mask in zip(
+                torch.split(pairs, _AT_ONCE), torch.split(mask, _AT_ONCE), strict=True
+            )
         ]
     )
     logger.info(
@@ -155,7 +157,7 @@ def distinct_pixels(images: Tensor) -> int:
 
 def _pairs_of_many(clouds: Tensor, dims: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return `diagram_pairs` of any number of clouds, padded to one length, with progress."""
-    parts = clouds.split(_AT_ONCE)
+    parts = torch.split(clouds, _AT_ONCE)
     progress = Progress("exact diagrams", len(parts))
     found = []
     try:
