@@ -236,7 +236,7 @@ class TopologicalLoss(nn.Module):
             return None
         fields = [field for each in parts.student_diagrams for field in (each.births, each.deaths)]
         leaves = [field for field in fields if field.requires_grad]  # births of H0 are constants
-        found = {}
+        found: dict[int, Tensor | None] = {}
         if leaves and parts.losses.requires_grad:
             gradients = torch.autograd.grad(
                 parts.losses,
@@ -248,10 +248,10 @@ class TopologicalLoss(nn.Module):
             found = {id(leaf): each for leaf, each in zip(leaves, gradients, strict=True)}
         means = []
         for diagram in parts.student_diagrams:
-            at_pairs = [
-                torch.zeros_like(field) if found.get(id(field)) is None else found[id(field)]
-                for field in (diagram.births, diagram.deaths)
-            ]
+            at_pairs = []
+            for field in (diagram.births, diagram.deaths):
+                gradient = found.get(id(field))
+                at_pairs.append(torch.zeros_like(field) if gradient is None else gradient)
             entropies = entropy_of_pairs(torch.stack(at_pairs, dim=-1), diagram.mask)
             means.append(entropies.nanmean().nan_to_num(nan=0.0))
         return torch.stack(means).to(parts.losses.dtype)

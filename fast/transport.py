@@ -188,7 +188,8 @@ def entropy_of_pairs(gradients: Tensor, mask: Tensor) -> Tensor:
     sizes = torch.hypot(*gradients.double().unbind(dim=-1)).where(mask, 0.0)
     total = sizes.sum(dim=-1, keepdim=True)
     count = mask.sum(dim=-1)
-    spread = torch.special.entr(sizes / total).sum(dim=-1) / count.clamp(min=2).double().log()
+    uniform = count.clamp(min=2).double().log()  # a single pair has entropy 0 over anything
+    spread: Tensor = torch.special.entr(sizes / total).sum(dim=-1) / uniform
     return spread.where(total[..., 0] > 0, torch.nan).to(gradients.dtype)
 
 

@@ -17,6 +17,8 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "predict": ("train.predict", "predict a class for every point of one cloud"),
     "report": ("train.report", "write the report of a run: scores, errors, sweeps, losses"),
     "inspect": ("train.inspect", "count, check and draw the frames of a dataset"),
+    "ablate": ("train.ablate", "find out which loss pays, with seeds and intervals"),
+    "figures": ("train.figures", "make the paper's figures, and a page of its tables and figures"),
     "efficiency": ("train.efficiency", "measure what the networks cost: operations, time, memory"),
     "topkd-targets": ("train.topkd_targets", "TopKD, step 1: a teacher's clouds and exact images"),
     "topkd-fit": ("train.topkd_fit", "TopKD, step 2: the small network that predicts the images"),

@@ -564,7 +564,7 @@ BROKEN = {
     ),
     "the value without its entropy": (
         "transport.py",
-        "plan * (cost + eps * log_density)",
+        "plan * (cost + weight * log_density)",
         "plan * cost",
         transport.test_the_gradient_is_the_derivative,
     ),

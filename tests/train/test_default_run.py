@@ -194,6 +194,13 @@ def test_from_scratch_and_a_given_teacher_exclude_each_other(simulated, package,
     assert "leave one out" in refused(simulated_flags(simulated, output, *more), capsys, output)
 
 
+def test_weights_to_begin_with_are_trained_further(simulated, package, tmp_path):
+    output = tmp_path / "run"
+    assert main(simulated_flags(simulated, output, "--initial-teacher", str(package))) == 0
+    assert len(log_of(output, "teacher")) == 1
+    assert config_of(output)["teacher"] == {"from": "this run"}
+
+
 def test_a_given_safetensors_teacher_serves_and_is_recorded(simulated, package, tmp_path):
     output = tmp_path / "run"
     command = simulated_flags(simulated, output, "--teacher-checkpoint", str(package))

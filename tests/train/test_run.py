@@ -112,6 +112,7 @@ def test_a_run_leaves_what_the_readme_promises(finished):
         "evaluation.json",
         "log.jsonl",
         "metrics.json",
+        "report.html",
         "student.pt",
         "teacher.pt",
         "tensorboard",

@@ -56,6 +56,7 @@ def from_sensor(
     origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
     forward_deg: float = 0.0,
     pixels: int = 960,
+    height_from: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Return which point each pixel of a panorama from the sensor shows: the nearest.
 
@@ -66,8 +67,11 @@ def from_sensor(
     origin_m, forward_deg
         As for `train.data.views.directions`. Ahead is in the middle, left is left.
     pixels
-        W, a full turn. A degree is twice as high as wide; H is what the points need, between a
-        twelfth and a third of W.
+        W, a full turn. A degree is three times as high as wide; H is what the points need, between
+        a twelfth and a third of W.
+    height_from
+        (N,) which points the picture must be high enough for; None, or none of them: all. Sensors
+        that look down at their own bumper would else take most of it.
 
     Returns
     -------
@@ -78,8 +82,9 @@ def from_sensor(
         raise ValueError(f"from_sensor: pixels is {pixels}, must be at least 12")
     azimuth, elevation, range_m = directions(coord, origin_m, forward_deg)
     # A few points straight below or above must not squeeze all others into a line.
-    low, high = np.quantile(elevation, (0.002, 0.998))
-    per_degree = 2 * pixels / 360.0
+    some = height_from is not None and bool(height_from.any())
+    low, high = np.quantile(elevation[height_from] if some else elevation, (0.002, 0.998))
+    per_degree = 3 * pixels / 360.0
     height = int(np.clip(np.ceil((high - low) * per_degree) + 4, pixels // 12, pixels // 3))
     columns = np.floor((180.0 - azimuth) / 360.0 * pixels) % pixels
     rows = np.floor((high - elevation) * per_degree) + 2
@@ -136,7 +141,7 @@ def indexed_png(pixels: NDArray[np.uint8], palette: NDArray[np.float64]) -> byte
     chunks = (
         (b"IHDR", header),
         (b"PLTE", colors.tobytes()),
-        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
+        (b"IDAT", zlib.compress(rows.tobytes(), 6)),
         (b"IEND", b""),
     )
     return _SIGNATURE + b"".join(
@@ -166,5 +171,8 @@ def _painted(
         for right in range(dot):
             row, column = at_row + down, at_column + right
             drawn = (row < shape[0]) & (column < shape[1])
-            np.maximum.at(rank, (row[drawn], column[drawn]), kept[drawn])
+            # Where an index is repeated the last value stands, and `kept` rises.
+            layer = np.full(shape, NO_POINT, dtype=np.int64)
+            layer[row[drawn], column[drawn]] = kept[drawn]
+            np.maximum(rank, layer, out=rank)
     return np.where(rank == NO_POINT, NO_POINT, order[rank])

@@ -26,6 +26,7 @@ TOPICS: Final = {
     "optim": ("optim",),
     "compute": ("device", "precision", "convolution", "attention", "sync_batch_norm"),
     "scoring": ("evaluate_every", "tta", "submit", "submit_account"),
+    "networks": ("teacher", "student", "initial_teacher", "from_scratch"),
 }
 """Fields of the run whose options `--help` leaves to `--help TOPIC`, so that each page is short."""
 

@@ -247,6 +247,7 @@ class RunPlan:
         if (
             path is None
             or config.from_scratch
+            or config.initial_teacher is not None
             or config.stage != "all"
             or not self.method.needs_teacher
             or self.teacher_origin == TRAINED_HERE

@@ -39,12 +39,19 @@ def test_from_the_sensor_the_nearest_point_is_seen_ahead_in_the_middle_left_on_t
     view = from_sensor(coord, pixels=360)
     height, width = view.shape
     assert width == 360
-    assert height == 38  # 17 degrees at 2 pixels each, and a border
+    assert height == 55  # 17 degrees at 3 pixels each, and a border
     rows, columns = np.nonzero(view == 4000)
     assert set(columns) <= {180, 181, 182}
     assert abs(rows.mean() - height / 2) < 3
     assert set(np.nonzero(view == 4001)[1]) <= {90, 91, 92}
     assert 4002 not in view
+    # A point far below counts for the height only where it is asked for.
+    below = np.concatenate([coord, np.tile(points((1, 0, -9)), (40, 1))])
+    assert from_sensor(below, pixels=360).shape[0] == 120
+    is_ring = np.arange(len(below)) < len(coord)
+    assert from_sensor(below, pixels=360, height_from=is_ring).shape == view.shape
+    none = np.zeros(len(below), dtype=bool)
+    assert from_sensor(below, pixels=360, height_from=none).shape[0] == 120
     # The heading turns the picture: what was on the left is ahead for a car that heads there.
     turned = from_sensor(coord, pixels=360, forward_deg=90.0)
     assert set(np.nonzero(turned == 4001)[1]) <= {180, 181, 182}

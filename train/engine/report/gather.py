@@ -277,6 +277,14 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
     run = config["config"]
     optim, data = run["optim"], run["data"]
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    training = (
+        f"{optim['student_epochs']} epochs of the student, {data['batch_size']} sweeps a step, "
+        f"voxels of {data['grid_size_m']} m"
+    )
+    if "teacher" in metrics["seconds"]:  # a teacher that was given was not trained here
+        training = f"{optim['teacher_epochs']} epochs of the teacher, {training}"
+    if data["max_voxels"]:
+        training += f", crops of {data['max_voxels']:,} voxels"
     commit = f"{config['commit'] or 'unknown'}{' with local changes' if config['dirty'] else ''}"
     return (
         ("Method", run["method"]),
@@ -286,12 +294,7 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
             f"{metrics['train_sweeps']} to train on, {metrics['validation_sweeps']} to score on, "
             f"{'simulated' if metrics['simulated'] else 'recorded'}",
         ),
-        (
-            "Training",
-            f"{optim['teacher_epochs']} epochs of the teacher, {optim['student_epochs']} of the "
-            f"student, {data['batch_size']} sweeps a step, voxels of {data['grid_size_m']} m"
-            + (f", crops of {data['max_voxels']:,} voxels" if data["max_voxels"] else ""),
-        ),
+        ("Training", training),
         *((("Teacher", f"from {config['teacher']['from']}"),) if config.get("teacher") else ()),
         ("Device", str(config["device"])),
         ("Versions", f"{versions}; commit {commit}"),

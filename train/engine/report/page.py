@@ -26,6 +26,19 @@ ERROR_COLORS: Final = np.array(
 )
 """Of right, wrong and unlabeled points, and of no point."""
 
+CHANGE_COLORS: Final = np.array(
+    [
+        (0.30, 0.34, 0.38),
+        (0.25, 0.85, 0.45),
+        (1.0, 0.25, 0.20),
+        (0.62, 0.47, 0.10),
+        (0.16, 0.18, 0.20),
+        (0.0, 0.0, 0.0),
+    ]
+)
+"""Of points that student and student alone have right, the student alone wrong, the student wrong,
+both wrong; of unlabeled points, and of no point."""
+
 _NO_EVIDENCE: Final = (
     "This is one run with one seed, so the difference is no evidence that distilling helps or "
     "harms: another seed can turn it round. What several seeds say, with intervals and controls, "
@@ -78,30 +91,28 @@ def _paragraph(words: str, kind: str = "") -> str:
     return f"<p{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{escape(words)}</p>"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; the cells of `rows` are HTML, with their tags."""
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, even: bool = False) -> str:
+    """Return a table; the cells of `rows` are HTML, with their tags. `even`: equal columns."""
     titles = "".join(f"<th>{escape(word)}</th>" for word in head)
     lines = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{titles}</tr>{lines}</table></div>'
+    kind = "scroll even" if even else "scroll"
+    return f'<div class="{kind}"><table><tr>{titles}</tr>{lines}</table></div>'
 
 
 def _cell(words: str) -> str:
     return f"<td>{escape(words)}</td>"
 
 
-def _share_cell(share: float | None) -> str:
+def _share_cell(share: float | None, digits: int = 1) -> str:
     if share is None:
         return _cell("-")
-    return f'<td class="share" style="--share:{100 * share:.1f}%">{percent(share)}</td>'
+    shown = percent(share, digits)
+    return f'<td class="share" style="--share:{100 * share:.1f}%">{shown}</td>'
 
 
-def _signed(points: float | None) -> str:
-    """Return a difference of shares in percentage points, colored."""
-    if points is None:
-        return _cell("")
-    shown = f"{100 * points:+.1f}"
-    kind = "good" if float(shown) > 0 else "bad" if float(shown) < 0 else "soft"
-    return f'<td class="{kind}">{shown}</td>'
+def _signed(points: float | None, digits: int = 1) -> str:
+    """Return a difference of shares in percentage points."""
+    return _cell("" if points is None else f"{100 * points:+.{digits}f}")
 
 
 def _difference(report: RunReport, name: str = "miou") -> float | None:
@@ -116,16 +127,15 @@ def _difference(report: RunReport, name: str = "miou") -> float | None:
 def _answer(report: RunReport) -> str:
     """Return what a reader wants to know first: the scores, and what distilling gave."""
     tiles = [
-        f'<div class="tile"><b>{percent(each.miou)}</b><span>mIoU, {TITLES[each.role]}</span></div>'
+        f'<div class="tile"><b>{percent(each.miou, 2)}</b>'
+        f"<span>mIoU, {TITLES[each.role]}</span></div>"
         for each in report.networks
     ]
     apart = _difference(report)
     words = ""
     if apart is not None:
-        shown = f"{100 * apart:+.1f}"
-        kind = "good" if apart > 0 else "bad"
         tiles.append(
-            f'<div class="tile"><b class="{kind}">{shown}</b>'
+            f'<div class="tile"><b>{100 * apart:+.2f}</b>'
             "<span>points, student minus student alone</span></div>"
         )
         words = f'<p class="note">{_NO_EVIDENCE}</p>'
@@ -146,17 +156,17 @@ def _scores(report: RunReport) -> str:
     head = ["", "mIoU", *(["mIoU, common classes"] if common else []), "accuracy", "parameters"]
     rows = []
     for each in report.networks:
-        cells = [f"<td>{TITLES[each.role]}</td>", _share_cell(each.miou)]
+        cells = [f"<td>{TITLES[each.role]}</td>", _share_cell(each.miou, 2)]
         if common:
-            cells.append(_share_cell(each.common_miou))
-        rows.append([*cells, _share_cell(each.accuracy), _cell(f"{each.parameters:,}")])
+            cells.append(_share_cell(each.common_miou, 2))
+        rows.append([*cells, _share_cell(each.accuracy, 2), _cell(f"{each.parameters:,}")])
     if _difference(report) is not None:
-        cells = ["<td>student minus student alone</td>", _signed(_difference(report))]
+        cells = ["<td>student minus student alone</td>", _signed(_difference(report), 2)]
         if common:
-            cells.append(_signed(_difference(report, "common_miou")))
-        rows.append([*cells, _signed(_difference(report, "accuracy")), _cell("")])
+            cells.append(_signed(_difference(report, "common_miou"), 2))
+        rows.append([*cells, _signed(_difference(report, "accuracy"), 2), _cell("")])
     if report.untrained_miou is not None:
-        cells = ["<td>student before training</td>", _share_cell(report.untrained_miou)]
+        cells = ["<td>student before training</td>", _share_cell(report.untrained_miou, 2)]
         rows.append([*cells, *[_cell("")] * (len(head) - 2)])
     words = (
         f"Percent, on {report.validation_sweeps} whole validation sweeps, every labeled point "
@@ -167,7 +177,7 @@ def _scores(report: RunReport) -> str:
             " Common classes are those that more than half of the sweeps have: "
             f"{', '.join(report.common_classes)}."
         )
-    return _section("Scores", _table(head, rows), _paragraph(words, "soft"))
+    return _section("Scores", _table(head, rows, even=True), _paragraph(words, "soft"))
 
 
 def _classes(report: RunReport) -> str:
@@ -186,7 +196,7 @@ def _classes(report: RunReport) -> str:
         if all(value is None for value in values.values()):
             absent.append(name)
             continue
-        row = [f"<td>{_swatch(colors[number])}{escape(name)}</td>"]
+        row = [f'<td class="name">{_swatch(colors[number])}{escape(name)}</td>']
         row += [_share_cell(value) for value in values.values()]
         if both:
             ours, alone = values["student"], values["baseline"]
@@ -196,10 +206,10 @@ def _classes(report: RunReport) -> str:
         rows.append(row)
     words = "Percent."
     if both:
-        words += " The difference is student minus student alone."
+        words += " The difference is student minus student alone, taken before rounding."
     if absent:
         words += f" Neither labeled nor predicted: {', '.join(absent)}."
-    return _section("IoU by class", _table(head, rows), _paragraph(words, "soft"))
+    return _section("IoU by class", _table(head, rows, even=True), _paragraph(words, "soft"))
 
 
 def _swatch(color: NDArray[np.float64]) -> str:
@@ -225,72 +235,88 @@ def _sweeps(report: RunReport) -> str:
         f"<li>{_swatch(ERROR_COLORS[place])}{word}</li>"
         for place, word in enumerate(("right", "wrong", "no label"))
     ]
-    words = (
+    changes = ""
+    if any({"student", "baseline"} <= sweep.predictions.keys() for sweep in report.sweeps):
+        words = ("both right", "the student alone is wrong", "the student is wrong", "both wrong")
+        changes = "".join(
+            f"<li>{_swatch(color)}{word}</li>"
+            for color, word in zip(CHANGE_COLORS, words, strict=False)
+        )
+        changes = f'<ul class="legend">Student against student alone: {changes}</ul>'
+    about = (
         "Validation sweeps by the mIoU of each alone (the classes that occur in it): the best, the "
         "worst and one in between. Views from above are 100 m wide, x to the right; panoramas are "
         "what the sensor sees in a full turn, ahead in the middle, nearest points in front."
     )
     return _section(
         "The best and the worst sweeps",
-        _paragraph(words, "soft"),
+        _paragraph(about, "soft"),
         f'<ul class="legend">{"".join(legend)}</ul>',
         f'<ul class="legend">Errors: {"".join(errors)}</ul>',
+        changes,
         *(_sweep(sweep, report.spec) for sweep in report.sweeps),
     )
 
 
 def _sweep(sweep: PicturedSweep, spec: DatasetSpec) -> str:
     scores = ", ".join(f"{TITLES[role]} {percent(miou)}" for role, miou in sweep.miou.items())
-    views = {
-        "above": ("From above", from_above(sweep.coord)),
-        "around": (
-            "As the sensor sees it",
-            from_sensor(sweep.coord, origin_m=spec.sensor_origin_m, forward_deg=spec.forward_deg),
-        ),
-    }
+    around = from_sensor(
+        sweep.coord,
+        origin_m=spec.sensor_origin_m,
+        forward_deg=spec.forward_deg,
+        height_from=sweep.truth != IGNORE_INDEX,
+    )
     parts = [
         f"<h3>{escape(sweep.place.capitalize())}: {escape(sweep.name)}</h3>",
         _paragraph(f"mIoU of this sweep: {scores}.", "soft"),
     ]
-    for kind, (title, view) in views.items():
-        figures = "".join(
-            _figure(view, values, palette, caption, f"{title}, sweep {sweep.name}: {caption}")
-            for caption, values, palette in _panels(sweep, spec)
+    for kind, title, view in (
+        ("above", "From above", from_above(sweep.coord)),
+        ("around", "As the sensor sees it", around),
+    ):
+        cards = "".join(
+            _card(view, f"{title}, sweep {sweep.name}", panels) for panels in _panels(sweep, spec)
         )
-        parts.append(f'<h4>{title}</h4><div class="{kind}">{figures}</div>')
+        parts.append(f'<h4>{title}</h4><div class="{kind}">{cards}</div>')
     return "".join(parts)
 
 
-def _panels(
-    sweep: PicturedSweep, spec: DatasetSpec
-) -> Iterable[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield caption, value of each point and palette; the last color is that of no point."""
+_Panel = tuple[str, NDArray[np.int64], NDArray[np.float64]]
+"""Caption, value of each point, and palette; its last color is that of no point."""
+
+
+def _panels(sweep: PicturedSweep, spec: DatasetSpec) -> Iterable[list[_Panel]]:
+    """Yield what belongs together: the truth, then each network's classes and its errors."""
     unlabeled = len(spec.class_names)
     classes = np.concatenate([class_colors(spec.class_names), np.zeros((1, 3))])
     no_label = sweep.truth == IGNORE_INDEX
-    yield "ground truth", np.where(no_label, unlabeled, sweep.truth), classes
+    right = {role: labels == sweep.truth for role, labels in sweep.predictions.items()}
+    truth: list[_Panel] = [("ground truth", np.where(no_label, unlabeled, sweep.truth), classes)]
+    if {"student", "baseline"} <= right.keys():
+        changed = 2 * ~right["student"] + ~right["baseline"]
+        caption = "student against student alone"
+        truth.append((caption, np.where(no_label, 4, changed), CHANGE_COLORS))
+    yield truth
     for role, labels in sweep.predictions.items():
         named = np.where(labels == IGNORE_INDEX, unlabeled, labels)
-        yield TITLES[role], named, classes
-        wrong = np.where(no_label, 2, (labels != sweep.truth).astype(np.int64))
-        count = int((wrong == 1).sum()) / max(int((~no_label).sum()), 1)
-        yield f"{TITLES[role]}, errors: {percent(count)} % of the points", wrong, ERROR_COLORS
+        wrong = np.where(no_label, 2, ~right[role])
+        share = int((wrong == 1).sum()) / max(int((~no_label).sum()), 1)
+        caption = f"{TITLES[role]}, errors: {percent(share)} % of the points"
+        yield [(TITLES[role], named, classes), (caption, wrong, ERROR_COLORS)]
 
 
-def _figure(
-    view: NDArray[np.int64],
-    values: NDArray[np.int64],
-    palette: NDArray[np.float64],
-    caption: str,
-    alternative: str,
-) -> str:
-    png = indexed_png(values_seen(view, values, len(palette) - 1), palette)
+def _card(view: NDArray[np.int64], alternative: str, panels: Sequence[_Panel]) -> str:
+    """Return pictures of one view, one below the other."""
     height, width = view.shape
-    return (
-        f'<figure><img alt="{escape(alternative)}" width="{width}" height="{height}" '
-        f'loading="lazy" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    pictures = []
+    for caption, values, palette in panels:
+        png = indexed_png(values_seen(view, values, len(palette) - 1), palette)
+        pictures.append(
+            f'<img alt="{escape(f"{alternative}: {caption}")}" width="{width}" height="{height}" '
+            f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+            f"<figcaption>{escape(caption)}</figcaption>"
+        )
+    return f"<figure>{''.join(pictures)}</figure>"
 
 
 def _agreement(report: RunReport) -> str:
@@ -316,7 +342,8 @@ def _agreement(report: RunReport) -> str:
         words += (
             " Own/other: the topological loss of the student's features to the teacher's at the "
             "same sweep over that at a sweep of another street; about 1 means that any sweep "
-            "would have done, well under 1 that the student took up something of this one."
+            "would have done, well under 1 that the features speak of this one. What the student "
+            "alone reaches comes from the data: it never saw the teacher."
         )
     else:
         words += " The own/other test needs sweeps of at least two streets."
@@ -424,7 +451,7 @@ def _gradients_of(logged: GradientNorms) -> str:
 def _times(report: RunReport) -> str:
     rows = [
         [
-            f"<td>{escape(TITLES.get(time.stage, time.stage))}</td>",
+            f"<td>{escape(_stage(time.stage))}</td>",
             _cell(f"{time.seconds:,.0f}"),
             _cell(f"{time.steps:,}" if time.steps else ""),
             _cell("" if time.median_s is None else f"{time.median_s:.3f}"),
@@ -434,6 +461,12 @@ def _times(report: RunReport) -> str:
     head = ["stage", "seconds", "steps", "median step, seconds"]
     words = "Wall time, reading and checkpoints included."
     return _section("Time", _table(head, rows), _paragraph(words, "soft"))
+
+
+def _stage(name: str) -> str:
+    """Return what a reader calls a stage of the log, such as "baseline validation"."""
+    role, _, rest = name.partition(" ")
+    return f"{TITLES[role]}{f', {rest}' if rest else ''}" if role in TITLES else name
 
 
 def _how(report: RunReport) -> str:

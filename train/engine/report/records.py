@@ -92,9 +92,9 @@ def without_folders(command: str) -> str:
     return shlex.join(words)
 
 
-def percent(share: float | None) -> str:
-    """Return a share in percent with one digit; "-" for none."""
-    return "-" if share is None else f"{100 * share:.1f}"
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share in percent; "-" for none."""
+    return "-" if share is None else f"{100 * share:.{digits}f}"
 
 
 def option_text(value: object) -> str:

@@ -117,7 +117,11 @@ def report():
         gradients=(
             GradientNorms("student", ("ce", "topology"), (10, 20), ((3.0, 1.0), (1.0, 1.0))),
         ),
-        times=(StageTime("student", 12.0, 3, 0.25), StageTime("evaluation", 2.0, 0, None)),
+        times=(
+            StageTime("student", 12.0, 3, 0.25),
+            StageTime("baseline validation", 5.0, 0, None),
+            StageTime("evaluation", 2.0, 0, None),
+        ),
         sweeps=(sweep,),
         notes=("Something is missing.",),
     )
@@ -142,8 +146,8 @@ def test_the_page_is_one_file_that_asks_for_nothing(report):
 
 def test_the_scores_and_the_difference_are_those_of_the_report(report):
     page = Page(html_page(report))
-    assert page.of_table_row("student alone") == ["47.0", "23.5", "75.0", "1,234"]
-    assert page.of_table_row("student minus student alone") == ["-2.0", "-1.0", "+0.0", ""]
+    assert page.of_table_row("student alone") == ["47.00", "23.50", "75.00", "1,234"]
+    assert page.of_table_row("student minus student alone") == ["-2.00", "-1.00", "+0.00", ""]
     # teacher, student, student alone, difference, labeled points
     assert page.of_table_row("car") == ["25.0", "20.0", "25.0", "-5.0", "40"]
     assert page.of_table_row("road") == ["75.0", "70.0", "69.0", "+1.0", "60"]
@@ -154,7 +158,7 @@ def test_the_scores_and_the_difference_are_those_of_the_report(report):
         "Common classes are those that more than half of the sweeps have: car, road." in page.text
     )
     assert "Neither labeled nor predicted: bicycle," in page.text
-    assert page.of_table_row("student before training")[0] == "1.0"
+    assert page.of_table_row("student before training")[0] == "1.00"
 
 
 def test_without_a_student_alone_the_page_says_that_it_cannot_say_what_distilling_gave(report):
@@ -171,6 +175,8 @@ def test_terms_gradients_times_and_agreement(report):
     assert page.of_table_row("ce") == ["62.5", "3", "1"]
     assert page.of_table_row("topology") == ["37.5", "1", "1"]
     assert ["student", "12", "3", "0.250"] in page.rows
+    assert ["student alone, validation", "5", "", ""] in page.rows
+    assert ["evaluation", "2", "", ""] in page.rows
     assert ["student", "0.625", "0.500", "4"] in page.rows
     text = html_page(dataclasses.replace(report, gradients=()))
     assert "--log-gradient-norms-every" in Page(text).text
@@ -181,6 +187,7 @@ def test_the_pictures_show_truth_predictions_and_errors(report):
     # Truth, and for two networks the classes and the errors, from above and around.
     assert len(page.images) == 10
     assert len({image["src"] for image in page.images}) == 10
+    assert "student against student alone" not in page.text
     assert "mIoU of this sweep: teacher 100.0, student 25.0." in page.text
     assert "teacher, errors: 0.0 % of the points" in page.text
     assert "student, errors: 50.0 % of the points" in page.text
@@ -193,6 +200,24 @@ def test_the_pictures_show_truth_predictions_and_errors(report):
         if image["alt"].startswith("From above") and "errors" in image["alt"]:
             red = (255, 64, 51)
             assert (red in colors) == ("student" in image["alt"])
+
+
+def test_with_a_student_alone_a_picture_shows_which_of_the_two_is_right(report):
+    (sweep,) = report.sweeps
+    # The student takes all for 8, which 100 points are; the student alone all for 0: 100 others.
+    both = {"student": np.full(300, 8), "baseline": np.zeros(300, dtype=int)}
+    page = Page(html_page(dataclasses.replace(
+        report, sweeps=(dataclasses.replace(sweep, predictions=both),)
+    )))  # fmt: skip
+    (image,) = [
+        each for each in page.images
+        if each["alt"].startswith("From above") and each["alt"].endswith("against student alone")
+    ]  # fmt: skip
+    with Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))) as opened:
+        colors = {color for _, color in opened.convert("RGB").getcolors()}
+    green, red, amber, gray = (64, 217, 115), (255, 64, 51), (158, 120, 26), (76, 87, 97)
+    assert {green, red} <= colors
+    assert not {amber, gray} & colors
 
 
 def test_everything_from_files_is_escaped(report):

@@ -45,7 +45,7 @@ def test_at_the_end_and_later_the_page_is_the_same(toy_sweeps, whole, tmp_path, 
     assert f"report: {copy / 'report.html'}" in capsys.readouterr().err
     page = page_of(copy / "report.html")
     # One validation sweep: truth, and classes and errors of three networks, in two views.
-    assert len(page.images) == 2 * (1 + 2 * 3)
+    assert len(page.images) == 2 * (2 + 2 * 3)
     assert "Best: 08/000000" in page.text
     assert "one run with one seed" in page.text
     assert "No sweeps are drawn" not in page.text
@@ -69,6 +69,8 @@ def test_the_report_holds_what_the_run_recorded(toy_sweeps, whole):
     (gradients,) = [each for each in report.gradients if each.stage == "student"]
     assert gradients.steps == (1, 2)
     assert [sum(row) for row in gradients.shares()] == pytest.approx([1.0, 1.0])
+    training = dict(report.settings)["Training"]
+    assert training.startswith("1 epochs of the teacher, 1 epochs of the student, 2 sweeps a step")
     (student,) = [each for each in report.times if each.stage == "student"]
     assert student.steps == 2
     assert student.median_s > 0
@@ -125,8 +127,9 @@ def test_data_that_moved_is_found_where_the_flag_says(toy_sweeps, whole, tmp_pat
     run, page = tmp_path / "run", tmp_path / "pages" / "moved.html"
     shutil.copytree(whole, run)
     without_data(run, tmp_path, toy_sweeps)
+    (run / "report.html").unlink()
     assert main(["--run", str(run), "--output", str(page), "--data-root", str(toy_sweeps)]) == 0
-    assert len(page_of(page).images) == 14
+    assert len(page_of(page).images) == 16
     assert not (run / "report.html").exists()
 
 
