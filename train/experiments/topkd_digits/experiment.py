@@ -58,8 +58,8 @@ class Settings:
     num_training: int = 1000
     schedule: Schedule = field(default_factory=Schedule)
     num_teachers: int = 1
-    num_clouds: int = 1000
-    fit_epochs: int = 120
+    num_clouds: int = 2000
+    fit_epochs: int = 60
 
     def plain(self) -> dict[str, Any]:
         """Return plain values, with what the records' readers look for."""

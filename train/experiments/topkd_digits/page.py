@@ -172,8 +172,8 @@ def _experiment(runs: Sequence[RunRecord]) -> str:
         f"{schedule['weight_decay']:g}. RipsNet is fitted to {settings['num_clouds']:,} clouds in "
         f"{settings['fit_epochs']} epochs. {len(seeds)} seeds, {settings['num_teachers']} "
         f"teacher{'s' * (settings['num_teachers'] != 1)}. The arms of a seed share teacher, "
-        "initial weights and the order of the images. Pair and schedule were chosen by looking at the "
-        "teacher and at cross-entropy alone."
+        "initial weights and the order of the images. Pair and schedule were chosen by looking "
+        "at the teacher and at cross-entropy alone."
     )
 
 
