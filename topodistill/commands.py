@@ -22,6 +22,7 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "efficiency": ("train.efficiency", "measure what the networks cost: operations, time, memory"),
     "topkd-targets": ("train.topkd_targets", "TopKD, step 1: a teacher's clouds and exact images"),
     "topkd-fit": ("train.topkd_fit", "TopKD, step 2: the small network that predicts the images"),
+    "topkd-fidelity": ("train.topkd_fidelity", "TopKD: how far RipsNet can be trusted on a run"),
     "topkd-digits": ("train.topkd_digits", "distill digits by TopKD, with seeds and intervals"),
     "compare": ("train.simulation.compare", "compare simulated frames with a real one"),
 }

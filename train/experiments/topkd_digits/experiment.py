@@ -5,7 +5,7 @@ Shape letters: B images, K clouds, M points of a cloud, C channels, P pixels.
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +13,15 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from train.core import provenance
 from train.core.console import logger
 from train.core.device import describe_device
-from train.evaluation.feature_agreement import own_other
 from train.experiments.grids import TEACHER, Arm
 from train.experiments.records import RunRecord, hash_of, read_folders, write_record
 from train.experiments.topkd_digits.data import Digits, Images, load_digits
 from train.experiments.topkd_digits.pair import Schedule, Training, build, train_network
+from train.experiments.topkd_fidelity import own_other_images
 from train.methods.none import CrossEntropy
 from train.methods.registry import method_class
 from train.methods.topkd.artifacts import ImageMaker, save_maker
@@ -227,27 +226,10 @@ class Experiment:
             "image_distance": found.image_distance,
             "bottleneck": found.bottleneck,
         }
-        for kind, images in self._image_makers(taught.maker).items():
-
-            def term(
-                own: Tensor, others: Tensor, images: Callable[[Tensor], Tensor] = images
-            ) -> Tensor:
-                return mse_loss(images(others), images(own))
-
-            ratio = own_other(term, list(teachers), list(students)).ratio
+        for kind, ratio in own_other_images(taught.maker, list(teachers), list(students)).items():
             if ratio is not None:
                 scores[f"own_other_{kind}"] = ratio
         return self._record(name, seed, taught, output, took, scores)
-
-    @staticmethod
-    def _image_makers(maker: ImageMaker) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Return RipsNet's and the exact images of one cloud (M, C), by kind."""
-        assert maker.ripsnet is not None
-        ripsnet, card = maker.ripsnet.frozen(), maker.card
-        return {
-            "ripsnet": lambda cloud: ripsnet(cloud[None]),
-            "exact": lambda cloud: exact_images(cloud[None], card.scale, card.dims),
-        }
 
     def _clouds(self, output: NetworkOutput) -> Tensor:
         """Return the held-out embeddings in disjoint clouds (K, M, C), the same in all networks."""
