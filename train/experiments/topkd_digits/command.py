@@ -87,8 +87,7 @@ def run(
         raise UserError(f"--page-only: no records in {records}; run it without")
     page = output / PAGE_NAME
     with atomic_write(page) as unfinished:
-        text = markdown(found, arms(settings), f"{program('train.topkd_digits')}")
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(markdown(found, arms(settings)), encoding="utf-8")
     logger.info(f"page: {page}")
 
 

@@ -1,15 +1,18 @@
 """TopKD on digits: paired arms, records that come out again, and a page that says what they say."""
 
 import dataclasses
+import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from train.core.errors import UserError
+from train.experiments.grids import Arm
 from train.experiments.records import RunRecord, read_folders
-from train.experiments.topkd_digits import command
+from train.experiments.topkd_digits import command, experiment
 from train.experiments.topkd_digits.data import load_digits
 from train.experiments.topkd_digits.experiment import Settings, arms
 from train.experiments.topkd_digits.page import ACCURACY, markdown, results, ripsnet_flops
@@ -59,6 +62,18 @@ def test_each_arm_has_the_terms_that_it_says(runs):
     for name in ("bottleneck", "image_distance", "ripsnet_error"):
         assert by_arm["topkd", 0][name] != by_arm["kd", 0][name]
     assert all(scores["own_other_exact"] > 0 for (arm, _), scores in by_arm.items() if arm in terms)
+
+
+def test_arms_of_a_seed_differ_in_their_loss_alone(runs, tmp_path, monkeypatch):
+    """With the same loss they are the same student: first weights, order, everything."""
+    same = {name: Arm("none") for name in ("ce", "kd")} | {"topkd": arms(SMALL)["topkd"]}
+    monkeypatch.setattr(experiment, "arms", lambda settings: same)
+    experiment.Experiment(SMALL, tmp_path).start(1)
+    found = {run.arm: run for run in read_folders([tmp_path]).runs}
+    assert found["kd"].scores == found["ce"].scores
+    assert found["kd"].streets == found["ce"].streets
+    seeds = [run for run in runs if run.arm == "ce"]
+    assert len({run.scores["bottleneck"] for run in seeds}) == SEEDS
 
 
 def test_the_same_command_does_nothing_again_and_elsewhere_the_same(finished, runs, tmp_path):
@@ -127,7 +142,7 @@ def test_a_page_says_what_the_question_came_to(runs, finished):
     teacher = [run for run in runs if run.role == "teacher"]
     records = read_folders([finished / "topkd_records"])
     better = dataclasses.replace(records, runs=(*teacher, *made_up(runs, (2, 2, 3, 2, 2))))
-    assert "softened logits: better.**" in markdown(better, arms(SMALL), "the command")
+    assert "softened logits: better.**" in markdown(better, arms(SMALL))
 
 
 def test_pairs_are_a_function_of_the_seed_and_of_nothing_else():
@@ -168,3 +183,12 @@ def test_mistakes_are_one_line(finished, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(UserError, match="needs sklearn, which is not installed: pip install sciki"):
         command.run(tmp_path, 1, settings=SMALL)
+
+
+def test_the_committed_page_is_what_its_records_give():
+    folder = Path(__file__).resolve().parents[4] / "docs" / "results"
+    records = read_folders([folder / command.RECORDS_NAME])
+    text = (folder / command.PAGE_NAME).read_text(encoding="utf-8")
+    assert text == markdown(records, arms(Settings()))
+    for run in records.runs:
+        assert run.assay_settings == json.loads(json.dumps(Settings().plain()))
