@@ -138,6 +138,24 @@ def test_verdicts_follow_the_differences_of_a_seed(runs):
     assert nothing.verdict.startswith("no effect seen")
 
 
+def test_a_gain_on_few_images_is_not_one_on_others(runs):
+    """In every seed alike, but on one group of twenty: other images might not have shown it."""
+    found = []
+    for run in made_up(runs, (0, 0, 0, 0, 0)):
+        if run.arm == "topkd":
+            gain = 38 + run.seed % 2
+            groups = {name: dict(group) for name, group in run.streets.items()}
+            groups["images-03"]["right"] += gain
+            accuracy = run.scores["accuracy"] + gain / (20 * 80)
+            run = dataclasses.replace(
+                run, streets=groups, scores=dict(run.scores) | {"accuracy": accuracy}
+            )
+        found.append(run)
+    asked = results(found)[0]
+    assert asked.estimate.difference == pytest.approx(38.4 / 1600 * 100)
+    assert asked.estimate.low < 0 < asked.estimate.high
+
+
 def test_a_page_says_what_the_question_came_to(runs, finished):
     teacher = [run for run in runs if run.role == "teacher"]
     records = read_folders([finished / "topkd_records"])
