@@ -23,6 +23,8 @@ Measure = Callable[..., Any]
 BANDWIDTH_SHARE = 0.1
 """Of the range of deaths: any scale costs the same."""
 LINES = 20
+TOGETHER = 16
+"""Clouds of one call, for the row that has more than one."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Maker:
     distribution: str | None
     prepare: Callable[[FloatArray, ImageScale], Callable[[], Any]]
     yields: str = "image"
+    batch: int = 1
 
     @property
     def missing(self) -> str | None:
@@ -43,6 +46,13 @@ class Maker:
 def _ours(points: FloatArray, scale: ImageScale) -> Callable[[], Any]:
     one = torch.from_numpy(points)[None]
     return lambda: exact_images(one, scale, (0,))[0].numpy()
+
+
+def _ours_together(points: FloatArray, scale: ImageScale) -> Callable[[], Any]:
+    """The cloud among others: all of one size, as a step of training has them."""
+    others = [cloud("features", len(points), seed) for seed in range(1, TOGETHER)]
+    clouds = torch.from_numpy(np.stack([points, *others]))
+    return lambda: exact_images(clouds, scale, (0,))[0].numpy()
 
 
 def _gudhi(points: FloatArray, scale: ImageScale) -> Callable[[], Any]:
@@ -81,6 +91,7 @@ def _ripsnet(points: FloatArray, scale: ImageScale) -> Callable[[], Any]:
 
 MAKERS = {
     "fast": Maker(None, _ours),
+    "fast, together": Maker(None, _ours_together, batch=TOGETHER),
     "GUDHI": Maker("gudhi", _gudhi),
     "RipsNet": Maker(None, _ripsnet, "predicted image"),
 }
@@ -112,7 +123,7 @@ def image_case(name: str, num_points: int) -> Case:
 
     return Case(
         suite="image", op="persistence_image", implementation=name, yields=MAKERS[name].yields,
-        build=build, num_points=num_points, threads=1, max_dim=0,
+        build=build, num_points=num_points, threads=1, max_dim=0, batch=MAKERS[name].batch,
     )  # fmt: skip
 
 
