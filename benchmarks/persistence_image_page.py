@@ -30,9 +30,9 @@ def persistence_image_page(records: dict[str, Record]) -> str:
             "the image; it is here for its time.",
             _times(source),
             "The paper's clouds have 64 channels (64 points) and 512 (256 points), ours 64; its "
-            "machine is another. A call of ours has a fixed cost of about a millisecond, which a "
-            "single cloud of 64 points does not earn back; a step of training makes the images of "
-            "all its clouds in one call.",
+            "machine is another. A call of ours has a fixed cost of about a millisecond, most of "
+            "what a single cloud of 64 points takes; a step of training makes the images of all "
+            "its clouds in one call.",
             measured_on(source),
         ]
     )
