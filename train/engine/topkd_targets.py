@@ -24,6 +24,7 @@ from train.engine.batches import plain_batches
 from train.engine.command_line import parse
 from train.engine.run_data import open_data
 from train.methods.topkd.artifacts import check_output, save_targets
+from train.methods.topkd.clouds import warn_of_few_points
 from train.methods.topkd.options import TopKDConfig
 from train.methods.topkd.targets import make_targets
 from train.networks.pretrained import pretrained_path
@@ -75,6 +76,7 @@ def _run(output: Path, rest: Sequence[str]) -> None:
     config = parse(["--method", "topkd", *rest])
     assert isinstance(config.options, TopKDConfig)
     check_output(output)
+    warn_of_few_points(config.options.num_points)
     device = resolve_device(config.device)
     teacher = _teacher(config, device)
     data = open_data(config, dataset_spec(config.dataset))

@@ -8,7 +8,7 @@ Shape letters: N rows of a frame, M points of a cloud, C channels, K clouds.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from fast import normalise, sample_points
 from fast.modules import cloud_sizes
 from fast.normalisation import Normalisation
 from fast.sampling import Sampling
+from train.core.console import logger
 from train.core.errors import UserError
 from train.networks.protocol import Network
 
@@ -43,12 +44,25 @@ class CloudChoice:
     normalization: Normalisation = "none"
 
 
+FEWEST_POINTS: Final = 16
+"""With fewer points in a cloud the paper's student is worse than without the term (Figure 3)."""
+
+
 def refuse_small_frame(rows: int, num_points: int) -> None:
     """Raise a `UserError` if a frame has fewer points than a cloud."""
     if rows < num_points:
         raise UserError(
             f"--method.num-points {num_points}: a frame has only {rows}; give fewer points, or "
             "leave such frames out"
+        )
+
+
+def warn_of_few_points(num_points: int) -> None:
+    """Say that clouds are smaller than the paper found useful, where they are."""
+    if num_points < FEWEST_POINTS:
+        logger.warning(
+            f"--method.num-points {num_points}: below {FEWEST_POINTS} the paper's student is worse "
+            "than without the term"
         )
 
 
@@ -76,9 +90,15 @@ def draw_clouds(
     Raises
     ------
     UserError
-        If the frame has fewer than M rows or, for farthest points, fewer than M different ones.
+        If the frame has fewer than M rows or, for farthest points, fewer than M different ones; if
+        a feature is not finite.
     """
     refuse_small_frame(len(features), choice.num_points)
+    if not bool(features.isfinite().all()):
+        raise UserError(
+            f"--method.stage {choice.stage}: the teacher's features of a frame are NaN or "
+            "infinite; look at its checkpoint with evaluate, and at the data with inspect"
+        )
     wide = features.detach().to(torch.promote_types(features.dtype, torch.float32))
     points = normalise(wide, choice.normalization)
     drawn = []

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from fast import rips_persistence
-from train.core.console import logger
 from train.core.errors import UserError
 from train.methods.losses import require_finite
 from train.methods.protocol import LossTerm
@@ -32,9 +31,9 @@ from train.methods.topkd.artifacts import (
     save_maker,
     save_targets,
 )
-from train.methods.topkd.clouds import refuse_small_frame
+from train.methods.topkd.clouds import refuse_small_frame, warn_of_few_points
 from train.methods.topkd.fit import fit_ripsnet
-from train.methods.topkd.options import FEWEST_POINTS, TopKDConfig
+from train.methods.topkd.options import TopKDConfig
 from train.methods.topkd.targets import exact_images, make_targets
 from train.networks.protocol import Network
 from train.networks.weights import checksum
@@ -98,11 +97,7 @@ class TopKD(StageTerm):
         """Refuse a stage that a network does not have, and artifacts of other images."""
         super().check(config, student, teacher)
         assert teacher is not None
-        if config.num_points < FEWEST_POINTS:
-            logger.warning(
-                f"--method.num-points {config.num_points}: below {FEWEST_POINTS} the paper's "
-                "student is worse than without the term"
-            )
+        warn_of_few_points(config.num_points)
         if config.artifacts is not None:
             _fitting_maker(config.artifacts, config, teacher, with_weights=False)
 

@@ -13,9 +13,6 @@ from train.methods.topkd.fit import LEAST_CLOUDS, FitOptions
 from train.methods.topkd.ripsnet import Operator
 from train.networks.protocol import Network
 
-FEWEST_POINTS = 16
-"""With fewer points in a cloud the paper's student is worse than without the term (Figure 3)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TopKDConfig(StageTermConfig):

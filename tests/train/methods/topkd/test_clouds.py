@@ -45,6 +45,14 @@ def test_too_small_a_frame_is_refused():
         draw_clouds(twins, farthest, 1, seeded())
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_features_that_are_no_numbers_are_refused(bad):
+    frame = torch.randn(30, 3, generator=seeded(1))
+    frame[29, 2] = bad  # perhaps in no cloud, and the teacher is broken all the same
+    with pytest.raises(UserError, match=r"--method.stage top: the teacher's features .* are NaN"):
+        draw_clouds(frame, CHOICE, 1, seeded())
+
+
 def test_each_frame_gives_its_clouds_in_order(toy_teacher, frames):
     clouds = collect_clouds(toy_teacher, iter(frames), CHOICE, per_frame=3, at_most=100)
     assert clouds.shape == (18, 10, 10)  # three batches of two frames

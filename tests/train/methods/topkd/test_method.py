@@ -10,6 +10,7 @@ from train.core.errors import UserError
 from train.engine.train_step import BatchShare, TrainStep
 from train.methods.kd import KDConfig, SoftenedLogits
 from train.methods.targets import KEPT, KeptTargets, compute_targets
+from train.methods.topkd import clouds as clouds_module
 from train.methods.topkd import method as method_module
 from train.methods.topkd.artifacts import (
     RIPSNET_NAME,
@@ -253,9 +254,9 @@ def test_values_out_of_range_are_refused(changes, message):
 def test_few_points_are_warned_about(toy_student, toy_teacher, caplog):
     for number, told in ((15, True), (16, False)):
         caplog.clear()
-        method_module.logger.addHandler(caplog.handler)
+        clouds_module.logger.addHandler(caplog.handler)
         try:
             TopKD.check(TopKDConfig(num_points=number), toy_student, toy_teacher)
         finally:
-            method_module.logger.removeHandler(caplog.handler)
+            clouds_module.logger.removeHandler(caplog.handler)
         assert ("below 16 the paper's" in caplog.text) == told

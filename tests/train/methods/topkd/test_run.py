@@ -110,6 +110,15 @@ def test_the_first_steps_mistakes_are_one_line(toy_sweeps, tmp_path, capsys, mor
     assert not output.exists()
 
 
+def test_the_first_step_warns_of_few_points(finished, toy_sweeps, tmp_path, capsys):
+    teacher = ["--teacher-checkpoint", str(finished / "teacher.pt")]
+    small = ["--method.num-points", "15", *SMALL[2:]]
+    output = tmp_path / "targets.safetensors"
+    assert topkd_targets.main(flags(toy_sweeps, output, *TOYS, *teacher, *small)) == 0
+    captured = capsys.readouterr()
+    assert "--method.num-points 15: below 16 the paper's" in captured.out + captured.err
+
+
 GRID = """
 [arms.ce]
 method = "none"
