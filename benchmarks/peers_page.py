@@ -135,12 +135,9 @@ def _backward_table(source: Source) -> str:
         ), "", ""]
         for name in _implementations(source.where(op="rips"))
     ]  # fmt: skip
-    loss = [
-        time_of(source.one(op="topological_loss", direction=direction))
-        for direction in ("forward", "backward")
-    ]
-    if any(cell != DASH for cell in loss):
-        rows.append(["topological loss", *[""] * len(FAMILIES), *loss])
+    for op in sorted({r.op for r in source.results if r.op.startswith("topological_loss")}):
+        loss = [time_of(source.one(op=op, direction=way)) for way in ("forward", "backward")]
+        rows.append([op.replace("_", " "), *[""] * len(FAMILIES), *loss])
     return table(["", *FAMILIES, "loss forward", "loss backward"], rows)
 
 

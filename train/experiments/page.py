@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from train.core.atomic_write import atomic_write, make_folder
 from train.experiments.plot import Panel, draw
-from train.experiments.records import Records, RunRecord, flattened
+from train.experiments.records import GRADIENT_ENTROPY, Records, RunRecord, flattened
 from train.experiments.statistics import (
     CONFIDENCE,
     MIN_SEEDS_CLAIM,
@@ -253,6 +253,8 @@ def _section(section: Section, found: Sequence[Section]) -> list[str]:
         parts += ["### Cost", *costs]
     if shares := _gradients(section):
         parts += ["### Gradient shares", *shares]
+    if entropies := _entropies(section):
+        parts += ["### Gradient entropy", *entropies]
     parts += ["### What this speaks for", _scope(section)]
     return parts
 
@@ -562,6 +564,32 @@ def _gradients(section: Section) -> list[str]:
         "Norm of each weighted term's gradient at the student's parameters, mean over runs, and "
         "its share of their sum. A term with a share near 0 cannot have done anything.",
         _table(["arm", "moment", "runs", "terms"], rows, numbers=False),
+    ]
+
+
+def _entropies(section: Section) -> list[str]:
+    """Return the entropy of the topological gradient over the pairs, by arm (Table 11)."""
+    rows, width = [], 0
+    for arm in section.plan.arms:
+        logged = [run.stats or {} for run in section.runs if run.arm == arm]
+        cells = []
+        for moment in ("first", "last"):
+            stats = [dict(of[moment]) for of in logged if of.get(moment)]
+            for name in sorted({n for of in stats for n in of if n.startswith(GRADIENT_ENTROPY)}):
+                values = [of[name] for of in stats if name in of]
+                spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+                cells.append(f"{statistics.fmean(values):.2f}{spread}")
+        if cells:
+            width = len(cells) // 2
+            rows.append([f"`{arm}`", str(len(logged)), *cells])
+    if not rows:
+        return []
+    moments = [f"H{dim}, {of} steps" for of in ("first", "last") for dim in range(width)]
+    return [
+        "How evenly the topological gradient is spread over the student's pairs "
+        "(`reference.gradient_entropy`: 0 where one pair gets all of it, 1 where all get the "
+        "same), mean and standard deviation over runs; a run's first and last 20 steps.",
+        _table(["arm", "runs", *moments], rows),
     ]
 
 

@@ -288,7 +288,7 @@ def _figures(
         (
             "1",
             "score, memory, operations and time of teacher and student",
-            f"`python -m train.figures --only {score} --records DIR`, {_EFFICIENCY}",
+            f"{only(score)}, {_EFFICIENCY}",
             f"Costs over voxels: {_link(folder, 'efficiency.md')}. Score over cost: "
             + (
                 "not made yet, needs the records of an ablation, grid `main`"

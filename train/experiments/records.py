@@ -20,6 +20,9 @@ Role = Literal["student", "teacher"]
 _NAME: Final = re.compile(r"[A-Za-z0-9]+([._-]?[A-Za-z0-9]+)*")  # no "--": it parts a file's name
 _HASH: Final = re.compile(r"[0-9a-f]{12}")
 # What may differ between two executions of one run: the machine and the moment.
+GRADIENT_ENTROPY: Final = "gradient_entropy_h"
+"""What a run's `stats` call the entropy of the topological gradient, before the dimension."""
+
 _CIRCUMSTANCES: Final = frozenset({"seconds", "versions", "commit", "device", "utc", "stats"})
 _SHOWN_DIFFERENCES: Final = 4
 

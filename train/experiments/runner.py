@@ -43,7 +43,13 @@ from train.evaluation.training_overlap import sequence_of
 from train.experiments.every_nth import EveryNth
 from train.experiments.grids import TEACHER, Arm, Grid
 from train.experiments.kept_batches import KeptBatches
-from train.experiments.records import RunRecord, hash_of, read_record, write_record
+from train.experiments.records import (
+    GRADIENT_ENTROPY,
+    RunRecord,
+    hash_of,
+    read_record,
+    write_record,
+)
 from train.methods.protocol import DistillationMethod
 from train.methods.registry import method_class
 from train.methods.targets import TargetChoice
@@ -397,7 +403,7 @@ class Runner:
             steps=source.ends(run.optim.student_epochs)[-1],
             seconds=sum(line["seconds"] for line in steps),
             gradient_norms=_gradient_norms(steps),
-            stats={"first": _mean_terms(steps[:20]), "last": _mean_terms(steps[-20:])},
+            stats={"first": mean_terms(steps[:20]), "last": mean_terms(steps[-20:])},
         )
         write_record(self.ablation.records, record)
         shutil.rmtree(folder, ignore_errors=True)
@@ -503,12 +509,15 @@ def _gradient_norms(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"start": _means(found[:half]), "end": _means(found[-half:])}
 
 
-def _mean_terms(steps: list[dict[str, Any]]) -> dict[str, float]:
+def mean_terms(steps: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the means of a log's terms, and of the topological term's weight and entropies."""
     lines = [{k: v for k, v in line.items() if isinstance(v, float)} for line in steps]
     for line, step in zip(lines, steps, strict=True):
-        weight = step.get("topology_stats", {}).get("weight")
-        if weight is not None:
-            line["topology_weight"] = weight
+        stats = step.get("topology_stats", {})
+        if stats.get("weight") is not None:
+            line["topology_weight"] = stats["weight"]
+        for dim, entropy in enumerate(stats.get("gradient_entropies", ())):
+            line[f"{GRADIENT_ENTROPY}{dim}"] = entropy
     return _means(lines) if lines else {}
 
 

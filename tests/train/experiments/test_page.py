@@ -189,6 +189,19 @@ def test_cost_and_gradient_shares_are_shown_where_recorded(experiment, written):
     assert "Gradient shares" not in text
 
 
+def test_gradient_entropy_is_shown_where_recorded(experiment, written):
+    stats = {
+        "first": {"total": 9.0, "gradient_entropy_h0": 0.5, "gradient_entropy_h1": 0.25},
+        "last": {"total": 1.0, "gradient_entropy_h0": 0.75, "gradient_entropy_h1": 1.0},
+    }
+    runs = [replace(r, stats=stats) if r.arm == "kd" else r for r in experiment(EFFECTS)]
+    text, _ = written(runs)
+    assert "| arm | runs | H0, first steps | H1, first steps | H0, last steps | H1," in text
+    assert "| `kd` | 6 | 0.50 ± 0.00 | 0.25 ± 0.00 | 0.75 ± 0.00 | 1.00 ± 0.00 |" in text
+    text, _ = written(experiment(EFFECTS))
+    assert "Gradient entropy" not in text
+
+
 def test_times_of_two_devices_are_not_mixed(experiment, written):
     runs = [
         replace(r, device="gpu", seconds=1.0) if r.seed == 0 else r for r in experiment(EFFECTS)

@@ -11,6 +11,7 @@ from train.core.interrupts import Interrupted
 from train.data.registry import dataset_spec
 from train.experiments import runner
 from train.experiments.records import read_folders
+from train.experiments.runner import mean_terms
 from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network
 from train.networks.weights import ModelMetadata, save_model
@@ -99,6 +100,17 @@ def finished(sweeps, teacher_file, grid_file, tmp_path_factory):
 def runs_of(output):
     records = read_folders([output / "records"]).runs
     return {(run.arm, run.seed): run for run in records}
+
+
+def test_means_of_the_logged_steps():
+    steps = [
+        {"step": 1, "total": 2.0, "topology_stats": {"weight": 1.0, "gradient_entropies": [0, 1]}},
+        {"step": 2, "total": 4.0, "topology_stats": {"weight": 3.0, "gradient_entropies": [1, 1]}},
+    ]
+    assert mean_terms(steps) == {
+        "total": 3.0, "topology_weight": 2.0, "gradient_entropy_h0": 0.5, "gradient_entropy_h1": 1
+    }  # fmt: skip
+    assert mean_terms([]) == {}
 
 
 def test_every_run_has_a_record_and_the_page_says_what_is_missing(finished):

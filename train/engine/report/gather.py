@@ -1,5 +1,6 @@
 """Gathers what a finished run has to say into plain values, from its files, networks and data."""
 
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,7 +214,7 @@ def gather_report(folder: Path, opened: Opened | str) -> RunReport:
             )
         except UserError as error:
             notes.append(f"No sweeps are drawn: {error}.")
-    return RunReport(**{**vars(report), "sweeps": sweeps, "notes": tuple(notes)})
+    return dataclasses.replace(report, sweeps=sweeps, notes=tuple(notes))
 
 
 def _by_sweep(evaluation: Mapping[str, Any]) -> dict[str, float | None]:

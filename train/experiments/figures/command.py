@@ -26,7 +26,7 @@ from train.experiments.figures import (
     ripser_equality,
     score_over_cost,
 )
-from train.experiments.figures.figure_file import Drawn, disagreement, write_figure
+from train.experiments.figures.figure_file import Drawn, disagreement, read_numbers, write_figure
 from train.experiments.figures.networks import (
     ALONE,
     FLAGS,
@@ -44,6 +44,9 @@ from train.experiments.paper_page import FIGURE_NAMES, pages
 
 PAGE_ONLY: Final = "paper"
 """The name for `--only` that makes the pages and no figure."""
+
+RECORDS: Final = "ablation_records"
+"""What the folder of records is called beside the pages of results."""
 
 NEEDS: Final = {
     panels.NAME_OF_SWEEP: (TEACHER, STUDENT),
@@ -73,6 +76,8 @@ python -m train.efficiency; Tables 5, 7, 10 and 11 by python -m train.ablate.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if `--check` finds a difference, 2 for a user's mistake."""
     options = _parser().parse_args(arguments)
+    if not options.records and (records := options.output / RECORDS).is_dir():
+        options.records = [records]
     if options.check:
         found: list[str] = []
         code = run_command(lambda: found.extend(_check(options)))
@@ -91,9 +96,6 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
 
-    def path(flag: str, metavar: str, text: str) -> None:
-        parser.add_argument(flag, type=Path, metavar=metavar, help=text)
-
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="make these alone")
     parser.add_argument(
         "--output", type=Path, default=Path("docs/results"), help="folder [docs/results]"
@@ -103,11 +105,17 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write nothing; fail where pages or pictures are not what the records give",
     )
-    path("--ablation", "FILE", "what the ablations gave [OUTPUT/ablation.json]")
-    path("--efficiency", "FILE", "what the networks cost, for figure1 [OUTPUT/efficiency.json]")
+    parser.add_argument(
+        "--ablation", type=Path, metavar="FILE", help="their results [OUTPUT/ablation.json]"
+    )
+    parser.add_argument(
+        "--efficiency", type=Path, nargs="+", default=[], metavar="FILE",
+        help="what the networks cost, records of train.efficiency for figure1 "
+        "[OUTPUT/efficiency.json]",
+    )  # fmt: skip
     parser.add_argument(
         "--records", type=Path, nargs="+", default=[], metavar="DIR",
-        help="records of train.ablate, for figure1",
+        help="records of train.ablate, for figure1 [OUTPUT/ablation_records if it is there]",
     )  # fmt: skip
     trained = parser.add_argument_group("trained networks, for figures 3 to 6")
     for flag, metavar, text in (
@@ -165,6 +173,9 @@ def _run(options: argparse.Namespace) -> None:
     known = (*FIGURE_NAMES, PAGE_ONLY)
     if unknown := [name for name in options.only if name not in known]:
         raise UserError(f"--only {unknown[0]}: no such figure; known: {', '.join(known)}")
+    for path in options.efficiency:
+        if not path.is_file():
+            raise UserError(f"--efficiency {path}: no such file; train.efficiency writes it")
     if options.sweeps < 1:
         raise UserError(f"--sweeps {options.sweeps}: at least 1")
     networks = _Networks(options, _checkpoints(options))
@@ -190,7 +201,6 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _makers(options: argparse.Namespace, networks: _Networks) -> dict[str, Callable[[], Drawn]]:
-    efficiency = options.efficiency or options.output / "efficiency.json"
 
     def of_teacher() -> Drawn:
         trained, shown = networks.ask()
@@ -202,7 +212,7 @@ def _makers(options: argparse.Namespace, networks: _Networks) -> dict[str, Calla
         return barcode.make_of_features(features[rows], source)
 
     return {
-        score_over_cost.NAME: lambda: score_over_cost.make(options.records, efficiency),
+        score_over_cost.NAME: lambda: score_over_cost.make(options.records, _efficiency(options)),
         panels.NAME_OF_SWEEP: lambda: panels.make_sweep(*networks.ask()),
         barcode.NAME: barcode.make,
         barcode.NAME_OF_TEACHER: of_teacher,
@@ -253,6 +263,10 @@ def _ablation(options: argparse.Namespace) -> Path:
     return named or options.output / "ablation.json"
 
 
+def _efficiency(options: argparse.Namespace) -> list[Path]:
+    return options.efficiency or [options.output / "efficiency.json"]
+
+
 def _check(options: argparse.Namespace) -> list[str]:
     """Return a line for every page or picture that is not what the records give."""
     if not options.output.is_dir():
@@ -264,6 +278,12 @@ def _check(options: argparse.Namespace) -> list[str]:
             found.append(f"{name} is missing")
         elif page.read_text(encoding="utf-8") != text:
             found.append(f"{name} disagrees with the records")
+    score = score_over_cost.NAME
+    made = read_numbers(options.output, score)
+    if made is not None and options.records:
+        wanted = score_over_cost.collect(options.records, _efficiency(options))
+        if any(made.get(name) != value for name, value in wanted.items()):
+            found.append(f"{score}.json disagrees with the records of the ablation")
     reasons = (disagreement(options.output, name) for name in FIGURE_NAMES)
     return found + [reason for reason in reasons if reason is not None]
 

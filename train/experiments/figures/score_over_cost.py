@@ -57,15 +57,21 @@ def read_costs(path: Path) -> dict[str, float]:
         ) from error
 
 
-def make(folders: Sequence[Path], efficiency: Path) -> Drawn:
-    """Return the figure.
+def make(folders: Sequence[Path], efficiency: Sequence[Path]) -> Drawn:
+    """Return the figure; as `collect`."""
+    numbers = collect(folders, efficiency)
+    return Drawn(numbers, _draw(numbers))
+
+
+def collect(folders: Sequence[Path], efficiency: Sequence[Path]) -> dict[str, Any]:
+    """Return the scores and the costs.
 
     Parameters
     ----------
     folders
         Of records of `train.ablate`, with runs of the grid `main`.
     efficiency
-        The JSON file of `train.efficiency`.
+        JSON files of `train.efficiency`; of a size that several have, the last counts.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def make(folders: Sequence[Path], efficiency: Path) -> Drawn:
             f"{NAME}: no runs of grid {GRID} in {', '.join(map(str, folders))}; make some: "
             f"python -m train.ablate --grid {GRID}"
         )
-    seconds = read_costs(efficiency)
+    seconds = {size: value for path in efficiency for size, value in read_costs(path).items()}
     settings = runs[0].assay_settings
     names: dict[str, str] = dict(settings["networks"])
     classes = len(dataset_spec(settings["dataset"]).class_names)
@@ -87,7 +93,7 @@ def make(folders: Sequence[Path], efficiency: Path) -> Drawn:
         arm: [100 * value for value in _scores(runs, arm)]
         for arm in (TEACHER, *built_in()[GRID].arms)
     }
-    numbers = {
+    return {
         "grid": GRID,
         "dataset": settings["dataset"],
         "simulated": bool(settings["simulated"]),
@@ -95,7 +101,6 @@ def make(folders: Sequence[Path], efficiency: Path) -> Drawn:
         "networks": {role: {"name": names[role], **cost} for role, cost in sorted(costs.items())},
         "miou": {arm: [rounded(v, 5) for v in values] for arm, values in arms.items() if values},
     }
-    return Drawn(numbers, _draw(numbers))
 
 
 def _cost(role: str, name: str, classes: int, seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -160,11 +165,20 @@ def summary(numbers: Mapping[str, Any]) -> str:
         + (
             f", {1e3 * network['seconds_a_sweep']:.0f} ms per sweep"
             if network["seconds_a_sweep"] is not None
-            else ", time not measured (`python -m train.efficiency --output DIR --models "
-            f"{network['name'].partition(':')[2]}`)"
+            else ""
         )
         for role, network in networks.items()
     )
+    sizes = [
+        network["name"].partition(":")[2]
+        for network in networks.values()
+        if network["seconds_a_sweep"] is None
+    ]
+    if sizes:
+        kinds += (
+            "; time not measured: `python -m train.efficiency --output DIR --models "
+            f"{','.join(sizes)}`, then `--efficiency DIR/efficiency.json`"
+        )
     runs = sum(len(values) for values in numbers["miou"].values())
     return (
         f"{runs} runs of {len(numbers['miou'])} arms on "

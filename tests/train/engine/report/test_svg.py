@@ -46,6 +46,7 @@ def test_a_line_goes_through_its_values():
     spots = [tuple(map(float, p.split(","))) for p in line.get("points").split()]
     (x1, y1), (x2, y2), (x3, y3) = spots
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.1)
+    assert y2 < y3 < y1, "what is larger is further up"
     assert y1 - y2 == pytest.approx(2 * (y3 - y2), abs=0.2)
     # The axis: 0 is at the height of the first value, 1 at that of the second.
     heights = {t.text: float(t.get("y")) for t in elements(chart, "text")}
@@ -66,6 +67,8 @@ def test_columns_stack_to_their_sum():
     chart = stacked_columns("shares", [10, 20], ["a&b", "c"], [[0.25, 0.75], [1.0, 0.0]])
     rects = elements(chart, "rect")
     heights = [float(rect.get("height")) for rect in rects]
+    tops = [float(rect.get("y")) for rect in rects]
+    assert tops[1] + heights[1] == pytest.approx(tops[0], abs=0.2), "the second on the first"
     assert heights[0] + heights[1] == pytest.approx(heights[2] + heights[3], abs=0.2)
     assert heights[1] == pytest.approx(3 * heights[0], abs=0.3)
     assert rects[0].find("{*}title").text == "a&b: 25%"

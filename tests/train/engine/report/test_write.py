@@ -38,10 +38,11 @@ def opened(sweeps, run):
 def test_at_the_end_and_later_the_page_is_the_same(toy_sweeps, whole, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(whole, copy)
+    at_the_end = (copy / "report.html").read_bytes()
     assert write_run_report(copy, *opened(toy_sweeps, copy)) == copy / "report.html"
-    first = (copy / "report.html").read_bytes()
+    assert (copy / "report.html").read_bytes() == at_the_end
     assert main(["--run", str(copy)]) == 0
-    assert (copy / "report.html").read_bytes() == first
+    assert (copy / "report.html").read_bytes() == at_the_end
     assert f"report: {copy / 'report.html'}" in capsys.readouterr().err
     page = page_of(copy / "report.html")
     # One validation sweep: truth, and classes and errors of three networks, in two views.

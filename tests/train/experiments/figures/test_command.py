@@ -36,8 +36,9 @@ def test_one_figure_and_the_page(tmp_path, capsys):
 
 def test_all_figures_of_a_run(run, tmp_path, capsys):
     output = tmp_path / "results"
-    records = write_runs(tmp_path / "records", {"teacher": [0.5], "kd": [0.3, 0.4]})
-    given = ["--run", run, "--output", output, "--records", records]
+    # Records beside the results are found without a word.
+    write_runs(output / "ablation_records", {"teacher": [0.5], "kd": [0.3, 0.4]})
+    given = ["--run", run, "--output", output]
     assert main([str(word) for word in given]) == 0
     numbers = {path.stem: json.loads(path.read_text()) for path in output.glob("*.json")}
     assert numbers.keys() == {
@@ -89,6 +90,7 @@ def test_what_is_missing_is_refused_before_anything_is_made(run, tmp_path, capsy
         (["--run", tmp_path / "no"], "no: no such folder; give the --output of a finished run"),
         (["--student", tmp_path / "no.pt"], "no.pt: no such file; give a checkpoint"),
         (["--student", run / "student.pt"], "--student: say whose sweeps to show"),
+        (["--efficiency", tmp_path / "e.json"], "e.json: no such file; train.efficiency writes it"),
         (["--sweeps", "0"], "--sweeps 0: at least 1"),
     ):
         assert said in refused([*given, "--output", output], capsys)
@@ -102,6 +104,16 @@ def test_records_of_an_ablation_have_to_be_there(tmp_path, capsys):
     assert "no folder of records" in refused(
         ["--only", "figure1", "--records", tmp_path / "no", "--output", tmp_path], capsys
     )
+
+
+def test_a_check_finds_records_that_came_since(tmp_path, capsys):
+    output = tmp_path / "results"
+    write_runs(output / "ablation_records", {"teacher": [0.5], "kd": [0.3]})
+    assert main(["--only", "figure1", "--output", str(output)]) == 0
+    assert main(["--check", "--output", str(output)]) == 0
+    write_runs(output / "ablation_records", {"kd": [0.3, 0.4]})
+    assert main(["--check", "--output", str(output)]) == 1
+    assert "figure1.json disagrees with the records of the ablation" in capsys.readouterr().err
 
 
 def test_a_check_finds_what_was_changed(tmp_path, capsys):

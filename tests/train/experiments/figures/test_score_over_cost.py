@@ -24,7 +24,7 @@ def write_efficiency(path, **seconds):
 
 
 def test_scores_and_parameters(tmp_path):
-    numbers = make([write_runs(tmp_path / "records", SCORES)], tmp_path / "nowhere.json").numbers
+    numbers = make([write_runs(tmp_path / "records", SCORES)], [tmp_path / "nowhere.json"]).numbers
     assert numbers["miou"] == {
         "teacher": [50.0],
         "ce": [30.0, 32.0],
@@ -38,7 +38,7 @@ def test_scores_and_parameters(tmp_path):
         assert numbers["networks"][role]["seconds_a_sweep"] is None
     said = summary(numbers)
     assert "6 runs of 4 arms on simulated waymo" in said
-    assert "--models tiny-student" in said
+    assert "--models tiny-student,tiny-teacher`" in said
 
 
 def test_times_are_those_of_the_largest_size(tmp_path):
@@ -47,7 +47,7 @@ def test_times_are_those_of_the_largest_size(tmp_path):
         tmp_path / "e.json", **{"tiny-teacher": 0.4, "tiny-student": 0.1, "student": 2.0}
     )
     assert read_costs(efficiency)["student"] == 2.0
-    drawn = make([records], efficiency)
+    drawn = make([records], [tmp_path / "nowhere.json", efficiency])
     assert drawn.numbers["networks"]["student"]["seconds_a_sweep"] == 0.1
     assert len(drawn.picture.axes) == 2
     assert "400 ms per sweep" in summary(drawn.numbers)
@@ -56,7 +56,7 @@ def test_times_are_those_of_the_largest_size(tmp_path):
 def test_runs_of_other_grids_do_not_count(tmp_path):
     records = write_runs(tmp_path / "records", {"kd": [0.3]}, grid="table5")
     with pytest.raises(UserError, match=r"no runs of grid main in .*records; make some"):
-        make([records], tmp_path / "nowhere.json")
+        make([records], [tmp_path / "nowhere.json"])
 
 
 def test_a_file_that_is_no_record_of_costs_is_refused(tmp_path):
