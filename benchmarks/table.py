@@ -14,6 +14,7 @@ from benchmarks.data_page import data_page
 from benchmarks.figure_page import figure_page
 from benchmarks.machine import ROOT
 from benchmarks.peers_page import peers_page
+from benchmarks.persistence_image_page import persistence_image_page
 from benchmarks.plots import Plot
 from benchmarks.processes_page import processes_page
 from benchmarks.readme_block import readme_block
@@ -84,6 +85,7 @@ def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot
         "convolution.md": convolution_page(records),
         "data.md": data_page(records),
         "processes.md": processes_page(records),
+        "persistence_images.md": persistence_image_page(records),
     }
     drawings = {}
     for name, (title, text, series) in figures(records).items():

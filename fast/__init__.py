@@ -7,15 +7,18 @@ from fast.distances import pairwise_distances
 from fast.distillation import kl_distillation, topological_loss
 from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyStats
 from fast.normalisation import normalise
+from fast.persistence_image import fit_persistence_image, persistence_image
 from fast.rips import rips_persistence, rips_persistence_of_points
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius, sample_points, topology_preserving_sampling
 from fast.transport import Transport, entropic_transport, gradient_entropy
 from fast.wasserstein import sorted_wasserstein
+from reference.image_scale import ImageScale
 
 __all__ = [
     "BatchedDiagram",
     "DistillationLoss",
+    "ImageScale",
     "SaliencyLoss",
     "TopologicalLoss",
     "TopologyStats",
@@ -23,10 +26,12 @@ __all__ = [
     "covering_radius",
     "critical_edge_matching",
     "entropic_transport",
+    "fit_persistence_image",
     "gradient_entropy",
     "kl_distillation",
     "normalise",
     "pairwise_distances",
+    "persistence_image",
     "persistence_weighted_chamfer",
     "rips_persistence",
     "rips_persistence_of_points",

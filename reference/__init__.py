@@ -9,7 +9,13 @@ from reference.critical_edges import critical_edge_matching, critical_edge_match
 from reference.diagram import Diagram
 from reference.distances import enclosing_radius, pairwise_distances
 from reference.distillation import kl_distillation, topological_loss, total_loss
+from reference.image_scale import ImageScale
 from reference.normalisation import normalise, normalise_grad
+from reference.persistence_image import (
+    fit_persistence_image,
+    persistence_image,
+    persistence_image_grad,
+)
 from reference.rips import rips_persistence
 from reference.routing import route_to_distances, route_to_points
 from reference.saliency import channel_weights, saliency_loss, saliency_map
@@ -24,6 +30,7 @@ from reference.wasserstein import sorted_wasserstein, sorted_wasserstein_grad
 
 __all__ = [
     "Diagram",
+    "ImageScale",
     "Transport",
     "channel_weights",
     "covering_radius",
@@ -32,11 +39,14 @@ __all__ = [
     "enclosing_radius",
     "entropic_transport",
     "entropic_transport_grad",
+    "fit_persistence_image",
     "gradient_entropy",
     "kl_distillation",
     "normalise",
     "normalise_grad",
     "pairwise_distances",
+    "persistence_image",
+    "persistence_image_grad",
     "persistence_weighted_chamfer",
     "persistence_weighted_chamfer_grad",
     "rips_persistence",

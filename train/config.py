@@ -198,8 +198,8 @@ class RunConfig:
     from_scratch: bool = False
     """Train a teacher also where one comes with the package (the tiny pair on simulated Waymo)."""
     method: str = "topology-gradient"
-    """How the student is trained: topology-gradient (the paper), kd, rkd, affinity, feature, none
-    (no teacher)."""
+    """How the student is trained: topology-gradient (the paper), kd, rkd, affinity, feature, topkd,
+    none (no teacher)."""
     model: Literal["auto", "paper", "tiny"] = "auto"
     """Table 8's pair, or a tiny pair for CPUs; auto takes paper on a GPU and tiny on a CPU."""
     teacher: str | None = None

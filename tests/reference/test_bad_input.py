@@ -671,3 +671,151 @@ def test_lists_are_read_as_arrays():
     assert reference.enclosing_radius([[0, 2], [2, 0]]) == 2.0
     assert reference.saliency_loss([[0, 1]], [[1, 1]]) == 0.5
     assert reference.covering_radius([[0], [3]], [1]) == 3.0
+
+
+# ---- persistence images -------------------------------------------------------------------------
+
+SCALE = {"bandwidth": 0.5, "birth_range": (0.0, 1.0), "persistence_range": (0.0, 2.0)}
+IMAGES = {
+    "persistence_image": reference.persistence_image,
+    "persistence_image_grad": lambda pairs, scale: reference.persistence_image_grad(
+        pairs, scale, np.ones((20, 20))
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bandwidth": 0.0}, "bandwidth is 0.0; pass a finite number above 0"),
+        ({"bandwidth": np.inf}, "bandwidth is inf; pass a finite number above 0"),
+        ({"maximum": -1.0}, "maximum is -1.0; pass a finite number above 0"),
+        ({"maximum": np.nan}, "maximum is nan; pass a finite number above 0"),
+        (
+            {"birth_range": (1.0, 0.0)},
+            "birth_range is (1.0, 0.0); pass two finite numbers, the lower one first",
+        ),
+        (
+            {"persistence_range": (0.0, np.inf)},
+            "persistence_range is (0.0, inf); pass two finite numbers, the lower one first",
+        ),
+        (
+            {"persistence_range": (np.nan, 1.0)},
+            "persistence_range is (nan, 1.0); pass two finite numbers, the lower one first",
+        ),
+        (
+            {"birth_range": (0.0,)},
+            "birth_range is (0.0,); pass two finite numbers, the lower one first",
+        ),
+        ({"weight": "tanh"}, "weight is 'tanh'; pass one of 'topkd', 'linear', 'one'"),
+        (
+            {"resolution": (20, 0)},
+            "resolution is (20, 0); pass two numbers of at least 1, pixels along births and along "
+            "persistence",
+        ),
+        (
+            {"resolution": (20, 20, 20)},
+            "resolution is (20, 20, 20); pass two numbers of at least 1, pixels along births and "
+            "along persistence",
+        ),
+    ],
+)
+def test_a_scale_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        reference.ImageScale(**(SCALE | changes))
+    assert str(error.value) == f"ImageScale: {message}"
+
+
+def test_a_scale_keeps_tuples_of_plain_numbers():
+    scale = reference.ImageScale(
+        bandwidth=np.float32(0.5), birth_range=[0, 1], persistence_range=[0, 2], resolution=[3, 4]
+    )
+    assert scale == reference.ImageScale(**SCALE, resolution=(3, 4))
+    kept = (scale.bandwidth, *scale.birth_range, *scale.persistence_range, scale.maximum)
+    assert [type(each) for each in kept] == [float] * 6
+    assert [type(each) for each in scale.resolution] == [int, int]
+
+
+@pytest.mark.parametrize("function", IMAGES)
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (np.zeros(2), "pairs has shape (2,); pass one row per point, (N, C)"),
+        (np.zeros((1, 3)), "pairs has shape (1, 3); pass (birth, death) rows, (K, 2)"),
+        (
+            [[0.0, np.inf]],
+            "pairs has the entry inf; pass finite values of at most 1e+150 in size",
+        ),
+        (
+            [[0.0, 1.0], [-0.01, 1.0]],
+            "pairs have the birth -0.01; the weight 'topkd' has ln(100 b + 1), pass births above "
+            "-0.01 or another weight",
+        ),
+    ],
+)
+def test_what_has_no_image_is_refused(function, pairs, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        IMAGES[function](np.array(pairs), reference.ImageScale(**SCALE))
+    assert str(error.value) == f"{function}: {message}"
+
+
+@pytest.mark.parametrize("function", IMAGES)
+@pytest.mark.parametrize("weight", ["linear", "one"])
+def test_other_weights_take_any_birth(function, weight):
+    IMAGES[function](np.array([[-3.0, 1.0]]), reference.ImageScale(**SCALE, weight=weight))
+
+
+def test_a_gradient_of_another_image_is_refused():
+    scale = reference.ImageScale(**SCALE, resolution=(3, 4))
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        reference.persistence_image_grad(PAIRS, scale, np.ones((3, 4)))
+    assert str(error.value) == (
+        "persistence_image_grad: grad_image has shape (3, 4); the image has (4, 3), pass the same"
+    )
+
+
+@pytest.mark.parametrize(
+    ("diagrams", "options", "message"),
+    [
+        (
+            [],
+            {},
+            "diagrams have no finite pair in 0 cloud(s); pass clouds of two or more different "
+            "points (for dimension 1: clouds with loops)",
+        ),
+        (
+            [np.empty((0, 2)), np.empty((0, 2))],
+            {},
+            "diagrams have no finite pair in 2 cloud(s); pass clouds of two or more different "
+            "points (for dimension 1: clouds with loops)",
+        ),
+        (
+            [PAIRS[:1], PAIRS[:1] + 1e-6],
+            {},
+            "diagrams have no two pairs farther apart than 1e-05 among the first 200, hence no "
+            "bandwidth; pass more diagrams, in another order, or an ImageScale of your own",
+        ),
+        (
+            [PAIRS, [[0.0, np.inf]]],
+            {},
+            "diagrams[1] has the entry inf; pass finite values of at most 1e+150 in size",
+        ),
+        (
+            [PAIRS],
+            {"birth_margin": -1.0},
+            "birth_margin is -1.0; pass a finite number of at least 0",
+        ),
+    ],
+)
+def test_what_has_no_scale_is_refused(diagrams, options, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        reference.fit_persistence_image(diagrams, **options)
+    assert str(error.value) == f"fit_persistence_image: {message}"
+
+
+def test_a_bandwidth_too_small_to_reach_any_pixel_is_refused():
+    near = np.array([[5.0, 10.0], [5.0, 10.0001]])
+    far = np.array([[0.0, 5.0], [10.0, 15.0], [3.3, 4.3], [3.3, 13.3]])
+    copies = [near] * 4 + [far]
+    with pytest.raises(ValueError, match=r"every image is 0 with the bandwidth .*\(now \(2, 2\)\)"):
+        reference.fit_persistence_image(copies, resolution=(2, 2))

@@ -19,6 +19,7 @@ from tests.reference import test_critical_edges as critical_edges
 from tests.reference import test_distances as distances
 from tests.reference import test_distillation as distillation
 from tests.reference import test_normalisation as normalisation
+from tests.reference import test_persistence_image as images
 from tests.reference import test_rips as rips
 from tests.reference import test_rips_oracles as oracles
 from tests.reference import test_rips_properties as properties
@@ -578,6 +579,78 @@ BROKEN = {
         " / np.log(len(sizes))",
         "",
         partial(transport.test_entropies_by_hand, [3.0, 0.0, -3.0], [0.0, 3.0, 0.0], 1.0),
+    ),
+    "rows and columns of an image swapped": (
+        "persistence_image.py",
+        "rows[:, :, None] * columns[:, None, :]",
+        "columns[:, :, None] * rows[:, None, :]",
+        images.test_one_pair_by_hand,
+    ),
+    "Gaussians that are not normalized": (
+        "persistence_image.py",
+        "2 * np.pi * scale.bandwidth**2 * scale.maximum",
+        "scale.maximum",
+        images.test_it_equals_gudhi,
+    ),
+    "images over nothing": (
+        "persistence_image.py",
+        "bandwidth**2 * scale.maximum",
+        "bandwidth**2",
+        images.test_one_pair_by_hand,
+    ),
+    "births without a weight": (
+        "persistence_image.py",
+        "(np.tanh(persistence) + np.log1p(100 * births))",
+        "np.tanh(persistence)",
+        images.test_it_equals_gudhi,
+    ),
+    "pairs added as they are listed": (
+        "persistence_image.py",
+        "order = np.lexsort((births, persistence))",
+        "order = np.arange(len(births))",
+        images.test_many_pairs_in_another_order_are_the_same_image_to_the_last_bit,
+    ),
+    "births that move with their deaths": (
+        "persistence_image.py",
+        "return grad_births - grad_persistence,",
+        "return grad_births,",
+        images.test_the_gradient_is_the_derivative,
+    ),
+    "weights that do not move": (
+        "persistence_image.py",
+        "slope_births * along_weight + ",
+        "",
+        images.test_the_gradient_is_the_derivative,
+    ),
+    "a bandwidth of all pairs": (
+        "persistence_image.py",
+        "points[:BANDWIDTH_PAIRS]",
+        "points",
+        partial(images.test_the_scale_of_clouds_follows_the_rules_and_images_reach_1, 0, "one"),
+    ),
+    "a bandwidth and ranges of deaths": (
+        "persistence_image.py",
+        "np.column_stack([pairs[:, 0], pairs[:, 1] - pairs[:, 0]])",
+        "pairs",
+        partial(images.test_the_scale_of_clouds_follows_the_rules_and_images_reach_1, 1, "one"),
+    ),
+    "pairs that coincide in the bandwidth": (
+        "persistence_image.py",
+        "distances > LEAST_DISTANCE",
+        "distances > 0",
+        images.test_pairs_that_nearly_coincide_do_not_make_the_bandwidth,
+    ),
+    "the maximum not kept": (
+        "persistence_image.py",
+        "replace(scale, maximum=maximum)",
+        "scale",
+        partial(images.test_the_scale_of_clouds_follows_the_rules_and_images_reach_1, 1, "one"),
+    ),
+    "a margin above the births alone": (
+        "persistence_image.py",
+        "lowest[0] - margin",
+        "lowest[0]",
+        images.test_dimension_0_has_twenty_numbers_and_the_mended_images_have_no_more,
     ),
 }
 

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from train.config import RunConfig
+from train.core.device import to_device
 from train.core.distributed import (
     agree,
     current_world,
@@ -18,7 +19,8 @@ from train.core.errors import UserError
 from train.core.interrupts import reader_ignores_stop
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
-from train.data.loader import TrainingFrames
+from train.data.frame import FrameSource
+from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.skipping import SkippedFrames
 from train.engine.training_state import (
     uses_cuda,
@@ -140,6 +142,35 @@ class FrameBatches(BatchSource):
                     f"batch of the {self.order.num_samples} sweeps has at least {len(parts)}, or "
                     "leave out --sync-batch-norm"
                 )
+
+
+def plain_batches(
+    source: FrameSource, config: RunConfig, device: torch.device, skipped: SkippedFrames
+) -> Iterator[dict[str, Any]]:
+    """Yield frames on a device, whole and not augmented, one by one: what methods prepare from.
+
+    Parameters
+    ----------
+    source
+        The frames; read when they are asked for.
+    config
+        Of the run; its voxels, box and number of workers.
+    device
+        Where batches go.
+    skipped
+        Counts frames that are left out.
+    """
+    data = config.data
+    frames = EvaluationFrames(
+        source,
+        data.grid_size_m,
+        clip_range_m=data.clip_range_m,
+        on_bad_sweep=config.on_bad_sweep,
+    )
+    loader = DataLoader(frames, batch_size=1, collate_fn=collate, num_workers=data.num_workers)
+    for batch in skipped.watch(loader):
+        if batch["names"]:
+            yield to_device(batch, device)
 
 
 def read_batches(

@@ -1,19 +1,18 @@
 """A run's stages in order: teacher, distilled student, the same student alone; then the scores."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from train.config import MethodConfig, RunConfig, to_json
 from train.core import provenance
 from train.core.console import logger
-from train.core.device import describe_device, to_device
+from train.core.device import describe_device
 from train.core.distributed import (
     agree,
     current_world,
@@ -25,10 +24,8 @@ from train.core.distributed import (
     require_same,
 )
 from train.core.errors import UserError
-from train.data.collate import collate
-from train.data.loader import EvaluationFrames
 from train.data.simulation_record import simulated_seed
-from train.engine.batches import FrameBatches
+from train.engine.batches import FrameBatches, plain_batches
 from train.engine.loop import fit
 from train.engine.report.write import write_run_report
 from train.engine.run_log import RunLog
@@ -234,8 +231,9 @@ class Run(RunPlan):
         artifacts = None
         if teacher is not None:
             with first_process_first():
+                frames = plain_batches(self.data.training, self.config, self.device, self.skipped)
                 artifacts = self.method.prepare(
-                    self.config.options, teacher, self._plain_batches(), self.folder.path
+                    self.config.options, teacher, frames, self.folder.path
                 )
         method = self.method(self.config.options, student, teacher, artifacts=artifacts)
         task = TrainTask(
@@ -310,20 +308,6 @@ class Run(RunPlan):
             at_epoch_end=at_epoch_end,
             at_end=at_end,
         )
-
-    def _plain_batches(self) -> Iterator[dict[str, Any]]:
-        """Yield the training frames, whole and not augmented, one by one."""
-        data = self.config.data
-        frames = EvaluationFrames(
-            self.data.training,
-            data.grid_size_m,
-            clip_range_m=data.clip_range_m,
-            on_bad_sweep=self.config.on_bad_sweep,
-        )
-        loader = DataLoader(frames, batch_size=1, collate_fn=collate, num_workers=data.num_workers)
-        for batch in self.skipped.watch(loader):
-            if batch["names"]:
-                yield to_device(batch, self.device)
 
     def _scorer(self) -> Scorer:
         return Scorer(self.config, self.data, self.device, self.skipped)

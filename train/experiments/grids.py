@@ -192,6 +192,23 @@ def _table11() -> Grid:
     )
 
 
+# Beside softened logits of TopKD's own weight and temperature, so that the images alone differ.
+_TOPKD: Final = Grid(
+    "TopKD: what the images add to its softened logits, from RipsNet and exact",
+    {
+        "ce": _CE,
+        "kd": Arm("kd", {"distillation": 2.0, "temperature": 4.0}, "TopKD without images"),
+        "topkd": Arm("topkd", {}, "and RipsNet's images, weight 5"),
+        "exact": Arm("topkd", {"exact": True}, "and exact images, weight 5"),
+    },
+    (
+        *_against("ce", "kd"),
+        *_against("kd", "topkd", "exact"),
+        *_against("topkd", "exact", primary=False),
+    ),
+)
+
+
 def _methods() -> Grid:
     """Return every method with its defaults; those of teachers against softened logits."""
     arms = {name: Arm(name) for name in METHODS}
@@ -209,6 +226,7 @@ def built_in() -> dict[str, Grid]:
     return {
         "main": _MAIN,
         "methods": _methods(),
+        "topkd": _TOPKD,
         "table5": _TABLE5,
         "table7": _table7(),
         "table10": _table10(),

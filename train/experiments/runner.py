@@ -25,7 +25,7 @@ from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import dataset_spec
 from train.data.skipping import SkippedFrames
 from train.data.transforms import PAPER_AUGMENTATION
-from train.engine.batches import BatchSource, FrameBatches
+from train.engine.batches import BatchSource, FrameBatches, plain_batches
 from train.engine.loop import fit
 from train.engine.run_data import RunData, counts_of, open_data
 from train.engine.run_log import RunLog, read_log
@@ -55,7 +55,7 @@ from train.methods.registry import method_class
 from train.methods.targets import TargetChoice
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import PAIRS, build_network, parse_network
-from train.networks.weights import load_teacher
+from train.networks.weights import checksum, load_teacher
 
 ASSAY_FORMAT: Final = 1
 """Raised whenever the same settings give other runs than before."""
@@ -126,7 +126,7 @@ class Runner:
         pair = PAIRS[run.model]
         self.names = {"teacher": run.teacher or pair[0], "student": run.student or pair[1]}
         self.teachers = [self._load_teacher(path) for path in ablation.teachers]
-        self.teacher_hashes = [_weights_hash(teacher) for teacher in self.teachers]
+        self.teacher_hashes = [checksum(teacher) for teacher in self.teachers]
         self._check_arms()
         thin_classes(run.dataset)  # refuses a dataset whose thin classes nobody has named
         self.data: RunData = open_data(run, self.spec)
@@ -145,6 +145,7 @@ class Runner:
             keep=run.model == "tiny",
         )
         self._samples: dict[int, SampledFeatures] = {}
+        self._artifacts: dict[str, Path | None] = {}
         self._refuse_other_records()
 
     def _load_teacher(self, path: Path) -> Network:
@@ -306,11 +307,28 @@ class Runner:
             coarsest_cell_voxels=student.coarsest_cell_voxels,
         )
 
-    def _method(self, arm: Arm, student: Network, teacher: Network) -> DistillationMethod:
+    def _method(self, arm: Arm, student: Network, place: int) -> DistillationMethod:
         cls = method_class(arm.method)
         config = arm.config(self.ablation.run.model)
-        method = cls(config, student, teacher if cls.needs_teacher else None)
-        return method.to(self.device)
+        if not cls.needs_teacher:
+            return cls(config, student, None).to(self.device)
+        artifacts = self._prepared(arm, place)
+        return cls(config, student, self.teachers[place], artifacts=artifacts).to(self.device)
+
+    def _prepared(self, arm: Arm, place: int) -> Path | None:
+        """Return what an arm's method prepares, made once for each teacher and kept on disk."""
+        key = hash_of(self._options(arm) | {"teacher": self.teacher_hashes[place]})
+        if key not in self._artifacts:
+            cls = method_class(arm.method)
+            folder = self.ablation.output / "prepared" / key
+            if cls.prepares:
+                make_folder(folder, "--output")
+            run = self.ablation.run
+            frames = plain_batches(self.data.training, run, self.device, SkippedFrames())
+            self._artifacts[key] = cls.prepare(
+                arm.config(run.model), self.teachers[place], frames, folder
+            )
+        return self._artifacts[key]
 
     def _batches(self, seed: int, student: Network, arm: Arm) -> BatchSource:
         """Return the batches of a run; kept ones are made first, where they are not there."""
@@ -329,20 +347,22 @@ class Runner:
         )
         if kept.missing():
             frames = FrameBatches(self._frames(seed, student), run)
-            kept.make(_first(frames, self.ablation.keep), teacher, self._choice(student, teacher))
+            kept.make(_first(frames, self.ablation.keep), teacher, self._choice(student, seed))
         return kept
 
     def _kept_folder(self, seed: int) -> Path:
         name = f"{self.assay}--{self.teacher_hashes[self._teacher_of(seed)]}--seed-{seed}"
         return self.ablation.output / "kept" / name
 
-    def _choice(self, student: Network, teacher: Network) -> TargetChoice:
-        """Return all that any arm wants of the teacher."""
+    def _choice(self, student: Network, seed: int) -> TargetChoice:
+        """Return all that any arm wants of a seed's teacher."""
+        place = self._teacher_of(seed)
+        teacher = self.teachers[place]
         features: set[str] = set()
         saliency: set[str] = set()
         losses: set[str] = set()
         for arm in self.ablation.grid.arms.values():
-            choice = self._method(arm, student, teacher).choice
+            choice = self._method(arm, student, place).choice
             if choice is not None:
                 features |= set(choice.features)
                 saliency |= set(choice.saliency)
@@ -371,7 +391,7 @@ class Runner:
         teacher = self.teachers[place]
         student = self._student(seed)
         source = self._batches(seed, student, arm)
-        method = self._method(arm, student, teacher)
+        method = self._method(arm, student, place)
         folder = self.ablation.output / "unfinished" / f"{self.ablation.grid_name}--{name}--{seed}"
         make_folder(folder, "--output")
         state_path = folder / "checkpoint.pt"
@@ -534,14 +554,6 @@ def _means(parts: list[dict[str, float]]) -> dict[str, float]:
     return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
 
 
-def _weights_hash(network: Network) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
 def _listed(names: Any) -> dict[str, Any]:
     listed = list(names)
     digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:12]
@@ -569,6 +581,10 @@ def _commit() -> str | None:
 def to_json_options(config: Any) -> dict[str, Any]:
     """Return a method's options as plain JSON values."""
     return {
-        name: list(value) if isinstance(value, tuple) else value
+        name: list(value) if isinstance(value, tuple) else _plain(value)
         for name, value in dataclasses.asdict(config).items()
     }
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

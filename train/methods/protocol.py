@@ -76,6 +76,8 @@ class DistillationMethod(nn.Module, ABC):
         Whether the training frames must have labels.
     needs_teacher
         Whether there is a teacher.
+    prepares
+        Whether `prepare` writes something.
     choice
         What it takes of the teacher's output; None for a method whose targets cannot be kept.
     """
@@ -84,6 +86,7 @@ class DistillationMethod(nn.Module, ABC):
     batch_fields: ClassVar[frozenset[str]] = frozenset()
     needs_labels: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = True
+    prepares: ClassVar[bool] = False
     choice: "TargetChoice | None" = None
 
     def __init__(

@@ -13,6 +13,7 @@ METHODS: Final = {
     "rkd": "train.methods.rkd:RelationalKD",
     "affinity": "train.methods.affinity:Affinity",
     "feature": "train.methods.feature:FeatureHint",
+    "topkd": "train.methods.topkd.method:TopKD",
     "none": "train.methods.none:CrossEntropy",
 }
 """Name -> "module:class"."""

@@ -4,6 +4,7 @@ Every file is data, never code: read with `weights_only=True`, or as safetensors
 not at all.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -214,3 +215,12 @@ def load_teacher(
             "which are not those of this run's dataset"
         )
     return model, metadata
+
+
+def checksum(network: Network) -> str:
+    """Return 12 hexadecimal digits that stand for a network's weights, wherever they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

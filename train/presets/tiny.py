@@ -16,6 +16,7 @@ TINY_METHOD_OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "topology-gradient": {"num_samples": 512},
     "rkd": {"num_samples": 512},
     "affinity": {"num_samples": 512},
+    "topkd": {"num_clouds": 2000, "clouds_per_frame": 64, "fit_epochs": 300},
 }
 """Options of methods for small crops, by method."""
 

@@ -7,6 +7,10 @@ Shape letters: N_s voxels at stage s, C channels, K voxels of a patch.
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from train.networks.ptv3.hierarchy import Hierarchy
 from train.networks.ptv3.sizes import SIZES, NetworkConfig
@@ -148,6 +152,36 @@ def _blocks(
         "attention_scores": 2 * geometry.scores[stage] * depth * width,
         "perceptron": 2 * config.mlp_ratio * rows * square,
     }
+
+
+def linear_macs(network: nn.Module, *inputs: Any) -> int:
+    """Return the MACs of a network's `nn.Linear` layers in one forward pass, by running it.
+
+    Parameters
+    ----------
+    network
+        Of linear layers alone; other products are not seen.
+    *inputs
+        What it is called with.
+    """
+    counted = 0
+
+    def count(layer: nn.Module, given: tuple[Tensor, ...], found: Tensor) -> None:
+        nonlocal counted
+        counted += found.numel() * given[0].shape[-1]
+
+    hooks = [
+        module.register_forward_hook(count)
+        for module in network.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.no_grad():
+            network(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counted
 
 
 def total(

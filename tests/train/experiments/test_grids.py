@@ -59,6 +59,14 @@ def test_the_methods_grid_has_every_method():
     assert {arm.method for arm in built_in()["methods"].arms.values()} == set(METHODS)
 
 
+def test_the_topkd_grid_differs_in_the_images_alone():
+    arms = {name: arm.config("tiny") for name, arm in built_in()["topkd"].arms.items()}
+    for name in vars(arms["kd"]):
+        assert getattr(arms["kd"], name) == getattr(arms["topkd"], name)
+    changed = {k for k, v in vars(arms["topkd"]).items() if vars(arms["exact"])[k] != v}
+    assert changed == {"exact"}
+
+
 def test_table_7_has_the_papers_27_weights():
     weights = {
         (c.topology, c.saliency, c.distillation)

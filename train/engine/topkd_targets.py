@@ -1,0 +1,126 @@
+"""The command that draws a teacher's clouds and makes their exact images, apart from a run.
+
+python -m train.topkd_targets --dataset waymo --simulate --output targets.safetensors
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from train.config import RunConfig
+from train.core.command import run_command
+from train.core.console import logger
+from train.core.device import describe_device, resolve_device
+from train.core.distributed import current_world
+from train.core.errors import UserError
+from train.core.provenance import program
+from train.data.frame import IN_CHANNELS
+from train.data.registry import dataset_spec
+from train.data.skipping import SkippedFrames
+from train.engine.batches import plain_batches
+from train.engine.command_line import parse
+from train.engine.run_data import open_data
+from train.methods.topkd.artifacts import check_output, save_targets
+from train.methods.topkd.clouds import warn_of_few_points
+from train.methods.topkd.options import TopKDConfig
+from train.methods.topkd.targets import make_targets
+from train.networks.pretrained import pretrained_path
+from train.networks.protocol import Network
+from train.networks.registry import PAIRS
+from train.networks.weights import load_teacher
+
+EPILOG = """\
+Further flags are those of a run, as python -m train.run --method topkd --help lists them:
+--dataset, --data-root, --simulate, --model, --teacher-checkpoint, --device, --data.grid-size-m and
+other --data flags; and of the method --method.stage, --method.num-points, --method.sampling,
+--method.normalization, --method.dims, --method.birth-margin, --method.num-clouds and
+--method.clouds-per-frame.
+
+example, and the two steps that follow:
+  topodistill topkd-targets --dataset waymo --simulate --output targets.safetensors
+  topodistill topkd-fit --targets targets.safetensors --output topkd.safetensors
+  topodistill run --dataset waymo --simulate --method topkd --method.artifacts topkd.safetensors
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
+    options, rest = _parser().parse_known_args(arguments)
+    return run_command(lambda: _run(options.output, rest))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("train.topkd_targets"),
+        description="Draw clouds of a teacher's features and make their exact persistence images.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="NAME.safetensors; is replaced"
+    )
+    return parser
+
+
+def _run(output: Path, rest: Sequence[str]) -> None:
+    if current_world().size > 1:
+        raise UserError("topkd-targets runs on one process; start it without torchrun")
+    if any(word.split("=")[0] in ("--method", "--preset", "--resume", "--stage") for word in rest):
+        raise UserError(
+            "topkd-targets takes neither --method nor --preset, --resume or --stage; leave it out"
+        )
+    config = parse(["--method", "topkd", *rest])
+    assert isinstance(config.options, TopKDConfig)
+    check_output(output)
+    warn_of_few_points(config.options.num_points)
+    device = resolve_device(config.device)
+    teacher = _teacher(config, device)
+    data = open_data(config, dataset_spec(config.dataset))
+    logger.info(
+        f"{config.dataset}: {len(data.training)} sweeps, {config.options.clouds_per_frame} clouds "
+        f"from each, {config.options.num_clouds} at most; on {describe_device(device)}"
+    )
+    skipped = SkippedFrames()
+    targets = make_targets(
+        teacher,
+        plain_batches(data.training, config, device, skipped),
+        config.options.choice(teacher),
+        dims=config.options.dims,
+        birth_margin=config.options.birth_margin,
+        per_frame=config.options.clouds_per_frame,
+        at_most=config.options.num_clouds,
+    )
+    save_targets(targets, output)
+    for line in skipped.lines():
+        logger.info(line)
+    logger.info(f"done: {output}")
+
+
+def _teacher(config: RunConfig, device: torch.device) -> Network:
+    """Return the teacher that is given, or the one that comes with the package."""
+    wanted = config.teacher or PAIRS[config.model][0]
+    path = config.teacher_checkpoint or pretrained_path(
+        config.dataset, wanted, simulated=config.simulate
+    )
+    if path is None:
+        raise UserError("--teacher-checkpoint is missing: no trained teacher comes for this data")
+    spec = dataset_spec(config.dataset)
+    teacher, metadata = load_teacher(
+        path, wanted=wanted, in_channels=IN_CHANNELS, class_names=spec.class_names
+    )
+    own = (config.data.grid_size_m, config.data.clip_range_m)
+    if config.teacher_checkpoint is None and own != (metadata.grid_size_m, metadata.clip_range_m):
+        raise UserError(
+            f"--teacher-checkpoint is missing: the package's teacher has voxels of "
+            f"{metadata.grid_size_m} m in the box {metadata.clip_range_m}, these are {own[0]} m in "
+            f"{own[1]}"
+        )
+    return teacher.to(device).eval().requires_grad_(False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""The command that says how far RipsNet can be trusted on a run's student, and what the run got.
+
+python -m train.topkd_fidelity --run runs/topkd
+
+Shape letters: K clouds, M points of a cloud, C channels, P pixels.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from train.core.atomic_write import atomic_write, check_writable
+from train.core.command import run_command
+from train.core.console import Progress, logger
+from train.core.device import resolve_device, to_device
+from train.core.errors import UserError
+from train.core.provenance import program
+from train.data.collate import collate
+from train.evaluation.feature_agreement import own_other
+from train.evaluation.training_overlap import sequence_of
+from train.experiments.figures.networks import (
+    FLAGS,
+    TEACHER,
+    Trained,
+    checkpoints_of_run,
+    load,
+    open_sweeps_of_run,
+    spread,
+)
+from train.methods.sampled_points import SampledPoints
+from train.methods.topkd.artifacts import RIPSNET_NAME, ImageMaker, load_maker, refuse_other
+from train.methods.topkd.clouds import refuse_small_frame
+from train.methods.topkd.diagnostics import fidelity
+from train.methods.topkd.targets import exact_images
+from train.networks.protocol import Network
+from train.networks.weights import checksum
+
+CLOUDS_PER_SWEEP: Final = 8
+
+
+def own_other_images(
+    maker: ImageMaker,
+    teachers: Sequence[Tensor],
+    students: Sequence[Tensor],
+    groups: Sequence[str] | None = None,
+) -> dict[str, float | None]:
+    """Return the own/other ratio of the image term, with RipsNet's images and with exact ones.
+
+    Parameters
+    ----------
+    maker
+        With a RipsNet, on the clouds' device.
+    teachers, students
+        K clouds (M, C) each: the same points, the student's of the teacher's width.
+    groups
+        As of `own_other`.
+
+    Returns
+    -------
+    dict
+        "ripsnet" and "exact": see `OwnOther.ratio`.
+
+    Raises
+    ------
+    ValueError
+        If there is no RipsNet, or as `own_other`.
+    """
+    ripsnet, card = maker.ripsnet, maker.card
+    if ripsnet is None:
+        raise ValueError("own_other_images: the maker has no RipsNet; fit one without --exact")
+    images: dict[str, Callable[[Tensor], Tensor]] = {
+        "ripsnet": lambda cloud: ripsnet(cloud[None]),
+        "exact": lambda cloud: exact_images(cloud[None], card.scale, card.dims),
+    }
+
+    def ratio(of: Callable[[Tensor], Tensor]) -> float | None:
+        def term(teacher: Tensor, student: Tensor) -> Tensor:
+            return mse_loss(of(student), of(teacher))
+
+        return own_other(term, teachers, students, groups=groups).ratio
+
+    with torch.no_grad():
+        return {name: ratio(of) for name, of in images.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
+    options = _parser().parse_args(arguments)
+    return run_command(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("train.topkd_fidelity"),
+        description="Compare RipsNet's images with exact ones on the validation clouds of a run's "
+        "teacher and students, and the true diagrams of the networks with each other.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--run", type=Path, required=True, metavar="DIR", help="a finished run of --method topkd"
+    )
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        metavar="FILE",
+        help=f"what topkd-fit wrote for its teacher [RUN/{RIPSNET_NAME}]",
+    )
+    parser.add_argument("--data-root", type=Path, metavar="DIR", help="[the run's]")
+    parser.add_argument(
+        "--sweeps", type=int, default=16, metavar="N", help="look at N sweeps, evenly spread [16]"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers as JSON too")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N [auto]")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.sweeps < 1:
+        raise UserError(f"--sweeps {options.sweeps}: at least 1")
+    if options.output is not None:
+        check_writable(options.output.parent, "--output")
+    path: Path = options.artifacts or options.run / RIPSNET_NAME
+    checkpoints = checkpoints_of_run(options.run)
+    maker = load_maker(path)
+    if maker.ripsnet is None:
+        raise UserError(f"{path}: was made for exact images and holds no RipsNet; fit one")
+    device = resolve_device(options.device)
+    spec, source = open_sweeps_of_run(options.run, None, options.data_root, ())
+    trained = load(checkpoints, spec, source, device)
+    _refuse_unfit(path, maker, trained.networks)
+    maker.ripsnet.to(device)
+    names, clouds = _collect(trained, maker, options.sweeps, device)
+    streets = [sequence_of(name) for name in names]
+    found: dict[str, Any] = {
+        "fit": dict(maker.losses),
+        "sweeps": len(set(names)),
+        "clouds": len(names),
+        "students": {},
+    }
+    logger.info("fit: " + ", ".join(f"{name} {loss:.3g}" for name, loss in maker.losses.items()))
+    for role, (teachers, students) in clouds.items():
+        seen = fidelity(maker, torch.stack(teachers), torch.stack(students))
+        ratios: dict[str, float | None] = {}
+        if len(set(streets)) > 1:
+            ratios = own_other_images(maker, teachers, students, streets)
+        found["students"][role] = asdict(seen) | {"own_other": ratios}
+        told = ", ".join(
+            f"{kind} {'none' if ratio is None else f'{ratio:.3f}'}"
+            for kind, ratio in ratios.items()
+        )
+        logger.info(
+            f"{role}: RipsNet's error {seen.student_error:.3g} on its clouds, "
+            f"{seen.teacher_error:.3g} on the teacher's; exact images {seen.image_distance:.3g} "
+            f"apart, diagrams {seen.bottleneck:.3g}; own/other {told or 'needs two streets'}"
+        )
+    if options.output is not None:
+        with atomic_write(options.output) as unfinished:
+            unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        logger.info(f"done: {options.output}")
+
+
+def _refuse_unfit(path: Path, maker: ImageMaker, networks: Mapping[str, Network]) -> None:
+    """Refuse artifacts of another teacher, and students whose width needs the lost adapter."""
+    card, teacher = maker.card, networks[TEACHER]
+    stage = card.choice.stage
+    refuse_other(
+        path,
+        card,
+        choice=card.choice,
+        channels=teacher.stage_channels.get(stage, 0),
+        dims=card.dims,
+        birth_margin=card.birth_margin,
+        teacher=checksum(teacher),
+    )
+    for role, network in networks.items():
+        width = network.stage_channels.get(stage)
+        if width != card.channels:
+            raise UserError(
+                f"{FLAGS[role]}: stage {stage} has {width} channels and the teacher's "
+                f"{card.channels}; the adapter between them is no part of a checkpoint"
+            )
+
+
+@torch.no_grad()
+def _collect(
+    trained: Trained, maker: ImageMaker, sweeps: int, device: torch.device
+) -> tuple[list[str], dict[str, tuple[list[Tensor], list[Tensor]]]]:
+    """Return each cloud's sweep, and by student the clouds (M, C) of the teacher and its own."""
+    choice = maker.card.choice
+    names: list[str] = []
+    clouds: dict[str, tuple[list[Tensor], list[Tensor]]] = {
+        role: ([], []) for role in trained.networks if role != TEACHER
+    }
+    chosen = spread(len(trained.sweeps.source), sweeps)
+    # Of its own for each student: the number of the call draws, so all get the same points.
+    samplers = {
+        role: SampledPoints(choice.num_points, choice.normalization, choice.sampling)
+        for role in clouds
+    }
+    progress = Progress("looking at sweeps", len(chosen))
+    for index in chosen:
+        sweep = trained.sweeps.source[index]
+        batch = to_device(collate([trained.sweeps.voxelized(sweep)]), device)
+        outputs = {role: network(batch) for role, network in trained.networks.items()}
+        target = outputs[TEACHER].features[choice.stage].float()
+        refuse_small_frame(len(target), choice.num_points)
+        offset = outputs[TEACHER].offsets[choice.stage]
+        for role, (teachers, students) in clouds.items():
+            features = outputs[role].features[choice.stage].float()
+            for _ in range(CLOUDS_PER_SWEEP):
+                ((teacher, student),) = samplers[role](target, features, offset)
+                teachers.append(teacher)
+                students.append(student)
+        names += [sweep.name] * CLOUDS_PER_SWEEP
+        progress.advance({})
+    progress.close()
+    return names, clouds

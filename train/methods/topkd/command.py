@@ -1,0 +1,90 @@
+"""The command that fits RipsNet to a teacher's images, apart from a run.
+
+python -m train.topkd_fit --targets targets.safetensors --output topkd.safetensors
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.core.command import run_command
+from train.core.console import logger
+from train.core.device import describe_device, resolve_device
+from train.core.errors import UserError
+from train.core.provenance import program
+from train.methods.topkd.artifacts import ImageMaker, check_output, load_targets, save_maker
+from train.methods.topkd.fit import FitOptions, fit_ripsnet
+
+_USUAL = FitOptions()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
+    options = _parser().parse_args(arguments)
+    return run_command(lambda: _run(options), stopped="the same command goes on from there")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("train.topkd_fit"),
+        description="Fit RipsNet, which predicts persistence images from points.",
+        epilog="A stopped fit goes on when the same command is given again: what it got to is in "
+        "OUTPUT.state until the end.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--targets", type=Path, required=True, metavar="FILE", help="what topkd-targets wrote"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="NAME.safetensors; is replaced"
+    )
+    parser.add_argument(
+        "--operator",
+        choices=("best", "mean", "sum"),
+        default="best",
+        help="how points are joined; best fits both and takes the one of lower loss [best]",
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=_USUAL.epochs, help=f"at most [{_USUAL.epochs}]"
+    )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=_USUAL.patience,
+        help=f"epochs without a better loss after which it ends [{_USUAL.patience}]",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights, split and order [0]")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="fit nothing: write what --method.exact needs, the scale of exact images",
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    output: Path = options.output
+    check_output(output)
+    for name in ("epochs", "patience"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name} {getattr(options, name)}: at least 1")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: 0 or more")
+    targets = load_targets(options.targets)
+    if options.exact:
+        save_maker(ImageMaker(card=targets.card, ripsnet=None), output)
+        logger.info(f"done: {output}")
+        return
+    device = resolve_device(options.device)
+    logger.info(f"{len(targets.clouds)} clouds; on {describe_device(device)}")
+    fit_options = FitOptions(
+        epochs=options.epochs,
+        patience=options.patience,
+        operators=("mean", "sum") if options.operator == "best" else (options.operator,),
+        seed=options.seed,
+    )
+    state = output.with_name(f"{output.name}.state")
+    save_maker(fit_ripsnet(targets, fit_options, device=device, state=state), output)
+    state.unlink(missing_ok=True)
+    logger.info(f"done: {output}")
