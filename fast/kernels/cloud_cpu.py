@@ -16,6 +16,8 @@ _MIN_EDGES_PER_THREAD = 4096  # edges below which a chunk is not split
 _MAX_FULL_SEARCHES = 256  # lunes searched in full before it is too early to ask for the end
 _DENSE_SHARE = 1.0  # of the distances' memory that bitsets over births may take
 _LEAST_DENSE = 2**22  # bytes that they may always take
+_LEAST_RELATIONS = 2**16  # a thread may always hold so many at a time
+_RELATIONS_PER_LENGTH = 1 / 32  # and so many per entry of the distances
 _NEIGHBORS = 8  # nearest neighbors tried as witnesses that a lune is not empty
 
 
@@ -97,38 +99,45 @@ class Cloud:
     def _run_chunk(self, low, high):
         """Add the edges with low < key <= high."""
         edges = self._sorted_edges(low, high)
-        empties, relations = self._examine_lunes(edges)
+        for start, stop, empties, relations in self._examined(edges):
+            relations[:, 0] -= start
+            self._pair(edges[:start], edges[start:stop], low, empties - start, relations)
+        return edges
+
+    def _pair(self, before, edges, low, empties, relations):
+        """Add edges, which come after those up to key `low` and those in `before`."""
         merges, births = pairing_cpu.classify_empties(edges, empties, self.n, self.parent)
         if self.sparse is None and not self.dense.fits(len(births)):
-            self._turn_sparse(low)
+            self._turn_sparse(low, before)
         self.merge_edges.append(edges[merges])
         self.birth_edges = np.concatenate([self.birth_edges, edges[births]])
         self.alive += len(births)
         (self.sparse or self.dense).append(edges, merges, births)
-        done = 0
         if self.sparse is None:
             kills, self.alive, done = self.dense.eliminate(edges, relations, self.alive)
             self._keep(kills, edges)
             if done < len(relations):
-                self._turn_sparse(high)
+                self._turn_sparse(low, np.concatenate([before, edges]))
+                relations = relations[done:]
         if self.sparse is not None:
-            kills, self.alive = self.sparse.eliminate(edges, relations[done:], self.alive)
+            kills, self.alive = self.sparse.eliminate(edges, relations, self.alive)
             self._keep(kills, edges)
-        return edges
 
     def _keep(self, kills, edges):
         """Remember kills, with edges in place of positions."""
         kills[:, 1] = edges[kills[:, 1]]
         self.kills.append(kills)
 
-    def _turn_sparse(self, high):
-        """Go on with sparse columns: the bitsets would take too much memory."""
-        merges = np.concatenate([np.zeros(0, np.int64), *self.merge_edges])
+    def _turn_sparse(self, low, edges):
+        """Go on with sparse columns: the bitsets would take too much memory.
+
+        All edges so far are those up to key `low`, and `edges` after them.
+        """
+        edges = np.concatenate([self._sorted_edges(-1, low), edges])
+        merges = np.concatenate(self.merge_edges) if self.merge_edges else edges[:0]
         dense, self.dense = self.dense, None
         self.sparse = SparsePairing(self.keys)
-        self.sparse.take_over(
-            self._sorted_edges(-1, high), merges, self.birth_edges, dense.rows, dense.is_dead
-        )
+        self.sparse.take_over(edges, merges, self.birth_edges, dense.rows, dense.is_dead)
 
     def _sorted_edges(self, low, high):
         """Edges with low < key <= high as i * N + j, in the total order."""
@@ -153,19 +162,36 @@ class Cloud:
         firsts = [round(self.n * (1 - (1 - part / parts) ** 0.5)) for part in range(parts)]
         return list(zip(firsts, [*firsts[1:], self.n], strict=True))
 
-    def _examine_lunes(self, edges):
-        """Empty lunes and relations of the chunk; each thread brings its own adjacency up."""
+    def _examined(self, edges):
+        """Yield (start, stop, empties, relations) of stretches of the chunk, in order.
+
+        Each thread brings its own adjacency up. Nearly always there is one stretch; more only
+        where relations abound, as between the parts of a multipartite graph.
+        """
         parts = self.num_threads if len(edges) > _MIN_EDGES_PER_THREAD else 1
         borders = [len(edges) * part // parts for part in range(parts + 1)]
         adjacencies = [self.adjacency, *(self.adjacency.copy() for _ in range(parts - 1))]
+        most = max(_LEAST_RELATIONS, int(_RELATIONS_PER_LENGTH * self.keys.size))
         calls = [
-            (edges, start, stop, adjacency, self.n)
+            (edges, 0, start, stop, adjacency, self.n, most)
             for start, stop, adjacency in zip(borders, borders[1:], adjacencies, strict=False)
         ]
         found = threads.run(lunes_cpu.examine_lunes, calls, self.num_threads)
         self.adjacency = adjacencies[-1]
-        empties, relations = zip(*found, strict=True)
-        return np.concatenate(empties), np.concatenate(relations)
+        empties, relations, reached = zip(*found, strict=True)
+        if list(reached) == borders[1:]:
+            yield 0, len(edges), np.concatenate(empties), np.concatenate(relations)
+            return
+        for call, result in zip(calls, found, strict=True):
+            _, _, start, stop, adjacency, *rest = call
+            empties, relations, reached = result
+            yield start, reached, empties, relations
+            while reached < stop:
+                start = reached
+                empties, relations, reached = lunes_cpu.examine_lunes(
+                    edges, start, start, stop, adjacency, *rest
+                )
+                yield start, reached, empties, relations
 
     def _first_uncertain_lune(self, low):
         """Key of an edge beyond `low` whose lune may be empty, or `low`."""

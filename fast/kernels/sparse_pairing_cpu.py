@@ -119,14 +119,13 @@ def _grown(entries):
 
 
 @njit(cache=True, nogil=True)
-def _resolve(keys, ranks, edges, older, a, b, lanes, stack):
-    """Return the position of {a, b}, after finding what it and what that needs is homologous to.
+def _resolve(keys, ranks, edges, older, wanted, lanes, stack):
+    """Find what the edge at position `wanted` is homologous to, and what those edges are.
 
-    Edge {a, b} is a-w-b for a w in its lune, and both of those edges are older. `lanes`, if it has
-    rows, is brought up for the edges found.
+    An edge {a, b} is a-w-b for a w in its lune, and both of those edges are older. `lanes`, if it has
+    rows, is brought up for the edges found. Returns the grown `stack`.
     """
     n = keys.shape[0]
-    wanted = ranks[min(a, b), max(a, b)] - 1
     stack[0] = wanted
     depth = 0
     while depth >= 0:
@@ -157,7 +156,7 @@ def _resolve(keys, ranks, edges, older, a, b, lanes, stack):
             for k in range(lanes.shape[1]):
                 lanes[here, k] = lanes[left, k] ^ lanes[right, k]
         depth -= 1
-    return wanted, stack
+    return stack
 
 
 @njit(cache=True, nogil=True)
@@ -230,7 +229,7 @@ def reduce_relations(
     start = np.empty(4, np.int64)
     lanes = np.empty((0, 2), np.uint64)
     used = _LANES  # lanes that kills have taken; the random cocycles are worn out at the start
-    taken = np.empty((_LANES, 3), np.uint64)  # per kill since the draw: lane, and where it is odd
+    taken = np.empty((_LANES, 4), np.uint64)  # per kill since the draw: its lane, all odd lanes
     seed = np.uint64(0)
     wasted = 0
     for r in range(relations.shape[0]):
@@ -239,10 +238,12 @@ def reduce_relations(
         e = relations[r, 0]
         i = chunk[e] // n
         j = chunk[e] - i * n
-        for side in range(2):
-            w = relations[r, 1 + side]
-            start[2 * side], stack = _resolve(keys, ranks, edges, older, i, w, lanes, stack)
-            start[2 * side + 1], stack = _resolve(keys, ranks, edges, older, j, w, lanes, stack)
+        for k in range(4):
+            w = relations[r, 1 + k // 2]
+            end = i if k % 2 == 0 else j
+            start[k] = ranks[min(end, w), max(end, w)] - 1
+            if older[start[k], 0] == UNKNOWN:  # a call takes longer than the rest of this loop
+                stack = _resolve(keys, ranks, edges, older, start[k], lanes, stack)
         # A relation that is zero on random cocycles is zero: it depends on those before.
         tested = _LANES - used >= _SPARE_LANES
         low = zero
@@ -251,12 +252,12 @@ def reduce_relations(
             for k in range(4):
                 low ^= lanes[start[k], 0]
                 high ^= lanes[start[k], 1]
-            for k in range(used):
-                lane = taken[k, 0]
-                odd = low if lane < 64 else high
-                if (odd >> (lane & low_bits)) & one != zero:
-                    low ^= taken[k, 1]
-                    high ^= taken[k, 2]
+            if low != zero or high != zero:
+                for k in range(used):  # without branches, which could not be predicted
+                    odd = (low & taken[k, 0]) | (high & taken[k, 1])
+                    everywhere = zero - np.uint64(odd != zero)
+                    low ^= taken[k, 2] & everywhere
+                    high ^= taken[k, 3] & everywhere
             if low == zero and high == zero:
                 continue
         top = -1
@@ -331,9 +332,9 @@ def reduce_relations(
         num_kills += 1
         if tested:
             # The others must vanish on this relation: one lane is added where they do not.
-            lane = lowest_bit(low) if low != zero else 64 + lowest_bit(high)
-            taken[used, 0] = np.uint64(lane)
-            taken[used, 1] = low
-            taken[used, 2] = high
+            taken[used, 0] = low & (zero - low)
+            taken[used, 1] = high & (zero - high) if low == zero else zero
+            taken[used, 2] = low
+            taken[used, 3] = high
             used += 1
     return kills[:num_kills], entries, num_entries, alive
