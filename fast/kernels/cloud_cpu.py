@@ -126,7 +126,7 @@ class Cloud:
     def _keep(self, kills, edges):
         """Remember kills, with edges in place of positions."""
         kills[:, 1] = edges[kills[:, 1]]
-        self.kills.append(kills)
+        self.kills.append(kills.copy())  # without the room that was kept for more
 
     def _turn_sparse(self, low, edges):
         """Go on with sparse columns: the bitsets would take too much memory.

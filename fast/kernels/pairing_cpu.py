@@ -196,7 +196,7 @@ def eliminate(
     zero = np.uint64(0)
     one = np.uint64(1)
     stack = np.empty((256, 3), np.int64)
-    kills = np.empty((max(alive, 1), 4), np.int64)
+    kills = np.empty((min(alive, relations.shape[0]), 4), np.int64)
     num_kills = 0
     total = np.empty(words, np.uint64)
     done = relations.shape[0]

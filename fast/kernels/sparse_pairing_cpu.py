@@ -14,6 +14,7 @@ from fast.kernels.lunes_cpu import nearest_in_lune
 # What `older[p]` says of the edge at position p; else the two older edges it is homologous to.
 UNKNOWN, TREE, BIRTH = -1, -2, -3
 
+_ROOM = 1.25  # for edges, beyond what is needed
 _LANES = 128  # random cocycles carried at once, two words an edge
 _SPARE_LANES = 64  # a relation is called dependent only while so many are left
 
@@ -27,6 +28,8 @@ class SparsePairing:
         self._ranks = np.zeros(keys.shape, np.int32)  # 1 + position, at [i, j] with i < j
         self._edges = np.empty(0, np.int32 if keys.size < 2**31 else np.int64)
         self._older = np.empty((0, 2), np.int32)
+        self._num_edges = 0  # rows of the two in use
+        self._most_edges = keys.shape[0] * (keys.shape[0] - 1) // 2
         self._births = np.empty(0, np.int32)  # position of each birth's edge
         self._columns = np.empty((0, 2), np.int64)  # where in `entries`; -1, -1 while alive
         self._entries = np.empty(1024, np.int32)
@@ -34,14 +37,20 @@ class SparsePairing:
 
     def append(self, edges, merges, births):
         """Add the next edges of the order; `merges` and `births` are positions among them."""
-        offset = len(self._edges)
-        self._edges = np.concatenate([self._edges, edges], dtype=self._edges.dtype)
+        offset, total = self._num_edges, self._num_edges + len(edges)
+        first = len(self._births)
+        if total > len(self._edges):
+            room = max(total, min(int(_ROOM * total), self._most_edges))
+            self._edges = _with_room(self._edges, offset, room)
+            self._older = _with_room(self._older, offset, room)
+        self._num_edges = total
+        self._edges[offset:total] = edges
         rank_edges(edges, offset, self._ranks)
-        older = np.full((len(edges), 2), UNKNOWN, np.int32)
+        older = self._older[offset:total]
+        older[:] = UNKNOWN
         older[merges, 0] = TREE
         older[births, 0] = BIRTH
-        older[births, 1] = np.arange(len(self._births), len(self._births) + len(births))
-        self._older = np.concatenate([self._older, older])
+        older[births, 1] = np.arange(first, first + len(births))
         self._births = np.concatenate([self._births, births + offset], dtype=np.int32)
         alive = np.full((len(births), 2), -1)
         self._columns = np.concatenate([self._columns, alive])
@@ -65,8 +74,9 @@ class SparsePairing:
         As `pairing_cpu.eliminate`: a kill is (birth, position in `edges`, w1, wk).
         """
         kills, self._entries, self._num_entries, alive = reduce_relations(
-            self._keys, self._ranks, self._edges, self._older, self._columns,
-            self._entries, self._num_entries, edges, relations, alive,
+            self._keys, self._ranks, self._edges[: self._num_edges],
+            self._older[: self._num_edges], self._columns, self._entries,
+            self._num_entries, edges, relations, alive,
         )  # fmt: skip
         return kills, alive
 
@@ -75,6 +85,13 @@ class SparsePairing:
         """Bytes held beside the distances."""
         arrays = (self._ranks, self._edges, self._older, self._births, self._columns, self._entries)
         return sum(array.nbytes for array in arrays)
+
+
+def _with_room(rows, used, room):
+    """Return `rows` with room for more than the `used` ones."""
+    grown = np.empty((room, *rows.shape[1:]), rows.dtype)
+    grown[:used] = rows[:used]
+    return grown
 
 
 @njit(cache=True, nogil=True)
@@ -122,8 +139,8 @@ def _grown(entries):
 def _resolve(keys, ranks, edges, older, wanted, lanes, stack):
     """Find what the edge at position `wanted` is homologous to, and what those edges are.
 
-    An edge {a, b} is a-w-b for a w in its lune, and both of those edges are older. `lanes`, if it has
-    rows, is brought up for the edges found. Returns the grown `stack`.
+    An edge {a, b} is a-w-b for a w in its lune, and both of those edges are older. `lanes`, if it
+    has rows, is brought up for the edges found. Returns the grown `stack`.
     """
     n = keys.shape[0]
     stack[0] = wanted
@@ -224,12 +241,12 @@ def reduce_relations(
     bits = np.zeros(words, np.uint64)
     summary = np.zeros((words + 63) // 64, np.uint64)
     stack = np.empty(256, np.int64)
-    kills = np.empty((max(alive, 1), 4), np.int64)
+    kills = np.empty((min(alive, relations.shape[0]), 4), np.int64)
     num_kills = 0
     start = np.empty(4, np.int64)
     lanes = np.empty((0, 2), np.uint64)
     used = _LANES  # lanes that kills have taken; the random cocycles are worn out at the start
-    taken = np.empty((_LANES, 4), np.uint64)  # per kill since the draw: its lane, all odd lanes
+    taken = np.empty((4, _LANES), np.uint64)  # per kill since the draw: its lane, all odd lanes
     seed = np.uint64(0)
     wasted = 0
     for r in range(relations.shape[0]):
@@ -252,12 +269,15 @@ def reduce_relations(
             for k in range(4):
                 low ^= lanes[start[k], 0]
                 high ^= lanes[start[k], 1]
-            if low != zero or high != zero:
-                for k in range(used):  # without branches, which could not be predicted
-                    odd = (low & taken[k, 0]) | (high & taken[k, 1])
-                    everywhere = zero - np.uint64(odd != zero)
-                    low ^= taken[k, 2] & everywhere
-                    high ^= taken[k, 3] & everywhere
+            mend_low = zero
+            mend_high = zero
+            for k in range(used):  # without branches, which could not be predicted
+                odd = (low & taken[0, k]) | (high & taken[1, k])
+                everywhere = zero - np.uint64(odd != zero)
+                mend_low ^= taken[2, k] & everywhere
+                mend_high ^= taken[3, k] & everywhere
+            low ^= mend_low
+            high ^= mend_high
             if low == zero and high == zero:
                 continue
         top = -1
@@ -332,9 +352,17 @@ def reduce_relations(
         num_kills += 1
         if tested:
             # The others must vanish on this relation: one lane is added where they do not.
-            taken[used, 0] = low & (zero - low)
-            taken[used, 1] = high & (zero - high) if low == zero else zero
-            taken[used, 2] = low
-            taken[used, 3] = high
+            lane_low = low & (zero - low)
+            lane_high = high & (zero - high) if low == zero else zero
+            for k in range(
+                used
+            ):  # no kill's lane is odd for another kill: they can be added at once
+                if (taken[2, k] & lane_low) | (taken[3, k] & lane_high) != zero:
+                    taken[2, k] ^= low
+                    taken[3, k] ^= high
+            taken[0, used] = lane_low
+            taken[1, used] = lane_high
+            taken[2, used] = low
+            taken[3, used] = high
             used += 1
     return kills[:num_kills], entries, num_entries, alive
