@@ -16,8 +16,8 @@ _MIN_EDGES_PER_THREAD = 4096  # edges below which a chunk is not split
 _MAX_FULL_SEARCHES = 256  # lunes searched in full before it is too early to ask for the end
 _DENSE_SHARE = 1.0  # of the distances' memory that bitsets over births may take
 _LEAST_DENSE = 2**22  # bytes that they may always take
-_LEAST_RELATIONS = 2**16  # a thread may always hold so many at a time
-_RELATIONS_PER_LENGTH = 1 / 32  # and so many per entry of the distances
+_LEAST_RELATIONS = 2**18  # a thread may always hold so many at a time
+_RELATIONS_PER_LENGTH = 1 / 16  # and so many per entry of the distances
 _NEIGHBORS = 8  # nearest neighbors tried as witnesses that a lune is not empty
 
 

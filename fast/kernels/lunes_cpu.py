@@ -37,7 +37,7 @@ def examine_lunes(edges, known, start, stop, adjacency, n, most_relations):
     """Examine edges[start:stop]; returns (empties, relations, reached).
 
     `empties` are the positions of empty-luned edges, `relations` has (position, w1, wk) of each
-    relation, and with `most_relations` of them or more, edges from `reached` on are left.
+    relation (int32), and with `most_relations` of them or more, edges from `reached` on are left.
     `adjacency`, in which every vertex is joined to itself, holds the edges of earlier chunks and
     edges[:known], and is brought up to `reached`.
 
@@ -54,7 +54,7 @@ def examine_lunes(edges, known, start, stop, adjacency, n, most_relations):
     low_bits = np.uint64(63)
     empties = np.empty(256, np.int64)
     num_empties = 0
-    relations = np.empty((256, 3), np.int64)
+    relations = np.empty((256, 3), np.int32)
     num_relations = 0
     hubs = np.full(n, -1)
     joined = np.empty(words, np.uint64)

@@ -25,7 +25,7 @@ class SparsePairing:
     def __init__(self, keys):
         """Start without an edge."""
         self._keys = keys
-        self._ranks = np.zeros(keys.shape, np.int32)  # 1 + position, at [i, j] with i < j
+        self._ranks = np.zeros(keys.shape, np.int32)  # 1 + position
         self._edges = np.empty(0, np.int32 if keys.size < 2**31 else np.int64)
         self._older = np.empty((0, 2), np.int32)
         self._num_edges = 0  # rows of the two in use
@@ -96,11 +96,13 @@ def _with_room(rows, used, room):
 
 @njit(cache=True, nogil=True)
 def rank_edges(edges, offset, ranks):
-    """Write 1 + position of every edge i < j to [i, j]."""
+    """Write 1 + position of every edge {i, j} to [i, j] and [j, i]."""
     n = ranks.shape[0]
     for e in range(edges.shape[0]):
         i = edges[e] // n
-        ranks[i, edges[e] - i * n] = offset + e + 1
+        j = edges[e] - i * n
+        ranks[i, j] = offset + e + 1
+        ranks[j, i] = offset + e + 1
 
 
 @njit(cache=True, nogil=True)
@@ -159,8 +161,8 @@ def _resolve(keys, ranks, edges, older, wanted, lanes, stack):
                 raise AssertionError("an edge that is neither tree nor birth has an empty lune")
             older[here, 1] = w
         w = np.int64(older[here, 1])
-        left = ranks[min(i, w), max(i, w)] - 1
-        right = ranks[min(j, w), max(j, w)] - 1
+        left = ranks[i, w] - 1
+        right = ranks[j, w] - 1
         if older[left, 0] == UNKNOWN or older[right, 0] == UNKNOWN:
             depth += 1
             if depth == stack.shape[0]:
@@ -249,16 +251,20 @@ def reduce_relations(
     taken = np.empty((4, _LANES), np.uint64)  # per kill since the draw: its lane, all odd lanes
     seed = np.uint64(0)
     wasted = 0
+    e = i = j = -1
     for r in range(relations.shape[0]):
         if alive == 0:
             break
-        e = relations[r, 0]
-        i = chunk[e] // n
-        j = chunk[e] - i * n
+        same = r > 0 and relations[r, 0] == e and relations[r, 1] == relations[r - 1, 1]
+        if not same:
+            e = relations[r, 0]
+            i = chunk[e] // n
+            j = chunk[e] - i * n
         for k in range(4):
+            if k < 2 and same:
+                continue
             w = relations[r, 1 + k // 2]
-            end = i if k % 2 == 0 else j
-            start[k] = ranks[min(end, w), max(end, w)] - 1
+            start[k] = ranks[i if k % 2 == 0 else j, w] - 1
             if older[start[k], 0] == UNKNOWN:  # a call takes longer than the rest of this loop
                 stack = _resolve(keys, ranks, edges, older, start[k], lanes, stack)
         # A relation that is zero on random cocycles is zero: it depends on those before.
