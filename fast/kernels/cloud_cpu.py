@@ -80,6 +80,7 @@ class Cloud:
                 uncertain = self._first_uncertain_lune(low)
                 if uncertain <= low:
                     break
+        self.dense = self.sparse = None  # what comes may take as much again
         return [self._h0(), self._h1()]
 
     def _borders(self):
