@@ -1,6 +1,7 @@
 """The generated page of other libraries beside ours: every table, the targets, where we lose."""
 
 from benchmarks.clouds import FAMILIES, TITLES
+from benchmarks.hard_distances import HARD_TITLES
 from benchmarks.imports import STATEMENTS
 from benchmarks.losses import losses
 from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, table, time_of, times
@@ -37,6 +38,7 @@ def peers_page(records: dict[str, Record]) -> str:
             _sizes_table(peers, (30, 100, 256)),
             "## N = 4096",
             _large_table(large),
+            *_adversarial_section(newest(records, "adversarial")),
             "## 24 clouds in one call, N = 1024, features",
             _batch_table(batch),
             "## Backward, N = 1024, and the whole loss",
@@ -57,6 +59,30 @@ def peers_page(records: dict[str, Record]) -> str:
             measured_on(peers, large, batch, backward, sampling, first, importing),
         ]
     )
+
+
+def _adversarial_section(source: Source) -> list[str]:
+    """Return the section of distances made to be hard; none before they have been measured."""
+    if not source.results:
+        return []
+    sizes = sorted({(r.data, r.num_points) for r in source.results}, key=_in_order)
+    names = _implementations(source.results)
+    rows = [
+        [
+            f"{HARD_TITLES[data]}, N = {size}",
+            *(
+                time_of(source.one(implementation=name, data=data, num_points=size))
+                for name in names
+            ),
+        ]
+        for data, size in sizes
+    ]
+    return ["## Distances made to be hard", table(["", *names], rows)]
+
+
+def _in_order(place: tuple[str, int]) -> tuple[int, int]:
+    """Sort key of a (family, number of points): families as they are listed."""
+    return list(HARD_TITLES).index(place[0]), place[1]
 
 
 def families_table(source: Source) -> str:

@@ -8,6 +8,7 @@ import torch
 
 import fast
 from benchmarks.clouds import FAMILIES, distances
+from benchmarks.hard_distances import MANY_BIRTHS, RANDOM
 from benchmarks.harness import Case, Job
 from benchmarks.outputs import assert_same_rows
 from benchmarks.peers import PEERS
@@ -48,6 +49,27 @@ def test_large_clouds(
 ) -> None:
     installed(PEERS[name], rips_case("large", name, family, num_points, threads))
     measure(lambda n: rips_case("large", name, family, n, threads), num_points)
+
+
+@pytest.mark.parametrize("name", ["fast", "giotto-ph", "holos-tda", "ripser.py"])
+@pytest.mark.parametrize("family", MANY_BIRTHS)
+@pytest.mark.sizes(512)
+def test_many_births(
+    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
+) -> None:
+    installed(PEERS[name], rips_case("adversarial", name, family, num_points, threads))
+    measure(lambda n: rips_case("adversarial", name, family, n, threads), num_points)
+
+
+@pytest.mark.parametrize("name", ["fast", "giotto-ph", "holos-tda", "ripser.py"])
+@pytest.mark.parametrize("family", RANDOM)
+@pytest.mark.sizes(128)
+def test_random_distances(
+    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
+) -> None:
+    """Small, because the peers take minutes at 256 points."""
+    installed(PEERS[name], rips_case("adversarial", name, family, num_points, threads))
+    measure(lambda n: rips_case("adversarial", name, family, n, threads), num_points)
 
 
 @pytest.mark.parametrize("name", ["fast", "torch-topological"])

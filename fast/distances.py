@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from fast.checks import as_clouds, as_points
 from fast.compiler import disable_compile
 from fast.dispatch import kernel
+from fast.memory import refuse_distances_beyond_memory
 
 _BLOCK_BYTES = 32 * 2**20  # of differences held at a time in the second derivative
 
@@ -36,6 +37,9 @@ def pairwise_distances(points: Tensor) -> Tensor:
     ------
     ValueError
         If `points` is no floating point tensor of rows, or (on the CPU) an entry is not finite.
+    MemoryError
+        If the distances would not fit into the memory that is available; nothing has been
+        allocated then. It says how much they would take.
 
     Notes
     -----
@@ -49,6 +53,7 @@ def pairwise_distances(points: Tensor) -> Tensor:
             [5., 0.]])
     """
     points = as_points("pairwise_distances", "points", points)
+    refuse_distances_beyond_memory("pairwise_distances", points, matrices=1)
     with torch.autocast(points.device.type, enabled=False):
         distances: Tensor = _Distances.apply(points)  # type: ignore[no-untyped-call]
     return distances

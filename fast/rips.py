@@ -14,6 +14,7 @@ from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
 from fast.distances import edge_lengths_of_clouds, pairwise_distances
+from fast.memory import refuse_distances_beyond_memory
 from fast.routing import entries_at_edges, with_lengths
 
 
@@ -115,6 +116,8 @@ def rips_persistence_of_points(
     ------
     ValueError, RuntimeError
         As `pairwise_distances` and `rips_persistence`.
+    MemoryError
+        If the distances and about as much again would not fit into memory.
     """
     points = as_points("rips_persistence_of_points", "points", points)
     if points.ndim not in (2, 3):
@@ -124,6 +127,7 @@ def rips_persistence_of_points(
         )
     batch = points[None] if points.ndim == 2 else points
     checked = _as_sizes("rips_persistence_of_points", sizes, batch)
+    refuse_distances_beyond_memory("rips_persistence_of_points", batch, matrices=2)
     distances = pairwise_distances(batch.detach())
     critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
 

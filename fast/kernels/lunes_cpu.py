@@ -33,11 +33,13 @@ def insert_edges(edges, start, stop, adjacency, n):
 
 
 @njit(cache=True, nogil=True)
-def examine_lunes(edges, start, stop, adjacency, n):
-    """Return the positions of empty-luned edges, and (position, w1, wk) of each relation.
+def examine_lunes(edges, known, start, stop, adjacency, n, most_relations):
+    """Examine edges[start:stop]; returns (empties, relations, reached).
 
+    `empties` are the positions of empty-luned edges, `relations` has (position, w1, wk) of each
+    relation (int32), and with `most_relations` of them or more, edges from `reached` on are left.
     `adjacency`, in which every vertex is joined to itself, holds the edges of earlier chunks and
-    is brought up to `stop`.
+    edges[:known], and is brought up to `reached`.
 
     The usual lune is settled here, without a call: numba counts references at each call that
     takes an array, which would cost more than the test itself. One of its vertices, the hub,
@@ -52,12 +54,13 @@ def examine_lunes(edges, start, stop, adjacency, n):
     low_bits = np.uint64(63)
     empties = np.empty(256, np.int64)
     num_empties = 0
-    relations = np.empty((256, 3), np.int64)
+    relations = np.empty((256, 3), np.int32)
     num_relations = 0
     hubs = np.full(n, -1)
     joined = np.empty(words, np.uint64)
     rest = np.empty(words, np.uint64)
-    insert_edges(edges, 0, start, adjacency, n)
+    insert_edges(edges, known, start, adjacency, n)
+    reached = stop
     for e in range(start, stop):
         # Unsigned: numba then needs no code for negative indices and floored division.
         i = np.uint64(edges[e]) // np.uint64(n)
@@ -118,60 +121,59 @@ def examine_lunes(edges, start, stop, adjacency, n):
                 )
         adjacency[i, j >> six] |= one << (j & low_bits)
         adjacency[j, i >> six] |= one << (i & low_bits)
-    return empties[:num_empties], relations[:num_relations]
+        if num_relations >= most_relations:
+            reached = e + 1
+            break
+    return empties[:num_empties], relations[:num_relations], reached
 
 
 @njit(cache=True, nogil=True)
 def _search(e, i, j, adjacency, rest, front, relations, num_relations):
     """Append the relations of edge {i, j} at position e: one per component of its lune but one."""
-    zero = np.uint64(0)
-    for k in range(rest.shape[0]):
-        rest[k] = adjacency[i, k] & adjacency[j, k]
-    first = _take_lowest(rest)
-    left = _take_reached(adjacency, first, rest, front)
-    while left != zero:
-        # Everything reachable is done: the smallest vertex left opens a component.
-        w = _take_lowest(rest)
-        if num_relations == relations.shape[0]:
-            relations = _doubled_rows(relations)
-        relations[num_relations, 0] = e
-        relations[num_relations, 1] = first
-        relations[num_relations, 2] = w
-        num_relations += 1
-        left = _take_reached(adjacency, w, rest, front)
-    return relations, num_relations
-
-
-@njit(cache=True, nogil=True)
-def _take_lowest(bits):
-    """Remove the lowest vertex from a non-empty bitset and return it."""
-    k = 0
-    while bits[k] == np.uint64(0):
-        k += 1
-    vertex = np.uint64(k * 64 + lowest_bit(bits[k]))
-    bits[k] &= bits[k] - np.uint64(1)
-    return vertex
-
-
-@njit(cache=True, nogil=True)
-def _take_reached(adjacency, vertex, rest, front):
-    """Remove from `rest` all that can be reached from `vertex` inside it; returns what is left."""
     words = rest.shape[0]
     zero = np.uint64(0)
+    one = np.uint64(1)
     for k in range(words):
+        rest[k] = adjacency[i, k] & adjacency[j, k]
         front[k] = zero
+    first = np.uint64(64 * words)
+    lowest = 0  # no vertex is left in the words below
     while True:
-        left = zero
-        ahead = zero
-        for k in range(words):
-            fresh = rest[k] & adjacency[vertex, k]
-            front[k] |= fresh
-            rest[k] ^= fresh
-            left |= rest[k]
-            ahead |= front[k]
-        if left == zero or ahead == zero:
-            return left
-        vertex = _take_lowest(front)
+        # Everything reachable is done: the smallest vertex left opens a component.
+        while lowest < words and rest[lowest] == zero:
+            lowest += 1
+        if lowest == words:
+            return relations, num_relations
+        vertex = np.uint64(lowest * 64 + lowest_bit(rest[lowest]))
+        rest[lowest] &= rest[lowest] - one
+        if first == np.uint64(64 * words):
+            first = vertex
+        else:
+            if num_relations == relations.shape[0]:
+                relations = _doubled_rows(relations)
+            relations[num_relations, 0] = e
+            relations[num_relations, 1] = first
+            relations[num_relations, 2] = vertex
+            num_relations += 1
+        # Remove all that can be reached from it.
+        while True:
+            left = zero
+            ahead = zero
+            for k in range(words):
+                fresh = rest[k] & adjacency[vertex, k]
+                front[k] |= fresh
+                rest[k] ^= fresh
+                left |= rest[k]
+                ahead |= front[k]
+            if left == zero:
+                return relations, num_relations
+            if ahead == zero:
+                break
+            k = 0
+            while front[k] == zero:
+                k += 1
+            vertex = np.uint64(k * 64 + lowest_bit(front[k]))
+            front[k] &= front[k] - one
 
 
 @njit(cache=True, nogil=True)

@@ -14,9 +14,65 @@ from fast.kernels.lunes_cpu import nearest_in_lune
 # What `codes` says of an edge i < j at [i, j].
 UNKNOWN, TREE = 0, 1  # above: 2 + row of `sums`; below zero: -1 - birth
 
+_GROWTH = 1.25  # room for births, beyond what is needed
+
+
+class DensePairing:
+    """The bitsets over births, and which births every edge is homologous to."""
+
+    def __init__(self, keys, most_bytes):
+        """Start without a birth; `most_bytes` bounds the bitsets, see `fits`."""
+        self._keys = keys
+        self._most_bytes = most_bytes
+        self._codes = np.zeros(keys.shape, np.int32)
+        self._num_births = 0
+        self._sums = np.zeros((1024, 1), np.uint64)
+        self._num_sums = 0
+        self.rows = np.zeros((64, 1), np.uint64)
+        self._columns = np.zeros((64, 1), np.uint64)
+        self.is_dead = np.zeros(1, np.uint64)
+
+    def fits(self, num_births):
+        """Whether the bitsets stay within their bound with so many births more."""
+        words = (self._num_births + num_births + 63) // 64
+        return 2 * 64 * words * words * 8 <= self._most_bytes
+
+    def append(self, edges, merges, births):
+        """Add the next edges of the order; `merges` and `births` are positions among them."""
+        mark_empties(edges, merges, births, self._num_births, self._codes)
+        self._num_births += len(births)
+        words = (self._num_births + 63) // 64
+        if words > self.rows.shape[1]:
+            words = int(words * _GROWTH) + 1
+            self.rows = _padded(self.rows, (64 * words, words))
+            self._columns = _padded(self._columns, (64 * words, words))
+            self._sums = _padded(self._sums, (self._sums.shape[0], words))
+            self.is_dead = _padded(self.is_dead, (words,))
+
+    def eliminate(self, edges, relations, alive):
+        """Reduce relations; returns (kills, alive, done).
+
+        A kill is (birth, position in `edges`, w1, wk). Ends after `done` relations where the sums
+        of births outgrow the bound.
+        """
+        words = (self._num_births + 63) // 64
+        most_sums = self._most_bytes // (8 * self._sums.shape[1])
+        kills, self._sums, self._num_sums, alive, done = eliminate(
+            self._keys, edges, relations, words, self._codes, self._sums, self._num_sums,
+            most_sums, self.rows, self._columns, self.is_dead, alive,
+        )  # fmt: skip
+        return kills, alive, done
+
+
+def _padded(array, shape):
+    """Return a copy with zeros appended up to `shape`."""
+    grown = np.zeros(shape, array.dtype)
+    grown[tuple(slice(size) for size in array.shape)] = array
+    return grown
+
 
 @njit(cache=True, nogil=True)
-def classify_empties(edges, empties, n, parent, codes, num_births):
+def classify_empties(edges, empties, n, parent):
     """Split empty-luned edges into merges and H1 births; returns their positions."""
     merges = np.empty(empties.shape[0], np.int64)
     births = np.empty(empties.shape[0], np.int64)
@@ -29,14 +85,24 @@ def classify_empties(edges, empties, n, parent, codes, num_births):
         b = _root(parent, j)
         if a != b:
             parent[max(a, b)] = min(a, b)
-            codes[i, j] = TREE
             merges[num_merges] = e
             num_merges += 1
         else:
-            codes[i, j] = -1 - (num_births + num_new)
             births[num_new] = e
             num_new += 1
     return merges[:num_merges], births[:num_new]
+
+
+@njit(cache=True, nogil=True)
+def mark_empties(edges, merges, births, num_births, codes):
+    """Write the codes of tree and birth edges, of which there were `num_births` before."""
+    n = codes.shape[0]
+    for e in merges:
+        i = edges[e] // n
+        codes[i, edges[e] - i * n] = TREE
+    for k in range(births.shape[0]):
+        i = edges[births[k]] // n
+        codes[i, edges[births[k]] - i * n] = -1 - (num_births + k)
 
 
 @njit(cache=True, nogil=True)
@@ -115,8 +181,12 @@ def _express(keys, a, b, codes, sums, num_sums, stack):
 
 
 @njit(cache=True, nogil=True)
-def eliminate(keys, edges, relations, words, codes, sums, num_sums, rows, columns, is_dead, alive):
-    """Reduce the relations in order; returns the kills, `sums`, its rows used, and who is alive.
+def eliminate(
+    keys, edges, relations, words, codes, sums, num_sums, most_sums, rows, columns, is_dead, alive
+):
+    """Reduce the relations in order; returns (kills, sums, num_sums, alive, done).
+
+    Stops once more than `most_sums` rows of `sums` are in use, with `done` relations reduced.
 
     A kill is (birth, edge position, w1, wk). `rows[b]`, a bitset over births, is the reduced
     relation that killed b: b itself and births that are alive. `columns[a]` holds the b whose
@@ -126,11 +196,15 @@ def eliminate(keys, edges, relations, words, codes, sums, num_sums, rows, column
     zero = np.uint64(0)
     one = np.uint64(1)
     stack = np.empty((256, 3), np.int64)
-    kills = np.empty((max(alive, 1), 4), np.int64)
+    kills = np.empty((min(alive, relations.shape[0]), 4), np.int64)
     num_kills = 0
     total = np.empty(words, np.uint64)
+    done = relations.shape[0]
     for r in range(relations.shape[0]):
         if alive == 0:
+            break
+        if num_sums > most_sums:
+            done = r
             break
         e = relations[r, 0]
         i = edges[e] // n
@@ -167,7 +241,7 @@ def eliminate(keys, edges, relations, words, codes, sums, num_sums, rows, column
         kills[num_kills, 2] = relations[r, 1]
         kills[num_kills, 3] = relations[r, 2]
         num_kills += 1
-    return kills[:num_kills], sums, num_sums, alive
+    return kills[:num_kills], sums, num_sums, alive, done
 
 
 @njit(cache=True, nogil=True)

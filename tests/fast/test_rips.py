@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import threads
-from fast.kernels import edges_cpu, lunes_cpu, pairing_cpu, rips_cpu
+from fast.kernels import cloud_cpu, edges_cpu, lunes_cpu, pairing_cpu, rips_cpu
 
 FIELDS = [
     "births", "deaths", "birth_edges", "death_edges", "death_simplices", "num_essential",
@@ -48,13 +48,31 @@ def tied_matrix(n, largest, seed):
 @pytest.fixture(scope="module", autouse=True)
 def work_is_split_as_in_large_clouds():
     """Run small clouds in many chunks and threads, which are worth it for large ones alone."""
-    least = {"_FEW_EDGES": 1, "_MIN_POINTS_TO_SPLIT": 1, "_MIN_POINTS_FOR_THREADS": 1}
-    before = {name: getattr(rips_cpu, name) for name in least}
-    for name, value in least.items():
-        setattr(rips_cpu, name, value)
+    least = {
+        (cloud_cpu, "_FEW_EDGES"): 1,
+        (rips_cpu, "_MIN_POINTS_TO_SPLIT"): 1,
+        (rips_cpu, "_MIN_POINTS_FOR_THREADS"): 1,
+    }
+    before = {place: getattr(*place) for place in least}
+    for place, value in least.items():
+        setattr(*place, value)
     yield before
-    for name, value in before.items():
-        setattr(rips_cpu, name, value)
+    for place, value in before.items():
+        setattr(*place, value)
+
+
+@pytest.fixture(params=["dense", "sparse", "turning"])
+def elimination(request, monkeypatch):
+    """Run bitsets over births, sparse columns, or one and then the other."""
+    if request.param == "sparse":
+        monkeypatch.setattr(cloud_cpu, "_DENSE_SHARE", 0.0)
+        monkeypatch.setattr(cloud_cpu, "_LEAST_DENSE", 0)
+    if request.param == "turning":
+        monkeypatch.setattr(cloud_cpu, "_DENSE_SHARE", 0.0)
+        monkeypatch.setattr(cloud_cpu, "_LEAST_DENSE", 1024)  # 64 births and 128 sums
+        monkeypatch.setattr(cloud_cpu, "_LEAST_RELATIONS", 5)
+        monkeypatch.setattr(cloud_cpu, "_RELATIONS_PER_LENGTH", 0.0)
+    return request.param
 
 
 # The definition, on everything that ties or is degenerate.
@@ -72,7 +90,7 @@ def test_it_equals_the_definition_in_every_field(dtype, max_dim, matrix, thresho
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_it_equals_the_definition_where_loops_abound(seed):
+def test_it_equals_the_definition_where_loops_abound(seed, elimination):
     # A few lengths on 16 points: loops, most of which tie in birth or death.
     matrix = tied_matrix(16, 2 + seed % 6, seed)
     got = fast.rips_persistence(torch.tensor(matrix))
@@ -135,25 +153,25 @@ def _ties_by_larger_vertex(original):
 
 def _apex_in_the_first_component(original):
     def examine_lunes(*arguments):
-        empties, relations = original(*arguments)
+        empties, relations, reached = original(*arguments)
         relations[:, 2] = relations[:, 1]
-        return empties, relations
+        return empties, relations, reached
 
     return examine_lunes
 
 
 def _last_component_forgotten(original):
     def examine_lunes(*arguments):
-        empties, relations = original(*arguments)
-        return empties, relations[:-1]
+        empties, relations, reached = original(*arguments)
+        return empties, relations[:-1], reached
 
     return examine_lunes
 
 
 def _lunes_all_connected(original):
     def examine_lunes(*arguments):
-        empties, relations = original(*arguments)
-        return empties, relations[:0]
+        empties, relations, reached = original(*arguments)
+        return empties, relations[:0], reached
 
     return examine_lunes
 
@@ -195,7 +213,7 @@ def test_a_broken_kernel_is_caught(monkeypatch, module, kernel, mutant):
 
 def _compare_many():
     for seed in range(10):
-        test_it_equals_the_definition_where_loops_abound(seed)
+        test_it_equals_the_definition_where_loops_abound(seed, "dense")
 
 
 @pytest.mark.parametrize("first", [0.01, 0.3, 1.0])
@@ -203,8 +221,8 @@ def _compare_many():
 def test_where_the_chunks_end_does_not_matter(monkeypatch, make_cloud, first, few):
     distances = torch.tensor(reference.pairwise_distances(make_cloud("grid", 80)))
     want = fast.rips_persistence(distances)
-    monkeypatch.setattr(rips_cpu, "_FIRST_CHUNK", first)
-    monkeypatch.setattr(rips_cpu, "_FEW_EDGES", few)
+    monkeypatch.setattr(cloud_cpu, "_FIRST_CHUNK", first)
+    monkeypatch.setattr(cloud_cpu, "_FEW_EDGES", few)
     for got, expected in zip(fast.rips_persistence(distances), want, strict=True):
         assert_same_diagram(got.cloud(0), expected.cloud(0))
 
@@ -351,7 +369,7 @@ def set_threads():
 def test_every_number_of_threads_gives_the_same_bits(
     set_threads, monkeypatch, make_cloud, num_clouds
 ):
-    monkeypatch.setattr(rips_cpu, "_MIN_EDGES_PER_THREAD", 50)
+    monkeypatch.setattr(cloud_cpu, "_MIN_EDGES_PER_THREAD", 50)
     families = ["gaussian", "features", "circle", "grid"]
     clouds = [make_cloud(families[seed % 4], 120, seed) for seed in range(num_clouds)]
     distances = torch.stack([fast.pairwise_distances(torch.tensor(cloud)) for cloud in clouds])
@@ -369,8 +387,8 @@ def test_every_number_of_threads_gives_the_same_bits(
 def test_threads_are_used_where_they_are_worth_it(
     set_threads, monkeypatch, make_cloud, work_is_split_as_in_large_clouds, num_clouds, n
 ):
-    for name, value in work_is_split_as_in_large_clouds.items():
-        monkeypatch.setattr(rips_cpu, name, value)
+    for (module, name), value in work_is_split_as_in_large_clouds.items():
+        monkeypatch.setattr(module, name, value)
     used = []
     run = threads.run
 

@@ -1,0 +1,47 @@
+"""Refuse what does not fit into memory before it is allocated, with its size and a way out."""
+
+import re
+from pathlib import Path
+
+from torch import Tensor
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")  # version 2: what a container may use
+_WORTH_ASKING = 2**28  # bytes; less is allocated without a question
+
+
+def available_bytes() -> int | None:
+    """Return how much the system can still give this process; None where it cannot tell."""
+    if not _MEMINFO.exists():
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE)
+    if found is None:
+        return None
+    free = 1024 * int(found[1])
+    limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
+    if limit.exists() and used.exists():
+        most = limit.read_text().strip()
+        if most != "max":
+            free = min(free, max(0, int(most) - int(used.read_text())))
+    return free
+
+
+def refuse_distances_beyond_memory(function: str, points: Tensor, matrices: float) -> None:
+    """Raise MemoryError if `matrices` times the distances of (..., N, C) CPU points do not fit."""
+    if points.device.type != "cpu":
+        return  # torch's own allocator says so there
+    n = points.shape[-2]
+    clouds = points.shape[:-2].numel()
+    needed = int(matrices * clouds * n * n * points.element_size())
+    if needed < _WORTH_ASKING:
+        return
+    available = available_bytes()
+    if available is None or needed <= available:
+        return
+    each = f"{clouds} clouds of {n:,} points" if clouds > 1 else f"{n:,} points"
+    raise MemoryError(
+        f"{function}: points has {each}, whose distances would take {needed / 2**30:.1f} GiB with "
+        f"what is needed to work on them; {available / 2**30:.1f} GiB are available. Pass fewer "
+        "points, e.g. those that topology_preserving_sampling picks, fewer clouds in one call, or "
+        "float32"
+    )
