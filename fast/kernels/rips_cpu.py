@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fast import threads
-from fast.kernels import edges_cpu, lengths, lunes_cpu, pairing_cpu, tree_cpu
+from fast.kernels import edges_cpu, lengths, lunes_cpu, pairing_cpu, small_rips_cpu, tree_cpu
 
 _SAMPLE = 4096  # keys looked at to place the chunk borders
 _FIRST_CHUNK = 0.04  # of the edges that can matter; then each chunk ends this much further out
@@ -16,6 +16,7 @@ _MIN_EDGES_PER_THREAD = 4096  # edges below which a chunk is not split
 _MIN_POINTS_TO_SPLIT = 320  # points below which a cloud is not split: handing over takes longer
 _MIN_POINTS_FOR_THREADS = 64  # points of a cloud; below, Python's part is the larger
 _MAX_FULL_SEARCHES = 256  # lunes searched in full before it is too early to ask for the end
+_MOST_POINTS_SMALL = 256  # points up to which a batch is one compiled loop
 _NEIGHBORS = 8  # nearest neighbors tried as witnesses that a lune is not empty
 
 
@@ -52,6 +53,10 @@ def rips_pairs(distances, sizes, max_dim, threshold):
     ValueError
         If an entry is no distance.
     """
+    if distances.shape[1] <= _MOST_POINTS_SMALL:
+        found = _pairs_of_small_clouds(distances.numpy(), sizes, max_dim, threshold)
+        if found is not None:
+            return found
     clouds = list(distances.numpy())
     if sizes is not None:
         clouds = [cloud[:size, :size] for cloud, size in zip(clouds, sizes, strict=True)]
@@ -67,6 +72,19 @@ def rips_pairs(distances, sizes, max_dim, threshold):
         }
         for dim in range(max_dim + 1)
     ]
+
+
+def _pairs_of_small_clouds(distances, sizes, max_dim, threshold):
+    """Return what `rips_pairs` returns, or None if a cloud has too many births for that."""
+    found, status = small_rips_cpu.rips_pairs(distances, sizes, max_dim, threshold)
+    if (status == small_rips_cpu.REFUSED).any():
+        for cloud in np.flatnonzero(status == small_rips_cpu.REFUSED):
+            size = distances.shape[1] if sizes is None else sizes[cloud]
+            _checked_keys(np.ascontiguousarray(distances[cloud, :size, :size]))
+        # None was raised: the signs are those of zeros.
+        distances = distances + distances.dtype.type(0)
+        found, status = small_rips_cpu.rips_pairs(distances, sizes, max_dim, threshold)
+    return found if (status == small_rips_cpu.DONE).all() else None
 
 
 def _padded_rows(rows):
