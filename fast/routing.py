@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fast.diagram import BatchedDiagram
+from fast.dispatch import kernel
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ def with_lengths(
     `lengths` maps edges (B, R, 2) to their lengths (B, R). It is called once for all columns,
     because each call's gradient may be as large as the distances.
     """
+    if lengths is None and distances.device.type == "cpu":
+        return _constant(critical, distances)
     masks = [
         torch.arange(fields["death_edges"].shape[1], device=distances.device)
         < fields["counts"][:, None]
@@ -48,6 +51,16 @@ def with_lengths(
     for dim, (fields, mask) in enumerate(zip(critical, masks, strict=True)):
         deaths = next(values)
         births = next(values) if dim > 0 else torch.zeros_like(deaths)
+        diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
+    return diagrams
+
+
+def _constant(critical: list[dict[str, Tensor]], distances: Tensor) -> list[BatchedDiagram]:
+    """Return the diagrams without a gradient; for a small cloud, a torch operation takes long."""
+    read = kernel("critical_lengths", distances.device)
+    diagrams = []
+    for dim, fields in enumerate(critical):
+        births, deaths, mask = read(distances, fields)
         diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
     return diagrams
 

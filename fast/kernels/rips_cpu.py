@@ -77,14 +77,16 @@ def rips_pairs(distances, sizes, max_dim, threshold):
 def _pairs_of_small_clouds(distances, sizes, max_dim, threshold):
     """Return what `rips_pairs` returns, or None if a cloud has too many births for that."""
     found, status = small_rips_cpu.rips_pairs(distances, sizes, max_dim, threshold)
-    if (status == small_rips_cpu.REFUSED).any():
-        for cloud in np.flatnonzero(status == small_rips_cpu.REFUSED):
-            size = distances.shape[1] if sizes is None else sizes[cloud]
-            _checked_keys(np.ascontiguousarray(distances[cloud, :size, :size]))
-        # None was raised: the signs are those of zeros.
+    if status is None:
+        return found
+    refused = np.flatnonzero(status == small_rips_cpu.REFUSED)
+    for cloud in refused:
+        size = distances.shape[1] if sizes is None else sizes[cloud]
+        _checked_keys(np.ascontiguousarray(distances[cloud, :size, :size]))
+    if len(refused):  # but nothing was raised: the signs are those of zeros
         distances = distances + distances.dtype.type(0)
         found, status = small_rips_cpu.rips_pairs(distances, sizes, max_dim, threshold)
-    return found if (status == small_rips_cpu.DONE).all() else None
+    return found if status is None else None
 
 
 def _padded_rows(rows):

@@ -1,5 +1,6 @@
 """Rips pairs of small clouds on the CPU: every cloud of a batch in one compiled loop."""
 
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -22,8 +23,8 @@ from fast.kernels.small_lunes_cpu import sweep
 MOST_POINTS = 256
 """Points that an edge's number, 16 bits, has room for."""
 
-DONE, REFUSED, CROWDED = range(3)
-"""What `status` says of a cloud: done; an entry is no distance, or -0.0; too many births."""
+DONE, REFUSED, CROWDED = 0, 1, 2  # what is not DONE is true
+"""Status of a cloud: done; an entry is no distance, or -0.0; too many births."""
 
 _OPERATIONS = (4, 24)  # H0's and H1's, per entry of a matrix: what `threads` counts
 _LANES = ((0,), (0,), (0,) * 2, (0,) * 4, (0,) * 4)  # by words of a bitset over points
@@ -31,32 +32,39 @@ _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 def rips_pairs(distances, sizes, max_dim, threshold):
-    """Return what `rips_cpu.rips_pairs` returns, and `status` of each cloud.
+    """Return what `rips_cpu.rips_pairs` returns and the clouds' `status`, or None if all are DONE.
 
-    `distances` is a (B, N, N) array, N at most MOST_POINTS. Where a status is not DONE, the cloud
-    has no pairs.
+    `distances` is a (B, N, N) array, N at most MOST_POINTS. A cloud that is not DONE has no pairs.
     """
     num_clouds, n = distances.shape[:2]
-    integer = np.int32 if distances.dtype == np.float32 else np.int64
-    infinity = np.array(np.inf, distances.dtype).view(integer)[()]
-    limit = integer(longest_key(distances.dtype, threshold))
+    infinity, limit = _bounds(distances.dtype, float(threshold))
     lengths = np.ascontiguousarray(distances).reshape(-1)
-    keys = lengths.view(integer)
-    sizes = np.full(num_clouds, n) if sizes is None else np.array(sizes)
-    status = np.empty(num_clouds, np.int64)
-    counts = np.empty((4, num_clouds), np.int64)
+    keys = lengths.view(infinity.dtype)
+    if sizes is None:
+        sizes = np.empty(num_clouds, np.int64)
+        sizes.fill(n)
+    else:
+        sizes = np.array(sizes)
+    counts = np.empty((2 * max_dim + 3, num_clouds), np.int64)
     merges = np.empty((num_clouds, max(1, n)), np.uint16)
-    function = find_pairs if max_dim else find_merges
-    given = (keys, lengths, sizes)
-    told = (n, infinity, limit, *([_LANES[(n + 63) // 64]] if max_dim else []))
-    found = (status, counts, merges)
     borders = _shares(sizes, max_dim)
-    calls = [(*given, first, last, *told, *found) for first, last in pairwise(borders)]
-    parts = threads.run(function, calls, len(calls))
-    diagrams = [_h0(counts, merges)]
+    tail = (n, infinity, limit, counts, merges)
     if max_dim:
-        diagrams.append(_h1(counts, parts, borders))
-    return diagrams, status
+        tail = (*tail, _LANES[(n + 63) // 64])
+    calls = [(keys, lengths, sizes, first, last, *tail) for first, last in pairwise(borders)]
+    parts = threads.run(find_pairs if max_dim else find_merges, calls, len(calls))
+    most = counts.max(axis=1).tolist()
+    diagrams = [_h0(counts, most[1], merges)]
+    if max_dim:
+        diagrams.append(_h1(counts, most[3], parts, borders))
+    return diagrams, (counts[0] if most[0] else None)
+
+
+@lru_cache(maxsize=64)
+def _bounds(dtype, threshold):
+    """Return infinity and the longest length that counts as keys; looked up, for small clouds."""
+    integer = np.dtype(f"i{dtype.itemsize}").type
+    return np.array(np.inf, dtype).view(integer)[()], integer(longest_key(dtype, threshold))
 
 
 def _shares(sizes, max_dim):
@@ -72,27 +80,20 @@ def _shares(sizes, max_dim):
     return [0, *inner.tolist(), num_clouds]
 
 
-def _h0(counts, merges):
+def _h0(counts, longest, merges):
     """Return the padded tensors of dimension 0."""
-    num_clouds = counts.shape[1]
-    longest = int(counts[0].max())
-    birth_edges = np.full((num_clouds, longest, 2), -1)
-    death_edges = np.empty((num_clouds, longest, 2), np.int64)
-    death_simplices = np.empty((num_clouds, longest, 2), np.int64)
-    write_merges(merges, counts, death_edges, death_simplices)
-    return _fields(birth_edges, death_edges, death_simplices, counts[0], counts[1])
+    rows = np.empty((3, counts.shape[1], longest, 2), np.int64)
+    write_merges(merges, counts, rows)
+    return _fields(rows[0], rows[1], rows[2], counts[1], counts[2])
 
 
-def _h1(counts, parts, borders):
+def _h1(counts, longest, parts, borders):
     """Return the padded tensors of dimension 1; `parts` are the shares' pairs."""
-    num_clouds = counts.shape[1]
-    longest = int(counts[2].max())
-    birth_edges = np.full((num_clouds, longest, 2), -1)
-    death_edges = np.full((num_clouds, longest, 2), -1)
-    death_simplices = np.full((num_clouds, longest, 3), -1)
-    for pairs, first in zip(parts, borders, strict=False):
-        write_pairs(pairs, first, counts, birth_edges, death_edges, death_simplices)
-    return _fields(birth_edges, death_edges, death_simplices, counts[2], counts[3])
+    edges = np.empty((2, counts.shape[1], longest, 2), np.int64)
+    simplices = np.empty((counts.shape[1], longest, 3), np.int64)
+    for pairs, (first, last) in zip(parts, pairwise(borders), strict=True):
+        write_pairs(pairs, first, last, counts, edges, simplices)
+    return _fields(edges[0], edges[1], simplices, counts[3], counts[4])
 
 
 def _fields(birth_edges, death_edges, death_simplices, counts, num_essential):
@@ -107,7 +108,7 @@ def _fields(birth_edges, death_edges, death_simplices, counts, num_essential):
 
 
 @njit(cache=True, nogil=True)
-def find_merges(keys, lengths, sizes, first, last, n, infinity, limit, status, counts, merges):
+def find_merges(keys, lengths, sizes, first, last, n, infinity, limit, counts, merges):
     """Find the H0 pairs of clouds [first, last): writes what `find_pairs` writes of them.
 
     Prim's algorithm. A key and its edge in one integer give the total order, so that ties need no
@@ -127,10 +128,10 @@ def find_merges(keys, lengths, sizes, first, last, n, infinity, limit, status, c
         size = sizes[cloud]
         base = cloud * n * n
         accepted, radius = scan(keys, base, n, size, infinity)
-        status[cloud] = DONE if accepted else REFUSED
+        counts[0, cloud] = DONE if accepted else REFUSED
         if not accepted or size < 2:
-            counts[0, cloud] = 0
-            counts[1, cloud] = size
+            counts[1, cloud] = 0
+            counts[2, cloud] = size
             continue
         cutoff = min(radius, limit)
         if keys.itemsize == 4:
@@ -145,18 +146,16 @@ def find_merges(keys, lengths, sizes, first, last, n, infinity, limit, status, c
             num_merges, num_trees = kruskal(
                 sorted_keys, sorted_edges, count, size, parent, merges[cloud]
             )
-        counts[0, cloud] = num_merges
-        counts[1, cloud] = num_trees
+        counts[1, cloud] = num_merges
+        counts[2, cloud] = num_trees
 
 
 @njit(cache=True, nogil=True)
-def find_pairs(
-    keys, lengths, sizes, first, last, n, infinity, limit, lanes, status, counts, merges
-):
+def find_pairs(keys, lengths, sizes, first, last, n, infinity, limit, counts, merges, lanes):
     """Find the H0 and H1 pairs of clouds [first, last); returns H1's, cloud after cloud.
 
     `keys`, flat, holds B matrices of n x n lengths as integers and `lengths` is the same memory as
-    floats. Written per cloud: `status`; `counts[:, cloud]`, how many pairs and classes that never
+    floats. Written per cloud: `counts[:, cloud]`, the status, how many pairs and classes that never
     die in H0, then in H1; `merges[cloud]`, H0's death edges. A row of H1 is (birth edge, death
     edge, apex).
     """
@@ -180,11 +179,11 @@ def find_pairs(
         size = sizes[cloud]
         base = cloud * n * n
         accepted, radius = scan(keys, base, n, size, infinity)
-        status[cloud] = DONE if accepted else REFUSED
-        counts[0, cloud] = 0
-        counts[1, cloud] = size
-        counts[2, cloud] = 0
+        counts[0, cloud] = DONE if accepted else REFUSED
+        counts[1, cloud] = 0
+        counts[2, cloud] = size
         counts[3, cloud] = 0
+        counts[4, cloud] = 0
         if not accepted or size < 2:
             continue
         count = gather(keys, base, n, size, min(radius, limit), edge_keys, edges)
@@ -204,47 +203,56 @@ def find_pairs(
             width, births, chains, rows, merges[cloud], pairs, num_pairs,
         )  # fmt: skip
         if alive < 0:
-            status[cloud] = CROWDED
+            counts[0, cloud] = CROWDED
             continue
-        counts[0, cloud] = num_merges
-        counts[1, cloud] = num_trees
-        counts[2, cloud] = num_pairs - begin
-        counts[3, cloud] = alive
+        counts[1, cloud] = num_merges
+        counts[2, cloud] = num_trees
+        counts[3, cloud] = num_pairs - begin
+        counts[4, cloud] = alive
     return pairs[:num_pairs]
 
 
 @njit(cache=True, nogil=True)
-def write_merges(merges, counts, death_edges, death_simplices):
-    """Write H0's death edges as vertices, padded with -1."""
-    for cloud in range(death_edges.shape[0]):
-        for m in range(death_edges.shape[1]):
+def write_merges(merges, counts, rows):
+    """Write H0's birth edges, death edges and death simplices (3, B, K, 2), padded with -1."""
+    for cloud in range(rows.shape[1]):
+        for m in range(rows.shape[2]):
             i = np.int64(-1)
             j = np.int64(-1)
-            if m < counts[0, cloud]:
+            if m < counts[1, cloud]:
                 i = np.int64(merges[cloud, m]) >> 8
                 j = np.int64(merges[cloud, m]) & 255
-            death_edges[cloud, m, 0] = i
-            death_edges[cloud, m, 1] = j
-            death_simplices[cloud, m, 0] = i
-            death_simplices[cloud, m, 1] = j
+            rows[0, cloud, m, 0] = -1
+            rows[0, cloud, m, 1] = -1
+            for field in (1, 2):
+                rows[field, cloud, m, 0] = i
+                rows[field, cloud, m, 1] = j
 
 
 @njit(cache=True, nogil=True)
-def write_pairs(pairs, first, counts, birth_edges, death_edges, death_simplices):
-    """Write H1's rows of the clouds from `first` on as vertices; `pairs` is one `find_pairs`."""
-    cloud = first
+def write_pairs(pairs, first, last, counts, edges, simplices):
+    """Write H1's birth and death edges (2, B, K, 2) and triangles, padded with -1.
+
+    Of clouds [first, last), whose rows `pairs` are, one cloud's after the other's.
+    """
     start = 0
-    while start < pairs.shape[0]:
-        for m in range(counts[2, cloud]):
-            birth_edges[cloud, m, 0] = pairs[start + m, 0] >> 8
-            birth_edges[cloud, m, 1] = pairs[start + m, 0] & 255
-            i = np.int64(pairs[start + m, 1]) >> 8
-            j = np.int64(pairs[start + m, 1]) & 255
-            w = np.int64(pairs[start + m, 2])
-            death_edges[cloud, m, 0] = i
-            death_edges[cloud, m, 1] = j
-            death_simplices[cloud, m, 0] = min(i, w)
-            death_simplices[cloud, m, 1] = max(i, min(j, w))
-            death_simplices[cloud, m, 2] = max(j, w)
-        start += counts[2, cloud]
-        cloud += 1
+    for cloud in range(first, last):
+        for m in range(simplices.shape[1]):
+            if m < counts[3, cloud]:
+                i = np.int64(pairs[start, 1]) >> 8
+                j = np.int64(pairs[start, 1]) & 255
+                w = np.int64(pairs[start, 2])
+                edges[0, cloud, m, 0] = pairs[start, 0] >> 8
+                edges[0, cloud, m, 1] = pairs[start, 0] & 255
+                edges[1, cloud, m, 0] = i
+                edges[1, cloud, m, 1] = j
+                simplices[cloud, m, 0] = min(i, w)
+                simplices[cloud, m, 1] = max(i, min(j, w))
+                simplices[cloud, m, 2] = max(j, w)
+                start += 1
+            else:
+                for corner in range(2):
+                    edges[0, cloud, m, corner] = -1
+                    edges[1, cloud, m, corner] = -1
+                for corner in range(3):
+                    simplices[cloud, m, corner] = -1

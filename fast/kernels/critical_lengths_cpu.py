@@ -1,0 +1,42 @@
+"""Lengths of critical edges on the CPU: births, deaths and mask in one compiled loop."""
+
+import numpy as np
+import torch
+from numba import njit
+
+
+def critical_lengths(distances, fields):
+    """Return births, deaths and mask, (B, K) tensors, of one dimension's padded fields.
+
+    `distances` is a (B, N, N) tensor, `fields` are those of `rips_cpu.rips_pairs`.
+    """
+    birth_edges = fields["birth_edges"].numpy()
+    values = distances.numpy()
+    shape = birth_edges.shape[:2]
+    births = np.empty(shape, values.dtype)
+    deaths = np.empty(shape, values.dtype)
+    mask = np.empty(shape, np.bool_)
+    _read(
+        np.ascontiguousarray(values), birth_edges, fields["death_edges"].numpy(),
+        fields["counts"].numpy(), births, deaths, mask,
+    )  # fmt: skip
+    return torch.from_numpy(births), torch.from_numpy(deaths), torch.from_numpy(mask)
+
+
+@njit(cache=True, nogil=True)
+def _read(distances, birth_edges, death_edges, counts, births, deaths, mask):
+    """Write 0 and False in padding; a birth without an edge is a vertex's, and 0."""
+    for cloud in range(births.shape[0]):
+        for pair in range(births.shape[1]):
+            is_pair = pair < counts[cloud]
+            birth = distances.dtype.type(0)
+            death = distances.dtype.type(0)
+            if is_pair:
+                death = distances[cloud, death_edges[cloud, pair, 0], death_edges[cloud, pair, 1]]
+                if birth_edges[cloud, pair, 0] >= 0:
+                    birth = distances[
+                        cloud, birth_edges[cloud, pair, 0], birth_edges[cloud, pair, 1]
+                    ]
+            births[cloud, pair] = birth
+            deaths[cloud, pair] = death
+            mask[cloud, pair] = is_pair
