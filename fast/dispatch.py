@@ -16,7 +16,6 @@ Kernel = Callable[..., Any]
 _KERNELS: dict[tuple[str, str], dict[str, str]] = {
     ("covering_radius", "cpu"): {"numba": "sampling_cpu.covering_radius"},
     ("covering_radius", "cuda"): {"numba-cuda": "sampling_gpu.covering_radius"},
-    ("critical_lengths", "cpu"): {"numba": "critical_lengths_cpu.critical_lengths"},
     ("pairwise_distances", "cpu"): {"numba": "distances_cpu.pairwise_distances"},
     ("pairwise_distances", "cuda"): {"numba-cuda": "distances_gpu.pairwise_distances"},
     ("persistence_weighted_chamfer", "cpu"): {"numba": "chamfer_cpu.nearest_pairs"},

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from fast.diagram import BatchedDiagram
-from fast.dispatch import kernel
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,11 @@ def with_lengths(
 
 def _constant(critical: list[dict[str, Tensor]], distances: Tensor) -> list[BatchedDiagram]:
     """Return the diagrams without a gradient; for a small cloud, a torch operation takes long."""
-    read = kernel("critical_lengths", distances.device)
+    from fast.kernels.critical_lengths_cpu import critical_lengths  # loads numba: on first use
+
     diagrams = []
     for dim, fields in enumerate(critical):
-        births, deaths, mask = read(distances, fields)
+        births, deaths, mask = critical_lengths(distances, fields)
         diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
     return diagrams
 
