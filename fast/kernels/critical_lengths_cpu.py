@@ -1,4 +1,4 @@
-"""Lengths of critical edges on the CPU: births, deaths and mask in one compiled loop."""
+"""Lengths of critical edges on the CPU, and their gradient at the points, in compiled loops."""
 
 import numpy as np
 import torch
@@ -40,3 +40,34 @@ def _read(distances, birth_edges, death_edges, counts, births, deaths, mask):
             births[cloud, pair] = birth
             deaths[cloud, pair] = death
             mask[cloud, pair] = is_pair
+
+
+def gradient_at_points(points, distances, edges, grads):
+    """Return the gradient (B, N, C) at `points` of lengths that have the gradients `grads`.
+
+    `distances` (B, N, N) are those of the points, `edges` are (B, E, 2), `grads` (B, E). Edges are
+    added one after another, so that the result has the same bits in every run.
+    """
+    rows = np.ascontiguousarray(points.detach().numpy())
+    gradient = np.zeros_like(rows)
+    _push(
+        rows, np.ascontiguousarray(distances.numpy()), np.ascontiguousarray(edges.numpy()),
+        np.ascontiguousarray(grads.numpy()), gradient,
+    )  # fmt: skip
+    return torch.from_numpy(gradient)
+
+
+@njit(cache=True, nogil=True)
+def _push(points, distances, edges, grads, gradient):
+    """Add grad / length * (h_i - h_j) at i and its negative at j; nothing where length is 0."""
+    for cloud in range(points.shape[0]):
+        for e in range(edges.shape[1]):
+            grad = grads[cloud, e]
+            i = edges[cloud, e, 0]
+            j = edges[cloud, e, 1]
+            length = distances[cloud, i, j]
+            if grad != 0 and length > 0:
+                for c in range(np.uint64(points.shape[2])):  # unsigned, or it would not vectorize
+                    moved = grad * ((points[cloud, i, c] - points[cloud, j, c]) / length)
+                    gradient[cloud, i, c] += moved
+                    gradient[cloud, j, c] -= moved
