@@ -1,4 +1,4 @@
-"""Batches of small clouds: ours in one call, peers one cloud at a time; values, edges, gradients."""
+"""Batches of small clouds, ours in one call, peers one by one: values, edges, gradients."""
 
 from collections.abc import Callable
 from typing import Any
