@@ -7,6 +7,7 @@ from benchmarks.losses import losses
 from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, table, time_of, times
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, geometric_mean, newest, ratio
+from benchmarks.small_batches_page import small_batches_section, small_batches_targets
 from benchmarks.targets import targets, targets_table
 
 
@@ -36,6 +37,7 @@ def peers_page(records: dict[str, Record]) -> str:
             remarks(peers),
             "## Small clouds, features",
             _sizes_table(peers, (30, 100, 256)),
+            *small_batches_section(records),
             "## N = 4096",
             _large_table(large),
             *_adversarial_section(newest(records, "adversarial")),
@@ -53,10 +55,12 @@ def peers_page(records: dict[str, Record]) -> str:
             "Seconds beyond `import torch`, in fresh processes, with the kernels compiled already.",
             _import_table(importing),
             "## What we set out for",
-            targets_table(targets(records)),
+            targets_table([*targets(records), *small_batches_targets(records)]),
             "## Where we lose",
             losses(records),
-            measured_on(peers, large, batch, backward, sampling, first, importing),
+            measured_on(
+                peers, large, batch, backward, sampling, first, importing, newest(records, "small")
+            ),
         ]
     )
 

@@ -52,6 +52,8 @@ def kernel(operation: str, device: torch.device, backend: str | None = None) -> 
         If nothing serves the operation on that device, or not the backend asked for, or the
         backend lacks its compiler or driver.
     """
+    if backend is None and device.type == "cpu" and (operation, "cpu") in _KERNELS:
+        return _loaded(next(iter(_KERNELS[operation, "cpu"].values())))
     backends = _backends(operation, device.type)
     if not backends:
         served = sorted(kind for name, kind in _KERNELS if name == operation)
@@ -66,10 +68,15 @@ def kernel(operation: str, device: torch.device, backend: str | None = None) -> 
             f"{operation}: no backend {backend!r} for {device.type} tensors; "
             f"pass one of {', '.join(map(repr, backends))}, or None"
         )
-    module, launcher = backends[backend].split(".")
-    if module.endswith("_gpu"):
+    if backends[backend].partition(".")[0].endswith("_gpu"):
         launch_gpu.require(backend, device)
-    loaded: Kernel = getattr(importlib.import_module(f"fast.kernels.{module}"), launcher)
+    return _loaded(backends[backend])
+
+
+def _loaded(launcher: str) -> Kernel:
+    """Return a launcher by its name in fast.kernels, and import its module if it is not yet."""
+    module, _, function = launcher.partition(".")
+    loaded: Kernel = getattr(importlib.import_module(f"fast.kernels.{module}"), function)
     return loaded
 
 

@@ -13,9 +13,9 @@ from fast.checks import as_integer, as_points, as_precise
 from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
-from fast.distances import edge_lengths_of_clouds, pairwise_distances
+from fast.distances import pairwise_distances
 from fast.memory import refuse_distances_beyond_memory
-from fast.routing import entries_at_edges, with_lengths
+from fast.routing import entries_at_edges, lengths_between_points, with_lengths
 
 
 def rips_persistence(
@@ -132,7 +132,7 @@ def rips_persistence_of_points(
     critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
 
     def lengths(edges: Tensor) -> Tensor:
-        return edge_lengths_of_clouds(batch, edges)
+        return lengths_between_points(batch, distances, edges)
 
     return with_lengths(critical, distances, lengths if batch.requires_grad else None)
 

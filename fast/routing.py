@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fast.diagram import BatchedDiagram
+from fast.distances import edge_lengths_of_clouds
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ def with_lengths(
     `lengths` maps edges (B, R, 2) to their lengths (B, R). It is called once for all columns,
     because each call's gradient may be as large as the distances.
     """
+    if lengths is None and distances.device.type == "cpu":
+        return _constant(critical, distances)
     masks = [
         torch.arange(fields["death_edges"].shape[1], device=distances.device)
         < fields["counts"][:, None]
@@ -48,6 +51,17 @@ def with_lengths(
     for dim, (fields, mask) in enumerate(zip(critical, masks, strict=True)):
         deaths = next(values)
         births = next(values) if dim > 0 else torch.zeros_like(deaths)
+        diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
+    return diagrams
+
+
+def _constant(critical: list[dict[str, Tensor]], distances: Tensor) -> list[BatchedDiagram]:
+    """Return the diagrams without a gradient; for a small cloud, a torch operation takes long."""
+    from fast.kernels.critical_lengths_cpu import critical_lengths  # loads numba: on first use
+
+    diagrams = []
+    for dim, fields in enumerate(critical):
+        births, deaths, mask = critical_lengths(distances, fields)
         diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
     return diagrams
 
@@ -119,6 +133,40 @@ class _EntriesAtEdges(torch.autograd.Function):
         flat = both_ways[..., 0] * n + both_ways[..., 1]
         halves = torch.cat([grad, grad], dim=1) / 2
         return _sums_at(flat, halves, n * n).view(ctx.shape), None
+
+
+def lengths_between_points(points: Tensor, distances: Tensor, edges: Tensor) -> Tensor:
+    """Return the lengths (B, E) of `edges` (B, E, 2), differentiable in `points` (B, N, C).
+
+    They are copied from `distances` (B, N, N), those of the points, and only edges that get a
+    gradient take time in the backward.
+    """
+    if points.device.type != "cpu":
+        return edge_lengths_of_clouds(points, edges)
+    lengths: Tensor = _LengthsBetweenPoints.apply(points, distances, edges)  # type: ignore[no-untyped-call]
+    return lengths
+
+
+class _LengthsBetweenPoints(torch.autograd.Function):
+    """Lengths by lookup; the backward is one compiled loop (Theorem 1)."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, distances: Tensor, edges: Tensor) -> Tensor:
+        ctx.save_for_backward(points, distances, edges)
+        return _entries(distances, edges)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        points, distances, edges = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to be differentiated itself
+            lengths = edge_lengths_of_clouds(points, edges)
+            (result,) = torch.autograd.grad(lengths, points, grad, create_graph=True)
+            return result, None, None
+        from fast.kernels.critical_lengths_cpu import (
+            gradient_at_points,
+        )  # loads numba: on first use
+
+        return gradient_at_points(points, distances, edges, grad), None, None
 
 
 def _sums_at(columns: Tensor, values: Tensor, width: int) -> Tensor:

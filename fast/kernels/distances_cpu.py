@@ -1,5 +1,7 @@
 """Euclidean distances by direct differences on the CPU."""
 
+from itertools import pairwise
+
 import numpy as np
 from numba import njit
 
@@ -11,13 +13,26 @@ def pairwise_distances(clouds):
     num_clouds, n = clouds.shape[:2]
     num_threads = threads.number_for(clouds.numel() * n)
     distances = clouds.new_empty(num_clouds, n, n)
-    calls = [
-        (cloud.mT.contiguous().numpy(), out.numpy(), first, num_threads)
-        for cloud, out in zip(clouds, distances, strict=True)
-        for first in range(num_threads)
-    ]
-    threads.run(_fill, calls, num_threads)
+    channels, out = clouds.mT.contiguous().numpy(), distances.numpy()
+    if num_clouds >= num_threads:  # whole clouds: one call per thread, however many there are
+        ends = [num_clouds * part // num_threads for part in range(num_threads + 1)]
+        threads.run(_fill_clouds, [(channels, out, *ends_of) for ends_of in pairwise(ends)],
+                    num_threads)  # fmt: skip
+    else:
+        calls = [
+            (channels[cloud], out[cloud], first, num_threads)
+            for cloud in range(num_clouds)
+            for first in range(num_threads)
+        ]
+        threads.run(_fill, calls, num_threads)
     return distances
+
+
+@njit(cache=True, nogil=True)
+def _fill_clouds(channels, distances, first, last):
+    """Fill the matrices of clouds [first, last) of (B, C, N) channels."""
+    for cloud in range(first, last):
+        _fill(channels[cloud], distances[cloud], 0, 1)
 
 
 @njit(cache=True, nogil=True)

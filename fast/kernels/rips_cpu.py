@@ -4,11 +4,12 @@ import numpy as np
 import torch
 
 from fast import threads
-from fast.kernels import edges_cpu, lengths, tree_cpu
+from fast.kernels import edges_cpu, lengths, small_rips_cpu, tree_cpu
 from fast.kernels.cloud_cpu import Cloud, merge_pairs, no_pairs
 
 _MIN_POINTS_TO_SPLIT = 320  # points below which a cloud is not split: handing over takes longer
 _MIN_POINTS_FOR_THREADS = 64  # points of a cloud; below, Python's part is the larger
+_MOST_POINTS_SMALL = 256  # points up to which a batch is one compiled loop
 
 
 def rips_pairs(distances, sizes, max_dim, threshold):
@@ -34,6 +35,10 @@ def rips_pairs(distances, sizes, max_dim, threshold):
     ValueError
         If an entry is no distance.
     """
+    if distances.shape[1] <= _MOST_POINTS_SMALL:
+        found = _pairs_of_small_clouds(distances.numpy(), sizes, max_dim, threshold)
+        if found is not None:
+            return found
     clouds = list(distances.numpy())
     if sizes is not None:
         clouds = [cloud[:size, :size] for cloud, size in zip(clouds, sizes, strict=True)]
@@ -49,6 +54,21 @@ def rips_pairs(distances, sizes, max_dim, threshold):
         }
         for dim in range(max_dim + 1)
     ]
+
+
+def _pairs_of_small_clouds(distances, sizes, max_dim, threshold):
+    """Return what `rips_pairs` returns, or None if a cloud has too many births for that."""
+    found, status = small_rips_cpu.rips_pairs(distances, sizes, max_dim, threshold)
+    if status is None:
+        return found
+    refused = np.flatnonzero(status == small_rips_cpu.REFUSED)
+    for cloud in refused:
+        size = distances.shape[1] if sizes is None else sizes[cloud]
+        _checked_keys(np.ascontiguousarray(distances[cloud, :size, :size]))
+    if len(refused):  # but nothing was raised: the signs are those of zeros
+        distances = distances + distances.dtype.type(0)
+        found, status = small_rips_cpu.rips_pairs(distances, sizes, max_dim, threshold)
+    return found if status is None else None
 
 
 def _padded_rows(rows):

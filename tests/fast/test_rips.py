@@ -47,11 +47,12 @@ def tied_matrix(n, largest, seed):
 
 @pytest.fixture(scope="module", autouse=True)
 def work_is_split_as_in_large_clouds():
-    """Run small clouds in many chunks and threads, which are worth it for large ones alone."""
+    """Run small clouds as large ones, in many chunks and threads (test_small_rips.py: as small)."""
     least = {
         (cloud_cpu, "_FEW_EDGES"): 1,
         (rips_cpu, "_MIN_POINTS_TO_SPLIT"): 1,
         (rips_cpu, "_MIN_POINTS_FOR_THREADS"): 1,
+        (rips_cpu, "_MOST_POINTS_SMALL"): -1,
     }
     before = {place: getattr(*place) for place in least}
     for place, value in least.items():
@@ -383,9 +384,12 @@ def test_every_number_of_threads_gives_the_same_bits(
                 assert_same_diagram(another.cloud(cloud), one.cloud(cloud))
 
 
-@pytest.mark.parametrize(("num_clouds", "n"), [(1, 30), (5, 30), (1, 330), (3, 70)])
+@pytest.mark.parametrize(
+    ("num_clouds", "n", "expected"),
+    [(1, 30, 1), (5, 30, 1), (1, 330, 2), (2, 260, 2), (3, 70, 1), (40, 70, 2)],
+)
 def test_threads_are_used_where_they_are_worth_it(
-    set_threads, monkeypatch, make_cloud, work_is_split_as_in_large_clouds, num_clouds, n
+    set_threads, monkeypatch, make_cloud, work_is_split_as_in_large_clouds, num_clouds, n, expected
 ):
     for (module, name), value in work_is_split_as_in_large_clouds.items():
         monkeypatch.setattr(module, name, value)
@@ -402,7 +406,7 @@ def test_threads_are_used_where_they_are_worth_it(
     set_threads(2)
     used.clear()
     fast.rips_persistence(distances)
-    assert max(used) == (2 if (num_clouds == 1 and n >= 320) or (num_clouds > 1 and n >= 64) else 1)
+    assert max(used) == expected
 
 
 def test_an_error_in_one_cloud_of_many_is_raised(set_threads):

@@ -1,0 +1,142 @@
+"""Batches of small clouds, ours in one call, peers one by one: values, edges, gradients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import fast
+import reference
+from benchmarks.clouds import FloatArray, cloud, distances
+from benchmarks.harness import Case, Job
+from benchmarks.outputs import EXACT_POINTS, Diagram, assert_rips, values_by_another
+from benchmarks.peers import PEERS
+from benchmarks.small_batches_page import FORWARD_AND_BACKWARD, NUM_CLOUDS, SIZES
+from benchmarks.threads import cores
+
+Measure = Callable[..., Any]
+
+FAMILY = "features"
+CHECKED = (0, NUM_CLOUDS - 1)  # clouds whose diagrams are compared with another library's
+
+
+@pytest.mark.parametrize("used", ["one core", "all cores"])
+@pytest.mark.parametrize("max_dim", [0, 1])
+@pytest.mark.sizes(*SIZES)
+def test_ours(used: str, max_dim: int, num_points: int, threads: int, measure: Measure) -> None:
+    count = 1 if used == "one core" else threads
+    with cores(count):
+        measure(lambda n: rips_case("fast", n, count, max_dim), num_points)
+
+
+@pytest.mark.parametrize("name", ["GUDHI", "holos-tda"])
+@pytest.mark.sizes(*SIZES)
+def test_peers(name: str, num_points: int, threads: int, measure: Measure, installed: Any) -> None:
+    count = threads if PEERS[name].threaded else 1
+    installed(PEERS[name], rips_case(name, num_points, count, 1))
+    measure(lambda n: rips_case(name, n, count, 1), num_points)
+
+
+@pytest.mark.parametrize("name", ["fast", "torch-topological"])
+@pytest.mark.sizes(*SIZES)
+def test_forward_and_backward(name: str, num_points: int, measure: Measure, installed: Any) -> None:
+    """On one core: torch-topological is right on one thread alone (`peers.py`)."""
+    installed(PEERS[name], gradient_case(name, num_points))
+    with cores(1):
+        measure(lambda n: gradient_case(name, n), num_points)
+
+
+def rips_case(name: str, num_points: int, threads: int, max_dim: int) -> Case:
+    """Return all clouds by an implementation: ours in one call, others cloud by cloud."""
+    peer = PEERS[name]
+
+    def build() -> Job:
+        matrices = [distances(FAMILY, num_points, seed) for seed in range(NUM_CLOUDS)]
+        prepared = [peer.prepare(matrix) for matrix in matrices]
+        batch = torch.stack(prepared) if name == "fast" else None
+
+        def run() -> Any:
+            if batch is not None:
+                return fast.rips_persistence(batch, max_dim)
+            return [peer.forward(matrix, max_dim, threads) for matrix in prepared]
+
+        def check(output: Any) -> None:
+            for seed in CHECKED:
+                got = _ours(output, seed) if name == "fast" else peer.read(output[seed])
+                want = values_by_another(FAMILY, num_points, seed, not_by=name)
+                assert_rips(got, matrices[seed], want if want is None else want[: max_dim + 1])
+
+        return Job(run, check)
+
+    return Case(
+        suite="small", op="rips", implementation=name, yields=peer.yields, build=build,
+        num_points=num_points, channels=None, batch=NUM_CLOUDS, threads=threads, max_dim=max_dim,
+    )  # fmt: skip
+
+
+def gradient_case(name: str, num_points: int) -> Case:
+    """Return the gradient at the points of the sum of all deaths less all births."""
+
+    def build() -> Job:
+        clouds = [cloud(FAMILY, num_points, seed) for seed in range(NUM_CLOUDS)]
+        points = torch.from_numpy(np.stack(clouds)).requires_grad_()
+        total = _our_total if name == "fast" else _their_total
+
+        def run() -> torch.Tensor:
+            (gradient,) = torch.autograd.grad(total(points), points)
+            return gradient
+
+        def check(gradient: torch.Tensor) -> None:
+            for seed in CHECKED:
+                want = _gradient(clouds[seed].astype(np.float64))
+                np.testing.assert_allclose(gradient[seed].numpy(), want, atol=1e-4)
+
+        return Job(run, check)
+
+    return Case(
+        suite="small", op=FORWARD_AND_BACKWARD, implementation=name, yields="gradient",
+        build=build, num_points=num_points, batch=NUM_CLOUDS, threads=1, max_dim=1,
+    )  # fmt: skip
+
+
+def _ours(output: list[fast.BatchedDiagram], index: int) -> list[Diagram]:
+    clouds = [diagram.cloud(index) for diagram in output]
+    return [
+        Diagram(d.pairs, d.birth_edges if d.dim else None, d.death_edges, d.death_simplices)
+        for d in clouds
+    ]
+
+
+def _our_total(points: torch.Tensor) -> torch.Tensor:
+    components, loops = fast.rips_persistence_of_points(points)
+    return components.deaths.sum() + loops.deaths.sum() - loops.births.sum()
+
+
+def _their_total(points: torch.Tensor) -> torch.Tensor:
+    from torch_topological.nn import VietorisRipsComplex
+
+    parts = [part for each in VietorisRipsComplex(dim=1, n_threads=1)(points) for part in each]
+    # The births of H0 are 0 and have no gradient.
+    return torch.stack([(part.diagram[:, 1] - part.diagram[:, 0]).sum() for part in parts]).sum()
+
+
+def _gradient(points: FloatArray) -> FloatArray:
+    """Return the gradient of one cloud by Theorem 1: critical edges pull and push their ends."""
+    matrix = reference.pairwise_distances(points)
+    if len(points) <= EXACT_POINTS:
+        diagrams = reference.rips_persistence(matrix)
+    else:
+        diagrams = [d.cloud(0) for d in fast.rips_persistence(torch.from_numpy(matrix))]
+    gradient = np.zeros_like(points)
+    for diagram in diagrams:
+        columns = [(diagram.death_edges, 1.0)]
+        if diagram.dim > 0:
+            columns.append((diagram.birth_edges, -1.0))
+        for edges, weight in columns:
+            away = points[edges[:, 0]] - points[edges[:, 1]]
+            away *= weight / np.linalg.norm(away, axis=1, keepdims=True)
+            np.add.at(gradient, edges[:, 0], away)
+            np.add.at(gradient, edges[:, 1], -away)
+    return gradient
