@@ -240,14 +240,6 @@ def test_normalise_equals_the_definition(normalisation, case):
     np.testing.assert_allclose(leaf.grad, want, rtol=1e-12, atol=1e-13)
 
 
-def test_the_diameter_is_found_across_blocks(monkeypatch):
-    points = torch.tensor(np.random.default_rng(0).integers(0, 4, size=(23, 2)).astype(float))
-    want = normalisation_module._farthest_pair(points)
-    monkeypatch.setattr(normalisation_module, "_BLOCK_ROWS", 5)
-    got = normalisation_module._farthest_pair(points)
-    assert [int(i) for i in got] == [int(i) for i in want]
-
-
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_the_divergence_equals_the_definition(temperature):
     rng = np.random.default_rng(0)
