@@ -74,9 +74,13 @@ def _fill(channels, distances, least, shrink, grow):
             gap = here - channels[cloud, c, fourth]
             to_fourth += cuda.fma(gap, gap, zero)
         distances[cloud, first, j] = _root(channels, cloud, first, j, to_first, least, shrink, grow)
-        distances[cloud, second, j] = _root(channels, cloud, second, j, to_second, least, shrink, grow)
+        distances[cloud, second, j] = _root(
+            channels, cloud, second, j, to_second, least, shrink, grow
+        )
         distances[cloud, third, j] = _root(channels, cloud, third, j, to_third, least, shrink, grow)
-        distances[cloud, fourth, j] = _root(channels, cloud, fourth, j, to_fourth, least, shrink, grow)
+        distances[cloud, fourth, j] = _root(
+            channels, cloud, fourth, j, to_fourth, least, shrink, grow
+        )
 
 
 def row_lengths(rows):
