@@ -65,24 +65,30 @@ def normalise(features: Tensor, normalisation: Normalisation = "l2") -> Tensor:
             nothing = 1.0 if factors is None else factors
             return scaled / _divisor(with_gradient(scaled, lengths), nothing)[:, None]
         # A factor that the division takes out again. It keeps every square within range.
-        factor, _ = scale_of(features.detach())
+        factor: Tensor = scale_of(features.detach())[0]
         scaled = features * factor
         if normalisation == "diameter":
             i, j = _launch("farthest_pair", scaled)
             longest = lengths_of_rows((scaled[i] - scaled[j])[None])
             return scaled / _divisor(longest, factor)
         if normalisation == "center_maxnorm":
-            centered = scaled - _Mean.apply(scaled)  # type: ignore[no-untyped-call]
+            centered = scaled - _mean(scaled)
             farthest = lengths_of_rows(centered.detach()).argmax()
             longest = lengths_of_rows(centered[farthest][None])
             return centered / _divisor(longest, factor)
         # From the first row, so that equal rows are centered to 0 exactly, whatever the mean
         # rounds to. The shift cancels, so it needs no gradient.
         shifted = scaled - scaled[:1].detach()
-        centered = shifted - _Mean.apply(shifted)  # type: ignore[no-untyped-call]
+        centered = shifted - _mean(shifted)
         lengths = lengths_of_rows(centered).double()  # of thousands of rows
         spread = lengths_of_rows(lengths[None]) / math.sqrt(len(centered))
         return centered / _divisor(spread, torch.inf).to(centered.dtype)
+
+
+def _mean(rows: Tensor) -> Tensor:
+    """Return the mean (C,) of rows (N, C)."""
+    mean: Tensor = _Mean.apply(rows)  # type: ignore[no-untyped-call]
+    return mean
 
 
 def _divisor(lengths: Tensor, otherwise: Tensor | float) -> Tensor:
@@ -107,4 +113,5 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return (grad / ctx.num_rows).expand(ctx.num_rows, -1)
+        num_rows: int = ctx.num_rows
+        return (grad / num_rows).expand(num_rows, -1)

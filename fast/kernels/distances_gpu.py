@@ -55,6 +55,7 @@ def _fill(channels, distances, least, shrink, grow):
     num_clouds, n = distances.shape[:2]
     zero = channels.dtype.type(0)
     bands = (n + _ROWS - 1) // _ROWS
+    scales = least, shrink, grow
     for work in range(cuda.grid(1), num_clouds * bands * n, cuda.gridsize(1)):
         j = work % n
         cloud = work // n // bands
@@ -73,14 +74,10 @@ def _fill(channels, distances, least, shrink, grow):
             to_third += cuda.fma(gap, gap, zero)
             gap = here - channels[cloud, c, fourth]
             to_fourth += cuda.fma(gap, gap, zero)
-        distances[cloud, first, j] = _root(channels, cloud, first, j, to_first, least, shrink, grow)
-        distances[cloud, second, j] = _root(
-            channels, cloud, second, j, to_second, least, shrink, grow
-        )
-        distances[cloud, third, j] = _root(channels, cloud, third, j, to_third, least, shrink, grow)
-        distances[cloud, fourth, j] = _root(
-            channels, cloud, fourth, j, to_fourth, least, shrink, grow
-        )
+        distances[cloud, first, j] = _root(channels, cloud, first, j, to_first, *scales)
+        distances[cloud, second, j] = _root(channels, cloud, second, j, to_second, *scales)
+        distances[cloud, third, j] = _root(channels, cloud, third, j, to_third, *scales)
+        distances[cloud, fourth, j] = _root(channels, cloud, fourth, j, to_fourth, *scales)
 
 
 def row_lengths(rows):

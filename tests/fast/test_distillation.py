@@ -7,7 +7,6 @@ import torch
 import fast
 import reference
 from fast import distillation
-from fast import normalisation as normalisation_module
 from reference import normalisation as reference_normalisation
 
 NORMALISATIONS = ["l2", "none", "center_maxnorm", "diameter", "rms"]
