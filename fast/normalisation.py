@@ -65,7 +65,7 @@ def normalise(features: Tensor, normalisation: Normalisation = "l2") -> Tensor:
             nothing = 1.0 if factors is None else factors
             return scaled / _divisor(with_gradient(scaled, lengths), nothing)[:, None]
         # A factor that the division takes out again. It keeps every square within range.
-        factor: Tensor = scale_of(features.detach())[0]
+        factor: Tensor | float = scale_of(features.detach())[0]
         scaled = features * factor
         if normalisation == "diameter":
             i, j = _launch("farthest_pair", scaled)

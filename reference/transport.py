@@ -74,8 +74,9 @@ def entropic_transport(
 
     The plan is that of Sinkhorn's iteration (M. Cuturi, 2013). It is found by Newton's method
     instead, damped by the error that is left, because few pairs far apart, relative to `eps`, would
-    need exp(gap / 2 eps) of Sinkhorn's sweeps, and from a large weight of the entropy that is
-    halved down to `eps`, because far from the solution Newton's steps are short. Logarithms keep small `eps` from underflowing.
+    need exp(gap / 2 eps) of Sinkhorn's sweeps. Far from the solution Newton's steps are short, so
+    it begins at a large weight of the entropy, which is halved down to `eps`. Logarithms keep small
+    `eps` from underflowing.
     O((M + K)^3) a step.
 
     Examples
@@ -210,7 +211,7 @@ def _transport(
         if largest_error > tolerance:  # undamped, the curvature is singular
             curvature = np.diag(shares.sum(axis=0)) - shares.T @ shares
             potential += weight * np.linalg.solve(curvature + largest_error * np.eye(size), error)
-        if largest_error <= _CLOSE:
+        if largest_error <= max(_CLOSE, tolerance):
             weight = max(last_weight, weight / 2)
     raise RuntimeError(
         f"{function}: column sums are off by {largest_error:.1e} after {max_iterations} steps; "

@@ -4,6 +4,7 @@ A product with a power of two is exact, so what is scaled, squared, summed, root
 has the bits it would have if floats had no largest and no smallest exponent.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -42,16 +43,20 @@ def safe_range(dtype):
 
 
 def scale_of(values):
-    """Return a power of two () that brings the largest of `values` near `target`, and its inverse.
+    """Return a power of two that brings the largest of `values` near `target`, and its inverse.
 
-    Nothing is read from the device. Sums of a few million squares of what is scaled so do not
-    overflow; differences below about 1e-30 (float64: 1e-270) of the largest value square to 0.
+    Numbers on the CPU; elsewhere tensors (), for nothing is read from the device. Sums of a few
+    million squares of what is scaled so do not overflow; differences below about 1e-30 (float64:
+    1e-270) of the largest value square to 0.
     """
-    limits = safe_range(values.dtype)
+    target = safe_range(values.dtype).target
     if not values.numel():
-        return values.new_ones(()), values.new_ones(())
+        return 1.0, 1.0
+    largest = values.abs().amax()
+    # Not below 1 / target: the factor would overflow.
+    if values.device.type == "cpu":
+        power = max(math.ldexp(1.0, math.frexp(float(largest))[1] - 1), 1 / target)
+        return target / power, power / target
     integer, exponent = _EXPONENT[values.dtype]
-    power = (values.abs().amax().view(integer) & exponent).view(values.dtype)
-    # Not below: the factor would overflow. Subnormal numbers have no exponent of their own.
-    power = power.clamp(min=1 / limits.target)
-    return limits.target / power, power / limits.target
+    power = (largest.view(integer) & exponent).view(values.dtype).clamp(min=1 / target)
+    return target / power, power / target

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import sampling
-from fast.kernels import sampling_cpu
+from fast.kernels import sampling_cpu, squares
 
 
 @st.composite
@@ -330,3 +330,20 @@ def test_a_missing_kernel_is_an_error_that_names_the_cure():
         fast.topology_preserving_sampling(torch.zeros(3, 2, device="meta"), 2)
     with pytest.raises(RuntimeError, match="no backend 'cuda' for cpu tensors"):
         fast.topology_preserving_sampling(_POINTS, 2, backend="cuda")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("exponent", [-148, -126, -60, 0, 5, 127])
+def test_the_scale_is_an_exact_power_of_two_on_every_device(dtype, exponent):
+    values = torch.tensor([0.0, -(2.0**exponent), 1.75 * 2.0 ** (exponent - 1)], dtype=dtype)
+    factor, unit = squares.scale_of(values)
+    assert factor * unit == 1
+    assert np.frexp(factor)[0] == 0.5
+    limit = squares.safe_range(dtype).target
+    assert (values * factor).abs().max() == min(limit, 2.0**exponent * limit**2)
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("cuda")
+
+    there = squares.scale_of(values.as_subclass(Elsewhere))
+    assert [float(each) for each in there] == [factor, unit]
