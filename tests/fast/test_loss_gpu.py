@@ -275,8 +275,8 @@ def test_nothing_but_sizes_comes_to_the_host(cuda, make_cloud):
     components = [fast.rips_persistence(each)[0] for each in matrices]
     for _ in range(2):  # the first call compiles
         torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             fast.pairwise_distances(points)
             fast.covering_radius(points, torch.arange(9, device=cuda))
             fast.persistence_weighted_chamfer(pairs, pairs + 0.1, teacher_mask=mask)

@@ -389,7 +389,7 @@ def test_gradients_that_do_not_fit_are_refused(arguments, message):
 @pytest.mark.parametrize("eps", [1e-4, 1e-6])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_small_eps_takes_few_steps_and_comes_close_to_the_best_matching(eps, seed):
-    """Newton's steps at 1e-4 alone were thousands, and at 1e-5 they did not end."""
+    """Newton's steps at 1e-4 alone were over a thousand, and at 1e-5 they did not end."""
     rng = np.random.default_rng(seed)
     teacher, student = make_pairs(rng, 20), make_pairs(rng, 15)
     squares = ((teacher[:, None] - student) ** 2).sum(axis=-1)
