@@ -27,19 +27,7 @@ def pairwise_distances(clouds):
         for first in range(num_threads)
     ]
     threads.run(_fill, calls, num_threads)
-    limits = safe_range(clouds.dtype)
-    entries = clouds.contiguous().view(-1).numpy()
-    if _leave_range(entries, limits.least_entry, limits.largest_entry):
-        calls = [
-            (channels, out, limits.least_root, limits.shrink, limits.grow, first, num_threads)
-            for channels, out, first, _ in calls
-        ]
-        if any(threads.run(_repair, calls, num_threads)):
-            raise ValueError(
-                f"pairwise_distances: points has entries of up to {clouds.abs().max():.1e}, too "
-                f"far apart for a distance in {clouds.dtype}; pass a larger unit, "
-                f"e.g. points * {limits.shrink:.0e}"
-            )
+    _repair_clouds(clouds, distances, num_threads)
     return distances
 
 
@@ -67,6 +55,26 @@ def _fill(channels, distances, first, step):
         for j in range(end, n):
             for i in range(np.uint64(begin), np.uint64(end)):
                 distances[j, i] = distances[i, j]
+
+
+def _repair_clouds(clouds, distances, num_threads):
+    """Compute again what may be out of range; raise ValueError if a distance is."""
+    limits = safe_range(clouds.dtype)
+    entries = clouds.contiguous().view(-1).numpy()
+    if not _leave_range(entries, limits.least_entry, limits.largest_entry):
+        return
+    scales = limits.least_root, limits.shrink, limits.grow
+    calls = [
+        (cloud.mT.contiguous().numpy(), out.numpy(), *scales, first, num_threads)
+        for cloud, out in zip(clouds, distances, strict=True)
+        for first in range(num_threads)
+    ]
+    if any(threads.run(_repair, calls, num_threads)):
+        raise ValueError(
+            f"pairwise_distances: points has entries of up to {clouds.abs().max():.1e}, too far "
+            f"apart for a distance in {clouds.dtype}; pass a larger unit, "
+            f"e.g. points * {limits.shrink:.0e}"
+        )
 
 
 @njit(cache=True, nogil=True)
