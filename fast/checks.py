@@ -11,10 +11,20 @@ _LOW_PRECISION = (torch.float16, torch.bfloat16)
 _PRECISE = (torch.float32, torch.float64)
 
 
-def as_precise(function: str, argument: str, value: Tensor) -> Tensor:
-    """Return a float32 or float64 tensor; float16 and bfloat16 become float32."""
+# Coordinates of diagrams whose differences can be squared and added up, as in the reference.
+_LARGEST_COORDINATE = {torch.float32: 1e18, torch.float64: 1e150}
+
+
+def as_precise(function: str, argument: str, value: Tensor, *, has_kernel: bool = True) -> Tensor:
+    """Return a float32 or float64 tensor; float16 and bfloat16 become float32.
+
+    `has_kernel`: the function calls a compiled kernel, which `torch.func` cannot look into.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"{function}: {argument} is a {type(value).__name__}; pass a torch.Tensor")
+    refuse_sparse(function, argument, value)
+    if has_kernel:
+        refuse_transforms(function, argument, value)
     if value.dtype in _LOW_PRECISION:
         return value.float()
     if value.dtype not in _PRECISE:
@@ -25,9 +35,11 @@ def as_precise(function: str, argument: str, value: Tensor) -> Tensor:
     return value
 
 
-def as_points(function: str, argument: str, value: Tensor, *, least: int = 0) -> Tensor:
+def as_points(
+    function: str, argument: str, value: Tensor, *, least: int = 0, has_kernel: bool = True
+) -> Tensor:
     """Return finite float32 or float64 rows (..., N, C), one per point, N at least `least`."""
-    points = as_precise(function, argument, value)
+    points = as_precise(function, argument, value, has_kernel=has_kernel)
     if points.ndim < 2:
         raise ValueError(
             f"{function}: {argument} has shape {tuple(points.shape)}; "
@@ -48,13 +60,21 @@ def as_clouds(points: Tensor) -> Tensor:
 
 
 def as_pairs(function: str, argument: str, value: Tensor) -> Tensor:
-    """Return finite (birth, death) rows (..., K, 2)."""
+    """Return (birth, death) rows (..., K, 2), finite and (on the CPU) small enough to square."""
     pairs = as_points(function, argument, value)
     if pairs.shape[-1] != 2:
         raise ValueError(
             f"{function}: {argument} has shape {tuple(pairs.shape)}; "
             "pass (birth, death) rows, (..., K, 2)"
         )
+    if pairs.device.type == "cpu" and pairs.numel():
+        largest, limit = float(pairs.detach().abs().max()), _LARGEST_COORDINATE[pairs.dtype]
+        if largest > limit:
+            raise ValueError(
+                f"{function}: {argument} has an entry of size {largest:.1e}, whose square is out "
+                f"of range; pass at most {limit:.0e}: diagrams in a larger unit, or of normalized "
+                "points"
+            )
     return pairs
 
 
@@ -62,6 +82,7 @@ def as_mask(function: str, argument: str, mask: Tensor | None, pairs: Tensor) ->
     """Return a bool mask over the rows of `pairs` (..., K, 2); None is all of them."""
     if mask is None:
         return torch.ones(pairs.shape[:-1], dtype=torch.bool, device=pairs.device)
+    refuse_sparse(function, argument, mask)
     if mask.dtype != torch.bool or mask.shape != pairs.shape[:-1]:
         raise ValueError(
             f"{function}: {argument} is {mask.dtype} of shape {tuple(mask.shape)}; "
@@ -70,8 +91,30 @@ def as_mask(function: str, argument: str, mask: Tensor | None, pairs: Tensor) ->
     return mask
 
 
+def refuse_sparse(function: str, argument: str, value: Tensor) -> None:
+    """Raise if a tensor is not stored as a plain array."""
+    if value.layout != torch.strided:
+        raise ValueError(
+            f"{function}: {argument} has layout {value.layout}; pass {argument}.to_dense()"
+        )
+
+
+def refuse_transforms(function: str, argument: str, value: Tensor) -> None:
+    """Raise if a tensor is one of `torch.func`'s, which have no memory that a kernel could read."""
+    if torch.compiler.is_compiling():
+        return
+    if torch._C._functorch.is_functorch_wrapped_tensor(value):
+        raise RuntimeError(
+            f"{function}: {argument} is inside torch.vmap or a torch.func transform, which cannot "
+            "look into compiled kernels; in place of vmap pass leading batch dimensions, in place "
+            "of torch.func.grad call torch.autograd.grad"
+        )
+
+
 def refuse_non_finite(function: str, argument: str, value: Tensor) -> None:
     """Raise if an entry is NaN or infinite; a CUDA tensor is not read, that would wait for it."""
+    if not torch.compiler.is_compiling() and torch._C._functorch.is_batchedtensor(value):
+        return  # no entry of it can be read either
     if value.device.type == "cpu":
         detached = value.detach()
         # One pass for the usual case: NaN and infinities survive being multiplied by zero.

@@ -44,7 +44,7 @@ def critical_edge_matching(
     ------
     ValueError
         If the diagrams differ in dimension or in number of clouds, the matrices do not fit them or
-        each other, or (on the CPU) an entry is not finite.
+        each other, or (on the CPU) an entry is not finite or a diagram is not of its matrices.
 
     Notes
     -----
@@ -82,6 +82,8 @@ def critical_edge_matching(
             f"teacher_distances has {tuple(teacher_distances.shape)}, pass the same points"
         )
     _refuse_edges_beyond(name, teacher, student, student_distances.shape[-1])
+    _refuse_other_distances(name, "teacher", teacher, teacher_distances)
+    _refuse_other_distances(name, "student", student, student_distances)
     constant = teacher_distances.detach()
     return _matching(
         teacher,
@@ -169,3 +171,23 @@ def _refuse_edges_beyond(
                     f"{function}: {argument} has the vertex {largest}; the distances are of "
                     f"{num_points} points, pass those the diagrams were computed from"
                 )
+
+
+def _refuse_other_distances(
+    function: str, argument: str, diagram: BatchedDiagram, distances: Tensor
+) -> None:
+    """Raise if the deaths are not the lengths of their edges; on a CUDA device nothing is read."""
+    if distances.device.type != "cpu" or not diagram.deaths.numel():
+        return
+    lengths = entries_at_edges(distances.detach(), diagram.death_edges.clamp(min=0))
+    # Matrices may have been rounded since, or the diagrams.
+    lower = torch.float32 if torch.float32 in (lengths.dtype, diagram.deaths.dtype) else None
+    other = (lengths.to(lower) != diagram.deaths.detach().to(lower)) & diagram.mask
+    if bool(other.any()):
+        cloud, pair = other.nonzero()[0].tolist()
+        raise ValueError(
+            f"{function}: {argument} has the death {float(diagram.deaths[cloud, pair]):.7g} at the "
+            f"edge {diagram.death_edges[cloud, pair].tolist()} of cloud {cloud}, whose length in "
+            f"{argument}_distances is {float(lengths[cloud, pair]):.7g}; pass the matrices that "
+            "the diagrams were computed from"
+        )

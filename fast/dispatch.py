@@ -14,14 +14,20 @@ Kernel = Callable[..., Any]
 # the default. Launchers are imported on first use, so that nobody waits for a compiler they do not
 # need. All launchers of an operation take the same arguments and give the same: tensors.
 _KERNELS: dict[tuple[str, str], dict[str, str]] = {
+    ("column_means", "cpu"): {"numba": "distances_cpu.column_means"},
+    ("column_means", "cuda"): {"numba-cuda": "distances_gpu.column_means"},
     ("covering_radius", "cpu"): {"numba": "sampling_cpu.covering_radius"},
     ("covering_radius", "cuda"): {"numba-cuda": "sampling_gpu.covering_radius"},
+    ("farthest_pair", "cpu"): {"numba": "distances_cpu.farthest_pair"},
+    ("farthest_pair", "cuda"): {"numba-cuda": "distances_gpu.farthest_pair"},
     ("pairwise_distances", "cpu"): {"numba": "distances_cpu.pairwise_distances"},
     ("pairwise_distances", "cuda"): {"numba-cuda": "distances_gpu.pairwise_distances"},
     ("persistence_weighted_chamfer", "cpu"): {"numba": "chamfer_cpu.nearest_pairs"},
     ("persistence_weighted_chamfer", "cuda"): {"numba-cuda": "chamfer_gpu.nearest_pairs"},
     ("rips_persistence", "cpu"): {"numba": "rips_cpu.rips_pairs"},
     ("rips_persistence", "cuda"): {"numba-cuda": "rips_gpu.rips_pairs"},
+    ("row_lengths", "cpu"): {"numba": "distances_cpu.row_lengths"},
+    ("row_lengths", "cuda"): {"numba-cuda": "distances_gpu.row_lengths"},
     ("sorted_wasserstein", "cpu"): {"numba": "wasserstein_cpu.optimal_partners"},
     ("sorted_wasserstein", "cuda"): {"torch": "wasserstein_rows.optimal_partners"},
     ("topology_preserving_sampling", "cpu"): {"numba": "sampling_cpu.farthest_points"},

@@ -36,7 +36,8 @@ def pairwise_distances(points: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If `points` is no floating point tensor of rows, or (on the CPU) an entry is not finite.
+        If `points` is no floating point tensor of rows, or (on the CPU) an entry is not finite or
+        two points are farther apart than the largest float. On a GPU such a distance is infinite.
     MemoryError
         If the distances would not fit into the memory that is available; nothing has been
         allocated then. It says how much they would take.
@@ -44,7 +45,8 @@ def pairwise_distances(points: Tensor) -> Tensor:
     Notes
     -----
     Line 10 of Algorithm 1. Differences first, squares after: the expansion |a|^2 - 2ab + |b|^2
-    would lose the small distances, which are H0's deaths. O(N^2 C) time, O(N^2) memory.
+    would lose the small distances, which are H0's deaths. Where a square overflows or underflows
+    the pair is scaled by a power of two, which is exact. O(N^2 C) time, O(N^2) memory.
 
     Examples
     --------
@@ -67,10 +69,7 @@ def edge_lengths(points: Tensor, edges: Tensor) -> Tensor:
     # Not points[edges[:, 0]]: its backward adds rows in the order in which threads arrive, so that
     # a gradient had other bits in each run. That of index_select adds them in order, and is faster.
     first, second = edges.unbind(dim=1)
-    differences = points.index_select(0, first) - points.index_select(0, second)
-    squares = differences.square().sum(dim=-1)
-    apart = squares > 0
-    return torch.where(apart, squares.where(apart, 1.0).sqrt(), 0.0)
+    return lengths_of_rows(points.index_select(0, first) - points.index_select(0, second))
 
 
 def edge_lengths_of_clouds(points: Tensor, edges: Tensor) -> Tensor:
@@ -79,6 +78,50 @@ def edge_lengths_of_clouds(points: Tensor, edges: Tensor) -> Tensor:
     shift = n * torch.arange(num_clouds, device=edges.device).view(-1, 1, 1)
     each = edge_lengths(points.reshape(-1, channels), (edges + shift).reshape(-1, 2))
     return each.view(edges.shape[:-1])
+
+
+def lengths_of_rows(rows: Tensor) -> Tensor:
+    """Return the lengths (N,) of rows (N, C), differentiable any number of times.
+
+    Correctly rounded roots, and no square overflows or underflows. Where a length is 0, so is its
+    gradient.
+    """
+    lengths, factors = measured_rows(rows.detach())
+    return with_gradient(rows, lengths if factors is None else lengths / factors)
+
+
+@disable_compile  # numba cannot be traced
+def measured_rows(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return lengths (N,) of rows (N, C) times factors (N,), powers of two; None: all are 1.
+
+    On a GPU the factors are never None: they are not read.
+    """
+    lengths, factors = kernel("row_lengths", rows.device)(rows)
+    if rows.device.type == "cpu" and bool((factors == 1).all()):
+        return lengths, None
+    return lengths, factors
+
+
+def with_gradient(rows: Tensor, lengths: Tensor) -> Tensor:
+    """Return `lengths` (N,) as a differentiable function of the rows (N, C) they belong to."""
+    result: Tensor = _Lengths.apply(rows, lengths)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Lengths(torch.autograd.Function):
+    """Lengths from a kernel; torch's own root is not correctly rounded on every machine."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, lengths: Tensor) -> Tensor:
+        lengths = lengths.clone()  # an output that is an input would lose its gradient
+        ctx.save_for_backward(rows, lengths)
+        return lengths
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        rows, lengths = ctx.saved_tensors
+        units = rows / lengths.where(lengths > 0, torch.inf)[:, None]
+        return grad[:, None] * units, None
 
 
 class _Distances(torch.autograd.Function):

@@ -317,8 +317,8 @@ def kl_distillation(
     tensor(0.1438)
     """
     name = "kl_distillation"
-    teacher_logits = as_points(name, "teacher_logits", teacher_logits, least=1)
-    student_logits = as_points(name, "student_logits", student_logits, least=1)
+    teacher_logits = as_points(name, "teacher_logits", teacher_logits, least=1, has_kernel=False)
+    student_logits = as_points(name, "student_logits", student_logits, least=1, has_kernel=False)
     temperature = as_positive(name, "temperature", temperature)
     refuse_two_devices(name, teacher_logits=teacher_logits, student_logits=student_logits)
     if student_logits.shape != teacher_logits.shape or not teacher_logits.numel():

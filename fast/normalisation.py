@@ -3,16 +3,19 @@
 Shape letters: N points, C channels.
 """
 
-from typing import Literal, get_args
+import math
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from fast.checks import as_choice, as_points
+from fast.compiler import disable_compile
+from fast.dispatch import kernel
+from fast.distances import lengths_of_rows, measured_rows, with_gradient
+from fast.kernels.squares import scale_of
 
 Normalisation = Literal["l2", "none", "center_maxnorm", "diameter", "rms"]
-
-_BLOCK_ROWS = 1024  # rows of distances held at a time while the diameter is sought
 
 
 def normalise(features: Tensor, normalisation: Normalisation = "l2") -> Tensor:
@@ -53,39 +56,62 @@ def normalise(features: Tensor, normalisation: Normalisation = "l2") -> Tensor:
         raise ValueError(
             f"normalise: features has shape {tuple(features.shape)}; pass one cloud, (N, C)"
         )
-    if normalisation == "l2":
-        return features / _divisor(features)[:, None]
-    if normalisation == "center_maxnorm":
-        centered = features - features.mean(dim=0)
-        farthest = centered.detach().square().sum(dim=1).sqrt().argmax()
-        return centered / _divisor(centered[farthest])
-    if normalisation == "diameter":
-        i, j = _farthest_pair(features.detach())
-        return features / _divisor(features[i] - features[j])
-    if normalisation == "rms":
+    if normalisation == "none":
+        return features
+    with torch.autocast(features.device.type, enabled=False):
+        if normalisation == "l2":
+            lengths, factors = measured_rows(features.detach())
+            scaled = features if factors is None else features * factors[:, None]
+            nothing = 1.0 if factors is None else factors
+            return scaled / _divisor(with_gradient(scaled, lengths), nothing)[:, None]
+        # A factor that the division takes out again. It keeps every square within range.
+        factor: Tensor | float = scale_of(features.detach())[0]
+        scaled = features * factor
+        if normalisation == "diameter":
+            i, j = _launch("farthest_pair", scaled)
+            longest = lengths_of_rows((scaled[i] - scaled[j])[None])
+            return scaled / _divisor(longest, factor)
+        if normalisation == "center_maxnorm":
+            centered = scaled - _mean(scaled)
+            farthest = lengths_of_rows(centered.detach()).argmax()
+            longest = lengths_of_rows(centered[farthest][None])
+            return centered / _divisor(longest, factor)
         # From the first row, so that equal rows are centered to 0 exactly, whatever the mean
         # rounds to. The shift cancels, so it needs no gradient.
-        shifted = features - features[:1].detach()
-        centered = shifted - shifted.mean(dim=0)
-        mean_square = centered.square().sum(dim=1).mean()
-        return centered / mean_square.where(mean_square > 0, torch.inf).sqrt()
-    return features
+        shifted = scaled - scaled[:1].detach()
+        centered = shifted - _mean(shifted)
+        lengths = lengths_of_rows(centered).double()  # of thousands of rows
+        spread = lengths_of_rows(lengths[None]) / math.sqrt(len(centered))
+        return centered / _divisor(spread, torch.inf).to(centered.dtype)
 
 
-def _divisor(rows: Tensor) -> Tensor:
-    """Return the length of each row, 1 for a row of length 0."""
-    squares = rows.square().sum(dim=-1)
-    return squares.where(squares > 0, 1.0).sqrt()
+def _mean(rows: Tensor) -> Tensor:
+    """Return the mean (C,) of rows (N, C)."""
+    mean: Tensor = _Mean.apply(rows)  # type: ignore[no-untyped-call]
+    return mean
 
 
-def _farthest_pair(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the two points with the largest distance, of lowest indices at ties."""
-    largest, at = [], []
-    for block in torch.split(points, _BLOCK_ROWS):
-        distances = torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist")
-        where = distances.flatten().argmax()
-        largest.append(distances.flatten()[where])
-        at.append(where)
-    block_index = torch.stack(largest).argmax()
-    flat = torch.stack(at)[block_index]
-    return block_index * _BLOCK_ROWS + flat // len(points), flat % len(points)
+def _divisor(lengths: Tensor, otherwise: Tensor | float) -> Tensor:
+    """Return the lengths, `otherwise` where they are 0."""
+    return torch.where(lengths > 0, lengths, otherwise)
+
+
+@disable_compile  # numba cannot be traced
+def _launch(operation: str, rows: Tensor) -> Any:
+    """Run a kernel on what carries no gradient."""
+    return kernel(operation, rows.device)(rows.detach())
+
+
+class _Mean(torch.autograd.Function):
+    """The mean of the rows, summed in one order for every number of threads."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.num_rows = len(rows)
+        mean: Tensor = _launch("column_means", rows)
+        return mean
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        num_rows: int = ctx.num_rows
+        return (grad / num_rows).expand(num_rows, -1)

@@ -51,8 +51,8 @@ def saliency_map(features: Tensor, feature_gradients: Tensor, *, eps: float = 0.
     tensor([0.0000, 1.0000, 0.5000])
     """
     name = "saliency_map"
-    features = as_points(name, "features", features, least=1)
-    feature_gradients = as_points(name, "feature_gradients", feature_gradients)
+    features = as_points(name, "features", features, least=1, has_kernel=False)
+    feature_gradients = as_points(name, "feature_gradients", feature_gradients, has_kernel=False)
     eps = as_nonnegative(name, "eps", eps)
     refuse_two_devices(name, features=features, feature_gradients=feature_gradients)
     if features.shape != feature_gradients.shape:
@@ -118,8 +118,8 @@ def saliency_loss(
         return torch.zeros((0,) if layers == "none" else ())
     parts = []
     for layer, (teacher, student) in enumerate(zip(teacher_maps, student_maps, strict=True)):
-        teacher = as_precise(name, f"teacher_maps[{layer}]", teacher)
-        student = as_precise(name, f"student_maps[{layer}]", student)
+        teacher = as_precise(name, f"teacher_maps[{layer}]", teacher, has_kernel=False)
+        student = as_precise(name, f"student_maps[{layer}]", student, has_kernel=False)
         refuse_two_devices(
             name, **{f"teacher_maps[{layer}]": teacher, f"student_maps[{layer}]": student}
         )

@@ -21,6 +21,8 @@ from fast.checks import (
 from fast.compiler import disable_compile
 
 _SWEEPS = 20  # of Sinkhorn, before Newton's steps take over
+_CLOSE = 0.01  # error from which Newton's steps soon end; then the entropy's weight is halved
+_LEAST_SHARE = 1e-300  # of a column: its logarithm stays finite
 
 
 class NotConvergedError(RuntimeError):
@@ -86,7 +88,9 @@ def entropic_transport(
     Appendix D.5; diagrams are completed as in `reference.entropic_transport`. The diagonal points
     of a diagram are all alike, so the plan has one row and one column for them. Sinkhorn's sweeps
     (M. Cuturi, 2013) on logarithms, in float64; what they leave unfinished, Newton's damped steps
-    finish, because few pairs far apart would need exp(gap / 2 eps) sweeps (docs/numerics.md).
+    finish, because few pairs far apart would need exp(gap / 2 eps) sweeps. They begin at a large
+    weight of the entropy and halve it, which takes about 100 steps down to any eps
+    (docs/numerics.md).
     O(M K) per sweep, O((M + K) K^2) per step; on a GPU one number per step comes to the host, the
     largest error. The gradient is that of the costs with the plan held fixed (envelope theorem);
     a second derivative is refused. With `relative` the largest cost counts as constant too,
@@ -300,32 +304,47 @@ def _solve(
     max_iterations: int,
 ) -> Tensor:
     """Return the logarithm of the plan over rows x columns, its row sums exact."""
-    log_rows, log_columns = rows.log(), columns.log()  # -inf where there is no mass
+    log_columns = columns.log()[:, None]  # -inf where there is no mass
     potential = torch.zeros_like(columns)  # the dual variable of each column
-    worst = 0.0
+    weight = cost.new_full((len(cost),), eps)  # of the entropy, for now
+    close = max(_CLOSE, tolerance)
+    error = torch.zeros_like(weight)
     for step in range(max_iterations):
-        log_density = (potential[:, None] - cost) / eps
-        scale = (log_density + log_columns[:, None]).logsumexp(dim=2, keepdim=True)
-        # Without any mass scale is -inf, and any density will do.
-        log_density -= scale.where(scale > -torch.inf, 0.0)
-        excess = (log_density + log_rows[:, :, None]).logsumexp(dim=1).where(columns > 0, 0.0)
-        error = excess.expm1().abs().amax(dim=1)
-        worst = float(error.amax()) if len(error) else 0.0
+        if step == _SWEEPS:  # who is still far off begins again, where it is easy
+            easy = _largest_cost(cost, rows, columns).clamp(min=eps)
+            weight = torch.where(error > close, easy, weight)
+        shares = _shares(cost, log_columns, potential, weight)
+        fitted = (rows[:, None] @ shares)[:, 0]
+        excess = (fitted / columns).where(columns > 0, 1.0)
+        error = (excess - 1).abs().amax(dim=1)
+        left = torch.where(weight > eps, error.clamp(min=2 * close), error)
+        worst = float(left.amax()) if len(left) else 0.0
         if worst <= tolerance:
-            return log_density
+            logits = (potential[:, None] - cost) / eps
+            scale = (logits + log_columns).logsumexp(dim=2, keepdim=True)
+            # Without any mass scale is -inf, and any density will do.
+            return logits - scale.where(scale > -torch.inf, 0.0)
         if worst != worst:  # NaN: no step can repair it
             break
-        unfinished = error > tolerance  # the others keep their bits, whatever is beside them
         if step < _SWEEPS:
-            potential = torch.where(unfinished[:, None], potential - eps * excess, potential)
+            # The others keep their bits, whatever is beside them.
+            swept = potential - eps * excess.clamp(min=_LEAST_SHARE).log()
+            potential = torch.where((error > tolerance)[:, None], swept, potential)
         else:
-            some = unfinished.nonzero()[:, 0]
-            share = (log_density[some] + log_columns[some][:, None]).exp()
-            potential[some] += eps * _newton(share, rows[some], columns[some])
+            some = (error > tolerance).nonzero()[:, 0]
+            step_of_some = _newton(shares[some], rows[some], columns[some])
+            potential[some] += weight[some, None] * step_of_some
+            weight = torch.where(error <= close, (weight / 2).clamp(min=eps), weight)
     raise NotConvergedError(
-        f"entropic_transport: column sums are off by {worst:.1e} after {step + 1} steps; "
-        f"raise eps (now {eps}), tolerance (now {tolerance}) or max_iterations"
+        f"entropic_transport: column sums are off by {float(error.amax()):.1e} after {step + 1} "
+        f"steps; raise eps (now {eps}), tolerance (now {tolerance}) or max_iterations"
     )
+
+
+def _shares(cost: Tensor, log_columns: Tensor, potential: Tensor, weight: Tensor) -> Tensor:
+    """Return what each row sends to each column (B, M + 1, K + 1), 1 in all."""
+    logits = (potential[:, None] - cost) / weight[:, None, None] + log_columns
+    return logits.softmax(dim=2)
 
 
 def _newton(share: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

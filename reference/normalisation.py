@@ -6,7 +6,7 @@ The paper does not define it; see docs/conventions.md. Shape letters: N points, 
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from reference.distances import pairwise_distances
 from reference.validation import as_choice, as_points
@@ -48,13 +48,14 @@ def normalise(
     """
     as_choice("normalise", "normalisation", normalisation, get_args(Normalisation))
     features = as_points("normalise", "features", features, least=1)
+    features, power = _in_range(features, normalisation)
     if normalisation == "l2":
-        return features / _divisor(_row_lengths(features))[:, None]
+        return features / _divisor(_row_lengths(features)[:, None], power)
     if normalisation == "center_maxnorm":
-        centered = features - features.mean(axis=0)
-        return centered / _divisor(_row_lengths(centered).max())
+        centered = _centered(features)
+        return centered / _divisor(_row_lengths(centered).max(), power)
     if normalisation == "diameter":
-        return features / _divisor(pairwise_distances(features).max())
+        return features / _divisor(pairwise_distances(features).max(), power)
     if normalisation == "rms":
         centered, spread = _centered_and_spread(features)
         return centered / spread
@@ -106,16 +107,18 @@ def normalise_grad(
             f"normalise_grad: grad_normalised has shape {grad.shape}; "
             f"features has {features.shape}, pass the same"
         )
+    features, power = _in_range(features, normalisation)
+    grad = np.ldexp(grad, -power)  # by the same factor
 
     if normalisation == "l2":
-        divisor = _divisor(_row_lengths(features))[:, None]
+        divisor = _divisor(_row_lengths(features)[:, None], power)
         unit = features / divisor
         return (grad - unit * np.sum(grad * unit, axis=1, keepdims=True)) / divisor
 
     if normalisation == "center_maxnorm":
-        centered = features - features.mean(axis=0)
+        centered = _centered(features)
         lengths = _row_lengths(centered)
-        farthest, divisor = lengths.argmax(), _divisor(lengths.max())
+        farthest, divisor = lengths.argmax(), _divisor(lengths.max(), power)
         grad_centered = grad / divisor
         grad_centered[farthest] -= np.sum(grad * centered) * centered[farthest] / divisor**3
         return grad_centered - grad_centered.mean(axis=0)
@@ -123,7 +126,7 @@ def normalise_grad(
     if normalisation == "diameter":
         distances = pairwise_distances(features)
         i, j = np.unravel_index(distances.argmax(), distances.shape)
-        divisor = _divisor(distances.max())
+        divisor = _divisor(distances.max(), power)
         pull = np.sum(grad * features) * (features[i] - features[j]) / divisor**3
         grad_features = grad / divisor
         grad_features[i] -= pull
@@ -139,21 +142,46 @@ def normalise_grad(
     return grad
 
 
+def _in_range(
+    features: Float64[np.ndarray, "n c"], normalisation: Normalisation
+) -> tuple[Float64[np.ndarray, "n c"], Int64[np.ndarray, "..."]]:
+    """Return features / 2^power and power, so that no square of a row or cloud underflows.
+
+    The division by a length takes it out again, and a product with a power of two is exact.
+    """
+    if normalisation == "none":
+        return features, np.zeros((), np.int64)
+    size = np.abs(features).max(axis=1, initial=0.0, keepdims=True)
+    if normalisation != "l2":
+        size = size.max()
+    power = np.frexp(size)[1].astype(np.int64)
+    return np.ldexp(features, -power), power
+
+
+def _centered(features: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, "n c"]:
+    # Added row by row, as `fast` does: the same bits.
+    return features - np.cumsum(features, axis=0)[-1] / len(features)
+
+
 def _centered_and_spread(
     features: Float64[np.ndarray, "n c"],
 ) -> tuple[Float64[np.ndarray, "n c"], float]:
     """Return the centered rows and their root mean square length; no spread is infinite spread."""
     # From the first row, so that equal rows are centered to 0 exactly, whatever the mean rounds to.
-    shifted = features - features[0]
-    centered = shifted - shifted.mean(axis=0)
-    mean_square = np.sum(centered**2) / len(centered)
-    return centered, float(np.sqrt(mean_square)) if mean_square > 0 else np.inf
+    centered = _centered(features - features[0])
+    spread = float(_row_lengths(_row_lengths(centered)[None])[0] / np.sqrt(len(centered)))
+    return centered, spread if spread > 0 else np.inf
 
 
 def _row_lengths(rows: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:
-    return np.sqrt(np.sum(rows**2, axis=1))
+    squares = np.zeros(len(rows))
+    for channel in rows.T:  # one after another, as `fast` adds them: the same bits
+        squares += channel**2
+    return np.sqrt(squares)
 
 
-def _divisor(lengths: Float64[np.ndarray, "..."] | float) -> Float64[np.ndarray, "..."]:
-    """Return `lengths`, 1 where they are 0."""
-    return np.where(lengths > 0, lengths, 1.0)
+def _divisor(
+    lengths: Float64[np.ndarray, "..."] | float, power: Int64[np.ndarray, "..."]
+) -> Float64[np.ndarray, "..."]:
+    """Return `lengths`; 1 before the division by 2^power where they are 0."""
+    return np.where(lengths > 0, lengths, np.ldexp(1.0, -power))

@@ -184,4 +184,7 @@ def sample_points(
 
 
 def _distances_to(points: Float64[np.ndarray, "n c"], index: int) -> Float64[np.ndarray, " n"]:
-    return np.sqrt(np.sum((points - points[index]) ** 2, axis=1))
+    squares = np.zeros(len(points))
+    for channel in points.T:
+        squares += (channel - channel[index]) ** 2
+    return np.sqrt(squares)

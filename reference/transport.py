@@ -15,6 +15,8 @@ from reference.chamfer import (
 )
 from reference.validation import as_integer, as_pairs, as_positive, as_vector
 
+_CLOSE = 0.01  # error from which Newton's steps soon end
+
 
 class Transport(NamedTuple):
     """The optimal plan between two completed diagrams, and its value."""
@@ -72,7 +74,9 @@ def entropic_transport(
 
     The plan is that of Sinkhorn's iteration (M. Cuturi, 2013). It is found by Newton's method
     instead, damped by the error that is left, because few pairs far apart, relative to `eps`, would
-    need exp(gap / 2 eps) of Sinkhorn's sweeps. Logarithms keep small `eps` from underflowing.
+    need exp(gap / 2 eps) of Sinkhorn's sweeps. Far from the solution Newton's steps are short, so
+    it begins at a large weight of the entropy, which is halved down to `eps`. Logarithms keep small
+    `eps` from underflowing.
     O((M + K)^3) a step.
 
     Examples
@@ -192,7 +196,8 @@ def _transport(
     if size == 0:
         return Transport(0.0, cost)
     largest_cost = cost.max()
-    weight = eps * largest_cost if relative and largest_cost > 0 else eps
+    last_weight = eps * largest_cost if relative and largest_cost > 0 else eps
+    weight = max(last_weight, largest_cost)  # of the entropy, for now: this is easy
     potential = np.zeros(size)  # the dual variable of each column
     for _ in range(max_iterations):
         log_density = (potential - cost) / weight
@@ -200,11 +205,14 @@ def _transport(
         shares = np.exp(log_density) / size  # what each row sends to each column, 1 in all
         error = 1 - shares.sum(axis=0)
         largest_error = np.abs(error).max()
-        if largest_error <= tolerance:
+        if largest_error <= tolerance and weight == last_weight:
             plan = shares / size
             return Transport(float(np.sum(plan * (cost + weight * log_density))), plan)
-        curvature = np.diag(shares.sum(axis=0)) - shares.T @ shares
-        potential += weight * np.linalg.solve(curvature + largest_error * np.eye(size), error)
+        if largest_error > tolerance:  # undamped, the curvature is singular
+            curvature = np.diag(shares.sum(axis=0)) - shares.T @ shares
+            potential += weight * np.linalg.solve(curvature + largest_error * np.eye(size), error)
+        if largest_error <= max(_CLOSE, tolerance):
+            weight = max(last_weight, weight / 2)
     raise RuntimeError(
         f"{function}: column sums are off by {largest_error:.1e} after {max_iterations} steps; "
         f"raise eps (now {eps}), tolerance (now {tolerance}) or max_iterations"

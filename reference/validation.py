@@ -47,7 +47,7 @@ def as_distances(function: str, argument: str, value: object) -> Float64[np.ndar
     if np.any(np.diagonal(distances) != 0):
         raise ValueError(
             f"{function}: {argument} has {np.diagonal(distances).max()} on its diagonal; "
-            "a point is at distance 0 from itself"
+            "a point is at distance 0 from itself; compute distances with pairwise_distances"
         )
     if np.any(distances != distances.T):
         i, j = np.argwhere(distances != distances.T)[0]

@@ -16,6 +16,10 @@ from fast.kernels.lengths import (
     VALID,
 )
 
+_DIGIT_BITS = 11
+_DIGITS = 1 << _DIGIT_BITS
+_KEY_BITS = 63  # of a non-negative key
+
 
 @njit(cache=True, nogil=True)
 def scan_keys(keys, infinity, magnitude_mask, row_max):
@@ -93,23 +97,32 @@ def gather_edges(keys, low, high, first, last, edge_keys, edges):
 
 @njit(cache=True, nogil=True)
 def sort_edges(edge_keys, edges, low, high, spare_keys, spare_edges):
-    """Radix sort by key, stable; returns whether the result lies in the spare arrays."""
+    """Radix sort by key, stable; returns whether the result lies in the spare arrays.
+
+    Keys lie in [low, high], as they do in a chunk. One pass for every 11 bits that differ.
+    """
     count = edge_keys.shape[0]
-    spread = np.int64(high) - np.int64(low)
+    smallest = np.int64(low)
+    if smallest == 0:  # the first chunk, whose shortest edge is far above
+        smallest = np.int64(high)
+        for e in range(count):
+            smallest = min(smallest, np.int64(edge_keys[e]))
+    spread = np.int64(high) - smallest
     in_spare = False
-    starts = np.empty(2048, np.int64)
+    starts = np.empty(_DIGITS, np.int64)
     shift = 0
-    while spread >> shift > 0:
+    # Beyond 63 bits a shift is undefined: the processor takes it modulo 64 and never comes to 0.
+    while shift < _KEY_BITS and spread >> shift > 0:
         starts[:] = 0
         for e in range(count):
-            starts[((np.int64(edge_keys[e]) - low) >> shift) & 2047] += 1
+            starts[((np.int64(edge_keys[e]) - smallest) >> shift) & (_DIGITS - 1)] += 1
         total = 0
-        for digit in range(2048):
+        for digit in range(_DIGITS):
             here = starts[digit]
             starts[digit] = total
             total += here
         for e in range(count):
-            digit = ((np.int64(edge_keys[e]) - low) >> shift) & 2047
+            digit = ((np.int64(edge_keys[e]) - smallest) >> shift) & (_DIGITS - 1)
             slot = starts[digit]
             starts[digit] = slot + 1
             spare_keys[slot] = edge_keys[e]
@@ -117,7 +130,7 @@ def sort_edges(edge_keys, edges, low, high, spare_keys, spare_edges):
         edge_keys, spare_keys = spare_keys, edge_keys
         edges, spare_edges = spare_edges, edges
         in_spare = not in_spare
-        shift += 11
+        shift += _DIGIT_BITS
     return in_spare
 
 

@@ -28,7 +28,10 @@ def error_message(code, i, j, value, mirrored):
         + {
             NOT_A_NUMBER: f"{entry}; look for NaN or infinite points before this call",
             NEGATIVE: f"{entry}; distances cannot be negative",
-            DIAGONAL: f"{entry}; a point's distance to itself must be 0",
+            DIAGONAL: (
+                f"{entry}; a point's distance to itself must be 0, which torch.cdist does not "
+                "promise: compute distances with pairwise_distances(points)"
+            ),
             ASYMMETRIC: (
                 f"{entry} but distances[..., {j}, {i}] is {mirrored}; "
                 "symmetrize first, e.g. (d + d.mT) / 2"

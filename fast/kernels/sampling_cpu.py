@@ -13,6 +13,7 @@ import torch
 from numba import njit
 
 from fast import threads
+from fast.kernels.squares import scale_of
 
 _BUCKETS = 32  # of a group
 _LANES = 16  # groups begin, and visits end, at multiples: no loop is left with odd points
@@ -29,13 +30,14 @@ def farthest_points(clouds, num_samples, start):
     """
     indices = [torch.full((count,), -1, dtype=torch.int64) for count in num_samples]
     radii = [cloud.new_zeros(count) for cloud, count in zip(clouds, num_samples, strict=True)]
+    scales = [scale_of(cloud) for cloud in clouds]
     calls = [
-        sampling_call(cloud, start, picked, radius)
-        for cloud, picked, radius in zip(clouds, indices, radii, strict=True)
+        sampling_call(cloud * scale, start, picked, radius)
+        for cloud, (scale, _), picked, radius in zip(clouds, scales, indices, radii, strict=True)
     ]
     work = sum(cloud.numel() * count for cloud, count in zip(clouds, num_samples, strict=True))
     threads.run(sample, calls, threads.number_for(work))
-    return indices, radii
+    return indices, [radius * unit for radius, (_, unit) in zip(radii, scales, strict=True)]
 
 
 def sampling_call(cloud, start, picked, radii):
@@ -49,6 +51,8 @@ def sampling_call(cloud, start, picked, radii):
 @njit(cache=True, nogil=True)
 def sample(points, nearest, keys, start, picked, radii):
     """Sample one cloud (N, C); returns how many distances between points and picks were computed.
+
+    No sum of squares may overflow: see `scale_of`.
 
     `nearest` (at least N + 16 (M + 1)) is scratch, infinite; `keys` are its bits: as integers they
     order alike, and their maxima vectorize.
@@ -86,7 +90,7 @@ def sample(points, nearest, keys, start, picked, radii):
             if share < 0:
                 continue
             buckets = _BUCKETS
-            if share < 1:  # False for NaN, of two infinite distances
+            if share < 1:
                 buckets = min(int(share * _BUCKETS) + 1, _BUCKETS)
             begin = ends[g, 0]
             end = begin + (ends[g, buckets] - begin + _LANES - 1) // _LANES * _LANES
@@ -256,9 +260,13 @@ def _regroup(n, places, owner, nearest, num_groups):
 
 
 def covering_radius(points, samples):
-    """Return the largest distance () from a row of `points` (N, C) to its nearest of `samples`."""
-    channels = points.mT.contiguous().numpy()
-    samples = samples.numpy()
+    """Return the largest distance () from a row of `points` (N, C) to its nearest of `samples`.
+
+    The samples are rows of `points`, or no farther from 0 than these.
+    """
+    scale, unit = scale_of(points)
+    channels = (points * scale).mT.contiguous().numpy()
+    samples = (samples * scale).numpy()
     num_threads = threads.number_for(points.numel() * len(samples))
     borders = [len(points) * part // num_threads for part in range(num_threads + 1)]
     calls = [
@@ -266,7 +274,7 @@ def covering_radius(points, samples):
         for first, last in itertools.pairwise(borders)
         if first < last
     ]
-    return points.new_tensor(max(threads.run(_farthest, calls, num_threads)))
+    return points.new_tensor(max(threads.run(_farthest, calls, num_threads))) * unit
 
 
 @njit(cache=True, nogil=True)

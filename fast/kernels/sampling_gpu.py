@@ -17,6 +17,7 @@ import torch
 from numba import cuda
 
 from fast.kernels.launch_gpu import is_simulated, launch
+from fast.kernels.squares import scale_of
 
 _TILE = 128  # points per tile, threads per block of _update
 _CANDIDATES = 4  # kept of each tile
@@ -31,7 +32,9 @@ def farthest_points(clouds, num_samples, start):
     """
     device = clouds[0].device
     sizes = [len(cloud) for cloud in clouds]
-    channels = torch.cat(clouds).mT.contiguous()  # (C, N of all clouds): neighbors load together
+    points = torch.cat(clouds)
+    scale, unit = scale_of(points)  # one for all clouds: each has several launches on the host
+    channels = (points * scale).mT.contiguous()  # (C, N of all clouds): neighbors load together
     tiles, tiles_of, firsts = _tiles(sizes)
 
     def integers(values):
@@ -70,17 +73,22 @@ def farthest_points(clouds, num_samples, start):
             "topology_preserving_sampling: no point is farthest; look for NaN in points "
             "(a CUDA tensor is not searched for them)"
         )
-    rows = zip(indices, num_samples, strict=True), zip(radii, num_samples, strict=True)
+    rows = zip(indices, num_samples, strict=True), zip(radii * unit, num_samples, strict=True)
     return tuple([row[:count] for row, count in pairs] for pairs in rows)
 
 
 def covering_radius(points, samples):
-    """Return the largest distance () from a row of `points` (N, C) to its nearest of `samples`."""
-    channels = points.mT.contiguous()
+    """Return the largest distance () from a row of `points` (N, C) to its nearest of `samples`.
+
+    The samples are rows of `points`, or no farther from 0 than these.
+    """
+    scale, unit = scale_of(points)
+    channels = (points * scale).mT.contiguous()
+    samples = samples * scale
     nearest = channels.new_full((len(points),), math.inf)
     blocks = -(-len(points) // _TILE)
     launch(_cover, blocks, _TILE, channels, samples.contiguous()[None], nearest)
-    return nearest.amax().sqrt()
+    return nearest.amax() * unit
 
 
 def _tiles(sizes):
@@ -249,6 +257,7 @@ def _first_of_block(best_values, best, points):
 
 @cuda.jit(cache=True)
 def _cover(channels, samples, nearest):
-    """Write each point's squared distance to its nearest sample."""
+    """Write each point's distance to its nearest sample."""
     for p in range(cuda.grid(1), channels.shape[1], cuda.gridsize(1)):
-        nearest[p] = _nearest(channels, p, samples, 0, 0, samples.shape[1], nearest[p])
+        square = _nearest(channels, p, samples, 0, 0, samples.shape[1], nearest[p])
+        nearest[p] = math.sqrt(square)

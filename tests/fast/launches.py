@@ -41,10 +41,13 @@ def run_everything(dtype):
     points = torch.rand(2, 12, 3, dtype=dtype)
     pairs, mask = points[..., :2].contiguous(), torch.ones(2, 12, dtype=torch.bool)
     arguments = {
+        "column_means": (points[0],),
         "covering_radius": (points[0], points[0, :4].contiguous()),
+        "farthest_pair": (points[0],),
         "pairwise_distances": (points,),
         "persistence_weighted_chamfer": (pairs, pairs, mask),
         "rips_persistence": (torch.cdist(points, points), None, 1, 9.0),
+        "row_lengths": (points[0],),
         "topology_preserving_sampling": ([points[0], points[1, :7]], [5, 4], 0),
     }
     for (operation, device), backends in dispatch._KERNELS.items():

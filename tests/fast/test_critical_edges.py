@@ -169,6 +169,14 @@ _COMPONENTS, _LOOPS = fast.rips_persistence(_DISTANCES)
             (fast.rips_persistence(square(9))[0], _COMPONENTS, _DISTANCES, _DISTANCES),
             r"teacher has the vertex 8; the distances are of 3 points",
         ),
+        (
+            (_COMPONENTS, fast.rips_persistence(square(3))[0], _DISTANCES, _DISTANCES),
+            r"student has the death .* of cloud 0, whose length in student_distances is",
+        ),
+        (
+            (_COMPONENTS, _COMPONENTS, _DISTANCES + 1, _DISTANCES),
+            r"teacher has the death .* pass the matrices that the diagrams were computed from",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):
@@ -176,9 +184,17 @@ def test_what_does_not_fit_is_refused(arguments, message):
         fast.critical_edge_matching(*arguments)
 
 
+def test_distances_rounded_since_are_still_those_of_their_diagram():
+    exact = square(9, 2, torch.float64)
+    components = fast.rips_persistence(exact)[0]
+    got = fast.critical_edge_matching(components, components, exact, exact.float())
+    assert got.max() < 1e-12
+
+
 def test_one_matrix_is_a_batch_of_one():
+    doubled = 2 * _DISTANCES[0].double()
     got = fast.critical_edge_matching(
-        _COMPONENTS, _COMPONENTS, _DISTANCES[0], 2 * _DISTANCES[0].double()
+        _COMPONENTS, fast.rips_persistence(doubled)[0], _DISTANCES[0], doubled
     )
     assert got.dtype == torch.float64
     deaths = _COMPONENTS.deaths[0].double()

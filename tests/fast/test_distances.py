@@ -7,6 +7,7 @@ import torch
 import fast
 import reference
 from fast import distances as distances_module
+from fast import threads
 
 
 @pytest.mark.parametrize("family", ["cube", "gaussian", "features", "circle", "grid"])
@@ -125,3 +126,56 @@ def test_what_are_no_points_is_refused(points, message):
 def test_values_near_the_largest_float_are_no_false_alarm():
     largest = torch.finfo(torch.float32).max
     assert fast.pairwise_distances(torch.full((3, 1), largest)).tolist() == [[0.0] * 3] * 3
+
+
+POWERS = [(torch.float32, 70), (torch.float32, 120), (torch.float32, -70), (torch.float32, -100)]
+POWERS += [(torch.float64, 530), (torch.float64, -540), (torch.float64, -1000)]
+
+
+@pytest.mark.parametrize(("dtype", "power"), POWERS)
+def test_a_power_of_two_scales_distances_and_gradient_exactly(make_cloud, dtype, power):
+    points = torch.tensor(make_cloud("gaussian", 40), dtype=dtype)
+    points[3] = points[5]  # duplicates stay duplicates
+    scale = 2.0**power
+
+    def distances_and_gradient(unit):
+        leaf = (points * unit).requires_grad_()
+        distances = fast.pairwise_distances(leaf)
+        edges = torch.tensor([[0, 1], [3, 5], [2, 9]])
+        (distances.triu().sum() + distances_module.edge_lengths(leaf, edges).sum()).backward()
+        return distances.detach(), leaf.grad
+
+    want, got = distances_and_gradient(1.0), distances_and_gradient(scale)
+    assert torch.equal(got[0], want[0] * scale)
+    assert torch.equal(got[1], want[1])
+    assert got[1].abs().max() > 1
+
+
+def test_tiny_and_huge_distances_of_one_cloud_are_right(make_cloud):
+    points = torch.tensor(make_cloud("gaussian", 9)).float()[:, :3]
+    points[3:6] *= 1e-30
+    points[6:] *= 1e30
+    want = reference.pairwise_distances(points.double().numpy())
+    assert want[want > 0].min() < 1e-29 < 1e29 < want.max()
+    got = fast.pairwise_distances(points)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    assert torch.equal(got, got.mT)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_distance_beyond_the_largest_float_is_refused(monkeypatch, num_threads):
+    monkeypatch.setattr(threads, "number_for", lambda _: num_threads)
+    points = torch.tensor([[0.0], [1.0], [-3e38], [3e38]])
+    with pytest.raises(ValueError, match=r"entries of up to 3.0e\+38, too far apart .*float32"):
+        fast.pairwise_distances(points)
+    assert fast.pairwise_distances(points.double())[2, 3] == pytest.approx(6e38)
+
+
+def test_roots_are_correctly_rounded_where_torch_s_are_not(make_cloud):
+    points = torch.tensor(make_cloud("gaussian", 200)).float()
+    rows = points.index_select(0, torch.arange(1, 200)) - points[:-1]
+    squares = np.zeros(199, np.float32)
+    for channel in rows.numpy().T:
+        squares += channel**2
+    edges = torch.arange(200).unfold(0, 2, 1)
+    np.testing.assert_array_equal(distances_module.edge_lengths(points, edges), np.sqrt(squares))

@@ -7,7 +7,6 @@ import torch
 import fast
 import reference
 from fast import distillation
-from fast import normalisation as normalisation_module
 from reference import normalisation as reference_normalisation
 
 NORMALISATIONS = ["l2", "none", "center_maxnorm", "diameter", "rms"]
@@ -238,14 +237,6 @@ def test_normalise_equals_the_definition(normalisation, case):
     got.backward(torch.tensor(grad))
     want = reference_normalisation.normalise_grad(features, grad, normalisation)
     np.testing.assert_allclose(leaf.grad, want, rtol=1e-12, atol=1e-13)
-
-
-def test_the_diameter_is_found_across_blocks(monkeypatch):
-    points = torch.tensor(np.random.default_rng(0).integers(0, 4, size=(23, 2)).astype(float))
-    want = normalisation_module._farthest_pair(points)
-    monkeypatch.setattr(normalisation_module, "_BLOCK_ROWS", 5)
-    got = normalisation_module._farthest_pair(points)
-    assert [int(i) for i in got] == [int(i) for i in want]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])

@@ -110,6 +110,34 @@ def test_distances_are_the_cpus_to_the_last_bit(gpu_kernels, dtype, shape):
 
 
 @DTYPES
+@pytest.mark.filterwarnings("ignore:.*overflow encountered")  # of numpy, in the simulator
+@pytest.mark.parametrize("scale", [2.0**-120, 1e-30, 3e18, 1e30])
+def test_distances_radii_and_lengths_of_any_size_are_the_cpus(gpu_kernels, dtype, scale):
+    points = torch.tensor(np.random.default_rng(0).normal(size=(1, 12, 3))).to(dtype)
+    points[0, 1:3] = points[0, 0]
+    points[0, 4:7] *= scale
+    for operation, arguments in (
+        ("pairwise_distances", (points,)),
+        ("row_lengths", (points[0],)),
+        ("covering_radius", (points[0], points[0, 5:6].clone())),
+    ):
+        assert_same_bits(*on_both(operation, gpu_kernels, *arguments))
+    assert_same_bits(*on_both("topology_preserving_sampling", gpu_kernels, [points[0]], [12], 0))
+
+
+@DTYPES
+@pytest.mark.parametrize("seed", range(3))
+def test_the_farthest_pair_and_the_means_are_the_cpus(gpu_kernels, dtype, seed):
+    points = lattice(13, 2, 3, seed, dtype)
+    for operation in ("farthest_pair", "column_means"):
+        on_cpu = dispatch.kernel(operation, torch.device("cpu"))(points)
+        launcher = dispatch.kernel(operation, torch.device(gpu_kernels.device), gpu_kernels.backend)
+        on_gpu = launcher(points.to(gpu_kernels.device))
+        for expected, got in zip(on_cpu, on_gpu, strict=True):
+            assert torch.equal(got.cpu(), expected)
+
+
+@DTYPES
 @pytest.mark.parametrize("sizes", [(9, 14), (1, 1), (3, 0), (0, 3)], ids=str)
 def test_nearest_pairs_are_the_cpus_ties_and_masks_included(gpu_kernels, dtype, sizes):
     rng = np.random.default_rng(0)
@@ -247,8 +275,8 @@ def test_nothing_but_sizes_comes_to_the_host(cuda, make_cloud):
     components = [fast.rips_persistence(each)[0] for each in matrices]
     for _ in range(2):  # the first call compiles
         torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             fast.pairwise_distances(points)
             fast.covering_radius(points, torch.arange(9, device=cuda))
             fast.persistence_weighted_chamfer(pairs, pairs + 0.1, teacher_mask=mask)

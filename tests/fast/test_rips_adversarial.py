@@ -9,7 +9,7 @@ import torch
 
 import fast
 import reference
-from fast.kernels import cloud_cpu, sparse_pairing_cpu
+from fast.kernels import cloud_cpu, rips_cpu, sparse_pairing_cpu
 
 
 def _symmetric(lengths):
@@ -65,6 +65,7 @@ def _assert_same(got, want):
 
 
 def _set_eliminations(monkeypatch, kind):
+    monkeypatch.setattr(rips_cpu, "_MOST_POINTS_SMALL", -1)  # test_small_rips.py has that path
     if kind != "dense":
         monkeypatch.setattr(cloud_cpu, "_DENSE_SHARE", 0.0)
         monkeypatch.setattr(cloud_cpu, "_LEAST_DENSE", 0 if kind == "sparse" else 1024)

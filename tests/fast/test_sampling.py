@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import sampling
-from fast.kernels import sampling_cpu
+from fast.kernels import sampling_cpu, squares
 
 
 @st.composite
@@ -42,6 +42,8 @@ def test_it_equals_the_definition_on_clouds(make_cloud, family):
 
 def without_skipping(points, num_samples):
     """Return what one pass over all points a pick gives, in the points' own precision."""
+    unit = points.dtype.type(2.0 ** np.frexp(np.abs(points).max())[1])
+    points = points / unit  # exact, and no square overflows
     nearest = np.full(len(points), np.inf, points.dtype)
     picked, radii = [0], []
     while True:
@@ -49,7 +51,7 @@ def without_skipping(points, num_samples):
         for channel in points.T:
             squares += (channel - channel[picked[-1]]) ** 2
         nearest = np.minimum(nearest, squares)
-        radii.append(np.sqrt(nearest.max()))
+        radii.append(np.sqrt(nearest.max()) * unit)
         if len(picked) == num_samples or radii[-1] == 0:
             return np.array(picked), np.array(radii)
         picked.append(int(nearest.argmax()))
@@ -67,16 +69,28 @@ def without_skipping(points, num_samples):
         ("line", 1, 1000),  # the triangle inequality is an equality, and much is rounded
         ("cube", 3e-22, 0),  # squares underflow in float32
         ("cube", 3e19, 0),  # and overflow
+        ("cube", 3e18, 0),  # some of them
+        ("gaussian", 1e37, 0),
     ],
 )
 def test_skipping_points_changes_no_bit(make_cloud, family, scale, shift, dtype):
     cloud = make_cloud("cube", 3000)[:, :1] if family == "line" else make_cloud(family, 3000)
     points = (scale * cloud + shift).astype(dtype)
-    with np.errstate(over="ignore"):
-        want = without_skipping(points, 450)
+    want = without_skipping(points, 450)
     got = fast.topology_preserving_sampling(torch.tensor(points), 450)
     for mine, expected in zip(got, want, strict=True):
         np.testing.assert_array_equal(mine, expected)
+    assert fast.covering_radius(torch.tensor(points), got[0]) == got[1][-1]
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-38, 3e18, 3e38])
+def test_points_of_any_size_are_sampled_as_the_definition_says(scale):
+    points = np.array([[0.0, 0.0], [0.1, 0.0], [1.0, 0.0], [0.4, 0.3]]).astype(np.float32)
+    points *= np.float32(scale)
+    want = reference.topology_preserving_sampling(points.astype(float), 4)
+    got = fast.topology_preserving_sampling(torch.tensor(points), 4)
+    np.testing.assert_array_equal(got[0], want[0])
+    np.testing.assert_allclose(got[1], want[1], rtol=2e-7, atol=3e-45)  # subnormal: few digits
 
 
 @pytest.mark.parametrize(
@@ -316,3 +330,20 @@ def test_a_missing_kernel_is_an_error_that_names_the_cure():
         fast.topology_preserving_sampling(torch.zeros(3, 2, device="meta"), 2)
     with pytest.raises(RuntimeError, match="no backend 'cuda' for cpu tensors"):
         fast.topology_preserving_sampling(_POINTS, 2, backend="cuda")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("exponent", [-148, -126, -60, 0, 5, 127])
+def test_the_scale_is_an_exact_power_of_two_on_every_device(dtype, exponent):
+    values = torch.tensor([0.0, -(2.0**exponent), 1.75 * 2.0 ** (exponent - 1)], dtype=dtype)
+    factor, unit = squares.scale_of(values)
+    assert factor * unit == 1
+    assert np.frexp(factor)[0] == 0.5
+    limit = squares.safe_range(dtype).target
+    assert (values * factor).abs().max() == min(limit, 2.0**exponent * limit**2)
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("cuda")
+
+    there = squares.scale_of(values.as_subclass(Elsewhere))
+    assert [float(each) for each in there] == [factor, unit]

@@ -56,7 +56,8 @@ BAD_DISTANCES = [
     ),
     pytest.param(
         [[0.0, 1.0], [1.0, 0.5]],
-        "has 0.5 on its diagonal; a point is at distance 0 from itself",
+        "has 0.5 on its diagonal; a point is at distance 0 from itself; compute distances with "
+        "pairwise_distances",
         id="diagonal",
     ),
     pytest.param(

@@ -23,7 +23,7 @@ def test_few_points_and_no_channels(shape):
 
 def test_near_points_far_from_the_origin_keep_their_distance():
     """|a|^2 - 2ab + |b|^2 would give 0 here."""
-    points = np.array([[1e8, 0.0], [1e8, 2.0**-10]])
+    points = np.array([[1e8, 0.0], [1e8 + 2.0**-10, 0.0]])
     assert reference.pairwise_distances(points)[0, 1] == 2.0**-10
 
 

@@ -211,10 +211,10 @@ def test_too_few_steps_are_an_error_and_not_an_answer(name):
     with pytest.raises(RuntimeError) as error:
         function(teacher, student, max_iterations=1)
     assert str(error.value) == (
-        f"{name}: column sums are off by 2.9e-02 after 1 steps; "
+        f"{name}: column sums are off by 6.0e-02 after 1 steps; "
         "raise eps (now 0.1), tolerance (now 1e-09) or max_iterations"
     )
-    function(teacher, student, max_iterations=1, tolerance=0.1)
+    function(teacher, student, max_iterations=5, tolerance=0.1)
 
 
 def test_few_pairs_far_apart_converge():
