@@ -24,8 +24,8 @@ def pairwise_distances(clouds):
     channels, out = clouds.mT.contiguous().numpy(), distances.numpy()
     if num_clouds >= num_threads:  # whole clouds: one call per thread, however many there are
         ends = [num_clouds * part // num_threads for part in range(num_threads + 1)]
-        threads.run(_fill_clouds, [(channels, out, *ends_of) for ends_of in itertools.pairwise(ends)],
-                    num_threads)  # fmt: skip
+        calls = [(channels, out, *ends_of) for ends_of in itertools.pairwise(ends)]
+        threads.run(_fill_clouds, calls, num_threads)
     else:
         calls = [
             (channels[cloud], out[cloud], first, num_threads)

@@ -1,11 +1,12 @@
 """The README says what the main comparison gave, with its intervals, and nothing else."""
 
 import dataclasses
+from pathlib import Path
 
 from train.core.marked_block import with_block
 from train.experiments.grids import built_in
-from train.experiments.paper_page import Compared
-from train.experiments.readme_block import ablation_block
+from train.experiments.paper_page import Compared, read_ablation
+from train.experiments.readme_block import NAME, ablation_block
 from train.figures import main
 
 EDGES = Compared("main", "edges", "kd", 0.81, 0.4, 1.21, 5, "better", "441866318b47")
@@ -46,3 +47,10 @@ def test_the_command_writes_and_checks_it(tmp_path, capsys):
     readme.write_text(with_block(written, "better", "ablation"))
     assert main(["--check", *options]) == 1
     assert "disagrees with the records between its markers" in capsys.readouterr().err
+
+
+def test_the_committed_readme_has_what_the_records_give():
+    root = Path(__file__).parents[3]
+    text = (root / "README.md").read_text()
+    block = ablation_block(read_ablation(root / "docs" / "results" / "ablation.json"))
+    assert with_block(text, block, NAME) == text
