@@ -313,8 +313,8 @@ def _cost(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
 _LIMITS: Final = "\n".join(
     [
         "- RipsNet's settings were chosen here by its loss, but after accuracies had been seen: a "
-        "first fit (2,000 clouds, 60 epochs, 0.0005) was 1.04 times better than the mean image, and "
-        "`topkd` against `kd` was +0.33 [-0.97, +1.62] with it. Its records are not kept.",
+        "first fit (2,000 clouds, 60 epochs, 0.0005) was 1.04 times better than the mean image, "
+        "and `topkd` against `kd` was +0.33 [-0.97, +1.62] with it. Its records are not kept.",
         "- The accuracies: 8 x 8 digits in ten classes are not CIFAR-100, and a student of 1,136 "
         "parameters is no ResNet20. What can be set side by side is the sign and the size of a "
         "difference beside its interval.",
