@@ -8,7 +8,7 @@ from train.config import OptimConfig, RunConfig
 # The default run: `--dataset waymo --simulate` on two cores, in minutes. Streets hold four sweeps.
 SIMULATED_SWEEPS: Final = 32
 SIMULATED_VALIDATION_SWEEPS: Final = 16
-STUDENT_EPOCHS: Final = 20
+STUDENT_EPOCHS: Final = 12
 TEACHER_EPOCHS: Final = 30
 GRID_SIZE_M: Final = 0.1
 
@@ -34,7 +34,7 @@ def tiny(paper: RunConfig) -> RunConfig:
         data=replace(
             paper.data,
             grid_size_m=GRID_SIZE_M,
-            max_voxels=8_000,
+            max_voxels=6_000,
             batch_size=2,
             num_workers=0,
             simulated_sweeps=SIMULATED_SWEEPS,
