@@ -8,7 +8,7 @@ from train.config import OptimConfig, RunConfig
 # The default run: `--dataset waymo --simulate` on two cores, in minutes. Streets hold four sweeps.
 SIMULATED_SWEEPS: Final = 32
 SIMULATED_VALIDATION_SWEEPS: Final = 16
-STUDENT_EPOCHS: Final = 12
+STUDENT_EPOCHS: Final = 10
 TEACHER_EPOCHS: Final = 30
 GRID_SIZE_M: Final = 0.1
 
