@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from train.config import MethodConfig, from_json
 from train.core.errors import UserError
+from train.experiments.records import NAME
 from train.experiments.statistics import Comparison
 from train.methods.registry import METHODS, method_class
 from train.presets.recipes import RECIPES
@@ -125,9 +126,9 @@ _TABLE5: Final = Grid(
         "kd": _KD,
         "topology": _topology(topology=8.0),
         "saliency": _topology(saliency=1.0),
-        "topology+saliency": _topology(topology=8.0, saliency=1.0),
+        "topology-saliency": _topology(topology=8.0, saliency=1.0),
     },
-    _against("kd", "topology", "saliency", "topology+saliency"),
+    _against("kd", "topology", "saliency", "topology-saliency"),
 )
 
 
@@ -246,6 +247,11 @@ def find_grid(name: str) -> tuple[str, Grid]:
     if name in grids:
         return name, grids[name]
     path = Path(name)
+    if path.suffix == ".toml" and not NAME.fullmatch(path.stem):
+        raise UserError(
+            f"--grid {name}: the file's name names the records; give it letters, digits and single "
+            "'-', '_', '.' in between"
+        )
     if path.suffix != ".toml":
         raise UserError(
             f"--grid {name}: no such grid; choose {', '.join(grids)}, or a file NAME.toml"
@@ -291,6 +297,8 @@ def _arm(path: Path, name: str, table: object) -> Arm:
     where = f"--grid {path}: arm {name}"
     if name == TEACHER:
         raise UserError(f"{where}: this name is the teacher's own; choose another")
+    if not NAME.fullmatch(name):  # before hours are spent on a run that cannot be recorded
+        raise UserError(f"{where}: a name has letters, digits and single '-', '_', '.' in between")
     if not isinstance(table, dict) or not isinstance(table.get("method"), str):
         raise UserError(f"{where} has no method; known: {', '.join(METHODS)}")
     method = table["method"]

@@ -17,7 +17,7 @@ FORMAT: Final = 1
 
 Role = Literal["student", "teacher"]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9]+([._-]?[A-Za-z0-9]+)*")  # no "--": it parts a file's name
+NAME: Final = re.compile(r"[A-Za-z0-9]+([._-]?[A-Za-z0-9]+)*")  # no "--": it parts a file's name
 _HASH: Final = re.compile(r"[0-9a-f]{12}")
 # What may differ between two executions of one run: the machine and the moment.
 GRADIENT_ENTROPY: Final = "gradient_entropy_h"
@@ -96,7 +96,7 @@ class RunRecord:
         """Check what the annotations cannot say."""
         for name in ("grid", "arm"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not _NAME.fullmatch(value):
+            if not isinstance(value, str) or not NAME.fullmatch(value):
                 raise ValueError(
                     f"{name} is {value!r}; use letters, digits and single '-', '_', '.' in between"
                 )

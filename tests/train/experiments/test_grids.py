@@ -4,6 +4,7 @@ import pytest
 
 from train.core.errors import UserError
 from train.experiments.grids import built_in, find_grid, read_grid
+from train.experiments.records import NAME
 from train.methods.registry import METHODS
 
 GOOD = """
@@ -26,8 +27,9 @@ primary = true
 def test_every_arm_of_a_built_in_grid_has_valid_options(name):
     grid = built_in()[name]
     for model in ("tiny", "paper"):
-        for arm in grid.arms.values():
+        for arm_name, arm in grid.arms.items():
             arm.config(model)
+            assert NAME.fullmatch(arm_name), "a run of it could not be recorded"
     for comparison in grid.comparisons:
         assert {comparison.arm, comparison.baseline} <= grid.arms.keys()
         assert comparison.arm != comparison.baseline
@@ -91,6 +93,7 @@ def test_a_file_is_read_and_named_after_itself(tmp_path):
     ("change", "message"),
     [
         (("[arms.ce]", "[arms.teacher]"), "the teacher's own"),
+        (("[arms.ce]", '[arms."c+e"]'), "arm c+e: a name has letters, digits"),
         (('method = "none"', ""), "arm ce has no method; known: "),
         (('method = "none"', 'method = "kdd"'), "arm ce: unknown method kdd; known: "),
         (("diagram-distance", "diagram-distanse"), "has no option diagram_distanse"),
@@ -109,6 +112,13 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, change, message):
         read_grid(path)
     assert message in str(raised.value)
     assert "mine.toml" in str(raised.value)
+
+
+def test_a_file_name_that_cannot_name_records(tmp_path):
+    path = tmp_path / "my grid.toml"
+    path.write_text(GOOD)
+    with pytest.raises(UserError, match="the file's name names the records"):
+        find_grid(str(path))
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.toml"])

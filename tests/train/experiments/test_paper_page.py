@@ -48,7 +48,7 @@ def test_a_comparison_has_its_interval_and_the_papers_number(tmp_path):
     row = "| `topology` | `kd` | +0.25 [-0.50, +1.00] | 5 | no effect seen | +0.7 |"
     assert row in text
     assert "1 of 3 comparisons have runs: [Table 5](#table-5)" in text
-    assert "Not run: `saliency` against `kd`, `topology+saliency` against `kd`." in text
+    assert "Not run: `saliency` against `kd`, `topology-saliency` against `kd`." in text
 
 
 def test_a_weights_number_is_held_against_the_papers_choice(tmp_path):
