@@ -4,7 +4,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -255,7 +255,7 @@ def _section(section: Section, found: Sequence[Section]) -> list[str]:
         parts += ["### Gradient shares", *shares]
     if entropies := _entropies(section):
         parts += ["### Gradient entropy", *entropies]
-    parts += ["### What this speaks for", _scope(section)]
+    parts += ["### What this speaks for", _scope(section, found)]
     return parts
 
 
@@ -608,11 +608,20 @@ def _norms(runs: Iterable[RunRecord]) -> dict[str, list[dict[str, float]]]:
     return found
 
 
-def _scope(section: Section) -> str:
+def _scope(section: Section, found: Sequence[Section]) -> str:
     run = section.runs[0]
     teachers = len({r.teacher for r in section.runs if r.role == "student"})
     over = {name for r in section.results for name in r.estimate.over}
     lines = []
+    own = [replace(run, grid="x", arm="x") for run in section.runs if run.role == "student"]
+    for other in found:
+        theirs = [replace(run, grid="x", arm="x") for run in other.runs]
+        same = sum(run in theirs for run in own)
+        if same and other is not section:
+            lines.append(
+                f"- {same} of {len(own)} runs are also those of grid {other.plan.name}: the same "
+                "evidence and not more of it, and each grid corrects for its own questions alone."
+            )
     if over:
         held = [name for name in ("seeds", "teachers", "streets") if name in over]
         lines.append(f"- Intervals are over {_and(held)}: other ones drawn in the same way.")

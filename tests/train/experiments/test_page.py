@@ -189,6 +189,16 @@ def test_cost_and_gradient_shares_are_shown_where_recorded(experiment, written):
     assert "Gradient shares" not in text
 
 
+def test_runs_that_two_grids_share_are_no_new_evidence(experiment, written):
+    runs = experiment(EFFECTS)
+    shared = [replace(r, grid="again") for r in runs if r.arm in ("ce", "kd")]
+    again = replace(PLAN, name="again")
+    text, _ = written([*runs, *shared], [PLAN, again])
+    assert f"- {len(shared)} of {len(runs)} runs are also those of grid again: the same" in text
+    assert f"- {len(shared)} of {len(shared)} runs are also those of grid {PLAN.name}: the" in text
+    assert "are also those of" not in written(runs)[0]
+
+
 def test_gradient_entropy_is_shown_where_recorded(experiment, written):
     stats = {
         "first": {"total": 9.0, "gradient_entropy_h0": 0.5, "gradient_entropy_h1": 0.25},
