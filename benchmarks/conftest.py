@@ -58,6 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if config.getoption("--at-most") is not None and config.getoption("--record-to") is None:
         raise pytest.UsageError("--at-most makes a partial record: say where with --record-to DIR")
+    if config.getoption("dist", "no") != "no" or "PYTEST_XDIST_WORKER" in os.environ:
+        raise pytest.UsageError("--benchmark times in one process: leave out -n and --dist")
     load = os.getloadavg()[0]
     if load > num_cores() / 2 and not config.getoption("--noisy"):
         raise pytest.UsageError(

@@ -426,10 +426,19 @@ def test_a_machines_name_is_its_processors():
 
 @pytest.mark.slow
 def test_a_run_writes_a_record(tmp_path):
+    alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+    command = [
+        sys.executable, "-m", "pytest", "benchmarks/test_table6.py", "--benchmark", "--noisy",
+        "--at-most", "30", "--record-to", str(tmp_path), "-k", "fast",
+    ]  # fmt: skip
+    refused = subprocess.run(
+        [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**alone, "PYTEST_XDIST_WORKER": "gw0"},
+    )  # fmt: skip
+    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--benchmark times in one process: leave out -n and --dist" in refused.stderr
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "benchmarks/test_table6.py", "--benchmark", "--noisy",
-         "--at-most", "30", "--record-to", str(tmp_path), "-k", "fast"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=alone
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     (path,) = tmp_path.glob("*.json")
