@@ -20,6 +20,9 @@ from fast.kernels.point_tree_cpu import (
 # which no point is farther from the middle than sqrt(3) / 2: 1 - sqrt(3) / 2 and some room.
 _CENTRAL = 0.1335
 _MOST_IN_LEAF = 8  # of point_tree_cpu
+_MOST_CENTRAL = 64  # vertices tried so for the edges of two leaves
+_WORK_PER_RELATION = 64  # in vertices looked at
+_CONNECTED, _OPEN, _TIED = range(3)
 _LONG_FOR_ITS_BOXES = 4.0  # sizes of its boxes that an edge must be long to seek one hub for all
 
 
@@ -108,8 +111,14 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
     room = 256
     region = np.empty((3, room), points.dtype)  # the vertices that any lune may hold
     region_ids = np.empty(room, np.int64)
-    from_a = np.empty((_MOST_IN_LEAF, room), points.dtype)
-    from_b = np.empty((_MOST_IN_LEAF, room), points.dtype)
+    keys_a = np.empty((_MOST_IN_LEAF, room), tree.integer.dtype)
+    keys_b = np.empty((_MOST_IN_LEAF, room), tree.integer.dtype)
+    is_open = np.empty((_MOST_IN_LEAF, _MOST_IN_LEAF), np.bool_)
+    central = np.empty((_MOST_CENTRAL, 3))
+    members = np.empty(room, np.int64)
+    smallest = np.empty(room, np.int64)
+    one = np.empty(1, points.dtype)
+    one_key = one.view(tree.integer.dtype)  # its bits as an integer
     least = points.dtype.type(4 * tree.scales[0])
     for pair in range(pairs.shape[0]):
         stack[0, 0] = pairs[pair, 0]
@@ -130,15 +139,15 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
             if tree.left[a] != NONE or tree.left[b] != NONE:
                 depth = _split_pair(tree, a, b, stack, depth)
                 continue
-            # Both are leaves. The longest of their edges says which vertices matter.
-            longest = points.dtype.type(-1)
-            for v in range(tree.start[a], tree.stop[a]):
-                for w in range(v + 1 if a == b else tree.start[b], tree.stop[b]):
-                    length = distance(tree, v, w)
-                    if low < length <= high:
-                        longest = max(longest, length)
+            # Both are leaves. The longest of their open edges says which vertices matter.
+            longest = _open_edges(tree, a, b, low, high, is_open)
             if longest < 0:
                 continue
+            if 4 * _CENTRAL * longest > _size(tree, a) + _size(tree, b):
+                count_central = _central_vertices(tree, a, b, longest, central, walk)
+                longest = _close_edges(tree, a, b, central, count_central, is_open)
+                if longest < 0:
+                    continue
             size = 0
             walk[0] = 0
             steps = 1
@@ -164,29 +173,52 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
                         room *= 2
                         region = _wider(region, room)
                         region_ids = _wider_row(region_ids, room)
-                        from_a = np.empty((_MOST_IN_LEAF, room), points.dtype)
-                        from_b = np.empty((_MOST_IN_LEAF, room), points.dtype)
+                        keys_a = np.empty((_MOST_IN_LEAF, room), tree.integer.dtype)
+                        keys_b = np.empty((_MOST_IN_LEAF, room), tree.integer.dtype)
+                        members = np.empty(room, np.int64)
+                        smallest = np.empty(room, np.int64)
                     for c in range(3):
                         region[c, size] = points[u, c]
                     region_ids[size] = ids[u]
                     size += 1
-            _fill_distances(points, tree.start[a], tree.stop[a], region, size, from_a)
+            start_a = tree.start[a]
+            start_b = tree.start[b]
+            _fill_distances(points, start_a, tree.stop[a], region, size, keys_a.view(points.dtype))
             if a != b:
-                _fill_distances(points, tree.start[b], tree.stop[b], region, size, from_b)
-            for v in range(tree.start[a], tree.stop[a]):
-                for w in range(v + 1 if a == b else tree.start[b], tree.stop[b]):
-                    length = distance(tree, v, w)
-                    if not low < length <= high:
+                rows = keys_b.view(points.dtype)
+                _fill_distances(points, start_b, tree.stop[b], region, size, rows)
+            for v in range(start_a, tree.stop[a]):
+                for w in range(v + 1 if a == b else start_b, tree.stop[b]):
+                    if not is_open[v - start_a, w - start_b]:
                         continue
                     work += size
-                    row_v = from_a[v - tree.start[a]]
-                    row_w = from_a[w - tree.start[a]] if a == b else from_b[w - tree.start[b]]
-                    if length >= least and _is_settled(region, size, row_v, row_w, length):
-                        continue
-                    lengths, relations, count, steps = _search(
-                        tree, v, w, length, region_ids, size, lengths, relations, count
+                    length = distance(tree, v, w)
+                    one[0] = length
+                    limit = one_key[0]
+                    row_v = keys_a[v - start_a]
+                    row_w = keys_a[w - start_a] if a == b else keys_b[w - start_b]
+                    ties = True
+                    if length >= least:
+                        state = _examine(region, size, row_v, row_w, length, limit)
+                        if state == _CONNECTED:
+                            continue
+                        ties = state == _TIED
+                    num_members = _members(
+                        tree, v, w, length, limit, region_ids, size, row_v, row_w, ties, members
                     )
-                    work += steps
+                    num_parts = _components(tree, v, w, length, members, num_members, smallest)
+                    work += num_members
+                    for k in range(1, num_parts):
+                        if count == lengths.shape[0]:
+                            lengths = _wider_row(lengths, 2 * count)
+                            relations = _taller(relations, 2 * count)
+                        lengths[count] = length
+                        relations[count, 0] = min(ids[v], ids[w])
+                        relations[count, 1] = max(ids[v], ids[w])
+                        relations[count, 2] = smallest[0]
+                        relations[count, 3] = smallest[k]
+                        count += 1
+                        work += _WORK_PER_RELATION
     return lengths[:count], relations[:count], work
 
 
@@ -291,29 +323,97 @@ def _fill_distances(points, start, stop, region, size, rows):
 
 
 @njit(cache=True, nogil=True)
-def _is_settled(region, size, row_v, row_w, length):
-    """Whether the lune of an edge {v, w} is connected for certain; rows hold distances to both.
+def _open_edges(tree, a, b, low, high, is_open):
+    """Say which edges between two leaves are longer than low up to high; returns the longest."""
+    longest = tree.points.dtype.type(-1)
+    for v in range(tree.start[a], tree.stop[a]):
+        for w in range(v + 1 if a == b else tree.start[b], tree.stop[b]):
+            length = distance(tree, v, w)
+            is_open[v - tree.start[a], w - tree.start[b]] = low < length <= high
+            if low < length <= high:
+                longest = max(longest, length)
+    return longest
 
-    Distances below `least root` may be wrong here, and the edge is longer: they count as shorter
-    all the same.
+
+@njit(cache=True, nogil=True)
+def _central_vertices(tree, a, b, longest, central, walk):
+    """Write places of vertices that may be near the middle of an edge; returns how many."""
+    reach = _CENTRAL * np.float64(longest)
+    count = 0
+    walk[0] = 0
+    steps = 1
+    while steps > 0:
+        steps -= 1
+        node = walk[steps]
+        square = 0.0
+        for c in range(3):
+            low = 0.5 * (tree.low[a, c] + tree.low[b, c])
+            high = 0.5 * (tree.high[a, c] + tree.high[b, c])
+            gap = max(0.0, max(low - tree.high[node, c], tree.low[node, c] - high))
+            square += gap * gap
+        if square > reach * reach:
+            continue
+        child = tree.left[node]
+        if child != NONE:
+            walk[steps] = child
+            walk[steps + 1] = child + 1
+            steps += 2
+            continue
+        for u in range(tree.start[node], tree.stop[node]):
+            if count < central.shape[0]:
+                for c in range(3):
+                    central[count, c] = tree.points[u, c]
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _close_edges(tree, a, b, central, count, is_open):
+    """Close the edges that have a vertex next to their middle; returns the longest left open."""
+    points = tree.points
+    longest = points.dtype.type(-1)
+    for v in range(tree.start[a], tree.stop[a]):
+        for w in range(v + 1 if a == b else tree.start[b], tree.stop[b]):
+            if not is_open[v - tree.start[a], w - tree.start[b]]:
+                continue
+            length = distance(tree, v, w)
+            reach = (_CENTRAL * np.float64(length)) ** 2
+            x = 0.5 * (np.float64(points[v, 0]) + np.float64(points[w, 0]))
+            y = 0.5 * (np.float64(points[v, 1]) + np.float64(points[w, 1]))
+            z = 0.5 * (np.float64(points[v, 2]) + np.float64(points[w, 2]))
+            hits = 0
+            for k in range(count):
+                square = (central[k, 0] - x) ** 2
+                square += (central[k, 1] - y) ** 2
+                square += (central[k, 2] - z) ** 2
+                hits += square < reach
+            if hits > 0:
+                is_open[v - tree.start[a], w - tree.start[b]] = False
+            else:
+                longest = max(longest, length)
+    return longest
+
+
+@njit(cache=True, nogil=True)
+def _examine(region, size, row_v, row_w, length, limit):
+    """Say whether the lune of {v, w} is connected for certain, or else whether sides are tied.
+
+    Rows hold the keys of the distances to both ends, `limit` that of the length. Those below the least root may be wrong, and
+    the edge is longer: they count as shorter all the same.
     """
-    best = length
+    best = limit
     ties = 0
-    for u in range(np.uint64(size)):
+    for u in range(np.uint64(size)):  # integers: float minima would not vectorize
         longer = max(row_v[u], row_w[u])
         best = min(best, longer)
-        ties += longer == length
-    if best == length or ties > 2:  # v and w themselves are two
-        return False
+        ties += longer == limit
+    if ties > 2:  # v and w themselves are two
+        return _TIED
+    if best == limit:
+        return _OPEN
     hub = 0
     while max(row_v[hub], row_w[hub]) != best:
         hub += 1
-    edge = np.float64(length)
-    one = np.float64(row_v[hub])
-    other = np.float64(row_w[hub])
-    # Twice the median of the triangle: from the hub to the middle of the edge.
-    if 2 * one * one + 2 * other * other - edge * edge < 4 * _CENTRAL * _CENTRAL * edge * edge:
-        return True
     here_x = region[0, hub]
     here_y = region[1, hub]
     here_z = region[2, hub]
@@ -323,30 +423,44 @@ def _is_settled(region, size, row_v, row_w, length):
         y = region[1, u] - here_y
         z = region[2, u] - here_z
         apart = np.sqrt(x * x + y * y + z * z)
-        missed += (max(row_v[u], row_w[u]) < length) & (apart >= length)
-    return missed == 0
+        missed += (max(row_v[u], row_w[u]) < limit) & (apart >= length)
+    return _OPEN if missed > 0 else _CONNECTED
 
 
 @njit(cache=True, nogil=True)
-def _search(tree, v, w, length, region_ids, size, lengths, relations, count):
-    """Append the relations of the edge {v, w}: one per component of its lune but one."""
-    i = min(tree.ids[v], tree.ids[w])
-    j = max(tree.ids[v], tree.ids[w])
-    members = np.empty(size, np.int64)
-    num_members = 0
+def _members(tree, v, w, length, limit, region_ids, size, row_v, row_w, ties, members):
+    """Write the vertices of the lune of {v, w}; returns how many.
+
+    Without ties, rows hold the keys of the distances to both ends.
+    """
+    i = tree.ids[v]
+    j = tree.ids[w]
+    count = 0
+    if not ties:
+        for slot in range(size):
+            if max(row_v[slot], row_w[slot]) < limit:
+                members[count] = region_ids[slot]
+                count += 1
+        return count
     for slot in range(size):
         m = region_ids[slot]
         if m == i or m == j:
             continue
         u = tree.position[m]
-        if is_older(distance(tree, u, v), tree.ids[v], m, length, i, j) and is_older(
-            distance(tree, u, w), tree.ids[w], m, length, i, j
+        if is_older(distance(tree, u, v), i, m, length, i, j) and is_older(
+            distance(tree, u, w), j, m, length, i, j
         ):
-            members[num_members] = m
-            num_members += 1
-    smallest = np.empty(num_members, np.int64)
-    num_components = 0
-    steps = size
+            members[count] = m
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _components(tree, v, w, length, members, num_members, smallest):
+    """Write the smallest vertex of each component of a lune, ascending; returns how many."""
+    i = tree.ids[v]
+    j = tree.ids[w]
+    count = 0
     head = 0  # members[:head] are done, members[head:tail] are reached, the rest is not
     tail = 0
     while tail < num_members:
@@ -356,7 +470,6 @@ def _search(tree, v, w, length, region_ids, size, lengths, relations, count):
             here = members[head]
             head += 1
             least = min(least, here)
-            steps += num_members - tail
             for slot in range(tail, num_members):
                 other = members[slot]
                 apart = distance(tree, tree.position[here], tree.position[other])
@@ -364,20 +477,13 @@ def _search(tree, v, w, length, region_ids, size, lengths, relations, count):
                     members[slot] = members[tail]
                     members[tail] = other
                     tail += 1
-        smallest[num_components] = least
-        num_components += 1
-    parts = np.sort(smallest[:num_components])
-    for k in range(1, num_components):
-        if count == lengths.shape[0]:
-            lengths = _wider_row(lengths, 2 * count)
-            relations = _taller(relations, 2 * count)
-        lengths[count] = length
-        relations[count, 0] = i
-        relations[count, 1] = j
-        relations[count, 2] = parts[0]
-        relations[count, 3] = parts[k]
+        slot = count
+        while slot > 0 and smallest[slot - 1] > least:
+            smallest[slot] = smallest[slot - 1]
+            slot -= 1
+        smallest[slot] = least
         count += 1
-    return lengths, relations, count, steps
+    return count
 
 
 @njit(cache=True, nogil=True)

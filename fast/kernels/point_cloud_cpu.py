@@ -10,13 +10,20 @@ from fast import threads
 from fast.kernels import disconnected_lunes_cpu, pairing_cpu, point_tree_cpu, relative_neighbors_cpu
 from fast.kernels.cloud_cpu import CloudPairs, merge_pairs, no_pairs
 from fast.kernels.point_pairing_cpu import PointPairing
+from fast.memory import refuse_beyond_memory
 
 _PARTS = 32  # that the points are cut into, for the threads to share
 _NODE_PAIRS = 1024  # that a chunk starts from, dealt out to the parts
+_WAVE = 4  # parts after which it is seen whether a chunk takes too much
 _FIRST_END = 0.9  # quantile of the births' lengths at which the first chunk ends
-_GROWTH = 1.08  # each chunk's edges are longer by this factor
+_GROWTH = 1.2  # each chunk's edges are longer by this factor
 _MOST_GROWTH = 2.0  # where edges cost little
 _CHEAP, _DEAR = 0.25, 1.0  # shares of all work so far that make chunks longer, and shorter
+_BYTES_PER_POINT = 800  # of the tree, the edges with an empty lune and what sorts them
+_TOO_MANY_POINTS = (
+    "rips_persistence_of_points: points has so many rows that {needed} are needed; {available} are "
+    "available. Pass fewer points, e.g. those that topology_preserving_sampling picks"
+)
 _LEAST_WORK = 1024  # vertices looked at per point that are always allowed
 
 
@@ -25,6 +32,7 @@ class PointCloud:
 
     def __init__(self, points, threshold, num_threads):
         """Prepare (N, C) points, N at least 1; edges up to `threshold`, a length, enter."""
+        refuse_beyond_memory(_TOO_MANY_POINTS, len(points) * _BYTES_PER_POINT)
         self.num_threads = num_threads
         self.vertices = _distinct(points)
         self.n = len(self.vertices)
@@ -93,18 +101,18 @@ class PointCloud:
         narrow = np.nextafter(low, np.inf) >= high
         most = np.inf if narrow else float(max(_DEAR * work_so_far, _LEAST_WORK * self.n))
         pairs = disconnected_lunes_cpu.first_node_pairs(self.tree, low, high, _NODE_PAIRS)
-        calls = [
-            (self.tree, pairs[part::_PARTS].copy(), float(low), float(high), most)
-            for part in range(min(_PARTS, len(pairs)))
-        ]
+        parts = [pairs[part::_PARTS].copy() for part in range(min(_PARTS, len(pairs)))]
         found, work = [], 0
-        step = 2 * self.num_threads
-        for first in range(0, len(calls), step):
-            some = calls[first : first + step]
-            found += threads.run(disconnected_lunes_cpu.disconnected_lunes, some, self.num_threads)
+        for first in range(0, len(parts), _WAVE):
+            limit = (most - work) / _WAVE
+            calls = [
+                (self.tree, part, float(low), float(high), limit)
+                for part in parts[first : first + _WAVE]
+            ]
+            found += threads.run(disconnected_lunes_cpu.disconnected_lunes, calls, self.num_threads)
+            if any(result[2] > limit for result in found[first:]):
+                return None, None, most
             work = sum(result[2] for result in found)
-            if work > most:
-                return None, None, work
         if not found:
             return np.empty(0), np.empty((0, 4), np.int64), work
         lengths = np.concatenate([result[0] for result in found]).astype(np.float64)

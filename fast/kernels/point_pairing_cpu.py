@@ -11,9 +11,16 @@ from numba import njit
 from fast import threads
 from fast.kernels.point_tree_cpu import NONE, distance, nearest_in_lune
 from fast.kernels.sparse_pairing_cpu import BIRTH, TREE
+from fast.memory import refuse_beyond_memory
 
 _MIN_SEARCHES_PER_THREAD = 256
 _ROOM = 1024  # edges at the start
+_BYTES_PER_EDGE = 40  # with the table that finds it, and a copy while it grows
+_TOO_MANY_EDGES = (
+    "rips_persistence_of_points: the loops are made of so many edges that {needed} are needed; "
+    "{available} are available. Pass a smaller threshold, or fewer points, e.g. those that "
+    "topology_preserving_sampling picks"
+)
 
 
 class PointPairing:
@@ -70,6 +77,7 @@ class PointPairing:
             rehash(self._slots, self._codes[: self._num_edges])
         if most > len(self._codes):
             room = most + most // 2
+            refuse_beyond_memory(_TOO_MANY_EDGES, room * _BYTES_PER_EDGE)
             self._codes = _with_room(self._codes, room)
             self._lengths = _with_room(self._lengths, room)
             self._older = _with_room(self._older, room)

@@ -29,6 +29,7 @@ class Tree(NamedTuple):
     left: np.ndarray  # (M,) first child, NONE in a leaf; the second is next to it
     low: np.ndarray  # (M, 3) float64 corners of the smallest box
     high: np.ndarray  # (M, 3)
+    integer: np.ndarray  # (0,) of the integers that hold the bits of a distance
     slack: float  # relative room of bounds
     scales: tuple[float, float, float]  # least root, shrink, grow: see squares.SafeRange
 
@@ -45,7 +46,8 @@ def build(points):
     limits = safe_range(points.dtype)
     return Tree(
         padded[order], order, position, start, stop, left, low, high,
-        _SLACK[points.dtype], (limits.least_root, limits.shrink, limits.grow),
+        np.empty(0, f"i{points.dtype.itemsize}"), _SLACK[points.dtype],
+        (limits.least_root, limits.shrink, limits.grow),
     )  # fmt: skip
 
 
