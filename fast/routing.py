@@ -97,9 +97,7 @@ def _deaths(
     return _Column(values, edges, shares / shares.sum(dim=-1, keepdim=True).clamp(min=1))
 
 
-def _births(
-    fields: dict[str, Tensor], mask: Tensor, distances: Tensor | PointLengths
-) -> _Column:
+def _births(fields: dict[str, Tensor], mask: Tensor, distances: Tensor | PointLengths) -> _Column:
     """Births; in dimension 1 the birth edge is the whole birth simplex."""
     edges = fields["birth_edges"].clamp(min=0)
     values = _entries(distances, edges).where(mask, 0.0)

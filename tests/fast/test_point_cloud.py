@@ -69,9 +69,7 @@ def assert_same(got, want):
     assert len(got) == len(want)
     for one, other in zip(got, want, strict=True):
         for field in FIELDS:
-            np.testing.assert_array_equal(
-                getattr(one, field), getattr(other, field), err_msg=field
-            )
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field), err_msg=field)
 
 
 @pytest.fixture
@@ -269,7 +267,7 @@ def test_bounds_hold_for_computed_distances():
     got = np.array([[point_tree_cpu.distance(tree, v, w) for w in range(200)] for v in range(200)])
     want = fast.pairwise_distances(torch.from_numpy(tree.points)).numpy()
     np.testing.assert_array_equal(got, want)
-    np.testing.assert_array_equal(tree.points, np.pad(points, ((0, 0), (0, 0)))[tree.ids])
+    np.testing.assert_array_equal(tree.points, points[tree.ids])
     for a in range(len(tree.start)):
         inside = slice(tree.start[a], tree.stop[a])
         for v in range(0, 200, 7):
@@ -285,5 +283,5 @@ def test_the_threshold_is_rounded_down():
     key = lengths.longest_key(np.dtype(np.float32), 0.1)
     assert np.array(key, np.int32).view(np.float32) < 0.1
     points = torch.tensor([[0.0], [0.1]])  # 0.1 in float32 is above 0.1
-    found = rips_cpu.rips_pairs_of_points(points, None, 1, 0.1)
+    found = rips_cpu.rips_pairs_of_points(points[None], None, 1, 0.1)
     assert found[0]["counts"].tolist() == [0] and found[0]["num_essential"].tolist() == [2]
