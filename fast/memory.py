@@ -33,15 +33,23 @@ def refuse_distances_beyond_memory(function: str, points: Tensor, matrices: floa
     n = points.shape[-2]
     clouds = points.shape[:-2].numel()
     needed = int(matrices * clouds * n * n * points.element_size())
+    each = f"{clouds} clouds of {n:,} points" if clouds > 1 else f"{n:,} points"
+    refuse_beyond_memory(
+        f"{function}: points has {each}, whose distances would take {{needed}} with what is needed "
+        "to work on them; {available} are available. Pass fewer points, e.g. those that "
+        "topology_preserving_sampling picks, fewer clouds in one call, or float32",
+        needed,
+    )
+
+
+def refuse_beyond_memory(message: str, needed: int) -> None:
+    """Raise MemoryError if so many bytes are not available; {needed} and {available} are filled."""
     if needed < _WORTH_ASKING:
         return
     available = available_bytes()
     if available is None or needed <= available:
         return
-    each = f"{clouds} clouds of {n:,} points" if clouds > 1 else f"{n:,} points"
+    sizes = {"needed": needed, "available": available}
     raise MemoryError(
-        f"{function}: points has {each}, whose distances would take {needed / 2**30:.1f} GiB with "
-        f"what is needed to work on them; {available / 2**30:.1f} GiB are available. Pass fewer "
-        "points, e.g. those that topology_preserving_sampling picks, fewer clouds in one call, or "
-        "float32"
+        message.format(**{name: f"{size / 2**30:.1f} GiB" for name, size in sizes.items()})
     )

@@ -15,7 +15,18 @@ from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
 from fast.distances import pairwise_distances
 from fast.memory import refuse_distances_beyond_memory
-from fast.routing import entries_at_edges, lengths_between_points, with_lengths
+from fast.kernels.squares import safe_range
+from fast.routing import (
+    PointLengths,
+    entries_at_edges,
+    lengths_between_points,
+    with_lengths,
+)
+
+# Distances of one cloud from which on, in bytes, they are not computed if the points' dimension is
+# so low that a tree over them serves instead.
+_LARGE_DISTANCES = 2**30
+_MOST_CHANNELS_OF_A_TREE = 3
 
 
 def rips_persistence(
@@ -82,7 +93,7 @@ def rips_persistence(
     batch = _as_batch(distances)
     checked = _as_sizes("rips_persistence", sizes, batch)
     values = batch.detach()
-    critical = _critical_pairs(values, checked, max_dim, threshold, backend)
+    critical = _critical_pairs("rips_persistence", values, checked, max_dim, threshold, backend)
 
     def lengths(edges: Tensor) -> Tensor:
         return entries_at_edges(batch, edges)
@@ -113,12 +124,17 @@ def rips_persistence_of_points(
         The same diagrams to the last bit. The gradient goes from the critical edges straight to
         their ends (Theorem 1), so that backward costs O(K C) and not O(N^2 C).
 
+        On the CPU, clouds in one to three dimensions whose distances would take 1 GiB or more
+        (N = 16,384 in float32) are worked on without them, by a tree over the points: memory
+        grows with N and the pairs. The diagrams and the gradient have the same bits.
+
     Raises
     ------
     ValueError, RuntimeError
         As `pairwise_distances` and `rips_persistence`.
     MemoryError
-        If the distances and about as much again would not fit into memory.
+        If what is needed does not fit into memory: the distances and about as much again, or
+        without them what the loops take.
     """
     points = as_points("rips_persistence_of_points", "points", points)
     if points.ndim not in (2, 3):
@@ -128,9 +144,19 @@ def rips_persistence_of_points(
         )
     batch = points[None] if points.ndim == 2 else points
     checked = _as_sizes("rips_persistence_of_points", sizes, batch)
-    refuse_distances_beyond_memory("rips_persistence_of_points", batch, matrices=2)
-    distances = pairwise_distances(batch.detach())
-    critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
+    constant = batch.detach()
+    distances: Tensor | PointLengths
+    if backend in (None, "numba") and _needs_no_distances(constant):
+        distances = PointLengths(constant)
+        critical = _critical_pairs(
+            "rips_persistence_of_points", constant, checked, max_dim, threshold, backend
+        )
+    else:
+        refuse_distances_beyond_memory("rips_persistence_of_points", batch, matrices=2)
+        distances = pairwise_distances(constant)
+        critical = _critical_pairs(
+            "rips_persistence", distances, checked, max_dim, threshold, backend
+        )
 
     def lengths(edges: Tensor) -> Tensor:
         return lengths_between_points(batch, distances, edges)
@@ -138,9 +164,22 @@ def rips_persistence_of_points(
     return with_lengths(critical, distances, lengths if batch.requires_grad else None)
 
 
+def _needs_no_distances(batch: Tensor) -> bool:
+    """Whether distances of (B, N, C) would be large, and a tree over the points will do."""
+    _, n, channels = batch.shape
+    return (
+        batch.numel() > 0
+        and batch.device.type == "cpu"
+        and 1 <= channels <= _MOST_CHANNELS_OF_A_TREE
+        and n * n * batch.element_size() >= _LARGE_DISTANCES
+        and bool(batch.abs().max() <= safe_range(batch.dtype).largest_entry)
+    )
+
+
 @disable_compile
 def _critical_pairs(
-    distances: Tensor,
+    operation: str,
+    clouds: Tensor,
     sizes: list[int] | None,
     max_dim: int,
     threshold: float,
@@ -155,10 +194,10 @@ def _critical_pairs(
         )
     if not threshold >= 0:  # NaN compares False
         raise ValueError(f"rips_persistence: threshold is {threshold}; pass a length of at least 0")
-    if not distances.shape[0]:
+    if not clouds.shape[0]:
         raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
-    launch = kernel("rips_persistence", distances.device, backend)
-    critical: list[dict[str, Tensor]] = launch(distances, sizes, max_dim, threshold)
+    launch = kernel(operation, clouds.device, backend)
+    critical: list[dict[str, Tensor]] = launch(clouds, sizes, max_dim, threshold)
     return critical
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fast.diagram import BatchedDiagram
+from fast.dispatch import kernel
 from fast.distances import edge_lengths_of_clouds
 
 
@@ -24,22 +25,38 @@ class _Column:
     shares: Tensor  # (B, K, E), adding up to 1; 0 in padding
 
 
+@dataclass(frozen=True)
+class PointLengths:
+    """The distances of CPU points (B, N, C), computed where they are asked for."""
+
+    points: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        return self.points.device
+
+    def at(self, edges: Tensor) -> Tensor:
+        """Return lengths (B, ...) of `edges` (B, ..., 2), with the bits of the distances."""
+        lengths: Tensor = kernel("lengths_at_edges", self.device)(self.points, edges.flatten(1, -2))
+        return lengths.view(edges.shape[:-1])
+
+
 def with_lengths(
     critical: list[dict[str, Tensor]],
-    distances: Tensor,
+    distances: Tensor | PointLengths,
     lengths: Callable[[Tensor], Tensor] | None,
 ) -> list[BatchedDiagram]:
-    """Add births and deaths: copies of `distances` that carry the gradient of `lengths`.
+    """Add births and deaths: copies of `distances` (B, N, N) that carry the gradient of `lengths`.
 
     `lengths` maps edges (B, R, 2) to their lengths (B, R). It is called once for all columns,
     because each call's gradient may be as large as the distances.
     """
-    if distances.device.type == "cpu":
+    if isinstance(distances, Tensor) and distances.device.type == "cpu":
         _look_up(critical, distances)
-        if lengths is None:
-            return [BatchedDiagram(dim=dim, **fields) for dim, fields in enumerate(critical)]
     else:
         _gather(critical, distances)
+    if lengths is None:
+        return [BatchedDiagram(dim=dim, **fields) for dim, fields in enumerate(critical)]
     columns = []
     for dim, fields in enumerate(critical):
         columns.append(_deaths(dim, fields, distances))
@@ -64,8 +81,8 @@ def _look_up(critical: list[dict[str, Tensor]], distances: Tensor) -> None:
             fields.update(critical_lengths(distances, fields))
 
 
-def _gather(critical: list[dict[str, Tensor]], distances: Tensor) -> None:
-    """Add births, deaths and mask on a device."""
+def _gather(critical: list[dict[str, Tensor]], distances: Tensor | PointLengths) -> None:
+    """Add births, deaths and mask by torch."""
     for fields in critical:
         places = torch.arange(fields["death_edges"].shape[1], device=distances.device)
         fields["mask"] = places < fields["counts"][:, None]
@@ -76,7 +93,7 @@ def _gather(critical: list[dict[str, Tensor]], distances: Tensor) -> None:
             fields[f"{ends}s"] = values.where(is_edge, 0.0)
 
 
-def _deaths(dim: int, fields: dict[str, Tensor], distances: Tensor) -> _Column:
+def _deaths(dim: int, fields: dict[str, Tensor], distances: Tensor | PointLengths) -> _Column:
     """Deaths; the longest edges of the death simplex share evenly (Algorithm 3, lines 20-26)."""
     # Column by column: an index made on the host would have to be sent to the device.
     corners = fields["death_simplices"].clamp(min=0).unbind(dim=-1)
@@ -113,8 +130,10 @@ def _carry_gradient(
     return carried
 
 
-def _entries(distances: Tensor, edges: Tensor) -> Tensor:
+def _entries(distances: Tensor | PointLengths, edges: Tensor) -> Tensor:
     """Return the entries (B, ...) of `distances` (B, N, N) at `edges` (B, ..., 2)."""
+    if isinstance(distances, PointLengths):
+        return distances.at(edges)
     n = distances.shape[-1]
     flat = (edges[..., 0] * n + edges[..., 1]).flatten(1)
     return distances.flatten(1).gather(1, flat).view(edges.shape[:-1])
@@ -145,15 +164,17 @@ class _EntriesAtEdges(torch.autograd.Function):
         return _sums_at(flat, halves, n * n).view(ctx.shape), None
 
 
-def lengths_between_points(points: Tensor, distances: Tensor, edges: Tensor) -> Tensor:
+def lengths_between_points(
+    points: Tensor, distances: Tensor | PointLengths, edges: Tensor
+) -> Tensor:
     """Return the lengths (B, E) of `edges` (B, E, 2), differentiable in `points` (B, N, C).
 
-    They are copied from `distances` (B, N, N), those of the points, and only edges that get a
-    gradient take time in the backward.
+    They are copied from `distances` (B, N, N), those of the points, which are not kept for the
+    backward; there, only edges that get a gradient take time.
     """
     if points.device.type != "cpu":
         return edge_lengths_of_clouds(points, edges)
-    lengths: Tensor = _LengthsBetweenPoints.apply(points, distances, edges)  # type: ignore[no-untyped-call]
+    lengths: Tensor = _LengthsBetweenPoints.apply(points, _entries(distances, edges), edges)  # type: ignore[no-untyped-call]
     return lengths
 
 
@@ -161,22 +182,23 @@ class _LengthsBetweenPoints(torch.autograd.Function):
     """Lengths by lookup; the backward is one compiled loop (Theorem 1)."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, distances: Tensor, edges: Tensor) -> Tensor:
-        ctx.save_for_backward(points, distances, edges)
-        return _entries(distances, edges)
+    def forward(ctx: Any, points: Tensor, lengths: Tensor, edges: Tensor) -> Tensor:
+        lengths = lengths.clone()  # an output that is an input would lose its gradient
+        ctx.save_for_backward(points, lengths, edges)
+        return lengths
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        points, distances, edges = ctx.saved_tensors
+        points, lengths, edges = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is to be differentiated itself
-            lengths = edge_lengths_of_clouds(points, edges)
-            (result,) = torch.autograd.grad(lengths, points, grad, create_graph=True)
+            again = edge_lengths_of_clouds(points, edges)
+            (result,) = torch.autograd.grad(again, points, grad, create_graph=True)
             return result, None, None
         from fast.kernels.critical_lengths_cpu import (
             gradient_at_points,
         )  # loads numba: on first use
 
-        return gradient_at_points(points, distances, edges, grad), None, None
+        return gradient_at_points(points, lengths, edges, grad), None, None
 
 
 def _sums_at(columns: Tensor, values: Tensor, width: int) -> Tensor:

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from numba import njit
 
+from fast.kernels.squares import safe_range
+
 
 def critical_lengths(distances, fields):
     """Return births, deaths and mask by name, (B, K) tensors, of one dimension's padded fields.
@@ -43,30 +45,61 @@ def _read(distances, birth_edges, death_edges, counts, births, deaths, mask):
             mask[cloud, pair] = is_pair
 
 
-def gradient_at_points(points, distances, edges, grads):
+def lengths_at_edges(points, edges):
+    """Return the lengths (B, E) of `edges` (B, E, 2) between `points` (B, N, C).
+
+    With the bits of `distances_cpu.pairwise_distances`, as long as none overflows.
+    """
+    rows = np.ascontiguousarray(points.detach().numpy())
+    lengths = np.empty(edges.shape[:-1], rows.dtype)
+    limits = safe_range(rows.dtype)
+    _measure(rows, np.ascontiguousarray(edges.numpy()), limits.least_root, limits.grow, lengths)
+    return torch.from_numpy(lengths)
+
+
+@njit(cache=True, nogil=True)
+def _measure(points, edges, least, grow, lengths):
+    """Write lengths; what is so small that squares may be lost is computed again, scaled."""
+    for cloud in range(points.shape[0]):
+        for e in range(edges.shape[1]):
+            i = edges[cloud, e, 0]
+            j = edges[cloud, e, 1]
+            scale = points.dtype.type(1)
+            for _ in range(2):
+                square = points.dtype.type(0)
+                for c in range(points.shape[2]):
+                    difference = (points[cloud, j, c] - points[cloud, i, c]) * scale
+                    square += difference * difference
+                lengths[cloud, e] = np.sqrt(square) / scale
+                if lengths[cloud, e] >= least:
+                    break
+                scale = points.dtype.type(grow)
+
+
+def gradient_at_points(points, lengths, edges, grads):
     """Return the gradient (B, N, C) at `points` of lengths that have the gradients `grads`.
 
-    `distances` (B, N, N) are those of the points, `edges` are (B, E, 2), `grads` (B, E). Edges are
-    added one after another, so that the result has the same bits in every run.
+    `lengths` and `grads` are (B, E), `edges` (B, E, 2). Edges are added one after another, so
+    that the result has the same bits in every run.
     """
     rows = np.ascontiguousarray(points.detach().numpy())
     gradient = np.zeros_like(rows)
     _push(
-        rows, np.ascontiguousarray(distances.numpy()), np.ascontiguousarray(edges.numpy()),
+        rows, np.ascontiguousarray(lengths.numpy()), np.ascontiguousarray(edges.numpy()),
         np.ascontiguousarray(grads.numpy()), gradient,
     )  # fmt: skip
     return torch.from_numpy(gradient)
 
 
 @njit(cache=True, nogil=True)
-def _push(points, distances, edges, grads, gradient):
+def _push(points, lengths, edges, grads, gradient):
     """Add grad / length * (h_i - h_j) at i and its negative at j; nothing where length is 0."""
     for cloud in range(points.shape[0]):
         for e in range(edges.shape[1]):
             grad = grads[cloud, e]
             i = edges[cloud, e, 0]
             j = edges[cloud, e, 1]
-            length = distances[cloud, i, j]
+            length = lengths[cloud, e]
             if grad != 0 and length > 0:
                 for c in range(np.uint64(points.shape[2])):  # unsigned, or it would not vectorize
                     moved = grad * ((points[cloud, i, c] - points[cloud, j, c]) / length)

@@ -6,6 +6,7 @@ import torch
 from fast import threads
 from fast.kernels import edges_cpu, lengths, small_rips_cpu, tree_cpu
 from fast.kernels.cloud_cpu import Cloud, merge_pairs, no_pairs
+from fast.kernels.point_cloud_cpu import PointCloud
 
 _MIN_POINTS_TO_SPLIT = 320  # points below which a cloud is not split: handing over takes longer
 _MIN_POINTS_FOR_THREADS = 64  # points of a cloud; below, Python's part is the larger
@@ -43,7 +44,32 @@ def rips_pairs(distances, sizes, max_dim, threshold):
     if sizes is not None:
         clouds = [cloud[:size, :size] for cloud, size in zip(clouds, sizes, strict=True)]
     clouds = [np.ascontiguousarray(cloud) for cloud in clouds]
-    found = _pairs_of_clouds(clouds, max_dim, threshold, torch.get_num_threads())
+    return _padded(_pairs_of_clouds(clouds, max_dim, threshold, torch.get_num_threads()), max_dim)
+
+
+def rips_pairs_of_points(points, sizes, max_dim, threshold):
+    """Return what `rips_pairs` returns for the distances of points, without computing them all.
+
+    `points` is a (B, N, C) float32 or float64 tensor, C at most 3, without an entry so large that
+    a square overflows; the rest is as in `rips_pairs`.
+    """
+    clouds = list(points.numpy())
+    if sizes is not None:
+        clouds = [cloud[:size] for cloud, size in zip(clouds, sizes, strict=True)]
+    key = np.array(lengths.longest_key(points.numpy().dtype, threshold))
+    longest = float(key.astype(f"i{points.element_size()}").view(points.numpy().dtype))
+    num_threads = torch.get_num_threads()
+    found = [
+        PointCloud(cloud, longest, num_threads).pairs(max_dim)
+        if len(cloud)
+        else [no_pairs(dim, 0) for dim in range(max_dim + 1)]
+        for cloud in clouds
+    ]
+    return _padded(found, max_dim)
+
+
+def _padded(found, max_dim):
+    """Return the padded fields of a list over clouds of one CloudPairs per dimension."""
     return [
         {
             "birth_edges": _padded_rows([cloud[dim].birth_edges for cloud in found]),
