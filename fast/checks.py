@@ -238,8 +238,10 @@ def as_two_diagrams(
     second: Tensor,
     first_mask: Tensor | None,
     second_mask: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return `as_counted_pairs` of two batches of one shape: both pairs, then both masks."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, torch.dtype]:
+    """Return `as_counted_pairs` of two batches of one shape: pairs, masks, and whose dtype."""
+    dtype = as_precise(function, "first", first).dtype
+    as_precise(function, "second", second)
     refuse_two_devices(function, first=first, second=second)
     if first.shape[:-2] != second.shape[:-2] or first.dtype != second.dtype:
         raise ValueError(
@@ -251,7 +253,7 @@ def as_two_diagrams(
         as_counted_pairs(function, "second", second, second_mask, mask_argument="second_mask"),
         strict=True,
     )
-    return *pairs, *masks
+    return *pairs, *masks, dtype
 
 
 def as_grid(function: str, argument: str, value: Tensor, pairs: Tensor) -> Tensor:

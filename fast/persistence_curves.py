@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from fast.checks import as_counted_pairs, as_grid, as_integer, as_positive
+from fast.checks import as_counted_pairs, as_grid, as_integer, as_positive, as_precise
 
 
 def persistence_landscape(
@@ -58,7 +58,7 @@ def persistence_landscape(
             [0., 0., 1., 0.]])
     """
     name = "persistence_landscape"
-    dtype = torch.promote_types(pairs.dtype, torch.float32)
+    dtype = as_precise(name, "pairs", pairs).dtype
     pairs, mask = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
     grid = as_grid(name, "grid", grid, pairs)
     num_landscapes = as_integer(name, "num_landscapes", num_landscapes, least=1)
@@ -116,7 +116,7 @@ def betti_curve(
     tensor([1., 2., 1., 0.])
     """
     name = "betti_curve"
-    dtype = torch.promote_types(pairs.dtype, torch.float32)
+    dtype = as_precise(name, "pairs", pairs).dtype
     pairs, mask = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
     grid = as_grid(name, "grid", grid, pairs)
     births, deaths = pairs[..., None].unbind(dim=-2)
@@ -124,7 +124,6 @@ def betti_curve(
         alive = (births <= grid) & (grid < deaths) & mask[..., None]
         return alive.sum(dim=-2).to(dtype)
     bandwidth = as_positive(name, "bandwidth", bandwidth)
-    risen, fallen = (
-        ((grid - ends) / (math.sqrt(2) * bandwidth)).erf() for ends in (births, deaths)
-    )
+    width = math.sqrt(2) * bandwidth
+    risen, fallen = (((grid - ends) / width).erf() for ends in (births, deaths))
     return ((risen - fallen).where(mask[..., None], 0.0).sum(dim=-2) / 2).to(dtype)

@@ -6,7 +6,7 @@ Shape letters: K pairs.
 import torch
 from torch import Tensor
 
-from fast.checks import as_counted_pairs, as_order
+from fast.checks import as_counted_pairs, as_order, as_precise
 
 
 def total_persistence(pairs: Tensor, *, mask: Tensor | None = None, order: float = 1.0) -> Tensor:
@@ -44,11 +44,11 @@ def total_persistence(pairs: Tensor, *, mask: Tensor | None = None, order: float
     tensor(10.)
     """
     order = as_order("total_persistence", "order", order)
-    persistence = _persistence("total_persistence", pairs, mask)
-    lives = persistence > 0  # else a gradient of higher order is infinite
-    powers = persistence if order == 1 else persistence.where(lives, 1.0).pow(order)
-    total = powers.where(lives, 0.0) if order != 1 else powers
-    return total.sum(dim=-1).to(torch.promote_types(pairs.dtype, torch.float32))
+    persistence, dtype = _persistence("total_persistence", pairs, mask)
+    if order != 1:
+        lives = persistence > 0  # at 0 the second derivative is infinite where the order is below 2
+        persistence = persistence.where(lives, 1.0).pow(order).where(lives, 0.0)
+    return persistence.sum(dim=-1).to(dtype)
 
 
 def persistent_entropy(pairs: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -85,15 +85,16 @@ def persistent_entropy(pairs: Tensor, *, mask: Tensor | None = None) -> Tensor:
     >>> persistent_entropy(torch.tensor([[0.0, 2.0], [1.0, 3.0]]))  # ln 2
     tensor(0.6931)
     """
-    persistence = _persistence("persistent_entropy", pairs, mask)
+    persistence, dtype = _persistence("persistent_entropy", pairs, mask)
     lives = persistence > 0
     total = persistence.sum(dim=-1, keepdim=True)
     shares = persistence / total.where(total > 0, 1.0)
     entropy = -(shares * shares.where(lives, 1.0).log()).where(lives, 0.0).sum(dim=-1)
-    return entropy.to(torch.promote_types(pairs.dtype, torch.float32))
+    return entropy.to(dtype)
 
 
-def _persistence(function: str, pairs: Tensor, mask: Tensor | None) -> Tensor:
-    """Return death - birth (..., K) in float64, 0 for rows that do not count."""
+def _persistence(function: str, pairs: Tensor, mask: Tensor | None) -> tuple[Tensor, torch.dtype]:
+    """Return death - birth (..., K) in float64, 0 for rows that do not count; and whose dtype."""
+    dtype = as_precise(function, "pairs", pairs).dtype
     counted, _ = as_counted_pairs(function, "pairs", pairs, mask, no_death_before_birth=True)
-    return counted[..., 1] - counted[..., 0]
+    return counted[..., 1] - counted[..., 0], dtype

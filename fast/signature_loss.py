@@ -9,11 +9,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from fast.checks import as_choice, as_nonnegative, as_points, as_precise, refuse_two_devices
+from fast.checks import as_choice, as_nonnegative, as_points, refuse_two_devices
 from fast.critical_edges import critical_edge_matching, critical_edge_matching_of_points
 from fast.rips import rips_persistence, rips_persistence_of_points
 
 Metric = Literal["euclidean", "precomputed"]
+Sizes = Sequence[int] | Tensor | None
 
 
 def signature_loss(
@@ -22,7 +23,7 @@ def signature_loss(
     *,
     dim_weights: Sequence[float] = (1.0,),
     metric: Metric = "euclidean",
-    sizes: Sequence[int] | Tensor | None = None,
+    sizes: Sizes = None,
     backend: str | None = None,
 ) -> Tensor:
     """Return how far the student's space is from the teacher's where topology hangs on distances.
@@ -89,27 +90,40 @@ def signature_loss(
             f"{name}: student has shape {tuple(student.shape)}; teacher has "
             f"{tuple(teacher.shape)}, pass the same clouds and points"
         )
-    teacher = teacher.detach()
-    max_dim = len(weights) - 1
-    persistence = rips_persistence if metric == "precomputed" else rips_persistence_of_points
-    matching = (
-        critical_edge_matching if metric == "precomputed" else critical_edge_matching_of_points
+    terms = _of_distances if metric == "precomputed" else _of_points
+    each = terms(teacher.detach(), student, len(weights) - 1, sizes, backend)
+    weighted = [weight * term for weight, term in zip(weights, each, strict=True)]
+    return torch.stack(weighted).sum(dim=0)
+
+
+def _of_distances(
+    teacher: Tensor, student: Tensor, max_dim: int, sizes: Sizes, backend: str | None
+) -> list[Tensor]:
+    """Return each dimension's term (B,) of matrices (B, N, N)."""
+    diagrams = (
+        rips_persistence(space.detach(), max_dim, sizes=sizes, backend=backend)
+        for space in (teacher, student)
     )
-    with torch.no_grad():
-        diagrams = [
-            persistence(space, max_dim, sizes=sizes, backend=backend)
-            for space in (teacher, student)
-        ]
-    terms = [
-        weight * matching(*pair, teacher, student)
-        for weight, pair in zip(weights, zip(*diagrams, strict=True), strict=True)
+    return [critical_edge_matching(*pair, teacher, student) for pair in zip(*diagrams, strict=True)]
+
+
+def _of_points(
+    teacher: Tensor, student: Tensor, max_dim: int, sizes: Sizes, backend: str | None
+) -> list[Tensor]:
+    """Return each dimension's term (B,) of points (B, N, C), with the cheaper gradient."""
+    diagrams = (
+        rips_persistence_of_points(space.detach(), max_dim, sizes=sizes, backend=backend)
+        for space in (teacher, student)
+    )
+    return [
+        critical_edge_matching_of_points(*pair, teacher, student)
+        for pair in zip(*diagrams, strict=True)
     ]
-    return torch.stack(terms).sum(dim=0)
 
 
 def _as_batch(function: str, argument: str, value: Tensor) -> Tensor:
     """Return (B, N, ...) of finite entries."""
-    space = as_points(function, argument, as_precise(function, argument, value))
+    space = as_points(function, argument, value)
     if space.ndim not in (2, 3):
         raise ValueError(
             f"{function}: {argument} has shape {tuple(space.shape)}; pass (N, C) or (B, N, C)"

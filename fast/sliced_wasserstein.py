@@ -67,9 +67,9 @@ def sliced_wasserstein(
     tensor(1.)
     """
     name = "sliced_wasserstein"
-    dtype = torch.promote_types(first.dtype, torch.float32)
-    pairs = as_two_diagrams(name, first, second, first_mask, second_mask)
-    first, second, first_mask, second_mask = pairs
+    first, second, first_mask, second_mask, dtype = as_two_diagrams(
+        name, first, second, first_mask, second_mask
+    )
     num_directions = as_integer(name, "num_directions", num_directions, least=1)
     order = as_order(name, "order", order)
     directions = _directions(num_directions, first)

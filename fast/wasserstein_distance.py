@@ -75,10 +75,10 @@ def wasserstein_distance(
     """
     name = "wasserstein_distance"
     order, ground = _options(name, order, ground)
-    diagrams = as_two_diagrams(name, first, second, first_mask, second_mask)
-    dtype = torch.promote_types(first.dtype, torch.float32)
-    first, second, first_mask, second_mask = diagrams
-    partners = _partners(*diagrams, order, ground)
+    first, second, first_mask, second_mask, dtype = as_two_diagrams(
+        name, first, second, first_mask, second_mask
+    )
+    partners = _partners(first, second, first_mask, second_mask, order, ground)
     is_matched = partners >= 0
     rows = partners.clamp(min=0)[..., None].expand(*partners.shape, 2)
     gaps = (first - second.gather(-2, rows) if second.shape[-2] else first).where(
@@ -136,7 +136,7 @@ def wasserstein_matching(
     """
     name = "wasserstein_matching"
     order, ground = _options(name, order, ground)
-    diagrams = as_two_diagrams(name, first, second, first_mask, second_mask)
+    *diagrams, _ = as_two_diagrams(name, first, second, first_mask, second_mask)
     return _partners(*diagrams, order, ground)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from reference.critical_edges import critical_edge_matching, critical_edge_matching_grad
+from reference.diagram import Diagram
 from reference.distances import pairwise_distances
 from reference.rips import rips_persistence
 from reference.routing import route_to_points
@@ -115,8 +116,12 @@ def signature_loss_grad(
 
 
 def _spaces(
-    function: str, teacher: object, student: object, dim_weights: Sequence[float], metric: Metric
-) -> tuple[list[float], list[Float64[np.ndarray, "n n"]], list[tuple]]:
+    function: str,
+    teacher: Float64[np.ndarray, "n t"],
+    student: Float64[np.ndarray, "n s"],
+    dim_weights: Sequence[float],
+    metric: Metric,
+) -> tuple[list[float], list[Float64[np.ndarray, "n n"]], list[tuple[Diagram, Diagram]]]:
     """Return the weights, both matrices, and both diagrams of each dimension."""
     as_choice(function, "metric", metric, ("euclidean", "precomputed"))
     weights = [as_nonnegative(function, "dim_weights", weight) for weight in dim_weights]
