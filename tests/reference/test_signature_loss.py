@@ -70,7 +70,7 @@ def test_the_gradient_is_the_derivative(seed):
 
 def test_dimensions_are_weighed_and_added():
     rng = np.random.default_rng(3)
-    teacher, student = rng.normal(size=(9, 2)), rng.normal(size=(9, 2))
+    teacher, student = rng.normal(size=(14, 2)), rng.normal(size=(14, 2))
     components, both = (
         reference.signature_loss(teacher, student, dim_weights=weights)
         for weights in ((1.0,), (1.0, 1.0))
