@@ -73,7 +73,11 @@ def test_no_gradient_reaches_the_teacher():
         ((torch.rand(2, 5, 2), torch.rand(3, 5, 2)), {}, r"student has shape \(3, 5, 2\)"),
         ((torch.rand(5, 2), torch.rand(5, 2)), {"dim_weights": (-1.0,)}, "dim_weights is -1.0"),
         ((torch.rand(5, 2), torch.rand(5, 2)), {"dim_weights": ()}, "dim_weights has 0 entries"),
-        ((torch.rand(5, 2), torch.rand(5, 2)), {"dim_weights": [1] * 3}, "has 3 entries; pass 1"),
+        (
+            (torch.rand(5, 2), torch.rand(5, 2)),
+            {"dim_weights": [1] * 3},
+            "dim_weights has 3 entries",
+        ),
         ((torch.rand(5, 2), torch.rand(5, 2)), {"metric": "cosine"}, "metric is 'cosine'; pass"),
         ((torch.rand(5, 2), torch.rand(5, 2) / 0), {}, "student has the entry"),
         ((torch.rand(5), torch.rand(5)), {}, r"teacher has shape \(5,\)"),
