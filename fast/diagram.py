@@ -27,6 +27,9 @@ class BatchedDiagram:
     (rank of the death edge, rank of the birth edge), as in `reference.diagram.Diagram`. Padding
     is 0 in births and deaths, -1 in the integer fields.
 
+    Made by `rips_persistence`; or by `from_list` of what others computed, in their order and
+    without edges. `len`, indexing and loops go over clouds.
+
     Attributes
     ----------
     dim
