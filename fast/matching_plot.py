@@ -61,8 +61,9 @@ def plot_matching(
     Returns
     -------
     Axes
-        The axes, equally scaled; components, whose births are all 0, in two columns. Given matches are gray lines; nearest ones have the color of the
-        diagram whose pair asks, those of `second` dashed.
+        The axes, equally scaled; components, whose births are all 0, in two columns. Given matches
+        are gray lines; nearest ones have the color of the diagram whose pair asks, those of
+        `second` dashed.
 
     Raises
     ------
