@@ -7,12 +7,17 @@ from fast.distances import pairwise_distances
 from fast.distillation import kl_distillation, topological_loss
 from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyStats
 from fast.normalisation import normalise
+from fast.persistence_curves import betti_curve, persistence_landscape
 from fast.persistence_image import fit_persistence_image, persistence_image
+from fast.persistence_summaries import persistent_entropy, total_persistence
 from fast.rips import rips_persistence, rips_persistence_of_points
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius, sample_points, topology_preserving_sampling
+from fast.signature_loss import signature_loss
+from fast.sliced_wasserstein import sliced_wasserstein
 from fast.transport import Transport, entropic_transport, gradient_entropy
 from fast.wasserstein import sorted_wasserstein
+from fast.wasserstein_distance import wasserstein_distance, wasserstein_matching
 from reference.image_scale import ImageScale
 
 __all__ = [
@@ -23,6 +28,7 @@ __all__ = [
     "TopologicalLoss",
     "TopologyStats",
     "Transport",
+    "betti_curve",
     "covering_radius",
     "critical_edge_matching",
     "entropic_transport",
@@ -32,13 +38,20 @@ __all__ = [
     "normalise",
     "pairwise_distances",
     "persistence_image",
+    "persistence_landscape",
     "persistence_weighted_chamfer",
+    "persistent_entropy",
     "rips_persistence",
     "rips_persistence_of_points",
     "saliency_loss",
     "saliency_map",
     "sample_points",
+    "signature_loss",
+    "sliced_wasserstein",
     "sorted_wasserstein",
     "topological_loss",
     "topology_preserving_sampling",
+    "total_persistence",
+    "wasserstein_distance",
+    "wasserstein_matching",
 ]

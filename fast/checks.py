@@ -184,3 +184,94 @@ def as_weights(function: str, argument: str, value: Sequence[float], count: int)
             f"{function}: {argument} has {len(weights)} entries; pass {count}, one per dimension"
         )
     return [as_nonnegative(function, argument, weight) for weight in weights]
+
+
+def as_order(function: str, argument: str, value: float) -> float:
+    """Return `value` as a finite exponent of at least 1."""
+    if not 1 <= value < math.inf:
+        raise ValueError(f"{function}: {argument} is {value}; pass a finite number of at least 1")
+    return float(value)
+
+
+def as_counted_pairs(
+    function: str,
+    argument: str,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    mask_argument: str = "mask",
+    no_death_before_birth: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return float64 (birth, death) rows (..., K, 2), 0 where they do not count, and the mask.
+
+    Rows that do not count may hold anything. A CUDA tensor is not read.
+    """
+    pairs = as_precise(function, argument, value).double()
+    if pairs.ndim < 2 or pairs.shape[-1] != 2:
+        raise ValueError(
+            f"{function}: {argument} has shape {tuple(pairs.shape)}; "
+            "pass (birth, death) rows, (..., K, 2)"
+        )
+    refuse_two_devices(function, **{argument: pairs, mask_argument: mask})
+    mask = as_mask(function, mask_argument, mask, pairs)
+    pairs = pairs.where(mask[..., None], 0.0)
+    if pairs.device.type == "cpu" and pairs.numel():
+        births, deaths = pairs.detach().unbind(dim=-1)
+        if bool((deaths == math.inf).any()):
+            raise ValueError(
+                f"{function}: {argument} has the death inf; leave out classes that never die, "
+                f"e.g. {mask_argument}={argument}.isfinite().all(dim=-1)"
+            )
+        pairs = as_pairs(function, argument, pairs)
+        if no_death_before_birth and bool((deaths < births).any()):
+            refused = tuple(pairs[deaths < births][0].tolist())
+            raise ValueError(
+                f"{function}: {argument} has the pair {refused}; "
+                "pass (birth, death) rows, no death before its birth"
+            )
+    return pairs, mask
+
+
+def as_two_diagrams(
+    function: str,
+    first: Tensor,
+    second: Tensor,
+    first_mask: Tensor | None,
+    second_mask: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, torch.dtype]:
+    """Return `as_counted_pairs` of two batches of one shape: pairs, masks, and whose dtype."""
+    dtype = as_precise(function, "first", first).dtype
+    as_precise(function, "second", second)
+    refuse_two_devices(function, first=first, second=second)
+    if first.shape[:-2] != second.shape[:-2] or first.dtype != second.dtype:
+        raise ValueError(
+            f"{function}: second is {second.dtype} of shape {tuple(second.shape)}; first is "
+            f"{first.dtype} of shape {tuple(first.shape)}, pass one dtype and one batch shape"
+        )
+    pairs, masks = zip(
+        as_counted_pairs(function, "first", first, first_mask, mask_argument="first_mask"),
+        as_counted_pairs(function, "second", second, second_mask, mask_argument="second_mask"),
+        strict=True,
+    )
+    return *pairs, *masks, dtype
+
+
+def as_grid(function: str, argument: str, value: Tensor, pairs: Tensor) -> Tensor:
+    """Return float64 increasing filtration values (G,), on the device of `pairs`."""
+    grid = as_precise(function, argument, value).detach().double()
+    if grid.ndim != 1 or not len(grid):
+        raise ValueError(
+            f"{function}: {argument} has shape {tuple(grid.shape)}; pass increasing filtration "
+            "values, (G,), at least one"
+        )
+    refuse_non_finite(function, argument, grid)
+    refuse_two_devices(function, pairs=pairs, **{argument: grid})
+    if grid.device.type == "cpu":
+        falls = (grid.diff() <= 0).nonzero()
+        if len(falls):
+            first = int(falls[0])
+            raise ValueError(
+                f"{function}: {argument} has {float(grid[first + 1])} after {float(grid[first])}; "
+                "pass increasing filtration values"
+            )
+    return grid

@@ -32,6 +32,9 @@ _KERNELS: dict[tuple[str, str], dict[str, str]] = {
     ("sorted_wasserstein", "cuda"): {"torch": "wasserstein_rows.optimal_partners"},
     ("topology_preserving_sampling", "cpu"): {"numba": "sampling_cpu.farthest_points"},
     ("topology_preserving_sampling", "cuda"): {"numba-cuda": "sampling_gpu.farthest_points"},
+    ("wasserstein_distance", "cpu"): {"numba": "assignment_cpu.optimal_partners"},
+    # Augmenting paths wait for each other: a GPU's diagrams are copied to the CPU for them.
+    ("wasserstein_distance", "cuda"): {"numba": "assignment_cpu.optimal_partners"},
 }
 
 

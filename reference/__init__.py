@@ -11,15 +11,29 @@ from reference.distances import enclosing_radius, pairwise_distances
 from reference.distillation import kl_distillation, topological_loss, total_loss
 from reference.image_scale import ImageScale
 from reference.normalisation import normalise, normalise_grad
+from reference.persistence_curves import (
+    betti_curve,
+    betti_curve_grad,
+    persistence_landscape,
+    persistence_landscape_grad,
+)
 from reference.persistence_image import (
     fit_persistence_image,
     persistence_image,
     persistence_image_grad,
 )
+from reference.persistence_summaries import (
+    persistent_entropy,
+    persistent_entropy_grad,
+    total_persistence,
+    total_persistence_grad,
+)
 from reference.rips import rips_persistence
 from reference.routing import route_to_distances, route_to_points
 from reference.saliency import channel_weights, saliency_loss, saliency_map
 from reference.sampling import covering_radius, sample_points, topology_preserving_sampling
+from reference.signature_loss import signature_loss, signature_loss_grad
+from reference.sliced_wasserstein import sliced_wasserstein, sliced_wasserstein_grad
 from reference.transport import (
     Transport,
     entropic_transport,
@@ -27,11 +41,18 @@ from reference.transport import (
     gradient_entropy,
 )
 from reference.wasserstein import sorted_wasserstein, sorted_wasserstein_grad
+from reference.wasserstein_distance import (
+    wasserstein_distance,
+    wasserstein_distance_grad,
+    wasserstein_matching,
+)
 
 __all__ = [
     "Diagram",
     "ImageScale",
     "Transport",
+    "betti_curve",
+    "betti_curve_grad",
     "channel_weights",
     "covering_radius",
     "critical_edge_matching",
@@ -47,17 +68,30 @@ __all__ = [
     "pairwise_distances",
     "persistence_image",
     "persistence_image_grad",
+    "persistence_landscape",
+    "persistence_landscape_grad",
     "persistence_weighted_chamfer",
     "persistence_weighted_chamfer_grad",
+    "persistent_entropy",
+    "persistent_entropy_grad",
     "rips_persistence",
     "route_to_distances",
     "route_to_points",
     "saliency_loss",
     "saliency_map",
     "sample_points",
+    "signature_loss",
+    "signature_loss_grad",
+    "sliced_wasserstein",
+    "sliced_wasserstein_grad",
     "sorted_wasserstein",
     "sorted_wasserstein_grad",
     "topological_loss",
     "topology_preserving_sampling",
     "total_loss",
+    "total_persistence",
+    "total_persistence_grad",
+    "wasserstein_distance",
+    "wasserstein_distance_grad",
+    "wasserstein_matching",
 ]

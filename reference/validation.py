@@ -133,3 +133,36 @@ def as_choice(function: str, argument: str, value: str, choices: tuple[str, ...]
             f"{function}: {argument} is {value!r}; pass one of {', '.join(map(repr, choices))}"
         )
     return value
+
+
+def as_order(function: str, argument: str, value: float) -> float:
+    """Return `value` as a finite exponent of at least 1."""
+    if not 1 <= value < np.inf:
+        raise ValueError(f"{function}: {argument} is {value}; pass a finite number of at least 1")
+    return float(value)
+
+
+def as_persistent_pairs(function: str, argument: str, value: object) -> Float64[np.ndarray, "k 2"]:
+    """Return `value` as finite (birth, death) rows, no death before its birth."""
+    pairs = as_pairs(function, argument, value)
+    refused = pairs[pairs[:, 1] < pairs[:, 0]]
+    if len(refused):
+        raise ValueError(
+            f"{function}: {argument} has the pair {tuple(refused[0].tolist())}; "
+            "pass (birth, death) rows, no death before its birth"
+        )
+    return pairs
+
+
+def as_grid(function: str, argument: str, value: object) -> Float64[np.ndarray, " g"]:
+    """Return `value` as one or more finite, increasing filtration values."""
+    grid = as_vector(function, argument, value, np.asarray(value).size)
+    if not grid.size:
+        raise ValueError(f"{function}: {argument} is empty; pass at least one filtration value")
+    falls = np.flatnonzero(np.diff(grid) <= 0)
+    if falls.size:
+        raise ValueError(
+            f"{function}: {argument} has {grid[falls[0] + 1]} after {grid[falls[0]]}; pass "
+            "increasing filtration values"
+        )
+    return grid
