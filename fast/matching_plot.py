@@ -47,10 +47,11 @@ def plot_matching(
     first, second
         Diagrams as in `plot_diagram`, with finite deaths.
     matches
-        (M, 2) integers: row (i, j) matches pair i of `first` with pair j of `second`; -1 is the
-        diagonal. What an optimal transport or the Wasserstein distance decided. None: what
-        `persistence_weighted_chamfer` compares: each pair of either diagram with the nearest pair
-        of the other, the lowest index at ties, or with the diagonal where that is nearer.
+        What `wasserstein_matching` returns: for each pair of `first` its partner in `second`, -1
+        for the diagonal, where the rest of `second` goes too. Or (M, 2) rows (pair of first, pair
+        of second), as GUDHI returns them. None: what `persistence_weighted_chamfer` compares: each
+        pair of either diagram with the nearest pair of the other, the lowest index at ties, or with
+        the diagonal where that is nearer.
     ax
         Where to draw; None: new axes of pyplot.
     cloud

@@ -158,14 +158,20 @@ def as_array(value: Tensor | NDArray[Any]) -> NDArray[np.float64]:
 def as_matches(
     function: str, matches: Tensor | NDArray[Any], num_first: int, num_second: int
 ) -> NDArray[np.int64]:
-    """Return (M, 2) indices of pairs, -1 for the diagonal."""
+    """Return rows (pair of first, pair of second), -1 for the diagonal, of partners or of rows."""
     given = matches.detach().cpu().numpy() if isinstance(matches, Tensor) else np.asarray(matches)
-    if given.ndim != 2 or given.shape[1] != 2 or given.dtype.kind not in "iu":
+    is_list = given.ndim == 1 and len(given) >= num_first and not (given[num_first:] != -1).any()
+    if given.dtype.kind not in "iu" or not (is_list or (given.ndim == 2 and given.shape[1] == 2)):
         raise ValueError(
-            f"{function}: matches is {given.dtype} of shape {given.shape}; pass integers (M, 2), "
-            "rows (pair of first, pair of second), -1 for the diagonal"
+            f"{function}: matches is {given.dtype} of shape {given.shape}; pass a partner for each "
+            f"of the {num_first} pairs of first (-1: the diagonal), as wasserstein_matching "
+            "returns, or integer rows (pair of first, pair of second)"
         )
     rows = given.astype(np.int64)
+    if is_list:
+        rows = np.column_stack([np.arange(num_first), rows[:num_first]])
+        left = np.setdiff1d(np.arange(num_second), rows[:, 1])
+        rows = np.concatenate([rows, np.column_stack([np.full_like(left, -1), left])])
     for column, (argument, count) in enumerate((("first", num_first), ("second", num_second))):
         wrong = (rows[:, column] < -1) | (rows[:, column] >= count)
         if wrong.any():

@@ -7,7 +7,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from fast import persistence_weighted_chamfer, rips_persistence_of_points
+from fast import (
+    persistence_weighted_chamfer,
+    rips_persistence_of_points,
+    wasserstein_distance,
+    wasserstein_matching,
+)
 from fast.matching_plot import FIRST_COLOR, SECOND_COLOR
 from fast.plot import plot_matching
 
@@ -34,6 +39,33 @@ def test_given_matches_are_drawn_and_the_diagonal_is_reached_at_a_right_angle(ax
     )
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["first", "second"]
     assert axes.get_aspect() == 1
+
+
+def test_a_list_of_partners_leaves_the_others_to_the_diagonal(axes):
+    plot_matching(FIRST, SECOND, torch.tensor([2, -1]), axes)
+    np.testing.assert_allclose(
+        segments(axes.collections[0]),
+        [
+            [[0.2, 1.0], [0.1, 0.2]],
+            [[0.4, 0.5], [0.45, 0.45]],
+            [[0.575, 0.575], [0.25, 0.9]],
+            [[0.7, 0.7], [0.6, 0.8]],
+        ],
+    )
+
+
+def test_the_lines_of_an_optimal_matching_are_as_long_as_the_distance(axes):
+    clouds = torch.rand(2, 2, 30, 2, generator=torch.Generator().manual_seed(0))
+    first, second = (rips_persistence_of_points(cloud)[1] for cloud in clouds)
+    both = (first.pairs, second.pairs)
+    masks = {"first_mask": first.mask, "second_mask": second.mask}
+    matching = wasserstein_matching(*both, **masks, ground=2)
+    cloud = int(first.counts.argmin())  # its list of partners is padded
+    plot_matching(first, second, matching[cloud], axes, cloud=cloud)
+    found = np.square(np.diff(segments(axes.collections[0]), axis=1)).sum()
+    want = wasserstein_distance(*both, **masks, ground=2)[cloud].item()
+    assert first.counts[0] != first.counts[1]
+    assert found**0.5 == pytest.approx(want, rel=1e-5)
 
 
 def test_the_pairs_of_both_are_drawn_under_their_names(axes):
@@ -101,7 +133,8 @@ def test_a_cloud_of_both_batches_is_chosen(axes):
             FIRST, SECOND, np.array([[-2, 0]]), "names pair -2 of first, which has 2", id="below"
         ),
         pytest.param(FIRST, SECOND, np.array([[0.0, 1.0]]), r"float64 of shape", id="floats"),
-        pytest.param(FIRST, SECOND, np.array([0, 1]), r"of shape \(2,\); pass", id="shape"),
+        pytest.param(FIRST, SECOND, np.array([0]), r"of shape \(1,\); pass a par", id="short"),
+        pytest.param(FIRST, SECOND, np.array([0, 1, 2]), r"of shape \(3,\); pass", id="long"),
         pytest.param([FIRST], SECOND, None, "first is a list; pass a BatchedDiagram", id="list"),
     ],
 )
