@@ -3,6 +3,15 @@
 from fast.chamfer import persistence_weighted_chamfer
 from fast.critical_edges import critical_edge_matching
 from fast.diagram import BatchedDiagram
+from fast.diagram_layouts import (
+    PersistenceInformation,
+    diagrams_from_giotto,
+    diagrams_from_gudhi,
+    diagrams_from_torch_topological,
+    diagrams_to_giotto,
+    diagrams_to_gudhi,
+    diagrams_to_torch_topological,
+)
 from fast.distances import pairwise_distances
 from fast.distillation import kl_distillation, topological_loss
 from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyStats
@@ -24,6 +33,7 @@ __all__ = [
     "BatchedDiagram",
     "DistillationLoss",
     "ImageScale",
+    "PersistenceInformation",
     "SaliencyLoss",
     "TopologicalLoss",
     "TopologyStats",
@@ -31,6 +41,12 @@ __all__ = [
     "betti_curve",
     "covering_radius",
     "critical_edge_matching",
+    "diagrams_from_giotto",
+    "diagrams_from_gudhi",
+    "diagrams_from_torch_topological",
+    "diagrams_to_giotto",
+    "diagrams_to_gudhi",
+    "diagrams_to_torch_topological",
     "entropic_transport",
     "fit_persistence_image",
     "gradient_entropy",

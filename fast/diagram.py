@@ -3,12 +3,20 @@
 Shape letters: B clouds, K pairs of the cloud that has most.
 """
 
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from fast.checks import as_precise
 from reference.diagram import Diagram
+
+_MOST_COUNTS_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,15 +58,147 @@ class BatchedDiagram:
     death_simplices: Tensor
     num_essential: Tensor
 
+    @classmethod
+    def from_list(cls, diagrams: Sequence[Any], dim: int) -> "BatchedDiagram":
+        """Return the diagrams of several clouds, given as (birth, death) rows.
+
+        Parameters
+        ----------
+        diagrams
+            One per cloud, at least one: tensors or arrays (K_b, 2), floating point, or lists of
+            (birth, death). Tensors keep their gradient.
+        dim
+            Homology dimension of all of them.
+
+        Returns
+        -------
+        BatchedDiagram
+            The rows that the class holds, in the order given: rows whose death is `inf` are left
+            out and counted in `num_essential`, rows with birth = death are left out. Where a pair
+            comes from is not known: edges and simplices are -1, and losses that need them refuse
+            it.
+
+        Raises
+        ------
+        ValueError
+            If something is not of (birth, death) rows, has a NaN or an infinite birth or a death
+            before its birth, or diagrams are on several devices.
+
+        Examples
+        --------
+        >>> BatchedDiagram.from_list([[(0.5, 1.0)], [(0.5, 2.0), (0.75, 1.0)]], dim=1)
+        BatchedDiagram(dim=1, pairs=[1, 2], dtype=torch.float64, device=cpu)
+        """
+        rows = [_as_rows(f"diagrams[{i}]", each) for i, each in enumerate(diagrams)]
+        return _padded(dim, rows, [torch.full((len(each), 4), -1) for each in rows])
+
+    def to_list(self) -> list[Tensor]:
+        """Return each cloud's pairs (K_b, 2), with their gradient and without padding.
+
+        Examples
+        --------
+        >>> BatchedDiagram.from_list([[(0.5, 1.0)], []], dim=1).to_list()
+        [tensor([[0.5000, 1.0000]], dtype=torch.float64), tensor([], size=(0, 2), dtype=torch.float64)]
+        """
+        return [pairs[mask] for pairs, mask in zip(self.pairs, self.mask, strict=True)]
+
     def __len__(self) -> int:
         """Return the number of clouds, B."""
         return len(self.counts)
 
+    def __getitem__(self, clouds: Any) -> "BatchedDiagram":
+        """Return the diagrams of some clouds; of one, as a batch of one.
+
+        `clouds` is a number, a slice, or numbers or a bool mask in a list, array or tensor. Padding
+        stays as wide as it is, so that nothing waits for a GPU.
+
+        Examples
+        --------
+        >>> batch = BatchedDiagram.from_list([[(0.5, 1.0)], [(0.5, 2.0), (0.75, 1.0)]], dim=1)
+        >>> batch[1]
+        BatchedDiagram(dim=1, pairs=[2], dtype=torch.float64, device=cpu)
+        >>> batch[[1, 0, 1]].counts
+        tensor([2, 1, 2])
+        """
+        if isinstance(clouds, (list, range, np.ndarray)):
+            empty = torch.int64 if not len(clouds) else None
+            clouds = torch.as_tensor(np.asarray(clouds), dtype=empty)
+        if isinstance(clouds, Tensor) and clouds.ndim == 1:
+            # Numbers and masks alike: torch checks them, and says what is wrong.
+            chosen = clouds.to(self.counts.device)
+        elif isinstance(clouds, slice):
+            return self._with_each(lambda field: field[clouds])
+        else:
+            try:
+                number = operator.index(clouds)
+            except TypeError:
+                raise IndexError(
+                    f"BatchedDiagram: the index is {clouds!r}; pass a cloud's number, a slice, or "
+                    "several numbers or a bool mask in a list or tensor"
+                ) from None
+            if not -len(self) <= number < len(self):
+                raise IndexError(
+                    f"BatchedDiagram: the index is {number}; there are {len(self)} cloud(s), pass "
+                    f"{-len(self)} to {len(self) - 1}"
+                )
+            number %= len(self)
+            return self._with_each(lambda field: field[number : number + 1])
+        return self._with_each(lambda field: field[chosen])
+
+    def __iter__(self) -> "Iterator[BatchedDiagram]":
+        """Yield each cloud's diagram as a batch of one."""
+        return (self[number] for number in range(len(self)))
+
     def __repr__(self) -> str:
+        """Return dimension, number of pairs of each cloud, dtype and device."""
+        found = f"clouds={len(self)}"
+        if self.counts.device.type != "meta":  # there, no number can be read
+            counts = self.counts.tolist()
+            if len(counts) <= _MOST_COUNTS_SHOWN:
+                found = f"pairs={counts}"
+            else:
+                found += f", pairs={min(counts)} to {max(counts)}"
         return (
-            f"BatchedDiagram(dim={self.dim}, pairs={self.counts.tolist()}, "
+            f"BatchedDiagram(dim={self.dim}, {found}, "
             f"dtype={self.deaths.dtype}, device={self.deaths.device})"
         )
+
+    def to(self, *args: Any, **kwargs: Any) -> "BatchedDiagram":
+        """Return the diagrams on another device, of another dtype, or both; as `Tensor.to`.
+
+        A dtype is that of births and deaths, floating point; the integer fields keep theirs.
+
+        Raises
+        ------
+        ValueError
+            If the dtype is no float32 or float64.
+
+        Examples
+        --------
+        >>> BatchedDiagram.from_list([[(0.5, 1.0)]], dim=1).to(torch.float32)
+        BatchedDiagram(dim=1, pairs=[1], dtype=torch.float32, device=cpu)
+        """
+        births = self.births.to(*args, **kwargs)
+        if births.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"BatchedDiagram.to: dtype is {births.dtype}, which does not tell lengths apart; "
+                "pass torch.float32 or torch.float64"
+            )
+        moved = self._with_each(lambda field: field.to(births.device))
+        return replace(moved, births=births, deaths=self.deaths.to(*args, **kwargs))
+
+    def detach(self) -> "BatchedDiagram":
+        """Return the diagrams without their gradient."""
+        return self._with_each(Tensor.detach)
+
+    def _with_each(self, function: Callable[[Tensor], Tensor]) -> "BatchedDiagram":
+        """Return the diagrams with a function applied to every field but `dim`."""
+        changed = {
+            field.name: function(getattr(self, field.name))
+            for field in fields(self)
+            if field.name != "dim"
+        }
+        return replace(self, **changed)
 
     @property
     def pairs(self) -> Tensor:
@@ -81,3 +221,54 @@ class BatchedDiagram:
             death_simplices=rows(self.death_simplices).numpy(),
             num_essential=int(self.num_essential[index]),
         )
+
+
+def _as_rows(argument: str, value: Any) -> Tensor:
+    """Return (birth, death) rows (K, 2) of numbers, no death before its birth; deaths may be inf."""
+    name = "BatchedDiagram"
+    if not isinstance(value, Tensor):
+        array = np.asarray(value, dtype=None if isinstance(value, np.ndarray) else np.float64)
+        value = torch.as_tensor(array.reshape(-1, 2) if not array.size else array)
+    rows = as_precise(name, argument, value)
+    if rows.ndim != 2 or rows.shape[1] != 2:
+        raise ValueError(
+            f"{name}: {argument} has shape {tuple(rows.shape)}; pass (birth, death) rows, (K, 2)"
+        )
+    births, deaths = rows.detach().unbind(dim=1)
+    refused = ~births.isfinite() | ~(deaths >= births)  # NaN compares False
+    if rows.device.type == "cpu" and bool(refused.any()):
+        raise ValueError(
+            f"{name}: {argument} has the pair {tuple(rows[refused][0].tolist())}; pass finite "
+            "births, no death before its birth (inf for a class that never dies)"
+        )
+    return rows
+
+
+def _padded(dim: int, rows: list[Tensor], edges: list[Tensor]) -> BatchedDiagram:
+    """Return a batch of (K_b, 2) pairs with their edges (K_b, 4), those of births first."""
+    if not rows:
+        raise ValueError("BatchedDiagram: diagrams is empty; pass at least one cloud")
+    if len({each.device for each in rows}) > 1:
+        devices = sorted({str(each.device) for each in rows})
+        raise ValueError(
+            f"BatchedDiagram: diagrams are on {' and '.join(devices)}; move them to one"
+        )
+    device = rows[0].device
+    dtype = torch.float64 if any(each.dtype == torch.float64 for each in rows) else torch.float32
+    kept = [(each[:, 1] > each[:, 0]) & each[:, 1].isfinite() for each in rows]
+    pairs = [each[keep].to(dtype) for each, keep in zip(rows, kept, strict=True)]
+    ends = [each.to(device)[keep] for each, keep in zip(edges, kept, strict=True)]
+    counts = torch.tensor([len(each) for each in pairs], device=device)
+    births, deaths = pad_sequence(pairs, batch_first=True).unbind(dim=-1)
+    critical = pad_sequence(ends, batch_first=True, padding_value=-1)
+    return BatchedDiagram(
+        dim=operator.index(dim),
+        births=births,
+        deaths=deaths,
+        mask=torch.arange(births.shape[1], device=device) < counts[:, None],
+        counts=counts,
+        birth_edges=critical[..., :2],
+        death_edges=critical[..., 2:],
+        death_simplices=critical.new_full((*births.shape, dim + 2), -1),
+        num_essential=torch.stack([each[:, 1].isinf().sum() for each in rows]),
+    )

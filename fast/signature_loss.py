@@ -104,7 +104,10 @@ def _of_distances(
         rips_persistence(space.detach(), max_dim, sizes=sizes, backend=backend)
         for space in (teacher, student)
     )
-    return [critical_edge_matching(*pair, teacher, student) for pair in zip(*diagrams, strict=True)]
+    return [
+        critical_edge_matching(of_teacher, of_student, teacher, student)
+        for of_teacher, of_student in zip(*diagrams, strict=True)
+    ]
 
 
 def _of_points(
@@ -116,8 +119,8 @@ def _of_points(
         for space in (teacher, student)
     )
     return [
-        critical_edge_matching_of_points(*pair, teacher, student)
-        for pair in zip(*diagrams, strict=True)
+        critical_edge_matching_of_points(of_teacher, of_student, teacher, student)
+        for of_teacher, of_student in zip(*diagrams, strict=True)
     ]
 
 

@@ -136,8 +136,10 @@ def wasserstein_matching(
     """
     name = "wasserstein_matching"
     order, ground = _options(name, order, ground)
-    *diagrams, _ = as_two_diagrams(name, first, second, first_mask, second_mask)
-    return _partners(*diagrams, order, ground)
+    first, second, first_mask, second_mask, _ = as_two_diagrams(
+        name, first, second, first_mask, second_mask
+    )
+    return _partners(first, second, first_mask, second_mask, order, ground)
 
 
 @disable_compile  # numba cannot be traced
