@@ -162,9 +162,14 @@ def _refuse_two_kinds(function: str, teacher: BatchedDiagram, student: BatchedDi
 def _refuse_edges_beyond(
     function: str, teacher: BatchedDiagram, student: BatchedDiagram, num_points: int
 ) -> None:
-    """Raise if a diagram is of more points; on a CUDA device nothing is read."""
+    """Raise if a diagram is of more points or has no edges; on a CUDA device nothing is read."""
     for argument, diagram in (("teacher", teacher), ("student", student)):
         if diagram.death_edges.device.type == "cpu" and diagram.death_edges.numel():
+            if bool((diagram.death_edges[diagram.mask] < 0).any()):
+                raise ValueError(
+                    f"{function}: {argument} has pairs without edges, as BatchedDiagram.from_list "
+                    "makes them; pass diagrams of rips_persistence"
+                )
             largest = int(_critical_edges(diagram)[0].max())
             if largest >= num_points:
                 raise ValueError(

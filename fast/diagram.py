@@ -89,16 +89,17 @@ class BatchedDiagram:
         >>> BatchedDiagram.from_list([[(0.5, 1.0)], [(0.5, 2.0), (0.75, 1.0)]], dim=1)
         BatchedDiagram(dim=1, pairs=[1, 2], dtype=torch.float64, device=cpu)
         """
-        rows = [_as_rows(f"diagrams[{i}]", each) for i, each in enumerate(diagrams)]
-        return _padded(dim, rows, [torch.full((len(each), 4), -1) for each in rows])
+        rows = [as_rows(f"diagrams[{i}]", each) for i, each in enumerate(diagrams)]
+        return padded_diagram(dim, rows, [torch.full((len(each), 4), -1) for each in rows])
 
     def to_list(self) -> list[Tensor]:
         """Return each cloud's pairs (K_b, 2), with their gradient and without padding.
 
         Examples
         --------
-        >>> BatchedDiagram.from_list([[(0.5, 1.0)], []], dim=1).to_list()
-        [tensor([[0.5000, 1.0000]], dtype=torch.float64), tensor([], size=(0, 2), dtype=torch.float64)]
+        >>> batch = BatchedDiagram.from_list([torch.tensor([[0.5, 1.0]]), torch.empty(0, 2)], dim=1)
+        >>> batch.to_list()
+        [tensor([[0.5000, 1.0000]]), tensor([], size=(0, 2))]
         """
         return [pairs[mask] for pairs, mask in zip(self.pairs, self.mask, strict=True)]
 
@@ -193,7 +194,7 @@ class BatchedDiagram:
 
     def _with_each(self, function: Callable[[Tensor], Tensor]) -> "BatchedDiagram":
         """Return the diagrams with a function applied to every field but `dim`."""
-        changed = {
+        changed: dict[str, Any] = {
             field.name: function(getattr(self, field.name))
             for field in fields(self)
             if field.name != "dim"
@@ -223,8 +224,8 @@ class BatchedDiagram:
         )
 
 
-def _as_rows(argument: str, value: Any) -> Tensor:
-    """Return (birth, death) rows (K, 2) of numbers, no death before its birth; deaths may be inf."""
+def as_rows(argument: str, value: Any) -> Tensor:
+    """Return (birth, death) rows (K, 2), no death before its birth; deaths may be inf."""
     name = "BatchedDiagram"
     if not isinstance(value, Tensor):
         array = np.asarray(value, dtype=None if isinstance(value, np.ndarray) else np.float64)
@@ -244,7 +245,7 @@ def _as_rows(argument: str, value: Any) -> Tensor:
     return rows
 
 
-def _padded(dim: int, rows: list[Tensor], edges: list[Tensor]) -> BatchedDiagram:
+def padded_diagram(dim: int, rows: list[Tensor], edges: list[Tensor]) -> BatchedDiagram:
     """Return a batch of (K_b, 2) pairs with their edges (K_b, 4), those of births first."""
     if not rows:
         raise ValueError("BatchedDiagram: diagrams is empty; pass at least one cloud")

@@ -1,4 +1,4 @@
-"""Diagrams in the layouts of other libraries, from and to batches: giotto, GUDHI, torch-topological.
+"""Diagrams in other libraries' layouts, from and to batches: giotto, GUDHI, torch-topological.
 
 No other library is needed: what has their layout is read. In all of them, a class that never dies
 has the death `inf`; it is left out and counted in `num_essential`, and is not written back, because
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_choice
-from fast.diagram import BatchedDiagram, _as_rows, _padded
+from fast.diagram import BatchedDiagram, as_rows, padded_diagram
 
 
 class PersistenceInformation(NamedTuple):
@@ -263,7 +263,7 @@ def diagrams_from_torch_topological(informations: Sequence[Any]) -> list[Batched
         rows, edges = [], []
         for i, cloud in enumerate(clouds):
             pairing = torch.as_tensor(np.asarray(cloud[place].pairing)).long()
-            rows.append(_as_rows(f"informations[{i}][{place}].diagram", cloud[place].diagram))
+            rows.append(as_rows(f"informations[{i}][{place}].diagram", cloud[place].diagram))
             if pairing.shape != (len(rows[-1]), 3 if dim == 0 else 4):
                 raise ValueError(
                     f"{name}: informations[{i}][{place}].pairing has shape {tuple(pairing.shape)}; "
@@ -276,7 +276,7 @@ def diagrams_from_torch_topological(informations: Sequence[Any]) -> list[Batched
             else:
                 births = pairing[:, :2].sort(dim=1).values
             edges.append(torch.cat([births, pairing[:, -2:].sort(dim=1).values], dim=1))
-        batches.append(_padded(dim, rows, edges))
+        batches.append(padded_diagram(dim, rows, edges))
     return batches
 
 

@@ -16,7 +16,8 @@ def optimal_partners(first, second, first_mask, second_mask, order, euclidean):
     `first` (B, M, 2) and `second` (B, K, 2) are float64, on any device; the work is done on the
     CPU. Rows outside the masks get no partner and are none.
     """
-    clouds = [each.cpu().numpy() for each in (first, second, first_mask, second_mask)]
+    given = (first, second, first_mask, second_mask)
+    clouds = [each.cpu().contiguous().numpy() for each in given]  # one layout: compiled once
     partners = torch.full(first.shape[:2], -1, dtype=torch.int64)
     calls = [
         (*cloud, order, euclidean, found)

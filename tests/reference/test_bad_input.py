@@ -820,3 +820,161 @@ def test_a_bandwidth_too_small_to_reach_any_pixel_is_refused():
     copies = [near] * 4 + [far]
     with pytest.raises(ValueError, match=r"every image is 0 with the bandwidth .*\(now \(2, 2\)\)"):
         reference.fit_persistence_image(copies, resolution=(2, 2))
+
+
+# ---- distances, summaries and curves of diagrams ------------------------------------------------
+
+GRID = np.array([0.0, 1.0])
+OF_TWO_DIAGRAMS = {
+    name: getattr(reference, name)
+    for name in (
+        "wasserstein_distance",
+        "wasserstein_matching",
+        "wasserstein_distance_grad",
+        "sliced_wasserstein",
+        "sliced_wasserstein_grad",
+    )
+}
+OF_ONE_DIAGRAM = {
+    "total_persistence": reference.total_persistence,
+    "total_persistence_grad": reference.total_persistence_grad,
+    "persistent_entropy": reference.persistent_entropy,
+    "persistent_entropy_grad": reference.persistent_entropy_grad,
+    "persistence_landscape": lambda pairs, grid=GRID, **options: reference.persistence_landscape(
+        pairs, grid=grid, **options
+    ),
+    "persistence_landscape_grad": lambda pairs, grid=GRID, **options: (
+        reference.persistence_landscape_grad(pairs, np.ones((5, 2)), grid=grid, **options)
+    ),
+    "betti_curve": lambda pairs, grid=GRID, **options: reference.betti_curve(
+        pairs, grid=grid, **options
+    ),
+    "betti_curve_grad": lambda pairs, grid=GRID, bandwidth=1.0: reference.betti_curve_grad(
+        pairs, np.ones(2), grid=grid, bandwidth=bandwidth
+    ),
+}
+BAD_PAIRS = [
+    (np.zeros((1, 3)), "has shape (1, 3); pass (birth, death) rows, (K, 2)"),
+    ([[0.0, np.inf]], "has the entry inf; pass finite values of at most 1e+150 in size"),
+    ([[np.nan, 1.0]], "has the entry nan; pass finite values of at most 1e+150 in size"),
+]
+
+
+@pytest.mark.parametrize("function", OF_TWO_DIAGRAMS)
+@pytest.mark.parametrize(("pairs", "message"), BAD_PAIRS)
+def test_what_are_no_two_diagrams_is_refused(function, pairs, message):
+    for argument, both in (("first", (pairs, PAIRS)), ("second", (PAIRS, pairs))):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            OF_TWO_DIAGRAMS[function](*map(np.array, both))
+        assert str(error.value) == f"{function}: {argument} {message}"
+
+
+@pytest.mark.parametrize("function", OF_ONE_DIAGRAM)
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        *BAD_PAIRS,
+        (
+            [[0.0, 1.0], [2.0, 1.0]],
+            "has the pair (2.0, 1.0); pass (birth, death) rows, no death before its birth",
+        ),
+    ],
+)
+def test_what_is_no_diagram_is_refused(function, pairs, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        OF_ONE_DIAGRAM[function](np.array(pairs))
+    assert str(error.value) == f"{function}: pairs {message}"
+
+
+BAD_ORDER = "pass a finite number of at least 1"
+
+
+@pytest.mark.parametrize(
+    ("functions", "options", "message"),
+    [
+        ("wasserstein", {"order": 0.5}, f"order is 0.5; {BAD_ORDER}"),
+        ("wasserstein_distance", {"ground": 1.0}, "ground is 1.0; pass 2 or inf"),
+        ("sliced", {"num_directions": 0}, "num_directions is 0; pass at least 1"),
+        ("total", {"order": np.inf}, f"order is inf; {BAD_ORDER}"),
+        ("total", {"order": np.nan}, f"order is nan; {BAD_ORDER}"),
+        ("landscape", {"num_landscapes": 0}, "num_landscapes is 0; pass at least 1"),
+        ("landscape", {"num_landscapes": 1.5}, "num_landscapes is 1.5; pass an integer"),
+        ("betti", {"bandwidth": 0.0}, "bandwidth is 0.0; pass a finite number above 0"),
+        ("betti", {"bandwidth": -2.0}, "bandwidth is -2.0; pass a finite number above 0"),
+        *(
+            (family, {"grid": np.array(grid)}, f"grid {message}")
+            for family in ("landscape", "betti")
+            for grid, message in (
+                ([], "is empty; pass at least one filtration value"),
+                ([1.0, 1.0], "has 1.0 after 1.0; pass increasing filtration values"),
+                ([0.0, 2.0, 1.5], "has 1.5 after 2.0; pass increasing filtration values"),
+                ([0.0, np.inf], "has the entry inf; pass finite numbers"),
+                ([[0.0, 1.0]], "has shape (1, 2); pass 2 numbers, (2,)"),
+            )
+        ),
+    ],
+)
+def test_options_of_diagram_functions_out_of_range_are_refused(functions, options, message):
+    named = [name for name in (*OF_TWO_DIAGRAMS, *OF_ONE_DIAGRAM) if functions in name]
+    assert named
+    for name in named:
+        call = OF_TWO_DIAGRAMS.get(name) or OF_ONE_DIAGRAM[name]
+        arguments = (PAIRS, PAIRS) if name in OF_TWO_DIAGRAMS else (PAIRS,)
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            call(*arguments, **options)
+        assert str(error.value) == f"{name}: {message}"
+
+
+@pytest.mark.parametrize("matching", [[0], [0, 0], [0, 2], [[0, 1]]])
+def test_a_matching_of_other_diagrams_is_refused(matching):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        reference.wasserstein_distance_grad(PAIRS, PAIRS, matching=np.array(matching))
+    assert str(error.value) == (
+        f"wasserstein_distance_grad: matching is {matching}; pass 2 different rows below 2, -1 for "
+        "the diagonal"
+    )
+
+
+def test_gradients_of_other_curves_are_refused():
+    for call, message in (
+        (
+            lambda: reference.persistence_landscape_grad(PAIRS, np.ones((5, 3)), grid=GRID),
+            "persistence_landscape_grad: grad_landscapes has shape (5, 3); the landscapes have "
+            "(5, 2), pass the same",
+        ),
+        (
+            lambda: reference.betti_curve_grad(PAIRS, np.ones(3), grid=GRID, bandwidth=1.0),
+            "betti_curve_grad: grad_curve has shape (3,); pass 2 numbers, (2,)",
+        ),
+    ):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            call()
+        assert str(error.value) == message
+
+
+@pytest.mark.parametrize("function", ["signature_loss", "signature_loss_grad"])
+def test_spaces_that_do_not_fit_are_refused(function):
+    call = getattr(reference, function)
+    for arguments, options, message in (
+        ((CLOUD, CLOUD[:2]), {}, "student has 2 points; teacher has 3, pass the same points"),
+        (
+            (CLOUD, CLOUD),
+            {"metric": "cosine"},
+            "metric is 'cosine'; pass one of 'euclidean', 'precomputed'",
+        ),
+        (
+            (CLOUD, CLOUD),
+            {"dim_weights": (1.0, -1.0)},
+            "dim_weights is -1.0; pass a finite number of at least 0",
+        ),
+        (
+            (CLOUD, CLOUD),
+            {"dim_weights": ()},
+            "dim_weights is empty; pass one per dimension, e.g. (1,)",
+        ),
+    ):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            call(*arguments, **options)
+        assert str(error.value) == f"{function}: {message}"
+    with pytest.raises(ValueError, match="distances has shape"):
+        call(CLOUD, CLOUD, metric="precomputed")

@@ -19,15 +19,20 @@ from tests.reference import test_critical_edges as critical_edges
 from tests.reference import test_distances as distances
 from tests.reference import test_distillation as distillation
 from tests.reference import test_normalisation as normalisation
+from tests.reference import test_persistence_curves as curves
 from tests.reference import test_persistence_image as images
+from tests.reference import test_persistence_summaries as summaries
 from tests.reference import test_rips as rips
 from tests.reference import test_rips_oracles as oracles
 from tests.reference import test_rips_properties as properties
 from tests.reference import test_routing as routing
 from tests.reference import test_saliency as saliency
 from tests.reference import test_sampling as sampling
+from tests.reference import test_signature_loss as signature
+from tests.reference import test_sliced_wasserstein as sliced
 from tests.reference import test_transport as transport
 from tests.reference import test_wasserstein as wasserstein
+from tests.reference import test_wasserstein_distance as exact
 
 # What is broken: file, the text that is there, the text instead, the test that must notice.
 BROKEN = {
@@ -651,6 +656,108 @@ BROKEN = {
         "lowest[0] - margin",
         "lowest[0]",
         images.test_dimension_0_has_twenty_numbers_and_the_mended_images_have_no_more,
+    ),
+    "a matching of whoever comes first": (
+        "wasserstein_distance.py",
+        "column_prices[reached] -= step",
+        "pass",
+        exact.test_it_equals_scipys_assignment_gudhi_and_pot,
+    ),
+    "a diagonal as far as in the other norm": (
+        "wasserstein_distance.py",
+        "return float(persistence / (2 if ground == np.inf else np.sqrt(2)))",
+        "return float(persistence / 2)",
+        exact.test_it_equals_scipys_assignment_gudhi_and_pot,
+    ),
+    "a distance without its root": (
+        "wasserstein_distance.py",
+        "np.sum((np.array(lengths) / unit) ** order) ** (1 / order)",
+        "np.sum((np.array(lengths) / unit) ** order)",
+        exact.test_it_equals_scipys_assignment_gudhi_and_pot,
+    ),
+    "a gradient that forgets the other lengths": (
+        "wasserstein_distance.py",
+        "** (order - 1)\n",
+        "** 1\n",
+        exact.test_the_gradient_is_the_derivative,
+    ),
+    "both coordinates in the norm of the largest": (
+        "wasserstein_distance.py",
+        "np.sign(gap) * largest / np.sum(largest)",
+        "np.sign(gap)",
+        exact.test_the_gradient_is_the_derivative,
+    ),
+    "lines over a whole turn": (
+        "sliced_wasserstein.py",
+        "math.pi * i / num_directions - math.pi / 2",
+        "2 * math.pi * i / num_directions",
+        sliced.test_it_equals_persim,
+    ),
+    "diagrams completed at their births": (
+        "sliced_wasserstein.py",
+        "np.mean(each, axis=1)[:, None]",
+        "each[:, :1]",
+        sliced.test_it_equals_persim,
+    ),
+    "diagonal points that do not move": (
+        "sliced_wasserstein.py",
+        "grads[1 - side][k - own[side]] += sign * slope * along_diagonal",
+        "pass",
+        sliced.test_the_gradient_is_the_derivative,
+    ),
+    "an entropy in bits": (
+        "persistence_summaries.py",
+        "np.log(np.where",
+        "np.log2(np.where",
+        summaries.test_the_entropy_equals_gudhis,
+    ),
+    "a total with a root": (
+        "persistence_summaries.py",
+        'float(np.sum((deaths - births) ** as_order("total_persistence", "order", order)))',
+        "float(np.sum((deaths - births) ** order) ** (1 / order))",
+        summaries.test_total_persistence_is_numpys_norm_and_the_way_to_the_diagonal,
+    ),
+    "an entropy whose total does not move": (
+        "persistence_summaries.py",
+        "-(logarithms + entropy) / (total or 1.0)",
+        "-(logarithms + 1) / (total or 1.0)",
+        summaries.test_the_gradients_are_the_derivatives,
+    ),
+    "landscapes from the lowest": (
+        "persistence_curves.py",
+        "np.argsort(-tents",
+        "np.argsort(tents",
+        curves.test_landscapes_equal_gudhis_over_the_root_of_2,
+    ),
+    "the last of equal tents": (
+        "persistence_curves.py",
+        'np.argsort(-tents, axis=0, kind="stable")',
+        'np.argsort(tents, axis=0, kind="stable")[::-1]',
+        curves.test_the_gradient_of_landscapes_by_hand,
+    ),
+    "classes alive at their death": (
+        "persistence_curves.py",
+        "(births <= grid) & (grid < deaths)",
+        "(births <= grid) & (grid <= deaths)",
+        curves.test_betti_curves_equal_gudhis,
+    ),
+    "a bandwidth that is a variance": (
+        "persistence_curves.py",
+        "(grid - ends) / bandwidth) for",
+        "(grid - ends) / bandwidth**0.5) for",
+        curves.test_a_smooth_curve_is_the_mean_of_moved_ones,
+    ),
+    "one side of a signature": (
+        "signature_loss.py",
+        "weight * critical_edge_matching(*pair, *matrices)",
+        "weight * critical_edge_matching(*pair, matrices[0], matrices[0])",
+        signature.test_values_and_gradients_by_hand,
+    ),
+    "every dimension alike": (
+        "signature_loss.py",
+        "total += weight * ",
+        "total += ",
+        signature.test_dimensions_are_weighed_and_added,
     ),
 }
 

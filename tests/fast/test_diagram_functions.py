@@ -1,0 +1,264 @@
+"""What all losses and vectorizations of diagrams have in common: masks, dtypes, transforms, errors.
+
+That each is right is checked beside its definition.
+"""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import fast
+import reference
+
+GRID = torch.linspace(0.0, 3.0, 7, dtype=torch.float64)
+OTHER = torch.tensor([[0.1, 1.3], [0.4, 0.9], [0.2, 2.4]], dtype=torch.float64)
+
+
+def second(like, mask=None):
+    """Return a second batch beside `like`, and its mask."""
+    other = OTHER.to(like.device, like.dtype).expand(*like.shape[:-2], 3, 2)
+    return {"second": other, "second_mask": None, "first_mask": mask}
+
+
+# What is called with pairs and a mask of them.
+CALLS = {
+    "wasserstein_distance": lambda pairs, mask=None: fast.wasserstein_distance(
+        pairs, **second(pairs, mask), order=1.5, ground=2
+    ),
+    "sliced_wasserstein": lambda pairs, mask=None: fast.sliced_wasserstein(
+        pairs, **second(pairs, mask), num_directions=8
+    ),
+    "total_persistence": lambda pairs, mask=None: fast.total_persistence(
+        pairs, mask=mask, order=1.5
+    ),
+    "persistent_entropy": lambda pairs, mask=None: fast.persistent_entropy(pairs, mask=mask),
+    "persistence_landscape": lambda pairs, mask=None: fast.persistence_landscape(
+        pairs, grid=GRID.to(pairs.device), num_landscapes=2, mask=mask
+    ),
+    "betti_curve": lambda pairs, mask=None: fast.betti_curve(
+        pairs, grid=GRID.to(pairs.device), bandwidth=0.3, mask=mask
+    ),
+}
+every_call = pytest.mark.parametrize("name", CALLS)
+ARGUMENT = {name: "first" if "wasserstein" in name else "pairs" for name in CALLS}
+
+
+def batch(shape=(2, 3), num_pairs=5, seed=0, dtype=torch.float64):
+    births, persistence = np.random.default_rng(seed).random((2, *shape, num_pairs))
+    return torch.tensor(np.stack([births, births + 0.1 + persistence], axis=-1), dtype=dtype)
+
+
+def test_arguments_are_the_definitions_and_masks():
+    masks = {"mask", "first_mask", "second_mask"}
+    for name in (*CALLS, "wasserstein_matching"):
+        theirs = inspect.signature(getattr(reference, name)).parameters
+        mine = inspect.signature(getattr(fast, name)).parameters
+        assert [each for each in mine if each not in masks] == list(theirs)
+        assert all(mine[each].default == theirs[each].default for each in theirs)
+        assert all(mine[each].kind == theirs[each].kind for each in theirs)
+    theirs = inspect.signature(reference.signature_loss).parameters
+    mine = inspect.signature(fast.signature_loss).parameters
+    assert list(mine) == [*theirs, "sizes", "backend"]
+    assert all(mine[each].default == theirs[each].default for each in theirs)
+
+
+@every_call
+def test_derivatives_of_both_orders(name):
+    pairs = batch((2,), 3).requires_grad_()
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
+        assert check(lambda pairs: CALLS[name](pairs, mask), pairs)
+
+
+@every_call
+def test_leading_dimensions_are_kept_and_may_be_none(name):
+    pairs = batch((2, 3))
+    got = CALLS[name](pairs)
+    assert got.shape[:2] == (2, 3)
+    alone = CALLS[name](pairs[1, 2])
+    torch.testing.assert_close(got[1, 2], alone, rtol=1e-14, atol=0)
+    assert CALLS[name](pairs[:0]).shape == (0, *got.shape[1:])
+
+
+@every_call
+def test_no_pairs_are_zeros_or_the_other_diagram_alone(name):
+    for pairs in (batch((2,), 0), torch.zeros(0, 2)):
+        leaf = pairs.requires_grad_()
+        got = CALLS[name](leaf)
+        assert got.isfinite().all()
+        assert got.any() == ("wasserstein" in name)
+        got.sum().backward()
+        assert leaf.grad.shape == leaf.shape
+    if "wasserstein" in name:
+        none = torch.zeros(4, 0, 2)
+        assert getattr(fast, name)(none, none).tolist() == [0.0] * 4
+
+
+@every_call
+@pytest.mark.parametrize("padding", [0.0, -7.0, torch.inf, torch.nan])
+def test_padding_may_hold_anything(name, padding):
+    pairs = batch((3,), 5)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [0, 1, 0, 1, 1], [0, 0, 0, 0, 0]]).bool()
+    leaf = pairs.where(mask[..., None], padding).requires_grad_()
+    got = CALLS[name](leaf, mask)
+    assert got.isfinite().all()
+    got.sum().backward()
+    assert not leaf.grad[~mask].any()
+    assert leaf.grad[mask].any()
+    torch.testing.assert_close(got[1], CALLS[name](pairs[1, mask[1]]), rtol=1e-13, atol=1e-15)
+
+
+@every_call
+def test_lower_precision_rounds_the_result_only(name):
+    pairs = batch(dtype=torch.float32)
+    want = CALLS[name](pairs.double())
+    if "wasserstein" not in name:  # the other diagram is rounded too
+        assert torch.equal(CALLS[name](pairs), want.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        got = CALLS[name](pairs)
+    assert got.dtype == torch.float32
+    assert torch.equal(got, CALLS[name](pairs))
+    half = CALLS[name](pairs.half())
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, want.float(), rtol=0.02, atol=0.02)
+
+
+# torch's own warning, of its look at what a graph break leaves.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@every_call
+def test_a_compiled_call_gives_the_same(name):
+    pairs = batch((2,))
+    want = CALLS[name](pairs)
+    torch.compiler.reset()
+    try:
+        compiled = torch.compile(lambda pairs: CALLS[name](pairs * 1.0), backend="eager")
+        leaf = pairs.clone().requires_grad_()
+        got = compiled(leaf)
+        got.sum().backward()
+    finally:
+        torch.compiler.reset()
+    assert torch.equal(got, want)
+    (gradient,) = torch.autograd.grad(CALLS[name](leaf).sum(), leaf)
+    assert torch.equal(leaf.grad, gradient)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "wasserstein_distance"])
+def test_nothing_is_read_from_a_device(name):
+    """A meta tensor has no entries: whatever asks for one raises."""
+    pairs = batch().to("meta").requires_grad_()
+    mask = torch.ones(2, 3, 5, dtype=torch.bool, device="meta")
+    got = CALLS[name](pairs, mask)
+    assert got.device.type == "meta"
+    got.sum().backward()
+    assert pairs.grad.shape == pairs.shape
+
+
+@pytest.mark.gpu
+@every_call
+def test_a_gpu_gives_the_same(name, cuda):
+    pairs = batch()
+    torch.testing.assert_close(
+        CALLS[name](pairs.to(cuda)).cpu(), CALLS[name](pairs), rtol=1e-12, atol=1e-13
+    )
+
+
+_PAIRS = torch.tensor([[0.0, 1.0], [0.5, 2.0]])
+
+
+@every_call
+@pytest.mark.parametrize(
+    ("value", "mask", "message"),
+    [
+        (torch.zeros(2), None, r"has shape \(2,\)"),
+        (torch.zeros(1, 3), None, r"has shape \(1, 3\); pass \(birth, death\) rows"),
+        (_PAIRS.long(), None, "has dtype torch.int64"),
+        (torch.tensor([[0.0, torch.inf]]), None, r"has the death inf; leave out .*mask=\w+.isfin"),
+        (torch.tensor([[-torch.inf, 1.0]]), None, "has the entry -inf"),
+        (torch.tensor([[0.0, torch.nan]]), None, "has the entry nan"),
+        (1e200 * _PAIRS.double(), None, "whose square is out of range"),
+        (_PAIRS, torch.ones(2), "mask is torch.float32"),
+        (_PAIRS, torch.ones(3, dtype=torch.bool), r"mask is torch.bool of shape \(3,\)"),
+        (_PAIRS, torch.ones(2, dtype=torch.bool, device="meta"), "mask is on meta"),
+        (_PAIRS.to_sparse(), None, "has layout torch.sparse_coo"),
+    ],
+)
+def test_bad_pairs_are_refused(name, value, mask, message):
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        CALLS[name](value, mask)
+
+
+@every_call
+def test_what_is_no_tensor_is_refused(name):
+    rest = {"wasserstein": {"second": OTHER}, "landscape": {"grid": GRID}, "curve": {"grid": GRID}}
+    options = next((each for word, each in rest.items() if word in name), {})
+    batched = fast.BatchedDiagram.from_list([[(0.0, 1.0)]], 1)
+    with pytest.raises(TypeError, match=f"{name}: {ARGUMENT[name]} is a BatchedDiagram; pass"):
+        getattr(fast, name)(batched, **options)
+
+
+@every_call
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.vmap])
+def test_a_transform_of_torch_is_refused_with_what_to_do_instead(name, transform):
+    pairs = batch(()) if transform is torch.func.grad else batch((2,))
+    with pytest.raises(RuntimeError, match=rf"{name}: \w+ is inside torch.vmap .*autograd.grad"):
+        transform(lambda pairs: CALLS[name](pairs).sum())(pairs)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if "wasserstein" not in name])
+def test_a_death_before_its_birth_is_refused(name):
+    with pytest.raises(ValueError, match=rf"{name}: pairs has the pair \(2.0, 1.0\); pass"):
+        CALLS[name](torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
+    CALLS[name](torch.tensor([[0.0, 1.0], [2.0, 1.0]]), torch.tensor([True, False]))
+
+
+@pytest.mark.parametrize(
+    "name", ["wasserstein_distance", "wasserstein_matching", "sliced_wasserstein"]
+)
+def test_diagrams_of_another_batch_are_refused(name):
+    function = getattr(fast, name)
+    for other in (_PAIRS[None], _PAIRS.expand(3, 2, 2), _PAIRS.double().expand(2, 2, 2)):
+        with pytest.raises(ValueError, match=rf"{name}: second is .* first is .* one batch shape"):
+            function(_PAIRS.expand(2, 2, 2), other)
+    with pytest.raises(ValueError, match=f"{name}: second is on meta but first on cpu"):
+        function(_PAIRS, _PAIRS.to("meta"))
+    with pytest.raises(ValueError, match=f"{name}: second_mask is torch.bool of shape"):
+        function(_PAIRS, _PAIRS, second_mask=torch.ones(3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "message"),
+    [
+        (
+            "wasserstein_distance",
+            {"order": 0.5},
+            "order is 0.5; pass a finite number of at least 1",
+        ),
+        ("wasserstein_distance", {"order": torch.inf}, "order is inf"),
+        ("wasserstein_distance", {"order": float("nan")}, "order is nan"),
+        ("wasserstein_distance", {"ground": 1.0}, "ground is 1.0; pass 2 or inf"),
+        ("wasserstein_matching", {"order": 0.5}, "order is 0.5"),
+        ("wasserstein_matching", {"ground": 3}, "ground is 3; pass 2 or inf"),
+        ("sliced_wasserstein", {"order": 0.0}, "order is 0.0"),
+        ("sliced_wasserstein", {"num_directions": 0}, "num_directions is 0; pass at least 1"),
+        ("total_persistence", {"order": -1.0}, "order is -1.0"),
+        ("persistence_landscape", {"grid": GRID, "num_landscapes": 0}, "num_landscapes is 0"),
+        (
+            "persistence_landscape",
+            {"grid": GRID.flip(0)},
+            "grid has 2.5 after 3.0; pass increasing",
+        ),
+        ("persistence_landscape", {"grid": GRID[:0]}, r"grid has shape \(0,\); pass increasing"),
+        ("betti_curve", {"grid": torch.tensor([0.0, 1.0, 1.0])}, "grid has 1.0 after 1.0"),
+        ("betti_curve", {"grid": GRID[None]}, r"grid has shape \(1, 7\)"),
+        ("betti_curve", {"grid": GRID / 0}, "grid has the entry"),
+        ("betti_curve", {"grid": GRID.to("meta")}, "grid is on meta but pairs on cpu"),
+        ("betti_curve", {"grid": GRID, "bandwidth": 0.0}, "bandwidth is 0.0; pass a finite number"),
+        ("betti_curve", {"grid": GRID, "bandwidth": -1.0}, "bandwidth is -1.0"),
+    ],
+)
+def test_options_out_of_range_are_refused(function, options, message):
+    arguments = (_PAIRS, _PAIRS) if "wasserstein" in function else (_PAIRS,)
+    with pytest.raises(ValueError, match=f"{function}: {message}"):
+        getattr(fast, function)(*arguments, **options)
