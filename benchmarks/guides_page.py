@@ -65,7 +65,10 @@ def pages_with_blocks(folder: Path, records: dict[str, Record]) -> dict[Path, st
     for name, block in guide_blocks(records).items():
         path = folder / name
         if folder.is_dir():
-            pages[path] = with_block(path.read_text(encoding="utf-8"), block, BLOCK)
+            try:
+                pages[path] = with_block(path.read_text(encoding="utf-8"), block, BLOCK)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
     return pages
 
 
