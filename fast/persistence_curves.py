@@ -10,6 +10,8 @@ from torch import Tensor
 
 from fast.checks import as_counted_pairs, as_grid, as_integer, as_positive, as_precise
 
+_MOST_PASSES = 12  # to sort all tents takes as long as finding so many of the highest one by one
+
 
 def persistence_landscape(
     pairs: Tensor, *, grid: Tensor, num_landscapes: int = 5, mask: Tensor | None = None
@@ -64,10 +66,22 @@ def persistence_landscape(
     num_landscapes = as_integer(name, "num_landscapes", num_landscapes, least=1)
     births, deaths = pairs[..., None].unbind(dim=-2)
     tents = torch.minimum(grid - births, deaths - grid).relu().where(mask[..., None], 0.0)
-    highest = tents.detach().sort(dim=-2, descending=True, stable=True).indices
-    landscapes = tents.gather(-2, highest[..., :num_landscapes, :]).to(dtype)
+    highest = _highest(tents.detach(), min(num_landscapes, tents.shape[-2]))
+    landscapes = tents.gather(-2, highest).to(dtype)
     missing = num_landscapes - landscapes.shape[-2]
     return torch.nn.functional.pad(landscapes, (0, 0, 0, missing))
+
+
+def _highest(tents: Tensor, count: int) -> Tensor:
+    """Return the rows (..., count, G) of the highest tents (..., K, G), of equal ones the first."""
+    if count > _MOST_PASSES or not count:
+        order = tents.sort(dim=-2, descending=True, stable=True).indices
+        return order[..., :count, :]
+    rows, left = [], tents.clone()
+    for _ in range(count):
+        rows.append(left.max(dim=-2, keepdim=True).indices)
+        left.scatter_(-2, rows[-1], -1.0)  # tents are 0 or higher
+    return torch.cat(rows, dim=-2)
 
 
 def betti_curve(

@@ -17,7 +17,7 @@ diagrams = st.one_of(strategies.tied_diagrams(), strategies.generic_diagrams())
 
 @given(
     some=st.lists(diagrams, min_size=1, max_size=3),
-    num_landscapes=st.integers(1, 7),
+    num_landscapes=st.sampled_from([1, 2, 3, 7, 30]),
     seed=strategies.seeds,
 )
 def test_landscapes_equal_the_definition_s(some, num_landscapes, seed):
@@ -81,3 +81,16 @@ def test_the_largest_loop_grows_along_its_landscape(make_cloud):
     leaf = points.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(height(leaf), leaf)
     assert height(points + 1e-3 * gradient / gradient.norm()) > height(points) > 0
+
+
+def test_many_landscapes_begin_with_the_few():
+    """Either way of finding the highest tents takes the same of equal ones."""
+    births = torch.randint(0, 4, (2, 40), generator=torch.Generator().manual_seed(0))
+    pairs = torch.stack([births, births + 2], dim=-1).double().requires_grad_()
+    grid = torch.linspace(0, 6, 13)
+    results = []
+    for num_landscapes in (3, 40):
+        found = fast.persistence_landscape(pairs, grid=grid, num_landscapes=num_landscapes)[:, :3]
+        results.append((found, *torch.autograd.grad(found.sum(), pairs)))
+    for few, many in zip(*results, strict=True):
+        assert torch.equal(few, many)

@@ -1,5 +1,7 @@
 """fast.sliced_wasserstein against the definition and persim."""
 
+import importlib
+
 import numpy as np
 import persim
 import pytest
@@ -12,6 +14,7 @@ import reference
 from tests.fast.test_persistence_image import padded
 from tests.reference import strategies
 
+sliced_wasserstein = importlib.import_module("fast.sliced_wasserstein")  # the function has its name
 diagrams = st.one_of(strategies.tied_diagrams(), strategies.generic_diagrams())
 
 
@@ -65,3 +68,16 @@ def test_points_of_padding_are_in_no_order():
         results.append((value, grad if counted is None else grad[counted]))
     assert torch.equal(results[0][0], results[1][0])
     torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=1e-15)
+
+
+def test_the_order_is_stable_where_values_are_equal_on_every_number_of_threads():
+    values = torch.randint(0, 30, (4, 50, 200), generator=torch.Generator().manual_seed(0)).double()
+    values[::2] += torch.rand(2, 50, 200)  # without ties
+    before = torch.get_num_threads()
+    try:
+        for num_threads in (1, 2):
+            torch.set_num_threads(num_threads)
+            got = sliced_wasserstein._stable_order(values)
+            assert torch.equal(got, values.argsort(dim=-1, stable=True))
+    finally:
+        torch.set_num_threads(before)
