@@ -1,7 +1,9 @@
 """Which kernel serves which device; one clear error where none does."""
 
+import functools
 import importlib
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -85,8 +87,13 @@ def kernel(operation: str, device: torch.device, backend: str | None = None) -> 
 def _loaded(launcher: str) -> Kernel:
     """Return a launcher by its name in fast.kernels, and import its module if it is not yet."""
     module, _, function = launcher.partition(".")
-    loaded: Kernel = getattr(importlib.import_module(f"fast.kernels.{module}"), function)
+    loaded: Kernel = getattr(_module(module), function)
     return loaded
+
+
+@functools.cache  # a small cloud's persistence takes little longer than finding a module again
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"fast.kernels.{name}")
 
 
 def _backends(operation: str, device_type: str) -> dict[str, str]:

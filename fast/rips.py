@@ -81,12 +81,13 @@ def rips_persistence(
     """
     batch = _as_batch(distances)
     checked = _as_sizes("rips_persistence", sizes, batch)
-    critical = _critical_pairs(batch.detach(), checked, max_dim, threshold, backend)
+    values = batch.detach()
+    critical = _critical_pairs(values, checked, max_dim, threshold, backend)
 
     def lengths(edges: Tensor) -> Tensor:
         return entries_at_edges(batch, edges)
 
-    return with_lengths(critical, batch.detach(), lengths if batch.requires_grad else None)
+    return with_lengths(critical, values, lengths if batch.requires_grad else None)
 
 
 def rips_persistence_of_points(
@@ -154,7 +155,7 @@ def _critical_pairs(
         )
     if not threshold >= 0:  # NaN compares False
         raise ValueError(f"rips_persistence: threshold is {threshold}; pass a length of at least 0")
-    if not len(distances):
+    if not distances.shape[0]:
         raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
     launch = kernel("rips_persistence", distances.device, backend)
     critical: list[dict[str, Tensor]] = launch(distances, sizes, max_dim, threshold)

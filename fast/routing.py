@@ -34,55 +34,65 @@ def with_lengths(
     `lengths` maps edges (B, R, 2) to their lengths (B, R). It is called once for all columns,
     because each call's gradient may be as large as the distances.
     """
-    if lengths is None and distances.device.type == "cpu":
-        return _constant(critical, distances)
-    masks = [
-        torch.arange(fields["death_edges"].shape[1], device=distances.device)
-        < fields["counts"][:, None]
-        for fields in critical
-    ]
+    if distances.device.type == "cpu":
+        _look_up(critical, distances)
+        if lengths is None:
+            return [BatchedDiagram(dim=dim, **fields) for dim, fields in enumerate(critical)]
+    else:
+        _gather(critical, distances)
     columns = []
-    for dim, (fields, mask) in enumerate(zip(critical, masks, strict=True)):
-        columns.append(_deaths(dim, fields, mask, distances))
+    for dim, fields in enumerate(critical):
+        columns.append(_deaths(dim, fields, distances))
         if dim > 0:
-            columns.append(_births(fields, mask, distances))
+            columns.append(_births(fields))
     values = iter(_carry_gradient(columns, lengths))
     diagrams = []
-    for dim, (fields, mask) in enumerate(zip(critical, masks, strict=True)):
-        deaths = next(values)
-        births = next(values) if dim > 0 else torch.zeros_like(deaths)
-        diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
-    return diagrams
-
-
-def _constant(critical: list[dict[str, Tensor]], distances: Tensor) -> list[BatchedDiagram]:
-    """Return the diagrams without a gradient; for a small cloud, a torch operation takes long."""
-    from fast.kernels.critical_lengths_cpu import critical_lengths  # loads numba: on first use
-
-    diagrams = []
     for dim, fields in enumerate(critical):
-        births, deaths, mask = critical_lengths(distances, fields)
-        diagrams.append(BatchedDiagram(dim=dim, births=births, deaths=deaths, mask=mask, **fields))
+        carried = {"deaths": next(values)}
+        if dim > 0:
+            carried["births"] = next(values)
+        diagrams.append(BatchedDiagram(dim=dim, **{**fields, **carried}))
     return diagrams
 
 
-def _deaths(dim: int, fields: dict[str, Tensor], mask: Tensor, distances: Tensor) -> _Column:
+def _look_up(critical: list[dict[str, Tensor]], distances: Tensor) -> None:
+    """Add births, deaths and mask where the kernel has not; by torch a small cloud's take long."""
+    for fields in critical:
+        if "mask" not in fields:
+            from fast.kernels.critical_lengths_cpu import critical_lengths  # loads numba
+
+            fields.update(critical_lengths(distances, fields))
+
+
+def _gather(critical: list[dict[str, Tensor]], distances: Tensor) -> None:
+    """Add births, deaths and mask on a device."""
+    for fields in critical:
+        places = torch.arange(fields["death_edges"].shape[1], device=distances.device)
+        fields["mask"] = places < fields["counts"][:, None]
+        for ends in ("birth", "death"):
+            edges = fields[f"{ends}_edges"]
+            is_edge = fields["mask"] & (edges[..., 0] >= 0)  # a vertex is born at 0
+            values = _entries(distances, edges.clamp(min=0))
+            fields[f"{ends}s"] = values.where(is_edge, 0.0)
+
+
+def _deaths(dim: int, fields: dict[str, Tensor], distances: Tensor) -> _Column:
     """Deaths; the longest edges of the death simplex share evenly (Algorithm 3, lines 20-26)."""
     # Column by column: an index made on the host would have to be sent to the device.
     corners = fields["death_simplices"].clamp(min=0).unbind(dim=-1)
     sides = [torch.stack(pair, dim=-1) for pair in combinations(corners, 2)]
     edges = torch.stack(sides, dim=-2)  # (B, K, E, 2)
-    values = _entries(distances, fields["death_edges"].clamp(min=0)).where(mask, 0.0)
-    longest = (_entries(distances, edges) == values[..., None]) & mask[..., None]
+    values = fields["deaths"]
+    longest = (_entries(distances, edges) == values[..., None]) & fields["mask"][..., None]
     shares = longest.to(values.dtype)
     return _Column(values, edges, shares / shares.sum(dim=-1, keepdim=True).clamp(min=1))
 
 
-def _births(fields: dict[str, Tensor], mask: Tensor, distances: Tensor) -> _Column:
+def _births(fields: dict[str, Tensor]) -> _Column:
     """Births; in dimension 1 the birth edge is the whole birth simplex."""
+    values = fields["births"]
     edges = fields["birth_edges"].clamp(min=0)
-    values = _entries(distances, edges).where(mask, 0.0)
-    return _Column(values, edges[:, :, None], mask[..., None].to(values.dtype))
+    return _Column(values, edges[:, :, None], fields["mask"][..., None].to(values.dtype))
 
 
 def _carry_gradient(

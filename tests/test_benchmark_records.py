@@ -33,6 +33,9 @@ from benchmarks.targets import Target, targets
 
 RESULTS = ROOT / "benchmarks" / "results"
 
+# Of a pytest that is started by a test: it is no worker, also where this one is.
+ALONE = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+
 
 def case(build=None, **fields):
     wanted = {
@@ -426,19 +429,18 @@ def test_a_machines_name_is_its_processors():
 
 @pytest.mark.slow
 def test_a_run_writes_a_record(tmp_path):
-    alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     command = [
         sys.executable, "-m", "pytest", "benchmarks/test_table6.py", "--benchmark", "--noisy",
         "--at-most", "30", "--record-to", str(tmp_path), "-k", "fast",
     ]  # fmt: skip
     refused = subprocess.run(
         [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**alone, "PYTEST_XDIST_WORKER": "gw0"},
+        env={**ALONE, "PYTEST_XDIST_WORKER": "gw0"},
     )  # fmt: skip
     assert refused.returncode == pytest.ExitCode.USAGE_ERROR
     assert "--benchmark times in one process: leave out -n and --dist" in refused.stderr
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env=alone
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=ALONE
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     (path,) = tmp_path.glob("*.json")
@@ -464,7 +466,7 @@ def test_a_wrong_implementation_fails_and_is_recorded_as_failed(tmp_path):
          "--benchmark", "--noisy", "--at-most", "128", "--record-to", str(tmp_path),
          "-k", "cost_over and cube"],
         cwd=ROOT, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        env=ALONE | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     (path,) = tmp_path.glob("*.json")

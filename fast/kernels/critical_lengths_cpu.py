@@ -6,7 +6,7 @@ from numba import njit
 
 
 def critical_lengths(distances, fields):
-    """Return births, deaths and mask, (B, K) tensors, of one dimension's padded fields.
+    """Return births, deaths and mask by name, (B, K) tensors, of one dimension's padded fields.
 
     `distances` is a (B, N, N) tensor, `fields` are those of `rips_cpu.rips_pairs`.
     """
@@ -20,7 +20,8 @@ def critical_lengths(distances, fields):
         np.ascontiguousarray(values), birth_edges, fields["death_edges"].numpy(),
         fields["counts"].numpy(), births, deaths, mask,
     )  # fmt: skip
-    return torch.from_numpy(births), torch.from_numpy(deaths), torch.from_numpy(mask)
+    found = {"births": births, "deaths": deaths, "mask": mask}
+    return {name: torch.from_numpy(field) for name, field in found.items()}
 
 
 @njit(cache=True, nogil=True)

@@ -28,7 +28,7 @@ def rips_pairs(distances, sizes, max_dim, threshold):
     -------
     list[dict[str, torch.Tensor]]
         The int64 fields of `fast.BatchedDiagram`: birth_edges, death_edges, death_simplices,
-        counts, num_essential.
+        counts, num_essential; of small clouds the others too, which are at hand.
 
     Raises
     ------

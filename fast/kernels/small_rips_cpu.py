@@ -53,10 +53,20 @@ def rips_pairs(distances, sizes, max_dim, threshold):
         tail = (*tail, _LANES[(n + 63) // 64])
     calls = [(keys, lengths, sizes, first, last, *tail) for first, last in pairwise(borders)]
     parts = threads.run(find_pairs if max_dim else find_merges, calls, len(calls))
-    most = counts.max(axis=1).tolist()
-    diagrams = [_h0(counts, most[1], merges)]
+    most = (counts[:, 0] if num_clouds == 1 else counts.max(axis=1)).tolist()
+    rows = np.empty((3, num_clouds, most[1], 2), np.int64)
+    values = np.empty((2, num_clouds, most[1]), lengths.dtype)
+    mask = np.empty((num_clouds, most[1]), np.bool_)
+    write_merges(merges, counts, lengths, n, rows, values, mask)
+    diagrams = [_fields(rows, rows[2], values, mask, counts[1:3])]
     if max_dim:
-        diagrams.append(_h1(counts, most[3], parts, borders))
+        pairs = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        edges = np.empty((2, num_clouds, most[3], 2), np.int64)
+        triangles = np.empty((num_clouds, most[3], 3), np.int64)
+        values = np.empty((2, num_clouds, most[3]), lengths.dtype)
+        mask = np.empty((num_clouds, most[3]), np.bool_)
+        write_pairs(pairs, counts, lengths, n, edges, triangles, values, mask)
+        diagrams.append(_fields(edges, triangles, values, mask, counts[3:]))
     return diagrams, (counts[0] if most[0] else None)
 
 
@@ -80,30 +90,17 @@ def _shares(sizes, max_dim):
     return [0, *inner.tolist(), num_clouds]
 
 
-def _h0(counts, longest, merges):
-    """Return the padded tensors of dimension 0."""
-    rows = np.empty((3, counts.shape[1], longest, 2), np.int64)
-    write_merges(merges, counts, rows)
-    return _fields(rows[0], rows[1], rows[2], counts[1], counts[2])
-
-
-def _h1(counts, longest, parts, borders):
-    """Return the padded tensors of dimension 1; `parts` are the shares' pairs."""
-    edges = np.empty((2, counts.shape[1], longest, 2), np.int64)
-    simplices = np.empty((counts.shape[1], longest, 3), np.int64)
-    for pairs, (first, last) in zip(parts, pairwise(borders), strict=True):
-        write_pairs(pairs, first, last, counts, edges, simplices)
-    return _fields(edges[0], edges[1], simplices, counts[3], counts[4])
-
-
-def _fields(birth_edges, death_edges, death_simplices, counts, num_essential):
-    """Return the integer fields of one dimension as tensors."""
+def _fields(edges, simplices, values, mask, counts):
+    """Return one dimension's fields as tensors; `edges`, `values` and `counts` hold two each."""
     return {
-        "birth_edges": torch.from_numpy(birth_edges),
-        "death_edges": torch.from_numpy(death_edges),
-        "death_simplices": torch.from_numpy(death_simplices),
-        "counts": torch.from_numpy(counts),
-        "num_essential": torch.from_numpy(num_essential),
+        "birth_edges": torch.from_numpy(edges[0]),
+        "death_edges": torch.from_numpy(edges[1]),
+        "death_simplices": torch.from_numpy(simplices),
+        "births": torch.from_numpy(values[0]),
+        "deaths": torch.from_numpy(values[1]),
+        "mask": torch.from_numpy(mask),
+        "counts": torch.from_numpy(counts[0]),
+        "num_essential": torch.from_numpy(counts[1]),
     }
 
 
@@ -213,46 +210,59 @@ def find_pairs(keys, lengths, sizes, first, last, n, infinity, limit, counts, me
 
 
 @njit(cache=True, nogil=True)
-def write_merges(merges, counts, rows):
-    """Write H0's birth edges, death edges and death simplices (3, B, K, 2), padded with -1."""
+def write_merges(merges, counts, lengths, n, rows, values, mask):
+    """Write H0's birth edges, death edges and death simplices (3, B, K, 2) and the rest.
+
+    `values` (2, B, K) get births and deaths. Padding is -1, 0 and False.
+    """
     for cloud in range(rows.shape[1]):
         for m in range(rows.shape[2]):
+            is_pair = m < counts[1, cloud]
             i = np.int64(-1)
             j = np.int64(-1)
-            if m < counts[1, cloud]:
+            death = lengths.dtype.type(0)
+            if is_pair:
                 i = np.int64(merges[cloud, m]) >> 8
                 j = np.int64(merges[cloud, m]) & 255
+                death = lengths[(cloud * n + i) * n + j]
             rows[0, cloud, m, 0] = -1
             rows[0, cloud, m, 1] = -1
             for field in (1, 2):
                 rows[field, cloud, m, 0] = i
                 rows[field, cloud, m, 1] = j
+            values[0, cloud, m] = 0
+            values[1, cloud, m] = death
+            mask[cloud, m] = is_pair
 
 
 @njit(cache=True, nogil=True)
-def write_pairs(pairs, first, last, counts, edges, simplices):
-    """Write H1's birth and death edges (2, B, K, 2) and triangles, padded with -1.
+def write_pairs(pairs, counts, lengths, n, edges, triangles, values, mask):
+    """Write H1's birth and death edges (2, B, K, 2), triangles and the rest.
 
-    Of clouds [first, last), whose rows `pairs` are, one cloud's after the other's.
+    `pairs` are the rows of all clouds, one cloud's after the other's. `values` (2, B, K) get births
+    and deaths. Padding is -1, 0 and False.
     """
     start = 0
-    for cloud in range(first, last):
-        for m in range(simplices.shape[1]):
-            if m < counts[3, cloud]:
-                i = np.int64(pairs[start, 1]) >> 8
-                j = np.int64(pairs[start, 1]) & 255
+    for cloud in range(edges.shape[1]):
+        for m in range(edges.shape[2]):
+            is_pair = m < counts[3, cloud]
+            mask[cloud, m] = is_pair
+            if is_pair:
+                for field in range(2):
+                    i = np.int64(pairs[start, field]) >> 8
+                    j = np.int64(pairs[start, field]) & 255
+                    edges[field, cloud, m, 0] = i
+                    edges[field, cloud, m, 1] = j
+                    values[field, cloud, m] = lengths[(cloud * n + i) * n + j]
                 w = np.int64(pairs[start, 2])
-                edges[0, cloud, m, 0] = pairs[start, 0] >> 8
-                edges[0, cloud, m, 1] = pairs[start, 0] & 255
-                edges[1, cloud, m, 0] = i
-                edges[1, cloud, m, 1] = j
-                simplices[cloud, m, 0] = min(i, w)
-                simplices[cloud, m, 1] = max(i, min(j, w))
-                simplices[cloud, m, 2] = max(j, w)
+                triangles[cloud, m, 0] = min(i, w)
+                triangles[cloud, m, 1] = max(i, min(j, w))
+                triangles[cloud, m, 2] = max(j, w)
                 start += 1
             else:
-                for corner in range(2):
-                    edges[0, cloud, m, corner] = -1
-                    edges[1, cloud, m, corner] = -1
+                for field in range(2):
+                    edges[field, cloud, m, 0] = -1
+                    edges[field, cloud, m, 1] = -1
+                    values[field, cloud, m] = 0
                 for corner in range(3):
-                    simplices[cloud, m, corner] = -1
+                    triangles[cloud, m, corner] = -1

@@ -74,7 +74,7 @@ def test_an_unknown_dataset_lists_the_known_ones():
 
 
 def test_an_unknown_method_lists_the_known_ones():
-    with pytest.raises(UserError, match="--method fitnets: unknown method; known: .*, topkd, topo"):
+    with pytest.raises(UserError, match=r"fitnets: unknown method; known: .*, topkd, topo"):
         preset("waymo", "tiny", "fitnets")
 
 
