@@ -1,4 +1,4 @@
-"""`python -m benchmarks.table`: pages, plots and the README's block from the newest records.
+"""`python -m benchmarks.table`: pages, plots, the README's and the guides' blocks from records.
 
 With `--check` nothing is written; it fails where a file disagrees with the records.
 """
@@ -12,6 +12,7 @@ from benchmarks.clouds import TITLES
 from benchmarks.convolution_page import convolution_page
 from benchmarks.data_page import data_page
 from benchmarks.figure_page import figure_page
+from benchmarks.guides_page import pages_with_blocks
 from benchmarks.machine import ROOT
 from benchmarks.peers_page import peers_page
 from benchmarks.persistence_image_page import persistence_image_page
@@ -99,21 +100,23 @@ def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot
     )
 
 
-def write(records: dict[str, Record], docs: Path, readme: Path) -> list[str]:
+def write(records: dict[str, Record], docs: Path, readme: Path, guides: Path) -> list[str]:
     """Write everything; returns what was written."""
     texts, drawings, block = generate(records)
     text = with_block(readme.read_text(encoding="utf-8"), block, BLOCK)  # first: it may refuse
+    pages = pages_with_blocks(guides, records)
     docs.mkdir(parents=True, exist_ok=True)
     for name, content in texts.items():
         (docs / name).write_text(content, encoding="utf-8")
     for name, plot in drawings.items():
         if plots.disagreement(plot, docs / name):  # the same picture keeps its bytes
             plots.save(plot, docs / name)
-    readme.write_text(text, encoding="utf-8")
-    return [*texts, *drawings, readme.name]
+    for page, content in {**pages, readme: text}.items():
+        page.write_text(content, encoding="utf-8")
+    return [*texts, *drawings, *(page.name for page in pages), readme.name]
 
 
-def disagreements(records: dict[str, Record], docs: Path, readme: Path) -> list[str]:
+def disagreements(records: dict[str, Record], docs: Path, readme: Path, guides: Path) -> list[str]:
     """Return a line for everything that is not what the records say."""
     texts, drawings, block = generate(records)
     found = []
@@ -127,8 +130,10 @@ def disagreements(records: dict[str, Record], docs: Path, readme: Path) -> list[
         if (reason := plots.disagreement(plot, docs / name)) is not None:
             found.append(reason)
     text = readme.read_text(encoding="utf-8")
-    if with_block(text, block, BLOCK) != text:
-        found.append(f"{readme.name} disagrees with the records between its markers")
+    marked = {readme: with_block(text, block, BLOCK), **pages_with_blocks(guides, records)}
+    for page, content in marked.items():
+        if page.read_text(encoding="utf-8") != content:
+            found.append(f"{page.name} disagrees with the records between its markers")
     return found
 
 
@@ -139,7 +144,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "results")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument(
+        "--guides", type=Path, default=None, help="default: guides/ beside the folder of --docs"
+    )
     options = parser.parse_args(arguments)
+    guides = options.guides or options.docs.parent / "guides"
     try:
         records = read_all(options.results)
         if not records:
@@ -147,9 +156,9 @@ def main(arguments: list[str] | None = None) -> int:
                 f"no record in {options.results.name}/; make one: pytest benchmarks/ --benchmark"
             )
         if options.check:
-            found = disagreements(records, options.docs, options.readme)
+            found = disagreements(records, options.docs, options.readme, guides)
         else:
-            print("wrote", ", ".join(write(records, options.docs, options.readme)))
+            print("wrote", ", ".join(write(records, options.docs, options.readme, guides)))
             found = []
     except ValueError as error:
         print(f"benchmarks.table: {error}", file=sys.stderr)

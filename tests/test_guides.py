@@ -1,11 +1,13 @@
-"""The guides' Python prints what they show, and their commands and links name things that exist."""
+"""The guides' Python prints and draws what they show; commands and links name things that exist."""
 
 import configparser
 import re
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
 
+from benchmarks.guide_pictures import pictures
 from tests.pages import blocks, check_flags, commands, compare_examples, links
 from topodistill.commands import DOORS
 from train.core.errors import UserError
@@ -25,9 +27,13 @@ COMMANDS = [
     [page for page in GUIDES if blocks(TEXTS[page.name], "python")],
     ids=lambda page: page.name,
 )
-def test_a_guides_examples_print_what_it_shows(page, tmp_path, monkeypatch):
+def test_a_guides_examples_print_and_draw_what_it_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # examples may write files
-    compare_examples(page)
+    try:
+        compare_examples(page)
+    finally:
+        pyplot.close("all")
+    assert {path.name for path in tmp_path.glob("*.png")} == set(pictures(TEXTS[page.name]))
 
 
 def test_each_kind_of_reader_has_a_guide():

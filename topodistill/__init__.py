@@ -1,5 +1,7 @@
 """The front door: `topodistill.X` is `fast.X` for every public X; nothing is computed here.
 
+Beside them `topodistill.plot` draws diagrams; it is no part of a star import.
+
 Names are looked up when they are first used, for two reasons. A console command must get at `train`
 before torch is loaded, because `train` sets how OpenMP's threads wait; and `python -m topodistill`
 must take the current folder off the path before `fast` is searched for on it.
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fast import *  # noqa: F403
+    from topodistill import plot as plot
 
     __version__: str
 else:
@@ -21,6 +24,10 @@ else:
             found: Any = version("topodistill")
         elif name == "__all__":
             found = [*_fast().__all__, "__version__"]
+        elif name == "plot":
+            from importlib import import_module
+
+            found = import_module("topodistill.plot")
         elif not name.startswith("_") and name in _fast().__all__:
             found = getattr(_fast(), name)
         else:
@@ -30,7 +37,7 @@ else:
 
     def __dir__() -> list[str]:
         """Return the public names, which tab completion asks for."""
-        return sorted(__getattr__("__all__"))
+        return sorted([*__getattr__("__all__"), "plot"])
 
     def _fast() -> Any:
         """Return our own `fast`, or say which other one is in the way."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import fast
+import fast.plot
 import topodistill
 from benchmarks.imports import COMPILER, HEAVY, in_fresh_process
 
@@ -21,7 +22,15 @@ def test_a_name_is_the_same_object_as_in_fast(name):
 
 def test_the_names_are_those_of_fast_and_the_version():
     assert set(topodistill.__all__) == {*fast.__all__, "__version__"}
-    assert dir(topodistill) == sorted(topodistill.__all__)
+    assert dir(topodistill) == sorted([*topodistill.__all__, "plot"])
+
+
+def test_pictures_are_an_attribute_a_module_and_those_of_fast():
+    done = "import topodistill; draw = topodistill.plot.plot_diagram"
+    assert "matplotlib" not in in_fresh_process(done).packages
+    assert topodistill.plot.__all__ == fast.plot.__all__
+    for name in topodistill.plot.__all__:
+        assert getattr(topodistill.plot, name) is getattr(fast.plot, name)
 
 
 def test_a_star_import_gives_every_name():

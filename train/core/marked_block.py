@@ -20,8 +20,6 @@ def with_block(text: str, block: str, name: str) -> str:
     """
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise ValueError(
-            f"the README needs one {begin} and one {end} after it, on lines of its own"
-        )
+        raise ValueError(f"the page needs one {begin} and one {end} after it, on lines of its own")
     before, rest = text.split(begin)
     return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fast import normalise, pairwise_distances, rips_persistence
+from fast.plot import plot_barcode, plot_diagram
 from train.experiments.figures.figure_file import Drawn, rounded
-from train.experiments.figures.palette import BLACK, BLUE, SKY, VERMILION
+from train.experiments.figures.palette import BLACK, SKY
 from train.experiments.figures.shapes import shape
 
 NAME: Final = "figure4"
@@ -21,7 +22,6 @@ NAME_OF_TEACHER: Final = "figure4-teacher"
 SHAPE: Final = "two circles"
 NUM_FEATURES: Final = 256
 _LENGTHS: Final = (0.2, 0.4, 0.6, 0.9)
-_COLORS: Final = (BLUE, VERMILION)
 
 Pairs = NDArray[np.float64]
 
@@ -56,12 +56,20 @@ def make_of_features(features: torch.Tensor, source: Mapping[str, Any]) -> Drawn
     """
     points = normalise(features.double(), "l2")
     found = diagrams(pairwise_distances(points))
+    numbers = {**source, **_numbers("features", len(points), found)}
+    return Drawn(numbers, picture_of_features(numbers))
+
+
+def picture_of_features(numbers: Mapping[str, Any]) -> Figure:
+    """Return the picture of a figure's numbers, those of `make_of_features`."""
     figure = Figure(figsize=(12, 4), layout="constrained")
+    found = [np.array(pairs, dtype=np.float64).reshape(-1, 2) for pairs in numbers["pairs"]]
     _draw_diagrams(figure.subplots(1, 2, width_ratios=(2, 1)), found, ())
     figure.suptitle(
-        f"{len(points)} features of the teacher's last decoder stage, each of length 1", fontsize=11
+        f"{numbers['points']} features of the teacher's last decoder stage, each of length 1",
+        fontsize=11,
     )
-    return Drawn({**source, **_numbers("features", len(points), found)}, figure)
+    return figure
 
 
 def _numbers(name: str, num_points: int, found: Sequence[Pairs]) -> dict[str, Any]:
@@ -96,36 +104,15 @@ def _draw_complex(
 def _draw_diagrams(axes: Sequence[Axes], found: Sequence[Pairs], lengths: Sequence[float]) -> None:
     """Draw the barcode and the persistence diagram."""
     barcode, diagram = axes
-    height = 0
-    largest = max(float(pairs.max(initial=0.0)) for pairs in found)
-    for dimension, (pairs, color) in enumerate(zip(found, _COLORS, strict=True)):
-        rows = pairs[np.lexsort((pairs[:, 1], pairs[:, 1] - pairs[:, 0]))]
-        if dimension == 0:  # the component that never dies
-            rows = np.concatenate([rows, [[0.0, 1.06 * largest]]])
-        places = height + np.arange(len(rows))
-        barcode.hlines(places, rows[:, 0], rows[:, 1], color=color, lw=1.1)
-        if dimension == 0:
-            barcode.plot(rows[-1, 1], places[-1], ">", ms=4, color=color)
-        barcode.text(
-            1.075 * largest, height + len(rows) / 2, f"H{dimension}", color=color, va="center"
-        )
-        height += len(rows) + 3
-        diagram.plot(
-            *pairs.T, "os"[dimension], ms=4, mfc="none", color=color, label=f"H{dimension}"
-        )
+    components, loops = found
+    endless = np.array([[0.0, np.inf]])  # the component that never dies
+    drawn = [np.concatenate([components, endless]), loops]
+    plot_barcode(drawn, barcode)
+    plot_diagram(drawn, diagram)
     for length in lengths:
         barcode.axvline(length, color="0.6", lw=0.7, ls=":")
-    barcode.set(
-        title="barcode",
-        xlabel="edge length $\\epsilon$",
-        yticks=[],
-        xlim=(0, 1.14 * largest),
-        ylim=(-2, height),
-    )
-    diagram.plot([0, 1.05 * largest], [0, 1.05 * largest], color="0.7", lw=0.8, zorder=0)
-    diagram.set(title="persistence diagram", xlabel="birth", ylabel="death", aspect="equal")
-    diagram.set(xlim=(-0.03 * largest, 1.05 * largest), ylim=(-0.03 * largest, 1.05 * largest))
-    diagram.legend(frameon=False, loc="lower right")
+    barcode.set(title="barcode", xlabel="edge length $\\epsilon$, the diameter")
+    diagram.set(title="persistence diagram")
 
 
 def summary(numbers: Mapping[str, Any]) -> str:
