@@ -21,6 +21,7 @@ _FIRST_END = 0.9  # quantile of the births' lengths at which the first chunk end
 _GROWTH = 1.2  # each chunk's edges are longer by this factor
 _MOST_GROWTH = 2.0  # where edges cost little
 _CHEAP, _DEAR = 0.25, 4.0  # shares of all work so far that make chunks longer, and shorter
+_NARROW = 1e-3  # a chunk of such a share of its length is not cut: its edges may be tied
 _BYTES_PER_POINT = 800  # of the tree, the edges with an empty lune and what sorts them
 _TOO_MANY_POINTS = (
     "rips_persistence_of_points: points has so many rows that {needed} are needed; {available} are "
@@ -100,8 +101,8 @@ class PointCloud:
 
     def _relations(self, low, high, work_so_far):
         """Relations of edges with low < length <= high, sorted; None where that takes too much."""
-        narrow = np.nextafter(low, np.inf) >= high
-        most = np.inf if narrow else float(max(_DEAR * work_so_far, _LEAST_WORK * self.n))
+        is_narrow = high - low <= _NARROW * high
+        most = np.inf if is_narrow else float(max(_DEAR * work_so_far, _LEAST_WORK * self.n))
         pairs = disconnected_lunes_cpu.first_node_pairs(self.tree, low, high, _NODE_PAIRS)
         parts = [pairs[part::_PARTS].copy() for part in range(min(_PARTS, len(pairs)))]
         found, work = [], 0
