@@ -4,13 +4,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial import Delaunay
 
-from benchmarks.clouds import distances
+import fast
+from benchmarks.clouds import FloatArray, cloud, distances
 from benchmarks.gradients import differentiate, on_distances
 from benchmarks.harness import Case, Job
-from benchmarks.outputs import Diagram, assert_rips, values_by_another, wrong_edges
-from benchmarks.peers import PEERS
+from benchmarks.outputs import (
+    EXACT_POINTS,
+    Diagram,
+    assert_rips,
+    values_by_another,
+    wrong_edges,
+)
+from benchmarks.peers import PEERS, read_fast
 from benchmarks.schema import Suite
+from fast import rips
+
+OF_POINTS = "rips of points, without distances"
+LARGEST_WITH_DISTANCES = 4096  # up to here the diagrams are compared with those of the distances
 
 
 def rips_case(
@@ -68,3 +82,50 @@ def rips_backward_case(name: str, family: str, num_points: int, threads: int) ->
         data=family, num_points=num_points, channels=None, threads=used, direction="backward",
         max_dim=1,
     )  # fmt: skip
+
+
+def rips_of_points_case(family: str, num_points: int, threads: int) -> Case:
+    """Return H0 and H1 of the points of a family, whose distances are never computed."""
+
+    def build() -> Job:
+        points = torch.from_numpy(cloud(family, num_points))
+
+        def run() -> Any:
+            limit, rips._LARGE_DISTANCES = rips._LARGE_DISTANCES, 0
+            try:
+                return fast.rips_persistence_of_points(points)
+            finally:
+                rips._LARGE_DISTANCES = limit
+
+        def check(output: Any) -> str | None:
+            got = read_fast(output)
+            if num_points <= LARGEST_WITH_DISTANCES:
+                matrix = fast.pairwise_distances(points)
+                want = read_fast(fast.rips_persistence(matrix))
+                rows = None if num_points <= EXACT_POINTS else [each.pairs for each in want]
+                assert_rips(got, matrix.numpy(), rows)
+                return None
+            np.testing.assert_allclose(
+                np.sort(got[0].pairs[:, 1]), _merges_by_delaunay(points.numpy()), rtol=1e-5
+            )
+            assert (got[1].pairs[:, 0] < got[1].pairs[:, 1]).all()
+            assert output[1].num_essential.tolist() == [0]
+            return None
+
+        return Job(run, check)
+
+    return Case(
+        suite="scaling", op=OF_POINTS, implementation="fast", yields="edges, triangles",
+        build=build, data=family, num_points=num_points, channels=cloud(family, 2).shape[1],
+        threads=threads, max_dim=1,
+    )  # fmt: skip
+
+
+def _merges_by_delaunay(points: FloatArray) -> FloatArray:
+    """Return the lengths of a minimum spanning tree, ascending: it lies in the triangulation."""
+    triangulation = Delaunay(points.astype(np.float64))
+    starts, ends = triangulation.vertex_neighbor_vertices
+    i = np.repeat(np.arange(len(points)), np.diff(starts))
+    lengths = np.linalg.norm(points[i].astype(np.float64) - points[ends], axis=1)
+    graph = csr_matrix((lengths, (i, ends)), shape=(len(points), len(points)))
+    return np.sort(minimum_spanning_tree(graph).data)

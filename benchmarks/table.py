@@ -19,6 +19,7 @@ from benchmarks.persistence_image_page import persistence_image_page
 from benchmarks.plots import Plot
 from benchmarks.processes_page import processes_page
 from benchmarks.readme_block import readme_block
+from benchmarks.rips_cases import OF_POINTS
 from benchmarks.schema import Record, Result, read_all
 from benchmarks.selection import newest
 from benchmarks.table6_page import table6_page
@@ -69,9 +70,21 @@ def figures(records: dict[str, Record]) -> dict[str, tuple[str, str, Series]]:
             "alone.",
             curves(
                 {
-                    f"H0 and H1, {TITLES['features']}": scaling.where(data="features", max_dim=1),
-                    f"H0 and H1, {TITLES['cube']}": scaling.where(data="cube", max_dim=1),
-                    f"H0 alone, {TITLES['features']}": scaling.where(data="features", max_dim=0),
+                    f"H0 and H1, {TITLES['features']}": scaling.where(
+                        op="rips", data="features", max_dim=1
+                    ),
+                    f"H0 and H1, {TITLES['cube']}": scaling.where(
+                        op="rips", data="cube", max_dim=1
+                    ),
+                    f"H0 alone, {TITLES['features']}": scaling.where(
+                        op="rips", data="features", max_dim=0
+                    ),
+                    f"H0 and H1, {TITLES['cube']}, without distances": scaling.where(
+                        op=OF_POINTS, data="cube"
+                    ),
+                    f"H0 and H1, {TITLES['circle']}, without distances": scaling.where(
+                        op=OF_POINTS, data="circle"
+                    ),
                 }
             ),
         ),

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.harness import Case, Job
 from benchmarks.machine import ROOT
 from benchmarks.peers import PEERS
-from benchmarks.rips_cases import rips_case
+from benchmarks.rips_cases import rips_case, rips_of_points_case
 
 Measure = Callable[..., Any]
 
@@ -23,6 +23,14 @@ def test_cost_over_points(
     family: str, max_dim: int, num_points: int, threads: int, measure: Measure
 ) -> None:
     measure(lambda n: rips_case("scaling", "fast", family, n, threads, max_dim), num_points)
+
+
+@pytest.mark.parametrize("family", ["cube", "circle"])
+@pytest.mark.sizes(4096, 16_384, 100_000)
+def test_cost_without_distances(
+    family: str, num_points: int, threads: int, measure: Measure
+) -> None:
+    measure(lambda n: rips_of_points_case(family, n, threads), num_points)
 
 
 @pytest.mark.parametrize(("name", "max_dim"), [("fast", 1), ("ripser.py", 1), ("ripser.py", 2)])

@@ -14,8 +14,8 @@ from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
 from fast.distances import pairwise_distances
-from fast.memory import refuse_distances_beyond_memory
 from fast.kernels.squares import safe_range
+from fast.memory import refuse_distances_beyond_memory
 from fast.routing import (
     PointLengths,
     entries_at_edges,

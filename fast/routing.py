@@ -33,6 +33,7 @@ class PointLengths:
 
     @property
     def device(self) -> torch.device:
+        """Where the points are."""
         return self.points.device
 
     def at(self, edges: Tensor) -> Tensor:

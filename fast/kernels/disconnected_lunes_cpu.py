@@ -7,12 +7,22 @@ are leaves, whose edges are examined one by one (docs/numerics.md).
 import numpy as np
 from numba import njit
 
+from fast.kernels.point_lunes_cpu import (
+    CONNECTED,
+    TIED,
+    examine_lune,
+    fill_distances,
+    lune_components,
+    lune_members,
+    taller,
+    wider,
+    wider_row,
+)
 from fast.kernels.point_tree_cpu import (
     NONE,
     between_boxes,
     distance,
     farthest_from_box,
-    is_older,
     nearest_to_box,
 )
 
@@ -22,7 +32,6 @@ _CENTRAL = 0.1335
 _MOST_IN_LEAF = 8  # of point_tree_cpu
 _MOST_CENTRAL = 64  # vertices tried so for the edges of two leaves
 _WORK_PER_RELATION = 64  # in vertices looked at
-_CONNECTED, _OPEN, _TIED = range(3)
 _LONG_FOR_ITS_BOXES = 4.0  # sizes of its boxes that an edge must be long to seek one hub for all
 
 
@@ -171,8 +180,8 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
                         continue
                     if size == room:
                         room *= 2
-                        region = _wider(region, room)
-                        region_ids = _wider_row(region_ids, room)
+                        region = wider(region, room)
+                        region_ids = wider_row(region_ids, room)
                         keys_a = np.empty((_MOST_IN_LEAF, room), tree.integer.dtype)
                         keys_b = np.empty((_MOST_IN_LEAF, room), tree.integer.dtype)
                         members = np.empty(room, np.int64)
@@ -183,10 +192,10 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
                     size += 1
             start_a = tree.start[a]
             start_b = tree.start[b]
-            _fill_distances(points, start_a, tree.stop[a], region, size, keys_a.view(points.dtype))
+            fill_distances(points, start_a, tree.stop[a], region, size, keys_a.view(points.dtype))
             if a != b:
                 rows = keys_b.view(points.dtype)
-                _fill_distances(points, start_b, tree.stop[b], region, size, rows)
+                fill_distances(points, start_b, tree.stop[b], region, size, rows)
             for v in range(start_a, tree.stop[a]):
                 for w in range(v + 1 if a == b else start_b, tree.stop[b]):
                     if not is_open[v - start_a, w - start_b]:
@@ -199,19 +208,21 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
                     row_w = keys_a[w - start_a] if a == b else keys_b[w - start_b]
                     ties = True
                     if length >= least:
-                        state = _examine(region, size, row_v, row_w, length, limit)
-                        if state == _CONNECTED:
+                        state = examine_lune(region, size, row_v, row_w, length, limit)
+                        if state == CONNECTED:
                             continue
-                        ties = state == _TIED
-                    num_members = _members(
+                        ties = state == TIED
+                    num_members = lune_members(
                         tree, v, w, length, limit, region_ids, size, row_v, row_w, ties, members
                     )
-                    num_parts = _components(tree, v, w, length, members, num_members, smallest)
-                    work += num_members
+                    num_parts, steps = lune_components(
+                        tree, v, w, length, members, num_members, smallest
+                    )
+                    work += num_members + steps
                     for k in range(1, num_parts):
                         if count == lengths.shape[0]:
-                            lengths = _wider_row(lengths, 2 * count)
-                            relations = _taller(relations, 2 * count)
+                            lengths = wider_row(lengths, 2 * count)
+                            relations = taller(relations, 2 * count)
                         lengths[count] = length
                         relations[count, 0] = min(ids[v], ids[w])
                         relations[count, 1] = max(ids[v], ids[w])
@@ -233,6 +244,8 @@ def _have_a_hub(tree, a, b, shortest, longest, walk):
     size_b = _size(tree, b)
     reach = _CENTRAL * shortest * (1 - tree.slack) - 0.5 * (size_a + size_b) * (1 + tree.slack)
     is_long = shortest > _LONG_FOR_ITS_BOXES * (size_a + size_b)
+    if shortest <= tree.grain:
+        reach = 0.0
     if reach <= _tiny() and not is_long:
         return False
     x = 0.25 * (tree.low[a, 0] + tree.high[a, 0] + tree.low[b, 0] + tree.high[b, 0])
@@ -308,21 +321,6 @@ def _to_box(tree, node, x, y, z):
 
 
 @njit(cache=True, nogil=True)
-def _fill_distances(points, start, stop, region, size, rows):
-    """Write the distances of positions [start, stop) to the vertices of the region, row by row."""
-    for v in range(start, stop):
-        row = rows[v - start]
-        here_x = points[v, 0]
-        here_y = points[v, 1]
-        here_z = points[v, 2]
-        for u in range(np.uint64(size)):  # unsigned, or it would not vectorize
-            x = region[0, u] - here_x
-            y = region[1, u] - here_y
-            z = region[2, u] - here_z
-            row[u] = np.sqrt(x * x + y * y + z * z)
-
-
-@njit(cache=True, nogil=True)
 def _open_edges(tree, a, b, low, high, is_open):
     """Say which edges between two leaves are longer than low up to high; returns the longest."""
     longest = tree.points.dtype.type(-1)
@@ -387,124 +385,8 @@ def _close_edges(tree, a, b, central, count, is_open):
                 square += (central[k, 1] - y) ** 2
                 square += (central[k, 2] - z) ** 2
                 hits += square < reach
-            if hits > 0:
+            if hits > 0 and length > tree.grain:
                 is_open[v - tree.start[a], w - tree.start[b]] = False
             else:
                 longest = max(longest, length)
     return longest
-
-
-@njit(cache=True, nogil=True)
-def _examine(region, size, row_v, row_w, length, limit):
-    """Say whether the lune of {v, w} is connected for certain, or else whether sides are tied.
-
-    Rows hold the keys of the distances to both ends, `limit` that of the length. Those below the least root may be wrong, and
-    the edge is longer: they count as shorter all the same.
-    """
-    best = limit
-    ties = 0
-    for u in range(np.uint64(size)):  # integers: float minima would not vectorize
-        longer = max(row_v[u], row_w[u])
-        best = min(best, longer)
-        ties += longer == limit
-    if ties > 2:  # v and w themselves are two
-        return _TIED
-    if best == limit:
-        return _OPEN
-    hub = 0
-    while max(row_v[hub], row_w[hub]) != best:
-        hub += 1
-    here_x = region[0, hub]
-    here_y = region[1, hub]
-    here_z = region[2, hub]
-    missed = 0
-    for u in range(np.uint64(size)):
-        x = region[0, u] - here_x
-        y = region[1, u] - here_y
-        z = region[2, u] - here_z
-        apart = np.sqrt(x * x + y * y + z * z)
-        missed += (max(row_v[u], row_w[u]) < limit) & (apart >= length)
-    return _OPEN if missed > 0 else _CONNECTED
-
-
-@njit(cache=True, nogil=True)
-def _members(tree, v, w, length, limit, region_ids, size, row_v, row_w, ties, members):
-    """Write the vertices of the lune of {v, w}; returns how many.
-
-    Without ties, rows hold the keys of the distances to both ends.
-    """
-    i = tree.ids[v]
-    j = tree.ids[w]
-    count = 0
-    if not ties:
-        for slot in range(size):
-            if max(row_v[slot], row_w[slot]) < limit:
-                members[count] = region_ids[slot]
-                count += 1
-        return count
-    for slot in range(size):
-        m = region_ids[slot]
-        if m == i or m == j:
-            continue
-        u = tree.position[m]
-        if is_older(distance(tree, u, v), i, m, length, i, j) and is_older(
-            distance(tree, u, w), j, m, length, i, j
-        ):
-            members[count] = m
-            count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _components(tree, v, w, length, members, num_members, smallest):
-    """Write the smallest vertex of each component of a lune, ascending; returns how many."""
-    i = tree.ids[v]
-    j = tree.ids[w]
-    count = 0
-    head = 0  # members[:head] are done, members[head:tail] are reached, the rest is not
-    tail = 0
-    while tail < num_members:
-        tail += 1
-        least = members[head]
-        while head < tail:
-            here = members[head]
-            head += 1
-            least = min(least, here)
-            for slot in range(tail, num_members):
-                other = members[slot]
-                apart = distance(tree, tree.position[here], tree.position[other])
-                if is_older(apart, here, other, length, i, j):
-                    members[slot] = members[tail]
-                    members[tail] = other
-                    tail += 1
-        slot = count
-        while slot > 0 and smallest[slot - 1] > least:
-            smallest[slot] = smallest[slot - 1]
-            slot -= 1
-        smallest[slot] = least
-        count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _wider_row(row, room):
-    """Return a copy with room for more."""
-    grown = np.empty(room, row.dtype)
-    grown[: row.shape[0]] = row
-    return grown
-
-
-@njit(cache=True, nogil=True)
-def _wider(rows, room):
-    """Return a copy with more columns."""
-    grown = np.empty((rows.shape[0], room), rows.dtype)
-    grown[:, : rows.shape[1]] = rows
-    return grown
-
-
-@njit(cache=True, nogil=True)
-def _taller(rows, room):
-    """Return a copy with more rows."""
-    grown = np.empty((room, rows.shape[1]), rows.dtype)
-    grown[: rows.shape[0]] = rows
-    return grown

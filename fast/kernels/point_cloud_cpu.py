@@ -4,6 +4,8 @@ The same theorem and the same order as `cloud_cpu`; what differs is how the edge
 matter: by a tree over the points (docs/numerics.md).
 """
 
+import itertools
+
 import numpy as np
 
 from fast import threads
@@ -18,7 +20,8 @@ _WAVE = 4  # parts after which it is seen whether a chunk takes too much
 _FIRST_END = 0.9  # quantile of the births' lengths at which the first chunk ends
 _GROWTH = 1.2  # each chunk's edges are longer by this factor
 _MOST_GROWTH = 2.0  # where edges cost little
-_CHEAP, _DEAR = 0.25, 1.0  # shares of all work so far that make chunks longer, and shorter
+_CHEAP, _DEAR = 0.25, 4.0  # shares of all work so far that make chunks longer, and shorter
+_NARROW = 1e-3  # a chunk of such a share of its length is not cut: its edges may be tied
 _BYTES_PER_POINT = 800  # of the tree, the edges with an empty lune and what sorts them
 _TOO_MANY_POINTS = (
     "rips_persistence_of_points: points has so many rows that {needed} are needed; {available} are "
@@ -66,8 +69,7 @@ class PointCloud:
         parts = max(1, min(_PARTS, self.n // 64))
         borders = [self.n * part // parts for part in range(parts + 1)]
         calls = [
-            (self.tree, self.cutoff, first, last)
-            for first, last in zip(borders, borders[1:], strict=False)
+            (self.tree, self.cutoff, first, last) for first, last in itertools.pairwise(borders)
         ]
         found = threads.run(relative_neighbors_cpu.empty_lunes, calls, self.num_threads)
         lengths, edges = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -87,19 +89,20 @@ class PointCloud:
             lengths, relations, work = self._relations(low, high, total)
             if relations is None:
                 growth = growth**0.5
-                high = low + (high - low) / 2
+                high = low + (high - low) / 4
                 continue
             dead = pairing.eliminate(relations)
             kills.append((dead[:, 0], lengths[dead[:, 1]], relations[dead[:, 1]]))
-            growth = min(growth**1.5, _MOST_GROWTH) if work < _CHEAP * total else _GROWTH
+            is_cheap = work < _CHEAP * total
+            growth = min(growth**1.5, _MOST_GROWTH) if is_cheap else min(growth, _GROWTH)
             total += work
             low, high = high, high * growth
         return kills
 
     def _relations(self, low, high, work_so_far):
         """Relations of edges with low < length <= high, sorted; None where that takes too much."""
-        narrow = np.nextafter(low, np.inf) >= high
-        most = np.inf if narrow else float(max(_DEAR * work_so_far, _LEAST_WORK * self.n))
+        is_narrow = high - low <= _NARROW * high
+        most = np.inf if is_narrow else float(max(_DEAR * work_so_far, _LEAST_WORK * self.n))
         pairs = disconnected_lunes_cpu.first_node_pairs(self.tree, low, high, _NODE_PAIRS)
         parts = [pairs[part::_PARTS].copy() for part in range(min(_PARTS, len(pairs)))]
         found, work = [], 0

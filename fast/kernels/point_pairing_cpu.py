@@ -5,6 +5,8 @@ down until that is a birth which is alive. But nothing here has a place for all 
 are in a hash table, and a heap finds the youngest (docs/numerics.md).
 """
 
+import itertools
+
 import numpy as np
 from numba import njit
 
@@ -96,7 +98,7 @@ class PointPairing:
         sides = np.empty((last - first, 2), np.int64)
         calls = [
             (self._tree, self._codes[low:high], self._lengths[low:high], sides[low - first :])
-            for low, high in zip(borders, borders[1:], strict=False)
+            for low, high in itertools.pairwise(borders)
         ]
         if any(threads.run(lune_vertices, calls, self._num_threads)):
             # Only if a birth was missed: without this the reduction would never end.

@@ -15,6 +15,7 @@ LEAF = 8  # points up to which a node is not split
 NONE = -1
 # Bounds are loosened by this share, above the rounding of two distances and of the bound itself.
 _SLACK = {np.dtype(np.float32): 2.0**-18, np.dtype(np.float64): 2.0**-44}
+_GRAIN = 2.0**-38  # of the largest coordinate, see `Tree.grain`
 _TINY = 1e-150  # and by so much: squares of tiny differences may be 0
 
 
@@ -30,6 +31,7 @@ class Tree(NamedTuple):
     low: np.ndarray  # (M, 3) float64 corners of the smallest box
     high: np.ndarray  # (M, 3)
     integer: np.ndarray  # (0,) of the integers that hold the bits of a distance
+    grain: float  # a shorter edge may have a middle that is rounded by a part of its length
     slack: float  # relative room of bounds
     scales: tuple[float, float, float]  # least root, shrink, grow: see squares.SafeRange
 
@@ -46,8 +48,8 @@ def build(points):
     limits = safe_range(points.dtype)
     return Tree(
         padded[order], order, position, start, stop, left, low, high,
-        np.empty(0, f"i{points.dtype.itemsize}"), _SLACK[points.dtype],
-        (limits.least_root, limits.shrink, limits.grow),
+        np.empty(0, f"i{points.dtype.itemsize}"), _GRAIN * float(np.abs(points).max()),
+        _SLACK[points.dtype], (limits.least_root, limits.shrink, limits.grow),
     )  # fmt: skip
 
 
@@ -201,7 +203,7 @@ def nearest_in_lune(tree, v, w, any_will_do, stack):
             depth += 2
             continue
         for u in range(tree.start[node], tree.stop[node]):
-            if u == v or u == w:
+            if u in (v, w):
                 continue
             one = distance(tree, u, v)
             other = distance(tree, u, w)

@@ -103,6 +103,13 @@ def test_it_equals_the_path_with_distances_in_float64(family):
     assert_same(without(points), with_distances(points))
 
 
+def test_it_equals_the_path_with_distances_far_from_the_origin():
+    # Neighbors are a few units in the last place apart, and the middle of an edge is rounded.
+    steps = np.random.default_rng(0).integers(0, 24, size=(400, 3))
+    points = 1e6 + steps * 2.0**-33
+    assert_same(without(points), with_distances(points))
+
+
 @pytest.mark.parametrize("family", ["cube", "circle", "lattice", "clusters"])
 def test_it_equals_the_path_with_distances_where_there_are_many_points(family):
     points = points_of(family, 2000)
@@ -183,7 +190,8 @@ def test_no_distances_are_computed_where_they_would_be_large(monkeypatch):
     points = torch.zeros(16_384, 2)
     points[1, 0] = 1
     components, loops = fast.rips_persistence_of_points(points)
-    assert components.deaths.tolist() == [[1.0]] and loops.counts.tolist() == [0]
+    assert components.deaths.tolist() == [[1.0]]
+    assert loops.counts.tolist() == [0]
     for others in (points[:16_000], torch.zeros(2, 4), 1e30 * points):
         with pytest.raises(AssertionError, match="distances were computed"):
             fast.rips_persistence_of_points(others)
@@ -195,7 +203,7 @@ def test_what_does_not_fit_is_refused_with_its_size(monkeypatch, all_clouds_are_
     with pytest.raises(MemoryError, match=r"so many rows that 0\.0 GiB are needed.*Pass fewer"):
         fast.rips_persistence_of_points(torch.rand(100, 2))
     monkeypatch.setattr(point_cloud_cpu, "_BYTES_PER_POINT", 0)
-    with pytest.raises(MemoryError, match="made of so many edges.*Pass a smaller threshold"):
+    with pytest.raises(MemoryError, match=r"made of so many edges.*Pass a smaller threshold"):
         fast.rips_persistence_of_points(torch.from_numpy(points_of("cube", 1500)))
 
 
@@ -276,7 +284,8 @@ def test_bounds_hold_for_computed_distances():
         for b in range(a, len(tree.start), 5):
             near, far = point_tree_cpu.between_boxes(tree, a, b)
             block = want[inside, tree.start[b] : tree.stop[b]]
-            assert near <= block.min() and block.max() <= far
+            assert near <= block.min()
+            assert block.max() <= far
 
 
 def test_the_threshold_is_rounded_down():
@@ -284,4 +293,5 @@ def test_the_threshold_is_rounded_down():
     assert np.array(key, np.int32).view(np.float32) < 0.1
     points = torch.tensor([[0.0], [0.1]])  # 0.1 in float32 is above 0.1
     found = rips_cpu.rips_pairs_of_points(points[None], None, 1, 0.1)
-    assert found[0]["counts"].tolist() == [0] and found[0]["num_essential"].tolist() == [2]
+    assert found[0]["counts"].tolist() == [0]
+    assert found[0]["num_essential"].tolist() == [2]
