@@ -42,7 +42,7 @@ def _without_cudnn() -> Iterator[None]:
     That one builds a plan for each new shape, and the number of patches is another one in every
     stage of every batch. (`torch.nn.attention.sdpa_kernel` does the same ten times as slowly.)
     """
-    before = torch.backends.cuda.cudnn_sdp_enabled()
+    before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
     torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         yield
