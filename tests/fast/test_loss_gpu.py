@@ -156,16 +156,21 @@ def test_a_candidate_that_may_not_be_the_farthest_is_caught(gpu_kernels, monkeyp
     """Bounds that are not looked at let a round pick on and on among its candidates."""
     module = pytest.importorskip("fast.kernels.sampling_gpu")
 
-    def launch(kernel, *arguments):
-        if kernel is module._pick:
-            arguments[-3].fill_(-1)  # the bounds
-        launch_gpu.launch(kernel, *arguments)
+    def prepare(kernel, *arguments):
+        run = launch_gpu.prepare(kernel, *arguments)
+
+        def without_bounds():
+            if kernel is module._pick:
+                arguments[-3].fill_(-1)
+            run()
+
+        return without_bounds
 
     tiles_of(monkeypatch, 40)
     clouds = [torch.tensor(np.random.default_rng(0).normal(size=(40, 2)))]
     on_cpu, on_gpu = on_both("topology_preserving_sampling", gpu_kernels, clouds, [12], 0)
     assert_same_bits(on_cpu, on_gpu)
-    monkeypatch.setattr(module, "launch", launch)
+    monkeypatch.setattr(module, "prepare", prepare)
     on_cpu, on_gpu = on_both("topology_preserving_sampling", gpu_kernels, clouds, [12], 0)
     with pytest.raises(AssertionError):
         assert_same_bits(on_cpu, on_gpu)
@@ -174,11 +179,11 @@ def test_a_candidate_that_may_not_be_the_farthest_is_caught(gpu_kernels, monkeyp
 def test_a_loop_that_gets_nowhere_ends_with_an_error(gpu_kernels, monkeypatch):
     module = pytest.importorskip("fast.kernels.sampling_gpu")
 
-    def launch(kernel, *arguments):
-        if kernel is not module._pick:
-            launch_gpu.launch(kernel, *arguments)
+    def prepare(kernel, *arguments):
+        run = launch_gpu.prepare(kernel, *arguments)
+        return run if kernel is not module._pick else lambda: None
 
-    monkeypatch.setattr(module, "launch", launch)
+    monkeypatch.setattr(module, "prepare", prepare)
     points = torch.rand(9, 2, device=gpu_kernels.device)
     with pytest.raises(RuntimeError, match="no point is farthest; look for NaN"):
         fast.topology_preserving_sampling(points, 5, backend=gpu_kernels.backend)
