@@ -14,7 +14,7 @@ usage() {
     echo "usage: benchmarks/gpu_check.sh DIR [PART]    PART: $parts" >&2
     exit "$1"
 }
-[ "${1:-}" = --help ] && usage 0 2>&1
+[ "${1:-}" = --help ] && usage 0
 [ $# -eq 1 ] || [ $# -eq 2 ] || usage 2
 if [ $# -eq 2 ]; then
     case " $parts " in *" $2 "*) parts=$2 ;; *) usage 2 ;; esac

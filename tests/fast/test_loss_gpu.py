@@ -149,6 +149,56 @@ def test_nearest_pairs_are_the_cpus_ties_and_masks_included(gpu_kernels, dtype, 
     assert_same_bits(*on_both("persistence_weighted_chamfer", gpu_kernels, pairs, others, mask))
 
 
+def _sampled_along_a_line(gpu_kernels, num_samples):
+    points = torch.tensor(np.sort(np.random.default_rng(0).random(120)))
+    cloud = torch.stack([torch.cos(5 * points), torch.sin(5 * points)], dim=1)
+    return on_both("topology_preserving_sampling", gpu_kernels, [cloud], [num_samples], 0)
+
+
+def test_arrays_are_converted_once_and_not_in_each_round(gpu_kernels, monkeypatch):
+    tiles_of(monkeypatch, 10)
+    name = "_host_array" if gpu_kernels.backend == "cuda-simulator" else "_device_array"
+    convert, counts = getattr(launch_gpu, name), []
+    for num_samples in (3, 60):
+        counts.append(0)
+
+        def counted(argument):
+            counts[-1] += 1
+            return convert(argument)
+
+        monkeypatch.setattr(launch_gpu, name, counted)
+        assert_same_bits(*_sampled_along_a_line(gpu_kernels, num_samples))
+    assert counts[0] == counts[1] > 0
+
+
+def test_neighbors_lie_in_different_tiles_so_that_there_are_fewer_rounds(gpu_kernels, monkeypatch):
+    if gpu_kernels.backend != "cuda-simulator":
+        pytest.skip("a compiled kernel keeps the constants that it was compiled with")
+    module = pytest.importorskip("fast.kernels.sampling_gpu")
+    tiles_of(monkeypatch, 10)
+    monkeypatch.setattr(module, "_CANDIDATES", 2)
+    rows = module._rows_of_tiles([7, 1, 4], [3, 1, 2], torch.device("cpu")).tolist()
+    assert rows == [0, 3, 6, 1, 4, 2, 5, 7, 8, 10, 9, 11]
+
+    rounds = []
+
+    def prepare(kernel, *arguments):
+        run = launch_gpu.prepare(kernel, *arguments)
+
+        def counted():
+            rounds[-1] += kernel is module._update
+            run()
+
+        return counted
+
+    monkeypatch.setattr(module, "prepare", prepare)
+    for order in (module._rows_of_tiles, lambda sizes, *_: torch.arange(sum(sizes))):
+        monkeypatch.setattr(module, "_rows_of_tiles", order)
+        rounds.append(0)
+        assert_same_bits(*_sampled_along_a_line(gpu_kernels, 40))
+    assert 1 < rounds[0] < rounds[1]
+
+
 # What the comparison must catch.
 
 
