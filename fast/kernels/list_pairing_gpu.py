@@ -137,7 +137,7 @@ def eliminate_lists(
 
     A relation is added up in `sums` (B, W), zero before and after; as long as its youngest birth is
     dead, the list of what killed that birth is added. Else it kills the birth: `deaths` and
-    `apexes` (B, K) say by which edge and vertex, and its list goes to `arena` (B, A). Where that has
+    `apexes` (B, K) say by which edge and vertex; its list goes to `arena` (B, A). Where that has
     no room, `needed` (B,), zero before, gets how much there must be, and `progress` where to go on.
     """
     chosen = cuda.shared.array(2, np.int64)

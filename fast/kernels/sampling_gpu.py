@@ -90,13 +90,27 @@ def covering_radius(points, samples):
 
     The samples are rows of `points`, or no farther from 0 than these.
     """
+    return covering_radii([points], [samples])[0]
+
+
+def covering_radii(clouds, samples):
+    """Return `covering_radius` of each cloud (N_b, C) and its samples (M_b, C): (B,), at once."""
+    device = clouds[0].device
+    points = torch.cat(clouds)
     scale, unit = scale_of(points)
     channels = (points * scale).mT.contiguous()
-    samples = samples * scale
+    centers = (torch.cat(samples) * scale)[None]
+    sizes = torch.tensor([list(map(len, clouds)), list(map(len, samples))]).to(device)
+    clouds_of = torch.arange(len(clouds), device=device).repeat_interleave(
+        sizes[0], output_size=len(points)
+    )
+    ends = sizes[1].cumsum(dim=0)
     nearest = channels.new_full((len(points),), math.inf)
     blocks = -(-len(points) // _TILE)
-    launch(_cover, blocks, _TILE, channels, samples.contiguous()[None], nearest)
-    return nearest.amax() * unit
+    launch(_cover, blocks, _TILE, channels, centers, clouds_of, ends - sizes[1], ends, nearest)
+    # A maximum is the same in any order.
+    largest = nearest.new_zeros(len(clouds)).scatter_reduce(0, clouds_of, nearest, "amax")
+    return largest * unit
 
 
 def _tiles(sizes):
@@ -284,8 +298,9 @@ def _first_of_block(best_values, best, points):
 
 
 @cuda.jit(cache=True)
-def _cover(channels, samples, nearest):
-    """Write each point's distance to its nearest sample."""
+def _cover(channels, samples, clouds_of, begins, ends, nearest):
+    """Write each point's distance to the nearest of its cloud's samples (1, all, C)."""
     for p in range(cuda.grid(1), channels.shape[1], cuda.gridsize(1)):
-        square = _nearest(channels, p, samples, 0, 0, samples.shape[1], nearest[p])
+        cloud = clouds_of[p]
+        square = _nearest(channels, p, samples, 0, begins[cloud], ends[cloud], nearest[p])
         nearest[p] = math.sqrt(square)

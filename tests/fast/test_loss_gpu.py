@@ -101,6 +101,25 @@ def test_the_covering_radius_is_the_cpus(gpu_kernels, make_cloud, dtype, num_sam
 
 
 @DTYPES
+def test_the_radii_of_all_clouds_take_one_launch(gpu_kernels, make_cloud, monkeypatch, dtype):
+    module, started = pytest.importorskip("fast.kernels.sampling_gpu"), []
+
+    def launch(kernel, *arguments):
+        started.append(kernel)
+        launch_gpu.launch(kernel, *arguments)
+
+    clouds = [torch.tensor(make_cloud("features", n)).to(dtype)[:, :9] for n in (21, 1, 8)]
+    indices = [torch.arange(count) for count in (4, 1, 7)]
+    want = [fast.covering_radius(*each) for each in zip(clouds, indices, strict=True)]
+    assert torch.equal(sampling.covering_radii(clouds, indices, None), torch.stack(want))
+    monkeypatch.setattr(module, "launch", launch)
+    moved = [_moved(each, gpu_kernels.device) for each in (clouds, indices)]
+    got = sampling.covering_radii(*moved, gpu_kernels.backend)
+    assert torch.equal(got.cpu(), torch.stack(want))
+    assert started == [module._cover]
+
+
+@DTYPES
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 11, 7), (3, 6, 0), (0, 4, 2), (2, 0, 2)])
 def test_distances_are_the_cpus_to_the_last_bit(gpu_kernels, dtype, shape):
     points = torch.tensor(np.random.default_rng(0).normal(size=shape)).to(dtype)
