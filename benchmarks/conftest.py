@@ -83,7 +83,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     recorder = session.config.stash.get(_RECORDER, None)
-    if recorder is not None and recorder.results and exitstatus in (0, 1):
+    if recorder is None or not recorder.results:
+        return
+    # What a run that is stopped (2) has is kept where somebody asked for it, not as a result.
+    stopped = exitstatus == 2 and session.config.getoption("--record-to") is not None
+    if exitstatus in (0, 1) or stopped:
         recorder.write()
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.memory import with_peak
+from benchmarks.memory import with_device_peak, with_peak
 from benchmarks.schema import Result, State, Suite
 from train.profiling.percentiles import percentiles
 
@@ -79,11 +79,12 @@ def measure(case: Case, timer: Timer, limit_s: float) -> tuple[Result, Any]:
         with _alarm(limit_s):  # the call alone: the meter's own clean-up can take long
             return _stopwatch(job.run)
 
-    (output, first), peak = with_peak(limited)
+    peak_of = with_device_peak if case.device == "cuda" else with_peak
+    (output, first), peak = peak_of(limited)
     remark = job.check(output)
     estimate = first
     if first < 5:  # else the first call's peak stands: nothing is compiled that is so slow
-        (_, estimate), peak = with_peak(lambda: _stopwatch(job.run))
+        (_, estimate), peak = peak_of(lambda: _stopwatch(job.run))
     seconds = timer(job.run, rounds_for(estimate))
     return (
         result_of(

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.schema import Machine, Software
-from train.core.provenance import git, processor, version
+from train.core.provenance import carried_commit, git, processor, version
 
 ROOT = Path(__file__).resolve().parents[1]
 _OUTPUTS = (":!benchmarks/results", ":!docs/results")
@@ -62,8 +62,12 @@ def num_cores() -> int:
 
 
 def checkout() -> tuple[str, bool]:
-    """Return (commit, dirty); "unknown" and dirty where there is no git checkout."""
-    commit = git(ROOT, "rev-parse", "--short=10", "HEAD")
+    """Return (commit, dirty).
+
+    Where there is no git checkout: what the file `.commit` says, or "unknown"; and dirty, since
+    nobody knows.
+    """
+    commit = git(ROOT, "rev-parse", "--short=10", "HEAD") if (ROOT / ".git").exists() else None
     if commit is None:
-        return "unknown", True
+        return (carried_commit(ROOT) or "unknown")[:10], True
     return commit, git(ROOT, "status", "--porcelain", "--", ".", *_OUTPUTS) != ""

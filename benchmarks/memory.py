@@ -1,6 +1,7 @@
-"""The peak of this process's resident memory during a call, above what it held before.
+"""The peak of this process's memory during a call, above what it held before.
 
-Linux only: the kernel's own high-water mark, which counts what C, Rust and numba allocate too.
+Of the host, on Linux only, the kernel's own high-water mark, which counts what C, Rust and numba
+allocate too; of a GPU what torch's allocator gave out.
 """
 
 import ctypes
@@ -24,10 +25,25 @@ def with_peak(call: Callable[[], T]) -> tuple[T, int | None]:
     gc.collect()
     # Freed blocks that the allocator keeps would be used again and not be seen.
     ctypes.CDLL(None).malloc_trim(0)
-    _CLEAR.write_text("5")  # sets the high-water mark to what is resident now
+    try:
+        _CLEAR.write_text("5")  # sets the high-water mark to what is resident now
+    except OSError:  # a sandbox may forbid it
+        return call(), None
     before = _kilobytes("VmRSS")
     result = call()
     return result, max(0, _kilobytes("VmHWM") - before) * 1024
+
+
+def with_device_peak(call: Callable[[], T]) -> tuple[T, int | None]:
+    """Return what `call` returns and the most bytes of its GPU tensors, above those before it."""
+    import torch
+
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    result = call()
+    torch.cuda.synchronize()
+    return result, max(0, torch.cuda.max_memory_allocated() - before)
 
 
 def _kilobytes(field: str) -> int:

@@ -19,6 +19,7 @@ from fast.checks import (
 )
 from fast.compiler import disable_compile
 from fast.dispatch import kernel
+from fast.rows import select_rows_of_clouds
 
 PrecisionWeight = Literal["uniform", "persistence"]
 
@@ -145,7 +146,9 @@ def _nearest_cost(pairs: Tensor, others: Tensor, others_mask: Tensor, cost_scale
         return to_diagonal
     with torch.no_grad():
         nearest = _nearest(pairs, others, others_mask)
-    matched = others.gather(-2, nearest[..., None].expand(*nearest.shape, 2))
+    matched = select_rows_of_clouds(
+        others.reshape(-1, *others.shape[-2:]), nearest.reshape(-1, nearest.shape[-1])
+    ).view(pairs.shape)
     to_match = cost_scale * (pairs - matched).square().sum(dim=-1)
     is_pair = others_mask.gather(-1, nearest)
     # On equality the match wins (Algorithm 4, lines 13 and 29).

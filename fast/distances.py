@@ -13,6 +13,7 @@ from fast.checks import as_clouds, as_points
 from fast.compiler import disable_compile
 from fast.dispatch import kernel
 from fast.memory import refuse_distances_beyond_memory
+from fast.rows import select_rows
 
 _BLOCK_BYTES = 32 * 2**20  # of differences held at a time in the second derivative
 
@@ -66,10 +67,8 @@ def edge_lengths(points: Tensor, edges: Tensor) -> Tensor:
 
     `points` (N, C), `edges` (E, 2) int64 -> (E,).
     """
-    # Not points[edges[:, 0]]: its backward adds rows in the order in which threads arrive, so that
-    # a gradient had other bits in each run. That of index_select adds them in order, and is faster.
     first, second = edges.unbind(dim=1)
-    return lengths_of_rows(points.index_select(0, first) - points.index_select(0, second))
+    return lengths_of_rows(select_rows(points, first) - select_rows(points, second))
 
 
 def edge_lengths_of_clouds(points: Tensor, edges: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from fast.distillation import CloudLosses, cloud_losses, kl_distillation
 from fast.normalisation import Normalisation
 from fast.options import DiagramLoss, SampleOn, TopologyOptions
 from fast.saliency import saliency_loss, saliency_map
-from fast.sampling import Sampling, covering_radius, key_of_call
+from fast.sampling import Sampling, covering_radii, key_of_call
 from fast.transport import entropy_of_pairs
 
 
@@ -208,13 +208,8 @@ class TopologicalLoss(nn.Module):
 
         def radius(whose: SampleOn, clouds: list[Tensor]) -> Tensor:
             if whose == self.options.sample_on and parts.sampled_radii is not None:
-                radii = parts.sampled_radii
-            else:
-                radii = [
-                    covering_radius(*item, backend=self.options.backend)
-                    for item in zip(clouds, parts.indices, strict=True)
-                ]
-            return torch.stack(radii).mean().to(losses)
+                return torch.stack(parts.sampled_radii).mean().to(losses)
+            return covering_radii(clouds, parts.indices, self.options.backend).mean().to(losses)
 
         def pairs(diagrams: list[BatchedDiagram]) -> Tensor:
             return torch.stack([diagram.counts.double().mean() for diagram in diagrams]).to(losses)

@@ -135,6 +135,25 @@ def covering_radius(points: Tensor, indices: Tensor, *, backend: str | None = No
     return radius
 
 
+@disable_compile  # numba cannot be traced
+def covering_radii(
+    clouds: Sequence[Tensor], indices: Sequence[Tensor], backend: str | None
+) -> Tensor:
+    """Return `covering_radius` (B,) of clouds (N_b, C) and their samples' rows (M_b,).
+
+    On a GPU in one launch, whatever the number of clouds.
+    """
+    launch = kernel("covering_radius", clouds[0].device, backend)
+    points = [cloud.detach() for cloud in clouds]
+    samples = [cloud[picked] for cloud, picked in zip(points, indices, strict=True)]
+    if launch.__module__.endswith("_cpu"):
+        return torch.stack([launch(*each) for each in zip(points, samples, strict=True)])
+    from fast.kernels import sampling_gpu  # loads numba: on first use
+
+    radii: Tensor = sampling_gpu.covering_radii(points, samples)
+    return radii
+
+
 def sample_points(
     points: Tensor,
     num_samples: int,

@@ -78,10 +78,18 @@ def launch(kernel, blocks, threads, *arguments):
     *arguments
         Contiguous tensors, all on one device, passed as arrays; plain numbers.
     """
+    prepare(kernel, blocks, threads, *arguments)()
+
+
+def prepare(kernel, blocks, threads, *arguments):
+    """Return a function that launches as `launch` does, each time on the same arguments.
+
+    Tensors are turned into arrays once, which costs the host more than the launch itself. The
+    stream is torch's current one now.
+    """
     if is_simulated():
         grid = min(max(blocks, 1), _SIMULATED_BLOCKS), min(threads, _SIMULATED_THREADS)
-        _simulate(kernel[grid], *map(_host_array, arguments))
-        return
+        return functools.partial(_simulate, kernel[grid], *map(_host_array, arguments))
     from numba import cuda
 
     device = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
@@ -89,7 +97,13 @@ def launch(kernel, blocks, threads, *arguments):
         pointer = torch.cuda.current_stream(device).cuda_stream
         stream = cuda.external_stream(pointer) if pointer else 0
         arrays = [_device_array(argument) for argument in arguments]
-        kernel[max(blocks, _FEWEST_BLOCKS), threads, stream](*arrays)
+        configured = kernel[max(blocks, _FEWEST_BLOCKS), threads, stream]
+
+    def run():
+        with torch.cuda.device(device):
+            configured(*arrays)
+
+    return run
 
 
 def _simulate(configured, *arrays):
@@ -125,7 +139,7 @@ def _patch_simulator():
 
 
 def _device_array(argument):
-    """Return a numba view of a CUDA tensor; anything else as it is."""
+    """Return a numba view of a CUDA tensor, which it keeps alive; anything else as it is."""
     if not isinstance(argument, torch.Tensor):
         return argument
     from numba import cuda

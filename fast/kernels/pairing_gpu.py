@@ -46,14 +46,17 @@ def number_births(ordinals, edge_status, births):
 @cuda.jit(cache=True)
 def express_relations(
     edges, ranks, borders, snapshots, edge_status, done, found, first_vertices, starts, num_found,
-    pending, relations, rows, overflow,
+    pending, relations, rows, lists, lengths, overflow,
 ):  # fmt: skip
-    """Write the relations of a round, sorted, to `relations` (B, R, 2) and `rows`, zero before.
+    """Write the relations of a round, sorted, to `relations` (B, R, 2), and what they hold.
+
+    That goes to the bits of `rows`, zero before; or, if `rows` has none, to `lists` (B, R, E), with
+    `lengths` (B, R), zero before: list_pairing_gpu.
 
     Relation r = starts[b] + its place in `found`: (rank of its edge, w_k), and the births that
     the 4-cycle i-w_1-j-w_k is homologous to. An edge with a witness w stands for the path over w,
     whose edges are older; always the youngest pending edge is replaced, so each is replaced at
-    most once. `pending` (threads, P) is scratch; `overflow` (1,) tells if P is too short.
+    most once. `pending` (threads, P) is scratch; `overflow` (1,) tells if P or E is too short.
     """
     n = ranks.shape[1]
     limit = found.shape[1]
@@ -63,7 +66,7 @@ def express_relations(
     for index in range(thread, found.shape[0] * limit, cuda.gridsize(1)):
         b = index // limit
         r = int(starts[b]) + index - b * limit
-        if done[b] != 0 or index - b * limit >= num_found[b] or r >= rows.shape[1]:
+        if done[b] != 0 or index - b * limit >= num_found[b] or r >= relations.shape[1]:
             continue
         p = int(found[b, index - b * limit]) // n
         last = int(found[b, index - b * limit]) - p * n
@@ -106,7 +109,20 @@ def express_relations(
                 status = int(edge_status[b, added])
                 if status < EMPTY:
                     birth = -3 - status
-                    rows[b, r, birth >> 6] ^= one << np.uint64(birth & 63)
+                    if rows.shape[1] > 0:
+                        rows[b, r, birth >> 6] ^= one << np.uint64(birth & 63)
+                    else:
+                        q = 0
+                        while q < lengths[b, r] and lists[b, r, q] != birth:
+                            q += 1
+                        if q < lengths[b, r]:  # twice is not at all
+                            lengths[b, r] -= 1
+                            lists[b, r, q] = lists[b, r, lengths[b, r]]
+                        elif q < lists.shape[2]:
+                            lists[b, r, q] = birth
+                            lengths[b, r] += 1
+                        else:
+                            overflow[0] = 1
                 elif status != TREE:
                     q = 0
                     while q < waiting and pending[thread, q] != added:
@@ -179,7 +195,7 @@ def eliminate(rows, starts, stops, num_births, done, killed, killer, mask, hits,
                 if word < 0:
                     cuda.syncthreads()  # before chosen is set again
                     continue  # a dependent relation: the birth of an H2 class
-                bit = np.uint64(_highest_bit(rows[b, r, word]))
+                bit = np.uint64(highest_bit(rows[b, r, word]))
                 for q in range(t, bottom - top, cuda.blockDim.x):
                     held = top + q != r and (rows[b, top + q, word] >> bit) & one != zero
                     flags[q] = 1 if held else 0
@@ -241,7 +257,7 @@ def _clear(rows, b, top, bottom, start, stop, words, killed, killer, mask, hits)
 
 
 @cuda.jit(device=True)
-def _highest_bit(word):
+def highest_bit(word):
     """Position of the highest set bit of a non-zero uint64 word."""
     for shift in (1, 2, 4, 8, 16, 32):
         word |= word >> np.uint64(shift)

@@ -13,6 +13,7 @@ import torch
 
 from fast.kernels import edges_gpu, lengths, lunes_gpu, pairing_gpu, tree_gpu
 from fast.kernels.launch_gpu import launch
+from fast.kernels.list_pairing_gpu import ListPairing
 
 _SNAPSHOTS = 32  # of the adjacency; edges between two look up what happened since
 _ROUNDS = (0, 5, 35, 70, 100)  # per cent of the edges; once all births are dead, no more are read
@@ -21,6 +22,8 @@ _MOST_BLOCKS = 8192
 _SEARCH_BLOCKS = 1056  # 8 for each of an H100's 132 processors; each has scratch of its own
 _EXPRESS_BLOCKS = 512
 _FAR = 2**63 - 1
+_ROWS_PER_MATRIX = 4  # rows of bits may take as much memory as so many matrices of 32-bit distances
+_LEAST_ROW_BYTES = 1 << 20  # and this much in any case
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class _Room:
     births: int
     relations: int
     pending: int
+
+    def bytes_of_rows(self):
+        """Return how many bytes a cloud's relations take as rows of bits."""
+        return self.relations * (-(-self.births // 64)) * 8
 
     def grown(self, births, relations, pending):
         """Return room for what was needed, or None if there was enough."""
@@ -145,6 +152,8 @@ def _loops(keys, sizes, cutoffs, magnitude, tree, room):
         return none, [none["counts"].amax()] * 3
     filtration = _Filtration.of(keys, sizes, cutoffs, magnitude)
     num_births, births = filtration.find_births(*tree, room)
+    if room.bytes_of_rows() > max(_LEAST_ROW_BYTES, _ROWS_PER_MATRIX * 4 * keys.shape[1] ** 2):
+        return _loops_by_lists(filtration, num_births, births, room)
     pairing = _Pairing(filtration, num_births, room)
     for first, last in pairwise(_ROUNDS):
         starts, stops = ((filtration.counts.long() * part // 100).int() for part in (first, last))
@@ -152,6 +161,49 @@ def _loops(keys, sizes, cutoffs, magnitude, tree, room):
         pairing.run_round(starts, stops, span)
     needed = num_births.amax(), pairing.totals.amax(), pairing.overflow[0]
     return pairing.pairs(births), needed
+
+
+def _loops_by_lists(filtration, num_births, births, room):
+    """Return what `_loops` does, with memory for the births that there are and not their square."""
+    needed = num_births.amax(), torch.zeros_like(num_births[0]), torch.zeros_like(num_births[0])
+    if int(needed[0]) > room.births:  # found again with room for all
+        none = _nothing(1, len(num_births), num_births.device)
+        return none, needed
+    pairing = ListPairing(filtration, num_births, room.births, room.pending)
+    pairing.run()
+    numbers = torch.arange(room.births, device=births.device).expand(len(births), -1)
+    dead = pairing.deaths >= 0
+    h1 = _pairs(
+        filtration, births, numbers.where(dead, -1), pairing.deaths.where(dead, 0).long(),
+        pairing.apexes.long(), pairing.alive,
+    )  # fmt: skip
+    return h1, needed
+
+
+def _pairs(filtration, births, killed, died, apexes, alive):
+    """Return H1 in the order of the deaths, then the births.
+
+    `killed` (B, R) holds births, or -1; `died` and `apexes` the edge and the vertex that kill them.
+    """
+    n = filtration.ranks.shape[1]
+    born = births.long().gather(1, killed.clamp(min=0))
+    persists = filtration.sorted_keys.gather(1, born) < filtration.sorted_keys.gather(1, died)
+    kept = (killed >= 0) & persists
+    order = (died * births.shape[1] + killed).where(kept, _FAR).argsort(dim=1)
+
+    def ends(ranks):
+        edges = filtration.edges.long().gather(1, ranks.gather(1, order))
+        return torch.stack([edges // n, edges % n], dim=-1)
+
+    death_edges = ends(died)
+    apexes = apexes.gather(1, order)
+    return {
+        "birth_edges": ends(born),
+        "death_edges": death_edges,
+        "death_simplices": torch.cat([death_edges, apexes[..., None]], dim=-1).sort().values,
+        "counts": kept.sum(dim=1),
+        "num_essential": alive.long(),
+    }
 
 
 @dataclass(frozen=True)
@@ -229,6 +281,7 @@ class _Pairing:
         self.mask = filled(0, num_clouds, words, dtype=torch.int64)
         self.hits = filled(0, num_clouds, room.relations, dtype=torch.int64)
         self.overflow = filled(0, 1)
+        self.no_lists = filled(0, num_clouds, 0, 0)
         self.pending = self.killed.new_empty(_EXPRESS_BLOCKS * _THREADS, room.pending)
         n = filtration.ranks.shape[1]
         self.unseen, self.queue = self.killed.new_empty(2, _SEARCH_BLOCKS, n)
@@ -245,7 +298,8 @@ class _Pairing:
             pairing_gpu.express_relations, _EXPRESS_BLOCKS, _THREADS,
             filtration.edges, filtration.ranks, filtration.borders, filtration.snapshots,
             filtration.edge_status, self.done, found, first_vertices, first_rows, num_found,
-            self.pending, self.relations, self.rows.view(torch.uint64), self.overflow,
+            self.pending, self.relations, self.rows.view(torch.uint64), self.no_lists,
+            self.killed, self.overflow,
         )  # fmt: skip
         launch(
             pairing_gpu.eliminate, len(self.done), pairing_gpu.THREADS,
@@ -280,28 +334,8 @@ class _Pairing:
 
     def pairs(self, births):
         """Return H1 in the order of the deaths, then the births."""
-        filtration = self.filtration
-        n = filtration.ranks.shape[1]
-        killed = self.killed.long()
-        born = births.long().gather(1, killed.clamp(min=0))
-        died = self.relations[..., 0].long()
-        persists = filtration.sorted_keys.gather(1, born) < filtration.sorted_keys.gather(1, died)
-        kept = (killed >= 0) & persists
-        order = (died * births.shape[1] + killed).where(kept, _FAR).argsort(dim=1)
-
-        def ends(ranks):
-            edges = filtration.edges.long().gather(1, ranks.gather(1, order))
-            return torch.stack([edges // n, edges % n], dim=-1)
-
-        death_edges = ends(died)
-        apexes = self.relations[..., 1].long().gather(1, order)
-        return {
-            "birth_edges": ends(born),
-            "death_edges": death_edges,
-            "death_simplices": torch.cat([death_edges, apexes[..., None]], dim=-1).sort().values,
-            "counts": kept.sum(dim=1),
-            "num_essential": self.alive.long(),
-        }
+        died, apexes = self.relations.long().unbind(dim=-1)
+        return _pairs(self.filtration, births, self.killed.long(), died, apexes, self.alive)
 
 
 def _trimmed(part, most):

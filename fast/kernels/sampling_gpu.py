@@ -6,6 +6,9 @@ of a cloud, one block per cloud, as long as the best of them is farther than eve
 candidate: those only come nearer. The picks are those of one pass a pick, ties included
 (docs/numerics.md).
 
+Points near each other in a cloud's order, such as voxels along a curve, lie in different tiles:
+then the next picks are among the candidates of more tiles, and there are fewer rounds.
+
 Legend: C channels, B clouds, T tiles of all clouds; state (B, 3) int64 holds how many picks there
 are, how many of them `_update` has seen, and whether the cloud is done.
 """
@@ -16,11 +19,11 @@ import numpy as np
 import torch
 from numba import cuda
 
-from fast.kernels.launch_gpu import is_simulated, launch
+from fast.kernels.launch_gpu import is_simulated, launch, prepare
 from fast.kernels.squares import scale_of
 
 _TILE = 128  # points per tile, threads per block of _update
-_CANDIDATES = 4  # kept of each tile
+_CANDIDATES = 8  # kept of each tile
 _PICKERS = 512  # threads per block of _pick
 _ROUNDS = 8  # between two looks at whether all clouds are done
 
@@ -34,8 +37,11 @@ def farthest_points(clouds, num_samples, start):
     sizes = [len(cloud) for cloud in clouds]
     points = torch.cat(clouds)
     scale, unit = scale_of(points)  # one for all clouds: each has several launches on the host
-    channels = (points * scale).mT.contiguous()  # (C, N of all clouds): neighbors load together
     tiles, tiles_of, firsts = _tiles(sizes)
+    rows = _rows_of_tiles(sizes, [after - before for before, after in tiles_of], device)
+    # (C, N of all clouds), tile after tile: neighbors load together.
+    channels = (points[rows] * scale).mT.contiguous()
+    starts = torch.stack([cloud[start] for cloud in clouds]) * scale
 
     def integers(values):
         return torch.tensor(values, dtype=torch.int64, device=device)
@@ -54,18 +60,20 @@ def farthest_points(clouds, num_samples, start):
     indices[:, 0] = start
     radii = channels.new_zeros(len(clouds), most)
     centers = channels.new_zeros(len(clouds), most, len(channels))
-    centers[:, 0] = channels[:, firsts + start].mT
+    centers[:, 0] = starts
+    update = prepare(
+        _update, len(tiles), _TILE, channels, rows, nearest, tiles, state, centers,
+        candidates, values, places, bounds, bound_values,
+    )  # fmt: skip
+    pick = prepare(
+        _pick, len(clouds), _PICKERS, tiles_of, firsts, wanted, state, centers,
+        candidates, values, places, bounds, bound_values, indices, radii,
+    )  # fmt: skip
     rounds = 1 if is_simulated() else _ROUNDS
     for _ in range(most // rounds + 1):  # a round picks at least one point
         for _ in range(rounds):
-            launch(
-                _update, len(tiles), _TILE, channels, nearest, tiles, state, centers,
-                candidates, values, places, bounds, bound_values,
-            )  # fmt: skip
-            launch(
-                _pick, len(clouds), _PICKERS, tiles_of, firsts, wanted, state, centers,
-                candidates, values, places, bounds, bound_values, indices, radii,
-            )  # fmt: skip
+            update()
+            pick()
         if bool(state[:, 2].all()):
             break
     else:
@@ -73,8 +81,8 @@ def farthest_points(clouds, num_samples, start):
             "topology_preserving_sampling: no point is farthest; look for NaN in points "
             "(a CUDA tensor is not searched for them)"
         )
-    rows = zip(indices, num_samples, strict=True), zip(radii * unit, num_samples, strict=True)
-    return tuple([row[:count] for row, count in pairs] for pairs in rows)
+    pairs = zip(indices, num_samples, strict=True), zip(radii * unit, num_samples, strict=True)
+    return tuple([row[:count] for row, count in each] for each in pairs)
 
 
 def covering_radius(points, samples):
@@ -82,27 +90,56 @@ def covering_radius(points, samples):
 
     The samples are rows of `points`, or no farther from 0 than these.
     """
+    return covering_radii([points], [samples])[0]
+
+
+def covering_radii(clouds, samples):
+    """Return `covering_radius` of each cloud (N_b, C) and its samples (M_b, C): (B,), at once."""
+    device = clouds[0].device
+    points = torch.cat(clouds)
     scale, unit = scale_of(points)
     channels = (points * scale).mT.contiguous()
-    samples = samples * scale
+    centers = (torch.cat(samples) * scale)[None]
+    sizes = torch.tensor([list(map(len, clouds)), list(map(len, samples))]).to(device)
+    clouds_of = torch.arange(len(clouds), device=device).repeat_interleave(
+        sizes[0], output_size=len(points)
+    )
+    ends = sizes[1].cumsum(dim=0)
     nearest = channels.new_full((len(points),), math.inf)
     blocks = -(-len(points) // _TILE)
-    launch(_cover, blocks, _TILE, channels, samples.contiguous()[None], nearest)
-    return nearest.amax() * unit
+    launch(_cover, blocks, _TILE, channels, centers, clouds_of, ends - sizes[1], ends, nearest)
+    # A maximum is the same in any order.
+    largest = nearest.new_zeros(len(clouds)).scatter_reduce(0, clouds_of, nearest, "amax")
+    return largest * unit
 
 
 def _tiles(sizes):
-    """Return (T, 3) cloud, first and last point of each tile, then (B, 2) tiles, (B,) firsts."""
+    """Return (T, 3) cloud, first and last place of each tile, then (B, 2) tiles, (B,) firsts."""
     tiles, tiles_of, firsts = [], [], []
     first = 0
     for cloud, size in enumerate(sizes):
         before = len(tiles)
-        last = first + size
-        tiles += [[cloud, begin, min(begin + _TILE, last)] for begin in range(first, last, _TILE)]
+        count = -(-size // _TILE)
+        begin = first
+        for tile in range(count):
+            end = begin + len(range(tile, size, count))
+            tiles.append([cloud, begin, end])
+            begin = end
         tiles_of.append([before, len(tiles)])
         firsts.append(first)
-        first = last
+        first += size
     return tiles, tiles_of, firsts
+
+
+def _rows_of_tiles(sizes, num_tiles, device):
+    """Return the row (N of all clouds,) at each place: every T_b-th of a cloud is in one tile."""
+    total = sum(sizes)
+    numbers = torch.tensor([sizes, num_tiles]).to(device)
+    ends = numbers.cumsum(dim=1)
+    before = torch.stack([ends[0] - numbers[0], numbers[1], ends[1] - numbers[1]])
+    first, count, tile = before.repeat_interleave(numbers[0], dim=1, output_size=total)
+    place = torch.arange(total, device=device) - first
+    return (tile + place % count).argsort(stable=True)  # rows of a tile stay in order
 
 
 @cuda.jit(device=True, cache=True)
@@ -135,9 +172,14 @@ def _nearest(channels, p, centers, cloud, first, last, value):
 
 @cuda.jit(cache=True)
 def _update(
-    channels, nearest, tiles, state, centers, candidates, values, places, bounds, bound_values
-):
-    """Bring tiles up to the picks so far; keep their farthest points, and the next as bound."""
+    channels, rows, nearest, tiles, state, centers, candidates, values, places, bounds,
+    bound_values,
+):  # fmt: skip
+    """Bring tiles up to the picks so far; keep their farthest points, and the next as bound.
+
+    A point has a place p in `channels`; what is kept is its row, by which ties are broken. Rows
+    rise with p within a tile.
+    """
     for tile in range(cuda.blockIdx.x, tiles.shape[0], cuda.gridDim.x):
         cloud = tiles[tile, 0]
         if state[cloud, 2] != 0:
@@ -158,12 +200,12 @@ def _update(
                     rank += 1
             if rank < _CANDIDATES:
                 slot = tile * _CANDIDATES + rank
-                candidates[slot] = p
+                candidates[slot] = rows[p]
                 values[slot] = value
                 for c in range(channels.shape[0]):
                     places[c, slot] = channels[c, p]
             elif rank == _CANDIDATES:
-                bounds[tile] = p
+                bounds[tile] = rows[p]
                 bound_values[tile] = value
 
 
@@ -256,8 +298,9 @@ def _first_of_block(best_values, best, points):
 
 
 @cuda.jit(cache=True)
-def _cover(channels, samples, nearest):
-    """Write each point's distance to its nearest sample."""
+def _cover(channels, samples, clouds_of, begins, ends, nearest):
+    """Write each point's distance to the nearest of its cloud's samples (1, all, C)."""
     for p in range(cuda.grid(1), channels.shape[1], cuda.gridsize(1)):
-        square = _nearest(channels, p, samples, 0, 0, samples.shape[1], nearest[p])
+        cloud = clouds_of[p]
+        square = _nearest(channels, p, samples, 0, begins[cloud], ends[cloud], nearest[p])
         nearest[p] = math.sqrt(square)

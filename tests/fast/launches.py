@@ -8,11 +8,12 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 from fast import dispatch
-from fast.kernels import launch_gpu
+from fast.kernels import launch_gpu, rips_gpu
 
 KERNELS = Path(launch_gpu.__file__).parent
 
@@ -26,13 +27,18 @@ def described(argument):
 
 def record(kernel, blocks, threads, *arguments):
     """Launch as `launch_gpu.launch` does, and print the kernel and its arguments' types."""
+    record_prepared(kernel, blocks, threads, *arguments)()
+
+
+def record_prepared(kernel, blocks, threads, *arguments):
+    """Prepare as `launch_gpu.prepare` does, and print the kernel and its arguments' types."""
     entry = {
         "module": kernel.py_func.__module__,
         "kernel": kernel.py_func.__name__,
         "types": [described(argument) for argument in arguments],
     }
     sys.stdout.write(json.dumps(entry) + "\n")
-    launch_gpu.launch(kernel, blocks, threads, *arguments)
+    return launch_gpu.prepare(kernel, blocks, threads, *arguments)
 
 
 def run_everything(dtype):
@@ -52,7 +58,11 @@ def run_everything(dtype):
     }
     for (operation, device), backends in dispatch._KERNELS.items():
         if device == "cuda" and "numba-cuda" in backends:
-            dispatch.kernel(operation, torch.device("cpu"), "cuda-simulator")(*arguments[operation])
+            launcher = dispatch.kernel(operation, torch.device("cpu"), "cuda-simulator")
+            launcher(*arguments[operation])
+            if operation == "rips_persistence":
+                with mock.patch.multiple(rips_gpu, _LEAST_ROW_BYTES=0, _ROWS_PER_MATRIX=0):
+                    launcher(*arguments[operation])  # by lists
 
 
 if __name__ == "__main__":
@@ -60,5 +70,7 @@ if __name__ == "__main__":
         module = importlib.import_module(f"fast.kernels.{path.stem}")
         if module is not launch_gpu and hasattr(module, "launch"):
             module.launch = record
+        if module is not launch_gpu and hasattr(module, "prepare"):
+            module.prepare = record_prepared
     for each in (torch.float32, torch.float64):
         run_everything(each)

@@ -101,6 +101,25 @@ def test_the_covering_radius_is_the_cpus(gpu_kernels, make_cloud, dtype, num_sam
 
 
 @DTYPES
+def test_the_radii_of_all_clouds_take_one_launch(gpu_kernels, make_cloud, monkeypatch, dtype):
+    module, started = pytest.importorskip("fast.kernels.sampling_gpu"), []
+
+    def launch(kernel, *arguments):
+        started.append(kernel)
+        launch_gpu.launch(kernel, *arguments)
+
+    clouds = [torch.tensor(make_cloud("features", n)).to(dtype)[:, :9] for n in (21, 1, 8)]
+    indices = [torch.arange(count) for count in (4, 1, 7)]
+    want = [fast.covering_radius(*each) for each in zip(clouds, indices, strict=True)]
+    assert torch.equal(sampling.covering_radii(clouds, indices, None), torch.stack(want))
+    monkeypatch.setattr(module, "launch", launch)
+    moved = [_moved(each, gpu_kernels.device) for each in (clouds, indices)]
+    got = sampling.covering_radii(*moved, gpu_kernels.backend)
+    assert torch.equal(got.cpu(), torch.stack(want))
+    assert started == [module._cover]
+
+
+@DTYPES
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 11, 7), (3, 6, 0), (0, 4, 2), (2, 0, 2)])
 def test_distances_are_the_cpus_to_the_last_bit(gpu_kernels, dtype, shape):
     points = torch.tensor(np.random.default_rng(0).normal(size=shape)).to(dtype)
@@ -149,6 +168,56 @@ def test_nearest_pairs_are_the_cpus_ties_and_masks_included(gpu_kernels, dtype, 
     assert_same_bits(*on_both("persistence_weighted_chamfer", gpu_kernels, pairs, others, mask))
 
 
+def _sampled_along_a_line(gpu_kernels, num_samples):
+    points = torch.tensor(np.sort(np.random.default_rng(0).random(120)))
+    cloud = torch.stack([torch.cos(5 * points), torch.sin(5 * points)], dim=1)
+    return on_both("topology_preserving_sampling", gpu_kernels, [cloud], [num_samples], 0)
+
+
+def test_arrays_are_converted_once_and_not_in_each_round(gpu_kernels, monkeypatch):
+    tiles_of(monkeypatch, 10)
+    name = "_host_array" if gpu_kernels.backend == "cuda-simulator" else "_device_array"
+    convert, counts = getattr(launch_gpu, name), []
+    for num_samples in (3, 60):
+        counts.append(0)
+
+        def counted(argument):
+            counts[-1] += 1
+            return convert(argument)
+
+        monkeypatch.setattr(launch_gpu, name, counted)
+        assert_same_bits(*_sampled_along_a_line(gpu_kernels, num_samples))
+    assert counts[0] == counts[1] > 0
+
+
+def test_neighbors_lie_in_different_tiles_so_that_there_are_fewer_rounds(gpu_kernels, monkeypatch):
+    if gpu_kernels.backend != "cuda-simulator":
+        pytest.skip("a compiled kernel keeps the constants that it was compiled with")
+    module = pytest.importorskip("fast.kernels.sampling_gpu")
+    tiles_of(monkeypatch, 10)
+    monkeypatch.setattr(module, "_CANDIDATES", 2)
+    rows = module._rows_of_tiles([7, 1, 4], [3, 1, 2], torch.device("cpu")).tolist()
+    assert rows == [0, 3, 6, 1, 4, 2, 5, 7, 8, 10, 9, 11]
+
+    rounds = []
+
+    def prepare(kernel, *arguments):
+        run = launch_gpu.prepare(kernel, *arguments)
+
+        def counted():
+            rounds[-1] += kernel is module._update
+            run()
+
+        return counted
+
+    monkeypatch.setattr(module, "prepare", prepare)
+    for order in (module._rows_of_tiles, lambda sizes, *_: torch.arange(sum(sizes))):
+        monkeypatch.setattr(module, "_rows_of_tiles", order)
+        rounds.append(0)
+        assert_same_bits(*_sampled_along_a_line(gpu_kernels, 40))
+    assert 1 < rounds[0] < rounds[1]
+
+
 # What the comparison must catch.
 
 
@@ -156,16 +225,21 @@ def test_a_candidate_that_may_not_be_the_farthest_is_caught(gpu_kernels, monkeyp
     """Bounds that are not looked at let a round pick on and on among its candidates."""
     module = pytest.importorskip("fast.kernels.sampling_gpu")
 
-    def launch(kernel, *arguments):
-        if kernel is module._pick:
-            arguments[-3].fill_(-1)  # the bounds
-        launch_gpu.launch(kernel, *arguments)
+    def prepare(kernel, *arguments):
+        run = launch_gpu.prepare(kernel, *arguments)
+
+        def without_bounds():
+            if kernel is module._pick:
+                arguments[-3].fill_(-1)
+            run()
+
+        return without_bounds
 
     tiles_of(monkeypatch, 40)
     clouds = [torch.tensor(np.random.default_rng(0).normal(size=(40, 2)))]
     on_cpu, on_gpu = on_both("topology_preserving_sampling", gpu_kernels, clouds, [12], 0)
     assert_same_bits(on_cpu, on_gpu)
-    monkeypatch.setattr(module, "launch", launch)
+    monkeypatch.setattr(module, "prepare", prepare)
     on_cpu, on_gpu = on_both("topology_preserving_sampling", gpu_kernels, clouds, [12], 0)
     with pytest.raises(AssertionError):
         assert_same_bits(on_cpu, on_gpu)
@@ -174,11 +248,11 @@ def test_a_candidate_that_may_not_be_the_farthest_is_caught(gpu_kernels, monkeyp
 def test_a_loop_that_gets_nowhere_ends_with_an_error(gpu_kernels, monkeypatch):
     module = pytest.importorskip("fast.kernels.sampling_gpu")
 
-    def launch(kernel, *arguments):
-        if kernel is not module._pick:
-            launch_gpu.launch(kernel, *arguments)
+    def prepare(kernel, *arguments):
+        run = launch_gpu.prepare(kernel, *arguments)
+        return run if kernel is not module._pick else lambda: None
 
-    monkeypatch.setattr(module, "launch", launch)
+    monkeypatch.setattr(module, "prepare", prepare)
     points = torch.rand(9, 2, device=gpu_kernels.device)
     with pytest.raises(RuntimeError, match="no point is farthest; look for NaN"):
         fast.topology_preserving_sampling(points, 5, backend=gpu_kernels.backend)

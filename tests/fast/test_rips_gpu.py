@@ -124,6 +124,45 @@ def test_too_little_room_is_made_more(gpu_kernels, monkeypatch, short_of):
     assert_equals_the_definition(gpu_kernels, tied_matrix(12, 5, seed=1)[None])
 
 
+@pytest.fixture
+def by_lists(monkeypatch):
+    """Let rows of bits have no memory, so that the elimination is one of lists."""
+    rips_gpu = pytest.importorskip("fast.kernels.rips_gpu")
+    monkeypatch.setattr(rips_gpu, "_LEAST_ROW_BYTES", 0)
+    monkeypatch.setattr(rips_gpu, "_ROWS_PER_MATRIX", 0)
+    monkeypatch.delattr(rips_gpu, "_Pairing")  # it would be an error to ask for rows
+    return pytest.importorskip("fast.kernels.list_pairing_gpu")
+
+
+@pytest.mark.parametrize("largest", [2, 5])
+def test_lists_in_place_of_rows_of_bits_give_the_same(gpu_kernels, by_lists, largest):
+    sizes = [11, 2, 0, 10]
+    matrices = np.stack([tied_matrix(11, largest, seed) for seed in range(4)])
+    _, loops = assert_equals_the_definition(gpu_kernels, matrices, sizes=sizes)
+    assert loops.counts.sum() > 0
+
+
+def test_two_opposite_sides_have_more_births_than_a_word_holds(gpu_kernels, by_lists, monkeypatch):
+    monkeypatch.setattr(by_lists, "_FEWEST_ENTRIES", 1)
+    side = np.arange(18) % 2
+    lengths = np.where(side[:, None] == side, 2.0, 1.0)
+    np.fill_diagonal(lengths, 0.0)
+    _, loops = assert_equals_the_definition(gpu_kernels, lengths[None])
+    assert loops.counts.item() == 64
+
+
+@pytest.mark.gpu
+def test_1024_points_on_two_sides_take_little_memory(cuda):
+    """As rows of bits their births would take 17 GB."""
+    side = torch.arange(1024) % 2
+    lengths = torch.where(side[:, None] == side, 2.0, 1.0).fill_diagonal_(0)[None].to(cuda)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    _, loops = fast.rips_persistence(lengths)
+    assert loops.counts.item() == 511**2
+    assert torch.cuda.max_memory_allocated() - before < 1 << 29
+
+
 @pytest.mark.parametrize(
     ("i", "j", "value"),
     [(1, 2, np.nan), (3, 0, -1.0), (3, 0, -np.inf), (2, 2, 1.0), (0, 4, 9.0)],

@@ -17,7 +17,7 @@ from numba import njit
 import fast.kernels
 from fast.kernels import rips_cpu
 
-MODULES = ("edges_gpu", "tree_gpu", "lunes_gpu", "pairing_gpu", "rips_gpu")
+MODULES = ("edges_gpu", "tree_gpu", "lunes_gpu", "pairing_gpu", "list_pairing_gpu", "rips_gpu")
 FIELDS = ("birth_edges", "death_edges", "death_simplices", "counts", "num_essential")
 
 
@@ -69,6 +69,11 @@ def _or(array, index, value):
     array[index] |= value
 
 
+@njit
+def _xor(array, index, value):
+    array[index] ^= value
+
+
 def _one_thread():
     """Return what stands for numba.cuda: one block of one thread, on the CPU."""
     first, single = _module("first", x=0), _module("single", x=1)
@@ -85,7 +90,7 @@ def _one_thread():
         shared=_module("shared", array=_array),
         local=_module("local", array=_array),
         popc=_popc,
-        atomic=_module("atomic", add=_add, min=_min, max=_max, or_=_or),
+        atomic=_module("atomic", add=_add, min=_min, max=_max, or_=_or, xor=_xor),
     )
 
 
@@ -104,7 +109,8 @@ def rips_gpu():
             patch.setitem(sys.modules, spec.name, module)
             patch.setattr(fast.kernels, name, module, raising=False)
             spec.loader.exec_module(module)
-        module.launch = _launch
+            if hasattr(module, "launch"):
+                module.launch = _launch
         yield module
 
 
@@ -142,7 +148,78 @@ def test_more_births_than_there_is_room_for(rips_gpu):
     assert assert_same_pairs(rips_gpu, lengths[None])[1] == [34 * 34]
 
 
-def test_many_small_batches_of_ties(rips_gpu):
+def by_lists(rips_gpu, monkeypatch):
+    """Let rows of bits have no memory; returns how often lists were taken instead."""
+    taken = []
+
+    class Seen(rips_gpu.ListPairing):
+        def run(self):
+            taken.append(len(self.done))
+            super().run()
+
+    monkeypatch.setattr(rips_gpu, "ListPairing", Seen)
+    monkeypatch.setattr(rips_gpu, "_LEAST_ROW_BYTES", 0)
+    monkeypatch.setattr(rips_gpu, "_ROWS_PER_MATRIX", 0)
+    return taken
+
+
+def two_sides(n, noise=0.0):
+    """Two sides at 1, all else at 2: a loop for nearly every edge between the sides."""
+    side = torch.arange(n) % 2
+    lengths = torch.where(side[:, None] == side, 2.0, 1.0)
+    lengths += noise * torch.rand(n, n, generator=torch.Generator().manual_seed(n)).triu(1)
+    return (lengths.triu(1) + lengths.triu(1).T)[None]
+
+
+@pytest.mark.parametrize("family", ["gaussian", "grid", "circle"])
+def test_lists_give_the_same_pairs_as_rows_of_bits(rips_gpu, make_cloud, monkeypatch, family):
+    taken = by_lists(rips_gpu, monkeypatch)
+    points = torch.tensor(np.stack([make_cloud(family, 200, seed) for seed in range(2)])).float()
+    counts = assert_same_pairs(rips_gpu, fast.pairwise_distances(points), [200, 150])
+    assert min(counts[1]) > 5
+    assert taken == [2]
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_births_squared_are_never_in_memory(rips_gpu, monkeypatch, noise):
+    """Bitsets of these births take 130 MB, the matrix 0.26."""
+    largest = []
+    allocate = torch.full
+
+    def full(shape, value, **options):
+        if shape[0] == 1:  # of a cloud; scratch is of threads
+            largest.append(np.prod(shape))
+        return allocate(shape, value, **options)
+
+    monkeypatch.setattr(torch, "full", full)
+    n = 256
+    births = (n // 2 - 1) ** 2
+    counts = assert_same_pairs(rips_gpu, two_sides(n, noise))
+    assert counts[1] == [births]
+    assert 0 < max(largest) < 5 * n**2
+
+
+def test_lists_that_find_no_room_get_more(rips_gpu, monkeypatch):
+    taken = by_lists(rips_gpu, monkeypatch)
+    module = sys.modules["fast.kernels.list_pairing_gpu"]
+    monkeypatch.setattr(module, "_FEWEST_ENTRIES", 1)
+    start = rips_gpu.ListPairing.__init__
+
+    def tight(self, *arguments):
+        start(self, *arguments)
+        self.arena = self.arena[:, :3].contiguous()
+        self.pending = self.pending[:, :1].contiguous()
+
+    monkeypatch.setattr(rips_gpu.ListPairing, "__init__", tight)
+    rng = np.random.default_rng(3)
+    lengths = np.triu(rng.random((3, 40, 40)), k=1)
+    assert_same_pairs(rips_gpu, torch.tensor(lengths + lengths.transpose(0, 2, 1)))
+    assert taken == [3]
+
+
+@pytest.mark.parametrize("lists", [False, True], ids=["bits", "lists"])
+def test_many_small_batches_of_ties(rips_gpu, monkeypatch, lists):
+    taken = by_lists(rips_gpu, monkeypatch) if lists else [0]
     rng = np.random.default_rng(0)
     pairs = 0
     for trial in range(150):
@@ -156,6 +233,7 @@ def test_many_small_batches_of_ties(rips_gpu):
         threshold = (torch.inf, 2.0, 3.5, 0.0)[trial % 4]
         pairs += sum(assert_same_pairs(rips_gpu, matrices, sizes, 1, threshold)[-1])
     assert pairs > 300
+    assert taken
 
 
 def test_the_copy_leaves_the_package_alone(rips_gpu):

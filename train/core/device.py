@@ -10,7 +10,9 @@ from train.core.errors import UserError
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that `name` asks for.
+    """Return the device that `name` asks for, and make a GPU named by its number the current one.
+
+    What torch does for "the GPU", such as pinning batches, would open GPU 0 besides.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ def resolve_device(name: str) -> torch.device:
             f"--device {name} is not there: torch {torch.__version__} sees {gpus} GPUs; "
             "use --device cpu, or install a CUDA build of torch"
         )
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)
     return device
 
 

@@ -34,14 +34,22 @@ def versions() -> dict[str, str | None]:
 def commit() -> dict[str, object]:
     """Return the commit of the source tree and whether it has uncommitted changes.
 
-    Both are None where the package does not run from a git checkout.
+    Where the package runs from a copied folder the commit is what its file `.commit` says, and
+    nobody knows whether something was changed. Without that file both are None.
     """
     folder = Path(__file__).resolve().parents[2]
     if (folder / ".git").exists():
         head, status = git(folder, "rev-parse", "HEAD"), git(folder, "status", "--porcelain")
         if head is not None and status is not None:
             return {"commit": head, "dirty": bool(status)}
-    return {"commit": None, "dirty": None}
+    return {"commit": carried_commit(folder), "dirty": None}
+
+
+def carried_commit(folder: Path) -> str | None:
+    """Return the commit that a copied folder's file `.commit` names; None if it names none."""
+    path = folder / ".commit"
+    text = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    return text if re.fullmatch("[0-9a-f]{40}", text) else None
 
 
 def git(folder: Path, *arguments: str) -> str | None:

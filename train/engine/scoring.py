@@ -62,6 +62,7 @@ class Scorer:
                 title=title,
                 num_workers=workers,
                 skipped=skipped,
+                precision=self.config.precision,
                 visit=visit,
             )
         return evaluate_tta(
@@ -74,6 +75,7 @@ class Scorer:
             augmentation=tta,
             num_workers=workers,
             skipped=skipped,
+            precision=self.config.precision,
         )
 
 

@@ -34,6 +34,7 @@ from train.data.simulation_record import simulated_seed
 from train.data.skipping import BadFrame, SkippedFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
+from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.training_overlap import count_trained
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
 from train.networks.weights import ModelMetadata, load_model
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--precision",
-        choices=("fp32", "bf16"),
+        choices=PRECISIONS,
         default="fp32",
         help="arithmetic of the network (default: fp32)",
     )

@@ -6,7 +6,7 @@ the scores are those of one process to the last bit.
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +22,11 @@ from train.data.collate import collate
 from train.data.loader import EvaluationFrames
 from train.data.skipping import SkippedFrames
 from train.evaluation.metrics import ConfusionMatrix
+from train.evaluation.network_pass import Precision, arithmetic, network_input
 from train.networks.protocol import NetworkOutput
 
 Visit = Callable[[str, NetworkOutput], None]
 """Called with the name of a sweep and what the network returned for it."""
-
-Precision = Literal["fp32", "bf16"]
-
-_ON_THE_HOST: Final = frozenset({"inverse", "raw_offset", "segment", "raw_segment"})
-"""What scoring needs of a batch and the network does not."""
 
 
 def evaluate(
@@ -90,8 +86,7 @@ def evaluate(
     """
 
     def predict(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
-        network_batch = {name: batch[name] for name in batch.keys() - _ON_THE_HOST}
-        output = model(to_device(network_batch, device))
+        output = model(to_device(network_input(batch), device))
         if visit is not None:
             visit(batch["names"][0], output)
         logits = output.logits
@@ -168,10 +163,7 @@ def score_shards(
             if peer_failed():
                 break
             if batch["names"]:
-                with (
-                    torch.no_grad(),
-                    torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
-                ):
+                with torch.no_grad(), arithmetic(device, precision):
                     truth, prediction, size = predict(batch)
                 of_sweep = ConfusionMatrix(matrix.class_names, matrix.rule)
                 of_sweep.add(truth, prediction)

@@ -20,7 +20,6 @@ from train.data.batching import shard_indices
 from train.data.collate import collate
 from train.data.loader import EvaluationFrames
 from train.data.skipping import BadFrame, SkippedFrames
-from train.evaluation.evaluate import Precision
 from train.evaluation.feature_agreement import (
     NUM_SAMPLES,
     FeatureLoss,
@@ -31,6 +30,7 @@ from train.evaluation.feature_agreement import (
     require_others,
     sampled_rows,
 )
+from train.evaluation.network_pass import Precision, arithmetic
 from train.evaluation.street_result import StreetResult
 from train.evaluation.structure import (
     StructureCounts,
@@ -343,10 +343,7 @@ def _each_sweep(
                     raise
                 skipped.add([BadFrame(frames.names[index], str(error))])
                 continue
-            with (
-                torch.no_grad(),
-                torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
-            ):
+            with torch.no_grad(), arithmetic(device, precision):
                 output = network(to_device(sweep.batch, device))
             found[index] = sweep.name, visit(sweep, output)
             progress.advance({})

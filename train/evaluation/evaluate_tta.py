@@ -17,8 +17,9 @@ from train.data.collate import collate
 from train.data.loader import EvaluationFrames
 from train.data.skipping import SKIPPED, BadFrame, SkippedFrames
 from train.data.transforms import clip, voxelize
-from train.evaluation.evaluate import Precision, score_shards
+from train.evaluation.evaluate import score_shards
 from train.evaluation.metrics import ConfusionMatrix
+from train.evaluation.network_pass import Precision
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, TTATransform, point_probabilities
 
 
@@ -62,7 +63,9 @@ def evaluate_tta(
     views = TEST_TIME_AUGMENTATIONS[augmentation]
 
     def predict(sweep: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
-        probabilities = point_probabilities(model, sweep["views"], device, sweep["names"][0])
+        probabilities = point_probabilities(
+            model, sweep["views"], device, sweep["names"][0], precision
+        )
         return sweep["truth"], probabilities.argmax(dim=1), 0
 
     scores = score_shards(

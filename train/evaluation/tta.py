@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from train.core.device import to_device
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
+from train.evaluation.network_pass import Precision, arithmetic, network_input
 
 _COS_SIN: Final = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
@@ -63,7 +64,11 @@ class TTATransform:
 
 
 def point_probabilities(
-    model: nn.Module, batches: Iterable[dict[str, Any]], device: torch.device, source: object
+    model: nn.Module,
+    batches: Iterable[dict[str, Any]],
+    device: torch.device,
+    source: object,
+    precision: Precision = "fp32",
 ) -> Tensor:
     """Return the mean over views of the class probabilities of each point, [N, classes] float64.
 
@@ -77,6 +82,8 @@ def point_probabilities(
         Where the batches go.
     source
         What the cloud is called in messages.
+    precision
+        "bf16" runs the network under autocast.
 
     Raises
     ------
@@ -85,8 +92,8 @@ def point_probabilities(
     """
     total, passes = torch.zeros(()), 0
     for batch in batches:
-        with torch.no_grad():
-            logits = model(to_device(batch, device)).logits
+        with torch.no_grad(), arithmetic(device, precision):
+            logits = model(to_device(network_input(batch), device)).logits
         if not bool(torch.isfinite(logits).all()):
             raise UserError(
                 f"{source}: the network's output has NaN or infinite values; its weights "

@@ -22,6 +22,7 @@ from train.core.errors import UserError
 from train.core.provenance import program
 from train.data import semantickitti
 from train.data.registry import DATASETS
+from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
 from train.inference.load_network import POINTCEPT_GRID_SIZE_M, open_network
 from train.inference.point_cloud_io import LABEL_ENDINGS, read_cloud, write_prediction
@@ -94,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="arithmetic of the network (default: fp32)",
     )
     parser.add_argument(
         "--grid-size-m",
@@ -169,6 +176,7 @@ def _run(options: argparse.Namespace) -> None:
             grid_size_m,
             clip_range_m=network.clip_range_m,
             views=transforms,
+            precision=options.precision,
         )
     except torch.OutOfMemoryError as error:
         raise UserError(
@@ -176,7 +184,7 @@ def _run(options: argparse.Namespace) -> None:
             "--device cpu, or a larger --grid-size-m"
         ) from error
     seconds = time.monotonic() - started
-    logger.info(f"{passes} on {describe_device(device)}, {seconds:.1f} s")
+    logger.info(f"{passes} on {describe_device(device)}, {options.precision}, {seconds:.1f} s")
     logger.info(f"classes: {_summary(labels, network.class_names)}")
     write_prediction(options.output, labels, options.probabilities, probabilities)
     for path in (options.output, options.probabilities):

@@ -14,6 +14,7 @@ from torch import nn
 from train.data.collate import collate
 from train.data.frame import IN_CHANNELS, LidarFrame
 from train.data.transforms import ClipRange, clip, voxelize
+from train.evaluation.network_pass import Precision
 from train.evaluation.tta import SINGLE_PASS, TTATransform, point_probabilities
 
 
@@ -23,6 +24,7 @@ def predict(
     grid_size_m: float,
     *,
     views: Sequence[TTATransform] = SINGLE_PASS,
+    precision: Precision = "fp32",
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the class and the class probabilities of every point of a cloud.
 
@@ -38,6 +40,8 @@ def predict(
     views
         One for a single pass; several for test-time augmentation, see `TEST_TIME_AUGMENTATIONS`:
         the probabilities are the mean over the views.
+    precision
+        "bf16" runs the network under autocast, as `--precision bf16` does in training.
 
     Returns
     -------
@@ -77,6 +81,7 @@ def predict(
         LidarFrame(points[:, :3], points[:, 3:], None, path.name, path),
         grid_size_m,
         views=views,
+        precision=precision,
     )
 
 
@@ -87,6 +92,7 @@ def predict_frame(
     *,
     clip_range_m: ClipRange | None = None,
     views: Sequence[TTATransform] = SINGLE_PASS,
+    precision: Precision = "fp32",
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return what `predict` does for a sweep of any dataset; its labels are not looked at.
 
@@ -102,7 +108,7 @@ def predict_frame(
     try:
         batches = (collate([voxelize(view.of(sweep), grid_size_m)]) for view in views)
         device = next(model.parameters()).device
-        probabilities = point_probabilities(model, batches, device, sweep.path).numpy()
+        probabilities = point_probabilities(model, batches, device, sweep.path, precision).numpy()
     finally:
         model.train(was_training)
     return probabilities.argmax(axis=1), probabilities.astype(np.float32)

@@ -75,6 +75,7 @@ def write_submission(
                 metadata.grid_size_m,
                 clip_range_m=metadata.clip_range_m,
                 views=transforms,
+                precision=config.precision,
             )
             submission.add(frame, prediction)
             progress.advance({})

@@ -137,12 +137,14 @@ def test_an_error_on_one_process_ends_all_soon():
     assert max(outcome.seconds for outcome in outcomes) < 20
 
 
-def test_the_network_gets_what_it_needs_and_no_more():
+@pytest.mark.parametrize("tta", [False, True], ids=["single", "augmented"])
+def test_the_network_gets_what_it_needs_and_no_more(tta):
     model = Scored()
-    scores(Rooms(range(1)), model)
-    (fields,) = model.fields
-    assert fields >= {"feat", "coord", "grid_coord", "offset"}
-    assert not fields & {"inverse", "raw_segment", "raw_offset", "segment"}
+    scores(Rooms(range(1)), model, tta=tta)
+    assert len(model.fields) == (4 if tta else 1)
+    for fields in model.fields:
+        assert fields >= {"feat", "coord", "grid_coord", "offset"}
+        assert not fields & {"inverse", "raw_segment", "raw_offset", "segment"}
 
 
 def test_precision_is_that_of_the_network():

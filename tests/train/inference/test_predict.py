@@ -245,6 +245,25 @@ def test_augmentation_is_done_when_asked_for_and_named(folder, network, points, 
     assert "single pass" not in said
 
 
+def test_the_precision_asked_for_is_used_and_told(folder, network, points, capsys):
+    found = {}
+    for name in ("fp32", "bf16"):
+        asked = f"--precision {name}" if name == "bf16" else ""
+        line = f"{GIVEN} --output @out/l.npy --overwrite --probabilities @out/{name}.npy {asked}"
+        assert run(folder, line) == 0
+        assert f"threads), {name}, " in capsys.readouterr().err
+        found[name] = np.load(folder / f"out/{name}.npy")
+        want = predict(network, points, GRID_SIZE_M, precision=name)[1]
+        np.testing.assert_array_equal(found[name], want)
+    gap = np.abs(found["bf16"] - found["fp32"]).max()
+    assert 0 < gap < 0.05  # 8 bits in each product
+
+
+def test_a_precision_that_does_not_exist_is_refused(network, points):
+    with pytest.raises(ValueError, match="precision is 'fp16'; pass one of"):
+        predict(network, points, GRID_SIZE_M, precision="fp16")
+
+
 def test_another_grid_is_used_and_told(folder, network, points, capsys):
     assert run(folder, f"{GIVEN} --output @out/l.npy --grid-size-m 0.5") == 0
     want = predict(network, points, 0.5)[0]

@@ -4,14 +4,17 @@ Shape letters: N voxels, S slots, P patches, K patch size, C channels, H heads, 
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend
 
+from train.core.console import logger
 from train.core.errors import UserError
 from train.networks.ptv3.patches import PatchRows
 
@@ -30,6 +33,55 @@ def scaled_dot_product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     return torch.softmax(scores, dim=-1) @ value
+
+
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Let torch choose among its flash, memory-efficient and plain kernels, not cuDNN's.
+
+    That one builds a plan for each new shape, and the number of patches is another one in every
+    stage of every batch. (`torch.nn.attention.sdpa_kernel` does the same ten times as slowly.)
+    """
+    before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend by a kernel of torch's choice, never cuDNN's; on a GPU, log which, once a type.
+
+    Parameters
+    ----------
+    query, key, value
+        [..., K, D]; the scores are divided by sqrt(D).
+    """
+    with _without_cudnn():
+        if query.is_cuda:
+            _log_kernel(query, key, value)
+        return F.scaled_dot_product_attention(query, key, value)
+
+
+_logged: set[tuple[str, torch.dtype, int]] = set()
+
+
+def _log_kernel(query: Tensor, key: Tensor, value: Tensor) -> None:
+    """Log which kernel torch takes for these tensors, unless it is known for such ones."""
+    kind = (str(query.device), query.dtype, query.shape[-1])
+    if kind not in _logged:
+        _logged.add(kind)
+        logger.info(
+            f"attention in {query.dtype}, {query.shape[-1]} channels a head, on {query.device}: "
+            f"{chosen_kernel(query, key, value)}"
+        )
+
+
+def chosen_kernel(query: Tensor, key: Tensor, value: Tensor) -> str:
+    """Return the name of the kernel that `fused_attention` takes for tensors [..., K, D]."""
+    with _without_cudnn():
+        return SDPBackend(torch._fused_sdp_choice(query, key, value)).name.lower()
 
 
 @cache
@@ -114,7 +166,7 @@ class SerializedAttention(nn.Module):
         """Attend inside equal patches: [P K, 3 C] to [P K, C]."""
         heads = qkv.view(num_patches, -1, 3, self.num_heads, self.channels // self.num_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each [P, H, K, D]
-        attend = F.scaled_dot_product_attention if self.form == "sdpa" else scaled_dot_product
+        attend = fused_attention if self.form == "sdpa" else scaled_dot_product
         out: Tensor = attend(query, key, value)
         return out.transpose(1, 2).reshape(-1, self.channels)
 

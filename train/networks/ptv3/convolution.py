@@ -27,32 +27,52 @@ class _SubmanifoldProduct(torch.autograd.Function):
     Autograd through a gather would keep the gathered rows of all taps, five times the input on
     LiDAR sweeps and twenty times for the 5^3 stem; here only the input and the weight are kept.
     16-bit types are summed in float32.
+
+    The gradient of the weight has a node of its own, `_WeightOfProduct`: a function is told once,
+    when it runs, which gradients may be wanted, and would make the weight's in a pass that wants
+    the features' alone, as the saliency does.
     """
 
     @staticmethod
-    def forward(ctx: Any, feat: Tensor, weight: Tensor, table: NeighborTable) -> Tensor:
-        """Apply weight [K, I, O] to feat [N, I]."""
-        ctx.save_for_backward(feat, weight)
+    def forward(
+        ctx: Any, feat: Tensor, weight: Tensor, of_weight: Tensor, table: NeighborTable
+    ) -> Tensor:
+        """Apply weight [K, I, O], a constant, to feat [N, I]; `of_weight` [N, O] is not read."""
+        ctx.save_for_backward(weight)
         ctx.table = table
         return _products(feat, weight, table.rows)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """Return the gradients of feat and weight.
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, None, Tensor, None]:
+        """Return the gradient of feat, and the one that is given for the weight's node.
 
         Neighborhood is mutual: p + offset k = q means q + offset (K - 1 - k) = p. So the gradient
         of the input is a convolution of `grad_out` with the mirrored kernel over the same table.
         """
-        feat, weight = ctx.saved_tensors
-        rows = ctx.table.rows
-        wants_feat, wants_weight = ctx.needs_input_grad[:2]
-        grad_feat = grad_weight = None
-        if wants_feat:
-            grad_feat = _products(grad_out, weight.flip(0).transpose(1, 2), rows)
-        if wants_weight:
-            grad_weight = _weight_gradient(feat, grad_out, rows).to(weight.dtype)
-        return grad_feat, grad_weight, None
+        (weight,) = ctx.saved_tensors
+        grad_feat = None
+        if ctx.needs_input_grad[0]:
+            grad_feat = _products(grad_out, weight.flip(0).transpose(1, 2), ctx.table.rows)
+        return grad_feat, None, grad_out, None
+
+
+class _WeightOfProduct(torch.autograd.Function):
+    """Stands for the weight in `_SubmanifoldProduct`: no numbers forward, its gradient backward."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, feat: Tensor, table: NeighborTable) -> Tensor:
+        """Return an [N, O] tensor that takes no memory, for a constant feat [N, I]."""
+        ctx.save_for_backward(feat)
+        ctx.table, ctx.dtype = table, weight.dtype
+        return feat.new_zeros(()).expand(feat.shape[0], weight.shape[2])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient [K, I, O] of the weight; runs only where that is wanted."""
+        (feat,) = ctx.saved_tensors
+        return _weight_gradient(feat, grad_out, ctx.table.rows).to(ctx.dtype), None, None
 
 
 def _runs_compiled(tensor: Tensor) -> bool:
@@ -69,7 +89,7 @@ def _products(feat: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
         out = feat.new_empty(feat.shape[0], weight.shape[2])
         matrix = weight.flatten(0, 1)
         for start, stop, gathered in _gathered(feat, rows):
-            torch.mm(gathered, matrix, out=out[start:stop])
+            out[start:stop] = _summed_wide(gathered, matrix)
         return out
 
 
@@ -82,13 +102,28 @@ def _weight_gradient(feat: Tensor, grad_out: Tensor, rows: Tensor) -> Tensor:
         num_taps = rows.shape[0]
         grad = feat.new_zeros(num_taps * feat.shape[1], grad_out.shape[1], dtype=exact)
         for start, stop, gathered in _gathered(feat, rows):
-            grad += gathered.t() @ grad_out[start:stop]
+            grad += _summed_wide(gathered.t(), grad_out[start:stop])
         return grad.view(num_taps, -1, grad_out.shape[1])
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     """Return the type in which sums of a type are formed."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _summed_wide(left: Tensor, right: Tensor) -> Tensor:
+    """Return the matrix product in the type in which its sums are formed.
+
+    A product whose result has 16 bits may be added up in 16 bits, part by part, by the GPU's
+    library.
+    """
+    wide = _wide(left.dtype)
+    if left.dtype == wide:
+        return left @ right
+    if left.is_cuda and hasattr(torch.ops.aten.mm, "dtype"):  # from torch 2.8 on
+        product: Tensor = torch.ops.aten.mm.dtype(left, right, wide)
+        return product
+    return left.to(wide) @ right.to(wide)
 
 
 def _gathered(feat: Tensor, rows: Tensor) -> Iterator[tuple[int, int, Tensor]]:
@@ -171,7 +206,10 @@ class SubmanifoldConv3d(ConvolutionWeights):
         if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
             feat, weight = feat.to(dtype), weight.to(dtype)
-        out: Tensor = _SubmanifoldProduct.apply(feat, weight, table)  # type: ignore[no-untyped-call]
+        of_weight = _WeightOfProduct.apply(weight, feat.detach(), table)  # type: ignore[no-untyped-call]
+        out: Tensor = _SubmanifoldProduct.apply(  # type: ignore[no-untyped-call]
+            feat, weight.detach(), of_weight, table
+        )
         if self.bias is not None:
             out += self.bias.to(out.dtype)
         return out

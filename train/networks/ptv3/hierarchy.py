@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fast.rows import sum_rows
 from train.networks.ptv3.batch import BatchMetadata, check_batch
 from train.networks.ptv3.conv_backends import ConvBackend, Neighbors
 from train.networks.ptv3.convolution_spconv import SpconvSites, spconv_sites
@@ -258,7 +259,7 @@ def _pooled(fine: Level, shift: int, shuffle: bool, generator: torch.Generator |
     size = first.new_full((num_cells,), along.shape[0])
     size[:-1] = first[1:]
     size -= first
-    total = fine.coord.new_zeros(num_cells, 3).index_add_(0, cluster, fine.coord)
+    total = sum_rows(fine.coord, cluster, num_cells)
     return _level(
         fine.grid_coord[member] >> shift,
         total / size.unsqueeze(1),

@@ -6,6 +6,7 @@ Shape letters: N voxels of the finer stage, M of the coarser, C channels.
 import torch
 from torch import Tensor, nn
 
+from fast.rows import select_rows
 from train.networks.ptv3.conv_backends import ConvBackend, Neighbors, make_convolution
 
 
@@ -68,4 +69,6 @@ class Unpooling(nn.Module):
         """
         up = self.proj(coarse)
         skipped = self.proj_skip(skip)
-        return skipped + up.index_select(0, cluster), skipped
+        # In 32 bits: the gradient of a coarse voxel is a sum over its finer ones.
+        wide = torch.promote_types(up.dtype, torch.float32)
+        return skipped + select_rows(up.to(wide), cluster).to(up.dtype), skipped

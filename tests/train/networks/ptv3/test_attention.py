@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from train.core.errors import UserError
+from train.networks.ptv3 import attention as attention_module
 from train.networks.ptv3 import build_hierarchy, build_segmentor
-from train.networks.ptv3.attention import SerializedAttention, load_flash_attention
+from train.networks.ptv3.attention import (
+    SerializedAttention,
+    chosen_kernel,
+    fused_attention,
+    load_flash_attention,
+)
 from train.networks.ptv3.patches import patch_rows
 
 
@@ -85,6 +91,45 @@ def test_fused_and_plain_attention_agree_in_values_and_gradients(make_batch, mak
         gradients[form] = torch.autograd.grad(logits.square().sum(), list(model.parameters()))
     for got, want in zip(gradients["sdpa"], gradients["plain"], strict=True):
         torch.testing.assert_close(got, want, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_cudnn_is_never_chosen_and_the_user_s_choice_comes_back(monkeypatch, allowed):
+    """It would plan each new number of patches: every stage of every batch."""
+    cuda, seen = torch.backends.cuda, []
+
+    def attend(query, key, value):
+        seen.append((cuda.cudnn_sdp_enabled(), cuda.flash_sdp_enabled(), cuda.math_sdp_enabled()))
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(attention_module.F, "scaled_dot_product_attention", attend)
+    before = cuda.cudnn_sdp_enabled()
+    cuda.enable_cudnn_sdp(allowed)
+    try:
+        with pytest.raises(RuntimeError, match="no memory"):
+            SerializedAttention(4, 2)(torch.zeros(9, 4), rows_of((9,), 4))
+        assert cuda.cudnn_sdp_enabled() is allowed
+    finally:
+        cuda.enable_cudnn_sdp(before)
+    assert seen == [(False, True, True)]
+
+
+class OnAGPU(torch.Tensor):
+    """A tensor of the CPU that says it is on a GPU."""
+
+    is_cuda = True
+
+
+def test_on_a_gpu_the_kernel_is_logged_once_a_type(capsys, monkeypatch):
+    monkeypatch.setattr(attention_module, "_logged", set())
+    for dtype in (torch.float32, torch.float32, torch.bfloat16):
+        query, key, value = torch.randn(3, 2, 2, 8, 16, dtype=dtype).unbind(0)
+        fused_attention(query.as_subclass(OnAGPU), key, value)
+    assert capsys.readouterr().err.splitlines() == [
+        f"attention in {dtype}, 16 channels a head, on cpu: {chosen_kernel(query, key, value)}"
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    assert chosen_kernel(query, key, value) in ("flash_attention", "math")
 
 
 @pytest.fixture

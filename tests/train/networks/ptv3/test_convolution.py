@@ -151,6 +151,31 @@ def test_its_backward_needs_input_and_weight_alone(gathered, monkeypatch):
     assert sorted(kept) == sorted([feat.shape, torch.Size([27, 4, 6])])
 
 
+@pytest.mark.parametrize("gathered", [False, True], ids=["compiled", "gathered"])
+def test_a_pass_for_the_features_alone_makes_no_gradient_of_the_weight(gathered, monkeypatch):
+    """The saliency takes such passes; a step would compute each weight's gradient twice."""
+    if gathered:
+        as_on_a_gpu(monkeypatch)
+    made = []
+
+    def spy(*arguments):
+        made.append("weight")
+        return of_weight(*arguments)
+
+    of_weight = convolution._weight_gradient
+    monkeypatch.setattr(convolution, "_weight_gradient", spy)
+    grid, cloud = random_voxels(0.3, seed=4)
+    table = neighbor_table(grid, cloud, 3)
+    conv, feat = SubmanifoldConv3d(2, 2, 3), torch.randn(len(grid), 2, requires_grad=True)
+    loss = conv(feat, table).square().sum()
+    (alone,) = torch.autograd.grad(loss, feat, retain_graph=True)
+    assert made == []
+    loss.backward()
+    assert made == ["weight"]
+    assert torch.equal(feat.grad, alone)
+    assert conv.weight.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize("frozen", ["input", "weight"])
 def test_a_frozen_side_costs_no_gradient_and_changes_none_of_the_other(frozen):
     torch.manual_seed(0)
@@ -251,6 +276,19 @@ def test_16_bit_products_are_summed_in_float32(dtype, gathered, monkeypatch):
     feat[center] = {torch.bfloat16: 256.0, torch.float16: 2048.0}[dtype]
     pairs = neighbor_table(grid, torch.zeros(27, dtype=torch.long), 3)
     assert conv(feat, pairs)[center].item() == feat[center].item() + 26
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_parts_of_a_16_bit_weight_gradient_are_summed_in_float32(dtype, monkeypatch):
+    """A part that is rounded to 16 bits loses what it holds beside a large number."""
+    as_on_a_gpu(monkeypatch, gathered_bytes=1 << 8)
+    grid = torch.stack([torch.arange(0, 600, 3), *[torch.zeros(200, dtype=torch.long)] * 2], 1)
+    feat = torch.full((200, 1), 16.0, dtype=dtype)
+    feat[1::2] = 1 / 16
+    table = neighbor_table(grid, torch.zeros(200, dtype=torch.long), 3)
+    got = convolution._weight_gradient(feat, feat, table.rows)
+    assert got.dtype == torch.float32
+    assert got[13].item() == 100 * 256 + 100 / 256
 
 
 @pytest.mark.parametrize("searched", [False, True], ids=["compiled", "searched"])

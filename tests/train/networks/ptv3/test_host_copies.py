@@ -89,6 +89,23 @@ def test_the_network_and_its_gradients_copy_nothing_to_the_host(no_values, size)
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def test_off_the_cpu_no_gradient_is_a_sum_of_many_rows_in_the_order_of_arrival(no_values):
+    """`index_select` adds atomically there; attention's adds at most two rows, in either order."""
+    batch, hierarchy = no_values
+    with torch.device("meta"):
+        model = build_segmentor("tiny-student", 5, patch_size=16).train()
+    waiting, seen, found = [model(batch, hierarchy).logits.grad_fn], set(), Counter()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            found[node.name()] += 1
+            waiting += [each for each, _ in node.next_functions]
+    attentions = sum("Attention" in type(module).__name__ for module in model.modules())
+    assert found["IndexSelectBackward0"] == 2 * attentions
+    assert found["IndexBackward0"] == len(model.decoder_stages)
+
+
 @pytest.mark.parametrize(
     "look",
     [

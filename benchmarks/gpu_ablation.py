@@ -1,0 +1,91 @@
+"""Part `ablation` of gpu_check.sh: as many paired runs of the grid "main" as the time allows.
+
+Every run is a record of `train.ablate`'s; `train.ablate --page-only` adds them to others.
+
+python -m benchmarks.gpu_ablation --out DIR
+"""
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.gpu_parts import Part, run_part
+from train.core.device import resolve_device
+from train.core.interrupts import Interrupted
+from train.experiments.grids import Arm, Grid, built_in
+from train.experiments.runner import Ablation, Runner
+from train.experiments.statistics import Comparison
+from train.networks.pretrained import pretrained_path
+from train.networks.registry import PAIRS
+from train.presets import preset
+
+SEEDS = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the part; see `run_part`."""
+    return run_part("gpu_ablation", body, arguments, __doc__ or "")
+
+
+def body(part: Part) -> None:
+    """Run the arms, seed by seed, on simulated Waymo with the teacher that comes along."""
+    teacher = pretrained_path("waymo", PAIRS["tiny"][0], simulated=True)
+    assert teacher is not None
+    run = preset("waymo", "tiny")
+    grid = built_in()["main"]
+    sweeps, steps, epochs = (4, 60, 1) if part.small else (160, 600, 3)
+    if part.small:
+        arms = {name: grid.arms[name] for name in list(grid.arms)[:2]}
+        grid = Grid(grid.title, arms, _between(arms))
+    with tempfile.TemporaryDirectory() as folder:
+        data = dataclasses.replace(
+            run.data,
+            simulated_sweeps=sweeps,
+            simulated_validation_sweeps=max(2, sweeps // 2),
+            simulated_azimuth_steps=steps,
+            max_voxels=1000 if part.small else 5000,
+        )
+        shared = dataclasses.replace(
+            run,
+            simulate=True,
+            data_root=Path(folder) / "data",
+            device=part.device.type,
+            data=data,
+            optim=dataclasses.replace(run.optim, student_epochs=epochs),
+            log_gradient_norms_every=50,
+        )
+        runner = Runner(
+            Ablation(
+                run=shared,
+                grid_name="main",
+                grid=grid,
+                seeds=tuple(range(1 if part.small else SEEDS)),
+                teachers=(teacher,),
+                output=part.out / "ablation",
+                keep=4 if part.small else 96,
+                score_every=2,
+            ),
+            resolve_device(part.device.type),
+        )
+        try:
+            runner.start()
+        except Interrupted as stop:
+            raise KeyboardInterrupt from stop
+        finally:
+            records = sorted((part.out / "ablation" / "records").glob("main--*.json"))
+            part.keep("records", count=len(records), files=[path.name for path in records])
+
+
+def _between(arms: dict[str, Arm]) -> tuple[Comparison, ...]:
+    """Return the comparisons of a grid that are between these arms."""
+    return tuple(
+        each
+        for each in built_in()["main"].comparisons
+        if each.arm in arms and each.baseline in arms
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""gpu_check.sh and its parts: what they answer without a GPU, and that each part runs at all."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu_parts, memory
+from benchmarks.gpu_parts import NO_DEVICE, STOPPED, Part, run_part
+from train.core import provenance
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "gpu_check.sh"
+PARTS = ("gpu_ablation", "gpu_loss", "gpu_network", "gpu_sanitize", "gpu_train")
+
+
+def run_script(*arguments):
+    return subprocess.run(
+        ["bash", str(SCRIPT), *map(str, arguments)],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("out", "nonsense"), ("out", "rows", "more")])
+def test_a_wrong_call_says_what_there_is(tmp_path, arguments):
+    run = run_script(*[tmp_path / "out" if word == "out" else word for word in arguments])
+    assert run.returncode == 2
+    assert "kernels rows network loss train efficiency ablation sanitize" in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_is_no_mistake():
+    run = run_script("--help")
+    assert run.returncode == 0
+    assert "usage: benchmarks/gpu_check.sh DIR [PART]" in run.stderr
+
+
+@pytest.mark.parametrize("part", [(), ("train",)])
+def test_without_a_gpu_nothing_is_run(tmp_path, part):
+    run = run_script(tmp_path / "out", *part)
+    assert run.returncode == 3
+    assert "torch sees no CUDA device; nothing was run" in run.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_part_has_a_help_and_refuses_to_run_without_a_gpu(tmp_path, name, monkeypatch, capsys):
+    module = importlib.import_module(f"benchmarks.{name}")
+    with pytest.raises(SystemExit) as ended:
+        module.main(["--help"])
+    assert ended.value.code == 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert module.main(["--out", str(tmp_path / "out")]) == NO_DEVICE
+    assert "torch sees no CUDA device" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["gpu_sanitize", *(pytest.param(n, marks=pytest.mark.slow) for n in PARTS[:3])]
+)
+def test_the_part_runs_on_a_cpu_at_tiny_sizes(tmp_path, name):
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert module.main(["--out", str(tmp_path), "--device", "cpu", "--small"]) == 0
+    record = json.loads((tmp_path / f"{name}.json").read_text())
+    assert record["finished"]
+    assert record["cases"]
+    assert {case["state"] for case in record["cases"]} <= {"passed", "measured"}
+
+
+@pytest.mark.slow
+def test_the_steps_of_training_run_on_a_cpu_at_tiny_sizes(tmp_path, monkeypatch):
+    module = importlib.import_module("benchmarks.gpu_train")
+    killed = []  # three more processes, which tests/train/test_resume.py stands for
+    monkeypatch.setattr(module, "kill_and_resume", lambda part: killed.append(part.name))
+    assert module.main(["--out", str(tmp_path), "--device", "cpu", "--small"]) == 0
+    cases = {
+        each["case"]: each
+        for each in json.loads((tmp_path / "gpu_train.json").read_text())["cases"]
+    }
+    parts = cases["student steps"]["by_part"]
+    assert parts["step"] > parts["topology"] + parts["saliency"] > 0
+    assert "convolution" in (tmp_path / "gpu_train_student_profile.txt").read_text()
+    assert killed == ["gpu_train"]
+
+
+def part_of(tmp_path, body):
+    status = run_part("gpu_x", body, ["--out", str(tmp_path), "--device", "cpu"], "")
+    return status, json.loads((tmp_path / "gpu_x.json").read_text())
+
+
+def test_a_case_that_fails_or_raises_fails_the_part_and_the_others_go_on(tmp_path):
+    def body(part: Part):
+        with part.case("first"):
+            raise RuntimeError("no memory")
+        part.check("second", False, error=2.0)
+        part.check("third", True)
+
+    status, record = part_of(tmp_path, body)
+    assert status == 1
+    states = [(case["case"], case["state"]) for case in record["cases"]]
+    assert states == [("first", "error"), ("second", "failed"), ("third", "passed")]
+    assert record["cases"][0]["error"] == "RuntimeError: no memory"
+
+
+def test_a_part_that_is_stopped_keeps_what_it_has(tmp_path):
+    def body(part: Part):
+        with part.case("first"):
+            part.keep("first", seconds=1.0)
+            raise KeyboardInterrupt
+
+    status, record = part_of(tmp_path, body)
+    assert status == STOPPED
+    assert not record["finished"]
+    assert [case["case"] for case in record["cases"]] == ["first"]
+
+
+def test_errors_are_relative_to_the_whole_tensor():
+    want = torch.tensor([3.0, 4.0])
+    assert gpu_parts.error_of(want * 1.1, want) == pytest.approx(0.1)
+    assert gpu_parts.error_of(torch.tensor(1e-3), torch.tensor(0.0), floor=1.0) == pytest.approx(
+        1e-3
+    )
+
+
+def test_a_copied_folder_says_its_commit(tmp_path, monkeypatch):
+    commit = "0123456789" * 4
+    assert provenance.carried_commit(tmp_path) is None
+    (tmp_path / ".commit").write_text(f"{commit}\n")
+    assert provenance.carried_commit(tmp_path) == commit
+    (tmp_path / ".commit").write_text("not a commit\n")
+    assert provenance.carried_commit(tmp_path) is None
+    folder = tmp_path / "train" / "core"
+    folder.mkdir(parents=True)
+    (tmp_path / ".commit").write_text(commit)
+    monkeypatch.setattr(provenance, "__file__", str(folder / "provenance.py"))
+    assert provenance.commit() == {"commit": commit, "dirty": None}
+
+
+def test_memory_that_may_not_be_measured_is_not_known(monkeypatch):
+    class Forbidden:
+        def write_text(self, text):
+            raise PermissionError("sandbox")
+
+    monkeypatch.setattr(memory, "_CLEAR", Forbidden())
+    assert memory.with_peak(lambda: 5) == (5, None)
+
+
+def test_memory_of_a_gpu_is_what_torch_gave_out(monkeypatch):
+    for name, value in (("memory_allocated", 100), ("max_memory_allocated", 1100)):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    for name in ("synchronize", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    assert memory.with_device_peak(lambda: 5) == (5, 1000)
