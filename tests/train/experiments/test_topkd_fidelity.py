@@ -17,6 +17,7 @@ from train.methods.topkd.artifacts import (
     save_maker,
     save_targets,
 )
+from train.methods.topkd.oracle import fit_distance_regression
 from train.methods.topkd.targets import exact_images
 from train.run import main
 
@@ -99,7 +100,7 @@ def test_predictors_are_compared_on_the_same_clouds(finished):
     """Were a cloud's own image among those of the mean, the constant's error would be 0."""
     maker = load_maker(finished("toy:wide") / "topkd.safetensors")
     torch.manual_seed(0)
-    clouds = torch.linspace(0.2, 3, 60)[:, None, None] * torch.rand(60, 16, 10)
+    clouds = torch.linspace(0.2, 3, 60)[torch.randperm(60), None, None] * torch.rand(60, 16, 10)
     images = exact_images(clouds, maker.card.scale, maker.card.dims)
     targets = Targets(card=maker.card, clouds=clouds[:40], images=images[:40])
     found = predictors(maker, targets, clouds[40:])
@@ -109,7 +110,9 @@ def test_predictors_are_compared_on_the_same_clouds(finished):
     assert errors["ripsnet"] == pytest.approx(
         float((maker.ripsnet(clouds[40:]) - images[40:]).square().mean()), rel=1e-5
     )
-    assert errors["distances"] < errors["constant"] / 3
+    predicted = fit_distance_regression(clouds[:40], images[:40])(clouds[40:])
+    assert errors["distances"] == pytest.approx(float((predicted - images[40:]).square().mean()))
+    assert errors["distances"] < errors["constant"]
     with pytest.raises(ValueError, match="has no RipsNet"):
         predictors(ImageMaker(card=maker.card, ripsnet=None), targets, clouds)
 

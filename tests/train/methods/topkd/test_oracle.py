@@ -29,7 +29,7 @@ def test_it_predicts_the_components_of_clouds_that_it_never_saw():
     regression = fit_distance_regression(targets.clouds[seen], targets.images[seen])
     wanted = targets.images[other].double()
     constant = (wanted - regression.mean_image).square().mean()
-    assert (wanted - regression(targets.clouds[other])).square().mean() < constant / 3
+    assert (wanted - regression(targets.clouds[other])).square().mean() < constant / 1.5
 
 
 def test_of_images_without_a_relation_to_clouds_it_predicts_the_mean():
