@@ -173,9 +173,9 @@ def _experiment(runs: Sequence[RunRecord]) -> str:
         f"{schedule['weight_decay']:g}. RipsNet is fitted to {settings['num_clouds']:,} clouds in "
         f"{settings['fit_epochs']} epochs at a rate that falls from {settings['fit_lr']:g} to 0 "
         f"(the paper's is 0.0005, for up to 25,000 epochs). {len(seeds)} seeds, "
-        f"{settings['num_teachers']} teacher{'s' * (settings['num_teachers'] != 1)}. The arms of a seed share teacher, "
-        "initial weights and the order of the images. Pair and schedule were chosen by looking "
-        "at the teacher and at cross-entropy alone."
+        f"{settings['num_teachers']} teacher{'s' * (settings['num_teachers'] != 1)}. "
+        "The arms of a seed share teacher, initial weights and the order of the images. "
+        "Pair and schedule were chosen by looking at the teacher and at cross-entropy alone."
     )
 
 
