@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         help="the rate is constant, or falls to 0 by a cosine over all --epochs; --patience is for "
         f"a constant one [{_USUAL.schedule}]",
     )
+    parser.add_argument(
+        "--standardize",
+        action="store_true",
+        help="give each channel mean 0 and deviation 1 for the fit; a rate then means the same "
+        "for every teacher",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights, split and order [0]")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
     parser.add_argument(
@@ -97,6 +103,7 @@ def _run(options: argparse.Namespace) -> None:
         patience=options.patience,
         lr=options.lr,
         schedule=options.schedule,
+        standardize=options.standardize,
         operators=("mean", "sum") if options.operator == "best" else (options.operator,),
         seed=options.seed,
     )

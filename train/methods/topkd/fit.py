@@ -51,6 +51,9 @@ class FitOptions:
         Of Adamax; the first one where it falls.
     schedule
         See `Schedule`. A fit of few epochs needs a high rate and a fall.
+    standardize
+        Give each channel of the training clouds mean 0 and deviation 1, so that a rate means the
+        same whatever the scale of a teacher's features. The paper does not.
     batch_size
         Clouds in a step.
     validation_share
@@ -66,6 +69,7 @@ class FitOptions:
     min_delta: float = 1e-10
     lr: float = 5e-4
     schedule: Schedule = "constant"
+    standardize: bool = False
     batch_size: int = 64
     validation_share: float = 0.25
     operators: tuple[Operator, ...] = ("mean", "sum")
@@ -93,8 +97,8 @@ def fit_ripsnet(
 ) -> ImageMaker:
     """Return the RipsNet of lowest validation loss.
 
-    It is fitted to standardized clouds, so that the learning rate means the same whatever the scale
-    of a teacher's features; the shift and the scale are then made a part of its first layer.
+    With `FitOptions.standardize` the shift and the scale of the channels are made a part of its
+    first layer in the end: it takes points as they are, and has no more parameters.
 
     Parameters
     ----------
@@ -123,8 +127,12 @@ def fit_ripsnet(
         part: (targets.clouds[rows].to(device), targets.images[rows].to(device))
         for part, rows in split.items()
     }
-    shift, spread = channel_scale(data["training"][0])
-    data = {part: ((clouds - shift) / spread, images) for part, (clouds, images) in data.items()}
+    scale: tuple[Tensor, Tensor] | None = None
+    if options.standardize:
+        scale = shift, spread = channel_scale(data["training"][0])
+        data = {
+            part: ((clouds - shift) / spread, images) for part, (clouds, images) in data.items()
+        }
     constant = functional.mse_loss(
         data["training"][1].mean(dim=0).expand_as(data["validation"][1]), data["validation"][1]
     )
@@ -140,7 +148,8 @@ def fit_ripsnet(
     with torch.random.fork_rng(devices=[]):
         ripsnet = RipsNet(targets.clouds.shape[-1], best)
     ripsnet.load_state_dict(content["operators"][best]["progress"]["best_weights"])
-    ripsnet.absorb(shift.cpu(), spread.cpu())
+    if scale is not None:
+        ripsnet.absorb(*(each.cpu() for each in scale))
     told = ", ".join(f"{name} {loss:.3g}" for name, loss in found.items())
     logger.info(
         f"RipsNet: squared error on {held} held-out clouds: {told}; the mean image's "

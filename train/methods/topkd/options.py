@@ -55,6 +55,8 @@ class TopKDConfig(StageTermConfig):
     """Learning rate of RipsNet's fit, the paper's; the first one where it falls."""
     fit_schedule: Schedule = "constant"
     """The rate stays, as in the paper, or falls to 0 in --method.fit-epochs by a cosine."""
+    fit_standardize: bool = False
+    """Fit RipsNet to channels of mean 0 and deviation 1; it takes the raw ones all the same."""
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -114,5 +116,6 @@ class TopKDConfig(StageTermConfig):
             patience=self.fit_patience,
             lr=self.fit_lr,
             schedule=self.fit_schedule,
+            standardize=self.fit_standardize,
             operators=operators,
         )

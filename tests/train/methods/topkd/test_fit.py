@@ -185,7 +185,7 @@ def test_the_scale_of_the_features_does_not_matter(small):
     factor, move = 10.0 ** torch.linspace(-3, 3, 16), 3 * torch.linspace(-1, 1, 16)
     clouds = small.clouds * factor + factor * move
     moved = dataclasses.replace(small, clouds=clouds)
-    options = FitOptions(epochs=40, lr=1e-2, batch_size=8, operators=("sum",))
+    options = FitOptions(epochs=40, lr=1e-2, batch_size=8, standardize=True, operators=("sum",))
     want, found = (fit_ripsnet(each, options, device=CPU) for each in (small, moved))
     assert found.losses["sum"] < found.losses["constant"]
     assert found.losses["sum"] == pytest.approx(want.losses["sum"], rel=0.02)
