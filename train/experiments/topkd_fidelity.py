@@ -35,9 +35,18 @@ from train.experiments.figures.networks import (
     spread,
 )
 from train.methods.sampled_points import SampledPoints
-from train.methods.topkd.artifacts import RIPSNET_NAME, ImageMaker, load_maker, refuse_other
+from train.methods.topkd.artifacts import (
+    RIPSNET_NAME,
+    ImageMaker,
+    Targets,
+    load_maker,
+    load_targets,
+    refuse_other,
+)
 from train.methods.topkd.clouds import refuse_small_frame
 from train.methods.topkd.diagnostics import fidelity
+from train.methods.topkd.fit import mean_squared_error
+from train.methods.topkd.oracle import fit_distance_regression
 from train.methods.topkd.targets import exact_images
 from train.networks.protocol import Network
 from train.networks.weights import checksum
@@ -90,6 +99,45 @@ def own_other_images(
         return {name: ratio(of) for name, of in images.items()}
 
 
+def predictors(maker: ImageMaker, targets: Targets, clouds: Tensor) -> dict[str, Any]:
+    """Return how well RipsNet does beside what knows less of the clouds, and what knows distances.
+
+    Parameters
+    ----------
+    maker
+        With a RipsNet, on the clouds' device.
+    targets
+        The clouds that it was fitted to, with their images.
+    clouds
+        (K, M, C) of the teacher, that none of the three was fitted to.
+
+    Returns
+    -------
+    dict
+        "errors", mean squared ones: "constant", of the mean image of the targets; "ripsnet"; and
+        "distances", of `fit_distance_regression`. "gains": the constant's over each of the others.
+
+    Raises
+    ------
+    ValueError
+        If there is no RipsNet.
+    """
+    if maker.ripsnet is None:
+        raise ValueError("predictors: the maker has no RipsNet; fit one without --exact")
+    with torch.no_grad():
+        exact = exact_images(clouds, maker.card.scale, maker.card.dims)
+        regression = fit_distance_regression(targets.clouds, targets.images)
+        constant = targets.images.double().mean(dim=0).to(exact.device)
+        predicted = regression(clouds.cpu()).to(exact.device)
+        errors = {
+            "constant": float((exact - constant).square().mean()),
+            "ripsnet": mean_squared_error(maker.ripsnet, clouds, exact),
+            "distances": float((exact - predicted).square().mean()),
+        }
+    gains = {name: errors["constant"] / errors[name] for name in ("ripsnet", "distances")}
+    return {"errors": errors, "gains": gains}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
     options = _parser().parse_args(arguments)
@@ -111,6 +159,13 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help=f"what topkd-fit wrote for its teacher [RUN/{RIPSNET_NAME}]",
+    )
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        metavar="FILE",
+        help="what topkd-targets wrote, the clouds that RipsNet was fitted to; with it RipsNet is "
+        "compared with their mean image and with a regression on distances",
     )
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="[the run's]")
     parser.add_argument(
@@ -135,6 +190,7 @@ def _run(options: argparse.Namespace) -> None:
     spec, source = open_sweeps_of_run(options.run, None, options.data_root, ())
     trained = load(checkpoints, spec, source, device)
     _refuse_unfit(path, maker, trained.networks)
+    targets = None if options.targets is None else _targets(options.targets, maker)
     maker.ripsnet.to(device)
     names, clouds = _collect(trained, maker, options.sweeps, device)
     streets = [sequence_of(name) for name in names]
@@ -145,6 +201,11 @@ def _run(options: argparse.Namespace) -> None:
         "students": {},
     }
     logger.info("fit: " + ", ".join(f"{name} {loss:.3g}" for name, loss in maker.losses.items()))
+    if targets is not None:
+        teachers, _ = next(iter(clouds.values()))
+        found["teacher"] = predictors(maker, targets, torch.stack(teachers))
+        found["teacher"]["dims"] = list(maker.card.dims)
+        _tell(found["teacher"], maker.card.dims)
     for role, (teachers, students) in clouds.items():
         seen = fidelity(maker, torch.stack(teachers), torch.stack(students))
         ratios: dict[str, float | None] = {}
@@ -164,6 +225,28 @@ def _run(options: argparse.Namespace) -> None:
         with atomic_write(options.output) as unfinished:
             unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         logger.info(f"done: {options.output}")
+
+
+def _targets(path: Path, maker: ImageMaker) -> Targets:
+    """Return the clouds that a RipsNet was fitted to; refuse others."""
+    targets = load_targets(path)
+    if targets.card != maker.card:
+        raise UserError(
+            f"--targets {path}: the artifacts were not fitted to these clouds; give the file that "
+            "topkd-fit was given, or fit again"
+        )
+    return targets
+
+
+def _tell(found: Mapping[str, Any], dims: Sequence[int]) -> None:
+    errors, gains = found["errors"], found["gains"]
+    told = ", ".join(
+        f"{name} {errors[name]:.3g} ({gain:.2f} times less)" for name, gain in gains.items()
+    )
+    logger.info(
+        f"the teacher's clouds, H{' and H'.join(map(str, dims))}: squared error of the mean image "
+        f"{errors['constant']:.3g}, {told}"
+    )
 
 
 def _refuse_unfit(path: Path, maker: ImageMaker, networks: Mapping[str, Network]) -> None:

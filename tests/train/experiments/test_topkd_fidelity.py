@@ -9,8 +9,16 @@ from torch.nn.functional import mse_loss
 
 from tests.train.toy_runs import flags
 from train import topkd_fidelity
-from train.experiments.topkd_fidelity import CLOUDS_PER_SWEEP, own_other_images
-from train.methods.topkd.artifacts import ImageMaker, load_maker, save_maker
+from train.experiments.topkd_fidelity import CLOUDS_PER_SWEEP, own_other_images, predictors
+from train.methods.topkd.artifacts import (
+    ImageMaker,
+    Targets,
+    load_maker,
+    save_maker,
+    save_targets,
+)
+from train.methods.topkd.oracle import fit_distance_regression
+from train.methods.topkd.targets import exact_images
 from train.run import main
 
 SMALL = [
@@ -62,6 +70,51 @@ def test_it_says_how_far_ripsnet_and_the_student_are_from_the_truth(finished, tm
     before = output.read_text()
     assert topkd_fidelity.main(words) == 0
     assert output.read_text() == before
+
+
+def test_with_the_targets_it_says_what_a_mean_image_and_distances_do(finished, tmp_path, capsys):
+    run, output = finished("toy:wide"), tmp_path / "fidelity.json"
+    maker = load_maker(run / "topkd.safetensors")
+    torch.manual_seed(0)
+    clouds = torch.rand(24, 16, 10)
+    images = exact_images(clouds, maker.card.scale, maker.card.dims)
+    targets = Targets(card=maker.card, clouds=clouds, images=images)
+    path = tmp_path / "targets.safetensors"
+    save_targets(targets, path)
+    words = ["--run", str(run), "--targets", str(path), "--output", str(output)]
+    assert topkd_fidelity.main([*words, "--device", "cpu"]) == 0
+    found = json.loads(output.read_text())
+    teacher = found["teacher"]
+    assert teacher["dims"] == [0]
+    seen = found["students"]["student"]
+    assert teacher["errors"]["ripsnet"] == pytest.approx(seen["teacher_error"])
+    for name in ("ripsnet", "distances"):
+        ratio = teacher["errors"]["constant"] / teacher["errors"][name]
+        assert teacher["gains"][name] == pytest.approx(ratio)
+    other = dataclasses.replace(maker.card, birth_margin=3.0)
+    save_targets(dataclasses.replace(targets, card=other), path)
+    assert "the artifacts were not fitted to these clouds" in refusal(words, capsys)
+
+
+def test_predictors_are_compared_on_the_same_clouds(finished):
+    """Were a cloud's own image among those of the mean, the constant's error would be 0."""
+    maker = load_maker(finished("toy:wide") / "topkd.safetensors")
+    torch.manual_seed(0)
+    clouds = torch.linspace(0.2, 3, 60)[torch.randperm(60), None, None] * torch.rand(60, 16, 10)
+    images = exact_images(clouds, maker.card.scale, maker.card.dims)
+    targets = Targets(card=maker.card, clouds=clouds[:40], images=images[:40])
+    found = predictors(maker, targets, clouds[40:])
+    errors = found["errors"]
+    constant = (images[40:] - images[:40].mean(dim=0)).square().mean()
+    assert errors["constant"] == pytest.approx(float(constant), rel=1e-5)
+    assert errors["ripsnet"] == pytest.approx(
+        float((maker.ripsnet(clouds[40:]) - images[40:]).square().mean()), rel=1e-5
+    )
+    predicted = fit_distance_regression(clouds[:40], images[:40])(clouds[40:])
+    assert errors["distances"] == pytest.approx(float((predicted - images[40:]).square().mean()))
+    assert errors["distances"] < errors["constant"]
+    with pytest.raises(ValueError, match="has no RipsNet"):
+        predictors(ImageMaker(card=maker.card, ripsnet=None), targets, clouds)
 
 
 def test_the_teacher_as_student_is_at_no_distance(finished, tmp_path):

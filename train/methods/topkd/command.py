@@ -4,8 +4,10 @@ python -m train.topkd_fit --targets targets.safetensors --output topkd.safetenso
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from train.core.command import run_command
 from train.core.console import logger
@@ -13,7 +15,7 @@ from train.core.device import describe_device, resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.methods.topkd.artifacts import ImageMaker, check_output, load_targets, save_maker
-from train.methods.topkd.fit import FitOptions, fit_ripsnet
+from train.methods.topkd.fit import FitOptions, Schedule, fit_ripsnet
 
 _USUAL = FitOptions()
 
@@ -53,6 +55,22 @@ def _parser() -> argparse.ArgumentParser:
         default=_USUAL.patience,
         help=f"epochs without a better loss after which it ends [{_USUAL.patience}]",
     )
+    parser.add_argument(
+        "--lr", type=float, default=_USUAL.lr, help=f"learning rate, of Adamax [{_USUAL.lr:g}]"
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=get_args(Schedule),
+        default=_USUAL.schedule,
+        help="the rate is constant, or falls to 0 by a cosine over all --epochs; --patience is for "
+        f"a constant one [{_USUAL.schedule}]",
+    )
+    parser.add_argument(
+        "--standardize",
+        action="store_true",
+        help="give each channel mean 0 and deviation 1 for the fit; a rate then means the same "
+        "for every teacher",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights, split and order [0]")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
     parser.add_argument(
@@ -69,6 +87,8 @@ def _run(options: argparse.Namespace) -> None:
     for name in ("epochs", "patience"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name} {getattr(options, name)}: at least 1")
+    if not 0 < options.lr < math.inf:
+        raise UserError(f"--lr {options.lr:g}: above 0; {_USUAL.lr:g} is the paper's")
     if options.seed < 0:
         raise UserError(f"--seed {options.seed}: 0 or more")
     targets = load_targets(options.targets)
@@ -81,6 +101,9 @@ def _run(options: argparse.Namespace) -> None:
     fit_options = FitOptions(
         epochs=options.epochs,
         patience=options.patience,
+        lr=options.lr,
+        schedule=options.schedule,
+        standardize=options.standardize,
         operators=("mean", "sum") if options.operator == "best" else (options.operator,),
         seed=options.seed,
     )

@@ -4,11 +4,12 @@ Shape letters: K clouds, M points of a cloud, C channels, P pixels of an image.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +30,10 @@ _SEEDS: Final = 1_000_003
 """How far apart the orders of two seeds are; an epoch's is its number further."""
 
 
+Schedule = Literal["constant", "cosine"]
+"""How the learning rate goes: as it is until nothing gets better, or down to 0 in all epochs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
     """How RipsNet is fitted: as in the paper's appendix B, or else as in the authors' code.
@@ -38,11 +43,17 @@ class FitOptions:
     epochs
         At most.
     patience
-        Epochs without a better validation loss after which an operator is done.
+        Epochs without a better validation loss after which an operator is done; with the constant
+        rate alone, for with a falling one the loss is lowest at the end.
     min_delta
         By how much a loss must be lower to be better.
     lr
-        Of Adamax.
+        Of Adamax; the first one where it falls.
+    schedule
+        See `Schedule`. A fit of few epochs needs a high rate and a fall.
+    standardize
+        Give each channel of the training clouds mean 0 and deviation 1, so that a rate means the
+        same whatever the scale of a teacher's features. The paper does not.
     batch_size
         Clouds in a step.
     validation_share
@@ -57,6 +68,8 @@ class FitOptions:
     patience: int = 50
     min_delta: float = 1e-10
     lr: float = 5e-4
+    schedule: Schedule = "constant"
+    standardize: bool = False
     batch_size: int = 64
     validation_share: float = 0.25
     operators: tuple[Operator, ...] = ("mean", "sum")
@@ -83,6 +96,9 @@ def fit_ripsnet(
     state: Path | None = None,
 ) -> ImageMaker:
     """Return the RipsNet of lowest validation loss.
+
+    With `FitOptions.standardize` the shift and the scale of the channels are made a part of its
+    first layer in the end: it takes points as they are, and has no more parameters.
 
     Parameters
     ----------
@@ -111,6 +127,12 @@ def fit_ripsnet(
         part: (targets.clouds[rows].to(device), targets.images[rows].to(device))
         for part, rows in split.items()
     }
+    scale: tuple[Tensor, Tensor] | None = None
+    if options.standardize:
+        scale = shift, spread = channel_scale(data["training"][0])
+        data = {
+            part: ((clouds - shift) / spread, images) for part, (clouds, images) in data.items()
+        }
     constant = functional.mse_loss(
         data["training"][1].mean(dim=0).expand_as(data["validation"][1]), data["validation"][1]
     )
@@ -126,12 +148,46 @@ def fit_ripsnet(
     with torch.random.fork_rng(devices=[]):
         ripsnet = RipsNet(targets.clouds.shape[-1], best)
     ripsnet.load_state_dict(content["operators"][best]["progress"]["best_weights"])
+    if scale is not None:
+        ripsnet.absorb(*(each.cpu() for each in scale))
     told = ", ".join(f"{name} {loss:.3g}" for name, loss in found.items())
     logger.info(
         f"RipsNet: squared error on {held} held-out clouds: {told}; the mean image's "
         f"{losses['constant']:.3g}"
     )
     return ImageMaker(card=targets.card, ripsnet=ripsnet, losses=losses | found)
+
+
+def channel_scale(clouds: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation (C,) of each channel over all points.
+
+    A channel that is the same everywhere has 1 for its deviation.
+
+    Parameters
+    ----------
+    clouds
+        (K, M, C).
+    """
+    points = clouds.flatten(0, 1)
+    spread, shift = torch.std_mean(points, dim=0, correction=0)
+    # Rounding leaves a constant channel a tiny deviation; its size is of no use either way.
+    seen = spread > 1e-6 * shift.abs()
+    return shift, torch.where(seen, spread, torch.ones_like(spread))
+
+
+def learning_rate(options: FitOptions, done: float) -> float:
+    """Return the rate of a step.
+
+    Parameters
+    ----------
+    options
+        With the first rate, and how it goes.
+    done
+        The share of all steps before this one, from 0 to 1.
+    """
+    if options.schedule == "constant":
+        return options.lr
+    return options.lr * (1 + math.cos(math.pi * done)) / 2
 
 
 def _fit_operator(
@@ -154,11 +210,15 @@ def _fit_operator(
         optimizer.load_state_dict(before.optimizer)
     progress = Progress(f"RipsNet, {operator}", options.epochs, done=at.epoch)
     saved = time.monotonic()
+    patience = options.patience if options.schedule == "constant" else options.epochs
     try:
-        while at.epoch < options.epochs and at.waited < options.patience:
+        while at.epoch < options.epochs and at.waited < patience:
             seed = _SEEDS * (options.seed + 1) + at.epoch
             order = torch.randperm(len(clouds), generator=torch.Generator().manual_seed(seed))
-            for rows in torch.split(order.to(clouds.device), options.batch_size):
+            batches = torch.split(order.to(clouds.device), options.batch_size)
+            for step, rows in enumerate(batches):
+                done = (at.epoch + step / len(batches)) / options.epochs
+                optimizer.param_groups[0]["lr"] = learning_rate(options, done)
                 loss = functional.mse_loss(ripsnet(clouds[rows]), images[rows])
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from train.config import require
 from train.methods.stage_term import StageTermConfig
 from train.methods.stages import one_stage
 from train.methods.topkd.clouds import CloudChoice
-from train.methods.topkd.fit import LEAST_CLOUDS, FitOptions
+from train.methods.topkd.fit import LEAST_CLOUDS, FitOptions, Schedule
 from train.methods.topkd.ripsnet import Operator
 from train.networks.protocol import Network
 
@@ -50,7 +50,13 @@ class TopKDConfig(StageTermConfig):
     fit_epochs: int = 25_000
     """Epochs of RipsNet's fit at most."""
     fit_patience: int = 50
-    """Epochs without a better validation loss after which the fit ends."""
+    """Epochs without a better validation loss after which the fit ends, at a constant rate."""
+    fit_lr: float = 5e-4
+    """Learning rate of RipsNet's fit, the paper's; the first one where it falls."""
+    fit_schedule: Schedule = "constant"
+    """The rate stays, as in the paper, or falls to 0 in --method.fit-epochs by a cosine."""
+    fit_standardize: bool = False
+    """Fit RipsNet to channels of mean 0 and deviation 1; it takes the raw ones all the same."""
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -87,6 +93,9 @@ class TopKDConfig(StageTermConfig):
         for name in ("clouds_per_frame", "fit_epochs", "fit_patience"):
             value = getattr(self, name)
             require(value >= 1, f"method.{name.replace('_', '-')}", value, "at least 1")
+        require(
+            0 < self.fit_lr < math.inf, "method.fit-lr", self.fit_lr, "above 0, 0.0005 is usual"
+        )
 
     def choice(self, teacher: Network) -> CloudChoice:
         """Return which points of the teacher's features make a cloud."""
@@ -102,4 +111,11 @@ class TopKDConfig(StageTermConfig):
         operators: tuple[Operator, ...] = ("mean", "sum")
         if self.operator != "best":
             operators = (self.operator,)
-        return FitOptions(epochs=self.fit_epochs, patience=self.fit_patience, operators=operators)
+        return FitOptions(
+            epochs=self.fit_epochs,
+            patience=self.fit_patience,
+            lr=self.fit_lr,
+            schedule=self.fit_schedule,
+            standardize=self.fit_standardize,
+            operators=operators,
+        )

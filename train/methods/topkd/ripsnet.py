@@ -138,6 +138,23 @@ class RipsNet(nn.Module):
                 found = torch.relu(layer(found))
             return torch.sigmoid(last(found))
 
+    @torch.no_grad()
+    def absorb(self, shift: Tensor, spread: Tensor) -> None:
+        """Take the standardization of the points into the first layer.
+
+        What was predicted for (x - shift) / spread is then predicted for x.
+
+        Parameters
+        ----------
+        shift, spread
+            (C,), the latter positive.
+        """
+        first = self.point_layers[0]
+        assert isinstance(first, nn.Linear)
+        scaled = first.weight.double() / spread.double()
+        first.bias.copy_(first.bias.double() - scaled @ shift.double())
+        first.weight.copy_(scaled)
+
     def frozen(self) -> "RipsNet":
         """Make the weights buffers, which no optimizer sees and no checkpoint repeats; return self.
 

@@ -1,5 +1,7 @@
 """The fit of RipsNet: better than a constant, the same after a stop, refused where it cannot be."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -8,7 +10,13 @@ from train.core.errors import UserError
 from train.methods.topkd import fit
 from train.methods.topkd.artifacts import ImageCard, Targets
 from train.methods.topkd.clouds import CloudChoice
-from train.methods.topkd.fit import FitOptions, fit_ripsnet, mean_squared_error
+from train.methods.topkd.fit import (
+    FitOptions,
+    channel_scale,
+    fit_ripsnet,
+    learning_rate,
+    mean_squared_error,
+)
 from train.methods.topkd.ripsnet import RipsNet
 from train.methods.topkd.targets import diagram_pairs, distinct_pixels
 
@@ -170,3 +178,45 @@ def test_the_error_is_the_same_in_any_chunks(small, monkeypatch):
     want = (ripsnet(small.clouds) - small.images).square().mean().item()
     monkeypatch.setattr(fit, "_CHUNK", 7)
     assert mean_squared_error(ripsnet, small.clouds, small.images) == pytest.approx(want, rel=1e-5)
+
+
+def test_the_scale_of_the_features_does_not_matter(small):
+    """Other channels at other scales and places: the same fit, of RipsNets that take them raw."""
+    factor, move = 10.0 ** torch.linspace(-3, 3, 16), 3 * torch.linspace(-1, 1, 16)
+    clouds = small.clouds * factor + factor * move
+    moved = dataclasses.replace(small, clouds=clouds)
+    options = FitOptions(epochs=40, lr=1e-2, batch_size=8, standardize=True, operators=("sum",))
+    want, found = (fit_ripsnet(each, options, device=CPU) for each in (small, moved))
+    assert found.losses["sum"] < found.losses["constant"]
+    assert found.losses["sum"] == pytest.approx(want.losses["sum"], rel=0.02)
+    held = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:10]
+    error = mean_squared_error(found.ripsnet, clouds[held], small.images[held])
+    assert error == pytest.approx(found.losses["sum"], rel=1e-3)
+
+
+def test_a_channel_that_never_changes_is_only_moved():
+    clouds = torch.rand(5, 7, 3, generator=torch.Generator().manual_seed(0))
+    clouds[..., 1] = 1234.567
+    shift, spread = channel_scale(clouds)
+    points = clouds.reshape(35, 3)
+    assert torch.allclose(shift, points.mean(dim=0))
+    assert spread[1] == 1
+    assert torch.allclose(spread[[0, 2]], points[:, [0, 2]].std(dim=0, correction=0))
+
+
+def test_the_rate_falls_by_a_cosine_in_all_epochs(small, monkeypatch):
+    options = FitOptions(epochs=4, lr=0.1, schedule="cosine", batch_size=10, operators=("sum",))
+    assert learning_rate(FitOptions(lr=0.1), 0.9) == 0.1
+    assert learning_rate(options, 0.5) == pytest.approx(0.05)
+    rates, step = [], torch.optim.Adamax.step
+
+    def counted(self, *given):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given)
+
+    monkeypatch.setattr(torch.optim.Adamax, "step", counted)
+    monkeypatch.setattr(fit, "mean_squared_error", lambda *given: 1.0)  # never better: no matter
+    fit_ripsnet(small, dataclasses.replace(options, patience=1), device=CPU)
+    assert rates == pytest.approx([learning_rate(options, number / 12) for number in range(12)])
+    assert rates[0] == 0.1
+    assert 0 < rates[-1] < 0.01

@@ -98,3 +98,13 @@ def test_what_is_no_cloud_is_refused():
             RipsNet(16)(torch.zeros(shape))
     with pytest.raises(ValueError, match="operator is 'max'"):
         RipsNet(16, "max")
+
+
+def test_a_standardization_is_absorbed():
+    torch.manual_seed(0)
+    ripsnet, clouds = RipsNet(16), torch.randn(3, 20, 16)
+    shift, spread = 5 * torch.randn(16), 0.1 + torch.rand(16)
+    want = ripsnet(clouds)
+    ripsnet.absorb(shift, spread)
+    assert torch.allclose(ripsnet(clouds * spread + shift), want, atol=1e-5)
+    assert not torch.allclose(ripsnet(clouds), want, atol=1e-2)
