@@ -204,7 +204,8 @@ def as_counted_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Return float64 (birth, death) rows (..., K, 2), 0 where they do not count, and the mask.
 
-    Rows that do not count may hold anything. A CUDA tensor is not read.
+    Rows that do not count may hold anything before: they become (0, 0), of persistence 0. A CUDA
+    tensor is not read.
     """
     pairs = as_precise(function, argument, value).double()
     if pairs.ndim < 2 or pairs.shape[-1] != 2:

@@ -61,11 +61,12 @@ def persistence_landscape(
     """
     name = "persistence_landscape"
     dtype = as_precise(name, "pairs", pairs).dtype
-    pairs, mask = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
+    # Rows that do not count are (0, 0), whose tent is 0.
+    pairs, _ = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
     grid = as_grid(name, "grid", grid, pairs)
     num_landscapes = as_integer(name, "num_landscapes", num_landscapes, least=1)
     births, deaths = pairs[..., None].unbind(dim=-2)
-    tents = torch.minimum(grid - births, deaths - grid).relu().where(mask[..., None], 0.0)
+    tents = torch.minimum(grid - births, deaths - grid).relu()
     highest = _highest(tents.detach(), min(num_landscapes, tents.shape[-2]))
     landscapes = tents.gather(-2, highest).to(dtype)
     missing = num_landscapes - landscapes.shape[-2]
@@ -131,13 +132,14 @@ def betti_curve(
     """
     name = "betti_curve"
     dtype = as_precise(name, "pairs", pairs).dtype
-    pairs, mask = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
+    # Rows that do not count are (0, 0), which is never alive.
+    pairs, _ = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
     grid = as_grid(name, "grid", grid, pairs)
     births, deaths = pairs[..., None].unbind(dim=-2)
     if bandwidth is None:
-        alive = (births <= grid) & (grid < deaths) & mask[..., None]
+        alive = (births <= grid) & (grid < deaths)
         return alive.sum(dim=-2).to(dtype)
     bandwidth = as_positive(name, "bandwidth", bandwidth)
     width = math.sqrt(2) * bandwidth
     risen, fallen = (((grid - ends) / width).erf() for ends in (births, deaths))
-    return ((risen - fallen).where(mask[..., None], 0.0).sum(dim=-2) / 2).to(dtype)
+    return ((risen - fallen).sum(dim=-2) / 2).to(dtype)

@@ -89,7 +89,7 @@ def persistent_entropy(pairs: Tensor, *, mask: Tensor | None = None) -> Tensor:
     lives = persistence > 0
     total = persistence.sum(dim=-1, keepdim=True)
     shares = persistence / total.where(total > 0, 1.0)
-    entropy = -(shares * shares.where(lives, 1.0).log()).where(lives, 0.0).sum(dim=-1)
+    entropy = -(shares * shares.where(lives, 1.0).log()).sum(dim=-1)  # 0 ln 1 for 0 ln 0
     return entropy.to(dtype)
 
 

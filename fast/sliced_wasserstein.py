@@ -90,10 +90,9 @@ def sliced_wasserstein(
         on_lines = (
             directions[:, :1] * births[..., None, :] + directions[:, 1:] * deaths[..., None, :]
         )
-        mask = mask[..., None, :]
-        places = _stable_order(on_lines.detach().where(mask, math.inf))
+        places = _stable_order(on_lines.detach().where(mask[..., None, :], math.inf))
         # Both sides have equally many points that count: beyond them 0 meets 0.
-        sorted_sides.append(on_lines.where(mask, 0.0).gather(-1, places))
+        sorted_sides.append(on_lines.gather(-1, places))
     gaps = (sorted_sides[0] - sorted_sides[1]).flatten(-2)
     if not gaps.shape[-1]:
         return gaps.sum(dim=-1).to(dtype)
