@@ -239,6 +239,7 @@ def test_for_exact_images_nothing_is_fitted(file_of_targets, targets, tmp_path):
     ("more", "message"),
     [
         (["--epochs", "0"], "--epochs 0: at least 1"),
+        (["--lr", "0"], "--lr 0: above 0"),
         (["--patience", "0"], "--patience 0: at least 1"),
         (["--seed", "-1"], "--seed -1: 0 or more"),
         (["--output", "a.pt"], "--output a.pt: end the name in .safetensors"),

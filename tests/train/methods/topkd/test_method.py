@@ -18,6 +18,7 @@ from train.methods.topkd.artifacts import (
     TARGETS_NAME,
     load_maker,
 )
+from train.methods.topkd.fit import FitOptions
 from train.methods.topkd.method import TopKD
 from train.methods.topkd.options import TopKDConfig
 
@@ -242,6 +243,8 @@ def test_diagrams_without_a_bandwidth_are_refused_in_one_line(toy_teacher, tmp_p
         ({"birth_margin": -1.0}, "--method.birth-margin is -1.0"),
         ({"num_clouds": 7}, "--method.num-clouds is 7: at least 8"),
         ({"fit_epochs": 0}, "--method.fit-epochs is 0: at least 1"),
+        ({"fit_lr": 0.0}, "--method.fit-lr is 0.0: above 0"),
+        ({"fit_lr": float("nan")}, "--method.fit-lr is nan: above 0"),
         ({"image": -1.0}, "--method.image is -1.0"),
         ({"image": 3.0, "balance": 0.2}, "--method.image is 3.0: --method.balance sets"),
     ],
@@ -260,3 +263,10 @@ def test_few_points_are_warned_about(toy_student, toy_teacher, caplog):
         finally:
             clouds_module.logger.removeHandler(caplog.handler)
         assert ("below 16 the paper's" in caplog.text) == told
+
+
+def test_the_options_of_the_fit_reach_it():
+    changes = {"fit_lr": 0.01, "fit_schedule": "cosine", "fit_standardize": True}
+    options = TopKDConfig(**changes).fit_options()
+    assert (options.lr, options.schedule, options.standardize) == (0.01, "cosine", True)
+    assert TopKDConfig().fit_options() == FitOptions()
