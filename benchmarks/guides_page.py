@@ -84,7 +84,12 @@ def _examples(source: Source, ops: tuple[str, ...]) -> str:
             rows.append(
                 [f"{op}, N = {size}", time_of(ours), time_of(theirs), times(ratio(theirs, ours))]
             )
-    header = ["one thread", "**ours**", f"{PEER} {version or ''}".strip(), "we are faster by"]
+    header = [
+        "processor time, one thread",
+        "**ours**",
+        f"{PEER} {version or ''}".strip(),
+        "we are faster by",
+    ]
     return f"{table(header, rows)}\n\n{measured_on(source)}"
 
 

@@ -66,7 +66,7 @@ def test_blocks_stand_between_the_markers_and_a_guide_without_them_is_an_error(f
         (tmp_path / name).write_text("before\n<!-- cost:begin -->\nold\n<!-- cost:end -->\nafter\n")
     pages = pages_with_blocks(tmp_path, found)
     text = pages[tmp_path / "keep_a_loop.md"]
-    assert text.startswith("before\n<!-- cost:begin -->\n| one thread |")
+    assert text.startswith("before\n<!-- cost:begin -->\n| processor time, one thread |")
     assert text.endswith("\n<!-- cost:end -->\nafter\n")
     assert "old" not in text
     (tmp_path / "cost.md").write_text("no markers\n")
