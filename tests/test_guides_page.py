@@ -24,12 +24,13 @@ def timed(seconds: float, op: str, implementation: str, num_points: int, **field
 
 @pytest.fixture
 def found():
+    backward = {"suite": "backward", "direction": "backward", "data": "cube"}
     return records(
         timed(0.001, LOOP, "fast", 64),
         timed(0.012, LOOP, "torch-topological", 64),
         timed(0.002, MONITOR, "fast", 256),
-        timed(2e-4, "rips_of_points", "fast", 1024, suite="backward", data="cube"),
-        timed(5e-4, "rips_of_points", "torch-topological", 1024, suite="backward", data="cube"),
+        timed(2e-4, "rips", "fast", 1024, **backward),
+        timed(5e-4, "rips", "torch-topological", 1024, **backward),
         timed(0.5, "rips", "fast", 2048, suite="scaling"),
         timed(0.1, "rips", "fast", 2048, suite="scaling", max_dim=0),
     )
