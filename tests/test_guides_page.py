@@ -24,12 +24,13 @@ def timed(seconds: float, op: str, implementation: str, num_points: int, **field
 
 @pytest.fixture
 def found():
+    backward = {"suite": "backward", "direction": "backward", "data": "cube"}
     return records(
         timed(0.001, LOOP, "fast", 64),
         timed(0.012, LOOP, "torch-topological", 64),
         timed(0.002, MONITOR, "fast", 256),
-        timed(2e-4, "rips_of_points", "fast", 1024, suite="backward", data="cube"),
-        timed(5e-4, "rips_of_points", "torch-topological", 1024, suite="backward", data="cube"),
+        timed(2e-4, "rips", "fast", 1024, **backward),
+        timed(5e-4, "rips", "torch-topological", 1024, **backward),
         timed(0.5, "rips", "fast", 2048, suite="scaling"),
         timed(0.1, "rips", "fast", 2048, suite="scaling", max_dim=0),
     )
@@ -66,7 +67,7 @@ def test_blocks_stand_between_the_markers_and_a_guide_without_them_is_an_error(f
         (tmp_path / name).write_text("before\n<!-- cost:begin -->\nold\n<!-- cost:end -->\nafter\n")
     pages = pages_with_blocks(tmp_path, found)
     text = pages[tmp_path / "keep_a_loop.md"]
-    assert text.startswith("before\n<!-- cost:begin -->\n| one thread |")
+    assert text.startswith("before\n<!-- cost:begin -->\n| processor time, one thread |")
     assert text.endswith("\n<!-- cost:end -->\nafter\n")
     assert "old" not in text
     (tmp_path / "cost.md").write_text("no markers\n")
