@@ -93,7 +93,7 @@ def rips_persistence(
     batch = _as_batch(distances)
     checked = _as_sizes("rips_persistence", sizes, batch)
     values = batch.detach()
-    critical = _critical_pairs("rips_persistence", values, checked, max_dim, threshold, backend)
+    critical = _critical_pairs(values, checked, max_dim, threshold, backend)
 
     def lengths(edges: Tensor) -> Tensor:
         return entries_at_edges(batch, edges)
@@ -148,15 +148,11 @@ def rips_persistence_of_points(
     distances: Tensor | PointLengths
     if backend in (None, "numba") and _needs_no_distances(constant):
         distances = PointLengths(constant)
-        critical = _critical_pairs(
-            "rips_persistence_of_points", constant, checked, max_dim, threshold, backend
-        )
+        critical = _critical_pairs(constant, checked, max_dim, threshold, backend, of_points=True)
     else:
         refuse_distances_beyond_memory("rips_persistence_of_points", batch, matrices=2)
         distances = pairwise_distances(constant)
-        critical = _critical_pairs(
-            "rips_persistence", distances, checked, max_dim, threshold, backend
-        )
+        critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
 
     def lengths(edges: Tensor) -> Tensor:
         return lengths_between_points(batch, distances, edges)
@@ -178,14 +174,17 @@ def _needs_no_distances(batch: Tensor) -> bool:
 
 @disable_compile
 def _critical_pairs(
-    operation: str,
     clouds: Tensor,
     sizes: list[int] | None,
     max_dim: int,
     threshold: float,
     backend: str | None,
+    of_points: bool = False,
 ) -> list[dict[str, Tensor]]:
-    """Return the padded integer fields of each dimension's diagram."""
+    """Return the padded integer fields of each dimension's diagram.
+
+    `clouds` are distances (B, N, N), or points (B, N, C) that a tree serves.
+    """
     max_dim = as_integer("rips_persistence", "max_dim", max_dim, least=0)
     if max_dim > 1:
         raise ValueError(
@@ -196,7 +195,11 @@ def _critical_pairs(
         raise ValueError(f"rips_persistence: threshold is {threshold}; pass a length of at least 0")
     if not clouds.shape[0]:
         raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
-    launch = kernel(operation, clouds.device, backend)
+    launch = kernel("rips_persistence", clouds.device, backend)
+    if of_points:
+        from fast.kernels.rips_cpu import rips_pairs_of_points  # loads numba: on first use
+
+        launch = rips_pairs_of_points
     critical: list[dict[str, Tensor]] = launch(clouds, sizes, max_dim, threshold)
     return critical
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from fast.diagram import BatchedDiagram
-from fast.dispatch import kernel
 from fast.distances import edge_lengths_of_clouds
 
 
@@ -38,7 +37,9 @@ class PointLengths:
 
     def at(self, edges: Tensor) -> Tensor:
         """Return lengths (B, ...) of `edges` (B, ..., 2), with the bits of the distances."""
-        lengths: Tensor = kernel("lengths_at_edges", self.device)(self.points, edges.flatten(1, -2))
+        from fast.kernels.critical_lengths_cpu import lengths_at_edges  # loads numba: on first use
+
+        lengths: Tensor = lengths_at_edges(self.points, edges.flatten(1, -2))
         return lengths.view(edges.shape[:-1])
 
 

@@ -19,7 +19,7 @@ _NODE_PAIRS = 1024  # that a chunk starts from, dealt out to the parts
 _WAVE = 4  # parts after which it is seen whether a chunk takes too much
 _FIRST_END = 0.9  # quantile of the births' lengths at which the first chunk ends
 _GROWTH = 1.2  # each chunk's edges are longer by this factor
-_MOST_GROWTH = 2.0  # where edges cost little
+_LEAST_GROWTH, _MOST_GROWTH = 1.01, 2.0  # after a chunk that was cut; where edges cost little
 _CHEAP, _DEAR = 0.25, 4.0  # shares of all work so far that make chunks longer, and shorter
 _NARROW = 1e-3  # a chunk of such a share of its length is not cut: its edges may be tied
 _BYTES_PER_POINT = 800  # of the tree, the edges with an empty lune and what sorts them
@@ -88,8 +88,10 @@ class PointCloud:
             high = min(max(high, np.nextafter(low, np.inf)), self.cutoff)
             lengths, relations, work = self._relations(low, high, total)
             if relations is None:
-                growth = growth**0.5
-                high = low + (high - low) / 4
+                growth = max(growth**0.5, _LEAST_GROWTH)
+                # Lengths may be of any order between the two: come near in few steps.
+                far_apart = 0 < 2 * low < high
+                high = low**0.5 * high**0.5 if far_apart else low + (high - low) / 4
                 continue
             dead = pairing.eliminate(relations)
             kills.append((dead[:, 0], lengths[dead[:, 1]], relations[dead[:, 1]]))
