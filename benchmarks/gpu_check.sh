@@ -4,8 +4,8 @@
 # Usage: benchmarks/gpu_check.sh DIR [PART]
 #   PART, each under 9 minutes: kernels rows network loss train efficiency ablation sanitize.
 #   Without one: all of them, one after the other.
-# Each part writes records and logs to DIR as it goes; at its time limit it gets SIGINT, and keeps
-# what it has. A copied folder says its commit in the file .commit (git rev-parse HEAD >.commit).
+# Each part writes records and logs to DIR as it goes; at its time limit, GPU_CHECK_SECONDS or 480 s,
+# it gets SIGINT, and keeps what it has. A copied folder says its commit in the file .commit (git rev-parse HEAD >.commit).
 # Exit status: 0 all passed; 1 something failed or ran out of time; 2 usage; 3 no CUDA device;
 # 4 no GPU kernel; 5 compute-sanitizer is not installed (part sanitize alone).
 set -uo pipefail
@@ -22,6 +22,7 @@ fi
 mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
 cd "$(dirname "$0")/.." || exit 2
 python=${PYTHON:-python3}
+limit=${GPU_CHECK_SECONDS:-480}
 
 # numba-cuda takes the compiler of the CUDA installation where no wheel brings one.
 if [ -z "${CUDA_HOME:-}" ] && [ -d /usr/local/cuda ]; then export CUDA_HOME=/usr/local/cuda; fi
@@ -49,31 +50,31 @@ except RuntimeError as error:
     sys.exit(4)
 PYTHON
 
-limited() { # SECONDS LOG COMMAND...: SIGINT at the limit, and the output to a log as well
-    local seconds=$1 log=$2
-    shift 2
-    timeout --signal=INT --kill-after=20 "$seconds" "$@" 2>&1 | tee "$out/$log"
+limited() { # LOG COMMAND...: SIGINT at the limit, and the output to a log as well
+    local log=$1
+    shift
+    timeout --signal=INT --kill-after=20 "$limit" "$@" 2>&1 | tee "$out/$log"
     return "${PIPESTATUS[0]}"
 }
 
 # Other people's deprecations are no failure here; plugins of our settings may be missing.
-tests() { # SECONDS LOG ARGUMENTS...: pytest exits 5 when it finds nothing, a failure here
-    local seconds=$1 log=$2
-    shift 2
-    limited "$seconds" "$log" "$python" -m pytest -W default -o addopts="--import-mode=importlib -ra" \
+tests() { # LOG ARGUMENTS...: pytest exits 5 when it finds nothing, a failure here
+    local log=$1
+    shift
+    limited "$log" "$python" -m pytest -W default -o addopts="--import-mode=importlib -ra" \
         -p no:cacheprovider -m gpu "$@"
 }
 
 run_part() {
     case $1 in
     # Only the files with GPU tests: others need packages that a GPU machine need not have.
-    kernels) tests 480 gpu_tests.log tests/fast/test_rips_gpu.py tests/fast/test_loss_gpu.py ;;
-    rows) tests 480 gpu_rows.log benchmarks/test_gpu.py --benchmark --noisy --record-to "$out" ;;
+    kernels) tests gpu_tests.log tests/fast/test_rips_gpu.py tests/fast/test_loss_gpu.py ;;
+    rows) tests gpu_rows.log benchmarks/test_gpu.py --benchmark --noisy --record-to "$out" ;;
     network | loss | train | ablation)
-        limited 480 "gpu_$1.log" "$python" -m "benchmarks.gpu_$1" --out "$out"
+        limited "gpu_$1.log" "$python" -m "benchmarks.gpu_$1" --out "$out"
         ;;
     efficiency)
-        limited 480 gpu_efficiency.log "$python" -m train.efficiency --device cuda --output "$out"
+        limited gpu_efficiency.log "$python" -m train.efficiency --device cuda --output "$out"
         ;;
     sanitize)
         if ! command -v compute-sanitizer >/dev/null; then
@@ -81,8 +82,9 @@ run_part() {
             return 5
         fi
         local status=0
+        limit=$((limit / 2))
         for tool in memcheck racecheck; do
-            limited 240 "gpu_$tool.log" compute-sanitizer --tool "$tool" --error-exitcode 9 \
+            limited "gpu_$tool.log" compute-sanitizer --tool "$tool" --error-exitcode 9 \
                 "$python" -m benchmarks.gpu_sanitize --out "$out" || status=1
         done
         return $status

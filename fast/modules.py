@@ -17,7 +17,7 @@ from fast.diagram import BatchedDiagram
 from fast.distillation import CloudLosses, cloud_losses, kl_distillation
 from fast.normalisation import Normalisation
 from fast.options import DiagramLoss, SampleOn, TopologyOptions
-from fast.saliency import saliency_loss, saliency_map
+from fast.saliency import saliency_loss, saliency_maps_of_clouds
 from fast.sampling import Sampling, covering_radii, key_of_call
 from fast.transport import entropy_of_pairs
 
@@ -410,5 +410,4 @@ def _maps(features: Tensor, gradients: Tensor, sizes: list[int]) -> Tensor:
             f"SaliencyLoss: gradients of a stage have shape {tuple(gradients.shape)}; "
             f"its features have {tuple(features.shape)}, pass the same"
         )
-    clouds = zip(torch.split(features, sizes), torch.split(gradients, sizes), strict=True)
-    return torch.cat([saliency_map(*cloud) for cloud in clouds])
+    return saliency_maps_of_clouds(features, gradients, sizes)

@@ -69,6 +69,47 @@ def saliency_map(features: Tensor, feature_gradients: Tensor, *, eps: float = 0.
     return ((saliency - least) / divisor).where(varied, 0.0)  # Eq. 6
 
 
+def saliency_maps_of_clouds(features: Tensor, gradients: Tensor, sizes: list[int]) -> Tensor:
+    """Return `saliency_map` (N,) of clouds that lie one after the other, (N, C) each.
+
+    On a GPU all clouds at once, filled up to the largest, so that the number of launches does not
+    grow with theirs; sums over a cloud may round otherwise than a cloud's by itself.
+    """
+    if features.device.type == "cpu":
+        clouds = zip(torch.split(features, sizes), torch.split(gradients, sizes), strict=True)
+        return torch.cat([saliency_map(*cloud) for cloud in clouds])
+    return _maps_at_once(features, gradients, sizes)
+
+
+def _maps_at_once(features: Tensor, gradients: Tensor, sizes: list[int]) -> Tensor:
+    """Return the saliency (N,) of clouds (N, C) one after the other; nothing comes to the host."""
+    name, num_points = "saliency_map", len(features)
+    features = as_precise(name, "features", features, has_kernel=False)
+    gradients = as_precise(name, "feature_gradients", gradients, has_kernel=False)
+    most, num_clouds = max(sizes), len(sizes)
+    counts = torch.tensor(sizes).to(features.device)
+    begins = counts.cumsum(0) - counts
+    # Where each point goes in the filled-up clouds: no two to the same place.
+    shift = torch.arange(num_clouds, device=counts.device) * most - begins
+    slots = torch.arange(num_points, device=counts.device)
+    slots = slots + shift.repeat_interleave(counts, output_size=num_points)
+
+    def filled_up(rows: Tensor, value: float) -> Tensor:
+        empty = rows.new_full((num_clouds * most, *rows.shape[1:]), value)
+        return empty.index_copy(0, slots, rows).view(num_clouds, most, *rows.shape[1:])
+
+    sums = filled_up(gradients.abs(), 0.0).sum(dim=1, keepdim=True)
+    channel_weights = sums / counts[:, None, None]  # Eq. 4
+    saliency = (channel_weights * filled_up(features, 0.0)).abs().sum(dim=-1)  # Eq. 5
+    inside = torch.arange(most, device=counts.device) < counts[:, None]
+    least = saliency.where(inside, torch.inf).amin(dim=-1, keepdim=True)
+    spread = saliency.where(inside, -torch.inf).amax(dim=-1, keepdim=True) - least
+    varied = spread > 0
+    divisor = spread.where(varied, 1.0)
+    maps = ((saliency - least) / divisor).where(varied, 0.0)  # Eq. 6
+    return maps.flatten().index_select(0, slots)
+
+
 def saliency_loss(
     teacher_maps: Sequence[Tensor],
     student_maps: Sequence[Tensor],

@@ -19,10 +19,10 @@ SCRIPT = ROOT / "benchmarks" / "gpu_check.sh"
 PARTS = ("gpu_ablation", "gpu_loss", "gpu_network", "gpu_sanitize", "gpu_train")
 
 
-def run_script(*arguments):
+def run_script(*arguments, **variables):
     return subprocess.run(
         ["bash", str(SCRIPT), *map(str, arguments)],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHON": sys.executable},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHON": sys.executable} | variables,
         capture_output=True,
         text=True,
         timeout=120,
@@ -49,6 +49,42 @@ def test_without_a_gpu_nothing_is_run(tmp_path, part):
     assert run.returncode == 3
     assert "torch sees no CUDA device; nothing was run" in run.stderr
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """A Python that finds a GPU, and in whose place each part says what it is given, and waits."""
+    program = tmp_path / "part.py"
+    program.write_text(
+        "import os, sys, time\n"
+        "print('given', *sys.argv[1:], os.environ['NUMBA_CACHE_DIR'], flush=True)\n"
+        "if 'benchmarks.gpu_loss' in sys.argv: sys.exit(0)\n"
+        "try: time.sleep(60)\n"
+        "except KeyboardInterrupt: print('has kept what there is'); sys.exit(130)\n"
+    )
+    stub = tmp_path / "python"
+    stub.write_text(f'#!/bin/sh\n[ "$1" = - ] && exit 0\nexec {sys.executable} {program} "$@"\n')
+    stub.chmod(0o755)
+    return str(stub)
+
+
+def test_a_part_is_interrupted_at_its_limit_and_has_time_to_write(tmp_path, stand_in):
+    run = run_script(tmp_path / "out", "train", PYTHON=stand_in, GPU_CHECK_SECONDS="2")
+    assert run.returncode == 1
+    log = (tmp_path / "out" / "gpu_train.log").read_text()
+    assert f"given -m benchmarks.gpu_train --out {tmp_path / 'out'}" in log
+    assert "has kept what there is" in log
+    assert "gpu_check: train exit 1" in run.stdout
+
+
+def test_kernels_are_compiled_afresh_and_a_part_that_passes_exits_with_0(tmp_path, stand_in):
+    caches = set()
+    for number in range(2):
+        folder = tmp_path / f"{number}"
+        assert run_script(folder, "loss", PYTHON=stand_in).returncode == 0
+        caches.add((folder / "gpu_loss.log").read_text().split()[-1])
+    assert len(caches) == 2
+    assert not any(Path(cache).exists() for cache in caches)
 
 
 @pytest.mark.parametrize("name", PARTS)

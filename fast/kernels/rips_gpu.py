@@ -2,7 +2,8 @@
 
 Legend: B clouds, N points, M = N (N - 1) / 2 edges, K births, R relations. The host waits once,
 for what is wrong, how many pairs there are, and whether the room for births and relations was
-enough; if not, H1 is found again with more. (Sending `sizes` to the device waits too.)
+enough; if not, H1 is found again with more, or by lists (list_pairing_gpu). (Sending `sizes` to
+the device waits too.)
 """
 
 from dataclasses import dataclass, replace

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fast
 import reference
+from fast import saliency
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (7, 1), (40, 16)])
@@ -103,3 +105,48 @@ def test_a_bad_loss_is_refused(arguments, options, message):
 def test_an_eps_below_zero_is_refused():
     with pytest.raises(ValueError, match=r"eps is -1.0"):
         fast.saliency_map(_FEATURES, _FEATURES, eps=-1.0)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (7, 7, 7), (5, 1, 9, 2)], ids=str)
+def test_all_clouds_at_once_have_the_maps_and_gradients_of_each_by_itself(sizes):
+    generator = torch.Generator().manual_seed(0)
+    features, gradients = torch.randn(2, sum(sizes), 3, generator=generator, dtype=torch.float64)
+    features[: sizes[0]] *= 100
+    features[-2:] = 1.0  # a constant cloud, if the last has two points
+    gradients[-2:] = 1.0
+    results = []
+    for way in (saliency.saliency_maps_of_clouds, saliency._maps_at_once):
+        leaf = features.clone().requires_grad_()
+        maps = way(leaf, gradients, list(sizes))
+        (grad,) = torch.autograd.grad(
+            (maps * torch.arange(1.0, sum(sizes) + 1)).square().sum(), leaf
+        )
+        results.append((maps.detach(), grad))
+    each = [
+        fast.saliency_map(*cloud)
+        for cloud in zip(features.split(sizes), gradients.split(sizes), strict=True)
+    ]
+    assert torch.equal(results[0][0], torch.cat(each))
+    for got, want in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+    assert results[0][1].isfinite().all()
+
+
+def test_off_the_cpu_more_clouds_are_no_more_operations():
+    counts = []
+    for sizes in ([4, 4], [2] * 40):
+        with TorchDispatchCount() as seen:
+            points = torch.empty(sum(sizes), 3, device="meta")
+            saliency.saliency_maps_of_clouds(points, points, sizes)
+        counts.append(seen.count)
+    assert counts[0] == counts[1] > 0
+
+
+class TorchDispatchCount(TorchDispatchMode):
+    """Counts the operations that torch is given."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.count += 1
+        return function(*arguments, **(options or {}))
