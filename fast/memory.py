@@ -32,7 +32,7 @@ def refuse_distances_beyond_memory(function: str, points: Tensor, matrices: floa
         return  # torch's own allocator says so there
     n = points.shape[-2]
     clouds = points.shape[:-2].numel()
-    needed = int(matrices * clouds * n * n * points.element_size())
+    needed = _bytes_of_distances(points, matrices)
     each = f"{clouds} clouds of {n:,} points" if clouds > 1 else f"{n:,} points"
     refuse_beyond_memory(
         f"{function}: points has {each}, whose distances would take {{needed}} with what is needed "
@@ -40,6 +40,17 @@ def refuse_distances_beyond_memory(function: str, points: Tensor, matrices: floa
         "topology_preserving_sampling picks, fewer clouds in one call, or float32",
         needed,
     )
+
+
+def distances_fit(points: Tensor, matrices: float) -> bool:
+    """Whether `matrices` times the distances of (..., N, C) CPU points fit, as far as is known."""
+    available = available_bytes()
+    return available is None or _bytes_of_distances(points, matrices) <= available
+
+
+def _bytes_of_distances(points: Tensor, matrices: float) -> int:
+    n = points.shape[-2]
+    return int(matrices * points.shape[:-2].numel() * n * n * points.element_size())
 
 
 def refuse_beyond_memory(message: str, needed: int) -> None:

@@ -15,7 +15,7 @@ from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
 from fast.distances import pairwise_distances
 from fast.kernels.squares import safe_range
-from fast.memory import refuse_distances_beyond_memory
+from fast.memory import distances_fit, refuse_distances_beyond_memory
 from fast.routing import (
     PointLengths,
     entries_at_edges,
@@ -126,7 +126,8 @@ def rips_persistence_of_points(
 
         On the CPU, clouds in one to three dimensions whose distances would take 1 GiB or more
         (N = 16,384 in float32) are worked on without them, by a tree over the points: memory
-        grows with N and the pairs. The diagrams and the gradient have the same bits.
+        grows with N and the pairs. The diagrams and the gradient have the same bits. Where points
+        lie so unevenly that this takes long, the distances are computed after all if they fit.
 
     Raises
     ------
@@ -145,11 +146,11 @@ def rips_persistence_of_points(
     batch = points[None] if points.ndim == 2 else points
     checked = _as_sizes("rips_persistence_of_points", sizes, batch)
     constant = batch.detach()
-    distances: Tensor | PointLengths
+    distances: Tensor | PointLengths = PointLengths(constant)
+    critical = None
     if backend in (None, "numba") and _needs_no_distances(constant):
-        distances = PointLengths(constant)
-        critical = _critical_pairs(constant, checked, max_dim, threshold, backend, of_points=True)
-    else:
+        critical = _critical_pairs_of_points(constant, checked, max_dim, threshold)
+    if critical is None:
         refuse_distances_beyond_memory("rips_persistence_of_points", batch, matrices=2)
         distances = pairwise_distances(constant)
         critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
@@ -174,17 +175,38 @@ def _needs_no_distances(batch: Tensor) -> bool:
 
 @disable_compile
 def _critical_pairs(
-    clouds: Tensor,
+    distances: Tensor,
     sizes: list[int] | None,
     max_dim: int,
     threshold: float,
     backend: str | None,
-    of_points: bool = False,
 ) -> list[dict[str, Tensor]]:
-    """Return the padded integer fields of each dimension's diagram.
+    """Return the padded fields of each dimension's diagram."""
+    max_dim = _as_options(max_dim, threshold)
+    if not distances.shape[0]:
+        raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
+    launch = kernel("rips_persistence", distances.device, backend)
+    critical: list[dict[str, Tensor]] = launch(distances, sizes, max_dim, threshold)
+    return critical
 
-    `clouds` are distances (B, N, N), or points (B, N, C) that a tree serves.
-    """
+
+@disable_compile
+def _critical_pairs_of_points(
+    points: Tensor, sizes: list[int] | None, max_dim: int, threshold: float
+) -> list[dict[str, Tensor]] | None:
+    """Return the same of points (B, N, C) by a tree; None where the distances are faster."""
+    from fast.kernels.rips_cpu import rips_pairs_of_points  # loads numba: on first use
+
+    may_give_up = distances_fit(points, matrices=2)
+    max_dim = _as_options(max_dim, threshold)
+    found: list[dict[str, Tensor]] | None = rips_pairs_of_points(
+        points, sizes, max_dim, threshold, may_give_up
+    )
+    return found
+
+
+def _as_options(max_dim: int, threshold: float) -> int:
+    """Return `max_dim` as an int, and refuse what is out of range."""
     max_dim = as_integer("rips_persistence", "max_dim", max_dim, least=0)
     if max_dim > 1:
         raise ValueError(
@@ -193,15 +215,7 @@ def _critical_pairs(
         )
     if not threshold >= 0:  # NaN compares False
         raise ValueError(f"rips_persistence: threshold is {threshold}; pass a length of at least 0")
-    if not clouds.shape[0]:
-        raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
-    launch = kernel("rips_persistence", clouds.device, backend)
-    if of_points:
-        from fast.kernels.rips_cpu import rips_pairs_of_points  # loads numba: on first use
-
-        launch = rips_pairs_of_points
-    critical: list[dict[str, Tensor]] = launch(clouds, sizes, max_dim, threshold)
-    return critical
+    return max_dim
 
 
 def _as_batch(distances: Tensor) -> Tensor:

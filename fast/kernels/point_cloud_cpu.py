@@ -33,12 +33,16 @@ _LEAST_WORK = 1024  # vertices looked at per point that are always allowed
 class PointCloud:
     """The state that is carried from chunk to chunk."""
 
-    def __init__(self, points, threshold, num_threads):
-        """Prepare (N, C) points, N at least 1; edges up to `threshold`, a length, enter."""
+    def __init__(self, points, threshold, num_threads, most_work=np.inf):
+        """Prepare (N, C) points, N at least 1; edges up to `threshold`, a length, enter.
+
+        `most_work`: vertices looked at, over N^2, after which `pairs` gives up.
+        """
         refuse_beyond_memory(_TOO_MANY_POINTS, len(points) * _BYTES_PER_POINT)
         self.num_threads = num_threads
         self.vertices = _distinct(points)
         self.n = len(self.vertices)
+        self.work_left = most_work * self.n**2
         self.tree = point_tree_cpu.build(np.ascontiguousarray(points[self.vertices]))
         middle = (self.tree.low[0] + self.tree.high[0]) / 2
         # Points in the middle first: their farthest point is nearest.
@@ -46,7 +50,7 @@ class PointCloud:
         self.cutoff = min(threshold, point_tree_cpu.enclosing_radius(self.tree, order))
 
     def pairs(self, max_dim):
-        """Return the pairs of dimension 0, or of 0 and 1."""
+        """Return the pairs of dimension 0, or of 0 and 1; None if that is too much work."""
         lengths, edges = self._empty_lunes()
         codes = edges[:, 0] * self.n + edges[:, 1]
         merges, births = pairing_cpu.classify_empties(
@@ -62,6 +66,8 @@ class PointCloud:
             self.tree, edges[merges], edges[births], lengths[births], self.num_threads
         )
         kills = self._kills(pairing, lengths[births])
+        if kills is None:
+            return None
         return [components, self._loops(kills, edges[births], lengths[births], pairing.alive)]
 
     def _empty_lunes(self):
@@ -77,7 +83,10 @@ class PointCloud:
         return lengths[order].astype(np.float64), edges[order]
 
     def _kills(self, pairing, birth_lengths):
-        """Run all chunks; returns a list of (births, death lengths, relations that they die of)."""
+        """Run all chunks; returns a list of (births, death lengths, relations that they die of).
+
+        None if more vertices are looked at than is allowed.
+        """
         kills = []
         # Relations older than every birth are made of tree edges: they kill nothing.
         low = np.nextafter(birth_lengths[0], -1.0)
@@ -87,6 +96,9 @@ class PointCloud:
         while pairing.alive and low < self.cutoff:
             high = min(max(high, np.nextafter(low, np.inf)), self.cutoff)
             lengths, relations, work = self._relations(low, high, total)
+            self.work_left -= work
+            if self.work_left <= 0:
+                return None
             if relations is None:
                 growth = max(growth**0.5, _LEAST_GROWTH)
                 # Lengths may be of any order between the two: come near in few steps.
@@ -105,6 +117,7 @@ class PointCloud:
         """Relations of edges with low < length <= high, sorted; None where that takes too much."""
         is_narrow = high - low <= _NARROW * high
         most = np.inf if is_narrow else float(max(_DEAR * work_so_far, _LEAST_WORK * self.n))
+        most = min(most, self.work_left)
         pairs = disconnected_lunes_cpu.first_node_pairs(self.tree, low, high, _NODE_PAIRS)
         parts = [pairs[part::_PARTS].copy() for part in range(min(_PARTS, len(pairs)))]
         found, work = [], 0

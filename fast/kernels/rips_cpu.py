@@ -10,6 +10,7 @@ from fast.kernels.point_cloud_cpu import PointCloud
 
 _MIN_POINTS_TO_SPLIT = 320  # points below which a cloud is not split: handing over takes longer
 _MIN_POINTS_FOR_THREADS = 64  # points of a cloud; below, Python's part is the larger
+_MOST_WORK = 2.0  # vertices looked at, over N^2, which take about as long as all distances
 _MOST_POINTS_SMALL = 256  # points up to which a batch is one compiled loop
 
 
@@ -47,8 +48,11 @@ def rips_pairs(distances, sizes, max_dim, threshold):
     return _padded(_pairs_of_clouds(clouds, max_dim, threshold, torch.get_num_threads()), max_dim)
 
 
-def rips_pairs_of_points(points, sizes, max_dim, threshold):
+def rips_pairs_of_points(points, sizes, max_dim, threshold, may_give_up=False):
     """Return what `rips_pairs` returns for the distances of points, without computing them all.
+
+    None if it `may_give_up` and that would take longer than with them: long edges between dense
+    clusters are looked at one by one.
 
     `points` is a (B, N, C) float32 or float64 tensor, C at most 3, without an entry so large that
     a square overflows; the rest is as in `rips_pairs`.
@@ -59,12 +63,15 @@ def rips_pairs_of_points(points, sizes, max_dim, threshold):
     key = np.array(lengths.longest_key(points.numpy().dtype, threshold))
     longest = float(key.astype(f"i{points.element_size()}").view(points.numpy().dtype))
     num_threads = torch.get_num_threads()
-    found = [
-        PointCloud(cloud, longest, num_threads).pairs(max_dim)
-        if len(cloud)
-        else [no_pairs(dim, 0) for dim in range(max_dim + 1)]
-        for cloud in clouds
-    ]
+    most_work = _MOST_WORK if may_give_up else np.inf
+    found = []
+    for cloud in clouds:
+        pairs = [no_pairs(dim, 0) for dim in range(max_dim + 1)]
+        if len(cloud):
+            pairs = PointCloud(cloud, longest, num_threads, most_work).pairs(max_dim)
+        if pairs is None:
+            return None
+        found.append(pairs)
     return _padded(found, max_dim)
 
 

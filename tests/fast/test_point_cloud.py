@@ -82,6 +82,7 @@ def set_threads():
 @pytest.fixture
 def all_clouds_are_large(monkeypatch):
     monkeypatch.setattr(rips, "_LARGE_DISTANCES", 0)
+    monkeypatch.setattr(rips_cpu, "_MOST_WORK", np.inf)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -155,6 +156,7 @@ def test_values_and_gradients_have_the_bits_of_the_path_with_distances(
 ):
     clouds = np.stack([FAMILIES["circle"](np.random.default_rng(seed), 150) for seed in (0, 1)])
     results = []
+    monkeypatch.setattr(rips_cpu, "_MOST_WORK", np.inf)
     for least, num_threads in ((2**60, 1), (0, 1), (0, 2)):
         monkeypatch.setattr(rips, "_LARGE_DISTANCES", least)
         set_threads(num_threads)
@@ -195,6 +197,25 @@ def test_no_distances_are_computed_where_they_would_be_large(monkeypatch):
     for others in (points[:16_000], torch.zeros(2, 4), 1e30 * points):
         with pytest.raises(AssertionError, match="distances were computed"):
             fast.rips_persistence_of_points(others)
+
+
+def test_dense_clusters_get_distances_if_these_fit(monkeypatch):
+    given_up = []
+    pairs = PointCloud.pairs
+    monkeypatch.setattr(rips, "_LARGE_DISTANCES", 0)
+    monkeypatch.setattr(
+        PointCloud, "pairs", lambda *some: given_up.append(found := pairs(*some)) or found
+    )
+    clusters = torch.from_numpy(points_of("clusters", 300))
+    found = fast.rips_persistence_of_points(clusters, sizes=None)
+    assert given_up == [None]
+    monkeypatch.setattr(rips, "distances_fit", lambda *_, **__: False)
+    same = fast.rips_persistence_of_points(clusters)
+    assert len(given_up) == 2
+    assert given_up[1] is not None
+    for one, other in zip(found, same, strict=True):
+        assert torch.equal(one.pairs, other.pairs)
+        assert torch.equal(one.death_simplices, other.death_simplices)
 
 
 def test_what_does_not_fit_is_refused_with_its_size(monkeypatch, all_clouds_are_large):
