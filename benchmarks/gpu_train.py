@@ -103,6 +103,16 @@ class PartClock:
 
         setattr(owner, name, timed)
 
+    def watch(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count each step of an optimizer; its method must stay, or its scheduler warns."""
+        begin: list[Any] = []
+
+        def after(*_: Any) -> None:
+            self.marks.append(("optimizer", begin.pop(), self._mark()))
+
+        optimizer.register_step_pre_hook(lambda *_: begin.append(self._mark()))
+        optimizer.register_step_post_hook(after)
+
     def read(self) -> dict[str, float]:
         """Return the seconds of each label since the last reading; the device must be done."""
         seconds: dict[str, float] = {}
@@ -149,7 +159,7 @@ def steps(
         clock.wrap(module, "_geometry_and_targets", "hierarchy, teacher and its saliency")
         clock.wrap(module, "_topology", "topology")
         clock.wrap(module, "_saliency", "saliency")
-    clock.wrap(optimizer, "step", "optimizer")
+    clock.watch(optimizer)
     clock.wrap(stepper, "step", "step")
     on_gpu = part.device.type == "cuda"
     if on_gpu:

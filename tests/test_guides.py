@@ -106,5 +106,5 @@ def test_environments_files_and_folders_that_a_guide_names_exist(name):
     tox.read(ROOT / "tox.ini", encoding="utf-8")
     for environment in re.findall(r"tox -e (\w+)", TEXTS[name]):
         assert tox.has_section(f"testenv:{environment}")
-    for path in re.findall(r"\b(?:tests|benchmarks)/[\w./]*", TEXTS[name]):
+    for path in re.findall(r"\b(?:tests|benchmarks)/[\w./-]*", TEXTS[name]):
         assert (ROOT / path).exists(), path

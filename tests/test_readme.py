@@ -30,7 +30,7 @@ def test_each_job_is_one_line_that_sets_itself_up():
     assert all("\n" not in job for job in jobs)
     assert "'.[train]'" in jobs[0]
     assert "--simulate" in jobs[0]
-    assert jobs[1].endswith("'.[test]' && .venv/bin/pytest tests/ -n 2 --dist loadfile")
+    assert jobs[1].endswith("'.[test]' && .venv/bin/pytest tests/ -n 3 --dist loadfile")
 
 
 def test_the_table_comes_first_then_setting_up_then_the_guides():

@@ -131,6 +131,7 @@ def test_seeds_of_processes_differ_and_are_reproducible(environment):
 
 def test_each_process_takes_its_gpu(environment, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     assert process_device("cuda:1") == torch.device("cuda:1")
     assert process_device("auto") == torch.device("cuda")
     environment(WORLD_SIZE=4, RANK=3, LOCAL_RANK=1, LOCAL_WORLD_SIZE=2)

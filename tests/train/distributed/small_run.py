@@ -114,6 +114,7 @@ def _command(folder, arguments, accident, folders, each_own, gpus):
     NETWORKS["per-point"] = "tests.train.distributed.small_run:build_per_point"
     if gpus:
         torch.cuda.device_count = lambda: gpus
+        torch.cuda.set_device = lambda _: None
     written: set[str] = set()
     sys.addaudithook(_noting(written))
     if accident is not None and rank in accident.ranks:
