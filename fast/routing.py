@@ -114,12 +114,8 @@ def _births(fields: dict[str, Tensor]) -> _Column:
     return _Column(values, edges[:, :, None], fields["mask"][..., None].to(values.dtype))
 
 
-def _carry_gradient(
-    columns: list[_Column], lengths: Callable[[Tensor], Tensor] | None
-) -> list[Tensor]:
+def _carry_gradient(columns: list[_Column], lengths: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """Return each column's values to the last bit, with the gradient of its edges' lengths."""
-    if lengths is None:
-        return [column.values for column in columns]
     each = lengths(torch.cat([column.edges.flatten(1, 2) for column in columns], dim=1))
     widths = [column.edges.shape[1] * column.edges.shape[2] for column in columns]
     carried = []

@@ -13,6 +13,7 @@ from torch import Tensor
 from fast import threads
 from fast.checks import as_integer, as_order, as_two_diagrams
 from fast.compiler import disable_compile
+from fast.wasserstein_distance import root
 
 
 def sliced_wasserstein(
@@ -102,8 +103,7 @@ def sliced_wasserstein(
     is_apart = lengths > 0
     powers = lengths.where(is_apart, 1.0).pow(order).where(is_apart, 0.0)
     total = powers.sum(dim=-1) / num_directions
-    differ = total > 0
-    return (unit * total.where(differ, 1.0).pow(1 / order).where(differ, 0.0)).to(dtype)
+    return (unit * root(total, order)).to(dtype)
 
 
 @disable_compile  # torch.compile cannot trace numpy's sort

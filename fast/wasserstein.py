@@ -82,7 +82,7 @@ def sorted_wasserstein(
         gaps = teacher
     is_matched = partners >= 0
     cost = _half_squares(teacher, teacher_mask & ~is_matched)
-    cost = cost + _half_squares(student, student_mask & ~_matched_columns(partners, student))
+    cost = cost + _half_squares(student, student_mask & ~matched_columns(partners, student_mask))
     cost = cost + gaps.square().where(is_matched, 0.0).sum(dim=1)
     size = teacher_mask.sum(dim=1) + student_mask.sum(dim=1)
     return (cost / size.clamp(min=1)).view(shape)
@@ -93,13 +93,12 @@ def _half_squares(deaths: Tensor, mask: Tensor) -> Tensor:
     return deaths.square().where(mask, 0.0).sum(dim=1) / 2
 
 
-def _matched_columns(partners: Tensor, student: Tensor) -> Tensor:
-    """Return which of the student's deaths (B, K) are a partner of one of the teacher's."""
-    num_clouds, k = student.shape
-    # One column more takes those of the teacher without a partner.
-    columns = partners.where(partners >= 0, k)
-    found = torch.zeros(num_clouds, k + 1, dtype=torch.bool, device=student.device)
-    return found.scatter(1, columns, True)[:, :k]
+def matched_columns(partners: Tensor, mask: Tensor) -> Tensor:
+    """Return which rows (..., K) of a masked diagram are partners (..., M), -1 for none."""
+    k = mask.shape[-1]
+    # One column more takes those that have no partner.
+    found = mask.new_zeros(*mask.shape[:-1], k + 1)
+    return found.scatter(-1, partners.where(partners >= 0, k), True)[..., :k]
 
 
 @disable_compile  # numba cannot be traced

@@ -11,6 +11,7 @@ from torch import Tensor
 from fast.checks import as_order, as_two_diagrams
 from fast.compiler import disable_compile
 from fast.dispatch import kernel
+from fast.wasserstein import matched_columns
 
 
 def wasserstein_distance(
@@ -88,7 +89,7 @@ def wasserstein_distance(
         (pairs[..., 1] - pairs[..., 0]).where(mask, 0.0)
         for pairs, mask in (
             (first, first_mask & ~is_matched),
-            (second, second_mask & ~_taken(partners, second_mask)),
+            (second, second_mask & ~matched_columns(partners, second_mask)),
         )
     ]
     return _norm_of_lengths(gaps, torch.cat(alone, dim=-1), order, ground).to(dtype)
@@ -164,14 +165,6 @@ def _partners(
     return partners.view(shape)
 
 
-def _taken(partners: Tensor, second_mask: Tensor) -> Tensor:
-    """Return which of the second diagrams' rows (..., K) are a partner."""
-    k = second_mask.shape[-1]
-    # One column more takes those of the first that have no partner.
-    found = second_mask.new_zeros(*second_mask.shape[:-1], k + 1)
-    return found.scatter(-1, partners.where(partners >= 0, k), True)[..., :k]
-
-
 def _norm_of_lengths(gaps: Tensor, alone: Tensor, order: float, ground: float) -> Tensor:
     """Return the p-norm (...) of the lengths of gaps (..., M, 2) and of ways to the diagonal.
 
@@ -186,7 +179,7 @@ def _norm_of_lengths(gaps: Tensor, alone: Tensor, order: float, ground: float) -
     gaps, alone = gaps / unit[..., None, None], alone.abs() / unit[..., None]
     if ground == 2:
         squares = gaps.square().sum(dim=-1)
-        lengths = _root(squares, 2.0)
+        lengths = root(squares, 2.0)
         alone = alone * math.sqrt(0.5)
     else:
         lengths = gaps.abs().amax(dim=-1)
@@ -194,10 +187,10 @@ def _norm_of_lengths(gaps: Tensor, alone: Tensor, order: float, ground: float) -
     every = torch.cat([lengths, alone], dim=-1)
     counted = every > 0  # the power's own slope at 0 is infinite to the second order
     powers = every.where(counted, 1.0).pow(order).where(counted, 0.0)
-    return unit * _root(powers.sum(dim=-1), order)
+    return unit * root(powers.sum(dim=-1), order)
 
 
-def _root(values: Tensor, order: float) -> Tensor:
+def root(values: Tensor, order: float) -> Tensor:
     """Return the root of that order; at 0 it has the gradient 0."""
     counted = values > 0
     return values.where(counted, 1.0).pow(1 / order).where(counted, 0.0)

@@ -8,6 +8,7 @@ neighbors is looked at; boxes of the tree beyond one bisector are skipped (docs/
 import numpy as np
 from numba import njit
 
+from fast.kernels.point_lunes_cpu import taller, wider_row
 from fast.kernels.point_tree_cpu import (
     NONE,
     distance,
@@ -77,7 +78,8 @@ def empty_lunes(tree, cutoff, first, last):
                 if met or nearest_in_lune(tree, v, w, True, spare) != NONE:
                     continue
                 if count == lengths.shape[0]:
-                    lengths, edges = _doubled(lengths, edges)
+                    lengths = wider_row(lengths, 2 * count)
+                    edges = taller(edges, 2 * count)
                 lengths[count] = length
                 edges[count, 0] = i
                 edges[count, 1] = j
@@ -161,14 +163,3 @@ def _is_beyond(tree, node, v, cutoff, aside, num_neighbors):
             if 2 * least - square > room:
                 return True
     return False
-
-
-@njit(cache=True, nogil=True)
-def _doubled(lengths, edges):
-    """Return copies with twice the room."""
-    count = lengths.shape[0]
-    more_lengths = np.empty(2 * count, lengths.dtype)
-    more_edges = np.empty((2 * count, 2), np.int64)
-    more_lengths[:count] = lengths
-    more_edges[:count] = edges
-    return more_lengths, more_edges
