@@ -1,12 +1,18 @@
-"""The generated block between the README's markers: one table, one line on where we lose."""
+"""The generated block between the README's markers: two tables, one line on where we lose."""
 
+from benchmarks.clouds import FAMILIES
 from benchmarks.imports import EVERY_NAME
 from benchmarks.losses import small_losses
-from benchmarks.markdown import measured_on, seconds
+from benchmarks.markdown import DASH, measured_on, mebibytes, seconds, table, time_of, times
 from benchmarks.peers_page import families_table
-from benchmarks.schema import Record
-from benchmarks.selection import newest
+from benchmarks.rips_cases import OF_POINTS
+from benchmarks.schema import Record, Result
+from benchmarks.selection import Source, geometric_mean, newest, ratio
+from benchmarks.small_batches_page import FORWARD_AND_BACKWARD, NUM_CLOUDS
 from benchmarks.table6_page import total
+
+_SMALL = 64
+_LARGE = 100_000
 
 
 def readme_block(records: dict[str, Record]) -> str:
@@ -33,13 +39,71 @@ def readme_block(records: dict[str, Record]) -> str:
         if imported is not None and imported.p50_s is not None
         else ""
     )
+    small_batches, large, scaling = (newest(records, s) for s in ("small", "large", "scaling"))
     return "\n\n".join(
         [
-            "H0 and H1 of one cloud, with critical edges (`values`: births and deaths alone); "
+            "H0 and H1 with critical edges, from batches of small clouds to one large cloud; the "
+            "last column names the library that comes next among those measured beside us.",
+            _sizes_table(peers, small_batches, large, scaling),
+            "One cloud of 1,024 points, with critical edges (`values`: births and deaths alone); "
             "`geometric mean` and `worst`: how many times faster we are.",
             families_table(peers),
             f"{naive_line}{small}{import_line}[All peers, sizes, targets and where we lose]"
             "(docs/results/table6_peers.md).",
-            measured_on(peers, table6, *([importing] if import_line else [])),
+            measured_on(
+                peers, table6, *([importing] if import_line else []), small_batches, large, scaling
+            ),
         ]
     )
+
+
+def _sizes_table(peers: Source, small: Source, large: Source, scaling: Source) -> str:
+    """One row a kind of data: our time, the next library's, its ratio to ours."""
+    batch = small.where(num_points=_SMALL, op=FORWARD_AND_BACKWARD)
+    without = scaling.one(op=OF_POINTS, data="cube", num_points=_LARGE)
+    peak = "" if without is None else f", {mebibytes(without)}"
+    rows = [
+        _row(f"{NUM_CLOUDS} clouds of {_SMALL} features, forward and backward", batch),
+        _row_of_families(peers),
+        _row("one cloud of 4,096 features", large.where(data="features")),
+        [
+            f"one cloud of {_LARGE:,} points in R^3, without a distance matrix",
+            f"{time_of(without)}{peak}",
+            DASH,
+            f"none: {4 * _LARGE**2 / 1e9:.0f} GB of distances",
+        ],
+    ]
+    return table(["", "**ours**", "we are faster by", "than"], rows)
+
+
+def _row(what: str, results: list[Result]) -> list[str]:
+    """Return a row; a peer on fewer threads than ours counts as it was run."""
+    ours = next((result for result in results if result.implementation == "fast"), None)
+    compared = {
+        result.implementation: value
+        for result in results
+        if (value := ratio(result, ours)) is not None and result is not ours
+    }
+    return [what, time_of(ours), *_next(compared)]
+
+
+def _row_of_families(peers: Source) -> list[str]:
+    """Return the row of N = 1024: geometric means over the families of clouds."""
+    compared = {}
+    ours = [peers.one(implementation="fast", data=f, num_points=1024) for f in FAMILIES]
+    for name in dict.fromkeys(result.implementation for result in peers.where(num_points=1024)):
+        theirs = [peers.one(implementation=name, data=f, num_points=1024) for f in FAMILIES]
+        mean = geometric_mean(ratio(peer, own) for peer, own in zip(theirs, ours, strict=True))
+        if name != "fast" and mean is not None:
+            compared[name] = mean
+    mean = geometric_mean(None if own is None else own.p50_s for own in ours)
+    what = f"one cloud of 1,024, mean of {len(FAMILIES)} families"
+    return [what, seconds(mean), *_next(compared)]
+
+
+def _next(compared: dict[str, float]) -> tuple[str, str]:
+    """Return the smallest ratio and its library."""
+    if not compared:
+        return DASH, DASH
+    name = min(compared, key=lambda name: compared[name])
+    return times(compared[name]), name

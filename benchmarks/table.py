@@ -23,6 +23,7 @@ from benchmarks.rips_cases import OF_POINTS
 from benchmarks.schema import Record, Result, read_all
 from benchmarks.selection import newest
 from benchmarks.table6_page import table6_page
+from benchmarks.vectorizations_page import vectorizations_page
 from train.core.marked_block import with_block
 
 BLOCK = "benchmark"
@@ -100,6 +101,7 @@ def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot
         "data.md": data_page(records),
         "processes.md": processes_page(records),
         "persistence_images.md": persistence_image_page(records),
+        "vectorizations.md": vectorizations_page(records),
     }
     drawings = {}
     for name, (title, text, series) in figures(records).items():
