@@ -1,4 +1,4 @@
-"""The inputs of every benchmark: four families of clouds, their distances, cotangents.
+"""The inputs of every benchmark: families of clouds, their distances, cotangents.
 
 Shape letters: N points, C channels, K pairs.
 """
@@ -38,18 +38,53 @@ def _circle(rng: np.random.Generator, n: int) -> FloatArray:
     return np.column_stack([np.cos(angle), np.sin(angle)]) + 0.05 * rng.normal(size=(n, 2))
 
 
+def _torus(rng: np.random.Generator, n: int) -> FloatArray:
+    around, across = 2 * np.pi * rng.random((2, n))
+    reach = 1.0 + 0.4 * np.cos(across)
+    surface = np.column_stack(
+        [reach * np.cos(around), reach * np.sin(around), 0.4 * np.sin(across)]
+    )
+    return surface + 0.02 * rng.normal(size=(n, 3))
+
+
+def _mixture(rng: np.random.Generator, n: int) -> FloatArray:
+    centres = 2.0 * rng.normal(size=(NUM_CENTRES, 32))
+    return np.asarray(centres[rng.integers(0, NUM_CENTRES, size=n)] + rng.normal(size=(n, 32)))
+
+
+def _cube8(rng: np.random.Generator, n: int) -> FloatArray:
+    return rng.random((n, 8))
+
+
+def _relu(rng: np.random.Generator, n: int) -> FloatArray:
+    hidden = np.maximum(rng.normal(size=(n, 3)) @ rng.normal(size=(3, NUM_CHANNELS)), 0.0)
+    weights = rng.normal(size=(NUM_CHANNELS, NUM_CHANNELS)) / np.sqrt(NUM_CHANNELS)
+    return np.asarray(np.maximum(hidden @ weights, 0.0))
+
+
 _MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "cube": _cube,
     "gaussian": _gaussian,
     "features": _features,
     "circle": _circle,
+    "torus": _torus,
+    "mixture": _mixture,
+    "cube8": _cube8,
+    "relu": _relu,
 }
-FAMILIES = tuple(_MAKERS)
+FAMILIES = ("cube", "gaussian", "features", "circle")
+"""Those that every table has."""
+MORE_FAMILIES = ("torus", "mixture", "cube8", "relu")
+"""Those of one more table, at N = 1024."""
 TITLES = {
     "cube": "uniform in R^3",
     "gaussian": "Gaussian in R^64",
     "features": "clustered ReLU features on the sphere of R^64",
     "circle": "noisy circle in R^2",
+    "torus": "noisy torus in R^3",
+    "mixture": "mixture of 16 Gaussians in R^32",
+    "cube8": "uniform in R^8",
+    "relu": "outputs of two ReLU layers, 64 channels, of Gaussian points in R^3",
 }
 
 

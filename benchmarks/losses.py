@@ -8,7 +8,7 @@ from benchmarks.selection import Source, newest, ratio
 def losses(records: dict[str, Record]) -> str:
     """Every measured case in which another implementation is faster than ours."""
     lost: dict[str, list[str]] = {}
-    for suite in ("peers", "large", "sampling", "backward"):
+    for suite in ("peers", "families", "large", "adversarial", "sampling", "backward"):
         source = newest(records, suite)
         for result in source.results:
             ours = source.one(

@@ -1,6 +1,8 @@
 """The generated page of other libraries beside ours: every table, the targets, where we lose."""
 
-from benchmarks.clouds import FAMILIES, TITLES
+from collections.abc import Sequence
+
+from benchmarks.clouds import FAMILIES, MORE_FAMILIES, TITLES
 from benchmarks.hard_distances import HARD_TITLES
 from benchmarks.imports import STATEMENTS
 from benchmarks.losses import losses
@@ -35,6 +37,7 @@ def peers_page(records: dict[str, Record]) -> str:
             "giotto-ph and reads births and deaths off its edges, so it is run on one thread: see "
             "the remarks.",
             remarks(peers),
+            *_more_families_section(newest(records, "families")),
             "## Small clouds, features",
             _sizes_table(peers, (30, 100, 256)),
             *small_batches_section(records),
@@ -89,15 +92,28 @@ def _in_order(place: tuple[str, int]) -> tuple[int, int]:
     return list(HARD_TITLES).index(place[0]), place[1]
 
 
-def families_table(source: Source) -> str:
+def _more_families_section(source: Source) -> list[str]:
+    """Return the section of the other families; none before they have been measured."""
+    if not source.results:
+        return []
+    titles = "; ".join(f"*{name}*: {TITLES[name]}" for name in MORE_FAMILIES)
+    return [
+        "## N = 1024, four more families",
+        families_table(source, MORE_FAMILIES),
+        f"Families: {titles}.",
+        measured_on(source),
+    ]
+
+
+def families_table(source: Source, families: Sequence[str] = FAMILIES) -> str:
     """One row an implementation: its time on each family at N = 1024, and how we compare."""
     rows = []
     for name in _implementations(source.where(num_points=1024)):
         results = [
-            source.one(implementation=name, data=family, num_points=1024) for family in FAMILIES
+            source.one(implementation=name, data=family, num_points=1024) for family in families
         ]
         ours = [
-            source.one(implementation="fast", data=family, num_points=1024) for family in FAMILIES
+            source.one(implementation="fast", data=family, num_points=1024) for family in families
         ]
         ratios = [ratio(peer, own) for peer, own in zip(results, ours, strict=True)]
         known = [value for value in ratios if value is not None]
@@ -109,7 +125,7 @@ def families_table(source: Source) -> str:
                 DASH if name == "fast" or len(known) < len(ratios) else times(min(known)),
             ]
         )
-    return table(["N = 1024", *FAMILIES, "geometric mean", "worst"], rows)
+    return table(["N = 1024", *families, "geometric mean", "worst"], rows)
 
 
 def remarks(source: Source) -> str:

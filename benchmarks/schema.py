@@ -16,6 +16,7 @@ Suite = Literal[
     "table6", "peers", "large", "batch", "backward", "sampling", "figure7", "figure8", "scaling",
     "first-call", "gpu", "convolution", "data", "opening", "simulation", "import",
     "processes", "image", "adversarial", "small", "guides", "vectorizations",
+    "families",
 ]  # fmt: skip
 State = Literal["timed", "stopped", "not run"]
 Check = Literal["passed", "failed", "not run"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import fast
-from benchmarks.clouds import FAMILIES, distances
+from benchmarks.clouds import FAMILIES, MORE_FAMILIES, distances
 from benchmarks.hard_distances import MANY_BIRTHS, RANDOM
 from benchmarks.harness import Case, Job
 from benchmarks.outputs import assert_same_rows
@@ -29,6 +29,16 @@ def test_families(
 ) -> None:
     installed(PEERS[name], rips_case("peers", name, family, num_points, threads))
     measure(lambda n: rips_case("peers", name, family, n, threads), num_points)
+
+
+@pytest.mark.parametrize("name", ["fast", "ripser.py", "giotto-ph", "holos-tda", "GUDHI"])
+@pytest.mark.parametrize("family", MORE_FAMILIES)
+@pytest.mark.sizes(1024)
+def test_more_families(
+    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
+) -> None:
+    installed(PEERS[name], rips_case("families", name, family, num_points, threads))
+    measure(lambda n: rips_case("families", name, family, n, threads), num_points)
 
 
 @pytest.mark.parametrize("name", PEERS)
