@@ -39,13 +39,19 @@ def test_peers(name: str, num_points: int, threads: int, measure: Measure, insta
     measure(lambda n: rips_case(name, n, count, 1), num_points)
 
 
-@pytest.mark.parametrize("name", ["fast", "torch-topological"])
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [("fast", "one core"), ("fast", "all cores"), ("torch-topological", "one core")],
+)
 @pytest.mark.sizes(*SIZES)
-def test_forward_and_backward(name: str, num_points: int, measure: Measure, installed: Any) -> None:
-    """On one core: torch-topological is right on one thread alone (`peers.py`)."""
-    installed(PEERS[name], gradient_case(name, num_points))
-    with cores(1):
-        measure(lambda n: gradient_case(name, n), num_points)
+def test_forward_and_backward(
+    name: str, used: str, num_points: int, threads: int, measure: Measure, installed: Any
+) -> None:
+    """torch-topological is right on one thread alone (`peers.py`)."""
+    count = 1 if used == "one core" else threads
+    installed(PEERS[name], gradient_case(name, num_points, count))
+    with cores(count):
+        measure(lambda n: gradient_case(name, n, count), num_points)
 
 
 def rips_case(name: str, num_points: int, threads: int, max_dim: int) -> Case:
@@ -76,7 +82,7 @@ def rips_case(name: str, num_points: int, threads: int, max_dim: int) -> Case:
     )  # fmt: skip
 
 
-def gradient_case(name: str, num_points: int) -> Case:
+def gradient_case(name: str, num_points: int, threads: int) -> Case:
     """Return the gradient at the points of the sum of all deaths less all births."""
 
     def build() -> Job:
@@ -97,7 +103,7 @@ def gradient_case(name: str, num_points: int) -> Case:
 
     return Case(
         suite="small", op=FORWARD_AND_BACKWARD, implementation=name, yields="gradient",
-        build=build, num_points=num_points, batch=NUM_CLOUDS, threads=1, max_dim=1,
+        build=build, num_points=num_points, batch=NUM_CLOUDS, threads=threads, max_dim=1,
     )  # fmt: skip
 
 

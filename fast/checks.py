@@ -117,9 +117,12 @@ def refuse_non_finite(function: str, argument: str, value: Tensor) -> None:
         return  # no entry of it can be read either
     if value.device.type == "cpu":
         detached = value.detach()
-        # One pass for the usual case: NaN and infinities survive being multiplied by zero.
-        if detached.numel() and not bool((detached * 0).sum() == 0):
-            refused = detached[~detached.isfinite()][0].item()
+        # One pass for the usual case: NaN and infinities survive in a sum, which may also overflow.
+        if math.isfinite(detached.sum().item()):
+            return
+        finite = detached.isfinite()
+        if not bool(finite.all()):
+            refused = detached[~finite][0].item()
             raise ValueError(
                 f"{function}: {argument} has the entry {refused}; pass finite values "
                 "(look for the layer that first produces NaN or infinity)"

@@ -16,12 +16,7 @@ from fast.dispatch import kernel
 from fast.distances import pairwise_distances
 from fast.kernels.squares import safe_range
 from fast.memory import distances_fit, refuse_distances_beyond_memory
-from fast.routing import (
-    PointLengths,
-    entries_at_edges,
-    lengths_between_points,
-    with_lengths,
-)
+from fast.routing import PointLengths, with_lengths
 
 # Distances of one cloud from which on, in bytes, they are not computed if the points' dimension is
 # so low that a tree over them serves instead.
@@ -94,11 +89,7 @@ def rips_persistence(
     checked = _as_sizes("rips_persistence", sizes, batch)
     values = batch.detach()
     critical = _critical_pairs(values, checked, max_dim, threshold, backend)
-
-    def lengths(edges: Tensor) -> Tensor:
-        return entries_at_edges(batch, edges)
-
-    return with_lengths(critical, values, lengths if batch.requires_grad else None)
+    return with_lengths(critical, values, batch if batch.requires_grad else None, of_points=False)
 
 
 def rips_persistence_of_points(
@@ -154,11 +145,8 @@ def rips_persistence_of_points(
         refuse_distances_beyond_memory("rips_persistence_of_points", batch, matrices=2)
         distances = pairwise_distances(constant)
         critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
-
-    def lengths(edges: Tensor) -> Tensor:
-        return lengths_between_points(batch, distances, edges)
-
-    return with_lengths(critical, distances, lengths if batch.requires_grad else None)
+    given = batch if batch.requires_grad else None
+    return with_lengths(critical, distances, given, of_points=True)
 
 
 def _needs_no_distances(batch: Tensor) -> bool:

@@ -46,32 +46,144 @@ class PointLengths:
 def with_lengths(
     critical: list[dict[str, Tensor]],
     distances: Tensor | PointLengths,
-    lengths: Callable[[Tensor], Tensor] | None,
+    given: Tensor | None,
+    *,
+    of_points: bool,
 ) -> list[BatchedDiagram]:
-    """Add births and deaths: copies of `distances` (B, N, N) that carry the gradient of `lengths`.
+    """Add births and deaths: copies of `distances` (B, N, N) that carry a gradient to `given`.
 
-    `lengths` maps edges (B, R, 2) to their lengths (B, R). It is called once for all columns,
-    because each call's gradient may be as large as the distances.
+    `given` has the values of `distances`, or with `of_points` it is the points (B, N, C) whose
+    distances they are; None: no gradient.
     """
-    if isinstance(distances, Tensor) and distances.device.type == "cpu":
+    on_cpu = isinstance(distances, PointLengths) or distances.device.type == "cpu"
+    if on_cpu and isinstance(distances, Tensor):
         _look_up(critical, distances)
     else:
         _gather(critical, distances)
-    if lengths is None:
-        return [BatchedDiagram(dim=dim, **fields) for dim, fields in enumerate(critical)]
+    if given is not None:
+        values = (_pushed if on_cpu else _carried)(critical, distances, given, of_points)
+        for fields, carried in zip(critical, values, strict=True):
+            fields.update(carried)
+    return [BatchedDiagram(dim=dim, **fields) for dim, fields in enumerate(critical)]
+
+
+def _pushed(
+    critical: list[dict[str, Tensor]],
+    distances: Tensor | PointLengths,
+    given: Tensor,
+    of_points: bool,
+) -> list[dict[str, Tensor]]:
+    """Return births and deaths by dimension whose backward is one compiled loop."""
+    from fast.kernels.routing_cpu import longest_sides  # loads numba: on first use
+
+    for fields in critical:
+        fields["longest"] = (
+            _sides_of_points(fields, distances)
+            if isinstance(distances, PointLengths)
+            else longest_sides(distances, fields)
+        )
+    columns = [
+        (fields[f"{ends}s"], fields["longest" if ends == "death" else "mask"], fields[edges])
+        for dim, fields in enumerate(critical)
+        for ends, edges in (("death", "death_simplices"), ("birth", "birth_edges"))
+        if ends == "death" or dim > 0
+    ]
+    values = iter(_Values.apply(given, of_points, columns))  # type: ignore[no-untyped-call]
+    carried = []
+    for dim, fields in enumerate(critical):
+        del fields["longest"]
+        carried.append({"deaths": next(values)} | ({"births": next(values)} if dim else {}))
+    return carried
+
+
+class _Values(torch.autograd.Function):
+    """Copies of columns' values; each value's gradient goes to the sides that share it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, given: Tensor, of_points: bool, columns: list[tuple[Tensor, Tensor, Tensor]]
+    ) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.shape = given.shape
+        values = tuple(column[0].clone() for column in columns)
+        points = given if of_points else None  # distances are large, and the way is linear
+        ctx.save_for_backward(points, *(part for column in columns for part in column))
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None]:
+        points, *parts = ctx.saved_tensors
+        columns = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
+        if torch.is_grad_enabled():  # the gradient is to be differentiated itself
+            return _gradient_with_graph(points, ctx.shape, columns, grads), None, None
+        from fast.kernels.routing_cpu import gradient_of_values  # loads numba: on first use
+
+        return gradient_of_values(points, ctx.shape, columns, grads), None, None
+
+
+def _gradient_with_graph(
+    points: Tensor | None,
+    shape: torch.Size,
+    columns: list[tuple[Tensor, Tensor, Tensor]],
+    grads: tuple[Tensor | None, ...],
+) -> Tensor:
+    """Return the gradient by torch, differentiable in `points` and in `grads`."""
+    edges, weights = [], []
+    for (values, longest, corners), grad in zip(columns, grads, strict=True):
+        sides = _sides(corners)
+        which = torch.arange(sides.shape[2], device=sides.device)
+        shares = ((longest[..., None].to(torch.int64) >> which) & 1).to(values.dtype)
+        shares = shares / shares.sum(dim=-1, keepdim=True).clamp(min=1)
+        edges.append(sides.flatten(1, 2))
+        given = torch.zeros_like(values) if grad is None else grad
+        weights.append((given[..., None] * shares).flatten(1))
+    all_edges, all_weights = torch.cat(edges, dim=1), torch.cat(weights, dim=1)
+    if points is None:
+        return _spread(all_edges, all_weights, shape)
+    lengths = edge_lengths_of_clouds(points, all_edges)
+    (gradient,) = torch.autograd.grad(lengths, points, all_weights, create_graph=True)
+    return gradient
+
+
+def _sides_of_points(fields: dict[str, Tensor], distances: PointLengths) -> Tensor:
+    """Return `longest_sides` where the distances are not stored."""
+    edges = _sides(fields["death_simplices"])
+    longest = (distances.at(edges) == fields["deaths"][..., None]) & fields["mask"][..., None]
+    bits = 1 << torch.arange(edges.shape[2])
+    return (longest * bits).sum(dim=-1).to(torch.uint8)
+
+
+def _sides(corners: Tensor) -> Tensor:
+    """Return the edges (B, K, E, 2) of simplices (B, K, S), padded with a vertex."""
+    # Column by column: an index made on the host would have to be sent to the device.
+    each = corners.clamp(min=0).unbind(dim=-1)
+    return torch.stack([torch.stack(pair, dim=-1) for pair in combinations(each, 2)], dim=-2)
+
+
+def _lengths(given: Tensor, of_points: bool, edges: Tensor) -> Tensor:
+    """Return the lengths (B, E) of `edges` (B, E, 2), differentiable any number of times."""
+    if of_points:
+        return edge_lengths_of_clouds(given, edges)
+    return entries_at_edges(given, edges)
+
+
+def _carried(
+    critical: list[dict[str, Tensor]],
+    distances: Tensor | PointLengths,
+    given: Tensor,
+    of_points: bool,
+) -> list[dict[str, Tensor]]:
+    """Return births and deaths by dimension, their gradient's way built of torch's operations."""
     columns = []
     for dim, fields in enumerate(critical):
-        columns.append(_deaths(dim, fields, distances))
+        columns.append(_deaths(fields, distances))
         if dim > 0:
             columns.append(_births(fields))
-    values = iter(_carry_gradient(columns, lengths))
-    diagrams = []
-    for dim, fields in enumerate(critical):
-        carried = {"deaths": next(values)}
-        if dim > 0:
-            carried["births"] = next(values)
-        diagrams.append(BatchedDiagram(dim=dim, **{**fields, **carried}))
-    return diagrams
+    values = iter(_carry_gradient(columns, lambda edges: _lengths(given, of_points, edges)))
+    return [
+        {"deaths": next(values)} | ({"births": next(values)} if dim else {})
+        for dim in range(len(critical))
+    ]
 
 
 def _look_up(critical: list[dict[str, Tensor]], distances: Tensor) -> None:
@@ -95,12 +207,9 @@ def _gather(critical: list[dict[str, Tensor]], distances: Tensor | PointLengths)
             fields[f"{ends}s"] = values.where(is_edge, 0.0)
 
 
-def _deaths(dim: int, fields: dict[str, Tensor], distances: Tensor | PointLengths) -> _Column:
+def _deaths(fields: dict[str, Tensor], distances: Tensor | PointLengths) -> _Column:
     """Deaths; the longest edges of the death simplex share evenly (Algorithm 3, lines 20-26)."""
-    # Column by column: an index made on the host would have to be sent to the device.
-    corners = fields["death_simplices"].clamp(min=0).unbind(dim=-1)
-    sides = [torch.stack(pair, dim=-1) for pair in combinations(corners, 2)]
-    edges = torch.stack(sides, dim=-2)  # (B, K, E, 2)
+    edges = _sides(fields["death_simplices"])
     values = fields["deaths"]
     longest = (_entries(distances, edges) == values[..., None]) & fields["mask"][..., None]
     shares = longest.to(values.dtype)
@@ -155,48 +264,16 @@ class _EntriesAtEdges(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (edges,) = ctx.saved_tensors
-        n = ctx.shape[-1]
-        both_ways = torch.cat([edges, edges.flip(-1)], dim=1)
-        flat = both_ways[..., 0] * n + both_ways[..., 1]
-        halves = torch.cat([grad, grad], dim=1) / 2
-        return _sums_at(flat, halves, n * n).view(ctx.shape), None
+        return _spread(edges, grad, ctx.shape), None
 
 
-def lengths_between_points(
-    points: Tensor, distances: Tensor | PointLengths, edges: Tensor
-) -> Tensor:
-    """Return the lengths (B, E) of `edges` (B, E, 2), differentiable in `points` (B, N, C).
-
-    They are copied from `distances` (B, N, N), those of the points, which are not kept for the
-    backward; there, only edges that get a gradient take time.
-    """
-    if points.device.type != "cpu":
-        return edge_lengths_of_clouds(points, edges)
-    lengths: Tensor = _LengthsBetweenPoints.apply(points, _entries(distances, edges), edges)  # type: ignore[no-untyped-call]
-    return lengths
-
-
-class _LengthsBetweenPoints(torch.autograd.Function):
-    """Lengths by lookup; the backward is one compiled loop (Theorem 1)."""
-
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, lengths: Tensor, edges: Tensor) -> Tensor:
-        lengths = lengths.clone()  # an output that is an input would lose its gradient
-        ctx.save_for_backward(points, lengths, edges)
-        return lengths
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        points, lengths, edges = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient is to be differentiated itself
-            again = edge_lengths_of_clouds(points, edges)
-            (result,) = torch.autograd.grad(again, points, grad, create_graph=True)
-            return result, None, None
-        from fast.kernels.critical_lengths_cpu import (
-            gradient_at_points,
-        )  # loads numba: on first use
-
-        return gradient_at_points(points, lengths, edges, grad), None, None
+def _spread(edges: Tensor, grad: Tensor, shape: torch.Size) -> Tensor:
+    """Return distances' gradient of `shape` (B, N, N): half of `grad` (B, E) at ij, half at ji."""
+    n = shape[-1]
+    both_ways = torch.cat([edges, edges.flip(-1)], dim=1)
+    flat = both_ways[..., 0] * n + both_ways[..., 1]
+    halves = torch.cat([grad, grad], dim=1) / 2
+    return _sums_at(flat, halves, n * n).view(shape)
 
 
 def _sums_at(columns: Tensor, values: Tensor, width: int) -> Tensor:

@@ -7,9 +7,7 @@ from tests.test_benchmark_data import records, timed
 
 
 def of_suite(seconds: float, implementation: str, **fields):
-    return timed(
-        seconds, implementation=implementation, **({"max_dim": 1, "threads": 1} | fields)
-    )
+    return timed(seconds, implementation=implementation, **({"max_dim": 1, "threads": 1} | fields))
 
 
 def test_vectorizations_stand_beside_gudhis_and_the_slower_are_named():

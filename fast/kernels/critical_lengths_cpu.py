@@ -1,4 +1,4 @@
-"""Lengths of critical edges on the CPU, and their gradient at the points, in compiled loops."""
+"""Lengths of critical edges on the CPU, in compiled loops."""
 
 import numpy as np
 import torch
@@ -74,34 +74,3 @@ def _measure(points, edges, least, grow, lengths):
                 if lengths[cloud, e] >= least:
                     break
                 scale = points.dtype.type(grow)
-
-
-def gradient_at_points(points, lengths, edges, grads):
-    """Return the gradient (B, N, C) at `points` of lengths that have the gradients `grads`.
-
-    `lengths` and `grads` are (B, E), `edges` (B, E, 2). Edges are added one after another, so
-    that the result has the same bits in every run.
-    """
-    rows = np.ascontiguousarray(points.detach().numpy())
-    gradient = np.zeros_like(rows)
-    _push(
-        rows, np.ascontiguousarray(lengths.numpy()), np.ascontiguousarray(edges.numpy()),
-        np.ascontiguousarray(grads.numpy()), gradient,
-    )  # fmt: skip
-    return torch.from_numpy(gradient)
-
-
-@njit(cache=True, nogil=True)
-def _push(points, lengths, edges, grads, gradient):
-    """Add grad / length * (h_i - h_j) at i and its negative at j; nothing where length is 0."""
-    for cloud in range(points.shape[0]):
-        for e in range(edges.shape[1]):
-            grad = grads[cloud, e]
-            i = edges[cloud, e, 0]
-            j = edges[cloud, e, 1]
-            length = lengths[cloud, e]
-            if grad != 0 and length > 0:
-                for c in range(np.uint64(points.shape[2])):  # unsigned, or it would not vectorize
-                    moved = grad * ((points[cloud, i, c] - points[cloud, j, c]) / length)
-                    gradient[cloud, i, c] += moved
-                    gradient[cloud, j, c] -= moved

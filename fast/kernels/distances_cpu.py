@@ -21,12 +21,14 @@ def pairwise_distances(clouds):
     num_clouds, n = clouds.shape[:2]
     num_threads = threads.number_for(clouds.numel() * n)
     distances = clouds.new_empty(num_clouds, n, n)
-    channels, out = clouds.mT.contiguous().numpy(), distances.numpy()
+    out = distances.numpy()
     if num_clouds >= num_threads:  # whole clouds: one call per thread, however many there are
+        rows = clouds.contiguous().numpy()
         ends = [num_clouds * part // num_threads for part in range(num_threads + 1)]
-        calls = [(channels, out, *ends_of) for ends_of in itertools.pairwise(ends)]
+        calls = [(rows, out, *ends_of) for ends_of in itertools.pairwise(ends)]
         threads.run(_fill_clouds, calls, num_threads)
     else:
+        channels = clouds.mT.contiguous().numpy()
         calls = [
             (channels[cloud], out[cloud], first, num_threads)
             for cloud in range(num_clouds)
@@ -38,10 +40,14 @@ def pairwise_distances(clouds):
 
 
 @njit(cache=True, nogil=True)
-def _fill_clouds(channels, distances, first, last):
-    """Fill the matrices of clouds [first, last) of (B, C, N) channels."""
+def _fill_clouds(clouds, distances, first, last):
+    """Fill the matrices of clouds [first, last) of (B, N, C)."""
+    channels = np.empty((clouds.shape[2], clouds.shape[1]), clouds.dtype)
     for cloud in range(first, last):
-        _fill(channels[cloud], distances[cloud], 0, 1)
+        for i in range(clouds.shape[1]):
+            for c in range(clouds.shape[2]):
+                channels[c, i] = clouds[cloud, i, c]
+        _fill(channels, distances[cloud], 0, 1)
 
 
 @njit(cache=True, nogil=True)
