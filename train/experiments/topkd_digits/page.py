@@ -349,4 +349,3 @@ def _mean_sd(values: Sequence[float], metric: Metric) -> str:
 
 def _error(value: float) -> str:
     return f"{value:.6f}"
-
