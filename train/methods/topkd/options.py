@@ -31,9 +31,9 @@ class TopKDConfig(StageTermConfig):
     normalization: Literal["none", "l2", "center_maxnorm", "diameter", "rms"] = "none"
     """How features are normalized before that; the paper does not, and a student of another scale
     then has images that RipsNet never saw."""
-    region: int = 0
-    """Draw a cloud from so many voxels, those nearest to one of them; 0: from the whole frame, as
-    the paper has whole batches. Images have no positions: 0."""
+    region: int = 256
+    """A cloud is drawn from so many voxels, those nearest to one of them; 0: from the whole frame, as
+    the paper draws from whole batches. Images have no positions: 0."""
     dims: tuple[int, ...] = (0,)
     """Homology dimensions in an image: 0 (the paper's best), 1, or 0 1."""
     birth_margin: float = 0.0

@@ -7,7 +7,7 @@ from tests.train.toys import build_toy
 from train.methods.topkd.method import TopKD
 from train.methods.topkd.options import TopKDConfig
 
-SMALL = {"num_points": 16, "num_clouds": 40, "clouds_per_frame": 8, "fit_epochs": 3}
+SMALL = {"num_points": 16, "region": 0, "num_clouds": 40, "clouds_per_frame": 8, "fit_epochs": 3}
 
 
 def make_frame(seed, sizes=(40, 50)):
