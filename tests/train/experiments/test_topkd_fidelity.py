@@ -25,7 +25,7 @@ from train.run import main
 
 SMALL = [
     *("--method", "topkd", "--method.num-points", "16", "--method.num-clouds", "24"),
-    *("--method.clouds-per-frame", "8", "--method.fit-epochs", "2"),
+    *("--method.clouds-per-frame", "8", "--method.fit-epochs", "2", "--method.region", "0"),
 ]
 
 
