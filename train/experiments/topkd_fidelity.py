@@ -6,9 +6,10 @@ Shape letters: K clouds, M points of a cloud, C channels, P pixels.
 """
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from train.experiments.figures.networks import (
     open_sweeps_of_run,
     spread,
 )
+from train.experiments.topkd_predictors import predictors
 from train.methods.sampled_points import SampledPoints
 from train.methods.topkd.artifacts import (
     RIPSNET_NAME,
@@ -43,15 +45,14 @@ from train.methods.topkd.artifacts import (
     load_targets,
     refuse_other,
 )
-from train.methods.topkd.clouds import refuse_small_frame
+from train.methods.topkd.clouds import CloudChoice, refuse_small_frame
 from train.methods.topkd.diagnostics import fidelity
-from train.methods.topkd.fit import mean_squared_error
-from train.methods.topkd.oracle import fit_distance_regression
+from train.methods.topkd.regions import Regions, positions
 from train.methods.topkd.targets import exact_images
-from train.networks.protocol import Network
+from train.networks.protocol import Network, NetworkOutput
 from train.networks.weights import checksum
 
-CLOUDS_PER_SWEEP: Final = 8
+CLOUDS_PER_SWEEP: Final = 32
 
 
 def own_other_images(
@@ -99,45 +100,6 @@ def own_other_images(
         return {name: ratio(of) for name, of in images.items()}
 
 
-def predictors(maker: ImageMaker, targets: Targets, clouds: Tensor) -> dict[str, Any]:
-    """Return how well RipsNet does beside what knows less of the clouds, and what knows distances.
-
-    Parameters
-    ----------
-    maker
-        With a RipsNet, on the clouds' device.
-    targets
-        The clouds that it was fitted to, with their images.
-    clouds
-        (K, M, C) of the teacher, that none of the three was fitted to.
-
-    Returns
-    -------
-    dict
-        "errors", mean squared ones: "constant", of the mean image of the targets; "ripsnet"; and
-        "distances", of `fit_distance_regression`. "gains": the constant's over each of the others.
-
-    Raises
-    ------
-    ValueError
-        If there is no RipsNet.
-    """
-    if maker.ripsnet is None:
-        raise ValueError("predictors: the maker has no RipsNet; fit one without --exact")
-    with torch.no_grad():
-        exact = exact_images(clouds, maker.card.scale, maker.card.dims)
-        regression = fit_distance_regression(targets.clouds, targets.images)
-        constant = targets.images.double().mean(dim=0).to(exact.device)
-        predicted = regression(clouds.cpu()).to(exact.device)
-        errors = {
-            "constant": float((exact - constant).square().mean()),
-            "ripsnet": mean_squared_error(maker.ripsnet, clouds, exact),
-            "distances": float((exact - predicted).square().mean()),
-        }
-    gains = {name: errors["constant"] / errors[name] for name in ("ripsnet", "distances")}
-    return {"errors": errors, "gains": gains}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
     options = _parser().parse_args(arguments)
@@ -157,15 +119,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--artifacts",
         type=Path,
+        nargs="+",
         metavar="FILE",
-        help=f"what topkd-fit wrote for its teacher [RUN/{RIPSNET_NAME}]",
+        help=f"what topkd-fit wrote for its teacher, once or more [RUN/{RIPSNET_NAME}]",
     )
     parser.add_argument(
         "--targets",
         type=Path,
+        nargs="+",
         metavar="FILE",
-        help="what topkd-targets wrote, the clouds that RipsNet was fitted to; with it RipsNet is "
-        "compared with their mean image and with a regression on distances",
+        help="what topkd-targets wrote, the clouds that each RipsNet was fitted to, in the same "
+        "order; with them RipsNet is compared with their mean image and with a regression on "
+        "distances",
     )
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="[the run's]")
     parser.add_argument(
@@ -176,42 +141,86 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@dataclass(frozen=True)
+class _Clouds:
+    """Clouds that one maker is looked at with.
+
+    Attributes
+    ----------
+    names
+        Each cloud's sweep.
+    of_students
+        By student, the teacher's clouds (M, C) and its own.
+    """
+
+    names: list[str]
+    of_students: dict[str, tuple[list[Tensor], list[Tensor]]]
+
+
 def _run(options: argparse.Namespace) -> None:
     if options.sweeps < 1:
         raise UserError(f"--sweeps {options.sweeps}: at least 1")
     if options.output is not None:
         check_writable(options.output.parent, "--output")
-    path: Path = options.artifacts or options.run / RIPSNET_NAME
+    paths: list[Path] = options.artifacts or [options.run / RIPSNET_NAME]
+    if options.targets is not None and len(options.targets) != len(paths):
+        raise UserError(
+            f"--targets: {len(options.targets)} files for {len(paths)} of --artifacts; give one "
+            "for each, in the same order"
+        )
     checkpoints = checkpoints_of_run(options.run)
-    maker = load_maker(path)
-    if maker.ripsnet is None:
-        raise UserError(f"{path}: was made for exact images and holds no RipsNet; fit one")
+    makers = [load_maker(path) for path in paths]
+    for path, maker in zip(paths, makers, strict=True):
+        if maker.ripsnet is None:
+            raise UserError(f"{path}: was made for exact images and holds no RipsNet; fit one")
     device = resolve_device(options.device)
     spec, source = open_sweeps_of_run(options.run, None, options.data_root, ())
     trained = load(checkpoints, spec, source, device)
-    _refuse_unfit(path, maker, trained.networks)
-    targets = None if options.targets is None else _targets(options.targets, maker)
-    maker.ripsnet.to(device)
-    names, clouds = _collect(trained, maker, options.sweeps, device)
-    streets = [sequence_of(name) for name in names]
+    for path, maker in zip(paths, makers, strict=True):
+        _refuse_unfit(path, maker, trained.networks)
+    targets: list[Targets | None] = [None] * len(makers)
+    if options.targets is not None:
+        targets = [_targets(*each) for each in zip(options.targets, makers, strict=True)]
+    clouds = _collect(trained, makers, options.sweeps, device)
     found: dict[str, Any] = {
+        "sweeps": len(set(clouds[0].names)),
+        "streets": len({sequence_of(name) for name in clouds[0].names}),
+        "fits": [],
+    }
+    for maker, made, drawn in zip(makers, targets, clouds, strict=True):
+        assert maker.ripsnet is not None
+        maker.ripsnet.to(device)
+        found["fits"].append(_look_at(maker, made, drawn))
+    if options.output is not None:
+        with atomic_write(options.output) as unfinished:
+            unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        logger.info(f"done: {options.output}")
+
+
+def _look_at(maker: ImageMaker, targets: Targets | None, drawn: _Clouds) -> dict[str, Any]:
+    """Return what is found of one RipsNet, and say it."""
+    card = maker.card
+    streets = [sequence_of(name) for name in drawn.names]
+    found: dict[str, Any] = {
+        "choice": dataclasses.asdict(card.choice),
+        "dims": list(card.dims),
         "fit": dict(maker.losses),
-        "sweeps": len(set(names)),
-        "clouds": len(names),
+        "clouds": len(drawn.names),
         "students": {},
     }
     logger.info("fit: " + ", ".join(f"{name} {loss:.3g}" for name, loss in maker.losses.items()))
     if targets is not None:
-        teachers, _ = next(iter(clouds.values()))
-        found["teacher"] = predictors(maker, targets, torch.stack(teachers))
-        found["teacher"]["dims"] = list(maker.card.dims)
-        _tell(found["teacher"], maker.card.dims)
-    for role, (teachers, students) in clouds.items():
+        teachers, _ = next(iter(drawn.of_students.values()))
+        found["fitted_to"] = len(targets.clouds)
+        found |= predictors(maker, targets, torch.stack(teachers), streets)
+        for part in ("validation", "teacher"):
+            _tell(part, found[part], card.dims)
+    for role, (teachers, students) in drawn.of_students.items():
         seen = fidelity(maker, torch.stack(teachers), torch.stack(students))
         ratios: dict[str, float | None] = {}
         if len(set(streets)) > 1:
             ratios = own_other_images(maker, teachers, students, streets)
-        found["students"][role] = asdict(seen) | {"own_other": ratios}
+        found["students"][role] = dataclasses.asdict(seen) | {"own_other": ratios}
         told = ", ".join(
             f"{kind} {'none' if ratio is None else f'{ratio:.3f}'}"
             for kind, ratio in ratios.items()
@@ -221,10 +230,7 @@ def _run(options: argparse.Namespace) -> None:
             f"{seen.teacher_error:.3g} on the teacher's; exact images {seen.image_distance:.3g} "
             f"apart, diagrams {seen.bottleneck:.3g}; own/other {told or 'needs two streets'}"
         )
-    if options.output is not None:
-        with atomic_write(options.output) as unfinished:
-            unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        logger.info(f"done: {options.output}")
+    return found
 
 
 def _targets(path: Path, maker: ImageMaker) -> Targets:
@@ -238,13 +244,14 @@ def _targets(path: Path, maker: ImageMaker) -> Targets:
     return targets
 
 
-def _tell(found: Mapping[str, Any], dims: Sequence[int]) -> None:
+def _tell(part: str, found: Mapping[str, Any], dims: Sequence[int]) -> None:
     errors, gains = found["errors"], found["gains"]
     told = ", ".join(
         f"{name} {errors[name]:.3g} ({gain:.2f} times less)" for name, gain in gains.items()
     )
+    of = {"validation": "validation clouds", "teacher": "the teacher's held-out clouds"}[part]
     logger.info(
-        f"the teacher's clouds, H{' and H'.join(map(str, dims))}: squared error of the mean image "
+        f"{of}, H{' and H'.join(map(str, dims))}: squared error of the mean image "
         f"{errors['constant']:.3g}, {told}"
     )
 
@@ -273,35 +280,56 @@ def _refuse_unfit(path: Path, maker: ImageMaker, networks: Mapping[str, Network]
 
 @torch.no_grad()
 def _collect(
-    trained: Trained, maker: ImageMaker, sweeps: int, device: torch.device
-) -> tuple[list[str], dict[str, tuple[list[Tensor], list[Tensor]]]]:
-    """Return each cloud's sweep, and by student the clouds (M, C) of the teacher and its own."""
-    choice = maker.card.choice
-    names: list[str] = []
-    clouds: dict[str, tuple[list[Tensor], list[Tensor]]] = {
-        role: ([], []) for role in trained.networks if role != TEACHER
-    }
+    trained: Trained, makers: Sequence[ImageMaker], sweeps: int, device: torch.device
+) -> list[_Clouds]:
+    """Return the clouds of each maker; the networks look at a sweep once."""
+    roles = [role for role in trained.networks if role != TEACHER]
+    found = [_Clouds([], {role: ([], []) for role in roles}) for _ in makers]
+    draws = [_Draw(maker.card.choice, roles) for maker in makers]
     chosen = spread(len(trained.sweeps.source), sweeps)
-    # Of its own for each student: the number of the call draws, so all get the same points.
-    samplers = {
-        role: SampledPoints(choice.num_points, choice.normalization, choice.sampling)
-        for role in clouds
-    }
     progress = Progress("looking at sweeps", len(chosen))
     for index in chosen:
         sweep = trained.sweeps.source[index]
         batch = to_device(collate([trained.sweeps.voxelized(sweep)]), device)
         outputs = {role: network(batch) for role, network in trained.networks.items()}
-        target = outputs[TEACHER].features[choice.stage].float()
-        refuse_small_frame(len(target), choice.num_points)
-        offset = outputs[TEACHER].offsets[choice.stage]
-        for role, (teachers, students) in clouds.items():
-            features = outputs[role].features[choice.stage].float()
+        for clouds, draw in zip(found, draws, strict=True):
             for _ in range(CLOUDS_PER_SWEEP):
-                ((teacher, student),) = samplers[role](target, features, offset)
-                teachers.append(teacher)
-                students.append(student)
-        names += [sweep.name] * CLOUDS_PER_SWEEP
+                for role, (teacher, student) in draw(batch, outputs).items():
+                    teachers, students = clouds.of_students[role]
+                    teachers.append(teacher)
+                    students.append(student)
+            clouds.names.extend([sweep.name] * CLOUDS_PER_SWEEP)
         progress.advance({})
     progress.close()
-    return names, clouds
+    return found
+
+
+class _Draw:
+    """Draws clouds as the method does, the same points of the teacher and of every student."""
+
+    def __init__(self, choice: CloudChoice, roles: Sequence[str]) -> None:
+        self.choice = choice
+        self.regions = Regions(choice.region) if choice.region else None
+        # Of its own for each student: the number of the call draws, so all get the same points.
+        self.samplers = {
+            role: SampledPoints(choice.num_points, choice.normalization, choice.sampling)
+            for role in roles
+        }
+
+    def __call__(
+        self, batch: Mapping[str, Any], outputs: Mapping[str, NetworkOutput]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return a cloud (M, C) of the teacher and of each student, of a batch of one sweep."""
+        stage = self.choice.stage
+        offset = outputs[TEACHER].offsets[stage]
+        features = {role: output.features[stage].float() for role, output in outputs.items()}
+        target = features[TEACHER]
+        if self.regions is not None:
+            rows, offset = self.regions(positions(batch, len(target), stage), offset)
+            features = {role: points[rows] for role, points in features.items()}
+            target = features[TEACHER]
+        refuse_small_frame(len(target), self.choice.num_points)
+        drawn = {}
+        for role, sampler in self.samplers.items():
+            (drawn[role],) = sampler(target, features[role], offset)
+        return drawn

@@ -92,6 +92,13 @@ class StageTerm(SoftenedLogits):
             [B] int64: where each cloud ends.
         """
 
+    def compared(
+        self, batch: Mapping[str, Any], target: Tensor, features: Tensor, offset: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rows that `term` is given, and where each cloud ends among them: all."""
+        del batch
+        return target, features, offset
+
     def forward(
         self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
     ) -> dict[str, LossTerm]:
@@ -103,7 +110,9 @@ class StageTerm(SoftenedLogits):
             own, others = self.stages
             features, target = output.features[own], targets.features[others]
             refuse_other_rows("stage", own, features, target)
-            terms[self.name] = self.term(target, features, output.offsets[own])
+            terms[self.name] = self.term(
+                *self.compared(batch, target, features, output.offsets[own])
+            )
         if self.gradient_balance is not None:
             terms[self.name] = self.gradient_balance.weighted(terms, self.name, student)
         return terms

@@ -16,7 +16,14 @@ TINY_METHOD_OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "topology-gradient": {"num_samples": 512},
     "rkd": {"num_samples": 512},
     "affinity": {"num_samples": 512},
-    "topkd": {"num_clouds": 2000, "clouds_per_frame": 64, "fit_epochs": 300},
+    "topkd": {
+        "num_clouds": 4000,
+        "clouds_per_frame": 128,
+        "fit_epochs": 60,
+        "fit_lr": 3e-3,
+        "fit_schedule": "cosine",
+        "fit_standardize": True,
+    },
 }
 """Options of methods for small crops, by method."""
 

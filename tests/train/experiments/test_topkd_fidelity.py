@@ -9,7 +9,7 @@ from torch.nn.functional import mse_loss
 
 from tests.train.toy_runs import flags
 from train import topkd_fidelity
-from train.experiments.topkd_fidelity import CLOUDS_PER_SWEEP, own_other_images, predictors
+from train.experiments.topkd_fidelity import CLOUDS_PER_SWEEP, _Draw, own_other_images
 from train.methods.topkd.artifacts import (
     ImageMaker,
     Targets,
@@ -17,13 +17,15 @@ from train.methods.topkd.artifacts import (
     save_maker,
     save_targets,
 )
-from train.methods.topkd.oracle import fit_distance_regression
+from train.methods.topkd.clouds import CloudChoice
+from train.methods.topkd.regions import nearest_rows
 from train.methods.topkd.targets import exact_images
+from train.networks.protocol import NetworkOutput
 from train.run import main
 
 SMALL = [
     *("--method", "topkd", "--method.num-points", "16", "--method.num-clouds", "24"),
-    *("--method.clouds-per-frame", "8", "--method.fit-epochs", "2"),
+    *("--method.clouds-per-frame", "8", "--method.fit-epochs", "2", "--method.region", "0"),
 ]
 
 
@@ -61,9 +63,12 @@ def test_it_says_how_far_ripsnet_and_the_student_are_from_the_truth(finished, tm
     words = ["--run", str(run), "--output", str(output), "--device", "cpu"]
     assert topkd_fidelity.main(words) == 0
     found = json.loads(output.read_text())
-    assert found["fit"] == load_maker(run / "topkd.safetensors").losses
-    assert (found["sweeps"], found["clouds"]) == (1, CLOUDS_PER_SWEEP)
-    seen = found["students"]["student"]
+    (fit,) = found["fits"]
+    maker = load_maker(run / "topkd.safetensors")
+    assert fit["fit"] == maker.losses
+    assert fit["choice"] == dataclasses.asdict(maker.card.choice)
+    assert (found["sweeps"], found["streets"], fit["clouds"]) == (1, 1, CLOUDS_PER_SWEEP)
+    seen = fit["students"]["student"]
     assert min(seen["teacher_error"], seen["student_error"]) > 0
     assert min(seen["image_distance"], seen["bottleneck"]) > 0
     assert seen["own_other"] == {}  # one street alone
@@ -84,9 +89,10 @@ def test_with_the_targets_it_says_what_a_mean_image_and_distances_do(finished, t
     words = ["--run", str(run), "--targets", str(path), "--output", str(output)]
     assert topkd_fidelity.main([*words, "--device", "cpu"]) == 0
     found = json.loads(output.read_text())
-    teacher = found["teacher"]
-    assert teacher["dims"] == [0]
-    seen = found["students"]["student"]
+    (fit,) = found["fits"]
+    assert (fit["dims"], fit["fitted_to"]) == ([0], 24)
+    teacher, seen = fit["teacher"], fit["students"]["student"]
+    assert fit["validation"]["errors"]["constant"] == maker.losses["constant"]
     assert teacher["errors"]["ripsnet"] == pytest.approx(seen["teacher_error"])
     for name in ("ripsnet", "distances"):
         ratio = teacher["errors"]["constant"] / teacher["errors"][name]
@@ -94,27 +100,6 @@ def test_with_the_targets_it_says_what_a_mean_image_and_distances_do(finished, t
     other = dataclasses.replace(maker.card, birth_margin=3.0)
     save_targets(dataclasses.replace(targets, card=other), path)
     assert "the artifacts were not fitted to these clouds" in refusal(words, capsys)
-
-
-def test_predictors_are_compared_on_the_same_clouds(finished):
-    """Were a cloud's own image among those of the mean, the constant's error would be 0."""
-    maker = load_maker(finished("toy:wide") / "topkd.safetensors")
-    torch.manual_seed(0)
-    clouds = torch.linspace(0.2, 3, 60)[torch.randperm(60), None, None] * torch.rand(60, 16, 10)
-    images = exact_images(clouds, maker.card.scale, maker.card.dims)
-    targets = Targets(card=maker.card, clouds=clouds[:40], images=images[:40])
-    found = predictors(maker, targets, clouds[40:])
-    errors = found["errors"]
-    constant = (images[40:] - images[:40].mean(dim=0)).square().mean()
-    assert errors["constant"] == pytest.approx(float(constant), rel=1e-5)
-    assert errors["ripsnet"] == pytest.approx(
-        float((maker.ripsnet(clouds[40:]).detach() - images[40:]).square().mean()), rel=1e-5
-    )
-    predicted = fit_distance_regression(clouds[:40], images[:40])(clouds[40:])
-    assert errors["distances"] == pytest.approx(float((predicted - images[40:]).square().mean()))
-    assert errors["distances"] < errors["constant"]
-    with pytest.raises(ValueError, match="has no RipsNet"):
-        predictors(ImageMaker(card=maker.card, ripsnet=None), targets, clouds)
 
 
 def test_the_teacher_as_student_is_at_no_distance(finished, tmp_path):
@@ -127,7 +112,7 @@ def test_the_teacher_as_student_is_at_no_distance(finished, tmp_path):
     (copy / "student.pt").write_bytes((run / "teacher.pt").read_bytes())
     words = ["--run", str(copy), "--output", str(output), "--device", "cpu"]
     assert topkd_fidelity.main(words) == 0
-    seen = json.loads(output.read_text())["students"]["student"]
+    seen = json.loads(output.read_text())["fits"][0]["students"]["student"]
     assert (seen["image_distance"], seen["bottleneck"]) == (0, 0)
     assert seen["student_error"] == seen["teacher_error"]
 
@@ -161,3 +146,49 @@ def test_own_and_other_are_those_of_the_image_term(finished):
     assert found["ripsnet"] == pytest.approx(float(own / other), rel=1e-3)
     with pytest.raises(ValueError, match="has no RipsNet"):
         own_other_images(ImageMaker(card=maker.card, ripsnet=None), teachers, students)
+
+
+def test_several_fits_are_looked_at_in_one_go(finished, tmp_path, capsys):
+    """Each with its own clouds: those of regions are of neighbors, and as many."""
+    run, output = finished("toy:wide"), tmp_path / "fidelity.json"
+    whole = load_maker(run / "topkd.safetensors")
+    choice = dataclasses.replace(whole.card.choice, region=16)
+    near = dataclasses.replace(whole, card=dataclasses.replace(whole.card, choice=choice))
+    paths = [run / "topkd.safetensors", tmp_path / "near.safetensors"]
+    save_maker(near, paths[1])
+    words = ["--run", str(run), "--artifacts", *map(str, paths), "--output", str(output)]
+    assert topkd_fidelity.main([*words, "--device", "cpu"]) == 0
+    first, second = json.loads(output.read_text())["fits"]
+    assert (first["choice"]["region"], second["choice"]["region"]) == (0, 16)
+    assert first["clouds"] == second["clouds"] == CLOUDS_PER_SWEEP
+    seen = [fit["students"]["student"] for fit in (first, second)]
+    assert seen[0]["image_distance"] != seen[1]["image_distance"]
+    assert topkd_fidelity.main(["--run", str(run), "--device", "cpu", "--output", str(output)]) == 0
+    assert json.loads(output.read_text())["fits"] == [first]
+    line = refusal([*words, "--targets", "one.safetensors"], capsys)
+    assert "--targets: 1 files for 2 of --artifacts; give one for each" in line
+
+
+def test_clouds_of_regions_are_neighbors_in_every_network():
+    choice = CloudChoice(stage="top", num_points=6, region=9)
+    draw = _Draw(choice, ["student", "baseline"])
+    generator = torch.Generator().manual_seed(0)
+    coord, points = torch.rand(50, 3, generator=generator), torch.arange(50.0)[:, None]
+    offset = torch.tensor([50])
+    outputs = {
+        role: NetworkOutput(points, {"top": factor * points}, {"top": offset})
+        for role, factor in (("teacher", 1.0), ("student", 10.0), ("baseline", 100.0))
+    }
+    seen = set()
+    for _ in range(4):
+        found = draw({"coord": coord}, outputs)
+        teacher, student = found["student"]
+        assert torch.equal(10 * teacher, student)
+        assert torch.equal(100 * teacher, found["baseline"][1])
+        assert torch.equal(teacher, found["baseline"][0])
+        rows = {int(row) for row in teacher}
+        assert len(rows) == 6
+        regions = [set(nearest_rows(coord, center, 9).tolist()) for center in range(50)]
+        assert any(rows <= region for region in regions)
+        seen.add(tuple(sorted(rows)))
+    assert len(seen) == 4

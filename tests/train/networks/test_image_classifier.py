@@ -47,7 +47,7 @@ def test_topkd_distills_image_classifiers(images, tmp_path):
     """The clouds are of all training images; a step's cloud is its batch."""
     torch.manual_seed(0)
     teacher, student = classifier(12).eval().requires_grad_(False), classifier(6)
-    config = TopKDConfig(num_points=32, num_clouds=40, clouds_per_frame=40, fit_epochs=2)
+    config = TopKDConfig(num_points=32, region=0, num_clouds=40, clouds_per_frame=40, fit_epochs=2)
     path = TopKD.prepare(config, teacher, [image_batch(*images)], tmp_path)
     assert load_maker(path).card.channels == 12
     method = TopKD(config, student, teacher, artifacts=path)

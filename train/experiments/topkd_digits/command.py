@@ -17,6 +17,7 @@ from train.core.errors import UserError
 from train.core.provenance import program
 from train.experiments.records import read_folders
 from train.experiments.topkd_digits.experiment import Experiment, Settings, arms
+from train.experiments.topkd_digits.lidar import RECORD_NAME, read_record
 from train.experiments.topkd_digits.page import markdown
 
 PAGE_NAME = "topkd.md"
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(
     output: Path, seeds: int, *, page_only: bool = False, settings: Settings | None = None
 ) -> None:
-    """Do the missing runs and write the page.
+    """Do the missing runs and write the page, with what topkd-fidelity left beside it.
 
     Parameters
     ----------
@@ -85,9 +86,10 @@ def run(
     found = read_folders([records])
     if not any(run.role == "student" for run in found.runs):
         raise UserError(f"--page-only: no records in {records}; run it without")
+    lidar = read_record(output / RECORD_NAME)
     page = output / PAGE_NAME
     with atomic_write(page) as unfinished:
-        unfinished.write_text(markdown(found, arms(settings)), encoding="utf-8")
+        unfinished.write_text(markdown(found, arms(settings), lidar), encoding="utf-8")
     logger.info(f"page: {page}")
 
 

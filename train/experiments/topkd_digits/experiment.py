@@ -75,6 +75,7 @@ class Settings:
 def arms(settings: Settings) -> dict[str, Arm]:
     """Return the arms: TopKD's loss without its terms one by one, and with exact images."""
     clouds: dict[str, Any] = {
+        "region": 0,
         "num_points": settings.schedule.batch_size,
         "num_clouds": settings.num_clouds,
         "clouds_per_frame": settings.num_clouds,

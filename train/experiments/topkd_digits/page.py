@@ -17,6 +17,7 @@ from train.experiments.statistics import (
     estimate,
     paired_sample,
 )
+from train.experiments.topkd_digits.lidar import section, table
 from train.methods.topkd.ripsnet import IMAGE_UNITS, PIXELS, RipsNet, unit_list
 
 ACCURACY: Final = Metric("accuracy", "accuracy", "points", 100, margin=1.0)
@@ -83,7 +84,9 @@ def _read(group: Mapping[str, Any]) -> GroupCount:
     return GroupCount(group["right"], group["images"])
 
 
-def markdown(records: Records, arms: Mapping[str, Arm]) -> str:
+def markdown(
+    records: Records, arms: Mapping[str, Arm], lidar: Mapping[str, Any] | None = None
+) -> str:
     """Return the page.
 
     Parameters
@@ -92,6 +95,8 @@ def markdown(records: Records, arms: Mapping[str, Arm]) -> str:
         Of one assay, with a teacher's among them.
     arms
         What the arms are, in the page's order.
+    lidar
+        What `topkd-fidelity` found on LiDAR frames, if it was asked.
     """
     runs = records.runs
     found = results(runs)
@@ -111,6 +116,7 @@ def markdown(records: Records, arms: Mapping[str, Arm]) -> str:
         _answer(found),
         "## RipsNet against the truth",
         _ripsnet(runs, teachers, arms),
+        *([] if lidar is None else ["## RipsNet on LiDAR frames", section(lidar)]),
         "## Does the student get the teacher's topology?",
         _topology(runs, arms),
         *(_comparisons(found, metric) for metric in METRICS[2:4]),
@@ -151,7 +157,7 @@ def _exact_numbers(teachers: Sequence[RunRecord]) -> str:
     shown = " and ".join(f"{number:.0f}" for number in sorted(distinct))
     rows.append([f"different pixels of {PIXELS} in dimension 0", "straight lines", shown])
     return (
-        _table(["what", "paper", "ours"], rows)
+        table(["what", "paper", "ours"], rows)
         + "\n\nPersistence images equal GUDHI's (`gudhi.representations.PersistenceImage`) to 1e-6 "
         "in `tests/reference/test_persistence_image.py`. The time of one exact image beside "
         "GUDHI's in the same run, and beside the paper's 1.07 ms (64 points) and 22.83 ms (256), "
@@ -186,7 +192,7 @@ def _accuracies(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
         values = _values(runs, name, ACCURACY)
         rows.append([f"`{name}`: {about}", PAPER.get(name, "–"), _mean_sd(values, ACCURACY)])
     header = ["arm", "paper, CIFAR-100, ResNet56 and ResNet20", "ours, digits: % right"]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _comparisons(found: Sequence[Result], metric: Metric) -> str:
@@ -209,7 +215,7 @@ def _comparisons(found: Sequence[Result], metric: Metric) -> str:
         )
     unit = f", {metric.unit}" if metric.unit else ""
     header = [f"{metric.title}{unit}", "seeds", "difference", "95% interval", "p", "verdict"]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _answer(found: Sequence[Result]) -> str:
@@ -249,7 +255,7 @@ def _ripsnet(
     gain = mean("ripsnet_constant") / best
     return (
         "Mean squared error over clouds and pixels, images divided by their global maximum.\n\n"
-        + _table(["error of RipsNet", "paper", "ours"], rows)
+        + table(["error of RipsNet", "paper", "ours"], rows)
         + f"\n\n**On validation clouds RipsNet is {gain:.2f} times better than the mean image of "
         "the others, on held-out images "
         f"{mean('constant_error') / on_teacher:.2f} times.** Images drawn at random from one "
@@ -258,7 +264,7 @@ def _ripsnet(
         "The paper has no such comparison; its students' errors (Table 8) are 2 to 51 times the "
         "teacher's. Where clouds do differ (one to three clusters, blobs or circles) RipsNet is "
         "more than three times better than the mean, in `tests/train/methods/topkd/test_fit.py`, "
-        "and on clouds of LiDAR frames in between, see [the guide](../guides/topkd.md)."
+        "and so it is on regions of LiDAR frames, see [the guide](../guides/topkd.md)."
     )
 
 
@@ -273,7 +279,7 @@ def _topology(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
         "Between both networks' clouds of the same held-out images. The bottleneck distance of the "
         "true dimension-0 diagrams is the paper's Table 20, where TopKD is the nearest in 4 of 12 "
         "pairs, softened logits in 5, and the student alone in 3.\n\n"
-        + _table(["arm", *titles], rows)
+        + table(["arm", *titles], rows)
     )
 
 
@@ -286,7 +292,7 @@ def _own_other(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
         "The image term of a trained student to the teacher on the same images, over that to the "
         "teacher on other images. Well under 1 for a term that says something about the images at "
         "hand; about 1 for one that any images would do for. The paper has no such test.\n\n"
-        + _table(["arm", "RipsNet's images", "exact images"], rows)
+        + table(["arm", "RipsNet's images", "exact images"], rows)
     )
 
 
@@ -306,7 +312,7 @@ def _cost(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
     return (
         f"Processor time of a training step, median over seeds, {'; '.join(devices)}. With a "
         "network this small the method weighs more than it would elsewhere.\n\n"
-        + _table(["arm", "ms", "share of the image term"], rows)
+        + table(["arm", "ms", "share of the image term"], rows)
     )
 
 
@@ -343,8 +349,3 @@ def _mean_sd(values: Sequence[float], metric: Metric) -> str:
 
 def _error(value: float) -> str:
     return f"{value:.6f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [list(header), ["---", *["---:"] * (len(header) - 1)], *map(list, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,12 +1,13 @@
 """Clouds of points from a network's embeddings: what images are made of.
 
-For segmentation a cloud is some voxels of one LiDAR frame. For images it is some images: a network
-whose rows are images and whose one "frame" is the batch, or the whole training set.
+For segmentation a cloud is some voxels of one LiDAR frame, or of a region of it. For images it is
+some images: a network whose rows are images and whose one "frame" is the batch, or the whole
+training set.
 
 Shape letters: N rows of a frame, M points of a cloud, C channels, K clouds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from fast.normalisation import Normalisation
 from fast.sampling import Sampling
 from train.core.console import logger
 from train.core.errors import UserError
+from train.methods.topkd.regions import nearest_rows, positions
 from train.networks.protocol import Network
 
 
@@ -35,13 +37,17 @@ class CloudChoice:
     sampling
         How points of a frame are drawn; see `fast.sample_points`.
     normalization
-        How a frame's features are normalized before that; see `fast.normalise`.
+        How its features are normalized before that; see `fast.normalise`.
+    region
+        Draw from so many rows, those nearest to one of them, instead of the whole frame; 0: from
+        the frame.
     """
 
     stage: str
     num_points: int
     sampling: Sampling = "random"
     normalization: Normalisation = "none"
+    region: int = 0
 
 
 FEWEST_POINTS: Final = 16
@@ -67,7 +73,11 @@ def warn_of_few_points(num_points: int) -> None:
 
 
 def draw_clouds(
-    features: Tensor, choice: CloudChoice, count: int, generator: torch.Generator
+    features: Tensor,
+    choice: CloudChoice,
+    count: int,
+    generator: torch.Generator,
+    coord: Tensor | None = None,
 ) -> Tensor:
     """Return clouds of points of one frame, without gradient.
 
@@ -81,6 +91,8 @@ def draw_clouds(
         K. Farthest points begin at a row of their own in each cloud.
     generator
         On the CPU; what is drawn is a function of its state, on every device.
+    coord
+        (N, 3) where the rows are, for clouds of regions.
 
     Returns
     -------
@@ -92,6 +104,8 @@ def draw_clouds(
     UserError
         If the frame has fewer than M rows or, for farthest points, fewer than M different ones; if
         a feature is not finite.
+    ValueError
+        If there are regions, and no `coord`.
     """
     refuse_small_frame(len(features), choice.num_points)
     if not bool(features.isfinite().all()):
@@ -100,10 +114,15 @@ def draw_clouds(
             "infinite; look at its checkpoint with evaluate, and at the data with inspect"
         )
     wide = features.detach().to(torch.promote_types(features.dtype, torch.float32))
-    points = normalise(wide, choice.normalization)
+    points = wide if choice.region else normalise(wide, choice.normalization)
     drawn = []
     for _ in range(count):
-        start = int(torch.randint(len(points), (), generator=generator))
+        start = int(torch.randint(len(wide), (), generator=generator))
+        if choice.region:
+            if coord is None:
+                raise ValueError("draw_clouds: coord is None; pass where the rows of a region are")
+            near = wide[nearest_rows(coord, start, choice.region)]
+            points, start = normalise(near, choice.normalization), 0
         chosen = sample_points(
             points, choice.num_points, start, sampling=choice.sampling, generator=generator
         )
@@ -147,7 +166,8 @@ def collect_clouds(
     Raises
     ------
     UserError
-        If there are no frames, or one is too small.
+        If there are no frames, one is too small, or regions are asked for where rows have no
+        position.
     """
     generator = torch.Generator().manual_seed(seed)
     kept: list[Tensor] = []
@@ -155,11 +175,13 @@ def collect_clouds(
     for batch in batches:
         with torch.no_grad():
             output = network(batch)
-        sizes = cloud_sizes(
-            "collect_clouds", output.offsets[choice.stage], len(output.features[choice.stage])
-        )
-        for frame in torch.split(output.features[choice.stage], sizes):
-            for cloud in draw_clouds(frame, choice, per_frame, generator).float().cpu():
+        features, offset = output.features[choice.stage], output.offsets[choice.stage]
+        sizes = cloud_sizes("collect_clouds", offset, len(features))
+        coords: Sequence[Tensor | None] = [None] * len(sizes)
+        if choice.region:
+            coords = torch.split(positions(batch, len(features), choice.stage), sizes)
+        for frame, coord in zip(torch.split(features, sizes), coords, strict=True):
+            for cloud in draw_clouds(frame, choice, per_frame, generator, coord).float().cpu():
                 if seen < at_most:
                     kept.append(cloud)
                 else:

@@ -4,7 +4,7 @@ Shape letters: N_s voxels at a stage, B clouds, M points of a cloud, C channels 
 student), P pixels of an image.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from train.methods.topkd.artifacts import (
 from train.methods.topkd.clouds import refuse_small_frame, warn_of_few_points
 from train.methods.topkd.fit import fit_ripsnet
 from train.methods.topkd.options import TopKDConfig
+from train.methods.topkd.regions import Regions, positions
 from train.methods.topkd.targets import exact_images, make_targets
 from train.networks.protocol import Network
 from train.networks.weights import checksum
@@ -49,9 +50,9 @@ class TopKD(StageTerm):
     Notes
     -----
     J. Kim et al., "Do Topological Characteristics Help in Knowledge Distillation?", ICML 2024, Eq.
-    4-5. A cloud is M points of one LiDAR frame, so that the loss does not depend on how many
-    frames a process has; the paper's is a batch of images, which is the one "frame" of a network
-    whose rows are images.
+    4-5. A cloud is M points of one LiDAR frame, or of a region of it, so that the loss does not
+    depend on how many frames a process has; the paper's is a batch of images, which is the one
+    "frame" of a network whose rows are images.
     """
 
     Config = TopKDConfig
@@ -80,6 +81,7 @@ class TopKD(StageTerm):
         self.ripsnet = None
         if not config.exact and maker.ripsnet is not None:
             self.ripsnet = maker.ripsnet.frozen()
+        self.regions = Regions(config.region) if config.region else None
         self.sampled_points = SampledPoints(
             config.num_points, config.normalization, config.sampling
         )
@@ -144,6 +146,16 @@ class TopKD(StageTerm):
             return predicted
         assert self.card is not None
         return exact_images(clouds, self.card.scale, self.card.dims)
+
+    def compared(
+        self, batch: Mapping[str, Any], target: Tensor, features: Tensor, offset: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rows of one region of each frame, where clouds are of regions."""
+        if self.regions is None:
+            return target, features, offset
+        coord = positions(batch, len(target), self.stages[1])
+        rows, ends = self.regions(coord, offset)
+        return target[rows], features[rows], ends
 
     def term(self, target: Tensor, features: Tensor, offset: Tensor) -> LossTerm:
         """Return the mean over clouds."""

@@ -31,6 +31,9 @@ class TopKDConfig(StageTermConfig):
     normalization: Literal["none", "l2", "center_maxnorm", "diameter", "rms"] = "none"
     """How features are normalized before that; the paper does not, and a student of another scale
     then has images that RipsNet never saw."""
+    region: int = 256
+    """A cloud is drawn from so many voxels, those nearest to one of them; 0: from the whole frame, as
+    the paper draws from whole batches. Images have no positions: 0."""
     dims: tuple[int, ...] = (0,)
     """Homology dimensions in an image: 0 (the paper's best), 1, or 0 1."""
     birth_margin: float = 0.0
@@ -73,6 +76,12 @@ class TopKDConfig(StageTermConfig):
         )
         require(self.num_points >= 2, "method.num-points", self.num_points, "at least 2 points")
         require(
+            self.region == 0 or self.region >= self.num_points,
+            "method.region",
+            self.region,
+            f"0 for whole frames, or at least the {self.num_points} of --method.num-points",
+        )
+        require(
             self.dims in ((0,), (1,), (0, 1)),
             "method.dims",
             " ".join(map(str, self.dims)) or "empty",
@@ -104,6 +113,7 @@ class TopKDConfig(StageTermConfig):
             num_points=self.num_points,
             sampling=self.sampling,
             normalization=self.normalization,
+            region=self.region,
         )
 
     def fit_options(self) -> FitOptions:

@@ -7,7 +7,7 @@ from tests.train.toys import build_toy
 from train.methods.topkd.method import TopKD
 from train.methods.topkd.options import TopKDConfig
 
-SMALL = {"num_points": 16, "num_clouds": 40, "clouds_per_frame": 8, "fit_epochs": 3}
+SMALL = {"num_points": 16, "region": 0, "num_clouds": 40, "clouds_per_frame": 8, "fit_epochs": 3}
 
 
 def make_frame(seed, sizes=(40, 50)):
@@ -17,6 +17,7 @@ def make_frame(seed, sizes=(40, 50)):
         "feat": 10 * torch.randn(rows, 4, generator=generator),
         "segment": torch.randint(0, 4, (rows,), generator=generator),
         "offset": torch.tensor(sizes).cumsum(0),
+        "coord": 20 * torch.rand(rows, 3, generator=generator),
         "names": [f"frame/{seed}/{place}" for place in range(len(sizes))],
     }
 

@@ -20,6 +20,7 @@ SMALL = [
     *("--method.clouds-per-frame", "8"),
 ]
 FIT = ["--method.fit-epochs", "2"]
+TINY_FIT = ["--lr", "0.003", "--schedule", "cosine", "--standardize"]
 TOYS = ["--teacher", "toy:wide", "--student", "toy:small"]
 
 
@@ -51,12 +52,14 @@ def test_a_run_makes_what_it_needs_and_trains_by_it(finished):
     assert checkpoint_of(finished)["method"].keys() == {
         "adapter.weight",
         "adapter.bias",
+        "regions.calls",
         "sampled_points.sampling_calls",
     }
     student = load_model(finished / "student.pt")[0]
     assert not [name for name in student.state_dict() if "adapter" in name]
     recorded = json.loads((finished / "config.json").read_text())["config"]["options"]
     assert (recorded["num_points"], recorded["artifacts"]) == (16, None)
+    assert recorded["region"] == maker.card.choice.region == 256
 
 
 def test_three_steps_are_the_one_run(finished, toy_sweeps, tmp_path):
@@ -64,7 +67,7 @@ def test_three_steps_are_the_one_run(finished, toy_sweeps, tmp_path):
     data = flags(toy_sweeps, targets, *TOYS, *SMALL)
     teacher = ["--teacher-checkpoint", str(finished / "teacher.pt")]
     assert topkd_targets.main([*data, *teacher]) == 0
-    words = ["--targets", str(targets), "--output", str(fitted), "--epochs", "2"]
+    words = ["--targets", str(targets), "--output", str(fitted), "--epochs", "2", *TINY_FIT]
     assert topkd_fit.main([*words, "--device", "cpu"]) == 0
     found, want = load_maker(fitted), load_maker(finished / "topkd.safetensors")
     assert (found.card, found.losses) == (want.card, want.losses)
