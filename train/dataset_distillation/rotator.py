@@ -60,7 +60,7 @@ class Canonical(NamedTuple):
     ambiguous: Tensor
 
 
-def principal_axes(points: Tensor, *, upright: bool = False) -> Axes:
+def principal_axes(points: Tensor, *, upright: bool = False, proper: bool = False) -> Axes:
     """Return the eigenvectors of the clouds' covariances; no gradient flows through them.
 
     Parameters
@@ -69,6 +69,8 @@ def principal_axes(points: Tensor, *, upright: bool = False) -> Axes:
         (B, N, 3), finite, of any mean.
     upright
         Look at x and y alone and leave z where it is: for LiDAR, where gravity is known.
+    proper
+        Turn the last axis but z over where the axes would mirror the cloud.
     """
     with torch.no_grad():
         centered = (points - points.mean(dim=1, keepdim=True)).double()
@@ -83,6 +85,9 @@ def principal_axes(points: Tensor, *, upright: bool = False) -> Axes:
             whole = torch.zeros(len(points), 3, 3, dtype=vectors.dtype, device=vectors.device)
             whole[:, :2, :2], whole[:, 2, 2] = vectors, 1.0
             vectors = whole
+        if proper:
+            mirrors = torch.linalg.det(vectors) < 0
+            vectors[mirrors, :, 1 if upright else 2] *= -1.0
         return Axes(vectors.to(points.dtype), degenerate)
 
 
@@ -156,10 +161,9 @@ class Rotator(nn.Module):
         no = torch.zeros(batch, dtype=torch.bool, device=points.device)
         if self.mode == "none":
             return Canonical(points, points.new_ones(batch, 3), no, no)
-        axes = torch.eye(3, dtype=points.dtype, device=points.device).expand(batch, 3, 3)
         degenerate = no
         if align:
-            axes, degenerate = principal_axes(points, upright=self.upright)
+            axes, degenerate = principal_axes(points, upright=self.upright, proper=self.proper)
             points = (points - points.mean(dim=1, keepdim=True)) @ axes
         if self.mode == "pca":
             return Canonical(points, points.new_ones(batch, 3), degenerate, no)
@@ -171,7 +175,8 @@ class Rotator(nn.Module):
         if self.upright:
             signs = torch.cat([signs[:, :2], torch.ones_like(signs[:, 2:])], dim=1)
         if self.proper:
-            mirrors = torch.linalg.det(axes) * signs.detach().prod(dim=1) < 0
+            # The axes do not mirror, so the signs alone decide.
+            mirrors = signs.detach().prod(dim=1) < 0
             turn = torch.ones_like(signs)
             turn.scatter_(1, decided.argmin(dim=1, keepdim=True), -1.0)
             signs = torch.where(mirrors[:, None], signs * turn, signs)
@@ -192,4 +197,4 @@ class Rotator(nn.Module):
         if not self.trained:
             return signs
         soft = torch.tanh(scores)
-        return signs + soft - soft.detach()
+        return signs + (soft - soft.detach())  # exactly a sign: the parenthesis is 0
