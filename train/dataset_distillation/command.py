@@ -12,7 +12,7 @@ from train.core.atomic_write import make_folder
 from train.core.command import run_command
 from train.core.console import logger
 from train.core.device import describe_device
-from train.core.distributed import process_device, process_group
+from train.core.distributed import is_first_process, process_device, process_group
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.dataset_distillation.evaluate import EvaluationOptions
@@ -220,10 +220,12 @@ def _run(options: argparse.Namespace) -> None:
             real, chosen, device, points=options.points, state=state, resume=options.resume
         )
         write_made(output, made, real, chosen, options.data)
-        for each in evaluation:
-            found = score(made, real, each, device, points=options.points)
-            logger.info(
-                f"{each.network}: {100 * found.last:.1f} % right after the last epoch, "
-                f"{100 * found.best:.1f} % at the best ({found.best_epoch} of {each.epochs})"
-            )
+    if not is_first_process():
+        return
+    for each in evaluation:
+        found = score(made, real, each, device, points=options.points)
+        logger.info(
+            f"{each.network}: {100 * found.last:.1f} % right after the last epoch, "
+            f"{100 * found.best:.1f} % at the best ({found.best_epoch} of {each.epochs})"
+        )
     logger.info(f"done: {output}, with {PICTURE_NAME}")
