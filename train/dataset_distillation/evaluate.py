@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train.core.errors import UserError
@@ -158,7 +159,7 @@ def train_and_score(
 
 def count_right(
     network: nn.Module, test: ObjectClouds, device: torch.device, *, batch_size: int = 32
-) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+) -> NDArray[np.int64]:
     """Return how many clouds of each class a network names rightly, (classes,)."""
     network.eval()
     right = np.zeros(len(test.classes), dtype=np.int64)
@@ -171,7 +172,7 @@ def count_right(
     return right
 
 
-def embed(network: nn.Module, clouds: ObjectClouds, device: torch.device) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+def embed(network: nn.Module, clouds: ObjectClouds, device: torch.device) -> NDArray[np.float64]:
     """Return a PointNet's features of all clouds, (B, C) float64."""
     rows = []
     with torch.no_grad():

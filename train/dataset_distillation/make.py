@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from train.core import provenance
 from train.core.atomic_write import atomic_write
@@ -22,6 +23,7 @@ from train.core.distributed import first_process_first, is_first_process
 from train.core.errors import UserError
 from train.data.objects.clouds import ObjectClouds
 from train.data.objects.folder import write_folder
+from train.data.objects.read import read_objects
 from train.data.objects.rotations import rotated
 from train.dataset_distillation.coresets import coreset
 from train.dataset_distillation.distill import (
@@ -47,6 +49,7 @@ from train.dataset_distillation.generator import (
 from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions
 from train.dataset_distillation.pictures import draw_clouds
 from train.dataset_distillation.rotator import Rotator
+from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
 from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds
 
 GENERATOR_NAME: Final = "generator.safetensors"
@@ -130,7 +133,7 @@ def canonical(clouds: ObjectClouds, rotator: Rotator) -> ObjectClouds:
 
 def features_of(
     train: ObjectClouds, seed: int, device: torch.device, epochs: int = _FEATURE_EPOCHS
-) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+) -> NDArray[np.float64]:
     """Return the features (B, C) that herding and k-center look at, of a PointNet trained on all.
 
     Parameters
@@ -208,7 +211,7 @@ def make(
     points: int,
     state: Path | None = None,
     resume: bool = False,
-    features: "np.ndarray[tuple[int, int], np.dtype[np.float64]] | None" = None,
+    features: NDArray[np.float64] | None = None,
 ) -> Made:
     """Make a small set by any method.
 
@@ -390,7 +393,7 @@ def score(
 
 
 def read_real(
-    data: str, output: Path, wanted: "Any", points: int, seed: int
+    data: str, output: Path, wanted: SimulatedSet, points: int, seed: int
 ) -> tuple[ObjectClouds, ObjectClouds | None]:
     """Return training and test clouds of a folder, or simulated ones; the first process simulates.
 
@@ -412,8 +415,6 @@ def read_real(
     UserError
         See `read_objects` and `simulate_objects`.
     """
-    from train.data.objects.read import read_objects
-    from train.dataset_distillation.simulated.objects import simulate_objects
 
     folder = Path(data)
     if data == "simulated":
