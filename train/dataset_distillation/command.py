@@ -16,6 +16,7 @@ from train.core.distributed import is_first_process, process_device, process_gro
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.dataset_distillation.evaluate import EvaluationOptions
+from train.dataset_distillation.evaluate_parts import PartOptions
 from train.dataset_distillation.make import (
     GENERATOR_NAME,
     PICTURE_NAME,
@@ -25,12 +26,14 @@ from train.dataset_distillation.make import (
     read_real,
     sample_again,
     score,
+    score_parts,
     write_made,
 )
 from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.options import METHODS, PAPER, DistillOptions, RotatorOptions
 from train.dataset_distillation.rotator import MODES
 from train.dataset_distillation.simulated.objects import SimulatedSet, Source
+from train.dataset_distillation.tasks import TASKS
 
 _USUAL = DistillOptions()
 _SET = SimulatedSet()
@@ -60,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="ModelNet40, ScanObjectNN or ShapeNetPart as downloaded, a folder that this command "
         "wrote, or the word simulated [simulated]",
+    )
+    add(
+        "--task",
+        choices=TASKS,
+        default="classes",
+        help="what networks learn from the result: classes of clouds, or parts of points [classes]",
     )
     add("--cpc", type=int, default=1, metavar="M", help="clouds per class [1]")
     add(
@@ -156,6 +165,7 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
     mode = options.rotator or ("frozen" if options.rotated else "none")
     return DistillOptions(
         method=options.method,
+        task=options.task,
         clouds_per_class=options.cpc,
         outer=options.outer,
         inner=options.inner,
@@ -187,6 +197,8 @@ def _run(options: argparse.Namespace) -> None:
         logger.info(f"done: {len(clouds)} clouds of {options.points} points in {output}")
         return
     chosen = distill_options(options)
+    if chosen.task == "parts" and set(options.evaluate) - {"pointnet"}:
+        raise UserError("--evaluate: of parts, pointnet alone can be evaluated")
     evaluation = [
         EvaluationOptions(network=name, epochs=options.epochs, seed=options.seed)
         for name in options.evaluate
@@ -222,6 +234,14 @@ def _run(options: argparse.Namespace) -> None:
         write_made(output, made, real, chosen, options.data)
     if not is_first_process():
         return
+    if chosen.task == "parts" and evaluation:
+        part_options = PartOptions(epochs=options.epochs, seed=options.seed)
+        by_parts = score_parts(made, real, part_options, device)
+        logger.info(
+            f"pointnet: {100 * by_parts.last:.1f} mean part IoU after the last epoch, "
+            f"{100 * by_parts.best:.1f} at the best ({by_parts.best_epoch} of {options.epochs})"
+        )
+        evaluation = []
     for each in evaluation:
         found = score(made, real, each, device, points=options.points)
         logger.info(

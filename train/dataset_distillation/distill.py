@@ -33,16 +33,25 @@ from train.dataset_distillation.matching import (
     feature_distance,
     gradient_distance,
     labeled_loss,
+    masked_labels,
 )
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.rotator import Rotator
-from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds, Synthetic
+from train.dataset_distillation.synthetic import Clouds, FreeClouds, GeneratedClouds, Synthetic
+from train.dataset_distillation.tasks import (
+    STATISTICS_CLOUDS,
+    check_task,
+    matched_network,
+    noise_intervals,
+    part_shares,
+    settle_norms,
+)
 
 STATE_FORMAT: Final = "topodistill-distill-data-1"
 SAVE_EVERY_S: Final = 60.0
 
-_NETWORK, _DRAWS, _START = 1, 2, 3
+_NETWORK, _DRAWS, _START, _STATISTICS = 1, 2, 3, 4
 """Second words of the seeds of a run."""
 
 
@@ -94,8 +103,14 @@ class Distillation:
                 f"--distill-points {options.points}: the clouds have {real.num_points} points; ask "
                 "for fewer"
             )
+        check_task(options.task, real)
         self.real, self.options, self.device = real, options, device
         self.points = torch.from_numpy(real.points)
+        self.parts: Tensor | None = None
+        self.parts_of: list[list[int]] = []
+        if options.task == "parts" and real.parts is not None:
+            self.parts = torch.from_numpy(real.parts)
+            self.parts_of = [sorted(shares) for shares in part_shares(real)]
         self.rows = [torch.from_numpy(real.rows_of(k)) for k in range(len(real.classes))]
         self.rotator = build_rotator(options).to(device)
         self.synthetic = self._start().to(device)
@@ -230,6 +245,8 @@ class Distillation:
                 width=options.width,
                 layers=options.layers,
                 w0=options.w0,
+                part_names=self.real.part_names if self.parts is not None else (),
+                intervals=noise_intervals(self.real) if self.parts is not None else (),
             )
             return GeneratedClouds(build_generator(spec, options.seed))
         # From real clouds: without, coordinates stay the noise that they are (Table 6).
@@ -240,15 +257,21 @@ class Distillation:
                 for rows in self.rows
             ]
         )
-        return FreeClouds(self._subset(self.points[chosen], chance), options.clouds_per_class)
+        points, parts = self._draw(chosen, chance)
+        return FreeClouds(points, options.clouds_per_class, parts)
 
-    def _subset(self, clouds: Tensor, chance: torch.Generator) -> Tensor:
-        """Return as many points of each cloud as are matched, drawn without repeats."""
-        if clouds.shape[1] == self.options.points:
-            return clouds
-        order = torch.rand(clouds.shape[:2], generator=chance).argsort(dim=1)
-        rows = order[:, : self.options.points, None].expand(-1, -1, 3)
-        return clouds.gather(1, rows)
+    def _draw(self, chosen: Tensor, chance: torch.Generator) -> Clouds:
+        """Return real clouds with as many of their points as are matched, drawn without repeats."""
+        points = self.points[chosen]
+        parts = None if self.parts is None else self.parts[chosen]
+        if points.shape[1] == self.options.points:
+            return points, parts
+        order = torch.rand(points.shape[:2], generator=chance).argsort(dim=1)
+        rows = order[:, : self.options.points]
+        return (
+            points.gather(1, rows[:, :, None].expand(-1, -1, 3)),
+            None if parts is None else parts.gather(1, rows),
+        )
 
     def _iterate(self, done: int) -> float:
         """Do one iteration; return the mean distance per class and outer step."""
@@ -256,30 +279,53 @@ class Distillation:
         for group in self.optimizer.param_groups:
             if options.method == "dd3d":
                 group["lr"] = options.lr * (0.1 if done >= options.iterations / 2 else 1.0)
-        with weights_from(options.seed, _NETWORK, done):
-            network = PointNet(len(self.rows), widths=options.widths).to(self.device)
+        network = self._network(done)
         trained = torch.optim.SGD(network.parameters(), lr=options.network_lr)
         chance = generator_for(options.seed, _DRAWS, done)
         # One network has one look at the clouds' features: it is not trained in between.
         outer, inner = (1, 0) if options.method == "distribution-matching" else options.loops
         total = 0.0
         for step in range(outer):
-            total += self._step(network, chance)
+            total += self._step(network, chance, local=self.parts is not None and step % 2 == 1)
             if step < outer - 1:
                 for _ in range(inner):
                     self._train(network, trained, chance)
         return total / (outer * len(self.rows))
 
-    def _step(self, network: PointNet, chance: torch.Generator) -> float:
-        """Do one step of the clouds; return the sum of the classes' distances."""
+    def _network(self, done: int) -> PointNet:
+        """Return a new network; the norms of a segmenter are frozen on some real clouds."""
+        options = self.options
+        with weights_from(options.seed, _NETWORK, done):
+            network = matched_network(options.task, self.real, options.widths).to(self.device)
+        if self.parts is not None:
+            chance = generator_for(options.seed, _STATISTICS, done)
+            chosen = torch.cat(
+                [
+                    rows[torch.randperm(len(rows), generator=chance)[:STATISTICS_CLOUDS]]
+                    for rows in self.rows
+                ]
+            )
+            with torch.no_grad():
+                points = self.rotator(self._draw(chosen, chance)[0].to(self.device), align=False)
+            settle_norms(network, points)
+        return network
+
+    def _step(self, network: PointNet, chance: torch.Generator, *, local: bool) -> float:
+        """Do one step of the clouds; return the sum of the classes' distances.
+
+        A local step matches, for each class, the gradients of one of its parts, drawn anew.
+        """
         real = [self._real_batch(rows, chance) for rows in self.rows]
+        only = [None] * len(self.rows) if not local else [
+            parts[int(torch.randint(len(parts), (1,), generator=chance))] for parts in self.parts_of
+        ]
         world = current_world()
         own = list(range(world.rank, len(self.rows), world.size))
         found = self.synthetic.of_classes(own, self.options.points, chance)
         gradients = [torch.zeros_like(parameter) for parameter in self.learned]
         total = torch.zeros(1, device=self.device)
-        for label, (made, _) in zip(own, found, strict=True):
-            distance = self._distance(network, label, made, real[label].to(self.device))
+        for label, made in zip(own, found, strict=True):
+            distance = self._distance(network, label, made, real[label], only[label])
             parts = torch.autograd.grad(distance, self.learned, allow_unused=True)
             for gradient, part in zip(gradients, parts, strict=True):
                 if part is not None:
@@ -300,31 +346,36 @@ class Distillation:
         return float(flat[0])
 
     def _distance(
-        self, network: PointNet, label: int, made: Tensor, real: Tensor
+        self, network: PointNet, label: int, made: Clouds, real: Clouds, part: int | None
     ) -> Tensor:
         """Return how far a class's clouds are from real ones on a network."""
-        turned = self.rotator(made, align=False)
-        real = self.rotator(real, align=False)
+        turned = self.rotator(made[0], align=False)
+        wanted_points = self.rotator(real[0].to(self.device), align=False)
         if self.options.method == "distribution-matching":
-            return feature_distance(network, turned, real)
+            return feature_distance(network, turned, wanted_points)
         wanted = class_gradient(
             network,
-            real,
-            torch.full((len(real),), label, device=self.device),
+            wanted_points,
+            self._labels(label, real, part),
             # Real clouds pass through the rotator's weights too, where it has any.
             differentiable=self.rotator.trained,
         )
         got = class_gradient(
-            network,
-            turned,
-            torch.full((len(made),), label, device=self.device),
-            differentiable=True,
+            network, turned, self._labels(label, made, part), differentiable=True
         )
         return gradient_distance(got, wanted)
 
-    def _real_batch(self, rows: Tensor, chance: torch.Generator) -> Tensor:
+    def _labels(self, label: int, clouds: Clouds, part: int | None) -> Tensor:
+        """Return the class of each cloud, or the parts of its points, those of one part alone."""
+        points, parts = clouds
+        if parts is None:
+            return torch.full((len(points),), label, device=self.device)
+        parts = parts.to(self.device)
+        return parts if part is None else masked_labels(parts, part)
+
+    def _real_batch(self, rows: Tensor, chance: torch.Generator) -> Clouds:
         chosen = rows[torch.randperm(len(rows), generator=chance)[: self.options.real_batch]]
-        return self._subset(self.points[chosen], chance)
+        return self._draw(chosen, chance)
 
     def _train(
         self, network: PointNet, optimizer: torch.optim.Optimizer, chance: torch.Generator
@@ -334,7 +385,9 @@ class Distillation:
         with torch.no_grad():
             found = self.synthetic.of_classes(classes, self.options.points, chance)
             clouds = torch.cat([self.rotator(made, align=False) for made, _ in found])
-        labels = torch.arange(len(clouds), device=self.device) // self.options.clouds_per_class
+        labels = torch.cat(
+            [self._labels(k, each, None) for k, each in zip(classes, found, strict=True)]
+        )
         order = torch.randperm(len(clouds), generator=chance).to(self.device)
         for rows in order.split(self.options.network_batch):
             loss = labeled_loss(network(clouds[rows]), labels[rows])

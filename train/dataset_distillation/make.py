@@ -39,6 +39,11 @@ from train.dataset_distillation.evaluate import (
     embed,
     train_and_score,
 )
+from train.dataset_distillation.evaluate_parts import (
+    PartOptions,
+    PartScore,
+    train_and_score_parts,
+)
 from train.dataset_distillation.generator import (
     PointGenerator,
     generate,
@@ -260,7 +265,14 @@ def _learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Ma
         with torch.no_grad():
             turned = rotator(learned, align=False).numpy()
         labels = np.arange(len(learned)) // found.synthetic.clouds_per_class
-        clouds = ObjectClouds(turned, labels.astype(np.int64), real.classes)
+        parts = found.synthetic.parts
+        clouds = ObjectClouds(
+            turned,
+            labels.astype(np.int64),
+            real.classes,
+            None if parts is None else parts.cpu().numpy(),
+            () if parts is None else real.part_names,
+        )
     return Made(clouds, generator, rotator, found.losses, found.seconds)
 
 
@@ -390,6 +402,20 @@ def score(
         made.draw(points, options.seed, resample=resample), test, options, device
     )
     return found
+
+
+def score_parts(made: Made, real: Prepared, options: PartOptions, device: torch.device) -> PartScore:
+    """Train a segmenter on a small set from scratch and score it on the real set's test clouds.
+
+    Raises
+    ------
+    UserError
+        If there are no test clouds, or no parts.
+    """
+    if real.test is None:
+        raise UserError("the data has no test clouds to score on")
+    test = canonical(real.test, made.rotator)
+    return train_and_score_parts(made.clouds, test, options, device)[0]
 
 
 def read_real(

@@ -6,6 +6,7 @@ from typing import Final, Literal, get_args
 
 from train.core.errors import UserError
 from train.dataset_distillation.rotator import MODES, Mode
+from train.dataset_distillation.tasks import TASKS, Task
 
 Method = Literal[
     "dd3d", "gradient-matching", "distribution-matching", "random", "herding", "k-center"
@@ -65,6 +66,8 @@ class DistillOptions:
     ----------
     method
         A name of `METHODS`.
+    task
+        Classes of clouds, or parts of points.
     clouds_per_class
         M.
     points
@@ -93,6 +96,7 @@ class DistillOptions:
     """
 
     method: Method = "dd3d"
+    task: Task = "classes"
     clouds_per_class: int = 1
     points: int = 256
     iterations: int = 60
@@ -116,6 +120,10 @@ class DistillOptions:
         """Refuse numbers that nothing can be learned with."""
         if self.method not in get_args(Method):
             raise UserError(f"--method {self.method!r}: choose one of {', '.join(METHODS)}")
+        if self.task not in TASKS:
+            raise UserError(f"--task {self.task!r}: choose one of {', '.join(TASKS)}")
+        if self.task == "parts" and self.method == "distribution-matching":
+            raise UserError("--method distribution-matching: has no --task parts; choose another")
         for name, flag, least in (
             ("clouds_per_class", "--cpc", 1),
             ("points", "--distill-points", 2),

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from train.dataset_distillation.generator import PointGenerator, draw_noise, part_of_noise
 
+Clouds = tuple[Tensor, Tensor | None]
+"""Points (B, N, 3), and the part of each (B, N) where there are parts."""
+
 
 class GeneratedClouds(nn.Module):
     """Clouds of a generator: other noise every time, any number of points.
@@ -26,7 +29,7 @@ class GeneratedClouds(nn.Module):
 
     def of_classes(
         self, labels: Sequence[int], points: int, chance: torch.Generator
-    ) -> list[tuple[Tensor, Tensor | None]]:
+    ) -> list[Clouds]:
         """Return for each class its clouds (M, N, 3), and their parts (M, N) if they have any.
 
         Parameters
@@ -76,7 +79,7 @@ class FreeClouds(nn.Module):
 
     def of_classes(
         self, labels: Sequence[int], points: int, chance: torch.Generator
-    ) -> list[tuple[Tensor, Tensor | None]]:
+    ) -> list[Clouds]:
         """Return for each class its clouds (M, N, 3) and their parts; N is fixed.
 
         Raises
