@@ -31,7 +31,7 @@ from train.dataset_distillation.make import (
 )
 from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.options import METHODS, PAPER, DistillOptions, RotatorOptions
-from train.dataset_distillation.rotator import MODES
+from train.dataset_distillation.rotator import MODES, Mode
 from train.dataset_distillation.simulated.objects import SimulatedSet, Source
 from train.dataset_distillation.tasks import TASKS
 
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         "--w0",
         type=float,
         default=_USUAL.w0,
-        help=f"frequency of its first layer: 100 for ModelNet40, 50 for ScanObjectNN [{_USUAL.w0:g}]",
+        help=f"its first frequency: 100 for ModelNet40, 50 for ScanObjectNN [{_USUAL.w0:g}]",
     )
 
     add = parser.add_argument_group("evaluation").add_argument
@@ -162,7 +162,7 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         "real_batch": options.real_batch,
     }
     preset |= {name: value for name, value in given.items() if value is not None}
-    mode = options.rotator or ("frozen" if options.rotated else "none")
+    mode: Mode = options.rotator or ("frozen" if options.rotated else "none")
     return DistillOptions(
         method=options.method,
         task=options.task,
@@ -228,9 +228,7 @@ def _run(options: argparse.Namespace) -> None:
             f"{len(train)} clouds of {len(train.classes)} classes; on {describe_device(device)}"
         )
         real = prepare(train, test, chosen, rotate=options.rotated)
-        made = make(
-            real, chosen, device, points=options.points, state=state, resume=options.resume
-        )
+        made = make(real, chosen, device, points=options.points, state=state, resume=options.resume)
         write_made(output, made, real, chosen, options.data)
     if not is_first_process():
         return

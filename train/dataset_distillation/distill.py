@@ -316,9 +316,14 @@ class Distillation:
         A local step matches, for each class, the gradients of one of its parts, drawn anew.
         """
         real = [self._real_batch(rows, chance) for rows in self.rows]
-        only = [None] * len(self.rows) if not local else [
-            parts[int(torch.randint(len(parts), (1,), generator=chance))] for parts in self.parts_of
-        ]
+        only = (
+            [None] * len(self.rows)
+            if not local
+            else [
+                parts[int(torch.randint(len(parts), (1,), generator=chance))]
+                for parts in self.parts_of
+            ]
+        )
         world = current_world()
         own = list(range(world.rank, len(self.rows), world.size))
         found = self.synthetic.of_classes(own, self.options.points, chance)
@@ -360,9 +365,7 @@ class Distillation:
             # Real clouds pass through the rotator's weights too, where it has any.
             differentiable=self.rotator.trained,
         )
-        got = class_gradient(
-            network, turned, self._labels(label, made, part), differentiable=True
-        )
+        got = class_gradient(network, turned, self._labels(label, made, part), differentiable=True)
         return gradient_distance(got, wanted)
 
     def _labels(self, label: int, clouds: Clouds, part: int | None) -> Tensor:
@@ -389,7 +392,7 @@ class Distillation:
             [self._labels(k, each, None) for k, each in zip(classes, found, strict=True)]
         )
         order = torch.randperm(len(clouds), generator=chance).to(self.device)
-        for rows in order.split(self.options.network_batch):
+        for rows in torch.split(order, self.options.network_batch):
             loss = labeled_loss(network(clouds[rows]), labels[rows])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -203,7 +203,7 @@ def _train_epoch(
     if len(points) < 2:
         raise UserError("there is one cloud to learn from; a classifier needs at least two")
     order = torch.randperm(len(points), generator=chance)
-    for rows in order.split(options.batch_size):
+    for rows in torch.split(order, options.batch_size):
         if len(rows) < 2:  # batch norm has nothing to say about a cloud alone
             continue
         clouds = points[rows].to(device)

@@ -133,7 +133,7 @@ def train_and_score_parts(
         begin = time.monotonic()
         network.train()
         order = torch.randperm(len(points), generator=chance)
-        for rows in order.split(options.batch_size):
+        for rows in torch.split(order, options.batch_size):
             clouds = augmented(points[rows].to(device), chance)
             loss = labeled_loss(network(clouds), parts[rows].to(device))
             if not bool(torch.isfinite(loss)):

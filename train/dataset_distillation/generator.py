@@ -254,7 +254,7 @@ def generate(
     labels = index // spec.clouds_per_class
     with torch.no_grad():
         made = [
-            generator(noise[rows].to(device), rows.to(device)) for rows in index.split(chunk)
+            generator(noise[rows].to(device), rows.to(device)) for rows in torch.split(index, chunk)
         ]
     parts = part_of_noise(spec, noise, labels) if spec.intervals else None
     return torch.cat(made), labels, parts
@@ -309,7 +309,9 @@ def load_generator(path: Path) -> tuple[PointGenerator, dict[str, Any]]:
         generator.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise UserError(f"{path}: its weights do not fit its header ({reason}); distill again") from error
+        raise UserError(
+            f"{path}: its weights do not fit its header ({reason}); distill again"
+        ) from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise UserError(f"{path}: its weights are not finite; distill again")
     return generator, more

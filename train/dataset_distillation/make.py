@@ -1,10 +1,10 @@
 """One distilled set from beginning to end: real clouds in, a folder out.
 
-    FOLDER/objects.json, train.npz   the distilled clouds, read like any other set
-    FOLDER/generator.safetensors     of DD3D: the clouds at any resolution
-    FOLDER/distill.json              with which options, the distances, the numbers stored
-    FOLDER/clouds.png                beside real ones
-    FOLDER/state.pt                  where a stopped distillation is
+FOLDER/objects.json, train.npz   the distilled clouds, read like any other set
+FOLDER/generator.safetensors     of DD3D: the clouds at any resolution
+FOLDER/distill.json              with which options, the distances, the numbers stored
+FOLDER/clouds.png                beside real ones
+FOLDER/state.pt                  where a stopped distillation is
 """
 
 import json
@@ -276,9 +276,7 @@ def _learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Ma
     return Made(clouds, generator, rotator, found.losses, found.seconds)
 
 
-def sampled(
-    generator: PointGenerator, rotator: Rotator, points: int, seed: int
-) -> ObjectClouds:
+def sampled(generator: PointGenerator, rotator: Rotator, points: int, seed: int) -> ObjectClouds:
     """Return a generator's clouds at any resolution, from 2 points on."""
     if points < 2:
         raise UserError(f"--points {points}: a set's clouds have at least 2 points")
@@ -373,7 +371,9 @@ def sample_again(file: Path, folder: Path, points: int, seed: int) -> ObjectClou
             with torch.no_grad():
                 rotator.weights.copy_(torch.tensor(made_from["rotator_weights"]))
     except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{file}: does not say which rotator it needs ({error}); distill again") from error
+        raise UserError(
+            f"{file}: does not say which rotator it needs ({error}); distill again"
+        ) from error
     clouds = sampled(generator, rotator, points, seed)
     write_folder(folder, {"train": clouds}, {**made_from, "points": points, "seed": seed})
     return clouds
@@ -404,7 +404,9 @@ def score(
     return found
 
 
-def score_parts(made: Made, real: Prepared, options: PartOptions, device: torch.device) -> PartScore:
+def score_parts(
+    made: Made, real: Prepared, options: PartOptions, device: torch.device
+) -> PartScore:
     """Train a segmenter on a small set from scratch and score it on the real set's test clouds.
 
     Raises
@@ -441,7 +443,6 @@ def read_real(
     UserError
         See `read_objects` and `simulate_objects`.
     """
-
     folder = Path(data)
     if data == "simulated":
         folder = output / "objects"

@@ -23,7 +23,10 @@ METHODS: Final[Mapping[Method, str]] = {
 LEARNED: Final[tuple[Method, ...]] = ("dd3d", "gradient-matching", "distribution-matching")
 """The methods that learn; the others choose."""
 
-_LOOPS: Final = {False: {1: (10, 1), 10: (20, 1), 50: (40, 5)}, True: {1: (5, 5), 10: (20, 10), 50: (40, 5)}}
+_LOOPS: Final = {
+    False: {1: (10, 1), 10: (20, 1), 50: (40, 5)},
+    True: {1: (5, 5), 10: (20, 10), 50: (40, 5)},
+}
 
 
 def paper_loops(clouds_per_class: int, *, rotated: bool) -> tuple[int, int]:

@@ -20,8 +20,9 @@ MODES: Final = get_args(Mode)
 
 EIGENVALUE_GAP: Final = 1e-3
 """Two eigenvalues nearer than this share of the largest one leave their axes undefined."""
-CLEAR_SCORE: Final = 1e-3
-"""A sign's score below this says nothing: the cloud is symmetric along that axis."""
+CLEAR_SCORE: Final = 2.0
+"""Standard errors below which a score does not decide its sign: another sample of the same shape
+might turn it over."""
 
 
 class Axes(NamedTuple):
@@ -51,7 +52,9 @@ class Canonical(NamedTuple):
     degenerate
         (B,) bool: equal eigenvalues. Two rotations of such a cloud may end differently.
     ambiguous
-        (B,) bool: a sign that the cloud does not decide. Two flips of it may end differently.
+        (B,) bool: a sign that the cloud's points do not decide, because it is symmetric along that
+        axis. A cloud without noise still ends in one orientation; another sample of the shape may
+        end in another.
     """
 
     points: Tensor
@@ -168,7 +171,7 @@ class Rotator(nn.Module):
         if self.mode == "pca":
             return Canonical(points, points.new_ones(batch, 3), degenerate, no)
         scores = self._scores(points)
-        decided = scores.detach().abs()
+        decided = self._decided(points.detach(), scores.detach())
         if self.upright:  # z keeps its sign, whatever its score
             decided = torch.cat([decided[:, :2], torch.full_like(decided[:, 2:], torch.inf)], dim=1)
         signs = self._signs(scores)
@@ -185,11 +188,29 @@ class Rotator(nn.Module):
 
     def _scores(self, points: Tensor) -> Tensor:
         """Return (B, 3), an odd function of each coordinate."""
+        frequencies, weights = self._series(points)
+        return torch.sin(points[..., None] * frequencies).mean(dim=1) @ weights
+
+    def _series(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return frequencies and weights (T,) of the odd function; one each without weights."""
         if self.weights is None:
-            return torch.sin(self.w0 * points).mean(dim=1)
+            return points.new_tensor([self.w0]), points.new_ones(1)
         periods = torch.arange(1, len(self.weights) + 1, dtype=points.dtype, device=points.device)
-        features = torch.sin(points[..., None] * periods).mean(dim=1)  # (B, 3, T)
-        return features @ self.weights.to(points.dtype)
+        return periods, self.weights.to(points.dtype)
+
+    @torch.no_grad()
+    def _decided(self, points: Tensor, scores: Tensor) -> Tensor:
+        """Return (B, 3) how many standard errors the scores are away from 0.
+
+        Clouds are centered on the mean of their own points, which takes a share of the noise away:
+        what is left of a point's is f(x) - x mean(f'), f the odd function.
+        """
+        frequencies, weights = self._series(points)
+        angles = points[..., None] * frequencies
+        slopes = (torch.cos(angles) * frequencies @ weights).mean(dim=1, keepdim=True)
+        left = torch.sin(angles) @ weights - points * slopes
+        errors = left.std(dim=1) / points.shape[1] ** 0.5
+        return scores.abs() / errors.clamp_min(torch.finfo(points.dtype).tiny)
 
     def _signs(self, scores: Tensor) -> Tensor:
         """Return +1 and -1; 0 counts as +1, so that nothing vanishes."""

@@ -50,9 +50,7 @@ class GeneratedClouds(nn.Module):
             rows = torch.arange(spec.clouds_per_class) + label * spec.clouds_per_class
             parts = None
             if spec.intervals:
-                parts = part_of_noise(
-                    spec, noise[rows], torch.full((len(rows),), label)
-                ).to(device)
+                parts = part_of_noise(spec, noise[rows], torch.full((len(rows),), label)).to(device)
             found.append((self.generator(noise[rows].to(device), rows.to(device)), parts))
         return found
 

@@ -18,7 +18,7 @@ Task = Literal["classes", "parts"]
 TASKS: Final[tuple[Task, ...]] = ("classes", "parts")
 
 STATISTICS_CLOUDS: Final = 8
-"""Real clouds per class on which the batch norms of a segmenter are set, as in the authors' code."""
+"""Real clouds per class on which a segmenter's batch norms are set, as in the authors' code."""
 
 Intervals = tuple[tuple[tuple[int, float, float], ...], ...]
 

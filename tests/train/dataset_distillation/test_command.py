@@ -41,7 +41,16 @@ def test_the_result_is_a_set_like_any_other(made, data, tmp_path):
     assert report["numbers_stored"] == report["numbers_stored"] > 0
     assert (made / "clouds.png").read_bytes().startswith(b"\x89PNG")
     # It can be distilled again, from itself, like any other.
-    again = ["--method", "random", "--data", str(made), "--output", str(tmp_path), "--device", "cpu"]
+    again = [
+        "--method",
+        "random",
+        "--data",
+        str(made),
+        "--output",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
     assert main(again) == 0
 
 

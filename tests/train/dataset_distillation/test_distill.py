@@ -135,10 +135,10 @@ def test_too_few_clouds_and_too_few_points_are_refused(real):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(real):
-    with pytest.raises(UserError, match="iteration 1: .* not finite"):
-        distillation = Distillation(real, _options(), CPU)
-        with torch.no_grad():
-            distillation.synthetic.generator.decoder.weight.fill_(float("nan"))
+    distillation = Distillation(real, _options(), CPU)
+    with torch.no_grad():
+        distillation.synthetic.generator.decoder.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"iteration 1: .* not finite"):
         distillation.run()
 
 

@@ -77,15 +77,19 @@ def test_the_gradient_with_respect_to_the_generator_by_finite_differences(networ
         found = class_gradient(network, made, torch.tensor([2]), differentiable=True)
         return gradient_distance(found, real)
 
-    for weight in (generator.siren[1].weight, generator.decoder.weight, generator.modulator[0].bias):
+    for weight in (
+        generator.siren[1].weight,
+        generator.decoder.weight,
+        generator.modulator[0].bias,
+    ):
         got = torch.autograd.grad(distance(), weight)[0].flatten()
         at = int(got.abs().argmax())
         flat = weight.data.view(-1)
         kept, step = float(flat[at]), 1e-6
         flat[at] = kept + step
-        above = float(distance())
+        above = float(distance().detach())
         flat[at] = kept - step
-        below = float(distance())
+        below = float(distance().detach())
         flat[at] = kept
         assert float(got[at]) == pytest.approx((above - below) / (2 * step), rel=1e-4)
         assert abs(float(got[at])) > 1e-6
@@ -94,9 +98,7 @@ def test_the_gradient_with_respect_to_the_generator_by_finite_differences(networ
 def test_the_learned_rotator_gets_a_gradient_from_real_and_generated_clouds(network):
     rotator = Rotator("straight-through", periods=3).double()
     labels = torch.full((4,), 1)
-    real = class_gradient(
-        network, rotator(clouds(4), align=False), labels, differentiable=True
-    )
+    real = class_gradient(network, rotator(clouds(4), align=False), labels, differentiable=True)
     made = class_gradient(network, rotator(clouds(5), align=False), labels, differentiable=True)
     for one, other in ((real, [g.detach() for g in made]), (made, [g.detach() for g in real])):
         found = torch.autograd.grad(

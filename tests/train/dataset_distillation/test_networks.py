@@ -128,7 +128,9 @@ def test_a_ball_holds_no_point_beyond_its_radius():
     assert (around - centers[:, :, None]).norm(dim=-1).max() <= 0.3 + 1e-6
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if "small" in name or name == "pointnet"])
+@pytest.mark.parametrize(
+    "name", [name for name in NETWORKS if "small" in name or name == "pointnet"]
+)
 def test_every_name_builds_what_it_says(name):
     assert build_network(name, 7).eval()(clouds(2, 64)).shape == (2, 7)
 

@@ -64,9 +64,7 @@ def test_frozen_norms_have_the_clouds_own_statistics():
         hidden = network.layers[0](points.transpose(1, 2))
     norm = network.norms[0]
     torch.testing.assert_close(norm.running_mean, hidden.mean(dim=(0, 2)), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(
-        norm.running_var, hidden.var(dim=(0, 2)), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(norm.running_var, hidden.var(dim=(0, 2)), rtol=1e-4, atol=1e-5)
     # One cloud's logits no longer depend on what stands beside it.
     with torch.no_grad():
         torch.testing.assert_close(network(points[:1]), network(points)[:1], rtol=1e-4, atol=1e-5)

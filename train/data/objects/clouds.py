@@ -151,12 +151,10 @@ def unit_sphere(points: NDArray[np.floating]) -> NDArray[np.float32]:
     reach = np.sqrt((centered**2).sum(axis=1)).max()
     if not reach > 0:
         raise ValueError("unit_sphere: all points are equal, there is no scale")
-    return (centered / reach).astype(np.float32)
+    return np.asarray(centered / reach, dtype=np.float32)
 
 
-def resample(
-    number: int, wanted: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def resample(number: int, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return which of `number` points to take so that there are `wanted`.
 
     Without repeats where there are enough, else every point at least once.

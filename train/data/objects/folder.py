@@ -1,8 +1,8 @@
 """Our own layout of object clouds: a folder with `objects.json` and one file of arrays per split.
 
-    FOLDER/objects.json   names of classes and parts, and what the set was made from
-    FOLDER/train.npz      points (B, N, 3) float32, labels (B,) int64, parts (B, N) int64 if any
-    FOLDER/test.npz       the same; a distilled set has none
+FOLDER/objects.json   names of classes and parts, and what the set was made from
+FOLDER/train.npz      points (B, N, 3) float32, labels (B,) int64, parts (B, N) int64 if any
+FOLDER/test.npz       the same; a distilled set has none
 """
 
 import json
@@ -90,7 +90,7 @@ def read_folder(folder: Path, split: str) -> ObjectClouds:
         )
     path = folder / f"{split}.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
         return ObjectClouds(
             points=found["points"].astype(np.float32, copy=False),
@@ -100,7 +100,9 @@ def read_folder(folder: Path, split: str) -> ObjectClouds:
             part_names=tuple(index["part_names"]),
         )
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file, though {INDEX_NAME} names it; make the set again") from error
+        raise UserError(
+            f"{path}: no such file, though {INDEX_NAME} names it; make the set again"
+        ) from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: a damaged file ({error}); make the set again") from error
     except UserError as error:

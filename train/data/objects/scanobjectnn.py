@@ -65,7 +65,9 @@ def read_scanobjectnn(folder: Path, split: str, num_points: int, seed: int = 0) 
     except KeyError as error:
         raise UserError(f"{path}: lacks the array {error}; download it again") from error
     if data.ndim != 3 or data.shape[2] != 3 or len(data) != len(labels):
-        raise UserError(f"{path}: data of shape {data.shape} for {len(labels)} labels; download it again")
+        raise UserError(
+            f"{path}: data of shape {data.shape} for {len(labels)} labels; download it again"
+        )
     mask = arrays.get("mask")
     rng = np.random.default_rng(seed)
     points, parts = [], []
@@ -109,4 +111,6 @@ def _read_h5(path: Path) -> dict[str, Any]:
         with h5py.File(path, "r") as file:
             return {name: file[name][()] for name in ("data", "label", "mask") if name in file}
     except OSError as error:
-        raise UserError(f"{path}: no HDF5 file, or a damaged one ({error}); download it again") from error
+        raise UserError(
+            f"{path}: no HDF5 file, or a damaged one ({error}); download it again"
+        ) from error

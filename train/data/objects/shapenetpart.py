@@ -47,7 +47,9 @@ def read_shapenetpart(folder: Path, split: str, num_points: int, seed: int = 0) 
     points, labels, parts = [], [], []
     for synset, model in _models(folder, split):
         if synset not in categories:
-            raise UserError(f"{folder / LISTS}: names the unknown synset {synset}; download it again")
+            raise UserError(
+                f"{folder / LISTS}: names the unknown synset {synset}; download it again"
+            )
         path = folder / synset / f"{model}.txt"
         table = _table(path)
         check_cloud(table[:, :3], str(path))
@@ -105,7 +107,9 @@ def _table(path: Path) -> NDArray[np.float64]:
     try:
         table = np.loadtxt(path, ndmin=2)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file, though a list names it; download it again") from error
+        raise UserError(
+            f"{path}: no such file, though a list names it; download it again"
+        ) from error
     except ValueError as error:
         raise UserError(f"{path}: a damaged file ({error}); download it again") from error
     if table.shape[1] not in (4, 7):

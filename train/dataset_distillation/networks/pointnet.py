@@ -84,8 +84,8 @@ class PointNet(nn.Module):
             logits: Tensor = self.head(pooled)
             return logits
         spread = pooled[:, :, None].expand(-1, -1, points.shape[1])
-        logits = self.head(torch.cat([levels[-2], spread], dim=1))
-        return logits
+        per_point: Tensor = self.head(torch.cat([levels[-2], spread], dim=1))
+        return per_point
 
     def _levels(self, points: Tensor) -> list[Tensor]:
         hidden = points.transpose(1, 2)

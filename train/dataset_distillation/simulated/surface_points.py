@@ -122,13 +122,11 @@ class _Solid:
             return np.asarray(inside.all(axis=1))
         x, y, z = self.half
         if self.shape == Shape.CYLINDER:
-            return (np.hypot(local[:, 0], local[:, 1]) < x - _WITHIN) & (
-                np.abs(local[:, 2]) < z - _WITHIN
-            )
+            across = np.hypot(local[:, 0], local[:, 1])
+            return np.asarray((across < x - _WITHIN) & (np.abs(local[:, 2]) < z - _WITHIN))
         if self.shape == Shape.WHEEL:
-            return (np.hypot(local[:, 0], local[:, 2]) < x - _WITHIN) & (
-                np.abs(local[:, 1]) < y - _WITHIN
-            )
+            across = np.hypot(local[:, 0], local[:, 2])
+            return np.asarray((across < x - _WITHIN) & (np.abs(local[:, 1]) < y - _WITHIN))
         if self.shape in (Shape.ELLIPSOID, Shape.FOLIAGE):
             return np.asarray(((local / self.half) ** 2).sum(axis=1) < 1.0 - _WITHIN)
         return np.asarray((np.abs(local) < self.half - _WITHIN).all(axis=1))
@@ -139,7 +137,9 @@ class _Solid:
         angle = rng.uniform(0.0, 2 * np.pi, number)
         on_side = rng.random(number) < 2 * half / (2 * half + radius)
         reach = np.where(on_side, radius, radius * np.sqrt(rng.random(number)))
-        along = np.where(on_side, rng.uniform(-half, half, number), rng.choice([-half, half], number))
+        along = np.where(
+            on_side, rng.uniform(-half, half, number), rng.choice([-half, half], number)
+        )
         across = reach * np.cos(angle), reach * np.sin(angle)
         columns = (across[0], along, across[1]) if wheel else (*across, along)
         return np.stack(columns, axis=1)
@@ -196,7 +196,5 @@ def polytope_triangles(planes: Floats) -> tuple[Floats, NDArray[np.int64]]:
         second = np.cross(normal, first)
         around = vertices[on] - middle
         order = on[np.argsort(np.arctan2(around @ second, around @ first), kind="stable")]
-        triangles += [
-            (order[0], order[k], order[k + 1]) for k in range(1, len(order) - 1)
-        ]
+        triangles += [(order[0], order[k], order[k + 1]) for k in range(1, len(order) - 1)]
     return vertices, np.array(triangles, dtype=np.int64).reshape(-1, 3)

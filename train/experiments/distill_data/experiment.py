@@ -173,9 +173,7 @@ class Experiment:
         If the folder's records are of other settings.
     """
 
-    def __init__(
-        self, settings: Settings, records: Path, work: Path, device: torch.device
-    ) -> None:
+    def __init__(self, settings: Settings, records: Path, work: Path, device: torch.device) -> None:
         self.settings, self.records, self.work, self.device = settings, records, work, device
         self.plain = settings.plain()
         self.assay = hash_of(self.plain)

@@ -1,7 +1,9 @@
 """Object clouds: our folder and the public layouts are read back, and bad ones are refused."""
 
 import json
+import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -58,9 +60,7 @@ def test_fewer_points_are_drawn_with_their_parts(tmp_path):
 
 def _off(path, text="OFF\n4 4 6\n"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        f"{text}0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n"
-    )
+    path.write_text(f"{text}0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
 
 
 def test_modelnet40_as_downloaded(tmp_path):
@@ -152,9 +152,9 @@ def test_shapenetpart_as_downloaded(shapenetpart):
         (lambda root: (root / "02691156" / "m0.txt").write_text("1 nan 3 0\n" * 9), "not finite"),
         (lambda root: (root / "synsetoffset2category.txt").write_text("x\n"), "line 1"),
         (
-            lambda root: (
-                root / "train_test_split" / "shuffled_train_file_list.json"
-            ).write_text("{"),
+            lambda root: (root / "train_test_split" / "shuffled_train_file_list.json").write_text(
+                "{"
+            ),
             "damaged list",
         ),
         (
@@ -169,28 +169,53 @@ def test_a_damaged_shapenetpart_is_named(shapenetpart, break_it, words):
         read_objects(shapenetpart, "train", 30)
 
 
-def test_scanobjectnn_needs_h5py_or_reads(tmp_path):
-    """With h5py a file is read back; without, one line says what to install."""
-    path = tmp_path / "training_objectdataset.h5"
-    try:
-        import h5py
-    except ImportError:
-        path.write_bytes(b"\x89HDF\r\n")
-        with pytest.raises(UserError, match=r"topodistill\[objects\]"):
-            read_objects(tmp_path, "train", 16)
-        return
+def _scanobjectnn(path):
     data = RNG.normal(size=(3, 32, 3)).astype(np.float32)
-    mask = np.where(np.arange(32) % 2, 4, -1)
+    data[..., 2] = np.arange(32) % 2  # z says which points are the object
     with h5py.File(path, "w") as file:
         file["data"], file["label"] = data, np.array([2, 14, 0])
-        file["mask"] = np.tile(mask, (3, 1))
+        file["mask"] = np.tile(np.where(np.arange(32) % 2, 4, -1), (3, 1))
+
+
+def test_scanobjectnn_as_downloaded(tmp_path):
+    _scanobjectnn(tmp_path / "training_objectdataset.h5")
     got = read_objects(tmp_path, "train", 16)
     assert got.labels.tolist() == [2, 14, 0]
     assert got.classes[14] == "toilet"
     assert got.part_names == ("background", "object")
     assert got.points.shape == (3, 16, 3)
+    assert np.array_equal(got.points[..., 2] > got.points[..., 2].mean(axis=1)[:, None], got.parts)
+    with pytest.raises(UserError, match="has no test_objectdataset"):
+        read_objects(tmp_path, "test", 16)
+
+
+def test_a_variant_of_scanobjectnn_is_found_and_two_are_refused(tmp_path):
+    _scanobjectnn(tmp_path / "training_objectdataset_augmented25_norot.h5")
+    assert len(read_objects(tmp_path, "train", 16)) == 3
+    _scanobjectnn(tmp_path / "training_objectdataset_augmentedrot.h5")
+    with pytest.raises(UserError, match="2 variants"):
+        read_objects(tmp_path, "train", 16)
+
+
+def test_a_damaged_scanobjectnn_is_named(tmp_path):
+    path = tmp_path / "training_objectdataset.h5"
     path.write_bytes(b"no HDF5")
     with pytest.raises(UserError, match="no HDF5 file"):
+        read_objects(tmp_path, "train", 16)
+    with h5py.File(path, "w") as file:
+        file["data"] = np.zeros((2, 4, 3))
+    with pytest.raises(UserError, match="lacks the array 'label'"):
+        read_objects(tmp_path, "train", 16)
+    with h5py.File(path, "a") as file:
+        file["label"] = np.zeros(3)
+    with pytest.raises(UserError, match="for 3 labels"):
+        read_objects(tmp_path, "train", 16)
+
+
+def test_without_h5py_one_line_says_what_to_install(tmp_path, monkeypatch):
+    _scanobjectnn(tmp_path / "training_objectdataset.h5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(UserError, match=r"topodistill\[objects\]"):
         read_objects(tmp_path, "train", 16)
 
 

@@ -94,9 +94,7 @@ def test_a_difference_above_zero_is_said_to_be_one(done):
 
     def shown(ours):
         runs = tuple(
-            dataclasses.replace(
-                each, scores={"accuracy": score / 10, "best_accuracy": score / 10}
-            )
+            dataclasses.replace(each, scores={"accuracy": score / 10, "best_accuracy": score / 10})
             for each in records.runs
             for score in [(ours if each.arm == "dd3d" else 3) + each.seed * 0.1]
         )
@@ -107,9 +105,13 @@ def test_a_difference_above_zero_is_said_to_be_one(done):
     runs = tuple(
         dataclasses.replace(each, scores={"accuracy": value, "best_accuracy": value})
         for each in records.runs
-        for value in [(0.6 if each.arm == "dd3d" else 0.3) + 0.01 * (each.seed**2) * (each.arm == "dd3d")]
+        for value in [
+            (0.6 if each.arm == "dd3d" else 0.3) + 0.01 * (each.seed**2) * (each.arm == "dd3d")
+        ]
     )
-    assert "**better, with an interval above 0**" in markdown(dataclasses.replace(records, runs=runs))
+    assert "**better, with an interval above 0**" in markdown(
+        dataclasses.replace(records, runs=runs)
+    )
 
 
 def test_records_of_other_settings_are_refused(done):
