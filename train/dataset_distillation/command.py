@@ -131,6 +131,14 @@ def _parser() -> argparse.ArgumentParser:
         default=_USUAL.coordinate_lr,
         help=f"of free coordinates [{_USUAL.coordinate_lr:g}]",
     )
+    add(
+        "--pointnet-widths",
+        type=int,
+        nargs="+",
+        default=_USUAL.widths,
+        metavar="C",
+        help=f"of the matched network [{' '.join(map(str, _USUAL.widths))}]",
+    )
     add("--width", type=int, default=_USUAL.width, help=f"of the generator [{_USUAL.width}]")
     add("--layers", type=int, default=_USUAL.layers, help=f"of the generator [{_USUAL.layers}]")
     add(
@@ -174,6 +182,7 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         width=options.width,
         layers=options.layers,
         w0=options.w0,
+        widths=tuple(options.pointnet_widths),
         rotator=RotatorOptions(
             mode=mode,
             proper=options.proper,

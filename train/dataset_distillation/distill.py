@@ -116,15 +116,11 @@ class Distillation:
         self.synthetic = self._start().to(device)
         learned = [*self.synthetic.parameters(), *self.rotator.parameters()]
         self.learned = [parameter for parameter in learned if parameter.requires_grad]
-        self.optimizer: torch.optim.Optimizer
-        if options.method == "dd3d":
-            self.optimizer = torch.optim.Adam(
-                self.learned, lr=options.lr, weight_decay=options.weight_decay
-            )
-        else:
-            self.optimizer = torch.optim.SGD(
-                self.learned, lr=options.coordinate_lr, momentum=options.coordinate_momentum
-            )
+        generated = options.method == "dd3d"
+        self.lr = options.lr if generated else options.coordinate_lr
+        self.optimizer = torch.optim.Adam(
+            self.learned, lr=self.lr, weight_decay=options.weight_decay if generated else 0.0
+        )
         self.losses: list[float] = []
         self.seconds = 0.0
 
@@ -277,8 +273,7 @@ class Distillation:
         """Do one iteration; return the mean distance per class and outer step."""
         options = self.options
         for group in self.optimizer.param_groups:
-            if options.method == "dd3d":
-                group["lr"] = options.lr * (0.1 if done >= options.iterations / 2 else 1.0)
+            group["lr"] = self.lr * (0.1 if done >= options.iterations / 2 else 1.0)
         network = self._network(done)
         trained = torch.optim.SGD(network.parameters(), lr=options.network_lr)
         chance = generator_for(options.seed, _DRAWS, done)

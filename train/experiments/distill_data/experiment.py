@@ -61,8 +61,6 @@ class Settings:
         The simulated objects.
     distill_points, iterations, real_batch
         Of distillations; other options are those of the authors' code.
-    coordinate_lr
-        Of free coordinates, by method.
     epochs
         Of a network on a small set.
     full_epochs, full_batch
@@ -72,11 +70,7 @@ class Settings:
     data: SimulatedSet = field(default_factory=SimulatedSet)
     distill_points: int = 256
     iterations: int = 60
-    real_batch: int = 16
-    coordinate_lr: tuple[tuple[str, float], ...] = (
-        ("gradient-matching", 0.1),
-        ("distribution-matching", 1.0),
-    )
+    real_batch: int = 8
     epochs: int = 200
     full_epochs: int = 30
     full_batch: int = 32
@@ -84,9 +78,7 @@ class Settings:
     def plain(self) -> dict[str, Any]:
         """Return plain values, with what the records' readers look for."""
         shared = {"format": FORMAT, "dataset": "objects", "simulated": True, "pair": "pointnet"}
-        found: dict[str, Any] = shared | dataclasses.asdict(self)
-        found["coordinate_lr"] = dict(self.coordinate_lr)
-        return found
+        return shared | dataclasses.asdict(self)
 
     def options(self, setting: Setting, method: Method, clouds: int, seed: int) -> DistillOptions:
         """Return how a small set is made."""
@@ -96,7 +88,6 @@ class Settings:
             points=self.distill_points,
             iterations=self.iterations,
             real_batch=self.real_batch,
-            coordinate_lr=dict(self.coordinate_lr).get(method, 0.1),
             rotator=RotatorOptions(mode="frozen" if setting == "rotated" else "none"),
             seed=seed,
         )
