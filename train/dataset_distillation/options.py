@@ -85,8 +85,8 @@ class DistillOptions:
     lr, weight_decay
         Of Adam on the generator; the rate falls to a tenth at half time.
     coordinate_lr
-        Of Adam on free coordinates. The paper's table of them is lost; SGD at 0.1, as for images,
-        moves points apart here, since the distance is a sum over a thousand rows.
+        Of Adam on free coordinates. The paper's table of them is lost. SGD at 0.1, as for images,
+        makes the distance grow: a few points per channel get all of its gradient.
     network_lr, network_batch
         Of SGD on the matched network.
     width, layers, w0
@@ -109,7 +109,7 @@ class DistillOptions:
     real_batch: int = 8
     lr: float = 1e-3
     weight_decay: float = 5e-4
-    coordinate_lr: float = 5e-3
+    coordinate_lr: float = 1e-3
     network_lr: float = 1e-3
     network_batch: int = 256
     width: int = 256
