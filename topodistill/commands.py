@@ -20,6 +20,11 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "ablate": ("train.ablate", "find out which loss pays, with seeds and intervals"),
     "figures": ("train.figures", "make the paper's figures, and a page of its tables and figures"),
     "efficiency": ("train.efficiency", "measure what the networks cost: operations, time, memory"),
+    "distill-data": ("train.distill_data", "distill a set of object clouds into a few per class"),
+    "distill-data-page": (
+        "train.distill_data_page",
+        "compare distilled sets with coresets and the full set, with intervals",
+    ),
     "topkd-targets": ("train.topkd_targets", "TopKD, step 1: a teacher's clouds and exact images"),
     "topkd-fit": ("train.topkd_fit", "TopKD, step 2: the small network that predicts the images"),
     "topkd-fidelity": ("train.topkd_fidelity", "TopKD: how far RipsNet can be trusted on a run"),

@@ -1,0 +1,209 @@
+"""The loop: distances fall, a resumed run ends the same, and what it refuses."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from tests.train.dataset_distillation.toys import toy_clouds
+from train.core.errors import UserError
+from train.core.interrupts import Interrupted
+from train.dataset_distillation.distill import Distillation, aligned_clouds, build_rotator
+from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions, paper_loops
+
+CPU = torch.device("cpu")
+OPTIONS = DistillOptions(
+    points=32,
+    iterations=12,
+    outer=3,
+    inner=1,
+    real_batch=6,
+    width=32,
+    w0=30.0,
+    widths=(8, 16, 32),
+)
+
+
+@pytest.fixture(scope="module")
+def real():
+    return toy_clouds(8, seed=0)
+
+
+def _options(**changed):
+    return dataclasses.replace(OPTIONS, **changed)
+
+
+def mean_distance(distillation, networks=6):
+    """The mean distance on networks that no iteration has seen; losses of iterations are noisy."""
+    total = 0.0
+    for number in range(networks):
+        network = distillation._network(1000 + number)
+        chance = torch.Generator().manual_seed(number)
+        real = [distillation._real_batch(rows, chance) for rows in distillation.rows]
+        made = distillation.synthetic.of_classes(
+            range(len(real)), distillation.options.points, chance
+        )
+        for label in range(len(real)):
+            found = distillation._distance(network, label, made[label], real[label], None)
+            total += float(found.detach())
+    return total
+
+
+@pytest.mark.parametrize(
+    ("method", "rate", "share"),
+    [
+        ("dd3d", {"lr": 3e-3}, 0.97),
+        ("distribution-matching", {"coordinate_lr": 5e-3}, 0.9),
+    ],
+)
+def test_the_distance_falls_on_networks_that_were_not_seen(real, method, rate, share):
+    distillation = Distillation(real, _options(method=method, iterations=25, **rate), CPU)
+    before = mean_distance(distillation)
+    assert len(distillation.run().losses) == 25
+    assert mean_distance(distillation) < share * before
+
+
+def test_steps_of_free_coordinates_lower_the_distance_on_their_network(real):
+    """On others it does not fall with so few channels: the clouds are real ones to begin with."""
+    distillation = Distillation(real, _options(method="gradient-matching", points=48), CPU)
+    network = distillation._network(0)
+    batch = [(distillation.points[rows], None) for rows in distillation.rows]
+
+    def distance():
+        made = distillation.synthetic.of_classes(range(4), 48, torch.Generator())
+        return sum(
+            distillation._distance(network, k, made[k], batch[k], None) for k in range(len(made))
+        )
+
+    begin = float(distance().detach())
+    for _ in range(40):
+        distillation.optimizer.zero_grad()
+        distance().backward()
+        distillation.optimizer.step()
+    assert float(distance().detach()) < 0.9 * begin
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_every_learned_number_moves(real, method):
+    distillation = Distillation(real, _options(method=method, iterations=2), CPU)
+    before = [p.detach().clone() for p in distillation.learned]
+    distillation.run()
+    for old, new in zip(before, distillation.learned, strict=True):
+        assert (old != new).any()
+
+
+def test_the_learned_rotator_moves(real):
+    rotator = RotatorOptions(mode="straight-through", periods=4)
+    distillation = Distillation(
+        aligned_clouds(real, build_rotator(_options(rotator=rotator))),
+        _options(rotator=rotator, iterations=2),
+        CPU,
+    )
+    before = distillation.rotator.weights.detach().clone()
+    distillation.run()
+    assert (distillation.rotator.weights != before).any()
+
+
+@pytest.mark.parametrize("method", ["dd3d", "gradient-matching"])
+def test_a_run_that_is_stopped_and_resumed_ends_the_same(real, method, tmp_path):
+    options = _options(method=method, iterations=6)
+    whole = Distillation(real, options, CPU).run()
+    state = tmp_path / "state.pt"
+
+    class Stopped(Exception):
+        pass
+
+    first = Distillation(real, options, CPU)
+
+    def stop(done):
+        if done == 3:
+            first.save(state)
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        first.run(state, after=stop)
+    second = Distillation(real, options, CPU)
+    ended = second.run(state, resume=True)
+    assert ended.losses == whole.losses
+    for a, b in zip(whole.synthetic.parameters(), ended.synthetic.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_signal_saves_and_says_how_to_go_on(real, tmp_path):
+    import os
+    import signal
+
+    state = tmp_path / "state.pt"
+    distillation = Distillation(real, _options(), CPU)
+    with pytest.raises(Interrupted, match="--resume") as caught:
+        distillation.run(state, after=lambda done: os.kill(os.getpid(), signal.SIGTERM))
+    assert caught.value.exit_code == 143
+    assert state.exists()
+    done = Distillation(real, _options(), CPU).run(state, resume=True)
+    assert len(done.losses) == OPTIONS.iterations
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"seed": 1}, "seed 0, and here it is 1"),
+        ({"iterations": 30}, "12 iterations, and here are 30"),
+        ({"width": 16}, "width 32"),
+    ],
+)
+def test_a_state_of_another_run_is_refused(real, tmp_path, changed, words):
+    state = tmp_path / "state.pt"
+    Distillation(real, OPTIONS, CPU).save(state)
+    with pytest.raises(UserError, match=words):
+        Distillation(real, _options(**changed), CPU).run(state, resume=True)
+
+
+def test_a_state_of_other_clouds_is_refused(real, tmp_path):
+    state = tmp_path / "state.pt"
+    Distillation(real, OPTIONS, CPU).save(state)
+    with pytest.raises(UserError, match="other real clouds"):
+        Distillation(toy_clouds(8, seed=1), OPTIONS, CPU).run(state, resume=True)
+
+
+def test_too_few_clouds_and_too_few_points_are_refused(real):
+    with pytest.raises(UserError, match="rod has 8 clouds, fewer than the 9"):
+        Distillation(real, _options(clouds_per_class=9), CPU)
+    with pytest.raises(UserError, match="the clouds have 48 points"):
+        Distillation(real, _options(points=49), CPU)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(real):
+    distillation = Distillation(real, _options(), CPU)
+    with torch.no_grad():
+        distillation.synthetic.generator.decoder.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"iteration 1: .* not finite"):
+        distillation.run()
+
+
+def test_loops_of_the_authors_code():
+    assert paper_loops(1, rotated=False) == (10, 1)
+    assert paper_loops(10, rotated=False) == (20, 1)
+    assert paper_loops(50, rotated=False) == (40, 5)
+    assert paper_loops(1, rotated=True) == (5, 5)
+    assert paper_loops(49, rotated=True) == (20, 10)
+    assert _options(outer=None, inner=None).loops == (10, 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "flag"),
+    [
+        ({"method": "magic"}, "--method"),
+        ({"clouds_per_class": 0}, "--cpc"),
+        ({"points": 1}, "--distill-points"),
+        ({"iterations": 0}, "--iterations"),
+        ({"outer": 0}, "--outer"),
+        ({"lr": 0.0}, "--lr"),
+        ({"widths": (8,)}, "--pointnet-widths"),
+        ({"task": "magic"}, "--task"),
+        ({"task": "parts", "method": "distribution-matching"}, "--task parts"),
+        ({"seed": -1}, "--seed"),
+    ],
+)
+def test_options_that_nothing_can_be_learned_with_are_refused(changed, flag):
+    with pytest.raises(UserError, match=flag):
+        _options(**changed)

@@ -1,0 +1,258 @@
+"""The command that distills a set of point clouds, or samples what was distilled again.
+
+python -m train.distill_data --method dd3d --data simulated --cpc 1 --output runs/dd3d
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from train.core.atomic_write import make_folder
+from train.core.command import run_command
+from train.core.console import logger
+from train.core.device import describe_device
+from train.core.distributed import is_first_process, process_device, process_group
+from train.core.errors import UserError
+from train.core.provenance import program
+from train.dataset_distillation.evaluate import EvaluationOptions
+from train.dataset_distillation.evaluate_parts import PartOptions
+from train.dataset_distillation.make import (
+    GENERATOR_NAME,
+    PICTURE_NAME,
+    STATE_NAME,
+    make,
+    prepare,
+    read_real,
+    sample_again,
+    score,
+    score_parts,
+    write_made,
+)
+from train.dataset_distillation.networks.build import NETWORKS
+from train.dataset_distillation.options import METHODS, PAPER, DistillOptions, RotatorOptions
+from train.dataset_distillation.rotator import MODES, Mode
+from train.dataset_distillation.simulated.objects import SimulatedSet, Source
+from train.dataset_distillation.tasks import TASKS
+
+_USUAL = DistillOptions()
+_SET = SimulatedSet()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
+    options = _parser().parse_args(arguments)
+    return run_command(lambda: _run(options), stopped="nothing more was written")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("train.distill_data"),
+        description="Distill a set of labeled point clouds into a few clouds per class, by DD3D or "
+        "by what it is compared with; or sample a distilled generator at another resolution.",
+        epilog="The output is a folder of object clouds like any other: --data takes it.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    methods = "; ".join(f"{name}: {what}" for name, what in METHODS.items())
+    add("--method", choices=METHODS, default="dd3d", help=f"{methods} [dd3d]")
+    add(
+        "--data",
+        default="simulated",
+        metavar="DIR",
+        help="ModelNet40, ScanObjectNN or ShapeNetPart as downloaded, a folder that this command "
+        "wrote, or the word simulated [simulated]",
+    )
+    add(
+        "--task",
+        choices=TASKS,
+        default="classes",
+        help="what networks learn from the result: classes of clouds, or parts of points [classes]",
+    )
+    add("--cpc", type=int, default=1, metavar="M", help="clouds per class [1]")
+    add(
+        "--points",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="of each cloud that is written, and of the real ones [1024]",
+    )
+    add(
+        "--generator",
+        type=Path,
+        metavar="FILE",
+        help=f"sample this {GENERATOR_NAME} with --points instead of distilling",
+    )
+    add("--resume", action="store_true", help="go on with a distillation that was stopped")
+    add("--seed", type=int, default=0, help="of everything that is drawn [0]")
+    add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
+
+    add = parser.add_argument_group("simulated data").add_argument
+    add(
+        "--source",
+        choices=get_args(Source),
+        default=_SET.source,
+        help="the simulator's models, or things cut out of scans of its streets [models]",
+    )
+    for name in ("train", "test"):
+        usual = getattr(_SET, f"{name}_per_class")
+        add(f"--{name}-per-class", type=int, default=usual, metavar="B", help=f"clouds [{usual}]")
+
+    add = parser.add_argument_group("orientation").add_argument
+    add("--rotated", action="store_true", help="turn every real cloud at random first")
+    add(
+        "--rotator",
+        choices=MODES,
+        help="none; PCA alone; with signs as the authors run it; with learned weights [frozen with "
+        "--rotated, else none]",
+    )
+    add("--proper", action="store_true", help="rotations alone: never mirror a cloud")
+    add("--upright", action="store_true", help="turn about z alone")
+    add("--rotator-periods", type=int, default=16, metavar="T", help="of learned weights [16]")
+
+    add = parser.add_argument_group("distillation").add_argument
+    add(
+        "--preset",
+        choices=("quick", "paper"),
+        default="quick",
+        help=f"quick: {_USUAL.iterations} iterations at {_USUAL.points} points, for two cores; "
+        f"paper: {PAPER['iterations']} at {PAPER['points']} [quick]",
+    )
+    add("--distill-points", type=int, metavar="N", help="of a cloud while it is learned")
+    add("--iterations", type=int, help="networks that gradients are matched on")
+    add("--outer", type=int, help="steps on each [the authors', by --cpc]")
+    add("--inner", type=int, help="epochs of each between two steps [the authors', by --cpc]")
+    add("--real-batch", type=int, help="real clouds of a class in a step")
+    add("--lr", type=float, default=_USUAL.lr, help=f"of the generator [{_USUAL.lr:g}]")
+    add(
+        "--coordinate-lr",
+        type=float,
+        default=_USUAL.coordinate_lr,
+        help=f"of free coordinates [{_USUAL.coordinate_lr:g}]",
+    )
+    add(
+        "--pointnet-widths",
+        type=int,
+        nargs="+",
+        default=_USUAL.widths,
+        metavar="C",
+        help=f"of the matched network [{' '.join(map(str, _USUAL.widths))}]",
+    )
+    add("--width", type=int, default=_USUAL.width, help=f"of the generator [{_USUAL.width}]")
+    add("--layers", type=int, default=_USUAL.layers, help=f"of the generator [{_USUAL.layers}]")
+    add(
+        "--w0",
+        type=float,
+        default=_USUAL.w0,
+        help=f"its first frequency: 100 for ModelNet40, 50 for ScanObjectNN [{_USUAL.w0:g}]",
+    )
+
+    add = parser.add_argument_group("evaluation").add_argument
+    add(
+        "--evaluate",
+        nargs="*",
+        choices=NETWORKS,
+        default=[],
+        metavar="NETWORK",
+        help=f"train these on the result from scratch and score them: {', '.join(NETWORKS)}",
+    )
+    add("--epochs", type=int, default=200, help="of their training [200]")
+    return parser
+
+
+def distill_options(options: argparse.Namespace) -> DistillOptions:
+    """Return what the flags say; a flag wins over the preset."""
+    preset: dict[str, Any] = dict(PAPER) if options.preset == "paper" else {}
+    given = {
+        "points": options.distill_points,
+        "iterations": options.iterations,
+        "real_batch": options.real_batch,
+    }
+    preset |= {name: value for name, value in given.items() if value is not None}
+    mode: Mode = options.rotator or ("frozen" if options.rotated else "none")
+    return DistillOptions(
+        method=options.method,
+        task=options.task,
+        clouds_per_class=options.cpc,
+        outer=options.outer,
+        inner=options.inner,
+        lr=options.lr,
+        coordinate_lr=options.coordinate_lr,
+        width=options.width,
+        layers=options.layers,
+        w0=options.w0,
+        widths=tuple(options.pointnet_widths),
+        rotator=RotatorOptions(
+            mode=mode,
+            proper=options.proper,
+            upright=options.upright,
+            periods=options.rotator_periods,
+        ),
+        seed=options.seed,
+        **preset,
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    output: Path = options.output
+    if options.points < 2:
+        raise UserError(f"--points {options.points}: a cloud has at least 2")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: 0 or more")
+    if options.generator is not None:
+        make_folder(output, "--output")
+        clouds = sample_again(options.generator, output, options.points, options.seed)
+        logger.info(f"done: {len(clouds)} clouds of {options.points} points in {output}")
+        return
+    chosen = distill_options(options)
+    if chosen.task == "parts" and set(options.evaluate) - {"pointnet"}:
+        raise UserError("--evaluate: of parts, pointnet alone can be evaluated")
+    evaluation = [
+        EvaluationOptions(network=name, epochs=options.epochs, seed=options.seed)
+        for name in options.evaluate
+    ]
+    device = process_device(options.device)
+    make_folder(output, "--output")
+    state = output / STATE_NAME
+    if state.exists() and not options.resume:
+        raise UserError(
+            f"{state}: a distillation is there; go on with --resume, or give another --output"
+        )
+    with process_group(device):
+        train, test = read_real(
+            options.data,
+            output,
+            SimulatedSet(
+                source=options.source,
+                train_per_class=options.train_per_class,
+                test_per_class=options.test_per_class,
+                num_points=options.points,
+                seed=options.seed,
+            ),
+            options.points,
+            options.seed,
+        )
+        logger.info(
+            f"{len(train)} clouds of {len(train.classes)} classes; on {describe_device(device)}"
+        )
+        real = prepare(train, test, chosen, rotate=options.rotated)
+        made = make(real, chosen, device, points=options.points, state=state, resume=options.resume)
+        write_made(output, made, real, chosen, options.data)
+    if not is_first_process():
+        return
+    if chosen.task == "parts" and evaluation:
+        part_options = PartOptions(epochs=options.epochs, seed=options.seed)
+        by_parts = score_parts(made, real, part_options, device)
+        logger.info(
+            f"pointnet: {100 * by_parts.last:.1f} mean part IoU after the last epoch, "
+            f"{100 * by_parts.best:.1f} at the best ({by_parts.best_epoch} of {options.epochs})"
+        )
+        evaluation = []
+    for each in evaluation:
+        found = score(made, real, each, device, points=options.points)
+        logger.info(
+            f"{each.network}: {100 * found.last:.1f} % right after the last epoch, "
+            f"{100 * found.best:.1f} % at the best ({found.best_epoch} of {each.epochs})"
+        )
+    logger.info(f"done: {output}, with {PICTURE_NAME}")

@@ -1,0 +1,110 @@
+"""Real clouds that stand for their class: drawn, by herding, and by k-center.
+
+Shape letters: B clouds, C channels, M clouds per class.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.objects.clouds import ObjectClouds
+
+Floats = NDArray[np.float64]
+Choice = Callable[[Floats, int, np.random.Generator], NDArray[np.int64]]
+
+
+def draw(features: Floats, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return clouds drawn without repeats."""
+    return np.sort(rng.choice(len(features), size=number, replace=False)).astype(np.int64)
+
+
+def herd(features: Floats, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return clouds whose mean features follow the class's (Welling, ICML 2009).
+
+    Parameters
+    ----------
+    features
+        (B, C) of one class.
+    number
+        M, at most B.
+    rng
+        Not used: nothing is left to chance.
+
+    Notes
+    -----
+    One after the other, each that brings the mean of the chosen nearest to the mean of all; the
+    first of equals.
+    """
+    wanted = features.mean(axis=0)
+    chosen: list[int] = []
+    total = np.zeros_like(wanted)
+    for count in range(1, number + 1):
+        apart = np.linalg.norm((total + features) / count - wanted, axis=1)
+        apart[chosen] = np.inf
+        best = int(apart.argmin())
+        chosen.append(best)
+        total = total + features[best]
+    return np.array(chosen, dtype=np.int64)
+
+
+def k_center(features: Floats, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return clouds such that none is far from all of them (Sener and Savarese, ICLR 2018).
+
+    Parameters
+    ----------
+    features
+        (B, C) of one class.
+    number
+        M, at most B.
+    rng
+        Not used: nothing is left to chance.
+
+    Notes
+    -----
+    Greedy: first the one nearest to the mean, then always the farthest from those chosen.
+    """
+    chosen = [int(np.linalg.norm(features - features.mean(axis=0), axis=1).argmin())]
+    nearest = np.linalg.norm(features - features[chosen[0]], axis=1)
+    while len(chosen) < number:
+        nearest[chosen] = -1.0
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(features - features[chosen[-1]], axis=1))
+    return np.array(chosen, dtype=np.int64)
+
+
+CORESETS: Final[Mapping[str, Choice]] = {"random": draw, "herding": herd, "k-center": k_center}
+"""Name -> how clouds of a class are chosen by their features."""
+
+
+def coreset(
+    name: str, clouds: ObjectClouds, features: Floats, clouds_per_class: int, seed: int
+) -> NDArray[np.int64]:
+    """Return which clouds are chosen, class by class, (classes x M,).
+
+    Parameters
+    ----------
+    name
+        Of `CORESETS`.
+    clouds
+        All real ones.
+    features
+        (B, C) of all; not looked at by "random".
+    clouds_per_class
+        M.
+    seed
+        Of what is drawn.
+
+    Raises
+    ------
+    UserError
+        If a class has fewer clouds.
+    """
+    clouds.require(clouds_per_class)
+    chosen = []
+    for label in range(len(clouds.classes)):
+        rows = clouds.rows_of(label)
+        rng = np.random.default_rng([seed, label])
+        chosen.append(rows[CORESETS[name](features[rows], clouds_per_class, rng)])
+    return np.concatenate(chosen)

@@ -1,0 +1,459 @@
+"""One distilled set from beginning to end: real clouds in, a folder out.
+
+FOLDER/objects.json, train.npz   the distilled clouds, read like any other set
+FOLDER/generator.safetensors     of DD3D: the clouds at any resolution
+FOLDER/distill.json              with which options, the distances, the numbers stored
+FOLDER/clouds.png                beside real ones
+FOLDER/state.pt                  where a stopped distillation is
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.core import provenance
+from train.core.atomic_write import atomic_write
+from train.core.console import logger
+from train.core.distributed import first_process_first, is_first_process
+from train.core.errors import UserError
+from train.data.objects.clouds import ObjectClouds
+from train.data.objects.folder import write_folder
+from train.data.objects.read import read_objects
+from train.data.objects.rotations import rotated
+from train.dataset_distillation.coresets import coreset
+from train.dataset_distillation.distill import (
+    Distillation,
+    Distilled,
+    aligned_clouds,
+    build_rotator,
+)
+from train.dataset_distillation.evaluate import (
+    Draw,
+    EvaluationOptions,
+    Score,
+    embed,
+    train_and_score,
+)
+from train.dataset_distillation.evaluate_parts import (
+    PartOptions,
+    PartScore,
+    train_and_score_parts,
+)
+from train.dataset_distillation.generator import (
+    PointGenerator,
+    generate,
+    load_generator,
+    pays_from,
+    save_generator,
+)
+from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions
+from train.dataset_distillation.pictures import draw_clouds
+from train.dataset_distillation.rotator import Rotator
+from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
+from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds
+
+GENERATOR_NAME: Final = "generator.safetensors"
+STATE_NAME: Final = "state.pt"
+REPORT_NAME: Final = "distill.json"
+PICTURE_NAME: Final = "clouds.png"
+_ROTATION_SEEDS: Final = {"train": 31, "test": 32}
+_FEATURE_EPOCHS: Final = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Real clouds in the orientation that networks see, and the rotator that put them there.
+
+    Attributes
+    ----------
+    train, test
+        On their principal axes where there is a rotator.
+    rotator
+        Decides the signs.
+    """
+
+    train: ObjectClouds
+    test: ObjectClouds | None
+    rotator: Rotator
+
+
+def prepare(
+    train: ObjectClouds, test: ObjectClouds | None, options: DistillOptions, *, rotate: bool
+) -> Prepared:
+    """Rotate clouds at random if wanted, and put them on their principal axes.
+
+    Parameters
+    ----------
+    train, test
+        As they were read.
+    options
+        The rotator and the seed are looked at.
+    rotate
+        Turn every cloud at random first: the paper's "rotated" setting.
+
+    Raises
+    ------
+    UserError
+        If the splits have different classes.
+    """
+    if test is not None and test.classes != train.classes:
+        raise UserError("the test clouds have other classes than the training clouds; give one set")
+    if rotate:
+        upright = options.rotator.upright
+        train = rotated(train, _ROTATION_SEEDS["train"], upright=upright)
+        test = None if test is None else rotated(test, _ROTATION_SEEDS["test"], upright=upright)
+    rotator = build_rotator(options)
+    count = undefined(train, rotator)
+    if count:
+        logger.info(
+            f"{count} of {len(train)} clouds have principal axes or signs that are not defined "
+            "(equal eigenvalues, or a symmetry): two rotations of them may end differently"
+        )
+    return Prepared(
+        aligned_clouds(train, rotator),
+        None if test is None else aligned_clouds(test, rotator),
+        rotator,
+    )
+
+
+def undefined(clouds: ObjectClouds, rotator: Rotator) -> int:
+    """Return how many clouds the rotator cannot give one orientation."""
+    with torch.no_grad():
+        found = rotator.canonical(torch.from_numpy(clouds.points))
+    return int((found.degenerate | found.ambiguous).sum())
+
+
+def canonical(clouds: ObjectClouds, rotator: Rotator) -> ObjectClouds:
+    """Return prepared clouds with their signs decided: what a network is trained on."""
+    with torch.no_grad():
+        return clouds.with_points(
+            rotator.cpu()(torch.from_numpy(clouds.points), align=False).numpy()
+        )
+
+
+def features_of(
+    train: ObjectClouds, seed: int, device: torch.device, epochs: int = _FEATURE_EPOCHS
+) -> NDArray[np.float64]:
+    """Return the features (B, C) that herding and k-center look at, of a PointNet trained on all.
+
+    Parameters
+    ----------
+    train
+        Canonical.
+    seed
+        Of its weights.
+    device
+        Where to compute.
+    epochs
+        Of its training.
+    """
+    options = EvaluationOptions(epochs=epochs, batch_size=32, test_every=epochs, seed=seed)
+    points, labels = torch.from_numpy(train.points), torch.from_numpy(train.labels)
+    _, network = train_and_score(lambda epoch: (points, labels), train, options, device)
+    return embed(network, train, device)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A small set, and how to draw from it.
+
+    Attributes
+    ----------
+    clouds
+        Canonical, as written.
+    generator
+        Of DD3D.
+    rotator
+        Trained with it, where it has weights.
+    losses
+        Of what was learned; empty for what was chosen.
+    seconds
+        Of learning or choosing.
+    """
+
+    clouds: ObjectClouds
+    generator: PointGenerator | None
+    rotator: Rotator
+    losses: tuple[float, ...]
+    seconds: float
+
+    def draw(self, points: int, seed: int, *, resample: bool) -> Draw:
+        """Return what gives an epoch's clouds.
+
+        Parameters
+        ----------
+        points
+            Of a generator's clouds; other clouds are as they are.
+        seed
+            Of the noise.
+        resample
+            Draw a generator's noise anew in every epoch, which is the paper's choice.
+        """
+        fixed = torch.from_numpy(self.clouds.points), torch.from_numpy(self.clouds.labels)
+        generator = self.generator
+        if generator is None or not resample:
+            return lambda epoch: fixed
+        rotator = self.rotator
+
+        def drawn(epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+            made, labels, _ = generate(generator, points, seed * 100_003 + epoch)
+            with torch.no_grad():
+                return rotator(made.cpu(), align=False), labels
+
+        return drawn
+
+
+def make(
+    real: Prepared,
+    options: DistillOptions,
+    device: torch.device,
+    *,
+    points: int,
+    state: Path | None = None,
+    resume: bool = False,
+    features: NDArray[np.float64] | None = None,
+) -> Made:
+    """Make a small set by any method.
+
+    Parameters
+    ----------
+    real
+        What it stands for.
+    options
+        How.
+    device
+        Where to compute.
+    points
+        Of a generator's clouds; others have as many as they were learned with, or were given.
+    state, resume
+        See `Distillation.run`.
+    features
+        What `features_of` gave; made where it is needed and None.
+
+    Raises
+    ------
+    UserError
+        See `Distillation`.
+    """
+    if points < 1:
+        raise UserError(f"--points {points}: at least 1")
+    if options.method in LEARNED:
+        found = Distillation(real.train, options, device).run(state, resume=resume)
+        return _learned(found, real.train, points, options.seed)
+    if features is None:
+        features = np.zeros((len(real.train), 1))
+        if options.method != "random":
+            features = features_of(canonical(real.train, real.rotator), options.seed, device)
+    rows = coreset(options.method, real.train, features, options.clouds_per_class, options.seed)
+    return Made(canonical(real.train.take(rows), real.rotator), None, real.rotator, (), 0.0)
+
+
+def _learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Made:
+    rotator = found.rotator.cpu()
+    generator: PointGenerator | None = None
+    if isinstance(found.synthetic, GeneratedClouds):
+        generator = found.synthetic.generator.cpu()
+        clouds = sampled(generator, rotator, points, seed)
+    else:
+        assert isinstance(found.synthetic, FreeClouds)
+        learned = found.synthetic.points.detach().cpu()
+        with torch.no_grad():
+            turned = rotator(learned, align=False).numpy()
+        labels = np.arange(len(learned)) // found.synthetic.clouds_per_class
+        parts = found.synthetic.parts
+        clouds = ObjectClouds(
+            turned,
+            labels.astype(np.int64),
+            real.classes,
+            None if parts is None else parts.cpu().numpy(),
+            () if parts is None else real.part_names,
+        )
+    return Made(clouds, generator, rotator, found.losses, found.seconds)
+
+
+def sampled(generator: PointGenerator, rotator: Rotator, points: int, seed: int) -> ObjectClouds:
+    """Return a generator's clouds at any resolution, from 2 points on."""
+    if points < 2:
+        raise UserError(f"--points {points}: a set's clouds have at least 2 points")
+    made, labels, parts = generate(generator, points, seed)
+    with torch.no_grad():
+        turned = rotator(made, align=False)
+    return ObjectClouds(
+        turned.numpy(),
+        labels.numpy(),
+        generator.spec.classes,
+        None if parts is None else parts.numpy(),
+        generator.spec.part_names,
+    )
+
+
+def write_made(
+    folder: Path, made: Made, real: Prepared, options: DistillOptions, data: str
+) -> None:
+    """Write a small set with its generator, report and picture; the first process does.
+
+    Parameters
+    ----------
+    folder
+        There already.
+    made
+        The set.
+    real
+        What it stands for.
+    options
+        How it was made.
+    data
+        What the user calls the real set.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be written.
+    """
+    if not is_first_process():
+        return
+    plain = json.loads(json.dumps(asdict(options)))
+    made_from = {"data": data, "options": plain}
+    coordinates = made.clouds.points.size
+    stored = coordinates if made.generator is None else made.generator.num_parameters()
+    report: dict[str, Any] = {
+        "made_from": made_from,
+        "losses": list(made.losses),
+        "seconds": round(made.seconds, 1),
+        "numbers_stored": stored,
+        "coordinates": coordinates,
+        "versions": provenance.versions(),
+        **provenance.commit(),
+    }
+    if made.generator is not None:
+        report["smaller_from_clouds_per_class"] = pays_from(
+            made.generator.spec, made.clouds.num_points
+        )
+        weights = made.rotator.weights
+        made_from["rotator_weights"] = None if weights is None else weights.tolist()
+        save_generator(folder / GENERATOR_NAME, made.generator, made_from)
+    write_folder(folder, {"train": made.clouds}, made_from)
+    with atomic_write(folder / REPORT_NAME) as unfinished:
+        unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    columns = {"real": canonical(real.train, real.rotator), options.method: made.clouds}
+    draw_clouds(folder / PICTURE_NAME, columns, each=2 if options.clouds_per_class > 1 else 1)
+
+
+def sample_again(file: Path, folder: Path, points: int, seed: int) -> ObjectClouds:
+    """Write the clouds of a generator's file at another resolution; return them.
+
+    Parameters
+    ----------
+    file
+        What `write_made` wrote.
+    folder
+        There already.
+    points
+        Of each cloud, at least 2.
+    seed
+        Of the noise.
+
+    Raises
+    ------
+    UserError
+        If the file is none of this version, or `points` is too small.
+    """
+    generator, made_from = load_generator(file)
+    try:
+        chosen = made_from["options"]["rotator"]
+        rotator = build_rotator(DistillOptions(rotator=RotatorOptions(**chosen)))
+        if rotator.weights is not None:
+            with torch.no_grad():
+                rotator.weights.copy_(torch.tensor(made_from["rotator_weights"]))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f"{file}: does not say which rotator it needs ({error}); distill again"
+        ) from error
+    clouds = sampled(generator, rotator, points, seed)
+    write_folder(folder, {"train": clouds}, {**made_from, "points": points, "seed": seed})
+    return clouds
+
+
+def score(
+    made: Made,
+    real: Prepared,
+    options: EvaluationOptions,
+    device: torch.device,
+    *,
+    points: int,
+    resample: bool = True,
+) -> Score:
+    """Train a network on a small set from scratch and score it on the real set's test clouds.
+
+    Raises
+    ------
+    UserError
+        If there are no test clouds.
+    """
+    if real.test is None:
+        raise UserError("the data has no test clouds to score on")
+    test = canonical(real.test, made.rotator)
+    found, _ = train_and_score(
+        made.draw(points, options.seed, resample=resample), test, options, device
+    )
+    return found
+
+
+def score_parts(
+    made: Made, real: Prepared, options: PartOptions, device: torch.device
+) -> PartScore:
+    """Train a segmenter on a small set from scratch and score it on the real set's test clouds.
+
+    Raises
+    ------
+    UserError
+        If there are no test clouds, or no parts.
+    """
+    if real.test is None:
+        raise UserError("the data has no test clouds to score on")
+    test = canonical(real.test, made.rotator)
+    return train_and_score_parts(made.clouds, test, options, device)[0]
+
+
+def read_real(
+    data: str, output: Path, wanted: SimulatedSet, points: int, seed: int
+) -> tuple[ObjectClouds, ObjectClouds | None]:
+    """Return training and test clouds of a folder, or simulated ones; the first process simulates.
+
+    Parameters
+    ----------
+    data
+        "simulated", or a folder in a known layout.
+    output
+        Simulated clouds are in its folder `objects`.
+    wanted
+        A `SimulatedSet`.
+    points
+        Of each cloud that is drawn from a mesh or a larger cloud.
+    seed
+        Of that draw.
+
+    Raises
+    ------
+    UserError
+        See `read_objects` and `simulate_objects`.
+    """
+    folder = Path(data)
+    if data == "simulated":
+        folder = output / "objects"
+        with first_process_first():
+            folder.mkdir(exist_ok=True)
+            simulate_objects(folder, wanted)
+    train = read_objects(folder, "train", points, seed)
+    try:
+        test = read_objects(folder, "test", points, seed)
+    except UserError as error:
+        if "has no split" not in str(error) and "has no test" not in str(error):
+            raise
+        test = None
+    return train, test

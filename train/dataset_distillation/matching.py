@@ -1,0 +1,112 @@
+"""What is matched: gradients of a network, or the means of its features (Eq. 10).
+
+Shape letters: B clouds, N points, K classes, R rows of a weight, C channels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from train.dataset_distillation.networks.pointnet import PointNet
+
+_EPS = 1e-6
+
+
+def matched_weights(network: nn.Module) -> list[nn.Parameter]:
+    """Return the weights whose gradients are compared: all but vectors (biases, norms)."""
+    return [parameter for parameter in network.parameters() if parameter.ndim >= 2]
+
+
+def class_gradient(
+    network: nn.Module, points: Tensor, labels: Tensor, *, differentiable: bool
+) -> list[Tensor]:
+    """Return the gradients of cross-entropy at the matched weights.
+
+    Parameters
+    ----------
+    network
+        Clouds (B, N, 3) to logits (B, K), or (B, K, N) of a segmenter.
+    points
+        (B, N, 3).
+    labels
+        (B,) classes, or (B, N) parts; -1 counts for nothing.
+    differentiable
+        Whether the gradients are to be differentiated: those of generated clouds are.
+    """
+    loss = labeled_loss(network(points), labels)
+    found = torch.autograd.grad(loss, matched_weights(network), create_graph=differentiable)
+    return list(found)
+
+
+def labeled_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy over what is labeled; 0 where nothing is.
+
+    Parameters
+    ----------
+    logits
+        (B, K) or (B, K, N).
+    labels
+        (B,) or (B, N) int64; -1 counts for nothing.
+    """
+    total = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
+    return total / (labels >= 0).sum().clamp_min(1)
+
+
+def masked_labels(labels: Tensor, part: int) -> Tensor:
+    """Return the labels of one part alone, -1 elsewhere: local matching (Section 4.3)."""
+    return torch.where(labels == part, labels, torch.full_like(labels, -1))
+
+
+def gradient_distance(synthetic: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Return the sum over the rows of all weights of 1 - cosine.
+
+    A row holds what one output channel has for its inputs. As in Zhao et al., "Dataset Condensation
+    with Gradient Matching" (ICLR 2021).
+
+    Parameters
+    ----------
+    synthetic, real
+        Of the same weights, each of at least two dimensions.
+
+    Raises
+    ------
+    ValueError
+        If the lists differ in length or a shape.
+    """
+    if [g.shape for g in synthetic] != [g.shape for g in real]:
+        raise ValueError(
+            f"gradients are of shapes {[tuple(g.shape) for g in synthetic]} and "
+            f"{[tuple(g.shape) for g in real]}; give those of the same weights"
+        )
+    total = torch.zeros((), dtype=real[0].dtype, device=real[0].device)
+    for ours, theirs in zip(synthetic, real, strict=True):
+        a, b = ours.flatten(1), theirs.flatten(1)
+        lengths = _length(a) * _length(b)
+        total = total + (1.0 - (a * b).sum(dim=1) / (lengths + _EPS)).sum()
+    return total
+
+
+def _length(rows: Tensor) -> Tensor:
+    """Return the rows' lengths; the gradient at a row of zeros is 0, not infinite."""
+    squares = rows.square().sum(dim=1)
+    some = squares > 0
+    return torch.where(some, torch.where(some, squares, torch.ones_like(squares)).sqrt(), 0.0)
+
+
+def feature_distance(network: PointNet, synthetic: Tensor, real: Tensor) -> Tensor:
+    """Return the squared distance of the mean features of two sets of clouds.
+
+    As in Zhao and Bilen, "Dataset Condensation with Distribution Matching" (WACV 2023).
+
+    Parameters
+    ----------
+    network
+        Untrained.
+    synthetic, real
+        (B, N, 3) of one class; the numbers of clouds and points may differ.
+    """
+    with torch.no_grad():
+        wanted = network.features(real).mean(dim=0)
+    return (network.features(synthetic).mean(dim=0) - wanted).square().sum()

@@ -1,0 +1,162 @@
+"""What a distillation is made with: the numbers of the authors' code, and smaller ones for CPUs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from train.core.errors import UserError
+from train.dataset_distillation.rotator import MODES, Mode
+from train.dataset_distillation.tasks import TASKS, Task
+
+Method = Literal[
+    "dd3d", "gradient-matching", "distribution-matching", "random", "herding", "k-center"
+]
+METHODS: Final[Mapping[Method, str]] = {
+    "dd3d": "a generator whose clouds have the gradients of the real ones",
+    "gradient-matching": "the same for free coordinates, from real clouds at first",
+    "distribution-matching": "free coordinates with the mean features of the real clouds",
+    "random": "real clouds, drawn",
+    "herding": "real clouds whose mean features follow the class's",
+    "k-center": "real clouds that lie far from each other",
+}
+"""Name -> what it makes."""
+LEARNED: Final[tuple[Method, ...]] = ("dd3d", "gradient-matching", "distribution-matching")
+"""The methods that learn; the others choose."""
+
+_LOOPS: Final = {
+    False: {1: (10, 1), 10: (20, 1), 50: (40, 5)},
+    True: {1: (5, 5), 10: (20, 10), 50: (40, 5)},
+}
+
+
+def paper_loops(clouds_per_class: int, *, rotated: bool) -> tuple[int, int]:
+    """Return the outer and inner loops of the authors' code; those of the next smaller number.
+
+    Parameters
+    ----------
+    clouds_per_class
+        At least 1.
+    rotated
+        Whether clouds are of any orientation.
+    """
+    table = _LOOPS[rotated]
+    return table[max(number for number in table if number <= clouds_per_class)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotatorOptions:
+    """See `train.dataset_distillation.rotator.Rotator`."""
+
+    mode: Mode = "none"
+    proper: bool = False
+    upright: bool = False
+    periods: int = 16
+    w0: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what the rotator would."""
+        if self.mode not in MODES:
+            raise UserError(f"--rotator {self.mode!r}: choose one of {', '.join(MODES)}")
+        if self.periods < 1:
+            raise UserError(f"--rotator-periods {self.periods}: at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions:
+    """How a set is distilled.
+
+    Attributes
+    ----------
+    method
+        A name of `METHODS`.
+    task
+        Classes of clouds, or parts of points.
+    clouds_per_class
+        M.
+    points
+        Of each cloud while it is learned; a generator makes any number later.
+    iterations
+        Networks that gradients are matched on, each a new one.
+    outer, inner
+        Steps of the synthetic clouds on one network, and epochs that it is trained on them in
+        between. None: those of the authors' code, by `clouds_per_class` and orientation.
+    real_batch
+        Real clouds of a class in one step.
+    lr, weight_decay
+        Of Adam on the generator; the rate falls to a tenth at half time.
+    coordinate_lr
+        Of Adam on free coordinates. The paper's table of them is lost. SGD at 0.1, as for images,
+        makes the distance grow: a few points per channel get all of its gradient.
+    network_lr, network_batch
+        Of SGD on the matched network.
+    width, layers, w0
+        Of the generator.
+    widths
+        Of the matched PointNet.
+    rotator
+        Brings clouds to a canonical orientation.
+    seed
+        Of everything.
+    """
+
+    method: Method = "dd3d"
+    task: Task = "classes"
+    clouds_per_class: int = 1
+    points: int = 256
+    iterations: int = 60
+    outer: int | None = None
+    inner: int | None = None
+    real_batch: int = 8
+    lr: float = 1e-3
+    weight_decay: float = 5e-4
+    coordinate_lr: float = 1e-3
+    network_lr: float = 1e-3
+    network_batch: int = 256
+    width: int = 256
+    layers: int = 2
+    w0: float = 100.0
+    widths: tuple[int, ...] = (64, 128, 1024)
+    rotator: RotatorOptions = field(default_factory=RotatorOptions)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that nothing can be learned with."""
+        if self.method not in get_args(Method):
+            raise UserError(f"--method {self.method!r}: choose one of {', '.join(METHODS)}")
+        if self.task not in TASKS:
+            raise UserError(f"--task {self.task!r}: choose one of {', '.join(TASKS)}")
+        if self.task == "parts" and self.method == "distribution-matching":
+            raise UserError("--method distribution-matching: has no --task parts; choose another")
+        for name, flag, least in (
+            ("clouds_per_class", "--cpc", 1),
+            ("points", "--distill-points", 2),
+            ("iterations", "--iterations", 1),
+            ("real_batch", "--real-batch", 1),
+            ("width", "--width", 1),
+            ("layers", "--layers", 1),
+            ("seed", "--seed", 0),
+            ("network_batch", "network_batch", 1),
+        ):
+            if getattr(self, name) < least:
+                raise UserError(f"{flag} {getattr(self, name)}: at least {least}")
+        for name, flag in (("outer", "--outer"), ("inner", "--inner")):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{flag} {value}: at least 1")
+        if len(self.widths) < 2 or min(self.widths) < 1:
+            shown = " ".join(map(str, self.widths))
+            raise UserError(f"--pointnet-widths {shown}: two numbers at least, each at least 1")
+        for name in ("lr", "coordinate_lr", "network_lr", "w0"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: above 0")
+
+    @property
+    def loops(self) -> tuple[int, int]:
+        """Outer and inner loops, those of the authors' code where none are given."""
+        rotated = self.rotator.mode != "none"
+        outer, inner = paper_loops(self.clouds_per_class, rotated=rotated)
+        return self.outer or outer, self.inner or inner
+
+
+PAPER: Final[Mapping[str, int]] = {"points": 1024, "iterations": 400, "real_batch": 32}
+"""What `--preset paper` sets: hours on two cores, for a GPU."""

@@ -1,0 +1,1 @@
+"""Object clouds from the simulator: its models sampled on their surfaces, and cut-outs of scans."""

@@ -1,0 +1,234 @@
+"""A set of labeled object clouds made from the simulator, written in our own layout.
+
+From its models: what the streets are furnished with, one by one, sampled on the surface. From its
+scans: what a simulated HDL-64E sees of the things in a street, partial and sparse.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.core.errors import UserError
+from train.data.objects.clouds import NO_PART, ObjectClouds, resample, unit_sphere
+from train.data.objects.folder import INDEX_NAME, read_index, write_folder
+from train.dataset_distillation.simulated.surface_points import sample_surface
+from train.simulation.simulator import heavy, objects, people, plants, two_wheelers, vehicles
+from train.simulation.simulator.drive import SPEED_M_S, drive
+from train.simulation.simulator.ground import Ground
+from train.simulation.simulator.models import hdl64
+from train.simulation.simulator.motion import moving_along
+from train.simulation.simulator.scene import Frame, SceneBuilder
+from train.simulation.simulator.surfaces import Kind, Material
+
+Source = Literal["models", "streets"]
+Draw = Callable[[SceneBuilder, Frame, np.random.Generator], object]
+
+FORMAT: Final = 1
+"""Raised whenever the same settings give other clouds than before."""
+_ORIGIN: Final = Frame(0.0, 0.0, 0.0, 0.0)
+_AZIMUTH_STEPS: Final = 1000
+_MIN_RETURNS: Final = 48
+"""Returns that a thing in a scan must have at least to become a cloud."""
+_MOST_STOPS: Final = 2000
+
+
+def _cyclist(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+    phase = float(rng.uniform(0.0, 2 * np.pi))
+    two_wheelers.add_rider(scene, frame, rng, Kind.BICYCLIST, phase=phase)
+
+
+def _walker(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+    people.add_person(scene, frame, rng, phase=float(rng.uniform(0.0, 2 * np.pi)))
+
+
+MODELS: Final[Mapping[str, Draw]] = {
+    "car": vehicles.add_car,
+    "truck": heavy.add_truck,
+    "bus": heavy.add_bus,
+    "trailer": vehicles.add_trailer,
+    "bicycle": two_wheelers.add_bicycle,
+    "motorcycle": two_wheelers.add_motorcycle,
+    "cyclist": _cyclist,
+    "person": _walker,
+    "wheelchair": people.add_wheelchair,
+    "tree": plants.add_tree,
+    "lamp": objects.add_lamp,
+    "traffic light": objects.add_traffic_light,
+}
+"""Class -> what draws one."""
+
+IN_STREETS: Final[Mapping[str, frozenset[Kind]]] = {
+    "car": frozenset({Kind.CAR, Kind.MOVING_CAR, Kind.POLICE_CAR, Kind.AMBULANCE}),
+    "truck": frozenset({Kind.TRUCK, Kind.MOVING_TRUCK}),
+    "bus": frozenset({Kind.BUS, Kind.MOVING_BUS}),
+    "trailer": frozenset({Kind.TRAILER, Kind.MOVING_TRAILER}),
+    "bicycle": frozenset({Kind.BICYCLE}),
+    "motorcycle": frozenset({Kind.MOTORCYCLE}),
+    "cyclist": frozenset({Kind.BICYCLIST, Kind.MOVING_BICYCLIST}),
+    "person": frozenset({Kind.PERSON, Kind.MOVING_PERSON, Kind.CHILD, Kind.MOVING_CHILD}),
+}
+"""Class -> the kinds of things that are cut out of scans; what is no thing has no instance."""
+
+_PARTS: Final[Mapping[str, frozenset[Material]]] = {
+    "paint": frozenset(
+        {
+            Material.PAINT,
+            Material.BRIGHT_PAINT,
+            Material.DARK_PAINT,
+            Material.SILVER_PAINT,
+            Material.BLACK_PAINT,
+        }
+    ),
+    "glass": frozenset({Material.GLASS, Material.TINTED_GLASS}),
+    "rubber": frozenset({Material.RUBBER}),
+    "metal": frozenset({Material.METAL, Material.STEEL}),
+    "cloth": frozenset({Material.CLOTH, Material.DARK_CLOTH, Material.HIGH_VISIBILITY}),
+    "skin": frozenset({Material.SKIN}),
+    "wood": frozenset({Material.WOOD, Material.BARK}),
+    "foliage": frozenset({Material.FOLIAGE}),
+    "plastic": frozenset({Material.PLASTIC, Material.REFLECTOR}),
+}
+PART_NAMES: Final = tuple(_PARTS)
+"""The parts of the models: what they are made of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedSet:
+    """What is simulated.
+
+    Attributes
+    ----------
+    source
+        "models": sampled on the surface, in 12 classes with parts. "streets": cut out of scans, in
+        8 classes without.
+    train_per_class, test_per_class
+        Clouds. Test clouds are of other models, or of other streets.
+    num_points
+        Of each cloud.
+    seed
+        At least 0.
+    """
+
+    source: Source = "models"
+    train_per_class: int = 60
+    test_per_class: int = 30
+    num_points: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be simulated."""
+        for name in ("train_per_class", "test_per_class"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1")
+        if self.num_points < 2:
+            raise UserError(f"objects of {self.num_points} points: at least 2")
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: 0 or more")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return tuple(MODELS if self.source == "models" else IN_STREETS)
+
+
+def simulate_objects(folder: Path, wanted: SimulatedSet) -> None:
+    """Write a simulated set, or find that it is there already.
+
+    Parameters
+    ----------
+    folder
+        There already.
+    wanted
+        What is simulated.
+
+    Raises
+    ------
+    UserError
+        If the folder holds another set, or a file cannot be written.
+    """
+    made_from: dict[str, Any] = {"simulator": FORMAT, **asdict(wanted)}
+    if (folder / INDEX_NAME).exists():
+        found = read_index(folder).get("made_from")
+        if found != made_from:
+            raise UserError(
+                f"{folder}: holds another set of objects (made from {found}); give another folder, "
+                "or remove it"
+            )
+        return
+    counts = {"train": wanted.train_per_class, "test": wanted.test_per_class}
+    make = _from_models if wanted.source == "models" else _from_streets
+    write_folder(
+        folder,
+        {
+            split: make(count, wanted.num_points, (wanted.seed, number))
+            for number, (split, count) in enumerate(counts.items())
+        },
+        made_from,
+    )
+
+
+def _from_models(count: int, num_points: int, seed: tuple[int, int]) -> ObjectClouds:
+    part_of = np.full(len(Material), NO_PART, dtype=np.int64)
+    for number, materials in enumerate(_PARTS.values()):
+        part_of[[int(material) for material in materials]] = number
+    points, parts, labels = [], [], []
+    for label, draw in enumerate(MODELS.values()):
+        for index in range(count):
+            rng = np.random.default_rng([*seed, label, index])
+            builder = SceneBuilder()
+            draw(builder, _ORIGIN, rng)
+            scene = builder.build(Ground())
+            cloud, primitive = sample_surface(scene, num_points, rng)
+            points.append(unit_sphere(cloud))
+            parts.append(part_of[scene.material[primitive]])
+            labels.append(label)
+    return ObjectClouds(
+        np.stack(points), np.array(labels), tuple(MODELS), np.stack(parts), PART_NAMES
+    )
+
+
+def _from_streets(count: int, num_points: int, seed: tuple[int, int]) -> ObjectClouds:
+    """Drive until every class has as many things as are wanted; of one thing the first look."""
+    lidar = hdl64(_AZIMUTH_STEPS)
+    names = tuple(IN_STREETS)
+    label_of = np.full(len(Kind), -1, dtype=np.int64)
+    for label, kinds in enumerate(IN_STREETS.values()):
+        label_of[[int(kind) for kind in kinds]] = label
+    found: list[list[NDArray[np.float32]]] = [[] for _ in names]
+    seen: set[int] = set()
+    for stop in drive(_MOST_STOPS, seed, sweeps_a_street=2, spacing_m=20.0):
+        motion = moving_along(
+            stop.street.sensor_frame,
+            stop.along_m,
+            speed_m_s=SPEED_M_S,
+            period_s=lidar.period_s,
+            tilt_deg=0.0,
+            rng=stop.rng,
+        )
+        returns = lidar.scan(stop.scene, motion, stop.rng)
+        labels = label_of[returns.kind]
+        for instance in np.unique(returns.instance[(labels >= 0) & (returns.instance > 0)]):
+            own = (returns.instance == instance) & (labels >= 0)
+            label = int(labels[own][0])
+            if instance in seen or own.sum() < _MIN_RETURNS or len(found[label]) >= count:
+                continue
+            seen.add(int(instance))
+            rows = resample(int(own.sum()), num_points, stop.rng)
+            found[label].append(unit_sphere(returns.coord[own][rows]))
+        if all(len(clouds) >= count for clouds in found):
+            break
+    for name, clouds in zip(names, found, strict=True):
+        if len(clouds) < count:
+            raise UserError(
+                f"{_MOST_STOPS} scans hold {len(clouds)} of class {name}, fewer than the {count} "
+                "asked for; ask for fewer"
+            )
+    return ObjectClouds(
+        np.stack([cloud for clouds in found for cloud in clouds]),
+        np.repeat(np.arange(len(names)), count),
+        names,
+    )

@@ -1,0 +1,100 @@
+"""Synthetic clouds that are learned: made by a generator, or free coordinates.
+
+Shape letters: K classes, M clouds per class, S = K x M, N points.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from train.dataset_distillation.generator import PointGenerator, draw_noise, part_of_noise
+
+Clouds = tuple[Tensor, Tensor | None]
+"""Points (B, N, 3), and the part of each (B, N) where there are parts."""
+
+
+class GeneratedClouds(nn.Module):
+    """Clouds of a generator: other noise every time, any number of points.
+
+    Parameters
+    ----------
+    generator
+        Is trained.
+    """
+
+    def __init__(self, generator: PointGenerator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def of_classes(
+        self, labels: Sequence[int], points: int, chance: torch.Generator
+    ) -> list[Clouds]:
+        """Return for each class its clouds (M, N, 3), and their parts (M, N) if they have any.
+
+        Parameters
+        ----------
+        labels
+            Classes. The noise of all classes is drawn, so that what one gets does not depend on
+            which others are asked for.
+        points
+            N.
+        chance
+            On the CPU.
+        """
+        spec = self.generator.spec
+        device = self.generator.decoder.weight.device
+        noise = draw_noise(spec.num_clouds, points, chance)
+        found = []
+        for label in labels:
+            rows = torch.arange(spec.clouds_per_class) + label * spec.clouds_per_class
+            parts = None
+            if spec.intervals:
+                parts = part_of_noise(spec, noise[rows], torch.full((len(rows),), label)).to(device)
+            found.append((self.generator(noise[rows].to(device), rows.to(device)), parts))
+        return found
+
+
+class FreeClouds(nn.Module):
+    """Coordinates that are learned themselves, from real clouds at first.
+
+    Parameters
+    ----------
+    points
+        (S, N, 3) class by class.
+    clouds_per_class
+        M.
+    parts
+        (S, N) int64; fixed. None without.
+    """
+
+    def __init__(self, points: Tensor, clouds_per_class: int, parts: Tensor | None = None) -> None:
+        super().__init__()
+        self.points = nn.Parameter(points.clone())
+        self.clouds_per_class = clouds_per_class
+        self.parts: Tensor | None
+        self.register_buffer("parts", parts)
+
+    def of_classes(
+        self, labels: Sequence[int], points: int, chance: torch.Generator
+    ) -> list[Clouds]:
+        """Return for each class its clouds (M, N, 3) and their parts; N is fixed.
+
+        Raises
+        ------
+        ValueError
+            If another number of points is asked for.
+        """
+        if points != self.points.shape[1]:
+            raise ValueError(f"points is {points}; these clouds have {self.points.shape[1]}")
+        m = self.clouds_per_class
+        return [
+            (
+                self.points[label * m : (label + 1) * m],
+                None if self.parts is None else self.parts[label * m : (label + 1) * m],
+            )
+            for label in labels
+        ]
+
+
+Synthetic = GeneratedClouds | FreeClouds

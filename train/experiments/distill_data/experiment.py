@@ -1,0 +1,287 @@
+"""The runs of the experiment: small sets made once, networks trained on each several times.
+
+A run is (setting, clouds per class, method, distillation, evaluation network, evaluation); what it
+gave is one record. Runs of one distillation and evaluation share their seeds across methods.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.core import provenance
+from train.core.atomic_write import make_folder
+from train.core.console import logger
+from train.core.device import describe_device
+from train.data.objects.read import read_objects
+from train.dataset_distillation.evaluate import EvaluationOptions, Score, train_and_score
+from train.dataset_distillation.make import (
+    STATE_NAME,
+    Made,
+    Prepared,
+    canonical,
+    features_of,
+    make,
+    prepare,
+    score,
+    write_made,
+)
+from train.dataset_distillation.options import (
+    LEARNED,
+    METHODS,
+    DistillOptions,
+    Method,
+    RotatorOptions,
+)
+from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
+from train.experiments.records import RunRecord, hash_of, read_folders, write_record
+
+Setting = Literal["aligned", "rotated"]
+SETTINGS: Final[tuple[Setting, ...]] = ("aligned", "rotated")
+FULL: Final = "full"
+FORMAT: Final = 1
+"""Raised whenever the same settings give other runs than before."""
+_SEEDS: Final = 100
+"""A run's seed is its distillation times this, plus its evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all runs share.
+
+    Attributes
+    ----------
+    data
+        The simulated objects.
+    distill_points, iterations, real_batch
+        Of distillations; other options are those of the authors' code.
+    epochs
+        Of a network on a small set.
+    full_epochs, full_batch
+        Of a network on the full set.
+    """
+
+    data: SimulatedSet = field(default_factory=SimulatedSet)
+    distill_points: int = 256
+    iterations: int = 60
+    real_batch: int = 8
+    epochs: int = 200
+    full_epochs: int = 30
+    full_batch: int = 32
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values, with what the records' readers look for."""
+        shared = {"format": FORMAT, "dataset": "objects", "simulated": True, "pair": "pointnet"}
+        return shared | dataclasses.asdict(self)
+
+    def options(self, setting: Setting, method: Method, clouds: int, seed: int) -> DistillOptions:
+        """Return how a small set is made."""
+        return DistillOptions(
+            method=method,
+            clouds_per_class=clouds,
+            points=self.distill_points,
+            iterations=self.iterations,
+            real_batch=self.real_batch,
+            rotator=RotatorOptions(mode="frozen" if setting == "rotated" else "none"),
+            seed=seed,
+        )
+
+
+class Run(NamedTuple):
+    """One run."""
+
+    setting: Setting
+    clouds: int
+    """Per class; 0 for the full set."""
+    method: str
+    """A method, or `FULL`."""
+    distillation: int
+    network: str
+    evaluation: int
+
+    @property
+    def grid(self) -> str:
+        """The name of the table that it is in."""
+        size = self.method if self.method == FULL else str(self.clouds)
+        return f"{self.setting}-{size}-{self.network.replace('++', '2')}"
+
+    @property
+    def seed(self) -> int:
+        """The number that its record has."""
+        return self.distillation * _SEEDS + self.evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which runs are wanted; the records of several plans add up."""
+
+    settings: tuple[Setting, ...] = SETTINGS
+    clouds_per_class: tuple[int, ...] = (1, 10)
+    methods: tuple[Method, ...] = tuple(METHODS)
+    networks: tuple[str, ...] = ("pointnet",)
+    distillations: int = 2
+    evaluations: int = 5
+
+    def runs(self) -> Iterator[Run]:
+        """Yield the runs: all of one small set in a row."""
+        for setting in self.settings:
+            for clouds in self.clouds_per_class:
+                for distillation in range(self.distillations):
+                    for method in self.methods:
+                        for network in self.networks:
+                            for evaluation in range(self.evaluations):
+                                yield Run(
+                                    setting, clouds, method, distillation, network, evaluation
+                                )
+            for network in self.networks:
+                for evaluation in range(self.evaluations):
+                    yield Run(setting, 0, FULL, 0, network, evaluation)
+
+
+class Experiment:
+    """Does the runs that have no record yet.
+
+    Parameters
+    ----------
+    settings
+        What all runs share.
+    records
+        Folder of records, there already.
+    work
+        Folder for the objects and the small sets; a distillation that was stopped goes on there.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    UserError
+        If the folder's records are of other settings.
+    """
+
+    def __init__(self, settings: Settings, records: Path, work: Path, device: torch.device) -> None:
+        self.settings, self.records, self.work, self.device = settings, records, work, device
+        self.plain = settings.plain()
+        self.assay = hash_of(self.plain)
+        found = read_folders([records]).runs
+        grids = {run.grid: (self.assay, self.plain) for run in found}
+        found = read_folders([records], expected=grids).runs
+        self.done = {(run.grid, run.arm, run.seed) for run in found}
+        self._prepared: dict[Setting, Prepared] = {}
+        self._features: dict[Setting, NDArray[np.float64]] = {}
+        self._made: tuple[tuple[object, ...], Made] | None = None
+
+    def start(self, plan: Plan) -> None:
+        """Do the missing runs of a plan, one after the other."""
+        missing = [run for run in plan.runs() if (run.grid, run.method, run.seed) not in self.done]
+        for number, run in enumerate(missing, start=1):
+            record = self._record(run, *self._run(run))
+            write_record(self.records, record)
+            self.done.add((run.grid, run.method, run.seed))
+            logger.info(
+                f"{number} of {len(missing)}: {run.grid}, {run.method}, distillation "
+                f"{run.distillation}, evaluation {run.evaluation}: "
+                f"{100 * (record.scores['accuracy'] or 0.0):.1f} % right"
+            )
+
+    def _run(self, run: Run) -> tuple[Score, Made | None]:
+        """Train a network on a small set, or on all, and score it."""
+        real = self._real(run.setting)
+        points = self.settings.data.num_points
+        if run.method == FULL:
+            assert real.test is not None
+            train = canonical(real.train, real.rotator)
+            fixed = torch.from_numpy(train.points), torch.from_numpy(train.labels)
+            options = self._evaluation(run, self.settings.full_epochs, self.settings.full_batch)
+            test = canonical(real.test, real.rotator)
+            return train_and_score(lambda epoch: fixed, test, options, self.device)[0], None
+        made = self._small_set(run, real)
+        options = self._evaluation(run, self.settings.epochs, 256)
+        return score(made, real, options, self.device, points=points), made
+
+    def _evaluation(self, run: Run, epochs: int, batch_size: int) -> EvaluationOptions:
+        return EvaluationOptions(
+            network=run.network, epochs=epochs, batch_size=batch_size, seed=run.seed
+        )
+
+    def _real(self, setting: Setting) -> Prepared:
+        if setting not in self._prepared:
+            folder = self.work / "objects"
+            make_folder(folder, "--work")
+            simulate_objects(folder, self.settings.data)
+            points = self.settings.data.num_points
+            train, test = (read_objects(folder, split, points) for split in ("train", "test"))
+            options = self.settings.options(setting, "random", 1, 0)
+            self._prepared[setting] = prepare(train, test, options, rotate=setting == "rotated")
+        return self._prepared[setting]
+
+    def _small_set(self, run: Run, real: Prepared) -> Made:
+        """Return the set of a run; evaluations of one set follow each other."""
+        key = run[:4]
+        if self._made is not None and self._made[0] == key:
+            return self._made[1]
+        method: Method = run.method  # type: ignore[assignment]
+        options = self.settings.options(run.setting, method, run.clouds, run.distillation)
+        folder = self.work / f"{run.setting}-{run.clouds}-{method}-{run.distillation}"
+        make_folder(folder, "--work")
+        features = None
+        if method in ("herding", "k-center"):
+            # One network has seen all of the set; what it saw is the same for every distillation.
+            if run.setting not in self._features:
+                train = canonical(real.train, real.rotator)
+                self._features[run.setting] = features_of(train, 0, self.device)
+            features = self._features[run.setting]
+        made = make(
+            real,
+            options,
+            self.device,
+            points=self.settings.data.num_points,
+            state=folder / STATE_NAME if method in LEARNED else None,
+            resume=True,
+            features=features,
+        )
+        write_made(folder, made, real, options, "simulated")
+        self._made = (key, made)
+        return made
+
+    def _record(self, run: Run, found: Score, made: Made | None) -> RunRecord:
+        commit = provenance.commit()
+        at = "" if commit["commit"] is None else f"{commit['commit']}{'+' * bool(commit['dirty'])}"
+        names = self.settings.data.classes
+        stats: dict[str, Any] = {"best_epoch": found.best_epoch}
+        if made is not None:
+            stored = made.clouds.points.size
+            stats |= {
+                "numbers_stored": stored
+                if made.generator is None
+                else made.generator.num_parameters(),
+                "distillation_seconds": round(made.seconds, 1),
+            }
+        epochs = self.settings.full_epochs if run.method == FULL else self.settings.epochs
+        return RunRecord(
+            grid=run.grid,
+            arm=run.method,
+            seed=run.seed,
+            assay=self.assay,
+            assay_settings=self.plain,
+            # Runs are paired within one distillation; its number stands for it.
+            teacher=hash_of({"distillation": run.distillation}),
+            options={"method": run.method, "clouds_per_class": run.clouds},
+            steps=epochs,
+            seconds=found.seconds,
+            versions=provenance.versions(),
+            commit=at or None,
+            device=f"{describe_device(self.device)}, {provenance.processor()}",
+            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            scores={"accuracy": found.last, "best_accuracy": found.best},
+            streets={
+                name: {"right": right, "clouds": clouds}
+                for name, right, clouds in zip(names, found.right, found.clouds, strict=True)
+            },
+            stats=stats,
+        )
