@@ -330,7 +330,6 @@ OUT = "--output @out/l.npy"
         (f"{GIVEN} --output @out/l.txt", "end the name in .label or .npy"),
         (f"{GIVEN} {OUT} --probabilities @out/p.txt", "--probabilities"),
         (f"{GIVEN} {OUT} --probabilities @out/l.npy", "is --output too"),
-        (f"{GIVEN} --output @none/l.npy", "there is no folder"),
         ("--checkpoint @student.pt --input @cloud.npy --output @cloud.npy --overwrite", "is --inp"),
         (f"{GIVEN} --output @cloud.npy", "exists; choose another name"),
         (f"{GIVEN} {OUT} --probabilities @cloud.npy", "exists; choose another name"),
