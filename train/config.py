@@ -69,12 +69,12 @@ class DataConfig:
     class_map: Path | None = None
     """With --dataset kitti-layout: file that says what labels mean (SemanticKITTI's YAML keys)."""
     point_columns: str | None = None
-    """With --dataset kitti-layout: columns of .bin files [x,y,z,remission]; a type other than float32
-    behind a colon, for example x,y,z,intensity,ring:u2."""
+    """With --dataset kitti-layout: columns of .bin files [x,y,z,remission]; with a type behind a
+    colon where it is not float32, for example x,y,z,intensity,ring:u2."""
     strength_scale: float | None = None
     """With --dataset kitti-layout: divide strengths by this, 255 for example [1; .las: 65535]."""
     label_type: Literal["uint8", "uint16", "uint32"] | None = None
-    """With --dataset kitti-layout: numbers in .label files [uint32, its upper 16 bits instances]."""
+    """With --dataset kitti-layout: numbers in .label files [uint32; upper 16 bits: instance]."""
 
     def __post_init__(self) -> None:
         # Beyond these a coarse stage can be left with a single voxel, on which batch normalization

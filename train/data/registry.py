@@ -46,8 +46,8 @@ def dataset_spec(name: str, options: Mapping[str, Any] | None = None) -> Dataset
         for key, value in said.items():
             if value is not None:
                 raise UserError(
-                    f"--data.{key.replace('_', '-')} {value}: is for --dataset kitti-layout, frames "
-                    f"of your own; {name} has its own"
+                    f"--data.{key.replace('_', '-')} {value}: is for --dataset kitti-layout, "
+                    f"frames of your own; {name} has its own"
                 )
         return found
     made: DatasetSpec = found(said)

@@ -240,7 +240,10 @@ def _run(options: argparse.Namespace) -> None:
         make_folder(options.output, "--output")
     else:
         clouds = [cloud]
-        for flag, path in (("--output", options.output), ("--probabilities", options.probabilities)):
+        for flag, path in (
+            ("--output", options.output),
+            ("--probabilities", options.probabilities),
+        ):
             if path is not None:
                 make_folder(path.parent, flag)
     if options.rerun is not None:

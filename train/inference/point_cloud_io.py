@@ -147,8 +147,8 @@ def _read_columns(path: Path, scale: float | None, origin_m: tuple[float, float,
         path,
         values[there],
         not_finite="remove them or copy the file again",
-        too_far="coordinates are meters from the sensor: subtract its position (--origin X Y Z), or "
-        "remove those points",
+        too_far="coordinates are meters from the sensor: subtract its position "
+        "(--origin X Y Z), or remove those points",
     )
     return Cloud(
         _frame(path, coord, strength),

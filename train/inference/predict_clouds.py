@@ -145,7 +145,9 @@ class Recording:
         """Show one frame."""
         teacher = None if self.teacher is None else reading.ask_teacher(self.teacher, cloud)
         self.drive.add(
-            Shown(wanted.points.name, cloud.sweep.coord, labels, teacher, reading.truth(wanted, cloud))
+            Shown(
+                wanted.points.name, cloud.sweep.coord, labels, teacher, reading.truth(wanted, cloud)
+            )
         )
 
 
@@ -258,8 +260,8 @@ def predict_drive(
         progress.advance({"points": len(labels)})
     progress.close()
     seconds = time.monotonic() - started
-    for error in left_out:
-        logger.info(f"left out: {error}")
+    for reason in left_out:
+        logger.info(f"left out: {reason}")
     done = len(clouds) - len(left_out)
     if done == 0:
         raise UserError(f"none of {len(clouds)} clouds can be read; the first: {left_out[0]}")

@@ -69,8 +69,8 @@ def disagreement(shown: Shown) -> NDArray[np.uint8] | None:
     Returns
     -------
     ndarray
-        (N,). Without a teacher: `AGREE` or `BOTH_WRONG`, the student's errors. Points without truth:
-        `AGREE` or `DIFFER`.
+        (N,). Without a teacher: `AGREE` or `BOTH_WRONG`, the student's errors. Of points without
+        truth: `AGREE` or `DIFFER`.
     """
     if shown.teacher is None and shown.truth is None:
         return None

@@ -65,6 +65,7 @@ def class_map_yaml(class_map: ClassMap, split: Mapping[str, tuple[str, ...]]) ->
     split
         "training", "validation", "test" -> sequences.
     """
+
     def section(name: str, entries: Mapping[int, object], comments: Mapping[int, str]) -> list[str]:
         rows = [f"  {key}: {value}" for key, value in entries.items()]
         notes = (comments.get(key) for key in entries)

@@ -10,7 +10,13 @@ from train.data.frame import LidarFrame
 from train.data.semantickitti import read_segment
 from train.data.semantickitti.classes import CLASS_MAP
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, TTATransform
-from train.inference.point_cloud_io import KITTI_FILES, Cloud, LabelWriter, read_cloud, write_prediction
+from train.inference.point_cloud_io import (
+    KITTI_FILES,
+    Cloud,
+    LabelWriter,
+    read_cloud,
+    write_prediction,
+)
 
 POINTS = np.array(
     [[1.5, -2.25, 0.125, 0.5], [40.0, 3.0, -1.75, 0.25], [-7.0, 0.0, 2.5, 1.0]], dtype=np.float32

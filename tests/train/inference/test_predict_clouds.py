@@ -159,7 +159,8 @@ def test_las_and_ply_come_back_in_their_format(folder, network):
     header = laspy.LasHeader(point_format=3, version="1.2")
     header.offsets, header.scales = [500_000, 5_400_000, 100], [0.001] * 3
     las = laspy.LasData(header)
-    las.x, las.y, las.z = (points[:, :3].astype(float) + [500_000, 5_400_000, 100]).T
+    sensor = np.array([500_000.0, 5_400_000.0, 100.0])
+    las.x, las.y, las.z = (points[:, :3] + sensor).T
     las.intensity = (points[:, 3] * 65535).astype(np.uint16)
     las.red = np.arange(len(points))
     (folder / "mixed").mkdir()
@@ -172,9 +173,9 @@ def test_las_and_ply_come_back_in_their_format(folder, network):
     origin = "--origin 500000 5400000 100"
     assert run(folder, f"{STUDENT} --input @mixed --output @out {origin}") == 0
     before, after = laspy.read(folder / "mixed/tile.laz"), laspy.read(folder / "out/tile.laz")
-    coord = before.xyz - [500_000, 5_400_000, 100]
+    coord = before.xyz - sensor
     want = expected(network, np.c_[coord, before.intensity / 65535.0].astype(np.float32))
-    np.testing.assert_array_equal(after.classification, RAW[want])
+    np.testing.assert_array_equal(np.asarray(after.classification), RAW[want])
     np.testing.assert_array_equal(after.red, before.red)
     np.testing.assert_array_equal(after.X, before.X)
 
@@ -201,14 +202,20 @@ def refused(folder: Path, capsys, line: str) -> str:
         (f"{STUDENT} --input @drive --output @student.pt", "is a file; give a folder"),
         (f"{STUDENT} --input @drive --output @out --probabilities @p.npy", "for a single cloud"),
         (f"{STUDENT} --input @drive --output @out --frame 1", "--input is a folder"),
-        (f"{STUDENT} --input @organized.pcd --output @o.ply", "end the name in .label or .npy or .p"),
+        (
+            f"{STUDENT} --input @organized.pcd --output @o.ply",
+            "end the name in .label or .npy or .p",
+        ),
         (f"{STUDENT} --input @organized.pcd --output @organized.pcd", "is --input too"),
         (
             "--checkpoint @student.pt --input @drive/velodyne/000000.bin --output @o.label",
             ".label files hold SemanticKITTI ids, or those of a --data.class-map",
         ),
         ("--checkpoint @student.pt --input @drive --output @out --label-ids raw", "not known"),
-        (f"{STUDENT} --input @drive --output @out --data.strength-scale 0", "--data.strength-scale"),
+        (
+            f"{STUDENT} --input @drive --output @out --data.strength-scale 0",
+            "--data.strength-scale",
+        ),
         (f"{STUDENT} --input @drive --output @out --dataset kitti-layout", "--pointcept-size"),
         (f"{STUDENT} --input @drive --output @out --teacher-checkpoint @student.pt", "--rerun"),
         (f"{STUDENT} --input @drive --output @out --rerun @drive.mp4", "end the name in .rrd"),
@@ -247,7 +254,10 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_first_prediction(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("train.core.atomic_write.tempfile.TemporaryFile", deny)
-    for given in ("--input @drive --output @out", "--input @drive/velodyne/000000.bin --output @n/o.npy"):
+    for given in (
+        "--input @drive --output @out",
+        "--input @drive/velodyne/000000.bin --output @n/o.npy",
+    ):
         assert run(folder, f"{STUDENT} {given}") == 2
         assert "cannot be written to (Permission denied)" in capsys.readouterr().err
     assert asked == []

@@ -1,4 +1,4 @@
-"""Simulated frames of one's own: the same bytes as SemanticKITTI's, with the map that explains them."""
+"""Simulated frames of one's own: SemanticKITTI's bytes, and the map that explains them."""
 
 from pathlib import Path
 
@@ -14,7 +14,9 @@ SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 60, "seed
 def test_sweeps_are_semantickitti_s_and_the_map_reads_them(tmp_path: Path):
     made = simulate_kitti_layout(tmp_path / "own", **SMALL)
     simulate_semantickitti(tmp_path / "kitti", **SMALL)
-    files = sorted(path.relative_to(made.root) for path in made.root.rglob("*.??*") if path.is_file())
+    files = sorted(
+        path.relative_to(made.root) for path in made.root.rglob("*.??*") if path.is_file()
+    )
     assert Path(CLASS_MAP_FILE) in files
     for path in files:
         if path.parts[0] == "sequences":

@@ -82,10 +82,8 @@ class CloudFile(ABC):
         strength = strength_name(self.columns)
         if strength is not None:
             values[:, 3] = self.columns[strength] / np.float64(scale or self.own_scale)
-        there = np.ones(len(values), dtype=np.bool_)
-        if self.may_lack_returns:
-            there = np.isfinite(values[:, :3]).all(axis=1)
-        return values, there
+        finite = np.asarray(np.isfinite(values[:, :3]).all(axis=1))
+        return values, finite if self.may_lack_returns else np.ones_like(finite)
 
     def strength_from(self, scale: float | None = None) -> str:
         """Return where the strength comes from, for people."""

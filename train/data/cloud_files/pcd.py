@@ -178,7 +178,9 @@ def _read_header(path: Path, data: bytes) -> tuple[tuple[str, ...], dict[str, li
         words = line.split()
         if words and not words[0].startswith("#"):
             entries[words[0]] = words[1:]
-    missing = [name for name in ("FIELDS", "SIZE", "TYPE", "WIDTH", "HEIGHT") if name not in entries]
+    missing = [
+        name for name in ("FIELDS", "SIZE", "TYPE", "WIDTH", "HEIGHT") if name not in entries
+    ]
     if missing:
         raise UserError(f"{path}: the PCD header has no {' and no '.join(missing)}")
     return tuple(lines), entries, at
@@ -267,9 +269,7 @@ def _binary(
             columns.append(column.reshape(num_rows, each.count)[:, 0])
             at += num_rows * each.num_bytes
         return columns
-    row = np.dtype(
-        [(f"{at}", each.type, (each.count,)) for at, each in enumerate(fields)]
-    )
+    row = np.dtype([(f"{at}", each.type, (each.count,)) for at, each in enumerate(fields)])
     table = np.frombuffer(body, dtype=row, count=num_rows)
     return [table[f"{at}"][:, 0] for at in range(len(fields))]
 

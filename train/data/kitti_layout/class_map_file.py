@@ -61,7 +61,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         )
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML carries no types
         """The safe loader, which makes plain values only, and no doubled keys."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -81,7 +81,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
     try:
         # Based on the safe loader: no tag makes an object of Python.
-        found = yaml.load(read_bytes(path), Loader)  # noqa: S506
+        found = yaml.load(read_bytes(path), Loader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
@@ -249,9 +249,7 @@ def _split(where: str, entries: Mapping[str, Any]) -> dict[str, tuple[str, ...]]
     if not isinstance(found, dict):
         raise UserError(f"{where}: split is no list of entries train, valid and test")
     if unknown := [str(each) for each in found if each not in SPLIT_KEYS]:
-        raise UserError(
-            f"{where}: split has {unknown[0]}; its entries are {', '.join(SPLIT_KEYS)}"
-        )
+        raise UserError(f"{where}: split has {unknown[0]}; its entries are {', '.join(SPLIT_KEYS)}")
     parts: dict[str, tuple[str, ...]] = {}
     part_of: dict[str, str] = {}
     for key, sequences in found.items():

@@ -164,4 +164,6 @@ def _better_level(root: Path, names: Sequence[str]) -> Path | None:
     for parent in list(root.resolve().parents)[:3]:
         if _drives(parent):
             return parent
-    return next((root / name for name in names if (root / name).is_dir() and _drives(root / name)), None)
+    return next(
+        (root / name for name in names if (root / name).is_dir() and _drives(root / name)), None
+    )

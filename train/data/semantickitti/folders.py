@@ -1,4 +1,4 @@
-"""Frames in folders: the files of points and labels of some drives, found and read one at a time."""
+"""Frames in folders: the files of points and labels of some drives, read one at a time."""
 
 import os
 from collections.abc import Sequence

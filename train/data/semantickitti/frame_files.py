@@ -166,9 +166,9 @@ class FrameFiles:
             coordinate beyond `MAX_COORDINATE_M`.
         """
         there: NDArray[np.bool_] | None = None
+        values: NDArray[np.floating]
         if _names_columns(path):
-            cloud = open_cloud(path)
-            values, there = cloud.values(self.strength_scale)
+            values, there = open_cloud(path).values(self.strength_scale)
             if there.all():
                 there = None
             else:

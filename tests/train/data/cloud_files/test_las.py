@@ -43,7 +43,7 @@ def test_points_come_back_with_classifications(tmp_path: Path, ending: str, poin
     labels = np.arange(50) % 32
     labeled = cloud.labeled(labels)
     after = laspy.read(io.BytesIO(labeled))
-    assert after.classification.tolist() == labels.tolist()
+    assert np.asarray(after.classification).tolist() == labels.tolist()
     for name in before.point_format.dimension_names:
         if name != "classification":
             np.testing.assert_array_equal(after[name], before[name], err_msg=name)

@@ -1,4 +1,4 @@
-"""PCD files against bytes that are made by hand here, and LZF against a compressor of the test's."""
+"""PCD files against bytes made by hand here, and LZF against a compressor of the test's own."""
 
 from pathlib import Path
 
@@ -77,8 +77,10 @@ def greedy(data):
         best, best_from = 0, 0
         for start in range(max(0, at - 8192), at):
             length = 0
-            while length < 264 and at + length < len(data) and (
-                data[start + length] == data[at + length]
+            while (
+                length < 264
+                and at + length < len(data)
+                and (data[start + length] == data[at + length])
             ):
                 length += 1
             if length > best:
@@ -249,6 +251,7 @@ def test_lzf_that_is_damaged(packed: bytes, size: int):
 @given(st.binary(max_size=80), st.integers(0, 100))
 def test_no_bytes_break_lzf(packed: bytes, size: int):
     try:
-        assert len(lzf.decompress(packed, size)) == size
-    except ValueError as error:
-        assert "the compressed data" in str(error)
+        found = lzf.decompress(packed, size)
+    except ValueError:
+        return
+    assert len(found) == size

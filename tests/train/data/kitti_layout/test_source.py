@@ -20,9 +20,7 @@ split: {train: [0, 1], valid: [8]}
 """
 RAW = np.array([1, 0, 300, 2, 2])
 TRAIN = [0, -1, 2, 1, 1]
-COORD = np.array(
-    [[1, 2, 3], [4, 5, 6], [-7, 8, 0.5], [0, 0, 0], [9.5, -2, 1]], dtype=np.float32
-)
+COORD = np.array([[1, 2, 3], [4, 5, 6], [-7, 8, 0.5], [0, 0, 0], [9.5, -2, 1]], dtype=np.float32)
 STRENGTH = np.array([0.0, 0.25, 0.5, 0.75, 1.0], dtype=np.float32)
 
 
