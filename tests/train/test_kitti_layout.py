@@ -119,10 +119,13 @@ def test_predict_writes_the_ids_and_the_width_of_the_data(own: Path, tmp_path: P
 
 
 def test_a_run_without_a_class_map_says_what_is_missing(own: Path, tmp_path: Path, capsys):
-    words = ["--dataset", "kitti-layout", "--data-root", str(own / "data"), "--device", "cpu"]
-    assert run([*words, "--output", str(tmp_path / "out")]) == 2
+    words = [
+        *("--dataset", "kitti-layout", "--data-root", str(own / "data"), "--device", "cpu"),
+        *("--method", "kd", "--output", str(tmp_path / "out")),
+    ]
+    assert run(words) == 2
     assert "what do its labels mean? Give --data.class-map FILE" in capsys.readouterr().err
-    assert run([*words[:-2], "--data.class-map", str(own / "gone.yaml")]) == 2
+    assert run([*words, "--data.class-map", str(own / "gone.yaml")]) == 2
     assert "gone.yaml: cannot be read" in capsys.readouterr().err
 
 
