@@ -137,6 +137,9 @@ class DriveRecording:
 
         with atomic_write(path) as unfinished:
             stream = rerun.RecordingStream(_APPLICATION)
+            # Frames are the one timeline: when a frame was predicted is of no interest.
+            stream.set_log_time_enabled(False)
+            stream.set_log_tick_enabled(False)
             stream.save(unfinished, default_blueprint=_blueprint(with_teacher))
             made = cls(stream)
             made._log_classes(class_names, colors)
