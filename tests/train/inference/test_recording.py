@@ -118,8 +118,13 @@ def test_a_drive_with_teacher_truth_and_disagreement(folder: Path, networks):
         if y < 0:
             want = AGREE if s == t else DIFFER
         else:
-            want = {(True, True): AGREE, (True, False): STUDENT_ALONE_RIGHT,
-                    (False, True): TEACHER_ALONE_RIGHT, (False, False): BOTH_WRONG}[s == y, t == y]  # fmt: skip
+            right = {
+                (True, True): AGREE,
+                (True, False): STUDENT_ALONE_RIGHT,
+                (False, True): TEACHER_ALONE_RIGHT,
+                (False, False): BOTH_WRONG,
+            }
+            want = right[s == y, t == y]
         assert verdict == want
     np.testing.assert_array_equal(verdicts[1], np.where(student[1] == teacher[1], AGREE, DIFFER))
     (context,) = found["/student"].values()
@@ -134,7 +139,7 @@ def test_a_drive_of_the_student_alone(folder: Path):
     (folder / "drive/labels/0.label").unlink()
     assert run(folder, "--rerun", f"{folder}/drive.rrd") == 0
     found = shown_in(folder / "drive.rrd")
-    assert {frame for frame in found["/student/points"]} == {0, 1}
+    assert set(found["/student/points"]) == {0, 1}
     for view in ("teacher", "truth", "disagreement"):
         assert all("Points3D:positions" not in row for row in found[f"/{view}/points"].values())
 
