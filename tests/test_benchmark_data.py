@@ -73,7 +73,8 @@ def test_targets_are_met_only_if_they_are():
 
 
 def test_every_dataset_has_its_beams():
-    assert set(BEAMS) == set(DATASETS)
+    # Frames of the KITTI layout are those of SemanticKITTI.
+    assert set(BEAMS) == set(DATASETS) - {"kitti-layout"}
     assert [columns(name, 100_000) for name in ("semantickitti", "nuscenes")] == [1562, 3125]
 
 

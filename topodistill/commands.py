@@ -33,7 +33,7 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
 }
 """Name -> (module whose `main(arguments)` returns the exit code, what it does)."""
 
-TRAIN_EXTRA: Final = ("matplotlib", "pyarrow", "safetensors", "tensorboard", "tqdm", "tyro")
+TRAIN_EXTRA: Final = ("matplotlib", "pyarrow", "safetensors", "tensorboard", "tqdm", "tyro", "yaml")
 """What the extra `[train]` installs, by import names; every door needs it."""
 
 

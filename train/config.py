@@ -66,6 +66,15 @@ class DataConfig:
     """With --simulate: columns in a turn of the sensor; a real one has about 2,000."""
     simulated_seed: int = 0
     """With --simulate: seed of the streets; apart from --seed, so that runs can share the data."""
+    class_map: Path | None = None
+    """With --dataset kitti-layout: file that says what labels mean (SemanticKITTI's YAML keys)."""
+    point_columns: str | None = None
+    """With --dataset kitti-layout: columns of .bin files [x,y,z,remission]; with a type behind a
+    colon where it is not float32, for example x,y,z,intensity,ring:u2."""
+    strength_scale: float | None = None
+    """With --dataset kitti-layout: divide strengths by this, 255 for example [1; .las: 65535]."""
+    label_type: Literal["uint8", "uint16", "uint32"] | None = None
+    """With --dataset kitti-layout: numbers in .label files [uint32; upper 16 bits: instance]."""
 
     def __post_init__(self) -> None:
         # Beyond these a coarse stage can be left with a single voxel, on which batch normalization
@@ -109,6 +118,13 @@ class DataConfig:
             "data.simulated-azimuth-steps",
             self.simulated_azimuth_steps,
             "at least 16 columns a turn",
+        )
+        require(
+            self.strength_scale is None
+            or (math.isfinite(self.strength_scale) and self.strength_scale > 0),
+            "data.strength-scale",
+            self.strength_scale,
+            "above 0, 255 for strengths of 0 to 255",
         )
 
 

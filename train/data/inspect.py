@@ -20,6 +20,7 @@ from train.core.errors import UserError
 from train.core.provenance import program
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import SPLITS, FrameSource, LidarFrame
+from train.data.layout_flags import add_layout_flags, layout_options
 from train.data.picture import draw
 from train.data.registry import DATASETS, dataset_spec
 
@@ -254,9 +255,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sweeps", type=int, default=0, help="how many sweeps to read, evenly spread; default: all"
     )
+    add_layout_flags(parser)
     options = parser.parse_args(arguments)
     try:
-        spec = dataset_spec(options.dataset)
+        spec = dataset_spec(options.dataset, layout_options(options))
         root = options.data_root or Path("data") / spec.name
         for name in ("pictures", "sweeps"):
             if getattr(options, name) < 0:

@@ -93,7 +93,7 @@ class RunPlan:
                 self._check_folder()
         # What is to be trained depends on it, and the folder is the first process's to read.
         self.changes, self.teacher_origin = broadcast_object((self.changes, self.teacher_origin))
-        self.spec = dataset_spec(config.dataset)
+        self.spec = dataset_spec(config.dataset, vars(config.data))
         self.method = method_class(config.method)
         pair = PAIRS[config.model]
         self.names = {

@@ -79,7 +79,7 @@ def _run(output: Path, rest: Sequence[str]) -> None:
     warn_of_few_points(config.options.num_points)
     device = resolve_device(config.device)
     teacher = _teacher(config, device)
-    data = open_data(config, dataset_spec(config.dataset))
+    data = open_data(config, dataset_spec(config.dataset, vars(config.data)))
     logger.info(
         f"{config.dataset}: {len(data.training)} sweeps, {config.options.clouds_per_frame} clouds "
         f"from each, {config.options.num_clouds} at most; on {describe_device(device)}"
@@ -108,7 +108,7 @@ def _teacher(config: RunConfig, device: torch.device) -> Network:
     )
     if path is None:
         raise UserError("--teacher-checkpoint is missing: no trained teacher comes for this data")
-    spec = dataset_spec(config.dataset)
+    spec = dataset_spec(config.dataset, vars(config.data))
     teacher, metadata = load_teacher(
         path, wanted=wanted, in_channels=IN_CHANNELS, class_names=spec.class_names
     )

@@ -28,6 +28,7 @@ from train.core.errors import UserError
 from train.core.provenance import program
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IN_CHANNELS, SPLITS, FrameSource
+from train.data.layout_flags import add_layout_flags, layout_options
 from train.data.loader import EvaluationFrames
 from train.data.registry import DATASETS, dataset_spec
 from train.data.simulation_record import simulated_seed
@@ -134,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="FILE", help="also write the scores to this .json file"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an --output that exists")
+    add_layout_flags(parser)
     return parser
 
 
@@ -161,7 +163,7 @@ def _run(options: argparse.Namespace) -> None:
 def _score(options: argparse.Namespace, device: torch.device) -> None:
     """Score the frames, shared by all processes; the first one prints and writes."""
     model, card = load_model(options.checkpoint)
-    spec = _dataset_of(options.checkpoint, card, options.dataset)
+    spec = _dataset_of(options, card)
     with first_process_first():
         data = _open_data(spec, options)
     skipped = SkippedFrames()
@@ -236,18 +238,24 @@ def _check_output(path: Path | None, checkpoint: Path, *, overwrite: bool) -> No
     check_writable(path.parent, "--output")
 
 
-def _dataset_of(checkpoint: Path, card: ModelMetadata, asked: str | None) -> DatasetSpec:
-    """Return the dataset of a checkpoint, and refuse data that it cannot be scored on."""
-    if asked is not None and asked != card.dataset:
+def _dataset_of(options: argparse.Namespace, card: ModelMetadata) -> DatasetSpec:
+    """Return the dataset of a checkpoint, and refuse data that it cannot be scored on.
+
+    Frames of one's own may have the classes of any dataset.
+    """
+    checkpoint, asked = options.checkpoint, options.dataset
+    if asked not in (None, card.dataset, "kitti-layout"):
         raise UserError(
             f"--dataset {asked}: {checkpoint} was trained on {card.dataset}; its classes are not "
             f"those of {asked}; leave out --dataset, or give a checkpoint of {asked}"
         )
-    spec = dataset_spec(card.dataset)
+    spec = dataset_spec(asked or card.dataset, layout_options(options))
     if card.class_names != tuple(spec.class_names):
+        own = spec.name == "kitti-layout"
+        cure = "give its --data.class-map" if own else "train it with this version"
         raise UserError(
             f"{checkpoint}: its {len(card.class_names)} classes are not the "
-            f"{len(spec.class_names)} of {spec.name} here; train it with this version"
+            f"{len(spec.class_names)} of {spec.name} here; {cure}"
         )
     if card.in_channels != IN_CHANNELS:
         raise UserError(

@@ -55,15 +55,28 @@ THIN_CLASSES: Final = {
 """Dataset -> its poles, signs, trunks, people and two-wheelers, riders among them. nuScenes has no
 class for the first three."""
 
+_OWN_DATA: Final = "kitti-layout"
 
-def thin_classes(dataset: str) -> tuple[str, ...]:
+
+def thin_classes(dataset: str, class_names: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names of a dataset's thin classes.
+
+    Parameters
+    ----------
+    dataset
+        Its name.
+    class_names
+        Its classes; looked at for frames of one's own alone, whose thin classes are those that have
+        the name of one of the other datasets'.
 
     Raises
     ------
     UserError
         If it is not said which classes of the dataset are thin.
     """
+    if dataset == _OWN_DATA:
+        known = {name for names in THIN_CLASSES.values() for name in names}
+        return tuple(name for name in class_names if name in known)
     if dataset not in THIN_CLASSES:
         raise UserError(
             f"no thin classes are named for dataset {dataset!r} (known: "

@@ -6,9 +6,9 @@ python -m train.ablate --dataset waymo --simulate --grid main --seeds 5
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from train.config import RunConfig
 from train.core.command import run_command
@@ -208,12 +208,12 @@ def _write_page(page: Path, folders: Sequence[Path], name: str, grid: Grid) -> N
                 descriptions={arm: what.description for arm, what in each.arms.items()},
             )
         )
-    datasets = {str(run.assay_settings.get("dataset")) for run in records.runs}
+    datasets = {str(run.assay_settings.get("dataset")): run.assay_settings for run in records.runs}
     if len(datasets) > 1:
         raise UserError(
             f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
         )
-    bootstrap = StreetBootstrap(_score_of(datasets.pop())) if datasets else None
+    bootstrap = StreetBootstrap(_score_of(*datasets.popitem())) if datasets else None
     write_page(page, records, plans, bootstrap, command=_page_command(page, folders))
     logger.info(f"page: {page.with_suffix('.md')}")
 
@@ -233,10 +233,10 @@ def _page_command(page: Path, folders: Sequence[Path]) -> str:
     return f"{program('train.ablate')} --page-only --records {records} --page {shown(page)}"
 
 
-def _score_of(dataset: str) -> Score:
+def _score_of(dataset: str, settings: Mapping[str, Any]) -> Score:
     """Return how the counts of streets become scores, by the benchmark's rule."""
-    spec = dataset_spec(dataset)
-    groups = {"thin_iou": thin_classes(dataset)}
+    spec = dataset_spec(dataset, settings.get("data"))
+    groups = {"thin_iou": thin_classes(dataset, spec.class_names)}
     return additive_score(
         StructureCounts.from_json,
         lambda counts: counts.scores(spec.class_names, spec.benchmark_rule, groups),

@@ -22,7 +22,7 @@ from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IN_CHANNELS, FrameSource
 from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.registry import dataset_spec
+from train.data.registry import LAYOUT_OPTIONS, dataset_spec
 from train.data.skipping import SkippedFrames
 from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.batches import BatchSource, FrameBatches, plain_batches
@@ -122,13 +122,14 @@ class Runner:
     def __init__(self, ablation: Ablation, device: torch.device) -> None:
         self.ablation, self.device = ablation, device
         run = ablation.run
-        self.spec: DatasetSpec = dataset_spec(run.dataset)
+        self.spec: DatasetSpec = dataset_spec(run.dataset, vars(run.data))
         pair = PAIRS[run.model]
         self.names = {"teacher": run.teacher or pair[0], "student": run.student or pair[1]}
         self.teachers = [self._load_teacher(path) for path in ablation.teachers]
         self.teacher_hashes = [checksum(teacher) for teacher in self.teachers]
         self._check_arms()
-        thin_classes(run.dataset)  # refuses a dataset whose thin classes nobody has named
+        # Refuses a dataset whose thin classes nobody has named.
+        thin_classes(run.dataset, self.spec.class_names)
         self.data: RunData = open_data(run, self.spec)
         self.settings = self._settings()
         self.assay = hash_of(self.settings)
@@ -172,7 +173,11 @@ class Runner:
             "networks": dict(self.names),
             "precision": run.precision,
             "keep": self.ablation.keep,
-            "data": {name: v for name, v in plain["data"].items() if name not in _NO_PART},
+            "data": {
+                name: value
+                for name, value in plain["data"].items()
+                if name not in _NO_PART and not (name in LAYOUT_OPTIONS and value is None)
+            },
             "optim": {name: v for name, v in plain["optim"].items() if name != "teacher_epochs"},
             "training_sweeps": _listed(self.data.training.names),
             "validation_sweeps": _listed(self._scored().names),
@@ -483,7 +488,7 @@ class Runner:
         scores = found.total().scores(
             self.spec.class_names,
             self.spec.benchmark_rule,
-            {"thin_iou": thin_classes(self.ablation.run.dataset)},
+            {"thin_iou": thin_classes(self.ablation.run.dataset, self.spec.class_names)},
         )
         if role != TEACHER:
             scores["distance_correlation"] = found.distance_correlation()

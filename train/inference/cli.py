@@ -1,54 +1,71 @@
-"""The command for one's own cloud: a class and probabilities for every point.
+"""The command for one's own clouds: a class for every point of a cloud, a folder, or a sequence.
 
 python -m train.predict --checkpoint student.pt --input sweep.bin --output sweep.label
 """
 
 import argparse
+import dataclasses
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from train.core.atomic_write import check_writable
+from train.core.atomic_write import make_folder
 from train.core.command import run_command
 from train.core.console import logger
-from train.core.device import describe_device, resolve_device
+from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
-from train.data import semantickitti
+from train.data.kitti_layout import frame_files
+from train.data.layout_flags import add_layout_flags, layout_options
 from train.data.registry import DATASETS
+from train.data.semantickitti.class_map import ClassMap
+from train.data.semantickitti.classes import CLASS_MAP
+from train.data.semantickitti.frame_files import FrameFiles
 from train.evaluation.network_pass import PRECISIONS
-from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
-from train.inference.load_network import POINTCEPT_GRID_SIZE_M, open_network
-from train.inference.point_cloud_io import LABEL_ENDINGS, read_cloud, write_prediction
-from train.inference.predict import predict_frame
+from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
+from train.inference.frame_list import CloudToPredict, clouds_of_folder, single_cloud
+from train.inference.load_network import POINTCEPT_GRID_SIZE_M, LoadedNetwork, open_network
+from train.inference.point_cloud_io import LabelWriter, read_cloud
+from train.inference.predict_clouds import (
+    Reading,
+    class_summary,
+    open_recording,
+    predict_drive,
+    predict_single,
+)
 
 EPILOG: Final = """\
-input, by the file name's ending:
-  .bin      SemanticKITTI: float32 x, y, z, remission
+input: a file, a folder of files, or a sequence (a folder with velodyne/ and perhaps labels/);
+files by the ending of their names:
+  .bin      SemanticKITTI: float32 x, y, z, remission; other columns by --data.point-columns
   .pcd.bin  nuScenes: float32 x, y, z, intensity 0..255, ring; strength = intensity / 255
   .tfrecord Waymo v1: a drive; --frame TIME chooses the frame. Strength = tanh(intensity)
   .parquet  Waymo v2: lidar/CONTEXT.parquet, the other tables beside it; --frame as well
   .npy      numbers (N, 3) or (N, 4): x, y, z, strength
   .ply      ascii or binary; x, y, z and strength, intensity or remission if there
-Coordinates are meters in the sensor's frame (x forward, y left, z up). Strengths of .npy and .ply
-are taken as they are: give the scale of training (0..1 for SemanticKITTI and nuScenes, tanh of the
-intensity for Waymo). Without a strength every point gets 0, and the command says so.
+  .pcd      ascii, binary or binary_compressed; the same names. Rows without a return (x, y, z are
+            no numbers) keep their place and get the ignored class
+  .las .laz x, y, z and intensity / 65535 (extra `las`)
+Coordinates are meters in the sensor's frame (x forward, y left, z up). Strengths of .npy, .ply and
+.pcd are taken as they are: give the scale of training (0..1 for SemanticKITTI and nuScenes, tanh of
+the intensity for Waymo) by --data.strength-scale. Without a strength every point gets 0, and the
+command says so.
 
-output, by the file name's ending:
-  .label    uint32 SemanticKITTI ids (10 car, 11 bicycle, ...), as the benchmark takes them
+output of a file, by the ending of its name; of a folder, a folder that gets the last of these that
+is possible, else .label, else .npy:
   .npy      int64 train ids, 0 for the network's first class
+  .label    ids of the class map (--data.class-map), or of SemanticKITTI (10 car, 11 bicycle, ...)
+  .ply .pcd .las .laz  of an input of the same kind: the file itself with a property or field label,
+            or with classifications, and everything else as it was
 
 examples:
   python -m train.predict --checkpoint runs/semantickitti/student.pt \\
       --input sequences/08/velodyne/000000.bin --output 000000.label
   python -m train.predict --checkpoint student.pt --input cloud.ply --output labels.npy \\
       --probabilities probabilities.npy --tta
+  python -m train.predict --checkpoint student.pt --data.class-map classes.yaml \\
+      --input my-data/02 --output predictions --rerun drive.rrd --teacher-checkpoint teacher.pt
   python -m train.predict --checkpoint model_best.pth --pointcept-size teacher \\
       --cpe-input v1.5.1 --input sweep.pcd.bin --output labels.npy
   python -m train.predict --checkpoint student.pt --input segment-NAME.tfrecord \\
@@ -59,31 +76,54 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
     options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(options), stopped="clouds that were done are written")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("train.predict"),
-        description="Predict a class for every point of a LiDAR cloud.",
+        description="Predict a class for every point of LiDAR clouds.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
 
-    def file(flag: str, text: str, *, required: bool = True) -> None:
-        parser.add_argument(flag, type=Path, metavar="FILE", required=required, help=text)
+    def file(flag: str, text: str, *, required: bool = True, metavar: str = "FILE") -> None:
+        parser.add_argument(flag, type=Path, metavar=metavar, required=required, help=text)
 
     file("--checkpoint", "student.pt or teacher.pt of train.run")
-    file("--input", "the cloud")
+    file("--input", "the cloud, or a folder of clouds, or a sequence", metavar="PATH")
     parser.add_argument(
         "--frame",
         type=int,
         metavar="TIME",
         help="of a Waymo file: the frame's time in microseconds",
     )
-    file("--output", "labels, one for each point in the input's order")
-    file("--probabilities", "also write [N, classes] float32 to this .npy file", required=False)
+    file(
+        "--output",
+        "labels, one for each point in the input's order; a folder for the labels of a folder; "
+        "folders are made",
+        metavar="PATH",
+    )
+    file(
+        "--probabilities",
+        "of a single cloud: also write [N, classes] float32 to this .npy file",
+        required=False,
+    )
+    parser.add_argument(
+        "--label-ids",
+        choices=("raw", "train"),
+        help="write ids of the class map, or train ids, 0 for the network's first class (default: "
+        "train in .npy; elsewhere raw where they are known)",
+    )
+    parser.add_argument(
+        "--origin",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        default=(0.0, 0.0, 0.0),
+        help="the sensor's place in the coordinates of .npy, .ply, .pcd, .las and .laz files",
+    )
     parser.add_argument(
         "--tta",
         nargs="?",
@@ -108,7 +148,28 @@ def _parser() -> argparse.ArgumentParser:
         metavar="M",
         help="the voxels' edge in meters (default: that of training)",
     )
+    parser.add_argument(
+        "--on-bad-sweep",
+        choices=("stop", "skip"),
+        default="stop",
+        help="a cloud of a folder that cannot be read ends the command, or is left out and listed",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace output files that exist")
+    shown = parser.add_argument_group("a recording to look at (extra `rerun`)")
+    shown.add_argument(
+        "--rerun",
+        type=Path,
+        metavar="FILE",
+        help="also write this .rrd file for the Rerun viewer: points colored by student, teacher, "
+        "truth and disagreement, frame by frame",
+    )
+    shown.add_argument(
+        "--teacher-checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="a second network of the same classes, shown beside the first",
+    )
+    add_layout_flags(parser)
     foreign = parser.add_argument_group("checkpoints of Pointcept")
     foreign.add_argument(
         "--pointcept-size",
@@ -131,78 +192,140 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Check all that can be checked, then predict, then write."""
-    _check_outputs(options)
+    """Check all that can be checked, then predict and write, cloud by cloud."""
+    folder = options.input.is_dir()
+    if not folder:
+        cloud = single_cloud(options.input, options.output)
+        _check_files(options, [cloud])
+    elif options.probabilities is not None:
+        raise UserError("--probabilities: is for a single cloud; leave it out, or give one --input")
+    if options.teacher_checkpoint is not None and options.rerun is None:
+        raise UserError("--teacher-checkpoint: is shown by --rerun FILE.rrd; give both, or none")
     device = resolve_device(options.device)
-    cloud = read_cloud(options.input, options.frame)
-    network = open_network(
-        options.checkpoint,
-        pointcept_size=options.pointcept_size,
-        cpe_input=options.cpe_input,
-        dataset=options.dataset,
-    )
-    if network.note:
-        logger.info(network.note)
-    logger.info(network.model.describe())
-    if options.output.suffix == ".label" and network.class_names != semantickitti.CLASS_NAMES:
+    files = frame_files(layout_options(options))
+    origin_m = (options.origin[0], options.origin[1], options.origin[2])
+    first = None
+    if not folder:
+        first = read_cloud(options.input, options.frame, files=files, origin_m=origin_m)
+    elif options.frame is not None:
+        raise UserError("--frame: chooses a frame of a Waymo file, and --input is a folder")
+    network = _open(options, files)
+    class_map = _class_map(options, files, network)
+    teacher = _open_teacher(options, network)
+    if not folder and options.output.suffix.lower() == ".label" and class_map is None:
         raise UserError(
-            f"--output {options.output}: .label files hold SemanticKITTI ids, but the network's "
-            "classes are others or unknown (a file of Pointcept needs --dataset semantickitti); "
-            "end the name in .npy"
+            f"--output {options.output}: .label files hold SemanticKITTI ids, or those of a "
+            "--data.class-map, but the network's classes are others or unknown (a file of "
+            "Pointcept needs --dataset semantickitti); end the name in .npy"
         )
-    grid_size_m = network.grid_size_m if options.grid_size_m is None else options.grid_size_m
-    strength = cloud.sweep.strength
-    logger.info(
-        f"{options.input}: {cloud.kind}, {len(strength)} points; strength: {cloud.strength_from}"
-    )
-    if strength.min() < 0.0 or strength.max() > 1.0:
-        logger.info(
-            f"note: strengths run from {strength.min():g} to {strength.max():g}, networks are "
-            "trained on 0 to 1; if these are counts, divide them by their largest possible value"
-        )
-    if grid_size_m != network.grid_size_m:
-        logger.info(f"note: voxels of {grid_size_m:g} m, in training {network.grid_size_m:g} m")
-    transforms = SINGLE_PASS if options.tta is None else TEST_TIME_AUGMENTATIONS[options.tta]
-    passes = (
-        "a single pass"
-        if options.tta is None
-        else f"test-time augmentation {options.tta}, mean of {len(transforms)} passes"
-    )
-    started = time.monotonic()
-    try:
-        labels, probabilities = predict_frame(
-            network.model.to(device),
-            cloud.sweep,
-            grid_size_m,
-            clip_range_m=network.clip_range_m,
-            views=transforms,
-            precision=options.precision,
-        )
-    except torch.OutOfMemoryError as error:
+    if options.label_ids == "raw" and class_map is None:
         raise UserError(
-            f"{options.input}: {device} has too little memory for this cloud and network; use "
-            "--device cpu, or a larger --grid-size-m"
-        ) from error
-    seconds = time.monotonic() - started
-    logger.info(f"{passes} on {describe_device(device)}, {options.precision}, {seconds:.1f} s")
-    logger.info(f"classes: {_summary(labels, network.class_names)}")
-    write_prediction(options.output, labels, options.probabilities, probabilities)
-    for path in (options.output, options.probabilities):
+            "--label-ids raw: which ids the classes have is not known; give the class map that the "
+            "network was trained with (--data.class-map)"
+        )
+    reading = Reading(
+        network=network,
+        grid_size_m=network.grid_size_m if options.grid_size_m is None else options.grid_size_m,
+        device=device,
+        precision=options.precision,
+        tta=options.tta,
+        writer=LabelWriter(files, class_map, options.label_ids),
+        files=files,
+        origin_m=origin_m,
+    )
+    reading.tell()
+    if folder:
+        clouds = clouds_of_folder(options.input, options.output, raw_ids=class_map is not None)
+        _check_files(options, clouds)
+        make_folder(options.output, "--output")
+    else:
+        clouds = [cloud]
+        for flag, path in (
+            ("--output", options.output),
+            ("--probabilities", options.probabilities),
+        ):
+            if path is not None:
+                make_folder(path.parent, flag)
+    if options.rerun is not None:
+        make_folder(options.rerun.parent, "--rerun")
+    with open_recording(options.rerun, reading, teacher) as recording:
+        if first is not None:
+            counts = predict_single(reading, cloud, first, options.probabilities, recording)
+        else:
+            counts = predict_drive(
+                reading, clouds, recording, skip_bad=options.on_bad_sweep == "skip"
+            )
+    logger.info(f"classes: {class_summary(counts, network.class_names)}")
+    written = (options.output, options.probabilities, options.rerun)
+    for path in written:
         if path is not None:
             logger.info(f"wrote {path}")
 
 
-def _check_outputs(options: argparse.Namespace) -> None:
+def _open(options: argparse.Namespace, files: FrameFiles) -> LoadedNetwork:
+    """Return the network, with the classes of the class map where a foreign file has none."""
+    own_classes = options.class_map is not None and options.pointcept_size is not None
+    if options.dataset == "kitti-layout" and not own_classes:
+        raise UserError(
+            "--dataset kitti-layout: says whose classes a file of Pointcept has, and needs "
+            "--pointcept-size and --data.class-map; our own checkpoints say it themselves"
+        )
+    network = open_network(
+        options.checkpoint,
+        pointcept_size=options.pointcept_size,
+        cpe_input=options.cpe_input,
+        dataset=None if options.dataset == "kitti-layout" else options.dataset,
+    )
+    if options.dataset == "kitti-layout":
+        names = files.class_map.class_names
+        if network.model.num_classes != len(names):
+            raise UserError(
+                f"{options.checkpoint}: has {network.model.num_classes} classes, "
+                f"{files.class_map.source} has {len(names)}"
+            )
+        network = dataclasses.replace(network, class_names=names)
+    return network
+
+
+def _class_map(
+    options: argparse.Namespace, files: FrameFiles, network: LoadedNetwork
+) -> ClassMap | None:
+    """Return what the network's classes are on disk; None if that is not known."""
+    if options.class_map is not None:
+        if network.class_names is None:
+            raise UserError(
+                f"--data.class-map {options.class_map}: whose classes {options.checkpoint} has is "
+                "not known; add --dataset kitti-layout if it has those of the class map"
+            )
+        files.class_map.check_classes(network.class_names, str(options.checkpoint))
+        return files.class_map
+    return CLASS_MAP if network.class_names == CLASS_MAP.class_names else None
+
+
+def _open_teacher(options: argparse.Namespace, network: LoadedNetwork) -> LoadedNetwork | None:
+    """Return the second network, if there is one."""
+    if options.teacher_checkpoint is None:
+        return None
+    teacher = open_network(options.teacher_checkpoint)
+    if teacher.class_names != network.class_names:
+        raise UserError(
+            f"--teacher-checkpoint {options.teacher_checkpoint}: its classes are not those of "
+            f"{options.checkpoint}; what they disagree about cannot be shown"
+        )
+    return teacher
+
+
+def _check_files(options: argparse.Namespace, clouds: Sequence[CloudToPredict]) -> None:
     """Refuse output files that cannot be meant, before anything is computed."""
-    if options.output.suffix not in LABEL_ENDINGS:
-        raise UserError(f"--output {options.output}: end the name in {' or '.join(LABEL_ENDINGS)}")
     if options.probabilities is not None and options.probabilities.suffix != ".npy":
         raise UserError(f"--probabilities {options.probabilities}: end the name in .npy")
-    taken = {options.input.resolve(): "--input", options.checkpoint.resolve(): "--checkpoint"}
-    for flag, path in (
-        ("--output", options.output),
-        ("--probabilities", options.probabilities),
-    ):
+    if options.rerun is not None and options.rerun.suffix != ".rrd":
+        raise UserError(f"--rerun {options.rerun}: end the name in .rrd")
+    taken = {options.checkpoint.resolve(): "--checkpoint"}
+    taken |= {cloud.points.resolve(): "--input" for cloud in clouds}
+    outputs = [("--output", cloud.output) for cloud in clouds]
+    outputs += [("--probabilities", options.probabilities), ("--rerun", options.rerun)]
+    for flag, path in outputs:
         if path is None:
             continue
         if path.resolve() in taken:
@@ -211,22 +334,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise UserError(f"{flag} {path}: is a folder; give a file name")
         if path.exists() and not options.overwrite:
             raise UserError(f"{flag} {path}: exists; choose another name, or give --overwrite")
-        if not path.parent.is_dir():
-            raise UserError(f"{flag} {path}: there is no folder {path.parent}; make it first")
-        check_writable(path.parent, flag)
         taken[path.resolve()] = flag
-
-
-def _summary(labels: NDArray[np.int64], class_names: tuple[str, ...] | None) -> str:
-    """Return the shares of the five largest classes, for people."""
-    counts = np.bincount(labels)
-    shown = [
-        f"{train_id if class_names is None else class_names[train_id]} "
-        f"{100.0 * counts[train_id] / len(labels):.1f} %"
-        for train_id in np.argsort(-counts, kind="stable")[:5].tolist()
-        if counts[train_id]
-    ]
-    return ", ".join(shown)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,43 @@
 """Read one cloud from a file and write its labels; a file name's ending says of which kind.
 
-Shape letters: N points.
+Shape letters: R rows of a file, N points.
 """
 
 import contextlib
-from collections.abc import Callable
+import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
-from train.data import nuscenes, semantickitti
-from train.data.frame import LidarFrame
-from train.data.semantickitti import MAX_COORDINATE_M
-from train.data.semantickitti.classes import TRAIN_TO_RAW
-from train.inference.ply import read_vertices
+from train.data import nuscenes
+from train.data.cloud_files import CLOUD_ENDINGS, CloudFile, open_cloud
+from train.data.cloud_files.cloud_file import NO_STRENGTH, strength_name
+from train.data.frame import IGNORE_INDEX, LidarFrame
+from train.data.points import checked_points
+from train.data.semantickitti.class_map import ClassMap
+from train.data.semantickitti.classes import CLASS_MAP
+from train.data.semantickitti.frame_files import KITTI_COLUMNS, FrameFiles
 from train.inference.waymo_frame import ENDINGS as WAYMO_ENDINGS
 from train.inference.waymo_frame import read_frame
 
 LABEL_ENDINGS: Final = (".label", ".npy")
-"""Endings of files of labels; see `write_prediction`."""
+"""Endings of files of labels alone."""
 
-_STRENGTH_NAMES: Final = ("strength", "intensity", "remission")
-_NO_STRENGTH: Final = "none in the file, 0 for every point"
+LABELED_ENDINGS: Final = (".las", ".laz", ".pcd", ".ply")
+"""Endings of clouds that can be written again with a label for each point."""
+
+KITTI_FILES: Final = FrameFiles(class_map=CLASS_MAP)
+"""`.bin` files as SemanticKITTI has them."""
+
+INPUT_ENDINGS: Final = (".bin", *CLOUD_ENDINGS)
+"""Endings of files that are one cloud each."""
+
+LabelIds = Literal["raw", "train"]
 
 
 @dataclass(frozen=True)
@@ -41,27 +52,54 @@ class Cloud:
         The file's kind, for people.
     strength_from
         Where the strength came from, for people.
+    there
+        (R,) bool: which rows of the file are the points; None for all. The others are rays without
+        a return.
+    file
+        What writes the file again with labels; None if its kind holds none.
     """
 
     sweep: LidarFrame
     kind: str
     strength_from: str
+    there: NDArray[np.bool_] | None = None
+    file: CloudFile | None = None
+
+    def of_rows(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (R,) labels of rows for (N,) of points; `IGNORE_INDEX` where there is no point."""
+        if self.there is None:
+            return labels
+        rows = np.full(len(self.there), IGNORE_INDEX, dtype=np.int64)
+        rows[self.there] = labels
+        return rows
 
 
-def read_cloud(path: Path, frame: int | None = None) -> Cloud:
-    """Read a cloud from a `.bin`, `.pcd.bin`, `.tfrecord`, `.parquet`, `.npy` or `.ply` file.
+def read_cloud(
+    path: Path,
+    frame: int | None = None,
+    *,
+    files: FrameFiles = KITTI_FILES,
+    origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Cloud:
+    """Read a cloud from a file.
 
     Parameters
     ----------
     path
-        `.bin`: SemanticKITTI, float32 (x, y, z, remission). `.pcd.bin`: nuScenes, float32 (x, y, z,
-        intensity 0..255, ring); the strength is intensity / 255. `.tfrecord`, `.parquet`: Waymo,
-        see `read_frame`; the strength is tanh of the intensity. `.npy`: numbers (N, 3) or (N, 4).
-        `.ply`: properties x, y, z, and strength, intensity or remission (the first that is there;
-        CloudCompare's prefix ``scalar_`` is understood). Meters; strengths of `.npy` and `.ply` are
-        taken as they are, and are 0 where the file has none.
+        `.bin`: in the columns of `files`; SemanticKITTI's float32 (x, y, z, remission) if nobody
+        says. `.pcd.bin`: nuScenes, float32 (x, y, z, intensity 0..255, ring), unless `files` has
+        other columns; the strength is intensity / 255. `.tfrecord`, `.parquet`: Waymo, see
+        `read_frame`; the strength is tanh of the intensity. `.npy`: numbers (N, 3) or (N, 4).
+        `.ply`, `.pcd`: properties or fields x, y, z, and a strength (see `STRENGTH_NAMES`), taken
+        as it is. `.las`, `.laz`: the strength is intensity / 65535. Coordinates are meters; the
+        strength is 0 where the file has none.
     frame
         The time of a Waymo frame, microseconds; None if its file holds one, and for other files.
+    files
+        The columns of `.bin`, and what strengths are divided by.
+    origin_m
+        Subtracted from the coordinates of files that name their columns, before they become
+        float32: the sensor's place where they are those of a map.
 
     Raises
     ------
@@ -69,36 +107,137 @@ def read_cloud(path: Path, frame: int | None = None) -> Cloud:
         If the ending is not known, the file cannot be read, is damaged, empty, or holds a value
         that is not finite or a point beyond `MAX_COORDINATE_M`.
     """
-    if path.suffix.lower() in WAYMO_ENDINGS:
+    ending = path.suffix.lower()
+    if ending in WAYMO_ENDINGS:
         return Cloud(read_frame(path, frame), "Waymo frame", "tanh of the intensity")
     if frame is not None:
         raise UserError(
             f"{path}: --frame chooses a frame of a Waymo file ({', '.join(WAYMO_ENDINGS)}); this "
             "file holds a single cloud"
         )
-    for ending, read in _READERS.items():
-        if path.name.lower().endswith(ending):
-            return read(path)
+    if ending in CLOUD_ENDINGS:
+        return _read_columns(path, files.strength_scale, origin_m)
+    if path.name.lower().endswith(".pcd.bin") and files.columns == KITTI_COLUMNS:
+        coord, strength = nuscenes.read_points(path)
+        return Cloud(_frame(path, coord, strength), "nuScenes sweep", "intensity / 255")
+    if ending == ".bin":
+        return _read_bin(path, files)
     raise UserError(
         f"{path}: clouds are read from files that end in "
-        f"{', '.join([*_READERS, *WAYMO_ENDINGS])}; rename or convert the file"
+        f"{', '.join(['.pcd.bin', *INPUT_ENDINGS, *WAYMO_ENDINGS])}; rename or convert the file"
     )
+
+
+def _read_bin(path: Path, files: FrameFiles) -> Cloud:
+    coord, strength, _ = files.read_points(path)
+    names = [name for name, _ in files.columns]
+    strength_from = strength_name(names) or NO_STRENGTH
+    if files.strength_scale is not None and strength_from != NO_STRENGTH:
+        strength_from += f" / {files.strength_scale:g}"
+    known = files.columns == KITTI_COLUMNS
+    kind = "SemanticKITTI sweep" if known else f"columns {', '.join(names)}"
+    return Cloud(_frame(path, coord, strength), kind, strength_from)
+
+
+def _read_columns(path: Path, scale: float | None, origin_m: tuple[float, float, float]) -> Cloud:
+    cloud = open_cloud(path)
+    values, there = cloud.values(scale)
+    values[:, :3] -= origin_m
+    coord, strength = checked_points(
+        path,
+        values[there],
+        not_finite="remove them or copy the file again",
+        too_far="coordinates are meters from the sensor: subtract its position "
+        "(--origin X Y Z), or remove those points",
+    )
+    return Cloud(
+        _frame(path, coord, strength),
+        cloud.kind,
+        cloud.strength_from(scale),
+        None if there.all() else there,
+        cloud if path.suffix.lower() in LABELED_ENDINGS else None,
+    )
+
+
+def _frame(path: Path, coord: NDArray[np.float32], strength: NDArray[np.float32]) -> LidarFrame:
+    return LidarFrame(coord, strength, None, path.name, path)
+
+
+@dataclass(frozen=True)
+class LabelWriter:
+    """Turns train ids into the contents of a file.
+
+    Attributes
+    ----------
+    files
+        The width of `.label` files.
+    class_map
+        The ids that are written; None if only train ids are known.
+    ids
+        "raw" writes ids of the class map, "train" train ids; None: train ids to `.npy`, elsewhere
+        ids of the class map if there is one.
+    """
+
+    files: FrameFiles
+    class_map: ClassMap | None
+    ids: LabelIds | None = None
+
+    def contents(self, path: Path, cloud: Cloud, labels: NDArray[np.int64]) -> bytes:
+        """Return what a file of labels holds.
+
+        Parameters
+        ----------
+        path
+            Where it will be; its ending says what is written. `.label`: numbers alone, as the
+            dataset has them. `.npy`: int64. Otherwise the cloud itself with a label in each row,
+            `IGNORE_INDEX` or the class map's ignored id where there is no point.
+        cloud
+            What was predicted.
+        labels
+            (N,) train ids of its points.
+
+        Raises
+        ------
+        UserError
+            If the file cannot hold the ids.
+        """
+        rows = cloud.of_rows(labels)
+        ending = path.suffix.lower()
+        ids = self.ids or ("train" if ending == ".npy" or self.class_map is None else "raw")
+        if ids == "raw":
+            assert self.class_map is not None
+            rows = self.class_map.raw_ids(rows).astype(np.int64)
+        if ending == ".npy":
+            return _npy(rows)
+        if ending == ".label":
+            return self._numbers(path, rows)
+        assert cloud.file is not None
+        return cloud.file.labeled(rows)
+
+    def _numbers(self, path: Path, rows: NDArray[np.int64]) -> bytes:
+        kind = np.dtype(self.files.label_type).newbyteorder("<")
+        largest = np.iinfo(kind).max
+        if rows.min() < 0 or rows.max() > largest:
+            wrong = int(rows.max() if rows.max() > largest else rows.min())
+            raise UserError(
+                f"{path}: {self.files.label_type} holds 0 to {largest}, and a label is {wrong}; "
+                "give another --data.label-type"
+            )
+        return rows.astype(kind).tobytes()
 
 
 def write_prediction(
     labels_path: Path,
-    labels: NDArray[np.int64],
-    probabilities_path: Path | None,
-    probabilities: NDArray[np.float32],
+    contents: bytes,
+    probabilities_path: Path | None = None,
+    probabilities: NDArray[np.float32] | None = None,
 ) -> None:
     """Write labels, and probabilities if a path is given: all files or none.
 
     Parameters
     ----------
-    labels_path
-        `.label`: uint32 raw SemanticKITTI ids; `.npy`: the train ids as they are.
-    labels
-        (N,) train ids; of SemanticKITTI for a `.label` file.
+    labels_path, contents
+        The file of labels, from `LabelWriter`.
     probabilities_path
         An `.npy` file.
     probabilities
@@ -113,98 +252,15 @@ def write_prediction(
     # before both are whole.
     with contextlib.ExitStack() as stack:
         unfinished = stack.enter_context(atomic_write(labels_path))
-        with unfinished.open("wb") as stream:
-            if labels_path.suffix == ".label":
-                stream.write(np.array(TRAIN_TO_RAW, dtype="<u4")[labels].tobytes())
-            else:
-                np.save(stream, labels)
+        unfinished.write_bytes(contents)
         if probabilities_path is not None:
+            assert probabilities is not None
             unfinished = stack.enter_context(atomic_write(probabilities_path))
             with unfinished.open("wb") as stream:
                 np.save(stream, probabilities)
 
 
-def _read_semantickitti(path: Path) -> Cloud:
-    coord, strength = semantickitti.read_points(path)
-    sweep = LidarFrame(coord, strength, None, path.name, path)
-    return Cloud(sweep, "SemanticKITTI sweep", "remission")
-
-
-def _read_nuscenes(path: Path) -> Cloud:
-    coord, strength = nuscenes.read_points(path)
-    sweep = LidarFrame(coord, strength, None, path.name, path)
-    return Cloud(sweep, "nuScenes sweep", "intensity / 255")
-
-
-def _read_npy(path: Path) -> Cloud:
-    try:
-        points = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path}: cannot be read as a numpy array of numbers ({reason}); "
-            "write it with numpy.save"
-        ) from error
-    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
-        raise UserError(f"{path}: holds no array of numbers; write one of shape (N, 3) or (N, 4)")
-    if points.ndim != 2 or points.shape[1] not in (3, 4):
-        raise UserError(
-            f"{path}: the array has shape {points.shape}; it must be (N, 3), x y z in meters, or "
-            "(N, 4) with the strength"
-        )
-    if points.shape[1] == 3:
-        sweep = _checked(path, points, np.zeros(len(points)))
-        return Cloud(sweep, "numpy array", _NO_STRENGTH)
-    return Cloud(_checked(path, points[:, :3], points[:, 3]), "numpy array", "fourth column")
-
-
-def _read_ply(path: Path) -> Cloud:
-    columns = {name.removeprefix("scalar_"): values for name, values in read_vertices(path).items()}
-    missing = [axis for axis in "xyz" if axis not in columns]
-    if missing:
-        raise UserError(
-            f"{path}: the vertices have no property {', '.join(missing)}; "
-            f"they have {', '.join(columns) or 'none'}"
-        )
-    coord = np.stack([columns[axis] for axis in "xyz"], axis=1)
-    for name in _STRENGTH_NAMES:
-        if name in columns:
-            return Cloud(_checked(path, coord, columns[name]), "PLY vertices", f"property {name}")
-    return Cloud(_checked(path, coord, np.zeros(len(coord))), "PLY vertices", _NO_STRENGTH)
-
-
-def _checked(path: Path, coord: NDArray[np.number], strength: NDArray[np.number]) -> LidarFrame:
-    """Return a sweep of float32, refusing what no network should see."""
-    if len(coord) == 0:
-        raise UserError(f"{path}: the cloud is empty (0 points); nothing can be predicted")
-    values = np.concatenate([coord, strength[:, None]], axis=1).astype(np.float64)
-    # As float32, which is what the network takes: a larger number is infinite there.
-    with np.errstate(over="ignore"):
-        points = values.astype(np.float32)
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        raise UserError(
-            f"{path}: {int((~finite).sum())} of {len(points)} points have NaN or infinite values "
-            f"(first: point {first}); remove them or copy the file again"
-        )
-    far = np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M
-    if far.any():
-        first = int(np.argmax(far))
-        shown = " ".join(f"{value:.6g}" for value in points[first, :3].tolist())
-        raise UserError(
-            f"{path}: {int(far.sum())} of {len(points)} points lie more than {MAX_COORDINATE_M:g} m"
-            f" out (first: point {first} at {shown}); coordinates are meters from the sensor: "
-            "subtract its position, or remove those points"
-        )
-    coord32, strength32 = np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3:])
-    return LidarFrame(coord32, strength32, None, path.name, path)
-
-
-# The longer ending first: `.pcd.bin` also ends in `.bin`.
-_READERS: Final[dict[str, Callable[[Path], Cloud]]] = {
-    ".pcd.bin": _read_nuscenes,
-    ".bin": _read_semantickitti,
-    ".npy": _read_npy,
-    ".ply": _read_ply,
-}
+def _npy(rows: NDArray[np.int64]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, rows)
+    return stream.getvalue()

@@ -6,10 +6,11 @@ from typing import Literal
 from train.config import RunConfig
 from train.data.registry import dataset_spec
 from train.methods.registry import method_class
-from train.presets import nuscenes, semantickitti, waymo
+from train.presets import kitti_layout, nuscenes, semantickitti, waymo
 from train.presets.tiny import TINY_METHOD_OPTIONS
 
 PRESETS = {
+    "kitti-layout": kitti_layout.preset,
     "nuscenes": nuscenes.preset,
     "semantickitti": semantickitti.preset,
     "waymo": waymo.preset,

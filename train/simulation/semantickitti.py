@@ -1,6 +1,6 @@
 """Simulated sweeps in SemanticKITTI's own layout."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,20 +110,42 @@ def simulate_semantickitti(
     UserError
         As `train.simulation.write.simulate`.
     """
-    return simulate(
+    return simulate_in_semantickitti_s_layout(
         root,
         dataset="semantickitti",
+        num_sweeps=num_sweeps,
+        num_validation_sweeps=num_validation_sweeps,
+        seed=seed,
+        azimuth_steps=azimuth_steps,
+        write=write_sequences,
+    )
+
+
+def simulate_in_semantickitti_s_layout(
+    root: Path | str,
+    *,
+    dataset: str,
+    num_sweeps: int,
+    num_validation_sweeps: int,
+    seed: int,
+    azimuth_steps: int,
+    write: Callable[[Path, dict[str, Any]], None],
+) -> SimulatedData:
+    """Let `write` write sequences 00 (training) and 08 (validation), see `simulate`."""
+    return simulate(
+        root,
+        dataset=dataset,
         training={"00": num_sweeps},
         validation={"08": num_validation_sweeps},
         seed=seed,
         azimuth_steps=azimuth_steps,
-        write=_write,
+        write=write,
         count=lambda folder, sequence: len(SemanticKitti(folder, sequences=[sequence])),
     )
 
 
-def _write(folder: Path, settings: dict[str, Any]) -> None:
-    """Write all sequences."""
+def write_sequences(folder: Path, settings: dict[str, Any]) -> None:
+    """Write all sequences into a new folder; `settings` as `simulate` gives them."""
     lidar = hdl64(settings["azimuth_steps"])
     for number, (sequence, count) in enumerate(settings["sweeps"].items()):
         _write_sequence(folder / "sequences" / sequence, lidar, count, (settings["seed"], number))

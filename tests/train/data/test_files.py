@@ -109,6 +109,7 @@ def dataset(request, tmp_path: Path):
 
 
 INNER = {
+    "kitti-layout": ["sequences", "sequences/00", "sequences/00/velodyne", "sequences/00/labels"],
     "semantickitti": ["sequences", "sequences/00", "sequences/00/velodyne", "sequences/00/labels"],
     "nuscenes": ["v1.0-trainval", "samples", "lidarseg"],
     "waymo": ["training", "training/lidar", "training/lidar_pose"],

@@ -1,12 +1,22 @@
 """Reading single clouds: every kind of file, every way in which one can be damaged."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from train.core.errors import UserError
+from train.data.frame import LidarFrame
 from train.data.semantickitti import read_segment
+from train.data.semantickitti.classes import CLASS_MAP
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, TTATransform
-from train.inference.point_cloud_io import read_cloud, write_prediction
+from train.inference.point_cloud_io import (
+    KITTI_FILES,
+    Cloud,
+    LabelWriter,
+    read_cloud,
+    write_prediction,
+)
 
 POINTS = np.array(
     [[1.5, -2.25, 0.125, 0.5], [40.0, 3.0, -1.75, 0.25], [-7.0, 0.0, 2.5, 1.0]], dtype=np.float32
@@ -132,7 +142,7 @@ def raw(data):
 GOOD_PLY = ply("ascii", WITH_STRENGTH, text(POINTS))
 LITTLE = ply("binary_little_endian", WITH_STRENGTH, POINTS.tobytes())
 BAD = [
-    ("c.txt", raw(b"1 2 3"), "end in .pcd.bin, .bin, .npy, .ply"),
+    ("c.txt", raw(b"1 2 3"), "end in .pcd.bin, .bin, .las, .laz, .npy, .pcd, .ply"),
     ("c.bin", raw(b""), "empty"),
     ("c.bin", raw(bytes(17)), "17 bytes is no multiple of 16"),
     ("c.bin", raw(changed(1, 0, np.nan).astype("<f4").tobytes()), "NaN or infinite"),
@@ -191,10 +201,18 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path, ending):
         read_cloud(tmp_path / f"folder{ending}")
 
 
+def some_cloud():
+    """A cloud of which only what writes labels is looked at."""
+    path = Path("cloud.bin")
+    sweep = LidarFrame(np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32), None, "", path)
+    return Cloud(sweep, "", "")
+
+
 def test_labels_of_semantickitti_are_read_back_by_the_dataset(tmp_path):
     labels = np.random.default_rng(0).permutation(np.arange(19).repeat(2))
     path = tmp_path / "000000.label"
-    write_prediction(path, labels, None, np.zeros((38, 19), dtype=np.float32))
+    writer = LabelWriter(KITTI_FILES, CLASS_MAP)
+    write_prediction(path, writer.contents(path, some_cloud(), labels))
     raw_ids = np.fromfile(path, dtype="<u4")
     # The benchmark's own numbers for some classes, from its semantic-kitti.yaml.
     for train_id, raw_id in ((0, 10), (4, 20), (8, 40), (18, 81)):
@@ -205,7 +223,13 @@ def test_labels_of_semantickitti_are_read_back_by_the_dataset(tmp_path):
 def test_both_files_are_written_or_none(tmp_path, monkeypatch):
     labels, probabilities = np.array([1, 0]), np.eye(2, dtype=np.float32)[::-1]
     first, second = tmp_path / "labels.npy", tmp_path / "probabilities.npy"
-    write_prediction(first, labels, second, probabilities)
+    writer = LabelWriter(KITTI_FILES, None)
+
+    def write(labels, probabilities):
+        contents = writer.contents(first, some_cloud(), labels)
+        write_prediction(first, contents, second, probabilities)
+
+    write(labels, probabilities)
     np.testing.assert_array_equal(np.load(first), labels)
     np.testing.assert_array_equal(np.load(second), probabilities)
     assert np.load(first).dtype == np.int64
@@ -220,7 +244,7 @@ def test_both_files_are_written_or_none(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", full_disk)
     with pytest.raises(UserError, match=r"probabilities\.npy: cannot be written \(No space"):
-        write_prediction(first, 1 - labels, second, 1 - probabilities)
+        write(1 - labels, 1 - probabilities)
     monkeypatch.undo()
     np.testing.assert_array_equal(np.load(first), labels)
     np.testing.assert_array_equal(np.load(second), probabilities)

@@ -330,7 +330,6 @@ OUT = "--output @out/l.npy"
         (f"{GIVEN} --output @out/l.txt", "end the name in .label or .npy"),
         (f"{GIVEN} {OUT} --probabilities @out/p.txt", "--probabilities"),
         (f"{GIVEN} {OUT} --probabilities @out/l.npy", "is --output too"),
-        (f"{GIVEN} --output @none/l.npy", "there is no folder"),
         ("--checkpoint @student.pt --input @cloud.npy --output @cloud.npy --overwrite", "is --inp"),
         (f"{GIVEN} --output @cloud.npy", "exists; choose another name"),
         (f"{GIVEN} {OUT} --probabilities @cloud.npy", "exists; choose another name"),
@@ -419,7 +418,7 @@ def test_too_little_memory_is_said(folder, capsys, monkeypatch):
     def fail(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("train.inference.cli.predict_frame", fail)
+    monkeypatch.setattr("train.inference.predict_clouds.predict_frame", fail)
     assert "has too little memory" in refused(folder, capsys, f"{GIVEN} {OUT}")
 
 
@@ -438,7 +437,7 @@ def test_help_tells_formats_and_examples(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     told = capsys.readouterr().out
-    for word in (".pcd.bin", ".ply", "uint32 SemanticKITTI ids", "--tta", "scales-flips", "0..255"):
+    for word in (".pcd.bin", ".ply", "ids of the class map", "--tta", "scales-flips", "0..255"):
         assert word in told
 
 

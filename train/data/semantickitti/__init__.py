@@ -4,12 +4,15 @@ from typing import Final
 
 from train.data.benchmark_rule import SEMANTICKITTI_RULE
 from train.data.dataset_spec import DatasetSpec
-from train.data.semantickitti.classes import CLASS_NAMES
-from train.data.semantickitti.reader import (
-    MAX_COORDINATE_M,
+from train.data.points import MAX_COORDINATE_M
+from train.data.semantickitti.classes import (
+    CLASS_MAP,
+    CLASS_NAMES,
     TEST_SEQUENCES,
     TRAIN_SEQUENCES,
     VALIDATION_SEQUENCES,
+)
+from train.data.semantickitti.reader import (
     SemanticKitti,
     list_sequences,
     read_points,
@@ -18,6 +21,7 @@ from train.data.semantickitti.reader import (
 from train.data.semantickitti.submission import SemanticKittiSubmission, read_submission
 
 __all__ = [
+    "CLASS_MAP",
     "CLASS_NAMES",
     "MAX_COORDINATE_M",
     "SPEC",

@@ -6,7 +6,8 @@ The single-scan map of the official `semantic-kitti.yaml`, with our train ids 0.
 
 from typing import Final
 
-from train.data.frame import IGNORE_INDEX
+from train.data.frame import IGNORE_INDEX, SPLITS
+from train.data.semantickitti.class_map import ClassMap
 
 CLASS_NAMES: Final = (
     "car",
@@ -90,3 +91,18 @@ RAW_TO_TRAIN: Final = {
 }
 TRAIN_TO_RAW: Final = (10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81)
 """The raw id that a submission writes for each train id (the yaml's inverse map)."""
+
+TRAIN_SEQUENCES: Final = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
+VALIDATION_SEQUENCES: Final = ("08",)
+TEST_SEQUENCES: Final = tuple(f"{number:02d}" for number in range(11, 22))
+
+CLASS_MAP: Final = ClassMap(
+    source="SemanticKITTI",
+    class_names=CLASS_NAMES,
+    raw_names=RAW_NAMES,
+    raw_to_train=RAW_TO_TRAIN,
+    train_to_raw=TRAIN_TO_RAW,
+    ignored_raw=0,
+    unknown_cure="give the original label files with raw ids (0, 1, 10, 11, ... 259)",
+    split=dict(zip(SPLITS, (TRAIN_SEQUENCES, VALIDATION_SEQUENCES, TEST_SEQUENCES), strict=True)),
+)

@@ -6,7 +6,6 @@ the lower and the instance in the upper 16 bits.
 Shape letters: N points.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,33 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.files import RootLayout, read_bytes, reading
-from train.data.frame import SPLITS, LidarFrame
-from train.data.semantickitti.classes import CLASS_NAMES, RAW_TO_TRAIN
-
-TRAIN_SEQUENCES: Final = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
-VALIDATION_SEQUENCES: Final = ("08",)
-TEST_SEQUENCES: Final = tuple(f"{number:02d}" for number in range(11, 22))
-_OFFICIAL: Final = dict(
-    zip(SPLITS, (TRAIN_SEQUENCES, VALIDATION_SEQUENCES, TEST_SEQUENCES), strict=True)
-)
-
-MAX_COORDINATE_M: Final = 1000.0
-"""No return lies further out than this on any axis; what claims to is a damaged file."""
+from train.data.files import RootLayout, reading
+from train.data.frame import SPLITS
+from train.data.semantickitti.classes import CLASS_MAP
+from train.data.semantickitti.folders import Drive, FrameFolders
+from train.data.semantickitti.frame_files import FrameFiles
 
 _LAYOUT: Final = RootLayout(
     "SemanticKITTI",
     "the folder that holds sequences/SS/velodyne/NNNNNN.bin (or dataset/sequences/...)",
     "it holds sequences/",
 )
-
-_POINT_BYTES = 16
-_LABEL_BYTES = 4
-_UNKNOWN = -2
-# One entry for each 16-bit class id: any label file can be looked up without a bounds check.
-_LOOKUP = np.full(1 << 16, _UNKNOWN, dtype=np.int64)
-for _raw, _train in RAW_TO_TRAIN.items():
-    _LOOKUP[_raw] = _train
+_FILES: Final = FrameFiles(class_map=CLASS_MAP)
 
 
 def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -63,28 +47,8 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         If the file cannot be read, is empty, has a size that is no multiple of 16 bytes, or holds a
         NaN, an infinity, or a coordinate beyond `MAX_COORDINATE_M`.
     """
-    data = read_bytes(path)
-    _check_point_bytes(path, len(data))
-    points = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(-1, 4)
-    # Which points are wrong is asked only of damaged files: to look at each row takes far longer.
-    if not np.isfinite(points).all():
-        finite = np.isfinite(points).all(axis=1)
-        first = int(np.argmin(finite))
-        raise UserError(
-            f"{path}: {int((~finite).sum())} of {len(points)} points have NaN or infinite values "
-            f"(first: point {first}, x y z remission = {_show(points[first])}); "
-            "the file is damaged, copy it again or remove the sweep"
-        )
-    if np.abs(points[:, :3]).max() > MAX_COORDINATE_M:
-        far = np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M
-        first = int(np.argmax(far))
-        raise UserError(
-            f"{path}: {int(far.sum())} of {len(points)} points lie more than "
-            f"{MAX_COORDINATE_M:g} m out (first: point {first}, x y z remission = "
-            f"{_show(points[first])}); the file is damaged or no SemanticKITTI sweep, "
-            "copy it again or remove it"
-        )
-    return np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3:])
+    coord, strength, _ = _FILES.read_points(path)
+    return coord, strength
 
 
 def read_segment(path: Path, num_points: int) -> NDArray[np.int64]:
@@ -108,27 +72,11 @@ def read_segment(path: Path, num_points: int) -> NDArray[np.int64]:
         If the file cannot be read, does not hold exactly one label for each point, or holds a class
         id that SemanticKITTI does not have.
     """
-    data = read_bytes(path)
-    _check_label_bytes(path, len(data), num_points)
-    raw = (np.frombuffer(data, dtype="<u4") & 0xFFFF).astype(np.uint16)
-    segment = _LOOKUP[raw]
-    unknown = segment == _UNKNOWN
-    if unknown.any():
-        ids = np.unique(raw[unknown]).tolist()
-        shown = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
-        raise UserError(
-            f"{path}: {int(unknown.sum())} labels have ids that SemanticKITTI does not have "
-            f"({shown}; first at point {int(np.argmax(unknown))}); give the original label files "
-            "with raw ids (0, 1, 10, 11, ... 259)"
-        )
-    return segment
+    return _FILES.read_segment(path, num_points)
 
 
-class SemanticKitti:
+class SemanticKitti(FrameFolders):
     """The sweeps of some sequences, in order of sequence and number, read one at a time.
-
-    Opening looks at names and sizes of all files, so that a damaged download is found before
-    training and not hours later; what only the contents show is found when a sweep is read.
 
     Parameters
     ----------
@@ -149,10 +97,8 @@ class SemanticKitti:
     ------
     UserError
         If the folder or a sequence is missing or laid out otherwise, a file is empty or of an
-        impossible size, or no sweep is left.
+        impossible size, labels have no sweep, or no sweep is left.
     """
-
-    class_names = CLASS_NAMES
 
     def __init__(
         self,
@@ -165,92 +111,38 @@ class SemanticKitti:
         strict: bool = True,
     ) -> None:
         del cache_dir
-        if split not in _OFFICIAL:
-            raise UserError(f"SemanticKitti: split must be one of {', '.join(SPLITS)}, not {split}")
-        if isinstance(sequences, str):
-            raise UserError(
-                f"SemanticKitti: sequences must be a list of two-digit names such as '00', "
-                f"not {sequences!r}"
-            )
-        sequences = sequences or _OFFICIAL[split]
-        if len(set(sequences)) != len(sequences):
-            raise UserError(f"SemanticKitti: a sequence is named twice in {list(sequences)}")
+        check_chosen("SemanticKitti", split, sequences)
+        chosen = tuple(sequences) or CLASS_MAP.split[split]
         self.root = Path(root)
-        self.sequences = tuple(sequences)
-        self.skipped_unlabeled = 0
-        self.unreadable: dict[str, str] = {}
         folder = find_sequences(self.root)
-        _check_present(folder, self.sequences)
-        self._names: list[str] = []
-        self._point_paths: list[Path] = []
-        self._label_paths: list[Path | None] = []
-        for sequence in self.sequences:
-            self._add_sequence(folder / sequence, require_labels, strict)
-        if not self._names and self.unreadable:
-            raise UserError(next(iter(self.unreadable.values())))
-        if not self._names:
-            raise UserError(
-                f"{folder}: none of the {self.skipped_unlabeled} sweeps in sequences "
-                f"{', '.join(self.sequences)} has a label file (expected SS/labels/NNNNNN.label); "
-                "add the labels (data_odometry_labels.zip) or choose other sequences"
-            )
+        _check_present(folder, chosen)
+        super().__init__(
+            [Drive(name, folder / name / "velodyne", folder / name / "labels") for name in chosen],
+            _FILES,
+            point_endings=(".bin",),
+            label_endings=(".label",),
+            require_labels=require_labels,
+            strict=strict,
+            root=folder,
+        )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The sweeps' names, "SS/NNNNNN", in index order."""
-        return tuple(self._names)
 
-    def __len__(self) -> int:
-        """Return how many sweeps there are."""
-        return len(self._names)
+def check_chosen(caller: str, split: str, sequences: Sequence[str]) -> None:
+    """Refuse a split that does not exist and a list of sequences that makes no sense.
 
-    def __getitem__(self, index: int) -> LidarFrame:
-        """Read one sweep.
-
-        Raises
-        ------
-        UserError
-            If a file cannot be read or its contents are damaged, see `read_points`, `read_segment`.
-        """
-        path, label_path = self._point_paths[index], self._label_paths[index]
-        coord, strength = read_points(path)
-        segment = None if label_path is None else read_segment(label_path, len(coord))
-        return LidarFrame(coord, strength, segment, self._names[index], path)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the `.bin` file of a sweep, and its `.label` file if there is one."""
-        label_path = self._label_paths[index]
-        point_path = self._point_paths[index]
-        return (point_path,) if label_path is None else (point_path, label_path)
-
-    def _add_sequence(self, folder: Path, require_labels: bool, strict: bool) -> None:
-        """List one sequence's sweeps and check every file's size."""
-        point_sizes = _sizes(folder / "velodyne", ".bin")
-        if not point_sizes:
-            raise UserError(
-                f"{folder / 'velodyne'}: no sweeps found, expected files NNNNNN.bin; "
-                "copy the sequence's velodyne folder there"
-            )
-        label_sizes = _sizes(folder / "labels", ".label")
-        for stem in sorted(point_sizes):
-            path = folder / "velodyne" / f"{stem}.bin"
-            label_path = folder / "labels" / f"{stem}.label" if stem in label_sizes else None
-            if label_path is None and require_labels:
-                self.skipped_unlabeled += 1
-                continue
-            try:
-                _check_point_bytes(path, point_sizes[stem])
-                if label_path is not None:
-                    num_points = point_sizes[stem] // _POINT_BYTES
-                    _check_label_bytes(label_path, label_sizes[stem], num_points)
-            except UserError as error:
-                if strict:
-                    raise
-                self.unreadable[f"{folder.name}/{stem}"] = str(error)
-                continue
-            self._names.append(f"{folder.name}/{stem}")
-            self._point_paths.append(path)
-            self._label_paths.append(label_path)
+    Raises
+    ------
+    UserError
+        As the summary says.
+    """
+    if split not in SPLITS:
+        raise UserError(f"{caller}: split must be one of {', '.join(SPLITS)}, not {split}")
+    if isinstance(sequences, str):
+        raise UserError(
+            f"{caller}: sequences must be a list of names such as '00', not {sequences!r}"
+        )
+    if len(set(sequences)) != len(sequences):
+        raise UserError(f"{caller}: a sequence is named twice in {list(sequences)}")
 
 
 def find_sequences(root: Path) -> Path:
@@ -314,41 +206,3 @@ def _present(folder: Path) -> tuple[str, ...]:
         return tuple(
             sorted(entry.name for entry in folder.iterdir() if (entry / "velodyne").is_dir())
         )
-
-
-def _sizes(folder: Path, suffix: str) -> dict[str, int]:
-    """Return the size in bytes of each file with the suffix, by stem; nothing if no such folder."""
-    sizes = {}
-    with reading(folder, "check the link or rights"):
-        if not folder.is_dir():
-            return {}
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(suffix) and not entry.name.startswith("."):
-                    sizes[entry.name[: -len(suffix)]] = entry.stat().st_size
-    return sizes
-
-
-def _check_point_bytes(path: Path, num_bytes: int) -> None:
-    """Refuse a sweep's size that no whole number of points can have."""
-    if num_bytes == 0:
-        raise UserError(f"{path}: the file is empty (0 bytes); copy it again or remove the sweep")
-    if num_bytes % _POINT_BYTES:
-        raise UserError(
-            f"{path}: {num_bytes} bytes is no multiple of {_POINT_BYTES} (4 float32 a point); "
-            "the file is cut short or no SemanticKITTI sweep, copy it again"
-        )
-
-
-def _check_label_bytes(path: Path, num_bytes: int, num_points: int) -> None:
-    """Refuse a label file that does not hold exactly one label for each point."""
-    if num_bytes != num_points * _LABEL_BYTES:
-        raise UserError(
-            f"{path}: {num_bytes} bytes, but the sweep has {num_points} points and needs "
-            f"{num_points * _LABEL_BYTES} (one uint32 each); copy the label file that belongs to it"
-        )
-
-
-def _show(values: NDArray[np.float32]) -> str:
-    """Return a point's values on one line."""
-    return " ".join(f"{float(value):.6g}" for value in values)

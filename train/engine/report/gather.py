@@ -232,7 +232,7 @@ def _from_records(
     evaluation: Mapping[str, Any],
 ) -> RunReport:
     """Return the report without the sweeps."""
-    spec = dataset_spec(metrics["dataset"])
+    spec = dataset_spec(metrics["dataset"], config["config"]["data"])
     roles = [role for role in ROLES if role in metrics]
     notes = []
     if not evaluation:

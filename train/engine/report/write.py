@@ -87,7 +87,7 @@ def _open(
     folder: Path, metrics: Mapping[str, Any], run: Mapping[str, Any], data_root: Path | None
 ) -> tuple[FrameSource, dict[str, Network]]:
     """Return a run's validation frames and its networks."""
-    spec = dataset_spec(run["dataset"])
+    spec = dataset_spec(run["dataset"], run["data"])
     source = _validation_frames(spec, run, data_root)
     networks: dict[str, Network] = {}
     for role in ROLES:

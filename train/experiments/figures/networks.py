@@ -154,7 +154,7 @@ def open_sweeps_of_run(
         ) from error
     if dataset is not None and dataset != recorded:
         raise UserError(f"--dataset {dataset}: the run in {folder} is of {recorded}")
-    spec = dataset_spec(recorded)
+    spec = dataset_spec(recorded, data)
     default = Path("data") / f"{recorded}{'-simulated' if simulated else ''}"
     found = root or (Path(own_root) if own_root else default)
     if not found.is_dir():

@@ -87,7 +87,7 @@ def collect(folders: Sequence[Path], efficiency: Sequence[Path]) -> dict[str, An
     seconds = {size: value for path in efficiency for size, value in read_costs(path).items()}
     settings = runs[0].assay_settings
     names: dict[str, str] = dict(settings["networks"])
-    classes = len(dataset_spec(settings["dataset"]).class_names)
+    classes = len(dataset_spec(settings["dataset"], settings.get("data")).class_names)
     costs = {role: _cost(role, name, classes, seconds) for role, name in names.items()}
     arms = {
         arm: [100 * value for value in _scores(runs, arm)]

@@ -1,0 +1,90 @@
+"""LAS and LAZ files, written and read again by laspy."""
+
+import io
+from pathlib import Path
+
+import laspy
+import numpy as np
+import pytest
+
+from train.core.errors import UserError
+from train.data.cloud_files import open_cloud
+
+
+def write(path: Path, *, point_format: int = 6, version: str = "1.4", num_points: int = 50) -> None:
+    rng = np.random.default_rng(1)
+    header = laspy.LasHeader(point_format=point_format, version=version)
+    header.offsets, header.scales = [4e5, 5e6, 0], [0.001, 0.001, 0.01]
+    header.add_extra_dim(laspy.ExtraBytesParams("beam", "uint16", "of the sensor"))
+    header.vlrs.append(laspy.VLR("someone", 77, "a note", b"kept"))
+    las = laspy.LasData(header)
+    las.x, las.y = 4e5 + rng.uniform(-50, 50, num_points), 5e6 + rng.uniform(-50, 50, num_points)
+    las.z = rng.uniform(-2, 9, num_points)
+    las.intensity = rng.integers(0, 65536, num_points)
+    las.gps_time = rng.uniform(0, 1e5, num_points)
+    las.beam = rng.integers(0, 128, num_points)
+    las.classification = rng.integers(0, 20, num_points)
+    las.write(path)
+
+
+@pytest.mark.parametrize("point_format", [1, 6])
+@pytest.mark.parametrize("ending", [".las", ".laz"])
+def test_points_come_back_with_classifications(tmp_path: Path, ending: str, point_format: int):
+    path = tmp_path / f"tile{ending}"
+    write(path, point_format=point_format)
+    before = laspy.read(path)
+    cloud = open_cloud(path)
+    values, there = cloud.values()
+    assert there.all()
+    np.testing.assert_array_equal(values[:, :3], before.xyz)
+    np.testing.assert_array_equal(values[:, 3], before.intensity / 65535.0)
+    assert cloud.strength_from() == "field intensity / 65535"
+    np.testing.assert_array_equal(cloud.values(255.0)[0][:, 3], before.intensity / 255.0)
+    labels = np.arange(50) % 32
+    labeled = cloud.labeled(labels)
+    after = laspy.read(io.BytesIO(labeled))
+    assert np.asarray(after.classification).tolist() == labels.tolist()
+    for name in before.point_format.dimension_names:
+        if name != "classification":
+            np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+    assert after.header.are_points_compressed == (ending == ".laz")
+    assert (after.header.version, after.header.point_format) == (
+        before.header.version, before.header.point_format,
+    )  # fmt: skip
+    assert after.header.offsets.tolist() == before.header.offsets.tolist()
+    assert [vlr.record_data_bytes() for vlr in after.vlrs.get_by_id("someone")] == [b"kept"]
+
+
+@pytest.mark.parametrize(
+    ("point_format", "label", "message"),
+    [
+        (1, 32, "point format 1 are 0 to 31, and a label is 32"),
+        (6, 256, "point format 6 are 0 to 255, and a label is 256"),
+        (6, -1, "a label is -1"),
+    ],
+)
+def test_labels_that_a_classification_cannot_hold(tmp_path: Path, point_format, label, message):
+    path = tmp_path / "tile.las"
+    write(path, point_format=point_format)
+    labels = np.zeros(50, dtype=np.int64)
+    labels[7] = label
+    with pytest.raises(UserError, match=message):
+        open_cloud(path).labeled(labels)
+
+
+@pytest.mark.parametrize("ending", [".las", ".laz"])
+@pytest.mark.parametrize("cut", [0, 100, 700])
+def test_a_file_that_is_cut_short_is_refused_in_one_line(tmp_path: Path, ending: str, cut: int):
+    path = tmp_path / f"tile{ending}"
+    write(path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(UserError) as error:
+        open_cloud(path)
+    assert str(error.value).startswith(f"{path}: cannot be read as LAS (")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "lazrs" else name)
+    with pytest.raises(UserError, match=r"read by lazrs, .*pip install 'topodistill\[las\]'"):
+        open_cloud(tmp_path / "tile.laz")

@@ -1,0 +1,78 @@
+"""Frames of one's own: the KITTI layout, with classes from a file."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from train.data.benchmark_rule import BenchmarkRule
+from train.data.dataset_spec import DatasetSpec
+from train.data.kitti_layout.class_map_file import read_class_map
+from train.data.kitti_layout.layout import find_drives, list_sequences
+from train.data.kitti_layout.source import KittiLayout
+from train.data.semantickitti.classes import CLASS_MAP
+from train.data.semantickitti.frame_files import KITTI_COLUMNS, FrameFiles, parse_columns
+
+__all__ = [
+    "KittiLayout",
+    "find_drives",
+    "frame_files",
+    "kitti_layout_spec",
+    "list_sequences",
+    "read_class_map",
+]
+
+OWN_DATA_RULE: Final = BenchmarkRule(empty_union=None, abstention_is_miss=True)
+"""There is no benchmark: classes that are neither there nor predicted are left out of the mean."""
+
+
+def frame_files(options: Mapping[str, Any]) -> FrameFiles:
+    """Return how points and labels lie in their files.
+
+    Parameters
+    ----------
+    options
+        `class_map`, `point_columns`, `strength_scale`, `label_type`: fields of `DataConfig` by
+        name; None or missing for SemanticKITTI's.
+
+    Raises
+    ------
+    UserError
+        If the class map cannot be read, or a column is not known.
+    """
+    given = options.get("class_map")
+    columns = options.get("point_columns")
+    return FrameFiles(
+        class_map=CLASS_MAP if given is None else read_class_map(Path(given)),
+        columns=KITTI_COLUMNS if columns is None else parse_columns(columns),
+        strength_scale=options.get("strength_scale"),
+        label_type=options.get("label_type") or "uint32",
+        not_ours="its columns are others (--data.point-columns)",
+        add_labels="add the labels",
+    )
+
+
+def kitti_layout_spec(options: Mapping[str, Any]) -> DatasetSpec:
+    """Return the dataset whose classes are those of a class map.
+
+    Parameters
+    ----------
+    options
+        As for `frame_files`. Without a class map it is that of simulated frames, SemanticKITTI's,
+        and only such frames are read.
+
+    Raises
+    ------
+    UserError
+        As `frame_files`.
+    """
+    files = frame_files(options)
+    return DatasetSpec(
+        name="kitti-layout",
+        class_names=files.class_map.class_names,
+        sequence_word="sequence",
+        open=partial(KittiLayout, files=files, given=options.get("class_map") is not None),
+        list_sequences=list_sequences,
+        benchmark_rule=OWN_DATA_RULE,
+        simulator="train.simulation.kitti_layout:simulate_kitti_layout",
+    )

@@ -1,0 +1,294 @@
+"""Reads a class map from a file: YAML with the keys of SemanticKITTI's own, or GOOSE's CSV."""
+
+import csv
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from train.core.errors import UserError
+from train.data.files import listed, read_bytes
+from train.data.frame import IGNORE_INDEX
+from train.data.semantickitti.class_map import MAX_RAW_ID, ClassMap
+
+SPLIT_KEYS: Final = {"train": "training", "valid": "validation", "test": "test"}
+"""The file's names of the parts, and ours."""
+
+_IGNORED_OF_CSV: Final = 0
+_CSV_COLUMNS: Final = ("class_name", "label_key")
+
+
+def read_class_map(path: Path) -> ClassMap:
+    """Read a class map.
+
+    Parameters
+    ----------
+    path
+        `.yaml` or `.yml`: `labels` (id on disk -> name), and, as far as they are needed,
+        `learning_map` (id on disk -> class; without it every label is a class of its own),
+        `learning_map_inv` (class -> the id that it is written as, whose name it has),
+        `learning_ignore` (class -> whether it counts in neither training nor scores), `split`
+        (train, valid, test -> sequences) and `color_map` (id on disk -> blue, green, red).
+        `.csv`: GOOSE's `goose_label_mapping.csv`, every class for itself, id 0 ignored.
+
+    Returns
+    -------
+    ClassMap
+        The classes that are not ignored are renumbered from 0 in the order of their ids.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, an id is missing, doubled or contradicts another entry, or no
+        two classes are left.
+    """
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _from_entries(path, _read_yaml(path))
+    if path.suffix.lower() == ".csv":
+        return _from_entries(path, _read_csv(path))
+    raise UserError(
+        f"--data.class-map {path}: a class map is a file .yaml (SemanticKITTI's keys) or .csv "
+        "(GOOSE's goose_label_mapping.csv)"
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Return the entries of a YAML file; doubled keys, which YAML's reader drops, are refused."""
+    if importlib.util.find_spec("yaml") is None:
+        raise UserError(
+            f"--data.class-map {path}: YAML is read by PyYAML, which is not installed: "
+            "pip install 'topodistill[train]'"
+        )
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML carries no types
+        """The safe loader, which makes plain values only, and no doubled keys."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            seen = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if isinstance(key, (list, dict)):
+                    key = str(key)
+                if key in seen:
+                    raise UserError(
+                        f"--data.class-map {path}: line {key_node.start_mark.line + 1}: {key} is "
+                        "there twice; leave one of the entries"
+                    )
+                seen.add(key)
+            made: dict[Any, Any] = super().construct_mapping(node, deep)
+            return made
+
+    try:
+        # Based on the safe loader: no tag makes an object of Python.
+        found = yaml.load(read_bytes(path), Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark is not None else ""
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"--data.class-map {path}: is no YAML{where} ({reason})") from error
+    except RecursionError as error:
+        raise UserError(f"--data.class-map {path}: is nested too deeply") from error
+    if not isinstance(found, dict) or "labels" not in found:
+        raise UserError(
+            f"--data.class-map {path}: has no entry labels, a name for each id in the label files, "
+            "such as labels: {0: unlabeled, 1: road, 2: car}"
+        )
+    return found
+
+
+def _read_csv(path: Path) -> dict[str, Any]:
+    """Return GOOSE's list of classes as the entries of a YAML file."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"--data.class-map {path}: is no text ({error})") from error
+    rows = csv.DictReader(text.splitlines())
+    names = [name.strip() for name in rows.fieldnames or ()]
+    missing = [name for name in _CSV_COLUMNS if name not in names]
+    if missing:
+        raise UserError(
+            f"--data.class-map {path}: has no column {' and no '.join(missing)}; expected GOOSE's "
+            f"goose_label_mapping.csv, found {listed(names)}"
+        )
+    rows.fieldnames = names
+    labels: dict[int, str] = {}
+    colors: dict[int, list[int]] = {}
+    for number, row in enumerate(rows, start=2):
+        key, color = str(row["label_key"]).strip(), str(row.get("hex") or "").strip()
+        if not key.isdecimal():
+            raise UserError(f"--data.class-map {path}: line {number}: label_key {key} is no id")
+        if int(key) in labels:
+            raise UserError(
+                f"--data.class-map {path}: line {number}: {key} is there twice; leave one of the "
+                "entries"
+            )
+        labels[int(key)] = str(row["class_name"]).strip()
+        if color:
+            try:
+                colors[int(key)] = list(bytes.fromhex(color.removeprefix("#")))[::-1]
+            except ValueError as error:
+                raise UserError(
+                    f"--data.class-map {path}: line {number}: hex {color} is no color"
+                ) from error
+    ignored = {_IGNORED_OF_CSV: True} if _IGNORED_OF_CSV in labels else {}
+    return {"labels": labels, "learning_ignore": ignored, "color_map": colors}
+
+
+def _from_entries(path: Path, entries: Mapping[str, Any]) -> ClassMap:
+    where = f"--data.class-map {path}"
+    labels = _mapping(where, entries, "labels")
+    for raw, name in labels.items():
+        if not -1 <= raw <= MAX_RAW_ID or not isinstance(name, str) or not name.strip():
+            raise UserError(
+                f"{where}: labels has {raw}: {name!r}; an id is -1 to {MAX_RAW_ID}, and its name a "
+                "word"
+            )
+    learning = _mapping(where, entries, "learning_map", {raw: raw for raw in labels})
+    _same_ids(where, "learning_map", learning, "labels", labels)
+    classes = sorted(set(learning.values()), key=int)
+    inverse = _inverse(where, entries, labels, learning)
+    if "learning_ignore" not in entries:
+        raise UserError(
+            f"{where}: has no learning_ignore, which says what counts in neither training nor "
+            f"scores; add learning_ignore: {{{classes[0]}: true}} to leave out "
+            f"{labels[inverse[classes[0]]]}, or learning_ignore: {{}} to leave out nothing"
+        )
+    ignore = _mapping(where, entries, "learning_ignore")
+    if unknown := sorted(ignore.keys() - set(classes)):
+        raise UserError(f"{where}: learning_ignore has {unknown[0]}, which is no class")
+    for each, ignored in ignore.items():
+        if not isinstance(ignored, bool):
+            raise UserError(f"{where}: learning_ignore has {each}: {ignored!r}; give true or false")
+    kept = [each for each in classes if not ignore.get(each, False)]
+    names = [labels[inverse[each]].strip() for each in kept]
+    if len(kept) < 2:
+        raise UserError(
+            f"{where}: {len(kept)} classes are not ignored; at least 2 are needed to learn from"
+        )
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{where}: two classes are called {doubled[0]}; give each its own name")
+    train = {each: number for number, each in enumerate(kept)}
+    left_out = [each for each in classes if each not in train]
+    return ClassMap(
+        source=f"the class map {path}",
+        class_names=tuple(names),
+        raw_names={raw: name.strip() for raw, name in labels.items()},
+        raw_to_train={raw: train.get(each, IGNORE_INDEX) for raw, each in learning.items()},
+        train_to_raw=tuple(inverse[each] for each in kept),
+        ignored_raw=inverse[left_out[0]] if left_out else None,
+        unknown_cure="add them to its labels and its learning_map",
+        split=_split(where, entries),
+        colors=_colors(where, entries, [inverse[each] for each in kept]),
+    )
+
+
+def _mapping(
+    where: str, entries: Mapping[str, Any], key: str, default: dict[int, Any] | None = None
+) -> dict[int, Any]:
+    """Return an entry whose keys are ids."""
+    found = entries.get(key, default)
+    if not isinstance(found, dict):
+        raise UserError(f"{where}: {key} is no list of entries ID: VALUE")
+    for each in found:
+        if type(each) is not int:
+            raise UserError(f"{where}: {key} has {each!r} for an id; ids are whole numbers")
+    if key == "learning_map":
+        for raw, value in found.items():
+            if type(value) is not int or value < -1:
+                raise UserError(f"{where}: learning_map has {raw}: {value!r}; give a class's id")
+    return found
+
+
+def _same_ids(
+    where: str, name: str, found: Mapping[int, Any], of: str, wanted: Mapping[int, Any]
+) -> None:
+    """Refuse a list that lacks ids of another, or has more."""
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise UserError(
+            f"{where}: {name} lacks {listed([str(each) for each in missing])} of {of}; add an "
+            "entry for each"
+        )
+    if more := sorted(found.keys() - wanted.keys()):
+        raise UserError(
+            f"{where}: {name} has {listed([str(each) for each in more])}, not in {of}; add "
+            f"an entry there, or remove it here"
+        )
+
+
+def _inverse(
+    where: str, entries: Mapping[str, Any], labels: Mapping[int, str], learning: Mapping[int, int]
+) -> dict[int, int]:
+    """Return the id on disk that each class is written as."""
+    by_class: dict[int, list[int]] = {}
+    for raw, each in learning.items():
+        by_class.setdefault(each, []).append(raw)
+    if "learning_map_inv" not in entries:
+        for each, raws in sorted(by_class.items()):
+            if len(raws) > 1:
+                shown = listed([f"{raw} ({labels[raw]})" for raw in sorted(raws)])
+                raise UserError(
+                    f"{where}: class {each} is made of {shown}; add learning_map_inv, which says "
+                    "the id and so the name that each class has"
+                )
+        return {each: raws[0] for each, raws in by_class.items()}
+    inverse = _mapping(where, entries, "learning_map_inv")
+    _same_ids(where, "learning_map_inv", inverse, "the classes of learning_map", by_class)
+    for each, raw in inverse.items():
+        if raw not in by_class[each]:
+            raise UserError(
+                f"{where}: learning_map_inv says {each}: {raw}, but learning_map has "
+                f"{learning.get(raw, 'nothing')} for {raw}; correct one of them"
+            )
+    return inverse
+
+
+def _split(where: str, entries: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the sequences of each part; numbers have two digits, as SemanticKITTI's folders."""
+    found = entries.get("split", {})
+    if not isinstance(found, dict):
+        raise UserError(f"{where}: split is no list of entries train, valid and test")
+    if unknown := [str(each) for each in found if each not in SPLIT_KEYS]:
+        raise UserError(f"{where}: split has {unknown[0]}; its entries are {', '.join(SPLIT_KEYS)}")
+    parts: dict[str, tuple[str, ...]] = {}
+    part_of: dict[str, str] = {}
+    for key, sequences in found.items():
+        if not isinstance(sequences, list | tuple | type(None)):
+            raise UserError(f"{where}: split, {key} is no list of sequences")
+        names = []
+        for each in sequences or ():
+            if type(each) not in (int, str):
+                raise UserError(f"{where}: split, {key} has {each!r}, which is no sequence")
+            name = f"{each:02d}" if isinstance(each, int) else each
+            if name in part_of:
+                raise UserError(
+                    f"{where}: split has sequence {name} twice, in {part_of[name]} and {key}; "
+                    "leave one of them"
+                )
+            part_of[name] = key
+            names.append(name)
+        parts[SPLIT_KEYS[key]] = tuple(names)
+    return parts
+
+
+def _colors(
+    where: str, entries: Mapping[str, Any], raws: list[int]
+) -> tuple[tuple[float, float, float], ...] | None:
+    """Return the color of each class, red first, 0 to 1; None if one has none."""
+    found = _mapping(where, entries, "color_map", {})
+    rows = []
+    for raw in raws:
+        if raw not in found:
+            return None
+        color = found[raw]
+        if (
+            not isinstance(color, list)
+            or len(color) != 3
+            or not all(type(part) is int and 0 <= part <= 255 for part in color)
+        ):
+            raise UserError(
+                f"{where}: color_map has {raw}: {color!r}; a color is blue, green, red, 0 to 255"
+            )
+        blue, green, red = (part / 255 for part in color)
+        rows.append((red, green, blue))
+    return tuple(rows)

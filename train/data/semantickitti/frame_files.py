@@ -1,0 +1,254 @@
+"""The two files of a frame: points in float32 columns, and one label for each point.
+
+Shape letters: N points.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.core.errors import UserError
+from train.data.cloud_files import CLOUD_ENDINGS, open_cloud, strength_name
+from train.data.files import read_bytes
+from train.data.points import checked_points
+from train.data.semantickitti.class_map import ClassMap
+
+LabelType = Literal["uint8", "uint16", "uint32"]
+
+KITTI_COLUMNS: Final = (("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("remission", "<f4"))
+"""SemanticKITTI's: name and numpy type of each column."""
+
+_COLUMN_TYPES: Final = ("f4", "f8", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
+
+
+def parse_columns(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the columns that a text such as ``"x,y,z,intensity,ring:u2"`` names.
+
+    Parameters
+    ----------
+    text
+        Names in the order of the file, with a type where it is not float32 (`f4`). Columns that are
+        not used may have any name, several the same one.
+
+    Returns
+    -------
+    tuple
+        Name and little-endian numpy type of each column.
+
+    Raises
+    ------
+    UserError
+        If x, y or z is missing or there twice, or a type is not known.
+    """
+    columns = []
+    for word in text.split(","):
+        name, _, kind = word.strip().partition(":")
+        if not name or (kind and kind not in _COLUMN_TYPES):
+            raise UserError(
+                f"--data.point-columns {text}: {word.strip()!r} is no column; write names with "
+                f"commas between, and a type after a colon where it is not f4 "
+                f"({', '.join(_COLUMN_TYPES)}), such as x,y,z,intensity,ring:u2"
+            )
+        columns.append((name.lower(), f"<{kind or 'f4'}"))
+    names = [name for name, _ in columns]
+    wrong = [axis for axis in "xyz" if names.count(axis) != 1]
+    if wrong:
+        raise UserError(
+            f"--data.point-columns {text}: must have each of x, y and z once, and has "
+            f"{', '.join(f'{axis} {names.count(axis)} times' for axis in wrong)}"
+        )
+    return tuple(columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameFiles:
+    """How a dataset's points and labels lie in their files.
+
+    Attributes
+    ----------
+    class_map
+        What labels mean.
+    columns
+        Of a `.bin` file: name and little-endian numpy type of each. The strength is the first of
+        strength, intensity, remission, reflectivity and i; 0 for every point without one.
+    strength_scale
+        Strengths are divided by it; None: by 1, by 65535 for `.las` and `.laz`.
+    label_type
+        Of a `.label` file. In uint32 the upper 16 bits are the instance.
+    not_ours
+        What else a file can be whose size or contents do not fit.
+    add_labels
+        How to come by label files.
+    """
+
+    class_map: ClassMap
+    columns: tuple[tuple[str, str], ...] = KITTI_COLUMNS
+    strength_scale: float | None = None
+    label_type: LabelType = "uint32"
+    not_ours: str = "no SemanticKITTI sweep"
+    add_labels: str = "add the labels (data_odometry_labels.zip)"
+
+    @cached_property
+    def _row(self) -> np.dtype[np.void]:
+        """One point; columns that are not used may share a name, so all have their number."""
+        return np.dtype([(f"{at}", kind) for at, (_, kind) in enumerate(self.columns)])
+
+    @cached_property
+    def _used(self) -> tuple[str | None, ...]:
+        """The fields of x, y, z and strength."""
+        names = [name for name, _ in self.columns]
+        strength = strength_name(names)
+        wanted = (*"xyz", strength)
+        return tuple(None if name is None else str(names.index(name)) for name in wanted)
+
+    def check_point_bytes(self, path: Path, num_bytes: int) -> None:
+        """Refuse a file's size that no whole number of points can have."""
+        if num_bytes == 0:
+            raise UserError(
+                f"{path}: the file is empty (0 bytes); copy it again or remove the sweep"
+            )
+        size = self._row.itemsize
+        if not _names_columns(path) and num_bytes % size:
+            kinds = {kind for _, kind in self.columns}
+            what = f"{len(self.columns)} {'float32' if kinds == {'<f4'} else 'columns'}"
+            raise UserError(
+                f"{path}: {num_bytes} bytes is no multiple of {size} ({what} a point); "
+                f"the file is cut short or {self.not_ours}, copy it again"
+            )
+
+    def num_points(self, path: Path, num_bytes: int) -> int | None:
+        """Return how many points a file of a size has; None for files that must be read for it."""
+        return None if _names_columns(path) else num_bytes // self._row.itemsize
+
+    def check_label_bytes(self, path: Path, num_bytes: int, num_points: int) -> None:
+        """Refuse a `.label` file that does not hold exactly one label for each point."""
+        size = np.dtype(self.label_type).itemsize
+        if path.suffix == ".npy" or num_bytes == num_points * size:
+            return
+        other = {1: "uint8", 2: "uint16", 4: "uint32"}
+        fits = other.get(num_bytes // num_points if num_bytes % num_points == 0 else 0)
+        cure = (
+            f"its labels seem to be {fits}: give --data.label-type {fits}"
+            if fits is not None
+            else "copy the label file that belongs to it"
+        )
+        raise UserError(
+            f"{path}: {num_bytes} bytes, but the sweep has {num_points} points and needs "
+            f"{num_points * size} (one {self.label_type} each); {cure}"
+        )
+
+    def read_points(
+        self, path: Path
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Return the coordinates and strengths of a file of points.
+
+        Parameters
+        ----------
+        path
+            `.bin`, in the columns of this dataset; or one of `CLOUD_ENDINGS`, which name theirs.
+
+        Returns
+        -------
+        coord, strength
+            (N, 3) and (N, 1) float32, N at least 1.
+        there
+            Which rows of the file these are; None for all. A `.pcd` file may have rows without a
+            return, whose coordinates are no numbers.
+
+        Raises
+        ------
+        UserError
+            If the file cannot be read, is empty or cut short, or holds a NaN, an infinity, or a
+            coordinate beyond `MAX_COORDINATE_M`.
+        """
+        there: NDArray[np.bool_] | None = None
+        values: NDArray[np.floating]
+        if _names_columns(path):
+            values, there = open_cloud(path).values(self.strength_scale)
+            if there.all():
+                there = None
+            else:
+                values = values[there]
+        else:
+            values = self._raw_values(path, read_bytes(path))
+        coord, strength = checked_points(
+            path,
+            values,
+            not_finite="the file is damaged, copy it again or remove the sweep",
+            too_far=f"the file is damaged or {self.not_ours}, copy it again or remove it",
+        )
+        return coord, strength, there
+
+    def _raw_values(self, path: Path, data: bytes) -> NDArray[np.float32]:
+        """Return x, y, z and strength of a `.bin` file, (N, 4)."""
+        self.check_point_bytes(path, len(data))
+        if self.columns == KITTI_COLUMNS:
+            values = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(-1, 4)
+        else:
+            table = np.frombuffer(data, dtype=self._row)
+            values = np.zeros((len(table), 4), dtype=np.float32)
+            for at, column in enumerate(self._used):
+                if column is not None:
+                    values[:, at] = table[column]
+        if self.strength_scale is not None:
+            values[:, 3] /= self.strength_scale
+        return values
+
+    def read_segment(self, path: Path, num_points: int) -> NDArray[np.int64]:
+        """Return the train ids in a file of labels.
+
+        Parameters
+        ----------
+        path
+            `.label`, of this dataset's type; or `.npy`, whole numbers (N,) or (N, 1).
+        num_points
+            How many points the sweep has.
+
+        Returns
+        -------
+        segment
+            (N,) int64 in 0 to C - 1, or `IGNORE_INDEX`.
+
+        Raises
+        ------
+        UserError
+            If the file cannot be read, does not hold exactly one label for each point, or holds an
+            id that the class map does not have.
+        """
+        if path.suffix == ".npy":
+            return self.class_map.train_ids(_labels_of_npy(path, num_points), path)
+        data = read_bytes(path)
+        self.check_label_bytes(path, len(data), num_points)
+        raw = np.frombuffer(data, dtype=np.dtype(self.label_type).newbyteorder("<"))
+        if self.label_type == "uint32":
+            raw = (raw & 0xFFFF).astype(np.uint16)
+        return self.class_map.train_ids(raw, path)
+
+
+def _names_columns(path: Path) -> bool:
+    """Return whether a file says itself which columns it has; all others have those of `.bin`."""
+    return path.suffix.lower() in CLOUD_ENDINGS
+
+
+def _labels_of_npy(path: Path, num_points: int) -> NDArray[np.integer]:
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path}: cannot be read as a numpy array of numbers ({reason}); "
+            "write it with numpy.save"
+        ) from error
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        raise UserError(f"{path}: holds no array of whole numbers; labels are the ids of classes")
+    if labels.shape not in ((num_points,), (num_points, 1)):
+        raise UserError(
+            f"{path}: the array has shape {labels.shape}, but the sweep has {num_points} points; "
+            "copy the label file that belongs to it"
+        )
+    flat: NDArray[np.integer] = labels.reshape(-1)
+    return flat
