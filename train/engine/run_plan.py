@@ -1,7 +1,7 @@
 """What a run will do, checked before anything is written: folder, networks, data."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,15 +24,28 @@ from train.data.registry import dataset_spec
 from train.data.skipping import SkippedFrames
 from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.batches import batch_sampler
+from train.engine.given_teacher import (
+    GivenTeacher,
+    check_teacher_score,
+    open_given_teacher,
+    score_teacher,
+)
 from train.engine.run_data import counts_of, open_data
 from train.engine.run_folder import RunFolder
 from train.engine.training_state import TrainingState, load_state
+from train.inference.load_network import OpenedCheckpoint
 from train.inference.submit import check_submission
 from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.pretrained import PretrainedCard, pretrained_path, read_card
 from train.networks.protocol import Network, NetworkSpec
-from train.networks.registry import PAIRS, build_network, parse_network
+from train.networks.registry import (
+    PAIRS,
+    build_network,
+    form_of,
+    network_name,
+    parse_network,
+)
 from train.networks.weights import ModelMetadata, load_model, load_teacher
 
 STAGES: Final = ("teacher", "student", "baseline")
@@ -96,14 +109,14 @@ class RunPlan:
         self.spec = dataset_spec(config.dataset)
         self.method = method_class(config.method)
         pair = PAIRS[config.model]
-        self.names = {
-            "teacher": config.teacher or pair[0],
-            "student": config.student or pair[1],
-        }
+        self.teacher_metadata: ModelMetadata | None = None
+        self.given = self._open_given_teacher()
+        held = None if self.given is None else network_name(self.given.opened.metadata.spec)
+        named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
+        self.names = {role: ":".join(parse_network(role, name)) for role, name in named.items()}
         self._check_choices()
         self.pretrained: PretrainedCard | None = None
         self.pretrained_misfit = ""
-        self.teacher_metadata: ModelMetadata | None = None
         self.teacher_file = self._find_teacher()
         if config.stage == "evaluate" and not self._finished():
             raise UserError(
@@ -116,6 +129,7 @@ class RunPlan:
         if config.stage != "evaluate":
             self._check_number_of_processes()
         self.submission = check_submission(config, self.spec, self.data.validation)
+        self._check_given_teacher()
 
     def _check_folder(self) -> None:
         """Refuse a folder that holds something else, or, to resume, nothing or another run."""
@@ -207,23 +221,72 @@ class RunPlan:
             except RuntimeError as error:
                 raise UserError(f"--device {self.device}: {error}") from error
 
+    def _open_given_teacher(self) -> GivenTeacher | None:
+        """Return the teacher that a flag names, read and fitted; None where none is named."""
+        config = self.config
+        if config.initial_teacher is not None and config.teacher_checkpoint is not None:
+            raise UserError(
+                "--initial-teacher: is trained further, and --teacher-checkpoint is taken as "
+                "it is; give one of them"
+            )
+        path = config.teacher_checkpoint or config.initial_teacher
+        flags = ("teacher_form", "teacher_classes")
+        for name in flags if path is None else ():
+            if getattr(config, name) is not None:
+                raise UserError(
+                    f"{flag_of(name)}: says something of the file of --teacher-checkpoint, which is "
+                    "missing"
+                )
+        if path is None or not (self.method.needs_teacher or config.stage == "teacher"):
+            return None
+        flag = flag_of("teacher_checkpoint" if config.teacher_checkpoint else "initial_teacher")
+        if self._has_converted_teacher():
+            # The copy of an earlier start: the file itself may be gone.
+            opened = OpenedCheckpoint(*load_model(self.folder.teacher, **self._options()))
+            return GivenTeacher(self.folder.teacher, flag, opened, is_foreign=False)
+        given = open_given_teacher(path, flag, config, self.spec.class_names, **self._options())
+        self.teacher_metadata = given.opened.metadata
+        return given
+
+    def _has_converted_teacher(self) -> bool:
+        """Return whether the folder has a copy of the teacher of others that the run began with."""
+        return (
+            self.config.teacher_checkpoint is not None
+            and (self.teacher_origin or {}).get("converted") is not None
+            and self.folder.teacher.is_file()
+        )
+
+    def _check_given_teacher(self) -> None:
+        """Score the teacher of --teacher-checkpoint on some frames before a student is trained."""
+        given, config = self.given, self.config
+        begun = config.resume and ("student" in self.states or self.folder.student.is_file())
+        if (
+            given is None
+            or config.teacher_checkpoint is None
+            or config.teacher_check == "skip"
+            or begun
+            or not self._needs("student")
+        ):
+            return
+        teacher = given.opened.model.to(self.device).eval().requires_grad_(False)
+        score = score_teacher(
+            teacher, self.data.training, config, self.device, len(self.spec.class_names)
+        )
+        check_teacher_score(score, given, config, self.spec.class_names)
+
     def _find_teacher(self) -> Path | None:
         """Return the file of the teacher that is there already, checked; None if there is none."""
-        config = self.config
-        if config.initial_teacher is not None:
-            if config.teacher_checkpoint is not None:
-                raise UserError(
-                    "--initial-teacher: is trained further, and --teacher-checkpoint is taken as "
-                    "it is; give one of them"
-                )
-            self._load_teacher(config.initial_teacher)
-        if config.teacher_checkpoint is not None:
-            self._load_teacher(config.teacher_checkpoint)
+        config, given = self.config, self.given
+        if config.teacher_checkpoint is not None and given is not None:
+            if self._has_converted_teacher():
+                return self.folder.teacher
             self.teacher_origin = {
                 "from": "--teacher-checkpoint",
                 "file": str(config.teacher_checkpoint),
-                "sha256": sha256_of(config.teacher_checkpoint),
+                "sha256": _digest(config.teacher_checkpoint),
             }
+            if given.is_converted:
+                self.teacher_origin["converted"] = "; ".join(given.lines())
             return config.teacher_checkpoint
         if self.folder.teacher.is_file():
             return self.folder.teacher
@@ -361,7 +424,11 @@ class RunPlan:
         kind = network_of(role)
         network, size = parse_network(kind, self.names[kind])
         torch.manual_seed(2 * self.config.seed + (kind == "student"))
-        spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS)
+        overrides: Mapping[str, Any] = {}
+        if self.given is not None:
+            own = self.given.opened.metadata.spec
+            overrides = own.overrides if kind == "teacher" else form_of(own, network)
+        spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS, overrides)
         model = build_network(spec, **self._options()).to(self.device)
         if self.config.sync_batch_norm:
             synchronize_batch_norm(model)
@@ -396,3 +463,8 @@ class RunPlan:
             seed=2 * config.seed + (network_of(role) == "student"),
             coarsest_cell_voxels=coarsest_cell_voxels,
         )
+
+
+def _digest(path: Path) -> str | None:
+    """Return a file's hash; None for a folder."""
+    return sha256_of(path) if path.is_file() else None

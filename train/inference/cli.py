@@ -24,9 +24,10 @@ from train.data import semantickitti
 from train.data.registry import DATASETS
 from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
-from train.inference.load_network import POINTCEPT_GRID_SIZE_M, open_network
+from train.inference.load_network import open_network
 from train.inference.point_cloud_io import LABEL_ENDINGS, read_cloud, write_prediction
 from train.inference.predict import predict_frame
+from train.networks.official_checkpoint import FORMS
 
 EPILOG: Final = """\
 input, by the file name's ending:
@@ -49,8 +50,8 @@ examples:
       --input sequences/08/velodyne/000000.bin --output 000000.label
   python -m train.predict --checkpoint student.pt --input cloud.ply --output labels.npy \\
       --probabilities probabilities.npy --tta
-  python -m train.predict --checkpoint model_best.pth --pointcept-size teacher \\
-      --cpe-input v1.5.1 --input sweep.pcd.bin --output labels.npy
+  python -m train.predict --checkpoint model_best.pth --form v1.5.1 \\
+      --dataset nuscenes --input sweep.pcd.bin --output labels.npy
   python -m train.predict --checkpoint student.pt --input segment-NAME.tfrecord \\
       --frame 1515097199686241 --output labels.npy
 """
@@ -74,7 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     def file(flag: str, text: str, *, required: bool = True) -> None:
         parser.add_argument(flag, type=Path, metavar="FILE", required=required, help=text)
 
-    file("--checkpoint", "student.pt or teacher.pt of train.run")
+    file(
+        "--checkpoint",
+        "student.pt or teacher.pt of train.run, or a checkpoint of Pointcept's PTv3 or of LitePT",
+    )
     file("--input", "the cloud")
     parser.add_argument(
         "--frame",
@@ -109,19 +113,22 @@ def _parser() -> argparse.ArgumentParser:
         help="the voxels' edge in meters (default: that of training)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace output files that exist")
-    foreign = parser.add_argument_group("checkpoints of Pointcept")
+    foreign = parser.add_argument_group("checkpoints of Pointcept and LitePT")
     foreign.add_argument(
-        "--pointcept-size",
-        choices=("teacher", "student"),
-        help="the checkpoint is a file of Pointcept's trainer, of this size of Table 8; its grid "
-        f"is {POINTCEPT_GRID_SIZE_M} m unless --grid-size-m says otherwise",
+        "--form",
+        choices=FORMS,
+        help="of a PTv3: v1.5.1 for the weights that Pointcept released, main for those trained with "
+        "its code since 2024-03-26; a wrong choice ruins the prediction and nothing shows it",
     )
     foreign.add_argument(
-        "--cpe-input",
-        choices=("main", "v1.5.1"),
-        help="v1.5.1 for the weights that Pointcept released, main for those trained with its code "
-        "since 2024-03-26; a wrong choice ruins the prediction and nothing shows it",
+        "--classes",
+        metavar="FILE",
+        help="its classes in its order, one name per line or a YAML list, or a dataset's name",
     )
+    foreign.add_argument(
+        "--pointcept-size", choices=("teacher", "student"), help="no longer needed"
+    )
+    foreign.add_argument("--cpe-input", choices=FORMS, help="the earlier name of --form")
     foreign.add_argument(
         "--dataset",
         choices=tuple(sorted(DATASETS)),
@@ -137,6 +144,8 @@ def _run(options: argparse.Namespace) -> None:
     cloud = read_cloud(options.input, options.frame)
     network = open_network(
         options.checkpoint,
+        form=options.form,
+        classes=options.classes,
         pointcept_size=options.pointcept_size,
         cpe_input=options.cpe_input,
         dataset=options.dataset,

@@ -5,19 +5,15 @@ Shape letters: N voxels, N_s at stage s, B clouds, C channels.
 
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from train.config import OptimConfig
-from train.networks.protocol import Network, NetworkOutput, StageHook
+from train.networks.protocol import UNKNOWN_LOGIT, Network, NetworkOutput, StageHook
 from train.networks.ptv3.batch import check_shapes
 from train.networks.ptv3.hierarchy import Hierarchy
-
-UNKNOWN_LOGIT: Final = -1e4
-"""The logit of a class that a network never learned: its probability is 0 in every dtype."""
-
 
 class StageConfig(Protocol):
     """What of a network's configuration its head and its callers need."""
@@ -114,6 +110,13 @@ class HierarchySegmentor(Network):
                 head.weight[place] = 0.0 if column is None else old.weight[column]
                 head.bias[place] = UNKNOWN_LOGIT if column is None else old.bias[column]
         self.seg_head, self.num_classes, self._known = head, len(columns), None
+
+    def learn_unknown_classes(self) -> None:
+        """Begin unknown classes at a logit of 0."""
+        bias = self.seg_head.bias
+        with torch.no_grad():
+            bias[bias < UNKNOWN_LOGIT / 2] = 0.0
+        self._known = None
 
     def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
         """Load weights, as torch does; which classes are known is looked up again."""

@@ -78,6 +78,26 @@ def load_builder(path: Path, function: str) -> Callable[..., Any]:
     return builder
 
 
+def call_builder(path: Path, function: str, *arguments: Any, **options: Any) -> Any:
+    """Return what a function of a user's file returns.
+
+    Raises
+    ------
+    UserError
+        As `load_builder`; also if the function raises: one line that names the line in the file.
+    """
+    builder = load_builder(path, function)
+    try:
+        return builder(*arguments, **options)
+    except UserError:
+        raise
+    except Exception as error:
+        place = _last_line(error, path)
+        raise UserError(
+            f"{path}{place}: {function} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _run(path: Path, name: str) -> None:
     """Run a file as a module."""
     logger.info(f"network: running {path}")

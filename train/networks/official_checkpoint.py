@@ -76,7 +76,7 @@ def read_content(path: Path) -> Mapping[str, Any]:
         If the file is absent, damaged, or holds anything but tensors and plain values.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint file")
+        raise UserError(f"{path}: no such file; give a model checkpoint")
     if is_safetensors(path):
         return _read_safetensors(path)
     scalar = np.float64(0.0).__reduce__()[0]  # the function that numpy's pickles name
@@ -95,7 +95,8 @@ def read_content(path: Path) -> Mapping[str, Any]:
         ) from error
     except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path}: damaged or no torch checkpoint ({_first_line(error)})"
+            f"{path}: not readable as a model checkpoint (damaged, or no file of torch's: "
+            f"{_first_line(error)}); copy it again"
         ) from error
     if not isinstance(content, Mapping):
         raise UserError(

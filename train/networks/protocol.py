@@ -6,12 +6,15 @@ Shape letters: N voxels, N_s at stage s, B clouds, C channels.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor, nn
 
 from train.config import OptimConfig
 from train.core.errors import UserError
+
+UNKNOWN_LOGIT: Final = -1e4
+"""The logit of a class that a network never learned: its probability is 0 in every dtype."""
 
 StageHook = Callable[[str, Tensor], Tensor]
 """Called with a stage's name and output; what it returns takes the output's place."""
@@ -177,6 +180,14 @@ class Network(nn.Module, ABC):
             f"{type(self).__name__} cannot put its classes in another order; give it a method "
             "select_classes (see docs/guides/own_network.md), or a network with the dataset's"
         )
+
+    def learn_unknown_classes(self) -> None:
+        """Let classes that `select_classes` made unknown be learned, if there are any."""
+        if self.known_classes is not None and not all(self.known_classes):
+            raise UserError(
+                f"{type(self).__name__} cannot learn the classes that it does not know; give it a "
+                "method learn_unknown_classes"
+            )
 
     def parameter_groups(self, optim: OptimConfig) -> list[dict[str, Any]]:
         """Return the optimizer's groups, each with "params" and its peak rate "lr"."""

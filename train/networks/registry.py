@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from train.core.errors import UserError
-from train.networks.network_file import is_network_file, load_builder, resolved_file
+from train.networks.network_file import call_builder, is_network_file, resolved_file
 from train.networks.protocol import Network, NetworkSpec
 
 NETWORKS: Final = {
@@ -19,6 +19,9 @@ PAIRS: Final = {
     "tiny": ("ptv3:tiny-teacher", "ptv3:tiny-student"),
 }
 """Teacher and student of each choice of `--model`."""
+
+SIZE_ALIASES: Final = {("litept", "S-star"): "S*"}
+"""Names without a star, which shells take for a pattern."""
 
 FORM_FIELDS: Final = {"ptv3": ("cpe_input", "depth_rule")}
 """Options of a network that change what equal weights compute: teacher and student have them alike.
@@ -45,8 +48,13 @@ def build_network(spec: NetworkSpec, **options: Any) -> Network:
         If the network has no such size or option.
     """
     if is_network_file(spec.network):
-        builder = load_builder(Path(spec.network), spec.size)
-        made = builder(spec.num_classes, spec.in_channels, **{**spec.overrides, **options})
+        made = call_builder(
+            Path(spec.network),
+            spec.size,
+            spec.num_classes,
+            spec.in_channels,
+            **{**spec.overrides, **options},
+        )
         return _checked(made, spec)
     if spec.network not in NETWORKS:
         raise UserError(f"unknown network {spec.network!r}; known: {', '.join(sorted(NETWORKS))}")
@@ -102,7 +110,7 @@ def parse_network(flag: str, name: str) -> tuple[str, str]:
         )
     if not size:
         raise UserError(f"--{flag} {name}: say which size, NETWORK:SIZE, as in ptv3:tiny-student")
-    return network, size
+    return network, SIZE_ALIASES.get((network, size), size)
 
 
 def network_name(spec: NetworkSpec) -> str:
