@@ -192,17 +192,17 @@ class RunConfig:
     stage: Literal["all", "teacher", "student", "evaluate"] = "all"
     """Do one part of the run only; evaluate needs --resume."""
     teacher_checkpoint: Path | None = None
-    """Use this trained teacher instead of training one: a teacher.pt, or a checkpoint of Pointcept's
-    PTv3 or of LitePT as downloaded."""
+    """Use this trained teacher instead of training one: a teacher.pt, or a checkpoint of
+    Pointcept's PTv3 or of LitePT as downloaded."""
     teacher_form: Literal["main", "v1.5.1"] | None = None
     """For a PTv3 of Pointcept: v1.5.1 for the weights that were released and all that were trained
     before 2024-03-26, main for newer; the file cannot tell."""
     teacher_classes: str | None = None
-    """For a teacher of others: its classes in its order, as a file (one name per line, or a YAML list)
-    or a dataset's name [those of the dataset, if as many]."""
+    """For a teacher of others: its classes in its order, as a file (one name per line, or a YAML
+    list) or a dataset's name [those of the dataset, if as many]."""
     teacher_check: Literal["auto", "stop", "warn", "skip"] = "auto"
-    """Before training, a given teacher is scored on some training frames; near chance the run stops,
-    or warns; auto stops for files of others and warns for ours."""
+    """Before training, a given teacher is scored on some training frames; near chance the run
+    stops, or warns; auto stops for files of others and warns for ours."""
     initial_teacher: Path | None = None
     """Train the teacher from these weights on, instead of from fresh ones; any file that
     --teacher-checkpoint takes."""

@@ -141,7 +141,7 @@ def _with_voxels_of_teacher(
     except UserError:
         return default
     given = {word.split("=")[0].replace("_", "-") for word in arguments}
-    wanted = {
+    wanted: dict[str, Any] = {
         name: value
         for name, value in (("grid_size_m", voxels[0]), ("clip_range_m", voxels[1]))
         if f"--data.{name}".replace("_", "-") not in given and getattr(default.data, name) != value

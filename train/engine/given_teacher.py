@@ -254,11 +254,10 @@ def check_teacher_score(
         "the scale of strengths and the axes of --data-root's frames (topodistill inspect)",
     ]
     told = (
-        f"{given.path}: the teacher does hardly better on the training frames than naming one class "
-        f"everywhere; check {', '.join(filter(None, causes))}"
+        f"{given.path}: the teacher does hardly better on the training frames than naming one "
+        f"class everywhere; check {', '.join(filter(None, causes))}"
     )
     stops = {"auto": given.is_foreign, "stop": True, "warn": False}[config.teacher_check]
     if stops:
         raise UserError(f"{told}; --teacher-check warn goes on all the same")
     logger.warning(f"warning: {told}")
-

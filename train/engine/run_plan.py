@@ -234,8 +234,8 @@ class RunPlan:
         for name in flags if path is None else ():
             if getattr(config, name) is not None:
                 raise UserError(
-                    f"{flag_of(name)}: says something of the file of --teacher-checkpoint, which is "
-                    "missing"
+                    f"{flag_of(name)}: says something of the file of --teacher-checkpoint, "
+                    "which is missing"
                 )
         if path is None or not (self.method.needs_teacher or config.stage == "teacher"):
             return None

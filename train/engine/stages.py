@@ -208,8 +208,8 @@ class Run(RunPlan):
         if (made.grid_size_m, made.clip_range_m) != (data.grid_size_m, data.clip_range_m):
             logger.warning(
                 f"warning: the teacher was trained on voxels of {made.grid_size_m:g} m in the box "
-                f"{made.clip_range_m}, this run has {data.grid_size_m:g} m in {data.clip_range_m}; it "
-                "may know little here"
+                f"{made.clip_range_m}, this run has {data.grid_size_m:g} m in "
+                f"{data.clip_range_m}; it may know little here"
             )
         count = count_trained(
             tuple(self.data.validation.names),

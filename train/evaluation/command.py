@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         required=True,
-        help="student.pt or teacher.pt of train.run, or a checkpoint of Pointcept's PTv3 or of LitePT",
+        help="student.pt or teacher.pt of train.run, or a checkpoint of Pointcept's PTv3 or LitePT",
     )
     parser.add_argument(
         "--form",
@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--classes",
         metavar="FILE",
-        help="of a checkpoint of others: its classes in its order, one name per line or a YAML list, "
-        "or a dataset's name (default: those of --dataset, if as many)",
+        help="of a checkpoint of others: its classes in its order, one name per line or a YAML "
+        "list, or a dataset's name (default: those of --dataset, if as many)",
     )
     parser.add_argument(
         "--dataset",

@@ -117,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     foreign.add_argument(
         "--form",
         choices=FORMS,
-        help="of a PTv3: v1.5.1 for the weights that Pointcept released, main for those trained with "
-        "its code since 2024-03-26; a wrong choice ruins the prediction and nothing shows it",
+        help="of a PTv3: v1.5.1 for the weights that Pointcept released, main for those trained "
+        "with its code since 2024-03-26; a wrong choice ruins the prediction and nothing shows it",
     )
     foreign.add_argument(
         "--classes",

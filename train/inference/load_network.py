@@ -28,8 +28,8 @@ OFFICIAL_BOXES: Final[dict[tuple[str, str], ClipRange]] = {
     ("ptv3", "waymo"): (-75.2, -75.2, -4.0, 75.2, 75.2, 2.0),
 }
 """Network and dataset -> the box of Pointcept's recipe (PointClip); LitePT's has none on Waymo.
-Strengths need no change: the readers scale them as Pointcept's do (intensity / 255 on nuScenes, tanh
-on Waymo, as they are on SemanticKITTI)."""
+Strengths need no change: the readers scale them as Pointcept's do (intensity / 255 on nuScenes,
+tanh on Waymo, as they are on SemanticKITTI)."""
 
 UNKNOWN_DATASET: Final = "unknown"
 
@@ -125,8 +125,8 @@ def _open_ours(
     model, metadata = load_model(path, **options)
     if len(metadata.class_names) != metadata.num_classes:
         raise UserError(
-            f"{path}: has {metadata.num_classes} classes but names {len(metadata.class_names)}; the "
-            "checkpoint was written wrongly"
+            f"{path}: has {metadata.num_classes} classes but names {len(metadata.class_names)}; "
+            "the checkpoint was written wrongly"
         )
     return OpenedCheckpoint(model, metadata)
 
@@ -392,7 +392,6 @@ def _open_to_predict(
             "another --dataset, or none"
         )
     return opened
-
 
 
 def voxels_of_checkpoint(

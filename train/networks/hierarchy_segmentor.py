@@ -15,6 +15,7 @@ from train.networks.protocol import UNKNOWN_LOGIT, Network, NetworkOutput, Stage
 from train.networks.ptv3.batch import check_shapes
 from train.networks.ptv3.hierarchy import Hierarchy
 
+
 class StageConfig(Protocol):
     """What of a network's configuration its head and its callers need."""
 
@@ -46,6 +47,8 @@ class HierarchySegmentor(Network):
         Channels of the input features.
     """
 
+    config: Any
+
     def __init__(
         self, config: StageConfig, backbone: nn.Module, num_classes: int, in_channels: int
     ) -> None:
@@ -53,7 +56,7 @@ class HierarchySegmentor(Network):
         for name, number in (("num_classes", num_classes), ("in_channels", in_channels)):
             if number < 1:
                 raise ValueError(f"{type(self).__name__}: {name} is {number}, must be at least 1")
-        self._stages = config
+        self.config = self._stages = config
         self.num_classes, self.in_channels = num_classes, in_channels
         # Head first: the order in which official checkpoints list their keys.
         self.seg_head = nn.Linear(config.dec_channels[0], num_classes)

@@ -1,7 +1,7 @@
 """Checkpoints of others: read as data, never as code; the network found from keys and shapes.
 
-Pointcept's trainer and LitePT's repository write a dictionary with `state_dict`, whose keys may carry
-a ``module.`` prefix; a bare dictionary of tensors and a safetensors file are read as well.
+Pointcept's trainer and LitePT's repository write a dictionary with `state_dict`, whose keys may
+carry a ``module.`` prefix; a bare dictionary of tensors and a safetensors file are read as well.
 """
 
 import pickle
@@ -174,7 +174,7 @@ def identify(file: OfficialFile, form: Form | None = None) -> NetworkSpec:
 
     state, path = file.state, file.path
     _refuse_relatives(file)
-    if any(".cpe.0.weight" in key for key in state):
+    if any(_is_block_part(key, "cpe") for key in state):
         if form is None:
             raise UserError(
                 f"{path}: a PTv3 of Pointcept, and the file cannot say which version of the code it"
@@ -183,7 +183,7 @@ def identify(file: OfficialFile, form: Form | None = None) -> NetworkSpec:
                 " other commands: --form)"
             )
         spec = infer_ptv3(file, form)
-    elif any(".conv.0.weight" in key for key in state):
+    elif any(_is_block_part(key, "conv") for key in state):
         if form is not None:
             raise UserError(
                 f"{path}: a LitePT, which has one form alone; leave out the form (--teacher-form,"
@@ -192,13 +192,21 @@ def identify(file: OfficialFile, form: Form | None = None) -> NetworkSpec:
         spec = infer_litept(file)
     else:
         raise _nearest(file)
-    problems = differences(spec, state)
+    try:
+        problems = differences(spec, state)
+    except ValueError as error:
+        raise UserError(f"{path}: a {spec.network} that cannot be built here: {error}") from error
     if problems:
         raise UserError(
             f"{path}: is nearly a {spec.network}:{spec.size}, but {problems}; no network here has "
             "these weights"
         )
     return spec
+
+
+def _is_block_part(key: str, part: str) -> bool:
+    """Return whether a key is the first weight of a part of a stage's first block."""
+    return key.startswith("backbone.") and key.endswith(f".block0.{part}.0.weight")
 
 
 def _refuse_relatives(file: OfficialFile) -> None:
@@ -248,12 +256,17 @@ def differences(spec: NetworkSpec, state: Mapping[str, Tensor]) -> str:
     )
 
 
+def _candidate(name: str) -> NetworkSpec:
+    network, size = name.split(":")
+    return NetworkSpec(network, size, 16, 4)
+
+
 def _nearest(file: OfficialFile) -> UserError:
     """Return the complaint about a file of no network: which is nearest, and what differs."""
     state = file.state
     best, most = "", -1
     for name in CANDIDATES:
-        spec = NetworkSpec(*name.split(":"), 16, 4)
+        spec = _candidate(name)
         with torch.device("meta"):
             wanted = build_network(spec).state_dict()
         shared = sum(key in wanted and wanted[key].shape == state[key].shape for key in state)
@@ -264,7 +277,7 @@ def _nearest(file: OfficialFile) -> UserError:
             f"{file.path}: fits no network here: none of its {len(state)} keys is one of PTv3's or "
             f"LitePT's; it has {shortened(list(state))}"
         )
-    told = differences(NetworkSpec(*best.split(":"), 16, 4), state)
+    told = differences(_candidate(best), state)
     return UserError(
         f"{file.path}: fits no network here; nearest is {best} ({most} of {len(state)} keys), but "
         f"it {told}"

@@ -1,4 +1,4 @@
-"""Which networks there are; each is imported when it is chosen. A file of the user's is one, too."""
+"""Which networks there are, each imported when it is chosen; a file of the user's is one, too."""
 
 import importlib
 from pathlib import Path

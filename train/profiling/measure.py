@@ -128,7 +128,9 @@ def measure_model(name: str, request: Request, batches: list[dict[str, Any]]) ->
     }
 
 
-def measure_batch(model: HierarchySegmentor, request: Request, arrays: dict[str, Any]) -> dict[str, Any]:
+def measure_batch(
+    model: HierarchySegmentor, request: Request, arrays: dict[str, Any]
+) -> dict[str, Any]:
     """Return what one batch of several clouds costs, at the smallest size."""
     one = timing.to_batch(arrays, request.device)
     several = timing.repeat(one, BATCH_CLOUDS)

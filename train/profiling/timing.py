@@ -56,9 +56,7 @@ def to_batch(arrays: Arrays, device: torch.device) -> dict[str, Tensor]:
     return {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}
 
 
-def whole_hierarchy(
-    batch: Mapping[str, Tensor], config: NetworkConfig | LitePTConfig
-) -> Hierarchy:
+def whole_hierarchy(batch: Mapping[str, Tensor], config: NetworkConfig | LitePTConfig) -> Hierarchy:
     """Build a hierarchy and every table that a network will ask it for, so that none is left."""
     if isinstance(config, LitePTConfig):
         return _whole_litept_hierarchy(batch, config)

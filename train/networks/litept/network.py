@@ -1,8 +1,8 @@
 """LitePT: stem, five encoder stages, and a decoder that mostly only unpools.
 
 Y. Yue, D. Robert, J. Wang, S. Hong, J. D. Wegner, C. Rupprecht, K. Schindler, "LitePT: Lighter Yet
-Stronger Point Transformer", CVPR 2026. Module names follow the official code so that its checkpoints
-load. Stem, pooling and unpooling are PTv3's. Shape letters: N voxels, N_s at stage s, C channels.
+Stronger Point Transformer", CVPR 2026. Module names follow the official code, so that its
+checkpoints load. Stem, pooling and unpooling are PTv3's. Shape letters: N voxels, N_s at stage s, C channels.
 """
 
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class LitePTStage(nn.Module):
         self.rates, self.width = rates, width
 
     def add_blocks(self) -> None:
-        """Register the blocks under the names that checkpoints give them, after what comes first."""
+        """Register the blocks under the names that checkpoints give them; after pooling."""
         for number, rate in enumerate(self.rates):
             block = LitePTBlock(
                 self.width,

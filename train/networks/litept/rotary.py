@@ -32,7 +32,7 @@ class PointRotation:
         A head has one block of 2 n channels per axis, x, y, z; inside a block channel j and channel
         n + j are turned together.
         """
-        blocks = heads.unflatten(2, (AXES, 2, -1)).to(self.cos.dtype)
+        blocks = heads.view(*heads.shape[:2], AXES, 2, -1).to(self.cos.dtype)
         first, second = blocks.unbind(3)  # each [N, H, 3, n]
         turned = torch.stack(
             [first * self.cos - second * self.sin, second * self.cos + first * self.sin], dim=3

@@ -39,7 +39,8 @@ class LitePT(HierarchySegmentor):
         self, config: LitePTConfig, num_classes: int, in_channels: int = 4, *, size: str
     ) -> None:
         super().__init__(config, LitePTBackbone(config, in_channels), num_classes, in_channels)
-        self.size, self.config = ALIASES.get(size, size), config
+        self.size = ALIASES.get(size, size)
+        self.config: LitePTConfig = config
 
     @property
     def geometry_key(self) -> Hashable:
@@ -124,9 +125,7 @@ def with_own_curves(
         curve_depth(hierarchy.max_grid_coord >> stage) if stage in config.attention_stages else None
         for stage in range(config.num_stages)
     ]
-    return hierarchy.with_curves(
-        config.orders, depths, EACH_STAGE, shuffle_orders=shuffle_orders
-    )
+    return hierarchy.with_curves(config.orders, depths, EACH_STAGE, shuffle_orders=shuffle_orders)
 
 
 def build_litept(size: str, num_classes: int, in_channels: int = 4, **overrides: Any) -> LitePT:

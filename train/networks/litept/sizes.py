@@ -29,7 +29,8 @@ class LitePTConfig:
     mlp_ratio
         Hidden width of the perceptrons over the stage's width.
     drop_path
-        Largest drop-path rate. Blocks of convolutions count when rates are spread, and drop nothing.
+        Largest drop-path rate. Blocks of convolutions count where rates are spread, and drop
+        nothing.
     batch_norm_momentum
         Share of a step's statistics in the running ones.
     rotary_base
@@ -198,7 +199,7 @@ def litept_config(size: str, **overrides: Any) -> LitePTConfig:
     if unknown:
         raise ValueError(f"litept_config: no option {unknown[0]!r}; options are {', '.join(known)}")
     # A file may bring lists.
-    values = {
+    values: dict[str, Any] = {
         option: tuple(value) if isinstance(value, list) else value
         for option, value in overrides.items()
     }

@@ -92,8 +92,8 @@ def padded_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     width = query.shape[-1]
     missing = -width % HEAD_MULTIPLE
-    wide = (F.pad(each, (0, missing)) for each in (query, key, value))
-    return fused_attention(*wide, scale=width**-0.5)[..., :width]
+    query, key, value = (F.pad(each, (0, missing)) for each in (query, key, value))
+    return fused_attention(query, key, value, width**-0.5)[..., :width]
 
 
 _logged: set[tuple[str, torch.dtype, int]] = set()

@@ -18,7 +18,6 @@ from train.networks.ptv3.neighbors import NeighborTable, neighbor_table
 from train.networks.ptv3.patches import PatchRows, patch_rows
 from train.networks.ptv3.serialization import MAX_DEPTH, ORDERS, DepthRule, curve_depth, serialize
 
-
 CurveRule = DepthRule | Literal["each-stage"]
 """What gives curves their depth: the indices of stage 0 (see `curve_depth`), halved with them; or
 each stage's own indices, by the rule "main", as in LitePT."""

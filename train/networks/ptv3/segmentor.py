@@ -36,7 +36,8 @@ class Segmentor(HierarchySegmentor):
         self, config: NetworkConfig, num_classes: int, in_channels: int = 4, *, size: str
     ) -> None:
         super().__init__(config, PointTransformerV3(config, in_channels), num_classes, in_channels)
-        self.size, self.config = size, config
+        self.size = size
+        self.config: NetworkConfig = config
 
     @property
     def geometry_key(self) -> Hashable:

@@ -164,7 +164,7 @@ def network_config(size: str, **overrides: Any) -> NetworkConfig:
             f"network_config: no option {unknown[0]!r}; options are {', '.join(known)}"
         )
     # A file may bring lists.
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in overrides.items()
     }

@@ -106,7 +106,9 @@ class PlainLitePT(PlainPTv3):
         for block in range(depth):
             own = f"{name}.block{block}"
             if conv:
-                branch = self.linear(f"{own}.conv.1", self.convolution(f"{own}.conv.0", feat, stage))
+                branch = self.linear(
+                    f"{own}.conv.1", self.convolution(f"{own}.conv.0", feat, stage)
+                )
                 branch = self.layer_norm(f"{own}.conv.2", branch)
                 if "activation after conv" in self.mistakes:
                     branch = F.gelu(branch)

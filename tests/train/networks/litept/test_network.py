@@ -25,7 +25,7 @@ def as_voxels(batch):
 @pytest.fixture(scope="module")
 def telling(make_batch):
     """A batch whose Hilbert curves at stage 3 are one bit deeper than stage 0's, less three."""
-    batch = make_batch([130, 20], side=63, seed=4)
+    batch = make_batch([110, 2], side=63, seed=4)
     largest = int(batch["grid_coord"].max())
     assert largest + 1 < 64 <= largest + 8
     return batch
@@ -200,7 +200,7 @@ def test_a_head_s_classes_can_be_put_in_another_order(make_batch, make_network):
         before = model(batch).logits
         model.select_classes([3, None, 0])
         after = model(batch).logits
-    assert torch.equal(after[:, [0, 2]], before[:, [3, 0]])
+    torch.testing.assert_close(after[:, [0, 2]], before[:, [3, 0]])
     assert (after[:, 1] == -1e4).all()
     assert model.known_classes == (True, False, True)
     assert model.num_classes == model.spec().num_classes == 3
