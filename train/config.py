@@ -204,8 +204,8 @@ class RunConfig:
     """Before training, a given teacher is scored on some training frames; near chance the run
     stops, or warns; auto stops for files of others and warns for ours."""
     initial_teacher: Path | None = None
-    """Train the teacher from these weights on, instead of from fresh ones; any file that
-    --teacher-checkpoint takes."""
+    """Train the teacher from these weights on, instead of from fresh ones; files of the kinds
+    that a given teacher has."""
     from_scratch: bool = False
     """Train a teacher also where one comes with the package (the tiny pair on simulated Waymo)."""
     method: str = "topology-gradient"

@@ -18,7 +18,8 @@ from train.core.provenance import program
 from train.data.registry import DATASETS, dataset_spec
 from train.inference.load_network import voxels_of_checkpoint
 from train.methods.registry import METHODS, method_class, option_owners
-from train.networks.registry import PAIRS
+from train.networks.network_file import is_network_file
+from train.networks.registry import PAIRS, parse_network
 from train.presets import preset
 from train.presets.recipes import RECIPES, find_recipe
 
@@ -124,6 +125,10 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         description="Train a teacher, distill it into a student, score both.",
     )
     plain = {f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}
+    for role in ("teacher", "student"):
+        if plain[role] is not None and is_network_file(plain[role].rpartition(":")[0]):
+            # A path of this folder, which is another one when the run goes on.
+            plain[role] = ":".join(parse_network(role, plain[role]))
     return RunConfig(**plain | {"model": model, "method": method, "device": str(device)})
 
 

@@ -5,6 +5,7 @@ carry a ``module.`` prefix; a bare dictionary of tensors and a safetensors file 
 """
 
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,10 +89,11 @@ def read_content(path: Path) -> Mapping[str, Any]:
             warnings.simplefilter("ignore", UserWarning)  # about pickles that are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = _first_line(error)
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f" (it names {named[1]})" if named else ""
         raise UserError(
-            f"{path}: damaged, or holds more than tensors and plain values and is not read, because"
-            f" a checkpoint is data and never code ({reason})"
+            f"{path}: not readable as a model checkpoint: damaged, or holds more than tensors and "
+            f"plain values{what}; a checkpoint is data and never code, and nothing of it was run"
         ) from error
     except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
         raise UserError(

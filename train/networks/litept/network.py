@@ -2,7 +2,8 @@
 
 Y. Yue, D. Robert, J. Wang, S. Hong, J. D. Wegner, C. Rupprecht, K. Schindler, "LitePT: Lighter Yet
 Stronger Point Transformer", CVPR 2026. Module names follow the official code, so that its
-checkpoints load. Stem, pooling and unpooling are PTv3's. Shape letters: N voxels, N_s at stage s, C channels.
+checkpoints load. Stem, pooling and unpooling are PTv3's. Shape letters: N voxels, N_s at stage s,
+C channels.
 """
 
 from torch import Tensor, nn

@@ -99,7 +99,7 @@ def test_cudnn_is_never_chosen_and_the_user_s_choice_comes_back(monkeypatch, all
     """It would plan each new number of patches: every stage of every batch."""
     cuda, seen = torch.backends.cuda, []
 
-    def attend(query, key, value):
+    def attend(query, key, value, scale=None):
         seen.append((cuda.cudnn_sdp_enabled(), cuda.flash_sdp_enabled(), cuda.math_sdp_enabled()))
         raise RuntimeError("no memory")
 
