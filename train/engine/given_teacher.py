@@ -14,6 +14,7 @@ from train.config import RunConfig
 from train.core.console import logger
 from train.core.device import to_device
 from train.core.errors import UserError
+from train.core.provenance import sha256_of
 from train.data.collate import collate
 from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource
 from train.data.loader import EvaluationFrames
@@ -21,6 +22,7 @@ from train.evaluation.network_pass import arithmetic, network_input
 from train.inference.load_network import OpenedCheckpoint, fit_classes, open_checkpoint
 from train.networks.protocol import Network
 from train.networks.registry import network_name, parse_network
+from train.networks.weights import load_model
 
 FRAMES: Final = 4
 """Training frames on which a given teacher is scored before it is used."""
@@ -37,8 +39,6 @@ class GivenTeacher:
     ----------
     path
         The file.
-    flag
-        That named it.
     opened
         Network and metadata; its classes are the data's.
     is_foreign
@@ -48,7 +48,6 @@ class GivenTeacher:
     """
 
     path: Path
-    flag: str
     opened: OpenedCheckpoint
     is_foreign: bool
     classes_note: str = ""
@@ -58,21 +57,79 @@ class GivenTeacher:
         """Whether the file itself is not what the run uses: a copy of ours is."""
         return self.is_foreign or bool(self.classes_note)
 
+    def origin(self) -> dict[str, Any]:
+        """Return what config.json says of it."""
+        found: dict[str, Any] = {
+            "from": "--teacher-checkpoint",
+            "file": str(self.path),
+            "sha256": sha256_of(self.path) if self.path.is_file() else None,
+        }
+        return found | ({"converted": "; ".join(self.lines())} if self.is_converted else {})
+
     def lines(self) -> list[str]:
         """Return what to say of it."""
         told = [f"teacher: {self.opened.note}"] if self.opened.note else []
         return told + ([f"teacher: {self.classes_note}"] if self.classes_note else [])
 
 
+def named_teacher(
+    config: RunConfig,
+    class_names: Sequence[str],
+    *,
+    wanted: bool,
+    copy: Path | None,
+    **options: Any,
+) -> GivenTeacher | None:
+    """Return the teacher that a flag names, read and fitted; None where none is named or wanted.
+
+    Parameters
+    ----------
+    config
+        The run's.
+    class_names
+        Of the data.
+    wanted
+        Whether the run has a teacher at all.
+    copy
+        What an earlier start made of the file, which may be gone; None if there is none.
+    **options
+        How to compute, as `build_network` takes them.
+
+    Raises
+    ------
+    UserError
+        If flags do not go together, or the file cannot be used.
+    """
+    if config.initial_teacher is not None and config.teacher_checkpoint is not None:
+        raise UserError(
+            "--initial-teacher: is trained further, and --teacher-checkpoint is taken as it is; "
+            "give one of them"
+        )
+    path = config.teacher_checkpoint or config.initial_teacher
+    for flag, value in (
+        ("--teacher-form", config.teacher_form),
+        ("--teacher-classes", config.teacher_classes),
+    ):
+        if path is None and value is not None:
+            raise UserError(
+                f"{flag}: says something of the file of --teacher-checkpoint, which is missing"
+            )
+    if path is None or not wanted:
+        return None
+    if copy is not None:
+        return GivenTeacher(copy, OpenedCheckpoint(*load_model(copy, **options)), is_foreign=False)
+    return open_given_teacher(path, config, class_names, **options)
+
+
 def open_given_teacher(
-    path: Path, flag: str, config: RunConfig, class_names: Sequence[str], **options: Any
+    path: Path, config: RunConfig, class_names: Sequence[str], **options: Any
 ) -> GivenTeacher:
     """Read the file of a teacher and fit its classes to the data's.
 
     Parameters
     ----------
-    path, flag
-        The file, and the flag that names it.
+    path
+        The file.
     config
         The run's; `teacher`, if it is given, must be what the file holds.
     class_names
@@ -107,7 +164,7 @@ def open_given_teacher(
         )
     is_foreign = not opened.is_ours
     fitted, note = fit_classes(opened, class_names, path, "--teacher-classes")
-    return GivenTeacher(path, flag, fitted, is_foreign, note)
+    return GivenTeacher(path, fitted, is_foreign, note)
 
 
 @dataclass(frozen=True)
@@ -228,6 +285,28 @@ def _score(counts: NDArray[np.int64], frames: int) -> TeacherScore:
         chance_accuracy=share,
         most_frequent=int(truth.argmax()),
     )
+
+
+def look_at_teacher(
+    given: GivenTeacher,
+    source: FrameSource,
+    config: RunConfig,
+    device: torch.device,
+    class_names: tuple[str, ...],
+) -> None:
+    """Score a teacher on some training frames and say so, unless the run is told not to.
+
+    Raises
+    ------
+    UserError
+        As `score_teacher` and `check_teacher_score`.
+    """
+    if config.teacher_check == "skip":
+        return
+    teacher = given.opened.model.to(device).eval().requires_grad_(False)
+    score = score_teacher(teacher, source, config, device, len(class_names))
+    teacher.cpu()  # the run loads its own
+    check_teacher_score(score, given, config, class_names)
 
 
 def check_teacher_score(

@@ -24,16 +24,10 @@ from train.data.registry import dataset_spec
 from train.data.skipping import SkippedFrames
 from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.batches import batch_sampler
-from train.engine.given_teacher import (
-    GivenTeacher,
-    check_teacher_score,
-    open_given_teacher,
-    score_teacher,
-)
+from train.engine.given_teacher import look_at_teacher, named_teacher
 from train.engine.run_data import counts_of, open_data
 from train.engine.run_folder import RunFolder
 from train.engine.training_state import TrainingState, load_state
-from train.inference.load_network import OpenedCheckpoint
 from train.inference.submit import check_submission
 from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
@@ -46,7 +40,7 @@ from train.networks.registry import (
     network_name,
     parse_network,
 )
-from train.networks.weights import ModelMetadata, load_model, load_teacher
+from train.networks.weights import load_model, load_teacher
 
 STAGES: Final = ("teacher", "student", "baseline")
 """In the order in which they are trained; the baseline is the student, trained alone."""
@@ -109,8 +103,14 @@ class RunPlan:
         self.spec = dataset_spec(config.dataset)
         self.method = method_class(config.method)
         pair = PAIRS[config.model]
-        self.teacher_metadata: ModelMetadata | None = None
-        self.given = self._open_given_teacher()
+        self.given = named_teacher(
+            config,
+            self.spec.class_names,
+            wanted=self.method.needs_teacher or config.stage == "teacher",
+            copy=self._converted_copy(),
+            **self._options(),
+        )
+        self.teacher_metadata = None if self.given is None else self.given.opened.metadata
         held = None if self.given is None else network_name(self.given.opened.metadata.spec)
         named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
         self.names = {role: ":".join(parse_network(role, name)) for role, name in named.items()}
@@ -221,72 +221,28 @@ class RunPlan:
             except RuntimeError as error:
                 raise UserError(f"--device {self.device}: {error}") from error
 
-    def _open_given_teacher(self) -> GivenTeacher | None:
-        """Return the teacher that a flag names, read and fitted; None where none is named."""
-        config = self.config
-        if config.initial_teacher is not None and config.teacher_checkpoint is not None:
-            raise UserError(
-                "--initial-teacher: is trained further, and --teacher-checkpoint is taken as "
-                "it is; give one of them"
-            )
-        path = config.teacher_checkpoint or config.initial_teacher
-        flags = ("teacher_form", "teacher_classes")
-        for name in flags if path is None else ():
-            if getattr(config, name) is not None:
-                raise UserError(
-                    f"{flag_of(name)}: says something of the file of --teacher-checkpoint, "
-                    "which is missing"
-                )
-        if path is None or not (self.method.needs_teacher or config.stage == "teacher"):
-            return None
-        flag = flag_of("teacher_checkpoint" if config.teacher_checkpoint else "initial_teacher")
-        if self._has_converted_teacher():
-            # The copy of an earlier start: the file itself may be gone.
-            opened = OpenedCheckpoint(*load_model(self.folder.teacher, **self._options()))
-            return GivenTeacher(self.folder.teacher, flag, opened, is_foreign=False)
-        given = open_given_teacher(path, flag, config, self.spec.class_names, **self._options())
-        self.teacher_metadata = given.opened.metadata
-        return given
-
-    def _has_converted_teacher(self) -> bool:
-        """Return whether the folder has a copy of the teacher of others that the run began with."""
-        return (
-            self.config.teacher_checkpoint is not None
-            and (self.teacher_origin or {}).get("converted") is not None
-            and self.folder.teacher.is_file()
-        )
+    def _converted_copy(self) -> Path | None:
+        """Return the copy of a teacher of others that the run began with; None if there is none."""
+        origin, copy = self.teacher_origin or {}, self.folder.teacher
+        wanted = self.config.teacher_checkpoint is not None and "converted" in origin
+        return copy if wanted and copy.is_file() else None
 
     def _check_given_teacher(self) -> None:
         """Score the teacher of --teacher-checkpoint on some frames before a student is trained."""
-        given, config = self.given, self.config
+        config = self.config
         begun = config.resume and ("student" in self.states or self.folder.student.is_file())
-        if (
-            given is None
-            or config.teacher_checkpoint is None
-            or config.teacher_check == "skip"
-            or begun
-            or not self._needs("student")
-        ):
-            return
-        teacher = given.opened.model.to(self.device).eval().requires_grad_(False)
-        score = score_teacher(
-            teacher, self.data.training, config, self.device, len(self.spec.class_names)
-        )
-        check_teacher_score(score, given, config, self.spec.class_names)
+        given = None if config.teacher_checkpoint is None else self.given
+        if given is not None and not begun and self._needs("student"):
+            names = tuple(self.spec.class_names)
+            look_at_teacher(given, self.data.training, config, self.device, names)
 
     def _find_teacher(self) -> Path | None:
         """Return the file of the teacher that is there already, checked; None if there is none."""
         config, given = self.config, self.given
         if config.teacher_checkpoint is not None and given is not None:
-            if self._has_converted_teacher():
+            if self._converted_copy() is not None:
                 return self.folder.teacher
-            self.teacher_origin = {
-                "from": "--teacher-checkpoint",
-                "file": str(config.teacher_checkpoint),
-                "sha256": _digest(config.teacher_checkpoint),
-            }
-            if given.is_converted:
-                self.teacher_origin["converted"] = "; ".join(given.lines())
+            self.teacher_origin = given.origin()
             return config.teacher_checkpoint
         if self.folder.teacher.is_file():
             return self.folder.teacher
@@ -463,8 +419,3 @@ class RunPlan:
             seed=2 * config.seed + (network_of(role) == "student"),
             coarsest_cell_voxels=coarsest_cell_voxels,
         )
-
-
-def _digest(path: Path) -> str | None:
-    """Return a file's hash; None for a folder."""
-    return sha256_of(path) if path.is_file() else None
