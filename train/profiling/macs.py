@@ -153,6 +153,8 @@ def _blocks(
 ) -> dict[str, int]:
     """Count the blocks of one stage; LitePT's have a convolution, attention, or both."""
     depth = (config.enc_depths if side == "enc" else config.dec_depths)[stage]
+    if not depth:
+        return {}
     has_conv = has_attention = True
     if isinstance(config, LitePTConfig):
         is_encoder = side == "enc"

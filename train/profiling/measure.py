@@ -18,8 +18,8 @@ from train.core.errors import UserError
 from train.data.frame import LidarFrame
 from train.data.semantickitti import read_points
 from train.data.transforms import VoxelFrame, voxelize
-from train.networks.hierarchy_segmentor import HierarchySegmentor
 from train.networks.litept import LitePTConfig
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.profiling import macs, timing
 from train.simulation.semantickitti import simulate_semantickitti
 

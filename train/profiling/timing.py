@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from train.core.errors import UserError
-from train.networks.hierarchy_segmentor import HierarchySegmentor
 from train.networks.litept import SIZES as LITEPT_SIZES
 from train.networks.litept import LitePTConfig, litept_hierarchy
 from train.networks.protocol import NetworkSpec
 from train.networks.ptv3 import SIZES as PTV3_SIZES
 from train.networks.ptv3 import Hierarchy, NetworkConfig, build_hierarchy
 from train.networks.ptv3.convolution_spconv import allow_nondeterministic_threads
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.networks.registry import build_network
 from train.profiling.percentiles import percentiles
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from train.networks.hierarchy_segmentor import HierarchySegmentor
 from train.networks.litept.network import LitePTBackbone
 from train.networks.litept.sizes import ALIASES, SIZES, LitePTConfig, litept_config
 from train.networks.protocol import NetworkSpec
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.networks.ptv3.serialization import curve_depth
 
 EACH_STAGE: Final = "each-stage"

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from train.networks.hierarchy_segmentor import HierarchySegmentor
 from train.networks.protocol import NetworkSpec
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.networks.ptv3.network import PointTransformerV3
 from train.networks.ptv3.serialization import curve_depth
 from train.networks.ptv3.sizes import SIZES, NetworkConfig, network_config
