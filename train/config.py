@@ -208,9 +208,20 @@ class RunConfig:
     stage: Literal["all", "teacher", "student", "evaluate"] = "all"
     """Do one part of the run only; evaluate needs --resume."""
     teacher_checkpoint: Path | None = None
-    """Use this trained teacher (a teacher.pt) instead of training one."""
+    """Use this trained teacher instead of training one: a teacher.pt, or a checkpoint of
+    Pointcept's PTv3 or of LitePT as downloaded."""
+    teacher_form: Literal["main", "v1.5.1"] | None = None
+    """For a PTv3 of Pointcept: v1.5.1 for the weights that were released and all that were trained
+    before 2024-03-26, main for newer; the file cannot tell."""
+    teacher_classes: str | None = None
+    """For a teacher of others: its classes in its order, as a file (one name per line, or a YAML
+    list) or a dataset's name [those of the dataset, if as many]."""
+    teacher_check: Literal["auto", "stop", "warn", "skip"] = "auto"
+    """Before training, a given teacher is scored on some training frames; near chance the run
+    stops, or warns; auto stops for files of others and warns for ours."""
     initial_teacher: Path | None = None
-    """Train the teacher from these weights (a teacher.pt) on, instead of from fresh ones."""
+    """Train the teacher from these weights on, instead of from fresh ones; files of the kinds
+    that a given teacher has."""
     from_scratch: bool = False
     """Train a teacher also where one comes with the package (the tiny pair on simulated Waymo)."""
     method: str = "topology-gradient"
@@ -219,9 +230,10 @@ class RunConfig:
     model: Literal["auto", "paper", "tiny"] = "auto"
     """Table 8's pair, or a tiny pair for CPUs; auto takes paper on a GPU and tiny on a CPU."""
     teacher: str | None = None
-    """Another teacher than that of --model, as NETWORK:SIZE, for example ptv3:tiny-teacher."""
+    """Another teacher than that of --model or of its file, as NETWORK:SIZE (ptv3:tiny-teacher,
+    litept:S), or FILE.py:FUNCTION that builds one of your own."""
     student: str | None = None
-    """Another student than that of --model, as NETWORK:SIZE."""
+    """Another student than that of --model, as NETWORK:SIZE, or FILE.py:FUNCTION."""
     baseline: bool = False
     """Beside the distilled student, train the same student alone, and say what distilling gave; on
     unless refused for the tiny pair with --simulate on a CPU."""
@@ -309,6 +321,7 @@ FREE_ON_RESUME = frozenset(
         "stage",
         "submit",
         "submit_account",
+        "teacher_check",
         "tta",
     }
 )
@@ -329,7 +342,13 @@ CHANGEABLE_ON_RESUME = frozenset(
     }
 )
 
-ADDED_LATER: Final = {"baseline": False, "from_scratch": False}
+ADDED_LATER: Final = {
+    "baseline": False,
+    "from_scratch": False,
+    "teacher_check": "auto",
+    "teacher_classes": None,
+    "teacher_form": None,
+}
 """Options that earlier versions did not record, with what their runs did."""
 
 

@@ -187,21 +187,27 @@ def test_the_papers_method_between_different_geometries_compares_the_last_stage(
 ):
     output = tmp_path / "run"
     command = student_only(toy_sweeps, teachers["ptv3"], output, "--student", "toy:small")
-    line = refused(command, capsys, output)
-    assert "--method.saliency-stages decoder" in line
-    assert "the student has top, the teacher dec3, dec2, dec1, dec0" in line
-    assert "use last" in line
+    line = refused([*command, "--method.saliency-stages", "encoder"], capsys, output)
+    assert "--method.saliency-stages encoder: Toy has enc1, top, its teacher" in line
+    assert "choose last" in line
 
     # A stage of one name that is not the same voxels shows at the first batch.
     line = refused([*command, "--method.saliency-stages", "enc1"], capsys)
     assert re.search(r"stage enc1 has \d+ rows in the student and \d+ in the teacher", line)
     assert not (output / "student.pt").exists()
 
-    output = tmp_path / "last"
-    command = student_only(toy_sweeps, teachers["ptv3"], output, "--student", "toy:small")
-    assert main([*command, "--method.saliency-stages", "last"]) == 0
-    for step in log_of(output):
-        assert min(step[name] for name in ("topology", "saliency", "distillation")) > 0
+    steps = {}
+    for stages in ("decoder", "last"):
+        output = tmp_path / stages
+        command = student_only(toy_sweeps, teachers["ptv3"], output, "--student", "toy:small")
+        assert main([*command, "--method.saliency-stages", stages]) == 0
+        assert "saliency compares top with dec0 (6 of 32 channels)" in capsys.readouterr().err
+        steps[stages] = [
+            [step[name] for name in ("topology", "saliency", "distillation")]
+            for step in log_of(output)
+        ]
+        assert min(min(step) for step in steps[stages]) > 0
+    assert steps["decoder"] == steps["last"]
 
 
 # ---- the command line ---------------------------------------------------------------------------
@@ -215,7 +221,7 @@ def test_options_of_another_method_and_unknown_names_are_refused(toy_sweeps, tmp
         ("--method hint --method.kd-ignore", "rkd and affinity and feature and topkd, not of hint"),
         ("--method hint --method.hint-weight -1", "--method.hint-weight is -1"),
         ("--method fitnets", "unknown method; known: affinity, feature, hint, kd, none, rkd, topk"),
-        ("--student lenet:small", "unknown network 'lenet'; known: ptv3, toy"),
+        ("--student lenet:small", "unknown network 'lenet'; known: litept, ptv3, toy, or FILE.py"),
         ("--student toy", "say which size, NETWORK:SIZE"),
         ("--student toy:", "say which size, NETWORK:SIZE"),
         ("--student toy:huge", "--student toy:huge: Toy: no size 'huge'"),
@@ -233,10 +239,14 @@ def test_an_option_that_no_method_has_exits_with_code_2(toy_sweeps, tmp_path, ca
     assert not (tmp_path / "run").exists()
 
 
-def test_a_teacher_of_another_network_is_refused(toy_sweeps, teachers, tmp_path, capsys):
+def test_a_teacher_is_what_its_file_holds_and_another_name_is_refused(
+    toy_sweeps, teachers, tmp_path, capsys
+):
     output = tmp_path / "run"
-    line = refused(student_only(toy_sweeps, teachers["toy"], output), capsys, output)
+    command = student_only(toy_sweeps, teachers["toy"], output, "--method", "kd")
+    line = refused([*command, "--teacher", "ptv3:tiny-teacher"], capsys, output)
     assert "holds a toy:wide, but this run needs a ptv3:tiny-teacher" in line
+    assert main(command) == 0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
@@ -16,8 +16,10 @@ from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.data.registry import DATASETS, dataset_spec
+from train.inference.load_network import voxels_of_checkpoint
 from train.methods.registry import METHODS, method_class, option_owners
-from train.networks.registry import PAIRS
+from train.networks.network_file import is_network_file
+from train.networks.registry import PAIRS, parse_network
 from train.presets import preset
 from train.presets.recipes import RECIPES, find_recipe
 
@@ -26,7 +28,10 @@ TOPICS: Final = {
     "optim": ("optim",),
     "compute": ("device", "precision", "convolution", "attention", "sync_batch_norm"),
     "scoring": ("evaluate_every", "tta", "submit", "submit_account"),
-    "networks": ("teacher", "student", "initial_teacher", "from_scratch"),
+    "networks": (
+        *("teacher", "student", "initial_teacher", "from_scratch"),
+        *("teacher_form", "teacher_classes", "teacher_check"),
+    ),
 }
 """Fields of the run whose options `--help` leaves to `--help TOPIC`, so that each page is short."""
 
@@ -60,6 +65,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     first.add_argument("--output", type=Path)
     first.add_argument("--resume", action="store_true")
     first.add_argument("--simulate", action="store_true")
+    first.add_argument("--teacher-checkpoint", "--teacher_checkpoint", type=Path)
+    first.add_argument("--teacher-classes", "--teacher_classes")
     known, _ = first.parse_known_args(arguments)
     wants_help = bool({"-h", "--help"} & set(arguments))
     if known.dataset is None:
@@ -99,6 +106,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     default = preset(known.dataset, model, method)
     if known.simulate and model == "tiny" and device.type == "cpu" and method != "none":
         default = dataclasses.replace(default, baseline=True)
+    if recorded is None and not wants_help and known.teacher_checkpoint is not None:
+        default = _with_voxels_of_teacher(default, known, arguments)
     if recipe is not None:
         default = dataclasses.replace(
             default, options=dataclasses.replace(default.options, **recipe.options)
@@ -116,7 +125,48 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         description="Train a teacher, distill it into a student, score both.",
     )
     plain = {f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}
+    for role in ("teacher", "student"):
+        if plain[role] is not None and is_network_file(plain[role].rpartition(":")[0]):
+            # A path of this folder, which is another one when the run goes on.
+            plain[role] = ":".join(parse_network(role, plain[role]))
     return RunConfig(**plain | {"model": model, "method": method, "device": str(device)})
+
+
+def _with_voxels_of_teacher(
+    default: RunConfig, known: argparse.Namespace, arguments: Sequence[str]
+) -> RunConfig:
+    """Return a run whose voxels are those that a given teacher was trained on.
+
+    Only what no flag sets. A file that cannot be read is left to the run, which says why.
+    """
+    try:
+        voxels = voxels_of_checkpoint(
+            known.teacher_checkpoint, classes=known.teacher_classes, dataset=known.dataset
+        )
+    except UserError:
+        return default
+    given = {word.split("=")[0].replace("_", "-") for word in arguments}
+    wanted: dict[str, Any] = {
+        name: value
+        for name, value in (("grid_size_m", voxels[0]), ("clip_range_m", voxels[1]))
+        if f"--data.{name}".replace("_", "-") not in given and getattr(default.data, name) != value
+    }
+    if not wanted:
+        return default
+    told = ", ".join(f"{flag} {value}" for flag, value in _as_flags(wanted))
+    logger.info(f"as the teacher was trained: {told}")
+    return dataclasses.replace(default, data=dataclasses.replace(default.data, **wanted))
+
+
+def _as_flags(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return fields of the data as flags, a box as its six numbers."""
+    return [
+        (
+            f"--data.{name}".replace("_", "-"),
+            " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
+        )
+        for name, value in values.items()
+    ]
 
 
 def _without(arguments: Sequence[str], flag: str) -> list[str]:

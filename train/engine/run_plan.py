@@ -1,7 +1,7 @@
 """What a run will do, checked before anything is written: folder, networks, data."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from train.data.registry import dataset_spec
 from train.data.skipping import SkippedFrames
 from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.batches import batch_sampler
+from train.engine.given_teacher import look_at_teacher, named_teacher
 from train.engine.run_data import counts_of, open_data
 from train.engine.run_folder import RunFolder
 from train.engine.training_state import TrainingState, load_state
@@ -32,8 +33,14 @@ from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.pretrained import PretrainedCard, pretrained_path, read_card
 from train.networks.protocol import Network, NetworkSpec
-from train.networks.registry import PAIRS, build_network, parse_network
-from train.networks.weights import ModelMetadata, load_model, load_teacher
+from train.networks.registry import (
+    PAIRS,
+    build_network,
+    form_of,
+    network_name,
+    parse_network,
+)
+from train.networks.weights import load_model, load_teacher
 
 STAGES: Final = ("teacher", "student", "baseline")
 """In the order in which they are trained; the baseline is the student, trained alone."""
@@ -96,14 +103,20 @@ class RunPlan:
         self.spec = dataset_spec(config.dataset, vars(config.data))
         self.method = method_class(config.method)
         pair = PAIRS[config.model]
-        self.names = {
-            "teacher": config.teacher or pair[0],
-            "student": config.student or pair[1],
-        }
+        self.given = named_teacher(
+            config,
+            self.spec.class_names,
+            wanted=self.method.needs_teacher or config.stage == "teacher",
+            copy=self._converted_copy(),
+            **self._options(),
+        )
+        self.teacher_metadata = None if self.given is None else self.given.opened.metadata
+        held = None if self.given is None else network_name(self.given.opened.metadata.spec)
+        named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
+        self.names = {role: ":".join(parse_network(role, name)) for role, name in named.items()}
         self._check_choices()
         self.pretrained: PretrainedCard | None = None
         self.pretrained_misfit = ""
-        self.teacher_metadata: ModelMetadata | None = None
         self.teacher_file = self._find_teacher()
         if config.stage == "evaluate" and not self._finished():
             raise UserError(
@@ -116,6 +129,7 @@ class RunPlan:
         if config.stage != "evaluate":
             self._check_number_of_processes()
         self.submission = check_submission(config, self.spec, self.data.validation)
+        self._check_given_teacher()
 
     def _check_folder(self) -> None:
         """Refuse a folder that holds something else, or, to resume, nothing or another run."""
@@ -207,23 +221,28 @@ class RunPlan:
             except RuntimeError as error:
                 raise UserError(f"--device {self.device}: {error}") from error
 
+    def _converted_copy(self) -> Path | None:
+        """Return the copy of a teacher of others that the run began with; None if there is none."""
+        origin, copy = self.teacher_origin or {}, self.folder.teacher
+        wanted = self.config.teacher_checkpoint is not None and "converted" in origin
+        return copy if wanted and copy.is_file() else None
+
+    def _check_given_teacher(self) -> None:
+        """Score the teacher of --teacher-checkpoint on some frames before a student is trained."""
+        config = self.config
+        begun = config.resume and ("student" in self.states or self.folder.student.is_file())
+        given = None if config.teacher_checkpoint is None else self.given
+        if given is not None and not begun and self._needs("student"):
+            names = tuple(self.spec.class_names)
+            look_at_teacher(given, self.data.training, config, self.device, names)
+
     def _find_teacher(self) -> Path | None:
         """Return the file of the teacher that is there already, checked; None if there is none."""
-        config = self.config
-        if config.initial_teacher is not None:
-            if config.teacher_checkpoint is not None:
-                raise UserError(
-                    "--initial-teacher: is trained further, and --teacher-checkpoint is taken as "
-                    "it is; give one of them"
-                )
-            self._load_teacher(config.initial_teacher)
-        if config.teacher_checkpoint is not None:
-            self._load_teacher(config.teacher_checkpoint)
-            self.teacher_origin = {
-                "from": "--teacher-checkpoint",
-                "file": str(config.teacher_checkpoint),
-                "sha256": sha256_of(config.teacher_checkpoint),
-            }
+        config, given = self.config, self.given
+        if config.teacher_checkpoint is not None and given is not None:
+            if self._converted_copy() is not None:
+                return self.folder.teacher
+            self.teacher_origin = given.origin()
             return config.teacher_checkpoint
         if self.folder.teacher.is_file():
             return self.folder.teacher
@@ -361,7 +380,11 @@ class RunPlan:
         kind = network_of(role)
         network, size = parse_network(kind, self.names[kind])
         torch.manual_seed(2 * self.config.seed + (kind == "student"))
-        spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS)
+        overrides: Mapping[str, Any] = {}
+        if self.given is not None:
+            own = self.given.opened.metadata.spec
+            overrides = own.overrides if kind == "teacher" else form_of(own, network)
+        spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS, overrides)
         model = build_network(spec, **self._options()).to(self.device)
         if self.config.sync_batch_norm:
             synchronize_batch_norm(model)

@@ -86,7 +86,8 @@ class Run(RunPlan):
                     held.enter_context(self.folder.hold(resume=config.resume))
                     self._write_config()
                     self._take_pretrained()
-            if self.pretrained is not None:
+                    self._keep_converted_teacher()
+            if self.pretrained is not None or self._converts_teacher:
                 self.teacher_file = self.folder.teacher
             world = current_world()
             logger.info(
@@ -176,6 +177,18 @@ class Run(RunPlan):
         if self.pretrained is not None and self.teacher_file is not None:
             save_model(*load_model(self.teacher_file), self.folder.teacher)
 
+    @property
+    def _converts_teacher(self) -> bool:
+        """Whether the teacher of others is yet to become a file of ours in the run's folder."""
+        given = self.given
+        return self.config.teacher_checkpoint is not None and bool(given and given.is_converted)
+
+    def _keep_converted_teacher(self) -> None:
+        """Write a teacher of others, or of other classes, to the folder as a file of ours."""
+        if self._converts_teacher and self.given is not None:
+            opened = self.given.opened
+            save_model(opened.model, opened.metadata, self.folder.teacher)
+
     def _say_whose_teacher(self) -> None:
         """Say which teacher was not trained here, and whether it knows what is scored."""
         if self.pretrained is not None:
@@ -187,8 +200,17 @@ class Run(RunPlan):
             )
         if self.pretrained_misfit:
             logger.info(f"teacher: {self.pretrained_misfit}")
+        for line in [] if self.given is None else self.given.lines():
+            logger.info(line)
         if self.teacher_metadata is None:
             return
+        made, data = self.teacher_metadata, self.config.data
+        if (made.grid_size_m, made.clip_range_m) != (data.grid_size_m, data.clip_range_m):
+            logger.warning(
+                f"warning: the teacher was trained on voxels of {made.grid_size_m:g} m in the box "
+                f"{made.clip_range_m}, this run has {data.grid_size_m:g} m in "
+                f"{data.clip_range_m}; it may know little here"
+            )
         count = count_trained(
             tuple(self.data.validation.names),
             self.teacher_metadata.trained_on,
@@ -204,10 +226,10 @@ class Run(RunPlan):
     def _train_teacher(self, log: RunLog | None) -> None:
         teacher = self._build("teacher")
         logger.info(f"teacher: {teacher.describe()}")
-        initial = self.config.initial_teacher
-        if initial is not None:
-            logger.info(f"teacher: from the weights of {initial} on")
-            teacher.load_state_dict(self._load_teacher(initial).state_dict())
+        if self.config.initial_teacher is not None and self.given is not None:
+            logger.info(f"teacher: from the weights of {self.config.initial_teacher} on")
+            teacher.load_state_dict(self.given.opened.model.state_dict())
+            teacher.learn_unknown_classes()
         options = MethodConfig(segmentation=self.config.options.segmentation)
         task = TrainTask(
             "teacher",
@@ -236,6 +258,8 @@ class Run(RunPlan):
                     self.config.options, teacher, frames, self.folder.path
                 )
         method = self.method(self.config.options, student, teacher, artifacts=artifacts)
+        if teacher is not None and (compared := method.describe(student, teacher)):
+            logger.info(f"{self.config.method}: {compared}")
         task = TrainTask(
             "student",
             student,

@@ -4,6 +4,7 @@ python -m train.evaluate --checkpoint runs/semantickitti/student.pt --sequences 
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.training_overlap import count_trained
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
+from train.inference.load_network import fit_classes, is_own_checkpoint, open_checkpoint
+from train.networks.official_checkpoint import FORMS
+from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model
 
 RUN_FILES: Final = ("config.json", "evaluation.json", "metrics.json", "skipped.json")
@@ -72,12 +76,24 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         required=True,
-        help="student.pt or teacher.pt of train.run",
+        help="student.pt or teacher.pt of train.run, or a checkpoint of Pointcept's PTv3 or LitePT",
+    )
+    parser.add_argument(
+        "--form",
+        choices=FORMS,
+        help="of a PTv3 of Pointcept: v1.5.1 for the released weights, main for newer ones",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="of a checkpoint of others: its classes in its order, one name per line or a YAML "
+        "list, or a dataset's name (default: those of --dataset, if as many)",
     )
     parser.add_argument(
         "--dataset",
         choices=tuple(sorted(DATASETS)),
-        help="the checkpoint's dataset (default: what the checkpoint says)",
+        help="the checkpoint's dataset (default: what the checkpoint says); the frames that a "
+        "checkpoint of others is scored on",
     )
     parser.add_argument(
         "--data-root",
@@ -162,7 +178,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _score(options: argparse.Namespace, device: torch.device) -> None:
     """Score the frames, shared by all processes; the first one prints and writes."""
-    model, card = load_model(options.checkpoint)
+    model, card = _load(options)
     spec = _dataset_of(options, card)
     with first_process_first():
         data = _open_data(spec, options)
@@ -214,6 +230,39 @@ def _score(options: argparse.Namespace, device: torch.device) -> None:
         with atomic_write(options.output) as unfinished:
             unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         logger.info(f"wrote {options.output}")
+
+
+def _load(options: argparse.Namespace) -> tuple[Network, ModelMetadata]:
+    """Return the network to score and what it is; one of others gets the dataset's classes."""
+    path = options.checkpoint
+    if is_own_checkpoint(path):
+        for flag, value in (("--form", options.form), ("--classes", options.classes)):
+            if value is not None:
+                raise UserError(
+                    f"{flag} is for files of Pointcept and LitePT; {path} says it itself; leave "
+                    "it out"
+                )
+        return load_model(path)
+    if options.dataset is None:
+        raise UserError(
+            f"--dataset is missing: {path} is not of this package and does not say which frames "
+            "it is for"
+        )
+    own_classes = options.dataset == "kitti-layout"
+    opened = open_checkpoint(
+        path,
+        form=options.form,
+        classes=options.classes,
+        dataset=None if own_classes else options.dataset,
+    )
+    names = tuple(dataset_spec(options.dataset, layout_options(options)).class_names)
+    if own_classes and options.classes is None and opened.metadata.num_classes == len(names):
+        named = dataclasses.replace(opened.metadata, class_names=names)
+        opened = dataclasses.replace(opened, metadata=named)
+    opened, note = fit_classes(opened, names, path, "--classes")
+    for line in filter(None, (opened.note, note)):
+        logger.info(line)
+    return opened.model, dataclasses.replace(opened.metadata, dataset=options.dataset)
 
 
 def _check_output(path: Path | None, checkpoint: Path, *, overwrite: bool) -> None:

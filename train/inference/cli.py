@@ -25,7 +25,7 @@ from train.data.semantickitti.frame_files import FrameFiles
 from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
 from train.inference.frame_list import CloudToPredict, clouds_of_folder, single_cloud
-from train.inference.load_network import POINTCEPT_GRID_SIZE_M, LoadedNetwork, open_network
+from train.inference.load_network import LoadedNetwork, is_own_checkpoint, open_network
 from train.inference.point_cloud_io import LabelWriter, read_cloud
 from train.inference.predict_clouds import (
     Reading,
@@ -34,6 +34,7 @@ from train.inference.predict_clouds import (
     predict_drive,
     predict_single,
 )
+from train.networks.official_checkpoint import FORMS
 
 EPILOG: Final = """\
 input: a file, a folder of files, or a sequence (a folder with velodyne/ and perhaps labels/);
@@ -66,8 +67,8 @@ examples:
       --probabilities probabilities.npy --tta
   python -m train.predict --checkpoint student.pt --data.class-map classes.yaml \\
       --input my-data/02 --output predictions --rerun drive.rrd --teacher-checkpoint teacher.pt
-  python -m train.predict --checkpoint model_best.pth --pointcept-size teacher \\
-      --cpe-input v1.5.1 --input sweep.pcd.bin --output labels.npy
+  python -m train.predict --checkpoint model_best.pth --form v1.5.1 \\
+      --dataset nuscenes --input sweep.pcd.bin --output labels.npy
   python -m train.predict --checkpoint student.pt --input segment-NAME.tfrecord \\
       --frame 1515097199686241 --output labels.npy
 """
@@ -91,7 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     def file(flag: str, text: str, *, required: bool = True, metavar: str = "FILE") -> None:
         parser.add_argument(flag, type=Path, metavar=metavar, required=required, help=text)
 
-    file("--checkpoint", "student.pt or teacher.pt of train.run")
+    file(
+        "--checkpoint",
+        "student.pt or teacher.pt of train.run, or a checkpoint of Pointcept's PTv3 or of LitePT",
+    )
     file("--input", "the cloud, or a folder of clouds, or a sequence", metavar="PATH")
     parser.add_argument(
         "--frame",
@@ -170,19 +174,22 @@ def _parser() -> argparse.ArgumentParser:
         help="a second network of the same classes, shown beside the first",
     )
     add_layout_flags(parser)
-    foreign = parser.add_argument_group("checkpoints of Pointcept")
+    foreign = parser.add_argument_group("checkpoints of Pointcept and LitePT")
     foreign.add_argument(
-        "--pointcept-size",
-        choices=("teacher", "student"),
-        help="the checkpoint is a file of Pointcept's trainer, of this size of Table 8; its grid "
-        f"is {POINTCEPT_GRID_SIZE_M} m unless --grid-size-m says otherwise",
+        "--form",
+        choices=FORMS,
+        help="of a PTv3: v1.5.1 for the weights that Pointcept released, main for those trained "
+        "with its code since 2024-03-26; a wrong choice ruins the prediction and nothing shows it",
     )
     foreign.add_argument(
-        "--cpe-input",
-        choices=("main", "v1.5.1"),
-        help="v1.5.1 for the weights that Pointcept released, main for those trained with its code "
-        "since 2024-03-26; a wrong choice ruins the prediction and nothing shows it",
+        "--classes",
+        metavar="FILE",
+        help="its classes in its order, one name per line or a YAML list, or a dataset's name",
     )
+    foreign.add_argument(
+        "--pointcept-size", choices=("teacher", "student"), help="no longer needed"
+    )
+    foreign.add_argument("--cpe-input", choices=FORMS, help="the earlier name of --form")
     foreign.add_argument(
         "--dataset",
         choices=tuple(sorted(DATASETS)),
@@ -264,19 +271,21 @@ def _run(options: argparse.Namespace) -> None:
 
 def _open(options: argparse.Namespace, files: FrameFiles) -> LoadedNetwork:
     """Return the network, with the classes of the class map where a foreign file has none."""
-    own_classes = options.class_map is not None and options.pointcept_size is not None
-    if options.dataset == "kitti-layout" and not own_classes:
+    own_classes = options.dataset == "kitti-layout"
+    if own_classes and (options.class_map is None or is_own_checkpoint(options.checkpoint)):
         raise UserError(
-            "--dataset kitti-layout: says whose classes a file of Pointcept has, and needs "
-            "--pointcept-size and --data.class-map; our own checkpoints say it themselves"
+            "--dataset kitti-layout: says that a file of Pointcept or LitePT has the classes of "
+            "--data.class-map, and needs that map; our own checkpoints say it themselves"
         )
     network = open_network(
         options.checkpoint,
+        form=options.form,
+        classes=options.classes,
         pointcept_size=options.pointcept_size,
         cpe_input=options.cpe_input,
-        dataset=None if options.dataset == "kitti-layout" else options.dataset,
+        dataset=None if own_classes else options.dataset,
     )
-    if options.dataset == "kitti-layout":
+    if own_classes:
         names = files.class_map.class_names
         if network.model.num_classes != len(names):
             raise UserError(

@@ -13,7 +13,7 @@ from train.data.frame import IGNORE_INDEX
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import DistillationMethod, LossTerm
 from train.methods.targets import TargetChoice, TeacherTargets, geometry_and_targets
-from train.networks.protocol import Network
+from train.networks.protocol import UNKNOWN_LOGIT, Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,12 @@ def divergence_term(
     student_logits: Tensor,
     batch: Mapping[str, Any],
 ) -> LossTerm:
-    """Return the divergence of the softened logits, over all voxels or over the labeled ones."""
+    """Return the divergence of the softened logits, over all voxels or over the labeled ones.
+
+    Classes that the teacher never learned are left out of both sides.
+    """
+    unknown = teacher_logits < UNKNOWN_LOGIT / 2
+    student_logits = student_logits.masked_fill(unknown, UNKNOWN_LOGIT)
     if not config.kd_ignore:
         value = loss(teacher_logits, student_logits)
         return LossTerm(require_finite("distillation", value), config.distillation, "points")

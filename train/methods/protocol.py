@@ -163,6 +163,11 @@ class DistillationMethod(nn.Module, ABC):
             If a term is NaN or infinite, where that can be seen without waiting for a device.
         """
 
+    def describe(self, student: Network, teacher: Network) -> str:
+        """Return in one line which stages of the two networks are compared; "" if none is."""
+        del student, teacher
+        return ""
+
     def synchronize(self) -> None:
         """Exchange what the processes of a run have measured; called by all after each forward.
 

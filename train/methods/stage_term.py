@@ -16,7 +16,7 @@ from train.config import require
 from train.methods.balance import GradientBalance
 from train.methods.kd import KDConfig, SoftenedLogits
 from train.methods.protocol import LossTerm
-from train.methods.stages import one_stage, refuse_other_rows
+from train.methods.stages import describe_pairs, one_pair, refuse_other_rows
 from train.methods.targets import TargetChoice, geometry_and_targets
 from train.networks.protocol import Network
 
@@ -63,7 +63,7 @@ class StageTerm(SoftenedLogits):
     ) -> None:
         super().__init__(config, student, teacher, artifacts=artifacts)
         assert teacher is not None
-        self.stages = tuple(one_stage("stage", config.stage, each) for each in (student, teacher))
+        self.stages = one_pair("stage", config.stage, student, teacher)
         self.is_wanted = config.balance > 0 or self.fixed_weight > 0
         self.choice = TargetChoice(features=self.stages[1:] if self.is_wanted else ())
         self.gradient_balance = GradientBalance(config.balance) if config.balance > 0 else None
@@ -72,8 +72,13 @@ class StageTerm(SoftenedLogits):
     def check(cls, config: StageTermConfig, student: Network, teacher: Network | None) -> None:
         """Refuse a stage that a network does not have."""
         assert teacher is not None
-        for network in (student, teacher):
-            one_stage("stage", config.stage, network)
+        one_pair("stage", config.stage, student, teacher)
+
+    def describe(self, student: Network, teacher: Network) -> str:
+        """Return the stage that is compared."""
+        if not self.is_wanted:
+            return ""
+        return f"{self.name} compares {describe_pairs([self.stages], student, teacher)}"
 
     @property
     @abstractmethod

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fast import SaliencyLoss
+from train.data.frame import IGNORE_INDEX
 from train.methods.losses import segmentation_term
 from train.methods.protocol import LABELED_SHARE
 from train.networks.protocol import Network, prepare_pair
@@ -111,7 +112,8 @@ def compute_targets(
 
     output = teacher(batch, geometry, stage_hook=start_graph)
     of_stages = [output.features[stage] for stage in choice.saliency]
-    loss = segmentation_term(output.logits, batch, choice.segmentation).value
+    labeled = with_known_labels(batch, teacher.known_classes)
+    loss = segmentation_term(output.logits, labeled, choice.segmentation).value
     # The mean over the step's labeled voxels, wherever they are computed; as for the student.
     gradients = torch.autograd.grad(loss * batch.get(LABELED_SHARE, 1.0), of_stages)
     return TeacherTargets(
@@ -122,6 +124,17 @@ def compute_targets(
             for stage, features, gradient in zip(choice.saliency, of_stages, gradients, strict=True)
         },
     )
+
+
+def with_known_labels(
+    batch: Mapping[str, Any], known: tuple[bool, ...] | None
+) -> Mapping[str, Any]:
+    """Return a batch without the labels of classes that a network never learned."""
+    if known is None or all(known):
+        return batch
+    segment = batch["segment"]
+    is_known = torch.tensor(known, device=segment.device)[segment.clamp(min=0)]
+    return {**batch, "segment": segment.where(is_known, IGNORE_INDEX)}
 
 
 def geometry_and_targets(

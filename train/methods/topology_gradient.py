@@ -20,7 +20,13 @@ from train.methods.balance import GradientBalance
 from train.methods.kd import KDConfig, divergence_term
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import LABELED_SHARE, DistillationMethod, LossTerm
-from train.methods.stages import one_stage, refuse_other_rows, stages
+from train.methods.stages import (
+    StagePair,
+    describe_pairs,
+    one_pair,
+    refuse_other_rows,
+    stage_pairs,
+)
 from train.methods.targets import (
     KEPT,
     TargetChoice,
@@ -140,9 +146,9 @@ class TopologyGradient(DistillationMethod):
     Notes
     -----
     Features for the topology are by default those before the classifier, and saliency compares all
-    decoder stages. Where both networks have one geometry they share it, so that row i of a stage is
-    the same voxel in both; stages of different geometries are refused unless their rows agree in
-    number.
+    decoder stages that have the same voxels in both networks: networks of one geometry share it,
+    and networks whose grids are halved alike (PTv3, LitePT) list their voxels in one order. Other
+    networks compare the last stage, whose voxels are the batch's.
     """
 
     Config = TopologyGradientConfig
@@ -177,14 +183,9 @@ class TopologyGradient(DistillationMethod):
         self.saliency_loss = SaliencyLoss(reduction="none")
         self.distillation_loss = DistillationLoss(temperature=config.temperature)
         self.check(config, student, teacher)
-        self.topology_stages = (
-            one_stage("topology-stage", config.topology_stage, student),
-            one_stage("topology-stage", config.topology_stage, teacher),
-        )
-        self.saliency_stages = (
-            stages("saliency-stages", config.saliency_stages, student),
-            stages("saliency-stages", config.saliency_stages, teacher),
-        )
+        self.topology_stages = one_pair("topology-stage", config.topology_stage, student, teacher)
+        pairs = self._saliency_pairs(config, student, teacher)
+        self.saliency_stages = (tuple(own for own, _ in pairs), tuple(other for _, other in pairs))
         self.needs_topology = config.topology > 0 or config.topology_balance > 0
         self.choice = TargetChoice(
             features=self.topology_stages[1:] if self.needs_topology else (),
@@ -199,20 +200,30 @@ class TopologyGradient(DistillationMethod):
     def check(
         cls, config: TopologyGradientConfig, student: Network, teacher: Network | None
     ) -> None:
-        """Refuse stages that the networks do not have, or not as many of."""
+        """Refuse stages that the networks do not have both."""
         assert teacher is not None
-        for network in (student, teacher):
-            one_stage("topology-stage", config.topology_stage, network)
-        of_student, of_teacher = (
-            stages("saliency-stages", config.saliency_stages, network)
-            for network in (student, teacher)
-        )
-        if config.saliency > 0 and len(of_student) != len(of_teacher):
-            raise UserError(
-                f"--method.saliency-stages {' '.join(config.saliency_stages)}: the student has "
-                f"{', '.join(of_student)}, the teacher {', '.join(of_teacher)}; name stages that "
-                "both have, or use last"
-            )
+        one_pair("topology-stage", config.topology_stage, student, teacher)
+        cls._saliency_pairs(config, student, teacher)
+
+    @staticmethod
+    def _saliency_pairs(
+        config: TopologyGradientConfig, student: Network, teacher: Network
+    ) -> tuple[StagePair, ...]:
+        """Return the stages whose maps are compared; none where saliency is off."""
+        if config.saliency == 0:
+            return ()
+        return stage_pairs("saliency-stages", config.saliency_stages, student, teacher)
+
+    def describe(self, student: Network, teacher: Network) -> str:
+        """Return the stages that are compared."""
+        told = []
+        if self.needs_topology:
+            pairs = describe_pairs([self.topology_stages], student, teacher)
+            told.append(f"topology compares {pairs}")
+        if self.saliency_stages[0]:
+            found = list(zip(*self.saliency_stages, strict=True))
+            told.append(f"saliency compares {describe_pairs(found, student, teacher)}")
+        return "; ".join(told)
 
     def forward(
         self, student: Network, teacher: Network | None, batch: Mapping[str, Any]

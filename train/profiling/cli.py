@@ -18,11 +18,10 @@ from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
-from train.networks.ptv3 import SIZES
 from train.profiling.measure import SHARES, Request, measure
 from train.profiling.page import markdown
 from train.profiling.plot import draw
-from train.profiling.timing import Precision
+from train.profiling.timing import CONFIGS, Precision
 
 NAME = "efficiency"
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -61,16 +60,16 @@ def parse(arguments: Sequence[str]) -> Request:
         + ", ".join(f"1/{share}" for share in SHARES[:-1])
         + " and all of the sweep",
     )
-    parser.add_argument("--models", default="teacher,student", help=f"of {', '.join(SIZES)}")
+    parser.add_argument("--models", default="teacher,student", help=f"of {', '.join(CONFIGS)}")
     parser.add_argument("--repeats", default="5", help="timed passes per network and size")
     options = parser.parse_args(arguments)
 
     device = resolve_device(options.device)
     models = tuple(options.models.split(","))
-    unknown = [name for name in models if name not in SIZES]
+    unknown = [name for name in models if name not in CONFIGS]
     if unknown or len(set(models)) < len(models):
         raise UserError(
-            f"--models {options.models!r}: give different names of {', '.join(SIZES)}, "
+            f"--models {options.models!r}: give different names of {', '.join(CONFIGS)}, "
             "with commas between"
         )
     voxels: set[int] = set()

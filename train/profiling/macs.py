@@ -7,11 +7,12 @@ Shape letters: N_s voxels at stage s, C channels, K voxels of a patch.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from train.networks.litept import LitePTConfig
 from train.networks.ptv3.hierarchy import Hierarchy
 from train.networks.ptv3.sizes import SIZES, NetworkConfig
 
@@ -97,7 +98,11 @@ def geometry_of(hierarchy: Hierarchy, patch_size: int) -> Geometry:
 
 
 def count_operations(
-    config: NetworkConfig, geometry: Geometry, *, in_channels: int, num_classes: int
+    config: NetworkConfig | LitePTConfig,
+    geometry: Geometry,
+    *,
+    in_channels: int,
+    num_classes: int,
 ) -> Counts:
     """Return the MACs of one forward pass.
 
@@ -123,14 +128,14 @@ def count_operations(
     voxels, widths = geometry.voxels, config.enc_channels
     counts: Counts = {"stem": {"stem": geometry.stem_pairs * in_channels * widths[0]}}
     for stage, width in enumerate(widths):
-        parts = _blocks(config, geometry, stage, width, config.enc_depths[stage])
+        parts = _blocks(config, geometry, stage, width, "enc")
         if stage:
             parts["pooling"] = voxels[stage - 1] * widths[stage - 1] * width
         counts[f"enc{stage}"] = parts
     coarse = widths[-1]
     for stage in reversed(range(config.num_stages - 1)):
         width = config.dec_channels[stage]
-        parts = _blocks(config, geometry, stage, width, config.dec_depths[stage])
+        parts = _blocks(config, geometry, stage, width, "dec")
         parts["skip_projection"] = voxels[stage] * widths[stage] * width
         parts["up_projection"] = voxels[stage + 1] * coarse * width
         counts[f"dec{stage}"] = parts
@@ -140,18 +145,32 @@ def count_operations(
 
 
 def _blocks(
-    config: NetworkConfig, geometry: Geometry, stage: int, width: int, depth: int
+    config: NetworkConfig | LitePTConfig,
+    geometry: Geometry,
+    stage: int,
+    width: int,
+    side: Literal["enc", "dec"],
 ) -> dict[str, int]:
-    """Count the blocks of one stage."""
+    """Count the blocks of one stage; LitePT's have a convolution, attention, or both."""
+    depth = (config.enc_depths if side == "enc" else config.dec_depths)[stage]
+    if not depth:
+        return {}
+    has_conv = has_attention = True
+    if isinstance(config, LitePTConfig):
+        is_encoder = side == "enc"
+        has_conv = (config.enc_conv if is_encoder else config.dec_conv)[stage]
+        has_attention = (config.enc_attention if is_encoder else config.dec_attention)[stage]
     square = depth * width**2
     rows = geometry.voxels[stage]
-    return {
-        "position_convolution": geometry.pairs[stage] * square,
-        "position_linear": rows * square,
-        "attention_projections": 4 * rows * square,
-        "attention_scores": 2 * geometry.scores[stage] * depth * width,
-        "perceptron": 2 * config.mlp_ratio * rows * square,
-    }
+    parts: dict[str, int] = {}
+    if has_conv:
+        parts["position_convolution"] = geometry.pairs[stage] * square
+        parts["position_linear"] = rows * square
+    if has_attention:
+        parts["attention_projections"] = 4 * rows * square
+        parts["attention_scores"] = 2 * geometry.scores[stage] * depth * width
+        parts["perceptron"] = 2 * config.mlp_ratio * rows * square
+    return parts
 
 
 def linear_macs(network: nn.Module, *inputs: Any) -> int:

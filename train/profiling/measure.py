@@ -18,7 +18,8 @@ from train.core.errors import UserError
 from train.data.frame import LidarFrame
 from train.data.semantickitti import read_points
 from train.data.transforms import VoxelFrame, voxelize
-from train.networks.ptv3 import SIZES, Segmentor
+from train.networks.litept import LitePTConfig
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.profiling import macs, timing
 from train.simulation.semantickitti import simulate_semantickitti
 
@@ -46,7 +47,7 @@ class Request:
     voxels
         Sizes to measure at, increasing; empty for shares of the sweep.
     models
-        Names of `SIZES`.
+        Names of `timing.CONFIGS`.
     repeats
         Timed passes of each network at each size.
     """
@@ -88,9 +89,18 @@ def nearest(sweep: VoxelFrame, num_voxels: int) -> dict[str, Any]:
 
 def describe_network(name: str) -> dict[str, Any]:
     """Return the shape of a network (Table 8's upper half), counted from the network itself."""
-    config = SIZES[name]
+    config = timing.CONFIGS[name]
     model = timing.make_network(name, torch.device("cpu"))
     shape = dataclasses.asdict(config)
+    if isinstance(config, LitePTConfig):  # heads where there is attention
+        for side in ("enc", "dec"):
+            shape[f"{side}_heads"] = tuple(
+                width // config.head_width if attends and depth else 0
+                for width, attends, depth in zip(
+                    *(shape[f"{side}_{what}"] for what in ("channels", "attention", "depths")),
+                    strict=True,
+                )
+            )
     kept = ("depths", "channels", "heads")
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -118,7 +128,9 @@ def measure_model(name: str, request: Request, batches: list[dict[str, Any]]) ->
     }
 
 
-def measure_batch(model: Segmentor, request: Request, arrays: dict[str, Any]) -> dict[str, Any]:
+def measure_batch(
+    model: HierarchySegmentor, request: Request, arrays: dict[str, Any]
+) -> dict[str, Any]:
     """Return what one batch of several clouds costs, at the smallest size."""
     one = timing.to_batch(arrays, request.device)
     several = timing.repeat(one, BATCH_CLOUDS)
@@ -160,7 +172,7 @@ def measure_spconv_plain(
 def measure_size(name: str, request: Request, arrays: dict[str, Any]) -> dict[str, Any]:
     """Return what a network costs on one batch; nothing stays on the device afterwards."""
     memory = timing.peak_memory(name, arrays, request.device, request.precision)
-    config = SIZES[name]
+    config = timing.CONFIGS[name]
     batch = timing.to_batch(arrays, request.device)
     hierarchy = timing.whole_hierarchy(batch, config)
     geometry = macs.geometry_of(hierarchy, config.patch_size)

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from numpy.typing import NDArray
@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from train.core.errors import UserError
-from train.networks.ptv3 import (
-    Hierarchy,
-    NetworkConfig,
-    Segmentor,
-    build_hierarchy,
-    build_segmentor,
-)
+from train.networks.litept import SIZES as LITEPT_SIZES
+from train.networks.litept import LitePTConfig, litept_hierarchy
+from train.networks.protocol import NetworkSpec
+from train.networks.ptv3 import SIZES as PTV3_SIZES
+from train.networks.ptv3 import Hierarchy, NetworkConfig, build_hierarchy
 from train.networks.ptv3.convolution_spconv import allow_nondeterministic_threads
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
+from train.networks.registry import build_network
 from train.profiling.percentiles import percentiles
 
 Precision = Literal["float32", "bfloat16"]
@@ -35,10 +35,20 @@ NUM_CLASSES, IN_CHANNELS = 16, 4  # Table 8 counts the nuScenes head
 WARM_UPS = {"cpu": 1, "cuda": 3}
 
 
-def make_network(size: str, device: torch.device, **overrides: Any) -> Segmentor:
+CONFIGS: dict[str, NetworkConfig | LitePTConfig] = {
+    **PTV3_SIZES,
+    **{f"litept:{size}": config for size, config in LITEPT_SIZES.items()},
+}
+"""What can be measured: PTv3 by its size alone, others as NETWORK:SIZE."""
+
+
+def make_network(name: str, device: torch.device, **overrides: Any) -> HierarchySegmentor:
     """Return a network in evaluation mode with fresh weights; they do not change its cost."""
     torch.manual_seed(0)
-    return build_segmentor(size, NUM_CLASSES, IN_CHANNELS, **overrides).eval().to(device)
+    network, size = name.split(":") if ":" in name else ("ptv3", name)
+    spec = NetworkSpec(network, size, NUM_CLASSES, IN_CHANNELS)
+    made: Any = build_network(spec, **overrides).eval().to(device)
+    return cast("HierarchySegmentor", made)
 
 
 def to_batch(arrays: Arrays, device: torch.device) -> dict[str, Tensor]:
@@ -46,8 +56,10 @@ def to_batch(arrays: Arrays, device: torch.device) -> dict[str, Tensor]:
     return {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}
 
 
-def whole_hierarchy(batch: Mapping[str, Tensor], config: NetworkConfig) -> Hierarchy:
+def whole_hierarchy(batch: Mapping[str, Tensor], config: NetworkConfig | LitePTConfig) -> Hierarchy:
     """Build a hierarchy and every table that a network will ask it for, so that none is left."""
+    if isinstance(config, LitePTConfig):
+        return _whole_litept_hierarchy(batch, config)
     hierarchy = build_hierarchy(
         batch, num_stages=config.num_stages, orders=config.orders, depth_rule=config.depth_rule
     )
@@ -60,8 +72,24 @@ def whole_hierarchy(batch: Mapping[str, Tensor], config: NetworkConfig) -> Hiera
     return hierarchy
 
 
+def _whole_litept_hierarchy(batch: Mapping[str, Tensor], config: LitePTConfig) -> Hierarchy:
+    hierarchy = litept_hierarchy(batch, config)
+    _ = hierarchy.table(0, 5)
+    sides = (
+        (config.enc_depths, config.enc_conv, config.enc_attention),
+        (config.dec_depths, config.dec_conv, config.dec_attention),
+    )
+    for depths, conv, attention in sides:
+        for stage, depth in enumerate(depths):
+            if depth and conv[stage]:
+                _ = hierarchy.table(stage, 3)
+            for curve in range(min(depth, len(config.orders)) if attention[stage] else 0):
+                hierarchy.patches(stage, curve, config.patch_size)
+    return hierarchy
+
+
 def _run(
-    model: Segmentor,
+    model: HierarchySegmentor,
     batch: Mapping[str, Tensor],
     hierarchy: Hierarchy | None,
     precision: Precision,
@@ -89,7 +117,7 @@ def _synchronize(device: torch.device) -> None:
 
 @torch.no_grad()
 def time_network(
-    model: Segmentor, batch: Mapping[str, Tensor], repeats: int, precision: Precision
+    model: HierarchySegmentor, batch: Mapping[str, Tensor], repeats: int, precision: Precision
 ) -> dict[str, dict[str, float]]:
     """Time a network after warming up.
 
@@ -134,7 +162,7 @@ def repeat(batch: Mapping[str, Tensor], times: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def time_passes(
-    model: Segmentor,
+    model: HierarchySegmentor,
     batch: Mapping[str, Tensor],
     repeats: int,
     precision: Precision,
@@ -161,7 +189,7 @@ def peak_memory(
     Parameters
     ----------
     size, **overrides
-        The network, see `build_segmentor`.
+        The network, see `make_network`.
     arrays
         The batch.
     device, precision
@@ -237,7 +265,7 @@ def resident_bytes(field: Literal["VmRSS", "VmHWM"]) -> int | None:
 
 @torch.no_grad()
 def operators(
-    model: Segmentor, batch: Mapping[str, Tensor], precision: Precision
+    model: HierarchySegmentor, batch: Mapping[str, Tensor], precision: Precision
 ) -> list[dict[str, Any]]:
     """Profile one pass of a network whose hierarchy is ready, after one that warms up.
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from train.core.errors import UserError
+from train.networks.litept import build_litept
 from train.networks.ptv3 import SIZES, build_hierarchy, build_segmentor
 from train.profiling import cli, macs, timing
 from train.profiling.cli import main, parse, shown_command
@@ -175,8 +176,40 @@ def test_counting_refuses_the_geometry_of_another_network():
         )
 
 
+@pytest.mark.parametrize("dec_depths", [(0, 0, 0, 0), (1, 2, 1, 2)])
+def test_a_litept_is_counted_as_torch_counts_it(batch, monkeypatch, dec_depths):
+    options = {"attention": "plain", "dec_depths": dec_depths}
+    model = build_litept("tiny", NUM_CLASSES, **options).eval()
+    hierarchy = model.prepare(batch)
+    real = macs.geometry_of(hierarchy, model.config.patch_size)
+    every = dataclasses.replace(macs.paper_geometry(real.voxels), scores=real.scores)
+    counts = macs.count_operations(model.config, every, in_channels=4, num_classes=NUM_CLASSES)
+    assert set(counts["enc0"]) == {"position_convolution", "position_linear"}
+    assert "attention_scores" in counts["enc3"]
+    assert set(counts["dec3"]) >= {"skip_projection", "up_projection"}
+    assert ("perceptron" in counts["dec3"]) == bool(dec_depths[3])
+    monkeypatch.setattr("train.networks.ptv3.convolution._runs_compiled", lambda tensor: False)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(batch, hierarchy)
+    assert counter.get_total_flops() == 2 * macs.total(counts)
+
+
+def test_the_command_measures_a_litept_beside_a_ptv3(bin_file, tmp_path):
+    names = ("litept:tiny", "tiny-student")
+    assert _command(bin_file, tmp_path, "--models", ",".join(names), "--voxels", "300") == 0
+    record = json.loads((tmp_path / "efficiency.json").read_text(encoding="utf-8"))
+    models = record["models"]
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in build_litept("tiny", 16).parameters())
+    assert models["litept:tiny"]["parameters"] == parameters
+    assert models["litept:tiny"]["enc_heads"] == [0, 0, 0, 4, 5]
+    assert models["litept:tiny"]["dec_heads"] == [0, 0, 0, 0]
+    page = (tmp_path / "efficiency.md").read_text(encoding="utf-8")
+    assert f"| parameters | {parameters:,} |" in page
+
+
 def test_the_whole_hierarchy_leaves_no_table_to_the_network(batch):
-    for size in SIZES:
+    for size in (*SIZES, "litept:tiny", "litept:S*"):
         model = timing.make_network(size, torch.device("cpu"))
         hierarchy = timing.whole_hierarchy(batch, model.config)
         before = (set(hierarchy._tables), set(hierarchy._patches))

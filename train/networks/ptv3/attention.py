@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +22,27 @@ AttentionForm = Literal["sdpa", "flash", "plain"]
 ATTENTION_FORMS: tuple[AttentionForm, ...] = ("sdpa", "flash", "plain")
 FLASH_DEVICES = ("cuda",)
 
+Rotate = Callable[[Tensor], Tensor]
+"""Turns queries or keys [N, heads, D] by their voxels' positions; same shape and dtype."""
 
-def scaled_dot_product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+HEAD_MULTIPLE: Final = 8
+"""GPU kernels want head widths that are multiples of it; others make them fall back to K x K."""
+
+
+def scaled_dot_product(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
+) -> Tensor:
     """Attend as `torch.nn.functional.scaled_dot_product_attention`, written out for checking.
 
     Parameters
     ----------
     query, key, value
-        [..., K, D]; the scores are divided by sqrt(D).
+        [..., K, D].
+    scale
+        Factor of the scores; D^-0.5 if None.
     """
-    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = query @ key.transpose(-2, -1) * factor
     return torch.softmax(scores, dim=-1) @ value
 
 
@@ -50,18 +61,39 @@ def _without_cudnn() -> Iterator[None]:
         torch.backends.cuda.enable_cudnn_sdp(before)
 
 
-def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
+) -> Tensor:
     """Attend by a kernel of torch's choice, never cuDNN's; on a GPU, log which, once a type.
+
+    Parameters
+    ----------
+    query, key, value
+        [..., K, D].
+    scale
+        Factor of the scores; D^-0.5 if None.
+    """
+    with _without_cudnn():
+        if query.is_cuda:
+            _log_kernel(query, key, value)
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)
+
+
+def padded_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend as `fused_attention`, with heads filled up with zeros to a width that kernels take.
+
+    Zeros add nothing to a score and give columns of zeros, which are cut off. The scale is that of
+    the true width.
 
     Parameters
     ----------
     query, key, value
         [..., K, D]; the scores are divided by sqrt(D).
     """
-    with _without_cudnn():
-        if query.is_cuda:
-            _log_kernel(query, key, value)
-        return F.scaled_dot_product_attention(query, key, value)
+    width = query.shape[-1]
+    missing = -width % HEAD_MULTIPLE
+    query, key, value = (F.pad(each, (0, missing)) for each in (query, key, value))
+    return fused_attention(query, key, value, width**-0.5)[..., :width]
 
 
 _logged: set[tuple[str, torch.dtype, int]] = set()
@@ -143,9 +175,24 @@ class SerializedAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
 
-    def forward(self, feat: Tensor, patches: PatchRows) -> Tensor:
-        """Return [N, C] from [N, C]; every voxel gets the result of its own patch."""
-        qkv = self.qkv(feat).index_select(0, patches.slots)  # [S, 3 C]
+    def forward(self, feat: Tensor, patches: PatchRows, rotate: Rotate | None = None) -> Tensor:
+        """Return [N, C] from [N, C]; every voxel gets the result of its own patch.
+
+        Parameters
+        ----------
+        feat
+            [N, C].
+        patches
+            Who attends to whom.
+        rotate
+            Turns queries and keys by position; None for attention that knows no positions.
+        """
+        qkv = self.qkv(feat)
+        if rotate is not None:
+            # Before rows are gathered into slots: a borrowed copy is turned as its voxel is.
+            turned = qkv[:, : 2 * self.channels].unflatten(1, (2 * self.num_heads, -1))
+            qkv = torch.cat([rotate(turned).flatten(1), qkv[:, 2 * self.channels :]], dim=1)
+        qkv = qkv.index_select(0, patches.slots)  # [S, 3 C]
         out = self._flash(qkv, patches) if self.form == "flash" else self._dense(qkv, patches)
         projected: Tensor = self.proj(out.index_select(0, patches.slot_of_row))
         return projected
@@ -166,8 +213,12 @@ class SerializedAttention(nn.Module):
         """Attend inside equal patches: [P K, 3 C] to [P K, C]."""
         heads = qkv.view(num_patches, -1, 3, self.num_heads, self.channels // self.num_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each [P, H, K, D]
-        attend = fused_attention if self.form == "sdpa" else scaled_dot_product
-        out: Tensor = attend(query, key, value)
+        attend: Callable[[Tensor, Tensor, Tensor], Tensor] = scaled_dot_product
+        if self.form == "sdpa":
+            # A CPU's kernel takes every width.
+            fits = query.shape[-1] % HEAD_MULTIPLE == 0 or not query.is_cuda
+            attend = fused_attention if fits else padded_attention
+        out = attend(query, key, value)
         return out.transpose(1, 2).reshape(-1, self.channels)
 
     def _flash(self, qkv: Tensor, patches: PatchRows) -> Tensor:
@@ -180,14 +231,15 @@ class SerializedAttention(nn.Module):
         is_short = qkv.dtype in (torch.float16, torch.bfloat16)
         packed = qkv if is_short else qkv.to(torch.bfloat16)
         width = self.channels // self.num_heads
+        heads, missing = packed.view(-1, 3, self.num_heads, width), -width % HEAD_MULTIPLE
         out = load_flash_attention()(
-            packed.view(-1, 3, self.num_heads, width),
+            F.pad(heads, (0, missing)) if missing else heads,
             patches.bounds,
             patches.patch_size,
             dropout_p=0.0,
             softmax_scale=width**-0.5,
         )
-        return out.reshape(-1, self.channels).to(qkv.dtype)
+        return out[..., :width].reshape(-1, self.channels).to(qkv.dtype)
 
     def extra_repr(self) -> str:
         """Return width, heads and form, for printing."""

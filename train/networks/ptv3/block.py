@@ -10,36 +10,10 @@ from torch import Tensor, nn
 
 from train.networks.ptv3.attention import AttentionForm, SerializedAttention
 from train.networks.ptv3.conv_backends import ConvBackend, Neighbors, make_convolution
+from train.networks.ptv3.drop_path import PointDropPath
 from train.networks.ptv3.patches import PatchRows
 
 CpeInput = Literal["main", "v1.5.1"]
-
-
-class PointDropPath(nn.Module):
-    """Drop a residual branch at random voxels in training and scale the others to make up for it.
-
-    Parameters
-    ----------
-    rate
-        Chance of a voxel (not of a cloud) to lose the branch, in [0, 1).
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"PointDropPath: rate is {rate}, must be in [0, 1)")
-        self.rate = rate
-
-    def forward(self, branch: Tensor) -> Tensor:
-        """Return [N, C] with rows zeroed or scaled by 1 / (1 - rate); unchanged in evaluation."""
-        if self.rate == 0.0 or not self.training:
-            return branch
-        kept = torch.rand(branch.shape[0], 1, device=branch.device) >= self.rate
-        return branch * (kept.to(branch.dtype) / (1.0 - self.rate))
-
-    def extra_repr(self) -> str:
-        """Return the rate, for printing."""
-        return f"rate={self.rate:.3f}"
 
 
 # Rows of a perceptron's hidden layer that are alive at once without gradients: few enough for a

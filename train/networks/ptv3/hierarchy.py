@@ -3,8 +3,9 @@
 Shape letters: B clouds, N_s voxels at stage s, R curves.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,10 @@ from train.networks.ptv3.convolution_spconv import SpconvSites, spconv_sites
 from train.networks.ptv3.neighbors import NeighborTable, neighbor_table
 from train.networks.ptv3.patches import PatchRows, patch_rows
 from train.networks.ptv3.serialization import MAX_DEPTH, ORDERS, DepthRule, curve_depth, serialize
+
+CurveRule = DepthRule | Literal["each-stage"]
+"""What gives curves their depth: the indices of stage 0 (see `curve_depth`), halved with them; or
+each stage's own indices, by the rule "main", as in LitePT."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,18 @@ class Hierarchy:
     levels
         One a stage, fine to coarse.
     depth_rule
-        The rule that gave the curves their depth.
+        The rule that gave the curves their depth; `CurveRule`.
     """
 
-    def __init__(self, levels: tuple[Level, ...], depth_rule: DepthRule) -> None:
+    def __init__(
+        self,
+        levels: tuple[Level, ...],
+        depth_rule: CurveRule,
+        max_grid_coord: int | None = None,
+    ) -> None:
         self.levels = levels
         self.depth_rule = depth_rule
+        self._max_grid_coord = max_grid_coord
         self._tables: dict[tuple[int, int], NeighborTable] = {}
         self._sites: dict[int, SpconvSites] = {}
         self._patches: dict[tuple[int, int, int], PatchRows] = {}
@@ -80,6 +91,55 @@ class Hierarchy:
     def __repr__(self) -> str:
         sizes = " > ".join(str(level.num_voxels) for level in self.levels)
         return f"Hierarchy({len(self.levels[0].counts)} clouds, voxels {sizes})"
+
+    @property
+    def max_grid_coord(self) -> int:
+        """Largest voxel index of the batch at stage 0, over all axes."""
+        if self._max_grid_coord is None:
+            self._max_grid_coord = int(self.levels[0].grid_coord.max())
+        return self._max_grid_coord
+
+    def with_curves(
+        self,
+        orders: tuple[str, ...],
+        depths: Sequence[int | None],
+        depth_rule: CurveRule,
+        *,
+        shuffle_orders: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> "Hierarchy":
+        """Return the same rows along other curves, for a network that cuts its patches by those.
+
+        Row i of a stage stays the same voxel, and tables of neighbors are shared.
+
+        Parameters
+        ----------
+        orders
+            Curves of every stage.
+        depths
+            Bits an axis of each stage's curves; None leaves a stage's curves as they are.
+        depth_rule
+            What gave those depths.
+        shuffle_orders, generator
+            Permute the curves of each stage that gets new ones; see `build_hierarchy`.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many depths as levels.
+        """
+        levels = []
+        for level, depth in zip(self.levels, depths, strict=True):
+            if depth is None:
+                levels.append(level)
+                continue
+            code = serialize(level.grid_coord, level.batch, depth, orders)
+            code = _shuffled(code, shuffle_orders, generator)
+            order, inverse = _sorted(code)
+            levels.append(replace(level, code=code, order=order, inverse=inverse))
+        made = Hierarchy(tuple(levels), depth_rule, self._max_grid_coord)
+        made._tables, made._sites = self._tables, self._sites
+        return made
 
     def stage_level(self, name: str) -> Level:
         """Return the level of a stage: ``"stem"``, ``"enc0"``.., ``"dec0"``.."""
@@ -197,7 +257,7 @@ def build_hierarchy(
         depth -= shift
         level = _pooled(level, shift, shuffle_orders, generator)
         levels.append(level)
-    return Hierarchy(tuple(levels), depth_rule)
+    return Hierarchy(tuple(levels), depth_rule, facts.max_grid_coord)
 
 
 def _checked_depth(facts: BatchMetadata, rule: DepthRule) -> int:
@@ -225,6 +285,13 @@ def _shuffled(code: Tensor, shuffle: bool, generator: torch.Generator | None) ->
     return code[torch.randperm(code.shape[0], generator=generator).to(code.device)]
 
 
+def _sorted(code: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows along each curve, and the place of each row on it."""
+    order = torch.argsort(code, dim=1, stable=True)
+    place = torch.arange(code.shape[1], device=code.device).expand_as(order)
+    return order, torch.empty_like(order).scatter_(1, order, place)
+
+
 def _level(
     grid_coord: Tensor,
     coord: Tensor,
@@ -234,9 +301,7 @@ def _level(
     code: Tensor,
     cluster: Tensor | None,
 ) -> Level:
-    order = torch.argsort(code, dim=1, stable=True)
-    place = torch.arange(code.shape[1], device=code.device).expand_as(order)
-    inverse = torch.empty_like(order).scatter_(1, order, place)
+    order, inverse = _sorted(code)
     return Level(grid_coord, coord, cloud, offset, counts, code, order, inverse, cluster)
 
 

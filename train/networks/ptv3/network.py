@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from train.networks.protocol import StageHook
 from train.networks.ptv3.block import Block
 from train.networks.ptv3.conv_backends import ConvBackend
+from train.networks.ptv3.drop_path import drop_path_rates
 from train.networks.ptv3.hierarchy import Hierarchy
 from train.networks.ptv3.pooling import Pooling, Stem, Unpooling
 from train.networks.ptv3.sizes import NetworkConfig
@@ -118,14 +119,14 @@ class PointTransformerV3(nn.Module):
         self.config = config
         widths = config.enc_channels
         self.embedding = Embedding(in_channels, widths[0], config.convolution)
-        rates = _split(_rates(config.drop_path, sum(config.enc_depths)), config.enc_depths)
+        rates = drop_path_rates(config.drop_path, config.enc_depths)
         self.enc = nn.ModuleDict()
         for index, width in enumerate(widths):
             down = Pooling(widths[index - 1], width) if index else None
             blocks = self._blocks(width, config.enc_heads[index], rates[index])
             self.enc[f"enc{index}"] = EncoderStage(index, config, down, blocks)
 
-        rates = _split(_rates(config.drop_path, sum(config.dec_depths)), config.dec_depths)
+        rates = drop_path_rates(config.drop_path, config.dec_depths)
         self.dec = nn.ModuleDict()
         coarse = widths[-1]
         for index in reversed(range(config.num_stages - 1)):
@@ -189,14 +190,3 @@ class PointTransformerV3(nn.Module):
             )
             for rate in rates
         ]
-
-
-def _rates(largest: float, num_blocks: int) -> list[float]:
-    """Spread drop-path rates linearly from 0 to `largest` over the blocks."""
-    return [largest * index / max(num_blocks - 1, 1) for index in range(num_blocks)]
-
-
-def _split(rates: list[float], depths: tuple[int, ...]) -> list[list[float]]:
-    """Hand each stage the rates of its blocks."""
-    remaining = iter(rates)
-    return [[next(remaining) for _ in range(depth)] for depth in depths]

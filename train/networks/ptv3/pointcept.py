@@ -1,22 +1,108 @@
-"""Reading Pointcept's checkpoint files: as data, never as code, and saying what was found."""
+"""Pointcept's PTv3 checkpoints: which network a file holds, the names of its keys, and a reader."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, Final
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from train.core.console import logger
 from train.core.errors import ClassCountError, UserError
+from train.networks.official_checkpoint import (
+    HEAD,
+    STEM,
+    WRAPPER,
+    Form,
+    OfficialFile,
+    is_ours,
+    official_file,
+    read_content,
+    shortened,
+    stage_shapes,
+)
+from train.networks.protocol import NetworkSpec
 from train.networks.ptv3.block import CpeInput
 from train.networks.ptv3.segmentor import Segmentor, build_segmentor
+from train.networks.ptv3.sizes import SIZES
 
-_WRAPPER_PREFIX = "module."  # what DistributedDataParallel puts before every key
-_HEAD, _STEM = "seg_head.weight", "backbone.embedding.stem.conv.weight"
+USUAL_HEAD_WIDTH: Final = 16
+"""Channels of an attention head of every published PTv3; a file's shapes do not tell."""
+
+PUBLISHED: Final = ("teacher", "student", "tiny-teacher", "tiny-student")
+
+
+def from_pointcept_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict of Pointcept's under our names: the same, without the wrapper's prefix.
+
+    Our modules have the official names. LitePT's checkpoints are named alike.
+    """
+    return {str(key).removeprefix(WRAPPER): value for key, value in state.items()}
+
+
+def to_pointcept_keys(state: Mapping[str, Tensor], *, wrapped: bool = True) -> dict[str, Tensor]:
+    """Return our state dict under the names that Pointcept's trainer writes.
+
+    Parameters
+    ----------
+    state
+        Of a PTv3 or a LitePT of this package.
+    wrapped
+        With the prefix ``module.`` of a network that was trained on several GPUs, as the published
+        files have it; Pointcept's own loader takes both.
+    """
+    prefix = WRAPPER if wrapped else ""
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def infer_ptv3(file: OfficialFile, form: Form) -> NetworkSpec:
+    """Return the PTv3 whose depths and widths a file's keys and shapes have.
+
+    Parameters
+    ----------
+    file
+        The checkpoint.
+    form
+        Of the code that trained it; the file cannot tell.
+
+    Raises
+    ------
+    UserError
+        If a stage is missing, or the widths do not divide into heads.
+    """
+    enc_depths, enc_channels = stage_shapes(file, "enc", "PTv3")
+    dec_depths, dec_channels = stage_shapes(file, "dec", "PTv3")
+    num_classes, in_channels = file.state[HEAD].shape[0], file.state[STEM].shape[-1]
+    forms: dict[str, Any] = {"cpe_input": form, "depth_rule": form}
+    for name in PUBLISHED:
+        usual = SIZES[name]
+        if (usual.enc_depths, usual.enc_channels, usual.dec_depths, usual.dec_channels) == (
+            enc_depths,
+            enc_channels,
+            dec_depths,
+            dec_channels,
+        ):
+            return NetworkSpec("ptv3", name, num_classes, in_channels, forms)
+    for width in (*enc_channels, *dec_channels):
+        if width % USUAL_HEAD_WIDTH:
+            raise UserError(
+                f"{file.path}: a PTv3 of widths {enc_channels} and {dec_channels}, which do not "
+                f"divide into heads of {USUAL_HEAD_WIDTH} channels; its number of heads is unknown"
+            )
+    logger.info(
+        f"note: {file.path}: a PTv3 of depths {enc_depths} and {dec_depths}, widths {enc_channels} "
+        f"and {dec_channels}, none of the published; taken to have {USUAL_HEAD_WIDTH} channels per "
+        "head and patches of 1024, which the file does not say"
+    )
+    overrides = {
+        "enc_depths": enc_depths,
+        "enc_channels": enc_channels,
+        "enc_heads": tuple(width // USUAL_HEAD_WIDTH for width in enc_channels),
+        "dec_depths": dec_depths,
+        "dec_channels": dec_channels,
+        "dec_heads": tuple(width // USUAL_HEAD_WIDTH for width in dec_channels),
+    }
+    return NetworkSpec("ptv3", "teacher", num_classes, in_channels, {**overrides, **forms})
 
 
 @dataclass(frozen=True)
@@ -48,7 +134,7 @@ class CheckpointReport:
         line = f"{self.path}: loaded with cpe_input={self.cpe_input}, depth_rule={self.depth_rule}"
         for what, keys in (("missing", self.missing), ("unexpected", self.unexpected)):
             if keys:
-                line += f"; {what} {_shortened(keys)}"
+                line += f"; {what} {shortened(keys)}"
         return line
 
 
@@ -103,22 +189,23 @@ def load_pointcept_checkpoint(
     values and calls nothing else; numpy scalars (Pointcept's stored metric) are allowed besides.
     """
     file = Path(path)
-    content = _read(file)
-    if "format" in content:
+    content = read_content(file)
+    if is_ours(content):
         raise UserError(
             f"{file}: is a checkpoint of this package (format {content['format']!r}), not of"
             " Pointcept; read it with train.networks.weights.load_model; train.predict does without"
             " --pointcept-size"
         )
-    state = _state_dict(content, file)
-    for key in (_HEAD, _STEM):
+    found = official_file(content, file)
+    state = found.state
+    for key in (HEAD, STEM):
         if key not in state:
             raise UserError(
                 f"{file}: no '{key}' in the checkpoint, so it is no PTv3 segmentation network of"
-                f" Pointcept; it has {_shortened(tuple(state))}"
+                f" Pointcept; it has {shortened(tuple(state))}"
             )
     overrides.setdefault("depth_rule", cpe_input)
-    found_classes, in_channels = state[_HEAD].shape[0], state[_STEM].shape[-1]
+    found_classes, in_channels = state[HEAD].shape[0], state[STEM].shape[-1]
     if num_classes is not None and num_classes != found_classes:
         raise ClassCountError(
             f"{file}: has {found_classes} classes, {num_classes} are wanted; give another"
@@ -130,8 +217,8 @@ def load_pointcept_checkpoint(
     unexpected = tuple(key for key in state if key not in wanted)
     if strict and (missing or unexpected):
         raise UserError(
-            f"{file}: does not fit '{size}': missing {_shortened(missing)}; unexpected"
-            f" {_shortened(unexpected)}; choose another size or pass strict=False"
+            f"{file}: does not fit '{size}': missing {shortened(missing)}; unexpected"
+            f" {shortened(unexpected)}; choose another size (strict=False loads what fits)"
         )
     for key, value in state.items():
         if key in wanted and value.shape != wanted[key].shape:
@@ -141,56 +228,13 @@ def load_pointcept_checkpoint(
                 " 1 have another layout and are not converted)"
             )
     model.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
-    epoch, metric = content.get("epoch"), content.get("best_metric_value")
     report = CheckpointReport(
         path=file,
-        epoch=None if epoch is None else int(epoch),
-        best_metric=None if metric is None else float(metric),
+        epoch=found.epoch,
+        best_metric=found.best_metric,
         cpe_input=model.config.cpe_input,
         depth_rule=model.config.depth_rule,
         missing=missing,
         unexpected=unexpected,
     )
     return model.eval(), report
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    """Unpickle without running anything that the file names."""
-    if not file.is_file():
-        raise UserError(f"{file}: no such checkpoint file")
-    scalar = np.float64(0.0).__reduce__()[0]  # the function that numpy's pickles name
-    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]  # numpy 1 and 2
-    dtypes = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8")]
-    allowed: list[Any] = [*((scalar, name) for name in names), np.dtype, *dtypes]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{file}: damaged, or holds more than tensors and plain values and is not read, because"
-            f" a checkpoint is data and never code ({reason})"
-        ) from error
-    except (RuntimeError, EOFError, BadZipFile, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file}: damaged or no torch checkpoint ({reason})") from error
-    if not isinstance(content, Mapping):
-        raise UserError(
-            f"{file}: holds a {type(content).__name__}, expected a dictionary with 'state_dict'"
-        )
-    return content
-
-
-def _state_dict(content: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
-    state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{file}: has no 'state_dict' of tensors; is it a training checkpoint?")
-    return {str(key).removeprefix(_WRAPPER_PREFIX): value for key, value in state.items()}
-
-
-def _shortened(keys: tuple[str, ...]) -> str:
-    """List the first keys and count the rest."""
-    if not keys:
-        return "none"
-    listed = ", ".join(keys[:4])
-    return listed if len(keys) <= 4 else f"{listed} and {len(keys) - 4} more"

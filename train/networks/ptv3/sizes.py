@@ -163,4 +163,9 @@ def network_config(size: str, **overrides: Any) -> NetworkConfig:
         raise ValueError(
             f"network_config: no option {unknown[0]!r}; options are {', '.join(known)}"
         )
-    return replace(SIZES[size], **overrides)
+    # A file may bring lists.
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in overrides.items()
+    }
+    return replace(SIZES[size], **values)

@@ -14,6 +14,7 @@ from train.networks.ptv3.attention import (
     chosen_kernel,
     fused_attention,
     load_flash_attention,
+    padded_attention,
 )
 from train.networks.ptv3.patches import patch_rows
 
@@ -98,7 +99,7 @@ def test_cudnn_is_never_chosen_and_the_user_s_choice_comes_back(monkeypatch, all
     """It would plan each new number of patches: every stage of every batch."""
     cuda, seen = torch.backends.cuda, []
 
-    def attend(query, key, value):
+    def attend(query, key, value, scale=None):
         seen.append((cuda.cudnn_sdp_enabled(), cuda.flash_sdp_enabled(), cuda.math_sdp_enabled()))
         raise RuntimeError("no memory")
 
@@ -252,3 +253,24 @@ def test_wrong_settings_are_refused():
         SerializedAttention(4, 2, "flashy")
     with pytest.raises(ValueError, match="patch_size"):
         rows_of((4,), 0)
+
+
+@pytest.mark.parametrize("width", [6, 16, 18])
+def test_padded_heads_attend_as_narrow_ones(width):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 9, width, generator=generator, dtype=torch.float64)
+    scores = torch.einsum("phid,phjd->phij", query, key) / width**0.5
+    weights = scores.exp() / scores.exp().sum(-1, keepdim=True)
+    want = torch.einsum("phij,phjd->phid", weights, value)
+    torch.testing.assert_close(padded_attention(query, key, value), want)
+
+
+def test_flash_attention_gets_heads_of_a_width_it_takes(flash_calls):
+    torch.manual_seed(0)
+    exact, flash = SerializedAttention(36, 2, "plain"), SerializedAttention(36, 2, "flash")
+    flash.load_state_dict(exact.state_dict())
+    feat, patches = torch.randn(37, 36), rows_of((37,), 8)
+    out = flash(feat, patches)
+    ((_, shape, _, _),) = flash_calls
+    assert shape == (len(patches.slots), 3, 2, 24)
+    torch.testing.assert_close(out, exact(feat, patches), atol=0.02, rtol=0.02)

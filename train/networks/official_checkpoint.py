@@ -1,0 +1,359 @@
+"""Checkpoints of others: read as data, never as code; the network found from keys and shapes.
+
+Pointcept's trainer and LitePT's repository write a dictionary with `state_dict`, whose keys may
+carry a ``module.`` prefix; a bare dictionary of tensors and a safetensors file are read as well.
+"""
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.core.errors import UserError
+from train.core.tensor_file import is_safetensors
+from train.networks.protocol import NetworkSpec
+from train.networks.registry import build_network
+
+Form = Literal["main", "v1.5.1"]
+FORMS: Final[tuple[Form, ...]] = ("main", "v1.5.1")
+"""Pointcept's code before and since its commit 74c4fc1 (2024-03-26): equal keys, other results."""
+
+WRAPPER: Final = "module."
+"""What DistributedDataParallel puts before every key."""
+
+HEAD: Final = "seg_head.weight"
+STEM: Final = "backbone.embedding.stem.conv.weight"
+
+CANDIDATES: Final = (
+    *((f"ptv3:{size}") for size in ("teacher", "student")),
+    *((f"litept:{size}") for size in ("S", "S*", "B", "L")),
+)
+"""The published networks, of which the nearest is named where a file is none of them."""
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """What a file of others holds.
+
+    Attributes
+    ----------
+    path
+        The file.
+    state
+        Tensors by the official names, without a wrapper's prefix.
+    epoch, best_metric
+        As stored, None where absent.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    epoch: int | None = None
+    best_metric: float | None = None
+
+
+def is_ours(content: Mapping[str, Any]) -> bool:
+    """Return whether the content of a file is of this package, which names its format."""
+    return "format" in content
+
+
+def read_content(path: Path) -> Mapping[str, Any]:
+    """Return what a file holds, unpickled without running anything that it names.
+
+    torch's restricted reader builds tensors, containers and plain values and calls nothing else;
+    numpy scalars (Pointcept's stored metric) are allowed besides. Of a safetensors file, "format"
+    and other texts of its header stand beside "state_dict".
+
+    Raises
+    ------
+    UserError
+        If the file is absent, damaged, or holds anything but tensors and plain values.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a model checkpoint")
+    if is_safetensors(path):
+        return _read_safetensors(path)
+    scalar = np.float64(0.0).__reduce__()[0]  # the function that numpy's pickles name
+    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]  # numpy 1 and 2
+    dtypes = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8")]
+    allowed: list[Any] = [*((scalar, name) for name in names), np.dtype, *dtypes]
+    try:
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about pickles that are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f" (it names {named[1]})" if named else ""
+        raise UserError(
+            f"{path}: not readable as a model checkpoint: damaged, or holds more than tensors and "
+            f"plain values{what}; a checkpoint is data and never code, and nothing of it was run"
+        ) from error
+    except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: not readable as a model checkpoint (damaged, or no file of torch's: "
+            f"{_first_line(error)}); copy it again"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UserError(
+            f"{path}: holds a {type(content).__name__}, expected a dictionary with 'state_dict'"
+        )
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    """Return the beginning of a message, without the control characters of a terminal."""
+    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return "".join(letter for letter in line if letter.isprintable())[:160]
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise UserError(
+            f"{path}: needs the package safetensors; pip install 'topodistill[train]'"
+        ) from error
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({_first_line(error)}); copy it again") from error
+    # "pt" is what other people's writers put there: the framework, not a format.
+    return {k: v for k, v in header.items() if v != "pt"} | {"state_dict": tensors}
+
+
+def official_file(content: Mapping[str, Any], path: Path) -> OfficialFile:
+    """Return the tensors of a file under the official names.
+
+    Raises
+    ------
+    UserError
+        If there are none.
+    """
+    state = content.get("state_dict", content)
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(value, Tensor) for value in state.values())
+    ):
+        raise UserError(f"{path}: has no 'state_dict' of tensors; is it a training checkpoint?")
+    epoch, metric = content.get("epoch"), content.get("best_metric_value")
+    return OfficialFile(
+        path=path,
+        state={str(key).removeprefix(WRAPPER): value for key, value in state.items()},
+        epoch=None if epoch is None else int(epoch),
+        best_metric=None if metric is None else float(metric),
+    )
+
+
+def identify(file: OfficialFile, form: Form | None = None) -> NetworkSpec:
+    """Return the network whose keys and shapes a file has.
+
+    Parameters
+    ----------
+    file
+        From `official_file`.
+    form
+        For a PTv3, whose keys cannot tell; see `FORMS`.
+
+    Raises
+    ------
+    UserError
+        If no network here has these keys and shapes (the nearest is named, and what differs), or a
+        form is missing, or given for a network that has none.
+    """
+    # Here, for the networks' own files need not know of each other.
+    from train.networks.litept.official import infer_litept
+    from train.networks.ptv3.pointcept import infer_ptv3
+
+    state, path = file.state, file.path
+    _refuse_relatives(file)
+    if any(_is_block_part(key, "cpe") for key in state):
+        if form is None:
+            raise UserError(
+                f"{path}: a PTv3 of Pointcept, and the file cannot say which version of the code it"
+                " was trained with: say v1.5.1 for the weights that Pointcept released and all that"
+                " were trained before 2024-03-26, main for newer ones (train.run: --teacher-form,"
+                " other commands: --form)"
+            )
+        spec = infer_ptv3(file, form)
+    elif any(_is_block_part(key, "conv") for key in state):
+        if form is not None:
+            raise UserError(
+                f"{path}: a LitePT, which has one form alone; leave out the form (--teacher-form,"
+                " --form)"
+            )
+        spec = infer_litept(file)
+    else:
+        raise _nearest(file)
+    try:
+        problems = differences(spec, state)
+    except ValueError as error:
+        raise UserError(f"{path}: a {spec.network} that cannot be built here: {error}") from error
+    if problems:
+        raise UserError(
+            f"{path}: is nearly a {spec.network}:{spec.size}, but {problems}; no network here has "
+            "these weights"
+        )
+    return spec
+
+
+def _is_block_part(key: str, part: str) -> bool:
+    """Return whether a key is the first weight of a part of a stage's first block."""
+    return key.startswith("backbone.") and key.endswith(f".block0.{part}.0.weight")
+
+
+def _refuse_relatives(file: OfficialFile) -> None:
+    """Refuse, by name, networks whose keys look like those that are known."""
+    keys, path = file.state.keys(), file.path
+    if "backbone.embedding.stem.linear.weight" in keys or "embedding.stem.linear.weight" in keys:
+        raise UserError(
+            f"{path}: a PT-v3m2 (Sonata, Concerto, Utonia), another network of which there is no "
+            "implementation here"
+        )
+    if any(key.endswith("rpe.rpe_table") for key in keys):
+        raise UserError(
+            f"{path}: a PTv3 with relative position tables (enable_rpe), which the PTv3 here does "
+            "not have"
+        )
+    if any(".norm.0.norm." in key or ".norm.0.modulation." in key for key in keys):
+        raise UserError(
+            f"{path}: a PTv3 with one norm per dataset (PDNorm, trained with PPT), which the PTv3 "
+            "here does not have"
+        )
+    if HEAD not in keys and any("embedding.stem.conv" in key for key in keys):
+        raise UserError(
+            f"{path}: no '{HEAD}' in the checkpoint: a backbone without a head predicts no classes;"
+            " give the checkpoint of a segmentation network"
+        )
+
+
+def differences(spec: NetworkSpec, state: Mapping[str, Tensor]) -> str:
+    """Return in a few words how a state differs from a network's; "" if it fits."""
+    with torch.device("meta"):
+        wanted = build_network(spec).state_dict()
+    missing = [key for key in wanted if key not in state]
+    unexpected = [key for key in state if key not in wanted]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    return "; ".join(
+        f"{what} {shortened(keys)}"
+        for what, keys in (
+            ("lacks", missing),
+            ("has besides", unexpected),
+            ("has other shapes:", reshaped),
+        )
+        if keys
+    )
+
+
+def _candidate(name: str) -> NetworkSpec:
+    network, size = name.split(":")
+    return NetworkSpec(network, size, 16, 4)
+
+
+def _nearest(file: OfficialFile) -> UserError:
+    """Return the complaint about a file of no network: which is nearest, and what differs."""
+    state = file.state
+    best, most = "", -1
+    for name in CANDIDATES:
+        spec = _candidate(name)
+        with torch.device("meta"):
+            wanted = build_network(spec).state_dict()
+        shared = sum(key in wanted and wanted[key].shape == state[key].shape for key in state)
+        if shared > most:
+            best, most = name, shared
+    if most <= 0:
+        return UserError(
+            f"{file.path}: fits no network here: none of its {len(state)} keys is one of PTv3's or "
+            f"LitePT's; it has {shortened(list(state))}"
+        )
+    told = differences(_candidate(best), state)
+    return UserError(
+        f"{file.path}: fits no network here; nearest is {best} ({most} of {len(state)} keys), but "
+        f"it {told}"
+    )
+
+
+def shortened(keys: list[str] | tuple[str, ...]) -> str:
+    """List the first keys and count the rest."""
+    if not keys:
+        return "none"
+    listed = ", ".join(keys[:4])
+    return listed if len(keys) <= 4 else f"{listed} and {len(keys) - 4} more"
+
+
+def stage_shapes(
+    file: OfficialFile, side: Literal["enc", "dec"], part: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return blocks and width of every stage of one side, finest first.
+
+    Parameters
+    ----------
+    file
+        The checkpoint.
+    side
+        Encoder or decoder.
+    part
+        Of a network's keys, for the message.
+
+    Raises
+    ------
+    UserError
+        If a stage is missing.
+    """
+    prefix = f"backbone.{side}.{side}"
+    found = {key.removeprefix(prefix).split(".")[0] for key in file.state if key.startswith(prefix)}
+    indices = sorted(int(index) for index in found if index.isdecimal())
+    if not indices or indices != list(range(len(indices))):
+        raise UserError(
+            f"{file.path}: has stages {', '.join(f'{side}{i}' for i in indices) or 'none'} of a "
+            f"{part}; a stage is missing, so the file is cut or of another network"
+        )
+    depths, widths = [], []
+    for index in indices:
+        blocks = {
+            key.removeprefix(f"{prefix}{index}.block").split(".")[0]
+            for key in file.state
+            if key.startswith(f"{prefix}{index}.block")
+        }
+        depths.append(len(blocks))
+        widths.append(_width(file, side, index, part))
+    return tuple(depths), tuple(widths)
+
+
+def _width(file: OfficialFile, side: str, index: int, part: str) -> int:
+    place = f"backbone.{side}.{side}{index}"
+    key = f"{place}.down.proj.weight" if side == "enc" else f"{place}.up.proj.0.weight"
+    if side == "enc" and index == 0:
+        key = STEM
+    if key not in file.state:
+        raise UserError(f"{file.path}: no '{key}' in the checkpoint of a {part}")
+    return int(file.state[key].shape[0])
+
+
+def load_state(spec: NetworkSpec, file: OfficialFile, **options: Any) -> Any:
+    """Return the network with a file's weights, float32, on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    UserError
+        If a weight is NaN or infinite.
+    """
+    for name, tensor in file.state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{file.path}: {name} has NaN or infinite entries; copy it again")
+    network = build_network(spec, **options)
+    network.load_state_dict(file.state)
+    return network.eval()
