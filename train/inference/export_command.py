@@ -4,25 +4,21 @@ python -m train.export --checkpoint student.pt --output DIR --format onnx
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
-import torch
-
-from train.core import provenance
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.command import run_command
 from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.data.frame import SPLITS
-from train.data.loader import EvaluationFrames
-from train.data.registry import DATASETS, dataset_spec
+from train.data.registry import DATASETS
 from train.data.terms import data_license
-from train.inference.load_network import open_network
+from train.inference.export_input import clouds, open_checkpoint, open_frames
+from train.inference.export_scores import score, write_page
 from train.inference.onnx_export import (
     EXPORT_PRECISIONS,
     PROGRAM,
@@ -34,21 +30,14 @@ from train.inference.onnx_export import (
     require_ptv3,
 )
 from train.inference.onnx_network import plan_of
-from train.inference.onnx_page import RECORD_FORMAT, SCORES, page, read_records
-from train.inference.onnx_quantize import Frame, int8_quantizer
+from train.inference.onnx_quantize import int8_quantizer
 from train.inference.onnx_runner import GEOMETRY, MANIFEST, MODEL
-from train.inference.onnx_score import (
-    first_frames,
-    open_export,
-    require_same_weights,
-    score_export,
-    time_export,
-)
+from train.inference.onnx_score import first_frames
 from train.inference.run_card import card_of_run
 from train.networks.pretrained_folder import CARD, WEIGHTS, save_pretrained
 from train.networks.protocol import Network
 from train.networks.ptv3.pointcept_export import pointcept_config, save_pointcept_checkpoint
-from train.networks.weights import FOLDER_CONFIG, ModelMetadata, load_model, read_folder_config
+from train.networks.weights import FOLDER_CONFIG, ModelMetadata, read_folder_config
 
 POINTCEPT_WEIGHTS, POINTCEPT_CONFIG = "model.pth", "pointcept_model.py"
 
@@ -192,12 +181,12 @@ def _run(options: argparse.Namespace) -> None:
             f"give one of {', '.join(jobs)}" + (f", not {' and '.join(given)}" if given else "")
         )
     if options.page is not None:
-        _write_page(options)
+        write_page(options)
         return
     if options.checkpoint is None:
         raise UserError(f"{given[0]} needs --checkpoint FILE, the network")
     if options.score is not None:
-        _score(options)
+        score(options)
     else:
         _export(options)
 
@@ -213,7 +202,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.format == "onnx":
         require_packages()
     _check_output(options.output, FILES[options.format], overwrite=options.overwrite)
-    network, metadata = _open(options)
+    network, metadata = open_checkpoint(options)
     if options.format == "safetensors":
         _write_safetensors(options, network, metadata)
     elif options.format == "pointcept":
@@ -228,48 +217,13 @@ def _export(options: argparse.Namespace) -> None:
     else:
         quantize = None
         if options.precision == "int8":
-            frames = _frames(options, metadata, "training", labels=False)
+            frames = open_frames(options, metadata, "training", labels=False)
             chosen = first_frames(frames, options.calibration_frames or 8)
             logger.info(f"calibrating on {len(chosen)} frames")
-            quantize = int8_quantizer(_clouds(chosen), plan_of(require_ptv3(network)))
+            quantize = int8_quantizer(clouds(chosen), plan_of(require_ptv3(network)))
         export_onnx(
             network, metadata, options.output, precision=options.precision, quantize=quantize
         )
-
-
-def _open(options: argparse.Namespace) -> tuple[Network, ModelMetadata]:
-    """Return the network of --checkpoint, in evaluation mode."""
-    if options.pointcept_size is None:
-        for flag in ("cpe_input", "dataset"):
-            if getattr(options, flag) is not None:
-                raise UserError(
-                    f"--{flag.replace('_', '-')} is for files of Pointcept (--pointcept-size); our "
-                    "own say it themselves"
-                )
-        network, metadata = load_model(options.checkpoint)
-        return network.eval(), metadata
-    if options.dataset is None:
-        raise UserError("--pointcept-size needs --dataset: whose classes the file has")
-    loaded = open_network(
-        options.checkpoint,
-        pointcept_size=options.pointcept_size,
-        cpe_input=options.cpe_input,
-        dataset=options.dataset,
-    )
-    logger.info(loaded.note)
-    spec = loaded.model.spec()
-    metadata = ModelMetadata(
-        network=spec.network,
-        size=spec.size,
-        num_classes=spec.num_classes,
-        in_channels=spec.in_channels,
-        overrides=dict(spec.overrides),
-        dataset=options.dataset,
-        class_names=dataset_spec(options.dataset).class_names,
-        grid_size_m=loaded.grid_size_m,
-        clip_range_m=loaded.clip_range_m,
-    )
-    return loaded.model.eval(), metadata
 
 
 def _write_safetensors(
@@ -300,75 +254,6 @@ def _write_safetensors(
     )
 
 
-def _score(options: argparse.Namespace) -> None:
-    require_packages()
-    _check_output(options.score, (SCORES,), overwrite=options.overwrite)
-    exported = open_export(options.score, num_threads=torch.get_num_threads())
-    network, metadata = _open(options)
-    segmentor = require_ptv3(network)
-    require_same_weights(exported, segmentor, options.score)
-    frames = _frames(options, metadata, "validation", labels=True)
-    spec = dataset_spec(metadata.dataset)
-    latency = time_export(exported, segmentor, frames, repeats=options.repeats)
-    scores = None
-    if not options.untrained:
-        chosen = first_frames(frames, options.max_frames)
-        scores = score_export(exported, segmentor, chosen, spec.class_names, spec.benchmark_rule)
-    kind = "" if metadata.simulated_seed is None else "simulated "
-    chosen_by = (
-        f"{spec.sequence_word}s {', '.join(options.sequences)}"
-        if options.sequences
-        else f"{options.split or 'validation'} split"
-    )
-    record = {
-        "format": RECORD_FORMAT,
-        "export_id": exported.metadata["export_id"],
-        "scored": f"the {kind}{chosen_by}",
-        "scores": scores,
-        "latency": latency,
-        "versions": {
-            name: provenance.version(name) for name in ("topodistill", "torch", "onnxruntime")
-        },
-        "remark": options.remark,
-        **provenance.commit(),
-    }
-    with atomic_write(options.score / SCORES) as unfinished:
-        unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    for line in _said(scores, latency):
-        sys.stdout.write(f"{line}\n")
-    logger.info(f"wrote {options.score / SCORES}")
-
-
-def _said(scores: dict[str, Any] | None, latency: dict[str, Any]) -> Iterator[str]:
-    if scores is not None and scores["loss_of_miou"] is not None:
-        yield (
-            f"mIoU: torch {100 * scores['torch']['miou']:.2f}, exported "
-            f"{100 * scores['exported']['miou']:.2f}, loss {100 * scores['loss_of_miou']:+.2f}; "
-            f"same class {100 * scores['same_class']:.3f} %, largest difference of a logit "
-            f"{scores['largest_difference']:.2g}"
-        )
-    seconds = latency["seconds"]
-    yield (
-        f"seconds for {latency['voxels']:,} voxels: torch {seconds['torch_geometry']:.3f} + "
-        f"{seconds['torch_network']:.3f}, exported {seconds['exported_geometry']:.3f} + "
-        f"{seconds['exported_network']:.3f} (geometry + network, {latency['threads']} threads)"
-    )
-
-
-def _write_page(options: argparse.Namespace) -> None:
-    if not options.exports:
-        raise UserError("--page needs --exports DIR [DIR ...], the scored folders")
-    if options.page.suffix != ".md":
-        raise UserError(f"--page {options.page}: end the name in .md")
-    records = read_records(options.exports)
-    make_folder(options.page.parent, "--page")
-    with atomic_write(options.page.with_suffix(".json")) as unfinished:
-        unfinished.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
-    with atomic_write(options.page) as unfinished:
-        unfinished.write_text(page(records), encoding="utf-8")
-    logger.info(f"wrote {options.page} and {options.page.with_suffix('.json')}")
-
-
 def _check_output(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
     """Refuse to replace what nobody asked to replace."""
     there = [name for name in names if (folder / name).exists()]
@@ -382,32 +267,6 @@ def _check_output(folder: Path, names: Sequence[str], *, overwrite: bool) -> Non
             f"--output {folder}: holds a training run, whose config.json would be replaced; give "
             f"another folder, such as {folder / 'exported'}"
         )
-
-
-def _frames(
-    options: argparse.Namespace, metadata: ModelMetadata, split: str, *, labels: bool
-) -> EvaluationFrames:
-    """Return the frames of the network's dataset that the flags choose."""
-    spec = dataset_spec(metadata.dataset)
-    source = spec.open(
-        options.data_root or Path("data") / spec.name,
-        options.split or split,
-        sequences=tuple(options.sequences),
-        require_labels=labels,
-    )
-    if len(source) == 0:
-        raise UserError(f"--data-root {options.data_root}: has no such frames")
-    return EvaluationFrames(source, metadata.grid_size_m, clip_range_m=metadata.clip_range_m)
-
-
-def _clouds(frames: EvaluationFrames) -> Iterator[Frame]:
-    """Yield each frame's features and voxels."""
-    for index in range(len(frames)):
-        voxels = frames[index]
-        feat = torch.cat(
-            [torch.from_numpy(voxels.coord), torch.from_numpy(voxels.strength)], dim=1
-        ).numpy()
-        yield feat, voxels.grid_coord
 
 
 if __name__ == "__main__":

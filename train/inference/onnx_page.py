@@ -85,7 +85,7 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
         "## Seconds for one frame on a CPU",
         "",
         "The smallest of several passes, torch and ONNX Runtime by turns in one process with equal "
-        "threads. `geometry`: curves, pooling, neighbors and patches, compiled loops in topodistill "
+        "threads. `geometry`: curves, pooling, neighbors, patches: compiled loops in topodistill "
         "and plain numpy beside an export; `network`: all the rest. `ratio`: torch's whole time "
         "over the export's, above 1 where the export is faster.",
         "",

@@ -15,11 +15,11 @@ sys.path.insert(0, "THIS FOLDER")
 from run import ExportedNetwork
 
 network = ExportedNetwork("THIS FOLDER")
-labels = network.predict(points)            # [N, 4] x, y, z in meters and strength -> [N] train ids
+labels = network.predict(points)            # [N, 4] x, y, z, strength -> [N]
 ```
 
 The runner checks that `model.onnx`, `geometry.py` and `export.json` are of one export. In other
-languages: build the tables below (`geometry.py` is the definition, 300 lines of numpy) and feed them
+languages: build the tables below (`geometry.py`, 300 lines of numpy, defines them) and feed them
 by name.
 """
 

@@ -50,7 +50,8 @@ def card_of_run(checkpoint: Path) -> tuple[dict[str, Any], dict[str, dict[str, A
             "seed": run["seed"],
         }
         if "file" in made_by.get("teacher", {}):
-            made_by["teacher"] = {**made_by["teacher"], "file": Path(made_by["teacher"]["file"]).name}
+            origin = made_by["teacher"]
+            made_by["teacher"] = {**origin, "file": Path(origin["file"]).name}
         metrics = _read(folder / "metrics.json") or {}
         found = metrics.get(checkpoint.stem) if checkpoint.stem in ROLES else None
         if found is None:

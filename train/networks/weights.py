@@ -159,10 +159,10 @@ def weights_file(path: Path) -> Path:
     config = read_folder_config(folder)
     name = config.get("weights")
     if not isinstance(name, str) or Path(name).name != name:
-        raise UserError(f"{folder / FOLDER_CONFIG}: names no file of weights; copy the folder again")
+        raise UserError(f"{folder / FOLDER_CONFIG}: names no weights; copy the folder again")
     path = folder / name
     if not path.is_file():
-        raise UserError(f"{path}: no such file, but {FOLDER_CONFIG} beside it names it; copy it too")
+        raise UserError(f"{path}: no such file, but {FOLDER_CONFIG} there names it; copy it too")
     if sha256_of(path) != config.get("sha256"):
         raise UserError(
             f"{path}: is not the file that {FOLDER_CONFIG} beside it was written for (its SHA-256 "

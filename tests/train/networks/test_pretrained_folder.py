@@ -133,7 +133,7 @@ def test_files_of_different_folders_are_refused(folder, tmp_path, student):
             lambda folder: (folder / "config.json").write_text(
                 (folder / "config.json").read_text().replace("model.safe", "../model.safe")
             ),
-            "names no file of weights",
+            "names no weights",
         ),
     ],
 )  # fmt: skip
