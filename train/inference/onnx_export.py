@@ -21,6 +21,7 @@ from train.core.errors import UserError
 from train.core.provenance import sha256_of
 from train.inference import onnx_geometry, onnx_runner
 from train.inference.onnx_network import ExportedPTv3
+from train.inference.onnx_quantize import errors_only
 from train.inference.onnx_readme import readme
 from train.networks.protocol import Network
 from train.networks.ptv3.segmentor import Segmentor
@@ -155,9 +156,7 @@ def _described(
         "precision": precision,
         "weights_checksum": checksum(network),
         "geometry": asdict(program.plan),
-        "versions": {
-            name: provenance.version(name) for name in ("topodistill", "torch", *EXTRA)
-        },
+        "versions": {name: provenance.version(name) for name in ("topodistill", "torch", *EXTRA)},
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     return {"export_id": digest.hexdigest()[:16], **described}
@@ -182,8 +181,8 @@ def _onnx_bytes(program: ExportedPTv3) -> bytes:
     import onnx
 
     names = onnx_geometry.input_names(program.plan)
-    with warnings.catch_warnings():
-        # About torch's own code.
+    with warnings.catch_warnings(), errors_only("torch.onnx"):
+        # About torch's own code, and about packages that are not needed.
         warnings.simplefilter("ignore")
         made = torch.onnx.export(
             program,

@@ -7,6 +7,7 @@ tails off, is known to ruin LiDAR networks (LiDAR-PTQ, Zhou et al., ICLR 2024).
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ from train.inference.onnx_geometry import Plan, build_tables
 
 Frame = tuple[np.ndarray, np.ndarray]
 """Features [V, channels] float32 and voxel indices [V, 3] of a cloud."""
+
+
+@contextmanager
+def errors_only(name: str) -> Iterator[None]:
+    """Keep back what a package's logger says below an error; "" is the root logger."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def int8_quantizer(frames: Iterable[Frame], plan: Plan) -> Callable[[Path, Path], None]:
@@ -56,10 +69,7 @@ def int8_quantizer(frames: Iterable[Frame], plan: Plan) -> Callable[[Path, Path]
             raise UserError("--calibration-frames: there is no frame to calibrate with")
         names = quantized_nodes(onnx.load(source))
         reader = _Reader(itertools.chain([first], remaining), plan)
-        root = logging.getLogger()
-        before = root.level
-        root.setLevel(logging.ERROR)  # it advises a preparation that this graph does not need
-        try:
+        with errors_only(""):  # it advises a preparation that this graph does not need
             quantize_static(
                 str(source),
                 str(target),
@@ -73,8 +83,6 @@ def int8_quantizer(frames: Iterable[Frame], plan: Plan) -> Callable[[Path, Path]
                 calibrate_method=CalibrationMethod.MinMax,
                 extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
             )
-        finally:
-            root.setLevel(before)
 
     return quantize
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from train.inference.onnx_export import export_onnx
+from train.data.semantickitti import CLASS_NAMES
+from train.export import main
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata
+from train.networks.weights import ModelMetadata, save_model
 
 
 def _telling(network, seed=0):
@@ -55,11 +56,24 @@ def metadata_of():
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, telling_network, metadata_of):
-    """A float32 export, and the network it was made from."""
-    folder = tmp_path_factory.mktemp("exported")
-    network = telling_network(patch_size=32)
-    export_onnx(network, metadata_of(network), folder)
-    return folder, network
+    """Return a float32 export that the command wrote, its network and that one's checkpoint."""
+    base = tmp_path_factory.mktemp("exported")
+    network = telling_network(num_classes=len(CLASS_NAMES), patch_size=32)
+    metadata = metadata_of(network, dataset="semantickitti", class_names=CLASS_NAMES)
+    save_model(network, metadata, base / "student.pt")
+    words = ["--checkpoint", base / "student.pt", "--output", base / "onnx", "--format", "onnx"]
+    assert main([str(word) for word in words]) == 0
+    return base / "onnx", network, base / "student.pt"
+
+
+@pytest.fixture(scope="session")
+def two_stages(telling_network):
+    """Return a network of two stages, which is exported in a third of the time."""
+    return telling_network(
+        num_classes=len(CLASS_NAMES), patch_size=32,
+        enc_depths=(1, 2), enc_channels=(16, 32), enc_heads=(1, 2),
+        dec_depths=(1,), dec_channels=(16,), dec_heads=(1,),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -18,30 +18,24 @@ from train.inference.onnx_runner import ExportedNetwork
 from train.networks import from_pretrained
 from train.networks.ptv3 import load_pointcept_checkpoint
 from train.networks.ptv3.pointcept_export import save_pointcept_checkpoint
-from train.networks.weights import load_model, save_model
+from train.networks.weights import save_model
 
 
 @pytest.fixture(scope="module")
-def network(telling_network):
-    return telling_network(num_classes=len(CLASS_NAMES))
+def network(exported):
+    return exported[1]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(network, metadata_of, tmp_path_factory):
-    """A student that learned from SemanticKITTI, as it says."""
-    path = tmp_path_factory.mktemp("trained") / "student.pt"
-    metadata = metadata_of(
-        network, dataset="semantickitti", class_names=CLASS_NAMES, clip_range_m=None
-    )
-    save_model(network, metadata, path)
-    return path
+def checkpoint(exported):
+    """Return the file of a student that learned from SemanticKITTI, as it says."""
+    return exported[2]
 
 
 @pytest.fixture(scope="module")
-def onnx_folder(checkpoint, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("command") / "onnx"
-    assert main(["--checkpoint", f"{checkpoint}", "--output", f"{folder}", "--format", "onnx"]) == 0
-    return folder
+def onnx_folder(exported):
+    """Return what the command wrote of it; to be read only."""
+    return exported[0]
 
 
 def run(line, **places):
@@ -80,7 +74,7 @@ def test_to_pointcept_and_back(checkpoint, network, tmp_path):
     assert run("--checkpoint c@ --output o@/p --format pointcept", c=checkpoint, o=tmp_path) == 0
     assert "Needs Pointcept v1.6.0" in (tmp_path / "p" / "pointcept_model.py").read_text()
     loaded, _ = load_pointcept_checkpoint(
-        tmp_path / "p" / "model.pth", cpe_input="main", size="tiny-student"
+        tmp_path / "p" / "model.pth", cpe_input="main", size="tiny-student", patch_size=32
     )
     assert same_weights(loaded, network)
 
@@ -135,16 +129,14 @@ def test_scores_and_times_beside_torch_and_their_page(
     assert run("--page o@/export.md --exports f@", o=tmp_path, f=folder) == 0
     text = (tmp_path / "export.md").read_text()
     miou = f"{100 * scores['torch']['miou']:.2f}"
-    assert f"| ptv3:tiny-student, semantickitti | fp32 | " in text
+    assert "| ptv3:tiny-student, semantickitti | fp32 | " in text
     assert f"| {miou} | {miou} | +0.00 |" in text
     assert "1 of the validation split" in text
     assert "; busy" in text
     assert json.loads((tmp_path / "export.json").read_text())[0]["measured"] == record
 
 
-def test_fresh_weights_are_timed_and_not_scored(
-    checkpoint, onnx_folder, toy_sweeps, tmp_path
-):
+def test_fresh_weights_are_timed_and_not_scored(checkpoint, onnx_folder, toy_sweeps, tmp_path):
     folder = shutil.copytree(onnx_folder, tmp_path / "onnx")
     line = "--score f@ --checkpoint c@ --data-root d@ --repeats 1 --untrained"
     assert run(line, f=folder, c=checkpoint, d=toy_sweeps) == 0
@@ -152,17 +144,23 @@ def test_fresh_weights_are_timed_and_not_scored(
     assert "| not trained | - | - | - | - | - |" in (tmp_path / "p.md").read_text()
 
 
-def test_int8_is_calibrated_on_training_frames(checkpoint, toy_sweeps, tmp_path, capsys):
+def test_int8_is_calibrated_on_training_frames(
+    two_stages, metadata_of, toy_sweeps, tmp_path, capsys
+):
+    metadata = metadata_of(two_stages, dataset="semantickitti", class_names=CLASS_NAMES)
+    save_model(two_stages, metadata, tmp_path / "small.pt")
     line = (
-        "--checkpoint c@ --output o@/i --format onnx --precision int8 --calibration-frames 2 "
-        "--data-root d@ --sequences 00"
+        "--checkpoint o@/small.pt --output o@/i --format onnx --precision int8 "
+        "--calibration-frames 2 --data-root d@ --sequences 00"
     )
-    assert run(line, c=checkpoint, o=tmp_path, d=toy_sweeps) == 0
+    assert run(line, o=tmp_path, d=toy_sweeps) == 0
     assert "calibrating on 2 frames" in capsys.readouterr().err
     runner = ExportedNetwork(tmp_path / "i")
     assert runner.metadata["precision"] == "int8"
     labels = runner.predict(np.random.default_rng(0).normal(0, 3, (300, 4)))
     assert labels.shape == (300,)
+    kinds = {path.name for path in (tmp_path / "i").iterdir()}
+    assert kinds == {"model.onnx", "export.json", "geometry.py", "run.py", "README.md"}
 
 
 @pytest.mark.parametrize(
@@ -217,9 +215,7 @@ def test_a_runs_own_files_are_never_replaced(checkpoint, tmp_path, capsys):
     assert (tmp_path / "config.json").read_text() == "{}"
 
 
-def test_terms_of_a_dataset_that_nobody_knows_are_demanded(
-    network, metadata_of, tmp_path, capsys
-):
+def test_terms_of_a_dataset_that_nobody_knows_are_demanded(network, metadata_of, tmp_path, capsys):
     save_model(network, metadata_of(network), tmp_path / "own.pt")
     assert run("--checkpoint o@/own.pt --output o@/s", o=tmp_path) == 2
     assert "frames of toy, whose terms are not known here" in capsys.readouterr().err
@@ -248,10 +244,12 @@ def test_the_page_wants_the_scores_of_this_export(onnx_folder, tmp_path, capsys)
     assert "is of another export; score it again" in capsys.readouterr().err
 
 
-def test_the_checkpoint_is_left_as_it_was(checkpoint, tmp_path):
-    before = sha256_of(checkpoint)
-    for name in ("safetensors", "pointcept", "torch-export"):
-        line = f"--checkpoint c@ --output o@/{name} --format {name}"
-        assert run(line, c=checkpoint, o=tmp_path) == 0
-    assert sha256_of(checkpoint) == before
-    assert load_model(checkpoint)[1].dataset == "semantickitti"
+def test_a_program_of_torch_export_and_the_checkpoint_as_it_was(two_stages, metadata_of, tmp_path):
+    metadata = metadata_of(two_stages, dataset="semantickitti", class_names=CLASS_NAMES)
+    save_model(two_stages, metadata, tmp_path / "small.pt")
+    before = sha256_of(tmp_path / "small.pt")
+    line = "--checkpoint o@/small.pt --output o@/t --format torch-export"
+    assert run(line, o=tmp_path) == 0
+    kinds = {path.name for path in (tmp_path / "t").iterdir()}
+    assert kinds == {"model.pt2", "export.json", "geometry.py", "README.md"}
+    assert sha256_of(tmp_path / "small.pt") == before

@@ -15,6 +15,7 @@ import torch
 from tests.train.toys import build_toy
 from train.core.errors import UserError
 from train.data.registry import dataset_spec
+from train.data.semantickitti import CLASS_NAMES
 from train.data.transforms import voxelize
 from train.inference import onnx_geometry, onnx_runner
 from train.inference.onnx_export import export_onnx, export_program
@@ -22,7 +23,6 @@ from train.inference.onnx_network import ExportedPTv3, plan_of
 from train.inference.onnx_quantize import int8_quantizer
 from train.inference.onnx_runner import ExportedNetwork, ExportError
 from train.inference.predict import predict
-from train.networks.ptv3 import build_segmentor
 from train.networks.weights import checksum
 
 TOLERANCE = 1e-4
@@ -69,7 +69,7 @@ def test_the_forms_differ(telling_network, voxel_batch):
 
 @pytest.mark.parametrize("count", [1, 2, 31, 32, 33, 64, 500, 1777])
 def test_onnx_runtime_gives_our_logits_at_every_size(exported, voxel_batch, count):
-    folder, network = exported
+    folder, network, _ = exported
     batch = voxel_batch(count, side=120)
     found = ExportedNetwork(folder).logits(batch["feat"].numpy(), batch["grid_coord"].numpy())
     wanted = logits_of(network, batch)
@@ -80,11 +80,9 @@ def test_onnx_runtime_gives_our_logits_at_every_size(exported, voxel_batch, coun
 
 @pytest.mark.parametrize("dataset", ["semantickitti", "waymo"])
 def test_a_simulated_frame(exported, tmp_path, dataset):
-    folder, network = exported
+    folder, network, _ = exported
     spec = dataset_spec(dataset)
-    made = spec.simulate(
-        tmp_path, num_sweeps=1, num_validation_sweeps=1, azimuth_steps=90, seed=1
-    )
+    made = spec.simulate(tmp_path, num_sweeps=1, num_validation_sweeps=1, azimuth_steps=90, seed=1)
     frame = spec.open(made.root, sequences=made.validation_sequences)[0]
     voxels = voxelize(frame, 0.2)
     feat = np.concatenate([voxels.coord, voxels.strength], axis=1)
@@ -100,7 +98,7 @@ def test_a_simulated_frame(exported, tmp_path, dataset):
 
 @pytest.mark.real_data
 def test_a_real_sweep(exported, real_data):
-    folder, network = exported
+    folder, network, _ = exported
     path = real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin"
     points = np.fromfile(path, "<f4").reshape(-1, 4)
     runner = ExportedNetwork(folder)
@@ -117,7 +115,7 @@ def test_a_real_sweep(exported, real_data):
 
 
 def test_the_graph_is_of_standard_operators_with_free_axes(exported):
-    folder, network = exported
+    folder, network, _ = exported
     model = onnx.load(folder / "model.onnx")
     assert [opset.domain for opset in model.opset_import] == [""]
     assert not model.functions
@@ -129,7 +127,7 @@ def test_the_graph_is_of_standard_operators_with_free_axes(exported):
         for value in (*model.graph.input, *model.graph.output)
     }
     assert shapes["feat"] == ["voxels_0", 4]
-    assert shapes["logits"] == ["voxels_0", 5]
+    assert shapes["logits"] == ["voxels_0", 19]
     assert shapes["children_2"] == ["voxels_2", 8]
     assert shapes["parent_2"] == ["voxels_1"]
     assert shapes["patches_4"] == [1, "patches_4", "slots_4"]
@@ -138,13 +136,13 @@ def test_the_graph_is_of_standard_operators_with_free_axes(exported):
 
 
 def test_the_files_say_what_they_are_and_nothing_of_the_machine(exported):
-    folder, network = exported
+    folder, network, _ = exported
     model = onnx.load(folder / "model.onnx")
     props = {prop.key: prop.value for prop in model.metadata_props}
     described = json.loads(props["topodistill"])
     manifest = json.loads((folder / "export.json").read_text())
     assert manifest["metadata"] == described
-    assert json.loads(props["class_names"]) == ["a", "b", "c", "d", "e"]
+    assert json.loads(props["class_names"]) == list(CLASS_NAMES)
     assert json.loads(props["grid_size_m"]) == 0.2
     assert json.loads(props["clip_range_m"]) == [-6, -6, -6, 6, 6, 6]
     assert props["weights_checksum"] == checksum(network)
@@ -160,7 +158,7 @@ def test_the_files_say_what_they_are_and_nothing_of_the_machine(exported):
 
 def test_the_copied_runner_labels_a_cloud_without_this_package(exported, tmp_path):
     """In a process whose path has neither topodistill nor torch's users."""
-    folder, network = exported
+    folder, network, _ = exported
     rng = np.random.default_rng(2)
     points = np.c_[rng.normal(0, 2.5, (3000, 3)), rng.random(3000)].astype("<f4")
     points.tofile(tmp_path / "cloud.bin")
@@ -295,65 +293,78 @@ def test_features_of_another_width_are_refused(exported, voxel_batch):
 # ---- fp16, int8, torch.export --------------------------------------------------------------------
 
 
-def test_half_precision_is_near_and_half_as_large(
-    exported, tmp_path, telling_network, metadata_of, voxel_batch
-):
-    folder, network = exported
-    export_onnx(network, metadata_of(network), tmp_path, precision="fp16")
-    sizes = [(path / "model.onnx").stat().st_size for path in (tmp_path, folder)]
-    assert sizes[0] < 0.65 * sizes[1]
+def test_half_precision_is_near_and_half_as_large(two_stages, tmp_path, metadata_of, voxel_batch):
+    export_onnx(two_stages, metadata_of(two_stages), tmp_path, precision="fp16")
     batch = voxel_batch(500)
     found = ExportedNetwork(tmp_path).logits(batch["feat"].numpy(), batch["grid_coord"].numpy())
-    wanted = logits_of(network, batch)
+    wanted = logits_of(two_stages, batch)
     assert found.dtype == np.float32
     assert 1e-5 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+    kinds = {
+        tensor.name: tensor.data_type
+        for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer
+        if len(tensor.dims) == 2
+    }
+    full = [name for name, kind in kinds.items() if kind == onnx.TensorProto.FLOAT]
+    assert len(full) == 1  # the stem's
+    assert len(kinds) == 1 + 4 * 6 + 1 + 2 + 1  # stem, blocks, pooling, the way up, head
 
 
-def test_int8_weights_ranges_and_results(exported, tmp_path, metadata_of, voxel_batch):
-    folder, network = exported
+def test_int8_weights_ranges_and_results(exported, tmp_path, voxel_batch):
+    folder, network, _ = exported
     batches = [voxel_batch(count) for count in (400, 600)]
     frames = [(batch["feat"].numpy(), batch["grid_coord"].numpy()) for batch in batches]
-    quantize = int8_quantizer(frames, plan_of(network))
-    export_onnx(network, metadata_of(network), tmp_path, precision="int8", quantize=quantize)
-    model = onnx.load(tmp_path / "model.onnx")
+    target = tmp_path / "int8.onnx"
+    int8_quantizer(frames, plan_of(network))(folder / "model.onnx", target)
+    model = onnx.load(target)
     kinds = [node.op_type for node in model.graph.node]
     linear = 1 + 9 * 6 + 4 + 8 + 1  # stem, blocks, pooling, the way up, head
     assert kinds.count("MatMul") == linear + 2 * 9  # and attention's two
-    weights = {
-        tensor.name: tensor.data_type
-        for tensor in model.graph.initializer
-        if len(tensor.dims) == 2
-    }
-    int8 = [name for name, kind in weights.items() if kind == onnx.TensorProto.INT8]
-    assert len(int8) == linear - 2
-    batch = batches[1]
-    found = ExportedNetwork(tmp_path).logits(*frames[1])
-    wanted = logits_of(network, batch)
+    weights = [tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 2]
+    assert weights.count(onnx.TensorProto.INT8) == linear - 2
+    assert {opset.domain for opset in model.opset_import} == {""}
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    inputs = ExportedNetwork(folder).inputs(*frames[1])
+    (found,) = session.run(["logits"], inputs)
+    wanted = logits_of(network, batches[1])
     error = np.abs(found - wanted)
-    assert 1e-3 < error.max()
-    assert error.mean() < 0.1 * wanted.std()
-    assert list(tmp_path.glob("*.fp32")) == []
+    assert error.max() > 1e-3
+    assert error.mean() < 0.25 * wanted.std()
 
 
-def test_no_frame_to_calibrate_with_is_refused(exported, tmp_path, metadata_of):
-    network = exported[1]
+def test_ranges_are_those_of_the_frames(exported, tmp_path, voxel_batch):
+    """A frame ten times as far away makes ranges, and so steps, as much wider."""
+    folder, network, _ = exported
+    batch = voxel_batch(40)
+    steps = []
+    for factor in (1, 10):
+        frame = (factor * batch["feat"].numpy(), batch["grid_coord"].numpy())
+        int8_quantizer([frame], plan_of(network))(folder / "model.onnx", tmp_path / "int8.onnx")
+        model = onnx.load(tmp_path / "int8.onnx")
+        scale = next(node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear")
+        (tensor,) = (each for each in model.graph.initializer if each.name == scale)
+        steps.append(float(onnx.numpy_helper.to_array(tensor)))
+    assert steps[1] > 4 * steps[0]
+
+
+def test_no_frame_to_calibrate_with_is_refused(exported, tmp_path):
+    quantize = int8_quantizer([], plan_of(exported[1]))
     with pytest.raises(UserError, match="no frame to calibrate with"):
-        export_onnx(
-            network, metadata_of(network), tmp_path, precision="int8",
-            quantize=int8_quantizer([], plan_of(network)),
-        )  # fmt: skip
-    assert not (tmp_path / "model.onnx").exists()
+        quantize(exported[0] / "model.onnx", tmp_path / "int8.onnx")
+    assert not (tmp_path / "int8.onnx").exists()
 
 
-def test_precision_and_quantizer_belong_together(exported, tmp_path, metadata_of):
-    network = exported[1]
+def test_precision_and_quantizer_belong_together(two_stages, tmp_path, metadata_of):
+    network = two_stages
     for arguments in ({"precision": "int8"}, {"quantize": lambda source, target: None}):
         with pytest.raises(ValueError, match="quantize is for precision 'int8'"):
             export_onnx(network, metadata_of(network), tmp_path, **arguments)
 
 
-def test_a_program_of_torch_export_runs_at_other_sizes(exported, tmp_path, metadata_of, voxel_batch):
-    network = exported[1]
+def test_a_program_of_torch_export_runs_at_other_sizes(
+    two_stages, tmp_path, metadata_of, voxel_batch
+):
+    network = two_stages
     export_program(network, metadata_of(network), tmp_path)
     program = torch.export.load(tmp_path / "model.pt2").module()
     for count in (2, 31, 64, 500):
@@ -364,16 +375,14 @@ def test_a_program_of_torch_export_runs_at_other_sizes(exported, tmp_path, metad
     assert json.loads((tmp_path / "export.json").read_text())["metadata"]["precision"] == "fp32"
 
 
-def test_another_network_is_refused(tmp_path, metadata_of):
+def test_another_network_is_refused(tmp_path, metadata_of, two_stages):
     with pytest.raises(UserError, match="only PTv3 can"):
-        export_onnx(build_toy("wide", 5, 4), metadata_of(build_segmentor("tiny-student", 5)), tmp_path)
+        export_onnx(build_toy("wide", 19, 4), metadata_of(two_stages), tmp_path)
 
 
 def test_what_is_not_installed_is_named(exported, tmp_path, metadata_of, monkeypatch):
-    monkeypatch.setattr(
-        "train.inference.onnx_export.EXTRA", ("onnx", "no-such-package")
-    )
-    with pytest.raises(UserError, match=r"needs no-such-package: pip install 'topodistill\[onnx\]'"):
+    monkeypatch.setattr("train.inference.onnx_export.EXTRA", ("onnx", "no-such-package"))
+    with pytest.raises(UserError, match=r"no-such-package: pip install 'topodistill\[onnx\]'"):
         export_onnx(exported[1], metadata_of(exported[1]), tmp_path)
 
 

@@ -74,7 +74,10 @@ def test_terms_that_nobody_knows_stop_the_card_and_not_the_run(
     save_model(network, metadata_of(network), run_folder / "student.pt")
     assert write_network_folder(run_folder / "student.pt") is None
     assert not (run_folder / "student").exists()
-    assert "no model card is written: the network learned from frames of toy" in capsys.readouterr().err
+    assert (
+        "no model card is written: the network learned from frames of toy"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_file_elsewhere_has_no_card(tmp_path, run_folder):

@@ -90,7 +90,9 @@ def test_the_card_says_what_whoever_gets_it_must_know(folder, student):
 
 
 def test_a_network_without_scores_says_so(tmp_path, student):
-    save_pretrained(student, tmp_path, metadata=METADATA, data_license="CC0.", weights_name="s.safetensors")
+    save_pretrained(
+        student, tmp_path, metadata=METADATA, data_license="CC0.", weights_name="s.safetensors"
+    )
     assert "have not been scored" in (tmp_path / "README.md").read_text()
     assert (tmp_path / "s.safetensors").is_file()
     assert from_pretrained(tmp_path)[1] == METADATA
@@ -105,7 +107,7 @@ def test_no_card_is_written_without_the_datas_terms(tmp_path, student, note):
 
 def test_arguments_that_cannot_be_meant(tmp_path, student):
     other = ModelMetadata(**{**vars(METADATA), "num_classes": 5})
-    with pytest.raises(ValueError, match="describes 5 classes .* the network has 4"):
+    with pytest.raises(ValueError, match=r"describes 5 classes .* the network has 4"):
         save_pretrained(student, tmp_path, **{**GIVEN, "metadata": other})
     for name in ("model.pt", "a/b.safetensors"):
         with pytest.raises(ValueError, match="must be a file name that ends in"):
