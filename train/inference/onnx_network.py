@@ -14,7 +14,7 @@ from train.inference.onnx_geometry import CHILDREN, Plan, input_names
 from train.networks.ptv3.attention import SerializedAttention, scaled_dot_product
 from train.networks.ptv3.block import MLP, Block
 from train.networks.ptv3.convolution import ConvolutionWeights
-from train.networks.ptv3.network import Stage
+from train.networks.ptv3.network import DecoderStage, EncoderStage, Stage
 from train.networks.ptv3.pooling import Pooling, Unpooling
 from train.networks.ptv3.segmentor import Segmentor
 
@@ -67,16 +67,18 @@ class ExportedPTv3(nn.Module):
         self.down = nn.ModuleList()
         self.enc = nn.ModuleList()
         for index in range(self.plan.num_stages):
-            stage = enc[f"enc{index}"]
-            if index:
-                self.down.append(_Pool(stage.down, product_dtype))
-            self.enc.append(_Blocks(stage, *options))
+            encoder = enc[f"enc{index}"]
+            assert isinstance(encoder, EncoderStage)
+            if encoder.down is not None:
+                self.down.append(_Pool(encoder.down, product_dtype))
+            self.enc.append(_Blocks(encoder, *options))
         self.up = nn.ModuleList()
         self.dec = nn.ModuleList()
         for index in range(self.plan.num_stages - 1):
-            stage = dec[f"dec{index}"]
-            self.up.append(_Unpool(stage.up, product_dtype))
-            self.dec.append(_Blocks(stage, *options))
+            decoder = dec[f"dec{index}"]
+            assert isinstance(decoder, DecoderStage)
+            self.up.append(_Unpool(decoder.up, product_dtype))
+            self.dec.append(_Blocks(decoder, *options))
         self.head = _Linear(network.seg_head.weight, network.seg_head.bias, product_dtype)
         self.eval()
 
@@ -227,14 +229,21 @@ class _Pool(nn.Module):
         return F.gelu(largest * self.scale + self.shift)
 
 
+def _projection(layers: nn.Sequential, dtype: torch.dtype) -> _Linear:
+    """Return a linear map with the batch norm after it; the GELU behind them is the caller's."""
+    linear, norm = layers[0], layers[1]
+    assert isinstance(linear, nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d)
+    return _Linear(linear.weight, linear.bias, dtype, norm)
+
+
 class _Unpool(nn.Module):
     """The coarse features and the encoder's, projected; the former at their finer voxels."""
 
     def __init__(self, unpooling: Unpooling, dtype: torch.dtype) -> None:
         super().__init__()
-        for name in ("proj", "proj_skip"):
-            linear, norm, _ = getattr(unpooling, name)
-            self.add_module(name, _Linear(linear.weight, linear.bias, dtype, norm))
+        self.proj = _projection(unpooling.proj, dtype)
+        self.proj_skip = _projection(unpooling.proj_skip, dtype)
 
     def forward(self, coarse: Tensor, skip: Tensor, parent: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum [V, C] and the projected skip features alone, float32."""
@@ -254,7 +263,8 @@ class _Attention(nn.Module):
 
     def forward(self, feat: Tensor, patches: Tensor, place: Tensor) -> Tensor:
         """Return [V, C] of feat [V, C], patches [P, L] and the place of each row [V]."""
-        slots = _rows(self.qkv(feat), patches).unflatten(2, (3, self.num_heads, -1))
+        slots = _rows(self.qkv(feat), patches)  # [P, L, 3 C]
+        slots = slots.view(*slots.shape[:2], 3, self.num_heads, -1)
         query, key, value = slots.permute(2, 0, 3, 1, 4).unbind(0)  # each [P, H, L, D]
         attend = F.scaled_dot_product_attention if self.fused else scaled_dot_product
         out = attend(query, key, value).transpose(1, 2).flatten(2).flatten(0, 1)

@@ -93,19 +93,19 @@ def test_from_pointcept_to_a_folder(telling_network, tmp_path):
     assert (metadata.size, metadata.grid_size_m) == ("student", 0.05)
 
 
-def test_the_doors_of_other_commands_take_the_folder(checkpoint, tmp_path, capsys):
+def test_the_doors_of_other_commands_take_the_folder(checkpoint, tmp_path):
     assert run("--checkpoint c@ --output o@/s", c=checkpoint, o=tmp_path) == 0
     rng = np.random.default_rng(0)
     np.save(tmp_path / "cloud.npy", np.c_[rng.normal(0, 3, (400, 3)), rng.random(400)])
-    labels = []
+    found = []
     for given in (checkpoint, tmp_path / "s", tmp_path / "s" / "model.safetensors"):
         words = ["predict", "--checkpoint", given, "--input", tmp_path / "cloud.npy", "--output"]
-        words += [tmp_path / "labels.npy", "--overwrite", "--device", "cpu"]
-        assert topodistill([str(word) for word in words]) == 0
-        labels.append(np.load(tmp_path / "labels.npy"))
-    assert len(np.unique(labels[0])) > 1
-    np.testing.assert_array_equal(labels[1], labels[0])
-    np.testing.assert_array_equal(labels[2], labels[0])
+        words += [tmp_path / "labels.npy", "--probabilities", tmp_path / "p.npy", "--overwrite"]
+        assert topodistill([*map(str, words), "--device", "cpu"]) == 0
+        found.append(np.load(tmp_path / "p.npy"))
+    assert len(np.unique(found[0])) > 100
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
 
 
 def test_scores_and_times_beside_torch_and_their_page(
