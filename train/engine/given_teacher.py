@@ -22,7 +22,7 @@ from train.evaluation.network_pass import arithmetic, network_input
 from train.inference.load_network import OpenedCheckpoint, fit_classes, open_checkpoint
 from train.networks.protocol import Network
 from train.networks.registry import network_name, parse_network
-from train.networks.weights import load_model
+from train.networks.weights import load_model, weights_file
 
 FRAMES: Final = 4
 """Training frames on which a given teacher is scored before it is used."""
@@ -62,7 +62,7 @@ class GivenTeacher:
         found: dict[str, Any] = {
             "from": "--teacher-checkpoint",
             "file": str(self.path),
-            "sha256": sha256_of(self.path) if self.path.is_file() else None,
+            "sha256": sha256_of(weights_file(self.path)),
         }
         return found | ({"converted": "; ".join(self.lines())} if self.is_converted else {})
 
