@@ -21,6 +21,7 @@ from train.core.device import describe_device, resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.data import semantickitti
+from train.data.frame_checks import prediction_warnings
 from train.data.registry import DATASETS
 from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
@@ -155,11 +156,8 @@ def _run(options: argparse.Namespace) -> None:
     logger.info(
         f"{options.input}: {cloud.kind}, {len(strength)} points; strength: {cloud.strength_from}"
     )
-    if strength.min() < 0.0 or strength.max() > 1.0:
-        logger.info(
-            f"note: strengths run from {strength.min():g} to {strength.max():g}, networks are "
-            "trained on 0 to 1; if these are counts, divide them by their largest possible value"
-        )
+    for line in prediction_warnings(cloud.sweep, network.class_names):
+        logger.warning(f"warning: {options.input}: {line}")
     if grid_size_m != network.grid_size_m:
         logger.info(f"note: voxels of {grid_size_m:g} m, in training {network.grid_size_m:g} m")
     transforms = SINGLE_PASS if options.tta is None else TEST_TIME_AUGMENTATIONS[options.tta]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.files import RootLayout, read_bytes, reading
 from train.data.frame import SPLITS, LidarFrame
+from train.data.frame_checks import refuse_other_columns
 from train.data.semantickitti.classes import CLASS_NAMES, RAW_TO_TRAIN
 
 TRAIN_SEQUENCES: Final = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
@@ -60,8 +61,8 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     Raises
     ------
     UserError
-        If the file cannot be read, is empty, has a size that is no multiple of 16 bytes, or holds a
-        NaN, an infinity, or a coordinate beyond `MAX_COORDINATE_M`.
+        If the file cannot be read, is empty, has a size that is no multiple of 16 bytes, holds a
+        NaN, an infinity, or a coordinate beyond `MAX_COORDINATE_M`, or is made of other columns.
     """
     data = read_bytes(path)
     _check_point_bytes(path, len(data))
@@ -84,6 +85,7 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             f"{_show(points[first])}); the file is damaged or no SemanticKITTI sweep, "
             "copy it again or remove it"
         )
+    refuse_other_columns(path, points)
     return np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3:])
 
 
@@ -179,6 +181,7 @@ class SemanticKitti:
         self.sequences = tuple(sequences)
         self.skipped_unlabeled = 0
         self.unreadable: dict[str, str] = {}
+        self.warnings: list[str] = []
         folder = find_sequences(self.root)
         _check_present(folder, self.sequences)
         self._names: list[str] = []
@@ -232,6 +235,13 @@ class SemanticKitti:
                 "copy the sequence's velodyne folder there"
             )
         label_sizes = _sizes(folder / "labels", ".label")
+        alone = sorted(label_sizes.keys() - point_sizes.keys())
+        if alone:
+            more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
+            self.warnings.append(
+                f"{folder / 'labels' / alone[0]}.label{more}: no sweep beside it (expected "
+                f"velodyne/{alone[0]}.bin); copy the missing sweeps, or remove their labels"
+            )
         for stem in sorted(point_sizes):
             path = folder / "velodyne" / f"{stem}.bin"
             label_path = folder / "labels" / f"{stem}.label" if stem in label_sizes else None

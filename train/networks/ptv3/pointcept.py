@@ -131,7 +131,7 @@ def load_pointcept_checkpoint(
     if strict and (missing or unexpected):
         raise UserError(
             f"{file}: does not fit '{size}': missing {_shortened(missing)}; unexpected"
-            f" {_shortened(unexpected)}; choose another size or pass strict=False"
+            f" {_shortened(unexpected)}; give the --pointcept-size that the file has"
         )
     for key, value in state.items():
         if key in wanted and value.shape != wanted[key].shape:
