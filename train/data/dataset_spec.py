@@ -79,10 +79,14 @@ class DatasetSpec:
         server.
     submission_suffix
         Of the file that it writes.
+    submission_needs_account
+        Whether the server refuses a file without the user's account.
     sensor_origin_m
         Where the main sensor is in the frame of the points; pictures look from there.
     forward_deg
         The vehicle's heading in that frame, from x towards y.
+    ground_z_m
+        Where a level street lies in that frame; None if that differs from vehicle to vehicle.
     slow_to_decode
         Whether decoding a frame takes longer than all that follows, so that decoded frames are kept
         on disk unless a flag says otherwise.
@@ -97,8 +101,10 @@ class DatasetSpec:
     simulator: str | None = None
     submission: Callable[[Path, FrameSource, str], Submission] | None = None
     submission_suffix: str = ""
+    submission_needs_account: bool = False
     sensor_origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     forward_deg: float = 0.0
+    ground_z_m: float | None = None
     slow_to_decode: bool = False
 
     def simulate(

@@ -77,6 +77,15 @@ class FrameSource(Protocol):
 
 
 @runtime_checkable
+class HasWarnings(Protocol):
+    """A source whose opening shows what looks wrong and still can be used."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What looks wrong, a line each."""
+
+
+@runtime_checkable
 class ReadsInFileOrder(Protocol):
     """A source whose frames share files, so that many are best read in the order of the files."""
 

@@ -19,13 +19,13 @@ from train.core.console import Progress
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.data.dataset_spec import DatasetSpec
-from train.data.frame import SPLITS, FrameSource, LidarFrame
+from train.data.frame import SPLITS, FrameSource, HasWarnings, LidarFrame
+from train.data.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
 from train.data.layout_flags import add_layout_flags, layout_options
 from train.data.picture import draw
 from train.data.registry import DATASETS, dataset_spec
 
 REPORT = "inspection.json"
-_VOXEL_M = 0.05
 _RANGE_EDGES_M = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80, 120, 250)
 
 
@@ -55,7 +55,10 @@ class Inspection:
         Names of sweeps whose points all lie in one voxel of the usual size, 5 cm: sound to the
         reader, but a network can learn nothing from them.
     problems
-        One line for each sweep that could not be read, or segment that could not be indexed.
+        What cannot be used, a line each: a sweep that could not be read, a segment that could not
+        be indexed, sweeps that cannot be trained on.
+    warnings
+        What looks wrong and can be used, a line each; see `train.data.frame_checks`.
     pictures
         The files that were drawn.
     """
@@ -74,6 +77,7 @@ class Inspection:
     points_by_range_m: dict[str, int] = field(default_factory=dict)
     one_voxel_sweeps: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
 
 
@@ -137,6 +141,9 @@ def inspect(
     drawn = {read[place] for place in _spread(len(read), num_pictures)}
     found = Inspection(spec.name, str(root), split, list(sequences), len(source))
     found.problems += source.unreadable.values()
+    if isinstance(source, HasWarnings):
+        found.warnings += source.warnings
+    checks = FrameChecks(spec)
     tally = _Tally(len(spec.class_names), spec.sensor_origin_m)
     progress = Progress("looking at sweeps", len(read))
     for index in read:
@@ -147,8 +154,7 @@ def inspect(
             found.problems.append(str(error))
             continue
         tally.add(sweep)
-        cell = np.floor(sweep.coord.astype(np.float64) / _VOXEL_M)
-        if (cell == cell[0]).all():
+        if any(finding.kind == ONE_PLACE for finding in checks.add(sweep)):
             found.one_voxel_sweeps.append(sweep.name)
         if output is not None and index in drawn:
             path = output / f"{sweep.name.replace('/', '_')}.png"
@@ -162,6 +168,8 @@ def inspect(
                 )
             found.pictures.append(path.name)
     progress.close()
+    found.problems += checks.problems()
+    found.warnings += checks.warnings()
     found.sweeps, found.unlabeled_sweeps = len(tally.sizes), tally.unlabeled
     found.points = sum(tally.sizes)
     if tally.sizes:
@@ -235,14 +243,15 @@ def lines(found: Inspection) -> Iterable[str]:
         if count:
             yield f"{span + ' m':<24}{count:>14,}{count / found.points:>9.2%}"
     if found.one_voxel_sweeps:
-        yield f"sweeps in one voxel of 5 cm: {len(found.one_voxel_sweeps)}"
+        yield f"sweeps in one voxel of {100 * VOXEL_M:g} cm: {len(found.one_voxel_sweeps)}"
         yield from found.one_voxel_sweeps
-    yield f"problems: {len(found.problems) or 'none'}"
-    yield from found.problems
+    for title, lines_of in (("problems", found.problems), ("warnings", found.warnings)):
+        yield f"{title}: {len(lines_of) or 'none'}"
+        yield from lines_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 1 if there are sweeps with problems, 2 for a mistake."""
+    """Run the command; return 0, 1 if there are problems or warnings, 2 for a mistake."""
     parser = argparse.ArgumentParser(
         prog=program("train.inspect"), description=__doc__, allow_abbrev=False
     )
@@ -288,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     sys.stdout.write("\n".join([*lines(found), f"written: {report}"]) + "\n")
-    return 1 if found.problems else 0
+    return 1 if found.problems or found.warnings else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The frames of a run: simulated or found, opened, looked at before anything is written."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.decoded import DecodedCache
-from train.data.frame import FrameSource
+from train.data.frame import FrameSource, HasWarnings
+from train.data.frame_checks import FrameChecks
 from train.data.index import FOLDER
 from train.data.skipping import BadFrame
 from train.data.voxel_counts import VoxelCounts, voxel_counts
@@ -95,6 +97,9 @@ def open_data(config: RunConfig, spec: DatasetSpec, *, needs_labels: bool = True
     with first_process_first():
         data = _open(config, spec, needs_labels)
     data.bad.extend(data.fill_caches(config))
+    with first_process_first():
+        if is_first_process():
+            _look_at_decoded(data, config, needs_labels)
     for what, source in (("training", data.training), ("validation", data.validation)):
         digest = hashlib.sha256("\n".join(source.names).encode()).hexdigest()[:12]
         require_same(f"the list of {what} frames (number, hash)", (len(source), digest))
@@ -141,13 +146,16 @@ def _open_split(
         strict=config.on_bad_sweep == "stop",
     )
     bad += [BadFrame(*left_out) for left_out in source.unreadable.items()]
+    if isinstance(source, HasWarnings):
+        _warn(source.warnings)
     if source.skipped_unlabeled:
         what = f"{spec.sequence_word}s {_first_few(sequences)}" if sequences else split
         logger.info(f"{root}, {what}: {source.skipped_unlabeled} sweeps without labels left out")
     if data.cache_decoded:  # filling it looks at every frame
         return DecodedCache(source, (data.cache_dir or root / FOLDER) / "decoded")
     if is_first_process():
-        _look_at(source, config.on_bad_sweep == "stop", bad)
+        checks = FrameChecks(spec, trains=split == "training", needs_labels=needs_labels)
+        _look_at(source, config.on_bad_sweep == "stop", bad, checks)
     return source
 
 
@@ -157,16 +165,34 @@ def _first_few(names: tuple[str, ...], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
-def _look_at(source: FrameSource, stop: bool, bad: list[BadFrame]) -> None:
+def _look_at(source: FrameSource, stop: bool, bad: list[BadFrame], checks: FrameChecks) -> None:
     """Read an even sample of the frames: what only the contents show is found before the start."""
     stride = max(1, len(source) // FRAMES_READ_BEFORE_START)
     for index in range(0, len(source), stride):
         try:
-            source[index]
+            checks.add(source[index])
         except UserError as error:
             if stop:
                 raise
             bad.append(BadFrame(source.names[index], str(error)))
+    problems = checks.problems()
+    if problems and stop:
+        raise UserError(problems[0])
+    _warn([*problems, *checks.warnings()])
+
+
+def _look_at_decoded(data: RunData, config: RunConfig, needs_labels: bool) -> None:
+    """Look at a sample of frames that are kept on disk; those that cannot be read are known."""
+    for source in {id(each): each for each in (data.training, data.validation)}.values():
+        if isinstance(source, DecodedCache):
+            trains = source is data.training
+            checks = FrameChecks(data.spec, trains=trains, needs_labels=needs_labels or not trains)
+            _look_at(source, config.on_bad_sweep == "stop", [], checks)
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        logger.warning(f"warning: {line}")
 
 
 def counts_of(config: RunConfig, source: FrameSource) -> VoxelCounts | None:

@@ -164,12 +164,20 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
         "student": "student",
         "baseline": "the same student trained alone",
     }
-    shares = {role: metrics[role]["miou"] for role in called if role in metrics}
-    scores = ", ".join(
-        f"{called[role]} {'-' if share is None else f'{100 * share:.1f}'}"
-        for role, share in shares.items()
-    )
-    lines = [f"mIoU on {metrics['validation_sweeps']} validation sweeps: {scores}"]
+    found = {role: metrics[role] for role in called if role in metrics}
+
+    def line(title: str, name: str, scores: Mapping[str, Mapping[str, Any]]) -> str:
+        shares = ((called[role], of.get(name)) for role, of in scores.items())
+        shown = (f"{who} {'-' if share is None else f'{100 * share:.1f}'}" for who, share in shares)
+        return f"{title}: {', '.join(shown)}"
+
+    lines = [line(f"mIoU on {metrics['validation_sweeps']} validation sweeps", "miou", found)]
+    if any("benchmark_miou" in of for of in found.values()):
+        lines.append(line("mIoU as the benchmark takes it", "benchmark_miou", found))
+    augmented = {role: of["tta"] for role, of in found.items() if "tta" in of}
+    for name in dict.fromkeys(of["augmentation"] for of in augmented.values()):
+        of_name = {role: of for role, of in augmented.items() if of["augmentation"] == name}
+        lines.append(line(f"mIoU, test-time augmentation {name}", "miou", of_name))
     if "difference" in metrics:
         lines.append(
             f"distilling gave {metrics['difference']:+.1f} points in this run; one seed is no "

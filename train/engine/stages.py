@@ -207,13 +207,8 @@ class Run(RunPlan):
             logger.info(line)
         if self.teacher_metadata is None:
             return
-        made, data = self.teacher_metadata, self.config.data
-        if (made.grid_size_m, made.clip_range_m) != (data.grid_size_m, data.clip_range_m):
-            logger.warning(
-                f"warning: the teacher was trained on voxels of {made.grid_size_m:g} m in the box "
-                f"{made.clip_range_m}, this run has {data.grid_size_m:g} m in "
-                f"{data.clip_range_m}; it may know little here"
-            )
+        if self.config.teacher_checkpoint is not None:
+            self._warn_of_other_voxels(self.teacher_metadata)
         count = count_trained(
             tuple(self.data.validation.names),
             self.teacher_metadata.trained_on,
@@ -225,6 +220,21 @@ class Run(RunPlan):
                 f"warning: the teacher was trained on {count} of the {len(self.data.validation)} "
                 "sweeps to evaluate on; its scores there say nothing about others"
             )
+
+    def _warn_of_other_voxels(self, given: ModelMetadata) -> None:
+        """Say where a teacher that was given sees other voxels than in its own training."""
+        data = self.config.data
+        for flag, here, there in (
+            ("--data.grid-size-m", data.grid_size_m, given.grid_size_m),
+            ("--data.clip-range-m", data.clip_range_m, given.clip_range_m),
+        ):
+            if here != there:
+                shown = " ".join(map(str, there)) if isinstance(there, tuple) else there
+                logger.warning(
+                    f"warning: the teacher was trained with {flag} {shown}, and this run has "
+                    f"{here}: a teacher predicts worse on voxels that it does not know; give the "
+                    f"run {flag} {shown}, or train a teacher as this run is"
+                )
 
     def _train_teacher(self, log: RunLog | None) -> None:
         teacher = self._build("teacher")

@@ -26,7 +26,7 @@ _COS_SIN: Final = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 @dataclass(frozen=True)
 class TTATransform:
-    """A cloud seen otherwise: turned about z, then scaled, then flipped.
+    """A cloud seen otherwise: turned about z, then flipped and mirrored, then scaled.
 
     Attributes
     ----------
@@ -36,11 +36,14 @@ class TTATransform:
         Factor of all three axes.
     flip
         Whether x and y both change their sign.
+    mirror
+        Whether y changes its sign: left and right are exchanged.
     """
 
     quarter_turns: int = 0
     scale: float = 1.0
     flip: bool = False
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if self.quarter_turns not in range(4):
@@ -55,7 +58,8 @@ class TTATransform:
         cos, sin = _COS_SIN[self.quarter_turns]
         sign = -1.0 if self.flip else 1.0
         x, y, z = coord.astype(np.float64).T
-        turned = np.stack([sign * (cos * x - sin * y), sign * (sin * x + cos * y), z], axis=1)
+        side = -sign if self.mirror else sign
+        turned = np.stack([sign * (cos * x - sin * y), side * (sin * x + cos * y), z], axis=1)
         return (turned * self.scale).astype(np.float32)
 
     def of(self, sweep: LidarFrame) -> LidarFrame:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from train.core.console import Progress, logger
 from train.core.device import describe_device
 from train.core.errors import UserError
+from train.data.frame_checks import prediction_warnings
 from train.data.semantickitti.frame_files import FrameFiles
 from train.evaluation.network_pass import Precision
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
@@ -195,7 +196,7 @@ def predict_single(
     ndarray
         (C,) how many points each class has.
     """
-    _tell_cloud(wanted.points, cloud)
+    _tell_cloud(wanted.points, cloud, reading.network.class_names)
     started = time.monotonic()
     labels, probabilities = reading.ask(cloud)
     seconds = time.monotonic() - started
@@ -251,7 +252,7 @@ def predict_drive(
             progress.advance({"left out": len(left_out)})
             continue
         if number == 0:
-            _tell_cloud(wanted.points, cloud)
+            _tell_cloud(wanted.points, cloud, reading.network.class_names)
         labels, _ = reading.ask(cloud)
         write_prediction(wanted.output, reading.writer.contents(wanted.output, cloud, labels))
         if recording is not None:
@@ -272,7 +273,7 @@ def predict_drive(
     return counts
 
 
-def _tell_cloud(path: Path, cloud: Cloud) -> None:
+def _tell_cloud(path: Path, cloud: Cloud, class_names: tuple[str, ...] | None) -> None:
     """Say what was read, and what looks odd about it."""
     strength = cloud.sweep.strength
     logger.info(f"{path}: {cloud.kind}, {len(strength)} points; strength: {cloud.strength_from}")
@@ -281,16 +282,12 @@ def _tell_cloud(path: Path, cloud: Cloud) -> None:
             f"note: {int((~cloud.there).sum())} of {len(cloud.there)} rows are rays without a "
             "return; they get no class"
         )
-    low, high = float(strength.min()), float(strength.max())
-    if low < 0.0 or high > 1.0:
+    for line in prediction_warnings(cloud.sweep, class_names):
+        logger.warning(f"warning: {path}: {line}")
+    if path.suffix.lower() in LABELED_ENDINGS and 0.0 < float(strength.max()) < 0.01:
         logger.info(
-            f"note: strengths run from {low:g} to {high:g}, networks are trained on 0 to 1; if "
-            "these are counts, divide them by their largest possible value: --data.strength-scale"
-        )
-    elif path.suffix.lower() in LABELED_ENDINGS and 0.0 < high < 0.01:
-        logger.info(
-            f"note: strengths run to {high:g} only, networks are trained on 0 to 1; if intensities "
-            "run to 255, give --data.strength-scale 255"
+            f"note: strengths run to {float(strength.max()):g} only, networks are trained on 0 to "
+            "1; if intensities run to 255, give --data.strength-scale 255"
         )
 
 

@@ -32,12 +32,18 @@ def check_submission(
     Raises
     ------
     UserError
-        If the dataset has no server, a submission is there already, or there are no test frames.
+        If the dataset has no server, a submission is there already, there are no test frames, or
+        the server wants an account that is not given; simulated frames go to no server.
     """
     if not config.submit:
         return None
     if spec.submission is None:
         raise UserError(f"--submit: {spec.name} has no benchmark server; leave it out")
+    if spec.submission_needs_account and not config.simulate and "@" not in config.submit_account:
+        raise UserError(
+            f"--submit: {spec.name}'s server refuses a file without the e-mail address of your "
+            "account: add --submit-account NAME@HOST"
+        )
     path = config.resolved_output / f"submission{spec.submission_suffix}"
     if path.exists():
         raise UserError(f"--submit: {path} is there already; move it away to write another")
@@ -82,4 +88,5 @@ def write_submission(
     finally:
         progress.close()
     path = submission.finish()
-    logger.info(f"{role} predictions, mean of {len(transforms)} passes: {path}")
+    passes = "a single pass" if len(transforms) == 1 else f"mean of {len(transforms)} passes"
+    logger.info(f"{role} predictions, {passes}: {path}")

@@ -12,7 +12,7 @@ from train.profiling.macs import total
 
 def draw(record: dict[str, Any], path: Path) -> None:
     """Draw a chart of all costs, and seconds, memory and operations over voxels."""
-    figure = Figure(figsize=(14, 3.4), layout="tight")
+    figure = Figure(figsize=(14, 3.6), layout="constrained")
     _draw_radar(figure, record)
     time_axis, memory_axis, operations_axis = (figure.add_subplot(1, 4, n) for n in (2, 3, 4))
     for number, (name, model) in enumerate(record["models"].items()):
@@ -44,8 +44,11 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.tick_params(labelsize=7)
         axis.set_ylim(bottom=0)
+        # Room below 0, so that curves near it are whole, and above, so that the legend hides none.
+        _, highest = axis.get_ylim()
+        axis.set_ylim(-0.03 * highest, 1.3 * highest)
         if axis.lines:
-            axis.legend(fontsize=7)
+            axis.legend(fontsize=7, loc="upper left", ncols=2)
     figure.savefig(path, dpi=110, format="png")
 
 
@@ -79,8 +82,11 @@ def _draw_radar(figure: Figure, record: dict[str, Any]) -> None:
         axis.plot([*angles, angles[0]], [*better, better[0]], color=f"C{number}", label=name)
         axis.fill(angles, better, color=f"C{number}", alpha=0.2)
     axis.set_xticks(angles, [f"less {what}" for what in titles], fontsize=7)
+    axis.tick_params(axis="x", pad=6)
     highest = int(max(np.ceil(axis.get_ylim()[1]), 1))
+    # The worst network lies in the center: without some room there it would be half cut away.
+    axis.set_rorigin(-0.15 * highest)
     axis.set_ylim(0, highest)
     powers = range(highest + 1)
     axis.set_yticks(powers, [f"{2**power}x" for power in powers], fontsize=6)
-    axis.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.2, -0.15))
+    axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(found))

@@ -51,6 +51,8 @@ def test_the_report_counts_what_is_on_disk(write_tree, tmp_path: Path, capsys):
     assert "3 of 3 sweeps, 1 of them without labels" in shown
     assert "not present: bicycle, motorcycle" in shown
     assert "problems: none" in shown
+    assert "warnings: none" in shown
+    assert report["warnings"] == []
 
 
 def test_chosen_sequences_alone_are_looked_at(write_tree, tmp_path: Path):
@@ -82,6 +84,37 @@ def test_what_opening_finds_is_listed_too(write_tree, tmp_path: Path, capsys):
     (problem,) = report["problems"]
     assert problem.startswith(f"{bad}: ")
     assert problem in capsys.readouterr().out
+
+
+def test_what_looks_wrong_is_listed_and_exits_with_1(write_tree, tmp_path: Path, capsys):
+    root = write_tree({"00": {f"{n:06d}": (50, True) for n in range(3)}})
+    for path in root.rglob("*.bin"):
+        points = np.fromfile(path, "<f4").reshape(-1, 4)
+        points[:, 3] *= 255
+        path.write_bytes(points.tobytes())
+    (root / "sequences/00/velodyne/000001.bin").unlink()
+    assert run(root, tmp_path / "out", "--pictures", "0") == 1
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert report["problems"] == []
+    alone, strengths = report["warnings"]
+    assert alone.startswith(f"{root / 'sequences/00/labels/000001.label'}: no sweep beside it")
+    assert strengths.startswith(
+        "00/000000 and 1 more of 2 sweeps: strengths (remission, intensity)"
+    )
+    shown = capsys.readouterr().out
+    assert f"warnings: 2\n{alone}\n{strengths}\n" in shown
+    assert "problems: none\n" in shown
+
+
+def test_labels_that_never_count_are_a_problem(write_tree, tmp_path: Path, capsys):
+    root = write_tree({"00": {f"{n:06d}": (50, True) for n in range(3)}})
+    for path in root.rglob("*.label"):
+        path.write_bytes(np.zeros(50, "<u4").tobytes())
+    assert run(root, tmp_path / "out", "--pictures", "0") == 1
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    (problem,) = report["problems"]
+    assert problem.startswith("none of the 3 labeled sweeps that were looked at has a point")
+    assert report["warnings"] == []
 
 
 @pytest.mark.parametrize("name", ["nuscenes", "waymo"])
@@ -117,7 +150,8 @@ def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
         "00_000000.png",
         "00_000001.png",
     ]
-    image = imread(tmp_path / "out/00_000000.png")[..., :3]
+    whole = imread(tmp_path / "out/00_000000.png")[..., :3]
+    image = whole[:, :1780]  # without the bars of strength and range
     assert image.shape[0] > 1000
     colors = class_colors(CLASS_NAMES)
 
@@ -133,7 +167,7 @@ def test_a_picture_shows_the_classes_that_are_there(write_tree, tmp_path: Path):
         for view in (above, around):
             assert pixels(view, colors[CLASS_NAMES.index(name)]) > 200
     assert pixels(image, colors[CLASS_NAMES.index("traffic-sign")]) == 0
-    bare = imread(tmp_path / "out/00_000001.png")[..., :3]
+    bare = imread(tmp_path / "out/00_000001.png")[:, :1780, :3]
     assert pixels(bare, colors[CLASS_NAMES.index("road")]) == 0
 
 

@@ -124,7 +124,7 @@ def test_looking_over_names_and_draws_them(write, tmp_path: Path, kind: str, cap
     arguments = ["--dataset", name, "--data-root", str(tmp_path / "data")]
     chosen = ["--split", "training"] if name != "semantickitti" else ["--sequences", "00"]
     output = tmp_path / "out"
-    assert main([*arguments, *chosen, "--output", str(output), "--pictures", "1"]) == 0
+    assert main([*arguments, *chosen, "--output", str(output), "--pictures", "1"]) == 1
     report = json.loads((output / REPORT).read_text())
     assert report["one_voxel_sweeps"] == [source.names[0]]
     assert report["points_a_sweep"][0] == len(source[0].coord)
@@ -132,3 +132,5 @@ def test_looking_over_names_and_draws_them(write, tmp_path: Path, kind: str, cap
     shown = capsys.readouterr().out.splitlines()
     at = shown.index("sweeps in one voxel of 5 cm: 1")
     assert shown[at + 1] == source.names[0]
+    (problem,) = report["problems"]
+    assert problem.startswith(f"{source.names[0]}: all {len(source[0].coord)} points lie in one")

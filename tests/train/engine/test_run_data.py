@@ -1,26 +1,34 @@
 """What is said about the frames of a run while they are opened."""
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from train.config import DataConfig, RunConfig
+from train.core.errors import UserError
+from train.data.frame import LidarFrame
 from train.data.registry import dataset_spec
 from train.engine.run_data import open_data
 
 
+def frame(name, *, strength=0.5, label=0, size=10.0):
+    coord = np.linspace([0, 0, 0], [size, size, size / 9], 20).astype(np.float32)
+    segment = np.full(20, label)
+    return LidarFrame(coord, np.full((20, 1), strength, np.float32), segment, name, Path(name))
+
+
 class Source(list):
-    """Two frames, and five that were left out."""
+    """Some frames, and five that were left out."""
 
-    skipped_unlabeled = 5
-
-    def __init__(self, names):
-        super().__init__(names)
-        self.unreadable = {}
+    def __init__(self, frames, warnings=(), skipped=5):
+        super().__init__(frames)
+        self.unreadable, self.warnings, self.skipped_unlabeled = {}, list(warnings), skipped
 
     @property
     def names(self):
-        return list(self)
+        return [each.name for each in self]
 
 
 @pytest.mark.parametrize(
@@ -33,9 +41,48 @@ class Source(list):
 )
 def test_a_long_list_of_sequences_is_not_written_out(tmp_path, capsys, count, said):
     spec = dataclasses.replace(
-        dataset_spec("semantickitti"), open=lambda *_, **__: Source(["s0/0", "s0/1"])
+        dataset_spec("semantickitti"), open=lambda *_, **__: Source([frame("s0/0"), frame("s0/1")])
     )
     names = tuple(f"s{number}" for number in range(count))
     data = DataConfig(train_sequences=names, validation_sequences=names)
     open_data(RunConfig(dataset="semantickitti", data_root=tmp_path, data=data), spec)
     assert capsys.readouterr().err == f"{tmp_path}, {said}\n"
+
+
+def opened(tmp_path, training, validation, **config):
+    """Open two parts of the data that are what is given."""
+    parts = {"training": training, "validation": validation}
+    spec = dataclasses.replace(
+        dataset_spec("semantickitti"), open=lambda _, split, **__: parts[split]
+    )
+    return open_data(RunConfig(dataset="semantickitti", data_root=tmp_path, **config), spec)
+
+
+def test_what_looks_wrong_is_said_before_the_start(tmp_path, capsys):
+    training = Source([frame("a/0"), frame("a/1", strength=200)], ["a/9.label: alone"], skipped=0)
+    opened(tmp_path, training, Source([frame("b/0", size=0.0)], skipped=0))
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "warning: a/9.label: alone"
+    assert said[1].startswith("warning: a/1: strengths (remission, intensity) run from 200 to 200")
+    # Points in one voxel can be scored, not trained on.
+    assert said[2].startswith("warning: b/0: all 20 points lie in one voxel")
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"label": -1},
+            "none of the 1 labeled sweeps that were looked at has a point with a class",
+        ),
+        ({"size": 0.001}, "a/0: all 20 points lie in one voxel of 5 cm"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_start(tmp_path, capsys, wrong, said):
+    sound = Source([frame("b/0")], skipped=0)
+    training = Source([frame("a/0", **wrong)], skipped=0)
+    with pytest.raises(UserError, match=said):
+        opened(tmp_path, training, sound)
+    opened(tmp_path, training, sound, on_bad_sweep="skip")
+    assert said in capsys.readouterr().err

@@ -31,4 +31,5 @@ SPEC: Final = DatasetSpec(
     submission=lambda output, source, _: NuScenesSubmission(output, source),
     submission_suffix=".zip",
     forward_deg=90.0,
+    ground_z_m=-1.84,  # LIDAR_TOP is mounted so high
 )

@@ -46,4 +46,5 @@ SPEC: Final = DatasetSpec(
     simulator="train.simulation.semantickitti:simulate_semantickitti",
     submission=lambda output, source, _: SemanticKittiSubmission(output, source),
     submission_suffix=".zip",
+    ground_z_m=-1.73,  # the HDL-64E is mounted so high
 )

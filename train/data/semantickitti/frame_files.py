@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.cloud_files import CLOUD_ENDINGS, open_cloud, strength_name
 from train.data.files import read_bytes
+from train.data.frame_checks import refuse_other_columns
 from train.data.points import checked_points
 from train.data.semantickitti.class_map import ClassMap
 
@@ -181,6 +182,8 @@ class FrameFiles:
             not_finite="the file is damaged, copy it again or remove the sweep",
             too_far=f"the file is damaged or {self.not_ours}, copy it again or remove it",
         )
+        if not _names_columns(path) and self.columns == KITTI_COLUMNS:
+            refuse_other_columns(path, values)
         return coord, strength, there
 
     def _raw_values(self, path: Path, data: bytes) -> NDArray[np.float32]:

@@ -44,8 +44,8 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     Raises
     ------
     UserError
-        If the file cannot be read, is empty, has a size that is no multiple of 16 bytes, or holds a
-        NaN, an infinity, or a coordinate beyond `MAX_COORDINATE_M`.
+        If the file cannot be read, is empty, has a size that is no multiple of 16 bytes, holds a
+        NaN, an infinity, or a coordinate beyond `MAX_COORDINATE_M`, or is made of other columns.
     """
     coord, strength, _ = _FILES.read_points(path)
     return coord, strength

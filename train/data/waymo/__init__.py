@@ -39,6 +39,8 @@ SPEC: Final = DatasetSpec(
     simulator="train.simulation.waymo:simulate_waymo",
     submission=_submission,
     submission_suffix=".bin",
+    submission_needs_account=True,
     sensor_origin_m=(1.43, 0.0, 2.18),
+    ground_z_m=0.0,  # the vehicle frame stands on the street
     slow_to_decode=True,
 )

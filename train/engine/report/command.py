@@ -11,11 +11,13 @@ from pathlib import Path
 
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.command import run_command
+from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.engine.report.markdown import draw, markdown
-from train.engine.report.records import read_run
+from train.engine.report.records import curves, read_run, records_of_this_version
 from train.engine.report.write import report_from_files
+from train.engine.scoring import score_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output",
         type=Path,
-        help="a page ending in .html [report.html in the run's folder]; any other name gives a "
-        "Markdown page, .md and .png are added",
+        help="a page ending in .html [report.html in the run's folder], or a Markdown page, "
+        "ending in .md or nothing, with a picture beside it that ends in .png",
     )
     parser.add_argument(
         "--data-root",
@@ -46,18 +48,29 @@ def _run(folder: Path, output: Path | None, data_root: Path | None) -> None:
         read_run(folder)  # refuses before a folder is made
         if output is not None:
             make_folder(output.parent, "--output")
-        report_from_files(folder, output, data_root)
+        page = report_from_files(folder, output, data_root)
+        with records_of_this_version(folder):
+            scores = score_lines(read_run(folder)[0])
+        for line in [*scores, f"report: {page}"]:
+            logger.info(line)
         return
     if data_root is not None:
         raise UserError("--data-root: the Markdown page has no pictures of sweeps; leave it out")
     metrics, config, steps = read_run(folder)
-    picture = output.with_name(output.name + ".png")
-    page = output.with_name(output.name + ".md")
-    text = markdown(metrics, config, steps, picture.name)
+    stem = output.name.removesuffix(".md")
+    picture = output.with_name(f"{stem}.png") if curves(steps) else None
+    page = output.with_name(f"{stem}.md")
+    with records_of_this_version(folder):
+        text = markdown(metrics, config, steps, None if picture is None else picture.name)
+        scores = score_lines(metrics)
     make_folder(output.parent, "--output")
-    draw(steps, picture)
+    if picture is not None:
+        draw(steps, picture)
     with atomic_write(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+    for line in scores:
+        logger.info(line)
+    logger.info(f"report: {page}")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,27 @@ from train.data.registry import dataset_spec
 from train.engine.report.records import (
     ROLES,
     curves,
+    fit_to_publish,
+    gradient_norms_of,
+    numbers_of,
     option_text,
     read_evaluation,
     read_run,
-    without_folders,
+    records_of_this_version,
 )
 from train.engine.report.sweeps import PicturedSweep, best_and_worst, picture_sweeps
 from train.networks.protocol import Network
+
+
+@dataclass(frozen=True)
+class AugmentedScores:
+    """A network's scores with test-time augmentation, in 0..1: which, and how many passes."""
+
+    augmentation: str
+    passes: int
+    miou: float | None
+    benchmark_miou: float | None
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,10 @@ class NetworkScores:
         earlier version.
     iou
         By class.
+    benchmark_miou
+        As the benchmark's own tool takes the mean; None where it was not recorded.
+    augmented
+        With test-time augmentation, or None without.
     confusion
         C lists of C labeled points, rows are the truth; None for a run of an earlier version.
     agreement
@@ -50,6 +68,8 @@ class NetworkScores:
     common_miou: float | None
     accuracy: float | None
     iou: Mapping[str, float | None]
+    benchmark_miou: float | None = None
+    augmented: AugmentedScores | None = None
     confusion: Sequence[Sequence[int]] | None = None
     agreement: Mapping[str, Any] | None = None
 
@@ -184,16 +204,11 @@ def gather_report(folder: Path, opened: Opened | str) -> RunReport:
     """
     metrics, config, steps = read_run(folder)
     evaluation = read_evaluation(folder)
-    try:
+    with records_of_this_version(folder):
         report = _from_records(metrics, config, steps, evaluation)
         data = config["config"]["data"]
         by_sweep = _by_sweep(evaluation)
         grid_size_m, clip_range_m = data["grid_size_m"], data["clip_range_m"]
-    except (KeyError, TypeError, StopIteration) as error:
-        raise UserError(
-            f"--run {folder}: its records are not those of this version ({error!r}); report on it "
-            "with the version that made it"
-        ) from error
     notes = list(report.notes)
     sweeps: tuple[PicturedSweep, ...] = ()
     if isinstance(opened, str):
@@ -249,6 +264,8 @@ def _from_records(
             common_miou=metrics[role].get("common_miou"),
             accuracy=metrics[role]["accuracy"],
             iou=metrics[role]["iou"],
+            benchmark_miou=metrics[role].get("benchmark_miou"),
+            augmented=_augmented(metrics[role].get("tta")),
             confusion=evaluation.get(role, {}).get("confusion"),
             agreement=agreements.get(role),
         )
@@ -261,7 +278,7 @@ def _from_records(
         spec=spec,
         simulated=metrics["simulated"],
         settings=_settings(metrics, config),
-        command=without_folders(config["command"]),
+        command=fit_to_publish(config["command"]),
         networks=networks,
         untrained_miou=metrics.get("student", {}).get("miou_untrained"),
         validation_sweeps=metrics[roles[0]]["sweeps"] if roles else 0,
@@ -303,11 +320,21 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
     )
 
 
-def _curve(steps: Sequence[Mapping[str, Any]], stage: str, name: str) -> Curve:
-    logged = [step for step in steps if step["stage"] == stage and name in step]
-    return Curve(
-        stage, name, tuple(step["step"] for step in logged), tuple(step[name] for step in logged)
+def _augmented(scores: Mapping[str, Any] | None) -> AugmentedScores | None:
+    if scores is None:
+        return None
+    return AugmentedScores(
+        scores["augmentation"],
+        scores["passes"],
+        scores["miou"],
+        scores.get("benchmark_miou"),
+        scores["accuracy"],
     )
+
+
+def _curve(steps: Sequence[Mapping[str, Any]], stage: str, name: str) -> Curve:
+    logged = numbers_of(steps, stage, name)
+    return Curve(stage, name, tuple(logged), tuple(logged.values()))
 
 
 def _validation(steps: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
@@ -316,24 +343,22 @@ def _validation(steps: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
     return tuple(
         Curve(curve.stage.removesuffix(" validation"), "mIoU", curve.steps, curve.values)
         for curve in found
+        if curve.values
     )
 
 
 def _gradients(steps: Sequence[Mapping[str, Any]]) -> tuple[GradientNorms, ...]:
     found = []
     for stage in ROLES:
-        logged = [s for s in steps if s["stage"] == stage and "gradient_norms" in s]
-        terms = tuple(dict.fromkeys(term for step in logged for term in step["gradient_norms"]))
+        logged = gradient_norms_of(steps, stage)
+        terms = tuple(dict.fromkeys(term for _, norms in logged for term in norms))
         if len(terms) > 1:
             found.append(
                 GradientNorms(
                     stage,
                     terms,
-                    tuple(step["step"] for step in logged),
-                    tuple(
-                        tuple(step["gradient_norms"].get(term, 0.0) for term in terms)
-                        for step in logged
-                    ),
+                    tuple(step for step, _ in logged),
+                    tuple(tuple(norms.get(term, 0.0) for term in terms) for _, norms in logged),
                 )
             )
     return tuple(found)
@@ -344,8 +369,6 @@ def _times(
 ) -> tuple[StageTime, ...]:
     found = []
     for stage, total in seconds.items():
-        own = [s["seconds"] for s in steps if s["stage"] == stage and "seconds" in s]
-        if stage not in ROLES:
-            own = []
+        own = list(numbers_of(steps, stage, "seconds").values()) if stage in ROLES else []
         found.append(StageTime(stage, total, len(own), statistics.median(own) if own else None))
     return tuple(found)

@@ -152,19 +152,32 @@ def _answer(report: RunReport) -> str:
 def _scores(report: RunReport) -> str:
     if not report.networks:
         return ""
-    common = any(each.common_miou is not None for each in report.networks)
-    head = ["", "mIoU", *(["mIoU, common classes"] if common else []), "accuracy", "parameters"]
+    means = [
+        (name, title)
+        for name, title in (
+            ("miou", "mIoU"),
+            ("common_miou", "mIoU, common classes"),
+            ("benchmark_miou", "mIoU of the benchmark"),
+        )
+        if name == "miou" or any(getattr(each, name) is not None for each in report.networks)
+    ]
+    head = ["", *(title for _, title in means), "accuracy", "parameters"]
     rows = []
     for each in report.networks:
-        cells = [f"<td>{TITLES[each.role]}</td>", _share_cell(each.miou, 2)]
-        if common:
-            cells.append(_share_cell(each.common_miou, 2))
+        cells = [f"<td>{TITLES[each.role]}</td>"]
+        cells += [_share_cell(getattr(each, name), 2) for name, _ in means]
         rows.append([*cells, _share_cell(each.accuracy, 2), _cell(f"{each.parameters:,}")])
     if _difference(report) is not None:
-        cells = ["<td>student minus student alone</td>", _signed(_difference(report), 2)]
-        if common:
-            cells.append(_signed(_difference(report, "common_miou"), 2))
+        cells = ["<td>student minus student alone</td>"]
+        cells += [_signed(_difference(report, name), 2) for name, _ in means]
         rows.append([*cells, _signed(_difference(report, "accuracy"), 2), _cell("")])
+    for each in report.networks:
+        if each.augmented is not None:
+            seen = each.augmented
+            title = f"{TITLES[each.role]}, {seen.augmentation}, mean of {seen.passes} passes"
+            cells = [f"<td>{escape(title)}</td>"]
+            cells += [_share_cell(getattr(seen, name, None), 2) for name, _ in means]
+            rows.append([*cells, _share_cell(seen.accuracy, 2), _cell("")])
     if report.untrained_miou is not None:
         cells = ["<td>student before training</td>", _share_cell(report.untrained_miou, 2)]
         rows.append([*cells, *[_cell("")] * (len(head) - 2)])
@@ -172,6 +185,8 @@ def _scores(report: RunReport) -> str:
         f"Percent, on {report.validation_sweeps} whole validation sweeps, every labeled point "
         "counted. mIoU is the mean over the classes that occur in the labels or the predictions."
     )
+    if any(each.benchmark_miou is not None for each in report.networks):
+        words += " That of the benchmark is over the classes that its own tool counts."
     if report.common_classes:
         words += (
             " Common classes are those that more than half of the sweeps have: "

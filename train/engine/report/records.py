@@ -1,8 +1,11 @@
 """Reads the files of a finished run, and takes from them what both kinds of page show."""
 
 import json
+import math
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +23,9 @@ ENDS: Final = 10
 """Steps averaged at either end: one step sees one or two crops, and says little."""
 
 
+_FOLDERS: Final = ("--data-root", "--output", "--teacher-checkpoint", "--data.cache-dir")
+
+
 def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Return the metrics, the configuration record and the step records of a finished run.
 
@@ -33,6 +39,24 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[dict[st
     if not run.log.exists():
         raise _missing(folder, run.log.name)
     return metrics, config, read_log(run.log)
+
+
+@contextmanager
+def records_of_this_version(folder: Path) -> Iterator[None]:
+    """Turn what is missing in a run's records into one line.
+
+    Raises
+    ------
+    UserError
+        In place of the `KeyError`, `TypeError`, `AttributeError` or `StopIteration` of its body.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise UserError(
+            f"--run {folder}: its records are not those of this version ({error!r}); report on it "
+            "with the version that made it"
+        ) from error
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:
@@ -67,29 +91,77 @@ def _missing(folder: Path, name: str) -> UserError:
     return UserError(f"--run {folder}: no {name}; give the --output of a finished run")
 
 
-def mean_of(steps: Sequence[dict[str, Any]], name: str) -> float:
-    """Return the mean of a number over some steps."""
-    return sum(float(step[name]) for step in steps) / len(steps)
+def mean_of(values: Sequence[float]) -> float:
+    """Return the mean of some numbers."""
+    return sum(values) / len(values)
 
 
-def curves(steps: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def numbers_of(steps: Iterable[Mapping[str, Any]], stage: str, name: str) -> dict[int, float]:
+    """Return step -> number of those records of a stage that have it, in the order of the log.
+
+    Other programs may write to a log, too: what is no finite number is no value.
+    """
+    return {
+        step["step"]: float(step[name])
+        for step in steps
+        if step["stage"] == stage and _is_number(step.get(name))
+    }
+
+
+def curves(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return stage and name of every loss term that was logged, in the order of the log."""
     found: dict[tuple[str, str], None] = {}
     for step in steps:
         if step["stage"] in ROLES:
-            terms = [n for n, value in step.items() if isinstance(value, float) and n not in OTHER]
+            terms = [
+                name
+                for name, value in step.items()
+                if isinstance(value, float) and _is_number(value) and name not in OTHER
+            ]
             found.update(dict.fromkeys((step["stage"], term) for term in terms))
     return list(found)
 
 
-def without_folders(command: str) -> str:
-    """Return a command line with the folders of one machine replaced by DIR."""
-    words = shlex.split(command)
-    for flag in ("--data-root", "--output", "--teacher-checkpoint"):
-        if flag in words[:-1]:
-            words[words.index(flag) + 1] = "DIR"
-        words = [f"{flag}=DIR" if word.startswith(f"{flag}=") else word for word in words]
+def gradient_norms_of(
+    steps: Iterable[Mapping[str, Any]], stage: str
+) -> list[tuple[int, dict[str, float]]]:
+    """Return the steps of a stage that logged gradient norms, with the norm of each term."""
+    return [
+        (step["step"], {term: float(n) for term, n in norms.items() if _is_number(n)})
+        for step in steps
+        if step["stage"] == stage and isinstance(norms := step.get("gradient_norms"), dict)
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def fit_to_publish(command: str) -> str:
+    """Return a command line without what is of one machine or one person.
+
+    Folders become DIR, and the account on a benchmark's server NAME@HOST.
+    """
+    words: list[str] = []
+    flag = ""
+    for word in shlex.split(command):
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            flag = name.replace("_", "-")
+            words.append(f"{name}={_public(flag, value)}" if equals else word)
+        else:
+            words.append(_public(flag, word))
+            flag = ""
     return shlex.join(words)
+
+
+def _public(flag: str, value: str) -> str:
+    """Return the value of a flag as others may see it; `flag` is empty for a further value."""
+    if flag == "--submit-account" or re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        return "NAME@HOST"
+    if flag in _FOLDERS:
+        return "DIR"
+    return f"DIR/{Path(value).name}" if value.startswith(("/", "~")) else value
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -39,7 +39,9 @@ def write_run_report(
     UserError
         If the records cannot be read, or the page cannot be written.
     """
-    return _write(folder, RunFolder(folder).report, (validation, networks))
+    page = _write(folder, RunFolder(folder).report, (validation, networks))
+    logger.info(f"report: {page}")
+    return page
 
 
 def report_from_files(
@@ -79,7 +81,6 @@ def _write(folder: Path, page: Path, opened: Any) -> Path:
     text = html_page(gather_report(folder, opened))
     with atomic_write(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
-    logger.info(f"report: {page}")
     return page
 
 

@@ -218,7 +218,7 @@ def load_pointcept_checkpoint(
     if strict and (missing or unexpected):
         raise UserError(
             f"{file}: does not fit '{size}': missing {shortened(missing)}; unexpected"
-            f" {shortened(unexpected)}; choose another size (strict=False loads what fits)"
+            f" {shortened(unexpected)}; give the --pointcept-size that the file has"
         )
     for key, value in state.items():
         if key in wanted and value.shape != wanted[key].shape:

@@ -1,6 +1,7 @@
 """The Markdown page and the picture of a finished run say what the run recorded."""
 
 import errno
+import json
 import os
 import sys
 from pathlib import Path
@@ -8,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from train.engine.report.command import main
-from train.engine.report.records import ENDS, mean_of
+from train.engine.report.markdown import draw
+from train.engine.report.records import ENDS, fit_to_publish, mean_of
 
 
 def test_the_page_holds_the_recorded_numbers(run, tmp_path):
     page = tmp_path / "docs" / "sweep"
     assert main(["--run", str(run), "--output", str(page)]) == 0
     text = (tmp_path / "docs" / "sweep.md").read_text()
-    assert "| teacher | 1,234,567 | 50.0 | 75.0 | 1 | 124,668 | 91,767 | 3.0 |" in text
+    assert "| teacher | 1,234,567 | 50.0 | - | 75.0 | 1 | 124,668 | 91,767 | 3.0 |" in text
     assert "| untrained student | | 1.6 |" in text
     assert "| road | 75.0 | 75.0 |" in text
     assert "| bus |" not in text
@@ -28,9 +30,111 @@ def test_the_page_holds_the_recorded_numbers(run, tmp_path):
 
 
 def test_the_ends_are_means_of_the_first_and_last_steps():
-    steps = [{"x": float(i)} for i in range(40)]
-    assert mean_of(steps[:ENDS], "x") == 4.5
-    assert mean_of(steps[-ENDS:], "x") == 34.5
+    values = [float(i) for i in range(40)]
+    assert mean_of(values[:ENDS]) == 4.5
+    assert mean_of(values[-ENDS:]) == 34.5
+
+
+@pytest.mark.parametrize("name", ["page", "page.md"])
+def test_a_page_has_one_ending(run, tmp_path, name):
+    assert main(["--run", str(run), "--output", str(tmp_path / name)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "page.md", "page.png"}
+    assert "![loss terms](page.png)" in (tmp_path / "page.md").read_text()
+
+
+def test_scores_of_the_benchmark_and_of_several_passes_are_on_the_page(run, tmp_path, capsys):
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["student"] |= {
+        "benchmark_miou": 0.625,
+        "tta": {
+            **metrics["student"],
+            "augmentation": "rotations",
+            "passes": 4,
+            "miou": 0.4375,
+            "benchmark_miou": 0.4,
+        },
+    }
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert main(["--run", str(run), "--output", str(tmp_path / "page.md")]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "| student | 76,543 | 50.0 | 62.5 | 75.0 | 1 |" in text
+    assert "| student, rotations, mean of 4 passes | | 43.8 | 40.0 | 75.0 | 1 |" in text
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "mIoU on 1 validation sweeps: teacher 50.0, student 50.0",
+        "mIoU as the benchmark takes it: teacher -, student 62.5",
+        "mIoU, test-time augmentation rotations: student 43.8",
+        f"report: {tmp_path / 'page.md'}",
+    ]
+
+
+def test_a_run_without_training_steps_has_a_page_without_a_picture(run, tmp_path):
+    (run / "log.jsonl").write_text("")
+    assert main(["--run", str(run), "--output", str(tmp_path / "page.md")]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "No training steps were logged." in text
+    assert "![" not in text
+    assert not (tmp_path / "page.png").exists()
+    assert main(["--run", str(run)]) == 0
+
+
+FOREIGN = [
+    {"stage": "student", "step": 7, "note": "from elsewhere"},
+    {"stage": "student", "step": 8, "segmentation": "low", "seconds": None},
+    {"stage": "student", "step": 9, "segmentation": float("nan"), "gradient_norms": 3},
+    {"stage": "student", "step": 10, "other": 1.5, "gradient_norms": {"other": None}},
+    {"stage": "elsewhere", "step": 1, "validation_miou": "good", "loss": 2.0},
+]
+
+
+@pytest.mark.parametrize("name", ["page.md", "page.html"])
+def test_lines_of_other_programs_in_the_log_do_no_harm(run, tmp_path, name):
+    with (run / "log.jsonl").open("a") as log:
+        log.write("".join(json.dumps(line) + "\n" for line in FOREIGN))
+    assert main(["--run", str(run), "--output", str(tmp_path / name)]) == 0
+    text = (tmp_path / name).read_text()
+    if name == "page.md":
+        assert "| student | segmentation | 1.7750 | 0.7750 |" in text
+        assert "| student | other | 1.5000 | 1.5000 |" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "published"),
+    [
+        (
+            "--submit --submit-account a.b@c.org --seed 3",
+            "--submit --submit-account NAME@HOST --seed 3",
+        ),
+        ("--submit-account=a.b@c.org", "--submit-account=NAME@HOST"),
+        ("--submit_account secret", "--submit_account NAME@HOST"),
+        ("--note a.b@c.org", "--note NAME@HOST"),
+        ("--data-root data/kitti", "--data-root DIR"),
+        ("--data.cache-dir=x --resume", "--data.cache-dir=DIR --resume"),
+        ("--initial-teacher /home/me/teacher.pt", "--initial-teacher DIR/teacher.pt"),
+        ("--teacher ptv3:tiny-teacher", "--teacher ptv3:tiny-teacher"),
+        ("--data.clip-range-m -50 -50 -5 50 50 3", "--data.clip-range-m -50 -50 -5 50 50 3"),
+    ],
+)
+def test_a_published_command_has_no_folders_and_no_address(given, published):
+    command = "python -m train.run --dataset waymo "
+    assert fit_to_publish(command + given) == command + published
+
+
+def test_no_page_holds_the_account(run, tmp_path):
+    config = json.loads((run / "config.json").read_text())
+    config["command"] += " --submit --submit-account me@example.org"
+    config["config"]["submit_account"] = "me@example.org"
+    (run / "config.json").write_text(json.dumps(config))
+    for name in ("page.md", "page.html"):
+        assert main(["--run", str(run), "--output", str(tmp_path / name)]) == 0
+        text = (tmp_path / name).read_text()
+        assert "example.org" not in text
+        assert "--submit-account NAME@HOST" in text
+
+
+def test_a_picture_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="steps holds no loss term"):
+        draw([], tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "config.json", "log.jsonl"])
@@ -103,5 +207,5 @@ def test_damaged_lines_of_the_log_are_left_out_and_counted(run, tmp_path, capsys
     log = run / "log.jsonl"
     log.write_text("cut short\n" + log.read_text())
     assert main(["--run", str(run), "--output", str(tmp_path / "page")]) == 0
-    assert "1 damaged line left out (line 1)" in one_line(capsys)
+    assert "1 damaged line left out (line 1)" in capsys.readouterr().err
     assert "| teacher | 60 | 30 |" in (tmp_path / "page.md").read_text()

@@ -10,7 +10,14 @@ import pytest
 from PIL import Image
 
 from train.data.registry import dataset_spec
-from train.engine.report.gather import Curve, GradientNorms, NetworkScores, RunReport, StageTime
+from train.engine.report.gather import (
+    AugmentedScores,
+    Curve,
+    GradientNorms,
+    NetworkScores,
+    RunReport,
+    StageTime,
+)
 from train.engine.report.page import html_page
 from train.engine.report.sweeps import PicturedSweep
 
@@ -159,6 +166,17 @@ def test_the_scores_and_the_difference_are_those_of_the_report(report):
     )
     assert "Neither labeled nor predicted: bicycle," in page.text
     assert page.of_table_row("student before training")[0] == "1.00"
+
+
+def test_scores_of_the_benchmark_and_of_several_passes_have_their_place(report):
+    seen = AugmentedScores("flips", 4, miou=0.5, benchmark_miou=0.375, accuracy=0.8)
+    teacher, student, alone = report.networks
+    student = dataclasses.replace(student, benchmark_miou=0.25, augmented=seen)
+    page = Page(html_page(dataclasses.replace(report, networks=(teacher, student, alone))))
+    row = page.of_table_row("student, flips, mean of 4 passes")
+    assert row == ["50.00", "-", "37.50", "80.00", ""]
+    assert page.of_table_row("student alone") == ["47.00", "23.50", "-", "75.00", "1,234"]
+    assert "over the classes that its own tool counts" in page.text
 
 
 def test_without_a_student_alone_the_page_says_that_it_cannot_say_what_distilling_gave(report):
