@@ -44,7 +44,7 @@ def spanning_forest(source, cutoff):
         outside[v] = 0
         reach[v] = far
         if not is_stored:
-            fill_lengths(source.channels, v, v + 1, lengths)
+            fill_lengths(source.channels, v, v + 1, 0, lengths)
         row = source.stored[v] if is_stored else computed[0]
         ties = 0
         for w in range(n):

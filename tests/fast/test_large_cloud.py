@@ -1,4 +1,4 @@
-"""Rips pairs by snapshots: equal to those of all edges in their order, and to the definition."""
+"""Rips pairs in blocks: equal to those of all edges in their order, and to the definition."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 import fast
 import reference
 from fast import rips
-from fast.kernels import edge_keys_cpu, large_cloud_cpu, lengths, rips_cpu, snapshots_cpu
+from fast.kernels import edge_keys_cpu, large_cloud_cpu, lengths, rips_cpu, block_lunes_cpu
 from fast.kernels.large_cloud_cpu import LargeCloud
 from tests.fast.test_point_cloud import assert_same
 from tests.fast.test_rips import assert_same_diagram, tied_matrix
@@ -34,7 +34,7 @@ def in_order(distances, threshold=np.inf):
     return rips_cpu.Cloud(keys, cutoff, 1).pairs()
 
 
-def by_snapshots(distances, threshold=np.inf, num_threads=1):
+def in_blocks(distances, threshold=np.inf, num_threads=1):
     keys, row_max = rips_cpu._checked_keys(distances, num_threads)
     cutoff = min(int(row_max.min()), lengths.longest_key(distances.dtype, threshold))
     return LargeCloud(edge_keys_cpu.of_distances(keys), cutoff, num_threads).pairs()
@@ -54,10 +54,10 @@ def test_it_equals_the_edges_in_their_order(make_cloud, family, dtype):
     want = in_order(distances)
     assert len(want[1].death_edges) > 20
     for num_threads in (1, 2):
-        assert_same(by_snapshots(distances, np.inf, num_threads), want)
+        assert_same(in_blocks(distances, np.inf, num_threads), want)
         assert_same(by_blocks(points, np.inf, num_threads), want)
     threshold = float(np.quantile(distances, 0.02))
-    assert_same(by_snapshots(distances, threshold), in_order(distances, threshold))
+    assert_same(in_blocks(distances, threshold), in_order(distances, threshold))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -68,8 +68,8 @@ def test_it_equals_the_edges_in_their_order_where_lengths_tie(all_clouds_are_lar
         matrix[0, 1:] = matrix[1:, 0] = np.inf
     for threshold in (np.inf, 2.0):
         want = in_order(matrix, threshold)
-        assert_same(by_snapshots(matrix, threshold), want)
-        assert_same(by_snapshots(matrix, threshold, num_threads=3), want)
+        assert_same(in_blocks(matrix, threshold), want)
+        assert_same(in_blocks(matrix, threshold, num_threads=3), want)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -109,11 +109,11 @@ def test_computed_keys_have_the_bits_of_stored_ones():
         stored = fast.pairwise_distances(torch.from_numpy(points)).numpy()
         source = edge_keys_cpu.of_points(points)
         rows = np.empty((300, 300), dtype)
-        edge_keys_cpu.fill_lengths(source.channels, 0, 300, rows)
+        edge_keys_cpu.fill_lengths(source.channels, 0, 300, 0, rows)
         np.testing.assert_array_equal(rows, stored)
         edges = np.stack(np.triu_indices(300, k=1), axis=1)
         keys = np.empty(len(edges), source.stored.dtype)
-        snapshots_cpu.keys_of_edges(source, edges, keys)
+        edge_keys_cpu.keys_of_edges(source, edges, keys)
         np.testing.assert_array_equal(keys.view(dtype), stored[edges[:, 0], edges[:, 1]])
 
 
@@ -124,7 +124,7 @@ def test_lengths_that_are_no_cloud_s_are_taken_in_their_order(
     matrix = tied_matrix(40, 2, 0).astype(np.float32)
     want = in_order(matrix)
     monkeypatch.setattr(large_cloud_cpu, limit, 0)
-    assert by_snapshots(matrix) is None
+    assert in_blocks(matrix) is None
     assert_same(rips_cpu._pairs_of_cloud(matrix, 1, np.inf, 1), want)
 
 
@@ -148,15 +148,15 @@ def _one_relation_too_few(original):
 
 
 def _nothing_beyond_is_open(original):
-    def broken(source, low, bottom, *rest):
+    def broken(source, adjacency, order, witnesses, keys, bottom, *rest):
         return bottom
 
     return broken
 
 
 def _another_vertex(original):
-    def broken(source, near, far, codes, lengths, sides):
-        empty = original(source, near, far, codes, lengths, sides)
+    def broken(*arguments):
+        empty, sides = original(*arguments), arguments[-1]
         sides[:] = sides[::-1].copy()
         return empty
 
@@ -166,16 +166,16 @@ def _another_vertex(original):
 @pytest.mark.parametrize(
     ("kernel", "mutant"),
     [
-        ("examine_rows", _one_empty_lune_too_few),
-        ("examine_rows", _one_relation_too_few),
+        ("examine_lunes", _one_empty_lune_too_few),
+        ("examine_lunes", _one_relation_too_few),
         ("first_uncertain_lune", _nothing_beyond_is_open),
         ("lune_vertices", _another_vertex),
     ],
 )
 def test_a_broken_kernel_is_caught(monkeypatch, make_cloud, all_clouds_are_large, kernel, mutant):
-    monkeypatch.setattr(snapshots_cpu, kernel, mutant(getattr(snapshots_cpu, kernel)))
+    monkeypatch.setattr(block_lunes_cpu, kernel, mutant(getattr(block_lunes_cpu, kernel)))
     with pytest.raises((AssertionError, IndexError)):
         for seed in range(4):
             points = torch.from_numpy(make_cloud("circle", 90, seed))
             distances = fast.pairwise_distances(points).numpy()
-            assert_same(by_snapshots(distances), in_order(distances))
+            assert_same(in_blocks(distances), in_order(distances))
