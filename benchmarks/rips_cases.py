@@ -1,5 +1,6 @@
 """Cases that start from distances: an implementation, a family, a size; forward and backward."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def rips_backward_case(name: str, family: str, num_points: int, threads: int) ->
 
 
 def rips_of_points_case(family: str, num_points: int, threads: int) -> Case:
-    """Return H0 and H1 of the points of a family, whose distances are never computed."""
+    """Return H0 and H1 of the points of a family, whose distances are never stored."""
 
     def build() -> Job:
         points = torch.from_numpy(cloud(family, num_points))
@@ -106,7 +107,7 @@ def rips_of_points_case(family: str, num_points: int, threads: int) -> Case:
                 assert_rips(got, matrix.numpy(), rows)
                 return None
             np.testing.assert_allclose(
-                np.sort(got[0].pairs[:, 1]), _merges_by_delaunay(points.numpy()), rtol=1e-5
+                np.sort(got[0].pairs[:, 1]), _merges_of_points(points.numpy()), rtol=1e-5
             )
             assert (got[1].pairs[:, 0] < got[1].pairs[:, 1]).all()
             assert output[1].num_essential.tolist() == [0]
@@ -119,6 +120,65 @@ def rips_of_points_case(family: str, num_points: int, threads: int) -> Case:
         build=build, data=family, num_points=num_points, channels=cloud(family, 2).shape[1],
         threads=threads, max_dim=1,
     )  # fmt: skip
+
+
+def large_case(family: str, num_points: int, threads: int) -> Case:
+    """Return H0 and H1 from distances where other libraries would take hours.
+
+    H0 is compared with Prim's algorithm in numpy; of H1 the critical edges have the lengths
+    that are said. tests/fast compares it in full at smaller sizes.
+    """
+
+    def build() -> Job:
+        matrix = distances(family, num_points)
+        prepared = torch.from_numpy(matrix)
+
+        def check(output: Any) -> None:
+            got = read_fast(output)
+            rows = None
+            if num_points > EXACT_POINTS:
+                deaths = _merges_by_prim(lambda i: matrix[i], num_points)
+                rows = [np.column_stack([np.zeros(len(deaths)), deaths]), got[1].pairs]
+                assert len(got[1].pairs) > 0
+                assert (got[1].pairs[:, 0] < got[1].pairs[:, 1]).all()
+            assert_rips(got, matrix, rows)
+            assert output[1].num_essential.tolist() == [0]
+
+        return Job(lambda: fast.rips_persistence(prepared), check)
+
+    return Case(
+        suite="scaling", op="rips", implementation="fast", yields="edges, triangles", build=build,
+        data=family, num_points=num_points, channels=None, threads=threads, max_dim=1,
+    )  # fmt: skip
+
+
+def _merges_by_prim(row: Callable[[int], FloatArray], num_points: int) -> FloatArray:
+    """Return the lengths of a minimum spanning tree; `row` gives the distances of a vertex."""
+    reach = row(0).copy()
+    deaths = []
+    reach[0] = np.inf
+    outside = np.ones(num_points, dtype=bool)
+    outside[0] = False
+    for _ in range(num_points - 1):
+        nearest = int(np.argmin(reach))
+        deaths.append(reach[nearest])
+        outside[nearest] = False
+        np.minimum(reach, row(nearest), out=reach, where=outside)
+        reach[nearest] = np.inf
+    return np.array(deaths)
+
+
+def _merges_of_points(points: FloatArray) -> FloatArray:
+    """Return the lengths of a minimum spanning tree of points, ascending, in float64."""
+    if points.shape[1] <= 3:
+        return _merges_by_delaunay(points)
+    wide = points.astype(np.float64)
+    squares = (wide**2).sum(axis=1)
+
+    def row(i: int) -> FloatArray:
+        return np.sqrt(np.maximum(squares + squares[i] - 2 * (wide @ wide[i]), 0))
+
+    return np.sort(_merges_by_prim(row, len(points)))
 
 
 def _merges_by_delaunay(points: FloatArray) -> FloatArray:

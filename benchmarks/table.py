@@ -86,6 +86,9 @@ def figures(records: dict[str, Record]) -> dict[str, tuple[str, str, Series]]:
                     f"H0 and H1, {TITLES['circle']}, without distances": scaling.where(
                         op=OF_POINTS, data="circle"
                     ),
+                    f"H0 and H1, {TITLES['features']}, without distances": scaling.where(
+                        op=OF_POINTS, data="features"
+                    ),
                 }
             ),
         ),

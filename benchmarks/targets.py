@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from benchmarks.clouds import FAMILIES
 from benchmarks.imports import EVERY_NAME
 from benchmarks.markdown import DASH, seconds, table, times
-from benchmarks.schema import Record
+from benchmarks.rips_cases import OF_POINTS
+from benchmarks.schema import Record, Result
 from benchmarks.selection import geometric_mean, newest, ratio
 
 
@@ -49,8 +50,8 @@ def targets(records: dict[str, Record]) -> list[Target]:
     """Return every target with its number from the newest records."""
     found = []
     for name, mean, worst in (
-        ("ripser.py", 60, 20),
-        ("giotto-ph", 25, 6),
+        ("ripser.py", 100, 40),
+        ("giotto-ph", 50, 12),
         ("holos-tda", 20, 5),
     ):
         ratios = _family_ratios(records, name)
@@ -59,7 +60,7 @@ def targets(records: dict[str, Record]) -> list[Target]:
         what = f"N = 1024, times faster than {name}"
         found.append(Target(f"{what}, geometric mean", mean, geometric_mean(ratios), times))
         found.append(Target(f"{what}, worst family", worst, smallest, times))
-    found += _large(records)
+    found += [*_large(records), *_growth(records), _adversarial(records)]
     found += [_backward(records), _batch(records), _sampling(records), _importing(records)]
     return found
 
@@ -79,11 +80,60 @@ def _large(records: dict[str, Record]) -> list[Target]:
     source = newest(records, "large")
     ours = source.one(implementation="fast", data="features", num_points=4096)
     theirs = source.one(implementation="giotto-ph", data="features", num_points=4096)
-    peak = None if ours is None or ours.peak_bytes is None else ours.peak_bytes / 2**30
     return [
         Target("N = 4096 features, times faster than giotto-ph", 8, ratio(theirs, ours), times),
-        Target("N = 4096 features, peak memory", 1.5, peak, _gibibytes, at_least=False),
+        Target("N = 4096 features", 0.25, _median(ours), seconds, at_least=False),
+        Target("N = 4096 features, peak memory", 1.5, _peak(ours), _gibibytes, at_least=False),
     ]
+
+
+def _growth(records: dict[str, Record]) -> list[Target]:
+    """Return the targets of clouds that are larger than others are asked to work on."""
+    source = newest(records, "scaling")
+    found = []
+    for family, bound in (("features", 6.0), ("cube", 3.0)):
+        dense = source.one(op="rips", data=family, num_points=16_384, max_dim=1)
+        what = f"N = 16,384, {family}"
+        found.append(Target(what, bound, _median(dense), seconds, at_least=False))
+        matrices = None
+        if dense is not None and dense.peak_bytes is not None:
+            matrices = 1 + dense.peak_bytes / (4 * 16_384**2)
+        found.append(
+            Target(f"{what}, distances and peak memory", 1.3, matrices, _matrices, at_least=False)
+        )
+    features, cube = (
+        source.one(op=OF_POINTS, data=family, num_points=size)
+        for family, size in (("features", 16_384), ("cube", 100_000))
+    )
+    found.append(
+        Target(
+            "N = 16,384 features without distances, peak memory",
+            1e9 / 2**30, _peak(features), _gibibytes, at_least=False,
+        )  # fmt: skip
+    )
+    what = "N = 100,000 in R^3 without distances"
+    found.append(Target(what, 60, _median(cube), seconds, at_least=False))
+    found.append(
+        Target(f"{what}, peak memory", 2e9 / 2**30, _peak(cube), _gibibytes, at_least=False)
+    )
+    return found
+
+
+def _adversarial(records: dict[str, Record]) -> Target:
+    """Return how we compare with the best of the others where we compare worst."""
+    source = newest(records, "adversarial")
+    ratios = []
+    for ours in source.where(implementation="fast"):
+        others = [
+            value
+            for other in source.where(data=ours.data, num_points=ours.num_points)
+            if other is not ours and (value := ratio(other, ours)) is not None
+        ]
+        ratios += [min(others)] if others else []
+    return Target(
+        "distances made to be hard, times faster than the best other, worst family",
+        1, min(ratios, default=None), times,
+    )  # fmt: skip
 
 
 def _backward(records: dict[str, Record]) -> Target:
@@ -141,6 +191,21 @@ def convolution_targets(records: dict[str, Record]) -> list[Target]:
         what = f"convolution {direction}, times faster than spconv"
         found.append(Target(what, 1, ratio(theirs, ours), times))
     return found
+
+
+def _median(result: Result | None) -> float | None:
+    return None if result is None else result.p50_s
+
+
+def _peak(result: Result | None) -> float | None:
+    """Return the peak memory in GiB."""
+    if result is None or result.peak_bytes is None:
+        return None
+    return result.peak_bytes / 2**30
+
+
+def _matrices(value: float | None) -> str:
+    return DASH if value is None else f"{value:.2f} matrices"
 
 
 def _gibibytes(value: float | None) -> str:

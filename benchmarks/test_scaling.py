@@ -12,7 +12,7 @@ import pytest
 from benchmarks.harness import Case, Job
 from benchmarks.machine import ROOT
 from benchmarks.peers import PEERS
-from benchmarks.rips_cases import rips_case, rips_of_points_case
+from benchmarks.rips_cases import large_case, rips_case, rips_of_points_case
 
 Measure = Callable[..., Any]
 
@@ -23,6 +23,22 @@ def test_cost_over_points(
     family: str, max_dim: int, num_points: int, threads: int, measure: Measure
 ) -> None:
     measure(lambda n: rips_case("scaling", "fast", family, n, threads, max_dim), num_points)
+
+
+@pytest.mark.parametrize("family", ["features", "cube"])
+@pytest.mark.sizes(8192, 16_384)
+def test_cost_of_large_clouds(
+    family: str, num_points: int, threads: int, measure: Measure
+) -> None:
+    """From distances, where no other library is asked for the same."""
+    measure(lambda n: large_case(family, n, threads), num_points)
+
+
+@pytest.mark.sizes(4096, 16_384)
+def test_cost_of_features_without_distances(
+    num_points: int, threads: int, measure: Measure
+) -> None:
+    measure(lambda n: rips_of_points_case("features", n, threads), num_points)
 
 
 @pytest.mark.parametrize("family", ["cube", "circle"])

@@ -18,10 +18,8 @@ from fast.kernels.squares import safe_range
 from fast.memory import distances_fit, refuse_distances_beyond_memory
 from fast.routing import PointLengths, with_lengths
 
-# Distances of one cloud from which on, in bytes, they are not computed if the points' dimension is
-# so low that a tree over them serves instead.
+# Distances of one cloud from which on, in bytes, they are not stored.
 _LARGE_DISTANCES = 2**30
-_MOST_CHANNELS_OF_A_TREE = 3
 
 
 def rips_persistence(
@@ -115,10 +113,13 @@ def rips_persistence_of_points(
         The same diagrams to the last bit. The gradient goes from the critical edges straight to
         their ends (Theorem 1), so that backward costs O(K C) and not O(N^2 C).
 
-        On the CPU, clouds in one to three dimensions whose distances would take 1 GiB or more
-        (N = 16,384 in float32) are worked on without them, by a tree over the points: memory
-        grows with N and the pairs. The diagrams and the gradient have the same bits. Where points
-        lie so unevenly that this takes long, the distances are computed after all if they fit.
+        On the CPU, clouds whose distances would take 1 GiB or more (N = 16,384 in float32) are
+        worked on without them. In one to three dimensions that is by a tree over the points:
+        memory grows with N and the pairs. Where points lie so unevenly that this takes long, the
+        distances are computed after all if they fit. Beyond three dimensions distances are
+        computed where they are needed, and again when they are needed again: that takes longer,
+        and N^2 / 4 bytes in place of 4 N^2 or more. The diagrams and the gradient have the same
+        bits.
 
     Raises
     ------
@@ -150,14 +151,22 @@ def rips_persistence_of_points(
 
 
 def _needs_no_distances(batch: Tensor) -> bool:
-    """Whether distances of (B, N, C) would be large, and a tree over the points will do."""
+    """Whether distances of (B, N, C) would be large, and the points will do."""
     _, n, channels = batch.shape
-    return (
-        batch.numel() > 0
-        and batch.device.type == "cpu"
-        and 1 <= channels <= _MOST_CHANNELS_OF_A_TREE
-        and n * n * batch.element_size() >= _LARGE_DISTANCES
-        and bool(batch.abs().max() <= safe_range(batch.dtype).largest_entry)
+    if (
+        batch.numel() == 0
+        or batch.device.type != "cpu"
+        or n * n * batch.element_size() < _LARGE_DISTANCES
+    ):
+        return False
+    limits, sizes = safe_range(batch.dtype), batch.abs()
+    if bool(sizes.max() > limits.largest_entry):
+        return False
+    from fast.kernels.rips_cpu import MOST_CHANNELS_OF_A_TREE  # loads numba: on first use
+
+    # The tree scales squares that are lost; blocks of rows do not.
+    return channels <= MOST_CHANNELS_OF_A_TREE or not bool(
+        ((sizes < limits.least_entry) & (sizes > 0)).any()
     )
 
 
@@ -182,7 +191,7 @@ def _critical_pairs(
 def _critical_pairs_of_points(
     points: Tensor, sizes: list[int] | None, max_dim: int, threshold: float
 ) -> list[dict[str, Tensor]] | None:
-    """Return the same of points (B, N, C) by a tree; None where the distances are faster."""
+    """Return the same of points (B, N, C); None where the distances are to be computed."""
     from fast.kernels.rips_cpu import rips_pairs_of_points  # loads numba: on first use
 
     may_give_up = distances_fit(points, matrices=2)

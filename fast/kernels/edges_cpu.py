@@ -19,14 +19,18 @@ from fast.kernels.lengths import (
 _DIGIT_BITS = 11
 _DIGITS = 1 << _DIGIT_BITS
 _KEY_BITS = 63  # of a non-negative key
+TILE = 32  # rows and columns compared together
 
 
 @njit(cache=True, nogil=True)
-def scan_keys(keys, infinity, magnitude_mask, row_max):
-    """Check a (N, N) key matrix and write each row's maximum; returns (code, row, column)."""
+def scan_rows(keys, infinity, magnitude_mask, row_max, first, last):
+    """Check rows [first, last) of (N, N) keys and write their maxima; returns (code, row, column).
+
+    Whether they are symmetric is for `scan_symmetry` to say.
+    """
     n = keys.shape[0]
     minus_zero = False
-    for i in range(n):
+    for i in range(first, last):
         low = keys[i, 0]
         high = keys[i, 0]
         for j in range(n):
@@ -46,20 +50,24 @@ def scan_keys(keys, infinity, magnitude_mask, row_max):
             for j in range(n):
                 if keys[i, j] > infinity:
                     return NOT_A_NUMBER, i, j
-    if minus_zero:
-        return NEGATIVE_ZERO, 0, 0
-    for i in range(n):
+    return NEGATIVE_ZERO if minus_zero else VALID, 0, 0
+
+
+@njit(cache=True, nogil=True)
+def scan_symmetry(keys, first, last):
+    """Compare rows [first, last) with their columns from the diagonal on; as `scan_rows`."""
+    n = keys.shape[0]
+    for i in range(first, last):
         if keys[i, i] != 0:
             return DIAGONAL, i, i
-    tile = 32
-    for top in range(0, n, tile):
-        for left in range(top, n, tile):
-            for i in range(top, min(top + tile, n)):
+    for top in range(first, last, TILE):
+        for left in range(top, n, TILE):
+            for i in range(top, min(top + TILE, last)):
                 different = 0
-                for j in range(left, min(left + tile, n)):
+                for j in range(left, min(left + TILE, n)):
                     different |= keys[i, j] ^ keys[j, i]
                 if different != 0:
-                    for j in range(left, min(left + tile, n)):
+                    for j in range(left, min(left + TILE, n)):
                         if keys[i, j] != keys[j, i]:
                             return ASYMMETRIC, i, j
     return VALID, 0, 0

@@ -25,37 +25,46 @@ _TOO_MANY_EDGES = (
 )
 
 
-class PointPairing:
-    """The edges that relations are made of, and the columns that have been reduced so far."""
+class EdgePairing:
+    """The edges that relations are made of, and the columns that have been reduced so far.
 
-    def __init__(self, tree, tree_edges, birth_edges, birth_lengths, num_threads):
-        """Know the edges with an empty lune, (E, 2) vertices i < j; births in their order."""
-        self._tree = tree
+    Those who inherit say by `_search` how a vertex of a lune is found.
+    """
+
+    def __init__(self, n, num_threads):
+        """Start without an edge of the n vertices."""
         self._num_threads = num_threads
-        self._n = len(tree.ids)
+        self._n = n
         self._slots = np.full(2 * _ROOM, NONE, np.int32)
         self._codes = np.empty(_ROOM, np.int64)  # i * N + j of each edge
         self._lengths = np.empty(_ROOM)
         self._older = np.empty((_ROOM, 2), np.int32)
         self._num_edges = 0
-        num_births = len(birth_edges)
-        self._columns = np.full((num_births, 2), -1)  # where in `entries`; -1, -1 while alive
+        self._columns = np.empty((0, 2), np.int64)  # where in `entries`; -1, -1 while alive
         self._entries = np.empty(1024, np.int32)
         self._num_entries = 0
-        self.alive = num_births
+        self.alive = 0
+
+    def append(self, tree_edges, birth_edges, birth_lengths):
+        """Know more of the edges with an empty lune, (E, 2) vertices i < j; births in order."""
+        first = len(self._columns)
         births = self._numbers(birth_edges[:, 0] * self._n + birth_edges[:, 1])
         self._lengths[births] = birth_lengths
         self._older[births, 0] = BIRTH
-        self._older[births, 1] = np.arange(num_births)
+        self._older[births, 1] = np.arange(first, first + len(births))
         merges = self._numbers(tree_edges[:, 0] * self._n + tree_edges[:, 1])
         self._lengths[merges] = 0  # never compared: they are dropped
         self._older[merges] = TREE
+        self._columns = np.concatenate([self._columns, np.full((len(births), 2), -1)])
+        self.alive += len(births)
 
     def eliminate(self, relations):
         """Reduce relations (R, 4), rows (i, j, w1, wk) in the order of their edges, then of wk.
 
         Returns kills (K, 2): birth, and row of the relation that it dies of.
         """
+        if self.alive == 0:
+            return np.empty((0, 2), np.int64)
         resolved = self._num_edges
         i, j, first, other = relations.T
         sides = [self._numbers(self._coded(a, b)) for b in (first, other) for a in (i, j)]
@@ -97,15 +106,28 @@ class PointPairing:
         borders = [first + (last - first) * part // parts for part in range(parts + 1)]
         sides = np.empty((last - first, 2), np.int64)
         calls = [
-            (self._tree, self._codes[low:high], self._lengths[low:high], sides[low - first :])
+            (self._codes[low:high], self._lengths[low:high], sides[low - first :])
             for low, high in itertools.pairwise(borders)
         ]
-        if any(threads.run(lune_vertices, calls, self._num_threads)):
+        if any(threads.run(self._search, calls, self._num_threads)):
             # Only if a birth was missed: without this the reduction would never end.
             raise AssertionError("an edge that is neither tree nor birth has an empty lune")
         numbers = self._numbers(sides.reshape(-1))
         self._older[first:last] = numbers.reshape(-1, 2)
         return last
+
+
+class PointPairing(EdgePairing):
+    """The same for points in a tree, all of whose edges with an empty lune are known."""
+
+    def __init__(self, tree, tree_edges, birth_edges, birth_lengths, num_threads):
+        """Know the edges with an empty lune, (E, 2) vertices i < j; births in their order."""
+        super().__init__(len(tree.ids), num_threads)
+        self._tree = tree
+        self.append(tree_edges, birth_edges, birth_lengths)
+
+    def _search(self, codes, lengths, sides):
+        return lune_vertices(self._tree, codes, lengths, sides)
 
 
 def _with_room(rows, room):

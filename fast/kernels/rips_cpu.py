@@ -1,17 +1,22 @@
 """Rips pairs of clouds on the CPU: checks, threads over clouds, padded results."""
 
+import itertools
+
 import numpy as np
 import torch
 
 from fast import threads
-from fast.kernels import edges_cpu, lengths, small_rips_cpu, tree_cpu
+from fast.kernels import edge_keys_cpu, edges_cpu, lengths, small_rips_cpu, tree_cpu
 from fast.kernels.cloud_cpu import Cloud, merge_pairs, no_pairs
+from fast.kernels.large_cloud_cpu import LargeCloud
 from fast.kernels.point_cloud_cpu import PointCloud
 
 _MIN_POINTS_TO_SPLIT = 320  # points below which a cloud is not split: handing over takes longer
 _MIN_POINTS_FOR_THREADS = 64  # points of a cloud; below, Python's part is the larger
+MOST_CHANNELS_OF_A_TREE = 3  # beyond, boxes say little about distances
 _MOST_WORK = 2.0  # vertices looked at, over N^2, which take about as long as all distances
 _MOST_POINTS_SMALL = 256  # points up to which a batch is one compiled loop
+_LEAST_POINTS_LARGE = 2048  # points from which on snapshots settle edges in less time than bits
 
 
 def rips_pairs(distances, sizes, max_dim, threshold):
@@ -51,28 +56,54 @@ def rips_pairs(distances, sizes, max_dim, threshold):
 def rips_pairs_of_points(points, sizes, max_dim, threshold, may_give_up=False):
     """Return what `rips_pairs` returns for the distances of points, without computing them all.
 
-    None if it `may_give_up` and that would take longer than with them: long edges between dense
-    clusters are looked at one by one.
+    Up to three dimensions by a tree; None if it `may_give_up` and that would take longer than with
+    them: long edges between dense clusters are looked at one by one. Beyond, by blocks of rows;
+    None if the edges that matter are too many.
 
-    `points` is a (B, N, C) float32 or float64 tensor, C at most 3, without an entry so large that
-    a square overflows; the rest is as in `rips_pairs`.
+    `points` is a (B, N, C) float32 or float64 tensor without an entry so large that a square
+    overflows and, beyond three dimensions, so small that it underflows; the rest is as in
+    `rips_pairs`.
     """
     clouds = list(points.numpy())
     if sizes is not None:
         clouds = [cloud[:size] for cloud, size in zip(clouds, sizes, strict=True)]
-    key = np.array(lengths.longest_key(points.numpy().dtype, threshold))
-    longest = float(key.astype(f"i{points.element_size()}").view(points.numpy().dtype))
+    longest = lengths.longest_key(points.numpy().dtype, threshold)
     num_threads = torch.get_num_threads()
     most_work = _MOST_WORK if may_give_up else np.inf
     found = []
     for cloud in clouds:
         pairs = [no_pairs(dim, 0) for dim in range(max_dim + 1)]
-        if len(cloud):
-            pairs = PointCloud(cloud, longest, num_threads, most_work).pairs(max_dim)
+        if len(cloud) and cloud.shape[1] <= MOST_CHANNELS_OF_A_TREE:
+            length = float(np.array(longest, f"i{cloud.itemsize}").view(cloud.dtype))
+            pairs = PointCloud(cloud, length, num_threads, most_work).pairs(max_dim)
+        elif len(cloud):
+            pairs = _pairs_by_blocks(cloud, max_dim, longest, num_threads)
         if pairs is None:
             return None
         found.append(pairs)
     return _padded(found, max_dim)
+
+
+def _pairs_by_blocks(points, max_dim, longest, num_threads):
+    """Pairs of one cloud, whose distances are computed a block of rows at a time."""
+    source = edge_keys_cpu.of_points(points)
+    n = len(points)
+    if n < 2:
+        return [no_pairs(dim, n if dim == 0 else 0) for dim in range(max_dim + 1)]
+    if max_dim == 0:
+        return [_merges(source, longest)]
+    row_max = np.empty(n, source.stored.dtype)
+    borders = [n * part // num_threads for part in range(num_threads + 1)]
+    calls = [(source, *rows, row_max) for rows in itertools.pairwise(borders)]
+    threads.run(edge_keys_cpu.largest_keys, calls, num_threads)
+    return LargeCloud(source, min(int(row_max.min()), longest), num_threads).pairs()
+
+
+def _merges(source, cutoff):
+    """Return the pairs of dimension 0."""
+    n = edge_keys_cpu.num_vertices(source)
+    tree, num_trees = tree_cpu.spanning_forest(source, cutoff)
+    return merge_pairs(tree // n, tree % n, num_trees)
 
 
 def _padded(found, max_dim):
@@ -97,7 +128,7 @@ def _pairs_of_small_clouds(distances, sizes, max_dim, threshold):
     refused = np.flatnonzero(status == small_rips_cpu.REFUSED)
     for cloud in refused:
         size = distances.shape[1] if sizes is None else sizes[cloud]
-        _checked_keys(np.ascontiguousarray(distances[cloud, :size, :size]))
+        _checked_keys(np.ascontiguousarray(distances[cloud, :size, :size]), 1)
     if len(refused):  # but nothing was raised: the signs are those of zeros
         distances = distances + distances.dtype.type(0)
         found, status = small_rips_cpu.rips_pairs(distances, sizes, max_dim, threshold)
@@ -128,30 +159,59 @@ def _pairs_of_clouds(clouds, max_dim, threshold, num_threads):
 def _pairs_of_cloud(distances, max_dim, threshold, num_threads):
     """Pairs of one cloud, one CloudPairs per dimension."""
     n = distances.shape[0]
-    keys, row_max = _checked_keys(distances)
+    keys, row_max = _checked_keys(distances, num_threads)
     if n < 2:
         return [no_pairs(dim, n if dim == 0 else 0) for dim in range(max_dim + 1)]
     # Beyond the enclosing radius the complex is a cone.
     cutoff = min(int(row_max.min()), lengths.longest_key(distances.dtype, threshold))
+    source = edge_keys_cpu.of_distances(keys)
     if max_dim == 0:
-        tree, num_trees = tree_cpu.spanning_forest(keys, cutoff)
-        return [merge_pairs(tree // n, tree % n, num_trees)]
+        return [_merges(source, cutoff)]
+    if n >= _LEAST_POINTS_LARGE:
+        found = LargeCloud(source, cutoff, num_threads).pairs()
+        if found is not None:
+            return found
     return Cloud(keys, cutoff, num_threads).pairs()
 
 
-def _checked_keys(distances):
+def _checked_keys(distances, num_threads):
     """Return the lengths as ordered integers, and each row's maximum."""
     integer = np.int32 if distances.dtype == np.float32 else np.int64
-    infinity = np.int64(np.array(np.inf, distances.dtype).view(integer))
     keys = distances.view(integer)
     row_max = np.zeros(distances.shape[0], integer)
     if distances.shape[0] == 0:
         return keys, row_max
-    mask = np.int64(np.iinfo(integer).max)
-    code, i, j = edges_cpu.scan_keys(keys, infinity, mask, row_max)
+    code, i, j = _scan(keys, distances.dtype, row_max, num_threads)
     if code == lengths.NEGATIVE_ZERO:
         keys = (distances + distances.dtype.type(0)).view(integer)
-        code, i, j = edges_cpu.scan_keys(keys, infinity, mask, row_max)
+        code, i, j = _scan(keys, distances.dtype, row_max, num_threads)
     if code != lengths.VALID:
         raise ValueError(lengths.error_message(code, i, j, distances[i, j], distances[j, i]))
     return keys, row_max
+
+
+def _scan(keys, dtype, row_max, num_threads):
+    """Check keys and write each row's maximum; returns (code, row, column) of the first fault."""
+    n = len(keys)
+    infinity = np.int64(np.array(np.inf, dtype).view(keys.dtype))
+    mask = np.int64(np.iinfo(keys.dtype).max)
+    rows = _bands(n, lambda share: share, num_threads)
+    calls = [(keys, infinity, mask, row_max, *band) for band in rows]
+    found = threads.run(edges_cpu.scan_rows, calls, num_threads)
+    faults = [each for each in found if each[0] not in (lengths.VALID, lengths.NEGATIVE_ZERO)]
+    if faults:
+        return faults[0]
+    if any(each[0] == lengths.NEGATIVE_ZERO for each in found):
+        return lengths.NEGATIVE_ZERO, 0, 0
+    rows = _bands(n, lambda share: 1 - (1 - share) ** 0.5, num_threads)  # to the diagonal's right
+    found = threads.run(edges_cpu.scan_symmetry, [(keys, *band) for band in rows], num_threads)
+    faults = [each for each in found if each[0] != lengths.VALID]
+    return min(faults, key=lambda fault: fault[0], default=(lengths.VALID, 0, 0))
+
+
+def _bands(n, place, num_threads):
+    """Rows [first, last) for each thread, whole tiles: which fault is found depends on those."""
+    tile = edges_cpu.TILE
+    shares = [place(part / num_threads) for part in range(num_threads)]
+    firsts = [min(n, tile * round(n / tile * share)) for share in shares]
+    return list(itertools.pairwise([*firsts, n]))

@@ -3,18 +3,23 @@
 import numpy as np
 from numba import njit
 
+from fast.kernels.edge_keys_cpu import fill_lengths, num_vertices
+
 
 @njit(cache=True, nogil=True)
-def spanning_forest(keys, cutoff):
+def spanning_forest(source, cutoff):
     """Return the forest's edges of positive length as i * N + j, in order, and how many trees.
 
-    Prim's algorithm on the edges up to the cutoff; under a total order the forest is unique, so
+    Prim's algorithm on the edges up to the cutoff, whose keys come from an `EdgeKeys`; under a total order the forest is unique, so
     that it equals Kruskal's. Equal keys are counted on the way, which vectorizes, and looked into
     only where there are any.
     """
-    n = keys.shape[0]
-    far = np.iinfo(keys.dtype).max
-    reach = np.full(n, far, keys.dtype)  # key of the shortest edge into the tree; far once inside
+    n = num_vertices(source)
+    is_stored = source.stored.shape[0] > 0
+    lengths = np.empty((0 if is_stored else 1, n), source.points.dtype)
+    computed = lengths.view(source.stored.dtype)
+    far = np.iinfo(source.stored.dtype).max
+    reach = np.full(n, far, source.stored.dtype)  # key of the shortest edge into the tree; far once inside
     nearest = np.zeros(n, np.int32)  # where that edge comes from
     outside = np.full(n, np.int8(1))
     tree_keys = np.empty(n, np.int64)
@@ -38,9 +43,12 @@ def spanning_forest(keys, cutoff):
                 count += 1
         outside[v] = 0
         reach[v] = far
+        if not is_stored:
+            fill_lengths(source.channels, v, v + 1, 0, lengths)
+        row = source.stored[v] if is_stored else computed[0]
         ties = 0
         for w in range(n):
-            key = keys[v, w]
+            key = row[w]
             usable = (outside[w] != 0) & (key <= cutoff)
             ties += usable & (key == reach[w])
             if usable & (key < reach[w]):
@@ -50,7 +58,7 @@ def spanning_forest(keys, cutoff):
             for w in range(n):
                 if (
                     outside[w] != 0
-                    and keys[v, w] == reach[w]
+                    and row[w] == reach[w]
                     and _edge(v, w, n) < _edge(nearest[w], w, n)
                 ):
                     nearest[w] = v
