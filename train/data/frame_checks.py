@@ -141,7 +141,10 @@ def _strength(frame: LidarFrame) -> Finding | None:
     cure = "subtract the lowest, then divide by the largest possible value"
     if low >= 0.0:
         largest = 255 if high <= 255.0 else 65535
-        cure = f"divide them by the largest possible value ({largest}, if they are counts)"
+        cure = (
+            f"divide them by the largest possible value ({largest}, if they are counts); own "
+            f"frames are by --data.strength-scale {largest}"
+        )
     return Finding(
         STRENGTH,
         f"strengths (remission, intensity) run from {low:g} to {high:g}, and networks are trained "
