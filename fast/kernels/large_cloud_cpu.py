@@ -172,8 +172,15 @@ class LargeCloud:
         firsts = [round(self.n * (1 - (1 - part / parts) ** 0.5)) for part in range(parts)]
         calls = [
             (
-                self.source, self.adjacency, self.order, witnesses, to_witnesses, *keys,
-                neighbors, _MAX_FULL_SEARCHES, *rows,
+                self.source,
+                self.adjacency,
+                self.order,
+                witnesses,
+                to_witnesses,
+                *keys,
+                neighbors,
+                _MAX_FULL_SEARCHES,
+                *rows,
             )  # fmt: skip
             for rows in itertools.pairwise([*firsts, self.n])
         ]

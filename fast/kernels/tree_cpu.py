@@ -19,7 +19,9 @@ def spanning_forest(source, cutoff):
     lengths = np.empty((0 if is_stored else 1, n), source.points.dtype)
     computed = lengths.view(source.stored.dtype)
     far = np.iinfo(source.stored.dtype).max
-    reach = np.full(n, far, source.stored.dtype)  # key of the shortest edge into the tree; far once inside
+    reach = np.full(
+        n, far, source.stored.dtype
+    )  # key of the shortest edge into the tree; far once inside
     nearest = np.zeros(n, np.int32)  # where that edge comes from
     outside = np.full(n, np.int8(1))
     tree_keys = np.empty(n, np.int64)

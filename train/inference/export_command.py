@@ -15,9 +15,10 @@ from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.data.frame import SPLITS
+from train.data.layout_flags import add_layout_flags
 from train.data.registry import DATASETS
 from train.data.terms import data_license
-from train.inference.export_input import clouds, open_checkpoint, open_frames
+from train.inference.export_input import clouds, open_frames, open_network_to_export
 from train.inference.export_scores import score, write_page
 from train.inference.onnx_export import (
     EXPORT_PRECISIONS,
@@ -34,6 +35,7 @@ from train.inference.onnx_quantize import int8_quantizer
 from train.inference.onnx_runner import GEOMETRY, MANIFEST, MODEL
 from train.inference.onnx_score import first_frames
 from train.inference.run_card import card_of_run
+from train.networks.official_checkpoint import FORMS
 from train.networks.pretrained_folder import CARD, WEIGHTS, save_pretrained
 from train.networks.protocol import Network
 from train.networks.ptv3.pointcept_export import pointcept_config, save_pointcept_checkpoint
@@ -61,8 +63,8 @@ examples:
   python -m train.export --checkpoint student.pt --output int8 --format onnx --precision int8 \\
       --data-root data/waymo --calibration-frames 8
   python -m train.export --score int8 --checkpoint student.pt --data-root data/waymo
-  python -m train.export --checkpoint model_best.pth --pointcept-size teacher --cpe-input v1.5.1 \\
-      --dataset nuscenes --output teacher
+  python -m train.export --checkpoint model_best.pth --form v1.5.1 --dataset nuscenes \\
+      --output teacher
 """
 
 
@@ -93,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="student.pt or teacher.pt of train.run, a .safetensors file or its folder, or a file "
-        "of Pointcept",
+        "of Pointcept or LitePT",
     )
     add("--output", type=Path, metavar="DIR", help="folder to write; made if need be")
     add("--format", choices=tuple(FILES), default="safetensors", help="default: safetensors")
@@ -151,15 +153,18 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--sequences", nargs="+", default=(), metavar="NAME", help="these in place of a split"
     )
-    foreign = parser.add_argument_group("checkpoints of Pointcept")
+    add_layout_flags(parser)
+    foreign = parser.add_argument_group("checkpoints of Pointcept and LitePT")
     foreign.add_argument(
-        "--pointcept-size", choices=("teacher", "student"), help="the file's size of Table 8"
+        "--form",
+        choices=FORMS,
+        help="of a PTv3: v1.5.1 for the weights that Pointcept released, main for those trained "
+        "with its code since 2024-03-26",
     )
     foreign.add_argument(
-        "--cpe-input",
-        choices=("main", "v1.5.1"),
-        help="v1.5.1 for the weights that Pointcept released, main for those trained since "
-        "2024-03-26",
+        "--classes",
+        metavar="FILE",
+        help="its classes in its order, one name per line or a YAML list, or a dataset's name",
     )
     foreign.add_argument(
         "--dataset", choices=tuple(sorted(DATASETS)), help="whose classes the file has"
@@ -202,7 +207,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.format == "onnx":
         require_packages()
     _check_output(options.output, FILES[options.format], overwrite=options.overwrite)
-    network, metadata = open_checkpoint(options)
+    network, metadata = open_network_to_export(options)
     if options.format == "safetensors":
         _write_safetensors(options, network, metadata)
     elif options.format == "pointcept":

@@ -8,15 +8,16 @@ import numpy as np
 
 from train.core.console import logger
 from train.core.errors import UserError
+from train.data.layout_flags import layout_options
 from train.data.loader import EvaluationFrames
 from train.data.registry import dataset_spec
-from train.inference.load_network import open_network
+from train.inference.load_network import open_checkpoint
 from train.inference.onnx_quantize import Frame
 from train.networks.protocol import Network
-from train.networks.weights import ModelMetadata, load_model
+from train.networks.weights import ModelMetadata
 
 
-def open_checkpoint(options: argparse.Namespace) -> tuple[Network, ModelMetadata]:
+def open_network_to_export(options: argparse.Namespace) -> tuple[Network, ModelMetadata]:
     """Return the network of --checkpoint, in evaluation mode, and what it is.
 
     Raises
@@ -24,37 +25,26 @@ def open_checkpoint(options: argparse.Namespace) -> tuple[Network, ModelMetadata
     UserError
         If flags and file do not belong together, or the file is no network.
     """
-    if options.pointcept_size is None:
-        for flag in ("cpe_input", "dataset"):
-            if getattr(options, flag) is not None:
-                raise UserError(
-                    f"--{flag.replace('_', '-')} is for files of Pointcept (--pointcept-size); our "
-                    "own say it themselves"
-                )
-        network, metadata = load_model(options.checkpoint)
-        return network.eval(), metadata
-    if options.dataset is None:
-        raise UserError("--pointcept-size needs --dataset: whose classes the file has")
-    loaded = open_network(
+    opened = open_checkpoint(
         options.checkpoint,
-        pointcept_size=options.pointcept_size,
-        cpe_input=options.cpe_input,
+        form=options.form,
+        classes=options.classes,
         dataset=options.dataset,
     )
-    logger.info(loaded.note)
-    spec = loaded.model.spec()
-    metadata = ModelMetadata(
-        network=spec.network,
-        size=spec.size,
-        num_classes=spec.num_classes,
-        in_channels=spec.in_channels,
-        overrides=dict(spec.overrides),
-        dataset=options.dataset,
-        class_names=dataset_spec(options.dataset).class_names,
-        grid_size_m=loaded.grid_size_m,
-        clip_range_m=loaded.clip_range_m,
-    )
-    return loaded.model.eval(), metadata
+    if opened.is_ours:
+        if options.dataset is not None:
+            raise UserError(
+                f"--dataset is for files of Pointcept and LitePT; {options.checkpoint} says it "
+                "itself; leave it out"
+            )
+    else:
+        logger.info(opened.note)
+        if not opened.metadata.class_names:
+            raise UserError(
+                f"{options.checkpoint}: its classes are not known; name them with --classes or "
+                "--dataset"
+            )
+    return opened.model.eval(), opened.metadata
 
 
 def open_frames(
@@ -65,7 +55,7 @@ def open_frames(
     Parameters
     ----------
     options
-        `data_root`, `split`, `sequences`.
+        `data_root`, `split`, `sequences`, and those of `add_layout_flags`.
     metadata
         Of the network.
     split
@@ -78,7 +68,7 @@ def open_frames(
     UserError
         If there are none, or the data cannot be read.
     """
-    spec = dataset_spec(metadata.dataset)
+    spec = dataset_spec(metadata.dataset, layout_options(options))
     root = options.data_root or Path("data") / spec.name
     source = spec.open(
         root, options.split or split, sequences=tuple(options.sequences), require_labels=labels

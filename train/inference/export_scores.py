@@ -12,8 +12,9 @@ from train.core import provenance
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.console import logger
 from train.core.errors import UserError
+from train.data.layout_flags import layout_options
 from train.data.registry import dataset_spec
-from train.inference.export_input import open_checkpoint, open_frames
+from train.inference.export_input import open_frames, open_network_to_export
 from train.inference.onnx_export import require_packages, require_ptv3
 from train.inference.onnx_page import RECORD_FORMAT, SCORES, page, read_records
 from train.inference.onnx_score import (
@@ -38,11 +39,11 @@ def score(options: argparse.Namespace) -> None:
     if path.exists() and not options.overwrite:
         raise UserError(f"--score {options.score}: has {SCORES} already; add --overwrite")
     exported = open_export(options.score, num_threads=torch.get_num_threads())
-    network, metadata = open_checkpoint(options)
+    network, metadata = open_network_to_export(options)
     segmentor = require_ptv3(network)
     require_same_weights(exported, segmentor, options.score)
     frames = open_frames(options, metadata, "validation", labels=True)
-    spec = dataset_spec(metadata.dataset)
+    spec = dataset_spec(metadata.dataset, layout_options(options))
     latency = time_export(exported, segmentor, frames, repeats=options.repeats)
     scores = None
     if not options.untrained:

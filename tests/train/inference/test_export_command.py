@@ -82,10 +82,7 @@ def test_to_pointcept_and_back(checkpoint, network, tmp_path):
 def test_from_pointcept_to_a_folder(telling_network, tmp_path):
     theirs = telling_network("student", len(CLASS_NAMES), cpe_input="v1.5.1", depth_rule="v1.5.1")
     save_pointcept_checkpoint(theirs, tmp_path / "model_best.pth")
-    line = (
-        "--checkpoint o@/model_best.pth --pointcept-size student --cpe-input v1.5.1 "
-        "--dataset semantickitti --output o@/s"
-    )
+    line = "--checkpoint o@/model_best.pth --form v1.5.1 --dataset semantickitti --output o@/s"
     assert run(line, o=tmp_path) == 0
     loaded, metadata = from_pretrained(tmp_path / "s")
     assert same_weights(loaded, theirs)
@@ -175,8 +172,8 @@ def test_int8_is_calibrated_on_training_frames(
         ("--checkpoint c@ --output o@/x --data-license ''", "--data-license is empty"),
         ("--checkpoint c@ --output o@/x --format tflite", "invalid choice: 'tflite'"),
         ("--checkpoint c@ --output o@/x --calibration-frames 0", "'0' is no whole number"),
-        ("--checkpoint c@ --output o@/x --cpe-input main", "--cpe-input is for files of Pointcept"),
-        ("--checkpoint c@ --output o@/x --pointcept-size teacher", "needs --dataset"),
+        ("--checkpoint c@ --output o@/x --form main", "says its form itself"),
+        ("--checkpoint c@ --output o@/x --dataset waymo", "--dataset is for files of Pointcept"),
         ("--checkpoint o@/gone.pt --output o@/x", "gone.pt: no such file"),
         ("--checkpoint o@ --output o@/x", "has no config.json"),
         ("--score o@ --checkpoint c@", "has no export.json"),
