@@ -112,8 +112,8 @@ def refuse_other_columns(path: Path, points: NDArray[np.float32]) -> None:
     named = {3: "x y z", 5: "x y z intensity ring"}.get(likely, "more than x y z remission")
     raise UserError(
         f"{path}: looks like {likely} columns of float32 ({named}), not the 4 of a .bin file "
-        f"(x y z remission): read so, remissions run from {strength.min():.4g} to {strength.max():.4g}; "
-        "write four columns, remission 0 to 1, or 0 where there is none"
+        f"(x y z remission): read so, remissions run from {strength.min():.4g} to "
+        f"{strength.max():.4g}; write four columns, remission 0 to 1, or 0 where there is none"
     )
 
 

@@ -36,7 +36,7 @@ from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.training_overlap import count_trained
-from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
+from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
 from train.networks.weights import ModelMetadata, load_model
 
 RUN_FILES: Final = ("config.json", "evaluation.json", "metrics.json", "skipped.json")
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         const="rotations",
         choices=tuple(TEST_TIME_AUGMENTATIONS),
         help="also score the mean of several passes (test-time augmentation), apart from single "
-        "passes; rotations if nothing is said",
+        f"passes; rotations if nothing is said. {WHEN_IT_HELPS}",
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"

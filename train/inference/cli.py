@@ -24,7 +24,7 @@ from train.data import semantickitti
 from train.data.frame_checks import prediction_warnings
 from train.data.registry import DATASETS
 from train.evaluation.network_pass import PRECISIONS
-from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
+from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
 from train.inference.load_network import POINTCEPT_GRID_SIZE_M, open_network
 from train.inference.point_cloud_io import LABEL_ENDINGS, read_cloud, write_prediction
 from train.inference.predict import predict_frame
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=tuple(TEST_TIME_AUGMENTATIONS),
         help="test-time augmentation: average the probabilities of several passes. rotations (if "
         "nothing is said): 0, 90, 180, 270 degrees about z; scales-flips: scales 0.9 to 1.1, each "
-        "with and without x and y flipped, 10 passes. Default: a single pass",
+        f"with and without x and y flipped, 10 passes. Default: a single pass. {WHEN_IT_HELPS}",
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
