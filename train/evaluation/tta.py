@@ -133,7 +133,7 @@ axis, as it does in half of the training views (`train.data.transforms.PAPER_AUG
 other half), where quarter turns show the network streets that run across."""
 
 WHEN_IT_HELPS: Final = (
-    "rotations are the benchmarks' custom; on frames unlike those of training scales (3 passes) and "
-    "mirrors (4) helped more: the guide on distilling has numbers"
+    "rotations are the benchmarks' custom; on a frame unlike those of training scales (3 passes) "
+    "and mirrors (4) helped more: the guide on distilling has numbers"
 )
 """What the commands' help says about the choice."""
