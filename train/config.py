@@ -258,9 +258,10 @@ class RunConfig:
     """Log the norm of each loss term's gradient every so many steps; 0 never does."""
     sync_batch_norm: bool = False
     """On several processes: normalize with the statistics of the joint batch, not of each part."""
-    tta: Literal["none", "rotations", "scales-flips"] = "none"
+    tta: Literal["none", "rotations", "scales-flips", "scales", "mirrors"] = "none"
     """Also score the mean of several passes (test-time augmentation), apart from single passes;
-    rotations is official on Waymo and SemanticKITTI, scales-flips on nuScenes."""
+    rotations is official on Waymo and SemanticKITTI, scales-flips on nuScenes; scales and mirrors
+    are milder."""
     submit: bool = False
     """Write predictions of the test split as the benchmark's server takes them; with --simulate
     of the validation sweeps. The student predicts, or the teacher where it is alone."""

@@ -48,27 +48,29 @@ def assert_equals_the_definition(kernels, matrices, max_dim=1, threshold=math.in
     return got
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("largest", [1, 3, 8])
+@pytest.mark.parametrize(
+    ("largest", "dtype"),
+    [(1, torch.float64), (3, torch.float32), (3, torch.float64), (8, torch.float64)],
+    ids=str,
+)
 def test_ties_are_broken_as_the_definition_breaks_them(gpu_kernels, dtype, largest):
-    matrices = np.stack([tied_matrix(11, largest, seed) for seed in range(3)])
+    matrices = np.stack([tied_matrix(11, largest, seed) for seed in range(2)])
     assert_equals_the_definition(gpu_kernels, matrices, dtype=dtype)
 
 
 def test_it_equals_the_definition_where_loops_abound(gpu_kernels):
-    matrices = np.stack([tied_matrix(16, 4, seed) for seed in range(2)])
+    matrices = tied_matrix(16, 4, 0)[None]
     _, loops = assert_equals_the_definition(gpu_kernels, matrices)
     assert loops.counts.min() > 3
 
 
 @pytest.mark.parametrize("family", ["cube", "features", "circle"])
 def test_it_equals_the_definition_on_clouds(gpu_kernels, make_cloud, family):
-    matrices = reference.pairwise_distances(make_cloud(family, 18))[None]
+    matrices = reference.pairwise_distances(make_cloud(family, 14))[None]
     assert_equals_the_definition(gpu_kernels, matrices)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 2.0, 3.5])
-@pytest.mark.parametrize("max_dim", [0, 1])
+@pytest.mark.parametrize(("threshold", "max_dim"), [(0.0, 1), (2.0, 0), (2.0, 1), (3.5, 1)])
 def test_a_threshold_ends_the_filtration(gpu_kernels, threshold, max_dim):
     matrices = np.stack([tied_matrix(9, 5, seed) for seed in range(2)])
     matrices[0][matrices[0] == 1] = 0.0  # two points in one place
@@ -105,7 +107,7 @@ def test_a_negative_zero_is_a_zero(gpu_kernels):
     assert_equals_the_definition(gpu_kernels, np.where(matrix == 0, -0.0, matrix)[None])
 
 
-@pytest.mark.parametrize(("lanes", "panel"), [(1, 2), (2, 5), (4, 64)])
+@pytest.mark.parametrize(("lanes", "panel"), [(1, 2), (2, 5)])
 def test_how_the_elimination_is_split_does_not_matter(gpu_kernels, monkeypatch, lanes, panel):
     if gpu_kernels.backend != "cuda-simulator":
         pytest.skip("a compiled kernel keeps the constants that it was compiled with")

@@ -38,7 +38,7 @@ from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.training_overlap import count_trained
-from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
+from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
 from train.inference.load_network import fit_classes, is_own_checkpoint, open_checkpoint
 from train.networks.official_checkpoint import FORMS
 from train.networks.protocol import Network
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         const="rotations",
         choices=tuple(TEST_TIME_AUGMENTATIONS),
         help="also score the mean of several passes (test-time augmentation), apart from single "
-        "passes; rotations if nothing is said",
+        f"passes; rotations if nothing is said. {WHEN_IT_HELPS}",
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"

@@ -23,7 +23,7 @@ from train.data.semantickitti.class_map import ClassMap
 from train.data.semantickitti.classes import CLASS_MAP
 from train.data.semantickitti.frame_files import FrameFiles
 from train.evaluation.network_pass import PRECISIONS
-from train.evaluation.tta import TEST_TIME_AUGMENTATIONS
+from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
 from train.inference.frame_list import CloudToPredict, clouds_of_folder, single_cloud
 from train.inference.load_network import LoadedNetwork, is_own_checkpoint, open_network
 from train.inference.point_cloud_io import LabelWriter, read_cloud
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=tuple(TEST_TIME_AUGMENTATIONS),
         help="test-time augmentation: average the probabilities of several passes. rotations (if "
         "nothing is said): 0, 90, 180, 270 degrees about z; scales-flips: scales 0.9 to 1.1, each "
-        "with and without x and y flipped, 10 passes. Default: a single pass",
+        f"with and without x and y flipped, 10 passes. Default: a single pass. {WHEN_IT_HELPS}",
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"

@@ -98,8 +98,8 @@ def test_a_sweep_that_cannot_be_read_stops_or_is_listed(student, rooms):
 
 
 def test_what_cannot_be_done_is_refused(student, rooms):
-    with pytest.raises(UserError, match="'mirrors' is unknown; use rotations, scales-flips"):
-        scores(student, Source(rooms), name="mirrors")
+    with pytest.raises(UserError, match="'turns' is unknown; use rotations, scales-flips, scales"):
+        scores(student, Source(rooms), name="turns")
     with pytest.raises(ValueError, match="batches is empty"):
         point_probabilities(student, [], CPU, "room")
     with torch.no_grad():

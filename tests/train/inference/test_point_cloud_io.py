@@ -259,6 +259,10 @@ def test_views_by_hand():
     scales = [0.9, 0.95, 1.0, 1.05, 1.1]
     want = [[s, 2 * s, 3 * s] for s in scales] + [[-s, -2 * s, 3 * s] for s in scales]
     np.testing.assert_allclose(seen, want, rtol=1e-6)
+    mirrored = [view.apply(point)[0].tolist() for view in TEST_TIME_AUGMENTATIONS["mirrors"]]
+    assert mirrored == [[1, 2, 3], [1, -2, 3], [-1, -2, 3], [-1, 2, 3]]
+    scaled = [view.apply(point)[0] for view in TEST_TIME_AUGMENTATIONS["scales"]]
+    np.testing.assert_allclose(scaled, [[s, 2 * s, 3 * s] for s in (0.9, 1.0, 1.1)], rtol=1e-6)
     assert TTATransform(quarter_turns=1, scale=2.0, flip=True).apply(point)[0].tolist() == [
         4,
         -2,
