@@ -108,8 +108,11 @@ def _growth(records: dict[str, Record]) -> list[Target]:
     found.append(
         Target(
             "N = 16,384 features without distances, peak memory",
-            1e9 / 2**30, _peak(features), _gibibytes, at_least=False,
-        )  # fmt: skip
+            1e9 / 2**30,
+            _peak(features),
+            _gibibytes,
+            at_least=False,
+        )
     )
     what = "N = 100,000 in R^3 without distances"
     found.append(Target(what, 60, _median(cube), seconds, at_least=False))

@@ -27,9 +27,7 @@ def test_cost_over_points(
 
 @pytest.mark.parametrize("family", ["features", "cube"])
 @pytest.mark.sizes(8192, 16_384)
-def test_cost_of_large_clouds(
-    family: str, num_points: int, threads: int, measure: Measure
-) -> None:
+def test_cost_of_large_clouds(family: str, num_points: int, threads: int, measure: Measure) -> None:
     """From distances, where no other library is asked for the same."""
     measure(lambda n: large_case(family, n, threads), num_points)
 
