@@ -112,7 +112,7 @@ def _growth(records: dict[str, Record]) -> list[Target]:
             _peak(features),
             _gibibytes,
             at_least=False,
-        )  # fmt: skip
+        )
     )
     what = "N = 100,000 in R^3 without distances"
     found.append(Target(what, 60, _median(cube), seconds, at_least=False))

@@ -118,7 +118,7 @@ def rips_persistence_of_points(
         memory grows with N and the pairs. Where points lie so unevenly that this takes long, the
         distances are computed after all if they fit. Beyond three dimensions distances are
         computed where they are needed, and again when they are needed again: that takes longer,
-        and N^2 / 4 bytes in place of 4 N^2 or more. The diagrams and the gradient have the same
+        and a fraction of the memory. The diagrams and the gradient have the same
         bits.
 
     Raises

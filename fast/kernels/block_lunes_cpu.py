@@ -263,7 +263,7 @@ def _nearest_in_lune(source, adjacency, place, order, i, j, key):
             w = np.int64(order[k * 64 + lowest_bit(word)])
             word &= word - one
             farther = max(key_between(source, i, w), key_between(source, j, w))
-            if farther > best or w == i or w == j:
+            if farther > best or w in (i, j):
                 continue
             if farther < best:
                 best = farther
@@ -355,8 +355,7 @@ def first_uncertain_lune(
                     return bottom + source.stored.dtype.type(1)
                 for w in range(n):
                     if (
-                        w != i
-                        and w != j
+                        w not in (i, j)
                         and is_older(source, i, w, key, i, j)
                         and is_older(source, j, w, key, i, j)
                     ):

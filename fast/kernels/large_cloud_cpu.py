@@ -168,20 +168,11 @@ class LargeCloud:
         witnesses = block_lunes_cpu.busiest_places(self.adjacency, min(_LANDMARKS, self.n))
         to_witnesses = np.empty((self.n, len(witnesses)), self.key_type)
         edge_keys_cpu.keys_to(self.source, self.order[witnesses], to_witnesses)
+        before = (self.source, self.adjacency, self.order, witnesses, to_witnesses, *keys)
         parts = _PARTS * self.num_threads
         firsts = [round(self.n * (1 - (1 - part / parts) ** 0.5)) for part in range(parts)]
         calls = [
-            (
-                self.source,
-                self.adjacency,
-                self.order,
-                witnesses,
-                to_witnesses,
-                *keys,
-                neighbors,
-                _MAX_FULL_SEARCHES,
-                *rows,
-            )  # fmt: skip
+            (*before, neighbors, _MAX_FULL_SEARCHES, *rows)
             for rows in itertools.pairwise([*firsts, self.n])
         ]
         return max(threads.run(block_lunes_cpu.first_uncertain_lune, calls, self.num_threads))

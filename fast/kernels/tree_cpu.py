@@ -10,9 +10,9 @@ from fast.kernels.edge_keys_cpu import fill_lengths, num_vertices
 def spanning_forest(source, cutoff):
     """Return the forest's edges of positive length as i * N + j, in order, and how many trees.
 
-    Prim's algorithm on the edges up to the cutoff, whose keys come from an `EdgeKeys`; under a total order the forest is unique, so
-    that it equals Kruskal's. Equal keys are counted on the way, which vectorizes, and looked into
-    only where there are any.
+    Prim's algorithm on the edges up to the cutoff, whose keys come from an `EdgeKeys`; under a
+    total order the forest is unique, so that it equals Kruskal's. Equal keys are counted on the
+    way, which vectorizes, and looked into only where there are any.
     """
     n = num_vertices(source)
     is_stored = source.stored.shape[0] > 0

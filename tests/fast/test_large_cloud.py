@@ -7,7 +7,7 @@ import torch
 import fast
 import reference
 from fast import rips
-from fast.kernels import edge_keys_cpu, large_cloud_cpu, lengths, rips_cpu, block_lunes_cpu
+from fast.kernels import block_lunes_cpu, edge_keys_cpu, large_cloud_cpu, lengths, rips_cpu
 from fast.kernels.large_cloud_cpu import LargeCloud
 from tests.fast.test_point_cloud import assert_same
 from tests.fast.test_rips import assert_same_diagram, tied_matrix
@@ -60,7 +60,7 @@ def test_it_equals_the_edges_in_their_order(make_cloud, family, dtype):
     assert_same(in_blocks(distances, threshold), in_order(distances, threshold))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("n", [2, 16, 65])
 def test_it_equals_the_edges_in_their_order_where_lengths_tie(all_clouds_are_large, seed, n):
     matrix = tied_matrix(n, 2 + seed % 6, seed).astype(np.float32)
@@ -175,7 +175,10 @@ def _another_vertex(original):
 def test_a_broken_kernel_is_caught(monkeypatch, make_cloud, all_clouds_are_large, kernel, mutant):
     monkeypatch.setattr(block_lunes_cpu, kernel, mutant(getattr(block_lunes_cpu, kernel)))
     with pytest.raises((AssertionError, IndexError)):
-        for seed in range(4):
-            points = torch.from_numpy(make_cloud("circle", 90, seed))
-            distances = fast.pairwise_distances(points).numpy()
-            assert_same(in_blocks(distances), in_order(distances))
+        _compare_many(make_cloud)
+
+
+def _compare_many(make_cloud):
+    for seed in range(4):
+        distances = fast.pairwise_distances(torch.from_numpy(make_cloud("circle", 90, seed)))
+        assert_same(in_blocks(distances.numpy()), in_order(distances.numpy()))
