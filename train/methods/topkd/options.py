@@ -32,8 +32,8 @@ class TopKDConfig(StageTermConfig):
     """How features are normalized before that; the paper does not, and a student of another scale
     then has images that RipsNet never saw."""
     region: int = 256
-    """A cloud is drawn from so many voxels, those nearest to one of them; 0: from the whole frame, as
-    the paper draws from whole batches. Images have no positions: 0."""
+    """A cloud is drawn from so many voxels, those nearest to one of them; 0: from the whole frame,
+    as the paper draws from whole batches. Images have no positions: 0."""
     dims: tuple[int, ...] = (0,)
     """Homology dimensions in an image: 0 (the paper's best), 1, or 0 1."""
     birth_margin: float = 0.0
