@@ -35,9 +35,9 @@ from train.networks.weights import load_teacher
 EPILOG = """\
 Further flags are those of a run, as python -m train.run --method topkd --help lists them:
 --dataset, --data-root, --simulate, --model, --teacher-checkpoint, --device, --data.grid-size-m and
-other --data flags; and of the method --method.stage, --method.num-points, --method.sampling,
---method.normalization, --method.dims, --method.birth-margin, --method.num-clouds and
---method.clouds-per-frame.
+other --data flags; and of the method --method.stage, --method.num-points, --method.region,
+--method.sampling, --method.normalization, --method.dims, --method.birth-margin,
+--method.num-clouds and --method.clouds-per-frame.
 
 example, and the two steps that follow:
   topodistill topkd-targets --dataset waymo --simulate --output targets.safetensors

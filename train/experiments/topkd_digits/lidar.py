@@ -8,7 +8,7 @@ from typing import Any, Final
 from train.core.errors import UserError
 
 RECORD_NAME: Final = "topkd_fidelity.json"
-"""What `topkd-fidelity --targets ... --output` wrote, beside the page."""
+"""What `topkd-fidelity --output` wrote, beside the page."""
 
 WANTED: Final = 3.0
 """How many times less than the mean image's RipsNet's squared error is to be."""
@@ -20,7 +20,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     Raises
     ------
     UserError
-        If it is something else, or was written without --targets.
+        If it is something else.
     """
     if not path.is_file():
         return None
@@ -29,8 +29,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         section(record)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: is not what topkd-fidelity --targets writes ({error!r}); make it again or "
-            "take it away"
+            f"{path}: is not what topkd-fidelity writes ({error!r}); make it again or take it away"
         ) from error
     return record
 
@@ -41,11 +40,13 @@ def section(record: Mapping[str, Any]) -> str:
     Parameters
     ----------
     record
-        From `topkd-fidelity` with --targets.
+        From `topkd-fidelity`; without --targets there is no comparison with other predictors.
     """
     fits = record["fits"]
-    return "\n\n".join(
-        [
+    compared = [fit for fit in fits if "teacher" in fit]
+    parts = []
+    if compared:
+        parts = [
             f"Clouds of {record['sweeps']} frames of {record['streets']} simulated streets that "
             "nothing was fitted to or chosen on. *Times less* is the squared error of the mean "
             "image of the clouds of the fit over that of RipsNet, and over that of the "
@@ -55,8 +56,12 @@ def section(record: Mapping[str, Any]) -> str:
             "in brackets the 95 % of a bootstrap over streets. Validation clouds are others of "
             "the frames of the fit, and chose RipsNet's epoch and operator and the regression's "
             "ridge.",
-            _gains(fits),
-            _answer(fits),
+            _gains(compared),
+            _answer(compared),
+        ]
+    return "\n\n".join(
+        [
+            *parts,
             "How the RipsNets do on the clouds of students, and how far the true diagrams are "
             "apart. *Own/other* is explained below.",
             _students(fits),

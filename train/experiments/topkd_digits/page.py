@@ -264,7 +264,7 @@ def _ripsnet(
         "The paper has no such comparison; its students' errors (Table 8) are 2 to 51 times the "
         "teacher's. Where clouds do differ (one to three clusters, blobs or circles) RipsNet is "
         "more than three times better than the mean, in `tests/train/methods/topkd/test_fit.py`, "
-        "and so it is on regions of LiDAR frames, see [the guide](../guides/topkd.md)."
+        "and on LiDAR frames it depends on what a cloud is, see [the guide](../guides/topkd.md)."
     )
 
 

@@ -59,8 +59,13 @@ def test_a_record_is_read_or_refused(tmp_path):
     want = record(fit(0, [0], 2.0))
     path.write_text(json.dumps(want))
     assert read_record(path) == want
-    del want["fits"][0]["teacher"]  # as without --targets
+    assert "times less" in section(want)
+    del want["fits"][0]["teacher"], want["fits"][0]["validation"]  # as without --targets
+    path.write_text(json.dumps(want))
+    assert "times less" not in section(read_record(path))
+    assert "| H0 | student | 3.1 | 7.2 |" in section(want)
+    del want["fits"][0]["students"]
     for content in (json.dumps(want), "{", "[]"):
         path.write_text(content)
-        with pytest.raises(UserError, match="is not what topkd-fidelity --targets writes"):
+        with pytest.raises(UserError, match="is not what topkd-fidelity writes"):
             read_record(path)

@@ -15,6 +15,7 @@ from train.experiments.records import RunRecord, read_folders
 from train.experiments.topkd_digits import command, experiment
 from train.experiments.topkd_digits.data import load_digits
 from train.experiments.topkd_digits.experiment import Settings, arms
+from train.experiments.topkd_digits.lidar import RECORD_NAME, read_record
 from train.experiments.topkd_digits.page import ACCURACY, markdown, results, ripsnet_flops
 from train.experiments.topkd_digits.pair import Schedule, build
 from train.methods.topkd.ripsnet import RipsNet
@@ -207,6 +208,6 @@ def test_the_committed_page_is_what_its_records_give():
     folder = Path(__file__).resolve().parents[4] / "docs" / "results"
     records = read_folders([folder / command.RECORDS_NAME])
     text = (folder / command.PAGE_NAME).read_text(encoding="utf-8")
-    assert text == markdown(records, arms(Settings()))
+    assert text == markdown(records, arms(Settings()), read_record(folder / RECORD_NAME))
     for run in records.runs:
         assert run.assay_settings == json.loads(json.dumps(Settings().plain()))
