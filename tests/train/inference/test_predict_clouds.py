@@ -278,3 +278,20 @@ def test_a_damaged_frame_stops_or_is_left_out(folder, capsys):
         path.write_bytes(b"short")
     assert run(folder, f"{again} --overwrite") == 2
     assert "none of 3 clouds can be read" in capsys.readouterr().err
+
+
+@pytest.mark.real_data
+def test_a_real_sweep_gets_equal_labels_in_every_format(folder, network, real_data: Path):
+    points = np.fromfile(
+        real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin", "<f4"
+    ).reshape(-1, 4)[::40]
+    (folder / "real").mkdir()
+    there = np.ones(len(points) - len(points) % 2, bool)
+    points = points[: len(there)]
+    points.tofile(folder / "real/a.bin")
+    (folder / "real/b.pcd").write_bytes(pcd(points, there))
+    assert run(folder, f"{STUDENT} --input @real --output @out") == 0
+    alone = np.fromfile(folder / "out/a.label", "<u4")
+    assert len(alone) == len(points)
+    np.testing.assert_array_equal(alone, RAW[expected(network, points)])
+    np.testing.assert_array_equal(open_cloud(folder / "out/b.pcd").columns["label"], alone)
