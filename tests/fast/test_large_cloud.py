@@ -154,22 +154,12 @@ def _nothing_beyond_is_open(original):
     return broken
 
 
-def _another_vertex(original):
-    def broken(*arguments):
-        empty, sides = original(*arguments), arguments[-1]
-        sides[:] = sides[::-1].copy()
-        return empty
-
-    return broken
-
-
 @pytest.mark.parametrize(
     ("kernel", "mutant"),
     [
         ("examine_lunes", _one_empty_lune_too_few),
         ("examine_lunes", _one_relation_too_few),
         ("first_uncertain_lune", _nothing_beyond_is_open),
-        ("lune_vertices", _another_vertex),
     ],
 )
 def test_a_broken_kernel_is_caught(monkeypatch, make_cloud, all_clouds_are_large, kernel, mutant):
