@@ -22,8 +22,6 @@ from train.dataset_distillation.make import (
     PICTURE_NAME,
     STATE_NAME,
     make,
-    prepare,
-    read_real,
     sample_again,
     score,
     score_parts,
@@ -31,6 +29,10 @@ from train.dataset_distillation.make import (
 )
 from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.options import METHODS, PAPER, DistillOptions, RotatorOptions
+from train.dataset_distillation.real_clouds import (
+    prepare,
+    read_real,
+)
 from train.dataset_distillation.rotator import MODES, Mode
 from train.dataset_distillation.simulated.objects import SimulatedSet, Source
 from train.dataset_distillation.tasks import TASKS

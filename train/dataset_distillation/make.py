@@ -18,18 +18,14 @@ from numpy.typing import NDArray
 
 from train.core import provenance
 from train.core.atomic_write import atomic_write
-from train.core.console import logger
-from train.core.distributed import first_process_first, is_first_process
+from train.core.distributed import is_first_process
 from train.core.errors import UserError
 from train.data.objects.clouds import ObjectClouds
 from train.data.objects.folder import write_folder
-from train.data.objects.read import read_objects
-from train.data.objects.rotations import rotated
 from train.dataset_distillation.coresets import coreset
 from train.dataset_distillation.distill import (
     Distillation,
     Distilled,
-    aligned_clouds,
     build_rotator,
 )
 from train.dataset_distillation.evaluate import (
@@ -53,87 +49,15 @@ from train.dataset_distillation.generator import (
 )
 from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions
 from train.dataset_distillation.pictures import draw_clouds
+from train.dataset_distillation.real_clouds import Prepared, canonical
 from train.dataset_distillation.rotator import Rotator
-from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
 from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds
 
 GENERATOR_NAME: Final = "generator.safetensors"
 STATE_NAME: Final = "state.pt"
 REPORT_NAME: Final = "distill.json"
 PICTURE_NAME: Final = "clouds.png"
-_ROTATION_SEEDS: Final = {"train": 31, "test": 32}
 _FEATURE_EPOCHS: Final = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """Real clouds in the orientation that networks see, and the rotator that put them there.
-
-    Attributes
-    ----------
-    train, test
-        On their principal axes where there is a rotator.
-    rotator
-        Decides the signs.
-    """
-
-    train: ObjectClouds
-    test: ObjectClouds | None
-    rotator: Rotator
-
-
-def prepare(
-    train: ObjectClouds, test: ObjectClouds | None, options: DistillOptions, *, rotate: bool
-) -> Prepared:
-    """Rotate clouds at random if wanted, and put them on their principal axes.
-
-    Parameters
-    ----------
-    train, test
-        As they were read.
-    options
-        The rotator and the seed are looked at.
-    rotate
-        Turn every cloud at random first: the paper's "rotated" setting.
-
-    Raises
-    ------
-    UserError
-        If the splits have different classes.
-    """
-    if test is not None and test.classes != train.classes:
-        raise UserError("the test clouds have other classes than the training clouds; give one set")
-    if rotate:
-        upright = options.rotator.upright
-        train = rotated(train, _ROTATION_SEEDS["train"], upright=upright)
-        test = None if test is None else rotated(test, _ROTATION_SEEDS["test"], upright=upright)
-    rotator = build_rotator(options)
-    count = undefined(train, rotator)
-    if count:
-        logger.info(
-            f"{count} of {len(train)} clouds have principal axes or signs that are not defined "
-            "(equal eigenvalues, or a symmetry): two rotations of them may end differently"
-        )
-    return Prepared(
-        aligned_clouds(train, rotator),
-        None if test is None else aligned_clouds(test, rotator),
-        rotator,
-    )
-
-
-def undefined(clouds: ObjectClouds, rotator: Rotator) -> int:
-    """Return how many clouds the rotator cannot give one orientation."""
-    with torch.no_grad():
-        found = rotator.canonical(torch.from_numpy(clouds.points))
-    return int((found.degenerate | found.ambiguous).sum())
-
-
-def canonical(clouds: ObjectClouds, rotator: Rotator) -> ObjectClouds:
-    """Return prepared clouds with their signs decided: what a network is trained on."""
-    with torch.no_grad():
-        return clouds.with_points(
-            rotator.cpu()(torch.from_numpy(clouds.points), align=False).numpy()
-        )
 
 
 def features_of(
@@ -418,42 +342,3 @@ def score_parts(
         raise UserError("the data has no test clouds to score on")
     test = canonical(real.test, made.rotator)
     return train_and_score_parts(made.clouds, test, options, device)[0]
-
-
-def read_real(
-    data: str, output: Path, wanted: SimulatedSet, points: int, seed: int
-) -> tuple[ObjectClouds, ObjectClouds | None]:
-    """Return training and test clouds of a folder, or simulated ones; the first process simulates.
-
-    Parameters
-    ----------
-    data
-        "simulated", or a folder in a known layout.
-    output
-        Simulated clouds are in its folder `objects`.
-    wanted
-        A `SimulatedSet`.
-    points
-        Of each cloud that is drawn from a mesh or a larger cloud.
-    seed
-        Of that draw.
-
-    Raises
-    ------
-    UserError
-        See `read_objects` and `simulate_objects`.
-    """
-    folder = Path(data)
-    if data == "simulated":
-        folder = output / "objects"
-        with first_process_first():
-            folder.mkdir(exist_ok=True)
-            simulate_objects(folder, wanted)
-    train = read_objects(folder, "train", points, seed)
-    try:
-        test = read_objects(folder, "test", points, seed)
-    except UserError as error:
-        if "has no split" not in str(error) and "has no test" not in str(error):
-            raise
-        test = None
-    return train, test

@@ -210,7 +210,8 @@ class Rotator(nn.Module):
         slopes = (torch.cos(angles) * frequencies @ weights).mean(dim=1, keepdim=True)
         left = torch.sin(angles) @ weights - points * slopes
         errors = left.std(dim=1) / points.shape[1] ** 0.5
-        return scores.abs() / errors.clamp_min(torch.finfo(points.dtype).tiny)
+        errors = errors.clamp_min(torch.finfo(points.dtype).tiny)
+        return torch.div(scores.abs(), errors)
 
     def _signs(self, scores: Tensor) -> Tensor:
         """Return +1 and -1; 0 counts as +1, so that nothing vanishes."""

@@ -24,11 +24,8 @@ from train.dataset_distillation.evaluate import EvaluationOptions, Score, train_
 from train.dataset_distillation.make import (
     STATE_NAME,
     Made,
-    Prepared,
-    canonical,
     features_of,
     make,
-    prepare,
     score,
     write_made,
 )
@@ -38,6 +35,11 @@ from train.dataset_distillation.options import (
     DistillOptions,
     Method,
     RotatorOptions,
+)
+from train.dataset_distillation.real_clouds import (
+    Prepared,
+    canonical,
+    prepare,
 )
 from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
 from train.experiments.records import RunRecord, hash_of, read_folders, write_record
