@@ -85,7 +85,7 @@ def stage_pairs(
                 found.append(last)
         else:
             for network in (student, teacher):
-                stages(option, (name,), network)
+                stages(option, names, network)
             found.append((name, name))
     if not found:
         raise UserError(
