@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import MaxNLocator
 
 from train.profiling.macs import total
@@ -77,6 +78,7 @@ def _draw_radar(figure: Figure, record: dict[str, Any]) -> None:
     worst = {what: max(of[what] for of in found.values()) for what in titles}
     angles = np.linspace(0, 2 * np.pi, len(titles), endpoint=False)
     axis = figure.add_subplot(1, 4, 1, projection="polar")
+    assert isinstance(axis, PolarAxes)
     for number, (name, of) in enumerate(found.items()):
         better = [np.log2(worst[what] / of[what]) for what in titles]
         axis.plot([*angles, angles[0]], [*better, better[0]], color=f"C{number}", label=name)

@@ -183,7 +183,7 @@ class FrameFiles:
             too_far=f"the file is damaged or {self.not_ours}, copy it again or remove it",
         )
         if not _names_columns(path) and self.columns == KITTI_COLUMNS:
-            refuse_other_columns(path, values)
+            refuse_other_columns(path, np.concatenate([coord, strength], axis=1))
         return coord, strength, there
 
     def _raw_values(self, path: Path, data: bytes) -> NDArray[np.float32]:

@@ -117,9 +117,9 @@ def markdown(
         f"| --- |{' --- |' * len(shown)}",
     ]
     for name in next((metrics[role]["iou"] for role in shown if role in metrics), ()):
-        values = [percent(metrics[role]["iou"][name]) if role in metrics else "" for role in shown]
-        if any(value != "-" for value in values):
-            lines.append(f"| {name} | {' | '.join(values)} |")
+        cells = [percent(metrics[role]["iou"][name]) if role in metrics else "" for role in shown]
+        if any(cell != "-" for cell in cells):
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

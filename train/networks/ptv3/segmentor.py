@@ -36,6 +36,7 @@ class Segmentor(HierarchySegmentor):
         self, config: NetworkConfig, num_classes: int, in_channels: int = 4, *, size: str
     ) -> None:
         super().__init__(config, PointTransformerV3(config, in_channels), num_classes, in_channels)
+        self.backbone: PointTransformerV3
         self.size = size
         self.config: NetworkConfig = config
 
