@@ -176,8 +176,7 @@ def _merges_of_points(points: FloatArray) -> FloatArray:
     squares = (wide**2).sum(axis=1)
 
     def row(i: int) -> FloatArray:
-        row: FloatArray = np.sqrt(np.maximum(squares + squares[i] - 2 * (wide @ wide[i]), 0))
-        return row
+        return np.asarray(np.sqrt(np.maximum(squares + squares[i] - 2 * (wide @ wide[i]), 0)))
 
     return np.sort(_merges_by_prim(row, len(points)))
 
