@@ -344,7 +344,8 @@ def test_a_gpu_that_is_not_there(sweeps, tmp_path, capsys):
 def test_a_checkpoint_of_another_architecture_or_a_damaged_one(sweeps, finished, tmp_path, capsys):
     output = tmp_path / "out"
     given = [*flags(sweeps, output), "--stage", "student", "--teacher-checkpoint"]
-    line = refused([*given, str(finished / "student.pt")], capsys, output)
+    other = [*given, str(finished / "student.pt"), "--teacher", "ptv3:tiny-teacher"]
+    line = refused(other, capsys, output)
     assert "holds a ptv3:tiny-student, but this run needs a ptv3:tiny-teacher" in line
     broken = tmp_path / "broken.pt"
     broken.write_bytes((finished / "teacher.pt").read_bytes()[:5000])
