@@ -1,6 +1,7 @@
 """The front door: `topodistill.X` is `fast.X` for every public X; nothing is computed here.
 
-Beside them `topodistill.plot` draws diagrams; it is no part of a star import.
+Beside them `topodistill.plot` draws diagrams, and `from_pretrained` and `save_pretrained` are those
+of `train.networks`; they are no part of a star import.
 
 Names are looked up when they are first used, for two reasons. A console command must get at `train`
 before torch is loaded, because `train` sets how OpenMP's threads wait; and `python -m topodistill`
@@ -9,11 +10,15 @@ must take the current folder off the path before `fast` is searched for on it.
 
 from typing import TYPE_CHECKING, Any
 
+_OF_NETWORKS = ("from_pretrained", "save_pretrained")  # loaded by name: they need [train]
+
 if TYPE_CHECKING:
     from fast import *  # noqa: F403
     from topodistill import plot as plot
 
     __version__: str
+    from_pretrained: Any
+    save_pretrained: Any
 else:
 
     def __getattr__(name: str) -> Any:
@@ -28,6 +33,13 @@ else:
             from importlib import import_module
 
             found = import_module("topodistill.plot")
+        elif name in _OF_NETWORKS:
+            from importlib import import_module
+
+            from topodistill.shadowing import refuse_shadowed
+
+            refuse_shadowed("train", "fast", "reference")
+            found = getattr(import_module("train.networks"), name)
         elif not name.startswith("_") and name in _fast().__all__:
             found = getattr(_fast(), name)
         else:
@@ -37,7 +49,7 @@ else:
 
     def __dir__() -> list[str]:
         """Return the public names, which tab completion asks for."""
-        return sorted([*__getattr__("__all__"), "plot"])
+        return sorted([*__getattr__("__all__"), *_OF_NETWORKS, "plot"])
 
     def _fast() -> Any:
         """Return our own `fast`, or say which other one is in the way."""

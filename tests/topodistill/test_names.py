@@ -10,6 +10,7 @@ import pytest
 import fast
 import fast.plot
 import topodistill
+import train.networks
 from benchmarks.imports import COMPILER, HEAVY, in_fresh_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,15 @@ def test_a_name_is_the_same_object_as_in_fast(name):
 
 def test_the_names_are_those_of_fast_and_the_version():
     assert set(topodistill.__all__) == {*fast.__all__, "__version__"}
-    assert dir(topodistill) == sorted([*topodistill.__all__, "plot"])
+    others = ["from_pretrained", "plot", "save_pretrained"]
+    assert dir(topodistill) == sorted([*topodistill.__all__, *others])
+
+
+@pytest.mark.parametrize("name", ["from_pretrained", "save_pretrained"])
+def test_networks_are_saved_and_opened_by_the_function_of_train(name):
+    assert getattr(topodistill, name) is getattr(train.networks, name)
+    done = f"import topodistill; topodistill.{name}"
+    assert "tensorboard" not in in_fresh_process(done).packages
 
 
 def test_pictures_are_an_attribute_a_module_and_those_of_fast():

@@ -113,6 +113,7 @@ def test_a_run_leaves_what_the_readme_promises(finished):
         "log.jsonl",
         "metrics.json",
         "report.html",
+        "student",
         "student.pt",
         "teacher.pt",
         "tensorboard",

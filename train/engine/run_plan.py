@@ -33,7 +33,7 @@ from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.pretrained import PretrainedCard, pretrained_path, read_card
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import PAIRS, build_network, parse_network
-from train.networks.weights import ModelMetadata, load_model, load_teacher
+from train.networks.weights import ModelMetadata, load_model, load_teacher, weights_file
 
 STAGES: Final = ("teacher", "student", "baseline")
 """In the order in which they are trained; the baseline is the student, trained alone."""
@@ -222,7 +222,7 @@ class RunPlan:
             self.teacher_origin = {
                 "from": "--teacher-checkpoint",
                 "file": str(config.teacher_checkpoint),
-                "sha256": sha256_of(config.teacher_checkpoint),
+                "sha256": sha256_of(weights_file(config.teacher_checkpoint)),
             }
             return config.teacher_checkpoint
         if self.folder.teacher.is_file():

@@ -33,6 +33,7 @@ from train.engine.run_plan import RunPlan, changes_of_training, flag_of
 from train.engine.scoring import Scorer, score_lines, write_metrics
 from train.engine.stepper import TrainTask
 from train.evaluation.training_overlap import count_trained
+from train.inference.run_card import write_network_folder
 from train.inference.submit import write_submission
 from train.methods.none import CrossEntropy
 from train.networks.batch_norm import average_batch_norm_statistics
@@ -131,6 +132,8 @@ class Run(RunPlan):
             with first_process_first():
                 if is_first_process():
                     write_run_report(self.folder.path, self.data.validation, networks)
+                    if "student" in networks:
+                        write_network_folder(self.folder.student)
             self.skipped.share()
             for line in self.skipped.lines():
                 logger.info(line)

@@ -15,6 +15,7 @@ import torch
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
+from train.core.provenance import sha256_of
 from train.core.tensor_file import is_safetensors, read_safetensors, read_tensors
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import build_network
@@ -22,6 +23,9 @@ from train.networks.registry import build_network
 MODEL_FORMAT = "topodistill-segmentor-1"
 METADATA_KEY: Final = "model"
 """Where the header of a safetensors file has the `ModelMetadata`, as JSON."""
+FOLDER_FORMAT: Final = "topodistill-folder-1"
+"""What `config.json` in a folder of `train.networks.save_pretrained` calls itself."""
+FOLDER_CONFIG: Final = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +113,8 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
     Parameters
     ----------
     path
-        A file of `save_model`, or of `train.networks.pretrained.save_pretrained`.
+        A file of `save_model`, a ``.safetensors`` file of ours, or a folder of
+        `train.networks.save_pretrained`.
     **options
         How to compute, as `build_network` takes them; the weights are the same for all.
 
@@ -121,8 +126,10 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
     Raises
     ------
     UserError
-        If the file is missing, damaged, of another kind, or its weights do not fit its own card.
+        If the file is missing, damaged, of another kind, or its weights do not fit its own card;
+        if the files of a folder do not belong together.
     """
+    path = weights_file(path)
     content = _read(path)
     try:
         metadata = ModelMetadata.from_plain(content["card"])
@@ -133,6 +140,62 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
         ) from error
     _load_weights(model, content.get("state_dict"), path)
     return model, metadata
+
+
+def weights_file(path: Path) -> Path:
+    """Return the file of weights in a folder of `train.networks.save_pretrained`.
+
+    What is no folder is returned as it is.
+
+    Raises
+    ------
+    UserError
+        If the folder is none of those, or its ``config.json`` and its weights do not belong
+        together.
+    """
+    if not path.is_dir():
+        return path
+    folder = path
+    config = read_folder_config(folder)
+    name = config.get("weights")
+    if not isinstance(name, str) or Path(name).name != name:
+        raise UserError(f"{folder / FOLDER_CONFIG}: names no weights; copy the folder again")
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, but {FOLDER_CONFIG} there names it; copy it too")
+    if sha256_of(path) != config.get("sha256"):
+        raise UserError(
+            f"{path}: is not the file that {FOLDER_CONFIG} beside it was written for (its SHA-256 "
+            "differs); keep the files of a folder together, copy both again"
+        )
+    return path
+
+
+def read_folder_config(folder: Path) -> dict[str, Any]:
+    """Return the ``config.json`` of a folder of `train.networks.save_pretrained`.
+
+    Raises
+    ------
+    UserError
+        If there is none, it is damaged, or it is something else's.
+    """
+    path = folder / FOLDER_CONFIG
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: has no {FOLDER_CONFIG}, so it is no folder of a network; give the file of "
+            "weights, or a folder that topodistill export --format safetensors wrote"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); copy it again") from error
+    if not isinstance(config, dict) or config.get("format") != FOLDER_FORMAT:
+        inner = "" if not (folder / "student").is_dir() else f"; perhaps {folder / 'student'}"
+        raise UserError(
+            f"{path}: describes no network of this package (format {FOLDER_FORMAT}); give a folder "
+            f"that topodistill export --format safetensors wrote{inner}"
+        )
+    return config
 
 
 def _read(path: Path) -> dict[str, Any]:
