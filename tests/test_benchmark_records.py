@@ -59,6 +59,9 @@ def some_results():
         timed(1.0, data=family, implementation="ripser.py", yields="values", threads=1)
         for family in families
     ]
+    for family in ("torus", "mixture", "cube8", "relu"):
+        results.append(timed(0.01, suite="families", data=family))
+        results.append(timed(0.8, suite="families", data=family, implementation="ripser.py"))
     results += [timed(0.5e-3, num_points=30), timed(1e-4, num_points=30, implementation="GUDHI")]
     results += [timed(1e-9 * n**2, suite="scaling", num_points=n) for n in (128, 256, 512)]
     for name, seconds in (("naive torch", 3.0), ("fast", 1e-3)):
@@ -312,8 +315,10 @@ def test_a_target_is_met_only_if_it_is():
     assert Target("x", 1e-3, 1.1e-3, str, at_least=False).verdict.startswith("no")
     assert Target("x", 60, None, str).verdict == "not measured"
     measured = {t.what: t.measured for t in targets({"one": record_of(some_results())})}
-    assert measured["N = 1024, times faster than ripser.py, worst family"] == pytest.approx(50)
-    assert measured["N = 1024, times faster than giotto-ph, worst family"] is None
+    what = "N = 1024, eight families, times faster than"
+    assert measured[f"{what} ripser.py, worst family"] == pytest.approx(50)
+    assert measured[f"{what} ripser.py, geometric mean"] == pytest.approx((50 * 80) ** 0.5)
+    assert measured[f"{what} giotto-ph, worst family"] is None
 
 
 def test_a_mean_with_a_hole_is_no_mean():

@@ -21,6 +21,7 @@ from train.inference.onnx_score import (
     first_frames,
     open_export,
     require_same_weights,
+    rounding_of_export,
     score_export,
     time_export,
 )
@@ -61,6 +62,7 @@ def score(options: argparse.Namespace) -> None:
         "scored": f"the {kind}{chosen_by}",
         "scores": scores,
         "latency": latency,
+        "rounding": rounding_of_export(exported, segmentor, frames),
         "versions": {
             name: provenance.version(name) for name in ("topodistill", "torch", "onnxruntime")
         },

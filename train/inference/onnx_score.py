@@ -122,6 +122,41 @@ def score_export(
 
 
 @torch.no_grad()
+def rounding_of_export(
+    exported: ExportedNetwork, network: Segmentor, frames: EvaluationFrames
+) -> dict[str, float]:
+    """Compare an export and its network in float32 torch with the network in float64.
+
+    Parameters
+    ----------
+    exported, network
+        Of the same weights.
+    frames
+        At least one; the first is looked at.
+
+    Returns
+    -------
+    dict
+        "logit": the largest in absolute value; "torch", "exported": the largest difference of a
+        logit from float64's.
+    """
+    network.eval()
+    batch = network_input(collate([frames[0]]))
+    single = network(batch).logits
+    given = torch.from_numpy(exported.logits(batch["feat"].numpy(), batch["grid_coord"].numpy()))
+    wide = {
+        name: value.double() if value.is_floating_point() else value
+        for name, value in batch.items()
+    }
+    exact = copy.deepcopy(network).double()(wide).logits
+    return {
+        "logit": float(exact.abs().max()),
+        "torch": float((single.double() - exact).abs().max()),
+        "exported": float((given.double() - exact).abs().max()),
+    }
+
+
+@torch.no_grad()
 def time_export(
     exported: ExportedNetwork, network: Segmentor, frames: EvaluationFrames, *, repeats: int
 ) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def test_the_score_of_another_checkpoint_is_refused(
 
 def test_the_page_wants_the_scores_of_this_export(onnx_folder, tmp_path, capsys):
     folder = shutil.copytree(onnx_folder, tmp_path / "onnx")
-    content = {"format": "topodistill-export-scores-1", "export_id": "of another"}
+    content = {"format": "topodistill-export-scores-2", "export_id": "of another"}
     (folder / "scores.json").write_text(json.dumps(content))
     assert run("--page o@/p.md --exports f@", o=tmp_path, f=folder) == 2
     assert "is of another export; score it again" in capsys.readouterr().err
