@@ -92,7 +92,7 @@ def test_both_are_scored_and_the_difference_is_in_points(runs):
 def test_a_run_ends_with_the_scores_and_the_difference(both, capsys):
     assert main(resumed(both, "--stage", "evaluate")) == 0
     metrics = json.loads((both / "metrics.json").read_text())
-    scores, difference, done = capsys.readouterr().err.splitlines()[-3:]
+    scores, _, difference, done = capsys.readouterr().err.splitlines()[-4:]
     teacher, student, baseline = (
         f"{100 * metrics[role]['miou']:.1f}" for role in ("teacher", "student", "baseline")
     )

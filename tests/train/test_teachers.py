@@ -192,8 +192,8 @@ def test_a_teacher_of_another_grid_is_warned_of(toy_sweeps, folder, tmp_path, ca
     output = tmp_path / "run"
     assert main(student_of(toy_sweeps, folder / "litept.pth", output, "--method", "kd")) == 0
     said = capsys.readouterr().err
-    assert "warning: the teacher was trained on voxels of 0.05 m" in said
-    assert "this run has 0.2 m" in said
+    assert "warning: the teacher was trained with --data.grid-size-m 0.05" in said
+    assert "this run has 0.2:" in said
 
 
 def score(**changes):

@@ -95,15 +95,15 @@ def test_what_looks_wrong_is_listed_and_exits_with_1(write_tree, tmp_path: Path,
     (root / "sequences/00/velodyne/000001.bin").unlink()
     assert run(root, tmp_path / "out", "--pictures", "0") == 1
     report = json.loads((tmp_path / "out" / REPORT).read_text())
-    assert report["problems"] == []
-    alone, strengths = report["warnings"]
-    assert alone.startswith(f"{root / 'sequences/00/labels/000001.label'}: no sweep beside it")
+    (alone,), (strengths,) = report["problems"], report["warnings"]
+    label = root / "sequences/00/labels/000001.label"
+    assert alone.startswith(f"{label}: is a label file without its sweep")
     assert strengths.startswith(
         "00/000000 and 1 more of 2 sweeps: strengths (remission, intensity)"
     )
     shown = capsys.readouterr().out
-    assert f"warnings: 2\n{alone}\n{strengths}\n" in shown
-    assert "problems: none\n" in shown
+    assert f"problems: 1\n{alone}\n" in shown
+    assert f"warnings: 1\n{strengths}\n" in shown
 
 
 def test_labels_that_never_count_are_a_problem(write_tree, tmp_path: Path, capsys):

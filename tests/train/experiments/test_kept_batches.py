@@ -69,6 +69,7 @@ def test_the_loss_of_kept_targets_is_that_of_a_teacher_that_is_asked(kept, teach
 
         def __init__(self, network):
             self.network, self.geometry_key = network, network.geometry_key
+            self.known_classes = network.known_classes
 
         def __call__(self, *arguments, **options):
             return self.network(*arguments, **options)

@@ -216,7 +216,7 @@ def refused(folder: Path, capsys, line: str) -> str:
             f"{STUDENT} --input @drive --output @out --data.strength-scale 0",
             "--data.strength-scale",
         ),
-        (f"{STUDENT} --input @drive --output @out --dataset kitti-layout", "--pointcept-size"),
+        (f"{STUDENT} --input @drive --output @out --dataset kitti-layout", "needs that map"),
         (f"{STUDENT} --input @drive --output @out --teacher-checkpoint @student.pt", "--rerun"),
         (f"{STUDENT} --input @drive --output @out --rerun @drive.mp4", "end the name in .rrd"),
     ],

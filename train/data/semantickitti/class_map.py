@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,10 @@ class ClassMap:
         for raw, train in self.raw_to_train.items():
             lookup[raw] = train
         return lookup
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the table: it goes to every worker of a loader, who makes it as fast."""
+        return {name: value for name, value in vars(self).items() if name != "_lookup"}
 
     def train_ids(self, raw: NDArray[np.integer], path: Path) -> NDArray[np.int64]:
         """Return the train ids of raw ones.

@@ -32,6 +32,13 @@ class StageConfig(Protocol):
         """Width of each decoder stage, finest first."""
 
 
+def check_widths(network: str, num_classes: int, in_channels: int) -> None:
+    """Raise ValueError where a network could not be built: before its backbone is."""
+    for name, number in (("num_classes", num_classes), ("in_channels", in_channels)):
+        if number < 1:
+            raise ValueError(f"{network}: {name} is {number}, must be at least 1")
+
+
 class HierarchySegmentor(Network):
     """Backbone over a `Hierarchy`, and a linear head.
 
@@ -53,9 +60,6 @@ class HierarchySegmentor(Network):
         self, config: StageConfig, backbone: nn.Module, num_classes: int, in_channels: int
     ) -> None:
         super().__init__()
-        for name, number in (("num_classes", num_classes), ("in_channels", in_channels)):
-            if number < 1:
-                raise ValueError(f"{type(self).__name__}: {name} is {number}, must be at least 1")
         self.config = self._stages = config
         self.num_classes, self.in_channels = num_classes, in_channels
         # Head first: the order in which official checkpoints list their keys.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from train.networks.protocol import NetworkSpec
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
-from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor, check_widths
 from train.networks.ptv3.network import PointTransformerV3
 from train.networks.ptv3.serialization import curve_depth
 from train.networks.ptv3.sizes import SIZES, NetworkConfig, network_config
@@ -35,6 +35,7 @@ class Segmentor(HierarchySegmentor):
     def __init__(
         self, config: NetworkConfig, num_classes: int, in_channels: int = 4, *, size: str
     ) -> None:
+        check_widths("Segmentor", num_classes, in_channels)
         super().__init__(config, PointTransformerV3(config, in_channels), num_classes, in_channels)
         self.backbone: PointTransformerV3
         self.size = size
