@@ -42,8 +42,12 @@ def test_each_kind_of_reader_has_a_guide():
 
 
 @pytest.mark.parametrize(("door", "arguments"), COMMANDS)
-def test_a_command_names_a_door_and_flags_that_exist(door, arguments, capsys, monkeypatch):
+def test_a_command_names_a_door_and_flags_that_exist(
+    door, arguments, capsys, monkeypatch, tmp_path
+):
     monkeypatch.setenv("COLUMNS", "200")  # help is not to break a flag
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_network.py").write_text(blocks(TEXTS["own_network.md"], "python")[0])
     assert door in {*DOORS, "--help"}
     if door in DOORS:  # not --help
         check_flags(door, arguments, capsys)

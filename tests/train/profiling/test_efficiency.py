@@ -194,6 +194,7 @@ def test_a_litept_is_counted_as_torch_counts_it(batch, monkeypatch, dec_depths):
     assert counter.get_total_flops() == 2 * macs.total(counts)
 
 
+@pytest.mark.thorough
 def test_the_command_measures_a_litept_beside_a_ptv3(bin_file, tmp_path):
     names = ("litept:tiny", "tiny-student")
     assert _command(bin_file, tmp_path, "--models", ",".join(names), "--voxels", "300") == 0

@@ -13,7 +13,7 @@ from train.networks.litept.network import LitePTBackbone
 from train.networks.litept.sizes import ALIASES, SIZES, LitePTConfig, litept_config
 from train.networks.protocol import NetworkSpec
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
-from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor, check_widths
 from train.networks.ptv3.serialization import curve_depth
 
 EACH_STAGE: Final = "each-stage"
@@ -38,6 +38,7 @@ class LitePT(HierarchySegmentor):
     def __init__(
         self, config: LitePTConfig, num_classes: int, in_channels: int = 4, *, size: str
     ) -> None:
+        check_widths("LitePT", num_classes, in_channels)
         super().__init__(config, LitePTBackbone(config, in_channels), num_classes, in_channels)
         self.size = ALIASES.get(size, size)
         self.config: LitePTConfig = config
