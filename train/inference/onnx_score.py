@@ -145,7 +145,7 @@ def rounding_of_export(
     single = network(batch).logits
     given = torch.from_numpy(exported.logits(batch["feat"].numpy(), batch["grid_coord"].numpy()))
     wide = {
-        name: value.double() if value.is_floating_point() else value
+        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
         for name, value in batch.items()
     }
     exact = copy.deepcopy(network).double()(wide).logits
