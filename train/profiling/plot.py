@@ -84,7 +84,7 @@ def _draw_radar(figure: Figure, record: dict[str, Any]) -> None:
         axis.plot([*angles, angles[0]], [*better, better[0]], color=f"C{number}", label=name)
         axis.fill(angles, better, color=f"C{number}", alpha=0.2)
     axis.set_xticks(angles, [f"less {what}" for what in titles], fontsize=7)
-    axis.tick_params(axis="x", pad=6)
+    axis.tick_params(axis="x", pad=9)
     highest = int(max(np.ceil(axis.get_ylim()[1]), 1))
     # The worst network lies in the center: without some room there it would be half cut away.
     axis.set_rorigin(-0.15 * highest)
