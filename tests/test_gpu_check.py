@@ -111,7 +111,7 @@ def test_the_part_runs_on_a_cpu_at_tiny_sizes(tmp_path, name):
     assert {case["state"] for case in record["cases"]} <= {"passed", "measured"}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_steps_of_training_run_on_a_cpu_at_tiny_sizes(tmp_path, monkeypatch):
     module = importlib.import_module("benchmarks.gpu_train")
     killed = []  # three more processes, which tests/train/test_resume.py stands for

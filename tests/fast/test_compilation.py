@@ -72,7 +72,13 @@ def test_every_kernel_is_launched_by_the_recording(launches):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [OLDEST, HOPPER], ids=["sm_75", "sm_90"])
+@pytest.mark.parametrize(
+    "capability",
+    [
+        pytest.param(OLDEST, marks=pytest.mark.thorough, id="sm_75"),
+        pytest.param(HOPPER, id="sm_90"),
+    ],
+)
 def test_every_kernel_compiles(cuda, launches, monkeypatch, capability):
     monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: _NoDevice)
     for launch in launches:

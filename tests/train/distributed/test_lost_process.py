@@ -126,6 +126,7 @@ def test_more_epochs_of_a_finished_student(sweeps, tmp_path, undisturbed):
     ]
 
 
+@pytest.mark.thorough
 def test_torchrun(sweeps, tmp_path):
     """The command of the README; a worker is killed from outside, then the run goes on."""
     output = tmp_path / "run"

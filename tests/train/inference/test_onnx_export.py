@@ -293,6 +293,7 @@ def test_features_of_another_width_are_refused(exported, voxel_batch):
 # ---- fp16, int8, torch.export --------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_half_precision_is_near_and_half_as_large(two_stages, tmp_path, metadata_of, voxel_batch):
     export_onnx(two_stages, metadata_of(two_stages), tmp_path, precision="fp16")
     batch = voxel_batch(500)
