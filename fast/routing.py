@@ -3,7 +3,7 @@
 Shape letters: B clouds, N points, K pairs, E edges that share a pair's gradient.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -88,12 +88,18 @@ def _pushed(
         for ends, edges in (("death", "death_simplices"), ("birth", "birth_edges"))
         if ends == "death" or dim > 0
     ]
-    values = iter(_Values.apply(given, of_points, columns))  # type: ignore[no-untyped-call]
-    carried = []
-    for dim, fields in enumerate(critical):
+    for fields in critical:
         del fields["longest"]
-        carried.append({"deaths": next(values)} | ({"births": next(values)} if dim else {}))
-    return carried
+    values = _Values.apply(given, of_points, columns)  # type: ignore[no-untyped-call]
+    return _by_dimension(values, len(critical))
+
+
+def _by_dimension(values: Iterable[Tensor], num_dims: int) -> list[dict[str, Tensor]]:
+    """Return deaths, and above dimension 0 births, of values in that order."""
+    left = iter(values)
+    return [
+        {"deaths": next(left)} | ({"births": next(left)} if dim else {}) for dim in range(num_dims)
+    ]
 
 
 class _Values(torch.autograd.Function):
@@ -132,8 +138,7 @@ def _gradient_with_graph(
     for (values, longest, corners), grad in zip(columns, grads, strict=True):
         sides = _sides(corners)
         which = torch.arange(sides.shape[2], device=sides.device)
-        shares = ((longest[..., None].to(torch.int64) >> which) & 1).to(values.dtype)
-        shares = shares / shares.sum(dim=-1, keepdim=True).clamp(min=1)
+        shares = _even_shares(((longest[..., None].to(torch.int64) >> which) & 1).to(values.dtype))
         edges.append(sides.flatten(1, 2))
         given = torch.zeros_like(values) if grad is None else grad
         weights.append((given[..., None] * shares).flatten(1))
@@ -179,11 +184,8 @@ def _carried(
         columns.append(_deaths(fields, distances))
         if dim > 0:
             columns.append(_births(fields))
-    values = iter(_carry_gradient(columns, lambda edges: _lengths(given, of_points, edges)))
-    return [
-        {"deaths": next(values)} | ({"births": next(values)} if dim else {})
-        for dim in range(len(critical))
-    ]
+    values = _carry_gradient(columns, lambda edges: _lengths(given, of_points, edges))
+    return _by_dimension(values, len(critical))
 
 
 def _look_up(critical: list[dict[str, Tensor]], distances: Tensor) -> None:
@@ -212,8 +214,12 @@ def _deaths(fields: dict[str, Tensor], distances: Tensor | PointLengths) -> _Col
     edges = _sides(fields["death_simplices"])
     values = fields["deaths"]
     longest = (_entries(distances, edges) == values[..., None]) & fields["mask"][..., None]
-    shares = longest.to(values.dtype)
-    return _Column(values, edges, shares / shares.sum(dim=-1, keepdim=True).clamp(min=1))
+    return _Column(values, edges, _even_shares(longest.to(values.dtype)))
+
+
+def _even_shares(chosen: Tensor) -> Tensor:
+    """Return shares (B, K, E) that add up to 1 over the chosen edges, where there are any."""
+    return chosen / chosen.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
 def _births(fields: dict[str, Tensor]) -> _Column:
