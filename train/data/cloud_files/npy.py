@@ -6,7 +6,7 @@ Shape letters: N points.
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,24 @@ class NpyFile(CloudFile):
         return stream.getvalue()
 
 
+def load_npy(path: Path) -> Any:
+    """Return what a `.npy` file holds, whatever that is; no pickled code runs.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path}: cannot be read as a numpy array of numbers ({reason}); "
+            "write it with numpy.save"
+        ) from error
+
+
 def read_npy(path: Path) -> NpyFile:
     """Read an array of numbers, (N, 3) or (N, 4).
 
@@ -41,14 +59,7 @@ def read_npy(path: Path) -> NpyFile:
     UserError
         If the file cannot be read, or holds anything else.
     """
-    try:
-        points = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path}: cannot be read as a numpy array of numbers ({reason}); "
-            "write it with numpy.save"
-        ) from error
+    points = load_npy(path)
     if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
         raise UserError(f"{path}: holds no array of numbers; write one of shape (N, 3) or (N, 4)")
     if points.ndim != 2 or points.shape[1] not in (3, 4):

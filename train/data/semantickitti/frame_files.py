@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.cloud_files import CLOUD_ENDINGS, open_cloud, strength_name
+from train.data.cloud_files.npy import load_npy
 from train.data.files import read_bytes
 from train.data.frame_checks import refuse_other_columns
 from train.data.points import checked_points
@@ -238,14 +239,7 @@ def _names_columns(path: Path) -> bool:
 
 
 def _labels_of_npy(path: Path, num_points: int) -> NDArray[np.integer]:
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path}: cannot be read as a numpy array of numbers ({reason}); "
-            "write it with numpy.save"
-        ) from error
+    labels = load_npy(path)
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
         raise UserError(f"{path}: holds no array of whole numbers; labels are the ids of classes")
     if labels.shape not in ((num_points,), (num_points, 1)):
