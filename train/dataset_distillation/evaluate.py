@@ -65,9 +65,7 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         """Refuse numbers that nothing can be trained with."""
-        for name in ("epochs", "batch_size", "test_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name.replace('_', ' ')} {getattr(self, name)}: at least 1")
+        refuse_counts_below_one(self, "epochs", "batch_size", "test_every")
 
 
 @dataclass(frozen=True)
@@ -210,8 +208,20 @@ def _train_epoch(
         if options.augment:
             clouds = augmented(clouds, chance)
         loss = labeled_loss(network(clouds), labels[rows].to(device))
-        if not bool(torch.isfinite(loss)):
-            raise UserError(f"network {options.network}: the loss is not finite; lower the rate")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        descend(optimizer, loss, f"network {options.network}")
+
+
+def refuse_counts_below_one(options: object, *names: str) -> None:
+    """Raise UserError if one of the named options is below 1."""
+    for name in names:
+        if getattr(options, name) < 1:
+            raise UserError(f"{name.replace('_', ' ')} {getattr(options, name)}: at least 1")
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, where: str) -> None:
+    """Take a step; UserError, which begins with `where`, if the loss is not finite."""
+    if not bool(torch.isfinite(loss)):
+        raise UserError(f"{where}: the loss is not finite; lower the rate")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()

@@ -17,7 +17,7 @@ from torch import nn
 from train.core.errors import UserError
 from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for, weights_from
-from train.dataset_distillation.evaluate import augmented
+from train.dataset_distillation.evaluate import augmented, descend, refuse_counts_below_one
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.pointnet import WIDTHS, PointNet
 from train.dataset_distillation.tasks import mean_part_iou
@@ -56,9 +56,7 @@ class PartOptions:
 
     def __post_init__(self) -> None:
         """Refuse numbers that nothing can be trained with."""
-        for name in ("epochs", "batch_size", "test_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name.replace('_', ' ')} {getattr(self, name)}: at least 1")
+        refuse_counts_below_one(self, "epochs", "batch_size", "test_every")
 
 
 @dataclass(frozen=True)
@@ -136,11 +134,7 @@ def train_and_score_parts(
         for rows in torch.split(order, options.batch_size):
             clouds = augmented(points[rows].to(device), chance)
             loss = labeled_loss(network(clouds), parts[rows].to(device))
-            if not bool(torch.isfinite(loss)):
-                raise UserError(f"epoch {epoch}: the loss is not finite; lower the rate")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            descend(optimizer, loss, f"epoch {epoch}")
         seconds += time.monotonic() - begin
         if epoch == options.epochs or epoch % options.test_every == 0:
             last, classes = mean_part_iou(predict_parts(network, test, device), test)
