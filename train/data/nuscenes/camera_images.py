@@ -40,7 +40,7 @@ def camera_index(root: Path, version: str, cache_dir: Path | None) -> Index:
     -------
     Index
         In the order of "token" (M,), that of the LiDAR keyframe's sample_data row, and of channels:
-        "channel" (M,), "file" (M,) below the root, "timestamp_us" (M,), "size" (M, 2) width and
+        "channel" (M,), "image" (M,), its file below the root, "timestamp_us" (M,), "size" (M, 2) width and
         height, "intrinsic" (M, 3, 3) and "pose" (M, 4, 4), world from camera. Of an image without
         usable calibration these are NaN: it is refused when its sweep is read.
 
@@ -96,7 +96,7 @@ def _build(tables: Mapping[str, Path]) -> Index:
     return {
         "token": np.array([token.encode() for token, _, _ in keyed], dtype=np.bytes_),
         "channel": np.array([channel.encode() for _, channel, _ in keyed], dtype=np.bytes_),
-        "file": np.array([row.file_name().encode() for _, _, row in keyed], dtype=np.bytes_),
+        "image": np.array([row.file_name().encode() for _, _, row in keyed], dtype=np.bytes_),
         "timestamp_us": np.array([row.integer("timestamp") for _, _, row in keyed], np.int64),
         "size": np.array(
             [(row.integer("width"), row.integer("height")) for _, _, row in keyed], np.int64
@@ -166,7 +166,7 @@ class KeyframeImages:
     def files(self, token: bytes) -> tuple[Path, ...]:
         """Return the image files of a keyframe, by its token."""
         return tuple(
-            self._root / name.decode() for name in self._index["file"][self._rows(token)].tolist()
+            self._root / name.decode() for name in self._index["image"][self._rows(token)].tolist()
         )
 
     def of(
@@ -198,7 +198,7 @@ class KeyframeImages:
                     width=width,
                     height=height,
                     time_offset_s=(int(index["timestamp_us"][row]) - timestamp_us) * 1e-6,
-                    encoded=self._root / index["file"][row].decode(),
+                    encoded=self._root / index["image"][row].decode(),
                 )
             )
         return tuple(images)
