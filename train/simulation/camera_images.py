@@ -156,8 +156,9 @@ def labeled_images(
     for index, name in enumerate(source.names):
         for image in source.images(index):
             file = image.encoded
-            inside = not isinstance(file, Path)
-            path = labels_beside(pair_path(root, name, image.name) if inside else file)
+            if not isinstance(file, Path):
+                file = pair_path(root, name, image.name)
+            path = labels_beside(file)
             labels = decode_labels(read_bytes(path), str(path))
             if labels.shape != (image.height, image.width):
                 raise UserError(

@@ -145,7 +145,7 @@ def test_a_shadow_lies_where_a_ray_towards_the_sun_meets_something(shape: Shape)
     half, extra = SHAPES[shape]
     scene = scene_of((shape, (6.0, 0.0, 1.5), half, extra, 0.7))
     towards = np.array([0.5, 0.3, 0.6]) / np.linalg.norm([0.5, 0.3, 0.6])
-    grid = np.stack(np.meshgrid(np.arange(-2, 12, 0.21), np.arange(-5, 5, 0.23)), axis=-1)
+    grid = np.stack(np.meshgrid(np.arange(-2, 12, 0.43), np.arange(-5, 5, 0.41)), axis=-1)
     places = np.concatenate([grid.reshape(-1, 2), np.zeros((grid[..., 0].size, 1))], axis=1)
     light = sunlight(scene, places, np.full(len(places), -1), towards)
     wanted = np.ones(len(places))
