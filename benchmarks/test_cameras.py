@@ -47,7 +47,7 @@ def rendering_case(num_pixels: int, threads: int) -> Case:
             assert len(output) == len(cameras)
             for camera, taken in zip(cameras, output, strict=True):
                 assert taken.pixels.shape == (camera.height, camera.width, 3)
-                assert 0 < np.mean(taken.kind != NOTHING)
+                assert np.mean(taken.kind != NOTHING) > 0
                 # A few rays alone, from the same place: solid things are where the image says.
                 world = pose @ camera.mount
                 for row, column in ((camera.height - 1, camera.width // 2), (camera.height - 1, 0)):
@@ -55,7 +55,7 @@ def rendering_case(num_pixels: int, threads: int) -> Case:
                     one = cast(
                         stop.scene, world[:3, 3], ray[None, None], reach_m=180.0, seed=0, threads=1
                     )
-                    if one.hit[0, 0] == -1 and taken.kind[row, column] == one.kind[0, 0]:
+                    if one.hit[0, 0] == -1:
                         depth = one.range_m[0, 0] * camera.rays[column, row, 2]
                         np.testing.assert_allclose(taken.depth_m[row, column], depth)
 
@@ -64,7 +64,7 @@ def rendering_case(num_pixels: int, threads: int) -> Case:
     views = 1 if num_pixels == SMOKE_POINTS else len(nuscenes_cameras())
     return Case(
         suite="simulation", op="render views", implementation="ours", yields="images",
-        build=build, num_points=num_pixels, threads=threads, data="nuscenes", channels=3,
+        build=build, num_points=num_pixels, threads=threads, data="nuscenes cameras", channels=3,
         batch=views,
     )  # fmt: skip
 
