@@ -18,6 +18,7 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
 from train.data.batching import VoxelBudgetBatchSampler
+from train.data.cameras import CAMERA_FIELDS
 from train.data.frame import IN_CHANNELS
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
@@ -114,6 +115,8 @@ class RunPlan:
         held = None if self.given is None else network_name(self.given.opened.metadata.spec)
         named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
         self.names = {role: ":".join(parse_network(role, name)) for role, name in named.items()}
+        trains_student = config.stage in ("all", "student")
+        self.fields = self.method.batch_fields if trains_student else frozenset[str]()
         self._check_choices()
         self.pretrained: PretrainedCard | None = None
         self.pretrained_misfit = ""
@@ -124,7 +127,9 @@ class RunPlan:
             )
         self.states = self._read_states()
         self.skipped = SkippedFrames(self.folder.skipped)
-        self.data = open_data(config, self.spec, needs_labels=self.method.needs_labels)
+        self.data = open_data(
+            config, self.spec, needs_labels=self.method.needs_labels, fields=self.fields
+        )
         self._check_progress()
         if config.stage != "evaluate":
             self._check_number_of_processes()
@@ -201,9 +206,10 @@ class RunPlan:
                     "or choose another method"
                 )
             self.method.check(config.options, networks["student"], networks.get("teacher"))
-        if self.method.batch_fields:
+        unknown = self.fields - CAMERA_FIELDS
+        if unknown or (self.fields and not self.spec.has_cameras):
             raise UserError(
-                f"--method {config.method} needs {', '.join(sorted(self.method.batch_fields))}, "
+                f"--method {config.method} needs {', '.join(sorted(unknown or self.fields))}, "
                 f"which the frames of {config.dataset} do not have"
             )
         if config.teacher_checkpoint is not None and not self.method.needs_teacher:
@@ -418,4 +424,6 @@ class RunPlan:
             # The student and its baseline see equal crops.
             seed=2 * config.seed + (network_of(role) == "student"),
             coarsest_cell_voxels=coarsest_cell_voxels,
+            # Only the method that is distilled by asks for more than points.
+            fields=self.fields if role == "student" else (),
         )

@@ -266,7 +266,9 @@ class Run(RunPlan):
         artifacts = None
         if teacher is not None:
             with first_process_first():
-                frames = plain_batches(self.data.training, self.config, self.device, self.skipped)
+                frames = plain_batches(
+                    self.data.training, self.config, self.device, self.skipped, self.fields
+                )
                 artifacts = self.method.prepare(
                     self.config.options, teacher, frames, self.folder.path
                 )
