@@ -1,7 +1,7 @@
 """What a distillation method is: a module that turns a batch into named, weighted loss terms."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -118,6 +118,24 @@ class DistillationMethod(nn.Module, ABC):
             If they do not fit.
         """
         del config, student, teacher
+
+    @classmethod
+    def check_classes(cls, config: Any, class_names: Sequence[str]) -> None:
+        """Refuse files in the options that are of other classes; called as `check` is.
+
+        Parameters
+        ----------
+        config
+            An instance of `Config`.
+        class_names
+            Of the dataset, by train id.
+
+        Raises
+        ------
+        UserError
+            If a file is of other classes.
+        """
+        del config, class_names
 
     @classmethod
     def prepare(
