@@ -79,7 +79,7 @@ class _FusionLayer(nn.Module):
 
     def _split(self, tokens: Tensor) -> Tensor:
         """Return tokens (N, D) by heads, (N, H, D / H)."""
-        return tokens.unflatten(1, (self.heads, -1))
+        return tokens.view(len(tokens), self.heads, tokens.shape[1] // self.heads)
 
 
 def attend_to_views(
@@ -117,7 +117,5 @@ def attend_to_views(
     none_weight = (of_none - highest).exp()
     weights = (scores - highest.index_select(0, point)).exp()
     total = none_weight.index_add(0, point, weights)
-    summed = (none_weight[:, :, None] * none_value).index_add(
-        0, point, weights[:, :, None] * value
-    )
+    summed = (none_weight[:, :, None] * none_value).index_add(0, point, weights[:, :, None] * value)
     return summed / total[:, :, None]

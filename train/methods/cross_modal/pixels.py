@@ -85,7 +85,9 @@ def seen_pixels(
     """
     missing = [name for name in ("images", "view_cloud", "point_pixel") if name not in batch]
     if missing:
-        raise ValueError(f"seen_pixels: the batch has no {', '.join(missing)}; open it with cameras")
+        raise ValueError(
+            f"seen_pixels: the batch has no {', '.join(missing)}; open it with cameras"
+        )
     images, pairs = batch["images"], batch["point_pixel"]
     view, row, column, point = pairs.unbind(dim=1)
     if of_other_clouds and len(images):

@@ -52,7 +52,9 @@ def build_backbone(name: str, *, width: int = WIDTH) -> nn.Module:
         return VisionTransformer(FORMS[name])
     if name in PUBLISHED:
         return ResNet(int(name.removeprefix("resnet")))
-    raise ValueError(f"build_backbone: no backbone {name!r}; known: {', '.join((UNET, *PUBLISHED))}")
+    raise ValueError(
+        f"build_backbone: no backbone {name!r}; known: {', '.join((UNET, *PUBLISHED))}"
+    )
 
 
 def read_backbone(path: Path) -> tuple[str, nn.Module]:

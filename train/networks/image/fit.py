@@ -95,7 +95,9 @@ def fit_image_network(
     try:
         for _ in range(options.epochs):
             summed = 0.0
-            batches = torch.randperm(len(images), generator=generator).split(options.batch_size)
+            batches = torch.split(
+                torch.randperm(len(images), generator=generator), options.batch_size
+            )
             for rows in batches:
                 some, ids = images[rows], labels[rows].long()
                 if options.augment:
@@ -123,9 +125,7 @@ def _loss(logits: Tensor, ids: Tensor) -> Tensor:
     return summed / (ids != IGNORED).sum().clamp(min=1)
 
 
-def _augmented(
-    images: Tensor, labels: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _augmented(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return pairs, half of them mirrored, with other brightness and contrast."""
     count = len(images)
     flip = torch.rand(count, generator=generator) < 0.5
@@ -160,7 +160,7 @@ def image_scores(
     size = network.num_classes
     counts = torch.zeros(size * size, dtype=torch.int64)
     with torch.no_grad():
-        for some, ids in zip(images.split(8), labels.split(8), strict=True):
+        for some, ids in zip(torch.split(images, 8), torch.split(labels, 8), strict=True):
             found = network(some.to(device or torch.device("cpu"))).argmax(dim=1).cpu()
             labeled = ids != IGNORED
             pairs = ids[labeled].long() * size + found[labeled]

@@ -19,7 +19,7 @@ from train.networks.image.unet import WIDTH
 FORMAT: Final = "topodistill-image-network-1"
 CARD: Final = "image-network"
 """Where the header has the card, as JSON."""
-_WHAT: Final = "image network, as topodistill train-images writes it"
+_WHAT: Final = "file of topodistill train-images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,7 @@ class ImageCard:
     def build(self) -> ImageNetwork:
         """Return the network with fresh weights; a published backbone is frozen."""
         backbone = build_backbone(self.backbone, width=self.width)
-        return ImageNetwork(
-            backbone, len(self.class_names), frozen_backbone=self.backbone != UNET
-        )
+        return ImageNetwork(backbone, len(self.class_names), frozen_backbone=self.backbone != UNET)
 
 
 def save_image_network(network: ImageNetwork, card: ImageCard, path: Path) -> None:
@@ -133,7 +131,9 @@ def refuse_other_classes(path: Path, card: ImageCard, class_names: Sequence[str]
     if len(ours) != len(theirs):
         what = f"has {len(theirs)} classes, the run has {len(ours)}"
     else:
-        place = next(i for i, names in enumerate(zip(ours, theirs, strict=True)) if len({*names}) > 1)
+        place = next(
+            i for i, names in enumerate(zip(ours, theirs, strict=True)) if len({*names}) > 1
+        )
         what = f"calls class {place} {theirs[place]!r}, the run {ours[place]!r}"
     raise UserError(
         f"{path}: an image network of other classes: it {what}; train one for this dataset "

@@ -4,7 +4,6 @@ Shape letters: V views, H x W pixels of an image, h x w cells of a feature map, 
 that are asked for.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import torch
@@ -49,6 +48,9 @@ class ImageNetwork(nn.Module):
     frozen_backbone
         Train the head alone; the backbone stays in evaluation mode.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(
         self, backbone: nn.Module, num_classes: int, *, frozen_backbone: bool = False
@@ -132,8 +134,8 @@ class ImageNetwork(nn.Module):
         features = torch.cat(found, dim=1)
         return features, self.head(features)
 
-    def _weights(self) -> Sequence[Tensor]:
-        return self.head.weight.split(list(self.map_channels), dim=1)
+    def _weights(self) -> tuple[Tensor, ...]:
+        return torch.split(self.head.weight, list(self.map_channels), dim=1)
 
 
 def read_pixels(

@@ -82,7 +82,7 @@ class ImagePairs:
             labels = labels.resize(size, Resampling.NEAREST)
         ids = np.asarray(labels)
         if ids.ndim != 2 or ids.dtype != np.uint8:
-            raise UserError(f"{label_path}: is no gray image of 8 bits; write train ids, not colors")
+            raise UserError(f"{label_path}: is no gray image of 8 bits; write train ids")
         wrong = ids[(ids >= self.num_classes) & (ids != IGNORED)]
         if len(wrong):
             raise UserError(

@@ -74,8 +74,10 @@ def test_the_discrepancy_of_two_points_by_hand():
     squares = {0: 6, 1: 2, 4: 4, 9: 4}  # how often each occurs among the 16
     assert sum(squares.values()) == 16
     scale = 1.0  # the eighth of 16, from below
+
     def kernel(square):
         return sum(math.exp(-square / (factor * scale)) for factor in (1, 2, 4)) / 3
+
     want = (2 + 2 * kernel(1)) / 4 + 1 - 2 * (2 * kernel(9) + 2 * kernel(4)) / 4
     assert float(maximum_mean_discrepancy(points, pixels)) == pytest.approx(want, rel=1e-5)
 

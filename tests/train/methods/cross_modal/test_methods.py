@@ -173,9 +173,7 @@ def test_what_unseen_points_are_changes_no_image_term(name, make, toy_student, b
 )
 def test_without_a_seen_point_image_terms_are_zero(name, options, empty, make, toy_student, batch):
     method = make(name, **options)
-    terms, at_logits, at_features = gradients(
-        method, toy_student, empty(batch), IMAGE_TERMS[name]
-    )
+    terms, at_logits, at_features = gradients(method, toy_student, empty(batch), IMAGE_TERMS[name])
     for term in IMAGE_TERMS[name]:
         assert terms[term].value.tolist() == [0]
         assert terms[term].count.tolist() == [0]
@@ -340,5 +338,5 @@ def test_an_image_network_of_other_classes_is_one_line(image_file, toy_student):
 def test_images_of_another_size_are_one_line(make, toy_student, batch):
     method = make("fskd")
     batch["images"] = batch["images"][:, :, ::2, ::2]
-    with pytest.raises(UserError, match=r"images of 16 x 24 pixels \(H x W\), the batch has 8 x 12"):
+    with pytest.raises(UserError, match=r"images of 16 x 24 pixels .*, the batch has 8 x 12"):
         method(toy_student, None, batch)

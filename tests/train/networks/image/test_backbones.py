@@ -5,7 +5,7 @@ import torch
 
 from train.core.errors import UserError
 from train.networks.image.backbones import PUBLISHED, build_backbone, read_backbone
-from train.networks.image.vision_transformer import ViTForm, VisionTransformer
+from train.networks.image.vision_transformer import VisionTransformer, ViTForm
 
 # Of the published models, their classifiers (fc, 1,000 classes) and mask tokens apart.
 PARAMETERS = {

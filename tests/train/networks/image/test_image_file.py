@@ -81,5 +81,7 @@ def test_entries_that_are_no_numbers_are_refused(saved, tmp_path):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no such file; give a image network|no such file"):
+    with pytest.raises(
+        UserError, match="no such file; give a file of topodistill"
+    ):
         load_image_network(tmp_path / "gone.safetensors")
