@@ -200,7 +200,20 @@ class RunPlan:
                     "--baseline: --method none is the student alone already; leave --baseline out, "
                     "or choose another method"
                 )
+            if config.baseline and not self.method.needs_labels:
+                raise UserError(
+                    f"--baseline: --method {config.method} learns without labels, and the student "
+                    "alone would learn from them; leave --baseline out"
+                )
             self.method.check(config.options, networks["student"], networks.get("teacher"))
+            self.method.check_classes(config.options, self.spec.class_names)
+            given = getattr(config.options, "image_network", None)
+            if self.method.needs_image_network and given is None and not config.simulate:
+                raise UserError(
+                    f"--method.image-network is missing: --method {config.method} looks at images "
+                    "through a network; train one with topodistill train-images (with --simulate a "
+                    "run does it itself)"
+                )
         if self.method.batch_fields:
             raise UserError(
                 f"--method {config.method} needs {', '.join(sorted(self.method.batch_fields))}, "

@@ -29,6 +29,7 @@ class CameraMethod(DistillationMethod):
     Config = CameraMethodConfig
     batch_fields = frozenset({"images", "point_pixel"})
     needs_teacher = False
+    needs_image_network = True
     config: CameraMethodConfig
 
     def __init__(

@@ -19,7 +19,7 @@ from train.methods.cross_modal.pixels import SeenPixels
 from train.methods.cross_modal.terms import cosine_rows, divergence_rows, mean_term
 from train.methods.losses import require_finite, segmentation_loss, segmentation_term
 from train.methods.protocol import LossTerm
-from train.networks.protocol import Network
+from train.networks.protocol import Network, NetworkOutput
 
 
 class XModelKD(CameraMethod):
@@ -29,7 +29,7 @@ class XModelKD(CameraMethod):
     perceptron each, where a contrastive term makes pairs alike, and a fusion encoder joins them.
     The fused logits are trained on the labels; the student's own logits and its feature in the
     common space learn from the fused ones, at points that a view sees. At test time the student is
-    the network alone (`student.pt`); `fused` gives the logits with images.
+    the network alone (`student.pt`); `with_images` gives the fused logits.
 
     Notes
     -----
@@ -41,6 +41,7 @@ class XModelKD(CameraMethod):
     """
 
     Config = XModelKDConfig
+    scores_with_images = True
     config: XModelKDConfig
 
     def __init__(
@@ -67,10 +68,9 @@ class XModelKD(CameraMethod):
         fused = self.fusion(token, view, seen.point)
         return token, view, fused, self.classifier(fused)
 
-    def fused_logits(self, student: Network, batch: Mapping[str, Any]) -> Tensor:
-        """Return the logits of a batch with its images, (N, classes)."""
-        _, features = self.student_output(student, batch)
-        return self.fuse(features, self.look(batch))[3]
+    def with_images(self, student: Network) -> nn.Module:
+        """Return the student with the fusion encoder: called as a network, it needs images."""
+        return Fused(student, self)
 
     def forward(
         self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
@@ -105,6 +105,26 @@ class XModelKD(CameraMethod):
             rows_of = cosine_rows(fused[points], token[points])
             terms["feature"] = mean_term("feature", rows_of, config.feature)
         return terms
+
+
+class Fused(nn.Module):
+    """A student whose logits are the fused ones.
+
+    Parameters
+    ----------
+    student, method
+        Trained together.
+    """
+
+    def __init__(self, student: Network, method: XModelKD) -> None:
+        super().__init__()
+        self.student, self.method = student, method
+
+    def forward(self, batch: Mapping[str, Any]) -> NetworkOutput:
+        """Return the student's output of a batch with images, with the fused logits (N, classes)."""
+        output, features = self.method.student_output(self.student, batch)
+        logits = self.method.fuse(features, self.method.look(batch))[3]
+        return NetworkOutput(logits, output.features, output.offsets)
 
 
 def _perceptron(before: int, after: int) -> nn.Sequential:

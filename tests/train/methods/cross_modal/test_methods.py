@@ -125,7 +125,7 @@ def test_fused_logits_see_the_images(make, toy_student):
         optimizer.step()
     points = batch["point_pixel"][:, 3].unique()
     with torch.no_grad():
-        fused, alone = method.fused_logits(toy_student, batch), toy_student(batch).logits
+        fused, alone = method.with_images(toy_student)(batch).logits, toy_student(batch).logits
     right = [
         float((logits.argmax(1) == batch["segment"])[points].float().mean())
         for logits in (fused, alone)
