@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from train.data.batching import CroppedVoxels
+from train.data.cameras import Views
 from train.data.skipping import SKIPPED, BadFrame
 from train.data.transforms import VoxelFrame
 
@@ -34,12 +35,14 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         the N rows, `raw_offset` [B] int64, `names` list of str; with labels also `segment` [N] and
         `raw_segment` [R] int64. `skipped` is the list of `BadFrame`, `cropped_voxels` how many
         voxels were cropped to keep the batch within its bound. Where no sweep could be read, there
-        are no tensors and `names` is empty.
+        are no tensors and `names` is empty. Where sweeps have views: `images` [V, 3, H, W] uint8,
+        those of all sweeps one after the other, `view_cloud` [V] int64, the sweep of each, and
+        `point_pixel` [P, 4] int64 (view, row, column, one of the N rows), as far as asked for.
 
     Raises
     ------
     ValueError
-        If there are no samples, or only some sweeps have labels.
+        If there are no samples, or only some sweeps have labels, or views.
     """
     if not samples:
         raise ValueError("collate: no sweeps to batch")
@@ -73,7 +76,32 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     if all(labeled):
         batch["segment"] = torch.from_numpy(_joined([sweep.segment for sweep in sweeps]))
         batch["raw_segment"] = torch.from_numpy(_joined([sweep.raw_segment for sweep in sweeps]))
+    views = [sweep.views for sweep in sweeps if sweep.views is not None]
+    if views:
+        if len(views) != len(sweeps):
+            missing = [sweep.name for sweep in sweeps if sweep.views is None]
+            raise ValueError(f"collate: some sweeps have views, but not {', '.join(missing)}")
+        batch |= _camera_fields(views, starts)
     return batch
+
+
+def _camera_fields(views: Sequence[Views], starts: Sequence[int]) -> dict[str, Any]:
+    """Return the batch's entries that come from cameras; the sweeps' points begin at `starts`."""
+    fields: dict[str, Any] = {}
+    images = [each.images for each in views if each.images is not None]
+    if images:
+        fields["images"] = torch.from_numpy(np.concatenate(images))
+    counts = [each.num_views for each in views]
+    fields["view_cloud"] = torch.from_numpy(np.repeat(np.arange(len(views)), counts))
+    first_views = np.cumsum([0, *counts[:-1]]).tolist()
+    pairs = [
+        each.point_pixel + np.array([first, 0, 0, start])
+        for each, first, start in zip(views, first_views, starts, strict=True)
+        if each.point_pixel is not None
+    ]
+    if pairs:
+        fields["point_pixel"] = torch.from_numpy(np.concatenate(pairs))
+    return fields
 
 
 def _joined(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64]:
@@ -94,8 +122,9 @@ def split_batch(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        With what a network needs for training (`feat`, `coord`, `grid_coord`, `offset`, `segment`)
-        and `names`. The batch itself if `parts` is 1.
+        With what a network needs for training (`feat`, `coord`, `grid_coord`, `offset`, `segment`),
+        `names`, and what there is of `images`, `view_cloud` and `point_pixel`. The batch itself if
+        `parts` is 1.
     """
     if parts == 1:
         return [batch]
@@ -111,5 +140,22 @@ def split_batch(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
         }
         part["offset"] = batch["offset"][clouds[0] : clouds[-1] + 1] - rows.start
         part["names"] = [batch["names"][cloud] for cloud in clouds]
+        if "view_cloud" in batch:
+            part |= _camera_part(batch, int(clouds[0]), int(clouds[-1]) + 1, rows)
         made.append(part)
     return made
+
+
+def _camera_part(batch: dict[str, Any], first: int, end: int, rows: slice) -> dict[str, Any]:
+    """Return the entries from cameras of the clouds from `first` to before `end`."""
+    # Views lie in the order of their clouds.
+    at = torch.searchsorted(batch["view_cloud"], torch.tensor([first, end]))
+    begin, stop = at.tolist()
+    part = {"view_cloud": batch["view_cloud"][begin:stop] - first}
+    if "images" in batch:
+        part["images"] = batch["images"][begin:stop]
+    if "point_pixel" in batch:
+        pairs = batch["point_pixel"]
+        inside = (pairs[:, 0] >= begin) & (pairs[:, 0] < stop)
+        part["point_pixel"] = pairs[inside] - torch.tensor([begin, 0, 0, rows.start])
+    return part

@@ -24,11 +24,13 @@ class Opener(Protocol):
         require_labels: bool = True,
         cache_dir: Path | None = None,
         strict: bool = True,
+        cameras: bool = False,
     ) -> FrameSource:
         """Return the frames of a split, or of the sequences that are named, whatever their split.
 
         `cache_dir` is where an index may be kept; None leaves the place to the dataset. `strict`
-        refuses what opening shows to be damaged; otherwise it is left out and in `unreadable`.
+        refuses what opening shows to be damaged; otherwise it is left out and in `unreadable`. With
+        `cameras` frames have their images; a dataset without any refuses.
         """
 
 
@@ -90,6 +92,8 @@ class DatasetSpec:
     slow_to_decode
         Whether decoding a frame takes longer than all that follows, so that decoded frames are kept
         on disk unless a flag says otherwise.
+    has_cameras
+        Whether `open` and `simulator` know cameras.
     """
 
     name: str
@@ -106,6 +110,7 @@ class DatasetSpec:
     forward_deg: float = 0.0
     ground_z_m: float | None = None
     slow_to_decode: bool = False
+    has_cameras: bool = False
 
     def simulate(
         self,
@@ -115,18 +120,21 @@ class DatasetSpec:
         num_validation_sweeps: int,
         azimuth_steps: int,
         seed: int,
+        cameras: bool = False,
     ) -> SimulatedData:
-        """Write simulated frames under `root`, or find that they are there.
+        """Write simulated frames under `root`, or find that they are there; images if asked for.
 
         Raises
         ------
         UserError
-            If the dataset has no simulator, an option is out of range, or `root` holds other data.
+            If the dataset has no simulator, or no cameras where images are asked for, an option is
+            out of range, or `root` holds other data.
         """
         if self.simulator is None:
             raise UserError(
                 f"--simulate: {self.name} has no simulator; give --data-root with real frames"
             )
+        self.check_cameras(cameras)
         module, function = self.simulator.split(":")
         simulated: SimulatedData = getattr(importlib.import_module(module), function)(
             root,
@@ -134,5 +142,20 @@ class DatasetSpec:
             num_validation_sweeps=num_validation_sweeps,
             azimuth_steps=azimuth_steps,
             seed=seed,
+            **({"cameras": True} if cameras else {}),
         )
         return simulated
+
+    def check_cameras(self, wanted: bool) -> None:
+        """Refuse to look for images in a dataset that has none.
+
+        Raises
+        ------
+        UserError
+            If cameras are wanted and there are none.
+        """
+        if wanted and not self.has_cameras:
+            raise UserError(
+                f"--dataset {self.name}: its frames come without camera images; choose nuscenes or "
+                "waymo, or a method that needs none"
+            )

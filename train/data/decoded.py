@@ -5,6 +5,7 @@ it was decoded from, then the arrays. Whatever does not fit (another version, ot
 damage) is decoded again from the source.
 """
 
+import dataclasses
 import hashlib
 import inspect
 import itertools
@@ -28,8 +29,9 @@ from torch.utils.data import DataLoader, Dataset
 from train.core.console import Progress, logger
 from train.core.errors import UserError
 from train.core.interrupts import reader_ignores_stop
+from train.data.cameras import CameraImage
 from train.data.files import reading
-from train.data.frame import FrameSource, LidarFrame, ReadsInFileOrder
+from train.data.frame import FrameSource, HasCameras, LidarFrame, ReadsInFileOrder
 from train.data.skipping import OnBadFrame
 
 _MAGIC: Final = b"topodistill sweep 2\n"
@@ -182,11 +184,16 @@ class DecodedCache:
         path = self._path(identity)
         sweep = _unpacked(path, identity)
         if sweep is not None:
-            return sweep
+            # Images are small as they are, and always the source's own.
+            return dataclasses.replace(sweep, images=self.images(index))
         sweep = self.source[index]
         if self._has_room(path):
             self._keep(path, _packed(sweep, identity))
         return sweep
+
+    def images(self, index: int) -> tuple[CameraImage, ...]:
+        """Return the source's images of a sweep; none if it was opened without cameras."""
+        return self.source.images(index) if isinstance(self.source, HasCameras) else ()
 
     def fill(
         self,

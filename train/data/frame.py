@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.cameras import CameraImage, Views
 
 IGNORE_INDEX = -1
 """The train id of a point that counts neither in the loss nor in the score."""
@@ -41,6 +42,11 @@ class LidarFrame:
         The file that the points were read from.
     pose
         (4, 4) float64 from the points' frame to one that stays with the ground; None if not given.
+    images
+        The cameras' images, not decoded; none unless the source was opened with cameras.
+    views
+        What the cameras see at a batch's working size; None unless a batch needs it. Its points
+        are those of `coord`, whatever augmentation did to them.
     """
 
     coord: NDArray[np.float32]
@@ -49,6 +55,8 @@ class LidarFrame:
     name: str
     path: Path
     pose: NDArray[np.float64] | None = None
+    images: tuple[CameraImage, ...] = ()
+    views: Views | None = None
 
 
 class FrameSource(Protocol):
@@ -73,7 +81,7 @@ class FrameSource(Protocol):
         """Read one sweep."""
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Name the files that hold one sweep: while none of them changes, neither does it."""
+        """Name the files that hold one sweep's points: while none changes, neither do they."""
 
 
 @runtime_checkable
@@ -83,6 +91,14 @@ class HasWarnings(Protocol):
     @property
     def warnings(self) -> Sequence[str]:
         """What looks wrong, a line each."""
+
+
+@runtime_checkable
+class HasCameras(Protocol):
+    """A source that may have been opened with cameras."""
+
+    def images(self, index: int) -> tuple[CameraImage, ...]:
+        """Return the images of one frame, without its points; none if opened without cameras."""
 
 
 @runtime_checkable

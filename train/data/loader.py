@@ -4,7 +4,8 @@ What a training sample is depends on (seed, epoch, index) alone: not on the numb
 on which samples came before. A run that stops and goes on sees what it would have seen.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 
 from train.core.errors import UserError
 from train.data.batching import CroppedVoxels, crop_together
+from train.data.cameras import IMAGE_SIZE, camera_views, check_camera_fields
 from train.data.collate import Sample
 from train.data.frame import FrameSource, LidarFrame
 from train.data.skipping import BadFrame, OnBadFrame
@@ -65,6 +67,12 @@ class TrainingFrames(Dataset[VoxelFrame]):
     coarsest_cell_voxels
         Edge of a cell of the network's coarsest stage, in voxels. A sample that lies within one
         such cell cannot be trained on by itself (batch norm needs two values) and is a bad one.
+    fields
+        Entries of the batch that need cameras, some of `train.data.cameras.CAMERA_FIELDS`; the
+        source must have been opened with cameras. Images are as they were taken: pixels are paired
+        with points before these are augmented.
+    image_size
+        (H, W) to which images are brought.
     """
 
     def __init__(
@@ -81,6 +89,8 @@ class TrainingFrames(Dataset[VoxelFrame]):
         counts: VoxelCounts | None = None,
         on_bad_sweep: OnBadFrame = "stop",
         coarsest_cell_voxels: int = 1,
+        fields: Collection[str] = (),
+        image_size: tuple[int, int] = IMAGE_SIZE,
     ) -> None:
         check_grid_size(grid_size_m)
         if coarsest_cell_voxels < 1:
@@ -110,6 +120,8 @@ class TrainingFrames(Dataset[VoxelFrame]):
         self.counts = counts
         self.on_bad_sweep = on_bad_sweep
         self.coarsest_cell_voxels = coarsest_cell_voxels
+        self.fields = check_camera_fields(fields, "TrainingFrames")
+        self.image_size = image_size
         # Shared memory: workers that outlive an epoch hold a copy of this object, and must see the
         # epoch change all the same.
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -198,6 +210,10 @@ class TrainingFrames(Dataset[VoxelFrame]):
         """Return the source's sweep `at` as the epoch's sample `index`."""
         rng = np.random.default_rng([_SAMPLE_STREAM, self.seed, self.epoch, index])
         sweep = self.source[at]
+        if self.fields:
+            # Before the augmentation: images are not turned with the points.
+            views = camera_views(sweep, self.fields, self.image_size)
+            sweep = dataclasses.replace(sweep, views=views)
         if self.augmentation is not None:
             sweep = augment(sweep, rng, self.augmentation)
         if self.clip_range_m is not None:
@@ -228,6 +244,8 @@ class EvaluationFrames(Dataset[VoxelFrame]):
         The box that training used, or None.
     on_bad_sweep
         "skip" leaves out a sweep that cannot be read: the loader's batch has a `BadFrame` instead.
+    fields, image_size
+        As for `TrainingFrames`.
     """
 
     def __init__(
@@ -237,12 +255,16 @@ class EvaluationFrames(Dataset[VoxelFrame]):
         *,
         clip_range_m: ClipRange | None = None,
         on_bad_sweep: OnBadFrame = "stop",
+        fields: Collection[str] = (),
+        image_size: tuple[int, int] = IMAGE_SIZE,
     ) -> None:
         check_grid_size(grid_size_m)
         self.source = source
         self.grid_size_m = grid_size_m
         self.clip_range_m = clip_range_m
         self.on_bad_sweep = on_bad_sweep
+        self.fields = check_camera_fields(fields, "EvaluationFrames")
+        self.image_size = image_size
 
     def __len__(self) -> int:
         """Return how many sweeps there are."""
@@ -260,6 +282,9 @@ class EvaluationFrames(Dataset[VoxelFrame]):
 
     def voxelized(self, sweep: LidarFrame) -> VoxelFrame:
         """Return a sweep of the source as the network gets it."""
+        if self.fields:
+            views = camera_views(sweep, self.fields, self.image_size)
+            sweep = dataclasses.replace(sweep, views=views)
         if self.clip_range_m is not None:
             sweep = clip(sweep, self.clip_range_m)
         return voxelize(sweep, self.grid_size_m)

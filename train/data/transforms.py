@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.cameras import Views
 from train.data.frame import LidarFrame
 
 ClipRange = tuple[float, float, float, float, float, float]
@@ -94,6 +95,8 @@ class VoxelFrame:
         (N,) int64 train ids of all points; None without labels.
     name, path
         The sweep's.
+    views
+        What the cameras see: pixels of picked points, by voxel; None where nobody asked for them.
     """
 
     coord: NDArray[np.float32]
@@ -104,6 +107,7 @@ class VoxelFrame:
     raw_segment: NDArray[np.int64] | None
     name: str
     path: Path
+    views: Views | None = None
 
 
 def augment(sweep: LidarFrame, rng: np.random.Generator, augmentation: Augmentation) -> LidarFrame:
@@ -230,6 +234,11 @@ def voxelize(
         pick = order[first_of_voxel + rng.integers(members)]
     inverse = np.empty(len(key), dtype=np.int64)
     inverse[order] = np.repeat(np.arange(len(members)), members)
+    views = sweep.views
+    if views is not None:
+        voxel_of = np.full(len(key), -1, dtype=np.int64)
+        voxel_of[pick] = np.arange(len(pick))
+        views = views.renumbered(voxel_of)
     return VoxelFrame(
         coord=sweep.coord.take(pick, axis=0),
         strength=sweep.strength.take(pick, axis=0),
@@ -239,6 +248,7 @@ def voxelize(
         raw_segment=sweep.segment,
         name=sweep.name,
         path=sweep.path,
+        views=views,
     )
 
 
@@ -292,4 +302,5 @@ def crop(voxels: VoxelFrame, max_voxels: int, rng: np.random.Generator) -> Voxel
         raw_segment=None if voxels.raw_segment is None else voxels.raw_segment[stays],
         name=voxels.name,
         path=voxels.path,
+        views=None if voxels.views is None else voxels.views.renumbered(new_index),
     )

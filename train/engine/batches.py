@@ -2,7 +2,7 @@
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -145,7 +145,11 @@ class FrameBatches(BatchSource):
 
 
 def plain_batches(
-    source: FrameSource, config: RunConfig, device: torch.device, skipped: SkippedFrames
+    source: FrameSource,
+    config: RunConfig,
+    device: torch.device,
+    skipped: SkippedFrames,
+    fields: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Yield frames on a device, whole and not augmented, one by one: what methods prepare from.
 
@@ -159,6 +163,8 @@ def plain_batches(
         Where batches go.
     skipped
         Counts frames that are left out.
+    fields
+        Entries that need cameras, which the source must have been opened with.
     """
     data = config.data
     frames = EvaluationFrames(
@@ -166,6 +172,7 @@ def plain_batches(
         data.grid_size_m,
         clip_range_m=data.clip_range_m,
         on_bad_sweep=config.on_bad_sweep,
+        fields=fields,
     )
     loader = DataLoader(frames, batch_size=1, collate_fn=collate, num_workers=data.num_workers)
     for batch in skipped.watch(loader):

@@ -1,7 +1,7 @@
 """The frames of a run: simulated or found, opened, looked at before anything is written."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from train.core.distributed import (
     require_same,
 )
 from train.core.errors import UserError
+from train.data.cameras import camera_views
 from train.data.dataset_spec import DatasetSpec
 from train.data.decoded import DecodedCache
 from train.data.frame import FrameSource, HasWarnings
@@ -25,6 +26,8 @@ from train.data.voxel_counts import VoxelCounts, voxel_counts
 from train.evaluation.training_overlap import training_sequences
 
 FRAMES_READ_BEFORE_START = 64
+
+_PartFields = tuple[Collection[str], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,27 @@ class RunData:
         return bad
 
 
-def open_data(config: RunConfig, spec: DatasetSpec, *, needs_labels: bool = True) -> RunData:
+def open_data(
+    config: RunConfig,
+    spec: DatasetSpec,
+    *,
+    needs_labels: bool = True,
+    fields: Collection[str] = (),
+    evaluation_fields: Collection[str] = (),
+) -> RunData:
     """Open both parts of a run's data, simulated first if that is asked for.
 
     Of several processes the first simulates, indexes and looks at frames; the others find it done.
+
+    Parameters
+    ----------
+    config, spec
+        The run's.
+    needs_labels
+        Whether the training frames must have labels.
+    fields, evaluation_fields
+        Entries of a batch that need cameras (`train.data.cameras.CAMERA_FIELDS`), in training and
+        in evaluation: without any, that part's images are neither simulated nor looked for.
 
     Raises
     ------
@@ -95,18 +115,19 @@ def open_data(config: RunConfig, spec: DatasetSpec, *, needs_labels: bool = True
         to be skipped; on all processes. Also if the processes see different frames.
     """
     with first_process_first():
-        data = _open(config, spec, needs_labels)
+        data = _open(config, spec, needs_labels, (fields, evaluation_fields))
     data.bad.extend(data.fill_caches(config))
     with first_process_first():
         if is_first_process():
-            _look_at_decoded(data, config, needs_labels)
+            _look_at_decoded(data, config, needs_labels, (fields, evaluation_fields))
     for what, source in (("training", data.training), ("validation", data.validation)):
         digest = hashlib.sha256("\n".join(source.names).encode()).hexdigest()[:12]
         require_same(f"the list of {what} frames (number, hash)", (len(source), digest))
     return data
 
 
-def _open(config: RunConfig, spec: DatasetSpec, needs_labels: bool) -> RunData:
+def _open(config: RunConfig, spec: DatasetSpec, needs_labels: bool, fields: _PartFields) -> RunData:
+    spec.check_cameras(any(fields))
     root = config.resolved_data_root
     chosen = (config.data.train_sequences, config.data.validation_sequences)
     if config.simulate:
@@ -117,13 +138,17 @@ def _open(config: RunConfig, spec: DatasetSpec, needs_labels: bool) -> RunData:
             num_validation_sweeps=config.data.simulated_validation_sweeps,
             azimuth_steps=config.data.simulated_azimuth_steps,
             seed=config.data.simulated_seed,
+            cameras=any(fields),
         )
         chosen = (made.training_sequences, made.validation_sequences)
     bad: list[BadFrame] = []
-    training = _open_split(config, spec, root, "training", chosen[0], needs_labels, bad)
-    if chosen[1] and chosen[1] == chosen[0] and needs_labels:
+    same = bool(chosen[1] and chosen[1] == chosen[0] and needs_labels)
+    if same:
+        fields = (frozenset((*fields[0], *fields[1])),) * 2
+    training = _open_split(config, spec, root, "training", chosen[0], needs_labels, bad, fields[0])
+    if same:
         return RunData(spec, training, training, bad)
-    validation = _open_split(config, spec, root, "validation", chosen[1], True, bad)
+    validation = _open_split(config, spec, root, "validation", chosen[1], True, bad, fields[1])
     return RunData(spec, training, validation, bad)
 
 
@@ -135,6 +160,7 @@ def _open_split(
     sequences: tuple[str, ...],
     needs_labels: bool,
     bad: list[BadFrame],
+    fields: Collection[str],
 ) -> FrameSource:
     data = config.data
     source = spec.open(
@@ -144,6 +170,7 @@ def _open_split(
         require_labels=needs_labels,
         cache_dir=data.cache_dir,
         strict=config.on_bad_sweep == "stop",
+        **({"cameras": True} if fields else {}),
     )
     bad += [BadFrame(*left_out) for left_out in source.unreadable.items()]
     if isinstance(source, HasWarnings):
@@ -155,7 +182,7 @@ def _open_split(
         return DecodedCache(source, (data.cache_dir or root / FOLDER) / "decoded")
     if is_first_process():
         checks = FrameChecks(spec, trains=split == "training", needs_labels=needs_labels)
-        _look_at(source, config.on_bad_sweep == "stop", bad, checks)
+        _look_at(source, config.on_bad_sweep == "stop", bad, checks, fields)
     return source
 
 
@@ -165,12 +192,21 @@ def _first_few(names: tuple[str, ...], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
-def _look_at(source: FrameSource, stop: bool, bad: list[BadFrame], checks: FrameChecks) -> None:
+def _look_at(
+    source: FrameSource,
+    stop: bool,
+    bad: list[BadFrame],
+    checks: FrameChecks,
+    fields: Collection[str],
+) -> None:
     """Read an even sample of the frames: what only the contents show is found before the start."""
     stride = max(1, len(source) // FRAMES_READ_BEFORE_START)
     for index in range(0, len(source), stride):
         try:
-            checks.add(source[index])
+            frame = source[index]
+            checks.add(frame)
+            if fields:
+                camera_views(frame, fields)
         except UserError as error:
             if stop:
                 raise
@@ -181,13 +217,15 @@ def _look_at(source: FrameSource, stop: bool, bad: list[BadFrame], checks: Frame
     _warn([*problems, *checks.warnings()])
 
 
-def _look_at_decoded(data: RunData, config: RunConfig, needs_labels: bool) -> None:
+def _look_at_decoded(
+    data: RunData, config: RunConfig, needs_labels: bool, fields: _PartFields
+) -> None:
     """Look at a sample of frames that are kept on disk; those that cannot be read are known."""
     for source in {id(each): each for each in (data.training, data.validation)}.values():
         if isinstance(source, DecodedCache):
             trains = source is data.training
             checks = FrameChecks(data.spec, trains=trains, needs_labels=needs_labels or not trains)
-            _look_at(source, config.on_bad_sweep == "stop", [], checks)
+            _look_at(source, config.on_bad_sweep == "stop", [], checks, fields[0 if trains else 1])
 
 
 def _warn(lines: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
 from train.data.batching import VoxelBudgetBatchSampler
+from train.data.cameras import CAMERA_FIELDS
 from train.data.frame import IN_CHANNELS
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
@@ -114,6 +115,10 @@ class RunPlan:
         held = None if self.given is None else network_name(self.given.opened.metadata.spec)
         named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
         self.names = {role: ":".join(parse_network(role, name)) for role, name in named.items()}
+        trains_student = config.stage in ("all", "student")
+        self.fields = self.method.batch_fields if trains_student else frozenset[str]()
+        scores_images = self.method.scores_with_images and config.stage != "teacher"
+        self.evaluation_fields = self.method.batch_fields if scores_images else frozenset[str]()
         self._check_choices()
         self.pretrained: PretrainedCard | None = None
         self.pretrained_misfit = ""
@@ -124,7 +129,13 @@ class RunPlan:
             )
         self.states = self._read_states()
         self.skipped = SkippedFrames(self.folder.skipped)
-        self.data = open_data(config, self.spec, needs_labels=self.method.needs_labels)
+        self.data = open_data(
+            config,
+            self.spec,
+            needs_labels=self.method.needs_labels,
+            fields=self.fields,
+            evaluation_fields=self.evaluation_fields,
+        )
         self._check_progress()
         if config.stage != "evaluate":
             self._check_number_of_processes()
@@ -207,17 +218,18 @@ class RunPlan:
                 )
             self.method.check(config.options, networks["student"], networks.get("teacher"))
             self.method.check_classes(config.options, self.spec.class_names)
-            given = getattr(config.options, "image_network", None)
-            if self.method.needs_image_network and given is None and not config.simulate:
-                raise UserError(
-                    f"--method.image-network is missing: --method {config.method} looks at images "
-                    "through a network; train one with topodistill train-images (with --simulate a "
-                    "run does it itself)"
-                )
-        if self.method.batch_fields:
+        unknown = self.fields - CAMERA_FIELDS
+        if unknown or (self.fields and not self.spec.has_cameras):
             raise UserError(
-                f"--method {config.method} needs {', '.join(sorted(self.method.batch_fields))}, "
+                f"--method {config.method} needs {', '.join(sorted(unknown or self.fields))}, "
                 f"which the frames of {config.dataset} do not have"
+            )
+        given = getattr(config.options, "image_network", None)
+        if self.fields and self.method.needs_image_network and not (given or config.simulate):
+            raise UserError(
+                f"--method.image-network is missing: --method {config.method} looks at images "
+                "through a network; train one with topodistill train-images (with --simulate a run "
+                "does it itself)"
             )
         if config.teacher_checkpoint is not None and not self.method.needs_teacher:
             raise UserError(
@@ -431,4 +443,6 @@ class RunPlan:
             # The student and its baseline see equal crops.
             seed=2 * config.seed + (network_of(role) == "student"),
             coarsest_cell_voxels=coarsest_cell_voxels,
+            # Only the method that is distilled by asks for more than points.
+            fields=self.fields if role == "student" else (),
         )

@@ -10,6 +10,7 @@ from torch import nn
 
 from train.config import RunConfig
 from train.core.distributed import is_first_process
+from train.data.cameras import CAMERA_FIELDS
 from train.data.loader import EvaluationFrames
 from train.data.skipping import SkippedFrames
 from train.engine.run_data import RunData
@@ -55,6 +56,7 @@ class Scorer:
             self.config.data.grid_size_m,
             clip_range_m=self.config.data.clip_range_m,
             on_bad_sweep=self.config.on_bad_sweep,
+            fields=fields,
         )
         names, rule = self.data.spec.class_names, self.data.spec.benchmark_rule
         workers, skipped = self.config.data.num_workers, self.skipped

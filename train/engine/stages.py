@@ -272,7 +272,9 @@ class Run(RunPlan):
         artifacts = self._image_network() if self.method.needs_image_network else None
         if teacher is not None:
             with first_process_first():
-                frames = plain_batches(self.data.training, self.config, self.device, self.skipped)
+                frames = plain_batches(
+                    self.data.training, self.config, self.device, self.skipped, self.fields
+                )
                 artifacts = self.method.prepare(
                     self.config.options, teacher, frames, self.folder.path
                 )
@@ -304,9 +306,7 @@ class Run(RunPlan):
             logger.warning(f"warning: no {checkpoint}: nothing is scored with images")
             return None
         student = networks["student"]
-        method = self.method(
-            self.config.options, student, None, artifacts=self._image_network()
-        )
+        method = self.method(self.config.options, student, None, artifacts=self._image_network())
         method.load_state_dict(load_state(checkpoint).method)
         return method.to(self.device).eval().with_images(student)
 

@@ -8,10 +8,18 @@ import numpy as np
 
 from train.core.errors import UserError
 from train.data.dataset_spec import SimulatedData
-from train.data.nuscenes.classes import CATEGORY_NAMES
+from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
 from train.data.nuscenes.source import NuScenes
 from train.data.nuscenes.splits import SCENES
+from train.simulation.camera_images import (
+    label_lookup,
+    street_looks,
+    take_images,
+    write_labels,
+)
 from train.simulation.nuscenes_tables import KEYFRAME_PERIOD_US, VERSION, SimulatedTables
+from train.simulation.simulator.camera import PinholeCamera
+from train.simulation.simulator.camera_rigs import nuscenes_cameras
 from train.simulation.simulator.drive import SPEED_M_S, drive
 from train.simulation.simulator.models import hdl32
 from train.simulation.simulator.motion import moving_along
@@ -86,6 +94,12 @@ CATEGORY_OF_KIND: Final = {
 and a tram, which the dataset does not know, is built like a bendy bus."""
 
 
+TRAIN_ID_OF_KIND: Final = {
+    kind: CATEGORY_TO_TRAIN[category] for kind, category in CATEGORY_OF_KIND.items()
+}
+"""What a pixel of each kind is to a network."""
+
+
 def simulate_nuscenes(
     root: Path | str,
     *,
@@ -93,6 +107,7 @@ def simulate_nuscenes(
     num_validation_sweeps: int = 2,
     seed: int = 0,
     azimuth_steps: int = 500,
+    cameras: bool = False,
 ) -> SimulatedData:
     """Write simulated sweeps in nuScenes' layout, or find that they are there already.
 
@@ -113,6 +128,9 @@ def simulate_nuscenes(
     azimuth_steps
         Columns a turn, 32 rays each; a real HDL-32E has 1080, and 500 give some 14,000 points a
         sweep.
+    cameras
+        Whether to write key frames of six cameras too, and a label image beside each. Points and
+        labels are the same without.
 
     Raises
     ------
@@ -129,7 +147,8 @@ def simulate_nuscenes(
         seed=seed,
         azimuth_steps=azimuth_steps,
         write=_write,
-        count=lambda folder, scene: len(NuScenes(folder, sequences=[scene])),
+        count=lambda folder, scene: len(NuScenes(folder, sequences=[scene], cameras=cameras)),
+        extra={"cameras": True} if cameras else None,
     )
 
 
@@ -156,22 +175,27 @@ def _write(folder: Path, settings: dict[str, Any]) -> None:
     for name in ("samples/LIDAR_TOP", f"lidarseg/{VERSION}"):
         (folder / name).mkdir(parents=True)
     lidar = hdl32(settings["azimuth_steps"])
+    cameras = nuscenes_cameras() if settings.get("cameras") else ()
+    for camera in cameras:
+        (folder / "samples" / camera.name).mkdir()
     for number, (scene, count) in enumerate(settings["sweeps"].items()):
-        _write_scene(folder, tables, lidar, scene, count, (seed, number))
+        _write_scene(folder, tables, (lidar, cameras), scene, count, (seed, number))
     tables.write(folder / VERSION)
 
 
 def _write_scene(
     folder: Path,
     tables: SimulatedTables,
-    lidar: SpinningLidar,
+    sensors: tuple[SpinningLidar, Sequence[PinholeCamera]],
     scene: str,
     count: int,
     seed: Sequence[int],
 ) -> None:
     """Drive through a street, write a keyframe twice a second."""
     spacing = SPEED_M_S * KEYFRAME_PERIOD_US * 1e-6
-    tables.add_scene(scene, count, lidar.mount)
+    lidar, cameras = sensors
+    tables.add_scene(scene, count, lidar.mount, cameras)
+    looks, lookup = street_looks(seed), label_lookup(TRAIN_ID_OF_KIND)
     for stop in drive(count, seed, spacing_m=spacing, sweeps_a_street=count):
         motion = moving_along(
             stop.street.sensor_frame,
@@ -187,6 +211,14 @@ def _write_scene(
         points_name, labels_name = tables.add_keyframe(scene, stop.index, count, pose)
         (folder / points_name).write_bytes(points)
         (folder / labels_name).write_bytes(labels)
+        images = take_images(cameras, lidar, stop.scene, motion, looks, lookup, (*seed, stop.index))
+        for image in images:
+            before_us = round((1.0 - image.share) * lidar.period_s * 1e6)
+            name = tables.add_image(
+                scene, stop.index, count, image.camera, before_us, image.world_from_vehicle
+            )
+            (folder / name).write_bytes(image.jpeg)
+            write_labels(folder, tables.token("sample_data", scene, stop.index), image)
 
 
 def nuscenes_bytes(returns: Returns) -> tuple[bytes, bytes]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.nuscenes.classes import CATEGORY_NAMES
+from train.simulation.simulator.camera import PinholeCamera
 
 VERSION: Final = "v1.0-trainval"
 KEYFRAME_PERIOD_US: Final = 500_000
@@ -51,8 +53,14 @@ class SimulatedTables:
         for index, name in enumerate(CATEGORY_NAMES):
             self._add("category", name, name=name, description="", index=index)
 
-    def add_scene(self, scene: str, num_keyframes: int, mount: NDArray[np.float64]) -> None:
-        """Add a scene, its log and the sensor as it is mounted; its keyframes are to follow.
+    def add_scene(
+        self,
+        scene: str,
+        num_keyframes: int,
+        mount: NDArray[np.float64],
+        cameras: Sequence[PinholeCamera] = (),
+    ) -> None:
+        """Add a scene, its log and the sensors as they are mounted; its keyframes are to follow.
 
         Parameters
         ----------
@@ -61,7 +69,9 @@ class SimulatedTables:
         num_keyframes
             How many will be added.
         mount
-            (4, 4): from the sensor's frame to the vehicle's.
+            (4, 4): from the lidar's frame to the vehicle's.
+        cameras
+            The same for every scene.
         """
         self._scenes += 1
         self._add(
@@ -79,6 +89,17 @@ class SimulatedTables:
             **_translation_and_rotation(mount),
             camera_intrinsic=[],
         )
+        for camera in cameras:
+            if self._scenes == 1:
+                self._add("sensor", camera.name, channel=camera.name, modality="camera")
+            self._add(
+                "calibrated_sensor",
+                scene,
+                camera.name,
+                sensor_token=self.token("sensor", camera.name),
+                **_translation_and_rotation(camera.mount),
+                camera_intrinsic=camera.intrinsic.tolist(),
+            )
         self._add(
             "scene",
             scene,
@@ -106,8 +127,7 @@ class SimulatedTables:
         pose
             (4, 4): from the vehicle's frame to the world.
         """
-        first_us = int(_FIRST_TIME.timestamp()) * 1_000_000 + self._scenes * _SCENE_PERIOD_US
-        time_us = first_us + number * KEYFRAME_PERIOD_US
+        time_us = self._time_us(number)
         token = self.token("sample_data", scene, number)
         points = f"samples/LIDAR_TOP/{_log(scene)}__LIDAR_TOP__{time_us}.pcd.bin"
         labels = f"lidarseg/{VERSION}/{token}_lidarseg.bin"
@@ -145,6 +165,61 @@ class SimulatedTables:
             {"token": token, "sample_data_token": token, "filename": labels}
         )
         return points, labels
+
+    def add_image(
+        self,
+        scene: str,
+        number: int,
+        num_keyframes: int,
+        camera: PinholeCamera,
+        before_us: int,
+        pose: NDArray[np.float64],
+    ) -> str:
+        """Add a camera's image to a keyframe; return where it belongs, below the data root.
+
+        Parameters
+        ----------
+        scene, number, num_keyframes
+            As for `add_keyframe`, which was called for this keyframe.
+        camera
+            Which took it.
+        before_us
+            How long before the sweep's time.
+        pose
+            (4, 4): from the vehicle's frame to the world when it was taken.
+        """
+        time_us = self._time_us(number) - before_us
+        name = camera.name
+        token = self.token("sample_data", scene, number, name)
+        path = f"samples/{name}/{_log(scene)}__{name}__{time_us}.jpg"
+        before = number > 0
+        after = number + 1 < num_keyframes
+        self._tables["ego_pose"].append(
+            {"token": token, "timestamp": time_us, **_translation_and_rotation(pose)}
+        )
+        self._add(
+            "sample_data",
+            scene,
+            number,
+            name,
+            sample_token=self.token("sample", scene, number),
+            ego_pose_token=token,
+            calibrated_sensor_token=self.token("calibrated_sensor", scene, name),
+            timestamp=time_us,
+            fileformat="jpg",
+            is_key_frame=True,
+            height=camera.height,
+            width=camera.width,
+            filename=path,
+            prev=self.token("sample_data", scene, number - 1, name) if before else "",
+            next=self.token("sample_data", scene, number + 1, name) if after else "",
+        )
+        return path
+
+    def _time_us(self, number: int) -> int:
+        """Return when a keyframe of the scene that was added last is."""
+        first_us = int(_FIRST_TIME.timestamp()) * 1_000_000 + self._scenes * _SCENE_PERIOD_US
+        return first_us + number * KEYFRAME_PERIOD_US
 
     def write(self, folder: Path) -> None:
         """Write all tables into a new folder."""

@@ -51,7 +51,7 @@ def simulate(
     count
         `count(root, sequence)` says how many sweeps of a sequence are on disk.
     extra
-        More settings that decide what is written.
+        More settings that decide what is written; "cameras" among them if images are.
 
     Raises
     ------
@@ -132,6 +132,14 @@ def _already_there(root: Path, settings: dict[str, Any], count: Callable[[Path, 
         raise UserError(
             f"{record}: cannot be read ({error}); remove {root} and simulate again"
         ) from error
+    if isinstance(found, dict) and "cameras" not in settings:
+        # Who asks for no images can do with sweeps that have some: the points are the same.
+        found.pop("cameras", None)
+    elif isinstance(found, dict) and "cameras" not in found:
+        raise UserError(
+            f"{root}: holds simulated sweeps without camera images, which are needed here; remove "
+            "it, or choose another --data-root"
+        )
     if found != settings:
         raise UserError(
             f"{root}: holds another simulation ({_differences(found, settings)}); remove it, "

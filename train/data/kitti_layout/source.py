@@ -33,6 +33,8 @@ class KittiLayout(FrameFolders):
         Not used, there is no index: folders are listed each time.
     strict
         Refuse a frame that opening shows to be damaged; otherwise leave it out, see `unreadable`.
+    cameras
+        Refused: there are no images.
     files
         How points and labels lie in their files, and what labels mean.
     given
@@ -55,10 +57,13 @@ class KittiLayout(FrameFolders):
         require_labels: bool = True,
         cache_dir: Path | None = None,
         strict: bool = True,
+        cameras: bool = False,
         files: FrameFiles,
         given: bool,
     ) -> None:
         del cache_dir
+        if cameras:
+            raise UserError(f"{root}: frames of the KITTI layout come without camera images")
         check_chosen("KittiLayout", split, sequences)
         self.root = Path(root)
         drives = find_drives(self.root)

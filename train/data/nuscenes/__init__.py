@@ -31,5 +31,6 @@ SPEC: Final = DatasetSpec(
     submission=lambda output, source, _: NuScenesSubmission(output, source),
     submission_suffix=".zip",
     forward_deg=90.0,
+    has_cameras=True,
     ground_z_m=-1.84,  # LIDAR_TOP is mounted so high
 )

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.cameras import CameraImage
 from train.data.files import reading
 from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index
+from train.data.nuscenes.camera_images import KeyframeImages, missing_files
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN, CLASS_NAMES
 from train.data.nuscenes.keyframes import keyframe_index
 from train.data.nuscenes.layout import choose_version, find_versions
@@ -53,6 +55,9 @@ class NuScenes:
         Where the index is kept; see `train.data.index.cached_index`.
     strict
         Refuse a sweep that opening shows to be damaged; otherwise leave it out, see `unreadable`.
+    cameras
+        Give each sweep the images of its sample's cameras, `LidarFrame.images`: the key frames of
+        `samples/CAM_*/`. A further index is built the first time.
 
     Attributes
     ----------
@@ -81,6 +86,7 @@ class NuScenes:
         require_labels: bool = True,
         cache_dir: Path | None = None,
         strict: bool = True,
+        cameras: bool = False,
     ) -> None:
         if split not in SPLITS:
             raise UserError(f"NuScenes: split must be one of {', '.join(SPLITS)}, not {split!r}")
@@ -102,7 +108,8 @@ class NuScenes:
             self.sequences = tuple(name for name in official if name in present)
             self.missing_sequences = tuple(name for name in official if name not in present)
         self._select(index, require_labels)
-        self.unreadable = self._check_sizes(strict)
+        self._images = KeyframeImages(self.root, self.version, cache_dir) if cameras else None
+        self.unreadable = self._check_sizes(strict) | self._check_images(strict)
         if self.unreadable:
             self._leave_out(self.unreadable)
         labeled = bool((self._label_files != b"").any())
@@ -132,7 +139,21 @@ class NuScenes:
             label_path = self.root / self._label_files[index].decode()
             segment = read_segment(label_path, len(coord), self._lookup)
         name = self._tokens[index].decode()
-        return LidarFrame(coord, strength, segment, name, path, self._poses[index].copy())
+        pose = self._poses[index].copy()
+        return LidarFrame(coord, strength, segment, name, path, pose, self.images(index))
+
+    def images(self, index: int) -> tuple[CameraImage, ...]:
+        """Return the images of one sweep, not decoded; none if opened without cameras.
+
+        Raises
+        ------
+        UserError
+            If a calibration cannot be used, or an image belongs to another time.
+        """
+        if self._images is None:
+            return ()
+        time_us = int(self._timestamps_us[index])
+        return self._images.of(self._tokens[index], time_us, self._poses[index])
 
     @property
     def evaluation_set(self) -> str:
@@ -169,6 +190,7 @@ class NuScenes:
         self._tokens = index["token"][wanted]
         self._point_files, self._label_files = index["points"][wanted], index["labels"][wanted]
         self._poses: NDArray[np.float64] = index["pose"][wanted]
+        self._timestamps_us = index["timestamp_us"][wanted]
 
     def _refuse_unlabeled(self, num_sweeps: int) -> None:
         path = self.root / self.version / "lidarseg.json"
@@ -224,12 +246,29 @@ class NuScenes:
             )
         return damaged
 
+    def _check_images(self, strict: bool) -> dict[str, str]:
+        """Return what is wrong with sweeps that lack an image file."""
+        if self._images is None:
+            return {}
+        missing = missing_files(self._images, self._tokens.tolist())
+        damaged = {
+            token.decode(): (
+                f"{path}: no such image, but {self.root / self.version / 'sample_data.json'} names "
+                "it; unpack all parts of the download that hold camera key frames"
+            )
+            for token, path in missing.items()
+        }
+        if damaged and strict:
+            raise UserError(next(iter(damaged.values())))
+        return damaged
+
     def _leave_out(self, damaged: Mapping[str, str]) -> None:
         """Keep the sweeps that are not named; refuse if none is left."""
         kept = np.array([name not in damaged for name in self.names])
         if not kept.any():
             raise UserError(next(iter(damaged.values())))
         self._tokens, self._poses = self._tokens[kept], self._poses[kept]
+        self._timestamps_us = self._timestamps_us[kept]
         self._point_files, self._label_files = self._point_files[kept], self._label_files[kept]
 
     def _read_categories(self) -> NDArray[np.int64]:

@@ -92,6 +92,8 @@ class SemanticKitti(FrameFolders):
         Not used, there is no index: folders are listed each time.
     strict
         Refuse a sweep that opening shows to be damaged; otherwise leave it out, see `unreadable`.
+    cameras
+        Refused: images are not read.
 
     Raises
     ------
@@ -109,8 +111,11 @@ class SemanticKitti(FrameFolders):
         require_labels: bool = True,
         cache_dir: Path | None = None,
         strict: bool = True,
+        cameras: bool = False,
     ) -> None:
         del cache_dir
+        if cameras:
+            raise UserError(f"{root}: SemanticKITTI's camera images are not read here")
         check_chosen("SemanticKitti", split, sequences)
         chosen = tuple(sequences) or CLASS_MAP.split[split]
         self.root = Path(root)

@@ -77,6 +77,8 @@ class Waymo:
         Where the index is kept; see `train.data.index.cached_index`.
     strict
         Refuse a segment whose files cannot be indexed; otherwise leave it out, see `unreadable`.
+    cameras
+        Refused: images are not read.
     test_frames
         A file of lines `context,timestamp_micros`: take these frames alone. None: for the test
         split those of the official list, if it lies in the root under its own name,
@@ -105,8 +107,11 @@ class Waymo:
         require_labels: bool = True,
         cache_dir: Path | None = None,
         strict: bool = True,
+        cameras: bool = False,
         test_frames: Path | None = None,
     ) -> None:
+        if cameras:
+            raise UserError(f"{root}: Waymo's camera images are not read here")
         if split not in SPLITS:
             raise UserError(f"Waymo: split must be one of {', '.join(SPLITS)}, not {split}")
         if isinstance(sequences, str):

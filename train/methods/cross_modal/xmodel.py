@@ -121,7 +121,7 @@ class Fused(nn.Module):
         self.student, self.method = student, method
 
     def forward(self, batch: Mapping[str, Any]) -> NetworkOutput:
-        """Return the student's output of a batch with images, with the fused logits (N, classes)."""
+        """Return the output for a batch with images; its logits (N, classes) are the fused ones."""
         output, features = self.method.student_output(self.student, batch)
         logits = self.method.fuse(features, self.method.look(batch))[3]
         return NetworkOutput(logits, output.features, output.offsets)

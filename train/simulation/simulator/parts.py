@@ -37,11 +37,13 @@ class Parts:
     def __init__(self, scene: SceneBuilder, frame: Frame, kind: Kind) -> None:
         self._scene, self._frame, self.kind = scene, frame, kind
         self._instance = scene.new_instance() if kind in THINGS else 0
+        self._group = scene.new_group()
 
     def shifted(self, forward: float, left: float, turn: float = 0.0, up: float = 0.0) -> "Parts":
         """Return a way to draw more parts of the same object, about another place of it."""
         other = object.__new__(Parts)
         other._scene, other.kind, other._instance = self._scene, self.kind, self._instance
+        other._group = self._group
         other._frame = Frame(*self._frame.at(forward, left, up), self._frame.yaw + turn)
         return other
 
@@ -65,6 +67,7 @@ class Parts:
             instance=self._instance,
             extra=extra,
             turn=turn,
+            group=self._group,
         )
 
     def box(self, place: Place, half: Place, material: Material, *, turn: float = 0.0) -> None:
@@ -149,6 +152,7 @@ class Parts:
             material,
             instance=self._instance,
             narrowing=narrowing,
+            group=self._group,
         )
 
     def beam(

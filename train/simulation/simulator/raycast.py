@@ -38,6 +38,9 @@ _ALONG_M, _ACROSS_M, _COARSE_M, _RAISED = ALONG_M, ACROSS_M, COARSE_M, RAISED
 _MISS = math.inf
 _STOREY_M = 2.9
 
+# With a pitched sensor a column of rays is no exact vertical plane.
+_COLUMN_SLACK_RAD = math.radians(0.5)
+
 
 @njit(cache=True)
 def _chance(seed: int, ray: int, primitive: int) -> float:
@@ -53,7 +56,7 @@ def _chance(seed: int, ray: int, primitive: int) -> float:
 
 
 @njit(cache=True)
-def _box(ox, oy, oz, dx, dy, dz, hx, hy, hz):  # type: ignore[no-untyped-def]
+def meet_box(ox, oy, oz, dx, dy, dz, hx, hy, hz):  # type: ignore[no-untyped-def]
     """Return entry, exit and the axis entered through (0, 1, 2) of a ray in a box's own frame."""
     near, far, axis = -_MISS, _MISS, 0
     for i in range(3):
@@ -74,7 +77,7 @@ def _box(ox, oy, oz, dx, dy, dz, hx, hy, hz):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _cylinder(ox, oy, oz, dx, dy, dz, radius, half):  # type: ignore[no-untyped-def]
+def meet_cylinder(ox, oy, oz, dx, dy, dz, radius, half):  # type: ignore[no-untyped-def]
     """Return entry, exit and whether a cap was entered, of a ray and a cylinder along z."""
     near, far, cap = -_MISS, _MISS, False
     a = dx * dx + dy * dy
@@ -103,7 +106,7 @@ def _cylinder(ox, oy, oz, dx, dy, dz, radius, half):  # type: ignore[no-untyped-
 
 
 @njit(cache=True)
-def _ellipsoid(ox, oy, oz, dx, dy, dz, hx, hy, hz):  # type: ignore[no-untyped-def]
+def meet_ellipsoid(ox, oy, oz, dx, dy, dz, hx, hy, hz):  # type: ignore[no-untyped-def]
     """Return entry and exit of a ray and an ellipsoid in its own frame."""
     px, py, pz, vx, vy, vz = ox / hx, oy / hy, oz / hz, dx / hx, dy / hy, dz / hz
     a = vx * vx + vy * vy + vz * vz
@@ -116,7 +119,7 @@ def _ellipsoid(ox, oy, oz, dx, dy, dz, hx, hy, hz):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True)
-def _polytope(ox, oy, oz, dx, dy, dz, planes, first, count):  # type: ignore[no-untyped-def]
+def meet_polytope(ox, oy, oz, dx, dy, dz, planes, first, count):  # type: ignore[no-untyped-def]
     """Return entry, exit and the plane entered through, of a ray and an intersection of planes."""
     near, far, face = -_MISS, _MISS, first
     for k in range(first, first + count):
@@ -146,7 +149,7 @@ def ground_kind(x, y, ground, cells):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _bare_height(x, y, ground):  # type: ignore[no-untyped-def]
+def bare_height(x, y, ground):  # type: ignore[no-untyped-def]
     """Return the height of the ground without curb and swells: hills, and the road's crown."""
     across = y - ground[2] * math.sin(x / ground[3])
     return ground[4] * math.sin(x / ground[5]) - 0.015 * min(abs(across), ground[0])
@@ -168,7 +171,7 @@ def _swell_at(x, y, ground, swell):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def ground_height(x, y, ground, cells, swell):  # type: ignore[no-untyped-def]
     """Return the height of the ground at a place, meters."""
-    height = _bare_height(x, y, ground)
+    height = bare_height(x, y, ground)
     kind, raised = ground_kind(x, y, ground, cells)
     if raised:
         height += ground[1]
@@ -216,7 +219,7 @@ def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, cells, swell):  # type:
     while True:
         x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
         # What the map says matters only close to the ground.
-        close = z <= _bare_height(x, y, ground) + lift
+        close = z <= bare_height(x, y, ground) + lift
         if close and z <= ground_height(x, y, ground, cells, swell):
             break
         if not t < stop:
@@ -303,7 +306,7 @@ def _cast(  # type: ignore[no-untyped-def]
                 hx, hy, hz = half[p, 0], half[p, 1], half[p, 2]
                 what = shape[p]
                 if what in (_BOX, _MESH, _HEDGE, _FACADE):
-                    near, far, axis = _box(ox, oy, oz, dx, dy, dz, hx, hy, hz)
+                    near, far, axis = meet_box(ox, oy, oz, dx, dy, dz, hx, hy, hz)
                     if near > far or far <= 0.0 or near >= best:
                         continue
                     if what == _HEDGE:
@@ -334,9 +337,9 @@ def _cast(  # type: ignore[no-untyped-def]
                                 best = near + 0.12 / max(cosine, 0.3)
                 elif what in (_CYLINDER, _WHEEL):
                     if what == _CYLINDER:
-                        near, far, cap = _cylinder(ox, oy, oz, dx, dy, dz, hx, hz)
+                        near, far, cap = meet_cylinder(ox, oy, oz, dx, dy, dz, hx, hz)
                     else:
-                        near, far, cap = _cylinder(ox, oz, oy, dx, dz, dy, hx, hy)
+                        near, far, cap = meet_cylinder(ox, oz, oy, dx, dz, dy, hx, hy)
                     if near > far or near <= 0.0 or near >= best:
                         continue
                     if what == _WHEEL and _chance(seed, ray, p) < extra[p, 0]:
@@ -352,7 +355,7 @@ def _cast(  # type: ignore[no-untyped-def]
                     else:
                         cosine = abs((ox + near * dx) * dx + (oz + near * dz) * dz) / hx
                 elif what in (_ELLIPSOID, _FOLIAGE):
-                    near, far = _ellipsoid(ox, oy, oz, dx, dy, dz, hx, hy, hz)
+                    near, far = meet_ellipsoid(ox, oy, oz, dx, dy, dz, hx, hy, hz)
                     if near > far or far <= 0.0 or near >= best:
                         continue
                     if what == _FOLIAGE:
@@ -371,7 +374,7 @@ def _cast(  # type: ignore[no-untyped-def]
                         nx * nx + ny * ny + nz * nz
                     )
                 else:
-                    near, far, face = _polytope(
+                    near, far, face = meet_polytope(
                         ox, oy, oz, dx, dy, dz, planes, int(extra[p, 0]), int(extra[p, 1])
                     )
                     if near > far or near <= 0.0 or near >= best:
@@ -422,8 +425,9 @@ def cast(
     reach_m: float,
     seed: int,
     threads: int | None = None,
+    slack_rad: float = _COLUMN_SLACK_RAD,
 ) -> Hits:
-    """Return what each ray of a turn meets first.
+    """Return what each ray of a turn, or of an image, meets first.
 
     Parameters
     ----------
@@ -440,10 +444,12 @@ def cast(
         For what porous volumes let through; at least 0.
     threads
         How many share the work; numba's setting if None. The result does not depend on it.
+    slack_rad
+        How far from its column's mean azimuth a ray may lie.
     """
     origins = np.ascontiguousarray(np.broadcast_to(origins, directions.shape))
     directions = np.ascontiguousarray(directions)
-    start, items = _visible(scene, origins, directions, reach_m)
+    start, items = _visible(scene, origins, directions, reach_m, slack_rad)
     hits = Hits(directions.shape[0], directions.shape[1])
     arguments = (
         origins,
@@ -483,7 +489,11 @@ def cast(
 
 
 def _visible(
-    scene: Scene, origins: NDArray[np.float64], directions: NDArray[np.float64], reach_m: float
+    scene: Scene,
+    origins: NDArray[np.float64],
+    directions: NDArray[np.float64],
+    reach_m: float,
+    slack_rad: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return, for each column, what it may meet: starts (A + 1,) into a list, nearest first."""
     ends = origins.reshape(-1, 3)[:, :2]
@@ -495,10 +505,14 @@ def _visible(
     radius = np.hypot(scene.half[:, 0], scene.half[:, 1]) + moved
     flat = directions[:, :, :2].sum(axis=1)
     azimuth = np.arctan2(flat[:, 1], flat[:, 0])
-    # Half a degree more than needed: with a pitched sensor a column is no exact vertical plane.
-    half_angle = np.where(
-        distance > radius, np.arcsin(np.minimum(radius / np.maximum(distance, 1e-9), 1.0)), np.pi
-    ) + np.deg2rad(0.5)
+    half_angle = (
+        np.where(
+            distance > radius,
+            np.arcsin(np.minimum(radius / np.maximum(distance, 1e-9), 1.0)),
+            np.pi,
+        )
+        + slack_rad
+    )
     towards = np.arctan2(offset[:, 1], offset[:, 0])
     near = np.flatnonzero(distance - radius < reach_m)
     near = near[np.argsort(distance[near] - radius[near], kind="stable")]

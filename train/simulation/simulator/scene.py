@@ -48,6 +48,8 @@ class Scene:
         (P,) float64: cosine and sine are taken by the ray caster.
     planes
         (K, 4): local half spaces n.p <= d of all polytopes.
+    group
+        (P,) int64: the same for the parts that were drawn as one object, counted or not.
     """
 
     ground: Ground
@@ -60,6 +62,7 @@ class Scene:
     extra: NDArray[np.float64]
     yaw: NDArray[np.float64]
     planes: NDArray[np.float64]
+    group: NDArray[np.int64]
 
 
 class Frame(NamedTuple):
@@ -90,22 +93,29 @@ class SceneBuilder:
     """
 
     def __init__(self, *, first_instance: int = 1) -> None:
-        self._rows: list[tuple[int, int, int, int]] = []
+        self._rows: list[tuple[int, int, int, int, int]] = []
         self._numbers: list[list[float]] = []
         self._planes: list[tuple[float, float, float, float]] = []
         self._next_instance = first_instance
+        self._next_group = 1
 
     def copy(self) -> "SceneBuilder":
         """Return a builder that goes on from here and leaves this one as it is."""
         other = SceneBuilder(first_instance=self._next_instance)
         other._rows, other._numbers = self._rows.copy(), self._numbers.copy()
         other._planes = self._planes.copy()
+        other._next_group = self._next_group
         return other
 
     def new_instance(self) -> int:
         """Return a number that no other object of this scene has."""
         self._next_instance += 1
         return self._next_instance - 1
+
+    def new_group(self) -> int:
+        """Return a number for the parts of one more object."""
+        self._next_group += 1
+        return self._next_group - 1
 
     def add(
         self,
@@ -119,9 +129,10 @@ class SceneBuilder:
         instance: int = 0,
         extra: tuple[float, float, float] = (0.0, 0.0, 0.0),
         turn: float = 0.0,
+        group: int = 0,
     ) -> None:
         """Add a primitive with its center at `place` of the frame, turned by `turn` more."""
-        self._rows.append((int(shape), int(kind), int(material), instance))
+        self._rows.append((int(shape), int(kind), int(material), instance, group))
         self._numbers.append([*frame.at(*place), *half, *extra, frame.yaw + turn])
 
     def add_prism(
@@ -134,6 +145,7 @@ class SceneBuilder:
         *,
         instance: int = 0,
         narrowing: float = 0.0,
+        group: int = 0,
     ) -> None:
         """Add a convex side view, extruded to both sides.
 
@@ -146,7 +158,7 @@ class SceneBuilder:
             (forward to the right, up up), convex.
         half_width
             Half the width at the profile's lowest corner.
-        kind, material, instance
+        kind, material, instance, group
             As for every primitive.
         narrowing
             How much half the width shrinks for each meter up.
@@ -173,11 +185,12 @@ class SceneBuilder:
             material,
             instance=instance,
             extra=(first, len(self._planes) - first, 0.0),
+            group=group,
         )
 
     def build(self, ground: Ground) -> Scene:
         """Return the collected primitives as arrays."""
-        rows = np.array(self._rows, dtype=np.int64).reshape(-1, 4)
+        rows = np.array(self._rows, dtype=np.int64).reshape(-1, 5)
         numbers = np.array(self._numbers, dtype=np.float64).reshape(-1, 10)
         return Scene(
             ground=ground,
@@ -190,4 +203,5 @@ class SceneBuilder:
             extra=numbers[:, 6:9].copy(),
             yaw=numbers[:, 9].copy(),
             planes=np.array(self._planes, dtype=np.float64).reshape(-1, 4),
+            group=rows[:, 4].copy(),
         )

@@ -81,7 +81,5 @@ def test_entries_that_are_no_numbers_are_refused(saved, tmp_path):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(
-        UserError, match="no such file; give a file of topodistill"
-    ):
+    with pytest.raises(UserError, match="no such file; give a file of topodistill"):
         load_image_network(tmp_path / "gone.safetensors")

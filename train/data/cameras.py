@@ -1,0 +1,401 @@
+"""Cameras beside a LiDAR sweep: calibrated images, and at which pixels a point is seen.
+
+Columns u count to the right, rows v down, in pixels. Pixel (row r, column c) covers u from c to
+c + 1 and v from r to r + 1, so that its center is at (c + 0.5, r + 0.5).
+
+Shape letters: N points, V views, P pairs, H and W pixels of the working size.
+"""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.core.errors import UserError
+from train.data.files import read_bytes
+from train.data.image_files import MAX_PIXELS, decode_image
+
+if TYPE_CHECKING:
+    from train.data.frame import LidarFrame
+
+CAMERA_FIELDS: Final = frozenset({"images", "point_pixel"})
+"""Entries of a batch that need cameras; methods ask for them by `batch_fields`."""
+
+IMAGE_SIZE: Final = (160, 320)
+"""(H, W) to which images are brought for a batch."""
+
+MIN_DEPTH_M: Final = 1.0
+"""Points nearer to a camera's plane are left out: they are of the vehicle itself."""
+
+DEPTH_TOLERANCE: Final = 0.05
+"""A point hides another if it is nearer by this share of the other's depth, and by `_APART_M`."""
+
+MAX_TIME_OFFSET_S: Final = 0.25
+"""An image that was taken longer before or after the sweep does not belong to it."""
+
+_APART_M: Final = 0.3
+
+# How far away, in pixels of a 160 x 320 image, a nearer point can hide what lies between it and
+# another one. Beams of a sensor with 32 of them are 6 rows apart there, its columns 3 at most.
+_REACH_ROWS: Final = 6
+_REACH_COLUMNS: Final = 4
+_BESIDE: Final = 2
+_NEAR_HORIZON: Final = 4.0
+
+_SKIP: Final = "or leave such sweeps out with --on-bad-sweep skip"
+
+
+@dataclass(frozen=True)
+class CameraImage:
+    """A calibrated image, not decoded before it is asked for.
+
+    Attributes
+    ----------
+    name
+        The camera's, "CAM_FRONT" for example.
+    intrinsic
+        (3, 3) float64, pixels: (x, y, 1) in front of the camera to (u, v, 1).
+    camera_from_points
+        (4, 4) float64 from the frame of `LidarFrame.coord` at the sweep's time to the camera's
+        optical frame (x right, y down, z forward, meters) at the image's own time.
+    width, height
+        Of the whole image, pixels.
+    time_offset_s
+        The image's time minus the sweep's.
+    encoded
+        The JPEG or PNG: its file, or its bytes.
+    place
+        Where it is from, for errors; the file if that is not said.
+    distortion
+        k1, k2, p1, p2, k3 of the lens (Brown's model, as OpenCV has it); empty for none.
+
+    Raises
+    ------
+    UserError
+        If the intrinsics have no inverse, the transform is no rotation with a translation, the
+        size is impossible, or the image belongs to another moment.
+    """
+
+    name: str
+    intrinsic: NDArray[np.float64]
+    camera_from_points: NDArray[np.float64]
+    width: int
+    height: int
+    time_offset_s: float
+    encoded: Path | bytes
+    place: str = ""
+    distortion: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise UserError(f"{self._where}: {problem}, {_SKIP}")
+
+    @property
+    def _where(self) -> str:
+        place = self.place or (str(self.encoded) if isinstance(self.encoded, Path) else "")
+        return f"{place}: camera {self.name}" if place else f"camera {self.name}"
+
+    def _problem(self) -> str:
+        """Return what cannot be used; "" if all can."""
+        matrix, moved = self.intrinsic, self.camera_from_points
+        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+            return "the image has no calibration (3 x 3 finite numbers); copy the calibration again"
+        if min(matrix[0, 0], matrix[1, 1]) <= 0 or (matrix[2] != (0, 0, 1)).any() or matrix[1, 0]:
+            return (
+                "its intrinsics have no inverse: focal lengths "
+                f"{matrix[0, 0]:g} and {matrix[1, 1]:g} pixels, last row {matrix[2].tolist()}; "
+                "copy the calibration again"
+            )
+        rotation = moved[:3, :3] if moved.shape == (4, 4) else np.zeros((3, 3))
+        rigid = bool(np.isfinite(moved).all()) and bool(
+            np.allclose(rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3)
+            and np.linalg.det(rotation) > 0
+            and (moved[3] == (0, 0, 0, 1)).all()
+        )
+        if not rigid:
+            return (
+                "its transform from the points is no rotation with a translation; copy the "
+                "calibration again"
+            )
+        if min(self.width, self.height) < 1 or self.width * self.height > MAX_PIXELS:
+            return f"its size is {self.width} x {self.height} pixels; copy the calibration again"
+        if not abs(self.time_offset_s) <= MAX_TIME_OFFSET_S:
+            return (
+                f"its image was taken {self.time_offset_s:+.3f} s from the sweep, more than "
+                f"{MAX_TIME_OFFSET_S} s: it belongs to another one; copy the tables again"
+            )
+        if len(self.distortion) not in (0, 5) or not np.isfinite(self.distortion).all():
+            return f"its lens has {len(self.distortion)} numbers, not 5; copy the calibration again"
+        return ""
+
+    def read(self) -> NDArray[np.uint8]:
+        """Decode the image and return it, (height, width, 3).
+
+        Raises
+        ------
+        UserError
+            If it is missing, damaged, cut short, or of another size than the calibration says, or
+            Pillow is not installed.
+        """
+        return decode_image(self._bytes(), self._where, (self.width, self.height))
+
+    def resized(self, image_size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Decode the image at a size (H, W) and return it, (H, W, 3); raises as `read`."""
+        return decode_image(self._bytes(), self._where, (self.width, self.height), image_size)
+
+    def _bytes(self) -> bytes:
+        if isinstance(self.encoded, Path):
+            path = self.encoded
+            return read_bytes(path, lambda num_bytes: _check_not_more(path, num_bytes))
+        return self.encoded
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a sweep's cameras see, at the working size.
+
+    Attributes
+    ----------
+    num_views
+        V.
+    images
+        (V, 3, H, W) uint8; None if nobody asked for them.
+    point_pixel
+        (P, 4) int64: view, row, column, point, in the order of views and points; None if nobody
+        asked for them. A point has a row for each view that sees it.
+    """
+
+    num_views: int
+    images: NDArray[np.uint8] | None = None
+    point_pixel: NDArray[np.int64] | None = None
+
+    def renumbered(self, new_index: NDArray[np.int64]) -> "Views":
+        """Return the views with other numbers for the points; -1 for one that is gone."""
+        if self.point_pixel is None:
+            return self
+        rows = self.point_pixel.copy()
+        rows[:, 3] = new_index[rows[:, 3]]
+        return dataclasses.replace(self, point_pixel=rows[rows[:, 3] >= 0])
+
+
+def project(
+    coord: NDArray[np.floating], image: CameraImage
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where points come to lie in an image, whether anything hides them or not.
+
+    Parameters
+    ----------
+    coord
+        (N, 3) meters, in the sweep's frame.
+    image
+        Only its calibration is looked at.
+
+    Returns
+    -------
+    pixel
+        (N, 2) float64: u, v in pixels of the whole image; outside it too. NaN for points nearer
+        to the camera's plane than `MIN_DEPTH_M`, behind it, or so far to the side that the lens
+        model turns back.
+    depth
+        (N,) float64 meters along the camera's axis.
+    """
+    moved = image.camera_from_points
+    at = coord.astype(np.float64) @ moved[:3, :3].T + moved[:3, 3]
+    depth = at[:, 2]
+    there = depth >= MIN_DEPTH_M
+    flat = np.full((len(at), 2), np.nan)
+    flat[there] = at[there, :2] / depth[there, None]
+    if image.distortion:
+        flat = _distorted(flat, image.distortion)
+    pixel = flat @ image.intrinsic[:2, :2].T + image.intrinsic[:2, 2]
+    return pixel, depth
+
+
+def _distorted(flat: NDArray[np.float64], distortion: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return where a lens puts the directions (x / z, y / z); NaN beyond where its model holds."""
+    k1, k2, p1, p2, k3 = distortion
+    x, y = flat.T
+    square = x * x + y * y
+    with np.errstate(over="ignore", invalid="ignore"):
+        radial = 1.0 + square * (k1 + square * (k2 + square * k3))
+        bent = np.stack(
+            [
+                x * radial + 2.0 * p1 * x * y + p2 * (square + 2.0 * x * x),
+                y * radial + p1 * (square + 2.0 * y * y) + 2.0 * p2 * x * y,
+            ],
+            axis=1,
+        )
+    # Where the distance from the axis no longer grows, what lies outside would come back inside.
+    turns = np.roots([7.0 * k3, 5.0 * k2, 3.0 * k1, 1.0])
+    turns = turns.real[(abs(turns.imag) < 1e-9) & (turns.real > 0)]
+    if len(turns):
+        bent[~(square < turns.min())] = np.nan
+    return bent
+
+
+def point_pixels(
+    frame: "LidarFrame",
+    images: Sequence[CameraImage],
+    *,
+    image_size: tuple[int, int] = IMAGE_SIZE,
+    depth_tolerance: float = DEPTH_TOLERANCE,
+) -> NDArray[np.int64]:
+    """Return which points of a sweep the cameras see, and at which pixels.
+
+    Parameters
+    ----------
+    frame
+        Its points; not augmented.
+    images
+        Only their calibrations are looked at.
+    image_size
+        (H, W) pixels to count in, whatever the images' own sizes.
+    depth_tolerance
+        See `DEPTH_TOLERANCE`; at least 0.
+
+    Returns
+    -------
+    ndarray
+        (P, 4) int64: view, row, column, point, in the order of views and points.
+
+    Notes
+    -----
+    A depth buffer at the working size holds the nearest point of each pixel. The points are sparse
+    beside the pixels, so a surface has holes in it through which nothing can be seen: a point is
+    hidden, too, if nearer points lie both above and below it, or both above to its left and above
+    to its right, within the few pixels that neighboring beams are apart. On ground that rises
+    slowly towards the horizon all nearer points lie below, so that it hides nothing of itself.
+    What shows between the outline of a near surface and its outermost beams is not noticed.
+    """
+    if depth_tolerance < 0:
+        raise ValueError(f"point_pixels: depth_tolerance is {depth_tolerance}, must be at least 0")
+    found = [np.zeros((0, 4), dtype=np.int64)]
+    for view, image in enumerate(images):
+        pixel, depth = project(frame.coord, image)
+        scaled = pixel * (image_size[1] / image.width, image_size[0] / image.height)
+        with np.errstate(invalid="ignore"):
+            inside = (scaled >= 0).all(axis=1) & (scaled < (image_size[1], image_size[0])).all(
+                axis=1
+            )
+        points = np.flatnonzero(inside)
+        column, row = np.floor(scaled[points]).astype(np.int64).T
+        level_row = float(image.intrinsic[1, 2]) * image_size[0] / image.height
+        seen = ~_hidden(row, column, depth[points], image_size, level_row, depth_tolerance)
+        views = np.full(int(seen.sum()), view)
+        found.append(np.stack([views, row[seen], column[seen], points[seen]], axis=1))
+    return np.concatenate(found)
+
+
+def _hidden(
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    depth: NDArray[np.float64],
+    image_size: tuple[int, int],
+    level_row: float,
+    tolerance: float,
+) -> NDArray[np.bool_]:
+    """Return which of some points (N,) in a view lie behind others; the axis is at `level_row`."""
+    nearest = np.full(image_size, np.inf)
+    np.minimum.at(nearest, (row, column), depth)
+    scale = min(image_size[0] / IMAGE_SIZE[0], image_size[1] / IMAGE_SIZE[1])
+    rows, columns, beside = (
+        max(1, round(reach * scale)) for reach in (_REACH_ROWS, _REACH_COLUMNS, _BESIDE)
+    )
+    around = range(-beside, beside + 1)
+    above = _window_minimum(nearest, range(-rows, 0), around)
+    below = _window_minimum(nearest, range(1, rows + 1), around)
+    # Never below it: there the ground is nearer, on both sides.
+    left = _window_minimum(nearest, range(-beside, 0), range(-columns, 0))
+    right = _window_minimum(nearest, range(-beside, 0), range(1, columns + 1))
+    around_it = np.minimum(np.maximum(above, below), np.maximum(left, right))[row, column]
+    apart = np.maximum(tolerance * depth, _APART_M)
+    # On level ground, a row of pixels spans this share of its depth.
+    steep = depth / np.maximum(np.abs(row + 0.5 - level_row), _NEAR_HORIZON)
+    hidden: NDArray[np.bool_] = (around_it < depth - apart) | (
+        nearest[row, column] < depth - np.maximum(apart, steep)
+    )
+    return hidden
+
+
+def _window_minimum(
+    values: NDArray[np.float64], rows: range, columns: range
+) -> NDArray[np.float64]:
+    """Return the least value within a window of offsets around each pixel, infinite outside."""
+    reach = max(abs(offset) for offset in (*rows, *columns))
+    padded = np.pad(values, reach, constant_values=np.inf)
+    height, width = values.shape
+    across = np.full((len(padded), width), np.inf)
+    for offset in columns:
+        np.minimum(across, padded[:, reach + offset : reach + offset + width], out=across)
+    least = np.full(values.shape, np.inf)
+    for offset in rows:
+        np.minimum(least, across[reach + offset : reach + offset + height], out=least)
+    return least
+
+
+def camera_views(
+    frame: "LidarFrame", fields: Collection[str], image_size: tuple[int, int] = IMAGE_SIZE
+) -> Views:
+    """Return what a batch needs of a sweep's cameras.
+
+    Parameters
+    ----------
+    frame
+        Not augmented, from a source that was opened with cameras.
+    fields
+        Some of `CAMERA_FIELDS`; what is not asked for is not computed.
+    image_size
+        (H, W).
+
+    Raises
+    ------
+    UserError
+        If the sweep has no images, an image cannot be read, or a camera sees no point.
+    """
+    if not frame.images:
+        raise UserError(
+            f"{frame.path}: sweep {frame.name} has no camera images; copy them there, {_SKIP}"
+        )
+    pairs = None
+    if "point_pixel" in fields:
+        pairs = point_pixels(frame, frame.images, image_size=image_size)
+        counts = np.bincount(pairs[:, 0], minlength=len(frame.images))
+        if not counts.all():
+            blind = frame.images[int(np.argmin(counts))]
+            raise UserError(
+                f"{frame.path}: camera {blind.name} sees none of the {len(frame.coord)} points of "
+                f"sweep {frame.name}; look at its calibration (topodistill inspect --images), "
+                f"{_SKIP}"
+            )
+    decoded = None
+    if "images" in fields:
+        views = [image.resized(image_size) for image in frame.images]
+        decoded = np.ascontiguousarray(np.stack(views).transpose(0, 3, 1, 2))
+    return Views(len(frame.images), decoded, pairs)
+
+
+def check_camera_fields(fields: Collection[str], caller: str) -> frozenset[str]:
+    """Return the fields as a set.
+
+    Raises
+    ------
+    ValueError
+        If one of them is none of `CAMERA_FIELDS`.
+    """
+    unknown = sorted(set(fields) - CAMERA_FIELDS)
+    if unknown:
+        raise ValueError(
+            f"{caller}: fields has {', '.join(unknown)}; known: {', '.join(sorted(CAMERA_FIELDS))}"
+        )
+    return frozenset(fields)
+
+
+def _check_not_more(path: Path, num_bytes: int) -> None:
+    """Refuse a file that no image is as large as."""
+    if num_bytes > 4 * MAX_PIXELS:
+        raise UserError(f"{path}: {num_bytes} bytes is more than any image has; copy it again")

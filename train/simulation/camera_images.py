@@ -1,0 +1,157 @@
+"""Images that the cameras of a simulated vehicle take beside a sweep, and their label images.
+
+A label image holds the train id of each pixel, 255 where nothing is to be learned. It is truth that
+only a simulation has: for training a 2-D network on other streets and for the leak test. No batch
+of a method ever holds it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.core.errors import UserError
+from train.data.cameras import CameraImage
+from train.data.files import read_bytes
+from train.data.frame import FrameSource, HasCameras
+from train.data.image_files import decode_labels, encode_jpeg, encode_labels
+from train.simulation.simulator.appearance import Appearance
+from train.simulation.simulator.camera import NOTHING, PinholeCamera, render
+from train.simulation.simulator.camera_rigs import share_of_turn
+from train.simulation.simulator.motion import Motion
+from train.simulation.simulator.scene import Scene
+from train.simulation.simulator.sensor import SpinningLidar
+from train.simulation.simulator.surfaces import Kind
+
+IGNORED: Final = 255
+"""A label image's number where nothing is to be learned: the sky, and classes that are ignored."""
+
+LABEL_FOLDER: Final = "image_labels"
+"""Below the data root; no dataset has such a folder of its own."""
+
+_LOOKS, _IMAGES = 5, 6  # words of the streams of chance; the sweeps' are 0 to 2
+
+
+@dataclass(frozen=True)
+class TakenImage:
+    """One image of a simulated camera.
+
+    Attributes
+    ----------
+    camera
+        Which took it.
+    share
+        When, as a share of the lidar's turn.
+    world_from_vehicle
+        (4, 4) at that time, in the street's own coordinates.
+    jpeg, labels
+        The image and its label image as files have them.
+    """
+
+    camera: PinholeCamera
+    share: float
+    world_from_vehicle: NDArray[np.float64]
+    jpeg: bytes
+    labels: bytes
+
+
+def label_lookup(train_id_of: Mapping[Kind, int]) -> NDArray[np.uint8]:
+    """Return the label image's number of each kind, and last that of `NOTHING`.
+
+    Parameters
+    ----------
+    train_id_of
+        Train ids by kind; below 0 for those that are ignored.
+    """
+    lookup = np.full(len(Kind) + 1, IGNORED, dtype=np.uint8)
+    for kind, train_id in train_id_of.items():
+        if train_id >= 0:
+            lookup[kind] = train_id
+    return lookup
+
+
+def street_looks(seed: Sequence[int]) -> Appearance:
+    """Return what a street looks like; the same for the same seed, whatever else is drawn."""
+    return Appearance.drawn(np.random.default_rng([_LOOKS, *seed]))
+
+
+def take_images(
+    cameras: Sequence[PinholeCamera],
+    lidar: SpinningLidar,
+    scene: Scene,
+    motion: Motion,
+    looks: Appearance,
+    lookup: NDArray[np.uint8],
+    seed: Sequence[int],
+) -> Iterator[TakenImage]:
+    """Yield the images that cameras take while a lidar turns once, in the cameras' order.
+
+    Parameters
+    ----------
+    cameras, lidar
+        Of the vehicle. Each camera takes its image when the lidar looks where it does.
+    scene, motion
+        The world, and the vehicle's way during the turn.
+    looks
+        From `street_looks`.
+    lookup
+        From `label_lookup`.
+    seed
+        Of the sweep. The sweep's own chance is not touched: its points are the same without images.
+    """
+    for number, camera in enumerate(cameras):
+        share = share_of_turn(lidar, camera.yaw_deg)
+        pose = motion.poses(np.array([share]))[0]
+        rng = np.random.default_rng([_IMAGES, *seed, number])
+        taken = render(camera, scene, pose, looks, rng)
+        # NOTHING is -1: the last one.
+        assert NOTHING == -1
+        yield TakenImage(
+            camera, share, pose, encode_jpeg(taken.pixels), encode_labels(lookup[taken.kind])
+        )
+
+
+def label_path(root: Path, frame: str, camera: str) -> Path:
+    """Return where the label image of a frame's camera lies, by the frame's name."""
+    return root / LABEL_FOLDER / frame / f"{camera}.png"
+
+
+def write_labels(root: Path, frame: str, image: TakenImage) -> None:
+    """Write a label image to its place."""
+    path = label_path(root, frame, image.camera.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(image.labels)
+
+
+def labeled_images(
+    source: FrameSource, root: Path
+) -> Iterator[tuple[str, CameraImage, NDArray[np.uint8]]]:
+    """Yield the frame's name, the image and its label image (H, W), frame by frame.
+
+    Parameters
+    ----------
+    source
+        Simulated frames, opened with cameras.
+    root
+        Their data root.
+
+    Raises
+    ------
+    UserError
+        If the source has no cameras, or a label image is missing, damaged or of another size.
+    """
+    if not isinstance(source, HasCameras):
+        raise UserError(f"{root}: its frames have no cameras; simulate them with cameras")
+    for index, name in enumerate(source.names):
+        for image in source.images(index):
+            path = label_path(root, name, image.name)
+            labels = decode_labels(read_bytes(path), str(path))
+            if labels.shape != (image.height, image.width):
+                raise UserError(
+                    f"{path}: has {labels.shape[1]} x {labels.shape[0]} pixels, its image "
+                    f"{image.width} x {image.height}; remove {root} and simulate again"
+                )
+            yield name, image, labels

@@ -1,0 +1,210 @@
+"""A pinhole camera in a simulated street: which ray is whose pixel, and the image that it takes.
+
+Each column of pixels of a level camera is a vertical plane, which is what the ray caster wants; the
+little that a rolling or pitching vehicle tilts them is allowed for.
+
+Shape letters: H and W pixels.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.simulation.simulator.appearance import Appearance
+from train.simulation.simulator.lighting import sunlight, surface_normals
+from train.simulation.simulator.raycast import cast
+from train.simulation.simulator.scene import Scene
+
+REACH_M: Final = 180.0
+"""What is further away is sky."""
+
+NOTHING: Final = -1
+"""The kind of a pixel of the sky."""
+
+_SKY_HIT: Final = -2
+_MEAN_LIGHT: Final = 0.42
+_GAMMA: Final = 1.0 / 2.2
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """How a camera looks at the world and where it sits.
+
+    Attributes
+    ----------
+    name
+        What its dataset calls it.
+    mount
+        (4, 4) from its optical frame (x right, y down, z forward) to the vehicle's.
+    focal_px
+        Focal length in pixels, both ways.
+    width, height
+        Pixels; the axis goes through the middle.
+    yaw_deg
+        Where it looks, from the vehicle's heading to the left.
+    """
+
+    name: str
+    mount: NDArray[np.float64]
+    focal_px: float
+    width: int = 320
+    height: int = 160
+    yaw_deg: float = field(default=0.0)
+
+    @cached_property
+    def intrinsic(self) -> NDArray[np.float64]:
+        """The matrix (3, 3) of `train.data.cameras.CameraImage`."""
+        return np.array(
+            [
+                [self.focal_px, 0.0, self.width / 2],
+                [0.0, self.focal_px, self.height / 2],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+
+    @cached_property
+    def rays(self) -> NDArray[np.float64]:
+        """Unit vectors (W, H, 3) through the pixels' centers, in the optical frame."""
+        x = (np.arange(self.width) + 0.5 - self.width / 2) / self.focal_px
+        y = (np.arange(self.height) + 0.5 - self.height / 2) / self.focal_px
+        rays = np.stack([*np.meshgrid(x, y, indexing="ij"), np.ones((len(x), len(y)))], axis=-1)
+        return np.asarray(rays / np.linalg.norm(rays, axis=-1, keepdims=True))
+
+
+def pinhole(
+    name: str,
+    place_m: tuple[float, float, float],
+    yaw_deg: float,
+    *,
+    view_deg: float,
+    width: int = 320,
+    height: int = 160,
+) -> PinholeCamera:
+    """Return a level camera on a vehicle.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    place_m
+        Forward, left, up in the vehicle's frame.
+    yaw_deg
+        Where it looks, from ahead to the left.
+    view_deg
+        How wide its whole image is.
+    width, height
+        Pixels.
+    """
+    yaw = np.deg2rad(yaw_deg)
+    mount = np.eye(4)
+    # Columns: what the camera's right, down and forward are to the vehicle.
+    mount[:3, :3] = np.array(
+        [[np.sin(yaw), 0.0, np.cos(yaw)], [-np.cos(yaw), 0.0, np.sin(yaw)], [0.0, -1.0, 0.0]]
+    )
+    mount[:3, 3] = place_m
+    focal_px = width / 2 / float(np.tan(np.deg2rad(view_deg / 2)))
+    return PinholeCamera(name, mount, focal_px, width, height, yaw_deg)
+
+
+class Rendering(NamedTuple):
+    """An image and what is behind its pixels.
+
+    Attributes
+    ----------
+    pixels
+        (H, W, 3) uint8 red, green, blue.
+    kind
+        (H, W) int64: `surfaces.Kind`, `NOTHING` for the sky.
+    depth_m
+        (H, W) float64 along the camera's axis, infinite for the sky.
+    """
+
+    pixels: NDArray[np.uint8]
+    kind: NDArray[np.int64]
+    depth_m: NDArray[np.float64]
+
+
+def render(
+    camera: PinholeCamera,
+    scene: Scene,
+    world_from_vehicle: NDArray[np.float64],
+    appearance: Appearance,
+    rng: np.random.Generator,
+    *,
+    threads: int | None = None,
+) -> Rendering:
+    """Return the image that a camera takes.
+
+    Parameters
+    ----------
+    camera, scene
+        What looks at what; everything stands still meanwhile.
+    world_from_vehicle
+        (4, 4) at the time of the image.
+    appearance
+        The street's.
+    rng
+        Leaves, exposure and noise.
+    threads
+        How many share the work; numba's setting if None. The result does not depend on it.
+    """
+    world_from_camera = world_from_vehicle @ camera.mount
+    origin = world_from_camera[:3, 3]
+    directions = np.ascontiguousarray(camera.rays @ world_from_camera[:3, :3].T)
+    hits = cast(
+        scene,
+        origin,
+        directions,
+        reach_m=REACH_M,
+        seed=int(rng.integers(1 << 31)),
+        threads=threads,
+        slack_rad=_slack(directions),
+    )
+    seen = hits.hit != _SKY_HIT
+    towards, range_m = directions[seen], hits.range_m[seen]
+    places = origin + range_m[:, None] * towards
+    normals = surface_normals(scene, hits, origin, directions)[seen]
+    albedo = appearance.albedo(
+        scene,
+        hits.hit[seen],
+        hits.kind[seen],
+        hits.material[seen],
+        places,
+        range_m / camera.focal_px,
+    )
+    light = np.zeros(len(places))
+    facing = normals @ appearance.towards_sun > 0
+    light[facing] = sunlight(
+        scene, places[facing], hits.hit[seen][facing], appearance.towards_sun, threads=threads
+    )
+    radiance = np.empty((*hits.range_m.shape, 3))
+    radiance[seen] = appearance.lit(albedo, normals, light, towards, range_m)
+    radiance[~seen] = appearance.sky(directions[~seen])
+    return Rendering(
+        pixels=_exposed(radiance.transpose(1, 0, 2), rng),
+        kind=np.where(seen, hits.kind, NOTHING).T,
+        depth_m=(hits.range_m * camera.rays[..., 2]).T,
+    )
+
+
+def _slack(directions: NDArray[np.float64]) -> float:
+    """Return how far the rays of a column lie from its mean azimuth at most, and a little more."""
+    mean = directions[..., :2].sum(axis=1, keepdims=True)
+    cross = directions[..., 0] * mean[..., 1] - directions[..., 1] * mean[..., 0]
+    dot = (directions[..., :2] * mean).sum(axis=-1)
+    return float(np.abs(np.arctan2(cross, dot)).max()) + 1e-3
+
+
+def _exposed(radiance: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return what a sensor makes of light (H, W, 3): exposed for the mean, noisy, in 8 bits."""
+    gain = -np.log(1.0 - _MEAN_LIGHT) / max(float(np.median(radiance)), 1e-6)
+    gain *= float(np.exp(0.2 * rng.normal()))
+    # Highlights roll off: 1 is never reached.
+    light = 1.0 - np.exp(-gain * radiance)
+    noise = rng.normal(size=radiance.shape) * np.sqrt(0.0002 + 0.0006 * light)
+    balance = 1.0 + 0.04 * rng.normal(size=3)
+    shown = np.clip((light + noise) * balance, 0.0, 1.0) ** _GAMMA
+    return np.asarray(np.round(255.0 * shown), dtype=np.uint8)
