@@ -1,4 +1,4 @@
-"""Processes with parts of a joint batch have, up to rounding, the gradient of one with all of it."""
+"""Processes with parts of a joint batch have the gradient of one process with all of it."""
 
 import pytest
 import torch
