@@ -217,13 +217,14 @@ class RunPlan:
                     "alone would learn from them; leave --baseline out"
                 )
             self.method.check(config.options, networks["student"], networks.get("teacher"))
-            self.method.check_classes(config.options, self.spec.class_names)
         unknown = self.fields - CAMERA_FIELDS
         if unknown or (self.fields and not self.spec.has_cameras):
             raise UserError(
                 f"--method {config.method} needs {', '.join(sorted(unknown or self.fields))}, "
                 f"which the frames of {config.dataset} do not have"
             )
+        if config.stage in ("all", "student"):
+            self.method.check_classes(config.options, self.spec.class_names)
         given = getattr(config.options, "image_network", None)
         if self.fields and self.method.needs_image_network and not (given or config.simulate):
             raise UserError(
