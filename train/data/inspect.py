@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from train.core.console import Progress
 from train.core.errors import UserError
 from train.core.provenance import program
+from train.data.camera_picture import draw_cameras
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import SPLITS, FrameSource, HasWarnings, LidarFrame
 from train.data.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
@@ -61,6 +63,8 @@ class Inspection:
         What looks wrong and can be used, a line each; see `train.data.frame_checks`.
     pictures
         The files that were drawn.
+    points_by_camera
+        By camera, how many points it saw in the sweeps that were drawn with images.
     """
 
     dataset: str
@@ -79,6 +83,7 @@ class Inspection:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
+    points_by_camera: dict[str, int] = field(default_factory=dict)
 
 
 class _Tally:
@@ -113,6 +118,7 @@ def inspect(
     output: Path | None = None,
     num_pictures: int = 2,
     num_sweeps: int = 0,
+    images: bool = False,
 ) -> Inspection:
     """Return what is in a dataset; sweeps that cannot be read are listed and left out.
 
@@ -128,15 +134,19 @@ def inspect(
         How many sweeps to draw, evenly spread.
     num_sweeps
         How many sweeps to read, evenly spread; 0 for all.
+    images
+        Whether to open the cameras too, and draw points on images and images on points beside each
+        picture.
 
     Raises
     ------
     UserError
-        If the data cannot be opened.
+        If the data cannot be opened, or has no cameras where images are asked for.
     """
     if not split and not sequences:
         sequences = spec.list_sequences(root)
-    source = _open(spec, root, split, sequences)
+    spec.check_cameras(images)
+    source = _open(spec, root, split, sequences, images)
     read = _spread(len(source), num_sweeps or len(source))
     drawn = {read[place] for place in _spread(len(read), num_pictures)}
     found = Inspection(spec.name, str(root), split, list(sequences), len(source))
@@ -167,6 +177,8 @@ def inspect(
                     forward_deg=spec.forward_deg,
                 )
             found.pictures.append(path.name)
+            if images:
+                _draw_images(spec, sweep, path.with_suffix(".cameras.png"), found)
     progress.close()
     found.problems += checks.problems()
     found.warnings += checks.warnings()
@@ -192,6 +204,21 @@ def inspect(
     return found
 
 
+def _draw_images(spec: DatasetSpec, sweep: LidarFrame, path: Path, found: Inspection) -> None:
+    """Draw a sweep's images; what is wrong with them is a problem of the sweep."""
+    try:
+        with _writing(path):
+            counts = draw_cameras(
+                sweep, path, origin_m=spec.sensor_origin_m, forward_deg=spec.forward_deg
+            )
+    except UserError as error:
+        found.problems.append(str(error))
+        return
+    found.pictures.append(path.name)
+    for image, count in zip(sweep.images, counts, strict=True):
+        found.points_by_camera[image.name] = found.points_by_camera.get(image.name, 0) + count
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Turn what the system says of a place into one line."""
@@ -202,12 +229,17 @@ def _writing(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be written ({reason}); choose another --output") from error
 
 
-def _open(spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str]) -> FrameSource:
+def _open(
+    spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str], images: bool
+) -> FrameSource:
     """Open what is to be looked at, sweeps without labels included."""
+    options: dict[str, Any] = {"require_labels": False, "strict": False}
+    if images:
+        options["cameras"] = True
     if split:
-        return spec.open(root, split, sequences=sequences, require_labels=False, strict=False)
+        return spec.open(root, split, sequences=sequences, **options)
     try:
-        return spec.open(root, sequences=sequences, require_labels=False, strict=False)
+        return spec.open(root, sequences=sequences, **options)
     except UserError as error:
         raise UserError(f"{error}; or look at a part with --split or --sequences") from error
 
@@ -242,6 +274,8 @@ def lines(found: Inspection) -> Iterable[str]:
     for span, count in found.points_by_range_m.items():
         if count:
             yield f"{span + ' m':<24}{count:>14,}{count / found.points:>9.2%}"
+    for name, count in found.points_by_camera.items():
+        yield f"{name:<24}{count:>14,} points seen in the sweeps drawn"
     if found.one_voxel_sweeps:
         yield f"sweeps in one voxel of {100 * VOXEL_M:g} cm: {len(found.one_voxel_sweeps)}"
         yield from found.one_voxel_sweeps
@@ -263,6 +297,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=int, default=2, help="how many sweeps to draw")
     parser.add_argument(
         "--sweeps", type=int, default=0, help="how many sweeps to read, evenly spread; default: all"
+    )
+    parser.add_argument(
+        "--images",
+        action="store_true",
+        help="draw points on the cameras' images, and the images' colors on the points",
     )
     add_layout_flags(parser)
     options = parser.parse_args(arguments)
@@ -290,6 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             output=options.output,
             num_pictures=options.pictures,
             num_sweeps=options.sweeps,
+            images=options.images,
         )
         with _writing(report):
             report.write_text(json.dumps(asdict(found), indent=2) + "\n")

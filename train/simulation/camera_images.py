@@ -29,8 +29,11 @@ from train.simulation.simulator.surfaces import Kind
 IGNORED: Final = 255
 """A label image's number where nothing is to be learned: the sky, and classes that are ignored."""
 
-LABEL_FOLDER: Final = "image_labels"
-"""Below the data root; no dataset has such a folder of its own."""
+LABEL_SUFFIX: Final = ".labels.png"
+"""Beside ``NAME.jpg`` lies ``NAME.labels.png``."""
+
+PAIR_FOLDER: Final = "camera_images"
+"""Below the data root; images of a dataset that keeps them inside other files lie here again."""
 
 _LOOKS, _IMAGES = 5, 6  # words of the streams of chance; the sweeps' are 0 to 2
 
@@ -114,16 +117,21 @@ def take_images(
         )
 
 
-def label_path(root: Path, frame: str, camera: str) -> Path:
-    """Return where the label image of a frame's camera lies, by the frame's name."""
-    return root / LABEL_FOLDER / frame / f"{camera}.png"
+def labels_beside(image: Path) -> Path:
+    """Return where the label image of an image file lies."""
+    return image.with_suffix(LABEL_SUFFIX)
 
 
-def write_labels(root: Path, frame: str, image: TakenImage) -> None:
-    """Write a label image to its place."""
-    path = label_path(root, frame, image.camera.name)
+def pair_path(root: Path, frame: str, camera: str) -> Path:
+    """Return where a frame's image lies as a file where its dataset has none of its own."""
+    return root / PAIR_FOLDER / frame / f"{camera}.jpg"
+
+
+def write_pair(path: Path, image: TakenImage) -> None:
+    """Write an image and its label image beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(image.labels)
+    path.write_bytes(image.jpeg)
+    labels_beside(path).write_bytes(image.labels)
 
 
 def labeled_images(
@@ -147,7 +155,10 @@ def labeled_images(
         raise UserError(f"{root}: its frames have no cameras; simulate them with cameras")
     for index, name in enumerate(source.names):
         for image in source.images(index):
-            path = label_path(root, name, image.name)
+            file = image.encoded
+            if not isinstance(file, Path):
+                file = pair_path(root, name, image.name)
+            path = labels_beside(file)
             labels = decode_labels(read_bytes(path), str(path))
             if labels.shape != (image.height, image.width):
                 raise UserError(

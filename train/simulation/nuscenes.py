@@ -15,7 +15,7 @@ from train.simulation.camera_images import (
     label_lookup,
     street_looks,
     take_images,
-    write_labels,
+    write_pair,
 )
 from train.simulation.nuscenes_tables import KEYFRAME_PERIOD_US, VERSION, SimulatedTables
 from train.simulation.simulator.camera import PinholeCamera
@@ -217,8 +217,7 @@ def _write_scene(
             name = tables.add_image(
                 scene, stop.index, count, image.camera, before_us, image.world_from_vehicle
             )
-            (folder / name).write_bytes(image.jpeg)
-            write_labels(folder, tables.token("sample_data", scene, stop.index), image)
+            write_pair(folder / name, image)
 
 
 def nuscenes_bytes(returns: Returns) -> tuple[bytes, bytes]:

@@ -13,10 +13,21 @@ from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.dataset_spec import SimulatedData
+from train.data.waymo.camera import CameraCalibration, CameraName, Shot
 from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
 from train.data.waymo.source import Waymo
 from train.data.waymo.write import write_segment_v1, write_segment_v2
+from train.simulation.camera_images import (
+    label_lookup,
+    pair_path,
+    street_looks,
+    take_images,
+    write_pair,
+)
 from train.simulation.simulator import models
+from train.simulation.simulator.appearance import Appearance
+from train.simulation.simulator.camera import PinholeCamera
+from train.simulation.simulator.camera_rigs import waymo_cameras
 from train.simulation.simulator.drive import SPEED_M_S, Stop, drive
 from train.simulation.simulator.motion import Motion, moving_along
 from train.simulation.simulator.sensor import Returns, SpinningLidar
@@ -32,6 +43,10 @@ ELONGATION_STEP_M: Final = 0.00585532144
 LABELLED_A_SEGMENT: Final = 4
 """So many labeled frames a segment has; every second one is followed by one without labels."""
 
+# Waymo's camera frame has x forward, y left, z up: what the optical frame's axes are in it.
+_OPTICAL_FROM_CAMERA: Final = np.array(
+    [[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
 _FRAMES_A_GROUP: Final = 2
 _FRAME_S: Final = 0.1
 _TILT_DEG: Final = 0.2
@@ -64,6 +79,28 @@ class _World:
     start_micros: int
 
 
+@dataclass(frozen=True)
+class _Rig:
+    """The cameras of a segment.
+
+    Attributes
+    ----------
+    root
+        The data root, for label images.
+    cameras
+        What takes images.
+    looks
+        The street's.
+    seed
+        The segment's.
+    """
+
+    root: Path
+    cameras: tuple[PinholeCamera, ...]
+    looks: Appearance
+    seed: tuple[int, ...]
+
+
 def simulate_waymo(
     root: Path | str,
     *,
@@ -72,6 +109,7 @@ def simulate_waymo(
     seed: int = 0,
     azimuth_steps: int = 600,
     file_format: Format = "v2",
+    cameras: bool = False,
 ) -> SimulatedData:
     """Write simulated frames in Waymo's layout, or find that they are there already.
 
@@ -89,6 +127,9 @@ def simulate_waymo(
         shrink in proportion. 600 give some 40,000 points a frame.
     file_format
         "v2" for parquet tables, "v1" for TFRecord files. Both hold the same frames.
+    cameras
+        Whether frames have the images of five cameras too; a label image for each lies
+        beside the image once more, in `camera_images/`. Points and labels are the same without.
 
     Raises
     ------
@@ -106,7 +147,7 @@ def simulate_waymo(
         azimuth_steps=azimuth_steps,
         write=_write,
         count=lambda folder, context: len(Waymo(folder, sequences=[context])),
-        extra={"file_format": file_format},
+        extra={"file_format": file_format} | ({"cameras": True} if cameras else {}),
     )
 
 
@@ -122,15 +163,24 @@ def _segments(num_sweeps: int, split: int) -> dict[str, int]:
 def _write(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write all segments."""
     lidars = waymo_lidars(settings["azimuth_steps"])
+    cameras = waymo_cameras() if settings.get("cameras") else ()
     for context, count in settings["sweeps"].items():
         split, number = int(context[0]) - 1, int(context.split("_")[0][1:])
         split_folder = folder / ("training", "validation")[split]
-        frames = _frames(context, lidars, count, (settings["seed"], split, number))
+        seed = (settings["seed"], split, number)
+        rig = _Rig(folder, cameras, street_looks(seed), seed) if cameras else None
+        frames = _frames(context, lidars, count, seed, rig)
         if settings["file_format"] == "v1":
             name = f"segment-{context}_with_camera_labels.tfrecord"
             write_segment_v1(split_folder / name, frames)
         else:
-            write_segment_v2(split_folder, context, frames, frames_per_group=_FRAMES_A_GROUP)
+            write_segment_v2(
+                split_folder,
+                context,
+                frames,
+                frames_per_group=_FRAMES_A_GROUP,
+                cameras=bool(cameras),
+            )
 
 
 def waymo_lidars(azimuth_steps: int) -> dict[LaserName, SpinningLidar]:
@@ -148,17 +198,21 @@ def waymo_lidars(azimuth_steps: int) -> dict[LaserName, SpinningLidar]:
 
 
 def _frames(
-    context: str, lidars: Mapping[LaserName, SpinningLidar], count: int, seed: Sequence[int]
+    context: str,
+    lidars: Mapping[LaserName, SpinningLidar],
+    count: int,
+    seed: Sequence[int],
+    rig: _Rig | None = None,
 ) -> Iterator[Frame]:
     """Yield a segment's frames: `count` with labels, some without in between."""
     world = _draw_world(np.random.default_rng([2, *seed]))
     for stop in drive(count, seed):
-        yield _frame(context, lidars, stop, world, labeled=True)
+        yield _frame(context, lidars, stop, world, rig, labeled=True)
         if stop.index % 2 == 0:
             along_m, time_s = stop.along_m + SPEED_M_S * _FRAME_S, stop.time_s + _FRAME_S
             scene = stop.street.scene_at(time_s)
             later = replace(stop, along_m=along_m, time_s=time_s, scene=scene)
-            yield _frame(context, lidars, later, world, labeled=False)
+            yield _frame(context, lidars, later, world, rig, labeled=False)
 
 
 def _draw_world(rng: np.random.Generator) -> _World:
@@ -178,10 +232,11 @@ def _frame(
     lidars: Mapping[LaserName, SpinningLidar],
     stop: Stop,
     world: _World,
+    rig: _Rig | None = None,
     *,
     labeled: bool,
 ) -> Frame:
-    """Return what all lidars see in one turn of TOP."""
+    """Return what all lidars and cameras see in one turn of TOP."""
     motion = moving_along(
         stop.street.sensor_frame,
         stop.along_m,
@@ -199,12 +254,49 @@ def _frame(
             lasers.append(_short_range(name, lidar, returns))
     # Real frames do not list them in the order of their numbers either.
     lasers = lasers[1:] + lasers[:1]
-    return Frame(
+    frame = Frame(
         context,
         world.start_micros + round(stop.time_s * 1e6),
         world.from_street @ motion.poses(np.array([0.5]))[0],
         tuple(lasers),
     )
+    if rig is None:
+        return frame
+    shots = _shots(rig, lidars[LaserName.TOP], stop, motion, world, frame, labeled=labeled)
+    return replace(frame, shots=tuple(shots))
+
+
+def _shots(
+    rig: _Rig,
+    lidar: SpinningLidar,
+    stop: Stop,
+    motion: Motion,
+    world: _World,
+    frame: Frame,
+    *,
+    labeled: bool,
+) -> Iterator[Shot]:
+    """Yield what the cameras see while TOP turns; write each with its label image, too."""
+    lookup = label_lookup({kind: number - 1 for kind, number in WAYMO_IDS.items()})
+    seed = (*rig.seed, stop.index, int(labeled))
+    for image in take_images(rig.cameras, lidar, stop.scene, motion, rig.looks, lookup, seed):
+        camera = image.camera
+        write_pair(pair_path(rig.root, frame.name, camera.name), image)
+        focal, middle = camera.focal_px, (camera.width / 2, camera.height / 2)
+        # The frame's time is that of the turn's middle.
+        after_s = (image.share - 0.5) * lidar.period_s
+        yield Shot(
+            CameraName[camera.name],
+            CameraCalibration(
+                np.array([focal, focal, *middle, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                camera.mount @ _OPTICAL_FROM_CAMERA,
+                camera.width,
+                camera.height,
+            ),
+            image.jpeg,
+            world.from_street @ image.world_from_vehicle,
+            frame.timestamp_micros * 1e-6 + after_s,
+        )
 
 
 def _top(

@@ -40,9 +40,9 @@ def camera_index(root: Path, version: str, cache_dir: Path | None) -> Index:
     -------
     Index
         In the order of "token" (M,), that of the LiDAR keyframe's sample_data row, and of channels:
-        "channel" (M,), "image" (M,), its file below the root, "timestamp_us" (M,), "size" (M, 2) width and
-        height, "intrinsic" (M, 3, 3) and "pose" (M, 4, 4), world from camera. Of an image without
-        usable calibration these are NaN: it is refused when its sweep is read.
+        "channel" (M,), "image" (M,) its file below the root, "timestamp_us" (M,), "size" (M, 2)
+        width and height, "intrinsic" (M, 3, 3) and "pose" (M, 4, 4), world from camera. Of an
+        image without usable calibration these are NaN: it is refused when its sweep is read.
 
     Raises
     ------

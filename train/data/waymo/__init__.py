@@ -43,4 +43,5 @@ SPEC: Final = DatasetSpec(
     sensor_origin_m=(1.43, 0.0, 2.18),
     ground_z_m=0.0,  # the vehicle frame stands on the street
     slow_to_decode=True,
+    has_cameras=True,
 )

@@ -7,10 +7,13 @@ Shape letters: H rows (beams, the highest first), W columns (azimuth steps).
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from train.data.waymo.camera import Shot
 
 RANGE_CHANNELS: Final = 4
 """Range in meters, intensity, elongation, no-label zone."""
@@ -121,12 +124,15 @@ class Frame:
         (4, 4) float64 from the vehicle's frame to the world, meters.
     lasers
         At most one of each name, in any order.
+    shots
+        What the cameras saw, in any order; none unless they are asked for.
     """
 
     context: str
     timestamp_micros: int
     pose: NDArray[np.float64]
     lasers: tuple[Laser, ...]
+    shots: "tuple[Shot, ...]" = ()
 
     @property
     def name(self) -> str:

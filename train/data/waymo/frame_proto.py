@@ -10,6 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.waymo.camera import (
+    CameraCalibration,
+    CameraName,
+    Shot,
+    checked_camera_calibration,
+)
 from train.data.waymo.frame import (
     LABEL_CHANNELS,
     POSE_CHANNELS,
@@ -37,14 +43,27 @@ from train.data.waymo.protobuf import (
 FRAME_CONTEXT: Final = 1
 FRAME_TIMESTAMP: Final = 2
 FRAME_POSE: Final = 3
+FRAME_IMAGES: Final = 4
 FRAME_LASERS: Final = 5
 CONTEXT_NAME: Final = 1
+CONTEXT_CAMERAS: Final = 2
 CONTEXT_CALIBRATIONS: Final = 3
 CALIBRATION_NAME: Final = 1
 CALIBRATION_INCLINATIONS: Final = 2
 CALIBRATION_MIN: Final = 3
 CALIBRATION_MAX: Final = 4
 CALIBRATION_EXTRINSIC: Final = 5
+CAMERA_NAME: Final = 1
+CAMERA_INTRINSICS: Final = 2
+CAMERA_EXTRINSIC: Final = 3
+CAMERA_WIDTH: Final = 4
+CAMERA_HEIGHT: Final = 5
+CAMERA_SHUTTER: Final = 6
+GLOBAL_SHUTTER: Final = 5
+SHOT_NAME: Final = 1
+SHOT_IMAGE: Final = 2
+SHOT_POSE: Final = 3
+SHOT_POSE_TIME: Final = 5
 TRANSFORM_MATRIX: Final = 1
 LASER_NAME: Final = 1
 LASER_RETURNS: Final = (2, 3)
@@ -59,24 +78,42 @@ MAX_MATRIX_BYTES: Final = 1 << 24
 """A real image unpacks to 4 MB at most; what unpacks to more than four times that is damaged."""
 
 
-def read_frame(data: bytes | memoryview) -> Frame:
-    """Return a frame; lidars without a range image are left out.
+def read_frame(data: bytes | memoryview, *, lasers: bool = True, cameras: bool = False) -> Frame:
+    """Return a frame; lidars without a range image and cameras without an image are left out.
+
+    Parameters
+    ----------
+    data
+        The message's bytes.
+    lasers, cameras
+        What to read of it.
 
     Raises
     ------
     WireError, FrameError
         If the bytes are no frame, or parts of it are missing or do not fit together.
     """
-    message = Message(data, (FRAME_CONTEXT, FRAME_TIMESTAMP, FRAME_POSE, FRAME_LASERS))
-    context = Message(message.content(FRAME_CONTEXT), (CONTEXT_NAME, CONTEXT_CALIBRATIONS))
+    fields = (FRAME_CONTEXT, FRAME_TIMESTAMP, FRAME_POSE, FRAME_IMAGES, FRAME_LASERS)
+    message = Message(data, fields)
+    context = Message(
+        message.content(FRAME_CONTEXT), (CONTEXT_NAME, CONTEXT_CAMERAS, CONTEXT_CALIBRATIONS)
+    )
     pose = _read_transform(message.content(FRAME_POSE), "the frame's pose")
     calibrations = _read_calibrations(context.contents(CONTEXT_CALIBRATIONS))
-    lasers = [_read_laser(part, calibrations) for part in message.contents(FRAME_LASERS)]
+    found = message.contents(FRAME_LASERS) if lasers else []
+    seen = [_read_laser(part, calibrations) for part in found]
+    shots: tuple[Shot, ...] = ()
+    if cameras:
+        cameras_by_name = _read_cameras(context.contents(CONTEXT_CAMERAS))
+        parts = message.contents(FRAME_IMAGES)[: len(CameraName) + 1]
+        taken = [_read_shot(part, cameras_by_name) for part in parts]
+        shots = tuple(shot for shot in taken if shot is not None)
     return Frame(
         context.text(CONTEXT_NAME),
         message.integer(FRAME_TIMESTAMP),
         pose,
-        tuple(laser for laser in lasers if laser is not None),
+        tuple(laser for laser in seen if laser is not None),
+        shots,
     )
 
 
@@ -86,12 +123,19 @@ def write_frame(frame: Frame) -> bytes:
         write_content(CONTEXT_CALIBRATIONS, _write_calibration(laser.name, laser.calibration))
         for laser in frame.lasers
     )
-    context = write_text(CONTEXT_NAME, frame.context) + b"".join(calibrations)
+    cameras = (
+        write_content(CONTEXT_CAMERAS, _write_camera(shot.name, shot.calibration))
+        for shot in frame.shots
+        if shot.calibration is not None
+    )
+    name = write_text(CONTEXT_NAME, frame.context)
+    context = name + b"".join(cameras) + b"".join(calibrations)
     return b"".join(
         (
             write_content(FRAME_CONTEXT, context),
             write_integer(FRAME_TIMESTAMP, frame.timestamp_micros),
             write_content(FRAME_POSE, write_doubles(TRANSFORM_MATRIX, frame.pose.reshape(-1))),
+            *(write_content(FRAME_IMAGES, _write_shot(shot)) for shot in frame.shots),
             *(write_content(FRAME_LASERS, _write_laser(laser)) for laser in frame.lasers),
         )
     )
@@ -189,6 +233,38 @@ def _read_calibration(messages: dict[int, Message], name: LaserName) -> Calibrat
     )
 
 
+def _read_cameras(parts: Sequence[memoryview]) -> dict[int, CameraCalibration]:
+    """Return the cameras' calibrations by number."""
+    wanted = (CAMERA_NAME, CAMERA_INTRINSICS, CAMERA_EXTRINSIC, CAMERA_WIDTH, CAMERA_HEIGHT)
+    found = {}
+    for part in parts[: len(CameraName) + 1]:
+        message = Message(part, wanted)
+        number = message.integer(CAMERA_NAME)
+        extrinsic = Message(message.content(CAMERA_EXTRINSIC), (TRANSFORM_MATRIX,))
+        found[number] = checked_camera_calibration(
+            message.doubles(CAMERA_INTRINSICS),
+            extrinsic.doubles(TRANSFORM_MATRIX),
+            message.integer(CAMERA_WIDTH),
+            message.integer(CAMERA_HEIGHT),
+            f"camera {number}",
+        )
+    return found
+
+
+def _read_shot(data: memoryview, cameras: dict[int, CameraCalibration]) -> Shot | None:
+    """Return a camera's image; None for a message without one."""
+    message = Message(data, (SHOT_NAME, SHOT_IMAGE, SHOT_POSE, SHOT_POSE_TIME))
+    jpeg, number = message.content(SHOT_IMAGE), message.integer(SHOT_NAME)
+    if not jpeg:
+        return None
+    if number not in list(CameraName):
+        raise FrameError(f"there is no camera number {number}")
+    name = CameraName(number)
+    pose = _read_transform(message.content(SHOT_POSE), f"the pose of camera {name.name}")
+    time = message.double(SHOT_POSE_TIME)
+    return Shot(name, cameras.get(number), bytes(jpeg), pose, time)
+
+
 def _read_laser(data: memoryview, calibrations: dict[int, Message]) -> Laser | None:
     """Return what a lidar saw; None for a message without range images, whatever its name."""
     message = Message(data, (LASER_NAME, *LASER_RETURNS))
@@ -234,6 +310,34 @@ def _write_calibration(name: LaserName, calibration: Calibration) -> bytes:
             write_double(CALIBRATION_MIN, calibration.inclination_min),
             write_double(CALIBRATION_MAX, calibration.inclination_max),
             write_content(CALIBRATION_EXTRINSIC, extrinsic),
+        )
+    )
+
+
+def _write_camera(name: CameraName, camera: CameraCalibration) -> bytes:
+    """Return a camera's calibration's bytes."""
+    extrinsic = write_doubles(TRANSFORM_MATRIX, camera.extrinsic.reshape(-1))
+    return b"".join(
+        (
+            write_integer(CAMERA_NAME, name),
+            write_doubles(CAMERA_INTRINSICS, camera.intrinsics),
+            write_content(CAMERA_EXTRINSIC, extrinsic),
+            write_integer(CAMERA_WIDTH, camera.width),
+            write_integer(CAMERA_HEIGHT, camera.height),
+            # Simulated images are taken at one moment.
+            write_integer(CAMERA_SHUTTER, GLOBAL_SHUTTER),
+        )
+    )
+
+
+def _write_shot(shot: Shot) -> bytes:
+    """Return an image's bytes."""
+    return b"".join(
+        (
+            write_integer(SHOT_NAME, shot.name),
+            write_content(SHOT_IMAGE, shot.jpeg),
+            write_content(SHOT_POSE, write_doubles(TRANSFORM_MATRIX, shot.pose.reshape(-1))),
+            write_double(SHOT_POSE_TIME, shot.pose_timestamp_s),
         )
     )
 

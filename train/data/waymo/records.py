@@ -84,8 +84,10 @@ def index_records(segments: list[Segment]) -> Index:
     }
 
 
-def read_frame_at(segment: Segment, place: np.ndarray) -> Frame:
-    """Return the frame at a place that the index gave.
+def read_frame_at(
+    segment: Segment, place: np.ndarray, *, lasers: bool = True, cameras: bool = False
+) -> Frame:
+    """Return the frame at a place that the index gave, with what is asked for.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def read_frame_at(segment: Segment, place: np.ndarray) -> Frame:
     try:
         with reading(path, "check its rights"), path.open("rb", buffering=0) as file:
             payload = read_record(path, file, start, length)
-        return proto.read_frame(payload)
+        return proto.read_frame(payload, lasers=lasers, cameras=cameras)
     except (WireError, FrameError) as error:
         raise UserError(
             f"{path}: the frame at byte {start} is damaged: {error}; copy the file again"

@@ -30,7 +30,11 @@ class RowGroup:
 
     def __init__(self, path: Path, file: Any, table: schema.Table, number: int) -> None:
         self._path, self._file, self._number = path, file, number
-        self._images = [name for name in table.columns if _shape_of(name) in table.columns]
+        self._images = [
+            name
+            for name, column in table.columns.items()
+            if column.kind == "binary" or _shape_of(name) in table.columns
+        ]
         small = [name for name in table.columns if name not in self._images]
         read = file.read_row_group(number, columns=small, use_threads=False)
         self._small = {name: read.column(name) for name in small}

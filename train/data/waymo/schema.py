@@ -6,6 +6,7 @@ from typing import Final, Literal
 CONTEXT: Final = "key.segment_context_name"
 TIMESTAMP: Final = "key.frame_timestamp_micros"
 LASER: Final = "key.laser_name"
+CAMERA: Final = "key.camera_name"
 
 VALUES: Final = ".values"
 SHAPE: Final = ".shape"
@@ -19,14 +20,14 @@ class Type:
     Attributes
     ----------
     kind
-        "string", "int" or "float"; the reader takes any width.
+        "string", "int", "float" or "binary"; the reader takes any width.
     arrow
         The official arrow type in pyarrow's words.
     length
         Of a list: its fixed length, 0 if any; None for a single value.
     """
 
-    kind: Literal["string", "int", "float"]
+    kind: Literal["string", "int", "float", "binary"]
     arrow: str
     length: int | None = None
 
@@ -40,6 +41,7 @@ KEYS: Final = {
     CONTEXT: Type("string", "string"),
     TIMESTAMP: Type("int", "int64"),
     LASER: Type("int", "int8"),
+    CAMERA: Type("int", "int8"),
 }
 
 
@@ -105,6 +107,39 @@ CALIBRATION: Final = Table(
 )
 VEHICLE_TRANSFORM: Final = "[VehiclePoseComponent].world_from_vehicle.transform"
 VEHICLE_POSE: Final = Table("vehicle_pose", (CONTEXT, TIMESTAMP), {VEHICLE_TRANSFORM: _TRANSFORM})
+
+IMAGE: Final = "[CameraImageComponent].image"
+IMAGE_POSE: Final = "[CameraImageComponent].pose.transform"
+IMAGE_TIME: Final = "[CameraImageComponent].pose_timestamp"
+CAMERA_IMAGE: Final = Table(
+    "camera_image",
+    (CONTEXT, TIMESTAMP, CAMERA),
+    {
+        IMAGE: Type("binary", "binary"),
+        IMAGE_POSE: _TRANSFORM,
+        IMAGE_TIME: Type("float", "float64"),
+    },
+)
+CAMERA_INTRINSICS: Final = tuple(
+    f"[CameraCalibrationComponent].intrinsic.{name}"
+    for name in ("f_u", "f_v", "c_u", "c_v", "k1", "k2", "p1", "p2", "k3")
+)
+CAMERA_EXTRINSIC: Final = "[CameraCalibrationComponent].extrinsic.transform"
+CAMERA_WIDTH: Final = "[CameraCalibrationComponent].width"
+CAMERA_HEIGHT: Final = "[CameraCalibrationComponent].height"
+CAMERA_CALIBRATION: Final = Table(
+    "camera_calibration",
+    (CONTEXT, CAMERA),
+    {
+        **{name: Type("float", "float64") for name in CAMERA_INTRINSICS},
+        CAMERA_EXTRINSIC: _TRANSFORM,
+        CAMERA_WIDTH: Type("int", "int32"),
+        CAMERA_HEIGHT: Type("int", "int32"),
+    },
+)
+
+CAMERAS: Final = (CAMERA_IMAGE, CAMERA_CALIBRATION)
+"""Tables that are read where images are asked for."""
 
 NEEDED: Final = (LIDAR, LIDAR_POSE, CALIBRATION, VEHICLE_POSE)
 """Tables without which there are no points."""

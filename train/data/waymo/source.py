@@ -1,5 +1,6 @@
 """Waymo Open as it lies on disk, v1 or v2: the frames of a split, read one at a time."""
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.cameras import CameraImage
 from train.data.files import reading
 from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index, cached_index
+from train.data.waymo import schema
+from train.data.waymo.camera import camera_images
+from train.data.waymo.camera_tables import CameraTables, camera_files
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Frame, FrameError
 from train.data.waymo.frame_list import OFFICIAL_TEST_FRAMES, read_frame_list
@@ -78,7 +83,8 @@ class Waymo:
     strict
         Refuse a segment whose files cannot be indexed; otherwise leave it out, see `unreadable`.
     cameras
-        Refused: images are not read.
+        Give each frame its images, `LidarFrame.images`: those of the record (v1), or of the tables
+        `camera_image/` and `camera_calibration/` (v2).
     test_frames
         A file of lines `context,timestamp_micros`: take these frames alone. None: for the test
         split those of the official list, if it lies in the root under its own name,
@@ -110,8 +116,7 @@ class Waymo:
         cameras: bool = False,
         test_frames: Path | None = None,
     ) -> None:
-        if cameras:
-            raise UserError(f"{root}: Waymo's camera images are not read here")
+
         if split not in SPLITS:
             raise UserError(f"Waymo: split must be one of {', '.join(SPLITS)}, not {split}")
         if isinstance(sequences, str):
@@ -123,6 +128,8 @@ class Waymo:
         self._segments: list[Segment] = []
         self._contexts: list[str] = []
         self._open: tuple[int, int, SegmentTables] | None = None
+        self._cameras = cameras
+        self._open_cameras: tuple[int, int, CameraTables] | None = None
         self._numbers: dict[str, int] | None = None
         self.unreadable: dict[str, str] = {}
         found = self._all_frames(split, tuple(sequences), cache_dir, strict)
@@ -206,13 +213,14 @@ class Waymo:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out open files and what can be computed again."""
-        return self.__dict__ | {"_open": None, "_numbers": None}
+        return self.__dict__ | {"_open": None, "_open_cameras": None, "_numbers": None}
 
     def _frame(self, index: int) -> Frame:
         """Return a frame's range images and poses."""
         row = self._table[index]
         if self.format == "v1":
-            return read_frame_at(self._segments[row["segment"]], row["place"])
+            segment = self._segments[row["segment"]]
+            return read_frame_at(segment, row["place"], cameras=self._cameras)
         return self._tables(int(row["segment"])).frame(int(row["timestamp"]), row["place"])
 
     def _frames_of(
@@ -253,7 +261,46 @@ class Waymo:
     def _lidar_frame(self, index: int, frame: Frame, found: Points) -> LidarFrame:
         """Return a frame and its points as what a source gives."""
         path = self.files(index)[0]
-        return LidarFrame(found.coord, found.strength, found.segment, frame.name, path, frame.pose)
+        images = self._images(index, frame)
+        return LidarFrame(
+            found.coord, found.strength, found.segment, frame.name, path, frame.pose, images
+        )
+
+    def images(self, index: int) -> tuple[CameraImage, ...]:
+        """Return the images of one frame, not decoded; none if opened without cameras.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be read, there are no images, or a calibration cannot be used.
+        """
+        if not self._cameras:
+            return ()
+        row = self._table[index]
+        segment = self._segments[row["segment"]]
+        if self.format == "v1":
+            frame = read_frame_at(segment, row["place"], lasers=False, cameras=True)
+        else:
+            pose = self._tables(int(row["segment"])).pose(int(row["timestamp"]), row["place"])
+            frame = Frame(segment.name, int(row["timestamp"]), pose, ())
+        return self._images(index, frame)
+
+    def _images(self, index: int, frame: Frame) -> tuple[CameraImage, ...]:
+        """Return a frame's images."""
+        if not self._cameras:
+            return ()
+        if self.format == "v2":
+            number = int(self._table["segment"][index])
+            process = os.getpid()
+            if self._open_cameras is None or self._open_cameras[:2] != (process, number):
+                self._open_cameras = None
+                self._open_cameras = (process, number, CameraTables(self._segments[number]))
+            shots = self._open_cameras[2].shots(frame.timestamp_micros)
+            frame = dataclasses.replace(frame, shots=shots)
+        path = self.files(index)[0]
+        if self.format == "v2":
+            path = camera_files(self._segments[number])[schema.CAMERA_IMAGE.tag]
+        return camera_images(frame, str(path))
 
     def _tables(self, number: int) -> SegmentTables:
         """Return a segment's open tables; those of the last one stay open."""

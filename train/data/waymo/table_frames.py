@@ -189,6 +189,16 @@ class SegmentTables:
         """
         return self._frame(self._tables, timestamp, place)
 
+    def pose(self, timestamp: int, place: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return where the vehicle was at a frame, (4, 4) to the world.
+
+        Raises
+        ------
+        UserError
+            If the row is missing or damaged.
+        """
+        return self._pose(self._tables, timestamp, place)
+
     def frames(
         self, timestamps: NDArray[np.int64], places: NDArray[np.int64]
     ) -> Iterator[tuple[int, Frame | UserError]]:
@@ -228,17 +238,23 @@ class SegmentTables:
         self, tables: "Mapping[str, Rows | _RowsAhead]", timestamp: int, place: NDArray[np.int64]
     ) -> Frame:
         """Return a frame of some rows of some tables."""
-        at = (timestamp, None)
-        with self._naming(schema.VEHICLE_POSE, at):
-            cells = _cells(tables, schema.VEHICLE_POSE, at, int(place[_VEHICLE]))
-            numbers = _floats(cells[schema.VEHICLE_TRANSFORM], np.float64)
-            pose = checked_transform(numbers, "the vehicle's pose")
+        pose = self._pose(tables, timestamp, place)
         lasers = []
         # In the order of rows, so that the stream of rows goes forward.
         for number in np.argsort(place[:_POSES], kind="stable").tolist():
             if place[number] != NO_ROW or (number == 0 and place[_LABELS] != NO_ROW):
                 lasers.append(self._laser(tables, timestamp, LaserName(number + 1), place))
         return Frame(self.segment.name, timestamp, pose, tuple(lasers))
+
+    def _pose(
+        self, tables: "Mapping[str, Rows | _RowsAhead]", timestamp: int, place: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the vehicle's pose at a frame."""
+        at = (timestamp, None)
+        with self._naming(schema.VEHICLE_POSE, at):
+            cells = _cells(tables, schema.VEHICLE_POSE, at, int(place[_VEHICLE]))
+            numbers = _floats(cells[schema.VEHICLE_TRANSFORM], np.float64)
+            return checked_transform(numbers, "the vehicle's pose")
 
     def _laser(
         self,

@@ -115,6 +115,7 @@ def _check_type(path: Path, name: str, found: Any, table: schema.Table) -> None:
         "string": kinds.is_string(inner) or kinds.is_large_string(inner),
         "int": kinds.is_integer(inner),
         "float": kinds.is_floating(inner),
+        "binary": kinds.is_binary(inner) or kinds.is_large_binary(inner),
     }
     if is_list != wanted.is_list or not fits[wanted.kind]:
         words = f"lists of {wanted.kind}" if wanted.is_list else wanted.kind

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from train.core.atomic_write import atomic_write
 from train.data.waymo import schema
+from train.data.waymo.camera import CameraCalibration, CameraName
 from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
 from train.data.waymo.frame_proto import write_frame
 from train.data.waymo.tfrecord import write_records
@@ -18,9 +19,14 @@ Rows = list[dict[str, Any]]
 
 
 def write_segment_v2(
-    split_folder: Path, context: str, frames: Iterable[Frame], *, frames_per_group: int = 1
+    split_folder: Path,
+    context: str,
+    frames: Iterable[Frame],
+    *,
+    frames_per_group: int = 1,
+    cameras: bool = False,
 ) -> None:
-    """Write the frames of one segment as the five tables that the reader needs.
+    """Write the frames of one segment as the tables that the reader needs.
 
     Parameters
     ----------
@@ -33,6 +39,8 @@ def write_segment_v2(
         that have labels get rows in the table of labels.
     frames_per_group
         How many frames share a row group. Reading one frame may cost as much as its row group.
+    cameras
+        Whether to write the two tables of images, too.
 
     Raises
     ------
@@ -42,9 +50,11 @@ def write_segment_v2(
     import pyarrow.parquet as pq
 
     calibrations: dict[LaserName, Calibration] = {}
+    seeing: dict[CameraName, CameraCalibration] = {}
+    tables = (*schema.TABLES, *(schema.CAMERAS if cameras else ()))
     with ExitStack() as stack:
         writers = {}
-        for table in schema.TABLES:
+        for table in tables:
             folder = split_folder / table.tag
             folder.mkdir(parents=True, exist_ok=True)
             unfinished = stack.enter_context(atomic_write(folder / f"{context}.parquet"))
@@ -55,12 +65,12 @@ def write_segment_v2(
             )
 
         def flush(rows: dict[str, Rows]) -> None:
-            for table in schema.TABLES:
+            for table in tables:
                 if rows[table.tag]:
                     writers[table.tag].write_table(_table(table, rows[table.tag]))
                     rows[table.tag] = []
 
-        rows: dict[str, Rows] = {table.tag: [] for table in schema.TABLES}
+        rows: dict[str, Rows] = {table.tag: [] for table in tables}
         count = 0
         for frame in frames:
             if frame.context != context:
@@ -69,6 +79,13 @@ def write_segment_v2(
                 )
             for tag, added in _frame_rows(frame).items():
                 rows[tag] += added
+            if cameras:
+                rows[schema.CAMERA_IMAGE.tag] += _image_rows(frame)
+                seeing |= {
+                    shot.name: shot.calibration
+                    for shot in frame.shots
+                    if shot.calibration is not None
+                }
             calibrations |= {laser.name: laser.calibration for laser in frame.lasers}
             count += 1
             if count % frames_per_group == 0:
@@ -78,6 +95,10 @@ def write_segment_v2(
         rows[schema.CALIBRATION.tag] = [
             _calibration_row(context, name, found) for name, found in calibrations.items()
         ]
+        if cameras:
+            rows[schema.CAMERA_CALIBRATION.tag] = [
+                _camera_row(context, name, found) for name, found in seeing.items()
+            ]
         flush(rows)
 
 
@@ -127,6 +148,33 @@ def _frame_rows(frame: Frame) -> dict[str, Rows]:
                     row |= _image_row(table, index, image)
                 rows[table.tag].append(row)
     return rows
+
+
+def _image_rows(frame: Frame) -> Rows:
+    """Return the rows of a frame's images."""
+    return [
+        {
+            schema.CONTEXT: frame.context,
+            schema.TIMESTAMP: frame.timestamp_micros,
+            schema.CAMERA: int(shot.name),
+            schema.IMAGE: shot.jpeg,
+            schema.IMAGE_POSE: shot.pose.reshape(-1),
+            schema.IMAGE_TIME: shot.pose_timestamp_s,
+        }
+        for shot in frame.shots
+    ]
+
+
+def _camera_row(context: str, name: CameraName, camera: CameraCalibration) -> dict[str, Any]:
+    """Return a camera's row in the table of calibrations."""
+    return {
+        schema.CONTEXT: context,
+        schema.CAMERA: int(name),
+        **dict(zip(schema.CAMERA_INTRINSICS, camera.intrinsics.tolist(), strict=True)),
+        schema.CAMERA_EXTRINSIC: camera.extrinsic.reshape(-1),
+        schema.CAMERA_WIDTH: camera.width,
+        schema.CAMERA_HEIGHT: camera.height,
+    }
 
 
 def _images(laser: Laser) -> list[tuple[schema.Table, tuple[NDArray[Any] | None, ...]]]:

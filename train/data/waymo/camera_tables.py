@@ -1,0 +1,133 @@
+"""v2 images: the tables of one segment's cameras, opened where images are asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.core.errors import UserError
+from train.data.files import reading
+from train.data.waymo import schema
+from train.data.waymo.camera import (
+    CameraCalibration,
+    CameraName,
+    Shot,
+    checked_camera_calibration,
+)
+from train.data.waymo.frame import FrameError, checked_transform
+from train.data.waymo.layout import Segment
+from train.data.waymo.tables import Rows
+
+_MAX_CALIBRATIONS = 64
+
+
+def camera_files(segment: Segment) -> dict[str, Path]:
+    """Return where a v2 segment's tables of cameras lie, by tag.
+
+    Raises
+    ------
+    UserError
+        If one is not there.
+    """
+    name = f"{segment.name}.parquet"
+    files = {table.tag: segment.folder / table.tag / name for table in schema.CAMERAS}
+    for path in files.values():
+        with reading(path):
+            if not path.is_file():
+                raise UserError(
+                    f"{path}: no such file; download the camera tables "
+                    f"({', '.join(files)}) too, or choose a method that needs no images"
+                )
+    return files
+
+
+class CameraTables:
+    """The images of one segment.
+
+    Parameters
+    ----------
+    segment
+        Which.
+
+    Raises
+    ------
+    UserError
+        If a table is missing, cannot be read, or lacks a column.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        files = camera_files(segment)
+        self._images = Rows(files[schema.CAMERA_IMAGE.tag], schema.CAMERA_IMAGE)
+        self._context = segment.name
+        self._calibrations = self._read_calibrations(
+            Rows(files[schema.CAMERA_CALIBRATION.tag], schema.CAMERA_CALIBRATION)
+        )
+        keys = self._images.columns([schema.TIMESTAMP, schema.CAMERA])
+        self._rows: dict[int, list[int]] = {}
+        for row, timestamp in enumerate(keys.column(schema.TIMESTAMP).to_pylist()):
+            self._rows.setdefault(timestamp, []).append(row)
+
+    def shots(self, timestamp: int) -> tuple[Shot, ...]:
+        """Return the images of a frame; none if there are none.
+
+        Raises
+        ------
+        UserError
+            If a row is damaged.
+        """
+        return tuple(self._shot(row, timestamp) for row in self._rows.get(timestamp, ()))
+
+    def _shot(self, number: int, timestamp: int) -> Shot:
+        path = self._images.path
+        try:
+            cells = self._images.row(number)
+            if (cells[schema.CONTEXT], cells[schema.TIMESTAMP]) != (self._context, timestamp):
+                raise UserError(
+                    f"{path}: row {number} is of another segment or has changed; copy it again"
+                )
+            camera = cells[schema.CAMERA]
+            if camera not in list(CameraName):
+                raise FrameError(f"there is no camera number {camera}")
+            name = CameraName(camera)
+            pose = checked_transform(
+                _doubles(cells[schema.IMAGE_POSE]), f"the pose of camera {name.name}"
+            )
+            time = cells[schema.IMAGE_TIME]
+            return Shot(
+                name,
+                self._calibrations.get(name),
+                cells[schema.IMAGE] or b"",
+                pose,
+                float("nan") if time is None else float(time),
+            )
+        except FrameError as error:
+            raise UserError(f"{path}: frame {timestamp}: {error}; copy the file again") from error
+
+    def _read_calibrations(self, table: Rows) -> dict[CameraName, CameraCalibration]:
+        found = {}
+        for number in range(min(len(table), _MAX_CALIBRATIONS)):
+            try:
+                cells = table.row(number)
+                if cells[schema.CONTEXT] != self._context or cells[schema.CAMERA] not in list(
+                    CameraName
+                ):
+                    raise FrameError(f"row {number} is of another segment or camera")
+                name = CameraName(cells[schema.CAMERA])
+                values = [cells[column] for column in schema.CAMERA_INTRINSICS]
+                size = (cells[schema.CAMERA_WIDTH], cells[schema.CAMERA_HEIGHT])
+                if None in values or None in size:
+                    raise FrameError(f"camera {name.name} has missing intrinsics")
+                found[name] = checked_camera_calibration(
+                    np.array(values, dtype=np.float64),
+                    _doubles(cells[schema.CAMERA_EXTRINSIC]),
+                    *size,
+                    f"camera {name.name}",
+                )
+            except FrameError as error:
+                raise UserError(f"{table.path}: {error}; copy it again") from error
+        return found
+
+
+def _doubles(cell: Any) -> np.ndarray:
+    """Return a list's numbers; none for a missing list."""
+    return np.zeros(0) if cell is None else np.asarray(cell, dtype=np.float64)
