@@ -64,7 +64,7 @@ def draw_cameras(
     grid = figure.add_gridspec(rows + 2, _COLUMNS, height_ratios=[*[1.0] * rows, 0.75, 1.9])
     depths = ScalarMappable(LogNorm(*_DEPTHS_M, clip=True), colormaps["turbo"])
     colors = np.tile(np.array(_UNSEEN), (len(sweep.coord), 1))
-    counts = np.bincount(pairs[:, 0], minlength=len(images)).tolist()
+    counts: list[int] = np.bincount(pairs[:, 0], minlength=len(images)).tolist()
     for place, view in enumerate(_ahead_first(images, forward_deg)):
         image = images[view]
         picture = image.resized(_shown_size(image.width, image.height))
@@ -100,7 +100,8 @@ def draw_cameras(
     axes.set(xlim=(180, -180), ylim=(low - 1, high + 1))
     axes.set(xlabel="azimuth [degrees], 0 ahead, positive to the left", ylabel="elevation")
     axes = figure.add_subplot(grid[rows + 1, :])
-    axes.scatter(*_ahead_up(sweep.coord, forward_deg).T, c=colors, s=5.0, linewidths=0)
+    ahead, left = _ahead_up(sweep.coord, forward_deg).T
+    axes.scatter(ahead, left, c=colors, s=5.0, linewidths=0)
     axes.set(xlim=(-2.2 * extent_m, 2.2 * extent_m), ylim=(-extent_m, extent_m), aspect="equal")
     axes.set(title="from above, ahead is to the right; dark points are seen by no camera")
     axes.set(xlabel="ahead [m]", ylabel="left [m]", facecolor="black")

@@ -156,6 +156,6 @@ class DatasetSpec:
         """
         if wanted and not self.has_cameras:
             raise UserError(
-                f"--dataset {self.name}: its frames come without camera images; choose nuscenes or "
-                "waymo, or a method that needs none"
+                f"--dataset {self.name}: its frames come without camera images; choose nuscenes, "
+                "waymo or semantickitti, or a method that needs none"
             )

@@ -5,6 +5,7 @@ Pillow is the extra `cameras`; it is imported where the first image is read or w
 
 import io
 import struct
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.files import reading
 
 JPEG_QUALITY: Final = 92
 
@@ -77,9 +79,28 @@ def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return _encoded(pixels, "JPEG", quality=JPEG_QUALITY)
 
 
-def encode_labels(labels: NDArray[np.uint8]) -> bytes:
-    """Return (H, W) numbers as a PNG file's bytes, each number as it is."""
-    return _encoded(labels, "PNG")
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return (H, W) numbers, or (H, W, 3) colors, as a PNG file's bytes, each as it is."""
+    return _encoded(pixels, "PNG")
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return an image file's width and height, which its first bytes say.
+
+    Raises
+    ------
+    UserError
+        If Pillow is not there, or the file cannot be read or is no JPEG and no PNG.
+    """
+    image_module = _pillow()
+    with reading(path):
+        file = path.open("rb")
+    try:
+        with file, image_module.open(file, formats=_FORMATS) as image:
+            width, height = image.size
+    except (*_DAMAGE, image_module.DecompressionBombError) as error:
+        raise UserError(f"{path}: is no JPEG and no PNG; copy the image again") from error
+    return width, height
 
 
 def decode_labels(data: bytes, where: str) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ of a method ever holds it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from train.core.errors import UserError
 from train.data.cameras import CameraImage
 from train.data.files import read_bytes
 from train.data.frame import FrameSource, HasCameras
-from train.data.image_files import decode_labels, encode_jpeg, encode_labels
+from train.data.image_files import decode_labels, encode_jpeg, encode_png
 from train.simulation.simulator.appearance import Appearance
 from train.simulation.simulator.camera import NOTHING, PinholeCamera, render
 from train.simulation.simulator.camera_rigs import share_of_turn
@@ -50,15 +51,22 @@ class TakenImage:
         When, as a share of the lidar's turn.
     world_from_vehicle
         (4, 4) at that time, in the street's own coordinates.
-    jpeg, labels
-        The image and its label image as files have them.
+    pixels
+        (H, W, 3) uint8.
+    labels
+        The label image, as a file has it.
     """
 
     camera: PinholeCamera
     share: float
     world_from_vehicle: NDArray[np.float64]
-    jpeg: bytes
+    pixels: NDArray[np.uint8]
     labels: bytes
+
+    @cached_property
+    def jpeg(self) -> bytes:
+        """The image, as a file has it."""
+        return encode_jpeg(self.pixels)
 
 
 def label_lookup(train_id_of: Mapping[Kind, int]) -> NDArray[np.uint8]:
@@ -112,9 +120,7 @@ def take_images(
         taken = render(camera, scene, pose, looks, rng)
         # NOTHING is -1: the last one.
         assert NOTHING == -1
-        yield TakenImage(
-            camera, share, pose, encode_jpeg(taken.pixels), encode_labels(lookup[taken.kind])
-        )
+        yield TakenImage(camera, share, pose, taken.pixels, encode_png(lookup[taken.kind]))
 
 
 def labels_beside(image: Path) -> Path:
@@ -128,9 +134,9 @@ def pair_path(root: Path, frame: str, camera: str) -> Path:
 
 
 def write_pair(path: Path, image: TakenImage) -> None:
-    """Write an image and its label image beside it."""
+    """Write an image, a JPEG or a PNG by its name, and its label image beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(image.jpeg)
+    path.write_bytes(encode_png(image.pixels) if path.suffix == ".png" else image.jpeg)
     labels_beside(path).write_bytes(image.labels)
 
 

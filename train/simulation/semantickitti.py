@@ -7,8 +7,13 @@ from typing import Any, Final
 import numpy as np
 
 from train.data.dataset_spec import SimulatedData
+from train.data.semantickitti.camera_images import DriveCalibration, calibration_text
+from train.data.semantickitti.classes import RAW_TO_TRAIN
 from train.data.semantickitti.reader import SemanticKitti
-from train.simulation.simulator.drive import SPEED_M_S, drive
+from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
+from train.simulation.simulator.camera import PinholeCamera
+from train.simulation.simulator.camera_rigs import kitti_cameras
+from train.simulation.simulator.drive import SPEED_M_S, SWEEPS_A_STREET, drive
 from train.simulation.simulator.models import hdl64
 from train.simulation.simulator.motion import moving_along
 from train.simulation.simulator.sensor import Returns, SpinningLidar
@@ -82,6 +87,9 @@ SEMANTICKITTI_IDS: Final = {
 """SemanticKITTI's raw id for everything that the simulator can draw."""
 
 
+_LABELS: Final = label_lookup({kind: RAW_TO_TRAIN[raw] for kind, raw in SEMANTICKITTI_IDS.items()})
+
+
 def simulate_semantickitti(
     root: Path | str,
     *,
@@ -89,6 +97,7 @@ def simulate_semantickitti(
     num_validation_sweeps: int = 2,
     seed: int = 0,
     azimuth_steps: int = 500,
+    cameras: bool = False,
 ) -> SimulatedData:
     """Write simulated sweeps in SemanticKITTI's layout, or find that they are there already.
 
@@ -104,6 +113,9 @@ def simulate_semantickitti(
     azimuth_steps
         Columns a turn, 64 rays each; a real HDL-64E has 2150, and 500 give some 28,000 points
         a sweep.
+    cameras
+        Whether to write the left color camera's images (`image_2/`, `calib.txt`), too, and a label
+        image beside each. Points and labels are the same without.
 
     Raises
     ------
@@ -118,6 +130,7 @@ def simulate_semantickitti(
         seed=seed,
         azimuth_steps=azimuth_steps,
         write=write_sequences,
+        cameras=cameras,
     )
 
 
@@ -130,6 +143,7 @@ def simulate_in_semantickitti_s_layout(
     seed: int,
     azimuth_steps: int,
     write: Callable[[Path, dict[str, Any]], None],
+    cameras: bool = False,
 ) -> SimulatedData:
     """Let `write` write sequences 00 (training) and 08 (validation), see `simulate`."""
     return simulate(
@@ -141,6 +155,7 @@ def simulate_in_semantickitti_s_layout(
         azimuth_steps=azimuth_steps,
         write=write,
         count=lambda folder, sequence: len(SemanticKitti(folder, sequences=[sequence])),
+        extra={"cameras": True} if cameras else None,
     )
 
 
@@ -148,11 +163,23 @@ def write_sequences(folder: Path, settings: dict[str, Any]) -> None:
     """Write all sequences into a new folder; `settings` as `simulate` gives them."""
     lidar = hdl64(settings["azimuth_steps"])
     for number, (sequence, count) in enumerate(settings["sweeps"].items()):
-        _write_sequence(folder / "sequences" / sequence, lidar, count, (settings["seed"], number))
+        _write_sequence(
+            folder / "sequences" / sequence,
+            lidar,
+            count,
+            (settings["seed"], number),
+            kitti_cameras() if settings.get("cameras") else (),
+        )
 
 
-def _write_sequence(folder: Path, lidar: SpinningLidar, count: int, seed: Sequence[int]) -> None:
-    """Write a drive's sweeps."""
+def _write_sequence(
+    folder: Path,
+    lidar: SpinningLidar,
+    count: int,
+    seed: Sequence[int],
+    cameras: Sequence[PinholeCamera],
+) -> None:
+    """Write a drive's sweeps, and the cameras' images if there are any."""
     (folder / "velodyne").mkdir(parents=True)
     (folder / "labels").mkdir()
     for stop in drive(count, seed):
@@ -168,6 +195,16 @@ def _write_sequence(folder: Path, lidar: SpinningLidar, count: int, seed: Sequen
         points, labels = semantickitti_bytes(returns)
         (folder / "velodyne" / f"{stop.index:06d}.bin").write_bytes(points)
         (folder / "labels" / f"{stop.index:06d}.label").write_bytes(labels)
+        looks = street_looks((*seed, stop.index // SWEEPS_A_STREET))
+        images = take_images(
+            cameras, lidar, stop.scene, motion, looks, _LABELS, (*seed, stop.index)
+        )
+        for image in images:
+            write_pair(folder / image.camera.name / f"{stop.index:06d}.png", image)
+    for camera in cameras:
+        calibration = DriveCalibration(camera.intrinsic, np.linalg.inv(camera.mount) @ lidar.mount)
+        text = calibration_text(calibration)
+        (folder / "calib.txt").write_text(text, encoding="ascii")
 
 
 def semantickitti_bytes(returns: Returns) -> tuple[bytes, bytes]:

@@ -367,6 +367,7 @@ def test_what_a_column_cannot_see_makes_no_difference(way_m: float):
     count = len(scene.shape)
     raycast._cast(
         0, 180, origins, directions, np.arange(181) * count, np.tile(np.arange(count), 180),
+        np.zeros(count),
         scene.shape, scene.kind, scene.material, scene.center, scene.half, scene.extra,
         np.cos(scene.yaw), np.sin(scene.yaw), scene.planes, scene.ground.packed(),
         scene.ground.cells, scene.ground.swell, 60.0, 5, everything.range_m, everything.hit,

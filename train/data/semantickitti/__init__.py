@@ -46,5 +46,6 @@ SPEC: Final = DatasetSpec(
     simulator="train.simulation.semantickitti:simulate_semantickitti",
     submission=lambda output, source, _: SemanticKittiSubmission(output, source),
     submission_suffix=".zip",
+    has_cameras=True,
     ground_z_m=-1.73,  # the HDL-64E is mounted so high
 )

@@ -6,6 +6,7 @@ the lower and the instance in the upper 16 bits.
 Shape letters: N points.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,8 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.cameras import CameraImage
 from train.data.files import RootLayout, reading
-from train.data.frame import SPLITS
+from train.data.frame import SPLITS, LidarFrame
+from train.data.semantickitti.camera_images import (
+    DriveCalibration,
+    calibration_path,
+    drive_image,
+    image_path,
+    read_calibration,
+)
 from train.data.semantickitti.classes import CLASS_MAP
 from train.data.semantickitti.folders import Drive, FrameFolders
 from train.data.semantickitti.frame_files import FrameFiles
@@ -93,7 +102,8 @@ class SemanticKitti(FrameFolders):
     strict
         Refuse a sweep that opening shows to be damaged; otherwise leave it out, see `unreadable`.
     cameras
-        Refused: images are not read.
+        Give each sweep the image of the left color camera, `LidarFrame.images`: `image_2/`, with
+        the sequence's `calib.txt`. These are a download of their own.
 
     Raises
     ------
@@ -114,8 +124,6 @@ class SemanticKitti(FrameFolders):
         cameras: bool = False,
     ) -> None:
         del cache_dir
-        if cameras:
-            raise UserError(f"{root}: SemanticKITTI's camera images are not read here")
         check_chosen("SemanticKitti", split, sequences)
         chosen = tuple(sequences) or CLASS_MAP.split[split]
         self.root = Path(root)
@@ -130,6 +138,53 @@ class SemanticKitti(FrameFolders):
             strict=strict,
             root=folder,
         )
+        self._calibrations: dict[Path, DriveCalibration] | None = None
+        if cameras:
+            paths = sorted({calibration_path(path) for path in self._point_paths})
+            self._calibrations = {path: read_calibration(path) for path in paths}
+            self._find_images(strict)
+
+    def __getitem__(self, index: int) -> LidarFrame:
+        """Read one sweep.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be read or its contents are damaged.
+        """
+        return dataclasses.replace(super().__getitem__(index), images=self.images(index))
+
+    def images(self, index: int) -> tuple[CameraImage, ...]:
+        """Return the image of one sweep, not decoded; none if opened without cameras.
+
+        Raises
+        ------
+        UserError
+            If it is not there, or the calibration cannot be used.
+        """
+        if self._calibrations is None:
+            return ()
+        path = self._point_paths[index]
+        calibration = self._calibrations[calibration_path(path)]
+        return (drive_image(image_path(path), calibration),)
+
+    def _find_images(self, strict: bool) -> None:
+        """Refuse sweeps without an image, or leave them out."""
+        kept = []
+        for index, path in enumerate(self._point_paths):
+            try:
+                image_path(path)
+            except UserError as error:
+                if strict:
+                    raise
+                self.unreadable[self._names[index]] = str(error)
+            else:
+                kept.append(index)
+        if not kept:
+            raise UserError(next(iter(self.unreadable.values())))
+        self._names = [self._names[index] for index in kept]
+        self._point_paths = [self._point_paths[index] for index in kept]
+        self._label_paths = [self._label_paths[index] for index in kept]
 
 
 def check_chosen(caller: str, split: str, sequences: Sequence[str]) -> None:

@@ -10,6 +10,9 @@ from train.simulation.simulator.street import Street
 
 SPEED_M_S = 8.0
 
+SWEEPS_A_STREET = 4
+"""Usual number of stops in a street before the next one."""
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -38,7 +41,11 @@ class Stop:
 
 
 def drive(
-    count: int, seed: Sequence[int], *, spacing_m: float = 10.0, sweeps_a_street: int = 4
+    count: int,
+    seed: Sequence[int],
+    *,
+    spacing_m: float = 10.0,
+    sweeps_a_street: int = SWEEPS_A_STREET,
 ) -> Iterator[Stop]:
     """Yield stops; the same for the same seed.
 

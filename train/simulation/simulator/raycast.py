@@ -250,6 +250,7 @@ def _cast(  # type: ignore[no-untyped-def]
     directions,
     column_start,
     column_items,
+    nearness,
     shape,
     kinds,
     materials,
@@ -289,6 +290,9 @@ def _cast(  # type: ignore[no-untyped-def]
             material = 0
             for item in range(column_start[column], column_start[column + 1]):
                 p = column_items[item]
+                # Sorted: neither it nor any that follows is as near as what was met.
+                if nearness[p] > best:
+                    break
                 rx, ry, oz = sx - center[p, 0], sy - center[p, 1], sz - center[p, 2]
                 # Too high or too low for this beam at the distances where the primitive is.
                 flat = math.sqrt(rx * rx + ry * ry)
@@ -449,13 +453,14 @@ def cast(
     """
     origins = np.ascontiguousarray(np.broadcast_to(origins, directions.shape))
     directions = np.ascontiguousarray(directions)
-    start, items = _visible(scene, origins, directions, reach_m, slack_rad)
+    start, items, nearness = _visible(scene, origins, directions, reach_m, slack_rad)
     hits = Hits(directions.shape[0], directions.shape[1])
     arguments = (
         origins,
         directions,
         start,
         items,
+        nearness,
         scene.shape,
         scene.kind,
         scene.material,
@@ -494,8 +499,16 @@ def _visible(
     directions: NDArray[np.float64],
     reach_m: float,
     slack_rad: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, for each column, what it may meet: starts (A + 1,) into a list, nearest first."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return, for each column, what it may meet, and how near each primitive may be.
+
+    Returns
+    -------
+    starts, items
+        (A + 1,) starts into a list, nearest first.
+    nearness
+        (P,) meters: no ray meets the primitive nearer than that.
+    """
     ends = origins.reshape(-1, 3)[:, :2]
     middle = (ends.min(axis=0) + ends.max(axis=0)) / 2
     # As the sensor moves, everything may be off by as much as the sensor is from its middle.
@@ -514,10 +527,11 @@ def _visible(
         + slack_rad
     )
     towards = np.arctan2(offset[:, 1], offset[:, 0])
-    near = np.flatnonzero(distance - radius < reach_m)
-    near = near[np.argsort(distance[near] - radius[near], kind="stable")]
+    nearness = distance - radius
+    near = np.flatnonzero(nearness < reach_m)
+    near = near[np.argsort(nearness[near], kind="stable")]
     start, items = _list_visible(azimuth, towards[near], half_angle[near], near)
-    return start, items
+    return start, items, nearness
 
 
 @njit(cache=True)
