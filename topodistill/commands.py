@@ -26,6 +26,14 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "train.distill_data_page",
         "compare distilled sets with coresets and the full set, with intervals",
     ),
+    "train-images": (
+        "train.train_images",
+        "train a network on camera images, for methods that distill from them",
+    ),
+    "cross-modal": (
+        "train.cross_modal",
+        "compare methods of cameras with LiDAR alone and with placebos",
+    ),
     "topkd-targets": ("train.topkd_targets", "TopKD, step 1: a teacher's clouds and exact images"),
     "topkd-fit": ("train.topkd_fit", "TopKD, step 2: the small network that predicts the images"),
     "topkd-fidelity": ("train.topkd_fidelity", "TopKD: how far RipsNet can be trusted on a run"),

@@ -226,7 +226,7 @@ class RunConfig:
     """Train a teacher also where one comes with the package (the tiny pair on simulated Waymo)."""
     method: str = "topology-gradient"
     """How the student is trained: topology-gradient (the paper), kd, rkd, affinity, feature, topkd,
-    none (no teacher)."""
+    xmodel-kd, udakd, fskd (from camera images), none (no teacher)."""
     model: Literal["auto", "paper", "tiny"] = "auto"
     """Table 8's pair, or a tiny pair for CPUs; auto takes paper on a GPU and tiny on a CPU."""
     teacher: str | None = None

@@ -220,7 +220,10 @@ def test_options_of_another_method_and_unknown_names_are_refused(toy_sweeps, tmp
         ("--method.hint-weight 1", "is an option of --method hint, not of topology-gradient"),
         ("--method hint --method.kd-ignore", "rkd and affinity and feature and topkd, not of hint"),
         ("--method hint --method.hint-weight -1", "--method.hint-weight is -1"),
-        ("--method fitnets", "unknown method; known: affinity, feature, hint, kd, none, rkd, topk"),
+        (
+            "--method fitnets",
+            "unknown method; known: affinity, feature, fskd, hint, kd, none, rkd",
+        ),
         ("--student lenet:small", "unknown network 'lenet'; known: litept, ptv3, toy, or FILE.py"),
         ("--student toy", "say which size, NETWORK:SIZE"),
         ("--student toy:", "say which size, NETWORK:SIZE"),

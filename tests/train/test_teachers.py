@@ -11,7 +11,7 @@ from train.core.errors import UserError
 from train.data.semantickitti import CLASS_NAMES
 from train.engine.command_line import parse
 from train.engine.given_teacher import TeacherScore, check_teacher_score
-from train.methods.registry import METHODS
+from train.methods.registry import METHODS, method_class
 from train.networks.litept import build_litept
 from train.networks.ptv3 import build_segmentor
 from train.networks.weights import ModelMetadata, load_model, save_model
@@ -51,7 +51,7 @@ def student_of(toy_sweeps, teacher, output, *more):
     return flags(toy_sweeps, output, *given, *more)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "none"])
+@pytest.mark.parametrize("method", [name for name in METHODS if method_class(name).needs_teacher])
 @pytest.mark.parametrize(
     ("teacher", "student"),
     [("ptv3.pth", "litept:tiny"), ("litept.pth", "ptv3:tiny-student")],

@@ -104,7 +104,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     else:
         model = "paper" if chosen == "paper" else "tiny"
     default = preset(known.dataset, model, method)
-    if known.simulate and model == "tiny" and device.type == "cpu" and method != "none":
+    has_twin = method != "none" and method_class(method).needs_labels
+    if known.simulate and model == "tiny" and device.type == "cpu" and has_twin:
         default = dataclasses.replace(default, baseline=True)
     if recorded is None and not wants_help and known.teacher_checkpoint is not None:
         default = _with_voxels_of_teacher(default, known, arguments)

@@ -117,6 +117,8 @@ class RunPlan:
         self.names = {role: ":".join(parse_network(role, name)) for role, name in named.items()}
         trains_student = config.stage in ("all", "student")
         self.fields = self.method.batch_fields if trains_student else frozenset[str]()
+        scores_images = self.method.scores_with_images and config.stage != "teacher"
+        self.evaluation_fields = self.method.batch_fields if scores_images else frozenset[str]()
         self._check_choices()
         self.pretrained: PretrainedCard | None = None
         self.pretrained_misfit = ""
@@ -128,7 +130,11 @@ class RunPlan:
         self.states = self._read_states()
         self.skipped = SkippedFrames(self.folder.skipped)
         self.data = open_data(
-            config, self.spec, needs_labels=self.method.needs_labels, fields=self.fields
+            config,
+            self.spec,
+            needs_labels=self.method.needs_labels,
+            fields=self.fields,
+            evaluation_fields=self.evaluation_fields,
         )
         self._check_progress()
         if config.stage != "evaluate":
@@ -205,12 +211,26 @@ class RunPlan:
                     "--baseline: --method none is the student alone already; leave --baseline out, "
                     "or choose another method"
                 )
+            if config.baseline and not self.method.needs_labels:
+                raise UserError(
+                    f"--baseline: --method {config.method} learns without labels, and the student "
+                    "alone would learn from them; leave --baseline out"
+                )
             self.method.check(config.options, networks["student"], networks.get("teacher"))
         unknown = self.fields - CAMERA_FIELDS
         if unknown or (self.fields and not self.spec.has_cameras):
             raise UserError(
                 f"--method {config.method} needs {', '.join(sorted(unknown or self.fields))}, "
                 f"which the frames of {config.dataset} do not have"
+            )
+        if config.stage in ("all", "student"):
+            self.method.check_classes(config.options, self.spec.class_names)
+        given = getattr(config.options, "image_network", None)
+        if self.fields and self.method.needs_image_network and not (given or config.simulate):
+            raise UserError(
+                f"--method.image-network is missing: --method {config.method} looks at images "
+                "through a network; train one with topodistill train-images (with --simulate a run "
+                "does it itself)"
             )
         if config.teacher_checkpoint is not None and not self.method.needs_teacher:
             raise UserError(

@@ -1,14 +1,16 @@
 """The scores of a run's networks on its validation frames: metrics.json and evaluation.json."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from train.config import RunConfig
 from train.core.distributed import is_first_process
+from train.data.cameras import CAMERA_FIELDS
 from train.data.loader import EvaluationFrames
 from train.data.skipping import SkippedFrames
 from train.engine.run_data import RunData
@@ -38,17 +40,23 @@ class Scorer:
     skipped: SkippedFrames
 
     def score(
-        self, model: Network, title: str, tta: str = "none", visit: Visit | None = None
+        self,
+        model: nn.Module,
+        title: str,
+        tta: str = "none",
+        visit: Visit | None = None,
+        fields: Collection[str] = (),
     ) -> dict[str, Any]:
         """Return the scores of a network; to be called by all processes.
 
-        `visit` sees the outputs of single passes.
+        `visit` sees the outputs of single passes; `fields` of the batch come from cameras.
         """
         frames = EvaluationFrames(
             self.data.validation,
             self.config.data.grid_size_m,
             clip_range_m=self.config.data.clip_range_m,
             on_bad_sweep=self.config.on_bad_sweep,
+            fields=fields,
         )
         names, rule = self.data.spec.class_names, self.data.spec.benchmark_rule
         workers, skipped = self.config.data.num_workers, self.skipped
@@ -86,6 +94,7 @@ def write_metrics(
     scorer: Scorer,
     networks: Mapping[str, Network],
     untrained: Network | None,
+    with_images: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Score the networks as they were read from their files; write metrics.json.
 
@@ -100,6 +109,8 @@ def write_metrics(
         By role.
     untrained
         A student before its training, scored too; None to leave it out.
+    with_images
+        The student with images at test time, scored beside the student alone; None for none.
 
     Returns
     -------
@@ -129,6 +140,11 @@ def write_metrics(
     if untrained is not None and "student" in metrics:
         scores = scorer.score(untrained, "untrained student evaluation")
         metrics["student"]["miou_untrained"] = scores["miou"]
+    if with_images is not None:
+        title = "student evaluation with images"
+        scores = scorer.score(with_images, title, fields=CAMERA_FIELDS)
+        details["student_with_images"] = _take_details(scores)
+        metrics["student"]["with_images"] = scores
     difference = student_minus_baseline(metrics)
     if difference is not None:
         metrics["difference"] = difference
@@ -178,6 +194,9 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
     for name in dict.fromkeys(of["augmentation"] for of in augmented.values()):
         of_name = {role: of for role, of in augmented.items() if of["augmentation"] == name}
         lines.append(line(f"mIoU, test-time augmentation {name}", "miou", of_name))
+    fused = {role: of["with_images"] for role, of in found.items() if "with_images" in of}
+    if fused:
+        lines.append(line("mIoU with images at test time (fusion)", "miou", fused))
     if "difference" in metrics:
         lines.append(
             f"distilling gave {metrics['difference']:+.1f} points in this run; one seed is no "

@@ -26,17 +26,20 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.data.simulation_record import simulated_seed
 from train.engine.batches import FrameBatches, plain_batches
+from train.engine.image_training import image_network_of_run
 from train.engine.loop import fit
 from train.engine.report.write import write_run_report
 from train.engine.run_log import RunLog
 from train.engine.run_plan import RunPlan, changes_of_training, flag_of
 from train.engine.scoring import Scorer, score_lines, write_metrics
 from train.engine.stepper import TrainTask
+from train.engine.training_state import load_state
 from train.evaluation.training_overlap import count_trained
 from train.inference.run_card import write_network_folder
 from train.inference.submit import write_submission
 from train.methods.none import CrossEntropy
 from train.networks.batch_norm import average_batch_norm_statistics
+from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model, save_model
 
 
@@ -120,7 +123,10 @@ class Run(RunPlan):
             scorer = self._scorer()
             networks = {role: self._load(path) for role, path in self._finished().items()}
             untrained = self._build("student") if config.model == "tiny" else None
-            metrics = write_metrics(self.folder, config, self.data, scorer, networks, untrained)
+            with_images = self._with_images(networks)
+            metrics = write_metrics(
+                self.folder, config, self.data, scorer, networks, untrained, with_images
+            )
             if self.submission is not None:
                 with first_process_first():
                     if is_first_process():
@@ -263,7 +269,7 @@ class Run(RunPlan):
             teacher = teacher.eval().requires_grad_(False)
         student = self._build("student")
         logger.info(f"student: {student.describe()}; method {self.config.method}")
-        artifacts = None
+        artifacts = self._image_network() if self.method.needs_image_network else None
         if teacher is not None:
             with first_process_first():
                 frames = plain_batches(
@@ -283,6 +289,26 @@ class Run(RunPlan):
             self._epochs("student"),
         )
         self._fit(task, log, self.folder.student, self.folder.student_best)
+
+    def _image_network(self) -> Path | None:
+        """Return the file of the image network that the run trains itself; None if one is given."""
+        if self.config.options.image_network is not None:  # type: ignore[attr-defined]
+            return None
+        with first_process_first():
+            return image_network_of_run(self.config, self.spec, self.folder.path, self.device)
+
+    def _with_images(self, networks: Mapping[str, Network]) -> torch.nn.Module | None:
+        """Return what predicts with images at test time, as the last checkpoint has it."""
+        checkpoint = self.folder.checkpoint_of("student")
+        if not self.method.scores_with_images or "student" not in networks:
+            return None
+        if not checkpoint.is_file():
+            logger.warning(f"warning: no {checkpoint}: nothing is scored with images")
+            return None
+        student = networks["student"]
+        method = self.method(self.config.options, student, None, artifacts=self._image_network())
+        method.load_state_dict(load_state(checkpoint).method)
+        return method.to(self.device).eval().with_images(student)
 
     def _train_baseline(self, log: RunLog | None) -> None:
         """Train the student's twin without a teacher: equal weights, crops and schedule."""

@@ -222,7 +222,8 @@ def _share_of(term: LossTerm, share: BatchShare) -> Tensor:
         summed = value.sum() if value.ndim else value
         factor = share.of(term.unit) if term.count is None else share.part
         return summed if factor == 1.0 else summed * factor
-    joint = sum_over_processes(term.count)
+    # A step may have none of a term's units, such as points that a camera sees.
+    joint = sum_over_processes(term.count).clamp(min=1)
     return (value * (term.count / joint)).sum() * share.part
 
 

@@ -222,12 +222,12 @@ _TOPKD: Final = Grid(
 
 
 def _methods() -> Grid:
-    """Return every method with its defaults; those of teachers against softened logits."""
-    arms = {name: Arm(name) for name in METHODS}
+    """Return every method that needs points alone; those of teachers against softened logits."""
+    arms = {name: Arm(name) for name in METHODS if not method_class(name).batch_fields}
     first = [name for name in ("none", "kd") if name in arms]
     order = [*first, *(name for name in arms if name not in first)]
     return Grid(
-        "All of --method, with their defaults",
+        "All of --method that need points alone, with their defaults",
         {name: arms[name] for name in order},
         (*_against("none", "kd"), *_against("kd", *order[2:])),
     )

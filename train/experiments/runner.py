@@ -187,6 +187,12 @@ class Runner:
         """Refuse arms whose options do not fit the networks."""
         for name, arm in self.ablation.grid.arms.items():
             cls = method_class(arm.method)
+            if cls.batch_fields:
+                raise UserError(
+                    f"--grid, arm {name}: --method {arm.method} needs "
+                    f"{', '.join(sorted(cls.batch_fields))}, which the batches of an ablation do "
+                    "not have; topodistill cross-modal compares the methods of cameras"
+                )
             student = self._student(0)
             try:
                 config = arm.config(self.ablation.run.model)

@@ -1,7 +1,7 @@
 """What a distillation method is: a module that turns a batch into named, weighted loss terms."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -76,6 +76,11 @@ class DistillationMethod(nn.Module, ABC):
         Whether the training frames must have labels.
     needs_teacher
         Whether there is a teacher.
+    needs_image_network
+        Whether it looks at images through a network of `train.networks.image`. Its `Config` then
+        has `image_network`, a file or None; a file that a run makes itself comes as `artifacts`.
+    scores_with_images
+        Whether `with_images` gives something to score beside the student alone.
     prepares
         Whether `prepare` writes something.
     choice
@@ -86,6 +91,8 @@ class DistillationMethod(nn.Module, ABC):
     batch_fields: ClassVar[frozenset[str]] = frozenset()
     needs_labels: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = True
+    needs_image_network: ClassVar[bool] = False
+    scores_with_images: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
     choice: "TargetChoice | None" = None
 
@@ -118,6 +125,24 @@ class DistillationMethod(nn.Module, ABC):
             If they do not fit.
         """
         del config, student, teacher
+
+    @classmethod
+    def check_classes(cls, config: Any, class_names: Sequence[str]) -> None:
+        """Refuse files in the options that are of other classes; called as `check` is.
+
+        Parameters
+        ----------
+        config
+            An instance of `Config`.
+        class_names
+            Of the dataset, by train id.
+
+        Raises
+        ------
+        UserError
+            If a file is of other classes.
+        """
+        del config, class_names
 
     @classmethod
     def prepare(
@@ -167,6 +192,17 @@ class DistillationMethod(nn.Module, ABC):
         """Return in one line which stages of the two networks are compared; "" if none is."""
         del student, teacher
         return ""
+
+    def with_images(self, student: Network) -> nn.Module | None:
+        """Return what predicts from a batch with `batch_fields`; None if the student is all.
+
+        Parameters
+        ----------
+        student
+            Trained, in evaluation mode.
+        """
+        del student
+        return None
 
     def synchronize(self) -> None:
         """Exchange what the processes of a run have measured; called by all after each forward.

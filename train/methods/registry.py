@@ -14,6 +14,9 @@ METHODS: Final = {
     "affinity": "train.methods.affinity:Affinity",
     "feature": "train.methods.feature:FeatureHint",
     "topkd": "train.methods.topkd.method:TopKD",
+    "xmodel-kd": "train.methods.cross_modal.xmodel:XModelKD",
+    "udakd": "train.methods.cross_modal.udakd:UDAKD",
+    "fskd": "train.methods.cross_modal.fskd:FSKD",
     "none": "train.methods.none:CrossEntropy",
 }
 """Name -> "module:class"."""

@@ -24,6 +24,9 @@ TINY_METHOD_OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "fit_schedule": "cosine",
         "fit_standardize": True,
     },
+    "xmodel-kd": {"width": 32, "fusion_layers": 1, "max_pairs": 1024},
+    "udakd": {"width": 32},
+    "fskd": {"width": 32},
 }
 """Options of methods for small crops, by method."""
 

@@ -98,6 +98,15 @@ def finished(sweeps, teacher_file, grid_file, tmp_path_factory):
     return output
 
 
+def test_an_arm_that_needs_images_is_one_line(flags, tmp_path, capsys):
+    grid = tmp_path / "images.toml"
+    grid.write_text('[arms.images]\nmethod = "udakd"\n')
+    assert ablate.main(flags(tmp_path / "ablation", grid=grid)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "arm images: --method udakd needs images, point_pixel, which the batches of an" in line
+    assert not (tmp_path / "ablation").exists()
+
+
 def runs_of(output):
     records = read_folders([output / "records"]).runs
     return {(run.arm, run.seed): run for run in records}

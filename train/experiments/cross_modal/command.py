@@ -1,0 +1,116 @@
+"""The command that compares the methods of cameras: runs that are missing, then the page.
+
+python -m train.cross_modal --output docs/results
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.core.atomic_write import atomic_write, make_folder
+from train.core.command import run_command
+from train.core.console import logger
+from train.core.device import resolve_device
+from train.core.errors import UserError
+from train.core.provenance import program
+from train.experiments.cross_modal.arms import GRIDS
+from train.experiments.cross_modal.experiment import Experiment, Settings
+from train.experiments.cross_modal.page import markdown
+from train.experiments.records import read_folders
+
+PAGE_NAME = "cross_modal.md"
+RECORDS_NAME = "cross_modal_records"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
+    options = _parser().parse_args(arguments)
+    return run_command(
+        lambda: _run(options), stopped="the same command goes on with the missing runs"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("train.cross_modal"),
+        description="Compare xmodel-kd, udakd and fskd with LiDAR alone, with placebos and with "
+        "plain projection, on simulated streets with cameras. Hours on two cores; choose a part of "
+        "it, records add up.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--output",
+        type=Path,
+        default=Path("runs/cross-modal"),
+        help=f"folder of {PAGE_NAME} and {RECORDS_NAME}/ [runs/cross-modal]",
+    )
+    add(
+        "--work",
+        type=Path,
+        default=Path("runs/cross-modal-work"),
+        help="folder of the streets and the image network [runs/cross-modal-work]",
+    )
+    add("--grids", nargs="+", choices=tuple(GRIDS), default=tuple(GRIDS), metavar="GRID")
+    add("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 [5]")
+    add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
+    add("--page-only", action="store_true", help="run nothing; write the page from the records")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.seeds < 1:
+        raise UserError(f"--seeds {options.seeds}: at least 1")
+    run(
+        options.output,
+        options.work,
+        grids=options.grids,
+        seeds=range(options.seeds),
+        device=options.device,
+        page_only=options.page_only,
+    )
+
+
+def run(
+    output: Path,
+    work: Path,
+    *,
+    grids: Sequence[str] = tuple(GRIDS),
+    seeds: Sequence[int] = range(5),
+    device: str = "cpu",
+    page_only: bool = False,
+    settings: Settings | None = None,
+) -> None:
+    """Do the missing runs and write the page.
+
+    Parameters
+    ----------
+    output, work
+        Folders; are made.
+    grids, seeds
+        Which runs.
+    device
+        Where to compute.
+    page_only
+        Run nothing.
+    settings
+        What all runs share; None for those of the command.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to show, or records are of other settings.
+    """
+    records = output / RECORDS_NAME
+    if not page_only:
+        make_folder(records, "--output")
+        make_folder(work, "--work")
+        experiment = Experiment(settings or Settings(), records, work, resolve_device(device))
+        experiment.start(grids, seeds)
+    found = read_folders([records])
+    if not found.runs:
+        raise UserError(f"--page-only: no records in {records}; run it without")
+    page = output / PAGE_NAME
+    with atomic_write(page) as unfinished:
+        unfinished.write_text(markdown(found), encoding="utf-8")
+    logger.info(f"page: {page}")
