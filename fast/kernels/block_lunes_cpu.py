@@ -9,10 +9,17 @@ places, `i`, `j` the vertices there.
 import numpy as np
 from numba import njit
 
-from fast.kernels.bits_cpu import length_of, lowest_bit, num_bits
+from fast.kernels.bits_cpu import length_of, lowest_bit
 from fast.kernels.edge_keys_cpu import is_older, key_between
+from fast.kernels.hubs_cpu import (
+    MOST_STRAGGLERS,
+    add_missing,
+    join_stragglers,
+    meets,
+)
 
 WORDS = 4  # of a block
+EMPTY, CONNECTED, OPEN = 0, 1, 2
 
 
 def self_loops(n):
@@ -56,12 +63,12 @@ def _join(a, b, adjacency, summary):
 
 
 @njit(cache=True, nogil=True)
-def examine_lunes(edges, adjacency, summary, place, order, most_relations):
+def examine_lunes(edges, adjacency, summary, place, order, hubs, most_relations):
     """Examine edges, in their order; returns (empties, relations), or too many of the latter.
 
     `empties` are the positions of empty-luned edges, `relations` has (position, w1, wk) of each
-    relation. `adjacency` holds all earlier edges and is brought up; with more than
-    `most_relations` this ends early. How a lune is settled: see `lunes_cpu.examine_lunes`.
+    relation. `adjacency` holds all earlier edges and is brought up, and so are `hubs`, which settle
+    most edges; with more than `most_relations` this ends early.
     """
     n = np.uint64(adjacency.shape[0])
     words = adjacency.shape[1]
@@ -73,101 +80,164 @@ def examine_lunes(edges, adjacency, summary, place, order, most_relations):
     num_empties = 0
     relations = np.empty((256, 3), np.int64)
     num_relations = 0
-    hubs = np.full(adjacency.shape[0], -1)
-    where = np.empty(words // WORDS, np.uint64)
-    joined = np.empty(words, np.uint64)
-    rest = np.empty(words, np.uint64)
+    hub_of, counts, listed, missing = hubs
+    recent = np.full(adjacency.shape[0], -1)
+    room = (
+        np.empty(words // WORDS, np.uint64),
+        np.empty(words, np.uint64),
+        np.empty(words, np.uint64),
+    )
     for e in range(edges.shape[0]):
         i = np.uint64(edges[e]) // n
         a = np.uint64(place[i])
         b = np.uint64(place[np.uint64(edges[e]) - i * n])
-        hub = np.uint64(0)
-        found = False
-        for known in (hubs[a], hubs[b]):
-            if known >= 0:
-                hub = np.uint64(known)
-                both = adjacency[a, hub >> six] & adjacency[b, hub >> six]
-                if (both >> (hub & low_bits)) & one != zero:
-                    found = True
-                    break
-        if not found:
-            for s in range(summary.shape[1]):
-                some = summary[a, s] & summary[b, s]
-                while some != zero and not found:
-                    k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
-                    some &= some - one
-                    for m in range(k, k + np.uint64(WORDS)):
-                        both = adjacency[a, m] & adjacency[b, m]
-                        if both != zero:
-                            hub = (m << six) + np.uint64(lowest_bit(both))
-                            found = True
-                            break
-                if found:
-                    break
-        if not found:
-            if num_empties == empties.shape[0]:
-                empties = _longer(empties)
-            empties[num_empties] = e
-            num_empties += 1
-            _join(a, b, adjacency, summary)
-            continue
-        left = zero
-        for s in range(summary.shape[1]):
-            some = summary[a, s] & summary[b, s]
-            while some != zero:  # nothing is stored: this settles most edges, and must be fast
-                k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
-                some &= some - one
-                for m in range(np.uint64(WORDS)):
-                    left |= adjacency[a, k + m] & adjacency[b, k + m] & ~adjacency[hub, k + m]
-        sweeps = 0
-        met = one
-        if left != zero:
-            count = zero
-            for s in range(summary.shape[1]):
-                some = summary[a, s] & summary[b, s]
-                while some != zero:
-                    k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
-                    some &= some - one
-                    left = zero
-                    for m in range(np.uint64(WORDS)):
-                        lune = adjacency[a, k + m] & adjacency[b, k + m]
-                        left |= lune
-                        joined[count * np.uint64(WORDS) + m] = lune & adjacency[hub, k + m]
-                        rest[count * np.uint64(WORDS) + m] = lune & ~adjacency[hub, k + m]
-                    where[count] = k
-                    count += np.uint64(left != zero)
-            left = one
-            first = 0
-            while left != zero and met != zero:
-                while rest[first] == zero:
-                    first += 1
-                k = where[first // WORDS] + np.uint64(first % WORDS)
-                straggler = (k << six) + np.uint64(lowest_bit(rest[first]))
-                met = zero
-                left = zero
-                for block in range(count):
-                    k = where[block]
-                    for m in range(np.uint64(WORDS)):
-                        near = adjacency[straggler, k + m]
-                        met |= joined[block * np.uint64(WORDS) + m] & near
-                        others = rest[block * np.uint64(WORDS) + m] & ~near
-                        rest[block * np.uint64(WORDS) + m] = others
-                        left |= others
-                sweeps += 1
-        if sweeps <= 2 and met != zero:
-            hubs[a] = np.int64(hub)
-            hubs[b] = np.int64(hub)
-        else:  # another hub may do better next time
-            hubs[a] = -1
-            hubs[b] = -1
-        if met == zero:
-            relations, num_relations = _search(
-                e, a, b, adjacency, order, rest, joined, relations, num_relations
-            )
-            if num_relations > most_relations:
+        hub = np.int64(-1)
+        settled = False
+        for p, q in ((a, b), (b, a)):
+            known = hub_of[p]
+            if known < 0:
+                continue
+            w = np.uint64(known)
+            if (adjacency[q, w >> six] >> (w & low_bits)) & one == zero:
+                continue
+            hub = known
+            left = zero
+            for slot in range(np.uint64(counts[p])):
+                left |= adjacency[q, listed[p, slot]] & missing[p, slot]
+            if left == zero or join_stragglers(p, q, adjacency, hubs):
+                settled = True
                 break
+        if not settled:
+            outcome = _settle(a, b, hub, adjacency, summary, recent, room)
+            if outcome == EMPTY:
+                if num_empties == empties.shape[0]:
+                    empties = _longer(empties)
+                empties[num_empties] = e
+                num_empties += 1
+            elif outcome == OPEN:
+                relations, num_relations = _search(
+                    e, a, b, adjacency, order, room[1], room[2], relations, num_relations
+                )
+                if num_relations > most_relations:
+                    break
         _join(a, b, adjacency, summary)
+        for p, q in ((a, b), (b, a)):
+            known = hub_of[p]
+            if known >= 0:
+                w = np.uint64(known)
+                if (adjacency[q, w >> six] >> (w & low_bits)) & one == zero:
+                    add_missing(p, q, hubs)
     return empties[:num_empties], relations[:num_relations]
+
+
+@njit(cache=True, nogil=True)
+def _settle(a, b, hub, adjacency, summary, recent, room):
+    """Return whether the lune of places a and b is EMPTY, CONNECTED for sure, or OPEN.
+
+    The hub, one of its vertices or -1, joins the lune's vertices next to it; each straggler has to
+    meet one of those. `recent` remembers for each place a hub that served it: a guess that changes
+    no result. `room` is a bitset of blocks and two of words.
+    """
+    zero = np.uint64(0)
+    one = np.uint64(1)
+    six = np.uint64(6)
+    low_bits = np.uint64(63)
+    for known in (recent[a], recent[b]):
+        if hub < 0 and known >= 0:
+            guess = np.uint64(known)
+            both = adjacency[a, guess >> six] & adjacency[b, guess >> six]
+            if (both >> (guess & low_bits)) & one != zero:
+                hub = known
+    if hub < 0:
+        hub = _first_in_lune(a, b, adjacency, summary)
+        if hub < 0:
+            return EMPTY
+    where = room[0]
+    count = zero
+    for s in range(summary.shape[1]):
+        some = summary[a, s] & summary[b, s]
+        while some != zero:  # nothing is stored: this settles most edges, and must be fast
+            k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
+            some &= some - one
+            left = zero
+            for m in range(np.uint64(WORDS)):
+                left |= adjacency[a, k + m] & adjacency[b, k + m] & ~adjacency[hub, k + m]
+            where[count] = k
+            count += np.uint64(left != zero)
+    stragglers = 0
+    for block in range(count):
+        for k in range(where[block], where[block] + np.uint64(WORDS)):
+            rest = adjacency[a, k] & adjacency[b, k] & ~adjacency[hub, k]
+            while rest != zero:
+                straggler = (k << six) + np.uint64(lowest_bit(rest))
+                rest &= ~adjacency[straggler, k]
+                stragglers += 1
+                if stragglers > MOST_STRAGGLERS or not meets(a, b, hub, straggler, adjacency):
+                    recent[a] = -1  # another may do better next time
+                    recent[b] = -1
+                    return _sweep(a, b, hub, adjacency, summary, room)
+    recent[a] = hub
+    recent[b] = hub
+    return CONNECTED
+
+
+@njit(cache=True, nogil=True)
+def _sweep(a, b, hub, adjacency, summary, room):
+    """Return the same where there are many stragglers: each brings its own neighbors."""
+    zero = np.uint64(0)
+    one = np.uint64(1)
+    six = np.uint64(6)
+    where, joined, rest = room
+    count = zero
+    for s in range(summary.shape[1]):
+        some = summary[a, s] & summary[b, s]
+        while some != zero:
+            k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
+            some &= some - one
+            left = zero
+            for m in range(np.uint64(WORDS)):
+                lune = adjacency[a, k + m] & adjacency[b, k + m]
+                left |= lune
+                joined[count * np.uint64(WORDS) + m] = lune & adjacency[hub, k + m]
+                rest[count * np.uint64(WORDS) + m] = lune & ~adjacency[hub, k + m]
+            where[count] = k
+            count += np.uint64(left != zero)
+    first = 0
+    left = one
+    while left != zero:
+        while rest[first] == zero:
+            first += 1
+        k = where[first // WORDS] + np.uint64(first % WORDS)
+        straggler = (k << six) + np.uint64(lowest_bit(rest[first]))
+        met = zero
+        left = zero
+        for block in range(count):
+            k = where[block]
+            for m in range(np.uint64(WORDS)):
+                near = adjacency[straggler, k + m]
+                met |= joined[block * np.uint64(WORDS) + m] & near
+                others = rest[block * np.uint64(WORDS) + m] & ~near
+                rest[block * np.uint64(WORDS) + m] = others
+                left |= others
+        if met == zero:
+            return OPEN
+    return CONNECTED
+
+
+@njit(cache=True, nogil=True)
+def _first_in_lune(a, b, adjacency, summary):
+    """Return the first place that is joined to both a and b, or -1."""
+    zero = np.uint64(0)
+    for s in range(summary.shape[1]):
+        some = summary[a, s] & summary[b, s]
+        while some != zero:
+            k = WORDS * (64 * s + lowest_bit(some))
+            some &= some - np.uint64(1)
+            for m in range(k, k + WORDS):
+                both = adjacency[a, m] & adjacency[b, m]
+                if both != zero:
+                    return m * 64 + lowest_bit(both)
+    return -1
 
 
 @njit(cache=True, nogil=True)
@@ -275,92 +345,3 @@ def _nearest_in_lune(source, adjacency, place, order, i, j, key):
             ):
                 nearest = w
     return nearest
-
-
-@njit(cache=True, nogil=True)
-def busiest_places(adjacency, groups):
-    """Return the place with most neighbors of each group of places that follow each other."""
-    n = adjacency.shape[0]
-    best = np.empty(groups, np.int64)
-    for g in range(groups):
-        most = -1
-        for a in range(g * n // groups, (g + 1) * n // groups):
-            count = 0
-            for k in range(adjacency.shape[1]):
-                count += num_bits(adjacency[a, k])
-            if count > most:
-                most = count
-                best[g] = a
-    return best
-
-
-@njit(cache=True, nogil=True)
-def first_uncertain_lune(
-    source, adjacency, order, witnesses, keys, bottom, cutoff, neighbors, searches_left, first, last
-):
-    """Return the key of an edge in (bottom, cutoff] with an empty lune, or bottom if none has.
-
-    Looks at places a < b with a in [first, last). `adjacency` holds the edges up to `bottom`: any
-    vertex that it joins to both ends is in the lune. `witnesses` are places that it joins to many,
-    `keys` (N, M) those of the edges from each vertex to them, `neighbors` of each vertex are
-    joined to it. As `lunes_cpu.first_uncertain_lune`, it returns bottom + 1 where more than
-    `searches_left` lunes have to be searched in full.
-    """
-    n, words = adjacency.shape
-    zero = np.uint64(0)
-    one = np.uint64(1)
-    is_open = np.empty(words, np.uint64)
-    for a in range(first, last):
-        begin = a >> 6
-        for k in range(begin, words):
-            is_open[k] = ~adjacency[a, k] if 64 * k < n else zero
-        is_open[begin] &= (~zero << np.uint64(a & 63)) << one
-        if n & 63 != 0:
-            is_open[n >> 6] &= (one << np.uint64(n & 63)) - one
-        left = one
-        for w in witnesses:
-            if left != zero and (adjacency[a, w >> 6] >> np.uint64(w & 63)) & one != zero:
-                left = zero
-                for m in range(begin, words):
-                    is_open[m] &= ~adjacency[w, m]
-                    left |= is_open[m]
-        if left == zero:
-            continue
-        for k in range(begin, words):
-            while is_open[k] != zero:
-                b = k * 64 + lowest_bit(is_open[k])
-                is_open[k] &= is_open[k] - one
-                i = min(order[a], order[b])
-                j = max(order[a], order[b])
-                key = key_between(source, i, j)
-                if key > cutoff:
-                    continue
-                least = key
-                for m in range(keys.shape[1]):
-                    least = min(least, max(keys[i, m], keys[j, m]))
-                met = least < key
-                if not met:
-                    for m in range(neighbors.shape[1]):
-                        w = neighbors[i, m]
-                        v = neighbors[j, m]
-                        if (w >= 0 and key_between(source, w, j) < key) or (
-                            v >= 0 and key_between(source, v, i) < key
-                        ):
-                            met = True
-                            break
-                if met:
-                    continue
-                searches_left -= 1
-                if searches_left < 0:
-                    return bottom + source.stored.dtype.type(1)
-                for w in range(n):
-                    if (
-                        w not in (i, j)
-                        and is_older(source, i, w, key, i, j)
-                        and is_older(source, j, w, key, i, j)
-                    ):
-                        met = True
-                        break
-                if not met:
-                    return key
-    return bottom

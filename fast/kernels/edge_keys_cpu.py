@@ -125,39 +125,45 @@ def largest_keys(source, first, last, row_max):
 
 
 @njit(cache=True, nogil=True)
-def count_edges(source, low, high):
-    """Count edges i < j with low < key <= high."""
+def count_edges(source, borders, first, last):
+    """Count the edges i < j, i in [first, last), with borders[r] < key <= borders[r + 1], each r.
+
+    `borders` ascend, of the type of keys.
+    """
     n = num_vertices(source)
     is_stored = source.stored.shape[0] > 0
     lengths = np.empty((0 if is_stored else ROWS, n), source.points.dtype)
     computed = lengths.view(source.stored.dtype)
-    bottom = source.stored.dtype.type(low)
-    top = source.stored.dtype.type(high)
-    total = 0
-    for begin in range(0, n, ROWS):
-        end = min(begin + ROWS, n)
+    within = np.zeros(borders.shape[0], np.int64)
+    for begin in range(first, last, ROWS):
+        end = min(begin + ROWS, last)
         if not is_stored:
             fill_lengths(source.channels, begin, end, begin, lengths)
         for i in range(begin, end):
             row = source.stored[i] if is_stored else computed[i - begin]
-            for j in range(np.uint64(i + 1), np.uint64(n)):  # unsigned, or it stays scalar
-                if bottom < row[j] and row[j] <= top:
-                    total += 1
-    return total
+            for r in range(borders.shape[0]):  # the row stays in the cache
+                border = borders[r]
+                count = 0
+                for j in range(np.uint64(i + 1), np.uint64(n)):  # unsigned, or it stays scalar
+                    count += row[j] <= border
+                within[r] += count
+    return within[1:] - within[:-1]
 
 
 @njit(cache=True, nogil=True)
-def gather_edges(source, low, high, edge_keys, edges):
-    """Write the edges that `count_edges` counts in (i, j) order, as key and as i * N + j."""
+def gather_edges(source, borders, first, last, slots, edge_keys, edges):
+    """Write the edges that `count_edges` counts, as key and as i * N + j, in (i, j) order.
+
+    Those of range r go to `slots[r]` and on, which is brought up.
+    """
     n = num_vertices(source)
     is_stored = source.stored.shape[0] > 0
     lengths = np.empty((0 if is_stored else ROWS, n), source.points.dtype)
     computed = lengths.view(source.stored.dtype)
-    bottom = source.stored.dtype.type(low)
-    top = source.stored.dtype.type(high)
-    count = np.uint64(0)
-    for begin in range(0, n, ROWS):
-        end = min(begin + ROWS, n)
+    bottom = borders[0]
+    top = borders[-1]
+    for begin in range(first, last, ROWS):
+        end = min(begin + ROWS, last)
         if not is_stored:
             fill_lengths(source.channels, begin, end, begin, lengths)
         for i in range(begin, end):
@@ -165,9 +171,13 @@ def gather_edges(source, low, high, edge_keys, edges):
             for j in range(np.uint64(i + 1), np.uint64(n)):
                 key = row[j]
                 if bottom < key and key <= top:
-                    edge_keys[count] = key
-                    edges[count] = np.uint64(i * n) + j
-                    count += np.uint64(1)
+                    r = np.uint64(0)
+                    while key > borders[r + np.uint64(1)]:
+                        r += np.uint64(1)
+                    slot = np.uint64(slots[r])
+                    slots[r] += 1
+                    edge_keys[slot] = key
+                    edges[slot] = np.uint64(i * n) + j
 
 
 @njit(cache=True, nogil=True)

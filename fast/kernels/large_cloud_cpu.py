@@ -10,7 +10,15 @@ import itertools
 import numpy as np
 
 from fast import threads
-from fast.kernels import block_lunes_cpu, edge_keys_cpu, edges_cpu, lunes_cpu, pairing_cpu
+from fast.kernels import (
+    block_lunes_cpu,
+    edge_keys_cpu,
+    edges_cpu,
+    hubs_cpu,
+    later_lunes_cpu,
+    lunes_cpu,
+    pairing_cpu,
+)
 from fast.kernels.cloud_cpu import CloudPairs, merge_pairs
 from fast.kernels.point_pairing_cpu import EdgePairing
 
@@ -23,7 +31,13 @@ _MOST_RELATIONS = 64  # per vertex; those that are no cloud's distances have far
 _LANDMARKS = 64  # vertices that near ones are put together with
 _PARTS = 8  # of the last look at all edges, per thread
 _NEIGHBORS = 8  # nearest neighbors tried as witnesses that a lune is not empty
-_MAX_FULL_SEARCHES = 256  # lunes searched in full before it is too early to ask for the end
+_HUBS = 64  # vertices that may be another's hub
+_LEAST_GROUP = 16  # vertices of which one is a witness that a lune is not empty
+_WITNESSES = 128  # about so many that edges longer than the chunk's are looked at to
+_SEARCHES = 1  # lunes per vertex that are searched in full to know all that are empty
+_TRIAL = 64  # of so many rows one tells how many searches there would be
+_SLICES = 8  # of a chunk, after each of which hubs are chosen anew
+_LEAST_SLICE = 32  # edges per vertex
 
 
 class LargeCloud:
@@ -45,41 +59,61 @@ class LargeCloud:
         self.births = []
         self.kills = []
         self.num_relations = 0
+        self.neighbors = None
+        self.later = None  # edges with an empty lune that are still to come, once they are known
 
     def pairs(self):
         """Return [H0, H1], or None where `Cloud` does better: lengths that are no cloud's."""
-        sample, borders, most_edges = self._sampled()
-        low = uncertain = -1
-        neighbors = None
-        for high in borders:
-            middles = self._middles(sample, low, high)
-            calls = [(*ends, most_edges) for ends in itertools.pairwise([low, *middles, high])]
-            parts = threads.run(self._sorted_edges, calls, self.num_threads)
-            if any(part is None for part in parts):
+        sample, borders = self._sampled()
+        self._plan(sample, borders)
+        for chunk, high in enumerate(borders):
+            edges = self._sorted_edges(chunk)
+            if edges is None:
                 return None
-            empties, relations = self._examined(parts)
-            if neighbors is None:
-                first = np.concatenate(parts)
-                neighbors = lunes_cpu.nearest_neighbors(first, self.n, _NEIGHBORS)
-                self.pairing.near = self.adjacency.copy()
-            del parts
-            self.num_relations += len(relations)
-            if self.num_relations > _MOST_RELATIONS * self.n:
-                return None
-            self._pair(empties, relations)
-            low = high
-            # No class is alive and none will be born: whatever happens later is beyond H1.
-            if self.pairing.alive == 0 and uncertain <= low:
-                uncertain = self._first_uncertain_lune(low, neighbors)
-                if uncertain <= low:
+            for part in self._slices(edges):
+                self._add(part)
+                if self.num_relations > _MOST_RELATIONS * self.n:
+                    return None
+                if self._is_over():
+                    return [self._h0(), self._h1()]
+            del edges, part
+            if self.later is None:
+                self.later = self._later_empties(high)
+                if self._is_over():
                     break
         return [self._h0(), self._h1()]
 
-    def _sampled(self):
-        """Return a sorted sample of the keys, where the chunks end, and their most edges.
+    def _is_over(self):
+        """Whether no class is alive and none will be born: what happens later is beyond H1."""
+        return self.pairing.alive == 0 and self.later is not None and len(self.later) == 0
 
-        The last border is the cutoff.
-        """
+    def _slices(self, edges):
+        """Cut a chunk: between, hubs are chosen anew, and maybe all is over."""
+        count = min(_SLICES, max(1, len(edges) // (_LEAST_SLICE * self.n)))
+        return np.array_split(edges, count)
+
+    def _add(self, edges):
+        """Add the next edges of the order."""
+        if self.later is not None:
+            if len(edges) == 0:
+                return
+            last = self._keys(_ends(edges[-1:], self.n))[0]
+            keys = self._keys(_ends(self.later, self.n))
+            is_here = (keys < last) | ((keys == last) & (self.later <= edges[-1]))
+            self.later = self.later[~is_here]
+            if self.pairing.alive == 0 and not is_here.any():
+                # Nothing dies, since nothing is alive, and nothing is born.
+                block_lunes_cpu.insert_edges(edges, self.adjacency, self.summary, self.place)
+                return
+        empties, relations = self._examined(edges)
+        if self.neighbors is None:
+            self.neighbors = lunes_cpu.nearest_neighbors(edges, self.n, _NEIGHBORS)
+            self.pairing.near = self.adjacency.copy()
+        self.num_relations += len(relations)
+        self._pair(empties, relations)
+
+    def _sampled(self):
+        """Return a sorted sample of the keys, and where the chunks end: at the cutoff at last."""
         sample = np.empty(_SAMPLE, self.key_type)
         count = edge_keys_cpu.sample_keys(self.source, self.cutoff, sample)
         sample = np.sort(sample[:count])
@@ -87,13 +121,33 @@ class LargeCloud:
         within = max(1, all_edges * count // min(_SAMPLE, all_edges))  # edges up to the cutoff
         borders = []
         edges = _FIRST_EDGES * self.n
-        longest = max(edges, int(_MOST_SHARE * all_edges))
+        longest = self._longest_chunk()
         while edges < 0.9 * within and count > 0:
             border = int(sample[int(edges / within * count)])
             if border < self.cutoff and (not borders or border > borders[-1]):
                 borders.append(border)
             edges = min(edges * _GROWTH, edges + longest)
-        return sample, [*borders, self.cutoff], _MOST_TIES * longest
+        return sample, [*borders, self.cutoff]
+
+    def _longest_chunk(self):
+        """How many edges a chunk is planned to have at most."""
+        return max(_FIRST_EDGES * self.n, int(_MOST_SHARE * self.n * (self.n - 1) // 2))
+
+    def _plan(self, sample, borders):
+        """Cut every chunk into a range of keys per thread, and count their edges."""
+        ends = [-1]
+        for low, high in itertools.pairwise([-1, *borders]):
+            ends += [*self._middles(sample, low, high), high]
+        self.ranges = np.array(ends, self.key_type)
+        calls = [(self.source, self.ranges, *band) for band in self._bands()]
+        counts = threads.run(edge_keys_cpu.count_edges, calls, self.num_threads)
+        self.counts = np.stack(counts)  # (bands, ranges)
+
+    def _bands(self):
+        """Rows [first, last) for each thread, with about as many edges i < j."""
+        parts = self.num_threads
+        firsts = [round(self.n * (1 - (1 - part / parts) ** 0.5)) for part in range(parts)]
+        return list(itertools.pairwise([*firsts, self.n]))
 
     def _middles(self, sample, low, high):
         """Keys that cut (low, high] into a part of about as many edges per thread."""
@@ -103,45 +157,71 @@ class LargeCloud:
             return [high] * (parts - 1)
         return [int(sample[begin + (end - begin) * k // parts]) for k in range(1, parts)]
 
-    def _sorted_edges(self, low, high, most_edges):
-        """Edges with low < key <= high as i * N + j, in the total order; None if too many."""
-        count = edge_keys_cpu.count_edges(self.source, low, high)
-        if count > most_edges:
+    def _sorted_edges(self, chunk):
+        """Return the edges of a chunk as i * N + j in the total order; None if they are many."""
+        which = slice(chunk * self.num_threads, (chunk + 1) * self.num_threads)
+        ranges = self.ranges[which.start : which.stop + 1]
+        counts = self.counts[:, which]
+        total = int(counts.sum())
+        if total > _MOST_TIES * self._longest_chunk():
             return None
-        edge_keys, spare_keys = (np.empty(count, self.key_type) for _ in range(2))
-        edges, spare_edges = (np.empty(count, np.int64) for _ in range(2))
-        edge_keys_cpu.gather_edges(self.source, low, high, edge_keys, edges)
-        in_spare = edges_cpu.sort_edges(
-            edge_keys, edges, max(low, 0), high, spare_keys, spare_edges
-        )
-        return spare_edges if in_spare else edges
+        edge_keys, spare_keys = (np.empty(total, self.key_type) for _ in range(2))
+        edges, spare_edges = (np.empty(total, np.int64) for _ in range(2))
+        # Range after range, in each the rows of one thread after those of another.
+        slots = np.cumsum(np.concatenate([[0], counts.T.ravel()[:-1]])).reshape(counts.T.shape).T
+        calls = [
+            (self.source, ranges, *band, np.ascontiguousarray(slot), edge_keys, edges)
+            for band, slot in zip(self._bands(), slots, strict=True)
+        ]
+        threads.run(edge_keys_cpu.gather_edges, calls, self.num_threads)
+        ends = np.cumsum(counts.sum(axis=0))
+        places = [slice(start, end) for start, end in itertools.pairwise([0, *ends])]
+        calls = [
+            (
+                edge_keys[place], edges[place], max(int(low), 0), int(high),
+                spare_keys[place], spare_edges[place],
+            )
+            for place, (low, high) in zip(places, itertools.pairwise(ranges), strict=True)
+        ]  # fmt: skip
+        in_spare = threads.run(edges_cpu.sort_edges, calls, self.num_threads)
+        for place, moved in zip(places, in_spare, strict=True):
+            if moved != in_spare[0]:  # ranges of keys took an odd and an even number of passes
+                source, target = (spare_edges, edges) if moved else (edges, spare_edges)
+                target[place] = source[place]
+        return spare_edges if in_spare[0] else edges
 
-    def _examined(self, parts):
+    def _examined(self, edges):
         """Return edges with an empty lune (E, 2), and relations (R, 4), rows (i, j, w1, wk).
 
         Every thread examines a part, and brings its own adjacency up to it.
         """
-        last = len(parts) - 1
-        states = [(self.adjacency.copy(), self.summary.copy()) for _ in range(last)]
+        borders = [len(edges) * part // self.num_threads for part in range(self.num_threads + 1)]
+        candidates = self._busiest(_HUBS)
+        states = [(self.adjacency.copy(), self.summary.copy()) for _ in borders[2:]]
         states.append((self.adjacency, self.summary))
-        calls = [(parts, part, *state) for part, state in enumerate(states)]
+        calls = [
+            (edges, *ends, candidates, *state)
+            for ends, state in zip(itertools.pairwise(borders), states, strict=True)
+        ]
         found = threads.run(self._examined_part, calls, self.num_threads)
         empties, relations = (np.concatenate(rows) for rows in zip(*found, strict=True))
         return empties, relations
 
-    def _examined_part(self, parts, part, adjacency, summary):
-        """Return the same of one part."""
-        for earlier in parts[:part]:
-            block_lunes_cpu.insert_edges(earlier, adjacency, summary, self.place)
-        edges = parts[part]
+    def _examined_part(self, edges, start, stop, candidates, adjacency, summary):
+        """Return the same of edges[start:stop]."""
+        block_lunes_cpu.insert_edges(edges[:start], adjacency, summary, self.place)
+        hubs = hubs_cpu.no_hubs(self.n)
+        hubs_cpu.choose_hubs(adjacency, candidates, hubs)
+        edges = edges[start:stop]
         empties, relations = block_lunes_cpu.examine_lunes(
-            edges, adjacency, summary, self.place, self.order, _MOST_RELATIONS * self.n
+            edges, adjacency, summary, self.place, self.order, hubs, _MOST_RELATIONS * self.n
         )
         born, died = edges[empties], edges[relations[:, 0]]
-        return (
-            np.column_stack([born // self.n, born % self.n]),
-            np.column_stack([died // self.n, died % self.n, relations[:, 1:]]),
-        )
+        return _ends(born, self.n), np.column_stack([_ends(died, self.n), relations[:, 1:]])
+
+    def _busiest(self, groups):
+        """Places that many are joined to, one of each group of places."""
+        return later_lunes_cpu.busiest_places(self.adjacency, min(groups, self.n))
 
     def _keys(self, edges):
         """Return the keys of rows that begin with i and j."""
@@ -162,20 +242,31 @@ class LargeCloud:
         dead = self.pairing.eliminate(relations)
         self.kills.append(np.column_stack([dead[:, 0], relations[dead[:, 1]]]))
 
-    def _first_uncertain_lune(self, low, neighbors):
-        """Key of an edge beyond `low` whose lune may be empty, or `low`."""
-        keys = (self.key_type.type(low), self.key_type.type(self.cutoff))
-        witnesses = block_lunes_cpu.busiest_places(self.adjacency, min(_LANDMARKS, self.n))
-        to_witnesses = np.empty((self.n, len(witnesses)), self.key_type)
-        edge_keys_cpu.keys_to(self.source, self.order[witnesses], to_witnesses)
-        before = (self.source, self.adjacency, self.order, witnesses, to_witnesses, *keys)
+    def _later_empties(self, low):
+        """Edges beyond the key `low` with an empty lune, in order; None if it is too early to ask.
+
+        It is where many lunes have to be searched in full: a few rows tell.
+        """
+        witnesses = self._busiest(self.n // _LEAST_GROUP + 1)
+        joined = later_lunes_cpu.joined_to(self.adjacency, self.place, witnesses)
+        some = self.order[witnesses[:: 1 + len(witnesses) // _WITNESSES]]
+        keys = np.empty((self.n, len(some)), self.key_type)
+        edge_keys_cpu.keys_to(self.source, some, keys)
+        ends = (self.key_type.type(low), self.key_type.type(self.cutoff))
+        before = (self.source, joined, some, keys, *ends, self.neighbors)
+        most = _SEARCHES * self.n
+        rows = np.arange(_TRIAL // 2, self.n, _TRIAL)
+        _, searches = later_lunes_cpu.later_empty_lunes(*before, rows, most // _TRIAL)
+        if searches > most // _TRIAL:
+            return None
         parts = _PARTS * self.num_threads
-        firsts = [round(self.n * (1 - (1 - part / parts) ** 0.5)) for part in range(parts)]
-        calls = [
-            (*before, neighbors, _MAX_FULL_SEARCHES, *rows)
-            for rows in itertools.pairwise([*firsts, self.n])
-        ]
-        return max(threads.run(block_lunes_cpu.first_uncertain_lune, calls, self.num_threads))
+        calls = [(*before, np.arange(part, self.n, parts), most) for part in range(parts)]
+        found = threads.run(later_lunes_cpu.later_empty_lunes, calls, self.num_threads)
+        if any(searches > most for _, searches in found):
+            return None
+        later = np.concatenate([edges for edges, _ in found])
+        keys = self._keys(_ends(later, self.n))
+        return later[np.lexsort((later, keys))]
 
     def _h0(self):
         """Return merges at positive length."""
@@ -196,6 +287,11 @@ class LargeCloud:
         return CloudPairs(
             born[order], triangles[:, :2], np.sort(triangles, axis=1), int(self.pairing.alive)
         )
+
+
+def _ends(edges, n):
+    """Return the vertices (E, 2) of edges i * N + j."""
+    return np.column_stack(np.divmod(edges, n))
 
 
 class BlockPairing(EdgePairing):

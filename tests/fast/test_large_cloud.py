@@ -7,7 +7,15 @@ import torch
 import fast
 import reference
 from fast import rips
-from fast.kernels import block_lunes_cpu, edge_keys_cpu, large_cloud_cpu, lengths, rips_cpu
+from fast.kernels import (
+    block_lunes_cpu,
+    edge_keys_cpu,
+    hubs_cpu,
+    large_cloud_cpu,
+    later_lunes_cpu,
+    lengths,
+    rips_cpu,
+)
 from fast.kernels.large_cloud_cpu import LargeCloud
 from tests.fast.test_point_cloud import assert_same
 from tests.fast.test_rips import assert_same_diagram, tied_matrix
@@ -70,6 +78,17 @@ def test_it_equals_the_edges_in_their_order_where_lengths_tie(all_clouds_are_lar
         want = in_order(matrix, threshold)
         assert_same(in_blocks(matrix, threshold), want)
         assert_same(in_blocks(matrix, threshold, num_threads=3), want)
+
+
+def test_a_threshold_beyond_the_longest_edge_leaves_a_chunk_empty(all_clouds_are_large):
+    """A loop of four edges that never dies: nothing is left when it is known what is born."""
+    matrix = np.full((4, 4), 5.0, np.float32)
+    for i in range(4):
+        matrix[i, (i + 1) % 4] = matrix[(i + 1) % 4, i] = 1.0
+        matrix[i, i] = 0.0
+    got = in_blocks(matrix, threshold=3.0)
+    assert got[1].num_essential == 1
+    assert_same(got, in_order(matrix, threshold=3.0))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -147,23 +166,34 @@ def _one_relation_too_few(original):
     return broken
 
 
-def _nothing_beyond_is_open(original):
-    def broken(source, adjacency, order, witnesses, keys, bottom, *rest):
-        return bottom
+def _nothing_is_born_later(original):
+    def broken(*arguments):
+        return original(*arguments)[0][:0], 0
+
+    return broken
+
+
+def _nothing_is_missing(original):
+    def broken(adjacency, candidates, hubs):
+        original(adjacency, candidates, hubs)
+        hubs.counts[:] = 0
 
     return broken
 
 
 @pytest.mark.parametrize(
-    ("kernel", "mutant"),
+    ("module", "kernel", "mutant"),
     [
-        ("examine_lunes", _one_empty_lune_too_few),
-        ("examine_lunes", _one_relation_too_few),
-        ("first_uncertain_lune", _nothing_beyond_is_open),
+        (block_lunes_cpu, "examine_lunes", _one_empty_lune_too_few),
+        (block_lunes_cpu, "examine_lunes", _one_relation_too_few),
+        (later_lunes_cpu, "later_empty_lunes", _nothing_is_born_later),
+        (hubs_cpu, "choose_hubs", _nothing_is_missing),
     ],
 )
-def test_a_broken_kernel_is_caught(monkeypatch, make_cloud, all_clouds_are_large, kernel, mutant):
-    monkeypatch.setattr(block_lunes_cpu, kernel, mutant(getattr(block_lunes_cpu, kernel)))
+def test_a_broken_kernel_is_caught(
+    monkeypatch, make_cloud, all_clouds_are_large, module, kernel, mutant
+):
+    monkeypatch.setattr(module, kernel, mutant(getattr(module, kernel)))
     with pytest.raises((AssertionError, IndexError)):
         _compare_many(make_cloud)
 
