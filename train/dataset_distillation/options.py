@@ -20,6 +20,9 @@ METHODS: Final[Mapping[Method, str]] = {
     "k-center": "real clouds that lie far from each other",
 }
 """Name -> what it makes."""
+Start = Literal["noise", "real"]
+STARTS: Final[tuple[Start, ...]] = get_args(Start)
+
 LEARNED: Final[tuple[Method, ...]] = ("dd3d", "gradient-matching", "distribution-matching")
 """The methods that learn; the others choose."""
 
@@ -89,6 +92,9 @@ class DistillOptions:
         makes the distance grow: a few points per channel get all of its gradient.
     network_lr, network_batch
         Of SGD on the matched network.
+    start
+        Of a generator: noise, as the authors', or fitted to real clouds first, which is ours and
+        saves most of the iterations.
     width, layers, w0
         Of the generator.
     widths
@@ -112,6 +118,7 @@ class DistillOptions:
     coordinate_lr: float = 1e-3
     network_lr: float = 1e-3
     network_batch: int = 256
+    start: Start = "noise"
     width: int = 256
     layers: int = 2
     w0: float = 100.0
@@ -125,6 +132,10 @@ class DistillOptions:
             raise UserError(f"--method {self.method!r}: choose one of {', '.join(METHODS)}")
         if self.task not in TASKS:
             raise UserError(f"--task {self.task!r}: choose one of {', '.join(TASKS)}")
+        if self.start not in STARTS:
+            raise UserError(f"--start {self.start!r}: choose one of {', '.join(STARTS)}")
+        if self.task == "parts" and self.start == "real":
+            raise UserError("--start real: a generator of parts starts from noise; leave it out")
         if self.task == "parts" and self.method == "distribution-matching":
             raise UserError("--method distribution-matching: has no --task parts; choose another")
         for name, flag, least in (
