@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from train.core.console import Progress
 from train.core.distributed import agree, is_first_process, sum_over_processes
@@ -31,15 +33,15 @@ from train.dataset_distillation.matcher import Matcher
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.options import DistillOptions
-from train.dataset_distillation.rotator import Rotator
 from train.dataset_distillation.real_start import fit_to
-from train.dataset_distillation.synthetic import Clouds, FreeClouds, GeneratedClouds, Synthetic
+from train.dataset_distillation.rotator import Rotator
+from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds, Synthetic
 from train.dataset_distillation.tasks import check_task, noise_intervals
 
 SAVE_EVERY_S: Final = 60.0
 
-_DRAWS, _START = 2, 3
-"""Second words of the seeds of a run; 1 and 4 are those of `matcher`."""
+_DRAWS, _START, _ROWS = 2, 3, 6
+"""Second words of the seeds of a run; 1, 4 and 5 are those of `matcher` and `real_start`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,8 @@ class Distillation:
         Of a method that learns.
     device
         Where to compute.
+    chosen
+        Rows of the real clouds to begin from, class by class, where options say so; None draws.
 
     Raises
     ------
@@ -83,7 +87,13 @@ class Distillation:
         If a class has too few clouds, or the clouds have fewer points than are asked for.
     """
 
-    def __init__(self, real: ObjectClouds, options: DistillOptions, device: torch.device) -> None:
+    def __init__(
+        self,
+        real: ObjectClouds,
+        options: DistillOptions,
+        device: torch.device,
+        chosen: NDArray[np.int64] | None = None,
+    ) -> None:
         real.require(options.clouds_per_class)
         if real.num_points < options.points:
             raise UserError(
@@ -91,7 +101,7 @@ class Distillation:
                 "for fewer"
             )
         check_task(options.task, real)
-        self.real, self.options, self.device = real, options, device
+        self.real, self.options, self.device, self.chosen = real, options, device, chosen
         self.rotator = build_rotator(options).to(device)
         self.matcher = Matcher(real, options, self.rotator, device)
         self.synthetic = self._start().to(device)
@@ -204,17 +214,22 @@ class Distillation:
                 intervals=noise_intervals(self.real) if parts else (),
             )
             generator = build_generator(spec, options.seed)
-            if options.start == "real":
-                fit_to(generator, self._real_clouds()[0], options.seed)
+            if options.begins_as != "noise":
+                fit_to(generator, self.matcher.points[self._rows_to_start()], options.seed)
             return GeneratedClouds(generator)
         # From real clouds: without, coordinates stay the noise that they are (Table 6).
-        points, drawn_parts = self._real_clouds()
+        points, drawn_parts = self.matcher.draw(
+            self._rows_to_start(), generator_for(options.seed, _START)
+        )
         return FreeClouds(points, options.clouds_per_class, drawn_parts)
 
-    def _real_clouds(self) -> Clouds:
+    def _rows_to_start(self) -> Tensor:
         """Return the real clouds that free coordinates, or a generator, start from."""
-        chance = generator_for(self.options.seed, _START)
-        return self.matcher.some(self.options.clouds_per_class, chance)
+        if self.chosen is not None:
+            return torch.from_numpy(self.chosen)
+        return self.matcher.rows_of_each(
+            self.options.clouds_per_class, generator_for(self.options.seed, _ROWS)
+        )
 
     def _iterate(self, done: int) -> float:
         """Do one iteration; return the mean distance per class and outer step."""

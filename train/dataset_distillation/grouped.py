@@ -74,8 +74,7 @@ def class_distances(synthetic: Sequence[Tensor], real: Sequence[Tensor]) -> Tens
         Of the same weights, (G, outputs, inputs) each.
     """
     per_weight = [
-        row_distance(ours, theirs).sum(dim=1)
-        for ours, theirs in zip(synthetic, real, strict=True)
+        row_distance(ours, theirs).sum(dim=1) for ours, theirs in zip(synthetic, real, strict=True)
     ]
     return torch.stack(per_weight).sum(dim=0)
 

@@ -189,14 +189,19 @@ def make(
     """
     if points < 1:
         raise UserError(f"--points {points}: at least 1")
-    if options.method in LEARNED:
-        found = Distillation(real.train, options, device).run(state, resume=resume)
+    learned = options.method in LEARNED
+    choice = options.begins_as if learned else options.method
+    rows = None
+    if choice != "noise":
+        if features is None:
+            features = np.zeros((len(real.train), 1))
+            if choice != "random":
+                features = features_of(canonical(real.train, real.rotator), options.seed, device)
+        rows = coreset(choice, real.train, features, options.clouds_per_class, options.seed)
+    if learned:
+        found = Distillation(real.train, options, device, rows).run(state, resume=resume)
         return _learned(found, real.train, points, options.seed)
-    if features is None:
-        features = np.zeros((len(real.train), 1))
-        if options.method != "random":
-            features = features_of(canonical(real.train, real.rotator), options.seed, device)
-    rows = coreset(options.method, real.train, features, options.clouds_per_class, options.seed)
+    assert rows is not None
     return Made(canonical(real.train.take(rows), real.rotator), None, real.rotator, (), 0.0)
 
 

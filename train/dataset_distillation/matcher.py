@@ -79,9 +79,9 @@ class Matcher:
             None if parts is None else parts.gather(1, rows),
         )
 
-    def some(self, number: int, chance: torch.Generator) -> Clouds:
-        """Return `number` real clouds of each class, fewer where a class has fewer."""
-        return self.draw(torch.cat([self._chosen(r, number, chance) for r in self.rows]), chance)
+    def rows_of_each(self, number: int, chance: torch.Generator) -> Tensor:
+        """Return `number` real clouds of each class, drawn; fewer where a class has fewer."""
+        return torch.cat([self._chosen(rows, number, chance) for rows in self.rows])
 
     def batch(self, label: int, chance: torch.Generator) -> Clouds:
         """Return the real clouds of a class for one step."""
@@ -99,7 +99,8 @@ class Matcher:
         with weights_from(options.seed, _NETWORK, done):
             network = matched_network(options.task, self.real, options.widths).to(self.device)
         if self.parts is not None:
-            some = self.some(STATISTICS_CLOUDS, generator_for(options.seed, _STATISTICS, done))[0]
+            chance = generator_for(options.seed, _STATISTICS, done)
+            some = self.draw(self.rows_of_each(STATISTICS_CLOUDS, chance), chance)[0]
             with torch.no_grad():
                 points = self.rotator(some.to(self.device), align=False)
             settle_norms(network, points)
@@ -202,9 +203,7 @@ class Matcher:
             ]
         world = current_world()
         own = list(range(world.rank, count, world.size))
-        found = dict(
-            zip(own, synthetic.of_classes(own, self.options.points, chance), strict=True)
-        )
+        found = dict(zip(own, synthetic.of_classes(own, self.options.points, chance), strict=True))
         # Distances are led back to the clouds group by group, and from there once to what is
         # learned: no more than a group's graph is held.
         leaves = {k: made.detach().requires_grad_() for k, (made, _) in found.items()}
@@ -219,9 +218,7 @@ class Matcher:
                 distance = self.distances(network, group, made, wanted).sum()
             else:
                 (k,) = group
-                distance = self.distance(
-                    network, k, (leaves[k], found[k][1]), real[k], only[k]
-                )
+                distance = self.distance(network, k, (leaves[k], found[k][1]), real[k], only[k])
             got = torch.autograd.grad(
                 distance, [*(leaves[k] for k in group), *turning], allow_unused=True
             )

@@ -20,7 +20,7 @@ METHODS: Final[Mapping[Method, str]] = {
     "k-center": "real clouds that lie far from each other",
 }
 """Name -> what it makes."""
-Start = Literal["noise", "real"]
+Start = Literal["noise", "random", "herding", "k-center"]
 STARTS: Final[tuple[Start, ...]] = get_args(Start)
 
 LEARNED: Final[tuple[Method, ...]] = ("dd3d", "gradient-matching", "distribution-matching")
@@ -93,8 +93,9 @@ class DistillOptions:
     network_lr, network_batch
         Of SGD on the matched network.
     start
-        Of a generator: noise, as the authors', or fitted to real clouds first, which is ours and
-        saves most of the iterations.
+        What is learned begins as: noise; or real clouds, drawn or chosen by a coreset's name, to
+        which a generator is fitted first. None for the authors' choice: noise for a generator, real
+        clouds, drawn, for free coordinates.
     width, layers, w0
         Of the generator.
     widths
@@ -118,7 +119,7 @@ class DistillOptions:
     coordinate_lr: float = 1e-3
     network_lr: float = 1e-3
     network_batch: int = 256
-    start: Start = "noise"
+    start: Start | None = None
     width: int = 256
     layers: int = 2
     w0: float = 100.0
@@ -132,10 +133,7 @@ class DistillOptions:
             raise UserError(f"--method {self.method!r}: choose one of {', '.join(METHODS)}")
         if self.task not in TASKS:
             raise UserError(f"--task {self.task!r}: choose one of {', '.join(TASKS)}")
-        if self.start not in STARTS:
-            raise UserError(f"--start {self.start!r}: choose one of {', '.join(STARTS)}")
-        if self.task == "parts" and self.start == "real":
-            raise UserError("--start real: a generator of parts starts from noise; leave it out")
+        self._check_start()
         if self.task == "parts" and self.method == "distribution-matching":
             raise UserError("--method distribution-matching: has no --task parts; choose another")
         for name, flag, least in (
@@ -160,6 +158,26 @@ class DistillOptions:
         for name in ("lr", "coordinate_lr", "network_lr", "w0"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: above 0")
+
+    def _check_start(self) -> None:
+        if self.start is None:
+            return
+        if self.start not in STARTS:
+            raise UserError(f"--start {self.start!r}: choose one of {', '.join(STARTS)}")
+        generated = self.method == "dd3d"
+        if generated and self.task == "parts" and self.start != "noise":
+            raise UserError(
+                f"--start {self.start}: a generator of parts starts from noise; leave it out"
+            )
+        if not generated and self.start == "noise":
+            raise UserError(
+                "--start noise: free coordinates stay the noise that they are; choose another"
+            )
+
+    @property
+    def begins_as(self) -> Start:
+        """`start`, the authors' where none is given."""
+        return self.start or ("noise" if self.method == "dd3d" else "random")
 
     @property
     def loops(self) -> tuple[int, int]:

@@ -17,8 +17,9 @@ from train.dataset_distillation.generator import PointGenerator, draw_noise
 STEPS = 400
 RATE = 2e-3
 _DRAWS = 5
-_POINTS = 128
-"""Places on each curve that a step looks at."""
+_PLACES = 3072
+"""Places on all curves together that a step looks at, and the fewest on one."""
+_FEWEST = 16
 
 
 def fit_to(
@@ -52,11 +53,12 @@ def fit_to(
     index = torch.arange(len(clouds), device=device)
     optimizer = torch.optim.Adam(generator.parameters(), lr=rate)
     chance = generator_for(seed, _DRAWS)
+    places = max(_FEWEST, _PLACES // len(clouds))
     error = torch.zeros((), device=device)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate * (0.1 if 4 * step >= 3 * steps else 1.0)
-        noise = draw_noise(len(clouds), _POINTS, chance).to(device)
+        noise = draw_noise(len(clouds), places, chance).to(device)
         error = (generator(noise, index) - at(curves, noise)).square().sum(dim=-1).mean()
         optimizer.zero_grad(set_to_none=True)
         error.backward()  # type: ignore[no-untyped-call]

@@ -39,7 +39,9 @@ def mean_distance(distillation, networks=6):
     for number in range(networks):
         network = distillation.matcher.network(1000 + number)
         chance = torch.Generator().manual_seed(number)
-        real = [distillation.matcher.batch(k, chance) for k in range(len(distillation.matcher.rows))]
+        real = [
+            distillation.matcher.batch(k, chance) for k in range(len(distillation.matcher.rows))
+        ]
         made = distillation.synthetic.of_classes(
             range(len(real)), distillation.options.points, chance
         )
@@ -72,7 +74,8 @@ def test_steps_of_free_coordinates_lower_the_distance_on_their_network(real):
     def distance():
         made = distillation.synthetic.of_classes(range(4), 48, torch.Generator())
         return sum(
-            distillation.matcher.distance(network, k, made[k], batch[k], None) for k in range(len(made))
+            distillation.matcher.distance(network, k, made[k], batch[k], None)
+            for k in range(len(made))
         )
 
     begin = float(distance().detach())

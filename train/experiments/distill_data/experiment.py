@@ -37,6 +37,7 @@ from train.dataset_distillation.options import (
     DistillOptions,
     Method,
     RotatorOptions,
+    Start,
 )
 from train.dataset_distillation.real_clouds import (
     Prepared,
@@ -69,7 +70,7 @@ class Settings:
     points
         Of each cloud that a network is trained or scored on, its first ones; a generator makes as
         many.
-    distill_points, real_batch, widths, lr, w0
+    distill_points, real_batch, widths, lr, coordinate_lr, w0, start
         Of distillations, see `DistillOptions`; other options are those of the authors' code.
     outer, inner
         Steps of the clouds on one matched network, and epochs of it in between.
@@ -77,6 +78,8 @@ class Settings:
         Matched networks; of sets of `MANY` clouds per class and more, whose steps cost more.
     epochs, many_epochs
         Of a network on a small set, and on one of `MANY` clouds per class and more.
+    batch_size
+        Clouds of its steps.
     test_every
         Epochs between two scores, of which the best stands beside the last.
     full_epochs, full_batch
@@ -84,18 +87,21 @@ class Settings:
     """
 
     data: SimulatedSet = field(default_factory=SimulatedSet)
-    points: int = 256
-    distill_points: int = 256
-    real_batch: int = 8
+    points: int = 128
+    distill_points: int = 128
+    real_batch: int = 4
     widths: tuple[int, ...] = SMALL_WIDTHS
-    lr: float = 1e-3
+    lr: float = 1e-4
+    coordinate_lr: float = 1e-3
     w0: float = 100.0
+    start: Start = "herding"
     outer: int = 10
     inner: int = 1
-    iterations: int = 60
-    many_iterations: int = 15
-    epochs: int = 200
-    many_epochs: int = 100
+    iterations: int = 20
+    many_iterations: int = 6
+    epochs: int = 100
+    many_epochs: int = 25
+    batch_size: int = 32
     test_every: int = 20
     full_epochs: int = 30
     full_batch: int = 32
@@ -124,7 +130,9 @@ class Settings:
             real_batch=self.real_batch,
             widths=self.widths,
             lr=self.lr,
+            coordinate_lr=self.coordinate_lr,
             w0=self.w0,
+            start=self.start if method in LEARNED else None,
             rotator=RotatorOptions(mode="frozen" if setting == "rotated" else "none"),
             seed=seed,
         )
@@ -255,7 +263,7 @@ class Experiment:
             options = self._evaluation(run, settings.full_epochs, settings.full_batch)
             return train_and_score(lambda epoch: fixed, test, options, self.device)[0], None
         made = self._small_set(run, real)
-        options = self._evaluation(run, settings.epochs_for(run.clouds), 256)
+        options = self._evaluation(run, settings.epochs_for(run.clouds), settings.batch_size)
         return score(made, real, options, self.device, points=points), made
 
     def _evaluation(self, run: Run, epochs: int, batch_size: int) -> EvaluationOptions:
@@ -288,7 +296,7 @@ class Experiment:
         folder = self.work / f"{run.setting}-{run.clouds}-{method}-{run.distillation}"
         make_folder(folder, "--work")
         features = None
-        if method in ("herding", "k-center"):
+        if {"herding", "k-center"} & {method, options.begins_as}:
             # One network has seen all of the set; what it saw is the same for every distillation.
             if run.setting not in self._features:
                 train = canonical(real.train, real.rotator)

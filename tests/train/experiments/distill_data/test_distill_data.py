@@ -71,7 +71,8 @@ def done(tmp_path_factory, small_networks):
 def test_every_run_of_the_plan_has_a_record(done):
     found = read_folders([done / RECORDS_NAME]).runs
     assert len(found) == 3 * 3 + 3
-    assert {run_.grid for run_ in found} == {"aligned-1-pointnet-small", "aligned-full-pointnet-small"}
+    grids = {"aligned-1-pointnet-small", "aligned-full-pointnet-small"}
+    assert {run_.grid for run_ in found} == grids
     record = next(each for each in found if each.arm == "dd3d")
     assert set(record.scores) == {"accuracy", "best_accuracy"}
     assert record.scores["best_accuracy"] >= record.scores["accuracy"]
@@ -107,10 +108,13 @@ def test_the_page_says_what_was_found(done):
     page = (done / PAGE_NAME).read_text()
     records = read_folders([done / RECORDS_NAME])
     assert page == markdown(records, beside(done))
-    for word in ("`dd3d`", "`random`", "`full`", "53.82", "best test epoch", "95% interval", "dd3d.png"):
+    words = ("`dd3d`", "`random`", "`full`", "53.82", "best test epoch", "95% interval")
+    for word in (*words, "dd3d.png"):
         assert word in page
-    assert "aligned, 1 per class, against `random`: **" in page    names = {(grid, r.comparison.baseline) for grid, r in comparisons(records.runs)}
-    assert names == {("aligned-1-pointnet-small", "random"), ("aligned-1-pointnet-small", "k-center")}
+    assert "aligned, 1 per class, against `random`: **" in page
+    names = {(grid, r.comparison.baseline) for grid, r in comparisons(records.runs)}
+    grid = "aligned-1-pointnet-small"
+    assert names == {(grid, "random"), (grid, "k-center")}
 
 
 def test_a_difference_above_zero_is_said_to_be_one(done):
