@@ -89,16 +89,16 @@ class Settings:
     data: SimulatedSet = field(default_factory=SimulatedSet)
     points: int = 128
     distill_points: int = 128
-    real_batch: int = 4
+    real_batch: int = 8
     widths: tuple[int, ...] = SMALL_WIDTHS
-    lr: float = 1e-4
+    lr: float = 5e-5
     coordinate_lr: float = 1e-3
     w0: float = 100.0
     start: Start = "herding"
     outer: int = 10
     inner: int = 1
-    iterations: int = 20
-    many_iterations: int = 6
+    iterations: int = 15
+    many_iterations: int = 5
     epochs: int = 100
     many_epochs: int = 25
     batch_size: int = 32

@@ -180,7 +180,8 @@ def _experiment(runs: Sequence[RunRecord]) -> str:
         "in a step; the authors take 400 of 10 (of 20) at 1,024 points with 32. So short a run "
         "does not lead from noise to objects, where the authors start. **Here every method that "
         f"learns starts from real clouds, chosen by {settings['start']}**, free coordinates "
-        "and the generator alike; the generator is fitted to them first, which is ours. Its rate is "
+        "and the generator alike; the generator is fitted to them first, which is ours. "
+        "Its rate is "
         f"{settings['lr']:g} and its first frequency {settings['w0']:g} (theirs: 0.001 and 100). "
         f"The matched PointNet, and the one that is trained and scored, has layers of {widths} in "
         f"place of 64-128-1024. A network learns for {settings['epochs']} epochs from a small set "
@@ -314,7 +315,8 @@ def _one_command(report: Mapping[str, Any]) -> str:
     return (
         f"`{report['command']}` from nothing, on {report['threads']} thread of "
         f"{report['processor']}: **{report['wall_seconds'] / 60:.1f} minutes** in all, "
-        f"{report['seconds'] / 60:.1f} of them distilling ({options['iterations']} iterations at {options['points']} points, "
+        f"{report['seconds'] / 60:.1f} of them distilling ({options['iterations']} iterations at "
+        f"{options['points']} points, "
         f"PointNet of {'-'.join(map(str, options['widths']))}). Its result: {scores}."
     )
 
