@@ -34,7 +34,15 @@ from train.dataset_distillation.make import (
     write_made,
 )
 from train.dataset_distillation.networks.build import NETWORKS
-from train.dataset_distillation.options import METHODS, PAPER, DistillOptions, RotatorOptions
+from train.dataset_distillation.options import (
+    LEARNED,
+    METHODS,
+    PAPER,
+    QUICK,
+    STARTS,
+    DistillOptions,
+    RotatorOptions,
+)
 from train.dataset_distillation.real_clouds import (
     prepare,
     read_real,
@@ -126,15 +134,21 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         choices=("quick", "paper"),
         default="quick",
-        help=f"quick: {_USUAL.iterations} iterations at {_USUAL.points} points, for two cores; "
-        f"paper: {PAPER['iterations']} at {PAPER['points']} [quick]",
+        help=f"quick: {QUICK['iterations']} iterations at {_USUAL.points} points, from real "
+        f"clouds, for two cores; paper: {PAPER['iterations']} at {PAPER['points']}, from noise [quick]",
     )
     add("--distill-points", type=int, metavar="N", help="of a cloud while it is learned")
     add("--iterations", type=int, help="networks that gradients are matched on")
     add("--outer", type=int, help="steps on each [the authors', by --cpc]")
     add("--inner", type=int, help="epochs of each between two steps [the authors', by --cpc]")
     add("--real-batch", type=int, help="real clouds of a class in a step")
-    add("--lr", type=float, default=_USUAL.lr, help=f"of the generator [{_USUAL.lr:g}]")
+    add("--lr", type=float, help=f"of the generator [quick: {QUICK['lr']:g}, paper: {_USUAL.lr:g}]")
+    add(
+        "--start",
+        choices=STARTS,
+        help="what is learned begins as noise, or as real clouds that this chooses [quick: "
+        f"{QUICK['start']}; paper: noise for a generator, random for free coordinates]",
+    )
     add(
         "--coordinate-lr",
         type=float,
@@ -173,11 +187,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def distill_options(options: argparse.Namespace) -> DistillOptions:
     """Return what the flags say; a flag wins over the preset."""
-    preset: dict[str, Any] = dict(PAPER) if options.preset == "paper" else {}
+    preset: dict[str, Any] = {}
+    if options.preset == "paper":
+        preset = dict(PAPER)
+    elif options.task == "classes" and options.method in LEARNED and options.start != "noise":
+        preset = dict(QUICK)
     given = {
         "points": options.distill_points,
         "iterations": options.iterations,
         "real_batch": options.real_batch,
+        "lr": options.lr,
+        "start": options.start,
     }
     preset |= {name: value for name, value in given.items() if value is not None}
     mode: Mode = options.rotator or ("frozen" if options.rotated else "none")
@@ -187,7 +207,6 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         clouds_per_class=options.cpc,
         outer=options.outer,
         inner=options.inner,
-        lr=options.lr,
         coordinate_lr=options.coordinate_lr,
         width=options.width,
         layers=options.layers,

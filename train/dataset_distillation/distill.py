@@ -141,6 +141,8 @@ class Distillation:
         """
         if resume and state is not None and state.exists():
             self._load(state)
+        else:
+            self._begin()
         progress = Progress(
             f"{self.options.method}, {self.options.clouds_per_class} per class",
             self.options.iterations,
@@ -213,15 +215,20 @@ class Distillation:
                 part_names=self.real.part_names if parts else (),
                 intervals=noise_intervals(self.real) if parts else (),
             )
-            generator = build_generator(spec, options.seed)
-            if options.begins_as != "noise":
-                fit_to(generator, self.matcher.points[self._rows_to_start()], options.seed)
-            return GeneratedClouds(generator)
+            return GeneratedClouds(build_generator(spec, options.seed))
         # From real clouds: without, coordinates stay the noise that they are (Table 6).
         points, drawn_parts = self.matcher.draw(
             self._rows_to_start(), generator_for(options.seed, _START)
         )
         return FreeClouds(points, options.clouds_per_class, drawn_parts)
+
+    def _begin(self) -> None:
+        """Bring a generator near real clouds, where options say so."""
+        if isinstance(self.synthetic, GeneratedClouds) and self.options.begins_as != "noise":
+            begin = time.monotonic()
+            clouds = self.matcher.points[self._rows_to_start()]
+            fit_to(self.synthetic.generator, clouds, self.options.seed)
+            self.seconds += time.monotonic() - begin
 
     def _rows_to_start(self) -> Tensor:
         """Return the real clouds that free coordinates, or a generator, start from."""

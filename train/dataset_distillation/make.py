@@ -48,6 +48,7 @@ from train.dataset_distillation.generator import (
     pays_from,
     save_generator,
 )
+from train.dataset_distillation.networks.build import SMALL_POINTNET
 from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions
 from train.dataset_distillation.pictures import draw_clouds
 from train.dataset_distillation.real_clouds import Prepared, canonical
@@ -66,7 +67,7 @@ def features_of(
     seed: int,
     device: torch.device,
     *,
-    network: str = "pointnet",
+    network: str = SMALL_POINTNET,
     epochs: int | None = None,
 ) -> NDArray[np.float64]:
     """Return the features (B, C) that herding and k-center look at, of a PointNet trained on all.
@@ -192,11 +193,13 @@ def make(
     learned = options.method in LEARNED
     choice = options.begins_as if learned else options.method
     rows = None
-    if choice != "noise":
+    goes_on = learned and resume and state is not None and state.exists()
+    if choice != "noise" and not goes_on:
         if features is None:
             features = np.zeros((len(real.train), 1))
             if choice != "random":
-                features = features_of(canonical(real.train, real.rotator), options.seed, device)
+                seen = first_points(canonical(real.train, real.rotator), options.points)
+                features = features_of(seen, options.seed, device)
         rows = coreset(choice, real.train, features, options.clouds_per_class, options.seed)
     if learned:
         found = Distillation(real.train, options, device, rows).run(state, resume=resume)

@@ -23,7 +23,12 @@ _FEWEST = 16
 
 
 def fit_to(
-    generator: PointGenerator, clouds: Tensor, seed: int, *, steps: int = STEPS, rate: float = RATE
+    generator: PointGenerator,
+    clouds: Tensor,
+    seed: int,
+    *,
+    steps: int | None = None,
+    rate: float = RATE,
 ) -> float:
     """Train a generator to make given clouds; return the mean squared distance at the end.
 
@@ -36,7 +41,7 @@ def fit_to(
     seed
         Of the draws.
     steps, rate
-        Of Adam; the rate falls to a tenth at three quarters.
+        Of Adam, `STEPS` where None; the rate falls to a tenth at three quarters.
 
     Raises
     ------
@@ -48,6 +53,7 @@ def fit_to(
             f"clouds are {len(clouds)}; give {generator.spec.num_clouds}, one for each that the "
             "generator makes"
         )
+    steps = STEPS if steps is None else steps
     device = generator.decoder.weight.device
     curves = torch.stack([cloud[walk(cloud)] for cloud in clouds]).to(device)
     index = torch.arange(len(clouds), device=device)

@@ -304,7 +304,6 @@ class Experiment:
                     first_points(train, self.settings.points),
                     0,
                     self.device,
-                    network=SMALL_POINTNET,
                 )
             features = self._features[run.setting]
         with PeakMemory() as memory:
