@@ -4,9 +4,14 @@ python -m train.distill_data --method dd3d --data simulated --cpc 1 --output run
 """
 
 import argparse
+import shlex
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
+
+import torch
 
 from train.core.atomic_write import make_folder
 from train.core.command import run_command
@@ -14,13 +19,14 @@ from train.core.console import logger
 from train.core.device import describe_device
 from train.core.distributed import is_first_process, process_device, process_group
 from train.core.errors import UserError
-from train.core.provenance import program
+from train.core.provenance import processor, program
 from train.dataset_distillation.evaluate import EvaluationOptions
 from train.dataset_distillation.evaluate_parts import PartOptions
 from train.dataset_distillation.make import (
     GENERATOR_NAME,
     PICTURE_NAME,
     STATE_NAME,
+    add_to_report,
     make,
     sample_again,
     score,
@@ -28,7 +34,15 @@ from train.dataset_distillation.make import (
     write_made,
 )
 from train.dataset_distillation.networks.build import NETWORKS
-from train.dataset_distillation.options import METHODS, PAPER, DistillOptions, RotatorOptions
+from train.dataset_distillation.options import (
+    LEARNED,
+    METHODS,
+    PAPER,
+    QUICK,
+    STARTS,
+    DistillOptions,
+    RotatorOptions,
+)
 from train.dataset_distillation.real_clouds import (
     prepare,
     read_real,
@@ -43,8 +57,10 @@ _SET = SimulatedSet()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options), stopped="nothing more was written")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
+    command = shlex.join(["topodistill", "distill-data", *given])
+    return run_command(lambda: _run(options, command), stopped="nothing more was written")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,15 +134,21 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         choices=("quick", "paper"),
         default="quick",
-        help=f"quick: {_USUAL.iterations} iterations at {_USUAL.points} points, for two cores; "
-        f"paper: {PAPER['iterations']} at {PAPER['points']} [quick]",
+        help=f"quick: {QUICK['iterations']} iterations at {_USUAL.points} points, from real "
+        f"clouds, for two cores; paper: {PAPER['iterations']} at {PAPER['points']}, from noise [quick]",
     )
     add("--distill-points", type=int, metavar="N", help="of a cloud while it is learned")
     add("--iterations", type=int, help="networks that gradients are matched on")
     add("--outer", type=int, help="steps on each [the authors', by --cpc]")
     add("--inner", type=int, help="epochs of each between two steps [the authors', by --cpc]")
     add("--real-batch", type=int, help="real clouds of a class in a step")
-    add("--lr", type=float, default=_USUAL.lr, help=f"of the generator [{_USUAL.lr:g}]")
+    add("--lr", type=float, help=f"of the generator [quick: {QUICK['lr']:g}, paper: {_USUAL.lr:g}]")
+    add(
+        "--start",
+        choices=STARTS,
+        help="what is learned begins as noise, or as real clouds that this chooses [quick: "
+        f"{QUICK['start']}; paper: noise for a generator, random for free coordinates]",
+    )
     add(
         "--coordinate-lr",
         type=float,
@@ -165,11 +187,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def distill_options(options: argparse.Namespace) -> DistillOptions:
     """Return what the flags say; a flag wins over the preset."""
-    preset: dict[str, Any] = dict(PAPER) if options.preset == "paper" else {}
+    preset: dict[str, Any] = {}
+    if options.preset == "paper":
+        preset = dict(PAPER)
+    elif options.task == "classes" and options.method in LEARNED and options.start != "noise":
+        preset = dict(QUICK)
     given = {
         "points": options.distill_points,
         "iterations": options.iterations,
         "real_batch": options.real_batch,
+        "lr": options.lr,
+        "start": options.start,
     }
     preset |= {name: value for name, value in given.items() if value is not None}
     mode: Mode = options.rotator or ("frozen" if options.rotated else "none")
@@ -179,7 +207,6 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         clouds_per_class=options.cpc,
         outer=options.outer,
         inner=options.inner,
-        lr=options.lr,
         coordinate_lr=options.coordinate_lr,
         width=options.width,
         layers=options.layers,
@@ -196,7 +223,8 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
     )
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, command: str) -> None:
+    begin = time.monotonic()
     output: Path = options.output
     if options.points < 2:
         raise UserError(f"--points {options.points}: a cloud has at least 2")
@@ -243,9 +271,11 @@ def _run(options: argparse.Namespace) -> None:
         write_made(output, made, real, chosen, options.data)
     if not is_first_process():
         return
+    scores: dict[str, dict[str, float]] = {}
     if chosen.task == "parts" and evaluation:
         part_options = PartOptions(epochs=options.epochs, seed=options.seed)
         by_parts = score_parts(made, real, part_options, device)
+        scores["pointnet"] = {"last": by_parts.last, "best": by_parts.best}
         logger.info(
             f"pointnet: {100 * by_parts.last:.1f} mean part IoU after the last epoch, "
             f"{100 * by_parts.best:.1f} at the best ({by_parts.best_epoch} of {options.epochs})"
@@ -253,8 +283,19 @@ def _run(options: argparse.Namespace) -> None:
         evaluation = []
     for each in evaluation:
         found = score(made, real, each, device, points=options.points)
+        scores[each.network] = {"last": found.last, "best": found.best}
         logger.info(
             f"{each.network}: {100 * found.last:.1f} % right after the last epoch, "
             f"{100 * found.best:.1f} % at the best ({found.best_epoch} of {each.epochs})"
         )
+    add_to_report(
+        output,
+        {
+            "command": command,
+            "threads": torch.get_num_threads(),
+            "processor": processor(),
+            "wall_seconds": round(time.monotonic() - begin, 1),
+            "scores": scores,
+        },
+    )
     logger.info(f"done: {output}, with {PICTURE_NAME}")

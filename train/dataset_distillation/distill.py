@@ -11,48 +11,37 @@ Shape letters: K classes, B clouds, N points.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from train.core.atomic_write import atomic_write
 from train.core.console import Progress
-from train.core.distributed import agree, current_world, is_first_process, sum_over_processes
+from train.core.distributed import agree, is_first_process, sum_over_processes
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted, StopRequest
-from train.core.tensor_file import read_tensors
 from train.data.objects.clouds import ObjectClouds
-from train.dataset_distillation.chance import generator_for, weights_from
+from train.dataset_distillation.chance import generator_for
+from train.dataset_distillation.distill_state import load_state, save_state
 from train.dataset_distillation.generator import GeneratorSpec, build_generator
-from train.dataset_distillation.matching import (
-    class_gradient,
-    feature_distance,
-    gradient_distance,
-    labeled_loss,
-    masked_labels,
-)
+from train.dataset_distillation.matcher import Matcher
+from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.options import DistillOptions
+from train.dataset_distillation.real_start import fit_to
 from train.dataset_distillation.rotator import Rotator
-from train.dataset_distillation.synthetic import Clouds, FreeClouds, GeneratedClouds, Synthetic
-from train.dataset_distillation.tasks import (
-    STATISTICS_CLOUDS,
-    check_task,
-    matched_network,
-    noise_intervals,
-    part_shares,
-    settle_norms,
-)
+from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds, Synthetic
+from train.dataset_distillation.tasks import check_task, noise_intervals
 
-STATE_FORMAT: Final = "topodistill-distill-data-1"
 SAVE_EVERY_S: Final = 60.0
 
-_NETWORK, _DRAWS, _START, _STATISTICS = 1, 2, 3, 4
-"""Second words of the seeds of a run."""
+_DRAWS, _START, _ROWS = 2, 3, 6
+"""Second words of the seeds of a run; 1, 4 and 5 are those of `matcher` and `real_start`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +78,8 @@ class Distillation:
         Of a method that learns.
     device
         Where to compute.
+    chosen
+        Rows of the real clouds to begin from, class by class, where options say so; None draws.
 
     Raises
     ------
@@ -96,7 +87,13 @@ class Distillation:
         If a class has too few clouds, or the clouds have fewer points than are asked for.
     """
 
-    def __init__(self, real: ObjectClouds, options: DistillOptions, device: torch.device) -> None:
+    def __init__(
+        self,
+        real: ObjectClouds,
+        options: DistillOptions,
+        device: torch.device,
+        chosen: NDArray[np.int64] | None = None,
+    ) -> None:
         real.require(options.clouds_per_class)
         if real.num_points < options.points:
             raise UserError(
@@ -104,18 +101,11 @@ class Distillation:
                 "for fewer"
             )
         check_task(options.task, real)
-        self.real, self.options, self.device = real, options, device
-        self.points = torch.from_numpy(real.points)
-        self.parts: Tensor | None = None
-        self.parts_of: list[list[int]] = []
-        if options.task == "parts" and real.parts is not None:
-            self.parts = torch.from_numpy(real.parts)
-            self.parts_of = [sorted(shares) for shares in part_shares(real)]
-        self.rows = [torch.from_numpy(real.rows_of(k)) for k in range(len(real.classes))]
+        self.real, self.options, self.device, self.chosen = real, options, device, chosen
         self.rotator = build_rotator(options).to(device)
+        self.matcher = Matcher(real, options, self.rotator, device)
         self.synthetic = self._start().to(device)
-        learned = [*self.synthetic.parameters(), *self.rotator.parameters()]
-        self.learned = [parameter for parameter in learned if parameter.requires_grad]
+        self.learned = [*self.synthetic.parameters(), *self.rotator.parameters()]
         generated = options.method == "dd3d"
         self.lr = options.lr if generated else options.coordinate_lr
         self.optimizer = torch.optim.Adam(
@@ -151,6 +141,8 @@ class Distillation:
         """
         if resume and state is not None and state.exists():
             self._load(state)
+        else:
+            self._begin()
         progress = Progress(
             f"{self.options.method}, {self.options.clouds_per_class} per class",
             self.options.iterations,
@@ -193,47 +185,26 @@ class Distillation:
         """
         if not is_first_process():
             return
-        content = {
-            "format": STATE_FORMAT,
-            "options": _plain(self.options),
-            "real": self._fingerprint(),
+        learned = {
             "synthetic": self.synthetic.state_dict(),
             "rotator": self.rotator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "losses": list(self.losses),
             "seconds": self.seconds,
         }
-        with atomic_write(path) as unfinished:
-            torch.save(content, unfinished)
+        save_state(path, self.options, self.real, learned)
 
     def _load(self, path: Path) -> None:
-        content = read_tensors(path, STATE_FORMAT, "state of distill-data")
-        wanted = _plain(self.options) | {"iterations": content["options"]["iterations"]}
-        for name, value in wanted.items():
-            if content["options"].get(name) != value:
-                raise UserError(
-                    f"{path}: was made with {name} {content['options'].get(name)}, and here it is "
-                    f"{value}; give the same options, or start over without --resume"
-                )
-        if content["options"]["iterations"] != self.options.iterations:
-            raise UserError(
-                f"{path}: was made for {content['options']['iterations']} iterations, and here are "
-                f"{self.options.iterations}: the rate falls at half time; give the same number"
-            )
-        if content["real"] != self._fingerprint():
-            raise UserError(f"{path}: was made from other real clouds; give the same --data")
+        content = load_state(path, self.options, self.real)
         self.synthetic.load_state_dict(content["synthetic"])
         self.rotator.load_state_dict(content["rotator"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.losses = [float(loss) for loss in content["losses"]]
         self.seconds = float(content["seconds"])
 
-    def _fingerprint(self) -> list[Any]:
-        points = self.real.points
-        return [list(points.shape), list(self.real.classes), float(points.astype("f8").sum())]
-
     def _start(self) -> Synthetic:
         options = self.options
+        parts = self.matcher.parts is not None
         if options.method == "dd3d":
             spec = GeneratorSpec(
                 classes=self.real.classes,
@@ -241,32 +212,30 @@ class Distillation:
                 width=options.width,
                 layers=options.layers,
                 w0=options.w0,
-                part_names=self.real.part_names if self.parts is not None else (),
-                intervals=noise_intervals(self.real) if self.parts is not None else (),
+                part_names=self.real.part_names if parts else (),
+                intervals=noise_intervals(self.real) if parts else (),
             )
             return GeneratedClouds(build_generator(spec, options.seed))
         # From real clouds: without, coordinates stay the noise that they are (Table 6).
-        chance = generator_for(options.seed, _START)
-        chosen = torch.cat(
-            [
-                rows[torch.randperm(len(rows), generator=chance)[: options.clouds_per_class]]
-                for rows in self.rows
-            ]
+        points, drawn_parts = self.matcher.draw(
+            self._rows_to_start(), generator_for(options.seed, _START)
         )
-        points, parts = self._draw(chosen, chance)
-        return FreeClouds(points, options.clouds_per_class, parts)
+        return FreeClouds(points, options.clouds_per_class, drawn_parts)
 
-    def _draw(self, chosen: Tensor, chance: torch.Generator) -> Clouds:
-        """Return real clouds with as many of their points as are matched, drawn without repeats."""
-        points = self.points[chosen]
-        parts = None if self.parts is None else self.parts[chosen]
-        if points.shape[1] == self.options.points:
-            return points, parts
-        order = torch.rand(points.shape[:2], generator=chance).argsort(dim=1)
-        rows = order[:, : self.options.points]
-        return (
-            points.gather(1, rows[:, :, None].expand(-1, -1, 3)),
-            None if parts is None else parts.gather(1, rows),
+    def _begin(self) -> None:
+        """Bring a generator near real clouds, where options say so."""
+        if isinstance(self.synthetic, GeneratedClouds) and self.options.begins_as != "noise":
+            begin = time.monotonic()
+            clouds = self.matcher.points[self._rows_to_start()]
+            fit_to(self.synthetic.generator, clouds, self.options.seed)
+            self.seconds += time.monotonic() - begin
+
+    def _rows_to_start(self) -> Tensor:
+        """Return the real clouds that free coordinates, or a generator, start from."""
+        if self.chosen is not None:
+            return torch.from_numpy(self.chosen)
+        return self.matcher.rows_of_each(
+            self.options.clouds_per_class, generator_for(self.options.seed, _ROWS)
         )
 
     def _iterate(self, done: int) -> float:
@@ -274,63 +243,23 @@ class Distillation:
         options = self.options
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * (0.1 if done >= options.iterations / 2 else 1.0)
-        network = self._network(done)
+        network = self.matcher.network(done)
         trained = torch.optim.SGD(network.parameters(), lr=options.network_lr)
         chance = generator_for(options.seed, _DRAWS, done)
         # One network has one look at the clouds' features: it is not trained in between.
         outer, inner = (1, 0) if options.method == "distribution-matching" else options.loops
+        parts = self.matcher.parts is not None
         total = 0.0
         for step in range(outer):
-            total += self._step(network, chance, local=self.parts is not None and step % 2 == 1)
+            total += self._step(network, chance, local=parts and step % 2 == 1)
             if step < outer - 1:
                 for _ in range(inner):
                     self._train(network, trained, chance)
-        return total / (outer * len(self.rows))
-
-    def _network(self, done: int) -> PointNet:
-        """Return a new network; the norms of a segmenter are frozen on some real clouds."""
-        options = self.options
-        with weights_from(options.seed, _NETWORK, done):
-            network = matched_network(options.task, self.real, options.widths).to(self.device)
-        if self.parts is not None:
-            chance = generator_for(options.seed, _STATISTICS, done)
-            chosen = torch.cat(
-                [
-                    rows[torch.randperm(len(rows), generator=chance)[:STATISTICS_CLOUDS]]
-                    for rows in self.rows
-                ]
-            )
-            with torch.no_grad():
-                points = self.rotator(self._draw(chosen, chance)[0].to(self.device), align=False)
-            settle_norms(network, points)
-        return network
+        return total / (outer * len(self.real.classes))
 
     def _step(self, network: PointNet, chance: torch.Generator, *, local: bool) -> float:
-        """Do one step of the clouds; return the sum of the classes' distances.
-
-        A local step matches, for each class, the gradients of one of its parts, drawn anew.
-        """
-        real = [self._real_batch(rows, chance) for rows in self.rows]
-        only = (
-            [None] * len(self.rows)
-            if not local
-            else [
-                parts[int(torch.randint(len(parts), (1,), generator=chance))]
-                for parts in self.parts_of
-            ]
-        )
-        world = current_world()
-        own = list(range(world.rank, len(self.rows), world.size))
-        found = self.synthetic.of_classes(own, self.options.points, chance)
-        gradients = [torch.zeros_like(parameter) for parameter in self.learned]
-        total = torch.zeros(1, device=self.device)
-        for label, made in zip(own, found, strict=True):
-            distance = self._distance(network, label, made, real[label], only[label])
-            parts = torch.autograd.grad(distance, self.learned, allow_unused=True)
-            for gradient, part in zip(gradients, parts, strict=True):
-                if part is not None:
-                    gradient += part
-            total += distance.detach()
+        """Do one step of the clouds; return the sum of the classes' distances."""
+        total, gradients = self.matcher.step(network, self.synthetic, chance, local=local)
         flat = sum_over_processes(torch.cat([total, *(g.flatten() for g in gradients)]))
         if not bool(torch.isfinite(flat).all()):
             raise UserError(
@@ -340,51 +269,21 @@ class Distillation:
         begin = 1
         for parameter in self.learned:
             end = begin + parameter.numel()
-            parameter.grad = flat[begin:end].view_as(parameter).clone()
+            parameter.grad = flat[begin:end].view_as(parameter)
             begin = end
         self.optimizer.step()
         return float(flat[0])
-
-    def _distance(
-        self, network: PointNet, label: int, made: Clouds, real: Clouds, part: int | None
-    ) -> Tensor:
-        """Return how far a class's clouds are from real ones on a network."""
-        turned = self.rotator(made[0], align=False)
-        wanted_points = self.rotator(real[0].to(self.device), align=False)
-        if self.options.method == "distribution-matching":
-            return feature_distance(network, turned, wanted_points)
-        wanted = class_gradient(
-            network,
-            wanted_points,
-            self._labels(label, real, part),
-            # Real clouds pass through the rotator's weights too, where it has any.
-            differentiable=self.rotator.trained,
-        )
-        got = class_gradient(network, turned, self._labels(label, made, part), differentiable=True)
-        return gradient_distance(got, wanted)
-
-    def _labels(self, label: int, clouds: Clouds, part: int | None) -> Tensor:
-        """Return the class of each cloud, or the parts of its points, those of one part alone."""
-        points, parts = clouds
-        if parts is None:
-            return torch.full((len(points),), label, device=self.device)
-        parts = parts.to(self.device)
-        return parts if part is None else masked_labels(parts, part)
-
-    def _real_batch(self, rows: Tensor, chance: torch.Generator) -> Clouds:
-        chosen = rows[torch.randperm(len(rows), generator=chance)[: self.options.real_batch]]
-        return self._draw(chosen, chance)
 
     def _train(
         self, network: PointNet, optimizer: torch.optim.Optimizer, chance: torch.Generator
     ) -> None:
         """Train the matched network for one epoch on the clouds as they are now."""
-        classes = range(len(self.rows))
+        classes = range(len(self.real.classes))
         with torch.no_grad():
             found = self.synthetic.of_classes(classes, self.options.points, chance)
-            clouds = torch.cat([self.rotator(made, align=False) for made, _ in found])
+            clouds = self.rotator(torch.cat([made for made, _ in found]), align=False)
         labels = torch.cat(
-            [self._labels(k, each, None) for k, each in zip(classes, found, strict=True)]
+            [self.matcher.labels(k, each, None) for k, each in zip(classes, found, strict=True)]
         )
         order = torch.randperm(len(clouds), generator=chance).to(self.device)
         for rows in torch.split(order, self.options.network_batch):
@@ -418,9 +317,3 @@ def aligned_clouds(clouds: ObjectClouds, rotator: nn.Module) -> ObjectClouds:
         return clouds
     only_axes = Rotator("pca", proper=rotator.proper, upright=rotator.upright)
     return clouds.with_points(only_axes(torch.from_numpy(clouds.points)).numpy())
-
-
-def _plain(options: DistillOptions) -> dict[str, Any]:
-    """Return plain values, as a file of tensors keeps them."""
-    plain: Mapping[str, Any] = asdict(options)
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items()}

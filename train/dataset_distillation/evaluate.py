@@ -60,7 +60,7 @@ class EvaluationOptions:
     last_lr: float = 1e-4
     weight_decay: float = 5e-4
     augment: bool = True
-    test_every: int = 10
+    test_every: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -8,7 +8,8 @@ FOLDER/state.pt                  where a stopped distillation is
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +48,7 @@ from train.dataset_distillation.generator import (
     pays_from,
     save_generator,
 )
+from train.dataset_distillation.networks.build import SMALL_POINTNET
 from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions
 from train.dataset_distillation.pictures import draw_clouds
 from train.dataset_distillation.real_clouds import Prepared, canonical
@@ -61,7 +63,12 @@ _FEATURE_EPOCHS: Final = 20
 
 
 def features_of(
-    train: ObjectClouds, seed: int, device: torch.device, epochs: int = _FEATURE_EPOCHS
+    train: ObjectClouds,
+    seed: int,
+    device: torch.device,
+    *,
+    network: str = SMALL_POINTNET,
+    epochs: int | None = None,
 ) -> NDArray[np.float64]:
     """Return the features (B, C) that herding and k-center look at, of a PointNet trained on all.
 
@@ -73,13 +80,29 @@ def features_of(
         Of its weights.
     device
         Where to compute.
+    network
+        A PointNet of `NETWORKS`.
     epochs
-        Of its training.
+        Of its training; None for `_FEATURE_EPOCHS`.
     """
-    options = EvaluationOptions(epochs=epochs, batch_size=32, test_every=epochs, seed=seed)
+    epochs = _FEATURE_EPOCHS if epochs is None else epochs
+    options = EvaluationOptions(
+        network=network, epochs=epochs, batch_size=32, test_every=epochs, seed=seed
+    )
     points, labels = torch.from_numpy(train.points), torch.from_numpy(train.labels)
-    _, network = train_and_score(lambda epoch: (points, labels), train, options, device)
-    return embed(network, train, device)
+    _, trained = train_and_score(lambda epoch: (points, labels), train, options, device)
+    return embed(trained, train, device)
+
+
+def first_points(clouds: ObjectClouds, number: int) -> ObjectClouds:
+    """Return clouds of `number` points, the first ones of each; all where there are fewer.
+
+    Points of a cloud are in no order: the first ones are a draw.
+    """
+    if clouds.num_points <= number:
+        return clouds
+    parts = None if clouds.parts is None else clouds.parts[:, :number]
+    return replace(clouds, points=clouds.points[:, :number], parts=parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +135,14 @@ class Made:
         Parameters
         ----------
         points
-            Of a generator's clouds; other clouds are as they are.
+            Of each cloud; free coordinates and real clouds may have fewer.
         seed
             Of the noise.
         resample
             Draw a generator's noise anew in every epoch, which is the paper's choice.
         """
-        fixed = torch.from_numpy(self.clouds.points), torch.from_numpy(self.clouds.labels)
+        clouds = first_points(self.clouds, points)
+        fixed = torch.from_numpy(clouds.points), torch.from_numpy(clouds.labels)
         generator = self.generator
         if generator is None or not resample:
             return lambda epoch: fixed
@@ -166,14 +190,21 @@ def make(
     """
     if points < 1:
         raise UserError(f"--points {points}: at least 1")
-    if options.method in LEARNED:
-        found = Distillation(real.train, options, device).run(state, resume=resume)
+    learned = options.method in LEARNED
+    choice = options.begins_as if learned else options.method
+    rows = None
+    goes_on = learned and resume and state is not None and state.exists()
+    if choice != "noise" and not goes_on:
+        if features is None:
+            features = np.zeros((len(real.train), 1))
+            if choice != "random":
+                seen = first_points(canonical(real.train, real.rotator), options.points)
+                features = features_of(seen, options.seed, device)
+        rows = coreset(choice, real.train, features, options.clouds_per_class, options.seed)
+    if learned:
+        found = Distillation(real.train, options, device, rows).run(state, resume=resume)
         return _learned(found, real.train, points, options.seed)
-    if features is None:
-        features = np.zeros((len(real.train), 1))
-        if options.method != "random":
-            features = features_of(canonical(real.train, real.rotator), options.seed, device)
-    rows = coreset(options.method, real.train, features, options.clouds_per_class, options.seed)
+    assert rows is not None
     return Made(canonical(real.train.take(rows), real.rotator), None, real.rotator, (), 0.0)
 
 
@@ -268,6 +299,27 @@ def write_made(
     draw_clouds(folder / PICTURE_NAME, columns, each=2 if options.clouds_per_class > 1 else 1)
 
 
+def add_to_report(folder: Path, more: Mapping[str, Any]) -> None:
+    """Add to the report that `write_made` wrote.
+
+    Parameters
+    ----------
+    folder
+        Of the set.
+    more
+        Plain values: scores, and how long all of it took.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    path = folder / REPORT_NAME
+    report = json.loads(path.read_text(encoding="utf-8")) | dict(more)
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
 def sample_again(file: Path, folder: Path, points: int, seed: int) -> ObjectClouds:
     """Write the clouds of a generator's file at another resolution; return them.
 
@@ -314,6 +366,19 @@ def score(
 ) -> Score:
     """Train a network on a small set from scratch and score it on the real set's test clouds.
 
+    Parameters
+    ----------
+    made, real
+        The set, and what it stands for.
+    options
+        How a network is trained.
+    device
+        Where to compute.
+    points
+        Of each cloud to learn from and to be scored on, the first ones of those there are.
+    resample
+        Draw a generator's noise anew in every epoch.
+
     Raises
     ------
     UserError
@@ -321,7 +386,7 @@ def score(
     """
     if real.test is None:
         raise UserError("the data has no test clouds to score on")
-    test = canonical(real.test, made.rotator)
+    test = first_points(canonical(real.test, made.rotator), points)
     found, _ = train_and_score(
         made.draw(points, options.seed, resample=resample), test, options, device
     )

@@ -82,15 +82,19 @@ def gradient_distance(synthetic: Sequence[Tensor], real: Sequence[Tensor]) -> Te
         )
     total = torch.zeros((), dtype=real[0].dtype, device=real[0].device)
     for ours, theirs in zip(synthetic, real, strict=True):
-        a, b = ours.flatten(1), theirs.flatten(1)
-        lengths = _length(a) * _length(b)
-        total = total + (1.0 - (a * b).sum(dim=1) / (lengths + _EPS)).sum()
+        total = total + row_distance(ours.flatten(1), theirs.flatten(1)).sum()
     return total
+
+
+def row_distance(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return 1 - cosine of rows (..., C), (...); 1 where a row is all zeros."""
+    lengths = _length(ours) * _length(theirs)
+    return 1.0 - (ours * theirs).sum(dim=-1) / (lengths + _EPS)
 
 
 def _length(rows: Tensor) -> Tensor:
     """Return the rows' lengths; the gradient at a row of zeros is 0, not infinite."""
-    squares = rows.square().sum(dim=1)
+    squares = rows.square().sum(dim=-1)
     some = squares > 0
     return torch.where(some, torch.where(some, squares, torch.ones_like(squares)).sqrt(), 0.0)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from train.core.errors import UserError
 from train.dataset_distillation.rotator import MODES, Mode
@@ -20,6 +20,9 @@ METHODS: Final[Mapping[Method, str]] = {
     "k-center": "real clouds that lie far from each other",
 }
 """Name -> what it makes."""
+Start = Literal["noise", "random", "herding", "k-center"]
+STARTS: Final[tuple[Start, ...]] = get_args(Start)
+
 LEARNED: Final[tuple[Method, ...]] = ("dd3d", "gradient-matching", "distribution-matching")
 """The methods that learn; the others choose."""
 
@@ -89,6 +92,10 @@ class DistillOptions:
         makes the distance grow: a few points per channel get all of its gradient.
     network_lr, network_batch
         Of SGD on the matched network.
+    start
+        What is learned begins as: noise; or real clouds, drawn or chosen by a coreset's name, to
+        which a generator is fitted first. None for the authors' choice: noise for a generator, real
+        clouds, drawn, for free coordinates.
     width, layers, w0
         Of the generator.
     widths
@@ -112,6 +119,7 @@ class DistillOptions:
     coordinate_lr: float = 1e-3
     network_lr: float = 1e-3
     network_batch: int = 256
+    start: Start | None = None
     width: int = 256
     layers: int = 2
     w0: float = 100.0
@@ -125,6 +133,7 @@ class DistillOptions:
             raise UserError(f"--method {self.method!r}: choose one of {', '.join(METHODS)}")
         if self.task not in TASKS:
             raise UserError(f"--task {self.task!r}: choose one of {', '.join(TASKS)}")
+        self._check_start()
         if self.task == "parts" and self.method == "distribution-matching":
             raise UserError("--method distribution-matching: has no --task parts; choose another")
         for name, flag, least in (
@@ -150,6 +159,26 @@ class DistillOptions:
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: above 0")
 
+    def _check_start(self) -> None:
+        if self.start is None:
+            return
+        if self.start not in STARTS:
+            raise UserError(f"--start {self.start!r}: choose one of {', '.join(STARTS)}")
+        generated = self.method == "dd3d"
+        if generated and self.task == "parts" and self.start != "noise":
+            raise UserError(
+                f"--start {self.start}: a generator of parts starts from noise; leave it out"
+            )
+        if not generated and self.start == "noise":
+            raise UserError(
+                "--start noise: free coordinates stay the noise that they are; choose another"
+            )
+
+    @property
+    def begins_as(self) -> Start:
+        """`start`, the authors' where none is given."""
+        return self.start or ("noise" if self.method == "dd3d" else "random")
+
     @property
     def loops(self) -> tuple[int, int]:
         """Outer and inner loops, those of the authors' code where none are given."""
@@ -158,5 +187,8 @@ class DistillOptions:
         return self.outer or outer, self.inner or inner
 
 
-PAPER: Final[Mapping[str, int]] = {"points": 1024, "iterations": 400, "real_batch": 32}
+PAPER: Final[Mapping[str, Any]] = {"points": 1024, "iterations": 400, "real_batch": 32}
 """What `--preset paper` sets: hours on two cores, for a GPU."""
+QUICK: Final[Mapping[str, Any]] = {"iterations": 15, "lr": 5e-5, "start": "herding"}
+"""What `--preset quick` sets for classes: so few steps do not lead from noise to objects, and from
+real clouds a rate of 0.001 leads away."""

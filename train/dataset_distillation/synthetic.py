@@ -45,14 +45,16 @@ class GeneratedClouds(nn.Module):
         spec = self.generator.spec
         device = self.generator.decoder.weight.device
         noise = draw_noise(spec.num_clouds, points, chance)
-        found = []
-        for label in labels:
-            rows = torch.arange(spec.clouds_per_class) + label * spec.clouds_per_class
-            parts = None
-            if spec.intervals:
-                parts = part_of_noise(spec, noise[rows], torch.full((len(rows),), label)).to(device)
-            found.append((self.generator(noise[rows].to(device), rows.to(device)), parts))
-        return found
+        if not labels:
+            return []
+        each = spec.clouds_per_class
+        rows = (torch.tensor(labels)[:, None] * each + torch.arange(each)).flatten()
+        own = noise[rows]
+        made = self.generator(own.to(device), rows.to(device)).unflatten(0, (-1, each))
+        if not spec.intervals:
+            return [(clouds, None) for clouds in made]
+        parts = part_of_noise(spec, own, rows // each).to(device).unflatten(0, (-1, each))
+        return list(zip(made, parts, strict=True))
 
 
 class FreeClouds(nn.Module):

@@ -37,14 +37,16 @@ def mean_distance(distillation, networks=6):
     """The mean distance on networks that no iteration has seen; losses of iterations are noisy."""
     total = 0.0
     for number in range(networks):
-        network = distillation._network(1000 + number)
+        network = distillation.matcher.network(1000 + number)
         chance = torch.Generator().manual_seed(number)
-        real = [distillation._real_batch(rows, chance) for rows in distillation.rows]
+        real = [
+            distillation.matcher.batch(k, chance) for k in range(len(distillation.matcher.rows))
+        ]
         made = distillation.synthetic.of_classes(
             range(len(real)), distillation.options.points, chance
         )
         for label in range(len(real)):
-            found = distillation._distance(network, label, made[label], real[label], None)
+            found = distillation.matcher.distance(network, label, made[label], real[label], None)
             total += float(found.detach())
     return total
 
@@ -66,13 +68,14 @@ def test_the_distance_falls_on_networks_that_were_not_seen(real, method, rate, s
 def test_steps_of_free_coordinates_lower_the_distance_on_their_network(real):
     """On others it does not fall with so few channels: the clouds are real ones to begin with."""
     distillation = Distillation(real, _options(method="gradient-matching", points=48), CPU)
-    network = distillation._network(0)
-    batch = [(distillation.points[rows], None) for rows in distillation.rows]
+    network = distillation.matcher.network(0)
+    batch = [(distillation.matcher.points[rows], None) for rows in distillation.matcher.rows]
 
     def distance():
         made = distillation.synthetic.of_classes(range(4), 48, torch.Generator())
         return sum(
-            distillation._distance(network, k, made[k], batch[k], None) for k in range(len(made))
+            distillation.matcher.distance(network, k, made[k], batch[k], None)
+            for k in range(len(made))
         )
 
     begin = float(distance().detach())

@@ -12,6 +12,7 @@ from train.data.objects.clouds import ObjectClouds, unit_sphere
 from train.dataset_distillation.distill import Distillation
 from train.dataset_distillation.evaluate_parts import PartOptions, train_and_score_parts
 from train.dataset_distillation.generator import generate
+from train.dataset_distillation.matcher import Matcher
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.tasks import (
@@ -132,13 +133,13 @@ def test_free_coordinates_keep_the_parts_of_the_clouds_they_were():
 def test_local_and_global_steps_alternate(monkeypatch):
     """Local ones look at one part of a class, on odd steps."""
     asked = []
-    plain = Distillation._distance
+    plain = Matcher.distance
 
     def watched(self, network, label, made, real, part):
         asked.append((label, part))
         return plain(self, network, label, made, real, part)
 
-    monkeypatch.setattr(Distillation, "_distance", watched)
+    monkeypatch.setattr(Matcher, "distance", watched)
     Distillation(hammers(3, 0), dataclasses.replace(OPTIONS, iterations=1), CPU).run()
     assert [part for _, part in asked[:2] + asked[4:6]] == [None] * 4
     for label, part in asked[2:4] + asked[6:8]:

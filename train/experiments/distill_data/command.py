@@ -4,9 +4,10 @@ python -m train.distill_data_page --output docs/results
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, Final, get_args
 
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.command import run_command
@@ -17,11 +18,17 @@ from train.core.provenance import program
 from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.options import METHODS
 from train.experiments.distill_data.experiment import Experiment, Plan, Setting, Settings
-from train.experiments.distill_data.page import markdown
+from train.experiments.distill_data.page import Beside, markdown
+from train.experiments.distill_data.picture import draw_page_picture
 from train.experiments.records import read_folders
 
-PAGE_NAME = "dd3d.md"
-RECORDS_NAME = "dd3d_records"
+PAGE_NAME: Final = "dd3d.md"
+RECORDS_NAME: Final = "dd3d_records"
+PICTURE_NAME: Final = "dd3d.png"
+COMMAND_NAME: Final = "dd3d_command.json"
+TUNING_NAME: Final = "dd3d_tuning.json"
+_TIMED: Final = ("command", "threads", "processor", "commit", "wall_seconds", "seconds", "scores")
+"""What the page tells of a set that was made by one command, beside how it was made."""
 _PLAN = Plan()
 
 
@@ -60,8 +67,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--networks", nargs="+", choices=NETWORKS, default=_PLAN.networks, metavar="NETWORK")
     add("--distillations", type=int, default=_PLAN.distillations, metavar="D")
     add("--evaluations", type=int, default=_PLAN.evaluations, metavar="E")
+    add(
+        "--points",
+        type=int,
+        metavar="N",
+        help=f"of each cloud that networks see [{Settings().points}]",
+    )
+    add("--no-full", action="store_true", help="train nothing on the full set")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
     add("--page-only", action="store_true", help="run nothing; write the page from the records")
+    add(
+        "--timed",
+        type=Path,
+        metavar="FILE",
+        help="a distill.json of topodistill distill-data that was made with --evaluate: the page "
+        f"tells how long that took; is kept as {COMMAND_NAME}",
+    )
     return parser
 
 
@@ -73,14 +94,20 @@ def _run(options: argparse.Namespace) -> None:
         networks=tuple(options.networks),
         distillations=options.distillations,
         evaluations=options.evaluations,
+        full=not options.no_full,
+        points=options.points,
     )
     for name, values in (
         ("--cpc", plan.clouds_per_class),
         ("--distillations", (plan.distillations,)),
         ("--evaluations", (plan.evaluations,)),
+        ("--points", () if plan.points is None else (plan.points,)),
     ):
-        if min(values) < 1:
-            raise UserError(f"{name} {min(values)}: at least 1")
+        least = 2 if name == "--points" else 1
+        if values and min(values) < least:
+            raise UserError(f"{name} {min(values)}: at least {least}")
+    if options.timed is not None:
+        keep_timed(options.timed, options.output)
     run(options.output, options.work, plan, device=options.device, page_only=options.page_only)
 
 
@@ -121,7 +148,62 @@ def run(
     found = read_folders([records])
     if not found.runs:
         raise UserError(f"--page-only: no records in {records}; run it without")
+    draw_page_picture(output / PICTURE_NAME, work, (settings or Settings()).data.num_points)
     page = output / PAGE_NAME
     with atomic_write(page) as unfinished:
-        unfinished.write_text(markdown(found), encoding="utf-8")
+        unfinished.write_text(markdown(found, beside(output)), encoding="utf-8")
     logger.info(f"page: {page}")
+
+
+def beside(output: Path) -> Beside:
+    """Return what stands in the page's folder beside the records.
+
+    Raises
+    ------
+    UserError
+        If a file is damaged.
+    """
+    command, tuning = (
+        _read(output / name) if (output / name).exists() else {}
+        for name in (COMMAND_NAME, TUNING_NAME)
+    )
+    picture = PICTURE_NAME if (output / PICTURE_NAME).exists() else None
+    return Beside(command=command or None, tuning=tuning, picture=picture)
+
+
+def keep_timed(file: Path, output: Path) -> None:
+    """Keep what the page tells of a set that was made by one command.
+
+    Parameters
+    ----------
+    file
+        A `distill.json`.
+    output
+        Folder of the page.
+
+    Raises
+    ------
+    UserError
+        If the file is none, or its set was not scored.
+    """
+    report = _read(file)
+    missing = [name for name in (*_TIMED, "made_from") if name not in report]
+    if missing or not report["scores"]:
+        raise UserError(
+            f"{file}: does not say {', '.join(missing) or 'any score'}; give the distill.json of "
+            "a run with --evaluate"
+        )
+    kept = {name: report[name] for name in (*_TIMED, "made_from")}
+    make_folder(output, "--output")
+    with atomic_write(output / COMMAND_NAME) as unfinished:
+        unfinished.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as JSON ({error}); write it again") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: holds no names and values; write it again")
+    return found

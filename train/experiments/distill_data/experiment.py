@@ -25,16 +25,19 @@ from train.dataset_distillation.make import (
     STATE_NAME,
     Made,
     features_of,
+    first_points,
     make,
     score,
     write_made,
 )
+from train.dataset_distillation.networks.build import SMALL_POINTNET, SMALL_WIDTHS
 from train.dataset_distillation.options import (
     LEARNED,
     METHODS,
     DistillOptions,
     Method,
     RotatorOptions,
+    Start,
 )
 from train.dataset_distillation.real_clouds import (
     Prepared,
@@ -42,12 +45,15 @@ from train.dataset_distillation.real_clouds import (
     prepare,
 )
 from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
+from train.experiments.distill_data.memory import PeakMemory
 from train.experiments.records import RunRecord, hash_of, read_folders, write_record
 
 Setting = Literal["aligned", "rotated"]
 SETTINGS: Final[tuple[Setting, ...]] = ("aligned", "rotated")
 FULL: Final = "full"
-FORMAT: Final = 1
+MANY: Final = 10
+"""Clouds per class from which on a set counts as large: fewer iterations and epochs."""
+FORMAT: Final = 2
 """Raised whenever the same settings give other runs than before."""
 _SEEDS: Final = 100
 """A run's seed is its distillation times this, plus its evaluation."""
@@ -61,19 +67,42 @@ class Settings:
     ----------
     data
         The simulated objects.
-    distill_points, iterations, real_batch
-        Of distillations; other options are those of the authors' code.
-    epochs
-        Of a network on a small set.
+    points
+        Of each cloud that a network is trained or scored on, its first ones; a generator makes as
+        many.
+    distill_points, real_batch, widths, lr, coordinate_lr, w0, start
+        Of distillations, see `DistillOptions`; other options are those of the authors' code.
+    outer, inner
+        Steps of the clouds on one matched network, and epochs of it in between.
+    iterations, many_iterations
+        Matched networks; of sets of `MANY` clouds per class and more, whose steps cost more.
+    epochs, many_epochs
+        Of a network on a small set, and on one of `MANY` clouds per class and more.
+    batch_size
+        Clouds of its steps.
+    test_every
+        Epochs between two scores, of which the best stands beside the last.
     full_epochs, full_batch
         Of a network on the full set.
     """
 
     data: SimulatedSet = field(default_factory=SimulatedSet)
-    distill_points: int = 256
-    iterations: int = 60
+    points: int = 128
+    distill_points: int = 128
     real_batch: int = 8
-    epochs: int = 200
+    widths: tuple[int, ...] = SMALL_WIDTHS
+    lr: float = 5e-5
+    coordinate_lr: float = 1e-3
+    w0: float = 100.0
+    start: Start = "herding"
+    outer: int = 10
+    inner: int = 1
+    iterations: int = 15
+    many_iterations: int = 5
+    epochs: int = 100
+    many_epochs: int = 25
+    batch_size: int = 32
+    test_every: int = 20
     full_epochs: int = 30
     full_batch: int = 32
 
@@ -82,14 +111,28 @@ class Settings:
         shared = {"format": FORMAT, "dataset": "objects", "simulated": True, "pair": "pointnet"}
         return shared | dataclasses.asdict(self)
 
+    def epochs_for(self, clouds: int) -> int:
+        """Return how long a network learns from a set of so many clouds per class."""
+        return self.many_epochs if clouds >= MANY else self.epochs
+
     def options(self, setting: Setting, method: Method, clouds: int, seed: int) -> DistillOptions:
         """Return how a small set is made."""
+        iterations = self.many_iterations if clouds >= MANY else self.iterations
+        if method == "distribution-matching":
+            iterations *= self.outer  # a network has one step there: as many steps as the others
         return DistillOptions(
             method=method,
             clouds_per_class=clouds,
             points=self.distill_points,
-            iterations=self.iterations,
+            iterations=iterations,
+            outer=self.outer,
+            inner=self.inner,
             real_batch=self.real_batch,
+            widths=self.widths,
+            lr=self.lr,
+            coordinate_lr=self.coordinate_lr,
+            w0=self.w0,
+            start=self.start if method in LEARNED else None,
             rotator=RotatorOptions(mode="frozen" if setting == "rotated" else "none"),
             seed=seed,
         )
@@ -106,12 +149,15 @@ class Run(NamedTuple):
     distillation: int
     network: str
     evaluation: int
+    points: int | None = None
+    """Of each cloud where they are not those of the settings."""
 
     @property
     def grid(self) -> str:
         """The name of the table that it is in."""
         size = self.method if self.method == FULL else str(self.clouds)
-        return f"{self.setting}-{size}-{self.network.replace('++', '2')}"
+        name = f"{self.setting}-{size}-{self.network.replace('++', '2')}"
+        return name if self.points is None else f"{name}-at-{self.points}"
 
     @property
     def seed(self) -> int:
@@ -126,9 +172,13 @@ class Plan:
     settings: tuple[Setting, ...] = SETTINGS
     clouds_per_class: tuple[int, ...] = (1, 10)
     methods: tuple[Method, ...] = tuple(METHODS)
-    networks: tuple[str, ...] = ("pointnet",)
+    networks: tuple[str, ...] = (SMALL_POINTNET,)
     distillations: int = 2
     evaluations: int = 5
+    full: bool = True
+    """Whether networks are trained on the full set too."""
+    points: int | None = None
+    """Of each cloud; None for those of the settings."""
 
     def runs(self) -> Iterator[Run]:
         """Yield the runs: all of one small set in a row."""
@@ -139,11 +189,17 @@ class Plan:
                         for network in self.networks:
                             for evaluation in range(self.evaluations):
                                 yield Run(
-                                    setting, clouds, method, distillation, network, evaluation
+                                    setting,
+                                    clouds,
+                                    method,
+                                    distillation,
+                                    network,
+                                    evaluation,
+                                    self.points,
                                 )
-            for network in self.networks:
+            for network in self.networks if self.full else ():
                 for evaluation in range(self.evaluations):
-                    yield Run(setting, 0, FULL, 0, network, evaluation)
+                    yield Run(setting, 0, FULL, 0, network, evaluation, self.points)
 
 
 class Experiment:
@@ -177,6 +233,7 @@ class Experiment:
         self._prepared: dict[Setting, Prepared] = {}
         self._features: dict[Setting, NDArray[np.float64]] = {}
         self._made: tuple[tuple[object, ...], Made] | None = None
+        self._peak_bytes: int | None = None
 
     def start(self, plan: Plan) -> None:
         """Do the missing runs of a plan, one after the other."""
@@ -194,21 +251,28 @@ class Experiment:
     def _run(self, run: Run) -> tuple[Score, Made | None]:
         """Train a network on a small set, or on all, and score it."""
         real = self._real(run.setting)
-        points = self.settings.data.num_points
+        settings = self.settings
+        points = run.points or settings.points
         if run.method == FULL:
             assert real.test is not None
-            train = canonical(real.train, real.rotator)
+            train, test = (
+                first_points(canonical(clouds, real.rotator), points)
+                for clouds in (real.train, real.test)
+            )
             fixed = torch.from_numpy(train.points), torch.from_numpy(train.labels)
-            options = self._evaluation(run, self.settings.full_epochs, self.settings.full_batch)
-            test = canonical(real.test, real.rotator)
+            options = self._evaluation(run, settings.full_epochs, settings.full_batch)
             return train_and_score(lambda epoch: fixed, test, options, self.device)[0], None
         made = self._small_set(run, real)
-        options = self._evaluation(run, self.settings.epochs, 256)
+        options = self._evaluation(run, settings.epochs_for(run.clouds), settings.batch_size)
         return score(made, real, options, self.device, points=points), made
 
     def _evaluation(self, run: Run, epochs: int, batch_size: int) -> EvaluationOptions:
         return EvaluationOptions(
-            network=run.network, epochs=epochs, batch_size=batch_size, seed=run.seed
+            network=run.network,
+            epochs=epochs,
+            batch_size=batch_size,
+            test_every=min(self.settings.test_every, epochs),
+            seed=run.seed,
         )
 
     def _real(self, setting: Setting) -> Prepared:
@@ -232,23 +296,28 @@ class Experiment:
         folder = self.work / f"{run.setting}-{run.clouds}-{method}-{run.distillation}"
         make_folder(folder, "--work")
         features = None
-        if method in ("herding", "k-center"):
+        if {"herding", "k-center"} & {method, options.begins_as}:
             # One network has seen all of the set; what it saw is the same for every distillation.
             if run.setting not in self._features:
                 train = canonical(real.train, real.rotator)
-                self._features[run.setting] = features_of(train, 0, self.device)
+                self._features[run.setting] = features_of(
+                    first_points(train, self.settings.points),
+                    0,
+                    self.device,
+                )
             features = self._features[run.setting]
-        made = make(
-            real,
-            options,
-            self.device,
-            points=self.settings.data.num_points,
-            state=folder / STATE_NAME if method in LEARNED else None,
-            resume=True,
-            features=features,
-        )
+        with PeakMemory() as memory:
+            made = make(
+                real,
+                options,
+                self.device,
+                points=self.settings.data.num_points,
+                state=folder / STATE_NAME if method in LEARNED else None,
+                resume=True,
+                features=features,
+            )
         write_made(folder, made, real, options, "simulated")
-        self._made = (key, made)
+        self._made, self._peak_bytes = (key, made), memory.growth_bytes
         return made
 
     def _record(self, run: Run, found: Score, made: Made | None) -> RunRecord:
@@ -257,14 +326,19 @@ class Experiment:
         names = self.settings.data.classes
         stats: dict[str, Any] = {"best_epoch": found.best_epoch}
         if made is not None:
-            stored = made.clouds.points.size
+            points = min(made.clouds.num_points, run.points or self.settings.points)
+            coordinates = 3 * points * len(made.clouds)
+            learned = made.generator
             stats |= {
-                "numbers_stored": stored
-                if made.generator is None
-                else made.generator.num_parameters(),
+                "numbers_stored": coordinates if learned is None else learned.num_parameters(),
                 "distillation_seconds": round(made.seconds, 1),
+                "distillation_peak_bytes": self._peak_bytes,
             }
-        epochs = self.settings.full_epochs if run.method == FULL else self.settings.epochs
+        epochs = (
+            self.settings.full_epochs
+            if run.method == FULL
+            else self.settings.epochs_for(run.clouds)
+        )
         return RunRecord(
             grid=run.grid,
             arm=run.method,

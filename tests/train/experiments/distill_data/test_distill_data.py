@@ -2,24 +2,43 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.dataset_distillation import evaluate, make
+from train.dataset_distillation import evaluate, make, real_start
+from train.dataset_distillation.generator import load_generator
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.simulated.objects import SimulatedSet
-from train.experiments.distill_data.command import PAGE_NAME, RECORDS_NAME, main, run
+from train.experiments.distill_data.command import (
+    COMMAND_NAME,
+    PAGE_NAME,
+    PICTURE_NAME,
+    RECORDS_NAME,
+    TUNING_NAME,
+    beside,
+    keep_timed,
+    main,
+    run,
+)
 from train.experiments.distill_data.experiment import Plan, Run, Settings
+from train.experiments.distill_data.memory import PeakMemory
 from train.experiments.distill_data.page import comparisons, markdown
 from train.experiments.records import read_folders
 
 SETTINGS = Settings(
     data=SimulatedSet(train_per_class=3, test_per_class=2, num_points=24),
+    points=20,
     distill_points=12,
     iterations=1,
+    outer=2,
     real_batch=2,
+    widths=(4, 8, 16),
     epochs=2,
+    test_every=1,
     full_epochs=1,
 )
 PLAN = Plan(
@@ -38,6 +57,7 @@ def small_networks():
         evaluate, "build_network", lambda name, classes: PointNet(classes, widths=(4, 8, 16))
     )
     patch.setattr(make, "_FEATURE_EPOCHS", 1)
+    patch.setattr(real_start, "STEPS", 3)
     yield
     patch.undo()
 
@@ -52,13 +72,21 @@ def done(tmp_path_factory, small_networks):
 def test_every_run_of_the_plan_has_a_record(done):
     found = read_folders([done / RECORDS_NAME]).runs
     assert len(found) == 3 * 3 + 3
-    assert {run_.grid for run_ in found} == {"aligned-1-pointnet", "aligned-full-pointnet"}
+    grids = {"aligned-1-pointnet-small", "aligned-full-pointnet-small"}
+    assert {run_.grid for run_ in found} == grids
     record = next(each for each in found if each.arm == "dd3d")
     assert set(record.scores) == {"accuracy", "best_accuracy"}
     assert record.scores["best_accuracy"] >= record.scores["accuracy"]
     right = sum(group["right"] for group in record.streets.values())
     assert right / 24 == record.scores["accuracy"]
-    assert record.stats["numbers_stored"] > 0
+    assert record.stats["numbers_stored"] == sum(
+        p.numel()
+        for p in load_generator(done / "work" / "aligned-1-dd3d-0" / "generator.safetensors")[
+            0
+        ].parameters()
+    )
+    other = next(each for each in found if each.arm == "random")
+    assert other.stats["numbers_stored"] == 12 * 20 * 3  # what networks see of it
 
 
 def test_runs_that_are_there_are_not_done_again(done, small_networks, monkeypatch):
@@ -80,12 +108,14 @@ def test_a_record_that_is_lost_is_made_again_the_same(done, small_networks):
 def test_the_page_says_what_was_found(done):
     page = (done / PAGE_NAME).read_text()
     records = read_folders([done / RECORDS_NAME])
-    assert page == markdown(records)
-    for word in ("`dd3d`", "`random`", "`full`", "53.82", "best test epoch", "95% interval"):
+    assert page == markdown(records, beside(done))
+    words = ("`dd3d`", "`random`", "`full`", "53.82", "best test epoch", "95% interval")
+    for word in (*words, "dd3d.png"):
         assert word in page
-    assert "aligned-1-pointnet, against `random`: **" in page
+    assert "aligned, 1 per class, against `random`: **" in page
     names = {(grid, r.comparison.baseline) for grid, r in comparisons(records.runs)}
-    assert names == {("aligned-1-pointnet", "random"), ("aligned-1-pointnet", "k-center")}
+    grid = "aligned-1-pointnet-small"
+    assert names == {(grid, "random"), (grid, "k-center")}
 
 
 def test_a_difference_above_zero_is_said_to_be_one(done):
@@ -109,7 +139,7 @@ def test_a_difference_above_zero_is_said_to_be_one(done):
             (0.6 if each.arm == "dd3d" else 0.3) + 0.01 * (each.seed**2) * (each.arm == "dd3d")
         ]
     )
-    assert "**better, with an interval above 0**" in markdown(
+    assert "**better, with an interval above 0: +" in markdown(
         dataclasses.replace(records, runs=runs)
     )
 
@@ -133,8 +163,95 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         (["--page-only"], "no records|no folder"),
         (["--cpc", "0"], "--cpc 0"),
         (["--evaluations", "0"], "--evaluations 0"),
+        (["--points", "1"], "--points 1"),
+        (["--timed", "nowhere.json"], "cannot be read"),
     ):
         assert main(["--output", str(tmp_path), "--work", str(tmp_path / "w"), *arguments]) == 2
         shown = capsys.readouterr().err.strip().splitlines()[-1]
         assert shown.startswith("error: ")
         assert any(word in shown for word in words.split("|"))
+
+
+def test_other_resolutions_are_runs_of_their_own(done, small_networks, tmp_path):
+    """The small sets are those that are there; clouds of more points are sampled from them."""
+    plan = dataclasses.replace(PLAN, evaluations=1, methods=("dd3d", "random"), full=False)
+    shutil.copytree(done / RECORDS_NAME, tmp_path / RECORDS_NAME)
+    run(tmp_path, done / "work", dataclasses.replace(plan, points=23), settings=SETTINGS)
+    found = [run_ for run_ in read_folders([tmp_path / RECORDS_NAME]).runs if "-at-" in run_.grid]
+    assert {run_.grid for run_ in found} == {"aligned-1-pointnet-small-at-23"}
+    stored = {run_.arm: run_.stats["numbers_stored"] for run_ in found}
+    assert stored["random"] == 12 * 23 * 3
+    page = (tmp_path / PAGE_NAME).read_text()
+    assert "pointnet-small, aligned clouds of 23 points." in page
+    assert "aligned, 1 per class, 23 points, against `random`" in page
+
+
+def test_settings_say_what_is_run():
+    one, many = (SETTINGS.options("aligned", "dd3d", clouds, 0) for clouds in (1, 10))
+    assert (one.iterations, many.iterations) == (1, SETTINGS.many_iterations)
+    assert SETTINGS.options("aligned", "distribution-matching", 1, 0).iterations == 2
+    assert (SETTINGS.epochs_for(1), SETTINGS.epochs_for(10)) == (2, SETTINGS.many_epochs)
+    assert SETTINGS.options("rotated", "random", 1, 0).rotator.mode == "frozen"
+
+
+def test_the_picture_shows_what_was_made(done):
+    assert (done / PICTURE_NAME).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_one_command_took_stands_on_the_page(done, tmp_path):
+    report = {
+        "command": "topodistill distill-data --output runs/dd3d",
+        "threads": 1,
+        "processor": "a processor",
+        "commit": None,
+        "wall_seconds": 120.0,
+        "seconds": 90.0,
+        "scores": {"pointnet": {"last": 0.5, "best": 0.625}},
+        "made_from": {"options": {"iterations": 3, "points": 12, "widths": [4, 8, 16]}},
+        "losses": [1.0],
+    }
+    file = tmp_path / "distill.json"
+    file.write_text(json.dumps(report))
+    keep_timed(file, tmp_path)
+    assert "losses" not in json.loads((tmp_path / COMMAND_NAME).read_text())
+    page = markdown(read_folders([done / RECORDS_NAME]), beside(tmp_path))
+    assert "**2.0 minutes** in all, 1.5 of them" in page
+    assert "pointnet 50.0 % right after the last epoch, 62.5 % at the best" in page
+    file.write_text(json.dumps(report | {"scores": {}}))
+    with pytest.raises(UserError, match="--evaluate"):
+        keep_timed(file, tmp_path)
+    (tmp_path / COMMAND_NAME).write_text("[]")
+    with pytest.raises(UserError, match="no names and values"):
+        beside(tmp_path)
+
+
+def test_what_was_tried_stands_on_the_page(done, tmp_path):
+    tried = {
+        "about": "On other clouds.",
+        "columns": ["changed", "accuracy"],
+        "rows": [{"changed": "nothing", "accuracy": 12.5}],
+    }
+    (tmp_path / TUNING_NAME).write_text(json.dumps(tried))
+    page = markdown(read_folders([done / RECORDS_NAME]), beside(tmp_path))
+    assert "On other clouds." in page
+    assert "| nothing | 12.5 |" in page
+
+
+def test_memory_that_was_held_for_a_moment_is_seen():
+    with PeakMemory() as memory:
+        held = np.ones(8 << 20)  # 64 MiB
+        del held
+    if memory.growth_bytes is None:
+        pytest.skip("the system does not say")
+    assert 48 << 20 < memory.growth_bytes < 512 << 20
+    with PeakMemory() as idle:
+        pass
+    assert idle.growth_bytes < 16 << 20
+
+
+RESULTS = Path(__file__).parents[4] / "docs" / "results"
+
+
+def test_the_committed_page_is_that_of_the_committed_records():
+    page = markdown(read_folders([RESULTS / RECORDS_NAME]), beside(RESULTS))
+    assert (RESULTS / PAGE_NAME).read_text(encoding="utf-8") == page
