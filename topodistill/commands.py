@@ -26,6 +26,10 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "train.distill_data_page",
         "compare distilled sets with coresets and the full set, with intervals",
     ),
+    "distill-lidar-page": (
+        "train.distill_lidar_page",
+        "compare students of distilled LiDAR frames with those of as many real points",
+    ),
     "topkd-targets": ("train.topkd_targets", "TopKD, step 1: a teacher's clouds and exact images"),
     "topkd-fit": ("train.topkd_fit", "TopKD, step 2: the small network that predicts the images"),
     "topkd-fidelity": ("train.topkd_fidelity", "TopKD: how far RipsNet can be trusted on a run"),
