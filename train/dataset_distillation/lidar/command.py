@@ -27,6 +27,7 @@ from train.dataset_distillation.lidar.make import (
 )
 from train.dataset_distillation.lidar.read import FrameData, read_frame_data
 from train.dataset_distillation.make import STATE_NAME
+from train.dataset_distillation.networks.segmenters import build_segmenter
 from train.dataset_distillation.options import DistillOptions
 from train.simulation.kitti_layout import CLASS_MAP_FILE
 
@@ -178,6 +179,4 @@ def sample_frames(options: argparse.Namespace) -> None:
     """Sample a generator of frames at another resolution."""
     make_folder(options.output, "--output")
     frames = sample_frames_again(options.generator, options.output, options.points, options.seed)
-    logger.info(
-        f"done: {len(frames)} frames of {options.points} points in {options.output}"
-    )
+    logger.info(f"done: {len(frames)} frames of {options.points} points in {options.output}")

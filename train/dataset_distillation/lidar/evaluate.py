@@ -223,9 +223,7 @@ def score_frames(
             points = torch.from_numpy(test.clouds.points[rows]).to(device)
             strength = torch.from_numpy(test.strength[rows]).to(device)
             named = network(points, strength).argmax(dim=1).cpu().numpy()
-            for name, ours, true in zip(
-                test.names[rows], named, test.segment[rows], strict=True
-            ):
+            for name, ours, true in zip(test.names[rows], named, test.segment[rows], strict=True):
                 counted = true >= 0
                 found[name] = ClassCounts(
                     np.bincount(true[counted & (ours == true)], minlength=size),

@@ -218,5 +218,3 @@ def within(coord: NDArray[np.float32], range_m: float) -> NDArray[np.int64]:
     """Return which points (N, 3) lie within a range along the ground, and in height."""
     near = np.hypot(coord[:, 0], coord[:, 1]) <= range_m
     return np.flatnonzero(near & (np.abs(coord[:, 2]) <= range_m)).astype(np.int64)
-
-

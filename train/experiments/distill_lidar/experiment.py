@@ -239,9 +239,7 @@ class Experiment:
     def real(self) -> RealFrames:
         """Return the frames, simulated once."""
         if self._real is None:
-            train, test = read_frame_data(
-                self.settings.data(self.work / "frames"), needs_test=True
-            )
+            train, test = read_frame_data(self.settings.data(self.work / "frames"), needs_test=True)
             self._real = prepare_frames(train, test, self.settings.options("random", 1, 0))
         return self._real
 

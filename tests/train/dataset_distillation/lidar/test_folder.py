@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.lidar.toy_streets import CLASSES, streets
 from tests.train.dataset_distillation.lidar.test_make import OPTIONS
+from tests.train.dataset_distillation.lidar.toy_streets import CLASSES, streets
 from train.core.errors import UserError
 from train.data.registry import dataset_spec
 from train.dataset_distillation.generator import load_generator, save_generator
@@ -90,7 +90,7 @@ def test_fewer_frames_over_an_earlier_set_leave_none_of_it(written, tmp_path):
 
 
 def test_frames_of_others_are_not_written_over(written, tmp_path):
-    folder, made = written
+    _, made = written
     strange = tmp_path / "sequences/distilled/velodyne"
     strange.mkdir(parents=True)
     (strange / "000000.bin").write_bytes(b"mine")

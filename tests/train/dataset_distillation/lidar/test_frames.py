@@ -76,7 +76,7 @@ def test_classes_without_points_are_known():
 @pytest.mark.parametrize(
     ("frame", "take", "words"),
     [
-        (street(0, points=100), TAKE, "has 100 points within 10 m, fewer than the 120 asked for"),
+        (street(0, points=100), TAKE, "has 90 points within 10 m, fewer than the 120 asked for"),
         (street(0), dataclasses.replace(TAKE, range_m=1.0), "within 1 m, fewer than the 120"),
         (dataclasses.replace(street(0), segment=None), TAKE, "toy/000000 has no labels"),
     ],

@@ -136,9 +136,7 @@ def test_the_rotator_undoes_a_turn_about_z_and_keeps_origin_and_height(degrees):
         canonical_frames(prepare_frames(each, None, ROTATED).train, ROTATED_ROTATOR)
         for each in (frames, turned(frames, degrees))
     ]
-    np.testing.assert_allclose(
-        canonical[0].clouds.points, canonical[1].clouds.points, atol=1e-5
-    )
+    np.testing.assert_allclose(canonical[0].clouds.points, canonical[1].clouds.points, atol=1e-5)
     for points in (canonical[0].clouds.points,):
         assert np.array_equal(points[..., 2], frames.clouds.points[..., 2])
         np.testing.assert_allclose(
@@ -155,8 +153,8 @@ def test_mistakes_are_named(real):
     tilted = dataclasses.replace(OPTIONS, rotator=RotatorOptions(mode="frozen"))
     with pytest.raises(UserError, match="give --upright"):
         prepare_frames(streets(2), None, tilted)
+    other = streets(2, take=dataclasses.replace(TAKE, range_m=12.0))
     with pytest.raises(UserError, match="other classes or another range"):
-        other = streets(2, take=dataclasses.replace(TAKE, range_m=12.0))
         prepare_frames(streets(2), other, OPTIONS)
     with pytest.raises(UserError, match="--cpc 6: there are 5 frames"):
         make_frames(real, dataclasses.replace(OPTIONS, clouds_per_class=6), CPU, points=90)

@@ -18,7 +18,7 @@ def street(seed, *, unlabeled=10, points=400):
     ground = np.c_[rng.uniform(-9, 9, (points // 2, 2)), rng.normal(-1.7, 0.02, points // 2)]
     side, rest = 4 + rng.uniform(0, 1), points // 4
     wall = np.c_[rng.uniform(-9, 9, rest), np.full(rest, side), rng.uniform(-1.7, 4, rest)]
-    box = rng.uniform(-1, 1, (rest, 3)) + [5 + rng.uniform(0, 1), 0.0, -0.7]
+    box = rng.uniform(-1, 1, (rest, 3)) + np.array([5 + rng.uniform(0, 1), 0.0, -0.7])
     coord = np.concatenate([ground, wall, box]).astype(np.float32)
     segment = np.repeat([0, 1, 2], [points // 2, rest, rest]).astype(np.int64)
     strength = (0.2 + 0.2 * segment + 0.05 * rng.random(len(segment))).astype(np.float32)
