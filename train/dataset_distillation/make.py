@@ -168,7 +168,7 @@ def make(
         raise UserError(f"--points {points}: at least 1")
     if options.method in LEARNED:
         found = Distillation(real.train, options, device).run(state, resume=resume)
-        return _learned(found, real.train, points, options.seed)
+        return learned(found, real.train, points, options.seed)
     if features is None:
         features = np.zeros((len(real.train), 1))
         if options.method != "random":
@@ -177,7 +177,8 @@ def make(
     return Made(canonical(real.train.take(rows), real.rotator), None, real.rotator, (), 0.0)
 
 
-def _learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Made:
+def learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Made:
+    """Return the set that a distillation has learned; a generator's clouds have `points`."""
     rotator = found.rotator.cpu()
     generator: PointGenerator | None = None
     if isinstance(found.synthetic, GeneratedClouds):

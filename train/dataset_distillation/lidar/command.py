@@ -26,6 +26,7 @@ from train.dataset_distillation.lidar.make import (
     score_frames_of,
 )
 from train.dataset_distillation.lidar.read import FrameData, read_frame_data
+from train.dataset_distillation.lidar.start import FitOptions
 from train.dataset_distillation.make import STATE_NAME
 from train.dataset_distillation.networks.segmenters import build_segmenter
 from train.dataset_distillation.options import DistillOptions
@@ -37,6 +38,7 @@ SIMULATED: Final = "simulated"
 _USUAL: Final = FrameOptions()
 _DATA: Final = FrameData(dataset="waymo", root=Path())
 _TRAINING: Final = FrameTraining()
+_START: Final = FitOptions()
 
 
 def add_frame_flags(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +70,22 @@ def add_frame_flags(parser: argparse.ArgumentParser) -> None:
         ("--azimuth-steps", _DATA.azimuth_steps, "columns in a turn of the simulated sensor"),
     ):
         add(flag, type=int, default=usual, metavar="B", help=f"{what} [{usual}]")
+    add(
+        "--start-steps",
+        type=int,
+        default=_START.steps,
+        metavar="S",
+        help="fit the generator to real points in so many steps first; 0 is the paper's way "
+        f"[{_START.steps}]",
+    )
+    add(
+        "--start-frames",
+        type=int,
+        default=_START.frames,
+        metavar="B",
+        help="real frames that each of the --cpc then starts from, at most; 0 for an equal share "
+        f"of all [{_START.frames}]",
+    )
     for flag in ("--train-sequences", "--validation-sequences"):
         add(flag, nargs="+", default=[], metavar="SEQUENCE", help="[the official split]")
     add(
@@ -126,6 +144,7 @@ def distill_frames(
     """
     for each in _trainings(options):  # a mistake in these is told before hours of work
         build_segmenter(each.network, 2, each.grid_size_m, options.range_m)
+    start = FitOptions(steps=options.start_steps, frames=options.start_frames)
     output: Path = options.output
     train, test = read_frame_data(frame_data(options), needs_test=bool(options.evaluate))
     logger.info(
@@ -140,6 +159,7 @@ def distill_frames(
         points=options.points,
         state=output / STATE_NAME,
         resume=options.resume,
+        start=start,
     )
     write_made_frames(output, made, real, chosen, str(options.data))
     return made, real

@@ -42,6 +42,7 @@ from train.dataset_distillation.lidar.make import (
 )
 from train.dataset_distillation.lidar.picture import draw_frames
 from train.dataset_distillation.make import GENERATOR_NAME, REPORT_NAME
+from train.dataset_distillation.networks.segmenters import HEIGHT
 from train.dataset_distillation.options import DistillOptions, RotatorOptions
 from train.simulation.kitti_layout import CLASS_MAP_FILE, class_map_yaml
 
@@ -148,6 +149,7 @@ def write_made_frames(
         facts = {
             "version": FACTS_VERSION,
             "meters": made.frames.meters,
+            "height": HEIGHT,
             "strengths": made.strengths.tolist(),
         }
         save_generator(
@@ -198,11 +200,11 @@ def sample_frames_again(file: Path, folder: Path, points: int, seed: int) -> Fra
     generator, made_from = load_generator(file)
     try:
         facts = made_from["frames"]
-        version = facts["version"]
-        if version != FACTS_VERSION:
+        found, known = (facts["version"], facts["height"]), (FACTS_VERSION, HEIGHT)
+        if found != known:
             raise UserError(
-                f"{file}: its frames are of version {version}, this version reads "
-                f"{FACTS_VERSION}; distill again"
+                f"{file}: its frames are of version {found[0]} with heights times {found[1]}, this "
+                f"version reads {known[0]} with {known[1]:g}; distill again"
             )
         rotator = build_rotator(
             DistillOptions(rotator=RotatorOptions(**made_from["options"]["rotator"]))

@@ -218,3 +218,8 @@ def within(coord: NDArray[np.float32], range_m: float) -> NDArray[np.int64]:
     """Return which points (N, 3) lie within a range along the ground, and in height."""
     near = np.hypot(coord[:, 0], coord[:, 1]) <= range_m
     return np.flatnonzero(near & (np.abs(coord[:, 2]) <= range_m)).astype(np.int64)
+
+
+def stretched(clouds: ObjectClouds, factor: float) -> ObjectClouds:
+    """Return clouds with all heights times a factor."""
+    return clouds.with_points(clouds.points * np.array([1, 1, factor], dtype=np.float32))

@@ -24,16 +24,18 @@ from train.dataset_distillation.lidar.evaluate import (
     FrameTraining,
     train_and_score_frames,
 )
-from train.dataset_distillation.lidar.frames import FrameClouds
+from train.dataset_distillation.lidar.frames import FrameClouds, stretched
+from train.dataset_distillation.lidar.start import FitOptions, FrameDistillation
 from train.dataset_distillation.lidar.strengths import draw_strengths, strength_table
-from train.dataset_distillation.make import make, sampled
-from train.dataset_distillation.networks.segmenters import PointSegmenter
+from train.dataset_distillation.make import learned, sampled
+from train.dataset_distillation.networks.segmenters import HEIGHT, PointSegmenter
 from train.dataset_distillation.options import LEARNED, DistillOptions
-from train.dataset_distillation.real_clouds import Prepared, canonical
+from train.dataset_distillation.real_clouds import canonical
 from train.dataset_distillation.rotator import Rotator, principal_axes
 
 _FEATURE_EPOCHS: Final = 10
 _STRENGTHS: Final = 51
+_NO_START: Final = FitOptions()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +53,6 @@ class RealFrames:
     train: FrameClouds
     test: FrameClouds | None
     rotator: Rotator
-
-    @property
-    def prepared(self) -> Prepared:
-        """Return the clouds as distillations take them."""
-        return Prepared(
-            self.train.clouds, None if self.test is None else self.test.clouds, self.rotator
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +190,9 @@ def frame_features(
     rows = []
     with torch.no_grad():
         for points in torch.split(torch.from_numpy(train.clouds.points), 32):
-            rows.append(network.network.features(points.to(device)).double().cpu().numpy())
+            rows.append(
+                network.network.features(network.seen(points.to(device))).double().cpu().numpy()
+            )
     return np.concatenate(rows)
 
 
@@ -208,6 +205,7 @@ def make_frames(
     state: Path | None = None,
     resume: bool = False,
     features: NDArray[np.float64] | None = None,
+    start: FitOptions = _NO_START,
 ) -> MadeFrames:
     """Make a small set of frames by any method.
 
@@ -225,6 +223,8 @@ def make_frames(
         See `train.dataset_distillation.distill.Distillation.run`.
     features
         What `frame_features` gave; made where it is needed and None.
+    start
+        How a generator is fitted to real points first; not at all, as in the paper, unless said.
 
     Raises
     ------
@@ -253,7 +253,8 @@ def make_frames(
         )
         chosen = canonical_frames(train.take(rows), real.rotator)
         return MadeFrames(chosen, None, real.rotator, table)
-    made = make(real.prepared, options, device, points=points, state=state, resume=resume)
+    distillation = FrameDistillation(stretched(train.clouds, HEIGHT), options, device, start)
+    made = learned(distillation.run(state, resume=resume), train.clouds, points, options.seed)
     frames = _with_strengths(made.clouds, table, train.meters, options.method, options.seed)
     return MadeFrames(frames, made.generator, made.rotator, table, made.losses, made.seconds)
 
@@ -304,7 +305,8 @@ def score_frames_of(
 def _with_strengths(
     clouds: ObjectClouds, table: NDArray[np.float32], meters: float, name: str, seed: int
 ) -> FrameClouds:
+    """Return what was learned as frames: with true heights, and strengths."""
     assert clouds.parts is not None
     strength = draw_strengths(table, clouds.parts, seed, _STRENGTHS)
     names = tuple(f"{name}/{number:06d}" for number in range(len(clouds)))
-    return FrameClouds(clouds, strength, meters, names)
+    return FrameClouds(stretched(clouds, 1 / HEIGHT), strength, meters, names)

@@ -13,9 +13,13 @@ from train.core.errors import UserError
 from train.data.frame import IN_CHANNELS
 from train.data.transforms import MAX_GRID, check_grid_size
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.networks.protocol import Network, NetworkSpec
+from train.networks.protocol import Network, NetworkOutput, NetworkSpec
 from train.networks.registry import build_network
 
+HEIGHT: Final = 4.0
+"""How much a PointNet's input and a generator's output are stretched along z: a street is wide and
+flat, and what a point is of depends on its height first. Without, the gradients that are matched
+hardly depend on heights."""
 _CELL_BITS: Final = 16
 _MAX_FRAMES: Final = 1 << (63 - 3 * _CELL_BITS)
 
@@ -27,19 +31,28 @@ class PointSegmenter(nn.Module):
     ----------
     num_classes
         C.
+    height
+        Heights are multiplied with it.
     widths
         Of its layers.
     """
 
-    def __init__(self, num_classes: int, widths: tuple[int, ...] = (64, 128, 1024)) -> None:
+    def __init__(
+        self, num_classes: int, height: float, widths: tuple[int, ...] = (64, 128, 1024)
+    ) -> None:
         super().__init__()
+        self.height = height
         self.network = PointNet(num_classes, widths=widths, norm="batch", segments=True)
 
     def forward(self, points: Tensor, strength: Tensor) -> Tensor:
         """Return logits (B, C, N) of frames (B, N, 3) with strengths (B, N)."""
         del strength
-        logits: Tensor = self.network(points)
+        logits: Tensor = self.network(self.seen(points))
         return logits
+
+    def seen(self, points: Tensor) -> Tensor:
+        """Return what the PointNet is given of frames (B, N, 3)."""
+        return points * points.new_tensor([1.0, 1.0, self.height])
 
 
 class VoxelSegmenter(nn.Module):
@@ -82,7 +95,8 @@ class VoxelSegmenter(nn.Module):
     def forward(self, points: Tensor, strength: Tensor) -> Tensor:
         """Return logits (B, C, N) of frames (B, N, 3) in the unit range, strengths (B, N)."""
         batch, voxel_of = voxel_batch(points * self.meters, strength, self.grid_size_m)
-        logits = self.network(batch).logits[voxel_of]
+        found: NetworkOutput = self.network(batch)
+        logits = found.logits[voxel_of]
         return logits.view(*points.shape[:2], -1).transpose(1, 2)
 
 
@@ -138,7 +152,7 @@ def voxel_batch(
 
 def _pointnet(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:
     del grid_size_m, meters
-    return PointSegmenter(num_classes)
+    return PointSegmenter(num_classes, HEIGHT)
 
 
 def _ptv3(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:

@@ -95,6 +95,8 @@ def test_frames_are_turned_about_z_alone(data, tmp_path, capsys):
         (["--points", "5000"], "fewer than the 5000 asked for"),
         (["--range-m", "-1"], "--range-m -1"),
         (["--frames", "0"], "--frames 0"),
+        (["--start-steps", "-1"], "--start-steps -1"),
+        (["--start-frames", "-1"], "--start-frames -1"),
         (["--cpc", "9"], "--cpc 9: there are 3 frames"),
         (["--task", "classes"], "--task classes"),
         (["--rotated"], "--rotated"),

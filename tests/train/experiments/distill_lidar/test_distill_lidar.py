@@ -40,7 +40,7 @@ def small_networks():
     patch.setitem(
         segmenters.SEGMENTERS,
         "pointnet",
-        lambda classes, grid, meters: segmenters.PointSegmenter(classes, widths=(4, 8, 16)),
+        lambda classes, grid, meters: segmenters.PointSegmenter(classes, 4.0, widths=(4, 8, 16)),
     )
     patch.setattr(lidar_make, "_FEATURE_EPOCHS", 1)
     yield
