@@ -16,7 +16,7 @@ from train.core.errors import UserError
 from train.data.files import listed
 from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.coresets import coreset
-from train.dataset_distillation.distill import build_rotator
+from train.dataset_distillation.distill import Distilled, build_rotator
 from train.dataset_distillation.generator import PointGenerator
 from train.dataset_distillation.lidar.evaluate import (
     FrameDraw,
@@ -206,6 +206,7 @@ def make_frames(
     resume: bool = False,
     features: NDArray[np.float64] | None = None,
     start: FitOptions = _NO_START,
+    match: bool = True,
 ) -> MadeFrames:
     """Make a small set of frames by any method.
 
@@ -225,6 +226,8 @@ def make_frames(
         What `frame_features` gave; made where it is needed and None.
     start
         How a generator is fitted to real points first; not at all, as in the paper, unless said.
+    match
+        False leaves a set as it starts: to see what the matching of gradients adds.
 
     Raises
     ------
@@ -254,9 +257,14 @@ def make_frames(
         chosen = canonical_frames(train.take(rows), real.rotator)
         return MadeFrames(chosen, None, real.rotator, table)
     distillation = FrameDistillation(stretched(train.clouds, HEIGHT), options, device, start)
-    made = learned(distillation.run(state, resume=resume), train.clouds, points, options.seed)
+    if match:
+        found = distillation.run(state, resume=resume)
+    else:
+        found = Distilled(distillation.synthetic, distillation.rotator, (), 0.0)
+    made = learned(found, train.clouds, points, options.seed)
+    seconds = made.seconds + distillation.start_seconds
     frames = _with_strengths(made.clouds, table, train.meters, options.method, options.seed)
-    return MadeFrames(frames, made.generator, made.rotator, table, made.losses, made.seconds)
+    return MadeFrames(frames, made.generator, made.rotator, table, made.losses, seconds)
 
 
 def generated_frames(

@@ -10,6 +10,7 @@ Shape letters: M frames of the small set, B real frames, P points, N points of a
 """
 
 import math
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,13 +80,18 @@ class FrameDistillation(Distillation):
         device: torch.device,
         start: FitOptions,
     ) -> None:
-        self.start = start
+        self.start, self.start_seconds = start, 0.0
         super().__init__(real, options, device)
 
     def _start(self) -> Synthetic:
         made = super()._start()
         if self.start.steps and isinstance(made, GeneratedClouds):
+            begin = time.monotonic()
             fit_generator(made.generator.to(self.device), self.real, self.start, self.options.seed)
+            self.start_seconds = time.monotonic() - begin
+            # Its frequencies are multiplied by w0, 400 for parts: a step of 1e-4 there turns sines
+            # by radians, and what was fitted is gone after a few.
+            made.generator.siren[0].requires_grad_(False)
         return made
 
     def _fingerprint(self) -> list[Any]:

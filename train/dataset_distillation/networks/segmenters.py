@@ -155,6 +155,11 @@ def _pointnet(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:
     return PointSegmenter(num_classes, HEIGHT)
 
 
+def _pointnet_small(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:
+    del grid_size_m, meters
+    return PointSegmenter(num_classes, HEIGHT, widths=(64, 128, 256))
+
+
 def _ptv3(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:
     spec = NetworkSpec("ptv3", "tiny-student", num_classes, IN_CHANNELS)
     return VoxelSegmenter(build_network(spec), grid_size_m, meters)
@@ -162,10 +167,11 @@ def _ptv3(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:
 
 SEGMENTERS: Final[Mapping[str, Callable[[int, float, float], nn.Module]]] = {
     "pointnet": _pointnet,
+    "pointnet-small": _pointnet_small,
     "ptv3": _ptv3,
 }
 """Name -> what makes an untrained network for a number of classes, a voxel's edge and the unit of
-the coordinates, both in meters."""
+the coordinates, both in meters; `small` ones are for CPUs."""
 
 
 def build_segmenter(name: str, num_classes: int, grid_size_m: float, meters: float) -> nn.Module:

@@ -16,7 +16,7 @@ from train.core.errors import UserError
 from train.core.provenance import program
 from train.dataset_distillation.lidar.folder import PICTURE_NAME
 from train.dataset_distillation.networks.segmenters import SEGMENTERS
-from train.experiments.distill_lidar.experiment import METHODS, Experiment, Plan, Settings
+from train.experiments.distill_lidar.experiment import ARMS, Experiment, Plan, Settings
 from train.experiments.distill_lidar.page import OURS, PICTURE, markdown
 from train.experiments.records import read_folders
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--methods",
         nargs="+",
-        choices=METHODS,
+        choices=ARMS,
         default=_PLAN.methods,
         metavar="METHOD",
     )

@@ -6,7 +6,7 @@ share them across methods as far as they have them.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from train.dataset_distillation.lidar.make import (
     score_frames_of,
 )
 from train.dataset_distillation.lidar.read import FrameData, read_frame_data
+from train.dataset_distillation.lidar.start import FitOptions
 from train.dataset_distillation.make import STATE_NAME
 from train.dataset_distillation.options import LEARNED, DistillOptions, Method
 from train.experiments.records import RunRecord, hash_of, read_folders, write_record
@@ -45,8 +46,16 @@ from train.experiments.records import RunRecord, hash_of, read_folders, write_re
 FULL: Final = "full"
 FORMAT: Final = 1
 """Raised whenever the same settings give other runs than before."""
-METHODS: Final[tuple[Method, ...]] = ("dd3d", "random", "k-center", "gradient-matching")
-"""What is compared."""
+ARMS: Final[Mapping[str, tuple[Method, str]]] = {
+    "dd3d": ("dd3d", "the paper's: a generator learned from scratch"),
+    "dd3d-start": ("dd3d", "ours: a generator that starts from real points"),
+    "start-alone": ("dd3d", "that start, and no gradients matched"),
+    "random": ("random", "as many real points: frames drawn"),
+    "k-center": ("k-center", "as many real points: frames far from each other"),
+    "gradient-matching": ("gradient-matching", "free coordinates, from real frames at first"),
+}
+"""Name -> the method behind it, and what it is."""
+STARTED: Final = ("dd3d-start", "start-alone")
 FRAMES_A_STREET: Final = 4
 """Of the simulator: so many frames are taken in each street."""
 
@@ -63,6 +72,10 @@ class Settings:
         N, and where frames are cropped.
     distill_points, iterations, outer, inner, real_batch, lr, width, layers, w0, widths
         See `DistillOptions`. Free coordinates have as many points as real frames.
+    start_steps, start_points, start_frames
+        See `FitOptions`, of the arms in `STARTED`.
+    started_lr
+        Of the matching after such a start.
     epochs, batch_size, rate, turn_deg, grid_size_m
         See `FrameTraining`.
     full_epochs
@@ -76,16 +89,20 @@ class Settings:
     points: int = 1024
     range_m: float = 25.0
     distill_points: int = 512
-    iterations: int = 200
+    iterations: int = 40
     outer: int = 10
     inner: int = 1
-    real_batch: int = 8
+    real_batch: int = 4
     lr: float = 1e-3
     width: int = 256
     layers: int = 2
-    w0: float = 100.0
-    widths: tuple[int, ...] = (64, 128, 256)
-    epochs: int = 200
+    w0: float = 400.0
+    widths: tuple[int, ...] = (32, 64, 128)
+    start_steps: int = 600
+    start_points: int = 1024
+    start_frames: int = 0
+    started_lr: float = 1e-5
+    epochs: int = 100
     batch_size: int = 8
     rate: float = 2e-3
     turn_deg: float = 15.0
@@ -122,8 +139,14 @@ class Settings:
             seed=self.data_seed,
         )
 
-    def options(self, method: Method, frames: int, seed: int) -> DistillOptions:
+    def start(self, arm: str) -> FitOptions:
+        """Return how the generator of an arm is fitted first."""
+        steps = self.start_steps if arm in STARTED else 0
+        return FitOptions(steps=steps, points=self.start_points, frames=self.start_frames)
+
+    def options(self, arm: str, frames: int, seed: int) -> DistillOptions:
         """Return how a small set is made."""
+        method, _ = ARMS[arm]
         return DistillOptions(
             method=method,
             task="parts",
@@ -133,7 +156,9 @@ class Settings:
             outer=self.outer,
             inner=self.inner,
             real_batch=self.real_batch,
-            lr=self.lr,
+            lr=self.started_lr if arm in STARTED else self.lr,
+            # A decay of weights would pull what was fitted apart.
+            weight_decay=0.0 if arm in STARTED else 5e-4,
             width=self.width,
             layers=self.layers,
             w0=self.w0,
@@ -163,7 +188,7 @@ class Run(NamedTuple):
     """Of the small set; 0 for all."""
     network: str
     method: str
-    """A method, or `FULL`."""
+    """An arm, or `FULL`."""
     seed: int
 
     @property
@@ -176,20 +201,23 @@ class Run(NamedTuple):
 class Plan:
     """Which runs are wanted; the records of several plans add up."""
 
-    frames: tuple[int, ...] = (1, 4)
-    networks: tuple[str, ...] = ("ptv3", "pointnet")
-    methods: tuple[Method, ...] = METHODS
+    frames: tuple[int, ...] = (1,)
+    networks: tuple[str, ...] = ("ptv3", "pointnet-small")
+    methods: tuple[str, ...] = ("dd3d", "dd3d-start", "start-alone", "random", "k-center")
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     def runs(self) -> Iterator[Run]:
-        """Yield the runs: seed after seed, all networks of one small set in a row."""
+        """Yield the runs: seed after seed, all networks of one small set in a row.
+
+        All frames are learned from once, with the first seed: to see how far there is to go.
+        """
         for seed in self.seeds:
             for frames in self.frames:
                 for method in self.methods:
                     for network in self.networks:
                         yield Run(frames, network, method, seed)
-            for network in self.networks:
-                yield Run(0, network, FULL, seed)
+        for network in self.networks:
+            yield Run(0, network, FULL, self.seeds[0])
 
 
 class Experiment:
@@ -259,9 +287,9 @@ class Experiment:
         key = (run.frames, run.method, run.seed)
         if self._made is not None and self._made[0] == key:
             return self._made[1]
-        method: Method = run.method  # type: ignore[assignment]
-        options = self.settings.options(method, run.frames, run.seed)
-        folder = self.work / f"{run.frames}-{method}-{run.seed}"
+        options = self.settings.options(run.method, run.frames, run.seed)
+        method = options.method
+        folder = self.work / f"{run.frames}-{run.method}-{run.seed}"
         make_folder(folder, "--work")
         if method in ("herding", "k-center") and self._features is None:
             # One network has seen all frames; what it saw is the same for every seed.
@@ -274,6 +302,8 @@ class Experiment:
             state=folder / STATE_NAME if method in LEARNED else None,
             resume=True,
             features=self._features if method in ("herding", "k-center") else None,
+            start=self.settings.start(run.method),
+            match=run.method != "start-alone",
         )
         write_made_frames(folder, made, real, options, "simulated")
         self._made = (key, made)
