@@ -86,6 +86,14 @@ def add_frame_flags(parser: argparse.ArgumentParser) -> None:
         help="real frames that each of the --cpc then starts from, at most; 0 for an equal share "
         f"of all [{_START.frames}]",
     )
+    add(
+        "--share-power",
+        type=float,
+        default=_START.share_power,
+        metavar="P",
+        help="points of a class as its share to this power; below 1 rare classes have more "
+        f"[{_START.share_power:g}]",
+    )
     for flag in ("--train-sequences", "--validation-sequences"):
         add(flag, nargs="+", default=[], metavar="SEQUENCE", help="[the official split]")
     add(
@@ -144,7 +152,11 @@ def distill_frames(
     """
     for each in _trainings(options):  # a mistake in these is told before hours of work
         build_segmenter(each.network, 2, each.grid_size_m, options.range_m)
-    start = FitOptions(steps=options.start_steps, frames=options.start_frames)
+    start = FitOptions(
+        steps=options.start_steps,
+        frames=options.start_frames,
+        share_power=options.share_power,
+    )
     output: Path = options.output
     train, test = read_frame_data(frame_data(options), needs_test=bool(options.evaluate))
     logger.info(

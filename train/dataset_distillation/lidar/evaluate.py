@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from train.core.errors import UserError
 from train.dataset_distillation.chance import generator_for, weights_from
@@ -49,6 +50,9 @@ class FrameTraining:
         Frames of a step.
     lr, last_lr, weight_decay
         Of AdamW; the rate falls by a cosine.
+    share_power
+        A class counts in the loss as its share of a step's points to this power: 1 is the plain
+        loss, below it rare classes count for more.
     turn_deg
         Largest turn about z of a training frame, either way; each is also mirrored left to right
         half of the time, and scaled by at most 5%.
@@ -66,6 +70,7 @@ class FrameTraining:
     lr: float = 2e-3
     last_lr: float = 2e-4
     weight_decay: float = 5e-3
+    share_power: float = 1.0
     turn_deg: float = 15.0
     grid_size_m: float = 0.5
     test_every: int = 50
@@ -74,6 +79,8 @@ class FrameTraining:
     def __post_init__(self) -> None:
         """Refuse numbers that nothing can be trained with."""
         refuse_counts_below_one(self, "epochs", "batch_size", "test_every")
+        if not 0 <= self.share_power <= 1:
+            raise UserError(f"share_power {self.share_power}: 0 to 1")
         if not 0 <= self.turn_deg <= 180:
             raise UserError(f"turn_deg {self.turn_deg}: 0 to 180 degrees")
 
@@ -240,6 +247,9 @@ def augmented_frames(points: Tensor, turn_deg: float, chance: torch.Generator) -
     ----------
     points
         Any unit; the origin stays where it is.
+    share_power
+        A class counts in the loss as its share of a step's points to this power: 1 is the plain
+        loss, below it rare classes count for more.
     turn_deg
         Largest turn, either way.
     chance
@@ -259,6 +269,25 @@ def augmented_frames(points: Tensor, turn_deg: float, chance: torch.Generator) -
     return points @ turn.view(size, 3, 3).to(points)
 
 
+def tempered_loss(logits: Tensor, labels: Tensor, power: float) -> Tensor:
+    """Return the cross-entropy in which a class weighs as its share of the points to a power.
+
+    Parameters
+    ----------
+    logits
+        (B, C, N).
+    labels
+        (B, N) train ids; -1 counts for nothing.
+    power
+        1 is the plain mean, 0 counts all classes that are there alike.
+    """
+    counts = torch.bincount(labels[labels >= 0], minlength=logits.shape[1])
+    shares = counts / counts.sum().clamp_min(1)
+    weight = torch.where(counts > 0, shares.clamp_min(1e-9) ** (power - 1), 0.0)
+    total = functional.cross_entropy(logits, labels, weight, ignore_index=-1, reduction="sum")
+    return total / (weight * counts).sum().clamp_min(1e-9)
+
+
 def _train_epoch(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -273,5 +302,10 @@ def _train_epoch(
     for rows in torch.split(order, options.batch_size):
         frames = augmented_frames(points[rows].to(device), options.turn_deg, chance)
         logits = network(frames, strength[rows].to(device))
-        loss = labeled_loss(logits, segment[rows].to(device))
+        labels = segment[rows].to(device)
+        loss = (
+            labeled_loss(logits, labels)
+            if options.share_power == 1
+            else tempered_loss(logits, labels, options.share_power)
+        )
         descend(optimizer, loss, f"network {options.network}")

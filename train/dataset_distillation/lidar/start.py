@@ -11,7 +11,7 @@ Shape letters: M frames of the small set, B real frames, P points, N points of a
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -22,12 +22,15 @@ from train.core.errors import UserError
 from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for
 from train.dataset_distillation.distill import Distillation
-from train.dataset_distillation.generator import PointGenerator
+from train.dataset_distillation.generator import PointGenerator, build_generator
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.synthetic import GeneratedClouds, Synthetic
 from train.networks.ptv3.serialization import MAX_DEPTH, hilbert_code
 
 _GROUPS, _NOISE = 61, 62
+
+Intervals = tuple[tuple[int, float, float], ...]
+"""Class, begin and end of its noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,9 @@ class FitOptions:
         N of each of the M frames in a step.
     lr
         Falls to 0 by a cosine.
+    share_power
+        Intervals of noise, and so the points of classes, are as wide as the classes' shares to this
+        power: 1 is the paper's; below it, rare classes have more points than they have in reality.
     frames
         Real frames that one of the M stands for, at most: more of them have more of a class's
         places, fewer are followed more closely. 0 for no bound.
@@ -50,12 +56,15 @@ class FitOptions:
     steps: int = 0
     points: int = 1024
     lr: float = 2e-3
+    share_power: float = 1.0
     frames: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be fitted with."""
         if self.steps < 0:
             raise UserError(f"--start-steps {self.steps}: 0 or more")
+        if not 0 <= self.share_power <= 1:
+            raise UserError(f"--share-power {self.share_power}: 0 to 1")
         if self.frames < 0:
             raise UserError(f"--start-frames {self.frames}: 0 or more")
         if self.points < 1 or not 0 < self.lr < math.inf:
@@ -85,6 +94,11 @@ class FrameDistillation(Distillation):
 
     def _start(self) -> Synthetic:
         made = super()._start()
+        if self.start.share_power != 1 and isinstance(made, GeneratedClouds):
+            spec = made.generator.spec
+            wide = tuple(tempered(own, self.start.share_power) for own in spec.intervals)
+            spec = replace(spec, intervals=wide)
+            made = GeneratedClouds(build_generator(spec, self.options.seed))
         if self.start.steps and isinstance(made, GeneratedClouds):
             begin = time.monotonic()
             fit_generator(made.generator.to(self.device), self.real, self.start, self.options.seed)
@@ -96,6 +110,26 @@ class FrameDistillation(Distillation):
 
     def _fingerprint(self) -> list[Any]:
         return [*super()._fingerprint(), asdict(self.start)]
+
+
+def tempered(intervals: Intervals, power: float) -> Intervals:
+    """Return intervals whose widths are those of others to a power, over their sum.
+
+    Parameters
+    ----------
+    intervals
+        Class, begin and end of its noise, one after the other from 0 to 1.
+    power
+        0 makes all alike, 1 leaves them.
+    """
+    ends = torch.tensor([end - begin for _, begin, end in intervals], dtype=torch.float64)
+    ends = (ends**power).cumsum(0)
+    ends = ends / ends[-1]
+    begins = [0.0, *ends[:-1].tolist()]
+    return tuple(
+        (number, begin, end)
+        for (number, _, _), begin, end in zip(intervals, begins, ends.tolist(), strict=True)
+    )
 
 
 def fit_generator(
@@ -170,7 +204,7 @@ def class_curves(real: ObjectClouds, names: tuple[str, ...]) -> dict[int, Tensor
 
 
 def curve_points(
-    intervals: tuple[tuple[int, float, float], ...], curves: dict[int, Tensor], noise: Tensor
+    intervals: Intervals, curves: dict[int, Tensor], noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the point (N, 3) of a class's curve for each noise, and whether there is one (N,).
 

@@ -51,11 +51,13 @@ ARMS: Final[Mapping[str, tuple[Method, str]]] = {
     "dd3d-start": ("dd3d", "ours: a generator that starts from real points"),
     "start-alone": ("dd3d", "that start, and no gradients matched"),
     "random": ("random", "as many real points: frames drawn"),
+    "random-weighted": ("random", "the same, and rare classes count more in the student's loss"),
     "k-center": ("k-center", "as many real points: frames far from each other"),
     "gradient-matching": ("gradient-matching", "free coordinates, from real frames at first"),
 }
 """Name -> the method behind it, and what it is."""
 STARTED: Final = ("dd3d-start", "start-alone")
+WEIGHTED: Final = "random-weighted"
 FRAMES_A_STREET: Final = 4
 """Of the simulator: so many frames are taken in each street."""
 
@@ -74,6 +76,9 @@ class Settings:
         See `DistillOptions`. Free coordinates have as many points as real frames.
     start_steps, start_points, start_frames
         See `FitOptions`, of the arms in `STARTED`.
+    share_power
+        Of the same arms: points of rare classes are more than their share. `WEIGHTED` has it in its
+        loss, so that what the shares do can be told from what the points do.
     started_lr
         Of the matching after such a start.
     epochs, batch_size, rate, turn_deg, grid_size_m
@@ -101,6 +106,7 @@ class Settings:
     start_steps: int = 600
     start_points: int = 1024
     start_frames: int = 0
+    share_power: float = 0.5
     started_lr: float = 1e-5
     epochs: int = 100
     batch_size: int = 8
@@ -141,8 +147,14 @@ class Settings:
 
     def start(self, arm: str) -> FitOptions:
         """Return how the generator of an arm is fitted first."""
-        steps = self.start_steps if arm in STARTED else 0
-        return FitOptions(steps=steps, points=self.start_points, frames=self.start_frames)
+        if arm not in STARTED:
+            return FitOptions()
+        return FitOptions(
+            steps=self.start_steps,
+            points=self.start_points,
+            frames=self.start_frames,
+            share_power=self.share_power,
+        )
 
     def options(self, arm: str, frames: int, seed: int) -> DistillOptions:
         """Return how a small set is made."""
@@ -166,14 +178,16 @@ class Settings:
             seed=seed,
         )
 
-    def training(self, network: str, seed: int, epochs: int) -> FrameTraining:
-        """Return how a network is trained."""
+    def training(self, arm: str, network: str, seed: int) -> FrameTraining:
+        """Return how a network is trained on what an arm gives."""
+        epochs = self.full_epochs if arm == FULL else self.epochs
         return FrameTraining(
             network=network,
             epochs=epochs,
             batch_size=self.batch_size,
             lr=self.rate,
             last_lr=self.rate / 10,
+            share_power=self.share_power if arm == WEIGHTED else 1.0,
             turn_deg=self.turn_deg,
             grid_size_m=self.grid_size_m,
             test_every=max(1, epochs // 4),
@@ -203,7 +217,14 @@ class Plan:
 
     frames: tuple[int, ...] = (1,)
     networks: tuple[str, ...] = ("ptv3", "pointnet-small")
-    methods: tuple[str, ...] = ("dd3d", "dd3d-start", "start-alone", "random", "k-center")
+    methods: tuple[str, ...] = (
+        "dd3d",
+        "dd3d-start",
+        "start-alone",
+        "random",
+        "random-weighted",
+        "k-center",
+    )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     def runs(self) -> Iterator[Run]:
@@ -273,13 +294,12 @@ class Experiment:
 
     def _run(self, run: Run) -> tuple[FrameScore, MadeFrames | None]:
         real = self.real()
+        options = self.settings.training(run.method, run.network, run.seed)
         if run.method == FULL:
-            options = self.settings.training(run.network, run.seed, self.settings.full_epochs)
             assert real.test is not None
             draw = fixed_draw(real.train)
             return train_and_score_frames(draw, real.test, options, self.device)[0], None
         made = self._small_set(run, real)
-        options = self.settings.training(run.network, run.seed, self.settings.epochs)
         return score_frames_of(made, real, options, self.device, self.settings.points), made
 
     def _small_set(self, run: Run, real: RealFrames) -> MadeFrames:

@@ -14,6 +14,7 @@ from train.dataset_distillation.lidar.evaluate import (
     FrameTraining,
     augmented_frames,
     score_frames,
+    tempered_loss,
     train_and_score_frames,
 )
 from train.dataset_distillation.lidar.make import fixed_draw
@@ -121,3 +122,19 @@ def test_frames_that_cannot_be_scored_are_refused(held_out):
         FrameTraining(epochs=0)
     with pytest.raises(UserError, match="turn_deg 200"):
         FrameTraining(turn_deg=200)
+    with pytest.raises(UserError, match="share_power -1"):
+        FrameTraining(share_power=-1)
+
+
+def test_the_tempered_loss_by_hand():
+    """Four points: three of class 0 and one of class 2, at power 0.5."""
+    torch.manual_seed(0)
+    logits = torch.randn(1, 3, 5)
+    labels = torch.tensor([[0, 0, 2, 0, -1]])
+    losses = -logits.log_softmax(dim=1)[0, labels[0].clamp_min(0), torch.arange(5)]
+    often, rare = 0.75**-0.5, 0.25**-0.5
+    wanted = (often * losses[[0, 1, 3]].sum() + rare * losses[2]) / (3 * often + rare)
+    torch.testing.assert_close(tempered_loss(logits, labels, 0.5), wanted)
+    torch.testing.assert_close(tempered_loss(logits, labels, 1.0), losses[:4].mean())
+    nothing = torch.full_like(labels, -1)
+    assert tempered_loss(logits, nothing, 0.5) == 0

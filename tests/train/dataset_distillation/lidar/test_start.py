@@ -16,6 +16,7 @@ from train.dataset_distillation.lidar.start import (
     class_curves,
     curve_points,
     fit_generator,
+    tempered,
 )
 
 CPU = torch.device("cpu")
@@ -103,5 +104,26 @@ def test_mistakes_are_named():
         FitOptions(steps=-1)
     with pytest.raises(UserError, match="--start-frames -1"):
         FitOptions(frames=-1)
+    with pytest.raises(UserError, match="--share-power 2"):
+        FitOptions(share_power=2.0)
     with pytest.raises(UserError, match="both above 0"):
         FitOptions(lr=0.0)
+
+
+def test_tempered_intervals_by_hand():
+    plain = ((0, 0.0, 0.64), (2, 0.64, 0.8), (5, 0.8, 1.0))
+    halves = tempered(plain, 0.5)  # 0.8, 0.4, 0.447 over their sum
+    total = 0.8 + 0.4 + 0.2**0.5
+    assert [number for number, _, _ in halves] == [0, 2, 5]
+    assert [end for _, _, end in halves] == pytest.approx([0.8 / total, 1.2 / total, 1.0])
+    assert [begin for _, begin, _ in halves] == [0.0, *[end for _, _, end in halves[:-1]]]
+    assert halves[-1][2] == 1.0
+    assert [end for _, _, end in tempered(plain, 0.0)] == pytest.approx([1 / 3, 2 / 3, 1.0])
+
+
+def test_rare_classes_have_more_points_than_their_share(real):
+    wanted = dataclasses.replace(START, steps=1, share_power=0.0)
+    made = FrameDistillation(real, OURS, CPU, wanted).synthetic.generator
+    _, _, parts = generate(made, 3000, 0)
+    shares = torch.bincount(parts.flatten(), minlength=4) / parts.numel()
+    torch.testing.assert_close(shares, torch.tensor([1 / 3, 1 / 3, 1 / 3, 0.0]), atol=0.02, rtol=0)
