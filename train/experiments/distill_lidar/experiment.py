@@ -223,7 +223,6 @@ class Plan:
         "start-alone",
         "random",
         "random-weighted",
-        "k-center",
     )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
