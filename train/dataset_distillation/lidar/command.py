@@ -14,6 +14,7 @@ from train.data.registry import DATASETS
 from train.dataset_distillation.lidar.evaluate import FrameTraining
 from train.dataset_distillation.lidar.folder import (
     PICTURE_NAME,
+    refuse_frames_of_others,
     sample_frames_again,
     write_made_frames,
 )
@@ -158,6 +159,7 @@ def distill_frames(
         share_power=options.share_power,
     )
     output: Path = options.output
+    refuse_frames_of_others(output)
     train, test = read_frame_data(frame_data(options), needs_test=bool(options.evaluate))
     logger.info(
         f"{len(train)} frames of {train.clouds.num_points:,} points within {train.meters:g} m, "

@@ -70,15 +70,33 @@ def write_frame_folder(folder: Path, splits: Mapping[str, FrameClouds]) -> None:
     UserError
         If the folder holds drives that this did not write, or a file cannot be written.
     """
-    own = (folder / REPORT_NAME).is_file()
+    refuse_frames_of_others(folder)
     class_map = class_map_of(next(iter(splits.values())).class_names)
     for name in (DISTILLED, HELD_OUT):
-        _remove_frames(folder / "sequences" / name, own=own)
+        _remove_frames(folder / "sequences" / name)
     for name, frames in splits.items():
         _write_drive(folder / "sequences" / name, frames, class_map)
     of_split = {"training": (DISTILLED,), "validation": (HELD_OUT,) if HELD_OUT in splits else ()}
     with atomic_write(folder / CLASS_MAP_FILE) as unfinished:
         unfinished.write_text(class_map_yaml(class_map, of_split), encoding="utf-8")
+
+
+def refuse_frames_of_others(folder: Path) -> None:
+    """Refuse a folder whose drives have our names and were not written by this command.
+
+    Raises
+    ------
+    UserError
+        Names one. A folder that this command wrote to has its report.
+    """
+    if (folder / REPORT_NAME).is_file():
+        return
+    for name in (DISTILLED, HELD_OUT):
+        drive = folder / "sequences" / name
+        if any(_frame_files(drive / part) for part in ("velodyne", "labels")):
+            raise UserError(
+                f"{drive}: holds frames that this command did not write; give another --output"
+            )
 
 
 def class_map_of(class_names: tuple[str, ...]) -> ClassMap:
@@ -121,10 +139,7 @@ def write_made_frames(
     """
     if not is_first_process():
         return
-    splits = {DISTILLED: made.frames}
-    if real.test is not None:
-        splits[HELD_OUT] = canonical_frames(real.test, made.rotator)
-    write_frame_folder(folder, splits)
+    refuse_frames_of_others(folder)
     plain = json.loads(json.dumps(asdict(options)))
     made_from: dict[str, Any] = {"data": data, "options": plain}
     report: dict[str, Any] = {
@@ -161,8 +176,13 @@ def write_made_frames(
                 "frames": facts,
             },
         )
+    # The report first: it says that the frames below it are ours to replace.
     with atomic_write(folder / REPORT_NAME) as unfinished:
         unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    splits = {DISTILLED: made.frames}
+    if real.test is not None:
+        splits[HELD_OUT] = canonical_frames(real.test, made.rotator)
+    write_frame_folder(folder, splits)
     columns = {"real": canonical_frames(real.train, made.rotator), options.method: made.frames}
     draw_frames(folder / PICTURE_NAME, columns, each=2 if len(made.frames) > 1 else 1)
 
@@ -178,15 +198,13 @@ def is_of_frames(file: Path) -> bool:
     return "frames" in load_generator(file)[1]
 
 
-def sample_frames_again(file: Path, folder: Path, points: int, seed: int) -> FrameClouds:
-    """Write the frames of a generator's file at another resolution; return them.
+def load_frames(file: Path, points: int, seed: int) -> FrameClouds:
+    """Return the frames of a generator's file at any resolution.
 
     Parameters
     ----------
     file
         What `write_made_frames` wrote.
-    folder
-        There already.
     points
         Of each frame, at least 2.
     seed
@@ -218,11 +236,35 @@ def sample_frames_again(file: Path, folder: Path, points: int, seed: int) -> Fra
         raise UserError(
             f"{file}: does not say what its frames need ({error}); distill again"
         ) from error
-    frames = generated_frames(generator, rotator, strengths, meters, points, seed)
-    write_frame_folder(folder, {DISTILLED: frames})
-    report = {"made_from": made_from, "points": points, "seed": seed, "range_m": meters}
+    return generated_frames(generator, rotator, strengths, meters, points, seed)
+
+
+def sample_frames_again(file: Path, folder: Path, points: int, seed: int) -> FrameClouds:
+    """Write the frames of a generator's file at another resolution; return them.
+
+    Parameters
+    ----------
+    file, points, seed
+        As of `load_frames`.
+    folder
+        There already.
+
+    Raises
+    ------
+    UserError
+        As `load_frames` and `write_frame_folder`.
+    """
+    frames = load_frames(file, points, seed)
+    refuse_frames_of_others(folder)
+    report = {
+        "made_from": {"generator": str(file)},
+        "points": points,
+        "seed": seed,
+        "range_m": frames.meters,
+    }
     with atomic_write(folder / REPORT_NAME) as unfinished:
         unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_frame_folder(folder, {DISTILLED: frames})
     return frames
 
 
@@ -233,18 +275,19 @@ def _table(rows: Any, generator: PointGenerator) -> NDArray[np.float32]:
     return table
 
 
-def _remove_frames(drive: Path, *, own: bool) -> None:
-    """Remove the frames of an earlier set; a drive that is not ours is refused."""
-    files = sorted((drive / "velodyne").glob("*.bin")) + sorted((drive / "labels").glob("*.label"))
-    if files and not own:
-        raise UserError(
-            f"{drive}: holds frames that this command did not write; give another --output"
-        )
-    for file in files:
-        file.unlink()
-    if files:
-        for each in (drive / "velodyne", drive / "labels", drive):
-            each.rmdir()
+def _remove_frames(drive: Path) -> None:
+    """Remove the frames of an earlier set, and their folders."""
+    for part in (drive / "velodyne", drive / "labels"):
+        if part.is_dir():
+            for file in _frame_files(part):
+                file.unlink()
+            part.rmdir()
+    if drive.is_dir():
+        drive.rmdir()
+
+
+def _frame_files(part: Path) -> list[Path]:
+    return sorted(path for path in part.glob("*") if path.suffix in (".bin", ".label"))
 
 
 def _write_drive(drive: Path, frames: FrameClouds, class_map: ClassMap) -> None:

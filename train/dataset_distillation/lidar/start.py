@@ -12,6 +12,7 @@ Shape letters: M frames of the small set, B real frames, P points, N points of a
 import math
 import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +20,10 @@ from torch import Tensor
 
 from train.core.console import Progress
 from train.core.errors import UserError
+from train.core.tensor_file import read_tensors
 from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for
-from train.dataset_distillation.distill import Distillation
+from train.dataset_distillation.distill import STATE_FORMAT, Distillation
 from train.dataset_distillation.generator import PointGenerator, build_generator
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.synthetic import GeneratedClouds, Synthetic
@@ -107,6 +109,16 @@ class FrameDistillation(Distillation):
             # by radians, and what was fitted is gone after a few.
             made.generator.siren[0].requires_grad_(False)
         return made
+
+    def _load(self, path: Path) -> None:
+        found = read_tensors(path, STATE_FORMAT, "state of distill-data")["real"][-1]
+        if isinstance(found, dict) and found != asdict(self.start):
+            raise UserError(
+                f"{path}: was made with the start {found}, and here it is {asdict(self.start)}; "
+                "give the same --start-steps, --start-frames and --share-power, or start over "
+                "without --resume"
+            )
+        super()._load(path)
 
     def _fingerprint(self) -> list[Any]:
         return [*super()._fingerprint(), asdict(self.start)]

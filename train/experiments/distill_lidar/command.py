@@ -4,7 +4,6 @@ python -m train.distill_lidar_page --output docs/results
 """
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
-from train.dataset_distillation.lidar.folder import PICTURE_NAME
 from train.dataset_distillation.networks.segmenters import SEGMENTERS
 from train.experiments.distill_lidar.experiment import ARMS, Experiment, Plan, Settings
-from train.experiments.distill_lidar.page import OURS, PICTURE, markdown
+from train.experiments.distill_lidar.page import PICTURE, markdown
 from train.experiments.records import read_folders
 
 PAGE_NAME = "dd3d_lidar.md"
@@ -115,10 +113,9 @@ def run(
     if not page_only:
         make_folder(records, "--output")
         make_folder(work, "--work")
-        Experiment(settings or Settings(), records, work, resolve_device(device)).start(plan)
-        drawn = work / f"{max(plan.frames)}-{OURS}-{min(plan.seeds)}" / PICTURE_NAME
-        if drawn.is_file():
-            shutil.copyfile(drawn, output / PICTURE)
+        experiment = Experiment(settings or Settings(), records, work, resolve_device(device))
+        if experiment.start(plan) or not (output / PICTURE).is_file():
+            experiment.draw(output / PICTURE, plan)
     found = read_folders([records])
     if not found.runs:
         raise UserError(f"--page-only: no records in {records}; run it without")

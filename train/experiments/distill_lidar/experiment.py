@@ -26,7 +26,7 @@ from train.dataset_distillation.lidar.evaluate import (
     FrameTraining,
     train_and_score_frames,
 )
-from train.dataset_distillation.lidar.folder import write_made_frames
+from train.dataset_distillation.lidar.folder import load_frames, write_made_frames
 from train.dataset_distillation.lidar.frames import FrameOptions
 from train.dataset_distillation.lidar.make import (
     MadeFrames,
@@ -37,9 +37,10 @@ from train.dataset_distillation.lidar.make import (
     prepare_frames,
     score_frames_of,
 )
+from train.dataset_distillation.lidar.picture import draw_frames
 from train.dataset_distillation.lidar.read import FrameData, read_frame_data
 from train.dataset_distillation.lidar.start import FitOptions
-from train.dataset_distillation.make import STATE_NAME
+from train.dataset_distillation.make import GENERATOR_NAME, STATE_NAME
 from train.dataset_distillation.options import LEARNED, DistillOptions, Method
 from train.experiments.records import RunRecord, hash_of, read_folders, write_record
 
@@ -57,6 +58,7 @@ ARMS: Final[Mapping[str, tuple[Method, str]]] = {
 }
 """Name -> the method behind it, and what it is."""
 STARTED: Final = ("dd3d-start", "start-alone")
+PICTURED: Final = ("dd3d", "dd3d-start")
 WEIGHTED: Final = "random-weighted"
 FRAMES_A_STREET: Final = 4
 """Of the simulator: so many frames are taken in each street."""
@@ -272,8 +274,8 @@ class Experiment:
         self._features: NDArray[np.float64] | None = None
         self._made: tuple[tuple[object, ...], MadeFrames] | None = None
 
-    def start(self, plan: Plan) -> None:
-        """Do the missing runs of a plan, one after the other."""
+    def start(self, plan: Plan) -> int:
+        """Do the missing runs of a plan, one after the other; return how many there were."""
         missing = [run for run in plan.runs() if (run.grid, run.method, run.seed) not in self.done]
         for number, run in enumerate(missing, start=1):
             score, made = self._run(run)
@@ -283,6 +285,17 @@ class Experiment:
                 f"{number} of {len(missing)}: {run.grid}, {run.method}, seed {run.seed}: "
                 f"{100 * score.last:.1f} mIoU in {score.seconds:.0f} s"
             )
+        return len(missing)
+
+    def draw(self, path: Path, plan: Plan) -> None:
+        """Draw a real frame beside generated ones of the plan's first seed, where they are."""
+        columns = {"real": self.real().train}
+        for arm in (name for name in PICTURED if name in plan.methods):
+            folder = self.work / f"{max(plan.frames)}-{arm}-{plan.seeds[0]}"
+            file = folder / GENERATOR_NAME
+            if file.is_file():
+                columns[arm] = load_frames(file, self.settings.points, plan.seeds[0])
+        draw_frames(path, columns)
 
     def real(self) -> RealFrames:
         """Return the frames, simulated once."""

@@ -102,7 +102,8 @@ def test_frames_of_others_are_not_written_over(written, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": 2}, "of version 2, this version reads 1"),
+        ({"version": 2}, "of version 2 with heights times 4.0, this version reads 1 with 4"),
+        ({"height": 2.0}, "of version 1 with heights times 2.0, this version reads 1 with 4"),
         ({"strengths": [[0.0, 1.0]]}, "strengths of shape"),
         ({"meters": None}, "does not say what its frames need"),
     ],
