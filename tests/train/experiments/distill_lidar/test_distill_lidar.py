@@ -13,7 +13,7 @@ from train.dataset_distillation.networks import segmenters
 from train.experiments.distill_lidar.command import PAGE_NAME, RECORDS_NAME, main, run
 from train.experiments.distill_lidar.experiment import FULL, Plan, Run, Settings
 from train.experiments.distill_lidar.page import PICTURE, comparisons, markdown
-from train.experiments.records import read_folders
+from train.experiments.records import hash_of, read_folders
 
 ROOT = Path(__file__).resolve().parents[4]
 SETTINGS = Settings(
@@ -145,3 +145,11 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         shown = capsys.readouterr().err.strip().splitlines()[-1]
         assert shown.startswith("error: ")
         assert words in shown
+
+
+def test_the_committed_page_is_that_of_the_committed_records():
+    folder = ROOT / "docs" / "results"
+    records = read_folders([folder / RECORDS_NAME])
+    assert {each.assay for each in records.runs} == {hash_of(Settings().plain())}
+    page = markdown(records, picture=(folder / PICTURE).is_file())
+    assert (folder / PAGE_NAME).read_text(encoding="utf-8") == page
