@@ -17,6 +17,8 @@ from train.dataset_distillation.lidar.make import (
     prepare_frames,
     score_frames_of,
 )
+from train.dataset_distillation.lidar.start import FitOptions
+from train.dataset_distillation.networks.segmenters import HEIGHT
 from train.dataset_distillation.options import DistillOptions, RotatorOptions
 
 CPU = torch.device("cpu")
@@ -168,3 +170,26 @@ def test_mistakes_are_named(real):
             CPU,
             60,
         )
+
+
+def test_heights_come_back_in_meters(real):
+    """The generator's are stretched: started from real points, its ground is where theirs is."""
+    options = dataclasses.replace(OPTIONS, width=32, w0=60.0)
+    start = FitOptions(steps=150, points=128, lr=5e-3)
+    found = make_frames(real, options, CPU, points=500, start=start, match=False)
+    assert found.losses == ()
+    height = found.frames.coord_m[..., 2][found.frames.segment == 0]
+    assert np.abs(height.mean() + 1.7) < 0.3
+    assert np.abs(found.frames.coord_m[..., 2]).max() <= 10.0 / HEIGHT
+
+
+def test_learned_coordinates_start_at_the_real_ones(real):
+    options = dataclasses.replace(
+        OPTIONS, method="gradient-matching", points=120, coordinate_lr=1e-9
+    )
+    learned = make_frames(real, options, CPU, points=90).frames
+    for cloud in learned.clouds.points:
+        apart = [
+            np.abs(np.sort(cloud, 0) - np.sort(own, 0)).max() for own in real.train.clouds.points
+        ]
+        assert min(apart) < 1e-5

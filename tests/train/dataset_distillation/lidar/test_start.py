@@ -127,3 +127,16 @@ def test_rare_classes_have_more_points_than_their_share(real):
     _, _, parts = generate(made, 3000, 0)
     shares = torch.bincount(parts.flatten(), minlength=4) / parts.numel()
     torch.testing.assert_close(shares, torch.tensor([1 / 3, 1 / 3, 1 / 3, 0.0]), atol=0.02, rtol=0)
+
+
+def test_matching_after_a_start_leaves_the_first_layer(real):
+    def weights(made):
+        return [layer.weight.detach().clone() for layer in (made.siren[0], made.decoder)]
+
+    for start, kept in ((START, True), (FitOptions(), False)):
+        distillation = FrameDistillation(real, OURS, CPU, start)
+        before = weights(distillation.synthetic.generator)
+        distillation.run()
+        after = weights(distillation.synthetic.generator)
+        assert torch.equal(before[0], after[0]) is kept
+        assert not torch.equal(before[1], after[1])
