@@ -26,6 +26,10 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "train.distill_data_page",
         "compare distilled sets with coresets and the full set, with intervals",
     ),
+    "distill-lidar-page": (
+        "train.distill_lidar_page",
+        "compare students of distilled LiDAR frames with those of as many real points",
+    ),
     "train-images": (
         "train.train_images",
         "train a network on camera images, for methods that distill from them",

@@ -1,6 +1,7 @@
 """The command that distills a set of point clouds, or samples what was distilled again.
 
 python -m train.distill_data --method dd3d --data simulated --cpc 1 --output runs/dd3d
+python -m train.distill_data --dataset waymo --data simulated --output runs/dd3d-frames
 """
 
 import argparse
@@ -22,6 +23,13 @@ from train.core.errors import UserError
 from train.core.provenance import processor, program
 from train.dataset_distillation.evaluate import EvaluationOptions
 from train.dataset_distillation.evaluate_parts import PartOptions
+from train.dataset_distillation.lidar.command import (
+    add_frame_flags,
+    distill_frames,
+    sample_frames,
+    score_made_frames,
+)
+from train.dataset_distillation.lidar.folder import is_of_frames
 from train.dataset_distillation.make import (
     GENERATOR_NAME,
     PICTURE_NAME,
@@ -34,6 +42,7 @@ from train.dataset_distillation.make import (
     write_made,
 )
 from train.dataset_distillation.networks.build import NETWORKS
+from train.dataset_distillation.networks.segmenters import SEGMENTERS
 from train.dataset_distillation.options import (
     LEARNED,
     METHODS,
@@ -49,7 +58,7 @@ from train.dataset_distillation.real_clouds import (
 )
 from train.dataset_distillation.rotator import MODES, Mode
 from train.dataset_distillation.simulated.objects import SimulatedSet, Source
-from train.dataset_distillation.tasks import TASKS
+from train.dataset_distillation.tasks import TASKS, Task
 
 _USUAL = DistillOptions()
 _SET = SimulatedSet()
@@ -80,13 +89,13 @@ def _parser() -> argparse.ArgumentParser:
         default="simulated",
         metavar="DIR",
         help="ModelNet40, ScanObjectNN or ShapeNetPart as downloaded, a folder that this command "
-        "wrote, or the word simulated [simulated]",
+        "wrote, or the word simulated; with --dataset, the data root of LiDAR frames [simulated]",
     )
     add(
         "--task",
         choices=TASKS,
-        default="classes",
-        help="what networks learn from the result: classes of clouds, or parts of points [classes]",
+        help="what networks learn from the result: classes of clouds, or parts of points [classes; "
+        "parts with --dataset]",
     )
     add("--cpc", type=int, default=1, metavar="M", help="clouds per class [1]")
     add(
@@ -105,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on with a distillation that was stopped")
     add("--seed", type=int, default=0, help="of everything that is drawn [0]")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
+    add_frame_flags(parser)
 
     add = parser.add_argument_group("simulated data").add_argument
     add(
@@ -135,7 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=("quick", "paper"),
         default="quick",
         help=f"quick: {QUICK['iterations']} iterations at {_USUAL.points} points, from real "
-        f"clouds, for two cores; paper: {PAPER['iterations']} at {PAPER['points']}, from noise [quick]",
+        f"clouds, for two cores; paper: {PAPER['iterations']} at {PAPER['points']}, from noise "
+        "[quick]",
     )
     add("--distill-points", type=int, metavar="N", help="of a cloud while it is learned")
     add("--iterations", type=int, help="networks that gradients are matched on")
@@ -176,10 +187,11 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--evaluate",
         nargs="*",
-        choices=NETWORKS,
+        choices=tuple(dict.fromkeys((*NETWORKS, *SEGMENTERS))),
         default=[],
         metavar="NETWORK",
-        help=f"train these on the result from scratch and score them: {', '.join(NETWORKS)}",
+        help="train these on the result from scratch and score them: "
+        f"{', '.join(NETWORKS)}; of LiDAR frames {', '.join(SEGMENTERS)}",
     )
     add("--epochs", type=int, default=200, help="of their training [200]")
     return parser
@@ -187,10 +199,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def distill_options(options: argparse.Namespace) -> DistillOptions:
     """Return what the flags say; a flag wins over the preset."""
+    task: Task = options.task or ("classes" if options.dataset is None else "parts")
     preset: dict[str, Any] = {}
     if options.preset == "paper":
         preset = dict(PAPER)
-    elif options.task == "classes" and options.method in LEARNED and options.start != "noise":
+    elif task == "classes" and options.method in LEARNED and options.start != "noise":
         preset = dict(QUICK)
     given = {
         "points": options.distill_points,
@@ -203,7 +216,7 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
     mode: Mode = options.rotator or ("frozen" if options.rotated else "none")
     return DistillOptions(
         method=options.method,
-        task=options.task,
+        task=task,
         clouds_per_class=options.cpc,
         outer=options.outer,
         inner=options.inner,
@@ -231,13 +244,15 @@ def _run(options: argparse.Namespace, command: str) -> None:
     if options.seed < 0:
         raise UserError(f"--seed {options.seed}: 0 or more")
     if options.generator is not None:
+        if is_of_frames(options.generator):
+            sample_frames(options)
+            return
         make_folder(output, "--output")
         clouds = sample_again(options.generator, output, options.points, options.seed)
         logger.info(f"done: {len(clouds)} clouds of {options.points} points in {output}")
         return
     chosen = distill_options(options)
-    if chosen.task == "parts" and set(options.evaluate) - {"pointnet"}:
-        raise UserError("--evaluate: of parts, pointnet alone can be evaluated")
+    _check_together(options, chosen)
     evaluation = [
         EvaluationOptions(network=name, epochs=options.epochs, seed=options.seed)
         for name in options.evaluate
@@ -249,6 +264,12 @@ def _run(options: argparse.Namespace, command: str) -> None:
         raise UserError(
             f"{state}: a distillation is there; go on with --resume, or give another --output"
         )
+    if options.dataset is not None:
+        with process_group(device):
+            made_frames, real_frames = distill_frames(options, chosen, device)
+        if is_first_process():
+            score_made_frames(options, made_frames, real_frames, device)
+        return
     with process_group(device):
         train, test = read_real(
             options.data,
@@ -299,3 +320,21 @@ def _run(options: argparse.Namespace, command: str) -> None:
         },
     )
     logger.info(f"done: {output}, with {PICTURE_NAME}")
+
+
+def _check_together(options: argparse.Namespace, chosen: DistillOptions) -> None:
+    """Refuse flags that do not go together."""
+    if options.dataset is None:
+        if options.simulate:
+            raise UserError("--simulate: is for LiDAR frames; say of which --dataset")
+        if chosen.task == "parts" and set(options.evaluate) - {"pointnet"}:
+            raise UserError("--evaluate: of parts, pointnet alone can be evaluated")
+        if odd := [name for name in options.evaluate if name not in NETWORKS]:
+            raise UserError(f"--evaluate {odd[0]}: is for LiDAR frames; say of which --dataset")
+        return
+    if chosen.task != "parts":
+        raise UserError("--task classes: of LiDAR frames, the classes of points are learned: parts")
+    if options.rotated:
+        raise UserError("--rotated: LiDAR frames know which way is up; leave it out")
+    if odd := [name for name in options.evaluate if name not in SEGMENTERS]:
+        raise UserError(f"--evaluate {odd[0]}: of LiDAR frames, choose {' or '.join(SEGMENTERS)}")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -105,7 +105,8 @@ class Distillation:
         self.rotator = build_rotator(options).to(device)
         self.matcher = Matcher(real, options, self.rotator, device)
         self.synthetic = self._start().to(device)
-        self.learned = [*self.synthetic.parameters(), *self.rotator.parameters()]
+        learned = [*self.synthetic.parameters(), *self.rotator.parameters()]
+        self.learned = [parameter for parameter in learned if parameter.requires_grad]
         generated = options.method == "dd3d"
         self.lr = options.lr if generated else options.coordinate_lr
         self.optimizer = torch.optim.Adam(
@@ -142,7 +143,7 @@ class Distillation:
         if resume and state is not None and state.exists():
             self._load(state)
         else:
-            self._begin()
+            self.begin()
         progress = Progress(
             f"{self.options.method}, {self.options.clouds_per_class} per class",
             self.options.iterations,
@@ -192,10 +193,10 @@ class Distillation:
             "losses": list(self.losses),
             "seconds": self.seconds,
         }
-        save_state(path, self.options, self.real, learned)
+        save_state(path, self.options, self.real, learned, self.start_options())
 
     def _load(self, path: Path) -> None:
-        content = load_state(path, self.options, self.real)
+        content = load_state(path, self.options, self.real, self.start_options())
         self.synthetic.load_state_dict(content["synthetic"])
         self.rotator.load_state_dict(content["rotator"])
         self.optimizer.load_state_dict(content["optimizer"])
@@ -222,8 +223,12 @@ class Distillation:
         )
         return FreeClouds(points, options.clouds_per_class, drawn_parts)
 
-    def _begin(self) -> None:
-        """Bring a generator near real clouds, where options say so."""
+    def start_options(self) -> dict[str, Any]:
+        """Return what says more than the options of how this starts, as plain values."""
+        return {}
+
+    def begin(self) -> None:
+        """Bring a generator near real clouds, where options say so; `run` does it first."""
         if isinstance(self.synthetic, GeneratedClouds) and self.options.begins_as != "noise":
             begin = time.monotonic()
             clouds = self.matcher.points[self._rows_to_start()]

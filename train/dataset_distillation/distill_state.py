@@ -18,7 +18,11 @@ STATE_FORMAT: Final = "topodistill-distill-data-2"
 
 
 def save_state(
-    path: Path, options: DistillOptions, real: ObjectClouds, learned: Mapping[str, Any]
+    path: Path,
+    options: DistillOptions,
+    real: ObjectClouds,
+    learned: Mapping[str, Any],
+    start: Mapping[str, Any],
 ) -> None:
     """Write a state, whole or not at all.
 
@@ -30,6 +34,8 @@ def save_state(
         What is distilled; `load_state` refuses others.
     learned
         Tensors and plain values.
+    start
+        Plain values that say more of how it started; `load_state` refuses others.
 
     Raises
     ------
@@ -40,13 +46,16 @@ def save_state(
         "format": STATE_FORMAT,
         "options": _plain(options),
         "real": _fingerprint(real),
+        "start": dict(start),
         **learned,
     }
     with atomic_write(path) as unfinished:
         torch.save(content, unfinished)
 
 
-def load_state(path: Path, options: DistillOptions, real: ObjectClouds) -> dict[str, Any]:
+def load_state(
+    path: Path, options: DistillOptions, real: ObjectClouds, start: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what `save_state` wrote.
 
     Raises
@@ -67,6 +76,12 @@ def load_state(path: Path, options: DistillOptions, real: ObjectClouds) -> dict[
             f"{path}: was made for {content['options']['iterations']} iterations, and here are "
             f"{options.iterations}: the rate falls at half time; give the same number"
         )
+    for name, value in start.items():
+        if content["start"].get(name) != value:
+            raise UserError(
+                f"{path}: was made with {name} {content['start'].get(name)} of its start, and here "
+                f"it is {value}; give the same options, or start over without --resume"
+            )
     if content["real"] != _fingerprint(real):
         raise UserError(f"{path}: was made from other real clouds; give the same --data")
     return dict(content)

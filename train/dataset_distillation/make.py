@@ -190,10 +190,10 @@ def make(
     """
     if points < 1:
         raise UserError(f"--points {points}: at least 1")
-    learned = options.method in LEARNED
-    choice = options.begins_as if learned else options.method
+    learns = options.method in LEARNED
+    choice = options.begins_as if learns else options.method
     rows = None
-    goes_on = learned and resume and state is not None and state.exists()
+    goes_on = learns and resume and state is not None and state.exists()
     if choice != "noise" and not goes_on:
         if features is None:
             features = np.zeros((len(real.train), 1))
@@ -201,14 +201,15 @@ def make(
                 seen = first_points(canonical(real.train, real.rotator), options.points)
                 features = features_of(seen, options.seed, device)
         rows = coreset(choice, real.train, features, options.clouds_per_class, options.seed)
-    if learned:
+    if learns:
         found = Distillation(real.train, options, device, rows).run(state, resume=resume)
-        return _learned(found, real.train, points, options.seed)
+        return learned(found, real.train, points, options.seed)
     assert rows is not None
     return Made(canonical(real.train.take(rows), real.rotator), None, real.rotator, (), 0.0)
 
 
-def _learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Made:
+def learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Made:
+    """Return the set that a distillation has learned; a generator's clouds have `points`."""
     rotator = found.rotator.cpu()
     generator: PointGenerator | None = None
     if isinstance(found.synthetic, GeneratedClouds):

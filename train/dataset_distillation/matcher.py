@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.core.distributed import current_world
 from train.data.objects.clouds import ObjectClouds
@@ -191,7 +191,7 @@ class Matcher:
         total
             (1,).
         gradients
-            With respect to the parameters of the clouds, then to those of the rotator.
+            With respect to what is learned of the clouds, then of the rotator.
         """
         count = len(self.rows)
         real = [self.batch(label, chance) for label in range(count)]
@@ -207,7 +207,7 @@ class Matcher:
         # Distances are led back to the clouds group by group, and from there once to what is
         # learned: no more than a group's graph is held.
         leaves = {k: made.detach().requires_grad_() for k, (made, _) in found.items()}
-        turning = list(self.rotator.parameters())
+        turning = _learned(self.rotator)
         turned = [torch.zeros_like(parameter) for parameter in turning]
         total = torch.zeros(1, device=self.device)
         back: dict[int, Tensor] = {}
@@ -235,7 +235,7 @@ class Matcher:
         self, synthetic: Synthetic, found: dict[int, Clouds], back: dict[int, Tensor]
     ) -> list[Tensor]:
         """Return the gradients of the clouds' parameters from those of the clouds."""
-        parameters = list(synthetic.parameters())
+        parameters = _learned(synthetic)
         if not found:  # more processes than classes
             return [torch.zeros_like(parameter) for parameter in parameters]
         got = torch.autograd.grad(
@@ -266,3 +266,8 @@ class Matcher:
 
     def _chosen(self, rows: Tensor, number: int, chance: torch.Generator) -> Tensor:
         return rows[torch.randperm(len(rows), generator=chance)[:number]]
+
+
+def _learned(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are not frozen."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

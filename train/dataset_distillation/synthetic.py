@@ -53,7 +53,7 @@ class GeneratedClouds(nn.Module):
         made = self.generator(own.to(device), rows.to(device)).unflatten(0, (-1, each))
         if not spec.intervals:
             return [(clouds, None) for clouds in made]
-        parts = part_of_noise(spec, own, rows // each).to(device).unflatten(0, (-1, each))
+        parts = part_of_noise(spec, own, rows // each).to(device).view(-1, each, points)
         return list(zip(made, parts, strict=True))
 
 

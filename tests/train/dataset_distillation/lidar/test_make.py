@@ -1,0 +1,195 @@
+"""Small sets of frames by every method, their strengths and units, and turns about z alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.dataset_distillation.lidar.toy_streets import TAKE, streets
+from train.core.errors import UserError
+from train.dataset_distillation.lidar import make as lidar_make
+from train.dataset_distillation.lidar.evaluate import FrameTraining
+from train.dataset_distillation.lidar.make import (
+    canonical_frames,
+    generated_frames,
+    make_frames,
+    prepare_frames,
+    score_frames_of,
+)
+from train.dataset_distillation.lidar.start import FitOptions
+from train.dataset_distillation.networks.segmenters import HEIGHT
+from train.dataset_distillation.options import DistillOptions, RotatorOptions
+
+CPU = torch.device("cpu")
+OPTIONS = DistillOptions(
+    task="parts",
+    clouds_per_class=2,
+    points=60,
+    iterations=2,
+    outer=2,
+    inner=1,
+    real_batch=3,
+    width=16,
+    widths=(8, 16, 32),
+)
+
+
+@pytest.fixture(scope="module")
+def real():
+    return prepare_frames(streets(5), streets(2, first=70), OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def made(real):
+    return make_frames(real, OPTIONS, CPU, points=90)
+
+
+def test_generated_frames_have_every_class_in_its_share(made, real):
+    assert made.frames.clouds.points.shape == (2, 90, 3)
+    assert made.frames.meters == 10.0
+    assert made.frames.class_names == real.train.class_names
+    assert len(made.losses) == 2
+    many = generated_frames(made.generator, made.rotator, made.strengths, 10.0, 4000, 0)
+    counts, wanted = many.class_counts(), real.train.class_counts()
+    np.testing.assert_allclose(counts / counts.sum(), wanted / wanted.sum(), atol=0.02)
+    assert (many.segment >= 0).all()
+    assert counts[3] == 0
+
+
+def test_generated_points_have_strengths_of_their_class(made, real):
+    for number in range(3):
+        own = made.frames.strength[made.frames.segment == number]
+        seen = real.train.strength[real.train.segment == number]
+        assert seen.min() <= own.min()
+        assert own.max() <= seen.max()
+
+
+def test_an_epoch_draws_other_points_and_chosen_frames_stay(made, real):
+    draw = made.draw(50, seed=1)
+    first, second, again = draw(0), draw(1), made.draw(50, seed=1)(0)
+    assert first[0].shape == (2, 50, 3)
+    assert not torch.equal(first[0], second[0])
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    fixed = made.draw(50, seed=1, resample=False)
+    assert torch.equal(fixed(0)[0], fixed(1)[0])
+
+
+def test_random_takes_real_frames_as_they_are(real):
+    options = dataclasses.replace(OPTIONS, method="random", seed=4)
+    chosen = make_frames(real, options, CPU, points=90)
+    rows = [real.train.names.index(name) for name in chosen.frames.names]
+    assert len(set(rows)) == 2
+    wanted = real.train.take(rows)
+    assert np.array_equal(chosen.frames.clouds.points, wanted.clouds.points)
+    assert np.array_equal(chosen.frames.strength, wanted.strength)
+    assert np.array_equal(chosen.frames.segment, wanted.segment)
+    assert chosen.numbers_stored == 2 * 120 * 5
+    others = [
+        make_frames(real, dataclasses.replace(options, seed=seed), CPU, points=90).frames.names
+        for seed in range(6)
+    ]
+    assert len(set(others)) > 1
+
+
+@pytest.mark.parametrize("method", ["herding", "k-center"])
+def test_coresets_look_at_features_of_frames(real, monkeypatch, method):
+    monkeypatch.setattr(lidar_make, "_FEATURE_EPOCHS", 1)
+    options = dataclasses.replace(OPTIONS, method=method)
+    chosen = make_frames(real, options, CPU, points=90)
+    assert set(chosen.frames.names) <= set(real.train.names)
+    # Frames whose features are known: k-center takes the two that lie apart.
+    features = np.array([[0.0], [0.1], [0.0], [5.0], [0.2]])
+    chosen = make_frames(real, options, CPU, points=90, features=features)
+    if method == "k-center":
+        assert "toy/000003" in chosen.frames.names
+
+
+def test_free_coordinates_keep_classes_and_get_strengths(real):
+    options = dataclasses.replace(OPTIONS, method="gradient-matching", points=120)
+    learned = make_frames(real, options, CPU, points=90)
+    assert learned.frames.clouds.points.shape == (2, 120, 3)
+    assert (learned.frames.segment == -1).any()
+    assert not learned.frames.strength[learned.frames.segment == -1].any()
+    assert learned.generator is None
+
+
+def test_a_network_is_trained_and_scored(made, real):
+    options = FrameTraining(network="pointnet", epochs=2, test_every=1)
+    score = score_frames_of(made, real, options, CPU, 60)
+    assert set(score.frames) == set(real.test.names)
+    assert 0 <= score.last <= score.best <= 1
+
+
+ROTATED = dataclasses.replace(OPTIONS, rotator=RotatorOptions(mode="frozen", upright=True))
+
+
+def turned(frames, degrees):
+    angle = np.deg2rad(degrees)
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+    return frames.with_points(frames.clouds.points @ turn)
+
+
+@pytest.mark.parametrize("degrees", [10, 90, 200, 355])
+def test_the_rotator_undoes_a_turn_about_z_and_keeps_origin_and_height(degrees):
+    frames = streets(4)
+    canonical = [
+        canonical_frames(prepare_frames(each, None, ROTATED).train, ROTATED_ROTATOR)
+        for each in (frames, turned(frames, degrees))
+    ]
+    np.testing.assert_allclose(canonical[0].clouds.points, canonical[1].clouds.points, atol=1e-5)
+    for points in (canonical[0].clouds.points,):
+        assert np.array_equal(points[..., 2], frames.clouds.points[..., 2])
+        np.testing.assert_allclose(
+            np.linalg.norm(points, axis=2),
+            np.linalg.norm(frames.clouds.points, axis=2),
+            atol=1e-6,
+        )
+
+
+ROTATED_ROTATOR = prepare_frames(streets(2), None, ROTATED).rotator
+
+
+def test_mistakes_are_named(real):
+    tilted = dataclasses.replace(OPTIONS, rotator=RotatorOptions(mode="frozen"))
+    with pytest.raises(UserError, match="give --upright"):
+        prepare_frames(streets(2), None, tilted)
+    other = streets(2, take=dataclasses.replace(TAKE, range_m=12.0))
+    with pytest.raises(UserError, match="other classes or another range"):
+        prepare_frames(streets(2), other, OPTIONS)
+    with pytest.raises(UserError, match="--cpc 6: there are 5 frames"):
+        make_frames(real, dataclasses.replace(OPTIONS, clouds_per_class=6), CPU, points=90)
+    with pytest.raises(UserError, match="--distill-points 500"):
+        make_frames(real, dataclasses.replace(OPTIONS, points=500), CPU, points=90)
+    with pytest.raises(UserError, match="no held-out frames"):
+        score_frames_of(
+            make_frames(real, dataclasses.replace(OPTIONS, method="random"), CPU, points=90),
+            dataclasses.replace(real, test=None),
+            FrameTraining(),
+            CPU,
+            60,
+        )
+
+
+def test_heights_come_back_in_meters(real):
+    """The generator's are stretched: started from real points, its ground is where theirs is."""
+    options = dataclasses.replace(OPTIONS, width=32, w0=60.0)
+    start = FitOptions(steps=150, points=128, lr=5e-3)
+    found = make_frames(real, options, CPU, points=500, start=start, match=False)
+    assert found.losses == ()
+    height = found.frames.coord_m[..., 2][found.frames.segment == 0]
+    assert np.abs(height.mean() + 1.7) < 0.3
+    assert np.abs(found.frames.coord_m[..., 2]).max() <= 10.0 / HEIGHT
+
+
+def test_learned_coordinates_start_at_the_real_ones(real):
+    options = dataclasses.replace(
+        OPTIONS, method="gradient-matching", points=120, coordinate_lr=1e-9
+    )
+    learned = make_frames(real, options, CPU, points=90).frames
+    for cloud in learned.clouds.points:
+        apart = [
+            np.abs(np.sort(cloud, 0) - np.sort(own, 0)).max() for own in real.train.clouds.points
+        ]
+        assert min(apart) < 1e-5

@@ -1,0 +1,1 @@
+"""LiDAR frames as clouds whose semantic classes are the parts: a few frames in place of many."""

@@ -1,0 +1,1 @@
+"""Dataset distillation on simulated LiDAR frames: DD3D against as many real points."""

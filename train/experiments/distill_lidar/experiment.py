@@ -1,0 +1,399 @@
+"""The runs of the experiment: a small set of frames and a network trained on it, for every seed.
+
+A run is (frames of the small set, network, method, seed); what it gave is one record. Each seed has
+its own distillation, its own draw of real frames and its own initial weights; runs of one seed
+share them across methods as far as they have them.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.core import provenance
+from train.core.atomic_write import make_folder
+from train.core.console import logger
+from train.core.device import describe_device
+from train.dataset_distillation.lidar.evaluate import (
+    ClassCounts,
+    FrameScore,
+    FrameTraining,
+    train_and_score_frames,
+)
+from train.dataset_distillation.lidar.folder import load_frames, write_made_frames
+from train.dataset_distillation.lidar.frames import FrameOptions
+from train.dataset_distillation.lidar.make import (
+    MadeFrames,
+    RealFrames,
+    fixed_draw,
+    frame_features,
+    make_frames,
+    prepare_frames,
+    score_frames_of,
+)
+from train.dataset_distillation.lidar.picture import draw_frames
+from train.dataset_distillation.lidar.read import FrameData, read_frame_data
+from train.dataset_distillation.lidar.start import FitOptions
+from train.dataset_distillation.make import GENERATOR_NAME, STATE_NAME
+from train.dataset_distillation.options import LEARNED, DistillOptions, Method
+from train.experiments.records import RunRecord, hash_of, read_folders, write_record
+
+FULL: Final = "full"
+FORMAT: Final = 1
+"""Raised whenever the same settings give other runs than before."""
+ARMS: Final[Mapping[str, tuple[Method, str]]] = {
+    "dd3d": ("dd3d", "the paper's: a generator learned from scratch"),
+    "dd3d-start": ("dd3d", "ours: a generator that starts from real points"),
+    "start-alone": ("dd3d", "that start, and no gradients matched"),
+    "random": ("random", "as many real points: frames drawn"),
+    "random-weighted": ("random", "the same, and rare classes count more in the student's loss"),
+    "k-center": ("k-center", "as many real points: frames far from each other"),
+    "gradient-matching": ("gradient-matching", "free coordinates, from real frames at first"),
+}
+"""Name -> the method behind it, and what it is."""
+STARTED: Final = ("dd3d-start", "start-alone")
+PICTURED: Final = ("dd3d", "dd3d-start")
+WEIGHTED: Final = "random-weighted"
+FRAMES_A_STREET: Final = 4
+"""Of the simulator: so many frames are taken in each street."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all runs share.
+
+    Attributes
+    ----------
+    train_frames, test_frames, azimuth_steps, data_seed
+        Of the simulation, in SemanticKITTI's classes; four frames in each street.
+    points, range_m
+        N, and where frames are cropped.
+    distill_points, iterations, outer, inner, real_batch, lr, width, layers, w0, widths
+        See `DistillOptions`. Free coordinates have as many points as real frames.
+    start_steps, start_points, start_frames
+        See `FitOptions`, of the arms in `STARTED`.
+    share_power
+        Of the same arms: points of rare classes are more than their share. `WEIGHTED` has it in its
+        loss, so that what the shares do can be told from what the points do.
+    started_lr
+        Of the matching after such a start.
+    epochs, batch_size, rate, turn_deg, grid_size_m
+        See `FrameTraining`.
+    full_epochs
+        Of a network on all training frames.
+    """
+
+    train_frames: int = 64
+    test_frames: int = 32
+    azimuth_steps: int = 300
+    data_seed: int = 0
+    points: int = 1024
+    range_m: float = 25.0
+    distill_points: int = 512
+    iterations: int = 40
+    outer: int = 10
+    inner: int = 1
+    real_batch: int = 4
+    lr: float = 1e-3
+    width: int = 256
+    layers: int = 2
+    w0: float = 400.0
+    widths: tuple[int, ...] = (32, 64, 128)
+    start_steps: int = 600
+    start_points: int = 1024
+    start_frames: int = 0
+    share_power: float = 0.5
+    started_lr: float = 1e-5
+    epochs: int = 100
+    batch_size: int = 8
+    rate: float = 2e-3
+    turn_deg: float = 15.0
+    grid_size_m: float = 0.5
+    full_epochs: int = 25
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values, with what the records' readers look for."""
+        shared = {
+            "format": FORMAT,
+            "dataset": "kitti-layout",
+            "simulated": True,
+            "pair": "ptv3:tiny-student",
+        }
+        plain = dataclasses.asdict(self)
+        return shared | plain | {"widths": list(self.widths)}
+
+    def data(self, root: Path) -> FrameData:
+        """Return which frames are read; they are simulated below a folder."""
+        return FrameData(
+            dataset="kitti-layout",
+            root=root,
+            take=FrameOptions(
+                points=self.points,
+                range_m=self.range_m,
+                most=self.train_frames,
+                seed=self.data_seed,
+            ),
+            test_most=self.test_frames,
+            simulate=True,
+            simulated_frames=self.train_frames,
+            simulated_test_frames=self.test_frames,
+            azimuth_steps=self.azimuth_steps,
+            seed=self.data_seed,
+        )
+
+    def start(self, arm: str) -> FitOptions:
+        """Return how the generator of an arm is fitted first."""
+        if arm not in STARTED:
+            return FitOptions()
+        return FitOptions(
+            steps=self.start_steps,
+            points=self.start_points,
+            frames=self.start_frames,
+            share_power=self.share_power,
+        )
+
+    def options(self, arm: str, frames: int, seed: int) -> DistillOptions:
+        """Return how a small set is made."""
+        method, _ = ARMS[arm]
+        return DistillOptions(
+            method=method,
+            task="parts",
+            clouds_per_class=frames,
+            points=self.distill_points if method == "dd3d" else self.points,
+            iterations=self.iterations,
+            outer=self.outer,
+            inner=self.inner,
+            real_batch=self.real_batch,
+            lr=self.started_lr if arm in STARTED else self.lr,
+            # A decay of weights would pull what was fitted apart.
+            weight_decay=0.0 if arm in STARTED else 5e-4,
+            width=self.width,
+            layers=self.layers,
+            w0=self.w0,
+            widths=self.widths,
+            seed=seed,
+        )
+
+    def training(self, arm: str, network: str, seed: int) -> FrameTraining:
+        """Return how a network is trained on what an arm gives."""
+        epochs = self.full_epochs if arm == FULL else self.epochs
+        return FrameTraining(
+            network=network,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            lr=self.rate,
+            last_lr=self.rate / 10,
+            share_power=self.share_power if arm == WEIGHTED else 1.0,
+            turn_deg=self.turn_deg,
+            grid_size_m=self.grid_size_m,
+            test_every=max(1, epochs // 4),
+            seed=seed,
+        )
+
+
+class Run(NamedTuple):
+    """One run."""
+
+    frames: int
+    """Of the small set; 0 for all."""
+    network: str
+    method: str
+    """An arm, or `FULL`."""
+    seed: int
+
+    @property
+    def grid(self) -> str:
+        """The name of the table that it is in."""
+        return f"{self.frames or FULL}-{self.network}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which runs are wanted; the records of several plans add up."""
+
+    frames: tuple[int, ...] = (1,)
+    networks: tuple[str, ...] = ("ptv3", "pointnet-small")
+    methods: tuple[str, ...] = (
+        "dd3d",
+        "dd3d-start",
+        "start-alone",
+        "random",
+        "random-weighted",
+    )
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+    def runs(self) -> Iterator[Run]:
+        """Yield the runs: seed after seed, all networks of one small set in a row.
+
+        All frames are learned from once, with the first seed: to see how far there is to go.
+        """
+        for seed in self.seeds:
+            for frames in self.frames:
+                for method in self.methods:
+                    for network in self.networks:
+                        yield Run(frames, network, method, seed)
+        for network in self.networks:
+            yield Run(0, network, FULL, self.seeds[0])
+
+
+class Experiment:
+    """Does the runs that have no record yet.
+
+    Parameters
+    ----------
+    settings
+        What all runs share.
+    records
+        Folder of records, there already.
+    work
+        Folder for the frames and the small sets; a distillation that was stopped goes on there.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    UserError
+        If the folder's records are of other settings.
+    """
+
+    def __init__(self, settings: Settings, records: Path, work: Path, device: torch.device) -> None:
+        self.settings, self.records, self.work, self.device = settings, records, work, device
+        self.plain = settings.plain()
+        self.assay = hash_of(self.plain)
+        found = read_folders([records]).runs
+        grids = {run.grid: (self.assay, self.plain) for run in found}
+        found = read_folders([records], expected=grids).runs
+        self.done = {(run.grid, run.arm, run.seed) for run in found}
+        self._real: RealFrames | None = None
+        self._features: NDArray[np.float64] | None = None
+        self._made: tuple[tuple[object, ...], MadeFrames] | None = None
+
+    def start(self, plan: Plan) -> int:
+        """Do the missing runs of a plan, one after the other; return how many there were."""
+        missing = [run for run in plan.runs() if (run.grid, run.method, run.seed) not in self.done]
+        for number, run in enumerate(missing, start=1):
+            score, made = self._run(run)
+            write_record(self.records, self._record(run, score, made))
+            self.done.add((run.grid, run.method, run.seed))
+            logger.info(
+                f"{number} of {len(missing)}: {run.grid}, {run.method}, seed {run.seed}: "
+                f"{100 * score.last:.1f} mIoU in {score.seconds:.0f} s"
+            )
+        return len(missing)
+
+    def draw(self, path: Path, plan: Plan) -> None:
+        """Draw a real frame beside generated ones of the plan's first seed, where they are."""
+        columns = {"real": self.real().train}
+        for arm in (name for name in PICTURED if name in plan.methods):
+            folder = self.work / f"{max(plan.frames)}-{arm}-{plan.seeds[0]}"
+            file = folder / GENERATOR_NAME
+            if file.is_file():
+                columns[arm] = load_frames(file, self.settings.points, plan.seeds[0])
+        draw_frames(path, columns)
+
+    def real(self) -> RealFrames:
+        """Return the frames, simulated once."""
+        if self._real is None:
+            train, test = read_frame_data(self.settings.data(self.work / "frames"), needs_test=True)
+            self._real = prepare_frames(train, test, self.settings.options("random", 1, 0))
+        return self._real
+
+    def _run(self, run: Run) -> tuple[FrameScore, MadeFrames | None]:
+        real = self.real()
+        options = self.settings.training(run.method, run.network, run.seed)
+        if run.method == FULL:
+            assert real.test is not None
+            draw = fixed_draw(real.train)
+            return train_and_score_frames(draw, real.test, options, self.device)[0], None
+        made = self._small_set(run, real)
+        return score_frames_of(made, real, options, self.device, self.settings.points), made
+
+    def _small_set(self, run: Run, real: RealFrames) -> MadeFrames:
+        """Return the set of a run; the networks that are trained on one set follow each other."""
+        key = (run.frames, run.method, run.seed)
+        if self._made is not None and self._made[0] == key:
+            return self._made[1]
+        options = self.settings.options(run.method, run.frames, run.seed)
+        method = options.method
+        folder = self.work / f"{run.frames}-{run.method}-{run.seed}"
+        make_folder(folder, "--work")
+        if method in ("herding", "k-center") and self._features is None:
+            # One network has seen all frames; what it saw is the same for every seed.
+            self._features = frame_features(real, 0, self.device)
+        made = make_frames(
+            real,
+            options,
+            self.device,
+            points=self.settings.points,
+            state=folder / STATE_NAME if method in LEARNED else None,
+            resume=True,
+            features=self._features if method in ("herding", "k-center") else None,
+            start=self.settings.start(run.method),
+            match=run.method != "start-alone",
+        )
+        write_made_frames(folder, made, real, options, "simulated")
+        self._made = (key, made)
+        return made
+
+    def _record(self, run: Run, found: FrameScore, made: MadeFrames | None) -> RunRecord:
+        commit = provenance.commit()
+        at = "" if commit["commit"] is None else f"{commit['commit']}{'+' * bool(commit['dirty'])}"
+        counts = found.counts
+        real = self.real()
+        stats: dict[str, Any] = {
+            "best_epoch": found.best_epoch,
+            "iou": dict(zip(real.train.class_names, counts.iou(), strict=True)),
+        }
+        if made is not None:
+            stats |= {
+                "numbers_stored": made.numbers_stored,
+                "distillation_seconds": round(made.seconds, 1),
+                "classes": int((made.frames.class_counts() > 0).sum()),
+            }
+        settings = self.settings
+        return RunRecord(
+            grid=run.grid,
+            arm=run.method,
+            seed=run.seed,
+            assay=self.assay,
+            assay_settings=self.plain,
+            # There is no teacher: all runs are of one group of pairs.
+            teacher=hash_of({"data": settings.data_seed}),
+            options={"method": run.method, "frames": run.frames},
+            steps=settings.full_epochs if run.method == FULL else settings.epochs,
+            seconds=found.seconds,
+            versions=provenance.versions(),
+            commit=at or None,
+            device=f"{describe_device(self.device)}, {provenance.processor()}",
+            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            scores={
+                "miou": found.last,
+                "best_miou": found.best,
+                "accuracy": counts.accuracy(),
+            },
+            streets=by_street(found),
+            stats=stats,
+        )
+
+
+def by_street(found: FrameScore) -> dict[str, dict[str, list[int]]]:
+    """Return a score's counts street by street, as plain values."""
+    streets: dict[str, ClassCounts] = {}
+    for name, counts in found.frames.items():
+        sequence, _, number = name.rpartition("/")
+        street = f"{sequence}-{int(number) // FRAMES_A_STREET:02d}"
+        streets[street] = streets[street] + counts if street in streets else counts
+    return {
+        street: {
+            "right": counts.right.tolist(),
+            "true": counts.true.tolist(),
+            "found": counts.found.tolist(),
+        }
+        for street, counts in streets.items()
+    }
