@@ -54,6 +54,8 @@ START = FitOptions(steps=150, points=128, lr=5e-3)
 
 def test_generated_points_start_near_real_ones_of_their_class(real):
     distillations = [FrameDistillation(real, OURS, CPU, s) for s in (FitOptions(), START)]
+    for distillation in distillations:
+        distillation.begin()
 
     def apart(distillation):
         points, _, parts = generate(distillation.synthetic.generator, 300, 0)
@@ -75,8 +77,8 @@ def test_each_frame_stands_for_its_own_share_of_the_real_ones(real, monkeypatch)
     monkeypatch.setattr(
         start, "class_curves", lambda own, names: taken.append(own) or plain(own, names)
     )
-    FrameDistillation(real, OURS, CPU, dataclasses.replace(START, steps=1))
-    FrameDistillation(real, OURS, CPU, dataclasses.replace(START, steps=1, frames=1))
+    for start_options in ({"steps": 1}, {"steps": 1, "frames": 1}):
+        FrameDistillation(real, OURS, CPU, dataclasses.replace(START, **start_options)).begin()
     assert [len(own) for own in taken] == [3, 3, 1, 1]
     first = {cloud.tobytes() for cloud in taken[0].points}
     assert not first & {cloud.tobytes() for cloud in taken[1].points}
@@ -95,7 +97,7 @@ def test_losses_fall_and_repeat_themselves(real):
 def test_a_state_of_another_start_is_refused(real, tmp_path):
     FrameDistillation(real, OURS, CPU, FitOptions()).run(tmp_path / "state.pt")
     other = FrameDistillation(real, OURS, CPU, dataclasses.replace(START, steps=1))
-    with pytest.raises(UserError, match="was made with the start"):
+    with pytest.raises(UserError, match=r"state\.pt: was made with steps 0 of its start, and here it is 1"):
         other.run(tmp_path / "state.pt", resume=True)
 
 
@@ -129,13 +131,15 @@ def test_rare_classes_have_more_points_than_their_share(real):
     torch.testing.assert_close(shares, torch.tensor([1 / 3, 1 / 3, 1 / 3, 0.0]), atol=0.02, rtol=0)
 
 
-def test_matching_after_a_start_leaves_the_first_layer(real):
+def test_matching_after_a_start_leaves_the_first_layer(real, monkeypatch):
     def weights(made):
         return [layer.weight.detach().clone() for layer in (made.siren[0], made.decoder)]
 
     for start, kept in ((START, True), (FitOptions(), False)):
         distillation = FrameDistillation(real, OURS, CPU, start)
+        distillation.begin()
         before = weights(distillation.synthetic.generator)
+        monkeypatch.setattr(distillation, "begin", lambda: None)  # it has begun
         distillation.run()
         after = weights(distillation.synthetic.generator)
         assert torch.equal(before[0], after[0]) is kept
