@@ -11,15 +11,9 @@ from numba import njit
 
 from fast.kernels.bits_cpu import length_of, lowest_bit
 from fast.kernels.edge_keys_cpu import is_older, key_between
-from fast.kernels.hubs_cpu import (
-    MOST_STRAGGLERS,
-    add_missing,
-    join_stragglers,
-    meets,
-)
+from fast.kernels.hubs_cpu import enter_edge, join_stragglers
 
 WORDS = 4  # of a block
-EMPTY, CONNECTED, OPEN = 0, 1, 2
 
 
 def self_loops(n):
@@ -67,8 +61,9 @@ def examine_lunes(edges, adjacency, summary, place, order, hubs, most_relations)
     """Examine edges, in their order; returns (empties, relations), or too many of the latter.
 
     `empties` are the positions of empty-luned edges, `relations` has (position, w1, wk) of each
-    relation. `adjacency` holds all earlier edges and is brought up, and so are `hubs`, which settle
-    most edges; with more than `most_relations` this ends early.
+    relation. `adjacency` holds all earlier edges and is brought up, and so are `hubs`; with more
+    than `most_relations` this ends early. Where no hub's list settles a lune, it is settled as in
+    `lunes_cpu.examine_lunes`.
     """
     n = np.uint64(adjacency.shape[0])
     words = adjacency.shape[1]
@@ -81,163 +76,120 @@ def examine_lunes(edges, adjacency, summary, place, order, hubs, most_relations)
     relations = np.empty((256, 3), np.int64)
     num_relations = 0
     hub_of, counts, listed, missing = hubs
+    has_hubs = hub_of.shape[0] > 0
     recent = np.full(adjacency.shape[0], -1)
-    room = (
-        np.empty(words // WORDS, np.uint64),
-        np.empty(words, np.uint64),
-        np.empty(words, np.uint64),
-    )
+    where = np.empty(words // WORDS, np.uint64)
+    joined = np.empty(words, np.uint64)
+    rest = np.empty(words, np.uint64)
     for e in range(edges.shape[0]):
         i = np.uint64(edges[e]) // n
         a = np.uint64(place[i])
         b = np.uint64(place[np.uint64(edges[e]) - i * n])
-        hub = np.int64(-1)
         settled = False
-        for p, q in ((a, b), (b, a)):
-            known = hub_of[p]
-            if known < 0:
-                continue
-            w = np.uint64(known)
-            if (adjacency[q, w >> six] >> (w & low_bits)) & one == zero:
-                continue
-            hub = known
-            left = zero
-            for slot in range(np.uint64(counts[p])):
-                left |= adjacency[q, listed[p, slot]] & missing[p, slot]
-            if left == zero or join_stragglers(p, q, adjacency, hubs):
-                settled = True
-                break
-        if not settled:
-            outcome = _settle(a, b, hub, adjacency, summary, recent, room)
-            if outcome == EMPTY:
-                if num_empties == empties.shape[0]:
-                    empties = _longer(empties)
-                empties[num_empties] = e
-                num_empties += 1
-            elif outcome == OPEN:
-                relations, num_relations = _search(
-                    e, a, b, adjacency, order, room[1], room[2], relations, num_relations
-                )
-                if num_relations > most_relations:
-                    break
-        _join(a, b, adjacency, summary)
-        for p, q in ((a, b), (b, a)):
-            known = hub_of[p]
+        if has_hubs:
+            for p, q in ((a, b), (b, a)):
+                if hub_of[p] >= 0 and not settled:
+                    w = np.uint64(hub_of[p])
+                    if (adjacency[q, w >> six] >> (w & low_bits)) & one != zero:
+                        left = zero
+                        for slot in range(np.uint64(counts[p])):
+                            left |= adjacency[q, listed[p, slot]] & missing[p, slot]
+                        settled = left == zero or join_stragglers(p, q, adjacency, hubs)
+        if settled:
+            _join(a, b, adjacency, summary)
+            enter_edge(a, b, adjacency, hubs)
+            continue
+        hub = np.uint64(0)
+        found = False
+        for known in (recent[a], recent[b]):
             if known >= 0:
-                w = np.uint64(known)
-                if (adjacency[q, w >> six] >> (w & low_bits)) & one == zero:
-                    add_missing(p, q, hubs)
-    return empties[:num_empties], relations[:num_relations]
-
-
-@njit(cache=True, nogil=True)
-def _settle(a, b, hub, adjacency, summary, recent, room):
-    """Return whether the lune of places a and b is EMPTY, CONNECTED for sure, or OPEN.
-
-    The hub, one of its vertices or -1, joins the lune's vertices next to it; each straggler has to
-    meet one of those. `recent` remembers for each place a hub that served it: a guess that changes
-    no result. `room` is a bitset of blocks and two of words.
-    """
-    zero = np.uint64(0)
-    one = np.uint64(1)
-    six = np.uint64(6)
-    low_bits = np.uint64(63)
-    for known in (recent[a], recent[b]):
-        if hub < 0 and known >= 0:
-            guess = np.uint64(known)
-            both = adjacency[a, guess >> six] & adjacency[b, guess >> six]
-            if (both >> (guess & low_bits)) & one != zero:
-                hub = known
-    if hub < 0:
-        hub = _first_in_lune(a, b, adjacency, summary)
-        if hub < 0:
-            return EMPTY
-    where = room[0]
-    count = zero
-    for s in range(summary.shape[1]):
-        some = summary[a, s] & summary[b, s]
-        while some != zero:  # nothing is stored: this settles most edges, and must be fast
-            k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
-            some &= some - one
-            left = zero
-            for m in range(np.uint64(WORDS)):
-                left |= adjacency[a, k + m] & adjacency[b, k + m] & ~adjacency[hub, k + m]
-            where[count] = k
-            count += np.uint64(left != zero)
-    stragglers = 0
-    for block in range(count):
-        for k in range(where[block], where[block] + np.uint64(WORDS)):
-            rest = adjacency[a, k] & adjacency[b, k] & ~adjacency[hub, k]
-            while rest != zero:
-                straggler = (k << six) + np.uint64(lowest_bit(rest))
-                rest &= ~adjacency[straggler, k]
-                stragglers += 1
-                if stragglers > MOST_STRAGGLERS or not meets(a, b, hub, straggler, adjacency):
-                    recent[a] = -1  # another may do better next time
-                    recent[b] = -1
-                    return _sweep(a, b, hub, adjacency, summary, room)
-    recent[a] = hub
-    recent[b] = hub
-    return CONNECTED
-
-
-@njit(cache=True, nogil=True)
-def _sweep(a, b, hub, adjacency, summary, room):
-    """Return the same where there are many stragglers: each brings its own neighbors."""
-    zero = np.uint64(0)
-    one = np.uint64(1)
-    six = np.uint64(6)
-    where, joined, rest = room
-    count = zero
-    for s in range(summary.shape[1]):
-        some = summary[a, s] & summary[b, s]
-        while some != zero:
-            k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
-            some &= some - one
-            left = zero
-            for m in range(np.uint64(WORDS)):
-                lune = adjacency[a, k + m] & adjacency[b, k + m]
-                left |= lune
-                joined[count * np.uint64(WORDS) + m] = lune & adjacency[hub, k + m]
-                rest[count * np.uint64(WORDS) + m] = lune & ~adjacency[hub, k + m]
-            where[count] = k
-            count += np.uint64(left != zero)
-    first = 0
-    left = one
-    while left != zero:
-        while rest[first] == zero:
-            first += 1
-        k = where[first // WORDS] + np.uint64(first % WORDS)
-        straggler = (k << six) + np.uint64(lowest_bit(rest[first]))
-        met = zero
+                hub = np.uint64(known)
+                both = adjacency[a, hub >> six] & adjacency[b, hub >> six]
+                if (both >> (hub & low_bits)) & one != zero:
+                    found = True
+                    break
+        if not found:
+            for s in range(summary.shape[1]):
+                some = summary[a, s] & summary[b, s]
+                while some != zero and not found:
+                    k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
+                    some &= some - one
+                    for m in range(k, k + np.uint64(WORDS)):
+                        both = adjacency[a, m] & adjacency[b, m]
+                        if both != zero:
+                            hub = (m << six) + np.uint64(lowest_bit(both))
+                            found = True
+                            break
+                if found:
+                    break
+        if not found:
+            if num_empties == empties.shape[0]:
+                empties = _longer(empties)
+            empties[num_empties] = e
+            num_empties += 1
+            _join(a, b, adjacency, summary)
+            if has_hubs:
+                enter_edge(a, b, adjacency, hubs)
+            continue
         left = zero
-        for block in range(count):
-            k = where[block]
-            for m in range(np.uint64(WORDS)):
-                near = adjacency[straggler, k + m]
-                met |= joined[block * np.uint64(WORDS) + m] & near
-                others = rest[block * np.uint64(WORDS) + m] & ~near
-                rest[block * np.uint64(WORDS) + m] = others
-                left |= others
+        for s in range(summary.shape[1]):
+            some = summary[a, s] & summary[b, s]
+            while some != zero:  # nothing is stored: this settles most edges, and must be fast
+                k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
+                some &= some - one
+                for m in range(np.uint64(WORDS)):
+                    left |= adjacency[a, k + m] & adjacency[b, k + m] & ~adjacency[hub, k + m]
+        sweeps = 0
+        met = one
+        if left != zero:
+            count = zero
+            for s in range(summary.shape[1]):
+                some = summary[a, s] & summary[b, s]
+                while some != zero:
+                    k = np.uint64(WORDS) * (np.uint64(64 * s) + np.uint64(lowest_bit(some)))
+                    some &= some - one
+                    left = zero
+                    for m in range(np.uint64(WORDS)):
+                        lune = adjacency[a, k + m] & adjacency[b, k + m]
+                        left |= lune
+                        joined[count * np.uint64(WORDS) + m] = lune & adjacency[hub, k + m]
+                        rest[count * np.uint64(WORDS) + m] = lune & ~adjacency[hub, k + m]
+                    where[count] = k
+                    count += np.uint64(left != zero)
+            left = one
+            first = 0
+            while left != zero and met != zero:
+                while rest[first] == zero:
+                    first += 1
+                k = where[first // WORDS] + np.uint64(first % WORDS)
+                straggler = (k << six) + np.uint64(lowest_bit(rest[first]))
+                met = zero
+                left = zero
+                for block in range(count):
+                    k = where[block]
+                    for m in range(np.uint64(WORDS)):
+                        near = adjacency[straggler, k + m]
+                        met |= joined[block * np.uint64(WORDS) + m] & near
+                        others = rest[block * np.uint64(WORDS) + m] & ~near
+                        rest[block * np.uint64(WORDS) + m] = others
+                        left |= others
+                sweeps += 1
+        if sweeps <= 2 and met != zero:
+            recent[a] = np.int64(hub)
+            recent[b] = np.int64(hub)
+        else:  # another hub may do better next time
+            recent[a] = -1
+            recent[b] = -1
         if met == zero:
-            return OPEN
-    return CONNECTED
-
-
-@njit(cache=True, nogil=True)
-def _first_in_lune(a, b, adjacency, summary):
-    """Return the first place that is joined to both a and b, or -1."""
-    zero = np.uint64(0)
-    for s in range(summary.shape[1]):
-        some = summary[a, s] & summary[b, s]
-        while some != zero:
-            k = WORDS * (64 * s + lowest_bit(some))
-            some &= some - np.uint64(1)
-            for m in range(k, k + WORDS):
-                both = adjacency[a, m] & adjacency[b, m]
-                if both != zero:
-                    return m * 64 + lowest_bit(both)
-    return -1
+            relations, num_relations = _search(
+                e, a, b, adjacency, order, rest, joined, relations, num_relations
+            )
+            if num_relations > most_relations:
+                break
+        _join(a, b, adjacency, summary)
+        if has_hubs:
+            enter_edge(a, b, adjacency, hubs)
+    return empties[:num_empties], relations[:num_relations]
 
 
 @njit(cache=True, nogil=True)

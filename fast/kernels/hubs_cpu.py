@@ -15,7 +15,8 @@ from numba import njit
 from fast.kernels.bits_cpu import lowest_bit
 
 _ROOM = 64  # words of a list
-_ROOM_AT_START = 48  # more, and a hub is none: there must be room for edges to come
+_MOST_AT_START = 48  # more, and a hub is none: there must be room for edges to come
+LEAST_POINTS = 6144  # with fewer, a row has not many more words than a list
 MOST_STRAGGLERS = 8  # one by one; more are joined faster together
 
 
@@ -29,7 +30,7 @@ class Hubs(NamedTuple):
 
 
 def no_hubs(n):
-    """Return N vertices without a hub."""
+    """Return N vertices without a hub; for N = 0 nobody is to have one."""
     return Hubs(
         np.full(n, -1),
         np.zeros(n, np.int64),
@@ -41,12 +42,12 @@ def no_hubs(n):
 @njit(cache=True, nogil=True)
 def choose_hubs(adjacency, candidates, hubs):
     """Give each vertex the best hub among some places and the one it has, or none."""
-    n, words = adjacency.shape
+    words = adjacency.shape[1]
     zero = np.uint64(0)
     one = np.uint64(1)
-    for a in range(n):
+    for a in range(hubs.places.shape[0]):
         best = hubs.places[a]
-        least = _ROOM_AT_START + 1
+        least = _MOST_AT_START + 1
         if best >= 0:
             least = 0
             for k in range(words):
@@ -60,7 +61,7 @@ def choose_hubs(adjacency, candidates, hubs):
                     least = count
                     best = w
         hubs.places[a] = -1
-        if least <= _ROOM_AT_START:
+        if least <= _MOST_AT_START:
             hubs.places[a] = best
             count = 0
             for k in range(words):
@@ -73,21 +74,27 @@ def choose_hubs(adjacency, candidates, hubs):
 
 
 @njit(cache=True, nogil=True)
-def add_missing(a, b, hubs):
-    """Enter the new neighbor b of a, to which a's hub is not joined."""
-    k = b >> 6
-    bit = np.uint64(1) << np.uint64(b & 63)
-    count = hubs.counts[a]
-    for slot in range(count):
-        if hubs.words[a, slot] == k:
-            hubs.missing[a, slot] |= bit
-            return
-    if count == _ROOM:
-        hubs.places[a] = -1
-        return
-    hubs.words[a, count] = k
-    hubs.missing[a, count] = bit
-    hubs.counts[a] = count + 1
+def enter_edge(a, b, adjacency, hubs):
+    """Enter each end of a new edge where the other end's hub is not joined to it."""
+    for p, q in ((a, b), (b, a)):
+        if hubs.places[p] < 0:
+            continue
+        w = np.uint64(hubs.places[p])
+        if (adjacency[q, w >> np.uint64(6)] >> (w & np.uint64(63))) & np.uint64(1) != np.uint64(0):
+            continue
+        k = q >> np.uint64(6)
+        count = hubs.counts[p]
+        slot = 0
+        while slot < count and hubs.words[p, slot] != k:
+            slot += 1
+        if slot == _ROOM:
+            hubs.places[p] = -1
+            continue
+        if slot == count:
+            hubs.words[p, slot] = k
+            hubs.missing[p, slot] = np.uint64(0)
+            hubs.counts[p] = count + 1
+        hubs.missing[p, slot] |= np.uint64(1) << (q & np.uint64(63))
 
 
 @njit(cache=True, nogil=True)

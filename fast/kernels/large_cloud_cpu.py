@@ -34,6 +34,7 @@ _NEIGHBORS = 8  # nearest neighbors tried as witnesses that a lune is not empty
 _HUBS = 64  # vertices that may be another's hub
 _LEAST_GROUP = 16  # vertices of which one is a witness that a lune is not empty
 _WITNESSES = 128  # about so many that edges longer than the chunk's are looked at to
+_FEW_BIRTHS = 1 / 8  # in a chunk, per vertex: with more it is too early to ask for all to come
 _SEARCHES = 1  # lunes per vertex that are searched in full to know all that are empty
 _TRIAL = 64  # of so many rows one tells how many searches there would be
 _SLICES = 8  # of a chunk, after each of which hubs are chosen anew
@@ -66,6 +67,7 @@ class LargeCloud:
         """Return [H0, H1], or None where `Cloud` does better: lengths that are no cloud's."""
         sample, borders = self._sampled()
         self._plan(sample, borders)
+        born = 0
         for chunk, high in enumerate(borders):
             edges = self._sorted_edges(chunk)
             if edges is None:
@@ -77,7 +79,8 @@ class LargeCloud:
                 if self._is_over():
                     return [self._h0(), self._h1()]
             del edges, part
-            if self.later is None:
+            born, before = sum(map(len, self.births)), born
+            if self.later is None and born - before <= _FEW_BIRTHS * self.n:
                 self.later = self._later_empties(high)
                 if self._is_over():
                     break
@@ -210,7 +213,7 @@ class LargeCloud:
     def _examined_part(self, edges, start, stop, candidates, adjacency, summary):
         """Return the same of edges[start:stop]."""
         block_lunes_cpu.insert_edges(edges[:start], adjacency, summary, self.place)
-        hubs = hubs_cpu.no_hubs(self.n)
+        hubs = hubs_cpu.no_hubs(self.n if self.n >= hubs_cpu.LEAST_POINTS else 0)
         hubs_cpu.choose_hubs(adjacency, candidates, hubs)
         edges = edges[start:stop]
         empties, relations = block_lunes_cpu.examine_lunes(

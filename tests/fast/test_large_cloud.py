@@ -33,6 +33,7 @@ def all_clouds_are_large(monkeypatch):
     monkeypatch.setattr(large_cloud_cpu, "_FIRST_EDGES", 1)
     monkeypatch.setattr(large_cloud_cpu, "_MOST_TIES", 1000)
     monkeypatch.setattr(large_cloud_cpu, "_MOST_RELATIONS", 1000)
+    monkeypatch.setattr(hubs_cpu, "LEAST_POINTS", 0)
 
 
 def in_order(distances, threshold=np.inf):
@@ -55,8 +56,9 @@ def by_blocks(points, threshold=np.inf, num_threads=1, max_dim=1):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_it_equals_the_edges_in_their_order(make_cloud, family, dtype):
+def test_it_equals_the_edges_in_their_order(make_cloud, monkeypatch, family, dtype):
     """Where chunks have the sizes that they have in use."""
+    monkeypatch.setattr(hubs_cpu, "LEAST_POINTS", 0)
     points = make_cloud(family, 700, seed=1).astype(dtype)
     distances = fast.pairwise_distances(torch.from_numpy(points)).numpy()
     want = in_order(distances)
@@ -81,13 +83,12 @@ def test_it_equals_the_edges_in_their_order_where_lengths_tie(all_clouds_are_lar
 
 
 def test_a_threshold_beyond_the_longest_edge_leaves_a_chunk_empty(all_clouds_are_large):
-    """A loop of four edges that never dies: nothing is left when it is known what is born."""
-    matrix = np.full((4, 4), 5.0, np.float32)
-    for i in range(4):
-        matrix[i, (i + 1) % 4] = matrix[(i + 1) % 4, i] = 1.0
-        matrix[i, i] = 0.0
+    """Loops of edges between two halves that never die, and a last chunk without an edge."""
+    side = np.arange(12) % 2
+    matrix = np.where(side[:, None] == side, 5.0, 1.0).astype(np.float32)
+    np.fill_diagonal(matrix, 0)
     got = in_blocks(matrix, threshold=3.0)
-    assert got[1].num_essential == 1
+    assert got[1].num_essential == 25
     assert_same(got, in_order(matrix, threshold=3.0))
 
 
