@@ -67,7 +67,7 @@ def fit_to(
         noise = draw_noise(len(clouds), places, chance).to(device)
         error = (generator(noise, index) - at(curves, noise)).square().sum(dim=-1).mean()
         optimizer.zero_grad(set_to_none=True)
-        error.backward()  # type: ignore[no-untyped-call]
+        error.backward()
         optimizer.step()
     return float(error.detach())
 
