@@ -312,12 +312,16 @@ def _one_command(report: Mapping[str, Any]) -> str:
         for name, score in report["scores"].items()
     )
     options = report["made_from"]["options"]
+    minutes = {
+        name: f"{report[name] / 60:.1f}" for name in ("wall_seconds", "cpu_seconds", "seconds")
+    }
+    widths = "-".join(map(str, options["widths"]))
     return (
         f"`{report['command']}` from nothing, on {report['threads']} thread of "
-        f"{report['processor']}: **{report['wall_seconds'] / 60:.1f} minutes** in all, "
-        f"{report['seconds'] / 60:.1f} of them distilling ({options['iterations']} iterations at "
-        f"{options['points']} points, "
-        f"PointNet of {'-'.join(map(str, options['widths']))}). Its result: {scores}."
+        f"{report['processor']}: **{minutes['wall_seconds']} minutes** in all, on a machine that "
+        f"others used too; {minutes['cpu_seconds']} minutes of a core's time. Of the first, "
+        f"{minutes['seconds']} are distilling ({options['iterations']} iterations at "
+        f"{options['points']} points, PointNet of {widths}). Its result: {scores}."
     )
 
 
