@@ -144,9 +144,9 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         choices=("quick", "paper"),
         default="quick",
-        help=f"quick: {QUICK['iterations']} iterations at {_USUAL.points} points, from real "
-        f"clouds, for two cores; paper: {PAPER['iterations']} at {PAPER['points']}, from noise "
-        "[quick]",
+        help=f"quick: {QUICK['iterations']} iterations at {QUICK['points']} points, from real "
+        f"clouds, for two cores; paper: {PAPER['iterations']} at {PAPER['points']}, from "
+        "noise [quick]",
     )
     add("--distill-points", type=int, metavar="N", help="of a cloud while it is learned")
     add("--iterations", type=int, help="networks that gradients are matched on")
@@ -170,9 +170,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pointnet-widths",
         type=int,
         nargs="+",
-        default=_USUAL.widths,
         metavar="C",
-        help=f"of the matched network [{' '.join(map(str, _USUAL.widths))}]",
+        help=f"of the matched network [quick: {' '.join(map(str, QUICK['widths']))}; paper: "
+        f"{' '.join(map(str, _USUAL.widths))}]",
     )
     add("--width", type=int, default=_USUAL.width, help=f"of the generator [{_USUAL.width}]")
     add("--layers", type=int, default=_USUAL.layers, help=f"of the generator [{_USUAL.layers}]")
@@ -211,6 +211,7 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         "real_batch": options.real_batch,
         "lr": options.lr,
         "start": options.start,
+        "widths": None if options.pointnet_widths is None else tuple(options.pointnet_widths),
     }
     preset |= {name: value for name, value in given.items() if value is not None}
     mode: Mode = options.rotator or ("frozen" if options.rotated else "none")
@@ -224,7 +225,6 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         width=options.width,
         layers=options.layers,
         w0=options.w0,
-        widths=tuple(options.pointnet_widths),
         rotator=RotatorOptions(
             mode=mode,
             proper=options.proper,
@@ -316,6 +316,7 @@ def _run(options: argparse.Namespace, command: str) -> None:
             "threads": torch.get_num_threads(),
             "processor": processor(),
             "wall_seconds": round(time.monotonic() - begin, 1),
+            "cpu_seconds": round(time.process_time(), 1),
             "scores": scores,
         },
     )

@@ -54,9 +54,9 @@ def class_gradients(
     head = network.head
     assert isinstance(head, nn.Linear)
     layers = [layer for layer in network.layers if isinstance(layer, nn.Conv1d)]
-    weights = [*(layer.weight for layer in layers), head.weight]
     copies = [
-        weight.detach().flatten(1).repeat(len(points), 1, 1).requires_grad_() for weight in weights
+        weight.detach().flatten(1).repeat(len(points), 1, 1).requires_grad_()
+        for weight in (*(layer.weight for layer in layers), head.weight)
     ]
     logits = _logits(network, copies, points) + head.bias.detach()
     wanted = labels[:, None].expand(-1, points.shape[1])
@@ -81,7 +81,8 @@ def class_distances(synthetic: Sequence[Tensor], real: Sequence[Tensor]) -> Tens
 
 def mean_features(network: PointNet, points: Tensor) -> Tensor:
     """Return the mean feature vector of each class, (G, C), of clouds (G, B, N, 3)."""
-    return network.features(points.flatten(0, 1)).view(*points.shape[:2], -1).mean(dim=1)
+    features = network.features(points.flatten(0, 1))
+    return features.view(*points.shape[:2], -1).mean(dim=1)
 
 
 def _logits(network: PointNet, copies: Sequence[Tensor], points: Tensor) -> Tensor:

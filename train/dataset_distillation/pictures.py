@@ -56,7 +56,7 @@ def draw_clouds(path: Path, columns: Mapping[str, ObjectClouds], *, each: int = 
                 if row == 0 and place == 0:
                     axes.set_title(title, fontsize=10)
                 if number == 0 and place == 0:
-                    axes.text(-1.5, 0.0, name, rotation=90, va="center", fontsize=9)
+                    axes.text(-1.25, 0.0, name, rotation=90, va="center", fontsize=9)
     with atomic_write(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=80)
 
@@ -71,6 +71,6 @@ def _draw(axes: Axes, points: NDArray[np.float32]) -> None:
     order = np.argsort(-depth, kind="stable")
     size = 4.0 if len(points) <= 512 else 2.0
     axes.scatter(right[order], up[order], c=z[order], s=size, linewidths=0, cmap="viridis")
-    axes.set_xlim(-1.4, 1.4)
-    axes.set_ylim(-1.4, 1.4)
+    axes.set_xlim(-1.1, 1.1)
+    axes.set_ylim(-1.1, 1.1)
     axes.set_aspect("equal")

@@ -50,7 +50,7 @@ class GeneratedClouds(nn.Module):
         each = spec.clouds_per_class
         rows = (torch.tensor(labels)[:, None] * each + torch.arange(each)).flatten()
         own = noise[rows]
-        made = self.generator(own.to(device), rows.to(device)).unflatten(0, (-1, each))
+        made = self.generator(own.to(device), rows.to(device)).view(-1, each, points, 3)
         if not spec.intervals:
             return [(clouds, None) for clouds in made]
         parts = part_of_noise(spec, own, rows // each).to(device).view(-1, each, points)

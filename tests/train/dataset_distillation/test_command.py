@@ -8,7 +8,7 @@ import pytest
 from tests.train.dataset_distillation.toys import toy_clouds
 from topodistill.commands import main as topodistill
 from train.data.objects import read_objects, write_folder
-from train.dataset_distillation.command import main
+from train.dataset_distillation.command import _parser, distill_options, main
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,9 @@ def test_a_stopped_distillation_is_not_written_over(data, made, tmp_path, capsys
         (["--iterations", "0"], "--iterations 0"),
         (["--rotator", "frozen", "--rotator-periods", "0"], "--rotator-periods 0"),
         (["--evaluate", "pointnet", "--epochs", "0"], "epochs 0"),
+        (["--method", "gradient-matching", "--start", "noise"], "--start noise"),
+        (["--task", "parts", "--start", "random"], "--start random"),
+        (["--lr", "0"], "--lr 0"),
     ],
 )
 def test_a_mistake_is_one_line(data, tmp_path, capsys, arguments, words):
@@ -133,3 +136,46 @@ def test_the_result_is_scored(data, tmp_path, capsys, monkeypatch):
     assert main([*arguments, "--evaluate", "pointnet", "--epochs", "2"]) == 0
     shown = capsys.readouterr().err
     assert "% right after the last epoch" in shown
+    report = json.loads((tmp_path / "distill.json").read_text())
+    assert report["command"].startswith("topodistill distill-data --method random")
+    assert 0 <= report["scores"]["pointnet"]["last"] <= report["scores"]["pointnet"]["best"] <= 1
+    assert report["wall_seconds"] > report["seconds"] == 0
+
+
+def test_clouds_that_nothing_can_be_learned_from_are_one_line(data, tmp_path, capsys):
+    """A set in our own layout that something else has damaged."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    write_folder(folder, {"train": toy_clouds(2, 0)}, {})
+    arrays = dict(np.load(folder / "train.npz"))
+    arrays["points"][3, 5, 1] = np.nan
+    np.savez(folder / "train.npz", **arrays)
+    assert main(["--data", str(folder), "--output", str(tmp_path / "out"), *SMALL]) == 2
+    shown = capsys.readouterr().err.strip().splitlines()[-1]
+    assert shown.startswith("error: ")
+    assert "not finite" in shown
+
+
+def test_no_points_of_a_generator_are_one_line(made, tmp_path, capsys):
+    generator = str(made / "generator.safetensors")
+    assert main(["--generator", generator, "--points", "0", "--output", str(tmp_path)]) == 2
+    assert "--points 0" in capsys.readouterr().err
+
+
+def test_presets_and_flags():
+    """A flag wins over the preset; the quick one starts from real clouds."""
+
+    def chosen(*given):
+        return distill_options(_parser().parse_args(["--output", "x", *given]))
+
+    assert (chosen().begins_as, chosen().lr, chosen().iterations) == ("herding", 5e-5, 15)
+    assert chosen("--iterations", "7", "--lr", "0.5").lr == 0.5
+    assert chosen("--pointnet-widths", "4", "5").widths == (4, 5)
+    assert chosen("--preset", "paper").widths == (64, 128, 1024)
+    for given in (["--preset", "paper"], ["--start", "noise"], ["--task", "parts"]):
+        assert (chosen(*given).begins_as, chosen(*given).lr) == ("noise", 1e-3)
+    assert (chosen("--preset", "paper").points, chosen("--preset", "paper").iterations) == (
+        1024,
+        400,
+    )
+    assert chosen("--method", "random").start is None

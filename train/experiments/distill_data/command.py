@@ -27,7 +27,16 @@ RECORDS_NAME: Final = "dd3d_records"
 PICTURE_NAME: Final = "dd3d.png"
 COMMAND_NAME: Final = "dd3d_command.json"
 TUNING_NAME: Final = "dd3d_tuning.json"
-_TIMED: Final = ("command", "threads", "processor", "commit", "wall_seconds", "seconds", "scores")
+_TIMED: Final = (
+    "command",
+    "threads",
+    "processor",
+    "commit",
+    "wall_seconds",
+    "cpu_seconds",
+    "seconds",
+    "scores",
+)
 """What the page tells of a set that was made by one command, beside how it was made."""
 _PLAN = Plan()
 

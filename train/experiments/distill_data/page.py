@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from train.dataset_distillation.generator import GeneratorSpec, pays_from
 from train.dataset_distillation.networks.build import SMALL_POINTNET
 from train.dataset_distillation.options import METHODS
 from train.experiments.distill_data.experiment import FULL, MANY
@@ -180,8 +181,9 @@ def _experiment(runs: Sequence[RunRecord]) -> str:
         "in a step; the authors take 400 of 10 (of 20) at 1,024 points with 32. So short a run "
         "does not lead from noise to objects, where the authors start. **Here every method that "
         f"learns starts from real clouds, chosen by {settings['start']}**, free coordinates "
-        "and the generator alike; the generator is fitted to them first, which is ours. "
-        "Its rate is "
+        "and the generator alike; the generator is fitted to them first, which is ours. At 1 per "
+        "class `k-center` chooses the same clouds as herding: the difference to it is what the "
+        "fit, fresh draws and matching add. The rate is "
         f"{settings['lr']:g} and its first frequency {settings['w0']:g} (theirs: 0.001 and 100). "
         f"The matched PointNet, and the one that is trained and scored, has layers of {widths} in "
         f"place of 64-128-1024. A network learns for {settings['epochs']} epochs from a small set "
@@ -290,6 +292,14 @@ def _cost(runs: Sequence[RunRecord]) -> str:
                 ]
             )
     devices = "; ".join(sorted({run.device for run in runs}))
+    settings = runs[0].assay_settings
+    spec = GeneratorSpec(classes=tuple(runs[0].streets), clouds_per_class=1)
+    pays = [
+        f"{number:,} points from {pays_from(spec, number)} clouds per class on"
+        for number in (settings["data"]["num_points"], settings["points"])
+        if pays_from(spec, number) is not None
+    ]
+    smaller = f" It has fewer numbers than clouds of {'; of '.join(pays)}." if pays else ""
     header = [
         "runs",
         "method",
@@ -300,8 +310,10 @@ def _cost(runs: Sequence[RunRecord]) -> str:
     ]
     return (
         f"One thread, wall time, median, on a machine that others used too: {devices}. Memory is "
-        "by how much the process grew while it distilled, at most. Stored are the generator's "
-        "weights, or coordinates.\n\n" + _table(header, rows)
+        "by how much the process grew while it distilled, at most; the time holds the fit to real "
+        "clouds, but not the training of the network whose features choose them, on the full set "
+        f"(20 epochs). Stored are the generator's weights, or coordinates.{smaller}\n\n"
+        + _table(header, rows)
     )
 
 
@@ -312,12 +324,16 @@ def _one_command(report: Mapping[str, Any]) -> str:
         for name, score in report["scores"].items()
     )
     options = report["made_from"]["options"]
+    minutes = {
+        name: f"{report[name] / 60:.1f}" for name in ("wall_seconds", "cpu_seconds", "seconds")
+    }
+    widths = "-".join(map(str, options["widths"]))
     return (
         f"`{report['command']}` from nothing, on {report['threads']} thread of "
-        f"{report['processor']}: **{report['wall_seconds'] / 60:.1f} minutes** in all, "
-        f"{report['seconds'] / 60:.1f} of them distilling ({options['iterations']} iterations at "
-        f"{options['points']} points, "
-        f"PointNet of {'-'.join(map(str, options['widths']))}). Its result: {scores}."
+        f"{report['processor']}: **{minutes['wall_seconds']} minutes** in all, on a machine that "
+        f"others used too; {minutes['cpu_seconds']} minutes of a core's time. Of the first, "
+        f"{minutes['seconds']} are distilling ({options['iterations']} iterations at "
+        f"{options['points']} points, PointNet of {widths}). Its result: {scores}."
     )
 
 

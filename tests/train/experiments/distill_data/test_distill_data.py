@@ -205,6 +205,7 @@ def test_what_one_command_took_stands_on_the_page(done, tmp_path):
         "processor": "a processor",
         "commit": None,
         "wall_seconds": 120.0,
+        "cpu_seconds": 60.0,
         "seconds": 90.0,
         "scores": {"pointnet": {"last": 0.5, "best": 0.625}},
         "made_from": {"options": {"iterations": 3, "points": 12, "widths": [4, 8, 16]}},
@@ -215,7 +216,8 @@ def test_what_one_command_took_stands_on_the_page(done, tmp_path):
     keep_timed(file, tmp_path)
     assert "losses" not in json.loads((tmp_path / COMMAND_NAME).read_text())
     page = markdown(read_folders([done / RECORDS_NAME]), beside(tmp_path))
-    assert "**2.0 minutes** in all, 1.5 of them" in page
+    assert "**2.0 minutes** in all" in page
+    assert "; 1.0 minutes of a core's time. Of the first, 1.5 are distilling" in page
     assert "pointnet 50.0 % right after the last epoch, 62.5 % at the best" in page
     file.write_text(json.dumps(report | {"scores": {}}))
     with pytest.raises(UserError, match="--evaluate"):
