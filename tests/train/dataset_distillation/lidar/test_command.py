@@ -42,7 +42,7 @@ def opened(folder):
 def test_train_run_learns_from_the_folder(made, tmp_path):
     given = [
         *("--dataset", "kitti-layout", "--data-root", str(made), "--model", "tiny"),
-        *("--data.class-map", str(made / "class_map.yaml"), "--data.grid-size-m", "0.5"),
+        *("--data.class-map", str(made / "class_map.yaml"), "--data.grid-size-m", "0.2"),
         *("--method", "none", "--stage", "student", "--device", "cpu"),
         *("--optim.student-epochs", "1", "--output", str(tmp_path / "run")),
     ]

@@ -60,14 +60,15 @@ def test_counts_are_of_labeled_points_frame_by_frame(held_out):
         assert found[name].true.tolist() == [(segment == k).sum() for k in range(4)]
 
 
-@pytest.mark.parametrize("network", ["pointnet", "ptv3"])
-def test_it_learns_and_wrong_labels_do_not(network, held_out):
+@pytest.mark.parametrize(("network", "epochs"), [("pointnet-small", 60), ("ptv3", 15)])
+def test_it_learns_and_wrong_labels_do_not(network, epochs, held_out):
     train = streets(4)
-    epochs = {"pointnet": 60, "ptv3": 20}[network]
     options = dataclasses.replace(OPTIONS, network=network, epochs=epochs, test_every=epochs)
     right, _ = train_and_score_frames(fixed_draw(train), held_out, options, CPU)
     assert right.last > 0.7
     assert right.counts.accuracy() > 0.8
+    if network == "ptv3":  # once is enough
+        return
     mixed = np.where(train.segment >= 0, (train.segment + 1) % 3, -1)
     wrong = dataclasses.replace(train, clouds=dataclasses.replace(train.clouds, parts=mixed))
     found, _ = train_and_score_frames(fixed_draw(wrong), held_out, options, CPU)

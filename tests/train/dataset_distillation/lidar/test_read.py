@@ -32,7 +32,7 @@ def test_frames_of_ones_own_are_read_by_their_class_map(own):
     assert len(read_frame_data(dataclasses.replace(own, test_most=1))[1]) == 1
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", sorted(set(DATASETS) - {"kitti-layout"}))  # own frames: above
 def test_every_dataset_is_simulated_and_read_by_its_own_source(dataset, tmp_path):
     wanted = FrameData(
         dataset=dataset,
