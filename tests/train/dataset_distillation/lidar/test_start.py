@@ -97,7 +97,9 @@ def test_losses_fall_and_repeat_themselves(real):
 def test_a_state_of_another_start_is_refused(real, tmp_path):
     FrameDistillation(real, OURS, CPU, FitOptions()).run(tmp_path / "state.pt")
     other = FrameDistillation(real, OURS, CPU, dataclasses.replace(START, steps=1))
-    with pytest.raises(UserError, match=r"state\.pt: was made with steps 0 of its start, and here it is 1"):
+    with pytest.raises(
+        UserError, match=r"state\.pt: was made with steps 0 of its start, and here it is 1"
+    ):
         other.run(tmp_path / "state.pt", resume=True)
 
 
