@@ -17,7 +17,7 @@ from fast.kernels.bits_cpu import lowest_bit
 _ROOM = 64  # words of a list
 _MOST_AT_START = 48  # more, and a hub is none: there must be room for edges to come
 LEAST_POINTS = 6144  # with fewer, a row has not many more words than a list
-MOST_STRAGGLERS = 8  # one by one; more are joined faster together
+_MOST_STRAGGLERS = 8  # one by one; more are joined faster together
 
 
 class Hubs(NamedTuple):
@@ -123,7 +123,7 @@ def join_stragglers(a, b, adjacency, hubs):
             straggler = k * 64 + lowest_bit(rest)
             rest &= ~adjacency[straggler, k]  # what it is joined to comes with it
             stragglers += 1
-            if stragglers > MOST_STRAGGLERS or not meets(a, b, hub, straggler, adjacency):
+            if stragglers > _MOST_STRAGGLERS or not meets(a, b, hub, straggler, adjacency):
                 return False
         slot += 1
     return True

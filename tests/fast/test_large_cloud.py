@@ -33,6 +33,8 @@ def all_clouds_are_large(monkeypatch):
     monkeypatch.setattr(large_cloud_cpu, "_FIRST_EDGES", 1)
     monkeypatch.setattr(large_cloud_cpu, "_MOST_TIES", 1000)
     monkeypatch.setattr(large_cloud_cpu, "_MOST_RELATIONS", 1000)
+    monkeypatch.setattr(large_cloud_cpu, "_FEW_BIRTHS", 1000)
+    monkeypatch.setattr(large_cloud_cpu, "_SEARCHES", 1000)
     monkeypatch.setattr(hubs_cpu, "LEAST_POINTS", 0)
 
 
