@@ -289,14 +289,14 @@ def _mean_sd(runs: Sequence[RunRecord], metric: Metric) -> str:
 _TRIED: Final = "\n".join(
     [
         "Settings were chosen on other simulated streets, never on those of this page, with one "
-        "seed each unless said; a student's mIoU there differs by about one point between seeds. "
+        "seed each unless said; a student's mIoU there differs by up to two points between seeds. "
         "PTv3, one frame, where random real points gave 11.7 and 9.5:",
         "",
         "- From scratch, 600 steps: 1.5 to 1.9 at w0 of 30 and 100 and at rates of 0.001 and "
         "0.005. The distance of gradients hardly falls, and half of the steps, the local ones, "
         "look at a class of which the few points of a step often are none.",
-        "- Started from real points, not matched: 10.2; with heights not stretched 9.0; from four "
-        "frames in place of all 10.5; with a generator of width 64 in place of 256, 5.5.",
+        "- Started from real points, not matched: 10.2; from four frames in place of all 10.5. "
+        "With heights not stretched 9.0, and so with a generator of width 64 in place of 256, 5.5.",
         "- Matched after that start: 2.0 (rate 3e-4) and 4.1 (3e-5) while heights were not "
         "stretched, because gradients then hardly depend on them; 4.7 (1e-4) with them stretched; "
         "9.0 (1e-4) and 10.1 (1e-5) with the first layer kept as it was fitted, whose frequencies "
