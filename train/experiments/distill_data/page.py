@@ -203,7 +203,8 @@ def _picture(name: str) -> str:
         f"![real and generated clouds, a row per class]({name})\n\n"
         "Real clouds of the training set, and what was made from them: by DD3D with one cloud per "
         "class and with ten, drawn at 1,024 points though they were learned at fewer, and by "
-        "gradient matching, whose free coordinates are as many as were learned."
+        "gradient matching, whose free coordinates are as many as were learned. Generated points "
+        "lie on curves: each is made from one number. Height is told by color."
     )
 
 
