@@ -16,7 +16,7 @@ _MIN_POINTS_FOR_THREADS = 64  # points of a cloud; below, Python's part is the l
 MOST_CHANNELS_OF_A_TREE = 3  # beyond, boxes say little about distances
 _MOST_WORK = 2.0  # vertices looked at, over N^2, which take about as long as all distances
 _MOST_POINTS_SMALL = 256  # points up to which a batch is one compiled loop
-_LEAST_POINTS_LARGE = 2048  # points from which on memory beside the distances is saved by blocks
+_LEAST_POINTS_LARGE = 6144  # with fewer the other way is up to twice as fast, and memory small
 
 
 def rips_pairs(distances, sizes, max_dim, threshold):
