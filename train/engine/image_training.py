@@ -217,5 +217,6 @@ def image_network_of_run(
     seed = config.data.simulated_seed + OTHER_STREETS
     logger.info(f"image network: trained first, on simulated images of other streets: {root}")
     pairs = simulated_images(spec, root, seed=seed)
-    save_image_network(*train_image_network(pairs, spec, ImageFitOptions(), device), path)
+    options = ImageFitOptions(colors="any")
+    save_image_network(*train_image_network(pairs, spec, options, device), path)
     return path

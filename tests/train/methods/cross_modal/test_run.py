@@ -109,7 +109,7 @@ def test_a_simulated_run_trains_an_image_network_of_other_streets(root, tmp_path
         return image_training.LabeledImages(images.byte(), labels.byte(), "noise")
 
     monkeypatch.setattr(image_training, "simulated_images", simulated)
-    monkeypatch.setattr(image_training, "ImageFitOptions", lambda: ImageFitOptions(epochs=1))
+    monkeypatch.setattr(image_training, "ImageFitOptions", lambda **_: ImageFitOptions(epochs=1))
     output = tmp_path / "run"
     assert main(flags(root, output, "fskd")) == 0
     assert seen == [(root.with_name("nuscenes-images"), 1_000_003)]
