@@ -35,7 +35,7 @@ NAME: Final = "image_network.safetensors"
 OTHER_STREETS: Final = 1_000_003
 """What is added to the seed of a run's streets for those of the image network."""
 
-SWEEPS: Final = 40
+SWEEPS: Final = 64
 """Of which the cameras' images are simulated; streets hold four."""
 
 _LABELED_IMAGES: Final = "train.simulation.camera_images:labeled_images"

@@ -42,7 +42,7 @@ class ImageFitOptions:
         network learns the colors of the streets that it sees.
     """
 
-    epochs: int = 12
+    epochs: int = 8
     batch_size: int = 8
     lr: float = 4e-3
     seed: int = 0

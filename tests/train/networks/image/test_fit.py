@@ -140,7 +140,7 @@ def test_nothing_labeled_is_one_line():
 @pytest.mark.parametrize("colors", ["natural", "any"])
 def test_augmented_pairs_keep_their_classes_and_change_their_colors(colors):
     """Blocks of one class stay blocks of one color; labels move with the pixels."""
-    images, labels = tensors(range(6))
+    _, labels = tensors(range(6))
     clean = torch.from_numpy(COLORS)[labels.long().clamp(max=2)].permute(0, 3, 1, 2).byte()
     generator = torch.Generator().manual_seed(0)
     changed, moved = _augmented(clean, labels, colors, generator)
