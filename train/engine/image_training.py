@@ -35,7 +35,7 @@ NAME: Final = "image_network.safetensors"
 OTHER_STREETS: Final = 1_000_003
 """What is added to the seed of a run's streets for those of the image network."""
 
-SWEEPS: Final = 40
+SWEEPS: Final = 64
 """Of which the cameras' images are simulated; streets hold four."""
 
 _LABELED_IMAGES: Final = "train.simulation.camera_images:labeled_images"
@@ -217,5 +217,6 @@ def image_network_of_run(
     seed = config.data.simulated_seed + OTHER_STREETS
     logger.info(f"image network: trained first, on simulated images of other streets: {root}")
     pairs = simulated_images(spec, root, seed=seed)
-    save_image_network(*train_image_network(pairs, spec, ImageFitOptions(), device), path)
+    options = ImageFitOptions(colors="any")
+    save_image_network(*train_image_network(pairs, spec, options, device), path)
     return path

@@ -6,6 +6,7 @@ python -m train.train_images --dataset nuscenes --simulate --output image.safete
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from train.core.atomic_write import check_writable
 from train.core.command import run_command
@@ -25,7 +26,7 @@ from train.engine.image_training import (
 )
 from train.networks.image import IMAGE_SIZE, save_image_network
 from train.networks.image.backbones import PUBLISHED
-from train.networks.image.fit import ImageFitOptions
+from train.networks.image.fit import Colors, ImageFitOptions
 from train.networks.image.pairs import IGNORED, LABEL_SUFFIX
 
 _USUAL = ImageFitOptions()
@@ -85,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, default=_USUAL.epochs, help=f"[{_USUAL.epochs}]")
     add("--batch-size", type=int, default=_USUAL.batch_size, help=f"[{_USUAL.batch_size}]")
     add("--lr", type=float, default=_USUAL.lr, help=f"peak learning rate [{_USUAL.lr:g}]")
+    add(
+        "--colors",
+        choices=get_args(Colors),
+        help="how colors are changed in training: any also exchanges red, green and blue, for "
+        "images whose colors tell nothing [natural; any with --simulate]",
+    )
     add("--seed", type=int, default=0, help="of weights, order and augmentation [0]")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
     return parser
@@ -100,7 +107,11 @@ def _run(options: argparse.Namespace) -> None:
         raise UserError(f"--output {output}: there is no folder {output.parent}; make it first")
     check_writable(output.parent, "--output")
     fit = ImageFitOptions(
-        epochs=options.epochs, batch_size=options.batch_size, lr=options.lr, seed=options.seed
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        lr=options.lr,
+        seed=options.seed,
+        colors=options.colors or ("any" if options.simulate else "natural"),
     )
     height, width = options.size
     if min(height, width) < 16:

@@ -5,6 +5,7 @@ Shape letters: K pairs, H x W pixels.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from train.core.console import Progress
 from train.core.errors import UserError
 from train.networks.image.network import ImageNetwork
 from train.networks.image.pairs import IGNORED
+
+Colors = Literal["natural", "any"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +35,19 @@ class ImageFitOptions:
     seed
         Of order and augmentation.
     augment
-        Mirror images, and change brightness and contrast.
+        Mirror images, and change their colors.
+    colors
+        How: "natural" changes brightness and contrast; "any" besides exchanges red, green and blue
+        and scales each, for images whose colors tell nothing of classes, as simulated ones: else a
+        network learns the colors of the streets that it sees.
     """
 
-    epochs: int = 12
+    epochs: int = 8
     batch_size: int = 8
     lr: float = 4e-3
     seed: int = 0
     augment: bool = True
+    colors: Colors = "natural"
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1 pass over the pairs")
@@ -101,7 +109,7 @@ def fit_image_network(
             for rows in batches:
                 some, ids = images[rows], labels[rows].long()
                 if options.augment:
-                    some, ids = _augmented(some, ids, generator)
+                    some, ids = _augmented(some, ids, options.colors, generator)
                 loss = _loss(network(some.to(device)), ids.to(device))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -125,14 +133,21 @@ def _loss(logits: Tensor, ids: Tensor) -> Tensor:
     return summed / (ids != IGNORED).sum().clamp(min=1)
 
 
-def _augmented(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return pairs, half of them mirrored, with other brightness and contrast."""
+def _augmented(
+    images: Tensor, labels: Tensor, colors: Colors, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return pairs, half of them mirrored, with other colors."""
     count = len(images)
     flip = torch.rand(count, generator=generator) < 0.5
     images = torch.where(flip[:, None, None, None], images.flip(3), images)
     labels = torch.where(flip[:, None, None], labels.flip(2), labels)
+    if colors == "any":
+        order = torch.rand(count, 3, generator=generator).argsort(dim=1)
+        images = images[torch.arange(count)[:, None], order]
+    # Of each image, or of each of its channels: how far from the middle, and how bright.
+    channels = 3 if colors == "any" else 1
     contrast, brightness = (
-        1 + 0.4 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5) for _ in range(2)
+        1 + 0.4 * (torch.rand(count, channels, 1, 1, generator=generator) - 0.5) for _ in range(2)
     )
     changed = (images.float() - 128) * contrast + 128 * brightness
     return changed.round().clamp(0, 255).to(torch.uint8), labels

@@ -82,6 +82,15 @@ def test_a_run_of_xmodel_kd_scores_with_images_beside_lidar_alone(done, capsys):
     assert not any("fusion" in key or "token" in key for key in model.state_dict())
 
 
+    # The same adapters score the same when the run is evaluated again.
+    words = ["--dataset", "nuscenes", "--output", str(output), "--resume", "--stage", "evaluate"]
+    assert main(words) == 0
+    again = json.loads((output / "metrics.json").read_text())
+    for scores in (metrics, again):
+        scores["student"]["with_images"].pop("seconds")
+    assert again["student"]["with_images"] == metrics["student"]["with_images"]
+
+
 @pytest.mark.parametrize("method", ["udakd", "fskd"])
 def test_a_run_without_labels_goes_on_as_if_it_had_not_stopped(method, done, root, image_file):
     straight = done(method, "--optim.student-epochs", "2")
@@ -109,7 +118,7 @@ def test_a_simulated_run_trains_an_image_network_of_other_streets(root, tmp_path
         return image_training.LabeledImages(images.byte(), labels.byte(), "noise")
 
     monkeypatch.setattr(image_training, "simulated_images", simulated)
-    monkeypatch.setattr(image_training, "ImageFitOptions", lambda: ImageFitOptions(epochs=1))
+    monkeypatch.setattr(image_training, "ImageFitOptions", lambda **_: ImageFitOptions(epochs=1))
     output = tmp_path / "run"
     assert main(flags(root, output, "fskd")) == 0
     assert seen == [(root.with_name("nuscenes-images"), 1_000_003)]

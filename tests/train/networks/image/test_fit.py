@@ -6,7 +6,12 @@ import torch
 from PIL import Image
 
 from train.core.errors import UserError
-from train.networks.image.fit import ImageFitOptions, fit_image_network, image_scores
+from train.networks.image.fit import (
+    ImageFitOptions,
+    _augmented,
+    fit_image_network,
+    image_scores,
+)
 from train.networks.image.network import ImageNetwork
 from train.networks.image.pairs import ImagePairs
 from train.networks.image.unet import UNet
@@ -130,3 +135,23 @@ def test_nothing_labeled_is_one_line():
     network = ImageNetwork(UNet(3), 3)
     with pytest.raises(UserError, match="none of the 1 label images has a labeled pixel"):
         fit_image_network(network, images, torch.full_like(labels, 255), ImageFitOptions())
+
+
+@pytest.mark.parametrize("colors", ["natural", "any"])
+def test_augmented_pairs_keep_their_classes_and_change_their_colors(colors):
+    """Blocks of one class stay blocks of one color; labels move with the pixels."""
+    _, labels = tensors(range(6))
+    clean = torch.from_numpy(COLORS)[labels.long().clamp(max=2)].permute(0, 3, 1, 2).byte()
+    generator = torch.Generator().manual_seed(0)
+    changed, moved = _augmented(clean, labels, colors, generator)
+    assert changed.shape == clean.shape
+    orders = set()
+    for image, ids in zip(changed, moved, strict=True):
+        for label in range(3):
+            of_class = image[:, ids == label]
+            if of_class.shape[1]:
+                assert (of_class == of_class[:, :1]).all()
+                orders.add((label, int(of_class[:, 0].int().argmax())))
+    # Red, green and blue stay what they are, or become each other.
+    assert (orders == {(0, 0), (1, 1), (2, 2)}) == (colors == "natural")
+    assert len(orders) > 3 or colors == "natural"
