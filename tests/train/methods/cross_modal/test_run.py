@@ -81,7 +81,6 @@ def test_a_run_of_xmodel_kd_scores_with_images_beside_lidar_alone(done, capsys):
     )
     assert not any("fusion" in key or "token" in key for key in model.state_dict())
 
-
     # The same adapters score the same when the run is evaluated again.
     words = ["--dataset", "nuscenes", "--output", str(output), "--resume", "--stage", "evaluate"]
     assert main(words) == 0
