@@ -123,7 +123,8 @@ def _growth(source: Source) -> str:
     rows = []
     for size in sizes:
         found = [
-            source.one(data="features", max_dim=max_dim, num_points=size) for max_dim in (0, 1)
+            source.one(op="rips", data="features", max_dim=max_dim, num_points=size)
+            for max_dim in (0, 1)
         ]
         if any(each is not None and each.p50_s is not None for each in found):
             both = found[1].p50_s if found[1] is not None else None
