@@ -176,6 +176,11 @@ class Distillation:
             self.save(state)
         return Distilled(self.synthetic, self.rotator, tuple(self.losses), self.seconds)
 
+    def unmatched(self) -> Distilled:
+        """Return the clouds as they start, with no gradient matched."""
+        self.begin()
+        return Distilled(self.synthetic, self.rotator, (), self.seconds)
+
     def save(self, path: Path) -> None:
         """Write where the distillation is; the first of several processes does.
 

@@ -165,6 +165,7 @@ def make(
     state: Path | None = None,
     resume: bool = False,
     features: NDArray[np.float64] | None = None,
+    match: bool = True,
 ) -> Made:
     """Make a small set by any method.
 
@@ -182,6 +183,8 @@ def make(
         See `Distillation.run`.
     features
         What `features_of` gave; made where it is needed and None.
+    match
+        False leaves what would be learned as it starts: to see what the matching of gradients adds.
 
     Raises
     ------
@@ -202,7 +205,8 @@ def make(
                 features = features_of(seen, options.seed, device)
         rows = coreset(choice, real.train, features, options.clouds_per_class, options.seed)
     if learns:
-        found = Distillation(real.train, options, device, rows).run(state, resume=resume)
+        distillation = Distillation(real.train, options, device, rows)
+        found = distillation.run(state, resume=resume) if match else distillation.unmatched()
         return learned(found, real.train, points, options.seed)
     assert rows is not None
     return Made(canonical(real.train.take(rows), real.rotator), None, real.rotator, (), 0.0)

@@ -16,7 +16,7 @@ from train.core.errors import UserError
 from train.data.files import listed
 from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.coresets import coreset
-from train.dataset_distillation.distill import Distilled, build_rotator
+from train.dataset_distillation.distill import build_rotator
 from train.dataset_distillation.generator import PointGenerator
 from train.dataset_distillation.lidar.evaluate import (
     FrameDraw,
@@ -257,11 +257,7 @@ def make_frames(
         chosen = canonical_frames(train.take(rows), real.rotator)
         return MadeFrames(chosen, None, real.rotator, table)
     distillation = FrameDistillation(stretched(train.clouds, HEIGHT), options, device, start)
-    if match:
-        found = distillation.run(state, resume=resume)
-    else:
-        distillation.begin()
-        found = Distilled(distillation.synthetic, distillation.rotator, (), distillation.seconds)
+    found = distillation.run(state, resume=resume) if match else distillation.unmatched()
     made = learned(found, train.clouds, points, options.seed)
     frames = _with_strengths(made.clouds, table, train.meters, options.method, options.seed)
     return MadeFrames(frames, made.generator, made.rotator, table, made.losses, made.seconds)

@@ -17,7 +17,13 @@ from train.core.errors import UserError
 from train.core.provenance import program
 from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.options import METHODS
-from train.experiments.distill_data.experiment import Experiment, Plan, Setting, Settings
+from train.experiments.distill_data.experiment import (
+    START_ALONE,
+    Experiment,
+    Plan,
+    Setting,
+    Settings,
+)
 from train.experiments.distill_data.page import Beside, markdown
 from train.experiments.distill_data.picture import draw_page_picture
 from train.experiments.records import read_folders
@@ -72,7 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--settings", nargs="+", choices=get_args(Setting), default=_PLAN.settings)
     add("--cpc", type=int, nargs="+", default=_PLAN.clouds_per_class, metavar="M")
-    add("--methods", nargs="+", choices=METHODS, default=_PLAN.methods, metavar="METHOD")
+    add(
+        "--methods",
+        nargs="+",
+        choices=(*METHODS, START_ALONE),
+        default=_PLAN.methods,
+        metavar="METHOD",
+    )
     add("--networks", nargs="+", choices=NETWORKS, default=_PLAN.networks, metavar="NETWORK")
     add("--distillations", type=int, default=_PLAN.distillations, metavar="D")
     add("--evaluations", type=int, default=_PLAN.evaluations, metavar="E")

@@ -53,6 +53,8 @@ SETTINGS: Final[tuple[Setting, ...]] = ("aligned", "rotated")
 FULL: Final = "full"
 MANY: Final = 10
 """Clouds per class from which on a set counts as large: fewer iterations and epochs."""
+START_ALONE: Final = "start-alone"
+"""DD3D's generator as it starts, with no gradient matched: the difference is what matching adds."""
 FORMAT: Final = 2
 """Raised whenever the same settings give other runs than before."""
 _SEEDS: Final = 100
@@ -145,7 +147,7 @@ class Run(NamedTuple):
     clouds: int
     """Per class; 0 for the full set."""
     method: str
-    """A method, or `FULL`."""
+    """A method, `START_ALONE` or `FULL`."""
     distillation: int
     network: str
     evaluation: int
@@ -171,7 +173,8 @@ class Plan:
 
     settings: tuple[Setting, ...] = SETTINGS
     clouds_per_class: tuple[int, ...] = (1, 10)
-    methods: tuple[Method, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = (*METHODS, START_ALONE)
+    """Names of `METHODS`, and `START_ALONE`."""
     networks: tuple[str, ...] = (SMALL_POINTNET,)
     distillations: int = 2
     evaluations: int = 5
@@ -291,9 +294,10 @@ class Experiment:
         key = run[:4]
         if self._made is not None and self._made[0] == key:
             return self._made[1]
-        method: Method = run.method  # type: ignore[assignment]
+        matched = run.method != START_ALONE
+        method: Method = run.method if matched else "dd3d"  # type: ignore[assignment]
         options = self.settings.options(run.setting, method, run.clouds, run.distillation)
-        folder = self.work / f"{run.setting}-{run.clouds}-{method}-{run.distillation}"
+        folder = self.work / f"{run.setting}-{run.clouds}-{run.method}-{run.distillation}"
         make_folder(folder, "--work")
         features = None
         if {"herding", "k-center"} & {method, options.begins_as}:
@@ -312,9 +316,10 @@ class Experiment:
                 options,
                 self.device,
                 points=self.settings.data.num_points,
-                state=folder / STATE_NAME if method in LEARNED else None,
+                state=folder / STATE_NAME if matched and method in LEARNED else None,
                 resume=True,
                 features=features,
+                match=matched,
             )
         write_made(folder, made, real, options, "simulated")
         self._made, self._peak_bytes = (key, made), memory.growth_bytes

@@ -8,7 +8,7 @@ from typing import Any, Final
 from train.dataset_distillation.generator import GeneratorSpec, pays_from
 from train.dataset_distillation.networks.build import SMALL_POINTNET
 from train.dataset_distillation.options import METHODS
-from train.experiments.distill_data.experiment import FULL, MANY
+from train.experiments.distill_data.experiment import FULL, MANY, START_ALONE
 from train.experiments.distill_data.paper import PAPER
 from train.experiments.records import Records, RunRecord
 from train.experiments.statistics import Comparison, Metric, Result, estimate, paired_sample
@@ -21,6 +21,8 @@ BEST: Final = Metric("best_accuracy", "best test epoch", "points", 100, digits=1
 OURS: Final = "dd3d"
 MUST_BEAT: Final = ("random", "k-center")
 """What DD3D is to beat with an interval above 0."""
+OTHERS: Final = (*METHODS, START_ALONE)
+"""What can stand beside it, in the order of the tables."""
 _MIB: Final = 2**20
 
 
@@ -104,14 +106,14 @@ def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
     for grid in sorted({run.grid for run in runs}):
         own = [run for run in runs if run.grid == grid]
         ours = [run for run in own if run.arm == OURS]
-        for arm in METHODS:
+        for arm in OTHERS:
             theirs = [run for run in own if run.arm == arm]
             if arm == OURS or not theirs or not ours:
                 continue
             for metric in (LAST, BEST):
                 sample = paired_sample(ours, theirs, metric)
                 result = Result(
-                    Comparison(OURS, arm, primary=arm in MUST_BEAT),
+                    Comparison(OURS, arm, primary=arm in (*MUST_BEAT, START_ALONE)),
                     metric,
                     estimate(sample, metric.margin),
                     None,
@@ -158,7 +160,8 @@ def _verdicts(runs: Sequence[RunRecord]) -> str:
         return "There is no run of `dd3d` beside random clouds yet."
     return (
         "After the last epoch, 95% intervals in brackets; `random` and `k-center` are real "
-        "clouds, as many.\n\n" + "\n".join(lines)
+        "clouds, as many; `start-alone` is the generator fitted to real clouds, as it starts, with "
+        "no gradient matched.\n\n" + "\n".join(lines)
     )
 
 
@@ -222,7 +225,7 @@ def _table_of(runs: Sequence[RunRecord], setting: str, network: str) -> str:
     for size in sizes:
         cell = [run for run in own if run.grid.split("-", 2)[1] == size]
         told = PAPER.get((setting, size), {})
-        for arm in (*METHODS, FULL):
+        for arm in (*OTHERS, FULL):
             arm_runs = [run for run in cell if run.arm == arm]
             if arm_runs:
                 rows.append(
@@ -272,7 +275,7 @@ def _differences(runs: Sequence[RunRecord]) -> str:
 def _cost(runs: Sequence[RunRecord]) -> str:
     rows = []
     for grid in sorted({run.grid for run in runs}):
-        for arm in (*METHODS, FULL):
+        for arm in (*OTHERS, FULL):
             own = [run for run in runs if (run.grid, run.arm) == (grid, arm)]
             if not own:
                 continue
