@@ -59,6 +59,9 @@ def peers_page(records: dict[str, Record]) -> str:
             _import_table(importing),
             "## What we set out for",
             targets_table([*targets(records), *small_batches_targets(records)]),
+            "Where the time of a line that is missed goes: [phase by phase](rips_profile.md); of "
+            "one cloud of 30 points it is what lies around the compiled loop "
+            "([numerics](../numerics.md)).",
             "## Where we lose",
             losses(records),
             measured_on(
