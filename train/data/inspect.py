@@ -143,9 +143,9 @@ def inspect(
     UserError
         If the data cannot be opened, or has no cameras where images are asked for.
     """
+    spec.check_cameras(images)
     if not split and not sequences:
         sequences = spec.list_sequences(root)
-    spec.check_cameras(images)
     source = _open(spec, root, split, sequences, images)
     read = _spread(len(source), num_sweeps or len(source))
     drawn = {read[place] for place in _spread(len(read), num_pictures)}

@@ -40,7 +40,7 @@ LEVELS: Final = 16
 
 _AZIMUTH_STEPS: Final = 16  # the points are not looked at
 _STREET_SWEEPS: Final = 4
-_SHOWN: Final = 12
+_SHOWN, _ACROSS = 6, 3
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,9 @@ def picture(source: FrameSource, root: Path, class_names: tuple[str, ...]) -> by
         pairs[at] for at in np.linspace(0, len(pairs) - 1, min(_SHOWN, len(pairs))).astype(int)
     ]
     tiles = [np.concatenate([image.read(), palette[labels]]) for image, labels in chosen]
-    rows = [np.concatenate(tiles[at : at + 4], axis=1) for at in range(0, len(tiles) // 4 * 4, 4)]
+    rows = [
+        np.concatenate(tiles[at : at + _ACROSS], axis=1) for at in range(0, len(tiles), _ACROSS)
+    ]
     return encode_jpeg(np.concatenate(rows))
 
 

@@ -10,6 +10,7 @@ from tests.train.simulation.test_raycast import FLAT
 from train.core.errors import UserError
 from train.data.cameras import CAMERA_FIELDS, camera_views, point_pixels, project
 from train.data.image_files import decode_labels
+from train.data.inspect import main as inspect
 from train.data.nuscenes import CLASS_NAMES, NuScenes
 from train.data.nuscenes.tables import read_rows
 from train.simulation.camera_images import labeled_images, street_looks
@@ -426,3 +427,26 @@ def test_tables_without_cameras_are_refused_where_images_are_needed(tmp_path: Pa
     simulate_nuscenes(tmp_path / "bare", num_sweeps=1, num_validation_sweeps=1, azimuth_steps=16)
     with pytest.raises(UserError, match="no key frame of a camera"):
         NuScenes(tmp_path / "bare", sequences=["scene-0001"], cameras=True)
+
+
+def test_inspect_draws_points_on_images_and_says_what_cannot_be_drawn(copied, tmp_path, capsys):
+    flags = ["--dataset", "nuscenes", "--data-root", str(copied), "--sweeps", "1"]
+    output = tmp_path / "looked"
+    # Warnings of the small sweeps aside.
+    assert inspect([*flags, "--output", str(output), "--pictures", "1", "--images"]) in (0, 1)
+    found = json.loads((output / "inspection.json").read_text())
+    assert sorted(found["points_by_camera"]) == sorted(c.name for c in nuscenes_cameras())
+    assert min(found["points_by_camera"].values()) > 100
+    assert found["problems"] == []
+    (drawn,) = output.glob("*.cameras.png")
+    assert drawn.name in found["pictures"]
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    source = NuScenes(copied, sequences=["scene-0001"], cameras=True)
+    source.images(0)[0].encoded.write_bytes(b"cut")
+    assert inspect([*flags, "--output", str(output), "--pictures", "1", "--images"]) == 1
+    found = json.loads((output / "inspection.json").read_text())
+    assert "no JPEG and no PNG" in found["problems"][0]
+    capsys.readouterr()
+    other = ["--dataset", "kitti-layout", "--data-root", str(copied), "--output", str(output)]
+    assert inspect([*other, "--images"]) == 2
+    assert "without camera images" in capsys.readouterr().err
