@@ -217,6 +217,5 @@ def image_network_of_run(
     seed = config.data.simulated_seed + OTHER_STREETS
     logger.info(f"image network: trained first, on simulated images of other streets: {root}")
     pairs = simulated_images(spec, root, seed=seed)
-    options = ImageFitOptions(colors="any")
-    save_image_network(*train_image_network(pairs, spec, options, device), path)
+    save_image_network(*train_image_network(pairs, spec, ImageFitOptions(), device), path)
     return path

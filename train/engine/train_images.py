@@ -89,8 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--colors",
         choices=get_args(Colors),
-        help="how colors are changed in training: any also exchanges red, green and blue, for "
-        "images whose colors tell nothing [natural; any with --simulate]",
+        default=_USUAL.colors,
+        help="how colors are changed in training: any also exchanges red, green and blue "
+        f"[{_USUAL.colors}]",
     )
     add("--seed", type=int, default=0, help="of weights, order and augmentation [0]")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
@@ -111,7 +112,7 @@ def _run(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         lr=options.lr,
         seed=options.seed,
-        colors=options.colors or ("any" if options.simulate else "natural"),
+        colors=options.colors,
     )
     height, width = options.size
     if min(height, width) < 16:

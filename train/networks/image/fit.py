@@ -38,8 +38,7 @@ class ImageFitOptions:
         Mirror images, and change their colors.
     colors
         How: "natural" changes brightness and contrast; "any" besides exchanges red, green and blue
-        and scales each, for images whose colors tell nothing of classes, as simulated ones: else a
-        network learns the colors of the streets that it sees.
+        and scales each.
     """
 
     epochs: int = 8

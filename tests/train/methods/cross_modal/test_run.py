@@ -147,7 +147,6 @@ def test_what_cannot_be_is_one_line(root, image_file, tmp_path, capsys):
     for method, more, message in (
         ("xmodel-kd", ("--no-simulate",), "--method.image-network is missing"),
         ("udakd", ("--baseline", *given), "--method udakd learns without labels"),
-        ("fskd", ("--dataset", "semantickitti", *given), "which the frames of semantickitti do"),
         (
             "fskd",
             ("--method.image-network", str(tmp_path / "other.safetensors")),
