@@ -43,6 +43,10 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "topkd-fidelity": ("train.topkd_fidelity", "TopKD: how far RipsNet can be trusted on a run"),
     "topkd-digits": ("train.topkd_digits", "distill digits by TopKD, with seeds and intervals"),
     "compare": ("train.simulation.compare", "compare simulated frames with a real one"),
+    "color-leak": (
+        "train.simulation.color_leak",
+        "measure what colors of simulated images tell of classes",
+    ),
 }
 """Name -> (module whose `main(arguments)` returns the exit code, what it does)."""
 
