@@ -89,13 +89,16 @@ class Clock:
         def call(*arguments: Any) -> Any:
             self._turn()
             self._open.append(phase)
-            if counts:
-                self.examined += len(arguments[0])
             try:
-                return function(*arguments)
+                result = function(*arguments)
             finally:
                 self._turn()
                 self._open.pop()
+            if counts:
+                # Of clouds that are not large: from where, and how far it came.
+                few = len(result) == 3
+                self.examined += result[2] - arguments[2] if few else len(arguments[0])
+            return result
 
         return call
 

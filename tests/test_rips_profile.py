@@ -37,6 +37,14 @@ def test_phases_of_a_cloud_add_up_to_its_time(monkeypatch):
     assert sum(found["seconds"].values()) <= total
 
 
+def test_edges_count_once_where_relations_abound():
+    square = torch.from_numpy(distances("tripartite", 270))
+    with watched() as clock:
+        rips.rips_persistence(square)
+    # Between the parts, all of length 1; those inside are longer than the last death.
+    assert 3 * 90 * 90 <= clock.examined <= 270 * 269 // 2
+
+
 def test_a_phase_within_another_counts_once(monkeypatch):
     now = iter([0.0, 1.0, 3.0, 7.0, 12.0, 20.0])
     monkeypatch.setattr(time, "thread_time", lambda: next(now))
