@@ -158,6 +158,16 @@ def _verdicts(runs: Sequence[RunRecord]) -> str:
             lines.append(f"- {_spoken(grid)}, against `{result.comparison.baseline}`: **{said}**.")
     if not lines:
         return "There is no run of `dd3d` beside random clouds yet."
+    added = [
+        result.estimate.low
+        for _, result in comparisons(runs)
+        if result.comparison.baseline == START_ALONE and result.metric is LAST
+    ]
+    if added and not any(low is not None and low > 0 for low in added):
+        lines.append(
+            "\n**Nowhere is matching gradients shown to add to the start**: what is better than "
+            "real clouds here is a generator fitted to them, drawn anew in every epoch."
+        )
     return (
         "After the last epoch, 95% intervals in brackets; `random` and `k-center` are real "
         "clouds, as many; `start-alone` is the generator fitted to real clouds, as it starts, with "
