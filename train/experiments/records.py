@@ -256,6 +256,28 @@ def read_folders(
     return Records(tuple(runs[key] for key in sorted(runs)), tuple(sorted(notes)))
 
 
+def done_runs(
+    folder: Path, assay: str, assay_settings: Mapping[str, Any]
+) -> set[tuple[str, str, int]]:
+    """Return the grid, arm and seed of each record of a folder.
+
+    Parameters
+    ----------
+    folder
+        There already.
+    assay, assay_settings
+        What every record there should be of.
+
+    Raises
+    ------
+    UserError
+        As `read_folders`; also if a record is of other settings.
+    """
+    grids = {run.grid: (assay, assay_settings) for run in read_folders([folder]).runs}
+    runs = read_folders([folder], expected=grids).runs
+    return {(run.grid, run.arm, run.seed) for run in runs}
+
+
 def _check_assays(
     found: Iterable[tuple[Path, RunRecord]],
     expected: Mapping[str, tuple[str, Mapping[str, Any]]],

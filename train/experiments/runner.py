@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,6 @@ import torch
 
 from fast import TopologicalLoss
 from train.config import RunConfig, to_json
-from train.core import provenance
 from train.core.atomic_write import make_folder
 from train.core.console import logger
 from train.core.device import describe_device
@@ -40,6 +38,7 @@ from train.evaluation.evaluate_structure import (
 from train.evaluation.feature_agreement import SampledFeatures
 from train.evaluation.structure import thin_classes
 from train.evaluation.training_overlap import sequence_of
+from train.experiments.circumstances import circumstances
 from train.experiments.every_nth import EveryNth
 from train.experiments.grids import TEACHER, Arm, Grid
 from train.experiments.kept_batches import KeptBatches
@@ -512,10 +511,7 @@ class Runner:
             role=role,
             steps=steps,
             seconds=seconds,
-            versions=provenance.versions(),
-            commit=_commit(),
-            device=f"{describe_device(self.device)}, {provenance.processor()}",
-            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            **circumstances(self.device),
             scores=scores,
             streets={street: counts.to_json() for street, counts in found.streets().items()},
             gradient_norms=gradient_norms,
@@ -582,11 +578,6 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = 
         elif old != new:
             found.append(f"{prefix}{name} {old}, now {new}")
     return "; ".join(found[:3])
-
-
-def _commit() -> str | None:
-    found = provenance.commit()
-    return None if found["commit"] is None else f"{found['commit']}{'+' * bool(found['dirty'])}"
 
 
 def to_json_options(config: Any) -> dict[str, Any]:

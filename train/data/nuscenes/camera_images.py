@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.cameras import CameraImage
-from train.data.files import reading
 from train.data.index import Index, cached_index
-from train.data.nuscenes.tables import Row, read_rows
+from train.data.nuscenes.tables import Row, read_rows, table_files
 
 _INDEX_VERSION: Final = 1
 _LIDAR: Final = "/LIDAR_TOP/"
@@ -49,15 +48,7 @@ def camera_index(root: Path, version: str, cache_dir: Path | None) -> Index:
     UserError
         If a table is missing, damaged, or points to what is not there.
     """
-    folder = root / version
-    tables = {name: folder / f"{name}.json" for name in _TABLES}
-    with reading(folder):
-        for path in tables.values():
-            if not path.is_file():
-                raise UserError(
-                    f"{path}: no such file; unpack the version's tables (the metadata archive) "
-                    f"into {root}"
-                )
+    tables = table_files(root, version, _TABLES)
     return cached_index(
         root,
         f"nuscenes-{version}-cameras",

@@ -13,7 +13,7 @@ from train.core.console import logger
 from train.core.errors import UserError
 from train.data.files import reading
 from train.data.index import Index, cached_index
-from train.data.nuscenes.tables import Row, read_rows
+from train.data.nuscenes.tables import Row, read_rows, table_files
 
 INDEX_VERSION: Final = 2
 """Raised whenever `_build` makes something else of the same tables."""
@@ -52,15 +52,9 @@ def keyframe_index(root: Path, version: str, cache_dir: Path | None) -> Index:
         If a table is missing, damaged, or points to what is not there.
     """
     folder = root / version
-    tables = {name: folder / f"{name}.json" for name in _TABLES}
+    tables = table_files(root, version, _TABLES)
     labels = folder / f"{_LABELS}.json"
     with reading(folder):
-        for path in tables.values():
-            if not path.is_file():
-                raise UserError(
-                    f"{path}: no such file; unpack the version's tables (the metadata archive) "
-                    f"into {root}"
-                )
         if labels.is_file():
             tables[_LABELS] = labels
     return cached_index(

@@ -6,7 +6,7 @@ The largest, `sample_data.json` and `ego_pose.json` of v1.0-trainval, have 2.6 m
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,6 +123,26 @@ class Row:
             if len(numbers) == count:
                 return numbers
         raise self.error(f"{key!r} is {_show(value)}, not {count} finite numbers")
+
+
+def table_files(root: Path, version: str, names: Iterable[str]) -> dict[str, Path]:
+    """Return the files of some of a version's tables, by name.
+
+    Raises
+    ------
+    UserError
+        If one is not there.
+    """
+    folder = root / version
+    tables = {name: folder / f"{name}.json" for name in names}
+    with reading(folder):
+        for path in tables.values():
+            if not path.is_file():
+                raise UserError(
+                    f"{path}: no such file; unpack the version's tables (the metadata archive) "
+                    f"into {root}"
+                )
+    return tables
 
 
 def read_rows(path: Path) -> Iterator[Row]:

@@ -7,16 +7,20 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.core.atomic_write import atomic_write, make_folder
+from train.core.atomic_write import make_folder
 from train.core.command import run_command
-from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.experiments.cross_modal.arms import GRIDS
 from train.experiments.cross_modal.experiment import Experiment, Settings
 from train.experiments.cross_modal.page import markdown
-from train.experiments.records import read_folders
+from train.experiments.page_command import (
+    add_folder_flags,
+    add_run_flags,
+    records_for_page,
+    write_page,
+)
 
 PAGE_NAME = "cross_modal.md"
 RECORDS_NAME = "cross_modal_records"
@@ -39,22 +43,16 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--output",
-        type=Path,
-        default=Path("runs/cross-modal"),
-        help=f"folder of {PAGE_NAME} and {RECORDS_NAME}/ [runs/cross-modal]",
-    )
-    add(
-        "--work",
-        type=Path,
-        default=Path("runs/cross-modal-work"),
-        help="folder of the streets and the image network [runs/cross-modal-work]",
+    add_folder_flags(
+        parser,
+        page=PAGE_NAME,
+        records=RECORDS_NAME,
+        runs="cross-modal",
+        work="the streets and the image network",
     )
     add("--grids", nargs="+", choices=tuple(GRIDS), default=tuple(GRIDS), metavar="GRID")
     add("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 [5]")
-    add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
-    add("--page-only", action="store_true", help="run nothing; write the page from the records")
+    add_run_flags(parser)
     return parser
 
 
@@ -107,10 +105,5 @@ def run(
         make_folder(work, "--work")
         experiment = Experiment(settings or Settings(), records, work, resolve_device(device))
         experiment.start(grids, seeds)
-    found = read_folders([records])
-    if not found.runs:
-        raise UserError(f"--page-only: no records in {records}; run it without")
-    page = output / PAGE_NAME
-    with atomic_write(page) as unfinished:
-        unfinished.write_text(markdown(found), encoding="utf-8")
-    logger.info(f"page: {page}")
+    found = records_for_page(records)
+    write_page(output / PAGE_NAME, markdown(found))

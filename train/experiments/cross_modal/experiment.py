@@ -8,7 +8,6 @@ import dataclasses
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,10 +16,8 @@ import torch
 from torch import nn
 
 from train.config import RunConfig, from_json
-from train.core import provenance
 from train.core.atomic_write import make_folder
 from train.core.console import logger
-from train.core.device import describe_device
 from train.core.provenance import sha256_of
 from train.data.cameras import CAMERA_FIELDS
 from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource, LidarFrame
@@ -33,9 +30,10 @@ from train.engine.loop import fit
 from train.engine.run_data import RunData, open_data
 from train.engine.stepper import TrainTask
 from train.evaluation.evaluate import evaluate
+from train.experiments.circumstances import circumstances
 from train.experiments.cross_modal.arms import FUSED, GRIDS, MAJORITY, PROJECTION, UNTRAINED, Arm
 from train.experiments.cross_modal.baselines import Projection, majority_class
-from train.experiments.records import RunRecord, hash_of, read_folders, write_record
+from train.experiments.records import RunRecord, done_runs, hash_of, write_record
 from train.methods.registry import method_class
 from train.networks.image import load_image_network
 from train.networks.protocol import Network, NetworkSpec
@@ -168,10 +166,7 @@ class Experiment:
         shared = {"format": FORMAT, "simulated": True, "pair": "tiny", "image_network": digest}
         self.plain = shared | dataclasses.asdict(settings)
         self.assay, self.image_hash = hash_of(self.plain), digest
-        found = read_folders([records]).runs
-        expected = {run.grid: (self.assay, self.plain) for run in found}
-        found = read_folders([records], expected=expected).runs
-        self.done = {(run.grid, run.arm, run.seed) for run in found}
+        self.done = done_runs(records, self.assay, self.plain)
         self._majority: int | None = None
 
     def start(self, grids: Collection[str], seeds: Collection[int]) -> None:
@@ -280,8 +275,6 @@ class Experiment:
     def _record(
         self, run: Run, name: str, arm: Arm, found: Mapping[str, Any], steps: int, seconds: float
     ) -> RunRecord:
-        commit = provenance.commit()
-        at = "" if commit["commit"] is None else f"{commit['commit']}{'+' * bool(commit['dirty'])}"
         return RunRecord(
             grid=run.grid,
             arm=name,
@@ -292,10 +285,7 @@ class Experiment:
             options={"method": arm.method, **arm.options},
             steps=steps,
             seconds=seconds,
-            versions=provenance.versions(),
-            commit=at or None,
-            device=f"{describe_device(self.device)}, {provenance.processor()}",
-            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            **circumstances(self.device),
             scores={"miou": found["miou"]},
             streets={sweep: {"miou": miou} for sweep, miou in found["by_sweep"].items()},
         )

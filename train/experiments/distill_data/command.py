@@ -11,7 +11,6 @@ from typing import Any, Final, get_args
 
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.command import run_command
-from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
@@ -26,7 +25,12 @@ from train.experiments.distill_data.experiment import (
 )
 from train.experiments.distill_data.page import Beside, markdown
 from train.experiments.distill_data.picture import draw_page_picture
-from train.experiments.records import read_folders
+from train.experiments.page_command import (
+    add_folder_flags,
+    add_run_flags,
+    records_for_page,
+    write_page,
+)
 
 PAGE_NAME: Final = "dd3d.md"
 RECORDS_NAME: Final = "dd3d_records"
@@ -64,17 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--output",
-        type=Path,
-        default=Path("runs/dd3d-page"),
-        help=f"folder of {PAGE_NAME} and {RECORDS_NAME}/ [runs/dd3d-page]",
-    )
-    add(
-        "--work",
-        type=Path,
-        default=Path("runs/dd3d-work"),
-        help="folder of the objects and the small sets [runs/dd3d-work]",
+    add_folder_flags(
+        parser,
+        page=PAGE_NAME,
+        records=RECORDS_NAME,
+        runs="dd3d-page",
+        work="the objects and the small sets",
     )
     add("--settings", nargs="+", choices=get_args(Setting), default=_PLAN.settings)
     add("--cpc", type=int, nargs="+", default=_PLAN.clouds_per_class, metavar="M")
@@ -95,8 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of each cloud that networks see [{Settings().points}]",
     )
     add("--no-full", action="store_true", help="train nothing on the full set")
-    add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
-    add("--page-only", action="store_true", help="run nothing; write the page from the records")
+    add_run_flags(parser)
     add(
         "--timed",
         type=Path,
@@ -166,14 +164,9 @@ def run(
         make_folder(records, "--output")
         make_folder(work, "--work")
         Experiment(settings or Settings(), records, work, resolve_device(device)).start(plan)
-    found = read_folders([records])
-    if not found.runs:
-        raise UserError(f"--page-only: no records in {records}; run it without")
+    found = records_for_page(records)
     draw_page_picture(output / PICTURE_NAME, work, (settings or Settings()).data.num_points)
-    page = output / PAGE_NAME
-    with atomic_write(page) as unfinished:
-        unfinished.write_text(markdown(found, beside(output)), encoding="utf-8")
-    logger.info(f"page: {page}")
+    write_page(output / PAGE_NAME, markdown(found, beside(output)))
 
 
 def beside(output: Path) -> Beside:

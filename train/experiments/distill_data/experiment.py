@@ -7,7 +7,6 @@ gave is one record. Runs of one distillation and evaluation share their seeds ac
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -15,10 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.core import provenance
 from train.core.atomic_write import make_folder
 from train.core.console import logger
-from train.core.device import describe_device
 from train.data.objects.read import read_objects
 from train.dataset_distillation.evaluate import EvaluationOptions, Score, train_and_score
 from train.dataset_distillation.make import (
@@ -45,8 +42,9 @@ from train.dataset_distillation.real_clouds import (
     prepare,
 )
 from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
+from train.experiments.circumstances import circumstances
 from train.experiments.distill_data.memory import PeakMemory
-from train.experiments.records import RunRecord, hash_of, read_folders, write_record
+from train.experiments.records import RunRecord, done_runs, hash_of, write_record
 
 Setting = Literal["aligned", "rotated"]
 SETTINGS: Final[tuple[Setting, ...]] = ("aligned", "rotated")
@@ -229,10 +227,7 @@ class Experiment:
         self.settings, self.records, self.work, self.device = settings, records, work, device
         self.plain = settings.plain()
         self.assay = hash_of(self.plain)
-        found = read_folders([records]).runs
-        grids = {run.grid: (self.assay, self.plain) for run in found}
-        found = read_folders([records], expected=grids).runs
-        self.done = {(run.grid, run.arm, run.seed) for run in found}
+        self.done = done_runs(records, self.assay, self.plain)
         self._prepared: dict[Setting, Prepared] = {}
         self._features: dict[Setting, NDArray[np.float64]] = {}
         self._made: tuple[tuple[object, ...], Made] | None = None
@@ -326,8 +321,6 @@ class Experiment:
         return made
 
     def _record(self, run: Run, found: Score, made: Made | None) -> RunRecord:
-        commit = provenance.commit()
-        at = "" if commit["commit"] is None else f"{commit['commit']}{'+' * bool(commit['dirty'])}"
         names = self.settings.data.classes
         stats: dict[str, Any] = {"best_epoch": found.best_epoch}
         if made is not None:
@@ -355,10 +348,7 @@ class Experiment:
             options={"method": run.method, "clouds_per_class": run.clouds},
             steps=epochs,
             seconds=found.seconds,
-            versions=provenance.versions(),
-            commit=at or None,
-            device=f"{describe_device(self.device)}, {provenance.processor()}",
-            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            **circumstances(self.device),
             scores={"accuracy": found.last, "best_accuracy": found.best},
             streets={
                 name: {"right": right, "clouds": clouds}

@@ -7,16 +7,20 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.core.atomic_write import atomic_write, make_folder
+from train.core.atomic_write import make_folder
 from train.core.command import run_command
-from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.dataset_distillation.networks.segmenters import SEGMENTERS
 from train.experiments.distill_lidar.experiment import ARMS, Experiment, Plan, Settings
 from train.experiments.distill_lidar.page import PICTURE, markdown
-from train.experiments.records import read_folders
+from train.experiments.page_command import (
+    add_folder_flags,
+    add_run_flags,
+    records_for_page,
+    write_page,
+)
 
 PAGE_NAME = "dd3d_lidar.md"
 RECORDS_NAME = "dd3d_lidar_records"
@@ -40,17 +44,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--output",
-        type=Path,
-        default=Path("runs/dd3d-lidar-page"),
-        help=f"folder of {PAGE_NAME} and {RECORDS_NAME}/ [runs/dd3d-lidar-page]",
-    )
-    add(
-        "--work",
-        type=Path,
-        default=Path("runs/dd3d-lidar-work"),
-        help="folder of the frames and the small sets [runs/dd3d-lidar-work]",
+    add_folder_flags(
+        parser,
+        page=PAGE_NAME,
+        records=RECORDS_NAME,
+        runs="dd3d-lidar-page",
+        work="the frames and the small sets",
     )
     add("--frames", type=int, nargs="+", default=_PLAN.frames, metavar="M", help="of a small set")
     add("--networks", nargs="+", choices=SEGMENTERS, default=_PLAN.networks, metavar="NETWORK")
@@ -62,8 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="METHOD",
     )
     add("--seeds", type=int, nargs="+", default=_PLAN.seeds, metavar="S")
-    add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
-    add("--page-only", action="store_true", help="run nothing; write the page from the records")
+    add_run_flags(parser)
     return parser
 
 
@@ -116,11 +114,5 @@ def run(
         experiment = Experiment(settings or Settings(), records, work, resolve_device(device))
         if experiment.start(plan) or not (output / PICTURE).is_file():
             experiment.draw(output / PICTURE, plan)
-    found = read_folders([records])
-    if not found.runs:
-        raise UserError(f"--page-only: no records in {records}; run it without")
-    page = output / PAGE_NAME
-    with atomic_write(page) as unfinished:
-        text = markdown(found, picture=(output / PICTURE).is_file())
-        unfinished.write_text(text, encoding="utf-8")
-    logger.info(f"page: {page}")
+    found = records_for_page(records)
+    write_page(output / PAGE_NAME, markdown(found, picture=(output / PICTURE).is_file()))

@@ -8,7 +8,6 @@ share them across methods as far as they have them.
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,10 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.core import provenance
 from train.core.atomic_write import make_folder
 from train.core.console import logger
-from train.core.device import describe_device
 from train.dataset_distillation.lidar.evaluate import (
     ClassCounts,
     FrameScore,
@@ -42,7 +39,8 @@ from train.dataset_distillation.lidar.read import FrameData, read_frame_data
 from train.dataset_distillation.lidar.start import FitOptions
 from train.dataset_distillation.make import GENERATOR_NAME, STATE_NAME
 from train.dataset_distillation.options import LEARNED, DistillOptions, Method
-from train.experiments.records import RunRecord, hash_of, read_folders, write_record
+from train.experiments.circumstances import circumstances
+from train.experiments.records import RunRecord, done_runs, hash_of, write_record
 
 FULL: Final = "full"
 FORMAT: Final = 1
@@ -266,10 +264,7 @@ class Experiment:
         self.settings, self.records, self.work, self.device = settings, records, work, device
         self.plain = settings.plain()
         self.assay = hash_of(self.plain)
-        found = read_folders([records]).runs
-        grids = {run.grid: (self.assay, self.plain) for run in found}
-        found = read_folders([records], expected=grids).runs
-        self.done = {(run.grid, run.arm, run.seed) for run in found}
+        self.done = done_runs(records, self.assay, self.plain)
         self._real: RealFrames | None = None
         self._features: NDArray[np.float64] | None = None
         self._made: tuple[tuple[object, ...], MadeFrames] | None = None
@@ -342,8 +337,6 @@ class Experiment:
         return made
 
     def _record(self, run: Run, found: FrameScore, made: MadeFrames | None) -> RunRecord:
-        commit = provenance.commit()
-        at = "" if commit["commit"] is None else f"{commit['commit']}{'+' * bool(commit['dirty'])}"
         counts = found.counts
         real = self.real()
         stats: dict[str, Any] = {
@@ -368,10 +361,7 @@ class Experiment:
             options={"method": run.method, "frames": run.frames},
             steps=settings.full_epochs if run.method == FULL else settings.epochs,
             seconds=found.seconds,
-            versions=provenance.versions(),
-            commit=at or None,
-            device=f"{describe_device(self.device)}, {provenance.processor()}",
-            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            **circumstances(self.device),
             scores={
                 "miou": found.last,
                 "best_miou": found.best,

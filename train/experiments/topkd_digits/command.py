@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from train.core.atomic_write import atomic_write, make_folder
+from train.core.atomic_write import make_folder
 from train.core.command import run_command
-from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import program
+from train.experiments.page_command import write_page
 from train.experiments.records import read_folders
 from train.experiments.topkd_digits.experiment import Experiment, Settings, arms
 from train.experiments.topkd_digits.lidar import RECORD_NAME, read_record
@@ -87,10 +87,7 @@ def run(
     if not any(run.role == "student" for run in found.runs):
         raise UserError(f"--page-only: no records in {records}; run it without")
     lidar = read_record(output / RECORD_NAME)
-    page = output / PAGE_NAME
-    with atomic_write(page) as unfinished:
-        unfinished.write_text(markdown(found, arms(settings), lidar), encoding="utf-8")
-    logger.info(f"page: {page}")
+    write_page(output / PAGE_NAME, markdown(found, arms(settings), lidar))
 
 
 @contextmanager

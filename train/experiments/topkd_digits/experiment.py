@@ -7,16 +7,14 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from train.core import provenance
 from train.core.console import logger
-from train.core.device import describe_device
+from train.experiments.circumstances import circumstances
 from train.experiments.grids import TEACHER, Arm
 from train.experiments.records import RunRecord, hash_of, read_folders, write_record
 from train.experiments.topkd_digits.data import Digits, Images, load_digits
@@ -258,10 +256,6 @@ class Experiment:
             }
             for number, name in enumerate(self.digits.group_names)
         }
-        commit = provenance.commit()
-        found = (
-            "" if commit["commit"] is None else f"{commit['commit']}{'+' * bool(commit['dirty'])}"
-        )
         options: dict[str, Any] = {}
         if arm != TEACHER:
             options = {"method": self.arms[arm].method, **self.arms[arm].options}
@@ -276,10 +270,7 @@ class Experiment:
             role="teacher" if arm == TEACHER else "student",
             steps=took.steps,
             seconds=took.seconds,
-            versions=provenance.versions(),
-            commit=found or None,
-            device=f"{describe_device(torch.device('cpu'))}, {provenance.processor()}",
-            utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            **circumstances(torch.device("cpu")),
             scores={"accuracy": float(right.double().mean()), **scores},
             streets=groups,
             stats={"last": took.terms},
