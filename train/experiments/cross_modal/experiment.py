@@ -67,7 +67,7 @@ class Settings:
     validation_sweeps: int = 16
     azimuth_steps: int = 600
     epochs: int = 10
-    max_voxels: int = 6_000
+    max_voxels: int = 4_000
     batch_size: int = 2
     student: str = ""
 

@@ -72,8 +72,16 @@ class CameraMethod(DistillationMethod):
         """The frozen network."""
         return self._image_network[0]
 
-    def look(self, batch: Mapping[str, Any]) -> SeenPixels:
+    def look(self, batch: Mapping[str, Any], *, scoring: bool = False) -> SeenPixels:
         """Return what the batch's visible points see.
+
+        Parameters
+        ----------
+        batch
+            With images, or none.
+        scoring
+            Clouds see their own images, whatever `images` of the options says: that is a placebo
+            for training, and a batch to score is one cloud.
 
         Raises
         ------
@@ -89,7 +97,8 @@ class CameraMethod(DistillationMethod):
             )
         if images is not None and network.head.weight.device != images.device:
             network.to(images.device)
-        return seen_pixels(network, batch, of_other_clouds=self.config.images == "other")
+        of_other_clouds = self.config.images == "other" and not scoring
+        return seen_pixels(network, batch, of_other_clouds=of_other_clouds)
 
     def student_output(
         self, student: Network, batch: Mapping[str, Any]

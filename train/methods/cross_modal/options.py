@@ -18,7 +18,7 @@ class CameraMethodConfig(MethodConfig):
     """File of topodistill train-images with this dataset's classes [trained before the run on other
     simulated streets, with --simulate]."""
     images: Literal["own", "other"] = "own"
-    """Images of the same cloud, or, as a placebo, those of another cloud of the batch."""
+    """Images of the same cloud; or, a placebo in training, those of another cloud of the batch."""
 
     @property
     def weights(self) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ class Fused(nn.Module):
     def forward(self, batch: Mapping[str, Any]) -> NetworkOutput:
         """Return the output for a batch with images; its logits (N, classes) are the fused ones."""
         output, features = self.method.student_output(self.student, batch)
-        logits = self.method.fuse(features, self.method.look(batch))[3]
+        logits = self.method.fuse(features, self.method.look(batch, scoring=True))[3]
         return NetworkOutput(logits, output.features, output.offsets)
 
 

@@ -261,6 +261,16 @@ def test_the_placebo_is_another_loss(name, toy_student, image_file):
     assert float(own[term].value.detach()) != float(other[term].value.detach())
 
 
+def test_a_student_of_the_placebo_is_scored_with_its_own_images(toy_student, image_file):
+    alone = make_batch(sizes=(60,), views=(2,))
+    own, other = (
+        build("xmodel-kd", toy_student, image_file, images=each).with_images(toy_student)
+        for each in ("own", "other")
+    )
+    other.load_state_dict(own.state_dict())
+    assert torch.equal(own(alone).logits, other(alone).logits)
+
+
 def test_the_reversal_pushes_the_student_the_other_way(make, toy_student, batch):
     method = make("udakd", adaptation_weight=1.0, adaptation_steps=1)
     method.ramp.done += 10
