@@ -73,6 +73,8 @@ class TrainingFrames(Dataset[VoxelFrame]):
         with points before these are augmented.
     image_size
         (H, W) to which images are brought.
+    labels
+        False drops the labels of sweeps that have some, for a method that does without.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         coarsest_cell_voxels: int = 1,
         fields: Collection[str] = (),
         image_size: tuple[int, int] = IMAGE_SIZE,
+        labels: bool = True,
     ) -> None:
         check_grid_size(grid_size_m)
         if coarsest_cell_voxels < 1:
@@ -122,6 +125,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         self.coarsest_cell_voxels = coarsest_cell_voxels
         self.fields = check_camera_fields(fields, "TrainingFrames")
         self.image_size = image_size
+        self.labels = labels
         # Shared memory: workers that outlive an epoch hold a copy of this object, and must see the
         # epoch change all the same.
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -210,6 +214,8 @@ class TrainingFrames(Dataset[VoxelFrame]):
         """Return the source's sweep `at` as the epoch's sample `index`."""
         rng = np.random.default_rng([_SAMPLE_STREAM, self.seed, self.epoch, index])
         sweep = self.source[at]
+        if not self.labels:
+            sweep = dataclasses.replace(sweep, segment=None)
         if self.fields:
             # Before the augmentation: images are not turned with the points.
             views = camera_views(sweep, self.fields, self.image_size)

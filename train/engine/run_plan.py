@@ -446,4 +446,6 @@ class RunPlan:
             coarsest_cell_voxels=coarsest_cell_voxels,
             # Only the method that is distilled by asks for more than points.
             fields=self.fields if role == "student" else (),
+            # Of sweeps that are all used, some may have labels and some not.
+            labels=self.method.needs_labels,
         )

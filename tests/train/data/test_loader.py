@@ -203,3 +203,15 @@ def test_an_unlabeled_source_serves_samples_without_labels(write_tree):
     data = EvaluationFrames(SemanticKitti(root, sequences=["11"], require_labels=False))
     assert data[0].segment is None
     assert dataclasses.is_dataclass(data[0])
+
+
+def test_without_labels_sweeps_with_and_without_make_one_batch_of_equal_points(write_tree):
+    root = write_tree({"11": {"000000": (150, True), "000001": (150, False)}})
+    some = SemanticKitti(root, sequences=["11"], require_labels=False)
+    with_labels, without = TrainingFrames(some), TrainingFrames(some, labels=False)
+    batch = collate(without.__getitems__([0, 1]))
+    assert len(batch["offset"]) == 2
+    assert not {"segment", "raw_segment"} & set(batch)
+    assert fingerprint(without[0]) == fingerprint(with_labels[0])
+    with pytest.raises(ValueError, match="some sweeps have labels"):
+        collate(with_labels.__getitems__([0, 1]))

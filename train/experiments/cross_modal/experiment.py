@@ -236,6 +236,7 @@ class Experiment:
             seed=2 * run.seed + 1,
             coarsest_cell_voxels=student.coarsest_cell_voxels,
             fields=cls.batch_fields,
+            labels=cls.needs_labels,
         )
         batches = FrameBatches(frames, config)
         steps = batches.ends(config.optim.student_epochs)[-1]
