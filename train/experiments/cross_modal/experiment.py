@@ -33,7 +33,9 @@ from train.evaluation.evaluate import evaluate
 from train.experiments.circumstances import circumstances
 from train.experiments.cross_modal.arms import FUSED, GRIDS, MAJORITY, PROJECTION, UNTRAINED, Arm
 from train.experiments.cross_modal.baselines import Projection, majority_class
+from train.experiments.cross_modal.kept_maps import KeptMaps
 from train.experiments.records import RunRecord, done_runs, hash_of, write_record
+from train.methods.cross_modal.camera_method import CameraMethod
 from train.methods.registry import method_class
 from train.networks.image import load_image_network
 from train.networks.protocol import Network, NetworkSpec
@@ -168,6 +170,7 @@ class Experiment:
         self.assay, self.image_hash = hash_of(self.plain), digest
         self.done = done_runs(records, self.assay, self.plain)
         self._majority: int | None = None
+        self._kept = KeptMaps()
 
     def start(self, grids: Collection[str], seeds: Collection[int]) -> None:
         """Do the missing runs, seed by seed."""
@@ -225,6 +228,8 @@ class Experiment:
         options = from_json(dict(arm.options), default)
         student = self._student(run.seed)
         method = cls(options, student, None, **self._artifacts(cls.needs_image_network))
+        if isinstance(method, CameraMethod):
+            self._kept.serve(method.image_network.to(self.device))
         share = GRIDS[run.grid].label_share
         source = self.data.training if share in (0, 1) else SomeLabeled(self.data.training, share)
         frames = TrainingFrames(
