@@ -14,7 +14,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +31,16 @@ from train.data.image_files import encode_jpeg
 from train.data.registry import dataset_spec
 from train.data.views import class_colors
 from train.simulation.camera_images import IGNORED, labeled_images
+from train.simulation.color_leak_network import SeenByNetwork
 
 NAME: Final = "cameras"
 """Stem of the page, the record and the picture."""
 
 LEVELS: Final = 16
 """Of each of red, green and blue: finer ones are lost in the noise and the compression."""
+
+NETWORK: Final = "network"
+"""The name of the image network among the classifiers."""
 
 _AZIMUTH_STEPS: Final = 16  # the points are not looked at
 _STREET_SWEEPS: Final = 4
@@ -59,6 +63,8 @@ class Leak:
         By classifier: share of the pixels that are right.
     iou
         By classifier and class.
+    network
+        What the 2-D network is, in words; "" without one.
     """
 
     dataset: str
@@ -73,6 +79,7 @@ class Leak:
     miou: dict[str, float]
     accuracy: dict[str, float]
     iou: dict[str, dict[str, float]]
+    network: str = ""
 
 
 class ColorTable:
@@ -145,7 +152,15 @@ def scores(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     return iou, float(hits.sum() / max(matrix.sum(), 1.0))
 
 
-def measure(spec: DatasetSpec, root: Path, *, streets: int, test_streets: int, seed: int) -> Leak:
+def measure(
+    spec: DatasetSpec,
+    root: Path,
+    *,
+    streets: int,
+    test_streets: int,
+    seed: int,
+    network: Path | None = None,
+) -> Leak:
     """Simulate streets and return what a pixel's color tells on those that were not learned from.
 
     Parameters
@@ -158,12 +173,16 @@ def measure(spec: DatasetSpec, root: Path, *, streets: int, test_streets: int, s
         How many to learn from and to score on; four sweeps are taken in each.
     seed
         Of the streets.
+    network
+        File of an image network, trained on streets of another seed, to be scored too.
 
     Raises
     ------
     UserError
-        If the dataset has no cameras or no simulator, or `root` holds other data.
+        If the dataset has no cameras or no simulator, `root` holds other data, or the network is
+        of other classes.
     """
+    seen = None if network is None else SeenByNetwork(network, spec)
     made = spec.simulate(
         root,
         num_sweeps=streets * _STREET_SWEEPS,
@@ -181,6 +200,8 @@ def measure(spec: DatasetSpec, root: Path, *, streets: int, test_streets: int, s
         for sweep, image, labels in _numbered(source, root):
             tables[part].add(image, labels)
             images[part] += 1
+            if seen is not None and part == "test":
+                seen.add(image, labels)
             if part == "learned":
                 (even if sweep % 2 == 0 else tables["odd"]).add(image, labels)
     learned, test = tables["learned"], tables["test"]
@@ -199,7 +220,10 @@ def measure(spec: DatasetSpec, root: Path, *, streets: int, test_streets: int, s
     matrices["chance"] = np.outer(test.total, shares)
     same = {"color, same streets": even.classes_of_colors(equal=False)}
     matrices |= confusion(tables["odd"], same)
-    return _leak(spec, matrices, (streets, test_streets, seed), tables, images)
+    if seen is not None:
+        matrices[NETWORK] = seen.matrix
+    leak = _leak(spec, matrices, (streets, test_streets, seed), tables, images)
+    return leak if seen is None else replace(leak, network=seen.what)
 
 
 def _leak(
@@ -295,6 +319,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--streets", type=int, default=20, help="streets to learn from")
     parser.add_argument("--test-streets", type=int, default=10, help="other streets to score on")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--image-network", type=Path, metavar="FILE",
+        help="of topodistill train-images; trained on streets of another seed",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="folder for page and record")
     options = parser.parse_args(arguments)
     try:
@@ -326,24 +354,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write(spec: DatasetSpec, options: argparse.Namespace) -> list[Path]:
     """Measure, and write the record, the picture and the page; return their paths."""
     # That module needs this one.
-    from train.simulation.color_leak_page import network_block, page
+    from train.simulation.color_leak_page import page
 
     with tempfile.TemporaryDirectory() as folder:
         root = options.data_root or Path(folder) / "data"
         leak = measure(
             spec, root, streets=options.streets, test_streets=options.test_streets,
-            seed=options.seed,
+            seed=options.seed, network=options.image_network,
         )  # fmt: skip
         source = spec.open(root, "validation", cameras=True)
         shown = picture(source, root, spec.class_names)
     record, image, text = (options.output / f"{NAME}{end}" for end in (".json", ".jpg", ".md"))
-    network = network_block(text.read_text(encoding="utf-8")) if text.is_file() else ""
     with atomic_write(record) as path:
         path.write_text(json.dumps(asdict(leak), indent=2) + "\n", encoding="utf-8")
     with atomic_write(image) as path:
         path.write_bytes(shown)
     with atomic_write(text) as path:
-        path.write_text(page(leak, image.name, network), encoding="utf-8")
+        path.write_text(page(leak, image.name), encoding="utf-8")
     return [record, image, text]
 
 

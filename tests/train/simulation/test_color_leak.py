@@ -5,10 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from train.core.errors import UserError
+from train.networks.image import ImageCard, save_image_network
 from train.simulation import color_leak
 from train.simulation.color_leak import ColorTable, main, measure, scores
-from train.simulation.color_leak_page import network_block, page
+from train.simulation.color_leak_network import SeenByNetwork
+from train.simulation.color_leak_page import page
 
 NAMES = ("road", "car", "tree", "bus")
 COLORS = np.array([[10, 10, 10], [200, 30, 30], [30, 200, 30], [0, 0, 0]], dtype=np.uint8)
@@ -86,15 +90,48 @@ def test_rows_are_counted_apart_from_colors():
     assert table.by_row.tolist() == [[5, 0], [0, 5]]
 
 
-def test_the_page_says_the_numbers_and_keeps_what_others_wrote(monkeypatch):
+@pytest.fixture
+def image_file(tmp_path):
+    torch.manual_seed(0)
+    card = ImageCard(
+        class_names=NAMES, image_size=(24, 40), width=3, trained_on="streets of elsewhere"
+    )
+    save_image_network(card.build().eval(), card, tmp_path / "image.safetensors")
+    return tmp_path / "image.safetensors"
+
+
+def test_the_page_says_the_numbers(monkeypatch, image_file):
     spec = dataset(monkeypatch, lambda labels, _: COLORS[labels % 4])
-    leak = measure(spec, Path("nowhere"), streets=2, test_streets=1, seed=3)
-    text = page(leak, "x.jpg", "a network reaches 40")
+    asked = {"streets": 2, "test_streets": 1, "seed": 3}
+    text = page(measure(spec, Path("nowhere"), **asked), "x.jpg")
     assert "| the pixel's color | 100.0 | 100.0 |" in text
-    assert "--streets 2 --test-streets 1 --seed 3" in text
-    assert network_block(text) == "a network reaches 40"
-    assert network_block("nothing") == ""
-    assert page(leak, "x.jpg", network_block(text)) == text
+    assert "--streets 2 --test-streets 1 --seed 3 --output" in text
+    assert "2-D network" not in text
+    leak = measure(spec, Path("nowhere"), **asked, network=image_file)
+    text = page(leak, "x.jpg")
+    assert f"from the whole image | {100 * leak.miou['network']:.1f} |" in text
+    assert "--seed 3 --image-network FILE --output" in text
+    assert "trained on streets of elsewhere" in text
+
+
+def test_a_network_is_counted_as_its_predictions_are(image_file):
+    seen = SeenByNetwork(image_file, SimpleNamespace(class_names=NAMES))
+    torch.nn.init.normal_(seen.network.head.weight, std=10.0)
+    torch.nn.init.zeros_(seen.network.head.bias)
+    rng = np.random.default_rng(0)
+    labels = rng.choice(np.array([0, 1, 2, 255], dtype=np.uint8), size=(24, 40))
+    pixels = rng.integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    seen.add(pixels, labels)
+    with torch.no_grad():
+        found = seen.network(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0].argmax(0)
+    want = np.zeros((4, 4))
+    for truth, prediction in zip(labels.flat, found.numpy().flat, strict=True):
+        if truth != 255:
+            want[truth, prediction] += 1
+    np.testing.assert_array_equal(seen.matrix, want)
+    assert len(np.flatnonzero(want.sum(axis=0))) > 1
+    with pytest.raises(UserError, match="24 x 40 pixels, these have 12 x 40"):
+        seen.add(pixels[:12], labels[:12])
 
 
 @pytest.mark.parametrize(
