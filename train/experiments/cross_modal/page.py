@@ -6,11 +6,10 @@ from typing import Final
 
 from train.experiments.cross_modal.arms import FUSED, GRIDS, Grid
 from train.experiments.records import Records, RunRecord
-from train.experiments.statistics import METRICS, estimate, paired_sample
+from train.experiments.statistics import PRIMARY_METRIC, Result, compare
 
 COMMAND: Final = "python -m train.cross_modal --output docs/results"
 """What makes the page of this project."""
-MIOU: Final = METRICS[0]
 
 
 def markdown(records: Records) -> str:
@@ -32,52 +31,80 @@ def markdown(records: Records) -> str:
         f"{settings['validation_sweeps']} of other streets to be scored on, "
         f"{settings['epochs']} epochs of the tiny student. One image network, of other streets "
         "again, serves all runs. mIoU is over all points, seen by a camera or not. Arms of one "
-        "seed share weights, order and crops; intervals are Student's, paired by seed.",
+        "seed share weights, order and crops; intervals are Student's, paired by seed, over seeds "
+        "alone: other streets are not in them. Questions asked of one table are corrected for "
+        "their number by Holm's procedure.",
     ]
-    for name, grid in GRIDS.items():
+    found = {
+        name: _results(grid, own)
+        for name, grid in GRIDS.items()
+        if (own := [run for run in runs if run.grid == name])
+    }
+    said = [line for name, results in found.items() for line in _answers(GRIDS[name], results)]
+    if said:
+        parts += ["## What was found", "\n".join(said)]
+    for name, results in found.items():
         own = [run for run in runs if run.grid == name]
-        if own:
-            parts += [f"## {grid.title}", _scores(grid, own), _comparisons(grid, own)]
+        parts += [f"## {GRIDS[name].title}", _scores(GRIDS[name], own), _comparisons(results)]
     return "\n\n".join([*parts, *records.notes]) + "\n"
 
 
 def _scores(grid: Grid, runs: Sequence[RunRecord]) -> str:
     rows = []
     for arm, what in grid.arms.items():
-        for name, also in ((arm, ""), (arm + FUSED, ", with images at test time")):
+        for name, words in (
+            (arm, what.description),
+            (arm + FUSED, "the same runs, scored with images"),
+        ):
             values = [100 * (run.scores["miou"] or 0.0) for run in runs if run.arm == name]
             if values:
                 spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
                 mean = f"{statistics.fmean(values):.1f}{spread}"
-                rows.append([f"`{name}`", what.description + also, str(len(values)), mean])
+                rows.append([f"`{name}`", words, str(len(values)), mean])
     return _table(["arm", "what", "runs", "mIoU"], rows)
 
 
-def _comparisons(grid: Grid, runs: Sequence[RunRecord]) -> str:
-    rows = []
-    for comparison in grid.comparisons:
-        ours, theirs = (
-            [run for run in runs if run.arm == name]
-            for name in (comparison.arm, comparison.baseline)
-        )
-        if not ours or not theirs:
-            continue
-        seen = estimate(paired_sample(ours, theirs, MIOU), MIOU.margin)
-        interval = "–"
-        if seen.low is not None and seen.high is not None:
-            interval = f"[{seen.low:+.1f}, {seen.high:+.1f}]"
-        rows.append(
-            [
-                f"`{comparison.arm}` against `{comparison.baseline}`",
-                "asked" if comparison.primary else "beside",
-                str(len(seen.seeds)),
-                "–" if seen.difference is None else f"{seen.difference:+.1f}",
-                interval,
-            ]
-        )
-    if not rows:
+def _results(grid: Grid, runs: Sequence[RunRecord]) -> list[Result]:
+    """Return the comparisons of which both arms have run."""
+    results = compare(runs, grid.comparisons, None)
+    return [each for each in results if each.metric.name == PRIMARY_METRIC and each.estimate.seeds]
+
+
+def _answers(grid: Grid, results: Sequence[Result]) -> list[str]:
+    """Return a line for each question that the grid asks."""
+    return [
+        f"- {grid.title.lower()}, `{each.comparison.arm}` against `{each.comparison.baseline}`: "
+        f"**{each.verdict}**, {_signed(each.estimate.difference)} points {_interval(each)}."
+        for each in results
+        if each.primary
+    ]
+
+
+def _comparisons(results: Sequence[Result]) -> str:
+    if not results:
         return "No two arms of a comparison have run yet."
-    return _table(["comparison", "", "pairs", "difference, points", "95% interval"], rows)
+    rows = [
+        [
+            f"`{each.comparison.arm}` against `{each.comparison.baseline}`",
+            "asked" if each.primary else "beside",
+            str(len(each.estimate.seeds)),
+            _signed(each.estimate.difference),
+            _interval(each),
+            each.verdict,
+        ]
+        for each in results
+    ]
+    header = ["comparison", "", "pairs", "difference, points", "95% interval", "verdict"]
+    return _table(header, rows)
+
+
+def _signed(number: float | None) -> str:
+    return "–" if number is None else f"{number:+.1f}"
+
+
+def _interval(result: Result) -> str:
+    low, high = result.estimate.low, result.estimate.high
+    return "–" if low is None or high is None else f"[{low:+.1f}, {high:+.1f}]"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
