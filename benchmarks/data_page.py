@@ -15,12 +15,13 @@ WAYMO_POINTS_PER_FRAME = 136_000
 OPENING_TARGET_S = 2.0
 SIMULATION_TARGET = 20.0
 SIMULATION_RAYS = 100_000
+RENDERING_TARGET = 5.0
 
 
 def data_page(records: dict[str, Record]) -> str:
     """Return the page of reading."""
-    reading, opening, simulation = (
-        newest(records, suite) for suite in ("data", "opening", "simulation")
+    reading, opening, simulation, rendering = (
+        newest(records, suite) for suite in ("data", "opening", "simulation", "rendering")
     )
     return "\n\n".join(
         [
@@ -54,9 +55,12 @@ def data_page(records: dict[str, Record]) -> str:
             f"Streets, rays and files from nothing, {SIMULATION_RAYS:,} rays a turn of the main "
             "sensor. Waymo's four small lidars, and its frames without labels, come on top.",
             _simulation(simulation),
+            "With `--method` of cameras every sweep has images too, here the six of nuScenes, as "
+            "numbers in memory: rays, light, sky, colors, exposure and noise.",
+            _rendering(rendering),
             "## Targets",
             targets_table(data_targets(records)),
-            measured_on(reading, opening, simulation),
+            measured_on(reading, opening, simulation, rendering),
         ]
     )
 
@@ -86,6 +90,15 @@ def data_targets(records: dict[str, Record]) -> list[Target]:
                 _number,
             )
         )
+    views = _fastest(newest(records, "rendering"))
+    found.append(
+        Target(
+            "Rendered views of 320 x 160 pixels a second, two threads",
+            RENDERING_TARGET,
+            _per_second(views),
+            _number,
+        )
+    )
     return found
 
 
@@ -172,8 +185,21 @@ def _simulation(source: Source) -> str:
     return table(["", "threads", "sweeps a minute", "peak"], rows)
 
 
+def _rendering(source: Source) -> str:
+    result = _fastest(source)
+    size = DASH if result is None else f"{result.num_points:,}"
+    threads = DASH if result is None else str(result.threads)
+    row = [size, threads, _number(_per_second(result)), mebibytes(result)]
+    return table(["pixels of a view", "threads", "views a second", "peak"], [row])
+
+
+def _fastest(source: Source) -> Result | None:
+    """Return the result with most pixels and, of these, with most threads."""
+    return max(source.results, key=lambda each: (each.num_points, each.threads), default=None)
+
+
 def _per_second(result: Result | None) -> float | None:
-    """Return how many sweeps a second a result is."""
+    """Return how many sweeps, or views, a second a result is."""
     return None if result is None or result.p50_s is None else result.batch / result.p50_s
 
 

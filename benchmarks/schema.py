@@ -14,7 +14,7 @@ SCHEMA = 1
 
 Suite = Literal[
     "table6", "peers", "large", "batch", "backward", "sampling", "figure7", "figure8", "scaling",
-    "first-call", "gpu", "convolution", "data", "opening", "simulation", "import",
+    "first-call", "gpu", "convolution", "data", "opening", "simulation", "rendering", "import",
     "processes", "image", "adversarial", "small", "guides", "vectorizations",
     "families",
 ]  # fmt: skip

@@ -63,7 +63,7 @@ def rendering_case(num_pixels: int, threads: int) -> Case:
 
     views = 1 if num_pixels == SMOKE_POINTS else len(nuscenes_cameras())
     return Case(
-        suite="simulation", op="render views", implementation="ours", yields="images",
+        suite="rendering", op="render views", implementation="ours", yields="images",
         build=build, num_points=num_pixels, threads=threads, data="nuscenes cameras", channels=3,
         batch=views,
     )  # fmt: skip

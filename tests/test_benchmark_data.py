@@ -47,6 +47,8 @@ def test_the_page_has_sweeps_a_second_and_the_ratio():
             timed(5.0, suite="data", op="fill", data="waymo segment", batch=15),
             timed(0.5, suite="opening", op="open", num_points=20_000),
             timed(10.0, suite="simulation", op="simulate", batch=8),
+            timed(1.5, suite="rendering", op="render views", batch=6, num_points=51_200),
+            timed(1.0, suite="rendering", op="render views", batch=6, num_points=51_200, threads=2),
         )
     )
     (reading,) = [line for line in page.splitlines() if line.startswith("| Waymo | 240 |")]
@@ -58,6 +60,7 @@ def test_the_page_has_sweeps_a_second_and_the_ratio():
     assert "55 GB of disk, and 2.2 hours on one core" in page
     assert "| Waymo | 20,000 | 15.0 s | 500 ms | 3.00 MiB |" in page
     assert "| Waymo | 1 | 48.0 | 3.00 MiB |" in page
+    assert "| 51,200 | 2 | 6.0 | 3.00 MiB |" in page
     assert "Measured 2026-01-31 at commit 1a2b3c4d5e" in page
 
 
@@ -67,9 +70,10 @@ def test_targets_are_met_only_if_they_are():
         timed(1.9, suite="opening", op="open", num_points=20_000, data="nuscenes"),
         timed(24.1, suite="simulation", op="simulate", batch=8),
         timed(23.9, suite="simulation", op="simulate", batch=8, data="nuscenes"),
+        timed(1.19, suite="rendering", op="render views", batch=6, num_points=51_200, threads=2),
     )
     verdicts = [target.verdict.partition(",")[0] for target in data_targets(measured)]
-    assert verdicts == ["not measured", "yes", "no", "not measured", "yes", "no"]
+    assert verdicts == ["not measured", "yes", "no", "not measured", "yes", "no", "yes"]
 
 
 def test_every_dataset_has_its_beams():

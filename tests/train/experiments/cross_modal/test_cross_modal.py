@@ -1,6 +1,7 @@
 """The experiment on few tiny streets: which records it makes, what goes on, and its page."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,3 +145,11 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         assert main([*arguments, "--output", str(tmp_path / "out")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
+
+
+RESULTS = Path(__file__).parents[4] / "docs" / "results"
+
+
+def test_the_committed_page_is_that_of_the_committed_records():
+    page = markdown(read_folders([RESULTS / RECORDS_NAME]))
+    assert (RESULTS / PAGE_NAME).read_text(encoding="utf-8") == page
