@@ -214,8 +214,7 @@ def test_lists_that_find_no_room_get_more(rips_gpu, monkeypatch):
     monkeypatch.setattr(rips_gpu.ListPairing, "__init__", tight)
     rng = np.random.default_rng(3)
     lengths = np.triu(rng.random((3, 40, 40)), k=1)
-    # In float32 as the others: float64 would compile every kernel again.
-    assert_same_pairs(rips_gpu, torch.tensor(lengths + lengths.transpose(0, 2, 1)).float())
+    assert_same_pairs(rips_gpu, torch.tensor(lengths + lengths.transpose(0, 2, 1)))
     assert taken == [3]
 
 
