@@ -1,8 +1,5 @@
 """One export of the tiny student, shared by the tests that only read it."""
 
-import fcntl
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -59,24 +56,13 @@ def metadata_of():
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, telling_network, metadata_of):
-    """Return a float32 export that the command wrote, its network and that one's checkpoint.
-
-    It takes half a minute: of several workers the first one that needs it makes it for all.
-    """
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # of all workers
-    base = base / "exported"
-    base.mkdir(exist_ok=True)
+    """Return a float32 export that the command wrote, its network and that one's checkpoint."""
+    base = tmp_path_factory.mktemp("exported")
     network = telling_network(num_classes=len(CLASS_NAMES), patch_size=32)
-    with (base / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (base / "done").exists():
-            metadata = metadata_of(network, dataset="semantickitti", class_names=CLASS_NAMES)
-            save_model(network, metadata, base / "student.pt")
-            words = ["--checkpoint", base / "student.pt", "--format", "onnx", "--overwrite"]
-            assert main([str(word) for word in (*words, "--output", base / "onnx")]) == 0
-            (base / "done").touch()
+    metadata = metadata_of(network, dataset="semantickitti", class_names=CLASS_NAMES)
+    save_model(network, metadata, base / "student.pt")
+    words = ["--checkpoint", base / "student.pt", "--output", base / "onnx", "--format", "onnx"]
+    assert main([str(word) for word in words]) == 0
     return base / "onnx", network, base / "student.pt"
 
 
