@@ -4,6 +4,7 @@ N is the rays of a turn of the sensor, the batch the sweeps that are counted, an
 of all processes together.
 """
 
+import dataclasses
 import functools
 import math
 from collections import Counter
@@ -59,9 +60,18 @@ def training(num_points: int, folder: Path, **fields: Any) -> Training:
 
 
 @functools.cache
-def trained_once(wanted: Training) -> Trained:
-    """Train once for all cases; for the smallest size, which is only checked."""
+def _trained_once(wanted: Training) -> Trained:
     return trained(wanted)
+
+
+def trained_once(wanted: Training) -> Trained:
+    """Train once for all cases of the smallest size, which is only checked.
+
+    Several processes are always profiled here: what checks their steps and what checks their
+    exchange is one training.
+    """
+    found = _trained_once(dataclasses.replace(wanted, profiled=wanted.processes > 1))
+    return found if wanted.profiled else dataclasses.replace(found, exchange_s=None)
 
 
 def run_of(num_points: int) -> Callable[[Training], Trained]:

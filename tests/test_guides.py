@@ -22,6 +22,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [page for page in GUIDES if blocks(TEXTS[page.name], "python")],

@@ -56,6 +56,7 @@ def by_blocks(points, threshold=np.inf, num_threads=1, max_dim=1):
     return rips_cpu._pairs_by_blocks(points, max_dim, longest, num_threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_it_equals_the_edges_in_their_order(make_cloud, monkeypatch, family, dtype):

@@ -96,6 +96,7 @@ def test_it_equals_the_path_with_distances(family, n):
     assert_same(without(points, max_dim=0), with_distances(points, max_dim=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["cube", "lattice in the plane", "circle", "clusters", "tiny"])
 def test_it_equals_the_path_with_distances_in_float64(family):
     points = points_of(family, 250, dtype=np.float64)

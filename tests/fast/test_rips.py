@@ -79,6 +79,7 @@ def elimination(request, monkeypatch):
 # The definition, on everything that ties or is degenerate.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("max_dim", [0, 1])
 @given(matrix=tied_matrices(), threshold=st.sampled_from([np.inf, 0.0, 2.0, 3.5, 7.0]))

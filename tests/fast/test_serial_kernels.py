@@ -124,6 +124,7 @@ def assert_same_pairs(rips_gpu, distances, sizes=None, max_dim=1, threshold=torc
     return [part["counts"].tolist() for part in got]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "sizes"),
     [

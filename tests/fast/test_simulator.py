@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("test_*_gpu.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_kernels_pass_their_tests_in_the_simulator(file):
     run = subprocess.run(

@@ -336,6 +336,7 @@ def test_simulated_streets_have_a_seed_of_their_own(tmp_path):
         assert not np.array_equal(one, another)
 
 
+@pytest.mark.slow
 def test_equal_runs_on_two_threads_give_equal_weights(toy_sweeps, tmp_path):
     more = (*("--teacher", "toy:wide", "--method.saliency-stages", "last"),
             *("--method.num-samples", "64"))  # fmt: skip

@@ -129,6 +129,7 @@ def test_the_deployed_file_holds_the_student_only(finished):
     assert (finished / "student.pt").stat().st_size < 1.5 * weights + 200_000
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(sweeps, finished, tmp_path):
     output = tmp_path / "killed"
     arguments = flags(sweeps, output)

@@ -128,6 +128,7 @@ def assert_same_weights(found, want, tolerance, without_effect):
         )
 
 
+@pytest.mark.slow
 def test_the_same_bits_on_all_processes(together):
     first, second = together
     for name, run in first.items():

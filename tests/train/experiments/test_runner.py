@@ -182,6 +182,7 @@ def test_a_second_call_does_nothing(finished, flags, capfd):
     assert "6 of 6 runs are done" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [3, 7])
 def test_stopped_in_a_run_it_goes_on_and_ends_the_same(
     finished, flags, tmp_path, monkeypatch, capfd, stop_at

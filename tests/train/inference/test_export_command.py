@@ -141,6 +141,7 @@ def test_fresh_weights_are_timed_and_not_scored(checkpoint, onnx_folder, toy_swe
     assert "| not trained | - | - | - | - | - |" in (tmp_path / "p.md").read_text()
 
 
+@pytest.mark.slow
 def test_int8_is_calibrated_on_training_frames(
     two_stages, metadata_of, toy_sweeps, tmp_path, capsys
 ):

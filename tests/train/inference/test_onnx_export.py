@@ -67,6 +67,7 @@ def test_the_forms_differ(telling_network, voxel_batch):
 # ---- ONNX Runtime --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 31, 32, 33, 64, 500, 1777])
 def test_onnx_runtime_gives_our_logits_at_every_size(exported, voxel_batch, count):
     folder, network, _ = exported

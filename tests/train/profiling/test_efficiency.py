@@ -232,6 +232,7 @@ def test_the_nearest_voxels_are_those_around_the_sensor():
     np.testing.assert_array_equal(arrays["offset"], [2])
 
 
+@pytest.mark.slow
 def test_the_command_measures_both_networks(record):
     assert set(record["models"]) == set(TINY)
     for name, model in record["models"].items():

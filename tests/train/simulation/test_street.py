@@ -65,6 +65,7 @@ def occurrences(scenes: list[Scene]) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 def test_every_kind_occurs_near_where_the_sensor_drives(occurrences: np.ndarray):
     missing = {Kind(number).name for number in np.flatnonzero(occurrences == 0)}
     assert missing == {kind.name for kind in SENSOR_S_OWN}

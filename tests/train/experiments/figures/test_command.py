@@ -34,6 +34,7 @@ def test_one_figure_and_the_page(tmp_path, capsys):
     assert {path: path.read_bytes() for path in output.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_all_figures_of_a_run(run, tmp_path, capsys):
     output = tmp_path / "results"
     # Records beside the results are found without a word.
