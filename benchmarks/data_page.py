@@ -90,7 +90,7 @@ def data_targets(records: dict[str, Record]) -> list[Target]:
                 _number,
             )
         )
-    views = _fastest(newest(records, "rendering"))
+    views = _largest(newest(records, "rendering"))
     found.append(
         Target(
             "Rendered views of 320 x 160 pixels a second, two threads",
@@ -186,14 +186,14 @@ def _simulation(source: Source) -> str:
 
 
 def _rendering(source: Source) -> str:
-    result = _fastest(source)
+    result = _largest(source)
     size = DASH if result is None else f"{result.num_points:,}"
     threads = DASH if result is None else str(result.threads)
     row = [size, threads, _number(_per_second(result)), mebibytes(result)]
     return table(["pixels of a view", "threads", "views a second", "peak"], [row])
 
 
-def _fastest(source: Source) -> Result | None:
+def _largest(source: Source) -> Result | None:
     """Return the result with most pixels and, of these, with most threads."""
     return max(source.results, key=lambda each: (each.num_points, each.threads), default=None)
 

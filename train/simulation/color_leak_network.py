@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.networks.image import load_image_network, refuse_other_classes
-from train.simulation.camera_images import IGNORED
+from train.networks.image.fit import image_confusion
 
 
 class SeenByNetwork:
@@ -38,7 +38,6 @@ class SeenByNetwork:
         self.what = f"{card.backbone}, trained on {card.trained_on}"
         self.matrix = np.zeros((len(spec.class_names),) * 2)
 
-    @torch.no_grad()
     def add(self, pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
         """Count an image (H, W, 3) and its label image (H, W).
 
@@ -53,10 +52,5 @@ class SeenByNetwork:
                 f"--image-network: was trained on images of {h} x {w} pixels, these have {rows} x "
                 f"{columns}; train one with --size {rows} {columns}"
             )
-        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-        predicted = self.network(image[None])[0].argmax(dim=0).numpy()
-        known = labels != IGNORED
-        classes = len(self.matrix)
-        pairs = labels[known].astype(np.int64) * classes + predicted[known]
-        counts = np.bincount(pairs, minlength=classes**2)
-        self.matrix += counts.reshape(classes, classes)
+        image, ids = torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(labels)
+        self.matrix += image_confusion(self.network, image[None], ids[None]).numpy()

@@ -165,8 +165,9 @@ def _verdicts(runs: Sequence[RunRecord]) -> str:
     ]
     if added and not any(low is not None and low > 0 for low in added):
         lines.append(
-            "\n**Nowhere is matching gradients shown to add to the start**: what is better than "
-            "real clouds here is a generator fitted to them, drawn anew in every epoch."
+            "\n**Gradient matching is nowhere shown to improve on its initialization**: what is "
+            "better than real clouds here is a generator fitted to them and resampled in every "
+            "epoch."
         )
     return (
         "After the last epoch, 95% intervals in brackets; `random` and `k-center` are real "

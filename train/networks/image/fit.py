@@ -152,6 +152,32 @@ def _augmented(
     return changed.round().clamp(0, 255).to(torch.uint8), labels
 
 
+def image_confusion(
+    network: ImageNetwork, images: Tensor, labels: Tensor, *, device: torch.device | None = None
+) -> Tensor:
+    """Return how many pixels of each class are taken for each, truth by prediction.
+
+    Parameters
+    ----------
+    network, images, labels, device
+        As for `image_scores`.
+
+    Returns
+    -------
+    Tensor
+        (classes, classes) int64.
+    """
+    size = network.num_classes
+    counts = torch.zeros(size * size, dtype=torch.int64)
+    with torch.no_grad():
+        for some, ids in zip(torch.split(images, 8), torch.split(labels, 8), strict=True):
+            found = network(some.to(device or torch.device("cpu"))).argmax(dim=1).cpu()
+            labeled = ids != IGNORED
+            pairs = ids[labeled].long() * size + found[labeled]
+            counts += torch.bincount(pairs, minlength=size * size)
+    return counts.view(size, size)
+
+
 def image_scores(
     network: ImageNetwork, images: Tensor, labels: Tensor, *, device: torch.device | None = None
 ) -> dict[str, float]:
@@ -171,15 +197,7 @@ def image_scores(
     dict
         "accuracy" and "miou", between 0 and 1; 0 where no pixel is labeled.
     """
-    size = network.num_classes
-    counts = torch.zeros(size * size, dtype=torch.int64)
-    with torch.no_grad():
-        for some, ids in zip(torch.split(images, 8), torch.split(labels, 8), strict=True):
-            found = network(some.to(device or torch.device("cpu"))).argmax(dim=1).cpu()
-            labeled = ids != IGNORED
-            pairs = ids[labeled].long() * size + found[labeled]
-            counts += torch.bincount(pairs, minlength=size * size)
-    matrix = counts.view(size, size).double()
+    matrix = image_confusion(network, images, labels, device=device).double()
     right, union = matrix.diagonal(), matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
     present = matrix.sum(1) > 0
     if not bool(present.any()):
