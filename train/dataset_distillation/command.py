@@ -211,6 +211,7 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         "real_batch": options.real_batch,
         "lr": options.lr,
         "start": options.start,
+        "start_steps": options.start_steps if options.dataset is None else None,
         "widths": None if options.pointnet_widths is None else tuple(options.pointnet_widths),
     }
     preset |= {name: value for name, value in given.items() if value is not None}

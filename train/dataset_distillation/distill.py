@@ -237,7 +237,12 @@ class Distillation:
         if isinstance(self.synthetic, GeneratedClouds) and self.options.begins_as != "noise":
             begin = time.monotonic()
             clouds = self.matcher.points[self._rows_to_start()]
-            fit_to(self.synthetic.generator, clouds, self.options.seed)
+            fit_to(
+                self.synthetic.generator,
+                clouds,
+                self.options.seed,
+                steps=self.options.start_steps,
+            )
             self.seconds += time.monotonic() - begin
 
     def _rows_to_start(self) -> Tensor:

@@ -223,7 +223,7 @@ def pays_from(spec: GeneratorSpec, points: int) -> int | None:
 
 
 def generate(
-    generator: PointGenerator, points: int, seed: int, *, chunk: int = 64
+    generator: PointGenerator, points: int, seed: int | None, *, chunk: int = 64
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return all S clouds at one resolution.
 
@@ -234,7 +234,7 @@ def generate(
     points
         N, at least 1.
     seed
-        Of the noise.
+        Of the noise; None spaces it evenly.
     chunk
         Clouds that are made at a time.
 
@@ -249,7 +249,10 @@ def generate(
     """
     spec = generator.spec
     device = generator.decoder.weight.device
-    noise = draw_noise(spec.num_clouds, points, generator_for(seed, 102))
+    if seed is None:
+        noise = ((torch.arange(points) + 0.5) / points).expand(spec.num_clouds, -1)
+    else:
+        noise = draw_noise(spec.num_clouds, points, generator_for(seed, 102))
     index = torch.arange(spec.num_clouds)
     labels = index // spec.clouds_per_class
     with torch.no_grad():

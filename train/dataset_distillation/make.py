@@ -23,6 +23,7 @@ from train.core.distributed import is_first_process
 from train.core.errors import UserError
 from train.data.objects.clouds import ObjectClouds
 from train.data.objects.folder import write_folder
+from train.dataset_distillation.chance import generator_for
 from train.dataset_distillation.coresets import coreset
 from train.dataset_distillation.distill import (
     Distillation,
@@ -59,7 +60,12 @@ GENERATOR_NAME: Final = "generator.safetensors"
 STATE_NAME: Final = "state.pt"
 REPORT_NAME: Final = "distill.json"
 PICTURE_NAME: Final = "clouds.png"
+SIGNS_ONCE_FROM: Final = 10
+"""Clouds per class from which on a cloud's signs are decided once, as a real cloud's are. With
+fewer, they are decided anew for every draw, as in the authors' code: where a cloud does not decide
+a sign, networks see it mirrored now and then, which helps where there are few clouds."""
 _FEATURE_EPOCHS: Final = 20
+_REDRAWN: Final = 103
 
 
 def features_of(
@@ -121,6 +127,9 @@ class Made:
         Of what was learned; empty for what was chosen.
     seconds
         Of learning or choosing.
+    redrawn
+        Whether `draw` treats clouds without a generator as a generator's: every epoch sees other
+        points of them.
     """
 
     clouds: ObjectClouds
@@ -128,6 +137,7 @@ class Made:
     rotator: Rotator
     losses: tuple[float, ...]
     seconds: float
+    redrawn: bool = False
 
     def draw(self, points: int, seed: int, *, resample: bool) -> Draw:
         """Return what gives an epoch's clouds.
@@ -141,19 +151,38 @@ class Made:
         resample
             Draw a generator's noise anew in every epoch, which is the paper's choice.
         """
-        clouds = first_points(self.clouds, points)
-        fixed = torch.from_numpy(clouds.points), torch.from_numpy(clouds.labels)
-        generator = self.generator
-        if generator is None or not resample:
-            return lambda epoch: fixed
-        rotator = self.rotator
+        labels = torch.from_numpy(self.clouds.labels)
+        if not resample or (self.generator is None and not self.redrawn):
+            fixed = torch.from_numpy(first_points(self.clouds, points).points)
+            return lambda epoch: (fixed, labels)
+        number = self.clouds.num_points
+        signs: torch.Tensor | None = None
+        if self.rotator.mode == "none" or len(labels) >= SIGNS_ONCE_FROM * len(self.clouds.classes):
+            with torch.no_grad():
+                signs = self.rotator.canonical(self._points(number, None), align=False).signs
 
         def drawn(epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
-            made, labels, _ = generate(generator, points, seed * 100_003 + epoch)
+            words = seed * 100_003 + epoch
+            if signs is not None:
+                return self._points(points, words) * signs[:, None], labels
+            # A draw of as many points as a real cloud has decides: few decide by chance.
+            made = self._points(max(points, number), words)
             with torch.no_grad():
-                return rotator(made.cpu(), align=False), labels
+                return self.rotator(made, align=False)[:, :points], labels
 
         return drawn
+
+    def _points(self, number: int, seed: int | None) -> torch.Tensor:
+        """Return points of all clouds, each drawn by itself; spread evenly without a seed."""
+        if self.generator is not None:
+            return generate(self.generator, number, seed)[0].cpu()
+        clouds = torch.from_numpy(self.clouds.points)
+        if seed is None:
+            return clouds
+        chosen = torch.randint(
+            clouds.shape[1], (len(clouds), number), generator=generator_for(seed, _REDRAWN)
+        )
+        return clouds.gather(1, chosen[:, :, None].expand(-1, -1, 3))
 
 
 def make(

@@ -96,6 +96,8 @@ class DistillOptions:
         What is learned begins as: noise; or real clouds, drawn or chosen by a coreset's name, to
         which a generator is fitted first. None for the authors' choice: noise for a generator, real
         clouds, drawn, for free coordinates.
+    start_steps
+        Of the fit of a generator to the real clouds that it starts from.
     width, layers, w0
         Of the generator.
     widths
@@ -120,6 +122,7 @@ class DistillOptions:
     network_lr: float = 1e-3
     network_batch: int = 256
     start: Start | None = None
+    start_steps: int = 3000
     width: int = 256
     layers: int = 2
     w0: float = 100.0
@@ -141,6 +144,7 @@ class DistillOptions:
             ("points", "--distill-points", 2),
             ("iterations", "--iterations", 1),
             ("real_batch", "--real-batch", 1),
+            ("start_steps", "--start-steps", 1),
             ("width", "--width", 1),
             ("layers", "--layers", 1),
             ("seed", "--seed", 0),

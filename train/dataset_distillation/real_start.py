@@ -14,7 +14,6 @@ from torch import Tensor
 from train.dataset_distillation.chance import generator_for
 from train.dataset_distillation.generator import PointGenerator, draw_noise
 
-STEPS = 400
 RATE = 2e-3
 _DRAWS = 5
 _PLACES = 3072
@@ -27,7 +26,7 @@ def fit_to(
     clouds: Tensor,
     seed: int,
     *,
-    steps: int | None = None,
+    steps: int,
     rate: float = RATE,
 ) -> float:
     """Train a generator to make given clouds; return the mean squared distance at the end.
@@ -41,7 +40,7 @@ def fit_to(
     seed
         Of the draws.
     steps, rate
-        Of Adam, `STEPS` where None; the rate falls to a tenth at three quarters.
+        Of Adam; the rate falls to a tenth at three quarters.
 
     Raises
     ------
@@ -53,7 +52,6 @@ def fit_to(
             f"clouds are {len(clouds)}; give {generator.spec.num_clouds}, one for each that the "
             "generator makes"
         )
-    steps = STEPS if steps is None else steps
     device = generator.decoder.weight.device
     curves = torch.stack([cloud[walk(cloud)] for cloud in clouds]).to(device)
     index = torch.arange(len(clouds), device=device)

@@ -20,7 +20,7 @@ def data(tmp_path_factory):
 
 SMALL = [
     *("--points", "40", "--distill-points", "24", "--iterations", "2", "--outer", "2"),
-    *("--real-batch", "4", "--width", "16", "--device", "cpu"),
+    *("--real-batch", "4", "--width", "16", "--start-steps", "40", "--device", "cpu"),
 ]
 
 
@@ -112,6 +112,7 @@ def test_a_stopped_distillation_is_not_written_over(data, made, tmp_path, capsys
         (["--method", "gradient-matching", "--start", "noise"], "--start noise"),
         (["--task", "parts", "--start", "random"], "--start random"),
         (["--lr", "0"], "--lr 0"),
+        (["--start-steps", "0"], "--start-steps 0"),
     ],
 )
 def test_a_mistake_is_one_line(data, tmp_path, capsys, arguments, words):

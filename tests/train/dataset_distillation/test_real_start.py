@@ -8,7 +8,6 @@ import torch
 
 from tests.train.dataset_distillation.toys import toy_clouds
 from train.core.errors import UserError
-from train.dataset_distillation import real_start
 from train.dataset_distillation.distill import Distillation
 from train.dataset_distillation.generator import GeneratorSpec, build_generator, generate
 from train.dataset_distillation.make import make
@@ -57,7 +56,7 @@ def test_a_fitted_generator_makes_the_clouds():
 def test_other_numbers_of_clouds_are_refused():
     generator = build_generator(GeneratorSpec(classes=("a",), clouds_per_class=2, width=4), 0)
     with pytest.raises(ValueError, match="give 2"):
-        fit_to(generator, torch.zeros(3, 5, 3), 0)
+        fit_to(generator, torch.zeros(3, 5, 3), 0, steps=1)
 
 
 @pytest.mark.parametrize("start", STARTS[1:])
@@ -68,7 +67,7 @@ def test_both_kinds_of_learned_clouds_start_from_the_same_real_ones(start, monke
     seen = []
     monkeypatch.setattr(
         "train.dataset_distillation.distill.fit_to",
-        lambda generator, clouds, seed: seen.append(clouds),
+        lambda generator, clouds, seed, steps: seen.append(clouds),
     )
     options = dataclasses.replace(OPTIONS, start=start, clouds_per_class=2, coordinate_lr=1e-12)
     made = [
@@ -94,10 +93,11 @@ def test_both_kinds_of_learned_clouds_start_from_the_same_real_ones(start, monke
 
 def test_a_run_that_is_resumed_does_not_start_again(tmp_path, monkeypatch):
     real, state = toy_clouds(4, 0), tmp_path / "state.pt"
-    options = dataclasses.replace(OPTIONS, start="random")
-    monkeypatch.setattr(real_start, "STEPS", 20)
+    options = dataclasses.replace(OPTIONS, start="random", start_steps=20)
     whole = Distillation(real, options, CPU).run(state)
-    monkeypatch.setattr(real_start, "STEPS", 0)
+    monkeypatch.setattr(
+        "train.dataset_distillation.distill.fit_to", lambda generator, clouds, seed, steps: 0.0
+    )
     again = Distillation(real, options, CPU).run(state, resume=True)
     for a, b in zip(whole.synthetic.parameters(), again.synthetic.parameters(), strict=True):
         assert torch.equal(a, b)

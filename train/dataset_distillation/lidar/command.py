@@ -74,10 +74,10 @@ def add_frame_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--start-steps",
         type=int,
-        default=_START.steps,
         metavar="S",
-        help="fit the generator to real points in so many steps first; 0 is the paper's way "
-        f"[{_START.steps}]",
+        help="fit the generator to real points in so many steps first; 0, the paper's way, is for "
+        f"frames alone [objects that start from real clouds: {DistillOptions().start_steps}, "
+        f"frames: {_START.steps}]",
     )
     add(
         "--start-frames",
@@ -154,7 +154,7 @@ def distill_frames(
     for each in _trainings(options):  # a mistake in these is told before hours of work
         build_segmenter(each.network, 2, each.grid_size_m, options.range_m)
     start = FitOptions(
-        steps=options.start_steps,
+        steps=_START.steps if options.start_steps is None else options.start_steps,
         frames=options.start_frames,
         share_power=options.share_power,
     )

@@ -17,7 +17,7 @@ from train.core.provenance import program
 from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.options import METHODS
 from train.experiments.distill_data.experiment import (
-    START_ALONE,
+    CONTROLS,
     Experiment,
     Plan,
     Setting,
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--methods",
         nargs="+",
-        choices=(*METHODS, START_ALONE),
+        choices=(*METHODS, *CONTROLS),
         default=_PLAN.methods,
         metavar="METHOD",
     )

@@ -53,7 +53,11 @@ MANY: Final = 10
 """Clouds per class from which on a set counts as large: fewer iterations and epochs."""
 START_ALONE: Final = "start-alone"
 """DD3D's generator as it starts, with no gradient matched: the difference is what matching adds."""
-FORMAT: Final = 2
+REDRAWN: Final = "redrawn"
+"""The real clouds that DD3D starts from, all their points kept, of which every epoch sees others as
+of a generator's: a generator that makes them perfectly, of more numbers."""
+CONTROLS: Final = (START_ALONE, REDRAWN)
+FORMAT: Final = 3
 """Raised whenever the same settings give other runs than before."""
 _SEEDS: Final = 100
 """A run's seed is its distillation times this, plus its evaluation."""
@@ -70,7 +74,7 @@ class Settings:
     points
         Of each cloud that a network is trained or scored on, its first ones; a generator makes as
         many.
-    distill_points, real_batch, widths, lr, coordinate_lr, w0, start
+    distill_points, real_batch, widths, lr, coordinate_lr, w0, start, start_steps
         Of distillations, see `DistillOptions`; other options are those of the authors' code.
     outer, inner
         Steps of the clouds on one matched network, and epochs of it in between.
@@ -95,6 +99,7 @@ class Settings:
     coordinate_lr: float = 1e-3
     w0: float = 100.0
     start: Start = "herding"
+    start_steps: int = 3000
     outer: int = 10
     inner: int = 1
     iterations: int = 15
@@ -133,6 +138,7 @@ class Settings:
             coordinate_lr=self.coordinate_lr,
             w0=self.w0,
             start=self.start if method in LEARNED else None,
+            start_steps=self.start_steps,
             rotator=RotatorOptions(mode="frozen" if setting == "rotated" else "none"),
             seed=seed,
         )
@@ -145,7 +151,7 @@ class Run(NamedTuple):
     clouds: int
     """Per class; 0 for the full set."""
     method: str
-    """A method, `START_ALONE` or `FULL`."""
+    """A method, `START_ALONE`, `REDRAWN` or `FULL`."""
     distillation: int
     network: str
     evaluation: int
@@ -171,8 +177,8 @@ class Plan:
 
     settings: tuple[Setting, ...] = SETTINGS
     clouds_per_class: tuple[int, ...] = (1, 10)
-    methods: tuple[str, ...] = (*METHODS, START_ALONE)
-    """Names of `METHODS`, and `START_ALONE`."""
+    methods: tuple[str, ...] = (*METHODS, *CONTROLS)
+    """Names of `METHODS` and `CONTROLS`."""
     networks: tuple[str, ...] = (SMALL_POINTNET,)
     distillations: int = 2
     evaluations: int = 5
@@ -290,7 +296,8 @@ class Experiment:
         if self._made is not None and self._made[0] == key:
             return self._made[1]
         matched = run.method != START_ALONE
-        method: Method = run.method if matched else "dd3d"  # type: ignore[assignment]
+        stands_for = {START_ALONE: "dd3d", REDRAWN: self.settings.start}
+        method: Method = stands_for.get(run.method, run.method)  # type: ignore[assignment]
         options = self.settings.options(run.setting, method, run.clouds, run.distillation)
         folder = self.work / f"{run.setting}-{run.clouds}-{run.method}-{run.distillation}"
         make_folder(folder, "--work")
@@ -316,6 +323,7 @@ class Experiment:
                 features=features,
                 match=matched,
             )
+        made = dataclasses.replace(made, redrawn=run.method == REDRAWN)
         write_made(folder, made, real, options, "simulated")
         self._made, self._peak_bytes = (key, made), memory.growth_bytes
         return made
@@ -324,7 +332,9 @@ class Experiment:
         names = self.settings.data.classes
         stats: dict[str, Any] = {"best_epoch": found.best_epoch}
         if made is not None:
-            points = min(made.clouds.num_points, run.points or self.settings.points)
+            points = made.clouds.num_points
+            if not made.redrawn:
+                points = min(points, run.points or self.settings.points)
             coordinates = 3 * points * len(made.clouds)
             learned = made.generator
             stats |= {

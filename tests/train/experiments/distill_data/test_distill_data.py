@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.dataset_distillation import evaluate, make, real_start
+from train.dataset_distillation import evaluate, make
 from train.dataset_distillation.generator import load_generator
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.simulated.objects import SimulatedSet
@@ -37,6 +37,7 @@ SETTINGS = Settings(
     outer=2,
     real_batch=2,
     widths=(4, 8, 16),
+    start_steps=3,
     epochs=2,
     test_every=1,
     full_epochs=1,
@@ -57,7 +58,6 @@ def small_networks():
         evaluate, "build_network", lambda name, classes: PointNet(classes, widths=(4, 8, 16))
     )
     patch.setattr(make, "_FEATURE_EPOCHS", 1)
-    patch.setattr(real_start, "STEPS", 3)
     yield
     patch.undo()
 
