@@ -198,7 +198,7 @@ QUICK: Final[Mapping[str, Any]] = {
     "iterations": 15,
     "real_batch": 8,
     "widths": (32, 64, 256),
-    "lr": 5e-5,
+    "lr": 2e-5,
     "start": "herding",
 }
 """What `--preset quick` sets for classes, and what `docs/results/dd3d.md` was measured with: so few

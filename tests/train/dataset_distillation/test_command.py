@@ -169,7 +169,7 @@ def test_presets_and_flags():
     def chosen(*given):
         return distill_options(_parser().parse_args(["--output", "x", *given]))
 
-    assert (chosen().begins_as, chosen().lr, chosen().iterations) == ("herding", 5e-5, 15)
+    assert (chosen().begins_as, chosen().lr, chosen().iterations) == ("herding", 2e-5, 15)
     assert chosen("--iterations", "7", "--lr", "0.5").lr == 0.5
     assert chosen("--pointnet-widths", "4", "5").widths == (4, 5)
     assert chosen("--preset", "paper").widths == (64, 128, 1024)

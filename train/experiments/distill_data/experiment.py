@@ -95,7 +95,7 @@ class Settings:
     distill_points: int = 128
     real_batch: int = 8
     widths: tuple[int, ...] = SMALL_WIDTHS
-    lr: float = 5e-5
+    lr: float = 2e-5
     coordinate_lr: float = 1e-3
     w0: float = 100.0
     start: Start = "herding"
@@ -105,7 +105,7 @@ class Settings:
     iterations: int = 15
     many_iterations: int = 5
     epochs: int = 100
-    many_epochs: int = 25
+    many_epochs: int = 100
     batch_size: int = 32
     test_every: int = 20
     full_epochs: int = 30
