@@ -93,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"of each cloud that networks see [{Settings().points}]",
     )
+    add(
+        "--distill-points",
+        type=int,
+        metavar="N",
+        help=f"of a cloud while it is learned [{Settings().distill_points}]",
+    )
     add("--no-full", action="store_true", help="train nothing on the full set")
     add_run_flags(parser)
     add(
@@ -115,14 +121,16 @@ def _run(options: argparse.Namespace) -> None:
         evaluations=options.evaluations,
         full=not options.no_full,
         points=options.points,
+        distill_points=options.distill_points,
     )
     for name, values in (
         ("--cpc", plan.clouds_per_class),
         ("--distillations", (plan.distillations,)),
         ("--evaluations", (plan.evaluations,)),
         ("--points", () if plan.points is None else (plan.points,)),
+        ("--distill-points", () if plan.distill_points is None else (plan.distill_points,)),
     ):
-        least = 2 if name == "--points" else 1
+        least = 2 if name.endswith("points") else 1
         if values and min(values) < least:
             raise UserError(f"{name} {min(values)}: at least {least}")
     if options.timed is not None:

@@ -157,13 +157,16 @@ class Run(NamedTuple):
     evaluation: int
     points: int | None = None
     """Of each cloud where they are not those of the settings."""
+    distill_points: int | None = None
+    """Of a cloud while it is learned, where they are not those of the settings."""
 
     @property
     def grid(self) -> str:
         """The name of the table that it is in."""
         size = self.method if self.method == FULL else str(self.clouds)
         name = f"{self.setting}-{size}-{self.network.replace('++', '2')}"
-        return name if self.points is None else f"{name}-at-{self.points}"
+        name += "" if self.points is None else f"-at-{self.points}"
+        return name + ("" if self.distill_points is None else f"-from-{self.distill_points}")
 
     @property
     def seed(self) -> int:
@@ -186,6 +189,8 @@ class Plan:
     """Whether networks are trained on the full set too."""
     points: int | None = None
     """Of each cloud; None for those of the settings."""
+    distill_points: int | None = None
+    """Of a cloud while it is learned; None for those of the settings."""
 
     def runs(self) -> Iterator[Run]:
         """Yield the runs: all of one small set in a row."""
@@ -203,10 +208,20 @@ class Plan:
                                     network,
                                     evaluation,
                                     self.points,
+                                    self.distill_points,
                                 )
             for network in self.networks if self.full else ():
                 for evaluation in range(self.evaluations):
-                    yield Run(setting, 0, FULL, 0, network, evaluation, self.points)
+                    yield Run(
+                        setting,
+                        0,
+                        FULL,
+                        0,
+                        network,
+                        evaluation,
+                        self.points,
+                        self.distill_points,
+                    )
 
 
 class Experiment:
@@ -292,14 +307,18 @@ class Experiment:
 
     def _small_set(self, run: Run, real: Prepared) -> Made:
         """Return the set of a run; evaluations of one set follow each other."""
-        key = run[:4]
+        key = *run[:4], run.distill_points
         if self._made is not None and self._made[0] == key:
             return self._made[1]
         matched = run.method != START_ALONE
         stands_for = {START_ALONE: "dd3d", REDRAWN: self.settings.start}
         method: Method = stands_for.get(run.method, run.method)  # type: ignore[assignment]
         options = self.settings.options(run.setting, method, run.clouds, run.distillation)
-        folder = self.work / f"{run.setting}-{run.clouds}-{run.method}-{run.distillation}"
+        name = f"{run.setting}-{run.clouds}-{run.method}-{run.distillation}"
+        if run.distill_points is not None:
+            options = dataclasses.replace(options, points=run.distill_points)
+            name += f"-from-{run.distill_points}"
+        folder = self.work / name
         make_folder(folder, "--work")
         features = None
         if {"herding", "k-center"} & {method, options.begins_as}:

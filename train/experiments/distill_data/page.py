@@ -140,10 +140,25 @@ def _networks(runs: Sequence[RunRecord], setting: str) -> list[str]:
 def _spoken(grid: str) -> str:
     """Return a grid's name in words."""
     setting, size, network = grid.split("-", 2)
-    name, _, points = network.partition("-at-")
+    name, points, learned = _read_network(network)
     words = f"{setting}, {size} per class"
-    words += "" if name == SMALL_POINTNET else f", {name.replace('2', '++')}"
-    return words + (f", {int(points):,} points" if points else "")
+    words += "" if name == SMALL_POINTNET else f", {name}"
+    words += "" if points is None else f", {points:,} points"
+    return words + ("" if learned is None else f", learned at {learned:,}")
+
+
+def _read_network(told: str) -> tuple[str, int | None, int | None]:
+    """Return a network's name, the points that it sees and those that clouds were learned at.
+
+    None for those of the settings; see `Run.grid`.
+    """
+    rest, _, learned = told.partition("-from-")
+    name, _, points = rest.partition("-at-")
+    return (
+        name.replace("2", "++"),
+        int(points) if points else None,
+        int(learned) if learned else None,
+    )
 
 
 def _verdicts(runs: Sequence[RunRecord]) -> str:
@@ -279,10 +294,11 @@ def _table_of(runs: Sequence[RunRecord], setting: str, network: str) -> str:
                 )
     header = ["clouds per class", "method", "runs", "last epoch, % right", "best test epoch"]
     header += ["paper, ModelNet40, best"] if told_here else []
-    name, _, points = network.partition("-at-")
-    title = f"Trained and scored: {name.replace('2', '++')}, {setting} clouds"
-    title += f" of {int(points):,} points." if points else "."
-    return f"{title}\n\n" + _table(header, rows)
+    name, points, learned = _read_network(network)
+    title = f"Trained and scored: {name}, {setting} clouds"
+    title += "" if points is None else f" of {points:,} points"
+    title += "" if learned is None else f", learned at {learned:,}"
+    return f"{title}.\n\n" + _table(header, rows)
 
 
 def _differences(runs: Sequence[RunRecord]) -> str:

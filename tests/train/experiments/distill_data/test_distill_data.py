@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from train.dataset_distillation import evaluate, make
 from train.dataset_distillation.generator import load_generator
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.simulated.objects import SimulatedSet
+from train.experiments.distill_data import page
 from train.experiments.distill_data.command import (
     COMMAND_NAME,
     PAGE_NAME,
@@ -184,6 +186,63 @@ def test_other_resolutions_are_runs_of_their_own(done, small_networks, tmp_path)
     page = (tmp_path / PAGE_NAME).read_text()
     assert "pointnet-small, aligned clouds of 23 points." in page
     assert "aligned, 1 per class, 23 points, against `random`" in page
+
+
+def test_clouds_that_were_learned_at_other_points_are_runs_of_their_own(
+    done, small_networks, tmp_path
+):
+    plan = dataclasses.replace(PLAN, evaluations=1, methods=("dd3d",), full=False)
+    folder = tmp_path / "page"
+    shutil.copytree(done / "work" / "objects", folder / "work" / "objects")
+    run(
+        folder,
+        folder / "work",
+        dataclasses.replace(plan, points=23, distill_points=19),
+        settings=SETTINGS,
+    )
+    (found,) = read_folders([folder / RECORDS_NAME]).runs
+    assert found.grid == "aligned-1-pointnet-small-at-23-from-19"
+    (made,) = (folder / "work").glob("aligned-1-dd3d-0-from-19/distill.json")
+    assert json.loads(made.read_text())["made_from"]["options"]["points"] == 19
+    page = (folder / PAGE_NAME).read_text()
+    assert "pointnet-small, aligned clouds of 23 points, learned at 19." in page
+
+
+def test_redrawn_clouds_keep_all_their_points(done, small_networks, tmp_path):
+    """They are those that the generator starts from, and no generator."""
+    plan = dataclasses.replace(PLAN, evaluations=1, methods=("redrawn",), full=False)
+    folder = tmp_path / "page"
+    shutil.copytree(done / "work" / "objects", folder / "work" / "objects")
+    run(folder, folder / "work", plan, settings=SETTINGS)
+    (found,) = read_folders([folder / RECORDS_NAME]).runs
+    assert (found.arm, found.stats["numbers_stored"]) == ("redrawn", 12 * 3 * 24)
+    assert not list((folder / "work").glob("aligned-1-redrawn-0/*.safetensors"))
+
+
+def difference(grid, baseline, low, high):
+    estimate = SimpleNamespace(low=low, high=high, difference=0.0)
+    comparison = SimpleNamespace(baseline=baseline)
+    return grid, SimpleNamespace(comparison=comparison, metric=page.LAST, estimate=estimate)
+
+
+def test_the_page_tells_where_matching_adds_to_the_start(monkeypatch):
+    aligned, rotated, many = (
+        f"{name}-pointnet-small" for name in ("aligned-1", "rotated-1", "aligned-10")
+    )
+    found = [
+        difference(aligned, "start-alone", 0.1, 2.0),
+        difference(rotated, "start-alone", -2.0, -0.1),
+        difference(many, "start-alone", -1.0, 1.0),
+        difference(many, "redrawn", 5.0, 6.0),
+    ]
+    monkeypatch.setattr(page, "comparisons", lambda runs: found)
+    said = page._added([])
+    assert "improves on its initialization: aligned, 1 per class; makes it worse: rotated" in said
+    assert said.endswith("is not shown to change it: aligned, 10 per class.**")
+    monkeypatch.setattr(page, "comparisons", lambda runs: found[1:])
+    assert "nowhere shown" in page._added([])
+    monkeypatch.setattr(page, "comparisons", lambda runs: found[3:])
+    assert page._added([]) == ""
 
 
 def test_settings_say_what_is_run():
