@@ -6,8 +6,6 @@ its test score; here the last epoch is the score, and the best one stands beside
 Shape letters: B clouds, N points.
 """
 
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +18,12 @@ from torch import Tensor, nn
 from train.core.errors import UserError
 from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for, weights_from
+from train.dataset_distillation.epochs import (
+    descend,
+    refuse_counts_below_one,
+    set_rate,
+    train_epochs,
+)
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.build import build_network
 
@@ -126,31 +130,24 @@ def train_and_score(
         network.parameters(), lr=options.lr, weight_decay=options.weight_decay
     )
     chance = generator_for(options.seed, _DRAWS)
+
+    def train(epoch: int) -> None:
+        set_rate(optimizer, options, epoch)
+        _train_epoch(network, optimizer, draw(epoch - 1), options, chance, device)
+
+    def score() -> tuple[float, NDArray[np.int64]]:
+        right = count_right(network, test, device)
+        return float(right.sum()) / len(test), right
+
     with weights_from(options.seed, _DRAWS):  # dropout draws from torch's own generator
-        best, best_epoch, seconds = -1.0, 0, 0.0
-        right = np.zeros(len(test.classes), dtype=np.int64)
-        for epoch in range(options.epochs):
-            begin = time.monotonic()
-            share = epoch / max(options.epochs - 1, 1)
-            for group in optimizer.param_groups:
-                group["lr"] = options.last_lr + (options.lr - options.last_lr) * (
-                    (1 + math.cos(math.pi * share)) / 2
-                )
-            _train_epoch(network, optimizer, draw(epoch), options, chance, device)
-            seconds += time.monotonic() - begin
-            last = epoch == options.epochs - 1
-            if last or (epoch + 1) % options.test_every == 0:
-                right = count_right(network, test, device)
-                score = float(right.sum()) / len(test)
-                if score > best:
-                    best, best_epoch = score, epoch + 1
+        done = train_epochs(options, train, score)
     found = Score(
-        last=float(right.sum()) / len(test),
-        best=best,
-        best_epoch=best_epoch,
-        right=tuple(right.tolist()),
+        last=done.last,
+        best=done.best,
+        best_epoch=done.best_epoch,
+        right=tuple(done.found.tolist()),
         clouds=tuple(test.counts().tolist()),
-        seconds=seconds,
+        seconds=done.seconds,
     )
     return found, network.eval()
 
@@ -209,19 +206,3 @@ def _train_epoch(
             clouds = augmented(clouds, chance)
         loss = labeled_loss(network(clouds), labels[rows].to(device))
         descend(optimizer, loss, f"network {options.network}")
-
-
-def refuse_counts_below_one(options: object, *names: str) -> None:
-    """Raise UserError if one of the named options is below 1."""
-    for name in names:
-        if getattr(options, name) < 1:
-            raise UserError(f"{name.replace('_', ' ')} {getattr(options, name)}: at least 1")
-
-
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor, where: str) -> None:
-    """Take a step; UserError, which begins with `where`, if the loss is not finite."""
-    if not bool(torch.isfinite(loss)):
-        raise UserError(f"{where}: the loss is not finite; lower the rate")
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()

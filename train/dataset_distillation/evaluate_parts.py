@@ -6,7 +6,6 @@ stands beside it.
 Shape letters: B clouds, N points, P parts.
 """
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,8 @@ from torch import nn
 from train.core.errors import UserError
 from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for, weights_from
-from train.dataset_distillation.evaluate import augmented, descend, refuse_counts_below_one
+from train.dataset_distillation.epochs import descend, refuse_counts_below_one, train_epochs
+from train.dataset_distillation.evaluate import augmented
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.pointnet import WIDTHS, PointNet
 from train.dataset_distillation.tasks import mean_part_iou
@@ -125,22 +125,22 @@ def train_and_score_parts(
     )
     chance = generator_for(options.seed, _DRAWS)
     points, parts = torch.from_numpy(train.points), torch.from_numpy(train.parts)
-    best, best_epoch, seconds, last = -1.0, 0, 0.0, -1.0
-    classes: list[float] = []
-    for epoch in range(1, options.epochs + 1):
-        begin = time.monotonic()
+
+    def train_epoch(epoch: int) -> None:
         network.train()
         order = torch.randperm(len(points), generator=chance)
         for rows in torch.split(order, options.batch_size):
             clouds = augmented(points[rows].to(device), chance)
             loss = labeled_loss(network(clouds), parts[rows].to(device))
             descend(optimizer, loss, f"epoch {epoch}")
-        seconds += time.monotonic() - begin
-        if epoch == options.epochs or epoch % options.test_every == 0:
-            last, classes = mean_part_iou(predict_parts(network, test, device), test)
-            if last > best:
-                best, best_epoch = last, epoch
-    return PartScore(last, best, best_epoch, tuple(classes), seconds), network.eval()
+
+    done = train_epochs(
+        options,
+        train_epoch,
+        lambda: mean_part_iou(predict_parts(network, test, device), test),
+    )
+    found = PartScore(done.last, done.best, done.best_epoch, tuple(done.found), done.seconds)
+    return found, network.eval()
 
 
 def predict_parts(

@@ -9,7 +9,6 @@ Shape letters: B frames, N points of each, C classes.
 import functools
 import math
 import operator
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +21,12 @@ from torch.nn import functional
 
 from train.core.errors import UserError
 from train.dataset_distillation.chance import generator_for, weights_from
-from train.dataset_distillation.evaluate import descend, refuse_counts_below_one
+from train.dataset_distillation.epochs import (
+    descend,
+    refuse_counts_below_one,
+    set_rate,
+    train_epochs,
+)
 from train.dataset_distillation.lidar.frames import FrameClouds
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.segmenters import build_segmenter
@@ -197,24 +201,19 @@ def train_and_score_frames(
         network.parameters(), lr=options.lr, weight_decay=options.weight_decay
     )
     chance = generator_for(options.seed, _DRAWS)
-    best, best_epoch, seconds, last = -1.0, 0, 0.0, -1.0
-    counts: dict[str, ClassCounts] = {}
+
+    def train(epoch: int) -> None:
+        set_rate(optimizer, options, epoch)
+        _train_epoch(network, optimizer, draw(epoch), options, chance, device)
+
+    def score() -> tuple[float, dict[str, ClassCounts]]:
+        counts = score_frames(network, test, device)
+        return total(counts.values()).miou(), counts
+
     with weights_from(options.seed, _DRAWS):  # drop path and shuffled curves draw from torch's own
-        for epoch in range(1, options.epochs + 1):
-            begin = time.monotonic()
-            share = (epoch - 1) / max(options.epochs - 1, 1)
-            for group in optimizer.param_groups:
-                group["lr"] = options.last_lr + (options.lr - options.last_lr) * (
-                    (1 + math.cos(math.pi * share)) / 2
-                )
-            _train_epoch(network, optimizer, draw(epoch), options, chance, device)
-            seconds += time.monotonic() - begin
-            if epoch == options.epochs or epoch % options.test_every == 0:
-                counts = score_frames(network, test, device)
-                last = total(counts.values()).miou()
-                if last > best:
-                    best, best_epoch = last, epoch
-    return FrameScore(last, best, best_epoch, counts, seconds), network.eval()
+        done = train_epochs(options, train, score)
+    found = FrameScore(done.last, done.best, done.best_epoch, done.found, done.seconds)
+    return found, network.eval()
 
 
 def score_frames(
