@@ -103,7 +103,11 @@ class Distillation:
         check_task(options.task, real)
         self.real, self.options, self.device, self.chosen = real, options, device, chosen
         self.rotator = build_rotator(options).to(device)
-        self.matcher = Matcher(real, options, self.rotator, device)
+        # Free coordinates that start with the signs of whole clouds keep them: as few points as are
+        # learned decide by chance. A trained rotator has a say in them, with a gradient.
+        keep = options.method != "dd3d" and not self.rotator.trained
+        self.made_rotator = Rotator("none") if keep else self.rotator
+        self.matcher = Matcher(real, options, self.rotator, device, self.made_rotator)
         self.synthetic = self._start().to(device)
         learned = [*self.synthetic.parameters(), *self.rotator.parameters()]
         self.learned = [parameter for parameter in learned if parameter.requires_grad]
@@ -223,9 +227,11 @@ class Distillation:
             )
             return GeneratedClouds(build_generator(spec, options.seed))
         # From real clouds: without, coordinates stay the noise that they are (Table 6).
-        points, drawn_parts = self.matcher.draw(
-            self._rows_to_start(), generator_for(options.seed, _START)
-        )
+        rows = self._rows_to_start()
+        points, drawn_parts = self.matcher.draw(rows, generator_for(options.seed, _START))
+        if self.made_rotator is not self.rotator:
+            signs = self.rotator.canonical(self.matcher.points[rows], align=False).signs
+            points = points * signs[:, None]
         return FreeClouds(points, options.clouds_per_class, drawn_parts)
 
     def start_options(self) -> dict[str, Any]:
@@ -296,7 +302,7 @@ class Distillation:
         classes = range(len(self.real.classes))
         with torch.no_grad():
             found = self.synthetic.of_classes(classes, self.options.points, chance)
-            clouds = self.rotator(torch.cat([made for made, _ in found]), align=False)
+            clouds = self.made_rotator(torch.cat([made for made, _ in found]), align=False)
         labels = torch.cat(
             [self.matcher.labels(k, each, None) for k, each in zip(classes, found, strict=True)]
         )

@@ -251,12 +251,13 @@ def learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Mad
     else:
         assert isinstance(found.synthetic, FreeClouds)
         learned = found.synthetic.points.detach().cpu()
-        with torch.no_grad():
-            turned = rotator(learned, align=False).numpy()
+        if rotator.trained:  # else they have kept the signs that they started with
+            with torch.no_grad():
+                learned = rotator(learned, align=False)
         labels = np.arange(len(learned)) // found.synthetic.clouds_per_class
         parts = found.synthetic.parts
         clouds = ObjectClouds(
-            turned,
+            learned.numpy(),
             labels.astype(np.int64),
             real.classes,
             None if parts is None else parts.cpu().numpy(),

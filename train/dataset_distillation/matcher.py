@@ -49,15 +49,23 @@ class Matcher:
     options
         Of a method that learns.
     rotator
-        Decides the signs of real and synthetic clouds.
+        Decides the signs of real clouds, and of synthetic ones where nothing else is given.
     device
         Where to compute.
+    made_rotator
+        Decides the signs of synthetic clouds.
     """
 
     def __init__(
-        self, real: ObjectClouds, options: DistillOptions, rotator: Rotator, device: torch.device
+        self,
+        real: ObjectClouds,
+        options: DistillOptions,
+        rotator: Rotator,
+        device: torch.device,
+        made_rotator: Rotator | None = None,
     ) -> None:
         self.real, self.options, self.rotator, self.device = real, options, rotator, device
+        self.made_rotator = rotator if made_rotator is None else made_rotator
         self.points = torch.from_numpy(real.points)
         self.parts: Tensor | None = None
         self.parts_of: list[list[int]] = []
@@ -130,7 +138,7 @@ class Matcher:
         part
             Match the gradients of this part alone; None of all.
         """
-        turned = self.rotator(made[0], align=False)
+        turned = self.made_rotator(made[0], align=False)
         wanted_points = self.rotator(real[0].to(self.device), align=False)
         if self.options.method == "distribution-matching":
             return feature_distance(network, turned, wanted_points)
@@ -158,7 +166,8 @@ class Matcher:
         made, real
             (G, B, N, 3); the numbers of clouds may differ.
         """
-        turned = self.rotator(made.flatten(0, 1), align=False).unflatten(0, made.shape[:2])
+        turned = self.made_rotator(made.flatten(0, 1), align=False)
+        turned = turned.unflatten(0, made.shape[:2])
         wanted_points = self.rotator(real.flatten(0, 1).to(self.device), align=False)
         wanted_points = wanted_points.unflatten(0, real.shape[:2])
         if self.options.method == "distribution-matching":

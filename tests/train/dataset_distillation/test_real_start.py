@@ -11,8 +11,8 @@ from train.core.errors import UserError
 from train.dataset_distillation.distill import Distillation
 from train.dataset_distillation.generator import GeneratorSpec, build_generator, generate
 from train.dataset_distillation.make import make
-from train.dataset_distillation.options import STARTS, DistillOptions
-from train.dataset_distillation.real_clouds import prepare
+from train.dataset_distillation.options import STARTS, DistillOptions, RotatorOptions
+from train.dataset_distillation.real_clouds import canonical, prepare
 from train.dataset_distillation.real_start import at, fit_to, walk
 
 CPU = torch.device("cpu")
@@ -123,3 +123,26 @@ def test_starts_that_lead_nowhere_are_refused(changed, words):
 def test_the_authors_start_is_taken_where_none_is_named():
     assert OPTIONS.begins_as == "noise"
     assert dataclasses.replace(OPTIONS, method="gradient-matching").begins_as == "random"
+
+
+@pytest.mark.parametrize("method", ["gradient-matching", "distribution-matching"])
+def test_free_coordinates_keep_the_signs_of_the_whole_clouds(method):
+    """Not those that the few points that are learned would have."""
+    options = dataclasses.replace(
+        OPTIONS,
+        method=method,
+        start="random",
+        points=6,
+        clouds_per_class=3,
+        coordinate_lr=1e-12,
+        rotator=RotatorOptions(mode="frozen"),
+    )
+    real = prepare(toy_clouds(3, 0), None, options, rotate=True)
+    made = make(real, options, CPU, points=48).clouds
+    whole = canonical(real.train, real.rotator)
+    few = real.rotator.canonical(torch.from_numpy(made.points), align=False).signs
+    assert (few < 0).any(), "six points decide as all do: nothing is seen"
+    for cloud, label in zip(made.points, made.labels, strict=True):
+        own = whole.points[whole.rows_of(int(label))].reshape(-1, 3)
+        apart = np.abs(cloud[:, None] - own[None]).max(axis=2).min(axis=1)
+        assert apart.max() < 1e-6
