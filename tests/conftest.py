@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.compile_once import share_compilation
+
 # Small tensors: a second thread costs more than it brings, far more where other work runs too.
 torch.set_num_threads(1)
 
@@ -23,9 +25,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let workers take files in the order below, not those with most tests first."""
+    """Let workers take files in the order below, and compile nothing that another compiles."""
     if hasattr(config.option, "loadscopereorder"):  # an option of pytest-xdist
         config.option.loadscopereorder = False
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        share_compilation()
 
 
 @pytest.hookimpl(wrapper=True)

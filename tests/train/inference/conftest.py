@@ -1,8 +1,11 @@
 """One export of the tiny student, shared by the tests that only read it."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from train.data.semantickitti import CLASS_NAMES
 from train.export import main
@@ -56,13 +59,21 @@ def metadata_of():
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, telling_network, metadata_of):
-    """Return a float32 export that the command wrote, its network and that one's checkpoint."""
-    base = tmp_path_factory.mktemp("exported")
+    """Return a float32 export that the command wrote, its network and that one's checkpoint.
+
+    It takes half a minute: the first of pytest's processes that needs it makes it for all.
+    """
+    own = tmp_path_factory.getbasetemp()
+    base = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "exported"
     network = telling_network(num_classes=len(CLASS_NAMES), patch_size=32)
     metadata = metadata_of(network, dataset="semantickitti", class_names=CLASS_NAMES)
-    save_model(network, metadata, base / "student.pt")
-    words = ["--checkpoint", base / "student.pt", "--output", base / "onnx", "--format", "onnx"]
-    assert main([str(word) for word in words]) == 0
+    with FileLock(f"{base}.lock"):
+        if not base.exists():
+            unfinished = tmp_path_factory.mktemp("unfinished")
+            save_model(network, metadata, unfinished / "student.pt")
+            words = ["--checkpoint", unfinished / "student.pt", "--output", unfinished / "onnx"]
+            assert main([*map(str, words), "--format", "onnx"]) == 0
+            unfinished.rename(base)
     return base / "onnx", network, base / "student.pt"
 
 
