@@ -241,6 +241,10 @@ def test_the_page_tells_where_matching_adds_to_the_start(monkeypatch):
     assert said.endswith("is not shown to change it: aligned, 10 per class.**")
     monkeypatch.setattr(page, "comparisons", lambda runs: found[1:])
     assert "nowhere shown" in page._added([])
+    assert "redrawn" not in page._added([])
+    equal = difference(aligned, "redrawn", -1.0, 1.0)
+    monkeypatch.setattr(page, "comparisons", lambda runs: [*found[1:3], equal])
+    assert "teach as well or better when they are redrawn" in page._added([])
     monkeypatch.setattr(page, "comparisons", lambda runs: found[3:])
     assert page._added([]) == ""
 
