@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +27,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let workers take files in the order below, and compile nothing that another compiles."""
+    _let_children_hear_signals()
     if hasattr(config.option, "loadscopereorder"):  # an option of pytest-xdist
         config.option.loadscopereorder = False
     if "PYTEST_XDIST_WORKER" in os.environ:
         share_compilation()
+
+
+def _let_children_hear_signals() -> None:
+    """Go on ignoring what this process ignores, and let those that tests start not do so too.
+
+    Under nohup, or in the background of a script, a process ignores signals that tests send to
+    others. What is ignored is inherited; a handler is not.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -261,6 +261,8 @@ def _join(world: World, device: torch.device, timeout_s: float) -> _Groups:
             else dist.new_group(backend="gloo", timeout=timeout)
         )
         patient = dist.new_group(backend="gloo", timeout=datetime.timedelta(seconds=PATIENCE_S))
+        # Who has nothing to do would leave at once, and close what another is still opening.
+        dist.barrier(group=flags)
     except RuntimeError as error:  # torch's DistError is one
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -437,6 +437,26 @@ def test_other_errors_of_torch_stay_what_they_are():
     assert {outcome.kind for outcome in run_processes(2, own_mistake)} == {"RuntimeError"}
 
 
+def joining(slow: int) -> tuple[float, float]:
+    open_group = torch.distributed.new_group
+
+    def opened(*args, **kwargs):
+        group = open_group(*args, **kwargs)
+        if rank() == slow:
+            time.sleep(0.5)
+        return group
+
+    torch.distributed.new_group = opened
+    begin = time.monotonic()
+    with process_group(CPU):
+        return begin, time.monotonic()
+
+
+def test_nobody_goes_on_before_all_have_joined():
+    begun, entered = zip(*values_of(run_processes(2, joining, 1, join=False)), strict=True)
+    assert min(entered) >= begun[1] + 0.5
+
+
 def rejoining() -> list[list[int]]:
     found = []
     for round_ in range(2):
