@@ -218,4 +218,5 @@ def image_network_of_run(
     logger.info(f"image network: trained first, on simulated images of other streets: {root}")
     pairs = simulated_images(spec, root, seed=seed)
     save_image_network(*train_image_network(pairs, spec, ImageFitOptions(), device), path)
+    logger.info(f"image network: kept; other runs take it by --method.image-network {path}")
     return path

@@ -106,7 +106,9 @@ def test_a_run_without_labels_goes_on_as_if_it_had_not_stopped(method, done, roo
             assert int(checkpoint_of(output)["method"]["ramp.done"]) == 2
 
 
-def test_a_simulated_run_trains_an_image_network_of_other_streets(root, tmp_path, monkeypatch):
+def test_a_simulated_run_trains_an_image_network_of_other_streets(
+    root, tmp_path, monkeypatch, capsys
+):
     seen = []
 
     def simulated(spec, place, *, seed, sweeps=0, image_size=(160, 320)):
@@ -121,7 +123,9 @@ def test_a_simulated_run_trains_an_image_network_of_other_streets(root, tmp_path
     output = tmp_path / "run"
     assert main(flags(root, output, "fskd")) == 0
     assert seen == [(root.with_name("nuscenes-images"), 1_000_003)]
-    _, card = load_image_network(output / "image_network.safetensors")
+    file = output / "image_network.safetensors"
+    assert f"--method.image-network {file}" in capsys.readouterr().err
+    _, card = load_image_network(file)
     assert card.trained_on == "noise"
     # A run that goes on keeps to it.
     words = ["--dataset", "nuscenes", "--output", str(output), "--resume"]
