@@ -37,7 +37,7 @@ _WITNESSES = 128  # about so many that edges longer than the chunk's are looked 
 _FEW_BIRTHS = 1 / 8  # in a chunk, per vertex: with more it is too early to ask for all to come
 _SEARCHES = 1  # lunes per vertex that are searched in full to know all that are empty
 _TRIAL = 64  # of so many rows one tells how many searches there would be
-_SLICES = 8  # of a chunk, after each of which hubs are chosen anew
+_SLICES = 8  # of a chunk, after each of which hubs are chosen again
 _LEAST_SLICE = 32  # edges per vertex
 
 
@@ -91,7 +91,7 @@ class LargeCloud:
         return self.pairing.alive == 0 and self.later is not None and len(self.later) == 0
 
     def _slices(self, edges):
-        """Cut a chunk: between, hubs are chosen anew, and maybe all is over."""
+        """Cut a chunk: between, hubs are chosen again, and maybe all is over."""
         count = min(_SLICES, max(1, len(edges) // (_LEAST_SLICE * self.n)))
         return np.array_split(edges, count)
 

@@ -1,4 +1,4 @@
-"""Learns synthetic clouds by matching gradients, or features, on networks that start anew.
+"""Learns synthetic clouds by matching gradients, or features, on freshly initialized networks.
 
 The loop is that of Zhao et al. ("Dataset Condensation with Gradient Matching", ICLR 2021) with the
 generator of DD3D: in each iteration a new network; on it `outer` steps of the clouds, and between

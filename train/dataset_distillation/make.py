@@ -62,7 +62,7 @@ REPORT_NAME: Final = "distill.json"
 PICTURE_NAME: Final = "clouds.png"
 SIGNS_ONCE_FROM: Final = 10
 """Clouds per class from which on a cloud's signs are decided once, as a real cloud's are. With
-fewer, they are decided anew for every draw, as in the authors' code: where a cloud does not decide
+fewer, they are decided again for every draw, as in the authors' code: where a cloud does not decide
 a sign, networks see it mirrored now and then, which helps where there are few clouds."""
 _FEATURE_EPOCHS: Final = 20
 _REDRAWN: Final = 103
@@ -149,7 +149,7 @@ class Made:
         seed
             Of the noise.
         resample
-            Draw a generator's noise anew in every epoch, which is the paper's choice.
+            Resample a generator's noise in every epoch, which is the paper's choice.
         """
         labels = torch.from_numpy(self.clouds.labels)
         if not resample or (self.generator is None and not self.redrawn):
@@ -412,7 +412,7 @@ def score(
     points
         Of each cloud to learn from and to be scored on, the first ones of those there are.
     resample
-        Draw a generator's noise anew in every epoch.
+        Resample a generator's noise in every epoch.
 
     Raises
     ------

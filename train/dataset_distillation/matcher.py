@@ -193,7 +193,7 @@ class Matcher:
         chance
             Draws real clouds and noise; alike on every process.
         local
-            Match, for each class, the gradients of one of its parts, drawn anew.
+            Match, for each class, the gradients of one of its parts, drawn again each time.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What a network is trained on: points drawn anew, and signs that few or all points decide."""
+"""What a network is trained on: points resampled, and signs that few or all points decide."""
 
 import numpy as np
 import pytest

@@ -97,7 +97,7 @@ class MadeFrames:
         seed
             Of the noise.
         resample
-            Draw a generator's noise anew in every epoch, which is the paper's choice.
+            Resample a generator's noise in every epoch, which is the paper's choice.
         """
         generator = self.generator
         if generator is None or not resample:

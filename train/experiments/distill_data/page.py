@@ -257,7 +257,7 @@ def _experiment(runs: Sequence[RunRecord]) -> str:
         f"place of 64-128-1024. A network learns for {settings['epochs']} epochs from a small "
         f"set{many} in batches of {settings['batch_size']}, and for "
         f"{settings['full_epochs']} from the full one. All else "
-        "is the authors', and all methods share it. Clouds of a generator are drawn anew in every "
+        "is the authors', and all methods share it. Clouds of a generator are resampled in every "
         "epoch, which is the paper's choice too, and below "
         f"{SIGNS_ONCE_FROM} per class so are a rotated cloud's signs, as in the authors' code: "
         "where its points do not decide a sign, networks see it mirrored now and then. Up to "

@@ -187,7 +187,7 @@ def _experiment(runs: Sequence[RunRecord]) -> str:
         f"on a PointNet of widths {', '.join(map(str, settings['widths']))}. A start takes "
         f"{settings['start_steps']} steps; it gives classes points by their shares to the power "
         f"{settings['share_power']:g}, and the rate after it is {settings['started_lr']:g} in "
-        f"place of {settings['lr']:g}. Generated frames are drawn anew in every epoch. A student "
+        f"place of {settings['lr']:g}. Generated frames are resampled in every epoch. A student "
         f"(PTv3 tiny on voxels of {settings['grid_size_m']:g} m; PointNet) learns for "
         f"{settings['epochs']} epochs from a small set, and for {settings['full_epochs']} from "
         "all frames. Scores are the mean IoU over the classes that the held-out frames have. "
@@ -316,7 +316,7 @@ _TRIED: Final = "\n".join(
         "number to set beside SemanticKITTI's.",
         "- The distillations are short, on one core; the authors' take 400 iterations for each of "
         "many classes of objects on a GPU.",
-        "- A generated frame is drawn anew in every epoch, the paper's way: a student sees more "
+        "- A generated frame is resampled in every epoch, the paper's way: a student sees more "
         "different points of it than of a real frame of as many, which stays as it is.",
         "- A generator stores far more numbers than the few points that it is set beside (see "
         "Cost), as the paper's do at one cloud per class; it is no way to save memory here.",

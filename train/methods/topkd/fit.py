@@ -292,7 +292,7 @@ def _read_state(state: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
     content = read_tensors(state, STATE_FORMAT, "state of topkd-fit")
     if content["settings"] != settings:
         raise UserError(
-            f"{state}: is of a fit to other images or with other options; remove it to begin anew"
+            f"{state}: is of a fit to other images or with other options; remove it to start over"
         )
     logger.info(f"RipsNet: going on from {state}")
     return content
