@@ -48,6 +48,7 @@ from train.dataset_distillation.options import (
     METHODS,
     PAPER,
     QUICK,
+    QUICK_FRAMES,
     STARTS,
     DistillOptions,
     RotatorOptions,
@@ -144,16 +145,25 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         choices=("quick", "paper"),
         default="quick",
-        help=f"quick: {QUICK['iterations']} iterations at {QUICK['points']} points, from real "
-        f"clouds, for two cores; paper: {PAPER['iterations']} at {PAPER['points']}, from "
-        "noise [quick]",
+        help=f"quick: {QUICK['iterations']} iterations at {QUICK['points']} points (frames: "
+        f"{QUICK_FRAMES['iterations']} at {QUICK_FRAMES['points']}), from real clouds, for two "
+        f"cores; paper: {PAPER['iterations']} at {PAPER['points']}, from noise [quick]",
     )
     add("--distill-points", type=int, metavar="N", help="of a cloud while it is learned")
     add("--iterations", type=int, help="networks that gradients are matched on")
-    add("--outer", type=int, help="steps on each [the authors', by --cpc]")
-    add("--inner", type=int, help="epochs of each between two steps [the authors', by --cpc]")
+    add("--outer", type=int, help="steps on each [the authors', by --cpc; frames, quick: 10]")
+    add(
+        "--inner",
+        type=int,
+        help="epochs of each between two steps [the authors', by --cpc; frames, quick: 1]",
+    )
     add("--real-batch", type=int, help="real clouds of a class in a step")
-    add("--lr", type=float, help=f"of the generator [quick: {QUICK['lr']:g}, paper: {_USUAL.lr:g}]")
+    add(
+        "--lr",
+        type=float,
+        help=f"of the generator [quick: {QUICK['lr']:g}, of frames {QUICK_FRAMES['lr']:g}; paper: "
+        f"{_USUAL.lr:g}]",
+    )
     add(
         "--start",
         choices=STARTS,
@@ -171,7 +181,8 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         nargs="+",
         metavar="C",
-        help=f"of the matched network [quick: {' '.join(map(str, QUICK['widths']))}; paper: "
+        help=f"of the matched network [quick: {' '.join(map(str, QUICK['widths']))}, of frames "
+        f"{' '.join(map(str, QUICK_FRAMES['widths']))}; paper: "
         f"{' '.join(map(str, _USUAL.widths))}]",
     )
     add("--width", type=int, default=_USUAL.width, help=f"of the generator [{_USUAL.width}]")
@@ -179,8 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--w0",
         type=float,
-        default=_USUAL.w0,
-        help=f"its first frequency: 100 for ModelNet40, 50 for ScanObjectNN [{_USUAL.w0:g}]",
+        help=f"its first frequency: 100 for ModelNet40, 50 for ScanObjectNN [{_USUAL.w0:g}; "
+        f"frames, quick: {QUICK_FRAMES['w0']:g}]",
     )
 
     add = parser.add_argument_group("evaluation").add_argument
@@ -203,13 +214,18 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
     preset: dict[str, Any] = {}
     if options.preset == "paper":
         preset = dict(PAPER)
-    elif task == "classes" and options.method in LEARNED and options.start != "noise":
+    elif _starts_from_real(options) and options.dataset is not None:
+        preset = dict(QUICK_FRAMES)
+    elif _starts_from_real(options) and task == "classes":
         preset = dict(QUICK)
     given = {
         "points": options.distill_points,
         "iterations": options.iterations,
+        "outer": options.outer,
+        "inner": options.inner,
         "real_batch": options.real_batch,
         "lr": options.lr,
+        "w0": options.w0,
         "start": options.start,
         "start_steps": options.start_steps if options.dataset is None else None,
         "widths": None if options.pointnet_widths is None else tuple(options.pointnet_widths),
@@ -220,12 +236,9 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         method=options.method,
         task=task,
         clouds_per_class=options.cpc,
-        outer=options.outer,
-        inner=options.inner,
         coordinate_lr=options.coordinate_lr,
         width=options.width,
         layers=options.layers,
-        w0=options.w0,
         rotator=RotatorOptions(
             mode=mode,
             proper=options.proper,
@@ -234,6 +247,16 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
         ),
         seed=options.seed,
         **preset,
+    )
+
+
+def _starts_from_real(options: argparse.Namespace) -> bool:
+    """Return whether the quick preset holds: it begins near real data, where few steps can end."""
+    return (
+        options.preset == "quick"
+        and options.method in LEARNED
+        and options.start != "noise"
+        and options.start_steps != 0
     )
 
 
@@ -267,7 +290,9 @@ def _run(options: argparse.Namespace, command: str) -> None:
         )
     if options.dataset is not None:
         with process_group(device):
-            made_frames, real_frames = distill_frames(options, chosen, device)
+            made_frames, real_frames = distill_frames(
+                options, chosen, device, quick=_starts_from_real(options)
+            )
         if is_first_process():
             score_made_frames(options, made_frames, real_frames, device)
         return

@@ -203,3 +203,15 @@ QUICK: Final[Mapping[str, Any]] = {
 }
 """What `--preset quick` sets for classes, and what `docs/results/dd3d.md` was measured with: so few
 steps do not lead from noise to objects, and from real clouds a rate of 0.001 leads away."""
+QUICK_FRAMES: Final[Mapping[str, Any]] = {
+    "points": 512,
+    "iterations": 40,
+    "outer": 10,
+    "inner": 1,
+    "real_batch": 4,
+    "widths": (32, 64, 128),
+    "lr": 1e-5,
+    "weight_decay": 0.0,  # of weights would pull what was fitted apart
+    "w0": 400.0,
+}
+"""The same for LiDAR frames, beside `lidar.start.QUICK_START`: see `docs/results/dd3d_lidar.md`."""

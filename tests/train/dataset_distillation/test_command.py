@@ -8,7 +8,15 @@ import pytest
 from tests.train.dataset_distillation.toys import toy_clouds
 from topodistill.commands import main as topodistill
 from train.data.objects import read_objects, write_folder
-from train.dataset_distillation.command import _parser, distill_options, main
+from train.dataset_distillation.command import (
+    _parser,
+    _starts_from_real,
+    distill_options,
+    main,
+)
+from train.dataset_distillation.lidar.command import frame_start
+from train.dataset_distillation.lidar.start import FitOptions
+from train.experiments.distill_lidar.experiment import Settings
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +188,24 @@ def test_presets_and_flags():
         400,
     )
     assert chosen("--method", "random").start is None
+
+
+def test_frames_are_distilled_as_the_results_page_measured():
+    """The quick preset starts from real points; from noise, so few steps lose to random points."""
+
+    def chosen(*given):
+        given = _parser().parse_args(["--output", "x", "--dataset", "waymo", *given])
+        found = distill_options(given)
+        return found, frame_start(given, quick=_starts_from_real(given))
+
+    measured = Settings()
+    assert chosen() == (measured.options("dd3d-start", 1, 0), measured.start("dd3d-start"))
+    for given in (["--preset", "paper"], ["--start", "noise"], ["--start-steps", "0"]):
+        options, start = chosen(*given)
+        assert (options.lr, options.w0, start) == (1e-3, 100.0, FitOptions())
+    options, start = chosen("--lr", "0.5", "--w0", "7", "--outer", "3", "--inner", "2")
+    assert (options.lr, options.w0, options.outer, options.inner) == (0.5, 7.0, 3, 2)
+    _, start = chosen("--start-steps", "9", "--share-power", "0.3", "--start-frames", "2")
+    assert (start.steps, start.share_power, start.frames) == (9, 0.3, 2)
+    _, start = chosen("--start-steps", "9", "--preset", "paper")
+    assert (start.steps, start.share_power) == (9, 1.0)

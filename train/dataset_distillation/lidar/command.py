@@ -1,6 +1,7 @@
 """What the command distill-data does with --dataset: LiDAR frames in place of objects."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from train.dataset_distillation.lidar.make import (
     score_frames_of,
 )
 from train.dataset_distillation.lidar.read import FrameData, read_frame_data
-from train.dataset_distillation.lidar.start import FitOptions
+from train.dataset_distillation.lidar.start import QUICK_START, FitOptions
 from train.dataset_distillation.make import STATE_NAME
 from train.dataset_distillation.networks.segmenters import build_segmenter
 from train.dataset_distillation.options import DistillOptions
@@ -76,8 +77,8 @@ def add_frame_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="S",
         help="fit the generator to real points in so many steps first; 0, the paper's way, is for "
-        f"frames alone [objects that start from real clouds: {DistillOptions().start_steps}, "
-        f"frames: {_START.steps}]",
+        f"frames alone [objects that start from real clouds: {DistillOptions().start_steps}; "
+        f"frames, quick: {QUICK_START.steps}, paper: {_START.steps}]",
     )
     add(
         "--start-frames",
@@ -90,10 +91,9 @@ def add_frame_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--share-power",
         type=float,
-        default=_START.share_power,
         metavar="P",
         help="points of a class as its share to this power; below 1 rare classes have more "
-        f"[{_START.share_power:g}]",
+        f"[quick: {QUICK_START.share_power:g}, paper: {_START.share_power:g}]",
     )
     for flag in ("--train-sequences", "--validation-sequences"):
         add(flag, nargs="+", default=[], metavar="SEQUENCE", help="[the official split]")
@@ -132,8 +132,18 @@ def frame_data(options: argparse.Namespace) -> FrameData:
     )
 
 
+def frame_start(options: argparse.Namespace, *, quick: bool) -> FitOptions:
+    """Return how a generator of frames is fitted to real points first; a flag wins."""
+    given = {"steps": options.start_steps, "share_power": options.share_power}
+    return replace(
+        QUICK_START if quick else _START,
+        frames=options.start_frames,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
 def distill_frames(
-    options: argparse.Namespace, chosen: DistillOptions, device: torch.device
+    options: argparse.Namespace, chosen: DistillOptions, device: torch.device, *, quick: bool
 ) -> tuple[MadeFrames, RealFrames]:
     """Read frames, make a small set, and write it.
 
@@ -143,6 +153,8 @@ def distill_frames(
         The flags.
     chosen
         What they say of the distillation.
+    quick
+        Whether a generator starts from real points where no flag says how.
     device
         Where to compute.
 
@@ -153,11 +165,7 @@ def distill_frames(
     """
     for each in _trainings(options):  # a mistake in these is told before hours of work
         build_segmenter(each.network, 2, each.grid_size_m, options.range_m)
-    start = FitOptions(
-        steps=_START.steps if options.start_steps is None else options.start_steps,
-        frames=options.start_frames,
-        share_power=options.share_power,
-    )
+    start = frame_start(options, quick=quick)
     output: Path = options.output
     refuse_frames_of_others(output)
     train, test = read_frame_data(frame_data(options), needs_test=bool(options.evaluate))

@@ -12,7 +12,7 @@ Shape letters: M frames of the small set, B real frames, P points, N points of a
 import math
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -69,6 +69,10 @@ class FitOptions:
             raise UserError(f"--start-frames {self.frames}: 0 or more")
         if self.points < 1 or not 0 < self.lr < math.inf:
             raise UserError(f"a start of {self.points} points at rate {self.lr}: both above 0")
+
+
+QUICK_START: Final = FitOptions(steps=600, share_power=0.5)
+"""What `--preset quick` sets: from noise, so few iterations teach less than random points do."""
 
 
 class FrameDistillation(Distillation):

@@ -22,6 +22,7 @@ def words(data, output, *more):
         *("--data.class-map", str(data / "classes.yaml"), "--range-m", "10", "--cpc", "2"),
         *("--points", "300", "--distill-points", "60", "--iterations", "2", "--outer", "2"),
         *("--real-batch", "2", "--width", "16", "--pointnet-widths", "8", "16", "32"),
+        *("--start-steps", "20"),
         *("--device", "cpu", *more),
     ]
 
