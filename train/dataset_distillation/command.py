@@ -151,11 +151,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--distill-points", type=int, metavar="N", help="of a cloud while it is learned")
     add("--iterations", type=int, help="networks that gradients are matched on")
-    add("--outer", type=int, help="steps on each [the authors', by --cpc; frames, quick: 10]")
+    add(
+        "--outer",
+        type=int,
+        help=f"steps on each [the authors', by --cpc; frames, quick: {QUICK_FRAMES['outer']}]",
+    )
     add(
         "--inner",
         type=int,
-        help="epochs of each between two steps [the authors', by --cpc; frames, quick: 1]",
+        help="epochs of each between two steps [the authors', by --cpc; frames, quick: "
+        f"{QUICK_FRAMES['inner']}]",
     )
     add("--real-batch", type=int, help="real clouds of a class in a step")
     add(
