@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gpu_parts import Part, run_part
+from train.ablation.grids import Arm, Grid, built_in
+from train.ablation.runner import Ablation, Runner
+from train.ablation.statistics import Comparison
 from train.core.device import resolve_device
 from train.core.interrupts import Interrupted
-from train.experiments.grids import Arm, Grid, built_in
-from train.experiments.runner import Ablation, Runner
-from train.experiments.statistics import Comparison
 from train.networks.pretrained import pretrained_path
 from train.networks.registry import PAIRS
 from train.presets import preset

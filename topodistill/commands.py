@@ -50,7 +50,16 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
 }
 """Name -> (module whose `main(arguments)` returns the exit code, what it does)."""
 
-TRAIN_EXTRA: Final = ("matplotlib", "pyarrow", "safetensors", "tensorboard", "tqdm", "tyro", "yaml")
+TRAIN_EXTRA: Final = (
+    "matplotlib",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "tensorboard",
+    "tqdm",
+    "tyro",
+    "yaml",
+)
 """What the extra `[train]` installs, by import names; every door needs it."""
 
 

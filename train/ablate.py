@@ -2,7 +2,7 @@
 
 import sys
 
-from train.experiments.command import main
+from train.ablation.command import main
 
 __all__ = ["main"]
 

@@ -1,1 +1,1 @@
-"""Ablations: what was run, what it shows, and how sure that is."""
+"""Studies that publish results: figures, pages and their runs."""

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
+from train.ablation.records import Records, read_folders
 from train.core.atomic_write import atomic_write
 from train.core.console import logger
 from train.core.errors import UserError
-from train.experiments.records import Records, read_folders
 
 
 def add_folder_flags(

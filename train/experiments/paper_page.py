@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from train.ablation.grids import built_in
 from train.core.errors import UserError
 from train.experiments.figures import (
     barcode,
@@ -18,7 +19,6 @@ from train.experiments.figures import (
 from train.experiments.figures.figure_file import read_numbers
 from train.experiments.figures.paper_numbers import DIFFERENCES, table_7
 from train.experiments.figures.row_means import audit
-from train.experiments.grids import built_in
 
 PAGE: Final = "paper.md"
 EQUALITY_PAGE: Final = f"{ripser_equality.NAME}.md"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from train.experiments.grids import built_in
+from train.ablation.grids import built_in
 from train.experiments.paper_page import Compared, interval
 
 NAME: Final = "ablation"

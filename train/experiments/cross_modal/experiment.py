@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from train.ablation.circumstances import circumstances
+from train.ablation.records import RunRecord, done_runs, hash_of, write_record
 from train.config import RunConfig, from_json
 from train.core.atomic_write import make_folder
 from train.core.console import logger
@@ -30,11 +32,9 @@ from train.engine.loop import fit
 from train.engine.run_data import RunData, open_data
 from train.engine.stepper import TrainTask
 from train.evaluation.evaluate import evaluate
-from train.experiments.circumstances import circumstances
 from train.experiments.cross_modal.arms import FUSED, GRIDS, MAJORITY, PROJECTION, UNTRAINED, Arm
 from train.experiments.cross_modal.baselines import Projection, majority_class
 from train.experiments.cross_modal.kept_maps import KeptMaps
-from train.experiments.records import RunRecord, done_runs, hash_of, write_record
 from train.methods.cross_modal.camera_method import CameraMethod
 from train.methods.registry import method_class
 from train.networks.image import load_image_network

@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
+from train.ablation.records import Records, RunRecord
+from train.ablation.statistics import PRIMARY_METRIC, Result, compare
 from train.experiments.cross_modal.arms import FUSED, GRIDS, Grid
-from train.experiments.records import Records, RunRecord
-from train.experiments.statistics import PRIMARY_METRIC, Result, compare
 
 COMMAND: Final = "python -m train.cross_modal --output docs/results"
 """What makes the page of this project."""

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.ablation.circumstances import circumstances
+from train.ablation.records import RunRecord, done_runs, hash_of, write_record
 from train.core.atomic_write import make_folder
 from train.core.console import logger
 from train.data.objects.read import read_objects
@@ -42,9 +44,7 @@ from train.dataset_distillation.real_clouds import (
     prepare,
 )
 from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
-from train.experiments.circumstances import circumstances
 from train.experiments.distill_data.memory import PeakMemory
-from train.experiments.records import RunRecord, done_runs, hash_of, write_record
 
 Setting = Literal["aligned", "rotated"]
 SETTINGS: Final[tuple[Setting, ...]] = ("aligned", "rotated")

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from train.ablation.records import Records, RunRecord
+from train.ablation.statistics import Comparison, Metric, Result, estimate, paired_sample
 from train.dataset_distillation.generator import GeneratorSpec, pays_from
 from train.dataset_distillation.make import SIGNS_ONCE_FROM
 from train.dataset_distillation.networks.build import SMALL_POINTNET
@@ -17,8 +19,6 @@ from train.experiments.distill_data.experiment import (
     START_ALONE,
 )
 from train.experiments.distill_data.paper import PAPER
-from train.experiments.records import Records, RunRecord
-from train.experiments.statistics import Comparison, Metric, Result, estimate, paired_sample
 
 COMMAND: Final = "python -m train.distill_data_page --output docs/results"
 """What makes the page of this project."""
@@ -334,7 +334,7 @@ def _differences(runs: Sequence[RunRecord]) -> str:
     header = ["runs", "comparison", "metric", "pairs", "difference, points", "95% interval"]
     return (
         "Intervals are Student's, paired by distillation and evaluation, as in "
-        "`train.experiments.statistics`. Evaluations of one distillation are more alike than those "
+        "`train.ablation.statistics`. Evaluations of one distillation are more alike than those "
         "of several: below three distillations an interval speaks of these distillations.\n\n"
         + _table(header, rows)
     )

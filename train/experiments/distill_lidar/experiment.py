@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.ablation.circumstances import circumstances
+from train.ablation.records import RunRecord, done_runs, hash_of, write_record
 from train.core.atomic_write import make_folder
 from train.core.console import logger
 from train.dataset_distillation.lidar.evaluate import (
@@ -39,8 +41,6 @@ from train.dataset_distillation.lidar.read import FrameData, read_frame_data
 from train.dataset_distillation.lidar.start import FitOptions
 from train.dataset_distillation.make import GENERATOR_NAME, STATE_NAME
 from train.dataset_distillation.options import LEARNED, DistillOptions, Method
-from train.experiments.circumstances import circumstances
-from train.experiments.records import RunRecord, done_runs, hash_of, write_record
 
 FULL: Final = "full"
 FORMAT: Final = 1

@@ -6,10 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from train.dataset_distillation.lidar.evaluate import ClassCounts
-from train.experiments.distill_lidar.experiment import ARMS, FULL
-from train.experiments.records import Records, RunRecord
-from train.experiments.statistics import (
+from train.ablation.records import Records, RunRecord
+from train.ablation.statistics import (
     Comparison,
     Metric,
     Result,
@@ -18,6 +16,8 @@ from train.experiments.statistics import (
     estimate,
     paired_sample,
 )
+from train.dataset_distillation.lidar.evaluate import ClassCounts
+from train.experiments.distill_lidar.experiment import ARMS, FULL
 
 COMMAND: Final = "python -m train.distill_lidar_page --output docs/results"
 """What makes the page of this project."""
@@ -164,7 +164,7 @@ def _answers(runs: Sequence[RunRecord], networks: Sequence[str]) -> str:
     header = ["student, set", "comparison", "metric", "seeds", "points", "95% interval", "over"]
     return (
         "\n".join(line for *_, line in sorted(verdicts, key=lambda row: row[:2]))
-        + "\n\nIntervals are Student's, paired by seed, as in `train.experiments.statistics`. A "
+        + "\n\nIntervals are Student's, paired by seed, as in `train.ablation.statistics`. A "
         "seed has its own distillation, its own draw of real frames and its own weights.\n\n"
         + _table(header, rows, left=3)
     )

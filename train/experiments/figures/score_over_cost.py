@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from train.ablation.grids import TEACHER, built_in
+from train.ablation.records import RunRecord, read_folders
 from train.core.errors import UserError
 from train.data.frame import IN_CHANNELS
 from train.data.registry import dataset_spec
@@ -23,8 +25,6 @@ from train.experiments.figures.palette import (
     SKY,
     VERMILION,
 )
-from train.experiments.grids import TEACHER, built_in
-from train.experiments.records import RunRecord, read_folders
 from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network, parse_network
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
+from train.ablation.records import read_folders
 from train.core.atomic_write import make_folder
 from train.core.command import run_command
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.experiments.page_command import write_page
-from train.experiments.records import read_folders
 from train.experiments.topkd_digits.experiment import Experiment, Settings, arms
 from train.experiments.topkd_digits.lidar import RECORD_NAME, read_record
 from train.experiments.topkd_digits.page import markdown

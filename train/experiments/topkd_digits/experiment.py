@@ -13,10 +13,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from train.ablation.circumstances import circumstances
+from train.ablation.grids import TEACHER, Arm
+from train.ablation.records import RunRecord, hash_of, read_folders, write_record
 from train.core.console import logger
-from train.experiments.circumstances import circumstances
-from train.experiments.grids import TEACHER, Arm
-from train.experiments.records import RunRecord, hash_of, read_folders, write_record
 from train.experiments.topkd_digits.data import Digits, Images, load_digits
 from train.experiments.topkd_digits.pair import Schedule, Training, build, train_network
 from train.experiments.topkd_fidelity import own_other_images

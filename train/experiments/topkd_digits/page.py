@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from train.experiments.grids import TEACHER, Arm
-from train.experiments.records import Records, RunRecord
-from train.experiments.statistics import (
+from train.ablation.grids import TEACHER, Arm
+from train.ablation.records import Records, RunRecord
+from train.ablation.statistics import (
     Comparison,
     Metric,
     Result,
@@ -224,7 +224,7 @@ def _answer(found: Sequence[Result]) -> str:
     over = " and ".join("images" if each == "streets" else each for each in asked.estimate.over)
     return (
         f"**The question, TopKD against softened logits: {asked.verdict}.** The paper's difference "
-        "is +0.92 points. Intervals are those of `train.experiments.statistics`, paired by seed"
+        "is +0.92 points. Intervals are those of `train.ablation.statistics`, paired by seed"
         + (f", over {over}" if over else "")
         + "; p values are not corrected, and all rows but the first are exploration."
     )

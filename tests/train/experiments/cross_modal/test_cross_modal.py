@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.train.methods.cross_modal.conftest import NUM_CLASSES, make_batch, write_image_network
+from train.ablation.records import Records, read_folders
 from train.cross_modal import main
 from train.data.frame import IGNORE_INDEX
 from train.data.registry import dataset_spec
@@ -18,7 +19,6 @@ from train.experiments.cross_modal.baselines import Projection, majority_class
 from train.experiments.cross_modal.command import PAGE_NAME, RECORDS_NAME, run
 from train.experiments.cross_modal.experiment import Settings, SomeLabeled
 from train.experiments.cross_modal.page import markdown
-from train.experiments.records import Records, read_folders
 from train.methods.cross_modal.pixels import seen_pixels
 from train.methods.registry import method_class
 from train.networks.image import ImageCard, load_image_network, save_image_network

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from train.ablation.records import read_folders
 from train.core.errors import UserError
 from train.dataset_distillation import evaluate, make
 from train.dataset_distillation.generator import load_generator
@@ -29,7 +30,6 @@ from train.experiments.distill_data.command import (
 from train.experiments.distill_data.experiment import Plan, Run, Settings
 from train.experiments.distill_data.memory import PeakMemory
 from train.experiments.distill_data.page import comparisons, markdown
-from train.experiments.records import read_folders
 
 SETTINGS = Settings(
     data=SimulatedSet(train_per_class=3, test_per_class=2, num_points=24),

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from train.ablation.records import hash_of, read_folders
 from train.core.errors import UserError
 from train.dataset_distillation.lidar import make as lidar_make
 from train.dataset_distillation.networks import segmenters
 from train.experiments.distill_lidar.command import PAGE_NAME, RECORDS_NAME, main, run
 from train.experiments.distill_lidar.experiment import FULL, Plan, Run, Settings
 from train.experiments.distill_lidar.page import PICTURE, comparisons, markdown
-from train.experiments.records import hash_of, read_folders
 
 ROOT = Path(__file__).resolve().parents[4]
 SETTINGS = Settings(

@@ -1,6 +1,6 @@
 """Records of an ablation, made up, as `train.ablate` writes them."""
 
-from train.experiments.records import RunRecord, write_record
+from train.ablation.records import RunRecord, write_record
 
 
 def write_runs(folder, scores, networks=("ptv3:tiny-teacher", "ptv3:tiny-student"), grid="main"):

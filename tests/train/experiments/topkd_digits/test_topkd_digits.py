@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from train.ablation.grids import Arm
+from train.ablation.records import RunRecord, read_folders
 from train.core.errors import UserError
-from train.experiments.grids import Arm
-from train.experiments.records import RunRecord, read_folders
 from train.experiments.topkd_digits import command, experiment
 from train.experiments.topkd_digits.data import load_digits
 from train.experiments.topkd_digits.experiment import Settings, arms

@@ -7,7 +7,7 @@ import torch
 
 from tests.train.toy_runs import checkpoint_of, flags, log_of, refused
 from train import ablate, topkd_fit, topkd_targets
-from train.experiments.records import read_folders
+from train.ablation.records import read_folders
 from train.methods.topkd import method as method_module
 from train.methods.topkd.artifacts import load_maker
 from train.networks.weights import checksum, load_model

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from train.ablation.kept_batches import KeptBatches
 from train.core.errors import UserError
-from train.experiments.kept_batches import KeptBatches
 from train.methods.protocol import LABELED_SHARE
 from train.methods.targets import KEPT, TargetChoice, compute_targets
 from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig

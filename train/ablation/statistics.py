@@ -22,7 +22,7 @@ that differences between seeds are about normal, which for means over many thous
 are. The percentiles are recorded beside it (`bootstrap_low`, `bootstrap_high`).
 
 What differs between seeds only on some streets is counted in both variances; the intervals are a
-little too wide for it, never too narrow. `tests/train/experiments/test_statistics.py` simulates
+little too wide for it, never too narrow. `tests/train/ablation/test_statistics.py` simulates
 experiments of known effect and counts how often the interval holds it.
 
 Shape letters: P pairs of runs, B draws of streets, J streets.
@@ -37,9 +37,9 @@ from typing import Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit  # Student's t without the second that scipy.stats takes
 
-from train.experiments.records import RunRecord
-from train.experiments.t_distribution import quantile, upper_tail
+from train.ablation.records import RunRecord
 
 MIN_SEEDS_INTERVAL: Final = 3
 """Pairs below which no interval is given."""
@@ -366,7 +366,7 @@ def estimate(sample: PairedSample, margin: float | None = None, seed: int = 0) -
     degrees = count - 1.0
     if variance > 0:
         degrees = variance**2 / sum(part**2 / free for part, free in parts.values())
-    half = quantile((1 + CONFIDENCE) / 2, degrees) * error
+    half = _quantile((1 + CONFIDENCE) / 2, degrees) * error
     bounds = np.percentile(
         _hierarchical_bootstrap(sample, np.random.default_rng(seed)),
         [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)],
@@ -379,14 +379,14 @@ def estimate(sample: PairedSample, margin: float | None = None, seed: int = 0) -
         over=("seeds", *(["teachers"] if between is not None else []), *list(parts)[1:]),
         standard_error=error,
         degrees_of_freedom=degrees,
-        p=2 * upper_tail(abs(difference) / error, degrees) if error > 0 else 1.0,
+        p=2 * float(stdtr(degrees, -abs(difference) / error)) if error > 0 else 1.0,
         p_sign_flip=sign_flip(means),
         equivalent=(
             None
             if margin is None
-            else abs(difference) + quantile(1 - SIGNIFICANCE, degrees) * error < margin
+            else abs(difference) + _quantile(1 - SIGNIFICANCE, degrees) * error < margin
         ),
-        minimum_detectable=half + quantile(POWER, degrees) * error,
+        minimum_detectable=half + _quantile(POWER, degrees) * error,
         bootstrap_low=float(bounds[0]),
         bootstrap_high=float(bounds[1]),
     )
@@ -555,6 +555,11 @@ def teacher_gap(
     # One teacher stands beside several students; the records differ in nothing but the seed.
     beside = [replace(teachers[run.teacher], seed=run.seed) for run in students]
     return estimate(paired_sample(beside, students, metric, bootstrap), metric.margin)
+
+
+def _quantile(probability: float, degrees: float) -> float:
+    """Return the value that Student's t lies below with a probability."""
+    return float(stdtrit(degrees, probability))
 
 
 def _claimed_p(found: Estimate) -> float | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from train.ablation.records import NAME
+from train.ablation.statistics import Comparison
 from train.config import MethodConfig, from_json
 from train.core.errors import UserError
-from train.experiments.records import NAME
-from train.experiments.statistics import Comparison
 from train.methods.registry import METHODS, method_class
 from train.presets.recipes import RECIPES
 from train.presets.tiny import TINY_METHOD_OPTIONS

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from train.ablation.records import hash_of, read_folders, read_record, write_record
 from train.core.errors import UserError
-from train.experiments.records import hash_of, read_folders, read_record, write_record
 
 
 @pytest.fixture

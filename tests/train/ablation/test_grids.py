@@ -2,9 +2,9 @@
 
 import pytest
 
+from train.ablation.grids import built_in, find_grid, read_grid
+from train.ablation.records import NAME
 from train.core.errors import UserError
-from train.experiments.grids import built_in, find_grid, read_grid
-from train.experiments.records import NAME
 from train.methods.registry import METHODS
 
 GOOD = """

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from train.ablation.page import GridPlan, comparison_entries, markdown, sections, write_page
+from train.ablation.records import Records, read_folders, write_record
+from train.ablation.statistics import Comparison, StreetBootstrap
 from train.core.errors import UserError
-from train.experiments.page import GridPlan, comparison_entries, markdown, sections, write_page
-from train.experiments.records import Records, read_folders, write_record
-from train.experiments.statistics import Comparison, StreetBootstrap
 
 EFFECTS = {"ce": 0.0, "kd": 3.0, "same": 3.05, "bad": 1.0}
 PLAN = GridPlan(

@@ -12,6 +12,17 @@ from typing import Any, Final
 import torch
 
 from fast import TopologicalLoss
+from train.ablation.circumstances import circumstances
+from train.ablation.every_nth import EveryNth
+from train.ablation.grids import TEACHER, Arm, Grid
+from train.ablation.kept_batches import KeptBatches
+from train.ablation.records import (
+    GRADIENT_ENTROPY,
+    RunRecord,
+    hash_of,
+    read_record,
+    write_record,
+)
 from train.config import RunConfig, to_json
 from train.core.atomic_write import make_folder
 from train.core.console import logger
@@ -38,17 +49,6 @@ from train.evaluation.evaluate_structure import (
 from train.evaluation.feature_agreement import SampledFeatures
 from train.evaluation.structure import thin_classes
 from train.evaluation.training_overlap import sequence_of
-from train.experiments.circumstances import circumstances
-from train.experiments.every_nth import EveryNth
-from train.experiments.grids import TEACHER, Arm, Grid
-from train.experiments.kept_batches import KeptBatches
-from train.experiments.records import (
-    GRADIENT_ENTROPY,
-    RunRecord,
-    hash_of,
-    read_record,
-    write_record,
-)
 from train.methods.protocol import DistillationMethod
 from train.methods.registry import method_class
 from train.methods.targets import TargetChoice

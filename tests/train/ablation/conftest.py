@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.experiments.records import RunRecord, hash_of
+from train.ablation.records import RunRecord, hash_of
 
 SETTINGS = {"dataset": "waymo", "simulated": True, "pair": "tiny", "data": {"streets": 4}}
 TEACHER = "0123456789ab"

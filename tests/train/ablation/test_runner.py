@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from train import ablate
+from train.ablation import runner
+from train.ablation.records import read_folders
+from train.ablation.runner import mean_terms
 from train.core.interrupts import Interrupted
 from train.data.registry import dataset_spec
-from train.experiments import runner
-from train.experiments.records import read_folders
-from train.experiments.runner import mean_terms
 from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network
 from train.networks.weights import ModelMetadata, save_model

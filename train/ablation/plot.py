@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from train.experiments.statistics import (
+from train.ablation.statistics import (
     METRICS,
     MIN_SEEDS_CLAIM,
     PRIMARY_METRIC,

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from train.core.atomic_write import atomic_write, make_folder
-from train.experiments.plot import Panel, draw
-from train.experiments.records import GRADIENT_ENTROPY, Records, RunRecord, flattened
-from train.experiments.statistics import (
+from train.ablation.plot import Panel, draw
+from train.ablation.records import GRADIENT_ENTROPY, Records, RunRecord, flattened
+from train.ablation.statistics import (
     CONFIDENCE,
     MIN_SEEDS_CLAIM,
     MIN_SEEDS_INTERVAL,
@@ -25,6 +24,7 @@ from train.experiments.statistics import (
     metrics_of,
     teacher_gap,
 )
+from train.core.atomic_write import atomic_write, make_folder
 
 GATE_POINTS: Final = 6.0
 """mIoU that a teacher must be above a student that learned from labels alone."""

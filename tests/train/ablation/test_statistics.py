@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from train.experiments import statistics
-from train.experiments.statistics import (
+from train.ablation import statistics
+from train.ablation.statistics import (
     METRICS,
     Comparison,
     PairedSample,

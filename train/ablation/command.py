@@ -10,6 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from train.ablation.grids import Grid, built_in, find_grid
+from train.ablation.page import GridPlan, write_page
+from train.ablation.records import read_folders
+from train.ablation.runner import Ablation, Runner
+from train.ablation.statistics import Score, StreetBootstrap, additive_score
 from train.config import RunConfig
 from train.core.command import run_command
 from train.core.console import logger
@@ -19,11 +24,6 @@ from train.core.provenance import program
 from train.data.registry import dataset_spec
 from train.engine.command_line import parse
 from train.evaluation.structure import StructureCounts, thin_classes
-from train.experiments.grids import Grid, built_in, find_grid
-from train.experiments.page import GridPlan, write_page
-from train.experiments.records import read_folders
-from train.experiments.runner import Ablation, Runner
-from train.experiments.statistics import Score, StreetBootstrap, additive_score
 from train.networks.pretrained import pretrained_path, read_card
 from train.networks.registry import PAIRS
 

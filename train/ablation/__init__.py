@@ -1,0 +1,1 @@
+"""Ablations: what was run, what it shows, and how sure that is."""
