@@ -17,7 +17,7 @@ _EXAMPLE = re.compile(
     r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE
 )
 _MODULES = {module: door for door, (module, _) in DOORS.items()}
-_MODULES |= {"train.data.inspect": "inspect", "train.data.compare": "compare"}
+_MODULES |= {"train.data.compare": "compare"}
 
 
 def blocks(text, language):

@@ -70,7 +70,7 @@ Say `topodistill report --run DIR`, or `--resume` alone, or `import topodistill`
 ```bash
 python3 -m venv .venv && .venv/bin/topodistill run --dataset waymo
 torchrun --nproc-per-node 4 -m train.run --dataset waymo
-python -m train.data.inspect --dataset waymo
+python -m train.inspect --dataset waymo
 pytest tests/
 ```
 """

@@ -2,7 +2,7 @@
 
 import sys
 
-from train.data.inspect import main
+from train.inspection.inspect import main
 
 __all__ = ["main"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data.inspect import REPORT
-from train.data.inspect import main as inspect
 from train.evaluate import main as evaluate
+from train.inspection.inspect import REPORT
+from train.inspection.inspect import main as inspect
 from train.networks.weights import load_model
 from train.predict import main as predict
 from train.report import main as report

@@ -1,4 +1,4 @@
-"""What no network should see of a cloud: values that are not finite, points that are too far out.
+"""What no network should see of a cloud: no finite values, points too far out, other columns.
 
 Shape letters: N points.
 """
@@ -13,6 +13,12 @@ from train.core.errors import UserError
 
 MAX_COORDINATE_M: Final = 1000.0
 """No return lies further out than this on any axis; what claims to is a damaged file."""
+
+# How rows of another length are recognized; see `refuse_other_columns`.
+_NEGATIVE_SHARE: Final = 0.05
+_MOST_COLUMNS: Final = 8
+_MOST_ROWS: Final = 20_000  # as good as all
+_FEWEST_ROWS: Final = 30  # in fewer, which length of rows is likely is chance
 
 
 def checked_points(
@@ -61,6 +67,55 @@ def checked_points(
             f"{too_far}"
         )
     return np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3:])
+
+
+def refuse_other_columns(path: Path, points: NDArray[np.float32]) -> None:
+    """Refuse a bare file of float32 whose rows have another number of columns than they were read.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    points
+        (N, 4) x, y, z and strength, as read. Rows of another length put coordinates in the place of
+        the strength, which no strength is like: it is negative, or far above 1.
+
+    Raises
+    ------
+    UserError
+        If values a row apart are nearer to each other for another length of rows. For equally
+        distributed rows that cannot be for the true length: the mean distance between two variables
+        is at least the mean of the distances within each (Székely and Rizzo's energy distance).
+    """
+    strength = points[:, 3]
+    negative = float(np.mean(strength < 0))
+    if len(points) < _FEWEST_ROWS or (negative <= _NEGATIVE_SHARE and strength.max() <= 1.0):
+        return
+    changes = _changes(points.reshape(-1))
+    # Two rows are as far apart as one, where rows come in no order: the shortest that is as near.
+    likely = next(c for c, change in changes.items() if change <= 1.03 * min(changes.values()))
+    # Coordinates may all be positive. Then only a clear answer counts: strengths of 0 to 255 are
+    # no other columns.
+    least = 1.03 if negative > _NEGATIVE_SHARE else 2.0
+    if likely == 4 or changes[4] <= least * changes[likely]:
+        return
+    named = {3: "x y z", 5: "x y z intensity ring"}.get(likely, "more than x y z remission")
+    raise UserError(
+        f"{path}: looks like {likely} columns of float32 ({named}), not the 4 of a .bin file "
+        f"(x y z remission): read so, remissions run from {strength.min():.4g} to "
+        f"{strength.max():.4g}; write four columns, remission 0 to 1, or 0 where there is none, or "
+        "say which there are: --data.point-columns of --dataset kitti-layout"
+    )
+
+
+def _changes(values: NDArray[np.float32]) -> dict[int, float]:
+    """Return the mean change from a value to that a row later, by the number of columns."""
+    some = values[: 4 * _MOST_ROWS].astype(np.float64)
+    return {
+        columns: float(np.abs(some[columns:] - some[:-columns]).mean())
+        for columns in range(3, _MOST_COLUMNS + 1)
+        if len(some) > columns
+    }
 
 
 def _show(values: NDArray[np.float32]) -> str:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from train.core.console import Progress, logger
 from train.core.device import describe_device
 from train.core.errors import UserError
-from train.data.frame_checks import prediction_warnings
 from train.data.semantickitti.frame_files import FrameFiles
 from train.evaluation.network_pass import Precision
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
@@ -31,6 +30,7 @@ from train.inference.point_cloud_io import (
 )
 from train.inference.predict import predict_frame
 from train.inference.recording import DriveRecording, Shown
+from train.inspection.frame_checks import prediction_warnings
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
-from train.data.views import class_colors
+from train.inspection.views import class_colors
 
 TIMELINE: Final = "frame"
 """The timeline's name: frames are numbered from 0."""

@@ -29,7 +29,7 @@ from train.data.dataset_spec import DatasetSpec
 from train.data.frame import FrameSource
 from train.data.image_files import encode_jpeg
 from train.data.registry import dataset_spec
-from train.data.views import class_colors
+from train.inspection.views import class_colors
 from train.simulation.camera_images import IGNORED, labeled_images
 from train.simulation.color_leak_network import SeenByNetwork
 

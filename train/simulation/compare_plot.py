@@ -16,7 +16,7 @@ from matplotlib.gridspec import GridSpec
 from train.data.frame import LidarFrame
 from train.data.frame_statistics import RANGE_EDGES_M, FrameStatistics, shares
 from train.data.semantickitti import CLASS_NAMES
-from train.data.views import class_colors, directions
+from train.inspection.views import class_colors, directions
 
 _REAL: Final = "#d95f02"
 _OURS: Final = "#1b6ca8"

@@ -10,8 +10,8 @@ import pytest
 
 from train.core.errors import UserError
 from train.data.files import RootLayout, listed, read_bytes, reading
-from train.data.inspect import main
 from train.data.registry import DATASETS, dataset_spec
+from train.inspection.inspect import main
 
 LAYOUT = RootLayout("Mine", "the folder that holds it", "it holds it")
 
@@ -162,14 +162,15 @@ def test_an_output_that_cannot_be_written_is_named(
         raise failing
 
     target = {
-        "the folder": "train.data.inspect.tempfile.TemporaryFile",
+        "the folder": "train.inspection.inspect.tempfile.TemporaryFile",
         "the report": "pathlib.Path.write_text",
-        "a picture": "train.data.inspect.draw",
+        "a picture": "train.inspection.inspect.draw",
     }[what]
     monkeypatch.setattr(target, fail)
     reads = []
     monkeypatch.setattr(
-        "train.data.inspect._Tally.add", lambda self, sweep: reads.append(self.sizes.append(1))
+        "train.inspection.inspect._Tally.add",
+        lambda self, sweep: reads.append(self.sizes.append(1)),
     )
     assert main([*options, "--pictures", pictures, "--sequences", made.training_sequences[0]]) == 2
     error = capsys.readouterr().err

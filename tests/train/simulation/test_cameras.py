@@ -10,9 +10,9 @@ from tests.train.simulation.test_raycast import FLAT
 from train.core.errors import UserError
 from train.data.cameras import CAMERA_FIELDS, camera_views, point_pixels, project
 from train.data.image_files import decode_labels
-from train.data.inspect import main as inspect
 from train.data.nuscenes import CLASS_NAMES, NuScenes
 from train.data.nuscenes.tables import read_rows
+from train.inspection.inspect import main as inspect
 from train.simulation.camera_images import labeled_images, street_looks
 from train.simulation.nuscenes import TRAIN_ID_OF_KIND, simulate_nuscenes
 from train.simulation.simulator import raycast

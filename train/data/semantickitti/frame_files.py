@@ -15,8 +15,7 @@ from train.core.errors import UserError
 from train.data.cloud_files import CLOUD_ENDINGS, open_cloud, strength_name
 from train.data.cloud_files.npy import load_npy
 from train.data.files import read_bytes
-from train.data.frame_checks import refuse_other_columns
-from train.data.points import checked_points
+from train.data.points import checked_points, refuse_other_columns
 from train.data.semantickitti.class_map import ClassMap
 
 LabelType = Literal["uint8", "uint16", "uint32"]

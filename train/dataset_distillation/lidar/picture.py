@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from train.core.atomic_write import atomic_write
-from train.data.views import class_colors
 from train.dataset_distillation.lidar.frames import FrameClouds
+from train.inspection.views import class_colors
 
 _LARGEST_LEGEND = 24
 

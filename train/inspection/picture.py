@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from train.data.frame import LidarFrame
-from train.data.views import class_colors, directions
+from train.inspection.views import class_colors, directions
 
 _RANGES_M = (2.0, 80.0)
 _TICKS_M = (2, 5, 10, 20, 40, 80)
@@ -45,7 +45,7 @@ def draw(
     extent_m
         How far the views from above reach, either way.
     origin_m, forward_deg
-        As for `train.data.views.directions`.
+        As for `train.inspection.views.directions`.
     """
     azimuth, elevation, range_m = directions(sweep.coord, origin_m, forward_deg)
     number = np.full(len(range_m), -1) if sweep.segment is None else sweep.segment

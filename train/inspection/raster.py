@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.views import directions
+from train.inspection.views import directions
 
 NO_POINT: Final = -1
 """What a pixel shows where no point is."""
@@ -65,7 +65,7 @@ def from_sensor(
     coord
         (N, 3) meters, N at least 1.
     origin_m, forward_deg
-        As for `train.data.views.directions`. Ahead is in the middle, left is left.
+        As for `train.inspection.views.directions`. Ahead is in the middle, left is left.
     pixels
         W, a full turn. A degree is three times as high as wide; H is what the points need, between
         a twelfth and a third of W.

@@ -8,15 +8,15 @@ import pytest
 
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX, LidarFrame
-from train.data.frame_checks import (
+from train.data.points import refuse_other_columns
+from train.data.registry import DATASETS, dataset_spec
+from train.data.semantickitti import read_points
+from train.inspection.frame_checks import (
     FrameChecks,
     check_frame,
     prediction_warnings,
-    refuse_other_columns,
 )
-from train.data.ground import ground_height_m
-from train.data.registry import DATASETS, dataset_spec
-from train.data.semantickitti import read_points
+from train.inspection.ground import ground_height_m
 
 SPEC = dataset_spec("semantickitti")
 

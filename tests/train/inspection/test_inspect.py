@@ -8,10 +8,10 @@ import pytest
 from matplotlib.image import imread
 
 from train.data import nuscenes, waymo
-from train.data.inspect import REPORT, main
 from train.data.registry import dataset_spec
 from train.data.semantickitti import CLASS_NAMES
-from train.data.views import CLASS_COLORS, class_colors, directions
+from train.inspection.inspect import REPORT, main
+from train.inspection.views import CLASS_COLORS, class_colors, directions
 
 
 def run(root: Path, output: Path, *more: str) -> int:

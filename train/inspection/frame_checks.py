@@ -10,17 +10,15 @@ Shape letters: N points.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IGNORE_INDEX, LidarFrame
-from train.data.ground import NEAR_M, ground_height_m
 from train.data.registry import dataset_spec
+from train.inspection.ground import NEAR_M, ground_height_m
 
 VOXEL_M: Final = 0.05
 """Points that lie in one voxel of this size lie in one place."""
@@ -30,9 +28,6 @@ GROUND_TOLERANCE_M: Final = 1.0
 
 _FEWEST: Final = 1000  # points; how fewer are spread says nothing
 _MOST: Final = 20_000  # points that spreads are taken from: as good, and sixty frames take a second
-_NEGATIVE_SHARE: Final = 0.05
-_MOST_COLUMNS: Final = 8
-_FEWEST_ROWS: Final = 30  # in fewer, which length of rows is likely is chance
 _FORMATS: Final = {
     ".pcd.bin": "nuscenes",
     ".bin": "semantickitti",
@@ -77,55 +72,6 @@ def check_frame(frame: LidarFrame) -> list[Finding]:
     if any(each.kind == ONE_PLACE for each in kinds):  # says why all else is odd, too
         return [each for each in kinds if each.kind in (ONE_PLACE, STRENGTH, NO_LABEL)]
     return kinds
-
-
-def refuse_other_columns(path: Path, points: NDArray[np.float32]) -> None:
-    """Refuse a bare file of float32 whose rows have another number of columns than they were read.
-
-    Parameters
-    ----------
-    path
-        Of the file.
-    points
-        (N, 4) x, y, z and strength, as read. Rows of another length put coordinates in the place of
-        the strength, which no strength is like: it is negative, or far above 1.
-
-    Raises
-    ------
-    UserError
-        If values a row apart are nearer to each other for another length of rows. For equally
-        distributed rows that cannot be for the true length: the mean distance between two variables
-        is at least the mean of the distances within each (Székely and Rizzo's energy distance).
-    """
-    strength = points[:, 3]
-    negative = float(np.mean(strength < 0))
-    if len(points) < _FEWEST_ROWS or (negative <= _NEGATIVE_SHARE and strength.max() <= 1.0):
-        return
-    changes = _changes(points.reshape(-1))
-    # Two rows are as far apart as one, where rows come in no order: the shortest that is as near.
-    likely = next(c for c, change in changes.items() if change <= 1.03 * min(changes.values()))
-    # Coordinates may all be positive. Then only a clear answer counts: strengths of 0 to 255 are
-    # no other columns.
-    least = 1.03 if negative > _NEGATIVE_SHARE else 2.0
-    if likely == 4 or changes[4] <= least * changes[likely]:
-        return
-    named = {3: "x y z", 5: "x y z intensity ring"}.get(likely, "more than x y z remission")
-    raise UserError(
-        f"{path}: looks like {likely} columns of float32 ({named}), not the 4 of a .bin file "
-        f"(x y z remission): read so, remissions run from {strength.min():.4g} to "
-        f"{strength.max():.4g}; write four columns, remission 0 to 1, or 0 where there is none, or "
-        "say which there are: --data.point-columns of --dataset kitti-layout"
-    )
-
-
-def _changes(values: NDArray[np.float32]) -> dict[int, float]:
-    """Return the mean change from a value to that a row later, by the number of columns."""
-    some = values[: 4 * _MOST].astype(np.float64)
-    return {
-        columns: float(np.abs(some[columns:] - some[:-columns]).mean())
-        for columns in range(3, _MOST_COLUMNS + 1)
-        if len(some) > columns
-    }
 
 
 STRENGTH: Final = "strength"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from train.data.cameras import CameraImage, camera_views, project
 from train.data.frame import LidarFrame
-from train.data.views import directions
+from train.inspection.views import directions
 
 _COLUMNS: Final = 3
 _DEPTHS_M: Final = (2.0, 60.0)
@@ -41,7 +41,7 @@ def draw_cameras(
     path
         The file to write.
     origin_m, forward_deg
-        As for `train.data.views.directions`.
+        As for `train.inspection.views.directions`.
     extent_m
         How far the view from above reaches, either way.
 

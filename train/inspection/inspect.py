@@ -1,6 +1,6 @@
 """Looks a dataset over before it is trained on: counts, classes, problems, pictures.
 
-python -m train.data.inspect --dataset waymo --data-root DIR --output DIR
+python -m train.inspect --dataset waymo --data-root DIR --output DIR
 """
 
 import argparse
@@ -19,13 +19,13 @@ import numpy as np
 from train.core.console import Progress
 from train.core.errors import UserError
 from train.core.provenance import program
-from train.data.camera_picture import draw_cameras
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import SPLITS, FrameSource, HasWarnings, LidarFrame
-from train.data.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
 from train.data.layout_flags import add_layout_flags, layout_options
-from train.data.picture import draw
 from train.data.registry import DATASETS, dataset_spec
+from train.inspection.camera_picture import draw_cameras
+from train.inspection.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
+from train.inspection.picture import draw
 
 REPORT = "inspection.json"
 _RANGE_EDGES_M = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80, 120, 250)
@@ -60,7 +60,7 @@ class Inspection:
         What cannot be used, a line each: a sweep that could not be read, a segment that could not
         be indexed, sweeps that cannot be trained on.
     warnings
-        What looks wrong and can be used, a line each; see `train.data.frame_checks`.
+        What looks wrong and can be used, a line each; see `train.inspection.frame_checks`.
     pictures
         The files that were drawn.
     points_by_camera
@@ -338,7 +338,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     sys.stdout.write("\n".join([*lines(found), f"written: {report}"]) + "\n")
     return 1 if found.problems or found.warnings else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
