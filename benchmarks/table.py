@@ -24,7 +24,7 @@ from benchmarks.schema import Record, Result, read_all
 from benchmarks.selection import newest
 from benchmarks.table6_page import table6_page
 from benchmarks.vectorizations_page import vectorizations_page
-from train.core.marked_block import with_block
+from train.core.blocks import with_block
 
 BLOCK = "benchmark"
 """Name of the README's markers."""

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from train.ablation.grids import built_in
-from train.core.marked_block import with_block
+from train.core.blocks import with_block
 from train.experiments.paper_page import Compared, read_ablation
 from train.experiments.readme_block import NAME, ablation_block
 from train.figures import main

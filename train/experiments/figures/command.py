@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from train.core.atomic_write import atomic_write, make_folder
+from train.core.blocks import with_block
 from train.core.command import run_command
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
-from train.core.marked_block import with_block
 from train.core.provenance import program
 from train.data.registry import DATASETS, dataset_spec
 from train.evaluation.feature_agreement import sampled_rows
