@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.objects.clouds import ObjectClouds
+from train.dataset_distillation.objects.clouds import ObjectClouds
 
 Floats = NDArray[np.float64]
 Choice = Callable[[Floats, int, np.random.Generator], NDArray[np.int64]]

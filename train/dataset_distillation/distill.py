@@ -25,13 +25,13 @@ from train.core.console import Progress
 from train.core.distributed import agree, is_first_process, sum_over_processes
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted, StopRequest
-from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for
 from train.dataset_distillation.distill_state import load_state, save_state
 from train.dataset_distillation.generator import GeneratorSpec, build_generator
 from train.dataset_distillation.matcher import Matcher
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.pointnet import PointNet
+from train.dataset_distillation.objects.clouds import ObjectClouds
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.real_start import fit_to
 from train.dataset_distillation.rotator import Rotator

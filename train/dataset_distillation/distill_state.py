@@ -10,7 +10,7 @@ import torch
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.core.tensor_file import read_tensors
-from train.data.objects.clouds import ObjectClouds
+from train.dataset_distillation.objects.clouds import ObjectClouds
 from train.dataset_distillation.options import DistillOptions
 
 STATE_FORMAT: Final = "topodistill-distill-data-2"

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for, weights_from
 from train.dataset_distillation.epochs import (
     descend,
@@ -26,6 +25,7 @@ from train.dataset_distillation.epochs import (
 )
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.build import build_network
+from train.dataset_distillation.objects.clouds import ObjectClouds
 
 _NETWORK, _DRAWS = 11, 12
 _SCALES: Final = (2 / 3, 3 / 2)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for, weights_from
 from train.dataset_distillation.epochs import descend, refuse_counts_below_one, train_epochs
 from train.dataset_distillation.evaluate import augmented
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.pointnet import WIDTHS, PointNet
+from train.dataset_distillation.objects.clouds import ObjectClouds
 from train.dataset_distillation.tasks import mean_part_iou
 
 _NETWORK, _DRAWS = 21, 22

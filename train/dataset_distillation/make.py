@@ -21,8 +21,6 @@ from train.core import provenance
 from train.core.atomic_write import atomic_write
 from train.core.distributed import is_first_process
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds
-from train.data.objects.folder import write_folder
 from train.dataset_distillation.chance import generator_for
 from train.dataset_distillation.coresets import coreset
 from train.dataset_distillation.distill import (
@@ -50,6 +48,8 @@ from train.dataset_distillation.generator import (
     save_generator,
 )
 from train.dataset_distillation.networks.build import SMALL_POINTNET
+from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.objects.folder import write_folder
 from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions
 from train.dataset_distillation.pictures import draw_clouds
 from train.dataset_distillation.real_clouds import Prepared, canonical

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from train.core.distributed import current_world
-from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for, weights_from
 from train.dataset_distillation.grouped import class_distances, class_gradients, mean_features
 from train.dataset_distillation.matching import (
@@ -22,6 +21,7 @@ from train.dataset_distillation.matching import (
     masked_labels,
 )
 from train.dataset_distillation.networks.pointnet import PointNet
+from train.dataset_distillation.objects.clouds import ObjectClouds
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.rotator import Rotator
 from train.dataset_distillation.synthetic import Clouds, Synthetic

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from train.core.atomic_write import atomic_write
-from train.data.objects.clouds import ObjectClouds
+from train.dataset_distillation.objects.clouds import ObjectClouds
 
 MOST_CLASSES: Final = 16
 _AZIMUTH, _ELEVATION = np.deg2rad(-55.0), np.deg2rad(22.0)

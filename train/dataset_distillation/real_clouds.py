@@ -9,10 +9,10 @@ import torch
 from train.core.console import logger
 from train.core.distributed import first_process_first
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds
-from train.data.objects.read import read_objects
-from train.data.objects.rotations import rotated
 from train.dataset_distillation.distill import aligned_clouds, build_rotator
+from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.objects.read import read_objects
+from train.dataset_distillation.objects.rotations import rotated
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.rotator import Rotator
 from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from train.core.errors import UserError
-from train.data.objects.clouds import NO_PART, ObjectClouds
 from train.dataset_distillation.networks.pointnet import PointNet
+from train.dataset_distillation.objects.clouds import NO_PART, ObjectClouds
 
 Task = Literal["classes", "parts"]
 TASKS: Final[tuple[Task, ...]] = ("classes", "parts")

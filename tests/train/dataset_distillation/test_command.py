@@ -7,7 +7,6 @@ import pytest
 
 from tests.train.dataset_distillation.toys import toy_clouds
 from topodistill.commands import main as topodistill
-from train.data.objects import read_objects, write_folder
 from train.dataset_distillation.command import (
     _parser,
     _starts_from_real,
@@ -16,6 +15,7 @@ from train.dataset_distillation.command import (
 )
 from train.dataset_distillation.lidar.command import frame_start
 from train.dataset_distillation.lidar.start import FitOptions
+from train.dataset_distillation.objects import read_objects, write_folder
 from train.experiments.distill_lidar.experiment import Settings
 
 

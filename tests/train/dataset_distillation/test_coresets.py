@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.coresets import CORESETS, coreset, draw, herd, k_center
+from train.dataset_distillation.objects.clouds import ObjectClouds
 
 RNG = np.random.default_rng(0)
 

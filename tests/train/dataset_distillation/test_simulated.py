@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.data.objects import read_folder
+from train.dataset_distillation.objects import read_folder
 from train.dataset_distillation.simulated import objects
 from train.dataset_distillation.simulated.objects import (
     IN_STREETS,

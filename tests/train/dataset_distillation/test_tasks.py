@@ -8,12 +8,12 @@ import torch
 
 from tests.train.dataset_distillation.test_distill import mean_distance
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds, unit_sphere
 from train.dataset_distillation.distill import Distillation
 from train.dataset_distillation.evaluate_parts import PartOptions, train_and_score_parts
 from train.dataset_distillation.generator import generate
 from train.dataset_distillation.matcher import Matcher
 from train.dataset_distillation.networks.pointnet import PointNet
+from train.dataset_distillation.objects.clouds import ObjectClouds, unit_sphere
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.tasks import (
     check_task,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.data.objects.clouds import ObjectClouds, unit_sphere
+from train.dataset_distillation.objects.clouds import ObjectClouds, unit_sphere
 
 CLASSES = ("rod", "plate", "ball", "cross")
 

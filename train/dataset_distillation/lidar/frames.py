@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX, FrameSource, LidarFrame
-from train.data.objects.clouds import NO_PART, ObjectClouds
+from train.dataset_distillation.objects.clouds import NO_PART, ObjectClouds
 
 STREET: Final = "street"
 """The one class that all frames are of."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from train.core.console import logger
 from train.core.errors import UserError
 from train.data.files import listed
-from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.coresets import coreset
 from train.dataset_distillation.distill import build_rotator
 from train.dataset_distillation.generator import PointGenerator
@@ -29,6 +28,7 @@ from train.dataset_distillation.lidar.start import FitOptions, FrameDistillation
 from train.dataset_distillation.lidar.strengths import draw_strengths, strength_table
 from train.dataset_distillation.make import learned, sampled
 from train.dataset_distillation.networks.segmenters import HEIGHT, PointSegmenter
+from train.dataset_distillation.objects.clouds import ObjectClouds
 from train.dataset_distillation.options import LEARNED, DistillOptions
 from train.dataset_distillation.real_clouds import canonical
 from train.dataset_distillation.rotator import Rotator, principal_axes

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from train.core.console import Progress
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds
 from train.dataset_distillation.chance import generator_for
 from train.dataset_distillation.distill import Distillation
 from train.dataset_distillation.generator import PointGenerator, build_generator
+from train.dataset_distillation.objects.clouds import ObjectClouds
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.synthetic import GeneratedClouds, Synthetic
 from train.networks.ptv3.serialization import MAX_DEPTH, hilbert_code

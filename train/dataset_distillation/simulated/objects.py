@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.objects.clouds import NO_PART, ObjectClouds, resample, unit_sphere
-from train.data.objects.folder import INDEX_NAME, read_index, write_folder
+from train.dataset_distillation.objects.clouds import NO_PART, ObjectClouds, resample, unit_sphere
+from train.dataset_distillation.objects.folder import INDEX_NAME, read_index, write_folder
 from train.dataset_distillation.simulated.surface_points import sample_surface
 from train.simulation.simulator import heavy, objects, people, plants, two_wheelers, vehicles
 from train.simulation.simulator.drive import SPEED_M_S, drive

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.objects.meshes import sample_triangles, triangle_areas
+from train.dataset_distillation.objects.meshes import sample_triangles, triangle_areas
 from train.simulation.simulator.scene import Scene, Shape
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,6 @@ from train.ablation.circumstances import circumstances
 from train.ablation.records import RunRecord, done_runs, hash_of, write_record
 from train.core.atomic_write import make_folder
 from train.core.console import logger
-from train.data.objects.read import read_objects
 from train.dataset_distillation.evaluate import EvaluationOptions, Score, train_and_score
 from train.dataset_distillation.make import (
     STATE_NAME,
@@ -30,6 +29,7 @@ from train.dataset_distillation.make import (
     write_made,
 )
 from train.dataset_distillation.networks.build import SMALL_POINTNET, SMALL_WIDTHS
+from train.dataset_distillation.objects.read import read_objects
 from train.dataset_distillation.options import (
     LEARNED,
     METHODS,

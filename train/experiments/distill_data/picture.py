@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from train.data.objects.clouds import ObjectClouds
-from train.data.objects.folder import INDEX_NAME
-from train.data.objects.read import read_objects
+from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.objects.folder import INDEX_NAME
+from train.dataset_distillation.objects.read import read_objects
 from train.dataset_distillation.pictures import draw_clouds
 
 

@@ -6,7 +6,12 @@ from typing import Any, Final
 import numpy as np
 
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds, check_cloud, resample, unit_sphere
+from train.dataset_distillation.objects.clouds import (
+    ObjectClouds,
+    check_cloud,
+    resample,
+    unit_sphere,
+)
 
 CLASSES: Final = (
     "bag",

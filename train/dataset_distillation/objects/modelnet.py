@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds, check_cloud, unit_sphere
-from train.data.objects.meshes import read_off, sample_triangles
+from train.dataset_distillation.objects.clouds import ObjectClouds, check_cloud, unit_sphere
+from train.dataset_distillation.objects.meshes import read_off, sample_triangles
 
 
 def is_modelnet(folder: Path) -> bool:

@@ -6,7 +6,7 @@ Shape letters: B clouds, N points.
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.objects.clouds import ObjectClouds
+from train.dataset_distillation.objects.clouds import ObjectClouds
 
 
 def random_rotations(

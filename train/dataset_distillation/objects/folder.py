@@ -15,7 +15,7 @@ import numpy as np
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds
+from train.dataset_distillation.objects.clouds import ObjectClouds
 
 FORMAT: Final = "topodistill-objects-1"
 INDEX_NAME: Final = "objects.json"

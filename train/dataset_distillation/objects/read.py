@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds, resample
-from train.data.objects.folder import INDEX_NAME, read_folder
-from train.data.objects.modelnet import is_modelnet, read_modelnet
-from train.data.objects.scanobjectnn import is_scanobjectnn, read_scanobjectnn
-from train.data.objects.shapenetpart import is_shapenetpart, read_shapenetpart
+from train.dataset_distillation.objects.clouds import ObjectClouds, resample
+from train.dataset_distillation.objects.folder import INDEX_NAME, read_folder
+from train.dataset_distillation.objects.modelnet import is_modelnet, read_modelnet
+from train.dataset_distillation.objects.scanobjectnn import is_scanobjectnn, read_scanobjectnn
+from train.dataset_distillation.objects.shapenetpart import is_shapenetpart, read_shapenetpart
 
 
 class Layout(NamedTuple):

@@ -11,7 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.objects.clouds import ObjectClouds, check_cloud, resample, unit_sphere
+from train.dataset_distillation.objects.clouds import (
+    ObjectClouds,
+    check_cloud,
+    resample,
+    unit_sphere,
+)
 
 CATEGORIES_NAME: Final = "synsetoffset2category.txt"
 LISTS: Final = "train_test_split"

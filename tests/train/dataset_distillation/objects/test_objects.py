@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.data.objects import ObjectClouds, read_folder, read_objects, write_folder
-from train.data.objects.clouds import resample, unit_sphere
-from train.data.objects.meshes import read_off, sample_triangles
-from train.data.objects.rotations import random_rotations, rotated
+from train.dataset_distillation.objects import ObjectClouds, read_folder, read_objects, write_folder
+from train.dataset_distillation.objects.clouds import resample, unit_sphere
+from train.dataset_distillation.objects.meshes import read_off, sample_triangles
+from train.dataset_distillation.objects.rotations import random_rotations, rotated
 
 RNG = np.random.default_rng(0)
 
