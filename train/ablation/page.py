@@ -100,7 +100,7 @@ def sections(
     """
     found = []
     for plan in plans:
-        assays = [assay for grid, assay in records.sections() if grid == plan.name]
+        assays = sorted({run.assay for run in records.runs if run.grid == plan.name})
         for assay in assays or [""]:
             runs = tuple(r for r in records.runs if (r.grid, r.assay) == (plan.name, assay))
             results = tuple(compare(runs, plan.comparisons, bootstrap))

@@ -1,28 +1,47 @@
-"""One small JSON file per run of an ablation; the files of several machines add up."""
+"""The records of a study in one compressed file: a line of JSON per run, sorted by run.
 
+The file is written again whole, under a lock, whenever a run ends: a killed process loses nothing
+but its unfinished run, several processes can add to one file, and the same runs give the same
+bytes. Files of several machines add up (`read_records`).
+"""
+
+import gzip
 import hashlib
+import io
 import json
 import math
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 
+if sys.platform != "win32":
+    import fcntl
+
 FORMAT: Final = 1
-"""Of the files; a reader refuses every other one."""
+"""Of a line; a reader refuses every other one."""
+SUFFIX: Final = ".jsonl.gz"
+"""How the names of such files end."""
+RECORDS_NAME: Final = f"records{SUFFIX}"
+"""Of the file in a folder that is one study's own."""
 
 Role = Literal["student", "teacher"]
 
-NAME: Final = re.compile(r"[A-Za-z0-9]+([._-]?[A-Za-z0-9]+)*")  # no "--": it parts a file's name
-_HASH: Final = re.compile(r"[0-9a-f]{12}")
-# What may differ between two executions of one run: the machine and the moment.
+NAME: Final = re.compile(r"[A-Za-z0-9]+([._-]?[A-Za-z0-9]+)*")
+"""Of grids and arms."""
 GRADIENT_ENTROPY: Final = "gradient_entropy_h"
 """What a run's `stats` call the entropy of the topological gradient, before the dimension."""
 
+_HASH: Final = re.compile(r"[0-9a-f]{12}")
+# What may differ between two executions of one run: the machine and the moment.
 _CIRCUMSTANCES: Final = frozenset({"seconds", "versions", "commit", "device", "utc", "stats"})
 _SHOWN_DIFFERENCES: Final = 4
 
@@ -35,16 +54,40 @@ def hash_of(settings: Mapping[str, Any]) -> str:
     ValueError
         If a value is no plain JSON value, or not finite.
     """
-    try:
-        text = json.dumps(settings, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    except TypeError as error:
-        raise ValueError(f"hash_of: settings hold what JSON cannot say ({error})") from error
+    text = _json(settings, "hash_of: settings", sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """What one run of an ablation was and gave.
+class Outcome:
+    """What one run gave."""
+
+    teacher: str
+    """12 hexadecimal digits of the teacher's weights; runs are paired within one teacher.
+
+    The students that learn from labels alone have it too: it says with whom they are paired.
+    """
+    options: Mapping[str, Any]
+    """What this arm has of its own: the method and its options."""
+    role: Role = "student"
+    """Whose scores these are."""
+    steps: int = 1
+    """Training steps, at least 1."""
+    seconds: float = 0.0
+    """Wall time of these steps."""
+    scores: Mapping[str, float | None]
+    """By metric, over all validation streets; intersections over unions are shares, 0 to 1."""
+    streets: Mapping[str, Mapping[str, Any]]
+    """By street, counts that add up; only the score function knows what is in them."""
+    gradient_norms: Mapping[str, float | Mapping[str, float]] | None = None
+    """By loss term, or by moment ("start", "end") and then by loss term."""
+    stats: Mapping[str, Any] | None = None
+    """What else is worth keeping; nothing reads it here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(Outcome):
+    """What one run of a study was and gave.
 
     Raises
     ------
@@ -62,19 +105,6 @@ class RunRecord:
     """12 hexadecimal digits that stand for all that the arms share: data, networks, schedule."""
     assay_settings: Mapping[str, Any]
     """The same in plain words. `simulated` (bool) and `pair` (str) are read by the page."""
-    teacher: str
-    """12 hexadecimal digits of the teacher's weights; runs are paired within one teacher.
-
-    The students that learn from labels alone have it too: it says with whom they are paired.
-    """
-    options: Mapping[str, Any]
-    """What this arm has of its own: the method and its options."""
-    role: Role = "student"
-    """Whose scores these are."""
-    steps: int
-    """Training steps, at least 1."""
-    seconds: float
-    """Wall time of these steps."""
     versions: Mapping[str, Any] = field(default_factory=dict)
     """Of Python and the packages that numbers depend on."""
     commit: str | None = None
@@ -83,53 +113,28 @@ class RunRecord:
     """Where it ran, in words."""
     utc: str
     """When it ended, ISO 8601."""
-    scores: Mapping[str, float | None]
-    """By metric, over all validation streets; intersections over unions are shares, 0 to 1."""
-    streets: Mapping[str, Mapping[str, Any]]
-    """By street, counts that add up; only the score function knows what is in them."""
-    gradient_norms: Mapping[str, float | Mapping[str, float]] | None = None
-    """By loss term, or by moment ("start", "end") and then by loss term."""
-    stats: Mapping[str, Any] | None = None
-    """What else is worth keeping; nothing reads it here."""
 
     def __post_init__(self) -> None:
         """Check what the annotations cannot say."""
-        for name in ("grid", "arm"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not NAME.fullmatch(value):
-                raise ValueError(
-                    f"{name} is {value!r}; use letters, digits and single '-', '_', '.' in between"
-                )
-        for name in ("assay", "teacher"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not _HASH.fullmatch(value):
-                raise ValueError(f"{name} is {value!r}; give 12 hexadecimal digits")
-        for name, least in (("seed", 0), ("steps", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}")
-        if self.role not in get_args(Role):
-            raise ValueError(f"role is {self.role!r}; give one of {', '.join(get_args(Role))}")
-        if not _is_number(self.seconds) or self.seconds < 0:
-            raise ValueError(f"seconds is {self.seconds!r}; give a number of at least 0")
-        for name in ("device", "utc"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; give a text")
-        for name in ("assay_settings", "options", "versions", "scores", "streets"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; give names and values")
-        for name, value in self.scores.items():
-            if value is not None and not _is_number(value):
-                raise ValueError(f"scores has {name} {value!r}; give a finite number, or None")
-        for name, value in self.streets.items():
-            if not isinstance(value, Mapping):
-                raise ValueError(f"streets has {name} {value!r}; give its counts")
-        _check_norms(self.gradient_norms)
+        for needed, names, holds in _RULES:
+            for name in names:
+                value = getattr(self, name)
+                if not holds(value):
+                    raise ValueError(f"{name} is {value!r}; {needed}")
+        for name, score in self.scores.items():
+            if score is not None and not _is_number(score):
+                raise ValueError(f"scores has {name} {score!r}; give a finite number, or None")
+        for name, street in self.streets.items():
+            if not isinstance(street, Mapping):
+                raise ValueError(f"streets has {name} {street!r}; give its counts")
+        for name, norm in (self.gradient_norms or {}).items():
+            norms = norm.values() if isinstance(norm, Mapping) else [norm]
+            if not all(_is_number(number) and number >= 0 for number in norms):
+                raise ValueError(f"gradient_norms has {name} {norm!r}; give numbers of at least 0")
 
-    @property
-    def file_name(self) -> str:
-        """What the record's file is called."""
-        return f"{self.grid}--{self.arm}--seed-{self.seed}--{self.assay}.json"
+    def __str__(self) -> str:
+        """Return which run it is, in words."""
+        return f"{self.grid}, {self.arm}, seed {self.seed}"
 
     @property
     def key(self) -> tuple[str, str, str, int, str, str]:
@@ -139,213 +144,171 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Records:
-    """The runs of some folders, each once, in the order of their keys."""
+    """The runs of some files, each once, in the order of their keys."""
 
     runs: tuple[RunRecord, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     """What a reader of the results should know about the files: sentences."""
 
-    def sections(self) -> list[tuple[str, str]]:
-        """Return the pairs of grid and assay that occur, in order."""
-        return sorted({(run.grid, run.assay) for run in self.runs})
 
-
-def write_record(folder: Path, record: RunRecord) -> Path:
-    """Write a record whole or not at all, over an earlier one of its name; return its file.
+def add_records(path: Path, records: Iterable[RunRecord]) -> None:
+    """Add runs to a file, each in place of an earlier one of its key; all of them or none.
 
     Raises
     ------
     UserError
-        If the file cannot be written.
+        If the file cannot be written, or is damaged.
     ValueError
-        If the record holds what JSON cannot say: an infinite number, an object.
+        If a record holds what JSON cannot say: an infinite number, an object.
     """
-    path = folder / record.file_name
-    content = {"format": FORMAT, **asdict(record)}
-    content = {name: value for name, value in content.items() if value is not None}
-    try:
-        text = json.dumps(content, indent=1, allow_nan=False)
-    except TypeError as error:
-        raise ValueError(f"{record.file_name}: holds what JSON cannot say ({error})") from error
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(text + "\n", encoding="utf-8")
-    return path
+    with _locked(path.parent):
+        runs = {run.key: run for run in read_file(path)} if path.exists() else {}
+        runs.update((run.key, run) for run in records)
+        lines = [_line(runs[key]) for key in sorted(runs)]
+        packed = io.BytesIO()
+        with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=6, mtime=0) as to:
+            to.write("".join(lines).encode("utf-8"))
+        with atomic_write(path) as unfinished:
+            unfinished.write_bytes(packed.getvalue())
 
 
-def read_record(path: Path) -> RunRecord:
-    """Return the record of a file.
+def read_file(path: Path) -> list[RunRecord]:
+    """Return the runs of one file, as they stand there.
 
     Raises
     ------
     UserError
-        If it cannot be read, is damaged, is of another format, or is called after another run.
+        If it cannot be read, is damaged, or is of another format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        lines = gzip.decompress(path.read_bytes()).decode("utf-8").splitlines()
+    except (EOFError, ValueError, gzip.BadGzipFile, zlib.error) as error:
+        raise _damaged(f"{path}", str(error)) from error
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); check its permissions"
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
         ) from error
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise _damaged(path, str(error)) from error
-    if not isinstance(content, dict):
-        raise _damaged(path, "no record of a run")
-    found = content.pop("format", None)
-    if found != FORMAT:
-        raise UserError(
-            f"{path}: is of format {found!r}, this version reads {FORMAT}; move it elsewhere and "
-            "let the run be made again, or read it with the version that wrote it"
-        )
-    known = {item.name for item in fields(RunRecord)}
-    if unknown := sorted(set(content) - known):
-        raise _damaged(path, f"unknown {', '.join(unknown)}")
-    try:
-        record = RunRecord(**content)
-    except (TypeError, ValueError) as error:
-        reason = str(error).removeprefix("RunRecord.__init__() ")
-        raise _damaged(path, reason) from error
-    if path.name != record.file_name:
-        raise UserError(
-            f"{path}: holds the run {record.file_name}; give the file that name, or remove it"
-        )
-    return record
+    if not lines:
+        raise _damaged(f"{path}", "it is empty")
+    return [_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
-def read_folders(
-    folders: Sequence[Path],
-    *,
-    expected: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
-    apart: bool = False,
-) -> Records:
-    """Return the runs of some folders, of one machine each or of several.
+def read_records(paths: Sequence[Path]) -> Records:
+    """Return the runs of some files, of one machine each or of several.
 
     A run that is there twice counts once, the one that ended first; where the two gave different
     results, a note says so.
 
     Parameters
     ----------
-    folders
-        Each holds records, and no other JSON files.
-    expected
-        By grid, the assay that its runs should have and the settings behind it. A grid that is
-        not named should have one assay, that of its run that ended first.
-    apart
-        Keep runs of other assays, as sections of their own, in place of refusing them.
+    paths
+        Files that end in `SUFFIX`, or folders with one that is called `RECORDS_NAME`.
 
     Raises
     ------
     UserError
-        If a folder is not there, a file is damaged or of another format or assay, an arm has
-        two sets of options, or a run was scored on other streets. Names the file.
+        If a file is not there or damaged, a grid has two assays, an arm two sets of options, or a
+        run was scored on other streets. Names the file and the run.
     """
-    found: list[tuple[Path, RunRecord]] = []
-    for folder in dict.fromkeys(folders):
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no folder of records; give one that an ablation wrote")
-        found += [(path, read_record(path)) for path in sorted(folder.glob("*.json"))]
-    found.sort(key=lambda item: (item[1].utc, item[0].name, str(item[0])))
-    if not apart:
-        _check_assays(found, expected or {})
-    _check_arms(found)
-    notes: list[str] = []
-    runs: dict[tuple[Any, ...], RunRecord] = {}
-    for _, record in found:
-        counted = runs.setdefault(record.key, record)
-        if counted is not record and (note := _disagreement(counted, record)):
-            notes.append(note)
-    return Records(tuple(runs[key] for key in sorted(runs)), tuple(sorted(notes)))
+    files = dict.fromkeys(path / RECORDS_NAME if path.is_dir() else path for path in paths)
+    for path in files:
+        refuse_single_files(path)
+    return combine((str(path), run) for path in files for run in read_file(path))
 
 
-def done_runs(
-    folder: Path, assay: str, assay_settings: Mapping[str, Any]
-) -> set[tuple[str, str, int]]:
-    """Return the grid, arm and seed of each record of a folder.
+def refuse_single_files(path: Path) -> None:
+    """Refuse a file of records that is not there where an earlier version kept one file per run.
+
+    Raises
+    ------
+    UserError
+        If there are such files.
+    """
+    for folder in (path.with_name(path.name.removesuffix(SUFFIX)), path.parent):
+        if not path.exists() and any(folder.glob("*--*--seed-*--*.json")):
+            raise UserError(
+                f"{folder}: has one file per run, as an earlier version wrote them; move it "
+                "elsewhere, and let the runs be made again"
+            )
+
+
+def combine(found: Iterable[tuple[str, RunRecord]]) -> Records:
+    """Return runs that were found in some places, each once; see `read_records`.
 
     Parameters
     ----------
-    folder
-        There already.
-    assay, assay_settings
-        What every record there should be of.
-
-    Raises
-    ------
-    UserError
-        As `read_folders`; also if a record is of other settings.
+    found
+        Where a run was found, for messages, and the run.
     """
-    grids = {run.grid: (assay, assay_settings) for run in read_folders([folder]).runs}
-    runs = read_folders([folder], expected=grids).runs
-    return {(run.grid, run.arm, run.seed) for run in runs}
+    ordered = sorted(found, key=lambda item: (item[1].utc, str(item[1]), item[0]))
+    _refuse_what_differs(ordered)
+    runs: dict[tuple[Any, ...], RunRecord] = {}
+    notes = []
+    for _, record in ordered:
+        counted = runs.setdefault(record.key, record)
+        names = [
+            item.name
+            for item in fields(record)
+            if item.name not in _CIRCUMSTANCES
+            and getattr(record, item.name) != getattr(counted, item.name)
+        ]
+        if names:
+            scores = differences(counted.scores, record.scores, "again")
+            notes.append(
+                f"{counted}: is there twice with different {', '.join(names)}"
+                + (f" ({scores})" if scores else "")
+                + f"; the one that ended first counts ({counted.utc}, {counted.device})"
+            )
+    return Records(tuple(runs[key] for key in sorted(runs)), tuple(sorted(notes)))
 
 
-def _check_assays(
-    found: Iterable[tuple[Path, RunRecord]],
-    expected: Mapping[str, tuple[str, Mapping[str, Any]]],
-) -> None:
-    wanted = dict(expected)
-    for path, record in found:
-        assay, settings = wanted.setdefault(record.grid, (record.assay, record.assay_settings))
-        if record.assay != assay:
-            differs = _differences(settings, record.assay_settings, "here", "in the file")
+def _refuse_what_differs(found: Iterable[tuple[str, RunRecord]]) -> None:
+    """Refuse a grid of two assays, an arm that means two things, and scores of other streets."""
+    grids: dict[str, tuple[str, RunRecord]] = {}
+    arms: dict[tuple[str, str], tuple[str, RunRecord]] = {}
+    for where, run in found:
+        first_where, first = grids.setdefault(run.grid, (where, run))
+        if run.assay != first.assay:
+            changed = differences(first.assay_settings, run.assay_settings, "there")
             raise UserError(
-                f"{path}: is of assay {record.assay}, the others of grid {record.grid} are of "
-                f"{assay} ({differs or 'the settings shown are the same'}); runs of different "
-                "assays cannot be compared: move it to a folder of its own, or ask for the "
-                "assays apart"
+                f"{where}: {run} is of assay {run.assay}, and {first} in {first_where} of "
+                f"{first.assay} ({changed or 'the settings shown are the same'}); runs of "
+                "different assays cannot be compared: leave out the file of one of them"
+            )
+        if run.streets.keys() != first.streets.keys():
+            odd = sorted(run.streets.keys() ^ first.streets.keys())[:_SHOWN_DIFFERENCES]
+            raise UserError(
+                f"{where}: {run} was scored on other streets than {first} in {first_where} (only "
+                f"in one of them: {', '.join(odd)}); leave out the file that is wrong"
+            )
+        first_where, first = arms.setdefault((run.grid, run.arm), (where, run))
+        if run.options != first.options:
+            raise UserError(
+                f"{where}: {run} has other options than {first} in {first_where} "
+                f"({differences(first.options, run.options, 'there')}); leave out the file of one "
+                "of the two, or give the arm another name"
             )
 
 
-def _check_arms(found: Iterable[tuple[Path, RunRecord]]) -> None:
-    """Refuse an arm that means two things, and scores on different streets."""
-    arms: dict[tuple[str, str, str], tuple[Path, RunRecord]] = {}
-    assays: dict[tuple[str, str], tuple[Path, RunRecord]] = {}
-    for path, record in found:
-        other_path, other = arms.setdefault((record.grid, record.assay, record.arm), (path, record))
-        if other.options != record.options:
-            differs = _differences(other.options, record.options, other_path.name, path.name)
-            raise UserError(
-                f"{path}: arm {record.arm} has other options than in {other_path} ({differs}); "
-                "remove the runs of one of the two, or give the arm another name"
-            )
-        other_path, other = assays.setdefault((record.grid, record.assay), (path, record))
-        if set(other.streets) != set(record.streets):
-            odd = sorted(set(other.streets) ^ set(record.streets))
-            raise UserError(
-                f"{path}: was scored on other streets than {other_path} (only in one of them: "
-                f"{', '.join(odd[:_SHOWN_DIFFERENCES])}); remove the one that is wrong, and let "
-                "the run be made again"
-            )
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], word: str = "now") -> str:
+    """Return in words what differs between two sets of plain settings; "" if nothing does.
 
-
-def _disagreement(counted: RunRecord, again: RunRecord) -> str | None:
-    """Return a sentence if a run's second execution gave something else."""
-    first, second = asdict(counted), asdict(again)
-    names = [name for name in first if name not in _CIRCUMSTANCES and first[name] != second[name]]
-    if not names:
-        return None
-    scores = _differences(counted.scores, again.scores, "counted", "again")
-    return (
-        f"{counted.file_name}: is there twice with different {', '.join(names)}"
-        + (f" ({scores})" if scores else "")
-        + f"; the one that ended first counts ({counted.utc}, {counted.device})"
-    )
-
-
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any], one: str, other: str) -> str:
-    """Return in words what differs between two sets of plain settings; "" if nothing does."""
-    left, right = flattened(first), flattened(second)
-    names = [
-        name
-        for name in dict.fromkeys((*left, *right))
-        if (name in left, left.get(name)) != (name in right, right.get(name))
+    Parameters
+    ----------
+    before, after
+        May be nested.
+    word
+        What a value of the second stands after: "lr 0.002, now 0.01".
+    """
+    old, new = flattened(before), flattened(after)
+    absent = object()
+    found = [
+        f"{name} {old.get(name, 'not there')}, {word} {new.get(name, 'not there')}"
+        for name in dict.fromkeys((*old, *new))
+        if old.get(name, absent) != new.get(name, absent)
     ]
-    shown = [
-        f"{name}: {left.get(name, 'not there')} {one}, {right.get(name, 'not there')} {other}"
-        for name in names[:_SHOWN_DIFFERENCES]
-    ]
-    if len(names) > len(shown):
-        shown.append(f"{len(names) - len(shown)} more")
-    return "; ".join(shown)
+    more = [f"{len(found) - _SHOWN_DIFFERENCES} more"] if len(found) > _SHOWN_DIFFERENCES else []
+    return "; ".join(found[:_SHOWN_DIFFERENCES] + more)
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -359,22 +322,145 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _check_norms(norms: object) -> None:
-    if norms is None:
+def _line(record: RunRecord) -> str:
+    content = {"format": FORMAT, "grid": record.grid, "arm": record.arm, "seed": record.seed}
+    content |= {name: value for name, value in vars(record).items() if value is not None}
+    return _json(content, str(record)) + "\n"
+
+
+def _record(line: str, where: str) -> RunRecord:
+    try:
+        content = json.loads(line)
+    except ValueError as error:
+        raise _damaged(where, str(error)) from error
+    if not isinstance(content, dict):
+        raise _damaged(where, "no record of a run")
+    found = content.pop("format", None)
+    if found != FORMAT:
+        raise UserError(
+            f"{where}: is of format {found!r}, this version reads {FORMAT}; read the file with the "
+            "version that wrote it, or move it elsewhere and let its runs be made again"
+        )
+    try:
+        return RunRecord(**content)
+    except (TypeError, ValueError) as error:
+        raise _damaged(where, str(error).removeprefix("RunRecord.__init__() ")) from error
+
+
+def _damaged(where: str, reason: str) -> UserError:
+    return UserError(
+        f"{where}: damaged ({reason}); take the file from a copy, or remove it and let its runs be "
+        "made again"
+    )
+
+
+def _json(content: Mapping[str, Any], what: str, *, sort_keys: bool = False) -> str:
+    try:
+        return json.dumps(content, sort_keys=sort_keys, allow_nan=False, separators=(",", ":"))
+    except TypeError as error:
+        raise ValueError(f"{what}: holds what JSON cannot say ({error})") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder against other processes that add to a file of it."""
+    if sys.platform == "win32":  # no folder can be locked there: one process per file
+        yield
         return
-    if not isinstance(norms, Mapping):
-        raise ValueError(f"gradient_norms is {norms!r}; give names and numbers")
-    for name, value in norms.items():
-        values = value.values() if isinstance(value, Mapping) else [value]
-        if not all(_is_number(number) and number >= 0 for number in values):
-            raise ValueError(f"gradient_norms has {name} {value!r}; give numbers of at least 0")
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path}: a damaged record ({reason}); remove it and let the run be made again"
-    )
+def _is_count(least: int) -> Any:
+    return lambda value: type(value) is int and value >= least
+
+
+def _is_text(form: re.Pattern[str]) -> Any:
+    return lambda value: isinstance(value, str) and form.fullmatch(value) is not None
+
+
+_RULES: Final[tuple[tuple[str, tuple[str, ...], Any], ...]] = (
+    ("use letters, digits and single '-', '_', '.' in between", ("grid", "arm"), _is_text(NAME)),
+    ("give 12 hexadecimal digits", ("assay", "teacher"), _is_text(_HASH)),
+    ("give a whole number of at least 0", ("seed",), _is_count(0)),
+    ("give a whole number of at least 1", ("steps",), _is_count(1)),
+    (f"give one of {', '.join(get_args(Role))}", ("role",), lambda role: role in get_args(Role)),
+    ("give a number of at least 0", ("seconds",), lambda given: _is_number(given) and given >= 0),
+    ("give a text", ("device", "utc"), lambda given: isinstance(given, str)),
+    (
+        "give names and values",
+        ("assay_settings", "options", "versions", "scores", "streets"),
+        lambda given: isinstance(given, Mapping),
+    ),
+    (
+        "give names and numbers",
+        ("gradient_norms",),
+        lambda given: given is None or isinstance(given, Mapping),
+    ),
+)
+"""What is asked of fields: in words, of which, and whether a value is so."""
+
+
+# Studies that are not yet on `Study` keep one file per run; this goes with the last of them.
+
+
+def _file_name(record: RunRecord) -> str:
+    """Return what a record's file is called."""
+    return f"{record.grid}--{record.arm}--seed-{record.seed}--{record.assay}.json"
+
+
+def write_record(folder: Path, record: RunRecord) -> Path:
+    """Write a record whole or not at all, over an earlier one of its name; return its file."""
+    content = {"format": FORMAT, **vars(record)}
+    content = {name: value for name, value in content.items() if value is not None}
+    path = folder / _file_name(record)
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    return path
+
+
+def read_record(path: Path) -> RunRecord:
+    """Return the record of a file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format", None) != FORMAT:
+            raise UserError(f"{path}: is of another format than {FORMAT}")
+        return RunRecord(**content)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: a damaged record ({error}); remove it") from error
+
+
+def read_folders(folders: Sequence[Path]) -> Records:
+    """Return the runs of some folders, each once."""
+    found = []
+    for folder in dict.fromkeys(folders):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no folder of records; give one that a study wrote")
+        found += [(str(path), read_record(path)) for path in sorted(folder.glob("*.json"))]
+    return combine(found)
+
+
+def done_runs(
+    folder: Path, assay: str, assay_settings: Mapping[str, Any]
+) -> set[tuple[str, str, int]]:
+    """Return the grid, arm and seed of each record of a folder, which are to be of these settings.
+
+    Raises
+    ------
+    UserError
+        If one is of others.
+    """
+    runs = read_folders([folder]).runs
+    for run in runs:
+        if run.assay != assay:
+            changed = differences(run.assay_settings, assay_settings, "here")
+            raise UserError(f"{folder}: {run} is of assay {run.assay} ({changed})")
+    return {(run.grid, run.arm, run.seed) for run in runs}

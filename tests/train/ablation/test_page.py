@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from train.ablation.page import GridPlan, comparison_entries, markdown, sections, write_page
-from train.ablation.records import Records, read_folders, write_record
+from train.ablation.records import Records
 from train.ablation.statistics import Comparison, StreetBootstrap
-from train.core.errors import UserError
 
 EFFECTS = {"ce": 0.0, "kd": 3.0, "same": 3.05, "bad": 1.0}
 PLAN = GridPlan(
@@ -227,24 +226,6 @@ def test_a_gain_within_the_margin_is_called_so(experiment, written):
     assert "**better, by less than 1 mIoU**" in line_with(text, "- `same` against `kd`")
     (entry,) = [e for e in entries if (e["arm"], e["metric"]) == ("same", "miou")]
     assert (entry["verdict"], entry["equivalent"]) == ("better", True)
-
-
-def test_assays_are_sections_of_their_own(tmp_path, experiment, written, street_score):
-    folder = tmp_path / "records"
-    folder.mkdir()
-    settings = {"dataset": "waymo", "simulated": True, "pair": "tiny", "data": {"streets": 40}}
-    for run in experiment(EFFECTS, seeds=3):
-        write_record(folder, run)
-        write_record(folder, replace(run, assay="f" * 12, assay_settings=settings))
-    with pytest.raises(UserError, match=r"data\.streets"):
-        read_folders([folder])
-    records = read_folders([folder], apart=True)
-    found = sections(records, [PLAN], StreetBootstrap(street_score, 20))
-    assert sorted(section.assay for section in found) == sorted({r.assay for r in records.runs})
-    text, entries = written(records.runs)
-    assert text.count("## Grid methods, waymo, assay") == 2
-    assert len({entry["assay"] for entry in entries}) == 2
-    assert comparison_entries(found)[0]["seeds"] == 3
 
 
 def test_notes_on_records_are_shown(experiment, written):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from train.ablation.circumstances import circumstances
 from train.ablation.grids import TEACHER, Arm
-from train.ablation.records import RunRecord, hash_of, read_folders, write_record
+from train.ablation.records import RunRecord, done_runs, hash_of, write_record
 from train.core.console import logger
 from train.experiments.topkd_digits.data import Digits, Images, load_digits
 from train.experiments.topkd_digits.pair import Schedule, Training, build, train_network
@@ -137,8 +137,8 @@ class Experiment:
         self.plain = settings.plain()
         self.assay = hash_of(self.plain)
         self.arms = arms(settings)
-        found = read_folders([records], expected={GRID: (self.assay, self.plain)})
-        self.done = {(run.arm, run.seed) for run in found.runs}
+        done = done_runs(records, self.assay, self.plain)
+        self.done = {(arm, seed) for _, arm, seed in done}
 
     def start(self, seeds: int) -> None:
         """Do the missing runs of seeds 0, 1, ..."""
