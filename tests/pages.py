@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.studies.__main__ import STUDIES
+from benchmarks.studies.__main__ import main as study
 from topodistill.commands import DOORS, main
 from train.config import RunConfig
 from train.run import parse
@@ -17,7 +19,6 @@ _EXAMPLE = re.compile(
     r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE
 )
 _MODULES = {module: door for door, (module, _) in DOORS.items()}
-_MODULES |= {"train.data.compare": "compare"}
 
 
 def blocks(text, language):
@@ -57,7 +58,8 @@ def commands(text):
         for part in span.split("&&"):
             words = shlex.split(part)
             for place, word in enumerate(words):
-                if Path(word).name == "topodistill" and words[place + 1 :]:
+                named = Path(word).name == "topodistill" or word == "benchmarks.studies"
+                if named and words[place + 1 :]:
                     found.append((words[place + 1], words[place + 2 :]))
                     break
                 if (
@@ -80,7 +82,7 @@ def check_flags(door, arguments, capsys):
         assert isinstance(parse(arguments), RunConfig)
         return
     with pytest.raises(SystemExit):
-        main([door, *arguments, "--help"])
+        (study if door in STUDIES else main)([door, *arguments, "--help"])
     known = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9.-]*", capsys.readouterr().out))
     given = {word.partition("=")[0] for word in arguments if word.startswith("-")}
     assert not given - known, f"{door} does not know {sorted(given - known)}"

@@ -19,34 +19,14 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "report": ("train.report", "write the report of a run: scores, errors, sweeps, losses"),
     "inspect": ("train.inspect", "count, check and draw the frames of a dataset"),
     "ablate": ("train.ablate", "find out which loss pays, with seeds and intervals"),
-    "figures": ("train.figures", "make the paper's figures, and a page of its tables and figures"),
     "efficiency": ("train.efficiency", "measure what the networks cost: operations, time, memory"),
     "distill-data": ("train.distill_data", "distill a set of object clouds into a few per class"),
-    "distill-data-page": (
-        "train.distill_data_page",
-        "compare distilled sets with coresets and the full set, with intervals",
-    ),
-    "distill-lidar-page": (
-        "train.distill_lidar_page",
-        "compare students of distilled LiDAR frames with those of as many real points",
-    ),
     "train-images": (
         "train.train_images",
         "train a network on camera images, for methods that distill from them",
     ),
-    "cross-modal": (
-        "train.cross_modal",
-        "compare methods of cameras with LiDAR alone and with placebos",
-    ),
     "topkd-targets": ("train.topkd_targets", "TopKD, step 1: a teacher's clouds and exact images"),
     "topkd-fit": ("train.topkd_fit", "TopKD, step 2: the small network that predicts the images"),
-    "topkd-fidelity": ("train.topkd_fidelity", "TopKD: how far RipsNet can be trusted on a run"),
-    "topkd-digits": ("train.topkd_digits", "distill digits by TopKD, with seeds and intervals"),
-    "compare": ("train.simulation.compare", "compare simulated frames with a real one"),
-    "color-leak": (
-        "train.simulation.color_leak",
-        "measure what colors of simulated images tell of classes",
-    ),
 }
 """Name -> (module whose `main(arguments)` returns the exit code, what it does)."""
 

@@ -190,7 +190,8 @@ class Runner:
                 raise UserError(
                     f"--grid, arm {name}: --method {arm.method} needs "
                     f"{', '.join(sorted(cls.batch_fields))}, which the batches of an ablation do "
-                    "not have; topodistill cross-modal compares the methods of cameras"
+                    "not have; python -m benchmarks.studies cross-modal compares the methods "
+                    "of cameras"
                 )
             student = self._student(0)
             try:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.studies.dd3d_lidar.experiment import Settings
 from tests.train.dataset_distillation.toys import toy_clouds
 from topodistill.commands import main as topodistill
 from train.dataset_distillation.command import (
@@ -16,7 +17,6 @@ from train.dataset_distillation.command import (
 from train.dataset_distillation.lidar.command import frame_start
 from train.dataset_distillation.lidar.start import FitOptions
 from train.dataset_distillation.objects import read_objects, write_folder
-from train.experiments.distill_lidar.experiment import Settings
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What the colors of simulated images tell of classes."""

@@ -1,0 +1,1 @@
+"""Simulated sweeps beside a real one."""

@@ -1,0 +1,308 @@
+"""The runs of the experiment: simulated streets and an image network once, then arm by arm.
+
+A run is (grid, arm, seed); what it gave is one record. Arms of one seed share initial weights, the
+order of sweeps and their crops.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.studies.cross_modal.arms import FUSED, GRIDS, MAJORITY, PROJECTION, UNTRAINED, Arm
+from benchmarks.studies.cross_modal.baselines import Projection, majority_class
+from benchmarks.studies.cross_modal.kept_maps import KeptMaps
+from train.ablation.circumstances import circumstances
+from train.ablation.records import RunRecord, done_runs, hash_of, write_record
+from train.config import RunConfig, from_json
+from train.core.atomic_write import make_folder
+from train.core.console import logger
+from train.core.provenance import sha256_of
+from train.data.cameras import CAMERA_FIELDS
+from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource, LidarFrame
+from train.data.loader import EvaluationFrames, TrainingFrames
+from train.data.registry import dataset_spec
+from train.data.transforms import PAPER_AUGMENTATION
+from train.engine.batches import FrameBatches
+from train.engine.image_training import image_network_of_run
+from train.engine.loop import fit
+from train.engine.run_data import RunData, open_data
+from train.engine.stepper import TrainTask
+from train.evaluation.evaluate import evaluate
+from train.methods.cross_modal.camera_method import CameraMethod
+from train.methods.registry import method_class
+from train.networks.image import load_image_network
+from train.networks.protocol import Network, NetworkSpec
+from train.networks.registry import PAIRS, build_network, parse_network
+from train.presets import preset
+
+FORMAT: Final = 1
+"""Raised whenever the same settings give other runs than before."""
+
+_LABELS: Final = 7  # of the stream of chance that says which labels are kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all runs share.
+
+    Attributes
+    ----------
+    dataset
+        With cameras and a simulator.
+    sweeps, validation_sweeps, azimuth_steps
+        Of the simulated streets.
+    epochs, max_voxels, batch_size
+        Of a student's training.
+    student
+        NETWORK:SIZE; "" for the student of the tiny pair.
+    """
+
+    dataset: str = "nuscenes"
+    sweeps: int = 40
+    validation_sweeps: int = 16
+    azimuth_steps: int = 600
+    epochs: int = 10
+    max_voxels: int = 4_000
+    batch_size: int = 2
+    student: str = ""
+
+    def run_config(self, work: Path, device: torch.device, seed: int = 0) -> RunConfig:
+        """Return the options of a run on the same data."""
+        default = preset(self.dataset, "tiny", "none")
+        return replace(
+            default,
+            simulate=True,
+            data_root=work / self.dataset,
+            device=str(device),
+            seed=seed,
+            data=replace(
+                default.data,
+                simulated_sweeps=self.sweeps,
+                simulated_validation_sweeps=self.validation_sweeps,
+                simulated_azimuth_steps=self.azimuth_steps,
+                max_voxels=self.max_voxels,
+                batch_size=self.batch_size,
+            ),
+            optim=replace(default.optim, student_epochs=self.epochs),
+        )
+
+
+class Run(NamedTuple):
+    """One run."""
+
+    grid: str
+    arm: str
+    seed: int
+
+
+class SomeLabeled:
+    """A source in which some points of each sweep keep their labels, the same in every epoch.
+
+    Parameters
+    ----------
+    source
+        Labeled frames.
+    share
+        Of the points that keep theirs, drawn at random.
+    """
+
+    def __init__(self, source: FrameSource, share: float) -> None:
+        self.source, self.share = source, share
+        self.names = source.names
+        self.skipped_unlabeled, self.unreadable = source.skipped_unlabeled, source.unreadable
+
+    def __len__(self) -> int:
+        """Return how many sweeps there are."""
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> LidarFrame:
+        """Read one sweep."""
+        frame = self.source[index]
+        if frame.segment is None:
+            return frame
+        kept = np.random.default_rng([_LABELS, index]).random(len(frame.segment)) < self.share
+        return dataclasses.replace(frame, segment=np.where(kept, frame.segment, IGNORE_INDEX))
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Name the files that hold one sweep."""
+        return self.source.files(index)
+
+
+class Experiment:
+    """Does the runs that have no record yet.
+
+    Parameters
+    ----------
+    settings
+        What all runs share.
+    records
+        Folder of records, there already.
+    work
+        Folder for the streets and the image network.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    UserError
+        If the data cannot be simulated, or the folder's records are of other settings.
+    """
+
+    def __init__(self, settings: Settings, records: Path, work: Path, device: torch.device) -> None:
+        self.settings, self.records, self.work, self.device = settings, records, work, device
+        self.spec = dataset_spec(settings.dataset)
+        config = settings.run_config(work, device)
+        self.data: RunData = open_data(
+            config, self.spec, fields=CAMERA_FIELDS, evaluation_fields=CAMERA_FIELDS
+        )
+        self.image_file = image_network_of_run(config, self.spec, work, device)
+        # Other images networks teach other things: they are part of what runs share.
+        digest = sha256_of(self.image_file)[:12]
+        shared = {"format": FORMAT, "simulated": True, "pair": "tiny", "image_network": digest}
+        self.plain = shared | dataclasses.asdict(settings)
+        self.assay, self.image_hash = hash_of(self.plain), digest
+        self.done = done_runs(records, self.assay, self.plain)
+        self._majority: int | None = None
+        self._kept = KeptMaps()
+
+    def start(self, grids: Collection[str], seeds: Collection[int]) -> None:
+        """Do the missing runs, seed by seed."""
+        wanted = [
+            Run(grid, arm, seed) for seed in seeds for grid in grids for arm in GRIDS[grid].arms
+        ]
+        missing = [run for run in wanted if run not in self.done]
+        for number, run in enumerate(missing, start=1):
+            for record in self._records(run):
+                write_record(self.records, record)
+                miou = 100 * (record.scores["miou"] or 0.0)
+                logger.info(
+                    f"{number} of {len(missing)}: {run.grid}, {record.arm}, seed {run.seed}: mIoU "
+                    f"{miou:.2f}"
+                )
+            self.done.add(run)
+
+    def _records(self, run: Run) -> Iterator[RunRecord]:
+        """Yield the record of a run; of one that can be scored with images the fused one first.
+
+        A run is done when the record of its own name is there, which is written last.
+        """
+        arm = GRIDS[run.grid].arms[run.arm]
+        if run.arm in UNTRAINED:
+            fields = CAMERA_FIELDS if run.arm == PROJECTION else frozenset[str]()
+            yield self._record(run, run.arm, arm, self._score(self._plain(run.arm), fields), 1, 0.0)
+            return
+        student, with_images, steps, seconds = self._train(run, arm)
+        if with_images is not None:
+            found = self._score(with_images, CAMERA_FIELDS)
+            yield self._record(run, run.arm + FUSED, arm, found, steps, seconds)
+        yield self._record(run, run.arm, arm, self._score(student, ()), steps, seconds)
+
+    def _plain(self, name: str) -> nn.Module:
+        """Return a baseline that is not trained."""
+        classes = len(self.spec.class_names)
+        if self._majority is None:
+            self._majority = majority_class(self.data.training, classes)
+        network = None if name == MAJORITY else load_image_network(self.image_file)[0]
+        return Projection(None if network is None else network.to(self.device), classes,
+                          self._majority)  # fmt: skip
+
+    def _student(self, seed: int) -> Network:
+        network, size = parse_network("student", self.settings.student or PAIRS["tiny"][1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2 * seed + 1)
+            spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS)
+            return build_network(spec).to(self.device)
+
+    def _train(self, run: Run, arm: Arm) -> tuple[Network, nn.Module | None, int, float]:
+        """Return a trained student, what predicts with images, its steps and their seconds."""
+        config = self.settings.run_config(self.work, self.device, run.seed)
+        cls = method_class(arm.method)
+        default = preset(self.settings.dataset, "tiny", arm.method).options
+        options = from_json(dict(arm.options), default)
+        student = self._student(run.seed)
+        method = cls(options, student, None, **self._artifacts(cls.needs_image_network))
+        if isinstance(method, CameraMethod):
+            self._kept.serve(method.image_network.to(self.device))
+        share = GRIDS[run.grid].label_share
+        source = self.data.training if share in (0, 1) else SomeLabeled(self.data.training, share)
+        frames = TrainingFrames(
+            source,
+            grid_size_m=config.data.grid_size_m,
+            augmentation=PAPER_AUGMENTATION,
+            max_voxels=config.data.max_voxels,
+            clip_range_m=config.data.clip_range_m,
+            seed=2 * run.seed + 1,
+            coarsest_cell_voxels=student.coarsest_cell_voxels,
+            fields=cls.batch_fields,
+            labels=cls.needs_labels,
+        )
+        batches = FrameBatches(frames, config)
+        steps = batches.ends(config.optim.student_epochs)[-1]
+        folder = self.work / f"{run.grid}-{run.arm}-{run.seed}"
+        make_folder(folder, "--work")
+        log = _Seconds()
+        torch.manual_seed(run.seed)
+        fit(
+            TrainTask(
+                "student", student, method.to(self.device), None, config.optim.student_epochs
+            ),
+            batches,
+            config,
+            self.device,
+            log,  # type: ignore[arg-type]
+            folder / "checkpoint.pt",
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        method.eval()
+        student.eval()
+        return student, method.with_images(student), steps, log.seconds
+
+    def _artifacts(self, needed: bool) -> Mapping[str, Path]:
+        return {"artifacts": self.image_file} if needed else {}
+
+    def _score(self, model: nn.Module, fields: Collection[str]) -> dict[str, Any]:
+        config = self.settings.run_config(self.work, self.device)
+        frames = EvaluationFrames(
+            self.data.validation,
+            config.data.grid_size_m,
+            clip_range_m=config.data.clip_range_m,
+            fields=fields,
+        )
+        names, rule = self.spec.class_names, self.spec.benchmark_rule
+        return evaluate(model, frames, names, rule, self.device, title="evaluation")
+
+    def _record(
+        self, run: Run, name: str, arm: Arm, found: Mapping[str, Any], steps: int, seconds: float
+    ) -> RunRecord:
+        return RunRecord(
+            grid=run.grid,
+            arm=name,
+            seed=run.seed,
+            assay=self.assay,
+            assay_settings=self.plain,
+            teacher=self.image_hash,
+            options={"method": arm.method, **arm.options},
+            steps=steps,
+            seconds=seconds,
+            **circumstances(self.device),
+            scores={"miou": found["miou"]},
+            streets={sweep: {"miou": miou} for sweep, miou in found["by_sweep"].items()},
+        )
+
+
+class _Seconds:
+    """Takes what would go to a log, and adds up the time of the steps."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def step(self, stage: str, step: int, record: Mapping[str, Any]) -> None:
+        del stage, step
+        self.seconds += record["seconds"]

@@ -1,0 +1,387 @@
+"""The runs of the experiment: small sets made once, networks trained on each several times.
+
+A run is (setting, clouds per class, method, distillation, evaluation network, evaluation); what it
+gave is one record. Runs of one distillation and evaluation share their seeds across methods.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.studies.dd3d.memory import PeakMemory
+from train.ablation.circumstances import circumstances
+from train.ablation.records import RunRecord, done_runs, hash_of, write_record
+from train.core.atomic_write import make_folder
+from train.core.console import logger
+from train.dataset_distillation.evaluate import EvaluationOptions, Score, train_and_score
+from train.dataset_distillation.make import (
+    STATE_NAME,
+    Made,
+    features_of,
+    first_points,
+    make,
+    score,
+    write_made,
+)
+from train.dataset_distillation.networks.build import SMALL_POINTNET, SMALL_WIDTHS
+from train.dataset_distillation.objects.read import read_objects
+from train.dataset_distillation.options import (
+    LEARNED,
+    METHODS,
+    DistillOptions,
+    Method,
+    RotatorOptions,
+    Start,
+)
+from train.dataset_distillation.real_clouds import (
+    Prepared,
+    canonical,
+    prepare,
+)
+from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
+
+Setting = Literal["aligned", "rotated"]
+SETTINGS: Final[tuple[Setting, ...]] = ("aligned", "rotated")
+FULL: Final = "full"
+MANY: Final = 10
+"""Clouds per class from which on a set counts as large: fewer iterations and epochs."""
+START_ALONE: Final = "start-alone"
+"""DD3D's generator as it starts, with no gradient matched: the difference is what matching adds."""
+REDRAWN: Final = "redrawn"
+"""The real clouds that DD3D starts from, all their points kept, of which every epoch sees others as
+of a generator's: a generator that makes them perfectly, of more numbers."""
+CONTROLS: Final = (START_ALONE, REDRAWN)
+FORMAT: Final = 3
+"""Raised whenever the same settings give other runs than before."""
+_SEEDS: Final = 100
+"""A run's seed is its distillation times this, plus its evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all runs share.
+
+    Attributes
+    ----------
+    data
+        The simulated objects.
+    points
+        Of each cloud that a network is trained or scored on, its first ones; a generator makes as
+        many.
+    distill_points, real_batch, widths, lr, coordinate_lr, w0, start, start_steps
+        Of distillations, see `DistillOptions`; other options are those of the authors' code.
+    outer, inner
+        Steps of the clouds on one matched network, and epochs of it in between.
+    iterations, many_iterations
+        Matched networks; of sets of `MANY` clouds per class and more, whose steps cost more.
+    epochs, many_epochs
+        Of a network on a small set, and on one of `MANY` clouds per class and more.
+    batch_size
+        Clouds of its steps.
+    test_every
+        Epochs between two scores, of which the best stands beside the last.
+    full_epochs, full_batch
+        Of a network on the full set.
+    """
+
+    data: SimulatedSet = field(default_factory=SimulatedSet)
+    points: int = 128
+    distill_points: int = 128
+    real_batch: int = 8
+    widths: tuple[int, ...] = SMALL_WIDTHS
+    lr: float = 2e-5
+    coordinate_lr: float = 1e-3
+    w0: float = 100.0
+    start: Start = "herding"
+    start_steps: int = 3000
+    outer: int = 10
+    inner: int = 1
+    iterations: int = 15
+    many_iterations: int = 5
+    epochs: int = 100
+    many_epochs: int = 100
+    batch_size: int = 32
+    test_every: int = 20
+    full_epochs: int = 30
+    full_batch: int = 32
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values, with what the records' readers look for."""
+        shared = {"format": FORMAT, "dataset": "objects", "simulated": True, "pair": "pointnet"}
+        return shared | dataclasses.asdict(self)
+
+    def epochs_for(self, clouds: int) -> int:
+        """Return how long a network learns from a set of so many clouds per class."""
+        return self.many_epochs if clouds >= MANY else self.epochs
+
+    def options(self, setting: Setting, method: Method, clouds: int, seed: int) -> DistillOptions:
+        """Return how a small set is made."""
+        iterations = self.many_iterations if clouds >= MANY else self.iterations
+        if method == "distribution-matching":
+            iterations *= self.outer  # a network has one step there: as many steps as the others
+        return DistillOptions(
+            method=method,
+            clouds_per_class=clouds,
+            points=self.distill_points,
+            iterations=iterations,
+            outer=self.outer,
+            inner=self.inner,
+            real_batch=self.real_batch,
+            widths=self.widths,
+            lr=self.lr,
+            coordinate_lr=self.coordinate_lr,
+            w0=self.w0,
+            start=self.start if method in LEARNED else None,
+            start_steps=self.start_steps,
+            rotator=RotatorOptions(mode="frozen" if setting == "rotated" else "none"),
+            seed=seed,
+        )
+
+
+class Run(NamedTuple):
+    """One run."""
+
+    setting: Setting
+    clouds: int
+    """Per class; 0 for the full set."""
+    method: str
+    """A method, `START_ALONE`, `REDRAWN` or `FULL`."""
+    distillation: int
+    network: str
+    evaluation: int
+    points: int | None = None
+    """Of each cloud where they are not those of the settings."""
+    distill_points: int | None = None
+    """Of a cloud while it is learned, where they are not those of the settings."""
+
+    @property
+    def grid(self) -> str:
+        """The name of the table that it is in."""
+        size = self.method if self.method == FULL else str(self.clouds)
+        name = f"{self.setting}-{size}-{self.network.replace('++', '2')}"
+        name += "" if self.points is None else f"-at-{self.points}"
+        return name + ("" if self.distill_points is None else f"-from-{self.distill_points}")
+
+    @property
+    def seed(self) -> int:
+        """The number that its record has."""
+        return self.distillation * _SEEDS + self.evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which runs are wanted; the records of several plans add up."""
+
+    settings: tuple[Setting, ...] = SETTINGS
+    clouds_per_class: tuple[int, ...] = (1, 10)
+    methods: tuple[str, ...] = (*METHODS, *CONTROLS)
+    """Names of `METHODS` and `CONTROLS`."""
+    networks: tuple[str, ...] = (SMALL_POINTNET,)
+    distillations: int = 2
+    evaluations: int = 5
+    full: bool = True
+    """Whether networks are trained on the full set too."""
+    points: int | None = None
+    """Of each cloud; None for those of the settings."""
+    distill_points: int | None = None
+    """Of a cloud while it is learned; None for those of the settings."""
+
+    def runs(self) -> Iterator[Run]:
+        """Yield the runs: all of one small set in a row."""
+        for setting in self.settings:
+            for clouds in self.clouds_per_class:
+                for distillation in range(self.distillations):
+                    for method in self.methods:
+                        for network in self.networks:
+                            for evaluation in range(self.evaluations):
+                                yield Run(
+                                    setting,
+                                    clouds,
+                                    method,
+                                    distillation,
+                                    network,
+                                    evaluation,
+                                    self.points,
+                                    self.distill_points,
+                                )
+            for network in self.networks if self.full else ():
+                for evaluation in range(self.evaluations):
+                    yield Run(
+                        setting,
+                        0,
+                        FULL,
+                        0,
+                        network,
+                        evaluation,
+                        self.points,
+                        self.distill_points,
+                    )
+
+
+class Experiment:
+    """Does the runs that have no record yet.
+
+    Parameters
+    ----------
+    settings
+        What all runs share.
+    records
+        Folder of records, there already.
+    work
+        Folder for the objects and the small sets; a distillation that was stopped goes on there.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    UserError
+        If the folder's records are of other settings.
+    """
+
+    def __init__(self, settings: Settings, records: Path, work: Path, device: torch.device) -> None:
+        self.settings, self.records, self.work, self.device = settings, records, work, device
+        self.plain = settings.plain()
+        self.assay = hash_of(self.plain)
+        self.done = done_runs(records, self.assay, self.plain)
+        self._prepared: dict[Setting, Prepared] = {}
+        self._features: dict[Setting, NDArray[np.float64]] = {}
+        self._made: tuple[tuple[object, ...], Made] | None = None
+        self._peak_bytes: int | None = None
+
+    def start(self, plan: Plan) -> None:
+        """Do the missing runs of a plan, one after the other."""
+        missing = [run for run in plan.runs() if (run.grid, run.method, run.seed) not in self.done]
+        for number, run in enumerate(missing, start=1):
+            record = self._record(run, *self._run(run))
+            write_record(self.records, record)
+            self.done.add((run.grid, run.method, run.seed))
+            logger.info(
+                f"{number} of {len(missing)}: {run.grid}, {run.method}, distillation "
+                f"{run.distillation}, evaluation {run.evaluation}: "
+                f"{100 * (record.scores['accuracy'] or 0.0):.1f} % right"
+            )
+
+    def _run(self, run: Run) -> tuple[Score, Made | None]:
+        """Train a network on a small set, or on all, and score it."""
+        real = self._real(run.setting)
+        settings = self.settings
+        points = run.points or settings.points
+        if run.method == FULL:
+            assert real.test is not None
+            train, test = (
+                first_points(canonical(clouds, real.rotator), points)
+                for clouds in (real.train, real.test)
+            )
+            fixed = torch.from_numpy(train.points), torch.from_numpy(train.labels)
+            options = self._evaluation(run, settings.full_epochs, settings.full_batch)
+            return train_and_score(lambda epoch: fixed, test, options, self.device)[0], None
+        made = self._small_set(run, real)
+        options = self._evaluation(run, settings.epochs_for(run.clouds), settings.batch_size)
+        return score(made, real, options, self.device, points=points), made
+
+    def _evaluation(self, run: Run, epochs: int, batch_size: int) -> EvaluationOptions:
+        return EvaluationOptions(
+            network=run.network,
+            epochs=epochs,
+            batch_size=batch_size,
+            test_every=min(self.settings.test_every, epochs),
+            seed=run.seed,
+        )
+
+    def _real(self, setting: Setting) -> Prepared:
+        if setting not in self._prepared:
+            folder = self.work / "objects"
+            make_folder(folder, "--work")
+            simulate_objects(folder, self.settings.data)
+            points = self.settings.data.num_points
+            train, test = (read_objects(folder, split, points) for split in ("train", "test"))
+            options = self.settings.options(setting, "random", 1, 0)
+            self._prepared[setting] = prepare(train, test, options, rotate=setting == "rotated")
+        return self._prepared[setting]
+
+    def _small_set(self, run: Run, real: Prepared) -> Made:
+        """Return the set of a run; evaluations of one set follow each other."""
+        key = *run[:4], run.distill_points
+        if self._made is not None and self._made[0] == key:
+            return self._made[1]
+        matched = run.method != START_ALONE
+        stands_for = {START_ALONE: "dd3d", REDRAWN: self.settings.start}
+        method: Method = stands_for.get(run.method, run.method)  # type: ignore[assignment]
+        options = self.settings.options(run.setting, method, run.clouds, run.distillation)
+        name = f"{run.setting}-{run.clouds}-{run.method}-{run.distillation}"
+        if run.distill_points is not None:
+            options = dataclasses.replace(options, points=run.distill_points)
+            name += f"-from-{run.distill_points}"
+        folder = self.work / name
+        make_folder(folder, "--work")
+        features = None
+        if {"herding", "k-center"} & {method, options.begins_as}:
+            # One network has seen all of the set; what it saw is the same for every distillation.
+            if run.setting not in self._features:
+                train = canonical(real.train, real.rotator)
+                self._features[run.setting] = features_of(
+                    first_points(train, self.settings.points),
+                    0,
+                    self.device,
+                )
+            features = self._features[run.setting]
+        with PeakMemory() as memory:
+            made = make(
+                real,
+                options,
+                self.device,
+                points=self.settings.data.num_points,
+                state=folder / STATE_NAME if matched and method in LEARNED else None,
+                resume=True,
+                features=features,
+                match=matched,
+            )
+        made = dataclasses.replace(made, redrawn=run.method == REDRAWN)
+        write_made(folder, made, real, options, "simulated")
+        self._made, self._peak_bytes = (key, made), memory.growth_bytes
+        return made
+
+    def _record(self, run: Run, found: Score, made: Made | None) -> RunRecord:
+        names = self.settings.data.classes
+        stats: dict[str, Any] = {"best_epoch": found.best_epoch}
+        if made is not None:
+            points = made.clouds.num_points
+            if not made.redrawn:
+                points = min(points, run.points or self.settings.points)
+            coordinates = 3 * points * len(made.clouds)
+            learned = made.generator
+            stats |= {
+                "numbers_stored": coordinates if learned is None else learned.num_parameters(),
+                "distillation_seconds": round(made.seconds, 1),
+                "distillation_peak_bytes": self._peak_bytes,
+            }
+        epochs = (
+            self.settings.full_epochs
+            if run.method == FULL
+            else self.settings.epochs_for(run.clouds)
+        )
+        return RunRecord(
+            grid=run.grid,
+            arm=run.method,
+            seed=run.seed,
+            assay=self.assay,
+            assay_settings=self.plain,
+            # Runs are paired within one distillation; its number stands for it.
+            teacher=hash_of({"distillation": run.distillation}),
+            options={"method": run.method, "clouds_per_class": run.clouds},
+            steps=epochs,
+            seconds=found.seconds,
+            **circumstances(self.device),
+            scores={"accuracy": found.last, "best_accuracy": found.best},
+            streets={
+                name: {"right": right, "clouds": clouds}
+                for name, right, clouds in zip(names, found.right, found.clouds, strict=True)
+            },
+            stats=stats,
+        )

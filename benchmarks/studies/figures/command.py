@@ -1,0 +1,323 @@
+"""The command that makes the paper's figures and the page of all its tables and figures.
+
+python -m benchmarks.studies figures --run runs/waymo --output docs/results
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.studies.figures import (
+    barcode,
+    embedding,
+    gradient_weighting,
+    panels,
+    ripser_equality,
+    score_over_cost,
+)
+from benchmarks.studies.figures.figure_file import Drawn, disagreement, read_numbers, write_figure
+from benchmarks.studies.figures.networks import (
+    ALONE,
+    FLAGS,
+    STUDENT,
+    TEACHER,
+    Shown,
+    Trained,
+    checkpoints_of_run,
+    load,
+    look,
+    open_sweeps_of_run,
+    spread,
+)
+from benchmarks.studies.figures.paper_page import FIGURE_NAMES, pages, read_ablation
+from benchmarks.studies.figures.readme_block import NAME as BLOCK
+from benchmarks.studies.figures.readme_block import ablation_block
+from train.core.atomic_write import atomic_write, make_folder
+from train.core.blocks import with_block
+from train.core.command import run_command
+from train.core.console import logger
+from train.core.device import resolve_device
+from train.core.errors import UserError
+from train.data.registry import DATASETS, dataset_spec
+from train.evaluation.feature_agreement import sampled_rows
+
+PAGE_ONLY: Final = "paper"
+"""The name for `--only` that makes the pages and no figure."""
+
+RECORDS: Final = "ablation_records"
+"""What the folder of records is called beside the pages of results."""
+
+NEEDS: Final = {
+    panels.NAME_OF_SWEEP: (TEACHER, STUDENT),
+    barcode.NAME_OF_TEACHER: (TEACHER,),
+    panels.NAME_OF_CELLS: (STUDENT, ALONE),
+    embedding.NAME: (TEACHER, STUDENT),
+}
+"""The networks that a figure cannot do without; others are shown where they are given."""
+
+EPILOG: Final = f"""\
+figures: {", ".join(FIGURE_NAMES)}; paper: the pages alone.
+Without --only: all that can be made of what is given. Figures of earlier calls stay.
+
+examples:
+  python -m benchmarks.studies figures
+  python -m benchmarks.studies figures --run runs/waymo
+  python -m benchmarks.studies figures --only figure5 figure6 --dataset waymo --data-root DIR \\
+      --teacher-checkpoint teacher.pt --student student.pt --baseline baseline.pt
+  python -m benchmarks.studies figures --only figure1 --records runs/ablation/records
+  python -m benchmarks.studies figures --check
+
+Tables 6, 8 and 9 and Figures 7 and 8 are measured by pytest benchmarks/ --benchmark and
+python -m train.efficiency; Tables 5, 7, 10 and 11 by python -m train.ablate.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 1 if `--check` finds a difference, 2 for a user's mistake."""
+    options = _parser().parse_args(arguments)
+    if not options.records and (records := options.output / RECORDS).is_dir():
+        options.records = [records]
+    if options.check:
+        found: list[str] = []
+        code = run_command(lambda: found.extend(_check(options)))
+        for line in found:
+            logger.error(f"{line}; run: python -m benchmarks.studies figures")
+        return code or int(bool(found))
+    return run_command(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.studies figures",
+        description="Make the paper's figures, and the page of all its tables and figures.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="make these alone")
+    parser.add_argument(
+        "--output", type=Path, default=Path("docs/results"), help="folder [docs/results]"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; fail where pages or pictures are not what the records give",
+    )
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE",
+        help="also write the main comparison between this file's markers",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ablation", type=Path, metavar="FILE", help="their results [OUTPUT/ablation.json]"
+    )
+    parser.add_argument(
+        "--efficiency", type=Path, nargs="+", default=[], metavar="FILE",
+        help="what the networks cost, records of train.efficiency for figure1 "
+        "[OUTPUT/efficiency.json]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--records", type=Path, nargs="+", default=[], metavar="DIR",
+        help="records of train.ablate, for figure1 [OUTPUT/ablation_records if it is there]",
+    )  # fmt: skip
+    trained = parser.add_argument_group("trained networks, for figures 3 to 6")
+    for flag, metavar, text in (
+        ("--run", "DIR", "the --output of a finished run of train.run"),
+        ("--teacher-checkpoint", "FILE", "its teacher.pt, or another"),
+        ("--student", "FILE", "its student.pt, or another"),
+        ("--baseline", "FILE", "its baseline.pt, or another student to compare with"),
+        ("--data-root", "DIR", "folder of the dataset [the run's, or data/DATASET]"),
+    ):
+        trained.add_argument(flag, type=Path, metavar=metavar, help=text)
+    trained.add_argument("--dataset", choices=tuple(sorted(DATASETS)), help="[the run's]")
+    trained.add_argument(
+        "--sequences", nargs="+", default=(), metavar="NAME",
+        help="show sweeps of these [those that the run validated on, or the official split]",
+    )  # fmt: skip
+    trained.add_argument(
+        "--sweeps", type=int, default=4, metavar="N", help="look at N sweeps, evenly spread [4]"
+    )
+    trained.add_argument(
+        "--embedding", choices=("pca", "tsne"), default="pca", help="how figure6 is made [pca]"
+    )
+    trained.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N [auto]")
+    return parser
+
+
+@dataclass
+class _Networks:
+    """The networks that are given, loaded and asked once, when the first figure wants them."""
+
+    options: argparse.Namespace
+    checkpoints: dict[str, Path]
+    asked: tuple[Trained, list[Shown]] | None = field(default=None, init=False)
+
+    def ask(self) -> tuple[Trained, list[Shown]]:
+        """Return the networks and what they make of the sweeps."""
+        if self.asked is None:
+            options = self.options
+            device = resolve_device(options.device)
+            if options.run is not None:
+                spec, source = open_sweeps_of_run(
+                    options.run, options.dataset, options.data_root, options.sequences
+                )
+            else:
+                spec = dataset_spec(options.dataset)
+                root = options.data_root or Path("data") / spec.name
+                source = spec.open(root, "validation", sequences=tuple(options.sequences))
+            trained = load(self.checkpoints, spec, source, device)
+            chosen = spread(len(source), options.sweeps)
+            self.asked = trained, look(trained, chosen, device)
+        return self.asked
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Refuse all that can be refused, then make the figures and the pages."""
+    known = (*FIGURE_NAMES, PAGE_ONLY)
+    if unknown := [name for name in options.only if name not in known]:
+        raise UserError(f"--only {unknown[0]}: no such figure; known: {', '.join(known)}")
+    for path in options.efficiency:
+        if not path.is_file():
+            raise UserError(f"--efficiency {path}: no such file; train.efficiency writes it")
+    if options.sweeps < 1:
+        raise UserError(f"--sweeps {options.sweeps}: at least 1")
+    readme = _readme(options)  # first: it may refuse
+    networks = _Networks(options, _checkpoints(options))
+    makers = _makers(options, networks)
+    chosen = [name for name in FIGURE_NAMES if name in (options.only or FIGURE_NAMES)]
+    ready = []
+    for name in chosen:
+        reason = _lacks(name, options, networks.checkpoints)
+        if reason is None:
+            ready.append(name)
+        elif options.only:
+            raise UserError(f"{name}: {reason}")
+        else:
+            logger.info(f"{name} is left as it is: {reason}")
+    make_folder(options.output, "--output")
+    for name in ready:
+        written = write_figure(options.output, name, makers[name]())
+        logger.info("wrote " + ", ".join(str(path) for path in written))
+    for name, text in pages(options.output, _ablation(options)).items():
+        with atomic_write(options.output / name) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+        logger.info(f"wrote {options.output / name}")
+    if readme is not None:
+        with atomic_write(options.readme) as unfinished:
+            unfinished.write_text(readme, encoding="utf-8")
+        logger.info(f"wrote {options.readme}")
+
+
+def _makers(options: argparse.Namespace, networks: _Networks) -> dict[str, Callable[[], Drawn]]:
+
+    def of_teacher() -> Drawn:
+        trained, shown = networks.ask()
+        features = shown[0].features[TEACHER]
+        rows = sampled_rows(
+            len(features), name=shown[0].name, seed=0, num_samples=barcode.NUM_FEATURES
+        )
+        source = {**trained.described(), "sweep": shown[0].name}
+        return barcode.make_of_features(features[rows], source)
+
+    return {
+        score_over_cost.NAME: lambda: score_over_cost.make(options.records, _efficiency(options)),
+        panels.NAME_OF_SWEEP: lambda: panels.make_sweep(*networks.ask()),
+        barcode.NAME: barcode.make,
+        barcode.NAME_OF_TEACHER: of_teacher,
+        panels.NAME_OF_CELLS: lambda: panels.make_cells(*networks.ask()),
+        embedding.NAME: lambda: embedding.make(*networks.ask(), options.embedding),
+        gradient_weighting.NAME: gradient_weighting.make,
+        ripser_equality.NAME: ripser_equality.make,
+    }
+
+
+def _checkpoints(options: argparse.Namespace) -> dict[str, Path]:
+    """Return the networks that are given, by role; those named come before the run's."""
+    given = {
+        TEACHER: options.teacher_checkpoint,
+        STUDENT: options.student,
+        ALONE: options.baseline,
+    }
+    named = {role: path for role, path in given.items() if path is not None}
+    for role, path in named.items():
+        if not path.is_file():
+            raise UserError(f"{FLAGS[role]} {path}: no such file; give a checkpoint of train.run")
+    if options.run is not None:
+        return checkpoints_of_run(options.run) | named
+    if named and options.dataset is None:
+        raise UserError(
+            f"{FLAGS[next(iter(named))]}: say whose sweeps to show, --dataset and --data-root, or "
+            "give a --run"
+        )
+    return named
+
+
+def _lacks(name: str, options: argparse.Namespace, checkpoints: dict[str, Path]) -> str | None:
+    """Return what a figure needs and is not given; None if it can be made."""
+    if name == score_over_cost.NAME and not options.records:
+        return "needs the records of an ablation; give --records DIR"
+    missing = [role for role in NEEDS.get(name, ()) if role not in checkpoints]
+    if not missing:
+        return None
+    flags = " and ".join(f"{FLAGS[role]} FILE" for role in missing)
+    return f"needs the {' and the '.join(missing)}; give --run DIR, or {flags}"
+
+
+def _ablation(options: argparse.Namespace) -> Path:
+    """Return the file of comparisons; one that is named has to be there."""
+    named: Path | None = options.ablation
+    if named is not None and not named.is_file():
+        raise UserError(f"--ablation {named}: no such file; python -m train.ablate writes it")
+    return named or options.output / "ablation.json"
+
+
+def _readme(options: argparse.Namespace) -> str | None:
+    """Return the README with its block as the records have it; None if none is named."""
+    readme: Path | None = options.readme
+    if readme is None:
+        return None
+    if not readme.is_file():
+        raise UserError(f"--readme {readme}: no such file")
+    try:
+        return with_block(
+            readme.read_text(encoding="utf-8"),
+            ablation_block(read_ablation(_ablation(options))),
+            BLOCK,
+        )
+    except ValueError as error:
+        raise UserError(f"--readme {readme}: {error}") from error
+
+
+def _efficiency(options: argparse.Namespace) -> list[Path]:
+    return options.efficiency or [options.output / "efficiency.json"]
+
+
+def _check(options: argparse.Namespace) -> list[str]:
+    """Return a line for every page or picture that is not what the records give."""
+    if not options.output.is_dir():
+        raise UserError(f"--output {options.output}: no such folder")
+    found = []
+    for name, text in pages(options.output, _ablation(options)).items():
+        page = options.output / name
+        if not page.is_file():
+            found.append(f"{name} is missing")
+        elif page.read_text(encoding="utf-8") != text:
+            found.append(f"{name} disagrees with the records")
+    readme = _readme(options)
+    if readme is not None and options.readme.read_text(encoding="utf-8") != readme:
+        found.append(f"{options.readme} disagrees with the records between its markers")
+    score = score_over_cost.NAME
+    made = read_numbers(options.output, score)
+    if made is not None and options.records:
+        wanted = score_over_cost.collect(options.records, _efficiency(options))
+        if any(made.get(name) != value for name, value in wanted.items()):
+            found.append(f"{score}.json disagrees with the records of the ablation")
+    reasons = (disagreement(options.output, name) for name in FIGURE_NAMES)
+    return found + [reason for reason in reasons if reason is not None]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

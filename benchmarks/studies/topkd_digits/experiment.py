@@ -1,0 +1,283 @@
+"""The runs of the experiment on digits: teachers with their RipsNets, then every arm of a seed.
+
+Shape letters: B images, K clouds, M points of a cloud, C channels, P pixels.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from benchmarks.studies.topkd_digits.data import Digits, Images, load_digits
+from benchmarks.studies.topkd_digits.pair import Schedule, Training, build, train_network
+from benchmarks.studies.topkd_fidelity import own_other_images
+from train.ablation.circumstances import circumstances
+from train.ablation.grids import TEACHER, Arm
+from train.ablation.records import RunRecord, done_runs, hash_of, write_record
+from train.core.console import logger
+from train.methods.none import CrossEntropy
+from train.methods.registry import method_class
+from train.methods.topkd.artifacts import ImageMaker, save_maker
+from train.methods.topkd.diagnostics import fidelity
+from train.methods.topkd.fit import fit_ripsnet
+from train.methods.topkd.options import TopKDConfig
+from train.methods.topkd.targets import distinct_pixels, exact_images, make_targets
+from train.networks.image_classifier import EMBEDDING, image_batch
+from train.networks.protocol import Network, NetworkOutput
+from train.networks.weights import checksum
+
+GRID: Final = "topkd-digits"
+FORMAT: Final = 1
+"""Raised whenever the same settings give other runs than before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all arms share.
+
+    Attributes
+    ----------
+    num_training
+        Images to learn from; the other ones of 1,797 are held out.
+    schedule
+        Of teachers and students.
+    num_teachers
+        Seed s learns from number s modulo that.
+    num_clouds, fit_epochs, fit_lr
+        Of RipsNet's fit. The rate is four times the paper's, for so few epochs.
+    """
+
+    num_training: int = 1000
+    schedule: Schedule = field(default_factory=Schedule)
+    num_teachers: int = 1
+    num_clouds: int = 4000
+    fit_epochs: int = 50
+    fit_lr: float = 2e-3
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values, with what the records' readers look for."""
+        shared = {
+            "format": FORMAT,
+            "dataset": "digits",
+            "simulated": False,
+            "pair": "convolutional",
+        }
+        return shared | dataclasses.asdict(self)
+
+
+def arms(settings: Settings) -> dict[str, Arm]:
+    """Return the arms: TopKD's loss without its terms one by one, and with exact images."""
+    clouds: dict[str, Any] = {
+        "region": 0,
+        "num_points": settings.schedule.batch_size,
+        "num_clouds": settings.num_clouds,
+        "clouds_per_frame": settings.num_clouds,
+        "fit_epochs": settings.fit_epochs,
+    }
+    return {
+        "ce": Arm("none", {}, "cross-entropy alone"),
+        "kd": Arm("kd", {"distillation": 2.0, "temperature": 4.0}, "and softened logits, weight 2"),
+        "topkd": Arm("topkd", clouds, "and RipsNet's images, weight 5"),
+        "exact": Arm("topkd", clouds | {"exact": True}, "the same with exact images"),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """A trained teacher and what was made from it.
+
+    Attributes
+    ----------
+    network
+        Frozen.
+    name
+        Checksum of its weights.
+    artifacts
+        The file of each arm that has one.
+    maker
+        With the fitted RipsNet.
+    mean_image
+        (P,) of the clouds that RipsNet was fitted to: what a constant predicts.
+    took
+        The teacher's training.
+    """
+
+    network: Network
+    name: str
+    artifacts: Mapping[str, Path]
+    maker: ImageMaker
+    mean_image: Tensor
+    took: Training
+
+
+class Experiment:
+    """Does the runs that have no record yet, on one thread of the CPU.
+
+    Parameters
+    ----------
+    settings
+        What all arms share.
+    records
+        Folder of records, there already.
+
+    Raises
+    ------
+    UserError
+        If scikit-learn is not there, or the folder's records are of other settings.
+    """
+
+    def __init__(self, settings: Settings, records: Path) -> None:
+        self.settings, self.records = settings, records
+        self.digits: Digits = load_digits(settings.num_training)
+        self.plain = settings.plain()
+        self.assay = hash_of(self.plain)
+        self.arms = arms(settings)
+        done = done_runs(records, self.assay, self.plain)
+        self.done = {(arm, seed) for _, arm, seed in done}
+
+    def start(self, seeds: int) -> None:
+        """Do the missing runs of seeds 0, 1, ..."""
+        wanted = [(seed, name) for seed in range(seeds) for name in self.arms]
+        missing = [(seed, name) for seed, name in wanted if (name, seed) not in self.done]
+        if not missing:
+            return
+        with tempfile.TemporaryDirectory(prefix="topkd-digits-") as folder:
+            taught: dict[int, Taught] = {}
+            for number, (seed, name) in enumerate(missing, start=1):
+                place = seed % self.settings.num_teachers
+                if place not in taught:
+                    taught[place] = self._teach(place, Path(folder) / str(place))
+                    if (TEACHER, place) not in self.done:
+                        write_record(self.records, self._score_teacher(place, taught[place]))
+                record = self._run(seed, name, taught[place])
+                write_record(self.records, record)
+                logger.info(
+                    f"{number} of {len(missing)}: {name}, seed {seed}: "
+                    f"{100 * (record.scores['accuracy'] or 0.0):.2f} % right"
+                )
+
+    def _teach(self, place: int, folder: Path) -> Taught:
+        """Train a teacher and make, once, what both arms with images need of it."""
+        folder.mkdir()
+        network = build("teacher", 2 * place)
+        method = CrossEntropy(Arm("none").config("paper"), network, None)
+        training = self.digits.training
+        took = train_network(
+            network, method, None, training, self.settings.schedule, seed=2 * place
+        )
+        network.requires_grad_(requires_grad=False)
+        config = self.arms["topkd"].config("paper")
+        assert isinstance(config, TopKDConfig)
+        targets = make_targets(
+            network,
+            [image_batch(training.images, training.labels)],
+            config.choice(network),
+            dims=config.dims,
+            birth_margin=config.birth_margin,
+            per_frame=config.clouds_per_frame,
+            at_most=config.num_clouds,
+        )
+        options = dataclasses.replace(config.fit_options(), lr=self.settings.fit_lr)
+        maker = fit_ripsnet(targets, options, device=torch.device("cpu"))
+        artifacts = {name: folder / f"{name}.safetensors" for name in ("topkd", "exact")}
+        save_maker(maker, artifacts["topkd"])
+        save_maker(ImageMaker(card=targets.card, ripsnet=None), artifacts["exact"])
+        return Taught(
+            network, checksum(network), artifacts, maker, targets.images.mean(dim=0), took
+        )
+
+    def _score_teacher(self, place: int, taught: Taught) -> RunRecord:
+        """Return the teacher's record, with how good its RipsNet is."""
+        output = _look(taught.network, self.digits.held_out)
+        clouds = self._clouds(output)
+        card = taught.maker.card
+        exact = exact_images(clouds, card.scale, card.dims)
+        scores = {f"ripsnet_{name}": value for name, value in taught.maker.losses.items()}
+        scores["ripsnet_error"] = fidelity(taught.maker, clouds, clouds).teacher_error
+        scores["constant_error"] = float((exact - taught.mean_image).square().mean())
+        scores["distinct_pixels"] = float(distinct_pixels(exact))
+        return self._record(TEACHER, place, taught, output, taught.took, scores)
+
+    def _run(self, seed: int, name: str, taught: Taught) -> RunRecord:
+        """Train and score one student."""
+        arm = self.arms[name]
+        cls = method_class(arm.method)
+        student = build("student", 2 * seed + 1)
+        teacher = taught.network if cls.needs_teacher else None
+        method = cls(arm.config("paper"), student, teacher, artifacts=taught.artifacts.get(name))
+        took = train_network(
+            student,
+            method,
+            teacher,
+            self.digits.training,
+            self.settings.schedule,
+            seed=2 * seed + 1,
+        )
+        output = _look(student, self.digits.held_out)
+        teachers = self._clouds(_look(taught.network, self.digits.held_out))
+        students = self._clouds(output)
+        found = fidelity(taught.maker, teachers, students)
+        scores = {
+            "ripsnet_error": found.student_error,
+            "image_distance": found.image_distance,
+            "bottleneck": found.bottleneck,
+        }
+        for kind, ratio in own_other_images(taught.maker, list(teachers), list(students)).items():
+            if ratio is not None:
+                scores[f"own_other_{kind}"] = ratio
+        return self._record(name, seed, taught, output, took, scores)
+
+    def _clouds(self, output: NetworkOutput) -> Tensor:
+        """Return the held-out embeddings in disjoint clouds (K, M, C), the same in all networks."""
+        points = self.settings.schedule.batch_size
+        embeddings = output.features[EMBEDDING]
+        number = len(embeddings) // points
+        return embeddings[: number * points].reshape(number, points, -1)
+
+    def _record(
+        self,
+        arm: str,
+        seed: int,
+        taught: Taught,
+        output: NetworkOutput,
+        took: Training,
+        scores: Mapping[str, float],
+    ) -> RunRecord:
+        right = output.logits.argmax(dim=1) == self.digits.held_out.labels
+        groups = {
+            name: {
+                "right": int(right[self.digits.groups == number].sum()),
+                "images": int((self.digits.groups == number).sum()),
+            }
+            for number, name in enumerate(self.digits.group_names)
+        }
+        options: dict[str, Any] = {}
+        if arm != TEACHER:
+            options = {"method": self.arms[arm].method, **self.arms[arm].options}
+        return RunRecord(
+            grid=GRID,
+            arm=arm,
+            seed=seed,
+            assay=self.assay,
+            assay_settings=self.plain,
+            teacher=taught.name,
+            options=options,
+            role="teacher" if arm == TEACHER else "student",
+            steps=took.steps,
+            seconds=took.seconds,
+            **circumstances(torch.device("cpu")),
+            scores={"accuracy": float(right.double().mean()), **scores},
+            streets=groups,
+            stats={"last": took.terms},
+        )
+
+
+def _look(network: Network, images: Images) -> NetworkOutput:
+    with torch.no_grad():
+        output: NetworkOutput = network(image_batch(images.images, images.labels))
+    return output

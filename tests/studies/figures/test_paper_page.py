@@ -1,0 +1,119 @@
+"""The page lists every table and figure, and says of each what the records say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.studies.figures.command import main
+from benchmarks.studies.figures.paper_page import GRIDS, pages, read_ablation
+from tests.pages import check_flags, commands, links
+from topodistill.commands import DOORS
+from train.core.errors import UserError
+
+RESULTS = Path(__file__).resolve().parents[3] / "docs" / "results"
+PAGE = (RESULTS / "paper.md").read_text(encoding="utf-8")
+
+
+def entry(**changed):
+    found = {"grid": "table5", "arm": "topology", "baseline": "kd", "metric": "miou"}
+    found |= {"difference": 0.25, "low": -0.5, "high": 1.0, "seeds": 5, "verdict": "no effect seen"}
+    return found | changed
+
+
+def page(folder, entries):
+    ablation = folder / "ablation.json"
+    ablation.write_text(json.dumps(entries))
+    return pages(folder, ablation)["paper.md"]
+
+
+def rows(text, heading):
+    part = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return [line.split(" | ")[0].removeprefix("| ") for line in part.splitlines() if "|" in line][
+        2:
+    ]
+
+
+def test_every_table_and_figure_is_listed(tmp_path):
+    text = page(tmp_path, [])
+    assert rows(text, "Tables") == [str(number) for number in range(1, 12)]
+    assert rows(text, "Figures") == [str(number) for number in range(1, 11)]
+    assert text.count("Not run: no records of this grid.") == len(GRIDS) == 4
+    assert "efficiency.md, which is not there yet" in text
+
+
+def test_a_comparison_has_its_interval_and_the_papers_number(tmp_path):
+    text = page(tmp_path, [entry()])
+    row = "| `topology` | `kd` | +0.25 [-0.50, +1.00] | 5 | no effect seen | +0.7 |"
+    assert row in text
+    assert "1 of 3 comparisons have runs: [Table 5](#table-5)" in text
+    assert "Not run: `saliency` against `kd`, `topology-saliency` against `kd`." in text
+
+
+def test_a_weights_number_is_held_against_the_papers_choice(tmp_path):
+    given = entry(grid="table7", arm="t0.5-g0.5-k0.5", baseline="t8-g1-k1", verdict="")
+    assert "| `t0.5-g0.5-k0.5` | `t8-g1-k1` | +0.25 [-0.50, +1.00] | 5 |  | -1.2 |" in (
+        page(tmp_path, [given])
+    )
+
+
+def test_too_few_runs_are_called_so(tmp_path):
+    text = page(tmp_path, [entry(low=None, high=None, seeds=2)])
+    assert "| +0.25, too few seeds for an interval | 2 |" in text
+    none = page(tmp_path, [entry(difference=None, low=None, high=None, seeds=0)])
+    assert none == page(tmp_path, [])
+
+
+def test_other_metrics_and_grids_are_left_to_the_ablations_page(tmp_path):
+    others = [entry(metric="thin_iou"), entry(grid="main")]
+    assert page(tmp_path, others) == page(tmp_path, [])
+
+
+def test_assays_are_kept_apart(tmp_path):
+    text = page(tmp_path, [entry(assay="aaa"), entry(assay="bbb", difference=0.75)])
+    first, second = text.partition("Assay `aaa`:")[2].split("Assay `bbb`:")
+    assert "+0.25" in first
+    assert "+0.75" not in first
+    assert "+0.75" in second
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "cannot be read"),
+        ("{}", "holds no list of comparisons"),
+        ('[{"grid": "table5"}]', "comparison 1 has no arm, baseline, metric"),
+        ("[3]", "comparison 1 has no grid"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, content, said):
+    path = tmp_path / "ablation.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=said):
+        read_ablation(path)
+
+
+def test_a_figures_damaged_numbers_are_refused(tmp_path):
+    (tmp_path / "figure9.json").write_text('{"format": 1, "figure": "figure9", "pairs": 3}')
+    with pytest.raises(UserError, match=r"figure9.json: is damaged .* --only figure9"):
+        page(tmp_path, [])
+
+
+def test_the_committed_page_is_what_the_records_give():
+    assert main(["--check", "--output", str(RESULTS)]) == 0
+
+
+def test_the_committed_pages_links_lead_somewhere():
+    assert [link for link in links(PAGE) if not (RESULTS / link).is_file()] == []
+    headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+    places = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= places
+
+
+@pytest.mark.parametrize(("door", "arguments"), commands(PAGE))
+def test_the_committed_pages_commands_exist(door, arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert door in DOORS
+    if door != "ablate":  # its further flags are those of run
+        check_flags(door, arguments, capsys)

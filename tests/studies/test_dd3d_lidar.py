@@ -1,0 +1,155 @@
+"""The experiment on simulated frames, small: records that add up, and the page made from them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.studies.dd3d_lidar.command import PAGE_NAME, RECORDS_NAME, main, run
+from benchmarks.studies.dd3d_lidar.experiment import FULL, Plan, Run, Settings
+from benchmarks.studies.dd3d_lidar.page import PICTURE, comparisons, markdown
+from train.ablation.records import hash_of, read_folders
+from train.core.errors import UserError
+from train.dataset_distillation.lidar import make as lidar_make
+from train.dataset_distillation.networks import segmenters
+
+ROOT = Path(__file__).resolve().parents[4]
+SETTINGS = Settings(
+    train_frames=2,
+    test_frames=8,
+    azimuth_steps=40,
+    points=64,
+    range_m=30.0,
+    distill_points=32,
+    iterations=1,
+    outer=2,
+    real_batch=2,
+    width=8,
+    widths=(4, 8, 16),
+    epochs=2,
+    full_epochs=1,
+)
+PLAN = Plan(frames=(1,), networks=("pointnet",), methods=("dd3d", "random"), seeds=(0, 1, 2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_networks():
+    patch = pytest.MonkeyPatch()
+    patch.setitem(
+        segmenters.SEGMENTERS,
+        "pointnet",
+        lambda classes, grid, meters: segmenters.PointSegmenter(classes, 4.0, widths=(4, 8, 16)),
+    )
+    patch.setattr(lidar_make, "_FEATURE_EPOCHS", 1)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, small_networks):
+    folder = tmp_path_factory.mktemp("page")
+    run(folder, folder / "work", PLAN, settings=SETTINGS)
+    return folder
+
+
+def test_every_run_of_the_plan_has_a_record(done):
+    found = read_folders([done / RECORDS_NAME]).runs
+    assert {(each.grid, each.arm, each.seed) for each in found} == {
+        *(("1-pointnet", arm, seed) for arm in ("dd3d", "random") for seed in (0, 1, 2)),
+        ("full-pointnet", FULL, 0),
+    }
+    record = next(each for each in found if each.arm == "dd3d")
+    assert list(record.streets) == ["08-00", "08-01"]
+    total = np.sum([street["true"] for street in record.streets.values()], axis=0)
+    right = np.sum([street["right"] for street in record.streets.values()], axis=0)
+    named = np.sum([street["found"] for street in record.streets.values()], axis=0)
+    there = total > 0
+    iou = right[there] / (total + named - right)[there]
+    assert record.scores["miou"] == pytest.approx(iou.mean())
+    assert record.scores["best_miou"] >= record.scores["miou"]
+    assert record.stats["numbers_stored"] > 0
+
+
+def test_runs_that_are_there_are_not_done_again(done):
+    before = {path: path.stat().st_mtime_ns for path in (done / RECORDS_NAME).iterdir()}
+    run(done, done / "work", PLAN, settings=SETTINGS)
+    assert before == {path: path.stat().st_mtime_ns for path in (done / RECORDS_NAME).iterdir()}
+
+
+def test_a_record_that_is_lost_is_made_again_the_same(done):
+    lost = next((done / RECORDS_NAME).glob("*--dd3d--seed-1--*.json"))
+    before = json.loads(lost.read_text())
+    lost.unlink()
+    run(done, done / "work", PLAN, settings=SETTINGS)
+    after = json.loads(lost.read_text())
+    assert after["scores"] == before["scores"]
+    assert after["streets"] == before["streets"]
+
+
+def test_the_page_says_what_was_found(done):
+    page = (done / PAGE_NAME).read_text()
+    records = read_folders([done / RECORDS_NAME])
+    assert page == markdown(records, picture=True)
+    assert (done / PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert f"]({PICTURE})" in page
+    assert PICTURE not in markdown(records, picture=False)
+    for word in ("`dd3d` - `random`", "95% interval", "best epoch", "numbers stored"):
+        assert word in page
+    assert [grid for grid, _ in comparisons(records.runs)] == ["1-pointnet", "1-pointnet"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "said"),
+    [(0.6, "**better**"), (0.2, "**worse**"), (0.41, "**not shown to be better**")],
+)
+def test_the_verdict_follows_the_interval(done, ours, said):
+    records = read_folders([done / RECORDS_NAME])
+
+    def with_scores(each):
+        value = 0.4 if each.arm != "dd3d" else ours + 0.02 * (each.seed - 1)
+        return dataclasses.replace(
+            each,
+            scores={"miou": value, "best_miou": value, "accuracy": value},
+            # One street: nothing to draw, the interval is over seeds.
+            streets={"08-00": each.streets["08-00"]},
+        )
+
+    runs = tuple(with_scores(each) for each in records.runs)
+    page = markdown(dataclasses.replace(records, runs=runs), picture=False)
+    (verdict,) = [line for line in page.splitlines() if line.startswith("- pointnet, 1 frame,")]
+    assert said in verdict
+
+
+def test_records_of_other_settings_are_refused(done):
+    with pytest.raises(UserError, match="assay"):
+        run(done, done / "work", PLAN, settings=dataclasses.replace(SETTINGS, epochs=3))
+
+
+def test_free_coordinates_have_as_many_points_as_real_frames():
+    settings = Settings()
+    assert settings.options("gradient-matching", 1, 0).points == settings.points
+    assert settings.options("dd3d", 1, 0).points == settings.distill_points
+    assert Run(4, "ptv3", "dd3d", 0).grid == "4-ptv3"
+    assert Run(0, "ptv3", FULL, 0).grid == "full-ptv3"
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    for arguments, words in (
+        (["--page-only"], "no folder of records"),
+        (["--frames", "0"], "--frames 0"),
+        (["--seeds", "-1"], "--seeds -1"),
+    ):
+        assert main(["--output", str(tmp_path), "--work", str(tmp_path / "w"), *arguments]) == 2
+        shown = capsys.readouterr().err.strip().splitlines()[-1]
+        assert shown.startswith("error: ")
+        assert words in shown
+
+
+def test_the_committed_page_is_that_of_the_committed_records():
+    folder = ROOT / "docs" / "results"
+    records = read_folders([folder / RECORDS_NAME])
+    assert {each.assay for each in records.runs} == {hash_of(Settings().plain())}
+    page = markdown(records, picture=(folder / PICTURE).is_file())
+    assert (folder / PAGE_NAME).read_text(encoding="utf-8") == page

@@ -1,0 +1,213 @@
+"""TopKD on digits: paired arms, records that come out again, and a page that says what they say."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.studies.topkd_digits import command, experiment
+from benchmarks.studies.topkd_digits.data import load_digits
+from benchmarks.studies.topkd_digits.experiment import Settings, arms
+from benchmarks.studies.topkd_digits.lidar import RECORD_NAME, read_record
+from benchmarks.studies.topkd_digits.page import ACCURACY, markdown, results, ripsnet_flops
+from benchmarks.studies.topkd_digits.pair import Schedule, build
+from train.ablation.grids import Arm
+from train.ablation.records import RunRecord, read_folders
+from train.core.errors import UserError
+from train.methods.topkd.ripsnet import RipsNet
+from train.profiling.macs import linear_macs
+
+SMALL = Settings(num_training=200, schedule=Schedule(epochs=2), num_clouds=16, fit_epochs=2)
+SEEDS = 3
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of an experiment that is much smaller than the command's."""
+    folder = tmp_path_factory.mktemp("digits")
+    command.run(folder, SEEDS, settings=SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(finished):
+    return read_folders([finished / "topkd_records"]).runs
+
+
+def test_every_arm_has_every_seed_and_one_teacher(runs):
+    students = [(run.arm, run.seed) for run in runs if run.role == "student"]
+    assert sorted(students) == sorted((arm, s) for arm in arms(SMALL) for s in range(SEEDS))
+    assert len({run.teacher for run in runs}) == 1
+    (teacher,) = (run for run in runs if run.role == "teacher")
+    assert teacher.scores["distinct_pixels"] == 20
+    assert {"ripsnet_mean", "ripsnet_sum", "ripsnet_constant"} < teacher.scores.keys()
+    for run in runs:
+        right = sum(group["right"] for group in run.streets.values())
+        assert sum(group["images"] for group in run.streets.values()) == 1597
+        assert run.scores["accuracy"] == pytest.approx(right / 1597)
+
+
+def test_each_arm_has_the_terms_that_it_says(runs):
+    terms = {run.arm: sorted(run.stats["last"]) for run in runs if run.role == "student"}
+    assert terms == {
+        "ce": ["segmentation"],
+        "kd": ["distillation", "segmentation"],
+        "topkd": ["distillation", "image", "segmentation"],
+        "exact": ["distillation", "image", "segmentation"],
+    }
+    by_arm = {(run.arm, run.seed): run.scores for run in runs}
+    for name in ("bottleneck", "image_distance", "ripsnet_error"):
+        assert by_arm["topkd", 0][name] != by_arm["kd", 0][name]
+    assert all(scores["own_other_exact"] > 0 for (arm, _), scores in by_arm.items() if arm in terms)
+
+
+def test_arms_of_a_seed_differ_in_their_loss_alone(runs, tmp_path, monkeypatch):
+    """With the same loss they are the same student: first weights, order, everything."""
+    same = {name: Arm("none") for name in ("ce", "kd")} | {"topkd": arms(SMALL)["topkd"]}
+    monkeypatch.setattr(experiment, "arms", lambda settings: same)
+    experiment.Experiment(SMALL, tmp_path).start(1)
+    found = {run.arm: run for run in read_folders([tmp_path]).runs}
+    assert found["kd"].scores == found["ce"].scores
+    assert found["kd"].streets == found["ce"].streets
+    seeds = [run for run in runs if run.arm == "ce"]
+    assert len({run.scores["bottleneck"] for run in seeds}) == SEEDS
+
+
+def test_the_same_command_does_nothing_again_and_elsewhere_the_same(finished, runs, tmp_path):
+    records = sorted((finished / "topkd_records").iterdir())
+    before = {path: path.stat().st_mtime_ns for path in records}
+    command.run(finished, SEEDS, settings=SMALL)
+    assert {path: path.stat().st_mtime_ns for path in records} == before
+    torch.manual_seed(99)  # of which nothing may depend
+    command.run(tmp_path, 1, settings=SMALL)
+    again = {run.arm: run.scores for run in read_folders([tmp_path / "topkd_records"]).runs}
+    assert again == {run.arm: run.scores for run in runs if run.seed == 0}
+
+
+def test_the_page_sets_numbers_beside_the_papers(finished, runs):
+    page = (finished / "topkd.md").read_text()
+    assert "| parameters of RipsNet, 64 channels | 113,896 (its log) | 113,896 |" in page
+    assert "| its FLOPs, 64 points of 64 channels | 1.131 M | 1.131 M |" in page
+    assert "| its FLOPs, 256 points of 512 channels | 235.1 M | 235.1 M |" in page
+    assert "| different pixels of 400 in dimension 0 | straight lines | 20 |" in page
+    accuracies = [100 * run.scores["accuracy"] for run in runs if run.arm == "topkd"]
+    assert f"| 71.58 | {np.mean(accuracies):.2f} ± {np.std(accuracies, ddof=1):.2f} |" in page
+    assert "not enough runs (3 of at least 5 seeds)" in page
+    assert "| `topkd` against `kd` | 3 | " in page
+    (finished / "topkd.md").unlink()
+    assert command.main(["--output", str(finished), "--page-only"]) == 0
+    assert (finished / "topkd.md").read_text() == page
+
+
+@pytest.mark.parametrize(("channels", "points"), [(64, 64), (512, 256), (16, 5)])
+def test_operations_are_those_of_the_counter(channels, points):
+    counted = 2 * linear_macs(RipsNet(channels), torch.zeros(1, points, channels))
+    assert ripsnet_flops(channels, points) == counted
+
+
+def made_up(runs, gains):
+    """Records of 5 seeds in which TopKD has so many more right answers in each group than KD."""
+    template = next(run for run in runs if run.arm == "kd")
+    found: list[RunRecord] = []
+    for seed, gain in enumerate(gains):
+        for arm, extra in (("ce", -5), ("kd", 0), ("topkd", gain), ("exact", 0)):
+            groups = {
+                name: group | {"right": 40 + seed + extra, "images": 80}
+                for name, group in template.streets.items()
+            }
+            scores = dict(template.scores) | {"accuracy": (40 + seed + extra) / 80}
+            found.append(
+                dataclasses.replace(template, arm=arm, seed=seed, scores=scores, streets=groups)
+            )
+    return found
+
+
+def test_verdicts_follow_the_differences_of_a_seed(runs):
+    """Seeds differ far more than arms do, and the pairing takes that out."""
+    for gains, verdict in (((2, 2, 3, 2, 2), "better"), ((-2, -2, -3, -2, -2), "worse")):
+        asked = results(made_up(runs, gains))[0]
+        assert (asked.comparison.arm, asked.comparison.baseline) == ("topkd", "kd")
+        assert asked.metric is ACCURACY
+        assert asked.verdict == verdict
+        assert asked.estimate.difference == pytest.approx(np.mean(gains) / 80 * 100)
+        assert "streets" in asked.estimate.over
+    nothing = results(made_up(runs, (2, -2, 1, -1, 0)))[0]
+    assert nothing.verdict.startswith("no effect seen")
+
+
+def test_a_gain_on_few_images_is_not_one_on_others(runs):
+    """In every seed alike, but on one group of twenty: other images might not have shown it."""
+    found = []
+    for run in made_up(runs, (0, 0, 0, 0, 0)):
+        if run.arm == "topkd":
+            gain = 38 + run.seed % 2
+            groups = {name: dict(group) for name, group in run.streets.items()}
+            groups["images-03"]["right"] += gain
+            accuracy = run.scores["accuracy"] + gain / (20 * 80)
+            run = dataclasses.replace(
+                run, streets=groups, scores=dict(run.scores) | {"accuracy": accuracy}
+            )
+        found.append(run)
+    asked = results(found)[0]
+    assert asked.estimate.difference == pytest.approx(38.4 / 1600 * 100)
+    assert asked.estimate.low < 0 < asked.estimate.high
+
+
+def test_a_page_says_what_the_question_came_to(runs, finished):
+    teacher = [run for run in runs if run.role == "teacher"]
+    records = read_folders([finished / "topkd_records"])
+    better = dataclasses.replace(records, runs=(*teacher, *made_up(runs, (2, 2, 3, 2, 2))))
+    assert "softened logits: better.**" in markdown(better, arms(SMALL))
+
+
+def test_pairs_are_a_function_of_the_seed_and_of_nothing_else():
+    torch.manual_seed(1)
+    one = build("student", 3).state_dict()
+    torch.manual_seed(2)
+    before = torch.random.get_rng_state()
+    again, other = build("student", 3).state_dict(), build("student", 4).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+    sizes = {role: sum(p.numel() for p in build(role, 0).parameters()) for role in ("teacher",)}
+    assert sizes == {"teacher": 24_058}
+    assert sum(p.numel() for p in build("student", 0).parameters()) == 1_136
+
+
+def test_the_split_is_disjoint_and_has_every_image():
+    digits = load_digits(1000)
+    assert (len(digits.training.labels), len(digits.held_out.labels)) == (1000, 797)
+    assert digits.training.images.shape[1:] == (1, 8, 8)
+    assert float(digits.held_out.images.max()) == 1
+    both = torch.cat([digits.training.images, digits.held_out.images]).flatten(1)
+    assert len(torch.unique(both, dim=0)) == 1797
+    assert sorted(torch.unique(digits.groups).tolist()) == list(range(20))
+
+
+def test_mistakes_are_one_line(finished, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="--seeds 0: at least 1"):
+        command.run(tmp_path, 0, settings=SMALL)
+    with pytest.raises(UserError, match="no folder of records"):
+        command.run(tmp_path, 1, page_only=True)
+    (tmp_path / "topkd_records").mkdir()
+    with pytest.raises(UserError, match="no records in"):
+        command.run(tmp_path, 1, page_only=True)
+    other = dataclasses.replace(SMALL, num_clouds=17)
+    with pytest.raises(UserError, match="num_clouds"):
+        command.run(finished, 1, settings=other)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(UserError, match="needs sklearn, which is not installed: pip install sciki"):
+        command.run(tmp_path, 1, settings=SMALL)
+
+
+def test_the_committed_page_is_what_its_records_give():
+    folder = Path(__file__).resolve().parents[4] / "docs" / "results"
+    records = read_folders([folder / command.RECORDS_NAME])
+    text = (folder / command.PAGE_NAME).read_text(encoding="utf-8")
+    assert text == markdown(records, arms(Settings()), read_record(folder / RECORD_NAME))
+    for run in records.runs:
+        assert run.assay_settings == json.loads(json.dumps(Settings().plain()))

@@ -1,1 +1,0 @@
-"""Studies that publish results: figures, pages and their runs."""
