@@ -6,7 +6,7 @@ Shape letters: N points.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ IGNORE_INDEX = -1
 IN_CHANNELS: Final = 4
 """Channels of a network's input: x, y, z in meters and strength."""
 
-SPLITS: Final = ("training", "validation", "test")
+Split = Literal["training", "validation", "test"]
+SPLITS: Final = get_args(Split)
 """The parts of every dataset; which sequences each holds is the dataset's."""
 
 

@@ -2,11 +2,36 @@
 
 import argparse
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
 
 from train.core.errors import UserError
 from train.data.registry import LAYOUT_OPTIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutFlags:
+    """Frames of your own (--dataset kitti-layout); spelled as the flags of a run are."""
+
+    class_map: Annotated[Path | None, arg(metavar="FILE")] = None
+    """what labels mean: .yaml with SemanticKITTI's keys, or GOOSE's .csv"""
+    point_columns: Annotated[str | None, arg(metavar="NAMES")] = None
+    """columns of .bin files, with commas between [x,y,z,remission]; a type other than float32
+    behind a colon, such as ring:u2"""
+    strength_scale: Annotated[float | None, arg(metavar="X")] = None
+    """divide strengths by this [1; .las and .laz: 65535]"""
+    label_type: Literal["uint8", "uint16", "uint32"] | None = None
+    """numbers in .label files [uint32, its upper 16 bits are instances]"""
+
+    def __post_init__(self) -> None:
+        scale = self.strength_scale
+        if scale is not None and not (math.isfinite(scale) and scale > 0):
+            raise UserError(
+                f"--data.strength-scale is {scale}: above 0, 255 for strengths of 0 to 255"
+            )
 
 
 def add_layout_flags(parser: argparse.ArgumentParser) -> None:

@@ -3,20 +3,19 @@
 python -m train.evaluate --checkpoint runs/semantickitti/student.pt --sequences 08
 """
 
-import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import torch
+from tyro.conf import arg
 
 from train.core import provenance
 from train.core.atomic_write import atomic_write, check_writable
-from train.core.command import run_command
+from train.core.command import Command, Device, Names, or_alone
 from train.core.console import logger
 from train.core.device import describe_device
 from train.core.distributed import (
@@ -26,21 +25,20 @@ from train.core.distributed import (
     process_group,
 )
 from train.core.errors import UserError
-from train.core.provenance import program
 from train.data.dataset_spec import DatasetSpec
-from train.data.frame import IN_CHANNELS, SPLITS, FrameSource
-from train.data.layout_flags import add_layout_flags, layout_options
+from train.data.frame import IN_CHANNELS, FrameSource, Split
+from train.data.layout_flags import LayoutFlags
 from train.data.loader import EvaluationFrames
 from train.data.registry import DATASETS, dataset_spec
 from train.data.simulation_record import simulated_seed
 from train.data.skipping import BadFrame, SkippedFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
-from train.evaluation.network_pass import PRECISIONS
+from train.evaluation.network_pass import Precision
 from train.evaluation.training_overlap import count_trained
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
 from train.inference.load_network import fit_classes, is_own_checkpoint, open_checkpoint
-from train.networks.official_checkpoint import FORMS
+from train.networks.official_checkpoint import Form
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model
 
@@ -49,110 +47,72 @@ RUN_FILES: Final = ("config.json", "evaluation.json", "metrics.json", "skipped.j
 
 EPILOG: Final = """\
 examples:
-  python -m train.evaluate --checkpoint runs/semantickitti/student.pt --data-root data/semantickitti
-  python -m train.evaluate --checkpoint teacher.pt --sequences 08 09 --tta --output scores.json
+  topodistill evaluate --checkpoint runs/semantickitti/student.pt --data-root data/semantickitti
+  topodistill evaluate --checkpoint teacher.pt --sequences 08 09 --tta --output scores.json
 
 The table goes to the standard output; messages go to the standard error stream. The run that the
 checkpoint comes from is not touched.
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
-    options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options))
+@dataclass(frozen=True, kw_only=True)
+class DataFlags(LayoutFlags):
+    """How frames are read; the first four are for frames of your own, --dataset kitti-layout."""
+
+    cache_dir: Annotated[Path | None, arg(metavar="DIR", aliases=("--cache-dir",))] = None
+    """folder for indices [.topodistill-index in the data root]"""
+    num_workers: Annotated[int, arg(metavar="N", aliases=("--num-workers",))] = 4
+    """processes that read frames; 0 reads in this process"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_workers < 0:
+            raise UserError(f"--data.num-workers is {self.num_workers}: 0 or more processes")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program("train.evaluate"),
-        description="Score a finished checkpoint, teacher or student, on data of its dataset.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        required=True,
-        help="student.pt or teacher.pt of train.run, or a checkpoint of Pointcept's PTv3 or LitePT",
-    )
-    parser.add_argument(
-        "--form",
-        choices=FORMS,
-        help="of a PTv3 of Pointcept: v1.5.1 for the released weights, main for newer ones",
-    )
-    parser.add_argument(
-        "--classes",
-        metavar="FILE",
-        help="of a checkpoint of others: its classes in its order, one name per line or a YAML "
-        "list, or a dataset's name (default: those of --dataset, if as many)",
-    )
-    parser.add_argument(
-        "--dataset",
-        choices=tuple(sorted(DATASETS)),
-        help="the checkpoint's dataset (default: what the checkpoint says); the frames that a "
-        "checkpoint of others is scored on",
-    )
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        help="folder of the dataset, recorded or simulated (default: data/DATASET)",
-    )
-    parser.add_argument(
-        "--split", choices=SPLITS, help="the official split to score (default: validation)"
-    )
-    parser.add_argument(
-        "--sequences",
-        nargs="+",
-        default=(),
-        metavar="NAME",
-        help="score these sequences (nuScenes: scenes, Waymo: segments) in place of a split",
-    )
-    parser.add_argument(
-        "--cache-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder for indices (default: .topodistill-index in the data root)",
-    )
-    parser.add_argument(
-        "--tta",
-        nargs="?",
-        const="rotations",
-        choices=tuple(TEST_TIME_AUGMENTATIONS),
-        help="also score the mean of several passes (test-time augmentation), apart from single "
-        f"passes; rotations if nothing is said. {WHEN_IT_HELPS}",
-    )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="fp32",
-        help="arithmetic of the network (default: fp32)",
-    )
-    parser.add_argument(
-        "--num-workers",
-        type=int,
-        default=4,
-        metavar="N",
-        help="processes that read frames; 0 reads in this process (default: 4)",
-    )
-    parser.add_argument(
-        "--on-bad-sweep",
-        choices=("stop", "skip"),
-        default="stop",
-        help="a frame that cannot be read ends the command, or is left out and listed",
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="also write the scores to this .json file"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an --output that exists")
-    add_layout_flags(parser)
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is scored, how, and where the scores go."""
+
+    checkpoint: Annotated[Path, arg(metavar="FILE")]
+    """student.pt or teacher.pt of a run, or a checkpoint of Pointcept's PTv3 or LitePT"""
+    form: Form | None = None
+    """of a PTv3 of Pointcept: v1.5.1 for the released weights, main for newer ones"""
+    classes: Annotated[str | None, arg(metavar="FILE")] = None
+    """of a checkpoint of others: its classes in its order, one name per line or a YAML list, or a
+    dataset's name [those of --dataset, if as many]"""
+    dataset: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help=f"the checkpoint's dataset ({', '.join(sorted(DATASETS))}) [what the checkpoint "
+            "says]; the frames that a checkpoint of others is scored on",
+        ),
+    ] = None
+    data_root: Annotated[Path | None, arg(metavar="DIR")] = None
+    """folder of the dataset, recorded or simulated [data/DATASET]"""
+    split: Split | None = None
+    """the official split to score [validation]"""
+    sequences: Names = ()
+    """score these sequences (nuScenes: scenes, Waymo: segments) in place of a split"""
+    tta: Annotated[
+        str | None,
+        or_alone(tuple(TEST_TIME_AUGMENTATIONS), "rotations"),
+        arg(
+            help="also score the mean of several passes (test-time augmentation), apart from "
+            f"single passes; rotations if nothing is said. {WHEN_IT_HELPS}"
+        ),
+    ] = None
+    device: Device = "auto"
+    precision: Precision = "fp32"
+    """arithmetic of the network"""
+    on_bad_sweep: Literal["stop", "skip"] = "stop"
+    """a frame that cannot be read ends the command, or is left out and listed"""
+    output: Annotated[Path | None, arg(metavar="FILE")] = None
+    """also write the scores to this .json file"""
+    overwrite: bool = False
+    """replace an --output that exists"""
+    data: DataFlags = field(default_factory=DataFlags)
 
 
 @dataclass(frozen=True)
@@ -164,10 +124,8 @@ class _Data:
     chosen: str
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: Options) -> None:
     """Check all that can be checked, then score, then print and write."""
-    if options.num_workers < 0:
-        raise UserError(f"--num-workers is {options.num_workers}: 0 or more processes")
     if options.split is not None and options.sequences:
         raise UserError("--split and --sequences exclude each other: give one of them")
     _check_output(options.output, options.checkpoint, overwrite=options.overwrite)
@@ -176,7 +134,7 @@ def _run(options: argparse.Namespace) -> None:
         _score(options, device)
 
 
-def _score(options: argparse.Namespace, device: torch.device) -> None:
+def _score(options: Options, device: torch.device) -> None:
     """Score the frames, shared by all processes; the first one prints and writes."""
     model, card = _load(options)
     spec = _dataset_of(options, card)
@@ -198,7 +156,7 @@ def _score(options: argparse.Namespace, device: torch.device) -> None:
     )
     scored = (model.to(device), frames, spec.class_names, spec.benchmark_rule, device)
     reading: dict[str, Any] = {
-        "num_workers": options.num_workers,
+        "num_workers": options.data.num_workers,
         "skipped": skipped,
         "precision": options.precision,
     }
@@ -232,7 +190,7 @@ def _score(options: argparse.Namespace, device: torch.device) -> None:
         logger.info(f"wrote {options.output}")
 
 
-def _load(options: argparse.Namespace) -> tuple[Network, ModelMetadata]:
+def _load(options: Options) -> tuple[Network, ModelMetadata]:
     """Return the network to score and what it is; one of others gets the dataset's classes."""
     path = options.checkpoint
     if is_own_checkpoint(path):
@@ -255,7 +213,7 @@ def _load(options: argparse.Namespace) -> tuple[Network, ModelMetadata]:
         classes=options.classes,
         dataset=None if own_classes else options.dataset,
     )
-    names = tuple(dataset_spec(options.dataset, layout_options(options)).class_names)
+    names = tuple(dataset_spec(options.dataset, vars(options.data)).class_names)
     if own_classes and options.classes is None and opened.metadata.num_classes == len(names):
         named = dataclasses.replace(opened.metadata, class_names=names)
         opened = dataclasses.replace(opened, metadata=named)
@@ -287,18 +245,18 @@ def _check_output(path: Path | None, checkpoint: Path, *, overwrite: bool) -> No
     check_writable(path.parent, "--output")
 
 
-def _dataset_of(options: argparse.Namespace, card: ModelMetadata) -> DatasetSpec:
+def _dataset_of(options: Options, card: ModelMetadata) -> DatasetSpec:
     """Return the dataset of a checkpoint, and refuse data that it cannot be scored on.
 
     Frames of one's own may have the classes of any dataset.
     """
     checkpoint, asked = options.checkpoint, options.dataset
+    spec = dataset_spec(asked or card.dataset, vars(options.data))
     if asked not in (None, card.dataset, "kitti-layout"):
         raise UserError(
             f"--dataset {asked}: {checkpoint} was trained on {card.dataset}; its classes are not "
             f"those of {asked}; leave out --dataset, or give a checkpoint of {asked}"
         )
-    spec = dataset_spec(asked or card.dataset, layout_options(options))
     if card.class_names != tuple(spec.class_names):
         own = spec.name == "kitti-layout"
         cure = "give its --data.class-map" if own else "train it with this version"
@@ -313,14 +271,14 @@ def _dataset_of(options: argparse.Namespace, card: ModelMetadata) -> DatasetSpec
     return spec
 
 
-def _open_data(spec: DatasetSpec, options: argparse.Namespace) -> _Data:
+def _open_data(spec: DatasetSpec, options: Options) -> _Data:
     root = options.data_root or Path("data") / spec.name
     split = options.split or "validation"
     source = spec.open(
         root,
         split,
         sequences=tuple(options.sequences),
-        cache_dir=options.cache_dir,
+        cache_dir=options.data.cache_dir,
         strict=options.on_bad_sweep == "stop",
     )
     named = f"{spec.sequence_word}s {', '.join(options.sequences)}"
@@ -369,8 +327,8 @@ def table(scores: dict[str, Any]) -> str:
     names = list(scores["iou"])
     rows = [(name, [column["iou"][name] for column in columns.values()]) for name in names]
     rows += [
-        (title, [column[field] for column in columns.values()])
-        for title, field in (
+        (title, [column[key] for column in columns.values()])
+        for title, key in (
             ("mIoU", "miou"),
             ("mIoU of the benchmark", "benchmark_miou"),
             ("accuracy", "accuracy"),
@@ -387,5 +345,11 @@ def table(scores: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND: Final = Command(
+    "topodistill evaluate",
+    Options,
+    _run,
+    "Score a finished checkpoint, teacher or student, on data of its dataset.",
+    epilog=EPILOG,
+)
+main: Final = COMMAND.main
