@@ -22,7 +22,7 @@ from train.core.distributed import error_line, process_group
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["pytest", "hypothesis", "torch._dynamo", "train.networks.ptv3", "train.engine.command"]
+    ["pytest", "hypothesis", "torch._dynamo", "train.networks.ptv3", "train.run"]
 )
 
 

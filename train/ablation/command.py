@@ -291,11 +291,12 @@ def _own_teacher(output: Path, run: RunConfig, rest: Sequence[str]) -> Path:
     teacher = folder / "teacher.pt"
     if not teacher.is_file():
         from train.engine.stages import run as train
+        from train.report.write import write_run_report
 
         logger.info(f"no --teacher-checkpoint: training a teacher in {folder}")
         own = ["--output", str(folder), "--stage", "teacher"]
         resume = ["--resume"] if (folder / "config.json").is_file() else []
-        train(parse([*_defaults(rest), *rest, *own, *resume]))
+        train(parse([*_defaults(rest), *rest, *own, *resume]), write_run_report)
     return teacher
 
 

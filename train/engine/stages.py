@@ -1,7 +1,7 @@
 """A run's stages in order: teacher, distilled student, the same student alone; then the scores."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +24,11 @@ from train.core.distributed import (
     require_same,
 )
 from train.core.errors import UserError
+from train.data.frame import FrameSource
 from train.data.simulation_record import simulated_seed
 from train.engine.batches import FrameBatches, plain_batches
 from train.engine.image_training import image_network_of_run
 from train.engine.loop import fit
-from train.engine.report.write import write_run_report
 from train.engine.run_log import RunLog
 from train.engine.run_plan import RunPlan, changes_of_training, flag_of
 from train.engine.scoring import Scorer, score_lines, write_metrics
@@ -42,9 +42,19 @@ from train.networks.batch_norm import average_batch_norm_statistics
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model, save_model
 
+AtEnd = Callable[[Path, FrameSource, Mapping[str, Network]], object]
+"""What the first process does with a finished run: folder, validation frames, networks by role."""
 
-def run(config: RunConfig) -> None:
+
+def run(config: RunConfig, at_end: AtEnd | None = None) -> None:
     """Do a run, on this process or on all that torchrun started.
+
+    Parameters
+    ----------
+    config
+        Of the run.
+    at_end
+        Called once the metrics are written; None for nothing.
 
     Raises
     ------
@@ -56,7 +66,7 @@ def run(config: RunConfig) -> None:
     device = process_device(config.device)
     with process_group(device):
         _require_same_run(config)
-        Run(config, device).start()
+        Run(config, device).start(at_end)
 
 
 def _require_same_run(config: RunConfig) -> None:
@@ -81,8 +91,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 class Run(RunPlan):
     """A run that is checked, and its stages in order."""
 
-    def start(self) -> None:
-        """Do the stages that the configuration asks for, and write the metrics."""
+    def start(self, at_end: AtEnd | None = None) -> None:
+        """Do the stages that the configuration asks for, and write the metrics; then `at_end`."""
         config = self.config
         with ExitStack() as held:
             with first_process_first():
@@ -138,7 +148,8 @@ class Run(RunPlan):
                         )
             with first_process_first():
                 if is_first_process():
-                    write_run_report(self.folder.path, self.data.validation, networks)
+                    if at_end is not None:
+                        at_end(self.folder.path, self.data.validation, networks)
                     if "student" in networks:
                         write_network_folder(self.folder.student)
             self.skipped.share()

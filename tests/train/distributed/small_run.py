@@ -20,9 +20,9 @@ from tests.train.processes import run_processes
 from train.core.errors import UserError
 from train.data.loader import TrainingFrames
 from train.engine import stepper
-from train.engine.command import main
 from train.evaluation.metrics import ConfusionMatrix
 from train.networks.registry import NETWORKS
+from train.run import main
 
 COMMON = shlex.split(
     "--dataset semantickitti --model tiny --device cpu --data.grid-size-m 0.2 "

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from train.engine.report.command import main
-from train.engine.report.markdown import draw
-from train.engine.report.records import ENDS, fit_to_publish, mean_of
+from train.report.command import main
+from train.report.markdown import draw
+from train.report.records import ENDS, fit_to_publish, mean_of
 
 
 def test_the_page_holds_the_recorded_numbers(run, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from train.data.registry import dataset_spec
-from train.engine.report.gather import (
+from train.report.gather import (
     AugmentedScores,
     Curve,
     GradientNorms,
@@ -18,8 +18,8 @@ from train.engine.report.gather import (
     RunReport,
     StageTime,
 )
-from train.engine.report.page import html_page
-from train.engine.report.sweeps import PicturedSweep
+from train.report.page import html_page
+from train.report.sweeps import PicturedSweep
 
 SPEC = dataset_spec("semantickitti")
 HOSTILE = "<script>alert('x')</script>&\""

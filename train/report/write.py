@@ -10,12 +10,12 @@ from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import FrameSource
 from train.data.registry import dataset_spec
-from train.engine.report.gather import gather_report
-from train.engine.report.page import html_page
-from train.engine.report.records import ROLES, read_run
 from train.engine.run_folder import RunFolder
 from train.networks.protocol import Network
 from train.networks.weights import load_model
+from train.report.gather import gather_report
+from train.report.page import html_page
+from train.report.records import ROLES, read_run
 
 
 def write_run_report(

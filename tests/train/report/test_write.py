@@ -5,14 +5,14 @@ import shutil
 
 import pytest
 
-from tests.train.engine.report.test_page import Page
+from tests.train.report.test_page import Page
 from tests.train.toy_runs import flags
 from train.core.errors import UserError
 from train.data.registry import dataset_spec
-from train.engine.report.command import main
-from train.engine.report.gather import gather_report
-from train.engine.report.write import report_from_files, write_run_report
 from train.networks.weights import load_model
+from train.report.command import main
+from train.report.gather import gather_report
+from train.report.write import report_from_files, write_run_report
 from train.run import main as run_main
 
 

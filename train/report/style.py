@@ -69,4 +69,4 @@ figure { margin:0; } figure img { display:block; width:100%; height:auto; border
   background:#000; } figcaption { font-size:.8rem; color:var(--soft); padding:2px 0 4px; }
 footer { color:var(--soft); font-size:.85rem; padding:4px 2px 24px; }
 """
-"""CSS; the classes of `train.engine.report.svg` among them."""
+"""CSS; the classes of `train.report.svg` among them."""

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IGNORE_INDEX
-from train.engine.report.gather import GradientNorms, NetworkScores, RunReport
-from train.engine.report.records import percent
-from train.engine.report.style import STYLE
-from train.engine.report.svg import NUM_COLORS, confusion_chart, line_chart, stacked_columns
-from train.engine.report.sweeps import PicturedSweep
 from train.inspection.raster import from_above, from_sensor, indexed_png, values_seen
 from train.inspection.views import class_colors
+from train.report.gather import GradientNorms, NetworkScores, RunReport
+from train.report.records import percent
+from train.report.style import STYLE
+from train.report.svg import NUM_COLORS, confusion_chart, line_chart, stacked_columns
+from train.report.sweeps import PicturedSweep
 
 TITLES: Final = {"teacher": "teacher", "student": "student", "baseline": "student alone"}
 """What a reader calls the networks; the student alone was trained without the teacher."""

@@ -11,7 +11,8 @@ from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import FrameSource
 from train.data.registry import dataset_spec
-from train.engine.report.records import (
+from train.networks.protocol import Network
+from train.report.records import (
     ROLES,
     curves,
     fit_to_publish,
@@ -22,8 +23,7 @@ from train.engine.report.records import (
     read_run,
     records_of_this_version,
 )
-from train.engine.report.sweeps import PicturedSweep, best_and_worst, picture_sweeps
-from train.networks.protocol import Network
+from train.report.sweeps import PicturedSweep, best_and_worst, picture_sweeps
 
 
 @dataclass(frozen=True)

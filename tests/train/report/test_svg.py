@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from train.engine.report.svg import (
+from train.report.svg import (
     averaged,
     confusion_chart,
     line_chart,

@@ -5,7 +5,6 @@ python -m train.report --run runs/semantickitti --output docs/results/semanticki
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from train.core.command import run_command
 from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import program
-from train.engine.report.markdown import draw, markdown
-from train.engine.report.records import curves, read_run, records_of_this_version
-from train.engine.report.write import report_from_files
 from train.engine.scoring import score_lines
+from train.report.markdown import draw, markdown
+from train.report.records import curves, read_run, records_of_this_version
+from train.report.write import report_from_files
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +70,3 @@ def _run(folder: Path, output: Path | None, data_root: Path | None) -> None:
     for line in scores:
         logger.info(line)
     logger.info(f"report: {page}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

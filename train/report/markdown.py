@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from train.core.atomic_write import atomic_write
-from train.engine.report.records import (
+from train.report.records import (
     ENDS,
     ROLES,
     curves,
@@ -18,7 +18,7 @@ from train.engine.report.records import (
     option_text,
     percent,
 )
-from train.engine.report.svg import running_mean
+from train.report.svg import running_mean
 
 
 def markdown(
