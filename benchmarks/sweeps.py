@@ -156,7 +156,7 @@ def _waymo(root: Path, count: int) -> None:
         azimuth_steps=_FEWEST_COLUMNS,
     )
     (context,) = made.training_sequences
-    model = waymo.Waymo(made.root, sequences=[context])
+    model = waymo.SPEC.open(made.root, sequences=[context])
     first_micros = int(model.names[0].rpartition("/")[2])
     for number, start in enumerate(range(0, count, _FRAMES_A_SEGMENT)):
         times = first_micros + 100_000 * np.arange(min(_FRAMES_A_SEGMENT, count - start))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.data.semantickitti import SemanticKitti, read_submission
+from train.data.semantickitti import SPEC, read_submission
 from train.inference.predict import predict_frame
 from train.networks.ptv3.attention import load_flash_attention
 from train.networks.ptv3.convolution_spconv import load_spconv
@@ -204,7 +204,7 @@ def test_the_test_split_is_predicted_for_the_server(sweeps, finished, tmp_path, 
     assert main(arguments) == 0
     submission = read_submission(output / "submission.zip")
     assert list(submission) == [f"{number}/000000" for number in range(11, 22)]
-    sweep = SemanticKitti(root, "validation")[0]
+    sweep = SPEC.open(root, "validation")[0]
     model, card = load_model(output / "student.pt")
     wanted, _ = predict_frame(model, sweep, card.grid_size_m)
     for prediction in submission.values():

@@ -1,4 +1,4 @@
-"""Cameras beside a LiDAR sweep: calibrated images, and at which pixels a point is seen.
+"""Cameras beside a LiDAR sweep: at which pixels of their images a point is seen.
 
 Columns u count to the right, rows v down, in pixels. Pixel (row r, column c) covers u from c to
 c + 1 and v from r to r + 1, so that its center is at (c + 0.5, r + 0.5).
@@ -6,21 +6,15 @@ c + 1 and v from r to r + 1, so that its center is at (c + 0.5, r + 0.5).
 Shape letters: N points, V views, P pairs, H and W pixels of the working size.
 """
 
-import dataclasses
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.files import read_bytes
-from train.data.image_files import MAX_PIXELS, decode_image
-
-if TYPE_CHECKING:
-    from train.data.frame import LidarFrame
+from train.data.camera_image import SKIP_HINT, CameraImage, Views
+from train.data.frame import LidarFrame
 
 CAMERA_FIELDS: Final = frozenset({"images", "point_pixel"})
 """Entries of a batch that need cameras; methods ask for them by `batch_fields`."""
@@ -34,9 +28,6 @@ MIN_DEPTH_M: Final = 1.0
 DEPTH_TOLERANCE: Final = 0.05
 """A point hides another if it is nearer by this share of the other's depth, and by `_APART_M`."""
 
-MAX_TIME_OFFSET_S: Final = 0.25
-"""An image that was taken longer before or after the sweep does not belong to it."""
-
 _APART_M: Final = 0.3
 
 # How far away, in pixels of a 160 x 320 image, a nearer point can hide what lies between it and
@@ -45,142 +36,6 @@ _REACH_ROWS: Final = 6
 _REACH_COLUMNS: Final = 4
 _BESIDE: Final = 2
 _NEAR_HORIZON: Final = 4.0
-
-_SKIP: Final = "or leave such sweeps out with --on-bad-sweep skip"
-
-
-@dataclass(frozen=True)
-class CameraImage:
-    """A calibrated image, not decoded before it is asked for.
-
-    Attributes
-    ----------
-    name
-        The camera's, "CAM_FRONT" for example.
-    intrinsic
-        (3, 3) float64, pixels: (x, y, 1) in front of the camera to (u, v, 1).
-    camera_from_points
-        (4, 4) float64 from the frame of `LidarFrame.coord` at the sweep's time to the camera's
-        optical frame (x right, y down, z forward, meters) at the image's own time.
-    width, height
-        Of the whole image, pixels.
-    time_offset_s
-        The image's time minus the sweep's.
-    encoded
-        The JPEG or PNG: its file, or its bytes.
-    place
-        Where it is from, for errors; the file if that is not said.
-    distortion
-        k1, k2, p1, p2, k3 of the lens (Brown's model, as OpenCV has it); empty for none.
-
-    Raises
-    ------
-    UserError
-        If the intrinsics have no inverse, the transform is no rotation with a translation, the
-        size is impossible, or the image belongs to another moment.
-    """
-
-    name: str
-    intrinsic: NDArray[np.float64]
-    camera_from_points: NDArray[np.float64]
-    width: int
-    height: int
-    time_offset_s: float
-    encoded: Path | bytes
-    place: str = ""
-    distortion: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        problem = self._problem()
-        if problem:
-            raise UserError(f"{self._where}: {problem}, {_SKIP}")
-
-    @property
-    def _where(self) -> str:
-        place = self.place or (str(self.encoded) if isinstance(self.encoded, Path) else "")
-        return f"{place}: camera {self.name}" if place else f"camera {self.name}"
-
-    def _problem(self) -> str:
-        """Return what cannot be used; "" if all can."""
-        matrix, moved = self.intrinsic, self.camera_from_points
-        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-            return "the image has no calibration (3 x 3 finite numbers); copy the calibration again"
-        if min(matrix[0, 0], matrix[1, 1]) <= 0 or (matrix[2] != (0, 0, 1)).any() or matrix[1, 0]:
-            return (
-                "its intrinsics have no inverse: focal lengths "
-                f"{matrix[0, 0]:g} and {matrix[1, 1]:g} pixels, last row {matrix[2].tolist()}; "
-                "copy the calibration again"
-            )
-        rotation = moved[:3, :3] if moved.shape == (4, 4) else np.zeros((3, 3))
-        rigid = bool(np.isfinite(moved).all()) and bool(
-            np.allclose(rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3)
-            and np.linalg.det(rotation) > 0
-            and (moved[3] == (0, 0, 0, 1)).all()
-        )
-        if not rigid:
-            return (
-                "its transform from the points is no rotation with a translation; copy the "
-                "calibration again"
-            )
-        if min(self.width, self.height) < 1 or self.width * self.height > MAX_PIXELS:
-            return f"its size is {self.width} x {self.height} pixels; copy the calibration again"
-        if not abs(self.time_offset_s) <= MAX_TIME_OFFSET_S:
-            return (
-                f"its image was taken {self.time_offset_s:+.3f} s from the sweep, more than "
-                f"{MAX_TIME_OFFSET_S} s: it belongs to another one; copy the tables again"
-            )
-        if len(self.distortion) not in (0, 5) or not np.isfinite(self.distortion).all():
-            return f"its lens has {len(self.distortion)} numbers, not 5; copy the calibration again"
-        return ""
-
-    def read(self) -> NDArray[np.uint8]:
-        """Decode the image and return it, (height, width, 3).
-
-        Raises
-        ------
-        UserError
-            If it is missing, damaged, cut short, or of another size than the calibration says, or
-            Pillow is not installed.
-        """
-        return decode_image(self._bytes(), self._where, (self.width, self.height))
-
-    def resized(self, image_size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Decode the image at a size (H, W) and return it, (H, W, 3); raises as `read`."""
-        return decode_image(self._bytes(), self._where, (self.width, self.height), image_size)
-
-    def _bytes(self) -> bytes:
-        if isinstance(self.encoded, Path):
-            path = self.encoded
-            return read_bytes(path, lambda num_bytes: _check_not_more(path, num_bytes))
-        return self.encoded
-
-
-@dataclass(frozen=True)
-class Views:
-    """What a sweep's cameras see, at the working size.
-
-    Attributes
-    ----------
-    num_views
-        V.
-    images
-        (V, 3, H, W) uint8; None if nobody asked for them.
-    point_pixel
-        (P, 4) int64: view, row, column, point, in the order of views and points; None if nobody
-        asked for them. A point has a row for each view that sees it.
-    """
-
-    num_views: int
-    images: NDArray[np.uint8] | None = None
-    point_pixel: NDArray[np.int64] | None = None
-
-    def renumbered(self, new_index: NDArray[np.int64]) -> "Views":
-        """Return the views with other numbers for the points; -1 for one that is gone."""
-        if self.point_pixel is None:
-            return self
-        rows = self.point_pixel.copy()
-        rows[:, 3] = new_index[rows[:, 3]]
-        return dataclasses.replace(self, point_pixel=rows[rows[:, 3] >= 0])
 
 
 def project(
@@ -239,7 +94,7 @@ def _distorted(flat: NDArray[np.float64], distortion: tuple[float, ...]) -> NDAr
 
 
 def point_pixels(
-    frame: "LidarFrame",
+    frame: LidarFrame,
     images: Sequence[CameraImage],
     *,
     image_size: tuple[int, int] = IMAGE_SIZE,
@@ -339,7 +194,7 @@ def _window_minimum(
 
 
 def camera_views(
-    frame: "LidarFrame", fields: Collection[str], image_size: tuple[int, int] = IMAGE_SIZE
+    frame: LidarFrame, fields: Collection[str], image_size: tuple[int, int] = IMAGE_SIZE
 ) -> Views:
     """Return what a batch needs of a sweep's cameras.
 
@@ -359,7 +214,7 @@ def camera_views(
     """
     if not frame.images:
         raise UserError(
-            f"{frame.path}: sweep {frame.name} has no camera images; copy them there, {_SKIP}"
+            f"{frame.path}: sweep {frame.name} has no camera images; copy them there, {SKIP_HINT}"
         )
     pairs = None
     if "point_pixel" in fields:
@@ -370,7 +225,7 @@ def camera_views(
             raise UserError(
                 f"{frame.path}: camera {blind.name} sees none of the {len(frame.coord)} points of "
                 f"sweep {frame.name}; look at its calibration (topodistill inspect --images), "
-                f"{_SKIP}"
+                f"{SKIP_HINT}"
             )
     decoded = None
     if "images" in fields:
@@ -393,9 +248,3 @@ def check_camera_fields(fields: Collection[str], caller: str) -> frozenset[str]:
             f"{caller}: fields has {', '.join(unknown)}; known: {', '.join(sorted(CAMERA_FIELDS))}"
         )
     return frozenset(fields)
-
-
-def _check_not_more(path: Path, num_bytes: int) -> None:
-    """Refuse a file that no image is as large as."""
-    if num_bytes > 4 * MAX_PIXELS:
-        raise UserError(f"{path}: {num_bytes} bytes is more than any image has; copy it again")

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from train.data.batching import CroppedVoxels
-from train.data.cameras import Views
+from train.data.camera_image import Views
 from train.data.skipping import SKIPPED, BadFrame
 from train.data.transforms import VoxelFrame
 

@@ -4,34 +4,12 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from train.core.errors import UserError
 from train.data.benchmark_rule import BenchmarkRule
 from train.data.frame import FrameSource
+from train.data.open_options import OpenOptions
 from train.data.submission import Submission
-
-
-class Opener(Protocol):
-    """How a dataset's frames are opened; the same for all datasets."""
-
-    def __call__(
-        self,
-        root: Path | str,
-        split: str = "training",
-        *,
-        sequences: Sequence[str] = (),
-        require_labels: bool = True,
-        cache_dir: Path | None = None,
-        strict: bool = True,
-        cameras: bool = False,
-    ) -> FrameSource:
-        """Return the frames of a split, or of the sequences that are named, whatever their split.
-
-        `cache_dir` is where an index may be kept; None leaves the place to the dataset. `strict`
-        refuses what opening shows to be damaged; otherwise it is left out and in `unreadable`. With
-        `cameras` frames have their images; a dataset without any refuses.
-        """
 
 
 @dataclass(frozen=True)
@@ -66,8 +44,8 @@ class DatasetSpec:
         In the order of train ids.
     sequence_word
         What the dataset calls a drive.
-    open
-        Gives a `FrameSource`.
+    reader
+        `reader(root, options)` opens the frames; see `open`.
     list_sequences
         `list_sequences(root)` names the sequences that are there, of all splits.
     benchmark_rule
@@ -93,13 +71,13 @@ class DatasetSpec:
         Whether decoding a frame takes longer than all that follows, so that decoded frames are kept
         on disk unless a flag says otherwise.
     has_cameras
-        Whether `open` and `simulator` know cameras.
+        Whether `reader` and `simulator` know cameras.
     """
 
     name: str
     class_names: tuple[str, ...]
     sequence_word: str
-    open: Opener
+    reader: Callable[[Path, OpenOptions], FrameSource]
     list_sequences: Callable[[Path], tuple[str, ...]]
     benchmark_rule: BenchmarkRule
     simulator: str | None = None
@@ -111,6 +89,34 @@ class DatasetSpec:
     ground_z_m: float | None = None
     slow_to_decode: bool = False
     has_cameras: bool = False
+
+    def open(
+        self,
+        root: Path | str,
+        split: str = "training",
+        *,
+        sequences: Sequence[str] = (),
+        require_labels: bool = True,
+        cache_dir: Path | None = None,
+        strict: bool = True,
+        cameras: bool = False,
+    ) -> FrameSource:
+        """Return the frames under a data root that `OpenOptions` with these values chooses.
+
+        Raises
+        ------
+        UserError
+            As `OpenOptions`; or if the data is laid out otherwise, damaged, or not there.
+        """
+        options = OpenOptions(
+            split=split,
+            sequences=sequences,
+            require_labels=require_labels,
+            cache_dir=cache_dir,
+            strict=strict,
+            cameras=cameras,
+        )
+        return self.reader(Path(root), options)
 
     def simulate(
         self,

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from train.core.console import Progress, logger
 from train.core.errors import UserError
 from train.core.interrupts import reader_ignores_stop
-from train.data.cameras import CameraImage
+from train.data.camera_image import CameraImage
 from train.data.files import reading
 from train.data.frame import FrameSource, HasCameras, LidarFrame, ReadsInFileOrder
 from train.data.skipping import OnBadFrame

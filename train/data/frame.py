@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cameras import CameraImage, Views
+from train.data.camera_image import CameraImage, Views
 
 IGNORE_INDEX = -1
 """The train id of a point that counts neither in the loss nor in the score."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cameras import Views
+from train.data.camera_image import Views
 from train.data.frame import LidarFrame
 
 ClipRange = tuple[float, float, float, float, float, float]

@@ -18,10 +18,10 @@ from train.core.errors import UserError
 from train.core.provenance import program
 from train.data.kitti_layout import frame_files
 from train.data.layout_flags import add_layout_flags, layout_options
+from train.data.readers.class_map import ClassMap
+from train.data.readers.frame_files import FrameFiles
 from train.data.registry import DATASETS
-from train.data.semantickitti.class_map import ClassMap
 from train.data.semantickitti.classes import CLASS_MAP
-from train.data.semantickitti.frame_files import FrameFiles
 from train.evaluation.network_pass import PRECISIONS
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
 from train.inference.frame_list import CloudToPredict, clouds_of_folder, single_cloud

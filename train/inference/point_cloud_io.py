@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.data import nuscenes
-from train.data.cloud_files import CLOUD_ENDINGS, CloudFile, open_cloud
-from train.data.cloud_files.cloud_file import NO_STRENGTH, strength_name
 from train.data.frame import IGNORE_INDEX, LidarFrame
-from train.data.points import checked_points
-from train.data.semantickitti.class_map import ClassMap
+from train.data.readers import CLOUD_ENDINGS, CloudFile, open_cloud
+from train.data.readers.class_map import ClassMap
+from train.data.readers.cloud_file import NO_STRENGTH, strength_name
+from train.data.readers.frame_files import KITTI_COLUMNS, FrameFiles
+from train.data.readers.points import checked_points
 from train.data.semantickitti.classes import CLASS_MAP
-from train.data.semantickitti.frame_files import KITTI_COLUMNS, FrameFiles
 from train.inference.waymo_frame import ENDINGS as WAYMO_ENDINGS
 from train.inference.waymo_frame import read_frame
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from train.core.console import Progress, logger
 from train.core.device import describe_device
 from train.core.errors import UserError
-from train.data.semantickitti.frame_files import FrameFiles
+from train.data.readers.frame_files import FrameFiles
 from train.evaluation.network_pass import Precision
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
 from train.inference.frame_list import CloudToPredict

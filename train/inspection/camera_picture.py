@@ -11,7 +11,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from train.data.cameras import CameraImage, camera_views, project
+from train.data.camera_image import CameraImage
+from train.data.cameras import camera_views, project
 from train.data.frame import LidarFrame
 from train.inspection.views import directions
 

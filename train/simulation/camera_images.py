@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cameras import CameraImage
+from train.data.camera_image import CameraImage
 from train.data.files import read_bytes
 from train.data.frame import FrameSource, HasCameras
 from train.data.image_files import decode_labels, encode_jpeg, encode_png

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from train.data.dataset_spec import SimulatedData
 from train.data.frame import IGNORE_INDEX
-from train.data.kitti_layout.class_map_file import SPLIT_KEYS
-from train.data.semantickitti.class_map import ClassMap
+from train.data.readers.class_map import ClassMap
+from train.data.readers.class_map_file import SPLIT_KEYS
 from train.data.semantickitti.classes import CLASS_MAP
 from train.simulation.semantickitti import simulate_in_semantickitti_s_layout, write_sequences
 

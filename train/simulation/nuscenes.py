@@ -8,8 +8,8 @@ import numpy as np
 
 from train.core.errors import UserError
 from train.data.dataset_spec import SimulatedData
+from train.data.nuscenes import SPEC
 from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
-from train.data.nuscenes.source import NuScenes
 from train.data.nuscenes.splits import SCENES
 from train.simulation.camera_images import (
     label_lookup,
@@ -147,7 +147,7 @@ def simulate_nuscenes(
         seed=seed,
         azimuth_steps=azimuth_steps,
         write=_write,
-        count=lambda folder, scene: len(NuScenes(folder, sequences=[scene], cameras=cameras)),
+        count=lambda folder, scene: len(SPEC.open(folder, sequences=[scene], cameras=cameras)),
         extra={"cameras": True} if cameras else None,
     )
 

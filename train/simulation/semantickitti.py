@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 
 from train.data.dataset_spec import SimulatedData
+from train.data.semantickitti import SPEC
 from train.data.semantickitti.camera_images import DriveCalibration, calibration_text
 from train.data.semantickitti.classes import RAW_TO_TRAIN
-from train.data.semantickitti.reader import SemanticKitti
 from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
 from train.simulation.simulator.camera import PinholeCamera
 from train.simulation.simulator.camera_rigs import kitti_cameras
@@ -154,7 +154,7 @@ def simulate_in_semantickitti_s_layout(
         seed=seed,
         azimuth_steps=azimuth_steps,
         write=write,
-        count=lambda folder, sequence: len(SemanticKitti(folder, sequences=[sequence])),
+        count=lambda folder, sequence: len(SPEC.open(folder, sequences=[sequence])),
         extra={"cameras": True} if cameras else None,
     )
 

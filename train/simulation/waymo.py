@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.dataset_spec import SimulatedData
+from train.data.waymo import SPEC
 from train.data.waymo.camera import CameraCalibration, CameraName, Shot
 from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
-from train.data.waymo.source import Waymo
 from train.data.waymo.write import write_segment_v1, write_segment_v2
 from train.simulation.camera_images import (
     label_lookup,
@@ -146,7 +146,7 @@ def simulate_waymo(
         seed=seed,
         azimuth_steps=azimuth_steps,
         write=_write,
-        count=lambda folder, context: len(Waymo(folder, sequences=[context])),
+        count=lambda folder, context: len(SPEC.open(folder, sequences=[context])),
         extra={"file_format": file_format} | ({"cameras": True} if cameras else {}),
     )
 

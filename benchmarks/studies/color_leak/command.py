@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.studies.color_leak.network import SeenByNetwork
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
-from train.data.cameras import CameraImage
+from train.data.camera_image import CameraImage
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import FrameSource
 from train.data.image_files import encode_jpeg

@@ -18,7 +18,7 @@ from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
 from train.data.frame_statistics import FrameStatistics, statistics
-from train.data.semantickitti import CLASS_NAMES, SemanticKitti
+from train.data.semantickitti import CLASS_NAMES, SPEC
 from train.data.semantickitti.reader import read_points, read_segment
 from train.simulation.semantickitti import simulate_semantickitti
 from train.simulation.simulator.models import HDL64_AZIMUTH_STEPS
@@ -58,7 +58,7 @@ def simulated(
             seed=seed,
             azimuth_steps=azimuth_steps,
         )
-        source = SemanticKitti(made.root, "training", sequences=["00"])
+        source = SPEC.open(made.root, "training", sequences=["00"])
         for sweep in (source[index] for index in range(len(source))):
             found.append(statistics(sweep, len(CLASS_NAMES)))
             classes = int((found[-1].by_class[1:] >= 20).sum())

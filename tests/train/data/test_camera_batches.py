@@ -8,7 +8,8 @@ import torch
 
 from tests.train.data.test_cameras import camera, frame, jpeg, looking
 from train.core.errors import UserError
-from train.data.cameras import CAMERA_FIELDS, CameraImage, project
+from train.data.camera_image import CameraImage
+from train.data.cameras import CAMERA_FIELDS, project
 from train.data.collate import collate, split_batch
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.skipping import BadFrame

@@ -16,12 +16,13 @@ from torch.utils.data import DataLoader
 
 from tests.train.data.waymo.frames import tiny_frame
 from train.core.errors import UserError
-from train.data import decoded
+from train.data import decoded, waymo
 from train.data.collate import collate
 from train.data.decoded import DecodedCache, decoded_frames
 from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
-from train.data.semantickitti import SemanticKitti
+from train.data.open_options import OpenOptions
+from train.data.semantickitti import SPEC, SemanticKitti
 from train.data.waymo import Waymo
 from train.data.waymo.write import write_segment_v2
 
@@ -45,7 +46,7 @@ def root(write_tree) -> Path:
 @pytest.fixture
 def source(root: Path) -> Watched:
     Watched.reads = 0
-    return Watched(root, sequences=["00"], require_labels=False)
+    return Watched(root, OpenOptions(sequences=["00"], require_labels=False))
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_a_file_that_is_gone_is_named(cache, root: Path):
 
 def test_two_roots_keep_their_sweeps_apart(source, cache, root: Path, tmp_path: Path):
     shutil.copytree(root, tmp_path / "copy")
-    other = Watched(tmp_path / "copy", sequences=["00"], require_labels=False)
+    other = Watched(tmp_path / "copy", OpenOptions(sequences=["00"], require_labels=False))
     beside = DecodedCache(other, cache.folder)
     cache[0], beside[0], cache[0], beside[0]
     assert Watched.reads == 2
@@ -202,7 +203,7 @@ def test_workers_share_one_folder(source, tmp_path: Path):
         loader = DataLoader(sweeps, batch_size=2, collate_fn=collate, num_workers=workers)
         return [batch["feat"].numpy().tobytes() for batch in loader]
 
-    source = SemanticKitti(source.root, sequences=["00"])
+    source = SPEC.open(source.root, sequences=["00"])
     cache = DecodedCache(source, tmp_path / "cache")
     plain = features(source, 0)
     assert features(cache, 2) == plain
@@ -332,7 +333,7 @@ def _fill(source: SemanticKitti, folder: Path, rank: int) -> None:
 
 
 def test_processes_fill_a_folder_together(write_tree, tmp_path: Path):
-    source = SemanticKitti(
+    source = SPEC.open(
         write_tree({"00": {f"{n:06d}": (2000 + n, True) for n in range(40)}}), sequences=["00"]
     )
     context = get_context("fork")
@@ -414,7 +415,7 @@ def test_a_full_folder_replaces_what_is_stale(source, tmp_path: Path, monkeypatc
 
 def test_what_others_write_counts_towards_the_bound(write_tree, tmp_path: Path):
     root = write_tree({"00": {f"{n:06d}": (100, True) for n in range(60)}})
-    source = SemanticKitti(root, sequences=["00"])
+    source = SPEC.open(root, sequences=["00"])
     one = DecodedCache(source, tmp_path / "size")
     one[0]
     size = entries(one)[0].stat().st_size
@@ -470,7 +471,7 @@ def test_sweeps_of_a_shared_file_are_decoded_in_its_order(tmp_path: Path, monkey
     frames = [tiny_frame(timestamp=1000 + number, seed=number) for number in range(6)]
     jumbled = [frames[number] for number in (3, 0, 5, 2, 4, 1)]
     write_segment_v2(tmp_path / "training", "seg_a", jumbled, frames_per_group=4)
-    source = Waymo(tmp_path)
+    source = waymo.SPEC.open(tmp_path)
     monkeypatch.setattr(Waymo, "__getitem__", None)  # none is read alone
     cache = decoded_frames(source, tmp_path / "cache")
     assert len(entries(cache)) == 6

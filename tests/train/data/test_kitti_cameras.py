@@ -8,7 +8,7 @@ import pytest
 
 from train.core.errors import UserError
 from train.data.cameras import point_pixels, project
-from train.data.semantickitti import SemanticKitti
+from train.data.semantickitti import SPEC
 from train.data.semantickitti.camera_images import read_calibration
 from train.simulation.camera_images import labeled_images
 from train.simulation.semantickitti import simulate_semantickitti
@@ -53,7 +53,7 @@ def test_a_real_calibration_projects_as_the_benchmark_says(tmp_path: Path):
 
 
 def test_pixels_show_what_their_points_are(simulated: Path):
-    source = SemanticKitti(simulated, sequences=["00"], cameras=True)
+    source = SPEC.open(simulated, sequences=["00"], cameras=True)
     frame = source[0]
     assert [image.name for image in frame.images] == ["image_2"]
     ((_, image, labels),) = labeled_images(source, simulated)
@@ -64,15 +64,15 @@ def test_pixels_show_what_their_points_are(simulated: Path):
     assert (labels[row, column] == frame.segment[point])[known].mean() > 0.9
     pixel, _ = project(frame.coord[point], image)
     np.testing.assert_array_equal(np.floor(pixel[:, 0]), column)
-    assert SemanticKitti(simulated, sequences=["00"])[0].images == ()
+    assert SPEC.open(simulated, sequences=["00"])[0].images == ()
 
 
 def test_a_missing_image_is_named_or_its_sweep_left_out(root: Path):
     image = root / "sequences/00/image_2/000000.png"
     image.unlink()
     with pytest.raises(UserError, match="no such image"):
-        SemanticKitti(root, sequences=["00"], cameras=True)
-    both = SemanticKitti(root, sequences=["00", "08"], cameras=True, strict=False)
+        SPEC.open(root, sequences=["00"], cameras=True)
+    both = SPEC.open(root, sequences=["00", "08"], cameras=True, strict=False)
     assert both.names == ("08/000000",)
     assert list(both.unreadable) == ["00/000000"]
     assert both[0].name == "08/000000"
@@ -92,7 +92,7 @@ def test_a_bad_calibration_is_one_line(root: Path, change, said: str):
     path = root / "sequences/00/calib.txt"
     path.write_text(change(path.read_text()))
     with pytest.raises(UserError, match=said) as error:
-        SemanticKitti(root, sequences=["00"], cameras=True)
+        SPEC.open(root, sequences=["00"], cameras=True)
     assert str(error.value).startswith(f"{path}: ")
 
 
@@ -100,7 +100,7 @@ def test_a_calibration_that_is_no_rotation_is_refused_when_a_sweep_is_read(root:
     path = root / "sequences/00/calib.txt"
     lines = [line for line in path.read_text().splitlines() if not line.startswith("Tr")]
     path.write_text("\n".join([*lines, "Tr: " + " ".join(["1.0"] * 12)]))
-    source = SemanticKitti(root, sequences=["00"], cameras=True)
+    source = SPEC.open(root, sequences=["00"], cameras=True)
     with pytest.raises(UserError, match="no rotation"):
         source[0]
 
@@ -109,5 +109,5 @@ def test_an_image_that_is_none_is_named(root: Path):
     path = root / "sequences/00/image_2/000000.png"
     path.write_bytes(b"not a picture")
     with pytest.raises(UserError, match="no JPEG and no PNG") as error:
-        SemanticKitti(root, sequences=["00"], cameras=True)[0]
+        SPEC.open(root, sequences=["00"], cameras=True)[0]
     assert str(error.value).startswith(f"{path}: ")

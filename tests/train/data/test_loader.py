@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from train.core.errors import UserError
 from train.data.collate import collate
 from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.semantickitti import SemanticKitti
+from train.data.semantickitti import SPEC, SemanticKitti
 from train.data.transforms import Augmentation, voxelize
 from train.data.voxel_counts import VoxelCounts
 
@@ -17,7 +17,7 @@ from train.data.voxel_counts import VoxelCounts
 @pytest.fixture
 def source(write_tree) -> SemanticKitti:
     """Return four sweeps of a few hundred points."""
-    return SemanticKitti(
+    return SPEC.open(
         write_tree({"00": {f"{n:06d}": (200 + 50 * n, True) for n in range(4)}}), sequences=["00"]
     )
 
@@ -146,7 +146,7 @@ def within_one_cell(write_tree, points: int = 1) -> SemanticKitti:
     near = np.full((points, 4), 3.03, "<f4")
     near[:, 0] += np.linspace(0, 0.2, points)
     path.write_bytes(near.tobytes())
-    return SemanticKitti(root, sequences=["00"])
+    return SPEC.open(root, sequences=["00"])
 
 
 @pytest.mark.parametrize(("points", "cell"), [(1, 1), (5, 16)])
@@ -200,14 +200,14 @@ def test_a_negative_epoch_is_refused(source):
 
 def test_an_unlabeled_source_serves_samples_without_labels(write_tree):
     root = write_tree({"11": {"000000": (50, False)}})
-    data = EvaluationFrames(SemanticKitti(root, sequences=["11"], require_labels=False))
+    data = EvaluationFrames(SPEC.open(root, sequences=["11"], require_labels=False))
     assert data[0].segment is None
     assert dataclasses.is_dataclass(data[0])
 
 
 def test_without_labels_sweeps_with_and_without_make_one_batch_of_equal_points(write_tree):
     root = write_tree({"11": {"000000": (150, True), "000001": (150, False)}})
-    some = SemanticKitti(root, sequences=["11"], require_labels=False)
+    some = SPEC.open(root, sequences=["11"], require_labels=False)
     with_labels, without = TrainingFrames(some), TrainingFrames(some, labels=False)
     batch = collate(without.__getitems__([0, 1]))
     assert len(batch["offset"]) == 2

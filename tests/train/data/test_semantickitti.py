@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from train.core.errors import UserError
 from train.data.semantickitti import (
     CLASS_NAMES,
+    SPEC,
     TEST_SEQUENCES,
     TRAIN_SEQUENCES,
     VALIDATION_SEQUENCES,
-    SemanticKitti,
     classes,
     read_points,
     read_segment,
@@ -86,7 +86,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path):
     (tmp_path / "sequences/07/labels/000042.label").write_bytes(
         (raw + (instance << 16)).astype("<u4").tobytes()
     )
-    source = SemanticKitti(tmp_path, sequences=["07"])
+    source = SPEC.open(tmp_path, sequences=["07"])
     assert len(source) == 1
     assert source.names == ("07/000042",)
     sweep = source[0]
@@ -103,7 +103,7 @@ def test_sweeps_come_in_the_order_asked_for(write_tree):
     # Many files, made in a jumbled order: no file system happens to list them sorted.
     numbers = np.random.default_rng(0).permutation(40).tolist()
     jumbled = {f"{number:06d}": (number + 1, True) for number in numbers}
-    source = SemanticKitti(write_tree({"03": jumbled, "01": jumbled}), sequences=["03", "01"])
+    source = SPEC.open(write_tree({"03": jumbled, "01": jumbled}), sequences=["03", "01"])
     in_order = [f"{number:06d}" for number in range(40)]
     assert source.names == tuple(f"{seq}/{stem}" for seq in ("03", "01") for stem in in_order)
     assert [len(source[i].coord) for i in range(80)] == [*range(1, 41), *range(1, 41)]
@@ -111,14 +111,14 @@ def test_sweeps_come_in_the_order_asked_for(write_tree):
 
 def test_the_archive_s_own_top_folder_is_found(write_tree):
     root = write_tree({"00": {"000000": (4, True)}}, below="dataset/sequences")
-    assert SemanticKitti(root, sequences=["00"]).names == ("00/000000",)
+    assert SPEC.open(root, sequences=["00"]).names == ("00/000000",)
 
 
 def test_unlabeled_sweeps_are_skipped_and_counted_or_come_without_labels(write_tree):
     root = write_tree({"00": {"000000": (4, True), "000001": (5, False), "000002": (6, False)}})
-    source = SemanticKitti(root, sequences=["00"])
+    source = SPEC.open(root, sequences=["00"])
     assert (source.names, source.skipped_unlabeled) == (("00/000000",), 2)
-    everything = SemanticKitti(root, sequences=["00"], require_labels=False)
+    everything = SPEC.open(root, sequences=["00"], require_labels=False)
     assert (len(everything), everything.skipped_unlabeled) == (3, 0)
     assert everything[0].segment is not None
     assert everything[1].segment is None
@@ -127,9 +127,9 @@ def test_unlabeled_sweeps_are_skipped_and_counted_or_come_without_labels(write_t
 @pytest.mark.real_data
 def test_real_sweeps_have_the_published_counts_and_labels(real_data: Path):
     root = real_data / "semantickitti/dev"
-    labeled = SemanticKitti(root, sequences=["00"])
+    labeled = SPEC.open(root, sequences=["00"])
     assert (labeled.names, labeled.skipped_unlabeled) == (("00/000000",), 2)
-    source = SemanticKitti(root, sequences=["00"], require_labels=False)
+    source = SPEC.open(root, sequences=["00"], require_labels=False)
     assert [len(source[i].coord) for i in range(3)] == [124_668, 124_605, 124_478]
     sweep = source[0]
     low, high = [-78.09, -55.72, -11.56], [77.97, 44.88, 2.83]
@@ -148,7 +148,7 @@ def test_real_sweeps_have_the_published_counts_and_labels(real_data: Path):
 
 @pytest.mark.real_data
 def test_the_tiny_real_file_reads(real_data: Path):
-    sweep = SemanticKitti(real_data / "semantickitti/dev_tiny", sequences=["00"])[0]
+    sweep = SPEC.open(real_data / "semantickitti/dev_tiny", sequences=["00"])[0]
     assert len(sweep.coord) == 50
     assert sweep.segment is not None
     # 0:2 50:25 52:1 70:17 71:3 80:2, and 52 does not count
@@ -167,20 +167,20 @@ def test_the_tiny_real_file_reads(real_data: Path):
 
 def test_a_missing_root_is_named(tmp_path: Path):
     with pytest.raises(UserError) as error:
-        SemanticKitti(tmp_path / "nope", sequences=["00"])
+        SPEC.open(tmp_path / "nope", sequences=["00"])
     one_line(error, tmp_path / "nope", "no such folder", "sequences/SS/velodyne")
 
 
 def test_an_empty_root_is_named(tmp_path: Path):
     with pytest.raises(UserError) as error:
-        SemanticKitti(tmp_path, sequences=["00"])
+        SPEC.open(tmp_path, sequences=["00"])
     one_line(error, tmp_path, "the folder is empty", "sequences/SS/velodyne")
 
 
 def test_a_file_as_root_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError) as error:
-        SemanticKitti(tmp_path / "file", sequences=["00"])
+        SPEC.open(tmp_path / "file", sequences=["00"])
     one_line(error, tmp_path / "file", "is a file")
 
 
@@ -188,7 +188,7 @@ def test_another_layout_is_described(tmp_path: Path):
     for name in ("samples", "v1.0-mini", "maps"):
         (tmp_path / name).mkdir()
     with pytest.raises(UserError) as error:
-        SemanticKitti(tmp_path, sequences=["00"])
+        SPEC.open(tmp_path, sequences=["00"])
     one_line(error, tmp_path, "found maps, samples, v1.0-mini", "sequences/SS/velodyne")
 
 
@@ -196,7 +196,7 @@ def test_a_long_listing_is_cut(tmp_path: Path):
     for number in range(9):
         (tmp_path / f"f{number}").mkdir()
     with pytest.raises(UserError) as error:
-        SemanticKitti(tmp_path, sequences=["00"])
+        SPEC.open(tmp_path, sequences=["00"])
     one_line(error, "f5 and 3 more")
 
 
@@ -207,25 +207,25 @@ def test_a_long_listing_is_cut(tmp_path: Path):
 def test_the_wrong_level_is_answered_with_the_right_one(write_tree, given_level: str):
     root = write_tree({"00": {"000000": (4, True)}})
     with pytest.raises(UserError) as error:
-        SemanticKitti(root / given_level, sequences=["00"])
+        SPEC.open(root / given_level, sequences=["00"])
     assert re.search(r"give (\S+) instead", str(error.value))
     proposed = Path(re.search(r"give (\S+) instead", str(error.value))[1])
     assert proposed.resolve() == root.resolve()
-    assert len(SemanticKitti(proposed, sequences=["00"])) == 1
+    assert len(SPEC.open(proposed, sequences=["00"])) == 1
     one_line(error, root / given_level)
 
 
 def test_the_parent_of_the_archive_s_own_top_folder_is_recognized(write_tree):
     root = write_tree({"00": {"000000": (4, True)}}, below="dataset/sequences")
     with pytest.raises(UserError) as error:
-        SemanticKitti(root.parent, sequences=["00"])
+        SPEC.open(root.parent, sequences=["00"])
     one_line(error, f"give {root / 'dataset'} instead")
 
 
 def test_missing_sequences_are_named_with_those_present(write_tree):
     root = write_tree({"00": {"000000": (4, True)}, "08": {"000000": (4, True)}})
     with pytest.raises(UserError) as error:
-        SemanticKitti(root, sequences=["00", "01", "02"])
+        SPEC.open(root, sequences=["00", "01", "02"])
     one_line(error, root, "01/velodyne, 02/velodyne", "present: 00, 08")
 
 
@@ -233,20 +233,20 @@ def test_missing_sequences_are_named_with_those_present(write_tree):
 def test_a_list_of_sequences_that_makes_no_sense_is_refused(write_tree, sequences):
     root = write_tree({"00": {"000000": (4, True)}})
     with pytest.raises(UserError, match="sequence"):
-        SemanticKitti(root, sequences=sequences)
+        SPEC.open(root, sequences=sequences)
 
 
 def test_a_sequence_without_sweeps_is_named(write_tree):
     root = write_tree({"00": {}})
     with pytest.raises(UserError) as error:
-        SemanticKitti(root, sequences=["00"])
+        SPEC.open(root, sequences=["00"])
     one_line(error, root / "sequences/00/velodyne", "no sweeps", "NNNNNN.bin")
 
 
 def test_a_sequence_without_any_label_is_named(write_tree):
     root = write_tree({"00": {"000000": (4, False), "000001": (4, False)}})
     with pytest.raises(UserError) as error:
-        SemanticKitti(root, sequences=["00"])
+        SPEC.open(root, sequences=["00"])
     one_line(error, root / "sequences", "none of the 2 sweeps", "labels/NNNNNN.label")
 
 
@@ -265,7 +265,7 @@ def test_an_empty_point_file_is_found_when_opening(pair):
     root, points, _ = pair
     points.write_bytes(b"")
     with pytest.raises(UserError) as error:
-        SemanticKitti(root, sequences=["00"])
+        SPEC.open(root, sequences=["00"])
     one_line(error, points, "(0 bytes)")
 
 
@@ -274,7 +274,7 @@ def test_a_size_that_is_no_multiple_of_16_is_found_when_opening(pair, size: int)
     root, points, _ = pair
     points.write_bytes(b"\0" * size)
     with pytest.raises(UserError) as error:
-        SemanticKitti(root, sequences=["00"])
+        SPEC.open(root, sequences=["00"])
     one_line(error, points, f"{size} bytes", "no multiple of 16")
 
 
@@ -283,7 +283,7 @@ def test_a_label_file_of_another_length_is_found_when_opening(pair, size: int):
     root, _, labels = pair
     labels.write_bytes(b"\0" * size)
     with pytest.raises(UserError) as error:
-        SemanticKitti(root, sequences=["00"])
+        SPEC.open(root, sequences=["00"])
     one_line(error, labels, f"{size} bytes", "10 points", "needs 40")
 
 
@@ -291,7 +291,7 @@ def test_a_dangling_link_is_found_when_opening(pair):
     root, points, _ = pair
     (points.parent / "000001.bin").symlink_to(root / "gone.bin")
     with pytest.raises(UserError) as error:
-        SemanticKitti(root, sequences=["00"])
+        SPEC.open(root, sequences=["00"])
     one_line(error, points.parent, "cannot be read")
 
 
@@ -300,7 +300,7 @@ def test_a_dangling_link_is_found_when_opening(pair):
 
 def test_files_that_change_after_opening_are_found_when_reading(pair):
     root, points, labels = pair
-    source = SemanticKitti(root, sequences=["00"])
+    source = SPEC.open(root, sequences=["00"])
     whole = labels.read_bytes()
     labels.write_bytes(whole[:-4])
     with pytest.raises(UserError) as error:
@@ -333,7 +333,7 @@ def test_a_value_that_is_not_finite_is_named(pair, value: float, column: int):
     points = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 4).copy()
     points[7, column] = value
     path.write_bytes(points.tobytes())
-    source = SemanticKitti(root, sequences=["00"])
+    source = SPEC.open(root, sequences=["00"])
     with pytest.raises(UserError) as error:
         source[0]
     one_line(error, path, "1 of 10 points", "NaN or infinite", "point 7")
@@ -345,7 +345,7 @@ def test_a_coordinate_that_no_lidar_reaches_is_named(pair):
     points[3, 1] = -1e30
     path.write_bytes(points.tobytes())
     with pytest.raises(UserError) as error:
-        SemanticKitti(root, sequences=["00"])[0]
+        SPEC.open(root, sequences=["00"])[0]
     one_line(error, path, "1 of 10 points", "1000 m", "point 3", "-1e+30")
 
 
@@ -355,7 +355,7 @@ def test_an_unknown_label_id_is_named(pair, unknown: int):
     labels = np.frombuffer(path.read_bytes(), "<u4").copy()
     labels[[2, 5]] = unknown | (9 << 16)
     path.write_bytes(labels.tobytes())
-    source = SemanticKitti(root, sequences=["00"])
+    source = SPEC.open(root, sequences=["00"])
     with pytest.raises(UserError) as error:
         source[0]
     one_line(error, path, "2 labels", f"({unknown};", "point 2")
@@ -400,7 +400,7 @@ def test_damaged_files_give_a_sound_sweep_or_the_documented_error(pair, point_ed
     point_path.write_bytes(mutate(originals[point_path], point_edits))
     label_path.write_bytes(mutate(originals[label_path], label_edits))
     try:
-        sweep = SemanticKitti(root, sequences=["00"])[0]
+        sweep = SPEC.open(root, sequences=["00"])[0]
     except UserError as error:
         message = str(error)
         assert str(point_path) in message or str(label_path) in message

@@ -14,7 +14,7 @@ from train.core.errors import UserError
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
 from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.semantickitti import SemanticKitti
+from train.data.semantickitti import SPEC, SemanticKitti
 from train.data.skipping import BadFrame, SkippedFrames
 
 BAD = (1, 2, 5)
@@ -32,7 +32,7 @@ def root(write_tree) -> Path:
 
 @pytest.fixture
 def source(root: Path) -> SemanticKitti:
-    return SemanticKitti(root, sequences=["00"])
+    return SPEC.open(root, sequences=["00"])
 
 
 def loader(sweeps, order=None, workers: int = 0) -> DataLoader:
@@ -123,9 +123,7 @@ def test_workers_and_skipping_give_the_same_batches(source):
 def reading(root: Path, folder: Path) -> tuple[list[list[str]], dict[str, str], str]:
     """Read an epoch on one of several processes, and share what was skipped."""
     world = current_world()
-    sweeps = TrainingFrames(
-        SemanticKitti(root, sequences=["00"]), on_bad_sweep="skip", grid_size_m=0.5
-    )
+    sweeps = TrainingFrames(SPEC.open(root, sequences=["00"]), on_bad_sweep="skip", grid_size_m=0.5)
     order = VoxelBudgetBatchSampler(6, 3, world=world)
     skipped = SkippedFrames(folder / "skipped.json")
     names = [batch["names"] for batch in skipped.watch(loader(sweeps, order))]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.data.semantickitti import SemanticKitti, SemanticKittiSubmission, read_submission
+from train.data.semantickitti import SPEC, SemanticKitti, SemanticKittiSubmission, read_submission
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def source(write_tree) -> SemanticKitti:
     root = write_tree(
         {"11": {"000000": (30, False), "000007": (40, False)}, "12": {"000000": (20, False)}}
     )
-    return SemanticKitti(root, sequences=["11", "12"], require_labels=False)
+    return SPEC.open(root, sequences=["11", "12"], require_labels=False)
 
 
 def predictions(source: SemanticKitti) -> list[np.ndarray]:

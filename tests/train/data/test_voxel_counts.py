@@ -11,7 +11,8 @@ from train.core.errors import UserError
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.collate import collate
 from train.data.loader import TrainingFrames
-from train.data.semantickitti import SemanticKitti
+from train.data.open_options import OpenOptions
+from train.data.semantickitti import SPEC, SemanticKitti
 from train.data.transforms import PAPER_AUGMENTATION, augment, voxelize
 from train.data.voxel_counts import VoxelCounts, measure_voxels, voxel_counts
 
@@ -36,7 +37,7 @@ def root(write_tree) -> Path:
 
 @pytest.fixture
 def source(root: Path) -> SemanticKitti:
-    return SemanticKitti(root, sequences=["00"])
+    return SPEC.open(root, sequences=["00"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -52,7 +53,7 @@ def test_counts_are_those_of_a_set_of_cells(source, workers: int):
 
 
 def test_counts_are_measured_once(root, tmp_path: Path):
-    source = Watched(root, sequences=["00"])
+    source = Watched(root, OpenOptions(sequences=["00"]))
     cache = tmp_path / "cache"
     Watched.reads = 0
     first = voxel_counts(source, GRID_SIZE_M, root, cache_dir=cache)
@@ -73,7 +74,7 @@ def test_counts_are_measured_once(root, tmp_path: Path):
 
 def measuring(root: Path) -> tuple[list[int], int]:
     Watched.reads = 0
-    counts = voxel_counts(Watched(root, sequences=["00"]), GRID_SIZE_M, root)
+    counts = voxel_counts(Watched(root, OpenOptions(sequences=["00"])), GRID_SIZE_M, root)
     return counts.voxels.tolist(), Watched.reads
 
 
@@ -93,7 +94,7 @@ def test_a_bad_sweep_stops_or_counts_as_the_one_in_its_place(root):
     for number in (0, 4, 5):
         path = root / f"sequences/00/labels/{number:06d}.label"
         path.write_bytes(np.full(path.stat().st_size // 4, 77, "<u4").tobytes())
-    source = SemanticKitti(root, sequences=["00"])
+    source = SPEC.open(root, sequences=["00"])
     with pytest.raises(UserError, match=r"000000\.label"):
         measure_voxels(source, GRID_SIZE_M)
     counts = measure_voxels(source, GRID_SIZE_M, on_bad_sweep="skip")
@@ -155,7 +156,7 @@ def test_counts_of_another_source_are_refused(source):
 @pytest.mark.real_data
 @pytest.mark.parametrize("grid_size_m", [0.05, 0.2])
 def test_real_sweeps_grow_less_than_is_planned(real_data: Path, grid_size_m: float):
-    sweep = SemanticKitti(real_data / "semantickitti/dev", sequences=["00"])[0]
+    sweep = SPEC.open(real_data / "semantickitti/dev", sequences=["00"])[0]
     counts = VoxelCounts(
         points=np.array([len(sweep.coord)]),
         voxels=np.array([len(voxelize(sweep, grid_size_m).coord)]),

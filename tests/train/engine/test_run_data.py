@@ -41,7 +41,7 @@ class Source(list):
 )
 def test_a_long_list_of_sequences_is_not_written_out(tmp_path, capsys, count, said):
     spec = dataclasses.replace(
-        dataset_spec("semantickitti"), open=lambda *_, **__: Source([frame("s0/0"), frame("s0/1")])
+        dataset_spec("semantickitti"), reader=lambda *_: Source([frame("s0/0"), frame("s0/1")])
     )
     names = tuple(f"s{number}" for number in range(count))
     data = DataConfig(train_sequences=names, validation_sequences=names)
@@ -53,7 +53,7 @@ def opened(tmp_path, training, validation, **config):
     """Open two parts of the data that are what is given."""
     parts = {"training": training, "validation": validation}
     spec = dataclasses.replace(
-        dataset_spec("semantickitti"), open=lambda _, split, **__: parts[split]
+        dataset_spec("semantickitti"), reader=lambda _, options: parts[options.split]
     )
     return open_data(RunConfig(dataset="semantickitti", data_root=tmp_path, **config), spec)
 

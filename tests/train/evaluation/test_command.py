@@ -14,7 +14,7 @@ from tests.train.processes import run_processes, values_of
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.data.loader import EvaluationFrames
-from train.data.semantickitti import CLASS_NAMES, SPEC, SemanticKitti
+from train.data.semantickitti import CLASS_NAMES, SPEC
 from train.data.simulation_record import simulated_seed
 from train.evaluation import command
 from train.evaluation.command import main, table
@@ -84,7 +84,7 @@ def test_the_scores_are_those_of_the_functions_and_the_run_is_untouched(
 
     model = build_segmentor("tiny-student", 19, in_channels=4)
     model.load_state_dict(torch.load(run / "student.pt", weights_only=True)["state_dict"])
-    source = SemanticKitti(root, sequences=("00", "08"))
+    source = SPEC.open(root, sequences=("00", "08"))
     frames = EvaluationFrames(source, GRID_SIZE_M, clip_range_m=CARD.clip_range_m)
     scored = (model, frames, CLASS_NAMES, SPEC.benchmark_rule, resolve_device("cpu"))
     want = evaluate(*scored, title="wanted")

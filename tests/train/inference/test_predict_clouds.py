@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.data.cloud_files import open_cloud
+from train.data.readers import open_cloud
 from train.inference.cli import main
 from train.inference.predict import predict
 from train.networks.ptv3 import build_segmentor

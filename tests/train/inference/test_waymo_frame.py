@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from train.core.errors import UserError
-from train.data.waymo import CLASS_NAMES, Waymo
+from train.data.waymo import CLASS_NAMES, SPEC
 from train.inference.cli import main
 from train.inference.point_cloud_io import read_cloud
 from train.inference.waymo_frame import read_frame
@@ -19,7 +19,7 @@ def frames(request, tmp_path_factory):
     """A simulated split, its source, and the file of its first segment."""
     root = tmp_path_factory.mktemp(request.param)
     simulate_waymo(root, num_sweeps=2, azimuth_steps=40, file_format=request.param)
-    source = Waymo(root, "training", require_labels=False)
+    source = SPEC.open(root, "training", require_labels=False)
     return source, source.files(0)[0]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX, LidarFrame
-from train.data.points import refuse_other_columns
+from train.data.readers.points import refuse_other_columns
 from train.data.registry import DATASETS, dataset_spec
 from train.data.semantickitti import read_points
 from train.inspection.frame_checks import (

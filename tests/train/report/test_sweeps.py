@@ -51,7 +51,7 @@ SPEC = DatasetSpec(
     name="rooms",
     class_names=("floor", "wall", "ball", "nothing"),
     sequence_word="room",
-    open=lambda *_, **__: Rooms(),
+    reader=lambda *_: Rooms(),
     list_sequences=lambda _: (),
     benchmark_rule=SEMANTICKITTI_RULE,
 )

@@ -10,7 +10,7 @@ from tests.train.simulation.test_raycast import FLAT
 from train.core.errors import UserError
 from train.data.cameras import CAMERA_FIELDS, camera_views, point_pixels, project
 from train.data.image_files import decode_labels
-from train.data.nuscenes import CLASS_NAMES, NuScenes
+from train.data.nuscenes import CLASS_NAMES, SPEC, NuScenes
 from train.data.nuscenes.tables import read_rows
 from train.inspection.inspect import main as inspect
 from train.simulation.camera_images import labeled_images, street_looks
@@ -242,12 +242,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def seeing(root: Path) -> NuScenes:
-    return NuScenes(root, sequences=["scene-0001"], cameras=True)
+    return SPEC.open(root, sequences=["scene-0001"], cameras=True)
 
 
 def test_points_are_the_same_with_and_without_images(root: Path, seeing, tmp_path: Path):
     simulate_nuscenes(tmp_path / "bare", **SMALL)
-    bare = NuScenes(tmp_path / "bare", sequences=["scene-0001"])
+    bare = SPEC.open(tmp_path / "bare", sequences=["scene-0001"])
     assert bare.names == seeing.names
     for index in range(2):
         assert bare[index].images == ()
@@ -391,12 +391,12 @@ def test_a_bad_calibration_in_the_tables_is_one_line_when_its_sweep_is_read(copi
             row.update(change)
 
     edit(copied / "v1.0-trainval/calibrated_sensor.json", damage)
-    source = NuScenes(copied, sequences=["scene-0001"], cameras=True)
+    source = SPEC.open(copied, sequences=["scene-0001"], cameras=True)
     with pytest.raises(UserError, match=said) as error:
         source[0]
     assert "CAM_BACK" in str(error.value)
     assert ".jpg: camera" in str(error.value)
-    assert NuScenes(copied, sequences=["scene-0001"])[0].images == ()
+    assert SPEC.open(copied, sequences=["scene-0001"])[0].images == ()
 
 
 def test_an_image_of_another_time_is_refused(copied):
@@ -407,17 +407,17 @@ def test_an_image_of_another_time_is_refused(copied):
 
     edit(copied / "v1.0-trainval/sample_data.json", damage)
     with pytest.raises(UserError, match=r"taken \+4\.9\d+ s from the sweep"):
-        NuScenes(copied, sequences=["scene-0001"], cameras=True)[0]
+        SPEC.open(copied, sequences=["scene-0001"], cameras=True)[0]
 
 
 def test_a_missing_image_is_refused_or_its_sweep_left_out(copied):
-    source = NuScenes(copied, sequences=["scene-0001"], cameras=True)
+    source = SPEC.open(copied, sequences=["scene-0001"], cameras=True)
     gone = source.images(0)[2].encoded
     gone.unlink()
     with pytest.raises(UserError, match="no such image") as error:
-        NuScenes(copied, sequences=["scene-0001"], cameras=True)
+        SPEC.open(copied, sequences=["scene-0001"], cameras=True)
     assert str(error.value).startswith(f"{gone}: ")
-    lenient = NuScenes(copied, sequences=["scene-0001"], cameras=True, strict=False)
+    lenient = SPEC.open(copied, sequences=["scene-0001"], cameras=True, strict=False)
     assert list(lenient.unreadable) == [source.names[0]]
     assert lenient.names == source.names[1:]
     assert lenient[0].images[0].time_offset_s == source[1].images[0].time_offset_s
@@ -426,7 +426,7 @@ def test_a_missing_image_is_refused_or_its_sweep_left_out(copied):
 def test_tables_without_cameras_are_refused_where_images_are_needed(tmp_path: Path):
     simulate_nuscenes(tmp_path / "bare", num_sweeps=1, num_validation_sweeps=1, azimuth_steps=16)
     with pytest.raises(UserError, match="no key frame of a camera"):
-        NuScenes(tmp_path / "bare", sequences=["scene-0001"], cameras=True)
+        SPEC.open(tmp_path / "bare", sequences=["scene-0001"], cameras=True)
 
 
 def test_inspect_draws_points_on_images_and_says_what_cannot_be_drawn(copied, tmp_path, capsys):
@@ -441,7 +441,7 @@ def test_inspect_draws_points_on_images_and_says_what_cannot_be_drawn(copied, tm
     (drawn,) = output.glob("*.cameras.png")
     assert drawn.name in found["pictures"]
     assert drawn.read_bytes().startswith(b"\x89PNG")
-    source = NuScenes(copied, sequences=["scene-0001"], cameras=True)
+    source = SPEC.open(copied, sequences=["scene-0001"], cameras=True)
     source.images(0)[0].encoded.write_bytes(b"cut")
     assert inspect([*flags, "--output", str(output), "--pictures", "1", "--images"]) == 1
     found = json.loads((output / "inspection.json").read_text())

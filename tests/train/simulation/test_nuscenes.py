@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
-from train.data.nuscenes import CLASS_NAMES, NuScenes
+from train.data.nuscenes import CLASS_NAMES, SPEC
 from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
 from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
@@ -59,7 +59,7 @@ def test_the_layout_is_nuscenes_s(tmp_path: Path):
         ("scene-0001",), ("scene-0003",),
     )  # fmt: skip
     files = digest(made.root)
-    training, validation = NuScenes(made.root, "training"), NuScenes(made.root, "validation")
+    training, validation = SPEC.open(made.root, "training"), SPEC.open(made.root, "validation")
     assert (len(training), len(validation)) == (2, 1)
     assert set(files) == {
         RECORD,
@@ -170,7 +170,7 @@ def test_the_files_hold_what_the_format_says(drive: Path):
 
 
 def iter_sweeps(split: str, root: Path) -> list[LidarFrame]:
-    source = NuScenes(root, split)
+    source = SPEC.open(root, split)
     return [source[at] for at in range(len(source))]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.data.semantickitti import CLASS_NAMES, SemanticKitti, classes
+from train.data.semantickitti import CLASS_NAMES, SPEC, classes
 from train.data.simulation_record import RECORD
 from train.simulation.semantickitti import (
     SEMANTICKITTI_IDS,
@@ -61,8 +61,8 @@ def test_the_layout_is_semantickitti_s(tmp_path: Path):
     }
     assert (made.training_sequences, made.validation_sequences) == (("00",), ("08",))
     assert not made.reused
-    assert len(SemanticKitti(made.root, sequences=made.training_sequences)) == 2
-    assert len(SemanticKitti(made.root, sequences=made.validation_sequences)) == 1
+    assert len(SPEC.open(made.root, sequences=made.training_sequences)) == 2
+    assert len(SPEC.open(made.root, sequences=made.validation_sequences)) == 1
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_process(tmp_path: Path):
@@ -108,7 +108,7 @@ def test_every_sweep_has_chance_and_every_sequence_and_seed_a_street_of_its_own(
 
 
 def test_more_sweeps_begin_with_other_streets_but_stay_sound(drive: Path):
-    sweeps = [*SemanticKitti(drive, sequences=["00"]), *SemanticKitti(drive, sequences=["08"])]
+    sweeps = [*SPEC.open(drive, sequences=["00"]), *SPEC.open(drive, sequences=["08"])]
     assert len(sweeps) == 14
     for sweep in sweeps:
         ranges = np.linalg.norm(sweep.coord, axis=1)
@@ -125,7 +125,7 @@ def test_more_sweeps_begin_with_other_streets_but_stay_sound(drive: Path):
 def test_at_least_ten_classes_are_there_and_none_is_everything(drive: Path):
     for sequence, least in (("00", 12), ("08", 10)):
         total = np.zeros(20, dtype=np.int64)
-        for sweep in SemanticKitti(drive, sequences=[sequence]):
+        for sweep in SPEC.open(drive, sequences=[sequence]):
             assert sweep.segment is not None
             total += np.bincount(sweep.segment + 1, minlength=20)
         assert (total[1:] > 0).sum() >= least, dict(zip(CLASS_NAMES, total[1:], strict=True))
@@ -179,7 +179,7 @@ def test_a_parked_car_keeps_its_number_from_sweep_to_sweep(drive: Path):
 
 
 def test_the_road_lies_below_the_sensor_and_the_beams_are_an_hdl_64e_s(drive: Path):
-    sweep = SemanticKitti(drive, sequences=["00"])[0]
+    sweep = SPEC.open(drive, sequences=["00"])[0]
     road = sweep.coord[sweep.segment == CLASS_NAMES.index("road")]
     near = road[np.hypot(road[:, 0], road[:, 1]) < 10.0]
     assert np.median(near[:, 2]) == pytest.approx(-1.73, abs=0.12)
@@ -196,7 +196,7 @@ def test_the_road_lies_below_the_sensor_and_the_beams_are_an_hdl_64e_s(drive: Pa
 
 
 def test_remission_comes_in_hundredths(drive: Path):
-    sweep = SemanticKitti(drive, sequences=["00"])[0]
+    sweep = SPEC.open(drive, sequences=["00"])[0]
     steps = sweep.strength * 100
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
 
@@ -274,7 +274,7 @@ def test_two_processes_may_make_the_same_data(tmp_path: Path, monkeypatch):
     made = simulate_semantickitti(tmp_path / "data", **SMALL)
     assert made.reused
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
-    assert len(SemanticKitti(made.root, sequences=made.training_sequences)) == 2
+    assert len(SPEC.open(made.root, sequences=made.training_sequences)) == 2
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '"x"'])

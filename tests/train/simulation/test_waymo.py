@@ -14,10 +14,10 @@ import pytest
 
 from tests.train.simulation.exact_sensor import EXACT, WALL, flat_scene
 from train.core.errors import UserError
+from train.data.waymo import SPEC
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.range_image import points
-from train.data.waymo.source import Waymo
 from train.simulation import waymo as simulated
 from train.simulation.simulator.drive import Stop
 from train.simulation.simulator.scene import Frame as Place
@@ -76,12 +76,12 @@ def test_the_layout_is_waymo_s(roots: dict[str, Path]):
 
 def test_sweeps_are_labeled_frames_and_others_lie_in_between(roots: dict[str, Path]):
     for root in roots.values():
-        training, validation = Waymo(root, "training"), Waymo(root, "validation")
+        training, validation = SPEC.open(root, "training"), SPEC.open(root, "validation")
         assert (len(training), len(validation)) == (5, 1)
         # One after the first and one after the third frame of a segment.
         assert (training.skipped_unlabeled, validation.skipped_unlabeled) == (3, 1)
         assert [name.split("/")[0] for name in training.names] == [FIRST] * 4 + [SECOND]
-        everything = Waymo(root, "training", require_labels=False)
+        everything = SPEC.open(root, "training", require_labels=False)
         times = np.array([int(name.split("/")[1]) for name in everything.names if FIRST in name])
         assert (np.diff(times) > 0).all()
         assert np.diff(times)[0] == 100_000
@@ -134,7 +134,7 @@ def test_tables_are_those_of_the_dataset_in_several_row_groups(roots: dict[str, 
 
 
 def test_both_formats_hold_the_same(roots: dict[str, Path]):
-    tables, records = Waymo(roots["v2"], "training"), Waymo(roots["v1"], "training")
+    tables, records = SPEC.open(roots["v2"], "training"), SPEC.open(roots["v1"], "training")
     assert tables.names == records.names
     for one, other in zip(tables, records, strict=True):
         for field in ("coord", "strength", "segment", "pose"):
@@ -168,7 +168,7 @@ def test_another_seed_gives_other_frames_everywhere(roots: dict[str, Path], tmp_
 
 
 def test_every_segment_is_a_drive_of_its_own(roots: dict[str, Path]):
-    sweeps = [Waymo(roots["v2"], sequences=[name])[0] for name in (FIRST, SECOND, VALIDATION)]
+    sweeps = [SPEC.open(roots["v2"], sequences=[name])[0] for name in (FIRST, SECOND, VALIDATION)]
     for one, other in itertools.combinations(sweeps, 2):
         assert len(one.coord) != len(other.coord) or not np.array_equal(one.coord, other.coord)
         assert np.linalg.norm(one.pose[:3, 3] - other.pose[:3, 3]) > 100.0
@@ -274,7 +274,7 @@ def test_what_is_read_back_is_what_was_cast(tmp_path: Path, frames: list[Frame])
             simulated.write_segment_v1(tmp_path / "v1/training/segment-some.tfrecord", frames)
         else:
             simulated.write_segment_v2(tmp_path / "v2/training", "some", frames)
-        source = Waymo(tmp_path / file_format, require_labels=False)
+        source = SPEC.open(tmp_path / file_format, require_labels=False)
         assert len(source) == 3
         for sweep, frame in zip(source, frames, strict=True):
             cast = points(frame)
@@ -398,5 +398,5 @@ def test_widths_may_be_any(tmp_path: Path):
     made = simulate_waymo(
         tmp_path / "data", num_sweeps=1, num_validation_sweeps=1, azimuth_steps=37
     )
-    sweep = Waymo(made.root, sequences=made.validation_sequences)[0]
+    sweep = SPEC.open(made.root, sequences=made.validation_sequences)[0]
     assert 1500 < len(sweep.coord) < 64 * 37 * 2

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from train.data.benchmark_rule import BenchmarkRule
 from train.data.dataset_spec import DatasetSpec
-from train.data.kitti_layout.class_map_file import read_class_map
 from train.data.kitti_layout.layout import find_drives, list_sequences
 from train.data.kitti_layout.source import KittiLayout
+from train.data.readers.class_map_file import read_class_map
+from train.data.readers.frame_files import KITTI_COLUMNS, FrameFiles, parse_columns
 from train.data.semantickitti.classes import CLASS_MAP
-from train.data.semantickitti.frame_files import KITTI_COLUMNS, FrameFiles, parse_columns
 
 __all__ = [
     "KittiLayout",
@@ -71,7 +71,7 @@ def kitti_layout_spec(options: Mapping[str, Any]) -> DatasetSpec:
         name="kitti-layout",
         class_names=files.class_map.class_names,
         sequence_word="sequence",
-        open=partial(KittiLayout, files=files, given=options.get("class_map") is not None),
+        reader=partial(KittiLayout, files=files, given=options.get("class_map") is not None),
         list_sequences=list_sequences,
         benchmark_rule=OWN_DATA_RULE,
         simulator="train.simulation.kitti_layout:simulate_kitti_layout",

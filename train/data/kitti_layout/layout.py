@@ -14,7 +14,7 @@ from typing import Final
 
 from train.core.errors import UserError
 from train.data.files import RootLayout, listed, reading
-from train.data.semantickitti.folders import Drive
+from train.data.readers.folders import Drive
 
 LAYOUT: Final = RootLayout(
     "KITTI layout",

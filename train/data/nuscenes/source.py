@@ -1,16 +1,16 @@
 """nuScenes-lidarseg as it lies on disk: tables, `samples/LIDAR_TOP/*.pcd.bin`, `lidarseg/`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cameras import CameraImage
+from train.data.camera_image import CameraImage
 from train.data.files import reading
-from train.data.frame import SPLITS, LidarFrame
+from train.data.frame import LidarFrame
 from train.data.index import Index
 from train.data.nuscenes.camera_images import KeyframeImages, missing_files
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN, CLASS_NAMES
@@ -26,6 +26,7 @@ from train.data.nuscenes.points import (
 )
 from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
+from train.data.open_options import OpenOptions
 
 
 class NuScenes:
@@ -43,21 +44,10 @@ class NuScenes:
     root
         The folder that holds `samples/`, `lidarseg/` and one or more of `v1.0-trainval/`,
         `v1.0-mini/` and `v1.0-test/`.
-    split
-        "training", "validation" or "test": the official scenes. Training and validation are
-        v1.0-trainval's if it is there, otherwise v1.0-mini's.
-    sequences
-        Names of the wanted scenes ("scene-0061"), whatever their split; none: all of the split.
-    require_labels
-        Leave out (and count) keyframes without a row in `lidarseg.json`. Otherwise these have
-        `segment=None`.
-    cache_dir
-        Where the index is kept; see `train.data.index.cached_index`.
-    strict
-        Refuse a sweep that opening shows to be damaged; otherwise leave it out, see `unreadable`.
-    cameras
-        Give each sweep the images of its sample's cameras, `LidarFrame.images`: the key frames of
-        `samples/CAM_*/`. A further index is built the first time.
+    options
+        A split is the official scenes; training and validation are v1.0-trainval's if it is there,
+        otherwise v1.0-mini's. `sequences` are names of scenes ("scene-0061"). Images are those of a
+        sample's cameras, the key frames of `samples/CAM_*/`, for which a further index is built.
 
     Attributes
     ----------
@@ -77,29 +67,11 @@ class NuScenes:
 
     class_names = CLASS_NAMES
 
-    def __init__(
-        self,
-        root: Path | str,
-        split: str = "training",
-        *,
-        sequences: Sequence[str] = (),
-        require_labels: bool = True,
-        cache_dir: Path | None = None,
-        strict: bool = True,
-        cameras: bool = False,
-    ) -> None:
-        if split not in SPLITS:
-            raise UserError(f"NuScenes: split must be one of {', '.join(SPLITS)}, not {split!r}")
-        if isinstance(sequences, str):
-            raise UserError(
-                "NuScenes: sequences must be a list of scenes' names such as 'scene-0061', "
-                f"not {sequences!r}"
-            )
-        if len(set(sequences)) != len(sequences):
-            raise UserError(f"NuScenes: a scene is named twice in {list(sequences)}")
-        self.root, self.split = Path(root), split
-        self.version = choose_version(self.root, split, sequences)
-        index = keyframe_index(self.root, self.version, cache_dir)
+    def __init__(self, root: Path, options: OpenOptions) -> None:
+        split, sequences, strict = options.split, options.sequences, options.strict
+        self.root, self.split = root, split
+        self.version = choose_version(root, split, sequences)
+        index = keyframe_index(root, self.version, options.cache_dir)
         present = set(index["scenes"].tolist())
         if sequences:
             self.sequences, self.missing_sequences = tuple(sequences), tuple[str, ...]()
@@ -107,8 +79,10 @@ class NuScenes:
             official = SCENES[split][self.version]
             self.sequences = tuple(name for name in official if name in present)
             self.missing_sequences = tuple(name for name in official if name not in present)
-        self._select(index, require_labels)
-        self._images = KeyframeImages(self.root, self.version, cache_dir) if cameras else None
+        self._select(index, options.require_labels)
+        self._images = (
+            KeyframeImages(root, self.version, options.cache_dir) if options.cameras else None
+        )
         self.unreadable = self._check_sizes(strict) | self._check_images(strict)
         if self.unreadable:
             self._leave_out(self.unreadable)

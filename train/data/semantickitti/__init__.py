@@ -4,7 +4,7 @@ from typing import Final
 
 from train.data.benchmark_rule import SEMANTICKITTI_RULE
 from train.data.dataset_spec import DatasetSpec
-from train.data.points import MAX_COORDINATE_M
+from train.data.readers.points import MAX_COORDINATE_M
 from train.data.semantickitti.classes import (
     CLASS_MAP,
     CLASS_NAMES,
@@ -40,7 +40,7 @@ SPEC: Final = DatasetSpec(
     name="semantickitti",
     class_names=CLASS_NAMES,
     sequence_word="sequence",
-    open=SemanticKitti,
+    reader=SemanticKitti,
     list_sequences=list_sequences,
     benchmark_rule=SEMANTICKITTI_RULE,
     simulator="train.simulation.semantickitti:simulate_semantickitti",

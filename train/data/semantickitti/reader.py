@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cameras import CameraImage
+from train.data.camera_image import CameraImage
 from train.data.files import RootLayout, reading
-from train.data.frame import SPLITS, LidarFrame
+from train.data.frame import LidarFrame
+from train.data.open_options import OpenOptions
+from train.data.readers.folders import Drive, FrameFolders
+from train.data.readers.frame_files import FrameFiles
 from train.data.semantickitti.camera_images import (
     DriveCalibration,
     calibration_path,
@@ -26,8 +29,6 @@ from train.data.semantickitti.camera_images import (
     read_calibration,
 )
 from train.data.semantickitti.classes import CLASS_MAP
-from train.data.semantickitti.folders import Drive, FrameFolders
-from train.data.semantickitti.frame_files import FrameFiles
 
 _LAYOUT: Final = RootLayout(
     "SemanticKITTI",
@@ -91,19 +92,10 @@ class SemanticKitti(FrameFolders):
     ----------
     root
         The folder that holds `sequences/` or `dataset/sequences/`.
-    split
-        "training", "validation" or "test": the official sequences.
-    sequences
-        Two-digit names of the wanted sequences, whatever their split; none: all of the split.
-    require_labels
-        Leave out (and count) sweeps without a label file. Otherwise these have `segment=None`.
-    cache_dir
-        Not used, there is no index: folders are listed each time.
-    strict
-        Refuse a sweep that opening shows to be damaged; otherwise leave it out, see `unreadable`.
-    cameras
-        Give each sweep the image of the left color camera, `LidarFrame.images`: `image_2/`, with
-        the sequence's `calib.txt`. These are a download of their own.
+    options
+        `sequences` are two-digit names. `cache_dir` is not used, there is no index: folders are
+        listed each time. The image is that of the left color camera: `image_2/`, with the
+        sequence's `calib.txt`, which are a download of their own.
 
     Raises
     ------
@@ -112,37 +104,24 @@ class SemanticKitti(FrameFolders):
         impossible size, labels have no sweep, or no sweep is left.
     """
 
-    def __init__(
-        self,
-        root: Path | str,
-        split: str = "training",
-        *,
-        sequences: Sequence[str] = (),
-        require_labels: bool = True,
-        cache_dir: Path | None = None,
-        strict: bool = True,
-        cameras: bool = False,
-    ) -> None:
-        del cache_dir
-        check_chosen("SemanticKitti", split, sequences)
-        chosen = tuple(sequences) or CLASS_MAP.split[split]
-        self.root = Path(root)
-        folder = find_sequences(self.root)
+    def __init__(self, root: Path, options: OpenOptions) -> None:
+        chosen = tuple(options.sequences) or CLASS_MAP.split[options.split]
+        self.root = root
+        folder = find_sequences(root)
         _check_present(folder, chosen)
         super().__init__(
             [Drive(name, folder / name / "velodyne", folder / name / "labels") for name in chosen],
             _FILES,
             point_endings=(".bin",),
             label_endings=(".label",),
-            require_labels=require_labels,
-            strict=strict,
+            options=options,
             root=folder,
         )
         self._calibrations: dict[Path, DriveCalibration] | None = None
-        if cameras:
+        if options.cameras:
             paths = sorted({calibration_path(path) for path in self._point_paths})
             self._calibrations = {path: read_calibration(path) for path in paths}
-            self._find_images(strict)
+            self._find_images(options.strict)
 
     def __getitem__(self, index: int) -> LidarFrame:
         """Read one sweep.
@@ -185,24 +164,6 @@ class SemanticKitti(FrameFolders):
         self._names = [self._names[index] for index in kept]
         self._point_paths = [self._point_paths[index] for index in kept]
         self._label_paths = [self._label_paths[index] for index in kept]
-
-
-def check_chosen(caller: str, split: str, sequences: Sequence[str]) -> None:
-    """Refuse a split that does not exist and a list of sequences that makes no sense.
-
-    Raises
-    ------
-    UserError
-        As the summary says.
-    """
-    if split not in SPLITS:
-        raise UserError(f"{caller}: split must be one of {', '.join(SPLITS)}, not {split}")
-    if isinstance(sequences, str):
-        raise UserError(
-            f"{caller}: sequences must be a list of names such as '00', not {sequences!r}"
-        )
-    if len(set(sequences)) != len(sequences):
-        raise UserError(f"{caller}: a sequence is named twice in {list(sequences)}")
 
 
 def find_sequences(root: Path) -> Path:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cameras import CameraImage
+from train.data.camera_image import CameraImage
 from train.data.files import reading
 from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index, cached_index
+from train.data.open_options import OpenOptions
 from train.data.waymo import schema
 from train.data.waymo.camera import camera_images
 from train.data.waymo.camera_tables import CameraTables, camera_files
@@ -72,23 +73,11 @@ class Waymo:
         The folder that holds `training/`, `validation/` or `testing/`, and in these either tables
         `lidar/CONTEXT.parquet`, `lidar_pose/`, `lidar_calibration/`, `lidar_segmentation/`,
         `vehicle_pose/` (v2), or record files `*.tfrecord`, also in folders of their own (v1).
-    split
-        "training", "validation" or "test": the segments in the split's folder.
-    sequences
-        Context names of the wanted segments, whatever their split; none: all of the split.
-    require_labels
-        Leave out (and count) frames without labels. Otherwise these have `segment=None`.
-    cache_dir
-        Where the index is kept; see `train.data.index.cached_index`.
-    strict
-        Refuse a segment whose files cannot be indexed; otherwise leave it out, see `unreadable`.
-    cameras
-        Give each frame its images, `LidarFrame.images`: those of the record (v1), or of the tables
-        `camera_image/` and `camera_calibration/` (v2).
-    test_frames
-        A file of lines `context,timestamp_micros`: take these frames alone. None: for the test
-        split those of the official list, if it lies in the root under its own name,
-        `3d_semseg_test_set_frames.txt`; otherwise all.
+    options
+        `sequences` are context names. Images are those of the record (v1), or of the tables
+        `camera_image/` and `camera_calibration/` (v2). Of the test split only the frames of
+        the official list are taken if it lies in the root under its own name,
+        `3d_semseg_test_set_frames.txt`.
 
     Attributes
     ----------
@@ -104,44 +93,26 @@ class Waymo:
 
     class_names = CLASS_NAMES
 
-    def __init__(
-        self,
-        root: Path | str,
-        split: str = "training",
-        *,
-        sequences: Sequence[str] = (),
-        require_labels: bool = True,
-        cache_dir: Path | None = None,
-        strict: bool = True,
-        cameras: bool = False,
-        test_frames: Path | None = None,
-    ) -> None:
-
-        if split not in SPLITS:
-            raise UserError(f"Waymo: split must be one of {', '.join(SPLITS)}, not {split}")
-        if isinstance(sequences, str):
-            raise UserError(f"Waymo: sequences must be a list of context names, not {sequences!r}")
-        if len(set(sequences)) != len(sequences):
-            raise UserError(f"Waymo: a sequence is named twice in {list(sequences)}")
-        self.root = Path(root)
+    def __init__(self, root: Path, options: OpenOptions) -> None:
+        self.root = root
         self.format = find_format(self.root)
         self._segments: list[Segment] = []
         self._contexts: list[str] = []
         self._open: tuple[int, int, SegmentTables] | None = None
-        self._cameras = cameras
+        self._cameras = options.cameras
         self._open_cameras: tuple[int, int, CameraTables] | None = None
         self._numbers: dict[str, int] | None = None
         self.unreadable: dict[str, str] = {}
-        found = self._all_frames(split, tuple(sequences), cache_dir, strict)
-        official = self.root / OFFICIAL_TEST_FRAMES
-        if test_frames is None and split == "test" and not sequences:
+        found = self._all_frames(options)
+        official = root / OFFICIAL_TEST_FRAMES
+        if options.split == "test" and not options.sequences:
             with reading(official):
-                test_frames = official if official.is_file() else None
-        if test_frames is not None:
-            found = found[self._listed(Path(test_frames), found)]
+                there = official.is_file()
+            if there:
+                found = found[self._listed(official, found)]
         self.skipped_without_lidar = int((~found["lidar"]).sum())
         found = found[found["lidar"]]
-        wanted = found["labeled"] | (not require_labels)
+        wanted = found["labeled"] | (not options.require_labels)
         self.skipped_unlabeled = int((~wanted).sum())
         self._table = found[wanted]
         if not len(self._table):
@@ -311,19 +282,18 @@ class Waymo:
             self._open = (process, number, SegmentTables(self._segments[number]))
         return self._open[2]
 
-    def _all_frames(
-        self, split: str, sequences: tuple[str, ...], cache_dir: Path | None, strict: bool
-    ) -> NDArray[np.void]:
+    def _all_frames(self, options: OpenOptions) -> NDArray[np.void]:
         """Return a row for each frame of the wanted segments, in order of segment and time."""
+        sequences, cache_dir = tuple(options.sequences), options.cache_dir
         parts = []
-        for folder in split_folders(self.root, SPLITS if sequences else (split,)):
+        for folder in split_folders(self.root, SPLITS if sequences else (options.split,)):
             segments = find_segments(folder, self.format)
             chosen = choose_segments(segments, sequences, self.format)
             if chosen:
                 try:
                     index = self._index(folder, chosen, chosen == segments, cache_dir)
                 except UserError:
-                    if strict:
+                    if options.strict:
                         raise
                     chosen = self._readable(chosen)
                     index = self._index(folder, chosen, False, cache_dir)

@@ -25,7 +25,7 @@ from train.core.atomic_write import atomic_write
 from train.core.distributed import is_first_process
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
-from train.data.semantickitti.class_map import ClassMap
+from train.data.readers.class_map import ClassMap
 from train.dataset_distillation.distill import build_rotator
 from train.dataset_distillation.generator import (
     PointGenerator,

@@ -56,7 +56,7 @@ class PinholeCamera:
 
     @cached_property
     def intrinsic(self) -> NDArray[np.float64]:
-        """The matrix (3, 3) of `train.data.cameras.CameraImage`."""
+        """The matrix (3, 3) of `train.data.camera_image.CameraImage`."""
         return np.array(
             [
                 [self.focal_px, 0.0, self.width / 2],

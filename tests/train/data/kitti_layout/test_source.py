@@ -11,7 +11,7 @@ from train.core.errors import UserError
 from train.data.frame import LidarFrame
 from train.data.kitti_layout import list_sequences
 from train.data.registry import dataset_spec
-from train.data.semantickitti import SemanticKitti
+from train.data.semantickitti import SPEC
 
 MAP = """
 labels: {0: nothing, 1: ground, 2: tree, 300: rock}
@@ -321,7 +321,7 @@ def test_frames_in_files_that_name_their_columns(tmp_path: Path, class_map: Path
 def test_the_real_sweep_is_what_semantickitti_s_reader_gives(real_data: Path):
     config = real_data / "semantickitti/config/semantic-kitti.yaml"
     root = real_data / "semantickitti/dev"
-    theirs = SemanticKitti(root, sequences=["00"])[0]
+    theirs = SPEC.open(root, sequences=["00"])[0]
     ours = spec(config).open(root, sequences=["00"])[0]
     np.testing.assert_array_equal(ours.coord, theirs.coord)
     np.testing.assert_array_equal(ours.strength, theirs.strength)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.train.data.nuscenes.rows import one_line, token
 from train.core.errors import UserError
 from train.data.index import FOLDER
-from train.data.nuscenes import NuScenes
+from train.data.nuscenes import SPEC, NuScenes
 
 USED = ["scene", "sample", "sample_data", "calibrated_sensor", "ego_pose", "lidarseg", "category"]
 
@@ -31,13 +31,13 @@ def test_files_that_the_tables_name_but_are_not_there_are_counted(write_root):
     for path in gone[1:]:
         path.unlink()
     with pytest.raises(UserError) as error:
-        NuScenes(root, "training")
+        SPEC.open(root, "training")
     one_line(error, gone[1], "it and 1 more files are named", "v1.0-trainval", "unpack all parts")
-    assert len(NuScenes(root, "training", sequences=["scene-0002"])) == 1
+    assert len(SPEC.open(root, "training", sequences=["scene-0002"])) == 1
     (label,) = (root / "lidarseg/v1.0-trainval").glob(f"{token('scene-0002', 0)}*")
     label.unlink()
     with pytest.raises(UserError) as error:
-        NuScenes(root, "training", sequences=["scene-0002"])
+        SPEC.open(root, "training", sequences=["scene-0002"])
     one_line(error, label, "it is named")
 
 
@@ -46,7 +46,7 @@ def test_a_size_that_is_no_multiple_of_20_is_found_when_opening(pair, size: int)
     root, points, _ = pair
     points.write_bytes(b"\0" * size)
     with pytest.raises(UserError) as error:
-        NuScenes(root, "training")
+        SPEC.open(root, "training")
     one_line(error, points, f"{size} bytes", "no multiple of 20")
 
 
@@ -55,16 +55,16 @@ def test_an_empty_sweep_is_found_when_opening(pair):
     points.write_bytes(b"")
     labels.write_bytes(b"")
     with pytest.raises(UserError) as error:
-        NuScenes(root, "training")
+        SPEC.open(root, "training")
     one_line(error, points, "(0 bytes)")
 
 
 def test_a_file_that_would_fill_the_memory_is_not_read(pair):
     root, points, labels = pair
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     with points.open("r+b") as stream:
         stream.truncate(2 * 10**11)  # sparse: it takes no room on the disk
-    for read in (lambda: NuScenes(root, "training"), lambda: source[0]):
+    for read in (lambda: SPEC.open(root, "training"), lambda: source[0]):
         with pytest.raises(UserError) as error:
             read()
         one_line(error, points, "200000000000 bytes is more than a sweep of 10,000,000 points")
@@ -82,13 +82,13 @@ def test_a_label_file_of_another_length_is_found_when_opening(pair, size: int):
     root, _, labels = pair
     labels.write_bytes(b"\0" * size)
     with pytest.raises(UserError) as error:
-        NuScenes(root, "training")
+        SPEC.open(root, "training")
     one_line(error, labels, f"{size} bytes", "3 points")
 
 
 def test_files_that_change_after_opening_are_found_when_reading(pair):
     root, points, labels = pair
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     whole = labels.read_bytes()
     labels.write_bytes(whole[:-1])
     with pytest.raises(UserError) as error:
@@ -121,7 +121,7 @@ def test_a_value_that_no_sweep_has_is_named(pair, value: float, column: int, mes
     points = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 5).copy()
     points[1, column] = value
     path.write_bytes(points.tobytes())
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     with pytest.raises(UserError) as error:
         source[0]
     one_line(error, path, "1 of 3 points", message)
@@ -131,7 +131,7 @@ def test_a_value_that_no_sweep_has_is_named(pair, value: float, column: int, mes
 def test_a_pcd_with_a_header_is_told_from_bare_numbers(pair, first: str):
     root, path, _ = pair
     path.write_bytes((first + "FIELDS x y z intensity\n").encode().ljust(60, b"\0"))
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     with pytest.raises(UserError) as error:
         source[0]
     one_line(error, path, "PCD header", "float32")
@@ -140,7 +140,7 @@ def test_a_pcd_with_a_header_is_told_from_bare_numbers(pair, first: str):
 def test_an_unknown_label_number_is_named(pair):
     root, _, path = pair
     path.write_bytes(bytes([0, 77, 32]))
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     with pytest.raises(UserError) as error:
         source[0]
     one_line(error, path, "2 labels", "(32, 77; first at point 1)", "category.json")
@@ -196,7 +196,7 @@ def test_damaged_files_give_a_sound_sweep_or_the_documented_error(pair, point_ed
     point_path.write_bytes(mutate(originals[point_path], point_edits))
     label_path.write_bytes(mutate(originals[label_path], label_edits))
     try:
-        check_sound(NuScenes(root, "training"))
+        check_sound(SPEC.open(root, "training"))
     except UserError as error:
         message = str(error)
         assert message.startswith((f"{point_path}: ", f"{label_path}: "))
@@ -242,7 +242,7 @@ def test_damaged_tables_give_sound_sweeps_or_the_documented_error(
     for stored in (root / FOLDER).glob("*"):
         stored.unlink()
     try:
-        check_sound(NuScenes(root, "training"))
+        check_sound(SPEC.open(root, "training"))
     except UserError as error:
         message = str(error)
         assert message.startswith(str(root))

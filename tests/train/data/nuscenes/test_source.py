@@ -10,7 +10,7 @@ import pytest
 
 from tests.train.data.nuscenes.rows import edit_table, one_line, token
 from train.core.errors import UserError
-from train.data.nuscenes import CLASS_NAMES, NuScenes, keyframes, list_scenes
+from train.data.nuscenes import CLASS_NAMES, SPEC, keyframes, list_scenes
 from train.data.nuscenes.classes import CATEGORY_NAMES
 
 
@@ -44,7 +44,7 @@ def test_a_sweep_by_hand(tmp_path: Path):
         + bytes.fromhex("000000c0 00000000 0000803e 00007f43 0000f841")
     )
     (root / "lidarseg/v1.0-trainval/d.bin").write_bytes(bytes([3, 200]))
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     assert (len(source), source.names, source.version) == (1, ("d",), "v1.0-trainval")
     sweep = source[0]
     np.testing.assert_array_equal(sweep.coord, [[1, 10, -0.5], [-2, 0, 0.25]])
@@ -71,7 +71,7 @@ def test_a_sweep_by_hand(tmp_path: Path):
 
 def test_only_lidar_keyframes_in_order_of_scene_and_time(write_root):
     root = write_root({"scene-0002": 2, "scene-0003": 9, "scene-0001": 3})
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     assert source.sequences == ("scene-0001", "scene-0002")
     assert source.names == tuple(
         token(scene, number) for scene, count in (("scene-0001", 3), ("scene-0002", 2))
@@ -80,13 +80,13 @@ def test_only_lidar_keyframes_in_order_of_scene_and_time(write_root):
     assert [len(source[at].coord) for at in range(len(source))] == [3, 4, 5, 3, 4]
     assert len(source.missing_sequences) == 698
     assert (source.split, source.skipped_unlabeled) == ("training", 0)
-    assert NuScenes(root, "validation").sequences == ("scene-0003",)
+    assert SPEC.open(root, "validation").sequences == ("scene-0003",)
     assert list_scenes(root) == ("scene-0001", "scene-0002", "scene-0003")
 
 
 def test_named_scenes_come_in_the_order_asked_for_whatever_their_split(write_root):
     root = write_root({"scene-0001": 2, "scene-0002": 1, "scene-0003": 2})
-    source = NuScenes(root, "training", sequences=["scene-0003", "scene-0001"])
+    source = SPEC.open(root, "training", sequences=["scene-0003", "scene-0001"])
     assert source.sequences == ("scene-0003", "scene-0001")
     assert source.missing_sequences == ()
     assert source.names == tuple(
@@ -96,7 +96,7 @@ def test_named_scenes_come_in_the_order_asked_for_whatever_their_split(write_roo
 
 def test_labels_go_by_the_names_in_the_table(write_root):
     root = write_root({"scene-0001": 30})
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     path = root / f"lidarseg/v1.0-trainval/{token('scene-0001', 29)}_lidarseg.bin"
     names = [CATEGORY_NAMES[31 - raw] for raw in path.read_bytes()]
     segment = source[29].segment
@@ -112,20 +112,20 @@ def test_labels_go_by_the_names_in_the_table(write_root):
 def test_the_version_is_that_of_the_split(write_root):
     write_root({"scene-0061": 1, "scene-0103": 2}, "v1.0-mini")
     root = write_root({"scene-0077": 3}, "v1.0-test", labeled=False)
-    assert NuScenes(root, "training").version == "v1.0-mini"
-    assert NuScenes(root, "validation").sequences == ("scene-0103",)
-    test = NuScenes(root, "test", require_labels=False)
+    assert SPEC.open(root, "training").version == "v1.0-mini"
+    assert SPEC.open(root, "validation").sequences == ("scene-0103",)
+    test = SPEC.open(root, "test", require_labels=False)
     assert (test.version, len(test)) == ("v1.0-test", 3)
     assert test[2].segment is None
     assert test[2].pose is not None
     # Scenes by name are found wherever they are.
-    assert NuScenes(root, "test", sequences=["scene-0103"]).version == "v1.0-mini"
+    assert SPEC.open(root, "test", sequences=["scene-0103"]).version == "v1.0-mini"
     # Once the full data is there, it is preferred, and 0553 is a validation scene in it.
     write_root({"scene-0001": 1, "scene-0553": 1}, "v1.0-trainval")
-    training = NuScenes(root, "training")
+    training = SPEC.open(root, "training")
     assert (training.version, training.sequences) == ("v1.0-trainval", ("scene-0001",))
-    assert NuScenes(root, "validation").sequences == ("scene-0553",)
-    assert NuScenes(root, "training", sequences=["scene-0061"]).version == "v1.0-mini"
+    assert SPEC.open(root, "validation").sequences == ("scene-0553",)
+    assert SPEC.open(root, "training", sequences=["scene-0061"]).version == "v1.0-mini"
     assert list_scenes(root) == (
         "scene-0001", "scene-0061", "scene-0077", "scene-0103", "scene-0553",
     )  # fmt: skip
@@ -134,11 +134,11 @@ def test_the_version_is_that_of_the_split(write_root):
 def test_keyframes_without_labels_are_skipped_and_counted_or_come_without(write_root):
     root = write_root({"scene-0001": 3})
     edit_table(root / "v1.0-trainval/lidarseg.json", lambda rows: rows.pop(0))
-    source = NuScenes(root, "training")
+    source = SPEC.open(root, "training")
     assert (source.names, source.skipped_unlabeled) == (
         (token("scene-0001", 0), token("scene-0001", 1)), 1,
     )  # fmt: skip
-    everything = NuScenes(root, "training", require_labels=False)
+    everything = SPEC.open(root, "training", require_labels=False)
     assert (len(everything), everything.skipped_unlabeled) == (3, 0)
     assert everything[1].segment is not None
     assert everything[2].segment is None
@@ -147,7 +147,7 @@ def test_keyframes_without_labels_are_skipped_and_counted_or_come_without(write_
 def test_the_files_of_a_sweep_are_there_and_are_those_that_it_is_made_of(write_root):
     root = write_root({"scene-0001": 2})
     edit_table(root / "v1.0-trainval/lidarseg.json", lambda rows: rows.pop(0))
-    source = NuScenes(root, "training", require_labels=False)
+    source = SPEC.open(root, "training", require_labels=False)
     this = token("scene-0001", 0)
     tables = ["sample_data", "calibrated_sensor", "ego_pose"]
     assert source.files(1) == (
@@ -163,7 +163,7 @@ def test_the_files_of_a_sweep_are_there_and_are_those_that_it_is_made_of(write_r
 
 
 def test_a_source_goes_to_another_process_and_back(write_root):
-    source = NuScenes(write_root({"scene-0001": 3}), "training")
+    source = SPEC.open(write_root({"scene-0001": 3}), "training")
     twin = pickle.loads(pickle.dumps(source))
     assert twin.names == source.names
     np.testing.assert_array_equal(twin[2].segment, source[2].segment)
@@ -180,21 +180,21 @@ def test_the_tables_are_read_once_until_they_change(write_root, tmp_path: Path, 
         return rows(path)
 
     monkeypatch.setattr(keyframes, "read_rows", count)
-    first = NuScenes(root, "training")
+    first = SPEC.open(root, "training")
     assert sorted(read) == [
         "calibrated_sensor", "ego_pose", "lidarseg", "sample", "sample_data", "scene",
     ]  # fmt: skip
-    second = NuScenes(root, "training")
+    second = SPEC.open(root, "training")
     assert len(read) == 6
     assert second.names == first.names
     edit_table(
         root / "v1.0-trainval/ego_pose.json", lambda rows: rows[0].update(translation=[7, 8, 9])
     )
-    third = NuScenes(root, "training")
+    third = SPEC.open(root, "training")
     assert len(read) == 12
     assert not np.array_equal(third[1].pose, first[1].pose)
     elsewhere = tmp_path / "indices"
-    NuScenes(root, "training", cache_dir=elsewhere)
+    SPEC.open(root, "training", cache_dir=elsewhere)
     assert len(read) == 18
     assert len(list(elsewhere.iterdir())) == 1
 
@@ -202,10 +202,10 @@ def test_the_tables_are_read_once_until_they_change(write_root, tmp_path: Path, 
 def test_large_tables_are_announced_once(write_root, monkeypatch, capsys):
     root = write_root({"scene-0001": 2})
     monkeypatch.setattr(keyframes, "_LARGE_BYTES", 1_000)
-    NuScenes(root, "training")
+    SPEC.open(root, "training")
     said = capsys.readouterr().err
     assert f"{root / 'v1.0-trainval'}: reading 0.0 GB of tables, once" in said
-    NuScenes(root, "training")
+    SPEC.open(root, "training")
     assert capsys.readouterr().err == ""
 
 
@@ -215,8 +215,8 @@ def test_damaged_sweeps_are_refused_or_left_out_where_asked(write_root):
     points[0].unlink()
     points[1].write_bytes(b"")
     with pytest.raises(UserError):
-        NuScenes(root, "training")
-    source = NuScenes(root, "training", strict=False)
+        SPEC.open(root, "training")
+    source = SPEC.open(root, "training", strict=False)
     names = [token("scene-0001", number) for number in range(4)]
     assert source.names == (names[2], names[3])
     assert [len(source[at].coord) for at in range(2)] == [5, 6]
@@ -228,14 +228,14 @@ def test_damaged_sweeps_are_refused_or_left_out_where_asked(write_root):
     for path in points[2:]:
         path.unlink()
     with pytest.raises(UserError) as error:
-        NuScenes(root, "training", strict=False)
+        SPEC.open(root, "training", strict=False)
     one_line(error, points[0], "cannot be read")
 
 
 @pytest.mark.real_data
 def test_the_real_keyframe_has_the_published_values(real_data: Path, tmp_path: Path):
     root = real_data / "nuscenes/dev_tiny40"
-    source = NuScenes(root, "validation", cache_dir=tmp_path)
+    source = SPEC.open(root, "validation", cache_dir=tmp_path)
     assert source.version == "v1.0-trainval"
     assert source.sequences == ("scene-0003",)
     assert source.names == ("5f6c1e0a0c3b444b97e78d2aa3fa34d2",)
@@ -256,7 +256,7 @@ def test_the_real_keyframe_has_the_published_values(real_data: Path, tmp_path: P
     assert np.abs(world[sweep.segment == 10, 2]).max() < 0.5
     np.testing.assert_allclose(sweep.pose[:2, 3], [250.82, 917.48], atol=0.01)
     with pytest.raises(UserError) as error:
-        NuScenes(root, "training", cache_dir=tmp_path)
+        SPEC.open(root, "training", cache_dir=tmp_path)
     one_line(error, root / "v1.0-trainval/scene.json", "none of the 700 scenes", "scene-0003")
 
 
@@ -273,9 +273,9 @@ def test_twenty_thousand_sweeps_open_fast_the_second_time(write_root):
             for at in range(20_000)
         ]
         (version / f"{name}.json").write_text(json.dumps(many))
-    first = NuScenes(root, "training")
+    first = SPEC.open(root, "training")
     start = time.perf_counter()
-    second = NuScenes(root, "training")
+    second = SPEC.open(root, "training")
     elapsed = time.perf_counter() - start
     assert len(second) == 20_000
     assert second.names == first.names

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from tests.train.data.nuscenes.rows import token
 from train.core.errors import UserError
-from train.data.nuscenes import NuScenes, NuScenesSubmission, read_submission
+from train.data.nuscenes import SPEC, NuScenes, NuScenesSubmission, read_submission
 
 
 @pytest.fixture
 def source(write_root) -> NuScenes:
     root = write_root({"scene-0077": 30, "scene-0078": 2}, "v1.0-test", labeled=False)
-    return NuScenes(root, "test", require_labels=False)
+    return SPEC.open(root, "test", require_labels=False)
 
 
 def predictions(source: NuScenes) -> list[np.ndarray]:
@@ -70,7 +70,7 @@ def test_the_folder_is_named_by_the_split(write_root, tmp_path: Path):
         ("mini_train", "training", "scene-0061"),
         ("mini_val", "validation", "scene-0103"),
     ):
-        path = write(tmp_path / f"{name}.zip", NuScenes(root, split, sequences=[scene]))
+        path = write(tmp_path / f"{name}.zip", SPEC.open(root, split, sequences=[scene]))
         with zipfile.ZipFile(path) as archive:
             assert archive.namelist() == [
                 f"{name}/submission.json", f"lidarseg/{name}/{token(scene, 0)}_lidarseg.bin",
@@ -132,7 +132,7 @@ def test_what_is_no_submission_is_refused(source, tmp_path: Path, entries, messa
 @pytest.fixture
 def small(write_root, tmp_path: Path) -> Path:
     """Return a whole submission of one sweep."""
-    source = NuScenes(write_root({"scene-0001": 1}), "training")
+    source = SPEC.open(write_root({"scene-0001": 1}), "training")
     return write(tmp_path / "small.zip", source)
 
 

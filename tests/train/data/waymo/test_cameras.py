@@ -13,7 +13,7 @@ from tests.train.data.waymo.frames import tiny_frame, transform, write_split
 from train.core.errors import UserError
 from train.data.cameras import project
 from train.data.decoded import DecodedCache
-from train.data.waymo import Waymo, schema
+from train.data.waymo import SPEC, Waymo, schema
 from train.data.waymo.camera import CameraCalibration, CameraName, Shot
 from train.data.waymo.frame import Frame
 from train.data.waymo.write import write_segment_v1, write_segment_v2
@@ -59,7 +59,7 @@ def write(root: Path, data_format: str, frames) -> Path:
 @pytest.fixture(params=FORMATS)
 def source(request, tmp_path: Path) -> Waymo:
     frames = [seeing_frame(1_000_000), seeing_frame(1_100_000)]
-    return Waymo(write(tmp_path, request.param, frames), cameras=True)
+    return SPEC.open(write(tmp_path, request.param, frames), cameras=True)
 
 
 def test_what_is_written_is_read_back(source):
@@ -103,11 +103,11 @@ def test_without_cameras_nothing_of_them_is_read(tmp_path: Path):
     for data_format in FORMATS:
         broken = seeing_frame(pose=np.zeros((4, 4)))
         root = write(tmp_path / data_format, data_format, [broken])
-        bare = Waymo(root)
+        bare = SPEC.open(root)
         assert bare[0].images == ()
         assert bare.images(0) == ()
         with pytest.raises(UserError, match="pose of camera"):
-            Waymo(root, cameras=True)[0]
+            SPEC.open(root, cameras=True)[0]
 
 
 def test_kept_sweeps_have_their_images(source, tmp_path: Path):
@@ -130,7 +130,7 @@ def test_kept_sweeps_have_their_images(source, tmp_path: Path):
     ],
 )
 def test_damage_is_one_line_that_names_the_file(tmp_path, data_format, changes, said):
-    source = Waymo(write(tmp_path, data_format, [seeing_frame(**changes)]), cameras=True)
+    source = SPEC.open(write(tmp_path, data_format, [seeing_frame(**changes)]), cameras=True)
     with pytest.raises(UserError, match=said) as error:
         source[0]
     assert str(error.value).startswith(str(tmp_path))
@@ -140,7 +140,7 @@ def test_damage_is_one_line_that_names_the_file(tmp_path, data_format, changes, 
 @pytest.mark.parametrize("data_format", FORMATS)
 def test_a_frame_without_images_is_named(tmp_path, data_format):
     frames = [seeing_frame(), tiny_frame(timestamp=1_200_000)]
-    source = Waymo(write(tmp_path, data_format, frames), cameras=True)
+    source = SPEC.open(write(tmp_path, data_format, frames), cameras=True)
     assert len(source[0].images) == 3
     with pytest.raises(UserError, match="frame 1200000 has no camera images"):
         source[1]
@@ -149,7 +149,7 @@ def test_a_frame_without_images_is_named(tmp_path, data_format):
 def test_missing_tables_of_cameras_are_named(tmp_path: Path):
     write_split(tmp_path / "training", "v2", {"seg_a": [tiny_frame()]})
     with pytest.raises(UserError, match=r"camera_image/seg_a\.parquet: no such file"):
-        Waymo(tmp_path, cameras=True)[0]
+        SPEC.open(tmp_path, cameras=True)[0]
 
 
 @pytest.mark.parametrize("column", [schema.IMAGE, schema.IMAGE_POSE, schema.CAMERA])
@@ -158,18 +158,18 @@ def test_a_table_without_a_column_is_named(tmp_path: Path, column: str):
     path = root / "training/camera_image/seg_a.parquet"
     pq.write_table(pq.read_table(path).drop_columns([column]), path)
     with pytest.raises(UserError, match=r"has no column") as error:
-        Waymo(root, cameras=True)[0]
+        SPEC.open(root, cameras=True)[0]
     assert column in str(error.value)
 
 
 def test_extra_columns_and_another_order_do_no_harm(tmp_path: Path):
     root = write(tmp_path, "v2", [seeing_frame(1_000_000), seeing_frame(1_100_000)])
-    wanted = [image.encoded for image in Waymo(root, cameras=True)[1].images]
+    wanted = [image.encoded for image in SPEC.open(root, cameras=True)[1].images]
     path = root / "training/camera_image/seg_a.parquet"
     rows = pq.read_table(path)
     shuffled = rows.take(np.random.default_rng(0).permutation(len(rows)))
     pq.write_table(shuffled.add_column(0, "index", [["x"] * len(rows)]), path)
-    again = [image.encoded for image in Waymo(root, cameras=True)[1].images]
+    again = [image.encoded for image in SPEC.open(root, cameras=True)[1].images]
     assert again == wanted
 
 

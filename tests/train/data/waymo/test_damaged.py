@@ -13,7 +13,7 @@ import pytest
 
 from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
 from train.core.errors import UserError
-from train.data.waymo import Waymo, schema
+from train.data.waymo import SPEC, schema
 from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.frame_proto import write_frame
 from train.data.waymo.protobuf import write_content, write_double, write_integer, write_text
@@ -38,7 +38,7 @@ def refused(path: Path, use: Callable[[], object], *said: str) -> None:
 
 def read_all(root: Path) -> None:
     """Read every frame of the training split."""
-    source = Waymo(root, require_labels=False)
+    source = SPEC.open(root, require_labels=False)
     for index in range(len(source)):
         source[index]
 
@@ -133,7 +133,7 @@ def test_a_frame_with_impossible_values_is_named(tmp_path: Path, data_format: st
     change, said = SPOILT[kind]
     good, bad = tiny_split(SEGMENT)["seg_a"]
     write_split(tmp_path / "training", data_format, {"seg_a": [good, change(bad)]})
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     if kind not in ("a mounting that is none", "a beam too few") or data_format == "v1":
         # One bad frame does not spoil the others; a table of calibrations is all frames'.
         assert len(source[0].coord) > 0
@@ -174,20 +174,20 @@ def root_of(record: Path) -> Path:
 @pytest.mark.parametrize("size", [0, 5, 12, 100, -1, -4, -5])
 def test_a_record_file_that_is_cut_short_is_named_when_opening(record: Path, size: int):
     record.write_bytes(record.read_bytes()[:size])
-    refused(record, lambda: Waymo(root_of(record)))
+    refused(record, lambda: SPEC.open(root_of(record)))
 
 
 def test_a_flipped_bit_is_found_when_reading(record: Path):
     data = bytearray(record.read_bytes())
     data[len(data) - 40] ^= 8
     record.write_bytes(data)
-    source = Waymo(root_of(record))
+    source = SPEC.open(root_of(record))
     source[0]
     refused(record, lambda: source[1], "does not match its checksum")
 
 
 def test_a_record_file_that_goes_away_is_named(record: Path):
-    source = Waymo(root_of(record))
+    source = SPEC.open(root_of(record))
     record.unlink()
     refused(record, lambda: source[0], "cannot be read (No such file or directory)")
 
@@ -215,21 +215,21 @@ def test_a_record_file_that_goes_away_is_named(record: Path):
 )
 def test_a_record_that_is_no_frame_of_the_segment_is_named(record: Path, payload: bytes, said: str):
     write_records(record, [write_frame(tiny_frame()), payload])
-    refused(record, lambda: Waymo(root_of(record)), said)
+    refused(record, lambda: SPEC.open(root_of(record)), said)
 
 
 def test_a_record_that_cannot_be_read_again_is_named(record: Path):
     # What the index does not look at is found when the frame is read.
     frame = write_frame(tiny_frame())
     write_records(record, [frame + write_content(3, b"\x09")])
-    source = Waymo(root_of(record))
+    source = SPEC.open(root_of(record))
     refused(record, lambda: source[0], "the frame at byte 12 is damaged", "claims 8 bytes")
 
 
 def test_labels_without_ranges_are_named(record: Path):
     frame = spoil(tiny_frame(), returns=lambda r: (None, None))
     write_records(record, [write_frame(frame)])
-    source = Waymo(root_of(record))
+    source = SPEC.open(root_of(record))
     refused(record, lambda: source[0], "TOP has labels, but no ranges")
 
 
@@ -298,7 +298,7 @@ def test_a_missing_column_and_one_of_another_kind_are_named(
 
 @each_table
 def test_other_columns_types_and_orders_make_no_difference(root: Path, table: schema.Table):
-    source = Waymo(root)
+    source = SPEC.open(root)
     expected = [source[index] for index in range(2)]
     wider = {
         pa.string(): pa.large_string(),
@@ -321,7 +321,7 @@ def test_other_columns_types_and_orders_make_no_difference(root: Path, table: sc
         return pa.table(columns).take(list(reversed(range(len(whole)))))
 
     edit(path_of(root, table), change)
-    again = Waymo(root)
+    again = SPEC.open(root)
     for index in range(2):
         assert again[index].coord.tobytes() == expected[index].coord.tobytes()
         np.testing.assert_array_equal(again[index].segment, expected[index].segment)
@@ -336,21 +336,21 @@ def without(column: str, value: object) -> Callable[[pa.Table], pa.Table]:
 def test_a_frame_that_a_table_lacks_is_named_when_it_is_read(root: Path, table: schema.Table):
     path = path_of(root, table)
     edit(path, without(schema.TIMESTAMP, 1100))
-    source = Waymo(root)
+    source = SPEC.open(root)
     source[0]
     refused(path, lambda: source[1], "frame 1100", "there is no such row")
 
 
 def test_labels_of_a_frame_without_ranges_are_named(root: Path):
     edit(path_of(root, schema.LIDAR), without(schema.TIMESTAMP, 1100))
-    source = Waymo(root)
+    source = SPEC.open(root)
     assert len(source) == 2
     refused(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
 
 
 def test_labels_of_a_frame_without_top_are_named(root: Path):
     edit(path_of(root, schema.LIDAR), without(schema.LASER, 1))
-    source = Waymo(root)
+    source = SPEC.open(root)
     refused(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
 
 
@@ -366,7 +366,7 @@ def test_a_lidar_without_calibration_is_named(root: Path):
 def test_a_row_that_comes_twice_is_named(root: Path, table: schema.Table):
     path = path_of(root, table)
     edit(path, lambda whole: pa.concat_tables([whole, whole.slice(1, 1)]))
-    refused(path, lambda: Waymo(root), "two rows for lidar")
+    refused(path, lambda: SPEC.open(root), "two rows for lidar")
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_a_table_of_another_segment_is_named(root: Path, table: schema.Table):
         return whole.set_column(0, schema.CONTEXT, pa.array(["seg_b"] * len(whole)))
 
     edit(path, change)
-    refused(path, lambda: Waymo(root), "holds rows of segment 'seg_b'")
+    refused(path, lambda: SPEC.open(root), "holds rows of segment 'seg_b'")
 
 
 def test_calibrations_of_another_segment_are_named(root: Path):
@@ -399,7 +399,7 @@ def test_a_key_that_is_none_is_named(root: Path, column: str, value: object):
         return whole.set_column(position, column, plain)
 
     edit(path, change)
-    refused(path, lambda: Waymo(root), "no timestamp or a lidar number other than 1 to 5")
+    refused(path, lambda: SPEC.open(root), "no timestamp or a lidar number other than 1 to 5")
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_calibrations_with_missing_numbers_are_named(root: Path):
 
 def test_beams_straight_down_are_angles_also_as_float32(root: Path):
     path = path_of(root, schema.CALIBRATION)
-    expected = [sweep.coord for sweep in map(Waymo(root).__getitem__, range(2))]
+    expected = [sweep.coord for sweep in map(SPEC.open(root).__getitem__, range(2))]
 
     def change(whole: pa.Table) -> pa.Table:
         position = whole.schema.get_field_index(schema.INCLINATION_MIN)
@@ -465,4 +465,4 @@ def test_beams_straight_down_are_angles_also_as_float32(root: Path):
         return whole.set_column(position, schema.INCLINATION_MIN, low)
 
     edit(path, change)
-    assert Waymo(root)[1].coord.shape == expected[1].shape
+    assert SPEC.open(root)[1].coord.shape == expected[1].shape

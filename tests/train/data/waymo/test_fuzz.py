@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.train.data.waymo.frames import tiny_frame, write_split
 from train.core.errors import UserError
-from train.data.waymo import Waymo, read_submission, schema
+from train.data.waymo import SPEC, read_submission, schema
 from train.data.waymo.frame import FrameError
 from train.data.waymo.frame_proto import read_floats, read_frame, read_integers, write_frame
 from train.data.waymo.protobuf import WireError, write_content, write_integer
@@ -58,7 +58,7 @@ def _memory_stays_bounded():
 def read_all(root: Path) -> None:
     """Read every frame; check that what comes is sound, or that the error is ours."""
     try:
-        source = Waymo(root, require_labels=False)
+        source = SPEC.open(root, require_labels=False)
         for index in range(len(source)):
             sweep = source[index]
             assert sweep.coord.shape == (len(sweep.coord), 3)

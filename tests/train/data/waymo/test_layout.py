@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from train.core.errors import UserError
-from train.data.waymo import Waymo
+from train.data.waymo import SPEC
 
 both = pytest.mark.parametrize("data_format", ["v1", "v2"])
 ONE = {"seg_a": [True]}
@@ -16,7 +16,7 @@ ONE = {"seg_a": [True]}
 def refused(root: Path, *said: object, at: Path | None = None, split: str = "training") -> str:
     """Check that opening ends in one line that starts with a path and says all of the parts."""
     with pytest.raises(UserError) as error:
-        Waymo(root, split)
+        SPEC.open(root, split)
     message = str(error.value)
     assert message.startswith(f"{at or root}: "), message
     assert "\n" not in message
@@ -63,7 +63,7 @@ def test_the_wrong_level_is_answered_with_the_right_one(
     message = refused(root / level)
     proposed = Path(re.search(r"give (\S+) instead", message)[1])
     assert proposed.resolve() == root.resolve()
-    assert len(Waymo(proposed)) == 1
+    assert len(SPEC.open(proposed)) == 1
 
 
 def test_a_folder_that_is_only_called_training_is_no_reason_to_go_up(tmp_path: Path):
@@ -74,7 +74,7 @@ def test_a_folder_that_is_only_called_training_is_no_reason_to_go_up(tmp_path: P
 def test_both_formats_in_one_root_are_refused(write_root):
     root = write_root("v2", training=ONE, validation=ONE)
     other = write_root("v1", validation=ONE)
-    assert len(Waymo(root)) == 1
+    assert len(SPEC.open(root)) == 1
     for path in (other / "validation").iterdir():
         shutil.copy(path, root / "validation")
     refused(root, "holds both parquet tables (training, validation)", "(validation)", "twice")
@@ -113,11 +113,11 @@ def test_a_table_that_was_not_downloaded_is_named(write_root, tag: str):
 def test_segments_without_a_table_of_labels_have_none(write_root):
     root = write_root("v2", training={"seg_a": [True], "seg_b": [True, True]})
     (root / "training/lidar_segmentation/seg_b.parquet").unlink()
-    source = Waymo(root)
+    source = SPEC.open(root)
     assert (source.names, source.skipped_unlabeled) == (("seg_a/1000",), 2)
     shutil.rmtree(root / "training/lidar_segmentation")
     refused(root, "3 have no labels", "lidar_segmentation", at=root / "training")
-    assert len(Waymo(root, require_labels=False)) == 3
+    assert len(SPEC.open(root, require_labels=False)) == 3
 
 
 def test_hidden_files_and_other_files_are_passed_over(write_root):
@@ -125,8 +125,8 @@ def test_hidden_files_and_other_files_are_passed_over(write_root):
     (root / "training/.x.tfrecord").write_bytes(b"x")
     (root / "training/notes.txt").write_text("x")
     (root / "training/.hidden").mkdir()
-    assert len(Waymo(root)) == 1
+    assert len(SPEC.open(root)) == 1
     root = write_root("v2", training=ONE)
     (root / "training/lidar/_SUCCESS").write_text("")
     (root / "training/camera_image").mkdir()
-    assert len(Waymo(root)) == 1
+    assert len(SPEC.open(root)) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.data.waymo import Waymo, read_submission
+from train.data.waymo import SPEC, read_submission
 from train.data.waymo.frame import LaserName
 from train.data.waymo.frame_list import read_frame_list
 from train.data.waymo.frame_proto import read_frame
@@ -54,7 +54,7 @@ def test_the_constructed_frames_have_the_published_points(
     which: str, tmp_path: Path, request: pytest.FixtureRequest
 ):
     root = request.getfixturevalue(which)
-    source = Waymo(root, require_labels=False, cache_dir=tmp_path)
+    source = SPEC.open(root, require_labels=False, cache_dir=tmp_path)
     assert (source.format, source.names) == (which, NAMES)
     sweep = source[0]
     counts = np.array([row[:2] for row in PUBLISHED.values()])
@@ -83,12 +83,12 @@ def test_the_constructed_frames_have_the_published_points(
 def test_the_frame_without_labels_is_counted(
     which: str, tmp_path: Path, request: pytest.FixtureRequest
 ):
-    source = Waymo(request.getfixturevalue(which), cache_dir=tmp_path)
+    source = SPEC.open(request.getfixturevalue(which), cache_dir=tmp_path)
     assert (source.names, source.skipped_unlabeled) == (NAMES[:1], 1)
 
 
 def test_both_formats_hold_the_same_to_the_last_bit(v1: Path, v2: Path, tmp_path: Path):
-    first, second = (Waymo(root, require_labels=False, cache_dir=tmp_path) for root in (v1, v2))
+    first, second = (SPEC.open(root, require_labels=False, cache_dir=tmp_path) for root in (v1, v2))
     for index in range(2):
         one, other = first[index], second[index]
         assert one.coord.tobytes() == other.coord.tobytes()
@@ -98,7 +98,7 @@ def test_both_formats_hold_the_same_to_the_last_bit(v1: Path, v2: Path, tmp_path
 
 
 def test_a_segment_is_found_by_its_name_in_a_file_of_another(v1: Path, tmp_path: Path):
-    assert Waymo(v1, sequences=[CONTEXT], cache_dir=tmp_path).names == NAMES[:1]
+    assert SPEC.open(v1, sequences=[CONTEXT], cache_dir=tmp_path).names == NAMES[:1]
 
 
 def test_leaving_out_the_pixel_poses_would_show(v1: Path):
@@ -122,12 +122,12 @@ def test_a_real_frame_without_lidar_is_counted_and_not_a_failure(
     real_data: Path, v1: Path, tmp_path: Path
 ):
     shutil.copy(real_data / "waymo/val_no_lidar.tfrecord", v1 / "training")
-    source = Waymo(v1, require_labels=False, cache_dir=tmp_path)
+    source = SPEC.open(v1, require_labels=False, cache_dir=tmp_path)
     assert (source.names, source.skipped_without_lidar) == (NAMES, 1)
     (v1 / "validation").mkdir()
     shutil.move(v1 / "training/val_no_lidar.tfrecord", v1 / "validation")
     with pytest.raises(UserError, match="no frame is left: 0 have no labels, 1 no range images"):
-        Waymo(v1, "validation", cache_dir=tmp_path)
+        SPEC.open(v1, "validation", cache_dir=tmp_path)
 
 
 def test_a_real_frame_s_calibrations_and_pose_are_read(real_data: Path):

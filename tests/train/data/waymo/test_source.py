@@ -14,11 +14,12 @@ import pytest
 from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
-from train.data.waymo import CLASS_NAMES, Waymo, list_sequences, schema
+from train.data.waymo import CLASS_NAMES, SPEC, Waymo, list_sequences, schema
 from train.data.waymo import records as records_module
 from train.data.waymo import table_frames as tables_module
 from train.data.waymo.classes import RAW_TO_TRAIN
 from train.data.waymo.frame import Frame, LaserName
+from train.data.waymo.frame_list import OFFICIAL_TEST_FRAMES
 from train.data.waymo.range_image import points
 from train.data.waymo.write import write_segment_v1, write_segment_v2
 
@@ -58,14 +59,14 @@ def test_frames_come_in_order_of_segment_and_time_and_hold_what_was_written(
 ):
     root = write_root(data_format, training=LABELS)
     frames = tiny_split(LABELS)
-    labeled = Waymo(root)
+    labeled = SPEC.open(root)
     assert labeled.format == data_format
     assert labeled.names == ("seg_a/1100", "seg_b/1000", "seg_b/1200")
     assert (labeled.skipped_unlabeled, labeled.skipped_without_lidar) == (2, 0)
     expected = [frames["seg_a"][1], frames["seg_b"][0], frames["seg_b"][2]]
     for sweep, frame in zip((labeled[i] for i in range(3)), expected, strict=True):
         assert_is(sweep, frame)
-    everything = Waymo(root, require_labels=False)
+    everything = SPEC.open(root, require_labels=False)
     assert len(everything) == 5
     assert everything.skipped_unlabeled == 0
     for index, frame in enumerate([*frames["seg_a"], *frames["seg_b"]]):
@@ -74,7 +75,8 @@ def test_frames_come_in_order_of_segment_and_time_and_hold_what_was_written(
 
 def test_both_formats_give_the_same_to_the_last_bit(write_root):
     first, second = (
-        Waymo(write_root(which, training=LABELS), require_labels=False) for which in ("v1", "v2")
+        SPEC.open(write_root(which, training=LABELS), require_labels=False)
+        for which in ("v1", "v2")
     )
     assert first.names == second.names
     for index in range(len(first)):
@@ -93,7 +95,7 @@ def test_any_order_of_reading_gives_the_same(write_root, data_format: str, tmp_p
     if data_format == "v2":
         # Several frames share a row group, the last has fewer.
         write_segment_v2(tmp_path / "training", "seg", frames["seg"], frames_per_group=4)
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     for index in (0, 8, 3, 3, 2, 7, 1, 0, 5, 6, 4):
         assert_is(source[index], frames["seg"][index])
 
@@ -105,7 +107,7 @@ def test_frames_that_lie_in_the_file_out_of_order_are_served_in_order(
     frames = tiny_split({"seg": [True] * 5})["seg"]
     jumbled = [frames[i] for i in (3, 0, 4, 2, 1)]
     write_split(tmp_path / "training", data_format, {"seg": jumbled})
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     assert source.names == tuple(frame.name for frame in frames)
     for index, frame in enumerate(frames):
         assert_is(source[index], frame)
@@ -137,7 +139,7 @@ def test_reading_in_the_order_of_the_file_gives_each_frame_once(
             write_segment_v2(tmp_path / "training", context, frames, frames_per_group=3)
             if order == "shuffled":
                 shuffle_rows(tmp_path / "training", context, 7)
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     wanted = [9, 1, 8, 0, 2, 5]
     found = dict(source.read_in_file_order(wanted))
     assert sorted(found) == sorted(wanted)
@@ -155,7 +157,7 @@ def test_reading_in_the_order_of_the_file_decodes_every_row_once(
     write_segment_v2(tmp_path / "training", "seg", frames, frames_per_group=4)
     if order == "shuffled":
         shuffle_rows(tmp_path / "training", "seg", 10)
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     started = []
     original = pq.ParquetFile.iter_batches
 
@@ -184,12 +186,12 @@ def test_only_what_waits_for_its_other_rows_is_held(tmp_path: Path, monkeypatch)
         return cells
 
     monkeypatch.setattr(tables_module._RowsAhead, "row", watched)
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     assert len(list(source.read_in_file_order(range(40)))) == 40
     assert max(held) == 0
     shuffle_rows(tmp_path / "training", "seg", 50)
     held.clear()
-    assert len(list(Waymo(tmp_path).read_in_file_order(range(40)))) == 40
+    assert len(list(SPEC.open(tmp_path).read_in_file_order(range(40)))) == 40
     assert 0 < max(held) < 40 * 5
 
 
@@ -201,7 +203,7 @@ def test_in_the_order_of_the_file_a_bad_frame_comes_as_its_error(tmp_path: Path,
     write_split(tmp_path / "training", data_format, frames, **(
         {"frames_per_group": 4} if data_format == "v2" else {}
     ))  # fmt: skip
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     found = dict(source.read_in_file_order(range(5)))
     with pytest.raises(UserError) as error:
         source[1]
@@ -229,7 +231,7 @@ def test_a_damaged_page_leaves_the_frames_before_it_and_of_other_row_groups(tmp_
     data = bytearray(path.read_bytes())
     data[data.index(rear.returns[0][0, 0, :2].tobytes())] ^= 1
     path.write_bytes(data)
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     for found in (dict(source.read_in_file_order(range(9))), {4: None, 5: None}):
         for index in found:
             if index not in (4, 5):
@@ -265,7 +267,7 @@ def test_tables_may_be_written_in_any_way(tmp_path: Path, options: dict):
             names = [name for name in table.values if name.endswith(schema.VALUES)]
             chosen["use_byte_stream_split"] = [f"{name}.list.element" for name in names]
         pq.write_table(pq.read_table(path), path, **chosen)
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     for index in (2, 0, 1):
         assert_is(source[index], frames[index])
 
@@ -278,16 +280,16 @@ def test_each_split_reads_its_own_folder(write_root, data_format: str):
         validation={"seg_b": [True]},
         testing={"seg_c": [False]},
     )
-    assert Waymo(root).names == ("seg_a/1000",)
-    assert Waymo(root, "validation").names == ("seg_b/1000",)
-    assert Waymo(root, "test", require_labels=False).names == ("seg_c/1000",)
+    assert SPEC.open(root).names == ("seg_a/1000",)
+    assert SPEC.open(root, "validation").names == ("seg_b/1000",)
+    assert SPEC.open(root, "test", require_labels=False).names == ("seg_c/1000",)
     assert list_sequences(root) == ("seg_a", "seg_b", "seg_c")
 
 
 @both
 def test_the_test_segments_of_older_downloads_are_found(write_root, data_format: str):
     root = write_root(data_format, testing={"seg_a": [False]}, testing_location={"seg_b": [False]})
-    source = Waymo(root, "test", require_labels=False)
+    source = SPEC.open(root, "test", require_labels=False)
     assert source.names == ("seg_a/1000", "seg_b/1000")
     assert source[1].name == "seg_b/1000"
 
@@ -299,24 +301,24 @@ def test_named_segments_come_from_any_split_in_the_order_asked_for(write_root, d
         training={"seg_a": [True], "seg_b": [True]},
         validation={"seg_c": [True], "seg_d": [True]},
     )
-    source = Waymo(root, "training", sequences=["seg_d", "seg_a"])
+    source = SPEC.open(root, "training", sequences=["seg_d", "seg_a"])
     assert source.names == ("seg_d/1000", "seg_a/1000")
     assert_is(source[0], tiny_split({"seg_d": [True]})["seg_d"][0])
     with pytest.raises(UserError, match="has no segment seg_x; copy it there"):
-        Waymo(root, sequences=["seg_x", "seg_a"])
+        SPEC.open(root, sequences=["seg_x", "seg_a"])
 
 
 def test_a_record_file_of_any_name_is_found_by_the_segment_in_it(tmp_path: Path):
     frames = tiny_split({"seg_a": [True], "seg_b": [True]})
     write_segment_v1(tmp_path / "training/part_0/mine.tfrecord", frames["seg_a"])
     write_segment_v1(tmp_path / "training/part_1/yours.tfrecord", frames["seg_b"])
-    assert Waymo(tmp_path).names == ("seg_a/1000", "seg_b/1000")
-    source = Waymo(tmp_path, sequences=["seg_b"])
+    assert SPEC.open(tmp_path).names == ("seg_a/1000", "seg_b/1000")
+    source = SPEC.open(tmp_path, sequences=["seg_b"])
     assert source.names == ("seg_b/1000",)
     assert_is(source[0], frames["seg_b"][0])
     # What is listed can be asked for.
     assert list_sequences(tmp_path) == ("mine", "yours")
-    assert Waymo(tmp_path, sequences=["yours"]).names == ("seg_b/1000",)
+    assert SPEC.open(tmp_path, sequences=["yours"]).names == ("seg_b/1000",)
 
 
 @both
@@ -327,10 +329,10 @@ def test_frames_without_lidar_are_counted_and_left_out(tmp_path: Path, data_form
         tiny_frame(timestamp=3, labeled=False),
     ]
     write_split(tmp_path / "training", data_format, {"seg_a": frames})
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     assert source.names == ("seg_a/1",)
     assert (source.skipped_unlabeled, source.skipped_without_lidar) == (1, 1)
-    everything = Waymo(tmp_path, require_labels=False)
+    everything = SPEC.open(tmp_path, require_labels=False)
     assert everything.names == ("seg_a/1", "seg_a/3")
     assert (everything.skipped_unlabeled, everything.skipped_without_lidar) == (0, 1)
 
@@ -339,49 +341,43 @@ def test_frames_without_lidar_are_counted_and_left_out(tmp_path: Path, data_form
 def test_a_frame_of_some_lidars_has_their_points(tmp_path: Path, data_format: str):
     frame = tiny_frame(lasers=[LaserName.SIDE_LEFT, LaserName.TOP])
     write_split(tmp_path / "training", data_format, {"seg_a": [frame]})
-    assert_is(Waymo(tmp_path)[0], frame)
+    assert_is(SPEC.open(tmp_path)[0], frame)
 
 
 @both
 def test_frames_all_without_labels_are_refused_with_the_counts(write_root, data_format: str):
     root = write_root(data_format, training={"seg_a": [False, False]})
     with pytest.raises(UserError) as error:
-        Waymo(root)
+        SPEC.open(root)
     assert str(error.value).startswith(f"{root / 'training'}: no frame is left: 2 have no labels")
 
 
 @both
-def test_a_list_of_frames_chooses_them(write_root, data_format: str, tmp_path: Path):
+def test_the_official_list_chooses_test_frames(write_root, data_format: str):
     root = write_root(data_format, testing={"seg_a": [False] * 3, "seg_b": [False]})
-    listed = tmp_path / "frames.txt"
+    everything = SPEC.open(root, "test", require_labels=False)
+    listed = root / OFFICIAL_TEST_FRAMES
     listed.write_text("seg_b,1000\n\nseg_a,1200\n")
-    source = Waymo(root, "test", require_labels=False, test_frames=listed)
-    # The official list is taken where users put it, for the test split alone.
-    (root / "3d_semseg_test_set_frames.txt").write_text(listed.read_text())
-    assert Waymo(root, "test", require_labels=False).names == source.names
-    (root / "3d_semseg_test_set_frames.txt").unlink()
-    assert len(Waymo(root, "test", require_labels=False)) > len(source)
-    assert source.names == ("seg_a/1200", "seg_b/1000")
-    listed.write_text("seg_b,1000\nseg_c,7\n")
-    with pytest.raises(UserError, match=r"1 are not in .* \(seg_c/7 for example\)"):
-        Waymo(root, "test", require_labels=False, test_frames=listed)
+    assert SPEC.open(root, "test", require_labels=False).names == ("seg_a/1200", "seg_b/1000")
+    chosen = SPEC.open(root, "test", sequences=["seg_a"], require_labels=False)
+    assert len(chosen) == 3 < len(everything), "the list is for the whole split"
     for text, said in (
-        ("seg_b 1000\n", "line 1 is 'seg_b 1000'"),
-        ("seg_b,x\n", "line 1"),
-        ("\n", "no frame"),
+        (b"seg_b,1000\nseg_c,7\n", r"1 are not in .* \(seg_c/7 for example\)"),
+        (b"seg_b 1000\n", "line 1 is 'seg_b 1000'"),
+        (b"seg_b,x\n", "line 1"),
+        (b"\n", "no frame"),
+        (b"\xff", "cannot be read as text"),
     ):
-        listed.write_text(text)
+        listed.write_bytes(text)
         with pytest.raises(UserError, match=said) as error:
-            Waymo(root, "test", require_labels=False, test_frames=listed)
+            SPEC.open(root, "test", require_labels=False)
         assert str(error.value).startswith(str(listed))
-    with pytest.raises(UserError, match="cannot be read as text"):
-        Waymo(root, "test", require_labels=False, test_frames=tmp_path / "nope.txt")
 
 
 @both
 def test_a_sweep_names_its_files(write_root, data_format: str):
     root = write_root(data_format, training=LABELS)
-    source = Waymo(root)
+    source = SPEC.open(root)
     files = source.files(1)
     assert source[1].path == files[0]
     assert all(path.is_file() for path in files)
@@ -402,8 +398,8 @@ def test_labels_of_other_lidars_than_top_are_none(tmp_path: Path, data_format: s
     labeled = dataclasses.replace(frame, lasers=lasers[::-1])
     write_split(tmp_path / "training", data_format, {"seg_a": [labeled]})
     with pytest.raises(UserError, match="1 have no labels"):
-        Waymo(tmp_path)
-    assert Waymo(tmp_path, require_labels=False)[0].segment is None
+        SPEC.open(tmp_path)
+    assert SPEC.open(tmp_path, require_labels=False)[0].segment is None
 
 
 def _read(source: Waymo, index: int) -> LidarFrame:
@@ -417,7 +413,7 @@ def _owner(source: Waymo) -> tuple[int, int]:
 
 
 def test_a_forked_process_opens_its_own_tables(write_root):
-    source = Waymo(write_root("v2", training=LABELS))
+    source = SPEC.open(write_root("v2", training=LABELS))
     source[0]
     context = get_context("fork")
     queue = context.SimpleQueue()
@@ -433,7 +429,7 @@ def test_a_frame_in_the_place_of_another_of_its_size_is_noticed(tmp_path: Path):
     frame = tiny_frame(timestamp=1000)
     path = tmp_path / "training/x.tfrecord"
     write_segment_v1(path, [frame])
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     write_segment_v1(path, [dataclasses.replace(frame, timestamp_micros=1001)])
     with pytest.raises(UserError, match="has changed since it was opened; start again") as error:
         source[0]
@@ -442,7 +438,7 @@ def test_a_frame_in_the_place_of_another_of_its_size_is_noticed(tmp_path: Path):
 
 @both
 def test_a_source_travels_to_another_process(write_root, data_format: str):
-    source = Waymo(write_root(data_format, training=LABELS))
+    source = SPEC.open(write_root(data_format, training=LABELS))
     before = source[0]
     copy = pickle.loads(pickle.dumps(source))
     assert copy.names == source.names
@@ -457,14 +453,14 @@ def test_a_source_travels_to_another_process(write_root, data_format: str):
 @both
 def test_a_pickled_source_is_small(tmp_path: Path, data_format: str):
     write_split(tmp_path / "training", data_format, tiny_split({"seg": [True] * 50}))
-    source = Waymo(tmp_path)
+    source = SPEC.open(tmp_path)
     source.top_pixels(source.names[0])
     assert len(pickle.dumps(source)) < 10_000
 
 
 @both
 def test_top_pixels_are_those_of_the_points(write_root, data_format: str):
-    source = Waymo(write_root(data_format, training=LABELS))
+    source = SPEC.open(write_root(data_format, training=LABELS))
     expected = points(tiny_split(LABELS)["seg_b"][2])
     found = source.top_pixels("seg_b/1200")
     np.testing.assert_array_equal(found.pixel, expected.top_pixel)
@@ -484,29 +480,29 @@ def test_the_index_is_built_once_and_again_when_a_file_changes(
     original = getattr(module, name)
     monkeypatch.setattr(module, name, lambda one: calls.append(one.name) or original(one))
     cache = tmp_path / "cache"
-    Waymo(root, cache_dir=cache)
+    SPEC.open(root, cache_dir=cache)
     assert calls == ["seg_a", "seg_b"]
-    again = Waymo(root, cache_dir=cache)
+    again = SPEC.open(root, cache_dir=cache)
     assert len(calls) == 2
     assert_is(again[0], tiny_split(LABELS)["seg_a"][1])
     # One segment alone is not the whole folder, and does not push its index out.
-    Waymo(root, sequences=["seg_b"], cache_dir=cache)
-    Waymo(root, sequences=["seg_b"], cache_dir=cache)
-    Waymo(root, cache_dir=cache)
+    SPEC.open(root, sequences=["seg_b"], cache_dir=cache)
+    SPEC.open(root, sequences=["seg_b"], cache_dir=cache)
+    SPEC.open(root, cache_dir=cache)
     assert calls == ["seg_a", "seg_b", "seg_b"]
     write_split(root / "training", data_format, tiny_split({"seg_a": [True, True, True]}))
-    assert len(Waymo(root, cache_dir=cache)) == 5
+    assert len(SPEC.open(root, cache_dir=cache)) == 5
     assert len(calls) == 5
     (index,) = [path for path in cache.iterdir() if path.name.endswith("training.index")]
     index.write_bytes(index.read_bytes()[:-7])
-    assert len(Waymo(root, cache_dir=cache)) == 5
+    assert len(SPEC.open(root, cache_dir=cache)) == 5
     assert len(calls) == 7
 
 
 @both
 def test_a_file_that_changes_after_opening_is_named(write_root, data_format: str):
     root = write_root(data_format, training={"seg_a": [True, True, True]})
-    source = Waymo(root)
+    source = SPEC.open(root)
     frames = tiny_split({"seg_a": [True, True, True]})["seg_a"]
     write_split(root / "training", data_format, {"seg_a": [frames[2], frames[1], frames[0]]})
     with pytest.raises(UserError) as error:
@@ -517,13 +513,13 @@ def test_a_file_that_changes_after_opening_is_named(write_root, data_format: str
 @pytest.mark.parametrize("split", ["train", "testing", ""])
 def test_a_split_that_there_is_not_is_refused(tmp_path: Path, split: str):
     with pytest.raises(UserError, match="split must be one of training, validation, test"):
-        Waymo(tmp_path, split)
+        SPEC.open(tmp_path, split)
 
 
 @pytest.mark.parametrize("sequences", ["seg_a", ["seg_a", "seg_a"]])
 def test_a_list_of_segments_that_makes_no_sense_is_refused(tmp_path: Path, sequences):
     with pytest.raises(UserError, match="sequence"):
-        Waymo(tmp_path, sequences=sequences)
+        SPEC.open(tmp_path, sequences=sequences)
 
 
 @both
@@ -531,7 +527,7 @@ def test_a_frame_that_comes_twice_is_named_with_both_files(
     write_root, data_format: str, tmp_path: Path
 ):
     root = write_root(data_format, training={"seg_a": [True]}, validation={"seg_a": [True]})
-    assert len(Waymo(root)) == 1
+    assert len(SPEC.open(root)) == 1
     with pytest.raises(UserError, match=r"frame seg_a/1000 is in \S+/training/\S+ too") as error:
-        Waymo(root, sequences=["seg_a"])
+        SPEC.open(root, sequences=["seg_a"])
     assert str(error.value).startswith(str(root / "validation"))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
 from train.core.errors import UserError
-from train.data.waymo import Waymo, WaymoSubmission, read_submission
+from train.data.waymo import SPEC, Waymo, WaymoSubmission, read_submission
 from train.data.waymo.frame import LaserName
 from train.data.waymo.frame_proto import write_integers
 from train.data.waymo.protobuf import Message, write_content, write_integer, write_text
@@ -20,7 +20,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Waymo:
     """Return three frames to predict."""
     split = tiny_split({"seg_a": [False, True], "seg_b": [False]})
     write_split(tmp_path / "testing", request.param, split)
-    return Waymo(tmp_path, "test", require_labels=False)
+    return SPEC.open(tmp_path, "test", require_labels=False)
 
 
 def fill(submission: WaymoSubmission, source: Waymo) -> dict[str, np.ndarray]:
@@ -55,7 +55,7 @@ def test_predictions_come_back_at_their_pixels(source: Waymo, tmp_path: Path):
 def test_the_bytes_are_those_of_the_server_s_message(tmp_path: Path):
     frame = tiny_frame(lasers=[LaserName.TOP], labeled=False)
     write_split(tmp_path / "testing", "v1", {"seg_a": [frame]})
-    source = Waymo(tmp_path, "test", require_labels=False)
+    source = SPEC.open(tmp_path, "test", require_labels=False)
     submission = WaymoSubmission(
         tmp_path / "x.bin", source, account_name="a@b.org", method_name="ours"
     )

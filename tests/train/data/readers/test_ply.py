@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.data.cloud_files import open_cloud
+from train.data.readers import open_cloud
 
 VERTEX = [("float", "x", "f4"), ("double", "y", "f8"), ("uchar", "red", "u1"), ("float", "z", "f4")]
 VALUES = {"x": [1.5, -2.0, 3.25], "y": [4, 5, 6], "red": [1, 2, 255], "z": [0.5, 0.25, 8]}

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cloud_files import lzf
-from train.data.cloud_files.cloud_file import CloudFile, label_type
 from train.data.files import read_bytes
+from train.data.readers import lzf
+from train.data.readers.cloud_file import CloudFile, label_type
 
 _TYPES: Final = {
     **{("I", size): f"<i{size}" for size in (1, 2, 4, 8)},

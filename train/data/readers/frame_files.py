@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cloud_files import CLOUD_ENDINGS, open_cloud, strength_name
-from train.data.cloud_files.npy import load_npy
 from train.data.files import read_bytes
-from train.data.points import checked_points, refuse_other_columns
-from train.data.semantickitti.class_map import ClassMap
+from train.data.readers import CLOUD_ENDINGS, open_cloud, strength_name
+from train.data.readers.class_map import ClassMap
+from train.data.readers.npy import load_npy
+from train.data.readers.points import checked_points, refuse_other_columns
 
 LabelType = Literal["uint8", "uint16", "uint32"]
 

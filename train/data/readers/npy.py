@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cloud_files.cloud_file import CloudFile
+from train.data.readers.cloud_file import CloudFile
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.data.cloud_files import open_cloud
+from train.data.readers import open_cloud
 
 
 def write(path: Path, *, point_format: int = 6, version: str = "1.4", num_points: int = 50) -> None:

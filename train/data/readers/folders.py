@@ -8,7 +8,8 @@ from pathlib import Path
 from train.core.errors import UserError
 from train.data.files import reading
 from train.data.frame import LidarFrame
-from train.data.semantickitti.frame_files import FrameFiles
+from train.data.open_options import OpenOptions
+from train.data.readers.frame_files import FrameFiles
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,8 @@ class FrameFolders:
         How points and labels lie in their files.
     point_endings, label_endings
         Of the files that are frames and labels; others are not looked at.
-    require_labels
-        Leave out (and count) frames without a file of labels. Otherwise these have `segment=None`.
-    strict
-        Refuse a frame that opening shows to be damaged; otherwise leave it out, see `unreadable`.
+    options
+        `require_labels` and `strict` are looked at.
     root
         The folder that holds the drives, for people.
 
@@ -71,8 +70,7 @@ class FrameFolders:
         *,
         point_endings: tuple[str, ...],
         label_endings: tuple[str, ...],
-        require_labels: bool,
-        strict: bool,
+        options: OpenOptions,
         root: Path,
     ) -> None:
         self.class_names = files.class_map.class_names
@@ -85,7 +83,7 @@ class FrameFolders:
         self._point_paths: list[Path] = []
         self._label_paths: list[Path | None] = []
         for drive in drives:
-            self._add(drive, require_labels, strict)
+            self._add(drive, options.require_labels, options.strict)
         if not self._names and self.unreadable:
             raise UserError(next(iter(self.unreadable.values())))
         if not self._names:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cloud_files.cloud_file import CloudFile
 from train.data.files import read_bytes
+from train.data.readers.cloud_file import CloudFile
 
 _LARGEST_OLD: Final = 31
 _LARGEST: Final = 255

@@ -9,7 +9,7 @@ from typing import Any, Final
 from train.core.errors import UserError
 from train.data.files import listed, read_bytes
 from train.data.frame import IGNORE_INDEX
-from train.data.semantickitti.class_map import MAX_RAW_ID, ClassMap
+from train.data.readers.class_map import MAX_RAW_ID, ClassMap
 
 SPLIT_KEYS: Final = {"train": "training", "valid": "validation", "test": "test"}
 """The file's names of the parts, and ours."""

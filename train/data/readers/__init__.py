@@ -4,16 +4,16 @@ import importlib
 from pathlib import Path
 from typing import Final
 
-from train.data.cloud_files.cloud_file import CloudFile, strength_name
+from train.data.readers.cloud_file import CloudFile, strength_name
 
 __all__ = ["CLOUD_ENDINGS", "CloudFile", "open_cloud", "strength_name"]
 
 _READERS: Final = {
-    ".las": "train.data.cloud_files.las:read_las",
-    ".laz": "train.data.cloud_files.las:read_las",
-    ".npy": "train.data.cloud_files.npy:read_npy",
-    ".pcd": "train.data.cloud_files.pcd:read_pcd",
-    ".ply": "train.data.cloud_files.ply:read_ply",
+    ".las": "train.data.readers.las:read_las",
+    ".laz": "train.data.readers.las:read_las",
+    ".npy": "train.data.readers.npy:read_npy",
+    ".pcd": "train.data.readers.pcd:read_pcd",
+    ".ply": "train.data.readers.ply:read_ply",
 }
 
 CLOUD_ENDINGS: Final = tuple(_READERS)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.core.errors import UserError
-from train.data.cloud_files import lzf, open_cloud
+from train.data.readers import lzf, open_cloud
 
 # Four fields of one number, padding, and one of three numbers.
 FIELDS = [

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.cloud_files.cloud_file import CloudFile, label_type
 from train.data.files import read_bytes
+from train.data.readers.cloud_file import CloudFile, label_type
 
 # PLY has two sets of names for the same types.
 _TYPES: Final = {
