@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.studies.compare.command import main, real_sweep
 from benchmarks.studies.compare.page import PUBLISHED_SHARES, page
+from benchmarks.studies.compare.statistics import RANGE_EDGES_M, rings, shares, statistics
 from train.data.frame import IGNORE_INDEX, LidarFrame
-from train.data.frame_statistics import RANGE_EDGES_M, rings, shares, statistics
 from train.data.semantickitti import CLASS_NAMES
 from train.simulation.semantickitti import simulate_semantickitti
 from train.simulation.write import SIMULATOR_VERSION

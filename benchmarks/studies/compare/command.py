@@ -14,10 +14,10 @@ from typing import Final
 
 from benchmarks.studies.compare.page import page
 from benchmarks.studies.compare.plot import draw_comparison
+from benchmarks.studies.compare.statistics import FrameStatistics, statistics
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
-from train.data.frame_statistics import FrameStatistics, statistics
 from train.data.semantickitti import CLASS_NAMES, SPEC
 from train.data.semantickitti.reader import read_points, read_segment
 from train.simulation.semantickitti import simulate_semantickitti

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.studies.compare.statistics import RANGE_EDGES_M, FrameStatistics, shares
 from train.data.frame import LidarFrame
-from train.data.frame_statistics import RANGE_EDGES_M, FrameStatistics, shares
 from train.data.semantickitti import CLASS_NAMES
 
 PUBLISHED_SHARES: Final = {

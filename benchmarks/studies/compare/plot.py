@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from benchmarks.studies.compare.statistics import RANGE_EDGES_M, FrameStatistics, shares
 from train.data.frame import LidarFrame
-from train.data.frame_statistics import RANGE_EDGES_M, FrameStatistics, shares
 from train.data.semantickitti import CLASS_NAMES
 from train.inspection.views import class_colors, directions
 
