@@ -21,16 +21,11 @@ from benchmarks.clouds import FAMILIES, MORE_FAMILIES, TITLES, distances
 from benchmarks.machine import ROOT, checkout, describe_machine
 from benchmarks.markdown import table
 from fast import rips
-from fast.kernels import (
-    block_lunes_cpu,
-    edge_keys_cpu,
-    edges_cpu,
-    hubs_cpu,
-    lunes_cpu,
-    rips_cpu,
-)
-from fast.kernels.cloud_cpu import Cloud
-from fast.kernels.large_cloud_cpu import LargeCloud
+from fast.kernels.edges import edge_keys_cpu, edges_cpu, hubs_cpu
+from fast.kernels.lunes import block_lunes_cpu, lunes_cpu
+from fast.kernels.rips import rips_cpu
+from fast.kernels.rips.cloud_cpu import Cloud
+from fast.kernels.rips.large_cloud_cpu import LargeCloud
 
 NAME: Final = "rips_profile"
 FOLDER: Final = ROOT / "docs/results"

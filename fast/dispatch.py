@@ -16,27 +16,29 @@ Kernel = Callable[..., Any]
 # the default. Launchers are imported on first use, so that nobody waits for a compiler they do not
 # need. All launchers of an operation take the same arguments and give the same: tensors.
 _KERNELS: dict[tuple[str, str], dict[str, str]] = {
-    ("column_means", "cpu"): {"numba": "distances_cpu.column_means"},
-    ("column_means", "cuda"): {"numba-cuda": "distances_gpu.column_means"},
-    ("covering_radius", "cpu"): {"numba": "sampling_cpu.covering_radius"},
-    ("covering_radius", "cuda"): {"numba-cuda": "sampling_gpu.covering_radius"},
-    ("farthest_pair", "cpu"): {"numba": "distances_cpu.farthest_pair"},
-    ("farthest_pair", "cuda"): {"numba-cuda": "distances_gpu.farthest_pair"},
-    ("pairwise_distances", "cpu"): {"numba": "distances_cpu.pairwise_distances"},
-    ("pairwise_distances", "cuda"): {"numba-cuda": "distances_gpu.pairwise_distances"},
-    ("persistence_weighted_chamfer", "cpu"): {"numba": "chamfer_cpu.nearest_pairs"},
-    ("persistence_weighted_chamfer", "cuda"): {"numba-cuda": "chamfer_gpu.nearest_pairs"},
-    ("rips_persistence", "cpu"): {"numba": "rips_cpu.rips_pairs"},
-    ("rips_persistence", "cuda"): {"numba-cuda": "rips_gpu.rips_pairs"},
-    ("row_lengths", "cpu"): {"numba": "distances_cpu.row_lengths"},
-    ("row_lengths", "cuda"): {"numba-cuda": "distances_gpu.row_lengths"},
-    ("sorted_wasserstein", "cpu"): {"numba": "wasserstein_cpu.optimal_partners"},
-    ("sorted_wasserstein", "cuda"): {"torch": "wasserstein_rows.optimal_partners"},
-    ("topology_preserving_sampling", "cpu"): {"numba": "sampling_cpu.farthest_points"},
-    ("topology_preserving_sampling", "cuda"): {"numba-cuda": "sampling_gpu.farthest_points"},
-    ("wasserstein_distance", "cpu"): {"numba": "assignment_cpu.optimal_partners"},
+    ("column_means", "cpu"): {"numba": "distances.distances_cpu.column_means"},
+    ("column_means", "cuda"): {"numba-cuda": "distances.distances_gpu.column_means"},
+    ("covering_radius", "cpu"): {"numba": "sampling.sampling_cpu.covering_radius"},
+    ("covering_radius", "cuda"): {"numba-cuda": "sampling.sampling_gpu.covering_radius"},
+    ("farthest_pair", "cpu"): {"numba": "distances.distances_cpu.farthest_pair"},
+    ("farthest_pair", "cuda"): {"numba-cuda": "distances.distances_gpu.farthest_pair"},
+    ("pairwise_distances", "cpu"): {"numba": "distances.distances_cpu.pairwise_distances"},
+    ("pairwise_distances", "cuda"): {"numba-cuda": "distances.distances_gpu.pairwise_distances"},
+    ("persistence_weighted_chamfer", "cpu"): {"numba": "transport.chamfer_cpu.nearest_pairs"},
+    ("persistence_weighted_chamfer", "cuda"): {"numba-cuda": "transport.chamfer_gpu.nearest_pairs"},
+    ("rips_persistence", "cpu"): {"numba": "rips.rips_cpu.rips_pairs"},
+    ("rips_persistence", "cuda"): {"numba-cuda": "rips.rips_gpu.rips_pairs"},
+    ("row_lengths", "cpu"): {"numba": "distances.distances_cpu.row_lengths"},
+    ("row_lengths", "cuda"): {"numba-cuda": "distances.distances_gpu.row_lengths"},
+    ("sorted_wasserstein", "cpu"): {"numba": "transport.wasserstein_cpu.optimal_partners"},
+    ("sorted_wasserstein", "cuda"): {"torch": "transport.wasserstein_rows.optimal_partners"},
+    ("topology_preserving_sampling", "cpu"): {"numba": "sampling.sampling_cpu.farthest_points"},
+    ("topology_preserving_sampling", "cuda"): {
+        "numba-cuda": "sampling.sampling_gpu.farthest_points"
+    },
+    ("wasserstein_distance", "cpu"): {"numba": "transport.assignment_cpu.optimal_partners"},
     # Augmenting paths wait for each other: a GPU's diagrams are copied to the CPU for them.
-    ("wasserstein_distance", "cuda"): {"numba": "assignment_cpu.optimal_partners"},
+    ("wasserstein_distance", "cuda"): {"numba": "transport.assignment_cpu.optimal_partners"},
 }
 
 
@@ -79,14 +81,14 @@ def kernel(operation: str, device: torch.device, backend: str | None = None) -> 
             f"{operation}: no backend {backend!r} for {device.type} tensors; "
             f"pass one of {', '.join(map(repr, backends))}, or None"
         )
-    if backends[backend].partition(".")[0].endswith("_gpu"):
+    if backends[backend].rpartition(".")[0].endswith("_gpu"):
         launch_gpu.require(backend, device)
     return _loaded(backends[backend])
 
 
 def _loaded(launcher: str) -> Kernel:
     """Return a launcher by its name in fast.kernels, and import its module if it is not yet."""
-    module, _, function = launcher.partition(".")
+    module, _, function = launcher.rpartition(".")
     loaded: Kernel = getattr(_module(module), function)
     return loaded
 

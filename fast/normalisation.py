@@ -13,7 +13,7 @@ from fast.checks import as_choice, as_points
 from fast.compiler import disable_compile
 from fast.dispatch import kernel
 from fast.distances import lengths_of_rows, measured_rows, with_gradient
-from fast.kernels.squares import scale_of
+from fast.kernels.distances.squares import scale_of
 
 Normalisation = Literal["l2", "none", "center_maxnorm", "diameter", "rms"]
 

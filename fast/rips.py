@@ -14,7 +14,7 @@ from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
 from fast.distances import pairwise_distances
-from fast.kernels.squares import safe_range
+from fast.kernels.distances.squares import safe_range
 from fast.memory import distances_fit, refuse_distances_beyond_memory
 from fast.routing import PointLengths, with_lengths
 
@@ -162,7 +162,7 @@ def _needs_no_distances(batch: Tensor) -> bool:
     limits, sizes = safe_range(batch.dtype), batch.abs()
     if bool(sizes.max() > limits.largest_entry):
         return False
-    from fast.kernels.rips_cpu import MOST_CHANNELS_OF_A_TREE  # loads numba: on first use
+    from fast.kernels.rips.rips_cpu import MOST_CHANNELS_OF_A_TREE  # loads numba: on first use
 
     # The tree scales squares that are lost; blocks of rows do not.
     return channels <= MOST_CHANNELS_OF_A_TREE or not bool(
@@ -192,7 +192,7 @@ def _critical_pairs_of_points(
     points: Tensor, sizes: list[int] | None, max_dim: int, threshold: float
 ) -> list[dict[str, Tensor]] | None:
     """Return the same of points (B, N, C); None where the distances are to be computed."""
-    from fast.kernels.rips_cpu import rips_pairs_of_points  # loads numba: on first use
+    from fast.kernels.rips.rips_cpu import rips_pairs_of_points  # loads numba: on first use
 
     may_give_up = distances_fit(points, matrices=2)
     max_dim = _as_options(max_dim, threshold)

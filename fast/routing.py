@@ -37,7 +37,9 @@ class PointLengths:
 
     def at(self, edges: Tensor) -> Tensor:
         """Return lengths (B, ...) of `edges` (B, ..., 2), with the bits of the distances."""
-        from fast.kernels.critical_lengths_cpu import lengths_at_edges  # loads numba: on first use
+        from fast.kernels.distances.critical_lengths_cpu import (
+            lengths_at_edges,  # loads numba: on first use
+        )
 
         lengths: Tensor = lengths_at_edges(self.points, edges.flatten(1, -2))
         return lengths.view(edges.shape[:-1])
@@ -74,7 +76,7 @@ def _pushed(
     of_points: bool,
 ) -> list[dict[str, Tensor]]:
     """Return births and deaths by dimension whose backward is one compiled loop."""
-    from fast.kernels.routing_cpu import longest_sides  # loads numba: on first use
+    from fast.kernels.distances.routing_cpu import longest_sides  # loads numba: on first use
 
     for fields in critical:
         fields["longest"] = (
@@ -122,7 +124,9 @@ class _Values(torch.autograd.Function):
         columns = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
         if torch.is_grad_enabled():  # the gradient is to be differentiated itself
             return _gradient_with_graph(points, ctx.shape, columns, grads), None, None
-        from fast.kernels.routing_cpu import gradient_of_values  # loads numba: on first use
+        from fast.kernels.distances.routing_cpu import (
+            gradient_of_values,  # loads numba: on first use
+        )
 
         return gradient_of_values(points, ctx.shape, columns, grads), None, None
 
@@ -192,7 +196,7 @@ def _look_up(critical: list[dict[str, Tensor]], distances: Tensor) -> None:
     """Add births, deaths and mask where the kernel has not; by torch a small cloud's take long."""
     for fields in critical:
         if "mask" not in fields:
-            from fast.kernels.critical_lengths_cpu import critical_lengths  # loads numba
+            from fast.kernels.distances.critical_lengths_cpu import critical_lengths  # loads numba
 
             fields.update(critical_lengths(distances, fields))
 

@@ -148,7 +148,7 @@ def covering_radii(
     samples = [cloud[picked] for cloud, picked in zip(points, indices, strict=True)]
     if launch.__module__.endswith("_cpu"):
         return torch.stack([launch(*each) for each in zip(points, samples, strict=True)])
-    from fast.kernels import sampling_gpu  # loads numba: on first use
+    from fast.kernels.sampling import sampling_gpu  # loads numba: on first use
 
     radii: Tensor = sampling_gpu.covering_radii(points, samples)
     return radii

@@ -13,6 +13,7 @@ In numba's simulator (`NUMBA_ENABLE_CUDASIM=1`, set before Python starts) the sa
 CPU tensors, one Python thread per CUDA thread: backend "cuda-simulator".
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -119,12 +120,36 @@ def _simulate(configured, *arrays):
 
 @functools.cache
 def _patch_simulator():
-    """Let one thread at a time look up a shared array; else two may make one each (0.30.4)."""
-    from numba import types
+    """Let threads share what the simulator makes for one of them (0.30.4).
+
+    Two that look up a shared array at once may make one each. A thread that leaves a device
+    function of another module takes the simulated `cuda` away from those that are still in it.
+    """
+    from numba import cuda, types
+    from numba.cuda.simulator import kernel
     from numba.cuda.simulator.kernelapi import FakeCUDAShared
     from numba.np.numpy_support import as_dtype
 
     lock = threading.Lock()
+    modules = {}  # id of a module's names -> [threads that are in it, its names of `cuda`]
+
+    @contextlib.contextmanager
+    def swapped_cuda_module(function, simulated):
+        names = function.__globals__
+        with lock:
+            if id(names) not in modules:
+                modules[id(names)] = [0, [name for name, value in names.items() if value is cuda]]
+            state = modules[id(names)]
+            state[0] += 1
+            names.update(dict.fromkeys(state[1], simulated))
+        try:
+            yield
+        finally:
+            with lock:
+                state[0] -= 1
+                if not state[0]:
+                    names.update(dict.fromkeys(state[1], cuda))
+                    del modules[id(names)]
 
     def array(self, shape, dtype):
         caller = sys._getframe(1)
@@ -136,6 +161,7 @@ def _patch_simulator():
             return self._allocations[place]
 
     FakeCUDAShared.array = array
+    kernel.swapped_cuda_module = swapped_cuda_module
 
 
 def _device_array(argument):

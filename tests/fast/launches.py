@@ -13,7 +13,8 @@ from unittest import mock
 import torch
 
 from fast import dispatch
-from fast.kernels import launch_gpu, rips_gpu
+from fast.kernels import launch_gpu
+from fast.kernels.rips import rips_gpu
 
 KERNELS = Path(launch_gpu.__file__).parent
 
@@ -66,11 +67,11 @@ def run_everything(dtype):
 
 
 if __name__ == "__main__":
-    for path in KERNELS.glob("*_gpu.py"):
-        module = importlib.import_module(f"fast.kernels.{path.stem}")
-        if module is not launch_gpu and hasattr(module, "launch"):
+    for path in KERNELS.glob("*/*_gpu.py"):
+        module = importlib.import_module(f"fast.kernels.{path.parent.name}.{path.stem}")
+        if hasattr(module, "launch"):
             module.launch = record
-        if module is not launch_gpu and hasattr(module, "prepare"):
+        if hasattr(module, "prepare"):
             module.prepare = record_prepared
     for each in (torch.float32, torch.float64):
         run_everything(each)

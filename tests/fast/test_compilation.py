@@ -65,10 +65,12 @@ def signature(types, described):
 
 def test_every_kernel_is_launched_by_the_recording(launches):
     started = {(launch["module"], launch["kernel"]) for launch in launches}
-    for path in (HERE.parents[1] / "fast" / "kernels").glob("*_gpu.py"):
+    paths = list((HERE.parents[1] / "fast" / "kernels").glob("*/*_gpu.py"))
+    assert paths
+    for path in paths:
         kernels = re.findall(r"@cuda\.jit\((?!.*device).*\)\ndef (\w+)", path.read_text())
         for kernel in kernels:
-            assert (f"fast.kernels.{path.stem}", kernel) in started
+            assert (f"fast.kernels.{path.parent.name}.{path.stem}", kernel) in started
 
 
 @pytest.mark.slow

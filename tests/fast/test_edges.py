@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fast.kernels import edges_cpu
+from fast.kernels.edges import edges_cpu
 
 
 def sorted_edges(lengths, low, high):

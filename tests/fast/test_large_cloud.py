@@ -7,16 +7,11 @@ import torch
 import fast
 import reference
 from fast import rips
-from fast.kernels import (
-    block_lunes_cpu,
-    edge_keys_cpu,
-    hubs_cpu,
-    large_cloud_cpu,
-    later_lunes_cpu,
-    lengths,
-    rips_cpu,
-)
-from fast.kernels.large_cloud_cpu import LargeCloud
+from fast.kernels.distances import lengths
+from fast.kernels.edges import edge_keys_cpu, hubs_cpu
+from fast.kernels.lunes import block_lunes_cpu, later_lunes_cpu
+from fast.kernels.rips import large_cloud_cpu, rips_cpu
+from fast.kernels.rips.large_cloud_cpu import LargeCloud
 from tests.fast.test_point_cloud import assert_same
 from tests.fast.test_rips import assert_same_diagram, tied_matrix
 

@@ -50,7 +50,7 @@ def lattice(n, channels, side, seed, dtype):
 
 def tiles_of(monkeypatch, size):
     """Let a tile have few points, so that small clouds have many tiles."""
-    monkeypatch.setattr(pytest.importorskip("fast.kernels.sampling_gpu"), "_TILE", size)
+    monkeypatch.setattr(pytest.importorskip("fast.kernels.sampling.sampling_gpu"), "_TILE", size)
 
 
 @DTYPES
@@ -102,7 +102,7 @@ def test_the_covering_radius_is_the_cpus(gpu_kernels, make_cloud, dtype, num_sam
 
 @DTYPES
 def test_the_radii_of_all_clouds_take_one_launch(gpu_kernels, make_cloud, monkeypatch, dtype):
-    module, started = pytest.importorskip("fast.kernels.sampling_gpu"), []
+    module, started = pytest.importorskip("fast.kernels.sampling.sampling_gpu"), []
 
     def launch(kernel, *arguments):
         started.append(kernel)
@@ -193,7 +193,7 @@ def test_arrays_are_converted_once_and_not_in_each_round(gpu_kernels, monkeypatc
 def test_neighbors_lie_in_different_tiles_so_that_there_are_fewer_rounds(gpu_kernels, monkeypatch):
     if gpu_kernels.backend != "cuda-simulator":
         pytest.skip("a compiled kernel keeps the constants that it was compiled with")
-    module = pytest.importorskip("fast.kernels.sampling_gpu")
+    module = pytest.importorskip("fast.kernels.sampling.sampling_gpu")
     tiles_of(monkeypatch, 10)
     monkeypatch.setattr(module, "_CANDIDATES", 2)
     rows = module._rows_of_tiles([7, 1, 4], [3, 1, 2], torch.device("cpu")).tolist()
@@ -223,7 +223,7 @@ def test_neighbors_lie_in_different_tiles_so_that_there_are_fewer_rounds(gpu_ker
 
 def test_a_candidate_that_may_not_be_the_farthest_is_caught(gpu_kernels, monkeypatch):
     """Bounds that are not looked at let a round pick on and on among its candidates."""
-    module = pytest.importorskip("fast.kernels.sampling_gpu")
+    module = pytest.importorskip("fast.kernels.sampling.sampling_gpu")
 
     def prepare(kernel, *arguments):
         run = launch_gpu.prepare(kernel, *arguments)
@@ -246,7 +246,7 @@ def test_a_candidate_that_may_not_be_the_farthest_is_caught(gpu_kernels, monkeyp
 
 
 def test_a_loop_that_gets_nowhere_ends_with_an_error(gpu_kernels, monkeypatch):
-    module = pytest.importorskip("fast.kernels.sampling_gpu")
+    module = pytest.importorskip("fast.kernels.sampling.sampling_gpu")
 
     def prepare(kernel, *arguments):
         run = launch_gpu.prepare(kernel, *arguments)

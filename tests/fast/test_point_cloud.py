@@ -9,16 +9,12 @@ import torch
 import fast
 import reference
 from fast import memory, rips
-from fast.kernels import (
-    disconnected_lunes_cpu,
-    lengths,
-    point_cloud_cpu,
-    point_pairing_cpu,
-    point_tree_cpu,
-    relative_neighbors_cpu,
-    rips_cpu,
-)
-from fast.kernels.point_cloud_cpu import PointCloud
+from fast.kernels.distances import lengths
+from fast.kernels.edges import relative_neighbors_cpu
+from fast.kernels.lunes import disconnected_lunes_cpu
+from fast.kernels.pairing import point_pairing_cpu, point_tree_cpu
+from fast.kernels.rips import point_cloud_cpu, rips_cpu
+from fast.kernels.rips.point_cloud_cpu import PointCloud
 
 FIELDS = ["birth_edges", "death_edges", "death_simplices", "num_essential"]
 

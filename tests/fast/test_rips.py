@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import threads
-from fast.kernels import cloud_cpu, edges_cpu, lunes_cpu, pairing_cpu, rips_cpu
+from fast.kernels.edges import edges_cpu
+from fast.kernels.lunes import lunes_cpu
+from fast.kernels.pairing import pairing_cpu
+from fast.kernels.rips import cloud_cpu, rips_cpu
 
 FIELDS = [
     "births", "deaths", "birth_edges", "death_edges", "death_simplices", "num_essential",

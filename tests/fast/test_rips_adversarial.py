@@ -9,7 +9,8 @@ import torch
 
 import fast
 import reference
-from fast.kernels import cloud_cpu, rips_cpu, sparse_pairing_cpu
+from fast.kernels.pairing import sparse_pairing_cpu
+from fast.kernels.rips import cloud_cpu, rips_cpu
 
 
 def _symmetric(lengths):

@@ -111,7 +111,7 @@ def test_a_negative_zero_is_a_zero(gpu_kernels):
 def test_how_the_elimination_is_split_does_not_matter(gpu_kernels, monkeypatch, lanes, panel):
     if gpu_kernels.backend != "cuda-simulator":
         pytest.skip("a compiled kernel keeps the constants that it was compiled with")
-    pairing_gpu = pytest.importorskip("fast.kernels.pairing_gpu")
+    pairing_gpu = pytest.importorskip("fast.kernels.pairing.pairing_gpu")
     monkeypatch.setattr(pairing_gpu, "_LANES", lanes)
     monkeypatch.setattr(pairing_gpu, "_PANEL", panel)
     _, loops = assert_equals_the_definition(gpu_kernels, tied_matrix(14, 5, seed=1)[None])
@@ -120,7 +120,7 @@ def test_how_the_elimination_is_split_does_not_matter(gpu_kernels, monkeypatch, 
 
 @pytest.mark.parametrize("short_of", ["births", "relations", "pending"])
 def test_too_little_room_is_made_more(gpu_kernels, monkeypatch, short_of):
-    rips_gpu = pytest.importorskip("fast.kernels.rips_gpu")
+    rips_gpu = pytest.importorskip("fast.kernels.rips.rips_gpu")
     tight = dataclasses.replace(rips_gpu._first_room(12), **{short_of: 1})
     monkeypatch.setattr(rips_gpu, "_first_room", lambda n: tight)
     assert_equals_the_definition(gpu_kernels, tied_matrix(12, 5, seed=1)[None])
@@ -129,11 +129,11 @@ def test_too_little_room_is_made_more(gpu_kernels, monkeypatch, short_of):
 @pytest.fixture
 def by_lists(monkeypatch):
     """Let rows of bits have no memory, so that the elimination is one of lists."""
-    rips_gpu = pytest.importorskip("fast.kernels.rips_gpu")
+    rips_gpu = pytest.importorskip("fast.kernels.rips.rips_gpu")
     monkeypatch.setattr(rips_gpu, "_LEAST_ROW_BYTES", 0)
     monkeypatch.setattr(rips_gpu, "_ROWS_PER_MATRIX", 0)
     monkeypatch.delattr(rips_gpu, "_Pairing")  # it would be an error to ask for rows
-    return pytest.importorskip("fast.kernels.list_pairing_gpu")
+    return pytest.importorskip("fast.kernels.pairing.list_pairing_gpu")
 
 
 @pytest.mark.parametrize("largest", [2, 5])
@@ -210,7 +210,7 @@ def _nothing_is_flagged(lunes_gpu):
 
 def _no_merges(lunes_gpu):
     def launch(kernel, *arguments):
-        if kernel is not pytest.importorskip("fast.kernels.pairing_gpu").mark_tree:
+        if kernel is not pytest.importorskip("fast.kernels.pairing.pairing_gpu").mark_tree:
             launch_gpu.launch(kernel, *arguments)
 
     return launch
@@ -218,14 +218,14 @@ def _no_merges(lunes_gpu):
 
 @pytest.mark.parametrize("mutant", [_nothing_is_flagged, _no_merges])
 def test_a_kernel_left_out_is_caught(gpu_kernels, monkeypatch, mutant):
-    rips_gpu = pytest.importorskip("fast.kernels.rips_gpu")
+    rips_gpu = pytest.importorskip("fast.kernels.rips.rips_gpu")
     monkeypatch.setattr(rips_gpu, "launch", mutant(rips_gpu.lunes_gpu))
     with pytest.raises(AssertionError):
         assert_equals_the_definition(gpu_kernels, tied_matrix(12, 5, seed=1)[None])
 
 
 def test_a_round_left_out_is_caught(gpu_kernels, monkeypatch):
-    monkeypatch.setattr(pytest.importorskip("fast.kernels.rips_gpu"), "_ROUNDS", (0, 5, 35))
+    monkeypatch.setattr(pytest.importorskip("fast.kernels.rips.rips_gpu"), "_ROUNDS", (0, 5, 35))
     with pytest.raises(AssertionError):
         assert_equals_the_definition(gpu_kernels, tied_matrix(12, 5, seed=1)[None])
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import sampling
-from fast.kernels import sampling_cpu, squares
+from fast.kernels.distances import squares
+from fast.kernels.sampling import sampling_cpu
 
 
 @st.composite

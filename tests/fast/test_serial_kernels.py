@@ -5,6 +5,7 @@ can race, but every branch and index, and the growth of every buffer, are as on 
 """
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 
@@ -14,10 +15,17 @@ import pytest
 import torch
 from numba import njit
 
-import fast.kernels
-from fast.kernels import rips_cpu
+import fast
+from fast.kernels.rips import rips_cpu
 
-MODULES = ("edges_gpu", "tree_gpu", "lunes_gpu", "pairing_gpu", "list_pairing_gpu", "rips_gpu")
+MODULES = (
+    "edges.edges_gpu",
+    "pairing.tree_gpu",
+    "lunes.lunes_gpu",
+    "pairing.pairing_gpu",
+    "pairing.list_pairing_gpu",
+    "rips.rips_gpu",
+)
 FIELDS = ("birth_edges", "death_edges", "death_simplices", "counts", "num_essential")
 
 
@@ -100,14 +108,15 @@ def _launch(kernel, blocks, threads, *arguments):
 
 @pytest.fixture(scope="module")
 def rips_gpu():
-    """Return a copy of fast.kernels.rips_gpu whose kernels run on the CPU."""
+    """Return a copy of fast.kernels.rips.rips_gpu whose kernels run on the CPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numba, "cuda", _one_thread(), raising=False)
         for name in MODULES:
             spec = find_spec(f"fast.kernels.{name}")
             module = module_from_spec(spec)
             patch.setitem(sys.modules, spec.name, module)
-            patch.setattr(fast.kernels, name, module, raising=False)
+            step = import_module(spec.parent)
+            patch.setattr(step, spec.name.rpartition(".")[2], module, raising=False)
             spec.loader.exec_module(module)
             if hasattr(module, "launch"):
                 module.launch = _launch
@@ -202,7 +211,7 @@ def test_births_squared_are_never_in_memory(rips_gpu, monkeypatch, noise):
 
 def test_lists_that_find_no_room_get_more(rips_gpu, monkeypatch):
     taken = by_lists(rips_gpu, monkeypatch)
-    module = sys.modules["fast.kernels.list_pairing_gpu"]
+    module = sys.modules["fast.kernels.pairing.list_pairing_gpu"]
     monkeypatch.setattr(module, "_FEWEST_ENTRIES", 1)
     start = rips_gpu.ListPairing.__init__
 

@@ -38,3 +38,36 @@ def test_the_kernels_pass_their_tests_in_the_simulator(file):
 
 def test_there_are_kernels_to_simulate():
     assert [file.stem for file in FILES if file.stem == "test_rips_gpu"] == ["test_rips_gpu"]
+
+
+IN_TWO_MODULES = """
+import sys
+import numpy as np
+from numba import cuda
+from fast.kernels.launch_gpu import launch
+from fast.kernels.pairing.pairing_gpu import highest_bit
+import torch
+
+@cuda.jit
+def count(bits):
+    for _ in range(2000):
+        bits[0] = highest_bit(np.uint64(5))
+
+bits = torch.zeros(1, dtype=torch.int64)
+launch(count, 4, 64, bits)
+assert bits.tolist() == [2]
+"""
+
+
+def test_threads_leave_each_other_the_simulated_module(tmp_path):
+    """A device function of another module, which numba's own simulator takes from the others."""
+    script = tmp_path / "two_modules.py"
+    script.write_text(IN_TWO_MODULES)
+    run = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(HERE.parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]

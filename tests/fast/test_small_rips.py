@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import threads
-from fast.kernels import rips_cpu, small_rips_cpu
+from fast.kernels.rips import rips_cpu, small_rips_cpu
 
 FIELDS = ["birth_edges", "death_edges", "death_simplices", "counts", "num_essential"]
 

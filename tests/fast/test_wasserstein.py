@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import dispatch, wasserstein
-from fast.kernels import wasserstein_cpu, wasserstein_rows
+from fast.kernels.transport import wasserstein_cpu, wasserstein_rows
 from tests.reference import strategies
 
 KERNELS = {"numba": wasserstein_cpu, "torch": wasserstein_rows}

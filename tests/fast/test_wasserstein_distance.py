@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 import fast
 import reference
 from fast import dispatch
-from fast.kernels import assignment_cpu
+from fast.kernels.transport import assignment_cpu
 from tests.fast.test_persistence_image import padded
 from tests.reference import strategies
 from tests.reference.test_wasserstein_distance import completed_cost, cost_of, grounds, orders

@@ -1,0 +1,1 @@
+"""Lengths of edges, and gradients on the way back through them."""

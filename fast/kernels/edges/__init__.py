@@ -1,0 +1,1 @@
+"""Edges: gathered, keyed and sorted in the filtration's order."""

@@ -1,0 +1,1 @@
+"""Lunes of edges: which are empty, and which fall apart."""

@@ -1,0 +1,1 @@
+"""Which point of a diagram goes to which of another."""
