@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from train.inference.onnx_geometry import CHILDREN, Plan, input_names
 from train.networks.ptv3.attention import SerializedAttention, scaled_dot_product
+from train.networks.ptv3.backbone import Stage
 from train.networks.ptv3.block import MLP, Block
 from train.networks.ptv3.convolution import ConvolutionWeights
-from train.networks.ptv3.network import DecoderStage, EncoderStage, Stage
 from train.networks.ptv3.pooling import Pooling, Unpooling
 from train.networks.ptv3.segmentor import Segmentor
 
@@ -68,7 +68,7 @@ class ExportedPTv3(nn.Module):
         self.enc = nn.ModuleList()
         for index in range(self.plan.num_stages):
             encoder = enc[f"enc{index}"]
-            assert isinstance(encoder, EncoderStage)
+            assert isinstance(encoder, Stage)
             if encoder.down is not None:
                 self.down.append(_Pool(encoder.down, product_dtype))
             self.enc.append(_Blocks(encoder, *options))
@@ -76,7 +76,7 @@ class ExportedPTv3(nn.Module):
         self.dec = nn.ModuleList()
         for index in range(self.plan.num_stages - 1):
             decoder = dec[f"dec{index}"]
-            assert isinstance(decoder, DecoderStage)
+            assert isinstance(decoder, Stage)
             self.up.append(_Unpool(decoder.up, product_dtype))
             self.dec.append(_Blocks(decoder, *options))
         self.head = _Linear(network.seg_head.weight, network.seg_head.bias, product_dtype)

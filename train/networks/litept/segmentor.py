@@ -4,16 +4,14 @@ Shape letters: N voxels, B clouds.
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import fields
 from typing import Any, Final
 
 from torch import Tensor
 
-from train.networks.litept.network import LitePTBackbone
+from train.networks.litept.network import LitePTStage
 from train.networks.litept.sizes import ALIASES, SIZES, LitePTConfig, litept_config
-from train.networks.protocol import NetworkSpec
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
-from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor, check_widths
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.networks.ptv3.serialization import curve_depth
 
 EACH_STAGE: Final = "each-stage"
@@ -23,42 +21,24 @@ EACH_STAGE: Final = "each-stage"
 class LitePT(HierarchySegmentor):
     """Backbone and linear head.
 
-    Parameters
-    ----------
-    config
-        The backbone.
-    num_classes
-        Logits per voxel.
-    in_channels
-        Channels of the input features.
-    size
-        The name in `SIZES` that `config` was derived from.
+    See `HierarchySegmentor` for the parameters.
     """
+
+    network = "litept"
+    stage = LitePTStage
+    sizes = SIZES
+    config: LitePTConfig
 
     def __init__(
         self, config: LitePTConfig, num_classes: int, in_channels: int = 4, *, size: str
     ) -> None:
-        check_widths("LitePT", num_classes, in_channels)
-        super().__init__(config, LitePTBackbone(config, in_channels), num_classes, in_channels)
-        self.size = ALIASES.get(size, size)
-        self.config: LitePTConfig = config
+        super().__init__(config, num_classes, in_channels, size=ALIASES.get(size, size))
 
     @property
     def geometry_key(self) -> Hashable:
         """The curves, the stages that have them, and how many stages there are."""
         config = self.config
         return ("litept", config.num_stages, config.orders, config.attention_stages)
-
-    def spec(self) -> NetworkSpec:
-        """Return the size by name, and what of it was overridden and belongs to the weights."""
-        usual = SIZES[self.size]
-        overrides = {
-            field.name: getattr(self.config, field.name)
-            for field in fields(self.config)
-            if field.name not in ("attention", "convolution")
-            and getattr(self.config, field.name) != getattr(usual, field.name)
-        }
-        return NetworkSpec("litept", self.size, self.num_classes, self.in_channels, overrides)
 
     def describe(self) -> str:
         """Return one line that says what this network is and which implementations it took."""
@@ -72,14 +52,11 @@ class LitePT(HierarchySegmentor):
 
     def prepare(self, batch: Mapping[str, Tensor]) -> Hierarchy:
         """Build the hierarchy this network uses if given none: curves where it attends alone."""
-        return litept_hierarchy(batch, self.config, shuffle_orders=self._shuffles)
+        return litept_hierarchy(batch, self.config, shuffle_orders=self.shuffles)
 
-    def prepare_on(self, geometry: Any, batch: Mapping[str, Tensor]) -> Hierarchy | None:
-        """Return this network's curves over the rows of another's hierarchy."""
-        del batch
-        if not isinstance(geometry, Hierarchy) or len(geometry.levels) != self.config.num_stages:
-            return None
-        return with_own_curves(geometry, self.config, shuffle_orders=self._shuffles)
+    def with_own_curves(self, hierarchy: Hierarchy) -> Hierarchy:
+        """Return the same rows with this network's curves where it attends."""
+        return with_own_curves(hierarchy, self.config, shuffle_orders=self.shuffles)
 
     def curves_of(self, hierarchy: Hierarchy) -> tuple[tuple[str, object, object], ...]:
         """Return what gave the curves their depth, and their number where there is attention."""
@@ -92,11 +69,6 @@ class LitePT(HierarchySegmentor):
                 [len(self.config.orders)] * len(stages),
             ),
         )
-
-    @property
-    def _shuffles(self) -> bool:
-        shuffle = self.config.shuffle_orders
-        return shuffle == "always" or (shuffle == "training" and self.training)
 
 
 def litept_hierarchy(

@@ -1,102 +1,43 @@
 """LitePT by name: S, S*, B and L of the paper, and a small one that trains on CPUs."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from train.networks.ptv3.attention import ATTENTION_FORMS, AttentionForm
-from train.networks.ptv3.conv_backends import CONV_BACKENDS, ConvBackend
-from train.networks.ptv3.serialization import ORDERS
-from train.networks.ptv3.sizes import ShuffleOrders
+from train.networks.ptv3.hierarchy_config import HierarchyConfig, resized
 
 
 @dataclass(frozen=True, kw_only=True)
-class LitePTConfig:
+class LitePTConfig(HierarchyConfig):
     """All that defines a LitePT besides its input and output widths. Tuples run from stage 0.
 
     Attributes
     ----------
-    enc_depths, enc_channels
-        Blocks and width of each encoder stage; the stem has the first width.
-    enc_conv, enc_attention
-        Whether the blocks of an encoder stage have a convolution, and whether they have attention
-        and a perceptron; with both, the convolution comes first.
-    dec_depths, dec_channels, dec_conv, dec_attention
-        The same for the decoder, one stage fewer; a depth of 0 leaves unpooling alone.
+    enc_conv, enc_attention, dec_conv, dec_attention
+        Whether the blocks of a stage have a convolution, and whether they have attention and an
+        MLP; with both, the convolution comes first. Blocks of convolutions count where drop-path
+        rates are spread, and drop nothing.
     head_width
         Channels of an attention head, a multiple of 6.
-    patch_size
-        Voxels that attend to each other.
-    mlp_ratio
-        Hidden width of the perceptrons over the stage's width.
-    drop_path
-        Largest drop-path rate. Blocks of convolutions count where rates are spread, and drop
-        nothing.
-    batch_norm_momentum
-        Share of a step's statistics in the running ones.
     rotary_base
         See `train.networks.litept.rotary.point_rotation`.
-    orders
-        Space-filling curves; block i of a stage uses curve i modulo their number.
-    shuffle_orders
-        When a network that builds its own hierarchy permutes the curves: the official code does
-        ``"always"``, which makes inference random; the default does not in evaluation.
-    attention
-        ``"sdpa"``, ``"flash"`` or ``"plain"``; see `SerializedAttention`.
-    convolution
-        ``"torch"``: our own; ``"spconv"``: that package's; see `make_convolution`.
+
+    See Also
+    --------
+    HierarchyConfig : The other attributes.
     """
 
-    enc_depths: tuple[int, ...]
-    enc_channels: tuple[int, ...]
-    dec_channels: tuple[int, ...]
     dec_depths: tuple[int, ...] = (0, 0, 0, 0)
     enc_conv: tuple[bool, ...] = (True, True, True, False, False)
     enc_attention: tuple[bool, ...] = (False, False, False, True, True)
     dec_conv: tuple[bool, ...] = (True, True, True, False)
     dec_attention: tuple[bool, ...] = (False, False, False, True)
     head_width: int = 18
-    patch_size: int = 1024
-    mlp_ratio: int = 4
-    drop_path: float = 0.3
-    batch_norm_momentum: float = 0.01
     rotary_base: float = 100.0
-    orders: tuple[str, ...] = ORDERS
-    shuffle_orders: ShuffleOrders = "training"
-    attention: AttentionForm = "sdpa"
-    convolution: ConvBackend = "torch"
 
     def __post_init__(self) -> None:
-        for stages, names in (
-            (self.num_stages, ("enc_channels", "enc_conv", "enc_attention")),
-            (self.num_stages - 1, ("dec_depths", "dec_channels", "dec_conv", "dec_attention")),
-        ):
-            for name in names:
-                if len(getattr(self, name)) != stages:
-                    raise ValueError(
-                        f"LitePTConfig: {name} has {len(getattr(self, name))} entries, must have"
-                        f" {stages} for {self.num_stages} encoder stages"
-                    )
+        super().__post_init__()
         for side in ("enc", "dec"):
             self._check_stages(side)
-        choices = {
-            "shuffle_orders": ("training", "always", "never"),
-            "attention": ATTENTION_FORMS,
-            "convolution": CONV_BACKENDS,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"LitePTConfig: {name} is {getattr(self, name)!r}, must be one of {allowed}"
-                )
-        if self.patch_size < 1:
-            raise ValueError(f"LitePTConfig: patch_size is {self.patch_size}, must be positive")
-        if not 0.0 < self.batch_norm_momentum <= 1.0:
-            raise ValueError(
-                f"LitePTConfig: batch_norm_momentum is {self.batch_norm_momentum}, must be in"
-                " (0, 1]"
-            )
-        if not 0.0 <= self.drop_path < 1.0:
-            raise ValueError(f"LitePTConfig: drop_path is {self.drop_path}, must be in [0, 1)")
         if not self.rotary_base > 1.0:
             raise ValueError(f"LitePTConfig: rotary_base is {self.rotary_base}, must be above 1")
 
@@ -119,11 +60,6 @@ class LitePTConfig:
                     f"LitePTConfig: {side}{stage} has {width} channels, must be a multiple of the"
                     f" head width {self.head_width}"
                 )
-
-    @property
-    def num_stages(self) -> int:
-        """Encoder stages."""
-        return len(self.enc_depths)
 
     @property
     def attention_stages(self) -> tuple[int, ...]:
@@ -190,17 +126,4 @@ def litept_config(size: str, **overrides: Any) -> LitePTConfig:
     ValueError
         If the size or a field is unknown, or a value is not allowed.
     """
-    name = ALIASES.get(size, size)
-    if name not in SIZES:
-        known_sizes = (*SIZES, *ALIASES)
-        raise ValueError(f"litept_config: size is {size!r}, must be one of {known_sizes}")
-    known = tuple(field.name for field in fields(LitePTConfig))
-    unknown = [option for option in overrides if option not in known]
-    if unknown:
-        raise ValueError(f"litept_config: no option {unknown[0]!r}; options are {', '.join(known)}")
-    # A file may bring lists.
-    values: dict[str, Any] = {
-        option: tuple(value) if isinstance(value, list) else value
-        for option, value in overrides.items()
-    }
-    return replace(SIZES[name], **values)
+    return resized("litept_config", SIZES, ALIASES, size, overrides)

@@ -5,38 +5,24 @@ Shape letters: N voxels, N_s at stage s, B clouds, C channels.
 
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import fields
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from train.config import OptimConfig
-from train.networks.protocol import UNKNOWN_LOGIT, Network, NetworkOutput, StageHook
+from train.networks.protocol import (
+    UNKNOWN_LOGIT,
+    Network,
+    NetworkOutput,
+    NetworkSpec,
+    StageHook,
+)
+from train.networks.ptv3.backbone import Backbone, Stage
 from train.networks.ptv3.batch import check_shapes
 from train.networks.ptv3.hierarchy import Hierarchy
-
-
-class StageConfig(Protocol):
-    """What of a network's configuration its head and its callers need."""
-
-    @property
-    def num_stages(self) -> int:
-        """Encoder stages; the decoder has one fewer."""
-
-    @property
-    def enc_channels(self) -> tuple[int, ...]:
-        """Width of each encoder stage, finest first."""
-
-    @property
-    def dec_channels(self) -> tuple[int, ...]:
-        """Width of each decoder stage, finest first."""
-
-
-def check_widths(network: str, num_classes: int, in_channels: int) -> None:
-    """Raise ValueError where a network could not be built: before its backbone is."""
-    for name, number in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if number < 1:
-            raise ValueError(f"{network}: {name} is {number}, must be at least 1")
+from train.networks.ptv3.hierarchy_config import HierarchyConfig
 
 
 class HierarchySegmentor(Network):
@@ -45,24 +31,38 @@ class HierarchySegmentor(Network):
     Parameters
     ----------
     config
-        Stages and widths.
-    backbone
-        Called with features, hierarchy and hook; returns the output of every stage by name.
+        The backbone.
     num_classes
         Logits per voxel.
     in_channels
         Channels of the input features.
+    size
+        The name in `sizes` that `config` was derived from.
     """
+
+    network: ClassVar[str]
+    """The name in the registry."""
+    stage: ClassVar[type[Stage]]
+    """What the backbone's stages are."""
+    sizes: ClassVar[Mapping[str, HierarchyConfig]]
+    """Configurations by name."""
+    always_named: ClassVar[tuple[str, ...]] = ()
+    """Fields of the configuration that every file names, whatever they are."""
 
     config: Any
 
     def __init__(
-        self, config: StageConfig, backbone: nn.Module, num_classes: int, in_channels: int
+        self, config: HierarchyConfig, num_classes: int, in_channels: int = 4, *, size: str
     ) -> None:
+        for name, number in (("num_classes", num_classes), ("in_channels", in_channels)):
+            if number < 1:
+                raise ValueError(f"{type(self).__name__}: {name} is {number}, must be at least 1")
         super().__init__()
         self.config = self._stages = config
-        self.num_classes, self.in_channels = num_classes, in_channels
-        # Head first: the order in which official checkpoints list their keys.
+        self.num_classes, self.in_channels, self.size = num_classes, in_channels, size
+        # The backbone's weights are drawn first, but the head is listed first: the order in which
+        # official checkpoints list their keys.
+        backbone = Backbone(config, in_channels, self.stage)
         self.seg_head = nn.Linear(config.dec_channels[0], num_classes)
         self.backbone = backbone
         self._known: tuple[bool, ...] | None = None
@@ -138,9 +138,41 @@ class HierarchySegmentor(Network):
             {"params": [p for name, p in named if ".block" in name], "lr": optim.block_lr},
         ]
 
+    def spec(self) -> NetworkSpec:
+        """Return the size by name, and what of it was overridden and belongs to the weights."""
+        usual = self.sizes[self.size]
+        # How attention and convolution are computed changes no weight.
+        overrides = {
+            field.name: getattr(self.config, field.name)
+            for field in fields(self.config)
+            if field.name not in ("attention", "convolution")
+            and (
+                field.name in self.always_named
+                or getattr(self.config, field.name) != getattr(usual, field.name)
+            )
+        }
+        return NetworkSpec(self.network, self.size, self.num_classes, self.in_channels, overrides)
+
+    @property
+    def shuffles(self) -> bool:
+        """Whether a hierarchy that is built now gets its curves in a drawn order."""
+        shuffle = self.config.shuffle_orders
+        return bool(shuffle == "always" or (shuffle == "training" and self.training))
+
     @abstractmethod
     def prepare(self, batch: Mapping[str, Tensor]) -> Hierarchy:
         """Build the hierarchy that this network uses if given none."""
+
+    def prepare_on(self, geometry: Any, batch: Mapping[str, Tensor]) -> Hierarchy | None:
+        """Return this network's curves over the rows of another's hierarchy."""
+        del batch
+        if not isinstance(geometry, Hierarchy) or len(geometry.levels) != self._stages.num_stages:
+            return None
+        return self.with_own_curves(geometry)
+
+    @abstractmethod
+    def with_own_curves(self, hierarchy: Hierarchy) -> Hierarchy:
+        """Return a hierarchy of as many stages with the curves that this network attends along."""
 
     @abstractmethod
     def curves_of(self, hierarchy: Hierarchy) -> tuple[tuple[str, object, object], ...]:

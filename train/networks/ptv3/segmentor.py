@@ -4,15 +4,13 @@ Shape letters: N voxels, N_s at stage s, B clouds, C channels.
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from torch import Tensor
 
-from train.networks.protocol import NetworkSpec
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
-from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor, check_widths
-from train.networks.ptv3.network import PointTransformerV3
+from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
+from train.networks.ptv3.network import PTv3Stage
 from train.networks.ptv3.serialization import curve_depth
 from train.networks.ptv3.sizes import SIZES, NetworkConfig, network_config
 
@@ -20,49 +18,21 @@ from train.networks.ptv3.sizes import SIZES, NetworkConfig, network_config
 class Segmentor(HierarchySegmentor):
     """Backbone and linear head.
 
-    Parameters
-    ----------
-    config
-        The backbone.
-    num_classes
-        Logits a voxel.
-    in_channels
-        Channels of the input features.
-    size
-        The name in `SIZES` that `config` was derived from.
+    See `HierarchySegmentor` for the parameters.
     """
 
-    def __init__(
-        self, config: NetworkConfig, num_classes: int, in_channels: int = 4, *, size: str
-    ) -> None:
-        check_widths("Segmentor", num_classes, in_channels)
-        super().__init__(config, PointTransformerV3(config, in_channels), num_classes, in_channels)
-        self.backbone: PointTransformerV3
-        self.size = size
-        self.config: NetworkConfig = config
+    network = "ptv3"
+    stage = PTv3Stage
+    sizes = SIZES
+    # Weights of one form load into the other without a word, and give other numbers.
+    always_named = ("cpe_input", "depth_rule")
+    config: NetworkConfig
 
     @property
     def geometry_key(self) -> Hashable:
         """The curves, their depth, and how many stages there are."""
         config = self.config
         return ("ptv3", config.num_stages, config.orders, config.depth_rule)
-
-    def spec(self) -> NetworkSpec:
-        """Return the size by name, and what of it was overridden and belongs to the weights."""
-        usual = SIZES[self.size]
-        # Weights of one form load into the other without a word, and give other numbers: these two
-        # are always named. How attention and convolution are computed changes no weight.
-        always = ("cpe_input", "depth_rule")
-        overrides = {
-            field.name: getattr(self.config, field.name)
-            for field in fields(self.config)
-            if field.name not in ("attention", "convolution")
-            and (
-                field.name in always
-                or getattr(self.config, field.name) != getattr(usual, field.name)
-            )
-        }
-        return NetworkSpec("ptv3", self.size, self.num_classes, self.in_channels, overrides)
 
     def describe(self) -> str:
         """Return one line that says what this network is and which implementations it took."""
@@ -87,22 +57,19 @@ class Segmentor(HierarchySegmentor):
             batch,
             num_stages=self.config.num_stages,
             orders=self.config.orders,
-            shuffle_orders=self._shuffles,
+            shuffle_orders=self.shuffles,
             depth_rule=self.config.depth_rule,
         )
 
-    def prepare_on(self, geometry: Any, batch: Mapping[str, Tensor]) -> Hierarchy | None:
-        """Return this network's curves over the rows of another's hierarchy."""
-        del batch
+    def with_own_curves(self, hierarchy: Hierarchy) -> Hierarchy:
+        """Return the same rows with this network's curves at every stage."""
         config = self.config
-        if not isinstance(geometry, Hierarchy) or len(geometry.levels) != config.num_stages:
-            return None
-        depth = curve_depth(geometry.max_grid_coord, config.depth_rule)
-        return geometry.with_curves(
+        depth = curve_depth(hierarchy.max_grid_coord, config.depth_rule)
+        return hierarchy.with_curves(
             config.orders,
             [max(depth - stage, 0) for stage in range(config.num_stages)],
             config.depth_rule,
-            shuffle_orders=self._shuffles,
+            shuffle_orders=self.shuffles,
         )
 
     def curves_of(self, hierarchy: Hierarchy) -> tuple[tuple[str, object, object], ...]:
@@ -112,11 +79,6 @@ class Segmentor(HierarchySegmentor):
             ("curves", hierarchy.levels[0].order.shape[0], len(config.orders)),
             ("depth rule", hierarchy.depth_rule, config.depth_rule),
         )
-
-    @property
-    def _shuffles(self) -> bool:
-        shuffle = self.config.shuffle_orders
-        return shuffle == "always" or (shuffle == "training" and self.training)
 
 
 def build_segmentor(
