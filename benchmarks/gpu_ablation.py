@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.gpu_parts import Part, run_part
 from train.ablation.grids import Arm, Grid, built_in
+from train.ablation.records import RECORDS_NAME, read_records
 from train.ablation.runner import Ablation, Runner
 from train.ablation.statistics import Comparison
 from train.core.device import resolve_device
@@ -74,8 +75,9 @@ def body(part: Part) -> None:
         except Interrupted as stop:
             raise KeyboardInterrupt from stop
         finally:
-            records = sorted((part.out / "ablation" / "records").glob("main--*.json"))
-            part.keep("records", count=len(records), files=[path.name for path in records])
+            records = part.out / "ablation" / RECORDS_NAME
+            runs = read_records([records]).runs if records.is_file() else ()
+            part.keep("records", count=len(runs), runs=[str(run) for run in runs])
 
 
 def _between(arms: dict[str, Arm]) -> tuple[Comparison, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from train.ablation.grids import Grid, built_in, find_grid
 from train.ablation.page import GridPlan, write_page
-from train.ablation.records import read_folders
+from train.ablation.records import RECORDS_NAME, SUFFIX, Records, read_records, refuse_single_files
 from train.ablation.runner import Ablation, Runner
 from train.ablation.statistics import Score, StreetBootstrap, additive_score
 from train.config import RunConfig
@@ -46,11 +46,11 @@ examples:
   python -m train.ablate --dataset waymo --simulate --grid main --seeds 5
   python -m train.ablate --dataset semantickitti --data-root DIR --teacher-checkpoint teacher.pt \\
       --grid mine.toml --seeds 3
-  python -m train.ablate --page-only --output runs/ablation --records elsewhere/records
+  python -m train.ablate --page-only --output runs/ablation --records elsewhere/records.jsonl.gz
 
-A run is one small file under OUTPUT/records. Stopped at any moment, the same command goes on with
-the runs that are missing. Records of other machines add up: run other seeds there (--first-seed),
-and give their folders to --records.
+Each run is kept in OUTPUT/records.jsonl.gz as soon as it ends. Stopped at any moment, the same
+command goes on with the runs that are missing. Records of other machines add up: run other seeds
+there (--first-seed), and give their files to --records.
 
 A grid of one's own is a TOML file:
   title = "Is twice the weight better?"
@@ -122,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         default=[],
-        metavar="DIR",
-        help="further folders of records, of other machines, for the page",
+        metavar="FILE",
+        help=f"further files of records (*{SUFFIX}), of other machines, for the page",
     )
     parser.add_argument(
         "--page",
@@ -148,11 +148,19 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
     if options.keep is not None and options.keep < 0:
         raise UserError(f"--keep {options.keep}: 0 for none, or how many batches a seed")
     page = options.page or options.output / "ablation"
-    folders = [options.output / "records", *options.records]
+    own = options.output / RECORDS_NAME
+    files = [*([own] if own.is_file() or not options.page_only else []), *options.records]
+
+    def write(records: Records) -> None:
+        _write_page(page, records, files, name, grid)
+
     if options.page_only:
         if rest:
             raise UserError(f"--page-only reads records alone; leave out {' '.join(rest)}")
-        _write_page(page, [each for each in folders if each.is_dir()], name, grid)
+        if not files:
+            refuse_single_files(own)
+            raise UserError("--page-only: no records; give --output or --records of an ablation")
+        write(read_records(files))
         return
     if current_world().size > 1:
         raise UserError(
@@ -175,19 +183,11 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
         keep=keep,
         score_every=options.score_every or usual,
     )
-    runner = Runner(ablation, process_device(run.device))
-    try:
-        runner.start()
-    finally:
-        if any(ablation.records.glob(f"{name}--*.json")):
-            _write_page(page, folders, name, grid)
+    Runner(ablation, process_device(run.device), write, options.records).start()
 
 
-def _write_page(page: Path, folders: Sequence[Path], name: str, grid: Grid) -> None:
-    """Write what the records of some folders say, of all grids that they have runs of."""
-    if not folders:
-        raise UserError("--page-only: no records; give --output or --records of an ablation")
-    records = read_folders(folders)
+def _write_page(page: Path, records: Records, files: Sequence[Path], name: str, grid: Grid) -> None:
+    """Write what the records of some files say, of all grids that they have runs of."""
     grids = built_in() | {name: grid}
     plans = []
     for known, each in grids.items():
@@ -214,12 +214,12 @@ def _write_page(page: Path, folders: Sequence[Path], name: str, grid: Grid) -> N
             f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
         )
     bootstrap = StreetBootstrap(_score_of(*datasets.popitem())) if datasets else None
-    write_page(page, records, plans, bootstrap, command=_page_command(page, folders))
+    write_page(page, records, plans, bootstrap, command=_page_command(page, files))
     logger.info(f"page: {page.with_suffix('.md')}")
 
 
-def _page_command(page: Path, folders: Sequence[Path]) -> str:
-    """Return the command that writes the page again, with folders as seen from the current one."""
+def _page_command(page: Path, files: Sequence[Path]) -> str:
+    """Return the command that writes the page again, with files as seen from the current one."""
 
     def shown(path: Path) -> str:
         resolved = path.resolve()
@@ -229,7 +229,7 @@ def _page_command(page: Path, folders: Sequence[Path]) -> str:
             else (resolved.name)
         )
 
-    records = " ".join(shown(folder) for folder in folders)
+    records = " ".join(shown(file) for file in files)
     return f"{program('train.ablate')} --page-only --records {records} --page {shown(page)}"
 
 

@@ -1,32 +1,33 @@
-"""Runs an ablation: the missing runs of a grid, paired by seed, each kept as one small record."""
+"""What an ablation runs: the arms of a grid as a study, paired by seed."""
 
 import dataclasses
 import hashlib
 import shutil
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 
 from fast import TopologicalLoss
-from train.ablation.circumstances import circumstances
 from train.ablation.every_nth import EveryNth
 from train.ablation.grids import TEACHER, Arm, Grid
 from train.ablation.kept_batches import KeptBatches
 from train.ablation.records import (
     GRADIENT_ENTROPY,
+    RECORDS_NAME,
+    Outcome,
+    Records,
     RunRecord,
+    add_records,
+    differences,
     hash_of,
-    read_record,
-    write_record,
 )
+from train.ablation.study import Study
 from train.config import RunConfig, to_json
 from train.core.atomic_write import make_folder
 from train.core.console import logger
-from train.core.device import describe_device
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IN_CHANNELS, FrameSource
@@ -69,6 +70,14 @@ OWN_OTHER_LOSSES: Final = {
 """Losses whose own/other test is recorded for every student, as options of `TopologicalLoss`."""
 
 
+class Run(NamedTuple):
+    """One run; the teacher's own score is one too, its seed is the teacher's number."""
+
+    grid: str
+    arm: str
+    seed: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
     """What an ablation runs.
@@ -104,7 +113,14 @@ class Ablation:
     @property
     def records(self) -> Path:
         """Where records are."""
-        return self.output / "records"
+        return self.output / RECORDS_NAME
+
+    def runs(self) -> list[Run]:
+        """Return the runs: the teachers' scores, then seed after seed."""
+        teachers = [Run(self.grid_name, TEACHER, place) for place in range(len(self.teachers))]
+        return teachers + [
+            Run(self.grid_name, arm, seed) for seed in self.seeds for arm in self.grid.arms
+        ]
 
 
 class Runner:
@@ -112,13 +128,30 @@ class Runner:
 
     Everything that can be refused is refused while this object is built.
 
+    Parameters
+    ----------
+    ablation
+        What to run.
+    device
+        Where.
+    page
+        Writes the page of all records; without, none is written.
+    also
+        Further files of records, for the page.
+
     Raises
     ------
     UserError
         If data, teachers, arms or the records that are there do not fit.
     """
 
-    def __init__(self, ablation: Ablation, device: torch.device) -> None:
+    def __init__(
+        self,
+        ablation: Ablation,
+        device: torch.device,
+        page: Callable[[Records], None] = lambda _: None,
+        also: Sequence[Path] = (),
+    ) -> None:
         self.ablation, self.device = ablation, device
         run = ablation.run
         self.spec: DatasetSpec = dataset_spec(run.dataset, vars(run.data))
@@ -128,15 +161,21 @@ class Runner:
         self.teacher_hashes = [checksum(teacher) for teacher in self.teachers]
         self._check_arms()
         # Refuses a dataset whose thin classes nobody has named.
-        thin_classes(run.dataset, self.spec.class_names)
+        self.thin = thin_classes(run.dataset, self.spec.class_names)
         self.data: RunData = open_data(run, self.spec)
-        self.settings = self._settings()
-        self.assay = hash_of(self.settings)
-        make_folder(ablation.output, "--output")
-        ablation.records.mkdir(exist_ok=True)
+        scored = EveryNth(self.data.validation, ablation.score_every)
+        self.study = Study(
+            settings=self._settings(scored),
+            runs=ablation.runs(),
+            run_one=self._run,
+            page=page,
+            records=ablation.records,
+            also=also,
+            device=device,
+        )
         self.validation = PreparedFrames(
             EvaluationFrames(
-                self._scored(),
+                scored,
                 run.data.grid_size_m,
                 clip_range_m=run.data.clip_range_m,
                 on_bad_sweep=run.on_bad_sweep,
@@ -146,7 +185,9 @@ class Runner:
         )
         self._samples: dict[int, SampledFeatures] = {}
         self._artifacts: dict[str, Path | None] = {}
-        self._refuse_other_records()
+        self._kept_seed: int | None = None
+        self._trained: Path | None = None
+        self._refuse_other_options()
 
     def _load_teacher(self, path: Path) -> Network:
         teacher, _ = load_teacher(
@@ -157,10 +198,7 @@ class Runner:
         )
         return teacher.to(self.device).eval().requires_grad_(False)
 
-    def _scored(self) -> FrameSource:
-        return EveryNth(self.data.validation, self.ablation.score_every)
-
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, scored: FrameSource) -> dict[str, Any]:
         """Return what all arms share, in plain values; its hash names the assay."""
         run = self.ablation.run
         plain = to_json(run)
@@ -179,7 +217,7 @@ class Runner:
             },
             "optim": {name: v for name, v in plain["optim"].items() if name != "teacher_epochs"},
             "training_sweeps": _listed(self.data.training.names),
-            "validation_sweeps": _listed(self._scored().names),
+            "validation_sweeps": _listed(scored.names),
         }
 
     def _check_arms(self) -> None:
@@ -200,92 +238,55 @@ class Runner:
             except UserError as error:
                 raise UserError(f"--grid, arm {name}: {error}") from error
 
-    def _refuse_other_records(self) -> None:
-        """Refuse a folder whose records of these runs have another configuration."""
-        for path in sorted(self.ablation.records.glob(f"{self.ablation.grid_name}--*.json")):
-            record = read_record(path)
-            if record.assay != self.assay:
-                changed = _changed(record.assay_settings, self.settings)
+    def _refuse_other_options(self) -> None:
+        """Refuse an arm that is recorded with options other than it has now."""
+        done = self.study.done()
+        for run in self.study.runs:
+            record = done.get(run)
+            if record is None or run.arm == TEACHER:
+                continue
+            if changed := self._changed_since(record, self.ablation.grid.arms[run.arm]):
                 raise UserError(
-                    f"{path}: is of another configuration ({changed}); give another --output, or "
-                    "the flags that it was made with"
+                    f"{self.ablation.records}: arm {run.arm} had other options then ({changed}); "
+                    "give the arm another name, or another --output"
                 )
 
-    def start(self) -> None:
-        """Do all missing runs, seed by seed."""
-        wanted = [(seed, name) for seed in self.ablation.seeds for name in self.ablation.grid.arms]
-        self._take_from_other_grids(wanted)
-        missing = [(seed, name) for seed, name in wanted if not self._has(seed, name)]
-        logger.info(
-            f"{self.ablation.grid_name}: {len(self.ablation.grid.arms)} arms, "
-            f"{len(self.ablation.seeds)} seeds, assay {self.assay}; {len(wanted) - len(missing)} "
-            f"of {len(wanted)} runs are done; on {describe_device(self.device)}"
-        )
-        for number in range(len(self.teachers)):
-            self._score_teacher(number)
-        started = time.monotonic()
-        seed_before: int | None = None
-        for done, (seed, name) in enumerate(missing):
-            if seed_before is not None and seed != seed_before:
-                self._forget_kept(seed_before)
-            seed_before = seed
-            self._run(seed, name)
-            left_s = (time.monotonic() - started) / (done + 1) * (len(missing) - done - 1)
-            logger.info(
-                f"{len(wanted) - len(missing) + done + 1} of {len(wanted)} runs done, about "
-                f"{left_s / 60:.0f} minutes left"
-            )
-        if seed_before is not None:
-            self._forget_kept(seed_before)
+    def start(self) -> int:
+        """Do all missing runs, seed by seed; return how many there were."""
+        self._take_from_other_grids()
+        missing = self.study.start()
+        self._clean(None)
+        return missing
 
-    def _take_from_other_grids(self, wanted: Iterable[tuple[int, str]]) -> None:
-        """Write a record for each run that another grid has made to the last option."""
-        made: dict[tuple[str, int], list[RunRecord]] = {}
-        for path in sorted(self.ablation.records.glob(f"*--{self.assay}.json")):
-            record = read_record(path)
-            if record.grid != self.ablation.grid_name and record.role == "student":
-                made.setdefault((record.teacher, record.seed), []).append(record)
-        for seed, name in wanted:
-            if self._record_path(seed, name).is_file():
+    def _take_from_other_grids(self) -> None:
+        """Record each run that another grid has made to the last option."""
+        done = self.study.done()
+        made = [
+            record
+            for record in done.values()
+            if record.assay == self.study.assay and record.role == "student"
+        ]
+        taken = []
+        for run in self.study.runs:
+            if run in done or run.arm == TEACHER:
                 continue
-            arm = self.ablation.grid.arms[name]
-            teacher = self.teacher_hashes[self._teacher_of(seed)]
-            for record in made.get((teacher, seed), []):
-                if not self._changed_since(record, arm):
+            teacher = self.teacher_hashes[self._teacher_of(run.seed)]
+            arm = self.ablation.grid.arms[run.arm]
+            for record in made:
+                same = (record.teacher, record.seed) == (teacher, run.seed)
+                if same and not self._changed_since(record, arm):
                     # A run does not know which grid asked for it.
-                    write_record(
-                        self.ablation.records,
-                        dataclasses.replace(record, grid=self.ablation.grid_name, arm=name),
-                    )
-                    logger.info(
-                        f"{name}, seed {seed}: the run is there as {record.arm} of grid "
-                        f"{record.grid}"
-                    )
+                    taken.append(dataclasses.replace(record, grid=run.grid, arm=run.arm))
+                    logger.info(f"{run.arm}, seed {run.seed}: the run is there as {record}")
                     break
+        if taken:
+            add_records(self.ablation.records, taken)
 
     def _changed_since(self, record: RunRecord, arm: Arm) -> str:
         """Return what is different in an arm's options and those that a record was made with."""
         # An option that is younger than the record had its default then.
         usual = self._options(Arm(arm.method))
-        return _changed(usual | dict(record.options), self._options(arm))
-
-    def _record_path(self, seed: int, name: str) -> Path:
-        return (
-            self.ablation.records
-            / f"{self.ablation.grid_name}--{name}--seed-{seed}--{self.assay}.json"
-        )
-
-    def _has(self, seed: int, name: str) -> bool:
-        path = self._record_path(seed, name)
-        if not path.is_file():
-            return False
-        arm = self.ablation.grid.arms[name]
-        if changed := self._changed_since(read_record(path), arm):
-            raise UserError(
-                f"{path}: arm {name} had other options then ({changed}); give the arm another "
-                "name, or another --output"
-            )
-        return True
+        return differences(usual | dict(record.options), self._options(arm))
 
     def _options(self, arm: Arm) -> dict[str, Any]:
         config = to_json_options(arm.config(self.ablation.run.model))
@@ -362,7 +363,7 @@ class Runner:
         return kept
 
     def _kept_folder(self, seed: int) -> Path:
-        name = f"{self.assay}--{self.teacher_hashes[self._teacher_of(seed)]}--seed-{seed}"
+        name = f"{self.study.assay}--{self.teacher_hashes[self._teacher_of(seed)]}--seed-{seed}"
         return self.ablation.output / "kept" / name
 
     def _choice(self, student: Network, seed: int) -> TargetChoice:
@@ -390,13 +391,28 @@ class Runner:
             segmentation="ce+lovasz" if losses == {"ce+lovasz"} else "ce",
         )
 
-    def _forget_kept(self, seed: int) -> None:
-        """Remove a seed's kept batches once all of its runs are done: gigabytes."""
-        if all(self._has(seed, name) for name in self.ablation.grid.arms):
-            shutil.rmtree(self._kept_folder(seed), ignore_errors=True)
+    def _run(self, run: Run) -> dict[str, Outcome]:
+        if run.arm == TEACHER:
+            return {TEACHER: self._score_teacher(run.seed)}
+        self._clean(run.seed)
+        return {run.arm: self._train(run.seed, run.arm)}
 
-    def _run(self, seed: int, name: str) -> None:
-        """Train and score one student, and write its record."""
+    def _clean(self, seed: int | None) -> None:
+        """Remove what recorded runs no longer need; kept batches are gigabytes.
+
+        Parameters
+        ----------
+        seed
+            Of the next run, whose kept batches stay; None after the last one.
+        """
+        if self._kept_seed not in (None, seed):
+            shutil.rmtree(self._kept_folder(self._kept_seed), ignore_errors=True)
+        if self._trained is not None:
+            shutil.rmtree(self._trained, ignore_errors=True)
+        self._kept_seed, self._trained = seed, None
+
+    def _train(self, seed: int, name: str) -> Outcome:
+        """Train and score one student."""
         arm = self.ablation.grid.arms[name]
         place = self._teacher_of(seed)
         teacher = self.teachers[place]
@@ -434,9 +450,8 @@ class Runner:
             losses=_own_other_losses() if self._has_other_streets() else None,
             precision=run.precision,
         )
-        record = self._record(
-            name,
-            seed,
+        self._trained = folder
+        return self._outcome(
             place,
             self._options(arm),
             found,
@@ -445,14 +460,8 @@ class Runner:
             gradient_norms=_gradient_norms(steps),
             stats={"first": mean_terms(steps[:20]), "last": mean_terms(steps[-20:])},
         )
-        write_record(self.ablation.records, record)
-        shutil.rmtree(folder, ignore_errors=True)
-        logger.info(f"{name}, seed {seed}: mIoU {100 * (record.scores['miou'] or 0.0):.2f}")
 
-    def _score_teacher(self, place: int) -> None:
-        seed = place
-        if self._record_path(seed, TEACHER).is_file():
-            return
+    def _score_teacher(self, place: int) -> Outcome:
         found = evaluate_structure(
             self.teachers[place],
             self.validation,
@@ -460,11 +469,8 @@ class Runner:
             title="teacher, evaluation",
             precision=self.ablation.run.precision,
         )
-        record = self._record(
-            TEACHER, seed, place, {"file": self.ablation.teachers[place].name}, found, role=TEACHER
-        )
-        write_record(self.ablation.records, record)
-        logger.info(f"teacher: mIoU {100 * (record.scores['miou'] or 0.0):.2f}")
+        options = {"file": self.ablation.teachers[place].name}
+        return self._outcome(place, options, found, role="teacher")
 
     def _has_other_streets(self) -> bool:
         """Return whether there is another street for the own/other test."""
@@ -477,46 +483,24 @@ class Runner:
             )
         return self._samples[place]
 
-    def _record(
-        self,
-        arm: str,
-        seed: int,
-        place: int,
-        options: Mapping[str, Any],
-        found: StructureEvaluation,
-        *,
-        steps: int = 1,
-        seconds: float = 0.0,
-        role: Any = "student",
-        gradient_norms: Mapping[str, Any] | None = None,
-        stats: Mapping[str, Any] | None = None,
-    ) -> RunRecord:
+    def _outcome(
+        self, place: int, options: Mapping[str, Any], found: StructureEvaluation, **more: Any
+    ) -> Outcome:
+        """Return what a run gave: its scores, and in `more` what else is known of a student."""
         scores = found.total().scores(
-            self.spec.class_names,
-            self.spec.benchmark_rule,
-            {"thin_iou": thin_classes(self.ablation.run.dataset, self.spec.class_names)},
+            self.spec.class_names, self.spec.benchmark_rule, {"thin_iou": self.thin}
         )
-        if role != TEACHER:
+        if more.get("role") != "teacher":
             scores["distance_correlation"] = found.distance_correlation()
             scores["own_other"] = None
             for loss, test in found.own_other.items():
                 scores["own_other" if loss == "edges" else f"own_other_{loss}"] = test.ratio
-        return RunRecord(
-            grid=self.ablation.grid_name,
-            arm=arm,
-            seed=seed,
-            assay=self.assay,
-            assay_settings=self.settings,
+        return Outcome(
             teacher=self.teacher_hashes[place],
             options=options,
-            role=role,
-            steps=steps,
-            seconds=seconds,
-            **circumstances(self.device),
             scores=scores,
             streets={street: counts.to_json() for street, counts in found.streets().items()},
-            gradient_norms=gradient_norms,
-            stats=stats,
+            **more,
         )
 
 
@@ -566,19 +550,6 @@ def _listed(names: Any) -> dict[str, Any]:
     listed = list(names)
     digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:12]
     return {"number": len(listed), "hash": digest}
-
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> str:
-    """Return in words in which values two nested settings differ, three at most."""
-    found = []
-    for name in sorted({*before, *after}):
-        old, new = before.get(name), after.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            inner = _changed(old, new, f"{prefix}{name}.")
-            found += [inner] if inner else []
-        elif old != new:
-            found.append(f"{prefix}{name} {old}, now {new}")
-    return "; ".join(found[:3])
 
 
 def to_json_options(config: Any) -> dict[str, Any]:

@@ -47,8 +47,8 @@ from train.evaluation.feature_agreement import sampled_rows
 PAGE_ONLY: Final = "paper"
 """The name for `--only` that makes the pages and no figure."""
 
-RECORDS: Final = "ablation_records"
-"""What the folder of records is called beside the pages of results."""
+RECORDS: Final = "ablation_records.jsonl.gz"
+"""What the file of records is called beside the pages of results."""
 
 NEEDS: Final = {
     panels.NAME_OF_SWEEP: (TEACHER, STUDENT),
@@ -67,7 +67,7 @@ examples:
   python -m benchmarks.studies figures --run runs/waymo
   python -m benchmarks.studies figures --only figure5 figure6 --dataset waymo --data-root DIR \\
       --teacher-checkpoint teacher.pt --student student.pt --baseline baseline.pt
-  python -m benchmarks.studies figures --only figure1 --records runs/ablation/records
+  python -m benchmarks.studies figures --only figure1 --records runs/ablation/records.jsonl.gz
   python -m benchmarks.studies figures --check
 
 Tables 6, 8 and 9 and Figures 7 and 8 are measured by pytest benchmarks/ --benchmark and
@@ -78,7 +78,7 @@ python -m train.efficiency; Tables 5, 7, 10 and 11 by python -m train.ablate.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if `--check` finds a difference, 2 for a user's mistake."""
     options = _parser().parse_args(arguments)
-    if not options.records and (records := options.output / RECORDS).is_dir():
+    if not options.records and (records := options.output / RECORDS).is_file():
         options.records = [records]
     if options.check:
         found: list[str] = []
@@ -120,8 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         "[OUTPUT/efficiency.json]",
     )  # fmt: skip
     parser.add_argument(
-        "--records", type=Path, nargs="+", default=[], metavar="DIR",
-        help="records of train.ablate, for figure1 [OUTPUT/ablation_records if it is there]",
+        "--records", type=Path, nargs="+", default=[], metavar="FILE",
+        help=f"records of train.ablate, for figure1 [OUTPUT/{RECORDS} if it is there]",
     )  # fmt: skip
     trained = parser.add_argument_group("trained networks, for figures 3 to 6")
     for flag, metavar, text in (
@@ -258,7 +258,7 @@ def _checkpoints(options: argparse.Namespace) -> dict[str, Path]:
 def _lacks(name: str, options: argparse.Namespace, checkpoints: dict[str, Path]) -> str | None:
     """Return what a figure needs and is not given; None if it can be made."""
     if name == score_over_cost.NAME and not options.records:
-        return "needs the records of an ablation; give --records DIR"
+        return "needs the records of an ablation; give --records FILE"
     missing = [role for role in NEEDS.get(name, ()) if role not in checkpoints]
     if not missing:
         return None

@@ -21,7 +21,7 @@ from benchmarks.studies.figures.palette import (
     VERMILION,
 )
 from train.ablation.grids import TEACHER, built_in
-from train.ablation.records import RunRecord, read_folders
+from train.ablation.records import RunRecord, read_records
 from train.core.errors import UserError
 from train.data.frame import IN_CHANNELS
 from train.data.registry import dataset_spec
@@ -57,19 +57,19 @@ def read_costs(path: Path) -> dict[str, float]:
         ) from error
 
 
-def make(folders: Sequence[Path], efficiency: Sequence[Path]) -> Drawn:
+def make(records: Sequence[Path], efficiency: Sequence[Path]) -> Drawn:
     """Return the figure; as `collect`."""
-    numbers = collect(folders, efficiency)
+    numbers = collect(records, efficiency)
     return Drawn(numbers, _draw(numbers))
 
 
-def collect(folders: Sequence[Path], efficiency: Sequence[Path]) -> dict[str, Any]:
+def collect(records: Sequence[Path], efficiency: Sequence[Path]) -> dict[str, Any]:
     """Return the scores and the costs.
 
     Parameters
     ----------
-    folders
-        Of records of `train.ablate`, with runs of the grid `main`.
+    records
+        Files of `train.ablate`, with runs of the grid `main`.
     efficiency
         JSON files of `train.efficiency`; of a size that several have, the last counts.
 
@@ -78,10 +78,10 @@ def collect(folders: Sequence[Path], efficiency: Sequence[Path]) -> dict[str, An
     UserError
         If there are no runs of that grid, or a record is damaged.
     """
-    runs = [run for run in read_folders(folders).runs if run.grid == GRID]
+    runs = [run for run in read_records(records).runs if run.grid == GRID]
     if not runs:
         raise UserError(
-            f"{NAME}: no runs of grid {GRID} in {', '.join(map(str, folders))}; make some: "
+            f"{NAME}: no runs of grid {GRID} in {', '.join(map(str, records))}; make some: "
             f"python -m train.ablate --grid {GRID}"
         )
     seconds = {size: value for path in efficiency for size, value in read_costs(path).items()}

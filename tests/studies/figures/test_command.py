@@ -38,7 +38,7 @@ def test_one_figure_and_the_page(tmp_path, capsys):
 def test_all_figures_of_a_run(run, tmp_path, capsys):
     output = tmp_path / "results"
     # Records beside the results are found without a word.
-    write_runs(output / "ablation_records", {"teacher": [0.5], "kd": [0.3, 0.4]})
+    write_runs(output / "ablation_records.jsonl.gz", {"teacher": [0.5], "kd": [0.3, 0.4]})
     given = ["--run", run, "--output", output]
     assert main([str(word) for word in given]) == 0
     numbers = {path.stem: json.loads(path.read_text()) for path in output.glob("*.json")}
@@ -102,17 +102,17 @@ def test_records_of_an_ablation_have_to_be_there(tmp_path, capsys):
     given = ["--only", "paper", "--output", tmp_path]
     assert "--ablation no.json: no such file" in refused([*given, "--ablation", "no.json"], capsys)
     assert names(tmp_path) == set()
-    assert "no folder of records" in refused(
+    assert "cannot be read" in refused(
         ["--only", "figure1", "--records", tmp_path / "no", "--output", tmp_path], capsys
     )
 
 
 def test_a_check_finds_records_that_came_since(tmp_path, capsys):
     output = tmp_path / "results"
-    write_runs(output / "ablation_records", {"teacher": [0.5], "kd": [0.3]})
+    write_runs(output / "ablation_records.jsonl.gz", {"teacher": [0.5], "kd": [0.3]})
     assert main(["--only", "figure1", "--output", str(output)]) == 0
     assert main(["--check", "--output", str(output)]) == 0
-    write_runs(output / "ablation_records", {"kd": [0.3, 0.4]})
+    write_runs(output / "ablation_records.jsonl.gz", {"kd": [0.3, 0.4]})
     assert main(["--check", "--output", str(output)]) == 1
     assert "figure1.json disagrees with the records of the ablation" in capsys.readouterr().err
 

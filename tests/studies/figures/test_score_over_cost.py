@@ -24,7 +24,9 @@ def write_efficiency(path, **seconds):
 
 
 def test_scores_and_parameters(tmp_path):
-    numbers = make([write_runs(tmp_path / "records", SCORES)], [tmp_path / "nowhere.json"]).numbers
+    numbers = make(
+        [write_runs(tmp_path / "records.jsonl.gz", SCORES)], [tmp_path / "nowhere.json"]
+    ).numbers
     assert numbers["miou"] == {
         "teacher": [50.0],
         "ce": [30.0, 32.0],
@@ -42,7 +44,7 @@ def test_scores_and_parameters(tmp_path):
 
 
 def test_times_are_those_of_the_largest_size(tmp_path):
-    records = write_runs(tmp_path / "records", SCORES)
+    records = write_runs(tmp_path / "records.jsonl.gz", SCORES)
     efficiency = write_efficiency(
         tmp_path / "e.json", **{"tiny-teacher": 0.4, "tiny-student": 0.1, "student": 2.0}
     )
@@ -54,8 +56,8 @@ def test_times_are_those_of_the_largest_size(tmp_path):
 
 
 def test_runs_of_other_grids_do_not_count(tmp_path):
-    records = write_runs(tmp_path / "records", {"kd": [0.3]}, grid="table5")
-    with pytest.raises(UserError, match=r"no runs of grid main in .*records; make some"):
+    records = write_runs(tmp_path / "records.jsonl.gz", {"kd": [0.3]}, grid="table5")
+    with pytest.raises(UserError, match=r"no runs of grid main in .*records.jsonl.gz; make some"):
         make([records], [tmp_path / "nowhere.json"])
 
 

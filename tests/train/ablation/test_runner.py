@@ -9,7 +9,7 @@ import torch
 
 from train import ablate
 from train.ablation import runner
-from train.ablation.records import read_folders
+from train.ablation.records import RECORDS_NAME, SUFFIX, add_records, read_file, read_records
 from train.ablation.runner import mean_terms
 from train.core.interrupts import Interrupted
 from train.data.registry import dataset_spec
@@ -108,7 +108,7 @@ def test_an_arm_that_needs_images_is_one_line(flags, tmp_path, capsys):
 
 
 def runs_of(output):
-    records = read_folders([output / "records"]).runs
+    records = read_records([output]).runs
     return {(run.arm, run.seed): run for run in records}
 
 
@@ -123,11 +123,16 @@ def test_runs_of_another_grid_with_the_same_options_are_taken(
         '[[comparisons]]\narm = "softened"\nbaseline = "labels"\n'
     )
     asked = []
-    monkeypatch.setattr(runner.Runner, "_run", lambda self, *run: asked.append(run))
-    assert ablate.main(flags(output, grid=other)) == 0
+
+    def train(self, seed, name):
+        asked.append((seed, name))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.Runner, "_train", train)
+    assert ablate.main(flags(output, grid=other)) == 130
     # "nothing" has softened logits with another weight.
-    assert asked == [(0, "softened"), (1, "softened")]
-    runs = {(r.grid, r.arm, r.seed): r for r in read_folders([output / "records"]).runs}
+    assert asked == [(0, "softened")]
+    runs = {(r.grid, r.arm, r.seed): r for r in read_records([output]).runs}
     for seed in (0, 1):
         taken = runs["other", "labels", seed]
         assert taken == dataclasses.replace(runs["small", "ce", seed], grid="other", arm="labels")
@@ -176,10 +181,10 @@ def test_arms_of_a_seed_differ_in_their_loss_alone(finished):
 
 
 def test_a_second_call_does_nothing(finished, flags, capfd):
-    before = {path: path.stat().st_mtime_ns for path in (finished / "records").iterdir()}
+    before = (finished / RECORDS_NAME).stat().st_mtime_ns
     assert ablate.main(flags(finished)) == 0
-    assert {path: path.stat().st_mtime_ns for path in (finished / "records").iterdir()} == before
-    assert "6 of 6 runs are done" in capfd.readouterr().err
+    assert (finished / RECORDS_NAME).stat().st_mtime_ns == before
+    assert "7 of 7 runs are done" in capfd.readouterr().err
 
 
 @pytest.mark.slow
@@ -224,15 +229,16 @@ def test_live_targets_are_paired_too(flags, tmp_path):
     assert runs["ce", 0].stats["first"]["total"] == runs["nothing", 0].stats["first"]["total"]
 
 
-def test_records_of_two_machines_add_up(finished, flags, tmp_path):
-    other = tmp_path / "other"
-    for path in (finished / "records").glob("*seed-1*"):
-        (other / "records").mkdir(parents=True, exist_ok=True)
-        shutil.move(shutil.copy(path, tmp_path), other / "records" / path.name)
+def test_records_of_two_machines_add_up(finished, grid_file, tmp_path):
+    files = [tmp_path / f"{number}{SUFFIX}" for number in range(2)]
+    runs = read_file(finished / RECORDS_NAME)
+    for seed, file in enumerate(files):
+        add_records(file, [run for run in runs if run.seed == seed])
     page = tmp_path / "page"
-    records = [str(finished / "records"), str(other / "records")]
-    assert ablate.main(["--page-only", "--records", *records, "--page", str(page)]) == 0
-    assert page.with_suffix(".json").is_file()
+    command = ["--output", str(tmp_path), "--records", *map(str, files), "--page", str(page)]
+    assert ablate.main(["--page-only", "--grid", str(grid_file), *command]) == 0
+    text = page.with_suffix(".json").read_bytes()
+    assert text == (finished / "ablation.json").read_bytes()
 
 
 def test_a_refused_command_line_says_what_to_do(finished, flags, tmp_path, capfd, teacher_file):
@@ -279,4 +285,4 @@ def test_an_interrupted_run_is_no_record(flags, tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "fit", stopped)
     assert ablate.main(flags(tmp_path)) == 143
-    assert not list((tmp_path / "records").glob("small--ce*"))
+    assert runs_of(tmp_path).keys() == {("teacher", 0)}

@@ -7,7 +7,7 @@ import torch
 
 from tests.train.toy_runs import checkpoint_of, flags, log_of, refused
 from train import ablate, topkd_fit, topkd_targets
-from train.ablation.records import read_folders
+from train.ablation.records import read_records
 from train.methods.topkd import method as method_module
 from train.methods.topkd.artifacts import load_maker
 from train.networks.weights import checksum, load_model
@@ -164,7 +164,7 @@ def test_an_ablation_prepares_once_for_each_teacher(
     ]
     assert ablate.main(words) == 0
     assert len(made) == 2  # for RipsNet and for exact images, not once a seed
-    runs = {(run.arm, run.seed): run for run in read_folders([tmp_path / "ablation/records"]).runs}
+    runs = {(run.arm, run.seed): run for run in read_records([tmp_path / "ablation"]).runs}
     for arm in ("topkd", "exact"):
         for seed in (0, 1):
             assert runs[arm, seed].stats["last"]["image"] > 0
