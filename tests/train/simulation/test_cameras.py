@@ -24,7 +24,6 @@ from train.simulation.simulator.camera_rigs import (
     share_of_turn,
     waymo_cameras,
 )
-from train.simulation.simulator.lighting import sunlight, surface_normals
 from train.simulation.simulator.models import hdl32, waymo_top
 from train.simulation.simulator.motion import rotations
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
@@ -114,7 +113,7 @@ def test_a_normal_is_the_direction_in_which_the_surface_changes_least(shape: Sha
     origin = camera.mount[:3, 3]
     directions = np.ascontiguousarray(camera.rays @ camera.mount[:3, :3].T)
     hits = raycast.cast(scene, origin, directions, reach_m=60.0, seed=0)
-    normals = surface_normals(scene, hits, origin, directions)
+    normals = raycast.surface_normals(scene, hits, origin, directions)
     on = hits.hit == 0
     assert on.sum() > 2000
     np.testing.assert_allclose(np.linalg.norm(normals[on], axis=1), 1.0)
@@ -135,7 +134,7 @@ def test_the_ground_faces_up_and_a_slope_does_not():
     camera = pinhole("C", (0, 0, 2.0), 0.0, view_deg=70.0)
     directions = np.ascontiguousarray(camera.rays @ camera.mount[:3, :3].T)
     hits = raycast.cast(scene_of(), camera.mount[:3, 3], directions, reach_m=60.0, seed=0)
-    normals = surface_normals(scene_of(), hits, camera.mount[:3, 3], directions)
+    normals = raycast.surface_normals(scene_of(), hits, camera.mount[:3, 3], directions)
     on, sky = hits.hit == -1, hits.hit == -2
     assert (normals[on][:, 2] > 0.99).all()
     assert (normals[sky] == 0).all()
@@ -148,7 +147,7 @@ def test_a_shadow_lies_where_a_ray_towards_the_sun_meets_something(shape: Shape)
     towards = np.array([0.5, 0.3, 0.6]) / np.linalg.norm([0.5, 0.3, 0.6])
     grid = np.stack(np.meshgrid(np.arange(-2, 12, 0.43), np.arange(-5, 5, 0.41)), axis=-1)
     places = np.concatenate([grid.reshape(-1, 2), np.zeros((grid[..., 0].size, 1))], axis=1)
-    light = sunlight(scene, places, np.full(len(places), -1), towards)
+    light = raycast.sunlight(scene, places, np.full(len(places), -1), towards)
     wanted = np.ones(len(places))
     # The ray caster, with one column of one ray for each place.
     for number, place in enumerate(places + 0.3 * towards):
@@ -162,7 +161,7 @@ def test_leaves_let_through_as_much_as_their_free_path_says():
     scene = scene_of((Shape.FOLIAGE, (0.0, 0.0, 3.0), (1.0, 1.0, 1.0), (0.8, 0, 0), 0.0))
     up = np.array([0.0, 0.0, 1.0])
     places = np.array([[0.0, 0.0, 0.0], [0.6, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 5.0]])
-    light = sunlight(scene, places, np.full(4, -1), up)
+    light = raycast.sunlight(scene, places, np.full(4, -1), up)
     # Straight up through a ball of radius 1: 2 m, 1.6 m, nothing; and from above it nothing.
     np.testing.assert_allclose(light, [np.exp(-2 / 0.8), np.exp(-1.6 / 0.8), 1.0, 1.0])
 
@@ -174,10 +173,11 @@ def test_nothing_shades_itself_and_threads_change_nothing():
     scene = scene_of(*rows)
     towards = np.array([0.0, 0.6, 0.8])
     top = np.array([[x, 0.0, 2.0] for x in range(0, 40, 4)])
-    assert (sunlight(scene, top, np.arange(10), towards) == 1).all()
+    assert (raycast.sunlight(scene, top, np.arange(10), towards) == 1).all()
     many = np.random.default_rng(0).uniform([-2, -4, 0], [42, 4, 2], (999, 3))
     one, three = (
-        sunlight(scene, many, np.full(999, -1), towards, threads=threads) for threads in (1, 3)
+        raycast.sunlight(scene, many, np.full(999, -1), towards, threads=threads)
+        for threads in (1, 3)
     )
     np.testing.assert_array_equal(one, three)
     assert 0 < (one == 0).sum() < 999

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from train.simulation.simulator.ground import ACROSS_M, ALONG_M, RAISED, Ground
+from train.simulation.simulator.kernels import ground_height, ground_kind
 from train.simulation.simulator.layout import Layout
 from train.simulation.simulator.markings import Painter
-from train.simulation.simulator.raycast import ground_height, ground_kind
 from train.simulation.simulator.surfaces import Kind
 
 
 def kind_at(ground: Ground, along: float, across: float) -> tuple[Kind, bool]:
     x, y, _ = ground.to_world(along, across)
-    kind, raised = ground_kind(x, y, ground.packed(), ground.cells)
+    kind, raised = ground_kind(x, y, ground.packed)
     return Kind(kind), raised
 
 
 def height_at(ground: Ground, along: float, across: float) -> float:
     x, y, _ = ground.to_world(along, across)
-    return ground_height(x, y, ground.packed(), ground.cells, ground.swell)
+    return ground_height(x, y, ground.packed)
 
 
 def patch(along: tuple[float, float], across: tuple[float, float], kind: Kind, raised: float):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from train.simulation.simulator import raycast
+from train.simulation.simulator.kernels import cast_columns, ground_kind
 from train.simulation.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
 from train.simulation.simulator.surfaces import Kind, Material
 
@@ -230,7 +231,6 @@ def test_the_ground_s_strips_are_where_they_should_be():
     ground = dataclasses.replace(
         FLAT, parking_left_m=2.0, curb_m=0.1, marking_m=0.2, patches=cross_street
     )
-    arguments = (ground.packed(), ground.cells)
     expected = [
         ((1.0, 0.05), Kind.LANE_MARKING, False),
         ((4.0, 0.05), Kind.ROAD, False),
@@ -245,15 +245,14 @@ def test_the_ground_s_strips_are_where_they_should_be():
         ((52.0, 20.0), Kind.ROAD, False),
     ]
     for (x, y), kind, raised in expected:
-        assert raycast.ground_kind(x, y, *arguments) == (kind, raised), (x, y)
+        assert ground_kind(x, y, ground.packed) == (kind, raised), (x, y)
 
 
 def test_a_patch_covers_what_would_be_there():
     patch = np.array([[0.0, 10.0, 7.0, 20.0, float(Kind.OTHER_GROUND), 1.0]])
     ground = dataclasses.replace(FLAT, patches=patch)
-    arguments = (ground.packed(), ground.cells)
-    assert raycast.ground_kind(5.0, 8.0, *arguments) == (Kind.OTHER_GROUND, True)
-    assert raycast.ground_kind(11.0, 8.0, *arguments) == (Kind.TERRAIN, True)
+    assert ground_kind(5.0, 8.0, ground.packed) == (Kind.OTHER_GROUND, True)
+    assert ground_kind(11.0, 8.0, ground.packed) == (Kind.TERRAIN, True)
 
 
 def test_the_riser_of_a_curb_is_met_at_its_edge():
@@ -363,16 +362,12 @@ def test_what_a_column_cannot_see_makes_no_difference(way_m: float):
     origins[:, 0] += np.linspace(-way_m / 2, way_m / 2, 180)
     origins = np.repeat(origins[:, None], 16, axis=1)
     hits = raycast.cast(scene, origins, directions, reach_m=60.0, seed=5)
-    everything = raycast.Hits(180, 16)
-    count = len(scene.shape)
-    raycast._cast(
-        0, 180, origins, directions, np.arange(181) * count, np.tile(np.arange(count), 180),
-        np.zeros(count),
-        scene.shape, scene.kind, scene.material, scene.center, scene.half, scene.extra,
-        np.cos(scene.yaw), np.sin(scene.yaw), scene.planes, scene.ground.packed(),
-        scene.ground.cells, scene.ground.swell, 60.0, 5, everything.range_m, everything.hit,
-        everything.kind, everything.material, everything.cosine,
-    )  # fmt: skip
+    everything, count = raycast.Hits.empty(180, 16), len(scene.shape)
+    visible = raycast.Visible(
+        np.arange(181) * count, np.tile(np.arange(count), 180), np.zeros(count)
+    )
+    ground = scene.ground.packed
+    cast_columns(0, 180, origins, directions, visible, scene.solids, ground, 60.0, 5, everything)
     np.testing.assert_array_equal(hits.range_m, everything.range_m)
     np.testing.assert_array_equal(hits.hit, everything.hit)
     assert (hits.hit >= 0).sum() > 500

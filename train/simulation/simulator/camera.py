@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.simulation.simulator.appearance import Appearance
-from train.simulation.simulator.lighting import sunlight, surface_normals
-from train.simulation.simulator.raycast import cast
+from train.simulation.simulator.raycast import cast, sunlight, surface_normals
 from train.simulation.simulator.scene import Scene
 
 REACH_M: Final = 180.0

@@ -8,7 +8,7 @@ Shape letters: U cells along, V cells across, S coarse cells along, T across, Z 
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,22 @@ RAISED: Final = 128
 _FREE_M: Final = 6.0
 _CURBSTONE_M: Final = 0.15
 _DASH_M: Final = (3.0, 9.0)
+
+
+class PackedGround(NamedTuple):
+    """The numbers and maps of a `Ground` that compiled functions read."""
+
+    half_road_m: float
+    curb_m: float
+    bend_m: float
+    bend_length_m: float
+    hill_m: float
+    hill_length_m: float
+    bump_m: float
+    start_m: float
+    reach_m: float
+    cells: NDArray[np.uint8]
+    swell: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -78,21 +94,11 @@ class Ground:
     reach_m: float = 60.0
     patches: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
 
-    def packed(self) -> NDArray[np.float64]:
-        """Return the plain numbers in the order that the ray caster reads them."""
-        return np.array(
-            [
-                self.half_road_m,
-                self.curb_m,
-                self.bend_m,
-                self.bend_length_m,
-                self.hill_m,
-                self.hill_length_m,
-                self.bump_m,
-                self.start_m,
-                self.reach_m,
-            ]
-        )
+    @cached_property
+    def packed(self) -> "PackedGround":
+        """What the ray caster reads."""
+        numbers = [float(getattr(self, name)) for name in PackedGround._fields[:-2]]
+        return PackedGround(*numbers, self.cells, self.swell)
 
     def to_world(self, along_m: float, across_m: float) -> tuple[float, float, float]:
         """Return x, y and the street's heading (radians) at a place given along and across it."""

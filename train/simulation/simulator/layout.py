@@ -9,8 +9,8 @@ from typing import Final, Literal
 import numpy as np
 
 from train.simulation.simulator.ground import Ground
+from train.simulation.simulator.kernels import ground_height
 from train.simulation.simulator.markings import Painter
-from train.simulation.simulator.raycast import ground_height
 from train.simulation.simulator.scene import Frame
 from train.simulation.simulator.surfaces import Kind
 
@@ -118,13 +118,11 @@ class Layout:
         self.works = self._dig(rng)
         self.open_lots = self._open(rng)
         self.ground = self._lay(rng, lane)
-        self._packed = self.ground.packed()
 
     def frame(self, along_m: float, across_m: float, turn: float = 0.0) -> Frame:
         """Return the frame of something on the ground, headed along the street plus `turn`."""
         x, y, heading = self.ground.to_world(along_m, across_m)
-        height = ground_height(x, y, self._packed, self.ground.cells, self.ground.swell)
-        return Frame(x, y, float(height), heading + turn)
+        return Frame(x, y, float(ground_height(x, y, self.ground.packed)), heading + turn)
 
     def curb(self, side: float) -> float:
         """Return how far a side's sidewalk begins from the middle."""

@@ -1,424 +1,73 @@
-"""Where each ray of a turn ends, in numba: every primitive that a column can see, then the ground.
+"""Where each ray of a turn or an image ends, the normals there, and the sun's share at a place.
 
-The compiled functions stay together in this file: numba's cache notices a change in the file of the
-function that it compiled, not in the files of those it calls.
-
-Chance (what a leaf lets through) comes from a hash of (seed, ray, primitive), so that a ray's fate
-does not depend on the order in which rays are cast.
-
-Shape letters: A azimuth columns, B beams, P primitives, K planes.
+Shape letters: A azimuth columns, B beams, P primitives, R places.
 """
 
 import itertools
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import config, njit
 from numpy.typing import NDArray
 
-from train.simulation.simulator.ground import ACROSS_M, ALONG_M, COARSE_M, RAISED
-from train.simulation.simulator.scene import Scene, Shape
-from train.simulation.simulator.surfaces import Kind, Material
+from train.simulation.simulator import kernels
+from train.simulation.simulator.scene import Scene
 
-_BOX, _CYLINDER, _WHEEL = int(Shape.BOX), int(Shape.CYLINDER), int(Shape.WHEEL)
-_ELLIPSOID, _FOLIAGE, _HEDGE = int(Shape.ELLIPSOID), int(Shape.FOLIAGE), int(Shape.HEDGE)
-_MESH, _FACADE, _POLYTOPE = int(Shape.MESH), int(Shape.FACADE), int(Shape.POLYTOPE)
-
-_ROAD, _MARKING, _PARKING = int(Kind.ROAD), int(Kind.LANE_MARKING), int(Kind.PARKING)
-_CURB, _SIDEWALK, _TERRAIN = int(Kind.CURB), int(Kind.SIDEWALK), int(Kind.TERRAIN)
-_OTHER_GROUND, _RAIL = int(Kind.OTHER_GROUND), int(Kind.RAIL)
-_ROAD_MARKING, _ISLAND = int(Kind.ROAD_MARKING), int(Kind.TRAFFIC_ISLAND)
-
-_ASPHALT, _PAINT, _PAVING = int(Material.ASPHALT), int(Material.PAINT), int(Material.PAVING)
-_CURBSTONE, _GRAVEL, _GRASS = int(Material.CURBSTONE), int(Material.GRAVEL), int(Material.GRASS)
-_GLASS, _WOOD, _METAL = int(Material.GLASS), int(Material.WOOD), int(Material.METAL)
-
-_ALONG_M, _ACROSS_M, _COARSE_M, _RAISED = ALONG_M, ACROSS_M, COARSE_M, RAISED
-_MISS = math.inf
-_STOREY_M = 2.9
+_STRIP_M: Final = 0.5
+"""Places are sorted into strips along the sun's direction, so wide."""
 
 # With a pitched sensor a column of rays is no exact vertical plane.
-_COLUMN_SLACK_RAD = math.radians(0.5)
+_COLUMN_SLACK_RAD: Final = math.radians(0.5)
 
 
-@njit(cache=True)
-def _chance(seed: int, ray: int, primitive: int) -> float:
-    """Return a number in [0, 1) that depends on its arguments alone (splitmix64's mixing)."""
-    state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
-    for word in (np.uint64(ray), np.uint64(primitive)):
-        state = state ^ word
-        state = state + np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
-    return float(state >> np.uint64(11)) * (1.0 / 9007199254740992.0)
-
-
-@njit(cache=True)
-def meet_box(ox, oy, oz, dx, dy, dz, hx, hy, hz):  # type: ignore[no-untyped-def]
-    """Return entry, exit and the axis entered through (0, 1, 2) of a ray in a box's own frame."""
-    near, far, axis = -_MISS, _MISS, 0
-    for i in range(3):
-        o = ox if i == 0 else (oy if i == 1 else oz)
-        d = dx if i == 0 else (dy if i == 1 else dz)
-        h = hx if i == 0 else (hy if i == 1 else hz)
-        if abs(d) < 1e-12:
-            if abs(o) > h:
-                return _MISS, -_MISS, 0
-            continue
-        a, b = (-h - o) / d, (h - o) / d
-        if a > b:
-            a, b = b, a
-        if a > near:
-            near, axis = a, i
-        far = min(far, b)
-    return near, far, axis
-
-
-@njit(cache=True)
-def meet_cylinder(ox, oy, oz, dx, dy, dz, radius, half):  # type: ignore[no-untyped-def]
-    """Return entry, exit and whether a cap was entered, of a ray and a cylinder along z."""
-    near, far, cap = -_MISS, _MISS, False
-    a = dx * dx + dy * dy
-    c = ox * ox + oy * oy - radius * radius
-    if a < 1e-12:
-        if c > 0.0:
-            return _MISS, -_MISS, False
-    else:
-        b = ox * dx + oy * dy
-        root = b * b - a * c
-        if root < 0.0:
-            return _MISS, -_MISS, False
-        root = math.sqrt(root)
-        near, far = (-b - root) / a, (-b + root) / a
-    if abs(dz) < 1e-12:
-        if abs(oz) > half:
-            return _MISS, -_MISS, False
-    else:
-        p, q = (-half - oz) / dz, (half - oz) / dz
-        if p > q:
-            p, q = q, p
-        if p > near:
-            near, cap = p, True
-        far = min(far, q)
-    return near, far, cap
-
-
-@njit(cache=True)
-def meet_ellipsoid(ox, oy, oz, dx, dy, dz, hx, hy, hz):  # type: ignore[no-untyped-def]
-    """Return entry and exit of a ray and an ellipsoid in its own frame."""
-    px, py, pz, vx, vy, vz = ox / hx, oy / hy, oz / hz, dx / hx, dy / hy, dz / hz
-    a = vx * vx + vy * vy + vz * vz
-    b = px * vx + py * vy + pz * vz
-    root = b * b - a * (px * px + py * py + pz * pz - 1.0)
-    if root < 0.0:
-        return _MISS, -_MISS
-    root = math.sqrt(root)
-    return (-b - root) / a, (-b + root) / a
-
-
-@njit(cache=True)
-def meet_polytope(ox, oy, oz, dx, dy, dz, planes, first, count):  # type: ignore[no-untyped-def]
-    """Return entry, exit and the plane entered through, of a ray and an intersection of planes."""
-    near, far, face = -_MISS, _MISS, first
-    for k in range(first, first + count):
-        along = planes[k, 0] * dx + planes[k, 1] * dy + planes[k, 2] * dz
-        room = planes[k, 3] - (planes[k, 0] * ox + planes[k, 1] * oy + planes[k, 2] * oz)
-        if abs(along) < 1e-12:
-            if room < 0.0:
-                return _MISS, -_MISS, first
-            continue
-        t = room / along
-        if along < 0.0:
-            if t > near:
-                near, face = t, k
-        else:
-            far = min(far, t)
-    return near, far, face
-
-
-@njit(cache=True)
-def ground_kind(x, y, ground, cells):  # type: ignore[no-untyped-def]
-    """Return the kind of the ground at a place, and whether it lies at the height of the curb."""
-    across = y - ground[2] * math.sin(x / ground[3])
-    i = min(max(int((x - ground[7]) / _ALONG_M), 0), cells.shape[0] - 1)
-    j = min(max(int((across + ground[8]) / _ACROSS_M), 0), cells.shape[1] - 1)
-    cell = int(cells[i, j])
-    return cell % _RAISED, cell >= _RAISED
-
-
-@njit(cache=True)
-def bare_height(x, y, ground):  # type: ignore[no-untyped-def]
-    """Return the height of the ground without curb and swells: hills, and the road's crown."""
-    across = y - ground[2] * math.sin(x / ground[3])
-    return ground[4] * math.sin(x / ground[5]) - 0.015 * min(abs(across), ground[0])
-
-
-@njit(cache=True)
-def _swell_at(x, y, ground, swell):  # type: ignore[no-untyped-def]
-    """Return how freely terrain may swell at a place, between the middles of coarse cells."""
-    across = y - ground[2] * math.sin(x / ground[3])
-    u = min(max((x - ground[7]) / _COARSE_M - 0.5, 0.0), swell.shape[0] - 1.001)
-    v = min(max((across + ground[8]) / _COARSE_M - 0.5, 0.0), swell.shape[1] - 1.001)
-    i, j = int(u), int(v)
-    u, v = u - i, v - j
-    low = swell[i, j] * (1.0 - v) + swell[i, j + 1] * v
-    high = swell[i + 1, j] * (1.0 - v) + swell[i + 1, j + 1] * v
-    return low * (1.0 - u) + high * u
-
-
-@njit(cache=True)
-def ground_height(x, y, ground, cells, swell):  # type: ignore[no-untyped-def]
-    """Return the height of the ground at a place, meters."""
-    height = bare_height(x, y, ground)
-    kind, raised = ground_kind(x, y, ground, cells)
-    if raised:
-        height += ground[1]
-    if kind == _TERRAIN:
-        free = _swell_at(x, y, ground, swell)
-        wave = math.sin(0.9 * x + 1.7 * math.sin(0.31 * y)) * math.sin(0.8 * y + 0.6)
-        slow = math.sin(0.11 * x + 0.4) * math.sin(0.13 * y)
-        height += ground[6] * (0.4 + 0.6 * free) * wave + 6.0 * ground[6] * free * slow
-    return height
-
-
-@njit(cache=True)
-def _ground_material(kind):  # type: ignore[no-untyped-def]
-    """Return what the ground is made of."""
-    if kind == _ROAD:
-        return _ASPHALT
-    if kind in (_MARKING, _ROAD_MARKING):
-        return _PAINT
-    if kind in (_PARKING, _SIDEWALK, _ISLAND):
-        return _PAVING
-    if kind == _OTHER_GROUND:
-        return _GRAVEL
-    if kind == _CURB:
-        return _CURBSTONE
-    if kind == _RAIL:
-        return _METAL
-    return _GRASS
-
-
-@njit(cache=True)
-def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground, cells, swell):  # type: ignore[no-untyped-def]
-    """Return how far along a ray the ground is (infinite beyond reach), kind, cos incidence."""
-    lift = ground[1] + 8.0 * ground[6]
-    ceiling = abs(ground[4]) + lift + 0.05
-    floor = -abs(ground[4]) - 8.0 * ground[6] - 0.2
-    if dz > -1e-6:
-        if oz + dz * reach > ceiling:
-            return _MISS, _TERRAIN, 1.0
-        start, stop = 0.5, reach
-    else:
-        start = max(0.5, (ceiling - oz) / dz)
-        stop = min(reach, (floor - oz) / dz)
-    before = start
-    t = start
-    while True:
-        x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-        # What the map says matters only close to the ground.
-        close = z <= bare_height(x, y, ground) + lift
-        if close and z <= ground_height(x, y, ground, cells, swell):
-            break
-        if not t < stop:
-            return _MISS, _TERRAIN, 1.0
-        before = t
-        t = min(t + max(0.2, 0.015 * t), stop)
-    low, high = before, t
-    for _ in range(18):
-        middle = 0.5 * (low + high)
-        x, y, z = ox + middle * dx, oy + middle * dy, oz + middle * dz
-        if z <= ground_height(x, y, ground, cells, swell):
-            high = middle
-        else:
-            low = middle
-    x, y, z = ox + high * dx, oy + high * dy, oz + high * dz
-    kind, _ = ground_kind(x, y, ground, cells)
-    if ground_height(x, y, ground, cells, swell) - z > 0.02:
-        # The ray is well below the surface it has just met: it went through the riser of a step.
-        return high, _CURB, math.sqrt(max(1.0 - dz * dz, 0.0)) * 0.7
-    return high, kind, max(-dz, 0.01)
-
-
-@njit(cache=True, nogil=True)
-def _cast(  # type: ignore[no-untyped-def]
-    first_column,
-    last_column,
-    origins,
-    directions,
-    column_start,
-    column_items,
-    nearness,
-    shape,
-    kinds,
-    materials,
-    center,
-    half,
-    extra,
-    cos_yaw,
-    sin_yaw,
-    planes,
-    ground,
-    cells,
-    swell,
-    reach,
-    seed,
-    out_range,
-    out_hit,
-    out_kind,
-    out_material,
-    out_cosine,
-):
-    """Fill the outputs for some columns; `out_hit`: a primitive, -1 the ground, -2 none."""
-    beams = directions.shape[1]
-    for column in range(first_column, last_column):
-        for beam in range(beams):
-            ray = column * beams + beam
-            wx, wy, wz = (
-                directions[column, beam, 0],
-                directions[column, beam, 1],
-                directions[column, beam, 2],
-            )
-            sx, sy, sz = (
-                origins[column, beam, 0],
-                origins[column, beam, 1],
-                origins[column, beam, 2],
-            )
-            best, hit, cosine = reach, -2, 1.0
-            material = 0
-            for item in range(column_start[column], column_start[column + 1]):
-                p = column_items[item]
-                # Sorted: neither it nor any that follows is as near as what was met.
-                if nearness[p] > best:
-                    break
-                rx, ry, oz = sx - center[p, 0], sy - center[p, 1], sz - center[p, 2]
-                # Too high or too low for this beam at the distances where the primitive is.
-                flat = math.sqrt(rx * rx + ry * ry)
-                size = math.sqrt(half[p, 0] ** 2 + half[p, 1] ** 2)
-                level = math.sqrt(max(wx * wx + wy * wy, 1e-12))
-                nearest, farthest = max(flat - size, 0.0) / level, (flat + size) / level
-                if nearest > best:
-                    continue
-                z0, z1 = oz + nearest * wz, oz + farthest * wz
-                if min(z0, z1) > half[p, 2] + 0.01 or max(z0, z1) < -half[p, 2] - 0.01:
-                    continue
-                c, s = cos_yaw[p], sin_yaw[p]
-                ox, oy = c * rx + s * ry, -s * rx + c * ry
-                dx, dy, dz = c * wx + s * wy, -s * wx + c * wy, wz
-                hx, hy, hz = half[p, 0], half[p, 1], half[p, 2]
-                what = shape[p]
-                if what in (_BOX, _MESH, _HEDGE, _FACADE):
-                    near, far, axis = meet_box(ox, oy, oz, dx, dy, dz, hx, hy, hz)
-                    if near > far or far <= 0.0 or near >= best:
-                        continue
-                    if what == _HEDGE:
-                        near = max(near, 0.0) - extra[p, 0] * math.log(1.0 - _chance(seed, ray, p))
-                        if near < far and 0.3 < near < best:
-                            best, hit, material = near, p, materials[p]
-                            cosine = 0.4 + 0.6 * _chance(seed + 1, ray, p)
-                        continue
-                    if near <= 0.0:
-                        continue
-                    if what == _MESH and _chance(seed, ray, p) < extra[p, 0]:
-                        continue
-                    d = dx if axis == 0 else (dy if axis == 1 else dz)
-                    best, hit, cosine, material = near, p, abs(d), materials[p]
-                    if what == _FACADE and axis != 2:
-                        along = oy + near * dy if axis == 0 else ox + near * dx
-                        up = oz + near * dz + hz
-                        bay = (along + extra[p, 2]) / extra[p, 0]
-                        within = abs(bay - math.floor(bay) - 0.5) * 2.0
-                        storey = up - _STOREY_M * math.floor(up / _STOREY_M)
-                        door = math.floor(bay) % 4 == 1 and up < _STOREY_M
-                        if within < extra[p, 1]:
-                            if door and storey < 2.1:
-                                material = _WOOD
-                                best = near + 0.25 / max(cosine, 0.3)
-                            elif not door and 0.9 < storey < 2.2:
-                                material = _GLASS
-                                best = near + 0.12 / max(cosine, 0.3)
-                elif what in (_CYLINDER, _WHEEL):
-                    if what == _CYLINDER:
-                        near, far, cap = meet_cylinder(ox, oy, oz, dx, dy, dz, hx, hz)
-                    else:
-                        near, far, cap = meet_cylinder(ox, oz, oy, dx, dz, dy, hx, hy)
-                    if near > far or near <= 0.0 or near >= best:
-                        continue
-                    if what == _WHEEL and _chance(seed, ray, p) < extra[p, 0]:
-                        continue
-                    best, hit, material = near, p, materials[p]
-                    if what == _CYLINDER:
-                        if cap:
-                            cosine = abs(dz)
-                        else:
-                            cosine = abs((ox + near * dx) * dx + (oy + near * dy) * dy) / hx
-                    elif cap:
-                        cosine = abs(dy)
-                    else:
-                        cosine = abs((ox + near * dx) * dx + (oz + near * dz) * dz) / hx
-                elif what in (_ELLIPSOID, _FOLIAGE):
-                    near, far = meet_ellipsoid(ox, oy, oz, dx, dy, dz, hx, hy, hz)
-                    if near > far or far <= 0.0 or near >= best:
-                        continue
-                    if what == _FOLIAGE:
-                        near = max(near, 0.0) - extra[p, 0] * math.log(1.0 - _chance(seed, ray, p))
-                        if near < far and 0.3 < near < best:
-                            best, hit, material = near, p, materials[p]
-                            cosine = 0.4 + 0.6 * _chance(seed + 1, ray, p)
-                        continue
-                    if near <= 0.0:
-                        continue
-                    best, hit, material = near, p, materials[p]
-                    nx = (ox + near * dx) / (hx * hx)
-                    ny = (oy + near * dy) / (hy * hy)
-                    nz = (oz + near * dz) / (hz * hz)
-                    cosine = abs(nx * dx + ny * dy + nz * dz) / math.sqrt(
-                        nx * nx + ny * ny + nz * nz
-                    )
-                else:
-                    near, far, face = meet_polytope(
-                        ox, oy, oz, dx, dy, dz, planes, int(extra[p, 0]), int(extra[p, 1])
-                    )
-                    if near > far or near <= 0.0 or near >= best:
-                        continue
-                    best, hit, material = near, p, materials[p]
-                    cosine = abs(planes[face, 0] * dx + planes[face, 1] * dy + planes[face, 2] * dz)
-            kind = kinds[hit] if hit >= 0 else 0
-            t, ground_is, ground_cosine = _march_ground(
-                sx, sy, sz, wx, wy, wz, best, ground, cells, swell
-            )
-            if t < best:
-                best, hit, cosine = t, -1, ground_cosine
-                kind, material = ground_is, _ground_material(ground_is)
-            out_range[column, beam] = best if hit > -2 else _MISS
-            out_hit[column, beam] = hit
-            out_kind[column, beam] = kind
-            out_material[column, beam] = material
-            out_cosine[column, beam] = cosine
-
-
-class Hits:
+class Hits(NamedTuple):
     """Where the rays of one turn ended, a cell for each (column, beam).
 
     Attributes
     ----------
     range_m
         (A, B) float64, infinite where nothing was hit.
+    hit
+        (A, B) int64: a primitive's number, -1 for the ground, -2 for nothing.
     kind, material, instance
         (A, B) int64; meaningless where nothing was hit.
     cosine
         (A, B) float64: of the angle between ray and surface normal.
     """
 
-    def __init__(self, columns: int, beams: int) -> None:
-        self.range_m = np.empty((columns, beams))
-        self.hit = np.empty((columns, beams), dtype=np.int64)
-        self.kind = np.empty((columns, beams), dtype=np.int64)
-        self.material = np.empty((columns, beams), dtype=np.int64)
-        self.instance = np.zeros((columns, beams), dtype=np.int64)
-        self.cosine = np.empty((columns, beams))
+    range_m: NDArray[np.float64]
+    hit: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    material: NDArray[np.int64]
+    instance: NDArray[np.int64]
+    cosine: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, columns: int, beams: int) -> "Hits":
+        """Return cells to be filled."""
+        numbers, words = (np.empty((2, columns, beams)), np.empty((4, columns, beams), np.int64))
+        return cls(numbers[0], words[0], words[1], words[2], words[3], numbers[1])
+
+
+class Visible(NamedTuple):
+    """What each column may meet, nearest first.
+
+    Attributes
+    ----------
+    start
+        (A + 1,) where each column's part of `items` begins.
+    items
+        Primitives.
+    nearness
+        (P,) meters: no ray meets the primitive nearer than that.
+    """
+
+    start: NDArray[np.int64]
+    items: NDArray[np.int64]
+    nearness: NDArray[np.float64]
 
 
 def cast(
@@ -453,44 +102,28 @@ def cast(
     """
     origins = np.ascontiguousarray(np.broadcast_to(origins, directions.shape))
     directions = np.ascontiguousarray(directions)
-    start, items, nearness = _visible(scene, origins, directions, reach_m, slack_rad)
-    hits = Hits(directions.shape[0], directions.shape[1])
-    arguments = (
-        origins,
-        directions,
-        start,
-        items,
-        nearness,
-        scene.shape,
-        scene.kind,
-        scene.material,
-        scene.center,
-        scene.half,
-        scene.extra,
-        np.cos(scene.yaw),
-        np.sin(scene.yaw),
-        scene.planes,
-        scene.ground.packed(),
-        scene.ground.cells,
-        scene.ground.swell,
-        reach_m,
-        seed,
-        hits.range_m,
-        hits.hit,
-        hits.kind,
-        hits.material,
-        hits.cosine,
-    )
+    visible = _visible(scene, origins, directions, reach_m, slack_rad)
+    hits = Hits.empty(directions.shape[0], directions.shape[1])
+    ground = scene.ground.packed
+
+    def fill(first: int, last: int) -> None:
+        kernels.cast_columns(
+            first, last, origins, directions, visible, scene.solids, ground, reach_m, seed, hits
+        )
+
+    _in_threads(fill, len(directions), threads)
+    return hits
+
+
+def _in_threads(fill: Callable[[int, int], None], count: int, threads: int | None) -> None:
+    """Fill parts of `count` things, each from a first to a last, side by side."""
     # Not numba.get_num_threads(): it starts OpenMP, and so changes the number of torch's threads.
     threads = threads or config.NUMBA_NUM_THREADS
-    # A thread takes the next few columns when it is done with others: some are dearer.
-    edges = np.linspace(0, len(directions), (8 * threads if threads > 1 else 1) + 1).astype(int)
+    # A thread takes the next few when it is done with others: some are dearer.
+    edges = np.linspace(0, count, (8 * threads if threads > 1 else 1) + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         # Its results are asked for so that an error in a thread is not lost.
-        list(pool.map(lambda ends: _cast(*ends, *arguments), itertools.pairwise(edges.tolist())))
-    if len(scene.instance):
-        hits.instance = np.where(hits.hit >= 0, scene.instance[np.maximum(hits.hit, 0)], 0)
-    return hits
+        list(pool.map(lambda ends: fill(*ends), itertools.pairwise(edges.tolist())))
 
 
 def _visible(
@@ -499,16 +132,8 @@ def _visible(
     directions: NDArray[np.float64],
     reach_m: float,
     slack_rad: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return, for each column, what it may meet, and how near each primitive may be.
-
-    Returns
-    -------
-    starts, items
-        (A + 1,) starts into a list, nearest first.
-    nearness
-        (P,) meters: no ray meets the primitive nearer than that.
-    """
+) -> Visible:
+    """Return what each column may meet."""
     ends = origins.reshape(-1, 3)[:, :2]
     middle = (ends.min(axis=0) + ends.max(axis=0)) / 2
     # As the sensor moves, everything may be off by as much as the sensor is from its middle.
@@ -531,7 +156,7 @@ def _visible(
     near = np.flatnonzero(nearness < reach_m)
     near = near[np.argsort(nearness[near], kind="stable")]
     start, items = _list_visible(azimuth, towards[near], half_angle[near], near)
-    return start, items, nearness
+    return Visible(start, items, nearness)
 
 
 @njit(cache=True)
@@ -550,4 +175,109 @@ def _list_visible(azimuth, towards, half_angle, near):  # type: ignore[no-untype
                         items[count] = near[k]
                     count += 1
             start[column + 1] = count
+    return start, items
+
+
+def surface_normals(
+    scene: Scene,
+    hits: Hits,
+    origin: NDArray[np.float64],
+    directions: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the unit normals of what rays met, (A, B, 3), on the side from which they came.
+
+    Parameters
+    ----------
+    scene, hits, directions
+        As they went into and came out of `raycast.cast`.
+    origin
+        (3,) where all rays start.
+
+    Returns
+    -------
+    ndarray
+        Zero where nothing was hit. Leaves lie every way within a few centimeters.
+    """
+    normals = np.zeros((*hits.range_m.shape, 3))
+    origin, directions = np.ascontiguousarray(origin), np.ascontiguousarray(directions)
+    kernels.fill_normals(origin, directions, hits, scene.solids, scene.ground.packed, normals)
+    return normals
+
+
+def sunlight(
+    scene: Scene,
+    places: NDArray[np.float64],
+    own: NDArray[np.int64],
+    towards_sun: NDArray[np.float64],
+    *,
+    threads: int | None = None,
+) -> NDArray[np.float64]:
+    """Return which share of the sun's light reaches places, (R,) from 0 to 1.
+
+    Parameters
+    ----------
+    scene
+        Its primitives throw shadows; its ground does not.
+    places
+        (R, 3) on surfaces.
+    own
+        (R,) the primitive that each lies on, which throws none on itself unless it is porous; below
+        0 for the ground.
+    towards_sun
+        (3,) unit vector, above the horizon.
+    threads
+        How many share the work; numba's setting if None. The result does not depend on it.
+
+    Notes
+    -----
+    All rays are parallel. Seen from above they run along strips, so that a ray meets only what
+    reaches into its strip. Porous volumes let through exp(-length / mean free path).
+    """
+    light = np.ones(len(places))
+    level = float(np.hypot(towards_sun[0], towards_sun[1]))
+    if towards_sun[2] <= 0 or not len(places) or not len(scene.shape):
+        return light
+    ahead = towards_sun[:2] / level if level > 1e-9 else np.array([1.0, 0.0])
+    aside = np.array([-ahead[1], ahead[0]])
+    strips = places[:, :2] @ aside
+    lowest = float(strips.min())
+    strip_of = np.floor((strips - lowest) / _STRIP_M).astype(np.int64)
+    count = int(strip_of.max()) + 1
+    radius = np.hypot(scene.half[:, 0], scene.half[:, 1])
+    across = scene.center[:, :2] @ aside
+    first = np.floor((across - radius - lowest) / _STRIP_M).astype(np.int64)
+    last = np.floor((across + radius - lowest) / _STRIP_M).astype(np.int64)
+    behind = scene.center[:, :2] @ ahead + radius < float((places[:, :2] @ ahead).min())
+    below = scene.center[:, 2] + scene.half[:, 2] < float(places[:, 2].min())
+    used = np.flatnonzero((last >= 0) & (first < count) & ~behind & ~below)
+    start, items = _list_strips(
+        np.maximum(first[used], 0), np.minimum(last[used], count - 1), used, count
+    )
+    places, rise = np.ascontiguousarray(places), towards_sun[2] / max(level, 1e-9)
+
+    def fill(begin: int, end: int) -> None:
+        kernels.fill_light(
+            begin, end, places, own, strip_of, start, items,
+            towards_sun, ahead, rise, radius, scene.solids, light,
+        )  # fmt: skip
+
+    _in_threads(fill, len(places), threads)
+    return light
+
+
+@njit(cache=True)
+def _list_strips(first, last, used, count):  # type: ignore[no-untyped-def]
+    """Return the starts and the list of what reaches into each strip."""
+    start = np.zeros(count + 1, dtype=np.int64)
+    for k in range(len(used)):
+        for strip in range(first[k], last[k] + 1):
+            start[strip + 1] += 1
+    for strip in range(count):
+        start[strip + 1] += start[strip]
+    items = np.empty(start[count], dtype=np.int64)
+    at = start.copy()
+    for k in range(len(used)):
+        for strip in range(first[k], last[k] + 1):
+            items[at[strip]] = used[k]
+            at[strip] += 1
     return start, items

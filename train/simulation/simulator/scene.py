@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,21 @@ class Shape(IntEnum):
     POLYTOPE = 8  # half spaces in local coordinates; extra: first plane, number of planes
 
 
+class Solids(NamedTuple):
+    """The arrays of a `Scene` that compiled functions read."""
+
+    shape: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    material: NDArray[np.int64]
+    instance: NDArray[np.int64]
+    center: NDArray[np.float64]
+    half: NDArray[np.float64]
+    extra: NDArray[np.float64]
+    cos_yaw: NDArray[np.float64]
+    sin_yaw: NDArray[np.float64]
+    planes: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Scene:
     """A world as arrays.
@@ -45,7 +61,7 @@ class Scene:
     center, half, extra
         (P, 3) float64.
     yaw
-        (P,) float64: cosine and sine are taken by the ray caster.
+        (P,) float64.
     planes
         (K, 4): local half spaces n.p <= d of all polytopes.
     group
@@ -63,6 +79,22 @@ class Scene:
     yaw: NDArray[np.float64]
     planes: NDArray[np.float64]
     group: NDArray[np.int64]
+
+    @cached_property
+    def solids(self) -> Solids:
+        """What the ray caster reads."""
+        return Solids(
+            self.shape,
+            self.kind,
+            self.material,
+            self.instance,
+            self.center,
+            self.half,
+            self.extra,
+            np.cos(self.yaw),
+            np.sin(self.yaw),
+            self.planes,
+        )
 
 
 class Frame(NamedTuple):
