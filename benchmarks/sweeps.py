@@ -138,7 +138,7 @@ def _nuscenes(root: Path, count: int) -> None:
         length = min(_KEYFRAMES_A_SCENE, count - start)
         tables.add_scene(scene, length, np.eye(4))
         for number in range(length):
-            points, labels = tables.add_keyframe(scene, number, length, np.eye(4))
+            points, labels = tables.add_keyframe(number, np.eye(4))
             (root / points).write_bytes(point)
             (root / labels).write_bytes(label)
     tables.write(root / VERSION)

@@ -17,82 +17,18 @@ from train.simulation.camera_images import (
     take_images,
     write_pair,
 )
+from train.simulation.labels import CATEGORY_OF_KIND, by_kind
 from train.simulation.nuscenes_tables import KEYFRAME_PERIOD_US, VERSION, SimulatedTables
 from train.simulation.simulator.camera import PinholeCamera
 from train.simulation.simulator.camera_rigs import nuscenes_cameras
 from train.simulation.simulator.drive import SPEED_M_S, drive
 from train.simulation.simulator.models import hdl32
-from train.simulation.simulator.motion import moving_along
 from train.simulation.simulator.sensor import Returns, SpinningLidar
-from train.simulation.simulator.surfaces import Kind
 from train.simulation.write import simulate
 
 _MOST_KEYFRAMES: Final = 40  # of a scene: 20 s
 _USUAL_KEYFRAMES: Final = 4
 _TILT_DEG: Final = 0.4
-
-CATEGORY_OF_KIND: Final = {
-    Kind.ROAD: "flat.driveable_surface",
-    Kind.LANE_MARKING: "flat.driveable_surface",
-    Kind.PARKING: "flat.driveable_surface",
-    Kind.CURB: "flat.sidewalk",
-    Kind.SIDEWALK: "flat.sidewalk",
-    Kind.OTHER_GROUND: "flat.other",
-    Kind.TERRAIN: "flat.terrain",
-    Kind.BUILDING: "static.manmade",
-    Kind.FENCE: "static.manmade",
-    Kind.WALL: "static.manmade",
-    Kind.VEGETATION: "static.vegetation",
-    Kind.TRUNK: "static.vegetation",
-    Kind.POLE: "static.manmade",
-    Kind.SIGN: "static.manmade",
-    Kind.TRAFFIC_LIGHT: "static.manmade",
-    Kind.CAR: "vehicle.car",
-    Kind.MOVING_CAR: "vehicle.car",
-    Kind.TRUCK: "vehicle.truck",
-    Kind.MOVING_TRUCK: "vehicle.truck",
-    Kind.BUS: "vehicle.bus.rigid",
-    Kind.TRAILER: "vehicle.trailer",
-    Kind.BICYCLE: "vehicle.bicycle",
-    Kind.MOTORCYCLE: "vehicle.motorcycle",
-    Kind.PERSON: "human.pedestrian.adult",
-    Kind.MOVING_PERSON: "human.pedestrian.adult",
-    Kind.BICYCLIST: "vehicle.bicycle",
-    Kind.MOTORCYCLIST: "vehicle.motorcycle",
-    Kind.CONE: "movable_object.trafficcone",
-    Kind.OTHER_OBJECT: "static.other",
-    Kind.MOVING_BUS: "vehicle.bus.rigid",
-    Kind.MOVING_BENDY_BUS: "vehicle.bus.bendy",
-    Kind.TRAM: "vehicle.bus.bendy",
-    Kind.MOVING_TRAM: "vehicle.bus.bendy",
-    Kind.MOVING_TRAILER: "vehicle.trailer",
-    Kind.CONSTRUCTION_VEHICLE: "vehicle.construction",
-    Kind.AMBULANCE: "vehicle.emergency.ambulance",
-    Kind.POLICE_CAR: "vehicle.emergency.police",
-    Kind.MOVING_BICYCLIST: "vehicle.bicycle",
-    Kind.MOVING_MOTORCYCLIST: "vehicle.motorcycle",
-    Kind.CHILD: "human.pedestrian.child",
-    Kind.MOVING_CHILD: "human.pedestrian.child",
-    Kind.CONSTRUCTION_WORKER: "human.pedestrian.construction_worker",
-    Kind.POLICE_OFFICER: "human.pedestrian.police_officer",
-    Kind.WHEELCHAIR: "human.pedestrian.wheelchair",
-    Kind.PERSONAL_MOBILITY: "human.pedestrian.personal_mobility",
-    Kind.STROLLER: "human.pedestrian.stroller",
-    Kind.ANIMAL: "animal",
-    Kind.BARRIER: "movable_object.barrier",
-    Kind.DEBRIS: "movable_object.debris",
-    Kind.PUSHABLE: "movable_object.pushable_pullable",
-    Kind.BICYCLE_RACK: "static_object.bicycle_rack",
-    Kind.ROAD_MARKING: "flat.driveable_surface",
-    Kind.RAIL: "flat.other",
-    Kind.TRAFFIC_ISLAND: "flat.other",
-    Kind.SHELTER: "static.manmade",
-    Kind.OUTLIER: "noise",
-    Kind.OWN_VEHICLE: "vehicle.ego",
-}
-"""nuScenes' category for everything that the simulator can draw; riders are part of what they ride,
-and a tram, which the dataset does not know, is built like a bendy bus."""
-
 
 TRAIN_ID_OF_KIND: Final = {
     kind: CATEGORY_TO_TRAIN[category] for kind, category in CATEGORY_OF_KIND.items()
@@ -197,26 +133,17 @@ def _write_scene(
     tables.add_scene(scene, count, lidar.mount, cameras)
     looks, lookup = street_looks(seed), label_lookup(TRAIN_ID_OF_KIND)
     for stop in drive(count, seed, spacing_m=spacing, sweeps_a_street=count):
-        motion = moving_along(
-            stop.street.sensor_frame,
-            stop.along_m,
-            speed_m_s=SPEED_M_S,
-            period_s=lidar.period_s,
-            tilt_deg=_TILT_DEG,
-            rng=stop.rng,
-        )
+        motion = stop.motion(lidar.period_s, _TILT_DEG)
         points, labels = nuscenes_bytes(lidar.scan(stop.scene, motion, stop.rng))
         # A sweep is dated, and its pose is given, at the end of its turn.
         pose = motion.poses(np.array([1.0]))[0]
-        points_name, labels_name = tables.add_keyframe(scene, stop.index, count, pose)
+        points_name, labels_name = tables.add_keyframe(stop.index, pose)
         (folder / points_name).write_bytes(points)
         (folder / labels_name).write_bytes(labels)
         images = take_images(cameras, lidar, stop.scene, motion, looks, lookup, (*seed, stop.index))
         for image in images:
             before_us = round((1.0 - image.share) * lidar.period_s * 1e6)
-            name = tables.add_image(
-                scene, stop.index, count, image.camera, before_us, image.world_from_vehicle
-            )
+            name = tables.add_image(stop.index, image.camera, before_us, image.world_from_vehicle)
             write_pair(folder / name, image)
 
 
@@ -225,9 +152,8 @@ def nuscenes_bytes(returns: Returns) -> tuple[bytes, bytes]:
 
     Points are listed as they are fired: column after column, each from the lowest beam, ring 0, up.
     """
-    lookup = np.zeros(len(Kind), dtype=np.uint8)
-    for kind, category in CATEGORY_OF_KIND.items():
-        lookup[kind] = CATEGORY_NAMES.index(category)
+    names = {kind: CATEGORY_NAMES.index(name) for kind, name in CATEGORY_OF_KIND.items()}
+    lookup = by_kind(names).astype(np.uint8)
     ring = 31 - returns.row
     order = np.lexsort((ring, returns.column))
     points = np.column_stack([returns.coord, returns.intensity, ring])[order]

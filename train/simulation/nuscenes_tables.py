@@ -48,6 +48,7 @@ class SimulatedTables:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._scenes = 0
+        self._scene, self._num_keyframes = "", 0
         self._tables: dict[str, list[dict[str, Any]]] = {name: [] for name in _NAMES}
         self._add("sensor", "LIDAR_TOP", channel="LIDAR_TOP", modality="lidar")
         for index, name in enumerate(CATEGORY_NAMES):
@@ -74,31 +75,17 @@ class SimulatedTables:
             The same for every scene.
         """
         self._scenes += 1
+        self._scene, self._num_keyframes = scene, num_keyframes
+        date = _FIRST_TIME.date().isoformat()
         self._add(
-            "log",
-            scene,
-            logfile=_log(scene),
-            vehicle="simulated",
-            date_captured=_FIRST_TIME.date().isoformat(),
-            location="",
+            "log", scene, logfile=_log(scene), vehicle="simulated", date_captured=date, location=""
         )
-        self._add(
-            "calibrated_sensor",
-            scene,
-            sensor_token=self.token("sensor", "LIDAR_TOP"),
-            **_translation_and_rotation(mount),
-            camera_intrinsic=[],
-        )
+        self._calibrate("LIDAR_TOP", (scene,), mount, [])
         for camera in cameras:
             if self._scenes == 1:
                 self._add("sensor", camera.name, channel=camera.name, modality="camera")
-            self._add(
-                "calibrated_sensor",
-                scene,
-                camera.name,
-                sensor_token=self.token("sensor", camera.name),
-                **_translation_and_rotation(camera.mount),
-                camera_intrinsic=camera.intrinsic.tolist(),
+            self._calibrate(
+                camera.name, (scene, camera.name), camera.mount, camera.intrinsic.tolist()
             )
         self._add(
             "scene",
@@ -111,75 +98,41 @@ class SimulatedTables:
             description="Simulated",
         )
 
-    def add_keyframe(
-        self, scene: str, number: int, num_keyframes: int, pose: NDArray[np.float64]
-    ) -> tuple[str, str]:
+    def add_keyframe(self, number: int, pose: NDArray[np.float64]) -> tuple[str, str]:
         """Add a keyframe and return where its points and its labels belong, below the data root.
 
         Parameters
         ----------
-        scene
-            The scene that was added last.
         number
-            Of the keyframe in it.
-        num_keyframes
-            Of the scene.
+            Of the keyframe in the scene that was added last.
         pose
             (4, 4): from the vehicle's frame to the world.
         """
-        time_us = self._time_us(number)
-        token = self.token("sample_data", scene, number)
-        points = f"samples/LIDAR_TOP/{_log(scene)}__LIDAR_TOP__{time_us}.pcd.bin"
-        labels = f"lidarseg/{VERSION}/{token}_lidarseg.bin"
-        before = number > 0
-        after = number + 1 < num_keyframes
+        time_us, scene = self._time_us(number), self._scene
         self._add(
             "sample",
             scene,
             number,
             timestamp=time_us,
-            prev=self.token("sample", scene, number - 1) if before else "",
-            next=self.token("sample", scene, number + 1) if after else "",
+            **self._neighbors("sample", number),
             scene_token=self.token("scene", scene),
         )
-        self._tables["ego_pose"].append(
-            {"token": token, "timestamp": time_us, **_translation_and_rotation(pose)}
-        )
-        self._add(
-            "sample_data",
-            scene,
-            number,
-            sample_token=self.token("sample", scene, number),
-            ego_pose_token=token,
-            calibrated_sensor_token=self.token("calibrated_sensor", scene),
-            timestamp=time_us,
-            fileformat="pcd",
-            is_key_frame=True,
-            height=0,
-            width=0,
-            filename=points,
-            prev=self.token("sample_data", scene, number - 1) if before else "",
-            next=self.token("sample_data", scene, number + 1) if after else "",
-        )
+        points = f"samples/LIDAR_TOP/{_log(scene)}__LIDAR_TOP__{time_us}.pcd.bin"
+        token = self._add_data(number, (), time_us, pose, points, "pcd", (0, 0))
+        labels = f"lidarseg/{VERSION}/{token}_lidarseg.bin"
         self._tables["lidarseg"].append(
             {"token": token, "sample_data_token": token, "filename": labels}
         )
         return points, labels
 
     def add_image(
-        self,
-        scene: str,
-        number: int,
-        num_keyframes: int,
-        camera: PinholeCamera,
-        before_us: int,
-        pose: NDArray[np.float64],
+        self, number: int, camera: PinholeCamera, before_us: int, pose: NDArray[np.float64]
     ) -> str:
         """Add a camera's image to a keyframe; return where it belongs, below the data root.
 
         Parameters
         ----------
-        scene, number, num_keyframes
+        number
             As for `add_keyframe`, which was called for this keyframe.
         camera
             Which took it.
@@ -188,33 +141,63 @@ class SimulatedTables:
         pose
             (4, 4): from the vehicle's frame to the world when it was taken.
         """
-        time_us = self._time_us(number) - before_us
-        name = camera.name
-        token = self.token("sample_data", scene, number, name)
-        path = f"samples/{name}/{_log(scene)}__{name}__{time_us}.jpg"
-        before = number > 0
-        after = number + 1 < num_keyframes
+        time_us, name = self._time_us(number) - before_us, camera.name
+        path = f"samples/{name}/{_log(self._scene)}__{name}__{time_us}.jpg"
+        size = (camera.height, camera.width)
+        self._add_data(number, (name,), time_us, pose, path, "jpg", size)
+        return path
+
+    def _calibrate(
+        self, sensor: str, row: tuple[str, ...], mount: NDArray[np.float64], intrinsic: list[Any]
+    ) -> None:
+        """Add how a sensor is mounted in a scene."""
+        self._add(
+            "calibrated_sensor",
+            *row,
+            sensor_token=self.token("sensor", sensor),
+            **_translation_and_rotation(mount),
+            camera_intrinsic=intrinsic,
+        )
+
+    def _add_data(
+        self,
+        number: int,
+        camera: tuple[str, ...],
+        time_us: int,
+        pose: NDArray[np.float64],
+        path: str,
+        file_format: str,
+        size: tuple[int, int],
+    ) -> str:
+        """Add a file of a keyframe, of a camera or of the lidar; return its token."""
+        row = (self._scene, number, *camera)
+        token = self.token("sample_data", *row)
         self._tables["ego_pose"].append(
             {"token": token, "timestamp": time_us, **_translation_and_rotation(pose)}
         )
         self._add(
             "sample_data",
-            scene,
-            number,
-            name,
-            sample_token=self.token("sample", scene, number),
+            *row,
+            sample_token=self.token("sample", self._scene, number),
             ego_pose_token=token,
-            calibrated_sensor_token=self.token("calibrated_sensor", scene, name),
+            calibrated_sensor_token=self.token("calibrated_sensor", self._scene, *camera),
             timestamp=time_us,
-            fileformat="jpg",
+            fileformat=file_format,
             is_key_frame=True,
-            height=camera.height,
-            width=camera.width,
+            height=size[0],
+            width=size[1],
             filename=path,
-            prev=self.token("sample_data", scene, number - 1, name) if before else "",
-            next=self.token("sample_data", scene, number + 1, name) if after else "",
+            **self._neighbors("sample_data", number, *camera),
         )
-        return path
+        return token
+
+    def _neighbors(self, table: str, number: int, *row: str) -> dict[str, str]:
+        """Return the tokens of the keyframes before and after one, empty where there is none."""
+        before, after = number > 0, number + 1 < self._num_keyframes
+        return {
+            "prev": self.token(table, self._scene, number - 1, *row) if before else "",
+            "next": self.token(table, self._scene, number + 1, *row) if after else "",
+        }
 
     def _time_us(self, number: int) -> int:
         """Return when a keyframe of the scene that was added last is."""

@@ -11,81 +11,18 @@ from train.data.semantickitti import SPEC
 from train.data.semantickitti.camera_images import DriveCalibration, calibration_text
 from train.data.semantickitti.classes import RAW_TO_TRAIN
 from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
+from train.simulation.labels import SEMANTICKITTI_IDS, by_kind
 from train.simulation.simulator.camera import PinholeCamera
 from train.simulation.simulator.camera_rigs import kitti_cameras
-from train.simulation.simulator.drive import SPEED_M_S, SWEEPS_A_STREET, drive
+from train.simulation.simulator.drive import SWEEPS_A_STREET, drive
 from train.simulation.simulator.models import hdl64
-from train.simulation.simulator.motion import moving_along
 from train.simulation.simulator.sensor import Returns, SpinningLidar
-from train.simulation.simulator.surfaces import Kind
 from train.simulation.write import simulate
 
 _TILT_DEG: Final = 0.4
 
 LABELLED_M: Final = 50.0
 """Nothing further out is labeled in the dataset: in a real sweep all beyond is id 0."""
-
-SEMANTICKITTI_IDS: Final = {
-    Kind.ROAD: 40,
-    Kind.LANE_MARKING: 60,
-    Kind.PARKING: 44,
-    Kind.CURB: 48,
-    Kind.SIDEWALK: 48,
-    Kind.OTHER_GROUND: 49,
-    Kind.TERRAIN: 72,
-    Kind.BUILDING: 50,
-    Kind.FENCE: 51,
-    Kind.WALL: 52,
-    Kind.VEGETATION: 70,
-    Kind.TRUNK: 71,
-    Kind.POLE: 80,
-    Kind.SIGN: 81,
-    Kind.TRAFFIC_LIGHT: 99,
-    Kind.CAR: 10,
-    Kind.MOVING_CAR: 252,
-    Kind.TRUCK: 18,
-    Kind.MOVING_TRUCK: 258,
-    Kind.BUS: 13,
-    Kind.TRAILER: 20,
-    Kind.BICYCLE: 11,
-    Kind.MOTORCYCLE: 15,
-    Kind.PERSON: 30,
-    Kind.MOVING_PERSON: 254,
-    Kind.BICYCLIST: 31,
-    Kind.MOTORCYCLIST: 32,
-    Kind.CONE: 99,
-    Kind.OTHER_OBJECT: 99,
-    Kind.MOVING_BUS: 257,
-    Kind.MOVING_BENDY_BUS: 257,
-    Kind.TRAM: 16,
-    Kind.MOVING_TRAM: 256,
-    Kind.MOVING_TRAILER: 259,
-    Kind.CONSTRUCTION_VEHICLE: 20,
-    Kind.AMBULANCE: 20,
-    Kind.POLICE_CAR: 10,
-    Kind.MOVING_BICYCLIST: 253,
-    Kind.MOVING_MOTORCYCLIST: 255,
-    Kind.CHILD: 30,
-    Kind.MOVING_CHILD: 254,
-    Kind.CONSTRUCTION_WORKER: 30,
-    Kind.POLICE_OFFICER: 30,
-    Kind.WHEELCHAIR: 254,
-    Kind.PERSONAL_MOBILITY: 254,
-    Kind.STROLLER: 99,
-    Kind.ANIMAL: 99,
-    Kind.BARRIER: 99,
-    Kind.DEBRIS: 99,
-    Kind.PUSHABLE: 99,
-    Kind.BICYCLE_RACK: 99,
-    Kind.ROAD_MARKING: 60,
-    Kind.RAIL: 40,
-    Kind.TRAFFIC_ISLAND: 49,
-    Kind.SHELTER: 52,
-    Kind.OUTLIER: 1,
-    Kind.OWN_VEHICLE: 1,
-}
-"""SemanticKITTI's raw id for everything that the simulator can draw."""
-
 
 _LABELS: Final = label_lookup({kind: RAW_TO_TRAIN[raw] for kind, raw in SEMANTICKITTI_IDS.items()})
 
@@ -183,14 +120,7 @@ def _write_sequence(
     (folder / "velodyne").mkdir(parents=True)
     (folder / "labels").mkdir()
     for stop in drive(count, seed):
-        motion = moving_along(
-            stop.street.sensor_frame,
-            stop.along_m,
-            speed_m_s=SPEED_M_S,
-            period_s=lidar.period_s,
-            tilt_deg=_TILT_DEG,
-            rng=stop.rng,
-        )
+        motion = stop.motion(lidar.period_s, _TILT_DEG)
         returns = lidar.scan(stop.scene, motion, stop.rng)
         points, labels = semantickitti_bytes(returns)
         (folder / "velodyne" / f"{stop.index:06d}.bin").write_bytes(points)
@@ -209,9 +139,7 @@ def _write_sequence(
 
 def semantickitti_bytes(returns: Returns) -> tuple[bytes, bytes]:
     """Return the contents of a sweep's `.bin` and `.label` files."""
-    lookup = np.zeros(len(Kind), dtype=np.uint32)
-    for kind, raw in SEMANTICKITTI_IDS.items():
-        lookup[kind] = raw
+    lookup = by_kind(SEMANTICKITTI_IDS).astype(np.uint32)
     points = np.concatenate([returns.coord, returns.intensity[:, None]], axis=1)
     # 16 bits hold the instance; after 65,535 objects of a sequence numbers are used again.
     instance = np.where(returns.instance > 0, (returns.instance - 1) % 0xFFFF + 1, 0)

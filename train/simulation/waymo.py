@@ -24,15 +24,15 @@ from train.simulation.camera_images import (
     take_images,
     write_pair,
 )
+from train.simulation.labels import WAYMO_IDS, by_kind
 from train.simulation.simulator import models
 from train.simulation.simulator.appearance import Appearance
 from train.simulation.simulator.camera import PinholeCamera
 from train.simulation.simulator.camera_rigs import waymo_cameras
 from train.simulation.simulator.drive import SPEED_M_S, Stop, drive
-from train.simulation.simulator.motion import Motion, moving_along
+from train.simulation.simulator.motion import Motion
 from train.simulation.simulator.sensor import Returns, SpinningLidar
 from train.simulation.simulator.surfaces import THINGS, Kind
-from train.simulation.waymo_ids import WAYMO_IDS
 from train.simulation.write import simulate
 
 Format = Literal["v1", "v2"]
@@ -237,14 +237,7 @@ def _frame(
     labeled: bool,
 ) -> Frame:
     """Return what all lidars and cameras see in one turn of TOP."""
-    motion = moving_along(
-        stop.street.sensor_frame,
-        stop.along_m,
-        speed_m_s=SPEED_M_S,
-        period_s=lidars[LaserName.TOP].period_s,
-        tilt_deg=_TILT_DEG,
-        rng=stop.rng,
-    )
+    motion = stop.motion(lidars[LaserName.TOP].period_s, _TILT_DEG)
     lasers = []
     for name, lidar in lidars.items():
         returns = lidar.scan(stop.scene, motion, stop.rng)
@@ -364,7 +357,7 @@ def _range_images(
 
 def _label_image(shape: tuple[int, int], returns: Returns, number: int) -> NDArray[np.int32]:
     """Return a return's labels (H, W, 2): instance, class; 0 where nothing returned."""
-    lookup = np.array([WAYMO_IDS[kind] for kind in Kind])
+    lookup = by_kind(WAYMO_IDS)
     counted = np.array([kind in THINGS for kind in Kind])
     instance = np.where(counted[returns.kind], returns.instance, 0)
     chosen = returns.number == number

@@ -8,7 +8,7 @@ import pytest
 from tests.train.simulation.exact_sensor import EXACT, flat_scene, lidar_of, scan
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
 from train.simulation.simulator.sensor import Returns
-from train.simulation.simulator.surfaces import OPTICS, Kind, Material
+from train.simulation.simulator.surfaces import Kind, Material
 
 NEAR_WALL = (Frame(6.0, 0.0, 0.0, 0.0), (0.1, 1.0, 5.0))
 FAR_WALL = (Frame(8.0, 0.0, 0.0, 0.0), (0.1, 20.0, 5.0))
@@ -163,7 +163,3 @@ def test_a_few_rays_return_from_nothing():
     assert (
         returns.range_m[outlier & (returns.row == 0)].max() < 2.0 / np.sin(np.deg2rad(10.0)) + 0.1
     )
-
-
-def test_every_material_has_optics():
-    assert set(OPTICS) == set(Material)

@@ -22,10 +22,11 @@ from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
 from train.data.simulation_record import RECORD
 from train.simulation import nuscenes as simulated
-from train.simulation.nuscenes import CATEGORY_OF_KIND, nuscenes_bytes, simulate_nuscenes
+from train.simulation.labels import CATEGORY_OF_KIND
+from train.simulation.nuscenes import nuscenes_bytes, simulate_nuscenes
 from train.simulation.nuscenes_tables import SimulatedTables
+from train.simulation.simulator.drive import Stop
 from train.simulation.simulator.models import hdl32
-from train.simulation.simulator.motion import moving_along
 from train.simulation.simulator.sensor import Returns
 from train.simulation.simulator.surfaces import Kind
 
@@ -199,11 +200,12 @@ def test_poses_lay_the_sweeps_of_a_scene_over_each_other(drive: Path):
 def test_the_pose_is_the_sensor_s_at_the_end_of_the_turn(tmp_path: Path, monkeypatch):
     motions = []
 
-    def record(*arguments, **settings):
-        motions.append(moving_along(*arguments, **settings))
+    def record(stop, *arguments):
+        motions.append(motion(stop, *arguments))
         return motions[-1]
 
-    monkeypatch.setattr(simulated, "moving_along", record)
+    motion = Stop.motion
+    monkeypatch.setattr(Stop, "motion", record)
     made = simulate_nuscenes(tmp_path / "data", **SMALL)
     sweeps = iter_sweeps("training", made.root) + iter_sweeps("validation", made.root)
     for sweep, motion in zip(sweeps, motions, strict=True):
@@ -280,7 +282,7 @@ def test_poses_survive_the_tables(tmp_path_factory, turn, place, half_turn):
     pose[:3, 3] = place
     tables = SimulatedTables(0)
     tables.add_scene("scene-0001", 1, np.eye(4))
-    tables.add_keyframe("scene-0001", 0, 1, pose)
+    tables.add_keyframe(0, pose)
     folder = tmp_path_factory.mktemp("tables") / "v1.0-trainval"
     tables.write(folder)
     (row,) = read_rows(folder / "ego_pose.json")

@@ -15,8 +15,8 @@ import pytest
 from train.core.errors import UserError
 from train.data.semantickitti import CLASS_NAMES, SPEC, classes
 from train.data.simulation_record import RECORD
+from train.simulation.labels import SEMANTICKITTI_IDS
 from train.simulation.semantickitti import (
-    SEMANTICKITTI_IDS,
     semantickitti_bytes,
     simulate_semantickitti,
 )

@@ -8,8 +8,8 @@ import pytest
 
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN
 from train.data.semantickitti.classes import RAW_NAMES, RAW_TO_TRAIN
-from train.simulation.nuscenes import CATEGORY_OF_KIND
-from train.simulation.semantickitti import SEMANTICKITTI_IDS
+from train.simulation.labels import CATEGORY_OF_KIND, SEMANTICKITTI_IDS, WAYMO_IDS
+from train.simulation.simulator.drive import Street
 from train.simulation.simulator.footprints import Footprints
 from train.simulation.simulator.ground import RAISED
 from train.simulation.simulator.kernels import ground_height
@@ -17,10 +17,8 @@ from train.simulation.simulator.layout import Layout
 from train.simulation.simulator.models import hdl64
 from train.simulation.simulator.motion import moving_along
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
-from train.simulation.simulator.street import Street
 from train.simulation.simulator.surfaces import THINGS, Kind
 from train.simulation.simulator.traffic import SPEED_M_S, Mover
-from train.simulation.waymo_ids import WAYMO_IDS
 
 LENGTH_M = 40.0
 NUM_STREETS = 48

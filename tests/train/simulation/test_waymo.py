@@ -19,11 +19,11 @@ from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.range_image import points
 from train.simulation import waymo as simulated
+from train.simulation.labels import WAYMO_IDS
 from train.simulation.simulator.drive import Stop
 from train.simulation.simulator.scene import Frame as Place
 from train.simulation.simulator.surfaces import THINGS, Kind
 from train.simulation.waymo import ELONGATION_STEP_M, simulate_waymo, waymo_lidars
-from train.simulation.waymo_ids import WAYMO_IDS
 
 SMALL = {"num_sweeps": 5, "num_validation_sweeps": 1, "azimuth_steps": 100}
 FIRST, SECOND = "100000000000000000_0000_000_0020_000", "100000000000000001_0001_000_0021_000"

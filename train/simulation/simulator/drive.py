@@ -1,17 +1,89 @@
-"""A drive: through one street after the other, stopping for a sweep every few meters."""
+"""A street with everything on it, and a drive through one after the other, stopping for sweeps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from train.simulation.simulator.scene import Scene
-from train.simulation.simulator.street import Street
-
-SPEED_M_S = 8.0
+from train.simulation.simulator import curbside, incidents, junctions
+from train.simulation.simulator.course import courses
+from train.simulation.simulator.footprints import Footprints
+from train.simulation.simulator.frontage import line_side
+from train.simulation.simulator.layout import Layout
+from train.simulation.simulator.motion import Motion, moving_along
+from train.simulation.simulator.objects import add_lamp
+from train.simulation.simulator.plants import add_bush, add_tree
+from train.simulation.simulator.scene import Frame, Scene, SceneBuilder
+from train.simulation.simulator.traffic import SPEED_M_S, keep_clear, plan_traffic
 
 SWEEPS_A_STREET = 4
 """Usual number of stops in a street before the next one."""
+
+
+class Street:
+    """A street at any moment.
+
+    Parameters
+    ----------
+    length_m
+        How far the sensor drives; the street goes on beyond both ends.
+    rng
+        The only source of chance.
+    first_instance
+        The number of its first counted object.
+    """
+
+    def __init__(
+        self, length_m: float, rng: np.random.Generator, *, first_instance: int = 1
+    ) -> None:
+        self.layout = Layout(length_m, rng)
+        standing_seed = int(rng.integers(1 << 62))
+        self.traffic = plan_traffic(self.layout, rng)
+        self._standing = SceneBuilder(first_instance=first_instance)
+        chance = np.random.default_rng(standing_seed)
+        taken = Footprints()
+        keep_clear(self.layout, self.traffic, taken)
+        main, *arms = courses(self.layout, taken)
+        # What matters most comes first: where it stands, nothing else will.
+        junctions.equip(self.layout, self._standing, taken, chance)
+        incidents.happen(main, self._standing, chance)
+        for course in (main, *arms):
+            for side in (1.0, -1.0):
+                line_side(course, self._standing, side, chance)
+                curbside.park(course, self._standing, side, chance)
+                curbside.furnish(course, self._standing, side, chance)
+        _plant_median(self.layout, self._standing, chance)
+
+    def sensor_frame(self, along_m: float) -> Frame:
+        """Return where the sensor's foot is, in the middle of its lane, and where it is headed."""
+        return self.layout.frame(along_m, self.layout.sensor_lane.across_m)
+
+    def scene_at(self, time_s: float) -> Scene:
+        """Return the world at a moment: what stands, and what moves where it is then."""
+        scene = self._standing.copy()
+        for moving in self.traffic:
+            moving.draw(self.layout, scene, time_s)
+        return scene.build(self.layout.ground)
+
+
+def _plant_median(layout: Layout, scene: SceneBuilder, rng: np.random.Generator) -> None:
+    """Put lamps, trees or bushes on the median between the carriageways, if there is one."""
+    if not layout.median_m:
+        return
+    style = int(rng.integers(3))
+    for along in np.arange(layout.start_m, layout.end_m, float(rng.uniform(8, 16))):
+        near = any(
+            abs(along - crossing.along_m) < crossing.half_m + 7.0 for crossing in layout.crossings
+        )
+        if near:
+            continue
+        frame = layout.frame(float(along), 0.0, np.pi / 2)
+        if style == 0:
+            add_lamp(scene, frame, rng)
+        elif style == 1 and layout.median_m > 1.0:
+            add_tree(scene, frame, rng, size=0.8)
+        else:
+            add_bush(scene, frame, rng, size=0.5 * layout.median_m)
 
 
 @dataclass(frozen=True)
@@ -38,6 +110,17 @@ class Stop:
     time_s: float
     scene: Scene
     rng: np.random.Generator
+
+    def motion(self, period_s: float, tilt_deg: float) -> Motion:
+        """Return the way of the vehicle, which rocks by `tilt_deg`, during a turn about now."""
+        return moving_along(
+            self.street.sensor_frame,
+            self.along_m,
+            speed_m_s=SPEED_M_S,
+            period_s=period_s,
+            tilt_deg=tilt_deg,
+            rng=self.rng,
+        )
 
 
 def drive(

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.simulation.simulator.raycast import Hits
-from train.simulation.simulator.surfaces import OPTICS, Kind, Material
+from train.simulation.simulator.surfaces import Kind, Material
 
-_OPTICS: Final = np.array([OPTICS[material] for material in Material], dtype=np.float64)
+_OPTICS: Final = np.array([material.optics for material in Material], dtype=np.float64)
 
 
 class Echoes(NamedTuple):

@@ -103,71 +103,44 @@ class Optics(NamedTuple):
 
 
 class Material(IntEnum):
-    """What a surface is made of."""
+    """What a surface is made of: a number, then its `Optics`."""
 
-    ASPHALT = 0
-    PAINT = 1
-    PAVING = 2
-    CURBSTONE = 3
-    GRAVEL = 4
-    GRASS = 5
-    PLASTER = 6
-    BRICK = 7
-    GLASS = 8
-    WOOD = 9
-    METAL = 10
-    FOLIAGE = 11
-    BARK = 12
-    BRIGHT_PAINT = 13
-    DARK_PAINT = 14
-    RUBBER = 15
-    CLOTH = 16
-    REFLECTOR = 17
-    CONCRETE = 18
-    TILE = 19
-    SILVER_PAINT = 20
-    BLACK_PAINT = 21
-    PLASTIC = 22
-    DARK_CLOTH = 23
-    HIGH_VISIBILITY = 24
-    SKIN = 25
-    DARK_PLASTER = 26
-    BRIGHT_PLASTER = 27
-    VAPOUR = 28
-    STEEL = 29
-    TINTED_GLASS = 30
+    optics: Optics
 
+    def __new__(cls, number: int, *optics: float) -> "Material":
+        """Return a material with its number and its optics."""
+        member = int.__new__(cls, number)
+        member._value_, member.optics = number, Optics(*optics)
+        return member
 
-OPTICS: dict[Material, Optics] = {
-    Material.ASPHALT: Optics(0.30, 0.25, 0.15),
-    Material.PAINT: Optics(0.60, 0.30, 0.25),
-    Material.PAVING: Optics(0.37, 0.13, 0.15),
-    Material.CURBSTONE: Optics(0.38, 0.20, 0.20),
-    Material.GRAVEL: Optics(0.33, 0.25, 0.15, 0.01, 0.01),
-    Material.GRASS: Optics(0.42, 0.20, 0.10, 0.02, 0.03),
-    Material.PLASTER: Optics(0.52, 0.20, 0.30),
-    Material.BRICK: Optics(0.42, 0.20, 0.30, 0.01, 0.005),
-    Material.GLASS: Optics(0.25, 0.60, 1.00, 0.35, 0.05),
-    Material.WOOD: Optics(0.40, 0.25, 0.30),
-    Material.METAL: Optics(0.30, 0.35, 0.80, 0.03),
-    Material.FOLIAGE: Optics(0.38, 0.22, 0.10, 0.03, 0.02),
-    Material.BARK: Optics(0.33, 0.30, 0.30, 0.01, 0.01),
-    Material.BRIGHT_PAINT: Optics(0.55, 0.20, 0.90, 0.02),
-    Material.DARK_PAINT: Optics(0.12, 0.30, 0.80, 0.04),
-    Material.RUBBER: Optics(0.05, 0.50, 0.50, 0.15),
-    Material.CLOTH: Optics(0.30, 0.35, 0.30, 0.02, 0.01),
-    Material.REFLECTOR: Optics(0.85, 0.25, 0.30),
-    Material.CONCRETE: Optics(0.36, 0.15, 0.20),
-    Material.TILE: Optics(0.26, 0.25, 0.30, 0.01, 0.01),
-    Material.SILVER_PAINT: Optics(0.33, 0.25, 1.20, 0.03),
-    Material.BLACK_PAINT: Optics(0.06, 0.45, 0.80, 0.08),
-    Material.PLASTIC: Optics(0.42, 0.20, 0.50, 0.01),
-    Material.DARK_CLOTH: Optics(0.10, 0.40, 0.30, 0.05, 0.01),
-    Material.HIGH_VISIBILITY: Optics(0.80, 0.30, 0.20, 0.0, 0.01),
-    Material.SKIN: Optics(0.45, 0.15, 0.30),
-    Material.DARK_PLASTER: Optics(0.40, 0.20, 0.30),
-    Material.BRIGHT_PLASTER: Optics(0.62, 0.15, 0.30),
-    Material.VAPOUR: Optics(0.05, 0.60, 0.10, 0.10, 0.05),
-    Material.STEEL: Optics(0.22, 0.30, 0.60, 0.03),
-    Material.TINTED_GLASS: Optics(0.10, 0.60, 2.00, 0.85, 0.05),
-}
+    ASPHALT = 0, 0.30, 0.25, 0.15
+    PAINT = 1, 0.60, 0.30, 0.25
+    PAVING = 2, 0.37, 0.13, 0.15
+    CURBSTONE = 3, 0.38, 0.20, 0.20
+    GRAVEL = 4, 0.33, 0.25, 0.15, 0.01, 0.01
+    GRASS = 5, 0.42, 0.20, 0.10, 0.02, 0.03
+    PLASTER = 6, 0.52, 0.20, 0.30
+    BRICK = 7, 0.42, 0.20, 0.30, 0.01, 0.005
+    GLASS = 8, 0.25, 0.60, 1.00, 0.35, 0.05
+    WOOD = 9, 0.40, 0.25, 0.30
+    METAL = 10, 0.30, 0.35, 0.80, 0.03
+    FOLIAGE = 11, 0.38, 0.22, 0.10, 0.03, 0.02
+    BARK = 12, 0.33, 0.30, 0.30, 0.01, 0.01
+    BRIGHT_PAINT = 13, 0.55, 0.20, 0.90, 0.02
+    DARK_PAINT = 14, 0.12, 0.30, 0.80, 0.04
+    RUBBER = 15, 0.05, 0.50, 0.50, 0.15
+    CLOTH = 16, 0.30, 0.35, 0.30, 0.02, 0.01
+    REFLECTOR = 17, 0.85, 0.25, 0.30
+    CONCRETE = 18, 0.36, 0.15, 0.20
+    TILE = 19, 0.26, 0.25, 0.30, 0.01, 0.01
+    SILVER_PAINT = 20, 0.33, 0.25, 1.20, 0.03
+    BLACK_PAINT = 21, 0.06, 0.45, 0.80, 0.08
+    PLASTIC = 22, 0.42, 0.20, 0.50, 0.01
+    DARK_CLOTH = 23, 0.10, 0.40, 0.30, 0.05, 0.01
+    HIGH_VISIBILITY = 24, 0.80, 0.30, 0.20, 0.0, 0.01
+    SKIN = 25, 0.45, 0.15, 0.30
+    DARK_PLASTER = 26, 0.40, 0.20, 0.30
+    BRIGHT_PLASTER = 27, 0.62, 0.15, 0.30
+    VAPOUR = 28, 0.05, 0.60, 0.10, 0.10, 0.05
+    STEEL = 29, 0.22, 0.30, 0.60, 0.03
+    TINTED_GLASS = 30, 0.10, 0.60, 2.00, 0.85, 0.05
