@@ -21,9 +21,10 @@ from train.simulation.labels import CATEGORY_OF_KIND, by_kind
 from train.simulation.nuscenes_tables import KEYFRAME_PERIOD_US, VERSION, SimulatedTables
 from train.simulation.simulator.camera import PinholeCamera
 from train.simulation.simulator.camera_rigs import nuscenes_cameras
-from train.simulation.simulator.drive import SPEED_M_S, drive
+from train.simulation.simulator.drive import drive
 from train.simulation.simulator.models import hdl32
 from train.simulation.simulator.sensor import Returns, SpinningLidar
+from train.simulation.simulator.traffic import SPEED_M_S
 from train.simulation.write import simulate
 
 _MOST_KEYFRAMES: Final = 40  # of a scene: 20 s

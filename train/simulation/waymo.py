@@ -29,10 +29,11 @@ from train.simulation.simulator import models
 from train.simulation.simulator.appearance import Appearance
 from train.simulation.simulator.camera import PinholeCamera
 from train.simulation.simulator.camera_rigs import waymo_cameras
-from train.simulation.simulator.drive import SPEED_M_S, Stop, drive
+from train.simulation.simulator.drive import Stop, drive
 from train.simulation.simulator.motion import Motion
 from train.simulation.simulator.sensor import Returns, SpinningLidar
 from train.simulation.simulator.surfaces import THINGS, Kind
+from train.simulation.simulator.traffic import SPEED_M_S
 from train.simulation.write import simulate
 
 Format = Literal["v1", "v2"]

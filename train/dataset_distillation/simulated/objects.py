@@ -17,10 +17,9 @@ from train.dataset_distillation.objects.clouds import NO_PART, ObjectClouds, res
 from train.dataset_distillation.objects.folder import INDEX_NAME, read_index, write_folder
 from train.dataset_distillation.simulated.surface_points import sample_surface
 from train.simulation.simulator import heavy, objects, people, plants, two_wheelers, vehicles
-from train.simulation.simulator.drive import SPEED_M_S, drive
+from train.simulation.simulator.drive import drive
 from train.simulation.simulator.ground import Ground
 from train.simulation.simulator.models import hdl64
-from train.simulation.simulator.motion import moving_along
 from train.simulation.simulator.scene import Frame, SceneBuilder
 from train.simulation.simulator.surfaces import Kind, Material
 
@@ -201,15 +200,7 @@ def _from_streets(count: int, num_points: int, seed: tuple[int, int]) -> ObjectC
     found: list[list[NDArray[np.float32]]] = [[] for _ in names]
     seen: set[int] = set()
     for stop in drive(_MOST_STOPS, seed, sweeps_a_street=2, spacing_m=20.0):
-        motion = moving_along(
-            stop.street.sensor_frame,
-            stop.along_m,
-            speed_m_s=SPEED_M_S,
-            period_s=lidar.period_s,
-            tilt_deg=0.0,
-            rng=stop.rng,
-        )
-        returns = lidar.scan(stop.scene, motion, stop.rng)
+        returns = lidar.scan(stop.scene, stop.motion(lidar.period_s, tilt_deg=0.0), stop.rng)
         labels = label_of[returns.kind]
         for instance in np.unique(returns.instance[(labels >= 0) & (returns.instance > 0)]):
             own = (returns.instance == instance) & (labels >= 0)

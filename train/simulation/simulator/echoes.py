@@ -168,7 +168,7 @@ class EchoModel:
             further = np.isfinite(range_m) & (range_m > furthest)
             behind_at = np.where(further, beside, behind_at)
             furthest = np.where(further, range_m, furthest)
-        behind = Hits(*(cells.reshape(-1)[behind_at] for cells in hits))
+        behind = Hits._make(cells.reshape(-1)[behind_at] for cells in hits)
         light = rng.uniform(0.15, 0.6, size=shape)
         second = self._measure(behind, behind.range_m, light, gains, rng)
         with np.errstate(invalid="ignore"):
