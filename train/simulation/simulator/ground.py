@@ -97,8 +97,19 @@ class Ground:
     @cached_property
     def packed(self) -> "PackedGround":
         """What the ray caster reads."""
-        numbers = [float(getattr(self, name)) for name in PackedGround._fields[:-2]]
-        return PackedGround(*numbers, self.cells, self.swell)
+        return PackedGround(
+            float(self.half_road_m),
+            float(self.curb_m),
+            float(self.bend_m),
+            float(self.bend_length_m),
+            float(self.hill_m),
+            float(self.hill_length_m),
+            float(self.bump_m),
+            float(self.start_m),
+            float(self.reach_m),
+            self.cells,
+            self.swell,
+        )
 
     def to_world(self, along_m: float, across_m: float) -> tuple[float, float, float]:
         """Return x, y and the street's heading (radians) at a place given along and across it."""
