@@ -242,9 +242,7 @@ def paired_sample(
     """
     ours, theirs = _by_pair(arm, metric), _by_pair(baseline, metric)
     keys = sorted(ours.keys() & theirs.keys())
-    values = [
-        metric.scale * (_value(ours[key], metric) - _value(theirs[key], metric)) for key in keys
-    ]
+    values = [metric.scale * (ours[key][0] - theirs[key][0]) for key in keys]
     sample = PairedSample(
         seeds=tuple(seed for _, seed in keys),
         teachers=tuple(teacher for teacher, _ in keys),
@@ -254,7 +252,7 @@ def paired_sample(
         return sample
     rows = []
     for key in keys:
-        drawn = [bootstrap.scores(run[key]).get(metric.name) for run in (ours, theirs)]
+        drawn = [bootstrap.scores(run[key][1]).get(metric.name) for run in (ours, theirs)]
         if drawn[0] is None or drawn[1] is None:
             return sample
         rows.append(metric.scale * (drawn[0] - drawn[1]))
@@ -262,39 +260,39 @@ def paired_sample(
     table = table[:, np.isfinite(table).all(axis=0)]
     if table.shape[1] < bootstrap.draws // 2:  # most draws lack what the metric speaks of
         return sample
-    return replace(sample, drawn=table, streets=len(ours[keys[0]].streets))
+    return replace(sample, drawn=table, streets=len(ours[keys[0]][1].streets))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A mean difference and how sure it is, in the metric's unit; None for what has no base."""
 
-    difference: float | None
-    """Mean over seeds."""
-    low: float | None
-    high: float | None
-    """Ends of the 95% interval; None below three seeds."""
     seeds: tuple[int, ...]
     """The seeds that both arms have."""
     teachers: int
-    streets: int
-    """Whose variance is in the interval; 0 where streets could not be drawn."""
-    over: tuple[str, ...]
-    """What the interval speaks for beyond what was run: "seeds", "teachers", "streets"."""
+    difference: float | None
+    """Mean over seeds."""
     standard_deviation: float | None
     """Of the differences between seeds."""
-    standard_error: float | None
-    degrees_of_freedom: float | None
-    p: float | None
+    low: float | None = None
+    high: float | None = None
+    """Ends of the 95% interval; None below three seeds."""
+    streets: int = 0
+    """Whose variance is in the interval; 0 where streets could not be drawn."""
+    over: tuple[str, ...] = ()
+    """What the interval speaks for beyond what was run: "seeds", "teachers", "streets"."""
+    standard_error: float | None = None
+    degrees_of_freedom: float | None = None
+    p: float | None = None
     """Two-sided, of the same t as the interval: below 0.05 exactly where that leaves out 0."""
-    p_sign_flip: float | None
+    p_sign_flip: float | None = None
     """Two-sided, by flipping the signs of the seeds' differences; knows nothing of streets."""
-    equivalent: bool | None
+    equivalent: bool | None = None
     """Whether the 90% interval lies within the margin; None without interval or margin."""
-    minimum_detectable: float | None
+    minimum_detectable: float | None = None
     """The true difference that as many seeds and streets would show with a power of 80%."""
-    bootstrap_low: float | None
-    bootstrap_high: float | None
+    bootstrap_low: float | None = None
+    bootstrap_high: float | None = None
     """Percentiles of the hierarchical bootstrap; too narrow for few seeds, see above."""
 
 
@@ -326,70 +324,73 @@ def estimate(sample: PairedSample, margin: float | None = None, seed: int = 0) -
     .. [2] F. Satterthwaite, "An approximate distribution of estimates of variance components",
        Biometrics Bull. 2 (1946).
     """
-    seeds = np.unique(np.array(sample.seeds, dtype=np.int64))
-    means = np.array([sample.differences[np.equal(sample.seeds, s)].mean() for s in seeds])
+    seeds, means = _by_group(sample.seeds, sample.differences)
     count = len(means)
     difference = float(means.mean()) if count else None
     deviation = float(means.std(ddof=1)) if count >= 2 else None
     result = Estimate(
-        difference=difference,
-        low=None,
-        high=None,
-        seeds=tuple(int(s) for s in seeds),
+        seeds=tuple(int(seed) for seed in seeds),
         teachers=len(set(sample.teachers)),
-        streets=0,
-        over=(),
+        difference=difference,
         standard_deviation=deviation,
-        standard_error=None,
-        degrees_of_freedom=None,
-        p=None,
-        p_sign_flip=None,
-        equivalent=None,
-        minimum_detectable=None,
-        bootstrap_low=None,
-        bootstrap_high=None,
     )
     if difference is None or deviation is None or count < MIN_SEEDS_INTERVAL:
         return result
     if deviation == 0 and difference != 0:
         return result
-    parts = {"seeds": (deviation**2 / count, count - 1.0)}
-    between = _teacher_variance(sample)
-    if between is not None:
-        # The larger of the two: teachers' means vary at least as much as their seeds make them.
-        parts["seeds"] = max(parts["seeds"], between)
-    streets = _street_variance(sample)
-    if streets is not None:
-        parts["streets"] = streets
-    variance = sum(part for part, _ in parts.values())
+    variances = _variances(sample, means)
+    variance = sum(part for part, _ in variances.values())
     error = math.sqrt(variance)
     degrees = count - 1.0
     if variance > 0:
-        degrees = variance**2 / sum(part**2 / free for part, free in parts.values())
+        degrees = variance**2 / sum(part**2 / free for part, free in variances.values())
     half = _quantile((1 + CONFIDENCE) / 2, degrees) * error
+    half_90 = _quantile(1 - SIGNIFICANCE, degrees) * error
     bounds = np.percentile(
         _hierarchical_bootstrap(sample, np.random.default_rng(seed)),
         [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)],
     )
+    teachers = ["teachers"] if result.teachers >= MIN_TEACHERS else []
     return replace(
         result,
         low=difference - half,
         high=difference + half,
         streets=sample.streets,
-        over=("seeds", *(["teachers"] if between is not None else []), *list(parts)[1:]),
+        over=("seeds", *teachers, *list(variances)[1:]),
         standard_error=error,
         degrees_of_freedom=degrees,
         p=2 * float(stdtr(degrees, -abs(difference) / error)) if error > 0 else 1.0,
         p_sign_flip=sign_flip(means),
-        equivalent=(
-            None
-            if margin is None
-            else abs(difference) + _quantile(1 - SIGNIFICANCE, degrees) * error < margin
-        ),
+        equivalent=None if margin is None else abs(difference) + half_90 < margin,
         minimum_detectable=half + _quantile(POWER, degrees) * error,
         bootstrap_low=float(bounds[0]),
         bootstrap_high=float(bounds[1]),
     )
+
+
+def _variances(sample: PairedSample, means: Floats) -> dict[str, tuple[float, float]]:
+    """Return the variances of the mean difference with their degrees of freedom, seeds first."""
+    found = {"seeds": _variance_of_mean(means)}
+    if len(set(sample.teachers)) >= MIN_TEACHERS:
+        # The larger of the two: teachers' means vary at least as much as their seeds make them.
+        _, by_teacher = _by_group(sample.teachers, sample.differences)
+        found["seeds"] = max(found["seeds"], _variance_of_mean(by_teacher))
+    if sample.drawn is not None:
+        _, by_seed = _by_group(sample.seeds, sample.drawn)
+        seen = float(by_seed.mean(0).var(ddof=1))
+        found["streets"] = (seen * sample.streets / (sample.streets - 1), sample.streets - 1.0)
+    return found
+
+
+def _variance_of_mean(values: Floats) -> tuple[float, float]:
+    return float(values.std(ddof=1)) ** 2 / len(values), len(values) - 1.0
+
+
+def _by_group(names: Sequence[int | str], values: Floats) -> tuple[list[Any], Floats]:
+    """Return the sorted names and the means of their values, over the first axis."""
+    groups = sorted(set(names))
+    means = [values[np.equal(names, name)].mean(axis=0) for name in groups]
+    return groups, np.array(means, dtype=np.float64)
 
 
 def sign_flip(differences: Floats, seed: int = 0) -> float:
@@ -469,7 +470,8 @@ class Result:
             return f"not enough runs ({len(found.seeds)} of at least {MIN_SEEDS_CLAIM} seeds)"
         if found.p is None or found.difference is None:
             return "no claim (the same difference in every seed: did the seeds vary?)"
-        if found.p < SIGNIFICANCE and self.primary and not _below(self.p_holm, SIGNIFICANCE):
+        corrected = found.p if not self.primary else 1.0 if self.p_holm is None else self.p_holm
+        if found.p < SIGNIFICANCE <= corrected:
             return "no effect seen (not after Holm's correction)"
         if found.p < SIGNIFICANCE:
             return "better" if (found.difference > 0) == self.metric.higher_is_better else "worse"
@@ -479,6 +481,30 @@ class Result:
         if found.equivalent:
             return f"no effect seen (equivalent {words})"
         return "no effect seen (interval too wide to say)"
+
+
+def result_of(
+    runs: Sequence[RunRecord],
+    comparison: Comparison,
+    metric: Metric,
+    bootstrap: StreetBootstrap | None = None,
+) -> Result:
+    """Return one comparison in one metric, uncorrected.
+
+    Parameters
+    ----------
+    runs
+        Of one grid and assay; those of other arms are not looked at.
+    comparison, metric
+        What is compared, in what.
+    bootstrap
+        As for `compare`.
+    """
+    arm, baseline = (
+        [run for run in runs if run.arm == name] for name in (comparison.arm, comparison.baseline)
+    )
+    sample = paired_sample(arm, baseline, metric, bootstrap)
+    return Result(comparison, metric, estimate(sample, metric.margin), None)
 
 
 def compare(
@@ -510,17 +536,13 @@ def compare(
     metrics = metrics_of(students)
     results = []
     for comparison in comparisons:
-        arm, baseline = (
-            [run for run in students if run.arm == name]
-            for name in (comparison.arm, comparison.baseline)
-        )
         for metric in metrics:
-            sample = paired_sample(arm, baseline, metric, bootstrap)
-            if len(sample.differences) or metric.name == PRIMARY_METRIC:
-                found = estimate(sample, metric.margin)
-                results.append(Result(comparison, metric, found, None))
+            result = result_of(students, comparison, metric, bootstrap)
+            if result.estimate.seeds or metric.name == PRIMARY_METRIC:
+                results.append(result)
     family = [i for i, result in enumerate(results) if result.primary]
-    corrected = holm([_claimed_p(results[i].estimate) for i in family])
+    found = [results[i].estimate for i in family]
+    corrected = holm([each.p if len(each.seeds) >= MIN_SEEDS_CLAIM else None for each in found])
     for i, p_holm in zip(family, corrected, strict=True):
         results[i] = replace(results[i], p_holm=p_holm)
     return results
@@ -547,11 +569,7 @@ def teacher_gap(
     """
     metric = next(metric for metric in METRICS if metric.name == PRIMARY_METRIC)
     teachers = {run.teacher: run for run in runs if run.role == "teacher"}
-    students = [
-        run
-        for run in runs
-        if run.role == "student" and run.arm == control and run.teacher in teachers
-    ]
+    students = [run for run in runs if run.arm == control and run.teacher in teachers]
     # One teacher stands beside several students; the records differ in nothing but the seed.
     beside = [replace(teachers[run.teacher], seed=run.seed) for run in students]
     return estimate(paired_sample(beside, students, metric, bootstrap), metric.margin)
@@ -562,16 +580,11 @@ def _quantile(probability: float, degrees: float) -> float:
     return float(stdtrit(degrees, probability))
 
 
-def _claimed_p(found: Estimate) -> float | None:
-    return found.p if len(found.seeds) >= MIN_SEEDS_CLAIM else None
-
-
-def _below(value: float | None, limit: float) -> bool:
-    return value is not None and value < limit
-
-
-def _by_pair(runs: Sequence[RunRecord], metric: Metric) -> dict[tuple[str, int], RunRecord]:
-    found: dict[tuple[str, int], RunRecord] = {}
+def _by_pair(
+    runs: Sequence[RunRecord], metric: Metric
+) -> dict[tuple[str, int], tuple[float, RunRecord]]:
+    """Return the runs that have a metric, with its value, by teacher and seed."""
+    found: dict[tuple[str, int], tuple[float, RunRecord]] = {}
     for run in runs:
         key = (run.teacher, run.seed)
         if key in found:
@@ -579,33 +592,10 @@ def _by_pair(runs: Sequence[RunRecord], metric: Metric) -> dict[tuple[str, int],
                 f"paired_sample: arm {run.arm} has two runs of seed {run.seed} and teacher "
                 f"{run.teacher}; give each run once"
             )
-        if run.scores.get(metric.name) is not None:
-            found[key] = run
+        value = run.scores.get(metric.name)
+        if value is not None:
+            found[key] = (value, run)
     return found
-
-
-def _value(run: RunRecord, metric: Metric) -> float:
-    value = run.scores[metric.name]
-    assert value is not None  # _by_pair left those out
-    return value
-
-
-def _street_variance(sample: PairedSample) -> tuple[float, float] | None:
-    """Return the variance of the mean difference over streets and its degrees of freedom."""
-    if sample.drawn is None:
-        return None
-    means = np.stack([sample.drawn[np.equal(sample.seeds, s)].mean(0) for s in set(sample.seeds)])
-    seen = float(means.mean(0).var(ddof=1))
-    return seen * sample.streets / (sample.streets - 1), sample.streets - 1.0
-
-
-def _teacher_variance(sample: PairedSample) -> tuple[float, float] | None:
-    """Return the variance of the mean over teachers and its degrees of freedom."""
-    names = sorted(set(sample.teachers))
-    if len(names) < MIN_TEACHERS:
-        return None
-    means = [sample.differences[np.equal(sample.teachers, name)].mean() for name in names]
-    return float(np.var(means, ddof=1)) / len(names), len(names) - 1.0
 
 
 def _hierarchical_bootstrap(sample: PairedSample, rng: np.random.Generator) -> Floats:
