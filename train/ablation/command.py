@@ -188,26 +188,11 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def _write_page(page: Path, records: Records, files: Sequence[Path], name: str, grid: Grid) -> None:
     """Write what the records of some files say, of all grids that they have runs of."""
-    grids = built_in() | {name: grid}
     plans = []
-    for known, each in grids.items():
+    for known, each in (built_in() | {name: grid}).items():
         seeds = {run.seed for run in records.runs if run.grid == known and run.role == "student"}
-        if not seeds and known != name:
-            continue
-        control = next((arm for arm, what in each.arms.items() if what.method == "none"), None)
-        plans.append(
-            GridPlan(
-                known,
-                tuple(each.arms),
-                each.comparisons,
-                tuple(sorted(seeds)),
-                control=control,
-                positive=next(
-                    (arm for arm, what in each.arms.items() if what.method == "kd"), None
-                ),
-                descriptions={arm: what.description for arm, what in each.arms.items()},
-            )
-        )
+        if seeds or known == name:
+            plans.append(GridPlan(known, each, tuple(sorted(seeds))))
     datasets = {str(run.assay_settings.get("dataset")): run.assay_settings for run in records.runs}
     if len(datasets) > 1:
         raise UserError(

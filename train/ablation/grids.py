@@ -69,6 +69,19 @@ class Grid:
     arms: Mapping[str, Arm]
     comparisons: tuple[Comparison, ...]
 
+    @property
+    def control(self) -> str | None:
+        """The arm that learns from labels alone: the gate holds the teacher against it."""
+        return self._first("none")
+
+    @property
+    def positive(self) -> str | None:
+        """The arm that is known to help: an experiment that does not see it sees nothing."""
+        return self._first("kd")
+
+    def _first(self, method: str) -> str | None:
+        return next((name for name, arm in self.arms.items() if arm.method == method), None)
+
 
 def _against(baseline: str, *arms: str, primary: bool = True) -> tuple[Comparison, ...]:
     return tuple(Comparison(arm, baseline, primary) for arm in arms)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from train.ablation.grids import Arm, Grid
 from train.ablation.page import GridPlan, comparison_entries, markdown, sections, write_page
 from train.ablation.records import Records
 from train.ablation.statistics import Comparison, StreetBootstrap
@@ -13,15 +14,22 @@ from train.ablation.statistics import Comparison, StreetBootstrap
 EFFECTS = {"ce": 0.0, "kd": 3.0, "same": 3.05, "bad": 1.0}
 PLAN = GridPlan(
     "methods",
-    ("ce", "kd", "same", "bad"),
-    (
-        Comparison("kd", "ce", True),
-        Comparison("same", "kd", True),
-        Comparison("bad", "kd", True),
-        Comparison("bad", "ce"),
+    Grid(
+        "which of four",
+        {
+            "ce": Arm("none", description="cross-entropy alone"),
+            "kd": Arm("kd"),
+            "same": Arm("rkd"),
+            "bad": Arm("rkd"),
+        },
+        (
+            Comparison("kd", "ce", True),
+            Comparison("same", "kd", True),
+            Comparison("bad", "kd", True),
+            Comparison("bad", "ce"),
+        ),
     ),
     tuple(range(6)),
-    descriptions={"ce": "cross-entropy alone"},
 )
 
 
@@ -118,14 +126,15 @@ def test_the_positive_control(experiment, written):
     assert "passed, +" in line_with(text, "- **Positive control**")
     text, _ = written(experiment({**EFFECTS, "kd": 0.0}, teacher=9.0))
     assert "not passed, no effect seen" in line_with(text, "- **Positive control**")
-    plan = replace(PLAN, comparisons=PLAN.comparisons[1:])
+    plan = replace(PLAN, grid=replace(PLAN.grid, comparisons=PLAN.grid.comparisons[1:]))
     text, _ = written(experiment(EFFECTS, teacher=9.0), [plan])
     assert "not among the grid's comparisons" in line_with(text, "- **Positive control**")
 
 
 def test_what_is_missing_is_listed(experiment, written):
     runs = [run for run in experiment(EFFECTS) if not (run.arm == "bad" and run.seed in (1, 3, 4))]
-    text, _ = written(runs, [replace(PLAN, arms=(*PLAN.arms, "later"))])
+    later = replace(PLAN.grid, arms={**PLAN.grid.arms, "later": Arm("rkd")})
+    text, _ = written(runs, [replace(PLAN, grid=later)])
     assert "21 of 30 planned runs are there; missing:" in text
     assert "- `bad`: seeds 1, 3-4" in text
     assert "- `later`: seeds 0-5" in text
