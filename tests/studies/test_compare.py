@@ -170,7 +170,7 @@ def test_the_real_sweep_has_64_rings(real_data: Path):
 
 
 def test_the_recorded_page_is_of_this_version_of_the_simulator():
-    recorded = Path(__file__).resolve().parents[3] / "docs" / "results" / "simulated_lidar.md"
+    recorded = Path(__file__).resolve().parents[2] / "docs" / "results" / "simulated_lidar.md"
     text = recorded.read_text()
     assert f"(simulator version {SIMULATOR_VERSION}," in text
     assert recorded.with_suffix(".png").is_file()

@@ -1,21 +1,20 @@
 """The experiment on simulated frames, small: records that add up, and the page made from them."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.studies.dd3d_lidar.command import PAGE_NAME, RECORDS_NAME, main, run
+from benchmarks.studies.dd3d_lidar.command import PAGE_NAME, Options, main, run
 from benchmarks.studies.dd3d_lidar.experiment import FULL, Plan, Run, Settings
-from benchmarks.studies.dd3d_lidar.page import PICTURE, comparisons, markdown
-from train.ablation.records import hash_of, read_folders
+from benchmarks.studies.dd3d_lidar.page import PICTURE, RECORDS_NAME, comparisons, markdown
+from train.ablation.records import add_records, hash_of, read_records
 from train.core.errors import UserError
 from train.dataset_distillation.lidar import make as lidar_make
 from train.dataset_distillation.networks import segmenters
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = Settings(
     train_frames=2,
     test_frames=8,
@@ -47,15 +46,19 @@ def small_networks():
     patch.undo()
 
 
+def start(folder, work, settings=SETTINGS):
+    run(Options(output=folder, work=work, plan=PLAN, device="cpu"), settings)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, small_networks):
     folder = tmp_path_factory.mktemp("page")
-    run(folder, folder / "work", PLAN, settings=SETTINGS)
+    start(folder, folder / "work")
     return folder
 
 
 def test_every_run_of_the_plan_has_a_record(done):
-    found = read_folders([done / RECORDS_NAME]).runs
+    found = read_records([done / RECORDS_NAME]).runs
     assert {(each.grid, each.arm, each.seed) for each in found} == {
         *(("1-pointnet", arm, seed) for arm in ("dd3d", "random") for seed in (0, 1, 2)),
         ("full-pointnet", FULL, 0),
@@ -72,25 +75,24 @@ def test_every_run_of_the_plan_has_a_record(done):
     assert record.stats["numbers_stored"] > 0
 
 
-def test_runs_that_are_there_are_not_done_again(done):
-    before = {path: path.stat().st_mtime_ns for path in (done / RECORDS_NAME).iterdir()}
-    run(done, done / "work", PLAN, settings=SETTINGS)
-    assert before == {path: path.stat().st_mtime_ns for path in (done / RECORDS_NAME).iterdir()}
-
-
-def test_a_record_that_is_lost_is_made_again_the_same(done):
-    lost = next((done / RECORDS_NAME).glob("*--dd3d--seed-1--*.json"))
-    before = json.loads(lost.read_text())
-    lost.unlink()
-    run(done, done / "work", PLAN, settings=SETTINGS)
-    after = json.loads(lost.read_text())
-    assert after["scores"] == before["scores"]
-    assert after["streets"] == before["streets"]
+def test_a_run_that_is_lost_is_made_again_the_same_and_no_other(done):
+    before = read_records([done / RECORDS_NAME]).runs
+    lost = next(each for each in before if (each.arm, each.seed) == ("dd3d", 1))
+    (done / RECORDS_NAME).unlink()
+    # Of the others something is changed that another run would bring back.
+    kept = [dataclasses.replace(each, device="kept") for each in before if each is not lost]
+    add_records(done / RECORDS_NAME, kept)
+    start(done, done / "work")
+    after = read_records([done / RECORDS_NAME]).runs
+    assert [each for each in after if each.device == "kept"] == kept
+    (again,) = [each for each in after if each.device != "kept"]
+    assert (again.key, again.scores, again.streets) == (lost.key, lost.scores, lost.streets)
+    assert (again.options, again.steps) == (lost.options, lost.steps)
 
 
 def test_the_page_says_what_was_found(done):
     page = (done / PAGE_NAME).read_text()
-    records = read_folders([done / RECORDS_NAME])
+    records = read_records([done / RECORDS_NAME])
     assert page == markdown(records, picture=True)
     assert (done / PICTURE).read_bytes().startswith(b"\x89PNG")
     assert f"]({PICTURE})" in page
@@ -105,7 +107,7 @@ def test_the_page_says_what_was_found(done):
     [(0.6, "**better**"), (0.2, "**worse**"), (0.41, "**not shown to be better**")],
 )
 def test_the_verdict_follows_the_interval(done, ours, said):
-    records = read_folders([done / RECORDS_NAME])
+    records = read_records([done / RECORDS_NAME])
 
     def with_scores(each):
         value = 0.4 if each.arm != "dd3d" else ours + 0.02 * (each.seed - 1)
@@ -123,8 +125,8 @@ def test_the_verdict_follows_the_interval(done, ours, said):
 
 
 def test_records_of_other_settings_are_refused(done):
-    with pytest.raises(UserError, match="assay"):
-        run(done, done / "work", PLAN, settings=dataclasses.replace(SETTINGS, epochs=3))
+    with pytest.raises(UserError, match=r"another configuration \(epochs 2, now 3\)"):
+        start(done, done / "work", dataclasses.replace(SETTINGS, epochs=3))
 
 
 def test_free_coordinates_have_as_many_points_as_real_frames():
@@ -137,8 +139,9 @@ def test_free_coordinates_have_as_many_points_as_real_frames():
 
 def test_mistakes_are_one_line(tmp_path, capsys):
     for arguments, words in (
-        (["--page-only"], "no folder of records"),
+        (["--page-only"], "no records in"),
         (["--frames", "0"], "--frames 0"),
+        (["--networks", "x"], "--networks x: unknown"),
         (["--seeds", "-1"], "--seeds -1"),
     ):
         assert main(["--output", str(tmp_path), "--work", str(tmp_path / "w"), *arguments]) == 2
@@ -149,7 +152,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
 
 def test_the_committed_page_is_that_of_the_committed_records():
     folder = ROOT / "docs" / "results"
-    records = read_folders([folder / RECORDS_NAME])
+    records = read_records([folder / RECORDS_NAME])
     assert {each.assay for each in records.runs} == {hash_of(Settings().plain())}
     page = markdown(records, picture=(folder / PICTURE).is_file())
     assert (folder / PAGE_NAME).read_text(encoding="utf-8") == page

@@ -6,7 +6,7 @@ order of sweeps and their crops.
 
 import dataclasses
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,11 +18,10 @@ from torch import nn
 from benchmarks.studies.cross_modal.arms import FUSED, GRIDS, MAJORITY, PROJECTION, UNTRAINED, Arm
 from benchmarks.studies.cross_modal.baselines import Projection, majority_class
 from benchmarks.studies.cross_modal.kept_maps import KeptMaps
-from train.ablation.circumstances import circumstances
-from train.ablation.records import RunRecord, done_runs, hash_of, write_record
+from train.ablation.records import Outcome, Records
+from train.ablation.study import Study
 from train.config import RunConfig, from_json
 from train.core.atomic_write import make_folder
-from train.core.console import logger
 from train.core.provenance import sha256_of
 from train.data.cameras import CAMERA_FIELDS
 from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource, LidarFrame
@@ -142,21 +141,19 @@ class Experiment:
     ----------
     settings
         What all runs share.
-    records
-        Folder of records, there already.
     work
-        Folder for the streets and the image network.
+        Folder for the streets and the image network, there already.
     device
         Where to compute.
 
     Raises
     ------
     UserError
-        If the data cannot be simulated, or the folder's records are of other settings.
+        If the data cannot be simulated.
     """
 
-    def __init__(self, settings: Settings, records: Path, work: Path, device: torch.device) -> None:
-        self.settings, self.records, self.work, self.device = settings, records, work, device
+    def __init__(self, settings: Settings, work: Path, device: torch.device) -> None:
+        self.settings, self.work, self.device = settings, work, device
         self.spec = dataset_spec(settings.dataset)
         config = settings.run_config(work, device)
         self.data: RunData = open_data(
@@ -167,42 +164,42 @@ class Experiment:
         digest = sha256_of(self.image_file)[:12]
         shared = {"format": FORMAT, "simulated": True, "pair": "tiny", "image_network": digest}
         self.plain = shared | dataclasses.asdict(settings)
-        self.assay, self.image_hash = hash_of(self.plain), digest
-        self.done = done_runs(records, self.assay, self.plain)
+        self.image_hash = digest
         self._majority: int | None = None
         self._kept = KeptMaps()
 
-    def start(self, grids: Collection[str], seeds: Collection[int]) -> None:
-        """Do the missing runs, seed by seed."""
-        wanted = [
+    def study(
+        self,
+        records: Path,
+        page: Callable[[Records], None],
+        grids: Collection[str],
+        seeds: Collection[int],
+    ) -> Study[Run]:
+        """Return the study of some grids, seed by seed."""
+        runs = [
             Run(grid, arm, seed) for seed in seeds for grid in grids for arm in GRIDS[grid].arms
         ]
-        missing = [run for run in wanted if run not in self.done]
-        for number, run in enumerate(missing, start=1):
-            for record in self._records(run):
-                write_record(self.records, record)
-                miou = 100 * (record.scores["miou"] or 0.0)
-                logger.info(
-                    f"{number} of {len(missing)}: {run.grid}, {record.arm}, seed {run.seed}: mIoU "
-                    f"{miou:.2f}"
-                )
-            self.done.add(run)
+        return Study(
+            settings=self.plain,
+            runs=runs,
+            run_one=self._run,
+            page=page,
+            records=records,
+            device=self.device,
+        )
 
-    def _records(self, run: Run) -> Iterator[RunRecord]:
-        """Yield the record of a run; of one that can be scored with images the fused one first.
-
-        A run is done when the record of its own name is there, which is written last.
-        """
+    def _run(self, run: Run) -> dict[str, Outcome]:
+        """Do a run; one that can be scored with images gives two records."""
         arm = GRIDS[run.grid].arms[run.arm]
         if run.arm in UNTRAINED:
             fields = CAMERA_FIELDS if run.arm == PROJECTION else frozenset[str]()
-            yield self._record(run, run.arm, arm, self._score(self._plain(run.arm), fields), 1, 0.0)
-            return
+            return {run.arm: self._outcome(arm, self._score(self._plain(run.arm), fields), 1, 0.0)}
         student, with_images, steps, seconds = self._train(run, arm)
-        if with_images is not None:
-            found = self._score(with_images, CAMERA_FIELDS)
-            yield self._record(run, run.arm + FUSED, arm, found, steps, seconds)
-        yield self._record(run, run.arm, arm, self._score(student, ()), steps, seconds)
+        models = {} if with_images is None else {run.arm + FUSED: (with_images, CAMERA_FIELDS)}
+        return {
+            name: self._outcome(arm, self._score(model, fields), steps, seconds)
+            for name, (model, fields) in {**models, run.arm: (student, frozenset[str]())}.items()
+        }
 
     def _plain(self, name: str) -> nn.Module:
         """Return a baseline that is not trained."""
@@ -278,20 +275,12 @@ class Experiment:
         names, rule = self.spec.class_names, self.spec.benchmark_rule
         return evaluate(model, frames, names, rule, self.device, title="evaluation")
 
-    def _record(
-        self, run: Run, name: str, arm: Arm, found: Mapping[str, Any], steps: int, seconds: float
-    ) -> RunRecord:
-        return RunRecord(
-            grid=run.grid,
-            arm=name,
-            seed=run.seed,
-            assay=self.assay,
-            assay_settings=self.plain,
+    def _outcome(self, arm: Arm, found: Mapping[str, Any], steps: int, seconds: float) -> Outcome:
+        return Outcome(
             teacher=self.image_hash,
             options={"method": arm.method, **arm.options},
             steps=steps,
             seconds=seconds,
-            **circumstances(self.device),
             scores={"miou": found["miou"]},
             streets={sweep: {"miou": miou} for sweep, miou in found["by_sweep"].items()},
         )

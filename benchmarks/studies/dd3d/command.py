@@ -3,27 +3,25 @@
 python -m benchmarks.studies dd3d --output docs/results
 """
 
-import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from benchmarks.studies.dd3d.experiment import (
-    CONTROLS,
-    Experiment,
-    Plan,
-    Setting,
-    Settings,
-)
-from benchmarks.studies.dd3d.page import Beside, markdown
+from benchmarks.studies.dd3d.experiment import CONTROLS, Experiment, Plan, Settings
+from benchmarks.studies.dd3d.page import RECORDS_NAME, Beside, markdown
 from benchmarks.studies.dd3d.picture import draw_page_picture
-from benchmarks.studies.page_command import (
-    add_folder_flags,
-    add_run_flags,
-    records_for_page,
+from benchmarks.studies.study_page import (
+    STOPPED,
+    RunOptions,
+    parse,
+    refuse_below,
+    refuse_unknown,
     write_page,
 )
+from train.ablation.records import Records
+from train.ablation.study import records_for_page
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.command import run_command
 from train.core.device import resolve_device
@@ -32,7 +30,6 @@ from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.options import METHODS
 
 PAGE_NAME: Final = "dd3d.md"
-RECORDS_NAME: Final = "dd3d_records"
 PICTURE_NAME: Final = "dd3d.png"
 COMMAND_NAME: Final = "dd3d_command.json"
 TUNING_NAME: Final = "dd3d_tuning.json"
@@ -47,117 +44,39 @@ _TIMED: Final = (
     "scores",
 )
 """What the page tells of a set that was made by one command, beside how it was made."""
-_PLAN = Plan()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
+    """Distill simulated objects by DD3D and by every baseline, and train networks on the results.
+
+    The page sets the numbers beside the paper's. Hours on two cores; choose a part of it, records
+    add up.
+    """
+
+    output: Path = Path("runs/dd3d-page")
+    """folder of the page and the records"""
+    work: Path = Path("runs/dd3d-work")
+    """folder of the objects and the small sets"""
+    plan: Plan = field(default_factory=Plan)
+    timed: Path | None = None
+    """a distill.json of topodistill distill-data that was made with --evaluate: the page tells how
+    long that took; is kept as dd3d_command.json"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _run(options), stopped="the same command goes on with the missing runs"
-    )
+    options = parse(Options, "dd3d", arguments)
+    return run_command(lambda: run(options), stopped=STOPPED)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies dd3d",
-        description="Distill simulated objects by DD3D and by every baseline, train networks on "
-        "the results, and write the page that sets the numbers beside the paper's. Hours on two "
-        "cores; choose a part of it, records add up.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add_folder_flags(
-        parser,
-        page=PAGE_NAME,
-        records=RECORDS_NAME,
-        runs="dd3d-page",
-        work="the objects and the small sets",
-    )
-    add("--settings", nargs="+", choices=get_args(Setting), default=_PLAN.settings)
-    add("--cpc", type=int, nargs="+", default=_PLAN.clouds_per_class, metavar="M")
-    add(
-        "--methods",
-        nargs="+",
-        choices=(*METHODS, *CONTROLS),
-        default=_PLAN.methods,
-        metavar="METHOD",
-    )
-    add("--networks", nargs="+", choices=NETWORKS, default=_PLAN.networks, metavar="NETWORK")
-    add("--distillations", type=int, default=_PLAN.distillations, metavar="D")
-    add("--evaluations", type=int, default=_PLAN.evaluations, metavar="E")
-    add(
-        "--points",
-        type=int,
-        metavar="N",
-        help=f"of each cloud that networks see [{Settings().points}]",
-    )
-    add(
-        "--distill-points",
-        type=int,
-        metavar="N",
-        help=f"of a cloud while it is learned [{Settings().distill_points}]",
-    )
-    add("--no-full", action="store_true", help="train nothing on the full set")
-    add_run_flags(parser)
-    add(
-        "--timed",
-        type=Path,
-        metavar="FILE",
-        help="a distill.json of topodistill distill-data that was made with --evaluate: the page "
-        f"tells how long that took; is kept as {COMMAND_NAME}",
-    )
-    return parser
-
-
-def _run(options: argparse.Namespace) -> None:
-    plan = Plan(
-        settings=tuple(options.settings),
-        clouds_per_class=tuple(options.cpc),
-        methods=tuple(options.methods),
-        networks=tuple(options.networks),
-        distillations=options.distillations,
-        evaluations=options.evaluations,
-        full=not options.no_full,
-        points=options.points,
-        distill_points=options.distill_points,
-    )
-    for name, values in (
-        ("--cpc", plan.clouds_per_class),
-        ("--distillations", (plan.distillations,)),
-        ("--evaluations", (plan.evaluations,)),
-        ("--points", () if plan.points is None else (plan.points,)),
-        ("--distill-points", () if plan.distill_points is None else (plan.distill_points,)),
-    ):
-        least = 2 if name.endswith("points") else 1
-        if values and min(values) < least:
-            raise UserError(f"{name} {min(values)}: at least {least}")
-    if options.timed is not None:
-        keep_timed(options.timed, options.output)
-    run(options.output, options.work, plan, device=options.device, page_only=options.page_only)
-
-
-def run(
-    output: Path,
-    work: Path,
-    plan: Plan,
-    *,
-    device: str = "cpu",
-    page_only: bool = False,
-    settings: Settings | None = None,
-) -> None:
+def run(options: Options, settings: Settings | None = None) -> None:
     """Do the missing runs and write the page.
 
     Parameters
     ----------
-    output, work
-        Folders; are made.
-    plan
-        Which runs.
-    device
-        Where to compute.
-    page_only
-        Run nothing.
+    options
+        Of the command.
     settings
         What all runs share; None for those of the command.
 
@@ -166,14 +85,26 @@ def run(
     UserError
         If there is nothing to show, or records are of other settings.
     """
-    records = output / RECORDS_NAME
-    if not page_only:
-        make_folder(records, "--output")
-        make_folder(work, "--work")
-        Experiment(settings or Settings(), records, work, resolve_device(device)).start(plan)
-    found = records_for_page(records)
-    draw_page_picture(output / PICTURE_NAME, work, (settings or Settings()).data.num_points)
-    write_page(output / PAGE_NAME, markdown(found, beside(output)))
+    plan, settings = options.plan, settings or Settings()
+    refuse_below(1, cpc=plan.cpc, distillations=plan.distillations, evaluations=plan.evaluations)
+    refuse_below(2, points=plan.points, distill_points=plan.distill_points)
+    refuse_unknown(NETWORKS, "--networks", plan.networks)
+    refuse_unknown((*METHODS, *CONTROLS), "--methods", plan.methods)
+    output = options.output
+    if options.timed is not None:
+        keep_timed(options.timed, output)
+
+    def page(records: Records) -> None:
+        draw_page_picture(output / PICTURE_NAME, options.work, settings.data.num_points)
+        write_page(output / PAGE_NAME, markdown(records, beside(output)))
+
+    file = output / RECORDS_NAME
+    if options.page_only:
+        page(records_for_page(file))
+        return
+    make_folder(options.work, "--work")
+    experiment = Experiment(settings, options.work, resolve_device(options.device))
+    experiment.study(plan, file, page).start()
 
 
 def beside(output: Path) -> Beside:

@@ -5,7 +5,7 @@ gave is one record. Runs of one distillation and evaluation share their seeds ac
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -15,10 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.studies.dd3d.memory import PeakMemory
-from train.ablation.circumstances import circumstances
-from train.ablation.records import RunRecord, done_runs, hash_of, write_record
+from train.ablation.records import Outcome, Records, hash_of
+from train.ablation.study import Study
 from train.core.atomic_write import make_folder
-from train.core.console import logger
 from train.dataset_distillation.evaluate import EvaluationOptions, Score, train_and_score
 from train.dataset_distillation.make import (
     STATE_NAME,
@@ -114,7 +113,7 @@ class Settings:
     def plain(self) -> dict[str, Any]:
         """Return plain values, with what the records' readers look for."""
         shared = {"format": FORMAT, "dataset": "objects", "simulated": True, "pair": "pointnet"}
-        return shared | dataclasses.asdict(self)
+        return shared | dataclasses.asdict(self) | {"widths": list(self.widths)}
 
     def epochs_for(self, clouds: int) -> int:
         """Return how long a network learns from a set of so many clouds per class."""
@@ -169,6 +168,24 @@ class Run(NamedTuple):
         return name + ("" if self.distill_points is None else f"-from-{self.distill_points}")
 
     @property
+    def arm(self) -> str:
+        """The name of its row."""
+        return self.method
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What its record says of it; the page reads the grid from here, never from its name."""
+        found = {
+            "method": self.method,
+            "clouds_per_class": self.clouds,
+            "setting": self.setting,
+            "network": self.network,
+            "points": self.points,
+            "distill_points": self.distill_points,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
     def seed(self) -> int:
         """The number that its record has."""
         return self.distillation * _SEEDS + self.evaluation
@@ -179,49 +196,46 @@ class Plan:
     """Which runs are wanted; the records of several plans add up."""
 
     settings: tuple[Setting, ...] = SETTINGS
-    clouds_per_class: tuple[int, ...] = (1, 10)
+    """with or without turns of the clouds"""
+    cpc: tuple[int, ...] = (1, 10)
+    """clouds per class of a small set"""
     methods: tuple[str, ...] = (*METHODS, *CONTROLS)
-    """Names of `METHODS` and `CONTROLS`."""
+    """names of METHODS and CONTROLS"""
     networks: tuple[str, ...] = (SMALL_POINTNET,)
+    """trained on the sets"""
     distillations: int = 2
+    """of each small set"""
     evaluations: int = 5
+    """networks trained on each"""
     full: bool = True
-    """Whether networks are trained on the full set too."""
+    """train networks on the full set too"""
     points: int | None = None
-    """Of each cloud; None for those of the settings."""
+    """of each cloud that networks see, where they are not those of the settings"""
     distill_points: int | None = None
-    """Of a cloud while it is learned; None for those of the settings."""
+    """of a cloud while it is learned, where they are not those of the settings"""
 
     def runs(self) -> Iterator[Run]:
         """Yield the runs: all of one small set in a row."""
         for setting in self.settings:
-            for clouds in self.clouds_per_class:
-                for distillation in range(self.distillations):
-                    for method in self.methods:
-                        for network in self.networks:
-                            for evaluation in range(self.evaluations):
-                                yield Run(
-                                    setting,
-                                    clouds,
-                                    method,
-                                    distillation,
-                                    network,
-                                    evaluation,
-                                    self.points,
-                                    self.distill_points,
-                                )
-            for network in self.networks if self.full else ():
-                for evaluation in range(self.evaluations):
-                    yield Run(
-                        setting,
-                        0,
-                        FULL,
-                        0,
-                        network,
-                        evaluation,
-                        self.points,
-                        self.distill_points,
-                    )
+            sets = [
+                (clouds, method, distillation)
+                for clouds in self.cpc
+                for distillation in range(self.distillations)
+                for method in self.methods
+            ]
+            for clouds, method, distillation in [*sets, *[(0, FULL, 0)] * self.full]:
+                for network in self.networks:
+                    for evaluation in range(self.evaluations):
+                        yield Run(
+                            setting,
+                            clouds,
+                            method,
+                            distillation,
+                            network,
+                            evaluation,
+                            self.points,
+                            self.distill_points,
+                        )
 
 
 class Experiment:
@@ -231,43 +245,31 @@ class Experiment:
     ----------
     settings
         What all runs share.
-    records
-        Folder of records, there already.
     work
         Folder for the objects and the small sets; a distillation that was stopped goes on there.
     device
         Where to compute.
-
-    Raises
-    ------
-    UserError
-        If the folder's records are of other settings.
     """
 
-    def __init__(self, settings: Settings, records: Path, work: Path, device: torch.device) -> None:
-        self.settings, self.records, self.work, self.device = settings, records, work, device
-        self.plain = settings.plain()
-        self.assay = hash_of(self.plain)
-        self.done = done_runs(records, self.assay, self.plain)
+    def __init__(self, settings: Settings, work: Path, device: torch.device) -> None:
+        self.settings, self.work, self.device = settings, work, device
         self._prepared: dict[Setting, Prepared] = {}
         self._features: dict[Setting, NDArray[np.float64]] = {}
         self._made: tuple[tuple[object, ...], Made] | None = None
         self._peak_bytes: int | None = None
 
-    def start(self, plan: Plan) -> None:
-        """Do the missing runs of a plan, one after the other."""
-        missing = [run for run in plan.runs() if (run.grid, run.method, run.seed) not in self.done]
-        for number, run in enumerate(missing, start=1):
-            record = self._record(run, *self._run(run))
-            write_record(self.records, record)
-            self.done.add((run.grid, run.method, run.seed))
-            logger.info(
-                f"{number} of {len(missing)}: {run.grid}, {run.method}, distillation "
-                f"{run.distillation}, evaluation {run.evaluation}: "
-                f"{100 * (record.scores['accuracy'] or 0.0):.1f} % right"
-            )
+    def study(self, plan: Plan, records: Path, page: Callable[[Records], None]) -> Study[Run]:
+        """Return the study of a plan."""
+        return Study(
+            settings=self.settings.plain(),
+            runs=list(plan.runs()),
+            run_one=self._run,
+            page=page,
+            records=records,
+            device=self.device,
+        )
 
-    def _run(self, run: Run) -> tuple[Score, Made | None]:
+    def _run(self, run: Run) -> dict[str, Outcome]:
         """Train a network on a small set, or on all, and score it."""
         real = self._real(run.setting)
         settings = self.settings
@@ -280,10 +282,12 @@ class Experiment:
             )
             fixed = torch.from_numpy(train.points), torch.from_numpy(train.labels)
             options = self._evaluation(run, settings.full_epochs, settings.full_batch)
-            return train_and_score(lambda epoch: fixed, test, options, self.device)[0], None
+            found, _ = train_and_score(lambda epoch: fixed, test, options, self.device)
+            return {run.arm: self._outcome(run, options.epochs, found, None)}
         made = self._small_set(run, real)
         options = self._evaluation(run, settings.epochs_for(run.clouds), settings.batch_size)
-        return score(made, real, options, self.device, points=points), made
+        found = score(made, real, options, self.device, points=points)
+        return {run.arm: self._outcome(run, options.epochs, found, made)}
 
     def _evaluation(self, run: Run, epochs: int, batch_size: int) -> EvaluationOptions:
         return EvaluationOptions(
@@ -347,7 +351,7 @@ class Experiment:
         self._made, self._peak_bytes = (key, made), memory.growth_bytes
         return made
 
-    def _record(self, run: Run, found: Score, made: Made | None) -> RunRecord:
+    def _outcome(self, run: Run, epochs: int, found: Score, made: Made | None) -> Outcome:
         names = self.settings.data.classes
         stats: dict[str, Any] = {"best_epoch": found.best_epoch}
         if made is not None:
@@ -361,23 +365,12 @@ class Experiment:
                 "distillation_seconds": round(made.seconds, 1),
                 "distillation_peak_bytes": self._peak_bytes,
             }
-        epochs = (
-            self.settings.full_epochs
-            if run.method == FULL
-            else self.settings.epochs_for(run.clouds)
-        )
-        return RunRecord(
-            grid=run.grid,
-            arm=run.method,
-            seed=run.seed,
-            assay=self.assay,
-            assay_settings=self.plain,
+        return Outcome(
             # Runs are paired within one distillation; its number stands for it.
             teacher=hash_of({"distillation": run.distillation}),
-            options={"method": run.method, "clouds_per_class": run.clouds},
+            options=run.options,
             steps=epochs,
             seconds=found.seconds,
-            **circumstances(self.device),
             scores={"accuracy": found.last, "best_accuracy": found.best},
             streets={
                 name: {"right": right, "clouds": clouds}

@@ -6,7 +6,7 @@ share them across methods as far as they have them.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.ablation.circumstances import circumstances
-from train.ablation.records import RunRecord, done_runs, hash_of, write_record
+from train.ablation.records import Outcome, Records, hash_of
+from train.ablation.study import Study
 from train.core.atomic_write import make_folder
-from train.core.console import logger
 from train.dataset_distillation.lidar.evaluate import (
     ClassCounts,
     FrameScore,
@@ -210,21 +209,24 @@ class Run(NamedTuple):
         """The name of the table that it is in."""
         return f"{self.frames or FULL}-{self.network}"
 
+    @property
+    def arm(self) -> str:
+        """The name of its row."""
+        return self.method
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Which runs are wanted; the records of several plans add up."""
 
     frames: tuple[int, ...] = (1,)
+    """of a small set"""
     networks: tuple[str, ...] = ("ptv3", "pointnet-small")
-    methods: tuple[str, ...] = (
-        "dd3d",
-        "dd3d-start",
-        "start-alone",
-        "random",
-        "random-weighted",
-    )
+    """trained on the sets"""
+    methods: tuple[str, ...] = ("dd3d", "dd3d-start", "start-alone", "random", "random-weighted")
+    """that make the sets"""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """one distillation each"""
 
     def runs(self) -> Iterator[Run]:
         """Yield the runs: seed after seed, all networks of one small set in a row.
@@ -247,40 +249,29 @@ class Experiment:
     ----------
     settings
         What all runs share.
-    records
-        Folder of records, there already.
     work
         Folder for the frames and the small sets; a distillation that was stopped goes on there.
     device
         Where to compute.
-
-    Raises
-    ------
-    UserError
-        If the folder's records are of other settings.
     """
 
-    def __init__(self, settings: Settings, records: Path, work: Path, device: torch.device) -> None:
-        self.settings, self.records, self.work, self.device = settings, records, work, device
-        self.plain = settings.plain()
-        self.assay = hash_of(self.plain)
-        self.done = done_runs(records, self.assay, self.plain)
+    def __init__(self, settings: Settings, work: Path, device: torch.device) -> None:
+        self.settings, self.work, self.device = settings, work, device
+        self.has_run = False
         self._real: RealFrames | None = None
         self._features: NDArray[np.float64] | None = None
         self._made: tuple[tuple[object, ...], MadeFrames] | None = None
 
-    def start(self, plan: Plan) -> int:
-        """Do the missing runs of a plan, one after the other; return how many there were."""
-        missing = [run for run in plan.runs() if (run.grid, run.method, run.seed) not in self.done]
-        for number, run in enumerate(missing, start=1):
-            score, made = self._run(run)
-            write_record(self.records, self._record(run, score, made))
-            self.done.add((run.grid, run.method, run.seed))
-            logger.info(
-                f"{number} of {len(missing)}: {run.grid}, {run.method}, seed {run.seed}: "
-                f"{100 * score.last:.1f} mIoU in {score.seconds:.0f} s"
-            )
-        return len(missing)
+    def study(self, plan: Plan, records: Path, page: Callable[[Records], None]) -> Study[Run]:
+        """Return the study of a plan."""
+        return Study(
+            settings=self.settings.plain(),
+            runs=list(plan.runs()),
+            run_one=self._run,
+            page=page,
+            records=records,
+            device=self.device,
+        )
 
     def draw(self, path: Path, plan: Plan) -> None:
         """Draw a real frame beside generated ones of the plan's first seed, where they are."""
@@ -299,15 +290,19 @@ class Experiment:
             self._real = prepare_frames(train, test, self.settings.options("random", 1, 0))
         return self._real
 
-    def _run(self, run: Run) -> tuple[FrameScore, MadeFrames | None]:
+    def _run(self, run: Run) -> dict[str, Outcome]:
+        """Train a network on a small set, or on all frames, and score it."""
+        self.has_run = True
         real = self.real()
         options = self.settings.training(run.method, run.network, run.seed)
         if run.method == FULL:
             assert real.test is not None
             draw = fixed_draw(real.train)
-            return train_and_score_frames(draw, real.test, options, self.device)[0], None
+            found, _ = train_and_score_frames(draw, real.test, options, self.device)
+            return {run.arm: self._outcome(run, found, None)}
         made = self._small_set(run, real)
-        return score_frames_of(made, real, options, self.device, self.settings.points), made
+        found = score_frames_of(made, real, options, self.device, self.settings.points)
+        return {run.arm: self._outcome(run, found, made)}
 
     def _small_set(self, run: Run, real: RealFrames) -> MadeFrames:
         """Return the set of a run; the networks that are trained on one set follow each other."""
@@ -336,7 +331,7 @@ class Experiment:
         self._made = (key, made)
         return made
 
-    def _record(self, run: Run, found: FrameScore, made: MadeFrames | None) -> RunRecord:
+    def _outcome(self, run: Run, found: FrameScore, made: MadeFrames | None) -> Outcome:
         counts = found.counts
         real = self.real()
         stats: dict[str, Any] = {
@@ -350,23 +345,13 @@ class Experiment:
                 "classes": int((made.frames.class_counts() > 0).sum()),
             }
         settings = self.settings
-        return RunRecord(
-            grid=run.grid,
-            arm=run.method,
-            seed=run.seed,
-            assay=self.assay,
-            assay_settings=self.plain,
+        return Outcome(
             # There is no teacher: all runs are of one group of pairs.
             teacher=hash_of({"data": settings.data_seed}),
-            options={"method": run.method, "frames": run.frames},
+            options={"method": run.method, "frames": run.frames, "network": run.network},
             steps=settings.full_epochs if run.method == FULL else settings.epochs,
             seconds=found.seconds,
-            **circumstances(self.device),
-            scores={
-                "miou": found.last,
-                "best_miou": found.best,
-                "accuracy": counts.accuracy(),
-            },
+            scores={"miou": found.last, "best_miou": found.best, "accuracy": counts.accuracy()},
             streets=by_street(found),
             stats=stats,
         )

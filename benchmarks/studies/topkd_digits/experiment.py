@@ -4,11 +4,10 @@ Shape letters: B images, K clouds, M points of a cloud, C channels, P pixels.
 """
 
 import dataclasses
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,10 +15,9 @@ from torch import Tensor
 from benchmarks.studies.topkd_digits.data import Digits, Images, load_digits
 from benchmarks.studies.topkd_digits.pair import Schedule, Training, build, train_network
 from benchmarks.studies.topkd_fidelity import own_other_images
-from train.ablation.circumstances import circumstances
 from train.ablation.grids import TEACHER, Arm
-from train.ablation.records import RunRecord, done_runs, hash_of, write_record
-from train.core.console import logger
+from train.ablation.records import Outcome, Records
+from train.ablation.study import Study
 from train.methods.none import CrossEntropy
 from train.methods.registry import method_class
 from train.methods.topkd.artifacts import ImageMaker, save_maker
@@ -115,6 +113,16 @@ class Taught:
     took: Training
 
 
+class Run(NamedTuple):
+    """One run."""
+
+    grid: str
+    arm: str
+    """An arm, or `TEACHER`."""
+    seed: int
+    """The number of a teacher."""
+
+
 class Experiment:
     """Does the runs that have no record yet, on one thread of the CPU.
 
@@ -122,44 +130,44 @@ class Experiment:
     ----------
     settings
         What all arms share.
-    records
-        Folder of records, there already.
+    work
+        Folder for what teachers leave to their students; nothing reads it later.
 
     Raises
     ------
     UserError
-        If scikit-learn is not there, or the folder's records are of other settings.
+        If scikit-learn is not there.
     """
 
-    def __init__(self, settings: Settings, records: Path) -> None:
-        self.settings, self.records = settings, records
+    def __init__(self, settings: Settings, work: Path) -> None:
+        self.settings, self.work = settings, work
         self.digits: Digits = load_digits(settings.num_training)
-        self.plain = settings.plain()
-        self.assay = hash_of(self.plain)
         self.arms = arms(settings)
-        done = done_runs(records, self.assay, self.plain)
-        self.done = {(arm, seed) for _, arm, seed in done}
+        self._taught: dict[int, Taught] = {}
 
-    def start(self, seeds: int) -> None:
-        """Do the missing runs of seeds 0, 1, ..."""
-        wanted = [(seed, name) for seed in range(seeds) for name in self.arms]
-        missing = [(seed, name) for seed, name in wanted if (name, seed) not in self.done]
-        if not missing:
-            return
-        with tempfile.TemporaryDirectory(prefix="topkd-digits-") as folder:
-            taught: dict[int, Taught] = {}
-            for number, (seed, name) in enumerate(missing, start=1):
-                place = seed % self.settings.num_teachers
-                if place not in taught:
-                    taught[place] = self._teach(place, Path(folder) / str(place))
-                    if (TEACHER, place) not in self.done:
-                        write_record(self.records, self._score_teacher(place, taught[place]))
-                record = self._run(seed, name, taught[place])
-                write_record(self.records, record)
-                logger.info(
-                    f"{number} of {len(missing)}: {name}, seed {seed}: "
-                    f"{100 * (record.scores['accuracy'] or 0.0):.2f} % right"
-                )
+    def study(self, seeds: int, records: Path, page: Callable[[Records], None]) -> Study[Run]:
+        """Return the study of seeds 0, 1, ... and of their teachers."""
+        teachers = range(min(seeds, self.settings.num_teachers))
+        return Study(
+            settings=self.settings.plain(),
+            runs=[
+                *(Run(GRID, TEACHER, place) for place in teachers),
+                *(Run(GRID, name, seed) for seed in range(seeds) for name in self.arms),
+            ],
+            run_one=self._run,
+            page=page,
+            records=records,
+            device=torch.device("cpu"),
+        )
+
+    def _run(self, run: Run) -> dict[str, Outcome]:
+        place = run.seed % self.settings.num_teachers
+        if place not in self._taught:
+            self._taught[place] = self._teach(place, self.work / str(place))
+        taught = self._taught[place]
+        if run.arm == TEACHER:
+            return {run.arm: self._score_teacher(taught)}
+        return {run.arm: self._student(run, taught)}
 
     def _teach(self, place: int, folder: Path) -> Taught:
         """Train a teacher and make, once, what both arms with images need of it."""
@@ -191,8 +199,8 @@ class Experiment:
             network, checksum(network), artifacts, maker, targets.images.mean(dim=0), took
         )
 
-    def _score_teacher(self, place: int, taught: Taught) -> RunRecord:
-        """Return the teacher's record, with how good its RipsNet is."""
+    def _score_teacher(self, taught: Taught) -> Outcome:
+        """Return what the teacher gave, with how good its RipsNet is."""
         output = _look(taught.network, self.digits.held_out)
         clouds = self._clouds(output)
         card = taught.maker.card
@@ -201,10 +209,11 @@ class Experiment:
         scores["ripsnet_error"] = fidelity(taught.maker, clouds, clouds).teacher_error
         scores["constant_error"] = float((exact - taught.mean_image).square().mean())
         scores["distinct_pixels"] = float(distinct_pixels(exact))
-        return self._record(TEACHER, place, taught, output, taught.took, scores)
+        return self._outcome(TEACHER, taught, output, taught.took, scores)
 
-    def _run(self, seed: int, name: str, taught: Taught) -> RunRecord:
+    def _student(self, run: Run, taught: Taught) -> Outcome:
         """Train and score one student."""
+        name, seed = run.arm, run.seed
         arm = self.arms[name]
         cls = method_class(arm.method)
         student = build("student", 2 * seed + 1)
@@ -230,7 +239,7 @@ class Experiment:
         for kind, ratio in own_other_images(taught.maker, list(teachers), list(students)).items():
             if ratio is not None:
                 scores[f"own_other_{kind}"] = ratio
-        return self._record(name, seed, taught, output, took, scores)
+        return self._outcome(name, taught, output, took, scores)
 
     def _clouds(self, output: NetworkOutput) -> Tensor:
         """Return the held-out embeddings in disjoint clouds (K, M, C), the same in all networks."""
@@ -239,15 +248,14 @@ class Experiment:
         number = len(embeddings) // points
         return embeddings[: number * points].reshape(number, points, -1)
 
-    def _record(
+    def _outcome(
         self,
         arm: str,
-        seed: int,
         taught: Taught,
         output: NetworkOutput,
         took: Training,
         scores: Mapping[str, float],
-    ) -> RunRecord:
+    ) -> Outcome:
         right = output.logits.argmax(dim=1) == self.digits.held_out.labels
         groups = {
             name: {
@@ -259,18 +267,12 @@ class Experiment:
         options: dict[str, Any] = {}
         if arm != TEACHER:
             options = {"method": self.arms[arm].method, **self.arms[arm].options}
-        return RunRecord(
-            grid=GRID,
-            arm=arm,
-            seed=seed,
-            assay=self.assay,
-            assay_settings=self.plain,
+        return Outcome(
             teacher=taught.name,
             options=options,
             role="teacher" if arm == TEACHER else "student",
             steps=took.steps,
             seconds=took.seconds,
-            **circumstances(torch.device("cpu")),
             scores={"accuracy": float(right.double().mean()), **scores},
             streets=groups,
             stats={"last": took.terms},

@@ -9,11 +9,11 @@ import torch
 
 from benchmarks.studies.cross_modal.arms import FUSED, GRIDS, UNTRAINED
 from benchmarks.studies.cross_modal.baselines import Projection, majority_class
-from benchmarks.studies.cross_modal.command import PAGE_NAME, RECORDS_NAME, main, run
+from benchmarks.studies.cross_modal.command import PAGE_NAME, Options, main, run
 from benchmarks.studies.cross_modal.experiment import Settings, SomeLabeled
-from benchmarks.studies.cross_modal.page import markdown
+from benchmarks.studies.cross_modal.page import RECORDS_NAME, markdown
 from tests.train.methods.cross_modal.conftest import NUM_CLASSES, make_batch, write_image_network
-from train.ablation.records import Records, read_folders
+from train.ablation.records import Records, read_records
 from train.data.frame import IGNORE_INDEX
 from train.data.registry import dataset_spec
 from train.engine import image_training
@@ -109,8 +109,9 @@ def test_runs_that_are_missing_are_made_and_stand_on_the_page(
     }
     for module in ("experiment", "command"):
         monkeypatch.setattr(f"benchmarks.studies.cross_modal.{module}.GRIDS", grids)
-    run(output, work, grids=tuple(grids), seeds=(0,), settings=SMALL)
-    found = read_folders([output / RECORDS_NAME]).runs
+    options = Options(output=output, work=work, grids=tuple(grids), seeds=1, device="cpu")
+    run(options, SMALL)
+    found = read_records([output / RECORDS_NAME]).runs
     assert {(each.grid, each.arm) for each in found} == {
         ("labels-5", "lidar"), ("labels-5", "xmodel-kd"), ("labels-5", "xmodel-kd-fused"),
         ("labels-0", "majority"), ("labels-0", "projection"), ("labels-0", "udakd"),
@@ -121,8 +122,8 @@ def test_runs_that_are_missing_are_made_and_stand_on_the_page(
     # Nothing is made again.
     monkeypatch.setattr(image_training, "train_image_network", None)
     monkeypatch.setattr("benchmarks.studies.cross_modal.experiment.fit", None)
-    run(output, work, grids=tuple(grids), seeds=(0,), settings=SMALL)
-    assert read_folders([output / RECORDS_NAME]).runs == found
+    run(options, SMALL)
+    assert read_records([output / RECORDS_NAME]).runs == found
     # Five seeds of one difference give an interval around it, and an answer.
     more = []
     for each in found:
@@ -138,17 +139,18 @@ def test_runs_that_are_missing_are_made_and_stand_on_the_page(
 
 def test_mistakes_are_one_line(tmp_path, capsys):
     for arguments, message in (
-        (("--page-only",), "no folder of records"),
+        (("--page-only",), "no records in"),
         (("--seeds", "0"), "--seeds 0: at least 1"),
+        (("--grids", "labels-1"), "--grids labels-1: unknown"),
     ):
         assert main([*arguments, "--output", str(tmp_path / "out")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
 
 
-RESULTS = Path(__file__).parents[4] / "docs" / "results"
+RESULTS = Path(__file__).parents[3] / "docs" / "results"
 
 
 def test_the_committed_page_is_that_of_the_committed_records():
-    page = markdown(read_folders([RESULTS / RECORDS_NAME]))
+    page = markdown(read_records([RESULTS / RECORDS_NAME]))
     assert (RESULTS / PAGE_NAME).read_text(encoding="utf-8") == page

@@ -13,10 +13,16 @@ from benchmarks.studies.topkd_digits import command, experiment
 from benchmarks.studies.topkd_digits.data import load_digits
 from benchmarks.studies.topkd_digits.experiment import Settings, arms
 from benchmarks.studies.topkd_digits.lidar import RECORD_NAME, read_record
-from benchmarks.studies.topkd_digits.page import ACCURACY, markdown, results, ripsnet_flops
+from benchmarks.studies.topkd_digits.page import (
+    ACCURACY,
+    RECORDS_NAME,
+    markdown,
+    results,
+    ripsnet_flops,
+)
 from benchmarks.studies.topkd_digits.pair import Schedule, build
 from train.ablation.grids import Arm
-from train.ablation.records import RunRecord, read_folders
+from train.ablation.records import RunRecord, add_records, read_records
 from train.core.errors import UserError
 from train.methods.topkd.ripsnet import RipsNet
 from train.profiling.macs import linear_macs
@@ -25,17 +31,21 @@ SMALL = Settings(num_training=200, schedule=Schedule(epochs=2), num_clouds=16, f
 SEEDS = 3
 
 
+def start(folder, seeds=SEEDS, settings=SMALL, **more):
+    command.run(command.Options(output=folder, seeds=seeds, **more), settings)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of an experiment that is much smaller than the command's."""
     folder = tmp_path_factory.mktemp("digits")
-    command.run(folder, SEEDS, settings=SMALL)
+    start(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def runs(finished):
-    return read_folders([finished / "topkd_records"]).runs
+    return read_records([finished / RECORDS_NAME]).runs
 
 
 def test_every_arm_has_every_seed_and_one_teacher(runs):
@@ -69,8 +79,9 @@ def test_arms_of_a_seed_differ_in_their_loss_alone(runs, tmp_path, monkeypatch):
     """With the same loss they are the same student: first weights, order, everything."""
     same = {name: Arm("none") for name in ("ce", "kd")} | {"topkd": arms(SMALL)["topkd"]}
     monkeypatch.setattr(experiment, "arms", lambda settings: same)
-    experiment.Experiment(SMALL, tmp_path).start(1)
-    found = {run.arm: run for run in read_folders([tmp_path]).runs}
+    file = tmp_path / RECORDS_NAME
+    experiment.Experiment(SMALL, tmp_path).study(1, file, lambda records: None).start()
+    found = {run.arm: run for run in read_records([file]).runs}
     assert found["kd"].scores == found["ce"].scores
     assert found["kd"].streets == found["ce"].streets
     seeds = [run for run in runs if run.arm == "ce"]
@@ -78,13 +89,12 @@ def test_arms_of_a_seed_differ_in_their_loss_alone(runs, tmp_path, monkeypatch):
 
 
 def test_the_same_command_does_nothing_again_and_elsewhere_the_same(finished, runs, tmp_path):
-    records = sorted((finished / "topkd_records").iterdir())
-    before = {path: path.stat().st_mtime_ns for path in records}
-    command.run(finished, SEEDS, settings=SMALL)
-    assert {path: path.stat().st_mtime_ns for path in records} == before
+    before = (finished / RECORDS_NAME).stat().st_mtime_ns
+    start(finished)
+    assert (finished / RECORDS_NAME).stat().st_mtime_ns == before
     torch.manual_seed(99)  # of which nothing may depend
-    command.run(tmp_path, 1, settings=SMALL)
-    again = {run.arm: run.scores for run in read_folders([tmp_path / "topkd_records"]).runs}
+    start(tmp_path, 1)
+    again = {run.arm: run.scores for run in read_records([tmp_path / RECORDS_NAME]).runs}
     assert again == {run.arm: run.scores for run in runs if run.seed == 0}
 
 
@@ -159,7 +169,7 @@ def test_a_gain_on_few_images_is_not_one_on_others(runs):
 
 def test_a_page_says_what_the_question_came_to(runs, finished):
     teacher = [run for run in runs if run.role == "teacher"]
-    records = read_folders([finished / "topkd_records"])
+    records = read_records([finished / RECORDS_NAME])
     better = dataclasses.replace(records, runs=(*teacher, *made_up(runs, (2, 2, 3, 2, 2))))
     assert "softened logits: better.**" in markdown(better, arms(SMALL))
 
@@ -188,25 +198,26 @@ def test_the_split_is_disjoint_and_has_every_image():
     assert sorted(torch.unique(digits.groups).tolist()) == list(range(20))
 
 
-def test_mistakes_are_one_line(finished, tmp_path, monkeypatch):
+def test_mistakes_are_one_line(finished, runs, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--seeds 0: at least 1"):
-        command.run(tmp_path, 0, settings=SMALL)
-    with pytest.raises(UserError, match="no folder of records"):
-        command.run(tmp_path, 1, page_only=True)
-    (tmp_path / "topkd_records").mkdir()
+        start(tmp_path, 0)
     with pytest.raises(UserError, match="no records in"):
-        command.run(tmp_path, 1, page_only=True)
+        start(tmp_path, page_only=True)
+    teachers = [run for run in runs if run.role == "teacher"]
+    add_records(tmp_path / RECORDS_NAME, teachers)
+    with pytest.raises(UserError, match="no student in"):
+        start(tmp_path, page_only=True)
     other = dataclasses.replace(SMALL, num_clouds=17)
     with pytest.raises(UserError, match="num_clouds"):
-        command.run(finished, 1, settings=other)
+        start(finished, settings=other)
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(UserError, match="needs sklearn, which is not installed: pip install sciki"):
-        command.run(tmp_path, 1, settings=SMALL)
+        start(tmp_path, 1)
 
 
 def test_the_committed_page_is_what_its_records_give():
-    folder = Path(__file__).resolve().parents[4] / "docs" / "results"
-    records = read_folders([folder / command.RECORDS_NAME])
+    folder = Path(__file__).resolve().parents[3] / "docs" / "results"
+    records = read_records([folder / RECORDS_NAME])
     text = (folder / command.PAGE_NAME).read_text(encoding="utf-8")
     assert text == markdown(records, arms(Settings()), read_record(folder / RECORD_NAME))
     for run in records.runs:
