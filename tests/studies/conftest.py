@@ -1,13 +1,5 @@
-"""What the tests of several studies share."""
+"""What the tests of several studies share with those of training."""
 
-import pytest
+from tests.train.conftest import toy_sweeps, toys_registered
 
-from tests.train.toy_runs import write_sweeps
-
-
-@pytest.fixture(scope="session")
-def toy_sweeps(tmp_path_factory):
-    """A data root of five small sweeps, read by all tests and changed by none."""
-    root = tmp_path_factory.mktemp("toy-sweeps")
-    write_sweeps(root)
-    return root
+__all__ = ["toy_sweeps", "toys_registered"]
