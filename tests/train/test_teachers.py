@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from tests.train.networks.official_files import write_official
+from tests.train.networks.official.official_files import write_official
 from tests.train.toy_runs import flags, log_of, refused, resumed
 from train.core.errors import UserError
 from train.data.semantickitti import CLASS_NAMES

@@ -38,7 +38,7 @@ from train.evaluation.network_pass import Precision
 from train.evaluation.training_overlap import count_trained
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
 from train.inference.load_network import fit_classes, is_own_checkpoint, open_checkpoint
-from train.networks.official_checkpoint import Form
+from train.networks.official.checkpoint import Form
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model
 

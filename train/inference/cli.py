@@ -34,7 +34,7 @@ from train.inference.predict_clouds import (
     predict_drive,
     predict_single,
 )
-from train.networks.official_checkpoint import FORMS
+from train.networks.official.checkpoint import FORMS
 
 EPILOG: Final = """\
 input: a file, a folder of files, or a sequence (a folder with velodyne/ and perhaps labels/);

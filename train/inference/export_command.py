@@ -35,10 +35,10 @@ from train.inference.onnx_quantize import int8_quantizer
 from train.inference.onnx_runner import GEOMETRY, MANIFEST, MODEL
 from train.inference.onnx_score import first_frames
 from train.inference.run_card import card_of_run
-from train.networks.official_checkpoint import FORMS
+from train.networks.official.checkpoint import FORMS
+from train.networks.official.pointcept_export import pointcept_config, save_pointcept_checkpoint
 from train.networks.pretrained_folder import CARD, WEIGHTS, save_pretrained
 from train.networks.protocol import Network
-from train.networks.ptv3.pointcept_export import pointcept_config, save_pointcept_checkpoint
 from train.networks.weights import FOLDER_CONFIG, ModelMetadata, read_folder_config
 
 POINTCEPT_WEIGHTS, POINTCEPT_CONFIG = "model.pth", "pointcept_model.py"

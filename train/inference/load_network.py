@@ -11,14 +11,8 @@ from train.data.frame import IN_CHANNELS
 from train.data.registry import DATASETS, dataset_spec
 from train.data.transforms import ClipRange
 from train.inference.class_names import plain_name, read_class_names
-from train.networks.official_checkpoint import (
-    Form,
-    identify,
-    is_ours,
-    load_state,
-    official_file,
-    read_content,
-)
+from train.networks.official.checkpoint import Form, is_ours, official_file, read_content
+from train.networks.official.identify import identify, load_state
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.weights import ModelMetadata, load_model
 

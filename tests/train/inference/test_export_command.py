@@ -16,8 +16,8 @@ from train.data.terms import DATA_TERMS
 from train.export import main
 from train.inference.onnx_runner import ExportedNetwork
 from train.networks import from_pretrained
-from train.networks.ptv3 import load_pointcept_checkpoint
-from train.networks.ptv3.pointcept_export import save_pointcept_checkpoint
+from train.networks.official.pointcept_export import save_pointcept_checkpoint
+from train.networks.official.ptv3 import load_pointcept_checkpoint
 from train.networks.weights import save_model
 
 

@@ -16,7 +16,7 @@ from train.core.errors import UserError
 from train.networks.image.resnet import ResNet
 from train.networks.image.unet import WIDTH, UNet
 from train.networks.image.vision_transformer import FORMS, VisionTransformer
-from train.networks.official_checkpoint import read_content
+from train.networks.official.checkpoint import read_content
 
 UNET: Final = "unet"
 PUBLISHED: Final = ("resnet18", "resnet50", *FORMS)

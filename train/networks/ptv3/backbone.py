@@ -98,9 +98,9 @@ class Stage(nn.Module):
             [N_s, C_s] of the encoder at this stage, in a decoder.
         """
         if skip is not None:
-            return self.run_blocks(
-                *self.up(feat, skip, hierarchy.levels[self.index + 1].cluster), hierarchy
-            )
+            cluster = hierarchy.levels[self.index + 1].cluster
+            feat, skipped = self.up(feat, skip, cluster)
+            return self.run_blocks(feat, skipped, hierarchy)
         if self.down is not None:
             level = hierarchy.levels[self.index]
             feat = self.down(feat, level.cluster, level.num_voxels)

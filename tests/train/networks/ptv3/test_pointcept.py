@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from train.core.errors import UserError
-from train.networks.ptv3.pointcept import load_pointcept_checkpoint
+from train.networks.official.ptv3 import load_pointcept_checkpoint
 from train.networks.weights import ModelMetadata, save_model
 
 

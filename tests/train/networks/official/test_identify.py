@@ -7,19 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.train.networks.official_files import write_official
+from tests.train.networks.official.official_files import write_official
 from train.core.errors import UserError
 from train.networks.litept import build_litept
-from train.networks.official_checkpoint import (
-    OfficialFile,
-    identify,
-    load_state,
-    official_file,
-    read_content,
-)
+from train.networks.official.checkpoint import OfficialFile, official_file, read_content
+from train.networks.official.identify import identify, load_state
+from train.networks.official.ptv3 import from_pointcept_keys, to_pointcept_keys
 from train.networks.protocol import NetworkSpec
 from train.networks.ptv3 import build_segmentor
-from train.networks.ptv3.pointcept import from_pointcept_keys, to_pointcept_keys
 from train.networks.registry import build_network
 
 

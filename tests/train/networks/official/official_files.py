@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from train.networks.ptv3.pointcept import to_pointcept_keys
+from train.networks.official.ptv3 import to_pointcept_keys
 
 
 def write_official(path, network, *, wrapped=True, change=lambda state: state, **more):

@@ -1,7 +1,7 @@
 """Which LitePT an official checkpoint holds."""
 
 from train.networks.litept.sizes import SIZES
-from train.networks.official_checkpoint import HEAD, STEM, OfficialFile, stage_shapes
+from train.networks.official.checkpoint import HEAD, STEM, OfficialFile, stage_shapes
 from train.networks.protocol import NetworkSpec
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from train.core.console import logger
 from train.core.errors import ClassCountError, UserError
-from train.networks.official_checkpoint import (
+from train.networks.official.checkpoint import (
     HEAD,
     STEM,
     WRAPPER,
@@ -193,8 +193,7 @@ def load_pointcept_checkpoint(
     if is_ours(content):
         raise UserError(
             f"{file}: is a checkpoint of this package (format {content['format']!r}), not of"
-            " Pointcept; read it with train.networks.weights.load_model; train.predict does without"
-            " --pointcept-size"
+            " Pointcept; read it with train.networks.weights.load_model"
         )
     found = official_file(content, file)
     state = found.state
@@ -218,7 +217,7 @@ def load_pointcept_checkpoint(
     if strict and (missing or unexpected):
         raise UserError(
             f"{file}: does not fit '{size}': missing {shortened(missing)}; unexpected"
-            f" {shortened(unexpected)}; give the --pointcept-size that the file has"
+            f" {shortened(unexpected)}; give the size that the file has"
         )
     for key, value in state.items():
         if key in wanted and value.shape != wanted[key].shape:

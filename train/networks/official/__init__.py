@@ -1,0 +1,1 @@
+"""Third-party checkpoints of PTv3 and LitePT: read, identified, loaded, and written back."""
