@@ -31,6 +31,7 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
 """Name -> (module whose `main(arguments)` returns the exit code, what it does)."""
 
 TRAIN_EXTRA: Final = (
+    "jinja2",
     "matplotlib",
     "pyarrow",
     "safetensors",

@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 CLASHES = ("train.py", "fast.py", "reference.py")
 
 # A door that loads little, and a mistake that its own code finds.
-MISSING_RUN = ("report", "--run", "no-such-run", "--output", "page")
+MISSING_RUN = ("report", "--run", "no-such-run", "--output", "page.html")
 NO_SUCH_RUN = "error: --run no-such-run: no metrics.json"
 
 

@@ -27,17 +27,6 @@ from train.report.sweeps import PicturedSweep, best_and_worst, picture_sweeps
 
 
 @dataclass(frozen=True)
-class AugmentedScores:
-    """A network's scores with test-time augmentation, in 0..1: which, and how many passes."""
-
-    augmentation: str
-    passes: int
-    miou: float | None
-    benchmark_miou: float | None
-    accuracy: float | None
-
-
-@dataclass(frozen=True)
 class NetworkScores:
     """A network's scores on the validation sweeps.
 
@@ -55,7 +44,8 @@ class NetworkScores:
     benchmark_miou
         As the benchmark's own tool takes the mean; None where it was not recorded.
     augmented
-        With test-time augmentation, or None without.
+        With test-time augmentation, as `metrics.json` has them (`augmentation`, `passes` and
+        scores of the same names), or None without.
     confusion
         C lists of C labeled points, rows are the truth; None for a run of an earlier version.
     agreement
@@ -69,7 +59,7 @@ class NetworkScores:
     accuracy: float | None
     iou: Mapping[str, float | None]
     benchmark_miou: float | None = None
-    augmented: AugmentedScores | None = None
+    augmented: Mapping[str, Any] | None = None
     confusion: Sequence[Sequence[int]] | None = None
     agreement: Mapping[str, Any] | None = None
 
@@ -265,7 +255,7 @@ def _from_records(
             accuracy=metrics[role]["accuracy"],
             iou=metrics[role]["iou"],
             benchmark_miou=metrics[role].get("benchmark_miou"),
-            augmented=_augmented(metrics[role].get("tta")),
+            augmented=metrics[role].get("tta"),
             confusion=evaluation.get(role, {}).get("confusion"),
             agreement=agreements.get(role),
         )
@@ -317,18 +307,6 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
         ("Device", str(config["device"])),
         ("Versions", f"{versions}; commit {commit}"),
         *((f"--method.{n.replace('_', '-')}", option_text(v)) for n, v in run["options"].items()),
-    )
-
-
-def _augmented(scores: Mapping[str, Any] | None) -> AugmentedScores | None:
-    if scores is None:
-        return None
-    return AugmentedScores(
-        scores["augmentation"],
-        scores["passes"],
-        scores["miou"],
-        scores.get("benchmark_miou"),
-        scores["accuracy"],
     )
 
 

@@ -1,50 +1,78 @@
-"""Writes a report as one HTML file: text, tables, charts and pictures, nothing from outside."""
+"""A report as one HTML file: rows, charts and pictures for the template beside this file.
+
+Words stand in `page.html.jinja`, which escapes whatever it is given; nothing comes from outside.
+"""
 
 import base64
-from collections.abc import Iterable, Sequence
-from html import escape
-from typing import Final
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 
+from train.core.blocks import number, percent
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IGNORE_INDEX
 from train.inspection.raster import from_above, from_sensor, indexed_png, values_seen
 from train.inspection.views import class_colors
-from train.report.gather import GradientNorms, NetworkScores, RunReport
-from train.report.records import percent
-from train.report.style import STYLE
-from train.report.svg import NUM_COLORS, confusion_chart, line_chart, stacked_columns
+from train.report.charts import NUM_COLORS, line_chart, stacked_columns
+from train.report.gather import GradientNorms, RunReport
 from train.report.sweeps import PicturedSweep
 
 TITLES: Final = {"teacher": "teacher", "student": "student", "baseline": "student alone"}
 """What a reader calls the networks; the student alone was trained without the teacher."""
 
-ERROR_COLORS: Final = np.array(
-    [(0.30, 0.34, 0.38), (1.0, 0.25, 0.20), (0.16, 0.18, 0.20), (0.0, 0.0, 0.0)]
+_RIGHT, _WRONG, _UNLABELED, _NO_POINT = (
+    (0.30, 0.34, 0.38),
+    (1.0, 0.25, 0.20),
+    (0.16, 0.18, 0.20),
+    (0.0, 0.0, 0.0),
 )
-"""Of right, wrong and unlabeled points, and of no point."""
+_GAINED, _BOTH_WRONG = (0.25, 0.85, 0.45), (0.62, 0.47, 0.10)
 
-CHANGE_COLORS: Final = np.array(
-    [
-        (0.30, 0.34, 0.38),
-        (0.25, 0.85, 0.45),
-        (1.0, 0.25, 0.20),
-        (0.62, 0.47, 0.10),
-        (0.16, 0.18, 0.20),
-        (0.0, 0.0, 0.0),
-    ]
-)
-"""Of points that student and student alone have right, the student alone wrong, the student wrong,
-both wrong; of unlabeled points, and of no point."""
+ERRORS: Final = {"right": _RIGHT, "wrong": _WRONG, "no label": _UNLABELED}
+"""What a point is in a picture of errors -> its color."""
 
-_NO_EVIDENCE: Final = (
-    "This is one run with one seed, so the difference is no evidence that distilling helps or "
-    "harms: another seed can turn it round. What several seeds say, with intervals and controls, "
-    "is in docs/results/ablation.md, and <code>python -m train.ablate</code> measures it on your "
-    "data."
-)
+CHANGES: Final = {
+    "both right": _RIGHT,
+    "the student alone is wrong": _GAINED,
+    "the student is wrong": _WRONG,
+    "both wrong": _BOTH_WRONG,
+    "no label": _UNLABELED,
+}
+"""What a point is in a picture of the student against the student alone -> its color."""
+
+
+class Cell(NamedTuple):
+    """A cell of a table: its words, and what is drawn beside or behind them.
+
+    Attributes
+    ----------
+    text
+        What it says.
+    bar
+        Percent of its width that a bar fills, or None for no bar.
+    color
+        Of a small square before the words, as the style sheet takes it, or None.
+    kind
+        A class of the style sheet, or "".
+    """
+
+    text: str
+    bar: float | None = None
+    color: str | None = None
+    kind: str = ""
+
+
+class Table(NamedTuple):
+    """A table: titles, and rows of cells; `even` gives columns of one width."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    even: bool = False
 
 
 def html_page(report: RunReport) -> str:
@@ -52,67 +80,51 @@ def html_page(report: RunReport) -> str:
 
     The same report gives the same text. Everything that comes from files is escaped.
     """
-    kind = "simulated" if report.simulated else "recorded"
-    title = f"A run on {report.spec.name}, {kind} sweeps"
-    sections = (
-        _answer(report),
-        _scores(report),
-        _classes(report),
-        _sweeps(report),
-        _agreement(report),
-        _confusion(report),
-        _losses(report),
-        _gradients(report),
-        _times(report),
-        _how(report),
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
-        f"<h1>{escape(title)}</h1>"
-        f'<p class="soft">{escape(_subtitle(report))}</p>'
-        + "".join(part for part in sections if part)
-        + "<footer>Written by topodistill from the run's own records. "
-        "<code>topodistill report --run DIR</code> writes it again.</footer></main></body></html>\n"
+    apart = _difference(report)
+    return environment.get_template("page.html.jinja").render(
+        report=report,
+        titles=TITLES,
+        settings=dict(report.settings),
+        difference=None if apart is None else f"{100 * apart:+.2f}",
+        percent=_percent,
+        scores=_scores(report),
+        classes=_classes(report),
+        absent=[name for name in report.spec.class_names if not _has_iou(report, name)],
+        sweeps=[_sweep(sweep, report.spec) for sweep in report.sweeps],
+        class_legend=_class_legend(report),
+        error_legend=[(_hex(color), word) for word, color in ERRORS.items()],
+        change_legend=_change_legend(report),
+        agreement=_agreement(report),
+        confusion=_confusion(report),
+        charts=_charts(report),
+        gradients=[_gradients(logged) for logged in report.gradients],
+        times=_times(report),
+        how=Table(
+            ("", ""),
+            [[Cell(name), Cell(value, kind="words")] for name, value in report.settings],
+        ),
     )
 
 
-def _subtitle(report: RunReport) -> str:
-    settings = dict(report.settings)
-    return f"Method {settings['Method']}; {settings['Networks']}; {settings['Device']}."
+def _percent(share: float | None, digits: int = 1) -> str:
+    return percent(share, digits, missing="-")
 
 
-def _section(title: str, *parts: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+def _share(share: float | None, digits: int = 1) -> Cell:
+    return Cell(_percent(share, digits), None if share is None else 100 * share)
 
 
-def _paragraph(words: str, kind: str = "") -> str:
-    return f"<p{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{escape(words)}</p>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, even: bool = False) -> str:
-    """Return a table; the cells of `rows` are HTML, with their tags. `even`: equal columns."""
-    titles = "".join(f"<th>{escape(word)}</th>" for word in head)
-    lines = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    kind = "scroll even" if even else "scroll"
-    return f'<div class="{kind}"><table><tr>{titles}</tr>{lines}</table></div>'
-
-
-def _cell(words: str) -> str:
-    return f"<td>{escape(words)}</td>"
-
-
-def _share_cell(share: float | None, digits: int = 1) -> str:
-    if share is None:
-        return _cell("-")
-    shown = percent(share, digits)
-    return f'<td class="share" style="--share:{100 * share:.1f}%">{shown}</td>'
-
-
-def _signed(points: float | None, digits: int = 1) -> str:
+def _signed(points: float | None, digits: int = 1) -> Cell:
     """Return a difference of shares in percentage points."""
-    return _cell("" if points is None else f"{100 * points:+.{digits}f}")
+    return Cell("" if points is None else f"{100 * points:+.{digits}f}")
 
 
 def _difference(report: RunReport, name: str = "miou") -> float | None:
@@ -124,278 +136,210 @@ def _difference(report: RunReport, name: str = "miou") -> float | None:
     return None if ours is None or theirs is None else ours - theirs
 
 
-def _answer(report: RunReport) -> str:
-    """Return what a reader wants to know first: the scores, and what distilling gave."""
-    tiles = [
-        f'<div class="tile"><b>{percent(each.miou, 2)}</b>'
-        f"<span>mIoU, {TITLES[each.role]}</span></div>"
-        for each in report.networks
-    ]
-    apart = _difference(report)
-    words = ""
-    if apart is not None:
-        tiles.append(
-            f'<div class="tile"><b>{100 * apart:+.2f}</b>'
-            "<span>points, student minus student alone</span></div>"
-        )
-        words = f'<p class="note">{_NO_EVIDENCE}</p>'
-    elif report.scores_of("student") is not None and report.scores_of("teacher") is not None:
-        words = (
-            '<p class="note">No student was trained alone beside this one, so the run cannot say '
-            "what distilling gave: <code>--baseline</code> trains one, and <code>python -m "
-            "train.ablate</code> compares over several seeds (docs/results/ablation.md).</p>"
-        )
-    notes = "".join(_paragraph(note, "note") for note in report.notes)
-    return _section("In short", f'<div class="tiles">{"".join(tiles)}</div>', words, notes)
-
-
-def _scores(report: RunReport) -> str:
-    if not report.networks:
-        return ""
-    means = [
-        (name, title)
+def _scores(report: RunReport) -> Table:
+    means = {
+        name: title
         for name, title in (
             ("miou", "mIoU"),
             ("common_miou", "mIoU, common classes"),
             ("benchmark_miou", "mIoU of the benchmark"),
         )
         if name == "miou" or any(getattr(each, name) is not None for each in report.networks)
+    }
+    shown = [*means, "accuracy"]
+    rows = [
+        [
+            Cell(TITLES[each.role]),
+            *(_share(getattr(each, name), 2) for name in shown),
+            Cell(f"{each.parameters:,}"),
+        ]
+        for each in report.networks
     ]
-    head = ["", *(title for _, title in means), "accuracy", "parameters"]
-    rows = []
-    for each in report.networks:
-        cells = [f"<td>{TITLES[each.role]}</td>"]
-        cells += [_share_cell(getattr(each, name), 2) for name, _ in means]
-        rows.append([*cells, _share_cell(each.accuracy, 2), _cell(f"{each.parameters:,}")])
     if _difference(report) is not None:
-        cells = ["<td>student minus student alone</td>"]
-        cells += [_signed(_difference(report, name), 2) for name, _ in means]
-        rows.append([*cells, _signed(_difference(report, "accuracy"), 2), _cell("")])
+        cells = [_signed(_difference(report, name), 2) for name in shown]
+        rows.append([Cell("student minus student alone"), *cells, Cell("")])
     for each in report.networks:
-        if each.augmented is not None:
-            seen = each.augmented
-            title = f"{TITLES[each.role]}, {seen.augmentation}, mean of {seen.passes} passes"
-            cells = [f"<td>{escape(title)}</td>"]
-            cells += [_share_cell(getattr(seen, name, None), 2) for name, _ in means]
-            rows.append([*cells, _share_cell(seen.accuracy, 2), _cell("")])
+        if (seen := each.augmented) is not None:
+            of = f"{TITLES[each.role]}, {seen['augmentation']}, mean of {seen['passes']} passes"
+            rows.append([Cell(of), *(_share(seen.get(name), 2) for name in shown), Cell("")])
     if report.untrained_miou is not None:
-        cells = ["<td>student before training</td>", _share_cell(report.untrained_miou, 2)]
-        rows.append([*cells, *[_cell("")] * (len(head) - 2)])
-    words = (
-        f"Percent, on {report.validation_sweeps} whole validation sweeps, every labeled point "
-        "counted. mIoU is the mean over the classes that occur in the labels or the predictions."
-    )
-    if any(each.benchmark_miou is not None for each in report.networks):
-        words += " That of the benchmark is over the classes that its own tool counts."
-    if report.common_classes:
-        words += (
-            " Common classes are those that more than half of the sweeps have: "
-            f"{', '.join(report.common_classes)}."
-        )
-    return _section("Scores", _table(head, rows, even=True), _paragraph(words, "soft"))
+        first = [Cell("student before training"), _share(report.untrained_miou, 2)]
+        rows.append([*first, *[Cell("")] * len(shown)])
+    return Table(["", *means.values(), "accuracy", "parameters"], rows, even=True)
 
 
-def _classes(report: RunReport) -> str:
-    if not report.networks:
-        return ""
+def _has_iou(report: RunReport, name: str) -> bool:
+    return any(each.iou.get(name) is not None for each in report.networks)
+
+
+def _classes(report: RunReport) -> Table:
     colors = class_colors(report.spec.class_names)
     both = _difference(report) is not None
-    first = report.networks[0]
-    points = None if first.confusion is None else [sum(row) for row in first.confusion]
+    confusion = report.networks[0].confusion if report.networks else None
     head = ["class", *(TITLES[each.role] for each in report.networks)]
-    head += [*(["difference"] if both else []), *(["labeled points"] if points else [])]
+    head += [*(["difference"] if both else []), *(["labeled points"] if confusion else [])]
     rows = []
-    absent = []
-    for number, name in enumerate(report.spec.class_names):
-        values = {each.role: each.iou.get(name) for each in report.networks}
-        if all(value is None for value in values.values()):
-            absent.append(name)
+    for at, name in enumerate(report.spec.class_names):
+        if not _has_iou(report, name):
             continue
-        row = [f'<td class="name">{_swatch(colors[number])}{escape(name)}</td>']
-        row += [_share_cell(value) for value in values.values()]
+        values = {each.role: each.iou.get(name) for each in report.networks}
+        row = [Cell(name, color=_hex(colors[at]), kind="name"), *map(_share, values.values())]
         if both:
             ours, alone = values["student"], values["baseline"]
             row.append(_signed(None if ours is None or alone is None else ours - alone))
-        if points is not None:
-            row.append(_cell(f"{points[number]:,}"))
+        if confusion is not None:
+            row.append(Cell(f"{sum(confusion[at]):,}"))
         rows.append(row)
-    words = "Percent."
-    if both:
-        words += " The difference is student minus student alone, taken before rounding."
-    if absent:
-        words += f" Neither labeled nor predicted: {', '.join(absent)}."
-    return _section("IoU by class", _table(head, rows, even=True), _paragraph(words, "soft"))
+    return Table(head, rows, even=True)
 
 
-def _swatch(color: NDArray[np.float64]) -> str:
-    red, green, blue = np.clip(np.round(color * 255), 0, 255).astype(int)
-    return f'<i style="background:#{red:02x}{green:02x}{blue:02x}"></i>'
+def _hex(color: Sequence[float] | NDArray[np.float64]) -> str:
+    red, green, blue = np.clip(np.round(np.asarray(color) * 255), 0, 255).astype(int)
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _sweeps(report: RunReport) -> str:
-    if not report.sweeps:
-        return ""
+def _class_legend(report: RunReport) -> list[tuple[str, str]]:
+    """Return color and name of the classes that the pictured sweeps have."""
+    colors = class_colors(report.spec.class_names)
     seen: set[int] = set()
     for sweep in report.sweeps:
         for labels in (sweep.truth, *sweep.predictions.values()):
             seen |= set(np.unique(labels).tolist())
-    colors = class_colors(report.spec.class_names)
-    legend = [
-        f"<li>{_swatch(colors[number])}{escape(name)}</li>"
-        for number, name in enumerate(report.spec.class_names)
-        if number in seen
-    ]
-    legend.append(f"<li>{_swatch(colors[-1])}no label</li>")
-    errors = [
-        f"<li>{_swatch(ERROR_COLORS[place])}{word}</li>"
-        for place, word in enumerate(("right", "wrong", "no label"))
-    ]
-    changes = ""
-    if any({"student", "baseline"} <= sweep.predictions.keys() for sweep in report.sweeps):
-        words = ("both right", "the student alone is wrong", "the student is wrong", "both wrong")
-        changes = "".join(
-            f"<li>{_swatch(color)}{word}</li>"
-            for color, word in zip(CHANGE_COLORS, words, strict=False)
-        )
-        changes = f'<ul class="legend">Student against student alone: {changes}</ul>'
-    about = (
-        "Validation sweeps by the mIoU of each alone (the classes that occur in it): the best, the "
-        "worst and one in between. Views from above are 100 m wide, x to the right; panoramas are "
-        "what the sensor sees in a full turn, ahead in the middle, nearest points in front."
-    )
-    return _section(
-        "The best and the worst sweeps",
-        _paragraph(about, "soft"),
-        f'<ul class="legend">{"".join(legend)}</ul>',
-        f'<ul class="legend">Errors: {"".join(errors)}</ul>',
-        changes,
-        *(_sweep(sweep, report.spec) for sweep in report.sweeps),
-    )
+    legend = [(_hex(colors[at]), n) for at, n in enumerate(report.spec.class_names) if at in seen]
+    return [*legend, (_hex(colors[-1]), "no label")]
 
 
-def _sweep(sweep: PicturedSweep, spec: DatasetSpec) -> str:
-    scores = ", ".join(f"{TITLES[role]} {percent(miou)}" for role, miou in sweep.miou.items())
+def _change_legend(report: RunReport) -> list[tuple[str, str]]:
+    if not any({"student", "baseline"} <= sweep.predictions.keys() for sweep in report.sweeps):
+        return []
+    return [(_hex(color), word) for word, color in CHANGES.items() if word != "no label"]
+
+
+def _sweep(sweep: PicturedSweep, spec: DatasetSpec) -> dict[str, Any]:
     around = from_sensor(
         sweep.coord,
         origin_m=spec.sensor_origin_m,
         forward_deg=spec.forward_deg,
         height_from=sweep.truth != IGNORE_INDEX,
     )
-    parts = [
-        f"<h3>{escape(sweep.place.capitalize())}: {escape(sweep.name)}</h3>",
-        _paragraph(f"mIoU of this sweep: {scores}.", "soft"),
-    ]
-    for kind, title, view in (
+    views = (
         ("above", "From above", from_above(sweep.coord)),
         ("around", "As the sensor sees it", around),
-    ):
-        cards = "".join(
-            _card(view, f"{title}, sweep {sweep.name}", panels) for panels in _panels(sweep, spec)
-        )
-        parts.append(f'<h4>{title}</h4><div class="{kind}">{cards}</div>')
-    return "".join(parts)
+    )
+    return {
+        "place": sweep.place.capitalize(),
+        "name": sweep.name,
+        "scores": ", ".join(
+            f"{TITLES[role]} {_percent(miou)}" for role, miou in sweep.miou.items()
+        ),
+        "views": [
+            (
+                kind,
+                title,
+                [[_picture(view, *panel) for panel in card] for card in _cards(sweep, spec)],
+            )
+            for kind, title, view in views
+        ],
+    }
 
 
-_Panel = tuple[str, NDArray[np.int64], NDArray[np.float64]]
+_Panel = tuple[str, NDArray[np.int64], Sequence[Sequence[float]] | NDArray[np.float64]]
 """Caption, value of each point, and palette; its last color is that of no point."""
 
 
-def _panels(sweep: PicturedSweep, spec: DatasetSpec) -> Iterable[list[_Panel]]:
+def _cards(sweep: PicturedSweep, spec: DatasetSpec) -> Iterator[list[_Panel]]:
     """Yield what belongs together: the truth, then each network's classes and its errors."""
     unlabeled = len(spec.class_names)
-    classes = np.concatenate([class_colors(spec.class_names), np.zeros((1, 3))])
+    classes = np.concatenate([class_colors(spec.class_names), [_NO_POINT]])
     no_label = sweep.truth == IGNORE_INDEX
     right = {role: labels == sweep.truth for role, labels in sweep.predictions.items()}
     truth: list[_Panel] = [("ground truth", np.where(no_label, unlabeled, sweep.truth), classes)]
     if {"student", "baseline"} <= right.keys():
         changed = 2 * ~right["student"] + ~right["baseline"]
-        caption = "student against student alone"
-        truth.append((caption, np.where(no_label, 4, changed), CHANGE_COLORS))
+        values = np.where(no_label, len(CHANGES) - 1, changed)
+        truth.append(("student against student alone", values, [*CHANGES.values(), _NO_POINT]))
     yield truth
     for role, labels in sweep.predictions.items():
         named = np.where(labels == IGNORE_INDEX, unlabeled, labels)
-        wrong = np.where(no_label, 2, ~right[role])
+        wrong = np.where(no_label, len(ERRORS) - 1, ~right[role])
         share = int((wrong == 1).sum()) / max(int((~no_label).sum()), 1)
-        caption = f"{TITLES[role]}, errors: {percent(share)} % of the points"
-        yield [(TITLES[role], named, classes), (caption, wrong, ERROR_COLORS)]
+        caption = f"{TITLES[role]}, errors: {_percent(share)} % of the points"
+        palette = [*ERRORS.values(), _NO_POINT]
+        yield [(TITLES[role], named, classes), (caption, wrong, palette)]
 
 
-def _card(view: NDArray[np.int64], alternative: str, panels: Sequence[_Panel]) -> str:
-    """Return pictures of one view, one below the other."""
+def _picture(
+    view: NDArray[np.int64],
+    caption: str,
+    values: NDArray[np.int64],
+    palette: Sequence[Sequence[float]] | NDArray[np.float64],
+) -> dict[str, Any]:
+    png = indexed_png(values_seen(view, values, len(palette) - 1), np.asarray(palette))
     height, width = view.shape
-    pictures = []
-    for caption, values, palette in panels:
-        png = indexed_png(values_seen(view, values, len(palette) - 1), palette)
-        pictures.append(
-            f'<img alt="{escape(f"{alternative}: {caption}")}" width="{width}" height="{height}" '
-            f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-            f"<figcaption>{escape(caption)}</figcaption>"
-        )
-    return f"<figure>{''.join(pictures)}</figure>"
+    data = base64.b64encode(png).decode()
+    return {"caption": caption, "width": width, "height": height, "data": data}
 
 
-def _agreement(report: RunReport) -> str:
-    compared = [each for each in report.networks if each.agreement]
+def _agreement(report: RunReport) -> dict[str, Any] | None:
+    compared = [(each, each.agreement) for each in report.networks if each.agreement]
     if not compared:
-        return ""
-    losses = list(dict.fromkeys(n for each in compared for n in _own_other(each)))
+        return None
+    losses = list(dict.fromkeys(name for _, of in compared for name in of["own_other"]))
     rows = [
         [
-            f"<td>{TITLES[each.role]}</td>",
-            _cell(_number(each.agreement["distance_correlation"])),  # type: ignore[index]
-            *(_cell(_number(_own_other(each).get(name))) for name in losses),
-            _cell(str(each.agreement["sweeps"])),  # type: ignore[index]
+            Cell(TITLES[each.role]),
+            Cell(number(of["distance_correlation"], ".3f", "-")),
+            *(Cell(number(of["own_other"].get(name), ".3f", "-")) for name in losses),
+            Cell(str(of["sweeps"])),
         ]
-        for each in compared
+        for each, of in compared
     ]
-    words = (
-        "Features of the last decoder stage at 512 voxels of a sweep. Distance correlation: how "
-        "alike the distances between a sweep's points are in the two networks' features, 1 at "
-        "best."
-    )
-    if losses:
-        words += (
-            " Own/other: the topological loss of the student's features to the teacher's at the "
-            "same sweep over that at a sweep of another street; about 1 means that any sweep "
-            "would have done, well under 1 that the features speak of this one. What the student "
-            "alone reaches comes from the data: it never saw the teacher."
-        )
-    else:
-        words += " The own/other test needs sweeps of at least two streets."
-    left_out = sum(each.agreement["not_finite"] for each in compared if each.agreement)
-    if left_out:
-        words += f" {left_out} sweeps were left out: their features are not finite."
     head = ["", "distance correlation", *(f"own/other, {name}" for name in losses), "sweeps"]
-    return _section(
-        "Agreement with the teacher's features", _table(head, rows), _paragraph(words, "soft")
-    )
+    left_out = sum(of["not_finite"] for _, of in compared)
+    return {"table": Table(head, rows), "losses": losses, "left_out": left_out}
 
 
-def _own_other(scores: NetworkScores) -> dict[str, float | None]:
-    return {} if scores.agreement is None else dict(scores.agreement["own_other"])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _confusion(report: RunReport) -> str:
+def _confusion(report: RunReport) -> dict[str, Any] | None:
+    """Return the matrix of the network that the run is about, in shares of each class's points."""
     shown = report.scores_of("student") or report.scores_of("teacher")
     if shown is None or shown.confusion is None or not any(map(any, shown.confusion)):
-        return ""
-    words = (
-        f"Each row is the points of one class, in percent of them: what the {TITLES[shown.role]} "
-        "takes them for. Blue is right, red is wrong."
-    )
-    chart = confusion_chart(report.spec.class_names, shown.confusion)
-    return _section(
-        f"Confusion matrix of the {TITLES[shown.role]}",
-        _paragraph(words, "soft"),
-        f'<div class="scroll matrix">{chart}</div>',
-    )
+        return None
+    return {"role": shown.role, **confusion_matrix(report.spec.class_names, shown.confusion)}
 
 
-def _losses(report: RunReport) -> str:
+def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Return the columns' names, and rows of a name and cells (kind, share, what it says).
+
+    Parameters
+    ----------
+    names
+        Of the C classes.
+    counts
+        C rows (the truth) of C predictions. Classes without any count have no row and no column;
+        classes that are only predicted have no row.
+    """
+    if len(counts) != len(names) or any(len(row) != len(names) for row in counts):
+        raise ValueError(f"confusion_matrix: {len(names)} names for other counts")
+    columns = [at for at in range(len(names)) if sum(counts[at]) or any(r[at] for r in counts)]
+    rows = []
+    for at, row in enumerate(counts):
+        if not sum(row):
+            continue
+        shares = {other: row[other] / sum(row) for other in columns}
+        cells = [
+            (
+                "hit" if other == at else "miss",
+                share,
+                f"{names[at]} taken for {names[other]}: {share:.1%}",
+            )
+            for other, share in shares.items()
+        ]
+        rows.append((names[at], cells))
+    return {"columns": [names[at] for at in columns], "rows": rows}
+
+
+def _charts(report: RunReport) -> list[Markup]:
+    """Return the drawings of the loss terms, then those of the validation scores."""
     charts = [
         line_chart(f"{TITLES[curve.stage]}: {curve.name}", curve.steps, curve.values)
         for curve in report.losses
@@ -411,84 +355,42 @@ def _losses(report: RunReport) -> str:
         )
         for curve in report.validation
     ]
-    if not charts:
-        return ""
-    words = (
-        "Each term before weighting, and their weighted total. Faint: the steps, averaged where "
-        "there are many; strong: the mean of the last tenth so far."
-    )
-    return _section(
-        "Loss terms", _paragraph(words, "soft"), f'<div class="charts">{"".join(charts)}</div>'
-    )
+    return list(map(Markup, charts))
 
 
-def _gradients(report: RunReport) -> str:
-    if not report.gradients:
-        if not any(curve.stage == "student" for curve in report.losses):
-            return ""
-        return _section(
-            "Gradient shares",
-            "<p class='soft'>Not logged in this run: <code>--log-gradient-norms-every 20</code> "
-            "says which loss term moves the student, and how much.</p>",
-        )
-    words = (
-        "How much each loss term pulls at the parameters: the norm of the weighted term's gradient "
-        "over the sum of all terms' norms. A term may be large and pull little."
-    )
-    return _section(
-        "Gradient shares", _paragraph(words, "soft"), *map(_gradients_of, report.gradients)
-    )
-
-
-def _gradients_of(logged: GradientNorms) -> str:
+def _gradients(logged: GradientNorms) -> dict[str, Any]:
     shares = logged.shares()
-    legend = "".join(
-        f'<li><i class="fill c{number % NUM_COLORS}"></i>{escape(term)}</li>'
-        for number, term in enumerate(logged.terms)
-    )
-    chart = stacked_columns(
-        f"{TITLES[logged.stage]}: share of the gradient", logged.steps, logged.terms, shares
-    )
+    title = f"{TITLES[logged.stage]}: share of the gradient"
     rows = [
         [
-            f"<td>{escape(term)}</td>",
-            _share_cell(sum(row[at] for row in shares) / len(shares)),
-            _cell(f"{logged.norms[0][at]:.3g}"),
-            _cell(f"{logged.norms[-1][at]:.3g}"),
+            Cell(term),
+            _share(sum(row[at] for row in shares) / len(shares)),
+            Cell(f"{logged.norms[0][at]:.3g}"),
+            Cell(f"{logged.norms[-1][at]:.3g}"),
         ]
         for at, term in enumerate(logged.terms)
     ]
-    head = ["term", "mean share, percent", "norm, first", "norm, last"]
-    chart = f'<div class="scroll wide">{chart}</div>'
-    return f'{chart}<ul class="legend">{legend}</ul>{_table(head, rows)}'
+    return {
+        "chart": Markup(stacked_columns(title, logged.steps, logged.terms, shares)),
+        "legend": [(f"var(--c{at % NUM_COLORS})", term) for at, term in enumerate(logged.terms)],
+        "table": Table(["term", "mean share, percent", "norm, first", "norm, last"], rows),
+    }
 
 
-def _times(report: RunReport) -> str:
+def _times(report: RunReport) -> Table:
     rows = [
         [
-            f"<td>{escape(_stage(time.stage))}</td>",
-            _cell(f"{time.seconds:,.0f}"),
-            _cell(f"{time.steps:,}" if time.steps else ""),
-            _cell("" if time.median_s is None else f"{time.median_s:.3f}"),
+            Cell(_stage(time.stage)),
+            Cell(f"{time.seconds:,.0f}"),
+            Cell(f"{time.steps:,}" if time.steps else ""),
+            Cell(number(time.median_s, ".3f", "")),
         ]
         for time in report.times
     ]
-    head = ["stage", "seconds", "steps", "median step, seconds"]
-    words = "Wall time, reading and checkpoints included."
-    return _section("Time", _table(head, rows), _paragraph(words, "soft"))
+    return Table(["stage", "seconds", "steps", "median step, seconds"], rows)
 
 
 def _stage(name: str) -> str:
     """Return what a reader calls a stage of the log, such as "baseline validation"."""
     role, _, rest = name.partition(" ")
     return f"{TITLES[role]}{f', {rest}' if rest else ''}" if role in TITLES else name
-
-
-def _how(report: RunReport) -> str:
-    rows = [
-        [f"<td>{escape(name)}</td>", f'<td class="words">{escape(value)}</td>']
-        for name, value in report.settings
-    ]
-    return _section(
-        "How it was run", f"<pre>{escape(report.command)}</pre>", _table(("", ""), rows)
-    )

@@ -1,4 +1,4 @@
-"""Reads the files of a finished run, and takes from them what both kinds of page show."""
+"""Reads the files of a finished run, and takes from them what its page shows."""
 
 import json
 import math
@@ -18,10 +18,6 @@ ROLES: Final = ("teacher", "student", "baseline")
 
 OTHER: Final = ("gradient_norm", "lr", "seconds")
 """Numbers of a step that are no loss term."""
-
-ENDS: Final = 10
-"""Steps averaged at either end: one step sees one or two crops, and says little."""
-
 
 _FOLDERS: Final = ("--data-root", "--output", "--teacher-checkpoint", "--data.cache-dir")
 
@@ -91,11 +87,6 @@ def _missing(folder: Path, name: str) -> UserError:
     return UserError(f"--run {folder}: no {name}; give the --output of a finished run")
 
 
-def mean_of(values: Sequence[float]) -> float:
-    """Return the mean of some numbers."""
-    return sum(values) / len(values)
-
-
 def numbers_of(steps: Iterable[Mapping[str, Any]], stage: str, name: str) -> dict[int, float]:
     """Return step -> number of those records of a stage that have it, in the order of the log.
 
@@ -162,11 +153,6 @@ def _public(flag: str, value: str) -> str:
     if flag in _FOLDERS:
         return "DIR"
     return f"DIR/{Path(value).name}" if value.startswith(("/", "~")) else value
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """Return a share in percent; "-" for none."""
-    return "-" if share is None else f"{100 * share:.{digits}f}"
 
 
 def option_text(value: object) -> str:

@@ -14,7 +14,6 @@ from train.engine.run_folder import RunFolder
 from train.networks.protocol import Network
 from train.networks.weights import load_model
 from train.report.gather import gather_report
-from train.report.page import html_page
 from train.report.records import ROLES, read_run
 
 
@@ -78,6 +77,8 @@ def report_from_files(
 
 
 def _write(folder: Path, page: Path, opened: Any) -> Path:
+    from train.report.page import html_page  # draws: matplotlib is loaded when a page is made
+
     text = html_page(gather_report(folder, opened))
     with atomic_write(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8")

@@ -11,14 +11,13 @@ from PIL import Image
 
 from train.data.registry import dataset_spec
 from train.report.gather import (
-    AugmentedScores,
     Curve,
     GradientNorms,
     NetworkScores,
     RunReport,
     StageTime,
 )
-from train.report.page import html_page
+from train.report.page import confusion_matrix, html_page
 from train.report.sweeps import PicturedSweep
 
 SPEC = dataset_spec("semantickitti")
@@ -33,6 +32,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.tags, self.words, self.images, self.rows = [], [], [], [], []
+        self.titled = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -41,6 +41,8 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag == "tr":
             self.rows.append([])
+        if tag == "th" and not self.rows[-1]:
+            self.titled.append(self.rows[-1])
         if tag in ("td", "th"):
             self.rows[-1].append("")
         if tag == "img":
@@ -65,8 +67,8 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
     def of_table_row(self, first):
-        """Return the further cells of the one row that begins with a word and holds numbers."""
-        (found,) = [row[1:] for row in self.rows if row[0] == first]
+        """Return the further cells of the one row of data that begins with a word."""
+        (found,) = [row[1:] for row in self.rows if row[0] == first and row not in self.titled]
         return found
 
 
@@ -169,7 +171,13 @@ def test_the_scores_and_the_difference_are_those_of_the_report(report):
 
 
 def test_scores_of_the_benchmark_and_of_several_passes_have_their_place(report):
-    seen = AugmentedScores("flips", 4, miou=0.5, benchmark_miou=0.375, accuracy=0.8)
+    seen = {
+        "augmentation": "flips",
+        "passes": 4,
+        "miou": 0.5,
+        "benchmark_miou": 0.375,
+        "accuracy": 0.8,
+    }
     teacher, student, alone = report.networks
     student = dataclasses.replace(student, benchmark_miou=0.25, augmented=seen)
     page = Page(html_page(dataclasses.replace(report, networks=(teacher, student, alone))))
@@ -255,6 +263,45 @@ def test_everything_from_files_is_escaped(report):
     assert [tag for tag, _ in tags].count("img") == 10
 
 
+def test_a_confusion_matrix_has_shares_of_rows_and_leaves_out_what_never_occurs():
+    counts = [[6, 2, 0, 0], [0, 0, 0, 0], [1, 0, 3, 0], [0, 0, 0, 0]]
+    matrix = confusion_matrix(["road", "only predicted", "car", "never"], counts)
+    assert matrix["columns"] == ["road", "only predicted", "car"]
+    assert matrix["rows"] == [
+        (
+            "road",
+            [
+                ("hit", 0.75, "road taken for road: 75.0%"),
+                ("miss", 0.25, "road taken for only predicted: 25.0%"),
+                ("miss", 0.0, "road taken for car: 0.0%"),
+            ],
+        ),
+        (
+            "car",
+            [
+                ("miss", 0.25, "car taken for road: 25.0%"),
+                ("miss", 0.0, "car taken for only predicted: 0.0%"),
+                ("hit", 0.75, "car taken for car: 75.0%"),
+            ],
+        ),
+    ]
+    with pytest.raises(ValueError, match="3 names"):
+        confusion_matrix(["a", "b", "c"], counts)
+
+
+def test_the_page_draws_the_matrix_of_the_student(report):
+    page = Page(html_page(report))
+    cells = [attrs for tag, attrs in page.tags if tag == "td" and "title" in attrs]
+    assert [(each["class"], each["style"], each["title"]) for each in cells] == [
+        ("hit over", "--share:75.0%", "car taken for car: 75.0%"),
+        ("miss", "--share:25.0%", "car taken for road: 25.0%"),
+        ("miss", "--share:0.0%", "road taken for car: 0.0%"),
+        ("hit over", "--share:100.0%", "road taken for road: 100.0%"),
+    ]
+    assert ["car", "75", "25"] in page.rows
+    assert ["road", "", "100"] in page.rows
+
+
 def test_a_run_of_a_teacher_alone_has_a_page(report):
     alone = dataclasses.replace(
         report, networks=report.networks[:1], untrained_miou=None, losses=(), validation=(),
@@ -262,5 +309,6 @@ def test_a_run_of_a_teacher_alone_has_a_page(report):
     )  # fmt: skip
     page = Page(html_page(alone))
     assert "Confusion matrix of the teacher" in page.text
+    assert "Gradient shares" not in page.text
     assert "distilling" not in page.text
     assert page.images == []

@@ -1,7 +1,11 @@
 """A run's report.html: when the run ends, later from its files, and when something is gone."""
 
+import errno
 import json
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,7 @@ from train.data.registry import dataset_spec
 from train.networks.weights import load_model
 from train.report.command import main
 from train.report.gather import gather_report
+from train.report.records import fit_to_publish
 from train.report.write import report_from_files, write_run_report
 from train.run import main as run_main
 
@@ -156,6 +161,7 @@ def test_an_unfinished_run_has_no_page(run, tmp_path, name, capsys):
     [
         ("evaluation.json", "[]", "evaluation.json holds no object"),
         ("evaluation.json", "{", "a damaged file (evaluation.json"),
+        ("metrics.json", "{", "a damaged file (metrics.json"),
         ("metrics.json", '{"dataset": "waymo"}', "report on it with the version that made it"),
     ],
 )
@@ -166,12 +172,139 @@ def test_records_that_are_none_are_refused(run, name, content, message, capsys):
     assert not (run / "report.html").exists()
 
 
-def test_the_markdown_page_takes_no_data_root(run, tmp_path, capsys):
-    flags_of = ["--run", str(run), "--output", str(tmp_path / "page"), "--data-root", "x"]
-    assert main(flags_of) == 2
-    assert "--data-root: the Markdown page has no pictures of sweeps" in capsys.readouterr().err
-
-
 def test_a_page_that_cannot_be_written_is_a_mistake(run):
     with pytest.raises(UserError, match="cannot be written"):
         report_from_files(run, run / "config.json" / "page.html")
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("{run}/page.md", "page.md: the page is HTML; give a name that ends in .html"),
+        ("{run}/page", "page: the page is HTML"),
+        ("{run}/config.json/page.html", "config.json: is a file; give a folder"),
+        ("{run}/config.json/below/page.html", "cannot be made (Not a directory)"),
+        ("/sys/page.html", "--output /sys: cannot be written to ("),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_one_line(output, message, run, capsys):
+    if "/sys" in output and not sys.platform.startswith("linux"):
+        pytest.skip("needs a folder that root cannot write to either: Linux's /sys")
+    before = sorted(run.iterdir())
+    assert main(["--run", str(run), "--output", output.format(run=run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert sorted(run.iterdir()) == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(run, tmp_path, capsys, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    page = tmp_path / "docs" / "page.html"
+    assert main(["--run", str(run), "--output", str(page)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "page.html: cannot be written (No space left on device)" in line
+    assert list(page.parent.iterdir()) == []
+
+
+def test_a_run_that_cannot_be_read_is_one_line(run, tmp_path, capsys, monkeypatch):
+    read = Path.read_text
+
+    def refuse(path, **options):
+        if path.name == "config.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert main(["--run", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "config.json cannot be read (Permission denied)" in line
+
+
+def test_scores_of_the_benchmark_and_of_several_passes_are_said_and_shown(run, capsys):
+    metrics = json.loads((run / "metrics.json").read_text())
+    scores = {"miou": 0.4375, "benchmark_miou": 0.4, "augmentation": "rotations", "passes": 4}
+    metrics["student"] |= {"benchmark_miou": 0.625, "tta": {**metrics["student"], **scores}}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert main(["--run", str(run)]) == 0
+    page = page_of(run / "report.html")
+    assert ["student", "50.00", "62.50", "75.00", "76,543"] in page.rows
+    seen = page.of_table_row("student, rotations, mean of 4 passes")
+    assert seen == ["43.75", "40.00", "75.00", ""]
+    assert capsys.readouterr().err.splitlines() == [
+        "mIoU on 1 validation sweeps: teacher 50.0, student 50.0",
+        "mIoU as the benchmark takes it: teacher -, student 62.5",
+        "mIoU, test-time augmentation rotations: student 43.8",
+        f"report: {run / 'report.html'}",
+    ]
+
+
+def test_a_run_without_training_steps_has_a_page_without_charts(run):
+    (run / "log.jsonl").write_text("")
+    assert main(["--run", str(run)]) == 0
+    page = page_of(run / "report.html")
+    assert "Loss terms" not in page.text
+    assert "svg" not in {tag for tag, _ in page.tags}
+
+
+def test_lines_of_other_programs_and_damaged_ones_do_no_harm(run, capsys):
+    foreign = [
+        {"stage": "student", "step": 7, "note": "from elsewhere"},
+        {"stage": "student", "step": 8, "segmentation": "low", "seconds": None},
+        {"stage": "student", "step": 9, "segmentation": float("nan"), "gradient_norms": 3},
+        {"stage": "student", "step": 10, "other": 1.5, "gradient_norms": {"other": None}},
+        {"stage": "elsewhere", "step": 1, "validation_miou": "good", "loss": 2.0},
+    ]
+    log = run / "log.jsonl"
+    lines = "".join(json.dumps(line) + "\n" for line in foreign)
+    log.write_text("cut short\n" + log.read_text() + lines)
+    report = gather_report(run, "no data")
+    assert "1 damaged line left out (line 1)" in capsys.readouterr().err
+    curves = {(curve.stage, curve.name): curve for curve in report.losses}
+    assert curves["student", "other"].values == (1.5,)
+    assert curves["teacher", "segmentation"].values == pytest.approx(
+        [2.0 - 0.05 * step for step in range(30)]
+    )
+    assert curves["teacher", "segmentation"].values == curves["student", "segmentation"].values
+    assert [(time.stage, time.seconds, time.steps) for time in report.times] == [
+        ("teacher", 60.0, 30),
+        ("student", 90.0, 30),
+        ("evaluation", 5.0, 0),
+    ]
+    assert main(["--run", str(run)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "published"),
+    [
+        (
+            "--submit --submit-account a.b@c.org --seed 3",
+            "--submit --submit-account NAME@HOST --seed 3",
+        ),
+        ("--submit-account=a.b@c.org", "--submit-account=NAME@HOST"),
+        ("--submit_account secret", "--submit_account NAME@HOST"),
+        ("--note a.b@c.org", "--note NAME@HOST"),
+        ("--data-root data/kitti", "--data-root DIR"),
+        ("--data.cache-dir=x --resume", "--data.cache-dir=DIR --resume"),
+        ("--initial-teacher /home/me/teacher.pt", "--initial-teacher DIR/teacher.pt"),
+        ("--teacher ptv3:tiny-teacher", "--teacher ptv3:tiny-teacher"),
+        ("--data.clip-range-m -50 -50 -5 50 50 3", "--data.clip-range-m -50 -50 -5 50 50 3"),
+    ],
+)
+def test_a_published_command_has_no_folders_and_no_address(given, published):
+    command = "python -m train.run --dataset waymo "
+    assert fit_to_publish(command + given) == command + published
+
+
+def test_the_page_does_not_hold_the_account(run):
+    config = json.loads((run / "config.json").read_text())
+    config["command"] += " --submit --submit-account me@example.org"
+    config["config"]["submit_account"] = "me@example.org"
+    (run / "config.json").write_text(json.dumps(config))
+    assert main(["--run", str(run)]) == 0
+    text = (run / "report.html").read_text()
+    assert "example.org" not in text
+    assert "--submit-account NAME@HOST" in text
+    assert "--data-root DIR --output=DIR" in text
