@@ -15,7 +15,7 @@ from fast.diagram_layouts import (
 from fast.distances import pairwise_distances
 from fast.distillation import kl_distillation, topological_loss
 from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyStats
-from fast.normalisation import normalise
+from fast.normalisation import normalise, normalize
 from fast.persistence_curves import betti_curve, persistence_landscape
 from fast.persistence_image import fit_persistence_image, persistence_image
 from fast.persistence_summaries import persistent_entropy, total_persistence
@@ -52,6 +52,7 @@ __all__ = [
     "gradient_entropy",
     "kl_distillation",
     "normalise",
+    "normalize",
     "pairwise_distances",
     "persistence_image",
     "persistence_landscape",

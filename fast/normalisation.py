@@ -115,3 +115,7 @@ class _Mean(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         num_rows: int = ctx.num_rows
         return (grad / num_rows).expand(num_rows, -1)
+
+
+normalize = normalise
+"""The same function under its American name."""

@@ -10,7 +10,7 @@ from reference.diagram import Diagram
 from reference.distances import enclosing_radius, pairwise_distances
 from reference.distillation import kl_distillation, topological_loss, total_loss
 from reference.image_scale import ImageScale
-from reference.normalisation import normalise, normalise_grad
+from reference.normalisation import normalise, normalise_grad, normalize, normalize_grad
 from reference.persistence_curves import (
     betti_curve,
     betti_curve_grad,
@@ -65,6 +65,8 @@ __all__ = [
     "kl_distillation",
     "normalise",
     "normalise_grad",
+    "normalize",
+    "normalize_grad",
     "pairwise_distances",
     "persistence_image",
     "persistence_image_grad",

@@ -185,3 +185,9 @@ def _divisor(
 ) -> Float64[np.ndarray, "..."]:
     """Return `lengths`; 1 before the division by 2^power where they are 0."""
     return np.where(lengths > 0, lengths, np.ldexp(1.0, -power))
+
+
+normalize = normalise
+"""The same function under its American name."""
+normalize_grad = normalise_grad
+"""The same function under its American name."""

@@ -102,3 +102,9 @@ def test_huge_points_have_huge_diagrams(make_cloud):
     got[1].deaths.sum().backward()
     assert leaf.grad.isfinite().all()
     assert leaf.grad.abs().max() > 0.5
+
+
+def test_both_spellings_are_one_function():
+    assert fast.normalize is fast.normalise
+    assert reference.normalize is reference.normalise
+    assert reference.normalize_grad is reference.normalise_grad
