@@ -3,20 +3,27 @@
 python -m train.ablate --dataset waymo --simulate --grid main --seeds 5
 """
 
-import argparse
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from tyro.conf import arg
 
 from train.ablation.grids import Grid, built_in, find_grid
 from train.ablation.page import GridPlan, write_page
-from train.ablation.records import RECORDS_NAME, SUFFIX, Records, read_records, refuse_single_files
+from train.ablation.records import (
+    RECORDS_NAME,
+    SUFFIX,
+    Records,
+    read_records,
+    refuse_single_files,
+)
 from train.ablation.runner import Ablation, Runner
 from train.ablation.statistics import Score, StreetBootstrap, additive_score
 from train.config import RunConfig
-from train.core.command import run_command
+from train.core.command import Command, several
 from train.core.console import logger
 from train.core.distributed import current_world, process_device
 from train.core.errors import UserError
@@ -39,14 +46,14 @@ SIMULATED_KEEP: Final = 96
 SIMULATED_SCORE_EVERY: Final = 2
 
 EPILOG: Final = """\
-Further flags are those of the run that all arms share, as python -m train.run --help lists them:
+Further flags are those of the run that all arms share, as topodistill run --help lists them:
 --data.max-voxels, --optim.student-epochs, --teacher-checkpoint and so on; the method is the arm's.
 
 examples:
-  python -m train.ablate --dataset waymo --simulate --grid main --seeds 5
-  python -m train.ablate --dataset semantickitti --data-root DIR --teacher-checkpoint teacher.pt \\
+  topodistill ablate --dataset waymo --simulate --grid main --seeds 5
+  topodistill ablate --dataset semantickitti --data-root DIR --teacher-checkpoint teacher.pt \\
       --grid mine.toml --seeds 3
-  python -m train.ablate --page-only --output runs/ablation --records elsewhere/records.jsonl.gz
+  topodistill ablate --page-only --output runs/ablation --records elsewhere/records.jsonl.gz
 
 Each run is kept in OUTPUT/records.jsonl.gz as soon as it ends. Stopped at any moment, the same
 command goes on with the runs that are missing. Records of other machines add up: run other seeds
@@ -66,87 +73,62 @@ A grid of one's own is a TOML file:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options, rest = _parser().parse_known_args(arguments)
-    return run_command(
-        lambda: _run(options, rest), stopped="the same command goes on with the missing runs"
-    )
+Files = Annotated[tuple[Path, ...], several(Path, "FILE")]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program("train.ablate"),
-        description="Train the same student by several losses, paired by seed, and compare them.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--grid", default="main", help=f"{', '.join(built_in())}, or a file NAME.toml [main]"
-    )
-    parser.add_argument("--seeds", type=int, default=5, metavar="K", help="how many seeds [5]")
-    parser.add_argument(
-        "--first-seed", type=int, default=0, metavar="S", help="seeds S to S + K - 1 [0]"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/ablation"), help="folder [runs/ablation]"
-    )
-    parser.add_argument(
-        "--teacher-checkpoint",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="trained teachers; seed s learns from number s modulo how many there are [the one "
-        "that comes with the package where it fits, else one that is trained first]",
-    )
-    parser.add_argument(
-        "--keep",
-        type=int,
-        default=None,
-        metavar="N",
-        help="keep the teacher's outputs for N batches a seed on disk, which every pass goes "
-        f"through; 0 asks the teacher in every step [{SIMULATED_KEEP} with the tiny pair, else 0]",
-    )
-    parser.add_argument(
-        "--score-every",
-        type=int,
-        default=None,
-        metavar="N",
-        help=f"score each N-th sweep [{SIMULATED_SCORE_EVERY} with the tiny pair and --simulate, "
-        "else 1]",
-    )
-    parser.add_argument(
-        "--records",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help=f"further files of records (*{SUFFIX}), of other machines, for the page",
-    )
-    parser.add_argument(
-        "--page",
-        type=Path,
-        default=None,
-        metavar="PATH",
-        help="write PATH.md, PATH.json and PATH.png [OUTPUT/ablation]",
-    )
-    parser.add_argument(
-        "--page-only", action="store_true", help="run nothing; write the page from the records"
-    )
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is compared, how often, and where it goes; flags of the run follow."""
+
+    grid: Annotated[
+        str,
+        arg(metavar="NAME", help=f"{', '.join(built_in())}, or a file NAME.toml"),
+    ] = "main"
+    seeds: Annotated[int, arg(metavar="K")] = 5
+    """how many seeds"""
+    first_seed: Annotated[int, arg(metavar="S")] = 0
+    """seeds S to S + K - 1"""
+    output: Annotated[Path, arg(metavar="DIR")] = Path("runs/ablation")
+    """folder"""
+    teacher_checkpoint: Files = ()
+    """trained teachers; seed s learns from number s modulo how many there are [the one that comes
+    with the package where it fits, else one that is trained first]"""
+    keep: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help="keep the teacher's outputs for N batches a seed on disk, which every pass goes "
+            "through; 0 asks the teacher in every step "
+            f"[{SIMULATED_KEEP} with the tiny pair, else 0]",
+        ),
+    ] = None
+    score_every: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help=f"score each N-th frame [{SIMULATED_SCORE_EVERY} with the tiny pair and "
+            "--simulate, else 1]",
+        ),
+    ] = None
+    records: Annotated[
+        Files,
+        arg(help=f"further files of records (*{SUFFIX}), of other machines, for the page"),
+    ] = ()
+    page: Annotated[Path | None, arg(metavar="PATH")] = None
+    """write PATH.md, PATH.json and PATH.png [OUTPUT/ablation]"""
+    page_only: bool = False
+    """run nothing; write the page from the records"""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        for name, least in (("seeds", 1), ("score_every", 1), ("first_seed", 0), ("keep", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"--{name.replace('_', '-')} {value}: at least {least}")
 
 
-def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
+def _run(options: Options, rest: Sequence[str]) -> None:
     name, grid = find_grid(options.grid)
-    for flag in ("seeds", "score_every"):
-        if getattr(options, flag) is not None and getattr(options, flag) < 1:
-            raise UserError(f"--{flag.replace('_', '-')} {getattr(options, flag)}: at least 1")
-    if options.first_seed < 0:
-        raise UserError(f"--first-seed {options.first_seed}: 0 or more")
-    if options.keep is not None and options.keep < 0:
-        raise UserError(f"--keep {options.keep}: 0 for none, or how many batches a seed")
     page = options.page or options.output / "ablation"
     own = options.output / RECORDS_NAME
     files = [*([own] if own.is_file() or not options.page_only else []), *options.records]
@@ -164,26 +146,35 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> None:
         return
     if current_world().size > 1:
         raise UserError(
-            "train.ablate runs on one process; start it once per GPU, with other seeds "
+            "an ablation runs on one process; start it once per GPU, with other seeds "
             "(--first-seed) and another --output each, and add up with --records"
         )
     run = _shared_run(rest)
-    teachers = tuple(options.teacher_checkpoint) or (_own_teacher(options.output, run, rest),)
-    keep = (
-        options.keep if options.keep is not None else (SIMULATED_KEEP if run.model == "tiny" else 0)
-    )
-    usual = SIMULATED_SCORE_EVERY if run.simulate and run.model == "tiny" else 1
+    tiny = run.model == "tiny"
+    keep, score_every = options.keep, options.score_every
     ablation = Ablation(
         run=run,
         grid_name=name,
         grid=grid,
         seeds=tuple(range(options.first_seed, options.first_seed + options.seeds)),
-        teachers=teachers,
+        teachers=options.teacher_checkpoint or (_own_teacher(options.output, run, rest),),
         output=options.output,
-        keep=keep,
-        score_every=options.score_every or usual,
+        keep=keep if keep is not None else SIMULATED_KEEP * tiny,
+        score_every=score_every or (SIMULATED_SCORE_EVERY if tiny and run.simulate else 1),
     )
     Runner(ablation, process_device(run.device), write, options.records).start()
+
+
+COMMAND = Command(
+    "topodistill ablate",
+    Options,
+    _run,
+    "Train the same student by several losses, paired by seed, and compare them.",
+    EPILOG,
+    stopped="the same command goes on with the missing runs",
+    passes_on=True,
+)
+main = COMMAND.main
 
 
 def _write_page(page: Path, records: Records, files: Sequence[Path], name: str, grid: Grid) -> None:
@@ -283,7 +274,3 @@ def _own_teacher(output: Path, run: RunConfig, rest: Sequence[str]) -> Path:
         resume = ["--resume"] if (folder / "config.json").is_file() else []
         train(parse([*_defaults(rest), *rest, *own, *resume]), write_run_report)
     return teacher
-
-
-if __name__ == "__main__":
-    sys.exit(main())
