@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.data.semantickitti import SPEC, read_submission
+from tests.train.data.submissions import read_semantickitti
+from train.data.semantickitti import SPEC
 from train.inference.predict import predict_frame
 from train.networks.ptv3.attention import load_flash_attention
 from train.networks.ptv3.convolution_spconv import load_spconv
@@ -202,7 +203,7 @@ def test_the_test_split_is_predicted_for_the_server(sweeps, finished, tmp_path, 
     shutil.copytree(finished, output)
     arguments = [*flags(root, output), "--stage", "evaluate", "--resume", "--submit"]
     assert main(arguments) == 0
-    submission = read_submission(output / "submission.zip")
+    submission = read_semantickitti(output / "submission.zip")
     assert list(submission) == [f"{number}/000000" for number in range(11, 22)]
     sweep = SPEC.open(root, "validation")[0]
     model, card = load_model(output / "student.pt")

@@ -7,11 +7,11 @@ import numpy as np
 
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
-from train.data.waymo.frame import FrameError
 from train.data.waymo.layout import RECORDS, Segment, context_of, find_segments
 from train.data.waymo.range_image import points
-from train.data.waymo.records import index_records, read_frame_at
+from train.data.waymo.records import SegmentRecords, index_records
 from train.data.waymo.table_frames import SegmentTables, index_tables
+from train.data.waymo.transform import FrameError
 
 ENDINGS: Final = (".tfrecord", ".parquet")
 _SHOWN = 3
@@ -48,8 +48,7 @@ def read_frame(path: Path, timestamp: int | None) -> LidarFrame:
     if not index["lidar"][number]:
         raise UserError(f"{path}: the frame has no range images; choose another --frame")
     place, time = index["place"][number], int(index["timestamp"][number])
-    tables = SegmentTables(segment) if is_table else None
-    frame = read_frame_at(segment, place) if tables is None else tables.frame(time, place)
+    frame = (SegmentTables if is_table else SegmentRecords)(segment).frame(time, place)
     try:
         found = points(frame)
     except FrameError as error:

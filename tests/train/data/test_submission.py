@@ -1,108 +1,123 @@
-"""SemanticKITTI's submission: what is read back is what was predicted, and nothing half done."""
+"""Submissions of every benchmark: what is read back is what was predicted, nothing half done."""
 
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.train.data.submissions import (
+    entries,
+    read_nuscenes,
+    read_semantickitti,
+    read_waymo,
+)
 from train.core.errors import UserError
-from train.data.semantickitti import SPEC, SemanticKitti, SemanticKittiSubmission, read_submission
+from train.data.dataset_spec import DatasetSpec
+from train.data.frame import FrameSource
+from train.data.registry import dataset_spec
+from train.data.submission import Submission
+
+
+@pytest.fixture(scope="module", params=["nuscenes", "semantickitti", "waymo"])
+def dataset(request, tmp_path_factory) -> tuple[DatasetSpec, FrameSource]:
+    """Return a benchmark and three frames to predict."""
+    spec = dataset_spec(request.param)
+    made = spec.simulate(
+        tmp_path_factory.mktemp(request.param),
+        num_sweeps=1,
+        num_validation_sweeps=3,
+        azimuth_steps=40,
+        seed=3,
+    )
+    return spec, spec.open(made.root, "validation")
 
 
 @pytest.fixture
-def source(write_tree) -> SemanticKitti:
-    root = write_tree(
-        {"11": {"000000": (30, False), "000007": (40, False)}, "12": {"000000": (20, False)}}
-    )
-    return SPEC.open(root, sequences=["11", "12"], require_labels=False)
+def start(dataset, tmp_path: Path) -> Callable[..., Submission]:
+    """Return a function that begins a submission."""
+    spec, source = dataset
+    return lambda name="out/s": spec.submission(tmp_path / name, source, "a@b.org")
 
 
-def predictions(source: SemanticKitti) -> list[np.ndarray]:
+def predictions(dataset) -> list[np.ndarray]:
+    spec, source = dataset
     rng = np.random.default_rng(0)
-    return [rng.integers(0, 19, len(sweep.coord)) for sweep in source]
+    return [rng.integers(0, len(spec.class_names), len(frame.coord)) for frame in source]
 
 
-def test_a_submission_reads_back_as_what_was_predicted(source, tmp_path: Path):
-    submission = SemanticKittiSubmission(tmp_path / "out" / "s.zip", source)
-    wanted = predictions(source)
-    for sweep, prediction in zip(source, wanted, strict=True):
-        submission.add(sweep, prediction)
-    path = submission.finish()
-    assert path == tmp_path / "out" / "s.zip"
-    back = read_submission(path)
-    assert list(back) == ["11/000000", "11/000007", "12/000000"]
-    for name, prediction in zip(source.names, wanted, strict=True):
-        np.testing.assert_array_equal(back[name], prediction)
+def filled(submission: Submission, dataset) -> Path:
+    for frame, prediction in reversed(list(zip(dataset[1], predictions(dataset), strict=True))):
+        submission.add(frame, prediction)
+    return submission.finish()
 
 
-def test_files_hold_the_servers_names_and_raw_ids(source, tmp_path: Path):
-    submission = SemanticKittiSubmission(tmp_path / "s.zip", source)
-    for sweep in source:
-        submission.add(sweep, np.arange(len(sweep.coord)) % 19)
-    with zipfile.ZipFile(submission.finish()) as archive:
-        content = archive.read("sequences/11/predictions/000000.label")
-    # The official learning_map_inv, copied by hand.
-    inverse = [10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81]
-    assert len(content) == 4 * 30
-    assert np.frombuffer(content, "<u4").tolist() == (inverse + inverse)[:30]
+def test_a_submission_reads_back_as_what_was_predicted(dataset, start, tmp_path: Path):
+    spec, source = dataset
+    path = filled(start(), dataset)
+    assert path == tmp_path / "out/s"
+    assert [file.name for file in path.parent.iterdir()] == ["s"]
+    if spec.name == "waymo":
+        found = read_waymo(path, source)
+    else:
+        found = {"nuscenes": read_nuscenes, "semantickitti": read_semantickitti}[spec.name](path)
+    assert set(found) == set(source.names)
+    for name, wanted in zip(source.names, predictions(dataset), strict=True):
+        of_top = source.top_pixels(name).pixel >= 0 if spec.name == "waymo" else slice(None)
+        np.testing.assert_array_equal(found[name][of_top], wanted[of_top])
 
 
-def test_the_same_predictions_give_the_same_bytes(source, tmp_path: Path):
-    made = []
-    for name in ("a.zip", "b.zip"):
-        submission = SemanticKittiSubmission(tmp_path / name, source)
-        for sweep in source:
-            submission.add(sweep, np.zeros(len(sweep.coord), np.int64))
-        made.append(submission.finish().read_bytes())
-    assert made[0] == made[1]
+def test_the_same_predictions_give_the_same_bytes(dataset, start):
+    first, second = (filled(start(name), dataset).read_bytes() for name in ("a", "b"))
+    assert first == second
 
 
-def test_an_incomplete_submission_is_refused_and_leaves_nothing(source, tmp_path: Path):
-    submission = SemanticKittiSubmission(tmp_path / "out" / "s.zip", source)
-    submission.add(source[0], np.zeros(30, np.int64))
-    with pytest.raises(UserError, match=r"2 sweeps have no prediction, 11/000007 for example"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda count, classes: np.zeros(count + 1, np.int64), "shape"),
+        (lambda count, classes: np.zeros((count, 1), np.int64), "shape"),
+        (lambda count, classes: np.full(count, classes), "outside 0 to"),
+        (lambda count, classes: np.full(count, -1), "outside 0 to"),
+    ],
+    ids=["longer", "two-dimensional", "too-large", "ignored"],
+)
+def test_a_prediction_that_does_not_fit_is_refused(dataset, start, wrong, message: str):
+    spec, source = dataset
+    submission, frame = start(), source[0]
+    with pytest.raises(UserError, match=message) as error:
+        submission.add(frame, wrong(len(frame.coord), len(spec.class_names)))
+    assert str(error.value).startswith(f"{frame.path}: the prediction ")
+    filled(submission, dataset)
+
+
+def test_a_frame_added_twice_and_a_missing_one_are_refused(dataset, start, tmp_path: Path):
+    submission, frame = start(), dataset[1][1]
+    submission.add(frame, np.zeros(len(frame.coord), np.int64))
+    with pytest.raises(UserError, match="added before"):
+        submission.add(frame, np.zeros(len(frame.coord), np.int64))
+    missing = min(dataset[1].names[0], dataset[1].names[2])
+    with pytest.raises(UserError, match=f"2 sweeps have no prediction, {missing} for example"):
         submission.finish()
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("prediction", "message"),
-    [
-        (np.zeros(29, np.int64), r"shape \(29,\).* 30 points"),
-        (np.full(30, 19), "outside 0 to 18"),
-        (np.full(30, -1), "outside 0 to 18"),
-    ],
-    ids=["length", "too-large", "ignored"],
-)
-def test_a_prediction_that_does_not_fit_is_refused(source, tmp_path: Path, prediction, message):
-    submission = SemanticKittiSubmission(tmp_path / "s.zip", source)
-    with pytest.raises(UserError, match=message):
-        submission.add(source[0], prediction)
-
-
-def test_a_sweep_cannot_be_added_twice(source, tmp_path: Path):
-    submission = SemanticKittiSubmission(tmp_path / "s.zip", source)
-    submission.add(source[0], np.zeros(30, np.int64))
-    with pytest.raises(UserError, match="added before"):
-        submission.add(source[0], np.zeros(30, np.int64))
-
-
-def test_a_file_that_is_there_is_not_replaced(source, tmp_path: Path):
-    (tmp_path / "s.zip").write_text("mine")
+def test_a_place_that_cannot_be_written_is_named(start, tmp_path: Path):
+    (tmp_path / "s").write_bytes(b"mine")
     with pytest.raises(UserError, match="exists already"):
-        SemanticKittiSubmission(tmp_path / "s.zip", source)
+        start("s")
+    assert (tmp_path / "s").read_bytes() == b"mine"
+    with pytest.raises(UserError, match="cannot be written"):
+        start("s/below")
 
 
-def test_what_is_no_submission_is_named(tmp_path: Path):
-    (tmp_path / "s.zip").write_text("mine")
-    with pytest.raises(UserError, match="is no zip"):
-        read_submission(tmp_path / "s.zip")
-    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
-        archive.writestr("000000.label", b"")
-    with pytest.raises(UserError, match="expected sequences/SS"):
-        read_submission(tmp_path / "t.zip")
-    with zipfile.ZipFile(tmp_path / "u.zip", "w") as archive:
-        archive.writestr("sequences/11/predictions/000000.label", np.array([1], "<u4").tobytes())
-    with pytest.raises(UserError, match="has id 1, which is not predicted"):
-        read_submission(tmp_path / "u.zip")
+def test_semantickitti_s_files_hold_the_server_s_names_and_raw_ids(write_tree, tmp_path: Path):
+    spec = dataset_spec("semantickitti")
+    root = write_tree({"11": {"000000": (30, False)}})
+    source = spec.open(root, sequences=["11"], require_labels=False)
+    submission = spec.submission(tmp_path / "s.zip", source, "")
+    submission.add(source[0], np.arange(30) % 19)
+    content = entries(submission.finish())["sequences/11/predictions/000000.label"]
+    # The official learning_map_inv, copied by hand.
+    inverse = [10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81]
+    assert np.frombuffer(content, "<u4").tolist() == (inverse + inverse)[:30]

@@ -7,7 +7,7 @@ from train.data.dataset_spec import DatasetSpec
 from train.data.nuscenes.classes import CLASS_NAMES
 from train.data.nuscenes.points import read_points, read_segment
 from train.data.nuscenes.source import NuScenes, list_scenes
-from train.data.nuscenes.submission import NuScenesSubmission, read_submission
+from train.data.nuscenes.submission import NuScenesSubmission
 
 __all__ = [
     "CLASS_NAMES",
@@ -17,7 +17,6 @@ __all__ = [
     "list_scenes",
     "read_points",
     "read_segment",
-    "read_submission",
 ]
 
 SPEC: Final = DatasetSpec(

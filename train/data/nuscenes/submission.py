@@ -1,15 +1,12 @@
 """Predictions as nuScenes' server takes them: a zip of challenge ids, one file a keyframe."""
 
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from train.core.errors import UserError
 from train.data.frame import FrameSource, LidarFrame
 from train.data.nuscenes.classes import CLASS_NAMES
 from train.data.nuscenes.source import NuScenes
@@ -67,48 +64,3 @@ class NuScenesSubmission:
     def finish(self) -> Path:
         """Close the zip and return it; refuse one that lacks a sweep."""
         return self._zip.finish(self._missing)
-
-
-def read_submission(path: Path) -> dict[str, NDArray[np.int64]]:
-    """Return the train ids of every keyframe in a submission, by the sweep's name.
-
-    Raises
-    ------
-    UserError
-        If the file is no zip of predictions for one set, lacks or contradicts what the server asks
-        about them, or holds an id that is not predicted.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _read(path, archive)
-    except (
-        *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
-        *(NotImplementedError, RuntimeError, ValueError),  # what zipfile says of odd headers
-    ) as error:
-        raise UserError(f"{path}: is no zip that can be read ({error})") from error
-
-
-def _read(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[np.int64]]:
-    names = archive.namelist()
-    sets = [name.removesuffix("/submission.json") for name in names if name.count("/") == 1]
-    if len(sets) != 1 or f"{sets[0]}/submission.json" not in names:
-        raise UserError(f"{path}: holds no SET/submission.json, or more than one set")
-    meta = json.loads(archive.read(f"{sets[0]}/submission.json"))
-    if meta != {"meta": META}:
-        raise UserError(f"{path}: {sets[0]}/submission.json is not {json.dumps({'meta': META})}")
-    found = {}
-    start = f"lidarseg/{sets[0]}/"
-    for name in names:
-        if name == f"{sets[0]}/submission.json":
-            continue
-        token = name.removeprefix(start).removesuffix(_ENDING)
-        if name != f"{start}{token}{_ENDING}" or "/" in token:
-            raise UserError(f"{path}: holds {name!r}; expected {start}TOKEN{_ENDING}")
-        train = np.frombuffer(archive.read(name), dtype=np.uint8).astype(np.int64) - 1
-        if len(train) and not (train.min() >= 0 and train.max() < len(CLASS_NAMES)):
-            raise UserError(
-                f"{path}: {name} has labels from {train.min() + 1} to {train.max() + 1}, outside "
-                f"1 to {len(CLASS_NAMES)}"
-            )
-        found[token] = train
-    return found

@@ -1,7 +1,8 @@
 """Read the points of a PCD file, ascii, binary or compressed, and write them again with labels.
 
 The format of the Point Cloud Library, version 0.7. An organized cloud has a row for every ray;
-rays without a return have coordinates that are no numbers.
+rays without a return have coordinates that are no numbers. Our own, as packages that read the
+format neither say in one line what is wrong with a file nor write one back with all else as it is.
 
 Shape letters: N rows.
 """

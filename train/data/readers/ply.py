@@ -1,5 +1,7 @@
 """Read the vertices of a PLY file, ascii or binary, and write them again with labels.
 
+Our own, as plyfile has a license (GPL-3) that a package under MIT cannot depend on.
+
 Shape letters: N vertices.
 """
 

@@ -18,7 +18,7 @@ from train.data.semantickitti.reader import (
     read_points,
     read_segment,
 )
-from train.data.semantickitti.submission import SemanticKittiSubmission, read_submission
+from train.data.semantickitti.submission import SemanticKittiSubmission
 
 __all__ = [
     "CLASS_MAP",
@@ -33,7 +33,6 @@ __all__ = [
     "list_sequences",
     "read_points",
     "read_segment",
-    "read_submission",
 ]
 
 SPEC: Final = DatasetSpec(

@@ -1,13 +1,11 @@
 """Predictions as SemanticKITTI's server takes them: a zip of raw ids, one file a sweep."""
 
-import zipfile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from train.core.errors import UserError
 from train.data.frame import FrameSource, LidarFrame
 from train.data.semantickitti.classes import CLASS_NAMES, TRAIN_TO_RAW
 from train.data.submission import WholeZip, checked_prediction
@@ -44,34 +42,3 @@ class SemanticKittiSubmission:
     def finish(self) -> Path:
         """Close the zip and return it; refuse one that lacks a sweep."""
         return self._zip.finish(self._missing)
-
-
-def read_submission(path: Path) -> dict[str, NDArray[np.int64]]:
-    """Return the train ids of every sweep in a submission, by the sweep's name.
-
-    Raises
-    ------
-    UserError
-        If the file is no zip of predictions, or holds an id that is not predicted.
-    """
-    lookup = np.full(1 << 16, -1, dtype=np.int64)
-    lookup[_RAW] = np.arange(len(_RAW))
-    found = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                parts = name.split("/")
-                if len(parts) != 4 or parts[0::2] != ["sequences", "predictions"]:
-                    raise UserError(
-                        f"{path}: holds {name}; expected sequences/SS/predictions/NNNNNN.label"
-                    )
-                raw = np.frombuffer(archive.read(name), dtype="<u4")
-                train = lookup[raw & 0xFFFF]
-                if (train < 0).any():
-                    raise UserError(
-                        f"{path}: {name} has id {int(raw[train < 0][0])}, which is not predicted"
-                    )
-                found[f"{parts[1]}/{parts[3].removesuffix('.label')}"] = train
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: is no zip that can be read ({error})") from error
-    return found

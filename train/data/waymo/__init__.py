@@ -8,7 +8,7 @@ from train.data.dataset_spec import DatasetSpec
 from train.data.frame import FrameSource
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.source import TopPixels, Waymo, list_sequences
-from train.data.waymo.submission import WaymoSubmission, read_submission
+from train.data.waymo.submission import WaymoSubmission
 
 __all__ = [
     "CLASS_NAMES",
@@ -17,7 +17,6 @@ __all__ = [
     "Waymo",
     "WaymoSubmission",
     "list_sequences",
-    "read_submission",
 ]
 
 

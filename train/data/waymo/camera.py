@@ -6,16 +6,18 @@ that pose is used for all of it. Towards the edges the vehicle was up to half a 
 after it; `docs/guides/cameras.md` says how many pixels that is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage
-from train.data.waymo.frame import Frame, FrameError, checked_transform
+from train.data.camera_image import SKIP_HINT, CameraImage
+from train.data.waymo.transform import FrameError, checked_transform
 
 INTRINSICS: Final = 9
 """Focal lengths and center (f_u, f_v, c_u, c_v), then the lens: k1, k2, p1, p2, k3."""
@@ -101,14 +103,18 @@ def checked_camera_calibration(
     return CameraCalibration(intrinsics, checked, width, height)
 
 
-def camera_images(frame: Frame, place: str) -> tuple[CameraImage, ...]:
+def camera_images(
+    shots: Sequence[Shot], pose: NDArray[np.float64], timestamp_micros: int, path: Path
+) -> tuple[CameraImage, ...]:
     """Return a frame's images as its points are to them.
 
     Parameters
     ----------
-    frame
-        With its shots.
-    place
+    shots
+        What the cameras saw, in any order.
+    pose, timestamp_micros
+        The frame's.
+    path
         The file, for errors.
 
     Raises
@@ -116,19 +122,18 @@ def camera_images(frame: Frame, place: str) -> tuple[CameraImage, ...]:
     UserError
         If there are no images, one has no calibration, or a calibration cannot be used.
     """
-    if not frame.shots:
+    where = f"{path}: frame {timestamp_micros}"
+    if not shots:
         raise UserError(
-            f"{place}: frame {frame.timestamp_micros} has no camera images; download the files "
-            "that have them, or leave such sweeps out with --on-bad-sweep skip"
+            f"{where} has no camera images; download the files that have them, {SKIP_HINT}"
         )
     images = []
-    for shot in sorted(frame.shots, key=lambda shot: shot.name):
-        where = f"{place}: frame {frame.timestamp_micros}"
+    for shot in sorted(shots, key=lambda shot: shot.name):
         camera = shot.calibration
         if camera is None:
             raise UserError(
                 f"{where}: camera {shot.name.name}: the image has no calibration; copy the file "
-                "again, or leave such sweeps out with --on-bad-sweep skip"
+                f"again, {SKIP_HINT}"
             )
         f_u, f_v, c_u, c_v, *lens = camera.intrinsics.tolist()
         vehicle_from_world = np.linalg.inv(shot.pose)
@@ -138,10 +143,10 @@ def camera_images(frame: Frame, place: str) -> tuple[CameraImage, ...]:
                 intrinsic=np.array([[f_u, 0.0, c_u], [0.0, f_v, c_v], [0.0, 0.0, 1.0]]),
                 camera_from_points=_OPTICAL
                 @ np.linalg.inv(camera.extrinsic)
-                @ (vehicle_from_world @ frame.pose),
+                @ (vehicle_from_world @ pose),
                 width=camera.width,
                 height=camera.height,
-                time_offset_s=shot.pose_timestamp_s - frame.timestamp_micros * 1e-6,
+                time_offset_s=shot.pose_timestamp_s - timestamp_micros * 1e-6,
                 encoded=shot.jpeg,
                 place=where,
                 distortion=tuple(lens) if any(lens) else (),

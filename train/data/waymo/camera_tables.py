@@ -1,7 +1,6 @@
 """v2 images: the tables of one segment's cameras, opened where images are asked for."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,14 +13,12 @@ from train.data.waymo.camera import (
     Shot,
     checked_camera_calibration,
 )
-from train.data.waymo.frame import FrameError, checked_transform
 from train.data.waymo.layout import Segment
-from train.data.waymo.tables import Rows
+from train.data.waymo.tables import Rows, number_of, numbers_of
+from train.data.waymo.transform import FrameError, checked_transform
 
-_MAX_CALIBRATIONS = 64
 
-
-def camera_files(segment: Segment) -> dict[str, Path]:
+def _camera_files(segment: Segment) -> dict[str, Path]:
     """Return where a v2 segment's tables of cameras lie, by tag.
 
     Raises
@@ -56,8 +53,9 @@ class CameraTables:
     """
 
     def __init__(self, segment: Segment) -> None:
-        files = camera_files(segment)
+        files = _camera_files(segment)
         self._images = Rows(files[schema.CAMERA_IMAGE.tag], schema.CAMERA_IMAGE)
+        self.path = self._images.path
         self._context = segment.name
         self._calibrations = self._read_calibrations(
             Rows(files[schema.CAMERA_CALIBRATION.tag], schema.CAMERA_CALIBRATION)
@@ -78,7 +76,7 @@ class CameraTables:
         return tuple(self._shot(row, timestamp) for row in self._rows.get(timestamp, ()))
 
     def _shot(self, number: int, timestamp: int) -> Shot:
-        path = self._images.path
+        path = self.path
         try:
             cells = self._images.row(number)
             if (cells[schema.CONTEXT], cells[schema.TIMESTAMP]) != (self._context, timestamp):
@@ -90,24 +88,22 @@ class CameraTables:
                 raise FrameError(f"there is no camera number {camera}")
             name = CameraName(camera)
             pose = checked_transform(
-                _doubles(cells[schema.IMAGE_POSE]), f"the pose of camera {name.name}"
+                numbers_of(cells[schema.IMAGE_POSE], np.float64), f"the pose of camera {name.name}"
             )
-            time = cells[schema.IMAGE_TIME]
             return Shot(
                 name,
                 self._calibrations.get(name),
                 cells[schema.IMAGE] or b"",
                 pose,
-                float("nan") if time is None else float(time),
+                number_of(cells[schema.IMAGE_TIME]),
             )
         except FrameError as error:
             raise UserError(f"{path}: frame {timestamp}: {error}; copy the file again") from error
 
     def _read_calibrations(self, table: Rows) -> dict[CameraName, CameraCalibration]:
         found = {}
-        for number in range(min(len(table), _MAX_CALIBRATIONS)):
+        for number, cells in enumerate(table.calibrations()):
             try:
-                cells = table.row(number)
                 if cells[schema.CONTEXT] != self._context or cells[schema.CAMERA] not in list(
                     CameraName
                 ):
@@ -119,15 +115,10 @@ class CameraTables:
                     raise FrameError(f"camera {name.name} has missing intrinsics")
                 found[name] = checked_camera_calibration(
                     np.array(values, dtype=np.float64),
-                    _doubles(cells[schema.CAMERA_EXTRINSIC]),
+                    numbers_of(cells[schema.CAMERA_EXTRINSIC], np.float64),
                     *size,
                     f"camera {name.name}",
                 )
             except FrameError as error:
                 raise UserError(f"{table.path}: {error}; copy it again") from error
         return found
-
-
-def _doubles(cell: Any) -> np.ndarray:
-    """Return a list's numbers; none for a missing list."""
-    return np.zeros(0) if cell is None else np.asarray(cell, dtype=np.float64)

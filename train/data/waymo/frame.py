@@ -7,13 +7,13 @@ Shape letters: H rows (beams, the highest first), W columns (azimuth steps).
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from train.data.waymo.camera import Shot
+from train.data.waymo.camera import Shot
+from train.data.waymo.transform import FrameError, checked_transform
 
 RANGE_CHANNELS: Final = 4
 """Range in meters, intensity, elongation, no-label zone."""
@@ -29,10 +29,6 @@ MAX_PIXELS: Final = 1 << 21
 
 
 _Number = TypeVar("_Number", np.float32, np.int32)
-
-
-class FrameError(ValueError):
-    """A frame's parts do not fit together; the reader says in which file."""
 
 
 class LaserName(IntEnum):
@@ -132,7 +128,7 @@ class Frame:
     timestamp_micros: int
     pose: NDArray[np.float64]
     lasers: tuple[Laser, ...]
-    shots: "tuple[Shot, ...]" = ()
+    shots: tuple[Shot, ...] = ()
 
     @property
     def name(self) -> str:
@@ -159,30 +155,6 @@ def checked_image(
             f"{height * width * channels}"
         )
     return values.reshape(height, width, channels)
-
-
-def checked_transform(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
-    """Return 16 numbers as a rigid transform (4, 4).
-
-    Raises
-    ------
-    FrameError
-        If there are not 16, one is not finite, or it is not a rotation with a translation.
-    """
-    if len(values) != 16:
-        raise FrameError(f"{what} has {len(values)} numbers, expected 16 (a 4 x 4 matrix)")
-    matrix = values.reshape(4, 4)
-    rotation = matrix[:3, :3]
-    # Real ones are exact to 1e-7; a mirrored or zero matrix must not pass, rounding must.
-    rigid = bool(np.isfinite(matrix).all()) and bool(
-        (np.abs(matrix) < 1e7).all()
-        and np.allclose(rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3)
-        and np.linalg.det(rotation) > 0
-        and (matrix[3] == (0, 0, 0, 1)).all()
-    )
-    if not rigid:
-        raise FrameError(f"{what} is no rotation with a translation")
-    return matrix
 
 
 def checked_calibration(

@@ -22,12 +22,10 @@ from train.data.waymo.frame import (
     RANGE_CHANNELS,
     Calibration,
     Frame,
-    FrameError,
     Laser,
     LaserName,
     checked_calibration,
     checked_image,
-    checked_transform,
 )
 from train.data.waymo.protobuf import (
     Message,
@@ -39,6 +37,7 @@ from train.data.waymo.protobuf import (
     write_integer,
     write_text,
 )
+from train.data.waymo.transform import FrameError, checked_transform
 
 FRAME_CONTEXT: Final = 1
 FRAME_TIMESTAMP: Final = 2

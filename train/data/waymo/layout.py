@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+
 from train.core.errors import UserError
 from train.data.files import RootLayout, reading
 from train.data.waymo import schema
@@ -49,6 +51,26 @@ class Segment:
 
 RECORDS: Final = "records"
 """The key of a v1 file in `Segment.files`."""
+
+
+def frame_row(place: "np.dtype[np.void]") -> "np.dtype[np.void]":
+    """Return the type of a row of the table of frames.
+
+    Parameters
+    ----------
+    place
+        The type of where a frame lies in its segment's files; each format has its own.
+    """
+    return np.dtype(
+        [
+            ("segment", np.int32),
+            ("context", np.int32),
+            ("timestamp", np.int64),
+            ("labeled", np.bool_),
+            ("lidar", np.bool_),
+            ("place", place),
+        ]
+    )
 
 
 def find_format(root: Path) -> Format:

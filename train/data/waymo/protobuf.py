@@ -1,7 +1,8 @@
 """Protocol buffers as bytes: a bounded reader of fields, and a writer.
 
 Only the wire format: what a field means is said where it is used. The reader copies nothing and
-never believes a length before it has seen that so many bytes are there.
+never believes a length before it has seen that so many bytes are there. It is our own, as Google's
+parses whole messages: an index of frames skips their images, which are nearly all of a file.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.files import reading
 from train.data.index import Index
 from train.data.waymo import frame_proto as proto
-from train.data.waymo.frame import Frame, FrameError, LaserName
-from train.data.waymo.layout import RECORDS, Segment, is_official
+from train.data.waymo.frame import Frame, LaserName
+from train.data.waymo.layout import RECORDS, Segment, frame_row, is_official
 from train.data.waymo.protobuf import (
     BYTES,
     VARINT,
@@ -24,6 +25,9 @@ from train.data.waymo.protobuf import (
     varint_at,
 )
 from train.data.waymo.tfrecord import read_record, walk
+from train.data.waymo.transform import FrameError
+
+_PLACE: Final = np.dtype([("start", np.int64), ("length", np.int64)])
 
 _HEAD_BYTES: Final = 32
 """At least what a field's head and a varint take."""
@@ -56,14 +60,14 @@ def index_records(segments: list[Segment]) -> Index:
     Index
         `contexts` names; and for each of F frames `segment` (row in `segments`), `context` (row in
         `contexts`), `timestamp` microseconds, `labeled`, `lidar` (whether a lidar saw anything)
-        and `place` (F, 2): first byte and length of the payload.
+        and `place`: first byte (`start`) and `length` of the payload.
 
     Raises
     ------
     UserError
         If a file cannot be read, is damaged, or holds anything but frames of its segment.
     """
-    rows: list[tuple[int, int, int, bool, bool, int, int]] = []
+    rows: list[tuple[int, int, int, bool, bool, tuple[int, int]]] = []
     contexts: dict[str, int] = {}
     for number, segment in enumerate(segments):
         for summary, start, length in _summaries(segment):
@@ -71,39 +75,63 @@ def index_records(segments: list[Segment]) -> Index:
             timestamp = summary.timestamp or 0
             # Labels without ranges are damage, reported when the frame is read.
             lidar = bool(summary.lidars) or summary.labeled
-            rows.append((number, context, timestamp, summary.labeled, lidar, start, length))
-    columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T
+            rows.append((number, context, timestamp, summary.labeled, lidar, (start, length)))
+    table = np.array(rows, dtype=frame_row(_PLACE))
     return {
         "contexts": np.array(list(contexts), dtype=np.str_),
-        "segment": columns[0],
-        "context": columns[1],
-        "timestamp": columns[2],
-        "labeled": columns[3].astype(bool),
-        "lidar": columns[4].astype(bool),
-        "place": np.ascontiguousarray(columns[5:].T),
+        **{name: table[name] for name in table.dtype.names or ()},
     }
 
 
-def read_frame_at(
-    segment: Segment, place: np.ndarray, *, lasers: bool = True, cameras: bool = False
-) -> Frame:
-    """Return the frame at a place that the index gave, with what is asked for.
+class SegmentRecords:
+    """The frames of one segment's record file; `train.data.waymo.table_frames` has v2's.
 
-    Raises
-    ------
-    UserError
-        If the file cannot be read or the frame is damaged.
+    Parameters
+    ----------
+    segment
+        Which.
+    cameras
+        Whether frames have what the cameras saw.
     """
-    path = segment.files[RECORDS]
-    start, length = place.tolist()
-    try:
-        with reading(path, "check its rights"), path.open("rb", buffering=0) as file:
-            payload = read_record(path, file, start, length)
-        return proto.read_frame(payload, lasers=lasers, cameras=cameras)
-    except (WireError, FrameError) as error:
-        raise UserError(
-            f"{path}: the frame at byte {start} is damaged: {error}; copy the file again"
-        ) from error
+
+    def __init__(self, segment: Segment, *, cameras: bool = False) -> None:
+        self.image_path = self._path = segment.files[RECORDS]
+        self._cameras = cameras
+
+    def frame(self, timestamp: int, place: np.void) -> Frame:
+        """Return the frame at a place that the index gave.
+
+        Raises
+        ------
+        UserError
+            If the file cannot be read or the frame is damaged.
+        """
+        return self._read(place, lasers=True)
+
+    def frames(
+        self, timestamps: NDArray[np.int64], places: NDArray[np.void]
+    ) -> Iterator[tuple[int, Frame | UserError]]:
+        """Yield frames in the order of the file: which, and what `frame` returns or raises."""
+        for number in np.argsort(places["start"]).tolist():
+            try:
+                yield number, self._read(places[number], lasers=True)
+            except UserError as error:
+                yield number, error
+
+    def shots(self, timestamp: int, place: np.void) -> Frame:
+        """Return the frame without what the lidars saw; raises as `frame`."""
+        return self._read(place, lasers=False)
+
+    def _read(self, place: np.void, *, lasers: bool) -> Frame:
+        path, start = self._path, int(place["start"])
+        try:
+            with reading(path, "check its rights"), path.open("rb", buffering=0) as file:
+                payload = read_record(path, file, start, int(place["length"]))
+            return proto.read_frame(payload, lasers=lasers, cameras=self._cameras)
+        except (WireError, FrameError) as error:
+            raise UserError(
+                f"{path}: the frame at byte {start} is damaged: {error}; copy the file again"
+            ) from error
 
 
 def _summaries(segment: Segment) -> Iterator[tuple[_Summary, int, int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from train.core.errors import UserError
 from train.data.waymo import schema
-from train.data.waymo.frame import FrameError
+from train.data.waymo.transform import FrameError
 
 
 class RowGroup:

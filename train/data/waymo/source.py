@@ -1,6 +1,5 @@
 """Waymo Open as it lies on disk, v1 or v2: the frames of a split, read one at a time."""
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -17,24 +16,30 @@ from train.data.files import reading
 from train.data.frame import SPLITS, LidarFrame
 from train.data.index import Index, cached_index
 from train.data.open_options import OpenOptions
-from train.data.waymo import schema
 from train.data.waymo.camera import camera_images
-from train.data.waymo.camera_tables import CameraTables, camera_files
 from train.data.waymo.classes import CLASS_NAMES
-from train.data.waymo.frame import Frame, FrameError
+from train.data.waymo.frame import Frame
 from train.data.waymo.frame_list import OFFICIAL_TEST_FRAMES, read_frame_list
 from train.data.waymo.layout import (
     Segment,
     choose_segments,
     find_format,
     find_segments,
+    frame_row,
     split_folders,
 )
 from train.data.waymo.range_image import Points, points
-from train.data.waymo.records import index_records, read_frame_at
+from train.data.waymo.records import SegmentRecords, index_records
 from train.data.waymo.table_frames import SegmentTables, index_tables
+from train.data.waymo.transform import FrameError
 
-_INDEX_VERSION: Final = 2
+_INDEX_VERSION: Final = 3
+
+_INDEXERS: Final = {"v1": index_records, "v2": index_tables}
+_READERS: Final[dict[str, type[SegmentRecords] | type[SegmentTables]]] = {
+    "v1": SegmentRecords,
+    "v2": SegmentTables,
+}
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,8 @@ class Waymo:
         self.format = find_format(self.root)
         self._segments: list[Segment] = []
         self._contexts: list[str] = []
-        self._open: tuple[int, int, SegmentTables] | None = None
+        self._open: tuple[int, int, SegmentRecords | SegmentTables] | None = None
         self._cameras = options.cameras
-        self._open_cameras: tuple[int, int, CameraTables] | None = None
         self._numbers: dict[str, int] | None = None
         self.unreadable: dict[str, str] = {}
         found = self._all_frames(options)
@@ -184,35 +188,24 @@ class Waymo:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out open files and what can be computed again."""
-        return self.__dict__ | {"_open": None, "_open_cameras": None, "_numbers": None}
+        return self.__dict__ | {"_open": None, "_numbers": None}
 
     def _frame(self, index: int) -> Frame:
         """Return a frame's range images and poses."""
         row = self._table[index]
-        if self.format == "v1":
-            segment = self._segments[row["segment"]]
-            return read_frame_at(segment, row["place"], cameras=self._cameras)
-        return self._tables(int(row["segment"])).frame(int(row["timestamp"]), row["place"])
+        return self._reader(int(row["segment"])).frame(int(row["timestamp"]), row["place"])
 
     def _frames_of(
         self, segment: int, indices: list[int]
     ) -> Iterator[tuple[int, Frame | UserError]]:
         """Yield frames of one segment as its files have them, or why they cannot be read."""
-        if self.format == "v1":
-            places = self._table["place"][indices, 0]
-            for index in np.array(indices)[np.argsort(places)].tolist():
-                try:
-                    yield index, self._frame(index)
-                except UserError as error:
-                    yield index, error
-            return
         try:
-            tables = self._tables(segment)
+            reader = self._reader(segment)
         except UserError as error:
             yield from ((index, error) for index in indices)
             return
         rows = self._table[indices]
-        for number, found in tables.frames(rows["timestamp"], rows["place"]):
+        for number, found in reader.frames(rows["timestamp"], rows["place"]):
             yield indices[number], found
 
     def _points(self, index: int, frame: Frame) -> Points:
@@ -248,38 +241,24 @@ class Waymo:
         if not self._cameras:
             return ()
         row = self._table[index]
-        segment = self._segments[row["segment"]]
-        if self.format == "v1":
-            frame = read_frame_at(segment, row["place"], lasers=False, cameras=True)
-        else:
-            pose = self._tables(int(row["segment"])).pose(int(row["timestamp"]), row["place"])
-            frame = Frame(segment.name, int(row["timestamp"]), pose, ())
-        return self._images(index, frame)
+        reader = self._reader(int(row["segment"]))
+        return self._images(index, reader.shots(int(row["timestamp"]), row["place"]))
 
     def _images(self, index: int, frame: Frame) -> tuple[CameraImage, ...]:
         """Return a frame's images."""
         if not self._cameras:
             return ()
-        if self.format == "v2":
-            number = int(self._table["segment"][index])
-            process = os.getpid()
-            if self._open_cameras is None or self._open_cameras[:2] != (process, number):
-                self._open_cameras = None
-                self._open_cameras = (process, number, CameraTables(self._segments[number]))
-            shots = self._open_cameras[2].shots(frame.timestamp_micros)
-            frame = dataclasses.replace(frame, shots=shots)
-        path = self.files(index)[0]
-        if self.format == "v2":
-            path = camera_files(self._segments[number])[schema.CAMERA_IMAGE.tag]
-        return camera_images(frame, str(path))
+        path = self._reader(int(self._table["segment"][index])).image_path
+        return camera_images(frame.shots, frame.pose, frame.timestamp_micros, path)
 
-    def _tables(self, number: int) -> SegmentTables:
-        """Return a segment's open tables; those of the last one stay open."""
+    def _reader(self, number: int) -> SegmentRecords | SegmentTables:
+        """Return what reads a segment's frames; that of the last one stays open."""
         # A forked worker inherits its parent's open files, and must not share them.
         process = os.getpid()
         if self._open is None or self._open[:2] != (process, number):
             self._open = None
-            self._open = (process, number, SegmentTables(self._segments[number]))
+            reader = _READERS[self.format](self._segments[number], cameras=self._cameras)
+            self._open = (process, number, reader)
         return self._open[2]
 
     def _all_frames(self, options: OpenOptions) -> NDArray[np.void]:
@@ -300,7 +279,7 @@ class Waymo:
                 parts.append(_rows(index, len(self._segments), len(self._contexts)))
                 self._segments += chosen
                 self._contexts += index["contexts"].tolist()
-        rows = np.concatenate(parts) if parts else np.zeros(0, dtype=_row_type(1))
+        rows = np.concatenate(parts) if parts else np.zeros(0, dtype=frame_row(np.dtype([])))
         rank = self._ranks(sequences, rows)
         rows, rank = rows[rank >= 0], rank[rank >= 0]
         order = np.lexsort((rows["timestamp"], rows["context"], rank))
@@ -320,7 +299,7 @@ class Waymo:
         self, folder: Path, segments: list[Segment], whole: bool, cache_dir: Path | None
     ) -> Index:
         """Return the index of some segments, from disk if it was built before."""
-        build = index_records if self.format == "v1" else index_tables
+        build = _INDEXERS[self.format]
         key = f"waymo-{self.format}-{folder.name}"
         if not whole:
             # A few segments of many have an index of their own, beside that of the whole folder.
@@ -333,7 +312,7 @@ class Waymo:
 
     def _readable(self, segments: list[Segment]) -> list[Segment]:
         """Return the segments that can be indexed, and take note of the others."""
-        build = index_records if self.format == "v1" else index_tables
+        build = _INDEXERS[self.format]
         readable = []
         for segment in segments:
             try:
@@ -400,23 +379,9 @@ def list_sequences(root: Path) -> tuple[str, ...]:
     return tuple(sorted({segment.name for segments in found for segment in segments}))
 
 
-def _row_type(num_places: int) -> np.dtype[np.void]:
-    """Return the type of a row of the table of frames."""
-    return np.dtype(
-        [
-            ("segment", np.int32),
-            ("context", np.int32),
-            ("timestamp", np.int64),
-            ("labeled", np.bool_),
-            ("lidar", np.bool_),
-            ("place", np.int64, (num_places,)),
-        ]
-    )
-
-
 def _rows(index: Index, first_segment: int, first_context: int) -> NDArray[np.void]:
     """Return an index as a table, its segments and contexts numbered on."""
-    rows = np.zeros(len(index["timestamp"]), dtype=_row_type(index["place"].shape[1]))
+    rows = np.zeros(len(index["timestamp"]), dtype=frame_row(index["place"].dtype))
     for name in ("timestamp", "labeled", "lidar", "place"):
         rows[name] = index[name]
     rows["segment"] = index["segment"] + first_segment

@@ -13,23 +13,18 @@ from numpy.typing import NDArray
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
-from train.data.frame import IGNORE_INDEX, LidarFrame
+from train.data.frame import LidarFrame
 from train.data.submission import checked_prediction
 from train.data.waymo.classes import CLASS_NAMES
-from train.data.waymo.frame import LABEL_CHANNELS, FrameError, LaserName
+from train.data.waymo.frame import LABEL_CHANNELS, LaserName
 from train.data.waymo.frame_proto import (
     IMAGE_LABELS,
     LASER_NAME,
     LASER_RETURNS,
-    read_integers,
     write_integers,
 )
 from train.data.waymo.protobuf import (
     BYTES,
-    Message,
-    WireError,
-    decode_text,
-    fields,
     varint,
     write_content,
     write_integer,
@@ -150,57 +145,3 @@ class WaymoSubmission:
         finally:
             self._waiting.unlink(missing_ok=True)
         return self.output
-
-
-def read_submission(path: Path) -> dict[str, NDArray[np.int64]]:
-    """Return the train ids in TOP's images of every sweep in a submission, by the sweep's name.
-
-    Returns
-    -------
-    dict
-        (2, H, W) int64 for the first and the second return, `IGNORE_INDEX` where none was;
-        `Waymo.top_pixels` says which pixel each point of a sweep is.
-
-    Raises
-    ------
-    UserError
-        If the file is no submission, or holds a class that there is not.
-    """
-    try:
-        data = memoryview(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    found: dict[str, NDArray[np.int64]] = {}
-    try:
-        results = Message(data, (RESULTS,)).content(RESULTS)
-        for number, wire, value in fields(results):
-            if number != LIST_FRAMES or wire != BYTES or not isinstance(value, memoryview):
-                raise WireError(f"the list of frames holds field {number}")
-            message = Message(value, (FRAME_LASER, FRAME_CONTEXT, FRAME_TIMESTAMP))
-            context = decode_text(message.content(FRAME_CONTEXT))
-            name = f"{context}/{message.integer(FRAME_TIMESTAMP)}"
-            if name in found:
-                raise FrameError(f"the frame {name} comes twice")
-            found[name] = _label_images(message.content(FRAME_LASER), name)
-        if not found:
-            raise WireError("it holds no frames")
-    except (WireError, FrameError) as error:
-        raise UserError(f"{path}: is no submission that can be read: {error}") from error
-    return found
-
-
-def _label_images(data: memoryview, name: str) -> NDArray[np.int64]:
-    """Return the train ids in a frame's two label images."""
-    laser = Message(data, (LASER_NAME, *LASER_RETURNS))
-    if laser.integer(LASER_NAME) != LaserName.TOP:
-        raise FrameError(f"the frame {name} has labels of another lidar than TOP")
-    images = []
-    for number in LASER_RETURNS:
-        matrix = Message(laser.content(number), (IMAGE_LABELS,)).content(IMAGE_LABELS)
-        images.append(read_integers(matrix, LABEL_CHANNELS, f"the labels of {name}")[..., 1])
-    if images[0].shape != images[1].shape:
-        raise FrameError(f"the returns of {name} have shapes {images[0].shape}, {images[1].shape}")
-    classes = np.stack(images).astype(np.int64) - 1
-    if not IGNORE_INDEX <= classes.min() <= classes.max() < len(CLASS_NAMES):
-        raise FrameError(f"the frame {name} has a class that there is not")
-    return classes

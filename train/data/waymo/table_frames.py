@@ -3,9 +3,10 @@
 Shape letters: F frames.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,43 +14,34 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.index import Index
 from train.data.waymo import schema
+from train.data.waymo.camera_tables import CameraTables
 from train.data.waymo.frame import (
     LABEL_CHANNELS,
     POSE_CHANNELS,
     RANGE_CHANNELS,
     Calibration,
     Frame,
-    FrameError,
     Laser,
     LaserName,
     checked_calibration,
     checked_image,
-    checked_transform,
 )
-from train.data.waymo.layout import Segment
-from train.data.waymo.tables import Rows, reading_parquet
+from train.data.waymo.layout import Segment, frame_row
+from train.data.waymo.tables import Rows, number_of, numbers_of, reading_parquet
+from train.data.waymo.transform import FrameError, checked_transform
 
 NO_ROW: Final = -1
 
-# Columns of `place` in the index: a row of lidar for each lidar, then one row of each other table.
-_POSES, _LABELS, _VEHICLE, _PLACES = 5, 6, 7, 8
+_INDEXED: Final = (schema.LIDAR, schema.LIDAR_POSE, schema.SEGMENTATION, schema.VEHICLE_POSE)
+"""Tables that have rows of frames."""
 
-_COLUMNS: Final = {
-    schema.LIDAR.tag: list(range(_POSES)),
-    schema.LIDAR_POSE.tag: [_POSES],
-    schema.SEGMENTATION.tag: [_LABELS],
-    schema.VEHICLE_POSE.tag: [_VEHICLE],
-}
-"""Which columns of `place` are rows of which table."""
+_PLACE: Final = np.dtype([(table.tag, np.int32, (len(LaserName),)) for table in _INDEXED])
+"""Where a frame lies: by table, the row of each lidar in the order of their numbers. What a table
+has once a frame, or for TOP alone, is in TOP's place; `NO_ROW` where there is nothing."""
 
 _MAX_FRAMES_A_PASS: Final = 64
 """Bounds what `SegmentTables.frames` holds at once, 25 MB a frame, when rows are in no order; more
 than the labeled frames of a segment."""
-
-_MAX_CALIBRATIONS: Final = 64
-"""There are five lidars; a longer table is damaged, and not read to its end."""
-
-_Float = TypeVar("_Float", np.float32, np.float64)
 
 
 def index_tables(segments: list[Segment]) -> Index:
@@ -63,8 +55,7 @@ def index_tables(segments: list[Segment]) -> Index:
     Returns
     -------
     Index
-        As `index_records`, but `place` is (F, 8): the rows of TOP to REAR in lidar, of TOP in
-        lidar_pose and lidar_segmentation, and of the frame in vehicle_pose; `NO_ROW` if not there.
+        As `index_records`, but `place` has rows by table and lidar.
 
     Raises
     ------
@@ -72,52 +63,48 @@ def index_tables(segments: list[Segment]) -> Index:
         If a table cannot be read, lacks a column, or holds a row twice or of another segment.
     """
     parts = [_index_segment(segment) for segment in segments]
-    counts = [len(timestamps) for timestamps, _ in parts]
-    place = np.concatenate([np.zeros((0, _PLACES), dtype=np.int64), *(p for _, p in parts)])
-    timestamps = np.concatenate([np.zeros(0, dtype=np.int64), *(t for t, _ in parts)])
-    number = np.repeat(np.arange(len(segments)), counts)
+    table = np.concatenate([np.zeros(0, dtype=frame_row(_PLACE)), *parts])
+    number = np.repeat(np.arange(len(segments)), [len(part) for part in parts])
+    place = table["place"]
+    labeled = (place[schema.SEGMENTATION.tag] != NO_ROW).any(axis=1)
     return {
         "contexts": np.array([segment.name for segment in segments], dtype=np.str_),
         "segment": number,
         "context": number,
-        "timestamp": timestamps,
-        "labeled": place[:, _LABELS] != NO_ROW,
+        "timestamp": table["timestamp"],
+        "labeled": labeled,
         # Labels without ranges are damage, reported when the frame is read.
-        "lidar": (place[:, [*range(_POSES), _LABELS]] != NO_ROW).any(axis=1),
+        "lidar": labeled | (place[schema.LIDAR.tag] != NO_ROW).any(axis=1),
         "place": place,
     }
 
 
-def _index_segment(segment: Segment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _index_segment(segment: Segment) -> NDArray[np.void]:
     """Return the timestamps of a segment's frames in order, and their places."""
-    cells: list[tuple[int, int, int]] = []
-    for table, only_top, column in (
-        (schema.LIDAR, False, 0),
-        (schema.LIDAR_POSE, True, _POSES),
-        (schema.SEGMENTATION, True, _LABELS),
-        (schema.VEHICLE_POSE, True, _VEHICLE),
-    ):
+    row_of: dict[tuple[int, str, int], int] = {}
+    for table in _INDEXED:
         if table.tag not in segment.files:
             continue
         rows = Rows(segment.files[table.tag], table)
-        seen = set()
-        for row, key in enumerate(zip(*_keys(rows, segment.name), strict=True)):
-            timestamp, laser = key
+        for row, (timestamp, laser) in enumerate(zip(*_keys(rows, segment.name), strict=True)):
             # Only TOP has pixel poses and labels; rows without an image say nothing.
-            if not laser or (only_top and laser != LaserName.TOP):
+            if not laser or (table is not schema.LIDAR and laser != LaserName.TOP):
                 continue
-            if key in seen:
+            key = (timestamp, table.tag, laser)
+            if key in row_of:
                 raise UserError(
                     f"{rows.path}: frame {timestamp} has two rows for lidar {laser}; copy the file "
                     "again"
                 )
-            seen.add(key)
-            cells.append((timestamp, column if only_top else column + laser - 1, row))
-    order = np.unique(np.array([cell[0] for cell in cells], dtype=np.int64))
-    place = np.full((len(order), _PLACES), NO_ROW, dtype=np.int64)
-    for timestamp, column, row in cells:
-        place[np.searchsorted(order, timestamp), column] = row
-    return order, place
+            row_of[key] = row
+    timestamps = np.unique(np.array([key[0] for key in row_of], dtype=np.int64))
+    frames = np.zeros(len(timestamps), dtype=frame_row(_PLACE))
+    frames["timestamp"] = timestamps
+    for table in _INDEXED:
+        frames["place"][table.tag] = NO_ROW
+    for (timestamp, tag, laser), row in row_of.items():
+        frames["place"][tag][np.searchsorted(timestamps, timestamp), laser - 1] = row
+    return frames
 
 
 def _keys(rows: Rows, context: str) -> tuple[list[int], list[int]]:
@@ -163,14 +150,16 @@ class SegmentTables:
     ----------
     segment
         Which.
+    cameras
+        Whether frames have what the cameras saw.
 
     Raises
     ------
     UserError
-        If a table cannot be read or lacks a column.
+        If a table is missing, cannot be read or lacks a column.
     """
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, *, cameras: bool = False) -> None:
         self.segment = segment
         self._tables = {
             table.tag: Rows(segment.files[table.tag], table)
@@ -178,8 +167,10 @@ class SegmentTables:
             if table.tag in segment.files
         }
         self._calibrations = self._read_calibrations()
+        self._cameras = CameraTables(segment) if cameras else None
+        self.image_path = segment.folder if self._cameras is None else self._cameras.path
 
-    def frame(self, timestamp: int, place: NDArray[np.int64]) -> Frame:
+    def frame(self, timestamp: int, place: np.void) -> Frame:
         """Return the frame in some rows.
 
         Raises
@@ -189,18 +180,12 @@ class SegmentTables:
         """
         return self._frame(self._tables, timestamp, place)
 
-    def pose(self, timestamp: int, place: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return where the vehicle was at a frame, (4, 4) to the world.
-
-        Raises
-        ------
-        UserError
-            If the row is missing or damaged.
-        """
-        return self._pose(self._tables, timestamp, place)
+    def shots(self, timestamp: int, place: np.void) -> Frame:
+        """Return the frame without what the lidars saw; raises as `frame`."""
+        return self._without_lasers(self._tables, timestamp, place)
 
     def frames(
-        self, timestamps: NDArray[np.int64], places: NDArray[np.int64]
+        self, timestamps: NDArray[np.int64], places: NDArray[np.void]
     ) -> Iterator[tuple[int, Frame | UserError]]:
         """Yield frames in the order in which the tables have them; no row is decoded twice.
 
@@ -208,65 +193,62 @@ class SegmentTables:
 
         Parameters
         ----------
-        timestamps
-            (F,) of the wanted frames.
-        places
-            (F, 8) their places in the index.
+        timestamps, places
+            (F,) of the wanted frames, as the index has them.
 
         Yields
         ------
         int, Frame or UserError
             Which of the F it is, and what `frame` returns or raises for it.
         """
-        order = np.argsort(places[:, :_POSES].max(axis=1), kind="stable")
+        order = np.argsort(places[schema.LIDAR.tag].max(axis=1), kind="stable")
         for start in range(0, len(order), _MAX_FRAMES_A_PASS):
             wanted = order[start : start + _MAX_FRAMES_A_PASS]
             tables = {
-                tag: _RowsAhead(self._tables[tag], places[wanted][:, columns])
-                for tag, columns in _COLUMNS.items()
-                if tag in self._tables
+                table.tag: _RowsOnce(self._tables[table.tag], places[table.tag][wanted])
+                for table in _INDEXED
+                if table.tag in self._tables
             }
             for number in wanted.tolist():
                 try:
-                    frame = self._frame(tables, int(timestamps[number]), places[number])
+                    yield number, self._frame(tables, int(timestamps[number]), places[number])
                 except UserError as error:
                     yield number, error
-                else:
-                    yield number, frame
 
     def _frame(
-        self, tables: "Mapping[str, Rows | _RowsAhead]", timestamp: int, place: NDArray[np.int64]
+        self, tables: "Mapping[str, Rows | _RowsOnce]", timestamp: int, place: np.void
     ) -> Frame:
         """Return a frame of some rows of some tables."""
-        pose = self._pose(tables, timestamp, place)
-        lasers = []
+        frame = self._without_lasers(tables, timestamp, place)
+        rows = place[schema.LIDAR.tag]
+        labeled = place[schema.SEGMENTATION.tag][0] != NO_ROW
         # In the order of rows, so that the stream of rows goes forward.
-        for number in np.argsort(place[:_POSES], kind="stable").tolist():
-            if place[number] != NO_ROW or (number == 0 and place[_LABELS] != NO_ROW):
-                lasers.append(self._laser(tables, timestamp, LaserName(number + 1), place))
-        return Frame(self.segment.name, timestamp, pose, tuple(lasers))
+        lasers = tuple(
+            self._laser(tables, timestamp, LaserName(number + 1), place)
+            for number in np.argsort(rows, kind="stable").tolist()
+            if rows[number] != NO_ROW or (number == 0 and labeled)
+        )
+        return dataclasses.replace(frame, lasers=lasers)
 
-    def _pose(
-        self, tables: "Mapping[str, Rows | _RowsAhead]", timestamp: int, place: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Return the vehicle's pose at a frame."""
-        at = (timestamp, None)
-        with self._naming(schema.VEHICLE_POSE, at):
-            cells = _cells(tables, schema.VEHICLE_POSE, at, int(place[_VEHICLE]))
-            numbers = _floats(cells[schema.VEHICLE_TRANSFORM], np.float64)
-            return checked_transform(numbers, "the vehicle's pose")
+    def _without_lasers(
+        self, tables: "Mapping[str, Rows | _RowsOnce]", timestamp: int, place: np.void
+    ) -> Frame:
+        """Return the vehicle's pose at a frame and what its cameras saw."""
+        with self._cells(tables, schema.VEHICLE_POSE, timestamp, None, place) as cells:
+            numbers = numbers_of(cells[schema.VEHICLE_TRANSFORM], np.float64)
+            pose = checked_transform(numbers, "the vehicle's pose")
+        shots = () if self._cameras is None else self._cameras.shots(timestamp)
+        return Frame(self.segment.name, timestamp, pose, (), shots)
 
     def _laser(
         self,
-        tables: "Mapping[str, Rows | _RowsAhead]",
+        tables: "Mapping[str, Rows | _RowsOnce]",
         timestamp: int,
         name: LaserName,
-        place: NDArray[np.int64],
+        place: np.void,
     ) -> Laser:
         """Return what a lidar saw."""
-        at = (timestamp, name)
-        with self._naming(schema.LIDAR, at):
-            cells = _cells(tables, schema.LIDAR, at, int(place[name - 1]))
+        with self._cells(tables, schema.LIDAR, timestamp, name, place) as cells:
             first, second = (_float_image(cells, schema.LIDAR, i, RANGE_CHANNELS) for i in range(2))
         if name not in self._calibrations:
             raise UserError(
@@ -274,60 +256,69 @@ class SegmentTables:
                 f"({name.name}); copy it again"
             )
         poses = None
-        labels: list[NDArray[np.int32] | None] = [None, None]
+        labels: tuple[NDArray[np.int32] | None, NDArray[np.int32] | None] = (None, None)
         if name == LaserName.TOP:
-            with self._naming(schema.LIDAR_POSE, at):
-                cells = _cells(tables, schema.LIDAR_POSE, at, int(place[_POSES]))
+            with self._cells(tables, schema.LIDAR_POSE, timestamp, name, place) as cells:
                 poses = _float_image(cells, schema.LIDAR_POSE, 0, POSE_CHANNELS)
-            if place[_LABELS] != NO_ROW:
-                with self._naming(schema.SEGMENTATION, at):
-                    cells = _cells(tables, schema.SEGMENTATION, at, int(place[_LABELS]))
-                    labels = [_label_image(cells, index) for index in range(2)]
-        return Laser(name, self._calibrations[name], (first, second), poses, (labels[0], labels[1]))
+            if place[schema.SEGMENTATION.tag][0] != NO_ROW:
+                with self._cells(tables, schema.SEGMENTATION, timestamp, name, place) as cells:
+                    labels = (_label_image(cells, 0), _label_image(cells, 1))
+        return Laser(name, self._calibrations[name], (first, second), poses, labels)
 
     def _read_calibrations(self) -> dict[LaserName, Calibration]:
         """Return the calibration of each lidar."""
         table = self._tables[schema.CALIBRATION.tag]
         found = {}
-        for number in range(min(len(table), _MAX_CALIBRATIONS)):
-            try:
-                cells = table.row(number)
-                if cells[schema.CONTEXT] != self.segment.name:
-                    raise _of_another(table, {cells[schema.CONTEXT]})
-                name = cells[schema.LASER]
-                if name in set(LaserName):
+        for cells in table.calibrations():
+            if cells[schema.CONTEXT] != self.segment.name:
+                raise _of_another(table, {cells[schema.CONTEXT]})
+            name = cells[schema.LASER]
+            if name in set(LaserName):
+                try:
                     found[LaserName(name)] = checked_calibration(
-                        _floats(cells[schema.EXTRINSIC], np.float64),
-                        _floats(cells[schema.INCLINATIONS], np.float64),
-                        _number(cells[schema.INCLINATION_MIN]),
-                        _number(cells[schema.INCLINATION_MAX]),
+                        numbers_of(cells[schema.EXTRINSIC], np.float64),
+                        numbers_of(cells[schema.INCLINATIONS], np.float64),
+                        number_of(cells[schema.INCLINATION_MIN]),
+                        number_of(cells[schema.INCLINATION_MAX]),
                         LaserName(name).name,
                     )
-            except FrameError as error:
-                raise UserError(f"{table.path}: {error}; copy it again") from error
+                except FrameError as error:
+                    raise UserError(f"{table.path}: {error}; copy it again") from error
         return found
 
     @contextmanager
-    def _naming(self, table: schema.Table, at: tuple[int, LaserName | None]) -> Iterator[None]:
-        """Say in which file and row a frame is damaged."""
-        timestamp, laser = at
-        row = f"frame {timestamp}" + ("" if laser is None else f", lidar {laser:d}")
+    def _cells(
+        self,
+        tables: "Mapping[str, Rows | _RowsOnce]",
+        table: schema.Table,
+        timestamp: int,
+        laser: LaserName | None,
+        place: np.void,
+    ) -> Iterator[dict[str, Any]]:
+        """Give the cells of a frame's row; say in which file and row what is found is damaged."""
+        path = self._tables[table.tag].path
         try:
-            yield
+            row = int(place[table.tag][(laser or LaserName.TOP) - 1])
+            if row == NO_ROW:
+                raise FrameError("there is no such row")
+            cells = tables[table.tag].row(row)
+            if (cells[schema.TIMESTAMP], cells.get(schema.LASER)) != (timestamp, laser):
+                raise UserError(f"{path}: has changed since it was opened; start again")
+            yield cells
         except FrameError as error:
-            path = self._tables[table.tag].path
-            raise UserError(f"{path}: {row}: {error}; copy the file again") from error
+            where = f"frame {timestamp}" + ("" if laser is None else f", lidar {laser:d}")
+            raise UserError(f"{path}: {where}: {error}; copy the file again") from error
 
 
-class _RowsAhead:
+class _RowsOnce:
     """Some rows of a table, each given once, decoded in the order of the file.
 
-    Where rows are asked for in another order, those that lie before an asked one are kept until
-    they are asked for themselves.
+    Frames need rows of several tables, and each table has its own order. Where a row is asked for,
+    those before it are decoded on the way, as a row group allows no other, and kept until they are
+    asked for themselves.
     """
 
-    def __init__(self, rows: Rows, wanted: NDArray[np.int64]) -> None:
-        self.path = rows.path
+    def __init__(self, rows: Rows, wanted: NDArray[np.int32]) -> None:
         self._rows = rows
         self._wanted = iter(np.unique(wanted[wanted != NO_ROW]).tolist())
         self._kept: dict[int, dict[str, Any] | Exception] = {}
@@ -346,22 +337,6 @@ class _RowsAhead:
         return found
 
 
-def _cells(
-    tables: "Mapping[str, Rows | _RowsAhead]",
-    table: schema.Table,
-    at: tuple[int, LaserName | None],
-    row: int,
-) -> dict[str, Any]:
-    """Return the cells of a row after checking that it is the one that is meant."""
-    if row == NO_ROW:
-        raise FrameError("there is no such row")
-    rows = tables[table.tag]
-    cells = rows.row(row)
-    if (cells[schema.TIMESTAMP], cells.get(schema.LASER)) != at:
-        raise UserError(f"{rows.path}: has changed since it was opened; start again")
-    return cells
-
-
 def _float_image(
     cells: dict[str, Any], table: schema.Table, index: int, channels: int
 ) -> NDArray[np.float32] | None:
@@ -369,7 +344,7 @@ def _float_image(
     values, shape = schema.image_columns(table, index)
     if cells[values] is None:
         return None
-    numbers = _floats(cells[values], np.float32)
+    numbers = numbers_of(cells[values], np.float32)
     return checked_image(numbers, _dims(cells[shape]), channels, f"return {index + 1}")
 
 
@@ -388,17 +363,3 @@ def _label_image(cells: dict[str, Any], index: int) -> NDArray[np.int32] | None:
 def _dims(cell: NDArray[Any] | None) -> tuple[int, ...]:
     """Return a shape."""
     return () if cell is None else tuple(cell.tolist())
-
-
-def _floats(cell: NDArray[Any] | None, dtype: type[_Float]) -> NDArray[_Float]:
-    """Return a list's numbers; none for a missing list."""
-    if cell is None:
-        return np.zeros(0, dtype=dtype)
-    # A number that float32 cannot hold becomes infinite, and is refused where it is used.
-    with np.errstate(over="ignore"):
-        return cell.astype(dtype, copy=False)
-
-
-def _number(cell: float | None) -> float:
-    """Return a number; NaN for a missing one."""
-    return float("nan") if cell is None else float(cell)

@@ -3,16 +3,23 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.waymo import schema
 from train.data.waymo.row_group import RowGroup
+from train.data.waymo.transform import FrameError
 
 _MAX_ROWS: Final = 1 << 20
 """A real segment's largest table has a thousand rows."""
+
+_MAX_CALIBRATIONS: Final = 64
+"""There are five lidars and five cameras; a longer table is damaged, and not read to its end."""
+
+_Float = TypeVar("_Float", np.float32, np.float64)
 
 
 @contextmanager
@@ -98,6 +105,34 @@ class Rows:
                 self._group = None
                 self._group = (group, RowGroup(self.path, self._file, self.table, group))
             return self._group[1].row(number - start)
+
+    def calibrations(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a table of calibrations.
+
+        Raises
+        ------
+        UserError
+            As `row`, also where that raises a `FrameError`.
+        """
+        for number in range(min(len(self), _MAX_CALIBRATIONS)):
+            try:
+                yield self.row(number)
+            except FrameError as error:
+                raise UserError(f"{self.path}: {error}; copy it again") from error
+
+
+def numbers_of(cell: NDArray[Any] | None, dtype: type[_Float]) -> NDArray[_Float]:
+    """Return the numbers of a cell that holds a list; none for a missing list."""
+    if cell is None:
+        return np.zeros(0, dtype=dtype)
+    # A number that float32 cannot hold becomes infinite, and is refused where it is used.
+    with np.errstate(over="ignore"):
+        return cell.astype(dtype, copy=False)
+
+
+def number_of(cell: float | None) -> float:
+    """Return the number of a cell; NaN for a missing one."""
+    return float("nan") if cell is None else float(cell)
 
 
 def _check_type(path: Path, name: str, found: Any, table: schema.Table) -> None:

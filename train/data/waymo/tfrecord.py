@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import google_crc32c
+
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
-from train.data.waymo.crc32c import masked_crc32c
 
 _LENGTH: Final = struct.Struct("<Q")
 _CRC: Final = struct.Struct("<I")
 HEAD_BYTES: Final = _LENGTH.size + _CRC.size
+_MASK_DELTA: Final = 0xA282EAD8
 _COPY_AGAIN: Final = "copy the file again or remove it"
 
 
@@ -71,17 +73,16 @@ def read_record(path: Path, file: BinaryIO, start: int, length: int) -> memoryvi
     """
     at = start - HEAD_BYTES
     file.seek(at)
-    # Length and file size were compared when the file was walked: this is a bounded read.
-    data = memoryview(file.read(HEAD_BYTES + length + _CRC.size))
     where = f"the record at byte {at}"
-    if len(data) != HEAD_BYTES + length + _CRC.size:
+    # Length and file size were compared when the file was walked: these are bounded reads.
+    head, payload, checksum = (file.read(size) for size in (HEAD_BYTES, length, _CRC.size))
+    if len(checksum) != _CRC.size:
         raise UserError(f"{path}: {where} is cut short; {_COPY_AGAIN}")
-    if _check_head(path, bytes(data[:HEAD_BYTES]), None, at) != length:
+    if _check_head(path, head, None, at) != length:
         raise UserError(f"{path}: {where} has another length than before; {_COPY_AGAIN}")
-    payload = data[HEAD_BYTES : HEAD_BYTES + length]
-    if _CRC.unpack(data[-_CRC.size :])[0] != masked_crc32c(payload):
+    if _CRC.unpack(checksum)[0] != masked_crc32c(payload):
         raise UserError(f"{path}: {where} does not match its checksum; {_COPY_AGAIN}")
-    return payload
+    return memoryview(payload)
 
 
 def write_records(path: Path, payloads: Iterable[bytes]) -> None:
@@ -92,6 +93,12 @@ def write_records(path: Path, payloads: Iterable[bytes]) -> None:
             file.write(head + _CRC.pack(masked_crc32c(head)))
             file.write(payload)
             file.write(_CRC.pack(masked_crc32c(payload)))
+
+
+def masked_crc32c(data: bytes) -> int:
+    """Return the CRC-32C of some bytes as TFRecord has it: turned right by 15, plus a constant."""
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def _check_head(path: Path, head: bytes, number: int | None, at: int) -> int:

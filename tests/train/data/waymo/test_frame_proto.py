@@ -8,7 +8,7 @@ import pytest
 
 from tests.train.data.waymo.frames import tiny_frame
 from train.data.waymo import frame_proto as proto
-from train.data.waymo.frame import Frame, FrameError, LaserName
+from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.frame_proto import (
     MAX_MATRIX_BYTES,
     read_floats,
@@ -19,6 +19,7 @@ from train.data.waymo.frame_proto import (
     write_integers,
 )
 from train.data.waymo.protobuf import WireError, write_content, write_doubles, write_integer
+from train.data.waymo.transform import FrameError
 
 
 def assert_same(found: Frame, expected: Frame) -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.train.data.waymo.frames import tiny_frame, write_split
 from train.core.errors import UserError
-from train.data.waymo import SPEC, read_submission, schema
-from train.data.waymo.frame import FrameError
+from train.data.waymo import SPEC, schema
 from train.data.waymo.frame_proto import read_floats, read_frame, read_integers, write_frame
 from train.data.waymo.protobuf import WireError, write_content, write_integer
 from train.data.waymo.tfrecord import write_records
+from train.data.waymo.transform import FrameError
 
 Edits = list[tuple[str, int, bytes]]
 
@@ -154,14 +154,3 @@ def test_mutated_tables(tables: Tables, tag: str, changes: Edits):
         read_all(tables.root)
     finally:
         path.write_bytes(tables.contents[tag])
-
-
-@quick
-@given(data=st.binary(max_size=80), changes=edits)
-def test_mutated_submissions(tmp_path: Path, data: bytes, changes: Edits):
-    path = tmp_path / "x.bin"
-    for content in (write_content(10, data), mutate(write_content(10, FRAME), changes)):
-        path.write_bytes(content)
-        with pytest.raises(UserError) as error:
-            read_submission(path)
-        assert str(error.value).startswith(f"{path}: ")

@@ -178,14 +178,14 @@ def test_only_what_waits_for_its_other_rows_is_held(tmp_path: Path, monkeypatch)
     frames = tiny_split({"seg": [True] * 40})["seg"]
     write_segment_v2(tmp_path / "training", "seg", frames, frames_per_group=20)
     held = []
-    original = tables_module._RowsAhead.row
+    original = tables_module._RowsOnce.row
 
     def watched(self, number: int):
         cells = original(self, number)
         held.append(len(self._kept))
         return cells
 
-    monkeypatch.setattr(tables_module._RowsAhead, "row", watched)
+    monkeypatch.setattr(tables_module._RowsOnce, "row", watched)
     source = SPEC.open(tmp_path)
     assert len(list(source.read_in_file_order(range(40)))) == 40
     assert max(held) == 0

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from train.core.errors import UserError
-from train.data.waymo.crc32c import masked_crc32c
-from train.data.waymo.tfrecord import read_record, walk, write_records
+from train.data.waymo.tfrecord import masked_crc32c, read_record, walk, write_records
 
 PAYLOADS = [b"first", b"", b"123456789" * 1000]
 
@@ -102,3 +101,9 @@ def test_a_file_that_changed_since_it_was_walked_is_named(path: Path):
 def test_other_data_are_no_records(path: Path):
     path.write_bytes(b"PAR1" + bytes(100))
     refused(path, "no TFRecord")
+
+
+def test_the_checksum_is_crc_32c_turned_by_15_bits_plus_a_constant():
+    # The check value of the CRC catalogues is 0xE3069283.
+    assert masked_crc32c(b"123456789") == (0x2507C60D + 0xA282EAD8) % 2**32
+    assert masked_crc32c(b"") == 0xA282EAD8
