@@ -1,22 +1,22 @@
 """The command that draws a teacher's clouds and makes their exact images, apart from a run.
 
-python -m train.topkd_targets --dataset waymo --simulate --output targets.safetensors
+topodistill topkd-targets --dataset waymo --simulate --output targets.safetensors
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Final
 
 import torch
+from tyro.conf import arg
 
 from train.config import RunConfig
-from train.core.command import run_command
+from train.core.command import Command
 from train.core.console import logger
 from train.core.device import describe_device, resolve_device
 from train.core.distributed import current_world
 from train.core.errors import UserError
-from train.core.provenance import program
 from train.data.frame import IN_CHANNELS
 from train.data.registry import dataset_spec
 from train.data.skipping import SkippedFrames
@@ -33,7 +33,7 @@ from train.networks.registry import PAIRS
 from train.networks.weights import load_teacher
 
 EPILOG = """\
-Further flags are those of a run, as python -m train.run --method topkd --help lists them:
+Further flags are those of a run, as topodistill run --method topkd --help lists them:
 --dataset, --data-root, --simulate, --model, --teacher-checkpoint, --device, --data.grid-size-m and
 other --data flags; and of the method --method.stage, --method.num-points, --method.region,
 --method.sampling, --method.normalization, --method.dims, --method.birth-margin,
@@ -46,33 +46,22 @@ example, and the two steps that follow:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options, rest = _parser().parse_known_args(arguments)
-    return run_command(lambda: _run(options.output, rest))
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where the clouds go; all else is said by the flags of a run."""
+
+    output: Annotated[Path, arg(metavar="FILE")]
+    """NAME.safetensors; is replaced"""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program("train.topkd_targets"),
-        description="Draw clouds of a teacher's features and make their exact persistence images.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help="NAME.safetensors; is replaced"
-    )
-    return parser
-
-
-def _run(output: Path, rest: Sequence[str]) -> None:
+def _run(options: Options, rest: Sequence[str]) -> None:
     if current_world().size > 1:
         raise UserError("topkd-targets runs on one process; start it without torchrun")
     if any(word.split("=")[0] in ("--method", "--preset", "--resume", "--stage") for word in rest):
         raise UserError(
             "topkd-targets takes neither --method nor --preset, --resume or --stage; leave it out"
         )
+    output = options.output
     config = parse(["--method", "topkd", *rest])
     assert isinstance(config.options, TopKDConfig)
     check_output(output)
@@ -122,5 +111,12 @@ def _teacher(config: RunConfig, device: torch.device) -> Network:
     return teacher.to(device).eval().requires_grad_(False)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND: Final = Command(
+    "topodistill topkd-targets",
+    Options,
+    _run,
+    "Draw clouds of a teacher's features and make their exact persistence images.",
+    epilog=EPILOG,
+    passes_on=True,
+)
+main: Final = COMMAND.main

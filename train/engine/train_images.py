@@ -1,20 +1,20 @@
 """The command that trains an image network, for methods that distill from cameras.
 
-python -m train.train_images --dataset nuscenes --simulate --output image.safetensors
+topodistill train-images --dataset nuscenes --simulate --output image.safetensors
 """
 
-import argparse
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, Final
+
+from tyro.conf import arg
 
 from train.core.atomic_write import check_writable
-from train.core.command import run_command
+from train.core.command import Command, Device
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.distributed import current_world
 from train.core.errors import UserError
-from train.core.provenance import program
 from train.core.tensor_file import SAFETENSORS
 from train.data.registry import DATASETS, dataset_spec
 from train.engine.image_training import (
@@ -32,76 +32,57 @@ from train.networks.image.pairs import IGNORED, LABEL_SUFFIX
 _USUAL = ImageFitOptions()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options))
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the network learns from, and how."""
+
+    dataset: Annotated[str, arg(metavar="NAME", help=f"whose classes: {', '.join(DATASETS)}")]
+    output: Annotated[Path, arg(metavar="FILE")]
+    """NAME.safetensors; is replaced"""
+    pairs: Annotated[
+        Path | None,
+        arg(
+            metavar="DIR",
+            help="folder of images (NAME.jpg or .png) with label images beside them "
+            f"(NAME{LABEL_SUFFIX}: train ids, {IGNORED} for none)",
+        ),
+    ] = None
+    simulate: bool = False
+    """render streets, with other seeds than runs have"""
+    data_root: Annotated[Path | None, arg(metavar="DIR")] = None
+    """with --simulate: folder for the rendered streets [data/DATASET-simulated-images]"""
+    sweeps: Annotated[int, arg(aliases=("--data.simulated-sweeps",))] = SWEEPS
+    """with --simulate: how many"""
+    simulated_seed: Annotated[int, arg(aliases=("--data.simulated-seed",))] = 0
+    """with --simulate: of a run's streets"""
+    backbone: Annotated[
+        Path | None,
+        arg(
+            metavar="FILE",
+            help=f"freeze this backbone and train a linear head on it ({', '.join(PUBLISHED)}, as "
+            "published; nothing is downloaded) [a small U-Net]",
+        ),
+    ] = None
+    size: Annotated[tuple[int, int], arg(metavar="H W")] = IMAGE_SIZE
+    """pixels to which images are brought"""
+    epochs: int = _USUAL.epochs
+    batch_size: int = _USUAL.batch_size
+    """images in a step"""
+    lr: float = _USUAL.lr
+    """peak learning rate"""
+    colors: Colors = _USUAL.colors
+    """how colors are changed in training: any also exchanges red, green and blue"""
+    seed: int = 0
+    """of weights, order and augmentation"""
+    device: Device = "auto"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program("train.train_images"),
-        description="Train a small network to segment camera images, for run --method xmodel-kd, "
-        "udakd or fskd.",
-        epilog="A run with --simulate trains one itself if it is given none.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--dataset", required=True, metavar="NAME", help=f"whose classes: {', '.join(DATASETS)}")
-    add("--output", type=Path, required=True, metavar="FILE", help="NAME.safetensors; is replaced")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--pairs",
-        type=Path,
-        metavar="DIR",
-        help=f"folder of images (NAME.jpg or .png) with label images beside them "
-        f"(NAME{LABEL_SUFFIX}: train ids, {IGNORED} for none)",
-    )
-    source.add_argument(
-        "--simulate", action="store_true", help="render streets, with other seeds than runs have"
-    )
-    add(
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        help="with --simulate: folder for the rendered streets [data/DATASET-simulated-images]",
-    )
-    add("--sweeps", type=int, default=SWEEPS, help=f"with --simulate: how many [{SWEEPS}]")
-    add("--simulated-seed", type=int, default=0, help="with --simulate: of a run's streets [0]")
-    add(
-        "--backbone",
-        type=Path,
-        metavar="FILE",
-        help=f"freeze this backbone and train a linear head on it ({', '.join(PUBLISHED)}, as "
-        "published; nothing is downloaded) [a small U-Net]",
-    )
-    add(
-        "--size",
-        type=int,
-        nargs=2,
-        default=IMAGE_SIZE,
-        metavar=("H", "W"),
-        help="pixels to which images are brought [160 320]",
-    )
-    add("--epochs", type=int, default=_USUAL.epochs, help=f"[{_USUAL.epochs}]")
-    add("--batch-size", type=int, default=_USUAL.batch_size, help=f"[{_USUAL.batch_size}]")
-    add("--lr", type=float, default=_USUAL.lr, help=f"peak learning rate [{_USUAL.lr:g}]")
-    add(
-        "--colors",
-        choices=get_args(Colors),
-        default=_USUAL.colors,
-        help="how colors are changed in training: any also exchanges red, green and blue "
-        f"[{_USUAL.colors}]",
-    )
-    add("--seed", type=int, default=0, help="of weights, order and augmentation [0]")
-    add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
-    return parser
-
-
-def _run(options: argparse.Namespace) -> None:
+def _run(options: Options) -> None:
     if current_world().size > 1:
         raise UserError("train-images runs on one process; start it without torchrun")
-    output: Path = options.output
+    output = options.output
+    if (options.pairs is None) == (not options.simulate):
+        raise UserError("give one of --pairs DIR and --simulate, the images to learn from")
     if output.suffix != SAFETENSORS:
         raise UserError(f"--output {output}: end the name in {SAFETENSORS}")
     if not output.parent.is_dir():
@@ -138,3 +119,13 @@ def _run(options: argparse.Namespace) -> None:
     trained = train_image_network(pairs, spec, fit, device, backbone=options.backbone)
     save_image_network(*trained, output)
     logger.info(f"done: {output}")
+
+
+COMMAND: Final = Command(
+    "topodistill train-images",
+    Options,
+    _run,
+    "Train a small network to segment camera images, for run --method xmodel-kd, udakd or fskd.",
+    epilog="A run with --simulate trains one itself if it is given none.\n",
+)
+main: Final = COMMAND.main
