@@ -14,8 +14,11 @@ from topodistill.shadowing import ShadowedError, refuse_shadowed
 DOORS: Final[dict[str, tuple[str, str]]] = {
     "run": ("train.run", "train a teacher, distill it into a student, score both"),
     "evaluate": ("train.evaluate", "score a checkpoint on a dataset, by its benchmark's rule"),
-    "predict": ("train.predict", "predict a class for every point of one cloud"),
-    "export": ("train.export", "write a network for others: safetensors, ONNX, Pointcept's keys"),
+    "predict": ("train.predict.command", "predict a class for every point of one cloud"),
+    "export": (
+        "train.export.command",
+        "write a network for others: safetensors, ONNX, Pointcept's keys",
+    ),
     "report": ("train.report", "write the report of a run: scores, errors, sweeps, losses"),
     "inspect": ("train.inspect", "count, check and draw the frames of a dataset"),
     "ablate": ("train.ablate", "find out which loss pays, with seeds and intervals"),

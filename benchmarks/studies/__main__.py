@@ -37,6 +37,10 @@ STUDIES: Final[Mapping[str, tuple[str, str]]] = {
         "benchmarks.studies.color_leak.command",
         "what colors of simulated images tell of classes",
     ),
+    "exports": (
+        "benchmarks.studies.exports",
+        "exported networks: what precision costs, how long a frame takes",
+    ),
     "compare": (
         "benchmarks.studies.compare.command",
         "simulated frames beside a real one",

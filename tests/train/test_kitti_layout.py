@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.evaluate import main as evaluate
+from train.evaluation.command import main as evaluate
 from train.inspection.inspect import REPORT
 from train.inspection.inspect import main as inspect
 from train.networks.weights import load_model
-from train.predict import main as predict
+from train.predict.command import main as predict
 from train.report import main as report
 from train.run import main as run
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.pages import blocks
 from tests.train.toy_runs import flags, log_of, refused, resumed
-from train.evaluate import main as evaluate
+from train.evaluation.command import main as evaluate
 from train.networks.weights import load_model
-from train.predict import main as predict
+from train.predict.command import main as predict
 from train.run import main
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "own_network.md"

@@ -17,10 +17,10 @@ import torch
 
 from tests.train.data.submissions import read_semantickitti
 from train.data.semantickitti import SPEC
-from train.inference.predict import predict_frame
 from train.networks.ptv3.attention import load_flash_attention
 from train.networks.ptv3.convolution_spconv import load_spconv
 from train.networks.weights import load_model
+from train.predict.cloud import predict_frame
 from train.run import main
 from train.simulation.semantickitti import simulate_semantickitti
 

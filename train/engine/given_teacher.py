@@ -18,8 +18,8 @@ from train.core.provenance import sha256_of
 from train.data.collate import collate
 from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource
 from train.data.loader import EvaluationFrames
+from train.evaluation.load_network import OpenedCheckpoint, fit_classes, open_checkpoint
 from train.evaluation.network_pass import arithmetic, network_input
-from train.inference.load_network import OpenedCheckpoint, fit_classes, open_checkpoint
 from train.networks.protocol import Network
 from train.networks.registry import network_name, parse_network
 from train.networks.weights import load_model, weights_file

@@ -29,7 +29,6 @@ from train.engine.given_teacher import look_at_teacher, named_teacher
 from train.engine.run_data import counts_of, open_data
 from train.engine.run_folder import RunFolder
 from train.engine.training_state import TrainingState, load_state
-from train.inference.submit import check_submission
 from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.pretrained import PretrainedCard, pretrained_path, read_card
@@ -42,6 +41,7 @@ from train.networks.registry import (
     parse_network,
 )
 from train.networks.weights import load_model, load_teacher
+from train.predict.submit import check_submission
 
 STAGES: Final = ("teacher", "student", "baseline")
 """In the order in which they are trained; the baseline is the student, trained alone."""

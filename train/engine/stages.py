@@ -35,12 +35,12 @@ from train.engine.scoring import Scorer, score_lines, write_metrics
 from train.engine.stepper import TrainTask
 from train.engine.training_state import load_state
 from train.evaluation.training_overlap import count_trained
-from train.inference.run_card import write_network_folder
-from train.inference.submit import write_submission
+from train.export.run_card import write_network_folder
 from train.methods.none import CrossEntropy
 from train.networks.batch_norm import average_batch_norm_statistics
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model, save_model
+from train.predict.submit import write_submission
 
 AtEnd = Callable[[Path, FrameSource, Mapping[str, Network]], object]
 """What the first process does with a finished run: folder, validation frames, networks by role."""

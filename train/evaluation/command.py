@@ -34,10 +34,15 @@ from train.data.simulation_record import simulated_seed
 from train.data.skipping import BadFrame, SkippedFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
+from train.evaluation.load_network import (
+    fit_classes,
+    is_own_checkpoint,
+    open_checkpoint,
+    refuse_of_others,
+)
 from train.evaluation.network_pass import Precision
 from train.evaluation.training_overlap import count_trained
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
-from train.inference.load_network import fit_classes, is_own_checkpoint, open_checkpoint
 from train.networks.official.checkpoint import Form
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model
@@ -194,12 +199,7 @@ def _load(options: Options) -> tuple[Network, ModelMetadata]:
     """Return the network to score and what it is; one of others gets the dataset's classes."""
     path = options.checkpoint
     if is_own_checkpoint(path):
-        for flag, value in (("--form", options.form), ("--classes", options.classes)):
-            if value is not None:
-                raise UserError(
-                    f"{flag} is for files of Pointcept and LitePT; {path} says it itself; leave "
-                    "it out"
-                )
+        refuse_of_others(path, {"--form": options.form, "--classes": options.classes})
         return load_model(path)
     if options.dataset is None:
         raise UserError(

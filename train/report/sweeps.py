@@ -12,8 +12,8 @@ from train.data.dataset_spec import DatasetSpec
 from train.data.frame import FrameSource
 from train.data.transforms import ClipRange
 from train.evaluation.metrics import ConfusionMatrix
-from train.inference.predict import predict_frame
 from train.networks.protocol import Network
+from train.predict.cloud import predict_frame
 
 
 @dataclass(frozen=True, eq=False)

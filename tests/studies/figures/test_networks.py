@@ -22,8 +22,8 @@ from tests.train.toys import Toy
 from train.core.errors import UserError
 from train.data.dataset_spec import SimulatedData
 from train.data.registry import dataset_spec
-from train.inference.predict import predict_frame
 from train.networks.weights import ModelMetadata, save_model
+from train.predict.cloud import predict_frame
 
 CPU = torch.device("cpu")
 SPEC = dataset_spec("semantickitti")

@@ -9,7 +9,7 @@ import torch
 from train.config import RunConfig
 from train.data.skipping import SkippedFrames
 from train.engine import scoring
-from train.inference import submit
+from train.predict import submit
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

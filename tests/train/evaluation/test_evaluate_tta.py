@@ -14,7 +14,7 @@ from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.metrics import ConfusionMatrix
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, point_probabilities
-from train.inference.predict import predict_frame
+from train.predict.cloud import predict_frame
 
 GRID_SIZE_M = 0.2
 CLASSES = ("floor", "wall", "ball", "nothing")

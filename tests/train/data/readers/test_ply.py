@@ -1,6 +1,6 @@
 """PLY files come back with labels and otherwise as they were, against bytes made by hand here.
 
-Reading, and what is refused, is tested in tests/train/inference/test_point_cloud_io.py.
+Reading, and what is refused, is tested in tests/train/predict/test_cloud_files.py.
 """
 
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""A trained network in the forms that others take, as `topodistill export` writes it."""

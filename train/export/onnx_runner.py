@@ -1,0 +1,196 @@
+"""Runs an exported PTv3 on a point cloud: needs numpy and onnxruntime, nothing of topodistill.
+
+`topodistill export` copies this file beside the network as ``run.py``:
+
+python run.py --input sweep.bin --output labels.npy
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import train.export.onnx_geometry as geometry
+
+FORMAT = "topodistill-onnx-1"
+MODEL, MANIFEST, GEOMETRY = "model.onnx", "export.json", "geometry.py"
+
+
+class ExportError(Exception):
+    """Says in one line what is wrong with an exported network and what to do about it."""
+
+
+class ExportedNetwork:
+    """An exported network, ready to run; its files are checked first.
+
+    Parameters
+    ----------
+    folder
+        With ``model.onnx``, ``export.json`` and ``geometry.py`` of one export.
+    providers
+        Of ONNX Runtime, in order of preference; None: the CPU's.
+    num_threads
+        For the CPU; None: ONNX Runtime's choice.
+
+    Attributes
+    ----------
+    metadata
+        What the export says about itself: "class_names", "grid_size_m", "clip_range_m", ...
+    plan
+        Which tables it takes.
+
+    Raises
+    ------
+    ExportError
+        If a file is missing, or the files are not of one export.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        providers: Sequence[str] | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        import onnxruntime
+
+        folder = Path(folder)
+        self.metadata = check_files(folder)
+        self.plan = geometry.Plan.from_plain(self.metadata["geometry"])
+        options = onnxruntime.SessionOptions()
+        if num_threads is not None:
+            options.intra_op_num_threads = num_threads
+        self.session = onnxruntime.InferenceSession(
+            str(folder / MODEL), options, providers=list(providers or ["CPUExecutionProvider"])
+        )
+        inside = json.loads(self.session.get_modelmeta().custom_metadata_map["topodistill"])
+        if inside["export_id"] != self.metadata["export_id"]:
+            raise ExportError(
+                f"{folder / MODEL}: is of export {inside['export_id']}, {MANIFEST} beside it of "
+                f"{self.metadata['export_id']}; copy the whole folder again"
+            )
+
+    def inputs(self, feat: np.ndarray, grid_coord: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the session's inputs for voxels: [V, channels] features, [V, 3] indices."""
+        channels = self.metadata["in_channels"]
+        if feat.shape != (len(grid_coord), channels):
+            raise geometry.GeometryError(
+                f"feat has shape {feat.shape}, this network takes ({len(grid_coord)}, {channels})"
+            )
+        tables = geometry.build_tables(grid_coord, self.plan)
+        return {"feat": np.ascontiguousarray(feat, dtype=np.float32), **tables}
+
+    def logits(self, feat: np.ndarray, grid_coord: np.ndarray) -> np.ndarray:
+        """Return [V, classes] float32 of [V, channels] features and [V, 3] voxel indices."""
+        return self.run(self.inputs(feat, grid_coord))
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return [V, classes] float32 of what `inputs` returned."""
+        (logits,) = self.session.run(["logits"], dict(inputs))
+        return np.asarray(logits)
+
+    def predict(self, points: np.ndarray) -> np.ndarray:
+        """Return the class [N] int64 of every point of a cloud [N, 4]: x, y, z, strength."""
+        meta = self.metadata
+        voxels = geometry.voxelize(points, meta["grid_size_m"], meta["clip_range_m"])
+        logits = self.logits(voxels.feat, voxels.grid_coord)
+        return logits.argmax(axis=1)[voxels.inverse].astype(np.int64)
+
+
+def check_files(folder: Path) -> dict[str, Any]:
+    """Return an export's metadata; refuse files that do not belong together.
+
+    Raises
+    ------
+    ExportError
+        If a file is missing, unreadable, of another export or changed since.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ExportError(
+            f"{folder}: has no {MANIFEST}; keep the files of an export together, and copy the "
+            "whole folder"
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise ExportError(f"{path}: is no description of an ONNX export ({FORMAT})")
+        wanted = dict(manifest["files"])
+        metadata: dict[str, Any] = dict(manifest["metadata"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{path}: is damaged ({error}); copy the whole folder again") from error
+    # The geometry that is used is the one that this file imported, wherever it lies.
+    places = {MODEL: folder / MODEL, GEOMETRY: Path(geometry.__file__)}
+    for name, place in places.items():
+        if not place.is_file():
+            raise ExportError(f"{place}: no such file; keep the files of an export together")
+        digest = hashlib.sha256(place.read_bytes()).hexdigest()
+        if digest != wanted.get(name):
+            raise ExportError(
+                f"{place}: is not the file that {path} was written with (its SHA-256 differs): it "
+                "is damaged or of another export; copy the whole folder again, or export again"
+            )
+    return metadata
+
+
+def read_points(path: Path) -> np.ndarray:
+    """Return [N, 4] float32 of a SemanticKITTI ``.bin`` or a ``.npy`` file.
+
+    Raises
+    ------
+    ExportError
+        If it is neither, or damaged.
+    """
+    if not path.is_file():
+        raise ExportError(f"--input {path}: no such file")
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+        if path.suffix == ".bin":
+            return np.fromfile(path, dtype="<f4").reshape(-1, 4)
+    except (ValueError, OSError) as error:
+        raise ExportError(f"--input {path}: is damaged or of another format ({error})") from error
+    raise ExportError(f"--input {path}: end the name in .bin (float32 x, y, z, strength) or .npy")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 2 after one line about a mistake."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--input", type=Path, required=True, metavar="FILE", help=".bin or .npy")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="labels, .npy")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        default=Path(__file__).resolve().parent,
+        metavar="DIR",
+        help="folder of the export (default: where this file is)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        if options.output.suffix != ".npy" or not options.output.parent.is_dir():
+            raise ExportError(f"--output {options.output}: give a .npy file in an existing folder")
+        points = read_points(options.input)
+        network = ExportedNetwork(options.export)
+        labels = network.predict(points)
+        np.save(options.output, labels)
+    except (ExportError, geometry.GeometryError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    names = network.metadata["class_names"]
+    counts = np.bincount(labels, minlength=len(names))
+    shares = ", ".join(
+        f"{names[index]} {100.0 * counts[index] / len(labels):.1f} %"
+        for index in np.argsort(-counts, kind="stable")[:5]
+        if counts[index]
+    )
+    sys.stderr.write(f"{len(labels)} points: {shares}\nwrote {options.output}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""What an exported network scores and how long it takes, beside the network in torch."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.core import provenance
+from train.core.errors import UserError
+from train.data.benchmark_rule import BenchmarkRule
+from train.data.collate import collate
+from train.data.loader import EvaluationFrames
+from train.evaluation.evaluate import score_shards
+from train.evaluation.metrics import ConfusionMatrix
+from train.evaluation.network_pass import network_input
+from train.export.onnx_network import plan_of
+from train.export.onnx_runner import ExportedNetwork, ExportError
+from train.networks.ptv3.segmentor import Segmentor
+from train.networks.weights import checksum
+
+
+def open_export(folder: Path, *, num_threads: int | None = None) -> ExportedNetwork:
+    """Return an exported network to run here.
+
+    Raises
+    ------
+    UserError
+        If its files do not belong together, or another version exported it.
+    """
+    try:
+        return ExportedNetwork(folder, num_threads=num_threads)
+    except ExportError as error:
+        raise UserError(f"{error}") from error
+
+
+def require_same_weights(exported: ExportedNetwork, network: Segmentor, folder: Path) -> None:
+    """Refuse a network that is not the one an export was made from.
+
+    Raises
+    ------
+    UserError
+        If weights or form differ.
+    """
+    found, wanted = checksum(network), exported.metadata["weights_checksum"]
+    if found != wanted or plan_of(network) != exported.plan:
+        raise UserError(
+            f"{folder}: was exported from weights {wanted}, --checkpoint has {found}; give the "
+            "checkpoint that it was exported from"
+        )
+
+
+def score_export(
+    exported: ExportedNetwork,
+    network: Segmentor,
+    frames: EvaluationFrames,
+    class_names: tuple[str, ...],
+    rule: BenchmarkRule,
+) -> dict[str, Any]:
+    """Score an export and its network in torch on the same labeled frames.
+
+    Parameters
+    ----------
+    exported, network
+        Of the same weights.
+    frames
+        Whole sweeps with labels.
+    class_names, rule
+        Of their dataset.
+
+    Returns
+    -------
+    dict
+        "torch" and "exported": `ConfusionMatrix.scores` and what `score_shards` counts;
+        "loss_of_miou": the former's mIoU minus the latter's, a share of 1; "same_class": the share
+        of voxels that both give the same class; "largest_difference": of a logit.
+    """
+    device = torch.device("cpu")
+    compared = {"voxels": 0, "same": 0, "largest": 0.0}
+
+    def in_torch(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+        logits = network(network_input(batch)).logits
+        return batch["raw_segment"], logits.argmax(dim=1)[batch["inverse"]], len(logits)
+
+    def in_onnx(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+        found = torch.from_numpy(
+            exported.logits(batch["feat"].numpy(), batch["grid_coord"].numpy())
+        )
+        wanted = network(network_input(batch)).logits
+        compared["voxels"] += len(found)
+        compared["same"] += int((found.argmax(1) == wanted.argmax(1)).sum())
+        compared["largest"] = max(compared["largest"], float((found - wanted).abs().max()))
+        return batch["raw_segment"], found.argmax(dim=1)[batch["inverse"]], len(found)
+
+    scores: dict[str, Any] = {}
+    for name, predict in (("torch", in_torch), ("exported", in_onnx)):
+        found = score_shards(
+            frames,
+            predict,
+            network,
+            ConfusionMatrix(class_names, rule),
+            device,
+            title=f"{name} scores",
+            loading={"batch_size": 1, "collate_fn": collate, "num_workers": 0},
+            skipped=None,
+            precision="fp32",
+        )
+        for field in ("confusion", "by_sweep", "seconds"):
+            del found[field]
+        scores[name] = found
+    miou = [scores[name]["miou"] for name in ("torch", "exported")]
+    return {
+        **scores,
+        "loss_of_miou": None if None in miou else miou[0] - miou[1],
+        "same_class": compared["same"] / compared["voxels"],
+        "largest_difference": compared["largest"],
+    }
+
+
+@torch.no_grad()
+def rounding_of_export(
+    exported: ExportedNetwork, network: Segmentor, frames: EvaluationFrames
+) -> dict[str, float]:
+    """Compare an export and its network in float32 torch with the network in float64.
+
+    Parameters
+    ----------
+    exported, network
+        Of the same weights.
+    frames
+        At least one; the first is looked at.
+
+    Returns
+    -------
+    dict
+        "logit": the largest in absolute value; "torch", "exported": the largest difference of a
+        logit from float64's.
+    """
+    network.eval()
+    batch = network_input(collate([frames[0]]))
+    single = network(batch).logits
+    given = torch.from_numpy(exported.logits(batch["feat"].numpy(), batch["grid_coord"].numpy()))
+    wide = {
+        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+        for name, value in batch.items()
+    }
+    exact = copy.deepcopy(network).double()(wide).logits
+    return {
+        "logit": float(exact.abs().max()),
+        "torch": float((single.double() - exact).abs().max()),
+        "exported": float((given.double() - exact).abs().max()),
+    }
+
+
+@torch.no_grad()
+def time_export(
+    exported: ExportedNetwork, network: Segmentor, frames: EvaluationFrames, *, repeats: int
+) -> dict[str, Any]:
+    """Time an export and its network in torch by turns, on the first frame.
+
+    Parameters
+    ----------
+    exported
+        Made with as many threads as torch has.
+    network
+        In evaluation mode afterwards.
+    frames
+        At least one.
+    repeats
+        Timed passes of each, after one that warms up.
+
+    Returns
+    -------
+    dict
+        "voxels"; the smallest of `repeats` seconds by name: "torch_geometry" (curves, pooling,
+        neighbors, patches), "torch_network", "exported_geometry" (the same in numpy),
+        "exported_network"; "threads", "repeats", "processor".
+    """
+    network.eval()
+    batch = network_input(collate([frames[0]]))
+    feat, grid_coord = batch["feat"].numpy(), batch["grid_coord"].numpy()
+    state: dict[str, Any] = {}
+
+    def torch_geometry() -> None:
+        # The tables are made on first use and kept; which there are does not depend on weights.
+        state["hierarchy"] = _whole_hierarchy(network, batch)
+
+    calls: dict[str, Callable[[], object]] = {
+        "torch_geometry": torch_geometry,
+        "torch_network": lambda: network(batch, state["hierarchy"]),
+        "exported_geometry": lambda: state.update(inputs=exported.inputs(feat, grid_coord)),
+        "exported_network": lambda: exported.run(state["inputs"]),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(repeats + 1):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            if number:
+                seconds[name].append(time.perf_counter() - begin)
+    return {
+        "voxels": len(feat),
+        "seconds": {name: min(values) for name, values in seconds.items()},
+        "threads": torch.get_num_threads(),
+        "repeats": repeats,
+        "processor": provenance.processor(),
+    }
+
+
+def _whole_hierarchy(network: Segmentor, batch: dict[str, Any]) -> Any:
+    """Return a batch's hierarchy with every table that the network reads."""
+    hierarchy = network.prepare(batch)
+    plan = plan_of(network)
+    hierarchy.table(0, 5)
+    for stage, curves in enumerate(plan.curves):
+        hierarchy.table(stage, 3)
+        for curve in range(curves):
+            hierarchy.patches(stage, curve, plan.patch_size)
+    return hierarchy
+
+
+def first_frames(frames: EvaluationFrames, count: int | None) -> EvaluationFrames:
+    """Return a copy with so many of the frames, evenly spaced; all of them for None."""
+    if count is None or count >= len(frames):
+        return frames
+    chosen = copy.copy(frames)
+    places = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
+    chosen.source = _Part(frames.source, places)
+    return chosen
+
+
+class _Part:
+    """Some frames of a source."""
+
+    def __init__(self, source: Any, places: Sequence[int]) -> None:
+        self.source, self.places = source, places
+
+    @property
+    def names(self) -> list[str]:
+        return [self.source.names[place] for place in self.places]
+
+    @property
+    def skipped_unlabeled(self) -> int:
+        return 0
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return {}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.source[self.places[index]]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        files: tuple[Path, ...] = self.source.files(self.places[index])
+        return files

@@ -1,1 +1,0 @@
-"""A trained network on a user's own clouds."""
