@@ -26,7 +26,7 @@ from benchmarks.studies.dd3d.memory import PeakMemory
 from benchmarks.studies.dd3d.page import RECORDS_NAME, comparisons, markdown
 from train.ablation.records import add_records, read_records
 from train.core.errors import UserError
-from train.dataset_distillation import evaluate, make
+from train.dataset_distillation import training
 from train.dataset_distillation.generator import load_generator
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.simulated.objects import SimulatedSet
@@ -57,9 +57,8 @@ PLAN = Plan(
 def small_networks():
     patch = pytest.MonkeyPatch()
     patch.setattr(
-        evaluate, "build_network", lambda name, classes: PointNet(classes, widths=(4, 8, 16))
+        training, "build_network", lambda name, classes: PointNet(classes, widths=(4, 8, 16))
     )
-    patch.setattr(make, "_FEATURE_EPOCHS", 1)
     yield
     patch.undo()
 

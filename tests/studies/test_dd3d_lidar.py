@@ -11,7 +11,6 @@ from benchmarks.studies.dd3d_lidar.experiment import FULL, Plan, Run, Settings
 from benchmarks.studies.dd3d_lidar.page import PICTURE, RECORDS_NAME, comparisons, markdown
 from train.ablation.records import add_records, hash_of, read_records
 from train.core.errors import UserError
-from train.dataset_distillation.lidar import make as lidar_make
 from train.dataset_distillation.networks import segmenters
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +40,6 @@ def small_networks():
         "pointnet",
         lambda classes, grid, meters: segmenters.PointSegmenter(classes, 4.0, widths=(4, 8, 16)),
     )
-    patch.setattr(lidar_make, "_FEATURE_EPOCHS", 1)
     yield
     patch.undo()
 

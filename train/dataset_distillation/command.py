@@ -21,26 +21,18 @@ from train.core.device import describe_device
 from train.core.distributed import is_first_process, process_device, process_group
 from train.core.errors import UserError
 from train.core.provenance import processor, program
-from train.dataset_distillation.evaluate import EvaluationOptions
-from train.dataset_distillation.evaluate_parts import PartOptions
-from train.dataset_distillation.lidar.command import (
-    add_frame_flags,
-    distill_frames,
-    sample_frames,
-    score_made_frames,
-)
-from train.dataset_distillation.lidar.folder import is_of_frames
-from train.dataset_distillation.make import (
+from train.data.layout_flags import add_layout_flags
+from train.data.registry import DATASETS
+from train.dataset_distillation.folder import (
     GENERATOR_NAME,
-    PICTURE_NAME,
     STATE_NAME,
     add_to_report,
-    make,
     sample_again,
-    score,
-    score_parts,
     write_made,
 )
+from train.dataset_distillation.frames.read import FrameData, FrameOptions
+from train.dataset_distillation.kinds import kind_of
+from train.dataset_distillation.make import make, score
 from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.networks.segmenters import SEGMENTERS
 from train.dataset_distillation.options import (
@@ -53,16 +45,19 @@ from train.dataset_distillation.options import (
     DistillOptions,
     RotatorOptions,
 )
-from train.dataset_distillation.real_clouds import (
-    prepare,
-    read_real,
-)
+from train.dataset_distillation.prepare import prepare
 from train.dataset_distillation.rotator import MODES, Mode
 from train.dataset_distillation.simulated.objects import SimulatedSet, Source
-from train.dataset_distillation.tasks import TASKS, Task
+from train.dataset_distillation.start import QUICK_START, StartOptions
+from train.dataset_distillation.tasks import TASKS
+from train.dataset_distillation.training import FrameTraining
 
 _USUAL = DistillOptions()
 _SET = SimulatedSet()
+_FRAMES = FrameOptions()
+_DATA = FrameData(dataset="waymo", root=Path())
+_FRAME_TRAINING = FrameTraining()
+_START = StartOptions()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on with a distillation that was stopped")
     add("--seed", type=int, default=0, help="of everything that is drawn [0]")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto [auto]")
-    add_frame_flags(parser)
+    _add_frame_flags(parser)
 
     add = parser.add_argument_group("simulated data").add_argument
     add(
@@ -213,16 +208,77 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_frame_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("LiDAR frames").add_argument
+    add(
+        "--dataset",
+        metavar="NAME",
+        help="distill LiDAR frames whose semantic classes are the parts, those of this dataset "
+        f"below --data: {', '.join(DATASETS)}",
+    )
+    add(
+        "--simulate",
+        action="store_true",
+        help="simulate them, in the dataset's own format, below --data or --output",
+    )
+    add(
+        "--range-m",
+        type=float,
+        default=_FRAMES.range_m,
+        metavar="R",
+        help=f"crop frames to this, along the ground and in height [{_FRAMES.range_m:g}]",
+    )
+    for flag, usual, what in (
+        ("--frames", _FRAMES.most, "training frames that are read, evenly spread"),
+        ("--test-frames", _DATA.test_most, "held-out frames, evenly spread; 0 for none"),
+        ("--simulated-frames", _DATA.simulated_frames, "training frames to simulate"),
+        ("--simulated-test-frames", _DATA.simulated_test_frames, "held-out frames to simulate"),
+        ("--azimuth-steps", _DATA.azimuth_steps, "columns in a turn of the simulated sensor"),
+    ):
+        add(flag, type=int, default=usual, metavar="B", help=f"{what} [{usual}]")
+    add(
+        "--start-steps",
+        type=int,
+        metavar="S",
+        help="fit the generator to real points in so many steps first; 0, the paper's way, is for "
+        f"frames alone [objects that start from real clouds: {DistillOptions().start_steps}; "
+        f"frames, quick: {QUICK_START.steps}, paper: {_START.steps}]",
+    )
+    add(
+        "--start-frames",
+        type=int,
+        default=_START.frames,
+        metavar="B",
+        help="real frames that each of the --cpc then starts from, at most; 0 for an equal share "
+        f"of all [{_START.frames}]",
+    )
+    add(
+        "--share-power",
+        type=float,
+        metavar="P",
+        help="points of a class as its share to this power; below 1 rare classes have more "
+        f"[quick: {QUICK_START.share_power:g}, paper: {_START.share_power:g}]",
+    )
+    for flag in ("--train-sequences", "--validation-sequences"):
+        add(flag, nargs="+", default=[], metavar="SEQUENCE", help="[the official split]")
+    add(
+        "--grid-size-m",
+        type=float,
+        default=_FRAME_TRAINING.grid_size_m,
+        metavar="G",
+        help=f"edge of the voxels of networks that have them [{_FRAME_TRAINING.grid_size_m:g}]",
+    )
+    add_layout_flags(parser)
+
+
 def distill_options(options: argparse.Namespace) -> DistillOptions:
     """Return what the flags say; a flag wins over the preset."""
-    task: Task = options.task or ("classes" if options.dataset is None else "parts")
+    kind = kind_of(options)
     preset: dict[str, Any] = {}
     if options.preset == "paper":
         preset = dict(PAPER)
-    elif _starts_from_real(options) and options.dataset is not None:
-        preset = dict(QUICK_FRAMES)
-    elif _starts_from_real(options) and task == "classes":
-        preset = dict(QUICK)
+    elif starts_from_real(options):
+        preset = dict(kind.quick)
     given = {
         "points": options.distill_points,
         "iterations": options.iterations,
@@ -239,7 +295,7 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
     mode: Mode = options.rotator or ("frozen" if options.rotated else "none")
     return DistillOptions(
         method=options.method,
-        task=task,
+        task=kind.task,
         clouds_per_class=options.cpc,
         coordinate_lr=options.coordinate_lr,
         width=options.width,
@@ -255,7 +311,7 @@ def distill_options(options: argparse.Namespace) -> DistillOptions:
     )
 
 
-def _starts_from_real(options: argparse.Namespace) -> bool:
+def starts_from_real(options: argparse.Namespace) -> bool:
     """Return whether the quick preset holds: it begins near real data, where few steps can end."""
     return (
         options.preset == "quick"
@@ -273,19 +329,15 @@ def _run(options: argparse.Namespace, command: str) -> None:
     if options.seed < 0:
         raise UserError(f"--seed {options.seed}: 0 or more")
     if options.generator is not None:
-        if is_of_frames(options.generator):
-            sample_frames(options)
-            return
         make_folder(output, "--output")
         clouds = sample_again(options.generator, output, options.points, options.seed)
         logger.info(f"done: {len(clouds)} clouds of {options.points} points in {output}")
         return
+    kind = kind_of(options)
     chosen = distill_options(options)
-    _check_together(options, chosen)
-    evaluation = [
-        EvaluationOptions(network=name, epochs=options.epochs, seed=options.seed)
-        for name in options.evaluate
-    ]
+    kind.check(options)
+    trainings = kind.trainings(options)
+    start = kind.start(options, quick=starts_from_real(options))
     device = process_device(options.device)
     make_folder(output, "--output")
     state = output / STATE_NAME
@@ -293,52 +345,30 @@ def _run(options: argparse.Namespace, command: str) -> None:
         raise UserError(
             f"{state}: a distillation is there; go on with --resume, or give another --output"
         )
-    if options.dataset is not None:
-        with process_group(device):
-            made_frames, real_frames = distill_frames(
-                options, chosen, device, quick=_starts_from_real(options)
-            )
-        if is_first_process():
-            score_made_frames(options, made_frames, real_frames, device)
-        return
     with process_group(device):
-        train, test = read_real(
-            options.data,
-            output,
-            SimulatedSet(
-                source=options.source,
-                train_per_class=options.train_per_class,
-                test_per_class=options.test_per_class,
-                num_points=options.points,
-                seed=options.seed,
-            ),
-            options.points,
-            options.seed,
-        )
-        logger.info(
-            f"{len(train)} clouds of {len(train.classes)} classes; on {describe_device(device)}"
-        )
+        train, test, told = kind.read(options)
+        logger.info(f"{told}; on {describe_device(device)}")
         real = prepare(train, test, chosen, rotate=options.rotated)
-        made = make(real, chosen, device, points=options.points, state=state, resume=options.resume)
+        made = make(
+            real,
+            chosen,
+            device,
+            points=options.points,
+            state=state,
+            resume=options.resume,
+            start=start,
+        )
         write_made(output, made, real, chosen, options.data)
     if not is_first_process():
         return
     scores: dict[str, dict[str, float]] = {}
-    if chosen.task == "parts" and evaluation:
-        part_options = PartOptions(epochs=options.epochs, seed=options.seed)
-        by_parts = score_parts(made, real, part_options, device)
-        scores["pointnet"] = {"last": by_parts.last, "best": by_parts.best}
+    for training in trainings:
+        found = score(made, real, training, device, points=options.points)
+        scores[training.network] = {"last": found.last, "best": found.best}
         logger.info(
-            f"pointnet: {100 * by_parts.last:.1f} mean part IoU after the last epoch, "
-            f"{100 * by_parts.best:.1f} at the best ({by_parts.best_epoch} of {options.epochs})"
-        )
-        evaluation = []
-    for each in evaluation:
-        found = score(made, real, each, device, points=options.points)
-        scores[each.network] = {"last": found.last, "best": found.best}
-        logger.info(
-            f"{each.network}: {100 * found.last:.1f} % right after the last epoch, "
-            f"{100 * found.best:.1f} % at the best ({found.best_epoch} of {each.epochs})"
+            f"{training.network}: {100 * found.last:.1f}{training.unit} {training.measure} after "
+            f"the last epoch, {100 * found.best:.1f}{training.unit} at the best "
+            f"({found.best_epoch} of {training.epochs})"
         )
     add_to_report(
         output,
@@ -351,22 +381,4 @@ def _run(options: argparse.Namespace, command: str) -> None:
             "scores": scores,
         },
     )
-    logger.info(f"done: {output}, with {PICTURE_NAME}")
-
-
-def _check_together(options: argparse.Namespace, chosen: DistillOptions) -> None:
-    """Refuse flags that do not go together."""
-    if options.dataset is None:
-        if options.simulate:
-            raise UserError("--simulate: is for LiDAR frames; say of which --dataset")
-        if chosen.task == "parts" and set(options.evaluate) - {"pointnet"}:
-            raise UserError("--evaluate: of parts, pointnet alone can be evaluated")
-        if odd := [name for name in options.evaluate if name not in NETWORKS]:
-            raise UserError(f"--evaluate {odd[0]}: is for LiDAR frames; say of which --dataset")
-        return
-    if chosen.task != "parts":
-        raise UserError("--task classes: of LiDAR frames, the classes of points are learned: parts")
-    if options.rotated:
-        raise UserError("--rotated: LiDAR frames know which way is up; leave it out")
-    if odd := [name for name in options.evaluate if name not in SEGMENTERS]:
-        raise UserError(f"--evaluate {odd[0]}: of LiDAR frames, choose {' or '.join(SEGMENTERS)}")
+    logger.info(f"done: {output}, with {kind.picture}{kind.advice(options)}")

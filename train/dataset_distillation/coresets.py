@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.clouds import PointClouds
 
 Floats = NDArray[np.float64]
 Choice = Callable[[Floats, int, np.random.Generator], NDArray[np.int64]]
@@ -79,7 +79,7 @@ CORESETS: Final[Mapping[str, Choice]] = {"random": draw, "herding": herd, "k-cen
 
 
 def coreset(
-    name: str, clouds: ObjectClouds, features: Floats, clouds_per_class: int, seed: int
+    name: str, clouds: PointClouds, features: Floats, clouds_per_class: int, seed: int
 ) -> NDArray[np.int64]:
     """Return which clouds are chosen, class by class, (classes x M,).
 

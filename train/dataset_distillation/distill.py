@@ -14,34 +14,42 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from train.core.console import Progress
 from train.core.distributed import agree, is_first_process, sum_over_processes
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted, StopRequest
-from train.dataset_distillation.chance import generator_for
+from train.dataset_distillation.chance import Stream, generator_for
+from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.distill_state import load_state, save_state
-from train.dataset_distillation.generator import GeneratorSpec, build_generator
+from train.dataset_distillation.generator import (
+    GeneratorSpec,
+    PointGenerator,
+    build_generator,
+)
 from train.dataset_distillation.matcher import Matcher
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.dataset_distillation.objects.clouds import ObjectClouds
 from train.dataset_distillation.options import DistillOptions
-from train.dataset_distillation.real_start import fit_to
 from train.dataset_distillation.rotator import Rotator
+from train.dataset_distillation.start import (
+    Curves,
+    HilbertCurves,
+    NearestCurves,
+    StartOptions,
+    fit_generator,
+    tempered,
+)
 from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds, Synthetic
 from train.dataset_distillation.tasks import check_task, noise_intervals
 
 SAVE_EVERY_S: Final = 60.0
-
-_DRAWS, _START, _ROWS = 2, 3, 6
-"""Second words of the seeds of a run; 1, 4 and 5 are those of `matcher` and `real_start`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +80,16 @@ class Distillation:
     Parameters
     ----------
     real
-        In canonical orientation already, see `aligned_clouds`; each class has at least as many
-        clouds as are wanted.
+        In canonical orientation already, see `prepare.aligned_clouds`; each class has at least as
+        many clouds as are wanted.
     options
         Of a method that learns.
     device
         Where to compute.
     chosen
         Rows of the real clouds to begin from, class by class, where options say so; None draws.
+    start
+        How a generator is fitted to real points first; None for what options say.
 
     Raises
     ------
@@ -89,10 +99,11 @@ class Distillation:
 
     def __init__(
         self,
-        real: ObjectClouds,
+        real: PointClouds,
         options: DistillOptions,
         device: torch.device,
         chosen: NDArray[np.int64] | None = None,
+        start: StartOptions | None = None,
     ) -> None:
         real.require(options.clouds_per_class)
         if real.num_points < options.points:
@@ -102,13 +113,14 @@ class Distillation:
             )
         check_task(options.task, real)
         self.real, self.options, self.device, self.chosen = real, options, device, chosen
-        self.rotator = build_rotator(options).to(device)
+        self.start = start_of(options) if start is None else start
+        self.rotator = options.rotator.build().to(device)
         # Free coordinates that start with the signs of whole clouds keep them: as few points as are
         # learned decide by chance. A trained rotator has a say in them, with a gradient.
         keep = options.method != "dd3d" and not self.rotator.trained
         self.made_rotator = Rotator("none") if keep else self.rotator
         self.matcher = Matcher(real, options, self.rotator, device, self.made_rotator)
-        self.synthetic = self._start().to(device)
+        self.synthetic = self._clouds().to(device)
         learned = [*self.synthetic.parameters(), *self.rotator.parameters()]
         self.learned = [parameter for parameter in learned if parameter.requires_grad]
         generated = options.method == "dd3d"
@@ -202,61 +214,86 @@ class Distillation:
             "losses": list(self.losses),
             "seconds": self.seconds,
         }
-        save_state(path, self.options, self.real, learned, self.start_options())
+        save_state(path, self.options, self.real, learned, self.start.plain())
 
     def _load(self, path: Path) -> None:
-        content = load_state(path, self.options, self.real, self.start_options())
+        content = load_state(path, self.options, self.real, self.start.plain())
         self.synthetic.load_state_dict(content["synthetic"])
         self.rotator.load_state_dict(content["rotator"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.losses = [float(loss) for loss in content["losses"]]
         self.seconds = float(content["seconds"])
 
-    def _start(self) -> Synthetic:
+    def _clouds(self) -> Synthetic:
+        """Return an untrained generator, or free coordinates."""
         options = self.options
-        parts = self.matcher.parts is not None
         if options.method == "dd3d":
-            spec = GeneratorSpec(
-                classes=self.real.classes,
-                clouds_per_class=options.clouds_per_class,
-                width=options.width,
-                layers=options.layers,
-                w0=options.w0,
-                part_names=self.real.part_names if parts else (),
-                intervals=noise_intervals(self.real) if parts else (),
-            )
-            return GeneratedClouds(build_generator(spec, options.seed))
+            return GeneratedClouds(self._generator())
         # From real clouds: without, coordinates stay the noise that they are (Table 6).
         rows = self._rows_to_start()
-        points, drawn_parts = self.matcher.draw(rows, generator_for(options.seed, _START))
+        chance = generator_for(options.seed, Stream.START_POINTS)
+        points, drawn_parts = self.matcher.draw(rows, chance)
         if self.made_rotator is not self.rotator:
             signs = self.rotator.canonical(self.matcher.points[rows], align=False).signs
             points = points * signs[:, None]
         return FreeClouds(points, options.clouds_per_class, drawn_parts)
 
-    def start_options(self) -> dict[str, Any]:
-        """Return what says more than the options of how this starts, as plain values."""
-        return {}
+    def _generator(self) -> PointGenerator:
+        options, parts = self.options, self.matcher.parts is not None
+        intervals = noise_intervals(self.real) if parts else ()
+        if self.start.share_power != 1:
+            intervals = tuple(tempered(own, self.start.share_power) for own in intervals)
+        spec = GeneratorSpec(
+            classes=self.real.classes,
+            clouds_per_class=options.clouds_per_class,
+            width=options.width,
+            layers=options.layers,
+            w0=options.w0,
+            part_names=self.real.part_names if parts else (),
+            intervals=intervals,
+        )
+        generator = build_generator(spec, options.seed)
+        if self._freezes:
+            generator.siren[0].requires_grad_(False)
+        return generator
+
+    @property
+    def _freezes(self) -> bool:
+        """Whether gradients leave the first layer of a generator as its start made it.
+
+        Its frequencies are multiplied by w0, 400 for parts: a step of 1e-4 there turns sines by
+        radians, and what was fitted is gone after a few.
+        """
+        return self.start.curve == "hilbert" and self.start.steps > 0
 
     def begin(self) -> None:
-        """Bring a generator near real clouds, where options say so; `run` does it first."""
-        if isinstance(self.synthetic, GeneratedClouds) and self.options.begins_as != "noise":
-            begin = time.monotonic()
-            clouds = self.matcher.points[self._rows_to_start()]
-            fit_to(
-                self.synthetic.generator,
-                clouds,
+        """Bring a generator near real clouds, where that is wanted; `run` does it first."""
+        if not isinstance(self.synthetic, GeneratedClouds) or not self.start.steps:
+            return
+        begin = time.monotonic()
+        generator, start = self.synthetic.generator, self.start
+        curves: Curves
+        if start.curve == "nearest":
+            curves = NearestCurves(self.matcher.points[self._rows_to_start()], self.device)
+        else:
+            curves = HilbertCurves(
+                self.real,
+                generator.spec.intervals[0],
+                generator.spec.num_clouds,
+                start.frames,
                 self.options.seed,
-                steps=self.options.start_steps,
             )
-            self.seconds += time.monotonic() - begin
+        generator.siren[0].requires_grad_(True)
+        fit_generator(generator, curves, start, self.options.seed)
+        generator.siren[0].requires_grad_(not self._freezes)
+        self.seconds += time.monotonic() - begin
 
     def _rows_to_start(self) -> Tensor:
         """Return the real clouds that free coordinates, or a generator, start from."""
         if self.chosen is not None:
             return torch.from_numpy(self.chosen)
         return self.matcher.rows_of_each(
-            self.options.clouds_per_class, generator_for(self.options.seed, _ROWS)
+            self.options.clouds_per_class, generator_for(self.options.seed, Stream.START_CLOUDS)
         )
 
     def _iterate(self, done: int) -> float:
@@ -266,7 +303,7 @@ class Distillation:
             group["lr"] = self.lr * (0.1 if done >= options.iterations / 2 else 1.0)
         network = self.matcher.network(done)
         trained = torch.optim.SGD(network.parameters(), lr=options.network_lr)
-        chance = generator_for(options.seed, _DRAWS, done)
+        chance = generator_for(options.seed, Stream.MATCHING, done)
         # One network has one look at the clouds' features: it is not trained in between.
         outer, inner = (1, 0) if options.method == "distribution-matching" else options.loops
         parts = self.matcher.parts is not None
@@ -314,27 +351,7 @@ class Distillation:
             optimizer.step()
 
 
-def build_rotator(options: DistillOptions) -> Rotator:
-    """Return an untrained rotator."""
-    chosen = options.rotator
-    return Rotator(
-        chosen.mode,
-        proper=chosen.proper,
-        upright=chosen.upright,
-        periods=chosen.periods,
-        w0=chosen.w0,
-    )
-
-
-@torch.no_grad()
-def aligned_clouds(clouds: ObjectClouds, rotator: nn.Module) -> ObjectClouds:
-    """Return clouds on their principal axes, all signs still to be decided by the rotator.
-
-    The paper does the same before training: PCA looks at all points, the rotator at those of a
-    step.
-    """
-    assert isinstance(rotator, Rotator)
-    if rotator.mode == "none":
-        return clouds
-    only_axes = Rotator("pca", proper=rotator.proper, upright=rotator.upright)
-    return clouds.with_points(only_axes(torch.from_numpy(clouds.points)).numpy())
+def start_of(options: DistillOptions) -> StartOptions:
+    """Return how a generator of objects is fitted first: to the clouds that options choose."""
+    steps = 0 if options.begins_as == "noise" else options.start_steps
+    return StartOptions(curve="nearest", steps=steps, points=None)

@@ -10,7 +10,7 @@ import torch
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.core.tensor_file import read_tensors
-from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.options import DistillOptions
 
 STATE_FORMAT: Final = "topodistill-distill-data-2"
@@ -20,7 +20,7 @@ STATE_FORMAT: Final = "topodistill-distill-data-2"
 def save_state(
     path: Path,
     options: DistillOptions,
-    real: ObjectClouds,
+    real: PointClouds,
     learned: Mapping[str, Any],
     start: Mapping[str, Any],
 ) -> None:
@@ -54,7 +54,7 @@ def save_state(
 
 
 def load_state(
-    path: Path, options: DistillOptions, real: ObjectClouds, start: Mapping[str, Any]
+    path: Path, options: DistillOptions, real: PointClouds, start: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what `save_state` wrote.
 
@@ -93,6 +93,6 @@ def _plain(options: DistillOptions) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items()}
 
 
-def _fingerprint(real: ObjectClouds) -> list[Any]:
+def _fingerprint(real: PointClouds) -> list[Any]:
     points = real.points
     return [list(points.shape), list(real.classes), float(points.astype("f8").sum())]

@@ -21,7 +21,7 @@ from train.core import provenance
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.core.tensor_file import read_safetensors
-from train.dataset_distillation.chance import generator_for, weights_from
+from train.dataset_distillation.chance import Stream, generator_for, weights_from
 
 FORMAT: Final = "topodistill-generator-1"
 
@@ -156,7 +156,7 @@ class PointGenerator(nn.Module):
 
 def build_generator(spec: GeneratorSpec, seed: int) -> PointGenerator:
     """Return an untrained generator whose weights are a function of the seed."""
-    with weights_from(seed, 101):
+    with weights_from(seed, Stream.GENERATOR):
         return PointGenerator(spec)
 
 
@@ -252,7 +252,7 @@ def generate(
     if seed is None:
         noise = ((torch.arange(points) + 0.5) / points).expand(spec.num_clouds, -1)
     else:
-        noise = draw_noise(spec.num_clouds, points, generator_for(seed, 102))
+        noise = draw_noise(spec.num_clouds, points, generator_for(seed, Stream.GENERATED_CLOUDS))
     index = torch.arange(spec.num_clouds)
     labels = index // spec.clouds_per_class
     with torch.no_grad():

@@ -1,80 +1,61 @@
-"""One distilled set from beginning to end: real clouds in, a folder out.
+"""A small set from beginning to end: real clouds in, a few that stand for them out.
 
-FOLDER/objects.json, train.npz   the distilled clouds, read like any other set
-FOLDER/generator.safetensors     of DD3D: the clouds at any resolution
-FOLDER/distill.json              with which options, the distances, the numbers stored
-FOLDER/clouds.png                beside real ones
-FOLDER/state.pt                  where a stopped distillation is
+Objects and LiDAR frames are made in one way. Frames are learned with their heights stretched, and
+what is learned has no strengths: it is given those that real points of its class have.
+
+Shape letters: B real clouds, S clouds of the small set, C classes of points, Q quantiles.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from train.core import provenance
-from train.core.atomic_write import atomic_write
-from train.core.distributed import is_first_process
+from train.core.console import logger
 from train.core.errors import UserError
-from train.dataset_distillation.chance import generator_for
+from train.data.files import listed
+from train.dataset_distillation.chance import Stream, generator_for
+from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.coresets import coreset
-from train.dataset_distillation.distill import (
-    Distillation,
-    Distilled,
-    build_rotator,
-)
-from train.dataset_distillation.evaluate import (
+from train.dataset_distillation.distill import Distillation, Distilled
+from train.dataset_distillation.frames.strengths import draw_strengths, strength_table
+from train.dataset_distillation.generator import PointGenerator, generate
+from train.dataset_distillation.networks.build import SMALL_POINTNET
+from train.dataset_distillation.networks.segmenters import HEIGHT
+from train.dataset_distillation.options import LEARNED, DistillOptions
+from train.dataset_distillation.prepare import Prepared, canonical
+from train.dataset_distillation.rotator import Rotator
+from train.dataset_distillation.start import StartOptions
+from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds
+from train.dataset_distillation.training import (
+    ClassTraining,
     Draw,
-    EvaluationOptions,
+    Found,
+    FrameTraining,
+    PartTraining,
+    Sample,
     Score,
+    Training,
     embed,
+    fixed_draw,
+    sample_of,
     train_and_score,
 )
-from train.dataset_distillation.evaluate_parts import (
-    PartOptions,
-    PartScore,
-    train_and_score_parts,
-)
-from train.dataset_distillation.generator import (
-    PointGenerator,
-    generate,
-    load_generator,
-    pays_from,
-    save_generator,
-)
-from train.dataset_distillation.networks.build import SMALL_POINTNET
-from train.dataset_distillation.objects.clouds import ObjectClouds
-from train.dataset_distillation.objects.folder import write_folder
-from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions
-from train.dataset_distillation.pictures import draw_clouds
-from train.dataset_distillation.real_clouds import Prepared, canonical
-from train.dataset_distillation.rotator import Rotator
-from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds
 
-GENERATOR_NAME: Final = "generator.safetensors"
-STATE_NAME: Final = "state.pt"
-REPORT_NAME: Final = "distill.json"
-PICTURE_NAME: Final = "clouds.png"
 SIGNS_ONCE_FROM: Final = 10
 """Clouds per class from which on a cloud's signs are decided once, as a real cloud's are. With
 fewer, they are decided again for every draw, as in the authors' code: where a cloud does not decide
 a sign, networks see it mirrored now and then, which helps where there are few clouds."""
-_FEATURE_EPOCHS: Final = 20
-_REDRAWN: Final = 103
+_EPOCH_SEEDS: Final = 100_003
+"""The noise of an epoch is of the seed times this, plus the epoch."""
 
 
 def features_of(
-    train: ObjectClouds,
-    seed: int,
-    device: torch.device,
-    *,
-    network: str = SMALL_POINTNET,
-    epochs: int | None = None,
+    train: PointClouds, seed: int, device: torch.device, *, epochs: int | None = None
 ) -> NDArray[np.float64]:
     """Return the features (B, C) that herding and k-center look at, of a PointNet trained on all.
 
@@ -86,39 +67,32 @@ def features_of(
         Of its weights.
     device
         Where to compute.
-    network
-        A PointNet of `NETWORKS`.
     epochs
-        Of its training; None for `_FEATURE_EPOCHS`.
+        Of its training; None for 20 of objects, 10 of frames.
     """
-    epochs = _FEATURE_EPOCHS if epochs is None else epochs
-    options = EvaluationOptions(
-        network=network, epochs=epochs, batch_size=32, test_every=epochs, seed=seed
+    training: Training[Any]
+    if train.meters is None:
+        epochs = epochs or 20
+        training = ClassTraining(
+            network=SMALL_POINTNET, epochs=epochs, batch_size=32, test_every=epochs, seed=seed
+        )
+    else:
+        epochs = epochs or 10
+        training = FrameTraining(network="pointnet", epochs=epochs, test_every=epochs, seed=seed)
+    trained: tuple[Score[Any], nn.Module] = train_and_score(
+        fixed_draw(train), train, training, device
     )
-    points, labels = torch.from_numpy(train.points), torch.from_numpy(train.labels)
-    _, trained = train_and_score(lambda epoch: (points, labels), train, options, device)
-    return embed(trained, train, device)
-
-
-def first_points(clouds: ObjectClouds, number: int) -> ObjectClouds:
-    """Return clouds of `number` points, the first ones of each; all where there are fewer.
-
-    Points of a cloud are in no order: the first ones are a draw.
-    """
-    if clouds.num_points <= number:
-        return clouds
-    parts = None if clouds.parts is None else clouds.parts[:, :number]
-    return replace(clouds, points=clouds.points[:, :number], parts=parts)
+    return embed(trained[1], train, device)
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """A small set, and how to draw from it.
+class SmallSet:
+    """A small set, and what it is made by.
 
     Attributes
     ----------
     clouds
-        Canonical, as written.
+        Canonical, as written. The number of points of frames may differ from that of the real ones.
     generator
         Of DD3D.
     rotator
@@ -127,61 +101,98 @@ class Made:
         Of what was learned; empty for what was chosen.
     seconds
         Of learning or choosing.
+    strengths
+        (C, Q) of real frames: what generated and learned points are given. None of objects.
     redrawn
-        Whether `draw` treats clouds without a generator as a generator's: every epoch sees other
+        Whether clouds without a generator are drawn from as a generator's: every epoch sees other
         points of them.
     """
 
-    clouds: ObjectClouds
+    clouds: PointClouds
     generator: PointGenerator | None
     rotator: Rotator
-    losses: tuple[float, ...]
-    seconds: float
+    losses: tuple[float, ...] = ()
+    seconds: float = 0.0
+    strengths: NDArray[np.float32] | None = None
     redrawn: bool = False
 
-    def draw(self, points: int, seed: int, *, resample: bool) -> Draw:
+    @property
+    def numbers_stored(self) -> int:
+        """Return how many numbers stand for the set; strengths and labels of points count, too."""
+        clouds = self.clouds
+        if self.generator is not None:
+            return self.generator.num_parameters() + (
+                0 if self.strengths is None else self.strengths.size
+            )
+        if clouds.strength is None or clouds.parts is None:
+            return clouds.points.size
+        return clouds.points.size + clouds.strength.size + clouds.parts.size
+
+    def draw(self, points: int, seed: int, *, resample: bool = True) -> Draw:
         """Return what gives an epoch's clouds.
 
         Parameters
         ----------
         points
-            Of each cloud; free coordinates and real clouds may have fewer.
+            Of each object, and of each frame of a generator; free coordinates and real clouds may
+            have fewer, and other frames are as they are.
         seed
             Of the noise.
         resample
             Resample a generator's noise in every epoch, which is the paper's choice.
         """
-        labels = torch.from_numpy(self.clouds.labels)
-        if not resample or (self.generator is None and not self.redrawn):
-            fixed = torch.from_numpy(first_points(self.clouds, points).points)
-            return lambda epoch: (fixed, labels)
-        number = self.clouds.num_points
-        signs: torch.Tensor | None = None
-        if self.rotator.mode == "none" or len(labels) >= SIGNS_ONCE_FROM * len(self.clouds.classes):
+        if resample and (self.generator is not None or self.redrawn):
+            return RedrawnSet(self, points, seed)
+        frames = self.clouds.meters is not None
+        return fixed_draw(self.clouds if frames else self.clouds.first_points(points))
+
+
+class RedrawnSet:
+    """Gives other points of the same clouds in every epoch.
+
+    Parameters
+    ----------
+    small
+        With a generator, or real clouds whose points are drawn.
+    points
+        Of each cloud.
+    seed
+        Of the noise.
+    """
+
+    def __init__(self, small: SmallSet, points: int, seed: int) -> None:
+        self.small, self.points, self.seed = small, points, seed
+        self.signs: torch.Tensor | None = None
+        clouds, rotator = small.clouds, small.rotator
+        many = len(clouds) >= SIGNS_ONCE_FROM * len(clouds.classes)
+        if clouds.meters is None and (rotator.mode == "none" or many):
             with torch.no_grad():
-                signs = self.rotator.canonical(self._points(number, None), align=False).signs
+                whole = self._bare(clouds.num_points, None)
+                self.signs = rotator.canonical(whole, align=False).signs
 
-        def drawn(epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
-            words = seed * 100_003 + epoch
-            if signs is not None:
-                return self._points(points, words) * signs[:, None], labels
-            # A draw of as many points as a real cloud has decides: few decide by chance.
-            made = self._points(max(points, number), words)
-            with torch.no_grad():
-                return self.rotator(made, align=False)[:, :points], labels
+    def __call__(self, epoch: int) -> Sample:
+        """Return the clouds of an epoch, from 1."""
+        small = self.small
+        if small.clouds.meters is not None:
+            return sample_of(generated(small, self.points, self.seed * _EPOCH_SEEDS + epoch))
+        words = self.seed * _EPOCH_SEEDS + epoch - 1
+        labels = torch.from_numpy(small.clouds.labels)
+        if self.signs is not None:
+            return Sample(self._bare(self.points, words) * self.signs[:, None], labels)
+        # A draw of as many points as a real cloud has decides: few decide by chance.
+        made = self._bare(max(self.points, small.clouds.num_points), words)
+        with torch.no_grad():
+            return Sample(small.rotator(made, align=False)[:, : self.points], labels)
 
-        return drawn
-
-    def _points(self, number: int, seed: int | None) -> torch.Tensor:
-        """Return points of all clouds, each drawn by itself; spread evenly without a seed."""
-        if self.generator is not None:
-            return generate(self.generator, number, seed)[0].cpu()
-        clouds = torch.from_numpy(self.clouds.points)
+    def _bare(self, number: int, seed: int | None) -> torch.Tensor:
+        """Return points of all objects, their signs undecided; spread evenly without a seed."""
+        if self.small.generator is not None:
+            return generate(self.small.generator, number, seed)[0].cpu()
+        clouds = torch.from_numpy(self.small.clouds.points)
         if seed is None:
             return clouds
-        chosen = torch.randint(
-            clouds.shape[1], (len(clouds), number), generator=generator_for(seed, _REDRAWN)
-        )
+        chance = generator_for(seed, Stream.REDRAWN_CLOUDS)
+        chosen = torch.randint(clouds.shape[1], (len(clouds), number), generator=chance)
         return clouds.gather(1, chosen[:, :, None].expand(-1, -1, 3))
 
 
@@ -194,8 +205,9 @@ def make(
     state: Path | None = None,
     resume: bool = False,
     features: NDArray[np.float64] | None = None,
+    start: StartOptions | None = None,
     match: bool = True,
-) -> Made:
+) -> SmallSet:
     """Make a small set by any method.
 
     Parameters
@@ -203,7 +215,7 @@ def make(
     real
         What it stands for.
     options
-        How.
+        How; `clouds_per_class` is the number of frames.
     device
         Where to compute.
     points
@@ -212,42 +224,74 @@ def make(
         See `Distillation.run`.
     features
         What `features_of` gave; made where it is needed and None.
+    start
+        How a generator of frames is fitted to real points first; None for not at all, as in the
+        paper. A generator of objects starts as options say.
     match
         False leaves what would be learned as it starts: to see what the matching of gradients adds.
 
     Raises
     ------
     UserError
-        See `Distillation`.
+        See `Distillation`; if there are fewer frames than are asked for.
     """
     if points < 1:
         raise UserError(f"--points {points}: at least 1")
+    train, frames = real.train, real.train.meters is not None
+    if frames:
+        _check_frames(train, options)
+        start = start or StartOptions()
+    strengths = strength_table(train) if frames else None
     learns = options.method in LEARNED
-    choice = options.begins_as if learns else options.method
-    rows = None
+    # Free coordinates of frames start from frames that the distillation draws.
+    choice = options.begins_as if learns and not frames else options.method
     goes_on = learns and resume and state is not None and state.exists()
-    if choice != "noise" and not goes_on:
+    rows = None
+    if not learns or not (frames or choice == "noise" or goes_on):
         if features is None:
-            features = np.zeros((len(real.train), 1))
+            features = np.zeros((len(train), 1))
             if choice != "random":
-                seen = first_points(canonical(real.train, real.rotator), options.points)
-                features = features_of(seen, options.seed, device)
-        rows = coreset(choice, real.train, features, options.clouds_per_class, options.seed)
-    if learns:
-        distillation = Distillation(real.train, options, device, rows)
-        found = distillation.run(state, resume=resume) if match else distillation.unmatched()
-        return learned(found, real.train, points, options.seed)
-    assert rows is not None
-    return Made(canonical(real.train.take(rows), real.rotator), None, real.rotator, (), 0.0)
+                seen = canonical(train, real.rotator)
+                features = features_of(
+                    seen if frames else seen.first_points(options.points), options.seed, device
+                )
+        rows = coreset(choice, train, features, options.clouds_per_class, options.seed)
+    if not learns:
+        assert rows is not None
+        chosen = canonical(train.take(rows), real.rotator)
+        return SmallSet(chosen, None, real.rotator, strengths=strengths)
+    seen = train.stretched(HEIGHT) if frames else train
+    distillation = Distillation(seen, options, device, rows, start)
+    found = distillation.run(state, resume=resume) if match else distillation.unmatched()
+    return _learned(found, train, strengths, points, options)
 
 
-def learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Made:
+def _check_frames(train: PointClouds, options: DistillOptions) -> None:
+    if options.clouds_per_class > len(train):
+        raise UserError(
+            f"--cpc {options.clouds_per_class}: there are {len(train)} frames; ask for fewer, or "
+            "read more (--frames)"
+        )
+    if absent := train.absent_parts():
+        logger.info(
+            f"no point of the training frames is of class {listed(absent)}: the result has none "
+            "either"
+        )
+
+
+def _learned(
+    found: Distilled,
+    real: PointClouds,
+    strengths: NDArray[np.float32] | None,
+    points: int,
+    options: DistillOptions,
+) -> SmallSet:
     """Return the set that a distillation has learned; a generator's clouds have `points`."""
     rotator = found.rotator.cpu()
     generator: PointGenerator | None = None
     if isinstance(found.synthetic, GeneratedClouds):
         generator = found.synthetic.generator.cpu()
-        clouds = sampled(generator, rotator, points, seed)
+        clouds = sampled(generator, rotator, points, options.seed)
     else:
         assert isinstance(found.synthetic, FreeClouds)
         learned = found.synthetic.points.detach().cpu()
@@ -256,24 +300,27 @@ def learned(found: Distilled, real: ObjectClouds, points: int, seed: int) -> Mad
                 learned = rotator(learned, align=False)
         labels = np.arange(len(learned)) // found.synthetic.clouds_per_class
         parts = found.synthetic.parts
-        clouds = ObjectClouds(
+        clouds = PointClouds(
             learned.numpy(),
             labels.astype(np.int64),
             real.classes,
             None if parts is None else parts.cpu().numpy(),
             () if parts is None else real.part_names,
         )
-    return Made(clouds, generator, rotator, found.losses, found.seconds)
+    if strengths is not None:
+        assert real.meters is not None
+        clouds = as_frames(clouds, strengths, real.meters, options.method, options.seed)
+    return SmallSet(clouds, generator, rotator, found.losses, found.seconds, strengths)
 
 
-def sampled(generator: PointGenerator, rotator: Rotator, points: int, seed: int) -> ObjectClouds:
-    """Return a generator's clouds at any resolution, from 2 points on."""
+def sampled(generator: PointGenerator, rotator: Rotator, points: int, seed: int) -> PointClouds:
+    """Return a generator's clouds, as they were learned, at any resolution from 2 points on."""
     if points < 2:
         raise UserError(f"--points {points}: a set's clouds have at least 2 points")
     made, labels, parts = generate(generator, points, seed)
     with torch.no_grad():
         turned = rotator(made, align=False)
-    return ObjectClouds(
+    return PointClouds(
         turned.numpy(),
         labels.numpy(),
         generator.spec.classes,
@@ -282,163 +329,92 @@ def sampled(generator: PointGenerator, rotator: Rotator, points: int, seed: int)
     )
 
 
-def write_made(
-    folder: Path, made: Made, real: Prepared, options: DistillOptions, data: str
-) -> None:
-    """Write a small set with its generator, report and picture; the first process does.
+def generated(small: SmallSet, points: int, seed: int) -> PointClouds:
+    """Return the clouds of a set's generator at any resolution, frames with their strengths.
 
     Parameters
     ----------
-    folder
-        There already.
-    made
-        The set.
-    real
-        What it stands for.
-    options
-        How it was made.
-    data
-        What the user calls the real set.
-
-    Raises
-    ------
-    UserError
-        If a file cannot be written.
-    """
-    if not is_first_process():
-        return
-    plain = json.loads(json.dumps(asdict(options)))
-    made_from = {"data": data, "options": plain}
-    coordinates = made.clouds.points.size
-    stored = coordinates if made.generator is None else made.generator.num_parameters()
-    report: dict[str, Any] = {
-        "made_from": made_from,
-        "losses": list(made.losses),
-        "seconds": round(made.seconds, 1),
-        "numbers_stored": stored,
-        "coordinates": coordinates,
-        "versions": provenance.versions(),
-        **provenance.commit(),
-    }
-    if made.generator is not None:
-        report["smaller_from_clouds_per_class"] = pays_from(
-            made.generator.spec, made.clouds.num_points
-        )
-        weights = made.rotator.weights
-        made_from["rotator_weights"] = None if weights is None else weights.tolist()
-        save_generator(folder / GENERATOR_NAME, made.generator, made_from)
-    write_folder(folder, {"train": made.clouds}, made_from)
-    with atomic_write(folder / REPORT_NAME) as unfinished:
-        unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    columns = {"real": canonical(real.train, real.rotator), options.method: made.clouds}
-    draw_clouds(folder / PICTURE_NAME, columns, each=2 if options.clouds_per_class > 1 else 1)
-
-
-def add_to_report(folder: Path, more: Mapping[str, Any]) -> None:
-    """Add to the report that `write_made` wrote.
-
-    Parameters
-    ----------
-    folder
-        Of the set.
-    more
-        Plain values: scores, and how long all of it took.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
-    """
-    path = folder / REPORT_NAME
-    report = json.loads(path.read_text(encoding="utf-8")) | dict(more)
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-
-
-def sample_again(file: Path, folder: Path, points: int, seed: int) -> ObjectClouds:
-    """Write the clouds of a generator's file at another resolution; return them.
-
-    Parameters
-    ----------
-    file
-        What `write_made` wrote.
-    folder
-        There already.
+    small
+        With a generator, on the CPU.
     points
         Of each cloud, at least 2.
     seed
-        Of the noise.
-
-    Raises
-    ------
-    UserError
-        If the file is none of this version, or `points` is too small.
+        Of the noise and the strengths.
     """
-    generator, made_from = load_generator(file)
-    try:
-        chosen = made_from["options"]["rotator"]
-        rotator = build_rotator(DistillOptions(rotator=RotatorOptions(**chosen)))
-        if rotator.weights is not None:
-            with torch.no_grad():
-                rotator.weights.copy_(torch.tensor(made_from["rotator_weights"]))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(
-            f"{file}: does not say which rotator it needs ({error}); distill again"
-        ) from error
-    clouds = sampled(generator, rotator, points, seed)
-    write_folder(folder, {"train": clouds}, {**made_from, "points": points, "seed": seed})
-    return clouds
+    assert small.generator is not None
+    clouds = sampled(small.generator, small.rotator, points, seed)
+    if small.strengths is None:
+        return clouds
+    assert small.clouds.meters is not None
+    return as_frames(clouds, small.strengths, small.clouds.meters, "dd3d", seed)
+
+
+def as_frames(
+    clouds: PointClouds, table: NDArray[np.float32], meters: float, name: str, seed: int
+) -> PointClouds:
+    """Return what was learned as frames: with true heights, strengths and names.
+
+    Parameters
+    ----------
+    clouds
+        With the classes of their points as parts.
+    table
+        (C, Q) of strengths.
+    meters
+        One unit of the coordinates.
+    name
+        The first word of the frames' names.
+    seed
+        Of the strengths.
+    """
+    assert clouds.parts is not None
+    return replace(
+        clouds.stretched(1 / HEIGHT),
+        strength=draw_strengths(table, clouds.parts, seed, Stream.STRENGTHS),
+        meters=meters,
+        names=tuple(f"{name}/{number:06d}" for number in range(len(clouds))),
+    )
 
 
 def score(
-    made: Made,
+    small: SmallSet,
     real: Prepared,
-    options: EvaluationOptions,
+    training: Training[Found],
     device: torch.device,
     *,
     points: int,
     resample: bool = True,
-) -> Score:
+) -> Score[Found]:
     """Train a network on a small set from scratch and score it on the real set's test clouds.
 
     Parameters
     ----------
-    made, real
+    small, real
         The set, and what it stands for.
-    options
+    training
         How a network is trained.
     device
         Where to compute.
     points
-        Of each cloud to learn from and to be scored on, the first ones of those there are.
+        See `SmallSet.draw`; objects are scored on as many, the first ones of those there are.
     resample
-        Resample a generator's noise in every epoch.
+        Resample a generator's noise in every epoch. Where parts of objects are learned, the set is
+        as it was written.
 
     Raises
     ------
     UserError
-        If there are no test clouds.
+        If there are no test clouds, or they have other parts.
     """
     if real.test is None:
         raise UserError("the data has no test clouds to score on")
-    test = first_points(canonical(real.test, made.rotator), points)
-    found, _ = train_and_score(
-        made.draw(points, options.seed, resample=resample), test, options, device
-    )
-    return found
-
-
-def score_parts(
-    made: Made, real: Prepared, options: PartOptions, device: torch.device
-) -> PartScore:
-    """Train a segmenter on a small set from scratch and score it on the real set's test clouds.
-
-    Raises
-    ------
-    UserError
-        If there are no test clouds, or no parts.
-    """
-    if real.test is None:
-        raise UserError("the data has no test clouds to score on")
-    test = canonical(real.test, made.rotator)
-    return train_and_score_parts(made.clouds, test, options, device)[0]
+    test = canonical(real.test, small.rotator)
+    if isinstance(training, PartTraining):
+        if small.clouds.parts is None or small.clouds.part_names != test.part_names:
+            raise UserError("clouds to learn from and to be scored on need parts of the same names")
+        draw = fixed_draw(small.clouds)
+    else:
+        draw = small.draw(points, training.seed, resample=resample)
+        if test.meters is None:
+            test = test.first_points(points)
+    return train_and_score(draw, test, training, device)[0]

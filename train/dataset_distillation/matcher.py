@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from train.core.distributed import current_world
-from train.dataset_distillation.chance import generator_for, weights_from
+from train.dataset_distillation.chance import Stream, generator_for, weights_from
+from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.grouped import class_distances, class_gradients, mean_features
 from train.dataset_distillation.matching import (
     class_gradient,
-    feature_distance,
     gradient_distance,
     masked_labels,
 )
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.dataset_distillation.objects.clouds import ObjectClouds
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.rotator import Rotator
 from train.dataset_distillation.synthetic import Clouds, Synthetic
@@ -31,9 +30,6 @@ from train.dataset_distillation.tasks import (
     part_shares,
     settle_norms,
 )
-
-_NETWORK, _STATISTICS = 1, 4
-"""Second words of the seeds of a run; 2 and 3 are those of `distill`."""
 
 GROUP_POINTS: Final = 1 << 16
 """Points of the classes that go through a network together: more take memory and gain no time."""
@@ -58,7 +54,7 @@ class Matcher:
 
     def __init__(
         self,
-        real: ObjectClouds,
+        real: PointClouds,
         options: DistillOptions,
         rotator: Rotator,
         device: torch.device,
@@ -104,10 +100,10 @@ class Matcher:
             Iterations before this one: the weights are a function of the seed and of it.
         """
         options = self.options
-        with weights_from(options.seed, _NETWORK, done):
+        with weights_from(options.seed, Stream.MATCHED_NETWORK, done):
             network = matched_network(options.task, self.real, options.widths).to(self.device)
         if self.parts is not None:
-            chance = generator_for(options.seed, _STATISTICS, done)
+            chance = generator_for(options.seed, Stream.NORM_STATISTICS, done)
             some = self.draw(self.rows_of_each(STATISTICS_CLOUDS, chance), chance)[0]
             with torch.no_grad():
                 points = self.rotator(some.to(self.device), align=False)
@@ -125,7 +121,7 @@ class Matcher:
     def distance(
         self, network: PointNet, label: int, made: Clouds, real: Clouds, part: int | None
     ) -> Tensor:
-        """Return how far a class's clouds are from real ones on a network.
+        """Return how far a class's clouds with parts are from real ones on a network.
 
         Parameters
         ----------
@@ -140,8 +136,6 @@ class Matcher:
         """
         turned = self.made_rotator(made[0], align=False)
         wanted_points = self.rotator(real[0].to(self.device), align=False)
-        if self.options.method == "distribution-matching":
-            return feature_distance(network, turned, wanted_points)
         wanted = class_gradient(
             network,
             wanted_points,

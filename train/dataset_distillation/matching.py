@@ -1,4 +1,4 @@
-"""What is matched: gradients of a network, or the means of its features (Eq. 10).
+"""What is matched: gradients of a network (Eq. 10).
 
 Shape letters: B clouds, N points, K classes, R rows of a weight, C channels.
 """
@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from train.dataset_distillation.networks.pointnet import PointNet
 
 _EPS = 1e-6
 
@@ -97,20 +95,3 @@ def _length(rows: Tensor) -> Tensor:
     squares = rows.square().sum(dim=-1)
     some = squares > 0
     return torch.where(some, torch.where(some, squares, torch.ones_like(squares)).sqrt(), 0.0)
-
-
-def feature_distance(network: PointNet, synthetic: Tensor, real: Tensor) -> Tensor:
-    """Return the squared distance of the mean features of two sets of clouds.
-
-    As in Zhao and Bilen, "Dataset Condensation with Distribution Matching" (WACV 2023).
-
-    Parameters
-    ----------
-    network
-        Untrained.
-    synthetic, real
-        (B, N, 3) of one class; the numbers of clouds and points may differ.
-    """
-    with torch.no_grad():
-        wanted = network.features(real).mean(dim=0)
-    return (network.features(synthetic).mean(dim=0) - wanted).square().sum()

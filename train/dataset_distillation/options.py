@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from train.core.errors import UserError
-from train.dataset_distillation.rotator import MODES, Mode
+from train.dataset_distillation.rotator import MODES, Mode, Rotator
 from train.dataset_distillation.tasks import TASKS, Task
 
 Method = Literal[
@@ -62,6 +62,16 @@ class RotatorOptions:
             raise UserError(f"--rotator {self.mode!r}: choose one of {', '.join(MODES)}")
         if self.periods < 1:
             raise UserError(f"--rotator-periods {self.periods}: at least 1")
+
+    def build(self) -> Rotator:
+        """Return an untrained rotator."""
+        return Rotator(
+            self.mode,
+            proper=self.proper,
+            upright=self.upright,
+            periods=self.periods,
+            w0=self.w0,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,4 +224,4 @@ QUICK_FRAMES: Final[Mapping[str, Any]] = {
     "weight_decay": 0.0,  # of weights would pull what was fitted apart
     "w0": 400.0,
 }
-"""The same for LiDAR frames, beside `lidar.start.QUICK_START`: see `docs/results/dd3d_lidar.md`."""
+"""The same for LiDAR frames, beside `start.QUICK_START`: see `docs/results/dd3d_lidar.md`."""

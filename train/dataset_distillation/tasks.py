@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from train.core.errors import UserError
+from train.dataset_distillation.clouds import NO_PART, PointClouds
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.dataset_distillation.objects.clouds import NO_PART, ObjectClouds
 
 Task = Literal["classes", "parts"]
 TASKS: Final[tuple[Task, ...]] = ("classes", "parts")
@@ -20,10 +20,11 @@ TASKS: Final[tuple[Task, ...]] = ("classes", "parts")
 STATISTICS_CLOUDS: Final = 8
 """Real clouds per class on which a segmenter's batch norms are set, as in the authors' code."""
 
-Intervals = tuple[tuple[tuple[int, float, float], ...], ...]
+PartIntervals = tuple[tuple[int, float, float], ...]
+"""Of one class: part, begin and end of its noise, one after the other from 0 to 1."""
 
 
-def check_task(task: Task, real: ObjectClouds) -> None:
+def check_task(task: Task, real: PointClouds) -> None:
     """Refuse clouds without parts where parts are to be learned.
 
     Raises
@@ -40,7 +41,7 @@ def check_task(task: Task, real: ObjectClouds) -> None:
             raise UserError(f"--task parts: no point of class {name} has a part; leave it out")
 
 
-def part_shares(real: ObjectClouds) -> list[dict[int, float]]:
+def part_shares(real: PointClouds) -> list[dict[int, float]]:
     """Return for each class its parts and their shares of the points that have one."""
     assert real.parts is not None
     found = []
@@ -52,7 +53,7 @@ def part_shares(real: ObjectClouds) -> list[dict[int, float]]:
     return found
 
 
-def noise_intervals(real: ObjectClouds) -> Intervals:
+def noise_intervals(real: PointClouds) -> tuple[PartIntervals, ...]:
     """Return where each part's noise begins and ends, as wide as the part's share of the points.
 
     Parameters
@@ -74,7 +75,7 @@ def noise_intervals(real: ObjectClouds) -> Intervals:
     return tuple(found)
 
 
-def matched_network(task: Task, real: ObjectClouds, widths: Sequence[int]) -> PointNet:
+def matched_network(task: Task, real: PointClouds, widths: Sequence[int]) -> PointNet:
     """Return an untrained PointNet: instance norms for classes, batch norms for parts."""
     if task == "classes":
         return PointNet(len(real.classes), widths=widths)
@@ -108,7 +109,7 @@ def settle_norms(network: nn.Module, points: Tensor) -> None:
 
 def mean_part_iou(
     predicted: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.int64]]],
-    clouds: ObjectClouds,
+    clouds: PointClouds,
 ) -> tuple[float, list[float]]:
     """Return the mean over classes of the shapes' mean part IoU, and the classes' own.
 

@@ -18,16 +18,8 @@ from benchmarks.studies.dd3d.memory import PeakMemory
 from train.ablation.records import Outcome, Records, hash_of
 from train.ablation.study import Study
 from train.core.atomic_write import make_folder
-from train.dataset_distillation.evaluate import EvaluationOptions, Score, train_and_score
-from train.dataset_distillation.make import (
-    STATE_NAME,
-    Made,
-    features_of,
-    first_points,
-    make,
-    score,
-    write_made,
-)
+from train.dataset_distillation.folder import STATE_NAME, write_made
+from train.dataset_distillation.make import SmallSet, features_of, make, score
 from train.dataset_distillation.networks.build import SMALL_POINTNET, SMALL_WIDTHS
 from train.dataset_distillation.objects.read import read_objects
 from train.dataset_distillation.options import (
@@ -38,12 +30,15 @@ from train.dataset_distillation.options import (
     RotatorOptions,
     Start,
 )
-from train.dataset_distillation.real_clouds import (
-    Prepared,
-    canonical,
-    prepare,
-)
+from train.dataset_distillation.prepare import Prepared, canonical, prepare
 from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
+from train.dataset_distillation.training import (
+    ClassCounts,
+    ClassTraining,
+    Score,
+    fixed_draw,
+    train_and_score,
+)
 
 Setting = Literal["aligned", "rotated"]
 SETTINGS: Final[tuple[Setting, ...]] = ("aligned", "rotated")
@@ -255,7 +250,7 @@ class Experiment:
         self.settings, self.work, self.device = settings, work, device
         self._prepared: dict[Setting, Prepared] = {}
         self._features: dict[Setting, NDArray[np.float64]] = {}
-        self._made: tuple[tuple[object, ...], Made] | None = None
+        self._made: tuple[tuple[object, ...], SmallSet] | None = None
         self._peak_bytes: int | None = None
 
     def study(self, plan: Plan, records: Path, page: Callable[[Records], None]) -> Study[Run]:
@@ -277,20 +272,19 @@ class Experiment:
         if run.method == FULL:
             assert real.test is not None
             train, test = (
-                first_points(canonical(clouds, real.rotator), points)
+                canonical(clouds, real.rotator).first_points(points)
                 for clouds in (real.train, real.test)
             )
-            fixed = torch.from_numpy(train.points), torch.from_numpy(train.labels)
             options = self._evaluation(run, settings.full_epochs, settings.full_batch)
-            found, _ = train_and_score(lambda epoch: fixed, test, options, self.device)
+            found, _ = train_and_score(fixed_draw(train), test, options, self.device)
             return {run.arm: self._outcome(run, options.epochs, found, None)}
         made = self._small_set(run, real)
         options = self._evaluation(run, settings.epochs_for(run.clouds), settings.batch_size)
         found = score(made, real, options, self.device, points=points)
         return {run.arm: self._outcome(run, options.epochs, found, made)}
 
-    def _evaluation(self, run: Run, epochs: int, batch_size: int) -> EvaluationOptions:
-        return EvaluationOptions(
+    def _evaluation(self, run: Run, epochs: int, batch_size: int) -> ClassTraining:
+        return ClassTraining(
             network=run.network,
             epochs=epochs,
             batch_size=batch_size,
@@ -309,7 +303,7 @@ class Experiment:
             self._prepared[setting] = prepare(train, test, options, rotate=setting == "rotated")
         return self._prepared[setting]
 
-    def _small_set(self, run: Run, real: Prepared) -> Made:
+    def _small_set(self, run: Run, real: Prepared) -> SmallSet:
         """Return the set of a run; evaluations of one set follow each other."""
         key = *run[:4], run.distill_points
         if self._made is not None and self._made[0] == key:
@@ -330,9 +324,7 @@ class Experiment:
             if run.setting not in self._features:
                 train = canonical(real.train, real.rotator)
                 self._features[run.setting] = features_of(
-                    first_points(train, self.settings.points),
-                    0,
-                    self.device,
+                    train.first_points(self.settings.points), 0, self.device
                 )
             features = self._features[run.setting]
         with PeakMemory() as memory:
@@ -351,8 +343,10 @@ class Experiment:
         self._made, self._peak_bytes = (key, made), memory.growth_bytes
         return made
 
-    def _outcome(self, run: Run, epochs: int, found: Score, made: Made | None) -> Outcome:
-        names = self.settings.data.classes
+    def _outcome(
+        self, run: Run, epochs: int, found: Score[ClassCounts], made: SmallSet | None
+    ) -> Outcome:
+        names, counts = self.settings.data.classes, found.found
         stats: dict[str, Any] = {"best_epoch": found.best_epoch}
         if made is not None:
             points = made.clouds.num_points
@@ -373,8 +367,8 @@ class Experiment:
             seconds=found.seconds,
             scores={"accuracy": found.last, "best_accuracy": found.best},
             streets={
-                name: {"right": right, "clouds": clouds}
-                for name, right, clouds in zip(names, found.right, found.clouds, strict=True)
+                name: {"right": int(right), "clouds": int(clouds)}
+                for name, right, clouds in zip(names, counts.right, counts.true, strict=True)
             },
             stats=stats,
         )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.objects.folder import INDEX_NAME
 from train.dataset_distillation.objects.read import read_objects
 from train.dataset_distillation.pictures import draw_clouds
@@ -41,7 +41,7 @@ def draw_page_picture(path: Path, work: Path, points: int) -> bool:
     return True
 
 
-def _second(clouds: ObjectClouds) -> ObjectClouds:
+def _second(clouds: PointClouds) -> PointClouds:
     """Return the second cloud of each class, the first where there is one alone."""
     rows = [clouds.rows_of(label) for label in range(len(clouds.classes))]
     return clouds.take([int(own[min(1, len(own) - 1)]) for own in rows])

@@ -18,28 +18,28 @@ from numpy.typing import NDArray
 from train.ablation.records import Outcome, Records, hash_of
 from train.ablation.study import Study
 from train.core.atomic_write import make_folder
-from train.dataset_distillation.lidar.evaluate import (
-    ClassCounts,
-    FrameScore,
-    FrameTraining,
-    train_and_score_frames,
+from train.dataset_distillation.folder import (
+    GENERATOR_NAME,
+    STATE_NAME,
+    load_clouds,
+    write_made,
 )
-from train.dataset_distillation.lidar.folder import load_frames, write_made_frames
-from train.dataset_distillation.lidar.frames import FrameOptions
-from train.dataset_distillation.lidar.make import (
-    MadeFrames,
-    RealFrames,
-    fixed_draw,
-    frame_features,
-    make_frames,
-    prepare_frames,
-    score_frames_of,
-)
-from train.dataset_distillation.lidar.picture import draw_frames
-from train.dataset_distillation.lidar.read import FrameData, read_frame_data
-from train.dataset_distillation.lidar.start import FitOptions
-from train.dataset_distillation.make import GENERATOR_NAME, STATE_NAME
+from train.dataset_distillation.frames.read import FrameData, FrameOptions, read_frame_data
+from train.dataset_distillation.make import SmallSet, features_of, make, score
 from train.dataset_distillation.options import LEARNED, DistillOptions, Method
+from train.dataset_distillation.pictures import draw_frames
+from train.dataset_distillation.prepare import Prepared, canonical, prepare
+from train.dataset_distillation.start import StartOptions
+from train.dataset_distillation.training import (
+    ClassCounts,
+    FrameTraining,
+    Score,
+    fixed_draw,
+    total,
+    train_and_score,
+)
+
+FrameScore = Score[dict[str, ClassCounts]]
 
 FULL: Final = "full"
 FORMAT: Final = 1
@@ -74,7 +74,7 @@ class Settings:
     distill_points, iterations, outer, inner, real_batch, lr, width, layers, w0, widths
         See `DistillOptions`. Free coordinates have as many points as real frames.
     start_steps, start_points, start_frames
-        See `FitOptions`, of the arms in `STARTED`.
+        See `StartOptions`, of the arms in `STARTED`.
     share_power
         Of the same arms: points of rare classes are more than their share. `WEIGHTED` has it in its
         loss, so that what the shares do can be told from what the points do.
@@ -144,11 +144,11 @@ class Settings:
             seed=self.data_seed,
         )
 
-    def start(self, arm: str) -> FitOptions:
+    def start(self, arm: str) -> StartOptions:
         """Return how the generator of an arm is fitted first."""
         if arm not in STARTED:
-            return FitOptions()
-        return FitOptions(
+            return StartOptions()
+        return StartOptions(
             steps=self.start_steps,
             points=self.start_points,
             frames=self.start_frames,
@@ -258,9 +258,9 @@ class Experiment:
     def __init__(self, settings: Settings, work: Path, device: torch.device) -> None:
         self.settings, self.work, self.device = settings, work, device
         self.has_run = False
-        self._real: RealFrames | None = None
+        self._real: Prepared | None = None
         self._features: NDArray[np.float64] | None = None
-        self._made: tuple[tuple[object, ...], MadeFrames] | None = None
+        self._made: tuple[tuple[object, ...], SmallSet] | None = None
 
     def study(self, plan: Plan, records: Path, page: Callable[[Records], None]) -> Study[Run]:
         """Return the study of a plan."""
@@ -280,14 +280,14 @@ class Experiment:
             folder = self.work / f"{max(plan.frames)}-{arm}-{plan.seeds[0]}"
             file = folder / GENERATOR_NAME
             if file.is_file():
-                columns[arm] = load_frames(file, self.settings.points, plan.seeds[0])
+                columns[arm] = load_clouds(file, self.settings.points, plan.seeds[0])
         draw_frames(path, columns)
 
-    def real(self) -> RealFrames:
+    def real(self) -> Prepared:
         """Return the frames, simulated once."""
         if self._real is None:
             train, test = read_frame_data(self.settings.data(self.work / "frames"), needs_test=True)
-            self._real = prepare_frames(train, test, self.settings.options("random", 1, 0))
+            self._real = prepare(train, test, self.settings.options("random", 1, 0))
         return self._real
 
     def _run(self, run: Run) -> dict[str, Outcome]:
@@ -298,13 +298,13 @@ class Experiment:
         if run.method == FULL:
             assert real.test is not None
             draw = fixed_draw(real.train)
-            found, _ = train_and_score_frames(draw, real.test, options, self.device)
+            found, _ = train_and_score(draw, real.test, options, self.device)
             return {run.arm: self._outcome(run, found, None)}
         made = self._small_set(run, real)
-        found = score_frames_of(made, real, options, self.device, self.settings.points)
+        found = score(made, real, options, self.device, points=self.settings.points)
         return {run.arm: self._outcome(run, found, made)}
 
-    def _small_set(self, run: Run, real: RealFrames) -> MadeFrames:
+    def _small_set(self, run: Run, real: Prepared) -> SmallSet:
         """Return the set of a run; the networks that are trained on one set follow each other."""
         key = (run.frames, run.method, run.seed)
         if self._made is not None and self._made[0] == key:
@@ -315,8 +315,9 @@ class Experiment:
         make_folder(folder, "--work")
         if method in ("herding", "k-center") and self._features is None:
             # One network has seen all frames; what it saw is the same for every seed.
-            self._features = frame_features(real, 0, self.device)
-        made = make_frames(
+            train = canonical(real.train, real.rotator)
+            self._features = features_of(train, 0, self.device)
+        made = make(
             real,
             options,
             self.device,
@@ -327,22 +328,22 @@ class Experiment:
             start=self.settings.start(run.method),
             match=run.method != "start-alone",
         )
-        write_made_frames(folder, made, real, options, "simulated")
+        write_made(folder, made, real, options, "simulated")
         self._made = (key, made)
         return made
 
-    def _outcome(self, run: Run, found: FrameScore, made: MadeFrames | None) -> Outcome:
-        counts = found.counts
+    def _outcome(self, run: Run, found: FrameScore, made: SmallSet | None) -> Outcome:
+        counts = total(found.found.values())
         real = self.real()
         stats: dict[str, Any] = {
             "best_epoch": found.best_epoch,
-            "iou": dict(zip(real.train.class_names, counts.iou(), strict=True)),
+            "iou": dict(zip(real.train.part_names, counts.iou(), strict=True)),
         }
         if made is not None:
             stats |= {
                 "numbers_stored": made.numbers_stored,
                 "distillation_seconds": round(made.seconds, 1),
-                "classes": int((made.frames.class_counts() > 0).sum()),
+                "classes": int((made.clouds.part_counts() > 0).sum()),
             }
         settings = self.settings
         return Outcome(
@@ -360,7 +361,7 @@ class Experiment:
 def by_street(found: FrameScore) -> dict[str, dict[str, list[int]]]:
     """Return a score's counts street by street, as plain values."""
     streets: dict[str, ClassCounts] = {}
-    for name, counts in found.frames.items():
+    for name, counts in found.found.items():
         sequence, _, number = name.rpartition("/")
         street = f"{sequence}-{int(number) // FRAMES_A_STREET:02d}"
         streets[street] = streets[street] + counts if street in streets else counts

@@ -18,7 +18,7 @@ from train.ablation.statistics import (
     estimate,
     paired_sample,
 )
-from train.dataset_distillation.lidar.evaluate import ClassCounts
+from train.dataset_distillation.training import ClassCounts
 
 RECORDS_NAME: Final = "dd3d_lidar_records.jsonl.gz"
 """The records, beside the page."""

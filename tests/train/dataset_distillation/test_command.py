@@ -8,15 +8,10 @@ import pytest
 from benchmarks.studies.dd3d_lidar.experiment import Settings
 from tests.train.dataset_distillation.toys import toy_clouds
 from topodistill.commands import main as topodistill
-from train.dataset_distillation.command import (
-    _parser,
-    _starts_from_real,
-    distill_options,
-    main,
-)
-from train.dataset_distillation.lidar.command import frame_start
-from train.dataset_distillation.lidar.start import FitOptions
+from train.dataset_distillation.command import _parser, distill_options, main, starts_from_real
+from train.dataset_distillation.kinds import kind_of
 from train.dataset_distillation.objects import read_objects, write_folder
+from train.dataset_distillation.start import StartOptions
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +71,7 @@ def test_a_generator_is_sampled_at_any_resolution(made, tmp_path, points):
 @pytest.mark.parametrize(
     "method", ["gradient-matching", "distribution-matching", "random", "herding", "k-center"]
 )
-def test_every_other_method_writes_a_set(data, tmp_path, monkeypatch, method):
-    from train.dataset_distillation import make
-
-    monkeypatch.setattr(make, "_FEATURE_EPOCHS", 1)
+def test_every_other_method_writes_a_set(data, tmp_path, method):
     arguments = ["--method", method, "--data", str(data), "--cpc", "2", "--output", str(tmp_path)]
     assert main([*arguments, *SMALL]) == 0
     clouds = read_objects(tmp_path, "train", 24)
@@ -196,13 +188,13 @@ def test_frames_are_distilled_as_the_results_page_measured():
     def chosen(*given):
         given = _parser().parse_args(["--output", "x", "--dataset", "waymo", *given])
         found = distill_options(given)
-        return found, frame_start(given, quick=_starts_from_real(given))
+        return found, kind_of(given).start(given, quick=starts_from_real(given))
 
     measured = Settings()
     assert chosen() == (measured.options("dd3d-start", 1, 0), measured.start("dd3d-start"))
     for given in (["--preset", "paper"], ["--start", "noise"], ["--start-steps", "0"]):
         options, start = chosen(*given)
-        assert (options.lr, options.w0, start) == (1e-3, 100.0, FitOptions())
+        assert (options.lr, options.w0, start) == (1e-3, 100.0, StartOptions())
     options, start = chosen("--lr", "0.5", "--w0", "7", "--outer", "3", "--inner", "2")
     assert (options.lr, options.w0, options.outer, options.inner) == (0.5, 7.0, 3, 2)
     _, start = chosen("--start-steps", "9", "--share-power", "0.3", "--start-frames", "2")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
+from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.coresets import CORESETS, coreset, draw, herd, k_center
-from train.dataset_distillation.objects.clouds import ObjectClouds
 
 RNG = np.random.default_rng(0)
 
@@ -59,7 +59,7 @@ def test_equal_features_are_still_chosen_once_each(choose):
 def test_a_coreset_has_as_many_of_each_class(name):
     rng = np.random.default_rng(1)
     labels = rng.permutation(np.repeat([0, 1, 2], [5, 4, 6]))
-    clouds = ObjectClouds(rng.normal(size=(15, 4, 3)).astype(np.float32), labels, ("a", "b", "c"))
+    clouds = PointClouds(rng.normal(size=(15, 4, 3)).astype(np.float32), labels, ("a", "b", "c"))
     features = rng.normal(size=(15, 2))
     chosen = coreset(name, clouds, features, 3, seed=0)
     assert labels[chosen].tolist() == [0] * 3 + [1] * 3 + [2] * 3

@@ -6,7 +6,7 @@ import torch
 
 from tests.train.dataset_distillation.toys import CLASSES, toy_clouds
 from train.dataset_distillation.generator import GeneratorSpec, build_generator, generate
-from train.dataset_distillation.make import SIGNS_ONCE_FROM, Made
+from train.dataset_distillation.make import SIGNS_ONCE_FROM, SmallSet
 from train.dataset_distillation.rotator import Rotator
 
 NONE, FROZEN = Rotator("none"), Rotator("frozen")
@@ -18,11 +18,11 @@ def generated(clouds_per_class, rotator, points=64):
     made, labels, _ = generate(generator, points, 0)
     clouds = toy_clouds(clouds_per_class, 0, points).with_points(made.numpy())
     assert labels.tolist() == clouds.labels.tolist()
-    return Made(clouds, generator, rotator, (), 0.0)
+    return SmallSet(clouds, generator, rotator)
 
 
 def real(clouds_per_class, rotator, *, redrawn=True):
-    return Made(toy_clouds(clouds_per_class, 0), None, rotator, (), 0.0, redrawn)
+    return SmallSet(toy_clouds(clouds_per_class, 0), None, rotator, redrawn=redrawn)
 
 
 def drawn_signs(made, points, epochs):
@@ -32,7 +32,7 @@ def drawn_signs(made, points, epochs):
     for epoch in range(epochs):
         bare = generate(made.generator, max(points, 64), 5 * 100_003 + epoch)[0]
         few = generate(made.generator, points, 5 * 100_003 + epoch)[0]
-        got = draw(epoch)[0]
+        got = draw(epoch + 1)[0]
         base = bare[:, :points] if len(made.clouds) < SIGNS_ONCE_FROM * 4 else few
         ratio = got / base
         signs = ratio[:, 0].round()
@@ -61,7 +61,7 @@ def test_every_epoch_sees_other_points_and_the_seed_repeats_them(make_set):
 
 def test_what_is_redrawn_are_points_of_the_same_cloud():
     made = real(2, NONE)
-    got = made.draw(30, 0, resample=True)(0)[0].numpy()
+    got = made.draw(30, 0, resample=True)(1)[0].numpy()
     for cloud, all_points in zip(got, made.clouds.points, strict=True):
         there = {tuple(point) for point in all_points.tolist()}
         seen = {tuple(point) for point in cloud.tolist()}
@@ -94,4 +94,4 @@ def test_the_signs_of_a_draw_are_decided_by_as_many_points_as_the_clouds_have():
     for epoch in range(20):
         bare = generate(made.generator, 64, epoch)[0]
         want = FROZEN(bare, align=False)[:, :6]
-        torch.testing.assert_close(draw(epoch)[0], want)
+        torch.testing.assert_close(draw(epoch + 1)[0], want)

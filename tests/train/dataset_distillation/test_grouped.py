@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.train.dataset_distillation.test_distill import distance
 from tests.train.dataset_distillation.toys import toy_clouds
 from train.dataset_distillation import matcher as matcher_module
 from train.dataset_distillation.distill import Distillation
@@ -93,7 +94,7 @@ def test_a_step_has_the_gradients_of_the_sum_of_distances(method, rotator):
     chance = torch.Generator().manual_seed(5)
     real = [matcher.batch(k, chance) for k in range(4)]
     made = distillation.synthetic.of_classes(range(4), 20, chance)
-    total = sum(matcher.distance(net, k, made[k], real[k], None) for k in range(4))
+    total = sum(distance(matcher, net, k, made[k], real[k]) for k in range(4))
     want = torch.autograd.grad(total, distillation.learned, allow_unused=True)
     for limit in (1, 2 * 3 * 20, 1 << 16):
         with pytest.MonkeyPatch.context() as patch:

@@ -7,7 +7,6 @@ import torch
 from train.dataset_distillation.generator import GeneratorSpec, build_generator
 from train.dataset_distillation.matching import (
     class_gradient,
-    feature_distance,
     gradient_distance,
     labeled_loss,
     masked_labels,
@@ -129,10 +128,3 @@ def test_the_loss_is_torch_own_where_all_is_labeled():
     torch.testing.assert_close(
         labeled_loss(logits, labels), torch.nn.functional.cross_entropy(logits, labels)
     )
-
-
-def test_feature_distance_is_that_of_the_means(network):
-    a, b = clouds(6), clouds(7, number=2, points=20)
-    want = (network.features(a).mean(0) - network.features(b).mean(0)).square().sum()
-    torch.testing.assert_close(feature_distance(network, a, b), want)
-    assert feature_distance(network, a, a) == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.lidar.toy_streets import streets
+from tests.train.dataset_distillation.frames.toy_streets import streets
 from train.core.errors import UserError
 from train.dataset_distillation.networks.segmenters import (
     SEGMENTERS,
@@ -62,7 +62,7 @@ def test_every_network_gives_logits_and_gradients_of_one_frame_too(name):
     frames = streets(2)
     network = build_segmenter(name, 4, 0.5, frames.meters).train()
     for number in (1, 2):
-        points = torch.from_numpy(frames.clouds.points[:number])
+        points = torch.from_numpy(frames.points[:number])
         logits = network(points, torch.from_numpy(frames.strength[:number]))
         assert logits.shape == (number, 4, 120)
     logits.square().sum().backward()

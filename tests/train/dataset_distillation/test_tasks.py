@@ -8,12 +8,11 @@ import torch
 
 from tests.train.dataset_distillation.test_distill import mean_distance
 from train.core.errors import UserError
+from train.dataset_distillation.clouds import PointClouds, unit_sphere
 from train.dataset_distillation.distill import Distillation
-from train.dataset_distillation.evaluate_parts import PartOptions, train_and_score_parts
 from train.dataset_distillation.generator import generate
 from train.dataset_distillation.matcher import Matcher
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.dataset_distillation.objects.clouds import ObjectClouds, unit_sphere
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.tasks import (
     check_task,
@@ -22,6 +21,7 @@ from train.dataset_distillation.tasks import (
     noise_intervals,
     settle_norms,
 )
+from train.dataset_distillation.training import PartTraining, fixed_draw, train_and_score
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def hammers(each, seed, points=60):
             top = rng.uniform(-1, 1, (points - third, 3)) * shape + [0, 0, 1.2]
             clouds.append(unit_sphere(np.concatenate([handle, top])))
             parts.append(np.repeat([0, 1 + label], [third, points - third]))
-    return ObjectClouds(
+    return PointClouds(
         np.stack(clouds),
         np.repeat([0, 1], each),
         ("hammer", "axe"),
@@ -83,15 +83,15 @@ def test_the_mean_part_iou_by_hand():
 
 
 def test_a_segmenter_learns_the_parts():
-    score, network = train_and_score_parts(
-        hammers(6, 0),
+    score, network = train_and_score(
+        fixed_draw(hammers(6, 0)),
         hammers(3, 9),
-        PartOptions(epochs=40, batch_size=6, test_every=10, widths=(16, 32, 64), weight_decay=0.0),
+        PartTraining(epochs=40, batch_size=6, test_every=10, widths=(16, 32, 64), weight_decay=0.0),
         CPU,
     )
     assert score.last > 0.8
     assert score.best >= score.last
-    assert len(score.classes) == 2
+    assert len(score.found) == 2
     assert isinstance(network, PointNet)
 
 

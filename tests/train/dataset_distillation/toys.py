@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.dataset_distillation.objects.clouds import ObjectClouds, unit_sphere
+from train.dataset_distillation.clouds import PointClouds, unit_sphere
 
 CLASSES = ("rod", "plate", "ball", "cross")
 
@@ -26,4 +26,4 @@ def toy_clouds(each, seed, points=48):
                 at[points // 2 :, 1] *= 0.1
             found.append(unit_sphere(at))
             labels.append(label)
-    return ObjectClouds(np.stack(found), np.array(labels), CLASSES)
+    return PointClouds(np.stack(found), np.array(labels), CLASSES)

@@ -15,7 +15,7 @@ import numpy as np
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
-from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.clouds import PointClouds
 
 FORMAT: Final = "topodistill-objects-1"
 INDEX_NAME: Final = "objects.json"
@@ -23,7 +23,7 @@ SPLITS: Final = ("train", "test")
 
 
 def write_folder(
-    folder: Path, splits: Mapping[str, ObjectClouds], made_from: Mapping[str, Any]
+    folder: Path, splits: Mapping[str, PointClouds], made_from: Mapping[str, Any]
 ) -> None:
     """Write splits of one set; `objects.json` last, so that a folder that has it is whole.
 
@@ -74,7 +74,7 @@ def write_folder(
         unfinished.write_text(json.dumps(index, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_folder(folder: Path, split: str) -> ObjectClouds:
+def read_folder(folder: Path, split: str) -> PointClouds:
     """Read a split that `write_folder` wrote.
 
     Raises
@@ -92,7 +92,7 @@ def read_folder(folder: Path, split: str) -> ObjectClouds:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-        return ObjectClouds(
+        return PointClouds(
             points=found["points"].astype(np.float32, copy=False),
             labels=found["labels"].astype(np.int64, copy=False),
             classes=tuple(index["classes"]),

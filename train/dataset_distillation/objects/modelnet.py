@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from train.core.errors import UserError
-from train.dataset_distillation.objects.clouds import ObjectClouds, check_cloud, unit_sphere
+from train.dataset_distillation.clouds import PointClouds, check_cloud, unit_sphere
 from train.dataset_distillation.objects.meshes import read_off, sample_triangles
 
 
@@ -14,7 +14,7 @@ def is_modelnet(folder: Path) -> bool:
     return next(folder.glob("*/train/*.off"), None) is not None
 
 
-def read_modelnet(folder: Path, split: str, num_points: int, seed: int = 0) -> ObjectClouds:
+def read_modelnet(folder: Path, split: str, num_points: int, seed: int = 0) -> PointClouds:
     """Read a split, with points drawn evenly on the models' surfaces.
 
     Parameters
@@ -48,4 +48,4 @@ def read_modelnet(folder: Path, split: str, num_points: int, seed: int = 0) -> O
             labels.append(label)
     if not points:
         raise UserError(f"{folder}: has no {split} models (CLASS/{split}/*.off)")
-    return ObjectClouds(np.stack(points), np.array(labels, dtype=np.int64), tuple(classes))
+    return PointClouds(np.stack(points), np.array(labels, dtype=np.int64), tuple(classes))

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from train.core.errors import UserError
-from train.dataset_distillation.objects.clouds import ObjectClouds, resample
+from train.dataset_distillation.clouds import PointClouds, resample
 from train.dataset_distillation.objects.folder import INDEX_NAME, read_folder
 from train.dataset_distillation.objects.modelnet import is_modelnet, read_modelnet
 from train.dataset_distillation.objects.scanobjectnn import is_scanobjectnn, read_scanobjectnn
@@ -20,17 +20,17 @@ class Layout(NamedTuple):
     holds: str
     """What lies in it, for messages."""
     found: Callable[[Path], bool]
-    read: Callable[[Path, str, int, int], ObjectClouds]
+    read: Callable[[Path, str, int, int], PointClouds]
     """Folder, split, points of a cloud, seed."""
 
 
-def _read_ours(folder: Path, split: str, num_points: int, seed: int) -> ObjectClouds:
+def _read_ours(folder: Path, split: str, num_points: int, seed: int) -> PointClouds:
     clouds = read_folder(folder, split)
     if clouds.num_points == num_points:
         return clouds
     rng = np.random.default_rng(seed)
     rows = np.stack([resample(clouds.num_points, num_points, rng) for _ in range(len(clouds))])
-    return ObjectClouds(
+    return PointClouds(
         np.take_along_axis(clouds.points, rows[:, :, None], axis=1),
         clouds.labels,
         clouds.classes,
@@ -48,7 +48,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
 """Name -> layout, tried in this order."""
 
 
-def read_objects(folder: Path, split: str, num_points: int, seed: int = 0) -> ObjectClouds:
+def read_objects(folder: Path, split: str, num_points: int, seed: int = 0) -> PointClouds:
     """Read a split of a set in any known layout.
 
     Parameters

@@ -6,7 +6,7 @@ Shape letters: B clouds, N points.
 import numpy as np
 from numpy.typing import NDArray
 
-from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.clouds import PointClouds
 
 
 def random_rotations(
@@ -39,7 +39,7 @@ def random_rotations(
     return np.moveaxis(np.array(rows), -1, 0)
 
 
-def rotated(clouds: ObjectClouds, seed: int, *, upright: bool = False) -> ObjectClouds:
+def rotated(clouds: PointClouds, seed: int, *, upright: bool = False) -> PointClouds:
     """Return the same clouds, each turned by a rotation of its own (the paper's "rotated" sets)."""
     turns = random_rotations(len(clouds), np.random.default_rng(seed), upright=upright)
     return clouds.with_points(clouds.points @ turns.astype(np.float32).transpose(0, 2, 1))

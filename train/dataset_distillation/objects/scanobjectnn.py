@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from train.core.errors import UserError
-from train.dataset_distillation.objects.clouds import (
-    ObjectClouds,
+from train.dataset_distillation.clouds import (
+    PointClouds,
     check_cloud,
     resample,
     unit_sphere,
@@ -41,7 +41,7 @@ def is_scanobjectnn(folder: Path) -> bool:
     return _find(folder, "train") is not None
 
 
-def read_scanobjectnn(folder: Path, split: str, num_points: int, seed: int = 0) -> ObjectClouds:
+def read_scanobjectnn(folder: Path, split: str, num_points: int, seed: int = 0) -> PointClouds:
     """Read a split.
 
     Parameters
@@ -82,7 +82,7 @@ def read_scanobjectnn(folder: Path, split: str, num_points: int, seed: int = 0) 
         points.append(unit_sphere(cloud[rows]))
         if mask is not None:
             parts.append((np.asarray(mask[index])[rows] >= 0).astype(np.int64))
-    return ObjectClouds(
+    return PointClouds(
         np.stack(points),
         labels,
         CLASSES,

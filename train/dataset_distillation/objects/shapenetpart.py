@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.dataset_distillation.objects.clouds import (
-    ObjectClouds,
+from train.dataset_distillation.clouds import (
+    PointClouds,
     check_cloud,
     resample,
     unit_sphere,
@@ -28,7 +28,7 @@ def is_shapenetpart(folder: Path) -> bool:
     return (folder / CATEGORIES_NAME).is_file()
 
 
-def read_shapenetpart(folder: Path, split: str, num_points: int, seed: int = 0) -> ObjectClouds:
+def read_shapenetpart(folder: Path, split: str, num_points: int, seed: int = 0) -> PointClouds:
     """Read a split; validation models belong to "train", as in PointNet's protocol.
 
     Parameters
@@ -65,7 +65,7 @@ def read_shapenetpart(folder: Path, split: str, num_points: int, seed: int = 0) 
     if not points:
         raise UserError(f"{folder}: has no {split} models ({LISTS}/shuffled_*_file_list.json)")
     numbers = np.stack(parts)
-    return ObjectClouds(
+    return PointClouds(
         np.stack(points),
         np.array(labels, dtype=np.int64),
         tuple(categories.values()),

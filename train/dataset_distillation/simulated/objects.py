@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.dataset_distillation.objects.clouds import NO_PART, ObjectClouds, resample, unit_sphere
+from train.dataset_distillation.clouds import NO_PART, PointClouds, resample, unit_sphere
 from train.dataset_distillation.objects.folder import INDEX_NAME, read_index, write_folder
 from train.dataset_distillation.simulated.surface_points import sample_surface
 from train.simulation.simulator import heavy, objects, people, plants, two_wheelers, vehicles
@@ -170,7 +170,7 @@ def simulate_objects(folder: Path, wanted: SimulatedSet) -> None:
     )
 
 
-def _from_models(count: int, num_points: int, seed: tuple[int, int]) -> ObjectClouds:
+def _from_models(count: int, num_points: int, seed: tuple[int, int]) -> PointClouds:
     part_of = np.full(len(Material), NO_PART, dtype=np.int64)
     for number, materials in enumerate(_PARTS.values()):
         part_of[[int(material) for material in materials]] = number
@@ -185,12 +185,12 @@ def _from_models(count: int, num_points: int, seed: tuple[int, int]) -> ObjectCl
             points.append(unit_sphere(cloud))
             parts.append(part_of[scene.material[primitive]])
             labels.append(label)
-    return ObjectClouds(
+    return PointClouds(
         np.stack(points), np.array(labels), tuple(MODELS), np.stack(parts), PART_NAMES
     )
 
 
-def _from_streets(count: int, num_points: int, seed: tuple[int, int]) -> ObjectClouds:
+def _from_streets(count: int, num_points: int, seed: tuple[int, int]) -> PointClouds:
     """Drive until every class has as many things as are wanted; of one thing the first look."""
     lidar = hdl64(_AZIMUTH_STEPS)
     names = tuple(IN_STREETS)
@@ -218,7 +218,7 @@ def _from_streets(count: int, num_points: int, seed: tuple[int, int]) -> ObjectC
                 f"{_MOST_STOPS} scans hold {len(clouds)} of class {name}, fewer than the {count} "
                 "asked for; ask for fewer"
             )
-    return ObjectClouds(
+    return PointClouds(
         np.stack([cloud for clouds in found for cloud in clouds]),
         np.repeat(np.arange(len(names)), count),
         names,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.dataset_distillation.objects import ObjectClouds, read_folder, read_objects, write_folder
-from train.dataset_distillation.objects.clouds import resample, unit_sphere
+from train.dataset_distillation.clouds import resample, unit_sphere
+from train.dataset_distillation.objects import PointClouds, read_folder, read_objects, write_folder
 from train.dataset_distillation.objects.meshes import read_off, sample_triangles
 from train.dataset_distillation.objects.rotations import random_rotations, rotated
 
@@ -20,7 +20,7 @@ def _clouds(each=3, points=20, *, parts=True):
     points_ = RNG.normal(size=(2 * each, points, 3)).astype(np.float32)
     labels = np.repeat([0, 1], each)
     numbers = RNG.integers(-1, 3, size=(2 * each, points)) if parts else None
-    return ObjectClouds(points_, labels, ("cup", "pot"), numbers, ("a", "b", "c") if parts else ())
+    return PointClouds(points_, labels, ("cup", "pot"), numbers, ("a", "b", "c") if parts else ())
 
 
 @pytest.mark.parametrize("parts", [True, False])
@@ -49,7 +49,7 @@ def test_fewer_points_are_drawn_with_their_parts(tmp_path):
     points = RNG.normal(size=(4, 30, 3)).astype(np.float32)
     parts = np.tile(np.arange(30) % 3, (4, 1))
     points[..., 2] = parts  # z says which part a point is
-    made = ObjectClouds(points, np.array([0, 0, 1, 1]), ("cup", "pot"), parts, ("a", "b", "c"))
+    made = PointClouds(points, np.array([0, 0, 1, 1]), ("cup", "pot"), parts, ("a", "b", "c"))
     write_folder(tmp_path, {"train": made}, {})
     got = read_objects(tmp_path, "train", 12)
     assert got.points.shape == (4, 12, 3)
@@ -231,15 +231,15 @@ def test_without_h5py_one_line_says_what_to_install(tmp_path, monkeypatch):
 )
 def test_clouds_that_nothing_can_be_learned_from_are_refused(points, words):
     with pytest.raises(UserError, match=words):
-        ObjectClouds(points.astype(np.float32), np.array([0, 1]), ("a", "b"))
+        PointClouds(points.astype(np.float32), np.array([0, 1]), ("a", "b"))
 
 
 def test_labels_and_parts_outside_their_names_are_refused():
     points = RNG.normal(size=(2, 5, 3)).astype(np.float32)
     with pytest.raises(UserError, match="label 2 is outside 0 to 1"):
-        ObjectClouds(points, np.array([0, 2]), ("a", "b"))
+        PointClouds(points, np.array([0, 2]), ("a", "b"))
     with pytest.raises(UserError, match="part 1 is outside -1 to 0"):
-        ObjectClouds(points, np.array([0, 1]), ("a", "b"), np.ones((2, 5), dtype=int), ("p",))
+        PointClouds(points, np.array([0, 1]), ("a", "b"), np.ones((2, 5), dtype=int), ("p",))
 
 
 def test_an_unknown_layout_names_the_known_ones(tmp_path):

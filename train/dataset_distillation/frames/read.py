@@ -1,21 +1,26 @@
 """LiDAR frames as clouds of one size: cropped, drawn, and in a unit that is known.
 
-All frames are clouds of one class, a street; the semantic classes of their points are the parts.
-Scale and origin are kept: coordinates are divided by one number of meters, the same for all frames.
+They are read through the dataset's own source, real or simulated. All frames are clouds of one
+class, a street; the semantic classes of their points are the parts. Scale and origin are kept:
+coordinates are divided by one number of meters, the same for all frames.
 
 Shape letters: B frames, N points of each, C classes.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.console import logger
+from train.core.distributed import first_process_first
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX, FrameSource, LidarFrame
-from train.dataset_distillation.objects.clouds import NO_PART, ObjectClouds
+from train.data.registry import dataset_spec
+from train.dataset_distillation.clouds import NO_PART, PointClouds
 
 STREET: Final = "street"
 """The one class that all frames are of."""
@@ -52,90 +57,52 @@ class FrameOptions:
             raise UserError(f"--range-m {self.range_m}: a number of meters above 0")
 
 
-@dataclass(frozen=True, eq=False)
-class FrameClouds:
-    """Frames of one size.
+@dataclass(frozen=True, kw_only=True)
+class FrameData:
+    """Which frames are read.
 
     Attributes
     ----------
-    clouds
-        Coordinates in units of `meters`; parts are train ids, `NO_PART` where the label does not
-        count.
-    strength
-        (B, N) float32, about 0 to 1.
-    meters
-        One unit of the coordinates.
-    names
-        What the frames are called.
+    dataset
+        A name of `train.data.registry.DATASETS`.
+    root
+        The data root.
+    train_sequences, validation_sequences
+        None for the official split.
+    layout
+        Options of `kitti-layout`, by name.
+    take
+        What is taken of each training frame.
+    test_most
+        Frames that are held out to be scored on, at most; 0 for none.
+    simulate
+        Write simulated frames to `root` first.
+    simulated_frames, simulated_test_frames, azimuth_steps, seed
+        Of the simulation.
     """
 
-    clouds: ObjectClouds
-    strength: NDArray[np.float32]
-    meters: float
-    names: tuple[str, ...]
+    dataset: str
+    root: Path
+    train_sequences: tuple[str, ...] = ()
+    validation_sequences: tuple[str, ...] = ()
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    take: FrameOptions = field(default_factory=FrameOptions)
+    test_most: int = 32
+    simulate: bool = False
+    simulated_frames: int = 32
+    simulated_test_frames: int = 16
+    azimuth_steps: int = 400
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check what the annotations cannot say."""
-        if self.clouds.parts is None:
-            raise ValueError("FrameClouds: clouds have no parts; give the class of each point")
-        if self.strength.shape != self.clouds.points.shape[:2]:
-            raise ValueError(
-                f"FrameClouds: strength has shape {self.strength.shape}; give "
-                f"{self.clouds.points.shape[:2]}"
-            )
-        if len(self.names) != len(self.clouds):
-            raise ValueError(f"FrameClouds: {len(self.names)} names of {len(self.clouds)} frames")
-
-    def __len__(self) -> int:
-        """Return B."""
-        return len(self.clouds)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Return the names of the semantic classes, by train id."""
-        return self.clouds.part_names
-
-    @property
-    def segment(self) -> NDArray[np.int64]:
-        """Return (B, N) train ids."""
-        assert self.clouds.parts is not None
-        return self.clouds.parts
-
-    @property
-    def coord_m(self) -> NDArray[np.float32]:
-        """Return (B, N, 3) coordinates in meters."""
-        return self.clouds.points * np.float32(self.meters)
-
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "FrameClouds":
-        """Return some of the frames."""
-        index = np.asarray(rows, dtype=np.int64)
-        return replace(
-            self,
-            clouds=self.clouds.take(index),
-            strength=self.strength[index],
-            names=tuple(self.names[row] for row in index.tolist()),
-        )
-
-    def with_points(self, points: NDArray[np.float32]) -> "FrameClouds":
-        """Return the same frames with other coordinates, in the same unit."""
-        return replace(self, clouds=self.clouds.with_points(points))
-
-    def class_counts(self) -> NDArray[np.int64]:
-        """Return how many points each class has, (C,)."""
-        labeled = self.segment[self.segment != NO_PART]
-        return np.bincount(labeled, minlength=len(self.class_names)).astype(np.int64)
-
-    def absent(self) -> tuple[str, ...]:
-        """Return the classes that no point has."""
-        counts = self.class_counts()
-        return tuple(
-            name for name, count in zip(self.class_names, counts, strict=True) if not count
-        )
+        """Refuse a negative number of frames."""
+        if self.test_most < 0:
+            raise UserError(f"--test-frames {self.test_most}: 0 or more")
 
 
 def read_frames(
     source: FrameSource, class_names: Sequence[str], options: FrameOptions
-) -> FrameClouds:
+) -> PointClouds:
     """Read frames evenly spread over a source.
 
     Parameters
@@ -159,7 +126,7 @@ def read_frames(
 
 def frame_clouds(
     frames: Iterable[LidarFrame], class_names: Sequence[str], options: FrameOptions
-) -> FrameClouds:
+) -> PointClouds:
     """Return frames as clouds of one size; those without a point that counts are left out.
 
     Parameters
@@ -203,15 +170,16 @@ def frame_clouds(
             f"{options.range_m:g} m: nothing can be learned; look at the labels and at how they "
             "are mapped to classes"
         )
-    clouds = ObjectClouds(
+    return PointClouds(
         np.stack(points).astype(np.float32),
         np.zeros(len(points), dtype=np.int64),
         (STREET,),
         np.stack(parts).astype(np.int64),
         tuple(class_names),
+        strength=np.stack(strengths).astype(np.float32),
+        meters=float(options.range_m),
+        names=tuple(names),
     )
-    strength = np.stack(strengths).astype(np.float32)
-    return FrameClouds(clouds, strength, float(options.range_m), tuple(names))
 
 
 def within(coord: NDArray[np.float32], range_m: float) -> NDArray[np.int64]:
@@ -220,6 +188,52 @@ def within(coord: NDArray[np.float32], range_m: float) -> NDArray[np.int64]:
     return np.flatnonzero(near & (np.abs(coord[:, 2]) <= range_m)).astype(np.int64)
 
 
-def stretched(clouds: ObjectClouds, factor: float) -> ObjectClouds:
-    """Return clouds with all heights times a factor."""
-    return clouds.with_points(clouds.points * np.array([1, 1, factor], dtype=np.float32))
+def read_frame_data(
+    wanted: FrameData, *, needs_test: bool = False
+) -> tuple[PointClouds, PointClouds | None]:
+    """Return training frames, and held-out ones of other sequences where there are any.
+
+    Parameters
+    ----------
+    wanted
+        Which.
+    needs_test
+        Refuse data without held-out frames; otherwise the log says why there are none.
+
+    Raises
+    ------
+    UserError
+        If the dataset is unknown, its frames cannot be opened, or `frame_clouds` refuses them.
+    """
+    spec = dataset_spec(wanted.dataset, wanted.layout)
+    train_sequences, test_sequences = wanted.train_sequences, wanted.validation_sequences
+    if needs_test and not wanted.test_most:
+        raise UserError("--test-frames 0: there is nothing to score on; give at least 1")
+    with first_process_first():
+        if wanted.simulate:
+            made = spec.simulate(
+                wanted.root,
+                num_sweeps=wanted.simulated_frames,
+                num_validation_sweeps=wanted.simulated_test_frames,
+                azimuth_steps=wanted.azimuth_steps,
+                seed=wanted.seed,
+            )
+            train_sequences, test_sequences = made.training_sequences, made.validation_sequences
+        source = spec.open(wanted.root, "training", sequences=train_sequences)
+        train = read_frames(source, spec.class_names, wanted.take)
+        if not wanted.test_most:
+            return train, None
+        try:
+            held_out = spec.open(wanted.root, "validation", sequences=test_sequences)
+        except UserError as error:
+            if needs_test or test_sequences:
+                raise
+            logger.info(f"no held-out frames: {error}")
+            return train, None
+        if shared := sorted(set(source.names) & set(held_out.names)):
+            raise UserError(
+                f"{wanted.root}: frame {shared[0]} and {len(shared) - 1} more are both trained on "
+                "and held out; name other --validation-sequences"
+            )
+        take = replace(wanted.take, most=wanted.test_most, seed=wanted.take.seed + 1)
+        return train, read_frames(held_out, spec.class_names, take)

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from tests.train.dataset_distillation.lidar.toy_streets import streets
-from train.dataset_distillation.lidar.strengths import QUANTILES, draw_strengths, strength_table
+from tests.train.dataset_distillation.frames.toy_streets import streets
+from train.dataset_distillation.frames.strengths import QUANTILES, draw_strengths, strength_table
 
 
 def test_the_table_runs_from_the_least_to_the_greatest_of_each_class():
     frames = streets(3)
     table = strength_table(frames)
     assert table.shape == (4, QUANTILES)
-    own = frames.strength[frames.segment == 1]
+    own = frames.strength[frames.parts == 1]
     assert table[1, 0] == own.min()
     assert table[1, -1] == own.max()
     np.testing.assert_allclose(table[1, QUANTILES // 2], np.median(own), rtol=1e-6)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from train.data.frame import LidarFrame
-from train.dataset_distillation.lidar.frames import FrameOptions, frame_clouds
+from train.dataset_distillation.frames.read import FrameOptions, frame_clouds
 
 CLASSES = ("ground", "wall", "box", "nowhere")
 """No street has a point of the last one."""

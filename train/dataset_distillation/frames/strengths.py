@@ -12,20 +12,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.dataset_distillation.lidar.frames import FrameClouds
+from train.dataset_distillation.clouds import PointClouds
 
 QUANTILES: Final = 17
 
 
-def strength_table(frames: FrameClouds) -> NDArray[np.float32]:
+def strength_table(frames: PointClouds) -> NDArray[np.float32]:
     """Return (C, Q) quantiles of each class's strengths, evenly spread from least to greatest.
 
     Classes without points have zeros.
     """
-    table = np.zeros((len(frames.class_names), QUANTILES), dtype=np.float32)
+    assert frames.strength is not None
+    table = np.zeros((len(frames.part_names), QUANTILES), dtype=np.float32)
     shares = np.linspace(0.0, 1.0, QUANTILES)
-    for number in np.flatnonzero(frames.class_counts()):
-        table[number] = np.quantile(frames.strength[frames.segment == number], shares)
+    for number in np.flatnonzero(frames.part_counts()):
+        table[number] = np.quantile(frames.strength[frames.parts == number], shares)
     return table
 
 

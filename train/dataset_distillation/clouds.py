@@ -1,6 +1,9 @@
-"""The record for a set of labeled object clouds, and how a cloud is put into the unit sphere.
+"""The record for a set of labeled clouds, and how a cloud is put into the unit sphere.
 
-Shape letters: B clouds, N points of each.
+Objects are each in a unit of their own. LiDAR frames are in one unit that is known, keep the sensor
+at the origin, have strengths, and are all of one class: the classes of their points are the parts.
+
+Shape letters: B clouds, N points of each, P parts.
 """
 
 from collections.abc import Sequence
@@ -18,7 +21,7 @@ NO_PART = -1
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectClouds:
+class PointClouds:
     """Labeled clouds, all of one size.
 
     Attributes
@@ -33,6 +36,12 @@ class ObjectClouds:
         (B, N) int64, indices of `part_names`, `NO_PART` for points without; None without parts.
     part_names
         Of all classes together; empty without parts.
+    strength
+        (B, N) float32, about 0 to 1, how strongly points return the light; None without.
+    meters
+        One unit of the coordinates, of all clouds; None where each has a unit of its own.
+    names
+        What the clouds are called; empty where they have no names.
 
     Raises
     ------
@@ -46,6 +55,9 @@ class ObjectClouds:
     classes: tuple[str, ...]
     parts: NDArray[np.int64] | None = None
     part_names: tuple[str, ...] = ()
+    strength: NDArray[np.float32] | None = None
+    meters: float | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what the annotations cannot say."""
@@ -63,6 +75,10 @@ class ObjectClouds:
             if self.parts.shape != shape[:2]:
                 raise UserError(f"parts have shape {self.parts.shape}; give {shape[:2]}")
             _check_range("part", self.parts, NO_PART, len(self.part_names))
+        if self.strength is not None and self.strength.shape != shape[:2]:
+            raise UserError(f"strength has shape {self.strength.shape}; give {shape[:2]}")
+        if self.names and len(self.names) != shape[0]:
+            raise UserError(f"there are {len(self.names)} names of {shape[0]} clouds")
         for index, cloud in enumerate(self.points):
             check_cloud(cloud, f"cloud {index} ({self.classes[self.labels[index]]})")
 
@@ -75,15 +91,32 @@ class ObjectClouds:
         """Return N."""
         return int(self.points.shape[1])
 
+    @property
+    def coord_m(self) -> NDArray[np.float32]:
+        """Return (B, N, 3) coordinates in meters, of clouds whose unit is known."""
+        assert self.meters is not None
+        return self.points * np.float32(self.meters)
+
     def counts(self) -> NDArray[np.int64]:
         """Return how many clouds each class has, (classes,)."""
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
+
+    def part_counts(self) -> NDArray[np.int64]:
+        """Return how many points each part has, (P,)."""
+        assert self.parts is not None
+        labeled = self.parts[self.parts != NO_PART]
+        return np.bincount(labeled, minlength=len(self.part_names)).astype(np.int64)
+
+    def absent_parts(self) -> tuple[str, ...]:
+        """Return the parts that no point has."""
+        counts = self.part_counts()
+        return tuple(name for name, count in zip(self.part_names, counts, strict=True) if not count)
 
     def rows_of(self, label: int) -> NDArray[np.int64]:
         """Return where the clouds of a class are."""
         return np.flatnonzero(self.labels == label).astype(np.int64)
 
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "ObjectClouds":
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "PointClouds":
         """Return some of the clouds."""
         index = np.asarray(rows, dtype=np.int64)
         return replace(
@@ -91,11 +124,31 @@ class ObjectClouds:
             points=self.points[index],
             labels=self.labels[index],
             parts=None if self.parts is None else self.parts[index],
+            strength=None if self.strength is None else self.strength[index],
+            names=tuple(self.names[row] for row in index.tolist()) if self.names else (),
         )
 
-    def with_points(self, points: NDArray[np.float32]) -> "ObjectClouds":
+    def first_points(self, number: int) -> "PointClouds":
+        """Return clouds of `number` points, the first ones of each; all where there are fewer.
+
+        Points of a cloud are in no order: the first ones are a draw.
+        """
+        if self.num_points <= number:
+            return self
+        return replace(
+            self,
+            points=self.points[:, :number],
+            parts=None if self.parts is None else self.parts[:, :number],
+            strength=None if self.strength is None else self.strength[:, :number],
+        )
+
+    def with_points(self, points: NDArray[np.float32]) -> "PointClouds":
         """Return the same clouds with other coordinates, such as rotated ones."""
         return replace(self, points=np.ascontiguousarray(points, dtype=np.float32))
+
+    def stretched(self, factor: float) -> "PointClouds":
+        """Return the same clouds with all heights times a factor."""
+        return self.with_points(self.points * np.array([1, 1, factor], dtype=np.float32))
 
     def require(self, clouds_per_class: int) -> None:
         """Refuse a set of which a class has fewer clouds than are asked for.

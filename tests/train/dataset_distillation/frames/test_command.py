@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.train.dataset_distillation.lidar.toy_streets import write_streets
+from tests.train.dataset_distillation.frames.toy_streets import write_streets
 from topodistill.commands import main as topodistill
 from train.data.registry import dataset_spec
 from train.dataset_distillation.command import main

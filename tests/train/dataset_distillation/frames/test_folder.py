@@ -1,39 +1,34 @@
 """Frames on disk: the KITTI layout's own source reads what was made, and a generator again."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.lidar.test_make import OPTIONS
-from tests.train.dataset_distillation.lidar.toy_streets import CLASSES, streets
+from tests.train.dataset_distillation.frames.test_make import OPTIONS
+from tests.train.dataset_distillation.frames.toy_streets import CLASSES, streets
 from train.core.errors import UserError
 from train.data.registry import dataset_spec
+from train.dataset_distillation.folder import sample_again, write_made
+from train.dataset_distillation.frames.folder import DISTILLED, write_frame_folder
 from train.dataset_distillation.generator import load_generator, save_generator
-from train.dataset_distillation.lidar.folder import (
-    DISTILLED,
-    is_of_frames,
-    sample_frames_again,
-    write_frame_folder,
-    write_made_frames,
-)
-from train.dataset_distillation.lidar.make import make_frames, prepare_frames
+from train.dataset_distillation.make import make
+from train.dataset_distillation.prepare import prepare
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def real():
-    return prepare_frames(streets(4), streets(2, first=70), OPTIONS)
+    return prepare(streets(4), streets(2, first=70), OPTIONS)
 
 
 @pytest.fixture(scope="module")
 def written(real, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
-    made = make_frames(real, OPTIONS, CPU, points=90)
-    write_made_frames(folder, made, real, OPTIONS, "toys")
+    made = make(real, OPTIONS, CPU, points=90)
+    write_made(folder, made, real, OPTIONS, "toys")
     return folder, made
 
 
@@ -49,12 +44,12 @@ def test_the_layouts_own_source_reads_the_frames(written, real):
     assert list(source.names) == ["distilled/000000", "distilled/000001"]
     for row in range(2):
         frame = source[row]
-        assert np.array_equal(frame.coord, made.frames.coord_m[row])
-        assert np.array_equal(frame.segment, made.frames.segment[row])
-        np.testing.assert_allclose(frame.strength[:, 0], made.frames.strength[row])
+        assert np.array_equal(frame.coord, made.clouds.coord_m[row])
+        assert np.array_equal(frame.segment, made.clouds.parts[row])
+        np.testing.assert_allclose(frame.strength[:, 0], made.clouds.strength[row])
     _, held_out = opened(folder, "validation")
     assert len(held_out) == 2
-    assert np.array_equal(held_out[1].segment, real.test.segment[1])  # -1 comes back as -1
+    assert np.array_equal(held_out[1].segment, real.test.parts[1])  # -1 comes back as -1
     assert (held_out[1].segment == -1).any()
 
 
@@ -70,21 +65,20 @@ def test_the_report_says_what_was_stored(written):
 @pytest.mark.parametrize("points", [2, 90, 700])
 def test_a_generators_file_gives_frames_of_any_resolution(written, tmp_path, points):
     folder, made = written
-    assert is_of_frames(folder / "generator.safetensors")
-    sample_frames_again(folder / "generator.safetensors", tmp_path, points, OPTIONS.seed)
+    sample_again(folder / "generator.safetensors", tmp_path, points, OPTIONS.seed)
     _, source = opened(tmp_path, "training")
     assert source[0].coord.shape == (points, 3)
     assert np.abs(source[0].coord).max() <= 10.0
     if points == 90:
-        assert np.array_equal(source[1].coord, made.frames.coord_m[1])
-        np.testing.assert_allclose(source[1].strength[:, 0], made.frames.strength[1])
+        assert np.array_equal(source[1].coord, made.clouds.coord_m[1])
+        np.testing.assert_allclose(source[1].strength[:, 0], made.clouds.strength[1])
 
 
 def test_fewer_frames_over_an_earlier_set_leave_none_of_it(written, tmp_path):
     folder, made = written
     generator = folder / "generator.safetensors"
-    sample_frames_again(generator, tmp_path, 20, 0)
-    one = dataclasses.replace(made.frames.take([0]))
+    sample_again(generator, tmp_path, 20, 0)
+    one = made.clouds.take([0])
     write_frame_folder(tmp_path, {DISTILLED: one})
     assert len(opened(tmp_path, "training")[1]) == 1
 
@@ -95,7 +89,7 @@ def test_frames_of_others_are_not_written_over(written, tmp_path):
     strange.mkdir(parents=True)
     (strange / "000000.bin").write_bytes(b"mine")
     with pytest.raises(UserError, match="did not write"):
-        write_frame_folder(tmp_path, {DISTILLED: made.frames})
+        write_frame_folder(tmp_path, {DISTILLED: made.clouds})
     assert (strange / "000000.bin").read_bytes() == b"mine"
 
 
@@ -105,7 +99,7 @@ def test_frames_of_others_are_not_written_over(written, tmp_path):
         ({"version": 2}, "of version 2 with heights times 4.0, this version reads 1 with 4"),
         ({"height": 2.0}, "of version 1 with heights times 2.0, this version reads 1 with 4"),
         ({"strengths": [[0.0, 1.0]]}, "strengths of shape"),
-        ({"meters": None}, "does not say what its frames need"),
+        ({"meters": None}, "does not say what its clouds need"),
     ],
 )
 def test_a_generator_of_another_version_is_refused(written, tmp_path, change, words):
@@ -115,5 +109,5 @@ def test_a_generator_of_another_version_is_refused(written, tmp_path, change, wo
     file = tmp_path / "g.safetensors"
     save_generator(file, generator, made_from | {"frames": facts})
     with pytest.raises(UserError, match=words):
-        sample_frames_again(file, tmp_path, 20, 0)
+        sample_again(file, tmp_path, 20, 0)
     assert not (tmp_path / "sequences").exists()

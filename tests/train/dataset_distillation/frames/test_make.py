@@ -6,20 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.lidar.toy_streets import TAKE, streets
+from tests.train.dataset_distillation.frames.toy_streets import TAKE, streets
 from train.core.errors import UserError
-from train.dataset_distillation.lidar import make as lidar_make
-from train.dataset_distillation.lidar.evaluate import FrameTraining
-from train.dataset_distillation.lidar.make import (
-    canonical_frames,
-    generated_frames,
-    make_frames,
-    prepare_frames,
-    score_frames_of,
-)
-from train.dataset_distillation.lidar.start import FitOptions
+from train.dataset_distillation.make import generated, make, score
 from train.dataset_distillation.networks.segmenters import HEIGHT
 from train.dataset_distillation.options import DistillOptions, RotatorOptions
+from train.dataset_distillation.prepare import canonical, prepare
+from train.dataset_distillation.start import StartOptions
+from train.dataset_distillation.training import FrameTraining
 
 CPU = torch.device("cpu")
 OPTIONS = DistillOptions(
@@ -37,30 +31,30 @@ OPTIONS = DistillOptions(
 
 @pytest.fixture(scope="module")
 def real():
-    return prepare_frames(streets(5), streets(2, first=70), OPTIONS)
+    return prepare(streets(5), streets(2, first=70), OPTIONS)
 
 
 @pytest.fixture(scope="module")
 def made(real):
-    return make_frames(real, OPTIONS, CPU, points=90)
+    return make(real, OPTIONS, CPU, points=90)
 
 
 def test_generated_frames_have_every_class_in_its_share(made, real):
-    assert made.frames.clouds.points.shape == (2, 90, 3)
-    assert made.frames.meters == 10.0
-    assert made.frames.class_names == real.train.class_names
+    assert made.clouds.points.shape == (2, 90, 3)
+    assert made.clouds.meters == 10.0
+    assert made.clouds.part_names == real.train.part_names
     assert len(made.losses) == 2
-    many = generated_frames(made.generator, made.rotator, made.strengths, 10.0, 4000, 0)
-    counts, wanted = many.class_counts(), real.train.class_counts()
+    many = generated(made, 4000, 0)
+    counts, wanted = many.part_counts(), real.train.part_counts()
     np.testing.assert_allclose(counts / counts.sum(), wanted / wanted.sum(), atol=0.02)
-    assert (many.segment >= 0).all()
+    assert (many.parts >= 0).all()
     assert counts[3] == 0
 
 
 def test_generated_points_have_strengths_of_their_class(made, real):
     for number in range(3):
-        own = made.frames.strength[made.frames.segment == number]
-        seen = real.train.strength[real.train.segment == number]
+        own = made.clouds.strength[made.clouds.parts == number]
+        seen = real.train.strength[real.train.parts == number]
         assert seen.min() <= own.min()
         assert own.max() <= seen.max()
 
@@ -77,48 +71,47 @@ def test_an_epoch_draws_other_points_and_chosen_frames_stay(made, real):
 
 def test_random_takes_real_frames_as_they_are(real):
     options = dataclasses.replace(OPTIONS, method="random", seed=4)
-    chosen = make_frames(real, options, CPU, points=90)
-    rows = [real.train.names.index(name) for name in chosen.frames.names]
+    chosen = make(real, options, CPU, points=90)
+    rows = [real.train.names.index(name) for name in chosen.clouds.names]
     assert len(set(rows)) == 2
     wanted = real.train.take(rows)
-    assert np.array_equal(chosen.frames.clouds.points, wanted.clouds.points)
-    assert np.array_equal(chosen.frames.strength, wanted.strength)
-    assert np.array_equal(chosen.frames.segment, wanted.segment)
+    assert np.array_equal(chosen.clouds.points, wanted.points)
+    assert np.array_equal(chosen.clouds.strength, wanted.strength)
+    assert np.array_equal(chosen.clouds.parts, wanted.parts)
     assert chosen.numbers_stored == 2 * 120 * 5
     others = [
-        make_frames(real, dataclasses.replace(options, seed=seed), CPU, points=90).frames.names
+        make(real, dataclasses.replace(options, seed=seed), CPU, points=90).clouds.names
         for seed in range(6)
     ]
     assert len(set(others)) > 1
 
 
 @pytest.mark.parametrize("method", ["herding", "k-center"])
-def test_coresets_look_at_features_of_frames(real, monkeypatch, method):
-    monkeypatch.setattr(lidar_make, "_FEATURE_EPOCHS", 1)
+def test_coresets_look_at_features_of_frames(real, method):
     options = dataclasses.replace(OPTIONS, method=method)
-    chosen = make_frames(real, options, CPU, points=90)
-    assert set(chosen.frames.names) <= set(real.train.names)
+    chosen = make(real, options, CPU, points=90)
+    assert set(chosen.clouds.names) <= set(real.train.names)
     # Frames whose features are known: k-center takes the two that lie apart.
     features = np.array([[0.0], [0.1], [0.0], [5.0], [0.2]])
-    chosen = make_frames(real, options, CPU, points=90, features=features)
+    chosen = make(real, options, CPU, points=90, features=features)
     if method == "k-center":
-        assert "toy/000003" in chosen.frames.names
+        assert "toy/000003" in chosen.clouds.names
 
 
 def test_free_coordinates_keep_classes_and_get_strengths(real):
     options = dataclasses.replace(OPTIONS, method="gradient-matching", points=120)
-    learned = make_frames(real, options, CPU, points=90)
-    assert learned.frames.clouds.points.shape == (2, 120, 3)
-    assert (learned.frames.segment == -1).any()
-    assert not learned.frames.strength[learned.frames.segment == -1].any()
+    learned = make(real, options, CPU, points=90)
+    assert learned.clouds.points.shape == (2, 120, 3)
+    assert (learned.clouds.parts == -1).any()
+    assert not learned.clouds.strength[learned.clouds.parts == -1].any()
     assert learned.generator is None
 
 
 def test_a_network_is_trained_and_scored(made, real):
     options = FrameTraining(network="pointnet", epochs=2, test_every=1)
-    score = score_frames_of(made, real, options, CPU, 60)
-    assert set(score.frames) == set(real.test.names)
-    assert 0 <= score.last <= score.best <= 1
+    found = score(made, real, options, CPU, points=60)
+    assert set(found.found) == set(real.test.names)
+    assert 0 <= found.last <= found.best <= 1
 
 
 ROTATED = dataclasses.replace(OPTIONS, rotator=RotatorOptions(mode="frozen", upright=True))
@@ -128,68 +121,64 @@ def turned(frames, degrees):
     angle = np.deg2rad(degrees)
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
-    return frames.with_points(frames.clouds.points @ turn)
+    return frames.with_points(frames.points @ turn)
 
 
 @pytest.mark.parametrize("degrees", [10, 90, 200, 355])
 def test_the_rotator_undoes_a_turn_about_z_and_keeps_origin_and_height(degrees):
     frames = streets(4)
-    canonical = [
-        canonical_frames(prepare_frames(each, None, ROTATED).train, ROTATED_ROTATOR)
+    found = [
+        canonical(prepare(each, None, ROTATED).train, ROTATED_ROTATOR)
         for each in (frames, turned(frames, degrees))
     ]
-    np.testing.assert_allclose(canonical[0].clouds.points, canonical[1].clouds.points, atol=1e-5)
-    for points in (canonical[0].clouds.points,):
-        assert np.array_equal(points[..., 2], frames.clouds.points[..., 2])
-        np.testing.assert_allclose(
-            np.linalg.norm(points, axis=2),
-            np.linalg.norm(frames.clouds.points, axis=2),
-            atol=1e-6,
-        )
+    np.testing.assert_allclose(found[0].points, found[1].points, atol=1e-5)
+    points = found[0].points
+    assert np.array_equal(points[..., 2], frames.points[..., 2])
+    np.testing.assert_allclose(
+        np.linalg.norm(points, axis=2), np.linalg.norm(frames.points, axis=2), atol=1e-6
+    )
 
 
-ROTATED_ROTATOR = prepare_frames(streets(2), None, ROTATED).rotator
+ROTATED_ROTATOR = prepare(streets(2), None, ROTATED).rotator
 
 
 def test_mistakes_are_named(real):
     tilted = dataclasses.replace(OPTIONS, rotator=RotatorOptions(mode="frozen"))
     with pytest.raises(UserError, match="give --upright"):
-        prepare_frames(streets(2), None, tilted)
+        prepare(streets(2), None, tilted)
     other = streets(2, take=dataclasses.replace(TAKE, range_m=12.0))
     with pytest.raises(UserError, match="other classes or another range"):
-        prepare_frames(streets(2), other, OPTIONS)
+        prepare(streets(2), other, OPTIONS)
     with pytest.raises(UserError, match="--cpc 6: there are 5 frames"):
-        make_frames(real, dataclasses.replace(OPTIONS, clouds_per_class=6), CPU, points=90)
+        make(real, dataclasses.replace(OPTIONS, clouds_per_class=6), CPU, points=90)
     with pytest.raises(UserError, match="--distill-points 500"):
-        make_frames(real, dataclasses.replace(OPTIONS, points=500), CPU, points=90)
-    with pytest.raises(UserError, match="no held-out frames"):
-        score_frames_of(
-            make_frames(real, dataclasses.replace(OPTIONS, method="random"), CPU, points=90),
+        make(real, dataclasses.replace(OPTIONS, points=500), CPU, points=90)
+    with pytest.raises(UserError, match="no test clouds to score on"):
+        score(
+            make(real, dataclasses.replace(OPTIONS, method="random"), CPU, points=90),
             dataclasses.replace(real, test=None),
             FrameTraining(),
             CPU,
-            60,
+            points=60,
         )
 
 
 def test_heights_come_back_in_meters(real):
     """The generator's are stretched: started from real points, its ground is where theirs is."""
     options = dataclasses.replace(OPTIONS, width=32, w0=60.0)
-    start = FitOptions(steps=150, points=128, lr=5e-3)
-    found = make_frames(real, options, CPU, points=500, start=start, match=False)
+    start = StartOptions(steps=150, points=128, lr=5e-3)
+    found = make(real, options, CPU, points=500, start=start, match=False)
     assert found.losses == ()
-    height = found.frames.coord_m[..., 2][found.frames.segment == 0]
+    height = found.clouds.coord_m[..., 2][found.clouds.parts == 0]
     assert np.abs(height.mean() + 1.7) < 0.3
-    assert np.abs(found.frames.coord_m[..., 2]).max() <= 10.0 / HEIGHT
+    assert np.abs(found.clouds.coord_m[..., 2]).max() <= 10.0 / HEIGHT
 
 
 def test_learned_coordinates_start_at_the_real_ones(real):
     options = dataclasses.replace(
         OPTIONS, method="gradient-matching", points=120, coordinate_lr=1e-9
     )
-    learned = make_frames(real, options, CPU, points=90).frames
-    for cloud in learned.clouds.points:
-        apart = [
-            np.abs(np.sort(cloud, 0) - np.sort(own, 0)).max() for own in real.train.clouds.points
-        ]
+    learned = make(real, options, CPU, points=90).clouds
+    for cloud in learned.points:
+        apart = [np.abs(np.sort(cloud, 0) - np.sort(own, 0)).max() for own in real.train.points]
         assert min(apart) < 1e-5

@@ -2,22 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import torch
 
 from train.core.console import logger
 from train.core.distributed import first_process_first
 from train.core.errors import UserError
-from train.dataset_distillation.distill import aligned_clouds, build_rotator
-from train.dataset_distillation.objects.clouds import ObjectClouds
+from train.dataset_distillation.chance import Stream
+from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.objects.read import read_objects
 from train.dataset_distillation.objects.rotations import rotated
 from train.dataset_distillation.options import DistillOptions
-from train.dataset_distillation.rotator import Rotator
+from train.dataset_distillation.rotator import Rotator, principal_axes
 from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
-
-_ROTATION_SEEDS: Final = {"train": 31, "test": 32}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +29,13 @@ class Prepared:
         Decides the signs.
     """
 
-    train: ObjectClouds
-    test: ObjectClouds | None
+    train: PointClouds
+    test: PointClouds | None
     rotator: Rotator
 
 
 def prepare(
-    train: ObjectClouds, test: ObjectClouds | None, options: DistillOptions, *, rotate: bool
+    train: PointClouds, test: PointClouds | None, options: DistillOptions, *, rotate: bool = False
 ) -> Prepared:
     """Rotate clouds at random if wanted, and put them on their principal axes.
 
@@ -47,23 +44,32 @@ def prepare(
     train, test
         As they were read.
     options
-        The rotator and the seed are looked at.
+        The rotator is looked at.
     rotate
         Turn every cloud at random first: the paper's "rotated" setting.
 
     Raises
     ------
     UserError
-        If the splits have different classes.
+        If the splits have different classes or units, or the rotator would tilt LiDAR frames.
     """
+    chosen, frames = options.rotator, train.meters is not None
+    if frames and chosen.mode != "none" and not chosen.upright:
+        raise UserError(
+            f"--rotator {chosen.mode}: LiDAR frames know which way is up; give --upright, or "
+            "--rotator none"
+        )
     if test is not None and test.classes != train.classes:
         raise UserError("the test clouds have other classes than the training clouds; give one set")
+    facts = (train.part_names, train.meters)
+    if frames and test is not None and (test.part_names, test.meters) != facts:
+        raise UserError("the held-out frames have other classes or another range; give one set")
     if rotate:
-        upright = options.rotator.upright
-        train = rotated(train, _ROTATION_SEEDS["train"], upright=upright)
-        test = None if test is None else rotated(test, _ROTATION_SEEDS["test"], upright=upright)
-    rotator = build_rotator(options)
-    count = undefined(train, rotator)
+        train = rotated(train, Stream.TRAIN_ROTATIONS, upright=chosen.upright)
+        if test is not None:
+            test = rotated(test, Stream.TEST_ROTATIONS, upright=chosen.upright)
+    rotator = chosen.build()
+    count = 0 if frames else undefined(train, rotator)
     if count:
         logger.info(
             f"{count} of {len(train)} clouds have principal axes or signs that are not defined "
@@ -76,14 +82,29 @@ def prepare(
     )
 
 
-def undefined(clouds: ObjectClouds, rotator: Rotator) -> int:
+def aligned_clouds(clouds: PointClouds, rotator: Rotator) -> PointClouds:
+    """Return clouds on their principal axes, all signs still to be decided by the rotator.
+
+    The paper does the same before training: PCA looks at all points, the rotator at those of a
+    step. Frames are turned about their origin, which says where the sensor is.
+    """
+    if rotator.mode == "none":
+        return clouds
+    points = torch.from_numpy(clouds.points)
+    axes = principal_axes(points, upright=rotator.upright, proper=rotator.proper)
+    if clouds.meters is None:
+        points = points - points.mean(dim=1, keepdim=True)
+    return clouds.with_points((points @ axes.vectors).numpy())
+
+
+def undefined(clouds: PointClouds, rotator: Rotator) -> int:
     """Return how many clouds the rotator cannot give one orientation."""
     with torch.no_grad():
         found = rotator.canonical(torch.from_numpy(clouds.points))
     return int((found.degenerate | found.ambiguous).sum())
 
 
-def canonical(clouds: ObjectClouds, rotator: Rotator) -> ObjectClouds:
+def canonical(clouds: PointClouds, rotator: Rotator) -> PointClouds:
     """Return prepared clouds with their signs decided: what a network is trained on."""
     with torch.no_grad():
         return clouds.with_points(
@@ -93,7 +114,7 @@ def canonical(clouds: ObjectClouds, rotator: Rotator) -> ObjectClouds:
 
 def read_real(
     data: str, output: Path, wanted: SimulatedSet, points: int, seed: int
-) -> tuple[ObjectClouds, ObjectClouds | None]:
+) -> tuple[PointClouds, PointClouds | None]:
     """Return training and test clouds of a folder, or simulated ones; the first process simulates.
 
     Parameters
