@@ -2,7 +2,7 @@
 
 import sys
 
-from train.profiling.cli import main
+from train.profiling.command import main
 
 __all__ = ["main"]
 

@@ -45,6 +45,10 @@ STUDIES: Final[Mapping[str, tuple[str, str]]] = {
         "benchmarks.studies.compare.command",
         "simulated frames beside a real one",
     ),
+    "efficiency": (
+        "benchmarks.studies.efficiency.command",
+        "what the networks cost, from a record of train.efficiency",
+    ),
 }
 """Name -> (module whose `main(arguments)` returns the exit code, what it measures)."""
 

@@ -22,7 +22,12 @@ def page(*blocks: str | None) -> str:
     blocks
         In their order; None and "" leave no trace.
     """
-    return "\n\n".join(filter(None, blocks)) + "\n"
+    return section(*blocks) + "\n"
+
+
+def section(*blocks: str | None) -> str:
+    """Return blocks as one block: with a blank line between them, without None and ""."""
+    return "\n\n".join(filter(None, blocks))
 
 
 def generated(command: str) -> str:

@@ -146,8 +146,12 @@ def _svg(figure: Figure, title: str, said: Sequence[str] = ()) -> str:
     """Return the drawing as an element; `said` are the words of the parts named said0, said1..."""
     drawn = io.StringIO()
     nobody: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    fonts = {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}  # the page has its own
-    with rc_context({"svg.hashsalt": title, **fonts}):
+    style: Any = {  # a text stays text, whose font is the page's
+        "svg.fonttype": "none",
+        "svg.hashsalt": title,
+        "font.sans-serif": ["DejaVu Sans"],
+    }
+    with rc_context(style):
         figure.savefig(drawn, format="svg", transparent=True, metadata=nobody)
     text = drawn.getvalue()
     text = text[text.index("<svg ") :].rstrip()

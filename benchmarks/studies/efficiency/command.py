@@ -1,0 +1,75 @@
+"""Write `efficiency.md` and `efficiency.png` from `efficiency.json`, which train.efficiency wrote.
+
+python -m train.efficiency --output docs/results
+python -m benchmarks.studies efficiency --output docs/results
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from benchmarks.studies.efficiency.page import markdown
+from benchmarks.studies.efficiency.plot import draw
+from train.core.atomic_write import atomic_write
+from train.core.command import Command
+from train.core.console import logger
+from train.core.errors import UserError
+from train.profiling.command import NAME
+from train.profiling.measure import SCHEMA
+
+_AGAIN = "make it: python -m train.efficiency"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command takes."""
+
+    output: Annotated[Path, arg(metavar="DIR")]
+    "where efficiency.json is, and where the page and the picture go"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record in a file.
+
+    Raises
+    ------
+    UserError
+        If there is none of this version.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        again = "make it: python -m train.efficiency"
+        raise UserError(f"{path}: cannot be read ({error}); {again}") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise UserError(
+            f"{path}: is no record of this version; make it: python -m train.efficiency"
+        )
+    return record
+
+
+def write_page(record: dict[str, Any], folder: Path) -> list[Path]:
+    """Write the page and the picture; return their paths."""
+    page, picture = (folder / f"{NAME}.{ending}" for ending in ("md", "png"))
+    with atomic_write(page) as unfinished:
+        unfinished.write_text(markdown(record, picture.name), encoding="utf-8")
+    with atomic_write(picture) as unfinished:
+        draw(record, unfinished)
+    return [page, picture]
+
+
+def _run(options: Options) -> None:
+    paths = write_page(read_record(options.output / f"{NAME}.json"), options.output)
+    logger.info("wrote " + ", ".join(map(str, paths)))
+
+
+COMMAND = Command(
+    "python -m benchmarks.studies efficiency",
+    Options,
+    _run,
+    "Write the page and the picture of what the networks cost, from efficiency.json.",
+)
+main = COMMAND.main
