@@ -15,6 +15,7 @@ from torch import Tensor
 import fast
 from benchmarks.gpu_parts import Part, error_of, moved, run_part, sweeps
 from fast.options import DiagramLoss
+from train.data.batch import Batch
 from train.networks.ptv3 import build_segmentor
 
 REPEATS = 10
@@ -38,9 +39,7 @@ def body(part: Part) -> None:
             one_loss(part, loss, num_samples, features, offset)
 
 
-def features_of(
-    pair: tuple[str, str], batch: dict[str, Tensor]
-) -> tuple[tuple[Tensor, Tensor], Tensor]:
+def features_of(pair: tuple[str, str], batch: Batch) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """Return teacher's and student's features of the last stage, and where each cloud ends."""
     torch.manual_seed(0)
     found = []

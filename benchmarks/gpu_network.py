@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu_parts import Part, error_of, moved, run_part, sweeps
+from train.data.batch import Batch
 from train.data.frame import IGNORE_INDEX
 from train.evaluation.network_pass import arithmetic
 from train.networks.ptv3 import Hierarchy, Segmentor, build_hierarchy, build_segmentor
@@ -41,12 +42,12 @@ def body(part: Part) -> None:
             compare_network(part, size, on_cpu, on_device)
 
 
-def geometry(batch: dict[str, Any]) -> Hierarchy:
+def geometry(batch: Batch) -> Hierarchy:
     """Return the hierarchy of a batch; its curves are shuffled by one generator on the CPU."""
     return build_hierarchy(batch, shuffle_orders=True, generator=torch.Generator().manual_seed(0))
 
 
-def compare_geometry(part: Part, on_cpu: dict[str, Any], on_device: dict[str, Any]) -> None:
+def compare_geometry(part: Part, on_cpu: Batch, on_device: Batch) -> None:
     """Compare curves, pooling, neighbor and patch tables: whole numbers, all equal."""
     cpu, device = geometry(on_cpu), geometry(on_device)
     for stage, (want, got) in enumerate(zip(cpu.levels, device.levels, strict=True)):
@@ -76,9 +77,7 @@ def _same(got: Any, want: Any) -> bool:
     return torch.equal(got.cpu(), want) if isinstance(want, Tensor) else bool(got == want)
 
 
-def compare_network(
-    part: Part, size: str, on_cpu: dict[str, Any], on_device: dict[str, Any]
-) -> None:
+def compare_network(part: Part, size: str, on_cpu: Batch, on_device: Batch) -> None:
     """Compare logits and the gradient of every parameter, and count what is not repeated."""
     torch.manual_seed(0)
     model = build_segmentor(size, NUM_CLASSES, drop_path=0.0).train()
@@ -121,9 +120,7 @@ def compare_network(
         part.keep(f"{size}: {precision} gradients twice", other_bits=len(differ), names=differ[:8])
 
 
-def one_pass(
-    model: Segmentor, batch: dict[str, Any], precision: Any
-) -> tuple[Tensor, dict[str, Tensor]]:
+def one_pass(model: Segmentor, batch: Batch, precision: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """Return logits and gradients of the cross-entropy, in training mode."""
     model.zero_grad()
     hierarchy = geometry(batch)

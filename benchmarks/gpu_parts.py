@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ from torch import Tensor
 from benchmarks.sweeps import REAL_RAYS, simulated
 from train.core import provenance
 from train.core.atomic_write import atomic_write
-from train.core.device import to_device
-from train.data.collate import collate
+from train.data.batch import Batch, collate
 from train.data.transforms import crop, voxelize
 from train.evaluation.tta import TTATransform
 
@@ -135,7 +134,7 @@ def run_part(
     return FAILED if part.failed else 0
 
 
-def sweeps(part: Part, num_sweeps: int, num_voxels: int) -> dict[str, Any]:
+def sweeps(part: Part, num_sweeps: int, num_voxels: int) -> Batch:
     """Return a collated batch of simulated sweeps, each cropped to `num_voxels`, on the host.
 
     A few different sweeps, turned by quarters for the rest, with labels.
@@ -153,10 +152,11 @@ def sweeps(part: Part, num_sweeps: int, num_voxels: int) -> dict[str, Any]:
     return collate(samples)
 
 
-def moved(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def moved(batch: Batch, device: torch.device) -> Batch:
     """Return what a training step reads of a batch, on the device."""
     raw = ("inverse", "raw_offset", "raw_segment")
-    return to_device({name: value for name, value in batch.items() if name not in raw}, device)
+    kept = {name: value for name, value in batch.items() if name not in raw}
+    return replace(batch, tensors=kept).to(device)
 
 
 def error_of(got: Tensor, want: Tensor, floor: float = 0.0) -> float:

@@ -22,9 +22,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_parts import Part, moved, run_part, sweeps
 from train.config import OptimConfig, RunConfig
+from train.data.batch import Batch
 from train.engine.optimizer import make_optimizer
 from train.engine.stages import run as train_run
-from train.engine.stepper import Stepper, TrainTask
+from train.engine.train_step import Stepper, TrainTask
 from train.methods.registry import method_class
 from train.networks.ptv3 import Segmentor, build_segmentor
 from train.networks.ptv3.attention import chosen_kernel
@@ -129,7 +130,7 @@ def steps(
     method: str,
     network: Segmentor,
     teacher: Segmentor | None,
-    batch: dict[str, Any],
+    batch: Batch,
 ) -> None:
     """Time steps by part; count the waits of the host by line; profile two."""
     cls = method_class(method)
@@ -143,12 +144,12 @@ def steps(
     optimizer, scheduler = make_optimizer(network, module, config.optim, 10 * STEPS)
     task = TrainTask("student", network, module, teacher, 1)
     stepper = Stepper(task, config, part.device, optimizer, scheduler)
-    kept = {name: batch[name] for name in batch if name not in ("inverse", "raw_segment")}
+    kept = moved(batch, torch.device("cpu"))
     count = [0]
 
     def step() -> dict[str, Any]:
         count[0] += 1
-        return stepper.step(kept, count[0], batch["names"])[0]
+        return stepper.step(kept, count[0], batch.names)[0]
 
     clock = PartClock(part.device)
     clock.wrap(stepper.module, "forward", "forward, all")
@@ -221,7 +222,7 @@ def profiled(part: Part, role: str, step: Callable[[], Any]) -> None:
     part.keep(f"{role}: profile", operators=len(profiler.key_averages()))
 
 
-def passes(part: Part, teacher: Segmentor, student: Segmentor, batch: dict[str, Any]) -> None:
+def passes(part: Part, teacher: Segmentor, student: Segmentor, batch: Batch) -> None:
     """Time whole passes of both networks in bfloat16; the ratio with and without the hierarchy."""
     on_device = moved(batch, part.device)
     inputs = {name: on_device[name] for name in ("feat", "coord", "grid_coord", "offset")}

@@ -23,9 +23,8 @@ from train.config import DataConfig, RunConfig
 from train.core.distributed import is_first_process, process_group
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
-from train.engine.batches import FrameBatches
-from train.engine.loop import fit
-from train.engine.stepper import TrainTask
+from train.engine.loop import FrameBatches, fit
+from train.engine.train_step import TrainTask
 from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
 from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.ptv3 import build_segmentor

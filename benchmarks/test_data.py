@@ -24,8 +24,8 @@ from benchmarks.sweeps import (
     tiny_files,
     waymo_segment,
 )
+from train.data.batch import collate
 from train.data.batching import VoxelBudgetBatchSampler
-from train.data.collate import collate
 from train.data.decoded import DecodedCache, decoded_frames
 from train.data.frame import FrameSource
 from train.data.loader import TrainingFrames

@@ -30,9 +30,9 @@ from benchmarks.studies.topkd_predictors import predictors
 from train.core.atomic_write import atomic_write, check_writable
 from train.core.command import run_command
 from train.core.console import Progress, logger
-from train.core.device import resolve_device, to_device
+from train.core.device import resolve_device
 from train.core.errors import UserError
-from train.data.collate import collate
+from train.data.batch import collate
 from train.evaluation.feature_agreement import own_other
 from train.evaluation.training_overlap import sequence_of
 from train.methods.sampled_points import SampledPoints
@@ -289,7 +289,7 @@ def _collect(
     progress = Progress("looking at sweeps", len(chosen))
     for index in chosen:
         sweep = trained.sweeps.source[index]
-        batch = to_device(collate([trained.sweeps.voxelized(sweep)]), device)
+        batch = collate([trained.sweeps.voxelized(sweep)]).to(device)
         outputs = {role: network(batch) for role, network in trained.networks.items()}
         for clouds, draw in zip(found, draws, strict=True):
             for _ in range(CLOUDS_PER_SWEEP):

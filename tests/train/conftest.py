@@ -5,7 +5,7 @@ import torch
 
 from tests.train.toy_runs import write_sweeps
 from tests.train.toys import TOY_METHOD, TOY_NETWORK
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.frame import LidarFrame
 from train.data.transforms import voxelize
 from train.methods.registry import METHODS

@@ -16,11 +16,9 @@ from train.core.console import Progress
 from train.core.device import to_device
 from train.core.errors import UserError
 from train.core.tensor_file import read_tensors
-from train.data.skipping import SKIPPED
-from train.engine.batches import BatchSource
-from train.methods.protocol import LABELED_SHARE
+from train.data.batch import Batch
+from train.engine.loop import BatchSource
 from train.methods.targets import (
-    KEPT,
     KeptTargets,
     TargetChoice,
     TeacherTargets,
@@ -73,7 +71,7 @@ class KeptBatches(BatchSource):
         """Return the batches that are not there yet."""
         return [index for index in range(self.number) if not self.path(index).is_file()]
 
-    def make(self, batches: Iterable[Any], teacher: Network, choice: TargetChoice) -> None:
+    def make(self, batches: Iterable[Batch], teacher: Network, choice: TargetChoice) -> None:
         """Run the teacher on batches and keep what is wanted of it; those that are there stay.
 
         Parameters
@@ -107,16 +105,14 @@ class KeptBatches(BatchSource):
         finally:
             progress.close()
 
-    def _write(
-        self, index: int, batch: dict[str, Any], teacher: Network, choice: TargetChoice
-    ) -> None:
+    def _write(self, index: int, batch: Batch, teacher: Network, choice: TargetChoice) -> None:
         plain = {name: batch[name] for name in _FIELDS}
         moved = to_device(plain, self.device)
         geometry = self._geometry(index, moved)
-        targets = compute_targets(teacher, {**moved, LABELED_SHARE: 1.0}, geometry, choice)
+        targets = compute_targets(teacher, moved, geometry, choice)
         content = {
             "format": FORMAT,
-            "names": list(batch["names"]),
+            "names": list(batch.names),
             "batch": plain,
             "logits": targets.logits.cpu(),
             "features": to_device(targets.features, torch.device("cpu")),
@@ -131,7 +127,7 @@ class KeptBatches(BatchSource):
             torch.manual_seed(_SEEDS * (self.seed + 1) + index)
             return self.student.prepare(batch)
 
-    def read(self, index: int) -> dict[str, Any]:
+    def read(self, index: int) -> Batch:
         """Return a batch on the device, with its geometry and targets.
 
         Raises
@@ -148,19 +144,14 @@ class KeptBatches(BatchSource):
                 to_device(content["features"], self.device),
                 to_device(content["saliency"], self.device),
             )
-        return {
-            **batch,
-            "names": content["names"],
-            "cropped_voxels": 0,
-            SKIPPED: [],
-            KEPT: KeptTargets(self._geometry(index, batch), targets),
-        }
+        kept = KeptTargets(self._geometry(index, batch), targets)
+        return Batch(batch, names=tuple(content["names"]), kept=kept)
 
     def ends(self, epochs: int) -> list[int]:
         """Return how many steps there are up to the end of each pass."""
         return [self.number * (epoch + 1) for epoch in range(epochs)]
 
-    def batches(self, epoch_ends: Sequence[int], done: int) -> Iterator[dict[str, Any]]:
+    def batches(self, epoch_ends: Sequence[int], done: int) -> Iterator[Batch]:
         """Yield the batches of all passes after the first `done`, each pass in its own order."""
         for epoch in range(len(epoch_ends)):
             generator = torch.Generator().manual_seed(_SEEDS * (self.seed + 1) - 1 - epoch)

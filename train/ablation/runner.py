@@ -29,17 +29,16 @@ from train.config import RunConfig, to_json
 from train.core.atomic_write import make_folder
 from train.core.console import logger
 from train.core.errors import UserError
+from train.data.batch import Batch, SkippedFrames
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IN_CHANNELS, FrameSource
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import LAYOUT_OPTIONS, dataset_spec
-from train.data.skipping import SkippedFrames
 from train.data.transforms import PAPER_AUGMENTATION
-from train.engine.batches import BatchSource, FrameBatches, plain_batches
-from train.engine.loop import fit
+from train.engine.loop import BatchSource, FrameBatches, fit, plain_batches
 from train.engine.run_data import RunData, counts_of, open_data
 from train.engine.run_log import RunLog, read_log
-from train.engine.stepper import TrainTask
+from train.engine.train_step import TrainTask
 from train.engine.training_state import load_state
 from train.evaluation.evaluate_structure import (
     PreparedFrames,
@@ -504,7 +503,7 @@ class Runner:
         )
 
 
-def _first(source: BatchSource, number: int) -> Iterator[dict[str, Any]]:
+def _first(source: BatchSource, number: int) -> Iterator[Batch]:
     """Yield the first batches of a source, of as many epochs as that takes."""
     epochs = 1
     while source.ends(epochs)[-1] < number:

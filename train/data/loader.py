@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from train.core.errors import UserError
+from train.data.batch import BadFrame, OnBadFrame, Sample
 from train.data.batching import CroppedVoxels, crop_together
 from train.data.cameras import IMAGE_SIZE, camera_views, check_camera_fields
-from train.data.collate import Sample
 from train.data.frame import FrameSource, LidarFrame
-from train.data.skipping import BadFrame, OnBadFrame
 from train.data.transforms import (
     PAPER_AUGMENTATION,
     Augmentation,

@@ -18,9 +18,9 @@ from train.core.console import Progress
 from train.core.distributed import first_process_first
 from train.core.errors import UserError
 from train.core.interrupts import reader_ignores_stop
+from train.data.batch import OnBadFrame
 from train.data.frame import FrameSource
 from train.data.index import cached_index
-from train.data.skipping import OnBadFrame
 from train.data.transforms import voxelize
 
 

@@ -15,7 +15,7 @@ from train.core.console import logger
 from train.core.device import to_device
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource
 from train.data.loader import EvaluationFrames
 from train.evaluation.load_network import OpenedCheckpoint, fit_classes, open_checkpoint

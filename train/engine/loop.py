@@ -1,42 +1,222 @@
-"""The training loop of a stage: steps, a record of each, checkpoints that it can go on from."""
+"""The training loop of a stage: its batches, its steps, a record of each, and checkpoints."""
 
 import ctypes
+import itertools
 import sys
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from train.config import RunConfig
 from train.core.console import Progress, logger
 from train.core.distributed import (
     agree,
     current_world,
+    gather_objects,
     is_first_process,
     seed_for_process,
     sum_over_processes,
 )
 from train.core.errors import UserError
-from train.core.interrupts import Interrupted, StopRequest
-from train.data.skipping import SkippedFrames
-from train.engine.batches import (
-    BatchSource,
-    joint_batch,
-    read_batches,
-)
+from train.core.interrupts import Interrupted, StopRequest, reader_ignores_stop
+from train.data.batch import Batch, SkippedFrames, collate
+from train.data.batching import VoxelBudgetBatchSampler
+from train.data.frame import FrameSource
+from train.data.loader import EvaluationFrames, TrainingFrames
 from train.engine.optimizer import go_on, make_optimizer
 from train.engine.run_log import RunLog
-from train.engine.stepper import Stepper, TrainTask
+from train.engine.train_step import Stepper, TrainTask
 from train.engine.training_state import (
     TrainingState,
     gather_own_states,
     restore_own_state,
     save_state,
+    uses_cuda,
 )
 
 EpochEnd = Callable[[int, float | None], float | None]
 """Called with the number of epochs done and the best score so far; returns the best score now."""
+
+
+def batch_sampler(frames: TrainingFrames, config: RunConfig) -> VoxelBudgetBatchSampler:
+    """Return which samples make up each step of a run, and which of them are this process's."""
+    return VoxelBudgetBatchSampler(
+        len(frames),
+        config.data.batch_size,
+        seed=config.seed,
+        planned_voxels=frames.planned_voxels(),
+        max_batch_voxels=frames.max_batch_voxels,
+        world=current_world(),
+    )
+
+
+def batches_from(
+    frames: TrainingFrames,
+    order: VoxelBudgetBatchSampler,
+    epoch_ends: Sequence[int],
+    done: int,
+    config: RunConfig,
+) -> Iterator[Batch]:
+    """Yield the collated batches of all epochs that come after the first `done` ones.
+
+    Parameters
+    ----------
+    frames, order
+        The samples, and which of them make a batch.
+    epoch_ends
+        How many batches there are up to the end of each epoch.
+    done
+        How many batches not to yield.
+    config
+        Says how many workers read.
+    """
+    workers = config.data.num_workers
+    loader = DataLoader(
+        frames,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        # Workers live on from epoch to epoch: starting them costs as much as many a frame. The
+        # epoch reaches them through shared memory.
+        persistent_workers=workers > 0,
+        pin_memory=uses_cuda(),
+        worker_init_fn=reader_ignores_stop,
+        # Its own generator: the loader must not draw from the one that networks draw from, or
+        # the number of workers and a resumed epoch would change the run.
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    for epoch, (begin, end) in enumerate(itertools.pairwise([0, *epoch_ends])):
+        if done >= end:
+            continue
+        frames.set_epoch(epoch)
+        order.set_epoch(epoch, start=max(0, done - begin))
+        yield from loader
+
+
+class BatchSource(ABC):
+    """Where a stage's batches come from.
+
+    Attributes
+    ----------
+    max_batch_voxels
+        The bound that batches are cropped to; None for none.
+    """
+
+    max_batch_voxels: int | None = None
+
+    @abstractmethod
+    def ends(self, epochs: int) -> list[int]:
+        """Return how many steps there are up to the end of each epoch."""
+
+    @abstractmethod
+    def batches(self, epoch_ends: Sequence[int], done: int) -> Iterator[Batch]:
+        """Yield the collated batches of all epochs that come after the first `done` ones."""
+
+    def refuse_empty_parts(self, epochs: int) -> None:
+        """Refuse steps in which a process has no cloud."""
+        del epochs
+
+
+class FrameBatches(BatchSource):
+    """Batches of training frames, made as they are needed.
+
+    Parameters
+    ----------
+    frames
+        If they have a bound on a batch's voxels, batches are made to fit it.
+    config
+        The run.
+    """
+
+    def __init__(self, frames: TrainingFrames, config: RunConfig) -> None:
+        self.frames, self.config = frames, config
+        self.order = batch_sampler(frames, config)
+        self.max_batch_voxels = frames.max_batch_voxels
+
+    def ends(self, epochs: int) -> list[int]:
+        """Return how many steps there are up to the end of each epoch."""
+        return self.order.ends(epochs)
+
+    def batches(self, epoch_ends: Sequence[int], done: int) -> Iterator[Batch]:
+        """Yield the batches after the first `done` ones."""
+        return batches_from(self.frames, self.order, epoch_ends, done, self.config)
+
+    def refuse_empty_parts(self, epochs: int) -> None:
+        """Refuse steps in which a process has no cloud, and so nothing to join statistics with."""
+        for epoch in range(epochs):
+            for parts in self.order.joint_batches(epoch):
+                if all(parts):
+                    continue
+                raise UserError(
+                    f"--sync-batch-norm: a step of epoch {epoch + 1} has {sum(map(len, parts))} "
+                    f"sweeps for {len(parts)} processes; choose --data.batch-size so that the last "
+                    f"batch of the {self.order.num_samples} sweeps has at least {len(parts)}, or "
+                    "leave out --sync-batch-norm"
+                )
+
+
+def plain_batches(
+    source: FrameSource,
+    config: RunConfig,
+    device: torch.device,
+    skipped: SkippedFrames,
+    fields: Collection[str] = (),
+) -> Iterator[Batch]:
+    """Yield frames on a device, whole and not augmented, one by one: what methods prepare from.
+
+    Parameters
+    ----------
+    source
+        The frames; read when they are asked for.
+    config
+        Of the run; its voxels, box and number of workers.
+    device
+        Where batches go.
+    skipped
+        Counts frames that are left out.
+    fields
+        Entries that need cameras, which the source must have been opened with.
+    """
+    data = config.data
+    frames = EvaluationFrames(
+        source,
+        data.grid_size_m,
+        clip_range_m=data.clip_range_m,
+        on_bad_sweep=config.on_bad_sweep,
+        fields=fields,
+    )
+    loader = DataLoader(frames, batch_size=1, collate_fn=collate, num_workers=data.num_workers)
+    for batch in skipped.watch(loader):
+        if batch.names:
+            yield batch.to(device)
+
+
+def read_batches(batches: Iterator[Batch], skipped: SkippedFrames) -> Iterator[Batch]:
+    """Yield the batches; an error in reading one ends all processes at the same step."""
+    watched = iter(skipped.watch(batches))
+    while True:
+        error: UserError | None = None
+        batch: Batch | None = None
+        try:
+            batch = next(watched, None)
+        except UserError as raised:
+            error = raised
+        agree(error)
+        if batch is None:
+            return
+        yield batch
+
+
+def joint_batch(batch: Batch) -> tuple[list[str], int]:
+    """Return the names of the joint batch's sweeps, and how many of its voxels were cropped."""
+    parts = gather_objects((batch.names, batch.cropped_voxels))
+    return [name for names, _ in parts for name in names], sum(count for _, count in parts)
 
 
 def fit(
@@ -90,113 +270,150 @@ def fit(
     epoch_ends = source.ends(task.epochs)
     if config.sync_batch_norm:
         source.refuse_empty_parts(task.epochs)
-    done, scored, best, finished = 0, 0, None, False
-    optimizer, scheduler = make_optimizer(task.network, task.method, config.optim, epoch_ends[-1])
-    if current_world().size > 1:
-        torch.manual_seed(seed_for_process(2 * config.seed + (task.name != "teacher")))
-    if state is not None:
-        task.network.load_state_dict(state.network)
-        task.method.load_state_dict(state.method)
-    stepper = Stepper(task, config, device, optimizer, scheduler)
-    if state is not None:
-        done, scored, best = state.step, state.scored_step, state.best
-        go_on(optimizer, scheduler, state.optimizer, done)
-        # After the processes are joined, which gives all of them the first one's statistics.
-        restore_own_state(state, task.network)
+    stage = _Stage(task, config, device, log, state_path, epoch_ends, state, at_epoch_end)
     skipped = SkippedFrames() if skipped is None else skipped
+    with StopRequest() as stop, closing(stage.progress):
+        # A run that was stopped at the end of an epoch wrote its checkpoint without a score.
+        stage.score()
+        for batch in read_batches(source.batches(epoch_ends, stage.done), skipped):
+            stage.step(batch)
+            if stage.done < epoch_ends[-1]:
+                stage.keep_if_due(agree(stop=stop.signal))
+        signal = agree(stop=stop.signal)
+        if not signal:
+            stage.score()
+            if at_end is not None:
+                at_end()
+        stage.checkpoint(finished=not signal)
+        stage.leave_if_asked(agree(stop=stop.signal))
+    stage.say_what_was_odd(source.max_batch_voxels)
 
-    def checkpoint() -> None:
-        processes = gather_own_states(task.network)
+
+class _Stage:
+    """A network while it is trained: how far it is, and what is written of it."""
+
+    def __init__(
+        self,
+        task: TrainTask,
+        config: RunConfig,
+        device: torch.device,
+        log: RunLog | None,
+        state_path: Path,
+        epoch_ends: Sequence[int],
+        state: TrainingState | None,
+        at_epoch_end: EpochEnd | None,
+    ) -> None:
+        self.task, self.config, self.log, self.state_path = task, config, log, state_path
+        self.epoch_ends, self.at_epoch_end = epoch_ends, at_epoch_end
+        self.done, self.scored = 0, 0
+        self.best: float | None = None
+        self.optimizer, self.scheduler = make_optimizer(
+            task.network, task.method, config.optim, epoch_ends[-1]
+        )
+        if current_world().size > 1:
+            torch.manual_seed(seed_for_process(2 * config.seed + (task.name != "teacher")))
+        if state is not None:
+            task.network.load_state_dict(state.network)
+            task.method.load_state_dict(state.method)
+        self.stepper = Stepper(task, config, device, self.optimizer, self.scheduler)
+        if state is not None:
+            self.done, self.scored, self.best = state.step, state.scored_step, state.best
+            go_on(self.optimizer, self.scheduler, state.optimizer, self.done)
+            # After the processes are joined, which gives all of them the first one's statistics.
+            restore_own_state(state, task.network)
+        self.progress = Progress(f"{task.name} training", epoch_ends[-1], done=self.done)
+        self.cropped_batches = self.unlabeled_steps = 0
+        self.kept_at = self.ended = time.monotonic()
+
+    def score(self) -> None:
+        """Score the network if an epoch is over and it was not scored since."""
+        if (
+            self.at_epoch_end is None
+            or self.done not in self.epoch_ends
+            or self.scored >= self.done
+        ):
+            return
+        began = time.monotonic()
+        self.best = self.at_epoch_end(self.epoch_ends.index(self.done) + 1, self.best)
+        self.scored = self.done
+        self.ended += time.monotonic() - began  # no part of the next step's time
+
+    def step(self, batch: Batch) -> None:
+        """Take a step and record it."""
+        names, cropped_voxels = joint_batch(batch)
+        numbers, any_labeled = self.stepper.step(batch, self.done + 1, names)
+        self.done += 1
+        now = time.monotonic()
+        numbers |= {"lr": float(self.scheduler.get_last_lr()[0]), "seconds": now - self.ended}
+        self.ended = now
+        notes: dict[str, Any] = {}
+        if cropped_voxels:
+            notes["cropped_voxels"] = cropped_voxels
+            self.cropped_batches += 1
+        if self.task.method.needs_labels and not any_labeled:
+            notes["unlabeled"] = True
+            self.unlabeled_steps += 1
+            if self.unlabeled_steps == 1:
+                logger.warning(
+                    f"{self._after()}: no voxel of the step has a label ({', '.join(names)}); its "
+                    "loss against the labels is 0"
+                )
+        if self.log is not None:
+            self.log.step(self.task.name, self.done, {**numbers, **notes, "sweeps": names})
+        self.progress.advance({n: v for n, v in numbers.items() if n in self.stepper.shown})
+
+    def keep_if_due(self, signal: int) -> None:
+        """Write a checkpoint at the end of an epoch, after some minutes, and before a stop."""
+        late = self.ended - self.kept_at > 60 * self.config.checkpoint_minutes
+        due = _first_process_says(late)
+        if self.done in self.epoch_ends or due or signal:
+            if not signal:
+                self.score()
+            self.checkpoint()
+        self.leave_if_asked(signal)
+
+    def checkpoint(self, *, finished: bool = False) -> None:
+        """Write what the stage can go on from; the first process does, an error ends all."""
+        processes = gather_own_states(self.task.network)
         error: UserError | None = None
         if is_first_process():
             content = TrainingState(
-                stage=task.name,
-                step=done,
-                best=best,
-                network=task.network.state_dict(),
-                method=task.method.state_dict(),
-                optimizer=optimizer.state_dict(),
+                stage=self.task.name,
+                step=self.done,
+                best=self.best,
+                network=self.task.network.state_dict(),
+                method=self.task.method.state_dict(),
+                optimizer=self.optimizer.state_dict(),
                 processes=processes,
-                scored_step=scored,
-                finished_epochs=task.epochs if finished else None,
+                scored_step=self.scored,
+                finished_epochs=self.task.epochs if finished else None,
             )
             try:
-                save_state(content, state_path)
+                save_state(content, self.state_path)
             except UserError as raised:
                 error = raised
         agree(error)
+        _return_freed_memory()
+        self.kept_at = time.monotonic()
 
-    last_checkpoint = ended = time.monotonic()
+    def leave_if_asked(self, signal: int) -> None:
+        """Leave after a signal; the checkpoint is written."""
+        if signal:
+            raise Interrupted(signal, after=self._after(), checkpoint=self.state_path)
 
-    def score() -> None:
-        nonlocal best, scored, ended
-        if at_epoch_end is not None and done in epoch_ends and scored < done:
-            began = time.monotonic()
-            best, scored = at_epoch_end(epoch_ends.index(done) + 1, best), done
-            ended += time.monotonic() - began  # no part of the next step's time
+    def say_what_was_odd(self, max_batch_voxels: int | None) -> None:
+        """Say in the end how many batches were cropped, and how many steps had no label."""
+        title = f"{self.task.name} training"
+        if self.cropped_batches:
+            logger.info(
+                f"{title}: {self.cropped_batches} batches were cropped to {max_batch_voxels} "
+                "voxels; log.jsonl says which, and by how many (cropped_voxels)"
+            )
+        if self.unlabeled_steps:
+            logger.warning(f"{title}: {self.unlabeled_steps} steps had no labeled voxel")
 
-    def after() -> str:
-        return f"{task.name} training, step {done}"
-
-    progress = Progress(f"{task.name} training", epoch_ends[-1], done=done)
-    cropped_batches = unlabeled_steps = 0
-    with StopRequest() as stop:
-        try:
-            # A run that was stopped at the end of an epoch wrote its checkpoint without a score.
-            score()
-            for batch in read_batches(source.batches(epoch_ends, done), skipped):
-                names, cropped_voxels = joint_batch(batch)
-                numbers, any_labeled = stepper.step(batch, done + 1, names)
-                done += 1
-                now = time.monotonic()
-                numbers |= {"lr": float(scheduler.get_last_lr()[0]), "seconds": now - ended}
-                ended = now
-                notes = {}
-                if cropped_voxels:
-                    notes["cropped_voxels"] = cropped_voxels
-                    cropped_batches += 1
-                if task.method.needs_labels and not any_labeled:
-                    notes["unlabeled"] = True
-                    unlabeled_steps += 1
-                    if unlabeled_steps == 1:
-                        logger.warning(
-                            f"{task.name} training, step {done}: no voxel of the step has a label "
-                            f"({', '.join(names)}); its loss against the labels is 0"
-                        )
-                if log is not None:
-                    log.step(task.name, done, {**numbers, **notes, "sweeps": names})
-                progress.advance({n: v for n, v in numbers.items() if n in stepper.shown})
-                if done == epoch_ends[-1]:
-                    continue
-                signal = agree(stop=stop.signal)
-                due = _first_process_says(now - last_checkpoint > 60 * config.checkpoint_minutes)
-                if done in epoch_ends or due or signal:
-                    if not signal:
-                        score()
-                    checkpoint()
-                    _return_freed_memory()
-                    last_checkpoint = time.monotonic()
-                if signal:
-                    raise Interrupted(signal, after=after(), checkpoint=state_path)
-            if not agree(stop=stop.signal):
-                score()
-                if at_end is not None:
-                    at_end()
-                finished = True
-            checkpoint()
-            _return_freed_memory()
-            if signal := agree(stop=stop.signal):
-                raise Interrupted(signal, after=after(), checkpoint=state_path)
-        finally:
-            progress.close()
-    if cropped_batches:
-        logger.info(
-            f"{task.name} training: {cropped_batches} batches were cropped to "
-            f"{source.max_batch_voxels} voxels; log.jsonl says which, and by how many "
-            "(cropped_voxels)"
-        )
-    if unlabeled_steps:
-        logger.warning(f"{task.name} training: {unlabeled_steps} steps had no labeled voxel")
+    def _after(self) -> str:
+        return f"{self.task.name} training, step {self.done}"
 
 
 def _first_process_says(condition: bool) -> bool:

@@ -15,12 +15,12 @@ from train.core.distributed import (
     require_same,
 )
 from train.core.errors import UserError
+from train.data.batch import BadFrame
 from train.data.cameras import camera_views
 from train.data.dataset_spec import DatasetSpec
 from train.data.decoded import DecodedCache
 from train.data.frame import FrameSource, HasWarnings
 from train.data.index import FOLDER
-from train.data.skipping import BadFrame
 from train.data.voxel_counts import VoxelCounts, voxel_counts
 from train.evaluation.training_overlap import training_sequences
 from train.inspection.frame_checks import FrameChecks

@@ -17,15 +17,15 @@ from train.core.distributed import (
 )
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
+from train.data.batch import SkippedFrames
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.cameras import CAMERA_FIELDS
 from train.data.frame import IN_CHANNELS
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
-from train.data.skipping import SkippedFrames
 from train.data.transforms import PAPER_AUGMENTATION
-from train.engine.batches import batch_sampler
 from train.engine.given_teacher import look_at_teacher, named_teacher
+from train.engine.loop import batch_sampler
 from train.engine.run_data import counts_of, open_data
 from train.engine.run_folder import RunFolder
 from train.engine.training_state import TrainingState, load_state

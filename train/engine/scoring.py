@@ -10,9 +10,9 @@ from torch import nn
 
 from train.config import RunConfig
 from train.core.distributed import is_first_process
+from train.data.batch import SkippedFrames
 from train.data.cameras import CAMERA_FIELDS
 from train.data.loader import EvaluationFrames
-from train.data.skipping import SkippedFrames
 from train.engine.run_data import RunData
 from train.engine.run_folder import RunFolder
 from train.engine.run_log import read_log, seconds_by_stage

@@ -26,13 +26,12 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.data.frame import FrameSource
 from train.data.simulation_record import simulated_seed
-from train.engine.batches import FrameBatches, plain_batches
 from train.engine.image_training import image_network_of_run
-from train.engine.loop import fit
+from train.engine.loop import FrameBatches, fit, plain_batches
 from train.engine.run_log import RunLog
 from train.engine.run_plan import RunPlan, changes_of_training, flag_of
 from train.engine.scoring import Scorer, score_lines, write_metrics
-from train.engine.stepper import TrainTask
+from train.engine.train_step import TrainTask
 from train.engine.training_state import load_state
 from train.evaluation.training_overlap import count_trained
 from train.export.run_card import write_network_folder

@@ -17,11 +17,11 @@ from train.core.console import logger
 from train.core.device import describe_device, resolve_device
 from train.core.distributed import current_world
 from train.core.errors import UserError
+from train.data.batch import SkippedFrames
 from train.data.frame import IN_CHANNELS
 from train.data.registry import dataset_spec
-from train.data.skipping import SkippedFrames
-from train.engine.batches import plain_batches
 from train.engine.command_line import parse
+from train.engine.loop import plain_batches
 from train.engine.run_data import open_data
 from train.methods.topkd.artifacts import check_output, save_targets
 from train.methods.topkd.clouds import warn_of_few_points

@@ -1,19 +1,31 @@
-"""One training step: a method's terms as one loss, weighed right on any number of processes.
+"""One training step: a method's terms as one loss, on any number of processes, and the update.
 
 Shape letters: S means of a term.
 """
 
+import contextlib
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from train.core.distributed import agree, current_world, gather_objects, sum_over_processes
+from train.config import RunConfig
+from train.core.distributed import (
+    PeerLost,
+    agree,
+    current_world,
+    gather_objects,
+    sum_over_processes,
+)
 from train.core.errors import UserError
+from train.data.batch import Batch, split_batch
 from train.data.frame import IGNORE_INDEX
-from train.methods.protocol import LABELED_SHARE, DistillationMethod, LossTerm, Unit
+from train.methods.losses import NonFiniteLoss
+from train.methods.protocol import DistillationMethod, LossTerm, Unit
 from train.networks.protocol import Network
 
 
@@ -43,7 +55,7 @@ class BatchShare:
         return {"labeled": self.labeled, "points": self.points, "clouds": self.clouds}[unit]
 
 
-def shares(parts: Sequence[Mapping[str, Any]]) -> tuple[list[BatchShare], bool]:
+def shares(parts: Sequence[Batch]) -> tuple[list[BatchShare], bool]:
     """Count the units of a step and return this process's share of them, part by part.
 
     Parameters
@@ -72,13 +84,13 @@ def shares(parts: Sequence[Mapping[str, Any]]) -> tuple[list[BatchShare], bool]:
     return made, bool(total[0] > 0)
 
 
-def _counts(batch: Mapping[str, Any]) -> list[float]:
+def _counts(batch: Batch) -> list[float]:
     """Labeled voxels, voxels, clouds, and 1 for a batch without a cloud."""
-    if not batch["names"]:
+    if not batch.num_clouds:
         return [0.0, 0.0, 0.0, 1.0]
     segment = batch.get("segment")
     labeled = 0 if segment is None else int((segment != IGNORE_INDEX).sum())
-    return [float(labeled), float(len(batch["feat"])), float(len(batch["offset"])), 0.0]
+    return [float(labeled), float(len(batch["feat"])), float(batch.num_clouds), 0.0]
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,7 @@ class TrainStep(nn.Module):
         self._teacher = (teacher,)  # in a tuple, so that it is no submodule
 
     def forward(
-        self, batch: Mapping[str, Any], share: BatchShare, with_gradient_norms: bool = False
+        self, batch: Mapping[str, Tensor], share: BatchShare, with_gradient_norms: bool = False
     ) -> StepOutput:
         """Return the total of a batch, and the numbers to log.
 
@@ -143,10 +155,9 @@ class TrainStep(nn.Module):
         error: UserError | None = None
         terms: dict[str, LossTerm] = {}
         try:
-            if batch["names"]:
-                terms = self.method(
-                    self.student, self._teacher[0], {**batch, LABELED_SHARE: share.labeled}
-                )
+            part = replace(Batch.of(batch), labeled_share=share.labeled)
+            if part.num_clouds:
+                terms = self.method(self.student, self._teacher[0], part)
         except UserError as raised:
             error = raised
         agree(error)
@@ -257,3 +268,134 @@ def first_not_finite(numbers: Mapping[str, Any]) -> tuple[str, float] | None:
                 if not abs(number) < float("inf"):
                     return (f"{name} {key}".strip(), number)
     return None
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """One network to train: its name in the records, by which method, and how long.
+
+    Attributes
+    ----------
+    name
+        "teacher", "student" or "baseline".
+    network
+        Trained in place, on the device of the batches.
+    method
+        Its adapters are trained with the network.
+    teacher
+        Frozen, or None.
+    epochs
+        Passes over the frames.
+    """
+
+    name: str
+    network: Network
+    method: DistillationMethod
+    teacher: Network | None
+    epochs: int
+
+
+class Stepper:
+    """The forward and backward pass of a step, and the update."""
+
+    def __init__(
+        self,
+        task: TrainTask,
+        config: RunConfig,
+        device: torch.device,
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+    ) -> None:
+        self.task, self.config, self.device = task, config, device
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.shown: set[str] = set()
+        train_step = TrainStep(task.network, task.method, task.teacher)
+        task.network.train()
+        task.method.train()
+        self.parameters = list(train_step.parameters())
+        self.module: nn.Module = train_step
+        if current_world().size > 1:
+            # Statistics are a process's own, and averaged before a network is saved. The option has
+            # another name from torch 2.13 on, where the old one warns.
+            names = inspect.signature(DistributedDataParallel).parameters
+            sync = (
+                "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+            )
+            options: dict[str, Any] = {sync: False}
+            self.module = DistributedDataParallel(
+                train_step,
+                device_ids=[device] if device.type == "cuda" else None,
+                **options,
+            )
+
+    def step(self, batch: Batch, number: int, names: Sequence[str]) -> tuple[dict[str, Any], bool]:
+        """Take a step on this process's batch; return the numbers of the joint batch.
+
+        `names` are the sweeps of the joint batch, for an error.
+        """
+        config = self.config
+        every = config.log_gradient_norms_every
+        try:
+            numbers, any_labeled = self._accumulate(batch, bool(every) and number % every == 0)
+            norm = _clip(self.parameters, config.optim.max_grad_norm)
+            # The same on every process; the numbers are sums over processes.
+            numbers["gradient_norm"] = norm / current_world().size
+            found = to_host(numbers)
+            broken = first_not_finite(found)
+            if broken is not None:
+                raise NonFiniteLoss(*broken)
+        except PeerLost:
+            raise
+        except UserError as error:
+            # All processes are here: `agree` raises on all what one of them met.
+            own = str(error) if isinstance(error, NonFiniteLoss) else None
+            found_by = [each for each in gather_objects(own) if each is not None]
+            if not found_by:
+                raise
+            raise UserError(
+                f"{self.task.name} training stopped at step {number}: {found_by[0]}; sweeps of the "
+                f"step: {', '.join(names)}. Look at these sweeps, or go on from the last "
+                f"checkpoint with a lower rate: --resume --optim.lr {config.optim.lr / 4:g} "
+                f"--optim.block-lr {config.optim.block_lr / 4:g}"
+            ) from error
+        self.optimizer.step()
+        self.scheduler.step()
+        self.shown = {name for name, value in found.items() if isinstance(value, float)}
+        return found, any_labeled
+
+    def _accumulate(
+        self, batch: Batch, with_gradient_norms: bool
+    ) -> tuple[dict[str, torch.Tensor], bool]:
+        """Add up the gradient of the step's parts; return the numbers to log, on the device."""
+        own_parts = max(1, min(self.config.optim.accumulate, batch.num_clouds))
+        num_parts = own_parts
+        if self.config.optim.accumulate > 1:
+            num_parts = min(gather_objects(own_parts))
+        parts = split_batch(batch, num_parts)
+        share_of_parts, any_labeled = shares(parts)
+        self.optimizer.zero_grad(set_to_none=True)
+        numbers: dict[str, torch.Tensor] = {}
+        for place, (part, share) in enumerate(zip(parts, share_of_parts, strict=True)):
+            last = place == num_parts - 1
+            wait = (
+                contextlib.nullcontext()
+                if last or not isinstance(self.module, DistributedDataParallel)
+                else self.module.no_sync()
+            )
+            with wait:
+                with torch.autocast(
+                    self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
+                ):
+                    output = self.module(part.to(self.device), share, with_gradient_norms)
+                output.total.backward()
+            for name, value in output.numbers.items():
+                numbers[name] = numbers[name] + value if name in numbers else value
+        return numbers, any_labeled
+
+
+def _clip(parameters: Sequence[nn.Parameter], max_norm: float) -> torch.Tensor:
+    """Return the gradient's norm, after clipping it to `max_norm` if that is above 0."""
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if max_norm > 0:
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm

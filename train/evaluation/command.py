@@ -25,13 +25,13 @@ from train.core.distributed import (
     process_group,
 )
 from train.core.errors import UserError
+from train.data.batch import BadFrame, SkippedFrames
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IN_CHANNELS, FrameSource, Split
 from train.data.layout_flags import LayoutFlags
 from train.data.loader import EvaluationFrames
 from train.data.registry import DATASETS, dataset_spec
 from train.data.simulation_record import simulated_seed
-from train.data.skipping import BadFrame, SkippedFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.load_network import (

@@ -16,11 +16,10 @@ from train.core.console import Progress
 from train.core.device import to_device
 from train.core.distributed import agree, current_world, gather_objects, peer_failed
 from train.core.interrupts import reader_ignores_stop
+from train.data.batch import AnyBatch, Batch, SkippedFrames, collate
 from train.data.batching import shard_indices
 from train.data.benchmark_rule import BenchmarkRule
-from train.data.collate import collate
 from train.data.loader import EvaluationFrames
-from train.data.skipping import SkippedFrames
 from train.evaluation.metrics import ConfusionMatrix
 from train.evaluation.network_pass import Precision, arithmetic, network_input
 from train.networks.protocol import NetworkOutput
@@ -85,10 +84,10 @@ def evaluate(
         If a sweep cannot be read by some process, and such sweeps are not left out.
     """
 
-    def predict(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+    def predict(batch: Batch) -> tuple[Tensor, Tensor, int]:
         output = model(to_device(network_input(batch), device))
         if visit is not None:
-            visit(batch["names"][0], output)
+            visit(batch.names[0], output)
         logits = output.logits
         return batch["raw_segment"], logits.argmax(dim=1).cpu()[batch["inverse"]], len(logits)
 
@@ -107,7 +106,7 @@ def evaluate(
 
 def score_shards(
     dataset: Dataset[Any],
-    predict: Callable[[dict[str, Any]], tuple[Tensor, Tensor, int]],
+    predict: Callable[[AnyBatch], tuple[Tensor, Tensor, int]],
     model: nn.Module,
     matrix: ConfusionMatrix,
     device: torch.device,
@@ -162,13 +161,13 @@ def score_shards(
             # The others stop at once, not when they are through with their sweeps.
             if peer_failed():
                 break
-            if batch["names"]:
+            if batch.names:
                 with torch.no_grad(), arithmetic(device, precision):
                     truth, prediction, size = predict(batch)
                 of_sweep = ConfusionMatrix(matrix.class_names, matrix.rule)
                 of_sweep.add(truth, prediction)
                 matrix.merge(of_sweep)
-                by_sweep[batch["names"][0]] = of_sweep.miou()
+                by_sweep[batch.names[0]] = of_sweep.miou()
                 scored += 1
                 points += len(prediction)
                 voxels += size

@@ -16,10 +16,9 @@ from train.core.console import Progress
 from train.core.device import to_device
 from train.core.distributed import agree, current_world, gather_objects, peer_failed
 from train.core.errors import UserError
+from train.data.batch import BadFrame, SkippedFrames, collate
 from train.data.batching import shard_indices
-from train.data.collate import collate
 from train.data.loader import EvaluationFrames
-from train.data.skipping import BadFrame, SkippedFrames
 from train.evaluation.feature_agreement import (
     NUM_SAMPLES,
     FeatureLoss,

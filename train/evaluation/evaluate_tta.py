@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from train.core.errors import UserError
+from train.data.batch import BadFrame, Batch, SkippedFrames, collate
 from train.data.benchmark_rule import BenchmarkRule
-from train.data.collate import collate
 from train.data.loader import EvaluationFrames
-from train.data.skipping import SKIPPED, BadFrame, SkippedFrames
 from train.data.transforms import clip, voxelize
 from train.evaluation.evaluate import score_shards
 from train.evaluation.metrics import ConfusionMatrix
@@ -62,11 +61,9 @@ def evaluate_tta(
         )
     views = TEST_TIME_AUGMENTATIONS[augmentation]
 
-    def predict(sweep: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
-        probabilities = point_probabilities(
-            model, sweep["views"], device, sweep["names"][0], precision
-        )
-        return sweep["truth"], probabilities.argmax(dim=1), 0
+    def predict(seen: AugmentedFrame) -> tuple[Tensor, Tensor, int]:
+        probabilities = point_probabilities(model, seen.views, device, seen.names[0], precision)
+        return seen.views[0]["raw_segment"], probabilities.argmax(dim=1), 0
 
     scores = score_shards(
         AugmentedFrames(sweeps, views),
@@ -84,8 +81,25 @@ def evaluate_tta(
 
 
 @dataclass(frozen=True)
-class AugmentedFrames(Dataset[dict[str, Any]]):
-    """Each sweep as a list of batches, one per view, and the labels of its points.
+class AugmentedFrame:
+    """A sweep as it is seen in each view, or why it is not.
+
+    Attributes
+    ----------
+    views
+        A batch per view, with labels; none if the sweep is skipped.
+    names, skipped
+        As in a `Batch`.
+    """
+
+    views: tuple[Batch, ...] = ()
+    names: tuple[str, ...] = ()
+    skipped: tuple[BadFrame, ...] = ()
+
+
+@dataclass(frozen=True)
+class AugmentedFrames(Dataset[AugmentedFrame]):
+    """Each sweep in all views.
 
     Attributes
     ----------
@@ -102,8 +116,8 @@ class AugmentedFrames(Dataset[dict[str, Any]]):
         """Return how many sweeps there are."""
         return len(self.sweeps)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return `names` [1], `skipped` [0], `views` and `truth` [R]; a skipped sweep has no name.
+    def __getitem__(self, index: int) -> AugmentedFrame:
+        """Return one sweep; one that is skipped has no name.
 
         Raises
         ------
@@ -121,9 +135,8 @@ class AugmentedFrames(Dataset[dict[str, Any]]):
         except UserError as error:
             if self.sweeps.on_bad_sweep == "stop":
                 raise
-            return {"names": [], SKIPPED: [BadFrame(source.names[index], str(error))]}
-        truth: Tensor = seen[0]["raw_segment"]
-        return {"names": [sweep.name], SKIPPED: [], "views": seen, "truth": truth}
+            return AugmentedFrame(skipped=(BadFrame(source.names[index], str(error)),))
+        return AugmentedFrame(tuple(seen), names=(sweep.name,))
 
 
 def _as_it_is(item: Any) -> Any:

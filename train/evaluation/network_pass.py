@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, get_args
 
 import torch
+from torch import Tensor
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
@@ -13,8 +14,8 @@ _ON_THE_HOST: Final = frozenset({"inverse", "raw_offset", "segment", "raw_segmen
 """What scoring needs of a batch and the network does not: a number or two for each raw point."""
 
 
-def network_input(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a batch without what stays on the host."""
+def network_input(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a batch without those that stay on the host."""
     return {name: value for name, value in batch.items() if name not in _ON_THE_HOST}
 
 

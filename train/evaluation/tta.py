@@ -7,9 +7,9 @@ Shape letters: N points.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ class TTATransform:
 
 def point_probabilities(
     model: nn.Module,
-    batches: Iterable[dict[str, Any]],
+    batches: Iterable[Mapping[str, Tensor]],
     device: torch.device,
     source: object,
     precision: Precision = "fp32",

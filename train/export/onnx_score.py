@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from train.core import provenance
 from train.core.errors import UserError
+from train.data.batch import Batch, collate
 from train.data.benchmark_rule import BenchmarkRule
-from train.data.collate import collate
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import score_shards
 from train.evaluation.metrics import ConfusionMatrix
@@ -82,11 +82,11 @@ def score_export(
     device = torch.device("cpu")
     compared = {"voxels": 0, "same": 0, "largest": 0.0}
 
-    def in_torch(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+    def in_torch(batch: Batch) -> tuple[Tensor, Tensor, int]:
         logits = network(network_input(batch)).logits
         return batch["raw_segment"], logits.argmax(dim=1)[batch["inverse"]], len(logits)
 
-    def in_onnx(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+    def in_onnx(batch: Batch) -> tuple[Tensor, Tensor, int]:
         found = torch.from_numpy(
             exported.logits(batch["feat"].numpy(), batch["grid_coord"].numpy())
         )
@@ -211,7 +211,7 @@ def time_export(
     }
 
 
-def _whole_hierarchy(network: Segmentor, batch: dict[str, Any]) -> Any:
+def _whole_hierarchy(network: Segmentor, batch: Mapping[str, Tensor]) -> Any:
     """Return a batch's hierarchy with every table that the network reads."""
     hierarchy = network.prepare(batch)
     plan = plan_of(network)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from train.data.batch import Batch
 from train.methods.losses import segmentation_term
 from train.methods.protocol import DistillationMethod, LossTerm
-from train.methods.targets import KEPT
 from train.networks.protocol import Network
 
 
@@ -19,6 +19,6 @@ class CrossEntropy(DistillationMethod):
     ) -> dict[str, LossTerm]:
         """Return the loss against the labels."""
         del teacher
-        kept = batch.get(KEPT)
+        kept = Batch.of(batch).kept
         logits = student(batch, None if kept is None else kept.geometry).logits
         return {"segmentation": segmentation_term(logits, batch, self.config.segmentation)}

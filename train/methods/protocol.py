@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 Unit = Literal["labeled", "points", "clouds"]
 """What a term is a mean over: labeled voxels, all voxels, or clouds."""
 
-LABELED_SHARE = "labeled_share"
-"""Where a batch says which share of the step's labeled voxels is its own; 1.0 on one process."""
-
 
 @dataclass(frozen=True)
 class LossTerm:
@@ -146,7 +143,7 @@ class DistillationMethod(nn.Module, ABC):
 
     @classmethod
     def prepare(
-        cls, config: Any, teacher: Network, batches: Iterable[dict[str, Any]], folder: Path
+        cls, config: Any, teacher: Network, batches: Iterable[Mapping[str, Any]], folder: Path
     ) -> Path | None:
         """Make what the method needs once, before the student's training; None if it is nothing.
 
@@ -177,8 +174,8 @@ class DistillationMethod(nn.Module, ABC):
         teacher
             In evaluation mode; none of its parameters requires a gradient.
         batch
-            The networks' input, with `segment` [N] int64 train ids where there are labels, and
-            `LABELED_SHARE`.
+            The networks' input, with `segment` [N] int64 train ids where there are labels: a
+            `train.data.batch.Batch`, or a mapping of tensors, which `Batch.of` makes one.
 
         Raises
         ------

@@ -5,19 +5,16 @@ Shape letters: N voxels, N_s at stage s.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from fast import SaliencyLoss
+from train.data.batch import Batch
 from train.data.frame import IGNORE_INDEX
 from train.methods.losses import segmentation_term
-from train.methods.protocol import LABELED_SHARE
 from train.networks.protocol import Network, prepare_pair
-
-KEPT: Final = "kept"
-"""Where a batch holds a `KeptTargets`; a batch without it asks the teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +57,7 @@ class TeacherTargets:
 
 @dataclass(frozen=True)
 class KeptTargets:
-    """What a batch brings instead of asking the teacher.
+    """What a batch brings (`Batch.kept`) instead of asking the teacher.
 
     Attributes
     ----------
@@ -115,7 +112,7 @@ def compute_targets(
     labeled = with_known_labels(batch, teacher.known_classes)
     loss = segmentation_term(output.logits, labeled, choice.segmentation).value
     # The mean over the step's labeled voxels, wherever they are computed; as for the student.
-    gradients = torch.autograd.grad(loss * batch.get(LABELED_SHARE, 1.0), of_stages)
+    gradients = torch.autograd.grad(loss * Batch.of(batch).labeled_share, of_stages)
     return TeacherTargets(
         output.logits.detach(),
         {stage: output.features[stage].detach() for stage in choice.features},
@@ -134,7 +131,7 @@ def with_known_labels(
         return batch
     segment = batch["segment"]
     is_known = torch.tensor(known, device=segment.device)[segment.clamp(min=0)]
-    return {**batch, "segment": segment.where(is_known, IGNORE_INDEX)}
+    return Batch.of(batch).with_tensors(segment=segment.where(is_known, IGNORE_INDEX))
 
 
 def geometry_and_targets(
@@ -147,7 +144,7 @@ def geometry_and_targets(
     ValueError
         If the batch has neither, and there is no teacher; or if what it has lacks a stage.
     """
-    kept: KeptTargets | None = batch.get(KEPT)
+    kept: KeptTargets | None = Batch.of(batch).kept
     if kept is not None and kept.targets is not None:
         for part in ("features", "saliency"):
             missing = set(getattr(choice, part)) - set(getattr(kept.targets, part))

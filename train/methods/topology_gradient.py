@@ -16,10 +16,11 @@ from fast import DistillationLoss, SaliencyLoss, TopologicalLoss
 from fast.transport import NotConvergedError
 from train.config import require
 from train.core.errors import UserError
+from train.data.batch import Batch
 from train.methods.balance import GradientBalance
 from train.methods.kd import KDConfig, divergence_term
 from train.methods.losses import require_finite, segmentation_term
-from train.methods.protocol import LABELED_SHARE, DistillationMethod, LossTerm
+from train.methods.protocol import DistillationMethod, LossTerm
 from train.methods.stages import (
     StagePair,
     describe_pairs,
@@ -28,7 +29,6 @@ from train.methods.stages import (
     stage_pairs,
 )
 from train.methods.targets import (
-    KEPT,
     TargetChoice,
     TeacherTargets,
     compute_targets,
@@ -258,7 +258,7 @@ class TopologyGradient(DistillationMethod):
             return geometry_and_targets(student, teacher, batch, self.choice)
         if teacher is None:
             raise ValueError("TopologyGradient: without shared_order the teacher must be there")
-        kept = batch.get(KEPT)
+        kept = Batch.of(batch).kept
         geometry = student.prepare(batch) if kept is None else kept.geometry
         # The teacher makes its own, as it would alone.
         return geometry, compute_targets(teacher, batch, teacher.prepare(batch), self.choice)
@@ -296,7 +296,7 @@ class TopologyGradient(DistillationMethod):
         # Maps are not free of the gradient's scale, which is that of the mean over the step's
         # labeled voxels, wherever they are computed.
         student_gradients = torch.autograd.grad(
-            segmentation.value * batch.get(LABELED_SHARE, 1.0), features, retain_graph=True
+            segmentation.value * Batch.of(batch).labeled_share, features, retain_graph=True
         )
         offsets = [output.offsets[name] for name in student_stages]
         value = self.saliency_loss.compare(teacher_maps, features, student_gradients, offsets)

@@ -90,7 +90,7 @@ class ImageClassifier(Network):
         return NetworkOutput(self.head(found), {EMBEDDING: found}, {EMBEDDING: batch["offset"]})
 
 
-def image_batch(images: Tensor, labels: Tensor) -> dict[str, Any]:
+def image_batch(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return images as the batch that an `ImageClassifier` and every method take.
 
     Parameters
@@ -111,4 +111,4 @@ def image_batch(images: Tensor, labels: Tensor) -> dict[str, Any]:
             "(B, channels, height, width) and (B,)"
         )
     end = torch.tensor([len(images)], device=images.device)
-    return {"feat": images, "segment": labels, "offset": end, "names": ["images"]}
+    return {"feat": images, "segment": labels, "offset": end}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.frame import IN_CHANNELS, LidarFrame
 from train.data.transforms import ClipRange, clip, voxelize
 from train.evaluation.network_pass import Precision

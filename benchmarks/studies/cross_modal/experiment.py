@@ -28,11 +28,10 @@ from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource, LidarFrame
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import dataset_spec
 from train.data.transforms import PAPER_AUGMENTATION
-from train.engine.batches import FrameBatches
 from train.engine.image_training import image_network_of_run
-from train.engine.loop import fit
+from train.engine.loop import FrameBatches, fit
 from train.engine.run_data import RunData, open_data
-from train.engine.stepper import TrainTask
+from train.engine.train_step import TrainTask
 from train.evaluation.evaluate import evaluate
 from train.methods.cross_modal.camera_method import CameraMethod
 from train.methods.registry import method_class

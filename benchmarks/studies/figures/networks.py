@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from train.core.console import Progress
-from train.core.device import to_device
 from train.core.errors import UserError
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IGNORE_INDEX, FrameSource
 from train.data.loader import EvaluationFrames
@@ -249,7 +248,7 @@ def look(trained: Trained, indices: Sequence[int], device: torch.device) -> list
             raise UserError(f"{sweep.path}: sweep {sweep.name} has no labels to show beside")
         batch = collate([trained.sweeps.voxelized(sweep)])
         inverse = batch["inverse"]
-        moved = to_device(batch, device)
+        moved = batch.to(device)
         predictions, features = {}, {}
         for role, network in trained.networks.items():
             output = network(moved)

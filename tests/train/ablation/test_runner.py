@@ -203,10 +203,10 @@ def test_stopped_in_a_run_it_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return step(*arguments, **options)
 
-    monkeypatch.setattr("train.engine.stepper.Stepper.step", counted)
+    monkeypatch.setattr("train.engine.train_step.Stepper.step", counted)
     assert ablate.main(flags(tmp_path)) == 130
     assert "goes on" in capfd.readouterr().err
-    monkeypatch.setattr("train.engine.stepper.Stepper.step", step)
+    monkeypatch.setattr("train.engine.train_step.Stepper.step", step)
     assert ablate.main(flags(tmp_path)) == 0
     again, expected = runs_of(tmp_path), runs_of(finished)
     assert again.keys() == expected.keys()
@@ -216,7 +216,7 @@ def test_stopped_in_a_run_it_goes_on_and_ends_the_same(
 
 
 def runner_step():
-    from train.engine.stepper import Stepper
+    from train.engine.train_step import Stepper
 
     return Stepper.step
 

@@ -8,11 +8,10 @@ import torch
 
 from tests.train.data.test_cameras import camera, frame, jpeg, looking
 from train.core.errors import UserError
+from train.data.batch import BadFrame, collate, split_batch
 from train.data.camera_image import CameraImage
 from train.data.cameras import CAMERA_FIELDS, project
-from train.data.collate import collate, split_batch
 from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.skipping import BadFrame
 from train.data.transforms import Augmentation
 
 SIZE = (80, 160)
@@ -176,11 +175,11 @@ def test_bad_images_stop_the_run_or_are_skipped_and_counted(source, damage):
     for kind in (TrainingFrames, EvaluationFrames):
         skip = kind(source, on_bad_sweep="skip", fields=CAMERA_FIELDS)
         batch = collate(skip.__getitems__([0, 1]))
-        assert [bad.name for bad in batch["skipped"]] == ["s/1"]
-        assert said in batch["skipped"][0].message
+        assert [bad.name for bad in batch.skipped] == ["s/1"]
+        assert said in batch.skipped[0].message
         names = ["s/0", "s/2"] if kind is TrainingFrames else ["s/0"]
-        assert batch["names"] == names
-        assert isinstance(batch["skipped"][0], BadFrame)
+        assert list(batch.names) == names
+        assert isinstance(batch.skipped[0], BadFrame)
 
 
 def up() -> np.ndarray:

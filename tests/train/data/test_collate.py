@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.frame import LidarFrame
 from train.data.transforms import VoxelFrame, voxelize
 
@@ -32,7 +32,7 @@ def test_offsets_are_the_ends_of_each_sweep(three):
     sizes = [len(part.coord) for part in three]
     assert batch["offset"].tolist() == [sizes[0], sizes[0] + sizes[1], sum(sizes)]
     assert batch["raw_offset"].tolist() == [700, 701, 1001]
-    assert batch["names"] == ["00/000000", "00/000001", "00/000002"]
+    assert list(batch.names) == ["00/000000", "00/000001", "00/000002"]
 
 
 def test_every_sweep_lies_between_its_offsets(three):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from tests.train.data.waymo.frames import tiny_frame
 from train.core.errors import UserError
 from train.data import decoded, waymo
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.decoded import DecodedCache, decoded_frames
 from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames

@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from train.core.errors import UserError
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.semantickitti import SPEC, SemanticKitti
 from train.data.transforms import Augmentation, voxelize
@@ -159,8 +159,8 @@ def test_a_sweep_within_one_coarsest_cell_is_a_bad_one(write_tree, points: int, 
         TrainingFrames(source, **options)[0]
     skipping = TrainingFrames(source, on_bad_sweep="skip", **options)
     batch = collate(skipping.__getitems__([0, 1]))
-    assert batch["names"] == ["00/000001", "00/000001"]
-    (bad,) = batch["skipped"]
+    assert list(batch.names) == ["00/000001", "00/000001"]
+    (bad,) = batch.skipped
     assert bad.name == "00/000000"
     assert f"{0.05 * cell:g} m, the network's coarsest" in bad.message
     # Evaluation has no use for a second value.
@@ -189,8 +189,10 @@ def test_a_process_without_samples_gets_an_empty_batch(source, workers: int, bou
         data, batch_sampler=[[0], [], [1, 2]], collate_fn=collate, num_workers=workers
     )
     batches = list(loader)
-    assert [len(batch["names"]) for batch in batches] == [1, 0, 2]
-    assert batches[1] == {"names": [], "skipped": [], "cropped_voxels": 0}
+    assert [len(batch.names) for batch in batches] == [1, 0, 2]
+    nothing = batches[1]
+    assert not nothing.tensors
+    assert (nothing.skipped, nothing.cropped_voxels, nothing.num_clouds) == ((), 0, 0)
 
 
 def test_a_negative_epoch_is_refused(source):

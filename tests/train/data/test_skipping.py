@@ -11,11 +11,10 @@ from torch.utils.data import DataLoader
 from tests.train.processes import run_processes, values_of
 from train.core.distributed import current_world
 from train.core.errors import UserError
+from train.data.batch import BadFrame, SkippedFrames, collate
 from train.data.batching import VoxelBudgetBatchSampler
-from train.data.collate import collate
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.semantickitti import SPEC, SemanticKitti
-from train.data.skipping import BadFrame, SkippedFrames
 
 BAD = (1, 2, 5)
 
@@ -60,8 +59,8 @@ def test_training_takes_the_next_good_sweep_in_place_of_a_bad_one(source):
     expected = [(0, []), (3, [1, 2]), (3, [2]), (3, []), (4, []), (0, [5])]
     for index, (taken, gone) in enumerate([*expected, *expected]):
         batch = collate(sweeps.__getitems__([index]))
-        assert batch["names"] == [f"00/{taken:06d}"]
-        assert [bad.name for bad in batch["skipped"]] == [f"00/{n:06d}" for n in gone]
+        assert list(batch.names) == [f"00/{taken:06d}"]
+        assert [bad.name for bad in batch.skipped] == [f"00/{n:06d}" for n in gone]
 
 
 def test_a_replaced_sample_is_augmented_as_its_own_place_says(source):
@@ -77,12 +76,12 @@ def test_a_replaced_sample_is_augmented_as_its_own_place_says(source):
 def test_evaluation_leaves_bad_sweeps_out(source):
     sweeps = EvaluationFrames(source, 0.5, on_bad_sweep="skip")
     batch = collate(sweeps.__getitems__([0, 1, 2, 3]))
-    assert batch["names"] == ["00/000000", "00/000003"]
-    assert [bad.name for bad in batch["skipped"]] == ["00/000001", "00/000002"]
+    assert list(batch.names) == ["00/000000", "00/000003"]
+    assert [bad.name for bad in batch.skipped] == ["00/000001", "00/000002"]
     nothing = collate(sweeps.__getitems__([5]))
-    assert nothing["names"] == []
+    assert list(nothing.names) == []
     assert "feat" not in nothing
-    assert len(nothing["skipped"]) == 1
+    assert len(nothing.skipped) == 1
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -94,12 +93,12 @@ def test_every_bad_sweep_reaches_the_list_whoever_read_it(root, source, workers,
     for epoch in range(2):
         training.set_epoch(epoch)
         reading.batch_sampler.set_epoch(epoch)
-        names += [name for batch in skipped.watch(reading) for name in batch["names"]]
+        names += [name for batch in skipped.watch(reading) for name in batch.names]
     assert len(names) == 12
     assert set(names) <= {"00/000000", "00/000003", "00/000004"}
     evaluation = EvaluationFrames(source, on_bad_sweep="skip")
     one_by_one = DataLoader(evaluation, batch_size=1, collate_fn=collate, num_workers=workers)
-    seen = [batch["names"] for batch in skipped.watch(one_by_one)]
+    seen = [list(batch.names) for batch in skipped.watch(one_by_one)]
     assert seen == [["00/000000"], [], [], ["00/000003"], ["00/000004"], []]
     assert len(skipped) == 3
     assert sorted(skipped.messages) == [f"00/{n:06d}" for n in BAD]
@@ -126,7 +125,7 @@ def reading(root: Path, folder: Path) -> tuple[list[list[str]], dict[str, str], 
     sweeps = TrainingFrames(SPEC.open(root, sequences=["00"]), on_bad_sweep="skip", grid_size_m=0.5)
     order = VoxelBudgetBatchSampler(6, 3, world=world)
     skipped = SkippedFrames(folder / "skipped.json")
-    names = [batch["names"] for batch in skipped.watch(loader(sweeps, order))]
+    names = [list(batch.names) for batch in skipped.watch(loader(sweeps, order))]
     met = skipped.messages
     skipped.share()
     return names, met, skipped.messages

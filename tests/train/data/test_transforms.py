@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.core.errors import UserError
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.frame import LidarFrame
 from train.data.transforms import (
     MAX_GRID,

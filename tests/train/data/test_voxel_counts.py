@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 
 from tests.train.processes import run_processes, values_of
 from train.core.errors import UserError
+from train.data.batch import collate
 from train.data.batching import VoxelBudgetBatchSampler
-from train.data.collate import collate
 from train.data.loader import TrainingFrames
 from train.data.open_options import OpenOptions
 from train.data.semantickitti import SPEC, SemanticKitti
@@ -124,8 +124,8 @@ def test_no_batch_exceeds_the_bound_and_nothing_is_cut(source, bound, max_voxels
         order.set_epoch(epoch)
         for batch in loader:
             assert len(batch["feat"]) <= bound
-            assert batch["cropped_voxels"] == 0
-            sizes.append(len(batch["names"]))
+            assert batch.cropped_voxels == 0
+            sizes.append(len(batch.names))
     assert sum(sizes) == 4 * len(sweeps)
     assert len(set(sizes)) > 1
 
@@ -138,7 +138,7 @@ def test_what_exceeds_its_plan_is_cut_and_counted(source):
     free = TrainingFrames(source, **plain)
     batch = collate(sweeps.__getitems__([0, 1, 2]))
     assert len(batch["feat"]) == 300
-    assert batch["cropped_voxels"] == len(collate(free.__getitems__([0, 1, 2]))["feat"]) - 300
+    assert batch.cropped_voxels == len(collate(free.__getitems__([0, 1, 2]))["feat"]) - 300
     again = collate(sweeps.__getitems__([0, 1, 2]))
     assert again["feat"].equal(batch["feat"])
     sweeps.set_epoch(1)

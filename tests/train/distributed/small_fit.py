@@ -13,13 +13,12 @@ from tests.train.conftest import NUM_CLASSES
 from train.config import DataConfig, MethodConfig, OptimConfig, RunConfig
 from train.core.distributed import is_first_process
 from train.core.errors import UserError
+from train.data.batch import SkippedFrames
 from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
-from train.data.skipping import SkippedFrames
 from train.data.voxel_counts import measure_voxels
-from train.engine.batches import FrameBatches, batch_sampler
-from train.engine.loop import fit
-from train.engine.stepper import TrainTask
+from train.engine.loop import FrameBatches, batch_sampler, fit
+from train.engine.train_step import TrainTask
 from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.protocol import Network, NetworkOutput, NetworkSpec

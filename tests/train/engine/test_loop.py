@@ -10,18 +10,16 @@ import torch
 
 from tests.train.toys import Hint, HintConfig, build_toy
 from train.config import DataConfig, MethodConfig, OptimConfig, RunConfig
-from train.core.device import to_device
 from train.core.errors import UserError
+from train.data.batch import SkippedFrames
 from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
-from train.data.skipping import SkippedFrames
 from train.data.voxel_counts import VoxelCounts, measure_voxels
-from train.engine import batches as batches_module
-from train.engine.batches import FrameBatches, batch_sampler, batches_from
-from train.engine.loop import fit
+from train.engine import loop as batches_module
+from train.engine.loop import FrameBatches, batch_sampler, batches_from, fit
 from train.engine.optimizer import go_on, make_optimizer
 from train.engine.run_log import RunLog
-from train.engine.stepper import TrainTask
+from train.engine.train_step import TrainTask
 from train.methods.none import CrossEntropy
 
 
@@ -71,7 +69,7 @@ def served(folder, *, done=0, workers=0, bound=None, epochs=3, stop=None):
     ends = order.ends(epochs)
     batches = batches_from(sweeps, order, ends, done, config)
     return [
-        (tuple(batch["names"]), len(batch["feat"]), batch["feat"].numpy().tobytes())
+        (tuple(batch.names), len(batch["feat"]), batch["feat"].numpy().tobytes())
         for batch in itertools.islice(batches, stop)
     ], ends
 
@@ -239,8 +237,8 @@ def test_batches_reach_a_gpu_by_pinned_memory(tmp_path):
     order = batch_sampler(sweeps, config)
     (batch,) = batches_from(sweeps, order, order.ends(1), 0, config)
     assert batch["feat"].is_pinned()
-    assert [bad.name for bad in batch["skipped"]] == ["room/1"]
-    moved = to_device(batch, torch.device("cuda"))
+    assert [bad.name for bad in batch.skipped] == ["room/1"]
+    moved = batch.to(torch.device("cuda"))
     torch.cuda.synchronize()
     assert moved["feat"].cpu().equal(batch["feat"])
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from train.config import RunConfig
-from train.data.skipping import SkippedFrames
+from train.data.batch import SkippedFrames
 from train.engine import scoring
 from train.predict import submit
 

@@ -13,13 +13,13 @@ from tests.train.toys import Hint, HintConfig, build_toy
 from train.config import MethodConfig, OptimConfig, RunConfig
 from train.core.distributed import current_world, gather_objects
 from train.core.errors import UserError
-from train.data.collate import split_batch
-from train.engine import stepper as stepper_module
+from train.data.batch import Batch, split_batch
+from train.engine import train_step as stepper_module
 from train.engine.optimizer import make_optimizer
-from train.engine.stepper import TrainTask
 from train.engine.train_step import (
     BatchShare,
     TrainStep,
+    TrainTask,
     first_not_finite,
     shares,
     to_host,
@@ -48,16 +48,14 @@ def clouds(dtype=torch.float64):
     ends = torch.tensor(SIZES).cumsum(0)
     for end, size, labeled in zip(ends.tolist(), SIZES, LABELED, strict=True):
         segment[end - size + labeled : end] = -1
-    return {
+    tensors = {
         "feat": feat,
         "coord": feat[:, :3],
         "grid_coord": torch.arange(3 * total).reshape(total, 3),
         "offset": ends,
         "segment": segment,
-        "names": ["a", "b", "c"],
-        "cropped_voxels": 0,
-        "skipped": [],
     }
+    return Batch(tensors, names=("a", "b", "c"))
 
 
 def make_toys(dtype=torch.float64):
@@ -74,7 +72,7 @@ def paper(**weights):
 
 def take(stepper, batch, number):
     """Take a step; every process calls it."""
-    names = [name for each in gather_objects(batch["names"]) for name in each]
+    names = [name for each in gather_objects(batch.names) for name in each]
     return stepper.step(batch, number, names)
 
 
@@ -139,11 +137,11 @@ def test_shares_of_a_step_add_up_and_are_exact_on_one_process():
     assert any_labeled
     parts = split_batch(clouds(), 2)
     found, _ = shares(parts)
-    assert [part["names"] for part in parts] == [["a", "b"], ["c"]]
+    assert [part.names for part in parts] == [("a", "b"), ("c",)]
     assert [share.labeled for share in found] == [52 / 92, 40 / 92]
     assert [share.points for share in found] == [85 / 125, 40 / 125]
     assert [share.clouds for share in found] == [2 / 3, 1 / 3]
-    unlabeled = clouds() | {"segment": torch.full((sum(SIZES),), -1)}
+    unlabeled = clouds().with_tensors(segment=torch.full((sum(SIZES),), -1))
     assert shares([unlabeled]) == ([BatchShare(labeled=0.0)], False)
 
 
@@ -153,7 +151,7 @@ def test_shares_of_a_step_add_up_and_are_exact_on_one_process():
 def test_logged_gradient_norms_are_those_of_autograd(teacher, student, batch):
     student.double().eval()
     teacher.double()
-    batch = {name: v.double() if name == "feat" else v for name, v in batch.items()}
+    batch = batch.with_tensors(feat=batch["feat"].double())
     config = TopologyGradientConfig(topology=8.0, saliency=2.0, distillation=0.5, num_samples=100)
     method = TopologyGradient(config, student, teacher)
     output = TrainStep(student, method, teacher)(batch, BatchShare(), with_gradient_norms=True)

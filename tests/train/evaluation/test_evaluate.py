@@ -9,9 +9,9 @@ import torch
 from tests.train.conftest import NUM_CLASSES, _room
 from tests.train.processes import run_processes, values_of
 from train.core.errors import UserError
+from train.data.batch import SkippedFrames
 from train.data.benchmark_rule import SEMANTICKITTI_RULE
 from train.data.loader import EvaluationFrames
-from train.data.skipping import SkippedFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.metrics import ConfusionMatrix

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from train.core.errors import UserError
+from train.data.batch import SkippedFrames
 from train.data.benchmark_rule import SEMANTICKITTI_RULE
 from train.data.loader import EvaluationFrames
-from train.data.skipping import SkippedFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.metrics import ConfusionMatrix

@@ -1,17 +1,19 @@
 """The teacher's targets: kept ones are as good as those that are computed at once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.train.toys import build_toy
 from train.config import MethodConfig
+from train.data.batch import Batch
 from train.methods.affinity import Affinity, AffinityConfig
 from train.methods.feature import FeatureConfig, FeatureHint
 from train.methods.kd import KDConfig, SoftenedLogits
 from train.methods.none import CrossEntropy
 from train.methods.rkd import RelationalKD, RelationalKDConfig
 from train.methods.targets import (
-    KEPT,
     KeptTargets,
     TargetChoice,
     TeacherTargets,
@@ -40,7 +42,7 @@ def keep(method, student, teacher, batch):
     """Return the batch with the teacher's targets in it, as an earlier pass would have them."""
     geometry, teacher_geometry = prepare_pair(student, teacher, batch)
     targets = compute_targets(teacher, batch, teacher_geometry, method.choice)
-    return {**batch, KEPT: KeptTargets(geometry, targets)}
+    return replace(batch, kept=KeptTargets(geometry, targets))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -101,7 +103,7 @@ def test_maps_are_of_the_loss_that_is_chosen(teacher, batch):
 def test_neither_targets_nor_a_teacher_is_an_error():
     student = build_toy("small", 4, 4)
     batch = {"feat": torch.randn(5, 4), "offset": torch.tensor([5])}
-    for given in (batch, batch | {KEPT: KeptTargets(None, None)}):
+    for given in (batch, Batch(batch, kept=KeptTargets(None, None))):
         with pytest.raises(ValueError, match="no kept targets, and no teacher"):
             geometry_and_targets(student, None, given, TargetChoice())
 
@@ -117,7 +119,7 @@ def test_kept_targets_that_lack_a_stage_are_refused(choice, message):
     targets = TeacherTargets(torch.zeros(5, 4), {"dec0": torch.zeros(5, 2)})
     with pytest.raises(ValueError, match=message):
         geometry_and_targets(
-            build_toy("small", 4, 4), None, {KEPT: KeptTargets(None, targets)}, choice
+            build_toy("small", 4, 4), None, Batch(kept=KeptTargets(None, targets)), choice
         )
 
 
@@ -129,5 +131,5 @@ def test_a_student_alone_takes_a_kept_geometry(student, batch, monkeypatch):
     torch.manual_seed(1)
     geometry = student.prepare(batch)
     monkeypatch.setattr(student, "prepare", None)  # a call would fail
-    kept = {**batch, KEPT: KeptTargets(geometry, None)}
+    kept = replace(batch, kept=KeptTargets(geometry, None))
     assert torch.equal(method(student, None, kept)["segmentation"].value, want)

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tests.train.conftest import NUM_CLASSES, _room
 from tests.train.processes import run_processes, values_of
 from train.core.distributed import current_world
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.transforms import voxelize
 from train.networks.batch_norm import (
     SynchronizedBatchNorm1d,

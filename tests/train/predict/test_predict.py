@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from train.core.errors import UserError
-from train.data.collate import collate
+from train.data.batch import collate
 from train.data.frame import LidarFrame
 from train.data.semantickitti import CLASS_NAMES, read_segment
 from train.data.transforms import voxelize

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from train.core.errors import UserError
+from train.data.batch import Batch
 from train.methods.cross_modal.options import CameraMethodConfig
 from train.methods.cross_modal.pixels import SeenPixels, seen_pixels
 from train.methods.protocol import DistillationMethod
-from train.methods.targets import KEPT
 from train.networks.image import ImageNetwork, load_image_network, refuse_other_classes
 from train.networks.protocol import Network, NetworkOutput
 
@@ -104,7 +104,7 @@ class CameraMethod(DistillationMethod):
         self, student: Network, batch: Mapping[str, Any]
     ) -> tuple[NetworkOutput, Tensor]:
         """Return the student's output, and its features [N, C] before the classifier."""
-        kept = batch.get(KEPT)
+        kept = Batch.of(batch).kept
         output = student(batch, None if kept is None else kept.geometry)
         return output, output.features[self.stage]
 

@@ -105,7 +105,11 @@ class TopKD(StageTerm):
 
     @classmethod
     def prepare(
-        cls, config: TopKDConfig, teacher: Network, batches: Iterable[dict[str, Any]], folder: Path
+        cls,
+        config: TopKDConfig,
+        teacher: Network,
+        batches: Iterable[Mapping[str, Any]],
+        folder: Path,
     ) -> Path | None:
         """Return the file of a RipsNet for this teacher: a given one, or made here.
 
@@ -171,7 +175,7 @@ class TopKD(StageTerm):
 
 
 def _targets(
-    config: TopKDConfig, teacher: Network, batches: Iterable[dict[str, Any]], path: Path
+    config: TopKDConfig, teacher: Network, batches: Iterable[Mapping[str, Any]], path: Path
 ) -> Targets:
     """Return the teacher's clouds and images: those that a stopped run made, or new ones."""
     if path.is_file():

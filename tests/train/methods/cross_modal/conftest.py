@@ -60,7 +60,6 @@ def make_batch(seed=0, sizes=(60, 80), views=(2, 1), pairs=25):
         "grid_coord": grid,
         "offset": offset,
         "segment": segment,
-        "names": [f"scene/{seed}/{cloud}" for cloud in range(len(sizes))],
         "images": colored(labels, generator),
         "view_cloud": torch.repeat_interleave(torch.arange(len(views)), torch.tensor(views)),
         "point_pixel": torch.cat(rows) if rows else torch.zeros(0, 4, dtype=torch.int64),

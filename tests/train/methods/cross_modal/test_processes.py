@@ -37,7 +37,6 @@ def clouds(which, seed=0, views=(2, 1, 0)):
     part = {name: whole[name][rows] for name in ("feat", "coord", "grid_coord", "segment")}
     return part | {
         "offset": torch.tensor([ends[cloud + 1] - ends[cloud] for cloud in which]).cumsum(0),
-        "names": [whole["names"][cloud] for cloud in which],
         "images": whole["images"][chosen],
         "view_cloud": torch.searchsorted(torch.tensor(which), whole["view_cloud"][chosen]),
         "point_pixel": pairs,

@@ -18,7 +18,6 @@ def make_frame(seed, sizes=(40, 50)):
         "segment": torch.randint(0, 4, (rows,), generator=generator),
         "offset": torch.tensor(sizes).cumsum(0),
         "coord": 20 * torch.rand(rows, 3, generator=generator),
-        "names": [f"frame/{seed}/{place}" for place in range(len(sizes))],
     }
 
 

@@ -7,9 +7,10 @@ import torch
 
 from tests.train.methods.topkd.conftest import SMALL, make_frame
 from train.core.errors import UserError
+from train.data.batch import Batch
 from train.engine.train_step import BatchShare, TrainStep
 from train.methods.kd import KDConfig, SoftenedLogits
-from train.methods.targets import KEPT, KeptTargets, compute_targets
+from train.methods.targets import KeptTargets, compute_targets
 from train.methods.topkd import clouds as clouds_module
 from train.methods.topkd import method as method_module
 from train.methods.topkd.artifacts import (
@@ -120,7 +121,7 @@ def test_kept_targets_give_the_same_terms_without_a_teacher(
     again = build(made, toy_student, toy_teacher)
     again.load_state_dict(live.state_dict())
     targets = compute_targets(toy_teacher, frame, None, again.choice)
-    kept = {**frame, KEPT: KeptTargets(None, targets)}
+    kept = Batch(frame, kept=KeptTargets(None, targets))
     want, got = live(toy_student, toy_teacher, frame), again(toy_student, None, kept)
     assert list(got) == list(want)
     for name, term in want.items():

@@ -1,0 +1,376 @@
+"""A batch: several voxelized sweeps one after the other, with notes on how it was made.
+
+Some notes are of sweeps that cannot be used. With "stop" the first one ends the run. With "skip"
+training takes the next sweep that can be used in its place, so that a batch has its size and a run
+its number of steps, and evaluation leaves it out; either way it is reported once and listed in the
+end. Each process of a run has the list of what it met itself; `SkippedFrames.share` makes the lists
+one.
+
+Shape letters: B sweeps, N voxels of all sweeps, R points of all sweeps before voxelizing.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from train.core.atomic_write import atomic_write
+from train.core.console import logger
+from train.core.device import to_device
+from train.core.distributed import gather_objects, is_first_process
+from train.core.errors import UserError
+from train.data.batching import CroppedVoxels
+from train.data.camera_image import Views
+from train.data.transforms import VoxelFrame
+
+OnBadFrame = Literal["stop", "skip"]
+"""What to do with a sweep that cannot be read."""
+
+# At run time a batch is no Mapping: some versions of torch pin a Mapping as a plain dict, which has
+# no notes, instead of asking its `pin_memory`.
+if TYPE_CHECKING:
+    _Tensors = Mapping[str, Tensor]
+else:
+    _Tensors = object
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A sweep that could not be read; it travels in the batch, out of the process that read it.
+
+    Attributes
+    ----------
+    name
+        The sweep's.
+    message
+        What is wrong; it starts with the path of the file.
+    """
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Batch(_Tensors):
+    """What a step works on: tensors by name, which networks and methods read, and notes.
+
+    It reads like a mapping of its tensors (``batch["feat"]``, ``"segment" in batch``,
+    ``{**batch}``).
+
+    Attributes
+    ----------
+    tensors
+        See `collate`; none where no sweep could be read.
+    names
+        The sweeps', in order.
+    skipped
+        Sweeps that could not be read while the batch was made.
+    cropped_voxels
+        How many voxels were cropped to keep the batch within its bound.
+    labeled_share
+        Which share of the step's labeled voxels is this batch's; 1.0 on one process.
+    kept
+        What an earlier pass of the teacher gave (`train.methods.targets.KeptTargets`), or None.
+    """
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    skipped: tuple[BadFrame, ...] = ()
+    cropped_voxels: int = 0
+    labeled_share: float = 1.0
+    kept: Any = None
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "Batch":
+        """Return a batch as it is, or tensors as a batch without notes."""
+        return tensors if isinstance(tensors, cls) else cls(tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a tensor by its name."""
+        return self.tensors[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such a tensor."""
+        return name in self.tensors
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the tensors."""
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        """Return how many tensors there are."""
+        return len(self.tensors)
+
+    def keys(self) -> Any:
+        """Return the names of the tensors."""
+        return self.tensors.keys()
+
+    def items(self) -> Any:
+        """Return the tensors with their names."""
+        return self.tensors.items()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a tensor by its name, or a default."""
+        return self.tensors.get(name, default)
+
+    @property
+    def num_clouds(self) -> int:
+        """How many clouds there are; 0 for a step that only other processes take."""
+        return len(self["offset"]) if "offset" in self else 0
+
+    def with_tensors(self, **tensors: Tensor) -> "Batch":
+        """Return the batch with some tensors more, or others."""
+        return dataclasses.replace(self, tensors={**self.tensors, **tensors})
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch with its tensors on a device."""
+        return dataclasses.replace(self, tensors=to_device(self.tensors, device))
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch with its tensors in memory that a GPU reads; loaders call it."""
+        pinned = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
+        return dataclasses.replace(self, tensors=pinned)
+
+
+Sample = VoxelFrame | BadFrame | CroppedVoxels
+"""What a dataset gives a batch: its sweeps, and notes on what was done to make it."""
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Return a batch of sweeps as tensors.
+
+    Parameters
+    ----------
+    samples
+        At least one; sweeps all with labels or all without, and notes.
+
+    Returns
+    -------
+    Batch
+        Of `feat` [N, 4] float32 (x, y, z, strength), `coord` [N, 3] float32 meters, `grid_coord`
+        [N, 3] int64, `offset` [B] int64 (cumulative ends, no leading 0), `inverse` [R] int64 into
+        the N rows, `raw_offset` [B] int64; with labels also `segment` [N] and `raw_segment` [R]
+        int64. Where no sweep could be read, there are no tensors. Where sweeps have views: `images`
+        [V, 3, H, W] uint8, those of all sweeps one after the other, `view_cloud` [V] int64, the
+        sweep of each, and `point_pixel` [P, 4] int64 (view, row, column, one of the N rows), as far
+        as asked for.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, or only some sweeps have labels, or views.
+    """
+    if not samples:
+        raise ValueError("collate: no sweeps to batch")
+    sweeps = [sample for sample in samples if isinstance(sample, VoxelFrame)]
+    return Batch(
+        _tensors_of(sweeps) if sweeps else {},
+        names=tuple(sweep.name for sweep in sweeps),
+        skipped=tuple(sample for sample in samples if isinstance(sample, BadFrame)),
+        cropped_voxels=sum(each.count for each in samples if isinstance(each, CroppedVoxels)),
+    )
+
+
+def _tensors_of(sweeps: Sequence[VoxelFrame]) -> dict[str, Tensor]:
+    """Return the tensors of at least one sweep."""
+    labeled = [sweep.segment is not None for sweep in sweeps]
+    if any(labeled) != all(labeled):
+        missing = [sweep.name for sweep, has in zip(sweeps, labeled, strict=True) if not has]
+        raise ValueError(f"collate: some sweeps have labels, but not {', '.join(missing)}")
+    offset = np.cumsum([len(sweep.coord) for sweep in sweeps])
+    starts = [0, *offset[:-1].tolist()]
+    inverse = [sweep.inverse + start for sweep, start in zip(sweeps, starts, strict=True)]
+    coord = np.concatenate([sweep.coord for sweep in sweeps])
+    strength = np.concatenate([sweep.strength for sweep in sweeps])
+    tensors = {
+        "feat": torch.from_numpy(np.concatenate([coord, strength], axis=1)),
+        "coord": torch.from_numpy(coord),
+        "grid_coord": torch.from_numpy(np.concatenate([sweep.grid_coord for sweep in sweeps])),
+        "offset": torch.from_numpy(offset.astype(np.int64)),
+        "inverse": torch.from_numpy(np.concatenate(inverse)),
+        "raw_offset": torch.from_numpy(np.cumsum([len(sweep.inverse) for sweep in sweeps])),
+    }
+    if all(labeled):
+        tensors["segment"] = torch.from_numpy(_joined([sweep.segment for sweep in sweeps]))
+        tensors["raw_segment"] = torch.from_numpy(_joined([sweep.raw_segment for sweep in sweeps]))
+    views = [sweep.views for sweep in sweeps if sweep.views is not None]
+    if views:
+        if len(views) != len(sweeps):
+            missing = [sweep.name for sweep in sweeps if sweep.views is None]
+            raise ValueError(f"collate: some sweeps have views, but not {', '.join(missing)}")
+        tensors |= _camera_fields(views, starts)
+    return tensors
+
+
+def _camera_fields(views: Sequence[Views], starts: Sequence[int]) -> dict[str, Tensor]:
+    """Return the batch's entries that come from cameras; the sweeps' points begin at `starts`."""
+    fields: dict[str, Tensor] = {}
+    images = [each.images for each in views if each.images is not None]
+    if images:
+        fields["images"] = torch.from_numpy(np.concatenate(images))
+    counts = [each.num_views for each in views]
+    fields["view_cloud"] = torch.from_numpy(np.repeat(np.arange(len(views)), counts))
+    first_views = np.cumsum([0, *counts[:-1]]).tolist()
+    pairs = [
+        each.point_pixel + np.array([first, 0, 0, start])
+        for each, first, start in zip(views, first_views, starts, strict=True)
+        if each.point_pixel is not None
+    ]
+    if pairs:
+        fields["point_pixel"] = torch.from_numpy(np.concatenate(pairs))
+    return fields
+
+
+def _joined(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64]:
+    """Return labels one after the other; the caller has seen that none is missing."""
+    return np.concatenate([part for part in parts if part is not None])
+
+
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """Return the clouds of a batch as several batches, for a step that is computed in parts.
+
+    Parameters
+    ----------
+    batch
+        From `collate`; at least `parts` clouds.
+    parts
+        How many; their clouds differ by one in number at most.
+
+    Returns
+    -------
+    list of Batch
+        With what a network needs for training (`feat`, `coord`, `grid_coord`, `offset`, `segment`),
+        and what there is of `images`, `view_cloud` and `point_pixel`. The batch itself if `parts`
+        is 1.
+    """
+    if parts == 1:
+        return [batch]
+    ends = batch["offset"].tolist()
+    starts = [0, *ends[:-1]]
+    made = []
+    for clouds in np.array_split(np.arange(len(ends)), parts):
+        rows = slice(starts[clouds[0]], ends[clouds[-1]])
+        part = {
+            name: batch[name][rows]
+            for name in ("feat", "coord", "grid_coord", "segment")
+            if name in batch
+        }
+        part["offset"] = batch["offset"][clouds[0] : clouds[-1] + 1] - rows.start
+        if "view_cloud" in batch:
+            part |= _camera_part(batch, int(clouds[0]), int(clouds[-1]) + 1, rows)
+        made.append(Batch(part, names=batch.names[clouds[0] : clouds[-1] + 1]))
+    return made
+
+
+def _camera_part(batch: Batch, first: int, end: int, rows: slice) -> dict[str, Tensor]:
+    """Return the entries from cameras of the clouds from `first` to before `end`."""
+    # Views lie in the order of their clouds.
+    at = torch.searchsorted(batch["view_cloud"], torch.tensor([first, end]))
+    begin, stop = at.tolist()
+    part = {"view_cloud": batch["view_cloud"][begin:stop] - first}
+    if "images" in batch:
+        part["images"] = batch["images"][begin:stop]
+    if "point_pixel" in batch:
+        pairs = batch["point_pixel"]
+        inside = (pairs[:, 0] >= begin) & (pairs[:, 0] < stop)
+        part["point_pixel"] = pairs[inside] - torch.tensor([begin, 0, 0, rows.start])
+    return part
+
+
+class Notes(Protocol):
+    """What a loader gives: a `Batch`, or several views of a sweep."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sweeps'."""
+
+    @property
+    def skipped(self) -> tuple[BadFrame, ...]:
+        """Sweeps that could not be read while it was made."""
+
+
+AnyBatch = TypeVar("AnyBatch", bound=Notes)
+
+
+class SkippedFrames:
+    """The sweeps that a run could not read, each once, with what was said of it.
+
+    Parameters
+    ----------
+    path
+        A JSON file that keeps the list, so that a run that goes on knows what its first part met;
+        None to keep it in memory alone. Of several processes only the first writes it.
+
+    Raises
+    ------
+    UserError
+        If the file is there and is no such list.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._messages: dict[str, str] = {}
+        if path is not None and path.exists():
+            self._messages = _read(path)
+
+    @property
+    def messages(self) -> dict[str, str]:
+        """What was said, by sweep name, in the order in which they were met."""
+        return dict(self._messages)
+
+    def __len__(self) -> int:
+        """Return how many sweeps were skipped."""
+        return len(self._messages)
+
+    def add(self, bad: Iterable[BadFrame]) -> None:
+        """Add sweeps; report those that are new, and write the list again."""
+        self._add({sweep.name: sweep.message for sweep in bad})
+
+    def share(self) -> None:
+        """Make the lists of all processes one; every process calls this at the same point."""
+        for messages in gather_objects(self._messages):
+            self._add(messages)
+
+    def _add(self, messages: Mapping[str, str]) -> None:
+        new = {name: line for name, line in messages.items() if name not in self._messages}
+        if not new:
+            return
+        self._messages |= new
+        for message in new.values():
+            logger.info(f"skipped: {message}")
+        if self.path is not None and is_first_process():
+            with atomic_write(self.path) as unfinished:
+                unfinished.write_text(json.dumps(self._messages, indent=2) + "\n", encoding="utf-8")
+
+    def watch(self, batches: Iterable[AnyBatch]) -> Iterator[AnyBatch]:
+        """Yield the batches of a loader, those without a sweep too, and add what was skipped.
+
+        An empty batch is a step that other processes take with sweeps: it must not be left out.
+        """
+        for batch in batches:
+            self.add(batch.skipped)
+            yield batch
+
+    def lines(self) -> list[str]:
+        """Return the list to be read at the end of a run; nothing if every sweep was read."""
+        if not self._messages:
+            return []
+        return [f"sweeps that could not be read: {len(self)}", *self._messages.values()]
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Return a list that an earlier part of the run wrote."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove it") from error
+    if not isinstance(found, dict) or not all(isinstance(entry, str) for entry in found.values()):
+        raise UserError(f"{path}: is no list of skipped sweeps; remove it")
+    return found
