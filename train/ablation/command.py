@@ -21,7 +21,7 @@ from train.ablation.records import (
     refuse_single_files,
 )
 from train.ablation.runner import Ablation, Runner
-from train.ablation.statistics import Score, StreetBootstrap, additive_score
+from train.ablation.statistics import StreetBootstrap
 from train.config import RunConfig
 from train.core.command import Command, several
 from train.core.console import logger
@@ -189,7 +189,7 @@ def _write_page(page: Path, records: Records, files: Sequence[Path], name: str, 
         raise UserError(
             f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
         )
-    bootstrap = StreetBootstrap(_score_of(*datasets.popitem())) if datasets else None
+    bootstrap = _bootstrap(*datasets.popitem()) if datasets else None
     write_page(page, records, plans, bootstrap, command=_page_command(page, files))
     logger.info(f"page: {page.with_suffix('.md')}")
 
@@ -209,11 +209,11 @@ def _page_command(page: Path, files: Sequence[Path]) -> str:
     return f"{program('train.ablate')} --page-only --records {records} --page {shown(page)}"
 
 
-def _score_of(dataset: str, settings: Mapping[str, Any]) -> Score:
-    """Return how the counts of streets become scores, by the benchmark's rule."""
+def _bootstrap(dataset: str, settings: Mapping[str, Any]) -> StreetBootstrap:
+    """Return the drawing of streets, whose counts become scores by the benchmark's rule."""
     spec = dataset_spec(dataset, settings.get("data"))
     groups = {"thin_iou": thin_classes(dataset, spec.class_names)}
-    return additive_score(
+    return StreetBootstrap(
         StructureCounts.from_json,
         lambda counts: counts.scores(spec.class_names, spec.benchmark_rule, groups),
     )

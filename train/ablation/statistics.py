@@ -33,7 +33,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +58,6 @@ _RANDOM_PATTERNS: Final = 65_536
 
 Floats = NDArray[np.float64]
 Street = Mapping[str, Any]
-Score = Callable[[Sequence[Street]], Mapping[str, float | None]]
-"""From the counts of some streets, any of them more than once, the metrics over all of them."""
 
 
 @dataclass(frozen=True)
@@ -123,58 +121,34 @@ def metrics_of(runs: Sequence[RunRecord]) -> tuple[Metric, ...]:
     )
 
 
-class _Additive(Protocol):
-    def __add__(self, other: Self, /) -> Self: ...
+class StreetBootstrap:
+    """Scores of runs over validation streets drawn with replacement, alike for every run.
 
-
-Counts = TypeVar("Counts", bound=_Additive)
-
-
-def additive_score(
-    read: Callable[[Street], Counts], scores: Callable[[Counts], Mapping[str, float | None]]
-) -> Score:
-    """Return a score function for counts that add up with `+`; every street is read once.
+    What is drawn of a record is kept for as long as this is.
 
     Parameters
     ----------
     read
-        From a street's recorded counts to an object with `+`.
-    scores
-        From such an object to metrics by name.
-    """
-    known: dict[int, tuple[Street, Counts]] = {}  # the street is held, so that its id stays its own
-
-    def score(streets: Sequence[Street]) -> Mapping[str, float | None]:
-        for street in streets:
-            if id(street) not in known:
-                known[id(street)] = (street, read(street))
-        return scores(functools.reduce(operator.add, (known[id(s)][1] for s in streets)))
-
-    return score
-
-
-class StreetBootstrap:
-    """Scores of runs over validation streets drawn with replacement, alike for every run.
-
-    The scores of a record are kept for as long as this is: a command that writes its page again
-    and again keeps one, and its records.
-
-    Parameters
-    ----------
+        From a street's recorded counts to an object that adds up with `+`.
     score
-        Called with as many streets as a run has, once per run and draw.
+        From a sum of such objects to metrics by name; called once per run and draw.
     draws
         B, at least 2.
     seed
         Of the generator.
     """
 
-    def __init__(self, score: Score, draws: int = DRAWS, seed: int = 0) -> None:
+    def __init__(
+        self,
+        read: Callable[[Street], Any],
+        score: Callable[[Any], Mapping[str, float | None]],
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> None:
         if draws < 2:
             raise ValueError(f"StreetBootstrap: draws is {draws}; give at least 2")
-        self.score = score
-        self.draws = draws
-        self.seed = seed
+        self.read, self.score = read, score
+        self.draws, self.seed = draws, seed
         # By streets, not by run: a teacher stands beside several students.
         self._known: dict[int, tuple[Mapping[str, Street], dict[str, Floats]]] = {}
 
@@ -188,12 +162,14 @@ class StreetBootstrap:
         return self._known[id(run.streets)][1]
 
     def _drawn(self, run: RunRecord) -> dict[str, Floats]:
-        streets = [run.streets[name] for name in sorted(run.streets)]
-        if len(streets) < 2:
+        counts = [self.read(run.streets[name]) for name in sorted(run.streets)]
+        if len(counts) < 2:
             return {}
         rng = np.random.default_rng(self.seed)
-        draws = rng.integers(len(streets), size=(self.draws, len(streets)))
-        rows = [self.score([streets[i] for i in draw]) for draw in draws]
+        draws = rng.integers(len(counts), size=(self.draws, len(counts)))
+        rows = [
+            self.score(functools.reduce(operator.add, [counts[i] for i in draw])) for draw in draws
+        ]
         return {
             name: np.array([math.nan if row[name] is None else row[name] for row in rows])
             for name in rows[0]

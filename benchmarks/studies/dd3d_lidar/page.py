@@ -14,7 +14,6 @@ from train.ablation.statistics import (
     Metric,
     Result,
     StreetBootstrap,
-    additive_score,
     estimate,
     paired_sample,
 )
@@ -91,7 +90,7 @@ def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
     After the last epoch an interval is over seeds and streets; for the best epoch, whose counts are
     not kept, over seeds.
     """
-    bootstrap = StreetBootstrap(additive_score(_read, _scores_of))
+    bootstrap = StreetBootstrap(_read, _scores_of)
     found = []
     for grid in sorted({run.grid for run in runs}):
         own = [run for run in runs if run.grid == grid]

@@ -15,7 +15,6 @@ from train.ablation.statistics import (
     Metric,
     Result,
     StreetBootstrap,
-    additive_score,
     estimate,
     paired_sample,
 )
@@ -66,9 +65,7 @@ def results(runs: Sequence[RunRecord]) -> list[Result]:
     runs
         Of one assay.
     """
-    bootstrap = StreetBootstrap(
-        additive_score(_read, lambda count: {"accuracy": count.right / count.images})
-    )
+    bootstrap = StreetBootstrap(_read, lambda count: {"accuracy": count.right / count.images})
     found = []
     for metric in METRICS:
         for comparison in COMPARISONS:

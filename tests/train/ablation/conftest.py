@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from train.ablation.records import RunRecord, hash_of
+from train.ablation.statistics import StreetBootstrap
 
 SETTINGS = {"dataset": "waymo", "simulated": True, "pair": "tiny", "data": {"streets": 4}}
 TEACHER = "0123456789ab"
@@ -30,7 +31,7 @@ def make_record():
             "commit": "abc",
             "device": "cpu",
             "utc": "2026-11-22T10:00:00+00:00",
-            "scores": street_score(list(streets.values())),
+            "scores": street_score(sum(map(read_street, streets.values()))),
             "streets": streets,
         }
         return RunRecord(**{**values, **changes})
@@ -38,14 +39,19 @@ def make_record():
     return make
 
 
-@pytest.fixture(name="street_score")
-def _street_score():
-    return street_score
+@pytest.fixture
+def bootstrap():
+    """A function that returns the drawing of such streets."""
+    return lambda draws=50: StreetBootstrap(read_street, street_score, draws)
 
 
-def street_score(streets):
+def read_street(street):
+    return np.array([street["hit"], street["total"]])
+
+
+def street_score(counts):
     """Hits over totals, as intersections over unions are."""
-    share = sum(street["hit"] for street in streets) / sum(street["total"] for street in streets)
+    share = float(counts[0] / counts[1])
     return {"miou": share, "fragmentation": 1 - share}
 
 

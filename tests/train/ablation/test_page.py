@@ -9,7 +9,7 @@ import pytest
 from train.ablation.grids import Arm, Grid
 from train.ablation.page import GridPlan, comparison_entries, markdown, sections, write_page
 from train.ablation.records import Records
-from train.ablation.statistics import Comparison, StreetBootstrap
+from train.ablation.statistics import Comparison
 
 EFFECTS = {"ce": 0.0, "kd": 3.0, "same": 3.05, "bad": 1.0}
 PLAN = GridPlan(
@@ -38,11 +38,11 @@ def records_of(runs, notes=()):
 
 
 @pytest.fixture
-def written(street_score):
+def written(bootstrap):
     """A function that returns the page of some runs and its entries, without drawing."""
 
     def write(runs, plans=(PLAN,), notes=(), command=None):
-        found = sections(records_of(runs), plans, StreetBootstrap(street_score, 50))
+        found = sections(records_of(runs), plans, bootstrap())
         picture = "ablation.png" if runs else None
         text = markdown(found, notes, picture, "ablation.json", command)
         return text, json.loads(json.dumps(comparison_entries(found), allow_nan=False))
@@ -141,9 +141,9 @@ def test_what_is_missing_is_listed(experiment, written):
     assert "| `later` | 0 | – | – |" in text
 
 
-def test_a_grid_without_runs_says_so(tmp_path, street_score):
+def test_a_grid_without_runs_says_so(tmp_path, bootstrap):
     output = tmp_path / "new" / "ablation"
-    write_page(output, records_of([]), [PLAN], StreetBootstrap(street_score))
+    write_page(output, records_of([]), [PLAN], bootstrap())
     text = output.with_suffix(".md").read_text()
     entries = json.loads(output.with_suffix(".json").read_text())
     assert not output.with_suffix(".png").exists()
@@ -247,14 +247,14 @@ def test_arms_that_the_plan_lacks_are_shown(experiment, written):
     assert "| `stray` | 6 |" in text.split("### Arms")[1].split("###")[0]
 
 
-def test_the_same_records_give_the_same_files(tmp_path, experiment, street_score):
+def test_the_same_records_give_the_same_files(tmp_path, experiment, bootstrap):
     runs = experiment(EFFECTS, teacher=9.0)
     for name in ("one", "two"):
         write_page(
             tmp_path / name / "ablation",
             records_of(runs),
             [PLAN],
-            StreetBootstrap(street_score, 50),
+            bootstrap(),
         )
     for end in (".md", ".json", ".png"):
         first, second = ((tmp_path / n / f"ablation{end}").read_bytes() for n in ("one", "two"))

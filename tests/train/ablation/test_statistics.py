@@ -13,7 +13,6 @@ from train.ablation.statistics import (
     PairedSample,
     Result,
     StreetBootstrap,
-    additive_score,
     compare,
     estimate,
     holm,
@@ -221,23 +220,23 @@ def test_a_run_that_is_there_twice_is_refused(make_record):
         paired_sample([run, run], [make_record("b")], MIOU)
 
 
-def test_both_arms_are_scored_on_the_same_drawn_streets(make_record, street_score):
+def test_both_arms_are_scored_on_the_same_drawn_streets(make_record, bootstrap):
     """An arm that is a constant better on very unequal streets differs by it in every draw."""
     shares = np.array([0.1, 0.5, 0.9, 0.3, 0.7])
     arm = [make_record("a", s, tuple(shares + 0.02)) for s in range(3)]
     baseline = [make_record("b", s, tuple(shares)) for s in range(3)]
-    sample = paired_sample(arm, baseline, MIOU, StreetBootstrap(street_score, draws=50))
+    sample = paired_sample(arm, baseline, MIOU, bootstrap(50))
     assert sample.streets == 5
     np.testing.assert_allclose(sample.drawn, 2.0)
-    alone = StreetBootstrap(street_score, draws=50).scores(arm[0])["miou"]
+    alone = bootstrap(50).scores(arm[0])["miou"]
     assert alone.std() > 0.05
 
 
-def test_a_metric_that_streets_do_not_have_is_over_seeds_alone(experiment, street_score):
+def test_a_metric_that_streets_do_not_have_is_over_seeds_alone(experiment, bootstrap):
     runs = experiment({"a": 1.0, "b": 0.0})
     rng = np.random.default_rng(0)
     runs = [replace(r, scores={**r.scores, "own_other": 0.9 + rng.normal(0, 0.01)}) for r in runs]
-    results = compare(runs, [Comparison("a", "b", True)], StreetBootstrap(street_score, draws=20))
+    results = compare(runs, [Comparison("a", "b", True)], bootstrap(20))
     over = {result.metric.name: result.estimate.over for result in results}
     assert over == {
         "miou": ("seeds", "streets"),
@@ -258,25 +257,27 @@ def test_the_ratio_of_each_loss_is_a_metric(make_record):
     assert not results[1].metric.higher_is_better
 
 
-def test_one_street_cannot_be_drawn(make_record, street_score):
+def test_one_street_cannot_be_drawn(make_record, bootstrap):
     runs = [make_record("a", s, (0.5 + s / 50,)) for s in range(4)]
     runs += [make_record("b", s, (0.5,)) for s in range(4)]
-    (result, *_) = compare(runs, [Comparison("a", "b")], StreetBootstrap(street_score, draws=20))
+    (result, *_) = compare(runs, [Comparison("a", "b")], bootstrap(20))
     assert (result.estimate.over, result.estimate.streets) == (("seeds",), 0)
 
 
-def test_additive_counts_are_read_once_per_street():
+def test_a_street_is_read_once_and_drawn_alike_for_every_run(make_record):
     reads = []
 
     def read(street):
-        reads.append(street["count"])
-        return street["count"]
+        reads.append(street)
+        return street["hit"]
 
-    score = additive_score(read, lambda total: {"miou": float(total)})
-    streets = [{"count": 1}, {"count": 10}]
-    assert score(streets) == {"miou": 11.0}
-    assert score([streets[1], streets[1]]) == {"miou": 20.0}
-    assert reads == [1, 10]
+    drawn = StreetBootstrap(read, lambda total: {"miou": total}, draws=30)
+    first, second = make_record(shares=(1.0, 10.0)), make_record(shares=(2.0, 20.0))
+    totals = drawn.scores(first)["miou"]
+    assert drawn.scores(first)["miou"] is totals
+    assert len(reads) == 2
+    assert set(totals) == {2.0, 11.0, 20.0}
+    np.testing.assert_array_equal(drawn.scores(second)["miou"], 2 * totals)
 
 
 def test_holm_by_hand():
@@ -324,7 +325,7 @@ def test_verdicts(differences, metric, p_holm, verdict):
     assert Result(Comparison("a", "b", True), metric, found, p_holm).verdict == verdict
 
 
-def test_primary_comparisons_are_one_family_and_the_rest_is_not_corrected(experiment, street_score):
+def test_primary_comparisons_are_one_family_and_the_rest_is_not_corrected(experiment, bootstrap):
     runs = experiment({"ce": 0.0, "kd": 3.0, "same": 0.0})
     comparisons = [
         Comparison("kd", "ce", True),
@@ -332,7 +333,7 @@ def test_primary_comparisons_are_one_family_and_the_rest_is_not_corrected(experi
         Comparison("later", "ce", True),
         Comparison("same", "kd"),
     ]
-    results = compare(runs, comparisons, StreetBootstrap(street_score, draws=50))
+    results = compare(runs, comparisons, bootstrap(50))
     miou = [result for result in results if result.metric.name == "miou"]
     assert [result.primary for result in miou] == [True, True, True, False]
     assert miou[0].p_holm == pytest.approx(3 * miou[0].estimate.p)
@@ -349,7 +350,7 @@ def test_runs_of_two_assays_are_not_compared(make_record):
         compare(runs, [Comparison("a", "b")], None)
 
 
-def test_teachers_stand_beside_their_own_students(make_record, street_score):
+def test_teachers_stand_beside_their_own_students(make_record, bootstrap):
     first, second = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
     runs = [
         make_record("teacher", 0, (0.50,) * 2, role="teacher", teacher=first),
@@ -358,7 +359,7 @@ def test_teachers_stand_beside_their_own_students(make_record, street_score):
         *[make_record("ce", s, (0.40 + s / 100,) * 2, teacher=second) for s in (2, 3)],
         make_record("kd", 0, (0.1,) * 2, teacher=first),
     ]
-    gap = teacher_gap(runs, "ce", StreetBootstrap(street_score, draws=20))
+    gap = teacher_gap(runs, "ce", bootstrap(20))
     assert gap.difference == pytest.approx((10 + 9 + 18 + 17) / 4)
     assert (gap.seeds, gap.teachers) == ((0, 1, 2, 3), 2)
     assert teacher_gap(runs, "none", None).difference is None
@@ -379,6 +380,6 @@ def test_the_hierarchical_bootstrap_draws_teachers_then_seeds():
     assert means.var() == pytest.approx(inside / 12**2, rel=0.03)
 
 
-def test_too_few_draws_are_refused(street_score):
+def test_too_few_draws_are_refused(bootstrap):
     with pytest.raises(ValueError, match="draws is 1"):
-        StreetBootstrap(street_score, draws=1)
+        bootstrap(1)
