@@ -34,6 +34,7 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
 """Name -> (module whose `main(arguments)` returns the exit code, what it does)."""
 
 TRAIN_EXTRA: Final = (
+    "google_crc32c",
     "jinja2",
     "matplotlib",
     "pyarrow",

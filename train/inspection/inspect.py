@@ -3,7 +3,6 @@
 python -m train.inspect --dataset waymo --data-root DIR --output DIR
 """
 
-import argparse
 import itertools
 import json
 import sys
@@ -12,16 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Final
 
 import numpy as np
+from tyro.conf import arg
 
+from train.core.command import Command, Names
 from train.core.console import Progress
 from train.core.errors import UserError
-from train.core.provenance import program
 from train.data.dataset_spec import DatasetSpec
-from train.data.frame import SPLITS, FrameSource, HasWarnings, LidarFrame
-from train.data.layout_flags import add_layout_flags, layout_options
+from train.data.frame import FrameSource, HasWarnings, LidarFrame, Split
+from train.data.layout_flags import LayoutFlags
 from train.data.registry import DATASETS, dataset_spec
 from train.inspection.camera_picture import draw_cameras
 from train.inspection.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
@@ -233,14 +233,18 @@ def _open(
     spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str], images: bool
 ) -> FrameSource:
     """Open what is to be looked at, sweeps without labels included."""
-    options: dict[str, Any] = {"require_labels": False, "strict": False}
-    if images:
-        options["cameras"] = True
-    if split:
-        return spec.open(root, split, sequences=sequences, **options)
     try:
-        return spec.open(root, sequences=sequences, **options)
+        return spec.open(
+            root,
+            split or "training",
+            sequences=sequences,
+            require_labels=False,
+            strict=False,
+            cameras=images,
+        )
     except UserError as error:
+        if split:
+            raise
         raise UserError(f"{error}; or look at a part with --split or --sequences") from error
 
 
@@ -284,57 +288,66 @@ def lines(found: Inspection) -> Iterable[str]:
         yield from lines_of
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 1 if there are problems or warnings, 2 for a mistake."""
-    parser = argparse.ArgumentParser(
-        prog=program("train.inspect"), description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--dataset", required=True, help=f"one of {', '.join(sorted(DATASETS))}")
-    parser.add_argument("--data-root", type=Path, help="default: data/DATASET")
-    parser.add_argument("--split", choices=SPLITS, help="look at an official split alone")
-    parser.add_argument("--sequences", nargs="+", help="look at these alone; default: all")
-    parser.add_argument("--output", type=Path, required=True, help="folder for report and pictures")
-    parser.add_argument("--pictures", type=int, default=2, help="how many sweeps to draw")
-    parser.add_argument(
-        "--sweeps", type=int, default=0, help="how many sweeps to read, evenly spread; default: all"
-    )
-    parser.add_argument(
-        "--images",
-        action="store_true",
-        help="draw points on the cameras' images, and the images' colors on the points",
-    )
-    add_layout_flags(parser)
-    options = parser.parse_args(arguments)
-    try:
-        spec = dataset_spec(options.dataset, layout_options(options))
-        root = options.data_root or Path("data") / spec.name
-        for name in ("pictures", "sweeps"):
-            if getattr(options, name) < 0:
-                raise UserError(f"--{name} must be at least 0, not {getattr(options, name)}")
-        report = options.output / REPORT
-        if options.split and options.sequences:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is looked at, and where the findings go."""
+
+    dataset: Annotated[str, arg(metavar="NAME", help=f"one of {', '.join(sorted(DATASETS))}")]
+    data_root: Annotated[Path | None, arg(metavar="DIR")] = None
+    """folder of the dataset [data/DATASET]"""
+    split: Split | None = None
+    """look at an official split alone"""
+    sequences: Names = ()
+    """look at these alone [all]"""
+    output: Annotated[Path, arg(metavar="DIR")]
+    """folder for report and pictures"""
+    pictures: Annotated[int, arg(metavar="N")] = 2
+    """how many sweeps to draw"""
+    sweeps: Annotated[int, arg(metavar="N")] = 0
+    """how many sweeps to read, evenly spread; 0 for all"""
+    images: bool = False
+    """draw points on the cameras' images, and the images' colors on the points"""
+    data: LayoutFlags = field(default_factory=LayoutFlags)
+
+    def __post_init__(self) -> None:
+        for name, count in (("pictures", self.pictures), ("sweeps", self.sweeps)):
+            if count < 0:
+                raise UserError(f"--{name} must be at least 0, not {count}")
+        if self.split and self.sequences:
             raise UserError("--split and --sequences both say what to look at; give one of them")
-        with _writing(options.output):
-            if options.output.exists() and not options.output.is_dir():
-                raise UserError(f"{options.output}: is a file; --output must be a folder")
-            options.output.mkdir(parents=True, exist_ok=True)
-            # Found out now and not after all sweeps were read.
-            with tempfile.TemporaryFile(dir=options.output):
-                pass
-        found = inspect(
-            spec,
-            root,
-            split=options.split or "",
-            sequences=options.sequences or (),
-            output=options.output,
-            num_pictures=options.pictures,
-            num_sweeps=options.sweeps,
-            images=options.images,
-        )
-        with _writing(report):
-            report.write_text(json.dumps(asdict(found), indent=2) + "\n")
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+
+
+def _run(options: Options) -> int:
+    """Look a dataset over; return 1 if there are problems or warnings."""
+    spec = dataset_spec(options.dataset, vars(options.data))
+    output, report = options.output, options.output / REPORT
+    with _writing(output):
+        if output.exists() and not output.is_dir():
+            raise UserError(f"{output}: is a file; --output must be a folder")
+        output.mkdir(parents=True, exist_ok=True)
+        # Found out now and not after all sweeps were read.
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    found = inspect(
+        spec,
+        options.data_root or Path("data") / spec.name,
+        split=options.split or "",
+        sequences=options.sequences,
+        output=output,
+        num_pictures=options.pictures,
+        num_sweeps=options.sweeps,
+        images=options.images,
+    )
+    with _writing(report):
+        report.write_text(json.dumps(asdict(found), indent=2) + "\n")
     sys.stdout.write("\n".join([*lines(found), f"written: {report}"]) + "\n")
     return 1 if found.problems or found.warnings else 0
+
+
+COMMAND: Final = Command(
+    "topodistill inspect",
+    Options,
+    _run,
+    "Look a dataset over before it is trained on: counts, classes, problems, pictures.",
+)
+main = COMMAND.main

@@ -16,7 +16,7 @@ from train.core.console import logger
 from train.core.device import describe_device
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
-from train.data.semantickitti import read_points
+from train.data.semantickitti import FILES
 from train.data.transforms import VoxelFrame, voxelize
 from train.networks.litept import LitePTConfig
 from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
@@ -65,12 +65,12 @@ class Request:
 def read_sweep(path: Path | None) -> LidarFrame:
     """Read a `.bin` file, or simulate a sweep of an HDL-64E (the same one every time)."""
     if path is not None:
-        coord, strength = read_points(path)
+        coord, strength, _ = FILES.read_points(path)
         return LidarFrame(coord, strength, None, path.name, path)
     with tempfile.TemporaryDirectory() as folder:
         simulate_semantickitti(folder, num_sweeps=1, num_validation_sweeps=1, azimuth_steps=2000)
         found = Path(folder) / "sequences" / "00" / "velodyne" / "000000.bin"
-        coord, strength = read_points(found)
+        coord, strength, _ = FILES.read_points(found)
     return LidarFrame(coord, strength, None, "simulated", Path("simulated"))
 
 

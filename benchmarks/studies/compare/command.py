@@ -19,7 +19,7 @@ from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
 from train.data.semantickitti import CLASS_NAMES, SPEC
-from train.data.semantickitti.reader import read_points, read_segment
+from train.data.semantickitti.reader import FILES
 from train.simulation.semantickitti import simulate_semantickitti
 from train.simulation.simulator.models import HDL64_AZIMUTH_STEPS
 from train.simulation.write import SIMULATOR_VERSION
@@ -36,8 +36,8 @@ def real_sweep(points: Path, labels: Path) -> LidarFrame:
     UserError
         If a file is no such file, or the two do not belong together.
     """
-    coord, strength = read_points(points)
-    return LidarFrame(coord, strength, read_segment(labels, len(coord)), points.stem, points)
+    coord, strength, _ = FILES.read_points(points)
+    return LidarFrame(coord, strength, FILES.read_segment(labels, len(coord)), points.stem, points)
 
 
 def simulated(

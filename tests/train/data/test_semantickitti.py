@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from train.core.errors import UserError
 from train.data.semantickitti import (
     CLASS_NAMES,
+    FILES,
     SPEC,
     TEST_SEQUENCES,
     TRAIN_SEQUENCES,
     VALIDATION_SEQUENCES,
     classes,
-    read_points,
-    read_segment,
 )
 
 # The official learning map in its own numbers, 0 = ignored, copied by hand.
@@ -322,7 +321,7 @@ def test_a_folder_in_place_of_a_sweep_is_named(pair):
     points.unlink()
     points.mkdir()
     with pytest.raises(UserError) as error:
-        read_points(points)
+        FILES.read_points(points)
     one_line(error, points, "cannot be read")
 
 
@@ -365,7 +364,7 @@ def test_many_unknown_label_ids_are_cut(tmp_path: Path):
     path = tmp_path / "x.label"
     path.write_bytes(np.arange(100, 120, dtype="<u4").tobytes())
     with pytest.raises(UserError) as error:
-        read_segment(path, 20)
+        FILES.read_segment(path, 20)
     one_line(error, "20 labels", "100, 101, 102, 103, 104, 105, 106, 107, ...;")
 
 

@@ -10,7 +10,7 @@ from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX, LidarFrame
 from train.data.readers.points import refuse_other_columns
 from train.data.registry import DATASETS, dataset_spec
-from train.data.semantickitti import read_points
+from train.data.semantickitti import FILES
 from train.inspection.frame_checks import (
     FrameChecks,
     check_frame,
@@ -171,7 +171,7 @@ def test_rows_of_another_length_are_refused(street, tmp_path, columns, order):
     path = tmp_path / "000000.bin"
     path.write_bytes(file_of(street, columns, rng).tobytes())
     with pytest.raises(UserError, match=rf"looks like {columns} columns of float32.*write four"):
-        read_points(path)
+        FILES.read_points(path)
 
 
 def test_coordinates_that_are_all_positive_are_refused_too(street, tmp_path):
@@ -179,7 +179,7 @@ def test_coordinates_that_are_all_positive_are_refused_too(street, tmp_path):
     path = tmp_path / "000000.bin"
     path.write_bytes(file_of(corner, 3).tobytes())
     with pytest.raises(UserError, match="looks like 3 columns"):
-        read_points(path)
+        FILES.read_points(path)
 
 
 @pytest.mark.parametrize("order", ["of the sensor", "shuffled"])
@@ -196,12 +196,12 @@ def test_a_real_sweep_with_other_columns_is_refused(real_data, tmp_path, columns
     path = real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin"
     if not path.is_file():
         pytest.skip("the real sweep is not beside this checkout")
-    coord, strength = read_points(path)
+    coord, strength, _ = FILES.read_points(path)
     frame = LidarFrame(coord, strength, None, "x", path)
     written = tmp_path / "x.bin"
     written.write_bytes(file_of(frame, columns).tobytes())
     with pytest.raises(UserError, match=f"looks like {columns} columns"):
-        read_points(written)
+        FILES.read_points(written)
     refuse_other_columns(path, file_of(scaled_strength(frame, 255), 4))
 
 

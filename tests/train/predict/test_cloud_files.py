@@ -7,7 +7,7 @@ import pytest
 
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
-from train.data.semantickitti import read_segment
+from train.data.semantickitti import FILES
 from train.data.semantickitti.classes import CLASS_MAP
 from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, TTATransform
 from train.predict.cloud_files import (
@@ -217,7 +217,7 @@ def test_labels_of_semantickitti_are_read_back_by_the_dataset(tmp_path):
     # The benchmark's own numbers for some classes, from its semantic-kitti.yaml.
     for train_id, raw_id in ((0, 10), (4, 20), (8, 40), (18, 81)):
         assert set(raw_ids[labels == train_id]) == {raw_id}
-    np.testing.assert_array_equal(read_segment(path, 38), labels)
+    np.testing.assert_array_equal(FILES.read_segment(path, 38), labels)
 
 
 def test_both_files_are_written_or_none(tmp_path, monkeypatch):

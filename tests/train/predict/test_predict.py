@@ -15,7 +15,7 @@ from torch import nn
 from train.core.errors import UserError
 from train.data.batch import collate
 from train.data.frame import LidarFrame
-from train.data.semantickitti import CLASS_NAMES, read_segment
+from train.data.semantickitti import CLASS_NAMES, FILES
 from train.data.transforms import voxelize
 from train.engine.training_state import STATE_FORMAT
 from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
@@ -204,7 +204,9 @@ def test_a_sweep_to_benchmark_labels_and_probabilities(folder, network, points, 
     files = "--output @out/sweep.label --probabilities @out/p.npy"
     assert run(folder, f"{GIVEN} {files}") == 0
     labels, probabilities = predict(network, points, GRID_SIZE_M)
-    np.testing.assert_array_equal(read_segment(folder / "out/sweep.label", len(points)), labels)
+    np.testing.assert_array_equal(
+        FILES.read_segment(folder / "out/sweep.label", len(points)), labels
+    )
     np.testing.assert_array_equal(np.load(folder / "out/p.npy"), probabilities)
     said = capsys.readouterr().err
     assert "SemanticKITTI sweep, 1300 points; strength: remission" in said
@@ -299,7 +301,7 @@ def test_a_file_of_pointcept(folder, pointcept, points, capsys):
     assert "cpe_input=v1.5.1" in capsys.readouterr().err
     asked = "--form v1.5.1 --dataset semantickitti --output @out/l.label"
     assert run(folder, f"{FOREIGN} {asked}") == 0
-    np.testing.assert_array_equal(read_segment(folder / "out/l.label", len(points)), labels)
+    np.testing.assert_array_equal(FILES.read_segment(folder / "out/l.label", len(points)), labels)
 
 
 # ---- refusals: one line, exit code 2, nothing written ------------------------------------------

@@ -12,17 +12,13 @@ from train.data.semantickitti.classes import (
     TRAIN_SEQUENCES,
     VALIDATION_SEQUENCES,
 )
-from train.data.semantickitti.reader import (
-    SemanticKitti,
-    list_sequences,
-    read_points,
-    read_segment,
-)
+from train.data.semantickitti.reader import FILES, SemanticKitti, list_sequences
 from train.data.semantickitti.submission import SemanticKittiSubmission
 
 __all__ = [
     "CLASS_MAP",
     "CLASS_NAMES",
+    "FILES",
     "MAX_COORDINATE_M",
     "SPEC",
     "TEST_SEQUENCES",
@@ -31,8 +27,6 @@ __all__ = [
     "SemanticKitti",
     "SemanticKittiSubmission",
     "list_sequences",
-    "read_points",
-    "read_segment",
 ]
 
 SPEC: Final = DatasetSpec(

@@ -2,17 +2,12 @@
 
 Points are little-endian float32 (x, y, z, remission), labels little-endian uint32 with the class in
 the lower and the instance in the upper 16 bits.
-
-Shape letters: N points.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.camera_image import CameraImage
@@ -35,54 +30,8 @@ _LAYOUT: Final = RootLayout(
     "the folder that holds sequences/SS/velodyne/NNNNNN.bin (or dataset/sequences/...)",
     "it holds sequences/",
 )
-_FILES: Final = FrameFiles(class_map=CLASS_MAP)
-
-
-def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the coordinates and remissions of a `.bin` file.
-
-    Parameters
-    ----------
-    path
-        A file of float32 (x, y, z, remission), meters and 0..1.
-
-    Returns
-    -------
-    coord, strength
-        (N, 3) and (N, 1) float32, N at least 1.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read, is empty, has a size that is no multiple of 16 bytes, holds a
-        NaN, an infinity, or a coordinate beyond `MAX_COORDINATE_M`, or is made of other columns.
-    """
-    coord, strength, _ = _FILES.read_points(path)
-    return coord, strength
-
-
-def read_segment(path: Path, num_points: int) -> NDArray[np.int64]:
-    """Return the train ids in a `.label` file.
-
-    Parameters
-    ----------
-    path
-        A file of uint32 labels, the class in the lower 16 bits.
-    num_points
-        How many points the sweep has.
-
-    Returns
-    -------
-    segment
-        (N,) int64 in 0..18, or `IGNORE_INDEX`.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read, does not hold exactly one label for each point, or holds a class
-        id that SemanticKITTI does not have.
-    """
-    return _FILES.read_segment(path, num_points)
+FILES: Final = FrameFiles(class_map=CLASS_MAP)
+"""How its points and labels lie in their files."""
 
 
 class SemanticKitti(FrameFolders):
@@ -111,7 +60,7 @@ class SemanticKitti(FrameFolders):
         _check_present(folder, chosen)
         super().__init__(
             [Drive(name, folder / name / "velodyne", folder / name / "labels") for name in chosen],
-            _FILES,
+            FILES,
             point_endings=(".bin",),
             label_endings=(".label",),
             options=options,
