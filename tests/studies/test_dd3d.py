@@ -118,7 +118,7 @@ def test_the_page_says_what_was_found(done):
         assert word in page
     assert "aligned, 1 per class, against `random`: **" in page
     names = {(grid, r.comparison.baseline) for grid, r in comparisons(records.runs)}
-    grid = "aligned-1-pointnet-small"
+    grid = "aligned, 1 per class"
     assert names == {(grid, "random"), (grid, "k-center")}
 
 
@@ -225,7 +225,7 @@ def difference(grid, baseline, low, high):
 
 def test_the_page_tells_where_matching_adds_to_the_start(monkeypatch):
     aligned, rotated, many = (
-        f"{name}-pointnet-small" for name in ("aligned-1", "rotated-1", "aligned-10")
+        f"{name} per class" for name in ("aligned, 1", "rotated, 1", "aligned, 10")
     )
     found = [
         difference(aligned, "start-alone", 0.1, 2.0),

@@ -3,7 +3,6 @@
 python -m benchmarks.studies cross-modal --output docs/results
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,8 @@ from benchmarks.studies.cross_modal.arms import GRIDS
 from benchmarks.studies.cross_modal.experiment import Experiment, Settings
 from benchmarks.studies.cross_modal.page import RECORDS_NAME, markdown
 from benchmarks.studies.study_page import (
-    STOPPED,
     RunOptions,
-    parse,
+    command,
     refuse_below,
     refuse_unknown,
     write_page,
@@ -21,7 +19,6 @@ from benchmarks.studies.study_page import (
 from train.ablation.records import Records
 from train.ablation.study import records_for_page
 from train.core.atomic_write import make_folder
-from train.core.command import run_command
 from train.core.device import resolve_device
 
 PAGE_NAME = "cross_modal.md"
@@ -29,10 +26,7 @@ PAGE_NAME = "cross_modal.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
-    """Compare xmodel-kd, udakd and fskd with LiDAR alone, with placebos and with plain projection.
-
-    On simulated streets with cameras. Hours on two cores; choose a part of it, records add up.
-    """
+    """What the command is asked."""
 
     output: Path = Path("runs/cross-modal")
     """folder of the page and the records"""
@@ -42,12 +36,6 @@ class Options(RunOptions):
     """tables of arms"""
     seeds: int = 5
     """seeds 0 to N - 1"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options = parse(Options, "cross-modal", arguments)
-    return run_command(lambda: run(options), stopped=STOPPED)
 
 
 def run(options: Options, settings: Settings | None = None) -> None:
@@ -79,3 +67,13 @@ def run(options: Options, settings: Settings | None = None) -> None:
     device = resolve_device(options.device)
     experiment = Experiment(settings or Settings(), options.work, device)
     experiment.study(file, page, options.grids, range(options.seeds)).start()
+
+
+COMMAND = command(
+    "cross-modal",
+    Options,
+    run,
+    "Compare xmodel-kd, udakd and fskd with LiDAR alone, with placebos and with plain projection, "
+    "on simulated streets with cameras. Hours on two cores; choose a part of it, records add up.",
+)
+main = COMMAND.main

@@ -1,16 +1,18 @@
 """The page `cross_modal.md`: what camera images brought on simulated streets."""
 
-import statistics
 from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.studies.cross_modal.arms import FUSED, GRIDS, Grid
-from benchmarks.studies.study_page import generated
+from benchmarks.studies.study_page import generated, mean_sd
 from train.ablation.records import Records, RunRecord
-from train.ablation.statistics import PRIMARY_METRIC, Result, compare
+from train.ablation.statistics import PRIMARY_METRIC, Metric, Result, compare
+from train.core import blocks
 
 RECORDS_NAME: Final = "cross_modal_records.jsonl.gz"
 """The records, beside the page."""
+
+_MIOU: Final = Metric(PRIMARY_METRIC, "mIoU", "points", 100, digits=1)
 
 
 def markdown(records: Records) -> str:
@@ -47,7 +49,7 @@ def markdown(records: Records) -> str:
     for name, results in found.items():
         own = [run for run in runs if run.grid == name]
         parts += [f"## {GRIDS[name].title}", _scores(GRIDS[name], own), _comparisons(results)]
-    return "\n\n".join([*parts, *records.notes]) + "\n"
+    return blocks.page(*parts, *records.notes)
 
 
 def _scores(grid: Grid, runs: Sequence[RunRecord]) -> str:
@@ -57,12 +59,10 @@ def _scores(grid: Grid, runs: Sequence[RunRecord]) -> str:
             (arm, what.description),
             (arm + FUSED, "the same runs, scored with images"),
         ):
-            values = [100 * (run.scores["miou"] or 0.0) for run in runs if run.arm == name]
-            if values:
-                spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-                mean = f"{statistics.fmean(values):.1f}{spread}"
-                rows.append([f"`{name}`", words, str(len(values)), mean])
-    return _table(["arm", "what", "runs", "mIoU"], rows)
+            own = [run for run in runs if run.arm == name]
+            if own:
+                rows.append([f"`{name}`", words, str(len(own)), mean_sd(own, _MIOU)])
+    return blocks.table(["arm", "what", "runs", "mIoU"], rows, "llr")
 
 
 def _results(grid: Grid, runs: Sequence[RunRecord]) -> list[Result]:
@@ -75,7 +75,7 @@ def _answers(grid: Grid, results: Sequence[Result]) -> list[str]:
     """Return a line for each question that the grid asks."""
     return [
         f"- {grid.title.lower()}, `{each.comparison.arm}` against `{each.comparison.baseline}`: "
-        f"**{each.verdict}**, {_signed(each.estimate.difference)} points {_interval(each)}."
+        f"**{each.verdict}**, {blocks.signed(each.estimate.difference)} points {_interval(each)}."
         for each in results
         if each.primary
     ]
@@ -89,25 +89,15 @@ def _comparisons(results: Sequence[Result]) -> str:
             f"`{each.comparison.arm}` against `{each.comparison.baseline}`",
             "asked" if each.primary else "beside",
             str(len(each.estimate.seeds)),
-            _signed(each.estimate.difference),
+            blocks.signed(each.estimate.difference),
             _interval(each),
             each.verdict,
         ]
         for each in results
     ]
     header = ["comparison", "", "pairs", "difference, points", "95% interval", "verdict"]
-    return _table(header, rows)
-
-
-def _signed(number: float | None) -> str:
-    return "–" if number is None else f"{number:+.1f}"
+    return blocks.table(header, rows, "llr")
 
 
 def _interval(result: Result) -> str:
-    low, high = result.estimate.low, result.estimate.high
-    return "–" if low is None or high is None else f"[{low:+.1f}, {high:+.1f}]"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [list(header), ["---", "---", *["---:"] * (len(header) - 2)], *map(list, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return blocks.interval(result.estimate.low, result.estimate.high)

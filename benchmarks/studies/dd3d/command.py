@@ -4,18 +4,18 @@ python -m benchmarks.studies dd3d --output docs/results
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from tyro.conf import OmitArgPrefixes
 
 from benchmarks.studies.dd3d.experiment import CONTROLS, Experiment, Plan, Settings
 from benchmarks.studies.dd3d.page import RECORDS_NAME, Beside, markdown
 from benchmarks.studies.dd3d.picture import draw_page_picture
 from benchmarks.studies.study_page import (
-    STOPPED,
     RunOptions,
-    parse,
+    command,
     refuse_below,
     refuse_unknown,
     write_page,
@@ -23,7 +23,6 @@ from benchmarks.studies.study_page import (
 from train.ablation.records import Records
 from train.ablation.study import records_for_page
 from train.core.atomic_write import atomic_write, make_folder
-from train.core.command import run_command
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.dataset_distillation.networks.build import NETWORKS
@@ -48,26 +47,16 @@ _TIMED: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
-    """Distill simulated objects by DD3D and by every baseline, and train networks on the results.
-
-    The page sets the numbers beside the paper's. Hours on two cores; choose a part of it, records
-    add up.
-    """
+    """What the command is asked."""
 
     output: Path = Path("runs/dd3d-page")
     """folder of the page and the records"""
     work: Path = Path("runs/dd3d-work")
     """folder of the objects and the small sets"""
-    plan: Plan = field(default_factory=Plan)
+    plan: Annotated[Plan, OmitArgPrefixes] = field(default_factory=Plan)
     timed: Path | None = None
     """a distill.json of topodistill distill-data that was made with --evaluate: the page tells how
     long that took; is kept as dd3d_command.json"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options = parse(Options, "dd3d", arguments)
-    return run_command(lambda: run(options), stopped=STOPPED)
 
 
 def run(options: Options, settings: Settings | None = None) -> None:
@@ -159,3 +148,14 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{file}: holds no names and values; write it again")
     return found
+
+
+COMMAND = command(
+    "dd3d",
+    Options,
+    run,
+    "Distill simulated objects by DD3D and by every baseline, train networks on the results, and "
+    "write the page that sets the numbers beside the paper's. Hours on two cores; choose a part of "
+    "it, records add up.",
+)
+main = COMMAND.main

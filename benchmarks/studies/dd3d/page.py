@@ -1,9 +1,8 @@
 """The page `dd3d.md`: what the runs on simulated objects gave, beside the paper."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 from benchmarks.studies.dd3d.experiment import (
     CONTROLS,
@@ -13,9 +12,10 @@ from benchmarks.studies.dd3d.experiment import (
     START_ALONE,
 )
 from benchmarks.studies.dd3d.paper import PAPER
-from benchmarks.studies.study_page import generated
+from benchmarks.studies.study_page import Cost, cells_of, generated, mean_sd
 from train.ablation.records import Records, RunRecord
-from train.ablation.statistics import Comparison, Metric, Result, estimate, paired_sample
+from train.ablation.statistics import Comparison, Metric, Result, result_of
+from train.core import blocks
 from train.dataset_distillation.generator import GeneratorSpec, pays_from
 from train.dataset_distillation.make import SIGNS_ONCE_FROM
 from train.dataset_distillation.networks.build import SMALL_POINTNET
@@ -78,32 +78,58 @@ def markdown(records: Records, beside: Beside | None = None) -> str:
     ]
     if beside.picture is not None:
         parts += ["## What is made", _picture(beside.picture)]
-    for setting in _settings(runs):
-        own = [network for network in _networks(runs, setting) if network == SMALL_POINTNET]
-        if own:
-            parts.append(f"## Objects that are {setting}")
-            parts += [_table_of(runs, setting, network) for network in own]
+    # Networks in the order of their grids' names, which cannot have a plus.
+    places = sorted(
+        {Place.of(run) for run in runs},
+        key=lambda place: place._replace(network=place.network.replace("++", "2")),
+    )
+    for place in places:
+        if not place.other:
+            parts += [f"## Objects that are {place.setting}", _table_of(runs, place)]
     parts += ["## Differences", _differences(runs)]
-    others = [
-        (setting, network)
-        for setting in _settings(runs)
-        for network in _networks(runs, setting)
-        if network != SMALL_POINTNET
-    ]
+    others = [_table_of(runs, place) for place in places if place.other]
     if others:
-        parts += ["## Other networks, and other resolutions", _OTHERS]
-        parts += [_table_of(runs, setting, network) for setting, network in others]
+        parts += ["## Other networks, and other resolutions", _OTHERS, *others]
     parts += ["## Cost", _cost(runs)]
     if beside.command is not None:
         parts += ["## One command", _one_command(beside.command)]
     if beside.tuning:
         parts += ["## What was tried", _tried(beside.tuning)]
     parts += ["## What cannot be compared", _LIMITS, *records.notes]
-    return "\n\n".join(parts) + "\n"
+    return blocks.page(*parts)
+
+
+class Place(NamedTuple):
+    """Which table a run is in, as its options say it."""
+
+    setting: str
+    other: bool
+    """Whether it is not of the network that sets are made with, at the points of the settings."""
+    network: str
+    points: int
+    """0 for those of the settings."""
+    distill_points: int
+    """0 for those of the settings."""
+
+    @classmethod
+    def of(cls, run: RunRecord) -> Self:
+        """Return the place of a run."""
+        told = run.options
+        points, learned = told.get("points", 0), told.get("distill_points", 0)
+        network = told["network"]
+        other = network != SMALL_POINTNET or points > 0
+        return cls(told["setting"], other, network, points, learned)
+
+    def words(self, size: str) -> str:
+        """Return the name of a grid: this table's runs with so many clouds per class."""
+        words = f"{self.setting}, {size} per class"
+        words += "" if self.network == SMALL_POINTNET else f", {self.network}"
+        words += f", {self.points:,} points" if self.points else ""
+        return words + (f", learned at {self.distill_points:,}" if self.distill_points else "")
 
 
 def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
-    """Return DD3D against everything else of its grid, in both metrics, with the grid's name.
+    """Return DD3D against everything else of its grid, in both metrics, with the grid in words.
 
     Parameters
     ----------
@@ -113,54 +139,25 @@ def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
     found = []
     for grid in sorted({run.grid for run in runs}):
         own = [run for run in runs if run.grid == grid]
-        ours = [run for run in own if run.arm == OURS]
+        there = {run.arm for run in own}
         for arm in OTHERS:
-            theirs = [run for run in own if run.arm == arm]
-            if arm == OURS or not theirs or not ours:
+            if arm == OURS or not {OURS, arm} <= there:
                 continue
-            for metric in (LAST, BEST):
-                sample = paired_sample(ours, theirs, metric)
-                result = Result(
-                    Comparison(OURS, arm, primary=arm in (*MUST_BEAT, *CONTROLS)),
-                    metric,
-                    estimate(sample, metric.margin),
-                    None,
-                )
-                found.append((grid, result))
+            comparison = Comparison(OURS, arm, primary=arm in (*MUST_BEAT, *CONTROLS))
+            found += [
+                (_spoken(own[0]), result_of(own, comparison, metric)) for metric in (LAST, BEST)
+            ]
     return found
 
 
-def _settings(runs: Sequence[RunRecord]) -> list[str]:
-    return sorted({run.grid.split("-")[0] for run in runs})
+def _spoken(run: RunRecord) -> str:
+    """Return the name of a run's grid in words."""
+    return Place.of(run).words(_size(run))
 
 
-def _networks(runs: Sequence[RunRecord], setting: str) -> list[str]:
-    found = {run.grid.split("-", 2)[2] for run in runs if run.grid.startswith(f"{setting}-")}
-    return sorted(found, key=lambda name: (name != SMALL_POINTNET, name))
-
-
-def _spoken(grid: str) -> str:
-    """Return a grid's name in words."""
-    setting, size, network = grid.split("-", 2)
-    name, points, learned = _read_network(network)
-    words = f"{setting}, {size} per class"
-    words += "" if name == SMALL_POINTNET else f", {name}"
-    words += "" if points is None else f", {points:,} points"
-    return words + ("" if learned is None else f", learned at {learned:,}")
-
-
-def _read_network(told: str) -> tuple[str, int | None, int | None]:
-    """Return a network's name, the points that it sees and those that clouds were learned at.
-
-    None for those of the settings; see `Run.grid`.
-    """
-    rest, _, learned = told.partition("-from-")
-    name, _, points = rest.partition("-at-")
-    return (
-        name.replace("2", "++"),
-        int(points) if points else None,
-        int(learned) if learned else None,
-    )
+def _size(run: RunRecord) -> str:
+    """Return the clouds per class."""
+    return str(run.options["clouds_per_class"] or FULL)
 
 
 def _verdicts(runs: Sequence[RunRecord]) -> str:
@@ -171,14 +168,15 @@ def _verdicts(runs: Sequence[RunRecord]) -> str:
             if seen.low is None or seen.high is None or seen.difference is None:
                 said = "not enough runs to say"
             else:
-                numbers = f"{seen.difference:+.1f} points [{seen.low:+.1f}, {seen.high:+.1f}]"
+                ends = blocks.interval(seen.low, seen.high)
+                numbers = f"{blocks.signed(seen.difference)} points {ends}"
                 if seen.low > 0:
                     said = f"better, with an interval above 0: {numbers}"
                 elif seen.high < 0:
                     said = f"worse: {numbers}"
                 else:
                     said = f"not shown to be better: {numbers}"
-            lines.append(f"- {_spoken(grid)}, against `{result.comparison.baseline}`: **{said}**.")
+            lines.append(f"- {grid}, against `{result.comparison.baseline}`: **{said}**.")
     if not lines:
         return "There is no run of `dd3d` beside random clouds yet."
     return (
@@ -201,7 +199,7 @@ def _added(runs: Sequence[RunRecord]) -> str:
             continue
         if low is not None and high is not None:
             found = "better" if low > 0 else "worse" if high < 0 else "neither"
-            said[found].append(_spoken(grid))
+            said[found].append(grid)
     if not any(said.values()):
         return ""
     if not said["better"]:
@@ -279,55 +277,38 @@ def _picture(name: str) -> str:
     )
 
 
-def _table_of(runs: Sequence[RunRecord], setting: str, network: str) -> str:
-    own = [
-        run
-        for run in runs
-        if run.grid.split("-", 2)[0] == setting and run.grid.split("-", 2)[2] == network
-    ]
-    sizes = sorted(
-        {run.grid.split("-", 2)[1] for run in own}, key=lambda s: (s == FULL, s.zfill(4))
-    )
-    told_here = network == SMALL_POINTNET
+def _table_of(runs: Sequence[RunRecord], place: Place) -> str:
+    own = [run for run in runs if Place.of(run) == place]
+    sizes = sorted({_size(run) for run in own}, key=lambda size: (size == FULL, size.zfill(4)))
     rows = []
     for size in sizes:
-        cell = [run for run in own if run.grid.split("-", 2)[1] == size]
-        told = PAPER.get((setting, size), {})
+        told = PAPER.get((place.setting, size), {})
         for arm in (*OTHERS, FULL):
-            arm_runs = [run for run in cell if run.arm == arm]
-            if arm_runs:
-                rows.append(
-                    [
-                        size,
-                        f"`{arm}`",
-                        str(len(arm_runs)),
-                        _mean_sd(arm_runs, LAST),
-                        _mean_sd(arm_runs, BEST),
-                        *([told.get(arm, "–")] if told_here else []),
-                    ]
-                )
+            cell = [run for run in own if _size(run) == size and run.arm == arm]
+            if cell:
+                scores = [mean_sd(cell, metric) for metric in (LAST, BEST)]
+                paper = [] if place.other else [told.get(arm, blocks.DASH)]
+                rows.append([size, f"`{arm}`", str(len(cell)), *scores, *paper])
     header = ["clouds per class", "method", "runs", "last epoch, % right", "best test epoch"]
-    header += ["paper, ModelNet40, best"] if told_here else []
-    name, points, learned = _read_network(network)
-    title = f"Trained and scored: {name}, {setting} clouds"
-    title += "" if points is None else f" of {points:,} points"
-    title += "" if learned is None else f", learned at {learned:,}"
-    return f"{title}.\n\n" + _table(header, rows)
+    header += [] if place.other else ["paper, ModelNet40, best"]
+    title = f"Trained and scored: {place.network}, {place.setting} clouds"
+    title += f" of {place.points:,} points" if place.points else ""
+    title += f", learned at {place.distill_points:,}" if place.distill_points else ""
+    return f"{title}.\n\n" + blocks.table(header, rows, "llr")
 
 
 def _differences(runs: Sequence[RunRecord]) -> str:
     rows = []
     for grid, result in comparisons(runs):
         seen = result.estimate
-        known = seen.low is not None and seen.high is not None and seen.difference is not None
         rows.append(
             [
-                _spoken(grid),
+                grid,
                 f"`{OURS}` against `{result.comparison.baseline}`",
                 result.metric.title,
                 str(len(seen.seeds)),
-                f"{seen.difference:+.1f}" if seen.difference is not None else "–",
-                f"[{seen.low:+.1f}, {seen.high:+.1f}]" if known else "–",
+                blocks.signed(seen.difference),
+                blocks.interval(seen.low, seen.high),
             ]
         )
     if not rows:
@@ -337,33 +318,26 @@ def _differences(runs: Sequence[RunRecord]) -> str:
         "Intervals are Student's, paired by distillation and evaluation, as in "
         "`train.ablation.statistics`. Evaluations of one distillation are more alike than those "
         "of several: below three distillations an interval speaks of these distillations.\n\n"
-        + _table(header, rows)
+        + blocks.table(header, rows, "llr")
     )
 
 
 def _cost(runs: Sequence[RunRecord]) -> str:
     rows = []
-    for grid in sorted({run.grid for run in runs}):
-        for arm in (*OTHERS, FULL):
-            own = [run for run in runs if (run.grid, run.arm) == (grid, arm)]
-            if not own:
-                continue
-            stats = [run.stats or {} for run in own]
-            numbers = [s["numbers_stored"] for s in stats if "numbers_stored" in s]
-            times = [s["distillation_seconds"] for s in stats if "distillation_seconds" in s]
-            peaks = [s["distillation_peak_bytes"] for s in stats if "distillation_peak_bytes" in s]
-            peak = max((value for value in peaks if value), default=0)
-            learned = bool(times) and max(times) > 0
-            rows.append(
-                [
-                    _spoken(grid),
-                    f"`{arm}`",
-                    f"{statistics.median(times):.0f}" if learned else "–",
-                    f"{peak / _MIB:.0f}" if learned and peak else "–",
-                    f"{statistics.median(run.seconds for run in own):.1f}",
-                    f"{numbers[0]:,}" if numbers else "–",
-                ]
-            )
+    for own in cells_of(runs, (*OTHERS, FULL)):
+        cost = Cost.of(own)
+        peaks = [run.stats.get("distillation_peak_bytes") for run in own if run.stats]
+        peak = max((value for value in peaks if value), default=0)
+        rows.append(
+            [
+                _spoken(own[0]),
+                f"`{own[0].arm}`",
+                cost.distilling,
+                f"{peak / _MIB:.0f}" if cost.distilling != blocks.DASH and peak else blocks.DASH,
+                f"{cost.training_s:.1f}",
+                cost.numbers_stored,
+            ]
+        )
     devices = "; ".join(sorted({run.device for run in runs}))
     settings = runs[0].assay_settings
     spec = GeneratorSpec(classes=tuple(runs[0].streets), clouds_per_class=1)
@@ -386,7 +360,7 @@ def _cost(runs: Sequence[RunRecord]) -> str:
         "by how much the process grew while it distilled, at most; the time holds the fit to real "
         "clouds, but not the training of the network whose features choose them, on the full set "
         f"(20 epochs). Stored are the generator's weights, or coordinates.{smaller}\n\n"
-        + _table(header, rows)
+        + blocks.table(header, rows, "llr")
     )
 
 
@@ -412,13 +386,7 @@ def _one_command(report: Mapping[str, Any]) -> str:
 
 def _tried(tuning: Mapping[str, Any]) -> str:
     rows = [[str(row[name]) for name in tuning["columns"]] for row in tuning["rows"]]
-    return f"{tuning['about']}\n\n" + _table(tuning["columns"], rows)
-
-
-def _mean_sd(runs: Sequence[RunRecord], metric: Metric) -> str:
-    values = [metric.scale * (run.scores[metric.name] or 0.0) for run in runs]
-    mean = f"{statistics.fmean(values):.{metric.digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{metric.digits}f}" if len(values) > 1 else mean
+    return f"{tuning['about']}\n\n" + blocks.table(tuning["columns"], rows, "llr")
 
 
 _OTHERS: Final = (
@@ -428,22 +396,17 @@ _OTHERS: Final = (
     "matching's 74.7, distribution matching's 74.0."
 )
 
-_LIMITS: Final = "\n".join(
+_LIMITS: Final = blocks.bullets(
     [
-        "- The paper's numbers are of ModelNet40: 40 classes and 9,843 models to learn from. Ours "
+        "The paper's numbers are of ModelNet40: 40 classes and 9,843 models to learn from. Ours "
         "are of simulated street objects in far fewer classes; only signs and orders can be set "
         "side by side.",
-        "- The paper's networks are wider, its clouds have 1,024 points, and it distills for far "
+        "The paper's networks are wider, its clouds have 1,024 points, and it distills for far "
         "longer.",
-        "- The paper reports the best of 200 test epochs; here the best of a few.",
-        "- In the rotated setting the authors train the matched network for five epochs between "
+        "The paper reports the best of 200 test epochs; here the best of a few.",
+        "In the rotated setting the authors train the matched network for five epochs between "
         "two steps (ten at 10 clouds per class); here as in the aligned one.",
-        "- The learning rates of free coordinates are ours: the paper's table of them is lost.",
-        "- Trajectory matching, a baseline of the paper, is not among ours.",
+        "The learning rates of free coordinates are ours: the paper's table of them is lost.",
+        "Trajectory matching, a baseline of the paper, is not among ours.",
     ]
 )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [list(header), ["---", "---", *["---:"] * (len(header) - 2)], *map(list, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

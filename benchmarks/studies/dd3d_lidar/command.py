@@ -3,16 +3,17 @@
 python -m benchmarks.studies dd3d-lidar --output docs/results
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes
 
 from benchmarks.studies.dd3d_lidar.experiment import ARMS, Experiment, Plan, Settings
 from benchmarks.studies.dd3d_lidar.page import PICTURE, RECORDS_NAME, markdown
 from benchmarks.studies.study_page import (
-    STOPPED,
     RunOptions,
-    parse,
+    command,
     refuse_below,
     refuse_unknown,
     write_page,
@@ -20,7 +21,6 @@ from benchmarks.studies.study_page import (
 from train.ablation.records import Records
 from train.ablation.study import records_for_page
 from train.core.atomic_write import make_folder
-from train.core.command import run_command
 from train.core.device import resolve_device
 from train.dataset_distillation.networks.segmenters import SEGMENTERS
 
@@ -29,22 +29,13 @@ PAGE_NAME = "dd3d_lidar.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
-    """Distill simulated LiDAR frames by DD3D; train on the result and on as many real points.
-
-    The page compares the networks. Under an hour on one core; records add up.
-    """
+    """What the command is asked."""
 
     output: Path = Path("runs/dd3d-lidar-page")
     """folder of the page and the records"""
     work: Path = Path("runs/dd3d-lidar-work")
     """folder of the frames and the small sets"""
-    plan: Plan = field(default_factory=Plan)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options = parse(Options, "dd3d-lidar", arguments)
-    return run_command(lambda: run(options), stopped=STOPPED)
+    plan: Annotated[Plan, OmitArgPrefixes] = field(default_factory=Plan)
 
 
 def run(options: Options, settings: Settings | None = None) -> None:
@@ -85,3 +76,13 @@ def run(options: Options, settings: Settings | None = None) -> None:
         page(records)
 
     experiment.study(plan, file, page_with_picture).start()
+
+
+COMMAND = command(
+    "dd3d-lidar",
+    Options,
+    run,
+    "Distill simulated LiDAR frames by DD3D, train networks on the result and on as many real "
+    "points, and write the page that compares them. Under an hour on one core; records add up.",
+)
+main = COMMAND.main

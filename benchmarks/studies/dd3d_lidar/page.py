@@ -7,16 +7,16 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.studies.dd3d_lidar.experiment import ARMS, FULL
-from benchmarks.studies.study_page import generated
+from benchmarks.studies.study_page import Cost, cells_of, generated, mean_sd
 from train.ablation.records import Records, RunRecord
 from train.ablation.statistics import (
     Comparison,
     Metric,
     Result,
     StreetBootstrap,
-    estimate,
-    paired_sample,
+    result_of,
 )
+from train.core import blocks
 from train.dataset_distillation.training import ClassCounts
 
 RECORDS_NAME: Final = "dd3d_lidar_records.jsonl.gz"
@@ -57,7 +57,7 @@ def markdown(records: Records, *, picture: bool) -> str:
         Whether there is one beside it.
     """
     runs = records.runs
-    networks = sorted({run.grid.split("-", 1)[1] for run in runs}, key=lambda n: (n != _STUDENT, n))
+    networks = sorted({run.options["network"] for run in runs}, key=lambda n: (n != _STUDENT, n))
     parts = [
         "# DD3D on LiDAR frames: a few generated frames against as many real points",
         f"{generated('dd3d-lidar', RECORDS_NAME)}"
@@ -74,7 +74,7 @@ def markdown(records: Records, *, picture: bool) -> str:
         parts += [f"## Scores: {network}", _scores(runs, network)]
     parts += ["## By class", _classes(runs)]
     parts += ["## Cost", _cost(runs), "## What was tried, and what this cannot say", _TRIED]
-    return "\n\n".join([*parts, *records.notes]) + "\n"
+    return blocks.page(*parts, *records.notes)
 
 
 def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
@@ -94,21 +94,13 @@ def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
     found = []
     for grid in sorted({run.grid for run in runs}):
         own = [run for run in runs if run.grid == grid]
-        for arm, baseline in (*PRIMARY, *OTHERS):
-            ours = [run for run in own if run.arm == arm]
-            theirs = [run for run in own if run.arm == baseline]
-            if not theirs or not ours:
+        there = {run.arm for run in own}
+        for pair in (*PRIMARY, *OTHERS):
+            if not set(pair) <= there:
                 continue
-            for metric in (LAST, BEST):
-                draws = bootstrap if metric is LAST else None
-                sample = paired_sample(ours, theirs, metric, draws)
-                result = Result(
-                    Comparison(arm, baseline, primary=(arm, baseline) in PRIMARY),
-                    metric,
-                    estimate(sample, metric.margin),
-                    None,
-                )
-                found.append((grid, result))
+            comparison = Comparison(*pair, primary=pair in PRIMARY)
+            for metric, draws in ((LAST, bootstrap), (BEST, None)):
+                found.append((grid, result_of(own, comparison, metric, draws)))
     return found
 
 
@@ -123,15 +115,15 @@ def _scores_of(counts: ClassCounts) -> Mapping[str, float | None]:
 
 def _answers(runs: Sequence[RunRecord], networks: Sequence[str]) -> str:
     rows, verdicts = [], []
+    sets = {run.grid: (_frames(run), run.options["network"]) for run in runs}
     for grid, result in comparisons(runs):
         seen = result.estimate
-        known = seen.low is not None and seen.high is not None
-        interval = f"[{seen.low:+.1f}, {seen.high:+.1f}]" if known else "–"
-        difference = f"{seen.difference:+.1f}" if seen.difference is not None else "–"
-        frames, network = grid.split("-", 1)
+        interval = blocks.interval(seen.low, seen.high)
+        difference = blocks.signed(seen.difference)
+        frames, network = sets[grid]
         rows.append(
             [
-                f"{network}, {frames} frames" if frames != "1" else f"{network}, 1 frame",
+                f"{network}, {frames} frame{'s' * (frames != '1')}",
                 f"`{result.comparison.arm}` - `{result.comparison.baseline}`",
                 result.metric.title,
                 str(len(seen.seeds)),
@@ -166,7 +158,7 @@ def _answers(runs: Sequence[RunRecord], networks: Sequence[str]) -> str:
         "\n".join(line for *_, line in sorted(verdicts, key=lambda row: row[:2]))
         + "\n\nIntervals are Student's, paired by seed, as in `train.ablation.statistics`. A "
         "seed has its own distillation, its own draw of real frames and its own weights.\n\n"
-        + _table(header, rows, left=3)
+        + blocks.table(header, rows, "lllr")
     )
 
 
@@ -195,14 +187,22 @@ def _experiment(runs: Sequence[RunRecord]) -> str:
     )
 
 
+def _frames(run: RunRecord) -> str:
+    """Return how many frames a small set has."""
+    return str(run.options["frames"] or FULL)
+
+
+def _sizes(runs: Sequence[RunRecord]) -> list[str]:
+    return sorted({_frames(run) for run in runs}, key=lambda size: (size == FULL, size.zfill(4)))
+
+
 def _scores(runs: Sequence[RunRecord], network: str) -> str:
-    own = [run for run in runs if run.grid.endswith(f"-{network}")]
-    sizes = sorted({run.grid.split("-")[0] for run in own}, key=lambda s: (s == FULL, s.zfill(4)))
+    own = [run for run in runs if run.options["network"] == network]
     points = runs[0].assay_settings["points"]
     rows = []
-    for size in sizes:
+    for size in _sizes(own):
         for arm in (*ARMS, FULL):
-            cell = [run for run in own if run.grid.split("-")[0] == size and run.arm == arm]
+            cell = [run for run in own if _frames(run) == size and run.arm == arm]
             if not cell:
                 continue
             number = cell[0].assay_settings["train_frames"] if size == FULL else int(size)
@@ -212,9 +212,9 @@ def _scores(runs: Sequence[RunRecord], network: str) -> str:
                     f"`{arm}`",
                     f"{number * points:,}",
                     str(len(cell)),
-                    _mean_sd(cell, LAST),
-                    _mean_sd(cell, BEST),
-                    _mean_sd(cell, Metric("accuracy", "", scale=100, digits=1)),
+                    mean_sd(cell, LAST),
+                    mean_sd(cell, BEST),
+                    mean_sd(cell, Metric("accuracy", "", scale=100, digits=1)),
                 ]
             )
     header = [
@@ -226,64 +226,42 @@ def _scores(runs: Sequence[RunRecord], network: str) -> str:
         "best epoch looked at",
         "% of points right",
     ]
-    return _table(header, rows)
+    return blocks.table(header, rows, "llr")
 
 
 def _classes(runs: Sequence[RunRecord]) -> str:
     """Return the IoU of each class, of the student that the page is about."""
-    own = [run for run in runs if run.grid.endswith(f"-{_STUDENT}")]
+    own = [run for run in runs if run.options["network"] == _STUDENT]
     if not own:
         return "No run of the student yet."
     columns = [
         (size, arm)
-        for size in sorted(
-            {run.grid.split("-")[0] for run in own}, key=lambda s: (s == FULL, s.zfill(4))
-        )
+        for size in _sizes(own)
         for arm in (*dict.fromkeys(a for pair in PRIMARY for a in pair), FULL)
-        if any(run.grid.split("-")[0] == size and run.arm == arm for run in own)
+        if any(_frames(run) == size and run.arm == arm for run in own)
     ]
     names = [name for name, value in (own[0].stats or {})["iou"].items() if value is not None]
     rows = []
     for name in names:
         row = [name]
         for size, arm in columns:
-            cell = [run for run in own if run.grid.split("-")[0] == size and run.arm == arm]
+            cell = [run for run in own if _frames(run) == size and run.arm == arm]
             row.append(f"{100 * statistics.fmean((r.stats or {})['iou'][name] for r in cell):.0f}")
         rows.append(row)
     header = ["class", *(arm if size == FULL else f"{arm}, {size}" for size, arm in columns)]
-    return f"IoU of {_STUDENT}, means over seeds.\n\n" + _table(header, rows, left=1)
+    return f"IoU of {_STUDENT}, means over seeds.\n\n" + blocks.table(header, rows)
 
 
 def _cost(runs: Sequence[RunRecord]) -> str:
     rows = []
-    for grid in sorted({run.grid for run in runs}):
-        for arm in (*ARMS, FULL):
-            own = [run for run in runs if (run.grid, run.arm) == (grid, arm)]
-            if not own:
-                continue
-            stats = [run.stats or {} for run in own]
-            numbers = [s["numbers_stored"] for s in stats if "numbers_stored" in s]
-            times = [s["distillation_seconds"] for s in stats if "distillation_seconds" in s]
-            rows.append(
-                [
-                    grid,
-                    f"`{arm}`",
-                    f"{statistics.median(times):.0f}" if times and max(times) > 0 else "–",
-                    f"{statistics.median(run.seconds for run in own):.0f}",
-                    f"{numbers[0]:,}" if numbers else "–",
-                ]
-            )
+    for own in cells_of(runs, (*ARMS, FULL)):
+        cost, run = Cost.of(own), own[0]
+        training = f"{cost.training_s:.0f}"
+        rows.append([run.grid, f"`{run.arm}`", cost.distilling, training, cost.numbers_stored])
     devices = "; ".join(sorted({run.device for run in runs}))
     header = ["runs", "method", "distilling, s", "training a network, s", "numbers stored"]
-    return f"Wall time, median, on a machine that others used too: {devices}.\n\n" + _table(
-        header, rows
-    )
-
-
-def _mean_sd(runs: Sequence[RunRecord], metric: Metric) -> str:
-    values = [metric.scale * (run.scores[metric.name] or 0.0) for run in runs]
-    mean = f"{statistics.fmean(values):.{metric.digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{metric.digits}f}" if len(values) > 1 else mean
+    said = f"Wall time, median, on a machine that others used too: {devices}."
+    return f"{said}\n\n{blocks.table(header, rows, 'llr')}"
 
 
 _TRIED: Final = "\n".join(
@@ -323,9 +301,3 @@ _TRIED: Final = "\n".join(
         "- There are two questions for each student; intervals are not corrected for that.",
     ]
 )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 2) -> str:
-    rule = [*["---"] * left, *["---:"] * (len(header) - left)]
-    lines = [list(header), rule, *map(list, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

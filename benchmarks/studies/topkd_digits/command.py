@@ -4,20 +4,19 @@ python -m benchmarks.studies topkd-digits --output docs/results
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from benchmarks.studies.study_page import STOPPED, parse, refuse_below, write_page
+from benchmarks.studies.study_page import command, refuse_below, write_page
 from benchmarks.studies.topkd_digits.experiment import Experiment, Settings, arms
 from benchmarks.studies.topkd_digits.lidar import RECORD_NAME, read_record
 from benchmarks.studies.topkd_digits.page import RECORDS_NAME, markdown
 from train.ablation.records import Records
 from train.ablation.study import records_for_page
-from train.core.command import run_command
 from train.core.errors import UserError
 
 PAGE_NAME = "topkd.md"
@@ -25,11 +24,7 @@ PAGE_NAME = "topkd.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Distill a small convolutional pair on scikit-learn's digits by TopKD and without it.
-
-    Paired by seed; the page sets the numbers beside the paper's. Under two minutes on one quiet
-    core.
-    """
+    """What the command is asked."""
 
     output: Path = Path("runs/topkd-digits")
     """folder of the page and the records"""
@@ -37,12 +32,6 @@ class Options:
     """seeds 0 to K - 1"""
     page_only: bool = False
     """run nothing; write the page from the records"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options = parse(Options, "topkd-digits", arguments)
-    return run_command(lambda: run(options), stopped=STOPPED)
 
 
 def run(options: Options, settings: Settings | None = None) -> None:
@@ -89,3 +78,14 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+COMMAND = command(
+    "topkd-digits",
+    Options,
+    run,
+    "Distill a small convolutional pair on scikit-learn's digits by TopKD and without it, paired "
+    "by seed, and write the page that sets the numbers beside the paper's. Under two minutes on one "
+    "quiet core.",
+)
+main = COMMAND.main

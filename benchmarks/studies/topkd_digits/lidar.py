@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from train.core import blocks
 from train.core.errors import UserError
 
 RECORD_NAME: Final = "topkd_fidelity.json"
@@ -106,7 +107,7 @@ def _gains(fits: Sequence[Mapping[str, Any]]) -> str:
         "RipsNet, times less",
         "distances, times less",
     ]
-    return table(header, rows)
+    return blocks.table(header, rows)
 
 
 def _answer(fits: Sequence[Mapping[str, Any]]) -> str:
@@ -114,8 +115,8 @@ def _answer(fits: Sequence[Mapping[str, Any]]) -> str:
     for fit in fits:
         gain, of = fit["teacher"]["gains"]["ripsnet"], ", ".join(_of(fit))
         is_met = "is" if gain >= WANTED else "is **not**"
-        told.append(f"- {of}: RipsNet {is_met} {WANTED:g} times better than the mean image.")
-    return "\n".join(told)
+        told.append(f"{of}: RipsNet {is_met} {WANTED:g} times better than the mean image.")
+    return blocks.bullets(told)
 
 
 def _students(fits: Sequence[Mapping[str, Any]]) -> str:
@@ -131,10 +132,7 @@ def _students(fits: Sequence[Mapping[str, Any]]) -> str:
                     f"{1000 * seen['student_error']:.3g}",
                     f"{1000 * seen['image_distance']:.3g}",
                     f"{seen['bottleneck']:.3g}",
-                    *(
-                        "–" if ratios.get(name) is None else f"{ratios[name]:.2f}"
-                        for name in ("ripsnet", "exact")
-                    ),
+                    *(blocks.number(ratios.get(name), ".2f") for name in ("ripsnet", "exact")),
                 ]
             )
     header = [
@@ -148,10 +146,4 @@ def _students(fits: Sequence[Mapping[str, Any]]) -> str:
         "own/other, RipsNet",
         "own/other, exact",
     ]
-    return table(header, rows)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first column's words begin at the left."""
-    lines = [list(header), ["---", *["---:"] * (len(header) - 1)], *map(list, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return blocks.table(header, rows)

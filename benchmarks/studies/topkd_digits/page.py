@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from benchmarks.studies.study_page import generated
-from benchmarks.studies.topkd_digits.lidar import section, table
+from benchmarks.studies.study_page import generated, mean_sd
+from benchmarks.studies.topkd_digits.lidar import section
 from train.ablation.grids import TEACHER, Arm
 from train.ablation.records import Records, RunRecord
 from train.ablation.statistics import (
@@ -15,9 +15,9 @@ from train.ablation.statistics import (
     Metric,
     Result,
     StreetBootstrap,
-    estimate,
-    paired_sample,
+    result_of,
 )
+from train.core import blocks
 from train.methods.topkd.ripsnet import IMAGE_UNITS, PIXELS, RipsNet, unit_list
 
 ACCURACY: Final = Metric("accuracy", "accuracy", "points", 100, margin=1.0)
@@ -66,16 +66,11 @@ def results(runs: Sequence[RunRecord]) -> list[Result]:
         Of one assay.
     """
     bootstrap = StreetBootstrap(_read, lambda count: {"accuracy": count.right / count.images})
-    found = []
-    for metric in METRICS:
-        for comparison in COMPARISONS:
-            arm, baseline = (
-                [run for run in runs if run.arm == name]
-                for name in (comparison.arm, comparison.baseline)
-            )
-            sample = paired_sample(arm, baseline, metric, bootstrap)
-            found.append(Result(comparison, metric, estimate(sample, metric.margin), None))
-    return found
+    return [
+        result_of(runs, comparison, metric, bootstrap)
+        for metric in METRICS
+        for comparison in COMPARISONS
+    ]
 
 
 def _read(group: Mapping[str, Any]) -> GroupCount:
@@ -126,8 +121,8 @@ def markdown(
         _LIMITS,
     ]
     if records.notes:
-        parts += ["## Notes on the records", "\n".join(f"- {note}" for note in records.notes)]
-    return "\n\n".join(parts) + "\n"
+        parts += ["## Notes on the records", blocks.bullets(records.notes)]
+    return blocks.page(*parts)
 
 
 def ripsnet_flops(channels: int, points: int) -> int:
@@ -155,7 +150,7 @@ def _exact_numbers(teachers: Sequence[RunRecord]) -> str:
     shown = " and ".join(f"{number:.0f}" for number in sorted(distinct))
     rows.append([f"different pixels of {PIXELS} in dimension 0", "straight lines", shown])
     return (
-        table(["what", "paper", "ours"], rows)
+        blocks.table(["what", "paper", "ours"], rows)
         + "\n\nPersistence images equal GUDHI's (`gudhi.representations.PersistenceImage`) to 1e-6 "
         "in `tests/reference/test_persistence_image.py`. The time of one exact image beside "
         "GUDHI's in the same run, and beside the paper's 1.07 ms (64 points) and 22.83 ms (256), "
@@ -187,10 +182,10 @@ def _accuracies(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
     rows = []
     for name in (TEACHER, *arms):
         about = arms[name].description if name in arms else "cross-entropy"
-        values = _values(runs, name, ACCURACY)
-        rows.append([f"`{name}`: {about}", PAPER.get(name, "–"), _mean_sd(values, ACCURACY)])
+        ours = _mean_sd(runs, name, ACCURACY)
+        rows.append([f"`{name}`: {about}", PAPER.get(name, blocks.DASH), ours])
     header = ["arm", "paper, CIFAR-100, ResNet56 and ResNet20", "ours, digits: % right"]
-    return table(header, rows)
+    return blocks.table(header, rows)
 
 
 def _comparisons(found: Sequence[Result], metric: Metric) -> str:
@@ -198,22 +193,21 @@ def _comparisons(found: Sequence[Result], metric: Metric) -> str:
     for result in found:
         if result.metric is not metric:
             continue
-        seen = result.estimate
-        known = seen.low is not None and seen.high is not None and seen.difference is not None
-        digits = metric.digits
+        seen, digits = result.estimate, metric.digits
+        known = seen.low is not None and seen.high is not None
         rows.append(
             [
                 f"`{result.comparison.arm}` against `{result.comparison.baseline}`",
                 str(len(seen.seeds)),
-                f"{seen.difference:+.{digits}f}" if known else "–",
-                f"[{seen.low:+.{digits}f}, {seen.high:+.{digits}f}]" if known else "–",
-                "–" if seen.p is None else "< 0.001" if seen.p < 0.001 else f"{seen.p:.3f}",
+                blocks.signed(seen.difference if known else None, digits),
+                blocks.interval(seen.low, seen.high, digits),
+                blocks.p_value(seen.p),
                 result.verdict,
             ]
         )
     unit = f", {metric.unit}" if metric.unit else ""
     header = [f"{metric.title}{unit}", "seeds", "difference", "95% interval", "p", "verdict"]
-    return table(header, rows)
+    return blocks.table(header, rows)
 
 
 def _answer(found: Sequence[Result]) -> str:
@@ -253,7 +247,7 @@ def _ripsnet(
     gain = mean("ripsnet_constant") / best
     return (
         "Mean squared error over clouds and pixels, images divided by their global maximum.\n\n"
-        + table(["error of RipsNet", "paper", "ours"], rows)
+        + blocks.table(["error of RipsNet", "paper", "ours"], rows)
         + f"\n\n**On validation clouds RipsNet is {gain:.2f} times better than the mean image of "
         "the others, on held-out images "
         f"{mean('constant_error') / on_teacher:.2f} times.** Images drawn at random from one "
@@ -268,29 +262,25 @@ def _ripsnet(
 
 def _topology(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
     shown = METRICS[2:4]
-    rows = [
-        [f"`{name}`", *(_mean_sd(_values(runs, name, metric), metric) for metric in shown)]
-        for name in arms
-    ]
+    rows = [[f"`{name}`", *(_mean_sd(runs, name, metric) for metric in shown)] for name in arms]
     titles = [f"{m.title}{', ' + m.unit if m.unit else ''}" for m in shown]
     return (
         "Between both networks' clouds of the same held-out images. The bottleneck distance of the "
         "true dimension-0 diagrams is the paper's Table 20, where TopKD is the nearest in 4 of 12 "
         "pairs, softened logits in 5, and the student alone in 3.\n\n"
-        + table(["arm", *titles], rows)
+        + blocks.table(["arm", *titles], rows)
     )
 
 
 def _own_other(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
     rows = [
-        [f"`{name}`", *(_mean_sd(_values(runs, name, metric), metric) for metric in METRICS[4:])]
-        for name in arms
+        [f"`{name}`", *(_mean_sd(runs, name, metric) for metric in METRICS[4:])] for name in arms
     ]
     return (
         "The image term of a trained student to the teacher on the same images, over that to the "
         "teacher on other images. Well under 1 for a term that says something about the images at "
         "hand; about 1 for one that any images would do for. The paper has no such test.\n\n"
-        + table(["arm", "RipsNet's images", "exact images"], rows)
+        + blocks.table(["arm", "RipsNet's images", "exact images"], rows)
     )
 
 
@@ -310,39 +300,31 @@ def _cost(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
     return (
         f"Processor time of a training step, median over seeds, {'; '.join(devices)}. With a "
         "network this small the method weighs more than it would elsewhere.\n\n"
-        + table(["arm", "ms", "share of the image term"], rows)
+        + blocks.table(["arm", "ms", "share of the image term"], rows)
     )
 
 
-_LIMITS: Final = "\n".join(
+_LIMITS: Final = blocks.bullets(
     [
-        "- RipsNet's settings were chosen here by its loss, but after accuracies had been seen: a "
+        "RipsNet's settings were chosen here by its loss, but after accuracies had been seen: a "
         "first fit (2,000 clouds, 60 epochs, 0.0005) was 1.04 times better than the mean image, "
         "and `topkd` against `kd` was +0.33 [-0.97, +1.62] with it. Its records are not kept.",
-        "- The accuracies: 8 x 8 digits in ten classes are not CIFAR-100, and a student of 1,136 "
+        "The accuracies: 8 x 8 digits in ten classes are not CIFAR-100, and a student of 1,136 "
         "parameters is no ResNet20. What can be set side by side is the sign and the size of a "
         "difference beside its interval.",
-        "- RipsNet's errors: the paper fits to 200,000 clouds for up to 25,000 epochs (66 minutes "
+        "RipsNet's errors: the paper fits to 200,000 clouds for up to 25,000 epochs (66 minutes "
         "on a GPU), this page to so few clouds that it takes a minute. The scale of an image "
         "depends on the bandwidth and the maximum of the clouds that it was made for.",
-        "- The weights 1, 2, 5 were found by a search for the paper's pairs; here they are taken "
+        "The weights 1, 2, 5 were found by a search for the paper's pairs; here they are taken "
         "as they are.",
-        "- Our held-out clouds have 64 images; those of the paper's Table 20 have 32, and those of "
+        "Our held-out clouds have 64 images; those of the paper's Table 20 have 32, and those of "
         "its Table 8 are of training images.",
     ]
 )
 
 
-def _values(runs: Sequence[RunRecord], arm: str, metric: Metric) -> list[float]:
-    found = [run.scores.get(metric.name) for run in runs if run.arm == arm]
-    return [metric.scale * value for value in found if value is not None]
-
-
-def _mean_sd(values: Sequence[float], metric: Metric) -> str:
-    if not values:
-        return "–"
-    mean = f"{statistics.fmean(values):.{metric.digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{metric.digits}f}" if len(values) > 1 else mean
+def _mean_sd(runs: Sequence[RunRecord], arm: str, metric: Metric) -> str:
+    return mean_sd([run for run in runs if run.arm == arm], metric)
 
 
 def _error(value: float) -> str:
