@@ -1,10 +1,11 @@
 """What the commands that do missing runs and then write a page of all records have in common."""
 
+import json
 import statistics
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from train.ablation.records import RunRecord
 from train.ablation.statistics import Metric
@@ -98,6 +99,12 @@ class Cost:
             statistics.median(run.seconds for run in runs),
             f"{numbers[0]:,}" if numbers else blocks.DASH,
         )
+
+
+def write_json(path: Path, content: Any, indent: int = 1) -> None:
+    """Write plain values as JSON, whole or not at all."""
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
 
 
 def write_page(path: Path, text: str) -> None:

@@ -5,17 +5,16 @@ python -m benchmarks.studies topkd-fidelity --run runs/topkd
 Shape letters: K clouds, M points of a cloud, C channels, P pixels.
 """
 
-import argparse
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
+from tyro.conf import arg
 
 from benchmarks.studies.figures.networks import (
     FLAGS,
@@ -26,9 +25,10 @@ from benchmarks.studies.figures.networks import (
     open_sweeps_of_run,
     spread,
 )
+from benchmarks.studies.study_page import command, refuse_below, write_json
 from benchmarks.studies.topkd_predictors import predictors
-from train.core.atomic_write import atomic_write, check_writable
-from train.core.command import run_command
+from train.core.atomic_write import check_writable
+from train.core.command import Device, Paths
 from train.core.console import Progress, logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
@@ -99,45 +99,24 @@ def own_other_images(
         return {name: ratio(of) for name, of in images.items()}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a user's mistake, 128 + signal when stopped."""
-    options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options))
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command is asked."""
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies topkd-fidelity",
-        description="Compare RipsNet's images with exact ones on the validation clouds of a run's "
-        "teacher and students, and the true diagrams of the networks with each other.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--run", type=Path, required=True, metavar="DIR", help="a finished run of --method topkd"
-    )
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help=f"what topkd-fit wrote for its teacher, once or more [RUN/{RIPSNET_NAME}]",
-    )
-    parser.add_argument(
-        "--targets",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="what topkd-targets wrote, the clouds that each RipsNet was fitted to, in the same "
-        "order; with them RipsNet is compared with their mean image and with a regression on "
-        "distances",
-    )
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="[the run's]")
-    parser.add_argument(
-        "--sweeps", type=int, default=16, metavar="N", help="look at N sweeps, evenly spread [16]"
-    )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers as JSON too")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N [auto]")
-    return parser
+    run: Annotated[Path, arg(metavar="DIR")]
+    """a finished run of --method topkd"""
+    artifacts: Paths = ()
+    """what topkd-fit wrote for its teacher, once or more; without it, that in the run"""
+    targets: Paths = ()
+    """what topkd-targets wrote, the clouds that each RipsNet was fitted to, in the same order; with
+    them RipsNet is compared with their mean image and with a regression on distances"""
+    data_root: Annotated[Path | None, arg(metavar="DIR")] = None
+    """of the dataset; without it, the run's"""
+    sweeps: int = 16
+    """look at N sweeps, evenly spread"""
+    output: Annotated[Path | None, arg(metavar="FILE")] = None
+    """write the numbers as JSON too"""
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)
@@ -156,13 +135,19 @@ class _Clouds:
     of_students: dict[str, tuple[list[Tensor], list[Tensor]]]
 
 
-def _run(options: argparse.Namespace) -> None:
-    if options.sweeps < 1:
-        raise UserError(f"--sweeps {options.sweeps}: at least 1")
+def run(options: Options) -> None:
+    """Look at the clouds, say what is found, and write it if asked.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, damaged or of another teacher.
+    """
+    refuse_below(1, sweeps=options.sweeps)
     if options.output is not None:
         check_writable(options.output.parent, "--output")
-    paths: list[Path] = options.artifacts or [options.run / RIPSNET_NAME]
-    if options.targets is not None and len(options.targets) != len(paths):
+    paths = options.artifacts or (options.run / RIPSNET_NAME,)
+    if options.targets and len(options.targets) != len(paths):
         raise UserError(
             f"--targets: {len(options.targets)} files for {len(paths)} of --artifacts; give one "
             "for each, in the same order"
@@ -178,7 +163,7 @@ def _run(options: argparse.Namespace) -> None:
     for path, maker in zip(paths, makers, strict=True):
         _refuse_unfit(path, maker, trained.networks)
     targets: list[Targets | None] = [None] * len(makers)
-    if options.targets is not None:
+    if options.targets:
         targets = [_targets(*each) for each in zip(options.targets, makers, strict=True)]
     clouds = _collect(trained, makers, options.sweeps, device)
     found: dict[str, Any] = {
@@ -191,8 +176,7 @@ def _run(options: argparse.Namespace) -> None:
         maker.ripsnet.to(device)
         found["fits"].append(_look_at(maker, made, drawn))
     if options.output is not None:
-        with atomic_write(options.output) as unfinished:
-            unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_json(options.output, found)
         logger.info(f"done: {options.output}")
 
 
@@ -332,3 +316,13 @@ class _Draw:
         for role, sampler in self.samplers.items():
             (drawn[role],) = sampler(target, features[role], offset)
         return drawn
+
+
+COMMAND = command(
+    "topkd-fidelity",
+    Options,
+    run,
+    "Compare RipsNet's images with exact ones on the validation clouds of a run's teacher and "
+    "students, and the true diagrams of the networks with each other.",
+)
+main = COMMAND.main

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.studies.color_leak import command as color_leak
-from benchmarks.studies.color_leak.command import ColorTable, main, measure, scores
+from benchmarks.studies.color_leak import measure as color_leak
+from benchmarks.studies.color_leak.command import main
+from benchmarks.studies.color_leak.measure import ColorTable, measure, scores
 from benchmarks.studies.color_leak.network import SeenByNetwork
 from benchmarks.studies.color_leak.page import page
 from train.core.errors import UserError
@@ -137,8 +138,8 @@ def test_a_network_is_counted_as_its_predictions_are(image_file):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--streets", "0"], "--streets must be at least 1"),
-        (["--seed", "-1"], "--seed must be at least 0"),
+        (["--streets", "0"], "--streets 0: at least 1"),
+        (["--seed", "-1"], "--seed -1: at least 0"),
         (["--dataset", "kitti-layout"], "without camera images"),
         (["--dataset", "none"], "unknown dataset"),
     ],

@@ -109,12 +109,10 @@ def run(stand_in: tuple[Path, Path], output: Path, *more: str) -> int:
 
 
 def test_the_command_writes_a_page_and_a_picture_again_the_same(
-    stand_in: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stand_in: tuple[Path, Path], tmp_path: Path
 ):
     assert run(stand_in, tmp_path / "a") == 0
-    written = capsys.readouterr().out
     text = (tmp_path / "a" / "simulated_lidar.md").read_text()
-    assert str(tmp_path / "a" / "simulated_lidar.md") in written
     assert "--sweeps 2 --seed 0 --azimuth-steps 80" in text
     assert "## Classes" in text
     assert text.count("\n| ") > 50
@@ -129,7 +127,7 @@ def test_the_command_writes_a_page_and_a_picture_again_the_same(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("--sweeps", "0"), "--sweeps must be at least 1, not 0"),
+        (("--sweeps", "0"), "--sweeps 0: at least 1"),
         (("--seed", "-1"), "seed must be at least 0"),
         (("--real", "nowhere.bin"), "nowhere.bin: cannot be read"),
         (("--labels", "nowhere.label"), "nowhere.label: cannot be read"),
@@ -154,9 +152,9 @@ def test_an_output_that_is_a_file_is_refused(
 ):
     (tmp_path / "file").write_text("")
     assert run(stand_in, tmp_path / "file") == 2
-    assert "is a file; --output must be a folder" in capsys.readouterr().err
+    assert "is a file; give a folder" in capsys.readouterr().err
     assert run(stand_in, tmp_path / "file" / "below") == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "--output" in capsys.readouterr().err
 
 
 def test_the_real_sweep_has_64_rings(real_data: Path):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from benchmarks.studies.color_leak.command import LEVELS, NETWORK, Leak
+from benchmarks.studies.color_leak.measure import LEVELS, NETWORK, Leak
 
 _ROWS: Final = {
     "majority": "the most frequent class everywhere",

@@ -5,18 +5,16 @@ python -m benchmarks.studies compare --real FILE.bin --labels FILE.label --outpu
 Of the real sweep only counts and quartiles are written; the points in the picture are simulated.
 """
 
-import argparse
-import sys
 import tempfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from benchmarks.studies.compare.page import page
 from benchmarks.studies.compare.plot import draw_comparison
 from benchmarks.studies.compare.statistics import FrameStatistics, statistics
-from train.core.atomic_write import atomic_write
-from train.core.errors import UserError
+from benchmarks.studies.study_page import command, refuse_below, write_page
+from train.core.atomic_write import atomic_write, make_folder
 from train.data.frame import LidarFrame
 from train.data.semantickitti import CLASS_NAMES, SPEC
 from train.data.semantickitti.reader import FILES
@@ -68,76 +66,54 @@ def simulated(
     return found, shown
 
 
-def compare(
-    real: LidarFrame, output: Path, *, num_sweeps: int, seed: int, azimuth_steps: int
-) -> tuple[Path, Path]:
-    """Write the page and its picture; return their paths.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command is asked."""
 
-    Parameters
-    ----------
-    real
-        A labeled sweep of SemanticKITTI.
-    output
-        The folder to write to.
-    num_sweeps
-        How many simulated sweeps it is compared with, at least 1.
-    seed, azimuth_steps
-        As for `simulate_semantickitti`.
+    real: Path
+    """a .bin of SemanticKITTI"""
+    labels: Path
+    """its .label"""
+    output: Path
+    """folder of page and picture"""
+    sweeps: int = 40
+    """how many to simulate"""
+    seed: int = 0
+    """of the streets"""
+    azimuth_steps: int = HDL64_AZIMUTH_STEPS
+    """columns of a turn"""
+
+
+def run(options: Options) -> None:
+    """Write the page and its picture.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read or written, or a number is out of range.
     """
-    measured = statistics(real, len(CLASS_NAMES))
-    found, shown = simulated(num_sweeps, seed, azimuth_steps)
-    text, picture = output / f"{NAME}.md", output / f"{NAME}.png"
+    refuse_below(1, sweeps=options.sweeps)
+    real = statistics(real_sweep(options.real, options.labels), len(CLASS_NAMES))
+    make_folder(options.output, "--output")
+    found, shown = simulated(options.sweeps, options.seed, options.azimuth_steps)
+    picture = options.output / f"{NAME}.png"
     with atomic_write(picture) as path:
-        draw_comparison(measured, found, shown, path)
-    command = (
+        draw_comparison(real, found, shown, path)
+    made_by = (
         "python -m benchmarks.studies compare --real FILE.bin --labels FILE.label "
-        f"--sweeps {num_sweeps} --seed {seed} --azimuth-steps {azimuth_steps} --output docs/results"
+        f"--sweeps {options.sweeps} --seed {options.seed} "
+        f"--azimuth-steps {options.azimuth_steps} --output docs/results"
     )
-    with atomic_write(text) as path:
-        path.write_text(
-            page(measured, found, shown, picture.name, command, SIMULATOR_VERSION), encoding="utf-8"
-        )
-    return text, picture
+    text = page(real, found, shown, picture.name, made_by, SIMULATOR_VERSION)
+    write_page(options.output / f"{NAME}.md", text)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 2 for a mistake."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies compare", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--real", type=Path, required=True, help="a .bin of SemanticKITTI")
-    parser.add_argument("--labels", type=Path, required=True, help="its .label")
-    parser.add_argument("--sweeps", type=int, default=40, help="how many to simulate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--azimuth-steps", type=int, default=HDL64_AZIMUTH_STEPS)
-    parser.add_argument("--output", type=Path, required=True, help="folder for page and picture")
-    options = parser.parse_args(arguments)
-    try:
-        if options.sweeps < 1:
-            raise UserError(f"--sweeps must be at least 1, not {options.sweeps}")
-        if options.output.exists() and not options.output.is_dir():
-            raise UserError(f"{options.output}: is a file; --output must be a folder")
-        real = real_sweep(options.real, options.labels)
-        options.output.mkdir(parents=True, exist_ok=True)
-        written = compare(
-            real,
-            options.output,
-            num_sweeps=options.sweeps,
-            seed=options.seed,
-            azimuth_steps=options.azimuth_steps,
-        )
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(
-            f"error: {error.filename}: cannot be written ({error.strerror}); "
-            "choose another --output\n"
-        )
-        return 2
-    sys.stdout.write("".join(f"written: {path}\n" for path in written))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+COMMAND = command(
+    "compare",
+    Options,
+    run,
+    "Compare simulated sweeps with a real one, and write the page that says how they differ. Of "
+    "the real sweep only counts and quartiles are written; the points in the picture are "
+    "simulated.",
+)
+main = COMMAND.main

@@ -18,11 +18,12 @@ from benchmarks.studies.study_page import (
     command,
     refuse_below,
     refuse_unknown,
+    write_json,
     write_page,
 )
 from train.ablation.records import Records
 from train.ablation.study import records_for_page
-from train.core.atomic_write import atomic_write, make_folder
+from train.core.atomic_write import make_folder
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.dataset_distillation.networks.build import NETWORKS
@@ -136,8 +137,7 @@ def keep_timed(file: Path, output: Path) -> None:
         )
     kept = {name: report[name] for name in (*_TIMED, "made_from")}
     make_folder(output, "--output")
-    with atomic_write(output / COMMAND_NAME) as unfinished:
-        unfinished.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    write_json(output / COMMAND_NAME, kept)
 
 
 def _read(file: Path) -> dict[str, Any]:

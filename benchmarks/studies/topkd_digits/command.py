@@ -85,7 +85,7 @@ COMMAND = command(
     Options,
     run,
     "Distill a small convolutional pair on scikit-learn's digits by TopKD and without it, paired "
-    "by seed, and write the page that sets the numbers beside the paper's. Under two minutes on one "
-    "quiet core.",
+    "by seed, and write the page that sets the numbers beside the paper's. Under two minutes on "
+    "one quiet core.",
 )
 main = COMMAND.main
