@@ -15,7 +15,7 @@ from train.dataset_distillation.simulated.objects import (
 )
 from train.dataset_distillation.simulated.surface_points import polytope_triangles, sample_surface
 from train.simulation.simulator.ground import Ground
-from train.simulation.simulator.parts import Parts
+from train.simulation.simulator.parts import Parts, Spot
 from train.simulation.simulator.scene import Frame, SceneBuilder
 from train.simulation.simulator.surfaces import Kind, Material
 
@@ -25,7 +25,7 @@ RNG = np.random.default_rng(0)
 
 def _sample(draw, number=4000):
     builder = SceneBuilder()
-    draw(Parts(builder, FRAME, Kind.OTHER_OBJECT))
+    draw(Parts(Spot(builder, FRAME, RNG), Kind.OTHER_OBJECT))
     points, primitive = sample_surface(builder.build(Ground()), number, RNG)
     cos, sin = np.cos(FRAME.yaw), np.sin(FRAME.yaw)
     local = (points - [FRAME.x, FRAME.y, FRAME.z]) @ np.array(
@@ -85,7 +85,7 @@ def test_what_is_inside_another_solid_is_not_seen():
 def test_a_prism_has_its_area():
     """A wedge: two triangles of 1/2, and rectangles over its three sides, 2 m wide."""
     builder = SceneBuilder()
-    Parts(builder, Frame(0, 0, 0, 0), Kind.OTHER_OBJECT).prism(
+    Spot(builder, Frame(0, 0, 0, 0), RNG).parts(Kind.OTHER_OBJECT).prism(
         [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)], 1.0, Material.METAL
     )
     scene = builder.build(Ground())

@@ -14,7 +14,7 @@ from train.simulation.simulator import (
     vehicles,
 )
 from train.simulation.simulator.ground import Ground
-from train.simulation.simulator.parts import Parts
+from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder
 from train.simulation.simulator.surfaces import THINGS, Kind, Material
 
@@ -22,10 +22,14 @@ AHEAD = Frame(0.0, 0.0, 0.0, 0.0)
 BARE = Ground(half_road_m=59.0, parking_left_m=0.0, bump_m=0.0, marking_m=0.0)
 
 
-def drawn(add, *more, seed: int = 0, frame: Frame = AHEAD, **options) -> Scene:
-    builder = SceneBuilder()
-    add(builder, frame, np.random.default_rng(seed), *more, **options)
-    return builder.build(BARE)
+def spot_of(seed: int = 0, frame: Frame = AHEAD) -> Spot:
+    return Spot(SceneBuilder(), frame, np.random.default_rng(seed))
+
+
+def drawn(add, *more, seed: int = 0, **options) -> Scene:
+    spot = spot_of(seed)
+    add(spot, *more, **options)
+    return spot.scene.build(BARE)
 
 
 def box(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -200,9 +204,9 @@ def test_police_and_ambulances_carry_a_light_bar_and_stripes():
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_heavy_vehicles_have_their_size(add, more, length, height, seed):
-    builder = SceneBuilder()
-    told = add(builder, AHEAD, np.random.default_rng(seed), *more)
-    scene = builder.build(BARE)
+    spot = spot_of(seed)
+    told = add(spot, *more)
+    scene = spot.scene.build(BARE)
     low, high = box(scene)
     assert length[0] < (high - low)[0] < length[1]
     assert told == pytest.approx((high - low)[0], abs=0.8)
@@ -288,9 +292,7 @@ def test_furniture_is_what_it_is_and_is_no_thing(add, kinds):
 
 
 def test_a_rack_has_a_hoop_for_each_bicycle():
-    builder = SceneBuilder()
-    objects.add_bicycle_rack(builder, AHEAD, 5, 0.9)
-    scene = builder.build(BARE)
+    scene = drawn(objects.add_bicycle_rack, 5, 0.9)
     assert len(np.unique(np.round(scene.center[:, 1], 3))) == 5
     assert np.ptp(scene.center[:, 1]) == pytest.approx(3.6)
 
@@ -323,9 +325,7 @@ def test_street_trees_leave_room_for_people_and_lorries():
 def test_a_house_stands_behind_its_front_with_windows_and_a_roof():
     forms = set()
     for seed in range(20):
-        builder = SceneBuilder()
-        buildings.add_house(builder, AHEAD, np.random.default_rng(seed), 5.0, 9.0, 2, room_m=0.0)
-        scene = builder.build(BARE)
+        scene = drawn(buildings.add_house, 5.0, 9.0, 2, seed=seed, room_m=0.0)
         low, high = box(scene)
         assert (scene.kind == Kind.BUILDING).all()
         assert 5.9 < high[2] < 12.0
@@ -338,9 +338,9 @@ def test_a_house_stands_behind_its_front_with_windows_and_a_roof():
 
 
 def test_a_beam_goes_from_one_place_to_another():
-    builder = SceneBuilder()
-    Parts(builder, AHEAD, Kind.POLE).beam((0.0, 1.0), (3.0, 5.0), 0.1, Material.METAL, left=0.5)
-    scene = builder.build(BARE)
+    spot = spot_of()
+    spot.parts(Kind.POLE).beam((0.0, 1.0), (3.0, 5.0), 0.1, Material.METAL, left=0.5)
+    scene = spot.scene.build(BARE)
     # The beam's direction is (3, 4) / 5, so this is square to it, in the plane of view.
     square = np.array([-0.8, 0.0, 0.6])
     middle = np.array([1.5, 0.5, 3.0])
@@ -362,11 +362,11 @@ def test_a_beam_goes_from_one_place_to_another():
 
 
 def test_parts_moved_within_an_object_belong_to_it():
-    builder = SceneBuilder()
-    one = Parts(builder, Frame(1.0, 2.0, 0.5, np.pi / 2), Kind.CAR)
+    spot = spot_of(frame=Frame(1.0, 2.0, 0.5, np.pi / 2))
+    one = spot.parts(Kind.CAR)
     one.box((0.0, 0.0, 1.0), (0.5, 0.5, 0.5), Material.METAL)
     one.shifted(2.0, 1.0, np.pi / 2, up=0.25).box((1.0, 0.0, 1.0), (0.1,) * 3, Material.METAL)
-    scene = builder.build(BARE)
+    scene = spot.scene.build(BARE)
     assert scene.instance.tolist() == [1, 1]
     np.testing.assert_allclose(scene.center[0], [1.0, 2.0, 1.5])
     # Two ahead is +y, one to the left is -x, and its own ahead is -x.

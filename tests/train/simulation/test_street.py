@@ -9,8 +9,8 @@ import pytest
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN
 from train.data.semantickitti.classes import RAW_NAMES, RAW_TO_TRAIN
 from train.simulation.labels import CATEGORY_OF_KIND, SEMANTICKITTI_IDS, WAYMO_IDS
+from train.simulation.simulator.course import Footprints
 from train.simulation.simulator.drive import Street
-from train.simulation.simulator.footprints import Footprints
 from train.simulation.simulator.ground import RAISED
 from train.simulation.simulator.kernels import ground_height
 from train.simulation.simulator.layout import Layout

@@ -20,11 +20,12 @@ from train.simulation.simulator import heavy, objects, people, plants, two_wheel
 from train.simulation.simulator.drive import drive
 from train.simulation.simulator.ground import Ground
 from train.simulation.simulator.models import hdl64
+from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.scene import Frame, SceneBuilder
 from train.simulation.simulator.surfaces import Kind, Material
 
 Source = Literal["models", "streets"]
-Draw = Callable[[SceneBuilder, Frame, np.random.Generator], object]
+Draw = Callable[[Spot], object]
 
 FORMAT: Final = 1
 """Raised whenever the same settings give other clouds than before."""
@@ -35,13 +36,13 @@ _MIN_RETURNS: Final = 48
 _MOST_STOPS: Final = 2000
 
 
-def _cyclist(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
-    phase = float(rng.uniform(0.0, 2 * np.pi))
-    two_wheelers.add_rider(scene, frame, rng, Kind.BICYCLIST, phase=phase)
+def _cyclist(spot: Spot) -> None:
+    phase = float(spot.rng.uniform(0.0, 2 * np.pi))
+    two_wheelers.add_rider(spot, Kind.BICYCLIST, phase=phase)
 
 
-def _walker(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
-    people.add_person(scene, frame, rng, phase=float(rng.uniform(0.0, 2 * np.pi)))
+def _walker(spot: Spot) -> None:
+    people.add_person(spot, phase=float(spot.rng.uniform(0.0, 2 * np.pi)))
 
 
 MODELS: Final[Mapping[str, Draw]] = {
@@ -179,7 +180,7 @@ def _from_models(count: int, num_points: int, seed: tuple[int, int]) -> PointClo
         for index in range(count):
             rng = np.random.default_rng([*seed, label, index])
             builder = SceneBuilder()
-            draw(builder, _ORIGIN, rng)
+            draw(Spot(builder, _ORIGIN, rng))
             scene = builder.build(Ground())
             cloud, primitive = sample_surface(scene, num_points, rng)
             points.append(unit_sphere(cloud))

@@ -1,4 +1,4 @@
-"""A street to put things beside: the main street, or an arm of a cross street.
+"""A street to put things beside, the main street or an arm of a cross street, and what is taken.
 
 Both are lined in the same way. Places are given along the course and across it, to the left.
 """
@@ -7,11 +7,60 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from train.simulation.simulator.footprints import Footprints
+import numpy as np
+from numpy.typing import NDArray
+
 from train.simulation.simulator.layout import REACH_M, Crossing, Layout
-from train.simulation.simulator.scene import Frame
+from train.simulation.simulator.parts import Spot, chance, uniform
+from train.simulation.simulator.scene import Frame, SceneBuilder
 
 _HOUSE_DEPTH_M: Final = 17.0
+
+
+class Footprints:
+    """Rectangles on the ground."""
+
+    def __init__(self) -> None:
+        # x, y, cosine and sine of the heading, half length, half width
+        self._rows = np.zeros((64, 6))
+        self._count = 0
+
+    def record(self, frame: Frame, half_length: float, half_width: float) -> None:
+        """Add a rectangle about a frame, whatever else is there."""
+        if self._count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        self._rows[self._count] = _row(frame, half_length, half_width)
+        self._count += 1
+
+    def take(self, frame: Frame, half_length: float, half_width: float) -> bool:
+        """Add a rectangle if it touches no other; return whether it was added."""
+        if self._touched(_row(frame, half_length, half_width)).any():
+            return False
+        self.record(frame, half_length, half_width)
+        return True
+
+    def _touched(self, row: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which rectangles share a place with another one (separating axes)."""
+        rows = self._rows[: self._count]
+        offset = rows[:, :2] - row[:2]
+        # The angle between the two tells how far each reaches along the other's axes.
+        cos = np.abs(rows[:, 2] * row[2] + rows[:, 3] * row[3])
+        sin = np.abs(rows[:, 3] * row[2] - rows[:, 2] * row[3])
+        touched = np.ones(len(rows), dtype=np.bool_)
+        for axis_x, axis_y, own, other in (
+            (row[2], row[3], row[4], cos * rows[:, 4] + sin * rows[:, 5]),
+            (-row[3], row[2], row[5], sin * rows[:, 4] + cos * rows[:, 5]),
+            (rows[:, 2], rows[:, 3], rows[:, 4], cos * row[4] + sin * row[5]),
+            (-rows[:, 3], rows[:, 2], rows[:, 5], sin * row[4] + cos * row[5]),
+        ):
+            apart = np.abs(offset[:, 0] * axis_x + offset[:, 1] * axis_y)
+            touched &= apart < own + other
+        return touched
+
+
+def _row(frame: Frame, half_length: float, half_width: float) -> NDArray[np.float64]:
+    cos, sin = float(np.cos(frame.yaw)), float(np.sin(frame.yaw))
+    return np.array([frame.x, frame.y, cos, sin, half_length, half_width])
 
 
 @dataclass(frozen=True)
@@ -78,6 +127,67 @@ class Course:
             along = max(along, last + margin_m)
         found.append((along, self.end_m))
         return [(first, last) for first, last in found if last - first >= 6.0]
+
+
+@dataclass(frozen=True)
+class Roadside:
+    """A side of a course while things are put there; places are given from the middle outwards.
+
+    Attributes
+    ----------
+    course
+        Of which it is a side.
+    side
+        1 for the left, -1 for the right.
+    scene
+        Where things are collected.
+    rng
+        Source of chance.
+    """
+
+    course: Course
+    side: float
+    scene: SceneBuilder
+    rng: np.random.Generator
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number between two."""
+        return uniform(self.rng, low, high)
+
+    def chance(self, share: float) -> bool:
+        """Return true in this share of all cases."""
+        return chance(self.rng, share)
+
+    @property
+    def curb(self) -> float:
+        """How far the sidewalk begins from the middle."""
+        return self.course.curb(self.side)
+
+    @property
+    def outer(self) -> float:
+        """How far it ends from the middle."""
+        return self.course.outer(self.side)
+
+    @property
+    def parking(self) -> float:
+        """Width of the parking strip, 0 for none."""
+        return self.course.parking[self.side]
+
+    def is_free(self, along_m: float, margin_m: float) -> bool:
+        """Return whether a place is well away from what interrupts this side."""
+        return self.course.is_free(self.side, along_m, margin_m)
+
+    def spot(self, along_m: float, out_m: float, turn: float = 0.0) -> Spot:
+        """Return a place on the ground, headed along the course plus `turn`."""
+        return Spot(self.scene, self.course.frame(along_m, self.side * out_m, turn), self.rng)
+
+    def facing(self, along_m: float, out_m: float) -> Spot:
+        """Return a place that looks at the course."""
+        return self.spot(along_m, out_m, -self.side * np.pi / 2)
+
+    def take(self, spot: Spot, half_length: float, half_width: float) -> bool:
+        """Take the ground about a place if nothing else has taken any of it."""
+        return self.course.taken.take(spot.frame, half_length, half_width)
 
 
 def courses(layout: Layout, taken: Footprints) -> list[Course]:

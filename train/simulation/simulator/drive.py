@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.simulation.simulator import curbside, incidents, junctions
-from train.simulation.simulator.course import courses
-from train.simulation.simulator.footprints import Footprints
+from train.simulation.simulator.course import Footprints, Roadside, courses
 from train.simulation.simulator.frontage import line_side
 from train.simulation.simulator.layout import Layout
 from train.simulation.simulator.motion import Motion, moving_along
 from train.simulation.simulator.objects import add_lamp
+from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.plants import add_bush, add_tree
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder
 from train.simulation.simulator.traffic import SPEED_M_S, keep_clear, plan_traffic
@@ -46,12 +46,16 @@ class Street:
         main, *arms = courses(self.layout, taken)
         # What matters most comes first: where it stands, nothing else will.
         junctions.equip(self.layout, self._standing, taken, chance)
-        incidents.happen(main, self._standing, chance)
-        for course in (main, *arms):
-            for side in (1.0, -1.0):
-                line_side(course, self._standing, side, chance)
-                curbside.park(course, self._standing, side, chance)
-                curbside.furnish(course, self._standing, side, chance)
+        sides = [
+            Roadside(course, side, self._standing, chance)
+            for course in (main, *arms)
+            for side in (1.0, -1.0)
+        ]
+        incidents.happen(*sides[:2])
+        for side in sides:
+            line_side(side)
+            curbside.park(side)
+            curbside.furnish(side)
         _plant_median(self.layout, self._standing, chance)
 
     def sensor_frame(self, along_m: float) -> Frame:
@@ -77,13 +81,13 @@ def _plant_median(layout: Layout, scene: SceneBuilder, rng: np.random.Generator)
         )
         if near:
             continue
-        frame = layout.frame(float(along), 0.0, np.pi / 2)
+        spot = Spot(scene, layout.frame(float(along), 0.0, np.pi / 2), rng)
         if style == 0:
-            add_lamp(scene, frame, rng)
+            add_lamp(spot)
         elif style == 1 and layout.median_m > 1.0:
-            add_tree(scene, frame, rng, size=0.8)
+            add_tree(spot, size=0.8)
         else:
-            add_bush(scene, frame, rng, size=0.5 * layout.median_m)
+            add_bush(spot, size=0.5 * layout.median_m)
 
 
 @dataclass(frozen=True)

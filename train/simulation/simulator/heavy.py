@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from train.simulation.simulator.parts import Parts, chance, uniform
-from train.simulation.simulator.scene import Frame, SceneBuilder
+from train.simulation.simulator.parts import Parts, Spot
 from train.simulation.simulator.surfaces import Kind, Material
 
 _PAINTS = (Material.BRIGHT_PAINT, Material.BRIGHT_PAINT, Material.SILVER_PAINT, Material.DARK_PAINT)
@@ -52,32 +51,30 @@ def _cab(parts: Parts, front: float, half_width: float, height: float, paint: Ma
         parts.box(mirror, (0.06, 0.1, 0.25), Material.BLACK_PAINT)
 
 
-def add_truck(
-    scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: Kind = Kind.TRUCK
-) -> float:
+def add_truck(spot: Spot, kind: Kind = Kind.TRUCK) -> float:
     """Add a lorry with a box, a flat bed, a tipping skip or a tank; return its length."""
-    truck = Parts(scene, frame, kind)
-    length, half_width = uniform(rng, 6.0, 9.2), uniform(rng, 1.1, 1.27)
+    truck = spot.parts(kind)
+    length, half_width = spot.uniform(6.0, 9.2), spot.uniform(1.1, 1.27)
     front, back = length / 2, -length / 2
-    paint = _PAINTS[rng.integers(4)]
-    _cab(truck, front, half_width - 0.05, uniform(rng, 2.4, 3.0), paint)
+    paint = _PAINTS[spot.rng.integers(4)]
+    _cab(truck, front, half_width - 0.05, spot.uniform(2.4, 3.0), paint)
     truck.box((-1.0, 0.0, 0.78), (front - 1.1, 0.42, 0.16), Material.STEEL)
     load, middle = front - 2.2, (front - 2.2 + back) / 2
     half = (load - back) / 2
-    load_kind = rng.random()
+    load_kind = spot.rng.random()
     if load_kind < 0.55:
-        height = uniform(rng, 2.7, 3.5)
+        height = spot.uniform(2.7, 3.5)
         place = (middle, 0.0, (1.0 + height) / 2)
-        shell = Material.BRIGHT_PAINT if chance(rng, 0.7) else Material.DARK_CLOTH
+        shell = Material.BRIGHT_PAINT if spot.chance(0.7) else Material.DARK_CLOTH
         truck.box(place, (half, half_width, (height - 1.0) / 2), shell)
     elif load_kind < 0.75:
         truck.box((middle, 0.0, 1.1), (half, half_width, 0.08), Material.WOOD)
         for side in (-1.0, 1.0):
             board = (middle, side * half_width, 1.4)
             truck.box(board, (half, 0.03, 0.25), Material.METAL)
-        for _ in range(int(rng.integers(1, 5))):
-            size = (uniform(rng, 0.3, 0.8), uniform(rng, 0.3, 0.9), uniform(rng, 0.2, 0.7))
-            at = middle + uniform(rng, -0.8, 0.8) * (half - 0.8)
+        for _ in range(int(spot.rng.integers(1, 5))):
+            size = (spot.uniform(0.3, 0.8), spot.uniform(0.3, 0.9), spot.uniform(0.2, 0.7))
+            at = middle + spot.uniform(-0.8, 0.8) * (half - 0.8)
             truck.box((at, 0.0, 1.15 + size[2]), size, Material.WOOD)
     elif load_kind < 0.9:
         skip = [(back + 0.3, 1.1), (load, 1.0), (load, 2.3), (back - 0.1, 2.2)]
@@ -94,22 +91,19 @@ def add_truck(
 
 
 def add_semitrailer(
-    scene: SceneBuilder,
-    frame: Frame,
-    rng: np.random.Generator,
-    kinds: tuple[Kind, Kind] = (Kind.MOVING_TRUCK, Kind.MOVING_TRAILER),
+    spot: Spot, kinds: tuple[Kind, Kind] = (Kind.MOVING_TRUCK, Kind.MOVING_TRAILER)
 ) -> float:
     """Add a tractor and its semitrailer, an object of its own each; return the length of both."""
-    truck = Parts(scene, frame, kinds[0])
+    truck = spot.parts(kinds[0])
     front, back, half_width = SEMITRAILER_M / 2, -SEMITRAILER_M / 2, 1.25
-    _cab(truck, front, half_width - 0.03, uniform(rng, 3.0, 3.6), _PAINTS[rng.integers(4)])
+    _cab(truck, front, half_width - 0.03, spot.uniform(3.0, 3.6), _PAINTS[spot.rng.integers(4)])
     truck.box((front - 3.2, 0.0, 0.8), (2.0, 0.45, 0.17), Material.STEEL)
     _wheels(truck, (front - 1.3, front - 4.9), half_width, 0.5)
-    trailer = Parts(scene, frame, kinds[1])
+    trailer = spot.parts(kinds[1])
     half = (SEMITRAILER_M - 2.9) / 2
     middle = back + half
-    if chance(rng, 0.75):
-        side = Material.BRIGHT_PAINT if chance(rng, 0.5) else Material.CLOTH
+    if spot.chance(0.75):
+        side = Material.BRIGHT_PAINT if spot.chance(0.5) else Material.CLOTH
         trailer.box((middle, 0.0, 2.6), (half, half_width, 1.4), side)
     else:
         trailer.box((middle, 0.0, 1.2), (half, half_width, 0.1), Material.STEEL)
@@ -139,17 +133,12 @@ def _bus_section(
             bus.box(window, (pitch / 2 - 0.07, 0.015, 0.52), Material.TINTED_GLASS)
 
 
-def add_bus(
-    scene: SceneBuilder,
-    frame: Frame,
-    rng: np.random.Generator,
-    kind: Kind = Kind.MOVING_BUS,
-) -> float:
+def add_bus(spot: Spot, kind: Kind = Kind.MOVING_BUS) -> float:
     """Add a bus, or one with a joint if that is its kind; return its length."""
-    bus = Parts(scene, frame, kind)
-    half_width, height = 1.27, uniform(rng, 2.95, 3.2)
-    paint = _PAINTS[rng.integers(4)]
-    halves = (4.6, 4.0) if kind == Kind.MOVING_BENDY_BUS else (uniform(rng, 5.2, 6.1),)
+    bus = spot.parts(kind)
+    half_width, height = 1.27, spot.uniform(2.95, 3.2)
+    paint = _PAINTS[spot.rng.integers(4)]
+    halves = (4.6, 4.0) if kind == Kind.MOVING_BENDY_BUS else (spot.uniform(5.2, 6.1),)
     total = 2 * sum(halves) + 0.9 * (len(halves) - 1)
     along = total / 2
     for number, half in enumerate(halves):
@@ -173,10 +162,10 @@ def add_bus(
     return total
 
 
-def add_tram(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: Kind) -> float:
+def add_tram(spot: Spot, kind: Kind) -> float:
     """Add a tram of three sections; return its length."""
-    tram = Parts(scene, frame, kind)
-    half_width, paint = 1.2, _PAINTS[rng.integers(4)]
+    tram = spot.parts(kind)
+    half_width, paint = 1.2, _PAINTS[spot.rng.integers(4)]
     halves = (4.2, 3.6, 4.2)
     total = 2 * sum(halves) + 1.0
     along = total / 2
@@ -196,29 +185,29 @@ def add_tram(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: 
     return total + 1.0
 
 
-def add_construction_vehicle(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_construction_vehicle(spot: Spot) -> None:
     """Add an excavator, a wheel loader or a road roller."""
-    machine = Parts(scene, frame, Kind.CONSTRUCTION_VEHICLE)
-    choice = rng.random()
+    machine = spot.parts(Kind.CONSTRUCTION_VEHICLE)
+    choice = spot.rng.random()
     if choice < 0.5:
-        _add_excavator(machine, rng)
+        _add_excavator(machine)
     elif choice < 0.8:
-        _add_loader(machine, rng)
+        _add_loader(machine)
     else:
         _add_roller(machine)
 
 
-def _add_excavator(machine: Parts, rng: np.random.Generator) -> None:
+def _add_excavator(machine: Parts) -> None:
     for side in (-1.0, 1.0):
         track = [(-1.5, 0.35), (-1.2, 0.0), (1.2, 0.0), (1.5, 0.35), (1.2, 0.7), (-1.2, 0.7)]
         machine.prism(track, 0.28, Material.STEEL, left=side * 1.0)
-    upper = machine.shifted(0.0, 0.0, uniform(rng, -0.6, 0.6))
+    upper = machine.shifted(0.0, 0.0, machine.uniform(-0.6, 0.6))
     upper.box((-0.5, 0.0, 1.3), (1.2, 1.15, 0.5), Material.BRIGHT_PAINT)
     cab = [(0.05, 0.9), (1.25, 0.9), (1.2, 1.9), (0.9, 2.7), (0.05, 2.75)]
     upper.prism(cab, 0.45, Material.TINTED_GLASS, left=0.65)
     upper.box((0.6, 0.65, 2.75), (0.6, 0.47, 0.04), Material.BRIGHT_PAINT)
-    elbow = (uniform(rng, 2.4, 3.4), uniform(rng, 2.9, 4.0))
-    wrist = (elbow[0] + uniform(rng, 0.6, 1.8), uniform(rng, 0.9, 1.8))
+    elbow = (machine.uniform(2.4, 3.4), machine.uniform(2.9, 4.0))
+    wrist = (elbow[0] + machine.uniform(0.6, 1.8), machine.uniform(0.9, 1.8))
     upper.beam((0.5, 1.4), elbow, 0.22, Material.BRIGHT_PAINT, half_width=0.16)
     upper.beam(elbow, wrist, 0.17, Material.BRIGHT_PAINT, half_width=0.13)
     upper.beam((0.6, 1.1), (0.5 * elbow[0], 0.55 * elbow[1]), 0.07, Material.METAL)
@@ -227,7 +216,7 @@ def _add_excavator(machine: Parts, rng: np.random.Generator) -> None:
     upper.prism(bucket, 0.5, Material.STEEL)
 
 
-def _add_loader(machine: Parts, rng: np.random.Generator) -> None:
+def _add_loader(machine: Parts) -> None:
     for forward in (-1.2, 1.2):
         for side in (-1.0, 1.0):
             machine.wheel((forward, side * 0.85, 0.62), 0.62, 0.25)
@@ -236,7 +225,7 @@ def _add_loader(machine: Parts, rng: np.random.Generator) -> None:
     cab = [(-0.7, 1.3), (0.6, 1.3), (0.7, 2.0), (0.45, 2.9), (-0.6, 2.9)]
     machine.prism(cab, 0.62, Material.TINTED_GLASS)
     machine.box((-0.1, 0.0, 2.95), (0.7, 0.66, 0.05), Material.BRIGHT_PAINT)
-    high = uniform(rng, 0.4, 1.8)
+    high = machine.uniform(0.4, 1.8)
     for side in (-1.0, 1.0):
         arm = ((0.9, 1.3), (2.6, high + 0.3))
         machine.beam(*arm, 0.1, Material.BRIGHT_PAINT, left=side * 0.45)

@@ -2,35 +2,34 @@
 
 import numpy as np
 
-from train.simulation.simulator.parts import Parts, chance, uniform
-from train.simulation.simulator.scene import Frame, SceneBuilder
+from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.surfaces import Kind, Material
 
 
-def add_lamp(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_lamp(spot: Spot) -> None:
     """Add a street lamp whose arm reaches forward, or one with its light on top."""
-    lamp = Parts(scene, frame, Kind.POLE)
-    if chance(rng, 0.65):
-        radius, height = uniform(rng, 0.06, 0.1), uniform(rng, 6.0, 9.0)
+    lamp = spot.parts(Kind.POLE)
+    if spot.chance(0.65):
+        radius, height = spot.uniform(0.06, 0.1), spot.uniform(6.0, 9.0)
         lamp.post((0.0, 0.0), 1.5 * radius, 0.0, 1.1, Material.METAL)
         lamp.post((0.0, 0.0), radius, 0.0, height, Material.METAL)
-        reach = uniform(rng, 0.8, 2.2)
+        reach = spot.uniform(0.8, 2.2)
         lamp.beam((0.0, height - 0.05), (reach, height + 0.3), 0.035, Material.METAL)
         head = (reach + 0.3, 0.0, height + 0.3)
         lamp.box(head, (0.4, 0.13, 0.06), Material.PLASTIC)
     else:
-        height = uniform(rng, 3.5, 4.6)
+        height = spot.uniform(3.5, 4.6)
         lamp.post((0.0, 0.0), 0.055, 0.0, height, Material.METAL)
         lamp.ball((0.0, 0.0, height + 0.2), (0.24, 0.24, 0.22), Material.PLASTIC)
 
 
-def add_sign(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_sign(spot: Spot) -> None:
     """Add a traffic sign or two on a post, facing along the frame."""
-    height = uniform(rng, 2.1, 2.7)
-    Parts(scene, frame, Kind.POLE).post((0.0, 0.0), 0.035, 0.0, height + 0.35, Material.METAL)
-    sign = Parts(scene, frame, Kind.SIGN)
-    form = rng.random()
-    size = uniform(rng, 0.29, 0.36)
+    height = spot.uniform(2.1, 2.7)
+    spot.parts(Kind.POLE).post((0.0, 0.0), 0.035, 0.0, height + 0.35, Material.METAL)
+    sign = spot.parts(Kind.SIGN)
+    form = spot.rng.random()
+    size = spot.uniform(0.29, 0.36)
     if form < 0.5:
         # A round plate is a wheel turned by a quarter.
         disc = sign.shifted(0.05, 0.0, np.pi / 2)
@@ -45,33 +44,33 @@ def add_sign(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> Non
         corners = [(-1.1 * size, low), (1.1 * size, low), (0.0, high)]
         turned.prism(corners, 0.012, Material.REFLECTOR)
         turned.prism(corners, 0.012, Material.METAL, left=0.02)
-    if chance(rng, 0.3):
+    if spot.chance(0.3):
         sign.box((0.05, 0.0, height - 0.62), (0.012, 0.3, 0.13), Material.REFLECTOR)
         sign.box((0.03, 0.0, height - 0.62), (0.012, 0.3, 0.13), Material.METAL)
 
 
-def add_street_name(scene: SceneBuilder, frame: Frame) -> None:
+def add_street_name(spot: Spot) -> None:
     """Add a post with the name plates of two streets."""
-    Parts(scene, frame, Kind.POLE).post((0.0, 0.0), 0.03, 0.0, 2.7, Material.METAL)
-    plates = Parts(scene, frame, Kind.SIGN)
+    spot.parts(Kind.POLE).post((0.0, 0.0), 0.03, 0.0, 2.7, Material.METAL)
+    plates = spot.parts(Kind.SIGN)
     plates.box((0.0, 0.0, 2.6), (0.012, 0.45, 0.09), Material.REFLECTOR)
     plates.box((0.0, 0.0, 2.4), (0.45, 0.012, 0.09), Material.REFLECTOR)
 
 
-def add_big_sign(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_big_sign(spot: Spot) -> None:
     """Add a direction sign on two posts, facing along the frame."""
-    half, height = uniform(rng, 0.9, 1.6), uniform(rng, 0.5, 0.9)
-    posts = Parts(scene, frame, Kind.POLE)
+    half, height = spot.uniform(0.9, 1.6), spot.uniform(0.5, 0.9)
+    posts = spot.parts(Kind.POLE)
     for left in (-0.7 * half, 0.7 * half):
         posts.post((0.0, left), 0.05, 0.0, 2.0 + 2 * height, Material.METAL)
-    plate = Parts(scene, frame, Kind.SIGN)
+    plate = spot.parts(Kind.SIGN)
     plate.box((0.09, 0.0, 2.0 + height), (0.015, half, height), Material.REFLECTOR)
     plate.box((0.06, 0.0, 2.0 + height), (0.015, half, height), Material.METAL)
 
 
-def _add_lights(scene: SceneBuilder, frame: Frame, up: float, count: int = 3) -> None:
+def _add_lights(spot: Spot, up: float, count: int = 3) -> None:
     """Add a housing with its lenses' hoods that faces forward, its middle at `up`."""
-    light = Parts(scene, frame, Kind.TRAFFIC_LIGHT)
+    light = spot.parts(Kind.TRAFFIC_LIGHT)
     light.box((0.0, 0.0, up), (0.1, 0.15, 0.16 * count), Material.BLACK_PAINT)
     light.box((0.06, 0.0, up), (0.012, 0.24, 0.16 * count + 0.1), Material.DARK_PAINT)
     for number in range(count):
@@ -80,36 +79,31 @@ def _add_lights(scene: SceneBuilder, frame: Frame, up: float, count: int = 3) ->
         light.ball((0.1, 0.0, lens), (0.03, 0.1, 0.1), Material.PLASTIC)
 
 
-def add_traffic_light(
-    scene: SceneBuilder, frame: Frame, rng: np.random.Generator, *, arm_m: float = 0.0
-) -> None:
+def add_traffic_light(spot: Spot, *, arm_m: float = 0.0) -> None:
     """Add a traffic light that faces forward, one for walkers, and one over the road on an arm.
 
     Parameters
     ----------
-    scene, frame, rng
+    spot
         Where it goes, and what decides its looks.
     arm_m
         How far the arm reaches to the frame's left, negative for its right; 0 for none.
     """
-    pole = Parts(scene, frame, Kind.POLE)
-    height = 5.4 if arm_m else uniform(rng, 3.0, 3.6)
+    pole = spot.parts(Kind.POLE)
+    height = 5.4 if arm_m else spot.uniform(3.0, 3.6)
     pole.post((0.0, 0.0), 0.09 if arm_m else 0.06, 0.0, height, Material.METAL)
-    front = Frame(*frame.at(0.18, 0.0, 0.0), frame.yaw)
-    _add_lights(scene, front, 2.75)
-    walkers = Frame(*frame.at(0.0, 0.2, 0.0), frame.yaw + np.pi / 2)
-    _add_lights(scene, walkers, 2.45, 2)
+    _add_lights(spot.moved(0.18, 0.0), 2.75)
+    _add_lights(spot.moved(0.0, 0.2, turn=np.pi / 2), 2.45, 2)
     if arm_m:
-        sideways = Parts(scene, Frame(*frame.at(0.0, 0.0, 0.0), frame.yaw + np.pi / 2), Kind.POLE)
+        sideways = spot.moved(0.0, 0.0, turn=np.pi / 2).parts(Kind.POLE)
         sideways.beam((0.0, height - 0.1), (arm_m, height + 0.25), 0.05, Material.METAL)
-        over = Frame(*frame.at(0.15, 0.95 * arm_m, 0.0), frame.yaw)
-        _add_lights(scene, over, height + 0.15)
+        _add_lights(spot.moved(0.15, 0.95 * arm_m), height + 0.15)
 
 
-def add_street_furniture(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_street_furniture(spot: Spot) -> None:
     """Add a bin, bollards, a switch cabinet, a bench, a hydrant, a letter box or planters."""
-    item = Parts(scene, frame, Kind.OTHER_OBJECT)
-    choice = int(rng.integers(7))
+    item = spot.parts(Kind.OTHER_OBJECT)
+    choice = int(spot.rng.integers(7))
     if choice == 0:
         item.post((0.0, 0.0), 0.04, 0.0, 1.1, Material.METAL)
         item.post((0.0, 0.16), 0.17, 0.55, 1.05, Material.DARK_PAINT)
@@ -117,7 +111,7 @@ def add_street_furniture(scene: SceneBuilder, frame: Frame, rng: np.random.Gener
         for forward in (-3.0, -1.5, 0.0, 1.5, 3.0):
             item.post((forward, 0.0), 0.06, 0.0, 0.9, Material.METAL)
     elif choice == 2:
-        item.box((0.0, 0.0, 0.6), (uniform(rng, 0.4, 0.8), 0.2, 0.6), Material.PLASTIC)
+        item.box((0.0, 0.0, 0.6), (spot.uniform(0.4, 0.8), 0.2, 0.6), Material.PLASTIC)
     elif choice == 3:
         for place, half in (
             ((0.0, 0.0, 0.45), (0.8, 0.22, 0.04)),
@@ -133,16 +127,16 @@ def add_street_furniture(scene: SceneBuilder, frame: Frame, rng: np.random.Gener
         item.post((0.0, 0.0), 0.04, 0.0, 0.9, Material.METAL)
         item.box((0.0, 0.0, 1.15), (0.28, 0.2, 0.32), Material.BRIGHT_PAINT)
     else:
-        leaves = Parts(scene, frame, Kind.VEGETATION)
+        leaves = spot.parts(Kind.VEGETATION)
         for forward in (-1.2, 1.2):
             item.box((forward, 0.0, 0.3), (0.5, 0.3, 0.3), Material.CONCRETE)
             for shift in (-0.25, 0.25):
                 leaves.leaves((forward + shift, 0.0, 0.75), (0.35, 0.3, 0.28), 0.2)
 
 
-def add_bicycle_rack(scene: SceneBuilder, frame: Frame, count: int, pitch_m: float) -> None:
+def add_bicycle_rack(spot: Spot, count: int, pitch_m: float) -> None:
     """Add hoops to lean bicycles on, one every `pitch_m` to the left, each along the frame."""
-    rack = Parts(scene, frame, Kind.BICYCLE_RACK)
+    rack = spot.parts(Kind.BICYCLE_RACK)
     for number in range(count):
         left = (number - (count - 1) / 2) * pitch_m
         for forward in (-0.38, 0.38):
@@ -150,10 +144,10 @@ def add_bicycle_rack(scene: SceneBuilder, frame: Frame, count: int, pitch_m: flo
         rack.box((0.0, left, 0.8), (0.38, 0.025, 0.025), Material.METAL)
 
 
-def add_bins(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_bins(spot: Spot) -> None:
     """Add wheeled bins put out for collection, or a shopping cart."""
-    if chance(rng, 0.2):
-        cart = Parts(scene, frame, Kind.PUSHABLE)
+    if spot.chance(0.2):
+        cart = spot.parts(Kind.PUSHABLE)
         cart.mesh((0.0, 0.0, 0.75), (0.42, 0.27, 0.22), 0.5, Material.METAL)
         cart.box((-0.48, 0.0, 1.0), (0.02, 0.26, 0.02), Material.PLASTIC)
         for forward in (-0.35, 0.35):
@@ -161,9 +155,9 @@ def add_bins(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> Non
                 cart.wheel((forward, left, 0.07), 0.07, 0.02)
         cart.box((0.0, 0.0, 0.3), (0.4, 0.24, 0.02), Material.METAL)
         return
-    for number in range(int(rng.integers(1, 4))):
-        lean = uniform(rng, -0.3, 0.3)
-        dustbin = Parts(scene, frame, Kind.PUSHABLE).shifted(0.65 * number, 0.0, lean)
+    for number in range(int(spot.rng.integers(1, 4))):
+        lean = spot.uniform(-0.3, 0.3)
+        dustbin = spot.parts(Kind.PUSHABLE).shifted(0.65 * number, 0.0, lean)
         body = [(-0.22, 0.08), (0.2, 0.08), (0.28, 0.95), (-0.3, 0.95)]
         dustbin.prism(body, 0.27, Material.DARK_PAINT)
         dustbin.box((0.0, 0.0, 1.0), (0.33, 0.29, 0.05), Material.PLASTIC)
@@ -171,35 +165,35 @@ def add_bins(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> Non
             dustbin.wheel((-0.28, left, 0.1), 0.1, 0.03)
 
 
-def add_debris(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_debris(spot: Spot) -> None:
     """Add what lies about: cardboard, bags, rubble, planks."""
-    for _ in range(int(rng.integers(2, 7))):
-        place = (uniform(rng, -0.8, 0.8), uniform(rng, -0.5, 0.5))
-        piece = Parts(scene, frame, Kind.DEBRIS).shifted(*place, uniform(rng, 0.0, 3.1))
-        choice = rng.random()
+    for _ in range(int(spot.rng.integers(2, 7))):
+        place = (spot.uniform(-0.8, 0.8), spot.uniform(-0.5, 0.5))
+        piece = spot.parts(Kind.DEBRIS).shifted(*place, spot.uniform(0.0, 3.1))
+        choice = spot.rng.random()
         if choice < 0.4:
-            half = (uniform(rng, 0.1, 0.35), uniform(rng, 0.1, 0.25), uniform(rng, 0.06, 0.25))
+            half = (spot.uniform(0.1, 0.35), spot.uniform(0.1, 0.25), spot.uniform(0.06, 0.25))
             piece.box((0.0, 0.0, half[2]), half, Material.WOOD)
         elif choice < 0.75:
-            size = uniform(rng, 0.15, 0.32)
+            size = spot.uniform(0.15, 0.32)
             piece.ball((0.0, 0.0, 0.7 * size), (size, 0.9 * size, 0.8 * size), Material.BLACK_PAINT)
         else:
-            piece.box((0.0, 0.0, 0.05), (uniform(rng, 0.4, 1.2), 0.09, 0.04), Material.WOOD)
+            piece.box((0.0, 0.0, 0.05), (spot.uniform(0.4, 1.2), 0.09, 0.04), Material.WOOD)
 
 
-def add_vapour(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_vapour(spot: Spot) -> None:
     """Add a thin cloud, of steam from a drain or of exhaust: it sends back a stray echo or two."""
-    cloud = Parts(scene, frame, Kind.OUTLIER)
+    cloud = spot.parts(Kind.OUTLIER)
     for number in range(3):
-        size = uniform(rng, 0.25, 0.45) * (1.0 + 0.5 * number)
-        place = (0.3 * number, uniform(rng, -0.2, 0.2), 0.3 + 0.5 * number)
-        cloud.leaves(place, (size, size, size), uniform(rng, 4.0, 9.0), Material.VAPOUR)
+        size = spot.uniform(0.25, 0.45) * (1.0 + 0.5 * number)
+        place = (0.3 * number, spot.uniform(-0.2, 0.2), 0.3 + 0.5 * number)
+        cloud.leaves(place, (size, size, size), spot.uniform(4.0, 9.0), Material.VAPOUR)
 
 
-def add_cone(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_cone(spot: Spot) -> None:
     """Add a traffic cone: a foot, and three rings that narrow."""
-    cone = Parts(scene, frame, Kind.CONE)
-    tall = uniform(rng, 0.5, 0.95)
+    cone = spot.parts(Kind.CONE)
+    tall = spot.uniform(0.5, 0.95)
     cone.box((0.0, 0.0, 0.02), (0.19, 0.19, 0.02), Material.RUBBER)
     for number, material in enumerate((Material.PLASTIC, Material.REFLECTOR, Material.PLASTIC)):
         radius = 0.15 - 0.045 * number
@@ -207,10 +201,10 @@ def add_cone(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> Non
         cone.post((0.0, 0.0), radius, low, low + tall / 3, material)
 
 
-def add_barrier(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_barrier(spot: Spot) -> None:
     """Add 2 m of what closes off a building site: boards on feet, a fence, or concrete."""
-    barrier = Parts(scene, frame, Kind.BARRIER)
-    form = rng.random()
+    barrier = spot.parts(Kind.BARRIER)
+    form = spot.rng.random()
     if form < 0.45:
         for forward in (-0.85, 0.85):
             barrier.box((forward, 0.0, 0.06), (0.06, 0.35, 0.06), Material.RUBBER)
@@ -228,10 +222,10 @@ def add_barrier(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> 
         barrier.box((0.0, 0.0, 1.97), (0.95, 0.02, 0.02), Material.METAL)
 
 
-def add_shelter(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_shelter(spot: Spot) -> None:
     """Add a bus stop: a shelter open to the front, its bench, and the stop's sign."""
-    shelter = Parts(scene, frame, Kind.SHELTER)
-    half = uniform(rng, 1.6, 2.4)
+    shelter = spot.parts(Kind.SHELTER)
+    half = spot.uniform(1.6, 2.4)
     for left in (-half, 0.0, half):
         shelter.post((-0.6, left), 0.04, 0.0, 2.4, Material.METAL)
     shelter.box((0.0, 0.0, 2.45), (0.8, half + 0.15, 0.06), Material.METAL)
@@ -239,6 +233,6 @@ def add_shelter(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> 
     for left in (-half, half):
         shelter.box((-0.15, left, 1.2), (0.45, 0.03, 0.95), Material.PLASTIC)
     shelter.box((-0.35, 0.0, 0.45), (0.2, half - 0.4, 0.03), Material.WOOD)
-    stop = Frame(*frame.at(0.5, half + 1.2, 0.0), frame.yaw)
-    Parts(scene, stop, Kind.POLE).post((0.0, 0.0), 0.035, 0.0, 2.6, Material.METAL)
-    Parts(scene, stop, Kind.SIGN).box((0.0, 0.0, 2.4), (0.22, 0.015, 0.25), Material.REFLECTOR)
+    stop = spot.moved(0.5, half + 1.2)
+    stop.parts(Kind.POLE).post((0.0, 0.0), 0.035, 0.0, 2.6, Material.METAL)
+    stop.parts(Kind.SIGN).box((0.0, 0.0, 2.4), (0.22, 0.015, 0.25), Material.REFLECTOR)

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from train.simulation.simulator.scene import Frame, SceneBuilder, Shape
 from train.simulation.simulator.surfaces import THINGS, Kind, Material
 
 Place = tuple[float, float, float]
+Point = tuple[float, float]
 
 
 def uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -21,30 +24,77 @@ def chance(rng: np.random.Generator, share: float) -> bool:
     return bool(rng.random() < share)
 
 
+class Spot(NamedTuple):
+    """Where an object is drawn, and what decides its looks.
+
+    Attributes
+    ----------
+    scene
+        Where its parts are collected.
+    frame
+        Where it stands.
+    rng
+        Source of chance.
+    """
+
+    scene: SceneBuilder
+    frame: Frame
+    rng: np.random.Generator
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number between two."""
+        return uniform(self.rng, low, high)
+
+    def chance(self, share: float) -> bool:
+        """Return true in this share of all cases."""
+        return chance(self.rng, share)
+
+    def at(self, frame: Frame) -> "Spot":
+        """Return another place in the same scene."""
+        return self._replace(frame=frame)
+
+    def moved(self, forward: float, left: float, up: float = 0.0, *, turn: float = 0.0) -> "Spot":
+        """Return a place given in the axes of this one, turned by `turn`."""
+        return self.at(Frame(*self.frame.at(forward, left, up), self.frame.yaw + turn))
+
+    def parts(self, kind: Kind) -> "Parts":
+        """Return a way to draw an object here, part by part."""
+        return Parts(self, kind)
+
+
 class Parts:
     """The parts of one object.
 
     Parameters
     ----------
-    scene
-        Where they are collected.
-    frame
-        Where the object stands.
+    spot
+        Where it is drawn.
     kind
         What all its parts are; what is a thing gets a number of its own.
     """
 
-    def __init__(self, scene: SceneBuilder, frame: Frame, kind: Kind) -> None:
-        self._scene, self._frame, self.kind = scene, frame, kind
-        self._instance = scene.new_instance() if kind in THINGS else 0
-        self._group = scene.new_group()
+    def __init__(self, spot: Spot, kind: Kind) -> None:
+        self.spot, self.kind = spot, kind
+        self._instance = spot.scene.new_instance() if kind in THINGS else 0
+        self._group = spot.scene.new_group()
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Source of chance."""
+        return self.spot.rng
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number between two."""
+        return uniform(self.spot.rng, low, high)
+
+    def chance(self, share: float) -> bool:
+        """Return true in this share of all cases."""
+        return chance(self.spot.rng, share)
 
     def shifted(self, forward: float, left: float, turn: float = 0.0, up: float = 0.0) -> "Parts":
         """Return a way to draw more parts of the same object, about another place of it."""
-        other = object.__new__(Parts)
-        other._scene, other.kind, other._instance = self._scene, self.kind, self._instance
-        other._group = self._group
-        other._frame = Frame(*self._frame.at(forward, left, up), self._frame.yaw + turn)
+        other = copy(self)
+        other.spot = self.spot.moved(forward, left, up, turn=turn)
         return other
 
     def _add(
@@ -53,34 +103,26 @@ class Parts:
         place: Place,
         half: Place,
         material: Material,
-        *,
         extra: Place = (0.0, 0.0, 0.0),
-        turn: float = 0.0,
     ) -> None:
-        self._scene.add(
+        self.spot.scene.add(
             shape,
-            self._frame,
+            self.spot.frame,
             place,
             half,
             self.kind,
             material,
             instance=self._instance,
             extra=extra,
-            turn=turn,
             group=self._group,
         )
 
-    def box(self, place: Place, half: Place, material: Material, *, turn: float = 0.0) -> None:
+    def box(self, place: Place, half: Place, material: Material) -> None:
         """Add a box with its center at `place`, given half its sizes."""
-        self._add(Shape.BOX, place, half, material, turn=turn)
+        self._add(Shape.BOX, place, half, material)
 
     def post(
-        self,
-        place: tuple[float, float],
-        radius: float,
-        low: float,
-        high: float,
-        material: Material,
+        self, place: Point, radius: float, low: float, high: float, material: Material
     ) -> None:
         """Add an upright cylinder at (forward, left), from a height to another."""
         half = (high - low) / 2
@@ -96,47 +138,41 @@ class Parts:
         passes: float = 0.0,
     ) -> None:
         """Add a wheel that rolls forward and lets a share of the rays pass."""
-        half = (radius, half_width, radius)
-        self._add(Shape.WHEEL, place, half, material, extra=(passes, 0.0, 0.0))
+        self._add(Shape.WHEEL, place, (radius, half_width, radius), material, (passes, 0.0, 0.0))
 
     def ball(self, place: Place, half: Place, material: Material) -> None:
         """Add an ellipsoid."""
         self._add(Shape.ELLIPSOID, place, half, material)
 
     def leaves(
-        self,
-        place: Place,
-        half: Place,
-        free_path_m: float,
-        material: Material = Material.FOLIAGE,
+        self, place: Place, half: Place, free_path_m: float, material: Material = Material.FOLIAGE
     ) -> None:
         """Add a porous ellipsoid, of foliage or of anything as loose."""
-        self._add(Shape.FOLIAGE, place, half, material, extra=(free_path_m, 0.0, 0.0))
+        self._add(Shape.FOLIAGE, place, half, material, (free_path_m, 0.0, 0.0))
 
     def hedge(self, place: Place, half: Place, free_path_m: float) -> None:
         """Add a porous box of foliage."""
-        self._add(Shape.HEDGE, place, half, Material.FOLIAGE, extra=(free_path_m, 0.0, 0.0))
+        self._add(Shape.HEDGE, place, half, Material.FOLIAGE, (free_path_m, 0.0, 0.0))
 
     def mesh(self, place: Place, half: Place, passes: float, material: Material) -> None:
         """Add a box that lets a share of the rays pass, such as a wire fence."""
-        self._add(Shape.MESH, place, half, material, extra=(passes, 0.0, 0.0))
+        self._add(Shape.MESH, place, half, material, (passes, 0.0, 0.0))
 
     def facade(
         self,
         place: Place,
         half: Place,
         material: Material,
-        *,
         bay_m: float,
         windows: float,
         phase_m: float,
     ) -> None:
         """Add a box with windows and doors."""
-        self._add(Shape.FACADE, place, half, material, extra=(bay_m, windows, phase_m))
+        self._add(Shape.FACADE, place, half, material, (bay_m, windows, phase_m))
 
     def prism(
         self,
-        profile: Sequence[tuple[float, float]],
+        profile: Sequence[Point],
         half_width: float,
         material: Material,
         *,
@@ -144,8 +180,8 @@ class Parts:
         left: float = 0.0,
     ) -> None:
         """Add a convex side view, extruded to both sides; see `SceneBuilder.add_prism`."""
-        self._scene.add_prism(
-            Frame(*self._frame.at(0.0, left, 0.0), self._frame.yaw),
+        self.spot.scene.add_prism(
+            self.spot.moved(0.0, left).frame,
             profile,
             half_width,
             self.kind,
@@ -157,8 +193,8 @@ class Parts:
 
     def beam(
         self,
-        start: tuple[float, float],
-        end: tuple[float, float],
+        start: Point,
+        end: Point,
         thickness: float,
         material: Material,
         *,
@@ -169,17 +205,13 @@ class Parts:
 
         Its half width is its thickness if not given.
         """
-        forward, up = end[0] - start[0], end[1] - start[1]
-        length = math.hypot(forward, up)
-        across, along = -up / length * thickness, forward / length * thickness
-        self.prism(
-            [
-                (start[0] - across, start[1] - along),
-                (end[0] - across, end[1] - along),
-                (end[0] + across, end[1] + along),
-                (start[0] + across, start[1] + along),
-            ],
-            thickness if half_width is None else half_width,
-            material,
-            left=left,
-        )
+        (f0, u0), (f1, u1) = start, end
+        length = math.hypot(f1 - f0, u1 - u0)
+        across, along = -(u1 - u0) / length * thickness, (f1 - f0) / length * thickness
+        corners = [
+            (f0 - across, u0 - along),
+            (f1 - across, u1 - along),
+            (f1 + across, u1 + along),
+            (f0 + across, u0 + along),
+        ]
+        self.prism(corners, thickness if half_width is None else half_width, material, left=left)

@@ -5,8 +5,7 @@ Sizes are those of somebody 1.75 m tall, times `size`.
 
 import numpy as np
 
-from train.simulation.simulator.parts import Parts, chance, uniform
-from train.simulation.simulator.scene import Frame, SceneBuilder
+from train.simulation.simulator.parts import Parts, Point, Spot
 from train.simulation.simulator.surfaces import Kind, Material
 
 _CLOTHES = (Material.CLOTH, Material.CLOTH, Material.DARK_CLOTH, Material.DARK_CLOTH)
@@ -20,32 +19,25 @@ def stride_phase(traveled_m: float) -> float:
     return 2 * np.pi * traveled_m / _STRIDE_M
 
 
-def add_person(
-    scene: SceneBuilder,
-    frame: Frame,
-    rng: np.random.Generator,
-    kind: Kind = Kind.PERSON,
-    *,
-    phase: float | None = None,
-) -> float:
+def add_person(spot: Spot, kind: Kind = Kind.PERSON, *, phase: float | None = None) -> float:
     """Add somebody who stands, or walks and is at `phase` of a double step; return the size."""
-    person = Parts(scene, frame, kind)
-    size = uniform(rng, 0.56, 0.82) if kind in _CHILDREN else uniform(rng, 0.9, 1.08)
-    top, trousers = _CLOTHES[rng.integers(4)], _CLOTHES[rng.integers(4)]
+    person = spot.parts(kind)
+    size = spot.uniform(0.56, 0.82) if kind in _CHILDREN else spot.uniform(0.9, 1.08)
+    top, trousers = _CLOTHES[spot.rng.integers(4)], _CLOTHES[spot.rng.integers(4)]
     swing = 0.0 if phase is None else 0.5 * float(np.sin(phase))
-    loose = uniform(rng, -0.06, 0.06) if phase is None else 0.0
+    loose = spot.uniform(-0.06, 0.06) if phase is None else 0.0
     # A knee bends while its leg swings forward.
     lift = 0.0 if phase is None else max(0.0, float(np.cos(phase)))
     for side, reach in ((1.0, swing + loose), (-1.0, -swing - loose)):
         bend = 0.9 * (lift if side > 0 else (0.0 if phase is None else 1.0 - lift)) * abs(swing)
         add_leg(person, (0.0, 0.92 * size), side * 0.1 * size, reach, bend + 0.03, size, trousers)
         add_arm(person, (0.0, 1.43 * size), side * 0.23 * size, -0.8 * reach, 0.25, size, top)
-    if chance(rng, 0.2):
+    if spot.chance(0.2):
         coat = [(-0.13, 0.6), (0.13, 0.6), (0.1, 1.1), (-0.1, 1.1)]
         person.prism([(f * size, u * size) for f, u in coat], 0.19 * size, top, narrowing=0.1)
     vest = Material.HIGH_VISIBILITY if kind in _IN_HIGH_VISIBILITY else top
     add_upper_body(person, (0.0, 0.9 * size), 0.04, size, vest)
-    luggage = rng.random() if kind not in _IN_HIGH_VISIBILITY else 1.0
+    luggage = spot.rng.random() if kind not in _IN_HIGH_VISIBILITY else 1.0
     if luggage < 0.25:
         person.box((-0.2 * size, 0.0, 1.22 * size), (0.09, 0.15, 0.22), Material.DARK_CLOTH)
     elif luggage < 0.4:
@@ -57,7 +49,7 @@ def add_person(
 
 def add_leg(
     person: Parts,
-    hip: tuple[float, float],
+    hip: Point,
     left: float,
     angle: float,
     bend: float,
@@ -76,7 +68,7 @@ def add_leg(
 
 def add_arm(
     person: Parts,
-    shoulder: tuple[float, float],
+    shoulder: Point,
     left: float,
     angle: float,
     bend: float,
@@ -93,16 +85,16 @@ def add_arm(
 
 def add_upper_body(
     person: Parts,
-    hip: tuple[float, float],
+    hip: Point,
     lean: float,
     size: float,
     material: Material,
     *,
     helmet: Material | None = None,
-) -> tuple[float, float]:
+) -> Point:
     """Add trunk, neck and head above a hip, leaning forward; return where the shoulders are."""
 
-    def along(reach: float) -> tuple[float, float]:
+    def along(reach: float) -> Point:
         return hip[0] + reach * size * np.sin(lean), hip[1] + reach * size * np.cos(lean)
 
     person.beam(along(-0.08), along(0.3), 0.1 * size, material, half_width=0.16 * size)
@@ -119,36 +111,34 @@ def add_upper_body(
     return along(0.53)
 
 
-def add_seated(
-    person: Parts, seat: tuple[float, float], rng: np.random.Generator, size: float
-) -> None:
+def add_seated(person: Parts, seat: Point, size: float) -> None:
     """Add somebody who sits upright on a chair at (forward, up), hands in the lap."""
-    cloth = _CLOTHES[rng.integers(4)]
+    cloth = _CLOTHES[person.rng.integers(4)]
     for side in (1.0, -1.0):
         add_leg(person, seat, side * 0.1, 1.5, 1.45, size, cloth)
         add_arm(person, (seat[0], seat[1] + 0.5), side * 0.22, 0.3, 1.1, size, cloth)
     add_upper_body(person, seat, -0.08, size, cloth)
 
 
-def add_wheelchair(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_wheelchair(spot: Spot) -> None:
     """Add somebody in a wheelchair; both are one object."""
-    chair = Parts(scene, frame, Kind.WHEELCHAIR)
+    chair = spot.parts(Kind.WHEELCHAIR)
     for side in (1.0, -1.0):
         chair.wheel((-0.1, side * 0.3, 0.3), 0.3, 0.02, passes=0.6)
         chair.wheel((0.35, side * 0.24, 0.1), 0.1, 0.02)
         chair.beam((-0.28, 0.45), (-0.34, 0.95), 0.02, Material.METAL, left=side * 0.24)
     chair.box((0.0, 0.0, 0.47), (0.22, 0.22, 0.03), Material.DARK_CLOTH)
     chair.box((-0.24, 0.0, 0.7), (0.02, 0.22, 0.22), Material.DARK_CLOTH)
-    add_seated(chair, (-0.1, 0.56), rng, uniform(rng, 0.9, 1.0))
+    add_seated(chair, (-0.1, 0.56), spot.uniform(0.9, 1.0))
 
 
-def add_stroller(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_stroller(spot: Spot) -> None:
     """Add a stroller; who pushes it is not part of it."""
-    stroller = Parts(scene, frame, Kind.STROLLER)
+    stroller = spot.parts(Kind.STROLLER)
     low = [(-0.32, 0.42), (0.32, 0.42), (0.4, 0.66), (-0.36, 0.66)]
     stroller.prism(low, 0.22, Material.DARK_CLOTH)
     hood = [(-0.36, 0.66), (0.0, 0.66), (-0.05, 0.98), (-0.25, 1.02)]
-    stroller.prism(hood, 0.22, _CLOTHES[rng.integers(4)])
+    stroller.prism(hood, 0.22, _CLOTHES[spot.rng.integers(4)])
     for side in (1.0, -1.0):
         stroller.wheel((0.32, side * 0.24, 0.13), 0.13, 0.025)
         stroller.wheel((-0.28, side * 0.27, 0.16), 0.16, 0.025)
@@ -156,17 +146,17 @@ def add_stroller(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) ->
     stroller.box((-0.55, 0.0, 1.02), (0.02, 0.24, 0.02), Material.RUBBER)
 
 
-def add_scooter_rider(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_scooter_rider(spot: Spot) -> None:
     """Add somebody who stands on an electric scooter; both are one object."""
-    rider = Parts(scene, frame, Kind.PERSONAL_MOBILITY)
-    size = uniform(rng, 0.92, 1.05)
+    rider = spot.parts(Kind.PERSONAL_MOBILITY)
+    size = spot.uniform(0.92, 1.05)
     for forward in (0.45, -0.4):
         rider.wheel((forward, 0.0, 0.11), 0.11, 0.03)
     rider.box((0.0, 0.0, 0.17), (0.38, 0.09, 0.03), Material.METAL)
     rider.beam((0.45, 0.15), (0.33, 1.08), 0.025, Material.METAL)
     rider.box((0.33, 0.0, 1.08), (0.02, 0.25, 0.02), Material.RUBBER)
     frame_up = rider.shifted(0.0, 0.0, up=0.2)
-    cloth, trousers = _CLOTHES[rng.integers(4)], _CLOTHES[rng.integers(4)]
+    cloth, trousers = _CLOTHES[spot.rng.integers(4)], _CLOTHES[spot.rng.integers(4)]
     for side, reach in ((1.0, 0.14), (-1.0, -0.16)):
         add_leg(frame_up, (-0.05, 0.9 * size), side * 0.08, reach, 0.05, size, trousers)
     shoulder = add_upper_body(frame_up, (-0.05, 0.9 * size), 0.08, size, cloth)
@@ -174,11 +164,11 @@ def add_scooter_rider(scene: SceneBuilder, frame: Frame, rng: np.random.Generato
         add_arm(frame_up, shoulder, side * 0.23, 0.35, 0.6, size, cloth)
 
 
-def add_dog(scene: SceneBuilder, frame: Frame, rng: np.random.Generator) -> None:
+def add_dog(spot: Spot) -> None:
     """Add a dog."""
-    dog = Parts(scene, frame, Kind.ANIMAL)
-    size = uniform(rng, 0.6, 1.15)
-    fur = _CLOTHES[rng.integers(4)]
+    dog = spot.parts(Kind.ANIMAL)
+    size = spot.uniform(0.6, 1.15)
+    fur = _CLOTHES[spot.rng.integers(4)]
     dog.ball((0.0, 0.0, 0.48 * size), (0.38 * size, 0.13 * size, 0.15 * size), fur)
     dog.ball((0.42 * size, 0.0, 0.66 * size), (0.14 * size, 0.09 * size, 0.1 * size), fur)
     dog.beam((0.3 * size, 0.5 * size), (0.4 * size, 0.64 * size), 0.07 * size, fur)

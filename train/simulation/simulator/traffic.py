@@ -1,15 +1,16 @@
 """What moves through a street: vehicles in its lanes, riders beside them, people on foot."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from train.simulation.simulator import heavy, people, two_wheelers, vehicles
-from train.simulation.simulator.footprints import Footprints
+from train.simulation.simulator.course import Footprints
 from train.simulation.simulator.layout import Lane, Layout
-from train.simulation.simulator.parts import chance, uniform
-from train.simulation.simulator.scene import Frame, SceneBuilder
+from train.simulation.simulator.parts import Spot, chance, uniform
+from train.simulation.simulator.scene import SceneBuilder
 from train.simulation.simulator.surfaces import Kind
 
 SPEED_M_S: Final = 8.0
@@ -86,18 +87,18 @@ class Mover:
         """Add it to a scene as it is at a moment."""
         rng = np.random.default_rng(self.seed)
         turn = float(np.arctan2(self.sideways_m_s, self.speed_m_s))
-        frame = layout.frame(*self.at(time_s), turn)
+        spot = Spot(scene, layout.frame(*self.at(time_s), turn), rng)
         traveled = float(np.hypot(self.speed_m_s, self.sideways_m_s)) * time_s
         if self.what in _ON_FOOT:
-            phase = people.stride_phase(traveled) + uniform(rng, 0, 2 * np.pi)
-            _draw_walker(scene, frame, rng, self.what, phase)
+            phase = people.stride_phase(traveled) + spot.uniform(0, 2 * np.pi)
+            _draw_walker(spot, self.what, phase)
         elif self.what == Kind.MOVING_BICYCLIST:
-            pedals = traveled / 0.9 + uniform(rng, 0, 2 * np.pi)
-            two_wheelers.add_rider(scene, frame, rng, self.what, phase=pedals)
-        elif self.what == Kind.MOVING_MOTORCYCLIST:
-            two_wheelers.add_rider(scene, frame, rng, self.what)
+            pedals = traveled / 0.9 + spot.uniform(0, 2 * np.pi)
+            two_wheelers.add_rider(spot, self.what, phase=pedals)
+        elif self.what == Kind.MOVING_TRAILER:
+            _draw_with_trailer(spot)
         else:
-            _draw_vehicle(scene, frame, rng, self.what)
+            _DRAW[self.what](spot, self.what)
 
 
 _ON_FOOT: Final = frozenset(
@@ -110,44 +111,44 @@ _ON_FOOT: Final = frozenset(
         Kind.PERSONAL_MOBILITY,
     }
 )
+_DRAW: Final[Mapping[Kind, Callable[[Spot, Kind], object]]] = {
+    Kind.MOVING_CAR: vehicles.add_car,
+    Kind.CAR: vehicles.add_car,
+    Kind.MOVING_TRUCK: heavy.add_truck,
+    Kind.TRUCK: heavy.add_truck,
+    Kind.MOVING_BUS: heavy.add_bus,
+    Kind.MOVING_BENDY_BUS: heavy.add_bus,
+    Kind.BUS: heavy.add_bus,
+    Kind.MOVING_TRAM: heavy.add_tram,
+    Kind.TRAM: heavy.add_tram,
+    Kind.MOVING_MOTORCYCLIST: two_wheelers.add_rider,
+    Kind.MOTORCYCLIST: two_wheelers.add_rider,
+}
 
 
-def _draw_walker(
-    scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: Kind, phase: float
-) -> None:
+def _draw_walker(spot: Spot, kind: Kind, phase: float) -> None:
     if kind == Kind.WHEELCHAIR:
-        people.add_wheelchair(scene, frame, rng)
+        people.add_wheelchair(spot)
     elif kind == Kind.PERSONAL_MOBILITY:
-        people.add_scooter_rider(scene, frame, rng)
+        people.add_scooter_rider(spot)
     elif kind == Kind.MOVING_CHILD:
-        people.add_person(scene, frame, rng, kind, phase=phase)
+        people.add_person(spot, kind, phase=phase)
     else:
-        people.add_person(scene, frame, rng, Kind.MOVING_PERSON, phase=phase)
-        beside = Frame(*frame.at(0.9, 0.45, 0.0), frame.yaw + uniform(rng, -0.3, 0.3))
+        people.add_person(spot, Kind.MOVING_PERSON, phase=phase)
+        beside = spot.moved(0.9, 0.45, turn=spot.uniform(-0.3, 0.3))
         if kind == Kind.ANIMAL:
-            people.add_dog(scene, beside, rng)
+            people.add_dog(beside)
         elif kind == Kind.STROLLER:
-            people.add_stroller(scene, Frame(*frame.at(0.95, 0.0, 0.0), frame.yaw), rng)
+            people.add_stroller(spot.moved(0.95, 0.0))
 
 
-def _draw_vehicle(scene: SceneBuilder, frame: Frame, rng: np.random.Generator, kind: Kind) -> None:
-    if kind in (Kind.MOVING_CAR, Kind.CAR):
-        vehicles.add_car(scene, frame, rng, kind)
-    elif kind in (Kind.MOVING_TRUCK, Kind.TRUCK):
-        heavy.add_truck(scene, frame, rng, kind)
-    elif kind in (Kind.MOVING_BUS, Kind.MOVING_BENDY_BUS, Kind.BUS):
-        heavy.add_bus(scene, frame, rng, kind)
-    elif kind in (Kind.MOVING_TRAM, Kind.TRAM):
-        heavy.add_tram(scene, frame, rng, kind)
-    elif kind == Kind.MOTORCYCLIST:
-        two_wheelers.add_rider(scene, frame, rng, kind)
-    elif chance(rng, 0.5):
-        heavy.add_semitrailer(scene, frame, rng)
+def _draw_with_trailer(spot: Spot) -> None:
+    if spot.chance(0.5):
+        heavy.add_semitrailer(spot)
     else:
-        front = Frame(*frame.at(3.2, 0.0, 0.0), frame.yaw)
-        length = vehicles.add_car(scene, front, rng, Kind.MOVING_CAR, style="off-road")
-        back = Frame(*frame.at(3.2 - length / 2 - 3.4, 0.0, 0.0), frame.yaw)
-        vehicles.add_trailer(scene, back, rng, Kind.MOVING_TRAILER)
+        length = vehicles.add_car(spot.moved(3.2, 0.0), Kind.MOVING_CAR, style="off-road")
+        back = spot.moved(3.2 - length / 2 - 3.4, 0.0)
+        vehicles.add_trailer(back, Kind.MOVING_TRAILER)
 
 
 def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:

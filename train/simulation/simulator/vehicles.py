@@ -2,10 +2,7 @@
 
 from typing import Final, NamedTuple
 
-import numpy as np
-
-from train.simulation.simulator.parts import Parts, chance, uniform
-from train.simulation.simulator.scene import Frame, SceneBuilder
+from train.simulation.simulator.parts import Parts, Spot
 from train.simulation.simulator.surfaces import Kind, Material
 
 _PAINTS: Final = (
@@ -87,42 +84,37 @@ _STYLES: Final = tuple(BODIES)
 _SHARES: Final = (0.12, 0.30, 0.17, 0.14, 0.13, 0.07, 0.07)
 
 
-def add_car(
-    scene: SceneBuilder,
-    frame: Frame,
-    rng: np.random.Generator,
-    kind: Kind = Kind.CAR,
-    *,
-    style: str | None = None,
-) -> float:
+def add_car(spot: Spot, kind: Kind = Kind.CAR, *, style: str | None = None) -> float:
     """Add a car or van, a police car or an ambulance by its kind; return its length.
 
     Parameters
     ----------
-    scene, frame, rng, kind
-        Where it goes, what decides its looks, what it is.
+    spot
+        Where it goes, and what decides its looks.
+    kind
+        What it is.
     style
         A name of `BODIES`; None for any.
     """
     if style is None:
-        style = str(rng.choice(_STYLES, p=_SHARES))
+        style = str(spot.rng.choice(_STYLES, p=_SHARES))
     if kind == Kind.AMBULANCE:
         style = "van"
     elif kind == Kind.POLICE_CAR:
         style = "estate"
-    car = Parts(scene, frame, kind)
+    car = spot.parts(kind)
     body = BODIES[style]
-    paint = _PAINTS[rng.integers(len(_PAINTS))]
-    if kind in (Kind.AMBULANCE, Kind.POLICE_CAR) or (style == "van" and chance(rng, 0.6)):
+    paint = _PAINTS[spot.rng.integers(len(_PAINTS))]
+    if kind in (Kind.AMBULANCE, Kind.POLICE_CAR) or (style == "van" and spot.chance(0.6)):
         paint = Material.BRIGHT_PAINT
     length, half_width, height, bonnet, rake, tail, slope = (
-        uniform(rng, *span) for span in body[:7]
+        spot.uniform(*span) for span in body[:7]
     )
     front, back = length / 2, -length / 2
     waist = height * body.waist
     _add_hull(car, front, back, half_width, waist, bonnet, paint)
     foot, rear = front - bonnet, back + tail
-    closed = style == "van" and chance(rng, 0.7)
+    closed = style == "van" and spot.chance(0.7)
     _add_cabin(car, foot, rear, rake, slope, half_width, waist, height, paint, closed=closed)
     radius = body.wheel
     for forward in (front - 0.19 * length, back + 0.18 * length):
@@ -147,7 +139,7 @@ def add_car(
         for side in (-1.0, 1.0):
             stripe = (0.0, side * half_width, waist * 0.72)
             car.box(stripe, (0.36 * length, 0.012, 0.1), Material.REFLECTOR)
-    elif style == "estate" and chance(rng, 0.3):
+    elif style == "estate" and spot.chance(0.3):
         car.box((-0.4, 0.0, height + 0.2), (0.9, 0.35, 0.15), Material.BLACK_PAINT)
     return length
 
@@ -228,17 +220,12 @@ def _add_cabin(
             car.prism(slab, width + 0.008, paint, narrowing=narrowing)
 
 
-def add_trailer(
-    scene: SceneBuilder,
-    frame: Frame,
-    rng: np.random.Generator,
-    kind: Kind = Kind.TRAILER,
-) -> float:
+def add_trailer(spot: Spot, kind: Kind = Kind.TRAILER) -> float:
     """Add a trailer or caravan that a car tows; its coupling is in front. Return its length."""
-    trailer = Parts(scene, frame, kind)
-    caravan = chance(rng, 0.4)
-    half_length = uniform(rng, 2.0, 2.9) if caravan else uniform(rng, 1.1, 1.8)
-    half_width = uniform(rng, 0.95, 1.12) if caravan else uniform(rng, 0.7, 0.95)
+    trailer = spot.parts(kind)
+    caravan = spot.chance(0.4)
+    half_length = spot.uniform(2.0, 2.9) if caravan else spot.uniform(1.1, 1.8)
+    half_width = spot.uniform(0.95, 1.12) if caravan else spot.uniform(0.7, 0.95)
     if caravan:
         shell = [
             (-half_length, 0.6),
@@ -254,7 +241,7 @@ def add_trailer(
             window = (0.2, side * half_width, 1.55)
             trailer.box(window, (0.55, 0.02, 0.28), Material.TINTED_GLASS)
     else:
-        tall = uniform(rng, 0.25, 1.3)
+        tall = spot.uniform(0.25, 1.3)
         cover = Material.DARK_CLOTH if tall > 0.7 else Material.METAL
         place = (0.0, 0.0, 0.5 + tall / 2)
         trailer.box(place, (half_length, half_width, tall / 2), cover)
