@@ -11,8 +11,7 @@ import pytest
 
 from benchmarks.harness import SMOKE_POINTS, Case, Job
 from train.simulation.camera_images import street_looks
-from train.simulation.simulator.camera import NOTHING, Rendering, pinhole, render
-from train.simulation.simulator.camera_rigs import nuscenes_cameras
+from train.simulation.simulator.camera import NOTHING, Rendering, nuscenes_cameras, pinhole, render
 from train.simulation.simulator.drive import drive
 from train.simulation.simulator.raycast import cast
 

@@ -19,8 +19,7 @@ from train.simulation.camera_images import (
 )
 from train.simulation.labels import CATEGORY_OF_KIND, by_kind
 from train.simulation.nuscenes_tables import KEYFRAME_PERIOD_US, VERSION, SimulatedTables
-from train.simulation.simulator.camera import PinholeCamera
-from train.simulation.simulator.camera_rigs import nuscenes_cameras
+from train.simulation.simulator.camera import PinholeCamera, nuscenes_cameras
 from train.simulation.simulator.drive import drive
 from train.simulation.simulator.models import hdl32
 from train.simulation.simulator.sensor import Returns, SpinningLidar

@@ -12,8 +12,7 @@ from train.data.semantickitti.camera_images import DriveCalibration, calibration
 from train.data.semantickitti.classes import RAW_TO_TRAIN
 from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
 from train.simulation.labels import SEMANTICKITTI_IDS, by_kind
-from train.simulation.simulator.camera import PinholeCamera
-from train.simulation.simulator.camera_rigs import kitti_cameras
+from train.simulation.simulator.camera import PinholeCamera, kitti_cameras
 from train.simulation.simulator.drive import SWEEPS_A_STREET, drive
 from train.simulation.simulator.models import hdl64
 from train.simulation.simulator.sensor import Returns, SpinningLidar

@@ -27,8 +27,7 @@ from train.simulation.camera_images import (
 from train.simulation.labels import WAYMO_IDS, by_kind
 from train.simulation.simulator import models
 from train.simulation.simulator.appearance import Appearance
-from train.simulation.simulator.camera import PinholeCamera
-from train.simulation.simulator.camera_rigs import waymo_cameras
+from train.simulation.simulator.camera import PinholeCamera, waymo_cameras
 from train.simulation.simulator.drive import Stop, drive
 from train.simulation.simulator.motion import Motion
 from train.simulation.simulator.sensor import Returns, SpinningLidar

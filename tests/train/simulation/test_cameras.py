@@ -17,10 +17,12 @@ from train.simulation.camera_images import labeled_images, street_looks
 from train.simulation.nuscenes import TRAIN_ID_OF_KIND, simulate_nuscenes
 from train.simulation.simulator import raycast
 from train.simulation.simulator.appearance import PALETTE, Appearance
-from train.simulation.simulator.camera import NOTHING, pinhole, render
-from train.simulation.simulator.camera_rigs import (
+from train.simulation.simulator.camera import (
+    NOTHING,
     kitti_cameras,
     nuscenes_cameras,
+    pinhole,
+    render,
     share_of_turn,
     waymo_cameras,
 )

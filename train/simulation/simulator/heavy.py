@@ -13,11 +13,10 @@ SEMITRAILER_M = 16.5
 
 def _wheels(parts: Parts, axles: tuple[float, ...], half_width: float, radius: float) -> None:
     for forward in axles:
-        for side in (-1.0, 1.0):
-            place = (forward, side * (half_width - 0.17), radius)
-            parts.wheel(place, radius, 0.15)
-            rim = (forward, side * (half_width - 0.04), radius)
-            parts.wheel(rim, 0.55 * radius, 0.03, Material.METAL)
+        for side in parts.sides():
+            side.wheel((forward, half_width - 0.17, radius), radius, 0.15)
+            rim = (forward, half_width - 0.04, radius)
+            side.wheel(rim, 0.55 * radius, 0.03, Material.METAL)
 
 
 def _cab(parts: Parts, front: float, half_width: float, height: float, paint: Material) -> None:
@@ -46,9 +45,8 @@ def _cab(parts: Parts, front: float, half_width: float, height: float, paint: Ma
     ]
     parts.prism(door, half_width + 0.015, Material.TINTED_GLASS)
     parts.box((front + 0.02, 0.0, 0.55), (0.02, 0.26, 0.06), Material.REFLECTOR)
-    for side in (-1.0, 1.0):
-        mirror = (front - 0.15, side * (half_width + 0.17), 1.9)
-        parts.box(mirror, (0.06, 0.1, 0.25), Material.BLACK_PAINT)
+    for side in parts.sides():
+        side.box((front - 0.15, half_width + 0.17, 1.9), (0.06, 0.1, 0.25), Material.BLACK_PAINT)
 
 
 def add_truck(spot: Spot, kind: Kind = Kind.TRUCK) -> float:
@@ -69,9 +67,8 @@ def add_truck(spot: Spot, kind: Kind = Kind.TRUCK) -> float:
         truck.box(place, (half, half_width, (height - 1.0) / 2), shell)
     elif load_kind < 0.75:
         truck.box((middle, 0.0, 1.1), (half, half_width, 0.08), Material.WOOD)
-        for side in (-1.0, 1.0):
-            board = (middle, side * half_width, 1.4)
-            truck.box(board, (half, 0.03, 0.25), Material.METAL)
+        for side in truck.sides():
+            side.box((middle, half_width, 1.4), (half, 0.03, 0.25), Material.METAL)
         for _ in range(int(spot.rng.integers(1, 5))):
             size = (spot.uniform(0.3, 0.8), spot.uniform(0.3, 0.9), spot.uniform(0.2, 0.7))
             at = middle + spot.uniform(-0.8, 0.8) * (half - 0.8)
@@ -156,9 +153,8 @@ def add_bus(spot: Spot, kind: Kind = Kind.MOVING_BUS) -> float:
     bus.box((front + 0.02, 0.0, 0.5), (0.015, 0.26, 0.06), Material.REFLECTOR)
     bus.box((-front - 0.01, 0.0, 1.9), (0.015, half_width - 0.25, 0.5), Material.TINTED_GLASS)
     bus.box((-front - 0.01, 0.0, 0.6), (0.015, half_width - 0.15, 0.06), Material.REFLECTOR)
-    for side in (-1.0, 1.0):
-        mirror = (front + 0.2, side * (half_width + 0.1), 2.4)
-        bus.box(mirror, (0.06, 0.1, 0.2), Material.BLACK_PAINT)
+    for side in bus.sides():
+        side.box((front + 0.2, half_width + 0.1, 2.4), (0.06, 0.1, 0.2), Material.BLACK_PAINT)
     return total
 
 
@@ -198,9 +194,9 @@ def add_construction_vehicle(spot: Spot) -> None:
 
 
 def _add_excavator(machine: Parts) -> None:
-    for side in (-1.0, 1.0):
-        track = [(-1.5, 0.35), (-1.2, 0.0), (1.2, 0.0), (1.5, 0.35), (1.2, 0.7), (-1.2, 0.7)]
-        machine.prism(track, 0.28, Material.STEEL, left=side * 1.0)
+    track = [(-1.5, 0.35), (-1.2, 0.0), (1.2, 0.0), (1.5, 0.35), (1.2, 0.7), (-1.2, 0.7)]
+    for side in machine.sides():
+        side.prism(track, 0.28, Material.STEEL, left=1.0)
     upper = machine.shifted(0.0, 0.0, machine.uniform(-0.6, 0.6))
     upper.box((-0.5, 0.0, 1.3), (1.2, 1.15, 0.5), Material.BRIGHT_PAINT)
     cab = [(0.05, 0.9), (1.25, 0.9), (1.2, 1.9), (0.9, 2.7), (0.05, 2.75)]
@@ -218,17 +214,16 @@ def _add_excavator(machine: Parts) -> None:
 
 def _add_loader(machine: Parts) -> None:
     for forward in (-1.2, 1.2):
-        for side in (-1.0, 1.0):
-            machine.wheel((forward, side * 0.85, 0.62), 0.62, 0.25)
+        for side in machine.sides():
+            side.wheel((forward, 0.85, 0.62), 0.62, 0.25)
     machine.box((-1.5, 0.0, 1.2), (1.1, 0.75, 0.5), Material.BRIGHT_PAINT)
     machine.box((0.6, 0.0, 0.95), (1.1, 0.55, 0.35), Material.BRIGHT_PAINT)
     cab = [(-0.7, 1.3), (0.6, 1.3), (0.7, 2.0), (0.45, 2.9), (-0.6, 2.9)]
     machine.prism(cab, 0.62, Material.TINTED_GLASS)
     machine.box((-0.1, 0.0, 2.95), (0.7, 0.66, 0.05), Material.BRIGHT_PAINT)
     high = machine.uniform(0.4, 1.8)
-    for side in (-1.0, 1.0):
-        arm = ((0.9, 1.3), (2.6, high + 0.3))
-        machine.beam(*arm, 0.1, Material.BRIGHT_PAINT, left=side * 0.45)
+    for side in machine.sides():
+        side.beam((0.9, 1.3), (2.6, high + 0.3), 0.1, Material.BRIGHT_PAINT, left=0.45)
     shovel = [(2.5, high - 0.3), (3.5, high - 0.35), (2.9, high + 0.5), (2.5, high + 0.7)]
     machine.prism(shovel, 1.2, Material.STEEL)
 
@@ -238,6 +233,6 @@ def _add_roller(machine: Parts) -> None:
     machine.wheel((-1.2, 0.0, 0.6), 0.6, 0.8, Material.STEEL)
     machine.box((0.0, 0.0, 1.15), (1.5, 0.6, 0.4), Material.BRIGHT_PAINT)
     for forward in (-0.6, 0.6):
-        for side in (-1.0, 1.0):
-            machine.post((forward, side * 0.55), 0.04, 1.5, 2.5, Material.METAL)
+        for side in machine.sides():
+            side.post((forward, 0.55), 0.04, 1.5, 2.5, Material.METAL)
     machine.box((0.0, 0.0, 2.55), (0.9, 0.7, 0.05), Material.BRIGHT_PAINT)

@@ -23,16 +23,22 @@ _BOX, _CYLINDER, _WHEEL = int(Shape.BOX), int(Shape.CYLINDER), int(Shape.WHEEL)
 _ELLIPSOID, _FOLIAGE, _HEDGE = int(Shape.ELLIPSOID), int(Shape.FOLIAGE), int(Shape.HEDGE)
 _MESH, _FACADE = int(Shape.MESH), int(Shape.FACADE)
 
-_ROAD, _MARKING, _PARKING = int(Kind.ROAD), int(Kind.LANE_MARKING), int(Kind.PARKING)
-_CURB, _SIDEWALK, _TERRAIN = int(Kind.CURB), int(Kind.SIDEWALK), int(Kind.TERRAIN)
-_OTHER_GROUND, _RAIL = int(Kind.OTHER_GROUND), int(Kind.RAIL)
-_ROAD_MARKING, _ISLAND = int(Kind.ROAD_MARKING), int(Kind.TRAFFIC_ISLAND)
-
-_ASPHALT, _PAINT, _PAVING = int(Material.ASPHALT), int(Material.PAINT), int(Material.PAVING)
-_CURBSTONE, _GRAVEL, _GRASS = int(Material.CURBSTONE), int(Material.GRAVEL), int(Material.GRASS)
-_GLASS, _WOOD, _METAL = int(Material.GLASS), int(Material.WOOD), int(Material.METAL)
+_CURB, _TERRAIN = int(Kind.CURB), int(Kind.TERRAIN)
+_GLASS, _WOOD = int(Material.GLASS), int(Material.WOOD)
 
 _ALONG_M, _ACROSS_M, _COARSE_M, _RAISED = ALONG_M, ACROSS_M, COARSE_M, RAISED
+_MADE_OF = {
+    Kind.ROAD: Material.ASPHALT,
+    Kind.LANE_MARKING: Material.PAINT,
+    Kind.ROAD_MARKING: Material.PAINT,
+    Kind.PARKING: Material.PAVING,
+    Kind.SIDEWALK: Material.PAVING,
+    Kind.TRAFFIC_ISLAND: Material.PAVING,
+    Kind.OTHER_GROUND: Material.GRAVEL,
+    Kind.CURB: Material.CURBSTONE,
+    Kind.RAIL: Material.METAL,
+}
+_GROUND_MATERIAL = np.array([_MADE_OF.get(kind, Material.GRASS) for kind in Kind], dtype=np.int64)
 _MISS = math.inf
 _TOUCH_M, _DARK, _LEAF_M = 2e-3, 0.02, 0.08
 
@@ -246,24 +252,6 @@ def ground_height(x, y, ground):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _ground_material(kind):  # type: ignore[no-untyped-def]
-    """Return what the ground is made of."""
-    if kind == _ROAD:
-        return _ASPHALT
-    if kind in (_MARKING, _ROAD_MARKING):
-        return _PAINT
-    if kind in (_PARKING, _SIDEWALK, _ISLAND):
-        return _PAVING
-    if kind == _OTHER_GROUND:
-        return _GRAVEL
-    if kind == _CURB:
-        return _CURBSTONE
-    if kind == _RAIL:
-        return _METAL
-    return _GRASS
-
-
-@njit(cache=True)
 def _march_ground(ox, oy, oz, dx, dy, dz, reach, ground):  # type: ignore[no-untyped-def]
     """Return how far along a ray the ground is (infinite beyond reach), kind, cos incidence."""
     lift = ground.curb_m + 8.0 * ground.bump_m
@@ -372,7 +360,7 @@ def cast_columns(  # type: ignore[no-untyped-def]
             t, ground_is, ground_cosine = _march_ground(sx, sy, sz, wx, wy, wz, best, ground)
             if t < best:
                 best, hit, cosine = t, -1, ground_cosine
-                kind, material = ground_is, _ground_material(ground_is)
+                kind, material = ground_is, _GROUND_MATERIAL[ground_is]
             hits.range_m[column, beam] = best if hit > -2 else _MISS
             hits.hit[column, beam] = hit
             hits.kind[column, beam] = kind

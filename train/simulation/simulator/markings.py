@@ -153,11 +153,7 @@ class Painter:
         self._paint((middle - arm * half, middle), across, Kind.ROAD_MARKING)
 
     def own_stop_lines(
-        self,
-        middle: float,
-        half: float,
-        median_m: float,
-        lanes: Sequence[tuple[float, float]],
+        self, middle: float, half: float, median_m: float, lanes: Sequence[tuple[float, float]]
     ) -> None:
         """Paint the main street's stop lines, and an arrow before them in each lane."""
         for sense in (1.0, -1.0):

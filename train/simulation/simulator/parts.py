@@ -77,6 +77,7 @@ class Parts:
         self.spot, self.kind = spot, kind
         self._instance = spot.scene.new_instance() if kind in THINGS else 0
         self._group = spot.scene.new_group()
+        self._side = 1.0
 
     @property
     def rng(self) -> np.random.Generator:
@@ -97,6 +98,12 @@ class Parts:
         other.spot = self.spot.moved(forward, left, up, turn=turn)
         return other
 
+    def sides(self, first: float = -1.0) -> "tuple[Parts, Parts]":
+        """Return two ways to draw: on the side that is asked for (1 the left), and mirrored."""
+        both = copy(self), copy(self)
+        both[0]._side, both[1]._side = first, -first
+        return both
+
     def _add(
         self,
         shape: Shape,
@@ -108,7 +115,7 @@ class Parts:
         self.spot.scene.add(
             shape,
             self.spot.frame,
-            place,
+            (place[0], self._side * place[1], place[2]),
             half,
             self.kind,
             material,
@@ -181,7 +188,7 @@ class Parts:
     ) -> None:
         """Add a convex side view, extruded to both sides; see `SceneBuilder.add_prism`."""
         self.spot.scene.add_prism(
-            self.spot.moved(0.0, left).frame,
+            self.spot.moved(0.0, self._side * left).frame,
             profile,
             half_width,
             self.kind,

@@ -123,10 +123,10 @@ def add_seated(person: Parts, seat: Point, size: float) -> None:
 def add_wheelchair(spot: Spot) -> None:
     """Add somebody in a wheelchair; both are one object."""
     chair = spot.parts(Kind.WHEELCHAIR)
-    for side in (1.0, -1.0):
-        chair.wheel((-0.1, side * 0.3, 0.3), 0.3, 0.02, passes=0.6)
-        chair.wheel((0.35, side * 0.24, 0.1), 0.1, 0.02)
-        chair.beam((-0.28, 0.45), (-0.34, 0.95), 0.02, Material.METAL, left=side * 0.24)
+    for side in chair.sides(1.0):
+        side.wheel((-0.1, 0.3, 0.3), 0.3, 0.02, passes=0.6)
+        side.wheel((0.35, 0.24, 0.1), 0.1, 0.02)
+        side.beam((-0.28, 0.45), (-0.34, 0.95), 0.02, Material.METAL, left=0.24)
     chair.box((0.0, 0.0, 0.47), (0.22, 0.22, 0.03), Material.DARK_CLOTH)
     chair.box((-0.24, 0.0, 0.7), (0.02, 0.22, 0.22), Material.DARK_CLOTH)
     add_seated(chair, (-0.1, 0.56), spot.uniform(0.9, 1.0))
@@ -139,10 +139,10 @@ def add_stroller(spot: Spot) -> None:
     stroller.prism(low, 0.22, Material.DARK_CLOTH)
     hood = [(-0.36, 0.66), (0.0, 0.66), (-0.05, 0.98), (-0.25, 1.02)]
     stroller.prism(hood, 0.22, _CLOTHES[spot.rng.integers(4)])
-    for side in (1.0, -1.0):
-        stroller.wheel((0.32, side * 0.24, 0.13), 0.13, 0.025)
-        stroller.wheel((-0.28, side * 0.27, 0.16), 0.16, 0.025)
-        stroller.beam((0.3, 0.15), (-0.55, 1.02), 0.015, Material.METAL, left=side * 0.23)
+    for side in stroller.sides(1.0):
+        side.wheel((0.32, 0.24, 0.13), 0.13, 0.025)
+        side.wheel((-0.28, 0.27, 0.16), 0.16, 0.025)
+        side.beam((0.3, 0.15), (-0.55, 1.02), 0.015, Material.METAL, left=0.23)
     stroller.box((-0.55, 0.0, 1.02), (0.02, 0.24, 0.02), Material.RUBBER)
 
 
@@ -174,6 +174,5 @@ def add_dog(spot: Spot) -> None:
     dog.beam((0.3 * size, 0.5 * size), (0.4 * size, 0.64 * size), 0.07 * size, fur)
     dog.beam((-0.36 * size, 0.52 * size), (-0.6 * size, 0.75 * size), 0.025 * size, fur)
     for forward in (0.25, -0.27):
-        for side in (1.0, -1.0):
-            place = (forward * size, side * 0.08 * size)
-            dog.post(place, 0.03 * size, 0.0, 0.45 * size, fur)
+        for side in dog.sides(1.0):
+            side.post((forward * size, 0.08 * size), 0.03 * size, 0.0, 0.45 * size, fur)

@@ -179,10 +179,7 @@ def _list_visible(azimuth, towards, half_angle, near):  # type: ignore[no-untype
 
 
 def surface_normals(
-    scene: Scene,
-    hits: Hits,
-    origin: NDArray[np.float64],
-    directions: NDArray[np.float64],
+    scene: Scene, hits: Hits, origin: NDArray[np.float64], directions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the unit normals of what rays met, (A, B, 3), on the side from which they came.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -16,38 +16,28 @@ from train.simulation.simulator.surfaces import Kind
 SPEED_M_S: Final = 8.0
 """How fast the sensor drives, and with it its lane."""
 
-_LENGTHS: Final = {
-    Kind.MOVING_CAR: 5.0,
-    Kind.CAR: 5.0,
-    Kind.MOVING_TRUCK: 9.2,
-    Kind.TRUCK: 9.2,
-    Kind.MOVING_BUS: 12.4,
-    Kind.BUS: 12.4,
-    Kind.MOVING_BENDY_BUS: 18.2,
-    Kind.MOVING_TRAILER: heavy.SEMITRAILER_M,
-    Kind.MOVING_TRAM: 26.0,
-    Kind.TRAM: 26.0,
-    Kind.MOVING_MOTORCYCLIST: 2.2,
-    Kind.MOTORCYCLIST: 2.2,
-}
-_LANE_SHARES: Final = {
-    Kind.MOVING_CAR: 0.79,
-    Kind.MOVING_TRUCK: 0.06,
-    Kind.MOVING_BUS: 0.03,
-    Kind.MOVING_BENDY_BUS: 0.02,
-    Kind.MOVING_TRAILER: 0.04,
-    Kind.MOVING_MOTORCYCLIST: 0.06,
-}
 _GAPS_M: Final = {"suburb": (35.0, 220.0), "town": (18.0, 110.0), "arterial": (16.0, 90.0)}
-_STANDING: Final = {
-    Kind.MOVING_CAR: Kind.CAR,
-    Kind.MOVING_TRUCK: Kind.TRUCK,
-    Kind.MOVING_BUS: Kind.BUS,
-    Kind.MOVING_BENDY_BUS: Kind.BUS,
-    Kind.MOVING_TRAILER: Kind.CAR,
-    Kind.MOVING_MOTORCYCLIST: Kind.MOTORCYCLIST,
-    Kind.MOVING_TRAM: Kind.TRAM,
+
+
+class _Vehicle(NamedTuple):
+    """A kind of vehicle in a lane: its share and length, and what stands for it in a queue."""
+
+    share: float
+    length_m: float
+    standing: Kind
+    standing_m: float
+
+
+_VEHICLES: Final = {
+    Kind.MOVING_CAR: _Vehicle(0.79, 5.0, Kind.CAR, 5.0),
+    Kind.MOVING_TRUCK: _Vehicle(0.06, 9.2, Kind.TRUCK, 9.2),
+    Kind.MOVING_BUS: _Vehicle(0.03, 12.4, Kind.BUS, 12.4),
+    Kind.MOVING_BENDY_BUS: _Vehicle(0.02, 18.2, Kind.BUS, 12.4),
+    Kind.MOVING_TRAILER: _Vehicle(0.04, heavy.SEMITRAILER_M, Kind.CAR, 5.0),
+    Kind.MOVING_MOTORCYCLIST: _Vehicle(0.06, 2.2, Kind.MOTORCYCLIST, 2.2),
+    Kind.MOVING_TRAM: _Vehicle(0.14, 26.0, Kind.TRAM, 26.0),
 }
+"""What drives in lanes; trams, the last, only where there are rails."""
 
 
 @dataclass(frozen=True)
@@ -200,14 +190,13 @@ def _lane_traffic(
     along = layout.start_m - (travel if lane.sense > 0 else 0.0) + uniform(rng, 0, 30)
     last = layout.end_m + (travel if lane.sense < 0 else 0.0)
     inner = abs(lane.across_m) <= min(abs(other.across_m) for other in layout.lanes) + 0.1
-    kinds, shares = list(_LANE_SHARES), np.array(list(_LANE_SHARES.values()))
-    if layout.tram and inner:
-        kinds, shares = [*kinds, Kind.MOVING_TRAM], np.append(shares, 0.14)
+    kinds = list(_VEHICLES) if layout.tram and inner else list(_VEHICLES)[:-1]
+    shares = np.array([_VEHICLES[kind].share for kind in kinds])
     found = []
     while along < last:
         kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
-        kind = _STANDING[kind] if stands else kind
-        reach = _LENGTHS[kind] / 2
+        vehicle = _VEHICLES[kind]
+        reach = (vehicle.standing_m if stands else vehicle.length_m) / 2
         across = lane.across_m + float(rng.normal(scale=0.12))
         middle = along + reach
         crossed = any(
@@ -217,7 +206,8 @@ def _lane_traffic(
         # Nobody stands where others cross; a slow vehicle faces where its lane leads all the same.
         if not (stands and crossed):
             pace = speed if speed else lane.sense * 1e-9
-            found.append(Mover(kind, middle, across, pace, 0.0, _seed(rng), reach))
+            what = vehicle.standing if stands else kind
+            found.append(Mover(what, middle, across, pace, 0.0, _seed(rng), reach))
         along += 2 * reach
         along += uniform(rng, 1.5, 9) if stands else uniform(rng, *_GAPS_M[layout.setting])
     return found
@@ -237,7 +227,7 @@ def _cross_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
                 along = crossing.along_m + outwards * arm * crossing.half_m / 2
                 across = arm * uniform(rng, low, high)
                 speed = outwards * arm * uniform(rng, 3.0, 6.0)
-                reach = _LENGTHS[kind] / 2
+                reach = _VEHICLES[kind].length_m / 2
                 found.append(Mover(kind, along, across, 0.0, speed, _seed(rng), reach))
     return found
 

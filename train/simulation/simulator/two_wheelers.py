@@ -61,8 +61,8 @@ def _draw_bicycle(cycle: Parts) -> float:
     if cycle.chance(0.2):
         cycle.mesh((0.58, 0.0, 0.92), (0.16, 0.2, 0.12), 0.4, Material.METAL)
     if cycle.chance(0.15):
-        for side in (1.0, -1.0):
-            cycle.box((back, side * 0.16, 0.55), (0.17, 0.07, 0.17), Material.DARK_CLOTH)
+        for side in cycle.sides(1.0):
+            side.box((back, 0.16, 0.55), (0.17, 0.07, 0.17), Material.DARK_CLOTH)
     cycle.box((back - 0.34, 0.0, 0.6), (0.015, 0.03, 0.03), Material.REFLECTOR)
     return saddle
 
@@ -131,8 +131,8 @@ def _draw_motorcycle(cycle: Parts, *, scooter: bool) -> None:
         if cycle.chance(0.5):
             cycle.prism([(0.4, 0.75), (0.75, 0.85), (0.6, 1.2), (0.42, 1.0)], 0.17, paint)
     cycle.box((0.42, 0.0, 1.03), (0.03, 0.34, 0.025), Material.METAL)
-    for side in (1.0, -1.0):
-        cycle.ball((0.42, side * 0.33, 1.18), (0.03, 0.07, 0.05), Material.GLASS)
+    for side in cycle.sides(1.0):
+        side.ball((0.42, 0.33, 1.18), (0.03, 0.07, 0.05), Material.GLASS)
     if cycle.chance(0.25):
         cycle.box((-0.95, 0.0, 1.0), (0.2, 0.22, 0.18), Material.PLASTIC)
     cycle.box((-0.98, 0.0, 0.55), (0.01, 0.1, 0.08), Material.REFLECTOR)

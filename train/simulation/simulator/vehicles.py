@@ -118,27 +118,24 @@ def add_car(spot: Spot, kind: Kind = Kind.CAR, *, style: str | None = None) -> f
     _add_cabin(car, foot, rear, rake, slope, half_width, waist, height, paint, closed=closed)
     radius = body.wheel
     for forward in (front - 0.19 * length, back + 0.18 * length):
-        for side in (-1.0, 1.0):
-            place = (forward, side * (half_width - 0.1), radius)
-            car.wheel(place, radius, 0.11)
-            rim = (forward, side * (half_width - 0.02), radius)
-            car.wheel(rim, 0.62 * radius, 0.04, Material.METAL, passes=0.3)
+        for side in car.sides():
+            side.wheel((forward, half_width - 0.1, radius), radius, 0.11)
+            rim = (forward, half_width - 0.02, radius)
+            side.wheel(rim, 0.62 * radius, 0.04, Material.METAL, passes=0.3)
     for end, sign in ((front, 1.0), (back, -1.0)):
         car.box((end + 0.005 * sign, 0.0, 0.42), (0.015, 0.26, 0.055), Material.REFLECTOR)
-        for side in (-1.0, 1.0):
-            lamp = (end - 0.1 * sign, side * (half_width - 0.2), waist * 0.74)
-            car.box(
-                lamp, (0.09, 0.14, 0.07), Material.REFLECTOR if sign < 0 else Material.TINTED_GLASS
-            )
-    for side in (-1.0, 1.0):
-        mirror = (foot - 0.45, side * (half_width + 0.08), waist + 0.08)
-        car.ball(mirror, (0.07, 0.1, 0.08), paint)
+        lens = Material.REFLECTOR if sign < 0 else Material.TINTED_GLASS
+        for side in car.sides():
+            lamp = (end - 0.1 * sign, half_width - 0.2, waist * 0.74)
+            side.box(lamp, (0.09, 0.14, 0.07), lens)
+    for side in car.sides():
+        side.ball((foot - 0.45, half_width + 0.08, waist + 0.08), (0.07, 0.1, 0.08), paint)
     if kind in (Kind.AMBULANCE, Kind.POLICE_CAR):
         middle = (foot + rear) / 2
         car.box((middle + 0.3, 0.0, height + 0.07), (0.14, 0.55, 0.07), Material.PLASTIC)
-        for side in (-1.0, 1.0):
-            stripe = (0.0, side * half_width, waist * 0.72)
-            car.box(stripe, (0.36 * length, 0.012, 0.1), Material.REFLECTOR)
+        for side in car.sides():
+            stripe = (0.0, half_width, waist * 0.72)
+            side.box(stripe, (0.36 * length, 0.012, 0.1), Material.REFLECTOR)
     elif style == "estate" and spot.chance(0.3):
         car.box((-0.4, 0.0, height + 0.2), (0.9, 0.35, 0.15), Material.BLACK_PAINT)
     return length
@@ -237,18 +234,16 @@ def add_trailer(spot: Spot, kind: Kind = Kind.TRAILER) -> float:
             (-half_length, 2.1),
         ]
         trailer.prism(shell, half_width, Material.BRIGHT_PAINT, narrowing=0.03)
-        for side in (-1.0, 1.0):
-            window = (0.2, side * half_width, 1.55)
-            trailer.box(window, (0.55, 0.02, 0.28), Material.TINTED_GLASS)
+        for side in trailer.sides():
+            side.box((0.2, half_width, 1.55), (0.55, 0.02, 0.28), Material.TINTED_GLASS)
     else:
         tall = spot.uniform(0.25, 1.3)
         cover = Material.DARK_CLOTH if tall > 0.7 else Material.METAL
         place = (0.0, 0.0, 0.5 + tall / 2)
         trailer.box(place, (half_length, half_width, tall / 2), cover)
     trailer.beam((half_length, 0.45), (half_length + 1.1, 0.48), 0.04, Material.METAL)
-    for side in (-1.0, 1.0):
-        wheel = (-0.1, side * (half_width + (-0.12 if caravan else 0.1)), 0.3)
-        trailer.wheel(wheel, 0.3, 0.09)
+    for side in trailer.sides():
+        side.wheel((-0.1, half_width + (-0.12 if caravan else 0.1), 0.3), 0.3, 0.09)
     lights = (-half_length - 0.01, 0.0, 0.5)
     trailer.box(lights, (0.015, half_width - 0.1, 0.06), Material.REFLECTOR)
     return 2 * half_length + 1.1
