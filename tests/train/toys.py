@@ -10,7 +10,8 @@ from torch import nn
 
 from train.config import MethodConfig, require
 from train.methods.losses import require_finite, segmentation_term
-from train.methods.protocol import DistillationMethod, LossTerm
+from train.methods.protocol import DistillationMethod
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network, NetworkOutput, NetworkSpec, prepare_pair
 
 TOY_NETWORK = {"toy": "tests.train.toys:build_toy"}

@@ -18,12 +18,8 @@ from train.core.errors import UserError
 from train.core.tensor_file import read_tensors
 from train.data.batch import Batch
 from train.engine.loop import BatchSource
-from train.methods.targets import (
-    KeptTargets,
-    TargetChoice,
-    TeacherTargets,
-    compute_targets,
-)
+from train.methods.targets import KeptTargets, TeacherTargets, compute_targets
+from train.methods.terms import TargetChoice
 from train.networks.protocol import Network
 
 FORMAT: Final = "topodistill-kept-batch-1"

@@ -51,7 +51,7 @@ from train.evaluation.structure import thin_classes
 from train.evaluation.training_overlap import sequence_of
 from train.methods.protocol import DistillationMethod
 from train.methods.registry import method_class
-from train.methods.targets import TargetChoice
+from train.methods.terms import TargetChoice
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import PAIRS, build_network, parse_network
 from train.networks.weights import checksum, load_teacher

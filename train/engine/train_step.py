@@ -25,7 +25,8 @@ from train.core.errors import UserError
 from train.data.batch import Batch, split_batch
 from train.data.frame import IGNORE_INDEX
 from train.methods.losses import NonFiniteLoss
-from train.methods.protocol import DistillationMethod, LossTerm, Unit
+from train.methods.protocol import DistillationMethod
+from train.methods.terms import LossTerm, Unit
 from train.networks.protocol import Network
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from fast import normalise
 from train.config import require
 from train.methods.losses import require_finite
-from train.methods.protocol import LossTerm
 from train.methods.sampled_points import SampledConfig, SampledPoints
 from train.methods.stage_term import StageTerm
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from train.core.distributed import sum_over_processes
-from train.methods.protocol import LossTerm
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network
 
 EVERY = 10

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from train.config import require
 from train.methods.losses import require_finite
-from train.methods.protocol import LossTerm
 from train.methods.stage_term import StageTerm, StageTermConfig
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network
 
 

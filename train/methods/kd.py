@@ -11,8 +11,9 @@ from fast import DistillationLoss
 from train.config import MethodConfig, require
 from train.data.frame import IGNORE_INDEX
 from train.methods.losses import require_finite, segmentation_term
-from train.methods.protocol import DistillationMethod, LossTerm
-from train.methods.targets import TargetChoice, TeacherTargets, geometry_and_targets
+from train.methods.protocol import DistillationMethod
+from train.methods.targets import TeacherTargets, geometry_and_targets
+from train.methods.terms import LossTerm, TargetChoice
 from train.networks.protocol import UNKNOWN_LOGIT, Network
 
 

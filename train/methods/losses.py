@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
-from train.methods.protocol import LossTerm
+from train.methods.terms import LossTerm
 
 
 class NonFiniteLoss(UserError):

@@ -5,7 +5,8 @@ from typing import Any
 
 from train.data.batch import Batch
 from train.methods.losses import segmentation_term
-from train.methods.protocol import DistillationMethod, LossTerm
+from train.methods.protocol import DistillationMethod
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network
 
 

@@ -2,48 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from train.config import MethodConfig
+from train.methods.terms import LossTerm, TargetChoice
 from train.networks.protocol import Network
-
-if TYPE_CHECKING:
-    from train.methods.targets import TargetChoice
-
-Unit = Literal["labeled", "points", "clouds"]
-"""What a term is a mean over: labeled voxels, all voxels, or clouds."""
-
-
-@dataclass(frozen=True)
-class LossTerm:
-    """One term of a loss.
-
-    Attributes
-    ----------
-    value
-        () the mean over this batch's units, before weighting; or (S,) several such means, whose sum
-        is the term.
-    weight
-        How much of it enters the total.
-    unit
-        What it is a mean over. Where a step's batch is spread over processes or computed in parts,
-        each part's mean is weighed by its share of the units, which gives the mean of the whole.
-    count
-        (S,) how many units each mean of `value` is over, if they are none of `Unit` (the voxels of
-        a coarser stage); `unit` then only weighs the parts of one process.
-    stats
-        Further numbers for the log, by name: tensors without gradient.
-    """
-
-    value: Tensor
-    weight: float
-    unit: Unit = "points"
-    count: Tensor | None = None
-    stats: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class DistillationMethod(nn.Module, ABC):

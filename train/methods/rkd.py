@@ -14,9 +14,9 @@ from torch.nn import functional
 from fast import pairwise_distances
 from train.config import require
 from train.methods.losses import require_finite
-from train.methods.protocol import LossTerm
 from train.methods.sampled_points import SampledConfig, SampledPoints
 from train.methods.stage_term import StageTerm
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network
 
 

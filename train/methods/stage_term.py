@@ -15,9 +15,9 @@ from torch import Tensor
 from train.config import require
 from train.methods.balance import GradientBalance
 from train.methods.kd import KDConfig, SoftenedLogits
-from train.methods.protocol import LossTerm
 from train.methods.stages import describe_pairs, one_pair, refuse_other_rows
-from train.methods.targets import TargetChoice, geometry_and_targets
+from train.methods.targets import geometry_and_targets
+from train.methods.terms import LossTerm, TargetChoice
 from train.networks.protocol import Network
 
 

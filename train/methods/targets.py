@@ -5,7 +5,7 @@ Shape letters: N voxels, N_s at stage s.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,26 +14,8 @@ from fast import SaliencyLoss
 from train.data.batch import Batch
 from train.data.frame import IGNORE_INDEX
 from train.methods.losses import segmentation_term
+from train.methods.terms import TargetChoice
 from train.networks.protocol import Network, prepare_pair
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetChoice:
-    """Which parts of a teacher's output are wanted.
-
-    Attributes
-    ----------
-    features
-        Stages whose features are wanted.
-    saliency
-        Stages whose saliency maps are wanted.
-    segmentation
-        The loss whose gradient makes the maps; see `train.methods.losses.segmentation_loss`.
-    """
-
-    features: tuple[str, ...] = ()
-    saliency: tuple[str, ...] = ()
-    segmentation: Literal["ce", "ce+lovasz"] = "ce"
 
 
 @dataclass(frozen=True)

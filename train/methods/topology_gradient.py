@@ -20,7 +20,7 @@ from train.data.batch import Batch
 from train.methods.balance import GradientBalance
 from train.methods.kd import KDConfig, divergence_term
 from train.methods.losses import require_finite, segmentation_term
-from train.methods.protocol import DistillationMethod, LossTerm
+from train.methods.protocol import DistillationMethod
 from train.methods.stages import (
     StagePair,
     describe_pairs,
@@ -28,12 +28,8 @@ from train.methods.stages import (
     refuse_other_rows,
     stage_pairs,
 )
-from train.methods.targets import (
-    TargetChoice,
-    TeacherTargets,
-    compute_targets,
-    geometry_and_targets,
-)
+from train.methods.targets import TeacherTargets, compute_targets, geometry_and_targets
+from train.methods.terms import LossTerm, TargetChoice
 from train.networks.protocol import Network, NetworkOutput
 
 

@@ -7,7 +7,8 @@ import torch
 
 from train.ablation.kept_batches import KeptBatches
 from train.core.errors import UserError
-from train.methods.targets import TargetChoice, compute_targets
+from train.methods.targets import compute_targets
+from train.methods.terms import TargetChoice
 from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
 
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ from train.engine.command_line import parse
 from train.engine.run_data import open_data
 from train.engine.stages import run
 from train.methods.none import CrossEntropy
-from train.methods.protocol import LossTerm
 from train.methods.registry import METHODS
+from train.methods.terms import LossTerm
 
 
 class LooksAtImages(CrossEntropy):

@@ -29,8 +29,8 @@ from train.methods.feature import FeatureConfig, FeatureHint
 from train.methods.kd import KDConfig, SoftenedLogits
 from train.methods.losses import require_finite
 from train.methods.none import CrossEntropy
-from train.methods.protocol import LossTerm
 from train.methods.rkd import RelationalKD, RelationalKDConfig
+from train.methods.terms import LossTerm
 from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ from torch import nn
 from tests.train.processes import run_processes
 from train.core.distributed import current_world
 from train.methods.balance import EVERY, MEMORY, GradientBalance
-from train.methods.protocol import LossTerm
+from train.methods.terms import LossTerm
 
 
 class Student(nn.Module):

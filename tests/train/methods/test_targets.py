@@ -13,13 +13,8 @@ from train.methods.feature import FeatureConfig, FeatureHint
 from train.methods.kd import KDConfig, SoftenedLogits
 from train.methods.none import CrossEntropy
 from train.methods.rkd import RelationalKD, RelationalKDConfig
-from train.methods.targets import (
-    KeptTargets,
-    TargetChoice,
-    TeacherTargets,
-    compute_targets,
-    geometry_and_targets,
-)
+from train.methods.targets import KeptTargets, TeacherTargets, compute_targets, geometry_and_targets
+from train.methods.terms import TargetChoice
 from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
 from train.networks.protocol import prepare_pair
 

@@ -14,7 +14,7 @@ from train.methods.cross_modal.camera_method import CameraMethod, build_quietly
 from train.methods.cross_modal.options import FSKDConfig
 from train.methods.cross_modal.self_calibrated import AdaptationModule
 from train.methods.cross_modal.terms import cosine_rows, divergence_rows, mean_term
-from train.methods.protocol import LossTerm
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network
 
 

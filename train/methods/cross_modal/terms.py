@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from train.methods.losses import require_finite
-from train.methods.protocol import LossTerm
+from train.methods.terms import LossTerm
 
 
 def mean_term(name: str, values: Tensor, weight: float) -> LossTerm:

@@ -22,7 +22,7 @@ from train.methods.cross_modal.options import UDAKDConfig
 from train.methods.cross_modal.self_calibrated import AdaptationModule
 from train.methods.cross_modal.terms import divergence_rows, mean_term
 from train.methods.losses import require_finite
-from train.methods.protocol import LossTerm
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network
 
 

@@ -18,7 +18,7 @@ from train.methods.cross_modal.options import XModelKDConfig
 from train.methods.cross_modal.pixels import SeenPixels
 from train.methods.cross_modal.terms import cosine_rows, divergence_rows, mean_term
 from train.methods.losses import require_finite, segmentation_loss, segmentation_term
-from train.methods.protocol import LossTerm
+from train.methods.terms import LossTerm
 from train.networks.protocol import Network, NetworkOutput
 
 

@@ -15,9 +15,9 @@ from torch.nn.functional import mse_loss
 from fast import rips_persistence
 from train.core.errors import UserError
 from train.methods.losses import require_finite
-from train.methods.protocol import LossTerm
 from train.methods.sampled_points import SampledPoints
 from train.methods.stage_term import StageTerm
+from train.methods.terms import LossTerm
 from train.methods.topkd.artifacts import (
     RIPSNET_NAME,
     STATE_NAME,
