@@ -2,13 +2,13 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from train.core.errors import UserError
+from tests.train.data.damage import refused
 from train.data.files import RootLayout, listed, read_bytes, reading
 from train.data.registry import DATASETS, dataset_spec
 from train.inspection.inspect import main
@@ -37,17 +37,6 @@ def denied(folder: Path) -> Iterator[None]:
         ):  # fmt: skip
             patch.setattr(owner, name, guarded(getattr(owner, name)))
         yield
-
-
-def refused(use: Callable[[], object], *said: object) -> str:
-    """Check that something is refused in one line with all of the parts; return the line."""
-    with pytest.raises(UserError) as error:
-        use()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in said:
-        assert str(part) in message, message
-    return message
 
 
 def test_the_file_that_the_system_names_is_named(tmp_path: Path):

@@ -1,13 +1,12 @@
 """Frames of one's own: every layout, width and column, and what is said about what does not fit."""
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from train.core.errors import UserError
+from tests.train.data.damage import refused
 from train.data.frame import LidarFrame
 from train.data.kitti_layout import list_sequences
 from train.data.registry import dataset_spec
@@ -59,16 +58,6 @@ def check(frame: LidarFrame, strength: np.ndarray = STRENGTH) -> None:
     assert frame.segment.tolist() == TRAIN
     assert (frame.coord.dtype, frame.strength.dtype) == (np.float32, np.float32)
     assert frame.segment.dtype == np.int64
-
-
-def refused(use: Callable[[], object], *said: object) -> str:
-    with pytest.raises(UserError) as error:
-        use()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in said:
-        assert str(part) in message, message
-    return message
 
 
 def spec(class_map: Path | None, **options: object):

@@ -5,10 +5,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from train.core.errors import UserError
-
 
 def token(*what: object) -> str:
     """Return a token as nuScenes has them."""
@@ -28,12 +24,3 @@ def edit_table(path: Path, change: Callable[[list[dict[str, object]]], object]) 
     rows = json.loads(path.read_text())
     change(rows)
     path.write_text(json.dumps(rows, indent=0))
-
-
-def one_line(error: pytest.ExceptionInfo[UserError], path: object, *parts: object) -> None:
-    """Check that a message is one line, begins with the path and says all of the parts."""
-    message = str(error.value)
-    assert "\n" not in message
-    assert message.startswith(f"{path}: ")
-    for part in parts:
-        assert str(part) in message, f"{part!r} is not in {message!r}"

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from tests.train.data.damage import refused_at
 from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
 from train.core.errors import UserError
 from train.data.waymo import SPEC, schema
@@ -23,17 +24,6 @@ both = pytest.mark.parametrize("data_format", ["v1", "v2"])
 each_table = pytest.mark.parametrize("table", schema.TABLES, ids=lambda table: table.tag)
 
 SEGMENT = {"seg_a": [True, True]}
-
-
-def refused(path: Path, use: Callable[[], object], *said: str) -> None:
-    """Check that something ends in one line that starts with the path and says all of the parts."""
-    with pytest.raises(UserError) as error:
-        use()
-    message = str(error.value)
-    assert message.startswith(f"{path}: "), message
-    assert "\n" not in message
-    for part in said:
-        assert part in message, f"{part!r} is not in {message!r}"
 
 
 def read_all(root: Path) -> None:
@@ -174,7 +164,7 @@ def root_of(record: Path) -> Path:
 @pytest.mark.parametrize("size", [0, 5, 12, 100, -1, -4, -5])
 def test_a_record_file_that_is_cut_short_is_named_when_opening(record: Path, size: int):
     record.write_bytes(record.read_bytes()[:size])
-    refused(record, lambda: SPEC.open(root_of(record)))
+    refused_at(record, lambda: SPEC.open(root_of(record)))
 
 
 def test_a_flipped_bit_is_found_when_reading(record: Path):
@@ -183,13 +173,13 @@ def test_a_flipped_bit_is_found_when_reading(record: Path):
     record.write_bytes(data)
     source = SPEC.open(root_of(record))
     source[0]
-    refused(record, lambda: source[1], "does not match its checksum")
+    refused_at(record, lambda: source[1], "does not match its checksum")
 
 
 def test_a_record_file_that_goes_away_is_named(record: Path):
     source = SPEC.open(root_of(record))
     record.unlink()
-    refused(record, lambda: source[0], "cannot be read (No such file or directory)")
+    refused_at(record, lambda: source[0], "cannot be read (No such file or directory)")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +205,7 @@ def test_a_record_file_that_goes_away_is_named(record: Path):
 )
 def test_a_record_that_is_no_frame_of_the_segment_is_named(record: Path, payload: bytes, said: str):
     write_records(record, [write_frame(tiny_frame()), payload])
-    refused(record, lambda: SPEC.open(root_of(record)), said)
+    refused_at(record, lambda: SPEC.open(root_of(record)), said)
 
 
 def test_a_record_that_cannot_be_read_again_is_named(record: Path):
@@ -223,14 +213,14 @@ def test_a_record_that_cannot_be_read_again_is_named(record: Path):
     frame = write_frame(tiny_frame())
     write_records(record, [frame + write_content(3, b"\x09")])
     source = SPEC.open(root_of(record))
-    refused(record, lambda: source[0], "the frame at byte 12 is damaged", "claims 8 bytes")
+    refused_at(record, lambda: source[0], "the frame at byte 12 is damaged", "claims 8 bytes")
 
 
 def test_labels_without_ranges_are_named(record: Path):
     frame = spoil(tiny_frame(), returns=lambda r: (None, None))
     write_records(record, [write_frame(frame)])
     source = SPEC.open(root_of(record))
-    refused(record, lambda: source[0], "TOP has labels, but no ranges")
+    refused_at(record, lambda: source[0], "TOP has labels, but no ranges")
 
 
 # ------------------------------------------------------------------ v2
@@ -258,14 +248,14 @@ def edit(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
 def test_a_file_that_is_no_parquet_is_named(root: Path, table: schema.Table, content: bytes):
     path = path_of(root, table)
     path.write_bytes(content)
-    refused(path, lambda: read_all(root))
+    refused_at(path, lambda: read_all(root))
 
 
 @each_table
 def test_a_table_that_is_cut_short_is_named(root: Path, table: schema.Table):
     path = path_of(root, table)
     path.write_bytes(path.read_bytes()[:-20])
-    refused(path, lambda: read_all(root), "cannot be read as parquet", "copy the file again")
+    refused_at(path, lambda: read_all(root), "cannot be read as parquet", "copy the file again")
 
 
 @each_table
@@ -275,7 +265,7 @@ def test_a_flipped_bit_in_a_page_is_found_by_its_checksum(root: Path, table: sch
     data = bytearray(path.read_bytes())
     data[column.data_page_offset + column.total_compressed_size - 2] ^= 1
     path.write_bytes(data)
-    refused(path, lambda: read_all(root))
+    refused_at(path, lambda: read_all(root))
 
 
 @pytest.mark.parametrize(
@@ -289,11 +279,11 @@ def test_a_missing_column_and_one_of_another_kind_are_named(
     path = path_of(root, table)
     whole = pq.read_table(path)
     edit(path, lambda t: t.drop_columns([column]))
-    refused(path, lambda: read_all(root), f"has no column {column}", table.tag)
+    refused_at(path, lambda: read_all(root), f"has no column {column}", table.tag)
     position = whole.schema.get_field_index(column)
     wrong = pa.array([b"x"] * len(whole), pa.binary())
     pq.write_table(whole.set_column(position, column, wrong), path)
-    refused(path, lambda: read_all(root), f"column {column} holds binary, expected")
+    refused_at(path, lambda: read_all(root), f"column {column} holds binary, expected")
 
 
 @each_table
@@ -338,26 +328,26 @@ def test_a_frame_that_a_table_lacks_is_named_when_it_is_read(root: Path, table: 
     edit(path, without(schema.TIMESTAMP, 1100))
     source = SPEC.open(root)
     source[0]
-    refused(path, lambda: source[1], "frame 1100", "there is no such row")
+    refused_at(path, lambda: source[1], "frame 1100", "there is no such row")
 
 
 def test_labels_of_a_frame_without_ranges_are_named(root: Path):
     edit(path_of(root, schema.LIDAR), without(schema.TIMESTAMP, 1100))
     source = SPEC.open(root)
     assert len(source) == 2
-    refused(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
+    refused_at(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
 
 
 def test_labels_of_a_frame_without_top_are_named(root: Path):
     edit(path_of(root, schema.LIDAR), without(schema.LASER, 1))
     source = SPEC.open(root)
-    refused(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
+    refused_at(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
 
 
 def test_a_lidar_without_calibration_is_named(root: Path):
     path = path_of(root, schema.CALIBRATION)
     edit(path, without(schema.LASER, 4))
-    refused(path, lambda: read_all(root), "no row for lidar 4 (SIDE_RIGHT)")
+    refused_at(path, lambda: read_all(root), "no row for lidar 4 (SIDE_RIGHT)")
 
 
 @pytest.mark.parametrize(
@@ -366,7 +356,7 @@ def test_a_lidar_without_calibration_is_named(root: Path):
 def test_a_row_that_comes_twice_is_named(root: Path, table: schema.Table):
     path = path_of(root, table)
     edit(path, lambda whole: pa.concat_tables([whole, whole.slice(1, 1)]))
-    refused(path, lambda: SPEC.open(root), "two rows for lidar")
+    refused_at(path, lambda: SPEC.open(root), "two rows for lidar")
 
 
 @pytest.mark.parametrize(
@@ -379,13 +369,13 @@ def test_a_table_of_another_segment_is_named(root: Path, table: schema.Table):
         return whole.set_column(0, schema.CONTEXT, pa.array(["seg_b"] * len(whole)))
 
     edit(path, change)
-    refused(path, lambda: SPEC.open(root), "holds rows of segment 'seg_b'")
+    refused_at(path, lambda: SPEC.open(root), "holds rows of segment 'seg_b'")
 
 
 def test_calibrations_of_another_segment_are_named(root: Path):
     path = path_of(root, schema.CALIBRATION)
     edit(path, lambda t: t.set_column(0, schema.CONTEXT, pa.array(["seg_b"] * len(t))))
-    refused(path, lambda: read_all(root), "holds rows of segment 'seg_b'")
+    refused_at(path, lambda: read_all(root), "holds rows of segment 'seg_b'")
 
 
 @pytest.mark.parametrize(("column", "value"), [(schema.LASER, 6), (schema.TIMESTAMP, None)])
@@ -399,7 +389,7 @@ def test_a_key_that_is_none_is_named(root: Path, column: str, value: object):
         return whole.set_column(position, column, plain)
 
     edit(path, change)
-    refused(path, lambda: SPEC.open(root), "no timestamp or a lidar number other than 1 to 5")
+    refused_at(path, lambda: SPEC.open(root), "no timestamp or a lidar number other than 1 to 5")
 
 
 @pytest.mark.parametrize(
@@ -429,17 +419,17 @@ def test_a_shape_that_does_not_fit_is_named(root: Path, shape: list[int], said: 
         return whole.set_column(position, column, pa.array(shapes, pa.list_(pa.int32(), 3)))
 
     edit(path, change)
-    refused(path, lambda: read_all(root), "frame 1000, lidar 1", said)
+    refused_at(path, lambda: read_all(root), "frame 1000, lidar 1", said)
 
 
 def test_numbers_that_are_missing_in_a_list_are_named(root: Path):
     path = path_of(root, schema.VEHICLE_POSE)
     plain = pa.array([[None] * 16] * 2, pa.list_(pa.float64(), 16))
     edit(path, lambda t: t.set_column(2, schema.VEHICLE_TRANSFORM, plain))
-    refused(path, lambda: read_all(root), "missing numbers")
+    refused_at(path, lambda: read_all(root), "missing numbers")
     plain = pa.array([None, None], pa.list_(pa.float64(), 16))
     edit(path, lambda t: t.set_column(2, schema.VEHICLE_TRANSFORM, plain))
-    refused(path, lambda: read_all(root), "0 numbers, expected 16")
+    refused_at(path, lambda: read_all(root), "0 numbers, expected 16")
 
 
 def test_calibrations_with_missing_numbers_are_named(root: Path):
@@ -448,11 +438,11 @@ def test_calibrations_with_missing_numbers_are_named(root: Path):
     plain = pa.array([[None] * 16] * 5, pa.list_(pa.float64(), 16))
     position = whole.schema.get_field_index(schema.EXTRINSIC)
     pq.write_table(whole.set_column(position, schema.EXTRINSIC, plain), path)
-    refused(path, lambda: read_all(root), "missing numbers")
+    refused_at(path, lambda: read_all(root), "missing numbers")
     plain = pa.array([None] * 5, pa.float64())
     position = whole.schema.get_field_index(schema.INCLINATION_MAX)
     pq.write_table(whole.set_column(position, schema.INCLINATION_MAX, plain), path)
-    refused(path, lambda: read_all(root), "a beam inclination")
+    refused_at(path, lambda: read_all(root), "a beam inclination")
 
 
 def test_beams_straight_down_are_angles_also_as_float32(root: Path):

@@ -5,11 +5,11 @@ import resource
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.train.data.damage import Edits, check_sound, edits, mutate
 from tests.train.data.waymo.frames import tiny_frame, write_split
 from train.core.errors import UserError
 from train.data.waymo import SPEC, schema
@@ -18,33 +18,9 @@ from train.data.waymo.protobuf import WireError, write_content, write_integer
 from train.data.waymo.tfrecord import write_records
 from train.data.waymo.transform import FrameError
 
-Edits = list[tuple[str, int, bytes]]
-
-edits: st.SearchStrategy[Edits] = st.lists(
-    st.tuples(
-        st.sampled_from(["set", "cut", "insert"]),
-        st.integers(0, 1 << 20),
-        st.binary(min_size=1, max_size=8),
-    ),
-    min_size=1,
-    max_size=4,
-)
 quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 MUCH_BYTES = 500 << 20
-
-
-def mutate(data: bytes, changes: Edits) -> bytes:
-    """Return the bytes with some overwritten, cut off or put in."""
-    for what, where, new in changes:
-        at = where % (len(data) + 1)
-        if what == "set":
-            data = data[:at] + new + data[at + len(new) :]
-        elif what == "cut":
-            data = data[:at]
-        else:
-            data = data[:at] + new + data[at:]
-    return data
 
 
 @pytest.fixture(autouse=True)
@@ -60,15 +36,7 @@ def read_all(root: Path) -> None:
     try:
         source = SPEC.open(root, require_labels=False)
         for index in range(len(source)):
-            sweep = source[index]
-            assert sweep.coord.shape == (len(sweep.coord), 3)
-            assert sweep.strength.shape == (len(sweep.coord), 1)
-            assert len(sweep.coord) > 0
-            assert np.isfinite(sweep.coord).all()
-            assert np.isfinite(sweep.strength).all()
-            if sweep.segment is not None:
-                assert sweep.segment.shape == (len(sweep.coord),)
-                assert -1 <= sweep.segment.min() <= sweep.segment.max() <= 21
+            check_sound(source[index], 22)
     except UserError as error:
         message = str(error)
         assert message.startswith(str(root / "training"))

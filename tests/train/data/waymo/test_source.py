@@ -510,18 +510,6 @@ def test_a_file_that_changes_after_opening_is_named(write_root, data_format: str
     assert str(error.value).startswith(str(root / "training"))
 
 
-@pytest.mark.parametrize("split", ["train", "testing", ""])
-def test_a_split_that_there_is_not_is_refused(tmp_path: Path, split: str):
-    with pytest.raises(UserError, match="split must be one of training, validation, test"):
-        SPEC.open(tmp_path, split)
-
-
-@pytest.mark.parametrize("sequences", ["seg_a", ["seg_a", "seg_a"]])
-def test_a_list_of_segments_that_makes_no_sense_is_refused(tmp_path: Path, sequences):
-    with pytest.raises(UserError, match="sequence"):
-        SPEC.open(tmp_path, sequences=sequences)
-
-
 @both
 def test_a_frame_that_comes_twice_is_named_with_both_files(
     write_root, data_format: str, tmp_path: Path

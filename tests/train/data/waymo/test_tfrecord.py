@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.train.data.damage import refused_at
 from train.core.errors import UserError
 from train.data.waymo.tfrecord import masked_crc32c, read_record, walk, write_records
 
@@ -40,13 +41,7 @@ def test_the_bytes_are_those_of_the_format(path: Path):
 
 def refused(path: Path, *said: str) -> None:
     """Check that reading ends in one line that names the file."""
-    with pytest.raises(UserError) as error:
-        read_all(path)
-    message = str(error.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    for part in said:
-        assert part in message
+    refused_at(path, lambda: read_all(path), *said)
 
 
 def test_an_empty_file_is_named(path: Path):
