@@ -18,6 +18,8 @@ from train.run import parse
 _EXAMPLE = re.compile(
     r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE
 )
+KNOWN = {*DOORS, *(f"studies {name}" for name in STUDIES)}
+"""What `commands` may find; a study is told by its first word."""
 _MODULES = {module: door for door, (module, _) in DOORS.items()}
 
 
@@ -58,8 +60,10 @@ def commands(text):
         for part in span.split("&&"):
             words = shlex.split(part)
             for place, word in enumerate(words):
-                named = Path(word).name == "topodistill" or word == "benchmarks.studies"
-                if named and words[place + 1 :]:
+                if word == "benchmarks.studies":
+                    found.append((f"studies {words[place + 1]}", words[place + 2 :]))
+                    break
+                if Path(word).name == "topodistill" and words[place + 1 :]:
                     found.append((words[place + 1], words[place + 2 :]))
                     break
                 if (
@@ -81,8 +85,9 @@ def check_flags(door, arguments, capsys):
     if door == "run" and not {"-h", "--help"} & set(arguments):
         assert isinstance(parse(arguments), RunConfig)
         return
+    start, name = (main, door) if door in DOORS else (study, door.removeprefix("studies "))
     with pytest.raises(SystemExit):
-        (study if door in STUDIES else main)([door, *arguments, "--help"])
+        start([name, *arguments, "--help"])
     known = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9.-]*", capsys.readouterr().out))
     given = {word.partition("=")[0] for word in arguments if word.startswith("-")}
     assert not given - known, f"{door} does not know {sorted(given - known)}"

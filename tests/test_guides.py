@@ -8,9 +8,7 @@ import pytest
 from matplotlib import pyplot
 
 from benchmarks.guide_pictures import pictures
-from benchmarks.studies.__main__ import STUDIES
-from tests.pages import blocks, check_flags, commands, compare_examples, links
-from topodistill.commands import DOORS
+from tests.pages import KNOWN, blocks, check_flags, commands, compare_examples, links
 from train.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +48,7 @@ def test_a_command_names_a_door_and_flags_that_exist(
     monkeypatch.setenv("COLUMNS", "200")  # help is not to break a flag
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_network.py").write_text(blocks(TEXTS["own_network.md"], "python")[0])
-    assert door in {*DOORS, *STUDIES, "--help"}
+    assert door in {*KNOWN, "--help"}
     if door != "--help":
         check_flags(door, arguments, capsys)
 

@@ -3,12 +3,12 @@
 python -m benchmarks.studies figures --run runs/waymo --output docs/results
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+from tyro.conf import arg
 
 from benchmarks.studies.figures import (
     barcode,
@@ -18,6 +18,7 @@ from benchmarks.studies.figures import (
     ripser_equality,
     score_over_cost,
 )
+from benchmarks.studies.figures.embedding import Method
 from benchmarks.studies.figures.figure_file import Drawn, disagreement, read_numbers, write_figure
 from benchmarks.studies.figures.networks import (
     ALONE,
@@ -32,16 +33,17 @@ from benchmarks.studies.figures.networks import (
     open_sweeps_of_run,
     spread,
 )
-from benchmarks.studies.figures.paper_page import FIGURE_NAMES, pages, read_ablation
+from benchmarks.studies.figures.paper_page import FIGURES, pages, read_ablation
 from benchmarks.studies.figures.readme_block import NAME as BLOCK
 from benchmarks.studies.figures.readme_block import ablation_block
-from train.core.atomic_write import atomic_write, make_folder
+from benchmarks.studies.study_page import refuse_below, write_page
+from train.core.atomic_write import make_folder
 from train.core.blocks import with_block
-from train.core.command import run_command
+from train.core.command import Command, Device, Names, Paths
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
-from train.data.registry import DATASETS, dataset_spec
+from train.data.registry import dataset_spec
 from train.evaluation.feature_agreement import sampled_rows
 
 PAGE_ONLY: Final = "paper"
@@ -50,16 +52,8 @@ PAGE_ONLY: Final = "paper"
 RECORDS: Final = "ablation_records.jsonl.gz"
 """What the file of records is called beside the pages of results."""
 
-NEEDS: Final = {
-    panels.NAME_OF_SWEEP: (TEACHER, STUDENT),
-    barcode.NAME_OF_TEACHER: (TEACHER,),
-    panels.NAME_OF_CELLS: (STUDENT, ALONE),
-    embedding.NAME: (TEACHER, STUDENT),
-}
-"""The networks that a figure cannot do without; others are shown where they are given."""
-
 EPILOG: Final = f"""\
-figures: {", ".join(FIGURE_NAMES)}; paper: the pages alone.
+figures: {", ".join(FIGURES)}; paper: the pages alone.
 Without --only: all that can be made of what is given. Figures of earlier calls stay.
 
 examples:
@@ -75,83 +69,56 @@ python -m train.efficiency; Tables 5, 7, 10 and 11 by python -m train.ablate.
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 1 if `--check` finds a difference, 2 for a user's mistake."""
-    options = _parser().parse_args(arguments)
-    if not options.records and (records := options.output / RECORDS).is_file():
-        options.records = [records]
-    if options.check:
-        found: list[str] = []
-        code = run_command(lambda: found.extend(_check(options)))
-        for line in found:
-            logger.error(f"{line}; run: python -m benchmarks.studies figures")
-        return code or int(bool(found))
-    return run_command(lambda: _run(options))
+Folder = Annotated[Path | None, arg(metavar="DIR")]
+File = Annotated[Path | None, arg(metavar="FILE")]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies figures",
-        description="Make the paper's figures, and the page of all its tables and figures.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command is asked; the networks, from --run on, are for figures 3 to 6."""
 
-    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="make these alone")
-    parser.add_argument(
-        "--output", type=Path, default=Path("docs/results"), help="folder [docs/results]"
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; fail where pages or pictures are not what the records give",
-    )
-    parser.add_argument(
-        "--readme", type=Path, metavar="FILE",
-        help="also write the main comparison between this file's markers",
-    )  # fmt: skip
-    parser.add_argument(
-        "--ablation", type=Path, metavar="FILE", help="their results [OUTPUT/ablation.json]"
-    )
-    parser.add_argument(
-        "--efficiency", type=Path, nargs="+", default=[], metavar="FILE",
-        help="what the networks cost, records of train.efficiency for figure1 "
-        "[OUTPUT/efficiency.json]",
-    )  # fmt: skip
-    parser.add_argument(
-        "--records", type=Path, nargs="+", default=[], metavar="FILE",
-        help=f"records of train.ablate, for figure1 [OUTPUT/{RECORDS} if it is there]",
-    )  # fmt: skip
-    trained = parser.add_argument_group("trained networks, for figures 3 to 6")
-    for flag, metavar, text in (
-        ("--run", "DIR", "the --output of a finished run of train.run"),
-        ("--teacher-checkpoint", "FILE", "its teacher.pt, or another"),
-        ("--student", "FILE", "its student.pt, or another"),
-        ("--baseline", "FILE", "its baseline.pt, or another student to compare with"),
-        ("--data-root", "DIR", "folder of the dataset [the run's, or data/DATASET]"),
-    ):
-        trained.add_argument(flag, type=Path, metavar=metavar, help=text)
-    trained.add_argument("--dataset", choices=tuple(sorted(DATASETS)), help="[the run's]")
-    trained.add_argument(
-        "--sequences", nargs="+", default=(), metavar="NAME",
-        help="show sweeps of these [those that the run validated on, or the official split]",
-    )  # fmt: skip
-    trained.add_argument(
-        "--sweeps", type=int, default=4, metavar="N", help="look at N sweeps, evenly spread [4]"
-    )
-    trained.add_argument(
-        "--embedding", choices=("pca", "tsne"), default="pca", help="how figure6 is made [pca]"
-    )
-    trained.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N [auto]")
-    return parser
+    only: Names = ()
+    """make these alone"""
+    output: Path = Path("docs/results")
+    """folder of figures and pages"""
+    check: bool = False
+    """write nothing; fail where pages or pictures are not what the records give"""
+    readme: File = None
+    """also write the main comparison between this file's markers"""
+    ablation: File = None
+    """the results of train.ablate; without it, OUTPUT/ablation.json"""
+    efficiency: Paths = ()
+    """what the networks cost, records of train.efficiency for figure1; without it,
+    OUTPUT/efficiency.json"""
+    records: Paths = ()
+    """records of train.ablate, for figure1; without it, those in OUTPUT if they are there"""
+    run: Folder = None
+    """the --output of a finished run of train.run"""
+    teacher_checkpoint: File = None
+    """its teacher.pt, or another"""
+    student: File = None
+    """its student.pt, or another"""
+    baseline: File = None
+    """its baseline.pt, or another student to compare with"""
+    data_root: Folder = None
+    """of the dataset; without it, the run's, or data/DATASET"""
+    dataset: str | None = None
+    """without it, the run's"""
+    sequences: Names = ()
+    """show sweeps of these; without it, of those that the run validated on, or of the official
+    split"""
+    sweeps: int = 4
+    """look at N sweeps, evenly spread"""
+    embedding: Method = "pca"
+    """how figure6 is made"""
+    device: Device = "auto"
 
 
 @dataclass
 class _Networks:
     """The networks that are given, loaded and asked once, when the first figure wants them."""
 
-    options: argparse.Namespace
+    options: Options
     checkpoints: dict[str, Path]
     asked: tuple[Trained, list[Shown]] | None = field(default=None, init=False)
 
@@ -165,6 +132,7 @@ class _Networks:
                     options.run, options.dataset, options.data_root, options.sequences
                 )
             else:
+                assert options.dataset is not None  # `_checkpoints` refuses networks without
                 spec = dataset_spec(options.dataset)
                 root = options.data_root or Path("data") / spec.name
                 source = spec.open(root, "validation", sequences=tuple(options.sequences))
@@ -174,20 +142,32 @@ class _Networks:
         return self.asked
 
 
-def _run(options: argparse.Namespace) -> None:
-    """Refuse all that can be refused, then make the figures and the pages."""
-    known = (*FIGURE_NAMES, PAGE_ONLY)
-    if unknown := [name for name in options.only if name not in known]:
-        raise UserError(f"--only {unknown[0]}: no such figure; known: {', '.join(known)}")
+def run(options: Options) -> int:
+    """Make the figures and the pages; return 1 if `--check` finds a difference.
+
+    Raises
+    ------
+    UserError
+        If something that is asked for cannot be made; nothing is written then.
+    """
+    if not options.records and (records := options.output / RECORDS).is_file():
+        options = replace(options, records=(records,))
+    if options.check:
+        found = _check(options)
+        for line in found:
+            logger.error(f"{line}; run: python -m benchmarks.studies figures")
+        return int(bool(found))
+    if unknown := [name for name in options.only if name not in (*FIGURES, PAGE_ONLY)]:
+        known = ", ".join((*FIGURES, PAGE_ONLY))
+        raise UserError(f"--only {unknown[0]}: no such figure; known: {known}")
     for path in options.efficiency:
         if not path.is_file():
             raise UserError(f"--efficiency {path}: no such file; train.efficiency writes it")
-    if options.sweeps < 1:
-        raise UserError(f"--sweeps {options.sweeps}: at least 1")
+    refuse_below(1, sweeps=options.sweeps)
     readme = _readme(options)  # first: it may refuse
     networks = _Networks(options, _checkpoints(options))
     makers = _makers(options, networks)
-    chosen = [name for name in FIGURE_NAMES if name in (options.only or FIGURE_NAMES)]
+    chosen = [name for name in FIGURES if name in (options.only or FIGURES)]
     ready = []
     for name in chosen:
         reason = _lacks(name, options, networks.checkpoints)
@@ -202,16 +182,13 @@ def _run(options: argparse.Namespace) -> None:
         written = write_figure(options.output, name, makers[name]())
         logger.info("wrote " + ", ".join(str(path) for path in written))
     for name, text in pages(options.output, _ablation(options)).items():
-        with atomic_write(options.output / name) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
-        logger.info(f"wrote {options.output / name}")
-    if readme is not None:
-        with atomic_write(options.readme) as unfinished:
-            unfinished.write_text(readme, encoding="utf-8")
-        logger.info(f"wrote {options.readme}")
+        write_page(options.output / name, text)
+    if options.readme is not None and readme is not None:
+        write_page(options.readme, readme)
+    return 0
 
 
-def _makers(options: argparse.Namespace, networks: _Networks) -> dict[str, Callable[[], Drawn]]:
+def _makers(options: Options, networks: _Networks) -> dict[str, Callable[[], Drawn]]:
 
     def of_teacher() -> Drawn:
         trained, shown = networks.ask()
@@ -234,7 +211,7 @@ def _makers(options: argparse.Namespace, networks: _Networks) -> dict[str, Calla
     }
 
 
-def _checkpoints(options: argparse.Namespace) -> dict[str, Path]:
+def _checkpoints(options: Options) -> dict[str, Path]:
     """Return the networks that are given, by role; those named come before the run's."""
     given = {
         TEACHER: options.teacher_checkpoint,
@@ -255,28 +232,28 @@ def _checkpoints(options: argparse.Namespace) -> dict[str, Path]:
     return named
 
 
-def _lacks(name: str, options: argparse.Namespace, checkpoints: dict[str, Path]) -> str | None:
+def _lacks(name: str, options: Options, checkpoints: dict[str, Path]) -> str | None:
     """Return what a figure needs and is not given; None if it can be made."""
     if name == score_over_cost.NAME and not options.records:
         return "needs the records of an ablation; give --records FILE"
-    missing = [role for role in NEEDS.get(name, ()) if role not in checkpoints]
+    missing = [role for role in FIGURES[name].needs if role not in checkpoints]
     if not missing:
         return None
     flags = " and ".join(f"{FLAGS[role]} FILE" for role in missing)
     return f"needs the {' and the '.join(missing)}; give --run DIR, or {flags}"
 
 
-def _ablation(options: argparse.Namespace) -> Path:
+def _ablation(options: Options) -> Path:
     """Return the file of comparisons; one that is named has to be there."""
-    named: Path | None = options.ablation
+    named = options.ablation
     if named is not None and not named.is_file():
         raise UserError(f"--ablation {named}: no such file; python -m train.ablate writes it")
     return named or options.output / "ablation.json"
 
 
-def _readme(options: argparse.Namespace) -> str | None:
+def _readme(options: Options) -> str | None:
     """Return the README with its block as the records have it; None if none is named."""
-    readme: Path | None = options.readme
+    readme = options.readme
     if readme is None:
         return None
     if not readme.is_file():
@@ -291,11 +268,11 @@ def _readme(options: argparse.Namespace) -> str | None:
         raise UserError(f"--readme {readme}: {error}") from error
 
 
-def _efficiency(options: argparse.Namespace) -> list[Path]:
-    return options.efficiency or [options.output / "efficiency.json"]
+def _efficiency(options: Options) -> Sequence[Path]:
+    return options.efficiency or (options.output / "efficiency.json",)
 
 
-def _check(options: argparse.Namespace) -> list[str]:
+def _check(options: Options) -> list[str]:
     """Return a line for every page or picture that is not what the records give."""
     if not options.output.is_dir():
         raise UserError(f"--output {options.output}: no such folder")
@@ -307,7 +284,7 @@ def _check(options: argparse.Namespace) -> list[str]:
         elif page.read_text(encoding="utf-8") != text:
             found.append(f"{name} disagrees with the records")
     readme = _readme(options)
-    if readme is not None and options.readme.read_text(encoding="utf-8") != readme:
+    if options.readme is not None and options.readme.read_text(encoding="utf-8") != readme:
         found.append(f"{options.readme} disagrees with the records between its markers")
     score = score_over_cost.NAME
     made = read_numbers(options.output, score)
@@ -315,9 +292,15 @@ def _check(options: argparse.Namespace) -> list[str]:
         wanted = score_over_cost.collect(options.records, _efficiency(options))
         if any(made.get(name) != value for name, value in wanted.items()):
             found.append(f"{score}.json disagrees with the records of the ablation")
-    reasons = (disagreement(options.output, name) for name in FIGURE_NAMES)
+    reasons = (disagreement(options.output, name) for name in FIGURES)
     return found + [reason for reason in reasons if reason is not None]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND = Command(
+    "python -m benchmarks.studies figures",
+    Options,
+    run,
+    "Make the paper's figures, and the page of all its tables and figures.",
+    EPILOG,
+)
+main = COMMAND.main

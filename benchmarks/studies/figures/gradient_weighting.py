@@ -13,6 +13,7 @@ and 0 where the diagonal is nearer than the offset. Both by these formulas and b
 Shape letters: M pairs.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -140,7 +141,7 @@ def _draw(
     return figure
 
 
-def summary(numbers: dict[str, Any]) -> str:
+def summary(numbers: Mapping[str, Any]) -> str:
     """Return what the figure shows, in a sentence or two."""
     gradient = numbers["gradient"]
     first = next(place for place, value in enumerate(gradient["weighted"]) if value > 0)

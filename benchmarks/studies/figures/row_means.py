@@ -12,6 +12,7 @@ from benchmarks.studies.figures.paper_numbers import (
     PrintedRow,
     PrintedTable,
 )
+from train.core import blocks
 
 ROUNDING: Final = 0.1
 """Of a mean of cells rounded to 0.1 (at most 0.05), printed with one digit (at most 0.05)."""
@@ -53,35 +54,32 @@ def row_means(table: PrintedTable) -> list[RowMean]:
 def audit(tables: Sequence[PrintedTable] = (TABLE_1, TABLE_2)) -> list[str]:
     """Return the audit as paragraphs and a table of Markdown."""
     parts = []
-    lines = [
-        "| table | row | printed mIoU | mean of its classes | printed minus mean |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
+    rows: list[list[str]] = []
     for table in tables:
         means = row_means(table)
         off = [found for found in means if found.is_off]
         parts.append(
-            f"- {table.name} ({table.dataset}): of {len(means)} rows with numbers by class, "
+            f"{table.name} ({table.dataset}): of {len(means)} rows with numbers by class, "
             f"{len(means) - len(off)} have the mean that is printed, {len(off)} do not."
         )
-        lines += [_line(table, found) for found in off]
+        rows += [_row(table, found) for found in off]
     for table in tables:
-        parts += [f"- {sentence}" for sentence in _students(table)]
+        parts += _students(table)
+    header = ["table", "row", "printed mIoU", "mean of its classes", "printed minus mean"]
     return [
         "The mean of the printed classes of every row, with `benchmarks/studies/figures/"
         f"row_means.py`; rounding can move it by {ROUNDING:g} at most.",
-        "\n".join(parts),
+        blocks.bullets(parts),
         "The rows that are off by more:",
-        "\n".join(lines),
+        blocks.table(header, rows, "llr"),
     ]
 
 
-def _line(table: PrintedTable, found: RowMean) -> str:
+def _row(table: PrintedTable, found: RowMean) -> list[str]:
     note = f" ({found.missing} class missing)" if found.missing else ""
-    return (
-        f"| {table.name} | {found.row.method}{note} | {found.row.mean:.1f} | {found.mean:.2f} | "
-        f"{found.row.mean - found.mean:+.2f} |"
-    )
+    printed, mean = found.row.mean, found.mean
+    method = f"{found.row.method}{note}"
+    return [table.name, method, f"{printed:.1f}", f"{mean:.2f}", blocks.signed(printed - mean, 2)]
 
 
 def _students(table: PrintedTable) -> list[str]:

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.studies.__main__ import STUDIES
 from benchmarks.studies.figures.command import main
 from benchmarks.studies.figures.paper_page import GRIDS, pages, read_ablation
-from tests.pages import check_flags, commands, links
-from topodistill.commands import DOORS
+from tests.pages import KNOWN, check_flags, commands, links
 from train.core.errors import UserError
 
 RESULTS = Path(__file__).resolve().parents[3] / "docs" / "results"
@@ -115,6 +113,6 @@ def test_the_committed_pages_links_lead_somewhere():
 @pytest.mark.parametrize(("door", "arguments"), commands(PAGE))
 def test_the_committed_pages_commands_exist(door, arguments, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    assert door in {*DOORS, *STUDIES}
+    assert door in KNOWN
     if door != "ablate":  # its further flags are those of run
         check_flags(door, arguments, capsys)
