@@ -10,7 +10,7 @@ from tests.train.toy_runs import flags, log_of, refused, resumed
 from train.core.errors import UserError
 from train.data.semantickitti import CLASS_NAMES
 from train.engine.command_line import parse
-from train.engine.given_teacher import TeacherScore, check_teacher_score
+from train.engine.teacher_score import TeacherScore, check_teacher_score
 from train.methods.registry import METHODS, method_class
 from train.networks.litept import build_litept
 from train.networks.ptv3 import build_segmentor
@@ -228,7 +228,7 @@ def test_a_teacher_s_score_is_that_of_counting_by_hand(toy_sweeps, folder):
     from train.core.device import resolve_device
     from train.data.semantickitti import SPEC
     from train.data.transforms import voxelize
-    from train.engine.given_teacher import score_teacher
+    from train.engine.teacher_score import score_teacher
 
     config = parse(flags(toy_sweeps, folder / "none"))
     source = SPEC.open(toy_sweeps, sequences=("00",))
@@ -262,7 +262,7 @@ def test_a_teacher_s_score_is_that_of_counting_by_hand(toy_sweeps, folder):
 def test_a_bad_frame_ends_the_look_or_is_left_out(toy_sweeps, folder):
     import dataclasses
 
-    from train.engine.given_teacher import score_teacher
+    from train.engine.teacher_score import score_teacher
 
     class Damaged:
         def __len__(self):

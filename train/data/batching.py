@@ -25,10 +25,8 @@ from torch.utils.data import Sampler
 
 from train.core.distributed import World
 from train.core.errors import UserError
+from train.core.streams import Stream
 from train.data.transforms import VoxelFrame, crop
-
-# Different uses of one seed must not draw the same numbers: each has its own word in the key.
-ORDER_STREAM = 2
 
 ONE_PROCESS: Final = World()
 
@@ -134,7 +132,7 @@ class VoxelBudgetBatchSampler(Sampler[list[int]]):
         return self._planned[1]
 
     def _plan(self, epoch: int) -> list[list[list[int]]]:
-        rng = np.random.default_rng([ORDER_STREAM, self.seed, epoch])
+        rng = np.random.default_rng([Stream.ORDER, self.seed, epoch])
         order = rng.permutation(self.num_samples)
         processes = self.world.size
         if self.planned_voxels is None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from train.core.errors import UserError
+from train.core.streams import Stream
 from train.data.batch import BadFrame, OnBadFrame, Sample
 from train.data.batching import CroppedVoxels, crop_together
 from train.data.cameras import IMAGE_SIZE, camera_views, check_camera_fields
@@ -29,10 +30,6 @@ from train.data.transforms import (
     voxelize,
 )
 from train.data.voxel_counts import VoxelCounts
-
-# Different uses of one seed must not draw the same numbers: each has its own word in the key
-# (2 is the order's, in `train.data.batching`).
-_SAMPLE_STREAM, _CROP_STREAM = 1, 3
 
 
 class TrainingFrames(Dataset[VoxelFrame]):
@@ -191,7 +188,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
             notes += bad
         if self.max_batch_voxels is None:
             return [*sweeps, *notes]
-        rng = np.random.default_rng([_CROP_STREAM, self.seed, self.epoch, *indices])
+        rng = np.random.default_rng([Stream.BATCH_CROP, self.seed, self.epoch, *indices])
         kept = crop_together(sweeps, self.max_batch_voxels, rng)
         cut = sum(len(sweep.coord) for sweep in sweeps) - sum(len(sweep.coord) for sweep in kept)
         return [*kept, *notes, CroppedVoxels(cut)]
@@ -211,7 +208,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
 
     def _sample(self, index: int, at: int) -> VoxelFrame:
         """Return the source's sweep `at` as the epoch's sample `index`."""
-        rng = np.random.default_rng([_SAMPLE_STREAM, self.seed, self.epoch, index])
+        rng = np.random.default_rng([Stream.SAMPLE, self.seed, self.epoch, index])
         sweep = self.source[at]
         if not self.labels:
             sweep = dataclasses.replace(sweep, segment=None)

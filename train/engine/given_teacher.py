@@ -1,34 +1,22 @@
-"""The teacher that a run is given: its file read, its classes fitted, its score looked at."""
+"""The teacher that a run does not train: from a file that is given, its folder or the package."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from train.config import RunConfig
-from train.core.console import logger
-from train.core.device import to_device
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
-from train.data.batch import collate
-from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource
-from train.data.loader import EvaluationFrames
+from train.data.frame import IN_CHANNELS
+from train.engine.run_folder import RunFolder
 from train.evaluation.load_network import OpenedCheckpoint, fit_classes, open_checkpoint
-from train.evaluation.network_pass import arithmetic, network_input
-from train.networks.protocol import Network
+from train.networks.pretrained import PretrainedCard, pretrained_path, read_card
 from train.networks.registry import network_name, parse_network
-from train.networks.weights import load_model, weights_file
+from train.networks.weights import ModelMetadata, load_model, load_teacher, weights_file
 
-FRAMES: Final = 4
-"""Training frames on which a given teacher is scored before it is used."""
-
-TIMES_CHANCE: Final = 2.0
-"""A teacher below this many times the mIoU of naming one class everywhere has learned nothing."""
+TRAINED_HERE: Final = {"from": "this run"}
+"""What config.json says about a teacher that was neither given nor came with the package."""
 
 
 @dataclass(frozen=True)
@@ -168,175 +156,128 @@ def open_given_teacher(
 
 
 @dataclass(frozen=True)
-class TeacherScore:
-    """What a teacher gets right on some frames, at voxels, over the classes that it knows.
+class FoundTeacher:
+    """The teacher that is there before a run trains anything, and where it is from.
 
     Attributes
     ----------
-    frames, voxels
-        How many were looked at; voxels with a label of a known class.
-    miou, accuracy
-        Of the teacher; NaN without such voxels.
-    chance_miou, chance_accuracy
-        Of naming the most frequent class everywhere.
-    most_frequent
-        Its train id.
+    path
+        Its file, checked; None if there is none.
+    origin
+        What config.json says of it; None for a run without.
+    metadata
+        Of a teacher that was not trained here.
+    card
+        Of the one that comes with the package, if it serves.
+    misfit
+        Why that one does not serve; "" if there is nothing to say.
     """
 
-    frames: int
-    voxels: int
-    miou: float
-    accuracy: float
-    chance_miou: float
-    chance_accuracy: float
-    most_frequent: int
-
-    @property
-    def is_near_chance(self) -> bool:
-        """Whether naming one class everywhere does about as well."""
-        if not self.voxels:
-            return False
-        below = self.miou < TIMES_CHANCE * self.chance_miou and self.chance_accuracy < 1.0
-        return below or self.accuracy < self.chance_accuracy
-
-    def line(self, class_names: Sequence[str]) -> str:
-        """Return the score for people."""
-        if not self.voxels:
-            return f"no labeled voxel of a class it knows on {self.frames} training frames"
-        return (
-            f"mIoU {100 * self.miou:.1f}, accuracy {100 * self.accuracy:.1f} on {self.frames} "
-            f"training frames (naming {class_names[self.most_frequent]} everywhere: "
-            f"{100 * self.chance_miou:.1f}, {100 * self.chance_accuracy:.1f})"
-        )
+    path: Path | None
+    origin: dict[str, Any] | None
+    metadata: ModelMetadata | None = None
+    card: PretrainedCard | None = None
+    misfit: str = ""
 
 
-@torch.no_grad()
-def score_teacher(
-    teacher: Network,
-    source: FrameSource,
+def converted_copy(
+    config: RunConfig, folder: RunFolder, origin: Mapping[str, Any] | None
+) -> Path | None:
+    """Return the copy of a teacher of others that the run began with; None if there is none."""
+    wanted = config.teacher_checkpoint is not None and "converted" in (origin or {})
+    return folder.teacher if wanted and folder.teacher.is_file() else None
+
+
+def find_teacher(
     config: RunConfig,
-    device: torch.device,
-    num_classes: int,
-) -> TeacherScore:
-    """Score a teacher on an even sample of training frames, whole and not augmented.
-
-    Every process does it alone and finds the same. A frame that cannot be read is left out where
-    the run leaves such frames out.
+    folder: RunFolder,
+    given: GivenTeacher | None,
+    *,
+    needed: bool,
+    name: str,
+    class_names: Sequence[str],
+    origin: dict[str, Any] | None,
+    copy: Path | None,
+    **options: Any,
+) -> FoundTeacher:
+    """Look for the trained teacher that a run begins with.
 
     Parameters
     ----------
-    teacher
-        On `device`, in evaluation mode.
-    source
-        Training frames.
-    config
-        The run's: grid, box, precision.
-    device
-        Where it runs.
-    num_classes
+    config, folder
+        The run's.
+    given
+        The teacher that a flag names.
+    needed
+        Whether the method has a teacher.
+    name
+        Which network it is to be, "NETWORK:SIZE".
+    class_names
         Of the data.
+    origin
+        What an earlier part of the run recorded.
+    copy
+        From `converted_copy`.
+    **options
+        How to compute, as `build_network` takes them.
 
     Raises
     ------
     UserError
-        If a frame cannot be read.
+        If there has to be one and there is none, or the package's cannot be used.
     """
-    data = config.data
-    frames = EvaluationFrames(source, data.grid_size_m, clip_range_m=data.clip_range_m)
-    chosen = sorted({round(at) for at in np.linspace(0, len(source) - 1, FRAMES)})
-    known = np.array(teacher.known_classes or (True,) * num_classes)
-    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
-    seen = 0
-    for index in chosen:
-        try:
-            frame = frames[index]
-        except UserError:
-            if config.on_bad_sweep == "stop":
-                raise
-            continue
-        seen += 1
-        if frame.segment is None:
-            continue
-        batch = to_device(network_input(collate([frame])), device)
-        with arithmetic(device, config.precision):
-            found = teacher(batch).logits.argmax(dim=1).cpu().numpy()
-        labeled = frame.segment != IGNORE_INDEX
-        labeled[labeled] = known[frame.segment[labeled]]
-        pairs = num_classes * frame.segment[labeled] + found[labeled]
-        counts += np.bincount(pairs, minlength=num_classes**2).reshape(counts.shape)
-    return _score(counts, seen)
+    metadata = None if given is None else given.opened.metadata
+    if config.teacher_checkpoint is not None and given is not None:
+        if copy is not None:
+            return FoundTeacher(copy, origin, metadata)
+        return FoundTeacher(config.teacher_checkpoint, given.origin(), metadata)
+    if folder.teacher.is_file():
+        return FoundTeacher(folder.teacher, origin, metadata)
+    if config.stage == "student" and needed:
+        raise UserError(
+            "--stage student needs a trained teacher: give --teacher-checkpoint FILE, or "
+            f"--resume with the --output of a run that has one (no {folder.teacher})"
+        )
+    path = pretrained_path(config.dataset, name, simulated=config.simulate)
+    may_serve = config.stage == "all" and needed and not config.from_scratch
+    # A run that began to train its teacher goes on with that.
+    begun = config.initial_teacher is not None or origin == TRAINED_HERE
+    misfit = ""
+    if path is not None and may_serve and not begun:
+        packaged = _packaged_teacher(path, config, name, class_names, **options)
+        if packaged.path is not None:
+            return packaged
+        misfit = packaged.misfit
+    trains = needed or config.stage == "teacher"
+    return FoundTeacher(None, TRAINED_HERE if trains else origin, metadata, misfit=misfit)
 
 
-def _score(counts: NDArray[np.int64], frames: int) -> TeacherScore:
-    """Return the score of a confusion matrix, truth by row."""
-    truth, total = counts.sum(axis=1), int(counts.sum())
-    if not total:
-        return TeacherScore(frames, 0, *(math.nan,) * 4, 0)
-    hits = np.diag(counts)
-    union = truth + counts.sum(axis=0) - hits
-    present = truth > 0
-    share = float(truth.max() / total)
-    return TeacherScore(
-        frames=frames,
-        voxels=total,
-        miou=float((hits[present] / union[present]).mean()),
-        accuracy=float(hits.sum() / total),
-        chance_miou=share / int(present.sum()),
-        chance_accuracy=share,
-        most_frequent=int(truth.argmax()),
-    )
-
-
-def look_at_teacher(
-    given: GivenTeacher,
-    source: FrameSource,
-    config: RunConfig,
-    device: torch.device,
-    class_names: tuple[str, ...],
-) -> None:
-    """Score a teacher on some training frames and say so, unless the run is told not to.
-
-    Raises
-    ------
-    UserError
-        As `score_teacher` and `check_teacher_score`.
-    """
-    if config.teacher_check == "skip":
-        return
-    teacher = given.opened.model.to(device).eval().requires_grad_(False)
-    score = score_teacher(teacher, source, config, device, len(class_names))
-    teacher.cpu()  # the run loads its own
-    check_teacher_score(score, given, config, class_names)
-
-
-def check_teacher_score(
-    score: TeacherScore, given: GivenTeacher, config: RunConfig, class_names: Sequence[str]
-) -> None:
-    """Say a teacher's score; near chance warn, or refuse.
-
-    Raises
-    ------
-    UserError
-        If the score is near chance and `config.teacher_check` (or, with "auto", a file of others)
-        wants the run to stop.
-    """
-    logger.info(f"teacher: {score.line(class_names)}")
-    if not score.is_near_chance:
-        return
-    form = config.teacher_form
-    other = {"main": "v1.5.1", "v1.5.1": "main"}
-    causes = [
-        f"--teacher-form (it was {form}: try {other[form]})" if form else "",
-        "--teacher-classes (names in the teacher's order)" if given.is_foreign else "",
-        f"--data.grid-size-m ({config.data.grid_size_m:g} m here, "
-        f"{given.opened.metadata.grid_size_m:g} m in its training)",
-        "the scale of strengths and the axes of --data-root's frames (topodistill inspect)",
-    ]
-    told = (
-        f"{given.path}: the teacher does hardly better on the training frames than naming one "
-        f"class everywhere; check {', '.join(filter(None, causes))}"
-    )
-    stops = {"auto": given.is_foreign, "stop": True, "warn": False}[config.teacher_check]
-    if stops:
-        raise UserError(f"{told}; --teacher-check warn goes on all the same")
-    logger.warning(f"warning: {told}")
+def _packaged_teacher(
+    path: Path, config: RunConfig, name: str, class_names: Sequence[str], **options: Any
+) -> FoundTeacher:
+    """Return the teacher that comes with the package, checked, or why it does not serve."""
+    try:
+        card = read_card(path)
+        own = (config.data.grid_size_m, config.data.clip_range_m)
+        if own != (card.metadata.grid_size_m, card.metadata.clip_range_m):
+            misfit = (
+                f"the teacher that comes with the package has voxels of "
+                f"{card.metadata.grid_size_m} m in the box {card.metadata.clip_range_m}, this run "
+                f"{own[0]} m in {own[1]}: one is trained here"
+            )
+            return FoundTeacher(None, None, misfit=misfit)
+        _, metadata = load_teacher(
+            path, wanted=name, in_channels=IN_CHANNELS, class_names=class_names, **options
+        )
+    except UserError as error:
+        raise UserError(
+            f"the teacher that comes with the package cannot be used: {error}. Install "
+            "topodistill again, or add --from-scratch to train a teacher"
+        ) from error
+    origin = {
+        "from": "the package",
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "made_by": dict(card.made_by),
+    }
+    return FoundTeacher(path, origin, metadata, card)

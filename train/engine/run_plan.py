@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from train.core.distributed import (
     is_first_process,
 )
 from train.core.errors import UserError
-from train.core.provenance import sha256_of
 from train.data.batch import SkippedFrames
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.cameras import CAMERA_FIELDS
@@ -24,14 +24,19 @@ from train.data.frame import IN_CHANNELS
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
 from train.data.transforms import PAPER_AUGMENTATION
-from train.engine.given_teacher import look_at_teacher, named_teacher
+from train.engine.given_teacher import (
+    TRAINED_HERE,
+    converted_copy,
+    find_teacher,
+    named_teacher,
+)
 from train.engine.loop import batch_sampler
 from train.engine.run_data import counts_of, open_data
 from train.engine.run_folder import RunFolder
+from train.engine.teacher_score import look_at_teacher
 from train.engine.training_state import TrainingState, load_state
 from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
-from train.networks.pretrained import PretrainedCard, pretrained_path, read_card
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import (
     PAIRS,
@@ -45,9 +50,6 @@ from train.predict.submit import check_submission
 
 STAGES: Final = ("teacher", "student", "baseline")
 """In the order in which they are trained; the baseline is the student, trained alone."""
-
-TRAINED_HERE: Final = {"from": "this run"}
-"""What config.json says about a teacher that was neither given nor came with the package."""
 
 
 def flag_of(name: str) -> str:
@@ -72,6 +74,73 @@ def changes_of_training(names: Iterable[str]) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """What an earlier part of a run left; nothing for a run that starts.
+
+    Attributes
+    ----------
+    changes
+        Fields of the configuration that are others now: before and after, by dotted name.
+    teacher_origin
+        Where the teacher is from, as config.json says it.
+    """
+
+    changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    teacher_origin: dict[str, Any] | None = None
+
+
+def look_at_folder(config: RunConfig, folder: RunFolder) -> Resumed:
+    """Refuse a folder that holds something else, or, to resume, nothing or another run.
+
+    Raises
+    ------
+    UserError
+        If the folder does not fit, or an option was changed that cannot be.
+    """
+    if not config.resume:
+        folder.check_new()
+        return Resumed()
+    content = folder.check_resume()
+    before = ADDED_LATER | content["config"]
+    changed = differences(before, to_json(config))
+    refused = {k: v for k, v in changed.items() if k not in CHANGEABLE_ON_RESUME}
+    if "method" in refused:  # its options are others, too, but that says nothing more
+        refused = {"method": refused["method"]}
+    if refused:
+        told = "; ".join(
+            f"{flag_of(name)} {old}, now {new}" for name, (old, new) in refused.items()
+        )
+        raise UserError(
+            f"--resume: this is not the run in {folder.path}: {told}; leave these flags out, or "
+            "give a new --output"
+        )
+    if "optim.teacher_epochs" in changed and folder.teacher.is_file():
+        raise UserError(
+            f"--optim.teacher-epochs {config.optim.teacher_epochs}: the teacher of {folder.path} "
+            f"is finished after {changed['optim.teacher_epochs'][0]} epochs and cannot go on; "
+            "leave the flag out, or give a new --output"
+        )
+    for role, weights in (("student", folder.student), ("baseline", folder.baseline)):
+        checkpoint = folder.checkpoint_of(role)
+        if (
+            "optim.student_epochs" in changed
+            and (role == "student" or config.baseline)
+            and weights.is_file()
+            and not checkpoint.is_file()
+        ):
+            raise UserError(
+                f"--optim.student-epochs {config.optim.student_epochs}: the {role} of "
+                f"{folder.path} is finished, and there is no {checkpoint.name} to go on from; "
+                "leave the flag out, or give a new --output"
+            )
+    processes = content.get("processes", 1), current_world().size
+    if processes[0] != processes[1] and config.stage != "evaluate":
+        changed["processes"] = processes
+    # Earlier versions did not say it, and trained every teacher that was not given.
+    return Resumed(changed, content.get("teacher") or TRAINED_HERE)
+
+
 class RunPlan:
     """What a run reads, where it writes, and what of it is left to do.
 
@@ -93,42 +162,44 @@ class RunPlan:
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.folder = RunFolder(config.resolved_output)
-        self.changes: dict[str, tuple[Any, Any]] = {}
-        self.teacher_origin: dict[str, Any] | None = None
+        self.folder = folder = RunFolder(config.resolved_output)
         with first_process_first():
-            if is_first_process():
-                self._check_folder()
+            left = look_at_folder(config, folder) if is_first_process() else None
         # What is to be trained depends on it, and the folder is the first process's to read.
-        self.changes, self.teacher_origin = broadcast_object((self.changes, self.teacher_origin))
+        resumed: Resumed = broadcast_object(left)
+        self.changes = resumed.changes
         self.spec = dataset_spec(config.dataset, vars(config.data))
         self.method = method_class(config.method)
-        pair = PAIRS[config.model]
+        copy = converted_copy(config, folder, resumed.teacher_origin)
         self.given = named_teacher(
             config,
             self.spec.class_names,
             wanted=self.method.needs_teacher or config.stage == "teacher",
-            copy=self._converted_copy(),
+            copy=copy,
             **self._options(),
         )
-        self.teacher_metadata = None if self.given is None else self.given.opened.metadata
-        held = None if self.given is None else network_name(self.given.opened.metadata.spec)
-        named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
-        self.names = {role: ":".join(parse_network(role, name)) for role, name in named.items()}
+        self.names = self._network_names()
         trains_student = config.stage in ("all", "student")
         self.fields = self.method.batch_fields if trains_student else frozenset[str]()
         scores_images = self.method.scores_with_images and config.stage != "teacher"
         self.evaluation_fields = self.method.batch_fields if scores_images else frozenset[str]()
         self._check_choices()
-        self.pretrained: PretrainedCard | None = None
-        self.pretrained_misfit = ""
-        self.teacher_file = self._find_teacher()
+        self.teacher = find_teacher(
+            config,
+            folder,
+            self.given,
+            needed=self.method.needs_teacher,
+            name=self.names["teacher"],
+            class_names=self.spec.class_names,
+            origin=resumed.teacher_origin,
+            copy=copy,
+            **self._options(),
+        )
+        self.teacher_file = self.teacher.path
         if config.stage == "evaluate" and not self._finished():
-            raise UserError(
-                f"--stage evaluate: neither {self.folder.teacher} nor {self.folder.student}"
-            )
+            raise UserError(f"--stage evaluate: neither {folder.teacher} nor {folder.student}")
         self.states = self._read_states()
-        self.skipped = SkippedFrames(self.folder.skipped)
+        self.skipped = SkippedFrames(folder.skipped)
         self.data = open_data(
             config,
             self.spec,
@@ -142,50 +213,12 @@ class RunPlan:
         self.submission = check_submission(config, self.spec, self.data.validation)
         self._check_given_teacher()
 
-    def _check_folder(self) -> None:
-        """Refuse a folder that holds something else, or, to resume, nothing or another run."""
-        if not self.config.resume:
-            self.folder.check_new()
-            return
-        content = self.folder.check_resume()
-        before = ADDED_LATER | content["config"]
-        # Earlier versions did not say it, and trained every teacher that was not given.
-        self.teacher_origin = content.get("teacher") or TRAINED_HERE
-        changed = differences(before, to_json(self.config))
-        refused = {k: v for k, v in changed.items() if k not in CHANGEABLE_ON_RESUME}
-        if "method" in refused:  # its options are others, too, but that says nothing more
-            refused = {"method": refused["method"]}
-        if refused:
-            told = "; ".join(
-                f"{flag_of(name)} {old}, now {new}" for name, (old, new) in refused.items()
-            )
-            raise UserError(
-                f"--resume: this is not the run in {self.folder.path}: {told}; leave these flags "
-                "out, or give a new --output"
-            )
-        if "optim.teacher_epochs" in changed and self.folder.teacher.is_file():
-            raise UserError(
-                f"--optim.teacher-epochs {self.config.optim.teacher_epochs}: the teacher of "
-                f"{self.folder.path} is finished after {changed['optim.teacher_epochs'][0]} "
-                "epochs and cannot go on; leave the flag out, or give a new --output"
-            )
-        for role, weights in (("student", self.folder.student), ("baseline", self.folder.baseline)):
-            checkpoint = self.folder.checkpoint_of(role)
-            if (
-                "optim.student_epochs" in changed
-                and (role == "student" or self.config.baseline)
-                and weights.is_file()
-                and not checkpoint.is_file()
-            ):
-                raise UserError(
-                    f"--optim.student-epochs {self.config.optim.student_epochs}: the {role} of "
-                    f"{self.folder.path} is finished, and there is no {checkpoint.name} "
-                    "to go on from; leave the flag out, or give a new --output"
-                )
-        self.changes = changed
-        processes = content.get("processes", 1), current_world().size
-        if processes[0] != processes[1] and self.config.stage != "evaluate":
-            self.changes["processes"] = processes
+    def _network_names(self) -> dict[str, str]:
+        """Return which networks teacher and student are, as "NETWORK:SIZE" by role."""
+        config, pair = self.config, PAIRS[self.config.model]
+        held = None if self.given is None else network_name(self.given.opened.metadata.spec)
+        named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
+        return {role: ":".join(parse_network(role, name)) for role, name in named.items()}
 
     def _check_number_of_processes(self) -> None:
         """Refuse more processes than sweeps in a step."""
@@ -225,7 +258,7 @@ class RunPlan:
             )
         if config.stage in ("all", "student"):
             self.method.check_classes(config.options, self.spec.class_names)
-        given = getattr(config.options, "image_network", None)
+        given = self.method.given_image_network(config.options)
         if self.fields and self.method.needs_image_network and not (given or config.simulate):
             raise UserError(
                 f"--method.image-network is missing: --method {config.method} looks at images "
@@ -241,17 +274,11 @@ class RunPlan:
             raise UserError(
                 "--log-gradient-norms-every needs whole steps: leave out --optim.accumulate"
             )
-        if getattr(config.options, "topology", 0) > 0:
+        if self.method.needs_persistence(config.options):
             try:
                 rips_persistence(torch.zeros(1, 1, device=self.device))
             except RuntimeError as error:
                 raise UserError(f"--device {self.device}: {error}") from error
-
-    def _converted_copy(self) -> Path | None:
-        """Return the copy of a teacher of others that the run began with; None if there is none."""
-        origin, copy = self.teacher_origin or {}, self.folder.teacher
-        wanted = self.config.teacher_checkpoint is not None and "converted" in origin
-        return copy if wanted and copy.is_file() else None
 
     def _check_given_teacher(self) -> None:
         """Score the teacher of --teacher-checkpoint on some frames before a student is trained."""
@@ -261,67 +288,6 @@ class RunPlan:
         if given is not None and not begun and self._needs("student"):
             names = tuple(self.spec.class_names)
             look_at_teacher(given, self.data.training, config, self.device, names)
-
-    def _find_teacher(self) -> Path | None:
-        """Return the file of the teacher that is there already, checked; None if there is none."""
-        config, given = self.config, self.given
-        if config.teacher_checkpoint is not None and given is not None:
-            if self._converted_copy() is not None:
-                return self.folder.teacher
-            self.teacher_origin = given.origin()
-            return config.teacher_checkpoint
-        if self.folder.teacher.is_file():
-            return self.folder.teacher
-        if config.stage == "student" and self.method.needs_teacher:
-            raise UserError(
-                "--stage student needs a trained teacher: give --teacher-checkpoint FILE, or "
-                f"--resume with the --output of a run that has one (no {self.folder.teacher})"
-            )
-        path = self._find_pretrained()
-        if path is None and (self.method.needs_teacher or config.stage == "teacher"):
-            self.teacher_origin = TRAINED_HERE
-        return path
-
-    def _find_pretrained(self) -> Path | None:
-        """Return the file of the teacher that comes with the package, checked, if it is to serve.
-
-        A run that began to train its teacher goes on with that.
-        """
-        config = self.config
-        path = pretrained_path(config.dataset, self.names["teacher"], simulated=config.simulate)
-        if (
-            path is None
-            or config.from_scratch
-            or config.initial_teacher is not None
-            or config.stage != "all"
-            or not self.method.needs_teacher
-            or self.teacher_origin == TRAINED_HERE
-        ):
-            return None
-        try:
-            card = read_card(path)
-            own = (config.data.grid_size_m, config.data.clip_range_m)
-            if own != (card.metadata.grid_size_m, card.metadata.clip_range_m):
-                self.pretrained_misfit = (
-                    f"the teacher that comes with the package has voxels of "
-                    f"{card.metadata.grid_size_m} m in the box {card.metadata.clip_range_m}, this "
-                    f"run {own[0]} m in {own[1]}: one is trained here"
-                )
-                return None
-            self._load_teacher(path)
-        except UserError as error:
-            raise UserError(
-                f"the teacher that comes with the package cannot be used: {error}. Install "
-                "topodistill again, or add --from-scratch to train a teacher"
-            ) from error
-        self.pretrained = card
-        self.teacher_origin = {
-            "from": "the package",
-            "file": path.name,
-            "sha256": sha256_of(path),
-            "made_by": dict(card.made_by),
-        }
-        return path
 
     def _finished(self) -> dict[str, Path]:
         """Return the trained networks that are there, by role."""
@@ -395,7 +361,7 @@ class RunPlan:
     def _options(self) -> dict[str, Any]:
         """Return how networks are to compute, where that is not as usual."""
         asked = {name: getattr(self.config, name) for name in ("convolution", "attention")}
-        usual = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+        usual = {each.name: each.default for each in dataclasses.fields(RunConfig)}
         return {name: value for name, value in asked.items() if value != usual[name]}
 
     def _build(self, role: str) -> Network:
@@ -420,7 +386,7 @@ class RunPlan:
         return load_model(path, **self._options())[0].to(self.device)
 
     def _load_teacher(self, path: Path) -> Network:
-        model, self.teacher_metadata = load_teacher(
+        model, _ = load_teacher(
             path,
             wanted=self.names["teacher"],
             in_channels=IN_CHANNELS,

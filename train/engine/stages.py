@@ -92,59 +92,22 @@ class Run(RunPlan):
 
     def start(self, at_end: AtEnd | None = None) -> None:
         """Do the stages that the configuration asks for, and write the metrics; then `at_end`."""
-        config = self.config
         with ExitStack() as held:
             with first_process_first():
                 if is_first_process():
-                    held.enter_context(self.folder.hold(resume=config.resume))
+                    held.enter_context(self.folder.hold(resume=self.config.resume))
                     self._write_config()
                     self._take_pretrained()
                     self._keep_converted_teacher()
-            if self.pretrained is not None or self._converts_teacher:
+            if self.teacher.card is not None or self._converts_teacher:
                 self.teacher_file = self.folder.teacher
-            world = current_world()
-            logger.info(
-                f"{config.dataset}: {len(self.data.training)} sweeps to train on, "
-                f"{len(self.data.validation)} to evaluate on; method {config.method}, "
-                f"{config.model} pair on {describe_device(self.device)}"
-                f"{f', {world.size} processes' if world.size > 1 else ''}, {config.precision}; "
-                f"output {self.folder.path}"
-            )
-            self._say_whose_teacher()
-            self.skipped.add(self.data.bad)
-            if config.options.segmentation == "ce+lovasz" and (
-                world.size > 1 or config.optim.accumulate > 1
-            ):
-                logger.warning(
-                    "--method.segmentation ce+lovasz: Lovász-softmax is no mean over voxels; those "
-                    "of the parts are averaged, which is not that of the joint batch"
-                )
-            with ExitStack() as open_log:
-                log: RunLog | None = None
-                if is_first_process():
-                    log = open_log.enter_context(RunLog(self.folder.path, self._resume_point()))
-                if self._needs("teacher"):
-                    self._train_teacher(log)
-                if self._needs("student"):
-                    self._train_student(log)
-                if self._needs("baseline"):
-                    self._train_baseline(log)
-            scorer = self._scorer()
+            self._say_what_is_done()
+            self._train()
             networks = {role: self._load(path) for role, path in self._finished().items()}
-            untrained = self._build("student") if config.model == "tiny" else None
-            with_images = self._with_images(networks)
-            metrics = write_metrics(
-                self.folder, config, self.data, scorer, networks, untrained, with_images
-            )
-            if self.submission is not None:
-                with first_process_first():
-                    if is_first_process():
-                        role = "student" if "student" in networks else "teacher"
-                        path = self._finished()[role]
-                        model, metadata = load_model(path, **self._options())
-                        write_submission(
-                            self.submission, model.to(self.device), metadata, role, config
-                        )
+            metrics = self._score(networks)
+            with first_process_first():
+                if is_first_process():
+                    self._submit("student" if "student" in networks else "teacher")
             with first_process_first():
                 if is_first_process():
                     if at_end is not None:
@@ -152,11 +115,58 @@ class Run(RunPlan):
                     if "student" in networks:
                         write_network_folder(self.folder.student)
             self.skipped.share()
-            for line in self.skipped.lines():
-                logger.info(line)
-            for line in score_lines(metrics):
+            for line in [*self.skipped.lines(), *score_lines(metrics)]:
                 logger.info(line)
             logger.info(f"done: {self.folder.metrics}")
+
+    def _say_what_is_done(self) -> None:
+        """Say on what, with what and where to; and what is to be known before."""
+        config, world = self.config, current_world()
+        logger.info(
+            f"{config.dataset}: {len(self.data.training)} sweeps to train on, "
+            f"{len(self.data.validation)} to evaluate on; method {config.method}, "
+            f"{config.model} pair on {describe_device(self.device)}"
+            f"{f', {world.size} processes' if world.size > 1 else ''}, {config.precision}; "
+            f"output {self.folder.path}"
+        )
+        self._say_whose_teacher()
+        self.skipped.add(self.data.bad)
+        if config.options.segmentation == "ce+lovasz" and (
+            world.size > 1 or config.optim.accumulate > 1
+        ):
+            logger.warning(
+                "--method.segmentation ce+lovasz: Lovász-softmax is no mean over voxels; those "
+                "of the parts are averaged, which is not that of the joint batch"
+            )
+
+    def _train(self) -> None:
+        """Train what is to be trained, one network after the other."""
+        with ExitStack() as open_log:
+            log: RunLog | None = None
+            if is_first_process():
+                log = open_log.enter_context(RunLog(self.folder.path, self._resume_point()))
+            if self._needs("teacher"):
+                self._train_teacher(log)
+            if self._needs("student"):
+                self._train_student(log)
+            if self._needs("baseline"):
+                self._train_baseline(log)
+
+    def _score(self, networks: Mapping[str, Network]) -> dict[str, Any]:
+        """Score all networks on the validation sweeps, write and return the metrics."""
+        scorer = self._scorer()
+        untrained = self._build("student") if self.config.model == "tiny" else None
+        with_images = self._with_images(networks)
+        return write_metrics(
+            self.folder, self.config, self.data, scorer, networks, untrained, with_images
+        )
+
+    def _submit(self, role: str) -> None:
+        """Write the predictions of a network for the benchmark's server, if they are wanted."""
+        if self.submission is None:
+            return
+        model, metadata = load_model(self._finished()[role], **self._options())
+        write_submission(self.submission, model.to(self.device), metadata, role, self.config)
 
     def _write_config(self) -> None:
         content = {
@@ -165,7 +175,7 @@ class Run(RunPlan):
             "processes": current_world().size,
             "versions": provenance.versions(),
             "device": describe_device(self.device),
-            "teacher": self.teacher_origin,
+            "teacher": self.teacher.origin,
             **provenance.commit(),
         }
         if not self.config.resume:
@@ -193,8 +203,8 @@ class Run(RunPlan):
 
     def _take_pretrained(self) -> None:
         """Copy the package's teacher to the folder, which then needs no package of that version."""
-        if self.pretrained is not None and self.teacher_file is not None:
-            save_model(*load_model(self.teacher_file), self.folder.teacher)
+        if self.teacher.card is not None and self.teacher.path is not None:
+            save_model(*load_model(self.teacher.path), self.folder.teacher)
 
     @property
     def _converts_teacher(self) -> bool:
@@ -210,25 +220,26 @@ class Run(RunPlan):
 
     def _say_whose_teacher(self) -> None:
         """Say which teacher was not trained here, and whether it knows what is scored."""
-        if self.pretrained is not None:
-            made, scores = self.pretrained.metadata, self.pretrained.scores
+        card, metadata = self.teacher.card, self.teacher.metadata
+        if card is not None:
+            made, scores = card.metadata, card.scores
             score = f", mIoU {100 * scores['miou']:.1f} on others" if scores else ""
             logger.info(
                 f"teacher: the one that comes with the package, trained on {len(made.trained_on)} "
                 f"simulated {self.spec.sequence_word}s{score}; --from-scratch trains one here"
             )
-        if self.pretrained_misfit:
-            logger.info(f"teacher: {self.pretrained_misfit}")
+        if self.teacher.misfit:
+            logger.info(f"teacher: {self.teacher.misfit}")
         for line in [] if self.given is None else self.given.lines():
             logger.info(line)
-        if self.teacher_metadata is None:
+        if metadata is None:
             return
         if self.config.teacher_checkpoint is not None:
-            self._warn_of_other_voxels(self.teacher_metadata)
+            self._warn_of_other_voxels(metadata)
         count = count_trained(
             tuple(self.data.validation.names),
-            self.teacher_metadata.trained_on,
-            trained_seed=self.teacher_metadata.simulated_seed,
+            metadata.trained_on,
+            trained_seed=metadata.simulated_seed,
             seed=simulated_seed(self.config.resolved_data_root),
         )
         if count:
@@ -259,14 +270,7 @@ class Run(RunPlan):
             logger.info(f"teacher: from the weights of {self.config.initial_teacher} on")
             teacher.load_state_dict(self.given.opened.model.state_dict())
             teacher.learn_unknown_classes()
-        options = MethodConfig(segmentation=self.config.options.segmentation)
-        task = TrainTask(
-            "teacher",
-            teacher,
-            CrossEntropy(options, teacher, None),
-            None,
-            self._epochs("teacher"),
-        )
+        task = self._alone("teacher", teacher)
         self._fit(task, log, self.folder.teacher, self.folder.teacher_best)
         self.teacher_file = self.folder.teacher
 
@@ -302,7 +306,7 @@ class Run(RunPlan):
 
     def _image_network(self) -> Path | None:
         """Return the file of the image network that the run trains itself; None if one is given."""
-        if self.config.options.image_network is not None:  # type: ignore[attr-defined]
+        if self.method.given_image_network(self.config.options) is not None:
             return None
         with first_process_first():
             return image_network_of_run(self.config, self.spec, self.folder.path, self.device)
@@ -331,15 +335,15 @@ class Run(RunPlan):
                     f"warning: {', '.join(map(flag_of, changed))} changed while the student was "
                     "trained; the baseline has the last values from its first step on"
                 )
-        options = MethodConfig(segmentation=self.config.options.segmentation)
-        task = TrainTask(
-            "baseline",
-            baseline,
-            CrossEntropy(options, baseline, None),
-            None,
-            self._epochs("baseline"),
-        )
+        task = self._alone("baseline", baseline)
         self._fit(task, log, self.folder.baseline, self.folder.baseline_best)
+
+    def _alone(self, name: str, network: Network) -> TrainTask:
+        """Return the training of a network without a teacher."""
+        options = MethodConfig(segmentation=self.config.options.segmentation)
+        return TrainTask(
+            name, network, CrossEntropy(options, network, None), None, self._epochs(name)
+        )
 
     def _fit(self, task: TrainTask, log: RunLog | None, last: Path, best_path: Path) -> None:
         frames = self._training_frames(task.name, task.network.coarsest_cell_voxels)

@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 
 from train.core.errors import UserError
+from train.core.streams import Stream
 
 NUM_SAMPLES: Final = 512
 """Points of a cloud whose features are compared."""
 
 FeatureLoss = Callable[[Tensor, Tensor], Tensor | float]
 """Called with a teacher's and a student's features, as many rows of each; returns one number."""
-
-# Different uses of one seed must not draw the same numbers.
-_ROW_STREAM, _PAIR_STREAM = 4, 5
 
 
 def sampled_rows(num_rows: int, *, name: str, seed: int, num_samples: int = NUM_SAMPLES) -> Tensor:
@@ -49,7 +47,7 @@ def sampled_rows(num_rows: int, *, name: str, seed: int, num_samples: int = NUM_
             f"sampled_rows: needs num_rows and num_samples of at least 1 and a seed of at least 0, "
             f"not {num_rows}, {num_samples} and {seed}"
         )
-    rng = np.random.default_rng([_ROW_STREAM, seed, zlib.crc32(name.encode())])
+    rng = np.random.default_rng([Stream.COMPARED_ROWS, seed, zlib.crc32(name.encode())])
     rows = rng.choice(num_rows, size=min(num_samples, num_rows), replace=False)
     return torch.from_numpy(np.sort(rows).astype(np.int64))
 
@@ -245,7 +243,7 @@ def own_other(
     size = min(len(teacher) for teacher in teachers)
     if size == 0:
         raise ValueError("own_other: a cloud has no rows")
-    rng = np.random.default_rng([_PAIR_STREAM, seed])
+    rng = np.random.default_rng([Stream.COMPARED_PAIRS, seed])
     # In random order: rows that lie alike in two clouds would pair like with like.
     rows = [torch.from_numpy(rng.permutation(len(teacher))[:size]) for teacher in teachers]
     sampled = [teacher[of_cloud] for teacher, of_cloud in zip(teachers, rows, strict=True)]

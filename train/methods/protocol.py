@@ -40,8 +40,8 @@ class DistillationMethod(nn.Module, ABC):
     needs_teacher
         Whether there is a teacher.
     needs_image_network
-        Whether it looks at images through a network of `train.networks.image`. Its `Config` then
-        has `image_network`, a file or None; a file that a run makes itself comes as `artifacts`.
+        Whether it looks at images through a network of `train.networks.image`, which
+        `given_image_network` names; a file that a run makes itself comes as `artifacts`.
     scores_with_images
         Whether `with_images` gives something to score beside the student alone.
     prepares
@@ -106,6 +106,18 @@ class DistillationMethod(nn.Module, ABC):
             If a file is of other classes.
         """
         del config, class_names
+
+    @classmethod
+    def given_image_network(cls, config: Any) -> Path | None:
+        """Return the file of the image network that the options name; None if they name none."""
+        del config
+        return None
+
+    @classmethod
+    def needs_persistence(cls, config: Any) -> bool:
+        """Return whether the method needs the kernels of `fast` on the run's device."""
+        del config
+        return False
 
     @classmethod
     def prepare(

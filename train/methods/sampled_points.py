@@ -15,10 +15,8 @@ from fast.modules import cloud_sizes
 from fast.normalisation import Normalisation
 from fast.sampling import Sampling, choose_points, key_of_call
 from train.config import require
+from train.core.streams import CallStream
 from train.methods.stage_term import StageTermConfig
-
-SEED = 0
-"""Of random points: `fast.TopologicalLoss`'s own default, so that both draw the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +92,7 @@ class SampledPoints(nn.Module):
                 ]
                 key = None
                 if self.sampling != "farthest":
-                    key = key_of_call(SEED, self.sampling_calls)
+                    key = key_of_call(CallStream.POINTS, self.sampling_calls)
                     self.sampling_calls += 1
                 counts = [min(self.num_samples, size) for size in sizes]
                 chosen, _ = choose_points(teachers, counts, 0, None, self.sampling, key)

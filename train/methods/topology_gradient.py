@@ -193,6 +193,11 @@ class TopologyGradient(DistillationMethod):
         )
 
     @classmethod
+    def needs_persistence(cls, config: TopologyGradientConfig) -> bool:
+        """Return whether topology enters the loss."""
+        return config.topology > 0
+
+    @classmethod
     def check(
         cls, config: TopologyGradientConfig, student: Network, teacher: Network | None
     ) -> None:

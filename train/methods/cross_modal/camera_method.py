@@ -61,6 +61,11 @@ class CameraMethod(DistillationMethod):
         self.student_channels = student.stage_channels[self.stage]
 
     @classmethod
+    def given_image_network(cls, config: CameraMethodConfig) -> Path | None:
+        """Return `image_network` of the options."""
+        return config.image_network
+
+    @classmethod
     def check_classes(cls, config: Any, class_names: Sequence[str]) -> None:
         """Refuse an image network of other classes."""
         path: Path | None = config.image_network

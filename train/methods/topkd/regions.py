@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from fast.modules import cloud_sizes
 from fast.sampling import draw_points, key_of_call
 from train.core.errors import UserError
-
-SEED = 1
-"""Of the regions' centers; the points in them are drawn with another, `sampled_points.SEED`."""
+from train.core.streams import CallStream
 
 
 def positions(batch: Mapping[str, Any], rows: int, stage: str) -> Tensor:
@@ -110,7 +108,7 @@ class Regions(nn.Module):
             (B,) int64.
         """
         sizes = cloud_sizes("Regions", offset, len(coord))
-        key = key_of_call(SEED, self.calls).to(coord.device)
+        key = key_of_call(CallStream.REGIONS, self.calls).to(coord.device)
         self.calls += 1
         centers = draw_points(key, sizes, [1] * len(sizes))
         found, begin = [], 0
