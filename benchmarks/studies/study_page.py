@@ -101,6 +101,14 @@ class Cost:
         )
 
 
+def read_json(path: Path, again: str) -> Any:
+    """Return what a JSON file holds; `again` says in an error how it is made again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); {again}") from error
+
+
 def write_json(path: Path, content: Any, indent: int = 1) -> None:
     """Write plain values as JSON, whole or not at all."""
     with atomic_write(path) as unfinished:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.memory import with_peak
 from benchmarks.studies.dd3d import page
 from benchmarks.studies.dd3d.command import (
     COMMAND_NAME,
@@ -22,7 +23,6 @@ from benchmarks.studies.dd3d.command import (
     run,
 )
 from benchmarks.studies.dd3d.experiment import Plan, Run, Settings
-from benchmarks.studies.dd3d.memory import PeakMemory
 from benchmarks.studies.dd3d.page import RECORDS_NAME, comparisons, markdown
 from train.ablation.records import add_records, read_records
 from train.core.errors import UserError
@@ -301,15 +301,12 @@ def test_what_was_tried_stands_on_the_page(done, tmp_path):
 
 
 def test_memory_that_was_held_for_a_moment_is_seen():
-    with PeakMemory() as memory:
-        held = np.ones(8 << 20)  # 64 MiB
-        del held
-    if memory.growth_bytes is None:
+    _, peak = with_peak(lambda: np.ones(8 << 20).sum())  # 64 MiB
+    if peak is None:
         pytest.skip("the system does not say")
-    assert 48 << 20 < memory.growth_bytes < 512 << 20
-    with PeakMemory() as idle:
-        pass
-    assert idle.growth_bytes < 16 << 20
+    assert 48 << 20 < peak < 512 << 20
+    _, idle = with_peak(lambda: None)
+    assert idle < 16 << 20
 
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"

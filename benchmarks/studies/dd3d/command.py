@@ -3,7 +3,6 @@
 python -m benchmarks.studies dd3d --output docs/results
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,6 +15,7 @@ from benchmarks.studies.dd3d.picture import draw_page_picture
 from benchmarks.studies.study_page import (
     RunOptions,
     command,
+    read_json,
     refuse_below,
     refuse_unknown,
     write_json,
@@ -141,10 +141,7 @@ def keep_timed(file: Path, output: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read as JSON ({error}); write it again") from error
+    found = read_json(file, "write it again")
     if not isinstance(found, dict):
         raise UserError(f"{file}: holds no names and values; write it again")
     return found

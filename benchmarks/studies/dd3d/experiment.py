@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.studies.dd3d.memory import PeakMemory
+from benchmarks.memory import with_peak
 from train.ablation.records import Outcome, Records, hash_of
 from train.ablation.study import Study
 from train.core.atomic_write import make_folder
@@ -327,8 +327,8 @@ class Experiment:
                     train.first_points(self.settings.points), 0, self.device
                 )
             features = self._features[run.setting]
-        with PeakMemory() as memory:
-            made = make(
+        made, peak_bytes = with_peak(
+            lambda: make(
                 real,
                 options,
                 self.device,
@@ -338,9 +338,10 @@ class Experiment:
                 features=features,
                 match=matched,
             )
+        )
         made = dataclasses.replace(made, redrawn=run.method == REDRAWN)
         write_made(folder, made, real, options, "simulated")
-        self._made, self._peak_bytes = (key, made), memory.growth_bytes
+        self._made, self._peak_bytes = (key, made), peak_bytes
         return made
 
     def _outcome(

@@ -16,6 +16,7 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
+from benchmarks.studies.study_page import read_json
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 
@@ -84,10 +85,7 @@ def read_numbers(folder: Path, name: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     again = f"make it again: python -m benchmarks.studies figures --only {name}"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {again}") from error
+    content = read_json(path, again)
     found = (content.get("format"), content.get("figure")) if isinstance(content, dict) else None
     if found != (FORMAT, name):
         raise UserError(f"{path}: holds no numbers of {name} in format {FORMAT}; {again}")

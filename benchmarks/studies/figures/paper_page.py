@@ -1,6 +1,5 @@
 """`paper.md`: every table and figure of the paper, what makes ours, and what came of it."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from benchmarks.studies.figures.figure_file import read_numbers
 from benchmarks.studies.figures.networks import ALONE, STUDENT, TEACHER
 from benchmarks.studies.figures.paper_numbers import DIFFERENCES, table_7
 from benchmarks.studies.figures.row_means import audit
+from benchmarks.studies.study_page import read_json
 from train.ablation.grids import built_in
 from train.core import blocks
 from train.core.errors import UserError
@@ -75,10 +75,7 @@ def read_ablation(path: Path) -> list[Compared]:
     if not path.is_file():
         return []
     again = "write it again: python -m train.ablate --page-only"
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--ablation {path}: cannot be read ({error}); {again}") from error
+    entries = read_json(path, again)
     if not isinstance(entries, list):
         raise UserError(f"--ablation {path}: holds no list of comparisons; {again}")
     found = []
@@ -176,7 +173,7 @@ def _read_efficiency(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     score_over_cost.read_costs(path)  # refuses what is no such record
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return dict(read_json(path, "make it again: python -m train.efficiency"))
 
 
 def _page(

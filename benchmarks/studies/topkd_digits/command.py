@@ -4,17 +4,14 @@ python -m benchmarks.studies topkd-digits --output docs/results
 """
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from benchmarks.studies.study_page import command, refuse_below, write_page
 from benchmarks.studies.topkd_digits.experiment import Experiment, Settings, arms
 from benchmarks.studies.topkd_digits.lidar import RECORD_NAME, read_record
 from benchmarks.studies.topkd_digits.page import RECORDS_NAME, markdown
+from benchmarks.threads import cores
 from train.ablation.records import Records
 from train.ablation.study import records_for_page
 from train.core.errors import UserError
@@ -65,19 +62,8 @@ def run(options: Options, settings: Settings | None = None) -> None:
             raise UserError(f"--page-only: no student in {file}; run it without")
         page(records)
         return
-    with tempfile.TemporaryDirectory(prefix="topkd-digits-") as work, _one_thread():
+    with tempfile.TemporaryDirectory(prefix="topkd-digits-") as work, cores(1):  # sums in one order
         Experiment(settings, Path(work)).study(options.seeds, file, page).start()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: sums are then in one order, whatever the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 COMMAND = command(
