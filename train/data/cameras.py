@@ -30,12 +30,15 @@ DEPTH_TOLERANCE: Final = 0.05
 
 _APART_M: Final = 0.3
 
-# How far away, in pixels of a 160 x 320 image, a nearer point can hide what lies between it and
-# another one. Beams of a sensor with 32 of them are 6 rows apart there, its columns 3 at most.
-_REACH_ROWS: Final = 6
-_REACH_COLUMNS: Final = 4
-_BESIDE: Final = 2
-_NEAR_HORIZON: Final = 4.0
+# In pixels of a 160 x 320 image: how far off a nearer point can be that hides, with another one
+# across, what lies between them, and how far to the side of the line through both. Beams of a
+# sensor with 32 of them are 6 rows apart there, its columns 3 at most.
+_BEAM_ROWS: Final = 6
+_BEAM_COLUMNS: Final = 4
+_ASIDE: Final = 2
+
+_HORIZON_ROWS: Final = 4.0
+"""Nearer to the horizon than so many rows, a row's share of the ground is not asked for."""
 
 
 def project(
@@ -157,24 +160,41 @@ def _hidden(
     """Return which of some points (N,) in a view lie behind others; the axis is at `level_row`."""
     nearest = np.full(image_size, np.inf)
     np.minimum.at(nearest, (row, column), depth)
-    scale = min(image_size[0] / IMAGE_SIZE[0], image_size[1] / IMAGE_SIZE[1])
-    rows, columns, beside = (
-        max(1, round(reach * scale)) for reach in (_REACH_ROWS, _REACH_COLUMNS, _BESIDE)
+    apart = np.maximum(tolerance * depth, _APART_M)
+    between_nearer = _nearest_across(nearest)[row, column] < depth - apart
+    # On level ground, a row of pixels spans this share of its depth: what lies so far behind the
+    # nearest point of its own pixel is the same ground.
+    below_horizon = np.maximum(np.abs(row + 0.5 - level_row), _HORIZON_ROWS)
+    behind_in_pixel = nearest[row, column] < depth - np.maximum(apart, depth / below_horizon)
+    hidden: NDArray[np.bool_] = between_nearer | behind_in_pixel
+    return hidden
+
+
+def _nearest_across(nearest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how near a surface may be that goes on behind the holes between its points.
+
+    Parameters
+    ----------
+    nearest
+        (H, W) depth of each pixel's nearest point; infinite without one.
+
+    Returns
+    -------
+    ndarray
+        (H, W): the farther of the nearest points above and below each pixel, or above to its left
+        and above to its right, whichever pair is nearer. Never of a pair below: there the ground is
+        nearer, on both sides.
+    """
+    scale = min(nearest.shape[0] / IMAGE_SIZE[0], nearest.shape[1] / IMAGE_SIZE[1])
+    rows, columns, aside = (
+        max(1, round(pixels * scale)) for pixels in (_BEAM_ROWS, _BEAM_COLUMNS, _ASIDE)
     )
-    around = range(-beside, beside + 1)
+    around = range(-aside, aside + 1)
     above = _window_minimum(nearest, range(-rows, 0), around)
     below = _window_minimum(nearest, range(1, rows + 1), around)
-    # Never below it: there the ground is nearer, on both sides.
-    left = _window_minimum(nearest, range(-beside, 0), range(-columns, 0))
-    right = _window_minimum(nearest, range(-beside, 0), range(1, columns + 1))
-    around_it = np.minimum(np.maximum(above, below), np.maximum(left, right))[row, column]
-    apart = np.maximum(tolerance * depth, _APART_M)
-    # On level ground, a row of pixels spans this share of its depth.
-    steep = depth / np.maximum(np.abs(row + 0.5 - level_row), _NEAR_HORIZON)
-    hidden: NDArray[np.bool_] = (around_it < depth - apart) | (
-        nearest[row, column] < depth - np.maximum(apart, steep)
-    )
-    return hidden
+    left = _window_minimum(nearest, range(-aside, 0), range(-columns, 0))
+    right = _window_minimum(nearest, range(-aside, 0), range(1, columns + 1))
+    return np.minimum(np.maximum(above, below), np.maximum(left, right))
 
 
 def _window_minimum(

@@ -12,6 +12,9 @@ from train.core.errors import UserError
 _LISTED: Final = 6
 """So many names are shown of a list."""
 
+_BELOW: Final = 50
+"""So many folders are looked into for a data root, in each of a folder's own."""
+
 
 @contextmanager
 def reading(path: Path, cure: str = "check that it exists and its rights") -> Iterator[None]:
@@ -90,23 +93,20 @@ class RootLayout:
             if not root.is_dir():
                 raise UserError(f"{root}: is a file; give {self.wanted}")
 
-    def refusal(
-        self, root: Path, better_level: Callable[[Path, Sequence[str]], Path | None]
-    ) -> UserError:
+    def refusal(self, root: Path, is_root: Callable[[Path], bool]) -> UserError:
         """Return what to say of a folder that is not the root.
 
         Parameters
         ----------
         root
             The folder that was given.
-        better_level
-            Called with it and the names in it; returns the root that was probably meant, some
-            levels higher or lower, or None.
+        is_root
+            Whether a folder is one: asked of those up to three levels above, and two below.
         """
         with reading(root, f"check its rights, or give {self.wanted}"):
             names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
         try:
-            better = better_level(root, names)
+            better = next(filter(is_root, _near(root, names)), None)
         except OSError:
             better = None  # a neighbor that cannot be looked at is not what is wrong
         if better is not None:
@@ -117,6 +117,15 @@ class RootLayout:
         return UserError(
             f"{root}: not laid out as {self.dataset}; found {listed(names)}; give {self.wanted}"
         )
+
+
+def _near(root: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield the folders that may be meant where a level too high or too low was given."""
+    yield from list(root.resolve().parents)[:3]
+    for name in names:
+        if (root / name).is_dir():
+            yield root / name
+            yield from sorted(path for path in (root / name).iterdir() if path.is_dir())[:_BELOW]
 
 
 def listed(names: Sequence[str], none: str = "none") -> str:

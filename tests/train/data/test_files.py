@@ -79,12 +79,12 @@ def test_a_list_of_names_is_cut():
 def test_a_suggestion_that_cannot_be_looked_for_is_left_out(tmp_path: Path):
     (tmp_path / "x").mkdir()
 
-    def search(root: Path, names: object) -> Path:
-        raise PermissionError(13, "Permission denied", str(root / "x"))
+    def fail(folder: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(folder))
 
-    message = str(LAYOUT.refusal(tmp_path, search))
+    message = str(LAYOUT.refusal(tmp_path, fail))
     assert message == f"{tmp_path}: not laid out as Mine; found x; give the folder that holds it"
-    assert str(LAYOUT.refusal(tmp_path, lambda root, names: root / names[0])) == (
+    assert str(LAYOUT.refusal(tmp_path, lambda folder: folder.name == "x")) == (
         f"{tmp_path}: is not the data root; give {tmp_path / 'x'} instead (it holds it)"
     )
 

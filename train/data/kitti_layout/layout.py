@@ -41,7 +41,7 @@ def find_drives(root: Path) -> tuple[Drive, ...]:
     with reading(root):
         found = _drives(root)
         if not found:
-            raise LAYOUT.refusal(root, _better_level)
+            raise LAYOUT.refusal(root, lambda folder: bool(_drives(folder)))
     names = [drive.name for drive in found]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(
@@ -157,13 +157,3 @@ def _goose_drives(folder: Path) -> list[Drive]:
         for scenario in (folder / _GOOSE_POINTS / split).iterdir()
         if scenario.is_dir()
     ]
-
-
-def _better_level(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder that was probably meant when a level too high or too low was given."""
-    for parent in list(root.resolve().parents)[:3]:
-        if _drives(parent):
-            return parent
-    return next(
-        (root / name for name in names if (root / name).is_dir() and _drives(root / name)), None
-    )

@@ -29,7 +29,7 @@ def find_versions(root: Path) -> dict[str, tuple[str, ...]]:
     with reading(root):
         versions = [name for name in VERSIONS if (root / name).is_dir()]
         if not versions:
-            raise _LAYOUT.refusal(root, _better_level)
+            raise _LAYOUT.refusal(root, _is_root)
     return {
         name: tuple(row.text("name") for row in read_rows(root / name / "scene.json"))
         for name in versions
@@ -70,14 +70,6 @@ def choose_version(root: Path, split: str, sequences: Sequence[str]) -> str:
             f"{listed(versions[version], 'no scene')}; choose scenes by name"
         )
     return version
-
-
-def _better_level(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder that was probably meant when a level too high or too low was given."""
-    for parent in list(root.resolve().parents)[:3]:
-        if _is_root(parent):
-            return parent
-    return next((root / name for name in names if _is_root(root / name)), None)
 
 
 def _is_root(folder: Path) -> bool:

@@ -128,7 +128,7 @@ def find_sequences(root: Path) -> Path:
         for folder in (root / "sequences", root / "dataset" / "sequences"):
             if folder.is_dir():
                 return folder
-        raise _LAYOUT.refusal(root, _better_level)
+        raise _LAYOUT.refusal(root, lambda folder: (folder / "sequences").is_dir())
 
 
 def list_sequences(root: Path) -> tuple[str, ...]:
@@ -144,19 +144,6 @@ def list_sequences(root: Path) -> tuple[str, ...]:
     if not present:
         raise UserError(f"{folder}: no sequences found, expected SS/velodyne/NNNNNN.bin")
     return present
-
-
-def _better_level(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder that was probably meant when a level too high or too low was given."""
-    absolute = root.resolve()
-    for parent in list(absolute.parents)[:3]:
-        if absolute == parent / "sequences" or (parent / "sequences") in absolute.parents:
-            return parent
-    for name in names:
-        for below in (root / name, root / name / "dataset"):
-            if (below / "sequences").is_dir():
-                return below
-    return None
 
 
 def _check_present(folder: Path, sequences: Sequence[str]) -> None:

@@ -86,7 +86,7 @@ def find_format(root: Path) -> Format:
         tables = [name for name in _SPLIT_FOLDERS if _has_tables(root / name)]
         records = [name for name in _SPLIT_FOLDERS if any(_records(root / name))]
         if not tables and not records:
-            raise _LAYOUT.refusal(root, _better_level)
+            raise _LAYOUT.refusal(root, _is_root)
     if tables and records:
         raise UserError(
             f"{root}: holds both parquet tables ({', '.join(tables)}) and record files "
@@ -210,14 +210,6 @@ def _records(folder: Path) -> Iterator[Path]:
                 yield from _records(path)
 
 
-def _better_level(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder that was probably meant when a level too high or too low was given."""
-    for parent in list(root.resolve().parents)[:3]:
-        inside = parent / root.resolve().relative_to(parent).parts[0]
-        if inside.name in _SPLIT_FOLDERS and (_has_tables(inside) or any(_records(inside))):
-            return parent
-    for name in names:
-        for below in (root / name, *sorted((root / name).glob("*"))[:50]):
-            if any(_has_tables(below / n) or any(_records(below / n)) for n in _SPLIT_FOLDERS):
-                return below
-    return None
+def _is_root(folder: Path) -> bool:
+    """Return whether a folder holds those of splits, and these frames."""
+    return any(_has_tables(folder / n) or any(_records(folder / n)) for n in _SPLIT_FOLDERS)
