@@ -3,8 +3,9 @@
 Shape letters: H rows, W columns, N returns.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -26,7 +27,6 @@ from train.simulation.camera_images import (
 )
 from train.simulation.labels import WAYMO_IDS, by_kind
 from train.simulation.simulator import models
-from train.simulation.simulator.appearance import Appearance
 from train.simulation.simulator.camera import PinholeCamera, waymo_cameras
 from train.simulation.simulator.drive import Stop, drive
 from train.simulation.simulator.motion import Motion
@@ -80,25 +80,82 @@ class _World:
 
 
 @dataclass(frozen=True)
-class _Rig:
-    """The cameras of a segment.
+class _Segment:
+    """A segment while its frames are made.
 
     Attributes
     ----------
+    context
+        Its name.
+    seed
+        Of its drive.
+    lidars, cameras
+        What looks around.
     root
         The data root, for label images.
-    cameras
-        What takes images.
-    looks
-        The street's.
-    seed
-        The segment's.
     """
 
-    root: Path
-    cameras: tuple[PinholeCamera, ...]
-    looks: Appearance
+    context: str
     seed: tuple[int, ...]
+    lidars: Mapping[LaserName, SpinningLidar]
+    cameras: tuple[PinholeCamera, ...] = ()
+    root: Path = Path()
+
+    @cached_property
+    def world(self) -> _World:
+        """Where it lies."""
+        return _draw_world(np.random.default_rng([2, *self.seed]))
+
+    def frames(self, count: int) -> Iterator[Frame]:
+        """Yield the frames: `count` with labels, some without in between."""
+        for stop in drive(count, self.seed):
+            yield self.frame(stop, labeled=True)
+            if stop.index % 2 == 0:
+                along_m, time_s = stop.along_m + SPEED_M_S * _FRAME_S, stop.time_s + _FRAME_S
+                scene = stop.street.scene_at(time_s)
+                later = replace(stop, along_m=along_m, time_s=time_s, scene=scene)
+                yield self.frame(later, labeled=False)
+
+    def frame(self, stop: Stop, *, labeled: bool) -> Frame:
+        """Return what all lidars and cameras see in one turn of TOP."""
+        motion = stop.motion(self.lidars[LaserName.TOP].period_s, _TILT_DEG)
+        lasers = []
+        for name, lidar in self.lidars.items():
+            returns = lidar.scan(stop.scene, motion, stop.rng)
+            if name == LaserName.TOP:
+                lasers.append(_top(lidar, returns, motion, self.world, labeled=labeled))
+            else:
+                lasers.append(_short_range(name, lidar, returns))
+        # Real frames do not list them in the order of their numbers either.
+        lasers = lasers[1:] + lasers[:1]
+        micros = self.world.start_micros + round(stop.time_s * 1e6)
+        pose = self.world.from_street @ motion.poses(np.array([0.5]))[0]
+        frame = Frame(self.context, micros, pose, tuple(lasers))
+        return replace(frame, shots=tuple(self._shots(stop, motion, frame, labeled=labeled)))
+
+    def _shots(self, stop: Stop, motion: Motion, frame: Frame, *, labeled: bool) -> Iterator[Shot]:
+        """Yield what the cameras see while TOP turns; write each with its label image, too."""
+        lidar = self.lidars[LaserName.TOP]
+        lookup = label_lookup({kind: number - 1 for kind, number in WAYMO_IDS.items()})
+        looks, seed = street_looks(self.seed), (*self.seed, stop.index, int(labeled))
+        for image in take_images(self.cameras, lidar, stop.scene, motion, looks, lookup, seed):
+            camera = image.camera
+            write_pair(pair_path(self.root, frame.name, camera.name), image)
+            focal, middle = camera.focal_px, (camera.width / 2, camera.height / 2)
+            calibration = CameraCalibration(
+                np.array([focal, focal, *middle, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                camera.mount @ _OPTICAL_FROM_CAMERA,
+                camera.width,
+                camera.height,
+            )
+            yield Shot(
+                CameraName[camera.name],
+                calibration,
+                image.jpeg,
+                self.world.from_street @ image.world_from_vehicle,
+                # The frame's time is that of the turn's middle.
+                frame.timestamp_micros * 1e-6 + (image.share - 0.5) * lidar.period_s,
+            )
 
 
 def simulate_waymo(
@@ -168,8 +225,7 @@ def _write(folder: Path, settings: Mapping[str, Any]) -> None:
         split, number = int(context[0]) - 1, int(context.split("_")[0][1:])
         split_folder = folder / ("training", "validation")[split]
         seed = (settings["seed"], split, number)
-        rig = _Rig(folder, cameras, street_looks(seed), seed) if cameras else None
-        frames = _frames(context, lidars, count, seed, rig)
+        frames = _Segment(context, seed, lidars, cameras, folder).frames(count)
         if settings["file_format"] == "v1":
             name = f"segment-{context}_with_camera_labels.tfrecord"
             write_segment_v1(split_folder / name, frames)
@@ -197,24 +253,6 @@ def waymo_lidars(azimuth_steps: int) -> dict[LaserName, SpinningLidar]:
     }
 
 
-def _frames(
-    context: str,
-    lidars: Mapping[LaserName, SpinningLidar],
-    count: int,
-    seed: Sequence[int],
-    rig: _Rig | None = None,
-) -> Iterator[Frame]:
-    """Yield a segment's frames: `count` with labels, some without in between."""
-    world = _draw_world(np.random.default_rng([2, *seed]))
-    for stop in drive(count, seed):
-        yield _frame(context, lidars, stop, world, rig, labeled=True)
-        if stop.index % 2 == 0:
-            along_m, time_s = stop.along_m + SPEED_M_S * _FRAME_S, stop.time_s + _FRAME_S
-            scene = stop.street.scene_at(time_s)
-            later = replace(stop, along_m=along_m, time_s=time_s, scene=scene)
-            yield _frame(context, lidars, later, world, rig, labeled=False)
-
-
 def _draw_world(rng: np.random.Generator) -> _World:
     """Return a place in the world."""
     yaw = float(rng.uniform(-np.pi, np.pi))
@@ -225,71 +263,6 @@ def _draw_world(rng: np.random.Generator) -> _World:
     low, high = sorted((side * 18.0, side * 80.0))
     micros = 1_500_000_000_000_000 + int(rng.integers(10**14))
     return _World(from_street, (start, start + 60.0, low, high), micros)
-
-
-def _frame(
-    context: str,
-    lidars: Mapping[LaserName, SpinningLidar],
-    stop: Stop,
-    world: _World,
-    rig: _Rig | None = None,
-    *,
-    labeled: bool,
-) -> Frame:
-    """Return what all lidars and cameras see in one turn of TOP."""
-    motion = stop.motion(lidars[LaserName.TOP].period_s, _TILT_DEG)
-    lasers = []
-    for name, lidar in lidars.items():
-        returns = lidar.scan(stop.scene, motion, stop.rng)
-        if name == LaserName.TOP:
-            lasers.append(_top(lidar, returns, motion, world, labeled=labeled))
-        else:
-            lasers.append(_short_range(name, lidar, returns))
-    # Real frames do not list them in the order of their numbers either.
-    lasers = lasers[1:] + lasers[:1]
-    frame = Frame(
-        context,
-        world.start_micros + round(stop.time_s * 1e6),
-        world.from_street @ motion.poses(np.array([0.5]))[0],
-        tuple(lasers),
-    )
-    if rig is None:
-        return frame
-    shots = _shots(rig, lidars[LaserName.TOP], stop, motion, world, frame, labeled=labeled)
-    return replace(frame, shots=tuple(shots))
-
-
-def _shots(
-    rig: _Rig,
-    lidar: SpinningLidar,
-    stop: Stop,
-    motion: Motion,
-    world: _World,
-    frame: Frame,
-    *,
-    labeled: bool,
-) -> Iterator[Shot]:
-    """Yield what the cameras see while TOP turns; write each with its label image, too."""
-    lookup = label_lookup({kind: number - 1 for kind, number in WAYMO_IDS.items()})
-    seed = (*rig.seed, stop.index, int(labeled))
-    for image in take_images(rig.cameras, lidar, stop.scene, motion, rig.looks, lookup, seed):
-        camera = image.camera
-        write_pair(pair_path(rig.root, frame.name, camera.name), image)
-        focal, middle = camera.focal_px, (camera.width / 2, camera.height / 2)
-        # The frame's time is that of the turn's middle.
-        after_s = (image.share - 0.5) * lidar.period_s
-        yield Shot(
-            CameraName[camera.name],
-            CameraCalibration(
-                np.array([focal, focal, *middle, 0.0, 0.0, 0.0, 0.0, 0.0]),
-                camera.mount @ _OPTICAL_FROM_CAMERA,
-                camera.width,
-                camera.height,
-            ),
-            image.jpeg,
-            world.from_street @ image.world_from_vehicle,
-            frame.timestamp_micros * 1e-6 + after_s,
-        )
 
 
 def _top(

@@ -33,6 +33,12 @@ def flat_scene(*walls: tuple[Frame, tuple[float, float, float]]) -> Scene:
     return builder.build(ground)
 
 
+def fan(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
+    """Return unit vectors (A, B, 3) of columns and beams, given their angles in radians."""
+    a, e = np.meshgrid(azimuth, elevation, indexing="ij")
+    return np.stack([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], axis=-1)
+
+
 def raised(height_m: float, yaw: float = 0.0) -> np.ndarray:
     mount = np.eye(4)
     mount[:3, :3] = rotations(*np.array([[0.0], [0.0], [yaw]]))[0]

@@ -1,11 +1,7 @@
 """Simulated nuScenes on disk: the layout, the bytes, what the real loader makes of it."""
 
-import hashlib
 import itertools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
+from tests.train.simulation.test_datasets import digest
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
 from train.data.nuscenes import CLASS_NAMES, SPEC
-from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
 from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
 from train.data.simulation_record import RECORD
 from train.simulation import nuscenes as simulated
-from train.simulation.labels import CATEGORY_OF_KIND
 from train.simulation.nuscenes import nuscenes_bytes, simulate_nuscenes
 from train.simulation.nuscenes_tables import SimulatedTables
 from train.simulation.simulator.drive import Stop
@@ -35,15 +30,6 @@ TABLES = (
     "attribute", "calibrated_sensor", "category", "ego_pose", "instance", "lidarseg", "log", "map",
     "sample", "sample_annotation", "sample_data", "scene", "sensor", "visibility",
 )  # fmt: skip
-
-
-def digest(root: Path) -> dict[str, str]:
-    """Return what every file below a folder holds."""
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -82,24 +68,6 @@ def test_the_layout_is_nuscenes_s(tmp_path: Path):
     (tmp_path / "data/lidarseg/v1.0-trainval" / f"{validation.names[0]}_lidarseg.bin").unlink()
     with pytest.raises(UserError, match="cannot be read"):
         simulate_nuscenes(tmp_path / "data", **SMALL)
-
-
-def test_the_same_seed_gives_the_same_bytes_in_any_process(tmp_path: Path):
-    simulate_nuscenes(tmp_path / "a", seed=4, **SMALL)
-    code = (
-        "from train.simulation.nuscenes import simulate_nuscenes;"
-        f"simulate_nuscenes({str(tmp_path / 'b')!r}, seed=4, **{SMALL!r})"
-    )
-    root = Path(__file__).resolve().parents[3]
-    environment = os.environ | {"PYTHONHASHSEED": "77", "PYTHONPATH": str(root)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-    assert digest(tmp_path / "a") == digest(tmp_path / "b")
-    simulate_nuscenes(tmp_path / "c", seed=5, **SMALL)
-    a, c = digest(tmp_path / "a"), digest(tmp_path / "c")
-    same = {name for name in a if a[name] == c.get(name)}
-    assert same == {
-        f"v1.0-trainval/{name}.json" for name in TABLES if not table(tmp_path / "a", name)
-    }
 
 
 def sizes(root: Path) -> dict[str, int]:
@@ -214,13 +182,6 @@ def test_the_pose_is_the_sensor_s_at_the_end_of_the_turn(tmp_path: Path, monkeyp
         np.testing.assert_allclose(sweep.pose, last, atol=1e-9)
 
 
-def test_every_kind_has_a_category_and_every_category_a_kind():
-    assert set(CATEGORY_OF_KIND) == set(Kind)
-    assert set(CATEGORY_OF_KIND.values()) == set(CATEGORY_NAMES)
-    trained = {CATEGORY_TO_TRAIN[category] for category in CATEGORY_OF_KIND.values()}
-    assert trained == set(range(-1, 16))
-
-
 def test_bytes_by_hand():
     # Two columns; the first saw row 5 (ring 26), then row 30 (ring 1).
     returns = Returns(
@@ -256,12 +217,6 @@ def test_sweeps_are_shared_out_over_the_official_scenes(tmp_path: Path, monkeypa
     assert (len(asked["training"]), len(asked["validation"])) == (700, 150)
     with pytest.raises(UserError, match=r"num_validation_sweeps is 6001; .* hold at most 6000"):
         simulate_nuscenes(tmp_path, num_validation_sweeps=6_001)
-
-
-@pytest.mark.parametrize("count", [0, -3])
-def test_an_impossible_count_is_refused(tmp_path: Path, count: int):
-    with pytest.raises(UserError, match=f"num_sweeps must be at least 1, not {count}"):
-        simulate_nuscenes(tmp_path / "data", num_sweeps=count)
 
 
 @given(

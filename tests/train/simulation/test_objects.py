@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.train.simulation.exact_sensor import fan
 from train.simulation.simulator import (
     buildings,
     heavy,
@@ -162,16 +163,8 @@ def test_the_windows_of_a_car_are_seen_and_so_is_its_paint():
     """Rays from the side meet glass in a band between waist and roof, and paint elsewhere."""
     scene = drawn(vehicles.add_car, Kind.CAR, style="hatchback", seed=3)
     origin = np.array([0.0, -8.0, 1.0])
-    azimuth = np.pi / 2 + np.deg2rad(np.linspace(-12, 12, 160))[:, None]
-    elevation = np.deg2rad(np.linspace(-6.5, 4.0, 60))[None, :]
-    directions = np.stack(
-        [
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.broadcast_to(np.sin(elevation), (160, 60)),
-        ],
-        axis=-1,
-    )
+    azimuth = np.pi / 2 + np.deg2rad(np.linspace(-12, 12, 160))
+    directions = fan(azimuth, np.deg2rad(np.linspace(-6.5, 4.0, 60)))
     hits = raycast.cast(scene, origin, directions, reach_m=20.0, seed=0)
     car = hits.hit >= 0
     height = origin[2] + (hits.range_m * directions[..., 2])
@@ -243,16 +236,8 @@ def test_signs_face_one_way_and_are_metal_from_behind():
         assert set(scene.kind.tolist()) == {Kind.POLE, Kind.SIGN}
         for ahead in (True, False):
             origin = np.array([10.0 if ahead else -10.0, 0.0, 2.3])
-            azimuth = (np.pi if ahead else 0.0) + np.deg2rad(np.linspace(-2, 2, 80))[:, None]
-            elevation = np.deg2rad(np.linspace(-3, 3, 60))[None, :]
-            directions = np.stack(
-                [
-                    np.cos(elevation) * np.cos(azimuth),
-                    np.cos(elevation) * np.sin(azimuth),
-                    np.broadcast_to(np.sin(elevation), (80, 60)),
-                ],
-                axis=-1,
-            )
+            azimuth = (np.pi if ahead else 0.0) + np.deg2rad(np.linspace(-2, 2, 80))
+            directions = fan(azimuth, np.deg2rad(np.linspace(-3, 3, 60)))
             hits = raycast.cast(scene, origin, directions, reach_m=20.0, seed=0)
             plate = (hits.hit >= 0) & (hits.kind == Kind.SIGN)
             assert plate.sum() > 50

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.train.simulation.exact_sensor import fan
 from train.simulation.simulator import raycast
 from train.simulation.simulator.kernels import cast_columns, ground_kind
 from train.simulation.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
@@ -33,16 +34,8 @@ def rays(
     columns: int = 240, beams: int = 24, *, sector_deg: tuple[float, float] = (-180.0, 180.0)
 ) -> np.ndarray:
     """Return unit vectors between 25 degrees up and down; their columns are vertical planes."""
-    azimuth = np.deg2rad(np.linspace(*sector_deg, columns, endpoint=False))[:, None]
-    elevation = np.deg2rad(np.linspace(25.0, -25.0, beams))[None, :]
-    return np.stack(
-        [
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.broadcast_to(np.sin(elevation), (columns, beams)),
-        ],
-        axis=-1,
-    )
+    azimuth = np.deg2rad(np.linspace(*sector_deg, columns, endpoint=False))
+    return fan(azimuth, np.deg2rad(np.linspace(25.0, -25.0, beams)))
 
 
 # All rays near the one object that `one` puts up.
@@ -79,10 +72,10 @@ def one(shape: Shape, half, *, extra=(0.0, 0.0, 0.0), place=(0.0, 0.0, 0.3), mat
     return add
 
 
-def local(points: np.ndarray) -> np.ndarray:
-    """Return world positions in the axes of what `one` has put up."""
-    angle = FRAME.yaw + 0.2
-    offset = points - np.array([FRAME.x, FRAME.y, FRAME.z + 0.3])
+def local(points: np.ndarray, *, turn: float = 0.2, up: float = 0.3) -> np.ndarray:
+    """Return world positions in the axes of what `one` has put up, or another in the frame."""
+    angle = FRAME.yaw + turn
+    offset = points - np.array([FRAME.x, FRAME.y, FRAME.z + up])
     x = math.cos(angle) * offset[..., 0] + math.sin(angle) * offset[..., 1]
     y = -math.sin(angle) * offset[..., 0] + math.cos(angle) * offset[..., 1]
     return np.stack([x, y, offset[..., 2]], axis=-1)
@@ -110,7 +103,7 @@ def walk(inside, directions: np.ndarray, reach: float, step: float = 0.004) -> n
     """Return the first of many small steps along each ray that is inside, infinity if none is."""
     first = np.full(directions.shape[:2], np.inf)
     for t in np.arange(step, reach, step):
-        hit = inside(local(ORIGIN + t * directions)) & np.isinf(first)
+        hit = inside(ORIGIN + t * directions) & np.isinf(first)
         first[hit] = t
     return first
 
@@ -135,7 +128,7 @@ def test_a_solid_is_met_where_walking_along_the_ray_meets_it(shape: Shape):
     scene = scene_of(one(shape, half))
     directions = TOWARDS
     hits = raycast.cast(scene, ORIGIN, directions, reach_m=9.0, seed=0)
-    walked = walk(lambda p: surface(p) <= 0.0, directions, 9.0)
+    walked = walk(lambda points: surface(local(points)) <= 0.0, directions, 9.0)
     hit = hits.hit == 0
     # A ray that grazes the solid for less than a step may be missed by the walk, never the other
     # way round, and the ground may come first.
@@ -161,13 +154,7 @@ def test_a_prism_is_met_where_walking_along_the_ray_meets_it():
     )
 
     def inside(points: np.ndarray) -> np.ndarray:
-        x = math.cos(FRAME.yaw) * (points[..., 0] - FRAME.x) + math.sin(FRAME.yaw) * (
-            points[..., 1] - FRAME.y
-        )
-        y = -math.sin(FRAME.yaw) * (points[..., 0] - FRAME.x) + math.cos(FRAME.yaw) * (
-            points[..., 1] - FRAME.y
-        )
-        z = points[..., 2] - FRAME.z
+        x, y, z = np.moveaxis(local(points, turn=0.0, up=0.0), -1, 0)
         back = -1.0 + (z - 0.2) * 0.5 / 1.2
         front = 1.0 - (z - 0.2) * 0.4 / 1.2
         wide = 0.8 - 0.2 * (z - 0.2)
@@ -175,9 +162,7 @@ def test_a_prism_is_met_where_walking_along_the_ray_meets_it():
 
     directions = TOWARDS
     hits = raycast.cast(scene, ORIGIN, directions, reach_m=9.0, seed=0)
-    first = np.full(directions.shape[:2], np.inf)
-    for t in np.arange(0.004, 9.0, 0.004):
-        first[inside(ORIGIN + t * directions) & np.isinf(first)] = t
+    first = walk(inside, directions, 9.0)
     hit = hits.hit == 0
     both = hit & np.isfinite(first)
     assert both.sum() > 100

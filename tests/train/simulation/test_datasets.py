@@ -1,0 +1,122 @@
+"""What holds of every dataset's simulation: the same bytes anywhere, labels for all, refusals."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from train.core.errors import UserError
+from train.data.nuscenes.classes import CATEGORY_TO_TRAIN
+from train.data.semantickitti.classes import RAW_TO_TRAIN
+from train.simulation.kitti_layout import simulate_kitti_layout
+from train.simulation.labels import CATEGORY_OF_KIND, SEMANTICKITTI_IDS, WAYMO_IDS
+from train.simulation.nuscenes import simulate_nuscenes
+from train.simulation.semantickitti import simulate_semantickitti
+from train.simulation.simulator.surfaces import Kind
+from train.simulation.waymo import simulate_waymo
+
+ROOT = Path(__file__).resolve().parents[3]
+SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 60}
+SIMULATORS = {
+    "semantickitti": (simulate_semantickitti, {}),
+    "kitti-layout": (simulate_kitti_layout, {}),
+    "nuscenes": (simulate_nuscenes, {}),
+    "waymo-v1": (simulate_waymo, {"file_format": "v1"}),
+    "waymo-v2": (simulate_waymo, {"file_format": "v2"}),
+}
+ANY = pytest.mark.parametrize("name", SIMULATORS)
+
+
+def digest(root: Path) -> dict[str, str]:
+    """Return what every file below a folder holds, without a reader's index."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.relative_to(root).parts[0].startswith(".")
+    }
+
+
+def simulate(name: str, root: Path, **settings):
+    function, options = SIMULATORS[name]
+    return function(root, **{**SMALL, **options, **settings})
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with all of them."""
+    base = tmp_path_factory.mktemp("datasets")
+    for name in SIMULATORS:
+        simulate(name, base / name, seed=4)
+    return base
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with all of them, made by another process on other threads."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    lines = [
+        f"{function.__name__}({str(folder / name)!r}, seed=4, **{ ({**SMALL, **options})!r})"
+        for name, (function, options) in SIMULATORS.items()
+    ]
+    lines[:0] = sorted({f"from {f.__module__} import {f.__name__}" for f, _ in SIMULATORS.values()})
+    environment = os.environ | {
+        "PYTHONHASHSEED": "77",
+        "PYTHONPATH": str(ROOT),
+        "NUMBA_NUM_THREADS": "3",
+    }
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, env=environment)
+    return folder
+
+
+@ANY
+def test_the_same_seed_gives_the_same_bytes_in_any_process(base: Path, elsewhere: Path, name: str):
+    assert len(digest(base / name)) >= 3
+    assert digest(elsewhere / name) == digest(base / name)
+
+
+def says_nothing(path: Path) -> bool:
+    """Return whether a file is the same for every seed: a map, calibrations, an empty table."""
+    empty = path.suffix == ".json" and json.loads(path.read_text()) == []
+    return empty or path.name == "class_map.yaml" or path.parent.name == "lidar_calibration"
+
+
+@ANY
+def test_another_seed_gives_other_bytes_everywhere(base: Path, tmp_path: Path, name: str):
+    root = simulate(name, tmp_path / "other", seed=5).root
+    values = set(digest(base / name).values())
+    same = {path for path, value in digest(root).items() if value in values}
+    assert same == {path for path in digest(root) if says_nothing(root / path)}
+
+
+@ANY
+@pytest.mark.parametrize(
+    "wrong",
+    [{"num_sweeps": 0}, {"num_validation_sweeps": -3}, {"seed": -1}, {"azimuth_steps": 3}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_an_impossible_setting_is_named(tmp_path: Path, name: str, wrong: dict[str, int]):
+    ((setting, value),) = wrong.items()
+    with pytest.raises(UserError, match=rf"{setting} must be at least \d+, not {value}"):
+        simulate(name, tmp_path / "data", **wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_of", "classes"),
+    [
+        (SEMANTICKITTI_IDS, RAW_TO_TRAIN, range(-1, 19)),
+        (CATEGORY_OF_KIND, CATEGORY_TO_TRAIN, range(-1, 16)),
+        (WAYMO_IDS, {value: value - 1 for value in range(23)}, range(-1, 22)),
+    ],
+    ids=["semantickitti", "nuscenes", "waymo"],
+)
+def test_every_kind_has_an_official_label_and_every_class_a_kind(labels, class_of, classes: range):
+    assert set(labels) == set(Kind)
+    assert {class_of[label] for label in labels.values()} == set(classes)
+    if class_of is not RAW_TO_TRAIN:
+        # What is too far away is id 0 in SemanticKITTI, which is no kind's.
+        assert set(labels.values()) == set(class_of)
