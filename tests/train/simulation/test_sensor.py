@@ -23,13 +23,9 @@ def driving(speed_m_s: float, period_s: float, turn_rad_m: float = 0.0) -> Motio
         angle = along * turn_rad_m
         return Frame(np.sin(angle) / turn_rad_m, (1 - np.cos(angle)) / turn_rad_m, 0.0, angle)
 
+    rng = np.random.default_rng(0)
     return moving_along(
-        frame_at,
-        0.0,
-        speed_m_s=speed_m_s,
-        period_s=period_s,
-        tilt_deg=0.0,
-        rng=np.random.default_rng(0),
+        frame_at, 0.0, speed_m_s=speed_m_s, period_s=period_s, tilt_deg=0.0, rng=rng
     )
 
 
@@ -100,14 +96,9 @@ def test_coordinates_ranges_and_cells_agree():
     returns = scan(lidar, flat_scene(WALL))
     azimuth = np.deg2rad(10.0 - (returns.column + 0.5))
     elevation = np.deg2rad(lidar.elevations_deg[returns.row])
-    expected = returns.range_m[:, None] * np.stack(
-        [
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.sin(elevation),
-        ],
-        axis=1,
-    )
+    level = np.cos(elevation)
+    towards = [level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)]
+    expected = returns.range_m[:, None] * np.stack(towards, axis=1)
     np.testing.assert_allclose(returns.coord, expected, atol=1e-4)
     assert set(returns.kind) == {Kind.WALL, Kind.SIDEWALK, Kind.CURB}
 
