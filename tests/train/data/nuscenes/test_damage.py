@@ -44,20 +44,6 @@ def test_files_that_the_tables_name_but_are_not_there_are_counted(write_root):
     refused_at(label, lambda: SPEC.open(root, "training", sequences=["scene-0002"]), "it is named")
 
 
-@pytest.mark.parametrize("size", [1, 16, 19, 21, 59, 61, 72])
-def test_a_size_that_is_no_multiple_of_20_is_found_when_opening(pair, size: int):
-    root, points, _ = pair
-    points.write_bytes(b"\0" * size)
-    refused_at(points, lambda: SPEC.open(root, "training"), f"{size} bytes", "no multiple of 20")
-
-
-def test_an_empty_sweep_is_found_when_opening(pair):
-    root, points, labels = pair
-    points.write_bytes(b"")
-    labels.write_bytes(b"")
-    refused_at(points, lambda: SPEC.open(root, "training"), "(0 bytes)")
-
-
 def test_a_file_that_would_fill_the_memory_is_not_read(pair):
     root, points, labels = pair
     source = SPEC.open(root, "training")
@@ -72,44 +58,15 @@ def test_a_file_that_would_fill_the_memory_is_not_read(pair):
     refused_at(labels, lambda: source[0], "more than a sweep")
 
 
-@pytest.mark.parametrize("size", [0, 2, 4, 12])
-def test_a_label_file_of_another_length_is_found_when_opening(pair, size: int):
-    root, _, labels = pair
-    labels.write_bytes(b"\0" * size)
-    refused_at(labels, lambda: SPEC.open(root, "training"), f"{size} bytes", "3 points")
-
-
-def test_files_that_change_after_opening_are_found_when_reading(pair):
-    root, points, labels = pair
-    source = SPEC.open(root, "training")
-    whole = labels.read_bytes()
-    labels.write_bytes(whole[:-1])
-    refused_at(labels, lambda: source[0], "2 bytes")
-    labels.write_bytes(whole)
-    points.write_bytes(points.read_bytes()[:-1])
-    refused_at(points, lambda: source[0], "no multiple of 20")
-    points.unlink()
-    refused_at(points, lambda: source[0], "cannot be read", "No such file")
-
-
-@pytest.mark.parametrize(
-    ("value", "column", "message"),
-    [
-        *((value, column, "NaN or infinite values (first: point 1, x y z intensity ring = ")
-          for value in (np.nan, np.inf, -np.inf) for column in range(5)),
-        *((value, column, "more than 1000 m out (first: point 1, ")
-          for value in (1000.5, -1e30) for column in range(3)),
-        (256.0, 3, "an intensity outside 0..255 (first: point 1, "),
-        (-1.0, 3, "an intensity outside 0..255 (first: point 1, "),
-    ],
-)  # fmt: skip
-def test_a_value_that_no_sweep_has_is_named(pair, value: float, column: int, message: str):
+@pytest.mark.parametrize("value", [256.0, -1.0])
+def test_an_intensity_that_no_sweep_has_is_named(pair, value: float):
     root, path, _ = pair
     points = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 5).copy()
-    points[1, column] = value
+    points[1, 3] = value
     path.write_bytes(points.tobytes())
     source = SPEC.open(root, "training")
-    refused_at(path, lambda: source[0], "1 of 3 points", message)
+    said = "an intensity outside 0..255 (first: point 1, x y z intensity ring = "
+    refused_at(path, lambda: source[0], "1 of 3 points", said)
 
 
 @pytest.mark.parametrize("first", ["# .PCD v0.7 - Point Cloud Data\n", "VERSION 0.7\n", "FIELDS x"])
@@ -118,13 +75,6 @@ def test_a_pcd_with_a_header_is_told_from_bare_numbers(pair, first: str):
     path.write_bytes((first + "FIELDS x y z intensity\n").encode().ljust(60, b"\0"))
     source = SPEC.open(root, "training")
     refused_at(path, lambda: source[0], "PCD header", "float32")
-
-
-def test_an_unknown_label_number_is_named(pair):
-    root, _, path = pair
-    path.write_bytes(bytes([0, 77, 32]))
-    source = SPEC.open(root, "training")
-    refused_at(path, lambda: source[0], "2 labels", "(32, 77; first at point 1)", "category.json")
 
 
 def check_all(source: NuScenes) -> None:
@@ -137,24 +87,6 @@ def check_all(source: NuScenes) -> None:
         assert sweep.segment is not None
         rotation = sweep.pose[:3, :3]
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-@given(point_edits=edits, label_edits=edits)
-def test_damaged_files_give_a_sound_sweep_or_the_documented_error(pair, point_edits, label_edits):
-    root, point_path, label_path = pair
-    originals = {path: path.read_bytes() for path in (point_path, label_path)}
-    point_path.write_bytes(mutate(originals[point_path], point_edits))
-    label_path.write_bytes(mutate(originals[label_path], label_edits))
-    try:
-        check_all(SPEC.open(root, "training"))
-    except UserError as error:
-        message = str(error)
-        assert message.startswith((f"{point_path}: ", f"{label_path}: "))
-        assert "\n" not in message
-    finally:
-        for path, data in originals.items():
-            path.write_bytes(data)
 
 
 # Values that a JSON table may hold in place of the right ones.

@@ -322,127 +322,78 @@ def without(column: str, value: object) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.filter(pc.not_equal(table.column(column), value))
 
 
-@pytest.mark.parametrize("table", [schema.LIDAR_POSE, schema.VEHICLE_POSE], ids=lambda t: t.tag)
-def test_a_frame_that_a_table_lacks_is_named_when_it_is_read(root: Path, table: schema.Table):
+def with_cells(column: str, change: Callable[[int, Any], object]) -> Callable[[pa.Table], pa.Table]:
+    """Return a change of a column's cells, given the row and what is there."""
+
+    def changed(table: pa.Table) -> pa.Table:
+        position = table.schema.get_field_index(column)
+        cells = [change(row, cell) for row, cell in enumerate(table.column(column).to_pylist())]
+        kind = table.schema.field(column).type
+        return table.set_column(position, column, pa.array(cells, kind))
+
+    return changed
+
+
+def twice(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table, table.slice(1, 1)])
+
+
+FIRST_SHAPE = schema.image_columns(schema.LIDAR, 0)[1]
+NO_ROW = ["frame 1100", "there is no such row"]
+KEY = ["no timestamp or a lidar number other than 1 to 5"]
+INDEXED = [table for table in schema.TABLES if table is not schema.CALIBRATION]
+OTHER_SEGMENT = with_cells(schema.CONTEXT, lambda row, cell: "seg_b")
+# Which table is changed and how, and what is said of it.
+DAMAGED = [
+    (schema.LIDAR_POSE, without(schema.TIMESTAMP, 1100), NO_ROW),
+    (schema.VEHICLE_POSE, without(schema.TIMESTAMP, 1100), NO_ROW),
+    # Labels, but no ranges.
+    (schema.LIDAR, without(schema.TIMESTAMP, 1100), NO_ROW),
+    (schema.LIDAR, without(schema.LASER, 1), ["lidar 1", "there is no such row"]),
+    (schema.CALIBRATION, without(schema.LASER, 4), ["no row for lidar 4 (SIDE_RIGHT)"]),
+    *((table, OTHER_SEGMENT, ["holds rows of segment 'seg_b'"]) for table in schema.TABLES),
+    *((table, twice, ["two rows for lidar"]) for table in INDEXED),
+    (schema.LIDAR, with_cells(schema.LASER, lambda row, cell: cell if row else 6), KEY),
+    (schema.LIDAR, with_cells(schema.TIMESTAMP, lambda row, cell: cell if row else None), KEY),
+    *(
+        (
+            schema.LIDAR,
+            with_cells(FIRST_SHAPE, lambda row, old, shape=shape: old if row % 5 else shape),
+            ["frame 1000, lidar 1", said],
+        )
+        for shape, said in (
+            ([4, 6, 3], "shape (4, 6, 3), expected (rows, columns, 4)"),
+            ([4, 5, 4], "has 96 values, its shape (4, 5, 4) needs 80"),
+            ([0, 0, 4], "shape (0, 0, 4)"),
+            ([-4, -6, 4], "shape (-4, -6, 4)"),
+            ([1 << 16, 1 << 16, 4], "shape (65536, 65536, 4)"),
+        )
+    ),
+    *(
+        (table, with_cells(column, lambda row, cell, new=new: new), [said])
+        for table, column, new, said in (
+            (schema.VEHICLE_POSE, schema.VEHICLE_TRANSFORM, [None] * 16, "missing numbers"),
+            (schema.VEHICLE_POSE, schema.VEHICLE_TRANSFORM, None, "0 numbers, expected 16"),
+            (schema.CALIBRATION, schema.EXTRINSIC, [None] * 16, "missing numbers"),
+            (schema.CALIBRATION, schema.INCLINATION_MAX, None, "a beam inclination"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("table", "change", "said"), DAMAGED)
+def test_a_damaged_row_is_named(root: Path, table: schema.Table, change, said: list[str]):
     path = path_of(root, table)
-    edit(path, without(schema.TIMESTAMP, 1100))
-    source = SPEC.open(root)
-    source[0]
-    refused_at(path, lambda: source[1], "frame 1100", "there is no such row")
+    edit(path, change)
+    refused_at(path, lambda: read_all(root), *said)
 
 
-def test_labels_of_a_frame_without_ranges_are_named(root: Path):
-    edit(path_of(root, schema.LIDAR), without(schema.TIMESTAMP, 1100))
-    source = SPEC.open(root)
-    assert len(source) == 2
-    refused_at(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
-
-
-def test_labels_of_a_frame_without_top_are_named(root: Path):
-    edit(path_of(root, schema.LIDAR), without(schema.LASER, 1))
-    source = SPEC.open(root)
-    refused_at(path_of(root, schema.LIDAR), lambda: source[1], "frame 1100", "no such row")
-
-
-def test_a_lidar_without_calibration_is_named(root: Path):
-    path = path_of(root, schema.CALIBRATION)
-    edit(path, without(schema.LASER, 4))
-    refused_at(path, lambda: read_all(root), "no row for lidar 4 (SIDE_RIGHT)")
-
-
-@pytest.mark.parametrize(
-    "table", [t for t in schema.TABLES if t is not schema.CALIBRATION], ids=lambda t: t.tag
-)
-def test_a_row_that_comes_twice_is_named(root: Path, table: schema.Table):
+@pytest.mark.parametrize("change", [OTHER_SEGMENT, twice])
+@pytest.mark.parametrize("table", INDEXED, ids=lambda table: table.tag)
+def test_keys_that_are_wrong_are_found_when_opening(root: Path, table: schema.Table, change):
     path = path_of(root, table)
-    edit(path, lambda whole: pa.concat_tables([whole, whole.slice(1, 1)]))
-    refused_at(path, lambda: SPEC.open(root), "two rows for lidar")
-
-
-@pytest.mark.parametrize(
-    "table", [t for t in schema.TABLES if t is not schema.CALIBRATION], ids=lambda t: t.tag
-)
-def test_a_table_of_another_segment_is_named(root: Path, table: schema.Table):
-    path = path_of(root, table)
-
-    def change(whole: pa.Table) -> pa.Table:
-        return whole.set_column(0, schema.CONTEXT, pa.array(["seg_b"] * len(whole)))
-
     edit(path, change)
-    refused_at(path, lambda: SPEC.open(root), "holds rows of segment 'seg_b'")
-
-
-def test_calibrations_of_another_segment_are_named(root: Path):
-    path = path_of(root, schema.CALIBRATION)
-    edit(path, lambda t: t.set_column(0, schema.CONTEXT, pa.array(["seg_b"] * len(t))))
-    refused_at(path, lambda: read_all(root), "holds rows of segment 'seg_b'")
-
-
-@pytest.mark.parametrize(("column", "value"), [(schema.LASER, 6), (schema.TIMESTAMP, None)])
-def test_a_key_that_is_none_is_named(root: Path, column: str, value: object):
-    path = path_of(root, schema.LIDAR)
-
-    def change(whole: pa.Table) -> pa.Table:
-        position = whole.schema.get_field_index(column)
-        kind = whole.schema.field(column).type
-        plain = pa.array([value, *whole.column(column).to_pylist()[1:]], kind)
-        return whole.set_column(position, column, plain)
-
-    edit(path, change)
-    refused_at(path, lambda: SPEC.open(root), "no timestamp or a lidar number other than 1 to 5")
-
-
-@pytest.mark.parametrize(
-    ("shape", "said"),
-    [
-        ([4, 6, 3], "shape (4, 6, 3), expected (rows, columns, 4)"),
-        ([4, 5, 4], "has 96 values, its shape (4, 5, 4) needs 80"),
-        ([0, 0, 4], "shape (0, 0, 4)"),
-        ([-4, -6, 4], "shape (-4, -6, 4)"),
-        ([1 << 16, 1 << 16, 4], "shape (65536, 65536, 4)"),
-    ],
-)
-def test_a_shape_that_does_not_fit_is_named(root: Path, shape: list[int], said: str):
-    path = path_of(root, schema.LIDAR)
-    column = schema.image_columns(schema.LIDAR, 0)[1]
-
-    def change(whole: pa.Table) -> pa.Table:
-        position = whole.schema.get_field_index(column)
-        shapes = [
-            shape if laser == 1 else old
-            for laser, old in zip(
-                whole.column(schema.LASER).to_pylist(),
-                whole.column(column).to_pylist(),
-                strict=True,
-            )
-        ]
-        return whole.set_column(position, column, pa.array(shapes, pa.list_(pa.int32(), 3)))
-
-    edit(path, change)
-    refused_at(path, lambda: read_all(root), "frame 1000, lidar 1", said)
-
-
-def test_numbers_that_are_missing_in_a_list_are_named(root: Path):
-    path = path_of(root, schema.VEHICLE_POSE)
-    plain = pa.array([[None] * 16] * 2, pa.list_(pa.float64(), 16))
-    edit(path, lambda t: t.set_column(2, schema.VEHICLE_TRANSFORM, plain))
-    refused_at(path, lambda: read_all(root), "missing numbers")
-    plain = pa.array([None, None], pa.list_(pa.float64(), 16))
-    edit(path, lambda t: t.set_column(2, schema.VEHICLE_TRANSFORM, plain))
-    refused_at(path, lambda: read_all(root), "0 numbers, expected 16")
-
-
-def test_calibrations_with_missing_numbers_are_named(root: Path):
-    path = path_of(root, schema.CALIBRATION)
-    whole = pq.read_table(path)
-    plain = pa.array([[None] * 16] * 5, pa.list_(pa.float64(), 16))
-    position = whole.schema.get_field_index(schema.EXTRINSIC)
-    pq.write_table(whole.set_column(position, schema.EXTRINSIC, plain), path)
-    refused_at(path, lambda: read_all(root), "missing numbers")
-    plain = pa.array([None] * 5, pa.float64())
-    position = whole.schema.get_field_index(schema.INCLINATION_MAX)
-    pq.write_table(whole.set_column(position, schema.INCLINATION_MAX, plain), path)
-    refused_at(path, lambda: read_all(root), "a beam inclination")
+    refused_at(path, lambda: SPEC.open(root))
 
 
 def test_beams_straight_down_are_angles_also_as_float32(root: Path):
