@@ -353,7 +353,7 @@ ADDED_LATER: Final = {
 """Options that earlier versions did not record, with what their runs did."""
 
 
-def to_json(config: RunConfig) -> dict[str, Any]:
+def to_json(config: RunConfig | MethodConfig) -> dict[str, Any]:
     """Return the configuration as plain JSON values, nested as the dataclasses are."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     return plain

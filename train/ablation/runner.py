@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from fast import TopologicalLoss
-from train.ablation.every_nth import EveryNth
 from train.ablation.grids import TEACHER, Arm, Grid
 from train.ablation.kept_batches import KeptBatches
 from train.ablation.records import (
@@ -34,6 +33,7 @@ from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IN_CHANNELS, FrameSource
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import LAYOUT_OPTIONS, dataset_spec
+from train.data.some_frames import SomeFrames
 from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.loop import BatchSource, FrameBatches, fit, plain_batches
 from train.engine.run_data import RunData, counts_of, open_data
@@ -162,7 +162,8 @@ class Runner:
         # Refuses a dataset whose thin classes nobody has named.
         self.thin = thin_classes(run.dataset, self.spec.class_names)
         self.data: RunData = open_data(run, self.spec)
-        scored = EveryNth(self.data.validation, ablation.score_every)
+        validation = self.data.validation
+        scored = SomeFrames(validation, range(0, len(validation), ablation.score_every))
         self.study = Study(
             settings=self._settings(scored),
             runs=ablation.runs(),
@@ -288,8 +289,7 @@ class Runner:
         return differences(usual | dict(record.options), self._options(arm))
 
     def _options(self, arm: Arm) -> dict[str, Any]:
-        config = to_json_options(arm.config(self.ablation.run.model))
-        return {"method": arm.method, **config}
+        return {"method": arm.method, **to_json(arm.config(self.ablation.run.model))}
 
     def _teacher_of(self, seed: int) -> int:
         return seed % len(self.teachers)
@@ -549,15 +549,3 @@ def _listed(names: Any) -> dict[str, Any]:
     listed = list(names)
     digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:12]
     return {"number": len(listed), "hash": digest}
-
-
-def to_json_options(config: Any) -> dict[str, Any]:
-    """Return a method's options as plain JSON values."""
-    return {
-        name: list(value) if isinstance(value, tuple) else _plain(value)
-        for name, value in dataclasses.asdict(config).items()
-    }
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from train.core.errors import UserError
 from train.data.batch import Batch, collate
 from train.data.benchmark_rule import BenchmarkRule
 from train.data.loader import EvaluationFrames
+from train.data.some_frames import SomeFrames
 from train.evaluation.evaluate import score_shards
 from train.evaluation.metrics import ConfusionMatrix
 from train.evaluation.network_pass import network_input
@@ -229,34 +230,5 @@ def first_frames(frames: EvaluationFrames, count: int | None) -> EvaluationFrame
         return frames
     chosen = copy.copy(frames)
     places = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
-    chosen.source = _Part(frames.source, places)
+    chosen.source = SomeFrames(frames.source, places)
     return chosen
-
-
-class _Part:
-    """Some frames of a source."""
-
-    def __init__(self, source: Any, places: Sequence[int]) -> None:
-        self.source, self.places = source, places
-
-    @property
-    def names(self) -> list[str]:
-        return [self.source.names[place] for place in self.places]
-
-    @property
-    def skipped_unlabeled(self) -> int:
-        return 0
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return {}
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.source[self.places[index]]
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        files: tuple[Path, ...] = self.source.files(self.places[index])
-        return files
