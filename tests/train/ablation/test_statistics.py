@@ -326,10 +326,11 @@ def test_verdicts(differences, metric, p_holm, verdict):
 
 
 def test_primary_comparisons_are_one_family_and_the_rest_is_not_corrected(experiment, bootstrap):
-    runs = experiment({"ce": 0.0, "kd": 3.0, "same": 0.0})
+    runs = experiment({"ce": 0.0, "kd": 3.0, "same": 0.0, "few": 4.0})
+    runs = [run for run in runs if run.arm != "few" or run.seed < 4]
     comparisons = [
         Comparison("kd", "ce", True),
-        Comparison("same", "ce", True),
+        Comparison("few", "ce", True),
         Comparison("later", "ce", True),
         Comparison("same", "kd"),
     ]
@@ -338,6 +339,8 @@ def test_primary_comparisons_are_one_family_and_the_rest_is_not_corrected(experi
     assert [result.primary for result in miou] == [True, True, True, False]
     assert miou[0].p_holm == pytest.approx(3 * miou[0].estimate.p)
     assert [miou[2].p_holm, miou[3].p_holm] == [None, None]
+    assert miou[1].estimate.p is not None  # of four seeds: too few to claim, but one of the family
+    assert miou[1].p_holm is None
     assert miou[0].verdict == "better"
     assert miou[0].estimate.low < 3 < miou[0].estimate.high
     assert miou[2].verdict == "not enough runs (0 of at least 5 seeds)"
