@@ -60,7 +60,7 @@ def commands(text):
         for part in span.split("&&"):
             words = shlex.split(part)
             for place, word in enumerate(words):
-                if word == "benchmarks.studies":
+                if word == "benchmarks.studies" and words[place + 1 :]:
                     found.append((f"studies {words[place + 1]}", words[place + 2 :]))
                     break
                 if Path(word).name == "topodistill" and words[place + 1 :]:

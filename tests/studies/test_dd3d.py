@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -164,7 +163,6 @@ def test_runs_share_their_seeds_across_methods():
 
 def test_mistakes_are_one_line(tmp_path, capsys):
     for arguments, words in (
-        (["--page-only"], "no records"),
         (["--methods", "dd4d"], "--methods dd4d: unknown"),
         (["--cpc", "0"], "--cpc 0"),
         (["--evaluations", "0"], "--evaluations 0"),
@@ -307,11 +305,3 @@ def test_memory_that_was_held_for_a_moment_is_seen():
     assert 48 << 20 < peak < 512 << 20
     _, idle = with_peak(lambda: None)
     assert idle < 16 << 20
-
-
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
-
-
-def test_the_committed_page_is_that_of_the_committed_records():
-    page = markdown(read_records([RESULTS / RECORDS_NAME]), beside(RESULTS))
-    assert (RESULTS / PAGE_NAME).read_text(encoding="utf-8") == page

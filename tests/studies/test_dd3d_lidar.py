@@ -137,7 +137,6 @@ def test_free_coordinates_have_as_many_points_as_real_frames():
 
 def test_mistakes_are_one_line(tmp_path, capsys):
     for arguments, words in (
-        (["--page-only"], "no records in"),
         (["--frames", "0"], "--frames 0"),
         (["--networks", "x"], "--networks x: unknown"),
         (["--seeds", "-1"], "--seeds -1"),
@@ -148,9 +147,6 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         assert words in shown
 
 
-def test_the_committed_page_is_that_of_the_committed_records():
-    folder = ROOT / "docs" / "results"
-    records = read_records([folder / RECORDS_NAME])
+def test_the_committed_records_are_of_these_settings():
+    records = read_records([ROOT / "docs" / "results" / RECORDS_NAME])
     assert {each.assay for each in records.runs} == {hash_of(Settings().plain())}
-    page = markdown(records, picture=(folder / PICTURE).is_file())
-    assert (folder / PAGE_NAME).read_text(encoding="utf-8") == page

@@ -1,8 +1,20 @@
 """The table of studies: every name starts its command; what is none is refused in a line."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from benchmarks.studies.__main__ import STUDIES, main
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+PAGES = {
+    "dd3d": "dd3d",
+    "dd3d-lidar": "dd3d_lidar",
+    "cross-modal": "cross_modal",
+    "topkd-digits": "topkd",
+}
+"""Studies with runs, and the first part of the names of what stands in their folder."""
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -25,3 +37,20 @@ def test_what_is_no_study_is_refused(words, said, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f"error: {said}; choose one of figures, ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "stem"), PAGES.items())
+def test_the_committed_page_is_that_of_the_committed_records(name, stem, tmp_path):
+    for path in RESULTS.glob(f"{stem}*"):
+        shutil.copy(path, tmp_path)
+    page = tmp_path / f"{stem}.md"
+    page.unlink()
+    assert main([name, "--page-only", "--output", str(tmp_path)]) == 0
+    assert page.read_text(encoding="utf-8") == (RESULTS / page.name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_needs_records(name, tmp_path, capsys):
+    assert main([name, "--page-only", "--output", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no records in" in line

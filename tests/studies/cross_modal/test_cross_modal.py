@@ -1,7 +1,6 @@
 """The experiment on few tiny streets: which records it makes, what goes on, and its page."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,18 +138,9 @@ def test_runs_that_are_missing_are_made_and_stand_on_the_page(
 
 def test_mistakes_are_one_line(tmp_path, capsys):
     for arguments, message in (
-        (("--page-only",), "no records in"),
         (("--seeds", "0"), "--seeds 0: at least 1"),
         (("--grids", "labels-1"), "--grids labels-1: unknown"),
     ):
         assert main([*arguments, "--output", str(tmp_path / "out")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
-
-
-RESULTS = Path(__file__).parents[3] / "docs" / "results"
-
-
-def test_the_committed_page_is_that_of_the_committed_records():
-    page = markdown(read_records([RESULTS / RECORDS_NAME]))
-    assert (RESULTS / PAGE_NAME).read_text(encoding="utf-8") == page
