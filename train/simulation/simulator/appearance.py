@@ -3,8 +3,8 @@
 The color and the pattern of a surface come from one palette for all, drawn by a hash of the street,
 the object and the material: a car, a tree and a wall have the same chance of being brown. The
 ground has one color for each kind of surface in a street, and another in the next street. What is
-left of the class in a color is the light (what faces the sky is brighter); `train.simulation.
-color_leak` measures it.
+left of the class in a color is the light (what faces the sky is brighter); the study `color-leak`
+measures it.
 
 Shape letters: R places on surfaces, C colors.
 """

@@ -43,11 +43,11 @@ class Spot(NamedTuple):
 
     def uniform(self, low: float, high: float) -> float:
         """Return a number between two."""
-        return uniform(self.rng, low, high)
+        return low + (high - low) * self.rng.random()
 
     def chance(self, share: float) -> bool:
         """Return true in this share of all cases."""
-        return chance(self.rng, share)
+        return bool(self.rng.random() < share)
 
     def at(self, frame: Frame) -> "Spot":
         """Return another place in the same scene."""
@@ -75,22 +75,10 @@ class Parts:
 
     def __init__(self, spot: Spot, kind: Kind) -> None:
         self.spot, self.kind = spot, kind
+        self.rng, self.uniform, self.chance = spot.rng, spot.uniform, spot.chance
         self._instance = spot.scene.new_instance() if kind in THINGS else 0
         self._group = spot.scene.new_group()
         self._side = 1.0
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Source of chance."""
-        return self.spot.rng
-
-    def uniform(self, low: float, high: float) -> float:
-        """Return a number between two."""
-        return uniform(self.spot.rng, low, high)
-
-    def chance(self, share: float) -> bool:
-        """Return true in this share of all cases."""
-        return chance(self.spot.rng, share)
 
     def shifted(self, forward: float, left: float, turn: float = 0.0, up: float = 0.0) -> "Parts":
         """Return a way to draw more parts of the same object, about another place of it."""
