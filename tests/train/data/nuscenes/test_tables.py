@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.train.data.damage import refused_at
 from train.core.errors import UserError
 from train.data.nuscenes import tables
 from train.data.nuscenes.tables import Row, read_rows
@@ -70,10 +71,7 @@ def test_rows_come_as_json_reads_them_wherever_the_chunks_end(
 def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, text: str, reason: str):
     path = tmp_path / "table.json"
     path.write_text(text)
-    with pytest.raises(UserError) as error:
-        rows_of(path)
-    assert str(error.value).startswith(f"{path}: {reason}")
-    assert "\n" not in str(error.value)
+    refused_at(path, lambda: rows_of(path), f"{path}: {reason}")
 
 
 def test_other_bytes_than_utf_8_and_missing_files_are_named(tmp_path: Path):

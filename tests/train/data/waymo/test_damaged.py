@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.train.data.damage import refused_at
+from tests.train.data.damage import refused, refused_at
 from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
 from train.core.errors import UserError
 from train.data.waymo import SPEC, schema
@@ -127,13 +127,8 @@ def test_a_frame_with_impossible_values_is_named(tmp_path: Path, data_format: st
     if kind not in ("a mounting that is none", "a beam too few") or data_format == "v1":
         # One bad frame does not spoil the others; a table of calibrations is all frames'.
         assert len(source[0].coord) > 0
-    with pytest.raises(UserError) as error:
-        source[1]
-    message = str(error.value)
+    message = refused(lambda: source[1], *said)
     assert message.startswith(str(tmp_path / "training"))
-    assert "\n" not in message
-    for part in said:
-        assert part in message, message
     # It stays so: a damaged frame leaves nothing behind that the next one would read.
     with pytest.raises(UserError):
         source[1]
