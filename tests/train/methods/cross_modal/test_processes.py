@@ -8,6 +8,7 @@ from tests.train.methods.cross_modal.conftest import build, make_batch, write_im
 from tests.train.processes import run_processes, values_of
 from tests.train.toys import build_toy
 from train.core.distributed import current_world
+from train.data.batch import Batch
 from train.data.frame import IGNORE_INDEX
 from train.engine.train_step import TrainStep, shares, to_host
 
@@ -56,7 +57,7 @@ def step(image_file, parts, views=(2, 1, 0)):
         wrapped = DistributedDataParallel(module) if world.size > 1 else module
         if hasattr(method, "ramp"):
             method.ramp.done += 30
-        batch = clouds(mine, views=views) if mine else {"names": []}
+        batch = Batch.of(clouds(mine, views=views)) if mine else Batch()
         (share,), _ = shares([batch])
         output = wrapped(batch, share)
         output.total.backward()
