@@ -19,7 +19,7 @@ from tests.train.distributed.small_fit import PerPoint
 from tests.train.processes import run_processes
 from train.core.errors import UserError
 from train.data.loader import TrainingFrames
-from train.engine import stepper
+from train.engine import train_step
 from train.evaluation.metrics import ConfusionMatrix
 from train.networks.registry import NETWORKS
 from train.run import main
@@ -134,7 +134,7 @@ def build_per_point(size: str, num_classes: int, in_channels: int = 4, **options
 
 def _prepare(accident: Accident, note: Path) -> None:
     """Let the accident happen in the step that it is for."""
-    step = stepper.Stepper.step
+    step = train_step.Stepper.step
 
     if accident.stage == "evaluation":
         add = ConfusionMatrix.add
@@ -163,7 +163,7 @@ def _prepare(accident: Accident, note: Path) -> None:
                 os.kill(os.getpid(), getattr(signal, accident.what))
         return step(self, batch, number, names)
 
-    stepper.Stepper.step = with_accident
+    train_step.Stepper.step = with_accident
 
 
 def _bad(self, indices):
