@@ -12,7 +12,7 @@ from tests.train.toys import TOY_METHOD, TOY_NETWORK, build_toy
 from train.config import RunConfig
 from train.data.registry import dataset_spec
 from train.data.semantickitti import CLASS_NAMES
-from train.engine import run_plan
+from train.engine import given_teacher
 from train.engine.command_line import parse
 from train.engine.run_data import open_data
 from train.methods.registry import METHODS
@@ -77,7 +77,7 @@ def package(tmp_path, monkeypatch):
         known = (dataset, network, simulated) == ("semantickitti", "toy:wide", True)
         return path if known else None
 
-    monkeypatch.setattr(run_plan, "pretrained_path", find)
+    monkeypatch.setattr(given_teacher, "pretrained_path", find)
     return path
 
 
@@ -100,7 +100,7 @@ def test_a_run_begins_with_the_packages_teacher_and_says_so(simulated, package, 
     assert all(torch.equal(tensor, want[name]) for name, tensor in found.state_dict().items())
     origin = config_of(output)["teacher"]
     assert (origin["from"], origin["file"]) == ("the package", "toy-teacher.safetensors")
-    assert origin["sha256"] == run_plan.sha256_of(package)
+    assert origin["sha256"] == given_teacher.sha256_of(package)
     assert origin["made_by"] == read_card(package).made_by
     assert json.loads((output / "metrics.json").read_text())["teacher"]["parameters"] > 0
 
