@@ -3,10 +3,11 @@
 Without `--benchmark` every case runs once at its smallest size and is only checked.
 """
 
+import itertools
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks import harness, schema
-from benchmarks.harness import SMOKE_POINTS, Case, StoppedError
+from benchmarks.harness import SMOKE_POINTS, Case, Optional, StoppedError
 from benchmarks.machine import (
     ROOT,
     checkout,
@@ -23,7 +24,6 @@ from benchmarks.machine import (
     machine_slug,
     num_cores,
 )
-from benchmarks.peers import Peer
 from benchmarks.threads import cores
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -54,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "sizes(*num_points): the sizes to time; the smallest check has its own"
     )
+    config.addinivalue_line(
+        "markers", "each(*rows): suite, implementations, families and sizes, each with each"
+    )
     if not config.getoption("--benchmark"):
         return
     if config.getoption("--at-most") is not None and config.getoption("--record-to") is None:
@@ -71,14 +74,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each case its sizes: all with --benchmark, else only the one of the smallest check."""
-    marker = metafunc.definition.get_closest_marker("sizes")
-    if marker is None or "num_points" not in metafunc.fixturenames:
-        return
-    sizes = [SMOKE_POINTS]
-    if metafunc.config.getoption("--benchmark"):
+
+    def timed(sizes: Iterable[int]) -> list[int]:
+        if not metafunc.config.getoption("--benchmark"):
+            return [SMOKE_POINTS]
         at_most = metafunc.config.getoption("--at-most")
-        sizes = [n for n in marker.args if at_most is None or n <= at_most]
-    metafunc.parametrize("num_points", sizes)
+        return [n for n in sizes if at_most is None or n <= at_most]
+
+    if (marker := metafunc.definition.get_closest_marker("sizes")) is not None:
+        metafunc.parametrize("num_points", timed(marker.args))
+    elif (marker := metafunc.definition.get_closest_marker("each")) is not None:
+        rows = [
+            case
+            for suite, names, families, sizes in marker.args
+            for case in itertools.product([suite], names, families, timed(sizes))
+        ]
+        metafunc.parametrize(("suite", "name", "family", "num_points"), list(dict.fromkeys(rows)))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -183,21 +194,14 @@ def stopped() -> dict[Kind, int]:
     return {}
 
 
-@pytest.fixture
-def installed(pytestconfig: pytest.Config) -> Callable[[Peer, Case], None]:
-    """Skip, and record why, if an implementation is not installed."""
-
-    def check(peer: Peer, case: Case) -> None:
-        if peer.missing is None:
-            return
-        if pytestconfig.getoption("--require-peers"):
-            pytest.fail(f"{peer.missing} (--require-peers)")
-        recorder = pytestconfig.stash.get(_RECORDER, None)
-        if recorder is not None:
-            recorder.results.append(harness.result_of(case, "not run", error=peer.missing))
-        pytest.skip(peer.missing)
-
-    return check
+def _skip_missing(config: pytest.Config, reason: str, case: Case) -> None:
+    """Skip a case whose implementation is not installed, and record why."""
+    if config.getoption("--require-peers"):
+        pytest.fail(f"{reason} (--require-peers)")
+    recorder = config.stash.get(_RECORDER, None)
+    if recorder is not None:
+        recorder.results.append(harness.result_of(case, "not run", error=reason))
+    pytest.skip(reason)
 
 
 def _check_small(case_of: Callable[[int], Case]) -> Any:
@@ -214,10 +218,15 @@ def measure(
 ) -> Measure:
     """Check a case at its smallest size, then (with --benchmark) at its own, time it, keep it.
 
-    Returns the output of the case, which a backward may start from.
+    `needs` is the implementation, where it may not be installed. Returns the output of the case,
+    which a backward may start from.
     """
 
-    def checked(case_of: Callable[[int], Case], num_points: int) -> Any:
+    def checked(
+        case_of: Callable[[int], Case], num_points: int, needs: Optional | None = None
+    ) -> Any:
+        if needs is not None and needs.missing is not None:
+            _skip_missing(pytestconfig, needs.missing, case_of(num_points))
         recorder = pytestconfig.stash.get(_RECORDER, None)
         if recorder is None:
             return _check_small(case_of)

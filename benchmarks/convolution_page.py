@@ -1,9 +1,10 @@
 """The generated page of the networks' sparse convolution beside spconv's CPU wheel."""
 
-from benchmarks.markdown import GENERATED, measured_on, mebibytes, table, time_of
+from benchmarks.markdown import GENERATED, measured_on, mebibytes, named, remarks, time_of
 from benchmarks.schema import Record
 from benchmarks.selection import Source, newest
 from benchmarks.targets import convolution_targets, targets_table
+from train.core.blocks import page, table
 
 CASES = {
     "forward": {"op": "convolution", "direction": "forward"},
@@ -15,22 +16,26 @@ CASES = {
 def convolution_page(records: dict[str, Record]) -> str:
     """Return the page."""
     source = newest(records, "convolution")
-    return "\n\n".join(
-        [
-            GENERATED,
-            "# Sparse convolution beside spconv",
-            "A 3 x 3 x 3 submanifold convolution, 64 to 64 channels, float32, on the 30,000 voxels "
-            "of 5 cm nearest to the sensor of a 64-ray scan of a street. Before a case is timed "
-            "its output and gradients are compared with sums over a dictionary of voxels in "
-            "float64. `backward`: the gradients of input, weight and bias alone; `neighbor "
-            "search`: once for all layers of a resolution. spconv is its CPU wheel, called "
-            "through `convolution='spconv'`.",
-            _times(source),
-            _remarks(source),
-            "## What we set out for",
-            targets_table(convolution_targets(records)),
-            measured_on(source),
-        ]
+    return page(
+        GENERATED,
+        "# Sparse convolution beside spconv",
+        "A 3 x 3 x 3 submanifold convolution, 64 to 64 channels, float32, on the 30,000 voxels "
+        "of 5 cm nearest to the sensor of a 64-ray scan of a street. Before a case is timed "
+        "its output and gradients are compared with sums over a dictionary of voxels in "
+        "float64. `backward`: the gradients of input, weight and bias alone; `neighbor "
+        "search`: once for all layers of a resolution. spconv is its CPU wheel, called "
+        "through `convolution='spconv'`.",
+        _times(source),
+        remarks(
+            source,
+            lambda result: (
+                f"{result.implementation}, {result.threads} threads, {result.direction}: "
+                f"{result.remark}."
+            ),
+        ),
+        "## What we set out for",
+        targets_table(convolution_targets(records)),
+        measured_on(source),
     )
 
 
@@ -40,29 +45,13 @@ def _times(source: Source) -> str:
     for name in dict.fromkeys(result.implementation for result in source.results):
         found = [source.one(implementation=name, **case) for case in CASES.values()]
         known = next(result for result in found if result is not None)
+        version = "" if name == "ours" else "spconv"
         peaks = [mebibytes(result) for result in found[:2]]
         rows.append(
-            [_named(source, name, known.threads), *(time_of(result) for result in found), *peaks]
+            [
+                named(source, name, known.threads, version),
+                *(time_of(result) for result in found),
+                *peaks,
+            ]
         )
     return table(["", *CASES, "forward's peak", "backward's peak"], rows)
-
-
-def _named(source: Source, name: str, threads: int) -> str:
-    """Return an implementation with its version and its threads."""
-    words = ["**ours**"]
-    if name != "ours":
-        version = None if source.record is None else source.record.software.spconv
-        words = ["spconv", *([version] if version else [])]
-    return f"{' '.join(words)} ({threads} thread{'s' * (threads > 1)})"
-
-
-def _remarks(source: Source) -> str:
-    """What the checks found wrong with results that were timed all the same."""
-    lines = [
-        f"- {result.implementation}, {result.threads} threads, {result.direction}: {result.remark}."
-        for result in source.results
-        if result.remark is not None
-    ]
-    return "\n".join(
-        ["Remarks of the checks:", "", *lines] if lines else ["No check had a remark."]
-    )

@@ -1,9 +1,10 @@
 """The generated page of reading: sweeps a second, opening, simulating, and their targets."""
 
-from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, seconds, table, times
+from benchmarks.markdown import GENERATED, measured_on, mebibytes, per_second, seconds, times
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, newest, ratio
 from benchmarks.targets import Target, targets_table
+from train.core.blocks import DASH, number, page, table
 
 TITLES = {"semantickitti": "SemanticKITTI", "nuscenes": "nuScenes", "waymo": "Waymo"}
 
@@ -23,45 +24,43 @@ def data_page(records: dict[str, Record]) -> str:
     reading, opening, simulation, rendering = (
         newest(records, suite) for suite in ("data", "opening", "simulation", "rendering")
     )
-    return "\n\n".join(
-        [
-            GENERATED,
-            "# From disk to tensors",
-            "Simulated sweeps with as many rays as the real sensor's, in the dataset's own files, "
-            "which the system holds in memory from the second call on. Sweeps a second.",
-            _reading(reading),
-            "`numpy` reads the same files into arrays of bytes and does nothing with them. "
-            "`decoded` has coordinates, strengths and train ids, every value checked; `kept` reads "
-            "them from a folder of decoded sweeps instead. `tensors` are batches of 4 as training "
-            "gets them: augmented, voxelized at 5 cm, collated; in the process itself, and by one "
-            "and two worker processes. Peak memory is that of the process without workers, above "
-            "what it held before.",
-            "## Waymo, decoded once",
-            "Frames of Waymo lie in row groups of 50, which can only be decoded from their start, "
-            "and one of about seven has labels. A segment of 100 such frames, labeled frames a "
-            "second: read alone in an order that never goes forward, and all decoded into an empty "
-            "folder in the order of the file; then any frames from that folder.",
-            _segment(reading),
-            f"A kept sweep takes {KEPT_BYTES_PER_POINT} bytes per point. The "
-            f"{WAYMO_LABELED_FRAMES:,} labeled frames of training have some "
-            f"{WAYMO_POINTS_PER_FRAME:,} points each: {_waymo_gigabytes():.0f} GB of disk, and "
-            f"{_first_hours(reading)} on one core before the first epoch, which worker processes "
-            "share among them. Later epochs and later runs read what is kept.",
-            "## Opening",
-            "A training split of very small sweeps. The first time makes the index (SemanticKITTI "
-            "has none: its folders are listed), later ones find it on disk.",
-            _opening(opening),
-            "## Simulating",
-            f"Streets, rays and files from nothing, {SIMULATION_RAYS:,} rays a turn of the main "
-            "sensor. Waymo's four small lidars, and its frames without labels, come on top.",
-            _simulation(simulation),
-            "With `--method` of cameras every sweep has images too, here the six of nuScenes, as "
-            "numbers in memory: rays, light, sky, colors, exposure and noise.",
-            _rendering(rendering),
-            "## Targets",
-            targets_table(data_targets(records)),
-            measured_on(reading, opening, simulation, rendering),
-        ]
+    return page(
+        GENERATED,
+        "# From disk to tensors",
+        "Simulated sweeps with as many rays as the real sensor's, in the dataset's own files, "
+        "which the system holds in memory from the second call on. Sweeps a second.",
+        _reading(reading),
+        "`numpy` reads the same files into arrays of bytes and does nothing with them. "
+        "`decoded` has coordinates, strengths and train ids, every value checked; `kept` reads "
+        "them from a folder of decoded sweeps instead. `tensors` are batches of 4 as training "
+        "gets them: augmented, voxelized at 5 cm, collated; in the process itself, and by one "
+        "and two worker processes. Peak memory is that of the process without workers, above "
+        "what it held before.",
+        "## Waymo, decoded once",
+        "Frames of Waymo lie in row groups of 50, which can only be decoded from their start, "
+        "and one of about seven has labels. A segment of 100 such frames, labeled frames a "
+        "second: read alone in an order that never goes forward, and all decoded into an empty "
+        "folder in the order of the file; then any frames from that folder.",
+        _segment(reading),
+        f"A kept sweep takes {KEPT_BYTES_PER_POINT} bytes per point. The "
+        f"{WAYMO_LABELED_FRAMES:,} labeled frames of training have some "
+        f"{WAYMO_POINTS_PER_FRAME:,} points each: {_waymo_gigabytes():.0f} GB of disk, and "
+        f"{_first_hours(reading)} on one core before the first epoch, which worker processes "
+        "share among them. Later epochs and later runs read what is kept.",
+        "## Opening",
+        "A training split of very small sweeps. The first time makes the index (SemanticKITTI "
+        "has none: its folders are listed), later ones find it on disk.",
+        _opening(opening),
+        "## Simulating",
+        f"Streets, rays and files from nothing, {SIMULATION_RAYS:,} rays a turn of the main "
+        "sensor. Waymo's four small lidars, and its frames without labels, come on top.",
+        _simulation(simulation),
+        "With `--method` of cameras every sweep has images too, here the six of nuScenes, as "
+        "numbers in memory: rays, light, sky, colors, exposure and noise.",
+        _rendering(rendering),
+        "## Targets",
+        targets_table(data_targets(records)),
+        measured_on(reading, opening, simulation, rendering),
     )
 
 
@@ -81,7 +80,7 @@ def data_targets(records: dict[str, Record]) -> list[Target]:
             )
         )
     for name, title in TITLES.items():
-        rate = _per_second(simulation.one(data=name))
+        rate = per_second(simulation.one(data=name))
         found.append(
             Target(
                 f"{title}, simulated sweeps of {SIMULATION_RAYS:,} rays a minute",
@@ -95,7 +94,7 @@ def data_targets(records: dict[str, Record]) -> list[Target]:
         Target(
             "Rendered views of 320 x 160 pixels a second, two threads",
             RENDERING_TARGET,
-            _per_second(views),
+            per_second(views),
             _number,
         )
     )
@@ -121,7 +120,7 @@ def _reading(source: Source) -> str:
         rows.append(
             [
                 title,
-                *(_number(_per_second(result)) for result in results),
+                *(_number(per_second(result)) for result in results),
                 times(ratio(one, plain)),
                 mebibytes(in_process),
             ]
@@ -140,7 +139,7 @@ def _segment(source: Source) -> str:
         filling,
         source.one(data="waymo", op="sweeps", implementation="ours, kept"),
     ]
-    rates = [_number(_per_second(result)) for result in results]
+    rates = [_number(per_second(result)) for result in results]
     return table(
         ["", "alone", "filling the folder", "kept", "peak of filling"],
         [["Waymo", *rates, mebibytes(filling)]],
@@ -154,7 +153,7 @@ def _waymo_gigabytes() -> float:
 
 def _first_hours(source: Source) -> str:
     """Return how long decoding all of them takes."""
-    rate = _per_second(source.one(data="waymo segment", op="fill"))
+    rate = per_second(source.one(data="waymo segment", op="fill"))
     return DASH if rate is None else f"{WAYMO_LABELED_FRAMES / rate / 3600:.1f} hours"
 
 
@@ -173,7 +172,7 @@ def _simulation(source: Source) -> str:
     rows = []
     for name, title in TITLES.items():
         result = source.one(data=name)
-        rate = _per_second(result)
+        rate = per_second(result)
         rows.append(
             [
                 title,
@@ -189,7 +188,7 @@ def _rendering(source: Source) -> str:
     result = _largest(source)
     size = DASH if result is None else f"{result.num_points:,}"
     threads = DASH if result is None else str(result.threads)
-    row = [size, threads, _number(_per_second(result)), mebibytes(result)]
+    row = [size, threads, _number(per_second(result)), mebibytes(result)]
     return table(["pixels of a view", "threads", "views a second", "peak"], [row])
 
 
@@ -198,12 +197,5 @@ def _largest(source: Source) -> Result | None:
     return max(source.results, key=lambda each: (each.num_points, each.threads), default=None)
 
 
-def _per_second(result: Result | None) -> float | None:
-    """Return how many sweeps, or views, a second a result is."""
-    return None if result is None or result.p50_s is None else result.batch / result.p50_s
-
-
 def _number(value: float | None) -> str:
-    if value is None:
-        return DASH
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return number(value, ",.0f" if value is not None and value >= 100 else ".1f")

@@ -1,8 +1,9 @@
 """The generated page of a figure: the picture, its numbers, the exponent of each curve."""
 
-from benchmarks.markdown import DASH, GENERATED, measured_on, table, time_of
+from benchmarks.markdown import GENERATED, measured_on, time_of
 from benchmarks.schema import Record, Result
 from benchmarks.selection import exponent, newest
+from train.core.blocks import DASH, page, table
 
 
 def figure_page(
@@ -22,14 +23,11 @@ def figure_page(
                 DASH if power is None else f"{power:.2f}",
             ]
         )
-    return "\n\n".join(
-        [
-            GENERATED,
-            f"# {title}",
-            text,
-            f"![{title}]({suite}.png)" if series else "Not measured in a committed record.",
-            table(["", *(f"N = {n}" for n in sizes), "exponent"], rows),
-            "The exponent p is the least-squares fit of c N^p to the medians. "
-            + measured_on(source),
-        ]
+    return page(
+        GENERATED,
+        f"# {title}",
+        text,
+        f"![{title}]({suite}.png)" if series else "Not measured in a committed record.",
+        table(["", *(f"N = {n}" for n in sizes), "exponent"], rows),
+        "The exponent p is the least-squares fit of c N^p to the medians. " + measured_on(source),
     )

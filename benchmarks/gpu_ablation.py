@@ -8,7 +8,7 @@ python -m benchmarks.gpu_ablation --out DIR
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.gpu_parts import Part, run_part
@@ -23,11 +23,6 @@ from train.networks.registry import PAIRS
 from train.presets import preset
 
 SEEDS = 5
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the part; see `run_part`."""
-    return run_part("gpu_ablation", body, arguments, __doc__ or "")
 
 
 def body(part: Part) -> None:
@@ -88,6 +83,8 @@ def _between(arms: dict[str, Arm]) -> tuple[Comparison, ...]:
         if each.arm in arms and each.baseline in arms
     )
 
+
+main = partial(run_part, "gpu_ablation", body, __doc__ or "")
 
 if __name__ == "__main__":
     sys.exit(main())

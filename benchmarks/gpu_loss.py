@@ -7,7 +7,7 @@ python -m benchmarks.gpu_loss --out DIR
 
 import statistics
 import sys
-from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,11 +19,6 @@ from train.data.batch import Batch
 from train.networks.ptv3 import build_segmentor
 
 REPEATS = 10
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the part; see `run_part`."""
-    return run_part("gpu_loss", body, arguments, __doc__ or "")
 
 
 def body(part: Part) -> None:
@@ -93,6 +88,8 @@ def one_loss(
         peak_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
     )
 
+
+main = partial(run_part, "gpu_loss", body, __doc__ or "")
 
 if __name__ == "__main__":
     sys.exit(main())

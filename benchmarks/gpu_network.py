@@ -5,7 +5,7 @@ python -m benchmarks.gpu_network --out DIR
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,11 +23,6 @@ LOGITS_FLOAT32, GRADIENT_FLOAT32 = 1e-4, 2e-3
 BFLOAT16_MARGIN = 1.5
 """How many times the CPU's error the GPU's may be: both round products to 8 bits, in other orders.
 The tiny pair's own error on a CPU is 1.1e-2 and 1.4e-2, so that no fixed 1e-2 would do."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the part; see `run_part`."""
-    return run_part("gpu_network", body, arguments, __doc__ or "")
 
 
 def body(part: Part) -> None:
@@ -137,6 +132,8 @@ def one_pass(model: Segmentor, batch: Batch, precision: Any) -> tuple[Tensor, di
     }
     return logits.detach(), gradients
 
+
+main = partial(run_part, "gpu_network", body, __doc__ or "")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -110,7 +110,10 @@ def _short(found: dict[str, Any]) -> str:
 
 
 def run_part(
-    name: str, body: Callable[[Part], None], arguments: Sequence[str] | None, description: str
+    name: str,
+    body: Callable[[Part], None],
+    description: str,
+    arguments: Sequence[str] | None = None,
 ) -> int:
     """Run a part's body; return 0, 1 if a case failed, 3 without a device, 130 if stopped."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)

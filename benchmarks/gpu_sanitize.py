@@ -4,17 +4,12 @@ python -m benchmarks.gpu_sanitize --out DIR
 """
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 import fast
 from benchmarks.gpu_parts import Part, run_part
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the part; see `run_part`."""
-    return run_part("gpu_sanitize", body, arguments, __doc__ or "")
 
 
 def body(part: Part) -> None:
@@ -50,6 +45,8 @@ def everything(points: torch.Tensor) -> list[torch.Tensor]:
     found.append(fast.normalise(points[0], "diameter"))
     return found
 
+
+main = partial(run_part, "gpu_sanitize", body, __doc__ or "")
 
 if __name__ == "__main__":
     sys.exit(main())

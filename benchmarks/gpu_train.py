@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["--child"]:
         train_run(_child_config(json.loads(words[1])))
         return 0
-    return run_part("gpu_train", body, words, __doc__ or "")
+    return run_part("gpu_train", body, __doc__ or "", words)
 
 
 def body(part: Part) -> None:

@@ -4,14 +4,18 @@ And its check, by the definition (Theorem 1) in float64: a birth or death moves 
 critical edge apart or together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 
+import fast
 import reference
 from benchmarks.clouds import FloatArray, cotangents
 from benchmarks.outputs import EXACT_POINTS, Diagram
+
+Critical = tuple[np.ndarray, FloatArray]
+"""Edges (K, 2), and a weight of each one's length."""
 
 TOLERANCE = 1e-4
 """Of the largest entry: float32 differences of points that may be close together."""
@@ -41,13 +45,29 @@ def assert_routed(grad: FloatArray, points: FloatArray, diagrams: list[Diagram])
     if len(points) <= EXACT_POINTS:
         want = reference.route_to_points(exact, on_distances(len(points), diagrams))
     else:
-        want = np.zeros_like(exact)
-        for edges, weights in _critical(diagrams):
-            away = exact[edges[:, 0]] - exact[edges[:, 1]]
-            away *= (weights / np.linalg.norm(away, axis=1))[:, None]
-            np.add.at(want, edges[:, 0], away)
-            np.add.at(want, edges[:, 1], -away)
+        want = moved_apart(exact, _critical(diagrams))
     np.testing.assert_allclose(grad, want, rtol=0, atol=TOLERANCE * np.abs(want).max())
+
+
+def moved_apart(points: FloatArray, critical: Iterable[Critical]) -> FloatArray:
+    """Return the gradient at the points (N, C) of weighted lengths of edges."""
+    found = np.zeros_like(points)
+    for edges, weights in critical:
+        away = points[edges[:, 0]] - points[edges[:, 1]]
+        away *= (weights / np.linalg.norm(away, axis=1))[:, None]
+        np.add.at(found, edges[:, 0], away)
+        np.add.at(found, edges[:, 1], -away)
+    return found
+
+
+def definition(points: FloatArray) -> list[Diagram]:
+    """Diagrams by the reference; where it is too slow by `fast`, which other suites compare."""
+    matrix = reference.pairwise_distances(points.astype(np.float64))
+    if len(points) <= EXACT_POINTS:
+        found = reference.rips_persistence(matrix)
+    else:
+        found = [each.cloud(0) for each in fast.rips_persistence(torch.from_numpy(matrix))]
+    return [Diagram(d.pairs, d.birth_edges if d.dim else None, d.death_edges) for d in found]
 
 
 def on_distances(num_points: int, diagrams: list[Diagram]) -> FloatArray:
@@ -59,7 +79,7 @@ def on_distances(num_points: int, diagrams: list[Diagram]) -> FloatArray:
     return grad
 
 
-def _critical(diagrams: list[Diagram]) -> list[tuple[np.ndarray, FloatArray]]:
+def _critical(diagrams: list[Diagram]) -> list[Critical]:
     """Every column's critical edges with what `differentiate` gives them."""
     found = []
     for diagram in diagrams:

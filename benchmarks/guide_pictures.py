@@ -7,7 +7,6 @@ drawing, which another version of matplotlib would make a little differently.
 
 import argparse
 import contextlib
-import hashlib
 import re
 import sys
 import tempfile
@@ -17,11 +16,12 @@ from typing import Any, Final
 import matplotlib as mpl
 import torch
 from matplotlib import pyplot
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
+from benchmarks import stamped_png
 from benchmarks.machine import ROOT
 
-CODE, PIXELS = "Code-SHA256", "Pixels-SHA256"
+CODE = "Code-SHA256"
 FOLDER: Final = "pictures"
 """Of the pictures, beside the guides."""
 
@@ -55,11 +55,9 @@ def draw(guide: Path) -> list[str]:
                 raise ValueError(f"{guide.name} shows {name}, but no block of it saves {name}")
             with Image.open(drawn) as image:
                 pixels = image.convert("RGB")
-            if _said(folder / name) != (_digest(text), _digest_of(pixels)):
-                note = PngImagePlugin.PngInfo()
-                note.add_text(CODE, _digest(text))
-                note.add_text(PIXELS, _digest_of(pixels))
-                pixels.save(folder / name, pnginfo=note, optimize=True)
+            now = _digest(text), stamped_png.pixels(pixels)
+            if stamped_png.said(folder / name, CODE) != now:
+                stamped_png.save(pixels, folder / name, CODE, now[0])
                 written.append(name)
     return written
 
@@ -76,13 +74,9 @@ def disagreements(guides: Path) -> list[str]:
             if not path.is_file():
                 found.append(f"{name}, which {guide.name} shows, is missing")
                 continue
-            code, pixels = _said(path)
-            with Image.open(path) as image:
-                is_whole = pixels == _digest_of(image.convert("RGB"))
-            if code != _digest(text):
-                found.append(f"{name} was drawn by other code than that of {guide.name}")
-            elif not is_whole:
-                found.append(f"{name} was changed after it was drawn")
+            by_other = f"by other code than that of {guide.name}"
+            wrong = stamped_png.disagreement(path, CODE, _digest(text), by_other)
+            found += [wrong] if wrong else []
     lying = {path.name for path in (guides / FOLDER).glob("*")}
     return found + [f"no guide shows {name}" for name in sorted(lying - shown)]
 
@@ -96,20 +90,8 @@ def _run(name: str, text: str, place: str) -> None:
     pyplot.close("all")
 
 
-def _said(path: Path) -> tuple[str | None, str | None]:
-    """Return the two digests that a picture carries."""
-    if not path.is_file():
-        return None, None
-    with Image.open(path) as image:
-        return image.info.get(CODE), image.info.get(PIXELS)
-
-
 def _digest(text: str) -> str:
-    return hashlib.sha256("\n".join(_PYTHON.findall(text)).encode()).hexdigest()
-
-
-def _digest_of(image: Image.Image) -> str:
-    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+    return stamped_png.digest("\n".join(_PYTHON.findall(text)))
 
 
 def main(arguments: list[str] | None = None) -> int:

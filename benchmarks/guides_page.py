@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.clouds import TITLES
-from benchmarks.markdown import DASH, measured_on, seconds, table, time_of, times
+from benchmarks.markdown import measured_on, seconds, time_of, times
 from benchmarks.schema import Record
 from benchmarks.selection import Source, newest, ratio
-from train.core.blocks import with_block
+from train.core.blocks import DASH, table, with_block
 
 BLOCK: Final = "cost"
 """Name of the markers in a guide."""

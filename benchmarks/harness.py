@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from benchmarks.memory import with_device_peak, with_peak
 from benchmarks.schema import Result, State, Suite
+from train.core.provenance import version
 from train.profiling.percentiles import percentiles
 
 SMOKE_POINTS = 24
@@ -16,6 +17,19 @@ SMOKE_POINTS = 24
 
 Timer = Callable[[Callable[[], object], int], list[float]]
 """(what to call, how often) -> seconds of every call."""
+
+
+class Optional:
+    """An implementation that may not be installed; `distribution` is None for our own."""
+
+    distribution: str | None
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot be run here; None if it can."""
+        if self.distribution is None or version(self.distribution):
+            return None
+        return f"{self.distribution} is not installed"
 
 
 @dataclass(frozen=True)
@@ -112,18 +126,8 @@ def _measure_once(case: Case, job: Job, timer: Timer) -> tuple[Result, Any]:
     outputs: list[Any] = []
     (seconds,) = timer(lambda: outputs.append(job.run()), 1)
     job.check(outputs[0])
-    return (
-        result_of(
-            case,
-            "timed",
-            repeats=1,
-            first_call_s=seconds,
-            p20_s=seconds,
-            p50_s=seconds,
-            p80_s=seconds,
-        ),
-        outputs[0],
-    )
+    times = percentiles([seconds])
+    return result_of(case, "timed", repeats=1, first_call_s=seconds, **times), outputs[0]
 
 
 def _measure_by_its_clock(
@@ -134,20 +138,8 @@ def _measure_by_its_clock(
         output, wall = _stopwatch(job.run)
     job.check(output)
     rounds = max(5, rounds_for(wall))  # fresh processes differ more than calls do
-    seconds = [clock(job.run()) for _ in range(rounds)]
-    p20, p50, p80 = percentiles(seconds).values()
-    return (
-        result_of(
-            case,
-            "timed",
-            repeats=len(seconds),
-            first_call_s=clock(output),
-            p20_s=p20,
-            p50_s=p50,
-            p80_s=p80,
-        ),
-        output,
-    )
+    times = percentiles([clock(job.run()) for _ in range(rounds)])
+    return result_of(case, "timed", repeats=rounds, first_call_s=clock(output), **times), output
 
 
 def rounds_for(estimate_s: float) -> int:
@@ -161,36 +153,15 @@ def rounds_for(estimate_s: float) -> int:
 
 def result_of(case: Case, state: State, **fields: Any) -> Result:
     """Return the case's result; a case that was not timed needs an `error`."""
+    unknown = ("first_call_s", "p20_s", "p50_s", "p80_s", "peak_bytes", "error", "remark")
     values: dict[str, Any] = {
+        **{name: value for name, value in vars(case).items() if name not in ("build", "once")},
+        "state": state,
         "check": "passed" if state == "timed" else "not run",
         "repeats": 0,
-        "first_call_s": None,
-        "p20_s": None,
-        "p50_s": None,
-        "p80_s": None,
-        "peak_bytes": None,
-        "error": None,
-        "remark": None,
-    } | fields
-    return Result(
-        suite=case.suite,
-        op=case.op,
-        implementation=case.implementation,
-        yields=case.yields,
-        direction=case.direction,
-        data=case.data,
-        seed=case.seed,
-        num_points=case.num_points,
-        channels=case.channels,
-        batch=case.batch,
-        num_samples=case.num_samples,
-        max_dim=case.max_dim,
-        dtype=case.dtype,
-        device=case.device,
-        threads=case.threads,
-        state=state,
-        **values,
-    )
+        **dict.fromkeys(unknown),
+    }
+    return Result(**values | fields)
 
 
 @contextmanager

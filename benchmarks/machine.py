@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -12,24 +13,6 @@ from train.core.provenance import carried_commit, git, processor, version
 
 ROOT = Path(__file__).resolve().parents[1]
 _OUTPUTS = (":!benchmarks/results", ":!docs/results")
-
-_DISTRIBUTIONS = {
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "torch": "torch",
-    "numba": "numba",
-    "triton": "triton",
-    "ripser": "ripser",
-    "giotto_ph": "giotto-ph",
-    "holos_tda": "holos-tda",
-    "gudhi": "gudhi",
-    "torch_topological": "torch-topological",
-    "fpsample": "fpsample",
-    "torch_cluster": "torch-cluster",
-    "pytorch3d": "pytorch3d",
-    "spconv": "spconv",
-    "numba_cuda": "numba-cuda",
-}
 
 
 def describe_machine() -> Machine:
@@ -52,7 +35,8 @@ def machine_slug(machine: Machine) -> str:
 
 def describe_software() -> Software:
     """Return the versions that matter; None for what is not installed."""
-    versions = {field: version(name) for field, name in _DISTRIBUTIONS.items()}
+    names = [field.name for field in fields(Software) if field.name != "python"]
+    versions = {name: version(name.replace("_", "-")) for name in names}
     return Software(python=platform.python_version(), **versions)
 
 

@@ -6,16 +6,13 @@ critical edges always against the distances they were given.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 import reference
-from benchmarks.clouds import FloatArray, distances
-from train.core.provenance import version
+from benchmarks.clouds import FloatArray
 
 EXACT_POINTS = 40
-LARGEST_FOR_RIPSER = 1024
 
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.integer]]
 
@@ -49,32 +46,6 @@ def assert_rips(got: list[Diagram], matrix: FloatArray, want: list[FloatArray] |
 def assert_same_rows(got: FloatArray, want: FloatArray) -> None:
     """Assert the same finite pairs of positive persistence, to the last bit, in any order."""
     np.testing.assert_array_equal(_proper(got), _proper(want))
-
-
-def values_by_another(
-    family: str, num_points: int, seed: int, not_by: str
-) -> list[FloatArray] | None:
-    """Return H0 and H1 pairs of a cloud by an implementation that is not `not_by`.
-
-    None where the reference is small enough to be asked itself.
-    """
-    if num_points <= EXACT_POINTS:
-        return None
-    if num_points > LARGEST_FOR_RIPSER and version("giotto-ph"):
-        oracle = "giotto-ph"
-    else:
-        oracle = "ripser.py"
-    return _values(family, num_points, seed, "fast" if not_by == oracle else oracle)
-
-
-@lru_cache(maxsize=32)
-def _values(family: str, num_points: int, seed: int, by: str) -> list[FloatArray]:
-    from benchmarks.peers import PEERS  # here, because peers returns what this module defines
-
-    peer = PEERS[by]
-    matrix = distances(family, num_points, seed)
-    output = peer.forward(peer.prepare(matrix), 1, 1)
-    return [diagram.pairs for diagram in peer.read(output)]
 
 
 def _assert_reference(got: list[Diagram], matrix: FloatArray) -> None:

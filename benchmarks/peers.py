@@ -6,6 +6,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,14 @@ import torch
 from scipy.spatial.distance import squareform
 
 import fast
-from benchmarks.clouds import FloatArray
-from benchmarks.outputs import Diagram
+from benchmarks.clouds import FloatArray, distances
+from benchmarks.harness import Optional
+from benchmarks.outputs import EXACT_POINTS, Diagram
 from train.core.provenance import version
 
 
 @dataclass(frozen=True)
-class Peer:
+class Peer(Optional):
     """An implementation: what it is called, what it returns, whether it uses threads."""
 
     name: str
@@ -31,17 +33,10 @@ class Peer:
     prepare: Callable[[FloatArray], Any] = np.ascontiguousarray
     edges_race: bool = False  # seen: on several threads some critical edges are wrong
 
-    @property
-    def missing(self) -> str | None:
-        """Why it cannot be run here; None if it can."""
-        if self.distribution is None or version(self.distribution):
-            return None
-        return f"{self.distribution} is not installed"
 
-
-def read_fast(output: list[fast.BatchedDiagram]) -> list[Diagram]:
-    """Return our diagrams of the first cloud."""
-    clouds = [diagram.cloud(0) for diagram in output]
+def read_fast(output: list[fast.BatchedDiagram], index: int = 0) -> list[Diagram]:
+    """Return our diagrams of one cloud."""
+    clouds = [diagram.cloud(index) for diagram in output]
     return [
         Diagram(d.pairs, d.birth_edges if d.dim else None, d.death_edges, d.death_simplices)
         for d in clouds
@@ -162,3 +157,29 @@ PEERS = {
              _read_torch_topological, torch.from_numpy),
     )
 }  # fmt: skip
+
+LARGEST_FOR_RIPSER = 1024
+
+
+def values_by_another(
+    family: str, num_points: int, seed: int, not_by: str
+) -> list[FloatArray] | None:
+    """Return H0 and H1 pairs of a cloud by an implementation that is not `not_by`.
+
+    None where the reference is small enough to be asked itself.
+    """
+    if num_points <= EXACT_POINTS:
+        return None
+    if num_points > LARGEST_FOR_RIPSER and version("giotto-ph"):
+        oracle = "giotto-ph"
+    else:
+        oracle = "ripser.py"
+    return _values(family, num_points, seed, "fast" if not_by == oracle else oracle)
+
+
+@lru_cache(maxsize=32)
+def _values(family: str, num_points: int, seed: int, by: str) -> list[FloatArray]:
+    peer = PEERS[by]
+    matrix = distances(family, num_points, seed)
+    output = peer.forward(peer.prepare(matrix), 1, 1)
+    return [diagram.pairs for diagram in peer.read(output)]

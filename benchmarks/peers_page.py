@@ -6,11 +6,12 @@ from benchmarks.clouds import FAMILIES, MORE_FAMILIES, TITLES
 from benchmarks.hard_distances import HARD_TITLES
 from benchmarks.imports import STATEMENTS
 from benchmarks.losses import losses
-from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, table, time_of, times
+from benchmarks.markdown import GENERATED, measured_on, mebibytes, named, remarks, time_of, times
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, geometric_mean, newest, ratio
 from benchmarks.small_batches_page import small_batches_section, small_batches_targets
 from benchmarks.targets import targets, targets_table
+from train.core.blocks import DASH, page, table
 
 
 def peers_page(records: dict[str, Record]) -> str:
@@ -19,55 +20,59 @@ def peers_page(records: dict[str, Record]) -> str:
     backward, sampling, first, importing = (
         newest(records, suite) for suite in ("backward", "sampling", "first-call", "import")
     )
-    return "\n\n".join(
-        [
-            GENERATED,
-            "# Beside other libraries",
-            "The same float32 distances for everyone, H0 and H1, full filtration; those that have "
-            "threads get as many as we do, the others run on one. `edges`: critical edges too, "
-            "which a gradient needs; `values`: births and deaths alone. Before a case is timed its "
-            "diagrams are compared, bit for bit, with `reference` (24 points) and with another "
-            "library (full size).",
-            "## N = 1024, four families of clouds",
-            families_table(peers),
-            f"Last columns: how many times faster we are, geometric mean and worst family. "
-            f"Families: {'; '.join(f'*{name}*: {TITLES[name]}' for name in FAMILIES)}. "
-            "GUDHI's critical edges come from a simplex tree that stores every triangle, about "
-            "10^8 at this size: it is measured at small sizes only. torch-topological calls "
-            "giotto-ph and reads births and deaths off its edges, so it is run on one thread: see "
-            "the remarks.",
-            remarks(peers),
-            *_more_families_section(newest(records, "families")),
-            "## Small clouds, features",
-            _sizes_table(peers, (30, 100, 256)),
-            *small_batches_section(records),
-            "## N = 4096",
-            _large_table(large),
-            *_adversarial_section(newest(records, "adversarial")),
-            "## 24 clouds in one call, N = 1024, features",
-            _batch_table(batch),
-            "## Backward, N = 1024, and the whole loss",
-            _backward_table(backward),
-            "The loss row is the topological loss of one sweep of 30,000 points: sampling to "
-            "1,024, two diagrams, the matching.",
-            "## Sampling 30,000 points of 64 channels to 1,024",
-            _sampling_table(sampling),
-            "## From starting Python to the first diagram",
-            _first_table(first),
-            "## Importing",
-            "Seconds beyond `import torch`, in fresh processes, with the kernels compiled already.",
-            _import_table(importing),
-            "## What we set out for",
-            targets_table([*targets(records), *small_batches_targets(records)]),
-            "Where the time of a line that is missed goes: [phase by phase](rips_profile.md); of "
-            "one cloud of 30 points it is what lies around the compiled loop "
-            "([numerics](../numerics.md)).",
-            "## Where we lose",
-            losses(records),
-            measured_on(
-                peers, large, batch, backward, sampling, first, importing, newest(records, "small")
+    return page(
+        GENERATED,
+        "# Beside other libraries",
+        "The same float32 distances for everyone, H0 and H1, full filtration; those that have "
+        "threads get as many as we do, the others run on one. `edges`: critical edges too, "
+        "which a gradient needs; `values`: births and deaths alone. Before a case is timed its "
+        "diagrams are compared, bit for bit, with `reference` (24 points) and with another "
+        "library (full size).",
+        "## N = 1024, four families of clouds",
+        families_table(peers),
+        f"Last columns: how many times faster we are, geometric mean and worst family. "
+        f"Families: {'; '.join(f'*{name}*: {TITLES[name]}' for name in FAMILIES)}. "
+        "GUDHI's critical edges come from a simplex tree that stores every triangle, about "
+        "10^8 at this size: it is measured at small sizes only. torch-topological calls "
+        "giotto-ph and reads births and deaths off its edges, so it is run on one thread: see "
+        "the remarks.",
+        remarks(
+            peers,
+            lambda result: (
+                f"{result.implementation}, {result.threads} threads, {result.data}, "
+                f"N = {result.num_points}: {result.remark}, births and deaths are right."
             ),
-        ]
+        ),
+        *_more_families_section(newest(records, "families")),
+        "## Small clouds, features",
+        _sizes_table(peers, (30, 100, 256)),
+        *small_batches_section(records),
+        "## N = 4096",
+        _large_table(large),
+        *_adversarial_section(newest(records, "adversarial")),
+        "## 24 clouds in one call, N = 1024, features",
+        _batch_table(batch),
+        "## Backward, N = 1024, and the whole loss",
+        _backward_table(backward),
+        "The loss row is the topological loss of one sweep of 30,000 points: sampling to "
+        "1,024, two diagrams, the matching.",
+        "## Sampling 30,000 points of 64 channels to 1,024",
+        _sampling_table(sampling),
+        "## From starting Python to the first diagram",
+        _first_table(first),
+        "## Importing",
+        "Seconds beyond `import torch`, in fresh processes, with the kernels compiled already.",
+        _import_table(importing),
+        "## What we set out for",
+        targets_table([*targets(records), *small_batches_targets(records)]),
+        "Where the time of a line that is missed goes: [phase by phase](rips_profile.md); of "
+        "one cloud of 30 points it is what lies around the compiled loop "
+        "([numerics](../numerics.md)).",
+        "## Where we lose",
+        losses(records),
+        measured_on(
+            peers, large, batch, backward, sampling, first, importing, newest(records, "small")
+        ),
     )
 
 
@@ -129,19 +134,6 @@ def families_table(source: Source, families: Sequence[str] = FAMILIES) -> str:
             ]
         )
     return table(["N = 1024", *families, "geometric mean", "worst"], rows)
-
-
-def remarks(source: Source) -> str:
-    """What the checks found wrong with results that were timed all the same."""
-    lines = [
-        f"- {result.implementation}, {result.threads} threads, {result.data}, "
-        f"N = {result.num_points}: {result.remark}, births and deaths are right."
-        for result in source.results
-        if result.remark is not None
-    ]
-    return "\n".join(
-        ["Remarks of the checks:", "", *lines] if lines else ["No check had a remark."]
-    )
 
 
 def _sizes_table(source: Source, sizes: tuple[int, ...]) -> str:
@@ -239,8 +231,5 @@ def _named(source: Source, name: str, results: list[Result | None]) -> str:
     known = next((result for result in results if result is not None), None)
     if known is None or source.record is None:
         return name
-    title = "**ours**" if name == "fast" else name.removesuffix(", one thread")
-    version = getattr(source.record.software, _VERSIONS[name]) if name in _VERSIONS else None
-    words = [title, *([version] if version else [])]
     yields = "" if known.yields == "indices" else f"{known.yields}; "
-    return f"{' '.join(words)} ({yields}{known.threads} thread{'s' * (known.threads > 1)})"
+    return named(source, name, known.threads, _VERSIONS.get(name, ""), yields)

@@ -1,8 +1,9 @@
 """The generated page of one persistence image: ours, GUDHI's, RipsNet's, and TopKD's own times."""
 
-from benchmarks.markdown import DASH, GENERATED, measured_on, seconds, table, time_of, times
+from benchmarks.markdown import GENERATED, measured_on, seconds, time_of, times
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, newest, ratio
+from train.core.blocks import DASH, page, table
 
 SIZES = (64, 256)
 PAPER = {64: "1.07 ms", 256: "22.83 ms"}
@@ -19,22 +20,20 @@ _SHOWN = {
 def persistence_image_page(records: dict[str, Record]) -> str:
     """Return the page."""
     source = newest(records, "image")
-    return "\n\n".join(
-        [
-            GENERATED,
-            "# One persistence image",
-            "From the points of one cloud (clustered features of 64 channels) to 20 x 20 pixels, "
-            "dimension 0, one thread. Before a case is timed its image is compared with the "
-            "definition's of the deaths that scipy's minimum spanning tree gives. GUDHI is called "
-            "as TopKD's authors call it: Rips complex, pairs, `PersistenceImage`. RipsNet predicts "
-            "the image; it is here for its time.",
-            _times(source),
-            "The paper's clouds have 64 channels (64 points) and 512 (256 points), ours 64; its "
-            "machine is another. A call of ours has a fixed cost of about a millisecond, most of "
-            "what a single cloud of 64 points takes; a step of training makes the images of all "
-            "its clouds in one call.",
-            measured_on(source),
-        ]
+    return page(
+        GENERATED,
+        "# One persistence image",
+        "From the points of one cloud (clustered features of 64 channels) to 20 x 20 pixels, "
+        "dimension 0, one thread. Before a case is timed its image is compared with the "
+        "definition's of the deaths that scipy's minimum spanning tree gives. GUDHI is called "
+        "as TopKD's authors call it: Rips complex, pairs, `PersistenceImage`. RipsNet predicts "
+        "the image; it is here for its time.",
+        _times(source),
+        "The paper's clouds have 64 channels (64 points) and 512 (256 points), ours 64; its "
+        "machine is another. A call of ours has a fixed cost of about a millisecond, most of "
+        "what a single cloud of 64 points takes; a step of training makes the images of all "
+        "its clouds in one call.",
+        measured_on(source),
     )
 
 

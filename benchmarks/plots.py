@@ -1,24 +1,18 @@
-"""The generated pictures: time over N in logarithms, each file saying which numbers it shows.
+"""The generated pictures: time over N in logarithms, each file saying which numbers it shows."""
 
-A PNG carries two digests: of the numbers and words it was drawn from, and of its own pixels. So a
-check needs no second drawing, which another version of matplotlib would make a little differently.
-"""
-
-import hashlib
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from PIL import Image, PngImagePlugin
 
+from benchmarks import stamped_png
 from benchmarks.schema import Result
 
 mpl.use("Agg")
 
-NUMBERS, PIXELS = "Numbers-SHA256", "Pixels-SHA256"
+NUMBERS = "Numbers-SHA256"
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,7 @@ class Plot:
     def digest(self) -> str:
         """What the picture is drawn from, as a hash."""
         content = json.dumps([self.title, self.curves, self.lines], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return stamped_png.digest(content)
 
 
 def plot_of(
@@ -66,28 +60,9 @@ def save(plot: Plot, path: Path) -> None:
     axes.grid(which="major", lw=0.4, color="0.85")
     if plot.curves:
         axes.legend(fontsize=8, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    image = Image.open(buffer).convert("RGB")
-    said = PngImagePlugin.PngInfo()
-    said.add_text(NUMBERS, plot.digest)
-    said.add_text(PIXELS, _pixels(image))
-    image.save(path, pnginfo=said, optimize=True)
+    stamped_png.save(stamped_png.drawn(figure), path, NUMBERS, plot.digest)
 
 
 def disagreement(plot: Plot, path: Path) -> str | None:
     """Return why a PNG file is not the picture of `plot`; None if it is."""
-    if not path.is_file():
-        return f"{path.name} is missing"
-    with Image.open(path) as image:
-        said = dict(image.info)
-        pixels = _pixels(image.convert("RGB"))
-    if said.get(NUMBERS) != plot.digest:
-        return f"{path.name} was drawn from other numbers"
-    if said.get(PIXELS) != pixels:
-        return f"{path.name} was changed after it was drawn"
-    return None
-
-
-def _pixels(image: Image.Image) -> str:
-    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+    return stamped_png.disagreement(path, NUMBERS, plot.digest)

@@ -1,8 +1,9 @@
 """The generated page of training on processes: frames a second, and the exchange's share."""
 
-from benchmarks.markdown import DASH, GENERATED, measured_on, seconds, table, times
+from benchmarks.markdown import GENERATED, measured_on, per_second, seconds, times
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, newest, ratio
+from train.core.blocks import DASH, number, page, table
 
 ONE = "one process"
 TWO = {
@@ -14,22 +15,20 @@ TWO = {
 def processes_page(records: dict[str, Record]) -> str:
     """Return the page of training on several processes."""
     source = newest(records, "processes")
-    return "\n\n".join(
-        [
-            GENERATED,
-            "# Two processes beside one",
-            "The paper's method on the tiny pair, steps of the same four simulated sweeps of "
-            f"{_rays(source)} rays on one machine's CPU: voxels of 10 cm, augmented, read by the "
-            "training processes themselves. Two processes take two of the sweeps each and exchange "
-            "gradients over gloo. The first two steps, which load kernels, do not count.",
-            _throughput(source),
-            "Time in which an exchange between the processes was under way, from torch's profiler "
-            "on the first process, in runs of their own; its share is of the steps above. It "
-            "includes waiting for a process with larger sweeps, and exchanges of gradients that "
-            "run while others are still computed.",
-            _exchange(source),
-            measured_on(source),
-        ]
+    return page(
+        GENERATED,
+        "# Two processes beside one",
+        "The paper's method on the tiny pair, steps of the same four simulated sweeps of "
+        f"{_rays(source)} rays on one machine's CPU: voxels of 10 cm, augmented, read by the "
+        "training processes themselves. Two processes take two of the sweeps each and exchange "
+        "gradients over gloo. The first two steps, which load kernels, do not count.",
+        _throughput(source),
+        "Time in which an exchange between the processes was under way, from torch's profiler "
+        "on the first process, in runs of their own; its share is of the steps above. It "
+        "includes waiting for a process with larger sweeps, and exchanges of gradients that "
+        "run while others are still computed.",
+        _exchange(source),
+        measured_on(source),
     )
 
 
@@ -43,7 +42,12 @@ def _throughput(source: Source) -> str:
     return table(
         ["", "frames a second", "over one thread", "over two threads"],
         [
-            [title, _per_second(result), times(ratio(one, result)), times(ratio(threads, result))]
+            [
+                title,
+                number(per_second(result), ".2f"),
+                times(ratio(one, result)),
+                times(ratio(threads, result)),
+            ]
             for title, result in rows
         ],
     )
@@ -61,12 +65,6 @@ def _exchange(source: Source) -> str:
 
 def _rays(source: Source) -> str:
     return f"{source.results[0].num_points:,}" if source.results else DASH
-
-
-def _per_second(result: Result | None) -> str:
-    if result is None or result.p50_s is None:
-        return DASH
-    return f"{result.batch / result.p50_s:.2f}"
 
 
 def _a_step(result: Result | None) -> str:

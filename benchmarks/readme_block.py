@@ -3,13 +3,14 @@
 from benchmarks.clouds import FAMILIES
 from benchmarks.imports import EVERY_NAME
 from benchmarks.losses import small_losses
-from benchmarks.markdown import DASH, measured_on, mebibytes, seconds, table, time_of, times
+from benchmarks.markdown import measured_on, mebibytes, seconds, time_of, times
 from benchmarks.peers_page import families_table
 from benchmarks.rips_cases import OF_POINTS
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, geometric_mean, newest, ratio
 from benchmarks.small_batches_page import FORWARD_AND_BACKWARD, NUM_CLOUDS
 from benchmarks.table6_page import total
+from train.core.blocks import DASH, table
 
 _SMALL = 64
 _LARGE = 100_000

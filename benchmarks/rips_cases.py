@@ -13,14 +13,8 @@ import fast
 from benchmarks.clouds import FloatArray, cloud, distances
 from benchmarks.gradients import differentiate, on_distances
 from benchmarks.harness import Case, Job
-from benchmarks.outputs import (
-    EXACT_POINTS,
-    Diagram,
-    assert_rips,
-    values_by_another,
-    wrong_edges,
-)
-from benchmarks.peers import PEERS, read_fast
+from benchmarks.outputs import EXACT_POINTS, Diagram, assert_rips, wrong_edges
+from benchmarks.peers import PEERS, read_fast, values_by_another
 from benchmarks.schema import Suite
 from fast import rips
 

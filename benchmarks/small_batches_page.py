@@ -1,9 +1,10 @@
 """Batches of small clouds on the page of peers: the table and the targets."""
 
-from benchmarks.markdown import seconds, table, time_of, times
+from benchmarks.markdown import seconds, time_of, times
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, newest, ratio
 from benchmarks.targets import Target
+from train.core.blocks import table
 
 NUM_CLOUDS = 256
 SIZES = (32, 64, 128)

@@ -111,11 +111,7 @@ def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot
         texts[f"{name}.md"] = figure_page(records, name, title, text, series)
         if series:
             drawings[f"{name}.png"] = plots.plot_of(title, series)
-    return (
-        {name: f"{text}\n" for name, text in texts.items()},
-        drawings,
-        readme_block(records),
-    )
+    return texts, drawings, readme_block(records)
 
 
 def write(records: dict[str, Record], docs: Path, readme: Path, guides: Path) -> list[str]:

@@ -1,8 +1,9 @@
 """The generated page of Table 6, and what the README says of it."""
 
-from benchmarks.markdown import DASH, GENERATED, measured_on, mebibytes, table, time_of, times
+from benchmarks.markdown import GENERATED, measured_on, mebibytes, time_of, times
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, newest
+from train.core.blocks import DASH, page, table
 
 PAPER_RATIOS = {30: "79x", 60: "6,039x", 100: "6,743x"}
 """Table 6 of the paper, forward and backward on its machine."""
@@ -12,22 +13,20 @@ def table6_page(records: dict[str, Record]) -> str:
     """Return the page of Table 6."""
     source = newest(records, "table6")
     limit = source.record.run.time_limit_s if source.record else 0.0
-    return "\n\n".join(
-        [
-            GENERATED,
-            "# Table 6: the naive baseline and ours",
-            "From N points of 64 channels to their H0 and H1 diagrams with critical edges "
-            "(forward), and from a gradient at births and deaths back to the points (backward). "
-            "The baseline is what the paper describes, a boundary-matrix reduction in plain "
-            f"PyTorch (`benchmarks/naive.py`), stopped after {limit:g} s; sizes above the first "
-            "that was stopped are not tried, and the ratio there takes the limit as its time. "
-            "Peak memory is what the process held at most during a forward, above what it held "
-            "before.",
-            _table6(source, limit),
-            "The ratio is of forward and backward together. The paper's own ratios are beside it: "
-            "its baseline took 963 s at N = 100, so this one is the harder to beat. "
-            + measured_on(source),
-        ]
+    return page(
+        GENERATED,
+        "# Table 6: the naive baseline and ours",
+        "From N points of 64 channels to their H0 and H1 diagrams with critical edges "
+        "(forward), and from a gradient at births and deaths back to the points (backward). "
+        "The baseline is what the paper describes, a boundary-matrix reduction in plain "
+        f"PyTorch (`benchmarks/naive.py`), stopped after {limit:g} s; sizes above the first "
+        "that was stopped are not tried, and the ratio there takes the limit as its time. "
+        "Peak memory is what the process held at most during a forward, above what it held "
+        "before.",
+        _table6(source, limit),
+        "The ratio is of forward and backward together. The paper's own ratios are beside it: "
+        "its baseline took 963 s at N = 100, so this one is the harder to beat. "
+        + measured_on(source),
     )
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from benchmarks.clouds import FAMILIES, MORE_FAMILIES
 from benchmarks.imports import EVERY_NAME
-from benchmarks.markdown import DASH, seconds, table, times
+from benchmarks.markdown import seconds, times
 from benchmarks.rips_cases import OF_POINTS
 from benchmarks.schema import Record, Result
 from benchmarks.selection import geometric_mean, newest, ratio
+from train.core.blocks import DASH, table
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clouds import FloatArray
-from benchmarks.harness import SMOKE_POINTS, Case, Job
-from train.core.provenance import version
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Optional
 from train.networks.ptv3.conv_backends import ConvBackend, make_convolution
 from train.networks.ptv3.convolution_spconv import (
     allow_nondeterministic_threads,
@@ -29,18 +28,12 @@ GRID_SIZE_M = 0.05
 
 
 @dataclass(frozen=True)
-class Convolver:
+class Convolver(Optional):
     """An implementation; spconv also on one thread, where it makes no mistake."""
 
     distribution: str | None
     form: ConvBackend
     threaded: bool = True
-
-    @property
-    def missing(self) -> str | None:
-        if self.distribution is None or version(self.distribution):
-            return None
-        return f"{self.distribution} is not installed"
 
 
 CONVOLVERS = {
@@ -210,21 +203,17 @@ def on(threads: int, call: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("name", CONVOLVERS)
 @pytest.mark.sizes(30_000)
 def test_convolution(
-    name: str, direction: str, num_points: int, threads: int, measure: Measure, installed: Any
+    name: str, direction: str, num_points: int, threads: int, measure: Measure
 ) -> None:
     """3 x 3 x 3, 64 channels, its neighbors known."""
-    installed(CONVOLVERS[name], convolution_case(name, direction, num_points, threads))
-    measure(lambda n: convolution_case(name, direction, n, threads), num_points)
+    measure(lambda n: convolution_case(name, direction, n, threads), num_points, CONVOLVERS[name])
 
 
 @pytest.mark.parametrize("name", CONVOLVERS)
 @pytest.mark.sizes(30_000)
-def test_neighbor_search(
-    name: str, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
+def test_neighbor_search(name: str, num_points: int, threads: int, measure: Measure) -> None:
     """Once for all layers of a resolution."""
-    installed(CONVOLVERS[name], search_case(name, num_points, threads))
-    measure(lambda n: search_case(name, n, threads), num_points)
+    measure(lambda n: search_case(name, n, threads), num_points, CONVOLVERS[name])
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])

@@ -15,12 +15,11 @@ import torch
 import fast
 import reference
 from benchmarks.clouds import FloatArray, cloud
+from benchmarks.gradients import definition, moved_apart
 from benchmarks.guides_page import AUTOENCODER, LOOP, MONITOR, REPLACED, SIZES, UNEQUAL
 from benchmarks.harness import SMOKE_POINTS, Case, Job
-from benchmarks.outputs import EXACT_POINTS
 from benchmarks.peers import PEERS
 from benchmarks.threads import cores
-from reference.diagram import Diagram
 
 Measure = Callable[..., Any]
 Work = Callable[[], Any]
@@ -40,14 +39,6 @@ class Task:
     check: Callable[[Any, int, str], None]
     channels: int
     batch: int = 1
-
-
-def _definition(points: FloatArray) -> list[Diagram]:
-    """Diagrams by the reference; where it is too slow by `fast`, which other suites compare."""
-    matrix = reference.pairwise_distances(points.astype(np.float64))
-    if len(points) <= EXACT_POINTS:
-        return reference.rips_persistence(matrix)
-    return [diagram.cloud(0) for diagram in fast.rips_persistence(torch.from_numpy(matrix))]
 
 
 def _tensor(points: FloatArray) -> torch.Tensor:
@@ -98,9 +89,9 @@ def _check_signature(output: Any, num_points: int, name: str) -> None:
     data, codes = linked_circles(num_points)
     spaces = [reference.pairwise_distances(each.astype(np.float64)) for each in (data, codes)]
     want = 0.0
-    for diagrams in map(_definition, (data, codes)):
+    for diagrams in map(definition, (data, codes)):
         for diagram in diagrams:
-            columns = [diagram.death_edges, *([diagram.birth_edges] if diagram.dim else [])]
+            columns = [e for e in (diagram.death_edges, diagram.birth_edges) if e is not None]
             deaths, *births = (
                 spaces[1][edges[:, 0], edges[:, 1]] - spaces[0][edges[:, 0], edges[:, 1]]
                 for edges in columns
@@ -144,15 +135,17 @@ def _their_loop(num_points: int) -> Work:
 
 def _check_loop(output: Any, num_points: int, name: str) -> None:
     points = cloud("circle", num_points).astype(np.float64)
-    loops = _definition(points)[1]
-    largest = int(np.argmax(loops.deaths - loops.births))
-    want = np.zeros_like(points)
-    for (i, j), sign in ((loops.death_edges[largest], 1), (loops.birth_edges[largest], -1)):
-        away = (points[i] - points[j]) / np.linalg.norm(points[i] - points[j])
-        want[i] += sign * away
-        want[j] -= sign * away
+    loops = definition(points)[1]
+    lasting = loops.pairs[:, 1] - loops.pairs[:, 0]
+    largest = [int(np.argmax(lasting))]
+    assert loops.birth_edges is not None
+    assert loops.death_edges is not None
+    want = moved_apart(
+        points,
+        [(loops.death_edges[largest], np.ones(1)), (loops.birth_edges[largest], -np.ones(1))],
+    )
     value, gradient = output
-    assert value == pytest.approx(loops.deaths[largest] - loops.births[largest], rel=1e-4)
+    assert value == pytest.approx(lasting.max(), rel=1e-4)
     np.testing.assert_allclose(gradient, want, atol=1e-4)
 
 
@@ -196,7 +189,7 @@ def _their_monitor(num_points: int) -> Work:
 
 def _check_monitor(output: Any, num_points: int, name: str) -> None:
     want = _summaries(
-        *(torch.from_numpy(d.pairs) for d in _definition(cloud("features", num_points)))
+        *(torch.from_numpy(d.pairs) for d in definition(cloud("features", num_points)))
     )
     assert output == pytest.approx(want, rel=1e-4)
 
@@ -242,9 +235,9 @@ def _their_sizes(num_points: int) -> Work:
 
 def _check_sizes(output: Any, num_points: int, name: str) -> None:
     clouds = unequal_clouds(num_points)
-    found = [diagram for points in clouds for diagram in _definition(points)]
+    found = [diagram for points in clouds for diagram in definition(points)]
     value, gradient = output
-    assert value == pytest.approx(sum((d.deaths - d.births).sum() for d in found), rel=1e-4)
+    assert value == pytest.approx(sum(np.diff(d.pairs).sum() for d in found), rel=1e-4)
     for points, rows in zip(clouds, gradient, strict=True):
         assert np.abs(rows[: len(points)]).max() > 0
         assert not rows[len(points) :].any()
@@ -272,7 +265,7 @@ def _their_face(num_points: int) -> Work:
 def _check_face(output: Any, num_points: int, name: str) -> None:
     assert len(output) == NUM_CLOUDS
     for seed in (0, NUM_CLOUDS - 1):
-        want = _definition(cloud("cube", num_points, seed))
+        want = definition(cloud("cube", num_points, seed))
         for each, diagram in zip(output[seed], want, strict=True):
             rows = np.array(sorted(each.diagram.tolist()))
             np.testing.assert_allclose(rows, sorted(diagram.pairs.tolist()), atol=1e-5)
@@ -313,13 +306,10 @@ def guide_case(op: str, name: str, num_points: int) -> Case:
 @pytest.mark.parametrize("name", ["fast", "torch-topological"])
 @pytest.mark.parametrize("op", TASKS)
 @pytest.mark.sizes(*SIZES)
-def test_a_guides_example(
-    op: str, name: str, num_points: int, measure: Measure, installed: Any
-) -> None:
+def test_a_guides_example(op: str, name: str, num_points: int, measure: Measure) -> None:
     """On one core: torch-topological is right on one thread alone (`peers.py`)."""
-    installed(PEERS[name], guide_case(op, name, num_points))
     with cores(1):
-        measure(lambda n: guide_case(op, name, n), num_points)
+        measure(lambda n: guide_case(op, name, n), num_points, PEERS[name])
 
 
 @pytest.mark.parametrize("op", TASKS)

@@ -13,6 +13,7 @@ from benchmarks.harness import Case, Job
 from benchmarks.outputs import assert_same_rows
 from benchmarks.peers import PEERS
 from benchmarks.rips_cases import rips_backward_case, rips_case
+from benchmarks.schema import Suite
 from benchmarks.threads import cores
 
 Measure = Callable[..., Any]
@@ -21,75 +22,31 @@ FULL_SIZE = [name for name in PEERS if name != "GUDHI simplex tree"]  # see its 
 NUM_CLOUDS = 24
 
 
-@pytest.mark.parametrize("name", FULL_SIZE)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.sizes(1024)
-def test_families(
-    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
+CASES = (
+    ("peers", FULL_SIZE, FAMILIES, (1024,)),
+    ("families", ["fast", "ripser.py", "giotto-ph", "holos-tda", "GUDHI"], MORE_FAMILIES, (1024,)),
+    # Where a call's fixed cost is what one pays, and where storing every triangle still fits.
+    ("peers", PEERS, ("features",), (30, 100, 256)),
+    ("large", ["fast", "giotto-ph", "holos-tda"], ("features", "cube"), (4096,)),
+    ("adversarial", ["fast", "giotto-ph", "holos-tda", "ripser.py"], MANY_BIRTHS, (512,)),
+    # Small, because the peers take minutes at 256 points.
+    ("adversarial", ["fast", "giotto-ph", "holos-tda", "ripser.py"], RANDOM, (128,)),
+)
+"""Suite, implementations, families and sizes: each with each."""
+
+
+@pytest.mark.each(*CASES)
+def test_diagrams(
+    suite: Suite, name: str, family: str, num_points: int, threads: int, measure: Measure
 ) -> None:
-    installed(PEERS[name], rips_case("peers", name, family, num_points, threads))
-    measure(lambda n: rips_case("peers", name, family, n, threads), num_points)
-
-
-@pytest.mark.parametrize("name", ["fast", "ripser.py", "giotto-ph", "holos-tda", "GUDHI"])
-@pytest.mark.parametrize("family", MORE_FAMILIES)
-@pytest.mark.sizes(1024)
-def test_more_families(
-    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
-    installed(PEERS[name], rips_case("families", name, family, num_points, threads))
-    measure(lambda n: rips_case("families", name, family, n, threads), num_points)
-
-
-@pytest.mark.parametrize("name", PEERS)
-@pytest.mark.sizes(30, 100, 256)
-def test_small_clouds(
-    name: str, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
-    """Where a call's fixed cost is what one pays, and where storing every triangle still fits."""
-    installed(PEERS[name], rips_case("peers", name, "features", num_points, threads))
-    measure(lambda n: rips_case("peers", name, "features", n, threads), num_points)
-
-
-@pytest.mark.parametrize("name", ["fast", "giotto-ph", "holos-tda"])
-@pytest.mark.parametrize("family", ["features", "cube"])
-@pytest.mark.sizes(4096)
-def test_large_clouds(
-    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
-    installed(PEERS[name], rips_case("large", name, family, num_points, threads))
-    measure(lambda n: rips_case("large", name, family, n, threads), num_points)
-
-
-@pytest.mark.parametrize("name", ["fast", "giotto-ph", "holos-tda", "ripser.py"])
-@pytest.mark.parametrize("family", MANY_BIRTHS)
-@pytest.mark.sizes(512)
-def test_many_births(
-    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
-    installed(PEERS[name], rips_case("adversarial", name, family, num_points, threads))
-    measure(lambda n: rips_case("adversarial", name, family, n, threads), num_points)
-
-
-@pytest.mark.parametrize("name", ["fast", "giotto-ph", "holos-tda", "ripser.py"])
-@pytest.mark.parametrize("family", RANDOM)
-@pytest.mark.sizes(128)
-def test_random_distances(
-    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
-    """Small, because the peers take minutes at 256 points."""
-    installed(PEERS[name], rips_case("adversarial", name, family, num_points, threads))
-    measure(lambda n: rips_case("adversarial", name, family, n, threads), num_points)
+    measure(lambda n: rips_case(suite, name, family, n, threads), num_points, PEERS[name])
 
 
 @pytest.mark.parametrize("name", ["fast", "torch-topological"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.sizes(1024)
-def test_backward(
-    name: str, family: str, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
-    installed(PEERS[name], rips_backward_case(name, family, num_points, threads))
-    measure(lambda n: rips_backward_case(name, family, n, threads), num_points)
+def test_backward(name: str, family: str, num_points: int, threads: int, measure: Measure) -> None:
+    measure(lambda n: rips_backward_case(name, family, n, threads), num_points, PEERS[name])
 
 
 @pytest.mark.parametrize("used", ["one core", "all cores"])

@@ -12,9 +12,8 @@ from scipy.spatial.distance import pdist, squareform
 
 import reference
 from benchmarks.clouds import FloatArray, cloud
-from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Optional
 from reference import ImageScale
-from train.core.provenance import version
 from train.methods.topkd.ripsnet import RipsNet
 from train.methods.topkd.targets import exact_images
 
@@ -28,19 +27,13 @@ TOGETHER = 16
 
 
 @dataclass(frozen=True)
-class Maker:
+class Maker(Optional):
     """A way to an image of dimension 0: what it is called with, and what that returns."""
 
     distribution: str | None
     prepare: Callable[[FloatArray, ImageScale], Callable[[], Any]]
     yields: str = "image"
     batch: int = 1
-
-    @property
-    def missing(self) -> str | None:
-        if self.distribution is None or version(self.distribution):
-            return None
-        return f"{self.distribution} is not installed"
 
 
 def _ours(points: FloatArray, scale: ImageScale) -> Callable[[], Any]:
@@ -129,10 +122,9 @@ def image_case(name: str, num_points: int) -> Case:
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.sizes(64, 256)
-def test_one_image(name: str, num_points: int, measure: Measure, installed: Any) -> None:
+def test_one_image(name: str, num_points: int, measure: Measure) -> None:
     """64 and 256 points of 64 channels, the sizes of TopKD's Table 13."""
-    installed(MAKERS[name], image_case(name, num_points))
-    measure(lambda n: image_case(name, n), num_points)
+    measure(lambda n: image_case(name, n), num_points, MAKERS[name])
 
 
 def test_the_check_refuses_the_image_of_another_cloud() -> None:

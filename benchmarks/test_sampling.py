@@ -11,27 +11,20 @@ import torch
 import fast
 import reference
 from benchmarks.clouds import FloatArray, cloud
-from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Optional
 from benchmarks.outputs import EXACT_POINTS, IntArray
 from benchmarks.schema import Suite
-from train.core.provenance import version
 
 Measure = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Sampler:
+class Sampler(Optional):
     """A sampler: (points, how many) -> indices; it starts at the first point."""
 
     distribution: str | None
     sample: Callable[[torch.Tensor, int], Any]
     threaded: bool
-
-    @property
-    def missing(self) -> str | None:
-        if self.distribution is None or version(self.distribution):
-            return None
-        return f"{self.distribution} is not installed"
 
 
 def _fpsample(points: torch.Tensor, num_samples: int) -> Any:
@@ -113,12 +106,13 @@ def _assert_farthest(points: FloatArray, indices: IntArray) -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.sizes(30_000)
 def test_farthest_point_sampling(
-    name: str, num_points: int, threads: int, measure: Measure, installed: Any
+    name: str, num_points: int, threads: int, measure: Measure
 ) -> None:
     """30,000 points of 64 channels to 1,024."""
     sampler = SAMPLERS[name]
-    installed(sampler, sampling_case("sampling", name, sampler, num_points, 1024, threads))
-    measure(lambda n: sampling_case("sampling", name, sampler, n, 1024, threads), num_points)
+    measure(
+        lambda n: sampling_case("sampling", name, sampler, n, 1024, threads), num_points, sampler
+    )
 
 
 @pytest.mark.parametrize("name", ["fast", "random"])

@@ -50,12 +50,13 @@ def test_cost_without_distances(
 
 @pytest.mark.parametrize(("name", "max_dim"), [("fast", 1), ("ripser.py", 1), ("ripser.py", 2)])
 @pytest.mark.sizes(50, 100, 200, 400)
-def test_figure8(
-    name: str, max_dim: int, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
+def test_figure8(name: str, max_dim: int, num_points: int, threads: int, measure: Measure) -> None:
     """H1 by us, H1 and H2 by ripser.py: we have no H2."""
-    installed(PEERS[name], rips_case("figure8", name, "features", num_points, threads, max_dim))
-    measure(lambda n: rips_case("figure8", name, "features", n, threads, max_dim), num_points)
+    measure(
+        lambda n: rips_case("figure8", name, "features", n, threads, max_dim),
+        num_points,
+        PEERS[name],
+    )
 
 
 FIRST_CALL = """

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import fast
-import reference
 from benchmarks.clouds import FloatArray, cloud, distances
+from benchmarks.gradients import definition, moved_apart
 from benchmarks.harness import Case, Job
-from benchmarks.outputs import EXACT_POINTS, Diagram, assert_rips, values_by_another
-from benchmarks.peers import PEERS
+from benchmarks.outputs import assert_rips
+from benchmarks.peers import PEERS, read_fast, values_by_another
 from benchmarks.small_batches_page import FORWARD_AND_BACKWARD, NUM_CLOUDS, SIZES
 from benchmarks.threads import cores
 
@@ -33,10 +33,9 @@ def test_ours(used: str, max_dim: int, num_points: int, threads: int, measure: M
 
 @pytest.mark.parametrize("name", ["GUDHI", "holos-tda"])
 @pytest.mark.sizes(*SIZES)
-def test_peers(name: str, num_points: int, threads: int, measure: Measure, installed: Any) -> None:
+def test_peers(name: str, num_points: int, threads: int, measure: Measure) -> None:
     count = threads if PEERS[name].threaded else 1
-    installed(PEERS[name], rips_case(name, num_points, count, 1))
-    measure(lambda n: rips_case(name, n, count, 1), num_points)
+    measure(lambda n: rips_case(name, n, count, 1), num_points, PEERS[name])
 
 
 @pytest.mark.parametrize(
@@ -45,13 +44,12 @@ def test_peers(name: str, num_points: int, threads: int, measure: Measure, insta
 )
 @pytest.mark.sizes(*SIZES)
 def test_forward_and_backward(
-    name: str, used: str, num_points: int, threads: int, measure: Measure, installed: Any
+    name: str, used: str, num_points: int, threads: int, measure: Measure
 ) -> None:
     """torch-topological is right on one thread alone (`peers.py`)."""
     count = 1 if used == "one core" else threads
-    installed(PEERS[name], gradient_case(name, num_points, count))
     with cores(count):
-        measure(lambda n: gradient_case(name, n, count), num_points)
+        measure(lambda n: gradient_case(name, n, count), num_points, PEERS[name])
 
 
 def rips_case(name: str, num_points: int, threads: int, max_dim: int) -> Case:
@@ -70,7 +68,7 @@ def rips_case(name: str, num_points: int, threads: int, max_dim: int) -> Case:
 
         def check(output: Any) -> None:
             for seed in CHECKED:
-                got = _ours(output, seed) if name == "fast" else peer.read(output[seed])
+                got = read_fast(output, seed) if name == "fast" else peer.read(output[seed])
                 want = values_by_another(FAMILY, num_points, seed, not_by=name)
                 assert_rips(got, matrices[seed], want if want is None else want[: max_dim + 1])
 
@@ -107,14 +105,6 @@ def gradient_case(name: str, num_points: int, threads: int) -> Case:
     )  # fmt: skip
 
 
-def _ours(output: list[fast.BatchedDiagram], index: int) -> list[Diagram]:
-    clouds = [diagram.cloud(index) for diagram in output]
-    return [
-        Diagram(d.pairs, d.birth_edges if d.dim else None, d.death_edges, d.death_simplices)
-        for d in clouds
-    ]
-
-
 def _our_total(points: torch.Tensor) -> torch.Tensor:
     components, loops = fast.rips_persistence_of_points(points)
     return components.deaths.sum() + loops.deaths.sum() - loops.births.sum()
@@ -130,19 +120,9 @@ def _their_total(points: torch.Tensor) -> torch.Tensor:
 
 def _gradient(points: FloatArray) -> FloatArray:
     """Return the gradient of one cloud by Theorem 1: critical edges pull and push their ends."""
-    matrix = reference.pairwise_distances(points)
-    if len(points) <= EXACT_POINTS:
-        diagrams = reference.rips_persistence(matrix)
-    else:
-        diagrams = [d.cloud(0) for d in fast.rips_persistence(torch.from_numpy(matrix))]
-    gradient = np.zeros_like(points)
-    for diagram in diagrams:
-        columns = [(diagram.death_edges, 1.0)]
-        if diagram.dim > 0:
-            columns.append((diagram.birth_edges, -1.0))
-        for edges, weight in columns:
-            away = points[edges[:, 0]] - points[edges[:, 1]]
-            away *= weight / np.linalg.norm(away, axis=1, keepdims=True)
-            np.add.at(gradient, edges[:, 0], away)
-            np.add.at(gradient, edges[:, 1], -away)
-    return gradient
+    critical = []
+    for diagram in definition(points):
+        for edges, sign in ((diagram.death_edges, 1.0), (diagram.birth_edges, -1.0)):
+            if edges is not None:
+                critical.append((edges, np.full(len(edges), sign)))
+    return moved_apart(points, critical)

@@ -15,8 +15,7 @@ from scipy.optimize import linear_sum_assignment
 import fast
 import reference
 from benchmarks.clouds import FloatArray, cloud
-from benchmarks.harness import SMOKE_POINTS, Case, Job
-from train.core.provenance import version
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Optional
 
 Measure = Callable[..., Any]
 
@@ -128,17 +127,11 @@ def _gudhi(op: str, given: Diagrams) -> Callable[[], Any]:
 
 
 @dataclass(frozen=True)
-class Maker:
+class Maker(Optional):
     """A way to all of it, and what it needs."""
 
     distribution: str | None
     prepare: Callable[[str, Diagrams], Callable[[], Any]]
-
-    @property
-    def missing(self) -> str | None:
-        if self.distribution is None or version(self.distribution):
-            return None
-        return f"{self.distribution} is not installed"
 
 
 MAKERS = {"fast": Maker(None, _ours), "GUDHI": Maker("gudhi", _gudhi)}
@@ -169,11 +162,8 @@ def vectorization_case(name: str, op: str, num_points: int, threads: int) -> Cas
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.sizes(64, 256)
-def test_a_batch(
-    name: str, op: str, num_points: int, threads: int, measure: Measure, installed: Any
-) -> None:
-    installed(MAKERS[name], vectorization_case(name, op, num_points, threads))
-    measure(lambda n: vectorization_case(name, op, n, threads), num_points)
+def test_a_batch(name: str, op: str, num_points: int, threads: int, measure: Measure) -> None:
+    measure(lambda n: vectorization_case(name, op, n, threads), num_points, MAKERS[name])
 
 
 @pytest.mark.parametrize("op", OPS)

@@ -1,8 +1,9 @@
 """The generated page of distances and vectorizations of diagrams: ours beside GUDHI's."""
 
-from benchmarks.markdown import DASH, GENERATED, measured_on, table, time_of, times
+from benchmarks.markdown import GENERATED, measured_on, time_of, times
 from benchmarks.schema import Record
 from benchmarks.selection import Source, newest, ratio
+from train.core.blocks import DASH, page, table
 
 TITLES = {
     "wasserstein_distance": "Wasserstein distance, p = 2",
@@ -17,19 +18,17 @@ TITLES = {
 def vectorizations_page(records: dict[str, Record]) -> str:
     """Return the page."""
     source = newest(records, "vectorizations")
-    return "\n\n".join(
-        [
-            GENERATED,
-            "# Distances and vectorizations of diagrams",
-            "Loops of clouds in the unit cube, 16 diagrams a call; the larger ones hold about half "
-            "as many loops as points. GUDHI's functions run on one thread and take the diagrams "
-            "one by one, or in a list; ours take the batch with its mask and have gradients. "
-            "Before a case is timed its values are compared: the Wasserstein distance with scipy's "
-            "assignment, the others with `reference`.",
-            _times(source),
-            _remarks(source),
-            measured_on(source),
-        ]
+    return page(
+        GENERATED,
+        "# Distances and vectorizations of diagrams",
+        "Loops of clouds in the unit cube, 16 diagrams a call; the larger ones hold about half "
+        "as many loops as points. GUDHI's functions run on one thread and take the diagrams "
+        "one by one, or in a list; ours take the batch with its mask and have gradients. "
+        "Before a case is timed its values are compared: the Wasserstein distance with scipy's "
+        "assignment, the others with `reference`.",
+        _times(source),
+        _remarks(source),
+        measured_on(source),
     )
 
 

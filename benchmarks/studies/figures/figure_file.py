@@ -1,11 +1,5 @@
-"""A figure on disk: its numbers as JSON, and a PNG that says which numbers it was drawn from.
+"""A figure on disk: its numbers as JSON, and a PNG that says which numbers it was drawn from."""
 
-The picture carries two digests, of the numbers and of its own pixels. So a check needs no second
-drawing, which another version of matplotlib would make a little differently.
-"""
-
-import hashlib
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -14,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.figure import Figure
-from PIL import Image, PngImagePlugin
 
+from benchmarks import stamped_png
 from benchmarks.studies.study_page import read_json
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
@@ -24,7 +18,7 @@ FORMAT: Final = 1
 """Of the JSON files; a reader refuses every other one."""
 
 DPI: Final = 110
-_NUMBERS, _PIXELS = "Numbers-SHA256", "Pixels-SHA256"
+_NUMBERS = "Numbers-SHA256"
 
 
 @dataclass(frozen=True)
@@ -61,15 +55,11 @@ def write_figure(folder: Path, name: str, drawn: Drawn) -> list[Path]:
     with atomic_write(numbers) as unfinished:
         text = json.dumps(content, indent=1, allow_nan=False)
         unfinished.write_text(text + "\n", encoding="utf-8")
-    buffer = io.BytesIO()
-    drawn.picture.savefig(buffer, format="png", dpi=DPI)
-    image = Image.open(buffer).convert("RGB")
-    if _said(picture) != (_digest(content), _pixels(image)):
-        note = PngImagePlugin.PngInfo()
-        note.add_text(_NUMBERS, _digest(content))
-        note.add_text(_PIXELS, _pixels(image))
+    image = stamped_png.drawn(drawn.picture, dpi=DPI)
+    source = _digest(content)
+    if stamped_png.said(picture, _NUMBERS) != (source, stamped_png.pixels(image)):
         with atomic_write(picture) as unfinished:
-            image.save(unfinished, format="png", pnginfo=note, optimize=True)
+            stamped_png.save(image, unfinished, _NUMBERS, source)
     return [numbers, picture]
 
 
@@ -98,32 +88,8 @@ def disagreement(folder: Path, name: str) -> str | None:
     picture = folder / f"{name}.png"
     if content is None:
         return f"{picture.name} has no {name}.json beside it" if picture.is_file() else None
-    if not picture.is_file():
-        return f"{picture.name} is missing"
-    numbers, pixels = _said(picture)
-    if numbers != _digest(content):
-        return f"{picture.name} was drawn from other numbers"
-    with Image.open(picture) as image:
-        if pixels != _pixels(image.convert("RGB")):
-            return f"{picture.name} was changed after it was drawn"
-    return None
-
-
-def _said(picture: Path) -> tuple[str | None, str | None]:
-    """Return the two digests that a picture carries."""
-    if not picture.is_file():
-        return None, None
-    try:
-        with Image.open(picture) as image:
-            found = dict(image.info)
-    except OSError:  # no picture: it carries none
-        return None, None
-    return found.get(_NUMBERS), found.get(_PIXELS)
+    return stamped_png.disagreement(picture, _NUMBERS, _digest(content))
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _pixels(image: Image.Image) -> str:
-    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+    return stamped_png.digest(json.dumps(content, sort_keys=True))
