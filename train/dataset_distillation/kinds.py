@@ -4,22 +4,27 @@ Each kind says how real clouds are read, how a generator starts, and how a netwo
 the result is trained and scored. All else is one path, from `command` through `make` to `folder`.
 """
 
-import argparse
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from train.core.errors import UserError
-from train.data.layout_flags import layout_options
 from train.dataset_distillation.clouds import PointClouds
+from train.dataset_distillation.flags import SIMULATED, Flags
 from train.dataset_distillation.folder import FRAMES_PICTURE, OBJECTS_PICTURE
 from train.dataset_distillation.frames.folder import refuse_frames_of_others
 from train.dataset_distillation.frames.read import FrameData, FrameOptions, read_frame_data
 from train.dataset_distillation.networks.build import NETWORKS
 from train.dataset_distillation.networks.segmenters import SEGMENTERS, build_segmenter
-from train.dataset_distillation.options import QUICK, QUICK_FRAMES
+from train.dataset_distillation.options import (
+    LEARNED,
+    PAPER,
+    QUICK,
+    QUICK_FRAMES,
+    DistillOptions,
+    RotatorOptions,
+)
 from train.dataset_distillation.prepare import read_real
 from train.dataset_distillation.simulated.objects import SimulatedSet
 from train.dataset_distillation.start import QUICK_START, StartOptions
@@ -32,76 +37,47 @@ from train.dataset_distillation.training import (
 )
 from train.simulation.kitti_layout import CLASS_MAP_FILE
 
-SIMULATED: Final = "simulated"
-"""The word that --data takes for simulated clouds, and the folder of frames below --output."""
 
-
-class Kind(ABC):
-    """What the command does for one kind of set; `options` are its flags."""
-
-    task: ClassVar[Task]
-    quick: ClassVar[Mapping[str, Any]] = {}
-    """What `--preset quick` sets."""
-    picture: ClassVar[str] = OBJECTS_PICTURE
-
-    @abstractmethod
-    def check(self, options: argparse.Namespace) -> None:
-        """Refuse flags that do not go together, before hours of work."""
-
-    @abstractmethod
-    def read(
-        self,
-        options: argparse.Namespace,
-    ) -> tuple[PointClouds, PointClouds | None, str]:
-        """Return training and held-out clouds, and what the log says of them."""
-
-    @abstractmethod
-    def trainings(self, options: argparse.Namespace) -> list[Training[Any]]:
-        """Return how the networks that --evaluate names are trained."""
-
-    def start(self, options: argparse.Namespace, *, quick: bool) -> StartOptions | None:
-        """Return how a generator is fitted to real points first, where its options do not say."""
-        return None
-
-    def advice(self, options: argparse.Namespace) -> str:
-        """Return what the last line of the log says more."""
-        return ""
-
-
-class Objects(Kind):
-    """Object clouds whose classes are learned."""
+class Objects:
+    """Object clouds whose classes are learned, as flags ask for them."""
 
     task: ClassVar[Task] = "classes"
     quick: ClassVar[Mapping[str, Any]] = QUICK
+    """What `--preset quick` sets."""
+    picture: ClassVar[str] = OBJECTS_PICTURE
 
-    def check(self, options: argparse.Namespace) -> None:
-        """See `Kind`."""
-        if options.simulate:
+    def __init__(self, flags: Flags) -> None:
+        self.flags = flags
+        self.networks = flags.evaluation.evaluate
+        self.shared: dict[str, Any] = {"epochs": flags.evaluation.epochs, "seed": flags.seed}
+
+    def check(self) -> None:
+        """Refuse flags that do not go together, before hours of work."""
+        if self.flags.frames.simulate:
             raise UserError("--simulate: is for LiDAR frames; say of which --dataset")
-        if odd := [name for name in options.evaluate if name not in NETWORKS]:
-            raise UserError(f"--evaluate {odd[0]}: is for LiDAR frames; say of which --dataset")
+        for odd in (name for name in self.networks if name not in NETWORKS):
+            if odd in SEGMENTERS:
+                raise UserError(f"--evaluate {odd}: is for LiDAR frames; say of which --dataset")
+            raise UserError(f"--evaluate {odd}: choose some of {', '.join(NETWORKS)}")
 
-    def read(
-        self,
-        options: argparse.Namespace,
-    ) -> tuple[PointClouds, PointClouds | None, str]:
-        """See `Kind`."""
-        wanted = SimulatedSet(
-            source=options.source,
-            train_per_class=options.train_per_class,
-            test_per_class=options.test_per_class,
-            num_points=options.points,
-            seed=options.seed,
-        )
-        train, test = read_real(options.data, options.output, wanted, options.points, options.seed)
+    def read(self) -> tuple[PointClouds, PointClouds | None, str]:
+        """Return training and held-out clouds, and what the log says of them."""
+        flags = self.flags
+        wanted = SimulatedSet(**asdict(flags.simulation), num_points=flags.points, seed=flags.seed)
+        train, test = read_real(flags.data, flags.output, wanted, flags.points, flags.seed)
         return train, test, f"{len(train)} clouds of {len(train.classes)} classes"
 
-    def trainings(self, options: argparse.Namespace) -> list[Training[Any]]:
-        """See `Kind`."""
-        return [
-            ClassTraining(network=name, epochs=options.epochs, seed=options.seed)
-            for name in options.evaluate
-        ]
+    def start(self) -> StartOptions | None:
+        """Return how a generator is fitted to real points first; None for as its options say."""
+        return None
+
+    def trainings(self) -> list[Training[Any]]:
+        """Return how the networks that --evaluate names are trained."""
+        return [ClassTraining(network=name, **self.shared) for name in self.networks]
+
+    def advice(self) -> str:
+        """Return what the last line of the log says more."""
+        return ""
 
 
 class Parts(Objects):
@@ -110,114 +86,146 @@ class Parts(Objects):
     task: ClassVar[Task] = "parts"
     quick: ClassVar[Mapping[str, Any]] = {}
 
-    def check(self, options: argparse.Namespace) -> None:
-        """See `Kind`."""
-        if set(options.evaluate) - {"pointnet"}:
+    def check(self) -> None:
+        """Refuse flags that do not go together, before hours of work."""
+        if set(self.networks) - {"pointnet"}:
             raise UserError("--evaluate: of parts, pointnet alone can be evaluated")
-        super().check(options)
+        super().check()
 
-    def trainings(self, options: argparse.Namespace) -> list[Training[Any]]:
-        """See `Kind`."""
-        if not options.evaluate:
-            return []
-        return [PartTraining(epochs=options.epochs, seed=options.seed)]
+    def trainings(self) -> list[Training[Any]]:
+        """Return how the one network is trained."""
+        return [PartTraining(**self.shared)] if self.networks else []
 
 
-class Frames(Kind):
+class Frames(Objects):
     """LiDAR frames, whose semantic classes are the parts."""
 
     task: ClassVar[Task] = "parts"
     quick: ClassVar[Mapping[str, Any]] = QUICK_FRAMES
-    picture = FRAMES_PICTURE
+    picture: ClassVar[str] = FRAMES_PICTURE
 
-    def check(self, options: argparse.Namespace) -> None:
-        """See `Kind`."""
-        if options.task == "classes":
+    def check(self) -> None:
+        """Refuse flags that do not go together, before hours of work."""
+        if self.flags.task == "classes":
             raise UserError(
                 "--task classes: of LiDAR frames, the classes of points are learned: parts"
             )
-        if options.rotated:
+        if self.flags.orientation.rotated:
             raise UserError("--rotated: LiDAR frames know which way is up; leave it out")
-        if odd := [name for name in options.evaluate if name not in SEGMENTERS]:
+        if odd := [name for name in self.networks if name not in SEGMENTERS]:
             raise UserError(
                 f"--evaluate {odd[0]}: of LiDAR frames, choose {' or '.join(SEGMENTERS)}"
             )
-        for name in options.evaluate:
-            build_segmenter(name, 2, options.grid_size_m, options.range_m)
+        for name in self.networks:
+            build_segmenter(name, 2, self.flags.frames.grid_size_m, self.flags.frames.range_m)
 
-    def read(
-        self,
-        options: argparse.Namespace,
-    ) -> tuple[PointClouds, PointClouds | None, str]:
-        """See `Kind`."""
-        refuse_frames_of_others(options.output)
-        train, test = read_frame_data(frame_data(options), needs_test=bool(options.evaluate))
-        return (
-            train,
-            test,
-            (
-                f"{len(train)} frames of {train.num_points:,} points within {train.meters:g} m, "
-                f"{len(train.part_names)} classes"
+    def read(self) -> tuple[PointClouds, PointClouds | None, str]:
+        """Return training and held-out frames, and what the log says of them."""
+        flags, frames = self.flags, self.flags.frames
+        refuse_frames_of_others(flags.output)
+        simulated = flags.data == SIMULATED
+        wanted = FrameData(
+            dataset=frames.dataset or "",
+            root=flags.output / SIMULATED if simulated else Path(flags.data),
+            train_sequences=frames.train_sequences,
+            validation_sequences=frames.validation_sequences,
+            layout=asdict(flags.layout),
+            take=FrameOptions(
+                points=flags.points,
+                range_m=frames.range_m,
+                most=frames.frames,
+                seed=flags.seed,
             ),
+            test_most=frames.test_frames,
+            simulate=frames.simulate or simulated,
+            simulated_frames=frames.simulated_frames,
+            simulated_test_frames=frames.simulated_test_frames,
+            azimuth_steps=frames.azimuth_steps,
+            seed=flags.seed,
         )
+        train, test = read_frame_data(wanted, needs_test=bool(self.networks))
+        told = f"{len(train)} frames of {train.num_points:,} points within {train.meters:g} m"
+        return train, test, f"{told}, {len(train.part_names)} classes"
 
-    def trainings(self, options: argparse.Namespace) -> list[Training[Any]]:
-        """See `Kind`."""
-        return [
-            FrameTraining(
-                network=name,
-                epochs=options.epochs,
-                test_every=max(1, options.epochs // 4),
-                grid_size_m=options.grid_size_m,
-                seed=options.seed,
-            )
-            for name in options.evaluate
-        ]
-
-    def start(self, options: argparse.Namespace, *, quick: bool) -> StartOptions | None:
-        """See `Kind`; a flag wins over the preset."""
-        given = {"steps": options.start_steps, "share_power": options.share_power}
+    def start(self) -> StartOptions | None:
+        """Return how a generator is fitted to real points first; a flag wins over the preset."""
+        frames = self.flags.frames
+        given: dict[str, Any] = {"steps": frames.start_steps, "share_power": frames.share_power}
         return replace(
-            QUICK_START if quick else StartOptions(),
-            frames=options.start_frames,
+            QUICK_START if starts_from_real(self.flags) else StartOptions(),
+            frames=frames.start_frames,
             **{name: value for name, value in given.items() if value is not None},
         )
 
-    def advice(self, options: argparse.Namespace) -> str:
-        """See `Kind`."""
-        folder = options.output
+    def trainings(self) -> list[Training[Any]]:
+        """Return how the networks that --evaluate names are trained."""
+        more: dict[str, Any] = {
+            "test_every": max(1, self.flags.evaluation.epochs // 4),
+            "grid_size_m": self.flags.frames.grid_size_m,
+        }
+        return [FrameTraining(network=name, **self.shared, **more) for name in self.networks]
+
+    def advice(self) -> str:
+        """Return what the last line of the log says more: how to train on the frames."""
+        folder = self.flags.output
         return (
             f"; train on it with: python -m train.run --dataset kitti-layout --data-root {folder} "
             f"--data.class-map {folder / CLASS_MAP_FILE}"
         )
 
 
-def kind_of(options: argparse.Namespace) -> Kind:
+def kind_of(flags: Flags) -> Objects:
     """Return the kind that the flags ask for."""
-    if options.dataset is not None:
-        return Frames()
-    return Parts() if options.task == "parts" else Objects()
+    if flags.frames.dataset is not None:
+        return Frames(flags)
+    return Parts(flags) if flags.task == "parts" else Objects(flags)
 
 
-def frame_data(options: argparse.Namespace) -> FrameData:
-    """Return which frames the flags ask for."""
-    simulated = options.data == SIMULATED
-    return FrameData(
-        dataset=options.dataset,
-        root=options.output / SIMULATED if simulated else Path(options.data),
-        train_sequences=tuple(options.train_sequences),
-        validation_sequences=tuple(options.validation_sequences),
-        layout=layout_options(options),
-        take=FrameOptions(
-            points=options.points,
-            range_m=options.range_m,
-            most=options.frames,
-            seed=options.seed,
+def starts_from_real(flags: Flags) -> bool:
+    """Return whether the quick preset holds: it begins near real data, where few steps can end."""
+    return (
+        flags.learning.preset == "quick"
+        and flags.method in LEARNED
+        and flags.learning.start != "noise"
+        and flags.frames.start_steps != 0
+    )
+
+
+def distill_options(flags: Flags) -> DistillOptions:
+    """Return what the flags say of a distillation; a flag wins over the preset."""
+    kind, learning, turned = kind_of(flags), flags.learning, flags.orientation
+    preset: dict[str, Any] = {}
+    if learning.preset == "paper":
+        preset = dict(PAPER)
+    elif starts_from_real(flags):
+        preset = dict(kind.quick)
+    of_objects = flags.frames.dataset is None
+    given = {
+        "points": learning.distill_points,
+        "iterations": learning.iterations,
+        "outer": learning.outer,
+        "inner": learning.inner,
+        "real_batch": learning.real_batch,
+        "lr": learning.lr,
+        "w0": learning.w0,
+        "start": learning.start,
+        "start_steps": flags.frames.start_steps if of_objects else None,
+        "widths": learning.pointnet_widths or None,
+    }
+    preset |= {name: value for name, value in given.items() if value is not None}
+    return DistillOptions(
+        method=flags.method,
+        task=kind.task,
+        clouds_per_class=flags.cpc,
+        coordinate_lr=learning.coordinate_lr,
+        width=learning.width,
+        layers=learning.layers,
+        rotator=RotatorOptions(
+            mode=turned.rotator or ("frozen" if turned.rotated else "none"),
+            proper=turned.proper,
+            upright=turned.upright,
+            periods=turned.rotator_periods,
         ),
-        test_most=options.test_frames,
-        simulate=options.simulate or simulated,
-        simulated_frames=options.simulated_frames,
-        simulated_test_frames=options.simulated_test_frames,
-        azimuth_steps=options.azimuth_steps,
-        seed=options.seed,
+        seed=flags.seed,
+        **preset,
     )

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.studies.dd3d_lidar.experiment import Settings
 from tests.train.dataset_distillation.toys import toy_clouds
 from topodistill.commands import main as topodistill
-from train.dataset_distillation.command import _parser, distill_options, main, starts_from_real
-from train.dataset_distillation.kinds import kind_of
+from train.dataset_distillation.command import COMMAND, main
+from train.dataset_distillation.kinds import distill_options, kind_of
 from train.dataset_distillation.objects import read_objects, write_folder
 from train.dataset_distillation.start import StartOptions
 
@@ -167,7 +167,7 @@ def test_presets_and_flags():
     """A flag wins over the preset; the quick one starts from real clouds."""
 
     def chosen(*given):
-        return distill_options(_parser().parse_args(["--output", "x", *given]))
+        return distill_options(COMMAND.parse(["--output", "x", *given]))
 
     assert (chosen().begins_as, chosen().lr, chosen().iterations) == ("herding", 2e-5, 15)
     assert chosen("--iterations", "7", "--lr", "0.5").lr == 0.5
@@ -186,9 +186,9 @@ def test_frames_are_distilled_as_the_results_page_measured():
     """The quick preset starts from real points; from noise, so few steps lose to random points."""
 
     def chosen(*given):
-        given = _parser().parse_args(["--output", "x", "--dataset", "waymo", *given])
+        given = COMMAND.parse(["--output", "x", "--dataset", "waymo", *given])
         found = distill_options(given)
-        return found, kind_of(given).start(given, quick=starts_from_real(given))
+        return found, kind_of(given).start()
 
     measured = Settings()
     assert chosen() == (measured.options("dd3d-start", 1, 0), measured.start("dd3d-start"))
