@@ -128,7 +128,7 @@ def test_the_steps_of_training_run_on_a_cpu_at_tiny_sizes(tmp_path, monkeypatch)
 
 
 def part_of(tmp_path, body):
-    status = run_part("gpu_x", body, ["--out", str(tmp_path), "--device", "cpu"], "")
+    status = run_part("gpu_x", body, "", ["--out", str(tmp_path), "--device", "cpu"])
     return status, json.loads((tmp_path / "gpu_x.json").read_text())
 
 
