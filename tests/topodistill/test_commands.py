@@ -189,7 +189,7 @@ def test_the_extra_is_the_one_that_the_project_declares():
     extras = PROJECT["optional-dependencies"]
     assert "topodistill[plot]" in extras["train"]
     entries = [*extras["plot"], *(each for each in extras["train"] if each != "topodistill[plot]")]
-    imported_as = {"PyYAML": "yaml"}
+    imported_as = {"PyYAML": "yaml", "google-crc32c": "google_crc32c"}
     named = [re.split(r"[<>=]", entry)[0] for entry in entries]
     assert sorted(imported_as.get(name, name) for name in named) == sorted(TRAIN_EXTRA)
     core = {re.split(r"[<>=]", entry)[0] for entry in PROJECT["dependencies"]}

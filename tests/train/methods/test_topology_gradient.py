@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from train.core.errors import UserError
+from train.data.batch import Batch
 from train.engine.train_step import BatchShare, TrainStep
 from train.methods.losses import NonFiniteLoss
 from train.methods.topology_gradient import (
@@ -50,8 +51,8 @@ def has_no_gradient_by_construction(name, part):
 def in_float64(*values):
     """Networks and batches in double precision, where a zero gradient stands out from rounding."""
     return [
-        {name: v.double() if name == "feat" else v for name, v in value.items()}
-        if isinstance(value, dict)
+        value.with_tensors(feat=value["feat"].double())
+        if isinstance(value, Batch)
         else value.double()
         for value in values
     ]

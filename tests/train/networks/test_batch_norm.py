@@ -162,7 +162,7 @@ def network_gradients(numbers):
         numbers = numbers[world.rank : world.rank + 1]
     rooms = [_room(number, None) for number in numbers]
     batch = collate([voxelize(room, 0.2) for room in rooms])
-    batch["feat"], batch["coord"] = batch["feat"].double(), batch["coord"].double()
+    batch = batch.with_tensors(**{name: batch[name].double() for name in ("feat", "coord")})
     torch.manual_seed(5)  # the curves are shuffled alike
     model(batch).logits.sin().sum().backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
