@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.studies.__main__ import STUDIES
 from benchmarks.studies.__main__ import main as study
-from topodistill.commands import DOORS, main
+from topodistill.commands import COMMANDS, main
 from train.config import RunConfig
 from train.run import parse
 
@@ -18,9 +18,9 @@ from train.run import parse
 _EXAMPLE = re.compile(
     r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE
 )
-KNOWN = {*DOORS, *(f"studies {name}" for name in STUDIES)}
+KNOWN = {*COMMANDS, *(f"studies {name}" for name in STUDIES)}
 """What `commands` may find; a study is told by its first word."""
-_MODULES = {module: door for door, (module, _) in DOORS.items()}
+_MODULES = {f"train.{name.replace('-', '_')}": name for name in COMMANDS}
 
 
 def blocks(text, language):
@@ -50,7 +50,7 @@ def compare_examples(page):
 
 
 def commands(text):
-    """(door, arguments) of our commands in blocks of shell and in code within lines."""
+    """(command, arguments) of our commands in blocks of shell and in code within lines."""
     spans = [line for block in blocks(text, "bash") for line in block.splitlines()]
     spans += re.findall(
         r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -78,16 +78,16 @@ def commands(text):
     return found
 
 
-def check_flags(door, arguments, capsys):
-    """Assert that a door knows every flag of a command line; files that it names need not exist."""
+def check_flags(command, arguments, capsys):
+    """Assert that a command knows every flag of a line; files that it names need not exist."""
     if not arguments:
         return
-    if door == "run" and not {"-h", "--help"} & set(arguments):
+    if command == "run" and not {"-h", "--help"} & set(arguments):
         assert isinstance(parse(arguments), RunConfig)
         return
-    start, name = (main, door) if door in DOORS else (study, door.removeprefix("studies "))
+    start = main if command in COMMANDS else study
     with pytest.raises(SystemExit):
-        start([name, *arguments, "--help"])
+        start([command.removeprefix("studies "), *arguments, "--help"])
     known = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9.-]*", capsys.readouterr().out))
     given = {word.partition("=")[0] for word in arguments if word.startswith("-")}
-    assert not given - known, f"{door} does not know {sorted(given - known)}"
+    assert not given - known, f"{command} does not know {sorted(given - known)}"

@@ -14,10 +14,10 @@ from train.core.errors import UserError
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in GUIDES}
-COMMANDS = [
-    pytest.param(door, arguments, id=f"{name}: {door} {' '.join(arguments)}")
+GIVEN = [
+    pytest.param(command, arguments, id=f"{name}: {command} {' '.join(arguments)}")
     for name, text in TEXTS.items()
-    for door, arguments in commands(text)
+    for command, arguments in commands(text)
 ]
 
 
@@ -38,19 +38,19 @@ def test_a_guides_examples_print_and_draw_what_it_shows(page, tmp_path, monkeypa
 
 def test_each_kind_of_reader_has_a_guide():
     assert {"distill.md", "rips_layer.md", "check_the_mathematics.md"} <= TEXTS.keys()
-    assert len(COMMANDS) > 10
+    assert len(GIVEN) > 10
 
 
-@pytest.mark.parametrize(("door", "arguments"), COMMANDS)
-def test_a_command_names_a_door_and_flags_that_exist(
-    door, arguments, capsys, monkeypatch, tmp_path
+@pytest.mark.parametrize(("command", "arguments"), GIVEN)
+def test_a_command_names_a_command_and_flags_that_exist(
+    command, arguments, capsys, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("COLUMNS", "200")  # help is not to break a flag
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_network.py").write_text(blocks(TEXTS["own_network.md"], "python")[0])
-    assert door in {*KNOWN, "--help"}
-    if door != "--help":
-        check_flags(door, arguments, capsys)
+    assert command in {*KNOWN, "--help"}
+    if command != "--help":
+        check_flags(command, arguments, capsys)
 
 
 def test_a_flag_that_no_door_knows_is_seen(capsys):

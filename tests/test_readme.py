@@ -40,11 +40,11 @@ def test_the_table_comes_first_then_setting_up_then_the_guides():
         assert f"docs/guides/{guide}" in links(TEXT)
 
 
-@pytest.mark.parametrize(("door", "arguments"), commands(TEXT))
-def test_a_command_names_a_door_and_flags_that_exist(door, arguments, capsys, monkeypatch):
+@pytest.mark.parametrize(("command", "arguments"), commands(TEXT))
+def test_a_command_names_a_command_and_flags_that_exist(command, arguments, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")  # help is not to break a flag
-    assert door in KNOWN
-    check_flags(door, arguments, capsys)
+    assert command in KNOWN
+    check_flags(command, arguments, capsys)
 
 
 @pytest.mark.parametrize("target", links(TEXT))

@@ -1,4 +1,4 @@
-"""The console command: `topodistill DOOR ...` is `python -m train.DOOR ...`, from any folder.
+"""The table of commands, and the console command `topodistill NAME ...`, from any folder.
 
 topodistill run --dataset waymo --simulate
 """
@@ -7,31 +7,73 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from topodistill.shadowing import ShadowedError, refuse_shadowed
 
-DOORS: Final[dict[str, tuple[str, str]]] = {
-    "run": ("train.run", "train a teacher, distill it into a student, score both"),
-    "evaluate": ("train.evaluate", "score a checkpoint on a dataset, by its benchmark's rule"),
-    "predict": ("train.predict.command", "predict a class for every point of one cloud"),
-    "export": (
+MAIN: Final = "commands"
+RESEARCH: Final = "steps of methods, done apart from a run"
+
+
+class Command(NamedTuple):
+    """A row of the table: a module whose `main(arguments)` returns the exit code."""
+
+    module: str
+    group: str
+    does: str
+
+
+COMMANDS: Final = {
+    "run": Command("train.run", MAIN, "train a teacher, distill it into a student, score both"),
+    "evaluate": Command(
+        "train.evaluation.command",
+        MAIN,
+        "score a checkpoint on a dataset, by its benchmark's rule",
+    ),
+    "predict": Command("train.predict.command", MAIN, "predict a class for every point of clouds"),
+    "export": Command(
         "train.export.command",
+        MAIN,
         "write a network for others: safetensors, ONNX, Pointcept's keys",
     ),
-    "report": ("train.report", "write the report of a run: scores, errors, sweeps, losses"),
-    "inspect": ("train.inspect", "count, check and draw the frames of a dataset"),
-    "ablate": ("train.ablate", "find out which loss pays, with seeds and intervals"),
-    "efficiency": ("train.efficiency", "measure what the networks cost: operations, time, memory"),
-    "distill-data": ("train.distill_data", "distill a set of object clouds into a few per class"),
-    "train-images": (
-        "train.train_images",
+    "report": Command(
+        "train.report.command",
+        MAIN,
+        "write the report of a run: scores, errors, frames, losses",
+    ),
+    "inspect": Command(
+        "train.inspection.inspect", MAIN, "count, check and draw the frames of a dataset"
+    ),
+    "ablate": Command(
+        "train.ablation.command", MAIN, "find out which loss pays, with seeds and intervals"
+    ),
+    "efficiency": Command(
+        "train.profiling.command",
+        MAIN,
+        "measure what the networks cost: operations, time, memory",
+    ),
+    "distill-data": Command(
+        "train.dataset_distillation.command",
+        MAIN,
+        "distill a set of clouds or frames into a small one to train on",
+    ),
+    "train-images": Command(
+        "train.engine.train_images",
+        RESEARCH,
         "train a network on camera images, for methods that distill from them",
     ),
-    "topkd-targets": ("train.topkd_targets", "TopKD, step 1: a teacher's clouds and exact images"),
-    "topkd-fit": ("train.topkd_fit", "TopKD, step 2: the small network that predicts the images"),
+    "topkd-targets": Command(
+        "train.engine.topkd_targets",
+        RESEARCH,
+        "TopKD, step 1: a teacher's clouds and exact images",
+    ),
+    "topkd-fit": Command(
+        "train.methods.topkd.command",
+        RESEARCH,
+        "TopKD, step 2: the small network that predicts the images",
+    ),
 }
-"""Name -> (module whose `main(arguments)` returns the exit code, what it does)."""
+"""What there is to run, by name; `python -m train.NAME` starts the first eight as well."""
 
 TRAIN_EXTRA: Final = (
     "google_crc32c",
@@ -45,59 +87,66 @@ TRAIN_EXTRA: Final = (
     "tyro",
     "yaml",
 )
-"""What the extra `[train]` installs, by import names; every door needs it."""
+"""What the extra `[train]` installs, by import names; every command needs it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the doors.
+    """Run one of the commands.
 
     Parameters
     ----------
     arguments
-        The door's name, then its own arguments; None: those of the process.
+        The command's name, then its own arguments; None: those of the process.
 
     Returns
     -------
     int
-        The door's exit code; 2, after one line, for an unknown door, a missing `[train]` extra, or
-        a module that hides one of our packages.
+        The command's exit code; 2, after one line, for an unknown one, a missing `[train]` extra,
+        or a module that hides one of our packages.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    door, rest = (words[0], words[1:]) if words else ("", [])
-    if door in ("-h", "--help"):
+    name, rest = (words[0], words[1:]) if words else ("", [])
+    if name in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0
-    if door == "--version":
+    if name == "--version":
         from importlib.metadata import version
 
         sys.stdout.write(f"topodistill {version('topodistill')}\n")
         return 0
-    if door not in DOORS:
-        what = f"{door!r} is no command" if door else "no command given"
-        return _refuse(f"{what}; choose one of {', '.join(DOORS)} (see topodistill --help)")
+    if name not in COMMANDS:
+        what = f"{name!r} is no command" if name else "no command given"
+        return _refuse(f"{what}; choose one of {', '.join(COMMANDS)} (see topodistill --help)")
     if missing := [name for name in TRAIN_EXTRA if importlib.util.find_spec(name) is None]:
-        needs = f"topodistill {door} needs {', '.join(missing)}"
+        needs = f"topodistill {name} needs {', '.join(missing)}"
         return _refuse(f"{needs}: pip install 'topodistill[train]'")
     try:
         refuse_shadowed("train", "fast", "reference")
     except ShadowedError as error:
         return _refuse(str(error))
     before = sys.argv
-    sys.argv = [f"topodistill {door}", *rest]  # as after `python -m`: a run records its arguments
+    sys.argv = [f"topodistill {name}", *rest]  # as after `python -m`: a run records its arguments
     try:
-        code: int = importlib.import_module(DOORS[door][0]).main(rest)
+        code: int = importlib.import_module(COMMANDS[name].module).main(rest)
     finally:
         sys.argv = before
     return code
 
 
 def _help() -> str:
-    width = max(map(len, DOORS))
-    doors = "".join(f"  {name:<{width}}  {does}\n" for name, (_, does) in DOORS.items())
+    width = max(map(len, COMMANDS))
+    groups = ""
+    for group in dict.fromkeys(command.group for command in COMMANDS.values()):
+        rows = (
+            f"  {name:<{width}}  {command.does}\n"
+            for name, command in COMMANDS.items()
+            if command.group == group
+        )
+        groups += f"{group}:\n{''.join(rows)}\n"
     return (
         "usage: topodistill COMMAND ...\n\n"
         "Distill large 3D point-cloud networks into small ones.\n\n"
-        f"commands:\n{doors}\n"
+        f"{groups}"
         "options of a command: topodistill COMMAND --help\n"
         "version: topodistill --version\n"
     )

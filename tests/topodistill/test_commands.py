@@ -1,7 +1,8 @@
-"""`topodistill DOOR` starts in any folder and in every way, and says in a line what is wrong."""
+"""`topodistill NAME` starts in any folder and in every way, and says in a line what is wrong."""
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from topodistill import commands
-from topodistill.commands import DOORS, TRAIN_EXTRA, main
+from topodistill.commands import COMMANDS, MAIN, RESEARCH, TRAIN_EXTRA, Command, main
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -18,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # Names that our packages have and users' files have too.
 CLASHES = ("train.py", "fast.py", "reference.py")
 
-# A door that loads little, and a mistake that its own code finds.
+# A command that loads little, and a mistake that its own code finds.
 MISSING_RUN = ("report", "--run", "no-such-run", "--output", "page.html")
 NO_SUCH_RUN = "error: --run no-such-run: no metrics.json"
 
@@ -55,7 +56,7 @@ def started(words, folder, **variables):
 
 
 @pytest.mark.parametrize("way", ["script", "module"])
-def test_a_door_works_in_a_folder_with_clashing_files(way, script, crowded):
+def test_a_command_works_in_a_folder_with_clashing_files(way, script, crowded):
     start = [script] if way == "script" else ["-m", "topodistill"]
     done = started([*start, *MISSING_RUN], crowded)
     assert done.returncode == 2
@@ -101,7 +102,7 @@ def test_a_clash_that_the_path_asks_for_is_one_line(crowded):
 
 
 @pytest.mark.slow
-def test_torchrun_starts_a_door_from_any_folder(crowded):
+def test_torchrun_starts_a_command_from_any_folder(crowded):
     done = started(
         ["-m", "torch.distributed.run", "--nproc-per-node", "1", "-m", "topodistill", "run",
          "--dataset", "waymo", "--help"],
@@ -111,11 +112,25 @@ def test_torchrun_starts_a_door_from_any_folder(crowded):
     assert "--teacher-checkpoint" in done.stdout
 
 
-def test_help_lists_every_door_with_what_it_does(capsys):
+def test_help_lists_every_command_with_what_it_does(capsys):
     assert main(["--help"]) == 0
     told = capsys.readouterr().out
-    for door, (_, does) in DOORS.items():
-        assert re.search(rf"^  {door} +{re.escape(does)}$", told, re.MULTILINE)
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.does)}$", told, re.MULTILINE)
+    groups = [line for line in told.split("options of")[0].splitlines() if line.endswith(":")]
+    assert groups == [f"{MAIN}:", f"{RESEARCH}:"]
+    assert sum(command.group == MAIN for command in COMMANDS.values()) in (9, 10)
+
+
+def test_python_m_starts_the_first_eight_too(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["a command"])
+    for name in list(COMMANDS)[:8]:
+        package = ROOT / "train" / name
+        place = f"{package}/__main__.py" if package.is_dir() else f"{package}.py"
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(place, run_name="__main__")
+        assert stopped.value.code == 2  # what is missing on an empty line
+        assert re.match(r"error: --\S+.* missing", capsys.readouterr().err)
 
 
 def test_version(capsys):
@@ -127,19 +142,19 @@ def test_version(capsys):
     ("words", "what"),
     [([], "no command given"), (["rnu"], "'rnu' is no command"), (["--dataset"], "'--dataset' is")],
 )
-def test_no_door_is_one_line_that_lists_them(words, what, capsys):
+def test_no_command_is_one_line_that_lists_them(words, what, capsys):
     assert main(words) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     (line,) = printed.err.splitlines()
     assert what in line
-    assert all(door in line for door in DOORS)
+    assert all(name in line for name in COMMANDS)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_door_opens_and_says_how_it_is_used(door, capsys):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_opens_and_says_how_it_is_used(name, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main([door, "--help"])
+        main([name, "--help"])
     assert stopped.value.code == 0
     assert "usage" in capsys.readouterr().out
 
@@ -155,22 +170,22 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch):
     found = Recorder()
-    monkeypatch.setitem(sys.modules, "a_door", found)
-    monkeypatch.setitem(commands.DOORS, "test-door", ("a_door", "records"))
+    monkeypatch.setitem(sys.modules, "a_command", found)
+    monkeypatch.setitem(commands.COMMANDS, "test-command", Command("a_command", MAIN, "records"))
     return found
 
 
-def test_a_door_gets_its_arguments_and_gives_its_exit_code(recorder):
+def test_a_command_gets_its_arguments_and_gives_its_exit_code(recorder):
     before = list(sys.argv)
-    assert main(["test-door", "--a", "b c"]) == 7
+    assert main(["test-command", "--a", "b c"]) == 7
     assert recorder.arguments == ["--a", "b c"]
-    # A run writes down the arguments of its process, which must not hold the door's name.
+    # A run writes down the arguments of its process, which must not hold the command's name.
     assert recorder.process[1:] == ["--a", "b c"]
     assert sys.argv == before
 
 
 def test_the_process_gives_the_arguments_where_nobody_else_does(recorder, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["topodistill", "test-door", "x"])
+    monkeypatch.setattr(sys, "argv", ["topodistill", "test-command", "x"])
     assert main() == 7
     assert recorder.arguments == ["x"]
 
@@ -178,7 +193,7 @@ def test_the_process_gives_the_arguments_where_nobody_else_does(recorder, monkey
 @pytest.mark.parametrize("package", TRAIN_EXTRA)
 def test_a_missing_extra_is_one_line_that_installs_it(package, recorder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
-    assert main(["test-door"]) == 2
+    assert main(["test-command"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert package in line
     assert line.endswith("pip install 'topodistill[train]'")
@@ -196,9 +211,11 @@ def test_the_extra_is_the_one_that_the_project_declares():
     assert core == {"jaxtyping", "numba", "numpy", "torch"}
 
 
-def test_a_door_that_is_broken_says_so_with_its_trace(monkeypatch, tmp_path):
-    (tmp_path / "broken_door.py").write_text("import a_package_that_nobody_has\n")
+def test_a_command_that_is_broken_says_so_with_its_trace(monkeypatch, tmp_path):
+    (tmp_path / "broken_command.py").write_text("import a_package_that_nobody_has\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(commands.DOORS, "test-door", ("broken_door", "is broken"))
+    monkeypatch.setitem(
+        commands.COMMANDS, "test-command", Command("broken_command", MAIN, "is broken")
+    )
     with pytest.raises(ModuleNotFoundError, match="a_package_that_nobody_has"):
-        main(["test-door"])
+        main(["test-command"])

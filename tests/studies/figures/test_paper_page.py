@@ -110,9 +110,9 @@ def test_the_committed_pages_links_lead_somewhere():
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= places
 
 
-@pytest.mark.parametrize(("door", "arguments"), commands(PAGE))
-def test_the_committed_pages_commands_exist(door, arguments, capsys, monkeypatch):
+@pytest.mark.parametrize(("command", "arguments"), commands(PAGE))
+def test_the_committed_pages_commands_exist(command, arguments, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    assert door in KNOWN
-    if door != "ablate":  # its further flags are those of run
-        check_flags(door, arguments, capsys)
+    assert command in KNOWN
+    if command != "ablate":  # its further flags are those of run
+        check_flags(command, arguments, capsys)

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from train.data.registry import dataset_spec
+from train.engine.train_images import main
 from train.networks.image import load_image_network
 from train.networks.image.backbones import build_backbone
-from train.train_images import main
 
 NAMES = tuple(dataset_spec("nuscenes").class_names)
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from tests.train.toy_runs import checkpoint_of, flags, log_of, refused
-from train import ablate, topkd_fit, topkd_targets
+from train import ablate
 from train.ablation.records import read_records
+from train.engine import topkd_targets
+from train.methods.topkd import command as topkd_fit
 from train.methods.topkd import method as method_module
 from train.methods.topkd.artifacts import load_maker
 from train.networks.weights import checksum, load_model
