@@ -14,7 +14,7 @@ from train.data.frame import FrameSource
 from train.data.nuscenes.splits import SCENES
 from train.data.registry import dataset_spec
 from train.data.waymo import schema
-from train.simulation.nuscenes_tables import VERSION, SimulatedTables
+from train.simulation.nuscenes import VERSION, SimulatedTables
 from train.simulation.waymo import simulate_waymo
 
 BEAMS = {"semantickitti": 64, "nuscenes": 32, "waymo": 64}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from train.core.errors import UserError
+from train.data.readers.class_map_file import CLASS_MAP_FILE
 from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.flags import SIMULATED, Flags
 from train.dataset_distillation.folder import FRAMES_PICTURE, OBJECTS_PICTURE
@@ -35,7 +36,6 @@ from train.dataset_distillation.training import (
     PartTraining,
     Training,
 )
-from train.simulation.kitti_layout import CLASS_MAP_FILE
 
 
 class Objects:

@@ -5,7 +5,7 @@ only a simulation has: for training a 2-D network on other streets and for the l
 of a method ever holds it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,19 +68,14 @@ class TakenImage:
         return encode_jpeg(self.pixels)
 
 
-def label_lookup(train_id_of: Mapping[Kind, int]) -> NDArray[np.uint8]:
+def label_lookup(train_id_of: Callable[[Kind], int]) -> NDArray[np.uint8]:
     """Return the label image's number of each kind, and last that of `NOTHING`.
 
-    Parameters
-    ----------
-    train_id_of
-        Train ids by kind; below 0 for those that are ignored.
+    A train id below 0 is ignored.
     """
-    lookup = np.full(len(Kind) + 1, IGNORED, dtype=np.uint8)
-    for kind, train_id in train_id_of.items():
-        if train_id >= 0:
-            lookup[kind] = train_id
-    return lookup
+    assert NOTHING == -1
+    train_ids = [*(train_id_of(kind) for kind in Kind), -1]
+    return np.array([IGNORED if number < 0 else number for number in train_ids], dtype=np.uint8)
 
 
 def street_looks(seed: Sequence[int]) -> Appearance:
@@ -117,8 +112,6 @@ def take_images(
         pose = motion.poses(np.array([share]))[0]
         rng = np.random.default_rng([_IMAGES, *seed, number])
         taken = render(camera, scene, pose, looks, rng)
-        # NOTHING is -1: the last one.
-        assert NOTHING == -1
         yield TakenImage(camera, share, pose, taken.pixels, encode_png(lookup[taken.kind]))
 
 

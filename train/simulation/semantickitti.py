@@ -1,4 +1,4 @@
-"""Simulated sweeps in SemanticKITTI's own layout."""
+"""Simulated sweeps in SemanticKITTI's own layout, or in that layout with a class map."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,15 +7,16 @@ from typing import Any, Final
 import numpy as np
 
 from train.data.dataset_spec import SimulatedData
+from train.data.readers.class_map_file import CLASS_MAP_FILE, class_map_yaml
 from train.data.semantickitti import SPEC
 from train.data.semantickitti.camera_images import DriveCalibration, calibration_text
-from train.data.semantickitti.classes import RAW_TO_TRAIN
+from train.data.semantickitti.classes import CLASS_MAP, RAW_TO_TRAIN
 from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
-from train.simulation.labels import SEMANTICKITTI_IDS, by_kind
 from train.simulation.simulator.camera import PinholeCamera, kitti_cameras
 from train.simulation.simulator.drive import SWEEPS_A_STREET, drive
 from train.simulation.simulator.models import hdl64
 from train.simulation.simulator.sensor import Returns, SpinningLidar
+from train.simulation.simulator.surfaces import Kind
 from train.simulation.write import simulate
 
 _TILT_DEG: Final = 0.4
@@ -23,7 +24,7 @@ _TILT_DEG: Final = 0.4
 LABELLED_M: Final = 50.0
 """Nothing further out is labeled in the dataset: in a real sweep all beyond is id 0."""
 
-_LABELS: Final = label_lookup({kind: RAW_TO_TRAIN[raw] for kind, raw in SEMANTICKITTI_IDS.items()})
+_SPLIT: Final = {"training": ("00",), "validation": ("08",)}
 
 
 def simulate_semantickitti(
@@ -58,54 +59,64 @@ def simulate_semantickitti(
     UserError
         As `train.simulation.write.simulate`.
     """
-    return simulate_in_semantickitti_s_layout(
-        root,
-        dataset="semantickitti",
-        num_sweeps=num_sweeps,
-        num_validation_sweeps=num_validation_sweeps,
-        seed=seed,
-        azimuth_steps=azimuth_steps,
-        write=write_sequences,
-        cameras=cameras,
-    )
+    counts = (num_sweeps, num_validation_sweeps)
+    return _simulate("semantickitti", root, counts, seed, azimuth_steps, _write, cameras=cameras)
 
 
-def simulate_in_semantickitti_s_layout(
+def simulate_kitti_layout(
     root: Path | str,
     *,
+    num_sweeps: int = 8,
+    num_validation_sweeps: int = 2,
+    seed: int = 0,
+    azimuth_steps: int = 500,
+) -> SimulatedData:
+    """Write the sweeps of `simulate_semantickitti` for the same arguments, and a class map.
+
+    Raises
+    ------
+    UserError
+        As `train.simulation.write.simulate`.
+    """
+    counts = (num_sweeps, num_validation_sweeps)
+    return _simulate("kitti-layout", root, counts, seed, azimuth_steps, _write_with_class_map)
+
+
+def _simulate(
     dataset: str,
-    num_sweeps: int,
-    num_validation_sweeps: int,
+    root: Path | str,
+    counts: tuple[int, int],
     seed: int,
     azimuth_steps: int,
     write: Callable[[Path, dict[str, Any]], None],
+    *,
     cameras: bool = False,
 ) -> SimulatedData:
-    """Let `write` write sequences 00 (training) and 08 (validation), see `simulate`."""
     return simulate(
         root,
         dataset=dataset,
-        training={"00": num_sweeps},
-        validation={"08": num_validation_sweeps},
+        training={"00": counts[0]},
+        validation={"08": counts[1]},
         seed=seed,
         azimuth_steps=azimuth_steps,
         write=write,
         count=lambda folder, sequence: len(SPEC.open(folder, sequences=[sequence])),
-        extra={"cameras": True} if cameras else None,
+        cameras=cameras,
     )
 
 
-def write_sequences(folder: Path, settings: dict[str, Any]) -> None:
+def _write_with_class_map(folder: Path, settings: dict[str, Any]) -> None:
+    _write(folder, settings)
+    (folder / CLASS_MAP_FILE).write_text(class_map_yaml(CLASS_MAP, _SPLIT), encoding="utf-8")
+
+
+def _write(folder: Path, settings: dict[str, Any]) -> None:
     """Write all sequences into a new folder; `settings` as `simulate` gives them."""
     lidar = hdl64(settings["azimuth_steps"])
+    cameras = kitti_cameras() if settings.get("cameras") else ()
     for number, (sequence, count) in enumerate(settings["sweeps"].items()):
-        _write_sequence(
-            folder / "sequences" / sequence,
-            lidar,
-            count,
-            (settings["seed"], number),
-            kitti_cameras() if settings.get("cameras") else (),
-        )
+        seed = (settings["seed"], number)
+        _write_sequence(folder / "sequences" / sequence, lidar, count, seed, cameras)
 
 
 def _write_sequence(
@@ -118,17 +129,15 @@ def _write_sequence(
     """Write a drive's sweeps, and the cameras' images if there are any."""
     (folder / "velodyne").mkdir(parents=True)
     (folder / "labels").mkdir()
+    lookup = label_lookup(lambda kind: RAW_TO_TRAIN[kind.semantickitti])
     for stop in drive(count, seed):
         motion = stop.motion(lidar.period_s, _TILT_DEG)
-        returns = lidar.scan(stop.scene, motion, stop.rng)
-        points, labels = semantickitti_bytes(returns)
+        points, labels = semantickitti_bytes(lidar.scan(stop.scene, motion, stop.rng))
         (folder / "velodyne" / f"{stop.index:06d}.bin").write_bytes(points)
         (folder / "labels" / f"{stop.index:06d}.label").write_bytes(labels)
         looks = street_looks((*seed, stop.index // SWEEPS_A_STREET))
-        images = take_images(
-            cameras, lidar, stop.scene, motion, looks, _LABELS, (*seed, stop.index)
-        )
-        for image in images:
+        image_seed = (*seed, stop.index)
+        for image in take_images(cameras, lidar, stop.scene, motion, looks, lookup, image_seed):
             write_pair(folder / image.camera.name / f"{stop.index:06d}.png", image)
     for camera in cameras:
         calibration = DriveCalibration(camera.intrinsic, np.linalg.inv(camera.mount) @ lidar.mount)
@@ -138,7 +147,7 @@ def _write_sequence(
 
 def semantickitti_bytes(returns: Returns) -> tuple[bytes, bytes]:
     """Return the contents of a sweep's `.bin` and `.label` files."""
-    lookup = by_kind(SEMANTICKITTI_IDS).astype(np.uint32)
+    lookup = np.array([kind.semantickitti for kind in Kind], dtype=np.uint32)
     points = np.concatenate([returns.coord, returns.intensity[:, None]], axis=1)
     # 16 bits hold the instance; after 65,535 objects of a sequence numbers are used again.
     instance = np.where(returns.instance > 0, (returns.instance - 1) % 0xFFFF + 1, 0)

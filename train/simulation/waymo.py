@@ -25,7 +25,6 @@ from train.simulation.camera_images import (
     take_images,
     write_pair,
 )
-from train.simulation.labels import WAYMO_IDS, by_kind
 from train.simulation.simulator import models
 from train.simulation.simulator.camera import PinholeCamera, waymo_cameras
 from train.simulation.simulator.drive import Stop, drive
@@ -136,7 +135,7 @@ class _Segment:
     def _shots(self, stop: Stop, motion: Motion, frame: Frame, *, labeled: bool) -> Iterator[Shot]:
         """Yield what the cameras see while TOP turns; write each with its label image, too."""
         lidar = self.lidars[LaserName.TOP]
-        lookup = label_lookup({kind: number - 1 for kind, number in WAYMO_IDS.items()})
+        lookup = label_lookup(lambda kind: kind.waymo - 1)
         looks, seed = street_looks(self.seed), (*self.seed, stop.index, int(labeled))
         for image in take_images(self.cameras, lidar, stop.scene, motion, looks, lookup, seed):
             camera = image.camera
@@ -204,7 +203,8 @@ def simulate_waymo(
         azimuth_steps=azimuth_steps,
         write=_write,
         count=lambda folder, context: len(SPEC.open(folder, sequences=[context])),
-        extra={"file_format": file_format} | ({"cameras": True} if cameras else {}),
+        cameras=cameras,
+        extra={"file_format": file_format},
     )
 
 
@@ -330,7 +330,7 @@ def _range_images(
 
 def _label_image(shape: tuple[int, int], returns: Returns, number: int) -> NDArray[np.int32]:
     """Return a return's labels (H, W, 2): instance, class; 0 where nothing returned."""
-    lookup = by_kind(WAYMO_IDS)
+    lookup = np.array([kind.waymo for kind in Kind])
     counted = np.array([kind in THINGS for kind in Kind])
     instance = np.where(counted[returns.kind], returns.instance, 0)
     chosen = returns.number == number

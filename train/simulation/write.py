@@ -25,6 +25,7 @@ def simulate(
     azimuth_steps: int,
     write: Callable[[Path, dict[str, Any]], None],
     count: Callable[[Path, str], int],
+    cameras: bool = False,
     extra: Mapping[str, Any] | None = None,
 ) -> SimulatedData:
     """Let a dataset's writer fill a folder, or find that it is filled already.
@@ -47,11 +48,13 @@ def simulate(
     write
         `write(folder, settings)` writes the dataset into a new folder. `settings` is what the
         record will hold: "dataset", "simulator_version", "seed", "azimuth_steps", "sweeps" (all
-        sequences with their counts, training first) and `extra`.
+        sequences with their counts, training first), `extra`, and "cameras" if there are any.
     count
         `count(root, sequence)` says how many sweeps of a sequence are on disk.
+    cameras
+        Whether images are written.
     extra
-        More settings that decide what is written; "cameras" among them if images are.
+        More settings that decide what is written.
 
     Raises
     ------
@@ -74,6 +77,7 @@ def simulate(
         "azimuth_steps": azimuth_steps,
         "sweeps": {**training, **validation},
         **(extra or {}),
+        **({"cameras": True} if cameras else {}),
     }
     reused = _already_there(root, settings, count)
     if not reused:

@@ -14,7 +14,7 @@ from train.data.nuscenes import CLASS_NAMES, SPEC, NuScenes
 from train.data.nuscenes.tables import read_rows
 from train.inspection.inspect import main as inspect
 from train.simulation.camera_images import labeled_images, street_looks
-from train.simulation.nuscenes import TRAIN_ID_OF_KIND, simulate_nuscenes
+from train.simulation.nuscenes import simulate_nuscenes
 from train.simulation.simulator import raycast
 from train.simulation.simulator.appearance import PALETTE, Appearance
 from train.simulation.simulator.camera import (
@@ -338,7 +338,6 @@ def test_label_images_hold_train_ids_and_lie_beside_each_image(root: Path, seein
     assert seen[255]
     assert not seen[len(CLASS_NAMES) : 255].any()
     assert seen[:255].sum() >= 6
-    assert set(TRAIN_ID_OF_KIND) == set(Kind)
     found[0][1].encoded.with_suffix(".labels.png").rename(root / "elsewhere.png")
     with pytest.raises(UserError, match=r"labels\.png: cannot be read"):
         list(labeled_images(seeing, root))

@@ -7,15 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from train.core.errors import UserError
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN
+from train.data.readers.class_map_file import CLASS_MAP_FILE
+from train.data.registry import dataset_spec
 from train.data.semantickitti.classes import RAW_TO_TRAIN
-from train.simulation.kitti_layout import simulate_kitti_layout
-from train.simulation.labels import CATEGORY_OF_KIND, SEMANTICKITTI_IDS, WAYMO_IDS
 from train.simulation.nuscenes import simulate_nuscenes
-from train.simulation.semantickitti import simulate_semantickitti
+from train.simulation.semantickitti import simulate_kitti_layout, simulate_semantickitti
 from train.simulation.simulator.surfaces import Kind
 from train.simulation.waymo import simulate_waymo
 
@@ -106,17 +107,32 @@ def test_an_impossible_setting_is_named(tmp_path: Path, name: str, wrong: dict[s
 
 
 @pytest.mark.parametrize(
-    ("labels", "class_of", "classes"),
+    ("dataset", "class_of", "classes"),
     [
-        (SEMANTICKITTI_IDS, RAW_TO_TRAIN, range(-1, 19)),
-        (CATEGORY_OF_KIND, CATEGORY_TO_TRAIN, range(-1, 16)),
-        (WAYMO_IDS, {value: value - 1 for value in range(23)}, range(-1, 22)),
+        ("semantickitti", RAW_TO_TRAIN, range(-1, 19)),
+        ("nuscenes", CATEGORY_TO_TRAIN, range(-1, 16)),
+        ("waymo", {value: value - 1 for value in range(23)}, range(-1, 22)),
     ],
-    ids=["semantickitti", "nuscenes", "waymo"],
 )
-def test_every_kind_has_an_official_label_and_every_class_a_kind(labels, class_of, classes: range):
-    assert set(labels) == set(Kind)
-    assert {class_of[label] for label in labels.values()} == set(classes)
+def test_every_kind_has_an_official_label_and_every_class_a_kind(dataset, class_of, classes: range):
+    labels = {getattr(kind, dataset) for kind in Kind}
+    assert {class_of[label] for label in labels} == set(classes)
     if class_of is not RAW_TO_TRAIN:
         # What is too far away is id 0 in SemanticKITTI, which is no kind's.
-        assert set(labels.values()) == set(class_of)
+        assert labels == set(class_of)
+
+
+def test_a_class_map_explains_the_same_sweeps(base: Path):
+    """With the map that was written, by its split, and without one, since they are simulated."""
+    own = base / "kitti-layout"
+    for path in (own / "sequences").rglob("*.??*"):
+        twin = base / "semantickitti" / path.relative_to(own)
+        assert path.read_bytes() == twin.read_bytes()
+    kitti = dataset_spec("semantickitti").open(base / "semantickitti", sequences=["00"])
+    given = dataset_spec("kitti-layout", {"class_map": own / CLASS_MAP_FILE})
+    plain = dataset_spec("kitti-layout").open(own, sequences=["00"])
+    for source in (given.open(own, "training"), plain):
+        assert source.names == kitti.names
+        np.testing.assert_array_equal(source[1].coord, kitti[1].coord)
+        np.testing.assert_array_equal(source[1].segment, kitti[1].segment)
+    assert given.open(own, "validation").names == ("08/000000",)

@@ -18,8 +18,7 @@ from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
 from train.data.simulation_record import RECORD
 from train.simulation import nuscenes as simulated
-from train.simulation.nuscenes import nuscenes_bytes, simulate_nuscenes
-from train.simulation.nuscenes_tables import SimulatedTables
+from train.simulation.nuscenes import SimulatedTables, nuscenes_bytes, simulate_nuscenes
 from train.simulation.simulator.drive import Stop
 from train.simulation.simulator.models import hdl32
 from train.simulation.simulator.sensor import Returns

@@ -12,7 +12,6 @@ from tests.train.simulation.test_datasets import digest
 from train.core.errors import UserError
 from train.data.semantickitti import CLASS_NAMES, SPEC
 from train.data.simulation_record import RECORD
-from train.simulation.labels import SEMANTICKITTI_IDS
 from train.simulation.semantickitti import (
     semantickitti_bytes,
     simulate_semantickitti,
@@ -105,7 +104,7 @@ def test_at_least_ten_classes_are_there_and_none_is_everything(drive: Path):
 def test_things_are_counted_one_by_one_and_stuff_is_not(drive: Path):
     labels = labels_of(drive)
     raw, instance = labels & 0xFFFF, labels >> 16
-    things = {SEMANTICKITTI_IDS[kind] for kind in THINGS}
+    things = {kind.semantickitti for kind in THINGS}
     is_thing = np.isin(raw, sorted(things))
     assert is_thing.sum() > 1000
     assert (instance[is_thing] > 0).all()

@@ -8,7 +8,6 @@ import pytest
 
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN
 from train.data.semantickitti.classes import RAW_NAMES, RAW_TO_TRAIN
-from train.simulation.labels import CATEGORY_OF_KIND, SEMANTICKITTI_IDS, WAYMO_IDS
 from train.simulation.simulator.course import Footprints
 from train.simulation.simulator.drive import Stop, Street
 from train.simulation.simulator.ground import RAISED
@@ -69,9 +68,9 @@ def test_every_kind_occurs_near_where_the_sensor_drives(occurrences: np.ndarray)
 
 
 CLASSES = {
-    "semantickitti": ({kind: RAW_TO_TRAIN[raw] for kind, raw in SEMANTICKITTI_IDS.items()}, 19),
-    "nuscenes": ({kind: CATEGORY_TO_TRAIN[name] for kind, name in CATEGORY_OF_KIND.items()}, 16),
-    "waymo": ({kind: value - 1 for kind, value in WAYMO_IDS.items()}, 22),
+    "semantickitti": ({kind: RAW_TO_TRAIN[kind.semantickitti] for kind in Kind}, 19),
+    "nuscenes": ({kind: CATEGORY_TO_TRAIN[kind.nuscenes] for kind in Kind}, 16),
+    "waymo": ({kind: kind.waymo - 1 for kind in Kind}, 22),
 }
 
 
@@ -83,7 +82,7 @@ def test_every_class_of_every_dataset_occurs(occurrences: np.ndarray, dataset: s
 
 
 def test_every_raw_id_of_semantickitti_occurs(occurrences: np.ndarray):
-    present = {SEMANTICKITTI_IDS[Kind(number)] for number in np.flatnonzero(occurrences)}
+    present = {Kind(number).semantickitti for number in np.flatnonzero(occurrences)}
     # 0 is given to what lies too far away, not to a kind.
     assert present >= set(RAW_NAMES) - {0}
 

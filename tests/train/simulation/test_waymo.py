@@ -16,7 +16,6 @@ from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.range_image import points
 from train.simulation import waymo as simulated
-from train.simulation.labels import WAYMO_IDS
 from train.simulation.simulator.drive import Stop
 from train.simulation.simulator.scene import Frame as Place
 from train.simulation.simulator.surfaces import THINGS
@@ -294,7 +293,7 @@ def test_second_returns_lie_behind_first_ones_and_have_labels(frames: list[Frame
 def test_instances_are_of_things_alone(frames: list[Frame]):
     counted = np.zeros(23, dtype=bool)
     for kind in THINGS:
-        counted[WAYMO_IDS[kind]] = True
+        counted[kind.waymo] = True
     stuff = {8, 9, 10, 11, *range(14, 23)}
     assert not counted[list(stuff)].any()
     for frame in (frames[0], frames[2]):

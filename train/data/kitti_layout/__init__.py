@@ -74,5 +74,5 @@ def kitti_layout_spec(options: Mapping[str, Any]) -> DatasetSpec:
         reader=partial(KittiLayout, files=files, given=options.get("class_map") is not None),
         list_sequences=list_sequences,
         benchmark_rule=OWN_DATA_RULE,
-        simulator="train.simulation.kitti_layout:simulate_kitti_layout",
+        simulator="train.simulation.semantickitti:simulate_kitti_layout",
     )

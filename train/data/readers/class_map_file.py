@@ -1,4 +1,4 @@
-"""Reads a class map from a file: YAML with the keys of SemanticKITTI's own, or GOOSE's CSV."""
+"""A class map as a file: YAML with the keys of SemanticKITTI's own, or (read only) GOOSE's CSV."""
 
 import csv
 import importlib.util
@@ -13,6 +13,9 @@ from train.data.readers.class_map import MAX_RAW_ID, ClassMap
 
 SPLIT_KEYS: Final = {"train": "training", "valid": "validation", "test": "test"}
 """The file's names of the parts, and ours."""
+
+CLASS_MAP_FILE: Final = "class_map.yaml"
+"""What written data roots call theirs."""
 
 _IGNORED_OF_CSV: Final = 0
 _CSV_COLUMNS: Final = ("class_name", "label_key")
@@ -292,3 +295,43 @@ def _colors(
         blue, green, red = (part / 255 for part in color)
         rows.append((red, green, blue))
     return tuple(rows)
+
+
+def class_map_yaml(class_map: ClassMap, split: Mapping[str, tuple[str, ...]]) -> str:
+    """Return a class map as `read_class_map` reads it, in the form of SemanticKITTI's own.
+
+    Parameters
+    ----------
+    class_map
+        Must have an id that is ignored.
+    split
+        "training", "validation", "test" -> sequences.
+    """
+
+    def section(name: str, entries: Mapping[int, object], comments: Mapping[int, str]) -> list[str]:
+        rows = [f"  {key}: {value}" for key, value in entries.items()]
+        notes = (comments.get(key) for key in entries)
+        noted = [f"{row}  # {note}" if note else row for row, note in zip(rows, notes, strict=True)]
+        return [f"{name}:", *noted]
+
+    assert class_map.ignored_raw is not None
+    names = class_map.raw_names
+    learning = {
+        raw: 0 if train == IGNORE_INDEX else train + 1
+        for raw, train in class_map.raw_to_train.items()
+    }
+    inverse = {0: class_map.ignored_raw} | {
+        train + 1: raw for train, raw in enumerate(class_map.train_to_raw)
+    }
+    lines = [
+        "# What the ids in labels/ mean: id on disk -> class -> the id that a prediction has.",
+        *section("labels", {raw: f'"{name}"' for raw, name in names.items()}, {}),
+        *section("learning_map", learning, names),
+        *section("learning_map_inv", inverse, {key: names[raw] for key, raw in inverse.items()}),
+        *section("learning_ignore", {key: str(key == 0).lower() for key in inverse}, {}),
+        "split:",
+    ]
+    for key, ours in SPLIT_KEYS.items():
+        quoted = ", ".join(f'"{name}"' for name in split.get(ours, ()))
+        lines.append(f"  {key}: [{quoted}]")
+    return "\n".join([*lines, ""])

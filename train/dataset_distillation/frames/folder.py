@@ -18,8 +18,8 @@ from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
 from train.data.readers.class_map import ClassMap
+from train.data.readers.class_map_file import CLASS_MAP_FILE, class_map_yaml
 from train.dataset_distillation.clouds import PointClouds
-from train.simulation.kitti_layout import CLASS_MAP_FILE, class_map_yaml
 
 REPORT_NAME: Final = "distill.json"
 DISTILLED: Final = "distilled"

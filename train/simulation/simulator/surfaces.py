@@ -5,68 +5,84 @@ from typing import NamedTuple
 
 
 class Kind(IntEnum):
-    """What a surface is, finer than any dataset's classes; each dataset maps it to its own ids.
+    """What a surface is, finer than any dataset's classes; no new number, but at the end.
 
-    Numbers are on disk nowhere, but new kinds come last all the same.
+    A number, then what SemanticKITTI (raw id), Waymo (class, 0 undefined) and nuScenes (category)
+    call it. Waymo's follow the words that describe the classes in the dataset's segmentation
+    protocol. What these leave open is our reading: walls, fences and shelters are buildings (as
+    the description of the camera's classes has it), carts, debris and the like are undefined. In
+    nuScenes riders are part of what they ride, and a tram, which the dataset does not know, is
+    built like a bendy bus.
     """
 
-    ROAD = 0
-    LANE_MARKING = 1
-    PARKING = 2
-    CURB = 3
-    SIDEWALK = 4
-    OTHER_GROUND = 5
-    TERRAIN = 6
-    BUILDING = 7
-    FENCE = 8
-    WALL = 9
-    VEGETATION = 10
-    TRUNK = 11
-    POLE = 12
-    SIGN = 13
-    TRAFFIC_LIGHT = 14
-    CAR = 15
-    MOVING_CAR = 16
-    TRUCK = 17
-    MOVING_TRUCK = 18
-    BUS = 19
-    TRAILER = 20
-    BICYCLE = 21
-    MOTORCYCLE = 22
-    PERSON = 23
-    MOVING_PERSON = 24
-    BICYCLIST = 25
-    MOTORCYCLIST = 26
-    CONE = 27
-    OTHER_OBJECT = 28
-    MOVING_BUS = 29
-    MOVING_BENDY_BUS = 30
-    TRAM = 31
-    MOVING_TRAM = 32
-    MOVING_TRAILER = 33
-    CONSTRUCTION_VEHICLE = 34
-    AMBULANCE = 35
-    POLICE_CAR = 36
-    MOVING_BICYCLIST = 37
-    MOVING_MOTORCYCLIST = 38
-    CHILD = 39
-    MOVING_CHILD = 40
-    CONSTRUCTION_WORKER = 41
-    POLICE_OFFICER = 42
-    WHEELCHAIR = 43  # with the person in it
-    PERSONAL_MOBILITY = 44  # a scooter or the like, with the person on it
-    STROLLER = 45
-    ANIMAL = 46
-    BARRIER = 47  # what closes off a building site
-    DEBRIS = 48
-    PUSHABLE = 49  # wheeled bins, shopping carts
-    BICYCLE_RACK = 50
-    ROAD_MARKING = 51  # painted on the road, but no lane's edge: crosswalks, stop lines, arrows
-    RAIL = 52
-    TRAFFIC_ISLAND = 53
-    SHELTER = 54  # a bus stop's
-    OUTLIER = 55  # an echo where nothing stands: vapour, a reflection
-    OWN_VEHICLE = 56  # what the sensor sees of the car that carries it
+    semantickitti: int
+    waymo: int
+    nuscenes: str
+
+    def __new__(cls, number: int, semantickitti: int, waymo: int, nuscenes: str) -> "Kind":
+        """Return a kind with its number and its names."""
+        member = int.__new__(cls, number)
+        member._value_, member.semantickitti = number, semantickitti
+        member.waymo, member.nuscenes = waymo, nuscenes
+        return member
+
+    ROAD = 0, 40, 18, "flat.driveable_surface"
+    LANE_MARKING = 1, 60, 19, "flat.driveable_surface"
+    PARKING = 2, 44, 18, "flat.driveable_surface"
+    CURB = 3, 48, 17, "flat.sidewalk"
+    SIDEWALK = 4, 48, 22, "flat.sidewalk"
+    OTHER_GROUND = 5, 49, 21, "flat.other"
+    TERRAIN = 6, 72, 21, "flat.terrain"
+    BUILDING = 7, 50, 14, "static.manmade"
+    FENCE = 8, 51, 14, "static.manmade"
+    WALL = 9, 52, 14, "static.manmade"
+    VEGETATION = 10, 70, 15, "static.vegetation"
+    TRUNK = 11, 71, 16, "static.vegetation"
+    POLE = 12, 80, 10, "static.manmade"
+    SIGN = 13, 81, 8, "static.manmade"
+    TRAFFIC_LIGHT = 14, 99, 9, "static.manmade"
+    CAR = 15, 10, 1, "vehicle.car"
+    MOVING_CAR = 16, 252, 1, "vehicle.car"
+    TRUCK = 17, 18, 2, "vehicle.truck"
+    MOVING_TRUCK = 18, 258, 2, "vehicle.truck"
+    BUS = 19, 13, 3, "vehicle.bus.rigid"
+    TRAILER = 20, 20, 4, "vehicle.trailer"
+    BICYCLE = 21, 11, 12, "vehicle.bicycle"
+    MOTORCYCLE = 22, 15, 13, "vehicle.motorcycle"
+    PERSON = 23, 30, 7, "human.pedestrian.adult"
+    MOVING_PERSON = 24, 254, 7, "human.pedestrian.adult"
+    BICYCLIST = 25, 31, 6, "vehicle.bicycle"
+    MOTORCYCLIST = 26, 32, 5, "vehicle.motorcycle"
+    CONE = 27, 99, 11, "movable_object.trafficcone"
+    OTHER_OBJECT = 28, 99, 0, "static.other"
+    MOVING_BUS = 29, 257, 3, "vehicle.bus.rigid"
+    MOVING_BENDY_BUS = 30, 257, 3, "vehicle.bus.bendy"
+    TRAM = 31, 16, 4, "vehicle.bus.bendy"
+    MOVING_TRAM = 32, 256, 4, "vehicle.bus.bendy"
+    MOVING_TRAILER = 33, 259, 4, "vehicle.trailer"
+    CONSTRUCTION_VEHICLE = 34, 20, 4, "vehicle.construction"
+    AMBULANCE = 35, 20, 2, "vehicle.emergency.ambulance"
+    POLICE_CAR = 36, 10, 1, "vehicle.emergency.police"
+    MOVING_BICYCLIST = 37, 253, 6, "vehicle.bicycle"
+    MOVING_MOTORCYCLIST = 38, 255, 5, "vehicle.motorcycle"
+    CHILD = 39, 30, 7, "human.pedestrian.child"
+    MOVING_CHILD = 40, 254, 7, "human.pedestrian.child"
+    CONSTRUCTION_WORKER = 41, 30, 7, "human.pedestrian.construction_worker"
+    POLICE_OFFICER = 42, 30, 7, "human.pedestrian.police_officer"
+    WHEELCHAIR = 43, 254, 7, "human.pedestrian.wheelchair"  # with the person in it
+    PERSONAL_MOBILITY = 44, 254, 7, "human.pedestrian.personal_mobility"  # with the person on it
+    STROLLER = 45, 99, 0, "human.pedestrian.stroller"
+    ANIMAL = 46, 99, 0, "animal"
+    BARRIER = 47, 99, 0, "movable_object.barrier"  # what closes off a building site
+    DEBRIS = 48, 99, 0, "movable_object.debris"
+    PUSHABLE = 49, 99, 0, "movable_object.pushable_pullable"  # wheeled bins, shopping carts
+    BICYCLE_RACK = 50, 99, 0, "static_object.bicycle_rack"
+    ROAD_MARKING = 51, 60, 20, "flat.driveable_surface"  # crosswalks, stop lines, arrows
+    RAIL = 52, 40, 20, "flat.other"
+    TRAFFIC_ISLAND = 53, 49, 21, "flat.other"
+    SHELTER = 54, 52, 14, "static.manmade"  # a bus stop's
+    OUTLIER = 55, 1, 0, "noise"  # an echo where nothing stands: vapour, a reflection
+    OWN_VEHICLE = 56, 1, 0, "vehicle.ego"  # what the sensor sees of the car that carries it
 
 
 THINGS = frozenset(

@@ -9,8 +9,8 @@ import pytest
 from tests.train.data.damage import refused, refused_at
 from train.core.errors import UserError
 from train.data.kitti_layout import read_class_map
+from train.data.readers.class_map_file import class_map_yaml
 from train.data.semantickitti.classes import CLASS_MAP
-from train.simulation.kitti_layout import class_map_yaml
 
 # Two raw classes fold into one; learning ids have gaps and the ignored one is in the middle.
 MAP = """
