@@ -4,16 +4,7 @@ import numpy as np
 import pytest
 
 from tests.train.simulation.exact_sensor import fan
-from train.simulation.simulator import (
-    buildings,
-    heavy,
-    objects,
-    people,
-    plants,
-    raycast,
-    two_wheelers,
-    vehicles,
-)
+from train.simulation.simulator import frontage, objects, people, raycast, vehicles
 from train.simulation.simulator.ground import Ground
 from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder
@@ -107,8 +98,8 @@ def test_workers_and_police_shine():
         (people.add_stroller, Kind.STROLLER, (0.8, 1.3), (0.95, 1.2)),
         (people.add_scooter_rider, Kind.PERSONAL_MOBILITY, (0.9, 1.6), (1.6, 2.2)),
         (people.add_dog, Kind.ANIMAL, (0.5, 1.5), (0.35, 1.0)),
-        (two_wheelers.add_bicycle, Kind.BICYCLE, (1.6, 2.1), (1.0, 1.15)),
-        (two_wheelers.add_motorcycle, Kind.MOTORCYCLE, (1.5, 2.4), (0.95, 1.5)),
+        (people.add_bicycle, Kind.BICYCLE, (1.6, 2.1), (1.0, 1.15)),
+        (people.add_motorcycle, Kind.MOTORCYCLE, (1.5, 2.4), (0.95, 1.5)),
     ],
 )
 @pytest.mark.parametrize("seed", range(4))
@@ -124,7 +115,7 @@ def test_small_vehicles_have_their_size_and_touch_the_ground(add, kind, length, 
 @pytest.mark.parametrize("kind", [Kind.MOVING_BICYCLIST, Kind.MOVING_MOTORCYCLIST])
 def test_riders_sit_on_what_they_ride(kind: Kind):
     for seed in range(6):
-        scene = drawn(two_wheelers.add_rider, kind, seed=seed)
+        scene = drawn(people.add_rider, kind, seed=seed)
         low, high = box(scene)
         assert 1.5 < high[2] < 2.1
         assert abs(low[2]) < 0.06
@@ -135,7 +126,7 @@ def test_riders_sit_on_what_they_ride(kind: Kind):
 
 def test_pedals_turn():
     shapes = [
-        drawn(two_wheelers.add_rider, Kind.MOVING_BICYCLIST, phase=phase).center.tobytes()
+        drawn(people.add_rider, Kind.MOVING_BICYCLIST, phase=phase).center.tobytes()
         for phase in (0.0, 1.0, 2 * np.pi)
     ]
     assert shapes[0] != shapes[1]
@@ -188,10 +179,10 @@ def test_police_and_ambulances_carry_a_light_bar_and_stripes():
 @pytest.mark.parametrize(
     ("add", "more", "length", "height"),
     [
-        (heavy.add_truck, (Kind.TRUCK,), (5.9, 9.5), (2.3, 3.7)),
-        (heavy.add_bus, (Kind.BUS,), (10.3, 12.9), (2.9, 3.3)),
-        (heavy.add_bus, (Kind.MOVING_BENDY_BUS,), (17.5, 19.0), (2.9, 3.3)),
-        (heavy.add_tram, (Kind.TRAM,), (25.0, 26.7), (3.9, 4.6)),
+        (vehicles.add_truck, (Kind.TRUCK,), (5.9, 9.5), (2.3, 3.7)),
+        (vehicles.add_bus, (Kind.BUS,), (10.3, 12.9), (2.9, 3.3)),
+        (vehicles.add_bus, (Kind.MOVING_BENDY_BUS,), (17.5, 19.0), (2.9, 3.3)),
+        (vehicles.add_tram, (Kind.TRAM,), (25.0, 26.7), (3.9, 4.6)),
         (vehicles.add_trailer, (Kind.TRAILER,), (3.2, 7.1), (0.7, 2.6)),
     ],
 )
@@ -211,17 +202,17 @@ def test_heavy_vehicles_have_their_size(add, more, length, height, seed):
 
 
 def test_a_semitrailer_is_two_objects():
-    scene = drawn(heavy.add_semitrailer)
+    scene = drawn(vehicles.add_semitrailer)
     kinds = {number: set(scene.kind[scene.instance == number]) for number in (1, 2)}
     assert kinds == {1: {Kind.MOVING_TRUCK}, 2: {Kind.MOVING_TRAILER}}
     low, high = box(scene)
-    assert (high - low)[0] == pytest.approx(heavy.SEMITRAILER_M, abs=0.4)
+    assert (high - low)[0] == pytest.approx(vehicles.SEMITRAILER_M, abs=0.4)
 
 
 def test_building_machines_come_in_several_forms():
     sizes = set()
     for seed in range(12):
-        scene = drawn(heavy.add_construction_vehicle, seed=seed)
+        scene = drawn(vehicles.add_construction_vehicle, seed=seed)
         assert set(scene.kind.tolist()) == {Kind.CONSTRUCTION_VEHICLE}
         low, high = box(scene)
         assert abs(low[2]) < 0.06
@@ -265,7 +256,7 @@ def test_a_traffic_light_on_an_arm_hangs_over_the_road():
         (objects.add_shelter, {Kind.SHELTER, Kind.POLE, Kind.SIGN}),
         (objects.add_lamp, {Kind.POLE}),
         (objects.add_big_sign, {Kind.POLE, Kind.SIGN}),
-        (plants.add_bush, {Kind.VEGETATION}),
+        (objects.add_bush, {Kind.VEGETATION}),
     ],
 )
 def test_furniture_is_what_it_is_and_is_no_thing(add, kinds):
@@ -285,7 +276,7 @@ def test_a_rack_has_a_hoop_for_each_bicycle():
 def test_trees_differ_and_have_trunks_below_porous_crowns():
     counts = set()
     for seed in range(30):
-        scene = drawn(plants.add_tree, seed=seed)
+        scene = drawn(objects.add_tree, seed=seed)
         leaves, trunk = scene.kind == Kind.VEGETATION, scene.kind == Kind.TRUNK
         assert leaves.sum() >= 5
         assert trunk.sum() >= 1
@@ -299,7 +290,7 @@ def test_trees_differ_and_have_trunks_below_porous_crowns():
 
 def test_street_trees_leave_room_for_people_and_lorries():
     for seed in range(60):
-        scene = drawn(plants.add_street_tree, 1.0, seed=seed)
+        scene = drawn(objects.add_street_tree, 1.0, seed=seed)
         leaves = scene.kind == Kind.VEGETATION
         low = scene.center[leaves, 2] - 0.5 * scene.half[leaves, 2]
         # Young trees, which have stakes, are an exception: nobody walks under them.
@@ -310,7 +301,7 @@ def test_street_trees_leave_room_for_people_and_lorries():
 def test_a_house_stands_behind_its_front_with_windows_and_a_roof():
     forms = set()
     for seed in range(20):
-        scene = drawn(buildings.add_house, 5.0, 9.0, 2, seed=seed, room_m=0.0)
+        scene = drawn(frontage.add_house, 5.0, 9.0, 2, seed=seed, room_m=0.0)
         low, high = box(scene)
         assert (scene.kind == Kind.BUILDING).all()
         assert 5.9 < high[2] < 12.0

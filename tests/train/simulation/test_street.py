@@ -8,12 +8,12 @@ import pytest
 
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN
 from train.data.semantickitti.classes import RAW_NAMES, RAW_TO_TRAIN
-from train.simulation.simulator.course import Footprints
 from train.simulation.simulator.drive import Stop, Street
 from train.simulation.simulator.ground import RAISED
 from train.simulation.simulator.kernels import ground_height
 from train.simulation.simulator.layout import Layout
 from train.simulation.simulator.models import hdl64
+from train.simulation.simulator.roadside import Footprints
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
 from train.simulation.simulator.surfaces import THINGS, Kind
 from train.simulation.simulator.traffic import SPEED_M_S, Mover

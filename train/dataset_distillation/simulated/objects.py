@@ -16,7 +16,7 @@ from train.core.errors import UserError
 from train.dataset_distillation.clouds import NO_PART, PointClouds, resample, unit_sphere
 from train.dataset_distillation.objects.folder import INDEX_NAME, read_index, write_folder
 from train.dataset_distillation.simulated.surface_points import sample_surface
-from train.simulation.simulator import heavy, objects, people, plants, two_wheelers, vehicles
+from train.simulation.simulator import objects, people, vehicles
 from train.simulation.simulator.drive import drive
 from train.simulation.simulator.ground import Ground
 from train.simulation.simulator.models import hdl64
@@ -38,7 +38,7 @@ _MOST_STOPS: Final = 2000
 
 def _cyclist(spot: Spot) -> None:
     phase = float(spot.rng.uniform(0.0, 2 * np.pi))
-    two_wheelers.add_rider(spot, Kind.BICYCLIST, phase=phase)
+    people.add_rider(spot, Kind.BICYCLIST, phase=phase)
 
 
 def _walker(spot: Spot) -> None:
@@ -47,15 +47,15 @@ def _walker(spot: Spot) -> None:
 
 MODELS: Final[Mapping[str, Draw]] = {
     "car": vehicles.add_car,
-    "truck": heavy.add_truck,
-    "bus": heavy.add_bus,
+    "truck": vehicles.add_truck,
+    "bus": vehicles.add_bus,
     "trailer": vehicles.add_trailer,
-    "bicycle": two_wheelers.add_bicycle,
-    "motorcycle": two_wheelers.add_motorcycle,
+    "bicycle": people.add_bicycle,
+    "motorcycle": people.add_motorcycle,
     "cyclist": _cyclist,
     "person": _walker,
     "wheelchair": people.add_wheelchair,
-    "tree": plants.add_tree,
+    "tree": objects.add_tree,
     "lamp": objects.add_lamp,
     "traffic light": objects.add_traffic_light,
 }

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.simulation.simulator import curbside, incidents, junctions
-from train.simulation.simulator.course import Footprints, Roadside, courses
+from train.simulation.simulator import curbside
 from train.simulation.simulator.frontage import line_side
 from train.simulation.simulator.layout import Layout
 from train.simulation.simulator.motion import Motion, moving_along
-from train.simulation.simulator.objects import add_lamp
+from train.simulation.simulator.objects import add_bush, add_lamp, add_tree
 from train.simulation.simulator.parts import Spot
-from train.simulation.simulator.plants import add_bush, add_tree
+from train.simulation.simulator.roadside import Footprints, roadsides
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder
 from train.simulation.simulator.traffic import SPEED_M_S, keep_clear, plan_traffic
 
@@ -43,15 +42,10 @@ class Street:
         chance = np.random.default_rng(standing_seed)
         taken = Footprints()
         keep_clear(self.layout, self.traffic, taken)
-        main, *arms = courses(self.layout, taken)
         # What matters most comes first: where it stands, nothing else will.
-        junctions.equip(self.layout, self._standing, taken, chance)
-        sides = [
-            Roadside(course, side, self._standing, chance)
-            for course in (main, *arms)
-            for side in (1.0, -1.0)
-        ]
-        incidents.happen(*sides[:2])
+        curbside.equip(self.layout, self._standing, taken, chance)
+        sides = roadsides(self.layout, self._standing, taken, chance)
+        curbside.happen(*sides[:2])
         for side in sides:
             line_side(side)
             curbside.park(side)

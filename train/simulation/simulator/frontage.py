@@ -1,13 +1,19 @@
-"""What lines a street beyond its sidewalks: lots with houses, green or cars, and rows behind."""
+"""What lines a street beyond its sidewalks: lots with houses, green or cars, and rows behind.
+
+Houses, halls and garages are drawn in a frame that stands before the middle of the front and looks
+away from it: forward is towards the street.
+"""
 
 from typing import Final
 
 import numpy as np
 
-from train.simulation.simulator import buildings, objects, plants, vehicles
-from train.simulation.simulator.course import Roadside
-from train.simulation.simulator.heavy import add_truck
+from train.simulation.simulator import objects, vehicles
+from train.simulation.simulator.parts import Parts, Spot
+from train.simulation.simulator.roadside import Roadside
+from train.simulation.simulator.scene import Shape
 from train.simulation.simulator.surfaces import Kind, Material
+from train.simulation.simulator.vehicles import add_truck
 
 _BUILT: Final = {"suburb": 0.45, "town": 0.8, "arterial": 0.4}
 """Share of the lots with a building, by setting."""
@@ -17,15 +23,22 @@ _LOT_M: Final = {"suburb": (9, 24), "town": (8, 18), "arterial": (16, 36)}
 _WIRE, _BOARDS, _HEDGE, _WALL = 0.25, 0.36, 0.87, 0.95
 """What is between a yard and the sidewalk, as shares one above the other; above all, nothing."""
 
+STOREY_M: Final = 2.9
+
+_WALLS: Final = (
+    *(Material.PLASTER, Material.BRIGHT_PLASTER, Material.DARK_PLASTER),
+    *(Material.BRICK, Material.PLASTER),
+)
+
 
 def line_side(at: Roadside) -> None:
     """Put up one side: lot after lot, then what stands behind them."""
     lots = [
         (stretch.start_m, stretch.end_m)
-        for stretch, _ in at.course.layout.open_lots
-        if at.course.arm == 0 and stretch.side == at.side
+        for stretch, _ in at.layout.open_lots
+        if at.arm == 0 and stretch.side == at.side
     ]
-    for first, last in at.course.stretches(at.side, 0.6):
+    for first, last in at.stretches(0.6):
         along = first
         while along < last - 3.0:
             lot = next((lot for lot in lots if lot[0] <= along < lot[1]), None)
@@ -34,19 +47,19 @@ def line_side(at: Roadside) -> None:
                 width = min(lot[1], last) - along
                 _open_lot(at, along + width / 2, width)
             else:
-                width = at.uniform(*_LOT_M[at.course.layout.setting])
+                width = at.uniform(*_LOT_M[at.layout.setting])
                 # What is left at the end goes to the last lot, so that none is a sliver.
                 if end - along - width < 6.0:
                     width = end - along
                 if width >= 3.0:
                     _lot(at, along + width / 2, width)
             along += max(width, 0.5)
-    if at.course.arm == 0:
+    if at.arm == 0:
         _fill_behind(at)
 
 
 def _lot(at: Roadside, middle: float, width: float) -> None:
-    setting = at.course.layout.setting
+    setting = at.layout.setting
     if not at.chance(_BUILT[setting]) or width < 5.0:
         _green_lot(at, middle, width)
     elif setting == "arterial" and width > 14 and at.chance(0.6):
@@ -57,7 +70,7 @@ def _lot(at: Roadside, middle: float, width: float) -> None:
 
 def _house_lot(at: Roadside, middle: float, width: float) -> None:
     """Put up a building behind a front yard with a fence, a hedge, a wall or nothing."""
-    rng, town = at.rng, at.course.layout.setting == "town"
+    rng, town = at.rng, at.layout.setting == "town"
     shares = [0.75, 0.15, 0.1, 0.0] if town else [0.05, 0.15, 0.35, 0.45]
     yard = float(rng.choice([0.0, 1.5, 3.5, 6.0], p=shares))
     gap = 0.0 if town and at.chance(0.8) else float(rng.choice([0.0, 1.5, 3.5]))
@@ -65,11 +78,11 @@ def _house_lot(at: Roadside, middle: float, width: float) -> None:
     storeys = int(rng.integers(2, 6)) if town else int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2]))
     front, depth = at.facing(middle, at.outer + yard), at.uniform(7, 12)
     shop = yard == 0 and town and at.chance(0.45)
-    buildings.add_house(front, half, depth, storeys, shop=shop, room_m=yard)
+    add_house(front, half, depth, storeys, shop=shop, room_m=yard)
     # With what may stand out of its front.
     out = min(yard, 1.0)
     body = front.moved((out - depth) / 2, 0.0).frame
-    at.course.taken.record(body, (out + depth) / 2, half)
+    at.taken.record(body, (out + depth) / 2, half)
     if yard <= 0:
         return
     _border(at, at.outer + 0.15, middle, half)
@@ -80,14 +93,14 @@ def _house_lot(at: Roadside, middle: float, width: float) -> None:
             vehicles.add_car(place)
         gate = at.facing(drive, at.outer + 7.5)
         if at.chance(0.4) and at.take(gate.moved(-3.0, 0.0), 3.0, 1.7):
-            buildings.add_garage(gate, 1.6)
+            add_garage(gate, 1.6)
     for _ in range(int(rng.integers(2, 8))):
         along = middle + at.uniform(-0.45, 0.45) * (width - gap)
         place = at.spot(along, at.outer + at.uniform(0.35, 0.8) * yard)
         if yard > 2.5 and at.chance(0.3) and at.take(place, 0.3, 0.3):
-            plants.add_tree(place, size=at.uniform(0.5, 0.9))
+            objects.add_tree(place, size=at.uniform(0.5, 0.9))
         else:
-            plants.add_bush(place, size=at.uniform(0.5, 0.6 + 0.25 * yard))
+            objects.add_bush(place, size=at.uniform(0.5, 0.6 + 0.25 * yard))
 
 
 def _border(at: Roadside, out: float, middle: float, half_width: float) -> None:
@@ -111,7 +124,7 @@ def _border(at: Roadside, out: float, middle: float, half_width: float) -> None:
             fence = spot.parts(Kind.FENCE)
             fence.mesh(upper, (half, 0.03, height / 2), at.uniform(0.02, 0.3), Material.WOOD)
         elif choice < _HEDGE:
-            plants.add_hedge(at.spot(along, out + 0.35), half, height)
+            objects.add_hedge(at.spot(along, out + 0.35), half, height)
         else:
             wall = spot.parts(Kind.WALL)
             wall.box((0.0, 0.0, 0.35), (half, 0.12, 0.45), Material.BRICK)
@@ -130,9 +143,9 @@ def _green_lot(at: Roadside, middle: float, width: float) -> None:
         along = middle + at.uniform(-0.48, 0.48) * width
         place = at.spot(along, at.outer + at.uniform(1.2, 16.0))
         if not at.chance(0.5):
-            plants.add_bush(place)
+            objects.add_bush(place)
         elif at.take(place, 0.3, 0.3):
-            plants.add_tree(place)
+            objects.add_tree(place)
 
 
 def _thicket(at: Roadside, middle: float, width: float) -> None:
@@ -142,7 +155,7 @@ def _thicket(at: Roadside, middle: float, width: float) -> None:
     while along < middle + width / 2 - 0.8:
         out = at.outer + 1.2 + at.uniform(0.0, 1.0) * deep
         size = tall * at.uniform(0.6, 1.2)
-        plants.add_bush(at.spot(along, out), size=size)
+        objects.add_bush(at.spot(along, out), size=size)
         along += at.uniform(0.5, 1.1) * tall
 
 
@@ -151,8 +164,8 @@ def _hall_lot(at: Roadside, middle: float, width: float) -> None:
     setback = float(at.rng.choice([1.0, 7.0, 12.0]))
     front = at.facing(middle, at.outer + setback)
     depth = at.uniform(8, 14)
-    buildings.add_hall(front, 0.46 * width, depth)
-    at.course.taken.record(front.moved(-depth / 2, 0.0).frame, depth / 2, 0.46 * width)
+    add_hall(front, 0.46 * width, depth)
+    at.taken.record(front.moved(-depth / 2, 0.0).frame, depth / 2, 0.46 * width)
     if setback > 6:
         for along in np.arange(middle - 0.4 * width, middle + 0.4 * width, 2.9):
             if at.chance(0.35):
@@ -183,7 +196,7 @@ def _open_lot(at: Roadside, middle: float, width: float) -> None:
         add_truck(lorry)
     for _ in range(int(at.rng.integers(2, 6))):
         along = middle + at.uniform(-0.5, 0.5) * width
-        plants.add_bush(at.spot(along, at.outer + at.uniform(16.5, 19.0)))
+        objects.add_bush(at.spot(along, at.outer + at.uniform(16.5, 19.0)))
     lamp = at.facing(middle, at.outer + 11.0)
     if at.chance(0.5) and at.take(lamp, 0.2, 0.2):
         objects.add_lamp(lamp)
@@ -191,7 +204,7 @@ def _open_lot(at: Roadside, middle: float, width: float) -> None:
 
 def _fill_behind(at: Roadside) -> None:
     """Put a second row of houses and, behind everything, trees."""
-    for first, last in at.course.stretches(at.side, 18.0):
+    for first, last in at.stretches(18.0):
         along = first
         while along < last:
             width = at.uniform(10, 26)
@@ -200,15 +213,15 @@ def _fill_behind(at: Roadside) -> None:
             free = at.chance(0.5) and at.take(house.moved(-4.5, 0.0), 4.5, 0.4 * width)
             if free and middle < last:
                 storeys = int(at.rng.integers(1, 4))
-                buildings.add_house(house, 0.4 * width, 9.0, storeys)
+                add_house(house, 0.4 * width, 9.0, storeys)
             for _ in range(int(at.rng.integers(0, 3))):
                 beside = middle + at.uniform(-0.5, 0.5) * width
                 tree = at.spot(beside, at.outer + at.uniform(15, 19))
                 if at.take(tree, 0.3, 0.3):
-                    plants.add_tree(tree)
+                    objects.add_tree(tree)
             along += width
     at.spot(0.0, 0.0).parts(Kind.VEGETATION)  # takes a group's number, as streets always did
-    for first, last in at.course.stretches(at.side, 2.0):
+    for first, last in at.stretches(2.0):
         for along in np.arange(first, last, at.uniform(3.0, 6.5)):
             out = at.outer + 38 + float(at.rng.normal(scale=2.0))
             wood = at.spot(float(along), out).parts(Kind.VEGETATION)
@@ -216,3 +229,127 @@ def _fill_behind(at: Roadside) -> None:
                 size = at.uniform(0.6, 1.6)
                 place = (at.uniform(-1.6, 1.6), at.uniform(-1.6, 1.6), at.uniform(0.5, 4.5))
                 wood.leaves(place, (size, size, 0.8 * size), at.uniform(0.4, 1.0))
+
+
+def add_house(
+    spot: Spot,
+    half_width: float,
+    depth: float,
+    storeys: int,
+    *,
+    shop: bool = False,
+    room_m: float = 9.0,
+) -> None:
+    """Add a house whose front lies at the frame: walls, roof, and what stands out of the front.
+
+    Parameters
+    ----------
+    spot
+        Where it goes, and what decides its looks.
+    half_width, depth, storeys
+        Its size, meters and storeys.
+    shop
+        Whether its ground floor is a shop.
+    room_m
+        How far porches and the like may come forward.
+    """
+    house = spot.parts(Kind.BUILDING)
+    wall = _WALLS[spot.rng.integers(len(_WALLS))]
+    height = storeys * STOREY_M + spot.uniform(0.1, 0.6)
+    bays = (spot.uniform(2.1, 3.4), spot.uniform(0.32, 0.6), spot.uniform(100.0, 110.0))
+    body = (depth / 2, half_width, height / 2 + 0.3)
+    house.solid(Shape.FACADE, (-depth / 2, 0.0, height / 2 - 0.3), body, wall, *bays)
+    _add_roof(house, half_width, depth, height)
+    if shop:
+        awning = [(0.0, 2.9), (1.1, 2.5), (1.1, 2.55), (0.0, 3.05)]
+        house.prism(awning, 0.7 * half_width, Material.CLOTH)
+        house.box((0.06, 0.0, 3.35), (0.08, 0.6 * half_width, 0.22), Material.PLASTIC)
+    elif room_m > 1.4 and spot.chance(0.45):
+        _add_porch(house, half_width)
+    if storeys >= 2 and spot.chance(0.4):
+        _add_balconies(house, half_width, storeys)
+    if spot.chance(0.5):
+        side = half_width - 0.15 if spot.chance(0.5) else 0.15 - half_width
+        house.post((0.07, side), 0.05, 0.0, height, Material.METAL)
+    if spot.chance(0.3):
+        # A part of the front that stands out over its whole height.
+        out = min(spot.uniform(0.25, 0.9), 0.6 * room_m + 0.1)
+        half = min(spot.uniform(1.0, 2.2), 0.5 * half_width)
+        place = (out / 2, spot.uniform(-0.5, 0.5) * half_width, height / 2 - 0.5)
+        body = (out / 2, half, height / 2)
+        house.solid(Shape.FACADE, place, body, wall, half, 0.6, 100.3)
+
+
+def _add_roof(house: Parts, half_width: float, depth: float, height: float) -> None:
+    """Add a roof: flat with a parapet, ridged along the front, or with its gable to the front."""
+    form = house.rng.random()
+    rise = house.uniform(0.35, 0.6)
+    if form < 0.2:
+        parapet = (-depth / 2, 0.0, height + 0.15)
+        house.box(parapet, (depth / 2 + 0.1, half_width + 0.1, 0.15), Material.CONCRETE)
+        return
+    if form < 0.75:
+        top = rise * depth / 2 + height
+        corners = [(-depth - 0.4, height - 0.15), (0.45, height - 0.15), (-depth / 2, top)]
+        house.prism(corners, half_width + 0.25, Material.TILE)
+        ridge = -depth / 2
+    else:
+        top = min(rise * half_width, 4.0) + height
+        corners = [(-half_width - 0.35, height - 0.15), (half_width + 0.35, height - 0.15)]
+        turned = house.shifted(-depth / 2, 0.0, np.pi / 2)
+        turned.prism([*corners, (0.0, top)], depth / 2 + 0.35, Material.TILE)
+        ridge = house.uniform(-0.7, -0.3) * depth
+    if house.chance(0.7):
+        chimney = (ridge, house.uniform(-0.15, 0.15) * half_width, top)
+        house.box(chimney, (0.3, 0.4, 0.8), Material.BRICK)
+
+
+def _add_porch(house: Parts, half_width: float) -> None:
+    """Add steps and a canopy on posts before the door."""
+    left, out = house.uniform(-0.5, 0.5) * half_width, house.uniform(0.7, 1.4)
+    porch = house.shifted(0.0, left)
+    porch.box((out / 2, 0.0, 0.0), (out / 2, 0.9, 0.18), Material.CONCRETE)
+    porch.box((out / 2, 0.0, 2.45), (out / 2, 1.0, 0.07), Material.TILE)
+    if out > 1.0:
+        for side in porch.sides():
+            side.post((out - 0.1, 0.85), 0.06, 0.0, 2.4, Material.WOOD)
+
+
+def _add_balconies(house: Parts, half_width: float, storeys: int) -> None:
+    """Add balconies with railings, one above the other."""
+    half, out = min(house.uniform(1.1, 2.2), 0.7 * half_width), house.uniform(0.9, 1.5)
+    left = house.uniform(-0.4, 0.4) * half_width
+    for storey in range(1, min(storeys, 4)):
+        floor = storey * STOREY_M + 0.05
+        house.box((out / 2, left, floor), (out / 2, half, 0.09), Material.CONCRETE)
+        rail = (out - 0.02, left, floor + 0.55)
+        if house.chance(0.5):
+            house.mesh(rail, (0.02, half, 0.5), 0.6, Material.METAL)
+        else:
+            house.box(rail, (0.03, half, 0.45), Material.PLASTER)
+
+
+def add_hall(spot: Spot, half_width: float, depth: float) -> None:
+    """Add a hall, such as of a supermarket or a workshop: few openings, gates, a canopy."""
+    hall = spot.parts(Kind.BUILDING)
+    height = spot.uniform(5.0, 8.5)
+    material = Material.STEEL if spot.chance(0.4) else Material.BRIGHT_PLASTER
+    body = (depth / 2, half_width, height / 2 + 0.3)
+    hall.box((-depth / 2, 0.0, height / 2 - 0.3), body, material)
+    for along in np.arange(-half_width + 2.0, half_width - 2.0, spot.uniform(4.5, 8.0)):
+        if spot.chance(0.5):
+            hall.box((0.03, float(along), 1.9), (0.06, 1.6, 1.9), Material.METAL)
+        else:
+            hall.box((0.02, float(along), 2.0), (0.05, 1.7, 1.0), Material.GLASS)
+    if spot.chance(0.5):
+        hall.box((1.0, 0.0, 3.9), (1.1, 0.6 * half_width, 0.15), Material.METAL)
+    hall.box((0.1, 0.0, height - 0.8), (0.12, 0.3 * half_width, 0.45), Material.PLASTIC)
+
+
+def add_garage(spot: Spot, half: float) -> None:
+    """Add a garage of half a width, with its gate in front."""
+    garage = spot.parts(Kind.BUILDING)
+    height = spot.uniform(2.3, 2.8)
+    garage.box((-3.0, 0.0, height / 2), (3.0, half, height / 2), Material.PLASTER)
+    garage.box((-2.9, 0.0, height + 0.05), (3.1, half + 0.12, 0.08), Material.TILE)
+    garage.box((0.02, 0.0, 1.05), (0.03, half - 0.25, 1.05), Material.METAL)

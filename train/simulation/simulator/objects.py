@@ -1,8 +1,12 @@
-"""What stands beside a street: lamps, signs, lights, furniture, cones; forward, left, up."""
+"""What stands beside a street: lamps, signs, lights, furniture, cones, plants; forward, left, up.
+
+A crown is many small porous balls: one big one would show as a ball in every sweep.
+"""
 
 import numpy as np
 
-from train.simulation.simulator.parts import Spot
+from train.simulation.simulator.parts import Parts, Point, Spot
+from train.simulation.simulator.scene import Shape
 from train.simulation.simulator.surfaces import Kind, Material
 
 
@@ -15,12 +19,18 @@ def add_lamp(spot: Spot) -> None:
         lamp.post((0.0, 0.0), radius, 0.0, height, Material.METAL)
         reach = spot.uniform(0.8, 2.2)
         lamp.beam((0.0, height - 0.05), (reach, height + 0.3), 0.035, Material.METAL)
-        head = (reach + 0.3, 0.0, height + 0.3)
-        lamp.box(head, (0.4, 0.13, 0.06), Material.PLASTIC)
+        lamp.box((reach + 0.3, 0.0, height + 0.3), (0.4, 0.13, 0.06), Material.PLASTIC)
     else:
         height = spot.uniform(3.5, 4.6)
         lamp.post((0.0, 0.0), 0.055, 0.0, height, Material.METAL)
         lamp.ball((0.0, 0.0, height + 0.2), (0.24, 0.24, 0.22), Material.PLASTIC)
+
+
+def _add_plate(sign: Parts, up: float, half_width: float, half_height: float) -> None:
+    """Add a square plate that reflects to the front and is bare metal behind."""
+    half = (0.012, half_width, half_height)
+    sign.box((0.05, 0.0, up), half, Material.REFLECTOR)
+    sign.box((0.03, 0.0, up), half, Material.METAL)
 
 
 def add_sign(spot: Spot) -> None:
@@ -28,25 +38,21 @@ def add_sign(spot: Spot) -> None:
     height = spot.uniform(2.1, 2.7)
     spot.parts(Kind.POLE).post((0.0, 0.0), 0.035, 0.0, height + 0.35, Material.METAL)
     sign = spot.parts(Kind.SIGN)
-    form = spot.rng.random()
-    size = spot.uniform(0.29, 0.36)
+    turned = sign.shifted(0.05, 0.0, np.pi / 2)
+    form, size = spot.rng.random(), spot.uniform(0.29, 0.36)
     if form < 0.5:
         # A round plate is a wheel turned by a quarter.
-        disc = sign.shifted(0.05, 0.0, np.pi / 2)
-        disc.wheel((0.0, 0.0, height), size, 0.012, Material.REFLECTOR)
-        disc.wheel((0.0, 0.02, height), size, 0.012, Material.METAL)
+        turned.wheel((0.0, 0.0, height), size, 0.012, Material.REFLECTOR)
+        turned.wheel((0.0, 0.02, height), size, 0.012, Material.METAL)
     elif form < 0.75:
-        sign.box((0.05, 0.0, height), (0.012, size, size), Material.REFLECTOR)
-        sign.box((0.03, 0.0, height), (0.012, size, size), Material.METAL)
+        _add_plate(sign, height, size, size)
     else:
-        turned = sign.shifted(0.05, 0.0, np.pi / 2)
         low, high = height - 0.6 * size, height + 1.1 * size
         corners = [(-1.1 * size, low), (1.1 * size, low), (0.0, high)]
         turned.prism(corners, 0.012, Material.REFLECTOR)
         turned.prism(corners, 0.012, Material.METAL, left=0.02)
     if spot.chance(0.3):
-        sign.box((0.05, 0.0, height - 0.62), (0.012, 0.3, 0.13), Material.REFLECTOR)
-        sign.box((0.03, 0.0, height - 0.62), (0.012, 0.3, 0.13), Material.METAL)
+        _add_plate(sign, height - 0.62, 0.3, 0.13)
 
 
 def add_street_name(spot: Spot) -> None:
@@ -82,12 +88,7 @@ def _add_lights(spot: Spot, up: float, count: int = 3) -> None:
 def add_traffic_light(spot: Spot, *, arm_m: float = 0.0) -> None:
     """Add a traffic light that faces forward, one for walkers, and one over the road on an arm.
 
-    Parameters
-    ----------
-    spot
-        Where it goes, and what decides its looks.
-    arm_m
-        How far the arm reaches to the frame's left, negative for its right; 0 for none.
+    The arm reaches so far to the frame's left, if negative to its right; 0 is for none.
     """
     pole = spot.parts(Kind.POLE)
     height = 5.4 if arm_m else spot.uniform(3.0, 3.6)
@@ -113,13 +114,10 @@ def add_street_furniture(spot: Spot) -> None:
     elif choice == 2:
         item.box((0.0, 0.0, 0.6), (spot.uniform(0.4, 0.8), 0.2, 0.6), Material.PLASTIC)
     elif choice == 3:
-        for place, half in (
-            ((0.0, 0.0, 0.45), (0.8, 0.22, 0.04)),
-            ((0.0, -0.22, 0.7), (0.8, 0.03, 0.22)),
-            ((-0.6, 0.0, 0.2), (0.05, 0.2, 0.2)),
-            ((0.6, 0.0, 0.2), (0.05, 0.2, 0.2)),
-        ):
-            item.box(place, half, Material.WOOD)
+        item.box((0.0, 0.0, 0.45), (0.8, 0.22, 0.04), Material.WOOD)
+        item.box((0.0, -0.22, 0.7), (0.8, 0.03, 0.22), Material.WOOD)
+        item.box((-0.6, 0.0, 0.2), (0.05, 0.2, 0.2), Material.WOOD)
+        item.box((0.6, 0.0, 0.2), (0.05, 0.2, 0.2), Material.WOOD)
     elif choice == 4:
         item.post((0.0, 0.0), 0.12, 0.0, 0.65, Material.BRIGHT_PAINT)
         item.ball((0.0, 0.0, 0.68), (0.13, 0.13, 0.12), Material.BRIGHT_PAINT)
@@ -151,8 +149,8 @@ def add_bins(spot: Spot) -> None:
         cart.mesh((0.0, 0.0, 0.75), (0.42, 0.27, 0.22), 0.5, Material.METAL)
         cart.box((-0.48, 0.0, 1.0), (0.02, 0.26, 0.02), Material.PLASTIC)
         for forward in (-0.35, 0.35):
-            for left in (-0.22, 0.22):
-                cart.wheel((forward, left, 0.07), 0.07, 0.02)
+            for side in cart.sides():
+                side.wheel((forward, 0.22, 0.07), 0.07, 0.02)
         cart.box((0.0, 0.0, 0.3), (0.4, 0.24, 0.02), Material.METAL)
         return
     for number in range(int(spot.rng.integers(1, 4))):
@@ -161,8 +159,8 @@ def add_bins(spot: Spot) -> None:
         body = [(-0.22, 0.08), (0.2, 0.08), (0.28, 0.95), (-0.3, 0.95)]
         dustbin.prism(body, 0.27, Material.DARK_PAINT)
         dustbin.box((0.0, 0.0, 1.0), (0.33, 0.29, 0.05), Material.PLASTIC)
-        for left in (-0.22, 0.22):
-            dustbin.wheel((-0.28, left, 0.1), 0.1, 0.03)
+        for side in dustbin.sides():
+            side.wheel((-0.28, 0.22, 0.1), 0.1, 0.03)
 
 
 def add_debris(spot: Spot) -> None:
@@ -187,7 +185,8 @@ def add_vapour(spot: Spot) -> None:
     for number in range(3):
         size = spot.uniform(0.25, 0.45) * (1.0 + 0.5 * number)
         place = (0.3 * number, spot.uniform(-0.2, 0.2), 0.3 + 0.5 * number)
-        cloud.leaves(place, (size, size, size), spot.uniform(4.0, 9.0), Material.VAPOUR)
+        free_path = spot.uniform(4.0, 9.0)
+        cloud.solid(Shape.FOLIAGE, place, (size, size, size), Material.VAPOUR, free_path)
 
 
 def add_cone(spot: Spot) -> None:
@@ -196,9 +195,8 @@ def add_cone(spot: Spot) -> None:
     tall = spot.uniform(0.5, 0.95)
     cone.box((0.0, 0.0, 0.02), (0.19, 0.19, 0.02), Material.RUBBER)
     for number, material in enumerate((Material.PLASTIC, Material.REFLECTOR, Material.PLASTIC)):
-        radius = 0.15 - 0.045 * number
         low = 0.04 + number * tall / 3
-        cone.post((0.0, 0.0), radius, low, low + tall / 3, material)
+        cone.post((0.0, 0.0), 0.15 - 0.045 * number, low, low + tall / 3, material)
 
 
 def add_barrier(spot: Spot) -> None:
@@ -230,9 +228,150 @@ def add_shelter(spot: Spot) -> None:
         shelter.post((-0.6, left), 0.04, 0.0, 2.4, Material.METAL)
     shelter.box((0.0, 0.0, 2.45), (0.8, half + 0.15, 0.06), Material.METAL)
     shelter.box((-0.62, 0.0, 1.2), (0.012, half, 0.95), Material.GLASS)
-    for left in (-half, half):
-        shelter.box((-0.15, left, 1.2), (0.45, 0.03, 0.95), Material.PLASTIC)
+    for side in shelter.sides():
+        side.box((-0.15, half, 1.2), (0.45, 0.03, 0.95), Material.PLASTIC)
     shelter.box((-0.35, 0.0, 0.45), (0.2, half - 0.4, 0.03), Material.WOOD)
     stop = spot.moved(0.5, half + 1.2)
     stop.parts(Kind.POLE).post((0.0, 0.0), 0.035, 0.0, 2.6, Material.METAL)
     stop.parts(Kind.SIGN).box((0.0, 0.0, 2.4), (0.22, 0.015, 0.25), Material.REFLECTOR)
+
+
+def add_tree(spot: Spot, *, size: float | None = None) -> None:
+    """Add a tree of any form: round, tall and narrow, a conifer, bare, or young with a stake.
+
+    Its size is about 1 for a street tree; any if None.
+    """
+    size = spot.uniform(0.7, 1.4) if size is None else size
+    form = spot.rng.random()
+    if form < 0.62:
+        _round(spot, size)
+    elif form < 0.74:
+        tall = spot.uniform(2.5, 4.5) * size
+        _trunk(spot, spot.uniform(0.08, 0.15), tall)
+        half = (spot.uniform(0.5, 0.9), tall)
+        _crown(spot, 0.6 + tall, half, int(26 + 8 * size), (0.2, 0.5))
+    elif form < 0.86:
+        _conifer(spot, size)
+    elif form < 0.94:
+        _bare(spot, size)
+    else:
+        _young(spot)
+
+
+def add_street_tree(spot: Spot, size: float) -> None:
+    """Add a tree that people and cars pass under, or a young one that will grow to be such."""
+    if spot.chance(0.12):
+        _young(spot)
+    elif spot.chance(0.1):
+        _bare(spot, size)
+    else:
+        _round(spot, size, clear_m=2.4)
+
+
+def _trunk(spot: Spot, radius: float, high: float) -> None:
+    trunk = spot.parts(Kind.TRUNK)
+    trunk.post((0.0, 0.0), radius, -0.3, high, Material.BARK)
+    if radius > 0.15:
+        trunk.post((0.0, 0.0), 1.35 * radius, -0.3, spot.uniform(0.15, 0.4), Material.BARK)
+
+
+def _crown(spot: Spot, middle: float, half: Point, count: int, clump: Point) -> None:
+    """Add clumps inside an upright ellipsoid (half sizes: level, upright), most near its skin."""
+    leaves = spot.parts(Kind.VEGETATION)
+    free_path = spot.uniform(0.25, 0.8)
+    for _ in range(count):
+        direction = spot.rng.normal(size=3)
+        direction /= np.linalg.norm(direction)
+        reach = float(spot.rng.random() ** 0.4) * 0.85
+        size = spot.uniform(*clump)
+        x, y, z = direction.tolist()
+        place = (x * half[0] * reach, y * half[0] * reach, middle + z * half[1] * reach)
+        around = (size * spot.uniform(0.7, 1.3), size * spot.uniform(0.7, 1.3))
+        sizes = (*around, size * spot.uniform(0.5, 0.9))
+        leaves.leaves(place, sizes, free_path * spot.uniform(0.6, 1.6))
+
+
+def _round(spot: Spot, size: float, *, clear_m: float = 0.0) -> None:
+    clear = max(spot.uniform(1.4, 2.6) * size, clear_m)
+    spread, tall = spot.uniform(1.5, 3.0) * size, spot.uniform(1.6, 3.0) * size
+    radius = spot.uniform(0.07, 0.17) * size
+    _trunk(spot, radius, clear + 0.6 * tall)
+    branches = spot.parts(Kind.TRUNK)
+    for turn in spot.rng.uniform(0, 2 * np.pi, size=int(spot.rng.integers(2, 5))):
+        fork = branches.shifted(0.0, 0.0, float(turn))
+        tip = (spot.uniform(0.4, 0.7) * spread, clear + spot.uniform(0.5, 1.0) * tall)
+        fork.beam((0.0, clear * spot.uniform(0.8, 1.0)), tip, 0.35 * radius, Material.BARK)
+    count = int(8 + 5 * spread * tall * 0.7)
+    _crown(spot, clear + tall, (spread, tall), min(count, 34), (0.35, 1.0))
+
+
+def _conifer(spot: Spot, size: float) -> None:
+    tall, spread = spot.uniform(5.0, 9.0) * size, spot.uniform(1.1, 1.9) * size
+    _trunk(spot, spot.uniform(0.1, 0.2), 0.7 * tall)
+    leaves = spot.parts(Kind.VEGETATION)
+    up = spot.uniform(0.5, 1.2)
+    while up < tall:
+        width = spread * (1.0 - up / tall) + 0.2
+        for turn in np.arange(4) * 1.571 + spot.uniform(0.0, 2.0):
+            place = (0.45 * width * float(np.cos(turn)), 0.45 * width * float(np.sin(turn)), up)
+            wide = width * spot.uniform(0.45, 0.8)
+            half = (wide, wide, spot.uniform(0.2, 0.3) + 0.1 * width)
+            leaves.leaves(place, half, spot.uniform(0.3, 0.7))
+        up += spot.uniform(0.5, 0.8)
+
+
+def _bare(spot: Spot, size: float) -> None:
+    clear, radius = spot.uniform(1.5, 2.5) * size, spot.uniform(0.1, 0.2) * size
+    _trunk(spot, radius, clear + 0.2 * size)
+    wood = spot.parts(Kind.TRUNK)
+    for turn in spot.rng.uniform(0, 2 * np.pi, size=int(spot.rng.integers(5, 9))):
+        fork = wood.shifted(0.0, 0.0, float(turn))
+        knee = (spot.uniform(0.4, 0.9) * size, clear + spot.uniform(0.4, 1.4) * size)
+        tip = (knee[0] + spot.uniform(0.2, 0.9) * size, knee[1] + spot.uniform(0.6, 1.6) * size)
+        fork.beam((0.0, clear * spot.uniform(0.8, 1.1)), knee, 0.4 * radius, Material.BARK)
+        fork.beam(knee, tip, 0.2 * radius, Material.BARK)
+    # Twigs are too fine to draw: a loose haze stands for them.
+    twigs = spot.parts(Kind.VEGETATION)
+    for _ in range(5):
+        aside = (spot.uniform(-1.0, 1.0) * size, spot.uniform(-1.0, 1.0) * size)
+        place = (*aside, clear + spot.uniform(1.0, 3.0) * size)
+        half = (0.9 * size, 0.9 * size, 0.8 * size)
+        twigs.leaves(place, half, spot.uniform(3.0, 7.0))
+
+
+def _young(spot: Spot) -> None:
+    _trunk(spot, spot.uniform(0.03, 0.05), 2.2)
+    for side in spot.parts(Kind.OTHER_OBJECT).sides():
+        side.post((0.0, 0.35), 0.03, 0.0, 1.5, Material.WOOD)
+    half = (spot.uniform(0.4, 0.7), spot.uniform(0.5, 0.9))
+    _crown(spot, spot.uniform(2.3, 2.8), half, 8, (0.2, 0.4))
+
+
+def add_bush(spot: Spot, *, size: float | None = None) -> None:
+    """Add a bush: porous clumps near the ground; `size` is about 1, any if None."""
+    size = spot.uniform(0.5, 1.6) if size is None else size
+    leaves = spot.parts(Kind.VEGETATION)
+    free_path = spot.uniform(0.1, 0.3)
+    for _ in range(int(spot.rng.integers(5, 11))):
+        half = spot.uniform(0.18, 0.5) * size
+        aside = (spot.rng.normal(scale=0.38 * size), spot.rng.normal(scale=0.38 * size))
+        place = (*aside, spot.uniform(0.1, 1.1) * size)
+        flat = (half * spot.uniform(0.8, 1.4), half * spot.uniform(0.8, 1.4), half)
+        leaves.leaves(place, flat, free_path)
+
+
+def add_hedge(spot: Spot, half_length: float, height: float, half_width: float = 0.35) -> None:
+    """Add a hedge along the frame: a trimmed core, and clumps that make its faces uneven."""
+    hedge = spot.parts(Kind.VEGETATION)
+    core = (half_length, 0.8 * half_width, 0.46 * height)
+    hedge.solid(Shape.HEDGE, (0.0, 0.0, 0.46 * height), core, Material.FOLIAGE, 0.15)
+    wild = spot.chance(0.35)
+    for along in np.arange(-half_length, half_length, 0.9):
+        size = spot.uniform(0.25, 0.4) * (1.3 if wild else 1.0)
+        place = (
+            float(along) + spot.uniform(0.0, 0.8),
+            spot.uniform(-0.45, 0.45) * half_width,
+            spot.uniform(0.45, 0.85 if wild else 0.75) * height,
+        )
+        half = (1.5 * size, half_width * spot.uniform(0.8, 1.05), 0.8 * size)
+        hedge.leaves(place, half, 0.15)

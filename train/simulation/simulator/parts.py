@@ -1,9 +1,9 @@
 """Draws one object part by part, in its own frame: forward, left, up."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from train.simulation.simulator.surfaces import THINGS, Kind, Material
 
 Place = tuple[float, float, float]
 Point = tuple[float, float]
+Picked = TypeVar("Picked")
 
 
 def uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -22,6 +23,16 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
 def chance(rng: np.random.Generator, share: float) -> bool:
     """Return true in this share of all cases."""
     return bool(rng.random() < share)
+
+
+def either_side(rng: np.random.Generator) -> float:
+    """Return 1 or -1."""
+    return 1.0 if chance(rng, 0.5) else -1.0
+
+
+def pick(rng: np.random.Generator, shares: Mapping[Picked, float]) -> Picked:
+    """Return one of some things, each in its share of all cases."""
+    return list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
 
 
 class Spot(NamedTuple):
@@ -92,14 +103,10 @@ class Parts:
         both[0]._side, both[1]._side = first, -first
         return both
 
-    def _add(
-        self,
-        shape: Shape,
-        place: Place,
-        half: Place,
-        material: Material,
-        extra: Place = (0.0, 0.0, 0.0),
+    def solid(
+        self, shape: Shape, place: Place, half: Place, material: Material, *extra: float
     ) -> None:
+        """Add any primitive with its center at `place`; `half` and `extra` as `Shape` says."""
         self.spot.scene.add(
             shape,
             self.spot.frame,
@@ -114,14 +121,14 @@ class Parts:
 
     def box(self, place: Place, half: Place, material: Material) -> None:
         """Add a box with its center at `place`, given half its sizes."""
-        self._add(Shape.BOX, place, half, material)
+        self.solid(Shape.BOX, place, half, material)
 
     def post(
         self, place: Point, radius: float, low: float, high: float, material: Material
     ) -> None:
         """Add an upright cylinder at (forward, left), from a height to another."""
         half = (high - low) / 2
-        self._add(Shape.CYLINDER, (*place, low + half), (radius, radius, half), material)
+        self.solid(Shape.CYLINDER, (*place, low + half), (radius, radius, half), material)
 
     def wheel(
         self,
@@ -133,37 +140,19 @@ class Parts:
         passes: float = 0.0,
     ) -> None:
         """Add a wheel that rolls forward and lets a share of the rays pass."""
-        self._add(Shape.WHEEL, place, (radius, half_width, radius), material, (passes, 0.0, 0.0))
+        self.solid(Shape.WHEEL, place, (radius, half_width, radius), material, passes)
 
     def ball(self, place: Place, half: Place, material: Material) -> None:
         """Add an ellipsoid."""
-        self._add(Shape.ELLIPSOID, place, half, material)
+        self.solid(Shape.ELLIPSOID, place, half, material)
 
-    def leaves(
-        self, place: Place, half: Place, free_path_m: float, material: Material = Material.FOLIAGE
-    ) -> None:
-        """Add a porous ellipsoid, of foliage or of anything as loose."""
-        self._add(Shape.FOLIAGE, place, half, material, (free_path_m, 0.0, 0.0))
-
-    def hedge(self, place: Place, half: Place, free_path_m: float) -> None:
-        """Add a porous box of foliage."""
-        self._add(Shape.HEDGE, place, half, Material.FOLIAGE, (free_path_m, 0.0, 0.0))
+    def leaves(self, place: Place, half: Place, free_path_m: float) -> None:
+        """Add a porous ellipsoid of foliage."""
+        self.solid(Shape.FOLIAGE, place, half, Material.FOLIAGE, free_path_m)
 
     def mesh(self, place: Place, half: Place, passes: float, material: Material) -> None:
         """Add a box that lets a share of the rays pass, such as a wire fence."""
-        self._add(Shape.MESH, place, half, material, (passes, 0.0, 0.0))
-
-    def facade(
-        self,
-        place: Place,
-        half: Place,
-        material: Material,
-        bay_m: float,
-        windows: float,
-        phase_m: float,
-    ) -> None:
-        """Add a box with windows and doors."""
-        self._add(Shape.FACADE, place, half, material, (bay_m, windows, phase_m))
+        self.solid(Shape.MESH, place, half, material, passes)
 
     def prism(
         self,

@@ -159,13 +159,14 @@ class SceneBuilder:
         material: Material,
         *,
         instance: int = 0,
-        extra: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        extra: tuple[float, ...] = (),
         turn: float = 0.0,
         group: int = 0,
     ) -> None:
         """Add a primitive with its center at `place` of the frame, turned by `turn` more."""
         self._rows.append((int(shape), int(kind), int(material), instance, group))
-        self._numbers.append([*frame.at(*place), *half, *extra, frame.yaw + turn])
+        padded = (*extra, 0.0, 0.0, 0.0)[:3]
+        self._numbers.append([*frame.at(*place), *half, *padded, frame.yaw + turn])
 
     def add_prism(
         self,
@@ -216,7 +217,7 @@ class SceneBuilder:
             kind,
             material,
             instance=instance,
-            extra=(first, len(self._planes) - first, 0.0),
+            extra=(first, len(self._planes) - first),
             group=group,
         )
 

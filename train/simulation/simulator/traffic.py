@@ -6,16 +6,18 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from train.simulation.simulator import heavy, people, two_wheelers, vehicles
-from train.simulation.simulator.course import Footprints
+from train.simulation.simulator import people, vehicles
 from train.simulation.simulator.layout import Lane, Layout
-from train.simulation.simulator.parts import Spot, chance, uniform
+from train.simulation.simulator.parts import Spot, chance, either_side, pick, uniform
+from train.simulation.simulator.roadside import Footprints
 from train.simulation.simulator.scene import SceneBuilder
 from train.simulation.simulator.surfaces import Kind
 
 SPEED_M_S: Final = 8.0
 """How fast the sensor drives, and with it its lane."""
 
+_JAMS: Final = {"suburb": 0.1, "town": 0.25, "arterial": 0.25}
+_WALKERS_EVERY_M: Final = {"suburb": 80.0, "town": 24.0, "arterial": 80.0}
 _GAPS_M: Final = {"suburb": (35.0, 220.0), "town": (18.0, 110.0), "arterial": (16.0, 90.0)}
 
 
@@ -33,11 +35,22 @@ _VEHICLES: Final = {
     Kind.MOVING_TRUCK: _Vehicle(0.06, 9.2, Kind.TRUCK, 9.2),
     Kind.MOVING_BUS: _Vehicle(0.03, 12.4, Kind.BUS, 12.4),
     Kind.MOVING_BENDY_BUS: _Vehicle(0.02, 18.2, Kind.BUS, 12.4),
-    Kind.MOVING_TRAILER: _Vehicle(0.04, heavy.SEMITRAILER_M, Kind.CAR, 5.0),
+    Kind.MOVING_TRAILER: _Vehicle(0.04, vehicles.SEMITRAILER_M, Kind.CAR, 5.0),
     Kind.MOVING_MOTORCYCLIST: _Vehicle(0.06, 2.2, Kind.MOTORCYCLIST, 2.2),
     Kind.MOVING_TRAM: _Vehicle(0.14, 26.0, Kind.TRAM, 26.0),
 }
 """What drives in lanes; trams, the last, only where there are rails."""
+
+_CROSSING: Final = {Kind.MOVING_CAR: 0.86, Kind.MOVING_TRUCK: 0.06, Kind.MOVING_MOTORCYCLIST: 0.08}
+_WALKERS: Final = {
+    Kind.MOVING_PERSON: 0.71,
+    Kind.ANIMAL: 0.1,
+    Kind.STROLLER: 0.07,
+    Kind.WHEELCHAIR: 0.08,
+    Kind.PERSONAL_MOBILITY: 0.04,
+}
+_GROUPS: Final = {1: 0.55, 2: 0.27, 3: 0.12, 4: 0.06}
+"""Shares of what drives in arms, of who walks first in a group, of how many walk together."""
 
 
 @dataclass(frozen=True)
@@ -84,57 +97,50 @@ class Mover:
             _draw_walker(spot, self.what, phase)
         elif self.what == Kind.MOVING_BICYCLIST:
             pedals = traveled / 0.9 + spot.uniform(0, 2 * np.pi)
-            two_wheelers.add_rider(spot, self.what, phase=pedals)
+            people.add_rider(spot, self.what, phase=pedals)
         elif self.what == Kind.MOVING_TRAILER:
             _draw_with_trailer(spot)
         else:
-            _DRAW[self.what](spot, self.what)
+            DRAW[self.what](spot, self.what)
 
 
-_ON_FOOT: Final = frozenset(
-    {
-        Kind.MOVING_PERSON,
-        Kind.MOVING_CHILD,
-        Kind.STROLLER,
-        Kind.ANIMAL,
-        Kind.WHEELCHAIR,
-        Kind.PERSONAL_MOBILITY,
-    }
-)
-_DRAW: Final[Mapping[Kind, Callable[[Spot, Kind], object]]] = {
+_COMPANIONS: Final = {Kind.ANIMAL: people.add_dog, Kind.STROLLER: people.add_stroller}
+_ON_WHEELS: Final = {
+    Kind.WHEELCHAIR: people.add_wheelchair,
+    Kind.PERSONAL_MOBILITY: people.add_scooter_rider,
+}
+_ON_FOOT: Final = frozenset({Kind.MOVING_PERSON, Kind.MOVING_CHILD, *_COMPANIONS, *_ON_WHEELS})
+
+DRAW: Final[Mapping[Kind, Callable[[Spot, Kind], object]]] = {
     Kind.MOVING_CAR: vehicles.add_car,
     Kind.CAR: vehicles.add_car,
-    Kind.MOVING_TRUCK: heavy.add_truck,
-    Kind.TRUCK: heavy.add_truck,
-    Kind.MOVING_BUS: heavy.add_bus,
-    Kind.MOVING_BENDY_BUS: heavy.add_bus,
-    Kind.BUS: heavy.add_bus,
-    Kind.MOVING_TRAM: heavy.add_tram,
-    Kind.TRAM: heavy.add_tram,
-    Kind.MOVING_MOTORCYCLIST: two_wheelers.add_rider,
-    Kind.MOTORCYCLIST: two_wheelers.add_rider,
+    Kind.MOVING_TRUCK: vehicles.add_truck,
+    Kind.TRUCK: vehicles.add_truck,
+    Kind.MOVING_BUS: vehicles.add_bus,
+    Kind.MOVING_BENDY_BUS: vehicles.add_bus,
+    Kind.BUS: vehicles.add_bus,
+    Kind.MOVING_TRAM: vehicles.add_tram,
+    Kind.TRAM: vehicles.add_tram,
+    Kind.MOVING_MOTORCYCLIST: people.add_rider,
+    Kind.MOTORCYCLIST: people.add_rider,
+    Kind.BICYCLIST: people.add_rider,
 }
+"""What draws a vehicle of each kind."""
 
 
 def _draw_walker(spot: Spot, kind: Kind, phase: float) -> None:
-    if kind == Kind.WHEELCHAIR:
-        people.add_wheelchair(spot)
-    elif kind == Kind.PERSONAL_MOBILITY:
-        people.add_scooter_rider(spot)
-    elif kind == Kind.MOVING_CHILD:
-        people.add_person(spot, kind, phase=phase)
-    else:
-        people.add_person(spot, Kind.MOVING_PERSON, phase=phase)
+    if kind in _ON_WHEELS:
+        _ON_WHEELS[kind](spot)
+        return
+    people.add_person(spot, Kind.MOVING_PERSON if kind in _COMPANIONS else kind, phase=phase)
+    if kind in _COMPANIONS:
         beside = spot.moved(0.9, 0.45, turn=spot.uniform(-0.3, 0.3))
-        if kind == Kind.ANIMAL:
-            people.add_dog(beside)
-        elif kind == Kind.STROLLER:
-            people.add_stroller(spot.moved(0.95, 0.0))
+        _COMPANIONS[kind](beside if kind == Kind.ANIMAL else spot.moved(0.95, 0.0))
 
 
 def _draw_with_trailer(spot: Spot) -> None:
     if spot.chance(0.5):
-        heavy.add_semitrailer(spot)
+        vehicles.add_semitrailer(spot)
     else:
         length = vehicles.add_car(spot.moved(3.2, 0.0), Kind.MOVING_CAR, style="off-road")
         back = spot.moved(3.2 - length / 2 - 3.4, 0.0)
@@ -143,18 +149,16 @@ def _draw_with_trailer(spot: Spot) -> None:
 
 def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return what moves during a drive; none of it touches another or the sensor's vehicle."""
-    planned = []
+    planned = [_sensor(layout)]
     # A queue, or a tram at its stop that holds up who is behind it.
-    jam = chance(rng, {"suburb": 0.1, "town": 0.25, "arterial": 0.25}[layout.setting])
+    jam = chance(rng, _JAMS[layout.setting])
     jam = jam or (layout.tram and chance(rng, 0.35))
     for lane in layout.lanes:
         stands = jam and lane.sense < 0
         planned.extend(_lane_traffic(layout, lane, rng, stands=stands))
-    planned.extend(_cross_traffic(layout, rng))
-    planned.extend(_cyclists(layout, rng))
-    planned.extend(_walkers(layout, rng))
-    planned.extend(_crossers(layout, rng))
-    return _apart([_sensor(layout), *planned], layout.length_m / SPEED_M_S)[1:]
+    for more in (_cross_traffic, _cyclists, _walkers, _crossers):
+        planned.extend(more(layout, rng))
+    return _apart(planned, layout.length_m / SPEED_M_S)[1:]
 
 
 def _sensor(layout: Layout) -> Mover:
@@ -191,10 +195,11 @@ def _lane_traffic(
     last = layout.end_m + (travel if lane.sense < 0 else 0.0)
     inner = abs(lane.across_m) <= min(abs(other.across_m) for other in layout.lanes) + 0.1
     kinds = list(_VEHICLES) if layout.tram and inner else list(_VEHICLES)[:-1]
-    shares = np.array([_VEHICLES[kind].share for kind in kinds])
+    weights = np.array([_VEHICLES[kind].share for kind in kinds])
+    shares = dict(zip(kinds, weights / weights.sum(), strict=True))
     found = []
     while along < last:
-        kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+        kind = pick(rng, shares)
         vehicle = _VEHICLES[kind]
         reach = (vehicle.standing_m if stands else vehicle.length_m) / 2
         across = lane.across_m + float(rng.normal(scale=0.12))
@@ -216,14 +221,13 @@ def _lane_traffic(
 def _cross_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return who drives in the arms of cross streets, towards the main street or away from it."""
     found = []
-    kinds = (Kind.MOVING_CAR, Kind.MOVING_TRUCK, Kind.MOVING_MOTORCYCLIST)
     for crossing in layout.crossings:
         for arm in crossing.arms:
             start = layout.curb(arm) + 8.0
             for outwards, low, high in ((1.0, start, 40.0), (-1.0, start + 30.0, 58.0)):
                 if not chance(rng, 0.3) or low > high:
                     continue
-                kind = kinds[int(rng.choice(3, p=[0.86, 0.06, 0.08]))]
+                kind = pick(rng, _CROSSING)
                 along = crossing.along_m + outwards * arm * crossing.half_m / 2
                 across = arm * uniform(rng, low, high)
                 speed = outwards * arm * uniform(rng, 3.0, 6.0)
@@ -236,7 +240,7 @@ def _cyclists(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     found = []
     reach = layout.end_m - layout.start_m
     for _ in range(max(2, int(reach / 80))):
-        side = 1.0 if chance(rng, 0.5) else -1.0
+        side = either_side(rng)
         along = uniform(rng, layout.start_m, layout.end_m)
         across = side * (layout.half_road_m - uniform(rng, 0.4, 0.6))
         speed = -side * uniform(rng, 3.5, 6.0)
@@ -248,22 +252,20 @@ def _cyclists(layout: Layout, rng: np.random.Generator) -> list[Mover]:
 def _walkers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return groups that walk along the sidewalks."""
     found = []
-    every = {"suburb": 80.0, "town": 24.0, "arterial": 80.0}[layout.setting]
-    for _ in range(max(3, int((layout.end_m - layout.start_m) / every))):
-        side = 1.0 if chance(rng, 0.5) else -1.0
+    length_m = layout.end_m - layout.start_m
+    for _ in range(max(3, int(length_m / _WALKERS_EVERY_M[layout.setting]))):
+        side = either_side(rng)
         along = uniform(rng, layout.start_m, layout.end_m)
         low, high = layout.curb(side) + 1.0, layout.outer(side) - 0.4
         across = side * uniform(rng, min(low, high), max(low, high))
-        pace = uniform(rng, 0.9, 1.5) * (1.0 if chance(rng, 0.5) else -1.0)
+        pace = uniform(rng, 0.9, 1.5) * either_side(rng)
         if not _walkable(layout, side, along, pace):
             continue
-        for number in range(int(rng.choice([1, 2, 3, 4], p=[0.55, 0.27, 0.12, 0.06]))):
-            kind = Kind.MOVING_PERSON
+        for number in range(pick(rng, _GROUPS)):
             if number == 0:
-                kinds = (kind, Kind.ANIMAL, Kind.STROLLER, Kind.WHEELCHAIR, Kind.PERSONAL_MOBILITY)
-                kind = kinds[int(rng.choice(5, p=[0.71, 0.1, 0.07, 0.08, 0.04]))]
-            elif chance(rng, 0.3):
-                kind = Kind.MOVING_CHILD
+                kind = pick(rng, _WALKERS)
+            else:
+                kind = Kind.MOVING_CHILD if chance(rng, 0.3) else Kind.MOVING_PERSON
             shift = -side * 0.6 * (number % 2), 0.7 * (number // 2) + uniform(rng, 0.0, 0.2)
             place = (along - shift[1], across + shift[0])
             # A group keeps together, so all of it has one pace.
@@ -285,20 +287,20 @@ def _crossers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
         if not crossing.zebra:
             continue
         for _ in range(int(rng.integers(0, 4))):
-            sense = 1.0 if chance(rng, 0.5) else -1.0
+            sense = either_side(rng)
             pace = uniform(rng, 0.9, 1.5)
             kind = Kind.MOVING_CHILD if chance(rng, 0.15) else Kind.MOVING_PERSON
             if chance(rng, 0.5):
-                end = 1.0 if chance(rng, 0.5) else -1.0
+                end = either_side(rng)
                 along = crossing.along_m + end * (crossing.half_m + uniform(rng, 1.4, 3.8))
                 across = -sense * uniform(rng, 0.0, layout.half_road_m + 1.0)
-                mover = Mover(kind, along, across, 0.0, sense * pace, _seed(rng), 0.28)
+                speeds = (0.0, sense * pace)
             else:
                 arm = crossing.arms[int(rng.integers(len(crossing.arms)))]
                 across = arm * (layout.curb(arm) + uniform(rng, 0.7, 2.8))
                 along = crossing.along_m - sense * uniform(rng, 0.0, crossing.half_m + 1.0)
-                mover = Mover(kind, along, across, sense * pace, 0.0, _seed(rng), 0.28)
-            found.append(mover)
+                speeds = (sense * pace, 0.0)
+            found.append(Mover(kind, along, across, *speeds, _seed(rng), 0.28))
     return found
 
 
