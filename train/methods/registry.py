@@ -10,6 +10,9 @@ from train.methods.protocol import DistillationMethod
 METHODS: Final = {
     "topology-gradient": "train.methods.topology_gradient:TopologyGradient",
     "kd": "train.methods.kd:SoftenedLogits",
+    "dist": "train.methods.dist:DIST",
+    "cwd": "train.methods.cwd:CWD",
+    "dkd": "train.methods.dkd:DKD",
     "rkd": "train.methods.rkd:RelationalKD",
     "affinity": "train.methods.affinity:Affinity",
     "feature": "train.methods.feature:FeatureHint",

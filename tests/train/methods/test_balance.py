@@ -1,5 +1,7 @@
 """The balance: which weight holds a term's gradient at its share, and how the weight goes on."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -65,7 +67,7 @@ def test_the_weight_stays_between_measurements_and_then_moves_a_little():
     for _ in range(EVERY - 1):
         assert step(balance, student, 100.0, 1.0) == pytest.approx(1.0)
     step(balance, student, 1.0, 6.0)
-    want = 0.5 * (MEMORY * 8 + 6) / (MEMORY * 4 + 1)
+    want = 0.5 * math.exp((MEMORY * math.log(8 / 4) + math.log(6 / 1)) / (MEMORY + 1))
     assert step(balance, student, 100.0, 1.0) == pytest.approx(want)
 
 
@@ -97,7 +99,17 @@ def test_a_term_without_a_gradient_has_no_weight():
     for _ in range(EVERY - 1):
         assert step(balance, student, 5.0, 3.0) == 0.0
     step(balance, student, 5.0, 3.0)
-    assert step(balance, student, 5.0, 3.0) == pytest.approx(0.5 * (MEMORY * 3 + 3) / 5)
+    assert step(balance, student, 5.0, 3.0) == pytest.approx(0.5 * 3 / 5)
+
+
+def test_a_share_is_held_while_the_gradients_fall():
+    """A term's gradient falls hundredfold in a hundred steps, and thirteenfold over the next."""
+    student, balance = Student(), GradientBalance(0.3)
+    for number in range(400):
+        of_term = 100.0 ** (1 - number / 100) if number < 100 else 13.0 ** (-(number - 100) / 300)
+        weight = step(balance, student, of_term, 2.0)
+        if number > 150:
+            assert weight * of_term / 2.0 == pytest.approx(0.3, rel=0.25)
 
 
 def test_a_term_that_reaches_no_parameter_has_no_weight():

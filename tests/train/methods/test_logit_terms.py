@@ -1,0 +1,143 @@
+"""`dist`, `cwd` and `dkd`: their published formulas on toy logits, worked out by other libraries."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from scipy.stats import entropy, pearsonr
+
+from train.core.errors import UserError
+from train.data.batch import Batch
+from train.data.frame import IGNORE_INDEX
+from train.methods.cwd import CWD, CWDConfig, channel_wise_divergence
+from train.methods.dist import DIST, DISTConfig, dist_loss
+from train.methods.dkd import DKD, DKDConfig, decoupled_divergence, labeled_logits, standardized
+from train.methods.kd import KDConfig, SoftenedLogits
+from train.networks.protocol import UNKNOWN_LOGIT
+
+METHODS = {"dist": (DIST, DISTConfig), "cwd": (CWD, CWDConfig), "dkd": (DKD, DKDConfig)}
+POINTS, CLASSES = 9, 5
+
+
+def toy(seed=0):
+    rng = np.random.default_rng(seed)
+    return (torch.from_numpy(rng.normal(0, 2, (POINTS, CLASSES))) for _ in range(2))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_dist_is_one_minus_pearsons_correlation_of_rows_and_of_columns(temperature):
+    teacher, student = toy()
+    one, other = (softmax(each.numpy() / temperature, axis=1) for each in (teacher, student))
+    rows = np.mean([1 - pearsonr(*pair).statistic for pair in zip(one, other, strict=True)])
+    columns = np.mean([1 - pearsonr(*pair).statistic for pair in zip(one.T, other.T, strict=True)])
+    found = dist_loss(teacher, student, temperature).item()
+    assert found == pytest.approx(temperature**2 * (rows + columns))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_cwd_is_the_divergence_of_each_class_over_points(temperature):
+    teacher, student = toy()
+    one, other = (softmax(each.numpy() / temperature, axis=0) for each in (teacher, student))
+    want = temperature**2 * np.mean(entropy(one, other, axis=0))
+    assert channel_wise_divergence(teacher, student, temperature).item() == pytest.approx(want)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_dkd_weighed_by_the_teachers_doubt_is_the_divergence_of_softened_logits(temperature):
+    teacher, student = toy()
+    label = torch.arange(POINTS) % CLASSES
+    one, other = (softmax(each.numpy() / temperature, axis=1) for each in (teacher, student))
+    true = np.arange(POINTS), label.numpy()
+    binary = [np.stack([each[true], 1 - each[true]]) for each in (one, other)]
+    rest = []
+    for each in (one, other):
+        others = np.stack([np.delete(row, k) for row, k in zip(each, label, strict=True)])
+        rest.append(others / others.sum(axis=1, keepdims=True))
+    target, among = entropy(*binary, axis=0), entropy(*rest, axis=1)
+    found = decoupled_divergence(teacher, student, label, temperature)
+    wanted = [temperature**2 * part.mean() for part in (target, among)]
+    assert [part.item() for part in found] == pytest.approx(wanted)
+    # Equation 6 of the paper: both together are Hinton's divergence.
+    assert (target + (1 - one[true]) * among).mean() == pytest.approx(
+        entropy(one, other, axis=1).mean()
+    )
+
+
+def test_standardized_rows_have_mean_0_and_deviation_1_whatever_their_scale():
+    teacher, _ = toy()
+    found = standardized(7 * teacher + 3)
+    torch.testing.assert_close(found, standardized(teacher))
+    assert found.mean(dim=1).numpy() == pytest.approx(np.zeros(POINTS), abs=1e-6)
+    assert found.numpy().std(axis=1) == pytest.approx(np.ones(POINTS), rel=1e-6)
+
+
+LOSSES = {
+    "dist": lambda teacher, student: dist_loss(teacher, student, 2.0),
+    "cwd": lambda teacher, student: channel_wise_divergence(teacher, student, 2.0),
+    "dkd": lambda teacher, student: sum(
+        decoupled_divergence(teacher, student, torch.arange(POINTS) % CLASSES, 2.0)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_are_the_students_and_equal_logits_cost_nothing(name):
+    teacher, student = (each.requires_grad_() for each in toy(1))
+    torch.autograd.gradcheck(lambda logits: LOSSES[name](teacher, logits), (student,))
+    LOSSES[name](teacher, student).backward()
+    assert teacher.grad is None
+    assert student.grad.abs().max() > 1e-3
+    assert LOSSES[name](teacher, teacher.detach()).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_constant_logits_have_no_correlation_and_a_finite_gradient():
+    student = torch.zeros(4, 3, requires_grad=True)
+    value = dist_loss(torch.eye(4, 3), student)
+    value.backward()
+    assert value.item() == pytest.approx(2)
+    assert student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_cross_entropy_and_its_terms(name, teacher, student, batch):
+    kind, config = METHODS[name]
+    student.eval()
+    terms = kind(config(), student, teacher)(student, teacher, batch)
+    beside = SoftenedLogits(KDConfig(), student, teacher)(student, teacher, batch)
+    torch.testing.assert_close(terms["segmentation"].value, beside["segmentation"].value)
+    assert list(terms) == ["segmentation", *({"dkd": ["target", "others"]}.get(name, [name]))]
+    assert all(float(term.value.detach()) > 0 for term in terms.values())
+    sum(term.weight * term.value for term in list(terms.values())[1:]).backward()
+    reached = [p.grad for p in student.parameters() if p.grad is not None]
+    assert sum(bool(gradient.any()) for gradient in reached) > 0.9 * len(reached)
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_classes_that_the_teacher_never_learned_are_left_out():
+    teacher, student = toy()
+    teacher[:, 2] = UNKNOWN_LOGIT
+    batch = Batch({"segment": torch.tensor([0, 1, 2, 3, 4, IGNORE_INDEX, 2, 3, 0])})
+    theirs, ours, label = labeled_logits(teacher, student, batch)
+    kept = [0, 1, 3, 4, 7, 8]
+    assert label.tolist() == [0, 1, 2, 3, 2, 0]
+    torch.testing.assert_close(theirs, teacher[kept][:, [0, 1, 3, 4]])
+    torch.testing.assert_close(ours, student[kept][:, [0, 1, 3, 4]])
+
+
+def test_points_without_a_label_give_dkd_nothing():
+    parts = decoupled_divergence(torch.ones(0, 3), torch.ones(0, 3), torch.ones(0).long(), 4.0)
+    assert [part.item() for part in parts] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (lambda: DISTConfig(distillation=0.0), "--method.distillation is 0.0"),
+        (lambda: CWDConfig(temperature=-1.0), "--method.temperature is -1.0"),
+        (lambda: DKDConfig(others=-1.0), "--method.others is -1.0"),
+        (lambda: DKDConfig(temperature=0.0), "--method.temperature is 0.0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(config, named):
+    with pytest.raises(UserError, match=named):
+        config()
