@@ -11,6 +11,7 @@ from train.ablation.records import NAME
 from train.ablation.statistics import Comparison
 from train.config import MethodConfig, from_json
 from train.core.errors import UserError
+from train.data.labels import check_labels
 from train.methods.registry import METHODS, method_class
 from train.presets.recipes import RECIPES
 from train.presets.tiny import TINY_METHOD_OPTIONS
@@ -36,6 +37,8 @@ class Arm:
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
+    labels: str = "all"
+    """Which training frames have labels for it, as `--data.labels`; in a file ``labels``."""
 
     def config(self, model: str) -> MethodConfig:
         """Return the method's options for a pair, "paper" or "tiny".
@@ -331,16 +334,18 @@ def _arm(path: Path, name: str, table: object) -> Arm:
     options = {
         key.replace("-", "_"): value
         for key, value in table.items()
-        if key not in ("method", "description")
+        if key not in ("method", "description", "labels")
     }
     known = {field.name for field in dataclasses.fields(method_class(method).Config)}
     if unknown := sorted(options.keys() - known):
         raise UserError(
             f"{where}: {method} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
         )
-    arm = Arm(method, options, str(table.get("description", "")))
+    labels = str(table.get("labels", "all"))
+    arm = Arm(method, options, str(table.get("description", "")), labels)
     try:
-        arm.config("tiny")
+        check_labels(labels)
+        method_class(method).check_labels(arm.config("tiny"), labels)
     except (UserError, TypeError) as error:
         raise UserError(f"{where}: {error}") from error
     return arm

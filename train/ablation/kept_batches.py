@@ -17,6 +17,7 @@ from train.core.device import to_device
 from train.core.errors import UserError
 from train.core.tensor_file import read_tensors
 from train.data.batch import Batch
+from train.data.labels import hide_labels
 from train.engine.loop import BatchSource
 from train.methods.targets import KeptTargets, TeacherTargets, compute_targets
 from train.methods.terms import TargetChoice
@@ -50,6 +51,8 @@ class KeptBatches(BatchSource):
         Where batches go.
     with_targets
         Whether batches bring the teacher's targets; without, for a method that has no teacher.
+    labeled
+        The frames that have labels; None for all.
     """
 
     folder: Path
@@ -58,6 +61,7 @@ class KeptBatches(BatchSource):
     student: Network
     device: torch.device
     with_targets: bool = True
+    labeled: frozenset[str] | None = None
 
     def path(self, index: int) -> Path:
         """Return the file of a batch."""
@@ -141,7 +145,8 @@ class KeptBatches(BatchSource):
                 to_device(content["saliency"], self.device),
             )
         kept = KeptTargets(self._geometry(index, batch), targets)
-        return Batch(batch, names=tuple(content["names"]), kept=kept)
+        made = Batch(batch, names=tuple(content["names"]), kept=kept)
+        return made if self.labeled is None else hide_labels(made, self.labeled)
 
     def ends(self, epochs: int) -> list[int]:
         """Return how many steps there are up to the end of each pass."""

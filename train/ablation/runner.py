@@ -31,6 +31,7 @@ from train.core.errors import UserError
 from train.data.batch import Batch, SkippedFrames
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IN_CHANNELS, FrameSource
+from train.data.labels import ALL, labeled_frames
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import LAYOUT_OPTIONS, dataset_spec
 from train.data.some_frames import SomeFrames
@@ -158,10 +159,10 @@ class Runner:
         self.names = {"teacher": run.teacher or pair[0], "student": run.student or pair[1]}
         self.teachers = [self._load_teacher(path) for path in ablation.teachers]
         self.teacher_hashes = [checksum(teacher) for teacher in self.teachers]
-        self._check_arms()
         # Refuses a dataset whose thin classes nobody has named.
         self.thin = thin_classes(run.dataset, self.spec.class_names)
         self.data: RunData = open_data(run, self.spec)
+        self._check_arms()
         validation = self.data.validation
         scored = SomeFrames(validation, range(0, len(validation), ablation.score_every))
         self.study = Study(
@@ -235,6 +236,7 @@ class Runner:
             try:
                 config = arm.config(self.ablation.run.model)
                 cls.check(config, student, self.teachers[0] if cls.needs_teacher else None)
+                labeled_frames(self.data.training.names, arm.labels, 0)
             except UserError as error:
                 raise UserError(f"--grid, arm {name}: {error}") from error
 
@@ -289,7 +291,9 @@ class Runner:
         return differences(usual | dict(record.options), self._options(arm))
 
     def _options(self, arm: Arm) -> dict[str, Any]:
-        return {"method": arm.method, **to_json(arm.config(self.ablation.run.model))}
+        labels = {} if arm.labels == ALL else {"labels": arm.labels}
+        config = to_json(arm.config(self.ablation.run.model))
+        return {"method": arm.method, **labels, **config}
 
     def _teacher_of(self, seed: int) -> int:
         return seed % len(self.teachers)
@@ -302,17 +306,24 @@ class Runner:
             spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS)
             return build_network(spec).to(self.device).train()
 
-    def _frames(self, seed: int, student: Network) -> TrainingFrames:
+    def _frames(
+        self,
+        seed: int,
+        student: Network,
+        source: FrameSource | None = None,
+        repeats: int | None = None,
+    ) -> TrainingFrames:
         run, data = self.ablation.run, self.ablation.run.data
+        source = self.data.training if source is None else source
         return TrainingFrames(
-            self.data.training,
+            source,
             grid_size_m=data.grid_size_m,
             augmentation=PAPER_AUGMENTATION if data.augment else None,
             max_voxels=data.max_voxels or None,
             clip_range_m=data.clip_range_m,
-            repeats=data.repeats,
+            repeats=repeats or data.repeats,
             max_batch_voxels=data.max_batch_voxels or None,
-            counts=counts_of(run, self.data.training),
+            counts=counts_of(run, source),
             on_bad_sweep=run.on_bad_sweep,
             seed=2 * seed + 1,
             coarsest_cell_voxels=student.coarsest_cell_voxels,
@@ -343,10 +354,14 @@ class Runner:
 
     def _batches(self, seed: int, student: Network, arm: Arm) -> BatchSource:
         """Return the batches of a run; kept ones are made first, where they are not there."""
-        run = self.ablation.run
-        run = dataclasses.replace(run, seed=seed)
+        run = dataclasses.replace(self.ablation.run, seed=seed)
+        labeled = None
+        if arm.labels != ALL:
+            labeled = labeled_frames(self.data.training.names, arm.labels, seed)
+            if not method_class(arm.method).needs_teacher:
+                return FrameBatches(self._labeled_frames(seed, student, labeled), run)
         if not self.ablation.keep:
-            return FrameBatches(self._frames(seed, student), run)
+            return FrameBatches(self._frames(seed, student), run, labeled=labeled)
         teacher = self.teachers[self._teacher_of(seed)]
         kept = KeptBatches(
             folder=self._kept_folder(seed),
@@ -355,11 +370,24 @@ class Runner:
             student=student,
             device=self.device,
             with_targets=method_class(arm.method).needs_teacher,
+            labeled=labeled,
         )
         if kept.missing():
             frames = FrameBatches(self._frames(seed, student), run)
             kept.make(_first(frames, self.ablation.keep), teacher, self._choice(student, seed))
         return kept
+
+    def _labeled_frames(
+        self, seed: int, student: Network, labeled: frozenset[str]
+    ) -> TrainingFrames:
+        """Return the labeled frames alone, so often that a pass has as many steps as others'."""
+        training = self.data.training
+        rows = [row for row, name in enumerate(training.names) if name in labeled]
+        samples = len(training) * self.ablation.run.data.repeats
+        if self.ablation.keep:
+            samples = self.ablation.keep * self.ablation.run.data.batch_size
+        repeats = max(1, samples // len(rows))
+        return self._frames(seed, student, SomeFrames(training, rows), repeats)
 
     def _kept_folder(self, seed: int) -> Path:
         name = f"{self.study.assay}--{self.teacher_hashes[self._teacher_of(seed)]}--seed-{seed}"

@@ -16,9 +16,9 @@ EVERY = 10
 MEMORY = 0.5
 """How much of the running mean one measurement leaves.
 
-Norms fall by an order of magnitude within a hundred steps, unlike for each term: with a long memory,
-or with a mean of the norms themselves, which their large first values govern, shares of 0.5 and 1.2
-came out where 0.3 was asked for.
+Norms fall by an order of magnitude within a hundred steps, each term's differently: with a long
+memory, or with a mean of the norms themselves, which their large first values govern, shares of 0.5
+and 1.2 came out where 0.3 was asked for.
 """
 
 

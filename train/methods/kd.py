@@ -63,6 +63,11 @@ class SoftenedLogits(DistillationMethod):
         self.distillation_loss = DistillationLoss(temperature=config.temperature)
         self.choice = TargetChoice()
 
+    @classmethod
+    def takes_unlabeled(cls, config: KDConfig) -> bool:
+        """Return whether the divergence is there, and over all points."""
+        return config.distillation > 0 and not config.kd_ignore
+
     def forward(
         self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
     ) -> dict[str, LossTerm]:

@@ -53,6 +53,11 @@ class LogitTerm(DistillationMethod):
     choice = TargetChoice()
     name: ClassVar[str]
 
+    @classmethod
+    def takes_unlabeled(cls, config: LogitTermConfig) -> bool:
+        """Return True: a teacher's logits are enough."""
+        return config.distillation > 0
+
     def forward(
         self, student: Network, teacher: Network | None, batch: Mapping[str, Any]
     ) -> dict[str, LossTerm]:

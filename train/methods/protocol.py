@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from train.config import MethodConfig
+from train.core.errors import UserError
 from train.methods.terms import LossTerm, TargetChoice
 from train.networks.protocol import Network
 
@@ -88,6 +89,34 @@ class DistillationMethod(nn.Module, ABC):
             If they do not fit.
         """
         del config, student, teacher
+
+    @classmethod
+    def takes_unlabeled(cls, config: Any) -> bool:
+        """Return whether frames without labels teach a student something by these options."""
+        del config
+        return not cls.needs_labels
+
+    @classmethod
+    def check_labels(cls, config: Any, labels: str) -> None:
+        """Refuse frames without labels where the method learns nothing from them.
+
+        Parameters
+        ----------
+        config
+            An instance of `Config`.
+        labels
+            Which frames have labels, as `train.data.labels` reads it.
+
+        Raises
+        ------
+        UserError
+            If no frame has one, and the method needs them.
+        """
+        if labels == "none" and not cls.takes_unlabeled(config):
+            raise UserError(
+                "--data.labels none: by these options the method learns from labels alone; choose "
+                "one that learns from a teacher (--method kd), or give labels"
+            )
 
     @classmethod
     def check_classes(cls, config: Any, class_names: Sequence[str]) -> None:

@@ -65,8 +65,9 @@ class TopologyGradientConfig(KDConfig):
     topology_balance: float = 0.0
     """Instead of --method.topology: hold the term's gradient at this share of the other terms'; 0
     for a fixed weight."""
-    topology_target: Literal["own", "other"] = "own"
-    """Compare with the same cloud of the teacher, or, as a placebo, with another of the batch."""
+    topology_target: Literal["own", "other", "permuted"] = "own"
+    """Compare with the same points of the teacher, or, as a placebo, with another cloud's
+    features, or with the same cloud's on other points."""
     sinkhorn_eps: float = 0.1
     """Weight of the entropy with sinkhorn, in squared units of the distances."""
     sinkhorn_relative: bool = False
@@ -198,6 +199,22 @@ class TopologyGradient(DistillationMethod):
         return config.topology > 0
 
     @classmethod
+    def takes_unlabeled(cls, config: TopologyGradientConfig) -> bool:
+        """Return whether a term that needs no labels is there."""
+        topology = config.topology > 0 or config.topology_balance > 0
+        return topology or (config.distillation > 0 and not config.kd_ignore)
+
+    @classmethod
+    def check_labels(cls, config: TopologyGradientConfig, labels: str) -> None:
+        """Refuse saliency too: its maps are gradients of the loss against the labels (Eq. 4)."""
+        super().check_labels(config, labels)
+        if labels != "all" and config.saliency > 0:
+            raise UserError(
+                f"--method.saliency is {config.saliency}: its maps need labels on all frames, and "
+                f"--data.labels is {labels}; give --method.saliency 0"
+            )
+
+    @classmethod
     def check(
         cls, config: TopologyGradientConfig, student: Network, teacher: Network | None
     ) -> None:
@@ -273,6 +290,8 @@ class TopologyGradient(DistillationMethod):
         refuse_other_rows("topology-stage", student_stage, features, target)
         if self.config.topology_target == "other":
             target = target[other_cloud_rows(offset)]
+        elif self.config.topology_target == "permuted":
+            target = target[permuted_rows(offset)]
         try:
             value, stats = self.topological_loss(target, features, offset, return_stats=True)
         except NotConvergedError as error:
@@ -304,6 +323,29 @@ class TopologyGradient(DistillationMethod):
         count = value.new_tensor([float(len(each)) for each in features])
         value = require_finite("saliency", value)
         return LossTerm(value, self.config.saliency, "points", count=count)
+
+
+def permuted_rows(offset: Tensor) -> Tensor:
+    """Return the rows of every cloud in an order that says nothing of where they lie.
+
+    A target that has the very features of the cloud's teacher, and none at its own point.
+
+    Parameters
+    ----------
+    offset
+        (B,) int64: where each cloud ends.
+
+    Returns
+    -------
+    Tensor
+        (N,) int64, a permutation within each cloud, always the same for clouds of these sizes.
+    """
+    generator = torch.Generator().manual_seed(0)
+    rows, begin = [], 0
+    for end in offset.tolist():
+        rows.append(begin + torch.randperm(end - begin, generator=generator))
+        begin = end
+    return torch.cat(rows).to(offset.device)
 
 
 def other_cloud_rows(offset: Tensor) -> Tensor:

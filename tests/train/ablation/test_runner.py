@@ -286,3 +286,54 @@ def test_an_interrupted_run_is_no_record(flags, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "fit", stopped)
     assert ablate.main(flags(tmp_path)) == 143
     assert runs_of(tmp_path).keys() == {("teacher", 0)}
+
+
+LABELS = """
+[arms.all]
+method = "kd"
+[arms.none]
+method = "kd"
+labels = "none"
+[arms.few]
+method = "kd"
+labels = "1"
+[arms.few-alone]
+method = "none"
+labels = "0.25"
+"""
+
+
+def test_arms_can_lack_labels(flags, tmp_path):
+    """None: the loss against labels is 0. Few, alone: the one frame that has them, as often."""
+    grid = tmp_path / "labels.toml"
+    grid.write_text(LABELS)
+    assert ablate.main(flags(tmp_path / "ablation", "--seeds", "1", grid=grid)) == 0
+    runs = {arm: run for (arm, _), run in runs_of(tmp_path / "ablation").items()}
+    segmentation = {arm: runs[arm].stats["first"]["segmentation"] for arm in LABELS_ARMS}
+    assert segmentation["none"] == 0
+    assert min(segmentation[arm] for arm in ("all", "few", "few-alone")) > 0
+    assert len(set(segmentation.values())) == 4
+    assert {run.steps for arm, run in runs.items() if arm != "teacher"} == {4}
+    assert "labels" not in runs["all"].options
+    assert [runs[arm].options["labels"] for arm in LABELS_ARMS[1:]] == ["none", "1", "0.25"]
+
+
+LABELS_ARMS = ("all", "none", "few", "few-alone")
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ('method = "none"\nlabels = "none"', "method learns from labels alone"),
+        ('method = "dkd"\nlabels = "none"', "method learns from labels alone"),
+        ('method = "topology-gradient"\nlabels = "0.5"', "--method.saliency is 1.0: its maps need"),
+        ('method = "kd"\nlabels = "many"', "--data.labels many: give all, none, a share"),
+        ('method = "kd"\nlabels = "5"', "--data.labels 5: that is 5 of 4 frames"),
+    ],
+)
+def test_labels_that_an_arm_cannot_do_without_are_refused(flags, tmp_path, capsys, arm, message):
+    grid = tmp_path / "labels.toml"
+    grid.write_text(f"[arms.one]\n{arm}\n")
+    assert ablate.main(flags(tmp_path / "ablation", grid=grid)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "ablation").exists()

@@ -1,4 +1,4 @@
-"""`dist`, `cwd` and `dkd`: their published formulas on toy logits, worked out by other libraries."""
+"""`dist`, `cwd` and `dkd`: their published formulas on toy logits, by other libraries."""
 
 import numpy as np
 import pytest

@@ -81,9 +81,8 @@ def test_a_step_synchronizes_the_balance(name, teacher, student, batch):
     before = method.gradient_balance.get_extra_state()
     assert not before.any()
     output = step(batch, BatchShare())
-    calls, *norms = method.gradient_balance.get_extra_state().tolist()
-    assert calls == 1
-    assert min(norms) > 0
+    calls, _, measured = method.gradient_balance.get_extra_state().tolist()
+    assert (calls, measured) == (1, 1)
     assert output.numbers[f"{name}_stats/weight"] > 0
 
 

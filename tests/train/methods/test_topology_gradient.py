@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from train.methods.topology_gradient import (
     TopologyGradient,
     TopologyGradientConfig,
     other_cloud_rows,
+    permuted_rows,
 )
 from train.networks.ptv3 import build_segmentor
 
@@ -230,9 +232,9 @@ def test_a_step_takes_the_measurement_into_the_balance(teacher, student, batch):
     config = TopologyGradientConfig(num_samples=100, topology_balance=0.25, saliency=0.0)
     method = TopologyGradient(config, student, teacher)
     output = TrainStep(student, method, teacher)(batch, BatchShare())
-    calls, of_term, of_others = method.balance.get_extra_state().tolist()
-    assert calls == 1
-    weight = 0.25 * of_others / of_term
+    calls, log_ratio, measured = method.balance.get_extra_state().tolist()
+    assert (calls, measured) == (1, 1)
+    weight = 0.25 * math.exp(log_ratio)
     assert output.numbers["topology_stats/weight"].item() == pytest.approx(weight)
     numbers = output.numbers
     want = numbers["segmentation"] + weight * numbers["topology"] + numbers["distillation"]
@@ -269,6 +271,34 @@ def test_another_clouds_rows_are_in_no_order():
     rows = other_cloud_rows(torch.tensor([100, 200]))[:100] - 100
     assert (rows.diff() == 1).sum() < 10
     assert abs(torch.corrcoef(torch.stack([rows.double(), torch.arange(100.0)]))[0, 1]) < 0.3
+
+
+def test_permuted_rows_stay_in_their_cloud_and_leave_their_places():
+    rows = permuted_rows(torch.tensor([100, 250]))
+    assert sorted(rows[:100].tolist()) == list(range(100))
+    assert sorted(rows[100:].tolist()) == list(range(100, 250))
+    assert (rows == torch.arange(250)).sum() < 10
+    assert torch.equal(rows, permuted_rows(torch.tensor([100, 250])))
+
+
+def test_a_permuted_target_is_the_clouds_own_in_another_order(teacher, student, batch):
+    """Diagrams do not know the order of points, and distances at edges do."""
+    student.eval()
+    values = {}
+    for distance in ("pwcd", "edges"):
+        for target in ("own", "permuted"):
+            config = TopologyGradientConfig(
+                num_samples=4096,
+                normalization="rms",
+                saliency=0.0,
+                diagram_distance=distance,
+                topology_target=target,
+            )
+            method = TopologyGradient(config, student, teacher)
+            value = method(student, teacher, batch)["topology"].value
+            values[distance, target] = float(value.detach())
+    assert values["pwcd", "permuted"] == pytest.approx(values["pwcd", "own"], rel=1e-3)
+    assert values["edges", "permuted"] > 1.2 * values["edges", "own"]
 
 
 def test_a_single_cloud_has_no_other():
