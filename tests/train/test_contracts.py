@@ -222,7 +222,7 @@ def test_options_of_another_method_and_unknown_names_are_refused(toy_sweeps, tmp
         ("--method hint --method.hint-weight -1", "--method.hint-weight is -1"),
         (
             "--method fitnets",
-            "unknown method; known: affinity, feature, fskd, hint, kd, none, rkd",
+            "unknown method; known: affinity, cwd, dist, dkd, feature, fskd, hint, kd, none",
         ),
         ("--student lenet:small", "unknown network 'lenet'; known: litept, ptv3, toy, or FILE.py"),
         ("--student toy", "say which size, NETWORK:SIZE"),
