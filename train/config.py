@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
-    Final,
     Literal,
     TypeVar,
     get_args,
@@ -342,15 +341,6 @@ CHANGEABLE_ON_RESUME = frozenset(
         "optim.weight_decay",
     }
 )
-
-ADDED_LATER: Final = {
-    "baseline": False,
-    "from_scratch": False,
-    "teacher_check": "auto",
-    "teacher_classes": None,
-    "teacher_form": None,
-}
-"""Options that earlier versions did not record, with what their runs did."""
 
 
 def to_json(config: RunConfig | MethodConfig) -> dict[str, Any]:

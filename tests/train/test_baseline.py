@@ -187,16 +187,6 @@ def test_a_finished_run_can_be_given_a_baseline_and_lose_it(toy_sweeps, runs, tm
     assert "difference" not in json.loads((output / "metrics.json").read_text())
 
 
-def test_a_run_of_an_earlier_version_goes_on_without_one(runs, tmp_path):
-    output = shutil.copytree(runs / "alone", tmp_path / "run")
-    config = json.loads((output / "config.json").read_text())
-    del config["config"]["baseline"], config["config"]["from_scratch"], config["teacher"]
-    (output / "config.json").write_text(json.dumps(config))
-    assert main(resumed(output, "--optim.student-epochs", "3")) == 0
-    assert len(log_of(output)) == 6
-    assert json.loads((output / "config.json").read_text())["config"]["baseline"] is False
-
-
 def test_a_rate_that_changed_before_the_baseline_is_said(toy_sweeps, tmp_path, monkeypatch, capsys):
     output, record = tmp_path / "run", RunLog.step
 

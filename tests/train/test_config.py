@@ -18,17 +18,18 @@ from train.config import (
     to_json,
 )
 from train.core.errors import UserError
+from train.data.registry import DATASETS
 from train.methods.affinity import AffinityConfig
 from train.methods.feature import FeatureConfig
 from train.methods.kd import KDConfig
 from train.methods.registry import METHODS, method_class
 from train.methods.rkd import RelationalKDConfig
 from train.methods.topology_gradient import TopologyGradientConfig
-from train.presets import PRESETS, preset
+from train.presets import preset
 
 
 @pytest.mark.parametrize("model", ["paper", "tiny"])
-@pytest.mark.parametrize("dataset", sorted(PRESETS))
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_preset_comes_back_from_json(dataset, model, method):
     config = preset(dataset, model, method)

@@ -154,18 +154,6 @@ def test_recorded_sweeps_have_no_teacher_in_the_package(toy_sweeps, tmp_path):
     assert len(log_of(output, "teacher")) == 2
 
 
-def test_a_run_of_an_earlier_version_goes_on_training_its_teacher(simulated, tmp_path):
-    output = tmp_path / "run"
-    assert main(simulated_flags(simulated, output, "--stage", "teacher")) == 0
-    content = config_of(output)
-    del content["teacher"], content["config"]["baseline"], content["config"]["from_scratch"]
-    (output / "config.json").write_text(json.dumps(content))
-    (output / "teacher.pt").unlink()
-    (output / "checkpoint.pt").unlink()
-    assert main(resumed(output)) == 0
-    assert len(log_of(output, "teacher")) == 1
-
-
 def test_a_file_that_cannot_serve_is_refused_with_a_way_out(simulated, package, tmp_path, capsys):
     output = tmp_path / "run"
     cure = "Install topodistill again, or add --from-scratch to train a teacher"

@@ -211,7 +211,7 @@ def test_a_run_goes_on_with_another_rate(toy_sweeps, tmp_path, signal_at, capsys
         ("--data.batch-size 1", "--data.batch-size 2, now 1"),
         ("--student toy:wide", "--student toy:small, now toy:wide"),
         ("--method.segmentation ce+lovasz", "--method.segmentation ce, now ce+lovasz"),
-        ("--no-data.augment", "unrecognized"),
+        ("--no-data.augment", "Unrecognized options"),
         ("--data.no-augment", "--data.augment True, now False"),
         ("--method kd", "--method none, now kd"),
         ("--model paper", "--model tiny, now paper"),
@@ -219,13 +219,9 @@ def test_a_run_goes_on_with_another_rate(toy_sweeps, tmp_path, signal_at, capsys
 )
 def test_what_a_run_is_does_not_change(run_again, capsys, more, said):
     before = (run_again / "config.json").read_bytes()
-    if said == "unrecognized":
-        with pytest.raises(SystemExit, match="2"):
-            main(resumed(run_again, *more.split()))
-    else:
-        line = refused(resumed(run_again, *more.split()), capsys)
-        assert said in line
-        assert "give a new --output" in line
+    line = refused(resumed(run_again, *more.split()), capsys)
+    assert said in line
+    assert ("give a new --output" in line) is (said != "Unrecognized options")
     assert (run_again / "config.json").read_bytes() == before
 
 

@@ -13,8 +13,7 @@ from train.config import MethodConfig, from_json
 from train.core.errors import UserError
 from train.data.labels import check_labels
 from train.methods.registry import METHODS, method_class
-from train.presets.recipes import RECIPES
-from train.presets.tiny import TINY_METHOD_OPTIONS
+from train.presets import RECIPES, TINY_METHOD_OPTIONS
 
 TEACHER: Final = "teacher"
 """The name of the teacher's own record; no arm can have it."""

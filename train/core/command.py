@@ -208,8 +208,8 @@ def several(kind: Callable[[str], object], metavar: str) -> Any:
         nargs="*",
         metavar=f"{metavar} [{metavar} ...]",
         instance_from_str=read,
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda values: [str(value) for value in values],
+        is_instance=lambda value: value is None or isinstance(value, tuple),
+        str_from_instance=lambda values: ["None"] if values is None else list(map(str, values)),
     )
 
 

@@ -1,15 +1,13 @@
 """The flags for frames of one's own, for every command that reads frames without being a run."""
 
-import argparse
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
 from train.core.errors import UserError
-from train.data.registry import LAYOUT_OPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,49 +30,3 @@ class LayoutFlags:
             raise UserError(
                 f"--data.strength-scale is {scale}: above 0, 255 for strengths of 0 to 255"
             )
-
-
-def add_layout_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags; they are spelled as those of a run, and their values have its names."""
-    group = parser.add_argument_group("frames of your own (--dataset kitti-layout)")
-    group.add_argument(
-        "--data.class-map",
-        dest="class_map",
-        type=Path,
-        metavar="FILE",
-        help="what labels mean: .yaml with SemanticKITTI's keys, or GOOSE's .csv",
-    )
-    group.add_argument(
-        "--data.point-columns",
-        dest="point_columns",
-        metavar="NAMES",
-        help="columns of .bin files, with commas between (default: x,y,z,remission); a type other "
-        "than float32 behind a colon, such as ring:u2",
-    )
-    group.add_argument(
-        "--data.strength-scale",
-        dest="strength_scale",
-        type=float,
-        metavar="X",
-        help="divide strengths by this (default: 1; .las and .laz: 65535)",
-    )
-    group.add_argument(
-        "--data.label-type",
-        dest="label_type",
-        choices=("uint8", "uint16", "uint32"),
-        help="numbers in .label files (default: uint32, its upper 16 bits are instances)",
-    )
-
-
-def layout_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the flags, as `dataset_spec` takes them.
-
-    Raises
-    ------
-    UserError
-        If the scale is no positive number.
-    """
-    scale = options.strength_scale
-    if scale is not None and not (math.isfinite(scale) and scale > 0):
-        raise UserError(f"--data.strength-scale is {scale}: above 0, 255 for strengths of 0 to 255")
-    return {name: getattr(options, name) for name in LAYOUT_OPTIONS}

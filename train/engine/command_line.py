@@ -1,16 +1,16 @@
-"""The main command's line: presets, changed by flags; help in topics; flags that have moved."""
+"""The main command's line: presets, changed by flags; help in topics."""
 
-import argparse
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_type_hints
+from typing import Annotated, Any, Final, get_type_hints
 
 import tyro
 
-from train.config import ADDED_LATER, RunConfig, from_json
+from train.config import DataConfig, RunConfig, from_json
+from train.core.command import parse_options
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
@@ -20,8 +20,7 @@ from train.evaluation.load_network import voxels_of_checkpoint
 from train.methods.registry import METHODS, method_class, option_owners
 from train.networks.network_file import is_network_file
 from train.networks.registry import PAIRS, parse_network
-from train.presets import preset
-from train.presets.recipes import RECIPES, find_recipe
+from train.presets import RECIPES, Recipe, find_recipe, preset
 
 TOPICS: Final = {
     "data": ("data",),
@@ -35,11 +34,36 @@ TOPICS: Final = {
 }
 """Fields of the run whose options `--help` leaves to `--help TOPIC`, so that each page is short."""
 
-MOVED: Final = {
-    "--loss.normalisation": "--method.normalization",
-    "--loss.normalization": "--method.normalization",
-}
-"""Flags of earlier versions whose new name is more than another prefix."""
+_DOES: Final = "Train a teacher, distill it into a student, score both."
+
+_Topic = Annotated[
+    str | None,
+    tyro.conf.arg(aliases=("-h",)),
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=(0, 1),
+        metavar="[TOPIC]",
+        instance_from_str=lambda words: "".join(words),
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _First:
+    """The flags on which the others, their defaults and their help depend."""
+
+    dataset: str | None = None
+    device: str = "auto"
+    model: str | None = None
+    method: str | None = None
+    preset: str | None = None
+    output: Path | None = None
+    resume: bool = False
+    simulate: bool = False
+    teacher_checkpoint: Path | None = None
+    teacher_classes: str | None = None
+    help: _Topic = None
 
 
 def parse(arguments: Sequence[str]) -> RunConfig:
@@ -50,211 +74,191 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     Raises
     ------
     UserError
-        If the dataset is missing or unknown, a flag has moved or belongs to another method, the
+        If the dataset is missing or unknown, a flag is unknown or belongs to another method, the
         device is not there, or a value is refused.
     SystemExit
-        From the flag parser: 0 after --help, 2 for a flag that is not known.
+        With code 0, after --help.
     """
-    arguments = list(arguments)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--dataset")
-    first.add_argument("--device", default="auto")
-    first.add_argument("--model")
-    first.add_argument("--method")
-    first.add_argument("--preset")
-    first.add_argument("--output", type=Path)
-    first.add_argument("--resume", action="store_true")
-    first.add_argument("--simulate", action="store_true")
-    first.add_argument("--teacher-checkpoint", "--teacher_checkpoint", type=Path)
-    first.add_argument("--teacher-classes", "--teacher_classes")
-    known, _ = first.parse_known_args(arguments)
-    wants_help = bool({"-h", "--help"} & set(arguments))
-    if known.dataset is None:
-        if not wants_help:
-            raise UserError(f"--dataset is missing: choose one of {', '.join(sorted(DATASETS))}")
-        known.dataset = min(DATASETS)
-        arguments = ["--dataset", known.dataset, *arguments]
-        logger.info(
-            f"Defaults below are those of --dataset {known.dataset}; known: {', '.join(DATASETS)}"
-        )
-    dataset_spec(known.dataset)
-    _refuse_moved(arguments)
-    recorded = None if wants_help else _recorded(known)
-    recipe = None if known.preset is None else find_recipe(known.preset)
-    if recipe is not None:
-        arguments = _without(arguments, "--preset")
-        if known.method not in (None, recipe.method):
-            raise UserError(
-                f"--preset {known.preset} is a setting of --method {recipe.method}, not of "
-                f"{known.method}; leave one of them out"
-            )
-        if recorded is not None:
-            raise UserError("--preset: a run that goes on has its options; leave it out")
-        known.method = recipe.method
-        arguments = ["--method", recipe.method, *_without(arguments, "--method")]
-    method = known.method or (recorded or {}).get("method") or "topology-gradient"
-    _refuse_options_of_other_methods(arguments, method)
-    device = resolve_device(known.device)
-    if known.model not in (None, "auto", *PAIRS):
-        raise UserError(f"--model {known.model}: choose auto, {' or '.join(PAIRS)}")
-    chosen = known.model or (recorded or {}).get("model") or "auto"
-    model: Literal["paper", "tiny"]
-    if chosen == "auto":
-        model = "paper" if device.type == "cuda" else "tiny"
-    else:
-        model = "paper" if chosen == "paper" else "tiny"
-    default = preset(known.dataset, model, method)
-    has_twin = method != "none" and method_class(method).needs_labels
-    if known.simulate and model == "tiny" and device.type == "cpu" and has_twin:
-        default = dataclasses.replace(default, baseline=True)
-    if recorded is None and not wants_help and known.teacher_checkpoint is not None:
-        default = _with_voxels_of_teacher(default, known, arguments)
-    if recipe is not None:
-        default = dataclasses.replace(
-            default, options=dataclasses.replace(default.options, **recipe.options)
+    first, rest = parse_options(
+        _First,
+        arguments,
+        program=program("train.run"),
+        description=_DOES,
+        add_help=False,
+        return_unknown_args=True,
+    )
+    dataset = first.dataset or _dataset_of_help(first)
+    dataset_spec(dataset)
+    first = replace(first, dataset=dataset)
+    recorded = None if first.help is not None else _recorded(first)
+    recipe = _recipe(first, recorded)
+    method = recipe.method if recipe else _chosen(first, recorded, "method") or "topology-gradient"
+    _refuse_options_of_other_methods(rest, method)
+    device = resolve_device(first.device)
+    model = _model(first, recorded, device.type)
+    usual = _default(first, recorded, recipe, preset(dataset, model, method))
+    if first.help is not None:
+        _show_help(first.help, usual)
+    default = usual
+    if recorded is None and first.teacher_checkpoint is not None:
+        default = replace(usual, data=_with_voxels_of_teacher(usual.data, first))
+    config = _with_flags(default, arguments)
+    _tell_voxels(usual.data, default.data, config.data)
+    return replace(
+        config,
+        model=model,
+        method=method,
+        device=str(device),
+        teacher=_whole_name("teacher", config.teacher),
+        student=_whole_name("student", config.student),
+    )
+
+
+def _whole_name(role: str, network: str | None) -> str | None:
+    """Return a network whose file is named from the root, for a run that goes on elsewhere."""
+    if network is None or not is_network_file(network.rpartition(":")[0]):
+        return network
+    return ":".join(parse_network(role, network))
+
+
+def _dataset_of_help(first: _First) -> str:
+    """Return the dataset whose defaults help shows if none is given."""
+    if first.help is None:
+        raise UserError(f"--dataset is missing: choose one of {', '.join(sorted(DATASETS))}")
+    shown = min(DATASETS)
+    logger.info(f"Defaults below are those of --dataset {shown}; known: {', '.join(DATASETS)}")
+    return shown
+
+
+def _chosen(first: _First, recorded: Mapping[str, Any] | None, name: str) -> Any:
+    return getattr(first, name) or (recorded or {}).get(name)
+
+
+def _recipe(first: _First, recorded: Mapping[str, Any] | None) -> Recipe | None:
+    if first.preset is None:
+        return None
+    recipe = find_recipe(first.preset)
+    if first.method not in (None, recipe.method):
+        raise UserError(
+            f"--preset {first.preset} is a setting of --method {recipe.method}, not of "
+            f"{first.method}; leave one of them out"
         )
     if recorded is not None:
-        default = _as_default(recorded, default, known.output)
-    if wants_help:
-        _show_help(arguments, default)
-    kind = _run_config(type(default.options))
-    config: RunConfig = tyro.cli(
-        kind,
-        default=kind(**{f.name: getattr(default, f.name) for f in dataclasses.fields(default)}),
-        args=arguments,
-        prog=program("train.run"),
-        description="Train a teacher, distill it into a student, score both.",
-    )
-    plain = {f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}
-    for role in ("teacher", "student"):
-        if plain[role] is not None and is_network_file(plain[role].rpartition(":")[0]):
-            # A path of this folder, which is another one when the run goes on.
-            plain[role] = ":".join(parse_network(role, plain[role]))
-    return RunConfig(**plain | {"model": model, "method": method, "device": str(device)})
+        raise UserError("--preset: a run that goes on has its options; leave it out")
+    return recipe
 
 
-def _with_voxels_of_teacher(
-    default: RunConfig, known: argparse.Namespace, arguments: Sequence[str]
+def _model(first: _First, recorded: Mapping[str, Any] | None, device: str) -> Any:
+    """Return "paper" or "tiny"."""
+    if first.model not in (None, "auto", *PAIRS):
+        raise UserError(f"--model {first.model}: choose auto, {' or '.join(PAIRS)}")
+    chosen = _chosen(first, recorded, "model") or "auto"
+    automatic = "paper" if device == "cuda" else "tiny"
+    return automatic if chosen == "auto" else chosen
+
+
+def _default(
+    first: _First, recorded: dict[str, Any] | None, recipe: Recipe | None, default: RunConfig
 ) -> RunConfig:
-    """Return a run whose voxels are those that a given teacher was trained on.
+    """Return what the run is where no flag says otherwise."""
+    if recipe is not None:
+        default = replace(default, options=replace(default.options, **recipe.options))
+    if recorded is not None:
+        return _as_default(recorded, default, first.output)
+    has_twin = default.method != "none" and method_class(default.method).needs_labels
+    simulated = first.simulate and default.model == "tiny"
+    if simulated and has_twin and resolve_device(first.device).type == "cpu":
+        return replace(default, baseline=True)
+    return default
 
-    Only what no flag sets. A file that cannot be read is left to the run, which says why.
+
+def _with_voxels_of_teacher(data: DataConfig, first: _First) -> DataConfig:
+    """Return the data in the voxels that a given teacher was trained on.
+
+    A file that cannot be read is left to the run, which says why.
     """
+    assert first.teacher_checkpoint is not None
     try:
-        voxels = voxels_of_checkpoint(
-            known.teacher_checkpoint, classes=known.teacher_classes, dataset=known.dataset
+        grid_size_m, clip_range_m = voxels_of_checkpoint(
+            first.teacher_checkpoint, classes=first.teacher_classes, dataset=first.dataset
         )
     except UserError:
-        return default
-    given = {word.split("=")[0].replace("_", "-") for word in arguments}
-    wanted: dict[str, Any] = {
-        name: value
-        for name, value in (("grid_size_m", voxels[0]), ("clip_range_m", voxels[1]))
-        if f"--data.{name}".replace("_", "-") not in given and getattr(default.data, name) != value
-    }
-    if not wanted:
-        return default
-    told = ", ".join(f"{flag} {value}" for flag, value in _as_flags(wanted))
-    logger.info(f"as the teacher was trained: {told}")
-    return dataclasses.replace(default, data=dataclasses.replace(default.data, **wanted))
+        return data
+    return replace(data, grid_size_m=grid_size_m, clip_range_m=clip_range_m)
 
 
-def _as_flags(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return fields of the data as flags, a box as its six numbers."""
-    return [
-        (
-            f"--data.{name}".replace("_", "-"),
-            " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
-        )
-        for name, value in values.items()
+def _tell_voxels(usual: DataConfig, of_teacher: DataConfig, taken: DataConfig) -> None:
+    """Say which voxels are a given teacher's, other than usual, and changed by no flag."""
+    told = []
+    for name in ("grid_size_m", "clip_range_m"):
+        value = getattr(of_teacher, name)
+        if getattr(usual, name) != value == getattr(taken, name):
+            words = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            told.append(f"--data.{name} {words}".replace("_", "-"))
+    if told:
+        logger.info(f"as the teacher was trained: {', '.join(told)}")
+
+
+def _with_flags(default: RunConfig, arguments: Sequence[str]) -> RunConfig:
+    kind = _kind(default)
+    given = parse_options(
+        kind,
+        arguments,
+        program=program("train.run"),
+        description=_DOES,
+        default=kind(**_values(default)),
+    )
+    return RunConfig(**_values(given))
+
+
+def _values(config: RunConfig) -> dict[str, Any]:
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}
+
+
+def _kind(default: RunConfig, hidden: Collection[str] = ()) -> type[Any]:
+    """Return `RunConfig` with one method's options under ``--method.``, and with --preset."""
+    suppress: Any = tyro.conf.Suppress
+    hints = get_type_hints(RunConfig, include_extras=True)
+    hints["options"] = Annotated[type(default.options), tyro.conf.arg(name="method")]
+    hints["preset"] = str | None
+    fields = [
+        (name, suppress[hint] if name in hidden else hint, field(default=None))
+        for name, hint in hints.items()
+        if name in ("options", "preset", *hidden)
     ]
-
-
-def _without(arguments: Sequence[str], flag: str) -> list[str]:
-    """Return a command line without a flag and its value."""
-    kept: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        if word == flag:
-            next(words, None)
-        elif not word.startswith(f"{flag}="):
-            kept.append(word)
-    return kept
-
-
-def _run_config(options: type[Any]) -> type[Any]:
-    """Return `RunConfig` with the options of one method, as flags under ``--method.``."""
-    named = Annotated[options, tyro.conf.arg(name="method")]  # type: ignore[valid-type]
     made: type[Any] = dataclasses.make_dataclass(
-        "RunConfig",
-        [("options", named, field(default_factory=options))],
-        bases=(RunConfig,),
-        frozen=True,
-        kw_only=True,
+        "Run", fields, bases=(RunConfig,), frozen=True, kw_only=True
     )
     return made
 
 
-def _show_help(arguments: list[str], default: RunConfig) -> None:
+def _show_help(topic: str, default: RunConfig) -> None:
     """Show the options of the run and its method, or of one topic, and exit."""
-    place = next(i for i, word in enumerate(arguments) if word in ("-h", "--help"))
-    topic = arguments[place + 1] if place + 1 < len(arguments) else ""
-    kind = _run_config(type(default.options))
-    if topic and not topic.startswith("-") and topic not in TOPICS:
+    if topic and topic not in TOPICS:
         raise UserError(f"--help {topic}: no such topic; choose {', '.join(TOPICS)}, or none")
-    shown = TOPICS.get(topic)
-    hidden = {
-        f.name
-        for f in dataclasses.fields(kind)
-        if (
-            f.name not in shown
-            if shown is not None
-            else any(f.name in names for names in TOPICS.values())
-        )
-    }
-    hints = get_type_hints(kind, include_extras=True)
-    suppress: Any = tyro.conf.Suppress
-    kind = dataclasses.make_dataclass(
-        "Run",
-        [(name, suppress[hints[name]], field()) for name in hidden],
-        bases=(kind,),
-        frozen=True,
-        kw_only=True,
-    )
-    values = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
-    tyro.cli(
+    of_topics = {name for fields in TOPICS.values() for name in fields}
+    hidden = _values(default).keys() - TOPICS[topic] if topic else of_topics
+    kind = _kind(default, {*hidden, "preset"})
+    parse_options(
         kind,
-        default=kind(**values),
-        args=["--help"],
-        prog=program("train.run"),
+        ["--help"],
+        program=program("train.run"),
         description=f"Options of {topic}."
-        if shown is not None
+        if topic
         else (
-            "Train a teacher, distill it into a student, score both. Options under --method. are "
-            f"those of --method {default.method}; known methods: {', '.join(METHODS)}; --preset "
-            f"{' or '.join(RECIPES)} is a method with its options set. More "
-            f"options: {', '.join(f'--help {name}' for name in TOPICS)}."
+            f"{_DOES} Options under --method. are those of --method {default.method}; known "
+            f"methods: {', '.join(METHODS)}; --preset {' or '.join(RECIPES)} is a method with its "
+            f"options set. More options: {', '.join(f'--help {name}' for name in TOPICS)}."
         ),
+        default=kind(**_values(default)),
     )
 
 
-def _refuse_moved(arguments: Sequence[str]) -> None:
-    for word in arguments:
-        flag = word.split("=")[0].replace("_", "-")
-        if flag == "--evaluate-untrained" or flag == "--no-evaluate-untrained":
-            raise UserError(f"{flag}: the tiny pair is always scored untrained; leave it out")
-        if flag.startswith("--loss."):
-            new = MOVED.get(flag, flag.replace("--loss.", "--method."))
-            raise UserError(f"{flag} is now {new}")
-
-
-def _refuse_options_of_other_methods(arguments: Sequence[str], method: str) -> None:
+def _refuse_options_of_other_methods(words: Sequence[str], method: str) -> None:
     own = {f.name for f in dataclasses.fields(method_class(method).Config)}
-    for word in arguments:
-        if not word.startswith("--method."):
-            continue
+    for word in words:
         option = word.split("=")[0].removeprefix("--method.").replace("-", "_")
-        owners = option_owners(option)
+        owners = option_owners(option) if word.startswith("--method.") else ()
         if option not in own and owners:
             raise UserError(
                 f"--method.{option.replace('_', '-')} is an option of --method "
@@ -262,16 +266,15 @@ def _refuse_options_of_other_methods(arguments: Sequence[str], method: str) -> N
             )
 
 
-def _recorded(known: argparse.Namespace) -> dict[str, Any] | None:
+def _recorded(first: _First) -> dict[str, Any] | None:
     """Return the options of the run that is to go on, as its config.json has them, if it does."""
-    path = (known.output or RunConfig(dataset=known.dataset).resolved_output) / "config.json"
-    if not known.resume or not path.is_file():
+    path = (first.output or RunConfig(dataset=str(first.dataset)).resolved_output) / "config.json"
+    if not first.resume or not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["config"]
+        return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"--resume: {path} is damaged ({error})") from error
-    return ADDED_LATER | dict(found)
 
 
 def _as_default(recorded: dict[str, Any], default: RunConfig, output: Path | None) -> RunConfig:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 
 from fast import rips_persistence
-from train.config import ADDED_LATER, CHANGEABLE_ON_RESUME, RunConfig, differences, to_json
+from train.config import CHANGEABLE_ON_RESUME, RunConfig, differences, to_json
 from train.core.distributed import (
     broadcast_object,
     current_world,
@@ -102,8 +102,7 @@ def look_at_folder(config: RunConfig, folder: RunFolder) -> Resumed:
         folder.check_new()
         return Resumed()
     content = folder.check_resume()
-    before = ADDED_LATER | content["config"]
-    changed = differences(before, to_json(config))
+    changed = differences(content["config"], to_json(config))
     refused = {k: v for k, v in changed.items() if k not in CHANGEABLE_ON_RESUME}
     if "method" in refused:  # its options are others, too, but that says nothing more
         refused = {"method": refused["method"]}

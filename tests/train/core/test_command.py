@@ -13,7 +13,7 @@ import pytest
 from torch.utils.data import DataLoader
 from tyro.conf import arg
 
-from train.core.command import Command, Names, or_alone, run_command
+from train.core.command import Command, Names, or_alone, run_command, several
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted, Terminated
 
@@ -88,6 +88,7 @@ class Options:
     """edge of a voxel, meters"""
     split: Literal["training", "validation"] = "validation"
     sequences: Names = ()
+    models: Annotated[tuple[str, ...] | None, several(str, "NAME")] = None
     tta: Annotated[str | None, or_alone(("rotations", "scales"), "rotations")] = None
     size: tuple[int, int] = (160, 320)
     overwrite: bool = False
@@ -103,6 +104,7 @@ class Options:
         ("--sequences 08 09 --overwrite", {"sequences": ("08", "09"), "overwrite": True}),
         ("--tta --size 1 -2", {"tta": "rotations", "size": (1, -2)}),
         ("--tta scales", {"tta": "scales"}),
+        ("--models a b", {"models": ("a", "b")}),
         ("--data.num-workers 0", {"data": Frames(num_workers=0)}),
         ("--num-workers 0", {"data": Frames(num_workers=0)}),
     ],

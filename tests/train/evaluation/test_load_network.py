@@ -19,7 +19,9 @@ from train.evaluation.load_network import (
 from train.networks.litept import build_litept
 from train.networks.ptv3 import build_segmentor
 from train.networks.weights import save_model
-from train.presets.waymo import CLIP_RANGE_M
+from train.presets import CLIP_RANGE_M
+
+WAYMO_BOX = CLIP_RANGE_M["waymo"]
 
 
 @pytest.fixture
@@ -89,16 +91,16 @@ def test_a_dataset_with_as_many_classes_lends_its_names_and_says_so(tmp_path):
 def test_the_recipe_s_grid_and_box_come_with_a_file_of_others(tmp_path):
     ptv3 = write_official(tmp_path / "p.pth", build_segmentor("tiny-student", len(WAYMO)))
     lite = write_official(tmp_path / "l.pth", build_litept("tiny", len(WAYMO)))
-    assert OFFICIAL_BOXES["ptv3", "waymo"] == CLIP_RANGE_M
-    assert voxels_of_checkpoint(ptv3, dataset="waymo") == (0.05, CLIP_RANGE_M)
+    assert OFFICIAL_BOXES["ptv3", "waymo"] == WAYMO_BOX
+    assert voxels_of_checkpoint(ptv3, dataset="waymo") == (0.05, WAYMO_BOX)
     assert voxels_of_checkpoint(ptv3, dataset="nuscenes") == (0.05, None)
-    assert voxels_of_checkpoint(ptv3, classes="waymo", dataset="nuscenes") == (0.05, CLIP_RANGE_M)
+    assert voxels_of_checkpoint(ptv3, classes="waymo", dataset="nuscenes") == (0.05, WAYMO_BOX)
     assert voxels_of_checkpoint(lite, dataset="waymo") == (0.05, None)
     opened = open_checkpoint(ptv3, form="v1.5.1", dataset="waymo")
-    assert (opened.metadata.grid_size_m, opened.metadata.clip_range_m) == (0.05, CLIP_RANGE_M)
+    assert (opened.metadata.grid_size_m, opened.metadata.clip_range_m) == (0.05, WAYMO_BOX)
     changed = dataclasses.replace(opened.metadata, grid_size_m=0.2)
     save_model(opened.model, changed, tmp_path / "t.pt")
-    assert voxels_of_checkpoint(tmp_path / "t.pt") == (0.2, CLIP_RANGE_M)
+    assert voxels_of_checkpoint(tmp_path / "t.pt") == (0.2, WAYMO_BOX)
 
 
 def test_predicting_takes_both_kinds_without_saying_which(tmp_path, litept):

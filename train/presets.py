@@ -1,0 +1,144 @@
+"""What a run is unless flags say otherwise: by dataset, pair of models and method."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from train.config import DataConfig, OptimConfig, RunConfig
+from train.core.errors import UserError
+from train.data.registry import dataset_spec
+from train.methods.registry import method_class
+
+CLIP_RANGE_M: Final = {"waymo": (-75.2, -75.2, -4.0, 75.2, 75.2, 2.0)}
+"""PTv3's official box for Waymo, in the vehicle's frame: whatever is above 2 m counts as at 2 m.
+
+nuScenes' recipe has no box; SemanticKITTI's clamps coordinates at 35.2 m only after the voxels are
+fixed, which leaves the voxels of all points beyond as they are.
+"""
+
+TINY_METHOD_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "topology-gradient": {"num_samples": 512},
+    "rkd": {"num_samples": 512},
+    "affinity": {"num_samples": 512},
+    "topkd": {
+        "num_clouds": 4000,
+        "clouds_per_frame": 128,
+        "fit_epochs": 60,
+        "fit_lr": 3e-3,
+        "fit_schedule": "cosine",
+        "fit_standardize": True,
+    },
+    "xmodel-kd": {"width": 32, "fusion_layers": 1, "max_pairs": 1024},
+    "udakd": {"width": 32},
+    "fskd": {"width": 32},
+}
+"""Options of methods for small crops, by method."""
+
+
+def preset(
+    dataset: str, model: Literal["auto", "paper", "tiny"], method: str = "topology-gradient"
+) -> RunConfig:
+    """Return the run that is the default for a dataset, a pair of models and a method.
+
+    Parameters
+    ----------
+    dataset
+        A name that the registry knows.
+    model
+        "paper" or "tiny".
+    method
+        A name of `train.methods.METHODS`.
+
+    Raises
+    ------
+    UserError
+        If there is no such dataset or method.
+    """
+    spec = dataset_spec(dataset)
+    config = method_class(method).Config
+    data = DataConfig(clip_range_m=CLIP_RANGE_M.get(dataset), cache_decoded=spec.slow_to_decode)
+    run = RunConfig(dataset=dataset, precision="bf16", data=data)
+    if model == "tiny":
+        run = _tiny(run)
+    changes = TINY_METHOD_OPTIONS.get(method, {}) if model == "tiny" else {}
+    return replace(run, method=method, model=model, options=config(**changes))
+
+
+def _tiny(paper: RunConfig) -> RunConfig:
+    """Return the run that two cores do in minutes, whatever the dataset, from the paper's.
+
+    Many steps on small crops teach more in a minute than few on whole sweeps, and a short schedule
+    wants one rate for all layers and a longer rise than 50 epochs do. Voxels of 0.1 m: a crop of as
+    many voxels as a CPU can take then shows four times the ground that it does at 0.05 m.
+    """
+    return replace(
+        paper,
+        precision="fp32",
+        data=replace(
+            paper.data,
+            grid_size_m=0.1,
+            max_voxels=6_000,
+            batch_size=2,
+            num_workers=0,
+            simulated_sweeps=32,  # streets hold four
+            simulated_validation_sweeps=16,
+        ),
+        optim=OptimConfig(
+            teacher_epochs=30,
+            student_epochs=10,
+            block_lr=2e-3,
+            warmup_fraction=0.1,
+            max_grad_norm=1.0,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method with some of its options set, for `--preset NAME`.
+
+    Attributes
+    ----------
+    method
+        A name of `train.methods.registry.METHODS`.
+    options
+        Fields of the method's `Config` that differ from their defaults.
+    description
+        What it is, in a few words.
+    """
+
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+
+RECIPES: Final = {
+    "paper": Recipe(
+        "topology-gradient", {}, "the paper's four losses and weights, the default of the method"
+    ),
+    "edges": Recipe(
+        "topology-gradient",
+        {
+            "diagram_distance": "edges",
+            "normalization": "rms",
+            "sampling": "random",
+            "topology_balance": 0.3,
+            "saliency": 0.0,
+        },
+        "softened logits, and distances at critical edges with a gradient of share 0.3",
+    ),
+}
+"""By name. docs/results/ablation.md says what each was measured to give."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe by name.
+
+    Raises
+    ------
+    UserError
+        If there is no such recipe; the message lists those there are.
+    """
+    if name not in RECIPES:
+        raise UserError(f"--preset {name}: no such preset; choose {', '.join(RECIPES)}")
+    return RECIPES[name]
