@@ -21,9 +21,8 @@ from train.data.frame import FrameSource, HasCameras
 from train.data.image_files import decode_labels, encode_jpeg, encode_png
 from train.simulation.simulator.appearance import Appearance
 from train.simulation.simulator.camera import NOTHING, PinholeCamera, render, share_of_turn
-from train.simulation.simulator.motion import Motion
 from train.simulation.simulator.scene import Scene
-from train.simulation.simulator.sensor import SpinningLidar
+from train.simulation.simulator.sensor import Motion, SpinningLidar
 from train.simulation.simulator.surfaces import Kind
 
 IGNORED: Final = 255

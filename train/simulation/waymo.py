@@ -28,8 +28,7 @@ from train.simulation.camera_images import (
 from train.simulation.simulator import models
 from train.simulation.simulator.camera import PinholeCamera, waymo_cameras
 from train.simulation.simulator.drive import Stop, drive
-from train.simulation.simulator.motion import Motion
-from train.simulation.simulator.sensor import Returns, SpinningLidar
+from train.simulation.simulator.sensor import Motion, Returns, SpinningLidar
 from train.simulation.simulator.surfaces import THINGS, Kind
 from train.simulation.simulator.traffic import SPEED_M_S
 from train.simulation.write import simulate

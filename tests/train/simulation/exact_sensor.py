@@ -4,9 +4,8 @@ import numpy as np
 
 from train.simulation.simulator.echoes import EchoModel
 from train.simulation.simulator.ground import Ground
-from train.simulation.simulator.motion import Motion, rotations
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
-from train.simulation.simulator.sensor import Returns, SpinningLidar
+from train.simulation.simulator.sensor import Motion, Returns, SpinningLidar, rotations
 from train.simulation.simulator.surfaces import Kind, Material
 
 EXACT = EchoModel(range_noise_m=0.0, half_signal_m=1e6)

@@ -27,8 +27,8 @@ from train.simulation.simulator.camera import (
     waymo_cameras,
 )
 from train.simulation.simulator.models import hdl32, waymo_top
-from train.simulation.simulator.motion import rotations
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
+from train.simulation.simulator.sensor import rotations
 from train.simulation.simulator.surfaces import Kind, Material
 
 AT_ORIGIN = Frame(0.0, 0.0, 0.0, 0.0)

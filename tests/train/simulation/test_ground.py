@@ -7,9 +7,10 @@ import pytest
 
 from train.simulation.simulator.ground import ACROSS_M, ALONG_M, RAISED, Ground
 from train.simulation.simulator.kernels import ground_height, ground_kind
-from train.simulation.simulator.layout import Layout
-from train.simulation.simulator.markings import Painter
+from train.simulation.simulator.layout import Crossing, Layout, Painter
 from train.simulation.simulator.surfaces import Kind
+
+CROSSING = Crossing(0.0, 3.0, 2.0, (1.0,), lights=False, zebra=True)
 
 
 def kind_at(ground: Ground, along: float, across: float) -> tuple[Kind, bool]:
@@ -100,7 +101,7 @@ def cells_of(painter: Painter) -> Ground:
 
 def test_an_arm_has_sidewalks_curbs_and_rounded_corners():
     painter = Painter(-50.0, 50.0, 4.0)
-    painter.arm(0.0, 3.0, 2.0, 1.0, 4.0)
+    painter.arm(CROSSING, 1.0, 4.0)
     ground = cells_of(painter)
     assert kind_at(ground, 0.0, 30.0) == (Kind.ROAD, False)
     assert kind_at(ground, 2.9, 30.0) == (Kind.ROAD, False)
@@ -117,10 +118,10 @@ def test_an_arm_has_sidewalks_curbs_and_rounded_corners():
 def test_lines_stripes_and_rails_are_painted_where_they_belong():
     rng = np.random.default_rng(0)
     painter = Painter(-50.0, 50.0, 6.4)
-    painter.lines(3.2, 0.0, rng)
-    painter.open_median(0.0, 3.0, 0.0)
+    painter.lines(3.2, rng)
+    painter.open_median(CROSSING)
     painter.rails([1.6])
-    painter.zebra(0.0, 3.0, 1.0)
+    painter.zebra(CROSSING, 1.0)
     ground = Ground(
         half_road_m=6.4, marking_m=0.0, start_m=-50.0, end_m=50.0, patches=painter.patches()
     )

@@ -8,9 +8,8 @@ import pytest
 from tests.train.simulation.exact_sensor import EXACT, WALL, flat_scene, lidar_of, raised, scan
 from train.simulation.simulator import models
 from train.simulation.simulator.drive import drive
-from train.simulation.simulator.motion import Motion, moving_along, rotations
 from train.simulation.simulator.scene import Frame
-from train.simulation.simulator.sensor import Roof, Shadow
+from train.simulation.simulator.sensor import Motion, Roof, Shadow, moving_along, rotations
 from train.simulation.simulator.surfaces import Kind
 
 

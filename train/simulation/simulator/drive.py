@@ -8,11 +8,11 @@ import numpy as np
 from train.simulation.simulator import curbside
 from train.simulation.simulator.frontage import line_side
 from train.simulation.simulator.layout import Layout
-from train.simulation.simulator.motion import Motion, moving_along
 from train.simulation.simulator.objects import add_bush, add_lamp, add_tree
 from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.roadside import Footprints, roadsides
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder
+from train.simulation.simulator.sensor import Motion, moving_along
 from train.simulation.simulator.traffic import SPEED_M_S, keep_clear, plan_traffic
 
 SWEEPS_A_STREET = 4

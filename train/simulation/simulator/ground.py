@@ -97,19 +97,8 @@ class Ground:
     @cached_property
     def packed(self) -> "PackedGround":
         """What the ray caster reads."""
-        return PackedGround(
-            float(self.half_road_m),
-            float(self.curb_m),
-            float(self.bend_m),
-            float(self.bend_length_m),
-            float(self.hill_m),
-            float(self.hill_length_m),
-            float(self.bump_m),
-            float(self.start_m),
-            float(self.reach_m),
-            self.cells,
-            self.swell,
-        )
+        numbers = [float(getattr(self, name)) for name in PackedGround._fields[:-2]]
+        return PackedGround._make([*numbers, self.cells, self.swell])
 
     def to_world(self, along_m: float, across_m: float) -> tuple[float, float, float]:
         """Return x, y and the street's heading (radians) at a place given along and across it."""
@@ -120,10 +109,7 @@ class Ground:
     @cached_property
     def cells(self) -> NDArray[np.uint8]:
         """Return the map, (U, V): each cell's kind, plus `RAISED` where it lies on the curb."""
-        shape = (
-            round((self.end_m - self.start_m) / ALONG_M),
-            round(2 * self.reach_m / ACROSS_M),
-        )
+        shape = (round((self.end_m - self.start_m) / ALONG_M), round(2 * self.reach_m / ACROSS_M))
         cells = np.full(shape, int(Kind.TERRAIN) + RAISED, dtype=np.uint8)
 
         def paint(start: float, end: float, low: float, high: float, value: int) -> None:

@@ -1,13 +1,13 @@
 """The sensors of the three datasets, as numbers: what their makers and their recordings say."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.simulation.simulator.echoes import EchoModel
-from train.simulation.simulator.motion import rotations
-from train.simulation.simulator.sensor import Roof, Shadow, SpinningLidar
+from train.simulation.simulator.sensor import Roof, Shadow, SpinningLidar, rotations
 
 HDL64_AZIMUTH_STEPS: Final = 2150
 HDL32_AZIMUTH_STEPS: Final = 1084
@@ -18,6 +18,21 @@ WAYMO_SHORT_ROWS: Final = 200
 WAYMO_SHORT_ROW_STEP: Final = 5
 WAYMO_SHORT_COLUMN_STEP: Final = 3
 """A short-range lidar fills one in so many rows and columns of its range image."""
+
+_WAYMO_ECHO: Final = EchoModel(
+    closest_m=0.4,
+    range_noise_m=0.015,
+    half_signal_m=100.0,
+    fading_m=110.0,
+    intensity_scale=0.6,
+    retro_gain=7.0,
+    beam_spread=0.03,
+    stray_share=0.03,
+    second_share=0.6,
+    separation_m=0.5,
+    outlier_share=2e-5,
+)
+"""What Waymo's lidars have in common: raw intensities without a top, two returns."""
 
 KITTI_WAGON: Final = (
     Shadow(-1.0, -26.0, 20.0, 4.3),
@@ -44,10 +59,7 @@ def hdl64(azimuth_steps: int = HDL64_AZIMUTH_STEPS) -> SpinningLidar:
     columns a turn, with azimuths in steps of 0.09 degrees. The radii of the lowest rings put the
     origin 1.77 m above the road, a little higher than the dataset's papers say.
 
-    Parameters
-    ----------
-    azimuth_steps
-        Columns a turn; fewer for smaller sweeps.
+    Fewer columns a turn make smaller sweeps.
     """
     return SpinningLidar(
         elevations_deg=np.concatenate(
@@ -89,10 +101,7 @@ def hdl32(azimuth_steps: int = HDL32_AZIMUTH_STEPS) -> SpinningLidar:
     at range 0, and come to lie where the sensor was, a few decimetres back. The sensor sees the
     car's own roof. The dataset's ring number is 31 minus the row.
 
-    Parameters
-    ----------
-    azimuth_steps
-        Columns a turn; fewer for smaller sweeps.
+    Fewer columns a turn make smaller sweeps.
     """
     return SpinningLidar(
         elevations_deg=np.linspace(10.67, -30.67, 32),
@@ -125,17 +134,11 @@ def hdl32(azimuth_steps: int = HDL32_AZIMUTH_STEPS) -> SpinningLidar:
 
 
 def waymo_top(azimuth_steps: int = WAYMO_TOP_AZIMUTH_STEPS) -> SpinningLidar:
-    """Return Waymo's long-range lidar: 64 unevenly spaced beams, two returns, cut at 75 m.
-
-    Parameters
-    ----------
-    azimuth_steps
-        Columns of its range image.
-    """
+    """Return Waymo's long-range lidar: 64 unevenly spaced beams, two returns, cut at 75 m."""
     yaw_deg = 148.5
     return SpinningLidar(
         elevations_deg=waymo_top_inclinations_deg()[::-1],
-        echo=_waymo_echo(reach_m=75.0, range_noise_m=0.015),
+        echo=replace(_WAYMO_ECHO, reach_m=75.0),
         azimuth_steps=azimuth_steps,
         first_azimuth_deg=180.0 - yaw_deg,
         clockwise=True,
@@ -152,22 +155,14 @@ def waymo_short_range(
 ) -> SpinningLidar:
     """Return one of Waymo's lidars on the car's sides: -90 to 30 degrees, cut at 20 m.
 
-    Its beams meet the middles of every fifth row and third column of a range image of 200 rows; the
-    car behind it hides the inner half.
-
-    Parameters
-    ----------
-    place_m
-        Where it sits in the vehicle's frame.
-    yaw_deg
-        Where it looks, away from the car.
-    azimuth_steps
-        Columns of its range image, a multiple of three.
+    It sits at a place in the vehicle's frame and looks away from the car, which hides the inner
+    half. Its beams meet the middles of every fifth row and third column of a range image of 200
+    rows; the columns are a multiple of three.
     """
     rows = np.arange(WAYMO_SHORT_ROW_STEP // 2, WAYMO_SHORT_ROWS, WAYMO_SHORT_ROW_STEP)
     return SpinningLidar(
         elevations_deg=30.0 - 120.0 * (rows + 0.5) / WAYMO_SHORT_ROWS,
-        echo=_waymo_echo(reach_m=20.0, range_noise_m=0.015),
+        echo=replace(_WAYMO_ECHO, reach_m=20.0),
         azimuth_steps=azimuth_steps // WAYMO_SHORT_COLUMN_STEP,
         first_azimuth_deg=180.0 - yaw_deg,
         clockwise=True,
@@ -183,24 +178,6 @@ def waymo_top_inclinations_deg() -> NDArray[np.float64]:
     gaps = np.maximum(0.62 * (1.0 - np.arange(63) / 63) ** 1.2, 0.17)
     ascending = np.concatenate([[0.0], np.cumsum(gaps)])
     return np.asarray(-17.6 + 20.0 * ascending / ascending[-1])
-
-
-def _waymo_echo(reach_m: float, range_noise_m: float) -> EchoModel:
-    """Return what Waymo's lidars have in common: raw intensities without a top, two returns."""
-    return EchoModel(
-        closest_m=0.4,
-        reach_m=reach_m,
-        range_noise_m=range_noise_m,
-        half_signal_m=100.0,
-        fading_m=110.0,
-        intensity_scale=0.6,
-        retro_gain=7.0,
-        beam_spread=0.03,
-        stray_share=0.03,
-        second_share=0.6,
-        separation_m=0.5,
-        outlier_share=2e-5,
-    )
 
 
 def _mount(

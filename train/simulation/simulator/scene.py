@@ -83,18 +83,9 @@ class Scene:
     @cached_property
     def solids(self) -> Solids:
         """What the ray caster reads."""
-        return Solids(
-            self.shape,
-            self.kind,
-            self.material,
-            self.instance,
-            self.center,
-            self.half,
-            self.extra,
-            np.cos(self.yaw),
-            np.sin(self.yaw),
-            self.planes,
-        )
+        words = (self.shape, self.kind, self.material, self.instance)
+        sizes = (self.center, self.half, self.extra)
+        return Solids(*words, *sizes, np.cos(self.yaw), np.sin(self.yaw), self.planes)
 
 
 class Frame(NamedTuple):
@@ -108,11 +99,8 @@ class Frame(NamedTuple):
     def at(self, forward: float, left: float, up: float) -> tuple[float, float, float]:
         """Return the world position of a point given in the object's own axes."""
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
-        return (
-            self.x + cos * forward - sin * left,
-            self.y + sin * forward + cos * left,
-            self.z + up,
-        )
+        x, y = self.x + cos * forward - sin * left, self.y + sin * forward + cos * left
+        return x, y, self.z + up
 
 
 class SceneBuilder:
@@ -182,19 +170,9 @@ class SceneBuilder:
     ) -> None:
         """Add a convex side view, extruded to both sides.
 
-        Parameters
-        ----------
-        frame
-            Where the object stands.
-        profile
-            Corners (forward, up) in meters, counter-clockwise seen from the right hand side
-            (forward to the right, up up), convex.
-        half_width
-            Half the width at the profile's lowest corner.
-        kind, material, instance, group
-            As for every primitive.
-        narrowing
-            How much half the width shrinks for each meter up.
+        The profile's corners (forward, up) go counter-clockwise seen from the right hand side
+        (forward to the right). Half the width is that at the lowest corner; it shrinks by
+        `narrowing` for each meter up.
         """
         corners = [(float(forward), float(up)) for forward, up in profile]
         low, high = min(up for _, up in corners), max(up for _, up in corners)
@@ -225,16 +203,8 @@ class SceneBuilder:
         """Return the collected primitives as arrays."""
         rows = np.array(self._rows, dtype=np.int64).reshape(-1, 5)
         numbers = np.array(self._numbers, dtype=np.float64).reshape(-1, 10)
-        return Scene(
-            ground=ground,
-            shape=rows[:, 0].copy(),
-            kind=rows[:, 1].copy(),
-            material=rows[:, 2].copy(),
-            instance=rows[:, 3].copy(),
-            center=numbers[:, 0:3].copy(),
-            half=numbers[:, 3:6].copy(),
-            extra=numbers[:, 6:9].copy(),
-            yaw=numbers[:, 9].copy(),
-            planes=np.array(self._planes, dtype=np.float64).reshape(-1, 4),
-            group=rows[:, 4].copy(),
-        )
+        shape, kind, material, instance, group = rows.T.copy()
+        center, half, extra = numbers[:, :9].reshape(-1, 3, 3).swapaxes(0, 1).copy()
+        yaw, planes = numbers[:, 9].copy(), np.array(self._planes, dtype=np.float64).reshape(-1, 4)
+        words = (shape, kind, material, instance)
+        return Scene(ground, *words, center, half, extra, yaw, planes, group)

@@ -1,19 +1,106 @@
-"""A spinning LiDAR: how it looks around, and what makes its returns differ from exact ray lengths.
+"""A spinning LiDAR, how it looks around, and where its vehicle is while it turns.
 
-Shape letters: A azimuth columns, B beams, R rays (A x B), N returns.
+Vehicle frame: on the ground below the sensor, x forward, y left, z up, meters.
+
+Shape letters: A azimuth columns, B beams, R rays (A x B), N returns, K knots, S moments.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.simulation.simulator.echoes import Echoes, EchoModel
-from train.simulation.simulator.motion import Motion
 from train.simulation.simulator.raycast import cast
-from train.simulation.simulator.scene import Scene
+from train.simulation.simulator.scene import Frame, Scene
 from train.simulation.simulator.surfaces import Kind, Material
+
+_KNOTS: Final = 5
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A vehicle's way during one turn.
+
+    Attributes
+    ----------
+    knots
+        (K, 6) float64: x, y, z in meters, roll, pitch, yaw in radians, at even steps of time from
+        the turn's first moment to its last; straight lines in between.
+    """
+
+    knots: NDArray[np.float64]
+
+    @classmethod
+    def still(cls, frame: Frame) -> "Motion":
+        """Return the motion of a vehicle that stands level."""
+        return cls(np.array([[frame.x, frame.y, frame.z, 0.0, 0.0, frame.yaw]]))
+
+    def states(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return x, y, z, roll, pitch, yaw (S, 6) at moments, as shares of the turn from 0 to 1."""
+        if len(self.knots) == 1:
+            return np.repeat(self.knots, len(shares), axis=0)
+        times = np.linspace(0.0, 1.0, len(self.knots))
+        columns = [np.interp(shares, times, column) for column in self.knots.T]
+        return np.stack(columns, axis=1)
+
+    def poses(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the transforms (S, 4, 4) from the vehicle's frame to the world."""
+        states = self.states(shares)
+        poses = np.zeros((len(shares), 4, 4))
+        poses[:, :3, :3] = rotations(states[:, 3], states[:, 4], states[:, 5])
+        poses[:, :3, 3] = states[:, :3]
+        poses[:, 3, 3] = 1.0
+        return poses
+
+
+def moving_along(
+    frame_at: Callable[[float], Frame],
+    along_m: float,
+    *,
+    speed_m_s: float,
+    period_s: float,
+    tilt_deg: float,
+    rng: np.random.Generator,
+) -> Motion:
+    """Return the motion of a vehicle that follows a street.
+
+    Parameters
+    ----------
+    frame_at
+        Where the vehicle is, given how far along the street.
+    along_m, speed_m_s, period_s
+        How far it is in the middle of the turn, how fast it goes, what the turn takes.
+    tilt_deg
+        Deviation of its roll and its pitch from the street's: how it rocks on its wheels.
+    rng
+        Decides them, once for the turn.
+    """
+    roll, pitch = np.deg2rad(tilt_deg) * rng.normal(size=2)
+    half = speed_m_s * period_s / 2
+    frames = [frame_at(float(s)) for s in along_m + np.linspace(-half, half, _KNOTS)]
+    x, y, z, yaw = np.array(frames, dtype=np.float64).T
+    # The slope under the wheels, not that of the few centimeters between two knots.
+    back, ahead = frame_at(along_m - 1.5), frame_at(along_m + 1.5)
+    slope = (ahead.z - back.z) / max(float(np.hypot(ahead.x - back.x, ahead.y - back.y)), 1e-9)
+    tilt = np.full((2, _KNOTS), [[roll], [pitch - np.arctan(slope)]])
+    return Motion(np.stack([x, y, z, *tilt, np.unwrap(yaw)], axis=1))
+
+
+def rotations(
+    roll: NDArray[np.float64], pitch: NDArray[np.float64], yaw: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return Rz(yaw) Ry(pitch) Rx(roll), (S, 3, 3): a positive pitch lowers the nose."""
+    cx, cy, cz = np.cos(roll), np.cos(pitch), np.cos(yaw)
+    sx, sy, sz = np.sin(roll), np.sin(pitch), np.sin(yaw)
+    rows = [
+        [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
+        [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
+        [-sy, cy * sx, cy * cx],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
 
 
 class Shadow(NamedTuple):
@@ -130,14 +217,9 @@ class SpinningLidar:
         gains = 1.0 + self.echo.beam_spread * unit.normal(size=len(self.elevations_deg))
         offset_deg = self.beam_offset_deg * unit.normal(size=len(self.elevations_deg))
         azimuth, elevation = self._angles(offset_deg, rng)
-        directions = np.stack(
-            [
-                np.cos(elevation) * np.cos(azimuth),
-                np.cos(elevation) * np.sin(azimuth),
-                np.sin(elevation),
-            ],
-            axis=-1,
-        )
+        level = np.cos(elevation)
+        ahead, aside = level * np.cos(azimuth), level * np.sin(azimuth)
+        directions = np.stack([ahead, aside, np.sin(elevation)], axis=-1)
         starts = np.zeros_like(directions)
         if self.beam_heights_m is not None:
             starts[..., 2] = self.beam_heights_m
@@ -295,8 +377,7 @@ def _gather(
 def _turn(poses: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the vectors (A, B, 3) of each column, rotated by its pose (A or 1, 4, 4)."""
     x, y, z = (vectors[..., axis, None] for axis in range(3))
-    columns = (poses[:, None, :3, axis] for axis in range(3))
-    along_x, along_y, along_z = columns
+    along_x, along_y, along_z = (poses[:, None, :3, axis] for axis in range(3))
     return x * along_x + y * along_y + z * along_z
 
 
