@@ -45,10 +45,8 @@ SHAPES = {
 def scene_of(*rows, ground=FLAT) -> Scene:
     builder = SceneBuilder()
     for shape, place, half, extra, turn in rows:
-        builder.add(
-            shape, AT_ORIGIN, place, half, Kind.CAR, Material.METAL, extra=extra, turn=turn,
-            group=builder.new_group(),
-        )  # fmt: skip
+        more = {"extra": extra, "turn": turn, "group": builder.new_group()}
+        builder.add(shape, AT_ORIGIN, place, half, Kind.CAR, Material.METAL, **more)
     return builder.build(ground)
 
 
@@ -190,16 +188,16 @@ def test_colors_are_drawn_alike_for_all_kinds():
     builder = SceneBuilder()
     kinds = [Kind.CAR, Kind.VEGETATION, Kind.BUILDING, Kind.PERSON]
     for number in range(4000):
-        builder.add(
-            Shape.BOX, AT_ORIGIN, (0, 0, 0), (1, 1, 1), kinds[number % 4], Material.METAL,
-            group=builder.new_group(),
-        )  # fmt: skip
+        what = (kinds[number % 4], Material.METAL)
+        builder.add(Shape.BOX, AT_ORIGIN, (0, 0, 0), (1, 1, 1), *what, group=builder.new_group())
     scene = builder.build(FLAT)
     hit = np.arange(4000)
     material = np.where(hit % 4 == 1, int(Material.FOLIAGE), int(Material.METAL))
-    albedo = LOOKS.albedo(
-        scene, hit, scene.kind, material, np.zeros((4000, 3)), np.full(4000, 100.0)
-    )
+
+    def albedo_of(looks: Appearance, places: np.ndarray) -> np.ndarray:
+        return looks.albedo(scene, hit, scene.kind, material, places, np.full(4000, 100.0))
+
+    albedo = albedo_of(LOOKS, np.zeros((4000, 3)))
     hue = albedo / albedo.sum(axis=1, keepdims=True)
     wanted = PALETTE / PALETTE.sum(axis=1, keepdims=True)
     color = np.argmin(((hue[:, None] - wanted) ** 2).sum(axis=-1), axis=1)
@@ -209,13 +207,8 @@ def test_colors_are_drawn_alike_for_all_kinds():
     # 63 degrees of freedom: 120 is beyond one in 10,000.
     assert chi_square < 120
     # And one object is one color, another street has another.
-    again = Appearance.albedo(
-        LOOKS, scene, hit, scene.kind, material, np.ones((4000, 3)), np.full(4000, 100.0)
-    )
-    np.testing.assert_allclose(albedo, again, rtol=0.02)
-    other = street_looks((0, 1)).albedo(
-        scene, hit, scene.kind, material, np.zeros((4000, 3)), np.full(4000, 100.0)
-    )
+    np.testing.assert_allclose(albedo, albedo_of(LOOKS, np.ones((4000, 3))), rtol=0.02)
+    other = albedo_of(street_looks((0, 1)), np.zeros((4000, 3)))
     assert np.mean(np.abs(other - albedo).max(axis=1) > 0.02) > 0.8
 
 

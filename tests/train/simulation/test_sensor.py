@@ -13,6 +13,11 @@ from train.simulation.simulator.sensor import Motion, Roof, Shadow, moving_along
 from train.simulation.simulator.surfaces import Kind
 
 
+def moving(frame_at, along_m: float = 0.0, speed_m_s: float = 8.0, **settings) -> Motion:
+    settings = {"period_s": 0.1, "tilt_deg": 0.0, "rng": np.random.default_rng(0)} | settings
+    return moving_along(frame_at, along_m, speed_m_s=speed_m_s, **settings)
+
+
 def driving(speed_m_s: float, period_s: float, turn_rad_m: float = 0.0) -> Motion:
     """Return the motion along a circle (or a line), half of it before and half after the origin."""
 
@@ -22,10 +27,7 @@ def driving(speed_m_s: float, period_s: float, turn_rad_m: float = 0.0) -> Motio
         angle = along * turn_rad_m
         return Frame(np.sin(angle) / turn_rad_m, (1 - np.cos(angle)) / turn_rad_m, 0.0, angle)
 
-    rng = np.random.default_rng(0)
-    return moving_along(
-        frame_at, 0.0, speed_m_s=speed_m_s, period_s=period_s, tilt_deg=0.0, rng=rng
-    )
+    return moving(frame_at, speed_m_s=speed_m_s, period_s=period_s)
 
 
 # ------------------------------------------------------------------ where rays go
@@ -142,12 +144,7 @@ def test_a_sensor_that_fires_at_once_sees_from_the_middle_of_the_way():
 
 
 def test_a_vehicle_moves_along_its_street_and_leans_with_it():
-    def frame_at(along: float) -> Frame:
-        return Frame(along, 2.0, 0.1 * along, 0.0)
-
-    motion = moving_along(
-        frame_at, 5.0, speed_m_s=8.0, period_s=0.1, tilt_deg=0.0, rng=np.random.default_rng(0)
-    )
+    motion = moving(lambda along: Frame(along, 2.0, 0.1 * along, 0.0), 5.0)
     states = motion.states(np.array([0.0, 0.5, 1.0]))
     np.testing.assert_allclose(states[:, 0], [4.6, 5.0, 5.4], atol=1e-12)
     np.testing.assert_allclose(states[:, 2], [0.46, 0.5, 0.54], atol=1e-12)
@@ -161,14 +158,7 @@ def test_a_vehicle_rocks_by_chance_and_by_as_much_as_it_should():
     states = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        motion = moving_along(
-            lambda along: Frame(along, 0.0, 0.0, 0.0),
-            0.0,
-            speed_m_s=8.0,
-            period_s=0.1,
-            tilt_deg=1.0,
-            rng=rng,
-        )
+        motion = moving(lambda along: Frame(along, 0.0, 0.0, 0.0), tilt_deg=1.0, rng=rng)
         states.append(motion.states(np.array([0.5]))[0])
     roll, pitch = np.rad2deg(np.array(states)[:, 3:5]).T
     assert np.std(roll) == pytest.approx(1.0, abs=0.15)
@@ -278,21 +268,12 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads():
 
 
 def test_beams_have_gains_of_their_own_which_belong_to_the_unit():
-    def by_beam(**settings) -> np.ndarray:
-        spread = settings.pop("spread")
+    def by_beam(spread: float, **settings) -> np.ndarray:
         echo = dataclasses.replace(EXACT, beam_spread=spread)
         returns = scan(lidar_of(*np.linspace(-4, -24, 24), echo=echo, **settings), flat_scene())
         return np.array([returns.intensity[returns.row == row].mean() for row in range(24)])
 
-    equal, spread, same, other = (
-        by_beam(**settings)
-        for settings in (
-            {"spread": 0.0},
-            {"spread": 0.2},
-            {"spread": 0.2},
-            {"spread": 0.2, "unit": 65},
-        )
-    )
+    equal, spread, same, other = by_beam(0.0), by_beam(0.2), by_beam(0.2), by_beam(0.2, unit=65)
     np.testing.assert_array_equal(spread, same)
     assert 0.1 < np.std(spread / equal) < 0.3
     assert np.abs(spread - other).max() > 0.05

@@ -12,10 +12,7 @@ from tests.train.simulation.test_datasets import digest
 from train.core.errors import UserError
 from train.data.semantickitti import CLASS_NAMES, SPEC
 from train.data.simulation_record import RECORD
-from train.simulation.semantickitti import (
-    semantickitti_bytes,
-    simulate_semantickitti,
-)
+from train.simulation.semantickitti import semantickitti_bytes, simulate_semantickitti
 from train.simulation.simulator.sensor import Returns, SpinningLidar
 from train.simulation.simulator.surfaces import THINGS, Kind
 
@@ -39,12 +36,11 @@ def test_the_layout_is_semantickitti_s(tmp_path: Path):
     made = simulate_semantickitti(tmp_path / "data", **SMALL)
     assert set(digest(tmp_path / "data")) == {
         RECORD,
-        "sequences/00/labels/000000.label",
-        "sequences/00/labels/000001.label",
-        "sequences/00/velodyne/000000.bin",
-        "sequences/00/velodyne/000001.bin",
-        "sequences/08/labels/000000.label",
-        "sequences/08/velodyne/000000.bin",
+        *(
+            f"sequences/{sweep}"
+            for name in ("00/{}/000000", "00/{}/000001", "08/{}/000000")
+            for sweep in (f"{name}.label".format("labels"), f"{name}.bin".format("velodyne"))
+        ),
     }
     assert (made.training_sequences, made.validation_sequences) == (("00",), ("08",))
     assert not made.reused
@@ -86,6 +82,8 @@ def test_more_sweeps_begin_with_other_streets_but_stay_sound(drive: Path):
         assert ranges.max() < 80.6
         assert sweep.strength.min() >= 0.0
         assert sweep.strength.max() <= np.float32(0.99)
+        steps = sweep.strength * 100
+        np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
     names = [sweep.name for sweep in sweeps]
     assert len({sweep.coord.tobytes() for sweep in sweeps}) == len(names) == len(set(names))
 
@@ -156,33 +154,25 @@ def test_the_road_lies_below_the_sensor_and_the_beams_are_an_hdl_64e_s(drive: Pa
     assert (np.diff(medians) < 0.05).all()
 
 
-def test_remission_comes_in_hundredths(drive: Path):
-    sweep = SPEC.open(drive, sequences=["00"])[0]
-    steps = sweep.strength * 100
-    np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
-
-
 # ------------------------------------------------------------------ what is there already
 
 
-def test_the_same_simulation_is_reused_untouched(tmp_path: Path):
-    root = tmp_path / "data"
+def test_the_same_simulation_is_reused_untouched_and_another_is_told_apart(tmp_path: Path):
+    root = tmp_path / "some/where/data"
     simulate_semantickitti(root, **SMALL)
+    assert [path.name for path in root.parent.iterdir()] == ["data"]
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    again = simulate_semantickitti(root, **SMALL)
-    assert again.reused
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == stamps
-
-
-def test_another_simulation_is_refused_and_told_apart(tmp_path: Path):
-    root = tmp_path / "data"
-    simulate_semantickitti(root, **SMALL)
-    before = digest(root)
+    assert simulate_semantickitti(root, **SMALL).reused
     with pytest.raises(UserError) as error:
         simulate_semantickitti(root, **{**SMALL, "seed": 9})
     assert "seed 0 instead of 9" in str(error.value)
     assert str(root) in str(error.value)
-    assert digest(root) == before
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == stamps
+    # Nor is a record believed that promises more than there is.
+    for path in root.glob("sequences/00/*/000001.*"):
+        path.unlink()
+    with pytest.raises(UserError, match="has 1 sweeps"):
+        simulate_semantickitti(root, **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -246,15 +236,6 @@ def test_two_processes_may_make_the_same_data(tmp_path: Path, monkeypatch):
     assert len(SPEC.open(made.root, sequences=made.training_sequences)) == 2
 
 
-def test_a_record_that_promises_more_than_there_is_is_refused(tmp_path: Path):
-    root = tmp_path / "data"
-    simulate_semantickitti(root, **SMALL)
-    for path in root.glob("sequences/00/*/000001.*"):
-        path.unlink()
-    with pytest.raises(UserError, match="has 1 sweeps"):
-        simulate_semantickitti(root, **SMALL)
-
-
 def test_an_empty_folder_is_filled_and_has_usual_rights(tmp_path: Path):
     root = tmp_path / "some/where/data"
     root.mkdir(parents=True)
@@ -262,11 +243,6 @@ def test_an_empty_folder_is_filled_and_has_usual_rights(tmp_path: Path):
     assert json.loads((root / RECORD).read_text())["seed"] == 0
     (tmp_path / "plain").mkdir()
     assert root.stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-def test_folders_above_are_made(tmp_path: Path):
-    simulate_semantickitti(tmp_path / "some/where/data", **SMALL)
-    assert [path.name for path in (tmp_path / "some/where").iterdir()] == ["data"]
 
 
 @pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])

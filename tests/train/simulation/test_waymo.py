@@ -78,30 +78,24 @@ def test_tables_are_those_of_the_dataset_in_several_row_groups(roots: dict[str, 
     import pyarrow.parquet as pq
 
     keys = ["key.segment_context_name: string", "key.frame_timestamp_micros: int64"]
-    laser = ["key.laser_name: int8"]
+    laser = [*keys, "key.laser_name: int8"]
 
-    def image(component: str, number: int, values: str) -> list[str]:
-        prefix = f"[{component}].range_image_return{number}"
-        return [f"{prefix}.values: list<{values}>", f"{prefix}.shape: fixed_size_list<int32>[3]"]
+    def images(component: str, values: str, *numbers: int) -> list[str]:
+        prefixes = [f"[{component}].range_image_return{number}" for number in numbers]
+        kinds = (f"values: list<{values}>", "shape: fixed_size_list<int32>[3]")
+        return [*laser, *(f"{prefix}.{kind}" for prefix in prefixes for kind in kinds)]
 
     expected = {
-        "lidar": keys
-        + laser
-        + image("LiDARComponent", 1, "float")
-        + image("LiDARComponent", 2, "float"),
-        "lidar_pose": keys + laser + image("LiDARPoseComponent", 1, "float"),
-        "lidar_calibration": keys[:1]
-        + laser
-        + [
+        "lidar": images("LiDARComponent", "float", 1, 2),
+        "lidar_pose": images("LiDARPoseComponent", "float", 1),
+        "lidar_calibration": [
+            *(keys[0], laser[2]),
             "[LiDARCalibrationComponent].extrinsic.transform: fixed_size_list<double>[16]",
             "[LiDARCalibrationComponent].beam_inclination.min: double",
             "[LiDARCalibrationComponent].beam_inclination.max: double",
             "[LiDARCalibrationComponent].beam_inclination.values: list<double>",
         ],
-        "lidar_segmentation": keys
-        + laser
-        + image("LiDARSegmentationLabelComponent", 1, "int32")
-        + image("LiDARSegmentationLabelComponent", 2, "int32"),
+        "lidar_segmentation": images("LiDARSegmentationLabelComponent", "int32", 1, 2),
         "vehicle_pose": [
             *keys,
             "[VehiclePoseComponent].world_from_vehicle.transform: fixed_size_list<double>[16]",
