@@ -66,14 +66,15 @@ def mean_distance(distillation, networks=6):
 @pytest.mark.parametrize(
     ("method", "rate", "share"),
     [
-        ("dd3d", {"lr": 3e-3}, 0.97),
+        # At a rate of 0.003 the last bits of a sum decide where it ends: 0.95 to 1.01.
+        ("dd3d", {"lr": 5e-4, "w0": 10.0, "weight_decay": 0.0}, 0.97),
         ("distribution-matching", {"coordinate_lr": 5e-3}, 0.9),
     ],
 )
 def test_the_distance_falls_on_networks_that_were_not_seen(real, method, rate, share):
-    distillation = Distillation(real, _options(method=method, iterations=25, **rate), CPU)
+    distillation = Distillation(real, _options(method=method, iterations=40, **rate), CPU)
     before = mean_distance(distillation)
-    assert len(distillation.run().losses) == 25
+    assert len(distillation.run().losses) == 40
     assert mean_distance(distillation) < share * before
 
 
