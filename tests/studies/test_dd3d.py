@@ -28,7 +28,7 @@ from train.core.errors import UserError
 from train.dataset_distillation import training
 from train.dataset_distillation.generator import load_generator
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.dataset_distillation.simulated.objects import SimulatedSet
+from train.dataset_distillation.objects.simulated import SimulatedSet
 
 SETTINGS = Settings(
     data=SimulatedSet(train_per_class=3, test_per_class=2, num_points=24),

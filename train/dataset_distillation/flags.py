@@ -8,9 +8,10 @@ from tyro.conf import arg
 
 from train.core.command import Device, Names, several
 from train.data.layout_flags import LayoutFlags
-from train.data.registry import DATASETS
-from train.dataset_distillation.networks.build import NETWORKS
+from train.dataset_distillation.frames.read import FrameFlags
+from train.dataset_distillation.networks.classifiers import NETWORKS
 from train.dataset_distillation.networks.segmenters import SEGMENTERS
+from train.dataset_distillation.objects.simulated import SimulationFlags
 from train.dataset_distillation.options import (
     METHODS,
     PAPER,
@@ -21,7 +22,6 @@ from train.dataset_distillation.options import (
     Start,
 )
 from train.dataset_distillation.rotator import Mode
-from train.dataset_distillation.simulated.objects import Source
 from train.dataset_distillation.start import QUICK_START, StartOptions
 from train.dataset_distillation.tasks import Task
 
@@ -33,71 +33,6 @@ _START: Final = StartOptions()
 
 def _words(values: tuple[int, ...]) -> str:
     return " ".join(map(str, values))
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameFlags:
-    """LiDAR frames: their semantic classes are the parts."""
-
-    dataset: Annotated[
-        str | None,
-        arg(
-            metavar="NAME",
-            help="distill LiDAR frames whose semantic classes are the parts, those of this dataset "
-            f"below --data: {', '.join(DATASETS)}",
-        ),
-    ] = None
-    simulate: bool = False
-    """simulate them, in the dataset's own format, below --data or --output"""
-    range_m: Annotated[float, arg(metavar="R")] = 25.0
-    """crop frames to this, along the ground and in height"""
-    frames: Annotated[int, arg(metavar="B")] = 128
-    """training frames that are read, evenly spread"""
-    test_frames: Annotated[int, arg(metavar="B")] = 32
-    """held-out frames, evenly spread; 0 for none"""
-    simulated_frames: Annotated[int, arg(metavar="B")] = 32
-    """training frames to simulate"""
-    simulated_test_frames: Annotated[int, arg(metavar="B")] = 16
-    """held-out frames to simulate"""
-    azimuth_steps: Annotated[int, arg(metavar="B")] = 400
-    """columns in a turn of the simulated sensor"""
-    start_steps: Annotated[
-        int | None,
-        arg(
-            metavar="S",
-            help="fit the generator to real points in so many steps first; 0, the paper's way, is "
-            f"for frames alone [objects that start from real clouds: {_USUAL.start_steps}; frames, "
-            f"quick: {QUICK_START.steps}, paper: {_START.steps}]",
-        ),
-    ] = None
-    start_frames: Annotated[int, arg(metavar="B")] = 0
-    """real frames that each of the --cpc then starts from, at most; 0 for an equal share of all"""
-    share_power: Annotated[
-        float | None,
-        arg(
-            metavar="P",
-            help="points of a class as its share to this power; below 1 rare classes have more "
-            f"[quick: {QUICK_START.share_power:g}, paper: {_START.share_power:g}]",
-        ),
-    ] = None
-    train_sequences: Names = ()
-    """[the official split]"""
-    validation_sequences: Names = ()
-    """[the official split]"""
-    grid_size_m: Annotated[float, arg(metavar="G")] = 0.5
-    """edge of the voxels of networks that have them"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimulationFlags:
-    """Simulated objects."""
-
-    source: Source = "models"
-    """the simulator's models, or things cut out of scans of its streets"""
-    train_per_class: Annotated[int, arg(metavar="B")] = 60
-    """clouds"""
-    test_per_class: Annotated[int, arg(metavar="B")] = 30
-    """clouds"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +95,25 @@ class LearningFlags:
             f"{QUICK['start']}; paper: noise for a generator, random for free coordinates]"
         ),
     ] = None
+    start_steps: Annotated[
+        int | None,
+        arg(
+            metavar="S",
+            help="fit the generator to real points in so many steps first; 0, the paper's way, is "
+            f"for frames alone [objects that start from real clouds: {_USUAL.start_steps}; frames, "
+            f"quick: {QUICK_START.steps}, paper: {_START.steps}]",
+        ),
+    ] = None
+    start_frames: Annotated[int, arg(metavar="B")] = 0
+    """real frames that each of the --cpc then starts from, at most; 0 for an equal share of all"""
+    share_power: Annotated[
+        float | None,
+        arg(
+            metavar="P",
+            help="points of a class as its share to this power; below 1 rare classes have more "
+            f"[quick: {QUICK_START.share_power:g}, paper: {_START.share_power:g}]",
+        ),
+    ] = None
     coordinate_lr: float = _USUAL.coordinate_lr
     """of free coordinates"""
     pointnet_widths: Annotated[
@@ -197,6 +151,8 @@ class EvaluationFlags:
     ] = ()
     epochs: int = 200
     """of their training"""
+    grid_size_m: Annotated[float, arg(metavar="G")] = 0.5
+    """edge of the voxels of networks that have them"""
 
 
 @dataclass(frozen=True, kw_only=True)

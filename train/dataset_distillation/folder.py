@@ -38,7 +38,7 @@ from train.dataset_distillation.generator import (
 )
 from train.dataset_distillation.make import SmallSet, as_frames, sampled
 from train.dataset_distillation.networks.segmenters import HEIGHT
-from train.dataset_distillation.objects.folder import write_folder
+from train.dataset_distillation.objects.read import write_folder
 from train.dataset_distillation.options import DistillOptions, RotatorOptions
 from train.dataset_distillation.pictures import draw_clouds, draw_frames
 from train.dataset_distillation.prepare import Prepared, canonical

@@ -15,9 +15,10 @@ from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.flags import SIMULATED, Flags
 from train.dataset_distillation.folder import FRAMES_PICTURE, OBJECTS_PICTURE
 from train.dataset_distillation.frames.folder import refuse_frames_of_others
-from train.dataset_distillation.frames.read import FrameData, FrameOptions, read_frame_data
-from train.dataset_distillation.networks.build import NETWORKS
+from train.dataset_distillation.frames.read import FrameData, read_frame_data
+from train.dataset_distillation.networks.classifiers import NETWORKS
 from train.dataset_distillation.networks.segmenters import SEGMENTERS, build_segmenter
+from train.dataset_distillation.objects.simulated import SimulatedSet
 from train.dataset_distillation.options import (
     LEARNED,
     PAPER,
@@ -27,7 +28,6 @@ from train.dataset_distillation.options import (
     RotatorOptions,
 )
 from train.dataset_distillation.prepare import read_real
-from train.dataset_distillation.simulated.objects import SimulatedSet
 from train.dataset_distillation.start import QUICK_START, StartOptions
 from train.dataset_distillation.tasks import Task
 from train.dataset_distillation.training import (
@@ -117,30 +117,19 @@ class Frames(Objects):
                 f"--evaluate {odd[0]}: of LiDAR frames, choose {' or '.join(SEGMENTERS)}"
             )
         for name in self.networks:
-            build_segmenter(name, 2, self.flags.frames.grid_size_m, self.flags.frames.range_m)
+            build_segmenter(name, 2, self.flags.evaluation.grid_size_m, self.flags.frames.range_m)
 
     def read(self) -> tuple[PointClouds, PointClouds | None, str]:
         """Return training and held-out frames, and what the log says of them."""
-        flags, frames = self.flags, self.flags.frames
+        flags = self.flags
         refuse_frames_of_others(flags.output)
         simulated = flags.data == SIMULATED
+        given = asdict(flags.frames) | {"simulate": flags.frames.simulate or simulated}
         wanted = FrameData(
-            dataset=frames.dataset or "",
+            **given,
             root=flags.output / SIMULATED if simulated else Path(flags.data),
-            train_sequences=frames.train_sequences,
-            validation_sequences=frames.validation_sequences,
             layout=asdict(flags.layout),
-            take=FrameOptions(
-                points=flags.points,
-                range_m=frames.range_m,
-                most=frames.frames,
-                seed=flags.seed,
-            ),
-            test_most=frames.test_frames,
-            simulate=frames.simulate or simulated,
-            simulated_frames=frames.simulated_frames,
-            simulated_test_frames=frames.simulated_test_frames,
-            azimuth_steps=frames.azimuth_steps,
+            points=flags.points,
             seed=flags.seed,
         )
         train, test = read_frame_data(wanted, needs_test=bool(self.networks))
@@ -149,11 +138,11 @@ class Frames(Objects):
 
     def start(self) -> StartOptions | None:
         """Return how a generator is fitted to real points first; a flag wins over the preset."""
-        frames = self.flags.frames
-        given: dict[str, Any] = {"steps": frames.start_steps, "share_power": frames.share_power}
+        learning = self.flags.learning
+        given: dict[str, Any] = {"steps": learning.start_steps, "share_power": learning.share_power}
         return replace(
             QUICK_START if starts_from_real(self.flags) else StartOptions(),
-            frames=frames.start_frames,
+            frames=learning.start_frames,
             **{name: value for name, value in given.items() if value is not None},
         )
 
@@ -161,7 +150,7 @@ class Frames(Objects):
         """Return how the networks that --evaluate names are trained."""
         more: dict[str, Any] = {
             "test_every": max(1, self.flags.evaluation.epochs // 4),
-            "grid_size_m": self.flags.frames.grid_size_m,
+            "grid_size_m": self.flags.evaluation.grid_size_m,
         }
         return [FrameTraining(network=name, **self.shared, **more) for name in self.networks]
 
@@ -187,7 +176,7 @@ def starts_from_real(flags: Flags) -> bool:
         flags.learning.preset == "quick"
         and flags.method in LEARNED
         and flags.learning.start != "noise"
-        and flags.frames.start_steps != 0
+        and flags.learning.start_steps != 0
     )
 
 
@@ -209,7 +198,7 @@ def distill_options(flags: Flags) -> DistillOptions:
         "lr": learning.lr,
         "w0": learning.w0,
         "start": learning.start,
-        "start_steps": flags.frames.start_steps if of_objects else None,
+        "start_steps": learning.start_steps if of_objects else None,
         "widths": learning.pointnet_widths or None,
     }
     preset |= {name: value for name, value in given.items() if value is not None}

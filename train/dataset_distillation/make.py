@@ -24,7 +24,7 @@ from train.dataset_distillation.coresets import coreset
 from train.dataset_distillation.distill import Distillation, Distilled
 from train.dataset_distillation.frames.strengths import draw_strengths, strength_table
 from train.dataset_distillation.generator import PointGenerator, generate
-from train.dataset_distillation.networks.build import SMALL_POINTNET
+from train.dataset_distillation.networks.classifiers import SMALL_POINTNET
 from train.dataset_distillation.networks.segmenters import HEIGHT
 from train.dataset_distillation.options import LEARNED, DistillOptions
 from train.dataset_distillation.prepare import Prepared, canonical

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from train.core.distributed import current_world
 from train.dataset_distillation.chance import Stream, generator_for, weights_from
 from train.dataset_distillation.clouds import PointClouds
-from train.dataset_distillation.grouped import class_distances, class_gradients, mean_features
 from train.dataset_distillation.matching import (
+    class_distances,
     class_gradient,
+    class_gradients,
     gradient_distance,
     masked_labels,
+    mean_features,
 )
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.options import DistillOptions

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from train.core.console import logger
 from train.core.distributed import first_process_first
@@ -11,10 +13,9 @@ from train.core.errors import UserError
 from train.dataset_distillation.chance import Stream
 from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.objects.read import read_objects
-from train.dataset_distillation.objects.rotations import rotated
+from train.dataset_distillation.objects.simulated import SimulatedSet, simulate_objects
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.rotator import Rotator, principal_axes
-from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,3 +150,39 @@ def read_real(
             raise
         test = None
     return train, test
+
+
+def random_rotations(
+    number: int, rng: np.random.Generator, *, upright: bool = False
+) -> NDArray[np.float64]:
+    """Return rotation matrices (number, 3, 3) of determinant 1.
+
+    Parameters
+    ----------
+    number
+        How many.
+    rng
+        Source of chance.
+    upright
+        About z alone; else evenly over all rotations, from unit quaternions (Shoemake,
+        "Uniform random rotations", Graphics Gems III).
+    """
+    if upright:
+        angle = rng.uniform(0.0, 2 * np.pi, number)
+        q = np.stack([np.cos(angle / 2), 0 * angle, 0 * angle, np.sin(angle / 2)], axis=1)
+    else:
+        q = rng.normal(size=(number, 4))
+        q /= np.linalg.norm(q, axis=1, keepdims=True)
+    w, x, y, z = q.T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def rotated(clouds: PointClouds, seed: int, *, upright: bool = False) -> PointClouds:
+    """Return the same clouds, each turned by a rotation of its own (the paper's "rotated" sets)."""
+    turns = random_rotations(len(clouds), np.random.default_rng(seed), upright=upright)
+    return clouds.with_points(clouds.points @ turns.astype(np.float32).transpose(0, 2, 1))

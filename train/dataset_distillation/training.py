@@ -27,7 +27,7 @@ from train.core.errors import UserError
 from train.dataset_distillation.chance import Stream, generator_for, weights_from
 from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.matching import labeled_loss
-from train.dataset_distillation.networks.build import build_network
+from train.dataset_distillation.networks.classifiers import build_network
 from train.dataset_distillation.networks.pointnet import WIDTHS, PointNet
 from train.dataset_distillation.networks.segmenters import PointSegmenter, build_segmenter
 from train.dataset_distillation.tasks import mean_part_iou

@@ -26,7 +26,7 @@ from train.ablation.study import records_for_page
 from train.core.atomic_write import make_folder
 from train.core.device import resolve_device
 from train.core.errors import UserError
-from train.dataset_distillation.networks.build import NETWORKS
+from train.dataset_distillation.networks.classifiers import NETWORKS
 from train.dataset_distillation.options import METHODS
 
 PAGE_NAME: Final = "dd3d.md"

@@ -20,8 +20,9 @@ from train.ablation.study import Study
 from train.core.atomic_write import make_folder
 from train.dataset_distillation.folder import STATE_NAME, write_made
 from train.dataset_distillation.make import SmallSet, features_of, make, score
-from train.dataset_distillation.networks.build import SMALL_POINTNET, SMALL_WIDTHS
+from train.dataset_distillation.networks.classifiers import SMALL_POINTNET, SMALL_WIDTHS
 from train.dataset_distillation.objects.read import read_objects
+from train.dataset_distillation.objects.simulated import SimulatedSet, simulate_objects
 from train.dataset_distillation.options import (
     LEARNED,
     METHODS,
@@ -31,7 +32,6 @@ from train.dataset_distillation.options import (
     Start,
 )
 from train.dataset_distillation.prepare import Prepared, canonical, prepare
-from train.dataset_distillation.simulated.objects import SimulatedSet, simulate_objects
 from train.dataset_distillation.training import (
     ClassCounts,
     ClassTraining,

@@ -18,7 +18,7 @@ from train.ablation.statistics import Comparison, Metric, Result, result_of
 from train.core import blocks
 from train.dataset_distillation.generator import GeneratorSpec, pays_from
 from train.dataset_distillation.make import SIGNS_ONCE_FROM
-from train.dataset_distillation.networks.build import SMALL_POINTNET
+from train.dataset_distillation.networks.classifiers import SMALL_POINTNET
 from train.dataset_distillation.options import METHODS
 
 RECORDS_NAME: Final = "dd3d_records.jsonl.gz"

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from train.dataset_distillation.clouds import PointClouds
-from train.dataset_distillation.objects.folder import INDEX_NAME
-from train.dataset_distillation.objects.read import read_objects
+from train.dataset_distillation.objects.read import INDEX_NAME, read_objects
 from train.dataset_distillation.pictures import draw_clouds
 
 

@@ -24,7 +24,7 @@ from train.dataset_distillation.folder import (
     load_clouds,
     write_made,
 )
-from train.dataset_distillation.frames.read import FrameData, FrameOptions, read_frame_data
+from train.dataset_distillation.frames.read import FrameData, read_frame_data
 from train.dataset_distillation.make import SmallSet, features_of, make, score
 from train.dataset_distillation.options import LEARNED, DistillOptions, Method
 from train.dataset_distillation.pictures import draw_frames
@@ -130,13 +130,10 @@ class Settings:
         return FrameData(
             dataset="kitti-layout",
             root=root,
-            take=FrameOptions(
-                points=self.points,
-                range_m=self.range_m,
-                most=self.train_frames,
-                seed=self.data_seed,
-            ),
-            test_most=self.test_frames,
+            points=self.points,
+            range_m=self.range_m,
+            frames=self.train_frames,
+            test_frames=self.test_frames,
             simulate=True,
             simulated_frames=self.train_frames,
             simulated_test_frames=self.test_frames,

@@ -10,7 +10,7 @@ from tests.train.dataset_distillation.toys import toy_clouds
 from topodistill.commands import main as topodistill
 from train.dataset_distillation.command import COMMAND, main
 from train.dataset_distillation.kinds import distill_options, kind_of
-from train.dataset_distillation.objects import read_objects, write_folder
+from train.dataset_distillation.objects.read import read_objects, write_folder
 from train.dataset_distillation.start import StartOptions
 
 

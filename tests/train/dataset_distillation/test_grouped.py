@@ -9,8 +9,13 @@ from tests.train.dataset_distillation.test_distill import distance
 from tests.train.dataset_distillation.toys import toy_clouds
 from train.dataset_distillation import matcher as matcher_module
 from train.dataset_distillation.distill import Distillation
-from train.dataset_distillation.grouped import class_distances, class_gradients, mean_features
-from train.dataset_distillation.matching import class_gradient, gradient_distance
+from train.dataset_distillation.matching import (
+    class_distances,
+    class_gradient,
+    class_gradients,
+    gradient_distance,
+    mean_features,
+)
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.options import DistillOptions, RotatorOptions
 

@@ -6,16 +6,17 @@ import torch
 from torch import nn
 
 from train.core.errors import UserError
-from train.dataset_distillation.networks.build import NETWORKS, build_network
-from train.dataset_distillation.networks.dgcnn import DGCNN
-from train.dataset_distillation.networks.neighbors import (
+from train.dataset_distillation.networks.classifiers import (
+    DGCNN,
+    NETWORKS,
+    PointNet2,
+    build_network,
     farthest_points,
     gather_points,
     nearest,
     squared_distances,
 )
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.dataset_distillation.networks.pointnet2 import PointNet2
 
 SMALL = {
     "pointnet": lambda: PointNet(5, widths=(8, 16, 32)),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.dataset_distillation.objects.rotations import random_rotations
+from train.dataset_distillation.prepare import random_rotations
 from train.dataset_distillation.rotator import Rotator, principal_axes
 
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.dataset_distillation.objects import read_folder
-from train.dataset_distillation.simulated import objects
-from train.dataset_distillation.simulated.objects import (
+from train.dataset_distillation.objects import simulated as objects
+from train.dataset_distillation.objects.read import read_folder
+from train.dataset_distillation.objects.simulated import (
     IN_STREETS,
     MODELS,
     PART_NAMES,
     SimulatedSet,
     simulate_objects,
 )
-from train.dataset_distillation.simulated.surface_points import polytope_triangles, sample_surface
+from train.dataset_distillation.objects.surface_points import polytope_triangles, sample_surface
 from train.simulation.simulator.ground import Ground
 from train.simulation.simulator.parts import Parts, Spot
 from train.simulation.simulator.scene import Frame, SceneBuilder

@@ -10,16 +10,18 @@ Shape letters: B frames, N points of each, C classes.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from tyro.conf import arg
 
+from train.core.command import Names
 from train.core.console import logger
 from train.core.distributed import first_process_first
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX, FrameSource, LidarFrame
-from train.data.registry import dataset_spec
+from train.data.registry import DATASETS, dataset_spec
 from train.dataset_distillation.clouds import NO_PART, PointClouds
 
 STREET: Final = "street"
@@ -58,46 +60,70 @@ class FrameOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrameData:
-    """Which frames are read.
+class FrameFlags:
+    """LiDAR frames: their semantic classes are the parts."""
+
+    dataset: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help="distill LiDAR frames whose semantic classes are the parts, those of this dataset "
+            f"below --data: {', '.join(DATASETS)}",
+        ),
+    ] = None
+    simulate: bool = False
+    """simulate them, in the dataset's own format, below --data or --output"""
+    range_m: Annotated[float, arg(metavar="R")] = 25.0
+    """crop frames to this, along the ground and in height"""
+    frames: Annotated[int, arg(metavar="B")] = 128
+    """training frames that are read, evenly spread"""
+    test_frames: Annotated[int, arg(metavar="B")] = 32
+    """held-out frames, evenly spread; 0 for none"""
+    simulated_frames: Annotated[int, arg(metavar="B")] = 32
+    """training frames to simulate"""
+    simulated_test_frames: Annotated[int, arg(metavar="B")] = 16
+    """held-out frames to simulate"""
+    azimuth_steps: Annotated[int, arg(metavar="B")] = 400
+    """columns in a turn of the simulated sensor"""
+    train_sequences: Names = ()
+    """[the official split]"""
+    validation_sequences: Names = ()
+    """[the official split]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameData(FrameFlags):
+    """Which frames are read, and what is taken of each.
 
     Attributes
     ----------
-    dataset
-        A name of `train.data.registry.DATASETS`.
     root
-        The data root.
-    train_sequences, validation_sequences
-        None for the official split.
+        The data root; simulated frames are written to it first.
     layout
         Options of `kitti-layout`, by name.
-    take
-        What is taken of each training frame.
-    test_most
-        Frames that are held out to be scored on, at most; 0 for none.
-    simulate
-        Write simulated frames to `root` first.
-    simulated_frames, simulated_test_frames, azimuth_steps, seed
-        Of the simulation.
+    points
+        See `FrameOptions`.
+    seed
+        Of the draw of points, and of the simulation.
     """
 
-    dataset: str
     root: Path
-    train_sequences: tuple[str, ...] = ()
-    validation_sequences: tuple[str, ...] = ()
     layout: Mapping[str, Any] = field(default_factory=dict)
-    take: FrameOptions = field(default_factory=FrameOptions)
-    test_most: int = 32
-    simulate: bool = False
-    simulated_frames: int = 32
-    simulated_test_frames: int = 16
-    azimuth_steps: int = 400
+    points: int = 1024
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of frames."""
-        if self.test_most < 0:
-            raise UserError(f"--test-frames {self.test_most}: 0 or more")
+        """Refuse a negative number of frames, and what no frame can be taken with."""
+        if self.test_frames < 0:
+            raise UserError(f"--test-frames {self.test_frames}: 0 or more")
+        _ = self.take
+
+    @property
+    def take(self) -> FrameOptions:
+        """What is taken of each training frame."""
+        return FrameOptions(
+            points=self.points, range_m=self.range_m, most=self.frames, seed=self.seed
+        )
 
 
 def read_frames(
@@ -205,9 +231,9 @@ def read_frame_data(
     UserError
         If the dataset is unknown, its frames cannot be opened, or `frame_clouds` refuses them.
     """
-    spec = dataset_spec(wanted.dataset, wanted.layout)
+    spec = dataset_spec(wanted.dataset or "", wanted.layout)
     train_sequences, test_sequences = wanted.train_sequences, wanted.validation_sequences
-    if needs_test and not wanted.test_most:
+    if needs_test and not wanted.test_frames:
         raise UserError("--test-frames 0: there is nothing to score on; give at least 1")
     with first_process_first():
         if wanted.simulate:
@@ -221,7 +247,7 @@ def read_frame_data(
             train_sequences, test_sequences = made.training_sequences, made.validation_sequences
         source = spec.open(wanted.root, "training", sequences=train_sequences)
         train = read_frames(source, spec.class_names, wanted.take)
-        if not wanted.test_most:
+        if not wanted.test_frames:
             return train, None
         try:
             held_out = spec.open(wanted.root, "validation", sequences=test_sequences)
@@ -235,5 +261,5 @@ def read_frame_data(
                 f"{wanted.root}: frame {shared[0]} and {len(shared) - 1} more are both trained on "
                 "and held out; name other --validation-sequences"
             )
-        take = replace(wanted.take, most=wanted.test_most, seed=wanted.take.seed + 1)
+        take = replace(wanted.take, most=wanted.test_frames, seed=wanted.seed + 1)
         return train, read_frames(held_out, spec.class_names, take)

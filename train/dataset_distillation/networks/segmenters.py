@@ -150,24 +150,14 @@ def voxel_batch(
     return batch, voxel_of
 
 
-def _pointnet(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:
-    del grid_size_m, meters
-    return PointSegmenter(num_classes, HEIGHT)
-
-
-def _pointnet_small(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:
-    del grid_size_m, meters
-    return PointSegmenter(num_classes, HEIGHT, widths=(64, 128, 256))
-
-
 def _ptv3(num_classes: int, grid_size_m: float, meters: float) -> nn.Module:
     spec = NetworkSpec("ptv3", "tiny-student", num_classes, IN_CHANNELS)
     return VoxelSegmenter(build_network(spec), grid_size_m, meters)
 
 
 SEGMENTERS: Final[Mapping[str, Callable[[int, float, float], nn.Module]]] = {
-    "pointnet": _pointnet,
-    "pointnet-small": _pointnet_small,
+    "pointnet": lambda classes, *_: PointSegmenter(classes, HEIGHT),
+    "pointnet-small": lambda classes, *_: PointSegmenter(classes, HEIGHT, widths=(64, 128, 256)),
     "ptv3": _ptv3,
 }
 """Name -> what makes an untrained network for a number of classes, a voxel's edge and the unit of

@@ -135,7 +135,8 @@ def own(tmp_path_factory):
         dataset="kitti-layout",
         root=folder / "data",
         layout={"class_map": folder / "classes.yaml"},
-        take=TAKE,
+        points=TAKE.points,
+        range_m=TAKE.range_m,
     )
 
 
@@ -145,8 +146,8 @@ def test_frames_of_ones_own_are_read_by_their_class_map(own):
     assert test.names == ("lake/000000", "lake/000001")
     assert train.part_names == CLASSES
     assert train.part_counts()[0] > 100
-    assert read_frame_data(dataclasses.replace(own, test_most=0))[1] is None
-    assert len(read_frame_data(dataclasses.replace(own, test_most=1))[1]) == 1
+    assert read_frame_data(dataclasses.replace(own, test_frames=0))[1] is None
+    assert len(read_frame_data(dataclasses.replace(own, test_frames=1))[1]) == 1
 
 
 @pytest.mark.parametrize("dataset", sorted(set(DATASETS) - {"kitti-layout"}))  # own frames: above
@@ -154,8 +155,10 @@ def test_every_dataset_is_simulated_and_read_by_its_own_source(dataset, tmp_path
     wanted = FrameData(
         dataset=dataset,
         root=tmp_path / "data",
-        take=FrameOptions(points=64, range_m=30.0, most=1),
-        test_most=1,
+        points=64,
+        range_m=30.0,
+        frames=1,
+        test_frames=1,
         simulate=True,
         simulated_frames=1,
         simulated_test_frames=1,
@@ -186,8 +189,8 @@ def test_data_without_held_out_frames_is_told_of(own, capsys):
         ({"dataset": "kitty"}, "unknown dataset 'kitty'"),
         ({"validation_sequences": ("hill",)}, "are both trained on and held out"),
         ({"train_sequences": ("dale",)}, "missing dale"),
-        ({"take": dataclasses.replace(TAKE, points=5000)}, "fewer than the 5000 asked for"),
-        ({"test_most": -1}, "--test-frames -1"),
+        ({"points": 5000}, "fewer than the 5000 asked for"),
+        ({"test_frames": -1}, "--test-frames -1"),
     ],
 )
 def test_mistakes_are_named(own, change, words):
@@ -197,4 +200,4 @@ def test_mistakes_are_named(own, change, words):
 
 def test_scores_need_held_out_frames(own):
     with pytest.raises(UserError, match="--test-frames 0"):
-        read_frame_data(dataclasses.replace(own, test_most=0), needs_test=True)
+        read_frame_data(dataclasses.replace(own, test_frames=0), needs_test=True)

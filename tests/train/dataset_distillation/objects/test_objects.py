@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
-from train.dataset_distillation.clouds import resample, unit_sphere
-from train.dataset_distillation.objects import PointClouds, read_folder, read_objects, write_folder
+from train.dataset_distillation.clouds import PointClouds, resample, unit_sphere
 from train.dataset_distillation.objects.meshes import read_off, sample_triangles
-from train.dataset_distillation.objects.rotations import random_rotations, rotated
+from train.dataset_distillation.objects.read import read_folder, read_objects, write_folder
+from train.dataset_distillation.prepare import random_rotations, rotated
 
 RNG = np.random.default_rng(0)
 

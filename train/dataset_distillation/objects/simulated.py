@@ -7,15 +7,16 @@ scans: what a simulated HDL-64E sees of the things in a street, partial and spar
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from tyro.conf import arg
 
 from train.core.errors import UserError
 from train.dataset_distillation.clouds import NO_PART, PointClouds, resample, unit_sphere
-from train.dataset_distillation.objects.folder import INDEX_NAME, read_index, write_folder
-from train.dataset_distillation.simulated.surface_points import sample_surface
+from train.dataset_distillation.objects.read import INDEX_NAME, read_index, write_folder
+from train.dataset_distillation.objects.surface_points import sample_surface
 from train.simulation.simulator import objects, people, vehicles
 from train.simulation.simulator.drive import drive
 from train.simulation.simulator.ground import Ground
@@ -61,69 +62,69 @@ MODELS: Final[Mapping[str, Draw]] = {
 }
 """Class -> what draws one."""
 
-IN_STREETS: Final[Mapping[str, frozenset[Kind]]] = {
-    "car": frozenset({Kind.CAR, Kind.MOVING_CAR, Kind.POLICE_CAR, Kind.AMBULANCE}),
-    "truck": frozenset({Kind.TRUCK, Kind.MOVING_TRUCK}),
-    "bus": frozenset({Kind.BUS, Kind.MOVING_BUS}),
-    "trailer": frozenset({Kind.TRAILER, Kind.MOVING_TRAILER}),
-    "bicycle": frozenset({Kind.BICYCLE}),
-    "motorcycle": frozenset({Kind.MOTORCYCLE}),
-    "cyclist": frozenset({Kind.BICYCLIST, Kind.MOVING_BICYCLIST}),
-    "person": frozenset({Kind.PERSON, Kind.MOVING_PERSON, Kind.CHILD, Kind.MOVING_CHILD}),
+IN_STREETS: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "car": (Kind.CAR, Kind.MOVING_CAR, Kind.POLICE_CAR, Kind.AMBULANCE),
+    "truck": (Kind.TRUCK, Kind.MOVING_TRUCK),
+    "bus": (Kind.BUS, Kind.MOVING_BUS),
+    "trailer": (Kind.TRAILER, Kind.MOVING_TRAILER),
+    "bicycle": (Kind.BICYCLE,),
+    "motorcycle": (Kind.MOTORCYCLE,),
+    "cyclist": (Kind.BICYCLIST, Kind.MOVING_BICYCLIST),
+    "person": (Kind.PERSON, Kind.MOVING_PERSON, Kind.CHILD, Kind.MOVING_CHILD),
 }
 """Class -> the kinds of things that are cut out of scans; what is no thing has no instance."""
 
-_PARTS: Final[Mapping[str, frozenset[Material]]] = {
-    "paint": frozenset(
-        {
-            Material.PAINT,
-            Material.BRIGHT_PAINT,
-            Material.DARK_PAINT,
-            Material.SILVER_PAINT,
-            Material.BLACK_PAINT,
-        }
+_PARTS: Final[Mapping[str, tuple[Material, ...]]] = {
+    "paint": (
+        Material.PAINT,
+        Material.BRIGHT_PAINT,
+        Material.DARK_PAINT,
+        Material.SILVER_PAINT,
+        Material.BLACK_PAINT,
     ),
-    "glass": frozenset({Material.GLASS, Material.TINTED_GLASS}),
-    "rubber": frozenset({Material.RUBBER}),
-    "metal": frozenset({Material.METAL, Material.STEEL}),
-    "cloth": frozenset({Material.CLOTH, Material.DARK_CLOTH, Material.HIGH_VISIBILITY}),
-    "skin": frozenset({Material.SKIN}),
-    "wood": frozenset({Material.WOOD, Material.BARK}),
-    "foliage": frozenset({Material.FOLIAGE}),
-    "plastic": frozenset({Material.PLASTIC, Material.REFLECTOR}),
+    "glass": (Material.GLASS, Material.TINTED_GLASS),
+    "rubber": (Material.RUBBER,),
+    "metal": (Material.METAL, Material.STEEL),
+    "cloth": (Material.CLOTH, Material.DARK_CLOTH, Material.HIGH_VISIBILITY),
+    "skin": (Material.SKIN,),
+    "wood": (Material.WOOD, Material.BARK),
+    "foliage": (Material.FOLIAGE,),
+    "plastic": (Material.PLASTIC, Material.REFLECTOR),
 }
 PART_NAMES: Final = tuple(_PARTS)
 """The parts of the models: what they are made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulatedSet:
-    """What is simulated.
+class SimulationFlags:
+    """Simulated objects."""
 
-    Attributes
-    ----------
-    source
-        "models": sampled on the surface, in 12 classes with parts. "streets": cut out of scans, in
-        8 classes without.
-    train_per_class, test_per_class
-        Clouds. Test clouds are of other models, or of other streets.
-    num_points
-        Of each cloud.
-    seed
-        At least 0.
-    """
-
+    # Models are sampled on the surface, in 12 classes with parts; 8 classes without are cut out of
+    # scans. Test clouds are of other models, or of other streets.
     source: Source = "models"
-    train_per_class: int = 60
-    test_per_class: int = 30
-    num_points: int = 1024
-    seed: int = 0
+    """the simulator's models, or things cut out of scans of its streets"""
+    train_per_class: Annotated[int, arg(metavar="B")] = 60
+    """clouds"""
+    test_per_class: Annotated[int, arg(metavar="B")] = 30
+    """clouds"""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
         for name in ("train_per_class", "test_per_class"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedSet(SimulationFlags):
+    """What is simulated: with `num_points` of each cloud, and a seed of at least 0."""
+
+    num_points: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be simulated."""
+        super().__post_init__()
         if self.num_points < 2:
             raise UserError(f"objects of {self.num_points} points: at least 2")
         if self.seed < 0:
