@@ -10,9 +10,9 @@ import fast
 import reference
 from fast import memory, rips
 from fast.kernels.distances import lengths
-from fast.kernels.edges import relative_neighbors_cpu
-from fast.kernels.lunes import disconnected_lunes_cpu
-from fast.kernels.pairing import point_pairing_cpu, point_tree_cpu
+from fast.kernels.edges import point_tree_cpu
+from fast.kernels.lunes import disconnected_lunes_cpu, relative_neighbors_cpu
+from fast.kernels.pairing import point_pairing_cpu
 from fast.kernels.rips import point_cloud_cpu, rips_cpu
 from fast.kernels.rips.point_cloud_cpu import PointCloud
 

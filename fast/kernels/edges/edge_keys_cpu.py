@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from fast.kernels.lunes.bits_cpu import bits_of
+from fast.kernels.bits_cpu import bits_of
 
 ROWS = 16  # computed together
 _WIDTH = 256  # vertices whose lengths to those rows are computed together: they stay in the cache

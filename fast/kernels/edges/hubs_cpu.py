@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from fast.kernels.lunes.bits_cpu import lowest_bit
+from fast.kernels.bits_cpu import lowest_bit
 
 _ROOM = 64  # words of a list
 _MOST_AT_START = 48  # more, and a hub is none: there must be room for edges to come

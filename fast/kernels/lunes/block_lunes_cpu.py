@@ -9,9 +9,9 @@ places, `i`, `j` the vertices there.
 import numpy as np
 from numba import njit
 
+from fast.kernels.bits_cpu import length_of, lowest_bit
 from fast.kernels.edges.edge_keys_cpu import is_older, key_between
 from fast.kernels.edges.hubs_cpu import enter_edge, join_stragglers
-from fast.kernels.lunes.bits_cpu import length_of, lowest_bit
 
 WORDS = 4  # of a block
 

@@ -7,6 +7,13 @@ are leaves, whose edges are examined one by one (docs/numerics.md).
 import numpy as np
 from numba import njit
 
+from fast.kernels.edges.point_tree_cpu import (
+    NONE,
+    between_boxes,
+    distance,
+    farthest_from_box,
+    nearest_to_box,
+)
 from fast.kernels.lunes.point_lunes_cpu import (
     CONNECTED,
     TIED,
@@ -17,13 +24,6 @@ from fast.kernels.lunes.point_lunes_cpu import (
     taller,
     wider,
     wider_row,
-)
-from fast.kernels.pairing.point_tree_cpu import (
-    NONE,
-    between_boxes,
-    distance,
-    farthest_from_box,
-    nearest_to_box,
 )
 
 # A vertex w so near to the middle of {a, b}, in lengths of {a, b}, is joined to the whole lune, of

@@ -7,8 +7,8 @@ ends: a few *witnesses* that it joins to many settle most edges. `i`, `j` and `w
 import numpy as np
 from numba import njit
 
+from fast.kernels.bits_cpu import num_bits
 from fast.kernels.edges.edge_keys_cpu import is_older, key_between, num_vertices
-from fast.kernels.lunes.bits_cpu import num_bits
 
 _NEAREST_WITNESSES = 8  # that are tried for all edges of a vertex at once
 

@@ -7,7 +7,7 @@ bitset row per vertex, so that a lune is one AND.
 import numpy as np
 from numba import njit
 
-from fast.kernels.lunes.bits_cpu import lowest_bit
+from fast.kernels.bits_cpu import lowest_bit
 
 
 def self_loops(n):

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from fast.kernels.pairing.point_tree_cpu import distance, is_older
+from fast.kernels.edges.point_tree_cpu import distance, is_older
 
 CONNECTED, OPEN, TIED = range(3)  # what is known of a lune
 

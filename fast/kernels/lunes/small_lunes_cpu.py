@@ -10,8 +10,8 @@ triangle, j * (j - 1) / 2 + i; `width` how many words a bitset over births has.
 import numpy as np
 from numba import njit
 
+from fast.kernels.bits_cpu import highest_bit, lowest_bit
 from fast.kernels.edges.small_edges_cpu import merge
-from fast.kernels.lunes.bits_cpu import highest_bit, lowest_bit
 
 MOST_WORDS = 16  # of a bitset over births: with more than 1,024 they would take much memory
 

@@ -8,7 +8,7 @@ rows at once, so that a relation is reduced in one sweep (docs/numerics.md).
 import numpy as np
 from numba import njit
 
-from fast.kernels.lunes.bits_cpu import highest_bit, lowest_bit
+from fast.kernels.bits_cpu import highest_bit, lowest_bit
 from fast.kernels.lunes.lunes_cpu import nearest_in_lune
 
 # What `codes` says of an edge i < j at [i, j].

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from fast import threads
-from fast.kernels.pairing.point_tree_cpu import NONE, distance, nearest_in_lune
+from fast.kernels.edges.point_tree_cpu import NONE, distance, nearest_in_lune
 from fast.kernels.pairing.sparse_pairing_cpu import BIRTH, TREE
 from fast.memory import refuse_beyond_memory
 

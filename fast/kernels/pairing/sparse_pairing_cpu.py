@@ -8,7 +8,7 @@ edge down until that is a birth which is alive (docs/numerics.md).
 import numpy as np
 from numba import njit
 
-from fast.kernels.lunes.bits_cpu import highest_bit, lowest_bit
+from fast.kernels.bits_cpu import highest_bit, lowest_bit
 from fast.kernels.lunes.lunes_cpu import nearest_in_lune
 
 # What `older[p]` says of the edge at position p; else the two older edges it is homologous to.

@@ -9,9 +9,9 @@ import itertools
 import numpy as np
 
 from fast import threads
-from fast.kernels.edges import relative_neighbors_cpu
-from fast.kernels.lunes import disconnected_lunes_cpu
-from fast.kernels.pairing import pairing_cpu, point_tree_cpu
+from fast.kernels.edges import point_tree_cpu
+from fast.kernels.lunes import disconnected_lunes_cpu, relative_neighbors_cpu
+from fast.kernels.pairing import pairing_cpu
 from fast.kernels.pairing.point_pairing_cpu import PointPairing
 from fast.kernels.rips.cloud_cpu import CloudPairs, merge_pairs, no_pairs
 from fast.memory import refuse_beyond_memory

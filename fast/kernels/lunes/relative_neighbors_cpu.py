@@ -8,14 +8,14 @@ neighbors is looked at; boxes of the tree beyond one bisector are skipped (docs/
 import numpy as np
 from numba import njit
 
-from fast.kernels.lunes.point_lunes_cpu import taller, wider_row
-from fast.kernels.pairing.point_tree_cpu import (
+from fast.kernels.edges.point_tree_cpu import (
     NONE,
     distance,
     is_older,
     nearest_in_lune,
     nearest_to_box,
 )
+from fast.kernels.lunes.point_lunes_cpu import taller, wider_row
 
 _NEIGHBORS = 24  # nearest ones of a point, whose bisectors bound its cell
 
