@@ -15,7 +15,7 @@ from benchmarks.gpu_parts import Part, run_part
 from train.ablation.grids import Arm, Grid, built_in
 from train.ablation.records import RECORDS_NAME, read_records
 from train.ablation.runner import Ablation, Runner
-from train.ablation.statistics import Comparison
+from train.ablation.verdicts import Comparison
 from train.core.device import resolve_device
 from train.core.interrupts import Interrupted
 from train.networks.pretrained import pretrained_path

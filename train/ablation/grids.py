@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from train.ablation.records import NAME
-from train.ablation.statistics import Comparison
+from train.ablation.verdicts import Comparison
 from train.config import MethodConfig, from_json
 from train.core.errors import UserError
 from train.data.labels import check_labels

@@ -14,23 +14,24 @@ from train.ablation.plot import Panel, draw
 from train.ablation.records import GRADIENT_ENTROPY, Records, RunRecord, flattened
 from train.ablation.statistics import (
     CONFIDENCE,
-    MIN_SEEDS_CLAIM,
     MIN_SEEDS_INTERVAL,
     PRIMARY_METRIC,
     Estimate,
     Metric,
-    Result,
     StreetBootstrap,
-    compare,
     metrics_of,
+)
+from train.ablation.verdicts import (
+    GATE_POINTS,
+    MIN_SEEDS_CLAIM,
+    Result,
+    compare,
+    gate_verdict,
     teacher_gap,
 )
 from train.core import blocks
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.blocks import bullets, counted, heading, mean_sd, number, p_value, signed
-
-GATE_POINTS: Final = 6.0
-"""mIoU that a teacher must be above a student that learned from labels alone."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ class Section:
     @property
     def gate_verdict(self) -> str:
         """One of "met", "not met", "unknown"."""
-        if self.gate.difference is None:
-            return "unknown"
-        return "met" if self.gate.difference >= GATE_POINTS else "not met"
+        return gate_verdict(self.gate)
 
     @property
     def positive_result(self) -> Result | None:
@@ -248,18 +247,10 @@ def _answer(section: Section) -> str:
         return words.NO_PRIMARY
     lines = bullets(
         f"`{result.comparison.arm}` against `{result.comparison.baseline}`: "
-        f"**{_verdict(result)}**" + _numbers(result)
+        f"**{result.verdict_with_size}**" + _numbers(result)
         for result in primary
     )
     return f"{words.BLIND}\n{lines}" if section.gate_verdict == "not met" else lines
-
-
-def _verdict(result: Result) -> str:
-    """Return the verdict; a gain that is real but of no interest is called so."""
-    verdict, margin = result.verdict, result.metric.margin
-    if verdict in ("better", "worse") and result.estimate.equivalent and margin is not None:
-        return f"{verdict}, by less than {margin:g} {result.metric.title}"
-    return verdict
 
 
 def _numbers(result: Result) -> str:
@@ -375,7 +366,7 @@ def _primary(section: Section) -> list[str]:
             p_value(result.estimate.p),
             p_value(result.p_holm) if result.primary else "secondary",
             number(result.estimate.minimum_detectable, ".2f"),
-            f"**{_verdict(result)}**" if result.primary else _verdict(result),
+            f"**{result.verdict_with_size}**" if result.primary else result.verdict_with_size,
         ]
         for result in sorted(results, key=lambda result: not result.primary)
     ]
@@ -390,7 +381,7 @@ def _secondary(section: Section) -> list[str]:
         results = [r for r in section.results if r.metric.name == metric.name]
         if metric.name == PRIMARY_METRIC or not results:
             continue
-        rows = [[*_compared(r), p_value(r.estimate.p), _verdict(r)] for r in results]
+        rows = [[*_compared(r), p_value(r.estimate.p), r.verdict_with_size] for r in results]
         better = "more is better" if metric.higher_is_better else "less is better"
         unit = f"in {metric.unit}, " if metric.unit else ""
         parts.append(f"**{metric.title[0].upper()}{metric.title[1:]}** ({unit}{better})")

@@ -12,12 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from train.ablation.statistics import (
     METRICS,
-    MIN_SEEDS_CLAIM,
     PRIMARY_METRIC,
-    Comparison,
     Metric,
-    Result,
 )
+from train.ablation.verdicts import MIN_SEEDS_CLAIM, Comparison, Result
 
 SHOWN: Final = ("miou", "thin_iou", "boundary_iou", "fragmentation")
 """The metrics that are drawn, the primary one first and largest."""

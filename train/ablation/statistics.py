@@ -1,4 +1,4 @@
-"""Paired differences between arms: intervals over seeds, teachers and streets, and verdicts.
+"""Paired differences between arms: intervals over seeds, teachers and streets.
 
 How an interval is made. The arms of one seed share their teacher, initial weights, crops and
 order, so what is compared is the difference within a seed. The mean difference over n seeds is
@@ -43,8 +43,6 @@ from train.ablation.records import RunRecord
 
 MIN_SEEDS_INTERVAL: Final = 3
 """Pairs below which no interval is given."""
-MIN_SEEDS_CLAIM: Final = 5
-"""Pairs below which nothing is claimed."""
 MIN_TEACHERS: Final = 3
 """Teachers from which on a result is about teachers at large."""
 CONFIDENCE: Final = 0.95
@@ -58,16 +56,6 @@ _RANDOM_PATTERNS: Final = 65_536
 
 Floats = NDArray[np.float64]
 Street = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An arm and what it is held against."""
-
-    arm: str
-    baseline: str
-    primary: bool = False
-    """Whether it is one of the grid's few questions, which Holm's correction covers."""
 
 
 @dataclass(frozen=True)
@@ -392,163 +380,6 @@ def sign_flip(differences: Floats, seed: int = 0) -> float:
     signs = rng.choice((-1.0, 1.0), size=(_RANDOM_PATTERNS, count))
     reached = int((np.abs(signs @ differences) >= seen).sum())
     return (reached + 1) / (_RANDOM_PATTERNS + 1)
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return the p values corrected for their number, in the order given.
-
-    Parameters
-    ----------
-    p_values
-        Of one family. None for a comparison that has none yet: it counts in the family's size,
-        so that what is claimed today is not taken back when it arrives.
-
-    Notes
-    -----
-    The step-down procedure of S. Holm, "A simple sequentially rejective multiple test
-    procedure", Scand. J. Stat. 6 (1979): the k-th smallest of m is multiplied with m - k + 1,
-    and none is below the one before it.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.5, None])
-    [0.03, 1.0, None]
-    """
-    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, i) in enumerate(known):
-        highest = max(highest, min(1.0, p * (len(p_values) - rank)))
-        corrected[i] = highest
-    return corrected
-
-
-@dataclass(frozen=True)
-class Result:
-    """What is known about one comparison in one metric."""
-
-    comparison: Comparison
-    metric: Metric
-    estimate: Estimate
-    p_holm: float | None
-    """Corrected over the primary comparisons; None for everything secondary."""
-
-    @property
-    def primary(self) -> bool:
-        """Whether it answers one of the grid's questions."""
-        return self.comparison.primary and self.metric.name == PRIMARY_METRIC
-
-    @property
-    def verdict(self) -> str:
-        """The answer in words: the same numbers give the same words for everyone."""
-        found, margin = self.estimate, self.metric.margin
-        if len(found.seeds) < MIN_SEEDS_CLAIM:
-            return f"not enough runs ({len(found.seeds)} of at least {MIN_SEEDS_CLAIM} seeds)"
-        if found.p is None or found.difference is None:
-            return "no claim (the same difference in every seed: did the seeds vary?)"
-        corrected = found.p if not self.primary else 1.0 if self.p_holm is None else self.p_holm
-        if found.p < SIGNIFICANCE <= corrected:
-            return "no effect seen (not after Holm's correction)"
-        if found.p < SIGNIFICANCE:
-            return "better" if (found.difference > 0) == self.metric.higher_is_better else "worse"
-        if margin is None:
-            return "no effect seen"
-        words = f"within {margin:g} {self.metric.title}"
-        if found.equivalent:
-            return f"no effect seen (equivalent {words})"
-        return "no effect seen (interval too wide to say)"
-
-
-def result_of(
-    runs: Sequence[RunRecord],
-    comparison: Comparison,
-    metric: Metric,
-    bootstrap: StreetBootstrap | None = None,
-) -> Result:
-    """Return one comparison in one metric, uncorrected.
-
-    Parameters
-    ----------
-    runs
-        Of one grid and assay; those of other arms are not looked at.
-    comparison, metric
-        What is compared, in what.
-    bootstrap
-        As for `compare`.
-    """
-    arm, baseline = (
-        [run for run in runs if run.arm == name] for name in (comparison.arm, comparison.baseline)
-    )
-    sample = paired_sample(arm, baseline, metric, bootstrap)
-    return Result(comparison, metric, estimate(sample, metric.margin), None)
-
-
-def compare(
-    runs: Sequence[RunRecord],
-    comparisons: Sequence[Comparison],
-    bootstrap: StreetBootstrap | None,
-) -> list[Result]:
-    """Return every comparison in every metric that both arms have, comparison by comparison.
-
-    The primary metric is there even where no run has it yet.
-
-    Parameters
-    ----------
-    runs
-        Of one grid and assay.
-    comparisons
-        What to compare; the primary ones are one family for Holm's correction.
-    bootstrap
-        Draws streets; None leaves their variance out.
-
-    Raises
-    ------
-    ValueError
-        If runs are of several grids or assays, or one is there twice.
-    """
-    if len({(run.grid, run.assay) for run in runs}) > 1:
-        raise ValueError("compare: runs of several grids or assays; compare those of one")
-    students = [run for run in runs if run.role == "student"]
-    metrics = metrics_of(students)
-    results = []
-    for comparison in comparisons:
-        for metric in metrics:
-            result = result_of(students, comparison, metric, bootstrap)
-            if result.estimate.seeds or metric.name == PRIMARY_METRIC:
-                results.append(result)
-    family = [i for i, result in enumerate(results) if result.primary]
-    found = [results[i].estimate for i in family]
-    corrected = holm([each.p if len(each.seeds) >= MIN_SEEDS_CLAIM else None for each in found])
-    for i, p_holm in zip(family, corrected, strict=True):
-        results[i] = replace(results[i], p_holm=p_holm)
-    return results
-
-
-def teacher_gap(
-    runs: Sequence[RunRecord], control: str, bootstrap: StreetBootstrap | None
-) -> Estimate:
-    """Return how far the teachers are above the students that learned from labels alone.
-
-    Parameters
-    ----------
-    runs
-        Of one grid and assay.
-    control
-        The arm that learned from labels alone; each of its runs is paired with its teacher.
-    bootstrap
-        As for `compare`.
-
-    Returns
-    -------
-    Estimate
-        In points of mIoU; without seeds where there is no such student or teacher.
-    """
-    metric = next(metric for metric in METRICS if metric.name == PRIMARY_METRIC)
-    teachers = {run.teacher: run for run in runs if run.role == "teacher"}
-    students = [run for run in runs if run.arm == control and run.teacher in teachers]
-    # One teacher stands beside several students; the records differ in nothing but the seed.
-    beside = [replace(teachers[run.teacher], seed=run.seed) for run in students]
-    return estimate(paired_sample(beside, students, metric, bootstrap), metric.margin)
 
 
 def _quantile(probability: float, degrees: float) -> float:

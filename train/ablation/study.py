@@ -13,7 +13,7 @@ goes on when it is started again. ::
           page=write, records=Path("runs/main/records.jsonl.gz"), device=device).start()
 
 Runs are paired by seed: arms of a seed are to share all that is drawn. Differences, intervals and
-verdicts of the records are in `train.ablation.statistics`, the records' file in
+verdicts of the records are in `train.ablation.statistics` and `verdicts`, the records' file in
 `train.ablation.records`.
 """
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from train.ablation.statistics import Comparison
+from train.ablation.verdicts import Comparison
 
 FUSED: Final = "-fused"
 """Ends the name of an arm that is the same run, scored with images."""

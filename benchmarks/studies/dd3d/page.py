@@ -14,7 +14,10 @@ from benchmarks.studies.dd3d.experiment import (
 from benchmarks.studies.dd3d.paper import PAPER
 from benchmarks.studies.study_page import Cost, cells_of, generated, mean_sd
 from train.ablation.records import Records, RunRecord
-from train.ablation.statistics import Comparison, Metric, Result, result_of
+from train.ablation.statistics import (
+    Metric,
+)
+from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
 from train.dataset_distillation.generator import GeneratorSpec, pays_from
 from train.dataset_distillation.make import SIGNS_ONCE_FROM

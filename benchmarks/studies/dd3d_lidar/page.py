@@ -10,12 +10,10 @@ from benchmarks.studies.dd3d_lidar.experiment import ARMS, FULL
 from benchmarks.studies.study_page import Cost, cells_of, generated, mean_sd
 from train.ablation.records import Records, RunRecord
 from train.ablation.statistics import (
-    Comparison,
     Metric,
-    Result,
     StreetBootstrap,
-    result_of,
 )
+from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
 from train.dataset_distillation.training import ClassCounts
 

@@ -11,12 +11,10 @@ from benchmarks.studies.topkd_digits.lidar import section
 from train.ablation.grids import TEACHER, Arm
 from train.ablation.records import Records, RunRecord
 from train.ablation.statistics import (
-    Comparison,
     Metric,
-    Result,
     StreetBootstrap,
-    result_of,
 )
+from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
 from train.methods.topkd.ripsnet import IMAGE_UNITS, PIXELS, RipsNet, unit_list
 

@@ -9,7 +9,7 @@ import pytest
 from train.ablation.grids import Arm, Grid
 from train.ablation.page import GridPlan, comparison_entries, markdown, sections, write_page
 from train.ablation.records import Records
-from train.ablation.statistics import Comparison
+from train.ablation.verdicts import Comparison
 
 EFFECTS = {"ce": 0.0, "kd": 3.0, "same": 3.05, "bad": 1.0}
 PLAN = GridPlan(

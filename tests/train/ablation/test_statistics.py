@@ -9,17 +9,13 @@ import pytest
 from train.ablation import statistics
 from train.ablation.statistics import (
     METRICS,
-    Comparison,
     PairedSample,
-    Result,
     StreetBootstrap,
-    compare,
     estimate,
-    holm,
     paired_sample,
     sign_flip,
-    teacher_gap,
 )
+from train.ablation.verdicts import Comparison, Result, compare, holm, teacher_gap
 
 MIOU = METRICS[0]
 FRAGMENTATION = next(metric for metric in METRICS if metric.name == "fragmentation")
