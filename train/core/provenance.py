@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGES = ("topodistill", "torch", "numpy", "numba")
@@ -84,7 +85,15 @@ def command() -> str:
     return f"{program('train.run')} {shlex.join(sys.argv[1:])}".rstrip()
 
 
+def without_folders(command: str, run: Mapping[str, object]) -> str:
+    """Return a run's command line with the folders of one machine replaced by DIR."""
+    for name in ("data_root", "output", "teacher_checkpoint", "initial_teacher"):
+        if run.get(name):
+            command = command.replace(str(run[name]), "DIR")
+    return command
+
+
 def program(module: str) -> str:
-    """Return how the running door was called: "topodistill DOOR", or "python -m MODULE"."""
+    """Return how the running command was called: "topodistill NAME", or "python -m MODULE"."""
     called = sys.argv[0]
     return called if called.startswith("topodistill ") else f"python -m {module}"

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from train.core.blocks import heading, page, table
+
 _ONNX_USE = """\
 ```bash
 python run.py --input sweep.bin --output labels.npy   # needs numpy and onnxruntime
@@ -20,8 +22,7 @@ labels = network.predict(points)            # [N, 4] x, y, z, strength -> [N]
 
 The runner checks that `model.onnx`, `geometry.py` and `export.json` are of one export. In other
 languages: build the tables below (`geometry.py`, 300 lines of numpy, defines them) and feed them
-by name.
-"""
+by name."""
 
 _PROGRAM_USE = """\
 ```python
@@ -40,8 +41,7 @@ logits = program(torch.from_numpy(voxels.feat), [torch.from_numpy(tables[name]) 
 labels = logits.argmax(1)[torch.from_numpy(voxels.inverse)]
 ```
 
-`export.json` has the three constants under "metadata": grid_size_m, clip_range_m and geometry.
-"""
+`export.json` has the three constants under "metadata": grid_size_m, clip_range_m and geometry."""
 
 _PRECISIONS = {
     "fp32": "float32 throughout.",
@@ -72,66 +72,79 @@ def readme(described: Mapping[str, Any], *, onnx: bool) -> str:
     plan = described["geometry"]
     clip = described["clip_range_m"]
     names = ", ".join(f"{index} {name}" for index, name in enumerate(described["class_names"]))
-    lines = [
-        f"# {described['network']}, {described['dataset']}, {described['precision']}",
-        "",
+    box = (
+        ""
+        if clip is None
+        else (f"; points are first moved into the box {tuple(clip[:3])} to {tuple(clip[3:])} m")
+    )
+    return page(
+        heading(f"{described['network']}, {described['dataset']}, {described['precision']}", 1),
         f"{described['parameters']:,} parameters, exported by topodistill "
         f"{described['versions']['topodistill']} (export {described['export_id']}, weights "
         f"{described['weights_checksum']}). {_PRECISIONS[described['precision']]}",
-        "",
-        "## Use",
-        "",
+        heading("Use"),
         _ONNX_USE if onnx else _PROGRAM_USE,
-        "## Inputs",
-        "",
-        f"One cloud per call. Voxels of {described['grid_size_m']:g} m"
-        + (
-            ""
-            if clip is None
-            else f"; points are first moved into the box {tuple(clip[:3])} to {tuple(clip[3:])} m"
-        )
-        + "; of each voxel the point nearest to its center. `voxels_s` is the number of voxels at "
+        heading("Inputs"),
+        f"One cloud per call. Voxels of {described['grid_size_m']:g} m{box}; of each voxel the "
+        "point nearest to its center. `voxels_s` is the number of voxels at "
         f"stage s, of edge {described['grid_size_m']:g} * 2^s m; all tables are int32. Every axis "
         "with a name is free.",
-        "",
-        "| input | shape | what |",
-        "| --- | --- | --- |",
-        *_input_rows(described),
-        "",
+        table(("input", "shape", "what"), _input_rows(described), "l"),
         f"A stage's curves are the first of {', '.join(plan['orders'])}; patches_s is "
         f"max(1, ceil(voxels_s / {plan['patch_size']})) and slots_s is min(voxels_s, "
         f"{plan['patch_size']}). A cloud of at most {2**16 - 1} voxels along an axis fits the "
         "curves.",
-        "",
-        "## Output",
-        "",
+        heading("Output"),
         f"`logits` [voxels_0, {len(described['class_names'])}] float32. Classes: {names}.",
-    ]
-    return "\n".join(lines) + "\n"
+    )
 
 
-def _input_rows(described: Mapping[str, Any]) -> list[str]:
-    curves = described["geometry"]["curves"]
+def _input_rows(described: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = [
-        f"| `feat` | [voxels_0, {described['in_channels']}] float32 | x, y, z in meters and "
-        "strength of each voxel's point |",
-        "| `stem_neighbors` | [voxels_0, 125] | row of the voxel at each place of the 5 x 5 x 5 "
-        "cube around each voxel, z fastest; voxels_0 where there is none |",
+        (
+            "`feat`",
+            f"[voxels_0, {described['in_channels']}] float32",
+            "x, y, z in meters and strength of each voxel's point",
+        ),
+        (
+            "`stem_neighbors`",
+            "[voxels_0, 125]",
+            "row of the voxel at each place of the 5 x 5 x 5 cube around each voxel, z fastest; "
+            "voxels_0 where there is none",
+        ),
     ]
-    for stage, count in enumerate(curves):
+    for stage, count in enumerate(described["geometry"]["curves"]):
+        finer = stage - 1
         if stage:
             rows += [
-                f"| `children_{stage}` | [voxels_{stage}, 8] | the voxels of stage {stage - 1} in "
-                "each voxel, the first one repeated where there are fewer |",
-                f"| `parent_{stage}` | [voxels_{stage - 1}] | the voxel of stage {stage} around "
-                f"each voxel of stage {stage - 1} |",
+                (
+                    f"`children_{stage}`",
+                    f"[voxels_{stage}, 8]",
+                    f"the voxels of stage {finer} in each voxel, the first one repeated where "
+                    "there are fewer",
+                ),
+                (
+                    f"`parent_{stage}`",
+                    f"[voxels_{finer}]",
+                    f"the voxel of stage {stage} around each voxel of stage {finer}",
+                ),
             ]
         rows += [
-            f"| `neighbors_{stage}` | [voxels_{stage}, 27] | the same as `stem_neighbors` for the "
-            "3 x 3 x 3 cube |",
-            f"| `patches_{stage}` | [{count}, patches_{stage}, slots_{stage}] | for each curve the "
-            "rows that attend to each other; the last patch borrows from the one before |",
-            f"| `patch_place_{stage}` | [{count}, voxels_{stage}] | for each curve where a voxel's "
-            f"own result is: patch * slots_{stage} + slot |",
+            (
+                f"`neighbors_{stage}`",
+                f"[voxels_{stage}, 27]",
+                "the same as `stem_neighbors` for the 3 x 3 x 3 cube",
+            ),
+            (
+                f"`patches_{stage}`",
+                f"[{count}, patches_{stage}, slots_{stage}]",
+                "for each curve the rows that attend to each other; the last patch borrows from "
+                "the one before",
+            ),
+            (
+                f"`patch_place_{stage}`",
+                f"[{count}, voxels_{stage}]",
+                f"for each curve where a voxel's own result is: patch * slots_{stage} + slot",
+            ),
         ]
     return rows

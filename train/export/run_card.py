@@ -1,12 +1,12 @@
 """What a run's folder says about its networks, for the model cards of those who get them."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from train.core.console import logger
 from train.core.errors import UserError
+from train.core.provenance import without_folders
 from train.data.terms import data_license
 from train.networks.pretrained_folder import save_pretrained
 from train.networks.weights import load_model
@@ -44,7 +44,7 @@ def card_of_run(checkpoint: Path) -> tuple[dict[str, Any], dict[str, dict[str, A
     try:
         run = config["config"]
         made_by = {
-            "command": _without_folders(config["command"], run),
+            "command": without_folders(config["command"], run),
             "method": run["method"],
             **{name: config[name] for name in _RECORDED if config.get(name) is not None},
             "seed": run["seed"],
@@ -111,11 +111,3 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); copy it again") from error
     return content if isinstance(content, dict) else None
-
-
-def _without_folders(command: str, run: Mapping[str, Any]) -> str:
-    """Return a command line with the folders of one machine replaced by DIR."""
-    for name in ("data_root", "output", "teacher_checkpoint", "initial_teacher"):
-        if run.get(name):
-            command = command.replace(str(run[name]), "DIR")
-    return command

@@ -6,20 +6,22 @@ python -m train.networks.pretrained --checkpoint FILE --scores scores.json --out
 python -m train.networks.pretrained --page docs/results/pretrained.md
 """
 
-import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import torch
+from tyro.conf import arg
 
 from train.core.atomic_write import atomic_write
-from train.core.command import run_command
+from train.core.command import Command
 from train.core.console import logger
 from train.core.errors import UserError
+from train.core.provenance import without_folders
 from train.core.tensor_file import is_safetensors
 from train.networks.pretrained import PRETRAINED, page, pretrained_path, read_card, save_pretrained
 from train.networks.protocol import Network
@@ -28,48 +30,32 @@ from train.networks.weights import ModelMetadata, load_model
 KEPT_SCORES: Final = ("sweeps", "points", "labeled_points", "miou", "accuracy", "iou", "versions")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for a mistake of the user's, 128 + N after signal N."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.networks.pretrained",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="a network of a run, or one with a card"
-    )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="the config.json of the run that made it; a network with a card has it already",
-    )
-    parser.add_argument(
-        "--command",
-        metavar="LINE",
-        help="the command line that makes it in one go, where the run was stopped and went on",
-    )
-    parser.add_argument(
-        "--scores",
-        type=Path,
-        metavar="FILE",
-        help="what topodistill evaluate --output wrote about the checkpoint",
-    )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the .safetensors to write")
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE", help="write the page about the package's networks"
-    )
-    options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options))
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A network to write, a page to write, or both."""
+
+    checkpoint: Annotated[Path | None, arg(metavar="FILE")] = None
+    """a network of a run, or one with a card"""
+    config: Annotated[Path | None, arg(metavar="FILE")] = None
+    """the config.json of the run that made it; a network with a card has it already"""
+    command: Annotated[str | None, arg(metavar="LINE")] = None
+    """the command line that makes it in one go, where the run was stopped and went on"""
+    scores: Annotated[Path | None, arg(metavar="FILE")] = None
+    """what topodistill evaluate --output wrote about the checkpoint"""
+    output: Annotated[Path | None, arg(metavar="FILE")] = None
+    """the .safetensors to write"""
+    page: Annotated[Path | None, arg(metavar="FILE")] = None
+    """write the page about the package's networks"""
+
+    def __post_init__(self) -> None:
+        if (self.checkpoint is None) != (self.output is None):
+            raise UserError("--checkpoint and --output belong together: give both")
+        if self.checkpoint is None and self.page is None:
+            raise UserError("give --checkpoint and --output, or --page")
 
 
-def _run(options: argparse.Namespace) -> None:
-    if (options.checkpoint is None) != (options.output is None):
-        raise UserError("--checkpoint and --output belong together: give both")
-    if options.checkpoint is None and options.page is None:
-        raise UserError("give --checkpoint and --output, or --page")
-    if options.checkpoint is not None:
+def _run(options: Options) -> None:
+    if options.checkpoint is not None and options.output is not None:
         convert(
             options.checkpoint,
             options.output,
@@ -158,7 +144,7 @@ def _from_config(
         if run["simulate"]:
             metadata = dataclasses.replace(metadata, simulated_seed=data["simulated_seed"])
         made_by = {
-            "command": _without_folders(content["command"], run),
+            "command": without_folders(content["command"], run),
             "commit": content["commit"],
             "local_changes": content["dirty"],
             "versions": content["versions"],
@@ -188,14 +174,6 @@ _TOLD_OF_DATA: Final = (
     "repeats",
     "augment",
 )
-
-
-def _without_folders(command: str, run: Mapping[str, Any]) -> str:
-    """Return a command line with the folders of one machine replaced by DIR."""
-    for name in ("data_root", "output", "teacher_checkpoint"):
-        if run.get(name):
-            command = command.replace(str(run[name]), "DIR")
-    return command
 
 
 def _scores(
@@ -229,6 +207,15 @@ def _same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
         torch.equal(tensor, theirs[name]) for name, tensor in mine.items()
     )
 
+
+COMMAND: Final = Command(
+    "python -m train.networks.pretrained",
+    Options,
+    _run,
+    "Turn a trained network into one that comes with the package, and write the page about them.",
+    epilog=str(__doc__).partition("\n\n")[2],
+)
+main: Final = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())
