@@ -112,6 +112,17 @@ class PointClouds:
         counts = self.part_counts()
         return tuple(name for name, count in zip(self.part_names, counts, strict=True) if not count)
 
+    def part_shares(self) -> list[dict[int, float]]:
+        """Return for each class its parts and their shares of the points that have one."""
+        assert self.parts is not None
+        found = []
+        for label in range(len(self.classes)):
+            parts = self.parts[self.rows_of(label)]
+            numbers, counts = np.unique(parts[parts != NO_PART], return_counts=True)
+            total = counts.sum()
+            found.append({int(n): float(c / total) for n, c in zip(numbers, counts, strict=True)})
+        return found
+
     def rows_of(self, label: int) -> NDArray[np.int64]:
         """Return where the clouds of a class are."""
         return np.flatnonzero(self.labels == label).astype(np.int64)

@@ -13,6 +13,7 @@ from train.dataset_distillation.clouds import PointClouds
 
 Floats = NDArray[np.float64]
 Choice = Callable[[Floats, int, np.random.Generator], NDArray[np.int64]]
+"""From the features (B, C) of one class, M (at most B) and chance to M of its clouds."""
 
 
 def draw(features: Floats, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -23,19 +24,8 @@ def draw(features: Floats, number: int, rng: np.random.Generator) -> NDArray[np.
 def herd(features: Floats, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return clouds whose mean features follow the class's (Welling, ICML 2009).
 
-    Parameters
-    ----------
-    features
-        (B, C) of one class.
-    number
-        M, at most B.
-    rng
-        Not used: nothing is left to chance.
-
-    Notes
-    -----
     One after the other, each that brings the mean of the chosen nearest to the mean of all; the
-    first of equals.
+    first of equals. Nothing is left to chance.
     """
     wanted = features.mean(axis=0)
     chosen: list[int] = []
@@ -52,18 +42,8 @@ def herd(features: Floats, number: int, rng: np.random.Generator) -> NDArray[np.
 def k_center(features: Floats, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return clouds such that none is far from all of them (Sener and Savarese, ICLR 2018).
 
-    Parameters
-    ----------
-    features
-        (B, C) of one class.
-    number
-        M, at most B.
-    rng
-        Not used: nothing is left to chance.
-
-    Notes
-    -----
-    Greedy: first the one nearest to the mean, then always the farthest from those chosen.
+    Greedy: first the one nearest to the mean, then always the farthest from those chosen. Nothing
+    is left to chance.
     """
     chosen = [int(np.linalg.norm(features - features.mean(axis=0), axis=1).argmin())]
     nearest = np.linalg.norm(features - features[chosen[0]], axis=1)

@@ -26,17 +26,18 @@ from train.core.distributed import agree, is_first_process, sum_over_processes
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted, StopRequest
 from train.dataset_distillation.chance import Stream, generator_for
-from train.dataset_distillation.clouds import PointClouds
-from train.dataset_distillation.distill_state import load_state, save_state
+from train.dataset_distillation.clouds import NO_PART, PointClouds
+from train.dataset_distillation.distill_state import load_state, made_from, save_state
 from train.dataset_distillation.generator import (
     GeneratorSpec,
     PointGenerator,
     build_generator,
+    noise_intervals,
 )
 from train.dataset_distillation.matcher import Matcher
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.dataset_distillation.options import DistillOptions
+from train.dataset_distillation.options import DistillOptions, Task
 from train.dataset_distillation.rotator import Rotator
 from train.dataset_distillation.start import (
     Curves,
@@ -44,10 +45,8 @@ from train.dataset_distillation.start import (
     NearestCurves,
     StartOptions,
     fit_generator,
-    tempered,
 )
 from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds, Synthetic
-from train.dataset_distillation.tasks import check_task, noise_intervals
 
 SAVE_EVERY_S: Final = 60.0
 
@@ -198,13 +197,7 @@ class Distillation:
         return Distilled(self.synthetic, self.rotator, (), self.seconds)
 
     def save(self, path: Path) -> None:
-        """Write where the distillation is; the first of several processes does.
-
-        Raises
-        ------
-        UserError
-            If the file cannot be written.
-        """
+        """Write where the distillation is; the first of several processes does."""
         if not is_first_process():
             return
         learned = {
@@ -214,10 +207,10 @@ class Distillation:
             "losses": list(self.losses),
             "seconds": self.seconds,
         }
-        save_state(path, self.options, self.real, learned, self.start.plain())
+        save_state(path, made_from(self.options, self.start, self.real), learned)
 
     def _load(self, path: Path) -> None:
-        content = load_state(path, self.options, self.real, self.start.plain())
+        content = load_state(path, made_from(self.options, self.start, self.real))
         self.synthetic.load_state_dict(content["synthetic"])
         self.rotator.load_state_dict(content["rotator"])
         self.optimizer.load_state_dict(content["optimizer"])
@@ -240,9 +233,6 @@ class Distillation:
 
     def _generator(self) -> PointGenerator:
         options, parts = self.options, self.matcher.parts is not None
-        intervals = noise_intervals(self.real) if parts else ()
-        if self.start.share_power != 1:
-            intervals = tuple(tempered(own, self.start.share_power) for own in intervals)
         spec = GeneratorSpec(
             classes=self.real.classes,
             clouds_per_class=options.clouds_per_class,
@@ -250,7 +240,7 @@ class Distillation:
             layers=options.layers,
             w0=options.w0,
             part_names=self.real.part_names if parts else (),
-            intervals=intervals,
+            intervals=noise_intervals(self.real, self.start.share_power) if parts else (),
         )
         generator = build_generator(spec, options.seed)
         if self._freezes:
@@ -349,6 +339,17 @@ class Distillation:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+
+
+def check_task(task: Task, real: PointClouds) -> None:
+    """Refuse clouds without parts, or a class without, where parts are to be learned."""
+    if task == "classes":
+        return
+    if real.parts is None:
+        raise UserError("--task parts: the clouds have no parts; give others, or --task classes")
+    for label, name in enumerate(real.classes):
+        if not (real.parts[real.rows_of(label)] != NO_PART).any():
+            raise UserError(f"--task parts: no point of class {name} has a part; leave it out")
 
 
 def start_of(options: DistillOptions) -> StartOptions:

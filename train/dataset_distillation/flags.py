@@ -20,10 +20,10 @@ from train.dataset_distillation.options import (
     DistillOptions,
     Method,
     Start,
+    Task,
 )
 from train.dataset_distillation.rotator import Mode
 from train.dataset_distillation.start import QUICK_START, StartOptions
-from train.dataset_distillation.tasks import Task
 
 SIMULATED: Final = "simulated"
 """The word that --data takes for simulated clouds, and the folder of frames below --output."""

@@ -36,7 +36,7 @@ from train.dataset_distillation.generator import (
     pays_from,
     save_generator,
 )
-from train.dataset_distillation.make import SmallSet, as_frames, sampled
+from train.dataset_distillation.make import SmallSet, sampled
 from train.dataset_distillation.networks.segmenters import HEIGHT
 from train.dataset_distillation.objects.read import write_folder
 from train.dataset_distillation.options import DistillOptions, RotatorOptions
@@ -96,7 +96,10 @@ def write_made(
         )
         weights = made.rotator.weights
         made_from["rotator_weights"] = None if weights is None else weights.tolist()
-        more = {} if made.strengths is None else {"frames": _facts(made)}
+        more: dict[str, Any] = {}
+        if made.strengths is not None:
+            facts = {"version": FACTS_VERSION, "meters": made.clouds.meters, "height": HEIGHT}
+            more = {"frames": facts | {"strengths": made.strengths.tolist()}}
         save_generator(folder / GENERATOR_NAME, made.generator, made_from | more)
     # The report first: it says that the frames below it are ours to replace.
     _write_json(folder / REPORT_NAME, report)
@@ -116,26 +119,13 @@ def write_made(
 
 
 def add_to_report(folder: Path, more: Mapping[str, Any]) -> None:
-    """Add to the report that `write_made` wrote.
-
-    Parameters
-    ----------
-    folder
-        Of the set.
-    more
-        Plain values: scores, and how long all of it took.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
-    """
+    """Add plain values, such as scores, to the report that `write_made` wrote."""
     path = folder / REPORT_NAME
     _write_json(path, json.loads(path.read_text(encoding="utf-8")) | dict(more))
 
 
-def load_clouds(file: Path, points: int, seed: int) -> PointClouds:
-    """Return the clouds of a generator's file at any resolution.
+def load_clouds(file: Path, points: int, seed: int) -> tuple[PointClouds, dict[str, Any]]:
+    """Return the clouds of a generator's file at any resolution, and what they were made from.
 
     Parameters
     ----------
@@ -151,7 +141,18 @@ def load_clouds(file: Path, points: int, seed: int) -> PointClouds:
     UserError
         If the file is none of this version, or `points` is too small.
     """
-    return _load(file, points, seed)[0]
+    generator, made_from = load_generator(file)
+    facts, strengths, meters = made_from.get("frames"), None, None
+    try:
+        if facts is not None:
+            _check_version(file, facts)
+            strengths, meters = _strengths(facts["strengths"], generator), float(facts["meters"])
+        rotator = _rotator(made_from)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{file}: does not say what its clouds need ({error}); distill again"
+        ) from error
+    return sampled(generator, rotator, points, seed, strengths, meters), made_from
 
 
 def sample_again(file: Path, folder: Path, points: int, seed: int) -> PointClouds:
@@ -169,40 +170,16 @@ def sample_again(file: Path, folder: Path, points: int, seed: int) -> PointCloud
     UserError
         As `load_clouds`; if the folder holds frames of others.
     """
-    clouds, made_from = _load(file, points, seed)
+    clouds, made_from = load_clouds(file, points, seed)
+    more = {"points": points, "seed": seed}
     if clouds.meters is None:
-        write_folder(folder, {"train": clouds}, {**made_from, "points": points, "seed": seed})
+        write_folder(folder, {"train": clouds}, made_from | more)
         return clouds
     refuse_frames_of_others(folder)
-    report = {
-        "made_from": {"generator": str(file)},
-        "points": points,
-        "seed": seed,
-        "range_m": clouds.meters,
-    }
+    report = {"made_from": {"generator": str(file)}, **more, "range_m": clouds.meters}
     _write_json(folder / REPORT_NAME, report)
     write_frame_folder(folder, {DISTILLED: clouds})
     return clouds
-
-
-def _load(file: Path, points: int, seed: int) -> tuple[PointClouds, dict[str, Any]]:
-    """Return clouds, and what they were made from."""
-    generator, made_from = load_generator(file)
-    facts = made_from.get("frames")
-    try:
-        if facts is not None:
-            _check_version(file, facts)
-            strengths = _strengths(facts["strengths"], generator)
-            meters = float(facts["meters"])
-        rotator = _rotator(made_from)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{file}: does not say what its clouds need ({error}); distill again"
-        ) from error
-    clouds = sampled(generator, rotator, points, seed)
-    if facts is not None:
-        clouds = as_frames(clouds, strengths, meters, "dd3d", seed)
-    return clouds, made_from
 
 
 def _rotator(made_from: Mapping[str, Any]) -> Rotator:
@@ -227,17 +204,6 @@ def _strengths(rows: Any, generator: PointGenerator) -> NDArray[np.float32]:
     if table.ndim != 2 or len(table) != len(generator.spec.part_names) or table.shape[1] < 2:
         raise ValueError(f"strengths of shape {table.shape}")
     return table
-
-
-def _facts(made: SmallSet) -> dict[str, Any]:
-    """Return what a generator's file says about frames."""
-    assert made.strengths is not None
-    return {
-        "version": FACTS_VERSION,
-        "meters": made.clouds.meters,
-        "height": HEIGHT,
-        "strengths": made.strengths.tolist(),
-    }
 
 
 def _sizes(clouds: PointClouds) -> dict[str, Any]:

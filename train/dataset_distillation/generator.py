@@ -9,11 +9,12 @@ Shape letters: S synthetic clouds = classes x clouds per class, N points, D widt
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +23,11 @@ from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.core.tensor_file import read_safetensors
 from train.dataset_distillation.chance import Stream, generator_for, weights_from
+from train.dataset_distillation.clouds import PointClouds
 
 FORMAT: Final = "topodistill-generator-1"
+PartIntervals = tuple[tuple[int, float, float], ...]
+"""Of one class: part, begin and end of its noise, one after the other from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ class GeneratorSpec:
     layers: int = 2
     w0: float = 100.0
     part_names: tuple[str, ...] = ()
-    intervals: tuple[tuple[tuple[int, float, float], ...], ...] = ()
+    intervals: tuple[PartIntervals, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what the annotations cannot say."""
@@ -90,6 +94,37 @@ class GeneratorSpec:
             for own in found.get("intervals", ())
         )
         return cls(**found)
+
+
+def noise_intervals(real: PointClouds, power: float = 1.0) -> tuple[PartIntervals, ...]:
+    """Return where each part's noise begins and ends, as wide as the part's share of the points.
+
+    Widths are the shares to a power, over their sum.
+    """
+    found = []
+    for shares in real.part_shares():
+        ends = np.cumsum(list(shares.values()))
+        ends[-1] = 1.0  # whatever the sum's rounding
+        begins = [0.0, *ends[:-1]]
+        found.append(
+            tuple(
+                (part, float(begin), float(end))
+                for part, begin, end in zip(shares, begins, ends, strict=True)
+            )
+        )
+    return tuple(found if power == 1 else (tempered(own, power) for own in found))
+
+
+def tempered(intervals: Sequence[tuple[int, float, float]], power: float) -> PartIntervals:
+    """Return intervals whose widths are those of others to a power, over their sum."""
+    ends = torch.tensor([end - begin for _, begin, end in intervals], dtype=torch.float64)
+    ends = (ends**power).cumsum(0)
+    ends = ends / ends[-1]
+    begins = [0.0, *ends[:-1].tolist()]
+    return tuple(
+        (number, begin, end)
+        for (number, _, _), begin, end in zip(intervals, begins, ends.tolist(), strict=True)
+    )
 
 
 class PointGenerator(nn.Module):
@@ -161,30 +196,14 @@ def build_generator(spec: GeneratorSpec, seed: int) -> PointGenerator:
 
 
 def draw_noise(clouds: int, points: int, generator: torch.Generator) -> Tensor:
-    """Return (clouds, points) numbers, even between 0 and 1.
-
-    Raises
-    ------
-    ValueError
-        If no point is asked for.
-    """
+    """Return (clouds, points) numbers, even between 0 and 1; at least one point."""
     if points < 1:
         raise ValueError(f"points is {points}; give at least 1")
     return torch.rand(clouds, points, generator=generator)
 
 
 def part_of_noise(spec: GeneratorSpec, noise: Tensor, labels: Tensor) -> Tensor:
-    """Return the part of each noise by the interval that it lies in, (B, N) int64.
-
-    Parameters
-    ----------
-    spec
-        With intervals.
-    noise
-        (B, N).
-    labels
-        (B,) classes.
-    """
+    """Return the part (B, N) int64 of each noise (B, N) by the interval that it lies in."""
     found = torch.full(noise.shape, -1, dtype=torch.int64, device=noise.device)
     for row, label in enumerate(labels.tolist()):
         for part, begin, end in spec.intervals[label]:
@@ -194,26 +213,15 @@ def part_of_noise(spec: GeneratorSpec, noise: Tensor, labels: Tensor) -> Tensor:
 
 def stored_numbers(spec: GeneratorSpec) -> int:
     """Return how many numbers a generator of this spec has."""
-    width, layers = spec.width, spec.layers
-    siren = 2 * width + (layers - 1) * (width + 1) * width
-    modulator = spec.num_clouds * width + (layers - 1) * (width + 1) * width
-    return siren + modulator + 3 * width
+    with torch.device("meta"), weights_from(0):
+        return PointGenerator(spec).num_parameters()
 
 
 def pays_from(spec: GeneratorSpec, points: int) -> int | None:
     """Return from how many clouds per class a generator is smaller than their coordinates.
 
-    Parameters
-    ----------
-    spec
-        Its clouds per class are not looked at.
-    points
-        Of each cloud.
-
-    Returns
-    -------
-    int or None
-        None where it never is: a cloud of 85 points is smaller than its row of 256 numbers.
+    None where it never is: a cloud of 85 points is smaller than its row of 256 numbers. The spec's
+    clouds per class are not looked at.
     """
     classes, row = len(spec.classes), spec.width
     if 3 * points <= row:
@@ -225,27 +233,10 @@ def pays_from(spec: GeneratorSpec, points: int) -> int | None:
 def generate(
     generator: PointGenerator, points: int, seed: int | None, *, chunk: int = 64
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return all S clouds at one resolution.
+    """Return all S clouds (S, N, 3) at one resolution, their labels, and their parts if any.
 
-    Parameters
-    ----------
-    generator
-        Trained.
-    points
-        N, at least 1.
-    seed
-        Of the noise; None spaces it evenly.
-    chunk
-        Clouds that are made at a time.
-
-    Returns
-    -------
-    points
-        (S, N, 3) on the generator's device.
-    labels
-        (S,) int64.
-    parts
-        (S, N) int64; None without parts.
+    The noise is of a seed, or spaced evenly without one; `chunk` clouds are made at a time, where
+    the generator is.
     """
     spec = generator.spec
     device = generator.decoder.weight.device

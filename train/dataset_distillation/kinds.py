@@ -26,10 +26,10 @@ from train.dataset_distillation.options import (
     QUICK_FRAMES,
     DistillOptions,
     RotatorOptions,
+    Task,
 )
 from train.dataset_distillation.prepare import read_real
 from train.dataset_distillation.start import QUICK_START, StartOptions
-from train.dataset_distillation.tasks import Task
 from train.dataset_distillation.training import (
     ClassTraining,
     FrameTraining,

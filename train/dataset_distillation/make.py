@@ -22,7 +22,6 @@ from train.dataset_distillation.chance import Stream, generator_for
 from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.coresets import coreset
 from train.dataset_distillation.distill import Distillation, Distilled
-from train.dataset_distillation.frames.strengths import draw_strengths, strength_table
 from train.dataset_distillation.generator import PointGenerator, generate
 from train.dataset_distillation.networks.classifiers import SMALL_POINTNET
 from train.dataset_distillation.networks.segmenters import HEIGHT
@@ -30,7 +29,7 @@ from train.dataset_distillation.options import LEARNED, DistillOptions
 from train.dataset_distillation.prepare import Prepared, canonical
 from train.dataset_distillation.rotator import Rotator
 from train.dataset_distillation.start import StartOptions
-from train.dataset_distillation.synthetic import FreeClouds, GeneratedClouds
+from train.dataset_distillation.synthetic import GeneratedClouds
 from train.dataset_distillation.training import (
     ClassTraining,
     Draw,
@@ -46,6 +45,7 @@ from train.dataset_distillation.training import (
     train_and_score,
 )
 
+QUANTILES: Final = 17
 SIGNS_ONCE_FROM: Final = 10
 """Clouds per class from which on a cloud's signs are decided once, as a real cloud's are. With
 fewer, they are decided again for every draw, as in the authors' code: where a cloud does not decide
@@ -174,7 +174,10 @@ class RedrawnSet:
         """Return the clouds of an epoch, from 1."""
         small = self.small
         if small.clouds.meters is not None:
-            return sample_of(generated(small, self.points, self.seed * _EPOCH_SEEDS + epoch))
+            assert small.generator is not None
+            noise = self.seed * _EPOCH_SEEDS + epoch
+            facts = small.strengths, small.clouds.meters
+            return sample_of(sampled(small.generator, small.rotator, self.points, noise, *facts))
         words = self.seed * _EPOCH_SEEDS + epoch - 1
         labels = torch.from_numpy(small.clouds.labels)
         if self.signs is not None:
@@ -287,86 +290,73 @@ def _learned(
     options: DistillOptions,
 ) -> SmallSet:
     """Return the set that a distillation has learned; a generator's clouds have `points`."""
-    rotator = found.rotator.cpu()
-    generator: PointGenerator | None = None
+    rotator, meters = found.rotator.cpu(), real.meters
     if isinstance(found.synthetic, GeneratedClouds):
         generator = found.synthetic.generator.cpu()
-        clouds = sampled(generator, rotator, points, options.seed)
-    else:
-        assert isinstance(found.synthetic, FreeClouds)
-        learned = found.synthetic.points.detach().cpu()
-        if rotator.trained:  # else they have kept the signs that they started with
-            with torch.no_grad():
-                learned = rotator(learned, align=False)
-        labels = np.arange(len(learned)) // found.synthetic.clouds_per_class
-        parts = found.synthetic.parts
-        clouds = PointClouds(
-            learned.numpy(),
-            labels.astype(np.int64),
-            real.classes,
-            None if parts is None else parts.cpu().numpy(),
-            () if parts is None else real.part_names,
-        )
+        clouds = sampled(generator, rotator, points, options.seed, strengths, meters)
+        return SmallSet(clouds, generator, rotator, found.losses, found.seconds, strengths)
+    learned = found.synthetic.points.detach().cpu()
+    if rotator.trained:  # else they have kept the signs that they started with
+        with torch.no_grad():
+            learned = rotator(learned, align=False)
+    labels = np.arange(len(learned)) // found.synthetic.clouds_per_class
+    parts = found.synthetic.parts
+    clouds = PointClouds(
+        learned.numpy(),
+        labels.astype(np.int64),
+        real.classes,
+        None if parts is None else parts.cpu().numpy(),
+        () if parts is None else real.part_names,
+    )
     if strengths is not None:
-        assert real.meters is not None
-        clouds = as_frames(clouds, strengths, real.meters, options.method, options.seed)
-    return SmallSet(clouds, generator, rotator, found.losses, found.seconds, strengths)
+        assert meters is not None
+        clouds = _as_frames(clouds, strengths, meters, options.method, options.seed)
+    return SmallSet(clouds, None, rotator, found.losses, found.seconds, strengths)
 
 
-def sampled(generator: PointGenerator, rotator: Rotator, points: int, seed: int) -> PointClouds:
-    """Return a generator's clouds, as they were learned, at any resolution from 2 points on."""
+def sampled(
+    generator: PointGenerator,
+    rotator: Rotator,
+    points: int,
+    seed: int,
+    strengths: NDArray[np.float32] | None = None,
+    meters: float | None = None,
+) -> PointClouds:
+    """Return a generator's clouds, as they were learned, at any resolution from 2 points on.
+
+    Parameters
+    ----------
+    generator, rotator
+        On the CPU.
+    points
+        Of each cloud.
+    seed
+        Of the noise and the strengths.
+    strengths, meters
+        Of frames: the table that strengths are drawn from, and one unit of the coordinates.
+    """
     if points < 2:
         raise UserError(f"--points {points}: a set's clouds have at least 2 points")
     made, labels, parts = generate(generator, points, seed)
     with torch.no_grad():
         turned = rotator(made, align=False)
-    return PointClouds(
+    clouds = PointClouds(
         turned.numpy(),
         labels.numpy(),
         generator.spec.classes,
         None if parts is None else parts.numpy(),
         generator.spec.part_names,
     )
-
-
-def generated(small: SmallSet, points: int, seed: int) -> PointClouds:
-    """Return the clouds of a set's generator at any resolution, frames with their strengths.
-
-    Parameters
-    ----------
-    small
-        With a generator, on the CPU.
-    points
-        Of each cloud, at least 2.
-    seed
-        Of the noise and the strengths.
-    """
-    assert small.generator is not None
-    clouds = sampled(small.generator, small.rotator, points, seed)
-    if small.strengths is None:
+    if strengths is None:
         return clouds
-    assert small.clouds.meters is not None
-    return as_frames(clouds, small.strengths, small.clouds.meters, "dd3d", seed)
+    assert meters is not None
+    return _as_frames(clouds, strengths, meters, "dd3d", seed)
 
 
-def as_frames(
+def _as_frames(
     clouds: PointClouds, table: NDArray[np.float32], meters: float, name: str, seed: int
 ) -> PointClouds:
-    """Return what was learned as frames: with true heights, strengths and names.
-
-    Parameters
-    ----------
-    clouds
-        With the classes of their points as parts.
-    table
-        (C, Q) of strengths.
-    meters
-        One unit of the coordinates.
-    name
-        The first word of the frames' names.
-    seed
-        Of the strengths.
-    """
+    """Return what was learned as frames: with true heights, strengths and names."""
     assert clouds.parts is not None
     return replace(
         clouds.stretched(1 / HEIGHT),
@@ -374,6 +364,37 @@ def as_frames(
         meters=meters,
         names=tuple(f"{name}/{number:06d}" for number in range(len(clouds))),
     )
+
+
+def strength_table(frames: PointClouds) -> NDArray[np.float32]:
+    """Return (C, Q) quantiles of each class's strengths, evenly spread from least to greatest.
+
+    A generator makes coordinates. A network that was trained without strengths cannot use those of
+    real frames, and one number for each class would tell it the class; so a generated point is
+    given a strength as points of its class have them. Classes without points have zeros.
+    """
+    assert frames.strength is not None
+    table = np.zeros((len(frames.part_names), QUANTILES), dtype=np.float32)
+    shares = np.linspace(0.0, 1.0, QUANTILES)
+    for number in np.flatnonzero(frames.part_counts()):
+        table[number] = np.quantile(frames.strength[frames.parts == number], shares)
+    return table
+
+
+def draw_strengths(
+    table: NDArray[np.float32], segment: NDArray[np.int64], *words: int
+) -> NDArray[np.float32]:
+    """Return (B, N) strengths as the points' classes have them; 0 for points of no class.
+
+    From a table (C, Q) and train ids (B, N), -1 for none; the draw depends on the words.
+    """
+    last = table.shape[1] - 1
+    place = np.random.default_rng([*words]).random(segment.shape) * last
+    below = np.minimum(place.astype(np.int64), last - 1)
+    share = (place - below).astype(np.float32)
+    rows = np.maximum(segment, 0)
+    drawn = table[rows, below] * (1 - share) + table[rows, below + 1] * share
+    return np.where(segment >= 0, drawn, 0).astype(np.float32)
 
 
 def score(

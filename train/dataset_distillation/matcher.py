@@ -23,16 +23,12 @@ from train.dataset_distillation.matching import (
     mean_features,
 )
 from train.dataset_distillation.networks.pointnet import PointNet
-from train.dataset_distillation.options import DistillOptions
+from train.dataset_distillation.options import DistillOptions, Task
 from train.dataset_distillation.rotator import Rotator
 from train.dataset_distillation.synthetic import Clouds, Synthetic
-from train.dataset_distillation.tasks import (
-    STATISTICS_CLOUDS,
-    matched_network,
-    part_shares,
-    settle_norms,
-)
 
+STATISTICS_CLOUDS: Final = 8
+"""Real clouds per class on which a segmenter's batch norms are set, as in the authors' code."""
 GROUP_POINTS: Final = 1 << 16
 """Points of the classes that go through a network together: more take memory and gain no time."""
 
@@ -69,7 +65,7 @@ class Matcher:
         self.parts_of: list[list[int]] = []
         if options.task == "parts" and real.parts is not None:
             self.parts = torch.from_numpy(real.parts)
-            self.parts_of = [sorted(shares) for shares in part_shares(real)]
+            self.parts_of = [sorted(shares) for shares in real.part_shares()]
         self.rows = [torch.from_numpy(real.rows_of(k)) for k in range(len(real.classes))]
 
     def draw(self, chosen: Tensor, chance: torch.Generator) -> Clouds:
@@ -94,12 +90,9 @@ class Matcher:
         return self.draw(self._chosen(self.rows[label], self.options.real_batch, chance), chance)
 
     def network(self, done: int) -> PointNet:
-        """Return a new network; the norms of a segmenter are frozen on some real clouds.
+        """Return the new network of an iteration; a segmenter's norms are frozen on real clouds.
 
-        Parameters
-        ----------
-        done
-            Iterations before this one: the weights are a function of the seed and of it.
+        Its weights are a function of the seed and of how many iterations are done before it.
         """
         options = self.options
         with weights_from(options.seed, Stream.MATCHED_NETWORK, done):
@@ -125,16 +118,8 @@ class Matcher:
     ) -> Tensor:
         """Return how far a class's clouds with parts are from real ones on a network.
 
-        Parameters
-        ----------
-        network
-            Of `network`.
-        label
-            The class.
-        made, real
-            Clouds (B, N, 3) of the class and their parts; the numbers of clouds may differ.
-        part
-            Match the gradients of this part alone; None of all.
+        The numbers of clouds may differ. Gradients of one part alone are matched, of all where it
+        is None.
         """
         turned = self.made_rotator(made[0], align=False)
         wanted_points = self.rotator(real[0].to(self.device), align=False)
@@ -151,17 +136,7 @@ class Matcher:
     def distances(
         self, network: PointNet, labels: Sequence[int], made: Tensor, real: Tensor
     ) -> Tensor:
-        """Return what `distance` gives for several classes of clouds without parts, (G,).
-
-        Parameters
-        ----------
-        network
-            Of `network`.
-        labels
-            G classes.
-        made, real
-            (G, B, N, 3); the numbers of clouds may differ.
-        """
+        """Return what `distance` gives for G classes of clouds (G, B, N, 3) without parts, (G,)."""
         turned = self.made_rotator(made.flatten(0, 1), align=False)
         turned = turned.unflatten(0, made.shape[:2])
         wanted_points = self.rotator(real.flatten(0, 1).to(self.device), align=False)
@@ -276,3 +251,29 @@ class Matcher:
 def _learned(module: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that are not frozen."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def matched_network(task: Task, real: PointClouds, widths: Sequence[int]) -> PointNet:
+    """Return an untrained PointNet: instance norms for classes, batch norms for parts."""
+    if task == "classes":
+        return PointNet(len(real.classes), widths=widths)
+    return PointNet(len(real.part_names), widths=widths, norm="batch", segments=True)
+
+
+def settle_norms(network: nn.Module, points: Tensor) -> None:
+    """Set a network's batch norms to the statistics of clouds (B, N, 3), and freeze them there.
+
+    Gradients of clouds can be compared only if the norms do not depend on what else is in a batch.
+    The network is left in evaluation mode.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over what is seen: one batch here
+    network.train()
+    with torch.no_grad():
+        network(points)
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+    network.eval()

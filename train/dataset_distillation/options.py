@@ -6,8 +6,10 @@ from typing import Any, Final, Literal, get_args
 
 from train.core.errors import UserError
 from train.dataset_distillation.rotator import MODES, Mode, Rotator
-from train.dataset_distillation.tasks import TASKS, Task
 
+Task = Literal["classes", "parts"]
+"""What a network is to learn from clouds: the class of each, or the part of every point."""
+TASKS: Final[tuple[Task, ...]] = get_args(Task)
 Method = Literal[
     "dd3d", "gradient-matching", "distribution-matching", "random", "herding", "k-center"
 ]
@@ -33,15 +35,7 @@ _LOOPS: Final = {
 
 
 def paper_loops(clouds_per_class: int, *, rotated: bool) -> tuple[int, int]:
-    """Return the outer and inner loops of the authors' code; those of the next smaller number.
-
-    Parameters
-    ----------
-    clouds_per_class
-        At least 1.
-    rotated
-        Whether clouds are of any orientation.
-    """
+    """Return the outer and inner loops of the authors' code; those of the next smaller number."""
     table = _LOOPS[rotated]
     return table[max(number for number in table if number <= clouds_per_class)]
 

@@ -157,15 +157,8 @@ def random_rotations(
 ) -> NDArray[np.float64]:
     """Return rotation matrices (number, 3, 3) of determinant 1.
 
-    Parameters
-    ----------
-    number
-        How many.
-    rng
-        Source of chance.
-    upright
-        About z alone; else evenly over all rotations, from unit quaternions (Shoemake,
-        "Uniform random rotations", Graphics Gems III).
+    About z alone, or evenly over all rotations, from unit quaternions (Shoemake, "Uniform random
+    rotations", Graphics Gems III).
     """
     if upright:
         angle = rng.uniform(0.0, 2 * np.pi, number)

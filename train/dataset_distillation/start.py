@@ -12,7 +12,6 @@ Shape letters: S clouds, N points of a step, P points of a curve.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -23,8 +22,7 @@ from train.core.console import Progress
 from train.core.errors import UserError
 from train.dataset_distillation.chance import Stream, generator_for
 from train.dataset_distillation.clouds import PointClouds
-from train.dataset_distillation.generator import PointGenerator, draw_noise
-from train.dataset_distillation.tasks import PartIntervals
+from train.dataset_distillation.generator import PartIntervals, PointGenerator, draw_noise
 from train.networks.ptv3.serialization import MAX_DEPTH, hilbert_code
 
 _PLACES: Final = 3072
@@ -116,18 +114,8 @@ class NearestCurves:
 class HilbertCurves:
     """A curve for each part of each of the S clouds.
 
-    Parameters
-    ----------
-    real
-        Of one class, with parts, at least S. Each of the S clouds stands for a share of them.
-    intervals
-        Part, begin and end of its noise.
-    clouds
-        S.
-    most
-        Real clouds that one stands for, at most; 0 for no bound.
-    seed
-        Of the shares.
+    Each of them stands for a share of the real clouds, which are of one class, have parts and are S
+    at least; for `most` of them where that is above 0. The seed decides the shares.
     """
 
     stream = Stream.HILBERT_CURVES
@@ -159,19 +147,7 @@ class HilbertCurves:
 def fit_generator(
     generator: PointGenerator, curves: Curves, options: StartOptions, seed: int
 ) -> list[float]:
-    """Fit a generator to real points; return the mean squared distances of the steps.
-
-    Parameters
-    ----------
-    generator
-        Of S clouds; is trained where it is.
-    curves
-        Of S clouds.
-    options
-        How.
-    seed
-        Of the noise.
-    """
+    """Fit a generator of S clouds to S curves; return the mean squared distances of the steps."""
     clouds = generator.spec.num_clouds
     device = generator.decoder.weight.device
     points = options.points or max(_FEWEST, _PLACES // clouds)
@@ -222,11 +198,7 @@ def at(curves: Tensor, places: Tensor) -> Tensor:
 def part_curves(real: PointClouds) -> dict[int, Tensor]:
     """Return for each part its points (P, 3) of all clouds, in the order of a Hilbert curve.
 
-    Parameters
-    ----------
-    real
-        Coordinates between -1 and 1; what is beyond is at the curve's border. Parts without points
-        are left out.
+    What is beyond -1 and 1 is at the curve's border. Parts without points are left out.
     """
     assert real.parts is not None
     points = torch.from_numpy(real.points).flatten(0, 1)
@@ -240,17 +212,7 @@ def part_curves(real: PointClouds) -> dict[int, Tensor]:
 def curve_points(
     intervals: PartIntervals, curves: dict[int, Tensor], noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the point (N, 3) of a part's curve for each noise, and whether there is one (N,).
-
-    Parameters
-    ----------
-    intervals
-        Part, begin and end of its noise.
-    curves
-        Part -> points in order; a part can be missing.
-    noise
-        (N,).
-    """
+    """Return the point (N, 3) of a part's curve for each noise, and whether there is one."""
     wanted = torch.zeros(len(noise), 3)
     there = torch.zeros(len(noise), dtype=torch.bool)
     for number, begin, end in intervals:
@@ -262,23 +224,3 @@ def curve_points(
         place = (share * len(curve)).long().clamp_max(len(curve) - 1)
         wanted[rows], there[rows] = curve[place], True
     return wanted, there
-
-
-def tempered(intervals: Sequence[tuple[int, float, float]], power: float) -> PartIntervals:
-    """Return intervals whose widths are those of others to a power, over their sum.
-
-    Parameters
-    ----------
-    intervals
-        Part, begin and end of its noise, one after the other from 0 to 1.
-    power
-        0 makes all alike, 1 leaves them.
-    """
-    ends = torch.tensor([end - begin for _, begin, end in intervals], dtype=torch.float64)
-    ends = (ends**power).cumsum(0)
-    ends = ends / ends[-1]
-    begins = [0.0, *ends[:-1].tolist()]
-    return tuple(
-        (number, begin, end)
-        for (number, _, _), begin, end in zip(intervals, begins, ends.tolist(), strict=True)
-    )

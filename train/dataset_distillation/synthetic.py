@@ -32,15 +32,8 @@ class GeneratedClouds(nn.Module):
     ) -> list[Clouds]:
         """Return for each class its clouds (M, N, 3), and their parts (M, N) if they have any.
 
-        Parameters
-        ----------
-        labels
-            Classes. The noise of all classes is drawn, so that what one gets does not depend on
-            which others are asked for.
-        points
-            N.
-        chance
-            On the CPU.
+        The noise of all classes is drawn, so that what one gets does not depend on which others are
+        asked for; chance is on the CPU.
         """
         spec = self.generator.spec
         device = self.generator.decoder.weight.device
@@ -80,13 +73,7 @@ class FreeClouds(nn.Module):
     def of_classes(
         self, labels: Sequence[int], points: int, chance: torch.Generator
     ) -> list[Clouds]:
-        """Return for each class its clouds (M, N, 3) and their parts; N is fixed.
-
-        Raises
-        ------
-        ValueError
-            If another number of points is asked for.
-        """
+        """Return for each class its clouds (M, N, 3) and their parts; N is fixed."""
         if points != self.points.shape[1]:
             raise ValueError(f"points is {points}; these clouds have {self.points.shape[1]}")
         m = self.clouds_per_class

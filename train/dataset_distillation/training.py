@@ -13,7 +13,7 @@ import math
 import operator
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
@@ -25,12 +25,11 @@ from torch.nn import functional
 
 from train.core.errors import UserError
 from train.dataset_distillation.chance import Stream, generator_for, weights_from
-from train.dataset_distillation.clouds import PointClouds
+from train.dataset_distillation.clouds import NO_PART, PointClouds
 from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.classifiers import build_network
 from train.dataset_distillation.networks.pointnet import WIDTHS, PointNet
 from train.dataset_distillation.networks.segmenters import PointSegmenter, build_segmenter
-from train.dataset_distillation.tasks import mean_part_iou
 
 _SCALES: Final = (2 / 3, 3 / 2)
 _SHIFT: Final = 0.2
@@ -506,6 +505,30 @@ def predict_parts(
     return found
 
 
+def mean_part_iou(
+    predicted: Sequence[NDArray[np.int64]], clouds: PointClouds
+) -> tuple[float, list[float]]:
+    """Return the mean over classes of the shapes' mean part IoU, and the classes' own.
+
+    Of parts (N,) that are predicted for each cloud. A shape's IoU is the mean over the parts that
+    its class has; a part that is neither there nor predicted counts 1 (Qi et al., "PointNet",
+    Section 5.1).
+    """
+    assert clouds.parts is not None
+    shares = clouds.part_shares()
+    per_class: list[list[float]] = [[] for _ in clouds.classes]
+    for found, parts, label in zip(predicted, clouds.parts, clouds.labels, strict=True):
+        labeled = parts != NO_PART
+        scores = []
+        for part in shares[label]:
+            ours, true = (found == part) & labeled, parts == part
+            union = (ours | true).sum()
+            scores.append(1.0 if union == 0 else float((ours & true).sum() / union))
+        per_class[label].append(float(np.mean(scores)))
+    means = [float(np.mean(own)) for own in per_class if own]
+    return float(np.mean(means)), means
+
+
 @torch.no_grad()
 def count_frames(
     network: nn.Module, test: PointClouds, device: torch.device
@@ -550,14 +573,7 @@ def augmented(points: Tensor, chance: torch.Generator) -> Tensor:
 def augmented_frames(points: Tensor, turn_deg: float, chance: torch.Generator) -> Tensor:
     """Return frames (B, N, 3) turned about z, half of them mirrored, and scaled a little.
 
-    Parameters
-    ----------
-    points
-        Any unit; the origin stays where it is.
-    turn_deg
-        Largest turn, either way.
-    chance
-        On the CPU.
+    The turn is at most `turn_deg`, either way; the origin stays where it is.
     """
     size = len(points)
     angle = math.radians(turn_deg) * (2 * torch.rand(size, generator=chance) - 1)
@@ -576,14 +592,8 @@ def augmented_frames(points: Tensor, turn_deg: float, chance: torch.Generator) -
 def tempered_loss(logits: Tensor, labels: Tensor, power: float) -> Tensor:
     """Return the cross-entropy in which a class weighs as its share of the points to a power.
 
-    Parameters
-    ----------
-    logits
-        (B, C, N).
-    labels
-        (B, N) train ids; -1 counts for nothing.
-    power
-        1 is the plain mean, 0 counts all classes that are there alike.
+    Of logits (B, C, N) and labels (B, N), -1 for none. A power of 1 is the plain mean, 0 counts all
+    classes that are there alike.
     """
     counts = torch.bincount(labels[labels >= 0], minlength=logits.shape[1])
     shares = counts / counts.sum().clamp_min(1)

@@ -277,7 +277,7 @@ class Experiment:
             folder = self.work / f"{max(plan.frames)}-{arm}-{plan.seeds[0]}"
             file = folder / GENERATOR_NAME
             if file.is_file():
-                columns[arm] = load_clouds(file, self.settings.points, plan.seeds[0])
+                columns[arm] = load_clouds(file, self.settings.points, plan.seeds[0])[0]
         draw_frames(path, columns)
 
     def real(self) -> Prepared:

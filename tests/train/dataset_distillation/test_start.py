@@ -12,7 +12,7 @@ from tests.train.dataset_distillation.toys import toy_clouds
 from train.core.errors import UserError
 from train.dataset_distillation import distill, start
 from train.dataset_distillation.distill import Distillation
-from train.dataset_distillation.generator import GeneratorSpec, build_generator, generate
+from train.dataset_distillation.generator import GeneratorSpec, build_generator, generate, tempered
 from train.dataset_distillation.make import make
 from train.dataset_distillation.options import STARTS, DistillOptions, RotatorOptions
 from train.dataset_distillation.prepare import canonical, prepare
@@ -24,7 +24,6 @@ from train.dataset_distillation.start import (
     curve_points,
     fit_generator,
     part_curves,
-    tempered,
     walk,
 )
 

@@ -9,19 +9,17 @@ import torch
 from tests.train.dataset_distillation.test_distill import mean_distance
 from train.core.errors import UserError
 from train.dataset_distillation.clouds import PointClouds, unit_sphere
-from train.dataset_distillation.distill import Distillation
-from train.dataset_distillation.generator import generate
-from train.dataset_distillation.matcher import Matcher
+from train.dataset_distillation.distill import Distillation, check_task
+from train.dataset_distillation.generator import generate, noise_intervals
+from train.dataset_distillation.matcher import Matcher, matched_network, settle_norms
 from train.dataset_distillation.networks.pointnet import PointNet
 from train.dataset_distillation.options import DistillOptions
-from train.dataset_distillation.tasks import (
-    check_task,
-    matched_network,
+from train.dataset_distillation.training import (
+    PartTraining,
+    fixed_draw,
     mean_part_iou,
-    noise_intervals,
-    settle_norms,
+    train_and_score,
 )
-from train.dataset_distillation.training import PartTraining, fixed_draw, train_and_score
 
 CPU = torch.device("cpu")
 

@@ -129,22 +129,7 @@ class FrameData(FrameFlags):
 def read_frames(
     source: FrameSource, class_names: Sequence[str], options: FrameOptions
 ) -> PointClouds:
-    """Read frames evenly spread over a source.
-
-    Parameters
-    ----------
-    source
-        With labels.
-    class_names
-        By train id.
-    options
-        What is taken of each.
-
-    Raises
-    ------
-    UserError
-        As `frame_clouds`; if a frame cannot be read.
-    """
+    """Read frames evenly spread over a source with labels; class names are by train id."""
     number = min(options.most, len(source))
     chosen = np.linspace(0, len(source) - 1, number).round().astype(np.int64)
     return frame_clouds((source[int(index)] for index in chosen), class_names, options)

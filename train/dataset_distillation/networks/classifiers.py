@@ -40,15 +40,7 @@ def gather_points(values: Tensor, index: Tensor) -> Tensor:
 
 
 def farthest_points(points: Tensor, number: int) -> Tensor:
-    """Return (B, M) points, each the farthest from those before it; the first is point 0.
-
-    Parameters
-    ----------
-    points
-        (B, N, 3).
-    number
-        M, at most N.
-    """
+    """Return (B, M) points, each the farthest from those before it; the first is point 0."""
     if not 1 <= number <= points.shape[1]:
         raise ValueError(f"number is {number}; give 1 to {points.shape[1]}")
     with torch.no_grad():

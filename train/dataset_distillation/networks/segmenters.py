@@ -103,29 +103,11 @@ class VoxelSegmenter(nn.Module):
 def voxel_batch(
     coord: Tensor, strength: Tensor, grid_size_m: float
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return frames as a network takes them, and the voxel of each point.
+    """Return frames of meters (B, N, 3) as a network takes them, and each point's voxel.
 
-    Parameters
-    ----------
-    coord
-        (B, N, 3) meters.
-    strength
-        (B, N).
-    grid_size_m
-        Edge of a voxel.
-
-    Returns
-    -------
-    batch
-        `feat` [V, 4], `coord` [V, 3], `grid_coord` [V, 3] int64 with the smallest of each frame 0,
-        `offset` [B] int64.
-    voxel_of
-        (B N,) int64.
-
-    Raises
-    ------
-    ValueError
-        If there are more frames, or voxels along an axis, than a key has room for.
+    The batch: `feat` [V, 4], `coord` [V, 3], `grid_coord` [V, 3] int64 with the smallest of each
+    frame 0, `offset` [B] int64. ValueError if there are more frames, or voxels along an axis, than
+    a key has room for.
     """
     if len(coord) > _MAX_FRAMES:
         raise ValueError(f"voxel_batch: {len(coord)} frames; give at most {_MAX_FRAMES}")

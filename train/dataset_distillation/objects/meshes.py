@@ -76,19 +76,7 @@ def sample_triangles(
 ) -> NDArray[np.float64]:
     """Return points spread evenly over the area of a mesh, (number, 3).
 
-    Parameters
-    ----------
-    vertices, triangles
-        (V, 3) and (F, 3).
-    number
-        N.
-    rng
-        Source of chance.
-
-    Raises
-    ------
-    ValueError
-        If the mesh has no area.
+    ValueError if it has no area.
     """
     areas = triangle_areas(vertices, triangles)
     total = areas.sum()

@@ -139,17 +139,7 @@ class SimulatedSet(SimulationFlags):
 def simulate_objects(folder: Path, wanted: SimulatedSet) -> None:
     """Write a simulated set, or find that it is there already.
 
-    Parameters
-    ----------
-    folder
-        There already.
-    wanted
-        What is simulated.
-
-    Raises
-    ------
-    UserError
-        If the folder holds another set, or a file cannot be written.
+    UserError if the folder, which is there, holds another set or a file cannot be written.
     """
     made_from: dict[str, Any] = {"simulator": FORMAT, **asdict(wanted)}
     if (folder / INDEX_NAME).exists():

@@ -169,13 +169,7 @@ class _Solid:
 
 
 def polytope_triangles(planes: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return vertices and triangles of the intersection of half spaces.
-
-    Parameters
-    ----------
-    planes
-        (K, 4): normal n and offset d of n.p <= d; the intersection is bounded.
-    """
+    """Return vertices and triangles of a bounded intersection of half spaces n.p <= d, (K, 4)."""
     corners = []
     for three in combinations(range(len(planes)), 3):
         normals = planes[list(three), :3]

@@ -8,7 +8,7 @@ import torch
 
 from tests.train.dataset_distillation.frames.toy_streets import TAKE, streets
 from train.core.errors import UserError
-from train.dataset_distillation.make import generated, make, score
+from train.dataset_distillation.make import make, sampled, score
 from train.dataset_distillation.networks.segmenters import HEIGHT
 from train.dataset_distillation.options import DistillOptions, RotatorOptions
 from train.dataset_distillation.prepare import canonical, prepare
@@ -44,7 +44,7 @@ def test_generated_frames_have_every_class_in_its_share(made, real):
     assert made.clouds.meters == 10.0
     assert made.clouds.part_names == real.train.part_names
     assert len(made.losses) == 2
-    many = generated(made, 4000, 0)
+    many = sampled(made.generator, made.rotator, 4000, 0, made.strengths, made.clouds.meters)
     counts, wanted = many.part_counts(), real.train.part_counts()
     np.testing.assert_allclose(counts / counts.sum(), wanted / wanted.sum(), atol=0.02)
     assert (many.parts >= 0).all()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.train.dataset_distillation.frames.toy_streets import streets
-from train.dataset_distillation.frames.strengths import QUANTILES, draw_strengths, strength_table
+from train.dataset_distillation.make import QUANTILES, draw_strengths, strength_table
 
 
 def test_the_table_runs_from_the_least_to_the_greatest_of_each_class():
