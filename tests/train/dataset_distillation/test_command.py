@@ -5,13 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.studies.dd3d_lidar.experiment import Settings
 from tests.train.dataset_distillation.toys import toy_clouds
 from topodistill.commands import main as topodistill
-from train.dataset_distillation.command import COMMAND, main
-from train.dataset_distillation.kinds import distill_options, kind_of
+from train.dataset_distillation.command import main
 from train.dataset_distillation.objects.read import read_objects, write_folder
-from train.dataset_distillation.start import StartOptions
 
 
 @pytest.fixture(scope="module")
@@ -161,43 +158,3 @@ def test_no_points_of_a_generator_are_one_line(made, tmp_path, capsys):
     generator = str(made / "generator.safetensors")
     assert main(["--generator", generator, "--points", "0", "--output", str(tmp_path)]) == 2
     assert "--points 0" in capsys.readouterr().err
-
-
-def test_presets_and_flags():
-    """A flag wins over the preset; the quick one starts from real clouds."""
-
-    def chosen(*given):
-        return distill_options(COMMAND.parse(["--output", "x", *given]))
-
-    assert (chosen().begins_as, chosen().lr, chosen().iterations) == ("herding", 2e-5, 15)
-    assert chosen("--iterations", "7", "--lr", "0.5").lr == 0.5
-    assert chosen("--pointnet-widths", "4", "5").widths == (4, 5)
-    assert chosen("--preset", "paper").widths == (64, 128, 1024)
-    for given in (["--preset", "paper"], ["--start", "noise"], ["--task", "parts"]):
-        assert (chosen(*given).begins_as, chosen(*given).lr) == ("noise", 1e-3)
-    assert (chosen("--preset", "paper").points, chosen("--preset", "paper").iterations) == (
-        1024,
-        400,
-    )
-    assert chosen("--method", "random").start is None
-
-
-def test_frames_are_distilled_as_the_results_page_measured():
-    """The quick preset starts from real points; from noise, so few steps lose to random points."""
-
-    def chosen(*given):
-        given = COMMAND.parse(["--output", "x", "--dataset", "waymo", *given])
-        found = distill_options(given)
-        return found, kind_of(given).start()
-
-    measured = Settings()
-    assert chosen() == (measured.options("dd3d-start", 1, 0), measured.start("dd3d-start"))
-    for given in (["--preset", "paper"], ["--start", "noise"], ["--start-steps", "0"]):
-        options, start = chosen(*given)
-        assert (options.lr, options.w0, start) == (1e-3, 100.0, StartOptions())
-    options, start = chosen("--lr", "0.5", "--w0", "7", "--outer", "3", "--inner", "2")
-    assert (options.lr, options.w0, options.outer, options.inner) == (0.5, 7.0, 3, 2)
-    _, start = chosen("--start-steps", "9", "--share-power", "0.3", "--start-frames", "2")
-    assert (start.steps, start.share_power, start.frames) == (9, 0.3, 2)
-    _, start = chosen("--start-steps", "9", "--preset", "paper")
-    assert (start.steps, start.share_power) == (9, 1.0)

@@ -9,7 +9,7 @@ from tests.train.dataset_distillation.toys import toy_clouds
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted
 from train.dataset_distillation.distill import Distillation
-from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions, paper_loops
+from train.dataset_distillation.options import LEARNED, DistillOptions, RotatorOptions
 from train.dataset_distillation.prepare import aligned_clouds
 
 CPU = torch.device("cpu")
@@ -194,32 +194,3 @@ def test_a_loss_that_is_not_finite_ends_the_run(real):
         distillation.synthetic.generator.decoder.weight.fill_(float("nan"))
     with pytest.raises(UserError, match=r"iteration 1: .* not finite"):
         distillation.run()
-
-
-def test_loops_of_the_authors_code():
-    assert paper_loops(1, rotated=False) == (10, 1)
-    assert paper_loops(10, rotated=False) == (20, 1)
-    assert paper_loops(50, rotated=False) == (40, 5)
-    assert paper_loops(1, rotated=True) == (5, 5)
-    assert paper_loops(49, rotated=True) == (20, 10)
-    assert _options(outer=None, inner=None).loops == (10, 1)
-
-
-@pytest.mark.parametrize(
-    ("changed", "flag"),
-    [
-        ({"method": "magic"}, "--method"),
-        ({"clouds_per_class": 0}, "--cpc"),
-        ({"points": 1}, "--distill-points"),
-        ({"iterations": 0}, "--iterations"),
-        ({"outer": 0}, "--outer"),
-        ({"lr": 0.0}, "--lr"),
-        ({"widths": (8,)}, "--pointnet-widths"),
-        ({"task": "magic"}, "--task"),
-        ({"task": "parts", "method": "distribution-matching"}, "--task parts"),
-        ({"seed": -1}, "--seed"),
-    ],
-)
-def test_options_that_nothing_can_be_learned_with_are_refused(changed, flag):
-    with pytest.raises(UserError, match=flag):
-        _options(**changed)

@@ -138,22 +138,6 @@ def test_a_file_of_another_version_is_refused_in_one_line(generator, tmp_path, c
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        ({"clouds_per_class": 0}, "clouds_per_class"),
-        ({"width": 0}, "width"),
-        ({"layers": 0}, "layers"),
-        ({"w0": 0.0}, "w0"),
-        ({"classes": ()}, "classes"),
-        ({"intervals": ((),)}, "intervals"),
-    ],
-)
-def test_what_a_spec_refuses(arguments, word):
-    with pytest.raises(ValueError, match=word):
-        GeneratorSpec(**{"classes": ("a", "b"), "clouds_per_class": 1, **arguments})
-
-
 def test_no_points_are_refused(generator):
     with pytest.raises(ValueError, match="points is 0"):
         draw_noise(2, 0, generator_for(0))

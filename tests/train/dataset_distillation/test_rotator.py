@@ -120,11 +120,3 @@ def test_the_straight_through_sign_is_exact_and_passes_a_gradient_to_the_weights
 def test_none_leaves_clouds_alone():
     points = cloud(7)
     assert Rotator("none")(points) is points
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"), [({"mode": "odd"}, "mode"), ({"periods": 0}, "periods")]
-)
-def test_what_it_refuses(arguments, word):
-    with pytest.raises(ValueError, match=word):
-        Rotator(**{"mode": "straight-through", **arguments})

@@ -154,11 +154,3 @@ def test_things_are_cut_out_of_scans(tmp_path, monkeypatch):
     assert (
         np.ptp(train.points[..., :2], axis=1).max(axis=1) > np.ptp(train.points[..., 2], axis=1)
     ).all()
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"train_per_class": 0}, {"test_per_class": 0}, {"num_points": 1}, {"seed": -1}]
-)
-def test_what_cannot_be_simulated_is_refused(wrong):
-    with pytest.raises(UserError, match=r"at least|or more"):
-        SimulatedSet(**wrong)

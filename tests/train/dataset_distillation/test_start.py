@@ -115,24 +115,6 @@ def test_a_run_that_is_resumed_does_not_start_again(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"start": "magic"}, "choose one of noise"),
-        ({"method": "gradient-matching", "start": "noise"}, "stay the noise"),
-        ({"task": "parts", "start": "random"}, "starts from noise"),
-    ],
-)
-def test_starts_that_lead_nowhere_are_refused(changed, words):
-    with pytest.raises(UserError, match=words):
-        dataclasses.replace(OPTIONS, **changed)
-
-
-def test_the_authors_start_is_taken_where_none_is_named():
-    assert OPTIONS.begins_as == "noise"
-    assert dataclasses.replace(OPTIONS, method="gradient-matching").begins_as == "random"
-
-
 @pytest.mark.parametrize("method", ["gradient-matching", "distribution-matching"])
 def test_free_coordinates_keep_the_signs_of_the_whole_clouds(method):
     """Not those that the few points that are learned would have."""
@@ -235,17 +217,6 @@ def test_a_state_of_another_start_is_refused(frames, tmp_path):
         UserError, match=r"state\.pt: was made with steps 0 of its start, and here it is 1"
     ):
         other.run(tmp_path / "state.pt", resume=True)
-
-
-def test_starts_of_nothing_are_refused():
-    with pytest.raises(UserError, match="--start-steps -1"):
-        StartOptions(steps=-1)
-    with pytest.raises(UserError, match="--start-frames -1"):
-        StartOptions(frames=-1)
-    with pytest.raises(UserError, match="--share-power 2"):
-        StartOptions(share_power=2.0)
-    with pytest.raises(UserError, match="both above 0"):
-        StartOptions(lr=0.0)
 
 
 def test_tempered_intervals_by_hand():

@@ -213,12 +213,6 @@ def test_frames_that_cannot_be_scored_are_refused(held_out):
     bare = dataclasses.replace(held_out, parts=nothing)
     with pytest.raises(UserError, match="nothing to score"):
         train_and_score(fixed_draw(streets(2)), bare, FRAMES, CPU)
-    with pytest.raises(UserError, match="epochs 0"):
-        FrameTraining(epochs=0)
-    with pytest.raises(UserError, match="turn_deg 200"):
-        FrameTraining(turn_deg=200)
-    with pytest.raises(UserError, match="share_power -1"):
-        FrameTraining(share_power=-1)
 
 
 def test_the_tempered_loss_by_hand():

@@ -16,7 +16,6 @@ from train.core.errors import UserError
 from train.data.registry import DATASETS
 from train.dataset_distillation.frames.read import (
     FrameData,
-    FrameOptions,
     frame_clouds,
     read_frame_data,
     read_frames,
@@ -92,20 +91,6 @@ def test_classes_without_points_are_known():
 def test_a_frame_that_cannot_be_taken_is_named(frame, take, words):
     with pytest.raises(UserError, match=words):
         frame_clouds([frame], CLASSES, take)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"points": 1}, "--points 1"),
-        ({"most": 0}, "--frames 0"),
-        ({"range_m": 0.0}, "--range-m 0"),
-        ({"range_m": float("nan")}, "--range-m nan"),
-    ],
-)
-def test_options_that_take_nothing_are_refused(change, words):
-    with pytest.raises(UserError, match=words):
-        FrameOptions(**change)
 
 
 def test_frames_are_read_evenly_over_the_source():
