@@ -179,20 +179,7 @@ class PointClouds:
 
 
 def check_cloud(points: NDArray[np.floating], what: str) -> None:
-    """Refuse a cloud that nothing can be learned from.
-
-    Parameters
-    ----------
-    points
-        (N, 3).
-    what
-        How the cloud is called in the message, a file's name.
-
-    Raises
-    ------
-    UserError
-        If it is empty, has one point, has a coordinate that is not finite, or all points are equal.
-    """
+    """Refuse a cloud (N, 3) that nothing can be learned from; `what` is its name in messages."""
     if len(points) < MIN_POINTS:
         number = "no points" if len(points) == 0 else "one point"
         raise UserError(f"{what}: has {number}; at least {MIN_POINTS} are needed, leave it out")

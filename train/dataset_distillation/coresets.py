@@ -63,23 +63,8 @@ def coreset(
 ) -> NDArray[np.int64]:
     """Return which clouds are chosen, class by class, (classes x M,).
 
-    Parameters
-    ----------
-    name
-        Of `CORESETS`.
-    clouds
-        All real ones.
-    features
-        (B, C) of all; not looked at by "random".
-    clouds_per_class
-        M.
-    seed
-        Of what is drawn.
-
-    Raises
-    ------
-    UserError
-        If a class has fewer clouds.
+    By a name of `CORESETS` and the features (B, C) of all real clouds, which "random" does not look
+    at. UserError if a class has fewer clouds.
     """
     clouds.require(clouds_per_class)
     chosen = []

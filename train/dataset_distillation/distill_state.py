@@ -30,21 +30,9 @@ def made_from(options: DistillOptions, start: StartOptions, real: PointClouds) -
 
 
 def save_state(path: Path, made_from: Mapping[str, Any], learned: Mapping[str, Any]) -> None:
-    """Write a state, whole or not at all.
+    """Write what is distilled, as `load_state` wants it again, and what is learned of it so far.
 
-    Parameters
-    ----------
-    path
-        The file.
-    made_from
-        What is distilled; `load_state` refuses others.
-    learned
-        Tensors and plain values.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
+    Whole or not at all; UserError if the file cannot be written.
     """
     with atomic_write(path) as unfinished:
         torch.save({"format": STATE_FORMAT, **made_from, **learned}, unfinished)

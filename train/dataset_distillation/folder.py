@@ -158,17 +158,7 @@ def load_clouds(file: Path, points: int, seed: int) -> tuple[PointClouds, dict[s
 def sample_again(file: Path, folder: Path, points: int, seed: int) -> PointClouds:
     """Write the clouds of a generator's file at another resolution; return them.
 
-    Parameters
-    ----------
-    file, points, seed
-        As of `load_clouds`.
-    folder
-        There already.
-
-    Raises
-    ------
-    UserError
-        As `load_clouds`; if the folder holds frames of others.
+    See `load_clouds`; UserError, too, if the folder, which is there, holds frames of others.
     """
     clouds, made_from = load_clouds(file, points, seed)
     more = {"points": points, "seed": seed}

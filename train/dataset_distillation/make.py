@@ -25,7 +25,7 @@ from train.dataset_distillation.distill import Distillation, Distilled
 from train.dataset_distillation.generator import PointGenerator, generate
 from train.dataset_distillation.networks.classifiers import SMALL_POINTNET
 from train.dataset_distillation.networks.segmenters import HEIGHT
-from train.dataset_distillation.options import LEARNED, DistillOptions
+from train.dataset_distillation.options import LEARNED, DistillOptions, refuse_below
 from train.dataset_distillation.prepare import Prepared, canonical
 from train.dataset_distillation.rotator import Rotator
 from train.dataset_distillation.start import StartOptions
@@ -59,16 +59,8 @@ def features_of(
 ) -> NDArray[np.float64]:
     """Return the features (B, C) that herding and k-center look at, of a PointNet trained on all.
 
-    Parameters
-    ----------
-    train
-        Canonical.
-    seed
-        Of its weights.
-    device
-        Where to compute.
-    epochs
-        Of its training; None for 20 of objects, 10 of frames.
+    Its weights are of a seed; it is trained for 20 epochs on objects and 10 on frames, which are
+    canonical.
     """
     training: Training[Any]
     if train.meters is None:
@@ -238,8 +230,7 @@ def make(
     UserError
         See `Distillation`; if there are fewer frames than are asked for.
     """
-    if points < 1:
-        raise UserError(f"--points {points}: at least 1")
+    refuse_below(1, {"--points": points})
     train, frames = real.train, real.train.meters is not None
     if frames:
         _check_frames(train, options)
@@ -335,8 +326,7 @@ def sampled(
     strengths, meters
         Of frames: the table that strengths are drawn from, and one unit of the coordinates.
     """
-    if points < 2:
-        raise UserError(f"--points {points}: a set's clouds have at least 2 points")
+    refuse_below(2, {"--points": points})
     made, labels, parts = generate(generator, points, seed)
     with torch.no_grad():
         turned = rotator(made, align=False)

@@ -153,25 +153,11 @@ class Matcher:
     def step(
         self, network: PointNet, synthetic: Synthetic, chance: torch.Generator, *, local: bool
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the sum of the distances of this process's classes, and its gradients.
+        """Return the sum (1,) of the distances of this process's classes, and its gradients.
 
-        Parameters
-        ----------
-        network
-            Of `network`.
-        synthetic
-            The clouds.
-        chance
-            Draws real clouds and noise; alike on every process.
-        local
-            Match, for each class, the gradients of one of its parts, drawn again each time.
-
-        Returns
-        -------
-        total
-            (1,).
-        gradients
-            With respect to what is learned of the clouds, then of the rotator.
+        They are with respect to what is learned of the clouds, then of the rotator. Chance draws
+        real clouds and noise, alike on every process. A `local` step matches, for each class, the
+        gradients of one of its parts, drawn again each time.
         """
         count = len(self.rows)
         real = [self.batch(label, chance) for label in range(count)]

@@ -34,6 +34,13 @@ _LOOPS: Final = {
 }
 
 
+def refuse_below(least: int, values: Mapping[str, int | None]) -> None:
+    """Refuse a number below the least that there can be, by its flag; None is none."""
+    for flag, value in values.items():
+        if value is not None and value < least:
+            raise UserError(f"{flag} {value}: at least {least}")
+
+
 def paper_loops(clouds_per_class: int, *, rotated: bool) -> tuple[int, int]:
     """Return the outer and inner loops of the authors' code; those of the next smaller number."""
     table = _LOOPS[rotated]
@@ -54,8 +61,7 @@ class RotatorOptions:
         """Refuse what the rotator would."""
         if self.mode not in MODES:
             raise UserError(f"--rotator {self.mode!r}: choose one of {', '.join(MODES)}")
-        if self.periods < 1:
-            raise UserError(f"--rotator-periods {self.periods}: at least 1")
+        refuse_below(1, {"--rotator-periods": self.periods})
 
     def build(self) -> Rotator:
         """Return an untrained rotator."""
@@ -143,23 +149,20 @@ class DistillOptions:
         self._check_start()
         if self.task == "parts" and self.method == "distribution-matching":
             raise UserError("--method distribution-matching: has no --task parts; choose another")
-        for name, flag, least in (
-            ("clouds_per_class", "--cpc", 1),
-            ("points", "--distill-points", 2),
-            ("iterations", "--iterations", 1),
-            ("real_batch", "--real-batch", 1),
-            ("start_steps", "--start-steps", 1),
-            ("width", "--width", 1),
-            ("layers", "--layers", 1),
-            ("seed", "--seed", 0),
-            ("network_batch", "network_batch", 1),
-        ):
-            if getattr(self, name) < least:
-                raise UserError(f"{flag} {getattr(self, name)}: at least {least}")
-        for name, flag in (("outer", "--outer"), ("inner", "--inner")):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{flag} {value}: at least 1")
+        refuse_below(2, {"--distill-points": self.points})
+        refuse_below(0, {"--seed": self.seed})
+        least_one = {
+            "--cpc": self.clouds_per_class,
+            "--iterations": self.iterations,
+            "--outer": self.outer,
+            "--inner": self.inner,
+            "--real-batch": self.real_batch,
+            "--start-steps": self.start_steps,
+            "--width": self.width,
+            "--layers": self.layers,
+            "network_batch": self.network_batch,
+        }
+        refuse_below(1, least_one)
         if len(self.widths) < 2 or min(self.widths) < 1:
             shown = " ".join(map(str, self.widths))
             raise UserError(f"--pointnet-widths {shown}: two numbers at least, each at least 1")

@@ -25,23 +25,10 @@ _AZIMUTH, _ELEVATION = np.deg2rad(-55.0), np.deg2rad(22.0)
 
 
 def draw_clouds(path: Path, columns: Mapping[str, PointClouds], *, each: int = 1) -> None:
-    """Write a PNG.
+    """Write a PNG with a row per class; z is up.
 
-    Parameters
-    ----------
-    path
-        The file to write.
-    columns
-        By title, sets of the same classes; z is up.
-    each
-        Clouds of a class in each column, the first ones.
-
-    Raises
-    ------
-    ValueError
-        If there is no column, or the classes differ.
-    UserError
-        If the file cannot be written.
+    Columns are sets of the same classes by title, of each class the first clouds; ValueError if
+    there is no column, or the classes differ.
     """
     sets = list(columns.values())
     if not sets or any(clouds.classes != sets[0].classes for clouds in sets):
@@ -84,21 +71,8 @@ def _draw_object(axes: Axes, points: NDArray[np.float32]) -> None:
 def draw_frames(path: Path, columns: Mapping[str, PointClouds], *, each: int = 1) -> None:
     """Write a PNG, points colored by class; points without one are left out.
 
-    Parameters
-    ----------
-    path
-        The file to write.
-    columns
-        By title, frames of the same classes and range.
-    each
-        Frames of each, the first ones.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to draw, or classes or ranges differ.
-    UserError
-        If the file cannot be written.
+    Columns are frames of the same classes and range by title, of each the first ones; ValueError if
+    there is nothing to draw, or classes or ranges differ.
     """
     sets = list(columns.values())
     if not sets or any(

@@ -125,16 +125,9 @@ def read_real(
     output
         Simulated clouds are in its folder `objects`.
     wanted
-        A `SimulatedSet`.
-    points
+        What is simulated.
+    points, seed
         Of each cloud that is drawn from a mesh or a larger cloud.
-    seed
-        Of that draw.
-
-    Raises
-    ------
-    UserError
-        See `read_objects` and `simulate_objects`.
     """
     folder = Path(data)
     if data == "simulated":

@@ -23,6 +23,7 @@ from train.core.errors import UserError
 from train.dataset_distillation.chance import Stream, generator_for
 from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.generator import PartIntervals, PointGenerator, draw_noise
+from train.dataset_distillation.options import refuse_below
 from train.networks.ptv3.serialization import MAX_DEPTH, hilbert_code
 
 _PLACES: Final = 3072
@@ -61,12 +62,9 @@ class StartOptions:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be fitted with."""
-        if self.steps < 0:
-            raise UserError(f"--start-steps {self.steps}: 0 or more")
+        refuse_below(0, {"--start-steps": self.steps, "--start-frames": self.frames})
         if not 0 <= self.share_power <= 1:
             raise UserError(f"--share-power {self.share_power}: 0 to 1")
-        if self.frames < 0:
-            raise UserError(f"--start-frames {self.frames}: 0 or more")
         if (self.points is not None and self.points < 1) or not 0 < self.lr < math.inf:
             raise UserError(f"a start of {self.points} points at rate {self.lr}: both above 0")
 

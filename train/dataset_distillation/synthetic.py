@@ -15,13 +15,7 @@ Clouds = tuple[Tensor, Tensor | None]
 
 
 class GeneratedClouds(nn.Module):
-    """Clouds of a generator: other noise every time, any number of points.
-
-    Parameters
-    ----------
-    generator
-        Is trained.
-    """
+    """Clouds of a generator, which is trained: other noise every time, any number of points."""
 
     def __init__(self, generator: PointGenerator) -> None:
         super().__init__()
@@ -51,16 +45,9 @@ class GeneratedClouds(nn.Module):
 
 
 class FreeClouds(nn.Module):
-    """Coordinates that are learned themselves, from real clouds at first.
+    """Coordinates (S, N, 3) that are learned themselves, from real clouds at first.
 
-    Parameters
-    ----------
-    points
-        (S, N, 3) class by class.
-    clouds_per_class
-        M.
-    parts
-        (S, N) int64; fixed. None without.
+    Class by class, M each; parts (S, N) int64, where there are any, are fixed.
     """
 
     def __init__(self, points: Tensor, clouds_per_class: int, parts: Tensor | None = None) -> None:

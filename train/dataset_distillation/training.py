@@ -30,6 +30,7 @@ from train.dataset_distillation.matching import labeled_loss
 from train.dataset_distillation.networks.classifiers import build_network
 from train.dataset_distillation.networks.pointnet import WIDTHS, PointNet
 from train.dataset_distillation.networks.segmenters import PointSegmenter, build_segmenter
+from train.dataset_distillation.options import refuse_below
 
 _SCALES: Final = (2 / 3, 3 / 2)
 _SHIFT: Final = 0.2
@@ -197,9 +198,8 @@ class Training(ABC, Generic[Found]):
 
     def __post_init__(self) -> None:
         """Refuse numbers that nothing can be trained with."""
-        for name in ("epochs", "batch_size", "test_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name.replace('_', ' ')} {getattr(self, name)}: at least 1")
+        names = ("epochs", "batch_size", "test_every")
+        refuse_below(1, {name.replace("_", " "): getattr(self, name) for name in names})
 
     @abstractmethod
     def build(self, test: PointClouds) -> nn.Module:

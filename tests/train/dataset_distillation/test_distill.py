@@ -160,25 +160,20 @@ def test_a_signal_saves_and_says_how_to_go_on(real, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("clouds_seed", "changed", "words"),
     [
-        ({"seed": 1}, "seed 0, and here it is 1"),
-        ({"iterations": 30}, "12 iterations, and here are 30"),
-        ({"width": 16}, "width 32"),
+        (0, {"seed": 1}, "seed 0, and here it is 1"),
+        (0, {"iterations": 30}, "12 iterations, and here are 30"),
+        (0, {"width": 16}, "width 32"),
+        (1, {}, "other real clouds"),
     ],
 )
-def test_a_state_of_another_run_is_refused(real, tmp_path, changed, words):
+def test_a_state_of_another_run_is_refused(real, tmp_path, clouds_seed, changed, words):
     state = tmp_path / "state.pt"
     Distillation(real, OPTIONS, CPU).save(state)
+    other = Distillation(toy_clouds(8, seed=clouds_seed), _options(**changed), CPU)
     with pytest.raises(UserError, match=words):
-        Distillation(real, _options(**changed), CPU).run(state, resume=True)
-
-
-def test_a_state_of_other_clouds_is_refused(real, tmp_path):
-    state = tmp_path / "state.pt"
-    Distillation(real, OPTIONS, CPU).save(state)
-    with pytest.raises(UserError, match="other real clouds"):
-        Distillation(toy_clouds(8, seed=1), OPTIONS, CPU).run(state, resume=True)
+        other.run(state, resume=True)
 
 
 def test_too_few_clouds_and_too_few_points_are_refused(real):

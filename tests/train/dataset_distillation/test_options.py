@@ -6,10 +6,9 @@ import pytest
 
 from benchmarks.studies.dd3d_lidar.experiment import Settings
 from train.core.errors import UserError
-from train.dataset_distillation.command import COMMAND
+from train.dataset_distillation.command import COMMAND, distill_options, kind_of
 from train.dataset_distillation.frames.read import FrameOptions
 from train.dataset_distillation.generator import GeneratorSpec
-from train.dataset_distillation.kinds import distill_options, kind_of
 from train.dataset_distillation.objects.simulated import SimulatedSet
 from train.dataset_distillation.options import DistillOptions, RotatorOptions, paper_loops
 from train.dataset_distillation.rotator import Rotator

@@ -28,19 +28,10 @@ _UNLABELED: Final = 0
 
 
 def write_frame_folder(folder: Path, splits: Mapping[str, PointClouds]) -> None:
-    """Write frames in the KITTI layout, over those that this wrote before.
+    """Write splits in the KITTI layout, over those that this wrote before.
 
-    Parameters
-    ----------
-    folder
-        There already.
-    splits
-        `DISTILLED` and maybe `HELD_OUT`, of the same classes.
-
-    Raises
-    ------
-    UserError
-        If the folder holds drives that this did not write, or a file cannot be written.
+    They are `DISTILLED` and maybe `HELD_OUT`, of the same classes. UserError if the folder holds
+    drives that this did not write, or a file cannot be written.
     """
     refuse_frames_of_others(folder)
     class_map = class_map_of(next(iter(splits.values())).part_names)

@@ -23,6 +23,7 @@ from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX, FrameSource, LidarFrame
 from train.data.registry import DATASETS, dataset_spec
 from train.dataset_distillation.clouds import NO_PART, PointClouds
+from train.dataset_distillation.options import refuse_below
 
 STREET: Final = "street"
 """The one class that all frames are of."""
@@ -52,9 +53,8 @@ class FrameOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no frame can be taken with."""
-        for name, flag, least in (("points", "--points", 2), ("most", "--frames", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{flag} {getattr(self, name)}: at least {least}")
+        refuse_below(2, {"--points": self.points})
+        refuse_below(1, {"--frames": self.most})
         if not 0 < self.range_m < float("inf"):
             raise UserError(f"--range-m {self.range_m}: a number of meters above 0")
 
@@ -114,8 +114,7 @@ class FrameData(FrameFlags):
 
     def __post_init__(self) -> None:
         """Refuse a negative number of frames, and what no frame can be taken with."""
-        if self.test_frames < 0:
-            raise UserError(f"--test-frames {self.test_frames}: 0 or more")
+        refuse_below(0, {"--test-frames": self.test_frames})
         _ = self.take
 
     @property

@@ -25,17 +25,7 @@ _MAX_FRAMES: Final = 1 << (63 - 3 * _CELL_BITS)
 
 
 class PointSegmenter(nn.Module):
-    """A PointNet on coordinates in the unit range; strengths are not looked at.
-
-    Parameters
-    ----------
-    num_classes
-        C.
-    height
-        Heights are multiplied with it.
-    widths
-        Of its layers.
-    """
+    """A PointNet on stretched coordinates in the unit range; strengths are not looked at."""
 
     def __init__(
         self, num_classes: int, height: float, widths: tuple[int, ...] = (64, 128, 1024)
@@ -59,20 +49,8 @@ class VoxelSegmenter(nn.Module):
     """A network of `train.networks.registry` behind the same call: voxels in, logits per point out.
 
     A voxel stands for its first point, as in training on frames; all of its points have its logits.
-
-    Parameters
-    ----------
-    network
-        With four input channels.
-    grid_size_m
-        Edge of a voxel.
-    meters
-        One unit of the coordinates.
-
-    Raises
-    ------
-    UserError
-        If frames of that range do not have two cells of the coarsest stage.
+    The network has four input channels; `meters` is one unit of the coordinates. UserError if
+    frames of that range do not have two cells of the coarsest stage.
     """
 
     def __init__(self, network: Network, grid_size_m: float, meters: float) -> None:

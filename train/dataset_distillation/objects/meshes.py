@@ -12,26 +12,10 @@ from train.core.errors import UserError
 
 
 def read_off(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Read an OFF file; a face of more than three corners becomes a fan of triangles.
+    """Read an OFF file: vertices (V, 3) and triangles (F, 3), fans of faces with more corners.
 
     ModelNet40 has files whose first line is "OFF490 518 0", without the line break after OFF.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    vertices
-        (V, 3) float64.
-    triangles
-        (F, 3) int64.
-
-    Raises
-    ------
-    UserError
-        If the file is no OFF file, or damaged.
+    UserError if the file is no OFF file, or damaged.
     """
     words = path.read_text(encoding="utf-8", errors="replace").split()
     if not words or not words[0].upper().startswith("OFF"):

@@ -17,6 +17,7 @@ from train.core.errors import UserError
 from train.dataset_distillation.clouds import NO_PART, PointClouds, resample, unit_sphere
 from train.dataset_distillation.objects.read import INDEX_NAME, read_index, write_folder
 from train.dataset_distillation.objects.surface_points import sample_surface
+from train.dataset_distillation.options import refuse_below
 from train.simulation.simulator import objects, people, vehicles
 from train.simulation.simulator.drive import drive
 from train.simulation.simulator.ground import Ground
@@ -110,9 +111,11 @@ class SimulationFlags:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
-        for name in ("train_per_class", "test_per_class"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1")
+        counts = {
+            "--train-per-class": self.train_per_class,
+            "--test-per-class": self.test_per_class,
+        }
+        refuse_below(1, counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +128,8 @@ class SimulatedSet(SimulationFlags):
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
         super().__post_init__()
-        if self.num_points < 2:
-            raise UserError(f"objects of {self.num_points} points: at least 2")
-        if self.seed < 0:
-            raise UserError(f"--seed {self.seed}: 0 or more")
+        refuse_below(2, {"--points": self.num_points})
+        refuse_below(0, {"--seed": self.seed})
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -23,28 +23,10 @@ _ROUNDS = 40
 def sample_surface(
     scene: Scene, number: int, rng: np.random.Generator
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Return points on a scene's primitives that lie inside no other one.
+    """Return points (N, 3) on a scene's primitives, inside no other one, and on which each is.
 
-    Parameters
-    ----------
-    scene
-        Its ground is left out.
-    number
-        N, at least 1.
-    rng
-        Source of chance.
-
-    Returns
-    -------
-    points
-        (N, 3) float64, world coordinates in meters.
-    primitive
-        (N,) int64: what each point lies on.
-
-    Raises
-    ------
-    ValueError
-        If the scene has no surface to be seen.
+    In world coordinates in meters; the ground is left out. ValueError if there is no surface to be
+    seen.
     """
     solids = [_Solid(scene, index) for index in range(len(scene.shape))]
     weights = np.array([solid.area() for solid in solids])
