@@ -2,11 +2,23 @@
 
 from benchmarks.markdown import GENERATED, measured_on, mebibytes, per_second, seconds, times
 from benchmarks.schema import Record, Result
-from benchmarks.selection import Source, newest, ratio
+from benchmarks.selection import Source, median, newest, ratio
 from benchmarks.targets import Target, targets_table
 from train.core.blocks import DASH, number, page, table
 
 TITLES = {"semantickitti": "SemanticKITTI", "nuscenes": "nuScenes", "waymo": "Waymo"}
+
+WAYS = {
+    "numpy": ("bytes", "numpy", 0),
+    "decoded": ("sweeps", "ours", 0),
+    "kept": ("sweeps", "ours, kept", 0),
+    "tensors": ("tensors", "ours", 0),
+    "1 worker": ("tensors by workers", "ours", 1),
+    "2 workers": ("tensors by workers", "ours", 2),
+    "1 worker, kept": ("tensors by workers", "ours, kept", 1),
+    "2 workers, kept": ("tensors by workers", "ours, kept", 2),
+}
+"""By column: what is done, by whom, with how many worker processes (0: in the process itself)."""
 
 KEPT_BYTES_PER_POINT = 17
 WAYMO_LABELED_FRAMES = 23_691
@@ -69,67 +81,31 @@ def data_targets(records: dict[str, Record]) -> list[Target]:
     opening, simulation = newest(records, "opening"), newest(records, "simulation")
     found = []
     for name, title in TITLES.items():
-        opened = opening.one(data=name)
-        found.append(
-            Target(
-                f"{title}, opening 20,000 sweeps the second time",
-                OPENING_TARGET_S,
-                None if opened is None else opened.p50_s,
-                seconds,
-                at_least=False,
-            )
-        )
+        what = f"{title}, opening 20,000 sweeps the second time"
+        measured = median(opening.one(data=name))
+        found.append(Target(what, OPENING_TARGET_S, measured, seconds, at_least=False))
     for name, title in TITLES.items():
-        rate = per_second(simulation.one(data=name))
-        found.append(
-            Target(
-                f"{title}, simulated sweeps of {SIMULATION_RAYS:,} rays a minute",
-                SIMULATION_TARGET,
-                None if rate is None else 60 * rate,
-                _number,
-            )
-        )
-    views = _largest(newest(records, "rendering"))
-    found.append(
-        Target(
-            "Rendered views of 320 x 160 pixels a second, two threads",
-            RENDERING_TARGET,
-            per_second(views),
-            _number,
-        )
-    )
-    return found
+        what = f"{title}, simulated sweeps of {SIMULATION_RAYS:,} rays a minute"
+        rate = _per_minute(simulation.one(data=name))
+        found.append(Target(what, SIMULATION_TARGET, rate, _number))
+    what = "Rendered views of 320 x 160 pixels a second, two threads"
+    views = per_second(_largest(newest(records, "rendering")))
+    return [*found, Target(what, RENDERING_TARGET, views, _number)]
 
 
 def _reading(source: Source) -> str:
     rows = []
     for name, title in TITLES.items():
-        plain = source.one(data=name, op="bytes")
-        one = source.one(data=name, op="tensors by workers", implementation="ours", threads=1)
-        in_process = source.one(data=name, op="tensors")
-        results = [
-            plain,
-            source.one(data=name, op="sweeps", implementation="ours"),
-            source.one(data=name, op="sweeps", implementation="ours, kept"),
-            in_process,
-            one,
-            source.one(data=name, op="tensors by workers", implementation="ours", threads=2),
-            source.one(data=name, op="tensors by workers", implementation="ours, kept", threads=1),
-            source.one(data=name, op="tensors by workers", implementation="ours, kept", threads=2),
-        ]
-        rows.append(
-            [
-                title,
-                *(_number(per_second(result)) for result in results),
-                times(ratio(one, plain)),
-                mebibytes(in_process),
-            ]
-        )
-    return table(
-        ["", "numpy", "decoded", "kept", "tensors", "1 worker", "2 workers", "1 worker, kept",
-         "2 workers, kept", "numpy over 1 worker", "peak"],
-        rows,
-    )  # fmt: skip
+        found = {
+            column: source.one(
+                data=name, op=op, implementation=implementation, threads=max(1, workers)
+            )
+            for column, (op, implementation, workers) in WAYS.items()
+        }
+        rates = [_number(per_second(result)) for result in found.values()]
+        over = times(ratio(found["1 worker"], found["numpy"]))
+        rows.append([title, *rates, over, mebibytes(found["tensors"])])
+    return table(["", *WAYS, "numpy over 1 worker", "peak"], rows)
 
 
 def _segment(source: Source) -> str:
@@ -162,9 +138,8 @@ def _opening(source: Source) -> str:
     for name, title in TITLES.items():
         result = source.one(data=name)
         first = None if result is None else result.first_call_s
-        later = None if result is None else result.p50_s
         count = DASH if result is None else f"{result.num_points:,}"
-        rows.append([title, count, seconds(first), seconds(later), mebibytes(result)])
+        rows.append([title, count, seconds(first), seconds(median(result)), mebibytes(result)])
     return table(["", "sweeps", "the first time", "later", "peak"], rows)
 
 
@@ -172,15 +147,8 @@ def _simulation(source: Source) -> str:
     rows = []
     for name, title in TITLES.items():
         result = source.one(data=name)
-        rate = per_second(result)
-        rows.append(
-            [
-                title,
-                DASH if result is None else str(result.threads),
-                _number(None if rate is None else 60 * rate),
-                mebibytes(result),
-            ]
-        )
+        threads = DASH if result is None else str(result.threads)
+        rows.append([title, threads, _number(_per_minute(result)), mebibytes(result)])
     return table(["", "threads", "sweeps a minute", "peak"], rows)
 
 
@@ -190,6 +158,11 @@ def _rendering(source: Source) -> str:
     threads = DASH if result is None else str(result.threads)
     row = [size, threads, _number(per_second(result)), mebibytes(result)]
     return table(["pixels of a view", "threads", "views a second", "peak"], [row])
+
+
+def _per_minute(result: Result | None) -> float | None:
+    rate = per_second(result)
+    return None if rate is None else 60 * rate
 
 
 def _largest(source: Source) -> Result | None:

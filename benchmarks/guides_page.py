@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.clouds import TITLES
 from benchmarks.markdown import measured_on, seconds, time_of, times
 from benchmarks.schema import Record
-from benchmarks.selection import Source, newest, ratio
+from benchmarks.selection import Source, median, newest, ratio
 from train.core.blocks import DASH, table, with_block
 
 BLOCK: Final = "cost"
@@ -78,18 +78,11 @@ def _examples(source: Source, ops: tuple[str, ...]) -> str:
     rows = []
     for op in ops:
         for size in SIZES:
-            ours, theirs = (
-                source.one(op=op, implementation=name, num_points=size) for name in ("fast", PEER)
-            )
-            rows.append(
-                [f"{op}, N = {size}", time_of(ours), time_of(theirs), times(ratio(theirs, ours))]
-            )
-    header = [
-        "processor time, one thread",
-        "**ours**",
-        f"{PEER} {version or ''}".strip(),
-        "we are faster by",
-    ]
+            ours, theirs = source.pair(PEER, op=op, num_points=size)
+            cells = [time_of(ours), time_of(theirs), times(ratio(theirs, ours))]
+            rows.append([f"{op}, N = {size}", *cells])
+    peer = f"{PEER} {version or ''}".strip()
+    header = ["processor time, one thread", "**ours**", peer, "we are faster by"]
     return f"{table(header, rows)}\n\n{measured_on(source)}"
 
 
@@ -98,22 +91,13 @@ def _backward(source: Source) -> str:
     families = dict.fromkeys(r.data for r in source.results if r.num_points == 1024)
     rows = []
     for family in families:
-        ours, theirs = (
-            source.one(
-                implementation=name, data=family, num_points=1024, op="rips", direction="backward"
-            )
-            for name in ("fast", PEER)
-        )
+        case = {"data": family, "num_points": 1024, "op": "rips", "direction": "backward"}
+        ours, theirs = source.pair(PEER, **case)
         if ours is not None:
-            rows.append(
-                [TITLES[family], time_of(ours), time_of(theirs), times(ratio(theirs, ours))]
-            )
-    header = [
-        "backward to the distances, N = 1024, H0 and H1",
-        "**ours**",
-        PEER,
-        "we are faster by",
-    ]
+            cells = [time_of(ours), time_of(theirs), times(ratio(theirs, ours))]
+            rows.append([TITLES[family], *cells])
+    what = "backward to the distances, N = 1024, H0 and H1"
+    header = [what, "**ours**", PEER, "we are faster by"]
     return f"{table(header, rows)}\n\n{measured_on(source)}"
 
 
@@ -126,8 +110,8 @@ def _growth(source: Source) -> str:
             source.one(op="rips", data="features", max_dim=max_dim, num_points=size)
             for max_dim in (0, 1)
         ]
-        if any(each is not None and each.p50_s is not None for each in found):
-            both = found[1].p50_s if found[1] is not None else None
+        both = median(found[1])
+        if both is not None or median(found[0]) is not None:
             rows.append(
                 [
                     f"N = {size:,}",

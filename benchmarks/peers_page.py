@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 
-from benchmarks.clouds import FAMILIES, MORE_FAMILIES, TITLES
-from benchmarks.hard_distances import HARD_TITLES
+from benchmarks.clouds import FAMILIES, HARD_TITLES, MORE_FAMILIES, TITLES
 from benchmarks.imports import STATEMENTS
-from benchmarks.losses import losses
-from benchmarks.markdown import GENERATED, measured_on, mebibytes, named, remarks, time_of, times
+from benchmarks.markdown import (
+    GENERATED,
+    measured_on,
+    mebibytes,
+    named,
+    per_second,
+    remarks,
+    seconds,
+    time_of,
+    times,
+)
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, geometric_mean, newest, ratio
 from benchmarks.small_batches_page import small_batches_section, small_batches_targets
 from benchmarks.targets import targets, targets_table
-from train.core.blocks import DASH, page, table
+from train.core.blocks import DASH, bullets, number, page, table
 
 
 def peers_page(records: dict[str, Record]) -> str:
@@ -81,7 +89,7 @@ def _adversarial_section(source: Source) -> list[str]:
     if not source.results:
         return []
     sizes = sorted({(r.data, r.num_points) for r in source.results}, key=_in_order)
-    names = _implementations(source.results)
+    names = source.implementations()
     rows = [
         [
             f"{HARD_TITLES[data]}, N = {size}",
@@ -116,14 +124,10 @@ def _more_families_section(source: Source) -> list[str]:
 def families_table(source: Source, families: Sequence[str] = FAMILIES) -> str:
     """One row an implementation: its time on each family at N = 1024, and how we compare."""
     rows = []
-    for name in _implementations(source.where(num_points=1024)):
-        results = [
-            source.one(implementation=name, data=family, num_points=1024) for family in families
-        ]
-        ours = [
-            source.one(implementation="fast", data=family, num_points=1024) for family in families
-        ]
-        ratios = [ratio(peer, own) for peer, own in zip(results, ours, strict=True)]
+    for name in source.implementations(num_points=1024):
+        pairs = [source.pair(name, data=family, num_points=1024) for family in families]
+        results = [theirs for _, theirs in pairs]
+        ratios = [ratio(theirs, ours) for ours, theirs in pairs]
         known = [value for value in ratios if value is not None]
         rows.append(
             [
@@ -138,7 +142,7 @@ def families_table(source: Source, families: Sequence[str] = FAMILIES) -> str:
 
 def _sizes_table(source: Source, sizes: tuple[int, ...]) -> str:
     rows = []
-    for name in _implementations(source.where(data="features")):
+    for name in source.implementations(data="features"):
         results = [source.one(implementation=name, data="features", num_points=n) for n in sizes]
         if any(results):
             rows.append([_named(source, name, results), *(time_of(result) for result in results)])
@@ -147,7 +151,7 @@ def _sizes_table(source: Source, sizes: tuple[int, ...]) -> str:
 
 def _large_table(source: Source) -> str:
     rows = []
-    for name in _implementations(source.results):
+    for name in source.implementations():
         cells = []
         results = [source.one(implementation=name, data=data) for data in ("features", "cube")]
         for result in results:
@@ -161,7 +165,7 @@ def _batch_table(source: Source) -> str:
         [
             f"{result.threads} core{'s' * (result.threads > 1)}",
             time_of(result),
-            DASH if result.p50_s is None else f"{result.batch / result.p50_s:.0f}",
+            number(per_second(result), ".0f"),
             mebibytes(result),
         ]
         for result in sorted(source.results, key=lambda result: result.threads)
@@ -174,7 +178,7 @@ def _backward_table(source: Source) -> str:
         [name, *(
             time_of(source.one(implementation=name, op="rips", data=family)) for family in FAMILIES
         ), "", ""]
-        for name in _implementations(source.where(op="rips"))
+        for name in source.implementations(op="rips")
     ]  # fmt: skip
     for op in sorted({r.op for r in source.results if r.op.startswith("topological_loss")}):
         loss = [time_of(source.one(op=op, direction=way)) for way in ("forward", "backward")]
@@ -207,11 +211,6 @@ def _import_table(source: Source) -> str:
     return table(["", "time"], [[op, time_of(result)] for op, result in results.items()])
 
 
-def _implementations(results: tuple[Result, ...] | list[Result]) -> list[str]:
-    """Names in the order measured, each once."""
-    return list(dict.fromkeys(result.implementation for result in results))
-
-
 _VERSIONS = {
     "ripser.py": "ripser",
     "giotto-ph": "giotto_ph",
@@ -233,3 +232,44 @@ def _named(source: Source, name: str, results: list[Result | None]) -> str:
         return name
     yields = "" if known.yields == "indices" else f"{known.yields}; "
     return named(source, name, known.threads, _VERSIONS.get(name, ""), yields)
+
+
+def losses(records: dict[str, Record]) -> str:
+    """Every measured case in which another implementation is faster than ours."""
+    lost: dict[str, list[str]] = {}
+    for suite in ("peers", "families", "large", "adversarial", "sampling", "backward"):
+        source = newest(records, suite)
+        for result in source.results:
+            ours = source.one(
+                implementation="fast", op=result.op, data=result.data, direction=result.direction,
+                num_points=result.num_points, num_samples=result.num_samples, batch=result.batch,
+                max_dim=result.max_dim,
+            )  # fmt: skip
+            faster = ratio(result, ours)
+            if faster is not None and faster < 1 and ours is not None:
+                case = f"{result.op} {result.direction}, {result.data}, N = {result.num_points}"
+                lost.setdefault(f"{case} (ours {seconds(ours.p50_s)})", []).append(
+                    f"{result.implementation} is {times(1 / faster)} faster"
+                )
+    lines = [f"{case}: {', '.join(who)}." for case, who in lost.items()]
+    if not lines:
+        lines = ["In no case measured here."]
+    not_covered = (
+        "Not covered: H2 and above, coefficients other than Z/2, sparse filtrations, which "
+        "ripser.py, giotto-ph, holos-tda and GUDHI have and we have not."
+    )
+    return bullets([*lines, not_covered])
+
+
+def small_losses(source: Source) -> str:
+    """One line on the smallest clouds, where a call's fixed cost decides."""
+    ours = source.one(implementation="fast", data="features", num_points=30)
+    faster = [
+        result.implementation.removesuffix(", one thread")
+        for result in source.where(data="features", num_points=30)
+        if (value := ratio(result, ours)) is not None and value < 1
+    ]
+    if ours is None or not faster:
+        return ""
+    names = ", ".join(dict.fromkeys(faster))
+    return f"At N = 30 we lose to {names}: a call of ours costs {seconds(ours.p50_s)}. "

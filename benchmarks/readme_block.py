@@ -2,14 +2,13 @@
 
 from benchmarks.clouds import FAMILIES
 from benchmarks.imports import EVERY_NAME
-from benchmarks.losses import small_losses
 from benchmarks.markdown import measured_on, mebibytes, seconds, time_of, times
-from benchmarks.peers_page import families_table
+from benchmarks.peers_page import families_table, small_losses
 from benchmarks.rips_cases import OF_POINTS
 from benchmarks.schema import Record, Result
-from benchmarks.selection import Source, geometric_mean, newest, ratio
+from benchmarks.selection import Source, geometric_mean, median, newest, ratio
 from benchmarks.small_batches_page import FORWARD_AND_BACKWARD, NUM_CLOUDS
-from benchmarks.table6_page import total
+from benchmarks.suite_pages import total
 from train.core.blocks import DASH, table
 
 _SMALL = 64
@@ -34,12 +33,8 @@ def readme_block(records: dict[str, Record]) -> str:
     )
     small = small_losses(peers)
     importing = newest(records, "import")
-    imported = importing.one(op=EVERY_NAME)
-    import_line = (
-        f"Importing takes {seconds(imported.p50_s)} beyond torch. "
-        if imported is not None and imported.p50_s is not None
-        else ""
-    )
+    imported = median(importing.one(op=EVERY_NAME))
+    import_line = f"Importing takes {seconds(imported)} beyond torch. " if imported else ""
     small_batches, large, scaling = (newest(records, s) for s in ("small", "large", "scaling"))
     return "\n\n".join(
         [
@@ -92,13 +87,13 @@ def _row(what: str, results: list[Result]) -> list[str]:
 def _row_of_families(peers: Source) -> list[str]:
     """Return the row of N = 1024: geometric means over the families of clouds."""
     compared = {}
-    ours = [peers.one(implementation="fast", data=f, num_points=1024) for f in FAMILIES]
-    for name in dict.fromkeys(result.implementation for result in peers.where(num_points=1024)):
-        theirs = [peers.one(implementation=name, data=f, num_points=1024) for f in FAMILIES]
-        mean = geometric_mean(ratio(peer, own) for peer, own in zip(theirs, ours, strict=True))
+    for name in peers.implementations(num_points=1024):
+        pairs = [peers.pair(name, data=family, num_points=1024) for family in FAMILIES]
+        mean = geometric_mean(ratio(theirs, ours) for ours, theirs in pairs)
         if name != "fast" and mean is not None:
             compared[name] = mean
-    mean = geometric_mean(None if own is None else own.p50_s for own in ours)
+    ours = [peers.one(implementation="fast", data=f, num_points=1024) for f in FAMILIES]
+    mean = geometric_mean(map(median, ours))
     what = f"one cloud of 1,024 points, mean of {len(FAMILIES)} families"
     return [what, seconds(mean), *_next(compared)]
 

@@ -30,6 +30,14 @@ class Source:
             raise ValueError(f"{self.name}: {len(found)} results have {wanted}; want one")
         return found[0] if found else None
 
+    def pair(self, theirs: str, **wanted: object) -> tuple[Result | None, Result | None]:
+        """Return our result of a case, and that of another implementation."""
+        return self.one(implementation="fast", **wanted), self.one(implementation=theirs, **wanted)
+
+    def implementations(self, **wanted: object) -> list[str]:
+        """Return who has such results, in the order measured."""
+        return list(dict.fromkeys(result.implementation for result in self.where(**wanted)))
+
 
 def newest(records: dict[str, Record], suite: str) -> Source:
     """Return a suite's results from the newest CPU record that has it; `records` oldest first."""
@@ -40,11 +48,15 @@ def newest(records: dict[str, Record], suite: str) -> Source:
     return Source("", None, ())
 
 
+def median(result: Result | None) -> float | None:
+    """Return the median of a result's seconds; None if it was not timed."""
+    return None if result is None else result.p50_s
+
+
 def ratio(peer: Result | None, ours: Result | None) -> float | None:
     """Return how many times faster ours is than the peer; None if either was not timed."""
-    if peer is None or ours is None or peer.p50_s is None or ours.p50_s is None:
-        return None
-    return peer.p50_s / ours.p50_s
+    theirs, own = median(peer), median(ours)
+    return None if theirs is None or own is None else theirs / own
 
 
 def geometric_mean(values: Iterable[float | None]) -> float | None:

@@ -2,7 +2,7 @@
 
 from benchmarks.markdown import seconds, time_of, times
 from benchmarks.schema import Record, Result
-from benchmarks.selection import Source, newest, ratio
+from benchmarks.selection import Source, median, newest, ratio
 from benchmarks.targets import Target
 from train.core.blocks import table
 
@@ -56,21 +56,15 @@ def small_batches_targets(records: dict[str, Record]) -> list[Target]:
         ours = _one(source, "fast", n, used, FORWARD_AND_BACKWARD)
         theirs = _one(source, "torch-topological", n, 1, FORWARD_AND_BACKWARD)
         what = f"{NUM_CLOUDS} clouds of {n}, forward and backward, times faster than"
-        found.append(
-            Target(
-                f"{what} torch-topological",
-                _TIMES_FASTER_WITH_GRADIENT,
-                ratio(theirs, ours),
-                times,
-            )
-        )
+        what += " torch-topological"
+        found.append(Target(what, _TIMES_FASTER_WITH_GRADIENT, ratio(theirs, ours), times))
     for n in SIZES:
         both, components = (_one(source, "fast", n, 1, max_dim=dim) for dim in (1, 0))
         what = f"{NUM_CLOUDS} clouds of {n}, H0 alone, times faster than H0 and H1"
         found.append(Target(what, _H0_OVER_BOTH, ratio(both, components), times))
     single = newest(records, "peers").one(implementation="fast", data="features", num_points=30)
-    measured = None if single is None else single.p50_s
-    return [*found, Target("one cloud of 30 points", _ONE_CLOUD_S, measured, seconds, False)]
+    one = Target("one cloud of 30 points", _ONE_CLOUD_S, median(single), seconds, False)
+    return [*found, one]
 
 
 def _one(

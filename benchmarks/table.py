@@ -9,21 +9,23 @@ from pathlib import Path
 
 from benchmarks import plots
 from benchmarks.clouds import TITLES
-from benchmarks.convolution_page import convolution_page
 from benchmarks.data_page import data_page
-from benchmarks.figure_page import figure_page
 from benchmarks.guides_page import pages_with_blocks
 from benchmarks.machine import ROOT
 from benchmarks.peers_page import peers_page
-from benchmarks.persistence_image_page import persistence_image_page
 from benchmarks.plots import Plot
-from benchmarks.processes_page import processes_page
 from benchmarks.readme_block import readme_block
 from benchmarks.rips_cases import OF_POINTS
 from benchmarks.schema import Record, Result, read_all
 from benchmarks.selection import newest
-from benchmarks.table6_page import table6_page
-from benchmarks.vectorizations_page import vectorizations_page
+from benchmarks.suite_pages import (
+    convolution_page,
+    figure_page,
+    persistence_image_page,
+    processes_page,
+    table6_page,
+    vectorizations_page,
+)
 from train.core.blocks import with_block
 
 BLOCK = "benchmark"

@@ -8,7 +8,7 @@ from benchmarks.imports import EVERY_NAME
 from benchmarks.markdown import seconds, times
 from benchmarks.rips_cases import OF_POINTS
 from benchmarks.schema import Record, Result
-from benchmarks.selection import geometric_mean, newest, ratio
+from benchmarks.selection import geometric_mean, median, newest, ratio
 from train.core.blocks import DASH, table
 
 
@@ -69,23 +69,20 @@ def targets(records: dict[str, Record]) -> list[Target]:
 def _family_ratios(records: dict[str, Record], name: str) -> list[float | None]:
     """Return the ratios of all families; those of one suite are of one run."""
     peers, others = newest(records, "peers"), newest(records, "families")
-    return [
-        ratio(
-            source.one(implementation=name, data=family, num_points=1024),
-            source.one(implementation="fast", data=family, num_points=1024),
-        )
+    pairs = [
+        source.pair(name, data=family, num_points=1024)
         for source, families in ((peers, FAMILIES), (others, MORE_FAMILIES))
         for family in families
     ]
+    return [ratio(theirs, ours) for ours, theirs in pairs]
 
 
 def _large(records: dict[str, Record]) -> list[Target]:
     source = newest(records, "large")
-    ours = source.one(implementation="fast", data="features", num_points=4096)
-    theirs = source.one(implementation="giotto-ph", data="features", num_points=4096)
+    ours, theirs = source.pair("giotto-ph", data="features", num_points=4096)
     return [
         Target("N = 4096 features, times faster than giotto-ph", 8, ratio(theirs, ours), times),
-        Target("N = 4096 features", 0.25, _median(ours), seconds, at_least=False),
+        Target("N = 4096 features", 0.25, median(ours), seconds, at_least=False),
         Target("N = 4096 features, peak memory", 1.5, _peak(ours), _gibibytes, at_least=False),
     ]
 
@@ -97,7 +94,7 @@ def _growth(records: dict[str, Record]) -> list[Target]:
     for family, bound in (("features", 6.0), ("cube", 3.0)):
         dense = source.one(op="rips", data=family, num_points=16_384, max_dim=1)
         what = f"N = 16,384, {family}"
-        found.append(Target(what, bound, _median(dense), seconds, at_least=False))
+        found.append(Target(what, bound, median(dense), seconds, at_least=False))
         matrices = None
         if dense is not None and dense.peak_bytes is not None:
             matrices = 1 + dense.peak_bytes / (4 * 16_384**2)
@@ -118,7 +115,7 @@ def _growth(records: dict[str, Record]) -> list[Target]:
         )
     )
     what = "N = 100,000 in R^3 without distances"
-    found.append(Target(what, 60, _median(cube), seconds, at_least=False))
+    found.append(Target(what, 60, median(cube), seconds, at_least=False))
     found.append(
         Target(f"{what}, peak memory", 2e9 / 2**30, _peak(cube), _gibibytes, at_least=False)
     )
@@ -144,15 +141,12 @@ def _adversarial(records: dict[str, Record]) -> Target:
 
 def _backward(records: dict[str, Record]) -> Target:
     source = newest(records, "backward")
-    medians = [
-        None if result is None else result.p50_s
-        for result in (
-            source.one(implementation="fast", op="rips", data=family, num_points=1024)
-            for family in FAMILIES
-        )
+    found = [
+        source.one(implementation="fast", op="rips", data=family, num_points=1024)
+        for family in FAMILIES
     ]
-    known = [value for value in medians if value is not None]
-    slowest = max(known) if len(known) == len(medians) else None
+    known = [value for value in map(median, found) if value is not None]
+    slowest = max(known) if len(known) == len(found) else None
     return Target(
         "N = 1024, backward to the distances, slowest family", 1e-3, slowest, seconds, False
     )
@@ -182,8 +176,7 @@ def _sampling(records: dict[str, Record]) -> Target:
 
 
 def _importing(records: dict[str, Record]) -> Target:
-    result = newest(records, "import").one(op=EVERY_NAME)
-    measured = None if result is None else result.p50_s
+    measured = median(newest(records, "import").one(op=EVERY_NAME))
     return Target("import topodistill and every name, beyond torch", 0.3, measured, seconds, False)
 
 
@@ -197,10 +190,6 @@ def convolution_targets(records: dict[str, Record]) -> list[Target]:
         what = f"convolution {direction}, times faster than spconv"
         found.append(Target(what, 1, ratio(theirs, ours), times))
     return found
-
-
-def _median(result: Result | None) -> float | None:
-    return None if result is None else result.p50_s
 
 
 def _peak(result: Result | None) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from benchmarks.data_page import KEPT_BYTES_PER_POINT
+from benchmarks.data_page import KEPT_BYTES_PER_POINT, WAYS
 from benchmarks.harness import SMOKE_POINTS, Case, Job
 from benchmarks.sweeps import (
     FRAMES_PER_LABELED,
@@ -103,19 +103,6 @@ def tensors_job(data: Simulated, source: FrameSource, repeats: int, workers: int
     return Job(lambda: seen(loader), check)
 
 
-# What is done, by whom, with how many worker processes (0: in the process itself).
-WAYS = (
-    ("bytes", "numpy", 0),
-    ("sweeps", "ours", 0),
-    ("sweeps", "ours, kept", 0),
-    ("tensors", "ours", 0),
-    ("tensors by workers", "ours", 1),
-    ("tensors by workers", "ours", 2),
-    ("tensors by workers", "ours, kept", 1),
-    ("tensors by workers", "ours, kept", 2),
-)
-
-
 def reading_case(
     name: str, op: str, implementation: str, workers: int, num_points: int, folder: Path
 ) -> Case:
@@ -139,30 +126,12 @@ def reading_case(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("op", "implementation", "workers"), WAYS)
-@pytest.mark.sizes(REAL_RAYS["semantickitti"])
-def test_semantickitti(
-    op: str, implementation: str, workers: int, num_points: int, folder: Path, measure: Measure
+@pytest.mark.each(*(("data", WAYS, [name], [rays]) for name, rays in REAL_RAYS.items()))
+def test_reading(
+    suite: str, name: str, family: str, num_points: int, folder: Path, measure: Measure
 ) -> None:
-    measure(
-        lambda n: reading_case("semantickitti", op, implementation, workers, n, folder), num_points
-    )
-
-
-@pytest.mark.parametrize(("op", "implementation", "workers"), WAYS)
-@pytest.mark.sizes(REAL_RAYS["nuscenes"])
-def test_nuscenes(
-    op: str, implementation: str, workers: int, num_points: int, folder: Path, measure: Measure
-) -> None:
-    measure(lambda n: reading_case("nuscenes", op, implementation, workers, n, folder), num_points)
-
-
-@pytest.mark.parametrize(("op", "implementation", "workers"), WAYS)
-@pytest.mark.sizes(REAL_RAYS["waymo"])
-def test_waymo(
-    op: str, implementation: str, workers: int, num_points: int, folder: Path, measure: Measure
-) -> None:
-    measure(lambda n: reading_case("waymo", op, implementation, workers, n, folder), num_points)
+    """Each way of each dataset, at its own number of rays."""
+    measure(lambda n: reading_case(family, *WAYS[name], n, folder), num_points)
 
 
 WAYMO_SEGMENT = "waymo segment"

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 import fast
-from benchmarks.clouds import FAMILIES, MORE_FAMILIES, distances
-from benchmarks.hard_distances import MANY_BIRTHS, RANDOM
+from benchmarks.clouds import FAMILIES, MANY_BIRTHS, MORE_FAMILIES, RANDOM, distances
 from benchmarks.harness import Case, Job
 from benchmarks.outputs import assert_same_rows
 from benchmarks.peers import PEERS

@@ -19,37 +19,22 @@ from PIL.PngImagePlugin import PngInfo
 
 import reference
 from benchmarks import harness, schema
-from benchmarks.harness import Case, Job, StoppedError
+from benchmarks.harness import Job, StoppedError
 from benchmarks.imports import EVERY_NAME
-from benchmarks.losses import losses
-from benchmarks.machine import ROOT, describe_machine, describe_software, machine_slug
+from benchmarks.machine import ROOT, describe_machine, machine_slug
 from benchmarks.memory import with_peak
 from benchmarks.naive import naive_rips
 from benchmarks.outputs import Diagram, assert_rips, wrong_edges
-from benchmarks.peers_page import peers_page
+from benchmarks.peers_page import losses, peers_page
 from benchmarks.selection import exponent, geometric_mean, newest
 from benchmarks.table import BLOCK, main
 from benchmarks.targets import Target, targets
+from tests.benchmark_results import case, record_of, timed
 
 RESULTS = ROOT / "benchmarks" / "results"
 
 # Of a pytest that is started by a test: it is no worker, also where this one is.
 ALONE = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
-
-
-def case(build=None, **fields):
-    wanted = {
-        "suite": "peers", "op": "rips", "implementation": "fast", "yields": "edges, triangles",
-        "num_points": 1024, "threads": 2, "max_dim": 1, "build": build,
-    }  # fmt: skip
-    return Case(**(wanted | fields))
-
-
-def timed(seconds, **fields):
-    return harness.result_of(
-        case(**fields), "timed", repeats=5, first_call_s=2 * seconds,
-        p20_s=0.9 * seconds, p50_s=seconds, p80_s=1.1 * seconds, peak_bytes=2**20,
-    )  # fmt: skip
 
 
 def some_results():
@@ -75,19 +60,6 @@ def some_results():
     stopped = case(suite="table6", implementation="naive torch", num_points=200)
     results.append(harness.result_of(stopped, "stopped", error="stopped after 60 s"))
     return results
-
-
-def record_of(results, utc="2026-01-31T10:00:00+00:00", commit="1a2b3c4d5e"):
-    return schema.Record(
-        schema=schema.SCHEMA,
-        run=schema.Run(
-            utc=utc, commit=commit, dirty=False, command="pytest benchmarks/ --benchmark",
-            threads=2, time_limit_s=60.0, noisy=False, at_most=None, wall_s=1.5,
-        ),
-        machine=describe_machine(),
-        software=describe_software(),
-        results=results,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
