@@ -18,32 +18,14 @@ from numpy.typing import NDArray
 from train.simulation.simulator.scene import Scene
 
 _PALETTE_SRGB: Final = (
-    (38, 40, 43),
-    (70, 72, 74),
-    (104, 106, 106),
-    (142, 143, 140),
-    (186, 186, 180),
-    (226, 225, 218),
-    (92, 70, 52),
-    (138, 104, 72),
-    (178, 146, 108),
-    (208, 188, 150),
-    (124, 58, 46),
-    (168, 84, 64),
-    (178, 44, 40),
-    (62, 78, 46),
-    (92, 112, 62),
-    (138, 148, 92),
-    (48, 92, 82),
-    (44, 66, 106),
-    (78, 110, 150),
-    (132, 166, 190),
-    (200, 164, 62),
-    (96, 62, 96),
+    "#26282b #46484a #686a6a #8e8f8c #babab4 #e2e1da #5c4634 #8a6848 "
+    "#b2926c #d0bc96 #7c3a2e #a85440 #b22c28 #3e4e2e #5c703e #8a945c "
+    "#305c52 #2c426a #4e6e96 #84a6be #c8a43e #603e60"
 )
 """Colors of streets, from asphalt gray to brick, leaf and car paint."""
 
-PALETTE: Final = (np.array(_PALETTE_SRGB, dtype=np.float64) / 255.0) ** 2.2
+_SRGB: Final = [list(bytes.fromhex(color[1:])) for color in _PALETTE_SRGB.split()]
+PALETTE: Final = (np.array(_SRGB, dtype=np.float64) / 255.0) ** 2.2
 """(C, 3) the share of red, green and blue light that each sends back."""
 
 _PLAIN, _CLOUDED, _STRIPED, _TILED = range(4)
@@ -80,13 +62,8 @@ class Appearance:
     def drawn(cls, rng: np.random.Generator) -> "Appearance":
         """Draw a time of day and the weather: sun high or low, clear or overcast."""
         elevation, azimuth = np.deg2rad(rng.uniform(18.0, 62.0)), rng.uniform(-np.pi, np.pi)
-        towards = np.array(
-            [
-                np.cos(elevation) * np.cos(azimuth),
-                np.cos(elevation) * np.sin(azimuth),
-                np.sin(elevation),
-            ]
-        )
+        level = np.cos(elevation)
+        towards = np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)])
         clear = rng.uniform(0.15, 1.0)
         low = 1.0 - np.sin(elevation)
         warm = np.array([1.0, 1.0 - 0.15 * low, 1.0 - 0.4 * low])
@@ -222,11 +199,7 @@ def _share(words: NDArray[np.uint64], shift: int) -> NDArray[np.float64]:
 
 def _cells(whole: NDArray[np.int64], words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return bits for the cell (R, 3) of a surface."""
-    place = (
-        whole[:, 0] * np.int64(73856093)
-        ^ whole[:, 1] * np.int64(19349663)
-        ^ whole[:, 2] * np.int64(83492791)
-    )
+    place = np.bitwise_xor.reduce(whole * np.array([73856093, 19349663, 83492791]), axis=1)
     return mixed(place ^ words.view(np.int64))
 
 

@@ -6,7 +6,7 @@ little that a rolling or pitching vehicle tilts them is allowed for.
 Shape letters: H and W pixels.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -52,18 +52,13 @@ class PinholeCamera:
     focal_px: float
     width: int = 320
     height: int = 160
-    yaw_deg: float = field(default=0.0)
+    yaw_deg: float = 0.0
 
     @cached_property
     def intrinsic(self) -> NDArray[np.float64]:
         """The matrix (3, 3) of `train.data.camera_image.CameraImage`."""
-        return np.array(
-            [
-                [self.focal_px, 0.0, self.width / 2],
-                [0.0, self.focal_px, self.height / 2],
-                [0.0, 0.0, 1.0],
-            ]
-        )
+        focal, middle = self.focal_px, (self.width / 2, self.height / 2)
+        return np.array([[focal, 0.0, middle[0]], [0.0, focal, middle[1]], [0.0, 0.0, 1.0]])
 
     @cached_property
     def rays(self) -> NDArray[np.float64]:
@@ -78,25 +73,15 @@ def pinhole(
     name: str,
     place_m: tuple[float, float, float],
     yaw_deg: float,
-    *,
     view_deg: float,
+    *,
     width: int = 320,
     height: int = 160,
 ) -> PinholeCamera:
-    """Return a level camera on a vehicle.
+    """Return a level camera on a vehicle, so many pixels wide and high.
 
-    Parameters
-    ----------
-    name
-        What it is called.
-    place_m
-        Forward, left, up in the vehicle's frame.
-    yaw_deg
-        Where it looks, from ahead to the left.
-    view_deg
-        How wide its whole image is.
-    width, height
-        Pixels.
+    Its place is forward, left, up in the vehicle's frame; it looks `yaw_deg` from ahead to the
+    left, and its whole image is `view_deg` wide.
     """
     yaw = np.deg2rad(yaw_deg)
     mount = np.eye(4)
@@ -132,40 +117,28 @@ def nuscenes_cameras() -> tuple[PinholeCamera, ...]:
 
     Images are 320 x 160 instead of 1600 x 900, and so a little flatter.
     """
-    return _cameras(_NUSCENES)
+    return tuple(pinhole(*row) for row in _NUSCENES)
 
 
 def waymo_cameras() -> tuple[PinholeCamera, ...]:
     """Return Waymo's five cameras, in the order of their numbers, without a lens's distortion."""
-    return _cameras(_WAYMO)
+    return tuple(pinhole(*row) for row in _WAYMO)
 
 
 def kitti_cameras() -> tuple[PinholeCamera, ...]:
     """Return KITTI's left color camera; the vehicle's frame is on the ground below the lidar."""
-    return _cameras(_KITTI)
+    return tuple(pinhole(*row) for row in _KITTI)
 
 
 def share_of_turn(lidar: SpinningLidar, yaw_deg: float) -> float:
     """Return when in its turn a lidar looks where a camera does, as a share of the turn.
 
-    Cameras are triggered then, so that both see the same moment.
-
-    Parameters
-    ----------
-    lidar
-        Its mount may be turned about the vertical axis.
-    yaw_deg
-        Where the camera looks, from the vehicle's heading to the left.
+    Cameras are triggered then, so that both see the same moment. The camera looks `yaw_deg` from
+    the vehicle's heading to the left; the lidar's mount may be turned about the vertical axis.
     """
     mounted_deg = float(np.rad2deg(np.arctan2(lidar.mount[1, 0], lidar.mount[0, 0])))
     turned = yaw_deg - mounted_deg - lidar.first_azimuth_deg
     return float((-turned if lidar.clockwise else turned) % 360.0 / 360.0)
-
-
-def _cameras(
-    rows: tuple[tuple[str, tuple[float, float, float], float, float], ...],
-) -> tuple[PinholeCamera, ...]:
-    return tuple(pinhole(name, place, yaw, view_deg=view) for name, place, yaw, view in rows)
 
 
 class Rendering(NamedTuple):
@@ -213,32 +186,20 @@ def render(
     world_from_camera = world_from_vehicle @ camera.mount
     origin = world_from_camera[:3, 3]
     directions = np.ascontiguousarray(camera.rays @ world_from_camera[:3, :3].T)
+    seed, slack = int(rng.integers(1 << 31)), _slack(directions)
     hits = cast(
-        scene,
-        origin,
-        directions,
-        reach_m=REACH_M,
-        seed=int(rng.integers(1 << 31)),
-        threads=threads,
-        slack_rad=_slack(directions),
+        scene, origin, directions, reach_m=REACH_M, seed=seed, threads=threads, slack_rad=slack
     )
     seen = hits.hit != _SKY_HIT
     towards, range_m = directions[seen], hits.range_m[seen]
     places = origin + range_m[:, None] * towards
     normals = surface_normals(scene, hits, origin, directions)[seen]
-    albedo = appearance.albedo(
-        scene,
-        hits.hit[seen],
-        hits.kind[seen],
-        hits.material[seen],
-        places,
-        range_m / camera.focal_px,
-    )
-    light = np.zeros(len(places))
-    facing = normals @ appearance.towards_sun > 0
-    light[facing] = sunlight(
-        scene, places[facing], hits.hit[seen][facing], appearance.towards_sun, threads=threads
-    )
+    hit, kind, material = hits.hit[seen], hits.kind[seen], hits.material[seen]
+    footprint_m = range_m / camera.focal_px
+    albedo = appearance.albedo(scene, hit, kind, material, places, footprint_m)
+    light, towards_sun = np.zeros(len(places)), appearance.towards_sun
+    facing = normals @ towards_sun > 0
+    light[facing] = sunlight(scene, places[facing], hit[facing], towards_sun, threads=threads)
     radiance = np.empty((*hits.range_m.shape, 3))
     radiance[seen] = appearance.lit(albedo, normals, light, towards, range_m)
     radiance[~seen] = appearance.sky(directions[~seen])

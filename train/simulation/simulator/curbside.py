@@ -10,7 +10,7 @@ import numpy as np
 
 from train.simulation.simulator import objects, people, vehicles
 from train.simulation.simulator.layout import Crossing, Layout, Stretch
-from train.simulation.simulator.parts import Spot, chance, either_side, pick, uniform
+from train.simulation.simulator.parts import Spot, chance, either_side, pick, pick_below, uniform
 from train.simulation.simulator.roadside import Footprints, Roadside
 from train.simulation.simulator.scene import SceneBuilder
 from train.simulation.simulator.surfaces import Kind, Material
@@ -26,6 +26,22 @@ _WAITING: Final = {
 }
 """Who waits at a stop line: share, length and half width in meters."""
 
+_PARKED: Final = {"car": 0.88, "lorry": 0.92, "trailer": 0.95, "motorcycles": 1.0}
+_HALF_SLOT_M: Final = {"car": 2.6, "lorry": 4.6, "trailer": 2.6, "motorcycles": 1.6}
+_ON_SIDEWALKS: Final = {
+    True: {"sign": 0.17, "item": 0.38, "bicycle": 0.46, "rack": 0.5, "bins": 0.53, "group": 0.6},
+    False: {
+        "sign": 0.17,
+        "item": 0.38,
+        "bicycle": 0.41,
+        "rack": 0.42,
+        "bins": 0.45,
+        "group": 0.475,
+    },
+}
+"""Shares, each above the one before, of what is parked, and of what stands on sidewalks in towns
+and elsewhere; above all, nothing."""
+
 
 def park(at: Roadside) -> None:
     """Fill the parking strip, if there is one, with gaps."""
@@ -40,30 +56,28 @@ def park(at: Roadside) -> None:
             against = np.pi if at.chance(0.12) else 0.0
             turn = float(at.rng.normal(scale=0.03)) + at.with_traffic + against
             out = at.curb - at.parking / 2 + float(at.rng.normal(scale=0.1))
-            choice = at.rng.random()
-            half = 4.6 if 0.88 <= choice < 0.92 else (1.6 if choice >= 0.95 else 2.6)
+            what = pick_below(at.rng, _PARKED)
+            half = _HALF_SLOT_M[what]
             middle = along - 2.5 + half
             if not at.take(at.spot(middle, out, turn), half, 0.95):
                 length = 1.5
-            elif choice < 0.88:
+            elif what == "car":
                 length = vehicles.add_car(at.spot(along, out, turn))
-            elif choice < 0.92:
+            elif what == "lorry":
                 length = 9.2
                 vehicles.add_truck(at.spot(middle, out, turn))
-            elif choice < 0.95:
+            elif what == "trailer":
                 vehicles.add_trailer(at.spot(along, out, turn))
             else:
                 length = 3.5
                 for shift in np.arange(-0.9, 1.0, 0.9)[: int(at.rng.integers(1, 4))]:
-                    slanted = at.spot(middle + float(shift), out, 1.2 * -at.side)
-                    people.add_motorcycle(slanted)
+                    people.add_motorcycle(at.spot(middle + float(shift), out, -1.2 * at.side))
         along += length + at.uniform(0.8, 1.8)
 
 
 def furnish(at: Roadside) -> None:
     """Put lamps at even distances, and in between whatever a sidewalk holds."""
-    start, end = at.start_m, at.end_m
-    town = at.layout.setting == "town"
+    start, end, town = at.start_m, at.end_m, at.layout.setting == "town"
     spacing = at.uniform(28, 48)
     for along in np.arange(start + at.uniform(0, spacing), end, spacing):
         if at.is_free(float(along), 1.5):
@@ -87,32 +101,27 @@ def furnish(at: Roadside) -> None:
 
 def _put_one(at: Roadside, along: float, *, town: bool) -> None:
     """Put one thing, or somebody, on the sidewalk."""
-    walk = at.walk
-    choice = at.rng.random()
+    what = pick_below(at.rng, _ON_SIDEWALKS[town])
     at_curb = at.spot(along, at.curb + 0.4)
-    at_back = at.spot(along, at.curb + walk - 0.35, float(at.rng.normal(scale=0.1)))
-    if choice < 0.17:
+    at_back = at.spot(along, at.curb + at.walk - 0.35, float(at.rng.normal(scale=0.1)))
+    if what == "sign":
         facing = np.pi if at.side < 0 else 0.0
         if at.chance(0.06):
-            objects.add_big_sign(at.spot(along, at.curb + walk, facing))
+            objects.add_big_sign(at.spot(along, at.curb + at.walk, facing))
         elif at.take(at_curb, 0.15, 0.3):
             frame = at_curb.frame
             objects.add_sign(at_curb.at(frame._replace(yaw=frame.yaw + facing)))
-    elif choice < 0.38:
-        if at.take(at_curb, 1.7, 0.3):
-            objects.add_street_furniture(at_curb)
-    elif choice < (0.46 if town else 0.41):
+    elif what == "item" and at.take(at_curb, 1.7, 0.3):
+        objects.add_street_furniture(at_curb)
+    elif what == "bicycle" and at.take(at_back, 1.0, 0.3):
         # Leaning on a wall or fence at the back of the sidewalk.
-        if at.take(at_back, 1.0, 0.3):
-            people.add_bicycle(at_back)
-    elif choice < (0.5 if town else 0.42):
-        if walk > 2.2:
-            add_rack(at, along)
-    elif choice < (0.53 if town else 0.45):
-        if at.take(at_back, 1.2, 0.4):
-            objects.add_bins(at_back)
-    elif choice < (0.6 if town else 0.475):
-        _stand_together(at, along, at.curb + 0.55 * walk)
+        people.add_bicycle(at_back)
+    elif what == "rack" and at.walk > 2.2:
+        add_rack(at, along)
+    elif what == "bins" and at.take(at_back, 1.2, 0.4):
+        objects.add_bins(at_back)
+    elif what == "group":
+        _stand_together(at, along, at.curb + 0.55 * at.walk)
 
 
 def add_rack(at: Roadside, along: float) -> None:

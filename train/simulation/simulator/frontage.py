@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from train.simulation.simulator import objects, vehicles
-from train.simulation.simulator.parts import Parts, Spot
+from train.simulation.simulator.parts import Parts, Spot, pick_below
 from train.simulation.simulator.roadside import Roadside
 from train.simulation.simulator.scene import Shape
 from train.simulation.simulator.surfaces import Kind, Material
@@ -20,8 +20,10 @@ _BUILT: Final = {"suburb": 0.45, "town": 0.8, "arterial": 0.4}
 
 _LOT_M: Final = {"suburb": (9, 24), "town": (8, 18), "arterial": (16, 36)}
 
-_WIRE, _BOARDS, _HEDGE, _WALL = 0.25, 0.36, 0.87, 0.95
-"""What is between a yard and the sidewalk, as shares one above the other; above all, nothing."""
+_BORDERS: Final = {"wire": 0.25, "boards": 0.36, "hedge": 0.87, "wall": 0.95}
+_ROOFS: Final = {"flat": 0.2, "ridged": 0.75, "gabled": 1.0}
+"""Shares, each above the one before, of what is between a yard and the sidewalk (above all,
+nothing) and of roofs."""
 
 STOREY_M: Final = 2.9
 
@@ -105,8 +107,8 @@ def _house_lot(at: Roadside, middle: float, width: float) -> None:
 
 def _border(at: Roadside, out: float, middle: float, half_width: float) -> None:
     """Separate a yard from the sidewalk, leaving a gate open."""
-    choice = at.rng.random()
-    if choice >= _WALL or half_width < 1.5:
+    border = pick_below(at.rng, _BORDERS)
+    if not border or half_width < 1.5:
         return
     gate = at.uniform(-0.6, 0.6) * half_width
     height = at.uniform(1.0, 2.3)
@@ -115,15 +117,15 @@ def _border(at: Roadside, out: float, middle: float, half_width: float) -> None:
         if half < 0.4:
             continue
         spot, upper = at.spot(along, out), (0.0, 0.0, height / 2)
-        if choice < _WIRE:
+        if border == "wire":
             fence = spot.parts(Kind.FENCE)
             fence.mesh(upper, (half, 0.02, height / 2), at.uniform(0.4, 0.75), Material.METAL)
             for post in np.arange(-half, half, 2.2):
                 fence.post((float(post), 0.0), 0.03, 0.0, height + 0.05, Material.METAL)
-        elif choice < _BOARDS:
+        elif border == "boards":
             fence = spot.parts(Kind.FENCE)
             fence.mesh(upper, (half, 0.03, height / 2), at.uniform(0.02, 0.3), Material.WOOD)
-        elif choice < _HEDGE:
+        elif border == "hedge":
             objects.add_hedge(at.spot(along, out + 0.35), half, height)
         else:
             wall = spot.parts(Kind.WALL)
@@ -282,13 +284,13 @@ def add_house(
 
 def _add_roof(house: Parts, half_width: float, depth: float, height: float) -> None:
     """Add a roof: flat with a parapet, ridged along the front, or with its gable to the front."""
-    form = house.rng.random()
+    form = pick_below(house.rng, _ROOFS)
     rise = house.uniform(0.35, 0.6)
-    if form < 0.2:
+    if form == "flat":
         parapet = (-depth / 2, 0.0, height + 0.15)
         house.box(parapet, (depth / 2 + 0.1, half_width + 0.1, 0.15), Material.CONCRETE)
         return
-    if form < 0.75:
+    if form == "ridged":
         top = rise * depth / 2 + height
         corners = [(-depth - 0.4, height - 0.15), (0.45, height - 0.15), (-depth / 2, top)]
         house.prism(corners, half_width + 0.25, Material.TILE)

@@ -5,9 +5,15 @@ A crown is many small porous balls: one big one would show as a ball in every sw
 
 import numpy as np
 
-from train.simulation.simulator.parts import Parts, Point, Spot
+from train.simulation.simulator.parts import Parts, Point, Spot, pick_below
 from train.simulation.simulator.scene import Shape
 from train.simulation.simulator.surfaces import Kind, Material
+
+_TREES = {"round": 0.62, "narrow": 0.74, "conifer": 0.86, "bare": 0.94, "young": 1.0}
+_SIGNS = {"round": 0.5, "square": 0.75, "triangle": 1.0}
+_BARRIERS = {"boards": 0.45, "concrete": 0.75, "fence": 1.0}
+_DEBRIS = {"cardboard": 0.4, "bag": 0.75, "plank": 1.0}
+"""Shares of their forms, each above the one before."""
 
 
 def add_lamp(spot: Spot) -> None:
@@ -39,12 +45,12 @@ def add_sign(spot: Spot) -> None:
     spot.parts(Kind.POLE).post((0.0, 0.0), 0.035, 0.0, height + 0.35, Material.METAL)
     sign = spot.parts(Kind.SIGN)
     turned = sign.shifted(0.05, 0.0, np.pi / 2)
-    form, size = spot.rng.random(), spot.uniform(0.29, 0.36)
-    if form < 0.5:
+    form, size = pick_below(spot.rng, _SIGNS), spot.uniform(0.29, 0.36)
+    if form == "round":
         # A round plate is a wheel turned by a quarter.
         turned.wheel((0.0, 0.0, height), size, 0.012, Material.REFLECTOR)
         turned.wheel((0.0, 0.02, height), size, 0.012, Material.METAL)
-    elif form < 0.75:
+    elif form == "square":
         _add_plate(sign, height, size, size)
     else:
         low, high = height - 0.6 * size, height + 1.1 * size
@@ -168,11 +174,11 @@ def add_debris(spot: Spot) -> None:
     for _ in range(int(spot.rng.integers(2, 7))):
         place = (spot.uniform(-0.8, 0.8), spot.uniform(-0.5, 0.5))
         piece = spot.parts(Kind.DEBRIS).shifted(*place, spot.uniform(0.0, 3.1))
-        choice = spot.rng.random()
-        if choice < 0.4:
+        form = pick_below(spot.rng, _DEBRIS)
+        if form == "cardboard":
             half = (spot.uniform(0.1, 0.35), spot.uniform(0.1, 0.25), spot.uniform(0.06, 0.25))
             piece.box((0.0, 0.0, half[2]), half, Material.WOOD)
-        elif choice < 0.75:
+        elif form == "bag":
             size = spot.uniform(0.15, 0.32)
             piece.ball((0.0, 0.0, 0.7 * size), (size, 0.9 * size, 0.8 * size), Material.BLACK_PAINT)
         else:
@@ -202,14 +208,14 @@ def add_cone(spot: Spot) -> None:
 def add_barrier(spot: Spot) -> None:
     """Add 2 m of what closes off a building site: boards on feet, a fence, or concrete."""
     barrier = spot.parts(Kind.BARRIER)
-    form = spot.rng.random()
-    if form < 0.45:
+    form = pick_below(spot.rng, _BARRIERS)
+    if form == "boards":
         for forward in (-0.85, 0.85):
             barrier.box((forward, 0.0, 0.06), (0.06, 0.35, 0.06), Material.RUBBER)
             barrier.box((forward, 0.0, 0.5), (0.03, 0.03, 0.5), Material.PLASTIC)
         barrier.box((0.0, 0.0, 0.92), (1.0, 0.02, 0.13), Material.REFLECTOR)
         barrier.box((0.0, 0.0, 0.35), (1.0, 0.02, 0.08), Material.REFLECTOR)
-    elif form < 0.75:
+    elif form == "concrete":
         foot = [(-0.3, 0.0), (0.3, 0.0), (0.22, 0.25), (0.1, 0.8), (-0.1, 0.8), (-0.22, 0.25)]
         barrier.shifted(0.0, 0.0, np.pi / 2).prism(foot, 1.0, Material.CONCRETE)
     else:
@@ -242,17 +248,17 @@ def add_tree(spot: Spot, *, size: float | None = None) -> None:
     Its size is about 1 for a street tree; any if None.
     """
     size = spot.uniform(0.7, 1.4) if size is None else size
-    form = spot.rng.random()
-    if form < 0.62:
+    form = pick_below(spot.rng, _TREES)
+    if form == "round":
         _round(spot, size)
-    elif form < 0.74:
+    elif form == "narrow":
         tall = spot.uniform(2.5, 4.5) * size
         _trunk(spot, spot.uniform(0.08, 0.15), tall)
         half = (spot.uniform(0.5, 0.9), tall)
         _crown(spot, 0.6 + tall, half, int(26 + 8 * size), (0.2, 0.5))
-    elif form < 0.86:
+    elif form == "conifer":
         _conifer(spot, size)
-    elif form < 0.94:
+    elif form == "bare":
         _bare(spot, size)
     else:
         _young(spot)

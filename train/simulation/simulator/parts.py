@@ -35,6 +35,12 @@ def pick(rng: np.random.Generator, shares: Mapping[Picked, float]) -> Picked:
     return list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
 
 
+def pick_below(rng: np.random.Generator, limits: Mapping[str, float]) -> str:
+    """Return the first name whose limit lies above a number drawn from [0, 1), "" if none does."""
+    number = rng.random()
+    return next((name for name, limit in limits.items() if number < limit), "")
+
+
 class Spot(NamedTuple):
     """Where an object is drawn, and what decides its looks.
 

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from train.simulation.simulator.parts import Parts, Point, Spot
+from train.simulation.simulator.parts import Parts, Point, Spot, pick_below
 from train.simulation.simulator.surfaces import Kind, Material
 
 _CAR_PAINTS: Final = (
@@ -12,6 +12,10 @@ _CAR_PAINTS: Final = (
     *(Material.DARK_PAINT, Material.DARK_PAINT, Material.BLACK_PAINT),
 )
 _PAINTS = (Material.BRIGHT_PAINT, Material.BRIGHT_PAINT, Material.SILVER_PAINT, Material.DARK_PAINT)
+
+_LOADS: Final = {"box": 0.55, "flat bed": 0.75, "skip": 0.9, "tank": 1.0}
+_MACHINES: Final = {"excavator": 0.5, "loader": 0.8, "roller": 1.0}
+"""Shares, each above the one before, of what lorries carry and of building machines."""
 
 SEMITRAILER_M = 16.5
 """Length of a tractor with its semitrailer."""
@@ -232,13 +236,13 @@ def add_truck(spot: Spot, kind: Kind = Kind.TRUCK) -> float:
     truck.box((-1.0, 0.0, 0.78), (front - 1.1, 0.42, 0.16), Material.STEEL)
     load, middle = front - 2.2, (front - 2.2 + back) / 2
     half = (load - back) / 2
-    load_kind = spot.rng.random()
-    if load_kind < 0.55:
+    carried = pick_below(spot.rng, _LOADS)
+    if carried == "box":
         height = spot.uniform(2.7, 3.5)
         place = (middle, 0.0, (1.0 + height) / 2)
         shell = Material.BRIGHT_PAINT if spot.chance(0.7) else Material.DARK_CLOTH
         truck.box(place, (half, half_width, (height - 1.0) / 2), shell)
-    elif load_kind < 0.75:
+    elif carried == "flat bed":
         truck.box((middle, 0.0, 1.1), (half, half_width, 0.08), Material.WOOD)
         for board in truck.sides():
             board.box((middle, half_width, 1.4), (half, 0.03, 0.25), Material.METAL)
@@ -246,7 +250,7 @@ def add_truck(spot: Spot, kind: Kind = Kind.TRUCK) -> float:
             size = (spot.uniform(0.3, 0.8), spot.uniform(0.3, 0.9), spot.uniform(0.2, 0.7))
             at = middle + spot.uniform(-0.8, 0.8) * (half - 0.8)
             truck.box((at, 0.0, 1.15 + size[2]), size, Material.WOOD)
-    elif load_kind < 0.9:
+    elif carried == "skip":
         skip = [(back + 0.3, 1.1), (load, 1.0), (load, 2.3), (back - 0.1, 2.2)]
         truck.prism(skip, half_width, Material.STEEL)
     else:
@@ -356,13 +360,8 @@ def add_tram(spot: Spot, kind: Kind) -> float:
 def add_construction_vehicle(spot: Spot) -> None:
     """Add an excavator, a wheel loader or a road roller."""
     machine = spot.parts(Kind.CONSTRUCTION_VEHICLE)
-    choice = spot.rng.random()
-    if choice < 0.5:
-        _add_excavator(machine)
-    elif choice < 0.8:
-        _add_loader(machine)
-    else:
-        _add_roller(machine)
+    add = {"excavator": _add_excavator, "loader": _add_loader, "roller": _add_roller}
+    add[pick_below(spot.rng, _MACHINES)](machine)
 
 
 def _add_excavator(machine: Parts) -> None:
