@@ -18,13 +18,7 @@ from train.data.waymo import SPEC
 from train.data.waymo.camera import CameraCalibration, CameraName, Shot
 from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
 from train.data.waymo.write import write_segment_v1, write_segment_v2
-from train.simulation.camera_images import (
-    label_lookup,
-    pair_path,
-    street_looks,
-    take_images,
-    write_pair,
-)
+from train.simulation import camera_images
 from train.simulation.simulator import models
 from train.simulation.simulator.camera import PinholeCamera, waymo_cameras
 from train.simulation.simulator.drive import Stop, drive
@@ -59,17 +53,10 @@ _SHORT_RANGE: Final = {
 
 @dataclass(frozen=True)
 class _World:
-    """Where in the world a segment's street lies, and where nobody drew boxes.
+    """Where in the world a segment's street lies, and when; where nobody drew boxes.
 
-    Attributes
-    ----------
-    from_street
-        (4, 4): the street's own coordinates to the world's. Worlds are kilometers wide, so that
-        poses in float32 are as coarse as the dataset's.
-    no_label_zone
-        x from, x to, y from, y to, in the street's own coordinates.
-    start_micros
-        When the segment begins.
+    Worlds are kilometers wide, so that poses in float32 are as coarse as the dataset's. The zone is
+    x from, x to, y from, y to, in the street's own coordinates.
     """
 
     from_street: NDArray[np.float64]
@@ -79,19 +66,7 @@ class _World:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A segment while its frames are made.
-
-    Attributes
-    ----------
-    context
-        Its name.
-    seed
-        Of its drive.
-    lidars, cameras
-        What looks around.
-    root
-        The data root, for label images.
-    """
+    """A segment of a name while its frames are made; label images go below the data root."""
 
     context: str
     seed: tuple[int, ...]
@@ -134,26 +109,23 @@ class _Segment:
     def _shots(self, stop: Stop, motion: Motion, frame: Frame, *, labeled: bool) -> Iterator[Shot]:
         """Yield what the cameras see while TOP turns; write each with its label image, too."""
         lidar = self.lidars[LaserName.TOP]
-        lookup = label_lookup(lambda kind: kind.waymo - 1)
-        looks, seed = street_looks(self.seed), (*self.seed, stop.index, int(labeled))
-        for image in take_images(self.cameras, lidar, stop.scene, motion, looks, lookup, seed):
+        lookup = camera_images.label_lookup(lambda kind: kind.waymo - 1)
+        looks, seed = camera_images.street_looks(self.seed), (*self.seed, stop.index, int(labeled))
+        for image in camera_images.take_images(
+            self.cameras, lidar, stop.scene, motion, looks, lookup, seed
+        ):
             camera = image.camera
-            write_pair(pair_path(self.root, frame.name, camera.name), image)
+            camera_images.write_pair(
+                camera_images.pair_path(self.root, frame.name, camera.name), image
+            )
             focal, middle = camera.focal_px, (camera.width / 2, camera.height / 2)
-            calibration = CameraCalibration(
-                np.array([focal, focal, *middle, 0.0, 0.0, 0.0, 0.0, 0.0]),
-                camera.mount @ _OPTICAL_FROM_CAMERA,
-                camera.width,
-                camera.height,
-            )
-            yield Shot(
-                CameraName[camera.name],
-                calibration,
-                image.jpeg,
-                self.world.from_street @ image.world_from_vehicle,
-                # The frame's time is that of the turn's middle.
-                frame.timestamp_micros * 1e-6 + (image.share - 0.5) * lidar.period_s,
-            )
+            intrinsic = np.array([focal, focal, *middle, 0.0, 0.0, 0.0, 0.0, 0.0])
+            mount, size = camera.mount @ _OPTICAL_FROM_CAMERA, (camera.width, camera.height)
+            pose = self.world.from_street @ image.world_from_vehicle
+            # The frame's time is that of the turn's middle.
+            time_s = frame.timestamp_micros * 1e-6 + (image.share - 0.5) * lidar.period_s
+            calibration = CameraCalibration(intrinsic, mount, *size)
+            yield Shot(CameraName[camera.name], calibration, image.jpeg, pose, time_s)
 
 
 def simulate_waymo(
@@ -243,13 +215,11 @@ def waymo_lidars(azimuth_steps: int) -> dict[LaserName, SpinningLidar]:
     share = azimuth_steps / models.WAYMO_TOP_AZIMUTH_STEPS
     step = models.WAYMO_SHORT_COLUMN_STEP
     columns = step * max(1, round(share * models.WAYMO_SHORT_AZIMUTH_STEPS / step))
-    return {
-        LaserName.TOP: models.waymo_top(azimuth_steps),
-        **{
-            name: models.waymo_short_range(place, yaw_deg, columns)
-            for name, (place, yaw_deg) in _SHORT_RANGE.items()
-        },
+    short = {
+        name: models.waymo_short_range(place, yaw_deg, columns)
+        for name, (place, yaw_deg) in _SHORT_RANGE.items()
     }
+    return {LaserName.TOP: models.waymo_top(azimuth_steps), **short}
 
 
 def _draw_world(rng: np.random.Generator) -> _World:
@@ -277,22 +247,15 @@ def _top(
     zone = np.where(inside.all(axis=1), 1.0, -1.0)
     labels: tuple[NDArray[np.int32], NDArray[np.int32]] | tuple[None, None] = (None, None)
     if labeled:
-        first, second = (_label_image(shape, returns, number) for number in (1, 2))
-        labels = (first, second)
+        labels = (_label_image(shape, returns, 1), _label_image(shape, returns, 2))
     inclinations = np.deg2rad(lidar.elevations_deg[::-1])
-    return Laser(
-        LaserName.TOP,
-        Calibration(
-            lidar.mount,
-            inclinations,
-            # The outer edges of the outermost beams.
-            float(inclinations[0] - (inclinations[1] - inclinations[0]) / 2),
-            float(inclinations[-1] + (inclinations[-1] - inclinations[-2]) / 2),
-        ),
-        _range_images(shape, returns, returns.row, returns.column, zone),
-        _pixel_poses(shape[0], motion.states(lidar.shares), world),
-        labels,
-    )
+    # The outer edges of the outermost beams.
+    lowest = float(inclinations[0] - (inclinations[1] - inclinations[0]) / 2)
+    highest = float(inclinations[-1] + (inclinations[-1] - inclinations[-2]) / 2)
+    calibration = Calibration(lidar.mount, inclinations, lowest, highest)
+    images = _range_images(shape, returns, returns.row, returns.column, zone)
+    pixel_poses = _pixel_poses(shape[0], motion.states(lidar.shares), world)
+    return Laser(LaserName.TOP, calibration, images, pixel_poses, labels)
 
 
 def _short_range(name: LaserName, lidar: SpinningLidar, returns: Returns) -> Laser:

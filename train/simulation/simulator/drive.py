@@ -70,10 +70,7 @@ def _plant_median(layout: Layout, scene: SceneBuilder, rng: np.random.Generator)
         return
     style = int(rng.integers(3))
     for along in np.arange(layout.start_m, layout.end_m, float(rng.uniform(8, 16))):
-        near = any(
-            abs(along - crossing.along_m) < crossing.half_m + 7.0 for crossing in layout.crossings
-        )
-        if near:
+        if any(abs(along - each.along_m) < each.half_m + 7.0 for each in layout.crossings):
             continue
         spot = Spot(scene, layout.frame(float(along), 0.0, np.pi / 2), rng)
         if style == 0:
@@ -92,14 +89,10 @@ class Stop:
     ----------
     index
         Number of the sweep in the drive.
-    street
-        What is around.
     along_m, time_s
         How far into the street, and since when in it, at the driving speed.
-    scene
-        The street at that time.
-    rng
-        The sweep's own source of chance.
+    scene, rng
+        The street at that time, and the sweep's own source of chance.
     """
 
     index: int
@@ -111,14 +104,8 @@ class Stop:
 
     def motion(self, period_s: float, tilt_deg: float) -> Motion:
         """Return the way of the vehicle, which rocks by `tilt_deg`, during a turn about now."""
-        return moving_along(
-            self.street.sensor_frame,
-            self.along_m,
-            speed_m_s=SPEED_M_S,
-            period_s=period_s,
-            tilt_deg=tilt_deg,
-            rng=self.rng,
-        )
+        way = {"speed_m_s": SPEED_M_S, "period_s": period_s, "tilt_deg": tilt_deg}
+        return moving_along(self.street.sensor_frame, self.along_m, **way, rng=self.rng)
 
 
 def drive(
@@ -145,11 +132,8 @@ def drive(
     for index in range(count):
         turn, on_street = divmod(index, sweeps_a_street)
         if street is None or on_street == 0:
-            street = Street(
-                sweeps_a_street * spacing_m,
-                np.random.default_rng([0, *seed, turn]),
-                first_instance=first_instance,
-            )
+            rng = np.random.default_rng([0, *seed, turn])
+            street = Street(sweeps_a_street * spacing_m, rng, first_instance=first_instance)
         along = on_street * spacing_m
         time = along / SPEED_M_S
         scene = street.scene_at(time)

@@ -191,9 +191,8 @@ class EchoModel:
             step = behind - range_m
         edge = np.isfinite(step) & (step > 0.3) & (step < 4.0)
         edge &= rng.random(range_m.shape) < self.stray_share
-        return np.where(
-            edge, range_m + np.where(edge, step, 0.0) * rng.random(range_m.shape), range_m
-        )
+        within = np.where(edge, step, 0.0) * rng.random(range_m.shape)
+        return np.where(edge, range_m + within, range_m)
 
     def _add_outliers(self, echoes: Echoes, rng: np.random.Generator) -> Echoes:
         """Let a few rays return from nothing, before they meet anything."""

@@ -54,12 +54,9 @@ class Ground:
 
     Attributes
     ----------
-    half_road_m
-        From the middle line to the edge of the carriageway.
-    parking_left_m, parking_right_m
-        Width of the parking strip beside the carriageway, 0 for none.
-    sidewalk_left_m, sidewalk_right_m
-        Width of the sidewalk beyond it, with the curbstone.
+    half_road_m, parking_left_m, parking_right_m, sidewalk_left_m, sidewalk_right_m
+        From the middle line to the edge of the carriageway; widths of the parking strips beside it,
+        0 for none, and of the sidewalks beyond them, with the curbstone.
     curb_m
         How much higher sidewalks and terrain are than the road.
     bend_m, bend_length_m

@@ -33,16 +33,12 @@ class Crossing:
 
     Attributes
     ----------
-    along_m
-        Where its middle is.
-    half_m, walk_m
-        Half the width of its carriageway, and the width of its sidewalks.
+    along_m, half_m, walk_m
+        Where its middle is, half the width of its carriageway, the width of its sidewalks.
     arms
         1 where it goes to the left, -1 to the right.
-    lights
-        Whether there are traffic lights.
-    zebra
-        Whether there are stripes to walk on.
+    lights, zebra
+        Whether there are traffic lights, and stripes to walk on.
     """
 
     along_m: float
@@ -351,11 +347,11 @@ class Layout:
 
     def _is_clear(self, stretch: Stretch, works: tuple[Stretch, ...] = ()) -> bool:
         """Return whether a part of a side keeps away from cross streets and building sites."""
+        ends = [(other.start_m, other.end_m) for other in works]
         for crossing in self.crossings:
             reach = crossing.reach_m + 4.0
-            if stretch.touches(crossing.along_m - reach, crossing.along_m + reach):
-                return False
-        return not any(stretch.touches(other.start_m, other.end_m) for other in works)
+            ends.append((crossing.along_m - reach, crossing.along_m + reach))
+        return not any(stretch.touches(*each) for each in ends)
 
     def _lay(self, rng: np.random.Generator, lane_m: float) -> Ground:
         """Draw bends and hills, and paint everything that is not the plain cross-section."""

@@ -143,14 +143,8 @@ def _visible(
     radius = np.hypot(scene.half[:, 0], scene.half[:, 1]) + moved
     flat = directions[:, :, :2].sum(axis=1)
     azimuth = np.arctan2(flat[:, 1], flat[:, 0])
-    half_angle = (
-        np.where(
-            distance > radius,
-            np.arcsin(np.minimum(radius / np.maximum(distance, 1e-9), 1.0)),
-            np.pi,
-        )
-        + slack_rad
-    )
+    angle = np.arcsin(np.minimum(radius / np.maximum(distance, 1e-9), 1.0))
+    half_angle = np.where(distance > radius, angle, np.pi) + slack_rad
     towards = np.arctan2(offset[:, 1], offset[:, 0])
     nearness = distance - radius
     near = np.flatnonzero(nearness < reach_m)
@@ -247,9 +241,8 @@ def sunlight(
     behind = scene.center[:, :2] @ ahead + radius < float((places[:, :2] @ ahead).min())
     below = scene.center[:, 2] + scene.half[:, 2] < float(places[:, 2].min())
     used = np.flatnonzero((last >= 0) & (first < count) & ~behind & ~below)
-    start, items = _list_strips(
-        np.maximum(first[used], 0), np.minimum(last[used], count - 1), used, count
-    )
+    first, last = np.maximum(first[used], 0), np.minimum(last[used], count - 1)
+    start, items = _list_strips(first, last, used, count)
     places, rise = np.ascontiguousarray(places), towards_sun[2] / max(level, 1e-9)
 
     def fill(begin: int, end: int) -> None:

@@ -63,14 +63,10 @@ class Mover:
         Its kind; a trailer comes with what pulls it, a stroller or a dog with its person.
     along_m, across_m
         Where its middle is at time 0.
-    speed_m_s
-        Along the street, negative for what comes towards the sensor.
-    sideways_m_s
-        Across it, to the left.
-    seed
-        Decides its looks.
-    reach_m
-        Half its length.
+    speed_m_s, sideways_m_s
+        Along the street, negative for what comes towards the sensor; across it, to the left.
+    seed, reach_m
+        What decides its looks, and half its length.
     """
 
     what: Kind
@@ -204,10 +200,8 @@ def _lane_traffic(
         reach = (vehicle.standing_m if stands else vehicle.length_m) / 2
         across = lane.across_m + float(rng.normal(scale=0.12))
         middle = along + reach
-        crossed = any(
-            abs(middle - crossing.along_m) < crossing.half_m + reach + 1.0
-            for crossing in layout.crossings
-        )
+        gaps = ((each.along_m, each.half_m + reach + 1.0) for each in layout.crossings)
+        crossed = any(abs(middle - along_m) < gap_m for along_m, gap_m in gaps)
         # Nobody stands where others cross; a slow vehicle faces where its lane leads all the same.
         if not (stands and crossed):
             pace = speed if speed else lane.sense * 1e-9
@@ -312,9 +306,8 @@ def _apart(planned: list[Mover], duration_s: float) -> list[Mover]:
     kept: list[int] = []
     for number in range(len(planned)):
         gap = np.abs(paths[kept] - paths[number])
-        close = (gap[..., 0] < (reach[kept] + reach[number] + 0.15)[:, None]) & (
-            gap[..., 1] < (wide[kept] + wide[number])[:, None]
-        )
+        close = gap[..., 0] < (reach[kept] + reach[number] + 0.15)[:, None]
+        close &= gap[..., 1] < (wide[kept] + wide[number])[:, None]
         if not close.any():
             kept.append(number)
     return [planned[number] for number in kept]
