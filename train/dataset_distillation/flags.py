@@ -151,7 +151,7 @@ class EvaluationFlags:
     ] = ()
     epochs: int = 200
     """of their training"""
-    grid_size_m: Annotated[float, arg(metavar="G")] = 0.5
+    grid_size_m: Annotated[float, arg(metavar="G", aliases=("--data.grid-size-m",))] = 0.5
     """edge of the voxels of networks that have them"""
 
 

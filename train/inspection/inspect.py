@@ -303,14 +303,14 @@ class Options:
     """folder for report and pictures"""
     pictures: Annotated[int, arg(metavar="N")] = 2
     """how many sweeps to draw"""
-    sweeps: Annotated[int, arg(metavar="N")] = 0
+    max_frames: Annotated[int, arg(metavar="N", aliases=("--sweeps",))] = 0
     """how many sweeps to read, evenly spread; 0 for all"""
     images: bool = False
     """draw points on the cameras' images, and the images' colors on the points"""
     data: LayoutFlags = field(default_factory=LayoutFlags)
 
     def __post_init__(self) -> None:
-        for name, count in (("pictures", self.pictures), ("sweeps", self.sweeps)):
+        for name, count in (("pictures", self.pictures), ("max-frames", self.max_frames)):
             if count < 0:
                 raise UserError(f"--{name} must be at least 0, not {count}")
         if self.split and self.sequences:
@@ -335,7 +335,7 @@ def _run(options: Options) -> int:
         sequences=options.sequences,
         output=output,
         num_pictures=options.pictures,
-        num_sweeps=options.sweeps,
+        num_sweeps=options.max_frames,
         images=options.images,
     )
     with _writing(report):

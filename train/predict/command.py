@@ -124,7 +124,7 @@ class Options:
     teacher, truth and disagreement, frame by frame"""
     teacher_checkpoint: Annotated[Path | None, arg(metavar="FILE")] = None
     """with --rerun: a second network of the same classes, shown beside the first"""
-    form: Annotated[Form | None, arg(aliases=("--cpe-input",))] = None
+    form: Form | None = None
     """of a PTv3 of Pointcept: v1.5.1 for the weights that were released, main for those trained
     with its code since 2024-03-26; a wrong choice ruins the prediction and nothing shows it"""
     classes: Annotated[str | None, arg(metavar="FILE")] = None

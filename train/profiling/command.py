@@ -4,25 +4,24 @@ python -m train.efficiency --output runs/costs --input sweep.bin
 """
 
 import json
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from train.core.atomic_write import atomic_write, make_folder
-from train.core.command import Command, Device, run_command
+from train.core.command import Command, Device, run_command, several
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
 from train.profiling.macs import total
 from train.profiling.measure import SHARES, Request, measure
-from train.profiling.timing import CONFIGS, Precision
+from train.profiling.timing import CONFIGS
 
 NAME = "efficiency"
 
@@ -34,33 +33,31 @@ class Options:
     output: Annotated[Path, arg(metavar="DIR")]
     "folder of the record, efficiency.json"
     device: Device = "auto"
-    precision: Precision | None = None
-    "of the layers [bfloat16 on a GPU, float32 on a CPU]"
+    precision: Literal["fp32", "bf16"] | None = None
+    "of the layers [bf16 on a GPU, fp32 on a CPU]"
     input: Annotated[Path | None, arg(metavar="FILE.bin")] = None
     "a SemanticKITTI .bin [a simulated sweep]"
     grid_size_m: Annotated[float, arg(metavar="METERS")] = 0.05
     "edge of the voxels"
     voxels: Annotated[
-        str | None,
+        tuple[int, ...],
+        several(int, "N"),
         arg(
-            metavar="N,N",
-            help="sizes, e.g. 10000,40000: the voxels nearest to the sensor "
+            help="sizes, e.g. 10000 40000: the voxels nearest to the sensor "
             f"[{', '.join(f'1/{share}' for share in SHARES[:-1])} and all of the sweep]",
         ),
-    ] = None
-    models: Annotated[str, arg(metavar="NAME,NAME", help=f"of {', '.join(CONFIGS)}")] = (
-        "teacher,student"
-    )
+    ] = ()
+    models: Annotated[
+        tuple[str, ...],
+        several(str, "NAME"),
+        arg(help=f"of {', '.join(CONFIGS)}; commas between them do as well"),
+    ] = ("teacher", "student")
     repeats: Annotated[int, arg(metavar="N")] = 5
     "timed passes per network and size"
 
-
-COMMAND = Command(
-    program("train.efficiency"),
-    Options,
-    lambda options: None,
-    "Measure what the networks cost; print it in short and write efficiency.json.",
-)
+    def __post_init__(self) -> None:
+        if min(self.repeats, *self.voxels, 1) < 1:
+            raise UserError("--repeats and --voxels: whole numbers of at least 1")
 
 
 def parse(arguments: Sequence[str]) -> Request:
@@ -73,32 +70,30 @@ def parse(arguments: Sequence[str]) -> Request:
     """
     options = COMMAND.parse(arguments)
     device = resolve_device(options.device)
-    models = tuple(options.models.split(","))
-    unknown = [name for name in models if name not in CONFIGS]
-    if unknown or len(set(models)) < len(models):
+    models = tuple(",".join(options.models).split(","))
+    if not set(models) <= CONFIGS.keys() or len(set(models)) < len(models):
         raise UserError(
-            f"--models {options.models!r}: give different names of {', '.join(CONFIGS)}, "
-            "with commas between"
+            f"--models {' '.join(models)}: give different names of {', '.join(CONFIGS)}"
         )
-    if options.repeats < 1:
-        raise UserError(f"--repeats: {options.repeats} is no whole number of at least 1")
-    voxels = set() if options.voxels is None else set(map(_size, options.voxels.split(",")))
+    precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
     return Request(
         output=options.output,
         device=device,
-        precision=options.precision or ("bfloat16" if device.type == "cuda" else "float32"),
+        precision="bfloat16" if precision == "bf16" else "float32",
         sweep_path=options.input,
         grid_size_m=options.grid_size_m,
-        voxels=tuple(sorted(voxels)),
+        voxels=tuple(sorted(set(options.voxels))),
         models=models,
         repeats=options.repeats,
     )
 
 
-def _size(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,12}", text.strip()) or int(text) < 1:
-        raise UserError(f"--voxels: {text!r} is no whole number of at least 1")
-    return int(text)
+COMMAND = Command(
+    program("train.efficiency"),
+    Options,
+    lambda options: None,
+    "Measure what the networks cost; print it in short and write efficiency.json.",
+)
 
 
 def shown_command(arguments: Sequence[str]) -> str:

@@ -224,7 +224,7 @@ def test_a_few_sweeps_of_many_are_evenly_spread(write_tree, tmp_path: Path, caps
         (["--data-root", "/nowhere/at/all"], "/nowhere/at/all: no such folder"),
         (["--sequences", "07"], "missing 07/velodyne"),
         (["--pictures", "-1"], "--pictures"),
-        (["--sweeps", "-1"], "--sweeps"),
+        (["--max-frames", "-1"], "--max-frames"),
         (["--split", "training"], "missing 01/velodyne"),
         (["--split", "training", "--sequences", "00"], "give one of them"),
     ],

@@ -294,7 +294,7 @@ FOREIGN = "--checkpoint @model_best.pth --input @sweep.bin"
 
 def test_a_file_of_pointcept(folder, pointcept, points, capsys):
     files = "--output @out/l.npy --probabilities @out/p.npy"
-    assert run(folder, f"{FOREIGN} --cpe-input v1.5.1 {files}") == 0
+    assert run(folder, f"{FOREIGN} --form v1.5.1 {files}") == 0
     labels, probabilities = predict(pointcept, points, 0.05)
     np.testing.assert_array_equal(np.load(folder / "out/l.npy"), labels)
     np.testing.assert_array_equal(np.load(folder / "out/p.npy"), probabilities)

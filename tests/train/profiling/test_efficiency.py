@@ -278,7 +278,10 @@ def test_the_record_says_where_it_is_from_and_names_no_folder(record, written, b
 def test_one_network_at_several_sizes_where_memory_cannot_be_read(bin_file, tmp_path, monkeypatch):
     nothing = {"before_bytes": None, "peak_bytes": None}
     monkeypatch.setattr(timing, "peak_memory", lambda *_, **__: nothing)
-    assert _command(bin_file, tmp_path, "--models", "tiny-student", "--voxels", "300,70,300") == 0
+    assert (
+        _command(bin_file, tmp_path, "--models", "tiny-student", "--voxels", "300", "70", "300")
+        == 0
+    )
     record = json.loads((tmp_path / "efficiency.json").read_text(encoding="utf-8"))
     sizes = record["models"]["tiny-student"]["sizes"]
     assert [size["geometry"]["voxels"][0] for size in sizes] == [70, 300]
@@ -342,7 +345,7 @@ def test_folders_are_left_out_of_the_command():
 
 
 def test_sizes_are_sorted_and_counted_once():
-    assert parse(["--output", "x", "--voxels", "300,100,300"]).voxels == (100, 300)
+    assert parse(["--output", "x", "--voxels", "300", "100", "300"]).voxels == (100, 300)
 
 
 @pytest.mark.parametrize(
@@ -352,10 +355,11 @@ def test_sizes_are_sorted_and_counted_once():
         (["--output", "x", "--nonsense"], "--nonsense"),
         (["--output", "x", "--models", "teacher,pupil"], "different names of teacher, student"),
         (["--output", "x", "--models", "student,student"], "different names"),
-        (["--output", "x", "--voxels", "100,-5"], "'-5' is no whole number of at least 1"),
-        (["--output", "x", "--voxels", "0"], "'0' is no whole number"),
-        (["--output", "x", "--voxels", ""], "'' is no whole number"),
-        (["--output", "x", "--repeats", "0"], "--repeats: 0 is no whole number of at least 1"),
+        (["--output", "x", "--voxels", "100", "-5"], "--voxels: whole numbers of at least 1"),
+        (["--output", "x", "--voxels", "0"], "--voxels: whole numbers of at least 1"),
+        (["--output", "x", "--voxels", "ten"], "--voxels: .*'ten'"),
+        (["--output", "x", "--voxels"], "--voxels: give at least one N"),
+        (["--output", "x", "--repeats", "0"], "--repeats and --voxels: whole numbers"),
         (["--output", "x", "--repeats", "many"], "--repeats: .*'many'"),
         (["--output", "x", "--device", "tpu"], "'tpu'"),
         (["--output", "x", "--device", "cuda:99"], "cuda:99 is not there"),

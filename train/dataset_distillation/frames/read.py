@@ -75,19 +75,23 @@ class FrameFlags:
     """simulate them, in the dataset's own format, below --data or --output"""
     range_m: Annotated[float, arg(metavar="R")] = 25.0
     """crop frames to this, along the ground and in height"""
-    frames: Annotated[int, arg(metavar="B")] = 128
+    frames: Annotated[int, arg(metavar="B", aliases=("--max-frames",))] = 128
     """training frames that are read, evenly spread"""
     test_frames: Annotated[int, arg(metavar="B")] = 32
     """held-out frames, evenly spread; 0 for none"""
-    simulated_frames: Annotated[int, arg(metavar="B")] = 32
+    simulated_frames: Annotated[int, arg(metavar="B", aliases=("--data.simulated-sweeps",))] = 32
     """training frames to simulate"""
-    simulated_test_frames: Annotated[int, arg(metavar="B")] = 16
+    simulated_test_frames: Annotated[
+        int, arg(metavar="B", aliases=("--data.simulated-validation-sweeps",))
+    ] = 16
     """held-out frames to simulate"""
-    azimuth_steps: Annotated[int, arg(metavar="B")] = 400
+    azimuth_steps: Annotated[int, arg(metavar="B", aliases=("--data.simulated-azimuth-steps",))] = (
+        400
+    )
     """columns in a turn of the simulated sensor"""
-    train_sequences: Names = ()
+    train_sequences: Annotated[Names, arg(aliases=("--data.train-sequences",))] = ()
     """[the official split]"""
-    validation_sequences: Names = ()
+    validation_sequences: Annotated[Names, arg(aliases=("--data.validation-sequences",))] = ()
     """[the official split]"""
 
 
