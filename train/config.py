@@ -35,6 +35,9 @@ class DataConfig:
 
     train_sequences: tuple[str, ...] = ()
     """Sequences (nuScenes: scenes, Waymo: segments) to train on; none for the official split."""
+    labels: str = "all"
+    """Which training sweeps have labels: all, none, a share (0.05) or a number (8) of them, drawn
+    by --seed, whole sequences first; the others teach a student by its teacher alone."""
     validation_sequences: tuple[str, ...] = ()
     """Sequences to evaluate on; none for the official split."""
     grid_size_m: float = 0.05

@@ -60,8 +60,8 @@ from train.networks.weights import checksum, load_teacher
 ASSAY_FORMAT: Final = 1
 """Raised whenever the same settings give other runs than before."""
 
-_NO_PART: Final = frozenset({"num_workers", "cache_dir", "cache_decoded"})
-"""Options of the data that change no run."""
+_NO_PART: Final = frozenset({"num_workers", "cache_dir", "cache_decoded", "labels"})
+"""Options of the data that change no run, and labels, which are an arm's."""
 
 OWN_OTHER_LOSSES: Final = {
     "edges": {"loss": "edges", "normalisation": "rms"},
@@ -236,7 +236,8 @@ class Runner:
             try:
                 config = arm.config(self.ablation.run.model)
                 cls.check(config, student, self.teachers[0] if cls.needs_teacher else None)
-                labeled_frames(self.data.training.names, arm.labels, 0)
+                cls.check_labels(config, self._labels(arm))
+                labeled_frames(self.data.training.names, self._labels(arm), 0)
             except UserError as error:
                 raise UserError(f"--grid, arm {name}: {error}") from error
 
@@ -291,9 +292,13 @@ class Runner:
         return differences(usual | dict(record.options), self._options(arm))
 
     def _options(self, arm: Arm) -> dict[str, Any]:
-        labels = {} if arm.labels == ALL else {"labels": arm.labels}
+        labels = {} if self._labels(arm) == ALL else {"labels": self._labels(arm)}
         config = to_json(arm.config(self.ablation.run.model))
         return {"method": arm.method, **labels, **config}
+
+    def _labels(self, arm: Arm) -> str:
+        """Return which frames have labels: the arm's own choice, else the run's."""
+        return self.ablation.run.data.labels if arm.labels == ALL else arm.labels
 
     def _teacher_of(self, seed: int) -> int:
         return seed % len(self.teachers)
@@ -312,6 +317,7 @@ class Runner:
         student: Network,
         source: FrameSource | None = None,
         repeats: int | None = None,
+        labels: frozenset[str] | None = None,
     ) -> TrainingFrames:
         run, data = self.ablation.run, self.ablation.run.data
         source = self.data.training if source is None else source
@@ -327,6 +333,7 @@ class Runner:
             on_bad_sweep=run.on_bad_sweep,
             seed=2 * seed + 1,
             coarsest_cell_voxels=student.coarsest_cell_voxels,
+            labels=True if labels is None else labels,
         )
 
     def _method(self, arm: Arm, student: Network, place: int) -> DistillationMethod:
@@ -356,12 +363,12 @@ class Runner:
         """Return the batches of a run; kept ones are made first, where they are not there."""
         run = dataclasses.replace(self.ablation.run, seed=seed)
         labeled = None
-        if arm.labels != ALL:
-            labeled = labeled_frames(self.data.training.names, arm.labels, seed)
+        if self._labels(arm) != ALL:
+            labeled = labeled_frames(self.data.training.names, self._labels(arm), seed)
             if not method_class(arm.method).needs_teacher:
                 return FrameBatches(self._labeled_frames(seed, student, labeled), run)
         if not self.ablation.keep:
-            return FrameBatches(self._frames(seed, student), run, labeled=labeled)
+            return FrameBatches(self._frames(seed, student, labels=labeled), run)
         teacher = self.teachers[self._teacher_of(seed)]
         kept = KeptBatches(
             folder=self._kept_folder(seed),

@@ -60,6 +60,10 @@ class LidarFrame:
     views: Views | None = None
 
 
+class NoLabelsError(UserError):
+    """Frames that were asked for with labels, and of which none has any."""
+
+
 class FrameSource(Protocol):
     """A sequence of sweeps, read one at a time."""
 

@@ -17,7 +17,7 @@ from train.core.streams import Stream
 from train.data.batch import BadFrame, OnBadFrame, Sample
 from train.data.batching import CroppedVoxels, crop_together
 from train.data.cameras import IMAGE_SIZE, camera_views, check_camera_fields
-from train.data.frame import FrameSource, LidarFrame
+from train.data.frame import IGNORE_INDEX, FrameSource, LidarFrame
 from train.data.transforms import (
     PAPER_AUGMENTATION,
     Augmentation,
@@ -70,7 +70,8 @@ class TrainingFrames(Dataset[VoxelFrame]):
     image_size
         (H, W) to which images are brought.
     labels
-        False drops the labels of sweeps that have some, for a method that does without.
+        False drops the labels of sweeps that have some, for a method that does without. Names: no
+        point of the other sweeps has a label, whether it had one on disk or not.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         coarsest_cell_voxels: int = 1,
         fields: Collection[str] = (),
         image_size: tuple[int, int] = IMAGE_SIZE,
-        labels: bool = True,
+        labels: bool | Collection[str] = True,
     ) -> None:
         check_grid_size(grid_size_m)
         if coarsest_cell_voxels < 1:
@@ -210,8 +211,11 @@ class TrainingFrames(Dataset[VoxelFrame]):
         """Return the source's sweep `at` as the epoch's sample `index`."""
         rng = np.random.default_rng([Stream.SAMPLE, self.seed, self.epoch, index])
         sweep = self.source[at]
-        if not self.labels:
+        if self.labels is False:
             sweep = dataclasses.replace(sweep, segment=None)
+        elif self.labels is not True and sweep.name not in self.labels:
+            unknown = np.full(len(sweep.coord), IGNORE_INDEX, dtype=np.int64)
+            sweep = dataclasses.replace(sweep, segment=unknown)
         if self.fields:
             # Before the augmentation: images are not turned with the points.
             views = camera_views(sweep, self.fields, self.image_size)

@@ -28,7 +28,6 @@ from train.core.interrupts import Interrupted, StopRequest, reader_ignores_stop
 from train.data.batch import Batch, SkippedFrames, collate
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.frame import FrameSource
-from train.data.labels import hide_labels
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.engine.optimizer import go_on, make_optimizer
 from train.engine.run_log import RunLog
@@ -133,18 +132,10 @@ class FrameBatches(BatchSource):
         If they have a bound on a batch's voxels, batches are made to fit it.
     config
         The run.
-    labeled
-        Names of the frames that have labels; None for all.
     """
 
-    def __init__(
-        self,
-        frames: TrainingFrames,
-        config: RunConfig,
-        *,
-        labeled: frozenset[str] | None = None,
-    ) -> None:
-        self.frames, self.config, self.labeled = frames, config, labeled
+    def __init__(self, frames: TrainingFrames, config: RunConfig) -> None:
+        self.frames, self.config = frames, config
         self.order = batch_sampler(frames, config)
         self.max_batch_voxels = frames.max_batch_voxels
 
@@ -154,10 +145,7 @@ class FrameBatches(BatchSource):
 
     def batches(self, epoch_ends: Sequence[int], done: int) -> Iterator[Batch]:
         """Yield the batches after the first `done` ones."""
-        found = batches_from(self.frames, self.order, epoch_ends, done, self.config)
-        if self.labeled is None:
-            return found
-        return (hide_labels(batch, self.labeled) for batch in found)
+        return batches_from(self.frames, self.order, epoch_ends, done, self.config)
 
     def refuse_empty_parts(self, epochs: int) -> None:
         """Refuse steps in which a process has no cloud, and so nothing to join statistics with."""
@@ -362,7 +350,8 @@ class _Stage:
         if cropped_voxels:
             notes["cropped_voxels"] = cropped_voxels
             self.cropped_batches += 1
-        if self.task.method.needs_labels and not any_labeled:
+        wants_labels = self.task.method.needs_labels and self.config.data.labels == "all"
+        if wants_labels and not any_labeled:
             notes["unlabeled"] = True
             self.unlabeled_steps += 1
             if self.unlabeled_steps == 1:

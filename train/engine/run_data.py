@@ -19,8 +19,9 @@ from train.data.batch import BadFrame
 from train.data.cameras import camera_views
 from train.data.dataset_spec import DatasetSpec
 from train.data.decoded import DecodedCache
-from train.data.frame import FrameSource, HasWarnings
+from train.data.frame import FrameSource, HasWarnings, NoLabelsError
 from train.data.index import FOLDER
+from train.data.labels import ALL, NONE, labeled_frames
 from train.data.voxel_counts import VoxelCounts, voxel_counts
 from train.evaluation.training_overlap import training_sequences
 from train.inspection.frame_checks import FrameChecks
@@ -42,12 +43,18 @@ class RunData:
         The frames of each part; the same object where the same sequences were asked for.
     bad
         Frames that are left out, found before the start.
+    labeled
+        Names of the training frames whose labels are used; None for all.
+    scored_by_teacher
+        Whether the validation frames have no labels: a teacher's predictions take their place.
     """
 
     spec: DatasetSpec
     training: FrameSource
     validation: FrameSource
     bad: list[BadFrame] = field(default_factory=list)
+    labeled: frozenset[str] | None = None
+    scored_by_teacher: bool = False
 
     def training_sequences(self) -> tuple[str, ...]:
         """Return the names of the sequences that are trained on."""
@@ -114,6 +121,7 @@ def open_data(
         If the data cannot be opened, or a frame that is looked at is damaged, unless bad frames are
         to be skipped; on all processes. Also if the processes see different frames.
     """
+    needs_labels = needs_labels and config.data.labels == ALL
     with first_process_first():
         data = _open(config, spec, needs_labels, (fields, evaluation_fields))
     data.bad.extend(data.fill_caches(config))
@@ -148,8 +156,35 @@ def _open(config: RunConfig, spec: DatasetSpec, needs_labels: bool, fields: _Par
     training = _open_split(config, spec, root, "training", chosen[0], needs_labels, bad, fields[0])
     if same:
         return RunData(spec, training, training, bad)
-    validation = _open_split(config, spec, root, "validation", chosen[1], True, bad, fields[1])
-    return RunData(spec, training, validation, bad)
+    by_teacher = False
+    if config.data.labels == NONE:
+        try:
+            _with_labels(config, spec, root, "validation", chosen[1])
+        except NoLabelsError as error:
+            by_teacher = True
+            logger.info(f"{error}; students are scored by how far they agree with the teacher")
+    validation = _open_split(
+        config, spec, root, "validation", chosen[1], not by_teacher, bad, fields[1]
+    )
+    labeled: frozenset[str] | None = None
+    if config.data.labels != ALL:
+        none = config.data.labels == NONE
+        names = () if none else _with_labels(config, spec, root, "training", chosen[0])
+        labeled = labeled_frames(names, config.data.labels, config.seed)
+    return RunData(spec, training, validation, bad, labeled, by_teacher)
+
+
+def _with_labels(
+    config: RunConfig, spec: DatasetSpec, root: Path, split: str, sequences: tuple[str, ...]
+) -> Sequence[str]:
+    """Return the names of a part's frames that have labels on disk; refuse a part without any."""
+    return spec.open(
+        root,
+        split,
+        sequences=sequences,
+        cache_dir=config.data.cache_dir,
+        strict=config.on_bad_sweep == "stop",
+    ).names
 
 
 def _open_split(

@@ -21,8 +21,10 @@ from train.data.batch import SkippedFrames
 from train.data.batching import VoxelBudgetBatchSampler
 from train.data.cameras import CAMERA_FIELDS
 from train.data.frame import IN_CHANNELS
+from train.data.labels import NONE, check_labels
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
+from train.data.some_frames import SomeFrames
 from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.given_teacher import (
     TRAINED_HERE,
@@ -182,6 +184,7 @@ class RunPlan:
         self.fields = self.method.batch_fields if trains_student else frozenset[str]()
         scores_images = self.method.scores_with_images and config.stage != "teacher"
         self.evaluation_fields = self.method.batch_fields if scores_images else frozenset[str]()
+        check_labels(config.data.labels)
         self._check_choices()
         self.teacher = find_teacher(
             config,
@@ -206,11 +209,25 @@ class RunPlan:
             fields=self.fields,
             evaluation_fields=self.evaluation_fields,
         )
+        self._check_labels()
         self._check_progress()
         if config.stage != "evaluate":
             self._check_number_of_processes()
         self.submission = check_submission(config, self.spec, self.data.validation)
         self._check_given_teacher()
+
+    def _check_labels(self) -> None:
+        """Refuse what learns from labels where no frame has one."""
+        ways = {
+            "teacher": "give a trained one, --teacher-checkpoint FILE",
+            "baseline": "leave --baseline out",
+        }
+        for role, way in ways.items():
+            if self.config.data.labels == NONE and self._needs(role):
+                raise UserError(
+                    f"--data.labels none: the {role} would be trained on labels; {way}, or give "
+                    "labels"
+                )
 
     def _network_names(self) -> dict[str, str]:
         """Return which networks teacher and student are, as "NETWORK:SIZE" by role."""
@@ -257,6 +274,7 @@ class RunPlan:
             )
         if config.stage in ("all", "student"):
             self.method.check_classes(config.options, self.spec.class_names)
+            self.method.check_labels(config.options, config.data.labels)
         given = self.method.given_image_network(config.options)
         if self.fields and self.method.needs_image_network and not (given or config.simulate):
             raise UserError(
@@ -284,6 +302,8 @@ class RunPlan:
         config = self.config
         begun = config.resume and ("student" in self.states or self.folder.student.is_file())
         given = None if config.teacher_checkpoint is None else self.given
+        if config.data.labels == NONE:
+            return
         if given is not None and not begun and self._needs("student"):
             names = tuple(self.spec.class_names)
             look_at_teacher(given, self.data.training, config, self.device, names)
@@ -396,15 +416,24 @@ class RunPlan:
 
     def _training_frames(self, role: str, coarsest_cell_voxels: int = 1) -> TrainingFrames:
         config, data = self.config, self.config.data
+        source, repeats = self.data.training, data.repeats
+        labels: bool | frozenset[str] = self.method.needs_labels
+        if self.data.labeled is not None:
+            labels = self.data.labeled
+            if role != "student" or not self.method.needs_teacher:
+                # Without a teacher others say nothing; the labeled ones come as often as all did.
+                rows = [row for row, name in enumerate(source.names) if name in labels]
+                source = SomeFrames(source, rows)
+                repeats *= 1 if role == "teacher" else len(self.data.training) // len(rows)
         return TrainingFrames(
-            self.data.training,
+            source,
             grid_size_m=data.grid_size_m,
             augmentation=PAPER_AUGMENTATION if data.augment else None,
             max_voxels=data.max_voxels or None,
             clip_range_m=data.clip_range_m,
-            repeats=data.repeats,
+            repeats=repeats,
             max_batch_voxels=data.max_batch_voxels or None,
-            counts=counts_of(config, self.data.training),
+            counts=counts_of(config, source),
             on_bad_sweep=config.on_bad_sweep,
             # The student and its baseline see equal crops.
             seed=2 * config.seed + (network_of(role) == "student"),
@@ -412,5 +441,5 @@ class RunPlan:
             # Only the method that is distilled by asks for more than points.
             fields=self.fields if role == "student" else (),
             # Of sweeps that are all used, some may have labels and some not.
-            labels=self.method.needs_labels,
+            labels=labels,
         )

@@ -125,6 +125,10 @@ def write_metrics(
         "train_sweeps": len(data.training),
         "validation_sweeps": len(data.validation),
     }
+    if data.labeled is not None:
+        metrics["labeled_sweeps"] = len(data.labeled)
+    if data.scored_by_teacher:
+        metrics["scored_against"] = "the teacher's predictions"
     details: dict[str, Any] = {"agreement": {}}
     sampler = FeatureSampler(data.validation.names)
     for role, model in networks.items():
@@ -187,7 +191,10 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
         shown = (f"{who} {'-' if share is None else f'{100 * share:.1f}'}" for who, share in shares)
         return f"{title}: {', '.join(shown)}"
 
-    lines = [line(f"mIoU on {metrics['validation_sweeps']} validation sweeps", "miou", found)]
+    against = f", against {metrics['scored_against']}" if "scored_against" in metrics else ""
+    lines = [
+        line(f"mIoU on {metrics['validation_sweeps']} validation sweeps{against}", "miou", found)
+    ]
     if any("benchmark_miou" in of for of in found.values()):
         lines.append(line("mIoU as the benchmark takes it", "benchmark_miou", found))
     augmented = {role: of["tta"] for role, of in found.items() if "tta" in of}

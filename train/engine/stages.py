@@ -31,6 +31,7 @@ from train.engine.loop import FrameBatches, fit, plain_batches
 from train.engine.run_log import RunLog
 from train.engine.run_plan import RunPlan, changes_of_training, flag_of
 from train.engine.scoring import Scorer, score_lines, write_metrics
+from train.engine.teacher_labels import TeacherLabeled
 from train.engine.train_step import TrainTask
 from train.engine.training_state import load_state
 from train.evaluation.training_overlap import count_trained
@@ -102,6 +103,7 @@ class Run(RunPlan):
             if self.teacher.card is not None or self._converts_teacher:
                 self.teacher_file = self.folder.teacher
             self._say_what_is_done()
+            self._score_by_teacher()
             self._train()
             networks = {role: self._load(path) for role, path in self._finished().items()}
             metrics = self._score(networks)
@@ -122,8 +124,10 @@ class Run(RunPlan):
     def _say_what_is_done(self) -> None:
         """Say on what, with what and where to; and what is to be known before."""
         config, world = self.config, current_world()
+        known = self.data.labeled
+        labeled = "" if known is None else f" ({len(known)} with labels)"
         logger.info(
-            f"{config.dataset}: {len(self.data.training)} sweeps to train on, "
+            f"{config.dataset}: {len(self.data.training)} sweeps to train on{labeled}, "
             f"{len(self.data.validation)} to evaluate on; method {config.method}, "
             f"{config.model} pair on {describe_device(self.device)}"
             f"{f', {world.size} processes' if world.size > 1 else ''}, {config.precision}; "
@@ -138,6 +142,13 @@ class Run(RunPlan):
                 "--method.segmentation ce+lovasz: Lovász-softmax is no mean over voxels; those "
                 "of the parts are averaged, which is not that of the joint batch"
             )
+
+    def _score_by_teacher(self) -> None:
+        """Let the teacher's predictions stand for labels that the validation frames lack."""
+        if self.data.scored_by_teacher and self.teacher_file is not None:
+            teacher = self._load_teacher(self.teacher_file).to(self.device).eval()
+            frames = TeacherLabeled(self.data.validation, teacher, self.config)
+            self.data = dataclasses.replace(self.data, validation=frames)
 
     def _train(self) -> None:
         """Train what is to be trained, one network after the other."""

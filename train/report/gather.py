@@ -293,13 +293,17 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
         training = f"{optim['teacher_epochs']} epochs of the teacher, {training}"
     if data["max_voxels"]:
         training += f", crops of {data['max_voxels']:,} voxels"
+    known, truth = metrics.get("labeled_sweeps"), metrics.get("scored_against")
+    against = "" if truth is None else f" against {truth}, for want of labels"
+    labeled = "" if known is None else f" ({known} with labels)"
     commit = f"{config['commit'] or 'unknown'}{' with local changes' if config['dirty'] else ''}"
     return (
         ("Method", run["method"]),
         ("Networks", f"the {run['model']} pair, {run['precision']}, seed {run['seed']}"),
         (
             "Sweeps",
-            f"{metrics['train_sweeps']} to train on, {metrics['validation_sweeps']} to score on, "
+            f"{metrics['train_sweeps']} to train on{labeled}, "
+            f"{metrics['validation_sweeps']} to score on{against}, "
             f"{'simulated' if metrics['simulated'] else 'recorded'}",
         ),
         ("Training", training),

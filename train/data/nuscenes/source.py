@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.camera_image import CameraImage
 from train.data.files import reading
-from train.data.frame import LidarFrame
+from train.data.frame import LidarFrame, NoLabelsError
 from train.data.index import Index
 from train.data.nuscenes.camera_images import KeyframeImages, missing_files
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN, CLASS_NAMES
@@ -171,11 +171,11 @@ class NuScenes:
         with reading(path):
             there = path.is_file()
         if not there:
-            raise UserError(
+            raise NoLabelsError(
                 f"{path}: no such file; the labels are a download of their own "
                 f"(nuScenes-lidarseg), unpack it into {self.root}"
             )
-        raise UserError(
+        raise NoLabelsError(
             f"{path}: has no row for any of the {num_sweeps} keyframes of the "
             f"{len(self.sequences)} scenes; unpack the labels (nuScenes-lidarseg) into "
             f"{self.root} or choose other scenes"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from train.core.errors import UserError
 from train.data.files import reading
-from train.data.frame import LidarFrame
+from train.data.frame import LidarFrame, NoLabelsError
 from train.data.open_options import OpenOptions
 from train.data.readers.frame_files import FrameFiles
 
@@ -88,7 +88,7 @@ class FrameFolders:
             raise UserError(next(iter(self.unreadable.values())))
         if not self._names:
             expected = " or ".join(f"SS/labels/NNNNNN{ending}" for ending in label_endings)
-            raise UserError(
+            raise NoLabelsError(
                 f"{root}: none of the {self.skipped_unlabeled} sweeps in sequences "
                 f"{', '.join(self.sequences)} has a label file (expected {expected}); "
                 f"{files.add_labels} or choose other sequences"

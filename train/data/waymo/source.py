@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.camera_image import CameraImage
 from train.data.files import reading
-from train.data.frame import SPLITS, LidarFrame
+from train.data.frame import SPLITS, LidarFrame, NoLabelsError
 from train.data.index import Index, cached_index
 from train.data.open_options import OpenOptions
 from train.data.waymo.camera import camera_images
@@ -120,7 +120,7 @@ class Waymo:
         self.skipped_unlabeled = int((~wanted).sum())
         self._table = found[wanted]
         if not len(self._table):
-            raise UserError(
+            raise (NoLabelsError if self.skipped_unlabeled else UserError)(
                 f"{self._segments[0].folder}: no frame is left: {self.skipped_unlabeled} have no "
                 f"labels, {self.skipped_without_lidar} no range images; download segments that "
                 "have them (v2: the folder lidar_segmentation too), or choose others"
