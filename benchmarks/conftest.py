@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks import harness, schema
-from benchmarks.harness import SMOKE_POINTS, Case, Optional, StoppedError
+from benchmarks.harness import SMOKE_POINTS, Case, Measure, Optional, StoppedError
 from benchmarks.machine import (
     ROOT,
     checkout,
@@ -27,8 +27,6 @@ from benchmarks.machine import (
 from benchmarks.threads import cores
 
 RESULTS = ROOT / "benchmarks" / "results"
-
-Measure = Callable[..., Any]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -19,6 +19,10 @@ Timer = Callable[[Callable[[], object], int], list[float]]
 """(what to call, how often) -> seconds of every call."""
 
 
+Measure = Callable[..., Any]
+"""The fixture `measure` of `conftest.py`."""
+
+
 class Optional:
     """An implementation that may not be installed; `distribution` is None for our own."""
 

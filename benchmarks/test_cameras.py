@@ -3,19 +3,14 @@
 A case's N is the pixels of a view.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
-from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from train.simulation.camera_images import street_looks
 from train.simulation.simulator.camera import NOTHING, Rendering, nuscenes_cameras, pinhole, render
 from train.simulation.simulator.drive import drive
 from train.simulation.simulator.raycast import cast
-
-Measure = Callable[..., Any]
 
 VIEW_PIXELS = 320 * 160
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clouds import FloatArray
-from benchmarks.harness import SMOKE_POINTS, Case, Job, Optional
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure, Optional
 from train.networks.ptv3.conv_backends import ConvBackend, make_convolution
 from train.networks.ptv3.convolution_spconv import (
     allow_nondeterministic_threads,
@@ -20,7 +20,6 @@ from train.networks.ptv3.convolution_spconv import (
 )
 from train.networks.ptv3.neighbors import neighbor_table
 
-Measure = Callable[..., Any]
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 CHANNELS = 64

@@ -5,7 +5,7 @@ A case's N is the rays of a turn of the main sensor; where a dataset is opened, 
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from benchmarks.data_page import KEPT_BYTES_PER_POINT, WAYS
-from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from benchmarks.sweeps import (
     FRAMES_PER_LABELED,
     REAL_RAYS,
@@ -30,8 +30,6 @@ from train.data.decoded import DecodedCache, decoded_frames
 from train.data.frame import FrameSource
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
-
-Measure = Callable[..., Any]
 
 BATCH_SIZE = 4
 

@@ -14,15 +14,13 @@ import torch
 import fast
 from benchmarks.clouds import FAMILIES, cloud, distances
 from benchmarks.gradients import TOLERANCE, differentiate
-from benchmarks.harness import Case, Job
+from benchmarks.harness import Case, Job, Measure
 
 pytestmark = pytest.mark.gpu
 
 NUM_CLOUDS = 24
 NUM_SWEEPS = 12
 NUM_SAMPLES = 1024
-
-Measure = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,10 @@ import reference
 from benchmarks.clouds import FloatArray, cloud
 from benchmarks.gradients import definition, moved_apart
 from benchmarks.guides_page import AUTOENCODER, LOOP, MONITOR, REPLACED, SIZES, UNEQUAL
-from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from benchmarks.peers import PEERS
 from benchmarks.threads import cores
 
-Measure = Callable[..., Any]
 Work = Callable[[], Any]
 
 LONG = 0.1

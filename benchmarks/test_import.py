@@ -4,15 +4,11 @@ N says nothing in these cases: it is 1.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from benchmarks.imports import COMPILER, HEAVY, STATEMENTS, Loaded, in_fresh_process
-
-Measure = Callable[..., Any]
 
 
 @functools.cache

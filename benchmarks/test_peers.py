@@ -1,21 +1,16 @@
 """The same distances, the same thread count: ours and every peer; families, sizes, gradients."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
 
 import fast
 from benchmarks.clouds import FAMILIES, MANY_BIRTHS, MORE_FAMILIES, RANDOM, distances
-from benchmarks.harness import Case, Job
+from benchmarks.harness import Case, Job, Measure
 from benchmarks.outputs import assert_same_rows
 from benchmarks.peers import PEERS
 from benchmarks.rips_cases import rips_backward_case, rips_case
 from benchmarks.schema import Suite
 from benchmarks.threads import cores
-
-Measure = Callable[..., Any]
 
 FULL_SIZE = [name for name in PEERS if name != "GUDHI simplex tree"]  # see its comment
 NUM_CLOUDS = 24

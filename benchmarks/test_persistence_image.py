@@ -12,12 +12,10 @@ from scipy.spatial.distance import pdist, squareform
 
 import reference
 from benchmarks.clouds import FloatArray, cloud
-from benchmarks.harness import SMOKE_POINTS, Case, Job, Optional
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure, Optional
 from reference import ImageScale
 from train.methods.topkd.ripsnet import RipsNet
 from train.methods.topkd.targets import exact_images
-
-Measure = Callable[..., Any]
 
 BANDWIDTH_SHARE = 0.1
 """Of the range of deaths: any scale costs the same."""

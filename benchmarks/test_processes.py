@@ -14,12 +14,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from benchmarks.processes import DATASET, WARM_UP_STEPS, Trained, Training, trained
 from benchmarks.sweeps import columns
 from train.data.registry import dataset_spec
-
-Measure = Callable[..., Any]
 
 SWEEPS = 4
 STEPS = 3

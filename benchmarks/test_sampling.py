@@ -11,11 +11,9 @@ import torch
 import fast
 import reference
 from benchmarks.clouds import FloatArray, cloud
-from benchmarks.harness import SMOKE_POINTS, Case, Job, Optional
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure, Optional
 from benchmarks.outputs import EXACT_POINTS, IntArray
 from benchmarks.schema import Suite
-
-Measure = Callable[..., Any]
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,14 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.harness import SMOKE_POINTS, Case, Job
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from benchmarks.machine import ROOT
 from benchmarks.peers import PEERS
 from benchmarks.rips_cases import large_case, rips_case, rips_of_points_case
-
-Measure = Callable[..., Any]
 
 
 @pytest.mark.parametrize(("family", "max_dim"), [("features", 1), ("cube", 1), ("features", 0)])

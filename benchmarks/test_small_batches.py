@@ -1,6 +1,5 @@
 """Batches of small clouds, ours in one call, peers one by one: values, edges, gradients."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,11 @@ import torch
 import fast
 from benchmarks.clouds import FloatArray, cloud, distances
 from benchmarks.gradients import definition, moved_apart
-from benchmarks.harness import Case, Job
+from benchmarks.harness import Case, Job, Measure
 from benchmarks.outputs import assert_rips
 from benchmarks.peers import PEERS, read_fast, values_by_another
 from benchmarks.small_batches_page import FORWARD_AND_BACKWARD, NUM_CLOUDS, SIZES
 from benchmarks.threads import cores
-
-Measure = Callable[..., Any]
 
 FAMILY = "features"
 CHECKED = (0, NUM_CLOUDS - 1)  # clouds whose diagrams are compared with another library's

@@ -15,9 +15,7 @@ from scipy.optimize import linear_sum_assignment
 import fast
 import reference
 from benchmarks.clouds import FloatArray, cloud
-from benchmarks.harness import SMOKE_POINTS, Case, Job, Optional
-
-Measure = Callable[..., Any]
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure, Optional
 
 TOGETHER = 16
 """Diagrams of one call of ours; GUDHI's functions take them one by one, or in a list."""

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (
@@ -386,6 +387,17 @@ def from_json(values: dict[str, Any], default: T) -> T:
                 raise UserError(f"option {name} is {value!r}; choose one of {known_ones}")
             changed[name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(default, **changed)
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one table with dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flattened(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
 
 
 def differences(

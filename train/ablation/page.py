@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from train.ablation import page_words as words
 from train.ablation.grids import Grid
-from train.ablation.plot import Panel, draw
-from train.ablation.records import GRADIENT_ENTROPY, Records, RunRecord, flattened
+from train.ablation.plot import draw
+from train.ablation.records import GRADIENT_ENTROPY, Records, RunRecord
 from train.ablation.statistics import (
     CONFIDENCE,
     MIN_SEEDS_INTERVAL,
@@ -29,6 +29,7 @@ from train.ablation.verdicts import (
     gate_verdict,
     teacher_gap,
 )
+from train.config import flattened
 from train.core import blocks
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.blocks import bullets, counted, heading, mean_sd, number, p_value, signed
@@ -125,8 +126,11 @@ def write_page(
     make_folder(output.parent, "--output")
     found = sections(records, plans, bootstrap)
     page, numbers, picture = (output.with_name(output.name + end) for end in _ENDINGS)
-    drawn = [Panel(section.plan.name, section.results) for section in found]
-    drawn = [panel for panel in drawn if any(r.estimate.seeds for r in panel.results)]
+    drawn = {
+        section.plan.name: section.results
+        for section in found
+        if any(result.estimate.seeds for result in section.results)
+    }
     if drawn:
         with atomic_write(picture) as unfinished:
             draw(drawn, unfinished)

@@ -1,7 +1,6 @@
 """Draw the differences of an ablation with their intervals: one row per comparison."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,26 +25,17 @@ _ROW_INCHES: Final = 0.3
 _FRAME_INCHES: Final = 1.15
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A row of charts."""
-
-    title: str
-    results: tuple[Result, ...]
-    """Of one grid and assay."""
-
-
-def draw(panels: Sequence[Panel], path: Path) -> None:
+def draw(panels: Mapping[str, Sequence[Result]], path: Path) -> None:
     """Draw each panel's comparisons in a row of charts, and write a PNG.
 
     Parameters
     ----------
     panels
-        At least one.
+        Title and results, of one grid and assay; at least one panel.
     path
         The picture; the same results give the same bytes.
     """
-    rows = [_comparisons(panel) for panel in panels]
+    rows = [_comparisons(results) for results in panels.values()]
     heights = [_FRAME_INCHES + _ROW_INCHES * len(of) for of in rows]
     figure = Figure(figsize=(13, sum(heights) + 0.35), layout="constrained")
     charts = figure.subplots(
@@ -56,10 +46,11 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
         height_ratios=heights,
     )
     metrics = {metric.name: metric for metric in METRICS}
-    for axes, panel, comparisons in zip(charts, panels, rows, strict=True):
+    for axes, (title, results), comparisons in zip(charts, panels.items(), rows, strict=True):
         for axis, name in zip(axes, SHOWN, strict=True):
-            _forest(axis, panel, comparisons, metrics[name])
+            _forest(axis, results, comparisons, metrics[name])
             if name == PRIMARY_METRIC:
+                axis.set_title(f"{title}: {metrics[name].title}", fontsize=9)
                 names = [f"{each.arm} − {each.baseline}" for each in comparisons]
                 axis.set_yticks(range(len(comparisons)), names, fontsize=8)
                 for label, each in zip(axis.get_yticklabels(), comparisons, strict=True):
@@ -70,17 +61,19 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
     figure.savefig(path, dpi=110, format="png", metadata={"Software": None})
 
 
-def _comparisons(panel: Panel) -> list[Comparison]:
-    """Return the comparisons of a panel, the primary ones first."""
-    found = list(dict.fromkeys(result.comparison for result in panel.results))
+def _comparisons(results: Sequence[Result]) -> list[Comparison]:
+    """Return the comparisons of some results, the primary ones first."""
+    found = list(dict.fromkeys(result.comparison for result in results))
     return sorted(found, key=lambda comparison: not comparison.primary)
 
 
-def _forest(axis: Axes, panel: Panel, comparisons: Sequence[Comparison], metric: Metric) -> None:
+def _forest(
+    axis: Axes, results: Sequence[Result], comparisons: Sequence[Comparison], metric: Metric
+) -> None:
     if metric.margin is not None:
         axis.axvspan(-metric.margin, metric.margin, color="0.93", zorder=0)
     axis.axvline(0, color="0.4", linewidth=0.8, zorder=1)
-    found = {r.comparison: r for r in panel.results if r.metric.name == metric.name}
+    found = {r.comparison: r for r in results if r.metric.name == metric.name}
     nothing = True
     for row, comparison in enumerate(comparisons):
         result = found.get(comparison)
@@ -119,7 +112,7 @@ def _forest(axis: Axes, panel: Panel, comparisons: Sequence[Comparison], metric:
         )
     axis.set_ylim(len(comparisons) - 0.4, -0.6)
     primary = metric.name == PRIMARY_METRIC
-    axis.set_title(f"{panel.title}: {metric.title}" if primary else metric.title, fontsize=9)
+    axis.set_title(metric.title, fontsize=9)
     unit = f"difference, {metric.unit}" if metric.unit else "difference"
     better = "better →" if metric.higher_is_better else "← better"
     axis.set_xlabel(f"{unit}  ({better})", fontsize=8)

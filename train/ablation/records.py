@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from train.config import flattened
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 
@@ -213,7 +214,34 @@ def read_records(paths: Sequence[Path]) -> Records:
     files = dict.fromkeys(path / RECORDS_NAME if path.is_dir() else path for path in paths)
     for path in files:
         refuse_single_files(path)
-    return combine((str(path), run) for path in files for run in read_file(path))
+    found = [(str(path), run) for path in files for run in read_file(path)]
+    found.sort(key=lambda item: (item[1].utc, str(item[1]), item[0]))
+    _refuse_what_differs(found)
+    runs: dict[tuple[Any, ...], RunRecord] = {}
+    notes = []
+    for _, record in found:
+        counted = runs.setdefault(record.key, record)
+        if note := _note_on_twins(counted, record):
+            notes.append(note)
+    return Records(tuple(runs[key] for key in sorted(runs)), tuple(sorted(notes)))
+
+
+def _note_on_twins(counted: RunRecord, again: RunRecord) -> str:
+    """Return what a run that is there twice gave differently; "" where nothing."""
+    names = [
+        item.name
+        for item in fields(again)
+        if item.name not in _CIRCUMSTANCES
+        and getattr(again, item.name) != getattr(counted, item.name)
+    ]
+    if not names:
+        return ""
+    scores = differences(counted.scores, again.scores, "again")
+    return (
+        f"{counted}: is there twice with different {', '.join(names)}"
+        + (f" ({scores})" if scores else "")
+        + f"; the one that ended first counts ({counted.utc}, {counted.device})"
+    )
 
 
 def refuse_single_files(path: Path) -> None:
@@ -230,36 +258,6 @@ def refuse_single_files(path: Path) -> None:
                 f"{folder}: has one file per run, as an earlier version wrote them; move it "
                 "elsewhere, and let the runs be made again"
             )
-
-
-def combine(found: Iterable[tuple[str, RunRecord]]) -> Records:
-    """Return runs that were found in some places, each once; see `read_records`.
-
-    Parameters
-    ----------
-    found
-        Where a run was found, for messages, and the run.
-    """
-    ordered = sorted(found, key=lambda item: (item[1].utc, str(item[1]), item[0]))
-    _refuse_what_differs(ordered)
-    runs: dict[tuple[Any, ...], RunRecord] = {}
-    notes = []
-    for _, record in ordered:
-        counted = runs.setdefault(record.key, record)
-        names = [
-            item.name
-            for item in fields(record)
-            if item.name not in _CIRCUMSTANCES
-            and getattr(record, item.name) != getattr(counted, item.name)
-        ]
-        if names:
-            scores = differences(counted.scores, record.scores, "again")
-            notes.append(
-                f"{counted}: is there twice with different {', '.join(names)}"
-                + (f" ({scores})" if scores else "")
-                + f"; the one that ended first counts ({counted.utc}, {counted.device})"
-            )
-    return Records(tuple(runs[key] for key in sorted(runs)), tuple(sorted(notes)))
 
 
 def _refuse_what_differs(found: Iterable[tuple[str, RunRecord]]) -> None:
@@ -309,17 +307,6 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], word: str =
     ]
     more = [f"{len(found) - _SHOWN_DIFFERENCES} more"] if len(found) > _SHOWN_DIFFERENCES else []
     return "; ".join(found[:_SHOWN_DIFFERENCES] + more)
-
-
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one table with dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found.update(flattened(value, f"{prefix}{name}."))
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def _line(record: RunRecord) -> str:

@@ -35,9 +35,8 @@ from train.data.labels import ALL, labeled_frames
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.registry import LAYOUT_OPTIONS, dataset_spec
 from train.data.some_frames import SomeFrames
-from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.loop import BatchSource, FrameBatches, fit, plain_batches
-from train.engine.run_data import RunData, counts_of, open_data
+from train.engine.run_data import RunData, open_data, training_frames
 from train.engine.run_log import RunLog, read_log
 from train.engine.train_step import TrainTask
 from train.engine.training_state import load_state
@@ -319,20 +318,13 @@ class Runner:
         repeats: int | None = None,
         labels: frozenset[str] | None = None,
     ) -> TrainingFrames:
-        run, data = self.ablation.run, self.ablation.run.data
-        source = self.data.training if source is None else source
-        return TrainingFrames(
-            source,
-            grid_size_m=data.grid_size_m,
-            augmentation=PAPER_AUGMENTATION if data.augment else None,
-            max_voxels=data.max_voxels or None,
-            clip_range_m=data.clip_range_m,
-            repeats=repeats or data.repeats,
-            max_batch_voxels=data.max_batch_voxels or None,
-            counts=counts_of(run, source),
-            on_bad_sweep=run.on_bad_sweep,
+        run = self.ablation.run
+        return training_frames(
+            run,
+            self.data.training if source is None else source,
+            student.coarsest_cell_voxels,
+            repeats=repeats or run.data.repeats,
             seed=2 * seed + 1,
-            coarsest_cell_voxels=student.coarsest_cell_voxels,
             labels=True if labels is None else labels,
         )
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from train.config import RunConfig
 from train.core.console import logger
@@ -22,6 +23,8 @@ from train.data.decoded import DecodedCache
 from train.data.frame import FrameSource, HasWarnings, NoLabelsError
 from train.data.index import FOLDER
 from train.data.labels import ALL, NONE, labeled_frames
+from train.data.loader import TrainingFrames
+from train.data.transforms import PAPER_AUGMENTATION
 from train.data.voxel_counts import VoxelCounts, voxel_counts
 from train.evaluation.training_overlap import training_sequences
 from train.inspection.frame_checks import FrameChecks
@@ -281,3 +284,22 @@ def counts_of(config: RunConfig, source: FrameSource) -> VoxelCounts | None:
         num_workers=data.num_workers,
         on_bad_sweep=config.on_bad_sweep,
     )
+
+
+def training_frames(
+    config: RunConfig, source: FrameSource, coarsest_cell_voxels: int, **more: Any
+) -> TrainingFrames:
+    """Return a source as a run trains on it; `more` are further options of `TrainingFrames`."""
+    data = config.data
+    options: dict[str, Any] = {
+        "grid_size_m": data.grid_size_m,
+        "augmentation": PAPER_AUGMENTATION if data.augment else None,
+        "max_voxels": data.max_voxels or None,
+        "clip_range_m": data.clip_range_m,
+        "repeats": data.repeats,
+        "max_batch_voxels": data.max_batch_voxels or None,
+        "counts": counts_of(config, source),
+        "on_bad_sweep": config.on_bad_sweep,
+        "coarsest_cell_voxels": coarsest_cell_voxels,
+    }
+    return TrainingFrames(source, **options | more)

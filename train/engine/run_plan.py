@@ -25,7 +25,6 @@ from train.data.labels import NONE, check_labels
 from train.data.loader import TrainingFrames
 from train.data.registry import dataset_spec
 from train.data.some_frames import SomeFrames
-from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.given_teacher import (
     TRAINED_HERE,
     converted_copy,
@@ -33,7 +32,7 @@ from train.engine.given_teacher import (
     named_teacher,
 )
 from train.engine.loop import batch_sampler
-from train.engine.run_data import counts_of, open_data
+from train.engine.run_data import open_data, training_frames
 from train.engine.run_folder import RunFolder
 from train.engine.teacher_score import look_at_teacher
 from train.engine.training_state import TrainingState, load_state
@@ -415,8 +414,7 @@ class RunPlan:
         return model
 
     def _training_frames(self, role: str, coarsest_cell_voxels: int = 1) -> TrainingFrames:
-        config, data = self.config, self.config.data
-        source, repeats = self.data.training, data.repeats
+        source, repeats = self.data.training, self.config.data.repeats
         labels: bool | frozenset[str] = self.method.needs_labels
         if self.data.labeled is not None:
             labels = self.data.labeled
@@ -425,19 +423,13 @@ class RunPlan:
                 rows = [row for row, name in enumerate(source.names) if name in labels]
                 source = SomeFrames(source, rows)
                 repeats *= 1 if role == "teacher" else len(self.data.training) // len(rows)
-        return TrainingFrames(
+        return training_frames(
+            self.config,
             source,
-            grid_size_m=data.grid_size_m,
-            augmentation=PAPER_AUGMENTATION if data.augment else None,
-            max_voxels=data.max_voxels or None,
-            clip_range_m=data.clip_range_m,
+            coarsest_cell_voxels,
             repeats=repeats,
-            max_batch_voxels=data.max_batch_voxels or None,
-            counts=counts_of(config, source),
-            on_bad_sweep=config.on_bad_sweep,
             # The student and its baseline see equal crops.
-            seed=2 * config.seed + (network_of(role) == "student"),
-            coarsest_cell_voxels=coarsest_cell_voxels,
+            seed=2 * self.config.seed + (network_of(role) == "student"),
             # Only the method that is distilled by asks for more than points.
             fields=self.fields if role == "student" else (),
             # Of sweeps that are all used, some may have labels and some not.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from train.config import MethodConfig, RunConfig, to_json
+from train.config import MethodConfig, RunConfig, flattened, to_json
 from train.core import provenance
 from train.core.console import logger
 from train.core.device import describe_device
@@ -71,21 +71,12 @@ def run(config: RunConfig, at_end: AtEnd | None = None) -> None:
 
 def _require_same_run(config: RunConfig) -> None:
     """Refuse processes that were started with different flags; name these alone."""
-    everyone = gather_objects(_flat(to_json(config)))
+    everyone = gather_objects(flattened(to_json(config)))
     first = everyone[0]
     names = {name for other in everyone for name in first if other.get(name) != first[name]}
     # The method decides which options there are, so it comes before them.
     for name in sorted(names, key=lambda name: (name != "method", name)):
         require_same(flag_of(name), everyone[current_world().rank].get(name))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else None
-        flat |= {prefix + name: value} if inner is None else inner
-    return flat
 
 
 class Run(RunPlan):
