@@ -12,7 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -291,27 +291,15 @@ def distill_options(flags: Flags) -> DistillOptions:
         preset = dict(PAPER)
     elif starts_from_real(flags):
         preset = dict(kind.quick)
-    of_objects = flags.frames.dataset is None
-    given = {
-        "points": learning.distill_points,
-        "iterations": learning.iterations,
-        "outer": learning.outer,
-        "inner": learning.inner,
-        "real_batch": learning.real_batch,
-        "lr": learning.lr,
-        "w0": learning.w0,
-        "start": learning.start,
-        "start_steps": learning.start_steps if of_objects else None,
-        "widths": learning.pointnet_widths or None,
-    }
-    preset |= {name: value for name, value in given.items() if value is not None}
+    known = {each.name for each in fields(DistillOptions)}
+    if flags.frames.dataset is not None:  # steps of frames are of their own start
+        known.remove("start_steps")
+    given = {name: value for name, value in vars(learning).items() if value not in (None, ())}
+    preset |= {name: value for name, value in given.items() if name in known}
     return DistillOptions(
         method=flags.method,
         task=kind.task,
         clouds_per_class=flags.cpc,
-        coordinate_lr=learning.coordinate_lr,
-        width=learning.width,
-        layers=learning.layers,
         rotator=RotatorOptions(
             mode=turned.rotator or ("frozen" if turned.rotated else "none"),
             proper=turned.proper,

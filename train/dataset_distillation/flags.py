@@ -56,6 +56,8 @@ class OrientationFlags:
 class LearningFlags:
     """Distillation."""
 
+    # Fields are those of DistillOptions; what is None or empty is left to the preset.
+
     preset: Annotated[
         Literal["quick", "paper"],
         arg(
@@ -64,7 +66,7 @@ class LearningFlags:
             f"cores; paper: {PAPER['iterations']} at {PAPER['points']}, from noise"
         ),
     ] = "quick"
-    distill_points: Annotated[int | None, arg(metavar="N")] = None
+    points: Annotated[int | None, arg(name="distill-points", metavar="N")] = None
     """of a cloud while it is learned"""
     iterations: int | None = None
     """networks that gradients are matched on"""
@@ -116,12 +118,13 @@ class LearningFlags:
     ] = None
     coordinate_lr: float = _USUAL.coordinate_lr
     """of free coordinates"""
-    pointnet_widths: Annotated[
+    widths: Annotated[
         tuple[int, ...],
         several(int, "C"),
         arg(
+            name="pointnet-widths",
             help=f"of the matched network [quick: {_words(QUICK['widths'])}, of frames "
-            f"{_words(QUICK_FRAMES['widths'])}; paper: {_words(_USUAL.widths)}]"
+            f"{_words(QUICK_FRAMES['widths'])}; paper: {_words(_USUAL.widths)}]",
         ),
     ] = ()
     width: int = _USUAL.width

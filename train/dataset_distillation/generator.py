@@ -26,6 +26,8 @@ from train.dataset_distillation.chance import Stream, generator_for, weights_fro
 from train.dataset_distillation.clouds import PointClouds
 
 FORMAT: Final = "topodistill-generator-1"
+_CHUNK: Final = 64
+"""Clouds that are made at a time."""
 PartIntervals = tuple[tuple[int, float, float], ...]
 """Of one class: part, begin and end of its noise, one after the other from 0 to 1."""
 
@@ -231,7 +233,7 @@ def pays_from(spec: GeneratorSpec, points: int) -> int | None:
 
 
 def generate(
-    generator: PointGenerator, points: int, seed: int | None, *, chunk: int = 64
+    generator: PointGenerator, points: int, seed: int | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return all S clouds (S, N, 3) at one resolution, their labels, and their parts if any.
 
@@ -248,7 +250,8 @@ def generate(
     labels = index // spec.clouds_per_class
     with torch.no_grad():
         made = [
-            generator(noise[rows].to(device), rows.to(device)) for rows in torch.split(index, chunk)
+            generator(noise[rows].to(device), rows.to(device))
+            for rows in torch.split(index, _CHUNK)
         ]
     parts = part_of_noise(spec, noise, labels) if spec.intervals else None
     return torch.cat(made), labels, parts

@@ -54,9 +54,7 @@ _EPOCH_SEEDS: Final = 100_003
 """The noise of an epoch is of the seed times this, plus the epoch."""
 
 
-def features_of(
-    train: PointClouds, seed: int, device: torch.device, *, epochs: int | None = None
-) -> NDArray[np.float64]:
+def features_of(train: PointClouds, seed: int, device: torch.device) -> NDArray[np.float64]:
     """Return the features (B, C) that herding and k-center look at, of a PointNet trained on all.
 
     Its weights are of a seed; it is trained for 20 epochs on objects and 10 on frames, which are
@@ -64,13 +62,11 @@ def features_of(
     """
     training: Training[Any]
     if train.meters is None:
-        epochs = epochs or 20
         training = ClassTraining(
-            network=SMALL_POINTNET, epochs=epochs, batch_size=32, test_every=epochs, seed=seed
+            network=SMALL_POINTNET, epochs=20, batch_size=32, test_every=20, seed=seed
         )
     else:
-        epochs = epochs or 10
-        training = FrameTraining(network="pointnet", epochs=epochs, test_every=epochs, seed=seed)
+        training = FrameTraining(network="pointnet", epochs=10, test_every=10, seed=seed)
     trained: tuple[Score[Any], nn.Module] = train_and_score(
         fixed_draw(train), train, training, device
     )

@@ -13,7 +13,7 @@ Shape letters: S clouds, N points of a step, P points of a curve.
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -79,19 +79,6 @@ QUICK_START: Final = StartOptions(steps=600, share_power=0.5)
 points do."""
 
 
-class Curves(Protocol):
-    """Real points in an order, for each of the S clouds."""
-
-    stream: Stream
-    """Of the noise."""
-
-    def points(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the point (S, N, 3) at each noise (S, N), and whether there is one (S, N)."""
-
-    def rate(self, step: int, steps: int) -> float:
-        """Return the share of the rate that a step has."""
-
-
 class NearestCurves:
     """One curve through each of given clouds (S, P, 3), between whose points lines are drawn."""
 
@@ -101,11 +88,11 @@ class NearestCurves:
         self.curves = torch.stack([cloud[walk(cloud)] for cloud in clouds]).to(device)
 
     def points(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Curves`."""
+        """Return the point (S, N, 3) at each noise (S, N), and whether there is one (S, N)."""
         return at(self.curves, noise.to(self.curves.device)), torch.ones_like(noise)
 
     def rate(self, step: int, steps: int) -> float:
-        """See `Curves`."""
+        """Return the share of the rate that a step has."""
         return 0.1 if 4 * step >= 3 * steps else 1.0
 
 
@@ -130,7 +117,7 @@ class HilbertCurves:
         self.curves = [part_curves(real.take(share)) for share in shares]
 
     def points(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Curves`."""
+        """See `NearestCurves`."""
         pairs = [
             curve_points(self.intervals, own, row)
             for own, row in zip(self.curves, noise, strict=True)
@@ -138,8 +125,11 @@ class HilbertCurves:
         return torch.stack([points for points, _ in pairs]), torch.stack([on for _, on in pairs])
 
     def rate(self, step: int, steps: int) -> float:
-        """See `Curves`."""
+        """See `NearestCurves`."""
         return (1 + math.cos(math.pi * step / steps)) / 2
+
+
+Curves = NearestCurves | HilbertCurves
 
 
 def fit_generator(

@@ -209,9 +209,9 @@ class Training(ABC, Generic[Found]):
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """Return what moves the weights."""
 
-    @abstractmethod
     def augmented(self, points: Tensor, chance: torch.Generator) -> Tensor:
         """Return clouds (B, N, 3) as a step sees them."""
+        return augmented(points, chance)
 
     @abstractmethod
     def loss(self, network: nn.Module, clouds: Sample) -> Tensor:
@@ -311,18 +311,9 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, where: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassTraining(Training[ClassCounts]):
-    """Classes of clouds are learned: by Adam, of a network of `NETWORKS`.
+    """Classes of clouds are learned: by Adam, of a network of `NETWORKS`."""
 
-    Attributes
-    ----------
-    batch_size
-        The authors take 256.
-    augment
-        Scale each axis by 2/3 to 3/2 and shift it by at most 0.2.
-    """
-
-    batch_size: int = 256
-    augment: bool = True
+    batch_size: int = 256  # as the authors take
 
     measure, unit = "right", " %"
     weights, draws = Stream.CLASSIFIER, Stream.CLASSIFIER_TRAINING
@@ -335,10 +326,6 @@ class ClassTraining(Training[ClassCounts]):
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """See `Training`."""
         return torch.optim.Adam(network.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-
-    def augmented(self, points: Tensor, chance: torch.Generator) -> Tensor:
-        """See `Training`."""
-        return augmented(points, chance) if self.augment else points
 
     def loss(self, network: nn.Module, clouds: Sample) -> Tensor:
         """See `Training`."""
@@ -357,19 +344,11 @@ class PartTraining(Training[list[float]]):
     """Parts of a cloud's points are learned: by SGD at one rate, of a PointNet with batch norms.
 
     The authors take 1,000 epochs.
-
-    Attributes
-    ----------
-    momentum
-        Of SGD.
-    widths
-        Of the PointNet.
     """
 
     lr: float = 1e-2
     last_lr: float = 1e-2
     weight_decay: float = 1e-2
-    momentum: float = 0.9
     widths: tuple[int, ...] = WIDTHS
 
     measure = "mean part IoU"
@@ -382,16 +361,8 @@ class PartTraining(Training[list[float]]):
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """See `Training`."""
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-        )
-
-    def augmented(self, points: Tensor, chance: torch.Generator) -> Tensor:
-        """See `Training`."""
-        return augmented(points, chance)
+        of = network.parameters()
+        return torch.optim.SGD(of, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)
 
     def loss(self, network: nn.Module, clouds: Sample) -> Tensor:
         """See `Training`."""
@@ -563,7 +534,10 @@ def embed(network: nn.Module, clouds: PointClouds, device: torch.device) -> NDAr
 
 
 def augmented(points: Tensor, chance: torch.Generator) -> Tensor:
-    """Return clouds (B, N, 3) scaled and shifted along each axis, every cloud in its own way."""
+    """Return clouds (B, N, 3) scaled and shifted along each axis, every cloud in its own way.
+
+    By 2/3 to 3/2, and by at most 0.2.
+    """
     low, high = _SCALES
     scale = low + (high - low) * torch.rand(len(points), 1, 3, generator=chance)
     shift = _SHIFT * (2 * torch.rand(len(points), 1, 3, generator=chance) - 1)
