@@ -10,7 +10,7 @@ from typing import Any, Literal
 from benchmarks.memory import with_device_peak, with_peak
 from benchmarks.schema import Result, State, Suite
 from train.core.provenance import version
-from train.profiling.percentiles import percentiles
+from train.profiling.timing import percentiles
 
 SMOKE_POINTS = 24
 """Size of the check against the reference that every case passes first."""

@@ -16,7 +16,7 @@ from train.core.command import Command, Paths
 from train.core.console import logger
 from train.core.errors import UserError
 from train.export.onnx_runner import MANIFEST, MODEL
-from train.export.scores import RECORD_FORMAT, SCORES
+from train.export.onnx_score import RECORD_FORMAT, SCORES
 
 
 @dataclass(frozen=True, kw_only=True)

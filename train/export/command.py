@@ -20,10 +20,9 @@ from train.export.onnx_export import (
 )
 from train.export.onnx_network import plan_of
 from train.export.onnx_quantize import int8_quantizer
-from train.export.onnx_score import first_frames
+from train.export.onnx_score import first_frames, score
 from train.export.options import FILES, POINTCEPT_CONFIG, POINTCEPT_WEIGHTS, Options
 from train.export.run_card import card_of_run
-from train.export.scores import score
 from train.export.source import clouds, open_frames, open_network_to_export
 from train.networks.official.pointcept_export import pointcept_config, save_pointcept_checkpoint
 from train.networks.pretrained_folder import CARD, save_pretrained

@@ -7,10 +7,7 @@ Shape letters: N_s voxels at stage s, C channels, K voxels of a patch.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
+from typing import Literal
 
 from train.networks.litept import LitePTConfig
 from train.networks.ptv3.hierarchy import Hierarchy
@@ -171,36 +168,6 @@ def _blocks(
         parts["attention_scores"] = 2 * geometry.scores[stage] * depth * width
         parts["perceptron"] = 2 * config.mlp_ratio * rows * square
     return parts
-
-
-def linear_macs(network: nn.Module, *inputs: Any) -> int:
-    """Return the MACs of a network's `nn.Linear` layers in one forward pass, by running it.
-
-    Parameters
-    ----------
-    network
-        Of linear layers alone; other products are not seen.
-    *inputs
-        What it is called with.
-    """
-    counted = 0
-
-    def count(layer: nn.Module, given: tuple[Tensor, ...], found: Tensor) -> None:
-        nonlocal counted
-        counted += found.numel() * given[0].shape[-1]
-
-    hooks = [
-        module.register_forward_hook(count)
-        for module in network.modules()
-        if isinstance(module, nn.Linear)
-    ]
-    try:
-        with torch.no_grad():
-            network(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return counted
 
 
 def total(

@@ -4,13 +4,14 @@ import multiprocessing
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,7 +26,6 @@ from train.networks.ptv3 import Hierarchy, NetworkConfig, build_hierarchy
 from train.networks.ptv3.convolution_spconv import allow_nondeterministic_threads
 from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.networks.registry import build_network
-from train.profiling.percentiles import percentiles
 
 Precision = Literal["float32", "bfloat16"]
 Arrays = Mapping[str, NDArray[Any]]
@@ -113,6 +113,12 @@ def clocked(call: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Return the 20th, 50th and 80th percentile of some times: "p20_s", "p50_s", "p80_s"."""
+    values = np.percentile(seconds, [20, 50, 80])
+    return {f"p{name}_s": float(value) for name, value in zip((20, 50, 80), values, strict=True)}
 
 
 @torch.no_grad()

@@ -20,7 +20,6 @@ from train.networks.ptv3 import SIZES, build_hierarchy, build_segmentor
 from train.profiling import command, macs, timing
 from train.profiling.command import in_short, main, parse, shown_command
 from train.profiling.measure import describe_network, measure, nearest
-from train.profiling.percentiles import percentiles
 
 TINY = ("tiny-teacher", "tiny-student")
 NUM_CLASSES = 4
@@ -422,7 +421,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_measuring(
 
 
 def test_percentiles_are_named():
-    assert percentiles([float(value) for value in range(101)]) == {
+    assert timing.percentiles([float(value) for value in range(101)]) == {
         "p20_s": 20.0,
         "p50_s": 50.0,
         "p80_s": 80.0,

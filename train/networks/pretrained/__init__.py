@@ -1,6 +1,8 @@
 """Networks that come with the package: trained long on simulated streets, so ours to publish."""
 
-from train.networks.pretrained.registry import PRETRAINED, pretrained_path
+from pathlib import Path
+from typing import Final
+
 from train.networks.pretrained.weight_card import (
     PretrainedCard,
     page,
@@ -16,3 +18,17 @@ __all__ = [
     "read_card",
     "save_pretrained",
 ]
+
+PRETRAINED: Final = {
+    ("waymo", "ptv3:tiny-teacher", True): "waymo-simulated-ptv3-tiny-teacher.safetensors",
+}
+"""Dataset, "NETWORK:SIZE", whether it learned from simulated sweeps -> file in this folder."""
+
+
+def pretrained_path(dataset: str, network: str, *, simulated: bool) -> Path | None:
+    """Return the file of the network that comes with the package; None where none does.
+
+    Whether the file is there and readable is not looked at.
+    """
+    name = PRETRAINED.get((dataset, network, simulated))
+    return None if name is None else Path(__file__).with_name(name)
