@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,14 @@ def _threads(config: pytest.Config) -> int:
 def threads(pytestconfig: pytest.Config) -> Any:
     """How many threads every implementation may use; they run on as many cores."""
     count = _threads(pytestconfig)
+    with cores(count):
+        yield count
+
+
+@pytest.fixture
+def used_cores(used: str, threads: int) -> Iterator[int]:
+    """How many cores a case that is parametrized by `used` has: one, or all of the run's."""
+    count = 1 if used == "one core" else threads
     with cores(count):
         yield count
 

@@ -6,6 +6,7 @@ With `--check` nothing is written; it fails where a file disagrees with the reco
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
 from benchmarks import plots
 from benchmarks.clouds import TITLES
@@ -16,7 +17,7 @@ from benchmarks.peers_page import peers_page
 from benchmarks.plots import Plot
 from benchmarks.readme_block import readme_block
 from benchmarks.rips_cases import OF_POINTS
-from benchmarks.schema import Record, Result, read_all
+from benchmarks.schema import Record, read_all
 from benchmarks.selection import newest
 from benchmarks.suite_pages import (
     convolution_page,
@@ -31,70 +32,53 @@ from train.core.blocks import with_block
 BLOCK = "benchmark"
 """Name of the README's markers."""
 
-Series = dict[str, list[Result]]
 
-
-def figures(records: dict[str, Record]) -> dict[str, tuple[str, str, Series]]:
-    """Return every figure's title, text and curves."""
-    seven, eight, scaling = (newest(records, suite) for suite in ("figure7", "figure8", "scaling"))
-
-    def curves(pairs: dict[str, list[Result]]) -> Series:
-        return {label: results for label, results in pairs.items() if results}
-
-    return {
-        "figure7": (
-            "Figure 7: random and topology-preserving sampling",
-            "Time to choose 128 of N points of 64 channels. Random sampling draws indices without "
-            "looking at the points; topology-preserving sampling looks at all of them for each "
-            "pick.",
-            curves(
-                {
-                    "topology-preserving sampling (ours)": seven.where(implementation="fast"),
-                    "random sampling": seven.where(implementation="random"),
+FIGURES: Final[dict[str, tuple[str, str, dict[str, dict[str, object]]]]] = {
+    "figure7": (
+        "Figure 7: random and topology-preserving sampling",
+        "Time to choose 128 of N points of 64 channels. Random sampling draws indices without "
+        "looking at the points; topology-preserving sampling looks at all of them for each "
+        "pick.",
+        {
+            "topology-preserving sampling (ours)": {"implementation": "fast"},
+            "random sampling": {"implementation": "random"},
+        },
+    ),
+    "figure8": (
+        "Figure 8: H1 and H2",
+        "Time for all diagrams up to H1 and up to H2 of N features. H2 needs tetrahedra, "
+        "O(N^4) simplices against O(N^3): polynomial growth, not factorial. We compute no H2; "
+        "that side is ripser.py's, beside its own H1.",
+        {
+            "up to H1 (ours)": {"implementation": "fast"},
+            "up to H1 (ripser.py)": {"implementation": "ripser.py", "max_dim": 1},
+            "up to H2 (ripser.py)": {"implementation": "ripser.py", "max_dim": 2},
+        },
+    ),
+    "scaling": (
+        "How our cost grows with N",
+        "H0 and H1 with critical edges and triangles of one cloud from its distances, and H0 "
+        "alone.",
+        {
+            **{
+                f"{what}, {TITLES[family]}": {"op": "rips", "data": family, "max_dim": max_dim}
+                for what, family, max_dim in (
+                    ("H0 and H1", "features", 1),
+                    ("H0 and H1", "cube", 1),
+                    ("H0 alone", "features", 0),
+                )
+            },
+            **{
+                f"H0 and H1, {TITLES[family]}, without distances": {
+                    "op": OF_POINTS,
+                    "data": family,
                 }
-            ),
-        ),
-        "figure8": (
-            "Figure 8: H1 and H2",
-            "Time for all diagrams up to H1 and up to H2 of N features. H2 needs tetrahedra, "
-            "O(N^4) simplices against O(N^3): polynomial growth, not factorial. We compute no H2; "
-            "that side is ripser.py's, beside its own H1.",
-            curves(
-                {
-                    "up to H1 (ours)": eight.where(implementation="fast"),
-                    "up to H1 (ripser.py)": eight.where(implementation="ripser.py", max_dim=1),
-                    "up to H2 (ripser.py)": eight.where(implementation="ripser.py", max_dim=2),
-                }
-            ),
-        ),
-        "scaling": (
-            "How our cost grows with N",
-            "H0 and H1 with critical edges and triangles of one cloud from its distances, and H0 "
-            "alone.",
-            curves(
-                {
-                    f"H0 and H1, {TITLES['features']}": scaling.where(
-                        op="rips", data="features", max_dim=1
-                    ),
-                    f"H0 and H1, {TITLES['cube']}": scaling.where(
-                        op="rips", data="cube", max_dim=1
-                    ),
-                    f"H0 alone, {TITLES['features']}": scaling.where(
-                        op="rips", data="features", max_dim=0
-                    ),
-                    f"H0 and H1, {TITLES['cube']}, without distances": scaling.where(
-                        op=OF_POINTS, data="cube"
-                    ),
-                    f"H0 and H1, {TITLES['circle']}, without distances": scaling.where(
-                        op=OF_POINTS, data="circle"
-                    ),
-                    f"H0 and H1, {TITLES['features']}, without distances": scaling.where(
-                        op=OF_POINTS, data="features"
-                    ),
-                }
-            ),
-        ),
-    }
+                for family in ("cube", "circle", "features")
+            },
+        },
+    ),
+}
+"""By suite: title, text, and which results each curve has."""
 
 
 def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot], str]:
@@ -109,7 +93,10 @@ def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot
         "vectorizations.md": vectorizations_page(records),
     }
     drawings = {}
-    for name, (title, text, series) in figures(records).items():
+    for name, (title, text, curves) in FIGURES.items():
+        source = newest(records, name)
+        found = {label: source.where(**wanted) for label, wanted in curves.items()}
+        series = {label: results for label, results in found.items() if results}
         texts[f"{name}.md"] = figure_page(records, name, title, text, series)
         if series:
             drawings[f"{name}.png"] = plots.plot_of(title, series)

@@ -10,7 +10,6 @@ from benchmarks.outputs import assert_same_rows
 from benchmarks.peers import PEERS
 from benchmarks.rips_cases import rips_backward_case, rips_case
 from benchmarks.schema import Suite
-from benchmarks.threads import cores
 
 FULL_SIZE = [name for name in PEERS if name != "GUDHI simplex tree"]  # see its comment
 NUM_CLOUDS = 24
@@ -45,11 +44,9 @@ def test_backward(name: str, family: str, num_points: int, threads: int, measure
 
 @pytest.mark.parametrize("used", ["one core", "all cores"])
 @pytest.mark.sizes(1024)
-def test_batch(used: str, num_points: int, threads: int, measure: Measure) -> None:
+def test_batch(used_cores: int, num_points: int, measure: Measure) -> None:
     """24 clouds in one call."""
-    count = 1 if used == "one core" else threads
-    with cores(count):
-        measure(lambda n: batch_case(n, count), num_points)
+    measure(lambda n: batch_case(n, used_cores), num_points)
 
 
 def batch_case(num_points: int, threads: int) -> Case:

@@ -13,7 +13,6 @@ from benchmarks.harness import Case, Job, Measure
 from benchmarks.outputs import assert_rips
 from benchmarks.peers import PEERS, read_fast, values_by_another
 from benchmarks.small_batches_page import FORWARD_AND_BACKWARD, NUM_CLOUDS, SIZES
-from benchmarks.threads import cores
 
 FAMILY = "features"
 CHECKED = (0, NUM_CLOUDS - 1)  # clouds whose diagrams are compared with another library's
@@ -22,10 +21,8 @@ CHECKED = (0, NUM_CLOUDS - 1)  # clouds whose diagrams are compared with another
 @pytest.mark.parametrize("used", ["one core", "all cores"])
 @pytest.mark.parametrize("max_dim", [0, 1])
 @pytest.mark.sizes(*SIZES)
-def test_ours(used: str, max_dim: int, num_points: int, threads: int, measure: Measure) -> None:
-    count = 1 if used == "one core" else threads
-    with cores(count):
-        measure(lambda n: rips_case("fast", n, count, max_dim), num_points)
+def test_ours(used_cores: int, max_dim: int, num_points: int, measure: Measure) -> None:
+    measure(lambda n: rips_case("fast", n, used_cores, max_dim), num_points)
 
 
 @pytest.mark.parametrize("name", ["GUDHI", "holos-tda"])
@@ -41,12 +38,10 @@ def test_peers(name: str, num_points: int, threads: int, measure: Measure) -> No
 )
 @pytest.mark.sizes(*SIZES)
 def test_forward_and_backward(
-    name: str, used: str, num_points: int, threads: int, measure: Measure
+    name: str, used_cores: int, num_points: int, measure: Measure
 ) -> None:
     """torch-topological is right on one thread alone (`peers.py`)."""
-    count = 1 if used == "one core" else threads
-    with cores(count):
-        measure(lambda n: gradient_case(name, n, count), num_points, PEERS[name])
+    measure(lambda n: gradient_case(name, n, used_cores), num_points, PEERS[name])
 
 
 def rips_case(name: str, num_points: int, threads: int, max_dim: int) -> Case:
