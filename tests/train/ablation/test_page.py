@@ -99,26 +99,23 @@ def test_no_difference_stands_without_an_interval(experiment, written):
     assert "needs 3 more paired seeds" in line_with(text, "- `bad` against `kd` needs")
 
 
-def test_a_gate_that_is_not_met_says_that_the_assay_is_blind(experiment, written):
-    text, entries = written(experiment(EFFECTS, teacher=2.0))
-    assert "not met" in line_with(text, "- **Gate**")
-    assert "The assay is blind" in line_with(text, "- **Gate**")
-    assert "The assay is blind (see the gate below)" in text.split("### The assay")[0]
-    assert {entry["gate"] for entry in entries} == {"not met"}
-
-
-def test_a_gate_that_is_met_shows_by_how_much(experiment, written):
-    text, _ = written(experiment(EFFECTS, teacher=9.0))
-    assert re.search(
-        r": met, \+\d+\.\d\d \[\+.*6 seeds of 1 teacher\.", line_with(text, "- **Gate")
-    )
-    assert "blind" not in text
-
-
-def test_a_gate_without_teacher_is_not_known(experiment, written):
-    text, entries = written(experiment(EFFECTS))
-    assert "not known" in line_with(text, "- **Gate**")
-    assert {entry["gate"] for entry in entries} == {"unknown"}
+@pytest.mark.parametrize(
+    ("teacher", "gate", "words"),
+    [
+        (2.0, "not met", r": not met, .*The assay is blind"),
+        (9.0, "met", r": met, \+\d+\.\d\d \[\+.*6 seeds of 1 teacher\."),
+        (None, "unknown", r": not known"),
+    ],
+)
+def test_the_gate_says_by_how_much_and_whether_the_assay_is_blind(
+    experiment, written, teacher, gate, words
+):
+    text, entries = written(experiment(EFFECTS, teacher=teacher))
+    assert re.search(words, line_with(text, "- **Gate"))
+    blind = "The assay is blind (see the gate below)" in text.split("### The assay")[0]
+    assert blind == (gate == "not met")
+    assert ("The assay is blind" in text) == blind
+    assert {entry["gate"] for entry in entries} == {gate}
 
 
 def test_the_positive_control(experiment, written):
@@ -237,33 +234,22 @@ def test_a_gain_within_the_margin_is_called_so(experiment, written):
     assert (entry["verdict"], entry["equivalent"]) == ("better", True)
 
 
-def test_notes_on_records_are_shown(experiment, written):
-    text, _ = written(experiment(EFFECTS), notes=["x.json: is there twice"])
+def test_notes_arms_beyond_the_plan_and_the_command_are_shown(experiment, written):
+    command = "python -m train.ablate --grid methods"
+    runs = experiment({**EFFECTS, "stray": 5.0})
+    text, _ = written(runs, notes=["x.json: is there twice"], command=command)
     assert text.rstrip().endswith("- x.json: is there twice")
-
-
-def test_arms_that_the_plan_lacks_are_shown(experiment, written):
-    text, _ = written(experiment({**EFFECTS, "stray": 5.0}))
     assert "| `stray` | 6 |" in text.split("### Arms")[1].split("###")[0]
+    assert f"by `{command}`" in text
 
 
 def test_the_same_records_give_the_same_files(tmp_path, experiment, bootstrap):
     runs = experiment(EFFECTS, teacher=9.0)
     for name in ("one", "two"):
-        write_page(
-            tmp_path / name / "ablation",
-            records_of(runs),
-            [PLAN],
-            bootstrap(),
-        )
+        write_page(tmp_path / name / "ablation", records_of(runs), [PLAN], bootstrap())
     for end in (".md", ".json", ".png"):
         first, second = ((tmp_path / n / f"ablation{end}").read_bytes() for n in ("one", "two"))
         assert first == second
     assert first.startswith(b"\x89PNG")
     page = (tmp_path / "one" / "ablation.md").read_text()
     assert "![differences and intervals](ablation.png)" in page
-
-
-def test_the_command_is_named(experiment, written):
-    text, _ = written(experiment(EFFECTS), command="python -m train.ablate --grid methods")
-    assert "by `python -m train.ablate --grid methods`" in text
