@@ -194,20 +194,6 @@ def test_a_mistake_is_one_line(line, message, checkpoint, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("--page o@/p.md", "--exports is missing"),
-        ("--page o@/p.txt --exports o@", "end the name in .md"),
-        ("--page o@/p.md --exports o@", "is no scored export"),
-    ],
-)
-def test_a_page_without_scores_is_refused(line, message, tmp_path, capsys):
-    assert run(line, write_page, o=tmp_path) == 2
-    assert message in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_nothing_is_replaced_unasked(checkpoint, tmp_path, capsys):
     (tmp_path / "README.md").write_text("mine")
     assert run("--checkpoint c@ --output o@", c=checkpoint, o=tmp_path) == 2
@@ -246,12 +232,24 @@ def test_the_score_of_another_checkpoint_is_refused(
     assert "was exported from weights" in capsys.readouterr().err
 
 
-def test_the_page_wants_the_scores_of_this_export(onnx_folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--page o@/p.md", "--exports is missing"),
+        ("--page o@/p.txt --exports f@", "end the name in .md"),
+        ("--page o@/p.md --exports o@", "is no scored export"),
+        ("--page o@/p.md --exports f@", "is of another export; score it again"),
+    ],
+)
+def test_a_page_without_the_scores_of_this_export_is_refused(
+    line, message, onnx_folder, tmp_path, capsys
+):
     folder = shutil.copytree(onnx_folder, tmp_path / "onnx")
     content = {"format": "topodistill-export-scores-2", "export_id": "of another"}
     (folder / "scores.json").write_text(json.dumps(content))
-    assert run("--page o@/p.md --exports f@", write_page, o=tmp_path, f=folder) == 2
-    assert "is of another export; score it again" in capsys.readouterr().err
+    assert run(line, write_page, o=tmp_path, f=folder) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["onnx"]
 
 
 def test_a_program_of_torch_export_and_the_checkpoint_as_it_was(two_stages, metadata_of, tmp_path):
