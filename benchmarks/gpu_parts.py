@@ -25,7 +25,7 @@ from train.core import provenance
 from train.core.atomic_write import atomic_write
 from train.data.batch import Batch, collate
 from train.data.transforms import crop, voxelize
-from train.evaluation.tta import TTATransform
+from train.evaluation.network_pass import TTATransform
 
 FAILED, NO_DEVICE, STOPPED = 1, 3, 130  # exit codes; 2 is argparse's own
 

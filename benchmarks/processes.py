@@ -21,8 +21,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.machine import ROOT
 from train.config import DataConfig, RunConfig
 from train.core.distributed import is_first_process, process_group
+from train.data.dataset_spec import dataset_spec
 from train.data.loader import TrainingFrames
-from train.data.registry import dataset_spec
 from train.engine.loop import FrameBatches, fit
 from train.engine.train_step import TrainTask
 from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from train.data import semantickitti, waymo
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
-from train.data.nuscenes.splits import SCENES
-from train.data.registry import dataset_spec
+from train.data.nuscenes.layout import SCENES
 from train.data.waymo import schema
 from train.simulation.nuscenes import VERSION, SimulatedTables
 from train.simulation.waymo import simulate_waymo

@@ -24,12 +24,11 @@ from benchmarks.sweeps import (
     tiny_files,
     waymo_segment,
 )
-from train.data.batch import collate
-from train.data.batching import VoxelBudgetBatchSampler
+from train.data.batch import VoxelBudgetBatchSampler, collate
+from train.data.dataset_spec import dataset_spec
 from train.data.decoded import DecodedCache, decoded_frames
 from train.data.frame import FrameSource
 from train.data.loader import TrainingFrames
-from train.data.registry import dataset_spec
 
 BATCH_SIZE = 4
 

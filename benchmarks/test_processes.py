@@ -17,7 +17,7 @@ import pytest
 from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from benchmarks.processes import DATASET, WARM_UP_STEPS, Trained, Training, trained
 from benchmarks.sweeps import columns
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 
 SWEEPS = 4
 STEPS = 3

@@ -19,7 +19,7 @@ from benchmarks.suite_pages import (
 from benchmarks.sweeps import BEAMS, columns
 from benchmarks.targets import convolution_targets
 from tests.benchmark_results import record_of, timed
-from train.data.registry import DATASETS
+from train.data.dataset_spec import DATASETS
 
 
 def records(*results):

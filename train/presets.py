@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from train.config import DataConfig, OptimConfig, RunConfig
 from train.core.errors import UserError
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.methods.registry import method_class
 
 CLIP_RANGE_M: Final = {"waymo": (-75.2, -75.2, -4.0, 75.2, 75.2, 2.0)}

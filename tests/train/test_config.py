@@ -18,7 +18,7 @@ from train.config import (
     to_json,
 )
 from train.core.errors import UserError
-from train.data.registry import DATASETS
+from train.data.dataset_spec import DATASETS
 from train.methods.affinity import AffinityConfig
 from train.methods.feature import FeatureConfig
 from train.methods.kd import KDConfig

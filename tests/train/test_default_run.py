@@ -10,7 +10,7 @@ import torch
 from tests.train.toy_runs import log_of, refused, resumed
 from tests.train.toys import TOY_METHOD, TOY_NETWORK, build_toy
 from train.config import RunConfig
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.data.semantickitti import CLASS_NAMES
 from train.engine import given_teacher
 from train.engine.command_line import parse

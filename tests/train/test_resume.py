@@ -24,7 +24,7 @@ from tests.train.toy_runs import (
 )
 from tests.train.toys import TOY_NETWORK
 from train.config import DataConfig, RunConfig
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.engine.run_data import open_data
 from train.engine.run_log import RunLog
 from train.networks.ptv3 import build_segmentor

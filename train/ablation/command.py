@@ -28,7 +28,7 @@ from train.core.console import logger
 from train.core.distributed import current_world, process_device
 from train.core.errors import UserError
 from train.core.provenance import program
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.engine.command_line import parse
 from train.evaluation.structure import StructureCounts, thin_classes
 from train.networks.pretrained import pretrained_path, read_card

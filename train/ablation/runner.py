@@ -29,12 +29,10 @@ from train.core.atomic_write import make_folder
 from train.core.console import logger
 from train.core.errors import UserError
 from train.data.batch import Batch, SkippedFrames
-from train.data.dataset_spec import DatasetSpec
-from train.data.frame import IN_CHANNELS, FrameSource
+from train.data.dataset_spec import LAYOUT_OPTIONS, DatasetSpec, dataset_spec
+from train.data.frame import IN_CHANNELS, FrameSource, SomeFrames
 from train.data.labels import ALL, labeled_frames
 from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.registry import LAYOUT_OPTIONS, dataset_spec
-from train.data.some_frames import SomeFrames
 from train.engine.loop import BatchSource, FrameBatches, fit, plain_batches
 from train.engine.run_data import RunData, open_data, training_frames
 from train.engine.run_log import RunLog, read_log

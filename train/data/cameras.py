@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import SKIP_HINT, CameraImage, Views
-from train.data.frame import LidarFrame
+from train.data.frame import SKIP_HINT, CameraImage, LidarFrame, Views
 
 CAMERA_FIELDS: Final = frozenset({"images", "point_pixel"})
 """Entries of a batch that need cameras; methods ask for them by `batch_fields`."""

@@ -1,15 +1,88 @@
-"""What a dataset is to the commands: how it is opened, scored, simulated and submitted."""
+"""What a dataset is to the commands: how it is opened, scored, simulated and submitted.
+
+`DATASETS` lists those there are; each is imported when it is chosen.
+"""
 
 import importlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from train.core.errors import UserError
-from train.data.benchmark_rule import BenchmarkRule
-from train.data.frame import FrameSource
-from train.data.open_options import OpenOptions
+from train.data.frame import SPLITS, FrameSource
 from train.data.submission import Submission
+
+
+@dataclass(frozen=True)
+class BenchmarkRule:
+    """What the tool of a benchmark does where definitions of the mean IoU differ.
+
+    Attributes
+    ----------
+    empty_union
+        The IoU of a class that is in neither truth nor prediction; None leaves the class
+        out of the mean.
+    abstention_is_miss
+        Whether a labeled point for which no class was predicted counts against its class. False:
+        the point is left out.
+    """
+
+    empty_union: float | None
+    abstention_is_miss: bool
+
+
+SEMANTICKITTI_RULE: Final = BenchmarkRule(empty_union=0.0, abstention_is_miss=True)
+"""Unions have 1e-15 added, so that an empty one gives 0; prediction 0 is a miss."""
+
+NUSCENES_RULE: Final = BenchmarkRule(empty_union=None, abstention_is_miss=False)
+"""Row and column 0 of the confusion matrix are zeroed; classes without a union are no numbers and
+left out."""
+
+WAYMO_RULE: Final = BenchmarkRule(empty_union=1.0, abstention_is_miss=True)
+"""A class with an empty union is counted as perfect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOptions:
+    """Which frames of a dataset are opened, and what is done about damaged ones.
+
+    Attributes
+    ----------
+    split
+        "training", "validation" or "test": the dataset's own part.
+    sequences
+        Names of the wanted sequences, whatever their split; none: all of the split.
+    require_labels
+        Leave out (and count) frames without labels. Otherwise these have `segment=None`.
+    cache_dir
+        Where an index may be kept; None leaves the place to `train.data.index.cached_index`.
+    strict
+        Refuse what opening shows to be damaged; otherwise it is left out and in `unreadable`.
+    cameras
+        Give each frame its images, `LidarFrame.images`; a dataset without any refuses.
+
+    Raises
+    ------
+    UserError
+        If there is no such split, or the sequences are no list or name one twice.
+    """
+
+    split: str = "training"
+    sequences: Sequence[str] = ()
+    require_labels: bool = True
+    cache_dir: Path | None = None
+    strict: bool = True
+    cameras: bool = False
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UserError(f"split must be one of {', '.join(SPLITS)}, not {self.split}")
+        if isinstance(self.sequences, str):
+            raise UserError(f"sequences must be a list of names, not {self.sequences!r}")
+        if len(set(self.sequences)) != len(self.sequences):
+            raise UserError(f"sequences: one is named twice in {list(self.sequences)}")
 
 
 @dataclass(frozen=True)
@@ -165,3 +238,73 @@ class DatasetSpec:
                 f"--dataset {self.name}: its frames come without camera images; choose nuscenes, "
                 "waymo or semantickitti, or a method that needs none"
             )
+
+
+DATASETS: Final = {
+    "kitti-layout": "train.data.kitti_layout:kitti_layout_spec",
+    "nuscenes": "train.data.nuscenes:SPEC",
+    "semantickitti": "train.data.semantickitti:SPEC",
+    "waymo": "train.data.waymo:SPEC",
+}
+"""Name -> "module:object" of its `DatasetSpec`, or of a function that makes it from options."""
+
+LAYOUT_OPTIONS: Final = ("class_map", "point_columns", "strength_scale", "label_type")
+"""Fields of `DataConfig` that say how own frames lie on disk; only `kitti-layout` has them."""
+
+
+def dataset_spec(name: str, options: Mapping[str, Any] | None = None) -> DatasetSpec:
+    """Return a dataset by name.
+
+    Parameters
+    ----------
+    name
+        One of `DATASETS`.
+    options
+        `LAYOUT_OPTIONS` by name, None or missing where nothing is said; other entries are not
+        looked at, so that the options of a run (``vars(config.data)``, or `data` of its
+        config.json) can be given.
+
+    Raises
+    ------
+    UserError
+        If there is no such dataset; the message lists those there are. If an option is not for it,
+        or cannot be met.
+    """
+    if name not in DATASETS:
+        raise UserError(f"unknown dataset {name!r}; known: {', '.join(sorted(DATASETS))}")
+    module, attribute = DATASETS[name].split(":")
+    found = getattr(importlib.import_module(module), attribute)
+    said = {key: (options or {}).get(key) for key in LAYOUT_OPTIONS}
+    if isinstance(found, DatasetSpec):
+        for key, value in said.items():
+            if value is not None:
+                raise UserError(
+                    f"--data.{key.replace('_', '-')} {value}: is for --dataset kitti-layout, "
+                    f"frames of your own; {name} has its own"
+                )
+        return found
+    made: DatasetSpec = found(said)
+    return made
+
+
+RECORD: Final = "simulation.json"
+"""The file in the data root that says how its sweeps were made; recorded data has none."""
+
+
+def simulated_seed(root: Path) -> int | None:
+    """Return the seed of the simulated streets under a data root; None for recorded sweeps.
+
+    Raises
+    ------
+    UserError
+        If there is a record that cannot be read.
+    """
+    path = root / RECORD
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); remove {root} and simulate again"
+        ) from error

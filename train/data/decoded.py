@@ -30,9 +30,8 @@ from train.core.console import Progress, logger
 from train.core.errors import UserError
 from train.core.interrupts import reader_ignores_stop
 from train.data.batch import OnBadFrame
-from train.data.camera_image import CameraImage
 from train.data.files import reading
-from train.data.frame import FrameSource, HasCameras, LidarFrame, ReadsInFileOrder
+from train.data.frame import CameraImage, FrameSource, HasCameras, LidarFrame, ReadsInFileOrder
 
 _MAGIC: Final = b"topodistill sweep 2\n"
 _CHECKSUM_BYTES: Final = 4

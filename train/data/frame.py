@@ -1,8 +1,9 @@
-"""One record for a LiDAR sweep of any dataset, and what a source of sweeps must offer.
+"""One record for a LiDAR sweep of any dataset and its images; what a source of sweeps must offer.
 
-Shape letters: N points.
+Shape letters: N points, P pairs, V views, H and W pixels of the working size.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,155 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage, Views
+from train.data.files import read_bytes
+from train.data.image_files import MAX_PIXELS, decode_image
+
+MAX_TIME_OFFSET_S: Final = 0.25
+"""An image that was taken longer before or after the sweep does not belong to it."""
+
+SKIP_HINT: Final = "or leave such sweeps out with --on-bad-sweep skip"
+"""What else can be done about an image that cannot be used."""
+
+
+@dataclass(frozen=True)
+class CameraImage:
+    """A calibrated image, not decoded before it is asked for.
+
+    Attributes
+    ----------
+    name
+        The camera's, "CAM_FRONT" for example.
+    intrinsic
+        (3, 3) float64, pixels: (x, y, 1) in front of the camera to (u, v, 1).
+    camera_from_points
+        (4, 4) float64 from the frame of `LidarFrame.coord` at the sweep's time to the camera's
+        optical frame (x right, y down, z forward, meters) at the image's own time.
+    width, height
+        Of the whole image, pixels.
+    time_offset_s
+        The image's time minus the sweep's.
+    encoded
+        The JPEG or PNG: its file, or its bytes.
+    place
+        Where it is from, for errors; the file if that is not said.
+    distortion
+        k1, k2, p1, p2, k3 of the lens (Brown's model, as OpenCV has it); empty for none.
+
+    Raises
+    ------
+    UserError
+        If the intrinsics have no inverse, the transform is no rotation with a translation, the
+        size is impossible, or the image belongs to another moment.
+    """
+
+    name: str
+    intrinsic: NDArray[np.float64]
+    camera_from_points: NDArray[np.float64]
+    width: int
+    height: int
+    time_offset_s: float
+    encoded: Path | bytes
+    place: str = ""
+    distortion: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise UserError(f"{self._where}: {problem}, {SKIP_HINT}")
+
+    @property
+    def _where(self) -> str:
+        place = self.place or (str(self.encoded) if isinstance(self.encoded, Path) else "")
+        return f"{place}: camera {self.name}" if place else f"camera {self.name}"
+
+    def _problem(self) -> str:
+        """Return what cannot be used; "" if all can."""
+        matrix, moved = self.intrinsic, self.camera_from_points
+        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+            return "the image has no calibration (3 x 3 finite numbers); copy the calibration again"
+        if min(matrix[0, 0], matrix[1, 1]) <= 0 or (matrix[2] != (0, 0, 1)).any() or matrix[1, 0]:
+            return (
+                "its intrinsics have no inverse: focal lengths "
+                f"{matrix[0, 0]:g} and {matrix[1, 1]:g} pixels, last row {matrix[2].tolist()}; "
+                "copy the calibration again"
+            )
+        rotation = moved[:3, :3] if moved.shape == (4, 4) else np.zeros((3, 3))
+        rigid = bool(np.isfinite(moved).all()) and bool(
+            np.allclose(rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3)
+            and np.linalg.det(rotation) > 0
+            and (moved[3] == (0, 0, 0, 1)).all()
+        )
+        if not rigid:
+            return (
+                "its transform from the points is no rotation with a translation; copy the "
+                "calibration again"
+            )
+        if min(self.width, self.height) < 1 or self.width * self.height > MAX_PIXELS:
+            return f"its size is {self.width} x {self.height} pixels; copy the calibration again"
+        if not abs(self.time_offset_s) <= MAX_TIME_OFFSET_S:
+            return (
+                f"its image was taken {self.time_offset_s:+.3f} s from the sweep, more than "
+                f"{MAX_TIME_OFFSET_S} s: it belongs to another one; copy the tables again"
+            )
+        if len(self.distortion) not in (0, 5) or not np.isfinite(self.distortion).all():
+            return f"its lens has {len(self.distortion)} numbers, not 5; copy the calibration again"
+        return ""
+
+    def read(self) -> NDArray[np.uint8]:
+        """Decode the image and return it, (height, width, 3).
+
+        Raises
+        ------
+        UserError
+            If it is missing, damaged, cut short, or of another size than the calibration says, or
+            Pillow is not installed.
+        """
+        return decode_image(self._bytes(), self._where, (self.width, self.height))
+
+    def resized(self, image_size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Decode the image at a size (H, W) and return it, (H, W, 3); raises as `read`."""
+        return decode_image(self._bytes(), self._where, (self.width, self.height), image_size)
+
+    def _bytes(self) -> bytes:
+        if isinstance(self.encoded, Path):
+            path = self.encoded
+            return read_bytes(path, lambda num_bytes: _check_not_more(path, num_bytes))
+        return self.encoded
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a sweep's cameras see, at the working size.
+
+    Attributes
+    ----------
+    num_views
+        V.
+    images
+        (V, 3, H, W) uint8; None if nobody asked for them.
+    point_pixel
+        (P, 4) int64: view, row, column, point, in the order of views and points; None if nobody
+        asked for them. A point has a row for each view that sees it.
+    """
+
+    num_views: int
+    images: NDArray[np.uint8] | None = None
+    point_pixel: NDArray[np.int64] | None = None
+
+    def renumbered(self, new_index: NDArray[np.int64]) -> "Views":
+        """Return the views with other numbers for the points; -1 for one that is gone."""
+        if self.point_pixel is None:
+            return self
+        rows = self.point_pixel.copy()
+        rows[:, 3] = new_index[rows[:, 3]]
+        return dataclasses.replace(self, point_pixel=rows[rows[:, 3] >= 0])
+
+
+def _check_not_more(path: Path, num_bytes: int) -> None:
+    """Refuse a file that no image is as large as."""
+    if num_bytes > 4 * MAX_PIXELS:
+        raise UserError(f"{path}: {num_bytes} bytes is more than any image has; copy it again")
+
 
 IGNORE_INDEX = -1
 """The train id of a point that counts neither in the loss nor in the score."""
@@ -114,3 +263,42 @@ class ReadsInFileOrder(Protocol):
         self, indices: Sequence[int]
     ) -> Iterator[tuple[int, LidarFrame | UserError]]:
         """Yield each of the frames once, with its index, or why it cannot be read."""
+
+
+class SomeFrames:
+    """Some frames of a source.
+
+    Parameters
+    ----------
+    source
+        All frames.
+    places
+        Which, in the order that they have here.
+    """
+
+    def __init__(self, source: FrameSource, places: Sequence[int]) -> None:
+        self.source, self.places = source, places
+        names = source.names
+        self.names = [names[place] for place in places]
+
+    @property
+    def skipped_unlabeled(self) -> int:
+        """How many frames the source left out because they have no labels."""
+        return self.source.skipped_unlabeled
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """What the source left out because it is damaged."""
+        return self.source.unreadable
+
+    def __len__(self) -> int:
+        """Return how many frames there are."""
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> LidarFrame:
+        """Read one frame."""
+        return self.source[self.places[index]]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Name the files that hold one frame."""
+        return self.source.files(self.places[index])

@@ -14,8 +14,7 @@ from torch.utils.data import Dataset
 
 from train.core.errors import UserError
 from train.core.streams import Stream
-from train.data.batch import BadFrame, OnBadFrame, Sample
-from train.data.batching import CroppedVoxels, crop_together
+from train.data.batch import BadFrame, CroppedVoxels, OnBadFrame, Sample, crop_together
 from train.data.cameras import IMAGE_SIZE, camera_views, check_camera_fields
 from train.data.frame import IGNORE_INDEX, FrameSource, LidarFrame
 from train.data.transforms import (

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import Views
-from train.data.frame import LidarFrame
+from train.data.frame import LidarFrame, Views
 
 ClipRange = tuple[float, float, float, float, float, float]
 """A box: its lower corner, then its upper one, meters."""

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from train.core.errors import UserError
+from train.core.iou import ClassCounts
 from train.dataset_distillation.chance import Stream, generator_for, weights_from
 from train.dataset_distillation.clouds import NO_PART, PointClouds
 from train.dataset_distillation.matching import labeled_loss
@@ -103,52 +104,6 @@ class Score(Generic[Found]):
     best_epoch: int
     found: Found
     seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class ClassCounts:
-    """Clouds or points of each class; adds up with ``+``.
-
-    Attributes
-    ----------
-    right, true, found
-        (C,) int64: those named rightly, those of the class, those named so.
-    """
-
-    right: NDArray[np.int64]
-    true: NDArray[np.int64]
-    found: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, named: NDArray[np.int64], true: NDArray[np.int64], classes: int) -> "ClassCounts":
-        """Return the counts of what is named one and is truly another, each (N,)."""
-        return cls(
-            np.bincount(true[named == true], minlength=classes),
-            np.bincount(true, minlength=classes),
-            np.bincount(named, minlength=classes),
-        )
-
-    def __add__(self, other: "ClassCounts") -> "ClassCounts":
-        return ClassCounts(
-            self.right + other.right, self.true + other.true, self.found + other.found
-        )
-
-    def iou(self) -> list[float | None]:
-        """Return intersection over union of each class that is there; None for others."""
-        union = self.true + self.found - self.right
-        return [
-            float(right / whole) if true else None
-            for right, true, whole in zip(self.right, self.true, union, strict=True)
-        ]
-
-    def miou(self) -> float:
-        """Return the mean IoU over the classes that are there: the same for every network."""
-        known = [value for value in self.iou() if value is not None]
-        return float(np.mean(known)) if known else 0.0
-
-    def accuracy(self) -> float:
-        """Return the share that is named rightly."""
-        return float(self.right.sum() / max(int(self.true.sum()), 1))
 
 
 def total(counts: Iterable[ClassCounts]) -> ClassCounts:

@@ -15,7 +15,7 @@ from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
-from train.data.registry import DATASETS, dataset_spec
+from train.data.dataset_spec import DATASETS, dataset_spec
 from train.evaluation.load_network import voxels_of_checkpoint
 from train.methods.registry import METHODS, method_class, option_owners
 from train.networks.network_file import is_network_file

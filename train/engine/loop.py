@@ -25,8 +25,7 @@ from train.core.distributed import (
 )
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted, StopRequest, reader_ignores_stop
-from train.data.batch import Batch, SkippedFrames, collate
-from train.data.batching import VoxelBudgetBatchSampler
+from train.data.batch import Batch, SkippedFrames, VoxelBudgetBatchSampler, collate
 from train.data.frame import FrameSource
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.engine.optimizer import go_on, make_optimizer

@@ -17,14 +17,12 @@ from train.core.distributed import (
     is_first_process,
 )
 from train.core.errors import UserError
-from train.data.batch import SkippedFrames
-from train.data.batching import VoxelBudgetBatchSampler
+from train.data.batch import SkippedFrames, VoxelBudgetBatchSampler
 from train.data.cameras import CAMERA_FIELDS
-from train.data.frame import IN_CHANNELS
+from train.data.dataset_spec import dataset_spec
+from train.data.frame import IN_CHANNELS, SomeFrames
 from train.data.labels import NONE, check_labels
 from train.data.loader import TrainingFrames
-from train.data.registry import dataset_spec
-from train.data.some_frames import SomeFrames
 from train.engine.given_teacher import (
     TRAINED_HERE,
     converted_copy,

@@ -24,8 +24,8 @@ from train.core.distributed import (
     require_same,
 )
 from train.core.errors import UserError
+from train.data.dataset_spec import simulated_seed
 from train.data.frame import FrameSource
-from train.data.simulation_record import simulated_seed
 from train.engine.image_training import image_network_of_run
 from train.engine.loop import FrameBatches, fit, plain_batches
 from train.engine.run_log import RunLog

@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from train.config import RunConfig
 from train.core.console import logger
 from train.core.device import to_device
 from train.core.errors import UserError
+from train.core.iou import ClassCounts, count_pairs
 from train.data.batch import collate
 from train.data.frame import IGNORE_INDEX, FrameSource
 from train.data.loader import EvaluationFrames
@@ -122,25 +122,21 @@ def score_teacher(
             found = teacher(batch).logits.argmax(dim=1).cpu().numpy()
         labeled = frame.segment != IGNORE_INDEX
         labeled[labeled] = known[frame.segment[labeled]]
-        pairs = num_classes * frame.segment[labeled] + found[labeled]
-        counts += np.bincount(pairs, minlength=num_classes**2).reshape(counts.shape)
-    return _score(counts, seen)
+        counts += count_pairs(frame.segment[labeled], found[labeled], num_classes)
+    return _score(ClassCounts.of_matrix(counts), seen)
 
 
-def _score(counts: NDArray[np.int64], frames: int) -> TeacherScore:
-    """Return the score of a confusion matrix, truth by row."""
-    truth, total = counts.sum(axis=1), int(counts.sum())
+def _score(counts: ClassCounts, frames: int) -> TeacherScore:
+    truth, total = counts.true, int(counts.true.sum())
     if not total:
         return TeacherScore(frames, 0, *(math.nan,) * 4, 0)
-    hits = np.diag(counts)
-    union = truth + counts.sum(axis=0) - hits
     present = truth > 0
     share = float(truth.max() / total)
     return TeacherScore(
         frames=frames,
         voxels=total,
-        miou=float((hits[present] / union[present]).mean()),
-        accuracy=float(hits.sum() / total),
+        miou=float((counts.right[present] / counts.union[present]).mean()),
+        accuracy=counts.accuracy(),
         chance_miou=share / int(present.sum()),
         chance_accuracy=share,
         most_frequent=int(truth.argmax()),

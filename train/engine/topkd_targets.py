@@ -18,8 +18,8 @@ from train.core.device import describe_device, resolve_device
 from train.core.distributed import current_world
 from train.core.errors import UserError
 from train.data.batch import SkippedFrames
+from train.data.dataset_spec import dataset_spec
 from train.data.frame import IN_CHANNELS
-from train.data.registry import dataset_spec
 from train.engine.command_line import parse
 from train.engine.loop import plain_batches
 from train.engine.run_data import open_data

@@ -16,7 +16,7 @@ from train.core.device import resolve_device
 from train.core.distributed import current_world
 from train.core.errors import UserError
 from train.core.tensor_file import SAFETENSORS
-from train.data.registry import DATASETS, dataset_spec
+from train.data.dataset_spec import DATASETS, dataset_spec
 from train.engine.image_training import (
     OTHER_STREETS,
     SWEEPS,

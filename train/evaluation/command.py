@@ -26,12 +26,10 @@ from train.core.distributed import (
 )
 from train.core.errors import UserError
 from train.data.batch import BadFrame, SkippedFrames
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import DATASETS, DatasetSpec, dataset_spec, simulated_seed
 from train.data.frame import IN_CHANNELS, FrameSource, Split
 from train.data.layout_flags import LayoutFlags
 from train.data.loader import EvaluationFrames
-from train.data.registry import DATASETS, dataset_spec
-from train.data.simulation_record import simulated_seed
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.load_network import (
@@ -40,9 +38,8 @@ from train.evaluation.load_network import (
     open_checkpoint,
     refuse_of_others,
 )
-from train.evaluation.network_pass import Precision
+from train.evaluation.network_pass import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS, Precision
 from train.evaluation.training_overlap import count_trained
-from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
 from train.networks.official.checkpoint import Form
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model

@@ -16,9 +16,8 @@ from train.core.console import Progress
 from train.core.device import to_device
 from train.core.distributed import agree, current_world, gather_objects, peer_failed
 from train.core.interrupts import reader_ignores_stop
-from train.data.batch import AnyBatch, Batch, SkippedFrames, collate
-from train.data.batching import shard_indices
-from train.data.benchmark_rule import BenchmarkRule
+from train.data.batch import AnyBatch, Batch, SkippedFrames, collate, shard_indices
+from train.data.dataset_spec import BenchmarkRule
 from train.data.loader import EvaluationFrames
 from train.evaluation.metrics import ConfusionMatrix
 from train.evaluation.network_pass import Precision, arithmetic, network_input

@@ -13,13 +13,17 @@ from torch.utils.data import Dataset
 
 from train.core.errors import UserError
 from train.data.batch import BadFrame, Batch, SkippedFrames, collate
-from train.data.benchmark_rule import BenchmarkRule
+from train.data.dataset_spec import BenchmarkRule
 from train.data.loader import EvaluationFrames
 from train.data.transforms import clip, voxelize
 from train.evaluation.evaluate import score_shards
 from train.evaluation.metrics import ConfusionMatrix
-from train.evaluation.network_pass import Precision
-from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, TTATransform, point_probabilities
+from train.evaluation.network_pass import (
+    TEST_TIME_AUGMENTATIONS,
+    Precision,
+    TTATransform,
+    point_probabilities,
+)
 
 
 def evaluate_tta(

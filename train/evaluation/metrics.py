@@ -1,13 +1,15 @@
 """Semantic segmentation scores from a confusion matrix over raw points."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from train.core.distributed import sum_over_processes
-from train.data.benchmark_rule import BenchmarkRule
+from train.core.iou import ClassCounts, count_pairs
+from train.data.dataset_spec import BenchmarkRule
 from train.data.frame import IGNORE_INDEX
 
 
@@ -62,8 +64,8 @@ class ConfusionMatrix:
                 )
         named = prediction != IGNORE_INDEX
         self.abstentions += torch.bincount(truth[~named], minlength=size)
-        pairs = torch.bincount(truth[named] * size + prediction[named], minlength=size * size)
-        self.counts += pairs.reshape(size, size)
+        pairs = count_pairs(truth[named].numpy(), prediction[named].numpy(), size)
+        self.counts += torch.from_numpy(pairs)
         self.sweeps += 1
         self.sweeps_with += torch.bincount(truth, minlength=size) > 0
 
@@ -99,14 +101,10 @@ class ConfusionMatrix:
 
         A class in neither the truth nor the predictions has an empty union and so no IoU.
         """
-        hits = self.counts.diagonal()
-        union = self.counts.sum(0) + self.counts.sum(1) - hits
+        counts = ClassCounts.of_matrix(self.counts.numpy())
         if self.rule.abstention_is_miss:
-            union = union + self.abstentions
-        return {
-            name: (int(hit) / int(total) if total > 0 else None)
-            for name, hit, total in zip(self.class_names, hits, union, strict=True)
-        }
+            counts = replace(counts, true=counts.true + self.abstentions.numpy())
+        return dict(zip(self.class_names, counts.iou(counts.union > 0), strict=True))
 
     def miou(self) -> float | None:
         """Return the mean over the classes that have an IoU; None if none has."""

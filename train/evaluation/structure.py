@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.benchmark_rule import BenchmarkRule
+from train.core.iou import ClassCounts
+from train.data.dataset_spec import BenchmarkRule
 from train.evaluation.cells import (
     boundary_mask,
     component_roots,
@@ -300,13 +301,9 @@ class StructureCounts:
         truth, predicted, hits, abstained = (
             getattr(self, prefix + name) for name in ("truth", "predicted", "hits", "abstained")
         )
-        union = truth + predicted - hits
-        if not rule.abstention_is_miss:
-            union = union - abstained
-        return [
-            int(hit) / int(total) if total > 0 else None
-            for hit, total in zip(hits, union, strict=True)
-        ]
+        true = truth if rule.abstention_is_miss else truth - abstained
+        counts = ClassCounts(hits, true, predicted)
+        return counts.iou(counts.union > 0)
 
     def scores(
         self,

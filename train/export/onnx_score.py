@@ -17,10 +17,9 @@ from train.core.atomic_write import atomic_write
 from train.core.console import logger
 from train.core.errors import UserError
 from train.data.batch import Batch, collate
-from train.data.benchmark_rule import BenchmarkRule
+from train.data.dataset_spec import BenchmarkRule, dataset_spec
+from train.data.frame import SomeFrames
 from train.data.loader import EvaluationFrames
-from train.data.registry import dataset_spec
-from train.data.some_frames import SomeFrames
 from train.evaluation.evaluate import score_shards
 from train.evaluation.metrics import ConfusionMatrix
 from train.evaluation.network_pass import network_input

@@ -8,9 +8,9 @@ from tyro.conf import arg
 
 from train.core.command import Names
 from train.core.errors import UserError
+from train.data.dataset_spec import DATASETS
 from train.data.frame import Split
 from train.data.layout_flags import LayoutFlags
-from train.data.registry import DATASETS
 from train.export.onnx_export import PROGRAM, README, RUNNER, ExportPrecision
 from train.export.onnx_runner import GEOMETRY, MANIFEST, MODEL
 from train.networks.official.checkpoint import Form

@@ -7,8 +7,8 @@ import numpy as np
 
 from train.core.console import logger
 from train.core.errors import UserError
+from train.data.dataset_spec import dataset_spec
 from train.data.loader import EvaluationFrames
-from train.data.registry import dataset_spec
 from train.evaluation.load_network import open_checkpoint, refuse_of_others
 from train.export.onnx_quantize import Frame
 from train.export.options import Options

@@ -19,13 +19,11 @@ from tyro.conf import arg
 from train.core.command import Command, Names
 from train.core.console import Progress
 from train.core.errors import UserError
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import DATASETS, DatasetSpec, dataset_spec
 from train.data.frame import FrameSource, HasWarnings, LidarFrame, Split
 from train.data.layout_flags import LayoutFlags
-from train.data.registry import DATASETS, dataset_spec
-from train.inspection.camera_picture import draw_cameras
 from train.inspection.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
-from train.inspection.picture import draw
+from train.inspection.picture import draw, draw_cameras
 
 REPORT = "inspection.json"
 _RANGE_EDGES_M = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80, 120, 250)

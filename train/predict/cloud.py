@@ -14,8 +14,7 @@ from torch import nn
 from train.data.batch import collate
 from train.data.frame import IN_CHANNELS, LidarFrame
 from train.data.transforms import ClipRange, clip, voxelize
-from train.evaluation.network_pass import Precision
-from train.evaluation.tta import SINGLE_PASS, TTATransform, point_probabilities
+from train.evaluation.network_pass import SINGLE_PASS, Precision, TTATransform, point_probabilities
 
 
 def predict(

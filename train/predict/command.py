@@ -16,15 +16,14 @@ from train.core.command import Command, Device, or_alone
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
+from train.data.dataset_spec import DATASETS
 from train.data.kitti_layout import frame_files
 from train.data.layout_flags import LayoutFlags
 from train.data.readers.class_map import ClassMap
 from train.data.readers.frame_files import FrameFiles
-from train.data.registry import DATASETS
 from train.data.semantickitti.classes import CLASS_MAP
 from train.evaluation.load_network import LoadedNetwork, is_own_checkpoint, open_network
-from train.evaluation.network_pass import Precision
-from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS
+from train.evaluation.network_pass import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS, Precision
 from train.networks.official.checkpoint import Form
 from train.predict.cloud_files import LabelIds, LabelWriter, read_cloud
 from train.predict.drive import (

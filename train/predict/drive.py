@@ -18,8 +18,12 @@ from train.core.device import describe_device
 from train.core.errors import UserError
 from train.data.readers.frame_files import FrameFiles
 from train.evaluation.load_network import LoadedNetwork
-from train.evaluation.network_pass import Precision
-from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
+from train.evaluation.network_pass import (
+    SINGLE_PASS,
+    TEST_TIME_AUGMENTATIONS,
+    Precision,
+    TTATransform,
+)
 from train.inspection.frame_checks import prediction_warnings
 from train.predict.cloud import predict_frame
 from train.predict.cloud_files import (

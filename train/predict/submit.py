@@ -9,7 +9,7 @@ from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec
 from train.data.decoded import DecodedCache
 from train.data.frame import FrameSource
-from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
+from train.evaluation.network_pass import SINGLE_PASS, TEST_TIME_AUGMENTATIONS
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata
 from train.predict.cloud import predict_frame

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from train.core.errors import UserError
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
-from train.data.registry import dataset_spec
 from train.networks.protocol import Network
 from train.report.records import (
     ROLES,

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from train.core.blocks import number, percent
 from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IGNORE_INDEX
-from train.inspection.raster import from_above, from_sensor, indexed_png, values_seen
-from train.inspection.views import class_colors
+from train.inspection.views import class_colors, from_above, from_sensor, indexed_png, values_seen
 from train.report.charts import NUM_COLORS, line_chart, stacked_columns
 from train.report.gather import GradientNorms, RunReport
 from train.report.sweeps import PicturedSweep

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.data.benchmark_rule import BenchmarkRule
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import BenchmarkRule, DatasetSpec
 from train.data.frame import FrameSource
 from train.data.transforms import ClipRange
 from train.evaluation.metrics import ConfusionMatrix

@@ -7,9 +7,8 @@ from typing import Any
 from train.core.atomic_write import atomic_write
 from train.core.console import logger
 from train.core.errors import UserError
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
-from train.data.registry import dataset_spec
 from train.engine.run_folder import RunFolder
 from train.networks.protocol import Network
 from train.networks.weights import load_model

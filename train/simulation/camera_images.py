@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage
 from train.data.files import read_bytes
-from train.data.frame import FrameSource, HasCameras
+from train.data.frame import CameraImage, FrameSource, HasCameras
 from train.data.image_files import decode_labels, encode_jpeg, encode_png
 from train.simulation.simulator.appearance import Appearance
 from train.simulation.simulator.camera import NOTHING, PinholeCamera, render, share_of_turn

@@ -17,7 +17,7 @@ from train.core.errors import UserError
 from train.data.dataset_spec import SimulatedData
 from train.data.nuscenes import SPEC
 from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
-from train.data.nuscenes.splits import SCENES
+from train.data.nuscenes.layout import SCENES
 from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
 from train.simulation.simulator.camera import PinholeCamera, nuscenes_cameras
 from train.simulation.simulator.drive import drive

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from train.core.errors import UserError
-from train.data.dataset_spec import SimulatedData
-from train.data.simulation_record import RECORD
+from train.data.dataset_spec import RECORD, SimulatedData
 
 SIMULATOR_VERSION: Final = 4
 """Raised whenever the same seed gives other sweeps than before."""

@@ -12,7 +12,7 @@ from benchmarks.studies.color_leak.measure import measure, picture
 from benchmarks.studies.color_leak.page import page
 from benchmarks.studies.study_page import command, refuse_below, write_json, write_page
 from train.core.atomic_write import atomic_write, make_folder
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 
 NAME: Final = "cameras"
 """Stem of the page, the record and the picture."""

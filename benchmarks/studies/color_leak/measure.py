@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.studies.color_leak.network import SeenByNetwork
-from train.data.camera_image import CameraImage
+from train.core.iou import ClassCounts
 from train.data.dataset_spec import DatasetSpec
-from train.data.frame import FrameSource
+from train.data.frame import CameraImage, FrameSource
 from train.data.image_files import encode_jpeg
 from train.inspection.views import class_colors
 from train.simulation.camera_images import IGNORED, labeled_images
@@ -133,10 +133,9 @@ def confusion(
 
 def scores(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """Return each class's intersection over union, NaN where the truth has none, and accuracy."""
-    hits, truth = np.diag(matrix), matrix.sum(axis=1)
-    union = truth + matrix.sum(axis=0) - hits
-    iou = np.where(truth > 0, hits / np.maximum(union, 1e-12), np.nan)
-    return iou, float(hits.sum() / max(matrix.sum(), 1.0))
+    counts = ClassCounts.of_matrix(matrix)
+    iou = [np.nan if value is None else value for value in counts.iou()]
+    return np.array(iou), float(counts.right.sum() / max(matrix.sum(), 1.0))
 
 
 def measure(

@@ -24,9 +24,9 @@ from train.config import RunConfig, from_json
 from train.core.atomic_write import make_folder
 from train.core.provenance import sha256_of
 from train.data.cameras import CAMERA_FIELDS
+from train.data.dataset_spec import dataset_spec
 from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource, LidarFrame
 from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.registry import dataset_spec
 from train.data.transforms import PAPER_AUGMENTATION
 from train.engine.image_training import image_network_of_run
 from train.engine.loop import FrameBatches, fit

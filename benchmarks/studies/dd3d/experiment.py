@@ -18,6 +18,7 @@ from benchmarks.memory import with_peak
 from train.ablation.records import Outcome, Records, hash_of
 from train.ablation.study import Study
 from train.core.atomic_write import make_folder
+from train.core.iou import ClassCounts
 from train.dataset_distillation.folder import STATE_NAME, write_made
 from train.dataset_distillation.make import SmallSet, features_of, make, score
 from train.dataset_distillation.networks.classifiers import SMALL_POINTNET, SMALL_WIDTHS
@@ -33,7 +34,6 @@ from train.dataset_distillation.options import (
 )
 from train.dataset_distillation.prepare import Prepared, canonical, prepare
 from train.dataset_distillation.training import (
-    ClassCounts,
     ClassTraining,
     Score,
     fixed_draw,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from train.ablation.records import Outcome, Records, hash_of
 from train.ablation.study import Study
 from train.core.atomic_write import make_folder
+from train.core.iou import ClassCounts
 from train.dataset_distillation.folder import (
     GENERATOR_NAME,
     STATE_NAME,
@@ -31,7 +32,6 @@ from train.dataset_distillation.pictures import draw_frames
 from train.dataset_distillation.prepare import Prepared, canonical, prepare
 from train.dataset_distillation.start import StartOptions
 from train.dataset_distillation.training import (
-    ClassCounts,
     FrameTraining,
     Score,
     fixed_draw,

@@ -15,7 +15,7 @@ from train.ablation.statistics import (
 )
 from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
-from train.dataset_distillation.training import ClassCounts
+from train.core.iou import ClassCounts
 
 RECORDS_NAME: Final = "dd3d_lidar_records.jsonl.gz"
 """The records, beside the page."""

@@ -43,7 +43,7 @@ from train.core.command import Command, Device, Names, Paths
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.evaluation.feature_agreement import sampled_rows
 
 PAGE_ONLY: Final = "paper"

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from train.core.console import Progress
 from train.core.errors import UserError
 from train.data.batch import collate
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import IGNORE_INDEX, FrameSource
 from train.data.loader import EvaluationFrames
-from train.data.registry import dataset_spec
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model
 

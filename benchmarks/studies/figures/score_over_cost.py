@@ -23,8 +23,8 @@ from benchmarks.studies.figures.palette import (
 from train.ablation.grids import TEACHER, built_in
 from train.ablation.records import RunRecord, read_records
 from train.core.errors import UserError
+from train.data.dataset_spec import dataset_spec
 from train.data.frame import IN_CHANNELS
-from train.data.registry import dataset_spec
 from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network, parse_network
 

@@ -13,8 +13,8 @@ from benchmarks.studies.cross_modal.experiment import Settings, SomeLabeled
 from benchmarks.studies.cross_modal.page import RECORDS_NAME, markdown
 from tests.train.methods.cross_modal.conftest import NUM_CLASSES, make_batch, write_image_network
 from train.ablation.records import Records, read_records
+from train.data.dataset_spec import dataset_spec
 from train.data.frame import IGNORE_INDEX
-from train.data.registry import dataset_spec
 from train.engine import image_training
 from train.engine.image_training import NAME
 from train.methods.cross_modal.pixels import seen_pixels

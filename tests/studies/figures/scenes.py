@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from benchmarks.studies.figures.networks import Shown, Trained
+from train.data.dataset_spec import dataset_spec
 from train.data.frame import LidarFrame
 from train.data.loader import EvaluationFrames
-from train.data.registry import dataset_spec
 
 
 class Empty:

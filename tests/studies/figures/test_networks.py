@@ -20,8 +20,7 @@ from benchmarks.studies.figures.networks import (
 )
 from tests.train.toys import Toy
 from train.core.errors import UserError
-from train.data.dataset_spec import SimulatedData
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import SimulatedData, dataset_spec
 from train.networks.weights import ModelMetadata, save_model
 from train.predict.cloud import predict_frame
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.studies.figures.palette import class_colors, rgb
-from train.data.registry import DATASETS, dataset_spec
+from train.data.dataset_spec import DATASETS, dataset_spec
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -12,7 +12,7 @@ from train.ablation import runner
 from train.ablation.records import RECORDS_NAME, SUFFIX, add_records, read_file, read_records
 from train.ablation.runner import mean_terms
 from train.core.interrupts import Interrupted
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network
 from train.networks.weights import ModelMetadata, save_model

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.train.data.damage import Edits, check_sound, edits, mutate, refused_at
 from train.core.errors import UserError
-from train.data.dataset_spec import DatasetSpec
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import DatasetSpec, dataset_spec
 
 # Numbers of a point, type of a label, and a label that means nothing.
 FORMS = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from train.core.distributed import World
 from train.core.errors import UserError
-from train.data.batching import VoxelBudgetBatchSampler, crop_together, deal, shard_indices
+from train.data.batch import VoxelBudgetBatchSampler, crop_together, deal, shard_indices
 from train.data.frame import LidarFrame
 from train.data.transforms import voxelize
 

@@ -9,8 +9,8 @@ import torch
 from tests.train.data.test_cameras import camera, frame, jpeg, looking
 from train.core.errors import UserError
 from train.data.batch import BadFrame, collate, split_batch
-from train.data.camera_image import CameraImage
 from train.data.cameras import CAMERA_FIELDS, project
+from train.data.frame import CameraImage
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.transforms import Augmentation
 

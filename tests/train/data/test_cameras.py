@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage
 from train.data.cameras import camera_views, point_pixels, project
-from train.data.frame import LidarFrame
+from train.data.frame import CameraImage, LidarFrame
 
 WIDTH, HEIGHT, FOCAL = 320, 160, 228.0
 

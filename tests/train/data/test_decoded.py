@@ -18,10 +18,10 @@ from tests.train.data.waymo.frames import tiny_frame
 from train.core.errors import UserError
 from train.data import decoded, waymo
 from train.data.batch import collate
+from train.data.dataset_spec import OpenOptions
 from train.data.decoded import DecodedCache, decoded_frames
 from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
-from train.data.open_options import OpenOptions
 from train.data.semantickitti import SPEC, SemanticKitti
 from train.data.waymo import Waymo
 from train.data.waymo.write import write_segment_v2

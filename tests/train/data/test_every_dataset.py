@@ -10,8 +10,7 @@ import pytest
 
 from tests.train.data.damage import refused, refused_at
 from train.core.errors import UserError
-from train.data.open_options import OpenOptions
-from train.data.registry import DATASETS, dataset_spec
+from train.data.dataset_spec import DATASETS, OpenOptions, dataset_spec
 from train.data.semantickitti import CLASS_NAMES
 
 SWEEPS = 8

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.train.data.damage import refused
+from train.data.dataset_spec import DATASETS, dataset_spec
 from train.data.files import RootLayout, listed, read_bytes, reading
-from train.data.registry import DATASETS, dataset_spec
 from train.inspection.inspect import main
 
 LAYOUT = RootLayout("Mine", "the folder that holds it", "it holds it")

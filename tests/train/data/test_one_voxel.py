@@ -12,10 +12,10 @@ from matplotlib.image import imread
 from tests.train.data.waymo.frames import tiny_frame
 from train.core.errors import UserError
 from train.data.batch import BadFrame
+from train.data.dataset_spec import dataset_spec
 from train.data.decoded import decoded_frames
 from train.data.frame import FrameSource
 from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.registry import dataset_spec
 from train.data.transforms import VoxelFrame, voxelize
 from train.data.waymo.frame import LaserName
 from train.data.waymo.write import write_segment_v1, write_segment_v2

@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader
 from tests.train.processes import run_processes, values_of
 from train.core.distributed import current_world
 from train.core.errors import UserError
-from train.data.batch import BadFrame, SkippedFrames, collate
-from train.data.batching import VoxelBudgetBatchSampler
+from train.data.batch import BadFrame, SkippedFrames, VoxelBudgetBatchSampler, collate
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.data.semantickitti import SPEC, SemanticKitti
 

@@ -13,9 +13,8 @@ from tests.train.data.submissions import (
     read_waymo,
 )
 from train.core.errors import UserError
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
-from train.data.registry import dataset_spec
 from train.data.submission import Submission
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from train.core.errors import UserError
-from train.data.registry import DATASETS
+from train.data.dataset_spec import DATASETS
 from train.data.terms import DATA_TERMS, SIMULATED_NOTE, data_license
 
 

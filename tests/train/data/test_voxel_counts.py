@@ -8,10 +8,9 @@ from torch.utils.data import DataLoader
 
 from tests.train.processes import run_processes, values_of
 from train.core.errors import UserError
-from train.data.batch import collate
-from train.data.batching import VoxelBudgetBatchSampler
+from train.data.batch import VoxelBudgetBatchSampler, collate
+from train.data.dataset_spec import OpenOptions
 from train.data.loader import TrainingFrames
-from train.data.open_options import OpenOptions
 from train.data.semantickitti import SPEC, SemanticKitti
 from train.data.transforms import PAPER_AUGMENTATION, augment, voxelize
 from train.data.voxel_counts import VoxelCounts, measure_voxels, voxel_counts

@@ -11,9 +11,9 @@ import torch
 from tests.train.dataset_distillation.frames.toy_streets import streets
 from tests.train.dataset_distillation.toys import toy_clouds
 from train.core.errors import UserError
+from train.core.iou import ClassCounts
 from train.dataset_distillation import training
 from train.dataset_distillation.training import (
-    ClassCounts,
     ClassTraining,
     FrameTraining,
     augmented,

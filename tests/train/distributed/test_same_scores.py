@@ -7,7 +7,7 @@ import torch
 
 from tests.train.distributed.small_fit import CPU, GRID_SIZE_M, Fit, Rooms, build
 from tests.train.processes import run_processes, values_of
-from train.data.benchmark_rule import SEMANTICKITTI_RULE
+from train.data.dataset_spec import SEMANTICKITTI_RULE
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
 

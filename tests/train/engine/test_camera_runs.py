@@ -9,7 +9,7 @@ import pytest
 from train.config import MethodConfig
 from train.core.errors import UserError
 from train.data.cameras import CAMERA_FIELDS
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.engine.command_line import parse
 from train.engine.run_data import open_data
 from train.engine.stages import run

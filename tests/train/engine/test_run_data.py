@@ -8,8 +8,8 @@ import pytest
 
 from train.config import DataConfig, RunConfig
 from train.core.errors import UserError
+from train.data.dataset_spec import dataset_spec
 from train.data.frame import LidarFrame
-from train.data.registry import dataset_spec
 from train.engine.run_data import open_data
 
 

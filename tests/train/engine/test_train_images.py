@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.engine.train_images import main
 from train.networks.image import load_image_network
 from train.networks.image.backbones import build_backbone

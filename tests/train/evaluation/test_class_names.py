@@ -4,7 +4,7 @@ import pytest
 
 from train.core.errors import UserError
 from train.data.waymo import CLASS_NAMES as WAYMO
-from train.evaluation.class_names import read_class_names
+from train.evaluation.load_network import read_class_names
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import torch
 from tests.train.processes import run_processes, values_of
 from train.core.device import resolve_device
 from train.core.errors import UserError
+from train.data.dataset_spec import simulated_seed
 from train.data.loader import EvaluationFrames
 from train.data.semantickitti import CLASS_NAMES, SPEC
-from train.data.simulation_record import simulated_seed
 from train.evaluation import command
 from train.evaluation.command import main, table
 from train.evaluation.evaluate import evaluate

@@ -10,7 +10,7 @@ from tests.train.conftest import NUM_CLASSES, _room
 from tests.train.processes import run_processes, values_of
 from train.core.errors import UserError
 from train.data.batch import SkippedFrames
-from train.data.benchmark_rule import SEMANTICKITTI_RULE
+from train.data.dataset_spec import SEMANTICKITTI_RULE
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta

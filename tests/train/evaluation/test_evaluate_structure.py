@@ -8,7 +8,7 @@ from tests.train.processes import run_processes, values_of
 from tests.train.toys import Toy
 from train.core.errors import UserError
 from train.data.batch import SkippedFrames
-from train.data.benchmark_rule import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RULE
+from train.data.dataset_spec import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RULE
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_structure import (

@@ -8,12 +8,12 @@ import torch
 
 from train.core.errors import UserError
 from train.data.batch import SkippedFrames
-from train.data.benchmark_rule import SEMANTICKITTI_RULE
+from train.data.dataset_spec import SEMANTICKITTI_RULE
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.metrics import ConfusionMatrix
-from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, point_probabilities
+from train.evaluation.network_pass import TEST_TIME_AUGMENTATIONS, point_probabilities
 from train.predict.cloud import predict_frame
 
 GRID_SIZE_M = 0.2

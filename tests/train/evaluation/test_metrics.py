@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.data.benchmark_rule import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RULE
+from train.data.dataset_spec import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RULE
 from train.evaluation.metrics import ConfusionMatrix
 
 

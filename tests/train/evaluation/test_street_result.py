@@ -6,9 +6,9 @@ import operator
 
 import pytest
 
-from train.data.benchmark_rule import WAYMO_RULE
+from train.data.dataset_spec import WAYMO_RULE
+from train.evaluation.evaluate_structure import StreetResult
 from train.evaluation.feature_agreement import OwnOther
-from train.evaluation.street_result import StreetResult
 from train.evaluation.structure import PER_CLASS, StructureCounts
 
 NAMES = ("a", "b")

@@ -9,8 +9,13 @@ import pytest
 import torch
 
 from train.core.errors import UserError
-from train.data.benchmark_rule import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RULE
-from train.data.registry import DATASETS, dataset_spec
+from train.data.dataset_spec import (
+    DATASETS,
+    NUSCENES_RULE,
+    SEMANTICKITTI_RULE,
+    WAYMO_RULE,
+    dataset_spec,
+)
 from train.evaluation.metrics import ConfusionMatrix
 from train.evaluation.structure import (
     PER_CLASS,

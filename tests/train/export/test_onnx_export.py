@@ -14,7 +14,7 @@ import torch
 
 from tests.train.toys import build_toy
 from train.core.errors import UserError
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.data.semantickitti import CLASS_NAMES
 from train.data.transforms import voxelize
 from train.export import onnx_geometry, onnx_runner

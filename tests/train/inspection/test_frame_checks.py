@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
+from train.data.dataset_spec import DATASETS, dataset_spec
 from train.data.frame import IGNORE_INDEX, LidarFrame
-from train.data.readers.points import refuse_other_columns
-from train.data.registry import DATASETS, dataset_spec
+from train.data.readers.cloud_file import refuse_other_columns
 from train.data.semantickitti import FILES
 from train.inspection.frame_checks import (
     FrameChecks,
     check_frame,
+    ground_height_m,
     prediction_warnings,
 )
-from train.inspection.ground import ground_height_m
 
 SPEC = dataset_spec("semantickitti")
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from train.data import nuscenes, waymo
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.data.semantickitti import CLASS_NAMES
 from train.inspection.inspect import REPORT, main
 from train.inspection.views import CLASS_COLORS, class_colors, directions

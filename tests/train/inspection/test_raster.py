@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.inspection.raster import NO_POINT, from_above, from_sensor, indexed_png, values_seen
+from train.inspection.views import NO_POINT, from_above, from_sensor, indexed_png, values_seen
 
 
 def points(*rows):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from train.core.errors import UserError
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.networks.pretrained import (
     PRETRAINED,
     page,

@@ -9,7 +9,7 @@ from train.core.errors import UserError
 from train.data.frame import LidarFrame
 from train.data.semantickitti import FILES
 from train.data.semantickitti.classes import CLASS_MAP
-from train.evaluation.tta import TEST_TIME_AUGMENTATIONS, TTATransform
+from train.evaluation.network_pass import TEST_TIME_AUGMENTATIONS, TTATransform
 from train.predict.cloud_files import (
     KITTI_FILES,
     Cloud,

@@ -17,7 +17,7 @@ from train.data.frame import LidarFrame
 from train.data.semantickitti import CLASS_NAMES, FILES
 from train.data.transforms import voxelize
 from train.engine.training_state import STATE_FORMAT
-from train.evaluation.tta import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
+from train.evaluation.network_pass import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
 from train.networks.protocol import NetworkOutput
 from train.networks.ptv3 import build_segmentor
 from train.networks.weights import ModelMetadata, save_model

@@ -4,7 +4,7 @@ import pytest
 
 from train.config import RunConfig
 from train.core.errors import UserError
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.predict.submit import check_submission
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.report.gather import (
     Curve,
     GradientNorms,

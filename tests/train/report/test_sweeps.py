@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from tests.train.conftest import NUM_CLASSES, _room
-from train.data.benchmark_rule import SEMANTICKITTI_RULE
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import SEMANTICKITTI_RULE, DatasetSpec
 from train.networks.protocol import NetworkOutput
 from train.report.sweeps import best_and_worst, picture_sweeps
 

@@ -12,7 +12,7 @@ import pytest
 from tests.train.report.test_page import Page
 from tests.train.toy_runs import flags
 from train.core.errors import UserError
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.networks.weights import load_model
 from train.report.command import main
 from train.report.gather import gather_report

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from train.core.errors import UserError
+from train.data.dataset_spec import dataset_spec
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN
 from train.data.readers.class_map_file import CLASS_MAP_FILE
-from train.data.registry import dataset_spec
 from train.data.semantickitti.classes import RAW_TO_TRAIN
 from train.simulation.nuscenes import simulate_nuscenes
 from train.simulation.semantickitti import simulate_kitti_layout, simulate_semantickitti

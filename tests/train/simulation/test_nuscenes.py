@@ -12,11 +12,11 @@ from scipy.spatial import cKDTree
 
 from tests.train.simulation.test_datasets import digest
 from train.core.errors import UserError
+from train.data.dataset_spec import RECORD
 from train.data.frame import LidarFrame
 from train.data.nuscenes import CLASS_NAMES, SPEC
-from train.data.nuscenes.splits import SCENES
+from train.data.nuscenes.layout import SCENES
 from train.data.nuscenes.tables import read_rows
-from train.data.simulation_record import RECORD
 from train.simulation import nuscenes as simulated
 from train.simulation.nuscenes import SimulatedTables, nuscenes_bytes, simulate_nuscenes
 from train.simulation.simulator.drive import Stop

@@ -10,8 +10,8 @@ import pytest
 
 from tests.train.simulation.test_datasets import digest
 from train.core.errors import UserError
+from train.data.dataset_spec import RECORD
 from train.data.semantickitti import CLASS_NAMES, SPEC
-from train.data.simulation_record import RECORD
 from train.simulation.semantickitti import semantickitti_bytes, simulate_semantickitti
 from train.simulation.simulator.sensor import Returns, SpinningLidar
 from train.simulation.simulator.surfaces import THINGS, Kind

@@ -5,10 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from train.data.benchmark_rule import BenchmarkRule
-from train.data.dataset_spec import DatasetSpec
-from train.data.kitti_layout.layout import find_drives, list_sequences
-from train.data.kitti_layout.source import KittiLayout
+from train.data.dataset_spec import BenchmarkRule, DatasetSpec
+from train.data.kitti_layout.layout import KittiLayout, find_drives, list_sequences
 from train.data.readers.class_map_file import read_class_map
 from train.data.readers.frame_files import KITTI_COLUMNS, FrameFiles, parse_columns
 from train.data.semantickitti.classes import CLASS_MAP

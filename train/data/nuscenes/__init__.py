@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from train.data.benchmark_rule import NUSCENES_RULE
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import NUSCENES_RULE, DatasetSpec
 from train.data.nuscenes.classes import CLASS_NAMES
 from train.data.nuscenes.points import read_points, read_segment
 from train.data.nuscenes.source import NuScenes, list_scenes

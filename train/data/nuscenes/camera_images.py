@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage
+from train.data.frame import CameraImage
 from train.data.index import Index, cached_index
 from train.data.nuscenes.tables import Row, read_rows, table_files
 

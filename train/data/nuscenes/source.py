@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage
+from train.data.dataset_spec import OpenOptions
 from train.data.files import reading
-from train.data.frame import LidarFrame, NoLabelsError
+from train.data.frame import CameraImage, LidarFrame, NoLabelsError
 from train.data.index import Index
 from train.data.nuscenes.camera_images import KeyframeImages, missing_files
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN, CLASS_NAMES
 from train.data.nuscenes.keyframes import keyframe_index
-from train.data.nuscenes.layout import choose_version, find_versions
+from train.data.nuscenes.layout import SCENES, choose_version, find_versions
 from train.data.nuscenes.points import (
     POINT_BYTES,
     UNKNOWN,
@@ -24,9 +24,7 @@ from train.data.nuscenes.points import (
     read_points,
     read_segment,
 )
-from train.data.nuscenes.splits import SCENES
 from train.data.nuscenes.tables import read_rows
-from train.data.open_options import OpenOptions
 
 
 class NuScenes:

@@ -11,7 +11,7 @@ __all__ = ["CLOUD_ENDINGS", "CloudFile", "open_cloud", "strength_name"]
 _READERS: Final = {
     ".las": "train.data.readers.las:read_las",
     ".laz": "train.data.readers.las:read_las",
-    ".npy": "train.data.readers.npy:read_npy",
+    ".npy": "train.data.readers.cloud_file:read_npy",
     ".pcd": "train.data.readers.pcd:read_pcd",
     ".ply": "train.data.readers.ply:read_ply",
 }

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from train.data.benchmark_rule import SEMANTICKITTI_RULE
-from train.data.dataset_spec import DatasetSpec
-from train.data.readers.points import MAX_COORDINATE_M
+from train.data.dataset_spec import SEMANTICKITTI_RULE, DatasetSpec
+from train.data.readers.cloud_file import MAX_COORDINATE_M
 from train.data.semantickitti.classes import (
     CLASS_MAP,
     CLASS_NAMES,

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage
 from train.data.files import read_bytes, reading
+from train.data.frame import CameraImage
 from train.data.image_files import image_size
 
 CAMERA: Final = "image_2"

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage
+from train.data.dataset_spec import OpenOptions
 from train.data.files import RootLayout, reading
-from train.data.frame import LidarFrame
-from train.data.open_options import OpenOptions
-from train.data.readers.folders import Drive, FrameFolders
-from train.data.readers.frame_files import FrameFiles
+from train.data.frame import CameraImage, LidarFrame
+from train.data.readers.frame_files import Drive, FrameFiles, FrameFolders
 from train.data.semantickitti.camera_images import (
     DriveCalibration,
     calibration_path,

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from train.data.benchmark_rule import WAYMO_RULE
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import WAYMO_RULE, DatasetSpec
 from train.data.frame import FrameSource
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.source import TopPixels, Waymo, list_sequences

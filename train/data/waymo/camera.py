@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import SKIP_HINT, CameraImage
+from train.data.frame import SKIP_HINT, CameraImage
 from train.data.waymo.transform import FrameError, checked_transform
 
 INTRINSICS: Final = 9

@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.camera_image import CameraImage
+from train.data.dataset_spec import OpenOptions
 from train.data.files import reading
-from train.data.frame import SPLITS, LidarFrame, NoLabelsError
+from train.data.frame import SPLITS, CameraImage, LidarFrame, NoLabelsError
 from train.data.index import Index, cached_index
-from train.data.open_options import OpenOptions
 from train.data.waymo.camera import camera_images
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Frame
-from train.data.waymo.frame_list import OFFICIAL_TEST_FRAMES, read_frame_list
 from train.data.waymo.layout import (
+    OFFICIAL_TEST_FRAMES,
     Segment,
     choose_segments,
     find_format,
     find_segments,
     frame_row,
+    read_frame_list,
     split_folders,
 )
 from train.data.waymo.range_image import Points, points

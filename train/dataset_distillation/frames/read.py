@@ -20,8 +20,8 @@ from train.core.command import Names
 from train.core.console import logger
 from train.core.distributed import first_process_first
 from train.core.errors import UserError
+from train.data.dataset_spec import DATASETS, dataset_spec
 from train.data.frame import IGNORE_INDEX, FrameSource, LidarFrame
-from train.data.registry import DATASETS, dataset_spec
 from train.dataset_distillation.clouds import NO_PART, PointClouds
 from train.dataset_distillation.options import refuse_below
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from train.config import require
 from train.core.console import Progress
 from train.core.errors import UserError
+from train.core.iou import ClassCounts, count_pairs
 from train.networks.image.network import ImageNetwork
 from train.networks.image.pairs import IGNORED
 
@@ -168,14 +169,14 @@ def image_confusion(
         (classes, classes) int64.
     """
     size = network.num_classes
-    counts = torch.zeros(size * size, dtype=torch.int64)
+    counts = torch.zeros(size, size, dtype=torch.int64)
     with torch.no_grad():
         for some, ids in zip(torch.split(images, 8), torch.split(labels, 8), strict=True):
             found = network(some.to(device or torch.device("cpu"))).argmax(dim=1).cpu()
             labeled = ids != IGNORED
-            pairs = ids[labeled].long() * size + found[labeled]
-            counts += torch.bincount(pairs, minlength=size * size)
-    return counts.view(size, size)
+            pairs = count_pairs(ids[labeled].numpy(), found[labeled].numpy(), size)
+            counts += torch.from_numpy(pairs)
+    return counts
 
 
 def image_scores(
@@ -198,11 +199,11 @@ def image_scores(
         "accuracy" and "miou", between 0 and 1; 0 where no pixel is labeled.
     """
     matrix = image_confusion(network, images, labels, device=device).double()
-    right, union = matrix.diagonal(), matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
-    present = matrix.sum(1) > 0
+    counts = ClassCounts.of_matrix(matrix.numpy())
+    union, present = torch.from_numpy(counts.union), torch.from_numpy(counts.true > 0)
     if not bool(present.any()):
         return {"accuracy": 0.0, "miou": 0.0}
     return {
-        "accuracy": float(right.sum() / matrix.sum()),
-        "miou": float((right / union.clamp(min=1))[present].mean()),
+        "accuracy": counts.accuracy(),
+        "miou": float((matrix.diagonal() / union.clamp(min=1))[present].mean()),
     }

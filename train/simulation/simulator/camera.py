@@ -56,7 +56,7 @@ class PinholeCamera:
 
     @cached_property
     def intrinsic(self) -> NDArray[np.float64]:
-        """The matrix (3, 3) of `train.data.camera_image.CameraImage`."""
+        """The matrix (3, 3) of `train.data.frame.CameraImage`."""
         focal, middle = self.focal_px, (self.width / 2, self.height / 2)
         return np.array([[focal, 0.0, middle[0]], [0.0, focal, middle[1]], [0.0, 0.0, 1.0]])
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.train.data.damage import refused
+from train.data.dataset_spec import dataset_spec
 from train.data.frame import LidarFrame
 from train.data.kitti_layout import list_sequences
-from train.data.registry import dataset_spec
 from train.data.semantickitti import SPEC
 
 MAP = """

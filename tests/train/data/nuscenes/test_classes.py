@@ -7,7 +7,7 @@ import pytest
 
 from train.data.nuscenes import CLASS_NAMES
 from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
-from train.data.nuscenes.splits import SCENES
+from train.data.nuscenes.layout import SCENES
 
 # The challenge's own numbers of the 32 categories in their usual order, 0 = ignored, by hand.
 CHALLENGE = [

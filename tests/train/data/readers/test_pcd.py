@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.train.data.damage import refused_at
 from train.core.errors import UserError
-from train.data.readers import lzf, open_cloud
+from train.data.readers import open_cloud
+from train.data.readers.pcd import decompress, store
 
 # Four fields of one number, padding, and one of three numbers.
 FIELDS = [
@@ -136,7 +137,7 @@ def test_it_comes_back_with_labels_and_is_otherwise_the_same(tmp_path, form, lab
     found = cloud.labeled(np.array(labels))
     field = ("label", kind, 4, 1)
     column = np.array(labels, KINDS[f"{kind}4"])[:, None]
-    assert found == pcd(form, [*FIELDS, field], [*made, column], compress=lzf.store)
+    assert found == pcd(form, [*FIELDS, field], [*made, column], compress=store)
 
 
 def test_a_label_that_is_there_is_replaced(tmp_path: Path, form: str):
@@ -148,7 +149,7 @@ def test_a_label_that_is_there_is_replaced(tmp_path: Path, form: str):
     new = np.array([[1], [2], [3], [4]], "<u4")
     want = pcd(
         form, [FIELDS[0], ("label", "U", 4, 1), *FIELDS[1:]], [made[0], new, *made[1:]],
-        compress=lzf.store,
+        compress=store,
     )  # fmt: skip
     assert cloud.labeled(new[:, 0].astype(np.int64)) == want
     again = open_cloud(write(tmp_path, want))
@@ -213,9 +214,9 @@ def test_compressed_data_of_another_size(tmp_path: Path):
 @given(st.binary(max_size=300), st.integers(1, 12))
 def test_lzf_gives_back_what_was_compressed(piece: bytes, times: int):
     data = (piece * times)[:2000]
-    assert lzf.decompress(greedy(data), len(data)) == data
-    stored = lzf.store(data)
-    assert lzf.decompress(stored, len(data)) == data
+    assert decompress(greedy(data), len(data)) == data
+    stored = store(data)
+    assert decompress(stored, len(data)) == data
     assert len(stored) == len(data) + -(-len(data) // 32)
 
 
@@ -230,7 +231,7 @@ def test_lzf_gives_back_what_was_compressed(piece: bytes, times: int):
     ],
 )
 def test_lzf_by_hand(packed: bytes, data: bytes):
-    assert lzf.decompress(packed, len(data)) == data
+    assert decompress(packed, len(data)) == data
 
 
 @pytest.mark.parametrize(
@@ -242,13 +243,13 @@ def test_lzf_by_hand(packed: bytes, data: bytes):
 )  # fmt: skip
 def test_lzf_that_is_damaged(packed: bytes, size: int):
     with pytest.raises(ValueError, match="the compressed data"):
-        lzf.decompress(packed, size)
+        decompress(packed, size)
 
 
 @given(st.binary(max_size=80), st.integers(0, 100))
 def test_no_bytes_break_lzf(packed: bytes, size: int):
     try:
-        found = lzf.decompress(packed, size)
+        found = decompress(packed, size)
     except ValueError:
         return
     assert len(found) == size

@@ -383,6 +383,19 @@ def test_a_damaged_row_is_named(root: Path, table: schema.Table, change, said: l
     refused_at(path, lambda: read_all(root), *said)
 
 
+@each_table
+def test_a_negative_number_of_rows_is_named(root: Path, table: schema.Table):
+    path = path_of(root, table)
+    data = path.read_bytes()
+    rows = pq.ParquetFile(path).metadata.row_group(0).num_rows
+    # A field's header and a number of up to 63, as the footer has them; negative ones are odd.
+    field, at = bytes([0x16, 2 * rows]), len(data)
+    while pq.ParquetFile(path).metadata.row_group(0).num_rows == rows:
+        at = data.rindex(field, 0, at)
+        path.write_bytes(data[:at] + bytes([0x16, 2 * rows - 1]) + data[at + 2 :])
+    refused_at(path, lambda: read_all(root), "says that it has", "rows; copy")
+
+
 @pytest.mark.parametrize("change", [OTHER_SEGMENT, twice])
 @pytest.mark.parametrize("table", INDEXED, ids=lambda table: table.tag)
 def test_keys_that_are_wrong_are_found_when_opening(root: Path, table: schema.Table, change):

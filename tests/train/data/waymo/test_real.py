@@ -10,8 +10,8 @@ import pytest
 from train.core.errors import UserError
 from train.data.waymo import SPEC
 from train.data.waymo.frame import LaserName
-from train.data.waymo.frame_list import read_frame_list
 from train.data.waymo.frame_proto import read_frame
+from train.data.waymo.layout import read_frame_list
 from train.data.waymo.range_image import points
 from train.data.waymo.tfrecord import read_record, walk
 

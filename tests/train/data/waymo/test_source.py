@@ -19,7 +19,7 @@ from train.data.waymo import records as records_module
 from train.data.waymo import table_frames as tables_module
 from train.data.waymo.classes import RAW_TO_TRAIN
 from train.data.waymo.frame import Frame, LaserName
-from train.data.waymo.frame_list import OFFICIAL_TEST_FRAMES
+from train.data.waymo.layout import OFFICIAL_TEST_FRAMES
 from train.data.waymo.range_image import points
 from train.data.waymo.write import write_segment_v1, write_segment_v2
 

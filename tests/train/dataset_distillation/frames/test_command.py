@@ -6,7 +6,7 @@ import pytest
 
 from tests.train.dataset_distillation.frames.toy_streets import write_streets
 from topodistill.commands import main as topodistill
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.dataset_distillation.command import main
 from train.run import main as run
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.train.dataset_distillation.frames.toy_streets import CLASSES, TAKE, streets
 from train.core.errors import UserError
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.dataset_distillation.folder import sample_again, write_made
 from train.dataset_distillation.frames.folder import DISTILLED, write_frame_folder
 from train.dataset_distillation.generator import load_generator, save_generator

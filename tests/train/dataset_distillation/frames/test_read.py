@@ -13,7 +13,7 @@ from tests.train.dataset_distillation.frames.toy_streets import (
     write_streets,
 )
 from train.core.errors import UserError
-from train.data.registry import DATASETS
+from train.data.dataset_spec import DATASETS
 from train.dataset_distillation.frames.read import (
     FrameData,
     frame_clouds,

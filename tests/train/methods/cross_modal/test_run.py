@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.train.toy_runs import checkpoint_of, log_of, refused
-from train.data.registry import dataset_spec
+from train.data.dataset_spec import dataset_spec
 from train.engine import image_training
 from train.networks.image import ImageCard, load_image_network, save_image_network
 from train.networks.image.fit import ImageFitOptions
