@@ -42,16 +42,10 @@ class TakenImage:
 
     Attributes
     ----------
-    camera
-        Which took it.
-    share
-        When, as a share of the lidar's turn.
-    world_from_vehicle
-        (4, 4) at that time, in the street's own coordinates.
-    pixels
-        (H, W, 3) uint8.
-    labels
-        The label image, as a file has it.
+    share, world_from_vehicle
+        When, as a share of the lidar's turn, and the pose (4, 4) then, in the street's coordinates.
+    pixels, labels
+        (H, W, 3) uint8, and the label image as a file has it.
     """
 
     camera: PinholeCamera

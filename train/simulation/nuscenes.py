@@ -69,16 +69,8 @@ class SimulatedTables:
     ) -> None:
         """Add a scene, its log and the sensors as they are mounted; its keyframes are to follow.
 
-        Parameters
-        ----------
-        scene
-            Its name.
-        num_keyframes
-            How many will be added.
-        mount
-            (4, 4): from the lidar's frame to the vehicle's.
-        cameras
-            The same for every scene.
+        The mount (4, 4) goes from the lidar's frame to the vehicle's. Cameras are the same for
+        every scene.
         """
         self._scenes += 1
         self._scene, self._num_keyframes = scene, num_keyframes
@@ -104,12 +96,8 @@ class SimulatedTables:
     def add_keyframe(self, number: int, pose: NDArray[np.float64]) -> tuple[str, str]:
         """Add a keyframe and return where its points and its labels belong, below the data root.
 
-        Parameters
-        ----------
-        number
-            Of the keyframe in the scene that was added last.
-        pose
-            (4, 4): from the vehicle's frame to the world.
+        It has a number in the scene that was added last; the pose (4, 4) goes from the vehicle's
+        frame to the world.
         """
         time_us, scene = self._time_us(number), self._scene
         self._add(
@@ -132,16 +120,8 @@ class SimulatedTables:
     ) -> str:
         """Add a camera's image to a keyframe; return where it belongs, below the data root.
 
-        Parameters
-        ----------
-        number
-            As for `add_keyframe`, which was called for this keyframe.
-        camera
-            Which took it.
-        before_us
-            How long before the sweep's time.
-        pose
-            (4, 4): from the vehicle's frame to the world when it was taken.
+        `add_keyframe` was called for this keyframe. The image was taken so long before the sweep's
+        time, when the pose went from the vehicle's frame to the world.
         """
         time_us, name = self._time_us(number) - before_us, camera.name
         path = f"samples/{name}/simulated-{self._scene}__{name}__{time_us}.jpg"

@@ -93,8 +93,8 @@ class Parts:
     def __init__(self, spot: Spot, kind: Kind) -> None:
         self.spot, self.kind = spot, kind
         self.rng, self.uniform, self.chance = spot.rng, spot.uniform, spot.chance
-        self._instance = spot.scene.new_instance() if kind in THINGS else 0
-        self._group = spot.scene.new_group()
+        instance = spot.scene.new_instance() if kind in THINGS else 0
+        self._numbers = {"instance": instance, "group": spot.scene.new_group()}
         self._side = 1.0
 
     def shifted(self, forward: float, left: float, turn: float = 0.0, up: float = 0.0) -> "Parts":
@@ -113,17 +113,9 @@ class Parts:
         self, shape: Shape, place: Place, half: Place, material: Material, *extra: float
     ) -> None:
         """Add any primitive with its center at `place`; `half` and `extra` as `Shape` says."""
-        self.spot.scene.add(
-            shape,
-            self.spot.frame,
-            (place[0], self._side * place[1], place[2]),
-            half,
-            self.kind,
-            material,
-            instance=self._instance,
-            extra=extra,
-            group=self._group,
-        )
+        scene, frame = self.spot.scene, self.spot.frame
+        place = (place[0], self._side * place[1], place[2])
+        scene.add(shape, frame, place, half, self.kind, material, extra=extra, **self._numbers)
 
     def box(self, place: Place, half: Place, material: Material) -> None:
         """Add a box with its center at `place`, given half its sizes."""
@@ -170,15 +162,9 @@ class Parts:
         left: float = 0.0,
     ) -> None:
         """Add a convex side view, extruded to both sides; see `SceneBuilder.add_prism`."""
-        self.spot.scene.add_prism(
-            self.spot.moved(0.0, self._side * left).frame,
-            profile,
-            half_width,
-            self.kind,
-            material,
-            instance=self._instance,
-            narrowing=narrowing,
-            group=self._group,
+        scene, frame = self.spot.scene, self.spot.moved(0.0, self._side * left).frame
+        scene.add_prism(
+            frame, profile, half_width, self.kind, material, narrowing=narrowing, **self._numbers
         )
 
     def beam(

@@ -187,17 +187,9 @@ class SceneBuilder:
         reach = (half_width - narrowing * (level - low)) / slope
         for side in (1.0, -1.0):
             self._planes.append((0.0, side / slope, narrowing / slope, reach))
-        self.add(
-            Shape.POLYTOPE,
-            frame,
-            (middle, 0.0, level),
-            ((front - back) / 2, half_width, (high - low) / 2),
-            kind,
-            material,
-            instance=instance,
-            extra=(first, len(self._planes) - first),
-            group=group,
-        )
+        place, half = (middle, 0.0, level), ((front - back) / 2, half_width, (high - low) / 2)
+        extra, numbers = (first, len(self._planes) - first), {"instance": instance, "group": group}
+        self.add(Shape.POLYTOPE, frame, place, half, kind, material, extra=extra, **numbers)
 
     def build(self, ground: Ground) -> Scene:
         """Return the collected primitives as arrays."""
