@@ -55,16 +55,9 @@ SAVE_EVERY_S: Final = 60.0
 class Distilled:
     """What a distillation learned.
 
-    Attributes
-    ----------
-    synthetic
-        The clouds, or their generator.
-    rotator
-        What brings clouds to the orientation that was learned.
-    losses
-        Mean distance per class and outer step, one for each iteration.
-    seconds
-        Of all parts of the run together.
+    The synthetic clouds or their generator; what brings clouds to the orientation that was learned;
+    the mean distance per class and outer step, one for each iteration; the seconds of all parts of
+    the run together.
     """
 
     synthetic: Synthetic

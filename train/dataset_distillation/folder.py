@@ -57,23 +57,8 @@ def write_made(
 ) -> None:
     """Write a small set with its generator, report and picture; the first process does.
 
-    Parameters
-    ----------
-    folder
-        There already.
-    made
-        The set.
-    real
-        What it stands for; held-out frames are written, too.
-    options
-        How it was made.
-    data
-        What the user calls the real set.
-
-    Raises
-    ------
-    UserError
-        If a file cannot be written, or the folder holds frames of others.
+    Held-out frames of the real set are written, too; `data` is what the user calls it. UserError if
+    a file cannot be written, or the folder, which is there, holds frames of others.
     """
     if not is_first_process():
         return
@@ -127,19 +112,7 @@ def add_to_report(folder: Path, more: Mapping[str, Any]) -> None:
 def load_clouds(file: Path, points: int, seed: int) -> tuple[PointClouds, dict[str, Any]]:
     """Return the clouds of a generator's file at any resolution, and what they were made from.
 
-    Parameters
-    ----------
-    file
-        What `write_made` wrote.
-    points
-        Of each cloud, at least 2.
-    seed
-        Of the noise.
-
-    Raises
-    ------
-    UserError
-        If the file is none of this version, or `points` is too small.
+    The seed is of the noise. UserError if the file is none of this version, or there is one point.
     """
     generator, made_from = load_generator(file)
     facts, strengths, meters = made_from.get("frames"), None, None

@@ -130,13 +130,7 @@ def tempered(intervals: Sequence[tuple[int, float, float]], power: float) -> Par
 
 
 class PointGenerator(nn.Module):
-    """Generates point clouds of given classes at any number of points.
-
-    Parameters
-    ----------
-    spec
-        Its sizes.
-    """
+    """Generates point clouds of given classes at any number of points."""
 
     def __init__(self, spec: GeneratorSpec) -> None:
         super().__init__()
@@ -158,19 +152,10 @@ class PointGenerator(nn.Module):
             self.decoder.weight.uniform_(-bound, bound)
 
     def forward(self, noise: Tensor, index: Tensor) -> Tensor:
-        """Return points (B, N, 3) in the cube from -1 to 1.
+        """Return points (B, N, 3) in the cube from -1 to 1, of noise (B, N) between 0 and 1.
 
-        Parameters
-        ----------
-        noise
-            (B, N) between 0 and 1.
-        index
-            (B,) int64 which of the S clouds: class times clouds per class, plus index.
-
-        Raises
-        ------
-        ValueError
-            If there is no noise, or the shapes do not fit.
+        The index (B,) says which of the S clouds: class times clouds per class, plus index.
+        ValueError if there is no noise, or the shapes do not fit.
         """
         if noise.ndim != 2 or noise.shape[1] < 1 or index.shape != noise.shape[:1]:
             raise ValueError(
@@ -258,21 +243,9 @@ def generate(
 
 
 def save_generator(path: Path, generator: PointGenerator, more: Mapping[str, Any]) -> None:
-    """Write a generator, whole or not at all.
+    """Write a generator, whole or not at all; beside it plain values that say how it was made.
 
-    Parameters
-    ----------
-    path
-        NAME.safetensors.
-    generator
-        Its weights and spec are written.
-    more
-        Plain values to keep beside them: how it was made.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
+    UserError if the file, NAME.safetensors, cannot be written.
     """
     from safetensors.torch import save
 

@@ -119,15 +119,9 @@ class SmallSet:
     def draw(self, points: int, seed: int, *, resample: bool = True) -> Draw:
         """Return what gives an epoch's clouds.
 
-        Parameters
-        ----------
-        points
-            Of each object, and of each frame of a generator; free coordinates and real clouds may
-            have fewer, and other frames are as they are.
-        seed
-            Of the noise.
-        resample
-            Resample a generator's noise in every epoch, which is the paper's choice.
+        Objects, and frames of a generator, have `points`; free coordinates and real clouds may have
+        fewer, and other frames are as they are. To resample a generator's noise in every epoch is
+        the paper's choice; the seed is that of the noise.
         """
         if resample and (self.generator is not None or self.redrawn):
             return RedrawnSet(self, points, seed)
@@ -136,17 +130,7 @@ class SmallSet:
 
 
 class RedrawnSet:
-    """Gives other points of the same clouds in every epoch.
-
-    Parameters
-    ----------
-    small
-        With a generator, or real clouds whose points are drawn.
-    points
-        Of each cloud.
-    seed
-        Of the noise.
-    """
+    """Gives other points of the same clouds in every epoch, by a generator or of real clouds."""
 
     def __init__(self, small: SmallSet, points: int, seed: int) -> None:
         self.small, self.points, self.seed = small, points, seed

@@ -34,20 +34,10 @@ GROUP_POINTS: Final = 1 << 16
 
 
 class Matcher:
-    """The real clouds, and the distance of synthetic ones from them.
+    """The real clouds, in canonical orientation, and the distance of synthetic ones from them.
 
-    Parameters
-    ----------
-    real
-        In canonical orientation.
-    options
-        Of a method that learns.
-    rotator
-        Decides the signs of real clouds, and of synthetic ones where nothing else is given.
-    device
-        Where to compute.
-    made_rotator
-        Decides the signs of synthetic clouds.
+    The rotator decides the signs of real clouds, and of synthetic ones where no `made_rotator`
+    does.
     """
 
     def __init__(

@@ -141,22 +141,11 @@ def read_frames(
 def frame_clouds(
     frames: Iterable[LidarFrame], class_names: Sequence[str], options: FrameOptions
 ) -> PointClouds:
-    """Return frames as clouds of one size; those without a point that counts are left out.
+    """Return labeled frames as clouds of one size, without those that have no point that counts.
 
-    Parameters
-    ----------
-    frames
-        With labels. What is drawn of each depends on the seed and its place here.
-    class_names
-        By train id.
-    options
-        What is taken of each.
-
-    Raises
-    ------
-    UserError
-        If a frame has fewer points in the range than are asked for, or no labels, or no frame has a
-        point that counts.
+    Class names are by train id. What is drawn of each frame depends on the seed and its place here.
+    UserError if a frame has fewer points in the range than are asked for, or no labels, or no frame
+    has a point that counts.
     """
     points, strengths, parts, names, seen = [], [], [], [], 0
     for place, frame in enumerate(frames):
