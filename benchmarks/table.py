@@ -4,20 +4,24 @@ With `--check` nothing is written; it fails where a file disagrees with the reco
 """
 
 import argparse
+import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks import plots
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from benchmarks import stamped_png
 from benchmarks.clouds import TITLES
 from benchmarks.data_page import data_page
 from benchmarks.guides_page import pages_with_blocks
 from benchmarks.machine import ROOT
 from benchmarks.peers_page import peers_page
-from benchmarks.plots import Plot
 from benchmarks.readme_block import readme_block
 from benchmarks.rips_cases import OF_POINTS
-from benchmarks.schema import Record, read_all
+from benchmarks.schema import Record, Result, read_all
 from benchmarks.selection import newest
 from benchmarks.suite_pages import (
     convolution_page,
@@ -28,6 +32,8 @@ from benchmarks.suite_pages import (
     vectorizations_page,
 )
 from train.core.blocks import with_block
+
+mpl.use("Agg")
 
 BLOCK = "benchmark"
 """Name of the README's markers."""
@@ -81,6 +87,53 @@ FIGURES: Final[dict[str, tuple[str, str, dict[str, dict[str, object]]]]] = {
 """By suite: title, text, and which results each curve has."""
 
 
+NUMBERS = "Numbers-SHA256"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Curves of seconds over N, in logarithms."""
+
+    title: str
+    curves: dict[str, list[tuple[int, float]]]
+
+    @property
+    def digest(self) -> str:
+        """What the picture is drawn from, as a hash."""
+        # The empty table is of lines, which no figure has; the committed pictures' digests have it.
+        content = json.dumps([self.title, self.curves, {}], sort_keys=True)
+        return stamped_png.digest(content)
+
+    def disagreement(self, path: Path) -> str | None:
+        """Return why a PNG file is not this picture; None if it is."""
+        return stamped_png.disagreement(path, NUMBERS, self.digest)
+
+
+def plot_of(title: str, series: dict[str, list[Result]]) -> Plot:
+    """Return the plot of every timed result."""
+    curves = {
+        label: [(result.num_points, result.p50_s) for result in results if result.p50_s is not None]
+        for label, results in series.items()
+    }
+    return Plot(title, curves)
+
+
+def draw(plot: Plot, path: Path) -> None:
+    """Draw a plot into a PNG file."""
+    figure = Figure(figsize=(7, 4.2), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    for (label, points), marker in zip(plot.curves.items(), "osd^vPX*" * 4, strict=False):
+        axes.plot([n for n, _ in points], [s for _, s in points], marker=marker, ms=4, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="points N", ylabel="seconds", title=plot.title)
+    sizes = sorted({n for points in plot.curves.values() for n, _ in points})
+    axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    axes.set_xticks([], minor=True)
+    axes.grid(which="major", lw=0.4, color="0.85")
+    if plot.curves:
+        axes.legend(fontsize=8, frameon=False)
+    stamped_png.save(stamped_png.drawn(figure), path, NUMBERS, plot.digest)
+
+
 def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot], str]:
     """Return pages by file name, plots by file name, and the README's block."""
     texts = {
@@ -99,7 +152,7 @@ def generate(records: dict[str, Record]) -> tuple[dict[str, str], dict[str, Plot
         series = {label: results for label, results in found.items() if results}
         texts[f"{name}.md"] = figure_page(records, name, title, text, series)
         if series:
-            drawings[f"{name}.png"] = plots.plot_of(title, series)
+            drawings[f"{name}.png"] = plot_of(title, series)
     return texts, drawings, readme_block(records)
 
 
@@ -112,8 +165,8 @@ def write(records: dict[str, Record], docs: Path, readme: Path, guides: Path) ->
     for name, content in texts.items():
         (docs / name).write_text(content, encoding="utf-8")
     for name, plot in drawings.items():
-        if plots.disagreement(plot, docs / name):  # the same picture keeps its bytes
-            plots.save(plot, docs / name)
+        if plot.disagreement(docs / name):  # the same picture keeps its bytes
+            draw(plot, docs / name)
     for page, content in {**pages, readme: text}.items():
         page.write_text(content, encoding="utf-8")
     return [*texts, *drawings, *(page.name for page in pages), readme.name]
@@ -130,7 +183,7 @@ def disagreements(records: dict[str, Record], docs: Path, readme: Path, guides: 
         elif path.read_text(encoding="utf-8") != content:
             found.append(f"{name} disagrees with the records")
     for name, plot in drawings.items():
-        if (reason := plots.disagreement(plot, docs / name)) is not None:
+        if (reason := plot.disagreement(docs / name)) is not None:
             found.append(reason)
     text = readme.read_text(encoding="utf-8")
     marked = {readme: with_block(text, block, BLOCK), **pages_with_blocks(guides, records)}
