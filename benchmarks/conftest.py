@@ -19,12 +19,12 @@ from benchmarks.harness import SMOKE_POINTS, Case, Measure, Optional, StoppedErr
 from benchmarks.machine import (
     ROOT,
     checkout,
+    cores,
     describe_machine,
     describe_software,
     machine_slug,
     num_cores,
 )
-from benchmarks.threads import cores
 
 RESULTS = ROOT / "benchmarks" / "results"
 

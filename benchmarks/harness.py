@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.memory import with_device_peak, with_peak
+from benchmarks.machine import with_device_peak, with_peak
 from benchmarks.schema import Result, State, Suite
 from train.core.provenance import version
 from train.profiling.timing import percentiles

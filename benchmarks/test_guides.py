@@ -18,8 +18,8 @@ from benchmarks.clouds import FloatArray, cloud
 from benchmarks.gradients import definition, moved_apart
 from benchmarks.guides_page import AUTOENCODER, LOOP, MONITOR, REPLACED, SIZES, UNEQUAL
 from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
+from benchmarks.machine import cores
 from benchmarks.peers import PEERS
-from benchmarks.threads import cores
 
 Work = Callable[[], Any]
 

@@ -21,8 +21,7 @@ import reference
 from benchmarks import harness, schema
 from benchmarks.harness import Job, StoppedError
 from benchmarks.imports import EVERY_NAME
-from benchmarks.machine import ROOT, describe_machine, machine_slug
-from benchmarks.memory import with_peak
+from benchmarks.machine import ROOT, describe_machine, machine_slug, with_peak
 from benchmarks.naive import naive_rips
 from benchmarks.outputs import Diagram, assert_rips, wrong_edges
 from benchmarks.peers_page import losses, peers_page

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu_parts, memory
+from benchmarks import gpu_parts, machine
 from benchmarks.gpu_parts import NO_DEVICE, STOPPED, Part, run_part
 from train.core import provenance
 
@@ -185,8 +185,8 @@ def test_memory_that_may_not_be_measured_is_not_known(monkeypatch):
         def write_text(self, text):
             raise PermissionError("sandbox")
 
-    monkeypatch.setattr(memory, "_CLEAR", Forbidden())
-    assert memory.with_peak(lambda: 5) == (5, None)
+    monkeypatch.setattr(machine, "_CLEAR", Forbidden())
+    assert machine.with_peak(lambda: 5) == (5, None)
 
 
 def test_memory_of_a_gpu_is_what_torch_gave_out(monkeypatch):
@@ -194,4 +194,4 @@ def test_memory_of_a_gpu_is_what_torch_gave_out(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
     for name in ("synchronize", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
-    assert memory.with_device_peak(lambda: 5) == (5, 1000)
+    assert machine.with_device_peak(lambda: 5) == (5, 1000)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.memory import with_peak
+from benchmarks.machine import with_peak
 from benchmarks.studies.dd3d import page
 from benchmarks.studies.dd3d.command import (
     COMMAND_NAME,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.memory import with_peak
+from benchmarks.machine import with_peak
 from train.ablation.records import Outcome, Records, hash_of
 from train.ablation.study import Study
 from train.core.atomic_write import make_folder

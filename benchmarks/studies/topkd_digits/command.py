@@ -7,11 +7,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.machine import cores
 from benchmarks.studies.study_page import command, refuse_below, write_page
 from benchmarks.studies.topkd_digits.experiment import Experiment, Settings, arms
 from benchmarks.studies.topkd_digits.lidar import RECORD_NAME, read_record
 from benchmarks.studies.topkd_digits.page import RECORDS_NAME, markdown
-from benchmarks.threads import cores
 from train.ablation.records import Records
 from train.ablation.study import records_for_page
 from train.core.errors import UserError
