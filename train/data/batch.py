@@ -97,31 +97,21 @@ class VoxelBudgetBatchSampler(Sampler[list[int]]):
         max_batch_voxels: int | None = None,
         world: World = ONE_PROCESS,
     ) -> None:
+        name = type(self).__name__
         if num_samples < 1:
-            raise ValueError(
-                f"VoxelBudgetBatchSampler: num_samples must be at least 1, not {num_samples}"
-            )
-        if batch_size < 1:
-            raise UserError(
-                f"VoxelBudgetBatchSampler: batch_size must be at least 1, not {batch_size}"
-            )
-        if seed < 0:
-            raise UserError(f"VoxelBudgetBatchSampler: seed must be at least 0, not {seed}")
+            raise ValueError(f"{name}: num_samples must be at least 1, not {num_samples}")
+        bounds = {"batch_size": (batch_size, 1), "seed": (seed, 0)}
         if max_batch_voxels is not None:
-            if max_batch_voxels < 1:
-                raise UserError(
-                    "VoxelBudgetBatchSampler: max_batch_voxels must be at least 1, not "
-                    f"{max_batch_voxels}"
-                )
+            bounds["max_batch_voxels"] = (max_batch_voxels, 1)
             if planned_voxels is None or planned_voxels.shape != (num_samples,):
                 raise ValueError(
-                    "VoxelBudgetBatchSampler: max_batch_voxels needs planned_voxels of each of the "
-                    f"{num_samples} samples"
+                    f"{name}: needs planned_voxels of each of the {num_samples} samples"
                 )
             if planned_voxels.min() < 1:
-                raise ValueError(
-                    "VoxelBudgetBatchSampler: planned_voxels has a sample without voxels"
-                )
+                raise ValueError(f"{name}: planned_voxels has a sample without voxels")
+        for option, (value, least) in bounds.items():
+            if value < least:
+                raise UserError(f"{name}: {option} must be at least {least}, not {value}")
         for name, count in (("batch_size", batch_size), ("num_samples", num_samples)):
             if count < world.size:
                 what = "samples in a joint batch" if name == "batch_size" else "training samples"
@@ -180,14 +170,10 @@ class VoxelBudgetBatchSampler(Sampler[list[int]]):
     def set_epoch(self, epoch: int, *, start: int = 0) -> None:
         """Choose the epoch, and how many of its batches are already done."""
         if epoch < 0:
-            raise ValueError(
-                f"VoxelBudgetBatchSampler.set_epoch: epoch must be at least 0, not {epoch}"
-            )
-        if not 0 <= start <= len(self.batches(epoch)):
-            raise ValueError(
-                "VoxelBudgetBatchSampler.set_epoch: start must be in "
-                f"0..{len(self.batches(epoch))}, not {start}"
-            )
+            raise ValueError(f"set_epoch: epoch must be at least 0, not {epoch}")
+        number = len(self.batches(epoch))
+        if not 0 <= start <= number:
+            raise ValueError(f"set_epoch: start must be in 0..{number}, not {start}")
         self._epoch, self._start = epoch, start
 
     def __len__(self) -> int:

@@ -93,16 +93,11 @@ class TrainingFrames(Dataset[VoxelFrame]):
     ) -> None:
         check_grid_size(grid_size_m)
         if coarsest_cell_voxels < 1:
-            raise ValueError(
-                "TrainingFrames: coarsest_cell_voxels must be at least 1, not "
-                f"{coarsest_cell_voxels}"
-            )
-        if repeats < 1:
-            raise UserError(f"TrainingFrames: repeats must be at least 1, not {repeats}")
-        if seed < 0:
-            raise UserError(f"TrainingFrames: seed must be at least 0, not {seed}")
-        if max_voxels is not None and max_voxels < 1:
-            raise UserError(f"TrainingFrames: max_voxels must be at least 1, not {max_voxels}")
+            raise ValueError(f"coarsest_cell_voxels must be at least 1, not {coarsest_cell_voxels}")
+        bounds = {"repeats": (repeats, 1), "seed": (seed, 0), "max_voxels": (max_voxels, 1)}
+        for option, (value, least) in bounds.items():
+            if value is not None and value < least:
+                raise UserError(f"TrainingFrames: {option} must be at least {least}, not {value}")
         if max_batch_voxels is not None and (counts is None or len(counts) != len(source)):
             raise ValueError(
                 f"TrainingFrames: max_batch_voxels needs counts of the source's {len(source)} "
