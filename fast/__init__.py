@@ -16,6 +16,7 @@ from fast.distances import pairwise_distances
 from fast.distillation import kl_distillation, topological_loss
 from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyStats
 from fast.normalisation import normalise, normalize
+from fast.options import TopologyOptions
 from fast.persistence_curves import betti_curve, persistence_landscape
 from fast.persistence_image import fit_persistence_image, persistence_image
 from fast.persistence_summaries import persistent_entropy, total_persistence
@@ -36,6 +37,7 @@ __all__ = [
     "PersistenceInformation",
     "SaliencyLoss",
     "TopologicalLoss",
+    "TopologyOptions",
     "TopologyStats",
     "Transport",
     "betti_curve",

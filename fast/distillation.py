@@ -11,12 +11,19 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fast.chamfer import PrecisionWeight, persistence_weighted_chamfer
-from fast.checks import as_clouds, as_points, as_positive, refuse_two_devices
+from fast.checks import (
+    as_clouds,
+    as_integer,
+    as_points,
+    as_positive,
+    as_weights,
+    refuse_two_devices,
+)
 from fast.compiler import disable_compile
 from fast.critical_edges import critical_edge_matching_of_points
 from fast.diagram import BatchedDiagram
 from fast.normalisation import Normalisation, normalise
-from fast.options import DiagramLoss, SampleOn, TopologyOptions
+from fast.options import DiagramLoss, SampleOn, TopologyOptions, options_of
 from fast.rips import rips_persistence_of_points
 from fast.sampling import Sampling, choose_points, key_from
 from fast.transport import entropic_transport
@@ -107,19 +114,22 @@ def topological_loss(
     tensor(1.5000)
     """
     name = "topological_loss"
-    options = TopologyOptions(
-        function=name,
-        max_dim=max_dim,
+    num_dims = as_integer(name, "max_dim", max_dim, least=0) + 1
+    if num_dims > 2:
+        raise ValueError(
+            f"{name}: max_dim is {max_dim}; pass 0 or 1 (reference.topological_loss has no limit)"
+        )
+    start = as_integer(name, "start", start, least=0)
+    options = options_of(
+        name,
         num_samples=num_samples,
         normalisation=normalisation,
-        dim_weights=dim_weights,
+        dim_weights=tuple(as_weights(name, "dim_weights", dim_weights, num_dims)),
         eps=eps,
         cost_scale=cost_scale,
         precision_weight=precision_weight,
         min_persistence=min_persistence,
         sample_on=sample_on,
-        start=start,
-        backend=backend,
         loss=loss,
         sinkhorn_eps=sinkhorn_eps,
         sinkhorn_relative=sinkhorn_relative,
@@ -134,7 +144,7 @@ def topological_loss(
         )
     key = key_from(name, sampling, generator)
     clouds = list(as_clouds(teacher)), list(as_clouds(student))
-    return cloud_losses(name, *clouds, options, key).total
+    return cloud_losses(name, *clouds, options, key, start=start, backend=backend).total
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,22 +167,33 @@ def cloud_losses(
     students: list[Tensor],
     options: TopologyOptions,
     key: Tensor | None,
+    *,
+    start: int = 0,
+    backend: str | None = None,
 ) -> CloudLosses:
     """Run steps 1 to 5 of Algorithm 1 on clouds of any sizes, (N_b, T) and (N_b, S).
 
     `key` is what random samples are drawn from, see `fast.sampling.draw_points`; None if the
-    options ask for none.
+    options ask for none. `start` and `backend` are those of `topological_loss`.
     """
     if not teachers:
         raise ValueError(f"{function}: the batch is empty; pass at least one cloud")
     refuse_two_devices(function, teacher_features=teachers[0], student_features=students[0])
     with torch.autocast(teachers[0].device.type, enabled=False):
         with torch.no_grad():
-            teachers = [normalise(teacher, options.normalisation) for teacher in teachers]
-        students = [normalise(student, options.normalisation) for student in students]
+            teachers = [normalise(teacher, options.normalization) for teacher in teachers]
+        students = [normalise(student, options.normalization) for student in students]
 
-        indices, radii = _sample(function, teachers, students, options, key)
-        of_teachers, of_students, losses = _compare(teachers, students, indices, options)
+        sampled = _sampled(teachers, students, options.sample_on)
+        smallest = min(len(cloud) for cloud in sampled)
+        if start >= smallest:
+            raise ValueError(
+                f"{function}: start is {start}; pass an index below the smallest cloud's "
+                f"{smallest} points"
+            )
+        counts = [min(options.num_samples, len(cloud)) for cloud in sampled]
+        indices, radii = choose_points(sampled, counts, start, backend, options.sampling, key)
+        of_teachers, of_students, losses = _compare(teachers, students, indices, options, backend)
     return CloudLosses(
         total=(losses * losses.new_tensor(options.dim_weights)).sum(dim=1).mean(),
         losses=losses,
@@ -185,49 +206,42 @@ def cloud_losses(
     )
 
 
-def _sample(
-    function: str,
-    teachers: list[Tensor],
-    students: list[Tensor],
-    options: TopologyOptions,
-    key: Tensor | None,
-) -> tuple[list[Tensor], list[Tensor] | None]:
-    """Return each cloud's samples (M_b,) and, where known, their covering radius ()."""
-    if options.sample_on == "concat":
+def _sampled(teachers: list[Tensor], students: list[Tensor], sample_on: SampleOn) -> list[Tensor]:
+    """Return the clouds whose points are sampled."""
+    if sample_on == "concat":
         both = zip(teachers, students, strict=True)
-        sampled = [torch.cat([t.to(s.dtype), s.detach()], dim=1) for t, s in both]
-    else:
-        sampled = teachers if options.sample_on == "teacher" else students
-    smallest = min(len(cloud) for cloud in sampled)
-    if options.start >= smallest:
-        raise ValueError(
-            f"{function}: start is {options.start}; pass an index below the smallest cloud's "
-            f"{smallest} points"
-        )
-    counts = [min(options.num_samples, len(cloud)) for cloud in sampled]
-    return choose_points(sampled, counts, options.start, options.backend, options.sampling, key)
+        return [torch.cat([t.to(s.dtype), s.detach()], dim=1) for t, s in both]
+    return teachers if sample_on == "teacher" else students
 
 
 def _compare(
-    teachers: list[Tensor], students: list[Tensor], indices: list[Tensor], options: TopologyOptions
+    teachers: list[Tensor],
+    students: list[Tensor],
+    indices: list[Tensor],
+    options: TopologyOptions,
+    backend: str | None,
 ) -> tuple[list[BatchedDiagram], list[BatchedDiagram], Tensor]:
     """Return the diagrams of teachers and students, one per dimension, and (B, D) distances."""
     sizes = [len(picked) for picked in indices]
+
+    def diagrams(samples: Tensor) -> list[BatchedDiagram]:
+        return rips_persistence_of_points(
+            samples, len(options.dim_weights) - 1, sizes=sizes, backend=backend
+        )
+
     targets, samples = _padded(teachers, indices), _padded(students, indices)
     with torch.no_grad():
-        of_teachers = _diagrams(targets, sizes, options)
-    if options.loss == "edges":
+        of_teachers = diagrams(targets)
+    if options.diagram_distance == "edges":
         with torch.no_grad():
-            of_students = _diagrams(samples, sizes, options)
+            of_students = diagrams(samples)
         each = [
-            critical_edge_matching_of_points(*diagrams, targets, samples)
-            for diagrams in zip(of_teachers, of_students, strict=True)
+            critical_edge_matching_of_points(*pair, targets, samples)
+            for pair in zip(of_teachers, of_students, strict=True)
         ]
     else:
-        of_students = _diagrams(samples, sizes, options)
-        each = [
-            _distance(*diagrams, options) for diagrams in zip(of_teachers, of_students, strict=True)
-        ]
+        of_students = diagrams(samples)
+        each = [_distance(*pair, options) for pair in zip(of_teachers, of_students, strict=True)]
     return of_teachers, of_students, torch.stack(each, dim=1)
 
 
@@ -237,18 +251,11 @@ def _padded(clouds: list[Tensor], indices: list[Tensor]) -> Tensor:
     return pad_sequence(subsets, batch_first=True)
 
 
-def _diagrams(samples: Tensor, sizes: list[int], options: TopologyOptions) -> list[BatchedDiagram]:
-    """Return the diagrams of samples (B, M, C), one per dimension."""
-    return rips_persistence_of_points(
-        samples, options.num_dims - 1, sizes=sizes, backend=options.backend
-    )
-
-
 def _distance(
     of_teacher: BatchedDiagram, of_student: BatchedDiagram, options: TopologyOptions
 ) -> Tensor:
     """Return how far each student diagram is from its teacher's, (B,)."""
-    if options.loss == "wasserstein":
+    if options.diagram_distance == "wasserstein":
         deaths = of_student.deaths
         if of_student.dim > 0:  # of weight 0, see TopologyOptions
             return deaths.new_zeros(len(deaths))
@@ -260,7 +267,7 @@ def _distance(
         )
     student = of_student.pairs
     teacher = of_teacher.pairs.to(student.dtype)
-    if options.loss == "sinkhorn":
+    if options.diagram_distance == "sinkhorn":
         value: Tensor = entropic_transport(
             teacher,
             student,

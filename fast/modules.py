@@ -4,7 +4,7 @@ Shape letters: B clouds, N points of all clouds, C channels.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,7 +16,7 @@ from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.distillation import CloudLosses, cloud_losses, kl_distillation
 from fast.normalisation import Normalisation
-from fast.options import DiagramLoss, SampleOn, TopologyOptions
+from fast.options import DiagramLoss, SampleOn, options_of
 from fast.saliency import saliency_loss, saliency_maps_of_clouds
 from fast.sampling import Sampling, covering_radii, key_of_call
 from fast.transport import entropy_of_pairs
@@ -120,18 +120,17 @@ class TopologicalLoss(nn.Module):
         self.sampling_seed = as_integer(
             "TopologicalLoss", "sampling_seed", sampling_seed, least=0, most=2**63 - 1
         )
-        self.options = TopologyOptions(
-            function="TopologicalLoss",
+        self.start, self.backend = as_integer("TopologicalLoss", "start", start, least=0), backend
+        self.options = options_of(
+            "TopologicalLoss",
             num_samples=num_samples,
             normalisation=normalisation,
-            dim_weights=dim_weights,
+            dim_weights=tuple(dim_weights),
             eps=eps,
             cost_scale=cost_scale,
             precision_weight=precision_weight,
             min_persistence=min_persistence,
             sample_on=sample_on,
-            start=start,
-            backend=backend,
             loss=loss,
             sinkhorn_eps=sinkhorn_eps,
             sinkhorn_relative=sinkhorn_relative,
@@ -142,7 +141,7 @@ class TopologicalLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, for the module's repr."""
-        options = asdict(self.options)
+        options = self.options.arguments() | {"start": self.start, "backend": self.backend}
         if self.options.sampling != "farthest":
             options["sampling_seed"] = self.sampling_seed
         return ", ".join(f"{name}={value!r}" for name, value in options.items())
@@ -186,7 +185,14 @@ class TopologicalLoss(nn.Module):
             )
         sizes = cloud_sizes(name, offset, len(student))
         clouds = list(torch.split(teacher, sizes)), list(torch.split(student, sizes))
-        parts = cloud_losses(name, *clouds, self.options, self._next_key())
+        parts = cloud_losses(
+            name,
+            *clouds,
+            self.options,
+            self._next_key(),
+            start=self.start,
+            backend=self.backend,
+        )
         return (
             (parts.total, self._stats(parts, self._gradient_entropies(parts)))
             if return_stats
@@ -209,7 +215,7 @@ class TopologicalLoss(nn.Module):
         def radius(whose: SampleOn, clouds: list[Tensor]) -> Tensor:
             if whose == self.options.sample_on and parts.sampled_radii is not None:
                 return torch.stack(parts.sampled_radii).mean().to(losses)
-            return covering_radii(clouds, parts.indices, self.options.backend).mean().to(losses)
+            return covering_radii(clouds, parts.indices, self.backend).mean().to(losses)
 
         def pairs(diagrams: list[BatchedDiagram]) -> Tensor:
             return torch.stack([diagram.counts.double().mean() for diagram in diagrams]).to(losses)
@@ -227,7 +233,9 @@ class TopologicalLoss(nn.Module):
         """Return the spread of the loss's gradient over the student's pairs, (D,)."""
         # The same on every process of a step, whatever its clouds: the numbers are added up.
         takes_gradient = any(cloud.requires_grad for cloud in parts.student_normalized)
-        if self.options.loss == "edges" or not (torch.is_grad_enabled() and takes_gradient):
+        if self.options.diagram_distance == "edges" or not (
+            torch.is_grad_enabled() and takes_gradient
+        ):
             return None
         fields = [field for each in parts.student_diagrams for field in (each.births, each.deaths)]
         leaves = [field for field in fields if field.requires_grad]  # births of H0 are constants

@@ -1,8 +1,11 @@
-"""The options of the topological loss, checked in one place for the function and the module."""
+"""The options of the topological loss: declared, explained and checked here, once.
 
-from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
-from typing import Literal, get_args
+`fast.topological_loss` and `fast.TopologicalLoss` take them as arguments; a frozen dataclass of a
+caller's own may inherit them.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, get_args
 
 from fast.chamfer import PrecisionWeight
 from fast.checks import as_choice, as_integer, as_nonnegative, as_positive, as_weights
@@ -12,41 +15,13 @@ from fast.sampling import Sampling
 SampleOn = Literal["teacher", "student", "concat"]
 DiagramLoss = Literal["pwcd", "sinkhorn", "edges", "wasserstein"]
 
+ARGUMENTS: Final = {"normalization": "normalisation", "diagram_distance": "loss"}
+"""Options whose argument of the public functions has another name."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class TopologyOptions:
-    """What `fast.topological_loss` and `fast.TopologicalLoss` have in common.
-
-    Parameters
-    ----------
-    function
-        Whose options these are: the name that errors begin with. Not kept.
-    max_dim
-        Highest homology dimension, 0 or 1; None if `dim_weights` says it.
-
-    Attributes
-    ----------
-    num_samples
-        Points of each cloud to keep for the diagrams; a smaller cloud keeps all of its own.
-    normalisation
-        See `fast.normalise`.
-    dim_weights
-        Weight of each dimension's loss, one per dimension from 0 to `max_dim`.
-    eps, cost_scale, precision_weight, min_persistence
-        See `fast.persistence_weighted_chamfer`; used if `loss` is "pwcd".
-    sample_on
-        Whose normalized features are sampled: "teacher", "student" or "concat".
-    start
-        Index of the first farthest sample of each cloud.
-    backend
-        Which kernels; None: those of the tensors' device.
-    loss
-        How diagrams are compared: "pwcd", "sinkhorn", "edges" or "wasserstein", which is
-        defined for H0 alone and refuses a weight for H1.
-    sinkhorn_eps, sinkhorn_relative
-        `eps` and `relative` of `fast.entropic_transport`; used if `loss` is "sinkhorn".
-    sampling
-        How points are sampled: "farthest", "random" or "mixed", see `fast.sample_points`.
+class SamplingOptions:
+    """Which points of a cloud are compared.
 
     Raises
     ------
@@ -54,63 +29,89 @@ class TopologyOptions:
         If an option is out of range.
     """
 
-    function: InitVar[str]
-    max_dim: InitVar[int | None] = None
-    num_samples: int
-    normalisation: Normalisation
-    dim_weights: Sequence[float]
-    eps: float
-    cost_scale: float
-    precision_weight: PrecisionWeight
-    min_persistence: float
-    sample_on: SampleOn
-    start: int
-    backend: str | None
-    loss: DiagramLoss
-    sinkhorn_eps: float
-    sinkhorn_relative: bool
-    sampling: Sampling
+    num_samples: int = 1024
+    """Points of a cloud that are compared (Algorithm 1); a smaller cloud keeps all of its own."""
+    normalization: Normalisation = "l2"
+    """How features are normalized before sampling and distances (Algorithm 1, step 1)."""
+    sampling: Sampling = "farthest"
+    """How points are sampled: farthest-point (Algorithm 1), uniformly, or half by each."""
 
-    def __post_init__(self, function: str, max_dim: int | None) -> None:
-        if max_dim is not None:
-            num_dims = as_integer(function, "max_dim", max_dim, least=0) + 1
-            if num_dims > 2:
-                raise ValueError(
-                    f"{function}: max_dim is {max_dim}; pass 0 or 1 "
-                    "(reference.topological_loss has no limit)"
-                )
-        else:
-            num_dims = len(self.dim_weights)
-            if num_dims not in (1, 2):
-                raise ValueError(
-                    f"{function}: dim_weights has {num_dims} entries; pass 1 (H0) or 2 (H0, H1)"
-                )
-        checked = {
-            "num_samples": as_integer(function, "num_samples", self.num_samples, least=1),
-            "dim_weights": tuple(as_weights(function, "dim_weights", self.dim_weights, num_dims)),
-            "eps": as_positive(function, "eps", self.eps),
-            "cost_scale": as_positive(function, "cost_scale", self.cost_scale),
-            "min_persistence": as_nonnegative(function, "min_persistence", self.min_persistence),
-            "start": as_integer(function, "start", self.start, least=0),
-            "sinkhorn_eps": as_positive(function, "sinkhorn_eps", self.sinkhorn_eps),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)  # frozen from here on
-        for name, choices in {
-            "normalisation": Normalisation,
-            "precision_weight": PrecisionWeight,
-            "sample_on": SampleOn,
-            "loss": DiagramLoss,
-            "sampling": Sampling,
-        }.items():
-            as_choice(function, name, getattr(self, name), get_args(choices))
-        if self.loss == "wasserstein" and any(self.dim_weights[1:]):
+    def __post_init__(self) -> None:
+        function = type(self).__name__
+        self._set("num_samples", as_integer(function, "num_samples", self.num_samples, least=1))
+        self._refuse_others(normalization=Normalisation, sampling=Sampling)
+
+    def _refuse_others(self, **choices: Any) -> None:
+        for name, known in choices.items():
+            as_choice(type(self).__name__, name, getattr(self, name), get_args(known))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # frozen from here on
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopologyOptions(SamplingOptions):
+    """How the topology of two networks' features is compared.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+    """
+
+    sample_on: SampleOn = "teacher"
+    """Whose features choose the sampled points (Algorithm 1 takes the teacher's)."""
+    diagram_distance: DiagramLoss = "pwcd"
+    """What is compared: the diagrams by the paper's distance, by entropic transport (Table 11) or
+    by exact Wasserstein-2 (H0 alone), or the distances at their critical edges."""
+    sinkhorn_eps: float = 0.1
+    """Weight of the entropy with sinkhorn, in squared units of the distances."""
+    sinkhorn_relative: bool = False
+    """Take the weight of the entropy as a share of the largest cost of each pair of diagrams."""
+    dim_weights: tuple[float, ...] = (1.0, 1.0)
+    """Weights of H0 and of H1; the paper adds them evenly. One weight leaves H1 out."""
+    cost_scale: float = 1.0
+    """Factor of the squared distance between two pairs; 0.5 reads Algorithm 2 to the letter."""
+    eps: float = 1e-8
+    """Stabilizer of the sum of the pairs' weights (Eq. 2)."""
+    precision_weight: PrecisionWeight = "uniform"
+    """Weight of a student's pair: 1/K (Eq. 3), or by persistence as the teacher's."""
+    min_persistence: float = 0.0
+    """Teacher pairs of smaller persistence do not count."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        function, weights = type(self).__name__, self.dim_weights
+        if len(weights) not in (1, 2):
             raise ValueError(
-                f"{function}: dim_weights is {self.dim_weights}; loss 'wasserstein' is defined for "
+                f"{function}: dim_weights has {len(weights)} entries; pass 1 (H0) or 2 (H0, H1)"
+            )
+        checked = as_weights(function, "dim_weights", weights, len(weights))
+        self._set("dim_weights", tuple(checked))
+        for name in ("eps", "cost_scale", "sinkhorn_eps"):
+            self._set(name, as_positive(function, name, getattr(self, name)))
+        least = as_nonnegative(function, "min_persistence", self.min_persistence)
+        self._set("min_persistence", least)
+        self._refuse_others(
+            sample_on=SampleOn, diagram_distance=DiagramLoss, precision_weight=PrecisionWeight
+        )
+        if self.diagram_distance == "wasserstein" and any(self.dim_weights[1:]):
+            raise ValueError(
+                f"{function}: dim_weights is {self.dim_weights}; 'wasserstein' is defined for "
                 "dimension 0 alone, pass (w, 0.0) or one weight"
             )
 
-    @property
-    def num_dims(self) -> int:
-        """How many homology dimensions count."""
-        return len(self.dim_weights)
+    def arguments(self) -> dict[str, Any]:
+        """Return the options as keyword arguments of `fast.TopologicalLoss`."""
+        names = [field.name for field in fields(TopologyOptions)]
+        return {ARGUMENTS.get(name, name): getattr(self, name) for name in names}
+
+
+def options_of(function: str, **arguments: Any) -> TopologyOptions:
+    """Return the options that a public function was given; errors name it and its arguments."""
+    of_argument = {argument: name for name, argument in ARGUMENTS.items()}
+    try:
+        return TopologyOptions(**{of_argument.get(n, n): value for n, value in arguments.items()})
+    except ValueError as error:
+        name, _, told = str(error).removeprefix("TopologyOptions: ").partition(" ")
+        raise ValueError(f"{function}: {ARGUMENTS.get(name, name)} {told}") from None

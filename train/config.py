@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (
@@ -28,6 +29,16 @@ def require(condition: bool, option: str, value: object, cure: str) -> None:
     """Raise a `UserError` that names option, value and cure, unless a condition holds."""
     if not condition:
         raise UserError(f"--{option} is {value}: {cure}")
+
+
+@contextmanager
+def refused_as_flags(group: str) -> Iterator[None]:
+    """Turn a `ValueError` about a field, "CLASS: FIELD is VALUE; CURE", into one about its flag."""
+    try:
+        yield
+    except ValueError as error:
+        name, _, told = str(error).partition(": ")[2].partition(" ")
+        raise UserError(f"--{group}.{name.replace('_', '-')} {told}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

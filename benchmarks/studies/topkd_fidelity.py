@@ -27,6 +27,7 @@ from benchmarks.studies.figures.networks import (
 )
 from benchmarks.studies.study_page import command, refuse_below, write_json
 from benchmarks.studies.topkd_predictors import predictors
+from fast.options import SamplingOptions
 from train.core.atomic_write import check_writable
 from train.core.command import Device, Paths
 from train.core.console import Progress, logger
@@ -294,10 +295,12 @@ class _Draw:
         self.choice = choice
         self.regions = Regions(choice.region) if choice.region else None
         # Of its own for each student: the number of the call draws, so all get the same points.
-        self.samplers = {
-            role: SampledPoints(choice.num_points, choice.normalization, choice.sampling)
-            for role in roles
-        }
+        options = SamplingOptions(
+            num_samples=choice.num_points,
+            normalization=choice.normalization,
+            sampling=choice.sampling,
+        )
+        self.samplers = {role: SampledPoints(options) for role in roles}
 
     def __call__(
         self, batch: Mapping[str, Any], outputs: Mapping[str, NetworkOutput]

@@ -189,13 +189,14 @@ def test_reprs_can_be_read():
     assert repr(fast.DistillationLoss(2.0)) == "DistillationLoss(temperature=2.0)"
     assert repr(fast.SaliencyLoss()) == "SaliencyLoss(reduction='sum')"
     assert repr(fast.TopologicalLoss(loss="sinkhorn")) == (
-        "TopologicalLoss(num_samples=1024, normalisation='l2', dim_weights=(1.0, 1.0), eps=1e-08, "
-        "cost_scale=1.0, precision_weight='uniform', min_persistence=0.0, sample_on='teacher', "
-        "start=0, backend=None, loss='sinkhorn', sinkhorn_eps=0.1, "
-        "sinkhorn_relative=False, sampling='farthest')"
+        "TopologicalLoss(num_samples=1024, normalisation='l2', sampling='farthest', "
+        "sample_on='teacher', loss='sinkhorn', sinkhorn_eps=0.1, sinkhorn_relative=False, "
+        "dim_weights=(1.0, 1.0), cost_scale=1.0, eps=1e-08, precision_weight='uniform', "
+        "min_persistence=0.0, start=0, backend=None)"
     )
     mixed = repr(fast.TopologicalLoss(sampling="mixed", sampling_seed=7))
-    assert mixed.endswith("sampling='mixed', sampling_seed=7)")
+    assert "sampling='mixed'" in mixed
+    assert mixed.endswith("sampling_seed=7)")
     diagram = fast.rips_persistence(torch.zeros(1, 1))[0]
     assert repr(diagram) == "BatchedDiagram(dim=0, pairs=[0], dtype=torch.float32, device=cpu)"
     assert len(diagram) == 1

@@ -190,7 +190,7 @@ def test_each_device_has_its_kernel():
 
 def test_a_weight_for_loops_is_refused():
     points = torch.rand(5, 2)
-    message = r"dim_weights is \(1.0, 1.0\); loss 'wasserstein' is defined for dimension 0"
+    message = r"dim_weights is \(1.0, 1.0\); 'wasserstein' is defined for dimension 0"
     with pytest.raises(ValueError, match=f"TopologicalLoss: {message}"):
         fast.TopologicalLoss(loss="wasserstein")
     with pytest.raises(ValueError, match=f"topological_loss: {message}"):

@@ -80,9 +80,7 @@ class RelationalKD(StageTerm):
         artifacts: Path | None = None,
     ) -> None:
         super().__init__(config, student, teacher, artifacts=artifacts)
-        self.sampled_points = SampledPoints(
-            config.num_samples, config.normalization, config.sampling
-        )
+        self.sampled_points = SampledPoints(config)
 
     @property
     def fixed_weight(self) -> float:

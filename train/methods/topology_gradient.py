@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fast import DistillationLoss, SaliencyLoss, TopologicalLoss
+from fast import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyOptions
 from fast.transport import NotConvergedError
-from train.config import require
+from train.config import refused_as_flags, require
 from train.core.errors import UserError
 from train.data.batch import Batch
 from train.methods.balance import GradientBalance
@@ -34,7 +34,7 @@ from train.networks.protocol import Network, NetworkOutput
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopologyGradientConfig(KDConfig):
+class TopologyGradientConfig(TopologyOptions, KDConfig):
     """Eq. 8: the weights of the distilled terms, and what each term leaves open.
 
     The cross-entropy has weight 1. A weight of 0 turns a term off and skips its computation.
@@ -44,14 +44,6 @@ class TopologyGradientConfig(KDConfig):
     """Weight of the distance between the diagrams of the features (Eq. 2-3)."""
     saliency: float = 1.0
     """Weight of the saliency alignment (Eq. 4-7)."""
-    num_samples: int = 1024
-    """Points of a cloud whose diagrams are compared (Algorithm 1)."""
-    normalization: Literal["l2", "none", "center_maxnorm", "diameter", "rms"] = "l2"
-    """How features are normalized before sampling and distances (Algorithm 1, step 1)."""
-    sampling: Literal["farthest", "random", "mixed"] = "farthest"
-    """How points are sampled: farthest-point (Algorithm 1), uniformly, or half by each."""
-    sample_on: Literal["teacher", "student", "concat"] = "teacher"
-    """Whose features choose the sampled points (Algorithm 1 takes the teacher's)."""
     topology_stage: str = "last"
     """Stage whose features give the diagrams: last (before the classifier) or a name, enc4."""
     saliency_stages: tuple[str, ...] = ("decoder",)
@@ -59,29 +51,12 @@ class TopologyGradientConfig(KDConfig):
     shared_order: bool = True
     """List the voxels of each stage in one order for both networks; without it maps of pooled
     stages are compared row by row though the voxels are others (Table 10's likely mistake)."""
-    diagram_distance: Literal["pwcd", "sinkhorn", "edges", "wasserstein"] = "pwcd"
-    """What is compared: the diagrams by the paper's distance, by entropic transport (Table 11) or
-    by exact Wasserstein-2 (H0 alone), or the distances at their critical edges."""
     topology_balance: float = 0.0
     """Instead of --method.topology: hold the term's gradient at this share of the other terms'; 0
     for a fixed weight."""
     topology_target: Literal["own", "other", "permuted"] = "own"
     """Compare with the same points of the teacher, or, as a placebo, with another cloud's
     features, or with the same cloud's on other points."""
-    sinkhorn_eps: float = 0.1
-    """Weight of the entropy with sinkhorn, in squared units of the distances."""
-    sinkhorn_relative: bool = False
-    """Take --method.sinkhorn-eps as a share of the largest cost of each pair of diagrams."""
-    dim_weights: tuple[float, float] = (1.0, 1.0)
-    """Weights of H0 and of H1; the paper adds them evenly."""
-    cost_scale: float = 1.0
-    """Factor of the squared distance between two pairs; 0.5 reads Algorithm 2 to the letter."""
-    eps: float = 1e-8
-    """Stabilizer of the sum of the pairs' weights (Eq. 2)."""
-    precision_weight: Literal["uniform", "persistence"] = "uniform"
-    """Weight of a student's pair: 1/K (Eq. 3), or by persistence as the teacher's."""
-    min_persistence: float = 0.0
-    """Teacher pairs of smaller persistence do not count."""
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -89,7 +64,9 @@ class TopologyGradientConfig(KDConfig):
         return ("topology", "saliency", "distillation")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        KDConfig.__post_init__(self)
+        with refused_as_flags("method"):
+            TopologyOptions.__post_init__(self)
         require(self.num_samples >= 2, "method.num-samples", self.num_samples, "at least 2 points")
         require(
             0 <= self.topology_balance < math.inf,
@@ -102,32 +79,6 @@ class TopologyGradientConfig(KDConfig):
             "method.topology",
             self.topology,
             "--method.topology-balance sets the weight; leave one of them out",
-        )
-        require(
-            self.diagram_distance != "wasserstein" or self.dim_weights[1] == 0,
-            "method.dim-weights",
-            self.dim_weights,
-            "--method.diagram-distance wasserstein is for H0 alone: give 1 0",
-        )
-        for name in ("sinkhorn_eps", "cost_scale", "eps"):
-            value = getattr(self, name)
-            require(
-                math.isfinite(value) and value > 0,
-                f"method.{name.replace('_', '-')}",
-                value,
-                "above 0",
-            )
-        require(
-            all(0 <= weight < math.inf for weight in self.dim_weights),
-            "method.dim-weights",
-            self.dim_weights,
-            "0 or above, for H0 and H1",
-        )
-        require(
-            0 <= self.min_persistence < math.inf,
-            "method.min-persistence",
-            self.min_persistence,
-            "0 or above",
         )
         require(
             len(self.saliency_stages) > 0,
@@ -162,21 +113,10 @@ class TopologyGradient(DistillationMethod):
         super().__init__(config, student, teacher, artifacts=artifacts)
         # Of the teacher nothing but the names of its stages is needed: targets may be kept ones.
         assert teacher is not None
-        wasserstein = config.diagram_distance == "wasserstein"
-        self.topological_loss = TopologicalLoss(
-            num_samples=config.num_samples,
-            normalisation=config.normalization,
-            sampling=config.sampling,
-            sample_on=config.sample_on,
-            loss=config.diagram_distance,
-            sinkhorn_eps=config.sinkhorn_eps,
-            sinkhorn_relative=config.sinkhorn_relative,
-            dim_weights=config.dim_weights[: 1 if wasserstein else 2],
-            eps=config.eps,
-            cost_scale=config.cost_scale,
-            precision_weight=config.precision_weight,
-            min_persistence=config.min_persistence,
-        )
+        options = config.arguments()
+        if config.diagram_distance == "wasserstein":
+            options["dim_weights"] = config.dim_weights[:1]  # H1 has no part in it
+        self.topological_loss = TopologicalLoss(**options)
         self.saliency_loss = SaliencyLoss(reduction="none")
         self.distillation_loss = DistillationLoss(temperature=config.temperature)
         self.check(config, student, teacher)

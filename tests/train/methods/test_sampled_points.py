@@ -5,6 +5,7 @@ import torch
 
 from fast import TopologicalLoss, normalise
 from fast import modules as fast_modules
+from fast.options import SamplingOptions
 from train.methods.sampled_points import SampledPoints
 
 OFFSET = torch.tensor([60, 75, 160])  # the second cloud is smaller than the samples
@@ -15,14 +16,19 @@ def features():
     return torch.randn(160, 6, generator=generator), torch.randn(160, 3, generator=generator)
 
 
+def sampled_points(normalization, sampling):
+    options = SamplingOptions(num_samples=20, normalization=normalization, sampling=sampling)
+    return SampledPoints(options)
+
+
 @pytest.fixture
 def compared(monkeypatch):
     """Return a list of the indices of every cloud of every call of a topological loss."""
     found = []
     original = fast_modules.cloud_losses
 
-    def recorded(*arguments):
-        parts = original(*arguments)
+    def recorded(*arguments, **more):
+        parts = original(*arguments, **more)
         found.append(parts.indices)
         return parts
 
@@ -35,7 +41,7 @@ def compared(monkeypatch):
 def test_the_points_are_those_of_the_topology(sampling, normalization, compared):
     teacher, student = features()
     topology = TopologicalLoss(20, normalization, sampling=sampling)
-    sampled = SampledPoints(20, normalization, sampling)
+    sampled = sampled_points(normalization, sampling)
     for _ in range(3):
         topology(teacher, student, OFFSET)
         found = sampled(teacher, student, OFFSET)
@@ -53,22 +59,22 @@ def test_the_points_are_those_of_the_topology(sampling, normalization, compared)
 
 def test_a_module_that_goes_on_draws_what_it_would_have_drawn():
     teacher, student = features()
-    first, again = (SampledPoints(20, "l2", "random") for _ in range(2))
+    first, again = (sampled_points("l2", "random") for _ in range(2))
     first(teacher, student, OFFSET)
     again.load_state_dict(first.state_dict())
     want, found = (each(teacher, student, OFFSET)[0][0] for each in (first, again))
     assert torch.equal(found, want)
-    assert not torch.equal(SampledPoints(20, "l2", "random")(teacher, student, OFFSET)[0][0], want)
+    assert not torch.equal(sampled_points("l2", "random")(teacher, student, OFFSET)[0][0], want)
 
 
 def test_only_the_students_features_have_a_gradient():
     teacher, student = (each.requires_grad_() for each in features())
-    for of_teacher, of_student in SampledPoints(20, "l2", "mixed")(teacher, student, OFFSET):
+    for of_teacher, of_student in sampled_points("l2", "mixed")(teacher, student, OFFSET):
         assert not of_teacher.requires_grad
         assert of_student.requires_grad
 
 
 def test_half_precision_is_computed_in_float32():
     teacher, student = (each.bfloat16() for each in features())
-    for cloud in SampledPoints(20, "l2", "farthest")(teacher, student, OFFSET):
+    for cloud in sampled_points("l2", "farthest")(teacher, student, OFFSET):
         assert [each.dtype for each in cloud] == [torch.float32] * 2

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from fast import rips_persistence
+from fast.options import SamplingOptions
 from train.core.errors import UserError
 from train.methods.losses import require_finite
 from train.methods.sampled_points import SampledPoints
@@ -83,7 +84,11 @@ class TopKD(StageTerm):
             self.ripsnet = maker.ripsnet.frozen()
         self.regions = Regions(config.region) if config.region else None
         self.sampled_points = SampledPoints(
-            config.num_points, config.normalization, config.sampling
+            SamplingOptions(
+                num_samples=config.num_points,
+                normalization=config.normalization,
+                sampling=config.sampling,
+            )
         )
         widths = [
             network.stage_channels[stage]
