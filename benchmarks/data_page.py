@@ -1,4 +1,4 @@
-"""The generated page of reading: sweeps a second, opening, simulating, and their targets."""
+"""The generated page of reading: frames a second, opening, simulating, and their targets."""
 
 from benchmarks.markdown import GENERATED, measured_on, mebibytes, per_second, seconds, times
 from benchmarks.schema import Record, Result
@@ -10,8 +10,8 @@ TITLES = {"semantickitti": "SemanticKITTI", "nuscenes": "nuScenes", "waymo": "Wa
 
 WAYS = {
     "numpy": ("bytes", "numpy", 0),
-    "decoded": ("sweeps", "ours", 0),
-    "kept": ("sweeps", "ours, kept", 0),
+    "decoded": ("frames", "ours", 0),
+    "kept": ("frames", "ours, kept", 0),
     "tensors": ("tensors", "ours", 0),
     "1 worker": ("tensors by workers", "ours", 1),
     "2 workers": ("tensors by workers", "ours", 2),
@@ -39,12 +39,12 @@ def data_page(records: dict[str, Record]) -> str:
     return page(
         GENERATED,
         "# From disk to tensors",
-        "Simulated sweeps with as many rays as the real sensor's, in the dataset's own files, "
-        "which the system holds in memory from the second call on. Sweeps a second.",
+        "Simulated frames with as many rays as the real sensor's, in the dataset's own files, "
+        "which the system holds in memory from the second call on. Frames a second.",
         _reading(reading),
         "`numpy` reads the same files into arrays of bytes and does nothing with them. "
         "`decoded` has coordinates, strengths and train ids, every value checked; `kept` reads "
-        "them from a folder of decoded sweeps instead. `tensors` are batches of 4 as training "
+        "them from a folder of decoded frames instead. `tensors` are batches of 4 as training "
         "gets them: augmented, voxelized at 5 cm, collated; in the process itself, and by one "
         "and two worker processes. Peak memory is that of the process without workers, above "
         "what it held before.",
@@ -54,20 +54,20 @@ def data_page(records: dict[str, Record]) -> str:
         "second: read alone in an order that never goes forward, and all decoded into an empty "
         "folder in the order of the file; then any frames from that folder.",
         _segment(reading),
-        f"A kept sweep takes {KEPT_BYTES_PER_POINT} bytes per point. The "
+        f"A kept frame takes {KEPT_BYTES_PER_POINT} bytes per point. The "
         f"{WAYMO_LABELED_FRAMES:,} labeled frames of training have some "
         f"{WAYMO_POINTS_PER_FRAME:,} points each: {_waymo_gigabytes():.0f} GB of disk, and "
         f"{_first_hours(reading)} on one core before the first epoch, which worker processes "
         "share among them. Later epochs and later runs read what is kept.",
         "## Opening",
-        "A training split of very small sweeps. The first time makes the index (SemanticKITTI "
+        "A training split of very small frames. The first time makes the index (SemanticKITTI "
         "has none: its folders are listed), later ones find it on disk.",
         _opening(opening),
         "## Simulating",
-        f"Streets, rays and files from nothing, {SIMULATION_RAYS:,} rays a turn of the main "
+        f"Scenes, rays and files from nothing, {SIMULATION_RAYS:,} rays a turn of the main "
         "sensor. Waymo's four small lidars, and its frames without labels, come on top.",
         _simulation(simulation),
-        "With `--method` of cameras every sweep has images too, here the six of nuScenes, as "
+        "With `--method` of cameras every frame has images too, here the six of nuScenes, as "
         "numbers in memory: rays, light, sky, colors, exposure and noise.",
         _rendering(rendering),
         "## Targets",
@@ -81,11 +81,11 @@ def data_targets(records: dict[str, Record]) -> list[Target]:
     opening, simulation = newest(records, "opening"), newest(records, "simulation")
     found = []
     for name, title in TITLES.items():
-        what = f"{title}, opening 20,000 sweeps the second time"
+        what = f"{title}, opening 20,000 frames the second time"
         measured = median(opening.one(data=name))
         found.append(Target(what, OPENING_TARGET_S, measured, seconds, at_least=False))
     for name, title in TITLES.items():
-        what = f"{title}, simulated sweeps of {SIMULATION_RAYS:,} rays a minute"
+        what = f"{title}, simulated frames of {SIMULATION_RAYS:,} rays a minute"
         rate = _per_minute(simulation.one(data=name))
         found.append(Target(what, SIMULATION_TARGET, rate, _number))
     what = "Rendered views of 320 x 160 pixels a second, two threads"
@@ -113,7 +113,7 @@ def _segment(source: Source) -> str:
     results = [
         source.one(data="waymo segment", op="alone"),
         filling,
-        source.one(data="waymo", op="sweeps", implementation="ours, kept"),
+        source.one(data="waymo", op="frames", implementation="ours, kept"),
     ]
     rates = [_number(per_second(result)) for result in results]
     return table(
@@ -140,7 +140,7 @@ def _opening(source: Source) -> str:
         first = None if result is None else result.first_call_s
         count = DASH if result is None else f"{result.num_points:,}"
         rows.append([title, count, seconds(first), seconds(median(result)), mebibytes(result)])
-    return table(["", "sweeps", "the first time", "later", "peak"], rows)
+    return table(["", "frames", "the first time", "later", "peak"], rows)
 
 
 def _simulation(source: Source) -> str:
@@ -149,7 +149,7 @@ def _simulation(source: Source) -> str:
         result = source.one(data=name)
         threads = DASH if result is None else str(result.threads)
         rows.append([title, threads, _number(_per_minute(result)), mebibytes(result)])
-    return table(["", "threads", "sweeps a minute", "peak"], rows)
+    return table(["", "threads", "frames a minute", "peak"], rows)
 
 
 def _rendering(source: Source) -> str:

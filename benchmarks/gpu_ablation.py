@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.gpu_parts import Part, run_part
-from train.ablation.grids import Arm, Grid, built_in
+from train.ablation.grids import Grid, Variant, built_in
 from train.ablation.records import RECORDS_NAME, read_records
 from train.ablation.runner import Ablation, Runner
 from train.ablation.verdicts import Comparison
@@ -26,20 +26,20 @@ SEEDS = 5
 
 
 def body(part: Part) -> None:
-    """Run the arms, seed by seed, on simulated Waymo with the teacher that comes along."""
+    """Run the variants, seed by seed, on simulated Waymo with the teacher that comes along."""
     teacher = pretrained_path("waymo", PAIRS["tiny"][0], simulated=True)
     assert teacher is not None
     run = preset("waymo", "tiny")
     grid = built_in()["main"]
-    sweeps, steps, epochs = (4, 60, 1) if part.small else (160, 600, 3)
+    frames, steps, epochs = (4, 60, 1) if part.small else (160, 600, 3)
     if part.small:
-        arms = {name: grid.arms[name] for name in list(grid.arms)[:2]}
-        grid = Grid(grid.title, arms, _between(arms))
+        variants = {name: grid.variants[name] for name in list(grid.variants)[:2]}
+        grid = Grid(grid.title, variants, _between(variants))
     with tempfile.TemporaryDirectory() as folder:
         data = dataclasses.replace(
             run.data,
-            simulated_sweeps=sweeps,
-            simulated_validation_sweeps=max(2, sweeps // 2),
+            simulated_frames=frames,
+            simulated_validation_frames=max(2, frames // 2),
             simulated_azimuth_steps=steps,
             max_voxels=1000 if part.small else 5000,
         )
@@ -75,12 +75,12 @@ def body(part: Part) -> None:
             part.keep("records", count=len(runs), runs=[str(run) for run in runs])
 
 
-def _between(arms: dict[str, Arm]) -> tuple[Comparison, ...]:
-    """Return the comparisons of a grid that are between these arms."""
+def _between(variants: dict[str, Variant]) -> tuple[Comparison, ...]:
+    """Return the comparisons of a grid that are between these variants."""
     return tuple(
         each
         for each in built_in()["main"].comparisons
-        if each.arm in arms and each.baseline in arms
+        if each.variant in variants and each.baseline in variants
     )
 
 

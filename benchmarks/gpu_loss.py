@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import fast
-from benchmarks.gpu_parts import Part, error_of, moved, run_part, sweeps
+from benchmarks.gpu_parts import Part, error_of, frames, moved, run_part
 from fast.options import DiagramLoss
 from train.data.batch import Batch
 from train.networks.ptv3 import build_segmentor
@@ -22,10 +22,10 @@ REPEATS = 10
 
 
 def body(part: Part) -> None:
-    """Check value and gradient against the CPU on two sweeps, then time all sweeps."""
-    num_sweeps, num_voxels = (2, 300) if part.small else (12, 30_000)
+    """Check value and gradient against the CPU on two frames, then time all frames."""
+    num_frames, num_voxels = (2, 300) if part.small else (12, 30_000)
     pair = ("tiny-teacher", "tiny-student") if part.small else ("teacher", "student")
-    batch = moved(sweeps(part, num_sweeps, num_voxels), part.device)
+    batch = moved(frames(part, num_frames, num_voxels), part.device)
     features, offset = features_of(pair, batch)
     num_samples = 64 if part.small else 1024
     losses: tuple[DiagramLoss, ...] = ("pwcd", "edges")
@@ -69,7 +69,7 @@ def one_loss(
     want_value, want_grad = run(two[0].cpu(), two[1].cpu(), two[2].cpu())
     errors = {"value": error_of(value, want_value), "gradient": error_of(grad, want_grad)}
     # Normalized on the device: two points that are almost equally far may change places there.
-    part.check(f"{loss}: two sweeps", max(errors.values()) < 1e-3, **errors)
+    part.check(f"{loss}: two frames", max(errors.values()) < 1e-3, **errors)
     again = run(*two)
     part.check(
         f"{loss}: the same bits twice", torch.equal(again[0], value) and torch.equal(again[1], grad)
@@ -79,8 +79,8 @@ def one_loss(
     taken = part.seconds(lambda: run(*features, offset), 2 if part.small else REPEATS)
     on_gpu = part.device.type == "cuda"
     part.keep(
-        f"{loss}: all sweeps",
-        sweeps=len(offset),
+        f"{loss}: all frames",
+        frames=len(offset),
         points=len(features[0]),
         num_samples=num_samples,
         median_s=statistics.median(taken),

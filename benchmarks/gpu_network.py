@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.gpu_parts import Part, error_of, moved, run_part, sweeps
+from benchmarks.gpu_parts import Part, error_of, frames, moved, run_part
 from train.data.batch import Batch
 from train.data.frame import IGNORE_INDEX
 from train.evaluation.network_pass import arithmetic
@@ -28,7 +28,7 @@ The tiny pair's own error on a CPU is 1.1e-2 and 1.4e-2, so that no fixed 1e-2 w
 def body(part: Part) -> None:
     """Compare geometry, then each network."""
     sizes = ("tiny-student", "tiny-teacher") if part.small else ("student", "teacher")
-    batch = sweeps(part, 2, 300 if part.small else 8000)
+    batch = frames(part, 2, 300 if part.small else 8000)
     on_cpu, on_device = (moved(batch, torch.device(kind)) for kind in ("cpu", part.device))
     with part.case("geometry"):
         compare_geometry(part, on_cpu, on_device)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.sweeps import REAL_RAYS, simulated
+from benchmarks.frames import REAL_RAYS, simulated
 from train.core import provenance
 from train.core.atomic_write import atomic_write
 from train.data.batch import Batch, collate
@@ -29,7 +29,7 @@ from train.evaluation.network_pass import TTATransform
 
 FAILED, NO_DEVICE, STOPPED = 1, 3, 130  # exit codes; 2 is argparse's own
 
-_DIFFERENT_SWEEPS = 3  # the others are these, turned
+_DIFFERENT_FRAMES = 3  # the others are these, turned
 
 
 @dataclass
@@ -137,21 +137,21 @@ def run_part(
     return FAILED if part.failed else 0
 
 
-def sweeps(part: Part, num_sweeps: int, num_voxels: int) -> Batch:
-    """Return a collated batch of simulated sweeps, each cropped to `num_voxels`, on the host.
+def frames(part: Part, num_frames: int, num_voxels: int) -> Batch:
+    """Return a collated batch of simulated frames, each cropped to `num_voxels`, on the host.
 
-    A few different sweeps, turned by quarters for the rest, with labels.
+    A few different frames, turned by quarters for the rest, with labels.
     """
     rays = 64 * 150 if part.small else REAL_RAYS["semantickitti"]
-    different = min(num_sweeps, _DIFFERENT_SWEEPS)
+    different = min(num_frames, _DIFFERENT_FRAMES)
     rng = np.random.default_rng(0)
     samples = []
     with tempfile.TemporaryDirectory() as folder:
         source = simulated("semantickitti", rays, different, Path(folder)).source
-        for number in range(num_sweeps):
+        for number in range(num_frames):
             view = TTATransform(quarter_turns=number // different % 4)
-            sweep = view.of(source[number % different])
-            samples.append(crop(voxelize(sweep, 0.2 if part.small else 0.05), num_voxels, rng))
+            frame = view.of(source[number % different])
+            samples.append(crop(voxelize(frame, 0.2 if part.small else 0.05), num_voxels, rng))
     return collate(samples)
 
 

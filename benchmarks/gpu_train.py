@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu_parts import Part, moved, run_part, sweeps
+from benchmarks.gpu_parts import Part, frames, moved, run_part
 from train.config import OptimConfig, RunConfig
 from train.data.batch import Batch
 from train.engine.optimizer import make_optimizer
@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def body(part: Part) -> None:
     """Do the teacher's steps, the student's, both networks' passes, then kill and resume."""
-    num_sweeps, num_voxels = (2, 300) if part.small else (12, 30_000)
+    num_frames, num_voxels = (2, 300) if part.small else (12, 30_000)
     sizes = ("tiny-teacher", "tiny-student") if part.small else ("teacher", "student")
-    batch = sweeps(part, num_sweeps, num_voxels)
+    batch = frames(part, num_frames, num_voxels)
     torch.manual_seed(0)
     teacher, student = (build_segmentor(size, NUM_CLASSES).to(part.device) for size in sizes)
     with part.case("attention"):
@@ -244,12 +244,12 @@ def passes(part: Part, teacher: Segmentor, student: Segmentor, batch: Batch) -> 
 
 
 def _child_config(options: dict[str, Any]) -> RunConfig:
-    """Return a run of the tiny teacher on simulated sweeps: a few epochs of a few steps."""
+    """Return a run of the tiny teacher on simulated frames: a few epochs of a few steps."""
     base = preset("semantickitti", "tiny")
     data = dataclasses.replace(
         base.data,
-        simulated_sweeps=4 if options["small"] else 8,
-        simulated_validation_sweeps=2,
+        simulated_frames=4 if options["small"] else 8,
+        simulated_validation_frames=2,
         simulated_azimuth_steps=100,
         max_voxels=1000,
         grid_size_m=0.2,

@@ -62,7 +62,7 @@ def peers_page(records: dict[str, Record]) -> str:
         _batch_table(batch),
         "## Backward, N = 1024, and the whole loss",
         _backward_table(backward),
-        "The loss row is the topological loss of one sweep of 30,000 points: sampling to "
+        "The loss row is the topological loss of one frame of 30,000 points: sampling to "
         "1,024, two diagrams, the matching.",
         "## Sampling 30,000 points of 64 channels to 1,024",
         _sampling_table(sampling),

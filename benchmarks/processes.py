@@ -36,10 +36,10 @@ WARM_UP_STEPS: Final = 2
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What to train: simulated sweeps on disk, the paper's method on the tiny pair.
+    """What to train: simulated frames on disk, the paper's method on the tiny pair.
 
-    `threads` are those of each process; `batch_size` sweeps a step in all processes together, so
-    many `steps` as each sweep is repeated. With `profiled` the exchange is measured, which takes
+    `threads` are those of each process; `batch_size` frames a step in all processes together, so
+    many `steps` as each frame is repeated. With `profiled` the exchange is measured, which takes
     time itself.
     """
 
@@ -58,13 +58,13 @@ class Trained:
     """What the first process measured after the warm-up.
 
     `seconds` of all steps, reading included; `exchange_s` of them under exchanges of the processes,
-    waiting for each other included (None where it was not measured); `sweeps` of each step, and
+    waiting for each other included (None where it was not measured); `frames` of each step, and
     its `totals`.
     """
 
     seconds: float
     exchange_s: float | None
-    sweeps: list[list[str]]
+    frames: list[list[str]]
     totals: list[float]
 
 
@@ -172,7 +172,7 @@ def _train(wanted: Training) -> Trained | None:
     return Trained(
         seconds=sum(record["seconds"] for record in counted),
         exchange_s=exchange_s,
-        sweeps=[record["sweeps"] for record in records.steps],
+        frames=[record["frames"] for record in records.steps],
         totals=[record["total"] for record in records.steps],
     )
 

@@ -125,7 +125,7 @@ def convolution_page(records: dict[str, Record]) -> str:
         GENERATED,
         "# Sparse convolution beside spconv",
         "A 3 x 3 x 3 submanifold convolution, 64 to 64 channels, float32, on the 30,000 voxels "
-        "of 5 cm nearest to the sensor of a 64-ray scan of a street. Before a case is timed "
+        "of 5 cm nearest to the sensor of a 64-ray scan of a scene. Before a case is timed "
         "its output and gradients are compared with sums over a dictionary of voxels in "
         "float64. `backward`: the gradients of input, weight and bias alone; `neighbor "
         "search`: once for all layers of a resolution. spconv is its CPU wheel, called "
@@ -267,20 +267,20 @@ def processes_page(records: dict[str, Record]) -> str:
     for name, title in _TWO.items():
         result = source.one(op="exchange", implementation=name)
         rate = per_second(result)
-        a_step = None if rate is None else 4 / rate  # of four sweeps
+        a_step = None if rate is None else 4 / rate  # of four frames
         exchange.append([title, seconds(a_step), number(ratio(result, steps[name]), ".1%")])
     rays = f"{source.results[0].num_points:,}" if source.results else DASH
     return page(
         GENERATED,
         "# Two processes beside one",
-        "The paper's method on the tiny pair, steps of the same four simulated sweeps of "
+        "The paper's method on the tiny pair, steps of the same four simulated frames of "
         f"{rays} rays on one machine's CPU: voxels of 10 cm, augmented, read by the "
-        "training processes themselves. Two processes take two of the sweeps each and exchange "
+        "training processes themselves. Two processes take two of the frames each and exchange "
         "gradients over gloo. The first two steps, which load kernels, do not count.",
         table(["", "frames a second", "over one thread", "over two threads"], throughput),
         "Time in which an exchange between the processes was under way, from torch's profiler "
         "on the first process, in runs of their own; its share is of the steps above. It "
-        "includes waiting for a process with larger sweeps, and exchanges of gradients that "
+        "includes waiting for a process with larger frames, and exchanges of gradients that "
         "run while others are still computed.",
         table(["", "a step", "of the step"], exchange),
         measured_on(source),

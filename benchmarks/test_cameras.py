@@ -1,4 +1,4 @@
-"""Camera images: rendered from a street, and paired with the points of a sweep.
+"""Camera images: rendered from a scene, and paired with the points of a frame.
 
 A case's N is the pixels of a view.
 """
@@ -16,7 +16,7 @@ VIEW_PIXELS = 320 * 160
 
 
 def rendering_case(num_pixels: int, threads: int) -> Case:
-    """Six views of a street, as nuScenes' cameras have them; one small one for a smoke test."""
+    """Six views of a scene, as nuScenes' cameras have them; one small one for a smoke test."""
 
     def build() -> Job:
         stop = next(iter(drive(1, (3, 0))))

@@ -43,7 +43,7 @@ CONVOLVERS = {
 
 
 @lru_cache(maxsize=2)
-def street(num_voxels: int) -> IntArray:
+def scene(num_voxels: int) -> IntArray:
     """Return the voxels nearest to a sensor of 64 rays 1.7 m above a floor between two walls."""
     azimuth = np.linspace(-np.pi, np.pi, 2000, endpoint=False)[:, None]
     slope = np.tan(np.deg2rad(np.linspace(-25.0, 3.0, 64)))[None, :]
@@ -54,7 +54,7 @@ def street(num_voxels: int) -> IntArray:
     points = np.stack([reach * np.cos(azimuth), reach * np.sin(azimuth), reach * slope], axis=-1)
     points = points.reshape(-1, 3) + np.random.default_rng(0).normal(0, 0.02, (points.size // 3, 3))
     grid = np.unique(np.floor(points / GRID_SIZE_M).astype(np.int64), axis=0)
-    assert len(grid) >= num_voxels, "the street has too few voxels"
+    assert len(grid) >= num_voxels, "the scene has too few voxels"
     nearest = np.argsort((grid.astype(np.float64) ** 2).sum(axis=1), kind="stable")[:num_voxels]
     grid = grid[np.sort(nearest)]
     return np.asarray(grid - grid.min(axis=0))
@@ -76,7 +76,7 @@ def partners(grid: IntArray, tap: int) -> tuple[IntArray, IntArray]:
 @lru_cache(maxsize=2)
 def _answers(num_voxels: int) -> dict[str, FloatArray]:
     """Return output and gradients in float64, tap after tap."""
-    grid = street(num_voxels)
+    grid = scene(num_voxels)
     feat, weight, bias, slope = (tensor.double().numpy() for tensor in _operands(num_voxels))
     flat = weight.reshape(CHANNELS, 27, CHANNELS)
     out = np.zeros((num_voxels, CHANNELS)) + bias
@@ -117,7 +117,7 @@ def convolution_case(name: str, direction: Any, num_points: int, threads: int) -
 
     def build() -> Job:
         feat, weight, bias, slope = _operands(num_points)
-        grid = torch.from_numpy(street(num_points))
+        grid = torch.from_numpy(scene(num_points))
         cloud = torch.zeros(num_points, dtype=torch.long)
         layer = make_convolution(convolver.form, CHANNELS, CHANNELS, 3, bias=True)
         layer.load_state_dict({"weight": weight, "bias": bias})
@@ -153,7 +153,7 @@ def search_case(name: str, num_points: int, threads: int) -> Case:
     own_threads = threads if convolver.threaded else 1
 
     def build() -> Job:
-        grid = torch.from_numpy(street(num_points))
+        grid = torch.from_numpy(scene(num_points))
         cloud = torch.zeros(num_points, dtype=torch.long)
 
         def ours() -> int:
@@ -169,7 +169,7 @@ def search_case(name: str, num_points: int, threads: int) -> Case:
             return int(counts.sum())  # of the taps before the centre; the others mirror them
 
         def check(num_pairs: int) -> None:
-            want = sum(len(partners(street(num_points), tap)[0]) for tap in range(13))
+            want = sum(len(partners(scene(num_points), tap)[0]) for tap in range(13))
             assert num_pairs == want
 
         run = ours if convolver.form == "torch" else theirs
@@ -183,7 +183,7 @@ def _case(
 ) -> Case:
     return Case(
         suite="convolution", op=op, implementation=name, yields="features", build=build,
-        num_points=num_points, threads=threads, channels=CHANNELS, data="street", **more,
+        num_points=num_points, threads=threads, channels=CHANNELS, data="scene", **more,
     )  # fmt: skip
 
 

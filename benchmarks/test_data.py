@@ -1,6 +1,6 @@
-"""Sweeps from disk to tensors beside a plain read of the same bytes, opening, and simulating.
+"""Frames from disk to tensors beside a plain read of the same bytes, opening, and simulating.
 
-A case's N is the rays of a turn of the main sensor; where a dataset is opened, its sweeps.
+A case's N is the rays of a turn of the main sensor; where a dataset is opened, its frames.
 """
 
 import itertools
@@ -14,8 +14,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from benchmarks.data_page import KEPT_BYTES_PER_POINT, WAYS
-from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
-from benchmarks.sweeps import (
+from benchmarks.frames import (
     FRAMES_PER_LABELED,
     REAL_RAYS,
     Simulated,
@@ -24,6 +23,7 @@ from benchmarks.sweeps import (
     tiny_files,
     waymo_segment,
 )
+from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from train.data.batch import VoxelBudgetBatchSampler, collate
 from train.data.dataset_spec import dataset_spec
 from train.data.decoded import DecodedCache, decoded_frames
@@ -36,16 +36,16 @@ BATCH_SIZE = 4
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where data are made, once for all cases."""
-    return tmp_path_factory.mktemp("sweeps")
+    return tmp_path_factory.mktemp("frames")
 
 
 def counts_of(num_points: int) -> tuple[int, int]:
-    """How many sweeps are on disk, and how often a call goes through them."""
+    """How many frames are on disk, and how often a call goes through them."""
     return (2, 1) if num_points == SMOKE_POINTS else (8, 3)
 
 
 def kept(source: FrameSource, folder: Path) -> DecodedCache:
-    """Return the source with all of its sweeps decoded on disk."""
+    """Return the source with all of its frames decoded on disk."""
     return decoded_frames(source, folder)
 
 
@@ -64,8 +64,8 @@ def bytes_job(data: Simulated, repeats: int) -> Job:
     return Job(run, check)
 
 
-def sweeps_job(data: Simulated, source: FrameSource, repeats: int) -> Job:
-    """Read and decode all sweeps."""
+def frames_job(data: Simulated, source: FrameSource, repeats: int) -> Job:
+    """Read and decode all frames."""
     sizes = [len(data.source[index].coord) for index in range(len(source))]
 
     def run() -> list[int]:
@@ -79,10 +79,10 @@ def sweeps_job(data: Simulated, source: FrameSource, repeats: int) -> Job:
 
 def tensors_job(data: Simulated, source: FrameSource, repeats: int, workers: int) -> Job:
     """Serve an epoch as training does: read, augment, voxelize, collate."""
-    sweeps = TrainingFrames(source, repeats=repeats)
-    order = VoxelBudgetBatchSampler(len(sweeps), BATCH_SIZE)
+    frames = TrainingFrames(source, repeats=repeats)
+    order = VoxelBudgetBatchSampler(len(frames), BATCH_SIZE)
     loader = DataLoader(
-        sweeps,
+        frames,
         batch_sampler=order,
         collate_fn=collate,
         num_workers=workers,
@@ -103,23 +103,23 @@ def tensors_job(data: Simulated, source: FrameSource, repeats: int, workers: int
 def reading_case(
     name: str, op: str, implementation: str, workers: int, num_points: int, folder: Path
 ) -> Case:
-    num_sweeps, repeats = counts_of(num_points)
+    num_frames, repeats = counts_of(num_points)
 
     def build() -> Job:
-        data = simulated(name, num_points, num_sweeps, folder)
+        data = simulated(name, num_points, num_frames, folder)
         if op == "bytes":
             return bytes_job(data, repeats)
         source = data.source
         if implementation == "ours, kept":
             source = kept(source, folder / f"{name}-kept")
-        if op == "sweeps":
-            return sweeps_job(data, source, repeats)
+        if op == "frames":
+            return frames_job(data, source, repeats)
         return tensors_job(data, source, repeats, workers)
 
     return Case(
         suite="data", op=op, implementation=implementation, yields=op.partition(" ")[0],
         build=build, num_points=num_points, threads=max(1, workers), data=name,
-        channels=None, batch=num_sweeps * repeats,
+        channels=None, batch=num_frames * repeats,
     )  # fmt: skip
 
 
@@ -144,8 +144,8 @@ def segment_case(op: str, num_points: int, folder: Path) -> Case:
     def build() -> Job:
         data = waymo_segment(num_points, num_frames, frames_per_group, folder)
         assert len(data.source) == num_labeled
-        sweeps = kept(data.source, folder / f"segment-kept-{num_points}")
-        sizes = [len(sweeps[index].coord) for index in range(len(sweeps))]
+        frames = kept(data.source, folder / f"segment-kept-{num_points}")
+        sizes = [len(frames[index].coord) for index in range(len(frames))]
 
         def alone() -> list[int]:
             # From the last one: no frame is on the way to the next.
@@ -160,14 +160,14 @@ def segment_case(op: str, num_points: int, folder: Path) -> Case:
                 assert output == sizes[:num_alone][::-1]
                 return
             assert [len(output[index].coord) for index in range(len(output))] == sizes
-            num_bytes = sum(path.stat().st_size for path in output.folder.rglob("*.sweep"))
+            num_bytes = sum(path.stat().st_size for path in output.folder.rglob("*.frame"))
             heads = num_bytes - KEPT_BYTES_PER_POINT * sum(sizes)
             assert 0 < heads < 4096 * num_labeled
 
         return Job(alone if op == "alone" else fill, check)
 
     return Case(
-        suite="data", op=op, implementation="ours", yields="sweeps", build=build,
+        suite="data", op=op, implementation="ours", yields="frames", build=build,
         num_points=num_points, threads=1, data=WAYMO_SEGMENT, channels=None,
         batch=num_alone if op == "alone" else num_labeled,
     )  # fmt: skip
@@ -206,15 +206,15 @@ def test_opening(name: str, num_points: int, folder: Path, measure: Measure) -> 
 
 
 def simulation_case(name: str, num_points: int, folder: Path, threads: int) -> Case:
-    num_sweeps = counts_of(num_points)[0]
+    num_frames = counts_of(num_points)[0]
     root = folder / f"{name}-simulation"
 
     def run() -> Any:
         shutil.rmtree(root, ignore_errors=True)
         return dataset_spec(name).simulate(
             root,
-            num_sweeps=num_sweeps - 1,
-            num_validation_sweeps=1,
+            num_frames=num_frames - 1,
+            num_validation_frames=1,
             azimuth_steps=columns(name, num_points),
             seed=1,
         )
@@ -222,14 +222,14 @@ def simulation_case(name: str, num_points: int, folder: Path, threads: int) -> C
     def check(output: Any) -> None:
         assert not output.reused
         source = dataset_spec(name).open(root, sequences=output.training_sequences)
-        assert len(source) == num_sweeps - 1
+        assert len(source) == num_frames - 1
         # Rays that end in the sky give no point.
         assert min(len(source[index].coord) for index in range(len(source))) > num_points / 4
 
     return Case(
         suite="simulation", op="simulate", implementation="ours", yields="files",
         build=lambda: Job(run, check), num_points=num_points, threads=threads, data=name,
-        channels=None, batch=num_sweeps,
+        channels=None, batch=num_frames,
     )  # fmt: skip
 
 
@@ -238,7 +238,7 @@ def simulation_case(name: str, num_points: int, folder: Path, threads: int) -> C
 def test_simulation(
     name: str, num_points: int, folder: Path, threads: int, measure: Measure
 ) -> None:
-    """Streets, rays and files, from nothing."""
+    """Scenes, rays and files, from nothing."""
     measure(lambda n: simulation_case(name, n, folder, threads), num_points)
 
 

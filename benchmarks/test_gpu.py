@@ -19,7 +19,7 @@ from benchmarks.harness import Case, Job, Measure
 pytestmark = pytest.mark.gpu
 
 NUM_CLOUDS = 24
-NUM_SWEEPS = 12
+NUM_FRAMES = 12
 NUM_SAMPLES = 1024
 
 
@@ -86,11 +86,11 @@ def rips_case(direction: str, family: str, num_points: int, threads: int) -> Cas
 
 
 def sampling_case(num_points: int, threads: int) -> Case:
-    """Return the sampling of one network's features of all sweeps."""
+    """Return the sampling of one network's features of all frames."""
     num_samples = min(NUM_SAMPLES, num_points // 2)
 
     def build() -> Job:
-        on_cpu, on_gpu = on_both(lambda seed: cloud("features", num_points, seed), NUM_SWEEPS)
+        on_cpu, on_gpu = on_both(lambda seed: cloud("features", num_points, seed), NUM_FRAMES)
         points = on_gpu.detach()
 
         def check(output: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -102,19 +102,19 @@ def sampling_case(num_points: int, threads: int) -> Case:
 
     return Case(
         suite="gpu", op="sampling", implementation="fast", yields="indices, radii", build=build,
-        num_points=num_points, num_samples=num_samples, batch=NUM_SWEEPS, threads=threads,
+        num_points=num_points, num_samples=num_samples, batch=NUM_FRAMES, threads=threads,
         device="cuda",
     )  # fmt: skip
 
 
 def loss_case(num_points: int, threads: int) -> Case:
-    """Return forward and backward of the loss of sweeps that lie one after another."""
+    """Return forward and backward of the loss of frames that lie one after another."""
     num_samples = min(NUM_SAMPLES, num_points)
 
     def build() -> Job:
-        teacher, _ = on_both(lambda seed: cloud("features", num_points, seed), NUM_SWEEPS)
-        student, _ = on_both(lambda seed: cloud("features", num_points, 100 + seed), NUM_SWEEPS)
-        offset = torch.arange(1, NUM_SWEEPS + 1) * num_points
+        teacher, _ = on_both(lambda seed: cloud("features", num_points, seed), NUM_FRAMES)
+        student, _ = on_both(lambda seed: cloud("features", num_points, 100 + seed), NUM_FRAMES)
+        offset = torch.arange(1, NUM_FRAMES + 1) * num_points
         module = fast.TopologicalLoss(num_samples=num_samples)
         target = teacher.detach().flatten(0, 1).cuda()
         leaf = student.detach().flatten(0, 1).cuda().requires_grad_()
@@ -144,7 +144,7 @@ def loss_case(num_points: int, threads: int) -> Case:
     return Case(
         suite="gpu", op="topological_loss", implementation="fast", yields="loss, gradient",
         build=build, direction="backward", num_points=num_points, num_samples=num_samples,
-        batch=NUM_SWEEPS, threads=threads, max_dim=1, device="cuda",
+        batch=NUM_FRAMES, threads=threads, max_dim=1, device="cuda",
     )  # fmt: skip
 
 
@@ -158,10 +158,10 @@ def test_rips_of_24_clouds(
 
 
 @pytest.mark.sizes(30_000, 120_000)
-def test_sampling_of_12_sweeps(num_points: int, threads: int, measure: Measure) -> None:
+def test_sampling_of_12_frames(num_points: int, threads: int, measure: Measure) -> None:
     measure(lambda n: sampling_case(n, threads), num_points)
 
 
 @pytest.mark.sizes(30_000)
-def test_topological_loss_of_12_sweeps(num_points: int, threads: int, measure: Measure) -> None:
+def test_topological_loss_of_12_frames(num_points: int, threads: int, measure: Measure) -> None:
     measure(lambda n: loss_case(n, threads), num_points)

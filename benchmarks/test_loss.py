@@ -1,4 +1,4 @@
-"""The whole topological loss of one sweep, as a training step pays for it, and its gradient.
+"""The whole topological loss of one frame, as a training step pays for it, and its gradient.
 
 Normalise, sample the teacher's features, distances and diagrams of both networks, match: by the
 paper's distance, at the critical edges, or exactly (H0 alone).

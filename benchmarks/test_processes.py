@@ -1,6 +1,6 @@
 """Training on two processes beside one with the same joint batches, on the same cores.
 
-N is the rays of a turn of the sensor, the batch the sweeps that are counted, and the threads those
+N is the rays of a turn of the sensor, the batch the frames that are counted, and the threads those
 of all processes together.
 """
 
@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.frames import columns
 from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from benchmarks.processes import DATASET, WARM_UP_STEPS, Trained, Training, trained
-from benchmarks.sweeps import columns
 from train.data.dataset_spec import dataset_spec
 
-SWEEPS = 4
+FRAMES = 4
 STEPS = 3
 RAYS = 8_192
 
@@ -34,17 +34,17 @@ WAYS = (
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where sweeps are made, once for all cases."""
-    return tmp_path_factory.mktemp("sweeps")
+    """Where frames are made, once for all cases."""
+    return tmp_path_factory.mktemp("frames")
 
 
 def training(num_points: int, folder: Path, **fields: Any) -> Training:
-    """Return a training on simulated sweeps, as many as a step has."""
+    """Return a training on simulated frames, as many as a step has."""
     steps = WARM_UP_STEPS + (1 if num_points == SMOKE_POINTS else STEPS)
     simulated = dataset_spec(DATASET).simulate(
         folder / str(num_points),
-        num_sweeps=SWEEPS,
-        num_validation_sweeps=1,
+        num_frames=FRAMES,
+        num_validation_frames=1,
         azimuth_steps=columns(DATASET, num_points),
         seed=0,
     )
@@ -52,7 +52,7 @@ def training(num_points: int, folder: Path, **fields: Any) -> Training:
         root=str(simulated.root),
         sequences=simulated.training_sequences,
         steps=steps,
-        batch_size=SWEEPS,
+        batch_size=FRAMES,
         **fields,
     )
 
@@ -78,13 +78,13 @@ def run_of(num_points: int) -> Callable[[Training], Trained]:
 
 
 def check_steps(output: Trained, wanted: Training) -> None:
-    """Each step must have its number of sweeps, and all steps together each sweep as often."""
+    """Each step must have its number of frames, and all steps together each frame as often."""
     assert len(output.totals) == wanted.steps
     assert output.seconds > 0
     assert all(math.isfinite(total) for total in output.totals)
-    assert [len(sweeps) for sweeps in output.sweeps] == [SWEEPS] * wanted.steps
-    counts = Counter(name for sweeps in output.sweeps for name in sweeps)
-    assert list(counts.values()) == [wanted.steps] * SWEEPS
+    assert [len(frames) for frames in output.frames] == [FRAMES] * wanted.steps
+    counts = Counter(name for frames in output.frames for name in frames)
+    assert list(counts.values()) == [wanted.steps] * FRAMES
     assert (output.exchange_s is not None) == wanted.profiled
     if output.exchange_s is not None:
         assert 0 < output.exchange_s < output.seconds
@@ -110,7 +110,7 @@ def process_case(
     return Case(
         suite="processes", op="steps", implementation=name, yields="steps", build=build,
         num_points=num_points, threads=processes * threads, data=DATASET, channels=None,
-        batch=SWEEPS * (1 if num_points == SMOKE_POINTS else STEPS),
+        batch=FRAMES * (1 if num_points == SMOKE_POINTS else STEPS),
     )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def exchange_case(name: str, synchronized: bool, num_points: int, folder: Path) 
     return Case(
         suite="processes", op="exchange", implementation=name, yields="seconds", build=build,
         num_points=num_points, threads=2, data=DATASET, channels=None,
-        batch=SWEEPS * (1 if num_points == SMOKE_POINTS else STEPS),
+        batch=FRAMES * (1 if num_points == SMOKE_POINTS else STEPS),
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_exchange(
     measure(lambda n: exchange_case(name, synchronized, n, folder), num_points)
 
 
-def test_the_check_refuses_a_step_without_a_sweep(folder: Path) -> None:
+def test_the_check_refuses_a_step_without_a_frame(folder: Path) -> None:
     wanted = training(SMOKE_POINTS, folder, processes=2, threads=1)
     names = [["a", "b", "c", "d"]] * wanted.steps
     right = Trained(1.0, None, names, [1.0] * wanted.steps)

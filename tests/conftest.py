@@ -1,4 +1,4 @@
-"""Settings that all tests share: hypothesis profiles, threads, order, the real sweeps' folder."""
+"""Settings that all tests share: hypothesis profiles, threads, order, the real frames' folder."""
 
 import gc
 import os
@@ -82,8 +82,8 @@ def _leave_to_the_thorough_profile(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Return the folder of real sweeps beside the checkout; skip, saying so, if there is none."""
+    """Return the folder of real frames beside the checkout; skip, saying so, if there is none."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("the real sweeps are not beside this checkout (they may not be shipped)")
+        pytest.skip("the real frames are not beside this checkout (they may not be shipped)")
     return folder

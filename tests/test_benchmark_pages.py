@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import schema
 from benchmarks.data_page import data_page, data_targets
+from benchmarks.frames import BEAMS, columns
 from benchmarks.guides_page import GUIDES, LOOP, MONITOR, guide_blocks, pages_with_blocks
 from benchmarks.readme_block import readme_block
 from benchmarks.small_batches_page import FORWARD_AND_BACKWARD
@@ -16,7 +17,6 @@ from benchmarks.suite_pages import (
     processes_page,
     vectorizations_page,
 )
-from benchmarks.sweeps import BEAMS, columns
 from benchmarks.targets import convolution_targets
 from tests.benchmark_results import record_of, timed
 from train.data.dataset_spec import DATASETS
@@ -41,12 +41,12 @@ def reading(seconds, **fields):
     return timed(seconds, **{**shared, **fields}, first_call_s=30 * seconds)
 
 
-def test_the_page_of_reading_has_sweeps_a_second_and_the_ratio():
+def test_the_page_of_reading_has_frames_a_second_and_the_ratio():
     page = data_page(
         records(
             reading(0.1, suite="data", op="bytes", implementation="numpy", batch=24),
-            reading(1.2, suite="data", op="sweeps", batch=24),
-            reading(0.6, suite="data", op="sweeps", implementation="ours, kept", batch=24),
+            reading(1.2, suite="data", op="frames", batch=24),
+            reading(0.6, suite="data", op="frames", implementation="ours, kept", batch=24),
             reading(2.4, suite="data", op="tensors", batch=24),
             reading(2.0, suite="data", op="tensors by workers", batch=24),
             reading(1.0, suite="data", op="tensors by workers", threads=2, batch=24),
@@ -101,7 +101,7 @@ def test_a_page_without_the_segment_says_so():
 @pytest.fixture
 def measured():
     """A run in which our forward is faster than spconv's and our backward is not."""
-    shared = {"suite": "convolution", "data": "street", "num_points": 30_000}
+    shared = {"suite": "convolution", "data": "scene", "num_points": 30_000}
     times = (
         (0.010, "ours", {}),
         (0.060, "ours", {"direction": "backward"}),
@@ -181,7 +181,7 @@ def test_processes_have_frames_a_second_and_the_share():
             steps(0.8, "two processes", 2, "exchange"),
         )
     )
-    assert "sweeps of 16,384 rays" in page
+    assert "frames of 16,384 rays" in page
     assert "| one process, one thread | 1.00 | 1.00x | 0.62x |" in page
     assert "| two processes of one thread | 2.00 | 2.00x | 1.25x |" in page
     assert "| two processes of one thread, `--sync-batch-norm` | – | – | – |" in page

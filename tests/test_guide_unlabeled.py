@@ -53,6 +53,6 @@ def test_from_frames_without_a_label_to_onnx(here):
         more = SMALL if command == "run" else []
         assert main([command, *arguments, *more]) == 0
     metrics = json.loads((here / "runs/unlabeled/metrics.json").read_text())
-    assert metrics["labeled_sweeps"] == 0
+    assert metrics["labeled_frames"] == 0
     assert metrics["scored_against"] == "the teacher's predictions"
     assert list((here / "onnx").glob("*.onnx"))

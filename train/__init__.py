@@ -1,4 +1,4 @@
-"""The use: train a PTv3 teacher on LiDAR sweeps and distil it into a student."""
+"""The use: train a PTv3 teacher on LiDAR frames and distil it into a student."""
 
 import os
 

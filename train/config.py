@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 
-def require(condition: bool, option: str, value: object, cure: str) -> None:
-    """Raise a `UserError` that names option, value and cure, unless a condition holds."""
+def require(condition: bool, option: str, value: object, hint: str) -> None:
+    """Raise a `UserError` that names option, value and hint, unless a condition holds."""
     if not condition:
-        raise UserError(f"--{option} is {value}: {cure}")
+        raise UserError(f"--{option} is {value}: {hint}")
 
 
 @contextmanager
 def refused_as_flags(group: str) -> Iterator[None]:
-    """Turn a `ValueError` about a field, "CLASS: FIELD is VALUE; CURE", into one about its flag."""
+    """Turn a `ValueError` about a field, "CLASS: FIELD is VALUE; HINT", into one about its flag."""
     try:
         yield
     except ValueError as error:
@@ -43,43 +43,43 @@ def refused_as_flags(group: str) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which sweeps are read and how they become batches."""
+    """Which frames are read and how they become batches."""
 
     train_sequences: tuple[str, ...] = ()
     """Sequences (nuScenes: scenes, Waymo: segments) to train on; none for the official split."""
     labels: str = "all"
-    """Which training sweeps have labels: all, none, a share (0.05) or a number (8) of them, drawn
+    """Which training frames have labels: all, none, a share (0.05) or a number (8) of them, drawn
     by --seed, whole sequences first; the others teach a student by its teacher alone."""
     validation_sequences: tuple[str, ...] = ()
     """Sequences to evaluate on; none for the official split."""
     grid_size_m: float = 0.05
     """Edge of a voxel, meters (appendix C.3)."""
     max_voxels: int = 0
-    """Crop a training sweep to this many voxels around a random one; 0 keeps whole sweeps."""
+    """Crop a training frame to this many voxels around a random one; 0 keeps whole frames."""
     batch_size: int = 12
-    """Sweeps in a training step at most, over all processes (appendix C.2)."""
+    """Frames in a training step at most, over all processes (appendix C.2)."""
     max_batch_voxels: int = 0
     """Voxels in a step of one process at most, which bounds its memory; 0 for no bound."""
     repeats: int = 1
-    """Passes over the sweeps per epoch, each augmented differently; for a few sweeps."""
+    """Passes over the frames per epoch, each augmented differently; for a few frames."""
     num_workers: int = 4
-    """Processes that read sweeps beside the training; 0 reads in the training process."""
+    """Processes that read frames beside the training; 0 reads in the training process."""
     clip_range_m: tuple[float, float, float, float, float, float] | None = None
     """Move points beyond this box (lower x y z, upper x y z) onto its faces; none for no box."""
     cache_dir: Path | None = None
-    """Folder for indices and decoded sweeps [.topodistill-index in the data root]."""
+    """Folder for indices and decoded frames [.topodistill-index in the data root]."""
     cache_decoded: bool = False
-    """Keep every sweep on disk as it is in memory, for formats that are slow to decode."""
+    """Keep every frame on disk as it is in memory, for formats that are slow to decode."""
     augment: bool = True
-    """Rotation, scaling, flips and jitter of appendix C.3 on training sweeps."""
-    simulated_sweeps: int = 16
-    """With --simulate: how many sweeps to make for training."""
-    simulated_validation_sweeps: int = 16
-    """With --simulate: how many sweeps to make for validation, in other streets, four in each."""
+    """Rotation, scaling, flips and jitter of appendix C.3 on training frames."""
+    simulated_frames: int = 16
+    """With --simulate: how many frames to make for training."""
+    simulated_validation_frames: int = 16
+    """With --simulate: how many frames to make for validation, in other scenes, four in each."""
     simulated_azimuth_steps: int = 600
     """With --simulate: columns in a turn of the sensor; a real one has about 2,000."""
     simulated_seed: int = 0
-    """With --simulate: seed of the streets; apart from --seed, so that runs can share the data."""
+    """With --simulate: seed of the scenes; apart from --seed, so that runs can share the data."""
     class_map: Path | None = None
     """With --dataset kitti-layout: file that says what labels mean (SemanticKITTI's YAML keys)."""
     point_columns: str | None = None
@@ -120,12 +120,12 @@ class DataConfig:
             self.max_batch_voxels,
             "0 for no bound, or at least 1000",
         )
-        require(self.batch_size >= 1, "data.batch-size", self.batch_size, "at least 1 sweep a step")
+        require(self.batch_size >= 1, "data.batch-size", self.batch_size, "at least 1 frame a step")
         require(self.repeats >= 1, "data.repeats", self.repeats, "at least 1")
         require(self.num_workers >= 0, "data.num-workers", self.num_workers, "0 or more processes")
-        for name in ("simulated_sweeps", "simulated_validation_sweeps"):
+        for name in ("simulated_frames", "simulated_validation_frames"):
             value = getattr(self, name)
-            require(value >= 1, f"data.{name.replace('_', '-')}", value, "at least 1 sweep")
+            require(value >= 1, f"data.{name.replace('_', '-')}", value, "at least 1 frame")
         require(self.simulated_seed >= 0, "data.simulated-seed", self.simulated_seed, "0 or more")
         require(
             self.simulated_azimuth_steps >= 16,
@@ -147,9 +147,9 @@ class OptimConfig:
     """AdamW and OneCycle (appendix C.2; what the paper leaves open is PTv3's official recipe)."""
 
     teacher_epochs: int = 50
-    """Passes over the training sweeps for the teacher."""
+    """Passes over the training frames for the teacher."""
     student_epochs: int = 50
-    """Passes over the training sweeps for the student."""
+    """Passes over the training frames for the student."""
     lr: float = 2e-3
     """Peak learning rate of stem, pooling, unpooling and head."""
     block_lr: float = 2e-4
@@ -214,7 +214,7 @@ class RunConfig:
     data_root: Path | None = None
     """Folder of the dataset [data/DATASET; with --simulate data/DATASET-simulated]."""
     simulate: bool = False
-    """Make simulated sweeps in the dataset's own format under the data root and use them."""
+    """Make simulated frames in the dataset's own format under the data root and use them."""
     output: Path | None = None
     """Folder for everything the run writes [runs/DATASET]."""
     resume: bool = False
@@ -260,13 +260,13 @@ class RunConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the networks; the losses are float32 in either case."""
     seed: int = 0
-    """Seed of weights, order of sweeps and augmentation."""
-    on_bad_sweep: Literal["stop", "skip"] = "stop"
-    """A sweep that cannot be read ends the run, or is left out, counted and listed at the end."""
+    """Seed of weights, order of frames and augmentation."""
+    on_bad_frame: Literal["stop", "skip"] = "stop"
+    """A frame that cannot be read ends the run, or is left out, counted and listed at the end."""
     checkpoint_minutes: float = 10.0
     """A checkpoint is written this often, and after every epoch."""
     evaluate_every: int = 0
-    """Score on the validation sweeps every so many epochs, and keep the best network beside the
+    """Score on the validation frames every so many epochs, and keep the best network beside the
     last; 0 scores at the end alone."""
     log_gradient_norms_every: int = 0
     """Log the norm of each loss term's gradient every so many steps; 0 never does."""
@@ -278,7 +278,7 @@ class RunConfig:
     are milder."""
     submit: bool = False
     """Write predictions of the test split as the benchmark's server takes them; with --simulate
-    of the validation sweeps. The student predicts, or the teacher where it is alone."""
+    of the validation frames. The student predicts, or the teacher where it is alone."""
     submit_account: str = ""
     """E-mail address registered with the server; Waymo's wants it in the file."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -346,7 +346,7 @@ CHANGEABLE_ON_RESUME = frozenset(
     {
         "baseline",
         "data.max_batch_voxels",
-        "on_bad_sweep",
+        "on_bad_frame",
         "optim.accumulate",
         "optim.block_lr",
         "optim.lr",

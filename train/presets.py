@@ -67,7 +67,7 @@ def preset(
 def _tiny(paper: RunConfig) -> RunConfig:
     """Return the run that two cores do in minutes, whatever the dataset, from the paper's.
 
-    Many steps on small crops teach more in a minute than few on whole sweeps, and a short schedule
+    Many steps on small crops teach more in a minute than few on whole frames, and a short schedule
     wants one rate for all layers and a longer rise than 50 epochs do. Voxels of 0.1 m: a crop of as
     many voxels as a CPU can take then shows four times the ground that it does at 0.05 m.
     """
@@ -80,8 +80,8 @@ def _tiny(paper: RunConfig) -> RunConfig:
             max_voxels=6_000,
             batch_size=2,
             num_workers=0,
-            simulated_sweeps=32,  # streets hold four
-            simulated_validation_sweeps=16,
+            simulated_frames=32,  # scenes hold four
+            simulated_validation_frames=16,
         ),
         optim=OptimConfig(
             teacher_epochs=30,

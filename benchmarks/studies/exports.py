@@ -107,7 +107,7 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
             values = ["not trained", "-", "-", "-", "-", "-"]
         else:
             values = [
-                f"{scores['torch']['sweeps']} of {record['measured']['scored']}",
+                f"{scores['torch']['frames']} of {record['measured']['scored']}",
                 _percent(scores["torch"]["miou"]),
                 _percent(scores["exported"]["miou"]),
                 _points(scores["loss_of_miou"]),

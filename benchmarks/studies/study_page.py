@@ -63,11 +63,12 @@ def generated(name: str, records: str) -> str:
     )
 
 
-def cells_of(runs: Sequence[RunRecord], arms: Sequence[str]) -> Iterator[list[RunRecord]]:
-    """Yield the runs of each grid and arm that there are, grids by name and arms in their order."""
+def cells_of(runs: Sequence[RunRecord], variants: Sequence[str]) -> Iterator[list[RunRecord]]:
+    """Yield the runs of each grid and variant that there are, grids by name and variants in their
+    order."""
     for grid in sorted({run.grid for run in runs}):
-        for arm in arms:
-            if own := [run for run in runs if (run.grid, run.arm) == (grid, arm)]:
+        for variant in variants:
+            if own := [run for run in runs if (run.grid, run.variant) == (grid, variant)]:
                 yield own
 
 
@@ -90,7 +91,7 @@ class Cost:
 
     @classmethod
     def of(cls, runs: Sequence[RunRecord]) -> Self:
-        """Return that of the runs of one arm."""
+        """Return that of the runs of one variant."""
         stats = [run.stats or {} for run in runs]
         numbers = [each["numbers_stored"] for each in stats if "numbers_stored" in each]
         times = [each["distillation_seconds"] for each in stats if "distillation_seconds" in each]

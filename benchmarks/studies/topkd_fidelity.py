@@ -22,7 +22,7 @@ from benchmarks.studies.figures.networks import (
     Trained,
     checkpoints_of_run,
     load,
-    open_sweeps_of_run,
+    open_frames_of_run,
     spread,
 )
 from benchmarks.studies.study_page import command, refuse_below, write_json
@@ -52,7 +52,7 @@ from train.methods.topkd.targets import exact_images
 from train.networks.protocol import Network, NetworkOutput
 from train.networks.weights import checksum
 
-CLOUDS_PER_SWEEP: Final = 32
+CLOUDS_PER_FRAME: Final = 32
 
 
 def own_other_images(
@@ -113,8 +113,8 @@ class Options:
     them RipsNet is compared with their mean image and with a regression on distances"""
     data_root: Annotated[Path | None, arg(metavar="DIR")] = None
     """of the dataset; without it, the run's"""
-    sweeps: int = 16
-    """look at N sweeps, evenly spread"""
+    frames: int = 16
+    """look at N frames, evenly spread"""
     output: Annotated[Path | None, arg(metavar="FILE")] = None
     """write the numbers as JSON too"""
     device: Device = "auto"
@@ -127,7 +127,7 @@ class _Clouds:
     Attributes
     ----------
     names
-        Each cloud's sweep.
+        Each cloud's frame.
     of_students
         By student, the teacher's clouds (M, C) and its own.
     """
@@ -144,7 +144,7 @@ def run(options: Options) -> None:
     UserError
         If a file is missing, damaged or of another teacher.
     """
-    refuse_below(1, sweeps=options.sweeps)
+    refuse_below(1, frames=options.frames)
     if options.output is not None:
         check_writable(options.output.parent, "--output")
     paths = options.artifacts or (options.run / RIPSNET_NAME,)
@@ -159,17 +159,17 @@ def run(options: Options) -> None:
         if maker.ripsnet is None:
             raise UserError(f"{path}: was made for exact images and holds no RipsNet; fit one")
     device = resolve_device(options.device)
-    spec, source = open_sweeps_of_run(options.run, None, options.data_root, ())
+    spec, source = open_frames_of_run(options.run, None, options.data_root, ())
     trained = load(checkpoints, spec, source, device)
     for path, maker in zip(paths, makers, strict=True):
         _refuse_unfit(path, maker, trained.networks)
     targets: list[Targets | None] = [None] * len(makers)
     if options.targets:
         targets = [_targets(*each) for each in zip(options.targets, makers, strict=True)]
-    clouds = _collect(trained, makers, options.sweeps, device)
+    clouds = _collect(trained, makers, options.frames, device)
     found: dict[str, Any] = {
-        "sweeps": len(set(clouds[0].names)),
-        "streets": len({sequence_of(name) for name in clouds[0].names}),
+        "frames": len(set(clouds[0].names)),
+        "scenes": len({sequence_of(name) for name in clouds[0].names}),
         "fits": [],
     }
     for maker, made, drawn in zip(makers, targets, clouds, strict=True):
@@ -184,7 +184,7 @@ def run(options: Options) -> None:
 def _look_at(maker: ImageMaker, targets: Targets | None, drawn: _Clouds) -> dict[str, Any]:
     """Return what is found of one RipsNet, and say it."""
     card = maker.card
-    streets = [sequence_of(name) for name in drawn.names]
+    scenes = [sequence_of(name) for name in drawn.names]
     found: dict[str, Any] = {
         "choice": dataclasses.asdict(card.choice),
         "dims": list(card.dims),
@@ -196,14 +196,14 @@ def _look_at(maker: ImageMaker, targets: Targets | None, drawn: _Clouds) -> dict
     if targets is not None:
         teachers, _ = next(iter(drawn.of_students.values()))
         found["fitted_to"] = len(targets.clouds)
-        found |= predictors(maker, targets, torch.stack(teachers), streets)
+        found |= predictors(maker, targets, torch.stack(teachers), scenes)
         for part in ("validation", "teacher"):
             _tell(part, found[part], card.dims)
     for role, (teachers, students) in drawn.of_students.items():
         seen = fidelity(maker, torch.stack(teachers), torch.stack(students))
         ratios: dict[str, float | None] = {}
-        if len(set(streets)) > 1:
-            ratios = own_other_images(maker, teachers, students, streets)
+        if len(set(scenes)) > 1:
+            ratios = own_other_images(maker, teachers, students, scenes)
         found["students"][role] = dataclasses.asdict(seen) | {"own_other": ratios}
         told = ", ".join(
             f"{kind} {'none' if ratio is None else f'{ratio:.3f}'}"
@@ -212,7 +212,7 @@ def _look_at(maker: ImageMaker, targets: Targets | None, drawn: _Clouds) -> dict
         logger.info(
             f"{role}: RipsNet's error {seen.student_error:.3g} on its clouds, "
             f"{seen.teacher_error:.3g} on the teacher's; exact images {seen.image_distance:.3g} "
-            f"apart, diagrams {seen.bottleneck:.3g}; own/other {told or 'needs two streets'}"
+            f"apart, diagrams {seen.bottleneck:.3g}; own/other {told or 'needs two scenes'}"
         )
     return found
 
@@ -264,25 +264,25 @@ def _refuse_unfit(path: Path, maker: ImageMaker, networks: Mapping[str, Network]
 
 @torch.no_grad()
 def _collect(
-    trained: Trained, makers: Sequence[ImageMaker], sweeps: int, device: torch.device
+    trained: Trained, makers: Sequence[ImageMaker], frames: int, device: torch.device
 ) -> list[_Clouds]:
-    """Return the clouds of each maker; the networks look at a sweep once."""
+    """Return the clouds of each maker; the networks look at a frame once."""
     roles = [role for role in trained.networks if role != TEACHER]
     found = [_Clouds([], {role: ([], []) for role in roles}) for _ in makers]
     draws = [_Draw(maker.card.choice, roles) for maker in makers]
-    chosen = spread(len(trained.sweeps.source), sweeps)
-    progress = Progress("looking at sweeps", len(chosen))
+    chosen = spread(len(trained.frames.source), frames)
+    progress = Progress("looking at frames", len(chosen))
     for index in chosen:
-        sweep = trained.sweeps.source[index]
-        batch = collate([trained.sweeps.voxelized(sweep)]).to(device)
+        frame = trained.frames.source[index]
+        batch = collate([trained.frames.voxelized(frame)]).to(device)
         outputs = {role: network(batch) for role, network in trained.networks.items()}
         for clouds, draw in zip(found, draws, strict=True):
-            for _ in range(CLOUDS_PER_SWEEP):
+            for _ in range(CLOUDS_PER_FRAME):
                 for role, (teacher, student) in draw(batch, outputs).items():
                     teachers, students = clouds.of_students[role]
                     teachers.append(teacher)
                     students.append(student)
-            clouds.names.extend([sweep.name] * CLOUDS_PER_SWEEP)
+            clouds.names.extend([frame.name] * CLOUDS_PER_FRAME)
         progress.advance({})
     progress.close()
     return found
@@ -305,7 +305,7 @@ class _Draw:
     def __call__(
         self, batch: Mapping[str, Any], outputs: Mapping[str, NetworkOutput]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return a cloud (M, C) of the teacher and of each student, of a batch of one sweep."""
+        """Return a cloud (M, C) of the teacher and of each student, of a batch of one frame."""
         stage = self.choice.stage
         offset = outputs[TEACHER].offsets[stage]
         features = {role: output.features[stage].float() for role, output in outputs.items()}

@@ -31,7 +31,7 @@ def predictors(
     clouds
         (K, M, C) of the teacher, that none of the three was fitted to.
     groups
-        Of each of the clouds, its street: what differs from group to group is what an interval is
+        Of each of the clouds, its scene: what differs from group to group is what an interval is
         of. Without groups, or with one alone, there is no interval.
 
     Returns

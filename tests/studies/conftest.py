@@ -1,5 +1,5 @@
 """What the tests of several studies share with those of training."""
 
-from tests.train.conftest import toy_sweeps, toys_registered
+from tests.train.conftest import toy_frames, toys_registered
 
-__all__ = ["toy_sweeps", "toys_registered"]
+__all__ = ["toy_frames", "toys_registered"]

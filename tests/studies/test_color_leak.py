@@ -43,7 +43,7 @@ def dataset(monkeypatch, paint) -> SimpleNamespace:
 
 def test_a_color_for_each_class_is_found(monkeypatch):
     spec = dataset(monkeypatch, lambda labels, _: COLORS[labels % 4])
-    leak = measure(spec, Path("nowhere"), streets=2, test_streets=1, seed=0)
+    leak = measure(spec, Path("nowhere"), scenes=2, test_scenes=1, seed=0)
     assert leak.miou["color"] == pytest.approx(1.0)
     assert leak.accuracy["color"] == pytest.approx(1.0)
     # By hand: the majority class alone, and guesses by frequency.
@@ -58,20 +58,20 @@ def test_a_color_for_each_class_is_found(monkeypatch):
 
 def test_colors_that_say_nothing_give_chance(monkeypatch):
     spec = dataset(monkeypatch, lambda labels, rng: COLORS[rng.integers(0, 3, labels.shape)])
-    leak = measure(spec, Path("nowhere"), streets=2, test_streets=1, seed=0)
+    leak = measure(spec, Path("nowhere"), scenes=2, test_scenes=1, seed=0)
     assert leak.miou["color"] == pytest.approx(leak.miou["majority"], abs=0.01)
     assert leak.iou["color"]["tree"] == 0.0
 
 
-def test_a_color_that_an_object_keeps_is_found_within_its_street_alone(monkeypatch):
+def test_a_color_that_an_object_keeps_is_found_within_its_scene_alone(monkeypatch):
     def paint(labels, rng):
         # The two parts of the data have different colors for the same classes.
         swap = rng.bit_generator.seed_seq.entropy[-1] == ord("b")
         return COLORS[(labels % 4 + swap) % 3]
 
     spec = dataset(monkeypatch, paint)
-    leak = measure(spec, Path("nowhere"), streets=2, test_streets=1, seed=0)
-    assert leak.miou["color, same streets"] == pytest.approx(1.0)
+    leak = measure(spec, Path("nowhere"), scenes=2, test_scenes=1, seed=0)
+    assert leak.miou["color, same scenes"] == pytest.approx(1.0)
     assert leak.miou["color"] < 0.2
 
 
@@ -95,7 +95,7 @@ def test_rows_are_counted_apart_from_colors():
 def image_file(tmp_path):
     torch.manual_seed(0)
     card = ImageCard(
-        class_names=NAMES, image_size=(24, 40), width=3, trained_on="streets of elsewhere"
+        class_names=NAMES, image_size=(24, 40), width=3, trained_on="scenes of elsewhere"
     )
     save_image_network(card.build().eval(), card, tmp_path / "image.safetensors")
     return tmp_path / "image.safetensors"
@@ -103,16 +103,16 @@ def image_file(tmp_path):
 
 def test_the_page_says_the_numbers(monkeypatch, image_file):
     spec = dataset(monkeypatch, lambda labels, _: COLORS[labels % 4])
-    asked = {"streets": 2, "test_streets": 1, "seed": 3}
+    asked = {"scenes": 2, "test_scenes": 1, "seed": 3}
     text = page(measure(spec, Path("nowhere"), **asked), "x.jpg")
     assert "| the pixel's color | 100.0 | 100.0 |" in text
-    assert "--streets 2 --test-streets 1 --seed 3 --output" in text
+    assert "--scenes 2 --test-scenes 1 --seed 3 --output" in text
     assert "2-D network" not in text
     leak = measure(spec, Path("nowhere"), **asked, network=image_file)
     text = page(leak, "x.jpg")
     assert f"from the whole image | {100 * leak.miou['network']:.1f} |" in text
     assert "--seed 3 --image-network FILE --output" in text
-    assert "trained on streets of elsewhere" in text
+    assert "trained on scenes of elsewhere" in text
 
 
 def test_a_network_is_counted_as_its_predictions_are(image_file):
@@ -138,7 +138,7 @@ def test_a_network_is_counted_as_its_predictions_are(image_file):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--streets", "0"], "--streets 0: at least 1"),
+        (["--scenes", "0"], "--scenes 0: at least 1"),
         (["--seed", "-1"], "--seed -1: at least 0"),
         (["--dataset", "kitti-layout"], "without camera images"),
         (["--dataset", "none"], "unknown dataset"),

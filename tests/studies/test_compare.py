@@ -1,11 +1,11 @@
-"""The comparison of simulated sweeps with a real one: its numbers, its page, its refusals."""
+"""The comparison of simulated frames with a real one: its numbers, its page, its refusals."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.studies.compare.command import main, real_sweep
+from benchmarks.studies.compare.command import main, real_frame
 from benchmarks.studies.compare.page import PUBLISHED_SHARES, page
 from benchmarks.studies.compare.statistics import RANGE_EDGES_M, rings, shares, statistics
 from train.data.frame import IGNORE_INDEX, LidarFrame
@@ -16,8 +16,8 @@ from train.simulation.write import SIMULATOR_VERSION
 NUM_CLASSES = len(CLASS_NAMES)
 
 
-def sweep_of(rows: list[tuple[float, float, float, float, int]]) -> LidarFrame:
-    """Return a sweep of points at (azimuth, elevation in degrees, range, strength, train id)."""
+def frame_of(rows: list[tuple[float, float, float, float, int]]) -> LidarFrame:
+    """Return a frame of points at (azimuth, elevation in degrees, range, strength, train id)."""
     azimuth, elevation, range_m, strength, segment = np.array(rows).T
     level = range_m * np.cos(np.radians(elevation))
     coord = np.stack(
@@ -37,7 +37,7 @@ def sweep_of(rows: list[tuple[float, float, float, float, int]]) -> LidarFrame:
     )
 
 
-MADE = sweep_of(
+MADE = frame_of(
     [
         (5.0, 2.0, 4.0, 0.1, 8),
         (120.0, 2.1, 6.0, 0.2, 8),
@@ -52,7 +52,7 @@ def test_a_ring_ends_where_the_azimuth_falls_back():
     assert rings(MADE.coord).tolist() == [0, 0, 0, 1, 1]
 
 
-def test_the_statistics_of_a_sweep_made_by_hand():
+def test_the_statistics_of_a_frame_made_by_hand():
     found = statistics(MADE, NUM_CLASSES)
     assert found.points == 5
     assert found.by_ring.tolist() == [3, 2]
@@ -67,9 +67,9 @@ def test_the_statistics_of_a_sweep_made_by_hand():
     np.testing.assert_allclose(shares([found])[0, [0, 8]], [0.25, 0.75])
 
 
-def test_a_sweep_without_labels_is_refused():
+def test_a_frame_without_labels_is_refused():
     bare = LidarFrame(MADE.coord, MADE.strength, None, "bare", Path("bare"))
-    with pytest.raises(ValueError, match="sweep bare has no labels"):
+    with pytest.raises(ValueError, match="frame bare has no labels"):
         statistics(bare, NUM_CLASSES)
 
 
@@ -79,14 +79,14 @@ def test_the_published_shares_are_of_all_classes():
     assert sum(PUBLISHED_SHARES.values()) == pytest.approx(1.0 - 0.0315, abs=2e-4)
 
 
-def test_the_page_says_how_far_apart_the_sweeps_are():
+def test_the_page_says_how_far_apart_the_frames_are():
     found = statistics(MADE, NUM_CLASSES)
     same = page(found, [found, found], MADE, "picture.png", "the command", 7)
     assert "0 % of the points would have to move to another ring" in same
     assert "simulator version 7" in same
-    assert "![simulated sweep made, and histograms](picture.png)" in same
+    assert "![simulated frame made, and histograms](picture.png)" in same
     assert "| road | 75.00 | 75.00 (75.00–75.00) | 2 of 2 | 19.88 |" in same
-    other = statistics(sweep_of([(5.0, 2.0, 4.0, 0.1, 0)] * 5), NUM_CLASSES)
+    other = statistics(frame_of([(5.0, 2.0, 4.0, 0.1, 0)] * 5), NUM_CLASSES)
     apart = page(found, [other], MADE, "picture.png", "the command", 7)
     # All points of the other are in the first ring, and are cars.
     assert "40 % of the points would have to move to another ring" in apart
@@ -95,9 +95,9 @@ def test_the_page_says_how_far_apart_the_sweeps_are():
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return the files of a simulated sweep that plays the real one."""
+    """Return the files of a simulated frame that plays the real one."""
     root = tmp_path_factory.mktemp("stand-in") / "data"
-    simulate_semantickitti(root, num_sweeps=1, num_validation_sweeps=1, seed=9, azimuth_steps=80)
+    simulate_semantickitti(root, num_frames=1, num_validation_frames=1, seed=9, azimuth_steps=80)
     folder = root / "sequences" / "00"
     return folder / "velodyne" / "000000.bin", folder / "labels" / "000000.label"
 
@@ -105,7 +105,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def run(stand_in: tuple[Path, Path], output: Path, *more: str) -> int:
     points, labels = map(str, stand_in)
     words = ["--real", points, "--labels", labels, "--output", str(output)]
-    return main([*words, "--sweeps", "2", "--azimuth-steps", "80", *more])
+    return main([*words, "--frames", "2", "--azimuth-steps", "80", *more])
 
 
 def test_the_command_writes_a_page_and_a_picture_again_the_same(
@@ -113,7 +113,7 @@ def test_the_command_writes_a_page_and_a_picture_again_the_same(
 ):
     assert run(stand_in, tmp_path / "a") == 0
     text = (tmp_path / "a" / "simulated_lidar.md").read_text()
-    assert "--sweeps 2 --seed 0 --azimuth-steps 80" in text
+    assert "--frames 2 --seed 0 --azimuth-steps 80" in text
     assert "## Classes" in text
     assert text.count("\n| ") > 50
     # No path of this machine, and no name of the real file.
@@ -127,7 +127,7 @@ def test_the_command_writes_a_page_and_a_picture_again_the_same(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("--sweeps", "0"), "--sweeps 0: at least 1"),
+        (("--frames", "0"), "--frames 0: at least 1"),
         (("--seed", "-1"), "seed must be at least 0"),
         (("--real", "nowhere.bin"), "nowhere.bin: cannot be read"),
         (("--labels", "nowhere.label"), "nowhere.label: cannot be read"),
@@ -157,9 +157,9 @@ def test_an_output_that_is_a_file_is_refused(
     assert "--output" in capsys.readouterr().err
 
 
-def test_the_real_sweep_has_64_rings(real_data: Path):
+def test_the_real_frame_has_64_rings(real_data: Path):
     folder = real_data / "semantickitti" / "dev" / "sequences" / "00"
-    real = real_sweep(folder / "velodyne" / "000000.bin", folder / "labels" / "000000.label")
+    real = real_frame(folder / "velodyne" / "000000.bin", folder / "labels" / "000000.label")
     found = statistics(real, NUM_CLASSES)
     assert found.points == 124_668
     assert len(found.by_ring) == 64

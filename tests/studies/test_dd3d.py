@@ -78,10 +78,10 @@ def test_every_run_of_the_plan_has_a_record(done):
     assert len(found) == 3 * 3 + 3
     grids = {"aligned-1-pointnet-small", "aligned-full-pointnet-small"}
     assert {run_.grid for run_ in found} == grids
-    record = next(each for each in found if each.arm == "dd3d")
+    record = next(each for each in found if each.variant == "dd3d")
     assert set(record.scores) == {"accuracy", "best_accuracy"}
     assert record.scores["best_accuracy"] >= record.scores["accuracy"]
-    right = sum(group["right"] for group in record.streets.values())
+    right = sum(group["right"] for group in record.scenes.values())
     assert right / 24 == record.scores["accuracy"]
     assert record.stats["numbers_stored"] == sum(
         p.numel()
@@ -89,13 +89,13 @@ def test_every_run_of_the_plan_has_a_record(done):
             0
         ].parameters()
     )
-    other = next(each for each in found if each.arm == "random")
+    other = next(each for each in found if each.variant == "random")
     assert other.stats["numbers_stored"] == 12 * 20 * 3  # what networks see of it
 
 
 def test_a_run_that_is_lost_is_made_again_the_same_and_no_other(done, small_networks):
     before = read_records([done / RECORDS_NAME]).runs
-    lost = next(each for each in before if (each.arm, each.seed) == ("dd3d", 1))
+    lost = next(each for each in before if (each.variant, each.seed) == ("dd3d", 1))
     (done / RECORDS_NAME).unlink()
     # Of the others something is changed that another run would bring back.
     kept = [dataclasses.replace(each, device="kept") for each in before if each is not lost]
@@ -104,7 +104,7 @@ def test_a_run_that_is_lost_is_made_again_the_same_and_no_other(done, small_netw
     after = read_records([done / RECORDS_NAME]).runs
     assert [each for each in after if each.device == "kept"] == kept
     (again,) = [each for each in after if each.device != "kept"]
-    assert (again.key, again.scores, again.streets) == (lost.key, lost.scores, lost.streets)
+    assert (again.key, again.scores, again.scenes) == (lost.key, lost.scores, lost.scenes)
     assert (again.options, again.steps) == (lost.options, lost.steps)
 
 
@@ -129,17 +129,18 @@ def test_a_difference_above_zero_is_said_to_be_one(done):
         runs = tuple(
             dataclasses.replace(each, scores={"accuracy": score / 10, "best_accuracy": score / 10})
             for each in records.runs
-            for score in [(ours if each.arm == "dd3d" else 3) + each.seed * 0.1]
+            for score in [(ours if each.variant == "dd3d" else 3) + each.seed * 0.1]
         )
         return markdown(dataclasses.replace(records, runs=runs))
 
-    # Three equal differences get no interval; a little noise in one arm gives one.
+    # Three equal differences get no interval; a little noise in one variant gives one.
     assert "not enough runs to say" in shown(5)
     runs = tuple(
         dataclasses.replace(each, scores={"accuracy": value, "best_accuracy": value})
         for each in records.runs
         for value in [
-            (0.6 if each.arm == "dd3d" else 0.3) + 0.01 * (each.seed**2) * (each.arm == "dd3d")
+            (0.6 if each.variant == "dd3d" else 0.3)
+            + 0.01 * (each.seed**2) * (each.variant == "dd3d")
         ]
     )
     assert "**better, with an interval above 0: +" in markdown(
@@ -182,7 +183,7 @@ def test_other_resolutions_are_runs_of_their_own(done, small_networks, tmp_path)
     start(tmp_path, done / "work", dataclasses.replace(plan, points=23))
     found = [run_ for run_ in read_records([tmp_path / RECORDS_NAME]).runs if "-at-" in run_.grid]
     assert {run_.grid for run_ in found} == {"aligned-1-pointnet-small-at-23"}
-    stored = {run_.arm: run_.stats["numbers_stored"] for run_ in found}
+    stored = {run_.variant: run_.stats["numbers_stored"] for run_ in found}
     assert stored["random"] == 12 * 23 * 3
     page = (tmp_path / PAGE_NAME).read_text()
     assert "pointnet-small, aligned clouds of 23 points." in page
@@ -211,7 +212,7 @@ def test_redrawn_clouds_keep_all_their_points(done, small_networks, tmp_path):
     shutil.copytree(done / "work" / "objects", folder / "work" / "objects")
     start(folder, folder / "work", plan)
     (found,) = read_records([folder / RECORDS_NAME]).runs
-    assert (found.arm, found.stats["numbers_stored"]) == ("redrawn", 12 * 3 * 24)
+    assert (found.variant, found.stats["numbers_stored"]) == ("redrawn", 12 * 3 * 24)
     assert not list((folder / "work").glob("aligned-1-redrawn-0/*.safetensors"))
 
 

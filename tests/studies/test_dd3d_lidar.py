@@ -57,15 +57,15 @@ def done(tmp_path_factory, small_networks):
 
 def test_every_run_of_the_plan_has_a_record(done):
     found = read_records([done / RECORDS_NAME]).runs
-    assert {(each.grid, each.arm, each.seed) for each in found} == {
-        *(("1-pointnet", arm, seed) for arm in ("dd3d", "random") for seed in (0, 1, 2)),
+    assert {(each.grid, each.variant, each.seed) for each in found} == {
+        *(("1-pointnet", variant, seed) for variant in ("dd3d", "random") for seed in (0, 1, 2)),
         ("full-pointnet", FULL, 0),
     }
-    record = next(each for each in found if each.arm == "dd3d")
-    assert list(record.streets) == ["08-00", "08-01"]
-    total = np.sum([street["true"] for street in record.streets.values()], axis=0)
-    right = np.sum([street["right"] for street in record.streets.values()], axis=0)
-    named = np.sum([street["found"] for street in record.streets.values()], axis=0)
+    record = next(each for each in found if each.variant == "dd3d")
+    assert list(record.scenes) == ["08-00", "08-01"]
+    total = np.sum([scene["true"] for scene in record.scenes.values()], axis=0)
+    right = np.sum([scene["right"] for scene in record.scenes.values()], axis=0)
+    named = np.sum([scene["found"] for scene in record.scenes.values()], axis=0)
     there = total > 0
     iou = right[there] / (total + named - right)[there]
     assert record.scores["miou"] == pytest.approx(iou.mean())
@@ -75,7 +75,7 @@ def test_every_run_of_the_plan_has_a_record(done):
 
 def test_a_run_that_is_lost_is_made_again_the_same_and_no_other(done):
     before = read_records([done / RECORDS_NAME]).runs
-    lost = next(each for each in before if (each.arm, each.seed) == ("dd3d", 1))
+    lost = next(each for each in before if (each.variant, each.seed) == ("dd3d", 1))
     (done / RECORDS_NAME).unlink()
     # Of the others something is changed that another run would bring back.
     kept = [dataclasses.replace(each, device="kept") for each in before if each is not lost]
@@ -84,7 +84,7 @@ def test_a_run_that_is_lost_is_made_again_the_same_and_no_other(done):
     after = read_records([done / RECORDS_NAME]).runs
     assert [each for each in after if each.device == "kept"] == kept
     (again,) = [each for each in after if each.device != "kept"]
-    assert (again.key, again.scores, again.streets) == (lost.key, lost.scores, lost.streets)
+    assert (again.key, again.scores, again.scenes) == (lost.key, lost.scores, lost.scenes)
     assert (again.options, again.steps) == (lost.options, lost.steps)
 
 
@@ -108,12 +108,12 @@ def test_the_verdict_follows_the_interval(done, ours, said):
     records = read_records([done / RECORDS_NAME])
 
     def with_scores(each):
-        value = 0.4 if each.arm != "dd3d" else ours + 0.02 * (each.seed - 1)
+        value = 0.4 if each.variant != "dd3d" else ours + 0.02 * (each.seed - 1)
         return dataclasses.replace(
             each,
             scores={"miou": value, "best_miou": value, "accuracy": value},
-            # One street: nothing to draw, the interval is over seeds.
-            streets={"08-00": each.streets["08-00"]},
+            # One scene: nothing to draw, the interval is over seeds.
+            scenes={"08-00": each.scenes["08-00"]},
         )
 
     runs = tuple(with_scores(each) for each in records.runs)
@@ -149,4 +149,4 @@ def test_mistakes_are_one_line(tmp_path, capsys):
 
 def test_the_committed_records_are_of_these_settings():
     records = read_records([ROOT / "docs" / "results" / RECORDS_NAME])
-    assert {each.assay for each in records.runs} == {hash_of(Settings().plain())}
+    assert {each.setup for each in records.runs} == {hash_of(Settings().plain())}

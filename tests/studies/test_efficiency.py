@@ -56,7 +56,7 @@ def test_one_network_without_memory_has_a_page(record):
 
 
 def like_the_stated(record, **changes):
-    """A record of both networks as if it were of the sweep that figures are stated for."""
+    """A record of both networks as if it were of the frame that figures are stated for."""
     models = copy.deepcopy(record["models"])
     for name, seconds in (("teacher", 13.0), ("student", 3.5)):
         whole = models[name]["sizes"][-1]

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from benchmarks.studies import topkd_fidelity
-from benchmarks.studies.topkd_fidelity import CLOUDS_PER_SWEEP, _Draw, own_other_images
+from benchmarks.studies.topkd_fidelity import CLOUDS_PER_FRAME, _Draw, own_other_images
 from tests.train.toy_runs import flags
 from train.methods.topkd.artifacts import (
     ImageMaker,
@@ -30,7 +30,7 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def finished(toy_sweeps, tmp_path_factory):
+def finished(toy_frames, tmp_path_factory):
     """Return a function: the folder of a finished run with a student."""
     from tests.train.toys import TOY_NETWORK
     from train.networks.registry import NETWORKS
@@ -41,7 +41,7 @@ def finished(toy_sweeps, tmp_path_factory):
         if student not in folders:
             output = tmp_path_factory.mktemp("runs") / "topkd"
             networks = ["--teacher", "toy:wide", "--student", student]
-            assert main(flags(toy_sweeps, output, *networks, *SMALL)) == 0
+            assert main(flags(toy_frames, output, *networks, *SMALL)) == 0
             folders[student] = output
         return folders[student]
 
@@ -67,11 +67,11 @@ def test_it_says_how_far_ripsnet_and_the_student_are_from_the_truth(finished, tm
     maker = load_maker(run / "topkd.safetensors")
     assert fit["fit"] == maker.losses
     assert fit["choice"] == dataclasses.asdict(maker.card.choice)
-    assert (found["sweeps"], found["streets"], fit["clouds"]) == (1, 1, CLOUDS_PER_SWEEP)
+    assert (found["frames"], found["scenes"], fit["clouds"]) == (1, 1, CLOUDS_PER_FRAME)
     seen = fit["students"]["student"]
     assert min(seen["teacher_error"], seen["student_error"]) > 0
     assert min(seen["image_distance"], seen["bottleneck"]) > 0
-    assert seen["own_other"] == {}  # one street alone
+    assert seen["own_other"] == {}  # one scene alone
     before = output.read_text()
     assert topkd_fidelity.main(words) == 0
     assert output.read_text() == before
@@ -103,7 +103,7 @@ def test_with_the_targets_it_says_what_a_mean_image_and_distances_do(finished, t
 
 
 def test_the_teacher_as_student_is_at_no_distance(finished, tmp_path):
-    """Were the two networks given other points of a sweep, they would differ."""
+    """Were the two networks given other points of a frame, they would differ."""
     run, output = finished("toy:wide"), tmp_path / "fidelity.json"
     copy = tmp_path / "run"
     copy.mkdir()
@@ -119,7 +119,7 @@ def test_the_teacher_as_student_is_at_no_distance(finished, tmp_path):
 
 def test_what_does_not_fit_is_one_line(finished, tmp_path, capsys):
     run = finished("toy:wide")
-    assert "--sweeps 0" in refusal(["--run", str(run), "--sweeps", "0"], capsys)
+    assert "--frames 0" in refusal(["--run", str(run), "--frames", "0"], capsys)
     narrow = finished("toy:small")
     line = refusal(["--run", str(narrow)], capsys)
     assert "--student: stage top has 6 channels and the teacher's 10; the adapter" in line
@@ -160,7 +160,7 @@ def test_several_fits_are_looked_at_in_one_go(finished, tmp_path, capsys):
     assert topkd_fidelity.main([*words, "--device", "cpu"]) == 0
     first, second = json.loads(output.read_text())["fits"]
     assert (first["choice"]["region"], second["choice"]["region"]) == (0, 16)
-    assert first["clouds"] == second["clouds"] == CLOUDS_PER_SWEEP
+    assert first["clouds"] == second["clouds"] == CLOUDS_PER_FRAME
     seen = [fit["students"]["student"] for fit in (first, second)]
     assert seen[0]["image_distance"] != seen[1]["image_distance"]
     assert topkd_fidelity.main(["--run", str(run), "--device", "cpu", "--output", str(output)]) == 0

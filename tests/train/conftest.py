@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.train.toy_runs import write_sweeps
+from tests.train.toy_runs import write_frames
 from tests.train.toys import TOY_METHOD, TOY_NETWORK
 from train.data.batch import collate
 from train.data.frame import LidarFrame
@@ -53,10 +53,10 @@ def student():
 
 
 @pytest.fixture(scope="session")
-def toy_sweeps(tmp_path_factory):
-    """A data root of five small sweeps, read by all tests and changed by none."""
-    root = tmp_path_factory.mktemp("toy-sweeps")
-    write_sweeps(root)
+def toy_frames(tmp_path_factory):
+    """A data root of five small frames, read by all tests and changed by none."""
+    root = tmp_path_factory.mktemp("toy-frames")
+    write_frames(root)
     return root
 
 

@@ -26,14 +26,14 @@ PAIR = ("--teacher", "toy:wide", "--student", "toy:small")
 EPOCHS = ("--optim.student-epochs", "2")
 
 
-def distilled(sweeps, output, *more):
+def distilled(frames, output, *more):
     """Return the command line of a distilled toy, two epochs of two steps."""
-    return flags(sweeps, output, *PAIR, "--method", "hint", *EPOCHS, *more)
+    return flags(frames, output, *PAIR, "--method", "hint", *EPOCHS, *more)
 
 
-def alone(sweeps, output, *more):
+def alone(frames, output, *more):
     """Return that of the same toy alone."""
-    return flags(sweeps, output, "--student", "toy:small", "--method", "none", *EPOCHS, *more)
+    return flags(frames, output, "--student", "toy:small", "--method", "none", *EPOCHS, *more)
 
 
 def same_weights(one, other):
@@ -46,15 +46,15 @@ def losses(output, stage):
 
 
 @pytest.fixture(scope="module")
-def runs(toy_sweeps, tmp_path_factory):
+def runs(toy_frames, tmp_path_factory):
     """A finished run with a baseline, and one of the student alone; copied, never changed."""
     folder = tmp_path_factory.mktemp("runs")
     before = dict(NETWORKS), dict(METHODS)
     NETWORKS.update(TOY_NETWORK)
     METHODS.update(TOY_METHOD)
     try:
-        assert main(distilled(toy_sweeps, folder / "both", "--baseline")) == 0
-        assert main(alone(toy_sweeps, folder / "alone")) == 0
+        assert main(distilled(toy_frames, folder / "both", "--baseline")) == 0
+        assert main(alone(toy_frames, folder / "alone")) == 0
     finally:
         for table, rows in zip((NETWORKS, METHODS), before, strict=True):
             table.clear()
@@ -72,7 +72,7 @@ def test_the_baseline_is_what_a_run_of_the_student_alone_gives(runs):
     assert same_weights(both / "baseline.pt", student_alone / "student.pt")
     assert not same_weights(both / "baseline.pt", both / "student.pt")
     assert losses(both, "baseline") == losses(student_alone, "student")
-    for field in ("sweeps", "lr"):
+    for field in ("frames", "lr"):
         one, other = ([r[field] for r in log_of(both, s)] for s in ("student", "baseline"))
         assert one == other
     order = [json.loads(line)["stage"] for line in (both / "log.jsonl").read_text().splitlines()]
@@ -97,7 +97,7 @@ def test_a_run_ends_with_the_scores_and_the_difference(both, capsys):
         f"{100 * metrics[role]['miou']:.1f}" for role in ("teacher", "student", "baseline")
     )
     assert scores == (
-        f"mIoU on 1 validation sweeps: teacher {teacher}, student {student}, "
+        f"mIoU on 1 validation frames: teacher {teacher}, student {student}, "
         f"the same student trained alone {baseline}"
     )
     assert difference.startswith(f"distilling gave {metrics['difference']:+.1f} points in this run")
@@ -110,7 +110,7 @@ def test_a_run_ends_with_the_scores_and_the_difference(both, capsys):
 
 @pytest.mark.parametrize("stopped_after", [1, 3, 4])
 def test_a_stopped_baseline_goes_on_in_its_stage(
-    toy_sweeps, runs, tmp_path, monkeypatch, stopped_after
+    toy_frames, runs, tmp_path, monkeypatch, stopped_after
 ):
     output, record = tmp_path / "run", RunLog.step
 
@@ -120,7 +120,7 @@ def test_a_stopped_baseline_goes_on_in_its_stage(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(RunLog, "step", send)
-    assert main(distilled(toy_sweeps, output, "--baseline")) == 128 + signal.SIGTERM
+    assert main(distilled(toy_frames, output, "--baseline")) == 128 + signal.SIGTERM
     monkeypatch.setattr(RunLog, "step", record)
     assert same_weights(output / "student.pt", runs / "both" / "student.pt")
     state = torch.load(output / "baseline_checkpoint.pt", weights_only=True)
@@ -131,7 +131,7 @@ def test_a_stopped_baseline_goes_on_in_its_stage(
         assert same_weights(output / f"{stage}.pt", runs / "both" / f"{stage}.pt")
 
 
-def test_a_killed_baseline_goes_on_as_if_it_had_not_been(toy_sweeps, runs, tmp_path):
+def test_a_killed_baseline_goes_on_as_if_it_had_not_been(toy_frames, runs, tmp_path):
     output = tmp_path / "run"
     code = f"""
 import os, signal, sys, torch
@@ -151,7 +151,7 @@ RunLog.step = step
 main(sys.argv[1:])
 """
     ended = subprocess.run(
-        [sys.executable, "-c", code, *distilled(toy_sweeps, output, "--baseline")],
+        [sys.executable, "-c", code, *distilled(toy_frames, output, "--baseline")],
         capture_output=True,
         cwd=Path(__file__).resolve().parents[2],
         timeout=300,
@@ -175,9 +175,9 @@ def test_more_epochs_are_for_both(both, runs, tmp_path):
     assert checkpoint_of(both)["stage"] == "student"
 
 
-def test_a_finished_run_can_be_given_a_baseline_and_lose_it(toy_sweeps, runs, tmp_path, capsys):
+def test_a_finished_run_can_be_given_a_baseline_and_lose_it(toy_frames, runs, tmp_path, capsys):
     output = tmp_path / "run"
-    assert main(distilled(toy_sweeps, output)) == 0
+    assert main(distilled(toy_frames, output)) == 0
     assert not (output / "baseline.pt").exists()
     assert main(resumed(output, "--baseline")) == 0
     assert "--baseline False -> True" in capsys.readouterr().err
@@ -187,7 +187,7 @@ def test_a_finished_run_can_be_given_a_baseline_and_lose_it(toy_sweeps, runs, tm
     assert "difference" not in json.loads((output / "metrics.json").read_text())
 
 
-def test_a_rate_that_changed_before_the_baseline_is_said(toy_sweeps, tmp_path, monkeypatch, capsys):
+def test_a_rate_that_changed_before_the_baseline_is_said(toy_frames, tmp_path, monkeypatch, capsys):
     output, record = tmp_path / "run", RunLog.step
 
     def send(self, stage, at, content):
@@ -196,7 +196,7 @@ def test_a_rate_that_changed_before_the_baseline_is_said(toy_sweeps, tmp_path, m
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(RunLog, "step", send)
-    assert main(distilled(toy_sweeps, output, "--baseline")) == 128 + signal.SIGTERM
+    assert main(distilled(toy_frames, output, "--baseline")) == 128 + signal.SIGTERM
     monkeypatch.setattr(RunLog, "step", record)
     assert main(resumed(output, "--optim.lr", "1e-3")) == 0
     said = capsys.readouterr().err
@@ -206,9 +206,9 @@ def test_a_rate_that_changed_before_the_baseline_is_said(toy_sweeps, tmp_path, m
 # ---- refusals and defaults ----------------------------------------------------------------------
 
 
-def test_a_student_alone_has_no_baseline(toy_sweeps, tmp_path, capsys):
+def test_a_student_alone_has_no_baseline(toy_frames, tmp_path, capsys):
     output = tmp_path / "run"
-    line = refused(alone(toy_sweeps, output, "--baseline"), capsys, output)
+    line = refused(alone(toy_frames, output, "--baseline"), capsys, output)
     assert "--baseline: --method none is the student alone already; leave" in line
 
 
@@ -241,6 +241,6 @@ def test_more_epochs_without_the_baselines_checkpoint_are_refused(both, capsys):
         ("--baseline", True),
     ],
 )
-def test_it_is_the_default_of_the_tiny_pair_on_simulated_sweeps(more, wanted, tmp_path):
+def test_it_is_the_default_of_the_tiny_pair_on_simulated_frames(more, wanted, tmp_path):
     arguments = ["--dataset", "waymo", "--device", "cpu", "--output", str(tmp_path / "run")]
     assert parse([*arguments, *more.split()]).baseline is wanted

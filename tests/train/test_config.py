@@ -49,7 +49,7 @@ def test_an_option_of_another_version_is_named():
     config = preset("waymo", "tiny")
     for changes, name in (
         ({"loss": {}}, "loss"),
-        ({"data": {**to_json(config)["data"], "sweeps": 1}}, "sweeps"),
+        ({"data": {**to_json(config)["data"], "frames": 1}}, "frames"),
     ):
         with pytest.raises(UserError, match=f"option {name} is unknown to this version"):
             from_json(to_json(config) | changes, config)
@@ -128,8 +128,8 @@ def test_an_unknown_method_lists_the_known_ones():
         (lambda: data(simulated_seed=-1), "--data.simulated-seed is -1"),
         (lambda: run(evaluate_every=-1), "--evaluate-every is -1"),
         (lambda: run(log_gradient_norms_every=-1), "--log-gradient-norms-every is -1"),
-        (lambda: data(simulated_sweeps=0), "--data.simulated-sweeps is 0"),
-        (lambda: data(simulated_validation_sweeps=0), "--data.simulated-validation-sweeps is 0"),
+        (lambda: data(simulated_frames=0), "--data.simulated-frames is 0"),
+        (lambda: data(simulated_validation_frames=0), "--data.simulated-validation-frames is 0"),
         (lambda: data(simulated_azimuth_steps=3), "--data.simulated-azimuth-steps is 3"),
         (lambda: run(seed=-1), "--seed is -1"),
         (lambda: run(checkpoint_minutes=0.0), "--checkpoint-minutes is 0.0"),

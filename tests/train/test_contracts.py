@@ -59,19 +59,19 @@ def teachers(tmp_path_factory):
     }
 
 
-def student_only(toy_sweeps, teacher, output, *more):
+def student_only(toy_frames, teacher, output, *more):
     return flags(
-        toy_sweeps, output, "--stage", "student", "--teacher-checkpoint", str(teacher), *more
+        toy_frames, output, "--stage", "student", "--teacher-checkpoint", str(teacher), *more
     )
 
 
 # ---- whole runs ---------------------------------------------------------------------------------
 
 
-def test_a_toy_learns_by_hints_from_a_ptv3(toy_sweeps, tmp_path):
+def test_a_toy_learns_by_hints_from_a_ptv3(toy_frames, tmp_path):
     output = tmp_path / "run"
     arguments = ("--student", "toy:small", "--method", "hint", "--method.hint-weight", "2")
-    assert main(flags(toy_sweeps, output, *arguments)) == 0
+    assert main(flags(toy_frames, output, *arguments)) == 0
     model, card = load_model(output / "student.pt")
     assert (type(model).__name__, card.network, card.size) == ("Toy", "toy", "small")
     assert load_model(output / "teacher.pt")[1].network == "ptv3"
@@ -86,31 +86,31 @@ def test_a_toy_learns_by_hints_from_a_ptv3(toy_sweeps, tmp_path):
     }
 
 
-def test_a_ptv3_learns_from_a_toy(toy_sweeps, tmp_path):
+def test_a_ptv3_learns_from_a_toy(toy_frames, tmp_path):
     output = tmp_path / "run"
-    assert main(flags(toy_sweeps, output, "--teacher", "toy:wide", "--method", "hint")) == 0
+    assert main(flags(toy_frames, output, "--teacher", "toy:wide", "--method", "hint")) == 0
     assert load_model(output / "teacher.pt")[1].network == "toy"
     assert load_model(output / "student.pt")[1].network == "ptv3"
     assert checkpoint_of(output)["method"]["adapter.weight"].shape == (10, 32)
 
 
-def test_without_a_teacher_there_is_none(toy_sweeps, tmp_path):
+def test_without_a_teacher_there_is_none(toy_frames, tmp_path):
     output = tmp_path / "run"
-    assert main(flags(toy_sweeps, output, "--student", "toy:small", "--method", "none")) == 0
+    assert main(flags(toy_frames, output, "--student", "toy:small", "--method", "none")) == 0
     assert not (output / "teacher.pt").exists()
     assert log_of(output, "teacher") == []
     for step in log_of(output):
         assert step["total"] == step["segmentation"]
     metrics = json.loads((output / "metrics.json").read_text())
     assert "teacher" not in metrics
-    assert metrics["student"]["sweeps"] == 1
+    assert metrics["student"]["frames"] == 1
 
 
 @pytest.mark.parametrize(("kind", "size"), [("ptv3", "tiny-student"), ("toy", "small")])
-def test_softened_logits_between_any_two(toy_sweeps, teachers, tmp_path, kind, size):
+def test_softened_logits_between_any_two(toy_frames, teachers, tmp_path, kind, size):
     output = tmp_path / "run"
     options = ("--student", f"{kind}:{size}", "--method", "kd", "--method.temperature", "2")
-    assert main(student_only(toy_sweeps, teachers["ptv3"], output, *options)) == 0
+    assert main(student_only(toy_frames, teachers["ptv3"], output, *options)) == 0
     for step in log_of(output):
         assert step["distillation"] > 0
         assert step["total"] == pytest.approx(step["segmentation"] + step["distillation"])
@@ -147,15 +147,15 @@ main(sys.argv[1:])
     )
 
 
-def test_an_adapter_is_trained_and_goes_on_and_is_not_deployed(toy_sweeps, teachers, tmp_path):
+def test_an_adapter_is_trained_and_goes_on_and_is_not_deployed(toy_frames, teachers, tmp_path):
     more = ("--student", "toy:small", "--teacher", "toy:wide", "--method", "hint")
     more += ("--optim.student-epochs", "4")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the process that is killed
     try:
-        assert main(student_only(toy_sweeps, teachers["toy"], whole, *more)) == 0
-        ended = start(student_only(toy_sweeps, teachers["toy"], killed, *more), kill_after=5)
+        assert main(student_only(toy_frames, teachers["toy"], whole, *more)) == 0
+        ended = start(student_only(toy_frames, teachers["toy"], killed, *more), kill_after=5)
         assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
         before = checkpoint_of(killed)
         assert (before["step"], len(log_of(killed))) == (4, 5)
@@ -183,10 +183,10 @@ def test_an_adapter_is_trained_and_goes_on_and_is_not_deployed(toy_sweeps, teach
 
 
 def test_the_papers_method_between_different_geometries_compares_the_last_stage(
-    toy_sweeps, teachers, tmp_path, capsys
+    toy_frames, teachers, tmp_path, capsys
 ):
     output = tmp_path / "run"
-    command = student_only(toy_sweeps, teachers["ptv3"], output, "--student", "toy:small")
+    command = student_only(toy_frames, teachers["ptv3"], output, "--student", "toy:small")
     line = refused([*command, "--method.saliency-stages", "encoder"], capsys, output)
     assert "--method.saliency-stages encoder: Toy has enc1, top, its teacher" in line
     assert "choose last" in line
@@ -199,7 +199,7 @@ def test_the_papers_method_between_different_geometries_compares_the_last_stage(
     steps = {}
     for stages in ("decoder", "last"):
         output = tmp_path / stages
-        command = student_only(toy_sweeps, teachers["ptv3"], output, "--student", "toy:small")
+        command = student_only(toy_frames, teachers["ptv3"], output, "--student", "toy:small")
         assert main([*command, "--method.saliency-stages", stages]) == 0
         assert "saliency compares top with dec0 (6 of 32 channels)" in capsys.readouterr().err
         steps[stages] = [
@@ -213,7 +213,7 @@ def test_the_papers_method_between_different_geometries_compares_the_last_stage(
 # ---- the command line ---------------------------------------------------------------------------
 
 
-def test_options_of_another_method_and_unknown_names_are_refused(toy_sweeps, tmp_path, capsys):
+def test_options_of_another_method_and_unknown_names_are_refused(toy_frames, tmp_path, capsys):
     output = tmp_path / "run"
     for arguments, expected in (
         ("--method kd --method.topology 4", "of --method topology-gradient, not of kd"),
@@ -231,20 +231,20 @@ def test_options_of_another_method_and_unknown_names_are_refused(toy_sweeps, tmp
         ("--teacher toy:wide --method hint --teacher-checkpoint gone.pt", "no such file"),
         ("--method none --teacher-checkpoint gone.pt", "--method none has no teacher"),
     ):
-        assert expected in refused(flags(toy_sweeps, output, *arguments.split()), capsys, output)
+        assert expected in refused(flags(toy_frames, output, *arguments.split()), capsys, output)
 
 
-def test_an_option_that_no_method_has_exits_with_code_2(toy_sweeps, tmp_path, capsys):
+def test_an_option_that_no_method_has_exits_with_code_2(toy_frames, tmp_path, capsys):
     output = tmp_path / "run"
-    line = refused(flags(toy_sweeps, output, "--method.hints", "1"), capsys, output)
+    line = refused(flags(toy_frames, output, "--method.hints", "1"), capsys, output)
     assert "--method.hints" in line
 
 
 def test_a_teacher_is_what_its_file_holds_and_another_name_is_refused(
-    toy_sweeps, teachers, tmp_path, capsys
+    toy_frames, teachers, tmp_path, capsys
 ):
     output = tmp_path / "run"
-    command = student_only(toy_sweeps, teachers["toy"], output, "--method", "kd")
+    command = student_only(toy_frames, teachers["toy"], output, "--method", "kd")
     line = refused([*command, "--teacher", "ptv3:tiny-teacher"], capsys, output)
     assert "holds a toy:wide, but this run needs a ptv3:tiny-teacher" in line
     assert main(command) == 0
@@ -296,13 +296,13 @@ def test_each_page_of_help_is_short_and_together_they_have_every_option(capsys):
 
 
 @pytest.fixture(scope="module")
-def first_step(toy_sweeps, teachers, tmp_path_factory):
+def first_step(toy_frames, teachers, tmp_path_factory):
     """Return a function from switches to the record of a student's first step."""
 
     def run(*switches):
         output = tmp_path_factory.mktemp("switches") / "run"
         more = ("--method.num-samples", "64", "--data.batch-size", "4", *switches)
-        assert main(student_only(toy_sweeps, teachers["ptv3"], output, *more)) == 0
+        assert main(student_only(toy_frames, teachers["ptv3"], output, *more)) == 0
         return log_of(output)[0]
 
     return run

@@ -45,7 +45,7 @@ def save(path, **changes):
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    """A folder of simulated sweeps, found and not made again by the runs."""
+    """A folder of simulated frames, found and not made again by the runs."""
     root = tmp_path_factory.mktemp("simulated") / "data"
     open_data(parse(simulated_flags(root, root.parent / "no-run")), dataset_spec("semantickitti"))
     return root
@@ -55,7 +55,7 @@ def simulated_flags(root, output, *more):
     return [
         *("--dataset", "semantickitti", "--simulate", "--model", "tiny", "--device", "cpu"),
         *("--data-root", str(root), "--output", str(output), "--data.grid-size-m", "0.2"),
-        *("--data.simulated-sweeps", "2", "--data.simulated-validation-sweeps", "1"),
+        *("--data.simulated-frames", "2", "--data.simulated-validation-frames", "1"),
         *("--data.simulated-azimuth-steps", "40", "--no-baseline"),
         *("--teacher", "toy:wide", "--student", "toy:small", "--method", "kd"),
         *("--optim.teacher-epochs", "1", "--optim.student-epochs", "1"),
@@ -65,7 +65,7 @@ def simulated_flags(root, output, *more):
 
 @pytest.fixture(autouse=True)
 def package(tmp_path, monkeypatch):
-    """Return the file of a teacher that comes with the package for toys on simulated sweeps."""
+    """Return the file of a teacher that comes with the package for toys on simulated frames."""
     for table, rows in ((NETWORKS, TOY_NETWORK), (METHODS, TOY_METHOD)):
         for name, place in rows.items():
             monkeypatch.setitem(table, name, place)
@@ -146,9 +146,9 @@ def test_other_runs_train_their_teacher(simulated, tmp_path, capsys, more, said)
     assert config_of(output)["teacher"] == {"from": "this run"}
 
 
-def test_recorded_sweeps_have_no_teacher_in_the_package(toy_sweeps, tmp_path):
+def test_recorded_frames_have_no_teacher_in_the_package(toy_frames, tmp_path):
     output = tmp_path / "run"
-    arguments = [word for word in simulated_flags(toy_sweeps, output) if word != "--simulate"]
+    arguments = [word for word in simulated_flags(toy_frames, output) if word != "--simulate"]
     split = ("--data.train-sequences", "00", "--data.validation-sequences", "08")
     assert main([*arguments, *split]) == 0
     assert len(log_of(output, "teacher")) == 2
@@ -156,12 +156,12 @@ def test_recorded_sweeps_have_no_teacher_in_the_package(toy_sweeps, tmp_path):
 
 def test_a_file_that_cannot_serve_is_refused_with_a_way_out(simulated, package, tmp_path, capsys):
     output = tmp_path / "run"
-    cure = "Install topodistill again, or add --from-scratch to train a teacher"
+    hint = "Install topodistill again, or add --from-scratch to train a teacher"
 
     def line():
         found = refused(simulated_flags(simulated, output), capsys, output)
         assert found.startswith("error: the teacher that comes with the package cannot be used: ")
-        assert found.endswith(cure)
+        assert found.endswith(hint)
         return found
 
     whole = package.read_bytes()
@@ -199,16 +199,16 @@ def test_a_given_safetensors_teacher_serves_and_is_recorded(simulated, package, 
 
 
 @pytest.mark.parametrize(("seed", "warned"), [(0, True), (1, False)])
-def test_a_teacher_that_knows_the_validation_streets_is_said(
+def test_a_teacher_that_knows_the_validation_scenes_is_said(
     simulated, package, tmp_path, capsys, seed, warned
 ):
     save(package, trained_on=("08",), simulated_seed=seed)
     assert main(simulated_flags(simulated, tmp_path / "run")) == 0
-    text = "warning: the teacher was trained on 1 of the 1 sweeps to evaluate on"
+    text = "warning: the teacher was trained on 1 of the 1 frames to evaluate on"
     assert (text in capsys.readouterr().err) == warned
 
 
-def test_the_default_run_fits_the_packages_teacher_and_scores_several_streets():
+def test_the_default_run_fits_the_packages_teacher_and_scores_several_scenes():
     from train.networks.pretrained import pretrained_path
     from train.simulation.waymo import _segments
 
@@ -219,7 +219,7 @@ def test_the_default_run_fits_the_packages_teacher_and_scores_several_streets():
         metadata.grid_size_m,
         metadata.clip_range_m,
     )
-    streets = _segments(run.data.simulated_validation_sweeps, 1)
-    assert len(streets) >= 4
-    assert not streets.keys() & set(metadata.trained_on)
+    scenes = _segments(run.data.simulated_validation_frames, 1)
+    assert len(scenes) >= 4
+    assert not scenes.keys() & set(metadata.trained_on)
     assert run.baseline

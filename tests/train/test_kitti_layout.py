@@ -79,12 +79,12 @@ def test_a_finished_run_is_resumed_and_reported_with_its_recorded_options(own: P
     words = ["--dataset", "kitti-layout", "--output", str(own / "run"), "--resume"]
     assert run([*words, "--stage", "evaluate"]) == 0
     assert report(["--run", str(own / "run")]) == 0
-    assert "No sweeps are drawn" not in (own / "run/report.html").read_text()
+    assert "No frames are drawn" not in (own / "run/report.html").read_text()
     assert run([*words, "--data.strength-scale", "1"]) == 2
     assert "--data.strength-scale 255.0, now 1.0" in capsys.readouterr().err
 
 
-def test_evaluate_scores_the_same_sweeps_alike(own: Path, capsys):
+def test_evaluate_scores_the_same_frames_alike(own: Path, capsys):
     words = ["--checkpoint", str(own / "run/student.pt"), "--data-root", str(own / "data")]
     given = [*words, "--data.class-map", str(own / "classes.yaml"), *LAYOUT, "--num-workers", "0"]
     output = own / "scores.json"
@@ -133,7 +133,7 @@ def test_simulated_frames_need_no_class_map(tmp_path: Path):
     words = [
         *("--dataset", "kitti-layout", "--simulate", "--method", "none", "--device", "cpu"),
         *("--data-root", str(tmp_path / "data"), "--output", str(tmp_path / "run")),
-        *("--data.simulated-sweeps", "1", "--data.simulated-validation-sweeps", "1"),
+        *("--data.simulated-frames", "1", "--data.simulated-validation-frames", "1"),
         *("--data.simulated-azimuth-steps", "60", "--data.grid-size-m", "0.3"),
         *("--optim.student-epochs", "1"),
     ]

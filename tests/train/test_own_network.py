@@ -25,12 +25,12 @@ def source(tmp_path):
 
 
 def test_it_is_a_student_then_scored_and_asked_and_goes_on(
-    toy_sweeps, source, tmp_path, capsys, monkeypatch
+    toy_frames, source, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(source.parent)
     output = tmp_path / "run"
     own = ("--student", "my_network.py:build", "--method.num-samples", "32")
-    assert main(flags(toy_sweeps, output, *own)) == 0
+    assert main(flags(toy_frames, output, *own)) == 0
     said = capsys.readouterr().err
     assert "student: CloudNet, " in said
     assert "topology compares top with dec0 (32 of 32 channels)" in said
@@ -38,10 +38,10 @@ def test_it_is_a_student_then_scored_and_asked_and_goes_on(
     assert (card.network, card.size) == (str(source), "build")
     assert type(model).__name__ == "CloudNet"
     checkpoint = str(output / "student.pt")
-    scored = ["--checkpoint", checkpoint, "--data-root", str(toy_sweeps), "--sequences", "08"]
+    scored = ["--checkpoint", checkpoint, "--data-root", str(toy_frames), "--sequences", "08"]
     assert evaluate([*scored, "--num-workers", "0", "--device", "cpu"]) == 0
-    sweep = next(toy_sweeps.rglob("*.bin"))
-    asked = ["--checkpoint", checkpoint, "--input", str(sweep), "--device", "cpu"]
+    frame = next(toy_frames.rglob("*.bin"))
+    asked = ["--checkpoint", checkpoint, "--input", str(frame), "--device", "cpu"]
     assert predict([*asked, "--output", str(tmp_path / "labels.npy")]) == 0
     monkeypatch.chdir(tmp_path.parent)
     assert main(resumed(output, "--optim.student-epochs", "2")) == 0
@@ -56,14 +56,14 @@ def test_it_is_a_student_then_scored_and_asked_and_goes_on(
     )
 
 
-def test_it_is_a_teacher_as_well(toy_sweeps, source, tmp_path):
+def test_it_is_a_teacher_as_well(toy_frames, source, tmp_path):
     output = tmp_path / "run"
     name = f"{source}:build"
     own = ("--teacher", name, "--student", "litept:tiny", "--method", "feature")
-    assert main(flags(toy_sweeps, output, *own)) == 0
+    assert main(flags(toy_frames, output, *own)) == 0
     again = ("--stage", "student", "--teacher-checkpoint", str(output / "teacher.pt"))
     again += ("--student", name, "--method", "kd", "--teacher-check", "warn")
-    assert main(flags(toy_sweeps, tmp_path / "again", *again)) == 0
+    assert main(flags(toy_frames, tmp_path / "again", *again)) == 0
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_it_is_a_teacher_as_well(toy_sweeps, source, tmp_path):
     ],
 )
 def test_what_cannot_be_built_is_one_line(
-    toy_sweeps, source, tmp_path, capsys, monkeypatch, flag, message
+    toy_frames, source, tmp_path, capsys, monkeypatch, flag, message
 ):
     monkeypatch.chdir(source.parent)
     output = tmp_path / "run"
-    assert message in refused(flags(toy_sweeps, output, *flag.split()), capsys, output)
+    assert message in refused(flags(toy_frames, output, *flag.split()), capsys, output)

@@ -19,8 +19,8 @@ from tests.train.toy_runs import (
     log_of,
     refused,
     resumed,
-    write_sweep,
-    write_sweeps,
+    write_frame,
+    write_frames,
 )
 from tests.train.toys import TOY_NETWORK
 from train.config import DataConfig, RunConfig
@@ -37,9 +37,9 @@ pytestmark = pytest.mark.usefixtures("toys_registered")
 ALONE = ("--student", "toy:small", "--method", "none")
 
 
-def alone(sweeps, output, epochs, *more):
+def alone(frames, output, epochs, *more):
     """Return the command line of a toy that is trained without a teacher, two steps an epoch."""
-    return flags(sweeps, output, *ALONE, "--optim.student-epochs", str(epochs), *more)
+    return flags(frames, output, *ALONE, "--optim.student-epochs", str(epochs), *more)
 
 
 def weights_of(path):
@@ -79,13 +79,13 @@ def signal_at(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def finished(toy_sweeps, tmp_path_factory):
+def finished(toy_frames, tmp_path_factory):
     """A run of two epochs, copied by the tests that go on with it."""
     output = tmp_path_factory.mktemp("finished") / "run"
     NETWORKS_before = dict(NETWORKS)
     NETWORKS.update(TOY_NETWORK)
     try:
-        assert main(alone(toy_sweeps, output, 2)) == 0
+        assert main(alone(toy_frames, output, 2)) == 0
     finally:
         NETWORKS.clear()
         NETWORKS.update(NETWORKS_before)
@@ -151,26 +151,26 @@ def test_more_epochs_without_a_checkpoint_are_refused(run_again, capsys):
     assert main(resumed(run_again, "--stage", "evaluate")) == 0
 
 
-def test_a_finished_teacher_does_not_go_on(toy_sweeps, tmp_path, capsys):
+def test_a_finished_teacher_does_not_go_on(toy_frames, tmp_path, capsys):
     output = tmp_path / "run"
-    assert main(flags(toy_sweeps, output, "--teacher", "toy:wide", "--stage", "teacher")) == 0
+    assert main(flags(toy_frames, output, "--teacher", "toy:wide", "--stage", "teacher")) == 0
     line = refused(resumed(output, "--optim.teacher-epochs", "3"), capsys)
     assert "--optim.teacher-epochs 3: the teacher of" in line
     assert "finished after 1 epochs" in line
     assert config_of(output)["config"]["optim"]["teacher_epochs"] == 1
 
 
-def extend(sweeps, output):
+def extend(frames, output):
     """What each of two processes does: two epochs, then one more."""
     NETWORKS.update(TOY_NETWORK)
-    codes = [main(alone(sweeps, output, 2)), main(resumed(output, "--optim.student-epochs", "3"))]
+    codes = [main(alone(frames, output, 2)), main(resumed(output, "--optim.student-epochs", "3"))]
     return codes, same(weights_of(output / "student.pt"), checkpoint_of(output)["network"])
 
 
-def test_all_processes_go_on_to_more_epochs(toy_sweeps, tmp_path):
+def test_all_processes_go_on_to_more_epochs(toy_frames, tmp_path):
     output = tmp_path / "run"
     assert (
-        values_of(run_processes(2, extend, toy_sweeps, output, join=False)) == [([0, 0], True)] * 2
+        values_of(run_processes(2, extend, toy_frames, output, join=False)) == [([0, 0], True)] * 2
     )
     assert [step for step, _ in totals(output)] == list(range(1, 7))
 
@@ -178,10 +178,10 @@ def test_all_processes_go_on_to_more_epochs(toy_sweeps, tmp_path):
 # ---- what may change and what not ---------------------------------------------------------------
 
 
-def test_a_run_goes_on_with_another_rate(toy_sweeps, tmp_path, signal_at, capsys):
+def test_a_run_goes_on_with_another_rate(toy_frames, tmp_path, signal_at, capsys):
     output = tmp_path / "run"
     signal_at(3)
-    assert main(alone(toy_sweeps, output, 3)) == 128 + signal.SIGTERM
+    assert main(alone(toy_frames, output, 3)) == 128 + signal.SIGTERM
     signal_at(None)
     usual = shutil.copytree(output, tmp_path / "usual")
     assert main(resumed(usual)) == 0
@@ -237,9 +237,9 @@ def test_a_run_of_another_version_is_named(run_again, capsys):
 # ---- scores during training ---------------------------------------------------------------------
 
 
-def test_the_best_network_is_kept_beside_the_last(toy_sweeps, tmp_path):
+def test_the_best_network_is_kept_beside_the_last(toy_frames, tmp_path):
     output = tmp_path / "run"
-    assert main(alone(toy_sweeps, output, 4, "--evaluate-every", "1", "--optim.lr", "0.03")) == 0
+    assert main(alone(toy_frames, output, 4, "--evaluate-every", "1", "--optim.lr", "0.03")) == 0
     records = log_of(output, "student validation")
     assert [record["step"] for record in records] == [1, 2, 3, 4]
     scores = [record["validation_miou"] for record in records]
@@ -254,19 +254,19 @@ def test_the_best_network_is_kept_beside_the_last(toy_sweeps, tmp_path):
     assert metrics["student"]["miou"] == pytest.approx(max(scores))
 
 
-def test_every_other_epoch_and_the_last_are_scored(toy_sweeps, tmp_path):
+def test_every_other_epoch_and_the_last_are_scored(toy_frames, tmp_path):
     output = tmp_path / "run"
-    assert main(alone(toy_sweeps, output, 5, "--evaluate-every", "2")) == 0
+    assert main(alone(toy_frames, output, 5, "--evaluate-every", "2")) == 0
     assert [record["step"] for record in log_of(output, "student validation")] == [2, 4, 5]
 
 
-def test_a_stop_at_the_end_of_an_epoch_leaves_out_no_score(toy_sweeps, tmp_path, signal_at):
+def test_a_stop_at_the_end_of_an_epoch_leaves_out_no_score(toy_frames, tmp_path, signal_at):
     more = ("--evaluate-every", "1", "--optim.lr", "0.03")
     whole, output = tmp_path / "whole", tmp_path / "run"
-    assert main(alone(toy_sweeps, whole, 2, *more)) == 0
+    assert main(alone(toy_frames, whole, 2, *more)) == 0
     for step in (2, 4):
         signal_at(step)
-        command = alone(toy_sweeps, output, 2, *more) if step == 2 else resumed(output)
+        command = alone(toy_frames, output, 2, *more) if step == 2 else resumed(output)
         assert main(command) == 128 + signal.SIGTERM
     assert not (output / "student.pt").exists()
     assert (checkpoint_of(output)["step"], checkpoint_of(output)["finished_epochs"]) == (4, None)
@@ -280,13 +280,13 @@ def test_a_stop_at_the_end_of_an_epoch_leaves_out_no_score(toy_sweeps, tmp_path,
     assert all(same(weights_of(output / name), weights_of(whole / name)) for name in names)
 
 
-def test_scoring_changes_nothing_of_what_is_trained(toy_sweeps, tmp_path):
+def test_scoring_changes_nothing_of_what_is_trained(toy_frames, tmp_path):
     """A PTv3, whose drop path draws random numbers."""
     trained = []
     for every in ("0", "1"):
         output = tmp_path / every
         more = ("--method", "none", "--data.batch-size", "4", "--optim.student-epochs", "2")
-        assert main(flags(toy_sweeps, output, *more, "--evaluate-every", every)) == 0
+        assert main(flags(toy_frames, output, *more, "--evaluate-every", every)) == 0
         trained.append(weights_of(output / "student.pt"))
     assert same(*trained)
 
@@ -296,27 +296,27 @@ def test_scoring_changes_nothing_of_what_is_trained(toy_sweeps, tmp_path):
 
 def test_steps_without_a_label_are_said_once_and_recorded(tmp_path, capsys):
     root, output = tmp_path / "data", tmp_path / "run"
-    write_sweeps(root)
+    write_frames(root)
     for number in (1, 2):
-        write_sweep(root, "00", number, np.random.default_rng(number), labeled=False)
+        write_frame(root, "00", number, np.random.default_rng(number), labeled=False)
     assert main(alone(root, output, 1, "--data.batch-size", "1")) == 0
     unlabeled = [record for record in log_of(output) if record.get("unlabeled")]
-    assert sorted(record["sweeps"] for record in unlabeled) == [["00/000001"], ["00/000002"]]
+    assert sorted(record["frames"] for record in unlabeled) == [["00/000001"], ["00/000002"]]
     assert all(record["segmentation"] == 0.0 for record in unlabeled)
     assert len(log_of(output)) == 4
     said = capsys.readouterr().err
     first = unlabeled[0]
     assert said.count("no voxel of the step has a label") == 1
-    assert f"step {first['step']}: no voxel of the step has a label ({first['sweeps'][0]})" in said
+    assert f"step {first['step']}: no voxel of the step has a label ({first['frames'][0]})" in said
     assert "student training: 2 steps had no labeled voxel" in said
 
 
-def test_simulated_streets_have_a_seed_of_their_own(tmp_path):
+def test_simulated_scenes_have_a_seed_of_their_own(tmp_path):
     def points(seed, simulated_seed):
         root = tmp_path / f"{seed}-{simulated_seed}"
         data = DataConfig(
-            simulated_sweeps=1,
-            simulated_validation_sweeps=1,
+            simulated_frames=1,
+            simulated_validation_frames=1,
             simulated_azimuth_steps=16,
             simulated_seed=simulated_seed,
         )
@@ -326,14 +326,14 @@ def test_simulated_streets_have_a_seed_of_their_own(tmp_path):
         found = open_data(config, dataset_spec("semantickitti"))
         return [found.training[0].coord, found.validation[0].coord]
 
-    usual, other_run, other_street = points(0, 0), points(1, 0), points(0, 1)
-    for one, same_street, another in zip(usual, other_run, other_street, strict=True):
-        assert np.array_equal(one, same_street)
+    usual, other_run, other_scene = points(0, 0), points(1, 0), points(0, 1)
+    for one, same_scene, another in zip(usual, other_run, other_scene, strict=True):
+        assert np.array_equal(one, same_scene)
         assert not np.array_equal(one, another)
 
 
 @pytest.mark.slow
-def test_equal_runs_on_two_threads_give_equal_weights(toy_sweeps, tmp_path):
+def test_equal_runs_on_two_threads_give_equal_weights(toy_frames, tmp_path):
     more = (*("--teacher", "toy:wide", "--method.saliency-stages", "last"),
             *("--method.num-samples", "64"))  # fmt: skip
     outputs = [tmp_path / str(number) for number in range(3)]
@@ -343,7 +343,7 @@ from train.networks.registry import NETWORKS
 from train.run import main
 NETWORKS.update({TOY_NETWORK!r})
 assert torch.get_num_threads() == 2
-sys.exit(sum(map(main, {[flags(toy_sweeps, output, *more) for output in outputs]!r})))
+sys.exit(sum(map(main, {[flags(toy_frames, output, *more) for output in outputs]!r})))
 """
     # Threads that wait must sleep: where other work has the cores they would wait for each other.
     environment = {"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}

@@ -32,10 +32,10 @@ SMALL = shlex.split(
 
 
 @pytest.fixture(scope="module")
-def sweeps(tmp_path_factory):
-    """A folder of four simulated training sweeps and one for validation."""
-    root = tmp_path_factory.mktemp("sweeps") / "semantickitti"
-    simulate_semantickitti(root, num_sweeps=4, num_validation_sweeps=1, azimuth_steps=120)
+def frames(tmp_path_factory):
+    """A folder of four simulated training frames and one for validation."""
+    root = tmp_path_factory.mktemp("frames") / "semantickitti"
+    simulate_semantickitti(root, num_frames=4, num_validation_frames=1, azimuth_steps=120)
     return root
 
 
@@ -43,14 +43,14 @@ def sweeps(tmp_path_factory):
 def damaged(tmp_path):
     """A simulated data root of its own, to be damaged by a test."""
     root = tmp_path / "data"
-    simulate_semantickitti(root, num_sweeps=2, num_validation_sweeps=1, azimuth_steps=40)
+    simulate_semantickitti(root, num_frames=2, num_validation_frames=1, azimuth_steps=40)
     return root
 
 
-def flags(sweeps, output):
+def flags(frames, output):
     return [
         *SMALL,
-        *("--data-root", str(sweeps), "--output", str(output)),
+        *("--data-root", str(frames), "--output", str(output)),
         *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
     ]
 
@@ -77,10 +77,10 @@ def log_of(output):
 
 
 @pytest.fixture(scope="module")
-def finished(sweeps, tmp_path_factory):
+def finished(frames, tmp_path_factory):
     """A whole run, left alone by the tests that read it."""
     output = tmp_path_factory.mktemp("finished") / "run"
-    assert main(flags(sweeps, output)) == 0
+    assert main(flags(frames, output)) == 0
     return output
 
 
@@ -131,9 +131,9 @@ def test_the_deployed_file_holds_the_student_only(finished):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_it_had_not_been(sweeps, finished, tmp_path):
+def test_a_killed_run_goes_on_as_if_it_had_not_been(frames, finished, tmp_path):
     output = tmp_path / "killed"
-    arguments = flags(sweeps, output)
+    arguments = flags(frames, output)
     process = start(arguments)
     deadline = time.monotonic() + 300
     # Kill it in the student's stage, after its first epoch's checkpoint.
@@ -156,10 +156,10 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(sweeps, finished, tmp_path):
     assert steps == [(step["stage"], step["step"]) for step in log_of(finished)]
 
 
-def test_a_finished_teacher_serves_another_run(sweeps, finished, tmp_path):
+def test_a_finished_teacher_serves_another_run(frames, finished, tmp_path):
     output = tmp_path / "student-only"
     arguments = [
-        *flags(sweeps, output),
+        *flags(frames, output),
         *("--stage", "student", "--teacher-checkpoint", str(finished / "teacher.pt")),
         *("--method.topology", "0", "--method.saliency", "0", "--optim.student-epochs", "1"),
     ]
@@ -169,7 +169,7 @@ def test_a_finished_teacher_serves_another_run(sweeps, finished, tmp_path):
     assert not {"topology", "saliency"} & steps[0].keys()
 
 
-def test_evaluation_alone_repeats_the_scores(sweeps, finished):
+def test_evaluation_alone_repeats_the_scores(frames, finished):
     before = json.loads((finished / "metrics.json").read_text())
     assert main([*where(finished), "--resume", "--stage", "evaluate"]) == 0
     after = json.loads((finished / "metrics.json").read_text())
@@ -192,10 +192,10 @@ def refused(arguments, capsys, output=None):
     return lines[0]
 
 
-def test_the_test_split_is_predicted_for_the_server(sweeps, finished, tmp_path, capsys):
+def test_the_test_split_is_predicted_for_the_server(frames, finished, tmp_path, capsys):
     root = tmp_path / "data"
-    shutil.copytree(sweeps, root)
-    for number in range(11, 22):  # the official test split, one unlabeled sweep each
+    shutil.copytree(frames, root)
+    for number in range(11, 22):  # the official test split, one unlabeled frame each
         folder = root / "sequences" / f"{number}" / "velodyne"
         folder.mkdir(parents=True)
         shutil.copy(root / "sequences/08/velodyne/000000.bin", folder / "000000.bin")
@@ -205,9 +205,9 @@ def test_the_test_split_is_predicted_for_the_server(sweeps, finished, tmp_path, 
     assert main(arguments) == 0
     submission = read_semantickitti(output / "submission.zip")
     assert list(submission) == [f"{number}/000000" for number in range(11, 22)]
-    sweep = SPEC.open(root, "validation")[0]
+    frame = SPEC.open(root, "validation")[0]
     model, card = load_model(output / "student.pt")
-    wanted, _ = predict_frame(model, sweep, card.grid_size_m)
+    wanted, _ = predict_frame(model, frame, card.grid_size_m)
     for prediction in submission.values():
         np.testing.assert_array_equal(prediction, wanted)
     capsys.readouterr()
@@ -215,18 +215,18 @@ def test_the_test_split_is_predicted_for_the_server(sweeps, finished, tmp_path, 
     assert "submission.zip is there already" in capsys.readouterr().err
 
 
-def test_a_data_root_without_a_test_split_is_refused_before_training(sweeps, tmp_path, capsys):
-    line = refused([*flags(sweeps, tmp_path / "run"), "--submit"], capsys)
+def test_a_data_root_without_a_test_split_is_refused_before_training(frames, tmp_path, capsys):
+    line = refused([*flags(frames, tmp_path / "run"), "--submit"], capsys)
     assert "11/velodyne" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_augmented_scores_stand_apart_from_single_passes(sweeps, finished, tmp_path):
+def test_augmented_scores_stand_apart_from_single_passes(frames, finished, tmp_path):
     output = tmp_path / "run"
     shutil.copytree(finished, output)
     before = json.loads((output / "metrics.json").read_text())["student"]
     more = ["--stage", "evaluate", "--resume", "--tta", "rotations"]
-    assert main([*flags(sweeps, output), *more]) == 0
+    assert main([*flags(frames, output), *more]) == 0
     after = json.loads((output / "metrics.json").read_text())["student"]
     assert after["miou"] == before["miou"]
     assert after["iou"] == before["iou"]
@@ -235,41 +235,41 @@ def test_augmented_scores_stand_apart_from_single_passes(sweeps, finished, tmp_p
     assert after["tta"]["iou"] != after["iou"]
 
 
-def test_a_damaged_sweep_is_left_out_and_listed_where_that_is_asked_for(sweeps, tmp_path, capsys):
+def test_a_damaged_frame_is_left_out_and_listed_where_that_is_asked_for(frames, tmp_path, capsys):
     root = tmp_path / "data"
-    shutil.copytree(sweeps, root)
+    shutil.copytree(frames, root)
     empty = root / "sequences/00/velodyne/000001.bin"
     empty.write_bytes(b"")
     shutil.copytree(root / "sequences/08", root / "sequences/09")
     damaged = root / "sequences/09/velodyne/000000.bin"
     damaged.write_bytes(np.full(4, np.nan, "<f4").tobytes() + damaged.read_bytes()[16:])
     output = tmp_path / "run"
-    arguments = [*flags(root, output), "--stage", "teacher", "--on-bad-sweep", "skip"]
+    arguments = [*flags(root, output), "--stage", "teacher", "--on-bad-frame", "skip"]
     arguments[arguments.index("08")] = "09"
-    # Two of the validation sweeps: a good one must be left.
+    # Two of the validation frames: a good one must be left.
     arguments.insert(arguments.index("09"), "08")
     assert main(arguments) == 0
     metrics = json.loads((output / "metrics.json").read_text())
-    assert set(metrics["skipped_sweeps"]) == {"00/000001", "09/000000"}
-    assert metrics["skipped_sweeps"]["00/000001"].startswith(str(empty))
-    assert metrics["teacher"]["sweeps"] == 1
+    assert set(metrics["skipped_frames"]) == {"00/000001", "09/000000"}
+    assert metrics["skipped_frames"]["00/000001"].startswith(str(empty))
+    assert metrics["teacher"]["frames"] == 1
     printed = capsys.readouterr().err
-    assert "sweeps that could not be read: 2" in printed
+    assert "frames that could not be read: 2" in printed
     assert f"{damaged}: 1 of " in printed
-    # As many steps as with four good sweeps.
+    # As many steps as with four good frames.
     assert [step["step"] for step in log_of(output)] == [1, 2, 3, 4]
     arguments = [*flags(root, tmp_path / "other"), "--stage", "teacher"]
     assert str(empty) in refused(arguments, capsys)
 
 
-def test_voxels_of_a_step_can_be_bounded(sweeps, tmp_path):
+def test_voxels_of_a_step_can_be_bounded(frames, tmp_path):
     output = tmp_path / "run"
-    arguments = [*flags(sweeps, output), "--stage", "teacher", "--data.max-batch-voxels", "2000"]
+    arguments = [*flags(frames, output), "--stage", "teacher", "--data.max-batch-voxels", "2000"]
     cache = ("--data.cache-dir", str(tmp_path / "cache"), "--data.cache-decoded")
     assert main([*arguments, *cache]) == 0
-    # Crops of 1,500 voxels: no two fit, so that every sweep is a step of its own.
-    assert [len(step["sweeps"]) for step in log_of(output)] == [1] * 8
-    assert len(list((tmp_path / "cache" / "decoded").glob("*/*.sweep"))) == 5
+    # Crops of 1,500 voxels: no two fit, so that every frame is a step of its own.
+    assert [len(step["frames"]) for step in log_of(output)] == [1] * 8
+    assert len(list((tmp_path / "cache" / "decoded").glob("*/*.frame"))) == 5
 
 
 def test_an_unknown_dataset(capsys):
@@ -328,7 +328,7 @@ def infinite_coordinate(root):
 @pytest.mark.parametrize(
     "damage", [cut_points, cut_labels, unknown_label, nan_coordinate, infinite_coordinate]
 )
-def test_a_damaged_sweep_is_named_before_anything_is_written(damage, damaged, tmp_path, capsys):
+def test_a_damaged_frame_is_named_before_anything_is_written(damage, damaged, tmp_path, capsys):
     file, what = damage(damaged)
     output = tmp_path / "out"
     line = refused(flags(damaged, output), capsys, output)
@@ -336,16 +336,16 @@ def test_a_damaged_sweep_is_named_before_anything_is_written(damage, damaged, tm
     assert what in line
 
 
-def test_a_gpu_that_is_not_there(sweeps, tmp_path, capsys):
+def test_a_gpu_that_is_not_there(frames, tmp_path, capsys):
     output = tmp_path / "out"
-    arguments = [*flags(sweeps, output), "--device", f"cuda:{torch.cuda.device_count()}"]
+    arguments = [*flags(frames, output), "--device", f"cuda:{torch.cuda.device_count()}"]
     assert "is not there" in refused(arguments, capsys, output)
-    assert "is no device" in refused([*flags(sweeps, output), "--device", "gpu"], capsys, output)
+    assert "is no device" in refused([*flags(frames, output), "--device", "gpu"], capsys, output)
 
 
-def test_a_checkpoint_of_another_architecture_or_a_damaged_one(sweeps, finished, tmp_path, capsys):
+def test_a_checkpoint_of_another_architecture_or_a_damaged_one(frames, finished, tmp_path, capsys):
     output = tmp_path / "out"
-    given = [*flags(sweeps, output), "--stage", "student", "--teacher-checkpoint"]
+    given = [*flags(frames, output), "--stage", "student", "--teacher-checkpoint"]
     other = [*given, str(finished / "student.pt"), "--teacher", "ptv3:tiny-teacher"]
     line = refused(other, capsys, output)
     assert "holds a ptv3:tiny-student, but this run needs a ptv3:tiny-teacher" in line
@@ -355,13 +355,13 @@ def test_a_checkpoint_of_another_architecture_or_a_damaged_one(sweeps, finished,
     assert "no such file" in refused([*given, str(tmp_path / "gone.pt")], capsys, output)
 
 
-def test_a_negative_weight(sweeps, tmp_path, capsys):
+def test_a_negative_weight(frames, tmp_path, capsys):
     output = tmp_path / "out"
-    line = refused([*flags(sweeps, output), "--method.topology", "-1"], capsys, output)
+    line = refused([*flags(frames, output), "--method.topology", "-1"], capsys, output)
     assert "--method.topology is -1" in line
 
 
-def test_packages_that_are_not_there(sweeps, tmp_path, capsys, monkeypatch):
+def test_packages_that_are_not_there(frames, tmp_path, capsys, monkeypatch):
     for name in ("spconv", "flash_attn"):
         # None in place of a module makes its import fail.
         monkeypatch.setitem(sys.modules, name, None)
@@ -372,15 +372,15 @@ def test_packages_that_are_not_there(sweeps, tmp_path, capsys, monkeypatch):
         ("--convolution spconv", "spconv"),
         ("--attention flash", "flash-attn"),
     ):
-        line = refused([*flags(sweeps, tmp_path / "run"), *option.split()], capsys)
+        line = refused([*flags(frames, tmp_path / "run"), *option.split()], capsys)
         assert f"the package {package}" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_an_output_that_holds_another_run(sweeps, finished, capsys):
+def test_an_output_that_holds_another_run(frames, finished, capsys):
     before = sorted(finished.rglob("*"))
-    assert "holds another run" in refused(flags(sweeps, finished), capsys)
-    changed = [*flags(sweeps, finished), "--resume", "--method.topology", "4"]
+    assert "holds another run" in refused(flags(frames, finished), capsys)
+    changed = [*flags(frames, finished), "--resume", "--method.topology", "4"]
     assert "--method.topology 8.0, now 4.0" in refused(changed, capsys)
     line = refused([*where(finished), "--resume", "--method", "kd"], capsys)
     assert "--method topology-gradient, now kd" in line
@@ -388,21 +388,21 @@ def test_an_output_that_holds_another_run(sweeps, finished, capsys):
     assert sorted(finished.rglob("*")) == before
 
 
-def test_an_output_that_cannot_be_made(sweeps, tmp_path, capsys):
+def test_an_output_that_cannot_be_made(frames, tmp_path, capsys):
     (tmp_path / "file").touch()
-    line = refused(flags(sweeps, tmp_path / "file" / "out"), capsys)
+    line = refused(flags(frames, tmp_path / "file" / "out"), capsys)
     assert "cannot be made" in line
-    assert "is a file" in refused(flags(sweeps, tmp_path / "file"), capsys)
+    assert "is a file" in refused(flags(frames, tmp_path / "file"), capsys)
 
 
-def test_resuming_where_nothing_was_started(sweeps, tmp_path, capsys):
-    line = refused([*flags(sweeps, tmp_path / "none"), "--resume"], capsys)
+def test_resuming_where_nothing_was_started(frames, tmp_path, capsys):
+    line = refused([*flags(frames, tmp_path / "none"), "--resume"], capsys)
     assert "holds no run" in line
 
 
-def test_an_unknown_flag_exits_with_code_2(sweeps, tmp_path, capsys):
+def test_an_unknown_flag_exits_with_code_2(frames, tmp_path, capsys):
     output = tmp_path / "out"
-    line = refused([*flags(sweeps, output), "--optim.lrr", "1"], capsys, output)
+    line = refused([*flags(frames, output), "--optim.lrr", "1"], capsys, output)
     assert "(did you mean --optim.lr?)" in line
 
 
@@ -415,9 +415,9 @@ def test_help_lists_the_options_without_a_dataset(capsys):
     assert "semantickitti" in captured.out + captured.err
 
 
-def test_a_loss_that_is_no_number_stops_and_names_part_step_and_sweep(sweeps, tmp_path, capsys):
+def test_a_loss_that_is_no_number_stops_and_names_part_step_and_frame(frames, tmp_path, capsys):
     output = tmp_path / "nan"
-    arguments = [*flags(sweeps, output), "--optim.lr", "1e30", "--optim.block-lr", "1e30"]
+    arguments = [*flags(frames, output), "--optim.lr", "1e30", "--optim.block-lr", "1e30"]
     line = refused([*arguments, "--optim.teacher-epochs", "20"], capsys)
     assert "teacher training stopped at step" in line
     assert "part of the loss is nan" in line or "part of the loss is inf" in line

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from tests.train.toy_runs import flags, log_of, refused, write_sweeps
+from tests.train.toy_runs import flags, log_of, refused, write_frames
 from tests.train.toys import build_toy
 from train.data.semantickitti import CLASS_NAMES
 from train.networks.weights import ModelMetadata, save_model
@@ -29,10 +29,10 @@ def teacher(tmp_path_factory):
 
 
 @pytest.fixture
-def student(toy_sweeps, teacher, tmp_path):
+def student(toy_frames, teacher, tmp_path):
     """Return a function that makes the command line of a toy's student."""
 
-    def make(*more, root=toy_sweeps, method="kd"):
+    def make(*more, root=toy_frames, method="kd"):
         given = () if method == "none" else ("--teacher-checkpoint", str(teacher))
         names = ("--stage", "student", "--student", "toy:small", "--method", method)
         return flags(root, tmp_path / "run", *names, *given, *more)
@@ -44,7 +44,7 @@ def student(toy_sweeps, teacher, tmp_path):
 def few(tmp_path):
     """A data root where only the first of four training frames has labels on disk."""
     root = tmp_path / "few"
-    write_sweeps(root)
+    write_frames(root)
     for number in (1, 2, 3):
         (root / "sequences/00/labels" / f"{number:06}.label").unlink()
     return root
@@ -61,16 +61,16 @@ def test_a_student_learns_from_frames_that_nobody_labeled(student, few, tmp_path
     assert [step["segmentation"] for step in steps] == [0, 0]
     assert min(step["distillation"] for step in steps) > 0
     assert not any("unlabeled" in step for step in steps)
-    assert "4 sweeps to train on (0 with labels)" in capsys.readouterr().err
-    assert metrics_of(tmp_path)["labeled_sweeps"] == 0
+    assert "4 frames to train on (0 with labels)" in capsys.readouterr().err
+    assert metrics_of(tmp_path)["labeled_frames"] == 0
     assert metrics_of(tmp_path)["student"]["miou"] is not None
     assert "4 to train on (0 with labels)" in (tmp_path / "run/report.html").read_text()
 
 
-def test_labels_that_are_there_are_not_looked_at(student, few, toy_sweeps, tmp_path):
+def test_labels_that_are_there_are_not_looked_at(student, few, toy_frames, tmp_path):
     """The student of labeled frames with --data.labels none is that of frames without files."""
     totals = []
-    for root in (few, toy_sweeps):
+    for root in (few, toy_frames):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         assert main(student("--data.labels", "none", root=root)) == 0
         totals.append([step["total"] for step in log_of(tmp_path / "run")])
@@ -81,14 +81,14 @@ def test_labels_are_drawn_from_the_frames_that_have_some(student, few, tmp_path)
     assert main(student("--data.labels", "1", root=few)) == 0
     losses = [step["segmentation"] for step in log_of(tmp_path / "run")]
     assert sorted(loss > 0 for loss in losses) == [False, True]
-    assert metrics_of(tmp_path)["labeled_sweeps"] == 1
+    assert metrics_of(tmp_path)["labeled_frames"] == 1
 
 
 def test_a_student_alone_sees_its_labeled_frames_as_often(student, tmp_path):
     assert main(student("--data.labels", "0.25", method="none")) == 0
     steps = log_of(tmp_path / "run")
     assert len(steps) == 2
-    assert len({name for step in steps for name in step["sweeps"]}) == 1
+    assert len({name for step in steps for name in step["frames"]}) == 1
     assert min(step["segmentation"] for step in steps) > 0
 
 
@@ -101,7 +101,7 @@ def test_without_any_labels_a_student_is_scored_by_its_agreement_with_the_teache
     assert main(student(*more, root=few)) == 0
     said = capsys.readouterr().err
     assert "students are scored by how far they agree with the teacher" in said
-    assert "mIoU on 1 validation sweeps, against the teacher's predictions: teacher 100.0," in said
+    assert "mIoU on 1 validation frames, against the teacher's predictions: teacher 100.0," in said
     metrics = metrics_of(tmp_path)
     assert metrics["scored_against"] == "the teacher's predictions"
     assert metrics["teacher"]["miou"] == 1
@@ -127,8 +127,8 @@ def test_what_needs_labels_is_refused(student, tmp_path, capsys, method, more, m
     assert message in refused(student(*more.split(), method=method), capsys, tmp_path / "run")
 
 
-def test_a_teacher_cannot_be_trained_without_labels(toy_sweeps, tmp_path, capsys):
-    arguments = flags(toy_sweeps, tmp_path / "run", "--method", "kd", "--data.labels", "none")
+def test_a_teacher_cannot_be_trained_without_labels(toy_frames, tmp_path, capsys):
+    arguments = flags(toy_frames, tmp_path / "run", "--method", "kd", "--data.labels", "none")
     line = refused(arguments, capsys, tmp_path / "run")
     assert "the teacher would be trained on labels; give a trained one, --teacher-check" in line
 

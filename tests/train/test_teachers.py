@@ -46,9 +46,9 @@ def folder(tmp_path_factory):
     return path
 
 
-def student_of(toy_sweeps, teacher, output, *more):
+def student_of(toy_frames, teacher, output, *more):
     given = ("--stage", "student", "--teacher-checkpoint", str(teacher), "--teacher-check", "warn")
-    return flags(toy_sweeps, output, *given, *more)
+    return flags(toy_frames, output, *given, *more)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if method_class(name).needs_teacher])
@@ -58,12 +58,12 @@ def student_of(toy_sweeps, teacher, output, *more):
     ids=["ptv3-teaches-litept", "litept-teaches-ptv3"],
 )
 def test_two_steps_of_every_method_between_the_networks(
-    toy_sweeps, folder, tmp_path, capsys, method, teacher, student
+    toy_frames, folder, tmp_path, capsys, method, teacher, student
 ):
     output = tmp_path / "run"
     form = ("--teacher-form", "v1.5.1") if teacher == "ptv3.pth" else ()
     more = ("--student", student, "--method", method, *SMALL.get(method, ()), *form)
-    assert main(student_of(toy_sweeps, folder / teacher, output, *more)) == 0
+    assert main(student_of(toy_frames, folder / teacher, output, *more)) == 0
     steps = log_of(output)
     assert len(steps) == 2
     assert all(step["total"] == step["total"] for step in steps)
@@ -80,11 +80,11 @@ def test_two_steps_of_every_method_between_the_networks(
 
 
 def test_a_released_ptv3_is_named_scored_converted_and_its_student_takes_its_form(
-    toy_sweeps, folder, tmp_path, capsys
+    toy_frames, folder, tmp_path, capsys
 ):
     output = tmp_path / "run"
     more = ("--teacher-form", "v1.5.1", "--method", "kd")
-    assert main(student_of(toy_sweeps, folder / "ptv3.pth", output, *more)) == 0
+    assert main(student_of(toy_frames, folder / "ptv3.pth", output, *more)) == 0
     said = capsys.readouterr().err
     assert (
         "ptv3:tiny-teacher, 19 classes (taken to be those of semantickitti, in its order)" in said
@@ -112,11 +112,11 @@ def test_a_released_ptv3_is_named_scored_converted_and_its_student_takes_its_for
 
 
 def test_a_teacher_of_other_classes_teaches_those_that_both_know(
-    toy_sweeps, folder, tmp_path, capsys
+    toy_frames, folder, tmp_path, capsys
 ):
     output = tmp_path / "run"
     more = ("--teacher-classes", "waymo", "--student", "litept:tiny", *SMALL["topology-gradient"])
-    assert main(student_of(toy_sweeps, folder / "waymo.pth", output, *more)) == 0
+    assert main(student_of(toy_frames, folder / "waymo.pth", output, *more)) == 0
     said = capsys.readouterr().err
     assert "13 of 19 classes are known to it by name; not known, and taught by labels" in said
     assert "known to it alone, and dropped: bus, pedestrian" in said
@@ -130,11 +130,11 @@ def test_a_teacher_of_other_classes_teaches_those_that_both_know(
     assert scores["teacher"]["iou"]["person"] in (None, 0.0)
 
 
-def test_weights_of_others_can_be_trained_further(toy_sweeps, folder, tmp_path):
+def test_weights_of_others_can_be_trained_further(toy_frames, folder, tmp_path):
     output = tmp_path / "run"
     given = ("--stage", "teacher", "--initial-teacher", str(folder / "waymo.pth"))
     given += ("--teacher-classes", "waymo")
-    assert main(flags(toy_sweeps, output, *given)) == 0
+    assert main(flags(toy_frames, output, *given)) == 0
     trained, metadata = load_model(output / "teacher.pt")
     assert (metadata.network, metadata.class_names) == ("litept", CLASS_NAMES)
     assert all(trained.known_classes)
@@ -160,15 +160,15 @@ def test_weights_of_others_can_be_trained_further(toy_sweeps, folder, tmp_path):
     ],
 )  # fmt: skip
 def test_a_teacher_that_cannot_be_used_is_one_line_before_anything_is_written(
-    toy_sweeps, folder, tmp_path, capsys, file, more, message
+    toy_frames, folder, tmp_path, capsys, file, more, message
 ):
     output = tmp_path / "run"
-    command = student_of(toy_sweeps, folder / file, output, *more)
+    command = student_of(toy_frames, folder / file, output, *more)
     assert message in refused(command, capsys, output)
 
 
-def test_what_is_said_of_a_file_needs_the_file(toy_sweeps, tmp_path, capsys):
-    command = flags(toy_sweeps, tmp_path / "run", "--teacher-form", "main")
+def test_what_is_said_of_a_file_needs_the_file(toy_frames, tmp_path, capsys):
+    command = flags(toy_frames, tmp_path / "run", "--teacher-form", "main")
     line = refused(command, capsys, tmp_path / "run")
     assert "--teacher-form: says something of the file of --teacher-checkpoint" in line
 
@@ -188,9 +188,9 @@ def test_a_run_takes_the_voxels_that_its_teacher_was_trained_on(folder, capsys):
     assert ours.data.grid_size_m == 0.2
 
 
-def test_a_teacher_of_another_grid_is_warned_of(toy_sweeps, folder, tmp_path, capsys):
+def test_a_teacher_of_another_grid_is_warned_of(toy_frames, folder, tmp_path, capsys):
     output = tmp_path / "run"
-    assert main(student_of(toy_sweeps, folder / "litept.pth", output, "--method", "kd")) == 0
+    assert main(student_of(toy_frames, folder / "litept.pth", output, "--method", "kd")) == 0
     said = capsys.readouterr().err
     assert "warning: the teacher was trained with --data.grid-size-m 0.05" in said
     assert "this run has 0.2:" in said
@@ -224,14 +224,14 @@ def test_a_good_teacher_of_others_goes_on(folder, capsys):
     assert "mIoU 50.0, accuracy 80.0 on 4 training frames (naming road" in capsys.readouterr().err
 
 
-def test_a_teacher_s_score_is_that_of_counting_by_hand(toy_sweeps, folder):
+def test_a_teacher_s_score_is_that_of_counting_by_hand(toy_frames, folder):
     from train.core.device import resolve_device
     from train.data.semantickitti import SPEC
     from train.data.transforms import voxelize
     from train.engine.teacher_score import score_teacher
 
-    config = parse(flags(toy_sweeps, folder / "none"))
-    source = SPEC.open(toy_sweeps, sequences=("00",))
+    config = parse(flags(toy_frames, folder / "none"))
+    source = SPEC.open(toy_frames, sequences=("00",))
     teacher = load_model(folder / "litept.pt")[0].eval()
     found = score_teacher(teacher, source, config, resolve_device("cpu"), NUM_CLASSES)
     hits, truths, guesses, total = {}, {}, {}, 0
@@ -259,7 +259,7 @@ def test_a_teacher_s_score_is_that_of_counting_by_hand(toy_sweeps, folder):
     assert found.chance_miou == pytest.approx(max(truths.values()) / total / len(truths))
 
 
-def test_a_bad_frame_ends_the_look_or_is_left_out(toy_sweeps, folder):
+def test_a_bad_frame_ends_the_look_or_is_left_out(toy_frames, folder):
     import dataclasses
 
     from train.engine.teacher_score import score_teacher
@@ -271,12 +271,12 @@ def test_a_bad_frame_ends_the_look_or_is_left_out(toy_sweeps, folder):
         def __getitem__(self, index):
             raise UserError("frame 0 is damaged")
 
-    config = parse(flags(toy_sweeps, folder / "none"))
+    config = parse(flags(toy_frames, folder / "none"))
     teacher = load_model(folder / "litept.pt")[0].eval()
     device = torch.device("cpu")
     with pytest.raises(UserError, match="frame 0 is damaged"):
         score_teacher(teacher, Damaged(), config, device, NUM_CLASSES)
-    config = dataclasses.replace(config, on_bad_sweep="skip")
+    config = dataclasses.replace(config, on_bad_frame="skip")
     found = score_teacher(teacher, Damaged(), config, device, NUM_CLASSES)
     assert (found.frames, found.voxels) == (0, 0)
     assert "no labeled voxel" in found.line(CLASS_NAMES)

@@ -1,4 +1,4 @@
-"""A few sweeps in SemanticKITTI's layout, and runs of the main command on them, a second each."""
+"""A few frames in SemanticKITTI's layout, and runs of the main command on them, a second each."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from train.run import main
 
 
-def write_sweep(root, sequence, number, rng, *, labeled=True):
+def write_frame(root, sequence, number, rng, *, labeled=True):
     """Write a floor, a wall and unlabeled clutter: 1,200 points, or all of them unlabeled."""
     floor = np.c_[rng.uniform(-12, 12, (700, 2)), rng.normal(-1.7, 0.02, 700)]
     wall = np.c_[rng.uniform(-12, 12, 400), np.full(400, 9.0), rng.uniform(-1.7, 2, 400)]
@@ -23,19 +23,19 @@ def write_sweep(root, sequence, number, rng, *, labeled=True):
         path.write_bytes(content.tobytes())
 
 
-def write_sweeps(root):
-    """Write four sweeps to train on and one for validation."""
+def write_frames(root):
+    """Write four frames to train on and one for validation."""
     rng = np.random.default_rng(3)
     for number in range(4):
-        write_sweep(root, "00", number, rng)
-    write_sweep(root, "08", 0, rng)
+        write_frame(root, "00", number, rng)
+    write_frame(root, "08", 0, rng)
 
 
-def flags(sweeps, output, *more):
+def flags(frames, output, *more):
     """Return the command line of a run of two steps for each network."""
     return [
         *("--dataset", "semantickitti", "--model", "tiny", "--device", "cpu"),
-        *("--data-root", str(sweeps), "--output", str(output)),
+        *("--data-root", str(frames), "--output", str(output)),
         *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
         *("--data.grid-size-m", "0.2", "--data.batch-size", "2"),
         *("--optim.teacher-epochs", "1", "--optim.student-epochs", "1"),

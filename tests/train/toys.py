@@ -21,7 +21,7 @@ WIDTHS = {"small": 6, "wide": 10}
 
 
 class Toy(Network):
-    """A perceptron on each voxel, with a stage at all voxels on either side of the middle."""
+    """An MLP on each voxel, with a stage at all voxels on either side of the middle."""
 
     # The first has the name of a coarser stage of PTv3: a method must not take them for the same.
     encoder_stages = ("enc1",)

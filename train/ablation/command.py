@@ -21,7 +21,7 @@ from train.ablation.records import (
     refuse_single_files,
 )
 from train.ablation.runner import Ablation, Runner
-from train.ablation.statistics import StreetBootstrap
+from train.ablation.statistics import SceneBootstrap
 from train.config import RunConfig
 from train.core.command import Command, several
 from train.core.console import logger
@@ -35,19 +35,20 @@ from train.networks.pretrained import pretrained_path, read_card
 from train.networks.registry import PAIRS
 
 SIMULATED: Final = {
-    "--data.simulated-sweeps": "160",
-    "--data.simulated-validation-sweeps": "80",
+    "--data.simulated-frames": "160",
+    "--data.simulated-validation-frames": "80",
     "--data.max-voxels": "5000",
     "--optim.student-epochs": "3",
 }
-"""Flags of the run, unless they are given, for the tiny pair on simulated sweeps."""
+"""Flags of the run, unless they are given, for the tiny pair on simulated frames."""
 
 SIMULATED_KEEP: Final = 96
 SIMULATED_SCORE_EVERY: Final = 2
 
 EPILOG: Final = """\
-Further flags are those of the run that all arms share, as topodistill run --help lists them:
---data.max-voxels, --optim.student-epochs, --teacher-checkpoint and so on; the method is the arm's.
+Further flags are those of the run that all variants share, as topodistill run --help lists them:
+--data.max-voxels, --optim.student-epochs, --teacher-checkpoint and so on; the method is that of
+the variant.
 
 examples:
   topodistill ablate --dataset waymo --simulate --grid main --seeds 5
@@ -61,13 +62,13 @@ there (--first-seed), and give their files to --records.
 
 A grid of one's own is a TOML file:
   title = "Is twice the weight better?"
-  [arms.kd]
+  [variants.kd]
   method = "kd"
-  [arms.twice]
+  [variants.twice]
   method = "kd"
   distillation = 2.0
   [[comparisons]]
-  arm = "twice"
+  variant = "twice"
   baseline = "kd"
   primary = true
 """
@@ -184,7 +185,7 @@ def _write_page(page: Path, records: Records, files: Sequence[Path], name: str, 
         seeds = {run.seed for run in records.runs if run.grid == known and run.role == "student"}
         if seeds or known == name:
             plans.append(GridPlan(known, each, tuple(sorted(seeds))))
-    datasets = {str(run.assay_settings.get("dataset")): run.assay_settings for run in records.runs}
+    datasets = {str(run.setup_settings.get("dataset")): run.setup_settings for run in records.runs}
     if len(datasets) > 1:
         raise UserError(
             f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
@@ -209,30 +210,30 @@ def _page_command(page: Path, files: Sequence[Path]) -> str:
     return f"{program('train.ablate')} --page-only --records {records} --page {shown(page)}"
 
 
-def _bootstrap(dataset: str, settings: Mapping[str, Any]) -> StreetBootstrap:
-    """Return the drawing of streets, whose counts become scores by the benchmark's rule."""
+def _bootstrap(dataset: str, settings: Mapping[str, Any]) -> SceneBootstrap:
+    """Return the drawing of scenes, whose counts become scores by the benchmark's rule."""
     spec = dataset_spec(dataset, settings.get("data"))
     groups = {"thin_iou": thin_classes(dataset, spec.class_names)}
-    return StreetBootstrap(
+    return SceneBootstrap(
         StructureCounts.from_json,
         lambda counts: counts.scores(spec.class_names, spec.benchmark_rule, groups),
     )
 
 
 def _shared_run(rest: Sequence[str]) -> RunConfig:
-    """Return what all arms share; the method is each arm's own."""
+    """Return what all variants share; the method is each variant's own."""
     words = {word.split("=")[0] for word in rest}
     for flag, instead in (
-        ("--method", "the arms of --grid say it"),
+        ("--method", "the variants of --grid say it"),
         ("--seed", "give --seeds and --first-seed"),
         ("--resume", "a command that is given again goes on by itself"),
-        ("--stage", "all arms train a student"),
+        ("--stage", "all variants train a student"),
         ("--submit", "an ablation submits nothing"),
     ):
         if flag in words:
             raise UserError(f"{flag}: not here; {instead}")
     if method := next((word for word in words if word.startswith("--method.")), None):
-        raise UserError(f"{method}: not here; give the options of an arm in a file for --grid")
+        raise UserError(f"{method}: not here; give the options of a variant in a file for --grid")
     run = parse([*_defaults(rest), *rest])
     if run.log_gradient_norms_every == 0:
         run = dataclasses.replace(run, log_gradient_norms_every=50)
@@ -240,9 +241,9 @@ def _shared_run(rest: Sequence[str]) -> RunConfig:
 
 
 def _defaults(rest: Sequence[str]) -> list[str]:
-    """Return what an ablation of the tiny pair on simulated sweeps has for other defaults.
+    """Return what an ablation of the tiny pair on simulated frames has for other defaults.
 
-    More streets than a run has, since an interval is also over streets, and shorter runs, since
+    More scenes than a run has, since an interval is also over scenes, and shorter runs, since
     there are many.
     """
     run = parse(rest)

@@ -1,4 +1,4 @@
-"""Which arms an ablation has, and what is compared: the paper's tables, ours, one's own."""
+"""Which variants an ablation has, and what is compared: the paper's tables, ours, one's own."""
 
 import dataclasses
 import tomllib
@@ -16,11 +16,11 @@ from train.methods.registry import METHODS, method_class
 from train.presets import RECIPES, TINY_METHOD_OPTIONS
 
 TEACHER: Final = "teacher"
-"""The name of the teacher's own record; no arm can have it."""
+"""The name of the teacher's own record; no variant can have it."""
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """One way to train the student.
 
     Attributes
@@ -55,50 +55,52 @@ class Arm:
 
 @dataclass(frozen=True)
 class Grid:
-    """Arms and the comparisons that are made between them.
+    """Variants and the comparisons that are made between them.
 
     Attributes
     ----------
     title
         What the grid asks, for the page.
-    arms
+    variants
         By name, in the order in which they run.
     comparisons
-        Of arms of this grid.
+        Of variants of this grid.
     """
 
     title: str
-    arms: Mapping[str, Arm]
+    variants: Mapping[str, Variant]
     comparisons: tuple[Comparison, ...]
 
     @property
     def control(self) -> str | None:
-        """The arm that learns from labels alone: the gate holds the teacher against it."""
+        """The variant that learns from labels alone: the gate holds the teacher against it."""
         return self._first("none")
 
     @property
     def positive(self) -> str | None:
-        """The arm that is known to help: an experiment that does not see it sees nothing."""
+        """The variant that is known to help: an experiment that does not see it sees nothing."""
         return self._first("kd")
 
     def _first(self, method: str) -> str | None:
-        return next((name for name, arm in self.arms.items() if arm.method == method), None)
+        return next(
+            (name for name, variant in self.variants.items() if variant.method == method), None
+        )
 
 
-def _against(baseline: str, *arms: str, primary: bool = True) -> tuple[Comparison, ...]:
-    return tuple(Comparison(arm, baseline, primary) for arm in arms)
+def _against(baseline: str, *variants: str, primary: bool = True) -> tuple[Comparison, ...]:
+    return tuple(Comparison(variant, baseline, primary) for variant in variants)
 
 
-def _topology(description: str = "", **options: Any) -> Arm:
+def _topology(description: str = "", **options: Any) -> Variant:
     """Return the paper's method; weights that are not given are 0, the divergence's is 1."""
     weights = {"topology": 0.0, "saliency": 0.0, "distillation": 1.0}
     if "topology_balance" in options:
         weights.pop("topology")
-    return Arm("topology-gradient", weights | options, description)
+    return Variant("topology-gradient", weights | options, description)
 
 
 # The points, the scale and the share are those of all terms that compare distances between points,
-# so that arms differ in what is compared alone. They were fixed before anything was run.
+# so that variants differ in what is compared alone. They were fixed before anything was run.
 _EDGES: Final = RECIPES["edges"].options
 _RELATIONS: Final[dict[str, Any]] = {
     "normalization": "rms",
@@ -106,8 +108,8 @@ _RELATIONS: Final[dict[str, Any]] = {
     "balance": 0.3,
 }
 
-_CE: Final = Arm("none", description="cross-entropy against the labels alone")
-_KD: Final = Arm("kd", description="cross-entropy and softened logits")
+_CE: Final = Variant("none", description="cross-entropy against the labels alone")
+_KD: Final = Variant("kd", description="cross-entropy and softened logits")
 
 _MAIN: Final = Grid(
     "Which loss pays: each term beside softened logits, against them alone",
@@ -123,7 +125,7 @@ _MAIN: Final = Grid(
             **_EDGES,
             topology_target="other",
         ),
-        "rkd": Arm("rkd", _RELATIONS, "kd and relational KD on the same points, share 0.3"),
+        "rkd": Variant("rkd", _RELATIONS, "kd and relational KD on the same points, share 0.3"),
     },
     (
         *_against("ce", "kd"),
@@ -149,7 +151,7 @@ _TABLE5: Final = Grid(
 
 def _table7() -> Grid:
     """Return the 27 weights of Table 7, each against the ones that the paper chose."""
-    arms = {
+    variants = {
         f"t{topology:g}-g{saliency:g}-k{distillation:g}": _topology(
             topology=topology, saliency=saliency, distillation=distillation
         )
@@ -158,8 +160,8 @@ def _table7() -> Grid:
         for distillation in (0.5, 1.0, 2.0)
     }
     chosen = "t8-g1-k1"
-    others = [name for name in arms if name != chosen]
-    return Grid("Table 7: weights of the terms", arms, _against(chosen, *others))
+    others = [name for name in variants if name != chosen]
+    return Grid("Table 7: weights of the terms", variants, _against(chosen, *others))
 
 
 def _table10() -> Grid:
@@ -171,14 +173,14 @@ def _table10() -> Grid:
         "decoder-late": ("dec0",),
         "decoder": ("decoder",),
     }
-    arms = {"none": _topology(topology=8.0)}
+    variants = {"none": _topology(topology=8.0)}
     for name, stages in layers.items():
         own: dict[str, Any] = {"topology": 8.0, "saliency": 1.0, "saliency_stages": stages}
-        arms[name] = _topology(**own)
-        arms[f"{name}-unshared"] = _topology(**own, shared_order=False)
+        variants[name] = _topology(**own)
+        variants[f"{name}-unshared"] = _topology(**own, shared_order=False)
     return Grid(
         "Table 10: layers whose saliency is aligned, with rows in one order and in two",
-        arms,
+        variants,
         (
             *_against("none", *layers),
             *(Comparison(f"{name}-unshared", name) for name in layers),
@@ -188,19 +190,19 @@ def _table10() -> Grid:
 
 def _table11() -> Grid:
     """Return PWCD and entropic transport over eps: absolute, and relative to the largest cost."""
-    arms = {"kd": _KD, "pwcd": _topology(topology=8.0)}
+    variants = {"kd": _KD, "pwcd": _topology(topology=8.0)}
     for eps in (0.02, 0.05, 0.1, 0.2):
         sinkhorn: dict[str, Any] = {
             "topology": 8.0,
             "diagram_distance": "sinkhorn",
             "sinkhorn_eps": eps,
         }
-        arms[f"sinkhorn-{eps:g}"] = _topology(**sinkhorn)
-        arms[f"sinkhorn-{eps:g}-relative"] = _topology(**sinkhorn, sinkhorn_relative=True)
-    others = [name for name in arms if name != "kd"]
+        variants[f"sinkhorn-{eps:g}"] = _topology(**sinkhorn)
+        variants[f"sinkhorn-{eps:g}-relative"] = _topology(**sinkhorn, sinkhorn_relative=True)
+    others = [name for name in variants if name != "kd"]
     return Grid(
         "Table 11: the persistence-weighted Chamfer distance against entropic transport",
-        arms,
+        variants,
         (
             *_against("kd", *others),
             *_against("pwcd", *(name for name in others if name != "pwcd"), primary=False),
@@ -208,7 +210,7 @@ def _table11() -> Grid:
     )
 
 
-# What these arms were when they were recorded; clouds of regions, the default, came later.
+# What these variants were when they were recorded; clouds of regions, the default, came later.
 _WHOLE_FRAMES: Final[dict[str, Any]] = {
     "region": 0,
     "num_clouds": 2000,
@@ -224,9 +226,9 @@ _TOPKD: Final = Grid(
     "TopKD: what the images add to its softened logits, from RipsNet and exact",
     {
         "ce": _CE,
-        "kd": Arm("kd", {"distillation": 2.0, "temperature": 4.0}, "TopKD without images"),
-        "topkd": Arm("topkd", _WHOLE_FRAMES, "and RipsNet's images, weight 5"),
-        "exact": Arm("topkd", {**_WHOLE_FRAMES, "exact": True}, "and exact images, weight 5"),
+        "kd": Variant("kd", {"distillation": 2.0, "temperature": 4.0}, "TopKD without images"),
+        "topkd": Variant("topkd", _WHOLE_FRAMES, "and RipsNet's images, weight 5"),
+        "exact": Variant("topkd", {**_WHOLE_FRAMES, "exact": True}, "and exact images, weight 5"),
     },
     (
         *_against("ce", "kd"),
@@ -238,12 +240,12 @@ _TOPKD: Final = Grid(
 
 def _methods() -> Grid:
     """Return every method that needs points alone; those of teachers against softened logits."""
-    arms = {name: Arm(name) for name in METHODS if not method_class(name).batch_fields}
-    first = [name for name in ("none", "kd") if name in arms]
-    order = [*first, *(name for name in arms if name not in first)]
+    variants = {name: Variant(name) for name in METHODS if not method_class(name).batch_fields}
+    first = [name for name in ("none", "kd") if name in variants]
+    order = [*first, *(name for name in variants if name not in first)]
     return Grid(
         "All of --method that need points alone, with their defaults",
-        {name: arms[name] for name in order},
+        {name: variants[name] for name in order},
         (*_against("none", "kd"), *_against("kd", *order[2:])),
     )
 
@@ -288,14 +290,14 @@ def find_grid(name: str) -> tuple[str, Grid]:
 def read_grid(path: Path) -> Grid:
     """Return the grid of a TOML file.
 
-    The file has ``title``, a table ``[arms.NAME]`` for each arm with ``method``, options of this
-    method and a ``description``, and ``[[comparisons]]`` with ``arm``, ``baseline`` and, if it is
-    one of the questions that the grid was made for, ``primary = true``.
+    The file has ``title``, a table ``[variants.NAME]`` for each variant with ``method``, options of
+    this method and a ``description``, and ``[[comparisons]]`` with ``variant``, ``baseline`` and,
+    if it is one of the questions that the grid was made for, ``primary = true``.
 
     Raises
     ------
     UserError
-        If the file is missing or damaged, or an arm, method or option is unknown.
+        If the file is missing or damaged, or a variant, method or option is unknown.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -303,24 +305,24 @@ def read_grid(path: Path) -> Grid:
         raise UserError(f"--grid {path}: no such file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"--grid {path}: no TOML ({error})") from error
-    unknown = content.keys() - {"title", "arms", "comparisons"}
+    unknown = content.keys() - {"title", "variants", "comparisons"}
     if unknown:
         raise UserError(
-            f"--grid {path}: unknown entry {min(unknown)}; a grid has title, arms, comparisons"
+            f"--grid {path}: unknown entry {min(unknown)}; a grid has title, variants, comparisons"
         )
-    tables = content.get("arms")
+    tables = content.get("variants")
     if not isinstance(tables, dict) or not tables:
-        raise UserError(f"--grid {path}: no arms; write a table [arms.NAME] for each")
-    arms = {name: _arm(path, name, table) for name, table in tables.items()}
+        raise UserError(f"--grid {path}: no variants; write a table [variants.NAME] for each")
+    variants = {name: _variant(path, name, table) for name, table in tables.items()}
     comparisons = [
-        _comparison(path, arms, number, entry)
+        _comparison(path, variants, number, entry)
         for number, entry in enumerate(content.get("comparisons", []), start=1)
     ]
-    return Grid(str(content.get("title", path.stem)), arms, tuple(comparisons))
+    return Grid(str(content.get("title", path.stem)), variants, tuple(comparisons))
 
 
-def _arm(path: Path, name: str, table: object) -> Arm:
-    where = f"--grid {path}: arm {name}"
+def _variant(path: Path, name: str, table: object) -> Variant:
+    where = f"--grid {path}: variant {name}"
     if name == TEACHER:
         raise UserError(f"{where}: this name is the teacher's own; choose another")
     if not NAME.fullmatch(name):  # before hours are spent on a run that cannot be recorded
@@ -341,26 +343,29 @@ def _arm(path: Path, name: str, table: object) -> Arm:
             f"{where}: {method} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
         )
     labels = str(table.get("labels", "all"))
-    arm = Arm(method, options, str(table.get("description", "")), labels)
+    variant = Variant(method, options, str(table.get("description", "")), labels)
     try:
         check_labels(labels)
-        method_class(method).check_labels(arm.config("tiny"), labels)
+        method_class(method).check_labels(variant.config("tiny"), labels)
     except (UserError, TypeError) as error:
         raise UserError(f"{where}: {error}") from error
-    return arm
+    return variant
 
 
-def _comparison(path: Path, arms: Mapping[str, Arm], number: int, entry: object) -> Comparison:
+def _comparison(
+    path: Path, variants: Mapping[str, Variant], number: int, entry: object
+) -> Comparison:
     where = f"--grid {path}: comparison {number}"
-    if not isinstance(entry, dict) or not {"arm", "baseline"} <= entry.keys() <= {
-        "arm",
+    if not isinstance(entry, dict) or not {"variant", "baseline"} <= entry.keys() <= {
+        "variant",
         "baseline",
         "primary",
     }:
-        raise UserError(f"{where} needs arm and baseline, and may say primary = true")
-    for role in ("arm", "baseline"):
-        if entry[role] not in arms:
+        raise UserError(f"{where} needs variant and baseline, and may say primary = true")
+    for role in ("variant", "baseline"):
+        if entry[role] not in variants:
             raise UserError(
-                f"{where}: {role} {entry[role]} is no arm of this grid; it has {', '.join(arms)}"
+                f"{where}: {role} {entry[role]} is no variant of this grid; it has "
+                f"{', '.join(variants)}"
             )
-    return Comparison(entry["arm"], entry["baseline"], bool(entry.get("primary", False)))
+    return Comparison(entry["variant"], entry["baseline"], bool(entry.get("primary", False)))

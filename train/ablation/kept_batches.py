@@ -1,4 +1,4 @@
-"""Training batches with their teacher's outputs on disk: made once, read by every arm of a seed.
+"""Training batches with their teacher's outputs on disk, the same for every variant of a seed.
 
 Shape letters: N voxels, N_s at stage s.
 """
@@ -32,7 +32,7 @@ _SEEDS: Final = 1_000_003
 
 @dataclass(frozen=True, kw_only=True)
 class KeptBatches(BatchSource):
-    """A seed's batches, the same for every arm, each seen once an epoch.
+    """A seed's batches, the same for every variant, each seen once an epoch.
 
     What a batch is, and in which order the curves of its stages come, depends on the seed and its
     number alone, so that rows of the kept targets are the voxels of a student's stages.
@@ -81,7 +81,7 @@ class KeptBatches(BatchSource):
         teacher
             Frozen, in evaluation mode, on the device.
         choice
-            All that any arm wants.
+            All that any variant wants.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from train.ablation.statistics import (
     PRIMARY_METRIC,
     Estimate,
     Metric,
-    StreetBootstrap,
+    SceneBootstrap,
     metrics_of,
 )
 from train.ablation.verdicts import (
@@ -42,7 +42,7 @@ class GridPlan:
     name: str
     grid: Grid
     seeds: tuple[int, ...]
-    """The seeds that every arm should have."""
+    """The seeds that every variant should have."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Section:
         """The positive control in mIoU; None where the grid has none."""
         wanted = (self.plan.grid.positive, self.plan.grid.control)
         for result in self.results:
-            pair = (result.comparison.arm, result.comparison.baseline)
+            pair = (result.comparison.variant, result.comparison.baseline)
             if pair == wanted and result.metric.name == PRIMARY_METRIC:
                 return result
         return None
@@ -77,7 +77,7 @@ class Section:
 
 
 def sections(
-    records: Records, plans: Sequence[GridPlan], bootstrap: StreetBootstrap | None
+    records: Records, plans: Sequence[GridPlan], bootstrap: SceneBootstrap | None
 ) -> list[Section]:
     """Return what the records say, one section per plan, in their order.
 
@@ -88,7 +88,7 @@ def sections(
     plans
         Of the grids to show, those without a run included.
     bootstrap
-        Draws streets; None leaves their variance out.
+        Draws scenes; None leaves their variance out.
     """
     found = []
     for plan in plans:
@@ -103,7 +103,7 @@ def write_page(
     output: Path,
     records: Records,
     plans: Sequence[GridPlan],
-    bootstrap: StreetBootstrap | None,
+    bootstrap: SceneBootstrap | None,
     *,
     command: str | None = None,
 ) -> list[Section]:
@@ -158,7 +158,7 @@ def comparison_entries(found: Iterable[Section]) -> list[dict[str, Any]]:
             entries.append(
                 {
                     "grid": section.plan.name,
-                    "arm": result.comparison.arm,
+                    "variant": result.comparison.variant,
                     "baseline": result.comparison.baseline,
                     "metric": metric.name,
                     "unit": metric.unit or None,
@@ -170,7 +170,7 @@ def comparison_entries(found: Iterable[Section]) -> list[dict[str, Any]]:
                     "seeds": len(seen.seeds),
                     "seed_numbers": list(seen.seeds),
                     "teachers": seen.teachers,
-                    "streets": seen.streets,
+                    "scenes": seen.scenes,
                     "interval_over": list(seen.over),
                     "standard_deviation": seen.standard_deviation,
                     "standard_error": seen.standard_error,
@@ -185,7 +185,7 @@ def comparison_entries(found: Iterable[Section]) -> list[dict[str, Any]]:
                     "bootstrap_high": seen.bootstrap_high,
                     "gate": section.gate_verdict,
                     "verdict": result.verdict,
-                    "assay": section.runs[0].assay if section.runs else None,
+                    "setup": section.runs[0].setup if section.runs else None,
                 }
             )
     return entries
@@ -230,8 +230,8 @@ def _section(section: Section, found: Sequence[Section]) -> list[str]:
     if not section.runs:
         return [title, f"No runs yet. {_missing(section)}"]
     parts = {
-        "The assay": [_assay(section), _controls(section)],
-        "Arms": _arms(section),
+        "The setup": [_setup(section), _controls(section)],
+        "Variants": _variants(section),
         "Comparisons in mIoU": _primary(section),
         "Other metrics": _secondary(section),
         "What is missing": [_missing(section)],
@@ -250,7 +250,7 @@ def _answer(section: Section) -> str:
     if not primary:
         return words.NO_PRIMARY
     lines = bullets(
-        f"`{result.comparison.arm}` against `{result.comparison.baseline}`: "
+        f"`{result.comparison.variant}` against `{result.comparison.baseline}`: "
         f"**{result.verdict_with_size}**" + _numbers(result)
         for result in primary
     )
@@ -272,16 +272,16 @@ def _difference(result: Result) -> tuple[str, str]:
     return signed(difference, digits), blocks.interval(seen.low, seen.high, digits)
 
 
-def _assay(section: Section) -> str:
+def _setup(section: Section) -> str:
     runs = section.runs
     rows = [
-        [f"`{name}`", _plain(value)] for name, value in flattened(runs[0].assay_settings).items()
+        [f"`{name}`", _plain(value)] for name, value in flattened(runs[0].setup_settings).items()
     ]
     rows += [
-        ["assay", f"`{runs[0].assay}`"],
+        ["setup", f"`{runs[0].setup}`"],
         ["steps of a run", _distinct(f"{run.steps:,}" for run in runs)],
         ["teachers", str(len({run.teacher for run in runs}))],
-        ["streets scored", str(len(runs[0].streets))],
+        ["scenes scored", str(len(runs[0].scenes))],
         ["device", _distinct(run.device for run in runs)],
         ["commit", _distinct(f"`{(run.commit or 'none')[:12]}`" for run in runs)],
     ]
@@ -320,29 +320,31 @@ def _gate(section: Section) -> str:
     return said.format(seen=seen)
 
 
-def _arms(section: Section) -> list[str]:
+def _variants(section: Section) -> list[str]:
     metrics = [
         metric
         for metric in metrics_of(section.runs)
         if any(run.scores.get(metric.name) is not None for run in section.runs)
     ]
     arrows = {True: "↑", False: "↓"}
-    header = ["arm", "seeds", *(f"{m.title} {arrows[m.higher_is_better]}" for m in metrics)]
+    header = ["variant", "seeds", *(f"{m.title} {arrows[m.higher_is_better]}" for m in metrics)]
     rows = []
-    for name in _shown_arms(section):
-        runs = [run for run in section.runs if run.arm == name]
+    for name in _shown_variants(section):
+        runs = [run for run in section.runs if run.variant == name]
         of_teacher = runs and runs[0].role == "teacher"
         seeds = "(teacher)" if of_teacher else str(len({run.seed for run in runs}))
         rows.append([f"`{name}`", seeds, *(_mean(runs, metric) for metric in metrics)])
-    described = [f"`{name}`: {arm.description}" for name, arm in section.plan.grid.arms.items()]
-    return [bullets(described), words.ARMS, blocks.table(header, rows)]
+    described = [
+        f"`{name}`: {variant.description}" for name, variant in section.plan.grid.variants.items()
+    ]
+    return [bullets(described), words.VARIANTS, blocks.table(header, rows)]
 
 
-def _shown_arms(section: Section) -> list[str]:
-    """Return the teacher, the plan's arms, then arms of the records that the plan lacks."""
-    teachers = [run.arm for run in section.runs if run.role == "teacher"]
-    others = sorted({run.arm for run in section.runs})
-    return list(dict.fromkeys([*teachers, *section.plan.grid.arms, *others]))
+def _shown_variants(section: Section) -> list[str]:
+    """Return the teacher, the plan's variants, then variants of the records that the plan lacks."""
+    teachers = [run.variant for run in section.runs if run.role == "teacher"]
+    others = sorted({run.variant for run in section.runs})
+    return list(dict.fromkeys([*teachers, *section.plan.grid.variants, *others]))
 
 
 def _mean(runs: Iterable[RunRecord], metric: Metric) -> str:
@@ -350,12 +352,12 @@ def _mean(runs: Iterable[RunRecord], metric: Metric) -> str:
     return mean_sd([metric.scale * value for value in found if value is not None], metric.digits)
 
 
-_HEADER: Final = ("arm", "against", "seeds", "difference", "95% interval")
+_HEADER: Final = ("variant", "against", "seeds", "difference", "95% interval")
 
 
 def _compared(result: Result) -> list[str]:
     return [
-        f"`{result.comparison.arm}`",
+        f"`{result.comparison.variant}`",
         f"`{result.comparison.baseline}`",
         str(len(result.estimate.seeds)),
         *_difference(result),
@@ -394,17 +396,19 @@ def _secondary(section: Section) -> list[str]:
 
 
 def _missing(section: Section) -> str:
-    there = {(run.arm, run.seed) for run in section.students}
-    arms, seeds = section.plan.grid.arms, section.plan.seeds
-    missing = {arm: [seed for seed in seeds if (arm, seed) not in there] for arm in arms}
-    lines = [f"`{arm}`: seeds {_ranges(of)}" for arm, of in missing.items() if of]
-    planned = len(arms) * len(seeds)
+    there = {(run.variant, run.seed) for run in section.students}
+    variants, seeds = section.plan.grid.variants, section.plan.seeds
+    missing = {
+        variant: [seed for seed in seeds if (variant, seed) not in there] for variant in variants
+    }
+    lines = [f"`{variant}`: seeds {_ranges(of)}" for variant, of in missing.items() if of]
+    planned = len(variants) * len(seeds)
     head = f"{planned - sum(map(len, missing.values()))} of {planned} planned runs are there"
     short = []
     for result in section.results:
         wanted = MIN_SEEDS_CLAIM - len(result.estimate.seeds)
         if result.metric.name == PRIMARY_METRIC and wanted > 0:
-            pair = f"`{result.comparison.arm}` against `{result.comparison.baseline}`"
+            pair = f"`{result.comparison.variant}` against `{result.comparison.baseline}`"
             short.append(f"{pair} needs {counted(wanted, 'more paired seed')} for a verdict")
     said = [f"{head}; missing:", bullets(lines)] if lines else [f"{head}."]
     return "\n\n".join([*said, *([bullets(short)] if short else [])])
@@ -424,18 +428,24 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def _costs(section: Section) -> list[str]:
-    """Return the median time of a step by arm, on the device that most runs were made on."""
+    """Return the median time of a step by variant, on the device that most runs were made on."""
     students = [run for run in section.students if run.seconds > 0]
     if not students:
         return []
     device, most = Counter(run.device for run in students).most_common(1)[0]
     times = {
-        arm: [1000 * r.seconds / r.steps for r in students if (r.arm, r.device) == (arm, device)]
-        for arm in _shown_arms(section)
+        variant: [
+            1000 * r.seconds / r.steps
+            for r in students
+            if (r.variant, r.device) == (variant, device)
+        ]
+        for variant in _shown_variants(section)
     }
-    medians = {arm: statistics.median(of) for arm, of in times.items() if of}
-    header = ["arm", "runs", "ms a step"]
-    rows = [[f"`{arm}`", str(len(times[arm])), f"{of:.0f}"] for arm, of in medians.items()]
+    medians = {variant: statistics.median(of) for variant, of in times.items() if of}
+    header = ["variant", "runs", "ms a step"]
+    rows = [
+        [f"`{variant}`", str(len(times[variant])), f"{of:.0f}"] for variant, of in medians.items()
+    ]
     control = section.plan.grid.control
     if control in medians:
         header.append(f"times `{control}`")
@@ -447,10 +457,10 @@ def _costs(section: Section) -> list[str]:
 
 
 def _gradients(section: Section) -> list[str]:
-    """Return each loss term's share of the sum of gradient norms, by arm and moment."""
+    """Return each loss term's share of the sum of gradient norms, by variant and moment."""
     rows = []
-    for arm in section.plan.grid.arms:
-        for moment, logged in _norms(run for run in section.runs if run.arm == arm).items():
+    for variant in section.plan.grid.variants:
+        for moment, logged in _norms(run for run in section.runs if run.variant == variant).items():
             terms = dict.fromkeys(term for norms in logged for term in norms)
             means = {t: statistics.fmean(norms.get(t, 0.0) for norms in logged) for t in terms}
             total = sum(means.values())
@@ -458,10 +468,10 @@ def _gradients(section: Section) -> list[str]:
                 f"{term} {mean:.3g} ({100 * mean / total:.1f}%)" if total else f"{term} 0"
                 for term, mean in means.items()
             ]
-            rows.append([f"`{arm}`", moment, str(len(logged)), ", ".join(cells)])
+            rows.append([f"`{variant}`", moment, str(len(logged)), ", ".join(cells)])
     if not rows:
         return []
-    return [words.GRADIENTS, blocks.table(["arm", "moment", "runs", "terms"], rows, "l")]
+    return [words.GRADIENTS, blocks.table(["variant", "moment", "runs", "terms"], rows, "l")]
 
 
 def _norms(runs: Iterable[RunRecord]) -> dict[str, list[dict[str, float]]]:
@@ -480,10 +490,10 @@ def _norms(runs: Iterable[RunRecord]) -> dict[str, list[dict[str, float]]]:
 
 
 def _entropies(section: Section) -> list[str]:
-    """Return the entropy of the topological gradient over the pairs, by arm (Table 11)."""
+    """Return the entropy of the topological gradient over the pairs, by variant (Table 11)."""
     rows, width = [], 0
-    for arm in section.plan.grid.arms:
-        logged = [run.stats or {} for run in section.runs if run.arm == arm]
+    for variant in section.plan.grid.variants:
+        logged = [run.stats or {} for run in section.runs if run.variant == variant]
         cells = []
         for moment in ("first", "last"):
             stats = [dict(of[moment]) for of in logged if of.get(moment)]
@@ -491,33 +501,33 @@ def _entropies(section: Section) -> list[str]:
             cells += [mean_sd([of[name] for of in stats if name in of], 2) for name in names]
         if cells:
             width = len(cells) // 2
-            rows.append([f"`{arm}`", str(len(logged)), *cells])
+            rows.append([f"`{variant}`", str(len(logged)), *cells])
     if not rows:
         return []
     moments = [f"H{dim}, {of} steps" for of in ("first", "last") for dim in range(width)]
-    return [words.ENTROPIES, blocks.table(["arm", "runs", *moments], rows)]
+    return [words.ENTROPIES, blocks.table(["variant", "runs", *moments], rows)]
 
 
 def _scope(section: Section, found: Sequence[Section]) -> str:
-    settings, students = section.runs[0].assay_settings, section.students
+    settings, students = section.runs[0].setup_settings, section.students
     over = {name for result in section.results for name in result.estimate.over}
     lines = []
-    own = [replace(run, grid="x", arm="x") for run in students]
+    own = [replace(run, grid="x", variant="x") for run in students]
     for other in found:
-        theirs = [replace(run, grid="x", arm="x") for run in other.runs]
+        theirs = [replace(run, grid="x", variant="x") for run in other.runs]
         same = sum(run in theirs for run in own)
         if same and other is not section:
             lines.append(words.SHARED.format(same=same, own=len(own), grid=other.plan.name))
     if over:
-        held = [name for name in ("seeds", "teachers", "streets") if name in over]
+        held = [name for name in ("seeds", "teachers", "scenes") if name in over]
         names = " and ".join(filter(None, [", ".join(held[:-1]), held[-1]]))
         lines.append(words.OVER.format(names=names))
     if "teachers" not in over:
         count = len({run.teacher for run in students})
         these = "this teacher" if count == 1 else "these teachers"
         lines.append(words.FEW_TEACHERS.format(teachers=counted(count, "teacher"), these=these))
-    if over and "streets" not in over:
-        lines.append(words.THESE_STREETS)
+    if over and "scenes" not in over:
+        lines.append(words.THESE_SCENES)
     if settings.get("simulated"):
         lines.append(words.SIMULATED)
     if (pair := settings.get("pair")) is not None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-TITLE: Final = "Does distilling pay?"
+TITLE: Final = "Does distillation help?"
 
 SOURCE: Final = (
     "Generated from the records of single runs{by}; all numbers are in `{numbers}` beside this "
@@ -10,16 +10,17 @@ SOURCE: Final = (
 )
 
 NO_PRIMARY: Final = "This grid has no primary comparison: everything below is exploration."
-BLIND: Final = "**The assay is blind (see the gate below): no null here says anything.**\n"
+BLIND: Final = "**This setup can show nothing (see the gate below): no null here says anything.**\n"
 
 GATE: Final = "**Gate** (the teacher at least {least:g} mIoU above `{control}`): "
 GATE_UNKNOWN: Final = (
     "not known, no teacher has both a score and a student `{control}` yet. Until then a null may "
-    "only mean a blind assay."
+    "only mean a setup that can show nothing."
 )
 GATE_MET: Final = "met, {seen}."
 GATE_NOT_MET: Final = (
-    "not met, {seen}. **The assay is blind**: a teacher this close has too little to teach, and a "
+    "not met, {seen}. **This setup can show nothing**: a teacher this close has too little to "
+    "teach, and a "
     "null says nothing about any loss."
 )
 POSITIVE: Final = "**Positive control** (`{positive}` better than `{control}`): "
@@ -30,17 +31,19 @@ POSITIVE_FAILED: Final = (
 )
 NO_CONTROL: Final = "The grid names no control: nothing shows that it could see a gain."
 
-ARMS: Final = (
+VARIANTS: Final = (
     "Mean and standard deviation over runs. IoU in percent. These are not what is compared: seeds "
-    "are easier or harder for all arms alike, and the comparisons below take the difference within "
+    "are easier or harder for all variants alike, and the comparisons below take the difference "
+    "within "
     "each seed."
 )
 
 PRIMARY: Final = (
-    "Arm minus baseline in points of mIoU, paired by seed. {family}: their p values are corrected "
+    "Variant minus baseline in points of mIoU, paired by seed. {family}: their p values are "
+    "corrected "
     "for their number by Holm's procedure, those not yet run included; the intervals are not "
     "corrected. Secondary rows are not corrected at all: with enough of them one will look good by "
-    "chance. `detectable` is the true difference that as many seeds and streets would show four "
+    "chance. `detectable` is the true difference that as many seeds and scenes would show four "
     "times in five."
 )
 
@@ -72,11 +75,11 @@ SHARED: Final = (
 )
 OVER: Final = "Intervals are over {names}: other ones drawn in the same way."
 FEW_TEACHERS: Final = "{teachers} only: the results are about {these}, not about teachers at large."
-THESE_STREETS: Final = "Streets could not be drawn: the results are about these streets."
+THESE_SCENES: Final = "Scenes could not be drawn: the results are about these scenes."
 SIMULATED: Final = (
-    "Simulated streets can order losses under known conditions: same sensor, exact labels, classes "
+    "Simulated scenes can order losses under known conditions: same sensor, exact labels, classes "
     "as frequent as they were made. They cannot say how many points a loss gives on recorded "
-    "sweeps: real clutter, rare classes, wrong labels and the gap between streets of one city and "
+    "frames: real clutter, rare classes, wrong labels and the gap between scenes of one city and "
     "another are not in them."
 )
 TINY: Final = (
@@ -86,20 +89,22 @@ TINY: Final = (
 )
 OTHER_PAIR: Final = "The {pair} pair: other networks and longer schedules may answer otherwise."
 WEIGHTS: Final = (
-    "The arms' weights are those of the grid, not the best for each loss: this compares settings, "
-    "and an arm that does nothing here may do something at another weight."
+    "The variants' weights are those of the grid, not the best for each loss: this compares "
+    "settings, "
+    "and a variant that does nothing here may do something at another weight."
 )
 
 METHOD: Final = (
-    "The arms of a seed share teacher, initial weights, crops and order; what is averaged is the "
+    "The variants of a seed share teacher, initial weights, crops and order; what is averaged is "
+    "the "
     "difference within a seed. The {confidence:.0f}% interval is Student's t on the variance of "
-    "these differences, plus the variance of their mean when validation streets are drawn again "
-    "with replacement, the same streets for both arms (and the teachers' variance from three "
+    "these differences, plus the variance of their mean when validation scenes are drawn again "
+    "with replacement, the same scenes for both variants (and the teachers' variance from three "
     "teachers on). Fewer than {for_interval} paired seeds: no number. Fewer than {for_claim}: no "
     'verdict. "Better" and "worse" need an interval without 0 and, for a primary comparison, p '
     'below 0.05 after Holm\'s correction. "Equivalent" means that the 90% interval lies within 1 '
     'mIoU of 0 (two one-sided tests); "interval too wide" that neither was shown, which is no '
-    "evidence of no effect. The percentiles of a hierarchical bootstrap (teachers, seeds, streets) "
+    "evidence of no effect. The percentiles of a hierarchical bootstrap (teachers, seeds, scenes) "
     "and the exact sign-flip p value stand beside them in the JSON: with five seeds the first are "
     "too narrow and the second cannot be below 0.06."
 )

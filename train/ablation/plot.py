@@ -31,7 +31,7 @@ def draw(panels: Mapping[str, Sequence[Result]], path: Path) -> None:
     Parameters
     ----------
     panels
-        Title and results, of one grid and assay; at least one panel.
+        Title and results, of one grid and setup; at least one panel.
     path
         The picture; the same results give the same bytes.
     """
@@ -51,7 +51,7 @@ def draw(panels: Mapping[str, Sequence[Result]], path: Path) -> None:
             _forest(axis, results, comparisons, metrics[name])
             if name == PRIMARY_METRIC:
                 axis.set_title(f"{title}: {metrics[name].title}", fontsize=9)
-                names = [f"{each.arm} − {each.baseline}" for each in comparisons]
+                names = [f"{each.variant} − {each.baseline}" for each in comparisons]
                 axis.set_yticks(range(len(comparisons)), names, fontsize=8)
                 for label, each in zip(axis.get_yticklabels(), comparisons, strict=True):
                     label.set_fontweight("bold" if each.primary else "normal")

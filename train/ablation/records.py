@@ -37,7 +37,7 @@ RECORDS_NAME: Final = f"records{SUFFIX}"
 Role = Literal["student", "teacher"]
 
 NAME: Final = re.compile(r"[A-Za-z0-9]+([._-]?[A-Za-z0-9]+)*")
-"""Of grids and arms."""
+"""Of grids and variants."""
 GRADIENT_ENTROPY: Final = "gradient_entropy_h"
 """What a run's `stats` call the entropy of the topological gradient, before the dimension."""
 
@@ -69,7 +69,7 @@ class Outcome:
     The students that learn from labels alone have it too: it says with whom they are paired.
     """
     options: Mapping[str, Any]
-    """What this arm has of its own: the method and its options."""
+    """What this variant has of its own: the method and its options."""
     role: Role = "student"
     """Whose scores these are."""
     steps: int = 1
@@ -77,9 +77,9 @@ class Outcome:
     seconds: float = 0.0
     """Wall time of these steps."""
     scores: Mapping[str, float | None]
-    """By metric, over all validation streets; intersections over unions are shares, 0 to 1."""
-    streets: Mapping[str, Mapping[str, Any]]
-    """By street, counts that add up; only the score function knows what is in them."""
+    """By metric, over all validation scenes; intersections over unions are shares, 0 to 1."""
+    scenes: Mapping[str, Mapping[str, Any]]
+    """By scene, counts that add up; only the score function knows what is in them."""
     gradient_norms: Mapping[str, float | Mapping[str, float]] | None = None
     """By loss term, or by moment ("start", "end") and then by loss term."""
     stats: Mapping[str, Any] | None = None
@@ -97,14 +97,15 @@ class RunRecord(Outcome):
     """
 
     grid: str
-    """Which table of arms; letters, digits and single `-`, `_` or `.` between them."""
-    arm: str
+    """Which table of variants; letters, digits and single `-`, `_` or `.` between them."""
+    variant: str
     """Which row of it, "edges"; of the same form. "teacher" for the teacher itself."""
     seed: int
-    """At least 0. Arms of one seed share initial weights, crops and their order."""
-    assay: str
-    """12 hexadecimal digits that stand for all that the arms share: data, networks, schedule."""
-    assay_settings: Mapping[str, Any]
+    """At least 0. Variants of one seed share initial weights, crops and their order."""
+    setup: str
+    """12 hexadecimal digits that stand for all that the variants share: data, networks,
+    schedule."""
+    setup_settings: Mapping[str, Any]
     """The same in plain words. `simulated` (bool) and `pair` (str) are read by the page."""
     versions: Mapping[str, Any] = field(default_factory=dict)
     """Of Python and the packages that numbers depend on."""
@@ -125,9 +126,9 @@ class RunRecord(Outcome):
         for name, score in self.scores.items():
             if score is not None and not _is_number(score):
                 raise ValueError(f"scores has {name} {score!r}; give a finite number, or None")
-        for name, street in self.streets.items():
-            if not isinstance(street, Mapping):
-                raise ValueError(f"streets has {name} {street!r}; give its counts")
+        for name, scene in self.scenes.items():
+            if not isinstance(scene, Mapping):
+                raise ValueError(f"scenes has {name} {scene!r}; give its counts")
         for name, norm in (self.gradient_norms or {}).items():
             norms = norm.values() if isinstance(norm, Mapping) else [norm]
             if not all(_is_number(number) and number >= 0 for number in norms):
@@ -135,12 +136,12 @@ class RunRecord(Outcome):
 
     def __str__(self) -> str:
         """Return which run it is, in words."""
-        return f"{self.grid}, {self.arm}, seed {self.seed}"
+        return f"{self.grid}, {self.variant}, seed {self.seed}"
 
     @property
     def key(self) -> tuple[str, str, str, int, str, str]:
         """What two executions of the same run have in common."""
-        return (self.grid, self.assay, self.arm, self.seed, self.teacher, self.role)
+        return (self.grid, self.setup, self.variant, self.seed, self.teacher, self.role)
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,8 @@ def read_records(paths: Sequence[Path]) -> Records:
     Raises
     ------
     UserError
-        If a file is not there or damaged, a grid has two assays, an arm two sets of options, or a
-        run was scored on other streets. Names the file and the run.
+        If a file is not there or damaged, a grid has two setups, a variant two sets of options, or
+        a run was scored on other scenes. Names the file and the run.
     """
     files = dict.fromkeys(path / RECORDS_NAME if path.is_dir() else path for path in paths)
     for path in files:
@@ -261,30 +262,30 @@ def refuse_single_files(path: Path) -> None:
 
 
 def _refuse_what_differs(found: Iterable[tuple[str, RunRecord]]) -> None:
-    """Refuse a grid of two assays, an arm that means two things, and scores of other streets."""
+    """Refuse a grid of two setups, a variant that means two things, and scores of other scenes."""
     grids: dict[str, tuple[str, RunRecord]] = {}
-    arms: dict[tuple[str, str], tuple[str, RunRecord]] = {}
+    variants: dict[tuple[str, str], tuple[str, RunRecord]] = {}
     for where, run in found:
         first_where, first = grids.setdefault(run.grid, (where, run))
-        if run.assay != first.assay:
-            changed = differences(first.assay_settings, run.assay_settings, "there")
+        if run.setup != first.setup:
+            changed = differences(first.setup_settings, run.setup_settings, "there")
             raise UserError(
-                f"{where}: {run} is of assay {run.assay}, and {first} in {first_where} of "
-                f"{first.assay} ({changed or 'the settings shown are the same'}); runs of "
-                "different assays cannot be compared: leave out the file of one of them"
+                f"{where}: {run} is of setup {run.setup}, and {first} in {first_where} of "
+                f"{first.setup} ({changed or 'the settings shown are the same'}); runs of "
+                "different setups cannot be compared: leave out the file of one of them"
             )
-        if run.streets.keys() != first.streets.keys():
-            odd = sorted(run.streets.keys() ^ first.streets.keys())[:_SHOWN_DIFFERENCES]
+        if run.scenes.keys() != first.scenes.keys():
+            odd = sorted(run.scenes.keys() ^ first.scenes.keys())[:_SHOWN_DIFFERENCES]
             raise UserError(
-                f"{where}: {run} was scored on other streets than {first} in {first_where} (only "
+                f"{where}: {run} was scored on other scenes than {first} in {first_where} (only "
                 f"in one of them: {', '.join(odd)}); leave out the file that is wrong"
             )
-        first_where, first = arms.setdefault((run.grid, run.arm), (where, run))
+        first_where, first = variants.setdefault((run.grid, run.variant), (where, run))
         if run.options != first.options:
             raise UserError(
                 f"{where}: {run} has other options than {first} in {first_where} "
                 f"({differences(first.options, run.options, 'there')}); leave out the file of one "
-                "of the two, or give the arm another name"
+                "of the two, or give the variant another name"
             )
 
 
@@ -310,7 +311,12 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], word: str =
 
 
 def _line(record: RunRecord) -> str:
-    content = {"format": FORMAT, "grid": record.grid, "arm": record.arm, "seed": record.seed}
+    content = {
+        "format": FORMAT,
+        "grid": record.grid,
+        "variant": record.variant,
+        "seed": record.seed,
+    }
     content |= {name: value for name, value in vars(record).items() if value is not None}
     return _json(content, str(record)) + "\n"
 
@@ -375,8 +381,12 @@ def _is_text(form: re.Pattern[str]) -> Any:
 
 
 _RULES: Final[tuple[tuple[str, tuple[str, ...], Any], ...]] = (
-    ("use letters, digits and single '-', '_', '.' in between", ("grid", "arm"), _is_text(NAME)),
-    ("give 12 hexadecimal digits", ("assay", "teacher"), _is_text(_HASH)),
+    (
+        "use letters, digits and single '-', '_', '.' in between",
+        ("grid", "variant"),
+        _is_text(NAME),
+    ),
+    ("give 12 hexadecimal digits", ("setup", "teacher"), _is_text(_HASH)),
     ("give a whole number of at least 0", ("seed",), _is_count(0)),
     ("give a whole number of at least 1", ("steps",), _is_count(1)),
     (f"give one of {', '.join(get_args(Role))}", ("role",), lambda role: role in get_args(Role)),
@@ -384,7 +394,7 @@ _RULES: Final[tuple[tuple[str, tuple[str, ...], Any], ...]] = (
     ("give a text", ("device", "utc"), lambda given: isinstance(given, str)),
     (
         "give names and values",
-        ("assay_settings", "options", "versions", "scores", "streets"),
+        ("setup_settings", "options", "versions", "scores", "scenes"),
         lambda given: isinstance(given, Mapping),
     ),
     (

@@ -1,4 +1,4 @@
-"""What an ablation runs: the arms of a grid as a study, paired by seed."""
+"""What an ablation runs: the variants of a grid as a study, paired by seed."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from fast import TopologicalLoss
-from train.ablation.grids import TEACHER, Arm, Grid
+from train.ablation.grids import TEACHER, Grid, Variant
 from train.ablation.kept_batches import KeptBatches
 from train.ablation.records import (
     GRADIENT_ENTROPY,
@@ -54,11 +54,11 @@ from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import PAIRS, build_network, parse_network
 from train.networks.weights import checksum, load_teacher
 
-ASSAY_FORMAT: Final = 1
+SETUP_FORMAT: Final = 1
 """Raised whenever the same settings give other runs than before."""
 
 _NO_PART: Final = frozenset({"num_workers", "cache_dir", "cache_decoded", "labels"})
-"""Options of the data that change no run, and labels, which are an arm's."""
+"""Options of the data that change no run, and labels, which are a variant's."""
 
 OWN_OTHER_LOSSES: Final = {
     "edges": {"loss": "edges", "normalisation": "rms"},
@@ -71,7 +71,7 @@ class Run(NamedTuple):
     """One run; the teacher's own score is one too, its seed is the teacher's number."""
 
     grid: str
-    arm: str
+    variant: str
     seed: int
 
 
@@ -82,20 +82,20 @@ class Ablation:
     Attributes
     ----------
     run
-        What all arms share: data, networks, schedule, device. Its method is not looked at.
+        What all variants share: data, networks, schedule, device. Its method is not looked at.
     grid_name, grid
-        The arms.
+        The variants.
     seeds
-        In the order in which they run; all arms of a seed come before the next seed.
+        In the order in which they run; all variants of a seed come before the next seed.
     teachers
         Files of trained teachers; seed s learns from number s modulo how many there are.
     output
         Folder for records and for what is kept on the way.
     keep
         Batches of a seed whose teacher outputs are kept on disk, and which an epoch goes through; 0
-        asks the teacher in every step, and an epoch goes through the training sweeps.
+        asks the teacher in every step, and an epoch goes through the training frames.
     score_every
-        Every so many validation sweeps one is scored.
+        Every so many validation frames one is scored.
     """
 
     run: RunConfig
@@ -116,7 +116,9 @@ class Ablation:
         """Return the runs: the teachers' scores, then seed after seed."""
         teachers = [Run(self.grid_name, TEACHER, place) for place in range(len(self.teachers))]
         return teachers + [
-            Run(self.grid_name, arm, seed) for seed in self.seeds for arm in self.grid.arms
+            Run(self.grid_name, variant, seed)
+            for seed in self.seeds
+            for variant in self.grid.variants
         ]
 
 
@@ -139,7 +141,7 @@ class Runner:
     Raises
     ------
     UserError
-        If data, teachers, arms or the records that are there do not fit.
+        If data, teachers, variants or the records that are there do not fit.
     """
 
     def __init__(
@@ -159,7 +161,7 @@ class Runner:
         # Refuses a dataset whose thin classes nobody has named.
         self.thin = thin_classes(run.dataset, self.spec.class_names)
         self.data: RunData = open_data(run, self.spec)
-        self._check_arms()
+        self._check_variants()
         validation = self.data.validation
         scored = SomeFrames(validation, range(0, len(validation), ablation.score_every))
         self.study = Study(
@@ -176,7 +178,7 @@ class Runner:
                 scored,
                 run.data.grid_size_m,
                 clip_range_m=run.data.clip_range_m,
-                on_bad_sweep=run.on_bad_sweep,
+                on_bad_frame=run.on_bad_frame,
             ),
             len(self.spec.class_names),
             keep=run.model == "tiny",
@@ -197,11 +199,11 @@ class Runner:
         return teacher.to(self.device).eval().requires_grad_(False)
 
     def _settings(self, scored: FrameSource) -> dict[str, Any]:
-        """Return what all arms share, in plain values; its hash names the assay."""
+        """Return what all variants share, in plain values; its hash names the setup."""
         run = self.ablation.run
         plain = to_json(run)
         return {
-            "format": ASSAY_FORMAT,
+            "format": SETUP_FORMAT,
             "dataset": run.dataset,
             "simulated": run.simulate,
             "pair": run.model,
@@ -214,41 +216,42 @@ class Runner:
                 if name not in _NO_PART and not (name in LAYOUT_OPTIONS and value is None)
             },
             "optim": {name: v for name, v in plain["optim"].items() if name != "teacher_epochs"},
-            "training_sweeps": _listed(self.data.training.names),
-            "validation_sweeps": _listed(scored.names),
+            "training_frames": _listed(self.data.training.names),
+            "validation_frames": _listed(scored.names),
         }
 
-    def _check_arms(self) -> None:
-        """Refuse arms whose options do not fit the networks."""
-        for name, arm in self.ablation.grid.arms.items():
-            cls = method_class(arm.method)
+    def _check_variants(self) -> None:
+        """Refuse variants whose options do not fit the networks."""
+        for name, variant in self.ablation.grid.variants.items():
+            cls = method_class(variant.method)
             if cls.batch_fields:
                 raise UserError(
-                    f"--grid, arm {name}: --method {arm.method} needs "
+                    f"--grid, variant {name}: --method {variant.method} needs "
                     f"{', '.join(sorted(cls.batch_fields))}, which the batches of an ablation do "
                     "not have; python -m benchmarks.studies cross-modal compares the methods "
                     "of cameras"
                 )
             student = self._student(0)
             try:
-                config = arm.config(self.ablation.run.model)
+                config = variant.config(self.ablation.run.model)
                 cls.check(config, student, self.teachers[0] if cls.needs_teacher else None)
-                cls.check_labels(config, self._labels(arm))
-                labeled_frames(self.data.training.names, self._labels(arm), 0)
+                cls.check_labels(config, self._labels(variant))
+                labeled_frames(self.data.training.names, self._labels(variant), 0)
             except UserError as error:
-                raise UserError(f"--grid, arm {name}: {error}") from error
+                raise UserError(f"--grid, variant {name}: {error}") from error
 
     def _refuse_other_options(self) -> None:
-        """Refuse an arm that is recorded with options other than it has now."""
+        """Refuse a variant that is recorded with options other than it has now."""
         done = self.study.done()
         for run in self.study.runs:
             record = done.get(run)
-            if record is None or run.arm == TEACHER:
+            if record is None or run.variant == TEACHER:
                 continue
-            if changed := self._changed_since(record, self.ablation.grid.arms[run.arm]):
+            if changed := self._changed_since(record, self.ablation.grid.variants[run.variant]):
                 raise UserError(
-                    f"{self.ablation.records}: arm {run.arm} had other options then ({changed}); "
-                    "give the arm another name, or another --output"
+                    f"{self.ablation.records}: variant {run.variant} had other options then "
+                    f"({changed}); "
+                    "give the variant another name, or another --output"
                 )
 
     def start(self) -> int:
@@ -264,44 +267,44 @@ class Runner:
         made = [
             record
             for record in done.values()
-            if record.assay == self.study.assay and record.role == "student"
+            if record.setup == self.study.setup and record.role == "student"
         ]
         taken = []
         for run in self.study.runs:
-            if run in done or run.arm == TEACHER:
+            if run in done or run.variant == TEACHER:
                 continue
             teacher = self.teacher_hashes[self._teacher_of(run.seed)]
-            arm = self.ablation.grid.arms[run.arm]
+            variant = self.ablation.grid.variants[run.variant]
             for record in made:
                 same = (record.teacher, record.seed) == (teacher, run.seed)
-                if same and not self._changed_since(record, arm):
+                if same and not self._changed_since(record, variant):
                     # A run does not know which grid asked for it.
-                    taken.append(dataclasses.replace(record, grid=run.grid, arm=run.arm))
-                    logger.info(f"{run.arm}, seed {run.seed}: the run is there as {record}")
+                    taken.append(dataclasses.replace(record, grid=run.grid, variant=run.variant))
+                    logger.info(f"{run.variant}, seed {run.seed}: the run is there as {record}")
                     break
         if taken:
             add_records(self.ablation.records, taken)
 
-    def _changed_since(self, record: RunRecord, arm: Arm) -> str:
-        """Return what is different in an arm's options and those that a record was made with."""
+    def _changed_since(self, record: RunRecord, variant: Variant) -> str:
+        """Return what is different in a variant's options and those that a record was made with."""
         # An option that is younger than the record had its default then.
-        usual = self._options(Arm(arm.method))
-        return differences(usual | dict(record.options), self._options(arm))
+        usual = self._options(Variant(variant.method))
+        return differences(usual | dict(record.options), self._options(variant))
 
-    def _options(self, arm: Arm) -> dict[str, Any]:
-        labels = {} if self._labels(arm) == ALL else {"labels": self._labels(arm)}
-        config = to_json(arm.config(self.ablation.run.model))
-        return {"method": arm.method, **labels, **config}
+    def _options(self, variant: Variant) -> dict[str, Any]:
+        labels = {} if self._labels(variant) == ALL else {"labels": self._labels(variant)}
+        config = to_json(variant.config(self.ablation.run.model))
+        return {"method": variant.method, **labels, **config}
 
-    def _labels(self, arm: Arm) -> str:
-        """Return which frames have labels: the arm's own choice, else the run's."""
-        return self.ablation.run.data.labels if arm.labels == ALL else arm.labels
+    def _labels(self, variant: Variant) -> str:
+        """Return which frames have labels: the variant's own choice, else the run's."""
+        return self.ablation.run.data.labels if variant.labels == ALL else variant.labels
 
     def _teacher_of(self, seed: int) -> int:
         return seed % len(self.teachers)
 
     def _student(self, seed: int) -> Network:
-        """Build an untrained student; the same weights for every arm of a seed."""
+        """Build an untrained student; the same weights for every variant of a seed."""
         network, size = parse_network("student", self.names["student"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(2 * seed + 1)
@@ -326,36 +329,36 @@ class Runner:
             labels=True if labels is None else labels,
         )
 
-    def _method(self, arm: Arm, student: Network, place: int) -> DistillationMethod:
-        cls = method_class(arm.method)
-        config = arm.config(self.ablation.run.model)
+    def _method(self, variant: Variant, student: Network, place: int) -> DistillationMethod:
+        cls = method_class(variant.method)
+        config = variant.config(self.ablation.run.model)
         if not cls.needs_teacher:
             return cls(config, student, None).to(self.device)
-        artifacts = self._prepared(arm, place)
+        artifacts = self._prepared(variant, place)
         return cls(config, student, self.teachers[place], artifacts=artifacts).to(self.device)
 
-    def _prepared(self, arm: Arm, place: int) -> Path | None:
-        """Return what an arm's method prepares, made once for each teacher and kept on disk."""
-        key = hash_of(self._options(arm) | {"teacher": self.teacher_hashes[place]})
+    def _prepared(self, variant: Variant, place: int) -> Path | None:
+        """Return what a variant's method prepares, made once for each teacher and kept on disk."""
+        key = hash_of(self._options(variant) | {"teacher": self.teacher_hashes[place]})
         if key not in self._artifacts:
-            cls = method_class(arm.method)
+            cls = method_class(variant.method)
             folder = self.ablation.output / "prepared" / key
             if cls.prepares:
                 make_folder(folder, "--output")
             run = self.ablation.run
             frames = plain_batches(self.data.training, run, self.device, SkippedFrames())
             self._artifacts[key] = cls.prepare(
-                arm.config(run.model), self.teachers[place], frames, folder
+                variant.config(run.model), self.teachers[place], frames, folder
             )
         return self._artifacts[key]
 
-    def _batches(self, seed: int, student: Network, arm: Arm) -> BatchSource:
+    def _batches(self, seed: int, student: Network, variant: Variant) -> BatchSource:
         """Return the batches of a run; kept ones are made first, where they are not there."""
         run = dataclasses.replace(self.ablation.run, seed=seed)
         labeled = None
-        if self._labels(arm) != ALL:
-            labeled = labeled_frames(self.data.training.names, self._labels(arm), seed)
-            if not method_class(arm.method).needs_teacher:
+        if self._labels(variant) != ALL:
+            labeled = labeled_frames(self.data.training.names, self._labels(variant), seed)
+            if not method_class(variant.method).needs_teacher:
                 return FrameBatches(self._labeled_frames(seed, student, labeled), run)
         if not self.ablation.keep:
             return FrameBatches(self._frames(seed, student, labels=labeled), run)
@@ -366,7 +369,7 @@ class Runner:
             seed=seed,
             student=student,
             device=self.device,
-            with_targets=method_class(arm.method).needs_teacher,
+            with_targets=method_class(variant.method).needs_teacher,
             labeled=labeled,
         )
         if kept.missing():
@@ -387,25 +390,26 @@ class Runner:
         return self._frames(seed, student, SomeFrames(training, rows), repeats)
 
     def _kept_folder(self, seed: int) -> Path:
-        name = f"{self.study.assay}--{self.teacher_hashes[self._teacher_of(seed)]}--seed-{seed}"
+        name = f"{self.study.setup}--{self.teacher_hashes[self._teacher_of(seed)]}--seed-{seed}"
         return self.ablation.output / "kept" / name
 
     def _choice(self, student: Network, seed: int) -> TargetChoice:
-        """Return all that any arm wants of a seed's teacher."""
+        """Return all that any variant wants of a seed's teacher."""
         place = self._teacher_of(seed)
         teacher = self.teachers[place]
         features: set[str] = set()
         saliency: set[str] = set()
         losses: set[str] = set()
-        for arm in self.ablation.grid.arms.values():
-            choice = self._method(arm, student, place).choice
+        for variant in self.ablation.grid.variants.values():
+            choice = self._method(variant, student, place).choice
             if choice is not None:
                 features |= set(choice.features)
                 saliency |= set(choice.saliency)
                 losses |= {choice.segmentation} if choice.saliency else set()
         if len(losses) > 1:
             raise UserError(
-                "--grid: arms align the saliency of two losses (--method.segmentation), and kept "
+                "--grid: variants align the saliency of two losses (--method.segmentation), and "
+                "kept "
                 "outputs have one; give --keep 0"
             )
         stages = (*teacher.encoder_stages, *teacher.decoder_stages)
@@ -416,10 +420,10 @@ class Runner:
         )
 
     def _run(self, run: Run) -> dict[str, Outcome]:
-        if run.arm == TEACHER:
+        if run.variant == TEACHER:
             return {TEACHER: self._score_teacher(run.seed)}
         self._clean(run.seed)
-        return {run.arm: self._train(run.seed, run.arm)}
+        return {run.variant: self._train(run.seed, run.variant)}
 
     def _clean(self, seed: int | None) -> None:
         """Remove what recorded runs no longer need; kept batches are gigabytes.
@@ -437,22 +441,22 @@ class Runner:
 
     def _train(self, seed: int, name: str) -> Outcome:
         """Train and score one student."""
-        arm = self.ablation.grid.arms[name]
+        variant = self.ablation.grid.variants[name]
         place = self._teacher_of(seed)
         teacher = self.teachers[place]
         student = self._student(seed)
-        source = self._batches(seed, student, arm)
-        method = self._method(arm, student, place)
+        source = self._batches(seed, student, variant)
+        method = self._method(variant, student, place)
         folder = self.ablation.output / "unfinished" / f"{self.ablation.grid_name}--{name}--{seed}"
         make_folder(folder, "--output")
         state_path = folder / "checkpoint.pt"
         state = load_state(state_path) if state_path.is_file() else None
         if state is not None and (state.method.keys() != method.state_dict().keys()):
             raise UserError(
-                f"{state_path}: was written by an arm {name} with other options; remove {folder}"
+                f"{state_path}: was written by a variant {name} with other options; remove {folder}"
             )
         run = dataclasses.replace(self.ablation.run, seed=seed)
-        # Drop path draws from the global generator: the same numbers in every arm of a seed.
+        # Drop path draws from the global generator: the same numbers in every variant of a seed.
         torch.manual_seed(2 * seed + 1)
         task = TrainTask(
             f"{name}, seed {seed}",
@@ -471,13 +475,13 @@ class Runner:
             self.device,
             title=f"{task.name}, evaluation",
             teacher=self._sampled(place),
-            losses=_own_other_losses() if self._has_other_streets() else None,
+            losses=_own_other_losses() if self._has_other_scenes() else None,
             precision=run.precision,
         )
         self._trained = folder
         return self._outcome(
             place,
-            self._options(arm),
+            self._options(variant),
             found,
             steps=source.ends(run.optim.student_epochs)[-1],
             seconds=sum(line["seconds"] for line in steps),
@@ -496,8 +500,8 @@ class Runner:
         options = {"file": self.ablation.teachers[place].name}
         return self._outcome(place, options, found, role="teacher")
 
-    def _has_other_streets(self) -> bool:
-        """Return whether there is another street for the own/other test."""
+    def _has_other_scenes(self) -> bool:
+        """Return whether there is another scene for the own/other test."""
         return len({sequence_of(name) for name in self.validation.names}) > 1
 
     def _sampled(self, place: int) -> SampledFeatures:
@@ -523,7 +527,7 @@ class Runner:
             teacher=self.teacher_hashes[place],
             options=options,
             scores=scores,
-            streets={street: counts.to_json() for street, counts in found.streets().items()},
+            scenes={scene: counts.to_json() for scene, counts in found.scenes().items()},
             **more,
         )
 

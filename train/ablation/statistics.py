@@ -1,13 +1,13 @@
-"""Paired differences between arms: intervals over seeds, teachers and streets.
+"""Paired differences between variants: intervals over seeds, teachers and scenes.
 
-How an interval is made. The arms of one seed share their teacher, initial weights, crops and
+How an interval is made. The variants of one seed share their teacher, initial weights, crops and
 order, so what is compared is the difference within a seed. The mean difference over n seeds is
 uncertain for up to three reasons, each with a variance of its own:
 
 - seeds: the sample variance of the differences over n, with n - 1 degrees of freedom;
-- streets: both arms were scored on the same J validation streets, other streets would have given
+- scenes: both variants were scored on the same J validation scenes, other scenes would have given
   another difference, and more seeds do not help. The variance of the mean difference under a
-  bootstrap of streets, the same streets for every arm and seed, times J / (J - 1), because a
+  bootstrap of scenes, the same scenes for every variant and seed, times J / (J - 1), because a
   bootstrap of J things sees only (J - 1) / J of their variance; J - 1 degrees of freedom;
 - teachers: from three teachers on, the variance of the teachers' mean differences over their
   number, in place of that over seeds where it is larger. With one or two teachers nothing can be
@@ -21,11 +21,11 @@ studentized bootstrap of 5 seeds divides by resamples of almost no variance. The
 that differences between seeds are about normal, which for means over many thousand points they
 are. The percentiles are recorded beside it (`bootstrap_low`, `bootstrap_high`).
 
-What differs between seeds only on some streets is counted in both variances; the intervals are a
+What differs between seeds only on some scenes is counted in both variances; the intervals are a
 little too wide for it, never too narrow. `tests/train/ablation/test_statistics.py` simulates
 experiments of known effect and counts how often the interval holds it.
 
-Shape letters: P pairs of runs, B draws of streets, J streets.
+Shape letters: P pairs of runs, B draws of scenes, J scenes.
 """
 
 import functools
@@ -50,12 +50,12 @@ SIGNIFICANCE: Final = 0.05
 POWER: Final = 0.8
 """With which the minimum detectable difference would be seen."""
 DRAWS: Final = 400
-"""Of streets: their standard error is then known to 4%; from 20 streets it is known to 16%."""
+"""Of scenes: their standard error is then known to 4%; from 20 scenes it is known to 16%."""
 _MOST_EXACT_SEEDS: Final = 16  # 65,536 sign patterns
 _RANDOM_PATTERNS: Final = 65_536
 
 Floats = NDArray[np.float64]
-Street = Mapping[str, Any]
+Scene = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,15 @@ def metrics_of(runs: Sequence[RunRecord]) -> tuple[Metric, ...]:
     )
 
 
-class StreetBootstrap:
-    """Scores of runs over validation streets drawn with replacement, alike for every run.
+class SceneBootstrap:
+    """Scores of runs over validation scenes drawn with replacement, alike for every run.
 
     What is drawn of a record is kept for as long as this is.
 
     Parameters
     ----------
     read
-        From a street's recorded counts to an object that adds up with `+`.
+        From a scene's recorded counts to an object that adds up with `+`.
     score
         From a sum of such objects to metrics by name; called once per run and draw.
     draws
@@ -128,29 +128,29 @@ class StreetBootstrap:
 
     def __init__(
         self,
-        read: Callable[[Street], Any],
+        read: Callable[[Scene], Any],
         score: Callable[[Any], Mapping[str, float | None]],
         draws: int = DRAWS,
         seed: int = 0,
     ) -> None:
         if draws < 2:
-            raise ValueError(f"StreetBootstrap: draws is {draws}; give at least 2")
+            raise ValueError(f"SceneBootstrap: draws is {draws}; give at least 2")
         self.read, self.score = read, score
         self.draws, self.seed = draws, seed
-        # By streets, not by run: a teacher stands beside several students.
-        self._known: dict[int, tuple[Mapping[str, Street], dict[str, Floats]]] = {}
+        # By scenes, not by run: a teacher stands beside several students.
+        self._known: dict[int, tuple[Mapping[str, Scene], dict[str, Floats]]] = {}
 
     def scores(self, run: RunRecord) -> Mapping[str, Floats]:
         """Return the (B,) scores of a run by metric, NaN where a draw has none.
 
-        Empty where the run has fewer than two streets: nothing can be drawn.
+        Empty where the run has fewer than two scenes: nothing can be drawn.
         """
-        if id(run.streets) not in self._known:
-            self._known[id(run.streets)] = (run.streets, self._drawn(run))
-        return self._known[id(run.streets)][1]
+        if id(run.scenes) not in self._known:
+            self._known[id(run.scenes)] = (run.scenes, self._drawn(run))
+        return self._known[id(run.scenes)][1]
 
     def _drawn(self, run: RunRecord) -> dict[str, Floats]:
-        counts = [self.read(run.streets[name]) for name in sorted(run.streets)]
+        counts = [self.read(run.scenes[name]) for name in sorted(run.scenes)]
         if len(counts) < 2:
             return {}
         rng = np.random.default_rng(self.seed)
@@ -166,45 +166,45 @@ class StreetBootstrap:
 
 @dataclass(frozen=True)
 class PairedSample:
-    """The differences of an arm and its baseline in one metric, in the metric's unit."""
+    """The differences of a variant and its baseline in one metric, in the metric's unit."""
 
     seeds: tuple[int, ...]
     """(P,) of each pair."""
     teachers: tuple[str, ...]
     """(P,) of each pair."""
     differences: Floats
-    """(P,) arm minus baseline."""
+    """(P,) variant minus baseline."""
     drawn: Floats | None = None
-    """(P, B) the same over drawn streets; None where streets cannot be drawn."""
-    streets: int = 0
+    """(P, B) the same over drawn scenes; None where scenes cannot be drawn."""
+    scenes: int = 0
     """J, how many the draws are from."""
 
 
 def paired_sample(
-    arm: Sequence[RunRecord],
+    variant: Sequence[RunRecord],
     baseline: Sequence[RunRecord],
     metric: Metric,
-    bootstrap: StreetBootstrap | None = None,
+    bootstrap: SceneBootstrap | None = None,
 ) -> PairedSample:
-    """Pair the runs of two arms by teacher and seed, and take the differences of a metric.
+    """Pair the runs of two variants by teacher and seed, and take the differences of a metric.
 
     A run without a partner, or without the metric, is left out.
 
     Parameters
     ----------
-    arm, baseline
-        Runs of one grid and assay, each at most once.
+    variant, baseline
+        Runs of one grid and setup, each at most once.
     metric
         What is compared.
     bootstrap
-        Draws streets; without it the sample has none.
+        Draws scenes; without it the sample has none.
 
     Raises
     ------
     ValueError
-        If an arm has two runs of one teacher and seed.
+        If a variant has two runs of one teacher and seed.
     """
-    ours, theirs = _by_pair(arm, metric), _by_pair(baseline, metric)
+    ours, theirs = _by_pair(variant, metric), _by_pair(baseline, metric)
     keys = sorted(ours.keys() & theirs.keys())
     values = [metric.scale * (ours[key][0] - theirs[key][0]) for key in keys]
     sample = PairedSample(
@@ -224,7 +224,7 @@ def paired_sample(
     table = table[:, np.isfinite(table).all(axis=0)]
     if table.shape[1] < bootstrap.draws // 2:  # most draws lack what the metric speaks of
         return sample
-    return replace(sample, drawn=table, streets=len(ours[keys[0]][1].streets))
+    return replace(sample, drawn=table, scenes=len(ours[keys[0]][1].scenes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +232,7 @@ class Estimate:
     """A mean difference and how sure it is, in the metric's unit; None for what has no base."""
 
     seeds: tuple[int, ...]
-    """The seeds that both arms have."""
+    """The seeds that both variants have."""
     teachers: int
     difference: float | None
     """Mean over seeds."""
@@ -241,20 +241,20 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     """Ends of the 95% interval; None below three seeds."""
-    streets: int = 0
-    """Whose variance is in the interval; 0 where streets could not be drawn."""
+    scenes: int = 0
+    """Whose variance is in the interval; 0 where scenes could not be drawn."""
     over: tuple[str, ...] = ()
-    """What the interval speaks for beyond what was run: "seeds", "teachers", "streets"."""
+    """What the interval speaks for beyond what was run: "seeds", "teachers", "scenes"."""
     standard_error: float | None = None
     degrees_of_freedom: float | None = None
     p: float | None = None
     """Two-sided, of the same t as the interval: below 0.05 exactly where that leaves out 0."""
     p_sign_flip: float | None = None
-    """Two-sided, by flipping the signs of the seeds' differences; knows nothing of streets."""
+    """Two-sided, by flipping the signs of the seeds' differences; knows nothing of scenes."""
     equivalent: bool | None = None
     """Whether the 90% interval lies within the margin; None without interval or margin."""
     minimum_detectable: float | None = None
-    """The true difference that as many seeds and streets would show with a power of 80%."""
+    """The true difference that as many seeds and scenes would show with a power of 80%."""
     bootstrap_low: float | None = None
     bootstrap_high: float | None = None
     """Percentiles of the hierarchical bootstrap; too narrow for few seeds, see above."""
@@ -319,7 +319,7 @@ def estimate(sample: PairedSample, margin: float | None = None, seed: int = 0) -
         result,
         low=difference - half,
         high=difference + half,
-        streets=sample.streets,
+        scenes=sample.scenes,
         over=("seeds", *teachers, *list(variances)[1:]),
         standard_error=error,
         degrees_of_freedom=degrees,
@@ -342,7 +342,7 @@ def _variances(sample: PairedSample, means: Floats) -> dict[str, tuple[float, fl
     if sample.drawn is not None:
         _, by_seed = _by_group(sample.seeds, sample.drawn)
         seen = float(by_seed.mean(0).var(ddof=1))
-        found["streets"] = (seen * sample.streets / (sample.streets - 1), sample.streets - 1.0)
+        found["scenes"] = (seen * sample.scenes / (sample.scenes - 1), sample.scenes - 1.0)
     return found
 
 
@@ -396,7 +396,7 @@ def _by_pair(
         key = (run.teacher, run.seed)
         if key in found:
             raise ValueError(
-                f"paired_sample: arm {run.arm} has two runs of seed {run.seed} and teacher "
+                f"paired_sample: variant {run.variant} has two runs of seed {run.seed} and teacher "
                 f"{run.teacher}; give each run once"
             )
         value = run.scores.get(metric.name)
@@ -406,9 +406,9 @@ def _by_pair(
 
 
 def _hierarchical_bootstrap(sample: PairedSample, rng: np.random.Generator) -> Floats:
-    """Return (B,) mean differences: teachers drawn, then seeds of each, then streets.
+    """Return (B,) mean differences: teachers drawn, then seeds of each, then scenes.
 
-    One or two teachers are kept as they are. The streets of a draw are the same for all pairs.
+    One or two teachers are kept as they are. The scenes of a draw are the same for all pairs.
     """
     drawn = sample.drawn
     if drawn is None:

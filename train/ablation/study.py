@@ -5,15 +5,15 @@ them (`run_one`) and what shows them all (`page`). `Study.start` does those runs
 records lacks, adds each to it as soon as it ends, and writes the page; a study that was stopped
 goes on when it is started again. ::
 
-    def train(run):  # a NamedTuple with grid, arm and seed
+    def train(run):  # a NamedTuple with grid, variant and seed
         ...
-        return {run.arm: Outcome(teacher=..., options=..., scores={"miou": 0.4}, streets=...)}
+        return {run.variant: Outcome(teacher=..., options=..., scores={"miou": 0.4}, scenes=...)}
 
     Study(settings={"dataset": "waymo", ...}, runs=[Run("main", "kd", 0), ...], run_one=train,
           page=write, records=Path("runs/main/records.jsonl.gz"), device=device).start()
 
-Runs are paired by seed: arms of a seed are to share all that is drawn. Differences, intervals and
-verdicts of the records are in `train.ablation.statistics` and `verdicts`, the records' file in
+Runs are paired by seed: variants of a seed are to share all that is drawn. Differences, intervals
+and verdicts of the records are in `train.ablation.statistics` and `verdicts`, the records' file in
 `train.ablation.records`.
 """
 
@@ -51,7 +51,7 @@ class Run(Protocol):
         """The name of the table that it is in."""
 
     @property
-    def arm(self) -> str:
+    def variant(self) -> str:
         """Its row."""
 
     @property
@@ -61,7 +61,7 @@ class Run(Protocol):
 
 R = TypeVar("R", bound=Run)
 Key = tuple[str, str, int]
-"""Grid, arm and seed."""
+"""Grid, variant and seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +71,13 @@ class Study(Generic[R]):
     Attributes
     ----------
     settings
-        What all runs share, in plain JSON values; its hash names the assay. The page reads
+        What all runs share, in plain JSON values; its hash names the setup. The page reads
         `dataset` (str), `simulated` (bool) and `pair` (str).
     runs
         What is wanted, in the order in which they run.
     run_one
-        Does a run; returns what it gave by the arm that it is recorded as. A run is done when its
-        own arm is recorded.
+        Does a run; returns what it gave by the variant that it is recorded as. A run is done when
+        its own variant is recorded.
     page
         Writes the page of all records.
     records
@@ -97,7 +97,7 @@ class Study(Generic[R]):
     device: torch.device
 
     @property
-    def assay(self) -> str:
+    def setup(self) -> str:
         """12 hexadecimal digits that stand for the settings."""
         return hash_of(self.settings)
 
@@ -115,13 +115,13 @@ class Study(Generic[R]):
         grids = {run.grid for run in self.runs}
         found = read_records([self.records]).runs
         for record in found:
-            if record.grid in grids and record.assay != self.assay:
-                changed = differences(record.assay_settings, self.settings)
+            if record.grid in grids and record.setup != self.setup:
+                changed = differences(record.setup_settings, self.settings)
                 raise UserError(
                     f"{self.records}: {record} is of another configuration ({changed}); give "
                     "another --output, or the flags that it was made with"
                 )
-        return {(record.grid, record.arm, record.seed): record for record in found}
+        return {(record.grid, record.variant, record.seed): record for record in found}
 
     def start(self) -> int:
         """Do the missing runs one after the other, and write the page; return how many there were.
@@ -130,38 +130,39 @@ class Study(Generic[R]):
         """
         make_folder(self.records.parent, "--output")
         done = self.done()
-        missing = [run for run in self.runs if (run.grid, run.arm, run.seed) not in done]
+        missing = [run for run in self.runs if (run.grid, run.variant, run.seed) not in done]
         logger.info(
-            f"{len(self.runs) - len(missing)} of {len(self.runs)} runs are done, assay "
-            f"{self.assay}; on {describe_device(self.device)}"
+            f"{len(self.runs) - len(missing)} of {len(self.runs)} runs are done, setup "
+            f"{self.setup}; on {describe_device(self.device)}"
         )
         started = time.monotonic()
         try:
             for number, run in enumerate(missing, start=1):
                 outcomes = self.run_one(run)
                 add_records(
-                    self.records, [self.record(run, arm, of) for arm, of in outcomes.items()]
+                    self.records,
+                    [self.record(run, variant, of) for variant, of in outcomes.items()],
                 )
                 left_s = (time.monotonic() - started) / number * (len(missing) - number)
                 logger.info(
-                    f"{number} of {len(missing)}: {run.grid}, {run.arm}, seed {run.seed}"
-                    f"{_shown(outcomes[run.arm])}; about {left_s / 60:.0f} minutes left"
+                    f"{number} of {len(missing)}: {run.grid}, {run.variant}, seed {run.seed}"
+                    f"{_shown(outcomes[run.variant])}; about {left_s / 60:.0f} minutes left"
                 )
         finally:
             if self.records.is_file():
                 self.page(read_records([self.records, *self.also]))
         return len(missing)
 
-    def record(self, run: R, arm: str, outcome: Outcome) -> RunRecord:
+    def record(self, run: R, variant: str, outcome: Outcome) -> RunRecord:
         """Return the record of a run that ends now."""
         found = provenance.commit()
         commit = found["commit"]
         return RunRecord(
             grid=run.grid,
-            arm=arm,
+            variant=variant,
             seed=run.seed,
-            assay=self.assay,
-            assay_settings=self.settings,
+            setup=self.setup,
+            setup_settings=self.settings,
             versions=provenance.versions(),
             commit=None if commit is None else f"{commit}{'+' * bool(found['dirty'])}",
             device=f"{describe_device(self.device)}, {provenance.processor()}",

@@ -1,4 +1,4 @@
-"""Which arms are compared, which p values are corrected together, and what a result is called.
+"""Which variants are compared, which p values are corrected together, and what a result is called.
 
 One place for each rule: `Result.verdict` is the word, `correct` the family, `gate_verdict` and
 `GATE_POINTS` what a teacher must be above its students. Intervals are in
@@ -16,7 +16,7 @@ from train.ablation.statistics import (
     SIGNIFICANCE,
     Estimate,
     Metric,
-    StreetBootstrap,
+    SceneBootstrap,
     estimate,
     metrics_of,
     paired_sample,
@@ -30,9 +30,9 @@ GATE_POINTS: Final = 6.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm and what it is held against."""
+    """A variant and what it is held against."""
 
-    arm: str
+    variant: str
     baseline: str
     primary: bool = False
     """Whether it is one of the grid's few questions, which Holm's correction covers."""
@@ -86,51 +86,52 @@ def result_of(
     runs: Sequence[RunRecord],
     comparison: Comparison,
     metric: Metric,
-    bootstrap: StreetBootstrap | None = None,
+    bootstrap: SceneBootstrap | None = None,
 ) -> Result:
     """Return one comparison in one metric, uncorrected.
 
     Parameters
     ----------
     runs
-        Of one grid and assay; those of other arms are not looked at.
+        Of one grid and setup; those of other variants are not looked at.
     comparison, metric
         What is compared, in what.
     bootstrap
         As for `compare`.
     """
-    arm, baseline = (
-        [run for run in runs if run.arm == name] for name in (comparison.arm, comparison.baseline)
+    variant, baseline = (
+        [run for run in runs if run.variant == name]
+        for name in (comparison.variant, comparison.baseline)
     )
-    sample = paired_sample(arm, baseline, metric, bootstrap)
+    sample = paired_sample(variant, baseline, metric, bootstrap)
     return Result(comparison, metric, estimate(sample, metric.margin), None)
 
 
 def compare(
     runs: Sequence[RunRecord],
     comparisons: Sequence[Comparison],
-    bootstrap: StreetBootstrap | None,
+    bootstrap: SceneBootstrap | None,
 ) -> list[Result]:
-    """Return every comparison in every metric that both arms have, comparison by comparison.
+    """Return every comparison in every metric that both variants have, comparison by comparison.
 
     The primary metric is there even where no run has it yet.
 
     Parameters
     ----------
     runs
-        Of one grid and assay.
+        Of one grid and setup.
     comparisons
         What to compare; the primary ones are one family for Holm's correction.
     bootstrap
-        Draws streets; None leaves their variance out.
+        Draws scenes; None leaves their variance out.
 
     Raises
     ------
     ValueError
-        If runs are of several grids or assays, or one is there twice.
+        If runs are of several grids or setups, or one is there twice.
     """
-    if len({(run.grid, run.assay) for run in runs}) > 1:
-        raise ValueError("compare: runs of several grids or assays; compare those of one")
+    if len({(run.grid, run.setup) for run in runs}) > 1:
+        raise ValueError("compare: runs of several grids or setups; compare those of one")
     students = [run for run in runs if run.role == "student"]
     metrics = metrics_of(students)
     results = []
@@ -182,16 +183,16 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def teacher_gap(
-    runs: Sequence[RunRecord], control: str, bootstrap: StreetBootstrap | None
+    runs: Sequence[RunRecord], control: str, bootstrap: SceneBootstrap | None
 ) -> Estimate:
     """Return how far the teachers are above the students that learned from labels alone.
 
     Parameters
     ----------
     runs
-        Of one grid and assay.
+        Of one grid and setup.
     control
-        The arm that learned from labels alone; each of its runs is paired with its teacher.
+        The variant that learned from labels alone; each of its runs is paired with its teacher.
     bootstrap
         As for `compare`.
 
@@ -202,7 +203,7 @@ def teacher_gap(
     """
     metric = next(metric for metric in METRICS if metric.name == PRIMARY_METRIC)
     teachers = {run.teacher: run for run in runs if run.role == "teacher"}
-    students = [run for run in runs if run.arm == control and run.teacher in teachers]
+    students = [run for run in runs if run.variant == control and run.teacher in teachers]
     # One teacher stands beside several students; the records differ in nothing but the seed.
     beside = [replace(teachers[run.teacher], seed=run.seed) for run in students]
     return estimate(paired_sample(beside, students, metric, bootstrap), metric.margin)

@@ -138,6 +138,7 @@ def parse_options(
     SystemExit
         With code 0, after ``--help``.
     """
+    arguments = [_as_today(word) for word in arguments]
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -151,6 +152,12 @@ def parse_options(
         raise UserError(f"{_one_line(said.getvalue())}; see {program} --help") from None
     sys.stderr.write(said.getvalue())
     return found
+
+
+def _as_today(word: str) -> str:
+    """Return a word of a command line, a flag that says sweep as the one that says frame."""
+    flag, equals, value = word.partition("=")
+    return flag.replace("sweep", "frame") + equals + value if flag.startswith("--") else word
 
 
 def _one_line(frame: str) -> str:

@@ -51,7 +51,7 @@ PATIENCE_S: Final = 7 * 24 * 3600.0
 """How long processes wait where one may index or simulate for hours; a death still ends it."""
 
 _ROLL_CALL_S: Final = 3.0
-_CURE: Final = "the run cannot go on without it: start it again with --resume"
+_HINT: Final = "the run cannot go on without it: start it again with --resume"
 _FAILED: Final = "failed"
 _POLL_EVERY_S: Final = 0.5
 
@@ -341,7 +341,7 @@ def require_same(what: str, value: object) -> None:
     Parameters
     ----------
     what
-        What the value is, for the message: "the number of training sweeps".
+        What the value is, for the message: "the number of training frames".
     value
         Picklable, with `==` and a short `repr`.
 
@@ -514,15 +514,15 @@ def _who_is_lost(groups: _Groups, error: RuntimeError) -> str:
     if not silent and not late:
         return (
             f"process {world.rank} of {world.size}: the connection to the others broke, or they "
-            f"gave up waiting for this process after {groups.timeout_s:g} s; {_CURE}"
+            f"gave up waiting for this process after {groups.timeout_s:g} s; {_HINT}"
         )
     named = gone or late or silent
     which = f"process{'es' if len(named) > 1 else ''} {' and '.join(map(str, named))}"
     verb = "are" if len(named) > 1 else "is"
     if gone:
-        return f"{which} of {world.size} {verb} gone (killed, or out of memory); {_CURE}"
+        return f"{which} of {world.size} {verb} gone (killed, or out of memory); {_HINT}"
     wait = f" within {groups.timeout_s:g} s" if timed_out else ""
-    return f"{which} of {world.size} did not answer{wait} (gone, or stuck); {_CURE}"
+    return f"{which} of {world.size} did not answer{wait} (gone, or stuck); {_HINT}"
 
 
 def _whereabouts() -> str:

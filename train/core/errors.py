@@ -4,7 +4,7 @@ import errno
 from pathlib import Path
 from typing import Final
 
-_CURES: Final = {
+_HINTS: Final = {
     **dict.fromkeys(
         (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
         "make room there, then give the command again (a training run: with --resume)",
@@ -48,5 +48,5 @@ def cannot_write(path: Path | str, error: OSError, *, note: str = "") -> UserErr
         What became of what was there, "the earlier file is untouched".
     """
     reason = error.strerror or str(error) or type(error).__name__
-    cure = _CURES.get(error.errno or 0, "look at the disk, then give the command again")
-    return UserError("; ".join(filter(None, (f"{path}: cannot be written ({reason})", note, cure))))
+    hint = _HINTS.get(error.errno or 0, "look at the disk, then give the command again")
+    return UserError("; ".join(filter(None, (f"{path}: cannot be written ({reason})", note, hint))))

@@ -1,6 +1,6 @@
-"""A batch: which sweeps make it up, the sweeps one after the other, and notes on how it was made.
+"""A batch: which frames make it up, the frames one after the other, and notes on how it was made.
 
-Memory in a step follows the batch's voxels, and sweeps differ in size, so a bound on sweeps alone
+Memory in a step follows the batch's voxels, and frames differ in size, so a bound on frames alone
 is no bound on memory. How large a sample will be is planned from counts that are measured once
 (`train.data.voxel_counts`), since the batches of all epochs must be known before the first: the
 learning rate follows the number of steps. What comes out larger than planned is cut when the batch
@@ -10,13 +10,13 @@ With several processes a step is one joint batch. `batch_size` counts the sample
 batch, so that a run takes the same steps on any number of processes; `max_batch_voxels` bounds what
 each process holds of it, because it is there for the memory of one device.
 
-Some notes are of sweeps that cannot be used. With "stop" the first one ends the run. With "skip"
-training takes the next sweep that can be used in its place, so that a batch has its size and a run
+Some notes are of frames that cannot be used. With "stop" the first one ends the run. With "skip"
+training takes the next frame that can be used in its place, so that a batch has its size and a run
 its number of steps, and evaluation leaves it out; either way it is reported once and listed in the
 end. Each process of a run has the list of what it met itself; `SkippedFrames.share` makes the lists
 one.
 
-Shape letters: S samples of an epoch, B sweeps, N voxels of all sweeps, R points of all sweeps
+Shape letters: S samples of an epoch, B frames, N voxels of all frames, R points of all frames
 before voxelizing.
 """
 
@@ -50,8 +50,8 @@ ONE_PROCESS: Final = World()
 class VoxelBudgetBatchSampler(Sampler[list[int]]):
     """An epoch's batches: a function of (seed, epoch, sizes), with a place to go on from.
 
-    Sweeps come in random order, and a joint batch ends where the next one would exceed a bound.
-    Filling batches better by looking ahead would save few steps and bring large sweeps together.
+    Frames come in random order, and a joint batch ends where the next one would exceed a bound.
+    Filling batches better by looking ahead would save few steps and bring large frames together.
     A joint batch is dealt to the processes so that their planned voxels are about the same; every
     process has the same number of batches.
 
@@ -115,10 +115,10 @@ class VoxelBudgetBatchSampler(Sampler[list[int]]):
         for name, count in (("batch_size", batch_size), ("num_samples", num_samples)):
             if count < world.size:
                 what = "samples in a joint batch" if name == "batch_size" else "training samples"
-                cure = f"raise --data.batch-size to at least {world.size}, or start"
+                hint = f"raise --data.batch-size to at least {world.size}, or start"
                 raise UserError(
                     f"{name} {count}: fewer {what} than the {world.size} processes; "
-                    f"{cure if name == 'batch_size' else 'start'} at most {count} processes"
+                    f"{hint if name == 'batch_size' else 'start'} at most {count} processes"
                 )
         self.num_samples = num_samples
         self.batch_size = batch_size
@@ -256,13 +256,13 @@ class CroppedVoxels:
 
 
 def crop_together(
-    sweeps: Sequence[VoxelFrame], max_batch_voxels: int, rng: np.random.Generator
+    frames: Sequence[VoxelFrame], max_batch_voxels: int, rng: np.random.Generator
 ) -> list[VoxelFrame]:
-    """Return a batch's sweeps with so many voxels in all at most: the largest are cropped, alike.
+    """Return a batch's frames with so many voxels in all at most: the largest are cropped, alike.
 
     Parameters
     ----------
-    sweeps
+    frames
         Left as they are.
     max_batch_voxels
         How many voxels may stay.
@@ -272,17 +272,17 @@ def crop_together(
     Raises
     ------
     ValueError
-        If there are more sweeps than voxels may stay.
+        If there are more frames than voxels may stay.
     """
-    sizes = [len(sweep.coord) for sweep in sweeps]
+    sizes = [len(frame.coord) for frame in frames]
     if sum(sizes) <= max_batch_voxels:
-        return list(sweeps)
+        return list(frames)
     if len(sizes) > max_batch_voxels:
         raise ValueError(
-            f"crop_together: {len(sizes)} sweeps cannot share {max_batch_voxels} voxels"
+            f"crop_together: {len(sizes)} frames cannot share {max_batch_voxels} voxels"
         )
     largest = _even_bound(sizes, max_batch_voxels)
-    return [crop(sweep, largest, rng) for sweep in sweeps]
+    return [crop(frame, largest, rng) for frame in frames]
 
 
 def _even_bound(sizes: Sequence[int], total: int) -> int:
@@ -297,7 +297,7 @@ def _even_bound(sizes: Sequence[int], total: int) -> int:
 
 
 OnBadFrame = Literal["stop", "skip"]
-"""What to do with a sweep that cannot be read."""
+"""What to do with a frame that cannot be read."""
 
 # At run time a batch is no Mapping: some versions of torch pin a Mapping as a plain dict, which has
 # no notes, instead of asking its `pin_memory`.
@@ -309,12 +309,12 @@ else:
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A sweep that could not be read; it travels in the batch, out of the process that read it.
+    """A frame that could not be read; it travels in the batch, out of the process that read it.
 
     Attributes
     ----------
     name
-        The sweep's.
+        The frame's.
     message
         What is wrong; it starts with the path of the file.
     """
@@ -333,11 +333,11 @@ class Batch(_Tensors):
     Attributes
     ----------
     tensors
-        See `collate`; none where no sweep could be read.
+        See `collate`; none where no frame could be read.
     names
-        The sweeps', in order.
+        The frames', in order.
     skipped
-        Sweeps that could not be read while the batch was made.
+        Frames that could not be read while the batch was made.
     cropped_voxels
         How many voxels were cropped to keep the batch within its bound.
     labeled_share
@@ -406,16 +406,16 @@ class Batch(_Tensors):
 
 
 Sample = VoxelFrame | BadFrame | CroppedVoxels
-"""What a dataset gives a batch: its sweeps, and notes on what was done to make it."""
+"""What a dataset gives a batch: its frames, and notes on what was done to make it."""
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Return a batch of sweeps as tensors.
+    """Return a batch of frames as tensors.
 
     Parameters
     ----------
     samples
-        At least one; sweeps all with labels or all without, and notes.
+        At least one; frames all with labels or all without, and notes.
 
     Returns
     -------
@@ -423,60 +423,60 @@ def collate(samples: Sequence[Sample]) -> Batch:
         Of `feat` [N, 4] float32 (x, y, z, strength), `coord` [N, 3] float32 meters, `grid_coord`
         [N, 3] int64, `offset` [B] int64 (cumulative ends, no leading 0), `inverse` [R] int64 into
         the N rows, `raw_offset` [B] int64; with labels also `segment` [N] and `raw_segment` [R]
-        int64. Where no sweep could be read, there are no tensors. Where sweeps have views: `images`
-        [V, 3, H, W] uint8, those of all sweeps one after the other, `view_cloud` [V] int64, the
-        sweep of each, and `point_pixel` [P, 4] int64 (view, row, column, one of the N rows), as far
+        int64. Where no frame could be read, there are no tensors. Where frames have views: `images`
+        [V, 3, H, W] uint8, those of all frames one after the other, `view_cloud` [V] int64, the
+        frame of each, and `point_pixel` [P, 4] int64 (view, row, column, one of the N rows), as far
         as asked for.
 
     Raises
     ------
     ValueError
-        If there are no samples, or only some sweeps have labels, or views.
+        If there are no samples, or only some frames have labels, or views.
     """
     if not samples:
-        raise ValueError("collate: no sweeps to batch")
-    sweeps = [sample for sample in samples if isinstance(sample, VoxelFrame)]
+        raise ValueError("collate: no frames to batch")
+    frames = [sample for sample in samples if isinstance(sample, VoxelFrame)]
     return Batch(
-        _tensors_of(sweeps) if sweeps else {},
-        names=tuple(sweep.name for sweep in sweeps),
+        _tensors_of(frames) if frames else {},
+        names=tuple(frame.name for frame in frames),
         skipped=tuple(sample for sample in samples if isinstance(sample, BadFrame)),
         cropped_voxels=sum(each.count for each in samples if isinstance(each, CroppedVoxels)),
     )
 
 
-def _tensors_of(sweeps: Sequence[VoxelFrame]) -> dict[str, Tensor]:
-    """Return the tensors of at least one sweep."""
-    labeled = [sweep.segment is not None for sweep in sweeps]
+def _tensors_of(frames: Sequence[VoxelFrame]) -> dict[str, Tensor]:
+    """Return the tensors of at least one frame."""
+    labeled = [frame.segment is not None for frame in frames]
     if any(labeled) != all(labeled):
-        missing = [sweep.name for sweep, has in zip(sweeps, labeled, strict=True) if not has]
-        raise ValueError(f"collate: some sweeps have labels, but not {', '.join(missing)}")
-    offset = np.cumsum([len(sweep.coord) for sweep in sweeps])
+        missing = [frame.name for frame, has in zip(frames, labeled, strict=True) if not has]
+        raise ValueError(f"collate: some frames have labels, but not {', '.join(missing)}")
+    offset = np.cumsum([len(frame.coord) for frame in frames])
     starts = [0, *offset[:-1].tolist()]
-    inverse = [sweep.inverse + start for sweep, start in zip(sweeps, starts, strict=True)]
-    coord = np.concatenate([sweep.coord for sweep in sweeps])
-    strength = np.concatenate([sweep.strength for sweep in sweeps])
+    inverse = [frame.inverse + start for frame, start in zip(frames, starts, strict=True)]
+    coord = np.concatenate([frame.coord for frame in frames])
+    strength = np.concatenate([frame.strength for frame in frames])
     tensors = {
         "feat": torch.from_numpy(np.concatenate([coord, strength], axis=1)),
         "coord": torch.from_numpy(coord),
-        "grid_coord": torch.from_numpy(np.concatenate([sweep.grid_coord for sweep in sweeps])),
+        "grid_coord": torch.from_numpy(np.concatenate([frame.grid_coord for frame in frames])),
         "offset": torch.from_numpy(offset.astype(np.int64)),
         "inverse": torch.from_numpy(np.concatenate(inverse)),
-        "raw_offset": torch.from_numpy(np.cumsum([len(sweep.inverse) for sweep in sweeps])),
+        "raw_offset": torch.from_numpy(np.cumsum([len(frame.inverse) for frame in frames])),
     }
     if all(labeled):
-        tensors["segment"] = torch.from_numpy(_joined([sweep.segment for sweep in sweeps]))
-        tensors["raw_segment"] = torch.from_numpy(_joined([sweep.raw_segment for sweep in sweeps]))
-    views = [sweep.views for sweep in sweeps if sweep.views is not None]
+        tensors["segment"] = torch.from_numpy(_joined([frame.segment for frame in frames]))
+        tensors["raw_segment"] = torch.from_numpy(_joined([frame.raw_segment for frame in frames]))
+    views = [frame.views for frame in frames if frame.views is not None]
     if views:
-        if len(views) != len(sweeps):
-            missing = [sweep.name for sweep in sweeps if sweep.views is None]
-            raise ValueError(f"collate: some sweeps have views, but not {', '.join(missing)}")
+        if len(views) != len(frames):
+            missing = [frame.name for frame in frames if frame.views is None]
+            raise ValueError(f"collate: some frames have views, but not {', '.join(missing)}")
         tensors |= _camera_fields(views, starts)
     return tensors
 
 
 def _camera_fields(views: Sequence[Views], starts: Sequence[int]) -> dict[str, Tensor]:
-    """Return the batch's entries that come from cameras; the sweeps' points begin at `starts`."""
+    """Return the batch's entries that come from cameras; the frames' points begin at `starts`."""
     fields: dict[str, Tensor] = {}
     images = [each.images for each in views if each.images is not None]
     if images:
@@ -551,22 +551,22 @@ def _camera_part(batch: Batch, first: int, end: int, rows: slice) -> dict[str, T
 
 
 class Notes(Protocol):
-    """What a loader gives: a `Batch`, or several views of a sweep."""
+    """What a loader gives: a `Batch`, or several views of a frame."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The sweeps'."""
+        """The frames'."""
 
     @property
     def skipped(self) -> tuple[BadFrame, ...]:
-        """Sweeps that could not be read while it was made."""
+        """Frames that could not be read while it was made."""
 
 
 AnyBatch = TypeVar("AnyBatch", bound=Notes)
 
 
 class SkippedFrames:
-    """The sweeps that a run could not read, each once, with what was said of it.
+    """The frames that a run could not read, each once, with what was said of it.
 
     Parameters
     ----------
@@ -588,16 +588,16 @@ class SkippedFrames:
 
     @property
     def messages(self) -> dict[str, str]:
-        """What was said, by sweep name, in the order in which they were met."""
+        """What was said, by frame name, in the order in which they were met."""
         return dict(self._messages)
 
     def __len__(self) -> int:
-        """Return how many sweeps were skipped."""
+        """Return how many frames were skipped."""
         return len(self._messages)
 
     def add(self, bad: Iterable[BadFrame]) -> None:
-        """Add sweeps; report those that are new, and write the list again."""
-        self._add({sweep.name: sweep.message for sweep in bad})
+        """Add frames; report those that are new, and write the list again."""
+        self._add({frame.name: frame.message for frame in bad})
 
     def share(self) -> None:
         """Make the lists of all processes one; every process calls this at the same point."""
@@ -616,19 +616,19 @@ class SkippedFrames:
                 unfinished.write_text(json.dumps(self._messages, indent=2) + "\n", encoding="utf-8")
 
     def watch(self, batches: Iterable[AnyBatch]) -> Iterator[AnyBatch]:
-        """Yield the batches of a loader, those without a sweep too, and add what was skipped.
+        """Yield the batches of a loader, those without a frame too, and add what was skipped.
 
-        An empty batch is a step that other processes take with sweeps: it must not be left out.
+        An empty batch is a step that other processes take with frames: it must not be left out.
         """
         for batch in batches:
             self.add(batch.skipped)
             yield batch
 
     def lines(self) -> list[str]:
-        """Return the list to be read at the end of a run; nothing if every sweep was read."""
+        """Return the list to be read at the end of a run; nothing if every frame was read."""
         if not self._messages:
             return []
-        return [f"sweeps that could not be read: {len(self)}", *self._messages.values()]
+        return [f"frames that could not be read: {len(self)}", *self._messages.values()]
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -638,5 +638,5 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); remove it") from error
     if not isinstance(found, dict) or not all(isinstance(entry, str) for entry in found.values()):
-        raise UserError(f"{path}: is no list of skipped sweeps; remove it")
+        raise UserError(f"{path}: is no list of skipped frames; remove it")
     return found

@@ -1,4 +1,4 @@
-"""Cameras beside a LiDAR sweep: at which pixels of their images a point is seen.
+"""Cameras beside a LiDAR frame: at which pixels of their images a point is seen.
 
 Columns u count to the right, rows v down, in pixels. Pixel (row r, column c) covers u from c to
 c + 1 and v from r to r + 1, so that its center is at (c + 0.5, r + 0.5).
@@ -48,7 +48,7 @@ def project(
     Parameters
     ----------
     coord
-        (N, 3) meters, in the sweep's frame.
+        (N, 3) meters, in the frame's frame.
     image
         Only its calibration is looked at.
 
@@ -102,7 +102,7 @@ def point_pixels(
     image_size: tuple[int, int] = IMAGE_SIZE,
     depth_tolerance: float = DEPTH_TOLERANCE,
 ) -> NDArray[np.int64]:
-    """Return which points of a sweep the cameras see, and at which pixels.
+    """Return which points of a frame the cameras see, and at which pixels.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def _window_minimum(
 def camera_views(
     frame: LidarFrame, fields: Collection[str], image_size: tuple[int, int] = IMAGE_SIZE
 ) -> Views:
-    """Return what a batch needs of a sweep's cameras.
+    """Return what a batch needs of a frame's cameras.
 
     Parameters
     ----------
@@ -229,11 +229,11 @@ def camera_views(
     Raises
     ------
     UserError
-        If the sweep has no images, an image cannot be read, or a camera sees no point.
+        If the frame has no images, an image cannot be read, or a camera sees no point.
     """
     if not frame.images:
         raise UserError(
-            f"{frame.path}: sweep {frame.name} has no camera images; copy them there, {SKIP_HINT}"
+            f"{frame.path}: frame {frame.name} has no camera images; copy them there, {SKIP_HINT}"
         )
     pairs = None
     if "point_pixel" in fields:
@@ -243,7 +243,7 @@ def camera_views(
             blind = frame.images[int(np.argmin(counts))]
             raise UserError(
                 f"{frame.path}: camera {blind.name} sees none of the {len(frame.coord)} points of "
-                f"sweep {frame.name}; look at its calibration (topodistill inspect --images), "
+                f"frame {frame.name}; look at its calibration (topodistill inspect --images), "
                 f"{SKIP_HINT}"
             )
     decoded = None

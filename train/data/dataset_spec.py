@@ -139,7 +139,7 @@ class DatasetSpec:
     forward_deg
         The vehicle's heading in that frame, from x towards y.
     ground_z_m
-        Where a level street lies in that frame; None if that differs from vehicle to vehicle.
+        Where a level scene lies in that frame; None if that differs from vehicle to vehicle.
     slow_to_decode
         Whether decoding a frame takes longer than all that follows, so that decoded frames are kept
         on disk unless a flag says otherwise.
@@ -195,8 +195,8 @@ class DatasetSpec:
         self,
         root: Path,
         *,
-        num_sweeps: int,
-        num_validation_sweeps: int,
+        num_frames: int,
+        num_validation_frames: int,
         azimuth_steps: int,
         seed: int,
         cameras: bool = False,
@@ -217,8 +217,8 @@ class DatasetSpec:
         module, function = self.simulator.split(":")
         simulated: SimulatedData = getattr(importlib.import_module(module), function)(
             root,
-            num_sweeps=num_sweeps,
-            num_validation_sweeps=num_validation_sweeps,
+            num_frames=num_frames,
+            num_validation_frames=num_validation_frames,
             azimuth_steps=azimuth_steps,
             seed=seed,
             **({"cameras": True} if cameras else {}),
@@ -288,11 +288,11 @@ def dataset_spec(name: str, options: Mapping[str, Any] | None = None) -> Dataset
 
 
 RECORD: Final = "simulation.json"
-"""The file in the data root that says how its sweeps were made; recorded data has none."""
+"""The file in the data root that says how its frames were made; recorded data has none."""
 
 
 def simulated_seed(root: Path) -> int | None:
-    """Return the seed of the simulated streets under a data root; None for recorded sweeps.
+    """Return the seed of the simulated scenes under a data root; None for recorded frames.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""A source's sweeps kept on disk as they are in memory, for formats that are slow to decode.
+"""A source's frames kept on disk as they are in memory, for formats that are slow to decode.
 
-A file holds one sweep: a checksum of the rest, a line of JSON that says what it is and which files
+A file holds one frame: a checksum of the rest, a line of JSON that says what it is and which files
 it was decoded from, then the arrays. Whatever does not fit (another version, other source files,
 damage) is decoded again from the source.
 """
@@ -35,7 +35,7 @@ from train.data.frame import CameraImage, FrameSource, HasCameras, LidarFrame, R
 
 _MAGIC: Final = b"topodistill sweep 2\n"
 _CHECKSUM_BYTES: Final = 4
-_SUFFIX: Final = ".sweep"
+_SUFFIX: Final = ".frame"
 _ALIGNMENT: Final = 64
 _FIELDS: Final = {"pose": "<f8", "coord": "<f4", "strength": "<f4", "segment": "i1"}
 """How each array is kept, the widest numbers first; train ids fit one byte."""
@@ -51,13 +51,13 @@ def decoded_frames(
     source: FrameSource,
     folder: Path | str,
     *,
-    on_bad_sweep: OnBadFrame = "stop",
+    on_bad_frame: OnBadFrame = "stop",
     max_bytes: int | None = None,
     num_workers: int = 0,
     rank: int = 0,
     num_ranks: int = 1,
 ) -> "DecodedCache":
-    """Return a source that reads decoded sweeps from a folder, after decoding those not there yet.
+    """Return a source that reads decoded frames from a folder, after decoding those not there yet.
 
     What a run needs of a dataset that is slow to decode (`DatasetSpec.slow_to_decode`), or of any
     other if its user wants it. See `DecodedCache` and its `fill` for the parameters.
@@ -65,7 +65,7 @@ def decoded_frames(
     Returns
     -------
     DecodedCache
-        Its `bad` names the sweeps that cannot be read, with "skip".
+        Its `bad` names the frames that cannot be read, with "skip".
 
     Raises
     ------
@@ -73,13 +73,13 @@ def decoded_frames(
         As `DecodedCache` and `DecodedCache.fill`.
     """
     cache = DecodedCache(source, folder, max_bytes=max_bytes)
-    cache.fill(on_bad_sweep=on_bad_sweep, num_workers=num_workers, rank=rank, num_ranks=num_ranks)
+    cache.fill(on_bad_frame=on_bad_frame, num_workers=num_workers, rank=rank, num_ranks=num_ranks)
     return cache
 
 
 @dataclass
 class _Filled:
-    """What became of some sweeps that were to be decoded.
+    """What became of some frames that were to be decoded.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class _Filled:
     left_out
         How many were not, because of `max_bytes`.
     bad
-        By index, why sweeps cannot be read.
+        By index, why frames cannot be read.
     failure
         Why an entry cannot be written; None if they can.
     """
@@ -101,22 +101,22 @@ class _Filled:
 
 
 class DecodedCache:
-    """A source that reads each sweep from its own files once, and then from a folder.
+    """A source that reads each frame from its own files once, and then from a folder.
 
     Worth most where decoding is slow (Waymo's range images); `docs/results/data.md` compares. An
-    entry takes 17 bytes per point. Entries appear when a sweep is read, or all at once by `fill`.
+    entry takes 17 bytes per point. Entries appear when a frame is read, or all at once by `fill`.
     Processes may share a folder, and so may several sources: each entry is written whole or not at
     all, also when a process is killed.
 
     Parameters
     ----------
     source
-        Where sweeps come from when the folder has no entry that is sound and current. An entry is
-        current while the source's files of the sweep and the code that reads them do not change.
+        Where frames come from when the folder has no entry that is sound and current. An entry is
+        current while the source's files of the frame and the code that reads them do not change.
     folder
         Created if it is not there.
     max_bytes
-        Once entries take this much, no more are written and the other sweeps are read from the
+        Once entries take this much, no more are written and the other frames are read from the
         source. None for no bound. Each process counts what it writes itself, and scans the folder
         again whenever that is an eighth of the room that it last found, so that what others write
         counts too. Each exceeds the bound by at most an entry and that eighth.
@@ -124,12 +124,12 @@ class DecodedCache:
     Attributes
     ----------
     bad
-        By name, why `fill` could not read sweeps, those that "skip" leaves out.
+        By name, why `fill` could not read frames, those that "skip" leaves out.
 
     Raises
     ------
     UserError
-        If the folder cannot be created or written to, or a sweep cannot be read from the source.
+        If the folder cannot be created or written to, or a frame cannot be read from the source.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class DecodedCache:
 
     @property
     def skipped_unlabeled(self) -> int:
-        """How many sweeps the source left out because they have no labels."""
+        """How many frames the source left out because they have no labels."""
         return self.source.skipped_unlabeled
 
     @property
@@ -163,56 +163,56 @@ class DecodedCache:
         return self.source.unreadable
 
     def __len__(self) -> int:
-        """Return how many sweeps there are."""
+        """Return how many frames there are."""
         return len(self.source)
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Name the source's files of a sweep."""
+        """Name the source's files of a frame."""
         return self.source.files(index)
 
     def __getitem__(self, index: int) -> LidarFrame:
-        """Read one sweep, from the folder if it is there.
+        """Read one frame, from the folder if it is there.
 
         Raises
         ------
         UserError
-            If the sweep cannot be read from the source, or its entry cannot be written.
+            If the frame cannot be read from the source, or its entry cannot be written.
         """
         # Looked at before the source is read: a file that changes meanwhile makes a stale entry.
         identity = self._identity(index)
         path = self._path(identity)
-        sweep = _unpacked(path, identity)
-        if sweep is not None:
+        frame = _unpacked(path, identity)
+        if frame is not None:
             # Images are small as they are, and always the source's own.
-            return dataclasses.replace(sweep, images=self.images(index))
-        sweep = self.source[index]
+            return dataclasses.replace(frame, images=self.images(index))
+        frame = self.source[index]
         if self._has_room(path):
-            self._keep(path, _packed(sweep, identity))
-        return sweep
+            self._keep(path, _packed(frame, identity))
+        return frame
 
     def images(self, index: int) -> tuple[CameraImage, ...]:
-        """Return the source's images of a sweep; none if it was opened without cameras."""
+        """Return the source's images of a frame; none if it was opened without cameras."""
         return self.source.images(index) if isinstance(self.source, HasCameras) else ()
 
     def fill(
         self,
         *,
-        on_bad_sweep: OnBadFrame = "stop",
+        on_bad_frame: OnBadFrame = "stop",
         num_workers: int = 0,
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
-        """Decode all sweeps whose entries are missing or stale, in the order of the source's files.
+        """Decode all frames whose entries are missing or stale, in the order of the source's files.
 
         A fill that was stopped, by a kill too, goes on with what is missing. Several processes may
         fill a folder at the same time; each looks for what is missing once more before it reads a
         file. Entries that are there are not read: damage to their arrays is found, and repaired,
-        when the sweep is.
+        when the frame is.
 
         Parameters
         ----------
-        on_bad_sweep
-            "skip" goes on after a sweep that cannot be read, which is then in `bad`.
+        on_bad_frame
+            "skip" goes on after a frame that cannot be read, which is then in `bad`.
         num_workers
             Processes that decode, each another file; 0 decodes in this one.
         rank, num_ranks
@@ -223,7 +223,7 @@ class DecodedCache:
         ------
         UserError
             If an entry cannot be written, the disk has no room for the rest, or, with "stop", a
-            sweep cannot be read.
+            frame cannot be read.
         """
         bad: dict[int, str] = {}
         missing, replaced_bytes = [], 0
@@ -231,7 +231,7 @@ class DecodedCache:
             try:
                 identity = self._identity(index)
             except UserError as error:
-                if on_bad_sweep == "stop":
+                if on_bad_frame == "stop":
                     raise
                 bad[index] = str(error)
                 continue
@@ -246,17 +246,17 @@ class DecodedCache:
             ]
             first = len(groups) * rank // num_ranks
             groups = groups[first:] + groups[:first]
-            bad |= self._fill(groups, replaced_bytes, on_bad_sweep, num_workers)
+            bad |= self._fill(groups, replaced_bytes, on_bad_frame, num_workers)
         self.bad = {self._names[index]: bad[index] for index in sorted(bad)}
 
     def _fill(
         self,
         groups: list[list[int]],
         replaced_bytes: int,
-        on_bad_sweep: OnBadFrame,
+        on_bad_frame: OnBadFrame,
         num_workers: int,
     ) -> dict[int, str]:
-        """Decode some sweeps, and return which of them cannot be read."""
+        """Decode some frames, and return which of them cannot be read."""
         loader = DataLoader(
             _Groups(self, groups),
             batch_size=None,
@@ -267,14 +267,14 @@ class DecodedCache:
             generator=torch.Generator(),
         )
         total = sum(map(len, groups))
-        progress = Progress("decoding sweeps, file by file", len(groups))
+        progress = Progress("decoding frames, file by file", len(groups))
         bad: dict[int, str] = {}
         done = written = num_bytes = left_out = 0
         for group, filled in zip(groups, loader, strict=True):
             bad |= filled.bad
             if filled.failure is not None:
                 raise UserError(filled.failure)
-            if filled.bad and on_bad_sweep == "stop":
+            if filled.bad and on_bad_frame == "stop":
                 raise UserError(filled.bad[min(filled.bad)])
             if filled.written and not written:
                 # Once, before other processes that fill the folder have done much of the rest.
@@ -286,13 +286,13 @@ class DecodedCache:
         progress.close()
         if left_out:
             logger.info(
-                f"{self.folder}: decoded sweeps take the {self.max_bytes:,} bytes that they may; "
+                f"{self.folder}: decoded frames take the {self.max_bytes:,} bytes that they may; "
                 f"{left_out} are not kept and will be decoded whenever they are read"
             )
         return bad
 
     def _fill_group(self, indices: Sequence[int]) -> _Filled:
-        """Decode sweeps that share a file."""
+        """Decode frames that share a file."""
         filled = _Filled()
         entries = {}
         for index in indices:
@@ -309,12 +309,12 @@ class DecodedCache:
                 entries[index] = path, identity
             else:
                 filled.left_out += 1
-        for index, sweep in _in_file_order(self.source, list(entries)):
+        for index, frame in _in_file_order(self.source, list(entries)):
             path, identity = entries[index]
-            if isinstance(sweep, UserError):
-                filled.bad[index] = str(sweep)
+            if isinstance(frame, UserError):
+                filled.bad[index] = str(frame)
             elif self._has_room(path):
-                data = _packed(sweep, identity)
+                data = _packed(frame, identity)
                 try:
                     self._keep(path, data)
                 except UserError as error:
@@ -336,9 +336,9 @@ class DecodedCache:
             raise self._unusable(error) from error
         if num_bytes > free:
             raise UserError(
-                f"{self.folder}: the disk has {free / 1e9:.1f} GB left, the decoded sweeps that "
+                f"{self.folder}: the disk has {free / 1e9:.1f} GB left, the decoded frames that "
                 f"are missing take about {num_bytes / 1e9:.1f} GB; choose another cache folder, "
-                "or do not keep decoded sweeps"
+                "or do not keep decoded frames"
             )
 
     def _has_room(self, path: Path) -> bool:
@@ -366,12 +366,12 @@ class DecodedCache:
 
     def _unusable(self, error: OSError) -> UserError:
         return UserError(
-            f"{self.folder}: cannot keep decoded sweeps ({error.strerror}); give a folder that "
+            f"{self.folder}: cannot keep decoded frames ({error.strerror}); give a folder that "
             "can be written to, or leave it out"
         )
 
     def _identity(self, index: int) -> dict[str, Any]:
-        """Return what identifies the state of a sweep's files and of their reader."""
+        """Return what identifies the state of a frame's files and of their reader."""
         files = []
         for path in self.source.files(index):
             with reading(path):
@@ -380,7 +380,7 @@ class DecodedCache:
         return {"name": self._names[index], "reader": self._reader, "files": files}
 
     def _path(self, identity: dict[str, Any]) -> Path:
-        """Return where the entry lies: by the sweep and its files' places, whatever their state."""
+        """Return where the entry lies: by the frame and its files' places, whatever their state."""
         places = [identity["name"], *(path for path, _, _ in identity["files"])]
         key = hashlib.sha256(json.dumps(places).encode()).hexdigest()
         # Folders of some hundred entries each: one of 20,000 is slow to list.
@@ -398,14 +398,14 @@ class DecodedCache:
                 unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
-                f"{path}: a decoded sweep cannot be written ({error.strerror}); make room, bound "
+                f"{path}: a decoded frame cannot be written ({error.strerror}); make room, bound "
                 "the folder's size, or leave it out"
             ) from error
         self._written += len(data)
 
 
 class _Groups(Dataset[_Filled]):
-    """What worker processes do: decode the sweeps of one file after the other."""
+    """What worker processes do: decode the frames of one file after the other."""
 
     def __init__(self, cache: DecodedCache, groups: list[list[int]]) -> None:
         self._cache, self._groups = cache, groups
@@ -424,17 +424,17 @@ def _unchanged(filled: Any) -> Any:
 def _in_file_order(
     source: FrameSource, indices: list[int]
 ) -> Iterator[tuple[int, LidarFrame | UserError]]:
-    """Yield some sweeps of a source, or why they cannot be read."""
+    """Yield some frames of a source, or why they cannot be read."""
     if isinstance(source, ReadsInFileOrder):
         yield from source.read_in_file_order(indices)
         return
     for index in indices:
         try:
-            sweep = source[index]
+            frame = source[index]
         except UserError as error:
             yield index, error
         else:
-            yield index, sweep
+            yield index, frame
 
 
 def _reader_hash(kind: type) -> str:
@@ -445,26 +445,26 @@ def _reader_hash(kind: type) -> str:
     return digest.hexdigest()[:32]
 
 
-def _packed(sweep: LidarFrame, identity: dict[str, Any]) -> bytes:
+def _packed(frame: LidarFrame, identity: dict[str, Any]) -> bytes:
     """Return an entry's contents."""
     arrays, shapes = [], {}
     for name, dtype in _FIELDS.items():
-        array: NDArray[Any] | None = getattr(sweep, name)
+        array: NDArray[Any] | None = getattr(frame, name)
         if array is None:
             continue
         kept = array.astype(dtype)
         if not np.array_equal(kept, array):
-            raise ValueError(f"DecodedCache: {name} of sweep {sweep.name} does not fit {dtype}")
+            raise ValueError(f"DecodedCache: {name} of frame {frame.name} does not fit {dtype}")
         arrays.append(kept.tobytes())
         shapes[name] = array.shape
-    header = json.dumps({"identity": identity, "shapes": shapes, "path": str(sweep.path)}).encode()
+    header = json.dumps({"identity": identity, "shapes": shapes, "path": str(frame.path)}).encode()
     before = len(_MAGIC) + _CHECKSUM_BYTES + len(header) + 1
     body = header + b" " * (-before % _ALIGNMENT) + b"\n" + b"".join(arrays)
     return _MAGIC + zlib.crc32(body).to_bytes(_CHECKSUM_BYTES) + body
 
 
 def _unpacked(path: Path, identity: dict[str, Any]) -> LidarFrame | None:
-    """Return an entry's sweep; None if there is no entry, or it is damaged or stale."""
+    """Return an entry's frame; None if there is no entry, or it is damaged or stale."""
     try:
         data = _contents(path)
     except OSError:

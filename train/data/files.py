@@ -17,14 +17,14 @@ _BELOW: Final = 50
 
 
 @contextmanager
-def reading(path: Path, cure: str = "check that it exists and its rights") -> Iterator[None]:
+def reading(path: Path, hint: str = "check that it exists and its rights") -> Iterator[None]:
     """Turn what the system says of a file or folder into one line that names it.
 
     Parameters
     ----------
     path
         Named where the system's error names nothing, as for an open file.
-    cure
+    hint
         What to do about it.
 
     Raises
@@ -37,7 +37,7 @@ def reading(path: Path, cure: str = "check that it exists and its rights") -> It
     except OSError as error:
         named = error.filename
         where = fsdecode(named) if isinstance(named, str | bytes | PathLike) else path
-        raise UserError(f"{where}: cannot be read ({error.strerror or error}); {cure}") from error
+        raise UserError(f"{where}: cannot be read ({error.strerror or error}); {hint}") from error
 
 
 def read_bytes(path: Path, check_size: Callable[[int], None] = lambda num_bytes: None) -> bytes:

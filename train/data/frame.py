@@ -1,4 +1,4 @@
-"""One record for a LiDAR sweep of any dataset and its images; what a source of sweeps must offer.
+"""One record for a LiDAR frame of any dataset and its images; what a source of frames must offer.
 
 Shape letters: N points, P pairs, V views, H and W pixels of the working size.
 """
@@ -17,9 +17,9 @@ from train.data.files import read_bytes
 from train.data.image_files import MAX_PIXELS, decode_image
 
 MAX_TIME_OFFSET_S: Final = 0.25
-"""An image that was taken longer before or after the sweep does not belong to it."""
+"""An image that was taken longer before or after the frame does not belong to it."""
 
-SKIP_HINT: Final = "or leave such sweeps out with --on-bad-sweep skip"
+SKIP_HINT: Final = "or leave such frames out with --on-bad-frame skip"
 """What else can be done about an image that cannot be used."""
 
 
@@ -34,12 +34,12 @@ class CameraImage:
     intrinsic
         (3, 3) float64, pixels: (x, y, 1) in front of the camera to (u, v, 1).
     camera_from_points
-        (4, 4) float64 from the frame of `LidarFrame.coord` at the sweep's time to the camera's
+        (4, 4) float64 from the frame of `LidarFrame.coord` at the frame's time to the camera's
         optical frame (x right, y down, z forward, meters) at the image's own time.
     width, height
         Of the whole image, pixels.
     time_offset_s
-        The image's time minus the sweep's.
+        The image's time minus the frame's.
     encoded
         The JPEG or PNG: its file, or its bytes.
     place
@@ -100,7 +100,7 @@ class CameraImage:
             return f"its size is {self.width} x {self.height} pixels; copy the calibration again"
         if not abs(self.time_offset_s) <= MAX_TIME_OFFSET_S:
             return (
-                f"its image was taken {self.time_offset_s:+.3f} s from the sweep, more than "
+                f"its image was taken {self.time_offset_s:+.3f} s from the frame, more than "
                 f"{MAX_TIME_OFFSET_S} s: it belongs to another one; copy the tables again"
             )
         if len(self.distortion) not in (0, 5) or not np.isfinite(self.distortion).all():
@@ -131,7 +131,7 @@ class CameraImage:
 
 @dataclass(frozen=True)
 class Views:
-    """What a sweep's cameras see, at the working size.
+    """What a frame's cameras see, at the working size.
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class LidarFrame:
     segment
         (N,) int64 train ids, `IGNORE_INDEX` where the label does not count; None without labels.
     name
-        What the sweep is called in logs and submissions, such as "00/000000".
+        What the frame is called in logs and submissions, such as "00/000000".
     path
         The file that the points were read from.
     pose
@@ -214,28 +214,28 @@ class NoLabelsError(UserError):
 
 
 class FrameSource(Protocol):
-    """A sequence of sweeps, read one at a time."""
+    """A sequence of frames, read one at a time."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The sweeps' names, in index order."""
+        """The frames' names, in index order."""
 
     @property
     def skipped_unlabeled(self) -> int:
-        """How many sweeps were left out because they have no labels."""
+        """How many frames were left out because they have no labels."""
 
     @property
     def unreadable(self) -> Mapping[str, str]:
-        """What was left out because it is damaged, sweeps or whole sequences, and why."""
+        """What was left out because it is damaged, frames or whole sequences, and why."""
 
     def __len__(self) -> int:
-        """Return how many sweeps there are."""
+        """Return how many frames there are."""
 
     def __getitem__(self, index: int) -> LidarFrame:
-        """Read one sweep."""
+        """Read one frame."""
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Name the files that hold one sweep's points: while none changes, neither do they."""
+        """Name the files that hold one frame's points: while none changes, neither do they."""
 
 
 @runtime_checkable

@@ -69,8 +69,8 @@ def decode_image(
         if "cannot identify" in reason:
             reason = "it is no JPEG and no PNG"
         raise UserError(
-            f"{where}: the image cannot be decoded ({reason}); copy it again, or leave such sweeps "
-            "out with --on-bad-sweep skip"
+            f"{where}: the image cannot be decoded ({reason}); copy it again, or leave such frames "
+            "out with --on-bad-frame skip"
         ) from error
 
 

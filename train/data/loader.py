@@ -1,4 +1,4 @@
-"""Sweeps as torch datasets: augmented and seeded for training, untouched for evaluation.
+"""Frames as torch datasets: augmented and seeded for training, untouched for evaluation.
 
 What a training sample is depends on (seed, epoch, index) alone: not on the number of workers, not
 on which samples came before. A run that stops and goes on sees what it would have seen.
@@ -32,18 +32,18 @@ from train.data.voxel_counts import VoxelCounts
 
 
 class TrainingFrames(Dataset[VoxelFrame]):
-    """A source's sweeps, augmented, voxelized with random picks, cropped.
+    """A source's frames, augmented, voxelized with random picks, cropped.
 
     Parameters
     ----------
     source
-        Where sweeps come from.
+        Where frames come from.
     grid_size_m
         The voxels' edge.
     augmentation
         None for no augmentation at all.
     max_voxels
-        Crop to the nearest so many voxels around a random one; None for the whole sweep.
+        Crop to the nearest so many voxels around a random one; None for the whole frame.
     clip_range_m
         Move points beyond this box (lower corner, upper corner) onto its faces after augmentation
         and before voxelizing; None for no box.
@@ -53,12 +53,12 @@ class TrainingFrames(Dataset[VoxelFrame]):
         At least 0.
     max_batch_voxels
         Bound on the voxels of a batch, where the loader asks for whole batches; what exceeds it is
-        cropped, the largest sweeps first. None for no bound.
+        cropped, the largest frames first. None for no bound.
     counts
-        Voxels of each sweep at this grid size, by which `VoxelBudgetBatchSampler` keeps
+        Voxels of each frame at this grid size, by which `VoxelBudgetBatchSampler` keeps
         within the bound; needed with `max_batch_voxels`.
-    on_bad_sweep
-        "skip" takes the next sweep that can be used in place of one that cannot.
+    on_bad_frame
+        "skip" takes the next frame that can be used in place of one that cannot.
     coarsest_cell_voxels
         Edge of a cell of the network's coarsest stage, in voxels. A sample that lies within one
         such cell cannot be trained on by itself (batch norm needs two values) and is a bad one.
@@ -69,8 +69,8 @@ class TrainingFrames(Dataset[VoxelFrame]):
     image_size
         (H, W) to which images are brought.
     labels
-        False drops the labels of sweeps that have some, for a method that does without. Names: no
-        point of the other sweeps has a label, whether it had one on disk or not.
+        False drops the labels of frames that have some, for a method that does without. Names: no
+        point of the other frames has a label, whether it had one on disk or not.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         seed: int = 0,
         max_batch_voxels: int | None = None,
         counts: VoxelCounts | None = None,
-        on_bad_sweep: OnBadFrame = "stop",
+        on_bad_frame: OnBadFrame = "stop",
         coarsest_cell_voxels: int = 1,
         fields: Collection[str] = (),
         image_size: tuple[int, int] = IMAGE_SIZE,
@@ -101,7 +101,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         if max_batch_voxels is not None and (counts is None or len(counts) != len(source)):
             raise ValueError(
                 f"TrainingFrames: max_batch_voxels needs counts of the source's {len(source)} "
-                f"sweeps, not {counts and len(counts)}"
+                f"frames, not {counts and len(counts)}"
             )
         self.source = source
         self.grid_size_m = grid_size_m
@@ -112,7 +112,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         self.seed = seed
         self.max_batch_voxels = max_batch_voxels
         self.counts = counts
-        self.on_bad_sweep = on_bad_sweep
+        self.on_bad_frame = on_bad_frame
         self.coarsest_cell_voxels = coarsest_cell_voxels
         self.fields = check_camera_fields(fields, "TrainingFrames")
         self.image_size = image_size
@@ -153,7 +153,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         Raises
         ------
         UserError
-            If the sweep cannot be read, or all of the sample lies within one cell of the network's
+            If the frame cannot be read, or all of the sample lies within one cell of the network's
             coarsest stage.
         """
         if not 0 <= index < len(self):
@@ -168,28 +168,28 @@ class TrainingFrames(Dataset[VoxelFrame]):
         Raises
         ------
         UserError
-            If a sweep cannot be used, or, with "skip", none can.
+            If a frame cannot be used, or, with "skip", none can.
         """
         if not len(indices):
             return [CroppedVoxels(0)]
-        sweeps: list[VoxelFrame] = []
+        frames: list[VoxelFrame] = []
         notes: list[Sample] = []
         for index in indices:
-            if self.on_bad_sweep == "stop":
-                sweeps.append(self[index])
+            if self.on_bad_frame == "stop":
+                frames.append(self[index])
                 continue
-            sweep, bad = self._sample_or_next(index)
-            sweeps.append(sweep)
+            frame, bad = self._sample_or_next(index)
+            frames.append(frame)
             notes += bad
         if self.max_batch_voxels is None:
-            return [*sweeps, *notes]
+            return [*frames, *notes]
         rng = np.random.default_rng([Stream.BATCH_CROP, self.seed, self.epoch, *indices])
-        kept = crop_together(sweeps, self.max_batch_voxels, rng)
-        cut = sum(len(sweep.coord) for sweep in sweeps) - sum(len(sweep.coord) for sweep in kept)
+        kept = crop_together(frames, self.max_batch_voxels, rng)
+        cut = sum(len(frame.coord) for frame in frames) - sum(len(frame.coord) for frame in kept)
         return [*kept, *notes, CroppedVoxels(cut)]
 
     def _sample_or_next(self, index: int) -> tuple[VoxelFrame, list[BadFrame]]:
-        """Return a sample of the first sweep from the index on that can be used, and the others."""
+        """Return a sample of the first frame from the index on that can be used, and the others."""
         bad: list[BadFrame] = []
         for step in range(len(self.source)):
             at = (index + step) % len(self.source)
@@ -198,52 +198,52 @@ class TrainingFrames(Dataset[VoxelFrame]):
             except UserError as error:
                 bad.append(BadFrame(self.source.names[at], str(error)))
         raise UserError(
-            f"none of the {len(bad)} training sweeps can be used; the first: {bad[0].message}"
+            f"none of the {len(bad)} training frames can be used; the first: {bad[0].message}"
         )
 
     def _sample(self, index: int, at: int) -> VoxelFrame:
-        """Return the source's sweep `at` as the epoch's sample `index`."""
+        """Return the source's frame `at` as the epoch's sample `index`."""
         rng = np.random.default_rng([Stream.SAMPLE, self.seed, self.epoch, index])
-        sweep = self.source[at]
+        frame = self.source[at]
         if self.labels is False:
-            sweep = dataclasses.replace(sweep, segment=None)
-        elif self.labels is not True and sweep.name not in self.labels:
-            unknown = np.full(len(sweep.coord), IGNORE_INDEX, dtype=np.int64)
-            sweep = dataclasses.replace(sweep, segment=unknown)
+            frame = dataclasses.replace(frame, segment=None)
+        elif self.labels is not True and frame.name not in self.labels:
+            unknown = np.full(len(frame.coord), IGNORE_INDEX, dtype=np.int64)
+            frame = dataclasses.replace(frame, segment=unknown)
         if self.fields:
             # Before the augmentation: images are not turned with the points.
-            views = camera_views(sweep, self.fields, self.image_size)
-            sweep = dataclasses.replace(sweep, views=views)
+            views = camera_views(frame, self.fields, self.image_size)
+            frame = dataclasses.replace(frame, views=views)
         if self.augmentation is not None:
-            sweep = augment(sweep, rng, self.augmentation)
+            frame = augment(frame, rng, self.augmentation)
         if self.clip_range_m is not None:
-            sweep = clip(sweep, self.clip_range_m)
-        voxels = voxelize(sweep, self.grid_size_m, rng=rng)
+            frame = clip(frame, self.clip_range_m)
+        voxels = voxelize(frame, self.grid_size_m, rng=rng)
         if self.max_voxels is not None:
             voxels = crop(voxels, self.max_voxels, rng)
         if int(voxels.grid_coord.max()) < self.coarsest_cell_voxels:
             edge_m = self.grid_size_m * self.coarsest_cell_voxels
             raise UserError(
-                f"{sweep.path}: the {len(sweep.coord)} points of sweep {sweep.name} lie within one "
+                f"{frame.path}: the {len(frame.coord)} points of frame {frame.name} lie within one "
                 f"cell of {edge_m:g} m, the network's coarsest, and cannot be trained on; remove "
-                "the sweep, or leave such out with --on-bad-sweep skip"
+                "the frame, or leave such out with --on-bad-frame skip"
             )
         return voxels
 
 
 class EvaluationFrames(Dataset[VoxelFrame]):
-    """A source's sweeps as they are: whole, nothing random, every point reachable by `inverse`.
+    """A source's frames as they are: whole, nothing random, every point reachable by `inverse`.
 
     Parameters
     ----------
     source
-        Where sweeps come from.
+        Where frames come from.
     grid_size_m
         The voxels' edge.
     clip_range_m
         The box that training used, or None.
-    on_bad_sweep
-        "skip" leaves out a sweep that cannot be read: the loader's batch has a `BadFrame` instead.
+    on_bad_frame
+        "skip" leaves out a frame that cannot be read: the loader's batch has a `BadFrame` instead.
     fields, image_size
         As for `TrainingFrames`.
     """
@@ -254,7 +254,7 @@ class EvaluationFrames(Dataset[VoxelFrame]):
         grid_size_m: float = 0.05,
         *,
         clip_range_m: ClipRange | None = None,
-        on_bad_sweep: OnBadFrame = "stop",
+        on_bad_frame: OnBadFrame = "stop",
         fields: Collection[str] = (),
         image_size: tuple[int, int] = IMAGE_SIZE,
     ) -> None:
@@ -262,16 +262,16 @@ class EvaluationFrames(Dataset[VoxelFrame]):
         self.source = source
         self.grid_size_m = grid_size_m
         self.clip_range_m = clip_range_m
-        self.on_bad_sweep = on_bad_sweep
+        self.on_bad_frame = on_bad_frame
         self.fields = check_camera_fields(fields, "EvaluationFrames")
         self.image_size = image_size
 
     def __len__(self) -> int:
-        """Return how many sweeps there are."""
+        """Return how many frames there are."""
         return len(self.source)
 
     def __getitem__(self, index: int) -> VoxelFrame:
-        """Return one sweep.
+        """Return one frame.
 
         Raises
         ------
@@ -280,22 +280,22 @@ class EvaluationFrames(Dataset[VoxelFrame]):
         """
         return self.voxelized(self.source[index])
 
-    def voxelized(self, sweep: LidarFrame) -> VoxelFrame:
-        """Return a sweep of the source as the network gets it."""
+    def voxelized(self, frame: LidarFrame) -> VoxelFrame:
+        """Return a frame of the source as the network gets it."""
         if self.fields:
-            views = camera_views(sweep, self.fields, self.image_size)
-            sweep = dataclasses.replace(sweep, views=views)
+            views = camera_views(frame, self.fields, self.image_size)
+            frame = dataclasses.replace(frame, views=views)
         if self.clip_range_m is not None:
-            sweep = clip(sweep, self.clip_range_m)
-        return voxelize(sweep, self.grid_size_m)
+            frame = clip(frame, self.clip_range_m)
+        return voxelize(frame, self.grid_size_m)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
-        """Return a batch's sweeps; with "skip", a note in the place of one that cannot be read."""
-        if self.on_bad_sweep == "stop":
+        """Return a batch's frames; with "skip", a note in the place of one that cannot be read."""
+        if self.on_bad_frame == "stop":
             return [self[index] for index in indices]
-        return [self._sweep_or_note(index) for index in indices]
+        return [self._frame_or_note(index) for index in indices]
 
-    def _sweep_or_note(self, index: int) -> VoxelFrame | BadFrame:
+    def _frame_or_note(self, index: int) -> VoxelFrame | BadFrame:
         try:
             return self[index]
         except UserError as error:

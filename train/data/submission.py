@@ -12,15 +12,15 @@ from train.data.frame import LidarFrame
 
 
 class Submission(Protocol):
-    """Predictions for a whole split, collected sweep by sweep, written as the server wants them."""
+    """Predictions for a whole split, collected frame by frame, written as the server wants them."""
 
-    def add(self, sweep: LidarFrame, prediction: NDArray[np.int64]) -> None:
-        """Take one sweep's train ids, (N,) int64, one for each of its points in their order.
+    def add(self, frame: LidarFrame, prediction: NDArray[np.int64]) -> None:
+        """Take one frame's train ids, (N,) int64, one for each of its points in their order.
 
         Raises
         ------
         UserError
-            If the length or an id does not fit, or the sweep was added before.
+            If the length or an id does not fit, or the frame was added before.
         """
 
     def finish(self) -> Path:
@@ -29,36 +29,36 @@ class Submission(Protocol):
         Raises
         ------
         UserError
-            If a sweep of the split is missing, or the place cannot be written.
+            If a frame of the split is missing, or the place cannot be written.
         """
 
 
 def checked_prediction(
-    sweep: LidarFrame, prediction: NDArray[np.int64], num_classes: int, missing: set[str]
+    frame: LidarFrame, prediction: NDArray[np.int64], num_classes: int, missing: set[str]
 ) -> None:
-    """Take the sweep off the `missing` ones, or refuse its prediction.
+    """Take the frame off the `missing` ones, or refuse its prediction.
 
     Raises
     ------
     UserError
-        If there is not one class in 0..`num_classes` - 1 for each point, or the sweep is not, or
+        If there is not one class in 0..`num_classes` - 1 for each point, or the frame is not, or
         no longer, missing.
     """
-    if prediction.shape != (len(sweep.coord),):
+    if prediction.shape != (len(frame.coord),):
         raise UserError(
-            f"{sweep.path}: the prediction has shape {prediction.shape}, the sweep {sweep.name} "
-            f"has {len(sweep.coord)} points; predict one class for every point"
+            f"{frame.path}: the prediction has shape {prediction.shape}, the frame {frame.name} "
+            f"has {len(frame.coord)} points; predict one class for every point"
         )
     if len(prediction) and not (prediction.min() >= 0 and prediction.max() < num_classes):
         raise UserError(
-            f"{sweep.path}: the prediction of {sweep.name} has ids from {prediction.min()} to "
+            f"{frame.path}: the prediction of {frame.name} has ids from {prediction.min()} to "
             f"{prediction.max()}, outside 0 to {num_classes - 1}"
         )
-    if sweep.name not in missing:
+    if frame.name not in missing:
         raise UserError(
-            f"{sweep.path}: the sweep {sweep.name} was added before, or is not of this split"
+            f"{frame.path}: the frame {frame.name} was added before, or is not of this split"
         )
-    missing.remove(sweep.name)
+    missing.remove(frame.name)
 
 
 class WholeZip:
@@ -91,7 +91,7 @@ class WholeZip:
             raise UserError(f"{self.output}: cannot be written ({error.strerror})") from error
 
     def finish(self, missing: set[str]) -> Path:
-        """Put the zip under its name, unless sweeps are missing.
+        """Put the zip under its name, unless frames are missing.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class WholeZip:
         if missing:
             self._unfinished.unlink()
             raise UserError(
-                f"{self.output}: {len(missing)} sweeps have no prediction, {min(missing)} for "
+                f"{self.output}: {len(missing)} frames have no prediction, {min(missing)} for "
                 "example; the server refuses an incomplete submission: predict all"
             )
         self._unfinished.replace(self.output)

@@ -21,7 +21,7 @@ DATA_TERMS: Final = {
 """The note that a network needs which learned from recorded frames of a dataset."""
 
 SIMULATED_NOTE: Final = (
-    "Trained on simulated streets alone: no recorded data, so no dataset's terms bind these "
+    "Trained on simulated scenes alone: no recorded data, so no dataset's terms bind these "
     "weights. A teacher that learned from recorded data would bring its own."
 )
 

@@ -1,9 +1,9 @@
-"""Between a sweep and the network: augmentation, clipping, voxels and the crop.
+"""Between a frame and the network: augmentation, clipping, voxels and the crop.
 
 The values of appendix C.3, with the rulings: rotation about z by up to half a turn either way with
 probability 0.5, scaling 0.9 to 1.1, flips, jitter of 5 mm clipped at 2 cm, grid sampling at 5 cm.
 
-Shape letters: N points of the sweep, V voxels.
+Shape letters: N points of the frame, V voxels.
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ than there are voxels (see `train.networks.ptv3.serialization.curve_depth`)."""
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What a training sweep is put through, in this order: rotate, scale, flip, jitter.
+    """What a training frame is put through, in this order: rotate, scale, flip, jitter.
 
     Attributes
     ----------
     rotation_probability, rotation_max_deg
-        How often the sweep is turned about z, and by how much at most, either way, uniformly.
+        How often the frame is turned about z, and by how much at most, either way, uniformly.
     scale_min, scale_max
         One factor for all three axes, uniform; always applied.
     flip_x_probability, flip_y_probability
@@ -76,7 +76,7 @@ PAPER_AUGMENTATION = Augmentation()
 
 @dataclass(frozen=True)
 class VoxelFrame:
-    """A sweep with one point for each occupied voxel, and the way back to every point.
+    """A frame with one point for each occupied voxel, and the way back to every point.
 
     Attributes
     ----------
@@ -89,11 +89,11 @@ class VoxelFrame:
     segment
         (V,) int64: the picked point's train id; None without labels.
     inverse
-        (N,) int64: the voxel that each point of the sweep lies in.
+        (N,) int64: the voxel that each point of the frame lies in.
     raw_segment
         (N,) int64 train ids of all points; None without labels.
     name, path
-        The sweep's.
+        The frame's.
     views
         What the cameras see: pixels of picked points, by voxel; None where nobody asked for them.
     """
@@ -109,19 +109,19 @@ class VoxelFrame:
     views: Views | None = None
 
 
-def augment(sweep: LidarFrame, rng: np.random.Generator, augmentation: Augmentation) -> LidarFrame:
-    """Return a randomly turned, scaled, flipped and jittered copy of a sweep.
+def augment(frame: LidarFrame, rng: np.random.Generator, augmentation: Augmentation) -> LidarFrame:
+    """Return a randomly turned, scaled, flipped and jittered copy of a frame.
 
     Parameters
     ----------
-    sweep
+    frame
         Left as it is.
     rng
         The only source of chance.
     augmentation
         Which, how often, how much.
     """
-    coord = sweep.coord.astype(np.float64)
+    coord = frame.coord.astype(np.float64)
     if rng.random() < augmentation.rotation_probability:
         largest = np.deg2rad(augmentation.rotation_max_deg)
         angle = rng.uniform(-largest, largest)
@@ -135,15 +135,15 @@ def augment(sweep: LidarFrame, rng: np.random.Generator, augmentation: Augmentat
     if augmentation.jitter_sigma_m > 0.0:
         noise = rng.normal(scale=augmentation.jitter_sigma_m, size=coord.shape)
         coord += np.clip(noise, -augmentation.jitter_clip_m, augmentation.jitter_clip_m)
-    return dataclasses.replace(sweep, coord=coord.astype(np.float32))
+    return dataclasses.replace(frame, coord=coord.astype(np.float32))
 
 
-def clip(sweep: LidarFrame, clip_range_m: ClipRange) -> LidarFrame:
+def clip(frame: LidarFrame, clip_range_m: ClipRange) -> LidarFrame:
     """Return a copy whose points beyond a box are moved onto its faces; no point is dropped.
 
     Parameters
     ----------
-    sweep
+    frame
         Left as it is.
     clip_range_m
         (x, y, z) of the box's lower corner, then of its upper one, meters.
@@ -162,7 +162,7 @@ def clip(sweep: LidarFrame, clip_range_m: ClipRange) -> LidarFrame:
             "clip_range_m must be (x, y, z) lower, then (x, y, z) upper, each lower <= upper, "
             f"not {clip_range_m!r}"
         )
-    return dataclasses.replace(sweep, coord=np.clip(sweep.coord, lower, upper))
+    return dataclasses.replace(frame, coord=np.clip(frame.coord, lower, upper))
 
 
 def check_grid_size(grid_size_m: float) -> None:
@@ -178,13 +178,13 @@ def _rounded_up(value: float) -> str:
 
 
 def voxelize(
-    sweep: LidarFrame, grid_size_m: float, *, rng: np.random.Generator | None = None
+    frame: LidarFrame, grid_size_m: float, *, rng: np.random.Generator | None = None
 ) -> VoxelFrame:
-    """Return the sweep with one point for each occupied voxel.
+    """Return the frame with one point for each occupied voxel.
 
     Parameters
     ----------
-    sweep
+    frame
         At least one point, finite coordinates.
     grid_size_m
         The voxels' edge; voxel boundaries lie on whole multiples of it.
@@ -196,17 +196,17 @@ def voxelize(
     ------
     UserError
         If the grid size is not positive, or so small that an axis has more than `MAX_GRID` voxels,
-        or the sweep is empty or has a coordinate that is not finite.
+        or the frame is empty or has a coordinate that is not finite.
     """
     check_grid_size(grid_size_m)
-    if len(sweep.coord) == 0:
-        raise UserError(f"{sweep.path}: sweep {sweep.name} has no points; remove the sweep")
+    if len(frame.coord) == 0:
+        raise UserError(f"{frame.path}: frame {frame.name} has no points; remove the frame")
     # Axis by axis, (3, N): reductions over rows of three numbers are many times slower.
-    scaled = sweep.coord.T.astype(np.float64, order="C") / grid_size_m
+    scaled = frame.coord.T.astype(np.float64, order="C") / grid_size_m
     if not np.isfinite(scaled).all():
         raise UserError(
-            f"{sweep.path}: sweep {sweep.name} has a coordinate that is not finite; the file is "
-            "damaged, copy it again or remove the sweep"
+            f"{frame.path}: frame {frame.name} has a coordinate that is not finite; the file is "
+            "damaged, copy it again or remove the frame"
         )
     cell = np.floor(scaled)
     lowest = cell.min(axis=1, keepdims=True)
@@ -215,7 +215,7 @@ def voxelize(
         # Where boundaries fall at another grid size is not known: leave room for one voxel.
         extent = float((scaled.max(axis=1) - scaled.min(axis=1)).max())
         raise UserError(
-            f"{sweep.path}: at grid_size_m={grid_size_m:g} sweep {sweep.name} needs {widest:.0f} "
+            f"{frame.path}: at grid_size_m={grid_size_m:g} frame {frame.name} needs {widest:.0f} "
             f"voxels along an axis, more than {MAX_GRID}; set grid_size_m to at least "
             f"{_rounded_up(extent * grid_size_m / (MAX_GRID - 1))}, or remove the points far away"
         )
@@ -233,20 +233,20 @@ def voxelize(
         pick = order[first_of_voxel + rng.integers(members)]
     inverse = np.empty(len(key), dtype=np.int64)
     inverse[order] = np.repeat(np.arange(len(members)), members)
-    views = sweep.views
+    views = frame.views
     if views is not None:
         voxel_of = np.full(len(key), -1, dtype=np.int64)
         voxel_of[pick] = np.arange(len(pick))
         views = views.renumbered(voxel_of)
     return VoxelFrame(
-        coord=sweep.coord.take(pick, axis=0),
-        strength=sweep.strength.take(pick, axis=0),
+        coord=frame.coord.take(pick, axis=0),
+        strength=frame.strength.take(pick, axis=0),
         grid_coord=np.ascontiguousarray(grid.take(pick, axis=1).T),
-        segment=None if sweep.segment is None else sweep.segment[pick],
+        segment=None if frame.segment is None else frame.segment[pick],
         inverse=inverse,
-        raw_segment=sweep.segment,
-        name=sweep.name,
-        path=sweep.path,
+        raw_segment=frame.segment,
+        name=frame.name,
+        path=frame.path,
         views=views,
     )
 
@@ -263,8 +263,8 @@ def _first_smallest(
 def crop(voxels: VoxelFrame, max_voxels: int, rng: np.random.Generator) -> VoxelFrame:
     """Return the voxels nearest to a random one, for training in bounded memory.
 
-    Points of the sweep whose voxel is cut away are cut away too (`inverse`, `raw_segment`), and
-    `grid_coord` starts at 0 again. A sweep that is small enough is returned as it is.
+    Points of the frame whose voxel is cut away are cut away too (`inverse`, `raw_segment`), and
+    `grid_coord` starts at 0 again. A frame that is small enough is returned as it is.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Train an image network: from a folder of pairs, or on simulated streets that a run never sees.
+"""Train an image network: from a folder of pairs, or on simulated scenes that a run never sees.
 
 Shape letters: K pairs, H x W pixels.
 """
@@ -32,15 +32,15 @@ from train.networks.image.pairs import ImagePairs
 NAME: Final = "image_network.safetensors"
 """In a run's folder, where the run trains one itself."""
 
-OTHER_STREETS: Final = 1_000_003
-"""What is added to the seed of a run's streets for those of the image network."""
+OTHER_SCENES: Final = 1_000_003
+"""What is added to the seed of a run's scenes for those of the image network."""
 
-SWEEPS: Final = 64
-"""Of which the cameras' images are simulated; streets hold four."""
+FRAMES: Final = 64
+"""Of which the cameras' images are simulated; scenes hold four."""
 
 _LABELED_IMAGES: Final = "train.simulation.camera_images:labeled_images"
-_AZIMUTH_STEPS: Final = 16  # the sweeps' points are not looked at
-_HELD_OUT: Final = 8  # one pair of so many, at the end: other streets than those before
+_AZIMUTH_STEPS: Final = 16  # the frames' points are not looked at
+_HELD_OUT: Final = 8  # one pair of so many, at the end: other scenes than those before
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def simulated_images(
     root: Path,
     *,
     seed: int,
-    sweeps: int = SWEEPS,
+    frames: int = FRAMES,
     image_size: tuple[int, int] = IMAGE_SIZE,
 ) -> LabeledImages:
-    """Return images of simulated streets with their label images, written under `root`.
+    """Return images of simulated scenes with their label images, written under `root`.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ def simulated_images(
     root
         Folder for simulated frames; those that are there already are read.
     seed
-        Of the streets.
-    sweeps
+        Of the scenes.
+    frames
         How many; every camera takes an image of each.
     image_size
         H, W.
@@ -99,8 +99,8 @@ def simulated_images(
     """
     made = spec.simulate(
         root,
-        num_sweeps=sweeps,
-        num_validation_sweeps=1,
+        num_frames=frames,
+        num_validation_frames=1,
         azimuth_steps=_AZIMUTH_STEPS,
         seed=seed,
         cameras=True,
@@ -112,7 +112,7 @@ def simulated_images(
     for _, image, ids in found:
         images.append(torch.from_numpy(image.resized(image_size)).permute(2, 0, 1))
         labels.append(_nearest(torch.from_numpy(ids), image_size))
-    what = f"{len(images)} images of simulated {spec.name} streets, seed {seed}"
+    what = f"{len(images)} images of simulated {spec.name} scenes, seed {seed}"
     return LabeledImages(torch.stack(images), torch.stack(labels), what)
 
 
@@ -214,8 +214,8 @@ def image_network_of_run(
         return path
     root = config.resolved_data_root
     root = root.with_name(f"{root.name}-images")
-    seed = config.data.simulated_seed + OTHER_STREETS
-    logger.info(f"image network: trained first, on simulated images of other streets: {root}")
+    seed = config.data.simulated_seed + OTHER_SCENES
+    logger.info(f"image network: trained first, on simulated images of other scenes: {root}")
     pairs = simulated_images(spec, root, seed=seed)
     save_image_network(*train_image_network(pairs, spec, ImageFitOptions(), device), path)
     logger.info(f"image network: kept; other runs take it by --method.image-network {path}")

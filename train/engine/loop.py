@@ -154,8 +154,8 @@ class FrameBatches(BatchSource):
                     continue
                 raise UserError(
                     f"--sync-batch-norm: a step of epoch {epoch + 1} has {sum(map(len, parts))} "
-                    f"sweeps for {len(parts)} processes; choose --data.batch-size so that the last "
-                    f"batch of the {self.order.num_samples} sweeps has at least {len(parts)}, or "
+                    f"frames for {len(parts)} processes; choose --data.batch-size so that the last "
+                    f"batch of the {self.order.num_samples} frames has at least {len(parts)}, or "
                     "leave out --sync-batch-norm"
                 )
 
@@ -187,7 +187,7 @@ def plain_batches(
         source,
         data.grid_size_m,
         clip_range_m=data.clip_range_m,
-        on_bad_sweep=config.on_bad_sweep,
+        on_bad_frame=config.on_bad_frame,
         fields=fields,
     )
     loader = DataLoader(frames, batch_size=1, collate_fn=collate, num_workers=data.num_workers)
@@ -213,7 +213,7 @@ def read_batches(batches: Iterator[Batch], skipped: SkippedFrames) -> Iterator[B
 
 
 def joint_batch(batch: Batch) -> tuple[list[str], int]:
-    """Return the names of the joint batch's sweeps, and how many of its voxels were cropped."""
+    """Return the names of the joint batch's frames, and how many of its voxels were cropped."""
     parts = gather_objects((batch.names, batch.cropped_voxels))
     return [name for names, _ in parts for name in names], sum(count for _, count in parts)
 
@@ -359,7 +359,7 @@ class _Stage:
                     "loss against the labels is 0"
                 )
         if self.log is not None:
-            self.log.step(self.task.name, self.done, {**numbers, **notes, "sweeps": names})
+            self.log.step(self.task.name, self.done, {**numbers, **notes, "frames": names})
         self.progress.advance({n: v for n, v in numbers.items() if n in self.stepper.shown})
 
     def keep_if_due(self, signal: int) -> None:

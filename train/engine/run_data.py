@@ -84,7 +84,7 @@ class RunData:
             error: UserError | None = None
             try:
                 source.fill(
-                    on_bad_sweep=config.on_bad_sweep,
+                    on_bad_frame=config.on_bad_frame,
                     num_workers=config.data.num_workers,
                     rank=world.rank,
                     num_ranks=world.size,
@@ -142,11 +142,11 @@ def _open(config: RunConfig, spec: DatasetSpec, needs_labels: bool, fields: _Par
     root = config.resolved_data_root
     chosen = (config.data.train_sequences, config.data.validation_sequences)
     if config.simulate:
-        logger.info(f"simulated sweeps: {root}")
+        logger.info(f"simulated frames: {root}")
         made = spec.simulate(
             root,
-            num_sweeps=config.data.simulated_sweeps,
-            num_validation_sweeps=config.data.simulated_validation_sweeps,
+            num_frames=config.data.simulated_frames,
+            num_validation_frames=config.data.simulated_validation_frames,
             azimuth_steps=config.data.simulated_azimuth_steps,
             seed=config.data.simulated_seed,
             cameras=any(fields),
@@ -186,7 +186,7 @@ def _with_labels(
         split,
         sequences=sequences,
         cache_dir=config.data.cache_dir,
-        strict=config.on_bad_sweep == "stop",
+        strict=config.on_bad_frame == "stop",
     ).names
 
 
@@ -207,7 +207,7 @@ def _open_split(
         sequences=sequences,
         require_labels=needs_labels,
         cache_dir=data.cache_dir,
-        strict=config.on_bad_sweep == "stop",
+        strict=config.on_bad_frame == "stop",
         **({"cameras": True} if fields else {}),
     )
     bad += [BadFrame(*left_out) for left_out in source.unreadable.items()]
@@ -215,12 +215,12 @@ def _open_split(
         _warn(source.warnings)
     if source.skipped_unlabeled:
         what = f"{spec.sequence_word}s {_first_few(sequences)}" if sequences else split
-        logger.info(f"{root}, {what}: {source.skipped_unlabeled} sweeps without labels left out")
+        logger.info(f"{root}, {what}: {source.skipped_unlabeled} frames without labels left out")
     if data.cache_decoded:  # filling it looks at every frame
         return DecodedCache(source, (data.cache_dir or root / FOLDER) / "decoded")
     if is_first_process():
         checks = FrameChecks(spec, trains=split == "training", needs_labels=needs_labels)
-        _look_at(source, config.on_bad_sweep == "stop", bad, checks, fields)
+        _look_at(source, config.on_bad_frame == "stop", bad, checks, fields)
     return source
 
 
@@ -263,7 +263,7 @@ def _look_at_decoded(
         if isinstance(source, DecodedCache):
             trains = source is data.training
             checks = FrameChecks(data.spec, trains=trains, needs_labels=needs_labels or not trains)
-            _look_at(source, config.on_bad_sweep == "stop", [], checks, fields[0 if trains else 1])
+            _look_at(source, config.on_bad_frame == "stop", [], checks, fields[0 if trains else 1])
 
 
 def _warn(lines: Sequence[str]) -> None:
@@ -282,7 +282,7 @@ def counts_of(config: RunConfig, source: FrameSource) -> VoxelCounts | None:
         config.resolved_data_root,
         cache_dir=data.cache_dir,
         num_workers=data.num_workers,
-        on_bad_sweep=config.on_bad_sweep,
+        on_bad_frame=config.on_bad_frame,
     )
 
 
@@ -299,7 +299,7 @@ def training_frames(
         "repeats": data.repeats,
         "max_batch_voxels": data.max_batch_voxels or None,
         "counts": counts_of(config, source),
-        "on_bad_sweep": config.on_bad_sweep,
+        "on_bad_frame": config.on_bad_frame,
         "coarsest_cell_voxels": coarsest_cell_voxels,
     }
     return TrainingFrames(source, **options | more)

@@ -56,7 +56,7 @@ class RunFolder:
     metrics
         The scores of a finished run, `metrics.json`.
     evaluation
-        What is too long for the scores: confusion counts, sweep by sweep, `evaluation.json`.
+        What is too long for the scores: confusion counts, frame by frame, `evaluation.json`.
     report
         The page that a person opens, `report.html`.
     skipped

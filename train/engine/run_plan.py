@@ -234,7 +234,7 @@ class RunPlan:
         return {role: ":".join(parse_network(role, name)) for role, name in named.items()}
 
     def _check_number_of_processes(self) -> None:
-        """Refuse more processes than sweeps in a step."""
+        """Refuse more processes than frames in a step."""
         data = self.config.data
         VoxelBudgetBatchSampler(
             len(self.data.training) * data.repeats, data.batch_size, world=current_world()
@@ -430,6 +430,6 @@ class RunPlan:
             seed=2 * self.config.seed + (network_of(role) == "student"),
             # Only the method that is distilled by asks for more than points.
             fields=self.fields if role == "student" else (),
-            # Of sweeps that are all used, some may have labels and some not.
+            # Of frames that are all used, some may have labels and some not.
             labels=labels,
         )

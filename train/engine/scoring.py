@@ -55,7 +55,7 @@ class Scorer:
             self.data.validation,
             self.config.data.grid_size_m,
             clip_range_m=self.config.data.clip_range_m,
-            on_bad_sweep=self.config.on_bad_sweep,
+            on_bad_frame=self.config.on_bad_frame,
             fields=fields,
         )
         names, rule = self.data.spec.class_names, self.data.spec.benchmark_rule
@@ -98,7 +98,7 @@ def write_metrics(
 ) -> dict[str, Any]:
     """Score the networks as they were read from their files; write metrics.json.
 
-    What is long goes to evaluation.json: confusion counts, each sweep's mIoU, and how far the
+    What is long goes to evaluation.json: confusion counts, each frame's mIoU, and how far the
     students' features agree with the teacher's.
 
     Parameters
@@ -122,11 +122,11 @@ def write_metrics(
         "dataset": config.dataset,
         "simulated": config.simulate,
         "method": config.method,
-        "train_sweeps": len(data.training),
-        "validation_sweeps": len(data.validation),
+        "train_frames": len(data.training),
+        "validation_frames": len(data.validation),
     }
     if data.labeled is not None:
-        metrics["labeled_sweeps"] = len(data.labeled)
+        metrics["labeled_frames"] = len(data.labeled)
     if data.scored_by_teacher:
         metrics["scored_against"] = "the teacher's predictions"
     details: dict[str, Any] = {"agreement": {}}
@@ -152,7 +152,7 @@ def write_metrics(
     difference = student_minus_baseline(metrics)
     if difference is not None:
         metrics["difference"] = difference
-    metrics["skipped_sweeps"] = scorer.skipped.messages
+    metrics["skipped_frames"] = scorer.skipped.messages
     features = sampler.gathered()
     if is_first_process():
         for role in networks:
@@ -193,7 +193,7 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
 
     against = f", against {metrics['scored_against']}" if "scored_against" in metrics else ""
     lines = [
-        line(f"mIoU on {metrics['validation_sweeps']} validation sweeps{against}", "miou", found)
+        line(f"mIoU on {metrics['validation_frames']} validation frames{against}", "miou", found)
     ]
     if any("benchmark_miou" in of for of in found.values()):
         lines.append(line("mIoU as the benchmark takes it", "benchmark_miou", found))
@@ -214,4 +214,4 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def _take_details(scores: dict[str, Any]) -> dict[str, Any]:
     """Remove from a network's scores what is long, and return it."""
-    return {name: scores.pop(name) for name in ("confusion", "by_sweep")}
+    return {name: scores.pop(name) for name in ("confusion", "by_frame")}

@@ -118,7 +118,7 @@ class Run(RunPlan):
         known = self.data.labeled
         labeled = "" if known is None else f" ({len(known)} with labels)"
         logger.info(
-            f"{config.dataset}: {len(self.data.training)} sweeps to train on{labeled}, "
+            f"{config.dataset}: {len(self.data.training)} frames to train on{labeled}, "
             f"{len(self.data.validation)} to evaluate on; method {config.method}, "
             f"{config.model} pair on {describe_device(self.device)}"
             f"{f', {world.size} processes' if world.size > 1 else ''}, {config.precision}; "
@@ -155,7 +155,7 @@ class Run(RunPlan):
                 self._train_baseline(log)
 
     def _score(self, networks: Mapping[str, Network]) -> dict[str, Any]:
-        """Score all networks on the validation sweeps, write and return the metrics."""
+        """Score all networks on the validation frames, write and return the metrics."""
         scorer = self._scorer()
         untrained = self._build("student") if self.config.model == "tiny" else None
         with_images = self._with_images(networks)
@@ -247,7 +247,7 @@ class Run(RunPlan):
         if count:
             logger.warning(
                 f"warning: the teacher was trained on {count} of the {len(self.data.validation)} "
-                "sweeps to evaluate on; its scores there say nothing about others"
+                "frames to evaluate on; its scores there say nothing about others"
             )
 
     def _warn_of_other_voxels(self, given: ModelMetadata) -> None:
@@ -363,7 +363,7 @@ class Run(RunPlan):
             miou = scores["miou"] or 0.0
             better = best is None or miou > best
             logger.info(
-                f"{task.name}, epoch {epoch}: mIoU {100 * miou:.2f} on the validation sweeps"
+                f"{task.name}, epoch {epoch}: mIoU {100 * miou:.2f} on the validation frames"
                 f"{'' if better else f' (best so far {100 * (best or 0):.2f})'}"
             )
             if better:

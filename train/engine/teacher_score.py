@@ -111,7 +111,7 @@ def score_teacher(
         try:
             frame = frames[index]
         except UserError:
-            if config.on_bad_sweep == "stop":
+            if config.on_bad_frame == "stop":
                 raise
             continue
         seen += 1

@@ -70,7 +70,7 @@ def _run(options: Options, rest: Sequence[str]) -> None:
     teacher = _teacher(config, device)
     data = open_data(config, dataset_spec(config.dataset, vars(config.data)))
     logger.info(
-        f"{config.dataset}: {len(data.training)} sweeps, {config.options.clouds_per_frame} clouds "
+        f"{config.dataset}: {len(data.training)} frames, {config.options.clouds_per_frame} clouds "
         f"from each, {config.options.num_clouds} at most; on {describe_device(device)}"
     )
     skipped = SkippedFrames()

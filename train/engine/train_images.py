@@ -18,8 +18,8 @@ from train.core.errors import UserError
 from train.core.tensor_file import SAFETENSORS
 from train.data.dataset_spec import DATASETS, dataset_spec
 from train.engine.image_training import (
-    OTHER_STREETS,
-    SWEEPS,
+    FRAMES,
+    OTHER_SCENES,
     images_of_folder,
     simulated_images,
     train_image_network,
@@ -48,13 +48,13 @@ class Options:
         ),
     ] = None
     simulate: bool = False
-    """render streets, with other seeds than runs have"""
+    """render scenes, with other seeds than runs have"""
     data_root: Annotated[Path | None, arg(metavar="DIR")] = None
-    """with --simulate: folder for the rendered streets [data/DATASET-simulated-images]"""
-    sweeps: Annotated[int, arg(aliases=("--data.simulated-sweeps",))] = SWEEPS
+    """with --simulate: folder for the rendered scenes [data/DATASET-simulated-images]"""
+    frames: Annotated[int, arg(aliases=("--data.simulated-frames",))] = FRAMES
     """with --simulate: how many"""
     simulated_seed: Annotated[int, arg(aliases=("--data.simulated-seed",))] = 0
-    """with --simulate: of a run's streets"""
+    """with --simulate: of a run's scenes"""
     backbone: Annotated[
         Path | None,
         arg(
@@ -98,8 +98,8 @@ def _run(options: Options) -> None:
     height, width = options.size
     if min(height, width) < 16:
         raise UserError(f"--size {height} {width}: at least 16 pixels each way, 160 320 is usual")
-    for name in ("sweeps", "simulated_seed"):
-        least = 1 if name == "sweeps" else 0
+    for name in ("frames", "simulated_seed"):
+        least = 1 if name == "frames" else 0
         if getattr(options, name) < least:
             flag = f"--{name.replace('_', '-')}"
             raise UserError(f"{flag} {getattr(options, name)}: at least {least}")
@@ -112,8 +112,8 @@ def _run(options: Options) -> None:
         pairs = simulated_images(
             spec,
             root,
-            seed=options.simulated_seed + OTHER_STREETS,
-            sweeps=options.sweeps,
+            seed=options.simulated_seed + OTHER_SCENES,
+            frames=options.frames,
             image_size=(height, width),
         )
     trained = train_image_network(pairs, spec, fit, device, backbone=options.backbone)

@@ -332,7 +332,7 @@ class Stepper:
     def step(self, batch: Batch, number: int, names: Sequence[str]) -> tuple[dict[str, Any], bool]:
         """Take a step on this process's batch; return the numbers of the joint batch.
 
-        `names` are the sweeps of the joint batch, for an error.
+        `names` are the frames of the joint batch, for an error.
         """
         config = self.config
         every = config.log_gradient_norms_every
@@ -354,8 +354,8 @@ class Stepper:
             if not found_by:
                 raise
             raise UserError(
-                f"{self.task.name} training stopped at step {number}: {found_by[0]}; sweeps of the "
-                f"step: {', '.join(names)}. Look at these sweeps, or go on from the last "
+                f"{self.task.name} training stopped at step {number}: {found_by[0]}; frames of the "
+                f"step: {', '.join(names)}. Look at these frames, or go on from the last "
                 f"checkpoint with a lower rate: --resume --optim.lr {config.optim.lr / 4:g} "
                 f"--optim.block-lr {config.optim.block_lr / 4:g}"
             ) from error

@@ -1,6 +1,6 @@
 """How far the students of a run agree with its teacher, from the passes that score them.
 
-Features are sampled while a network is scored, so that no sweep is seen twice.
+Features are sampled while a network is scored, so that no frame is seen twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from train.evaluation.feature_agreement import (
 from train.evaluation.training_overlap import sequence_of
 from train.networks.protocol import Network, NetworkOutput
 
-MAX_SWEEPS: Final = 8
-"""Sweeps whose features are compared, evenly spread: the own/other test takes about 3 s of a core
+MAX_FRAMES: Final = 8
+"""Frames whose features are compared, evenly spread: the own/other test takes about 3 s of a core
 for eight of them. An ablation compares all."""
 
 SEED: Final = 0
@@ -43,11 +43,11 @@ class FeatureSampler:
     Parameters
     ----------
     names
-        Of all sweeps that are scored, in index order.
+        Of all frames that are scored, in index order.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        chosen = np.linspace(0, len(names) - 1, min(len(names), MAX_SWEEPS)).round().astype(int)
+        chosen = np.linspace(0, len(names) - 1, min(len(names), MAX_FRAMES)).round().astype(int)
         self.names = [names[index] for index in chosen]
         self._found: dict[str, dict[str, Tensor]] = {}
 
@@ -65,9 +65,9 @@ class FeatureSampler:
         return sample
 
     def gathered(self) -> dict[str, dict[str, Tensor]]:
-        """Return role -> sweep -> (S, C) of all processes; all of them call this.
+        """Return role -> frame -> (S, C) of all processes; all of them call this.
 
-        Sweeps are in the order of `names`; those that could not be read are missing.
+        Frames are in the order of `names`; those that could not be read are missing.
         """
         everywhere: dict[str, dict[str, Tensor]] = {role: {} for role in self._found}
         for part in gather_objects(self._found):
@@ -85,15 +85,15 @@ def agreement(teacher: Mapping[str, Tensor], student: Mapping[str, Tensor]) -> d
     Parameters
     ----------
     teacher, student
-        Sweep -> (S, C) features at the same voxels, from one `FeatureSampler`.
+        Frame -> (S, C) features at the same voxels, from one `FeatureSampler`.
 
     Returns
     -------
     dict
-        JSON values. `sweeps`: how many were compared; `not_finite`: how many were left out because
-        a feature is NaN or infinite; `streets`: of how many sequences; `distance_correlation`: the
-        mean over the sweeps that have one, else None; `own_other`: name of a loss -> ratio, see
-        `OwnOther.ratio`; empty where all sweeps are of one sequence.
+        JSON values. `frames`: how many were compared; `not_finite`: how many were left out because
+        a feature is NaN or infinite; `scenes`: of how many sequences; `distance_correlation`: the
+        mean over the frames that have one, else None; `own_other`: name of a loss -> ratio, see
+        `OwnOther.ratio`; empty where all frames are of one sequence.
     """
     both = [name for name in teacher if name in student]
     names = [name for name in both if _finite(teacher[name]) and _finite(student[name])]
@@ -102,23 +102,23 @@ def agreement(teacher: Mapping[str, Tensor], student: Mapping[str, Tensor]) -> d
         for name in names
         if (value := distance_correlation(teacher[name], student[name])) is not None
     ]
-    streets = [sequence_of(name) for name in names]
+    scenes = [sequence_of(name) for name in names]
     ratios: dict[str, float | None] = {}
-    if len(set(streets)) > 1:
+    if len(set(scenes)) > 1:
         ratios = {
             word: own_other(
                 _loss(options),
                 [teacher[name] for name in names],
                 [student[name] for name in names],
-                groups=streets,
+                groups=scenes,
                 seed=SEED,
             ).ratio
             for word, options in LOSSES.items()
         }
     return {
-        "sweeps": len(names),
+        "frames": len(names),
         "not_finite": len(both) - len(names),
-        "streets": len(set(streets)),
+        "scenes": len(set(scenes)),
         "distance_correlation": sum(correlations) / len(correlations) if correlations else None,
         "own_other": ratios,
     }

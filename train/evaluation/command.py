@@ -108,7 +108,7 @@ class Options:
     device: Device = "auto"
     precision: Precision = "fp32"
     """arithmetic of the network"""
-    on_bad_sweep: Literal["stop", "skip"] = "stop"
+    on_bad_frame: Literal["stop", "skip"] = "stop"
     """a frame that cannot be read ends the command, or is left out and listed"""
     output: Annotated[Path | None, arg(metavar="FILE")] = None
     """also write the scores to this .json file"""
@@ -146,7 +146,7 @@ def _score(options: Options, device: torch.device) -> None:
     skipped.add(BadFrame(*left_out) for left_out in data.source.unreadable.items())
     overlap = _training_frames(data, card)
     logger.info(
-        f"{options.checkpoint}: {card.size}; {len(data.source)} sweeps of {spec.name}, "
+        f"{options.checkpoint}: {card.size}; {len(data.source)} frames of {spec.name}, "
         f"{data.chosen}; {describe_device(device)}, {options.precision}"
     )
 
@@ -154,7 +154,7 @@ def _score(options: Options, device: torch.device) -> None:
         data.source,
         card.grid_size_m,
         clip_range_m=card.clip_range_m,
-        on_bad_sweep=options.on_bad_sweep,
+        on_bad_frame=options.on_bad_frame,
     )
     scored = (model.to(device), frames, spec.class_names, spec.benchmark_rule, device)
     reading: dict[str, Any] = {
@@ -182,7 +182,7 @@ def _score(options: Options, device: torch.device) -> None:
             "precision": options.precision,
             "device": describe_device(device),
             "training_frames_scored": overlap,
-            "skipped_sweeps": skipped.messages,
+            "skipped_frames": skipped.messages,
             **scores,
             "versions": provenance.versions(),
             **provenance.commit(),
@@ -256,10 +256,10 @@ def _dataset_of(options: Options, card: ModelMetadata) -> DatasetSpec:
         )
     if card.class_names != tuple(spec.class_names):
         own = spec.name == "kitti-layout"
-        cure = "give its --data.class-map" if own else "train it with this version"
+        hint = "give its --data.class-map" if own else "train it with this version"
         raise UserError(
             f"{checkpoint}: its {len(card.class_names)} classes are not the "
-            f"{len(spec.class_names)} of {spec.name} here; {cure}"
+            f"{len(spec.class_names)} of {spec.name} here; {hint}"
         )
     if card.in_channels != IN_CHANNELS:
         raise UserError(
@@ -276,13 +276,13 @@ def _open_data(spec: DatasetSpec, options: Options) -> _Data:
         split,
         sequences=tuple(options.sequences),
         cache_dir=options.data.cache_dir,
-        strict=options.on_bad_sweep == "stop",
+        strict=options.on_bad_frame == "stop",
     )
     named = f"{spec.sequence_word}s {', '.join(options.sequences)}"
     chosen = named if options.sequences else f"{split} split"
     if source.skipped_unlabeled:
         logger.info(
-            f"{root}, {chosen}: {source.skipped_unlabeled} sweeps without labels are left out"
+            f"{root}, {chosen}: {source.skipped_unlabeled} frames without labels are left out"
         )
     return _Data(source, root, chosen)
 
@@ -304,7 +304,7 @@ def _training_frames(data: _Data, card: ModelMetadata) -> int | None:
     )
     if count:
         logger.warning(
-            f"warning: the network was trained on {count} of the {len(data.source)} sweeps; their "
+            f"warning: the network was trained on {count} of the {len(data.source)} frames; their "
             "scores say nothing about others"
         )
     return count
@@ -333,7 +333,7 @@ def table(scores: dict[str, Any]) -> str:
     ]
     width = max(len(title) for title, _ in rows)
     lines = [
-        f"{scores['sweeps']} sweeps, {scores['labeled_points']:,} labeled points; percent",
+        f"{scores['frames']} frames, {scores['labeled_points']:,} labeled points; percent",
         " ".join([f"{'class':<{width}}", *(f"{title:>12}" for title in columns)]),
     ]
     for title, values in rows:

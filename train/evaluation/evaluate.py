@@ -1,6 +1,6 @@
-"""Score a network on whole sweeps: every raw point gets the prediction of its voxel.
+"""Score a network on whole frames: every raw point gets the prediction of its voxel.
 
-Several processes share the sweeps, each scored once, and their counts are summed as whole numbers:
+Several processes share the frames, each scored once, and their counts are summed as whole numbers:
 the scores are those of one process to the last bit.
 """
 
@@ -24,12 +24,12 @@ from train.evaluation.network_pass import Precision, arithmetic, network_input
 from train.networks.protocol import NetworkOutput
 
 Visit = Callable[[str, NetworkOutput], None]
-"""Called with the name of a sweep and what the network returned for it."""
+"""Called with the name of a frame and what the network returned for it."""
 
 
 def evaluate(
     model: nn.Module,
-    sweeps: EvaluationFrames,
+    frames: EvaluationFrames,
     class_names: tuple[str, ...],
     rule: BenchmarkRule,
     device: torch.device,
@@ -40,16 +40,16 @@ def evaluate(
     precision: Precision = "fp32",
     visit: Visit | None = None,
 ) -> dict[str, Any]:
-    """Return the scores of a network on labeled sweeps, one forward pass each.
+    """Return the scores of a network on labeled frames, one forward pass each.
 
-    Every process of a run calls this at the same point, and gets the scores of all sweeps.
+    Every process of a run calls this at the same point, and gets the scores of all frames.
 
     Parameters
     ----------
     model
         On `device`; put into evaluation mode, and back afterwards.
-    sweeps
-        Whole sweeps with labels, not augmented, not cropped: all of them, also with several
+    frames
+        Whole frames with labels, not augmented, not cropped: all of them, also with several
         processes.
     class_names
         Names of the training ids.
@@ -60,27 +60,27 @@ def evaluate(
     title
         What the progress bar says.
     num_workers
-        Processes that read sweeps, for each process of the run.
+        Processes that read frames, for each process of the run.
     skipped
-        Gets the sweeps that could not be read, if `sweeps` leaves such out: those of all processes.
+        Gets the frames that could not be read, if `frames` leaves such out: those of all processes.
     precision
         "bf16" runs the network under autocast.
     visit
-        Sees what the network returns, of the sweeps of this process: other numbers of the same
+        Sees what the network returns, of the frames of this process: other numbers of the same
         passes.
 
     Returns
     -------
     dict
-        The scores of `ConfusionMatrix.scores`, and `sweeps` (those scored), `points`, `voxels`,
+        The scores of `ConfusionMatrix.scores`, and `frames` (those scored), `points`, `voxels`,
         `seconds` (wall time of the pass, reading included), `confusion` (C lists of C labeled
-        points: rows are the truth, columns the predictions) and `by_sweep` (the mIoU of each sweep
+        points: rows are the truth, columns the predictions) and `by_frame` (the mIoU of each frame
         by its name), all plain JSON values.
 
     Raises
     ------
     UserError
-        If a sweep cannot be read by some process, and such sweeps are not left out.
+        If a frame cannot be read by some process, and such frames are not left out.
     """
 
     def predict(batch: Batch) -> tuple[Tensor, Tensor, int]:
@@ -91,7 +91,7 @@ def evaluate(
         return batch["raw_segment"], logits.argmax(dim=1).cpu()[batch["inverse"]], len(logits)
 
     return score_shards(
-        sweeps,
+        frames,
         predict,
         model,
         ConfusionMatrix(class_names, rule),
@@ -120,9 +120,9 @@ def score_shards(
     Parameters
     ----------
     dataset
-        One sweep per index; the same one on every process.
+        One frame per index; the same one on every process.
     predict
-        Called without gradients with what the loader gives for a sweep; returns the labels and the
+        Called without gradients with what the loader gives for a frame; returns the labels and the
         predictions of its points, on the host, and its number of voxels.
     model
         Put into evaluation mode, and back afterwards.
@@ -135,7 +135,7 @@ def score_shards(
     loading
         Options of the loader.
     skipped
-        Gets the sweeps that could not be read.
+        Gets the frames that could not be read.
     precision
         "bf16" runs `predict` under autocast.
 
@@ -147,7 +147,7 @@ def score_shards(
     skipped = SkippedFrames() if skipped is None else skipped
     indices = shard_indices(len(dataset), current_world())  # type: ignore[arg-type]
     scored = points = voxels = 0
-    by_sweep: dict[str, float | None] = {}
+    by_frame: dict[str, float | None] = {}
     failure: BaseException | None = None
     was_training = model.training
     model.eval()
@@ -157,16 +157,16 @@ def score_shards(
         for batch in skipped.watch(
             DataLoader(Subset(dataset, indices), worker_init_fn=reader_ignores_stop, **loading)
         ):
-            # The others stop at once, not when they are through with their sweeps.
+            # The others stop at once, not when they are through with their frames.
             if peer_failed():
                 break
             if batch.names:
                 with torch.no_grad(), arithmetic(device, precision):
                     truth, prediction, size = predict(batch)
-                of_sweep = ConfusionMatrix(matrix.class_names, matrix.rule)
-                of_sweep.add(truth, prediction)
-                matrix.merge(of_sweep)
-                by_sweep[batch.names[0]] = of_sweep.miou()
+                of_frame = ConfusionMatrix(matrix.class_names, matrix.rule)
+                of_frame.add(truth, prediction)
+                matrix.merge(of_frame)
+                by_frame[batch.names[0]] = of_frame.miou()
                 scored += 1
                 points += len(prediction)
                 voxels += size
@@ -176,17 +176,17 @@ def score_shards(
     finally:
         progress.close()
         model.train(was_training)
-    # One process may have larger sweeps, or a slower disk.
+    # One process may have larger frames, or a slower disk.
     agree(failure, patient=True)
     skipped.share()
     counts = torch.tensor([scored, points, voxels], dtype=torch.int64)
     counts = matrix.sum_over_processes(counts)
-    # By name: which process scored a sweep must not show in the order.
-    everywhere = {name: miou for part in gather_objects(by_sweep) for name, miou in part.items()}
+    # By name: which process scored a frame must not show in the order.
+    everywhere = {name: miou for part in gather_objects(by_frame) for name, miou in part.items()}
     return {
         **matrix.scores(),
-        **dict(zip(("sweeps", "points", "voxels"), counts.tolist(), strict=True)),
+        **dict(zip(("frames", "points", "voxels"), counts.tolist(), strict=True)),
         "seconds": time.monotonic() - started,
         "confusion": matrix.counts.tolist(),
-        "by_sweep": dict(sorted(everywhere.items())),
+        "by_frame": dict(sorted(everywhere.items())),
     }

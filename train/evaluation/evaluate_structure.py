@@ -1,4 +1,4 @@
-"""Score a network's structure: one pass over whole sweeps, counts for each sweep and street.
+"""Score a network's structure: one pass over whole frames, counts for each frame and scene.
 
 What the truth alone decides is found once (`PreparedFrames`) and what the teacher says is kept at
 sampled points (`sample_features`), so that many students are scored at the cost of their passes.
@@ -31,10 +31,10 @@ from train.evaluation.feature_agreement import (
 )
 from train.evaluation.network_pass import Precision, arithmetic
 from train.evaluation.structure import (
+    FrameStructure,
     StructureCounts,
-    SweepStructure,
     count_structure,
-    sweep_structure,
+    frame_structure,
 )
 from train.evaluation.training_overlap import sequence_of
 from train.networks.protocol import Network, NetworkOutput
@@ -43,32 +43,32 @@ _NAMES: Final = frozenset({"counts", "correlations", "own_other"})
 
 
 @dataclass(frozen=True)
-class StreetResult:
-    """Counts and agreement with the teacher on some sweeps; adds up with ``+``.
+class SceneResult:
+    """Counts and agreement with the teacher on some frames; adds up with ``+``.
 
     Attributes
     ----------
     counts
-        Of all sweeps.
+        Of all frames.
     correlations
-        The distance correlations of those sweeps that have one.
+        The distance correlations of those frames that have one.
     own_other
-        Name of a loss -> its own/other test on these sweeps.
+        Name of a loss -> its own/other test on these frames.
     """
 
     counts: StructureCounts
     correlations: tuple[float, ...]
     own_other: Mapping[str, OwnOther]
 
-    def __add__(self, other: "StreetResult") -> "StreetResult":
-        if not isinstance(other, StreetResult):
+    def __add__(self, other: "SceneResult") -> "SceneResult":
+        if not isinstance(other, SceneResult):
             return NotImplemented
         if self.own_other.keys() != other.own_other.keys():
             raise ValueError(
-                f"StreetResult: own/other tests of {sorted(self.own_other)} and of "
+                f"SceneResult: own/other tests of {sorted(self.own_other)} and of "
                 f"{sorted(other.own_other)} do not add up"
             )
-        return StreetResult(
+        return SceneResult(
             self.counts + other.counts,
             self.correlations + other.correlations,
             {name: test + other.own_other[name] for name, test in self.own_other.items()},
@@ -90,7 +90,7 @@ class StreetResult:
         Returns
         -------
         dict
-            What `StructureCounts.scores` returns, `distance_correlation` (mean over sweeps; None
+            What `StructureCounts.scores` returns, `distance_correlation` (mean over frames; None
             without one), and for each loss ``own_other_NAME``, the ratio of its test.
         """
         number = len(self.correlations)
@@ -119,7 +119,7 @@ class StreetResult:
         """
         if record.keys() != _NAMES:
             odd = sorted(_NAMES ^ record.keys())
-            raise ValueError(f"StreetResult: a record lacks, or should not have: {odd}")
+            raise ValueError(f"SceneResult: a record lacks, or should not have: {odd}")
         return cls(
             StructureCounts.from_json(record["counts"]),
             tuple(float(value) for value in record["correlations"]),
@@ -133,13 +133,13 @@ _NETWORK_INPUT: Final = ("feat", "coord", "grid_coord", "offset")
 
 
 @dataclass(frozen=True)
-class PreparedSweep:
-    """A sweep as a network and the scores need it.
+class PreparedFrame:
+    """A frame as a network and the scores need it.
 
     Attributes
     ----------
     name
-        The sweep's.
+        The frame's.
     batch
         The network's input, on the CPU.
     inverse
@@ -151,20 +151,20 @@ class PreparedSweep:
     name: str
     batch: dict[str, Tensor]
     inverse: Tensor
-    structure: SweepStructure
+    structure: FrameStructure
 
 
 class PreparedFrames:
-    """Sweeps with the structure of their truth.
+    """Frames with the structure of their truth.
 
     Parameters
     ----------
     frames
-        Whole sweeps with labels.
+        Whole frames with labels.
     num_classes
         Of the training ids.
     keep
-        Keep each prepared sweep in memory (about 4 MB for one of 40,000 points) for the next
+        Keep each prepared frame in memory (about 4 MB for one of 40,000 points) for the next
         network; otherwise it is read and prepared again.
     """
 
@@ -172,19 +172,19 @@ class PreparedFrames:
         self.frames = frames
         self.num_classes = num_classes
         self.keep = keep
-        self._kept: dict[int, PreparedSweep] = {}
+        self._kept: dict[int, PreparedFrame] = {}
 
     @property
     def names(self) -> list[str]:
-        """The sweeps' names, in index order."""
+        """The frames' names, in index order."""
         return list(self.frames.source.names)
 
     def __len__(self) -> int:
-        """Return how many sweeps there are."""
+        """Return how many frames there are."""
         return len(self.frames)
 
-    def __getitem__(self, index: int) -> PreparedSweep:
-        """Return one sweep.
+    def __getitem__(self, index: int) -> PreparedFrame:
+        """Return one frame.
 
         Raises
         ------
@@ -193,16 +193,16 @@ class PreparedFrames:
         """
         if index in self._kept:
             return self._kept[index]
-        sweep = self.frames.source[index]
-        if sweep.segment is None:
-            raise UserError(f"{sweep.path}: sweep {sweep.name} has no labels to score against")
-        batch = collate([self.frames.voxelized(sweep)])
-        prepared = PreparedSweep(
-            name=sweep.name,
+        frame = self.frames.source[index]
+        if frame.segment is None:
+            raise UserError(f"{frame.path}: frame {frame.name} has no labels to score against")
+        batch = collate([self.frames.voxelized(frame)])
+        prepared = PreparedFrame(
+            name=frame.name,
             batch={name: batch[name] for name in _NETWORK_INPUT},
             inverse=batch["inverse"],
             # Where the points are, not where clipping moves them for the network.
-            structure=sweep_structure(sweep.coord, sweep.segment, self.num_classes),
+            structure=frame_structure(frame.coord, frame.segment, self.num_classes),
         )
         if self.keep:
             self._kept[index] = prepared
@@ -211,14 +211,14 @@ class PreparedFrames:
 
 @dataclass(frozen=True)
 class StructureEvaluation:
-    """What one network's pass over some sweeps gave.
+    """What one network's pass over some frames gave.
 
     Attributes
     ----------
     counts
-        Of each sweep that was scored, by name, in index order.
+        Of each frame that was scored, by name, in index order.
     correlations
-        The distance correlation with the teacher of each sweep, None where it has none; empty
+        The distance correlation with the teacher of each frame, None where it has none; empty
         without a teacher.
     own_other
         Name of a loss -> its own/other test; clouds in the order of `counts`.
@@ -232,21 +232,21 @@ class StructureEvaluation:
     seconds: float
 
     def total(self) -> StructureCounts:
-        """Return the counts of all sweeps; there is at least one."""
+        """Return the counts of all frames; there is at least one."""
         return StructureCounts.total(self.counts.values(), self._num_classes)
 
-    def streets(self) -> dict[str, StructureCounts]:
-        """Return the counts of each street (sequence, segment, scene), in order of appearance."""
-        return {street: result.counts for street, result in self.results().items()}
+    def scenes(self) -> dict[str, StructureCounts]:
+        """Return the counts of each scene (sequence, segment, scene), in order of appearance."""
+        return {scene: result.counts for scene, result in self.results().items()}
 
-    def results(self) -> dict[str, StreetResult]:
-        """Return what each street has of all this, for a record."""
+    def results(self) -> dict[str, SceneResult]:
+        """Return what each scene has of all this, for a record."""
         places: dict[str, list[int]] = {}
         names = list(self.counts)
         for place, name in enumerate(names):
             places.setdefault(sequence_of(name), []).append(place)
         return {
-            street: StreetResult(
+            scene: SceneResult(
                 StructureCounts.total((self.counts[names[at]] for at in rows), self._num_classes),
                 tuple(
                     value for at in rows if (value := self.correlations.get(names[at])) is not None
@@ -258,11 +258,11 @@ class StructureEvaluation:
                     for word, test in self.own_other.items()
                 },
             )
-            for street, rows in places.items()
+            for scene, rows in places.items()
         }
 
     def distance_correlation(self) -> float | None:
-        """Return the mean over the sweeps that have one."""
+        """Return the mean over the frames that have one."""
         found = [value for value in self.correlations.values() if value is not None]
         return sum(found) / len(found) if found else None
 
@@ -282,9 +282,9 @@ def evaluate_structure(
     precision: Precision = "fp32",
     skipped: SkippedFrames | None = None,
 ) -> StructureEvaluation:
-    """Return the structure counts of a network's predictions, one forward pass for each sweep.
+    """Return the structure counts of a network's predictions, one forward pass for each frame.
 
-    Every process of a run calls this at the same point, and gets the counts of all sweeps.
+    Every process of a run calls this at the same point, and gets the counts of all frames.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def evaluate_structure(
         On `device`; put into evaluation mode, and back afterwards. A `Network` where there is a
         teacher.
     frames
-        Whole sweeps; hand the same object, with `keep`, to the calls for many networks.
+        Whole frames; hand the same object, with `keep`, to the calls for many networks.
     device
         Where the batches go.
     title
@@ -305,31 +305,31 @@ def evaluate_structure(
     precision
         "bf16" runs the network under autocast.
     skipped
-        Gets the sweeps that could not be read, if the frames leave such out.
+        Gets the frames that could not be read, if the frames leave such out.
 
     Raises
     ------
     UserError
-        If a sweep cannot be read, and such are not left out; if losses are given and all sweeps are
-        of one street; if no sweep could be read.
+        If a frame cannot be read, and such are not left out; if losses are given and all frames are
+        of one scene; if no frame could be read.
     ValueError
-        If losses are given without a teacher, or the teacher's features are not of these sweeps.
+        If losses are given without a teacher, or the teacher's features are not of these frames.
     """
     if losses and teacher is None:
         raise ValueError("evaluate_structure: losses compare with a teacher, and none is given")
     if losses:
         require_others([sequence_of(name) for name in frames.names])
 
-    def count(sweep: PreparedSweep, output: NetworkOutput) -> tuple[StructureCounts, Tensor | None]:
-        prediction = output.logits.argmax(dim=1).cpu()[sweep.inverse]
-        features = None if teacher is None else _sampled(network, sweep.name, output, teacher)
-        return count_structure(sweep.structure, prediction.numpy()), features
+    def count(frame: PreparedFrame, output: NetworkOutput) -> tuple[StructureCounts, Tensor | None]:
+        prediction = output.logits.argmax(dim=1).cpu()[frame.inverse]
+        features = None if teacher is None else _sampled(network, frame.name, output, teacher)
+        return count_structure(frame.structure, prediction.numpy()), features
 
     started = time.monotonic()
-    found = _each_sweep(network, frames, device, count, title, precision, skipped)
+    found = _each_frame(network, frames, device, count, title, precision, skipped)
     if not found:
-        raise UserError("no validation sweep could be read; see the messages above")
-    counts = {name: of_sweep for name, (of_sweep, _) in found.items()}
+        raise UserError("no validation frame could be read; see the messages above")
+    counts = {name: of_frame for name, (of_frame, _) in found.items()}
     if teacher is None:
         return StructureEvaluation(counts, {}, {}, time.monotonic() - started)
     names = list(found)
@@ -338,7 +338,7 @@ def evaluate_structure(
         of_teacher = teacher.by_name.get(name)
         if of_teacher is None or len(of_teacher) != len(students[name]):
             raise ValueError(
-                f"evaluate_structure: the teacher's features are not those of sweep {name}"
+                f"evaluate_structure: the teacher's features are not those of frame {name}"
             )
     correlations = {
         name: distance_correlation(teacher.by_name[name], students[name]) for name in names
@@ -367,29 +367,29 @@ def sample_features(
     precision: Precision = "fp32",
     skipped: SkippedFrames | None = None,
 ) -> SampledFeatures:
-    """Return a network's last decoder features at sampled voxels of each sweep.
+    """Return a network's last decoder features at sampled voxels of each frame.
 
     Parameters
     ----------
     network
         Usually the teacher; on `device`.
     frames
-        Whole sweeps.
+        Whole frames.
     device
         Where the batches go.
     title
         What the progress bar says.
     num_samples, seed
-        How many voxels of a sweep at most, and what draws them.
+        How many voxels of a frame at most, and what draws them.
     precision, skipped
         As of `evaluate_structure`.
     """
     rule = SampledFeatures(seed, num_samples, {})
 
-    def sample(sweep: PreparedSweep, output: NetworkOutput) -> Tensor:
-        return _sampled(network, sweep.name, output, rule)
+    def sample(frame: PreparedFrame, output: NetworkOutput) -> Tensor:
+        return _sampled(network, frame.name, output, rule)
 
-    found = _each_sweep(network, frames, device, sample, title, precision, skipped)
+    found = _each_frame(network, frames, device, sample, title, precision, skipped)
     return SampledFeatures(seed, num_samples, found)
 
 
@@ -400,16 +400,16 @@ def _sampled(network: nn.Module, name: str, output: NetworkOutput, rule: Sampled
     return features[rows.to(features.device)].float().cpu()
 
 
-def _each_sweep(
+def _each_frame(
     network: nn.Module,
     frames: PreparedFrames,
     device: torch.device,
-    visit: Callable[[PreparedSweep, NetworkOutput], Visited],
+    visit: Callable[[PreparedFrame, NetworkOutput], Visited],
     title: str,
     precision: Precision,
     skipped: SkippedFrames | None,
 ) -> dict[str, Visited]:
-    """Return what `visit` makes of each sweep, by name, on every process for those of all."""
+    """Return what `visit` makes of each frame, by name, on every process for those of all."""
     skipped = SkippedFrames() if skipped is None else skipped
     indices = shard_indices(len(frames), current_world())
     found: dict[int, tuple[str, Visited]] = {}
@@ -419,26 +419,26 @@ def _each_sweep(
     progress = Progress(title, len(indices))
     try:
         for index in indices:
-            # The others stop at once, not when they are through with their sweeps.
+            # The others stop at once, not when they are through with their frames.
             if peer_failed():
                 break
             try:
-                sweep = frames[index]
+                frame = frames[index]
             except UserError as error:
-                if frames.frames.on_bad_sweep == "stop":
+                if frames.frames.on_bad_frame == "stop":
                     raise
                 skipped.add([BadFrame(frames.names[index], str(error))])
                 continue
             with torch.no_grad(), arithmetic(device, precision):
-                output = network(to_device(sweep.batch, device))
-            found[index] = sweep.name, visit(sweep, output)
+                output = network(to_device(frame.batch, device))
+            found[index] = frame.name, visit(frame, output)
             progress.advance({})
     except BaseException as error:
         failure = error
     finally:
         progress.close()
         network.train(was_training)
-    # One process may have larger sweeps, or a slower disk.
+    # One process may have larger frames, or a slower disk.
     agree(failure, patient=True)
     skipped.share()
     everywhere: dict[int, tuple[str, Visited]] = {}

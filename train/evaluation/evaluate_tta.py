@@ -1,6 +1,6 @@
 """Score a network with test-time augmentation; these numbers are reported apart from single passes.
 
-Shape letters: R points of a sweep.
+Shape letters: R points of a frame.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from train.evaluation.network_pass import (
 
 def evaluate_tta(
     model: nn.Module,
-    sweeps: EvaluationFrames,
+    frames: EvaluationFrames,
     class_names: tuple[str, ...],
     rule: BenchmarkRule,
     device: torch.device,
@@ -39,11 +39,11 @@ def evaluate_tta(
     skipped: SkippedFrames | None = None,
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
-    """Return the scores of the mean of several passes over each sweep, seen otherwise each time.
+    """Return the scores of the mean of several passes over each frame, seen otherwise each time.
 
     Parameters
     ----------
-    model, sweeps, class_names, rule, device, title, num_workers, skipped, precision
+    model, frames, class_names, rule, device, title, num_workers, skipped, precision
         As `train.evaluation.evaluate.evaluate` takes them.
     augmentation
         A name of `TEST_TIME_AUGMENTATIONS`.
@@ -52,7 +52,7 @@ def evaluate_tta(
     -------
     dict
         As `evaluate` returns them but for `voxels`, and `augmentation` (its name), `passes` (how
-        many a sweep).
+        many a frame).
 
     Raises
     ------
@@ -70,7 +70,7 @@ def evaluate_tta(
         return seen.views[0]["raw_segment"], probabilities.argmax(dim=1), 0
 
     scores = score_shards(
-        AugmentedFrames(sweeps, views),
+        AugmentedFrames(frames, views),
         predict,
         model,
         ConfusionMatrix(class_names, rule),
@@ -86,12 +86,12 @@ def evaluate_tta(
 
 @dataclass(frozen=True)
 class AugmentedFrame:
-    """A sweep as it is seen in each view, or why it is not.
+    """A frame as it is seen in each view, or why it is not.
 
     Attributes
     ----------
     views
-        A batch per view, with labels; none if the sweep is skipped.
+        A batch per view, with labels; none if the frame is skipped.
     names, skipped
         As in a `Batch`.
     """
@@ -103,44 +103,44 @@ class AugmentedFrame:
 
 @dataclass(frozen=True)
 class AugmentedFrames(Dataset[AugmentedFrame]):
-    """Each sweep in all views.
+    """Each frame in all views.
 
     Attributes
     ----------
-    sweeps
-        Whole sweeps; clipped before they are turned, as in prediction.
+    frames
+        Whole frames; clipped before they are turned, as in prediction.
     views
         How each is seen.
     """
 
-    sweeps: EvaluationFrames
+    frames: EvaluationFrames
     views: Sequence[TTATransform]
 
     def __len__(self) -> int:
-        """Return how many sweeps there are."""
-        return len(self.sweeps)
+        """Return how many frames there are."""
+        return len(self.frames)
 
     def __getitem__(self, index: int) -> AugmentedFrame:
-        """Return one sweep; one that is skipped has no name.
+        """Return one frame; one that is skipped has no name.
 
         Raises
         ------
         UserError
-            If it cannot be read, and such sweeps are not to be skipped.
+            If it cannot be read, and such frames are not to be skipped.
         """
-        source = self.sweeps.source
+        source = self.frames.source
         try:
-            sweep = source[index]
-            if self.sweeps.clip_range_m is not None:
-                sweep = clip(sweep, self.sweeps.clip_range_m)
+            frame = source[index]
+            if self.frames.clip_range_m is not None:
+                frame = clip(frame, self.frames.clip_range_m)
             seen = [
-                collate([voxelize(view.of(sweep), self.sweeps.grid_size_m)]) for view in self.views
+                collate([voxelize(view.of(frame), self.frames.grid_size_m)]) for view in self.views
             ]
         except UserError as error:
-            if self.sweeps.on_bad_sweep == "stop":
+            if self.frames.on_bad_frame == "stop":
                 raise
             return AugmentedFrame(skipped=(BadFrame(source.names[index], str(error)),))
-        return AugmentedFrame(tuple(seen), names=(sweep.name,))
+        return AugmentedFrame(tuple(seen), names=(frame.name,))
 
 
 def _as_it_is(item: Any) -> Any:

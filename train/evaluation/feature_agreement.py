@@ -220,8 +220,8 @@ def own_other(
     teachers, students
         Each held-out cloud's features, (N, C_t) and (N, C_s), N of its own, at least 1.
     groups
-        Each cloud's street: the other cloud is then the next one of another street, since sweeps of
-        one street are nearly the same cloud. None: the next one. After the last comes the first.
+        Each cloud's scene: the other cloud is then the next one of another scene, since frames of
+        one scene are nearly the same cloud. None: the next one. After the last comes the first.
     seed
         Draws the rows: a loss often depends on their number, so that all clouds enter with as many
         as the smallest has.
@@ -234,10 +234,10 @@ def own_other(
         If lengths do not fit, a cloud is empty, or the loss is not finite.
     """
     _require_clouds("own_other", teachers, students)
-    streets = [str(number) for number in range(len(teachers))] if groups is None else list(groups)
-    if len(streets) != len(teachers):
-        raise ValueError(f"own_other: {len(streets)} groups for {len(teachers)} clouds")
-    require_others(streets)
+    scenes = [str(number) for number in range(len(teachers))] if groups is None else list(groups)
+    if len(scenes) != len(teachers):
+        raise ValueError(f"own_other: {len(scenes)} groups for {len(teachers)} clouds")
+    require_others(scenes)
     for teacher, student in zip(teachers, students, strict=True):
         _require_rows("own_other", teacher, student)
     size = min(len(teacher) for teacher in teachers)
@@ -250,8 +250,8 @@ def own_other(
     own: list[float] = []
     other: list[float] = []
     for number, student in enumerate(students):
-        following = (np.arange(1, len(streets)) + number) % len(streets)
-        partner = next(int(at) for at in following if streets[at] != streets[number])
+        following = (np.arange(1, len(scenes)) + number) % len(scenes)
+        partner = next(int(at) for at in following if scenes[at] != scenes[number])
         features = student[rows[number]]
         for losses, at in ((own, number), (other, partner)):
             value = float(loss(sampled[at], features))
@@ -263,18 +263,18 @@ def own_other(
     return OwnOther(tuple(own), tuple(other))
 
 
-def require_others(streets: Sequence[str]) -> None:
+def require_others(scenes: Sequence[str]) -> None:
     """Refuse clouds of which none has another to be compared with.
 
     Raises
     ------
     UserError
-        If all are of one street.
+        If all are of one scene.
     """
-    if len(set(streets)) < 2:
+    if len(set(scenes)) < 2:
         raise UserError(
-            f"the own/other test has {len(streets)} validation sweeps of {len(set(streets))} "
-            "street(s), but needs another cloud to compare with: validate on at least two streets"
+            f"the own/other test has {len(scenes)} validation frames of {len(set(scenes))} "
+            "scene(s), but needs another cloud to compare with: validate on at least two scenes"
         )
 
 

@@ -14,7 +14,7 @@ from train.data.frame import IGNORE_INDEX
 
 
 class ConfusionMatrix:
-    """Count (truth, prediction) pairs of labeled points over many sweeps.
+    """Count (truth, prediction) pairs of labeled points over many frames.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ class ConfusionMatrix:
         size = len(self.class_names)
         self.counts = torch.zeros(size, size, dtype=torch.int64)
         self.abstentions = torch.zeros(size, dtype=torch.int64)
-        self.sweeps = torch.zeros(1, dtype=torch.int64)
-        self.sweeps_with = torch.zeros(size, dtype=torch.int64)
+        self.frames = torch.zeros(1, dtype=torch.int64)
+        self.frames_with = torch.zeros(size, dtype=torch.int64)
 
     def add(self, truth: Tensor, prediction: Tensor) -> None:
-        """Count a sweep.
+        """Count a frame.
 
         Parameters
         ----------
@@ -66,17 +66,17 @@ class ConfusionMatrix:
         self.abstentions += torch.bincount(truth[~named], minlength=size)
         pairs = count_pairs(truth[named].numpy(), prediction[named].numpy(), size)
         self.counts += torch.from_numpy(pairs)
-        self.sweeps += 1
-        self.sweeps_with += torch.bincount(truth, minlength=size) > 0
+        self.frames += 1
+        self.frames_with += torch.bincount(truth, minlength=size) > 0
 
     def merge(self, other: "ConfusionMatrix") -> None:
-        """Add the counts of other sweeps, of the same classes."""
+        """Add the counts of other frames, of the same classes."""
         if other.class_names != self.class_names:
             raise ValueError("ConfusionMatrix.merge: the other matrix has other classes")
         self.counts += other.counts
         self.abstentions += other.abstentions
-        self.sweeps += other.sweeps
-        self.sweeps_with += other.sweeps_with
+        self.frames += other.frames
+        self.frames_with += other.frames_with
 
     def sum_over_processes(self, others: Tensor) -> Tensor:
         """Add up the counts of all processes, and return the sums of `others`, in one exchange.
@@ -88,9 +88,9 @@ class ConfusionMatrix:
         others
             (K,) int64, at least one number, what else is counted.
         """
-        parts = [self.counts.flatten(), self.abstentions, self.sweeps, self.sweeps_with, others]
+        parts = [self.counts.flatten(), self.abstentions, self.frames, self.frames_with, others]
         total = sum_over_processes(torch.cat(parts))
-        counts, self.abstentions, self.sweeps, self.sweeps_with, summed = torch.split(
+        counts, self.abstentions, self.frames, self.frames_with, summed = torch.split(
             total, [len(part) for part in parts]
         )
         self.counts = counts.reshape(self.counts.shape)
@@ -111,8 +111,8 @@ class ConfusionMatrix:
         return _mean(self.iou().values())
 
     def common_classes(self) -> tuple[str, ...]:
-        """Return the classes that more than half of the sweeps have labeled points of."""
-        often = 2 * self.sweeps_with > self.sweeps
+        """Return the classes that more than half of the frames have labeled points of."""
+        often = 2 * self.frames_with > self.frames
         return tuple(
             name for name, is_common in zip(self.class_names, often, strict=True) if is_common
         )
@@ -125,7 +125,7 @@ class ConfusionMatrix:
         dict
             `miou`: the mean over the classes that have an IoU. `benchmark_miou`: what the
             benchmark's own tool would say, which differs where a class is missing. `common_miou`:
-            the mean over `common_classes`, those that most sweeps have; a rare class, or a single
+            the mean over `common_classes`, those that most frames have; a rare class, or a single
             false alarm of one, does not move it. `accuracy`, `labeled_points`, `iou` by class.
         """
         by_class = self.iou()

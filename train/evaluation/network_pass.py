@@ -96,9 +96,9 @@ class TTATransform:
         turned = np.stack([sign * (cos * x - sin * y), side * (sin * x + cos * y), z], axis=1)
         return (turned * self.scale).astype(np.float32)
 
-    def of(self, sweep: LidarFrame) -> LidarFrame:
-        """Return a sweep as it is seen; points and labels keep their order."""
-        return dataclasses.replace(sweep, coord=self.apply(sweep.coord))
+    def of(self, frame: LidarFrame) -> LidarFrame:
+        """Return a frame as it is seen; points and labels keep their order."""
+        return dataclasses.replace(frame, coord=self.apply(frame.coord))
 
 
 def point_probabilities(
@@ -164,7 +164,7 @@ TEST_TIME_AUGMENTATIONS: Final = {
 degrees), ``scales-flips`` as it does on nuScenes (five scales, each with and without x and y
 flipped). ``scales`` and ``mirrors`` are the mild parts of them: the vehicle keeps heading along its
 axis, as it does in half of the training views (`train.data.transforms.PAPER_AUGMENTATION` turns the
-other half), where quarter turns show the network streets that run across."""
+other half), where quarter turns show the network scenes that run across."""
 
 WHEN_IT_HELPS: Final = (
     "rotations are the benchmarks' custom; on a frame unlike those of training scales (3 passes) "

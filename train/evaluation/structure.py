@@ -1,7 +1,7 @@
 """Scores that see structure: thin classes, class borders, fragments and spurious components.
 
-All are made from whole numbers of each class that add up over sweeps, streets and machines, so that
-a bootstrap over streets can add them again.
+All are made from whole numbers of each class that add up over frames, scenes and machines, so that
+a bootstrap over scenes can add them again.
 
 Shape letters: N points, L labeled points, K cells, E pairs of cells, T true components, C classes.
 """
@@ -88,8 +88,8 @@ def thin_classes(dataset: str, class_names: Sequence[str] = ()) -> tuple[str, ..
 
 
 @dataclass(frozen=True)
-class SweepStructure:
-    """What the truth alone says of a sweep: found once, used for the predictions of many networks.
+class FrameStructure:
+    """What the truth alone says of a frame: found once, used for the predictions of many networks.
 
     Points without a label take no part: they lie in no cell and are no neighbors.
 
@@ -127,15 +127,15 @@ class SweepStructure:
     component_class: NDArray[np.int16]
 
 
-def sweep_structure(
+def frame_structure(
     coord: NDArray[np.floating], truth: NDArray[np.int64], num_classes: int
-) -> SweepStructure:
-    """Return what the truth of a sweep says, for `count_structure`.
+) -> FrameStructure:
+    """Return what the truth of a frame says, for `count_structure`.
 
     Parameters
     ----------
     coord
-        (N, 3) meters, finite, of all points of the sweep (not of voxels).
+        (N, 3) meters, finite, of all points of the frame (not of voxels).
     truth
         (N,) training ids, negative where the label does not count.
     num_classes
@@ -147,10 +147,10 @@ def sweep_structure(
         If shapes do not fit, a label is not below C, or coordinates are not finite.
     """
     if truth.shape != (len(coord),):
-        raise ValueError(f"sweep_structure: {truth.shape} labels for {len(coord)} points")
+        raise ValueError(f"frame_structure: {truth.shape} labels for {len(coord)} points")
     if len(truth) and truth.max() >= num_classes:
         raise ValueError(
-            f"sweep_structure: truth has id {truth.max()}, outside 0 to {num_classes - 1}"
+            f"frame_structure: truth has id {truth.max()}, outside 0 to {num_classes - 1}"
         )
     boundary = boundary_mask(coord, truth)
     labeled = np.flatnonzero(truth >= 0)
@@ -162,7 +162,7 @@ def sweep_structure(
     large = np.flatnonzero(sizes >= MIN_TRUE_CELLS)
     number = np.full(cells.num_cells, -1)
     number[large] = np.arange(len(large))
-    return SweepStructure(
+    return FrameStructure(
         num_points=len(truth),
         num_classes=num_classes,
         labeled=labeled.astype(np.int32),
@@ -178,14 +178,14 @@ def sweep_structure(
 
 @dataclass(frozen=True, eq=False)
 class StructureCounts:
-    """What was counted in some sweeps; counts of disjoint sets of sweeps add up.
+    """What was counted in some frames; counts of disjoint sets of frames add up.
 
     Attributes
     ----------
-    sweeps
+    frames
         How many.
-    sweeps_with
-        (C,) int64, as all that follows: sweeps with a point of the class.
+    frames_with
+        (C,) int64, as all that follows: frames with a point of the class.
     truth, predicted, hits, abstained
         Labeled points: of the class, predicted as the class, both, of the class and without a
         prediction.
@@ -201,8 +201,8 @@ class StructureCounts:
         Predicted components of the class where the class is not.
     """
 
-    sweeps: int
-    sweeps_with: NDArray[np.int64]
+    frames: int
+    frames_with: NDArray[np.int64]
     truth: NDArray[np.int64]
     predicted: NDArray[np.int64]
     hits: NDArray[np.int64]
@@ -218,7 +218,7 @@ class StructureCounts:
 
     @classmethod
     def zero(cls, num_classes: int) -> Self:
-        """Return the counts of no sweeps."""
+        """Return the counts of no frames."""
         return cls(0, *(np.zeros(num_classes, dtype=np.int64) for _ in PER_CLASS))
 
     @classmethod
@@ -239,14 +239,14 @@ class StructureCounts:
                 f"StructureCounts: {self.num_classes} and {other.num_classes} classes do not add up"
             )
         return StructureCounts(
-            self.sweeps + other.sweeps,
+            self.frames + other.frames,
             *(getattr(self, name) + getattr(other, name) for name in PER_CLASS),
         )
 
     def __mul__(self, times: int) -> "StructureCounts":
-        """Return the counts of the same sweeps taken several times, as a bootstrap does."""
+        """Return the counts of the same frames taken several times, as a bootstrap does."""
         return StructureCounts(
-            self.sweeps * times, *(getattr(self, name) * times for name in PER_CLASS)
+            self.frames * times, *(getattr(self, name) * times for name in PER_CLASS)
         )
 
     __rmul__ = __mul__
@@ -258,7 +258,7 @@ class StructureCounts:
 
     def to_json(self) -> dict[str, Any]:
         """Return whole numbers and lists of them, by name."""
-        return {"sweeps": int(self.sweeps)} | {
+        return {"frames": int(self.frames)} | {
             name: getattr(self, name).tolist() for name in PER_CLASS
         }
 
@@ -272,19 +272,19 @@ class StructureCounts:
             If a name is missing or unknown, an entry is no whole number of at least 0, or lists
             differ in length.
         """
-        names = {"sweeps", *PER_CLASS}
+        names = {"frames", *PER_CLASS}
         if record.keys() != names:
             odd = sorted(names ^ record.keys())
             raise ValueError(f"StructureCounts: a record lacks, or should not have: {odd}")
         lengths = {len(record[name]) for name in PER_CLASS}
         if len(lengths) != 1:
             raise ValueError(f"StructureCounts: lists of different lengths: {sorted(lengths)}")
-        numbers = [record["sweeps"], *(entry for name in PER_CLASS for entry in record[name])]
+        numbers = [record["frames"], *(entry for name in PER_CLASS for entry in record[name])]
         for number in numbers:
             if type(number) is not int or number < 0:
                 raise ValueError(f"StructureCounts: {number!r} is no whole number of at least 0")
         return cls(
-            record["sweeps"], *(np.array(record[name], dtype=np.int64) for name in PER_CLASS)
+            record["frames"], *(np.array(record[name], dtype=np.int64) for name in PER_CLASS)
         )
 
     def iou(self, rule: BenchmarkRule, *, boundary: bool = False) -> list[float | None]:
@@ -311,7 +311,7 @@ class StructureCounts:
         rule: BenchmarkRule,
         groups: Mapping[str, Sequence[str]] | None = None,
     ) -> dict[str, float | None]:
-        """Return the scores of these sweeps; None where nothing defines one.
+        """Return the scores of these frames; None where nothing defines one.
 
         Parameters
         ----------
@@ -375,31 +375,31 @@ class StructureCounts:
         return scores
 
     def common_classes(self, class_names: Sequence[str], share: float = 0.5) -> tuple[str, ...]:
-        """Return the classes that more than a share of the sweeps have points of."""
-        often = self.sweeps_with > share * self.sweeps
+        """Return the classes that more than a share of the frames have points of."""
+        often = self.frames_with > share * self.frames
         return tuple(name for name, is_common in zip(class_names, often, strict=True) if is_common)
 
 
 PER_CLASS: Final = tuple(
-    field.name for field in dataclasses.fields(StructureCounts) if field.name != "sweeps"
+    field.name for field in dataclasses.fields(StructureCounts) if field.name != "frames"
 )
 """The counts that have a number for each class."""
 
 
-def count_structure(structure: SweepStructure, prediction: NDArray[np.int64]) -> StructureCounts:
-    """Return what there is to count in one sweep.
+def count_structure(structure: FrameStructure, prediction: NDArray[np.int64]) -> StructureCounts:
+    """Return what there is to count in one frame.
 
     Parameters
     ----------
     structure
-        From `sweep_structure`.
+        From `frame_structure`.
     prediction
         (N,) training ids of all points, negative where no class was predicted.
 
     Returns
     -------
     StructureCounts
-        Of this one sweep.
+        Of this one frame.
 
     Raises
     ------
@@ -445,8 +445,8 @@ def count_structure(structure: SweepStructure, prediction: NDArray[np.int64]) ->
     classes = structure.component_class
     present = per_class(truth)
     return StructureCounts(
-        sweeps=1,
-        sweeps_with=(present > 0).astype(np.int64),
+        frames=1,
+        frames_with=(present > 0).astype(np.int64),
         **points("", slice(None)),
         **points("boundary_", np.flatnonzero(structure.boundary)),
         components=per_class(classes),
@@ -456,7 +456,7 @@ def count_structure(structure: SweepStructure, prediction: NDArray[np.int64]) ->
     )
 
 
-def _fragments(structure: SweepStructure, cell_guess: NDArray[np.int64]) -> NDArray[np.int64]:
+def _fragments(structure: FrameStructure, cell_guess: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many pieces of each true component were found, (T,)."""
     found = np.where(cell_guess == structure.cell_truth, structure.component, -1)
     roots = component_roots(structure.pairs, found)
@@ -465,7 +465,7 @@ def _fragments(structure: SweepStructure, cell_guess: NDArray[np.int64]) -> NDAr
     return np.bincount(found[counted], minlength=len(structure.component_class))
 
 
-def _spurious(structure: SweepStructure, cell_guess: NDArray[np.int64]) -> NDArray[np.int64]:
+def _spurious(structure: FrameStructure, cell_guess: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the class of each predicted component that is nowhere near its class."""
     roots = component_roots(structure.pairs, cell_guess)
     sizes = np.bincount(roots[cell_guess >= 0], minlength=len(roots))

@@ -32,10 +32,10 @@ def count_trained(
     trained_on
         The sequences that the network was trained on.
     trained_seed
-        If these are simulated, the seed of their streets; None for recorded frames, and where
+        If these are simulated, the seed of their scenes; None for recorded frames, and where
         nobody wrote it down.
     seed
-        The same of the frames that are scored. Streets of two seeds, and simulated and recorded
+        The same of the frames that are scored. Scenes of two seeds, and simulated and recorded
         ones, can have equal names and are never the same.
     """
     if trained_seed is not None and seed != trained_seed:

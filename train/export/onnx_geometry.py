@@ -303,12 +303,12 @@ def _check_extent(largest: float, grid_size_m: float | None) -> None:
     """Refuse a cloud whose voxel indices have more bits than the curves."""
     limit = (1 << MAX_DEPTH) - 2
     if largest > limit:
-        cure = "drop the points far away, or take larger voxels"
+        hint = "drop the points far away, or take larger voxels"
         if grid_size_m is not None:
-            cure += f" (they are {grid_size_m:g} m)"
+            hint += f" (they are {grid_size_m:g} m)"
         raise GeometryError(
             f"the cloud has {largest + 1:.0f} voxels along an axis, the curves hold {limit + 1}; "
-            f"{cure}"
+            f"{hint}"
         )
 
 

@@ -7,7 +7,7 @@ from train.core.blocks import heading, page, table
 
 _ONNX_USE = """\
 ```bash
-python run.py --input sweep.bin --output labels.npy   # needs numpy and onnxruntime
+python run.py --input frame.bin --output labels.npy   # needs numpy and onnxruntime
 ```
 
 ```python

@@ -2,7 +2,7 @@
 
 `topodistill export` copies this file beside the network as ``run.py``:
 
-python run.py --input sweep.bin --output labels.npy
+python run.py --input frame.bin --output labels.npy
 """
 
 import argparse

@@ -145,7 +145,7 @@ def score_export(
     exported, network
         Of the same weights.
     frames
-        Whole sweeps with labels.
+        Whole frames with labels.
     class_names, rule
         Of their dataset.
 
@@ -186,7 +186,7 @@ def score_export(
             skipped=None,
             precision="fp32",
         )
-        for field in ("confusion", "by_sweep", "seconds"):
+        for field in ("confusion", "by_frame", "seconds"):
             del found[field]
         scores[name] = found
     miou = [scores[name]["miou"] for name in ("torch", "exported")]

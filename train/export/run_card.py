@@ -12,7 +12,7 @@ from train.networks.pretrained_folder import save_pretrained
 from train.networks.weights import load_model
 
 ROLES: Final = ("teacher", "student", "baseline")
-_SCORES: Final = ("sweeps", "labeled_points", "miou", "benchmark_miou", "accuracy", "iou")
+_SCORES: Final = ("frames", "labeled_points", "miou", "benchmark_miou", "accuracy", "iou")
 _RECORDED: Final = ("commit", "dirty", "versions", "device", "processes", "teacher")
 
 
@@ -58,7 +58,7 @@ def card_of_run(checkpoint: Path) -> tuple[dict[str, Any], dict[str, dict[str, A
             return made_by, {}
         named = " ".join(run["data"]["validation_sequences"])
         name = (
-            f"the {'simulated ' if metrics['simulated'] else ''}validation sweeps of "
+            f"the {'simulated ' if metrics['simulated'] else ''}validation frames of "
             f"{metrics['dataset']}" + (f", sequences {named}" if named else "")
         )
         return made_by, {name: {field: found[field] for field in _SCORES if field in found}}

@@ -61,7 +61,7 @@ VOXEL_M: Final = 0.05
 """Points that lie in one voxel of this size lie in one place."""
 
 GROUND_TOLERANCE_M: Final = 1.0
-"""How far from its place the ground may be: mounts differ, and streets slope."""
+"""How far from its place the ground may be: mounts differ, and scenes slope."""
 
 _FEWEST: Final = 1000  # points; how fewer are spread says nothing
 _MOST: Final = 20_000  # points that spreads are taken from: as good, and sixty frames take a second
@@ -84,13 +84,13 @@ class Finding:
         Which check found it; equal for all frames with the same trouble.
     seen
         What was seen, to follow the frame's name.
-    cure
+    hint
         What to do.
     """
 
     kind: str
     seen: str
-    cure: str
+    hint: str
 
 
 def check_frame(frame: LidarFrame) -> list[Finding]:
@@ -121,10 +121,10 @@ def _strength(frame: LidarFrame) -> Finding | None:
     low, high = float(frame.strength.min()), float(frame.strength.max())
     if low >= 0.0 and high <= 1.0:
         return None
-    cure = "subtract the lowest, then divide by the largest possible value"
+    hint = "subtract the lowest, then divide by the largest possible value"
     if low >= 0.0:
         largest = 255 if high <= 255.0 else 65535
-        cure = (
+        hint = (
             f"divide them by the largest possible value ({largest}, if they are counts); own "
             f"frames are by --data.strength-scale {largest}"
         )
@@ -132,7 +132,7 @@ def _strength(frame: LidarFrame) -> Finding | None:
         STRENGTH,
         f"strengths (remission, intensity) run from {low:g} to {high:g}, and networks are trained "
         "on 0 to 1",
-        cure,
+        hint,
     )
 
 
@@ -213,7 +213,7 @@ def _far_away(coord: NDArray[np.float64]) -> Finding | None:
 
 
 def _upright(coord: NDArray[np.float64]) -> Finding | None:
-    """Find a z that does not point up: it spans far more than a street is high."""
+    """Find a z that does not point up: it spans far more than a scene is high."""
     low, high = np.quantile(coord, (0.05, 0.95), axis=0)
     x, y, z = (high - low).tolist()
     if z < 15.0 or z < 2.0 * min(x, y):
@@ -293,7 +293,7 @@ class FrameChecks:
             found.append(self._line(ONE_PLACE))
         if self._all_without_a_label():
             found.append(
-                f"none of the {self._labeled} labeled sweeps that were looked at has a point with "
+                f"none of the {self._labeled} labeled frames that were looked at has a point with "
                 "a class that counts: nothing can be learned or scored; look at the labels and at "
                 "how they are mapped to classes"
             )
@@ -322,8 +322,8 @@ class FrameChecks:
         name, first = self._found[kind][0]
         count = len(self._found[kind])
         if count == 1:
-            return f"{name}: {first.seen}; {first.cure}"
-        return f"{name} and {count - 1} more of {self._frames} sweeps: {first.seen}; {first.cure}"
+            return f"{name}: {first.seen}; {first.hint}"
+        return f"{name} and {count - 1} more of {self._frames} frames: {first.seen}; {first.hint}"
 
 
 _SHIFT: Final = (
@@ -344,7 +344,7 @@ def prediction_warnings(frame: LidarFrame, class_names: Sequence[str] | None) ->
     """
     # That a file has no strength is told where it is read.
     found = [each for each in check_frame(frame) if each.kind not in (EQUAL_STRENGTH, NO_LABEL)]
-    lines = [f"{each.seen}; {each.cure}" for each in found]
+    lines = [f"{each.seen}; {each.hint}" for each in found]
     specs = (dataset_spec(name) for name in dict.fromkeys(_FORMATS.values()))
     trained = next((spec for spec in specs if spec.class_names == tuple(class_names or ())), None)
     if trained is None:

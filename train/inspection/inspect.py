@@ -37,13 +37,13 @@ class Inspection:
     ----------
     dataset, root, split, sequences
         What was looked at: a split, or sequences by name.
-    sweeps_there
-        How many sweeps there are, without those that opening found to be damaged.
-    sweeps, unlabeled_sweeps
+    frames_there
+        How many frames there are, without those that opening found to be damaged.
+    frames, unlabeled_frames
         How many of them were read, and how many of these have no labels.
     points
-        Of all sweeps.
-    points_a_sweep
+        Of all frames.
+    points_a_frame
         Least, median and most.
     points_by_class
         By class name; "ignored" counts labeled points that do not train.
@@ -51,33 +51,33 @@ class Inspection:
         Median strength by class name, of those present.
     points_by_range_m
         "from-to" in meters.
-    one_voxel_sweeps
-        Names of sweeps whose points all lie in one voxel of the usual size, 5 cm: sound to the
+    one_voxel_frames
+        Names of frames whose points all lie in one voxel of the usual size, 5 cm: sound to the
         reader, but a network can learn nothing from them.
     problems
-        What cannot be used, a line each: a sweep that could not be read, a segment that could not
-        be indexed, sweeps that cannot be trained on.
+        What cannot be used, a line each: a frame that could not be read, a segment that could not
+        be indexed, frames that cannot be trained on.
     warnings
         What looks wrong and can be used, a line each; see `train.inspection.frame_checks`.
     pictures
         The files that were drawn.
     points_by_camera
-        By camera, how many points it saw in the sweeps that were drawn with images.
+        By camera, how many points it saw in the frames that were drawn with images.
     """
 
     dataset: str
     root: str
     split: str
     sequences: list[str]
-    sweeps_there: int = 0
-    sweeps: int = 0
-    unlabeled_sweeps: int = 0
+    frames_there: int = 0
+    frames: int = 0
+    unlabeled_frames: int = 0
     points: int = 0
-    points_a_sweep: list[int] = field(default_factory=list)
+    points_a_frame: list[int] = field(default_factory=list)
     points_by_class: dict[str, int] = field(default_factory=dict)
     strength_by_class: dict[str, float] = field(default_factory=dict)
     points_by_range_m: dict[str, int] = field(default_factory=dict)
-    one_voxel_sweeps: list[str] = field(default_factory=list)
+    one_voxel_frames: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Inspection:
 
 
 class _Tally:
-    """Adds up sweeps."""
+    """Adds up frames."""
 
     def __init__(self, num_classes: int, origin_m: tuple[float, float, float]) -> None:
         self.origin_m = np.array(origin_m, dtype=np.float32)
@@ -95,16 +95,16 @@ class _Tally:
         self.by_class = np.zeros((num_classes + 1, 101), dtype=np.int64)
         self.by_range = np.zeros(len(_RANGE_EDGES_M) - 1, dtype=np.int64)
 
-    def add(self, sweep: LidarFrame) -> None:
-        """Count one sweep."""
-        self.sizes.append(len(sweep.coord))
-        range_m = np.linalg.norm(sweep.coord - self.origin_m, axis=1)
+    def add(self, frame: LidarFrame) -> None:
+        """Count one frame."""
+        self.sizes.append(len(frame.coord))
+        range_m = np.linalg.norm(frame.coord - self.origin_m, axis=1)
         self.by_range += np.histogram(range_m, _RANGE_EDGES_M)[0]
-        if sweep.segment is None:
+        if frame.segment is None:
             self.unlabeled += 1
             return
-        hundredths = np.clip(np.round(sweep.strength[:, 0] * 100), 0, 100).astype(np.int64)
-        np.add.at(self.by_class, (sweep.segment + 1, hundredths), 1)
+        hundredths = np.clip(np.round(frame.strength[:, 0] * 100), 0, 100).astype(np.int64)
+        np.add.at(self.by_class, (frame.segment + 1, hundredths), 1)
 
 
 def inspect(
@@ -115,10 +115,10 @@ def inspect(
     sequences: Sequence[str] = (),
     output: Path | None = None,
     num_pictures: int = 2,
-    num_sweeps: int = 0,
+    num_frames: int = 0,
     images: bool = False,
 ) -> Inspection:
-    """Return what is in a dataset; sweeps that cannot be read are listed and left out.
+    """Return what is in a dataset; frames that cannot be read are listed and left out.
 
     Parameters
     ----------
@@ -129,9 +129,9 @@ def inspect(
     output
         Where pictures go; None for no pictures.
     num_pictures
-        How many sweeps to draw, evenly spread.
-    num_sweeps
-        How many sweeps to read, evenly spread; 0 for all.
+        How many frames to draw, evenly spread.
+    num_frames
+        How many frames to read, evenly spread; 0 for all.
     images
         Whether to open the cameras too, and draw points on images and images on points beside each
         picture.
@@ -145,7 +145,7 @@ def inspect(
     if not split and not sequences:
         sequences = spec.list_sequences(root)
     source = _open(spec, root, split, sequences, images)
-    read = _spread(len(source), num_sweeps or len(source))
+    read = _spread(len(source), num_frames or len(source))
     drawn = {read[place] for place in _spread(len(read), num_pictures)}
     found = Inspection(spec.name, str(root), split, list(sequences), len(source))
     found.problems += source.unreadable.values()
@@ -153,22 +153,22 @@ def inspect(
         found.warnings += source.warnings
     checks = FrameChecks(spec)
     tally = _Tally(len(spec.class_names), spec.sensor_origin_m)
-    progress = Progress("looking at sweeps", len(read))
+    progress = Progress("looking at frames", len(read))
     for index in read:
         progress.advance({})
         try:
-            sweep = source[index]
+            frame = source[index]
         except UserError as error:
             found.problems.append(str(error))
             continue
-        tally.add(sweep)
-        if any(finding.kind == ONE_PLACE for finding in checks.add(sweep)):
-            found.one_voxel_sweeps.append(sweep.name)
+        tally.add(frame)
+        if any(finding.kind == ONE_PLACE for finding in checks.add(frame)):
+            found.one_voxel_frames.append(frame.name)
         if output is not None and index in drawn:
-            path = output / f"{sweep.name.replace('/', '_')}.png"
+            path = output / f"{frame.name.replace('/', '_')}.png"
             with _writing(path):
                 draw(
-                    sweep,
+                    frame,
                     spec.class_names,
                     path,
                     origin_m=spec.sensor_origin_m,
@@ -176,14 +176,14 @@ def inspect(
                 )
             found.pictures.append(path.name)
             if images:
-                _draw_images(spec, sweep, path.with_suffix(".cameras.png"), found)
+                _draw_images(spec, frame, path.with_suffix(".cameras.png"), found)
     progress.close()
     found.problems += checks.problems()
     found.warnings += checks.warnings()
-    found.sweeps, found.unlabeled_sweeps = len(tally.sizes), tally.unlabeled
+    found.frames, found.unlabeled_frames = len(tally.sizes), tally.unlabeled
     found.points = sum(tally.sizes)
     if tally.sizes:
-        found.points_a_sweep = [
+        found.points_a_frame = [
             min(tally.sizes),
             int(np.median(tally.sizes)),
             max(tally.sizes),
@@ -202,18 +202,18 @@ def inspect(
     return found
 
 
-def _draw_images(spec: DatasetSpec, sweep: LidarFrame, path: Path, found: Inspection) -> None:
-    """Draw a sweep's images; what is wrong with them is a problem of the sweep."""
+def _draw_images(spec: DatasetSpec, frame: LidarFrame, path: Path, found: Inspection) -> None:
+    """Draw a frame's images; what is wrong with them is a problem of the frame."""
     try:
         with _writing(path):
             counts = draw_cameras(
-                sweep, path, origin_m=spec.sensor_origin_m, forward_deg=spec.forward_deg
+                frame, path, origin_m=spec.sensor_origin_m, forward_deg=spec.forward_deg
             )
     except UserError as error:
         found.problems.append(str(error))
         return
     found.pictures.append(path.name)
-    for image, count in zip(sweep.images, counts, strict=True):
+    for image, count in zip(frame.images, counts, strict=True):
         found.points_by_camera[image.name] = found.points_by_camera.get(image.name, 0) + count
 
 
@@ -230,7 +230,7 @@ def _writing(path: Path) -> Iterator[None]:
 def _open(
     spec: DatasetSpec, root: Path, split: str, sequences: Sequence[str], images: bool
 ) -> FrameSource:
-    """Open what is to be looked at, sweeps without labels included."""
+    """Open what is to be looked at, frames without labels included."""
     try:
         return spec.open(
             root,
@@ -257,12 +257,12 @@ def lines(found: Inspection) -> Iterable[str]:
     more = f" and {len(found.sequences) - 8} more" if len(found.sequences) > 8 else ""
     yield f"{found.dataset} in {found.root}: {part}{more}"
     yield (
-        f"{found.sweeps:,} of {found.sweeps_there:,} sweeps, {found.unlabeled_sweeps:,} of them "
+        f"{found.frames:,} of {found.frames_there:,} frames, {found.unlabeled_frames:,} of them "
         "without labels"
     )
-    if found.points_a_sweep:
-        least, median, most = found.points_a_sweep
-        yield f"{found.points:,} points; a sweep has {least:,} to {most:,}, median {median:,}"
+    if found.points_a_frame:
+        least, median, most = found.points_a_frame
+        yield f"{found.points:,} points; a frame has {least:,} to {most:,}, median {median:,}"
     labeled = sum(found.points_by_class.values())
     if labeled:
         yield f"{'class':<24}{'points':>14}{'share':>9}{'strength':>10}"
@@ -277,10 +277,10 @@ def lines(found: Inspection) -> Iterable[str]:
         if count:
             yield f"{span + ' m':<24}{count:>14,}{count / found.points:>9.2%}"
     for name, count in found.points_by_camera.items():
-        yield f"{name:<24}{count:>14,} points seen in the sweeps drawn"
-    if found.one_voxel_sweeps:
-        yield f"sweeps in one voxel of {100 * VOXEL_M:g} cm: {len(found.one_voxel_sweeps)}"
-        yield from found.one_voxel_sweeps
+        yield f"{name:<24}{count:>14,} points seen in the frames drawn"
+    if found.one_voxel_frames:
+        yield f"frames in one voxel of {100 * VOXEL_M:g} cm: {len(found.one_voxel_frames)}"
+        yield from found.one_voxel_frames
     for title, lines_of in (("problems", found.problems), ("warnings", found.warnings)):
         yield f"{title}: {len(lines_of) or 'none'}"
         yield from lines_of
@@ -300,9 +300,9 @@ class Options:
     output: Annotated[Path, arg(metavar="DIR")]
     """folder for report and pictures"""
     pictures: Annotated[int, arg(metavar="N")] = 2
-    """how many sweeps to draw"""
-    max_frames: Annotated[int, arg(metavar="N", aliases=("--sweeps",))] = 0
-    """how many sweeps to read, evenly spread; 0 for all"""
+    """how many frames to draw"""
+    max_frames: Annotated[int, arg(metavar="N", aliases=("--frames",))] = 0
+    """how many frames to read, evenly spread; 0 for all"""
     images: bool = False
     """draw points on the cameras' images, and the images' colors on the points"""
     data: LayoutFlags = field(default_factory=LayoutFlags)
@@ -323,7 +323,7 @@ def _run(options: Options) -> int:
         if output.exists() and not output.is_dir():
             raise UserError(f"{output}: is a file; --output must be a folder")
         output.mkdir(parents=True, exist_ok=True)
-        # Found out now and not after all sweeps were read.
+        # Found out now and not after all frames were read.
         with tempfile.TemporaryFile(dir=output):
             pass
     found = inspect(
@@ -333,7 +333,7 @@ def _run(options: Options) -> int:
         sequences=options.sequences,
         output=output,
         num_pictures=options.pictures,
-        num_sweeps=options.max_frames,
+        num_frames=options.max_frames,
         images=options.images,
     )
     with _writing(report):

@@ -1,4 +1,4 @@
-"""Draws a sweep from above and as the sensor sees it, and the images of its cameras."""
+"""Draws a frame from above and as the sensor sees it, and the images of its cameras."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ _POINTS_A_PANORAMA = 200_000  # of dots of one square point; fewer points get la
 
 
 def draw(
-    sweep: LidarFrame,
+    frame: LidarFrame,
     class_names: tuple[str, ...],
     path: Path,
     *,
@@ -39,7 +39,7 @@ def draw(
 
     Parameters
     ----------
-    sweep
+    frame
         With or without labels.
     class_names
         In the order of train ids.
@@ -50,10 +50,10 @@ def draw(
     origin_m, forward_deg
         As for `train.inspection.views.directions`.
     """
-    azimuth, elevation, range_m = directions(sweep.coord, origin_m, forward_deg)
-    number = np.full(len(range_m), -1) if sweep.segment is None else sweep.segment
+    azimuth, elevation, range_m = directions(frame.coord, origin_m, forward_deg)
+    number = np.full(len(range_m), -1) if frame.segment is None else frame.segment
     by_class = class_colors(class_names)[number]
-    strength = sweep.strength[:, 0].astype(np.float64)
+    strength = frame.strength[:, 0].astype(np.float64)
     strengths = ScalarMappable(
         Normalize(0.0, max(float(np.quantile(strength, 0.98)), 1e-9), clip=True),
         colormaps["viridis"],
@@ -64,12 +64,12 @@ def draw(
     span = float(np.quantile(elevation, 0.999) - np.quantile(elevation, 0.001))
     height = min(max(span / _DEGREES_A_PANEL, 0.5), 2.5)
     figure = Figure(figsize=(20, 11.5 + 4 * height), layout="constrained")
-    figure.suptitle(f"{sweep.name}, {len(range_m):,} points")
+    figure.suptitle(f"{frame.name}, {len(range_m):,} points")
     grid = figure.add_gridspec(4, 2, height_ratios=[3, height, height, height])
-    from_above = np.argsort(sweep.coord[:, 2], kind="stable")
+    from_above = np.argsort(frame.coord[:, 2], kind="stable")
     for column, (color, title) in enumerate(((by_class, "class"), (by_strength, "strength"))):
         axes = figure.add_subplot(grid[0, column])
-        x, y, _ = sweep.coord[from_above].T
+        x, y, _ = frame.coord[from_above].T
         axes.scatter(x, y, c=color[from_above], s=0.6, linewidths=0)
         axes.set(title=f"from above, {title}", xlabel="x [m]", ylabel="y [m]", aspect="equal")
         axes.set(xlim=(-extent_m, extent_m), ylim=(-extent_m, extent_m), facecolor="black")
@@ -119,7 +119,7 @@ _PIXELS_WIDE: Final = 800
 
 
 def draw_cameras(
-    sweep: LidarFrame,
+    frame: LidarFrame,
     path: Path,
     *,
     origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -132,7 +132,7 @@ def draw_cameras(
 
     Parameters
     ----------
-    sweep
+    frame
         From a source that was opened with cameras.
     path
         The file to write.
@@ -144,28 +144,28 @@ def draw_cameras(
     Returns
     -------
     list of int
-        How many points each camera sees, in the order of the sweep's images.
+        How many points each camera sees, in the order of the frame's images.
 
     Raises
     ------
     UserError
         If there are no images, one cannot be read, or a camera sees no point.
     """
-    pairs = camera_views(sweep, {"point_pixel"}).point_pixel
+    pairs = camera_views(frame, {"point_pixel"}).point_pixel
     assert pairs is not None
-    images = sweep.images
+    images = frame.images
     rows = -(-len(images) // _COLUMNS)
     figure = Figure(figsize=(21, 3.9 * rows + 11.5), layout="constrained")
-    figure.suptitle(f"{sweep.name}: {len(sweep.coord):,} points, {len(images)} cameras")
+    figure.suptitle(f"{frame.name}: {len(frame.coord):,} points, {len(images)} cameras")
     grid = figure.add_gridspec(rows + 2, _COLUMNS, height_ratios=[*[1.0] * rows, 0.75, 1.9])
     depths = ScalarMappable(LogNorm(*_DEPTHS_M, clip=True), colormaps["turbo"])
-    colors = np.tile(np.array(_UNSEEN), (len(sweep.coord), 1))
+    colors = np.tile(np.array(_UNSEEN), (len(frame.coord), 1))
     counts: list[int] = np.bincount(pairs[:, 0], minlength=len(images)).tolist()
     for place, view in enumerate(_ahead_first(images, forward_deg)):
         image = images[view]
         picture = image.resized(_shown_size(image.width, image.height))
         seen = pairs[pairs[:, 0] == view, 3]
-        pixel, depth = project(sweep.coord[seen], image)
+        pixel, depth = project(frame.coord[seen], image)
         height, width = picture.shape[:2]
         u, v = (pixel * (width / image.width, height / image.height)).T
         at = np.minimum(v.astype(int), height - 1), np.minimum(u.astype(int), width - 1)
@@ -187,7 +187,7 @@ def draw_cameras(
     bar = figure.colorbar(depths, ax=figure.axes, label="depth [m]", pad=0.01, ticks=_DEPTH_TICKS_M)
     bar.ax.set_yticks(_DEPTH_TICKS_M, [str(depth_m) for depth_m in _DEPTH_TICKS_M])
     bar.ax.minorticks_off()
-    azimuth, elevation, range_m = directions(sweep.coord, origin_m, forward_deg)
+    azimuth, elevation, range_m = directions(frame.coord, origin_m, forward_deg)
     order = np.argsort(-range_m, kind="stable")
     axes = figure.add_subplot(grid[rows, :])
     axes.scatter(azimuth[order], elevation[order], c=colors[order], s=9.0, linewidths=0)
@@ -196,7 +196,7 @@ def draw_cameras(
     axes.set(xlim=(180, -180), ylim=(low - 1, high + 1))
     axes.set(xlabel="azimuth [degrees], 0 ahead, positive to the left", ylabel="elevation")
     axes = figure.add_subplot(grid[rows + 1, :])
-    ahead, left = _ahead_up(sweep.coord, forward_deg).T
+    ahead, left = _ahead_up(frame.coord, forward_deg).T
     axes.scatter(ahead, left, c=colors, s=5.0, linewidths=0)
     axes.set(xlim=(-2.2 * extent_m, 2.2 * extent_m), ylim=(-extent_m, extent_m), aspect="equal")
     axes.set(title="from above, ahead is to the right; dark points are seen by no camera")

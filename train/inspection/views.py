@@ -1,4 +1,4 @@
-"""How sweeps are shown: a color for each class, and where points are as the sensor sees them.
+"""How frames are shown: a color for each class, and where points are as the sensor sees them.
 
 Shape letters: N points.
 """

@@ -311,7 +311,7 @@ def other_cloud_rows(offset: Tensor) -> Tensor:
     if len(ends) < 2:
         raise UserError(
             "--method.topology-target other takes the target of another cloud, and the batch has "
-            "one alone; choose a --data.batch-size of 2 or more that leaves no single sweep over"
+            "one alone; choose a --data.batch-size of 2 or more that leaves no single frame over"
         )
     begins = [0, *ends[:-1]]
     sizes = [end - begin for begin, end in zip(begins, ends, strict=True)]

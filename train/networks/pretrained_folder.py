@@ -51,7 +51,7 @@ def save_pretrained(
         A sentence on the terms of the training data. A card without one is not written: whoever
         gets the folder has to know.
     scores
-        Name of what was scored -> "miou", "accuracy" (shares of 1), "iou" by class, "sweeps"; any
+        Name of what was scored -> "miou", "accuracy" (shares of 1), "iou" by class, "frames"; any
         of them may be missing. Empty or None: nobody scored these weights, and the card says so.
     made_by
         How it was made: "command", "commit", "versions" and whatever else is known.
@@ -190,7 +190,7 @@ def model_card(config: Mapping[str, Any], metadata: ModelMetadata) -> str:
         'network, metadata = from_pretrained("PATH OF THIS FOLDER")',
         "```",
         "",
-        "`topodistill predict --checkpoint FOLDER --input sweep.bin --output labels.npy` labels a "
+        "`topodistill predict --checkpoint FOLDER --input frame.bin --output labels.npy` labels a "
         "cloud.",
         "",
         "## Data license",
@@ -220,7 +220,7 @@ def _trained_on(metadata: ModelMetadata) -> str:
     count = len(metadata.trained_on)
     sequences = f"{count} sequences" if count else "sequences that were not recorded"
     if metadata.simulated_seed is not None:
-        return f"{sequences} of simulated streets, seed {metadata.simulated_seed}"
+        return f"{sequences} of simulated scenes, seed {metadata.simulated_seed}"
     return f"{sequences} of {metadata.dataset}"
 
 
@@ -232,10 +232,10 @@ def _score_lines(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "or the predictions.",
     ]
     for name, values in scores.items():
-        sweeps = f" ({values['sweeps']} sweeps)" if "sweeps" in values else ""
+        frames = f" ({values['frames']} frames)" if "frames" in values else ""
         lines += [
             "",
-            f"On {name}{sweeps}: mIoU {_percent(values.get('miou'))}, accuracy "
+            f"On {name}{frames}: mIoU {_percent(values.get('miou'))}, accuracy "
             f"{_percent(values.get('accuracy'))}.",
         ]
         if values.get("iou"):

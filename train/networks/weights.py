@@ -47,7 +47,7 @@ class ModelMetadata:
     trained_on
         Names of the sequences that were trained on; empty where that was not recorded.
     simulated_seed
-        Seed of the simulated streets that were trained on: streets of other seeds have the same
+        Seed of the simulated scenes that were trained on: scenes of other seeds have the same
         names. None for recorded frames, and where it was not recorded.
     """
 

@@ -86,28 +86,28 @@ def predict(
 
 def predict_frame(
     model: nn.Module,
-    sweep: LidarFrame,
+    frame: LidarFrame,
     grid_size_m: float,
     *,
     clip_range_m: ClipRange | None = None,
     views: Sequence[TTATransform] = SINGLE_PASS,
     precision: Precision = "fp32",
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return what `predict` does for a sweep of any dataset; its labels are not looked at.
+    """Return what `predict` does for a frame of any dataset; its labels are not looked at.
 
     Points beyond the box `clip_range_m` are moved onto its faces first, as in training.
     """
     if not views:
         raise ValueError("predict: views is empty; give SINGLE_PASS or several views")
     if clip_range_m is not None:
-        sweep = clip(sweep, clip_range_m)
-    sweep = dataclasses.replace(sweep, segment=None)
+        frame = clip(frame, clip_range_m)
+    frame = dataclasses.replace(frame, segment=None)
     was_training = model.training
     model.eval()
     try:
-        batches = (collate([voxelize(view.of(sweep), grid_size_m)]) for view in views)
+        batches = (collate([voxelize(view.of(frame), grid_size_m)]) for view in views)
         device = next(model.parameters()).device
-        probabilities = point_probabilities(model, batches, device, sweep.path, precision).numpy()
+        probabilities = point_probabilities(model, batches, device, frame.path, precision).numpy()
     finally:
         model.train(was_training)
     return probabilities.argmax(axis=1), probabilities.astype(np.float32)

@@ -45,7 +45,7 @@ class Cloud:
 
     Attributes
     ----------
-    sweep
+    frame
         At least one point, all finite and within `MAX_COORDINATE_M`.
     kind
         The file's kind, for people.
@@ -58,7 +58,7 @@ class Cloud:
         What writes the file again with labels; None if its kind holds none.
     """
 
-    sweep: LidarFrame
+    frame: LidarFrame
     kind: str
     strength_from: str
     there: NDArray[np.bool_] | None = None
@@ -118,7 +118,7 @@ def read_cloud(
         return _read_columns(path, files.strength_scale, origin_m)
     if path.name.lower().endswith(".pcd.bin") and files.columns == KITTI_COLUMNS:
         coord, strength = nuscenes.read_points(path)
-        return Cloud(_frame(path, coord, strength), "nuScenes sweep", "intensity / 255")
+        return Cloud(_frame(path, coord, strength), "nuScenes frame", "intensity / 255")
     if ending == ".bin":
         return _read_bin(path, files)
     raise UserError(
@@ -134,7 +134,7 @@ def _read_bin(path: Path, files: FrameFiles) -> Cloud:
     if files.strength_scale is not None and strength_from != NO_STRENGTH:
         strength_from += f" / {files.strength_scale:g}"
     known = files.columns == KITTI_COLUMNS
-    kind = "SemanticKITTI sweep" if known else f"columns {', '.join(names)}"
+    kind = "SemanticKITTI frame" if known else f"columns {', '.join(names)}"
     return Cloud(_frame(path, coord, strength), kind, strength_from)
 
 

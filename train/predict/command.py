@@ -1,6 +1,6 @@
 """The command for one's own clouds: a class for every point of a cloud, a folder, or a sequence.
 
-topodistill predict --checkpoint student.pt --input sweep.bin --output sweep.label
+topodistill predict --checkpoint student.pt --input frame.bin --output frame.label
 """
 
 import dataclasses
@@ -67,7 +67,7 @@ examples:
   topodistill predict --checkpoint student.pt --data.class-map classes.yaml \\
       --input my-data/02 --output predictions --rerun drive.rrd --teacher-checkpoint teacher.pt
   topodistill predict --checkpoint model_best.pth --form v1.5.1 \\
-      --dataset nuscenes --input sweep.pcd.bin --output labels.npy
+      --dataset nuscenes --input frame.pcd.bin --output labels.npy
   topodistill predict --checkpoint student.pt --input segment-NAME.tfrecord \\
       --frame 1515097199686241 --output labels.npy
 """
@@ -114,7 +114,7 @@ class Options:
     device: Device = "auto"
     precision: Precision = "fp32"
     """arithmetic of the network"""
-    on_bad_sweep: Literal["stop", "skip"] = "stop"
+    on_bad_frame: Literal["stop", "skip"] = "stop"
     """a cloud of a folder that cannot be read ends the command, or is left out and listed"""
     overwrite: bool = False
     """replace output files that exist"""
@@ -204,7 +204,7 @@ def _run(options: Options) -> None:
             counts = predict_single(reading, cloud, first, options.probabilities, recording)
         else:
             counts = predict_drive(
-                reading, clouds, recording, skip_bad=options.on_bad_sweep == "skip"
+                reading, clouds, recording, skip_bad=options.on_bad_frame == "skip"
             )
     logger.info(f"classes: {class_summary(counts, network.class_names)}")
     written = (options.output, options.probabilities, options.rerun)

@@ -115,7 +115,7 @@ class Reading:
         try:
             return predict_frame(
                 network.model.to(self.device),
-                cloud.sweep,
+                cloud.frame,
                 grid_size_m,
                 clip_range_m=network.clip_range_m,
                 views=views,
@@ -123,7 +123,7 @@ class Reading:
             )
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"{cloud.sweep.path}: {self.device} has too little memory for this cloud and "
+                f"{cloud.frame.path}: {self.device} has too little memory for this cloud and "
                 "network; use --device cpu, or a larger --grid-size-m"
             ) from error
 
@@ -132,7 +132,7 @@ class Reading:
         class_map = self.writer.class_map
         if wanted.truth is None or class_map is None or class_map != self.files.class_map:
             return None
-        num_rows = len(cloud.sweep.coord) if cloud.there is None else len(cloud.there)
+        num_rows = len(cloud.frame.coord) if cloud.there is None else len(cloud.there)
         segment = self.files.read_segment(wanted.truth, num_rows)
         return segment if cloud.there is None else segment[cloud.there]
 
@@ -151,7 +151,7 @@ class Recording:
         teacher = None if self.teacher is None else reading.ask_teacher(self.teacher, cloud)
         self.drive.add(
             Shown(
-                wanted.points.name, cloud.sweep.coord, labels, teacher, reading.truth(wanted, cloud)
+                wanted.points.name, cloud.frame.coord, labels, teacher, reading.truth(wanted, cloud)
             )
         )
 
@@ -279,14 +279,14 @@ def predict_drive(
 
 def _tell_cloud(path: Path, cloud: Cloud, class_names: tuple[str, ...] | None) -> None:
     """Say what was read, and what looks odd about it."""
-    strength = cloud.sweep.strength
+    strength = cloud.frame.strength
     logger.info(f"{path}: {cloud.kind}, {len(strength)} points; strength: {cloud.strength_from}")
     if cloud.there is not None:
         logger.info(
             f"note: {int((~cloud.there).sum())} of {len(cloud.there)} rows are rays without a "
             "return; they get no class"
         )
-    for line in prediction_warnings(cloud.sweep, class_names):
+    for line in prediction_warnings(cloud.frame, class_names):
         logger.warning(f"warning: {path}: {line}")
     if path.suffix.lower() in LABELED_ENDINGS and 0.0 < float(strength.max()) < 0.01:
         logger.info(

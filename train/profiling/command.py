@@ -1,6 +1,6 @@
 """Measure what the networks cost: parameters, operations, seconds, memory; write a record of it.
 
-python -m train.efficiency --output runs/costs --input sweep.bin
+python -m train.efficiency --output runs/costs --input frame.bin
 """
 
 import json
@@ -36,7 +36,7 @@ class Options:
     precision: Literal["fp32", "bf16"] | None = None
     "of the layers [bf16 on a GPU, fp32 on a CPU]"
     input: Annotated[Path | None, arg(metavar="FILE.bin")] = None
-    "a SemanticKITTI .bin [a simulated sweep]"
+    "a SemanticKITTI .bin [a simulated frame]"
     grid_size_m: Annotated[float, arg(metavar="METERS")] = 0.05
     "edge of the voxels"
     voxels: Annotated[
@@ -44,7 +44,7 @@ class Options:
         several(int, "N"),
         arg(
             help="sizes, e.g. 10000 40000: the voxels nearest to the sensor "
-            f"[{', '.join(f'1/{share}' for share in SHARES[:-1])} and all of the sweep]",
+            f"[{', '.join(f'1/{share}' for share in SHARES[:-1])} and all of the frame]",
         ),
     ] = ()
     models: Annotated[
@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Request:
         output=options.output,
         device=device,
         precision="bfloat16" if precision == "bf16" else "float32",
-        sweep_path=options.input,
+        frame_path=options.input,
         grid_size_m=options.grid_size_m,
         voxels=tuple(sorted(set(options.voxels))),
         models=models,
@@ -111,7 +111,7 @@ def _split_flag(text: str) -> list[str]:
 
 
 def in_short(record: dict[str, Any]) -> list[str]:
-    """Return a line for each network: what it costs on the whole sweep."""
+    """Return a line for each network: what it costs on the whole frame."""
     lines = []
     for name, model in record["models"].items():
         whole = model["sizes"][-1]

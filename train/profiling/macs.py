@@ -22,7 +22,7 @@ PARTS = {
     "position_linear": "position encoding, linear",
     "attention_projections": "attention, Q K V and output projections",
     "attention_scores": "attention, scores and weighted sums",
-    "perceptron": "perceptron",
+    "MLP": "MLP",
     "pooling": "pooling, linear",
     "skip_projection": "unpooling, skip projection",
     "up_projection": "unpooling, projection of the coarse features",
@@ -30,7 +30,7 @@ PARTS = {
 }
 """What each part is called on a page."""
 
-BLOCK_PARTS = ("position_convolution", "position_linear", "attention_projections", "perceptron")
+BLOCK_PARTS = ("position_convolution", "position_linear", "attention_projections", "MLP")
 
 PAPER_PARTS = (*BLOCK_PARTS, "stem", "skip_projection")
 """What a profile near that of the ruling has to count to give Table 8's totals."""
@@ -38,7 +38,7 @@ PAPER_PARTS = (*BLOCK_PARTS, "stem", "skip_projection")
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a sweep adds to the count; all tuples run from stage 0.
+    """What a frame adds to the count; all tuples run from stage 0.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def count_operations(
     config
         The network.
     geometry
-        The sweep; as many stages as the network.
+        The frame; as many stages as the network.
     in_channels, num_classes
         Of the network's input and of its head.
 
@@ -166,7 +166,7 @@ def _blocks(
     if has_attention:
         parts["attention_projections"] = 4 * rows * square
         parts["attention_scores"] = 2 * geometry.scores[stage] * depth * width
-        parts["perceptron"] = 2 * config.mlp_ratio * rows * square
+        parts["MLP"] = 2 * config.mlp_ratio * rows * square
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Measure what the networks cost on a sweep: the record that pages and plots are made from."""
+"""Measure what the networks cost on a frame: the record that pages and plots are made from."""
 
 import dataclasses
 import os
@@ -27,7 +27,7 @@ SCHEMA = 2
 BATCH_CLOUDS = 12  # the paper's batch on nuScenes and Waymo
 BATCH_REPEATS = 2
 SPCONV_PLAIN = {"convolution": "spconv", "attention": "plain"}
-SHARES = (8, 4, 2, 1)  # default sizes: the sweep's voxels divided by these
+SHARES = (8, 4, 2, 1)  # default sizes: the frame's voxels divided by these
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Request:
         Folder of the record, the page and the picture.
     device, precision
         Where and in what the networks run.
-    sweep_path
-        A SemanticKITTI `.bin`; None for a simulated sweep.
+    frame_path
+        A SemanticKITTI `.bin`; None for a simulated frame.
     grid_size_m
         Edge of the voxels.
     voxels
-        Sizes to measure at, increasing; empty for shares of the sweep.
+        Sizes to measure at, increasing; empty for shares of the frame.
     models
         Names of `timing.CONFIGS`.
     repeats
@@ -55,32 +55,32 @@ class Request:
     output: Path
     device: torch.device
     precision: timing.Precision
-    sweep_path: Path | None
+    frame_path: Path | None
     grid_size_m: float
     voxels: tuple[int, ...]
     models: tuple[str, ...]
     repeats: int
 
 
-def read_sweep(path: Path | None) -> LidarFrame:
-    """Read a `.bin` file, or simulate a sweep of an HDL-64E (the same one every time)."""
+def read_frame(path: Path | None) -> LidarFrame:
+    """Read a `.bin` file, or simulate a frame of an HDL-64E (the same one every time)."""
     if path is not None:
         coord, strength, _ = FILES.read_points(path)
         return LidarFrame(coord, strength, None, path.name, path)
     with tempfile.TemporaryDirectory() as folder:
-        simulate_semantickitti(folder, num_sweeps=1, num_validation_sweeps=1, azimuth_steps=2000)
+        simulate_semantickitti(folder, num_frames=1, num_validation_frames=1, azimuth_steps=2000)
         found = Path(folder) / "sequences" / "00" / "velodyne" / "000000.bin"
         coord, strength, _ = FILES.read_points(found)
     return LidarFrame(coord, strength, None, "simulated", Path("simulated"))
 
 
-def nearest(sweep: VoxelFrame, num_voxels: int) -> dict[str, Any]:
+def nearest(frame: VoxelFrame, num_voxels: int) -> dict[str, Any]:
     """Return the batch of the voxels nearest to the sensor, as arrays on the host."""
-    distance = (sweep.coord.astype(np.float64) ** 2).sum(axis=1)
+    distance = (frame.coord.astype(np.float64) ** 2).sum(axis=1)
     keep = np.sort(np.argsort(distance, kind="stable")[:num_voxels])
-    coord, grid = sweep.coord[keep], sweep.grid_coord[keep]
+    coord, grid = frame.coord[keep], frame.grid_coord[keep]
     return {
-        "feat": np.concatenate([coord, sweep.strength[keep]], axis=1),
+        "feat": np.concatenate([coord, frame.strength[keep]], axis=1),
         "coord": coord,
         "grid_coord": grid - grid.min(axis=0),
         "offset": np.array([num_voxels]),
@@ -197,16 +197,16 @@ def measure(request: Request, command: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the sweep cannot be read or is smaller than a size asked for, or memory is short.
+        If the frame cannot be read or is smaller than a size asked for, or memory is short.
     """
     load = round(os.getloadavg()[0], 2)
-    sweep = read_sweep(request.sweep_path)
-    voxelized = voxelize(sweep, request.grid_size_m)
+    frame = read_frame(request.frame_path)
+    voxelized = voxelize(frame, request.grid_size_m)
     whole = len(voxelized.coord)
     sizes = request.voxels or tuple(sorted({max(1, whole // share) for share in SHARES}))
     if sizes[-1] > whole:
         raise UserError(
-            f"--voxels: {sizes[-1]} is more than the {whole} voxels of the sweep at "
+            f"--voxels: {sizes[-1]} is more than the {whole} voxels of the frame at "
             f"--grid-size-m {request.grid_size_m:g}; give less, or a finer grid"
         )
     batches = [nearest(voxelized, size) for size in sizes]
@@ -225,8 +225,8 @@ def measure(request: Request, command: str) -> dict[str, Any]:
         "repeats": request.repeats,
         "warm_ups": timing.WARM_UPS[request.device.type],
         "input": {
-            "name": sweep.name,
-            "points": len(sweep.coord),
+            "name": frame.name,
+            "points": len(frame.coord),
             "grid_size_m": request.grid_size_m,
             "voxels": whole,
         },

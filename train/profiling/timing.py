@@ -1,4 +1,4 @@
-"""Measure one network on one sweep: seconds, peak memory, and the operators behind both."""
+"""Measure one network on one frame: seconds, peak memory, and the operators behind both."""
 
 import multiprocessing
 import re
@@ -132,7 +132,7 @@ def time_network(
     model
         In evaluation mode.
     batch
-        On the model's device; reading and voxelizing a sweep are not in the times.
+        On the model's device; reading and voxelizing a frame are not in the times.
     repeats
         Timed passes.
     precision
@@ -206,7 +206,7 @@ def peak_memory(
     dict
         ``"peak_bytes"``: on a GPU what torch's allocator held at most; on a CPU what a process of
         its own held at most, Python and torch included. ``"before_bytes"``: the same with only
-        the sweep loaded. None where the system does not tell.
+        the frame loaded. None where the system does not tell.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def _peak_on_gpu(
         _run(make_network(size, device, **overrides), batch, None, precision)
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
-            f"{size}: the GPU's memory is too small for this sweep; give fewer --voxels"
+            f"{size}: the GPU's memory is too small for this frame; give fewer --voxels"
         ) from error
     return {"before_bytes": before, "peak_bytes": torch.cuda.max_memory_allocated(device)}
 

@@ -29,7 +29,7 @@ class Options:
     output: Annotated[Path | None, arg(metavar="PAGE.html")] = None
     "where the page goes [report.html in the run's folder]"
     data_root: Annotated[Path | None, arg(metavar="DIR")] = None
-    "where the run's data is now, for the pictures of sweeps [where it was]"
+    "where the run's data is now, for the pictures of frames [where it was]"
 
 
 def _run(options: Options) -> None:

@@ -11,6 +11,7 @@ from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
 from train.networks.protocol import Network
+from train.report.frames import PicturedFrame, best_and_worst, picture_frames
 from train.report.records import (
     ROLES,
     curves,
@@ -22,12 +23,11 @@ from train.report.records import (
     read_run,
     records_of_this_version,
 )
-from train.report.sweeps import PicturedSweep, best_and_worst, picture_sweeps
 
 
 @dataclass(frozen=True)
 class NetworkScores:
-    """A network's scores on the validation sweeps.
+    """A network's scores on the validation frames.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class NetworkScores:
     parameters
         How many.
     miou, common_miou, accuracy
-        In 0..1; `common_miou` is over the classes that most sweeps have, None for a run of an
+        In 0..1; `common_miou` is over the classes that most frames have, None for a run of an
         earlier version.
     iou
         By class.
@@ -124,7 +124,7 @@ class RunReport:
     spec
         The dataset.
     simulated
-        Whether its sweeps were.
+        Whether its frames were.
     settings
         (What, value) to be read, in order.
     command
@@ -133,10 +133,10 @@ class RunReport:
         Those that were scored, in the order of `ROLES`.
     untrained_miou
         The student's before training, or None.
-    validation_sweeps
+    validation_frames
         How many were scored.
     common_classes
-        Those that most sweeps have; empty for a run of an earlier version.
+        Those that most frames have; empty for a run of an earlier version.
     losses
         Terms before weighting, and their weighted total, over the steps of each stage.
     validation
@@ -145,7 +145,7 @@ class RunReport:
         One per stage that logged more than one term; empty where norms were not logged.
     times
         By stage.
-    sweeps
+    frames
         Those to be drawn.
     notes
         What is missing and why, a sentence each.
@@ -157,13 +157,13 @@ class RunReport:
     command: str
     networks: tuple[NetworkScores, ...]
     untrained_miou: float | None
-    validation_sweeps: int
+    validation_frames: int
     common_classes: tuple[str, ...]
     losses: tuple[Curve, ...]
     validation: tuple[Curve, ...]
     gradients: tuple[GradientNorms, ...]
     times: tuple[StageTime, ...]
-    sweeps: tuple[PicturedSweep, ...] = ()
+    frames: tuple[PicturedFrame, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     def scores_of(self, role: str) -> NetworkScores | None:
@@ -184,7 +184,7 @@ def gather_report(folder: Path, opened: Opened | str) -> RunReport:
         The run's.
     opened
         Its validation frames and networks; a sentence that says why they are not there leaves the
-        pictures of sweeps out, and is among the notes.
+        pictures of frames out, and is among the notes.
 
     Raises
     ------
@@ -196,20 +196,20 @@ def gather_report(folder: Path, opened: Opened | str) -> RunReport:
     with records_of_this_version(folder):
         report = _from_records(metrics, config, steps, evaluation)
         data = config["config"]["data"]
-        by_sweep = _by_sweep(evaluation)
+        by_frame = _by_frame(evaluation)
         grid_size_m, clip_range_m = data["grid_size_m"], data["clip_range_m"]
     notes = list(report.notes)
-    sweeps: tuple[PicturedSweep, ...] = ()
+    frames: tuple[PicturedFrame, ...] = ()
     if isinstance(opened, str):
         notes.append(opened)
-    elif by_sweep:
+    elif by_frame:
         source, networks = opened
         try:
-            missing = set(best_and_worst(by_sweep).values()) - set(source.names)
+            missing = set(best_and_worst(by_frame).values()) - set(source.names)
             if missing:
-                raise UserError(f"the data has no sweep {min(missing)} any more")
-            sweeps = picture_sweeps(
-                best_and_worst(by_sweep),
+                raise UserError(f"the data has no frame {min(missing)} any more")
+            frames = picture_frames(
+                best_and_worst(by_frame),
                 source,
                 {role: networks[role] for role in ROLES if role in networks},
                 report.spec,
@@ -217,15 +217,15 @@ def gather_report(folder: Path, opened: Opened | str) -> RunReport:
                 clip_range_m=None if clip_range_m is None else tuple(clip_range_m),
             )
         except UserError as error:
-            notes.append(f"No sweeps are drawn: {error}.")
-    return dataclasses.replace(report, sweeps=sweeps, notes=tuple(notes))
+            notes.append(f"No frames are drawn: {error}.")
+    return dataclasses.replace(report, frames=frames, notes=tuple(notes))
 
 
-def _by_sweep(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return each sweep's mIoU of the student, or the teacher alone; empty if not recorded."""
+def _by_frame(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return each frame's mIoU of the student, or the teacher alone; empty if not recorded."""
     for role in ("student", "teacher"):
         if role in evaluation:
-            return dict(evaluation[role]["by_sweep"])
+            return dict(evaluation[role]["by_frame"])
     return {}
 
 
@@ -235,14 +235,14 @@ def _from_records(
     steps: list[dict[str, Any]],
     evaluation: Mapping[str, Any],
 ) -> RunReport:
-    """Return the report without the sweeps."""
+    """Return the report without the frames."""
     spec = dataset_spec(metrics["dataset"], config["config"]["data"])
     roles = [role for role in ROLES if role in metrics]
     notes = []
     if not evaluation:
         notes.append(
             "The run was recorded by an earlier version, without confusion counts and scores of "
-            "single sweeps; score it again with --resume --stage evaluate to have them."
+            "single frames; score it again with --resume --stage evaluate to have them."
         )
     agreements = evaluation.get("agreement", {})
     networks = tuple(
@@ -260,9 +260,9 @@ def _from_records(
         )
         for role in roles
     )
-    skipped = metrics.get("skipped_sweeps", {})
+    skipped = metrics.get("skipped_frames", {})
     if skipped:
-        notes.append(f"{len(skipped)} sweeps could not be read; skipped.json says which and why.")
+        notes.append(f"{len(skipped)} frames could not be read; skipped.json says which and why.")
     return RunReport(
         spec=spec,
         simulated=metrics["simulated"],
@@ -270,7 +270,7 @@ def _from_records(
         command=fit_to_publish(config["command"]),
         networks=networks,
         untrained_miou=metrics.get("student", {}).get("miou_untrained"),
-        validation_sweeps=metrics[roles[0]]["sweeps"] if roles else 0,
+        validation_frames=metrics[roles[0]]["frames"] if roles else 0,
         common_classes=tuple(metrics[roles[0]].get("common_classes", ())) if roles else (),
         losses=tuple(_curve(steps, stage, term) for stage, term in curves(steps)),
         validation=_validation(steps),
@@ -285,14 +285,14 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
     optim, data = run["optim"], run["data"]
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     training = (
-        f"{optim['student_epochs']} epochs of the student, {data['batch_size']} sweeps a step, "
+        f"{optim['student_epochs']} epochs of the student, {data['batch_size']} frames a step, "
         f"voxels of {data['grid_size_m']} m"
     )
     if "teacher" in metrics["seconds"]:  # a teacher that was given was not trained here
         training = f"{optim['teacher_epochs']} epochs of the teacher, {training}"
     if data["max_voxels"]:
         training += f", crops of {data['max_voxels']:,} voxels"
-    known, truth = metrics.get("labeled_sweeps"), metrics.get("scored_against")
+    known, truth = metrics.get("labeled_frames"), metrics.get("scored_against")
     against = "" if truth is None else f" against {truth}, for want of labels"
     labeled = "" if known is None else f" ({known} with labels)"
     commit = f"{config['commit'] or 'unknown'}{' with local changes' if config['dirty'] else ''}"
@@ -300,9 +300,9 @@ def _settings(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tu
         ("Method", run["method"]),
         ("Networks", f"the {run['model']} pair, {run['precision']}, seed {run['seed']}"),
         (
-            "Sweeps",
-            f"{metrics['train_sweeps']} to train on{labeled}, "
-            f"{metrics['validation_sweeps']} to score on{against}, "
+            "Frames",
+            f"{metrics['train_frames']} to train on{labeled}, "
+            f"{metrics['validation_frames']} to score on{against}, "
             f"{'simulated' if metrics['simulated'] else 'recorded'}",
         ),
         ("Training", training),

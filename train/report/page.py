@@ -18,8 +18,8 @@ from train.data.dataset_spec import DatasetSpec
 from train.data.frame import IGNORE_INDEX
 from train.inspection.views import class_colors, from_above, from_sensor, indexed_png, values_seen
 from train.report.charts import NUM_COLORS, line_chart, stacked_columns
+from train.report.frames import PicturedFrame
 from train.report.gather import GradientNorms, RunReport
-from train.report.sweeps import PicturedSweep
 
 TITLES: Final = {"teacher": "teacher", "student": "student", "baseline": "student alone"}
 """What a reader calls the networks; the student alone was trained without the teacher."""
@@ -97,7 +97,7 @@ def html_page(report: RunReport) -> str:
         scores=_scores(report),
         classes=_classes(report),
         absent=[name for name in report.spec.class_names if not _has_iou(report, name)],
-        sweeps=[_sweep(sweep, report.spec) for sweep in report.sweeps],
+        frames=[_frame(frame, report.spec) for frame in report.frames],
         class_legend=_class_legend(report),
         error_legend=[(_hex(color), word) for word, color in ERRORS.items()],
         change_legend=_change_legend(report),
@@ -198,44 +198,44 @@ def _hex(color: Sequence[float] | NDArray[np.float64]) -> str:
 
 
 def _class_legend(report: RunReport) -> list[tuple[str, str]]:
-    """Return color and name of the classes that the pictured sweeps have."""
+    """Return color and name of the classes that the pictured frames have."""
     colors = class_colors(report.spec.class_names)
     seen: set[int] = set()
-    for sweep in report.sweeps:
-        for labels in (sweep.truth, *sweep.predictions.values()):
+    for frame in report.frames:
+        for labels in (frame.truth, *frame.predictions.values()):
             seen |= set(np.unique(labels).tolist())
     legend = [(_hex(colors[at]), n) for at, n in enumerate(report.spec.class_names) if at in seen]
     return [*legend, (_hex(colors[-1]), "no label")]
 
 
 def _change_legend(report: RunReport) -> list[tuple[str, str]]:
-    if not any({"student", "baseline"} <= sweep.predictions.keys() for sweep in report.sweeps):
+    if not any({"student", "baseline"} <= frame.predictions.keys() for frame in report.frames):
         return []
     return [(_hex(color), word) for word, color in CHANGES.items() if word != "no label"]
 
 
-def _sweep(sweep: PicturedSweep, spec: DatasetSpec) -> dict[str, Any]:
+def _frame(frame: PicturedFrame, spec: DatasetSpec) -> dict[str, Any]:
     around = from_sensor(
-        sweep.coord,
+        frame.coord,
         origin_m=spec.sensor_origin_m,
         forward_deg=spec.forward_deg,
-        height_from=sweep.truth != IGNORE_INDEX,
+        height_from=frame.truth != IGNORE_INDEX,
     )
     views = (
-        ("above", "From above", from_above(sweep.coord)),
+        ("above", "From above", from_above(frame.coord)),
         ("around", "As the sensor sees it", around),
     )
     return {
-        "place": sweep.place.capitalize(),
-        "name": sweep.name,
+        "place": frame.place.capitalize(),
+        "name": frame.name,
         "scores": ", ".join(
-            f"{TITLES[role]} {_percent(miou)}" for role, miou in sweep.miou.items()
+            f"{TITLES[role]} {_percent(miou)}" for role, miou in frame.miou.items()
         ),
         "views": [
             (
                 kind,
                 title,
-                [[_picture(view, *panel) for panel in card] for card in _cards(sweep, spec)],
+                [[_picture(view, *panel) for panel in card] for card in _cards(frame, spec)],
             )
             for kind, title, view in views
         ],
@@ -246,19 +246,19 @@ _Panel = tuple[str, NDArray[np.int64], Sequence[Sequence[float]] | NDArray[np.fl
 """Caption, value of each point, and palette; its last color is that of no point."""
 
 
-def _cards(sweep: PicturedSweep, spec: DatasetSpec) -> Iterator[list[_Panel]]:
+def _cards(frame: PicturedFrame, spec: DatasetSpec) -> Iterator[list[_Panel]]:
     """Yield what belongs together: the truth, then each network's classes and its errors."""
     unlabeled = len(spec.class_names)
     classes = np.concatenate([class_colors(spec.class_names), [_NO_POINT]])
-    no_label = sweep.truth == IGNORE_INDEX
-    right = {role: labels == sweep.truth for role, labels in sweep.predictions.items()}
-    truth: list[_Panel] = [("ground truth", np.where(no_label, unlabeled, sweep.truth), classes)]
+    no_label = frame.truth == IGNORE_INDEX
+    right = {role: labels == frame.truth for role, labels in frame.predictions.items()}
+    truth: list[_Panel] = [("ground truth", np.where(no_label, unlabeled, frame.truth), classes)]
     if {"student", "baseline"} <= right.keys():
         changed = 2 * ~right["student"] + ~right["baseline"]
         values = np.where(no_label, len(CHANGES) - 1, changed)
         truth.append(("student against student alone", values, [*CHANGES.values(), _NO_POINT]))
     yield truth
-    for role, labels in sweep.predictions.items():
+    for role, labels in frame.predictions.items():
         named = np.where(labels == IGNORE_INDEX, unlabeled, labels)
         wrong = np.where(no_label, len(ERRORS) - 1, ~right[role])
         share = int((wrong == 1).sum()) / max(int((~no_label).sum()), 1)
@@ -289,11 +289,11 @@ def _agreement(report: RunReport) -> dict[str, Any] | None:
             Cell(TITLES[each.role]),
             Cell(number(of["distance_correlation"], ".3f", "-")),
             *(Cell(number(of["own_other"].get(name), ".3f", "-")) for name in losses),
-            Cell(str(of["sweeps"])),
+            Cell(str(of["frames"])),
         ]
         for each, of in compared
     ]
-    head = ["", "distance correlation", *(f"own/other, {name}" for name in losses), "sweeps"]
+    head = ["", "distance correlation", *(f"own/other, {name}" for name in losses), "frames"]
     left_out = sum(of["not_finite"] for _, of in compared)
     return {"table": Table(head, rows), "losses": losses, "left_out": left_out}
 

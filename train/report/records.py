@@ -56,7 +56,7 @@ def records_of_this_version(folder: Path) -> Iterator[None]:
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:
-    """Return what a run recorded sweep by sweep; nothing for a run of an earlier version.
+    """Return what a run recorded frame by frame; nothing for a run of an earlier version.
 
     Raises
     ------

@@ -21,7 +21,7 @@ def write_run_report(
 ) -> Path:
     """Write the report of a run that has just ended, beside its other files; return its path.
 
-    The networks predict three sweeps each. Of several processes, one calls this.
+    The networks predict three frames each. Of several processes, one calls this.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def report_from_files(
     ------
     UserError
         If the folder holds no finished run, or the page cannot be written. Data or networks that
-        are not there any more are no error: the page says so, and has no pictures of sweeps.
+        are not there any more are no error: the page says so, and has no pictures of frames.
     """
     metrics, config, _ = read_run(folder)
     try:
         opened: Any = _open(folder, metrics, config["config"], data_root)
     except UserError as error:
-        opened = f"No sweeps are drawn: {error}."
+        opened = f"No frames are drawn: {error}."
     except (KeyError, TypeError) as error:
         raise UserError(
             f"--run {folder}: config.json is not one of this version ({error!r}); report on the "
@@ -116,8 +116,8 @@ def _validation_frames(
         # simulates nothing.
         sequences = spec.simulate(
             root,
-            num_sweeps=data["simulated_sweeps"],
-            num_validation_sweeps=data["simulated_validation_sweeps"],
+            num_frames=data["simulated_frames"],
+            num_validation_frames=data["simulated_validation_frames"],
             azimuth_steps=data["simulated_azimuth_steps"],
             seed=data["simulated_seed"],
         ).validation_sequences

@@ -1,4 +1,4 @@
-"""Images that the cameras of a simulated vehicle take beside a sweep, and their label images.
+"""Images that the cameras of a simulated vehicle take beside a frame, and their label images.
 
 A label image holds the train id of each pixel, 255 where nothing is to be learned. It is truth that
 only a simulation has: for training a 2-D network on other streets and for the leak test. No batch
@@ -33,7 +33,7 @@ LABEL_SUFFIX: Final = ".labels.png"
 PAIR_FOLDER: Final = "camera_images"
 """Below the data root; images of a dataset that keeps them inside other files lie here again."""
 
-_LOOKS, _IMAGES = 5, 6  # words of the streams of chance; the sweeps' are 0 to 2
+_LOOKS, _IMAGES = 5, 6  # words of the streams of chance; the frames' are 0 to 2
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def take_images(
     lookup
         From `label_lookup`.
     seed
-        Of the sweep. The sweep's own chance is not touched: its points are the same without images.
+        Of the frame. The frame's own chance is not touched: its points are the same without images.
     """
     for number, camera in enumerate(cameras):
         share = share_of_turn(lidar, camera.yaw_deg)

@@ -1,4 +1,4 @@
-"""Simulated sweeps in nuScenes' own layout: keyframes, lidarseg labels, and tables.
+"""Simulated frames in nuScenes' own layout: keyframes, lidarseg labels, and tables.
 
 The tables are all that the download has, and say only what is true of a simulation.
 """
@@ -120,7 +120,7 @@ class SimulatedTables:
     ) -> str:
         """Add a camera's image to a keyframe; return where it belongs, below the data root.
 
-        `add_keyframe` was called for this keyframe. The image was taken so long before the sweep's
+        `add_keyframe` was called for this keyframe. The image was taken so long before the frame's
         time, when the pose went from the vehicle's frame to the world.
         """
         time_us, name = self._time_us(number) - before_us, camera.name
@@ -203,16 +203,16 @@ class SimulatedTables:
 def simulate_nuscenes(
     root: Path | str,
     *,
-    num_sweeps: int = 8,
-    num_validation_sweeps: int = 2,
+    num_frames: int = 8,
+    num_validation_frames: int = 2,
     seed: int = 0,
     azimuth_steps: int = 500,
     cameras: bool = False,
 ) -> SimulatedData:
-    """Write simulated sweeps in nuScenes' layout, or find that they are there already.
+    """Write simulated frames in nuScenes' layout, or find that they are there already.
 
     The scenes bear names of the official training and validation splits. A real one has 40
-    keyframes, 20 s at 2 Hz; simulated ones end after 4, so that few sweeps show many streets, or
+    keyframes, 20 s at 2 Hz; simulated ones end after 4, so that few frames show many streets, or
     after as many as it takes when the split's names run out. There are no boxes: the tables of
     annotations are empty.
 
@@ -220,14 +220,14 @@ def simulate_nuscenes(
     ----------
     root
         The folder to make; it may exist if it is empty or holds the same simulation.
-    num_sweeps, num_validation_sweeps
+    num_frames, num_validation_frames
         How many keyframes the scenes for training and for validation have together, at least 1
         each.
     seed
         At least 0.
     azimuth_steps
         Columns a turn, 32 rays each; a real HDL-32E has 1080, and 500 give some 14,000 points a
-        sweep.
+        frame.
     cameras
         Whether to write key frames of six cameras too, and a label image beside each. Points and
         labels are the same without.
@@ -235,13 +235,13 @@ def simulate_nuscenes(
     Raises
     ------
     UserError
-        As `train.simulation.write.simulate`, and if the official scenes cannot hold so many sweeps.
+        As `train.simulation.write.simulate`, and if the official scenes cannot hold so many frames.
     """
     return simulate(
         root,
         dataset="nuscenes",
-        training=_share_out("num_sweeps", num_sweeps, "training"),
-        validation=_share_out("num_validation_sweeps", num_validation_sweeps, "validation"),
+        training=_share_out("num_frames", num_frames, "training"),
+        validation=_share_out("num_validation_frames", num_validation_frames, "validation"),
         seed=seed,
         azimuth_steps=azimuth_steps,
         write=_write,
@@ -296,10 +296,10 @@ def _write_scene(
     tables.add_scene(scene, count, lidar.mount, cameras)
     looks = street_looks(seed)
     lookup = label_lookup(lambda kind: CATEGORY_TO_TRAIN[kind.nuscenes])
-    for stop in drive(count, seed, spacing_m=spacing, sweeps_a_street=count):
+    for stop in drive(count, seed, spacing_m=spacing, frames_a_street=count):
         motion = stop.motion(lidar.period_s, _TILT_DEG)
         points, labels = nuscenes_bytes(lidar.scan(stop.scene, motion, stop.rng))
-        # A sweep is dated, and its pose is given, at the end of its turn.
+        # A frame is dated, and its pose is given, at the end of its turn.
         pose = motion.poses(np.array([1.0]))[0]
         points_name, labels_name = tables.add_keyframe(stop.index, pose)
         (folder / points_name).write_bytes(points)
@@ -312,7 +312,7 @@ def _write_scene(
 
 
 def nuscenes_bytes(returns: Returns) -> tuple[bytes, bytes]:
-    """Return the contents of a sweep's `.pcd.bin` and `_lidarseg.bin` files.
+    """Return the contents of a frame's `.pcd.bin` and `_lidarseg.bin` files.
 
     Points are listed as they are fired: column after column, each from the lowest beam, ring 0, up.
     """

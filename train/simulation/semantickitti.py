@@ -1,4 +1,4 @@
-"""Simulated sweeps in SemanticKITTI's own layout, or in that layout with a class map."""
+"""Simulated frames in SemanticKITTI's own layout, or in that layout with a class map."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from train.data.semantickitti.camera_images import DriveCalibration, calibration
 from train.data.semantickitti.classes import CLASS_MAP, RAW_TO_TRAIN
 from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
 from train.simulation.simulator.camera import PinholeCamera, kitti_cameras
-from train.simulation.simulator.drive import SWEEPS_A_STREET, drive
+from train.simulation.simulator.drive import FRAMES_A_STREET, drive
 from train.simulation.simulator.models import hdl64
 from train.simulation.simulator.sensor import Returns, SpinningLidar
 from train.simulation.simulator.surfaces import Kind
@@ -22,7 +22,7 @@ from train.simulation.write import simulate
 _TILT_DEG: Final = 0.4
 
 LABELLED_M: Final = 50.0
-"""Nothing further out is labeled in the dataset: in a real sweep all beyond is id 0."""
+"""Nothing further out is labeled in the dataset: in a real frame all beyond is id 0."""
 
 _SPLIT: Final = {"training": ("00",), "validation": ("08",)}
 
@@ -30,26 +30,26 @@ _SPLIT: Final = {"training": ("00",), "validation": ("08",)}
 def simulate_semantickitti(
     root: Path | str,
     *,
-    num_sweeps: int = 8,
-    num_validation_sweeps: int = 2,
+    num_frames: int = 8,
+    num_validation_frames: int = 2,
     seed: int = 0,
     azimuth_steps: int = 500,
     cameras: bool = False,
 ) -> SimulatedData:
-    """Write simulated sweeps in SemanticKITTI's layout, or find that they are there already.
+    """Write simulated frames in SemanticKITTI's layout, or find that they are there already.
 
     Parameters
     ----------
     root
         The folder to make; it may exist if it is empty or holds the same simulation.
-    num_sweeps, num_validation_sweeps
-        How many sweeps sequence 00 (training) and 08 (validation) get, at least 1 each. The two
-        are drives through different streets; four sweeps are taken in each street.
+    num_frames, num_validation_frames
+        How many frames sequence 00 (training) and 08 (validation) get, at least 1 each. The two
+        are drives through different streets; four frames are taken in each street.
     seed
         At least 0.
     azimuth_steps
         Columns a turn, 64 rays each; a real HDL-64E has 2150, and 500 give some 28,000 points
-        a sweep.
+        a frame.
     cameras
         Whether to write the left color camera's images (`image_2/`, `calib.txt`), too, and a label
         image beside each. Points and labels are the same without.
@@ -59,26 +59,26 @@ def simulate_semantickitti(
     UserError
         As `train.simulation.write.simulate`.
     """
-    counts = (num_sweeps, num_validation_sweeps)
+    counts = (num_frames, num_validation_frames)
     return _simulate("semantickitti", root, counts, seed, azimuth_steps, _write, cameras=cameras)
 
 
 def simulate_kitti_layout(
     root: Path | str,
     *,
-    num_sweeps: int = 8,
-    num_validation_sweeps: int = 2,
+    num_frames: int = 8,
+    num_validation_frames: int = 2,
     seed: int = 0,
     azimuth_steps: int = 500,
 ) -> SimulatedData:
-    """Write the sweeps of `simulate_semantickitti` for the same arguments, and a class map.
+    """Write the frames of `simulate_semantickitti` for the same arguments, and a class map.
 
     Raises
     ------
     UserError
         As `train.simulation.write.simulate`.
     """
-    counts = (num_sweeps, num_validation_sweeps)
+    counts = (num_frames, num_validation_frames)
     return _simulate("kitti-layout", root, counts, seed, azimuth_steps, _write_with_class_map)
 
 
@@ -114,7 +114,7 @@ def _write(folder: Path, settings: dict[str, Any]) -> None:
     """Write all sequences into a new folder; `settings` as `simulate` gives them."""
     lidar = hdl64(settings["azimuth_steps"])
     cameras = kitti_cameras() if settings.get("cameras") else ()
-    for number, (sequence, count) in enumerate(settings["sweeps"].items()):
+    for number, (sequence, count) in enumerate(settings["frames"].items()):
         seed = (settings["seed"], number)
         _write_sequence(folder / "sequences" / sequence, lidar, count, seed, cameras)
 
@@ -126,7 +126,7 @@ def _write_sequence(
     seed: Sequence[int],
     cameras: Sequence[PinholeCamera],
 ) -> None:
-    """Write a drive's sweeps, and the cameras' images if there are any."""
+    """Write a drive's frames, and the cameras' images if there are any."""
     (folder / "velodyne").mkdir(parents=True)
     (folder / "labels").mkdir()
     lookup = label_lookup(lambda kind: RAW_TO_TRAIN[kind.semantickitti])
@@ -135,7 +135,7 @@ def _write_sequence(
         points, labels = semantickitti_bytes(lidar.scan(stop.scene, motion, stop.rng))
         (folder / "velodyne" / f"{stop.index:06d}.bin").write_bytes(points)
         (folder / "labels" / f"{stop.index:06d}.label").write_bytes(labels)
-        looks = street_looks((*seed, stop.index // SWEEPS_A_STREET))
+        looks = street_looks((*seed, stop.index // FRAMES_A_STREET))
         image_seed = (*seed, stop.index)
         for image in take_images(cameras, lidar, stop.scene, motion, looks, lookup, image_seed):
             write_pair(folder / image.camera.name / f"{stop.index:06d}.png", image)
@@ -146,7 +146,7 @@ def _write_sequence(
 
 
 def semantickitti_bytes(returns: Returns) -> tuple[bytes, bytes]:
-    """Return the contents of a sweep's `.bin` and `.label` files."""
+    """Return the contents of a frame's `.bin` and `.label` files."""
     lookup = np.array([kind.semantickitti for kind in Kind], dtype=np.uint32)
     points = np.concatenate([returns.coord, returns.intensity[:, None]], axis=1)
     # 16 bits hold the instance; after 65,535 objects of a sequence numbers are used again.

@@ -131,8 +131,8 @@ class _Segment:
 def simulate_waymo(
     root: Path | str,
     *,
-    num_sweeps: int = 8,
-    num_validation_sweeps: int = 2,
+    num_frames: int = 8,
+    num_validation_frames: int = 2,
     seed: int = 0,
     azimuth_steps: int = 600,
     file_format: Format = "v2",
@@ -144,7 +144,7 @@ def simulate_waymo(
     ----------
     root
         The folder to make; it may exist if it is empty or holds the same simulation.
-    num_sweeps, num_validation_sweeps
+    num_frames, num_validation_frames
         How many labeled frames `training/` and `validation/` get, at least 1 each. A segment has
         up to four, each in a street of its own, and some frames without labels besides.
     seed
@@ -168,8 +168,8 @@ def simulate_waymo(
     return simulate(
         root,
         dataset="waymo",
-        training=_segments(num_sweeps, 0),
-        validation=_segments(num_validation_sweeps, 1),
+        training=_segments(num_frames, 0),
+        validation=_segments(num_validation_frames, 1),
         seed=seed,
         azimuth_steps=azimuth_steps,
         write=_write,
@@ -179,12 +179,12 @@ def simulate_waymo(
     )
 
 
-def _segments(num_sweeps: int, split: int) -> dict[str, int]:
+def _segments(num_frames: int, split: int) -> dict[str, int]:
     """Return the names of a split's segments, each with its number of labeled frames."""
     names = {}
-    for number, first in enumerate(range(0, max(num_sweeps, 1), LABELLED_A_SEGMENT)):
+    for number, first in enumerate(range(0, max(num_frames, 1), LABELLED_A_SEGMENT)):
         name = f"{10**17 * (split + 1) + number}_{number:04d}_000_{number + 20:04d}_000"
-        names[name] = min(LABELLED_A_SEGMENT, num_sweeps - first)
+        names[name] = min(LABELLED_A_SEGMENT, num_frames - first)
     return names
 
 
@@ -192,7 +192,7 @@ def _write(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write all segments."""
     lidars = waymo_lidars(settings["azimuth_steps"])
     cameras = waymo_cameras() if settings.get("cameras") else ()
-    for context, count in settings["sweeps"].items():
+    for context, count in settings["frames"].items():
         split, number = int(context[0]) - 1, int(context.split("_")[0][1:])
         split_folder = folder / ("training", "validation")[split]
         seed = (settings["seed"], split, number)

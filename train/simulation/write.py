@@ -1,4 +1,4 @@
-"""Puts simulated sweeps on disk, whole or not at all, and finds those that are there already."""
+"""Puts simulated frames on disk, whole or not at all, and finds those that are there already."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from train.core.errors import UserError
 from train.data.dataset_spec import RECORD, SimulatedData
 
 SIMULATOR_VERSION: Final = 4
-"""Raised whenever the same seed gives other sweeps than before."""
+"""Raised whenever the same seed gives other frames than before."""
 
 
 def simulate(
@@ -39,17 +39,17 @@ def simulate(
     dataset
         Its name.
     training, validation
-        How many sweeps each sequence gets, at least 1 each.
+        How many frames each sequence gets, at least 1 each.
     seed
         At least 0.
     azimuth_steps
         Columns a turn of the sensor, at least 16.
     write
         `write(folder, settings)` writes the dataset into a new folder. `settings` is what the
-        record will hold: "dataset", "simulator_version", "seed", "azimuth_steps", "sweeps" (all
+        record will hold: "dataset", "simulator_version", "seed", "azimuth_steps", "frames" (all
         sequences with their counts, training first), `extra`, and "cameras" if there are any.
     count
-        `count(root, sequence)` says how many sweeps of a sequence are on disk.
+        `count(root, sequence)` says how many frames of a sequence are on disk.
     cameras
         Whether images are written.
     extra
@@ -61,8 +61,8 @@ def simulate(
         If an argument is out of range, or the folder holds anything else or cannot be written.
     """
     for name, value, least in (
-        ("num_sweeps", min(training.values(), default=0), 1),
-        ("num_validation_sweeps", min(validation.values(), default=0), 1),
+        ("num_frames", min(training.values(), default=0), 1),
+        ("num_validation_frames", min(validation.values(), default=0), 1),
         ("seed", seed, 0),
         ("azimuth_steps", azimuth_steps, 16),
     ):
@@ -74,7 +74,7 @@ def simulate(
         "simulator_version": SIMULATOR_VERSION,
         "seed": seed,
         "azimuth_steps": azimuth_steps,
-        "sweeps": {**training, **validation},
+        "frames": {**training, **validation},
         **(extra or {}),
         **({"cameras": True} if cameras else {}),
     }
@@ -136,11 +136,11 @@ def _already_there(root: Path, settings: dict[str, Any], count: Callable[[Path, 
             f"{record}: cannot be read ({error}); remove {root} and simulate again"
         ) from error
     if isinstance(found, dict) and "cameras" not in settings:
-        # Who asks for no images can do with sweeps that have some: the points are the same.
+        # Who asks for no images can do with frames that have some: the points are the same.
         found.pop("cameras", None)
     elif isinstance(found, dict) and "cameras" not in found:
         raise UserError(
-            f"{root}: holds simulated sweeps without camera images, which are needed here; remove "
+            f"{root}: holds simulated frames without camera images, which are needed here; remove "
             "it, or choose another --data-root"
         )
     if found != settings:
@@ -148,11 +148,11 @@ def _already_there(root: Path, settings: dict[str, Any], count: Callable[[Path, 
             f"{root}: holds another simulation ({_differences(found, settings)}); remove it, "
             "choose another --data-root, or use its settings"
         )
-    for sequence, wanted in settings["sweeps"].items():
+    for sequence, wanted in settings["frames"].items():
         on_disk = count(root, sequence)
         if on_disk != wanted:
             raise UserError(
-                f"{root}: sequence {sequence} has {on_disk} sweeps, {RECORD} says {wanted}; "
+                f"{root}: sequence {sequence} has {on_disk} frames, {RECORD} says {wanted}; "
                 f"remove {root} and simulate again"
             )
     return True

@@ -28,14 +28,14 @@ class Options:
     """one with cameras"""
     data_root: Path | None = None
     """keep simulated data here; without it, in a temporary folder"""
-    streets: int = 20
-    """streets to learn from"""
-    test_streets: int = 10
-    """other streets to score on"""
+    scenes: int = 20
+    """scenes to learn from"""
+    test_scenes: int = 10
+    """other scenes to score on"""
     seed: int = 0
-    """of the streets"""
+    """of the scenes"""
     image_network: Path | None = None
-    """of topodistill train-images; trained on streets of another seed"""
+    """of topodistill train-images; trained on scenes of another seed"""
 
 
 def run(options: Options) -> None:
@@ -46,7 +46,7 @@ def run(options: Options) -> None:
     UserError
         If the dataset has no cameras, or a file cannot be read or written.
     """
-    refuse_below(1, streets=options.streets, test_streets=options.test_streets)
+    refuse_below(1, scenes=options.scenes, test_scenes=options.test_scenes)
     refuse_below(0, seed=options.seed)
     spec = dataset_spec(options.dataset)
     spec.check_cameras(True)
@@ -56,8 +56,8 @@ def run(options: Options) -> None:
         leak = measure(
             spec,
             root,
-            streets=options.streets,
-            test_streets=options.test_streets,
+            scenes=options.scenes,
+            test_scenes=options.test_scenes,
             seed=options.seed,
             network=options.image_network,
         )
@@ -75,6 +75,6 @@ COMMAND = command(
     run,
     "Measure what the color of a pixel alone tells of its class in simulated camera images: if "
     "colors encoded classes, a method that distills from images would learn from a giveaway that "
-    "no street has.",
+    "no scene has.",
 )
 main = COMMAND.main

@@ -1,8 +1,8 @@
 """What the color of a pixel alone tells of its class in simulated camera images.
 
 If colors encoded classes, a method that distills from images would learn from a giveaway that no
-street has. The best classifier that sees one pixel's color and nothing else is a table: the most
-frequent class of each color. It is made on some streets and scored on others.
+scene has. The best classifier that sees one pixel's color and nothing else is a table: the most
+frequent class of each color. It is made on some scenes and scored on others.
 
 Shape letters: B bins of colors, C classes.
 """
@@ -30,7 +30,7 @@ NETWORK: Final = "network"
 """The name of the image network among the classifiers."""
 
 _AZIMUTH_STEPS: Final = 16  # the points are not looked at
-_STREET_SWEEPS: Final = 4
+_SCENE_FRAMES: Final = 4
 _SHOWN, _ACROSS = 6, 3
 
 
@@ -40,7 +40,7 @@ class Leak:
 
     Attributes
     ----------
-    dataset, seed, streets, test_streets, images, test_images, pixels, test_pixels
+    dataset, seed, scenes, test_scenes, images, test_images, pixels, test_pixels
         What was simulated; pixels without a class do not count.
     classes
         Names of the classes that the test images have.
@@ -56,8 +56,8 @@ class Leak:
 
     dataset: str
     seed: int
-    streets: int
-    test_streets: int
+    scenes: int
+    test_scenes: int
     images: int
     test_images: int
     pixels: int
@@ -142,12 +142,12 @@ def measure(
     spec: DatasetSpec,
     root: Path,
     *,
-    streets: int,
-    test_streets: int,
+    scenes: int,
+    test_scenes: int,
     seed: int,
     network: Path | None = None,
 ) -> Leak:
-    """Simulate streets and return what a pixel's color tells on those that were not learned from.
+    """Simulate scenes and return what a pixel's color tells on those that were not learned from.
 
     Parameters
     ----------
@@ -155,12 +155,12 @@ def measure(
         A dataset with cameras.
     root
         Where simulated data goes, or lies already.
-    streets, test_streets
-        How many to learn from and to score on; four sweeps are taken in each.
+    scenes, test_scenes
+        How many to learn from and to score on; four frames are taken in each.
     seed
-        Of the streets.
+        Of the scenes.
     network
-        File of an image network, trained on streets of another seed, to be scored too.
+        File of an image network, trained on scenes of another seed, to be scored too.
 
     Raises
     ------
@@ -171,8 +171,8 @@ def measure(
     seen = None if network is None else SeenByNetwork(network, spec)
     made = spec.simulate(
         root,
-        num_sweeps=streets * _STREET_SWEEPS,
-        num_validation_sweeps=test_streets * _STREET_SWEEPS,
+        num_frames=scenes * _SCENE_FRAMES,
+        num_validation_frames=test_scenes * _SCENE_FRAMES,
         azimuth_steps=_AZIMUTH_STEPS,
         seed=seed,
         cameras=True,
@@ -183,13 +183,13 @@ def measure(
     even = ColorTable(len(spec.class_names))
     for part, sequences in parts.items():
         source = spec.open(root, "training", sequences=sequences, cameras=True)
-        for sweep, image, labels in _numbered(source, root):
+        for frame, image, labels in _numbered(source, root):
             tables[part].add(image, labels)
             images[part] += 1
             if seen is not None and part == "test":
                 seen.add(image, labels)
             if part == "learned":
-                (even if sweep % 2 == 0 else tables["odd"]).add(image, labels)
+                (even if frame % 2 == 0 else tables["odd"]).add(image, labels)
     learned, test = tables["learned"], tables["test"]
     majority = np.full(LEVELS**3, int(np.argmax(learned.total)))
     matrices = confusion(
@@ -204,11 +204,11 @@ def measure(
     # Guessing each class as often as it is there: the mean confusion, without drawing any.
     shares = learned.total / learned.total.sum()
     matrices["chance"] = np.outer(test.total, shares)
-    same = {"color, same streets": even.classes_of_colors(equal=False)}
+    same = {"color, same scenes": even.classes_of_colors(equal=False)}
     matrices |= confusion(tables["odd"], same)
     if seen is not None:
         matrices[NETWORK] = seen.matrix
-    leak = _leak(spec, matrices, (streets, test_streets, seed), tables, images)
+    leak = _leak(spec, matrices, (scenes, test_scenes, seed), tables, images)
     return leak if seen is None else replace(leak, network=seen.what)
 
 
@@ -219,14 +219,14 @@ def _leak(
     tables: dict[str, ColorTable],
     images: dict[str, int],
 ) -> Leak:
-    streets, test_streets, seed = asked
+    scenes, test_scenes, seed = asked
     there = np.flatnonzero(tables["test"].total > 0)
     found = {name: scores(matrix) for name, matrix in matrices.items()}
     return Leak(
         dataset=spec.name,
         seed=seed,
-        streets=streets,
-        test_streets=test_streets,
+        scenes=scenes,
+        test_scenes=test_scenes,
         images=images["learned"],
         test_images=images["test"],
         pixels=int(tables["learned"].total.sum()),
@@ -244,7 +244,7 @@ def _leak(
 def _numbered(
     source: FrameSource, root: Path
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Yield the sweep's number, and its images decoded, with their labels."""
+    """Yield the frame's number, and its images decoded, with their labels."""
     numbers: dict[str, int] = {}
     for name, image, labels in labeled_images(source, root):
         yield numbers.setdefault(name, len(numbers)), image.read(), labels

@@ -1,1 +1,1 @@
-"""Simulated sweeps beside a real one."""
+"""Simulated frames beside a real one."""

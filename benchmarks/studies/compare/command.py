@@ -1,8 +1,8 @@
-"""Compares simulated sweeps with a real one, and writes the page that says how they differ.
+"""Compares simulated frames with a real one, and writes the page that says how they differ.
 
 python -m benchmarks.studies compare --real FILE.bin --labels FILE.label --output docs/results
 
-Of the real sweep only counts and quartiles are written; the points in the picture are simulated.
+Of the real frame only counts and quartiles are written; the points in the picture are simulated.
 """
 
 import tempfile
@@ -26,8 +26,8 @@ NAME: Final = "simulated_lidar"
 """Stem of the page and the picture."""
 
 
-def real_sweep(points: Path, labels: Path) -> LidarFrame:
-    """Return the sweep in a SemanticKITTI `.bin` and its `.label` file.
+def real_frame(points: Path, labels: Path) -> LidarFrame:
+    """Return the frame in a SemanticKITTI `.bin` and its `.label` file.
 
     Raises
     ------
@@ -39,9 +39,9 @@ def real_sweep(points: Path, labels: Path) -> LidarFrame:
 
 
 def simulated(
-    num_sweeps: int, seed: int, azimuth_steps: int
+    num_frames: int, seed: int, azimuth_steps: int
 ) -> tuple[list[FrameStatistics], LidarFrame]:
-    """Return what simulated sweeps are like, read back from disk, and one of them to look at.
+    """Return what simulated frames are like, read back from disk, and one of them to look at.
 
     The one to look at is that with the most classes.
     """
@@ -51,17 +51,17 @@ def simulated(
     with tempfile.TemporaryDirectory() as folder:
         made = simulate_semantickitti(
             Path(folder) / "data",
-            num_sweeps=num_sweeps,
-            num_validation_sweeps=1,
+            num_frames=num_frames,
+            num_validation_frames=1,
             seed=seed,
             azimuth_steps=azimuth_steps,
         )
         source = SPEC.open(made.root, "training", sequences=["00"])
-        for sweep in (source[index] for index in range(len(source))):
-            found.append(statistics(sweep, len(CLASS_NAMES)))
+        for frame in (source[index] for index in range(len(source))):
+            found.append(statistics(frame, len(CLASS_NAMES)))
             classes = int((found[-1].by_class[1:] >= 20).sum())
             if classes > most:
-                most, shown = classes, sweep
+                most, shown = classes, frame
     assert shown is not None
     return found, shown
 
@@ -76,10 +76,10 @@ class Options:
     """its .label"""
     output: Path
     """folder of page and picture"""
-    sweeps: int = 40
+    frames: int = 40
     """how many to simulate"""
     seed: int = 0
-    """of the streets"""
+    """of the scenes"""
     azimuth_steps: int = HDL64_AZIMUTH_STEPS
     """columns of a turn"""
 
@@ -92,16 +92,16 @@ def run(options: Options) -> None:
     UserError
         If a file cannot be read or written, or a number is out of range.
     """
-    refuse_below(1, sweeps=options.sweeps)
-    real = statistics(real_sweep(options.real, options.labels), len(CLASS_NAMES))
+    refuse_below(1, frames=options.frames)
+    real = statistics(real_frame(options.real, options.labels), len(CLASS_NAMES))
     make_folder(options.output, "--output")
-    found, shown = simulated(options.sweeps, options.seed, options.azimuth_steps)
+    found, shown = simulated(options.frames, options.seed, options.azimuth_steps)
     picture = options.output / f"{NAME}.png"
     with atomic_write(picture) as path:
         draw_comparison(real, found, shown, path)
     made_by = (
         "python -m benchmarks.studies compare --real FILE.bin --labels FILE.label "
-        f"--sweeps {options.sweeps} --seed {options.seed} "
+        f"--frames {options.frames} --seed {options.seed} "
         f"--azimuth-steps {options.azimuth_steps} --output docs/results"
     )
     text = page(real, found, shown, picture.name, made_by, SIMULATOR_VERSION)
@@ -112,8 +112,8 @@ COMMAND = command(
     "compare",
     Options,
     run,
-    "Compare simulated sweeps with a real one, and write the page that says how they differ. Of "
-    "the real sweep only counts and quartiles are written; the points in the picture are "
+    "Compare simulated frames with a real one, and write the page that says how they differ. Of "
+    "the real frame only counts and quartiles are written; the points in the picture are "
     "simulated.",
 )
 main = COMMAND.main

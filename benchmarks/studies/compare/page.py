@@ -1,4 +1,4 @@
-"""The page that compares simulated sweeps with a real one, in Markdown."""
+"""The page that compares simulated frames with a real one, in Markdown."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -51,11 +51,11 @@ def page(
     Parameters
     ----------
     real
-        What the real sweep is like.
+        What the real frame is like.
     found
         What simulated ones are like.
     shown
-        The simulated sweep in the picture.
+        The simulated frame in the picture.
     picture
         Its file name.
     command
@@ -66,26 +66,26 @@ def page(
     points = np.array([one.points for one in found])
     parts = [
         blocks.generated(command),
-        "# Simulated sweeps beside a real one",
-        f"{len(found)} simulated sweeps of an HDL-64E (simulator version {version}, four in each "
-        f"of {-(-len(found) // 4)} streets, written to disk and read back) beside one real sweep "
-        "of SemanticKITTI. One real sweep is one place: where the last column of the class table, "
+        "# Simulated frames beside a real one",
+        f"{len(found)} simulated frames of an HDL-64E (simulator version {version}, four in each "
+        f"of {-(-len(found) // 4)} scenes, written to disk and read back) beside one real frame "
+        "of SemanticKITTI. One real frame is one place: where the last column of the class table, "
         "which covers all labeled sequences, lies elsewhere, that one is the aim. "
-        "The points in the picture are simulated; of the real sweep only counts and quartiles are "
+        "The points in the picture are simulated; of the real frame only counts and quartiles are "
         f"kept.\n\n    {command}",
-        f"![simulated sweep {shown.name}, and histograms]({picture})",
-        f"A sweep has {real.points:,} points in the real file, and {points.min():,} to "
+        f"![simulated frame {shown.name}, and histograms]({picture})",
+        f"A frame has {real.points:,} points in the real file, and {points.min():,} to "
         f"{points.max():,} in simulated ones, median {int(np.median(points)):,}. "
         + _differences(real, found),
         "## Classes\n\nShare of the points that have a class, in per cent; in brackets the least "
-        "and the most of any simulated sweep, then how many sweeps have the class at all. Rare "
+        "and the most of any simulated frame, then how many frames have the class at all. Rare "
         "classes are more frequent here than in the dataset, on purpose: a few hundred simulated "
-        "sweeps must hold every class.\n\n" + _class_table(real, found),
+        "frames must hold every class.\n\n" + _class_table(real, found),
         "## Strength\n\nMedian strength by class, in brackets the quartiles. Simulated: the "
-        "median over sweeps of each.\n\n" + _strength_table(real, found),
+        "median over frames of each.\n\n" + _strength_table(real, found),
         "## Range\n\nShare of all points, in per cent.\n\n" + _range_table(real, found),
         "## Rings\n\nPoints and median elevation of some rings, the uppermost first; simulated: "
-        "medians over sweeps.\n\n" + _ring_table(real, found),
+        "medians over frames.\n\n" + _ring_table(real, found),
     ]
     return blocks.page(*parts)
 
@@ -103,7 +103,7 @@ def _class_table(real: FrameStatistics, found: Sequence[FrameStatistics]) -> str
         present = f"{int((column > 0).sum())} of {len(found)}"
         published = _per_cent(PUBLISHED_SHARES[name])
         rows.append([name, _per_cent(one[number]), spread, present, published])
-    header = ["class", "real sweep", "simulated", "sweeps with it", "whole dataset"]
+    header = ["class", "real frame", "simulated", "frames with it", "whole dataset"]
     return blocks.table(header, rows)
 
 
@@ -120,7 +120,7 @@ def _strength_table(real: FrameStatistics, found: Sequence[FrameStatistics]) -> 
         typical = np.median(every, axis=0) if len(every) else np.full(3, np.nan)
         enough = real.by_class[number] >= 20
         rows.append([name, show(real.strength[number]) if enough else blocks.DASH, show(typical)])
-    return blocks.table(["class", "real sweep", "simulated"], rows)
+    return blocks.table(["class", "real frame", "simulated"], rows)
 
 
 def _range_table(real: FrameStatistics, found: Sequence[FrameStatistics]) -> str:
@@ -131,7 +131,7 @@ def _range_table(real: FrameStatistics, found: Sequence[FrameStatistics]) -> str
         spread = f"{_per_cent(column.mean())} ({_per_cent(column.min())}–{_per_cent(column.max())})"
         share = _per_cent(real.by_range[number] / real.points)
         rows.append([f"{low}–{high} m", share, spread])
-    return blocks.table(["range", "real sweep", "simulated"], rows)
+    return blocks.table(["range", "real frame", "simulated"], rows)
 
 
 def _ring_table(real: FrameStatistics, found: Sequence[FrameStatistics]) -> str:
@@ -166,12 +166,12 @@ def _differences(real: FrameStatistics, found: Sequence[FrameStatistics]) -> str
     overall = 0.5 * np.abs(simulated - published / published.sum()).sum()
     return (
         f"As much as {100 * by_ring:.0f} % of the points would have to move to another ring to "
-        f"make the mean simulated sweep like the real one, {100 * by_range:.0f} % to another "
+        f"make the mean simulated frame like the real one, {100 * by_range:.0f} % to another "
         f"range, {100 * by_class:.0f} % to another class; {100 * overall:.0f} % to another class "
         "to give the shares of the whole dataset."
     )
 
 
 def _ring_shares(one: FrameStatistics, rings: int) -> NDArray[np.float64]:
-    """Return each ring's share of the points, zero for rings that the sweep does not have."""
+    """Return each ring's share of the points, zero for rings that the frame does not have."""
     return np.asarray(np.pad(one.by_ring, (0, rings - len(one.by_ring))) / one.points)

@@ -1,6 +1,6 @@
-"""The picture that compares simulated sweeps with a real one: our points, and histograms of both.
+"""The picture that compares simulated frames with a real one: our points, and histograms of both.
 
-No point of the real sweep is drawn.
+No point of the real frame is drawn.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ def draw_comparison(
     Parameters
     ----------
     real, found
-        What the real sweep and simulated ones are like.
+        What the real frame and simulated ones are like.
     shown
-        The simulated sweep to draw from above and as the sensor sees it.
+        The simulated frame to draw from above and as the sensor sees it.
     path
         The file to write.
     """
@@ -58,7 +58,7 @@ def _draw_points(figure: Figure, grid: GridSpec, shown: LidarFrame) -> None:
         axes = figure.add_subplot(grid[0, column])
         x, y, _ = shown.coord[upwards].T
         axes.scatter(x, y, c=color[upwards], s=0.7, linewidths=0)
-        axes.set(title=f"simulated sweep {shown.name} from above, {title}", facecolor="black")
+        axes.set(title=f"simulated frame {shown.name} from above, {title}", facecolor="black")
         axes.set(xlim=(-_EXTENT_M, _EXTENT_M), ylim=(-_EXTENT_M, _EXTENT_M), aspect="equal")
         axes.set(xlabel="x [m]", ylabel="y [m]")
         axes = figure.add_subplot(grid[1 + column, :])
@@ -72,9 +72,9 @@ def _draw_rings(axes: Axes, real: FrameStatistics, found: Sequence[FrameStatisti
     rings = min(len(one.by_ring) for one in found)
     counts = np.array([one.by_ring[:rings] for one in found])
     axes.fill_between(range(rings), counts.min(axis=0), counts.max(axis=0), color=_OURS, alpha=0.25)
-    label = f"simulated, mean and span of {len(found)} sweeps"
+    label = f"simulated, mean and span of {len(found)} frames"
     axes.plot(range(rings), counts.mean(axis=0), color=_OURS, label=label)
-    axes.plot(real.by_ring, color=_REAL, label="real sweep")
+    axes.plot(real.by_ring, color=_REAL, label="real frame")
     axes.set(title="points of each ring, the uppermost first", xlabel="ring", ylabel="points")
     axes.set_ylim(bottom=0)
     axes.legend()

@@ -1,4 +1,4 @@
-"""Numbers that say what a sweep is like: points by ring and range, classes, strength by class.
+"""Numbers that say what a frame is like: points by ring and range, classes, strength by class.
 
 Shape letters: N points, C classes.
 """
@@ -20,7 +20,7 @@ _QUARTERS: Final = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class FrameStatistics:
-    """What a sweep is like.
+    """What a frame is like.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class FrameStatistics:
 
 
 def rings(coord: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the ring of each point, (N,), of a sweep that lists one turn after the other.
+    """Return the ring of each point, (N,), of a frame that lists one turn after the other.
 
     A ring ends where the azimuth falls back by more than half a turn. That finds the rings of an
     HDL-64E's files, which hold no ring number.
@@ -56,12 +56,12 @@ def rings(coord: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(np.diff(azimuth) < -180.0)]).astype(np.int64)
 
 
-def statistics(sweep: LidarFrame, num_classes: int) -> FrameStatistics:
-    """Return what a labeled sweep of an HDL-64E is like.
+def statistics(frame: LidarFrame, num_classes: int) -> FrameStatistics:
+    """Return what a labeled frame of an HDL-64E is like.
 
     Parameters
     ----------
-    sweep
+    frame
         With labels.
     num_classes
         C.
@@ -69,20 +69,20 @@ def statistics(sweep: LidarFrame, num_classes: int) -> FrameStatistics:
     Raises
     ------
     ValueError
-        If the sweep has no labels.
+        If the frame has no labels.
     """
-    if sweep.segment is None:
-        raise ValueError(f"statistics: sweep {sweep.name} has no labels; give one that has")
-    coord = sweep.coord.astype(np.float64)
+    if frame.segment is None:
+        raise ValueError(f"statistics: frame {frame.name} has no labels; give one that has")
+    coord = frame.coord.astype(np.float64)
     range_m = np.linalg.norm(coord, axis=1)
     elevation = np.degrees(np.arcsin(coord[:, 2] / np.maximum(range_m, 1e-9)))
-    ring = rings(sweep.coord)
+    ring = rings(frame.coord)
     order = np.flatnonzero(np.diff(ring)) + 1
     medians = [float(np.median(part)) for part in np.split(elevation, order)]
-    number = sweep.segment + 1
+    number = frame.segment + 1
     strength = np.full((num_classes + 1, 3), np.nan)
     for value in np.unique(number):
-        strength[value] = np.quantile(sweep.strength[number == value, 0], _QUARTERS)
+        strength[value] = np.quantile(frame.strength[number == value, 0], _QUARTERS)
     return FrameStatistics(
         points=len(coord),
         by_ring=np.bincount(ring),
@@ -94,6 +94,6 @@ def statistics(sweep: LidarFrame, num_classes: int) -> FrameStatistics:
 
 
 def shares(found: Sequence[FrameStatistics]) -> NDArray[np.float64]:
-    """Return each class's share of the points that have one, (sweeps, C)."""
+    """Return each class's share of the points that have one, (frames, C)."""
     counts = np.array([one.by_class[1:] for one in found], dtype=np.float64)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0))

@@ -1,1 +1,1 @@
-"""What camera images bring on simulated streets: methods, placebos and plain baselines, by seed."""
+"""What camera images bring on simulated scenes: methods, placebos and plain baselines, by seed."""

@@ -6,9 +6,9 @@ python -m benchmarks.studies cross-modal --output docs/results
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.studies.cross_modal.arms import GRIDS
 from benchmarks.studies.cross_modal.experiment import Experiment, Settings
 from benchmarks.studies.cross_modal.page import RECORDS_NAME, markdown
+from benchmarks.studies.cross_modal.variants import GRIDS
 from benchmarks.studies.study_page import (
     RunOptions,
     command,
@@ -31,9 +31,9 @@ class Options(RunOptions):
     output: Path = Path("runs/cross-modal")
     """folder of the page and the records"""
     work: Path = Path("runs/cross-modal-work")
-    """folder of the streets and the image network"""
+    """folder of the scenes and the image network"""
     grids: tuple[str, ...] = tuple(GRIDS)
-    """tables of arms"""
+    """tables of variants"""
     seeds: int = 5
     """seeds 0 to N - 1"""
 
@@ -74,6 +74,6 @@ COMMAND = command(
     Options,
     run,
     "Compare xmodel-kd, udakd and fskd with LiDAR alone, with placebos and with plain projection, "
-    "on simulated streets with cameras. Hours on two cores; choose a part of it, records add up.",
+    "on simulated scenes with cameras. Hours on two cores; choose a part of it, records add up.",
 )
 main = COMMAND.main

@@ -1,7 +1,7 @@
-"""The runs of the experiment: simulated streets and an image network once, then arm by arm.
+"""The runs of the experiment: simulated scenes and an image network once, then variant by variant.
 
-A run is (grid, arm, seed); what it gave is one record. Arms of one seed share initial weights, the
-order of sweeps and their crops.
+A run is (grid, variant, seed); what it gave is one record. Variants of one seed share initial
+weights, the order of frames and their crops.
 """
 
 import dataclasses
@@ -15,9 +15,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.studies.cross_modal.arms import FUSED, GRIDS, MAJORITY, PROJECTION, UNTRAINED, Arm
 from benchmarks.studies.cross_modal.baselines import Projection, majority_class
 from benchmarks.studies.cross_modal.kept_maps import KeptMaps
+from benchmarks.studies.cross_modal.variants import (
+    FUSED,
+    GRIDS,
+    MAJORITY,
+    PROJECTION,
+    UNTRAINED,
+    Variant,
+)
 from train.ablation.records import Outcome, Records
 from train.ablation.study import Study
 from train.config import RunConfig, from_json
@@ -54,8 +61,8 @@ class Settings:
     ----------
     dataset
         With cameras and a simulator.
-    sweeps, validation_sweeps, azimuth_steps
-        Of the simulated streets.
+    frames, validation_frames, azimuth_steps
+        Of the simulated scenes.
     epochs, max_voxels, batch_size
         Of a student's training.
     student
@@ -63,8 +70,8 @@ class Settings:
     """
 
     dataset: str = "nuscenes"
-    sweeps: int = 40
-    validation_sweeps: int = 16
+    frames: int = 40
+    validation_frames: int = 16
     azimuth_steps: int = 600
     epochs: int = 10
     max_voxels: int = 4_000
@@ -82,8 +89,8 @@ class Settings:
             seed=seed,
             data=replace(
                 default.data,
-                simulated_sweeps=self.sweeps,
-                simulated_validation_sweeps=self.validation_sweeps,
+                simulated_frames=self.frames,
+                simulated_validation_frames=self.validation_frames,
                 simulated_azimuth_steps=self.azimuth_steps,
                 max_voxels=self.max_voxels,
                 batch_size=self.batch_size,
@@ -96,12 +103,12 @@ class Run(NamedTuple):
     """One run."""
 
     grid: str
-    arm: str
+    variant: str
     seed: int
 
 
 class SomeLabeled:
-    """A source in which some points of each sweep keep their labels, the same in every epoch.
+    """A source in which some points of each frame keep their labels, the same in every epoch.
 
     Parameters
     ----------
@@ -117,11 +124,11 @@ class SomeLabeled:
         self.skipped_unlabeled, self.unreadable = source.skipped_unlabeled, source.unreadable
 
     def __len__(self) -> int:
-        """Return how many sweeps there are."""
+        """Return how many frames there are."""
         return len(self.source)
 
     def __getitem__(self, index: int) -> LidarFrame:
-        """Read one sweep."""
+        """Read one frame."""
         frame = self.source[index]
         if frame.segment is None:
             return frame
@@ -129,7 +136,7 @@ class SomeLabeled:
         return dataclasses.replace(frame, segment=np.where(kept, frame.segment, IGNORE_INDEX))
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Name the files that hold one sweep."""
+        """Name the files that hold one frame."""
         return self.source.files(index)
 
 
@@ -141,7 +148,7 @@ class Experiment:
     settings
         What all runs share.
     work
-        Folder for the streets and the image network, there already.
+        Folder for the scenes and the image network, there already.
     device
         Where to compute.
 
@@ -176,7 +183,10 @@ class Experiment:
     ) -> Study[Run]:
         """Return the study of some grids, seed by seed."""
         runs = [
-            Run(grid, arm, seed) for seed in seeds for grid in grids for arm in GRIDS[grid].arms
+            Run(grid, variant, seed)
+            for seed in seeds
+            for grid in grids
+            for variant in GRIDS[grid].variants
         ]
         return Study(
             settings=self.plain,
@@ -189,15 +199,22 @@ class Experiment:
 
     def _run(self, run: Run) -> dict[str, Outcome]:
         """Do a run; one that can be scored with images gives two records."""
-        arm = GRIDS[run.grid].arms[run.arm]
-        if run.arm in UNTRAINED:
-            fields = CAMERA_FIELDS if run.arm == PROJECTION else frozenset[str]()
-            return {run.arm: self._outcome(arm, self._score(self._plain(run.arm), fields), 1, 0.0)}
-        student, with_images, steps, seconds = self._train(run, arm)
-        models = {} if with_images is None else {run.arm + FUSED: (with_images, CAMERA_FIELDS)}
+        variant = GRIDS[run.grid].variants[run.variant]
+        if run.variant in UNTRAINED:
+            fields = CAMERA_FIELDS if run.variant == PROJECTION else frozenset[str]()
+            return {
+                run.variant: self._outcome(
+                    variant, self._score(self._plain(run.variant), fields), 1, 0.0
+                )
+            }
+        student, with_images, steps, seconds = self._train(run, variant)
+        models = {} if with_images is None else {run.variant + FUSED: (with_images, CAMERA_FIELDS)}
         return {
-            name: self._outcome(arm, self._score(model, fields), steps, seconds)
-            for name, (model, fields) in {**models, run.arm: (student, frozenset[str]())}.items()
+            name: self._outcome(variant, self._score(model, fields), steps, seconds)
+            for name, (model, fields) in {
+                **models,
+                run.variant: (student, frozenset[str]()),
+            }.items()
         }
 
     def _plain(self, name: str) -> nn.Module:
@@ -216,12 +233,12 @@ class Experiment:
             spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS)
             return build_network(spec).to(self.device)
 
-    def _train(self, run: Run, arm: Arm) -> tuple[Network, nn.Module | None, int, float]:
+    def _train(self, run: Run, variant: Variant) -> tuple[Network, nn.Module | None, int, float]:
         """Return a trained student, what predicts with images, its steps and their seconds."""
         config = self.settings.run_config(self.work, self.device, run.seed)
-        cls = method_class(arm.method)
-        default = preset(self.settings.dataset, "tiny", arm.method).options
-        options = from_json(dict(arm.options), default)
+        cls = method_class(variant.method)
+        default = preset(self.settings.dataset, "tiny", variant.method).options
+        options = from_json(dict(variant.options), default)
         student = self._student(run.seed)
         method = cls(options, student, None, **self._artifacts(cls.needs_image_network))
         if isinstance(method, CameraMethod):
@@ -241,7 +258,7 @@ class Experiment:
         )
         batches = FrameBatches(frames, config)
         steps = batches.ends(config.optim.student_epochs)[-1]
-        folder = self.work / f"{run.grid}-{run.arm}-{run.seed}"
+        folder = self.work / f"{run.grid}-{run.variant}-{run.seed}"
         make_folder(folder, "--work")
         log = _Seconds()
         torch.manual_seed(run.seed)
@@ -274,14 +291,16 @@ class Experiment:
         names, rule = self.spec.class_names, self.spec.benchmark_rule
         return evaluate(model, frames, names, rule, self.device, title="evaluation")
 
-    def _outcome(self, arm: Arm, found: Mapping[str, Any], steps: int, seconds: float) -> Outcome:
+    def _outcome(
+        self, variant: Variant, found: Mapping[str, Any], steps: int, seconds: float
+    ) -> Outcome:
         return Outcome(
             teacher=self.image_hash,
-            options={"method": arm.method, **arm.options},
+            options={"method": variant.method, **variant.options},
             steps=steps,
             seconds=seconds,
             scores={"miou": found["miou"]},
-            streets={sweep: {"miou": miou} for sweep, miou in found["by_sweep"].items()},
+            scenes={frame: {"miou": miou} for frame, miou in found["by_frame"].items()},
         )
 
 

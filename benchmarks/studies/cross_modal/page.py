@@ -1,9 +1,9 @@
-"""The page `cross_modal.md`: what camera images brought on simulated streets."""
+"""The page `cross_modal.md`: what camera images brought on simulated scenes."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.studies.cross_modal.arms import FUSED, GRIDS, Grid
+from benchmarks.studies.cross_modal.variants import FUSED, GRIDS, Grid
 from benchmarks.studies.study_page import generated, mean_sd
 from train.ablation.records import Records, RunRecord
 from train.ablation.statistics import (
@@ -25,21 +25,21 @@ def markdown(records: Records) -> str:
     Parameters
     ----------
     records
-        Of one assay, one at least.
+        Of one setup, one at least.
     """
     runs = records.runs
-    settings = runs[0].assay_settings
+    settings = runs[0].setup_settings
     parts = [
         "# What camera images bring",
         f"{generated('cross-modal', RECORDS_NAME)}"
         " The methods are our readings of abstracts, and "
         "nothing here is a reproduction: [the guide](../guides/cameras_methods.md).",
-        f"Simulated {settings['dataset']}: {settings['sweeps']} sweeps to train on, "
-        f"{settings['validation_sweeps']} of other streets to be scored on, "
-        f"{settings['epochs']} epochs of the tiny student. One image network, of other streets "
-        "again, serves all runs. mIoU is over all points, seen by a camera or not. Arms of one "
+        f"Simulated {settings['dataset']}: {settings['frames']} frames to train on, "
+        f"{settings['validation_frames']} of other scenes to be scored on, "
+        f"{settings['epochs']} epochs of the tiny student. One image network, of other scenes "
+        "again, serves all runs. mIoU is over all points, seen by a camera or not. Variants of one "
         "seed share weights, order and crops; intervals are Student's, paired by seed, over seeds "
-        "alone: other streets are not in them. Questions asked of one table are corrected for "
+        "alone: other scenes are not in them. Questions asked of one table are corrected for "
         "their number by Holm's procedure.",
     ]
     found = {
@@ -58,19 +58,19 @@ def markdown(records: Records) -> str:
 
 def _scores(grid: Grid, runs: Sequence[RunRecord]) -> str:
     rows = []
-    for arm, what in grid.arms.items():
+    for variant, what in grid.variants.items():
         for name, words in (
-            (arm, what.description),
-            (arm + FUSED, "the same runs, scored with images"),
+            (variant, what.description),
+            (variant + FUSED, "the same runs, scored with images"),
         ):
-            own = [run for run in runs if run.arm == name]
+            own = [run for run in runs if run.variant == name]
             if own:
                 rows.append([f"`{name}`", words, str(len(own)), mean_sd(own, _MIOU)])
-    return blocks.table(["arm", "what", "runs", "mIoU"], rows, "llr")
+    return blocks.table(["variant", "what", "runs", "mIoU"], rows, "llr")
 
 
 def _results(grid: Grid, runs: Sequence[RunRecord]) -> list[Result]:
-    """Return the comparisons of which both arms have run."""
+    """Return the comparisons of which both variants have run."""
     results = compare(runs, grid.comparisons, None)
     return [each for each in results if each.metric.name == PRIMARY_METRIC and each.estimate.seeds]
 
@@ -78,7 +78,8 @@ def _results(grid: Grid, runs: Sequence[RunRecord]) -> list[Result]:
 def _answers(grid: Grid, results: Sequence[Result]) -> list[str]:
     """Return a line for each question that the grid asks."""
     return [
-        f"- {grid.title.lower()}, `{each.comparison.arm}` against `{each.comparison.baseline}`: "
+        f"- {grid.title.lower()}, `{each.comparison.variant}` against "
+        f"`{each.comparison.baseline}`: "
         f"**{each.verdict}**, {blocks.signed(each.estimate.difference)} points {_interval(each)}."
         for each in results
         if each.primary
@@ -87,10 +88,10 @@ def _answers(grid: Grid, results: Sequence[Result]) -> list[str]:
 
 def _comparisons(results: Sequence[Result]) -> str:
     if not results:
-        return "No two arms of a comparison have run yet."
+        return "No two variants of a comparison have run yet."
     rows = [
         [
-            f"`{each.comparison.arm}` against `{each.comparison.baseline}`",
+            f"`{each.comparison.variant}` against `{each.comparison.baseline}`",
             "asked" if each.primary else "beside",
             str(len(each.estimate.seeds)),
             blocks.signed(each.estimate.difference),

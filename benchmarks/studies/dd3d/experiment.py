@@ -163,7 +163,7 @@ class Run(NamedTuple):
         return name + ("" if self.distill_points is None else f"-from-{self.distill_points}")
 
     @property
-    def arm(self) -> str:
+    def variant(self) -> str:
         """The name of its row."""
         return self.method
 
@@ -277,11 +277,11 @@ class Experiment:
             )
             options = self._evaluation(run, settings.full_epochs, settings.full_batch)
             found, _ = train_and_score(fixed_draw(train), test, options, self.device)
-            return {run.arm: self._outcome(run, options.epochs, found, None)}
+            return {run.variant: self._outcome(run, options.epochs, found, None)}
         made = self._small_set(run, real)
         options = self._evaluation(run, settings.epochs_for(run.clouds), settings.batch_size)
         found = score(made, real, options, self.device, points=points)
-        return {run.arm: self._outcome(run, options.epochs, found, made)}
+        return {run.variant: self._outcome(run, options.epochs, found, made)}
 
     def _evaluation(self, run: Run, epochs: int, batch_size: int) -> ClassTraining:
         return ClassTraining(
@@ -367,7 +367,7 @@ class Experiment:
             steps=epochs,
             seconds=found.seconds,
             scores={"accuracy": found.last, "best_accuracy": found.best},
-            streets={
+            scenes={
                 name: {"right": int(right), "clouds": int(clouds)}
                 for name, right, clouds in zip(names, counts.right, counts.true, strict=True)
             },

@@ -63,7 +63,7 @@ def markdown(records: Records, beside: Beside | None = None) -> str:
     Parameters
     ----------
     records
-        Of one assay, one at least.
+        Of one setup, one at least.
     beside
         What else is shown.
     """
@@ -137,16 +137,16 @@ def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
     Parameters
     ----------
     runs
-        Of one assay.
+        Of one setup.
     """
     found = []
     for grid in sorted({run.grid for run in runs}):
         own = [run for run in runs if run.grid == grid]
-        there = {run.arm for run in own}
-        for arm in OTHERS:
-            if arm == OURS or not {OURS, arm} <= there:
+        there = {run.variant for run in own}
+        for variant in OTHERS:
+            if variant == OURS or not {OURS, variant} <= there:
                 continue
-            comparison = Comparison(OURS, arm, primary=arm in (*MUST_BEAT, *CONTROLS))
+            comparison = Comparison(OURS, variant, primary=variant in (*MUST_BEAT, *CONTROLS))
             found += [
                 (_spoken(own[0]), result_of(own, comparison, metric)) for metric in (LAST, BEST)
             ]
@@ -229,18 +229,18 @@ def _added(runs: Sequence[RunRecord]) -> str:
 
 
 def _experiment(runs: Sequence[RunRecord]) -> str:
-    settings = runs[0].assay_settings
+    settings = runs[0].setup_settings
     data = settings["data"]
-    classes = len(runs[0].streets)
-    clouds = sum(group["clouds"] for group in runs[0].streets.values())
-    pairs = {(run.grid, run.arm) for run in runs}
-    most = max(sum((run.grid, run.arm) == pair for run in runs) for pair in pairs)
+    classes = len(runs[0].scenes)
+    clouds = sum(group["clouds"] for group in runs[0].scenes.values())
+    pairs = {(run.grid, run.variant) for run in runs}
+    most = max(sum((run.grid, run.variant) == pair for run in runs) for pair in pairs)
     widths = "-".join(str(width) for width in settings["widths"])
     many = settings["many_epochs"]
     many = "" if many == settings["epochs"] else f" ({many} from {MANY} clouds per class on)"
     rate = f"{settings['lr']:f}".rstrip("0")
     return (
-        f"Simulated objects in {classes} classes ({', '.join(runs[0].streets)}): "
+        f"Simulated objects in {classes} classes ({', '.join(runs[0].scenes)}): "
         f"{data['train_per_class']} of each to learn from and {clouds} of other models to be "
         f"scored on, so that chance is {100 / classes:.1f} %. Networks see {settings['points']} of "
         f"{data['num_points']:,} points of each.\n\n"
@@ -286,12 +286,12 @@ def _table_of(runs: Sequence[RunRecord], place: Place) -> str:
     rows = []
     for size in sizes:
         told = PAPER.get((place.setting, size), {})
-        for arm in (*OTHERS, FULL):
-            cell = [run for run in own if _size(run) == size and run.arm == arm]
+        for variant in (*OTHERS, FULL):
+            cell = [run for run in own if _size(run) == size and run.variant == variant]
             if cell:
                 scores = [mean_sd(cell, metric) for metric in (LAST, BEST)]
-                paper = [] if place.other else [told.get(arm, blocks.DASH)]
-                rows.append([size, f"`{arm}`", str(len(cell)), *scores, *paper])
+                paper = [] if place.other else [told.get(variant, blocks.DASH)]
+                rows.append([size, f"`{variant}`", str(len(cell)), *scores, *paper])
     header = ["clouds per class", "method", "runs", "last epoch, % right", "best test epoch"]
     header += [] if place.other else ["paper, ModelNet40, best"]
     title = f"Trained and scored: {place.network}, {place.setting} clouds"
@@ -334,7 +334,7 @@ def _cost(runs: Sequence[RunRecord]) -> str:
         rows.append(
             [
                 _spoken(own[0]),
-                f"`{own[0].arm}`",
+                f"`{own[0].variant}`",
                 cost.distilling,
                 f"{peak / _MIB:.0f}" if cost.distilling != blocks.DASH and peak else blocks.DASH,
                 f"{cost.training_s:.1f}",
@@ -342,8 +342,8 @@ def _cost(runs: Sequence[RunRecord]) -> str:
             ]
         )
     devices = "; ".join(sorted({run.device for run in runs}))
-    settings = runs[0].assay_settings
-    spec = GeneratorSpec(classes=tuple(runs[0].streets), clouds_per_class=1)
+    settings = runs[0].setup_settings
+    spec = GeneratorSpec(classes=tuple(runs[0].scenes), clouds_per_class=1)
     pays = [
         f"{number:,} points from {pays_from(spec, number)} clouds per class on"
         for number in (settings["data"]["num_points"], settings["points"])
@@ -402,7 +402,7 @@ _OTHERS: Final = (
 _LIMITS: Final = blocks.bullets(
     [
         "The paper's numbers are of ModelNet40: 40 classes and 9,843 models to learn from. Ours "
-        "are of simulated street objects in far fewer classes; only signs and orders can be set "
+        "are of simulated scene objects in far fewer classes; only signs and orders can be set "
         "side by side.",
         "The paper's networks are wider, its clouds have 1,024 points, and it distills for far "
         "longer.",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes
 
-from benchmarks.studies.dd3d_lidar.experiment import ARMS, Experiment, Plan, Settings
+from benchmarks.studies.dd3d_lidar.experiment import VARIANTS, Experiment, Plan, Settings
 from benchmarks.studies.dd3d_lidar.page import PICTURE, RECORDS_NAME, markdown
 from benchmarks.studies.study_page import (
     RunOptions,
@@ -57,7 +57,7 @@ def run(options: Options, settings: Settings | None = None) -> None:
     refuse_below(1, frames=plan.frames)
     refuse_below(0, seeds=plan.seeds)
     refuse_unknown(SEGMENTERS, "--networks", plan.networks)
-    refuse_unknown(ARMS, "--methods", plan.methods)
+    refuse_unknown(VARIANTS, "--methods", plan.methods)
 
     def page(records: Records) -> None:
         text = markdown(records, picture=picture.is_file())

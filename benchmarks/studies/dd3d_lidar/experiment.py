@@ -44,7 +44,7 @@ FrameScore = Score[dict[str, ClassCounts]]
 FULL: Final = "full"
 FORMAT: Final = 1
 """Raised whenever the same settings give other runs than before."""
-ARMS: Final[Mapping[str, tuple[Method, str]]] = {
+VARIANTS: Final[Mapping[str, tuple[Method, str]]] = {
     "dd3d": ("dd3d", "the paper's: a generator learned from scratch"),
     "dd3d-start": ("dd3d", "ours: a generator that starts from real points"),
     "start-alone": ("dd3d", "that start, and no gradients matched"),
@@ -57,8 +57,8 @@ ARMS: Final[Mapping[str, tuple[Method, str]]] = {
 STARTED: Final = ("dd3d-start", "start-alone")
 PICTURED: Final = ("dd3d", "dd3d-start")
 WEIGHTED: Final = "random-weighted"
-FRAMES_A_STREET: Final = 4
-"""Of the simulator: so many frames are taken in each street."""
+FRAMES_A_SCENE: Final = 4
+"""Of the simulator: so many frames are taken in each scene."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +68,16 @@ class Settings:
     Attributes
     ----------
     train_frames, test_frames, azimuth_steps, data_seed
-        Of the simulation, in SemanticKITTI's classes; four frames in each street.
+        Of the simulation, in SemanticKITTI's classes; four frames in each scene.
     points, range_m
         N, and where frames are cropped.
     distill_points, iterations, outer, inner, real_batch, lr, width, layers, w0, widths
         See `DistillOptions`. Free coordinates have as many points as real frames.
     start_steps, start_points, start_frames
-        See `StartOptions`, of the arms in `STARTED`.
+        See `StartOptions`, of the variants in `STARTED`.
     share_power
-        Of the same arms: points of rare classes are more than their share. `WEIGHTED` has it in its
-        loss, so that what the shares do can be told from what the points do.
+        Of the same variants: points of rare classes are more than their share. `WEIGHTED` has it in
+        its loss, so that what the shares do can be told from what the points do.
     started_lr
         Of the matching after such a start.
     epochs, batch_size, rate, turn_deg, grid_size_m
@@ -141,9 +141,9 @@ class Settings:
             seed=self.data_seed,
         )
 
-    def start(self, arm: str) -> StartOptions:
-        """Return how the generator of an arm is fitted first."""
-        if arm not in STARTED:
+    def start(self, variant: str) -> StartOptions:
+        """Return how the generator of a variant is fitted first."""
+        if variant not in STARTED:
             return StartOptions()
         return StartOptions(
             steps=self.start_steps,
@@ -152,9 +152,9 @@ class Settings:
             share_power=self.share_power,
         )
 
-    def options(self, arm: str, frames: int, seed: int) -> DistillOptions:
+    def options(self, variant: str, frames: int, seed: int) -> DistillOptions:
         """Return how a small set is made."""
-        method, _ = ARMS[arm]
+        method, _ = VARIANTS[variant]
         return DistillOptions(
             method=method,
             task="parts",
@@ -164,9 +164,9 @@ class Settings:
             outer=self.outer,
             inner=self.inner,
             real_batch=self.real_batch,
-            lr=self.started_lr if arm in STARTED else self.lr,
+            lr=self.started_lr if variant in STARTED else self.lr,
             # A decay of weights would pull what was fitted apart.
-            weight_decay=0.0 if arm in STARTED else 5e-4,
+            weight_decay=0.0 if variant in STARTED else 5e-4,
             width=self.width,
             layers=self.layers,
             w0=self.w0,
@@ -174,16 +174,16 @@ class Settings:
             seed=seed,
         )
 
-    def training(self, arm: str, network: str, seed: int) -> FrameTraining:
-        """Return how a network is trained on what an arm gives."""
-        epochs = self.full_epochs if arm == FULL else self.epochs
+    def training(self, variant: str, network: str, seed: int) -> FrameTraining:
+        """Return how a network is trained on what a variant gives."""
+        epochs = self.full_epochs if variant == FULL else self.epochs
         return FrameTraining(
             network=network,
             epochs=epochs,
             batch_size=self.batch_size,
             lr=self.rate,
             last_lr=self.rate / 10,
-            share_power=self.share_power if arm == WEIGHTED else 1.0,
+            share_power=self.share_power if variant == WEIGHTED else 1.0,
             turn_deg=self.turn_deg,
             grid_size_m=self.grid_size_m,
             test_every=max(1, epochs // 4),
@@ -198,7 +198,7 @@ class Run(NamedTuple):
     """Of the small set; 0 for all."""
     network: str
     method: str
-    """An arm, or `FULL`."""
+    """A variant, or `FULL`."""
     seed: int
 
     @property
@@ -207,7 +207,7 @@ class Run(NamedTuple):
         return f"{self.frames or FULL}-{self.network}"
 
     @property
-    def arm(self) -> str:
+    def variant(self) -> str:
         """The name of its row."""
         return self.method
 
@@ -273,11 +273,11 @@ class Experiment:
     def draw(self, path: Path, plan: Plan) -> None:
         """Draw a real frame beside generated ones of the plan's first seed, where they are."""
         columns = {"real": self.real().train}
-        for arm in (name for name in PICTURED if name in plan.methods):
-            folder = self.work / f"{max(plan.frames)}-{arm}-{plan.seeds[0]}"
+        for variant in (name for name in PICTURED if name in plan.methods):
+            folder = self.work / f"{max(plan.frames)}-{variant}-{plan.seeds[0]}"
             file = folder / GENERATOR_NAME
             if file.is_file():
-                columns[arm] = load_clouds(file, self.settings.points, plan.seeds[0])[0]
+                columns[variant] = load_clouds(file, self.settings.points, plan.seeds[0])[0]
         draw_frames(path, columns)
 
     def real(self) -> Prepared:
@@ -296,10 +296,10 @@ class Experiment:
             assert real.test is not None
             draw = fixed_draw(real.train)
             found, _ = train_and_score(draw, real.test, options, self.device)
-            return {run.arm: self._outcome(run, found, None)}
+            return {run.variant: self._outcome(run, found, None)}
         made = self._small_set(run, real)
         found = score(made, real, options, self.device, points=self.settings.points)
-        return {run.arm: self._outcome(run, found, made)}
+        return {run.variant: self._outcome(run, found, made)}
 
     def _small_set(self, run: Run, real: Prepared) -> SmallSet:
         """Return the set of a run; the networks that are trained on one set follow each other."""
@@ -350,23 +350,23 @@ class Experiment:
             steps=settings.full_epochs if run.method == FULL else settings.epochs,
             seconds=found.seconds,
             scores={"miou": found.last, "best_miou": found.best, "accuracy": counts.accuracy()},
-            streets=by_street(found),
+            scenes=by_scene(found),
             stats=stats,
         )
 
 
-def by_street(found: FrameScore) -> dict[str, dict[str, list[int]]]:
-    """Return a score's counts street by street, as plain values."""
-    streets: dict[str, ClassCounts] = {}
+def by_scene(found: FrameScore) -> dict[str, dict[str, list[int]]]:
+    """Return a score's counts scene by scene, as plain values."""
+    scenes: dict[str, ClassCounts] = {}
     for name, counts in found.found.items():
         sequence, _, number = name.rpartition("/")
-        street = f"{sequence}-{int(number) // FRAMES_A_STREET:02d}"
-        streets[street] = streets[street] + counts if street in streets else counts
+        scene = f"{sequence}-{int(number) // FRAMES_A_SCENE:02d}"
+        scenes[scene] = scenes[scene] + counts if scene in scenes else counts
     return {
-        street: {
+        scene: {
             "right": counts.right.tolist(),
             "true": counts.true.tolist(),
             "found": counts.found.tolist(),
         }
-        for street, counts in streets.items()
+        for scene, counts in scenes.items()
     }

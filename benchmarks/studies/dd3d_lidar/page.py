@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.studies.dd3d_lidar.experiment import ARMS, FULL
+from benchmarks.studies.dd3d_lidar.experiment import FULL, VARIANTS
 from benchmarks.studies.study_page import Cost, cells_of, generated, mean_sd
 from train.ablation.records import Records, RunRecord
 from train.ablation.statistics import (
     Metric,
-    StreetBootstrap,
+    SceneBootstrap,
 )
 from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
@@ -50,7 +50,7 @@ def markdown(records: Records, *, picture: bool) -> str:
     Parameters
     ----------
     records
-        Of one assay, one at least.
+        Of one setup, one at least.
     picture
         Whether there is one beside it.
     """
@@ -81,18 +81,18 @@ def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
     Parameters
     ----------
     runs
-        Of one assay.
+        Of one setup.
 
     Notes
     -----
-    After the last epoch an interval is over seeds and streets; for the best epoch, whose counts are
+    After the last epoch an interval is over seeds and scenes; for the best epoch, whose counts are
     not kept, over seeds.
     """
-    bootstrap = StreetBootstrap(_read, _scores_of)
+    bootstrap = SceneBootstrap(_read, _scores_of)
     found = []
     for grid in sorted({run.grid for run in runs}):
         own = [run for run in runs if run.grid == grid]
-        there = {run.arm for run in own}
+        there = {run.variant for run in own}
         for pair in (*PRIMARY, *OTHERS):
             if not set(pair) <= there:
                 continue
@@ -102,8 +102,8 @@ def comparisons(runs: Sequence[RunRecord]) -> list[tuple[str, Result]]:
     return found
 
 
-def _read(street: Mapping[str, Any]) -> ClassCounts:
-    right, true, named = (np.array(street[name]) for name in ("right", "true", "found"))
+def _read(scene: Mapping[str, Any]) -> ClassCounts:
+    right, true, named = (np.array(scene[name]) for name in ("right", "true", "found"))
     return ClassCounts(right, true, named)
 
 
@@ -122,7 +122,7 @@ def _answers(runs: Sequence[RunRecord], networks: Sequence[str]) -> str:
         rows.append(
             [
                 f"{network}, {frames} frame{'s' * (frames != '1')}",
-                f"`{result.comparison.arm}` - `{result.comparison.baseline}`",
+                f"`{result.comparison.variant}` - `{result.comparison.baseline}`",
                 result.metric.title,
                 str(len(seen.seeds)),
                 difference,
@@ -130,7 +130,7 @@ def _answers(runs: Sequence[RunRecord], networks: Sequence[str]) -> str:
                 f"{' and '.join(seen.over)}" if seen.over else "–",
             ]
         )
-        pair = (result.comparison.arm, result.comparison.baseline)
+        pair = (result.comparison.variant, result.comparison.baseline)
         if (result.comparison.primary or pair == MATCHING) and result.metric is LAST:
             if seen.low is None or seen.high is None:
                 said = "not enough runs to say"
@@ -161,16 +161,16 @@ def _answers(runs: Sequence[RunRecord], networks: Sequence[str]) -> str:
 
 
 def _experiment(runs: Sequence[RunRecord]) -> str:
-    settings = runs[0].assay_settings
-    streets = len(runs[0].streets)
+    settings = runs[0].setup_settings
+    scenes = len(runs[0].scenes)
     seeds = len({run.seed for run in runs})
-    arms = [name for name in ARMS if any(run.arm == name for run in runs)]
+    variants = [name for name in VARIANTS if any(run.variant == name for run in runs)]
     return (
         f"Simulated frames in SemanticKITTI's classes: {settings['train_frames']} to learn from, "
-        f"{settings['test_frames']} of {streets} other streets to be scored on, "
+        f"{settings['test_frames']} of {scenes} other scenes to be scored on, "
         f"{settings['points']:,} points of each, drawn within {settings['range_m']:g} m. A small "
         "set is a few frames of as many points:\n\n"
-        + "\n".join(f"- `{name}`: {ARMS[name][1]};" for name in arms)
+        + "\n".join(f"- `{name}`: {VARIANTS[name][1]};" for name in variants)
         + f"\n- `{FULL}`: all frames, with the first seed, to see how far there is to go.\n\n"
         f"Gradients are matched for {settings['iterations']} iterations of {settings['outer']} "
         f"steps at {settings['distill_points']} points with {settings['real_batch']} real frames, "
@@ -196,18 +196,18 @@ def _sizes(runs: Sequence[RunRecord]) -> list[str]:
 
 def _scores(runs: Sequence[RunRecord], network: str) -> str:
     own = [run for run in runs if run.options["network"] == network]
-    points = runs[0].assay_settings["points"]
+    points = runs[0].setup_settings["points"]
     rows = []
     for size in _sizes(own):
-        for arm in (*ARMS, FULL):
-            cell = [run for run in own if _frames(run) == size and run.arm == arm]
+        for variant in (*VARIANTS, FULL):
+            cell = [run for run in own if _frames(run) == size and run.variant == variant]
             if not cell:
                 continue
-            number = cell[0].assay_settings["train_frames"] if size == FULL else int(size)
+            number = cell[0].setup_settings["train_frames"] if size == FULL else int(size)
             rows.append(
                 [
                     str(number),
-                    f"`{arm}`",
+                    f"`{variant}`",
                     f"{number * points:,}",
                     str(len(cell)),
                     mean_sd(cell, LAST),
@@ -233,29 +233,32 @@ def _classes(runs: Sequence[RunRecord]) -> str:
     if not own:
         return "No run of the student yet."
     columns = [
-        (size, arm)
+        (size, variant)
         for size in _sizes(own)
-        for arm in (*dict.fromkeys(a for pair in PRIMARY for a in pair), FULL)
-        if any(_frames(run) == size and run.arm == arm for run in own)
+        for variant in (*dict.fromkeys(a for pair in PRIMARY for a in pair), FULL)
+        if any(_frames(run) == size and run.variant == variant for run in own)
     ]
     names = [name for name, value in (own[0].stats or {})["iou"].items() if value is not None]
     rows = []
     for name in names:
         row = [name]
-        for size, arm in columns:
-            cell = [run for run in own if _frames(run) == size and run.arm == arm]
+        for size, variant in columns:
+            cell = [run for run in own if _frames(run) == size and run.variant == variant]
             row.append(f"{100 * statistics.fmean((r.stats or {})['iou'][name] for r in cell):.0f}")
         rows.append(row)
-    header = ["class", *(arm if size == FULL else f"{arm}, {size}" for size, arm in columns)]
+    header = [
+        "class",
+        *(variant if size == FULL else f"{variant}, {size}" for size, variant in columns),
+    ]
     return f"IoU of {_STUDENT}, means over seeds.\n\n" + blocks.table(header, rows)
 
 
 def _cost(runs: Sequence[RunRecord]) -> str:
     rows = []
-    for own in cells_of(runs, (*ARMS, FULL)):
+    for own in cells_of(runs, (*VARIANTS, FULL)):
         cost, run = Cost.of(own), own[0]
         training = f"{cost.training_s:.0f}"
-        rows.append([run.grid, f"`{run.arm}`", cost.distilling, training, cost.numbers_stored])
+        rows.append([run.grid, f"`{run.variant}`", cost.distilling, training, cost.numbers_stored])
     devices = "; ".join(sorted({run.device for run in runs}))
     header = ["runs", "method", "distilling, s", "training a network, s", "numbers stored"]
     said = f"Wall time, median, on a machine that others used too: {devices}."
@@ -264,7 +267,7 @@ def _cost(runs: Sequence[RunRecord]) -> str:
 
 _TRIED: Final = "\n".join(
     [
-        "Settings were chosen on other simulated streets, never on those of this page, with one "
+        "Settings were chosen on other simulated scenes, never on those of this page, with one "
         "seed each unless said; a student's mIoU there differs by up to two points between seeds. "
         "PTv3, one frame, where random real points gave 11.7 and 9.5:",
         "",

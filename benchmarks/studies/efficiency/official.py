@@ -90,7 +90,7 @@ def official_text(record: dict[str, Any]) -> str:
     )
     if fits_stated(record):
         text += (
-            f" The stated figures are for the same sweep on {STATED_THREADS} cores, at "
+            f" The stated figures are for the same frame on {STATED_THREADS} cores, at "
             f"{STATED_VOXELS:,} voxels: cells counted from the cloud's smallest "
             "coordinates, floor((x - min) / 0.05). Here, as in Pointcept's GridSample, cells lie "
             f"on whole multiples of the grid, floor(x / 0.05) - min: "

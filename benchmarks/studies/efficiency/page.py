@@ -161,7 +161,7 @@ def _conventions(record: dict[str, Any]) -> str:
         f"{profiles}\n\n{table(header, lines)}\n\n"
         "Four totals do not determine five stages, so the paper's way of counting cannot be "
         "inferred: both conventions fit, each with a whole family of profiles, none of which "
-        "shrinks from stage to stage as a real sweep does (below). "
+        "shrinks from stage to stage as a real frame does (below). "
         "Attention is the Q, K, V and output projections of the encoder; the paper's ratio "
         "follows, its two numbers do not (they are about 0.6 of these)."
     )
@@ -185,7 +185,7 @@ def _full_count(record: dict[str, Any]) -> str:
     voxels, pairs = geometry["voxels"], geometry["pairs"]
     density = ", ".join(f"{p / n:.1f}" for p, n in zip(pairs, voxels, strict=True))
     return (
-        f"## Operations on this sweep\n\n"
+        f"## Operations on this frame\n\n"
         f"{', '.join(f'{count:,}' for count in voxels)} voxels at the stages; of 27 neighbors "
         f"{density} exist, of 125 at the stem {geometry['stem_pairs'] / voxels[0]:.1f}. "
         "Counted: the pairs that exist, attention scores over the real patches, every linear "
@@ -220,8 +220,8 @@ def _cost(record: dict[str, Any]) -> str:
         ("network, s", seconds("network"), ".4g", "1.64"),
         ("hierarchy, s", seconds("hierarchy"), ".4g", "1.64"),
         ("both, s", seconds("total"), ".4g", ""),
-        ("sweeps per second, network", lambda name: 1 / seconds("network")(name), ".3g", "0.60"),
-        ("sweeps per second, both", lambda name: 1 / seconds("total")(name), ".3g", ""),
+        ("frames per second, network", lambda name: 1 / seconds("network")(name), ".3g", "0.60"),
+        ("frames per second, both", lambda name: 1 / seconds("total")(name), ".3g", ""),
         (_batch_title(record), batch, ".4g", "1.68"),
         ("peak memory, GB", peak, ".3f", ""),
         ("of which network and tables, GB", added, ".3f", ""),
@@ -233,14 +233,14 @@ def _cost(record: dict[str, Any]) -> str:
     )
     fps = ", ".join(f"{name} {value}" for name, value in PAPER_FPS.items())
     return (
-        f"## Time and memory of a sweep (Tables 3 and 8)\n\n"
-        f"{_compared(record, 'whole sweep', rows)}\n\n"
+        f"## Time and memory of a frame (Tables 3 and 8)\n\n"
+        f"{_compared(record, 'whole frame', rows)}\n\n"
         f"Peak memory is {how}. The hierarchy (curves, pooling, neighbor and patch tables) is "
         "shared when teacher and student run on the same batch.\n\n"
-        f"Medians. The paper has, on an A100 and nuScenes sweeps: {fps} sweeps per second without "
+        f"Medians. The paper has, on an A100 and nuScenes frames: {fps} frames per second without "
         "overhead; its fixed overhead is compared with the hierarchy. Its batch times, 7.34 and "
-        "4.38 s, equal those of about 122 of its single sweeps; it gives no batch size. Seconds on "
-        "different machines and sweeps are not comparable, and ratios on a CPU and a GPU hardly."
+        "4.38 s, equal those of about 122 of its single frames; it gives no batch size. Seconds on "
+        "different machines and frames are not comparable, and ratios on a CPU and a GPU hardly."
     )
 
 
@@ -283,7 +283,7 @@ def _sizes(record: dict[str, Any], picture: str) -> str:
         "10^9 MAC",
         "hierarchy, s",
         "network, s",
-        "sweeps per second",
+        "frames per second",
         "peak, GB",
     ]
     return (

@@ -35,7 +35,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         macs = [total(size["operations"]) / 1e9 for size in sizes]
         operations_axis.plot(voxels, macs, "-", marker="o", ms=3, color=color, label=name)
     for axis, title in (
-        (time_axis, "seconds per sweep"),
+        (time_axis, "seconds per frame"),
         (memory_axis, "peak memory, GB"),
         (operations_axis, "10^9 multiply-accumulates"),
     ):

@@ -50,9 +50,9 @@ def make_of_features(features: torch.Tensor, source: Mapping[str, Any]) -> Drawn
     Parameters
     ----------
     features
-        (N, C) of the last decoder stage, at sampled voxels of a sweep.
+        (N, C) of the last decoder stage, at sampled voxels of a frame.
     source
-        Which network and sweep, as plain values, for the record.
+        Which network and frame, as plain values, for the record.
     """
     points = normalise(features.double(), "l2")
     found = diagrams(pairwise_distances(points))

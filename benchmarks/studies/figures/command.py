@@ -30,7 +30,7 @@ from benchmarks.studies.figures.networks import (
     checkpoints_of_run,
     load,
     look,
-    open_sweeps_of_run,
+    open_frames_of_run,
     spread,
 )
 from benchmarks.studies.figures.paper_page import FIGURES, pages, read_ablation
@@ -105,10 +105,10 @@ class Options:
     dataset: str | None = None
     """without it, the run's"""
     sequences: Names = ()
-    """show sweeps of these; without it, of those that the run validated on, or of the official
+    """show frames of these; without it, of those that the run validated on, or of the official
     split"""
-    sweeps: int = 4
-    """look at N sweeps, evenly spread"""
+    frames: int = 4
+    """look at N frames, evenly spread"""
     embedding: Method = "pca"
     """how figure6 is made"""
     device: Device = "auto"
@@ -123,12 +123,12 @@ class _Networks:
     asked: tuple[Trained, list[Shown]] | None = field(default=None, init=False)
 
     def ask(self) -> tuple[Trained, list[Shown]]:
-        """Return the networks and what they make of the sweeps."""
+        """Return the networks and what they make of the frames."""
         if self.asked is None:
             options = self.options
             device = resolve_device(options.device)
             if options.run is not None:
-                spec, source = open_sweeps_of_run(
+                spec, source = open_frames_of_run(
                     options.run, options.dataset, options.data_root, options.sequences
                 )
             else:
@@ -137,7 +137,7 @@ class _Networks:
                 root = options.data_root or Path("data") / spec.name
                 source = spec.open(root, "validation", sequences=tuple(options.sequences))
             trained = load(self.checkpoints, spec, source, device)
-            chosen = spread(len(source), options.sweeps)
+            chosen = spread(len(source), options.frames)
             self.asked = trained, look(trained, chosen, device)
         return self.asked
 
@@ -163,7 +163,7 @@ def run(options: Options) -> int:
     for path in options.efficiency:
         if not path.is_file():
             raise UserError(f"--efficiency {path}: no such file; train.efficiency writes it")
-    refuse_below(1, sweeps=options.sweeps)
+    refuse_below(1, frames=options.frames)
     readme = _readme(options)  # first: it may refuse
     networks = _Networks(options, _checkpoints(options))
     makers = _makers(options, networks)
@@ -196,12 +196,12 @@ def _makers(options: Options, networks: _Networks) -> dict[str, Callable[[], Dra
         rows = sampled_rows(
             len(features), name=shown[0].name, seed=0, num_samples=barcode.NUM_FEATURES
         )
-        source = {**trained.described(), "sweep": shown[0].name}
+        source = {**trained.described(), "frame": shown[0].name}
         return barcode.make_of_features(features[rows], source)
 
     return {
         score_over_cost.NAME: lambda: score_over_cost.make(options.records, _efficiency(options)),
-        panels.NAME_OF_SWEEP: lambda: panels.make_sweep(*networks.ask()),
+        panels.NAME_OF_FRAME: lambda: panels.make_frame(*networks.ask()),
         barcode.NAME: barcode.make,
         barcode.NAME_OF_TEACHER: of_teacher,
         panels.NAME_OF_CELLS: lambda: panels.make_cells(*networks.ask()),
@@ -226,7 +226,7 @@ def _checkpoints(options: Options) -> dict[str, Path]:
         return checkpoints_of_run(options.run) | named
     if named and options.dataset is None:
         raise UserError(
-            f"{FLAGS[next(iter(named))]}: say whose sweeps to show, --dataset and --data-root, or "
+            f"{FLAGS[next(iter(named))]}: say whose frames to show, --dataset and --data-root, or "
             "give a --run"
         )
     return named

@@ -77,14 +77,14 @@ def neighbors(features: Features) -> Features:
 
 
 def sample(shown: Sequence[Shown]) -> tuple[dict[str, Features], NDArray[np.int64]]:
-    """Return features of at most `A_CLASS` voxels of each class, over all sweeps.
+    """Return features of at most `A_CLASS` voxels of each class, over all frames.
 
     Returns
     -------
     features, truth
         By role, (S, C) of the same voxels for all; (S,) their classes.
     """
-    truth = np.concatenate([sweep.voxel_truth for sweep in shown])
+    truth = np.concatenate([frame.voxel_truth for frame in shown])
     rng = np.random.default_rng(0)
     rows = np.concatenate(
         [
@@ -93,7 +93,7 @@ def sample(shown: Sequence[Shown]) -> tuple[dict[str, Features], NDArray[np.int6
         ]
     )
     features = {
-        role: np.concatenate([sweep.features[role].numpy() for sweep in shown])[rows].astype(
+        role: np.concatenate([frame.features[role].numpy() for frame in shown])[rows].astype(
             np.float64
         )
         for role in shown[0].features
@@ -180,7 +180,7 @@ def summary(numbers: Mapping[str, Any]) -> str:
     """Return what the figure shows, in a sentence or two."""
     drawn = (
         f"{numbers['voxels']:,} voxels of {numbers['classes']} classes, at most "
-        f"{numbers['most_of_a_class']} of each, from {numbers['looked_at']} sweeps"
+        f"{numbers['most_of_a_class']} of each, from {numbers['looked_at']} frames"
     )
     if numbers["method"] == "tsne":
         return f"{drawn}; t-SNE, whose distances between groups mean nothing"

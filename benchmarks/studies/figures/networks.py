@@ -1,6 +1,6 @@
-"""What the figures of trained networks look at: networks by role, sweeps, and their predictions.
+"""What the figures of trained networks look at: networks by role, frames, and their predictions.
 
-Shape letters: N points of a sweep, V voxels, C channels.
+Shape letters: N points of a frame, V voxels, C channels.
 """
 
 import hashlib
@@ -37,14 +37,14 @@ FLAGS: Final = {TEACHER: "--teacher-checkpoint", STUDENT: "--student", ALONE: "-
 
 @dataclass(frozen=True)
 class Trained:
-    """Networks by role and the sweeps to show them on.
+    """Networks by role and the frames to show them on.
 
     Attributes
     ----------
     spec
         The dataset.
-    sweeps
-        Whole validation sweeps, as all the networks get them.
+    frames
+        Whole validation frames, as all the networks get them.
     networks
         By role, those that are there, in the order of `ROLES`.
     files
@@ -52,7 +52,7 @@ class Trained:
     """
 
     spec: DatasetSpec
-    sweeps: EvaluationFrames
+    frames: EvaluationFrames
     networks: Mapping[str, Network]
     files: Mapping[str, str]
 
@@ -72,12 +72,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Shown:
-    """A sweep and what the networks make of it.
+    """A frame and what the networks make of it.
 
     Attributes
     ----------
     name
-        The sweep's.
+        The frame's.
     coord
         (N, 3) float32 meters.
     truth
@@ -123,10 +123,10 @@ def checkpoints_of_run(folder: Path) -> dict[str, Path]:
     return found
 
 
-def open_sweeps_of_run(
+def open_frames_of_run(
     folder: Path, dataset: str | None, root: Path | None, sequences: Sequence[str]
 ) -> tuple[DatasetSpec, FrameSource]:
-    """Return the dataset and the validation sweeps of a run.
+    """Return the dataset and the validation frames of a run.
 
     Parameters
     ----------
@@ -162,10 +162,10 @@ def open_sweeps_of_run(
         )
     chosen = tuple(sequences) or tuple(data.get("validation_sequences", ()))
     if simulated and not chosen:
-        made = spec.simulate(  # finds what the run wrote; the same numbers give the same sweeps
+        made = spec.simulate(  # finds what the run wrote; the same numbers give the same frames
             found,
-            num_sweeps=data["simulated_sweeps"],
-            num_validation_sweeps=data["simulated_validation_sweeps"],
+            num_frames=data["simulated_frames"],
+            num_validation_frames=data["simulated_validation_frames"],
             azimuth_steps=data["simulated_azimuth_steps"],
             seed=data["simulated_seed"],
         )
@@ -232,20 +232,20 @@ def spread(count: int, wanted: int) -> list[int]:
 
 @torch.no_grad()
 def look(trained: Trained, indices: Sequence[int], device: torch.device) -> list[Shown]:
-    """Return what the networks make of some sweeps.
+    """Return what the networks make of some frames.
 
     Raises
     ------
     UserError
-        If a sweep cannot be read, or has no labels.
+        If a frame cannot be read, or has no labels.
     """
     found = []
-    progress = Progress("looking at sweeps", len(indices))
+    progress = Progress("looking at frames", len(indices))
     for index in indices:
-        sweep = trained.sweeps.source[index]
-        if sweep.segment is None:
-            raise UserError(f"{sweep.path}: sweep {sweep.name} has no labels to show beside")
-        batch = collate([trained.sweeps.voxelized(sweep)])
+        frame = trained.frames.source[index]
+        if frame.segment is None:
+            raise UserError(f"{frame.path}: frame {frame.name} has no labels to show beside")
+        batch = collate([trained.frames.voxelized(frame)])
         inverse = batch["inverse"]
         moved = batch.to(device)
         predictions, features = {}, {}
@@ -255,9 +255,9 @@ def look(trained: Trained, indices: Sequence[int], device: torch.device) -> list
             features[role] = output.features[network.decoder_stages[-1]].float().cpu()
         found.append(
             Shown(
-                sweep.name,
-                sweep.coord,
-                sweep.segment,
+                frame.name,
+                frame.coord,
+                frame.segment,
                 predictions,
                 batch["segment"].numpy(),
                 features,

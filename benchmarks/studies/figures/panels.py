@@ -1,6 +1,6 @@
-"""Figures 3 and 5: what the networks say about a sweep, and where they are wrong.
+"""Figures 3 and 5: what the networks say about a frame, and where they are wrong.
 
-Figure 3 is one sweep from above. It is not chosen by hand: of the sweeps that were looked at it is
+Figure 3 is one frame from above. It is not chosen by hand: of the frames that were looked at it is
 the one whose share of right points is the student's median. Figure 5 is two cells of the ground,
 one where the distilled student gained most over the student trained alone, one where it lost most,
 both found by counting points.
@@ -24,7 +24,7 @@ from benchmarks.studies.figures.palette import BLUE, RIGHT, VERMILION, WRONG, cl
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
 
-NAME_OF_SWEEP: Final = "figure3"
+NAME_OF_FRAME: Final = "figure3"
 NAME_OF_CELLS: Final = "figure5"
 CELL_M: Final = 16.0
 MIN_POINTS: Final = 200
@@ -35,7 +35,7 @@ _CRISP: Final[dict[str, Any]] = {"linewidths": 0, "antialiaseds": False}
 _TITLES: Final = {"teacher": "teacher", "student": "student, distilled", ALONE: "student alone"}
 
 
-def make_sweep(trained: Trained, shown: Sequence[Shown]) -> Drawn:
+def make_frame(trained: Trained, shown: Sequence[Shown]) -> Drawn:
     """Return Figure 3.
 
     Parameters
@@ -43,39 +43,39 @@ def make_sweep(trained: Trained, shown: Sequence[Shown]) -> Drawn:
     trained
         The networks.
     shown
-        The sweeps that were looked at, at least one.
+        The frames that were looked at, at least one.
     """
-    by_share = sorted(shown, key=lambda sweep: sweep.right(STUDENT))
-    sweep = by_share[(len(by_share) - 1) // 2]
-    roles = [role for role in ROLES if role in sweep.predictions]
+    by_share = sorted(shown, key=lambda frame: frame.right(STUDENT))
+    frame = by_share[(len(by_share) - 1) // 2]
+    roles = [role for role in ROLES if role in frame.predictions]
     numbers = {
         **trained.described(),
-        "sweep": sweep.name,
+        "frame": frame.name,
         "looked_at": len(shown),
-        "points": len(sweep.coord),
-        "right": {role: rounded(sweep.right(role)) for role in roles},
+        "points": len(frame.coord),
+        "right": {role: rounded(frame.right(role)) for role in roles},
     }
     figure = Figure(figsize=(3.6 * (1 + len(roles)), 7.9), layout="constrained")
     axes = figure.subplots(2, 1 + len(roles), squeeze=False)
-    near = np.abs(sweep.coord[:, :2]).max(axis=1) <= _EXTENT_M
-    upwards = np.argsort(sweep.coord[:, 2], kind="stable")
+    near = np.abs(frame.coord[:, :2]).max(axis=1) <= _EXTENT_M
+    upwards = np.argsort(frame.coord[:, 2], kind="stable")
     rows = upwards[near[upwards]]
     names = trained.spec.class_names
-    _draw_classes(axes[0, 0], sweep, sweep.truth, rows, names, 1.2)
+    _draw_classes(axes[0, 0], frame, frame.truth, rows, names, 1.2)
     axes[0, 0].set_title("ground truth", fontsize=11)
     axes[1, 0].axis("off")
     for column, role in enumerate(roles, start=1):
-        _draw_classes(axes[0, column], sweep, sweep.predictions[role], rows, names, 1.2)
-        _draw_errors(axes[1, column], sweep, role, rows, 1.2)
+        _draw_classes(axes[0, column], frame, frame.predictions[role], rows, names, 1.2)
+        _draw_errors(axes[1, column], frame, role, rows, 1.2)
         axes[0, column].set_title(_TITLES[role], fontsize=11)
-        axes[1, column].set_title(f"{100 * sweep.right(role):.1f}% of points right", fontsize=10)
+        axes[1, column].set_title(f"{100 * frame.right(role):.1f}% of points right", fontsize=10)
     for axis in (axes[0, 0], *axes[:, 1:].flat):
         axis.set(xlim=(-_EXTENT_M, _EXTENT_M), ylim=(-_EXTENT_M, _EXTENT_M))
     for axis in axes[1, 1:]:
         axis.set_xlabel("x [m]", fontsize=9)
     axes[0, 0].set_ylabel("y [m]", fontsize=9)
-    _add_legend(axes[1, 0], names, [sweep.truth, *sweep.predictions.values()])
-    figure.suptitle(f"{trained.spec.name}, sweep {sweep.name}, from above", fontsize=12)
+    _add_legend(axes[1, 0], names, [frame.truth, *frame.predictions.values()])
+    figure.suptitle(f"{trained.spec.name}, frame {frame.name}, from above", fontsize=12)
     return Drawn(numbers, figure)
 
 
@@ -85,7 +85,7 @@ class Cell:
 
     Attributes
     ----------
-    sweep
+    frame
         Where.
     corner_m
         Its least x and y.
@@ -95,20 +95,20 @@ class Cell:
         Points that the distilled student has right, minus those that the student alone has.
     """
 
-    sweep: Shown
+    frame: Shown
     corner_m: tuple[float, float]
     points: int
     gain: int
 
     def holds(self) -> NDArray[np.bool_]:
-        """Return which of the sweep's points lie in it, (N,)."""
+        """Return which of the frame's points lie in it, (N,)."""
         low = np.array(self.corner_m)
-        inside = (self.sweep.coord[:, :2] >= low) & (self.sweep.coord[:, :2] < low + CELL_M)
+        inside = (self.frame.coord[:, :2] >= low) & (self.frame.coord[:, :2] < low + CELL_M)
         return np.asarray(inside.all(axis=1))
 
 
-def cells(sweep: Shown) -> list[Cell]:
-    """Return the cells of a sweep that have at least `MIN_POINTS` labeled points.
+def cells(frame: Shown) -> list[Cell]:
+    """Return the cells of a frame that have at least `MIN_POINTS` labeled points.
 
     Raises
     ------
@@ -116,18 +116,18 @@ def cells(sweep: Shown) -> list[Cell]:
         If the student or the student alone is missing.
     """
     for role, flag in ((STUDENT, "--student"), (ALONE, "--baseline")):
-        if role not in sweep.predictions:
+        if role not in frame.predictions:
             raise UserError(f"{NAME_OF_CELLS} compares with the {role}: give {flag} FILE")
-    labeled = sweep.truth != IGNORE_INDEX
-    place = np.floor(sweep.coord[labeled, :2] / CELL_M).astype(np.int64)
-    right = [sweep.predictions[role][labeled] == sweep.truth[labeled] for role in (STUDENT, ALONE)]
+    labeled = frame.truth != IGNORE_INDEX
+    place = np.floor(frame.coord[labeled, :2] / CELL_M).astype(np.int64)
+    right = [frame.predictions[role][labeled] == frame.truth[labeled] for role in (STUDENT, ALONE)]
     gained = right[0].astype(np.int64) - right[1].astype(np.int64)
     corners, cell_of = np.unique(place, axis=0, return_inverse=True)
     cell_of = cell_of.reshape(-1)
     points = np.bincount(cell_of, minlength=len(corners))
     gains = np.bincount(cell_of, weights=gained, minlength=len(corners)).round().astype(np.int64)
     return [
-        Cell(sweep, (float(x) * CELL_M, float(y) * CELL_M), int(count), int(gain))
+        Cell(frame, (float(x) * CELL_M, float(y) * CELL_M), int(count), int(gain))
         for (x, y), count, gain in zip(corners, points, gains, strict=True)
         if count >= MIN_POINTS
     ]
@@ -141,14 +141,14 @@ def make_cells(trained: Trained, shown: Sequence[Shown]) -> Drawn:
     UserError
         If a network is missing, or no cell has enough points.
     """
-    found = [cell for sweep in shown for cell in cells(sweep)]
+    found = [cell for frame in shown for cell in cells(frame)]
     if not found:
         raise UserError(
             f"{NAME_OF_CELLS}: no square of {CELL_M:g} m has {MIN_POINTS} labeled points"
         )
-    # The first of equals, in the order of the sweeps.
+    # The first of equals, in the order of the frames.
     best, worst = max(found, key=lambda cell: cell.gain), min(found, key=lambda cell: cell.gain)
-    roles = [role for role in (ALONE, STUDENT, "teacher") if role in best.sweep.predictions]
+    roles = [role for role in (ALONE, STUDENT, "teacher") if role in best.frame.predictions]
     figure = Figure(figsize=(3.1 * (1 + len(roles)) + 1.9, 12.6), layout="constrained")
     axes = figure.subplots(4, 1 + len(roles), squeeze=False)
     names = trained.spec.class_names
@@ -159,7 +159,7 @@ def make_cells(trained: Trained, shown: Sequence[Shown]) -> Drawn:
     labels = [
         labels[cell.holds()]
         for cell in (best, worst)
-        for labels in (cell.sweep.truth, *cell.sweep.predictions.values())
+        for labels in (cell.frame.truth, *cell.frame.predictions.values())
     ]
     figure.legend(handles=_handles(names, labels), loc="outside right upper", frameon=False)
     figure.suptitle(
@@ -175,7 +175,7 @@ def make_cells(trained: Trained, shown: Sequence[Shown]) -> Drawn:
         "shown": [
             {
                 "what": what,
-                "sweep": cell.sweep.name,
+                "frame": cell.frame.name,
                 "corner_m": list(cell.corner_m),
                 "points": cell.points,
                 "gain": cell.gain,
@@ -196,11 +196,11 @@ def _draw_cell(
 ) -> None:
     """Draw two rows: classes, and below them what is wrong."""
     inside = cell.holds()
-    upwards = np.argsort(cell.sweep.coord[:, 2], kind="stable")
+    upwards = np.argsort(cell.frame.coord[:, 2], kind="stable")
     rows = upwards[inside[upwards]]
-    labeled = cell.sweep.truth[rows] != IGNORE_INDEX
+    labeled = cell.frame.truth[rows] != IGNORE_INDEX
     size = float(np.clip(30_000 / max(len(rows), 1), 3.0, 14.0))
-    _draw_classes(axes[0, 0], cell.sweep, cell.sweep.truth, rows, names, size)
+    _draw_classes(axes[0, 0], cell.frame, cell.frame.truth, rows, names, size)
     axes[0, 0].set_title("ground truth", fontsize=11)
     axes[0, 0].set_ylabel("y [m]", fontsize=9)
     axes[1, 0].axis("off")
@@ -209,14 +209,14 @@ def _draw_cell(
         transform=axes[1, 0].transAxes, va="top",
     )  # fmt: skip
     axes[1, 0].text(
-        0.0, 0.45, f"sweep {cell.sweep.name.rpartition('/')[2]}", color="0.35", fontsize=8,
+        0.0, 0.45, f"frame {cell.frame.name.rpartition('/')[2]}", color="0.35", fontsize=8,
         transform=axes[1, 0].transAxes, va="top",
     )  # fmt: skip
     for column, role in enumerate(roles, start=1):
-        prediction = cell.sweep.predictions[role]
-        _draw_classes(axes[0, column], cell.sweep, prediction, rows, names, size)
-        _draw_errors(axes[1, column], cell.sweep, role, rows, size)
-        right = (prediction[rows] == cell.sweep.truth[rows])[labeled].mean()
+        prediction = cell.frame.predictions[role]
+        _draw_classes(axes[0, column], cell.frame, prediction, rows, names, size)
+        _draw_errors(axes[1, column], cell.frame, role, rows, size)
+        right = (prediction[rows] == cell.frame.truth[rows])[labeled].mean()
         axes[0, column].set_title(_TITLES[role], fontsize=11)
         axes[1, column].set_title(f"{100 * right:.1f}% right", fontsize=10)
         axes[1, column].set_xlabel("x [m]", fontsize=9)
@@ -229,7 +229,7 @@ def _draw_cell(
 
 def _draw_classes(
     axis: Axes,
-    sweep: Shown,
+    frame: Shown,
     labels: NDArray[np.int64],
     rows: NDArray[np.int64],
     names: Sequence[str],
@@ -237,16 +237,16 @@ def _draw_classes(
 ) -> None:
     """Draw points from above, colored by class; `rows` says which, the lowest first."""
     colors = np.vstack([class_colors(names), [[0.937] * 3]])  # the last row: no label
-    x, y = sweep.coord[rows, :2].T
+    x, y = frame.coord[rows, :2].T
     axis.scatter(x, y, s=size, c=colors[labels[rows]], **_CRISP)
     axis.set_aspect("equal")
     axis.tick_params(labelsize=7)
 
 
-def _draw_errors(axis: Axes, sweep: Shown, role: str, rows: NDArray[np.int64], size: float) -> None:
+def _draw_errors(axis: Axes, frame: Shown, role: str, rows: NDArray[np.int64], size: float) -> None:
     """Draw right points in gray and wrong ones over them."""
-    truth, said = sweep.truth[rows], sweep.predictions[role][rows]
-    x, y = sweep.coord[rows, :2].T
+    truth, said = frame.truth[rows], frame.predictions[role][rows]
+    x, y = frame.coord[rows, :2].T
     kinds = (
         (truth == IGNORE_INDEX, _UNLABELED),
         ((truth == said), RIGHT),
@@ -280,11 +280,11 @@ def _add_legend(axis: Axes, names: Sequence[str], labels: Sequence[NDArray[np.in
     )
 
 
-def summary_of_sweep(numbers: Mapping[str, Any]) -> str:
+def summary_of_frame(numbers: Mapping[str, Any]) -> str:
     """Return what Figure 3 shows, in a sentence or two."""
     shares = ", ".join(f"{role} {100 * value:.1f}%" for role, value in numbers["right"].items())
     return (
-        f"Sweep {numbers['sweep']} of {numbers['dataset']}, the student's median of "
+        f"Frame {numbers['frame']} of {numbers['dataset']}, the student's median of "
         f"{numbers['looked_at']}; points right: {shares}"
     )
 
@@ -294,7 +294,7 @@ def summary_of_cells(numbers: Mapping[str, Any]) -> str:
     best, worst = numbers["shown"]
     return (
         f"Of {numbers['cells']} squares of {numbers['cell_m']:g} m in {numbers['looked_at']} "
-        f"sweeps: the distilled student has {best['gain']:+,} points of {best['points']:,} right "
+        f"frames: the distilled student has {best['gain']:+,} points of {best['points']:,} right "
         f"where it gained most, {worst['gain']:+,} of {worst['points']:,} where it lost most, and "
         f"{numbers['gained_in_all']:+,} of {numbers['points_in_all']:,} in all"
     )

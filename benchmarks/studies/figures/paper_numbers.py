@@ -173,7 +173,7 @@ DIFFERENCES: Final[dict[tuple[str, str, str], float]] = {
     ("table11", "sinkhorn-0.2", "kd"): 77.1 - 76.9,
     ("table11", "pwcd", "kd"): 77.6 - 76.9,
 }
-"""(grid, arm, baseline) -> the difference in mIoU that the paper prints, one run each."""
+"""(grid, variant, baseline) -> the difference in mIoU that the paper prints, one run each."""
 
 _TABLE_7: Final = """
 77.0 77.2 77.1 77.1 77.3 77.2 76.9 77.1 77.0

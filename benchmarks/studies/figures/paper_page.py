@@ -29,7 +29,7 @@ COMMAND: Final = "python -m benchmarks.studies figures"
 GRIDS: Final = {f"Table {number}": f"table{number}" for number in (5, 7, 10, 11)}
 """The tables that an ablation makes, and the grids for it."""
 
-_REQUIRED: Final = ("grid", "arm", "baseline", "metric", "difference", "low", "high", "seeds")
+_REQUIRED: Final = ("grid", "variant", "baseline", "metric", "difference", "low", "high", "seeds")
 _NETWORKS: Final = f"`{COMMAND} --only {{}} --run DIR`"
 _MEASURED: Final = "`pytest benchmarks/ --benchmark && python -m benchmarks.table`"
 _EFFICIENCY: Final = "`python -m train.efficiency --output docs/results`"
@@ -37,11 +37,11 @@ _EFFICIENCY: Final = "`python -m train.efficiency --output docs/results`"
 
 @dataclass(frozen=True)
 class Compared:
-    """An arm against another, as `ablation.json` has it.
+    """A variant against another, as `ablation.json` has it.
 
     Attributes
     ----------
-    grid, arm, baseline
+    grid, variant, baseline
         Which.
     difference, low, high
         In points of mIoU, with the ends of the interval; None where there are too few runs.
@@ -49,19 +49,19 @@ class Compared:
         How many pairs of runs.
     verdict
         In words; may be empty.
-    assay
+    setup
         What stands for data, networks and schedule; may be empty.
     """
 
     grid: str
-    arm: str
+    variant: str
     baseline: str
     difference: float | None
     low: float | None
     high: float | None
     seeds: int
     verdict: str
-    assay: str
+    setup: str
 
 
 def read_ablation(path: Path) -> list[Compared]:
@@ -88,10 +88,10 @@ def read_ablation(path: Path) -> list[Compared]:
         if entry["metric"] == "miou" and entry["seeds"]:
             found.append(
                 Compared(
-                    **{name: entry[name] for name in ("grid", "arm", "baseline")},
+                    **{name: entry[name] for name in ("grid", "variant", "baseline")},
                     **{name: entry[name] for name in ("difference", "low", "high", "seeds")},
                     verdict=str(entry.get("verdict") or ""),
-                    assay=str(entry.get("assay") or ""),
+                    setup=str(entry.get("setup") or ""),
                 )
             )
     return found
@@ -141,9 +141,9 @@ class PaperFigure:
 
 FIGURES: Final[Mapping[str, PaperFigure]] = {
     score_over_cost.NAME: PaperFigure("Figure 1: score over cost", score_over_cost.summary),
-    panels.NAME_OF_SWEEP: PaperFigure(
-        "Figure 3: a sweep, and where each network is wrong",
-        panels.summary_of_sweep,
+    panels.NAME_OF_FRAME: PaperFigure(
+        "Figure 3: a frame, and where each network is wrong",
+        panels.summary_of_frame,
         (TEACHER, STUDENT),
     ),
     barcode.NAME: PaperFigure(
@@ -310,9 +310,9 @@ def _figures(
         ("2", "overview of the method", "none", "A drawing: nothing is measured."),
         (
             "3",
-            "predictions on a sweep",
-            _NETWORKS.format(panels.NAME_OF_SWEEP),
-            of_networks(panels.NAME_OF_SWEEP),
+            "predictions on a frame",
+            _NETWORKS.format(panels.NAME_OF_FRAME),
+            of_networks(panels.NAME_OF_FRAME),
         ),
         (
             "4",
@@ -382,8 +382,8 @@ def _parameters(record: dict[str, Any] | None, link: str) -> str:
 
 def _grid_cells(table: str, compared: Sequence[Compared]) -> tuple[str, str]:
     grid = GRIDS[table]
-    there = {(c.arm, c.baseline) for c in compared if c.grid == grid}
-    wanted = {(c.arm, c.baseline) for c in built_in()[grid].comparisons}
+    there = {(c.variant, c.baseline) for c in compared if c.grid == grid}
+    wanted = {(c.variant, c.baseline) for c in built_in()[grid].comparisons}
     command = f"`python -m train.ablate --dataset waymo --simulate --grid {grid}`"
     done = len(there & wanted)
     where = f"[{table}](#{table.lower().replace(' ', '-')})"
@@ -398,32 +398,32 @@ def _of_grid(folder: Path, grid: str, compared: Sequence[Compared]) -> list[str]
     found = [c for c in compared if c.grid == grid]
     command = f"`python -m train.ablate --dataset waymo --simulate --grid {grid} --seeds 5`"
     asked = plan.title.partition(": ")[2]
-    parts = [f"{asked[0].upper()}{asked[1:]}. {len(plan.arms)} arms; {command}."]
+    parts = [f"{asked[0].upper()}{asked[1:]}. {len(plan.variants)} variants; {command}."]
     if not found:
         return [*parts, "Not run: no records of this grid."]
     printed = _printed(grid)
-    header = ["arm", "against", "difference in mIoU, 95% interval", "seeds", "verdict"]
+    header = ["variant", "against", "difference in mIoU, 95% interval", "seeds", "verdict"]
     header += ["the paper, nuScenes, one run"]
-    for assay in sorted({c.assay for c in found}):
+    for setup in sorted({c.setup for c in found}):
         rows = [
             [
-                f"`{c.arm}`",
+                f"`{c.variant}`",
                 f"`{c.baseline}`",
                 interval(c),
                 str(c.seeds),
                 c.verdict,
-                blocks.number(printed.get((c.arm, c.baseline)), "+.1f", missing=""),
+                blocks.number(printed.get((c.variant, c.baseline)), "+.1f", missing=""),
             ]
             for c in found
-            if c.assay == assay
+            if c.setup == setup
         ]
-        if assay:
-            parts.append(f"Assay `{assay}`:")
+        if setup:
+            parts.append(f"Setup `{setup}`:")
         parts.append(blocks.table(header, rows, "lllrlr"))
-    there = {(c.arm, c.baseline) for c in found}
-    missing = [c for c in plan.comparisons if (c.arm, c.baseline) not in there]
+    there = {(c.variant, c.baseline) for c in found}
+    missing = [c for c in plan.comparisons if (c.variant, c.baseline) not in there]
     if missing:
-        pairs = ", ".join(f"`{c.arm}` against `{c.baseline}`" for c in missing)
+        pairs = ", ".join(f"`{c.variant}` against `{c.baseline}`" for c in missing)
         parts.append(f"Not run: {pairs}.")
     parts.append(
         f"Other metrics and all that belongs to the comparison: {_link(folder, 'ablation.md')}."
@@ -449,4 +449,6 @@ def _printed(grid: str) -> dict[tuple[str, str], float]:
             (f"t{t:g}-g{g:g}-k{k:g}", "t8-g1-k1"): score - best
             for (t, g, k), score in scores.items()
         }
-    return {(arm, base): value for (of, arm, base), value in DIFFERENCES.items() if of == grid}
+    return {
+        (variant, base): value for (of, variant, base), value in DIFFERENCES.items() if of == grid
+    }

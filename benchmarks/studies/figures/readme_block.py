@@ -31,12 +31,14 @@ def ablation_block(compared: Sequence[Compared]) -> str:
     compared
         Those of `ablation.json`, of any grids.
     """
-    primary = {(each.arm, each.baseline) for each in built_in()[GRID].comparisons if each.primary}
-    found = [c for c in compared if c.grid == GRID and (c.arm, c.baseline) in primary]
+    primary = {
+        (each.variant, each.baseline) for each in built_in()[GRID].comparisons if each.primary
+    }
+    found = [c for c in compared if c.grid == GRID and (c.variant, c.baseline) in primary]
     if not found:
         return "No comparison has runs yet: [what is measured](docs/results/ablation.md)."
     rows = [
-        f"| {_WORDS[c.arm]} | {_WORDS[c.baseline]} | {interval(c)} | {c.seeds} | {c.verdict} |"
+        f"| {_WORDS[c.variant]} | {_WORDS[c.baseline]} | {interval(c)} | {c.seeds} | {c.verdict} |"
         for c in found
     ]
     return "\n".join(
@@ -45,7 +47,7 @@ def ablation_block(compared: Sequence[Compared]) -> str:
             "| --- | --- | ---: | ---: | --- |",
             *rows,
             "",
-            "The tiny pair on simulated Waymo streets, one teacher; other metrics, gates and what "
+            "The tiny pair on simulated Waymo scenes, one teacher; other metrics, gates and what "
             "this cannot say: [docs/results/ablation.md](docs/results/ablation.md).",
         ]
     )

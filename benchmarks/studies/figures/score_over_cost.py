@@ -1,4 +1,4 @@
-"""Figure 1's axes: the scores of an ablation's arms over what their networks cost."""
+"""Figure 1's axes: the scores of an ablation's variants over what their networks cost."""
 
 import json
 import statistics
@@ -35,7 +35,7 @@ _MARKERS: Final = "osD^vPX<>p*h"
 
 
 def read_costs(path: Path) -> dict[str, float]:
-    """Return seconds per sweep by the size of network, from a record of `train.efficiency`.
+    """Return seconds per frame by the size of network, from a record of `train.efficiency`.
 
     Raises
     ------
@@ -85,21 +85,25 @@ def collect(records: Sequence[Path], efficiency: Sequence[Path]) -> dict[str, An
             f"python -m train.ablate --grid {GRID}"
         )
     seconds = {size: value for path in efficiency for size, value in read_costs(path).items()}
-    settings = runs[0].assay_settings
+    settings = runs[0].setup_settings
     names: dict[str, str] = dict(settings["networks"])
     classes = len(dataset_spec(settings["dataset"], settings.get("data")).class_names)
     costs = {role: _cost(role, name, classes, seconds) for role, name in names.items()}
-    arms = {
-        arm: [100 * value for value in _scores(runs, arm)]
-        for arm in (TEACHER, *built_in()[GRID].arms)
+    variants = {
+        variant: [100 * value for value in _scores(runs, variant)]
+        for variant in (TEACHER, *built_in()[GRID].variants)
     }
     return {
         "grid": GRID,
         "dataset": settings["dataset"],
         "simulated": bool(settings["simulated"]),
-        "assay": runs[0].assay,
+        "setup": runs[0].setup,
         "networks": {role: {"name": names[role], **cost} for role, cost in sorted(costs.items())},
-        "miou": {arm: [rounded(v, 5) for v in values] for arm, values in arms.items() if values},
+        "miou": {
+            variant: [rounded(v, 5) for v in values]
+            for variant, values in variants.items()
+            if values
+        },
     }
 
 
@@ -108,36 +112,36 @@ def _cost(role: str, name: str, classes: int, seconds: Mapping[str, float]) -> d
     built = build_network(NetworkSpec(network, size, classes, IN_CHANNELS))
     return {
         "parameters": sum(parameter.numel() for parameter in built.parameters()),
-        "seconds_a_sweep": seconds.get(size),
+        "seconds_a_frame": seconds.get(size),
     }
 
 
-def _scores(runs: Sequence[RunRecord], arm: str) -> list[float]:
-    found = [run.scores.get("miou") for run in runs if run.arm == arm]
+def _scores(runs: Sequence[RunRecord], variant: str) -> list[float]:
+    found = [run.scores.get("miou") for run in runs if run.variant == variant]
     return [value for value in found if value is not None]
 
 
 def _draw(numbers: Mapping[str, Any]) -> Figure:
     networks = numbers["networks"]
     axes_of = [("parameters", "parameters, thousands", 1e-3)]
-    if all(network["seconds_a_sweep"] is not None for network in networks.values()):
-        axes_of.append(("seconds_a_sweep", "milliseconds per sweep", 1e3))
+    if all(network["seconds_a_frame"] is not None for network in networks.values()):
+        axes_of.append(("seconds_a_frame", "milliseconds per frame", 1e3))
     figure = Figure(figsize=(5.0 * len(axes_of) + 2.4, 4.4), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, len(axes_of), squeeze=False, sharey=True)[0]
-    students = [arm for arm in numbers["miou"] if arm != TEACHER]
-    # Arms have the same network: side by side, so that their scores can be told apart.
+    students = [variant for variant in numbers["miou"] if variant != TEACHER]
+    # Variants have the same network: side by side, so that their scores can be told apart.
     shifts = np.linspace(-0.16, 0.16, max(len(students), 2))
     for axis, (cost, title, unit) in zip(axes, axes_of, strict=True):
-        for place, (arm, values) in enumerate(numbers["miou"].items()):
-            role = TEACHER if arm == TEACHER else "student"
+        for place, (variant, values) in enumerate(numbers["miou"].items()):
+            role = TEACHER if variant == TEACHER else "student"
             at = unit * networks[role][cost]
             color, marker = BLACK, "*"
-            if arm != TEACHER:
-                number = students.index(arm)
+            if variant != TEACHER:
+                number = students.index(variant)
                 at *= 10 ** shifts[number]
                 color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
             axis.plot([at] * len(values), values, "_", ms=7, color=color, alpha=0.6, zorder=2)
-            label = f"{arm} ({len(values)} run{'s' * (len(values) != 1)})"
+            label = f"{variant} ({len(values)} run{'s' * (len(values) != 1)})"
             axis.plot(
                 at, statistics.fmean(values), marker, ms=9, color=color, mec="white", mew=0.6,
                 ls="", label=label, zorder=3 + place,
@@ -163,8 +167,8 @@ def summary(numbers: Mapping[str, Any]) -> str:
     kinds = "; ".join(
         f"{role} {network['name']}, {network['parameters']:,} parameters"
         + (
-            f", {1e3 * network['seconds_a_sweep']:.0f} ms per sweep"
-            if network["seconds_a_sweep"] is not None
+            f", {1e3 * network['seconds_a_frame']:.0f} ms per frame"
+            if network["seconds_a_frame"] is not None
             else ""
         )
         for role, network in networks.items()
@@ -172,7 +176,7 @@ def summary(numbers: Mapping[str, Any]) -> str:
     sizes = [
         network["name"].partition(":")[2]
         for network in networks.values()
-        if network["seconds_a_sweep"] is None
+        if network["seconds_a_frame"] is None
     ]
     if sizes:
         kinds += (
@@ -181,7 +185,7 @@ def summary(numbers: Mapping[str, Any]) -> str:
         )
     runs = sum(len(values) for values in numbers["miou"].values())
     return (
-        f"{runs} runs of {len(numbers['miou'])} arms on "
+        f"{runs} runs of {len(numbers['miou'])} variants on "
         f"{'simulated ' if numbers['simulated'] else ''}{numbers['dataset']}; {kinds}. Differences "
-        "between arms, with intervals, are in the ablation"
+        "between variants, with intervals, are in the ablation"
     )

@@ -1,1 +1,1 @@
-"""TopKD on images: a small convolutional pair on scikit-learn's digits, arms paired by seed."""
+"""TopKD on images: a small convolutional pair on scikit-learn's digits, variants paired by seed."""

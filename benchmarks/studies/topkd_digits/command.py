@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.machine import cores
 from benchmarks.studies.study_page import command, refuse_below, write_page
-from benchmarks.studies.topkd_digits.experiment import Experiment, Settings, arms
+from benchmarks.studies.topkd_digits.experiment import Experiment, Settings, variants
 from benchmarks.studies.topkd_digits.lidar import RECORD_NAME, read_record
 from benchmarks.studies.topkd_digits.page import RECORDS_NAME, markdown
 from train.ablation.records import Records
@@ -39,7 +39,7 @@ def run(options: Options, settings: Settings | None = None) -> None:
     options
         Of the command.
     settings
-        What all arms share; None for those of the command.
+        What all variants share; None for those of the command.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def run(options: Options, settings: Settings | None = None) -> None:
     def page(records: Records) -> None:
         # Where the runs were stopped there may be a teacher alone.
         if any(run.role == "student" for run in records.runs):
-            write_page(options.output / PAGE_NAME, markdown(records, arms(settings), lidar))
+            write_page(options.output / PAGE_NAME, markdown(records, variants(settings), lidar))
 
     file = options.output / RECORDS_NAME
     if options.page_only:

@@ -1,4 +1,4 @@
-"""The runs of the experiment on digits: teachers with their RipsNets, then every arm of a seed.
+"""The runs of the experiment on digits: teachers with their RipsNets, then every variant of a seed.
 
 Shape letters: B images, K clouds, M points of a cloud, C channels, P pixels.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.studies.topkd_digits.data import Digits, Images, load_digits
 from benchmarks.studies.topkd_digits.pair import Schedule, Training, build, train_network
 from benchmarks.studies.topkd_fidelity import own_other_images
-from train.ablation.grids import TEACHER, Arm
+from train.ablation.grids import TEACHER, Variant
 from train.ablation.records import Outcome, Records
 from train.ablation.study import Study
 from train.methods.none import CrossEntropy
@@ -36,7 +36,7 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all arms share.
+    """What all variants share.
 
     Attributes
     ----------
@@ -68,8 +68,8 @@ class Settings:
         return shared | dataclasses.asdict(self)
 
 
-def arms(settings: Settings) -> dict[str, Arm]:
-    """Return the arms: TopKD's loss without its terms one by one, and with exact images."""
+def variants(settings: Settings) -> dict[str, Variant]:
+    """Return the variants: TopKD's loss without its terms one by one, and with exact images."""
     clouds: dict[str, Any] = {
         "region": 0,
         "num_points": settings.schedule.batch_size,
@@ -78,10 +78,12 @@ def arms(settings: Settings) -> dict[str, Arm]:
         "fit_epochs": settings.fit_epochs,
     }
     return {
-        "ce": Arm("none", {}, "cross-entropy alone"),
-        "kd": Arm("kd", {"distillation": 2.0, "temperature": 4.0}, "and softened logits, weight 2"),
-        "topkd": Arm("topkd", clouds, "and RipsNet's images, weight 5"),
-        "exact": Arm("topkd", clouds | {"exact": True}, "the same with exact images"),
+        "ce": Variant("none", {}, "cross-entropy alone"),
+        "kd": Variant(
+            "kd", {"distillation": 2.0, "temperature": 4.0}, "and softened logits, weight 2"
+        ),
+        "topkd": Variant("topkd", clouds, "and RipsNet's images, weight 5"),
+        "exact": Variant("topkd", clouds | {"exact": True}, "the same with exact images"),
     }
 
 
@@ -96,7 +98,7 @@ class Taught:
     name
         Checksum of its weights.
     artifacts
-        The file of each arm that has one.
+        The file of each variant that has one.
     maker
         With the fitted RipsNet.
     mean_image
@@ -117,8 +119,8 @@ class Run(NamedTuple):
     """One run."""
 
     grid: str
-    arm: str
-    """An arm, or `TEACHER`."""
+    variant: str
+    """A variant, or `TEACHER`."""
     seed: int
     """The number of a teacher."""
 
@@ -129,7 +131,7 @@ class Experiment:
     Parameters
     ----------
     settings
-        What all arms share.
+        What all variants share.
     work
         Folder for what teachers leave to their students; nothing reads it later.
 
@@ -142,7 +144,7 @@ class Experiment:
     def __init__(self, settings: Settings, work: Path) -> None:
         self.settings, self.work = settings, work
         self.digits: Digits = load_digits(settings.num_training)
-        self.arms = arms(settings)
+        self.variants = variants(settings)
         self._taught: dict[int, Taught] = {}
 
     def study(self, seeds: int, records: Path, page: Callable[[Records], None]) -> Study[Run]:
@@ -152,7 +154,7 @@ class Experiment:
             settings=self.settings.plain(),
             runs=[
                 *(Run(GRID, TEACHER, place) for place in teachers),
-                *(Run(GRID, name, seed) for seed in range(seeds) for name in self.arms),
+                *(Run(GRID, name, seed) for seed in range(seeds) for name in self.variants),
             ],
             run_one=self._run,
             page=page,
@@ -165,21 +167,21 @@ class Experiment:
         if place not in self._taught:
             self._taught[place] = self._teach(place, self.work / str(place))
         taught = self._taught[place]
-        if run.arm == TEACHER:
-            return {run.arm: self._score_teacher(taught)}
-        return {run.arm: self._student(run, taught)}
+        if run.variant == TEACHER:
+            return {run.variant: self._score_teacher(taught)}
+        return {run.variant: self._student(run, taught)}
 
     def _teach(self, place: int, folder: Path) -> Taught:
-        """Train a teacher and make, once, what both arms with images need of it."""
+        """Train a teacher and make, once, what both variants with images need of it."""
         folder.mkdir()
         network = build("teacher", 2 * place)
-        method = CrossEntropy(Arm("none").config("paper"), network, None)
+        method = CrossEntropy(Variant("none").config("paper"), network, None)
         training = self.digits.training
         took = train_network(
             network, method, None, training, self.settings.schedule, seed=2 * place
         )
         network.requires_grad_(requires_grad=False)
-        config = self.arms["topkd"].config("paper")
+        config = self.variants["topkd"].config("paper")
         assert isinstance(config, TopKDConfig)
         targets = make_targets(
             network,
@@ -213,12 +215,14 @@ class Experiment:
 
     def _student(self, run: Run, taught: Taught) -> Outcome:
         """Train and score one student."""
-        name, seed = run.arm, run.seed
-        arm = self.arms[name]
-        cls = method_class(arm.method)
+        name, seed = run.variant, run.seed
+        variant = self.variants[name]
+        cls = method_class(variant.method)
         student = build("student", 2 * seed + 1)
         teacher = taught.network if cls.needs_teacher else None
-        method = cls(arm.config("paper"), student, teacher, artifacts=taught.artifacts.get(name))
+        method = cls(
+            variant.config("paper"), student, teacher, artifacts=taught.artifacts.get(name)
+        )
         took = train_network(
             student,
             method,
@@ -250,7 +254,7 @@ class Experiment:
 
     def _outcome(
         self,
-        arm: str,
+        variant: str,
         taught: Taught,
         output: NetworkOutput,
         took: Training,
@@ -265,16 +269,16 @@ class Experiment:
             for number, name in enumerate(self.digits.group_names)
         }
         options: dict[str, Any] = {}
-        if arm != TEACHER:
-            options = {"method": self.arms[arm].method, **self.arms[arm].options}
+        if variant != TEACHER:
+            options = {"method": self.variants[variant].method, **self.variants[variant].options}
         return Outcome(
             teacher=taught.name,
             options=options,
-            role="teacher" if arm == TEACHER else "student",
+            role="teacher" if variant == TEACHER else "student",
             steps=took.steps,
             seconds=took.seconds,
             scores={"accuracy": float(right.double().mean()), **scores},
-            streets=groups,
+            scenes=groups,
             stats={"last": took.terms},
         )
 

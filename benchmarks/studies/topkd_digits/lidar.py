@@ -48,13 +48,13 @@ def section(record: Mapping[str, Any]) -> str:
     parts = []
     if compared:
         parts = [
-            f"Clouds of {record['sweeps']} frames of {record['streets']} simulated streets that "
+            f"Clouds of {record['frames']} frames of {record['scenes']} simulated scenes that "
             "nothing was fitted to or chosen on. *Times less* is the squared error of the mean "
             "image of the clouds of the fit over that of RipsNet, and over that of the "
             "regression on quantiles of the distances within a cloud "
             "(`train/methods/topkd/oracle.py`), which are what persistence is made of and what "
             "RipsNet is never given. The error is of the whole image, as in the student's loss; "
-            "in brackets the 95 % of a bootstrap over streets. Validation clouds are others of "
+            "in brackets the 95 % of a bootstrap over scenes. Validation clouds are others of "
             "the frames of the fit, and chose RipsNet's epoch and operator and the regression's "
             "ridge.",
             _gains(compared),

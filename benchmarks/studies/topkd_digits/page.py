@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from benchmarks.studies.study_page import generated, mean_sd
 from benchmarks.studies.topkd_digits.lidar import section
-from train.ablation.grids import TEACHER, Arm
+from train.ablation.grids import TEACHER, Variant
 from train.ablation.records import Records, RunRecord
 from train.ablation.statistics import (
     Metric,
-    StreetBootstrap,
+    SceneBootstrap,
 )
 from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
@@ -61,9 +61,9 @@ def results(runs: Sequence[RunRecord]) -> list[Result]:
     Parameters
     ----------
     runs
-        Of one assay.
+        Of one setup.
     """
-    bootstrap = StreetBootstrap(_read, lambda count: {"accuracy": count.right / count.images})
+    bootstrap = SceneBootstrap(_read, lambda count: {"accuracy": count.right / count.images})
     return [
         result_of(runs, comparison, metric, bootstrap)
         for metric in METRICS
@@ -76,16 +76,16 @@ def _read(group: Mapping[str, Any]) -> GroupCount:
 
 
 def markdown(
-    records: Records, arms: Mapping[str, Arm], lidar: Mapping[str, Any] | None = None
+    records: Records, variants: Mapping[str, Variant], lidar: Mapping[str, Any] | None = None
 ) -> str:
     """Return the page.
 
     Parameters
     ----------
     records
-        Of one assay, with a teacher's among them.
-    arms
-        What the arms are, in the page's order.
+        Of one setup, with a teacher's among them.
+    variants
+        What the variants are, in the page's order.
     lidar
         What `topkd-fidelity` found on LiDAR frames, if it was asked.
     """
@@ -102,19 +102,19 @@ def markdown(
         _exact_numbers(teachers),
         "## The experiment on digits",
         _experiment(runs),
-        _accuracies(runs, arms),
+        _accuracies(runs, variants),
         _comparisons(found, ACCURACY),
         _answer(found),
         "## RipsNet against the truth",
-        _ripsnet(runs, teachers, arms),
+        _ripsnet(runs, teachers, variants),
         *([] if lidar is None else ["## RipsNet on LiDAR frames", section(lidar)]),
         "## Does the student get the teacher's topology?",
-        _topology(runs, arms),
+        _topology(runs, variants),
         *(_comparisons(found, metric) for metric in METRICS[2:4]),
         "## Own and other clouds",
-        _own_other(runs, arms),
+        _own_other(runs, variants),
         "## Cost",
-        _cost(runs, arms),
+        _cost(runs, variants),
         "## What cannot be compared",
         _LIMITS,
     ]
@@ -157,9 +157,9 @@ def _exact_numbers(teachers: Sequence[RunRecord]) -> str:
 
 
 def _experiment(runs: Sequence[RunRecord]) -> str:
-    settings = runs[0].assay_settings
+    settings = runs[0].setup_settings
     schedule = settings["schedule"]
-    held_out = sum(group["images"] for group in runs[0].streets.values())
+    held_out = sum(group["images"] for group in runs[0].scenes.values())
     seeds = sorted({run.seed for run in runs if run.role == "student"})
     return (
         f"Scikit-learn's 1,797 digits of 8 x 8 pixels: {settings['num_training']:,} to learn from, "
@@ -170,19 +170,19 @@ def _experiment(runs: Sequence[RunRecord]) -> str:
         f"{schedule['weight_decay']:g}. RipsNet is fitted to {settings['num_clouds']:,} clouds in "
         f"{settings['fit_epochs']} epochs at a rate of {settings['fit_lr']:g} (the paper's is "
         f"0.0005, for up to 25,000 epochs). {len(seeds)} seeds, {settings['num_teachers']} "
-        f"teacher{'s' * (settings['num_teachers'] != 1)}. The arms of a seed share teacher, "
+        f"teacher{'s' * (settings['num_teachers'] != 1)}. The variants of a seed share teacher, "
         "initial weights and the order of the images. Pair and schedule were chosen by looking "
         "at the teacher and at cross-entropy alone."
     )
 
 
-def _accuracies(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
+def _accuracies(runs: Sequence[RunRecord], variants: Mapping[str, Variant]) -> str:
     rows = []
-    for name in (TEACHER, *arms):
-        about = arms[name].description if name in arms else "cross-entropy"
+    for name in (TEACHER, *variants):
+        about = variants[name].description if name in variants else "cross-entropy"
         ours = _mean_sd(runs, name, ACCURACY)
         rows.append([f"`{name}`: {about}", PAPER.get(name, blocks.DASH), ours])
-    header = ["arm", "paper, CIFAR-100, ResNet56 and ResNet20", "ours, digits: % right"]
+    header = ["variant", "paper, CIFAR-100, ResNet56 and ResNet20", "ours, digits: % right"]
     return blocks.table(header, rows)
 
 
@@ -195,7 +195,7 @@ def _comparisons(found: Sequence[Result], metric: Metric) -> str:
         known = seen.low is not None and seen.high is not None
         rows.append(
             [
-                f"`{result.comparison.arm}` against `{result.comparison.baseline}`",
+                f"`{result.comparison.variant}` against `{result.comparison.baseline}`",
                 str(len(seen.seeds)),
                 blocks.signed(seen.difference if known else None, digits),
                 blocks.interval(seen.low, seen.high, digits),
@@ -211,7 +211,7 @@ def _comparisons(found: Sequence[Result], metric: Metric) -> str:
 def _answer(found: Sequence[Result]) -> str:
     """Say what the one question came to."""
     (asked,) = (r for r in found if r.comparison.primary and r.metric is ACCURACY)
-    over = " and ".join("images" if each == "streets" else each for each in asked.estimate.over)
+    over = " and ".join("images" if each == "scenes" else each for each in asked.estimate.over)
     return (
         f"**The question, TopKD against softened logits: {asked.verdict}.** The paper's difference "
         "is +0.92 points. Intervals are those of `train.ablation.statistics`, paired by seed"
@@ -221,7 +221,7 @@ def _answer(found: Sequence[Result]) -> str:
 
 
 def _ripsnet(
-    runs: Sequence[RunRecord], teachers: Sequence[RunRecord], arms: Mapping[str, Arm]
+    runs: Sequence[RunRecord], teachers: Sequence[RunRecord], variants: Mapping[str, Variant]
 ) -> str:
     def mean(name: str) -> float:
         return statistics.fmean(run.scores[name] or 0.0 for run in teachers)
@@ -236,8 +236,8 @@ def _ripsnet(
         ["the same, the mean image", "not given", _error(mean("constant_error"))],
     ]
     told = {"ce": "0.010 to 0.112", "kd": "0.007 to 0.070", "topkd": "0.004 to 0.050"}
-    for name in arms:
-        values = [run.scores["ripsnet_error"] or 0.0 for run in runs if run.arm == name]
+    for name in variants:
+        values = [run.scores["ripsnet_error"] or 0.0 for run in runs if run.variant == name]
         if values:
             of = statistics.fmean(values)
             shown = f"{_error(of)} ({of / on_teacher:.1f} times the teacher's)"
@@ -258,35 +258,36 @@ def _ripsnet(
     )
 
 
-def _topology(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
+def _topology(runs: Sequence[RunRecord], variants: Mapping[str, Variant]) -> str:
     shown = METRICS[2:4]
-    rows = [[f"`{name}`", *(_mean_sd(runs, name, metric) for metric in shown)] for name in arms]
+    rows = [[f"`{name}`", *(_mean_sd(runs, name, metric) for metric in shown)] for name in variants]
     titles = [f"{m.title}{', ' + m.unit if m.unit else ''}" for m in shown]
     return (
         "Between both networks' clouds of the same held-out images. The bottleneck distance of the "
         "true dimension-0 diagrams is the paper's Table 20, where TopKD is the nearest in 4 of 12 "
         "pairs, softened logits in 5, and the student alone in 3.\n\n"
-        + blocks.table(["arm", *titles], rows)
+        + blocks.table(["variant", *titles], rows)
     )
 
 
-def _own_other(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
+def _own_other(runs: Sequence[RunRecord], variants: Mapping[str, Variant]) -> str:
     rows = [
-        [f"`{name}`", *(_mean_sd(runs, name, metric) for metric in METRICS[4:])] for name in arms
+        [f"`{name}`", *(_mean_sd(runs, name, metric) for metric in METRICS[4:])]
+        for name in variants
     ]
     return (
         "The image term of a trained student to the teacher on the same images, over that to the "
         "teacher on other images. Well under 1 for a term that says something about the images at "
         "hand; about 1 for one that any images would do for. The paper has no such test.\n\n"
-        + blocks.table(["arm", "RipsNet's images", "exact images"], rows)
+        + blocks.table(["variant", "RipsNet's images", "exact images"], rows)
     )
 
 
-def _cost(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
+def _cost(runs: Sequence[RunRecord], variants: Mapping[str, Variant]) -> str:
     times = {
-        name: statistics.median(1000 * r.seconds / r.steps for r in runs if r.arm == name)
-        for name in arms
-        if any(r.arm == name for r in runs)
+        name: statistics.median(1000 * r.seconds / r.steps for r in runs if r.variant == name)
+        for name in variants
+        if any(r.variant == name for r in runs)
     }
     base = times.get("kd")
     rows = [
@@ -298,7 +299,7 @@ def _cost(runs: Sequence[RunRecord], arms: Mapping[str, Arm]) -> str:
     return (
         f"Processor time of a training step, median over seeds, {'; '.join(devices)}. With a "
         "network this small the method weighs more than it would elsewhere.\n\n"
-        + blocks.table(["arm", "ms", "share of the image term"], rows)
+        + blocks.table(["variant", "ms", "share of the image term"], rows)
     )
 
 
@@ -321,8 +322,8 @@ _LIMITS: Final = blocks.bullets(
 )
 
 
-def _mean_sd(runs: Sequence[RunRecord], arm: str, metric: Metric) -> str:
-    return mean_sd([run for run in runs if run.arm == arm], metric)
+def _mean_sd(runs: Sequence[RunRecord], variant: str, metric: Metric) -> str:
+    return mean_sd([run for run in runs if run.variant == variant], metric)
 
 
 def _error(value: float) -> str:

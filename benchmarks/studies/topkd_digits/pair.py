@@ -125,7 +125,7 @@ def train_network(
     schedule
         How.
     seed
-        Of the order of the images: the same in all arms.
+        Of the order of the images: the same in all variants.
     """
     network.train()
     optimizer = torch.optim.SGD(

@@ -1,4 +1,4 @@
-"""The experiment on few tiny streets: which records it makes, what goes on, and its page."""
+"""The experiment on few tiny scenes: which records it makes, what goes on, and its page."""
 
 import dataclasses
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.studies.cross_modal.arms import FUSED, GRIDS, UNTRAINED
 from benchmarks.studies.cross_modal.baselines import Projection, majority_class
 from benchmarks.studies.cross_modal.command import PAGE_NAME, Options, main, run
 from benchmarks.studies.cross_modal.experiment import Settings, SomeLabeled
 from benchmarks.studies.cross_modal.page import RECORDS_NAME, markdown
+from benchmarks.studies.cross_modal.variants import FUSED, GRIDS, UNTRAINED
 from tests.train.methods.cross_modal.conftest import NUM_CLASSES, make_batch, write_image_network
 from train.ablation.records import Records, read_records
 from train.data.dataset_spec import dataset_spec
@@ -22,7 +22,7 @@ from train.methods.registry import method_class
 from train.networks.image import ImageCard, load_image_network, save_image_network
 
 SMALL = Settings(
-    sweeps=2, validation_sweeps=1, azimuth_steps=60, epochs=1, max_voxels=1000, student="toy:small"
+    frames=2, validation_frames=1, azimuth_steps=60, epochs=1, max_voxels=1000, student="toy:small"
 )
 
 
@@ -68,17 +68,17 @@ def test_the_majority_and_the_projection(tmp_path):
     assert (found[unseen] == 2).all()
 
 
-def test_arms_are_methods_and_comparisons_name_arms():
+def test_variants_are_methods_and_comparisons_name_variants():
     for grid in GRIDS.values():
-        for name, arm in grid.arms.items():
-            assert (name in UNTRAINED) == (arm.method == "")
-            if arm.method:
-                cls = method_class(arm.method)
-                assert set(arm.options) <= {f.name for f in dataclasses.fields(cls.Config)}
+        for name, variant in grid.variants.items():
+            assert (name in UNTRAINED) == (variant.method == "")
+            if variant.method:
+                cls = method_class(variant.method)
+                assert set(variant.options) <= {f.name for f in dataclasses.fields(cls.Config)}
                 assert grid.label_share > 0 or not cls.needs_labels
         for comparison in grid.comparisons:
-            for name in (comparison.arm, comparison.baseline):
-                assert name.removesuffix(FUSED) in grid.arms
+            for name in (comparison.variant, comparison.baseline):
+                assert name.removesuffix(FUSED) in grid.variants
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +99,11 @@ def test_runs_that_are_missing_are_made_and_stand_on_the_page(
     grids = {
         "labels-5": dataclasses.replace(
             GRIDS["labels-5"],
-            arms={name: GRIDS["labels-5"].arms[name] for name in ("lidar", "xmodel-kd")},
+            variants={name: GRIDS["labels-5"].variants[name] for name in ("lidar", "xmodel-kd")},
         ),
         "labels-0": dataclasses.replace(
             GRIDS["labels-0"],
-            arms={name: GRIDS["labels-0"].arms[name] for name in (*UNTRAINED, "udakd")},
+            variants={name: GRIDS["labels-0"].variants[name] for name in (*UNTRAINED, "udakd")},
         ),
     }
     for module in ("experiment", "command"):
@@ -111,7 +111,7 @@ def test_runs_that_are_missing_are_made_and_stand_on_the_page(
     options = Options(output=output, work=work, grids=tuple(grids), seeds=1, device="cpu")
     run(options, SMALL)
     found = read_records([output / RECORDS_NAME]).runs
-    assert {(each.grid, each.arm) for each in found} == {
+    assert {(each.grid, each.variant) for each in found} == {
         ("labels-5", "lidar"), ("labels-5", "xmodel-kd"), ("labels-5", "xmodel-kd-fused"),
         ("labels-0", "majority"), ("labels-0", "projection"), ("labels-0", "udakd"),
     }  # fmt: skip
@@ -127,7 +127,7 @@ def test_runs_that_are_missing_are_made_and_stand_on_the_page(
     more = []
     for each in found:
         for seed in range(5):
-            miou = each.scores["miou"] + (each.arm == "udakd") * (0.2 + 0.01 * seed)
+            miou = each.scores["miou"] + (each.variant == "udakd") * (0.2 + 0.01 * seed)
             more.append(dataclasses.replace(each, seed=seed, scores={"miou": miou}))
     shown = markdown(Records(tuple(more), ()))
     assert shown.count("| 5 |") >= 3

@@ -4,7 +4,7 @@ from train.ablation.records import RunRecord, add_records
 
 
 def write_runs(file, scores, networks=("ptv3:tiny-teacher", "ptv3:tiny-student"), grid="main"):
-    """Write a run for each score; `scores` is arm -> mIoU by seed, as shares."""
+    """Write a run for each score; `scores` is variant -> mIoU by seed, as shares."""
     settings = {
         "dataset": "waymo",
         "simulated": True,
@@ -17,19 +17,19 @@ def write_runs(file, scores, networks=("ptv3:tiny-teacher", "ptv3:tiny-student")
         [
             RunRecord(
                 grid=grid,
-                arm=arm,
+                variant=variant,
                 seed=seed,
-                assay="0" * 12,
-                assay_settings=settings,
+                setup="0" * 12,
+                setup_settings=settings,
                 teacher="1" * 12,
-                options={"arm": arm},
-                role="teacher" if arm == "teacher" else "student",
+                options={"variant": variant},
+                role="teacher" if variant == "teacher" else "student",
                 device="cpu",
                 utc="2026-11-22T00:00:00+00:00",
                 scores={"miou": value},
-                streets={"a": {}},
+                scenes={"a": {}},
             )
-            for arm, values in scores.items()
+            for variant, values in scores.items()
             for seed, value in enumerate(values)
         ],
     )

@@ -1,4 +1,4 @@
-"""Sweeps with made-up predictions, for the figures that show networks."""
+"""Frames with made-up predictions, for the figures that show networks."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from train.data.loader import EvaluationFrames
 
 
 class Empty:
-    """A source of no sweeps: the figures get theirs ready made."""
+    """A source of no frames: the figures get theirs ready made."""
 
     names, skipped_unlabeled, unreadable = (), 0, {}
 

@@ -17,10 +17,10 @@ def test_two_circles_have_two_loops_and_one_late_merge():
 
 def test_features_are_compared_at_length_one():
     features = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
-    one = make_of_features(features, {"sweep": "a"}).numbers
-    other = make_of_features(4 * features, {"sweep": "a"}).numbers
+    one = make_of_features(features, {"frame": "a"}).numbers
+    other = make_of_features(4 * features, {"frame": "a"}).numbers
     assert one == other
-    assert one["sweep"] == "a"
+    assert one["frame"] == "a"
     assert max(death for _, death in one["pairs"][0]) < 2
 
 

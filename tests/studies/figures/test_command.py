@@ -10,8 +10,8 @@ from tests.studies.figures.test_networks import write_network, write_run
 
 
 @pytest.fixture
-def run(tmp_path, toy_sweeps, toys_registered):
-    return write_run(tmp_path / "run", toy_sweeps)
+def run(tmp_path, toy_frames, toys_registered):
+    return write_run(tmp_path / "run", toy_frames)
 
 
 def refused(arguments, capsys):
@@ -47,18 +47,18 @@ def test_all_figures_of_a_run(run, tmp_path, capsys):
         "figure10",
     }  # fmt: skip
     assert {f"{name}.png" for name in numbers} <= names(output)
-    assert numbers["figure3"]["sweep"] == numbers["figure4-teacher"]["sweep"] == "08/000000"
+    assert numbers["figure3"]["frame"] == numbers["figure4-teacher"]["frame"] == "08/000000"
     assert numbers["figure4-teacher"]["points"] == 256
     page = (output / "paper.md").read_text()
     assert "not made yet" not in page
     assert main(["--check", "--output", str(output)]) == 0
 
 
-def test_files_in_place_of_a_run(run, tmp_path, toy_sweeps):
+def test_files_in_place_of_a_run(run, tmp_path, toy_frames):
     output = tmp_path / "results"
     student = write_network(tmp_path / "other.pt", seed=7)
     given = ["--teacher-checkpoint", run / "teacher.pt", "--student", student]
-    given += ["--dataset", "semantickitti", "--data-root", toy_sweeps, "--sweeps", "1"]
+    given += ["--dataset", "semantickitti", "--data-root", toy_frames, "--frames", "1"]
     assert main([*map(str, given), "--only", "figure3", "--output", str(output)]) == 0
     alone = json.loads((output / "figure3.json").read_text())
     assert list(alone["right"]) == ["teacher", "student"]
@@ -90,9 +90,9 @@ def test_what_is_missing_is_refused_before_anything_is_made(run, tmp_path, capsy
         (["--only", "figure1"], "figure1: needs the records of an ablation; give --records"),
         (["--run", tmp_path / "no"], "no: no such folder; give the --output of a finished run"),
         (["--student", tmp_path / "no.pt"], "no.pt: no such file; give a checkpoint"),
-        (["--student", run / "student.pt"], "--student: say whose sweeps to show"),
+        (["--student", run / "student.pt"], "--student: say whose frames to show"),
         (["--efficiency", tmp_path / "e.json"], "e.json: no such file; train.efficiency writes it"),
-        (["--sweeps", "0"], "--sweeps 0: at least 1"),
+        (["--frames", "0"], "--frames 0: at least 1"),
     ):
         assert said in refused([*given, "--output", output], capsys)
     assert not output.exists()

@@ -1,4 +1,4 @@
-"""Networks of a run or from files are opened, checked, and asked about sweeps."""
+"""Networks of a run or from files are opened, checked, and asked about frames."""
 
 import json
 
@@ -15,7 +15,7 @@ from benchmarks.studies.figures.networks import (
     checkpoints_of_run,
     load,
     look,
-    open_sweeps_of_run,
+    open_frames_of_run,
     spread,
 )
 from tests.train.toys import Toy
@@ -39,33 +39,33 @@ def write_network(path, size="small", seed=0, grid_size_m=0.2, class_names=SPEC.
     return path
 
 
-def write_run(folder, sweeps, **config):
+def write_run(folder, frames, **config):
     """Write what a finished run leaves: three networks and its configuration."""
     folder.mkdir()
     for seed, role in enumerate(ROLES):
         write_network(folder / FILES[role], "wide" if role == TEACHER else "small", seed)
-    content = {"dataset": "semantickitti", "data_root": str(sweeps), "simulate": False}
+    content = {"dataset": "semantickitti", "data_root": str(frames), "simulate": False}
     content |= {"data": {"validation_sequences": ["08"]}} | config
     (folder / "config.json").write_text(json.dumps({"config": content}))
     return folder
 
 
 @pytest.fixture
-def run(tmp_path, toy_sweeps, toys_registered):
-    return write_run(tmp_path / "run", toy_sweeps)
+def run(tmp_path, toy_frames, toys_registered):
+    return write_run(tmp_path / "run", toy_frames)
 
 
 def test_a_runs_networks_say_what_they_say_alone(run):
-    spec, source = open_sweeps_of_run(run, None, None, ())
+    spec, source = open_frames_of_run(run, None, None, ())
     assert list(source.names) == ["08/000000"]
     trained = load(checkpoints_of_run(run), spec, source, CPU)
     assert list(trained.networks) == list(ROLES)
     (shown,) = look(trained, [0], CPU)
-    sweep = source[0]
+    frame = source[0]
     assert (shown.name, len(shown.coord)) == ("08/000000", 1200)
-    assert (shown.truth == sweep.segment).all()
+    assert (shown.truth == frame.segment).all()
     for role, network in trained.networks.items():
-        labels, _ = predict_frame(network, sweep, 0.2)
+        labels, _ = predict_frame(network, frame, 0.2)
         assert (shown.predictions[role] == labels).all()
         assert shown.features[role].shape == (len(shown.voxel_truth), {TEACHER: 10}.get(role, 6))
     assert any((shown.predictions[TEACHER] != shown.predictions[role]).any() for role in ROLES[1:])
@@ -75,22 +75,22 @@ def test_a_runs_networks_say_what_they_say_alone(run):
 
 
 def test_the_record_tells_networks_apart(run):
-    spec, source = open_sweeps_of_run(run, "semantickitti", None, ())
+    spec, source = open_frames_of_run(run, "semantickitti", None, ())
     networks = load(checkpoints_of_run(run), spec, source, CPU).described()["networks"]
     assert len({networks[role]["file"] for role in ROLES}) == 3
     assert networks[TEACHER]["parameters"] > networks[STUDENT]["parameters"]
 
 
-def test_sequences_and_root_of_the_command_line_come_first(run, toy_sweeps, tmp_path):
-    assert len(open_sweeps_of_run(run, None, None, ["00"])[1]) == 4
+def test_sequences_and_root_of_the_command_line_come_first(run, toy_frames, tmp_path):
+    assert len(open_frames_of_run(run, None, None, ["00"])[1]) == 4
     moved = write_run(tmp_path / "moved", "nowhere")
-    assert len(open_sweeps_of_run(moved, None, toy_sweeps, ())[1]) == 1
+    assert len(open_frames_of_run(moved, None, toy_frames, ())[1]) == 1
     with pytest.raises(UserError, match=r"its data was in nowhere.*--data-root"):
-        open_sweeps_of_run(moved, None, None, ())
+        open_frames_of_run(moved, None, None, ())
 
 
-def test_a_run_of_simulated_sweeps_asks_the_simulator_which_are_for_validation(
-    tmp_path, toy_sweeps, toys_registered, monkeypatch
+def test_a_run_of_simulated_frames_asks_the_simulator_which_are_for_validation(
+    tmp_path, toy_frames, toys_registered, monkeypatch
 ):
     asked = []
 
@@ -99,13 +99,13 @@ def test_a_run_of_simulated_sweeps_asks_the_simulator_which_are_for_validation(
         return SimulatedData(root, ("08",), ("00",), reused=True)
 
     monkeypatch.setattr("train.simulation.semantickitti.simulate_semantickitti", simulate)
-    data = {"simulated_sweeps": 5, "simulated_validation_sweeps": 2}
+    data = {"simulated_frames": 5, "simulated_validation_frames": 2}
     data |= {"simulated_azimuth_steps": 60, "simulated_seed": 3}
-    folder = write_run(tmp_path / "run", toy_sweeps, simulate=True, data=data)
-    _, source = open_sweeps_of_run(folder, None, None, ())
+    folder = write_run(tmp_path / "run", toy_frames, simulate=True, data=data)
+    _, source = open_frames_of_run(folder, None, None, ())
     assert [name.partition("/")[0] for name in source.names] == ["00"] * 4
-    wanted = {"num_sweeps": 5, "num_validation_sweeps": 2, "azimuth_steps": 60, "seed": 3}
-    assert asked == [(toy_sweeps, wanted)]
+    wanted = {"num_frames": 5, "num_validation_frames": 2, "azimuth_steps": 60, "seed": 3}
+    assert asked == [(toy_frames, wanted)]
 
 
 @pytest.mark.parametrize("role", [TEACHER, STUDENT])
@@ -124,15 +124,15 @@ def test_what_is_no_run_is_refused(tmp_path, run):
     with pytest.raises(UserError, match="no such folder; give the --output of a finished run"):
         checkpoints_of_run(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"--dataset waymo: the run in .* is of semantickitti"):
-        open_sweeps_of_run(run, "waymo", None, ())
+        open_frames_of_run(run, "waymo", None, ())
     for content in ("{", "{}", '{"config": {"dataset": "semantickitti"}}'):
         (run / "config.json").write_text(content)
         with pytest.raises(UserError, match=r"config.json cannot be read"):
-            open_sweeps_of_run(run, None, None, ())
+            open_frames_of_run(run, None, None, ())
 
 
 def test_networks_that_cannot_stand_side_by_side_are_refused(run, tmp_path):
-    spec, source = open_sweeps_of_run(run, None, None, ())
+    spec, source = open_frames_of_run(run, None, None, ())
     networks = checkpoints_of_run(run)
     coarse = write_network(tmp_path / "coarse.pt", grid_size_m=0.4)
     with pytest.raises(UserError, match=r"coarse.pt: was trained on voxels of 0.4 m .* on 0.2 m"):
@@ -144,7 +144,7 @@ def test_networks_that_cannot_stand_side_by_side_are_refused(run, tmp_path):
         load(networks | {STUDENT: tmp_path / "nowhere.pt"}, spec, source, CPU)
 
 
-def test_sweeps_are_evenly_spread():
+def test_frames_are_evenly_spread():
     assert spread(4, 4) == [0, 1, 2, 3]
     assert spread(80, 4) == [10, 30, 50, 70]
     assert spread(2, 4) == [0, 1]

@@ -1,4 +1,4 @@
-"""Figures 3 and 5 show the sweep and the crops that their rules say, with the right counts."""
+"""Figures 3 and 5 show the frame and the crops that their rules say, with the right counts."""
 
 import dataclasses
 
@@ -8,29 +8,29 @@ import pytest
 from benchmarks.studies.figures.panels import (
     cells,
     make_cells,
-    make_sweep,
+    make_frame,
     summary_of_cells,
-    summary_of_sweep,
+    summary_of_frame,
 )
 from tests.studies.figures.scenes import shown, trained, wrong_where
 from train.core.errors import UserError
 
 
-def test_the_sweep_shown_is_the_students_median():
+def test_the_frame_shown_is_the_students_median():
     scenes = [shown(name) for name in ("a", "b", "c")]
     for scene, share in zip(scenes, (0.5, 0.1, 0.3), strict=True):
         wrong_where(scene, "student", np.arange(1000) < 20 + 980 * share)
-    numbers = make_sweep(trained(), scenes).numbers
-    assert numbers["sweep"] == "c"
+    numbers = make_frame(trained(), scenes).numbers
+    assert numbers["frame"] == "c"
     assert numbers["right"]["student"] == pytest.approx(0.7)
     assert numbers["right"]["teacher"] == 1.0  # points without a label do not count
     assert "student's median of 3; points right: teacher 100.0%, student 70.0%" in (
-        summary_of_sweep(numbers)
+        summary_of_frame(numbers)
     )
 
 
-def test_a_sweep_is_shown_without_a_student_alone():
-    numbers = make_sweep(trained(), [shown(roles=("teacher", "student"))]).numbers
+def test_a_frame_is_shown_without_a_student_alone():
+    numbers = make_frame(trained(), [shown(roles=("teacher", "student"))]).numbers
     assert list(numbers["right"]) == ["teacher", "student"]
 
 
@@ -45,8 +45,8 @@ def test_crops_are_where_the_student_gained_and_lost_most():
     lost = wrong_where(other, "student", inside[1] & (other.coord[:, 0] > 5))
     numbers = make_cells(trained(), [one, other]).numbers
     best, worst = numbers["shown"]
-    assert (best["sweep"], best["corner_m"], best["gain"]) == ("a", [-16.0, 0.0], gained)
-    assert (worst["sweep"], worst["corner_m"], worst["gain"]) == ("b", [0.0, -16.0], -lost)
+    assert (best["frame"], best["corner_m"], best["gain"]) == ("a", [-16.0, 0.0], gained)
+    assert (worst["frame"], worst["corner_m"], worst["gain"]) == ("b", [0.0, -16.0], -lost)
     assert best["points"] == (inside[0] & (one.truth >= 0)).sum()
     assert numbers["gained_in_all"] == gained - lost
     assert f"{gained:+,} points" in summary_of_cells(numbers)

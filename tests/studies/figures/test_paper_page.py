@@ -16,7 +16,7 @@ PAGE = (RESULTS / "paper.md").read_text(encoding="utf-8")
 
 
 def entry(**changed):
-    found = {"grid": "table5", "arm": "topology", "baseline": "kd", "metric": "miou"}
+    found = {"grid": "table5", "variant": "topology", "baseline": "kd", "metric": "miou"}
     found |= {"difference": 0.25, "low": -0.5, "high": 1.0, "seeds": 5, "verdict": "no effect seen"}
     return found | changed
 
@@ -51,7 +51,7 @@ def test_a_comparison_has_its_interval_and_the_papers_number(tmp_path):
 
 
 def test_a_weights_number_is_held_against_the_papers_choice(tmp_path):
-    given = entry(grid="table7", arm="t0.5-g0.5-k0.5", baseline="t8-g1-k1", verdict="")
+    given = entry(grid="table7", variant="t0.5-g0.5-k0.5", baseline="t8-g1-k1", verdict="")
     assert "| `t0.5-g0.5-k0.5` | `t8-g1-k1` | +0.25 [-0.50, +1.00] | 5 |  | -1.2 |" in (
         page(tmp_path, [given])
     )
@@ -69,9 +69,9 @@ def test_other_metrics_and_grids_are_left_to_the_ablations_page(tmp_path):
     assert page(tmp_path, others) == page(tmp_path, [])
 
 
-def test_assays_are_kept_apart(tmp_path):
-    text = page(tmp_path, [entry(assay="aaa"), entry(assay="bbb", difference=0.75)])
-    first, second = text.partition("Assay `aaa`:")[2].split("Assay `bbb`:")
+def test_setups_are_kept_apart(tmp_path):
+    text = page(tmp_path, [entry(setup="aaa"), entry(setup="bbb", difference=0.75)])
+    first, second = text.partition("Setup `aaa`:")[2].split("Setup `bbb`:")
     assert "+0.25" in first
     assert "+0.75" not in first
     assert "+0.75" in second
@@ -82,7 +82,7 @@ def test_assays_are_kept_apart(tmp_path):
     [
         ("{", "cannot be read"),
         ("{}", "holds no list of comparisons"),
-        ('[{"grid": "table5"}]', "comparison 1 has no arm, baseline, metric"),
+        ('[{"grid": "table5"}]', "comparison 1 has no variant, baseline, metric"),
         ("[3]", "comparison 1 has no grid"),
     ],
 )

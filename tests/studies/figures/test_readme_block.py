@@ -13,7 +13,7 @@ EDGES = Compared("main", "edges", "kd", 0.81, 0.4, 1.21, 5, "better", "441866318
 
 
 def test_primary_comparisons_have_a_row_with_their_interval():
-    block = ablation_block([EDGES, dataclasses.replace(EDGES, arm="placebo")])
+    block = ablation_block([EDGES, dataclasses.replace(EDGES, variant="placebo")])
     rows = [line for line in block.splitlines() if "softened" in line]
     assert rows == [
         "| softened logits and distances at critical edges | softened logits "
@@ -23,7 +23,7 @@ def test_primary_comparisons_have_a_row_with_their_interval():
 
 def test_every_primary_comparison_has_words():
     primary = [c for c in built_in()["main"].comparisons if c.primary]
-    rows = [Compared("main", c.arm, c.baseline, 1.0, 0.0, 2.0, 5, "", "") for c in primary]
+    rows = [Compared("main", c.variant, c.baseline, 1.0, 0.0, 2.0, 5, "", "") for c in primary]
     assert len(ablation_block(rows).splitlines()) == len(primary) + 4
 
 

@@ -37,9 +37,9 @@ def test_scores_and_parameters(tmp_path):
         network = build_segmentor(f"tiny-{role}", 22)
         count = sum(parameter.numel() for parameter in network.parameters())
         assert numbers["networks"][role]["parameters"] == count
-        assert numbers["networks"][role]["seconds_a_sweep"] is None
+        assert numbers["networks"][role]["seconds_a_frame"] is None
     said = summary(numbers)
-    assert "6 runs of 4 arms on simulated waymo" in said
+    assert "6 runs of 4 variants on simulated waymo" in said
     assert "--models tiny-student,tiny-teacher`" in said
 
 
@@ -50,9 +50,9 @@ def test_times_are_those_of_the_largest_size(tmp_path):
     )
     assert read_costs(efficiency)["student"] == 2.0
     drawn = make([records], [tmp_path / "nowhere.json", efficiency])
-    assert drawn.numbers["networks"]["student"]["seconds_a_sweep"] == 0.1
+    assert drawn.numbers["networks"]["student"]["seconds_a_frame"] == 0.1
     assert len(drawn.picture.axes) == 2
-    assert "400 ms per sweep" in summary(drawn.numbers)
+    assert "400 ms per frame" in summary(drawn.numbers)
 
 
 def test_runs_of_other_grids_do_not_count(tmp_path):

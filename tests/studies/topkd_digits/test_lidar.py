@@ -35,12 +35,12 @@ def fit(region, dims, gain, intervals=True):
 
 
 def record(*fits):
-    return {"sweeps": 16, "streets": 4, "fits": list(fits)}
+    return {"frames": 16, "scenes": 4, "fits": list(fits)}
 
 
 def test_the_numbers_are_those_of_the_record():
     page = section(record(fit(0, [0], 2.0), fit(512, [0, 1], 3.25, intervals=False)))
-    assert "16 frames of 4 simulated streets" in page
+    assert "16 frames of 4 simulated scenes" in page
     whole = "| 64 of a whole frame | H0 | 2,000 | 2.00 | 6.00 | 10 | 5 | 2.00 [2.50, 4.50] | 6.00 "
     assert whole in page
     near = "| 64 of 512 voxels around one | H0 and H1 | 2,000 | 3.25 | 6.00 | 10 | 3.08 | 3.25 | "

@@ -1,4 +1,5 @@
-"""TopKD on digits: paired arms, records that come out again, and a page that says what they say."""
+"""TopKD on digits: paired variants, records that come out again, and a page that says what they
+say."""
 
 import dataclasses
 import json
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.studies.topkd_digits import command, experiment
 from benchmarks.studies.topkd_digits.data import load_digits
-from benchmarks.studies.topkd_digits.experiment import Settings, arms
+from benchmarks.studies.topkd_digits.experiment import Settings, variants
 from benchmarks.studies.topkd_digits.page import (
     ACCURACY,
     RECORDS_NAME,
@@ -21,7 +22,7 @@ from benchmarks.studies.topkd_digits.page import (
     ripsnet_flops,
 )
 from benchmarks.studies.topkd_digits.pair import Schedule, build
-from train.ablation.grids import Arm
+from train.ablation.grids import Variant
 from train.ablation.records import RunRecord, add_records, read_records
 from train.core.errors import UserError
 from train.methods.topkd.ripsnet import RipsNet
@@ -47,43 +48,49 @@ def runs(finished):
     return read_records([finished / RECORDS_NAME]).runs
 
 
-def test_every_arm_has_every_seed_and_one_teacher(runs):
-    students = [(run.arm, run.seed) for run in runs if run.role == "student"]
-    assert sorted(students) == sorted((arm, s) for arm in arms(SMALL) for s in range(SEEDS))
+def test_every_variant_has_every_seed_and_one_teacher(runs):
+    students = [(run.variant, run.seed) for run in runs if run.role == "student"]
+    assert sorted(students) == sorted(
+        (variant, s) for variant in variants(SMALL) for s in range(SEEDS)
+    )
     assert len({run.teacher for run in runs}) == 1
     (teacher,) = (run for run in runs if run.role == "teacher")
     assert teacher.scores["distinct_pixels"] == 20
     assert {"ripsnet_mean", "ripsnet_sum", "ripsnet_constant"} < teacher.scores.keys()
     for run in runs:
-        right = sum(group["right"] for group in run.streets.values())
-        assert sum(group["images"] for group in run.streets.values()) == 1597
+        right = sum(group["right"] for group in run.scenes.values())
+        assert sum(group["images"] for group in run.scenes.values()) == 1597
         assert run.scores["accuracy"] == pytest.approx(right / 1597)
 
 
-def test_each_arm_has_the_terms_that_it_says(runs):
-    terms = {run.arm: sorted(run.stats["last"]) for run in runs if run.role == "student"}
+def test_each_variant_has_the_terms_that_it_says(runs):
+    terms = {run.variant: sorted(run.stats["last"]) for run in runs if run.role == "student"}
     assert terms == {
         "ce": ["segmentation"],
         "kd": ["distillation", "segmentation"],
         "topkd": ["distillation", "image", "segmentation"],
         "exact": ["distillation", "image", "segmentation"],
     }
-    by_arm = {(run.arm, run.seed): run.scores for run in runs}
+    by_variant = {(run.variant, run.seed): run.scores for run in runs}
     for name in ("bottleneck", "image_distance", "ripsnet_error"):
-        assert by_arm["topkd", 0][name] != by_arm["kd", 0][name]
-    assert all(scores["own_other_exact"] > 0 for (arm, _), scores in by_arm.items() if arm in terms)
+        assert by_variant["topkd", 0][name] != by_variant["kd", 0][name]
+    assert all(
+        scores["own_other_exact"] > 0
+        for (variant, _), scores in by_variant.items()
+        if variant in terms
+    )
 
 
-def test_arms_of_a_seed_differ_in_their_loss_alone(runs, tmp_path, monkeypatch):
+def test_variants_of_a_seed_differ_in_their_loss_alone(runs, tmp_path, monkeypatch):
     """With the same loss they are the same student: first weights, order, everything."""
-    same = {name: Arm("none") for name in ("ce", "kd")} | {"topkd": arms(SMALL)["topkd"]}
-    monkeypatch.setattr(experiment, "arms", lambda settings: same)
+    same = {name: Variant("none") for name in ("ce", "kd")} | {"topkd": variants(SMALL)["topkd"]}
+    monkeypatch.setattr(experiment, "variants", lambda settings: same)
     file = tmp_path / RECORDS_NAME
     experiment.Experiment(SMALL, tmp_path).study(1, file, lambda records: None).start()
-    found = {run.arm: run for run in read_records([file]).runs}
+    found = {run.variant: run for run in read_records([file]).runs}
     assert found["kd"].scores == found["ce"].scores
-    assert found["kd"].streets == found["ce"].streets
-    seeds = [run for run in runs if run.arm == "ce"]
+    assert found["kd"].scenes == found["ce"].scenes
+    seeds = [run for run in runs if run.variant == "ce"]
     assert len({run.scores["bottleneck"] for run in seeds}) == SEEDS
 
 
@@ -93,8 +100,8 @@ def test_the_same_command_does_nothing_again_and_elsewhere_the_same(finished, ru
     assert (finished / RECORDS_NAME).stat().st_mtime_ns == before
     torch.manual_seed(99)  # of which nothing may depend
     start(tmp_path, 1)
-    again = {run.arm: run.scores for run in read_records([tmp_path / RECORDS_NAME]).runs}
-    assert again == {run.arm: run.scores for run in runs if run.seed == 0}
+    again = {run.variant: run.scores for run in read_records([tmp_path / RECORDS_NAME]).runs}
+    assert again == {run.variant: run.scores for run in runs if run.seed == 0}
 
 
 def test_the_page_sets_numbers_beside_the_papers(finished, runs):
@@ -103,7 +110,7 @@ def test_the_page_sets_numbers_beside_the_papers(finished, runs):
     assert "| its FLOPs, 64 points of 64 channels | 1.131 M | 1.131 M |" in page
     assert "| its FLOPs, 256 points of 512 channels | 235.1 M | 235.1 M |" in page
     assert "| different pixels of 400 in dimension 0 | straight lines | 20 |" in page
-    accuracies = [100 * run.scores["accuracy"] for run in runs if run.arm == "topkd"]
+    accuracies = [100 * run.scores["accuracy"] for run in runs if run.variant == "topkd"]
     assert f"| 71.58 | {np.mean(accuracies):.2f} ± {np.std(accuracies, ddof=1):.2f} |" in page
     assert "not enough runs (3 of at least 5 seeds)" in page
     assert "| `topkd` against `kd` | 3 | " in page
@@ -122,30 +129,32 @@ def test_operations_are_those_of_the_counter(channels, points):
 
 def made_up(runs, gains):
     """Records of 5 seeds in which TopKD has so many more right answers in each group than KD."""
-    template = next(run for run in runs if run.arm == "kd")
+    template = next(run for run in runs if run.variant == "kd")
     found: list[RunRecord] = []
     for seed, gain in enumerate(gains):
-        for arm, extra in (("ce", -5), ("kd", 0), ("topkd", gain), ("exact", 0)):
+        for variant, extra in (("ce", -5), ("kd", 0), ("topkd", gain), ("exact", 0)):
             groups = {
                 name: group | {"right": 40 + seed + extra, "images": 80}
-                for name, group in template.streets.items()
+                for name, group in template.scenes.items()
             }
             scores = dict(template.scores) | {"accuracy": (40 + seed + extra) / 80}
             found.append(
-                dataclasses.replace(template, arm=arm, seed=seed, scores=scores, streets=groups)
+                dataclasses.replace(
+                    template, variant=variant, seed=seed, scores=scores, scenes=groups
+                )
             )
     return found
 
 
 def test_verdicts_follow_the_differences_of_a_seed(runs):
-    """Seeds differ far more than arms do, and the pairing takes that out."""
+    """Seeds differ far more than variants do, and the pairing takes that out."""
     for gains, verdict in (((2, 2, 3, 2, 2), "better"), ((-2, -2, -3, -2, -2), "worse")):
         asked = results(made_up(runs, gains))[0]
-        assert (asked.comparison.arm, asked.comparison.baseline) == ("topkd", "kd")
+        assert (asked.comparison.variant, asked.comparison.baseline) == ("topkd", "kd")
         assert asked.metric is ACCURACY
         assert asked.verdict == verdict
         assert asked.estimate.difference == pytest.approx(np.mean(gains) / 80 * 100)
-        assert "streets" in asked.estimate.over
+        assert "scenes" in asked.estimate.over
     nothing = results(made_up(runs, (2, -2, 1, -1, 0)))[0]
     assert nothing.verdict.startswith("no effect seen")
 
@@ -154,13 +163,13 @@ def test_a_gain_on_few_images_is_not_one_on_others(runs):
     """In every seed alike, but on one group of twenty: other images might not have shown it."""
     found = []
     for run in made_up(runs, (0, 0, 0, 0, 0)):
-        if run.arm == "topkd":
+        if run.variant == "topkd":
             gain = 38 + run.seed % 2
-            groups = {name: dict(group) for name, group in run.streets.items()}
+            groups = {name: dict(group) for name, group in run.scenes.items()}
             groups["images-03"]["right"] += gain
             accuracy = run.scores["accuracy"] + gain / (20 * 80)
             run = dataclasses.replace(
-                run, streets=groups, scores=dict(run.scores) | {"accuracy": accuracy}
+                run, scenes=groups, scores=dict(run.scores) | {"accuracy": accuracy}
             )
         found.append(run)
     asked = results(found)[0]
@@ -172,7 +181,7 @@ def test_a_page_says_what_the_question_came_to(runs, finished):
     teacher = [run for run in runs if run.role == "teacher"]
     records = read_records([finished / RECORDS_NAME])
     better = dataclasses.replace(records, runs=(*teacher, *made_up(runs, (2, 2, 3, 2, 2))))
-    assert "softened logits: better.**" in markdown(better, arms(SMALL))
+    assert "softened logits: better.**" in markdown(better, variants(SMALL))
 
 
 def test_pairs_are_a_function_of_the_seed_and_of_nothing_else():
@@ -217,4 +226,4 @@ def test_mistakes_are_one_line(finished, runs, tmp_path, monkeypatch):
 def test_the_committed_records_are_of_these_settings():
     folder = Path(__file__).resolve().parents[3] / "docs" / "results"
     for run in read_records([folder / RECORDS_NAME]).runs:
-        assert run.assay_settings == json.loads(json.dumps(Settings().plain()))
+        assert run.setup_settings == json.loads(json.dumps(Settings().plain()))

@@ -1,4 +1,4 @@
-"""Grids: the built-in ones fit the methods, and a file of one's own is refused by name and cure."""
+"""Grids: the built-in ones fit the methods, and a file of one's own is refused by name and hint."""
 
 import pytest
 
@@ -9,35 +9,35 @@ from train.methods.registry import METHODS
 
 GOOD = """
 title = "mine"
-[arms.ce]
+[variants.ce]
 method = "none"
-[arms.mine]
+[variants.mine]
 method = "topology-gradient"
 diagram-distance = "edges"
 saliency-stages = ["dec0"]
 description = "edges"
 [[comparisons]]
-arm = "mine"
+variant = "mine"
 baseline = "ce"
 primary = true
 """
 
 
 @pytest.mark.parametrize("name", built_in())
-def test_every_arm_of_a_built_in_grid_has_valid_options(name):
+def test_every_variant_of_a_built_in_grid_has_valid_options(name):
     grid = built_in()[name]
     for model in ("tiny", "paper"):
-        for arm_name, arm in grid.arms.items():
-            arm.config(model)
-            assert NAME.fullmatch(arm_name), "a run of it could not be recorded"
+        for variant_name, variant in grid.variants.items():
+            variant.config(model)
+            assert NAME.fullmatch(variant_name), "a run of it could not be recorded"
     for comparison in grid.comparisons:
-        assert {comparison.arm, comparison.baseline} <= grid.arms.keys()
-        assert comparison.arm != comparison.baseline
+        assert {comparison.variant, comparison.baseline} <= grid.variants.keys()
+        assert comparison.variant != comparison.baseline
 
 
-def test_the_main_grid_has_the_arms_and_questions_that_were_set_beforehand():
+def test_the_main_grid_has_the_variants_and_questions_that_were_set_beforehand():
     grid = built_in()["main"]
-    assert list(grid.arms) == [
+    assert list(grid.variants) == [
         "ce",
         "kd",
         "pwcd",
@@ -47,33 +47,35 @@ def test_the_main_grid_has_the_arms_and_questions_that_were_set_beforehand():
         "placebo",
         "rkd",
     ]
-    primary = [(c.arm, c.baseline) for c in grid.comparisons if c.primary]
+    primary = [(c.variant, c.baseline) for c in grid.comparisons if c.primary]
     assert ("kd", "ce") in primary
     assert ("edges", "placebo") in primary
     assert ("edges", "rkd") in primary
     # The placebo differs from what it is a placebo of in its target alone.
-    edges, placebo = (grid.arms[name].config("tiny") for name in ("edges", "placebo"))
+    edges, placebo = (grid.variants[name].config("tiny") for name in ("edges", "placebo"))
     changed = {k for k, v in vars(edges).items() if vars(placebo)[k] != v}
     assert changed == {"topology_target"}
 
 
 def test_the_methods_grid_has_every_method_that_needs_points_alone():
-    arms = {arm.method for arm in built_in()["methods"].arms.values()}
-    assert set(METHODS) - arms == {"xmodel-kd", "udakd", "fskd"}
+    variants = {variant.method for variant in built_in()["methods"].variants.values()}
+    assert set(METHODS) - variants == {"xmodel-kd", "udakd", "fskd"}
 
 
 def test_the_topkd_grid_differs_in_the_images_alone():
-    arms = {name: arm.config("tiny") for name, arm in built_in()["topkd"].arms.items()}
-    for name in vars(arms["kd"]):
-        assert getattr(arms["kd"], name) == getattr(arms["topkd"], name)
-    changed = {k for k, v in vars(arms["topkd"]).items() if vars(arms["exact"])[k] != v}
+    variants = {
+        name: variant.config("tiny") for name, variant in built_in()["topkd"].variants.items()
+    }
+    for name in vars(variants["kd"]):
+        assert getattr(variants["kd"], name) == getattr(variants["topkd"], name)
+    changed = {k for k, v in vars(variants["topkd"]).items() if vars(variants["exact"])[k] != v}
     assert changed == {"exact"}
 
 
 def test_table_7_has_the_papers_27_weights():
     weights = {
         (c.topology, c.saliency, c.distillation)
-        for c in (arm.config("paper") for arm in built_in()["table7"].arms.values())
+        for c in (variant.config("paper") for variant in built_in()["table7"].variants.values())
     }
     assert len(weights) == 27
     assert (8.0, 1.0, 1.0) in weights
@@ -83,26 +85,26 @@ def test_a_file_is_read_and_named_after_itself(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)
     name, grid = find_grid(str(path))
-    assert (name, grid.title, list(grid.arms)) == ("mine", "mine", ["ce", "mine"])
-    config = grid.arms["mine"].config("tiny")
+    assert (name, grid.title, list(grid.variants)) == ("mine", "mine", ["ce", "mine"])
+    config = grid.variants["mine"].config("tiny")
     assert (config.diagram_distance, config.saliency_stages) == ("edges", ("dec0",))
     (comparison,) = grid.comparisons
-    assert (comparison.arm, comparison.baseline, comparison.primary) == ("mine", "ce", True)
+    assert (comparison.variant, comparison.baseline, comparison.primary) == ("mine", "ce", True)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("[arms.ce]", "[arms.teacher]"), "the teacher's own"),
-        (("[arms.ce]", '[arms."c+e"]'), "arm c+e: a name has letters, digits"),
-        (('method = "none"', ""), "arm ce has no method; known: "),
-        (('method = "none"', 'method = "kdd"'), "arm ce: unknown method kdd; known: "),
+        (("[variants.ce]", "[variants.teacher]"), "the teacher's own"),
+        (("[variants.ce]", '[variants."c+e"]'), "variant c+e: a name has letters, digits"),
+        (('method = "none"', ""), "variant ce has no method; known: "),
+        (('method = "none"', 'method = "kdd"'), "variant ce: unknown method kdd; known: "),
         (("diagram-distance", "diagram-distanse"), "has no option diagram_distanse"),
-        (('"edges"\nsal', '"sorted"\nsal'), "arm mine"),
-        (('baseline = "ce"', 'baseline = "cee"'), "baseline cee is no arm of this grid"),
-        (('baseline = "ce"', ""), "comparison 1 needs arm and baseline"),
+        (('"edges"\nsal', '"sorted"\nsal'), "variant mine"),
+        (('baseline = "ce"', 'baseline = "cee"'), "baseline cee is no variant of this grid"),
+        (('baseline = "ce"', ""), "comparison 1 needs variant and baseline"),
         (('title = "mine"', 'name = "mine"'), "unknown entry name"),
-        (("[arms.ce]", "[arms.ce"), "no TOML"),
+        (("[variants.ce]", "[variants.ce"), "no TOML"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path, change, message):

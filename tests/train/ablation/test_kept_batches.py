@@ -1,4 +1,5 @@
-"""Kept batches give every arm of a seed the same voxels and the same teacher, to the last bit."""
+"""Kept batches give every variant of a seed the same voxels and the same teacher, to the last
+bit."""
 
 from dataclasses import replace
 

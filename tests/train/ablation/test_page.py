@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from train.ablation.grids import Arm, Grid
+from train.ablation.grids import Grid, Variant
 from train.ablation.page import GridPlan, comparison_entries, markdown, sections, write_page
 from train.ablation.records import Records
 from train.ablation.verdicts import Comparison
@@ -17,10 +17,10 @@ PLAN = GridPlan(
     Grid(
         "which of four",
         {
-            "ce": Arm("none", description="cross-entropy alone"),
-            "kd": Arm("kd"),
-            "same": Arm("rkd"),
-            "bad": Arm("rkd"),
+            "ce": Variant("none", description="cross-entropy alone"),
+            "kd": Variant("kd"),
+            "same": Variant("rkd"),
+            "bad": Variant("rkd"),
         },
         (
             Comparison("kd", "ce", True),
@@ -67,11 +67,10 @@ def test_the_json_is_a_list_of_comparisons(experiment, written):
     _, entries = written(experiment(EFFECTS, teacher=9.0))
     assert isinstance(entries, list)
     first = entries[0]
-    wanted = {"grid", "arm", "baseline", "metric", "difference", "low", "high", "seeds"}
+    wanted = {"grid", "variant", "baseline", "metric", "difference", "low", "high", "seeds"}
     assert wanted < set(first)
-    assert (first["grid"], first["arm"], first["baseline"], first["metric"], first["seeds"]) == (
-        "methods", "kd", "ce", "miou", 6,
-    )  # fmt: skip
+    names = ("grid", "variant", "baseline", "metric", "seeds")
+    assert [first[name] for name in names] == ["methods", "kd", "ce", "miou", 6]
     assert first["low"] < 3 < first["high"]
     assert first["low"] < first["difference"] < first["high"]
     assert (first["primary"], first["verdict"], first["gate"]) == (True, "better", "met")
@@ -84,13 +83,13 @@ def test_the_page_shows_the_numbers_of_the_json(experiment, written):
     text, entries = written(experiment(EFFECTS, teacher=9.0))
     for entry in entries:
         shown = f"{entry['difference']:+.2f} | [{entry['low']:+.2f}, {entry['high']:+.2f}]"
-        assert f"| `{entry['arm']}` | `{entry['baseline']}` | 6 | {shown} |" in text
+        assert f"| `{entry['variant']}` | `{entry['baseline']}` | 6 | {shown} |" in text
 
 
 def test_no_difference_stands_without_an_interval(experiment, written):
-    runs = [run for run in experiment(EFFECTS, teacher=9.0) if run.seed < 2 or run.arm != "bad"]
+    runs = [run for run in experiment(EFFECTS, teacher=9.0) if run.seed < 2 or run.variant != "bad"]
     text, entries = written(runs)
-    few = [entry for entry in entries if entry["arm"] == "bad"]
+    few = [entry for entry in entries if entry["variant"] == "bad"]
     assert {(entry["difference"], entry["low"]) for entry in few} == {(None, None)}
     for line in text.splitlines():
         if re.search(r"[+-]\d+\.\d", line):
@@ -102,19 +101,19 @@ def test_no_difference_stands_without_an_interval(experiment, written):
 @pytest.mark.parametrize(
     ("teacher", "gate", "words"),
     [
-        (2.0, "not met", r": not met, .*The assay is blind"),
+        (2.0, "not met", r": not met, .*This setup can show nothing"),
         (9.0, "met", r": met, \+\d+\.\d\d \[\+.*6 seeds of 1 teacher\."),
         (None, "unknown", r": not known"),
     ],
 )
-def test_the_gate_says_by_how_much_and_whether_the_assay_is_blind(
+def test_the_gate_says_by_how_much_and_whether_the_setup_is_blind(
     experiment, written, teacher, gate, words
 ):
     text, entries = written(experiment(EFFECTS, teacher=teacher))
     assert re.search(words, line_with(text, "- **Gate"))
-    blind = "The assay is blind (see the gate below)" in text.split("### The assay")[0]
+    blind = "This setup can show nothing (see the gate below)" in text.split("### The setup")[0]
     assert blind == (gate == "not met")
-    assert ("The assay is blind" in text) == blind
+    assert ("This setup can show nothing" in text) == blind
     assert {entry["gate"] for entry in entries} == {gate}
 
 
@@ -129,8 +128,10 @@ def test_the_positive_control(experiment, written):
 
 
 def test_what_is_missing_is_listed(experiment, written):
-    runs = [run for run in experiment(EFFECTS) if not (run.arm == "bad" and run.seed in (1, 3, 4))]
-    later = replace(PLAN.grid, arms={**PLAN.grid.arms, "later": Arm("rkd")})
+    runs = [
+        run for run in experiment(EFFECTS) if not (run.variant == "bad" and run.seed in (1, 3, 4))
+    ]
+    later = replace(PLAN.grid, variants={**PLAN.grid.variants, "later": Variant("rkd")})
     text, _ = written(runs, [replace(PLAN, grid=later)])
     assert "21 of 30 planned runs are there; missing:" in text
     assert "- `bad`: seeds 1, 3-4" in text
@@ -160,11 +161,11 @@ def test_other_metrics_are_called_secondary_and_uncorrected(experiment, written)
 
 def test_what_was_simulated_or_tiny_is_said_only_where_it_was(experiment, written):
     text, _ = written(experiment(EFFECTS))
-    assert "Simulated streets" in text
+    assert "Simulated scenes" in text
     assert "The tiny pair" in text
     recorded = {"dataset": "own", "simulated": False, "pair": "paper"}
-    text, _ = written([replace(r, assay_settings=recorded) for r in experiment(EFFECTS)])
-    assert "Simulated streets" not in text
+    text, _ = written([replace(r, setup_settings=recorded) for r in experiment(EFFECTS)])
+    assert "Simulated scenes" not in text
     assert "The tiny pair" not in text
     assert "The paper pair" in text
 
@@ -174,20 +175,20 @@ def test_the_number_of_teachers_limits_what_is_said(experiment, written):
     assert "- 1 teacher only: the results are about this teacher" in text
     names = ["a" * 12, "b" * 12, "c" * 12]
     text, _ = written([replace(r, teacher=names[r.seed % 3]) for r in experiment(EFFECTS)])
-    assert "- Intervals are over seeds, teachers and streets" in text
+    assert "- Intervals are over seeds, teachers and scenes" in text
     assert "teachers at large" not in text
 
 
 def test_cost_and_gradient_shares_are_shown_where_recorded(experiment, written):
     norms = {"start": {"segmentation": 3.0, "topology": 1.0}}
     runs = [
-        replace(r, seconds=100.0, gradient_norms=norms) if r.arm == "kd" else r
+        replace(r, seconds=100.0, gradient_norms=norms) if r.variant == "kd" else r
         for r in experiment(EFFECTS)
     ]
     text, _ = written(runs)
     assert "| `kd` | 6 | 1000 | 2.00 |" in text
     assert "| `kd` | start | 6 | segmentation 3 (75.0%), topology 1 (25.0%) |" in text
-    flat = [replace(r, gradient_norms={"topology": 1.0}) for r in runs if r.arm != "bad"]
+    flat = [replace(r, gradient_norms={"topology": 1.0}) for r in runs if r.variant != "bad"]
     text, _ = written(flat)
     assert "| `ce` |  | 6 | topology 1 (100.0%) |" in text
     text, _ = written(experiment(EFFECTS))
@@ -196,7 +197,7 @@ def test_cost_and_gradient_shares_are_shown_where_recorded(experiment, written):
 
 def test_runs_that_two_grids_share_are_no_new_evidence(experiment, written):
     runs = experiment(EFFECTS)
-    shared = [replace(r, grid="again") for r in runs if r.arm in ("ce", "kd")]
+    shared = [replace(r, grid="again") for r in runs if r.variant in ("ce", "kd")]
     again = replace(PLAN, name="again")
     text, _ = written([*runs, *shared], [PLAN, again])
     assert f"- {len(shared)} of {len(runs)} runs are also those of grid again: the same" in text
@@ -209,9 +210,9 @@ def test_gradient_entropy_is_shown_where_recorded(experiment, written):
         "first": {"total": 9.0, "gradient_entropy_h0": 0.5, "gradient_entropy_h1": 0.25},
         "last": {"total": 1.0, "gradient_entropy_h0": 0.75, "gradient_entropy_h1": 1.0},
     }
-    runs = [replace(r, stats=stats) if r.arm == "kd" else r for r in experiment(EFFECTS)]
+    runs = [replace(r, stats=stats) if r.variant == "kd" else r for r in experiment(EFFECTS)]
     text, _ = written(runs)
-    assert "| arm | runs | H0, first steps | H1, first steps | H0, last steps | H1," in text
+    assert "| variant | runs | H0, first steps | H1, first steps | H0, last steps | H1," in text
     assert "| `kd` | 6 | 0.50 ± 0.00 | 0.25 ± 0.00 | 0.75 ± 0.00 | 1.00 ± 0.00 |" in text
     text, _ = written(experiment(EFFECTS))
     assert "Gradient entropy" not in text
@@ -230,16 +231,16 @@ def test_times_of_two_devices_are_not_mixed(experiment, written):
 def test_a_gain_within_the_margin_is_called_so(experiment, written):
     text, entries = written(experiment({**EFFECTS, "same": 3.6}, noise=0.05))
     assert "**better, by less than 1 mIoU**" in line_with(text, "- `same` against `kd`")
-    (entry,) = [e for e in entries if (e["arm"], e["metric"]) == ("same", "miou")]
+    (entry,) = [e for e in entries if (e["variant"], e["metric"]) == ("same", "miou")]
     assert (entry["verdict"], entry["equivalent"]) == ("better", True)
 
 
-def test_notes_arms_beyond_the_plan_and_the_command_are_shown(experiment, written):
+def test_notes_variants_beyond_the_plan_and_the_command_are_shown(experiment, written):
     command = "python -m train.ablate --grid methods"
     runs = experiment({**EFFECTS, "stray": 5.0})
     text, _ = written(runs, notes=["x.json: is there twice"], command=command)
     assert text.rstrip().endswith("- x.json: is there twice")
-    assert "| `stray` | 6 |" in text.split("### Arms")[1].split("###")[0]
+    assert "| `stray` | 6 |" in text.split("### Variants")[1].split("###")[0]
     assert f"by `{command}`" in text
 
 

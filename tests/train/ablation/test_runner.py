@@ -19,12 +19,12 @@ from train.networks.weights import ModelMetadata, save_model
 from train.simulation.semantickitti import simulate_semantickitti
 
 GRID = """
-[arms.ce]
+[variants.ce]
 method = "none"
-[arms.nothing]
+[variants.nothing]
 method = "kd"
 distillation = 0.0
-[arms.edges]
+[variants.edges]
 method = "topology-gradient"
 diagram-distance = "edges"
 normalization = "rms"
@@ -32,16 +32,16 @@ sampling = "random"
 topology-balance = 0.3
 num-samples = 32
 [[comparisons]]
-arm = "edges"
+variant = "edges"
 baseline = "ce"
 primary = true
 """
 
 
 @pytest.fixture(scope="module")
-def sweeps(tmp_path_factory):
-    root = tmp_path_factory.mktemp("sweeps") / "semantickitti"
-    simulate_semantickitti(root, num_sweeps=4, num_validation_sweeps=2, azimuth_steps=60)
+def frames(tmp_path_factory):
+    root = tmp_path_factory.mktemp("frames") / "semantickitti"
+    simulate_semantickitti(root, num_frames=4, num_validation_frames=2, azimuth_steps=60)
     return root
 
 
@@ -72,13 +72,13 @@ def grid_file(tmp_path_factory):
 
 
 @pytest.fixture
-def flags(sweeps, teacher_file, grid_file):
+def flags(frames, teacher_file, grid_file):
     """Return a function that makes a command line."""
 
     def make(output, *more, grid=grid_file, teacher=teacher_file):
         return [
             *("--dataset", "semantickitti", "--model", "tiny", "--device", "cpu"),
-            *("--data-root", str(sweeps), "--grid", str(grid), "--output", str(output)),
+            *("--data-root", str(frames), "--grid", str(grid), "--output", str(output)),
             *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
             *("--data.grid-size-m", "0.2", "--data.max-voxels", "1200", "--data.batch-size", "2"),
             *("--optim.student-epochs", "2", "--keep", "2", "--seeds", "2"),
@@ -90,26 +90,28 @@ def flags(sweeps, teacher_file, grid_file):
 
 
 @pytest.fixture(scope="module")
-def finished(sweeps, teacher_file, grid_file, tmp_path_factory):
+def finished(frames, teacher_file, grid_file, tmp_path_factory):
     """The folder of an ablation that was never stopped."""
     output = tmp_path_factory.mktemp("finished")
-    make = flags.__wrapped__(sweeps, teacher_file, grid_file)
+    make = flags.__wrapped__(frames, teacher_file, grid_file)
     assert ablate.main(make(output)) == 0
     return output
 
 
-def test_an_arm_that_needs_images_is_one_line(flags, tmp_path, capsys):
+def test_an_variant_that_needs_images_is_one_line(flags, tmp_path, capsys):
     grid = tmp_path / "images.toml"
-    grid.write_text('[arms.images]\nmethod = "udakd"\n')
+    grid.write_text('[variants.images]\nmethod = "udakd"\n')
     assert ablate.main(flags(tmp_path / "ablation", grid=grid)) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-    assert "arm images: --method udakd needs images, point_pixel, which the batches of an" in line
+    assert (
+        "variant images: --method udakd needs images, point_pixel, which the batches of an" in line
+    )
     assert not (tmp_path / "ablation").exists()
 
 
 def runs_of(output):
     records = read_records([output]).runs
-    return {(run.arm, run.seed): run for run in records}
+    return {(run.variant, run.seed): run for run in records}
 
 
 def test_runs_of_another_grid_with_the_same_options_are_taken(
@@ -119,7 +121,7 @@ def test_runs_of_another_grid_with_the_same_options_are_taken(
     shutil.copytree(finished, output)
     other = tmp_path / "other.toml"
     other.write_text(
-        '[arms.labels]\nmethod = "none"\n[arms.softened]\nmethod = "kd"\n'
+        '[variants.labels]\nmethod = "none"\n[variants.softened]\nmethod = "kd"\n'
         '[[comparisons]]\narm = "softened"\nbaseline = "labels"\n'
     )
     asked = []
@@ -132,10 +134,12 @@ def test_runs_of_another_grid_with_the_same_options_are_taken(
     assert ablate.main(flags(output, grid=other)) == 130
     # "nothing" has softened logits with another weight.
     assert asked == [(0, "softened")]
-    runs = {(r.grid, r.arm, r.seed): r for r in read_records([output]).runs}
+    runs = {(r.grid, r.variant, r.seed): r for r in read_records([output]).runs}
     for seed in (0, 1):
         taken = runs["other", "labels", seed]
-        assert taken == dataclasses.replace(runs["small", "ce", seed], grid="other", arm="labels")
+        assert taken == dataclasses.replace(
+            runs["small", "ce", seed], grid="other", variant="labels"
+        )
 
 
 def test_means_of_the_logged_steps():
@@ -151,32 +155,34 @@ def test_means_of_the_logged_steps():
 
 def test_every_run_has_a_record_and_the_page_says_what_is_missing(finished):
     runs = runs_of(finished)
-    students = {(arm, seed) for arm in ("ce", "nothing", "edges") for seed in (0, 1)}
+    students = {(variant, seed) for variant in ("ce", "nothing", "edges") for seed in (0, 1)}
     assert runs.keys() == students | {("teacher", 0)}
     for key in students:
         run = runs[key]
         assert run.steps == 4
         assert run.scores["miou"] is not None
-        assert set(run.streets) == {"08"}
+        assert set(run.scenes) == {"08"}
     assert runs["edges", 0].options["topology_balance"] == 0.3
     assert runs["edges", 0].stats["last"]["topology_weight"] > 0
     page = (finished / "ablation.md").read_text()
     assert "not enough runs (2 of at least 5 seeds)" in page
     (first, *_) = json.loads((finished / "ablation.json").read_text())
-    assert {"grid", "arm", "baseline", "metric", "difference", "low", "high", "seeds"} <= set(first)
+    assert {"grid", "variant", "baseline", "metric", "difference", "low", "high", "seeds"} <= set(
+        first
+    )
     assert not list((finished / "unfinished").iterdir())
     assert not list((finished / "kept").iterdir())
 
 
-def test_arms_of_a_seed_differ_in_their_loss_alone(finished):
-    """An arm whose only further term has weight 0 is cross-entropy alone, to the last bit."""
+def test_variants_of_a_seed_differ_in_their_loss_alone(finished):
+    """A variant whose only further term has weight 0 is cross-entropy alone, to the last bit."""
     runs = runs_of(finished)
     for seed in (0, 1):
-        assert runs["ce", seed].streets == runs["nothing", seed].streets
+        assert runs["ce", seed].scenes == runs["nothing", seed].scenes
         assert (
             runs["ce", seed].stats["last"]["total"] == runs["nothing", seed].stats["last"]["total"]
         )
-    assert runs["ce", 0].streets != runs["ce", 1].streets
+    assert runs["ce", 0].scenes != runs["ce", 1].scenes
     assert runs["ce", 0].stats["last"]["total"] != runs["edges", 0].stats["last"]["total"]
 
 
@@ -211,7 +217,7 @@ def test_stopped_in_a_run_it_goes_on_and_ends_the_same(
     again, expected = runs_of(tmp_path), runs_of(finished)
     assert again.keys() == expected.keys()
     for key, run in again.items():
-        assert run.streets == expected[key].streets, key
+        assert run.scenes == expected[key].scenes, key
         assert run.scores == expected[key].scores, key
 
 
@@ -225,7 +231,7 @@ def test_live_targets_are_paired_too(flags, tmp_path):
     """With --keep 0 the teacher is asked in every step."""
     assert ablate.main(flags(tmp_path, "--keep", "0", "--seeds", "1")) == 0
     runs = runs_of(tmp_path)
-    assert runs["ce", 0].steps == 4  # two passes over four sweeps in pairs
+    assert runs["ce", 0].steps == 4  # two passes over four frames in pairs
     assert runs["ce", 0].stats["first"]["total"] == runs["nothing", 0].stats["first"]["total"]
 
 
@@ -246,7 +252,7 @@ def test_a_refused_command_line_says_what_to_do(finished, flags, tmp_path, capfd
     cases = [
         (flags(tmp_path, "--seeds", "0"), "--seeds 0: at least 1"),
         (flags(tmp_path, "--keep", "-1"), "--keep -1"),
-        (flags(tmp_path, "--method", "kd"), "--method: not here; the arms of --grid say it"),
+        (flags(tmp_path, "--method", "kd"), "--method: not here; the variants of --grid say it"),
         (flags(tmp_path, "--seed", "4"), "--seed: not here"),
         (flags(tmp_path, "--score-every", "0"), "--score-every 0: at least 1"),
         (flags(tmp_path, grid="nothing"), "--grid nothing: no such grid"),
@@ -262,16 +268,18 @@ def test_a_refused_command_line_says_what_to_do(finished, flags, tmp_path, capfd
         assert "Traceback" not in said
 
 
-def test_an_arm_that_changed_its_options_is_refused(finished, flags, grid_file, tmp_path, capfd):
+def test_an_variant_that_changed_its_options_is_refused(
+    finished, flags, grid_file, tmp_path, capfd
+):
     changed = tmp_path / "small.toml"
     changed.write_text(grid_file.read_text().replace("0.3", "0.6"))
     assert ablate.main(flags(finished, grid=changed)) == 2
-    assert "arm edges had other options then (topology_balance 0.3, now 0.6)" in (
+    assert "variant edges had other options then (topology_balance 0.3, now 0.6)" in (
         capfd.readouterr().err
     )
 
 
-def test_a_placebo_needs_two_sweeps_in_a_batch(flags, tmp_path, capfd):
+def test_a_placebo_needs_two_frames_in_a_batch(flags, tmp_path, capfd):
     grid = tmp_path / "placebo.toml"
     grid.write_text(GRID.replace('"edges"\nnorm', '"edges"\ntopology-target = "other"\nnorm'))
     command = [*flags(tmp_path, grid=grid), "--data.batch-size", "1"]
@@ -289,40 +297,46 @@ def test_an_interrupted_run_is_no_record(flags, tmp_path, monkeypatch):
 
 
 LABELS = """
-[arms.all]
+[variants.all]
 method = "kd"
-[arms.none]
+[variants.none]
 method = "kd"
 labels = "none"
-[arms.few]
+[variants.few]
 method = "kd"
 labels = "1"
-[arms.few-alone]
+[variants.few-alone]
 method = "none"
 labels = "0.25"
 """
 
 
-def test_arms_can_lack_labels(flags, tmp_path):
+def test_variants_can_lack_labels(flags, tmp_path):
     """None: the loss against labels is 0. Few, alone: the one frame that has them, as often."""
     grid = tmp_path / "labels.toml"
     grid.write_text(LABELS)
     assert ablate.main(flags(tmp_path / "ablation", "--seeds", "1", grid=grid)) == 0
-    runs = {arm: run for (arm, _), run in runs_of(tmp_path / "ablation").items()}
-    segmentation = {arm: runs[arm].stats["first"]["segmentation"] for arm in LABELS_ARMS}
+    runs = {variant: run for (variant, _), run in runs_of(tmp_path / "ablation").items()}
+    segmentation = {
+        variant: runs[variant].stats["first"]["segmentation"] for variant in LABELS_VARIANTS
+    }
     assert segmentation["none"] == 0
-    assert min(segmentation[arm] for arm in ("all", "few", "few-alone")) > 0
+    assert min(segmentation[variant] for variant in ("all", "few", "few-alone")) > 0
     assert len(set(segmentation.values())) == 4
-    assert {run.steps for arm, run in runs.items() if arm != "teacher"} == {4}
+    assert {run.steps for variant, run in runs.items() if variant != "teacher"} == {4}
     assert "labels" not in runs["all"].options
-    assert [runs[arm].options["labels"] for arm in LABELS_ARMS[1:]] == ["none", "1", "0.25"]
+    assert [runs[variant].options["labels"] for variant in LABELS_VARIANTS[1:]] == [
+        "none",
+        "1",
+        "0.25",
+    ]
 
 
-LABELS_ARMS = ("all", "none", "few", "few-alone")
+LABELS_VARIANTS = ("all", "none", "few", "few-alone")
 
 
 @pytest.mark.parametrize(
-    ("arm", "message"),
+    ("variant", "message"),
     [
         ('method = "none"\nlabels = "none"', "method learns from labels alone"),
         ('method = "dkd"\nlabels = "none"', "method learns from labels alone"),
@@ -331,9 +345,11 @@ LABELS_ARMS = ("all", "none", "few", "few-alone")
         ('method = "kd"\nlabels = "5"', "--data.labels 5: that is 5 of 4 frames"),
     ],
 )
-def test_labels_that_an_arm_cannot_do_without_are_refused(flags, tmp_path, capsys, arm, message):
+def test_labels_that_an_variant_cannot_do_without_are_refused(
+    flags, tmp_path, capsys, variant, message
+):
     grid = tmp_path / "labels.toml"
-    grid.write_text(f"[arms.one]\n{arm}\n")
+    grid.write_text(f"[variants.one]\n{variant}\n")
     assert ablate.main(flags(tmp_path / "ablation", grid=grid)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "ablation").exists()

@@ -10,7 +10,7 @@ from train.ablation import statistics
 from train.ablation.statistics import (
     METRICS,
     PairedSample,
-    StreetBootstrap,
+    SceneBootstrap,
     estimate,
     paired_sample,
     sign_flip,
@@ -31,28 +31,28 @@ def sample_of(differences, teachers=None):
     )
 
 
-def simulated(rng, *, seeds, streets, seed_sd, street_sd, both_sd, teachers=1, teacher_sd=0.0):
-    """One experiment of true difference `TRUE`, street by street."""
+def simulated(rng, *, seeds, scenes, seed_sd, scene_sd, both_sd, teachers=1, teacher_sd=0.0):
+    """One experiment of true difference `TRUE`, scene by scene."""
     teacher = np.arange(seeds) % teachers
     table = (
         TRUE
         + rng.normal(0, teacher_sd, teachers)[teacher][:, None]
         + rng.normal(0, seed_sd, seeds)[:, None]
-        + rng.normal(0, street_sd, streets)
-        + rng.normal(0, both_sd, (seeds, streets))
+        + rng.normal(0, scene_sd, scenes)
+        + rng.normal(0, both_sd, (seeds, scenes))
     )
-    draws = rng.integers(streets, size=(200, streets))
+    draws = rng.integers(scenes, size=(200, scenes))
     return PairedSample(
         seeds=tuple(range(seeds)),
         teachers=tuple(str(each) for each in teacher),
         differences=table.mean(1),
         drawn=table[:, draws].mean(2),
-        streets=streets,
+        scenes=scenes,
     )
 
 
 def coverage(repeats, **setting):
-    """How often the interval, that without streets, and the bootstrap's hold the truth."""
+    """How often the interval, that without scenes, and the bootstrap's hold the truth."""
     rng = np.random.default_rng(11)
     held = np.zeros(3)
     for _ in range(repeats):
@@ -75,7 +75,7 @@ def few_draws(monkeypatch):
 @pytest.mark.parametrize("seeds", [5, 12])
 def test_the_interval_holds_the_truth_over_seeds(few_draws, seeds):
     ours, _, percentiles = coverage(
-        500, seeds=seeds, streets=20, seed_sd=1.2, street_sd=0.0, both_sd=0.0
+        500, seeds=seeds, scenes=20, seed_sd=1.2, scene_sd=0.0, both_sd=0.0
     )
     assert 0.93 <= ours <= 0.985
     if seeds == 5:  # why the percentiles are not the interval
@@ -83,29 +83,29 @@ def test_the_interval_holds_the_truth_over_seeds(few_draws, seeds):
 
 
 @pytest.mark.parametrize("seeds", [5, 12])
-def test_the_interval_holds_the_truth_over_seeds_and_streets(few_draws, seeds):
-    ours, without_streets, _ = coverage(
-        300, seeds=seeds, streets=20, seed_sd=1.2, street_sd=3.0, both_sd=1.0
+def test_the_interval_holds_the_truth_over_seeds_and_scenes(few_draws, seeds):
+    ours, without_scenes, _ = coverage(
+        300, seeds=seeds, scenes=20, seed_sd=1.2, scene_sd=3.0, both_sd=1.0
     )
     assert 0.91 <= ours <= 0.985
-    assert without_streets <= 0.85  # what leaving the streets out would claim
+    assert without_scenes <= 0.85  # what leaving the scenes out would claim
 
 
 def test_the_interval_holds_the_truth_over_teachers(few_draws):
-    setting = {"seeds": 12, "streets": 20, "seed_sd": 1.0, "street_sd": 0.5, "both_sd": 0.5}
+    setting = {"seeds": 12, "scenes": 20, "seed_sd": 1.0, "scene_sd": 0.5, "both_sd": 0.5}
     ours, _, percentiles = coverage(300, teachers=4, teacher_sd=1.0, **setting)
     assert 0.9 <= ours <= 0.99
     assert percentiles < ours
 
 
 @pytest.mark.oracle
-def test_without_streets_it_is_the_paired_t_test():
+def test_without_scenes_it_is_the_paired_t_test():
     from scipy.stats import ttest_rel
 
     rng = np.random.default_rng(0)
-    arm, baseline = rng.normal(31, 2, 7), rng.normal(30, 2, 7)
-    oracle = ttest_rel(arm, baseline)
-    found = estimate(sample_of(arm - baseline))
+    variant, baseline = rng.normal(31, 2, 7), rng.normal(30, 2, 7)
+    oracle = ttest_rel(variant, baseline)
+    found = estimate(sample_of(variant - baseline))
     assert found.p == pytest.approx(oracle.pvalue, rel=1e-6)
     assert (found.low, found.high) == pytest.approx(tuple(oracle.confidence_interval(0.95)))
 
@@ -133,8 +133,8 @@ def test_the_interval_leaves_out_zero_exactly_where_p_is_small():
     rng = np.random.default_rng(2)
     seen = set()
     for _ in range(60):
-        setting = {"seed_sd": 0.6, "street_sd": 0.5, "both_sd": 0.5}
-        found = estimate(simulated(rng, seeds=6, streets=10, **setting))
+        setting = {"seed_sd": 0.6, "scene_sd": 0.5, "both_sd": 0.5}
+        found = estimate(simulated(rng, seeds=6, scenes=10, **setting))
         seen.add(found.p < 0.05)
         assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
     assert seen == {True, False}
@@ -156,7 +156,7 @@ def test_the_same_difference_in_every_seed_proves_nothing():
     assert verdict == "no claim (the same difference in every seed: did the seeds vary?)"
 
 
-def test_arms_that_are_equal_are_equivalent():
+def test_variants_that_are_equal_are_equivalent():
     found = estimate(sample_of([0.0] * 6), margin=1.0)
     assert (found.low, found.high, found.p, found.equivalent) == (0.0, 0.0, 1.0, True)
 
@@ -180,71 +180,73 @@ def test_teachers_that_disagree_widen_the_interval_from_three_on():
     assert "teachers" not in estimate(sample_of(differences, teachers="aaaabbbbb")).over
 
 
-def test_street_variance_is_that_of_their_mean():
-    """For a score that is a mean over streets, the variance is the textbook's."""
+def test_scene_variance_is_that_of_their_mean():
+    """For a score that is a mean over scenes, the variance is the textbook's."""
     rng = np.random.default_rng(3)
-    by_street = rng.normal(0, 2, 20)
+    by_scene = rng.normal(0, 2, 20)
     draws = rng.integers(20, size=(20_000, 20))
     sample = PairedSample(
         (0, 1, 2),
         ("t",) * 3,
         np.array([1.0, 1.0, 1.0]) + 1e-9 * np.arange(3),
-        np.tile(by_street[draws].mean(1), (3, 1)),
+        np.tile(by_scene[draws].mean(1), (3, 1)),
         20,
     )
     assert estimate(sample).standard_error == pytest.approx(
-        by_street.std(ddof=1) / math.sqrt(20), rel=0.02
+        by_scene.std(ddof=1) / math.sqrt(20), rel=0.02
     )
     assert estimate(sample).degrees_of_freedom == pytest.approx(19)
 
 
 def test_runs_are_paired_by_seed_and_teacher(make_record):
     other = "bbbbbbbbbbbb"
-    arm = [make_record("a", s, (0.5 + s / 100,)) for s in (0, 1, 2)]
-    arm += [make_record("a", 3, teacher=other)]
+    variant = [make_record("a", s, (0.5 + s / 100,)) for s in (0, 1, 2)]
+    variant += [make_record("a", 3, teacher=other)]
     baseline = [make_record("b", s, (0.4,)) for s in (1, 2, 3, 4)]
-    sample = paired_sample(arm, baseline, MIOU)
+    sample = paired_sample(variant, baseline, MIOU)
     assert sample.seeds == (1, 2)
     np.testing.assert_allclose(sample.differences, [11, 12])
     baseline[0] = replace(baseline[0], scores={"miou": None})
-    assert paired_sample(arm, baseline, MIOU).seeds == (2,)
+    assert paired_sample(variant, baseline, MIOU).seeds == (2,)
 
 
 def test_a_run_that_is_there_twice_is_refused(make_record):
     run = make_record("a")
-    with pytest.raises(ValueError, match="arm a has two runs of seed 0"):
+    with pytest.raises(ValueError, match="variant a has two runs of seed 0"):
         paired_sample([run, run], [make_record("b")], MIOU)
 
 
-def test_both_arms_are_scored_on_the_same_drawn_streets(make_record, bootstrap):
-    """An arm that is a constant better on very unequal streets differs by it in every draw."""
+def test_both_variants_are_scored_on_the_same_drawn_scenes(make_record, bootstrap):
+    """A variant that is a constant better on very unequal scenes differs by it in every draw."""
     shares = np.array([0.1, 0.5, 0.9, 0.3, 0.7])
-    arm = [make_record("a", s, tuple(shares + 0.02)) for s in range(3)]
+    variant = [make_record("a", s, tuple(shares + 0.02)) for s in range(3)]
     baseline = [make_record("b", s, tuple(shares)) for s in range(3)]
-    sample = paired_sample(arm, baseline, MIOU, bootstrap(50))
-    assert sample.streets == 5
+    sample = paired_sample(variant, baseline, MIOU, bootstrap(50))
+    assert sample.scenes == 5
     np.testing.assert_allclose(sample.drawn, 2.0)
-    alone = bootstrap(50).scores(arm[0])["miou"]
+    alone = bootstrap(50).scores(variant[0])["miou"]
     assert alone.std() > 0.05
 
 
-def test_a_metric_that_streets_do_not_have_is_over_seeds_alone(experiment, bootstrap):
+def test_a_metric_that_scenes_do_not_have_is_over_seeds_alone(experiment, bootstrap):
     runs = experiment({"a": 1.0, "b": 0.0})
     rng = np.random.default_rng(0)
     runs = [replace(r, scores={**r.scores, "own_other": 0.9 + rng.normal(0, 0.01)}) for r in runs]
     results = compare(runs, [Comparison("a", "b", True)], bootstrap(20))
     over = {result.metric.name: result.estimate.over for result in results}
     assert over == {
-        "miou": ("seeds", "streets"),
-        "fragmentation": ("seeds", "streets"),
+        "miou": ("seeds", "scenes"),
+        "fragmentation": ("seeds", "scenes"),
         "own_other": ("seeds",),
     }
 
 
 def test_the_ratio_of_each_loss_is_a_metric(make_record):
     runs = [
-        make_record(arm, s, scores={"miou": 0.5 + s / 50, "own_other_edges": 0.9 - s / 50, "x": 1})
-        for arm in "ab"
+        make_record(
+            variant, s, scores={"miou": 0.5 + s / 50, "own_other_edges": 0.9 - s / 50, "x": 1}
+        )
+        for variant in "ab"
         for s in range(3)
     ]
     results = compare(runs, [Comparison("a", "b")], None)
@@ -253,21 +255,21 @@ def test_the_ratio_of_each_loss_is_a_metric(make_record):
     assert not results[1].metric.higher_is_better
 
 
-def test_one_street_cannot_be_drawn(make_record, bootstrap):
+def test_one_scene_cannot_be_drawn(make_record, bootstrap):
     runs = [make_record("a", s, (0.5 + s / 50,)) for s in range(4)]
     runs += [make_record("b", s, (0.5,)) for s in range(4)]
     (result, *_) = compare(runs, [Comparison("a", "b")], bootstrap(20))
-    assert (result.estimate.over, result.estimate.streets) == (("seeds",), 0)
+    assert (result.estimate.over, result.estimate.scenes) == (("seeds",), 0)
 
 
-def test_a_street_is_read_once_and_drawn_alike_for_every_run(make_record):
+def test_a_scene_is_read_once_and_drawn_alike_for_every_run(make_record):
     reads = []
 
-    def read(street):
-        reads.append(street)
-        return street["hit"]
+    def read(scene):
+        reads.append(scene)
+        return scene["hit"]
 
-    drawn = StreetBootstrap(read, lambda total: {"miou": total}, draws=30)
+    drawn = SceneBootstrap(read, lambda total: {"miou": total}, draws=30)
     first, second = make_record(shares=(1.0, 10.0)), make_record(shares=(2.0, 20.0))
     totals = drawn.scores(first)["miou"]
     assert drawn.scores(first)["miou"] is totals
@@ -323,7 +325,7 @@ def test_verdicts(differences, metric, p_holm, verdict):
 
 def test_primary_comparisons_are_one_family_and_the_rest_is_not_corrected(experiment, bootstrap):
     runs = experiment({"ce": 0.0, "kd": 3.0, "same": 0.0, "few": 4.0})
-    runs = [run for run in runs if run.arm != "few" or run.seed < 4]
+    runs = [run for run in runs if run.variant != "few" or run.seed < 4]
     comparisons = [
         Comparison("kd", "ce", True),
         Comparison("few", "ce", True),
@@ -343,9 +345,9 @@ def test_primary_comparisons_are_one_family_and_the_rest_is_not_corrected(experi
     assert {r.p_holm for r in results if r.metric.name != "miou"} == {None}
 
 
-def test_runs_of_two_assays_are_not_compared(make_record):
-    runs = [make_record("a"), make_record("b", assay="ffffffffffff")]
-    with pytest.raises(ValueError, match="several grids or assays"):
+def test_runs_of_two_setups_are_not_compared(make_record):
+    runs = [make_record("a"), make_record("b", setup="ffffffffffff")]
+    with pytest.raises(ValueError, match="several grids or setups"):
         compare(runs, [Comparison("a", "b")], None)
 
 

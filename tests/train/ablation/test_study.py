@@ -1,5 +1,5 @@
 """What every study promises: it goes on where it stopped, its file is the same for the same runs,
-files add up, arms are paired by seed, and what does not belong together is refused.
+files add up, variants are paired by seed, and what does not belong together is refused.
 """
 
 import gzip
@@ -22,11 +22,11 @@ TEACHER = "0123456789ab"
 
 class Run(NamedTuple):
     grid: str
-    arm: str
+    variant: str
     seed: int
 
 
-RUNS = [Run("main", arm, seed) for seed in range(3) for arm in ("ce", "kd")]
+RUNS = [Run("main", variant, seed) for seed in range(3) for variant in ("ce", "kd")]
 
 
 @pytest.fixture
@@ -40,11 +40,14 @@ def study(tmp_path):
             if len(did) == stop_at:
                 raise KeyboardInterrupt
             did.append(run)
-            miou = 0.3 + run.seed / 100 + 0.05 * (run.arm == "kd")
+            miou = 0.3 + run.seed / 100 + 0.05 * (run.variant == "kd")
             scores = {"miou": miou}
             return {
-                run.arm: Outcome(
-                    teacher=TEACHER, options={"method": run.arm}, scores=scores, streets={"a": {}}
+                run.variant: Outcome(
+                    teacher=TEACHER,
+                    options={"method": run.variant},
+                    scores=scores,
+                    scenes={"a": {}},
                 )
             }
 
@@ -87,20 +90,20 @@ def test_the_record_says_what_the_run_was(study):
     made, _, _ = study(runs=RUNS[:1])
     made.start()
     (record,) = read_file(made.records)
-    assert (str(record), record.assay) == ("main, ce, seed 0", hash_of(SETTINGS))
-    assert record.assay_settings == SETTINGS
+    assert (str(record), record.setup) == ("main, ce, seed 0", hash_of(SETTINGS))
+    assert record.setup_settings == SETTINGS
     assert {"python", "torch"} <= record.versions.keys()
     assert record.device.startswith("cpu")
 
 
-def test_one_run_can_be_recorded_as_several_arms(study):
+def test_one_run_can_be_recorded_as_several_variants(study):
     def run_one(run):
-        outcome = Outcome(teacher=TEACHER, options={}, scores={"miou": 0.5}, streets={})
-        return {f"{run.arm}-fused": outcome, run.arm: outcome}
+        outcome = Outcome(teacher=TEACHER, options={}, scores={"miou": 0.5}, scenes={})
+        return {f"{run.variant}-fused": outcome, run.variant: outcome}
 
     made, _, _ = study(runs=RUNS[:1], run_one=run_one)
     made.start()
-    assert [run.arm for run in read_file(made.records)] == ["ce", "ce-fused"]
+    assert [run.variant for run in read_file(made.records)] == ["ce", "ce-fused"]
     assert study(runs=RUNS[:1])[0].start() == 0
 
 
@@ -128,13 +131,13 @@ def test_a_page_alone_needs_records(tmp_path):
         records_for_page(tmp_path / "records.jsonl.gz")
 
 
-def test_arms_are_paired_by_seed_and_teacher(study):
+def test_variants_are_paired_by_seed_and_teacher(study):
     made, _, shown = study(runs=[run for run in RUNS if run != ("main", "kd", 1)])
     made.start()
     runs = shown[-1].runs
     sample = paired_sample(
-        [run for run in runs if run.arm == "kd"],
-        [run for run in runs if run.arm == "ce"],
+        [run for run in runs if run.variant == "kd"],
+        [run for run in runs if run.variant == "ce"],
         METRICS[0],
     )
     assert sample.seeds == (0, 2)
@@ -164,14 +167,14 @@ def test_a_record_comes_back_as_it_was(file, make_record):
 
 
 def test_the_same_runs_give_the_same_bytes_in_any_order(tmp_path, make_record):
-    runs = [make_record(arm, seed) for arm in ("kd", "ce") for seed in (10, 9)]
+    runs = [make_record(variant, seed) for variant in ("kd", "ce") for seed in (10, 9)]
     one, other = tmp_path / "one.jsonl.gz", tmp_path / "other.jsonl.gz"
     add_records(one, runs)
     for run in reversed(runs):
         add_records(other, [run])
     add_records(other, [runs[0]])
     assert one.read_bytes() == other.read_bytes()
-    assert [(run.arm, run.seed) for run in read_file(one)] == [
+    assert [(run.variant, run.seed) for run in read_file(one)] == [
         ("ce", 9), ("ce", 10), ("kd", 9), ("kd", 10),
     ]  # fmt: skip
     assert one.read_bytes()[4:8] == bytes(4)  # no time of writing
@@ -196,20 +199,20 @@ def test_processes_that_add_at_once_lose_nothing(file, make_record):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"arm": "a--b"}, "arm is 'a--b'"),
+        ({"variant": "a--b"}, "variant is 'a--b'"),
         ({"grid": "../up"}, "grid is '../up'"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": True}, "seed is True"),
         ({"steps": 0}, "steps is 0"),
         ({"teacher": ""}, "teacher is ''"),
-        ({"assay": "xyz"}, "assay is 'xyz'"),
+        ({"setup": "xyz"}, "setup is 'xyz'"),
         ({"role": "judge"}, "role is 'judge'"),
         ({"seconds": float("nan")}, "seconds is nan"),
         ({"device": None}, "device is None"),
         ({"options": 3}, "options is 3"),
         ({"scores": {"miou": float("nan")}}, "scores has miou nan"),
         ({"scores": {"miou": "high"}}, "scores has miou 'high'"),
-        ({"streets": {"a": 3}}, "streets has a 3"),
+        ({"scenes": {"a": 3}}, "scenes has a 3"),
         ({"gradient_norms": {"end": {"topology": -1.0}}}, "gradient_norms has end"),
         ({"gradient_norms": [1.0]}, r"gradient_norms is \[1.0\]"),
     ],
@@ -316,8 +319,8 @@ def test_the_same_run_of_two_machines_counts_once(written, make_record):
     ("changes", "words"),
     [
         (
-            {"assay": "f" * 12, "assay_settings": {"dataset": "waymo", "data": {"streets": 40}}},
-            r"1\.jsonl\.gz: methods, ce, seed 1 is of assay f{12}.*data.streets 4, there 40",
+            {"setup": "f" * 12, "setup_settings": {"dataset": "waymo", "data": {"scenes": 40}}},
+            r"1\.jsonl\.gz: methods, ce, seed 1 is of setup f{12}.*data.scenes 4, there 40",
         ),
         (
             {"options": {"method": "ce", "weight": 2.0}},
@@ -326,10 +329,10 @@ def test_the_same_run_of_two_machines_counts_once(written, make_record):
         ),
         (
             {"shares": (0.1, 0.2, 0.3, 0.4, 0.5)},
-            r"1\.jsonl\.gz: methods, ce, seed 1 was scored on other streets.*street-4",
+            r"1\.jsonl\.gz: methods, ce, seed 1 was scored on other scenes.*scene-4",
         ),
     ],
-    ids=["assay", "options", "streets"],
+    ids=["setup", "options", "scenes"],
 )
 def test_what_cannot_be_compared_is_refused(written, make_record, changes, words):
     changes = {"seed": 1, "utc": "2026-11-23T10:00:00+00:00", **changes}

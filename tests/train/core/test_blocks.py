@@ -22,14 +22,14 @@ def test_a_page_sets_its_blocks_apart_and_leaves_out_what_is_empty():
     ],
 )
 def test_the_last_letter_of_an_alignment_holds_for_all_columns_that_follow(align, rule):
-    table = blocks.table(["arm", "seeds", "verdict"], [["kd", "5", "better"]], align)
-    assert table == f"| arm | seeds | verdict |\n{rule}\n| kd | 5 | better |"
+    table = blocks.table(["variant", "seeds", "verdict"], [["kd", "5", "better"]], align)
+    assert table == f"| variant | seeds | verdict |\n{rule}\n| kd | 5 | better |"
 
 
 @pytest.mark.parametrize("row", [["kd"], ["kd", "5", "better"]])
 def test_a_row_of_another_length_than_the_header_is_refused(row):
     with pytest.raises(ValueError, match="2 cells"):
-        blocks.table(["arm", "seeds"], [row])
+        blocks.table(["variant", "seeds"], [row])
 
 
 def test_lists_code_figures_and_comments():

@@ -180,3 +180,14 @@ class Damaged:
 def test_a_mistake_found_in_a_reading_process_is_one_line_too(capsys):
     assert run_command(lambda: list(DataLoader(Damaged(), num_workers=1))) == 2
     assert capsys.readouterr().err == "error: a.bin: is damaged; copy it again\n"
+
+
+def test_a_flag_that_says_sweep_is_the_one_that_says_frame():
+    @dataclass(frozen=True)
+    class Options:
+        frames: int = 0
+        on_bad_frame: str = "stop"
+
+    command = Command("topodistill look", Options, lambda options: None, "Look.")
+    given = command.parse(["--sweeps", "3", "--on-bad-sweep=--sweep"])
+    assert (given.frames, given.on_bad_frame) == (3, "--sweep")

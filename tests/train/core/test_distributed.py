@@ -199,13 +199,13 @@ def test_sums_of_floats_are_the_same_bits_on_all():
 
 def differing() -> None:
     require_same("the seed", 5)
-    require_same("the number of training sweeps", 100 + (rank() == 1))
+    require_same("the number of training frames", 100 + (rank() == 1))
 
 
 def test_values_that_must_be_the_same_are_compared():
     for outcome in run_processes(3, differing):
         assert outcome.kind == "UserError"
-        assert "training sweeps is 100 on process 0 but 101 on process 1" in outcome.error
+        assert "training frames is 100 on process 0 but 101 on process 1" in outcome.error
 
 
 # Errors

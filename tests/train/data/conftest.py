@@ -8,21 +8,21 @@ import pytest
 
 from train.data.frame import LidarFrame
 
-# (number of points, whether there are labels) of each sweep of each sequence
+# (number of points, whether there are labels) of each frame of each sequence
 Layout = Mapping[str, Mapping[str, tuple[int, bool]]]
 
 
 @pytest.fixture
 def write_tree(tmp_path: Path) -> Callable[..., Path]:
-    """Return a writer of random sweeps; it gives the data root."""
+    """Return a writer of random frames; it gives the data root."""
 
     def write(layout: Layout, below: str = "sequences") -> Path:
         rng = np.random.default_rng(0)
         root = tmp_path / "kitti"
-        for sequence, sweeps in layout.items():
+        for sequence, frames in layout.items():
             folder = root / below / sequence
             (folder / "velodyne").mkdir(parents=True)
-            for stem, (count, labeled) in sweeps.items():
+            for stem, (count, labeled) in frames.items():
                 points = rng.uniform(-40, 40, (count, 4)).astype("<f4")
                 points[:, 3] = rng.uniform(0, 1, count)
                 (folder / "velodyne" / f"{stem}.bin").write_bytes(points.tobytes())
@@ -37,8 +37,8 @@ def write_tree(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def sweep() -> LidarFrame:
-    """Return a sweep of 2,000 points, several to a 0.5 m voxel."""
+def frame() -> LidarFrame:
+    """Return a frame of 2,000 points, several to a 0.5 m voxel."""
     rng = np.random.default_rng(1)
     return LidarFrame(
         coord=rng.uniform([-4, -3, -2], [4, 3, 1], (2000, 3)).astype(np.float32),

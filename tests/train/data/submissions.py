@@ -1,4 +1,4 @@
-"""Read submissions back, as the benchmarks' servers would: by the sweep's name, its train ids."""
+"""Read submissions back, as the benchmarks' servers would: by the frame's name, its train ids."""
 
 import zipfile
 from pathlib import Path

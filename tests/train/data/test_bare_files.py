@@ -42,7 +42,7 @@ class Pair:
 def simulated(request, tmp_path_factory):
     spec = dataset_spec(request.param)
     root = tmp_path_factory.mktemp(request.param) / "data"
-    spec.simulate(root, num_sweeps=1, num_validation_sweeps=1, azimuth_steps=40, seed=0)
+    spec.simulate(root, num_frames=1, num_validation_frames=1, azimuth_steps=40, seed=0)
     return spec, root
 
 
@@ -85,7 +85,7 @@ def test_files_that_change_after_opening_are_found_when_reading(pair: Pair):
     refused_at(pair.points, lambda: source[0], "cannot be read")
 
 
-def test_a_value_that_no_sweep_has_is_named(pair: Pair):
+def test_a_value_that_no_frame_has_is_named(pair: Pair):
     source, whole = pair.open(), pair.values()
     cases = [
         (value, column, "NaN or infinite values (first: point 3")
@@ -115,7 +115,7 @@ def test_a_label_that_means_nothing_is_named(pair: Pair):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(point_edits=edits, label_edits=edits)
-def test_damaged_files_give_a_sound_sweep_or_the_documented_error(
+def test_damaged_files_give_a_sound_frame_or_the_documented_error(
     pair: Pair, point_edits: Edits, label_edits: Edits
 ):
     originals = {path: path.read_bytes() for path in (pair.points, pair.labels)}

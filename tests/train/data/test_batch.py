@@ -31,22 +31,22 @@ from train.data.transforms import VoxelFrame, voxelize
 
 
 @pytest.fixture
-def three(sweep: LidarFrame) -> list[VoxelFrame]:
-    """Return three voxelized sweeps of different sizes."""
+def three(frame: LidarFrame) -> list[VoxelFrame]:
+    """Return three voxelized frames of different sizes."""
     parts = []
     for number, count in enumerate((700, 1, 300)):
         part = dataclasses.replace(
-            sweep,
-            coord=sweep.coord[:count] + np.float32(number),
-            strength=sweep.strength[:count],
-            segment=sweep.segment[:count],
+            frame,
+            coord=frame.coord[:count] + np.float32(number),
+            strength=frame.strength[:count],
+            segment=frame.segment[:count],
             name=f"00/{number:06d}",
         )
         parts.append(voxelize(part, 0.5))
     return parts
 
 
-def test_offsets_are_the_ends_of_each_sweep(three):
+def test_offsets_are_the_ends_of_each_frame(three):
     batch = collate(three)
     sizes = [len(part.coord) for part in three]
     assert batch["offset"].tolist() == [sizes[0], sizes[0] + sizes[1], sum(sizes)]
@@ -54,7 +54,7 @@ def test_offsets_are_the_ends_of_each_sweep(three):
     assert list(batch.names) == ["00/000000", "00/000001", "00/000002"]
 
 
-def test_every_sweep_lies_between_its_offsets(three):
+def test_every_frame_lies_between_its_offsets(three):
     batch = collate(three)
     ends, raw_ends = batch["offset"].tolist(), batch["raw_offset"].tolist()
     for number, part in enumerate(three):
@@ -104,8 +104,8 @@ def test_a_mix_of_labeled_and_not_is_refused(three):
         collate(three)
 
 
-def test_no_sweeps_make_no_batch():
-    with pytest.raises(ValueError, match="no sweeps"):
+def test_no_frames_make_no_batch():
+    with pytest.raises(ValueError, match="no frames"):
         collate([])
 
 
@@ -337,14 +337,14 @@ def test_shards_hold_every_sample_once(count: int, size: int):
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-def parts(sweep: LidarFrame, sizes: list[int]):
+def parts(frame: LidarFrame, sizes: list[int]):
     return [
         voxelize(
             dataclasses.replace(
-                sweep,
+                frame,
                 coord=np.arange(3 * size, dtype=np.float32).reshape(-1, 3) + 0.5,
-                strength=sweep.strength[:size],
-                segment=sweep.segment[:size],
+                strength=frame.strength[:size],
+                segment=frame.segment[:size],
             ),
             1.0,
         )
@@ -363,8 +363,8 @@ def parts(sweep: LidarFrame, sizes: list[int]):
         ([5, 40, 5], 20, [5, 10, 5]),
     ],
 )
-def test_the_largest_sweeps_of_a_batch_are_cropped_alike(sweep, sizes, bound, left):
-    given_parts = parts(sweep, sizes)
+def test_the_largest_frames_of_a_batch_are_cropped_alike(frame, sizes, bound, left):
+    given_parts = parts(frame, sizes)
     kept = crop_together(given_parts, bound, np.random.default_rng(0))
     assert [len(part.coord) for part in kept] == left
     assert [len(part.coord) for part in given_parts] == sizes
@@ -376,13 +376,13 @@ def test_the_largest_sweeps_of_a_batch_are_cropped_alike(sweep, sizes, bound, le
 @given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=9), bound=st.integers(9, 300))
 def test_a_batch_is_cropped_to_its_bound_and_no_further(sizes: list[int], bound: int):
     count = sum(sizes)
-    sweep = LidarFrame(
+    frame = LidarFrame(
         np.zeros((count, 3), np.float32), np.zeros((count, 1), np.float32),
         np.zeros(count, np.int64), "x", None,
     )  # fmt: skip
     left = [
         len(part.coord)
-        for part in crop_together(parts(sweep, sizes), bound, np.random.default_rng(0))
+        for part in crop_together(parts(frame, sizes), bound, np.random.default_rng(0))
     ]
     assert sum(left) <= bound
     if sum(left) < sum(sizes):
@@ -392,9 +392,9 @@ def test_a_batch_is_cropped_to_its_bound_and_no_further(sizes: list[int], bound:
         assert max(left) == cropped.pop()
 
 
-def test_more_sweeps_than_voxels_cannot_be(sweep):
-    with pytest.raises(ValueError, match="3 sweeps cannot share 2 voxels"):
-        crop_together(parts(sweep, [4, 4, 4]), 2, np.random.default_rng(0))
+def test_more_frames_than_voxels_cannot_be(frame):
+    with pytest.raises(ValueError, match="3 frames cannot share 2 voxels"):
+        crop_together(parts(frame, [4, 4, 4]), 2, np.random.default_rng(0))
 
 
 BAD = (1, 2, 5)
@@ -402,7 +402,7 @@ BAD = (1, 2, 5)
 
 @pytest.fixture
 def root(write_tree) -> Path:
-    """Return six sweeps, three of which have labels of no class."""
+    """Return six frames, three of which have labels of no class."""
     root = write_tree({"00": {f"{n:06d}": (200 + 10 * n, True) for n in range(6)}})
     for number in BAD:
         path = root / f"sequences/00/labels/{number:06d}.label"
@@ -415,10 +415,10 @@ def source(root: Path) -> SemanticKitti:
     return SPEC.open(root, sequences=["00"])
 
 
-def loader(sweeps, order=None, workers: int = 0) -> DataLoader:
-    order = VoxelBudgetBatchSampler(len(sweeps), 2) if order is None else order
+def loader(frames, order=None, workers: int = 0) -> DataLoader:
+    order = VoxelBudgetBatchSampler(len(frames), 2) if order is None else order
     return DataLoader(
-        sweeps,
+        frames,
         batch_sampler=order,
         collate_fn=collate,
         num_workers=workers,
@@ -427,48 +427,48 @@ def loader(sweeps, order=None, workers: int = 0) -> DataLoader:
 
 
 def test_stop_raises_what_the_source_said(source):
-    for sweeps in (TrainingFrames(source), EvaluationFrames(source)):
+    for frames in (TrainingFrames(source), EvaluationFrames(source)):
         with pytest.raises(UserError, match=r"000001\.label: .*77"):
-            sweeps.__getitems__([0, 1])
+            frames.__getitems__([0, 1])
         # One sample asked for by itself is never another one.
         with pytest.raises(UserError, match=r"000001\.label"):
-            dataclasses.replace(sweeps[1])
+            dataclasses.replace(frames[1])
 
 
-def test_training_takes_the_next_good_sweep_in_place_of_a_bad_one(source):
-    sweeps = TrainingFrames(source, on_bad_sweep="skip", repeats=2)
+def test_training_takes_the_next_good_frame_in_place_of_a_bad_one(source):
+    frames = TrainingFrames(source, on_bad_frame="skip", repeats=2)
     expected = [(0, []), (3, [1, 2]), (3, [2]), (3, []), (4, []), (0, [5])]
     for index, (taken, gone) in enumerate([*expected, *expected]):
-        batch = collate(sweeps.__getitems__([index]))
+        batch = collate(frames.__getitems__([index]))
         assert list(batch.names) == [f"00/{taken:06d}"]
         assert [bad.name for bad in batch.skipped] == [f"00/{n:06d}" for n in gone]
 
 
 def test_a_replaced_sample_is_augmented_as_its_own_place_says(source):
-    def sample(index: int, on_bad_sweep: str) -> bytes:
-        sweeps = TrainingFrames(source, on_bad_sweep=on_bad_sweep, seed=2)
-        return sweeps.__getitems__([index])[0].coord.tobytes()
+    def sample(index: int, on_bad_frame: str) -> bytes:
+        frames = TrainingFrames(source, on_bad_frame=on_bad_frame, seed=2)
+        return frames.__getitems__([index])[0].coord.tobytes()
 
     assert sample(1, "skip") == sample(1, "skip")
     assert sample(3, "skip") == sample(3, "stop")
     assert len({sample(index, "skip") for index in (1, 2, 3)}) == 3
 
 
-def test_evaluation_leaves_bad_sweeps_out(source):
-    sweeps = EvaluationFrames(source, 0.5, on_bad_sweep="skip")
-    batch = collate(sweeps.__getitems__([0, 1, 2, 3]))
+def test_evaluation_leaves_bad_frames_out(source):
+    frames = EvaluationFrames(source, 0.5, on_bad_frame="skip")
+    batch = collate(frames.__getitems__([0, 1, 2, 3]))
     assert list(batch.names) == ["00/000000", "00/000003"]
     assert [bad.name for bad in batch.skipped] == ["00/000001", "00/000002"]
-    nothing = collate(sweeps.__getitems__([5]))
+    nothing = collate(frames.__getitems__([5]))
     assert list(nothing.names) == []
     assert "feat" not in nothing
     assert len(nothing.skipped) == 1
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_every_bad_sweep_reaches_the_list_whoever_read_it(root, source, workers, capsys):
+def test_every_bad_frame_reaches_the_list_whoever_read_it(root, source, workers, capsys):
     skipped = SkippedFrames()
-    training = TrainingFrames(source, on_bad_sweep="skip")
+    training = TrainingFrames(source, on_bad_frame="skip")
     reading = loader(training, workers=workers)
     names = []
     for epoch in range(2):
@@ -477,7 +477,7 @@ def test_every_bad_sweep_reaches_the_list_whoever_read_it(root, source, workers,
         names += [name for batch in skipped.watch(reading) for name in batch.names]
     assert len(names) == 12
     assert set(names) <= {"00/000000", "00/000003", "00/000004"}
-    evaluation = EvaluationFrames(source, on_bad_sweep="skip")
+    evaluation = EvaluationFrames(source, on_bad_frame="skip")
     one_by_one = DataLoader(evaluation, batch_size=1, collate_fn=collate, num_workers=workers)
     seen = [list(batch.names) for batch in skipped.watch(one_by_one)]
     assert seen == [["00/000000"], [], [], ["00/000003"], ["00/000004"], []]
@@ -488,13 +488,13 @@ def test_every_bad_sweep_reaches_the_list_whoever_read_it(root, source, workers,
     # Each is told when it is met, once, and listed in the end.
     assert capsys.readouterr().err.count("skipped: ") == 3
     lines = skipped.lines()
-    assert lines[0] == "sweeps that could not be read: 3"
+    assert lines[0] == "frames that could not be read: 3"
     assert sorted(lines[1:]) == sorted(skipped.messages.values())
 
 
 def test_workers_and_skipping_give_the_same_batches(source):
     def batches(workers: int) -> list[bytes]:
-        training = TrainingFrames(source, on_bad_sweep="skip", seed=1)
+        training = TrainingFrames(source, on_bad_frame="skip", seed=1)
         return [batch["feat"].numpy().tobytes() for batch in loader(training, workers=workers)]
 
     assert batches(2) == batches(0)
@@ -503,16 +503,16 @@ def test_workers_and_skipping_give_the_same_batches(source):
 def reading(root: Path, folder: Path) -> tuple[list[list[str]], dict[str, str], str]:
     """Read an epoch on one of several processes, and share what was skipped."""
     world = current_world()
-    sweeps = TrainingFrames(SPEC.open(root, sequences=["00"]), on_bad_sweep="skip", grid_size_m=0.5)
+    frames = TrainingFrames(SPEC.open(root, sequences=["00"]), on_bad_frame="skip", grid_size_m=0.5)
     order = VoxelBudgetBatchSampler(6, 3, world=world)
     skipped = SkippedFrames(folder / "skipped.json")
-    names = [list(batch.names) for batch in skipped.watch(loader(sweeps, order))]
+    names = [list(batch.names) for batch in skipped.watch(loader(frames, order))]
     met = skipped.messages
     skipped.share()
     return names, met, skipped.messages
 
 
-def test_processes_take_as_many_steps_whoever_meets_a_bad_sweep(root: Path, tmp_path: Path):
+def test_processes_take_as_many_steps_whoever_meets_a_bad_frame(root: Path, tmp_path: Path):
     values = values_of(run_processes(3, reading, root, tmp_path))
     assert [[len(names) for names in value[0]] for value in values] == [[1, 1]] * 3
     # Every process met some of them, and all have the list of all in the end.
@@ -523,12 +523,12 @@ def test_processes_take_as_many_steps_whoever_meets_a_bad_sweep(root: Path, tmp_
     assert SkippedFrames(tmp_path / "skipped.json").messages == values[0][2]
 
 
-def test_where_no_sweep_can_be_read_training_stops(root, source):
+def test_where_no_frame_can_be_read_training_stops(root, source):
     for number in range(6):
         path = root / f"sequences/00/labels/{number:06d}.label"
         path.write_bytes(np.full(200 + 10 * number, 77, "<u4").tobytes())
-    training = TrainingFrames(source, on_bad_sweep="skip")
-    with pytest.raises(UserError, match=r"none of the 6 training sweeps .*000004\.label"):
+    training = TrainingFrames(source, on_bad_frame="skip")
+    with pytest.raises(UserError, match=r"none of the 6 training frames .*000004\.label"):
         training.__getitems__([4])
 
 

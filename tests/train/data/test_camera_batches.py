@@ -18,7 +18,7 @@ SIZE = (80, 160)
 
 
 class Frames(list):
-    """Sweeps in memory."""
+    """Frames in memory."""
 
     unreadable, skipped_unlabeled = {}, 0
 
@@ -27,8 +27,8 @@ class Frames(list):
         return [each.name for each in self]
 
 
-def sweep(number: int, views: int = 2):
-    """Return a sweep of 600 points all around, and cameras that look ahead, left and back."""
+def lidar_frame(number: int, views: int = 2):
+    """Return a frame of 600 points all around, and cameras that look ahead, left and back."""
     rng = np.random.default_rng(number)
     azimuth = rng.uniform(-np.pi, np.pi, 600)
     coord = np.stack([9 * np.cos(azimuth), 9 * np.sin(azimuth), rng.uniform(-2, 2, 600)], axis=1)
@@ -41,7 +41,7 @@ def sweep(number: int, views: int = 2):
 
 @pytest.fixture
 def source():
-    return Frames([sweep(0), sweep(1, views=3), sweep(2, views=1)])
+    return Frames([lidar_frame(0), lidar_frame(1, views=3), lidar_frame(2, views=1)])
 
 
 def pixels_by_hand(coord, image: CameraImage) -> np.ndarray:
@@ -173,7 +173,7 @@ def test_bad_images_stop_the_run_or_are_skipped_and_counted(source, damage):
     with pytest.raises(UserError, match=said):
         stop[1]
     for kind in (TrainingFrames, EvaluationFrames):
-        skip = kind(source, on_bad_sweep="skip", fields=CAMERA_FIELDS)
+        skip = kind(source, on_bad_frame="skip", fields=CAMERA_FIELDS)
         batch = collate(skip.__getitems__([0, 1]))
         assert [bad.name for bad in batch.skipped] == ["s/1"]
         assert said in batch.skipped[0].message

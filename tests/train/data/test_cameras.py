@@ -48,7 +48,7 @@ def camera(**changes) -> CameraImage:
         "height": HEIGHT,
         "time_offset_s": -0.01,
         "encoded": jpeg(),
-        "place": "sweep.bin",
+        "place": "frame.bin",
     }
     return CameraImage(**(usual | changes))
 
@@ -57,7 +57,7 @@ def frame(coord, *images: CameraImage) -> LidarFrame:
     coord = np.asarray(coord, dtype=np.float32).reshape(-1, 3)
     strength = np.zeros((len(coord), 1), dtype=np.float32)
     segment = np.zeros(len(coord), dtype=np.int64)
-    return LidarFrame(coord, strength, segment, "00/0", Path("sweep.bin"), images=images)
+    return LidarFrame(coord, strength, segment, "00/0", Path("frame.bin"), images=images)
 
 
 def test_a_point_ahead_left_and_above_lies_left_of_and_above_the_middle():
@@ -213,8 +213,8 @@ def test_a_bad_calibration_is_one_clear_line(changes, said):
     with pytest.raises(UserError, match=said) as error:
         camera(**changes)
     message = str(error.value)
-    assert message.startswith("sweep.bin: camera CAM_FRONT: ")
-    assert "--on-bad-sweep skip" in message
+    assert message.startswith("frame.bin: camera CAM_FRONT: ")
+    assert "--on-bad-frame skip" in message
     assert "\n" not in message
 
 
@@ -233,7 +233,7 @@ def test_an_image_that_cannot_be_read_is_one_clear_line(encoded, said):
         image = camera(encoded=encoded)
         with pytest.raises(UserError, match=said) as error:
             image.read() if image_size is None else image.resized(image_size)
-        assert str(error.value).startswith("sweep.bin: camera CAM_FRONT: ")
+        assert str(error.value).startswith("frame.bin: camera CAM_FRONT: ")
         assert "\n" not in str(error.value)
 
 
@@ -280,12 +280,12 @@ def test_colors_and_rows_are_where_they_were():
 
 def test_a_camera_that_sees_no_point_is_named():
     back = camera(name="CAM_BACK", camera_from_points=looking(180.0))
-    sweep = frame([[10, 0, 0]], camera(), back)
-    with pytest.raises(UserError, match="CAM_BACK sees none of the 1 points of sweep 00/0"):
-        camera_views(sweep, {"point_pixel"})
+    lidar_frame = frame([[10, 0, 0]], camera(), back)
+    with pytest.raises(UserError, match="CAM_BACK sees none of the 1 points of frame 00/0"):
+        camera_views(lidar_frame, {"point_pixel"})
 
 
-def test_a_sweep_without_images_is_named():
+def test_a_frame_without_images_is_named():
     with pytest.raises(UserError, match="00/0 has no camera images"):
         camera_views(frame([[10, 0, 0]]), {"images"})
 
@@ -315,7 +315,7 @@ Tr: 4.276802e-04 -9.999672e-01 -8.084491e-03 -1.198459e-02 -7.210626e-03 8.08119
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("kitti") / "data"
     simulate_semantickitti(
-        root, num_sweeps=1, num_validation_sweeps=1, azimuth_steps=300, cameras=True
+        root, num_frames=1, num_validation_frames=1, azimuth_steps=300, cameras=True
     )
     return root
 
@@ -356,7 +356,7 @@ def test_pixels_show_what_their_points_are(simulated: Path):
     assert SPEC.open(simulated, sequences=["00"])[0].images == ()
 
 
-def test_a_missing_image_is_named_or_its_sweep_left_out(root: Path):
+def test_a_missing_image_is_named_or_its_frame_left_out(root: Path):
     image = root / "sequences/00/image_2/000000.png"
     image.unlink()
     with pytest.raises(UserError, match="no such image"):
@@ -385,7 +385,7 @@ def test_a_bad_calibration_is_one_line(root: Path, change, said: str):
     assert str(error.value).startswith(f"{path}: ")
 
 
-def test_a_calibration_that_is_no_rotation_is_refused_when_a_sweep_is_read(root: Path):
+def test_a_calibration_that_is_no_rotation_is_refused_when_a_frame_is_read(root: Path):
     path = root / "sequences/00/calib.txt"
     lines = [line for line in path.read_text().splitlines() if not line.startswith("Tr")]
     path.write_text("\n".join([*lines, "Tr: " + " ".join(["1.0"] * 12)]))

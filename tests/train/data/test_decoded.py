@@ -1,4 +1,4 @@
-"""A kept sweep is the source's own, bit for bit, and never an old or a damaged one."""
+"""A kept frame is the source's own, bit for bit, and never an old or a damaged one."""
 
 import dataclasses
 import os
@@ -28,7 +28,7 @@ from train.data.waymo.write import write_segment_v2
 
 
 class Watched(SemanticKitti):
-    """Sweeps with a pose, and a count of how often they are read."""
+    """Frames with a pose, and a count of how often they are read."""
 
     reads = 0
 
@@ -68,7 +68,7 @@ def entries(cache: DecodedCache) -> list[Path]:
     return sorted(path for path in cache.folder.rglob("*") if path.is_file())
 
 
-def test_a_sweep_is_read_from_the_source_once_and_stays_itself(source, cache):
+def test_a_frame_is_read_from_the_source_once_and_stays_itself(source, cache):
     assert (len(cache), cache.names, cache.skipped_unlabeled) == (4, source.names, 0)
     assert cache.files(1) == source.files(1)
     first = [cache[index] for index in range(4)]
@@ -112,7 +112,7 @@ def test_a_file_that_is_gone_is_named(cache, root: Path):
         cache[0]
 
 
-def test_two_roots_keep_their_sweeps_apart(source, cache, root: Path, tmp_path: Path):
+def test_two_roots_keep_their_frames_apart(source, cache, root: Path, tmp_path: Path):
     shutil.copytree(root, tmp_path / "copy")
     other = Watched(tmp_path / "copy", OpenOptions(sequences=["00"], require_labels=False))
     beside = DecodedCache(other, cache.folder)
@@ -153,7 +153,7 @@ def test_a_damaged_entry_is_decoded_again(source, cache, damage: str):
             "cut": data[:-1],
             "empty": b"",
             "longer": data + b"\0",
-            "other version": data.replace(b"sweep 2", b"sweep 1", 1),
+            "other version": data.replace(b"frame 2", b"frame 1", 1),
         }[damage]
     )
     assert_same(cache[1], whole)
@@ -199,8 +199,8 @@ def test_nothing_is_kept_beyond_the_bound(source, tmp_path: Path):
 
 def test_workers_share_one_folder(source, tmp_path: Path):
     def features(read_from, workers: int) -> list[bytes]:
-        sweeps = TrainingFrames(read_from, repeats=3, seed=1)
-        loader = DataLoader(sweeps, batch_size=2, collate_fn=collate, num_workers=workers)
+        frames = TrainingFrames(read_from, repeats=3, seed=1)
+        loader = DataLoader(frames, batch_size=2, collate_fn=collate, num_workers=workers)
         return [batch["feat"].numpy().tobytes() for batch in loader]
 
     source = SPEC.open(source.root, sequences=["00"])
@@ -212,7 +212,7 @@ def test_workers_share_one_folder(source, tmp_path: Path):
     assert len(pickle.dumps(cache)) < 10_000
 
 
-def test_a_sweep_that_cannot_be_read_is_not_kept(source, cache, root: Path):
+def test_a_frame_that_cannot_be_read_is_not_kept(source, cache, root: Path):
     path = root / "sequences/00/labels/000001.label"
     path.write_bytes(np.full(110, 77, "<u4").tobytes())
     with pytest.raises(UserError, match=r"000001\.label"):
@@ -220,23 +220,23 @@ def test_a_sweep_that_cannot_be_read_is_not_kept(source, cache, root: Path):
     assert entries(cache) == []
 
 
-def test_a_place_that_cannot_hold_sweeps_is_named(source, tmp_path: Path):
+def test_a_place_that_cannot_hold_frames_is_named(source, tmp_path: Path):
     taken = tmp_path / "taken"
     taken.write_text("mine")
-    with pytest.raises(UserError, match=r"taken: cannot keep decoded sweeps .*leave it out"):
+    with pytest.raises(UserError, match=r"taken: cannot keep decoded frames .*leave it out"):
         DecodedCache(source, taken)
     cache = DecodedCache(source, tmp_path / "cache")
     for folder in (f"{number:02x}" for number in range(256)):
         (cache.folder / folder).write_text("in the way")
-    with pytest.raises(UserError, match=r"\.sweep: a decoded sweep cannot be written"):
+    with pytest.raises(UserError, match=r"\.frame: a decoded frame cannot be written"):
         cache[0]
 
 
 def test_what_the_kept_form_cannot_hold_is_refused(source, cache, monkeypatch):
-    sweep = source[0]
-    wide = dataclasses.replace(sweep, segment=np.full(100, 300))
+    frame = source[0]
+    wide = dataclasses.replace(frame, segment=np.full(100, 300))
     monkeypatch.setattr(Watched, "__getitem__", lambda self, index: wide)
-    with pytest.raises(ValueError, match="segment of sweep 00/000000"):
+    with pytest.raises(ValueError, match="segment of frame 00/000000"):
         cache[0]
 
 
@@ -244,11 +244,11 @@ def test_what_the_kept_form_cannot_hold_is_refused(source, cache, monkeypatch):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_filling_keeps_every_sweep(source, cache, num_workers: int, capsys):
+def test_filling_keeps_every_frame(source, cache, num_workers: int, capsys):
     cache[1]
     cache.fill(num_workers=num_workers)
     assert len(entries(cache)) == 4
-    assert "decoding sweeps, file by file: 3/3" in capsys.readouterr().err
+    assert "decoding frames, file by file: 3/3" in capsys.readouterr().err
     Watched.reads = 0
     found = [cache[index] for index in range(4)]
     assert Watched.reads == 0
@@ -363,7 +363,7 @@ def test_a_rank_begins_with_its_own_share(source, cache, monkeypatch):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_bad_sweep_ends_the_filling_or_is_named(
+def test_a_bad_frame_ends_the_filling_or_is_named(
     source, tmp_path: Path, root: Path, num_workers: int
 ):
     bad = root / "sequences/00/labels/000001.label"
@@ -378,12 +378,12 @@ def test_a_bad_sweep_ends_the_filling_or_is_named(
     gone.unlink()
     with pytest.raises(UserError, match=rf"^{gone}: cannot be read"):
         decoded_frames(source, tmp_path / "stop", **options)
-    cache = decoded_frames(source, tmp_path / "skip", on_bad_sweep="skip", **options)
+    cache = decoded_frames(source, tmp_path / "skip", on_bad_frame="skip", **options)
     assert list(cache.bad) == ["00/000001", "00/000003"]
     assert [message.partition(": ")[0] for message in cache.bad.values()] == [str(bad), str(gone)]
     assert len(entries(cache)) == 2
     gone.write_bytes(whole)
-    cache.fill(on_bad_sweep="skip")
+    cache.fill(on_bad_frame="skip")
     assert list(cache.bad) == ["00/000001"]
     assert len(entries(cache)) == 3
 
@@ -447,7 +447,7 @@ def test_a_forked_process_counts_what_was_written_since_the_fork_s_parent_looked
 
 def test_a_disk_without_room_for_the_rest_is_refused_early(source, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(decoded.shutil, "disk_usage", lambda path: SimpleNamespace(free=7000))
-    with pytest.raises(UserError, match=r"cache: the disk has 0\.0 GB left, the decoded sweeps"):
+    with pytest.raises(UserError, match=r"cache: the disk has 0\.0 GB left, the decoded frames"):
         decoded_frames(source, tmp_path / "cache")
     # What is there goes on; what is bounded needs no more than its bound.
     assert Watched.reads == 1
@@ -459,15 +459,15 @@ def test_a_disk_without_room_for_the_rest_is_refused_early(source, tmp_path: Pat
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_place_that_stops_holding_sweeps_ends_the_filling(cache, num_workers: int):
+def test_a_place_that_stops_holding_frames_ends_the_filling(cache, num_workers: int):
     for folder in (f"{number:02x}" for number in range(256)):
         (cache.folder / folder).write_text("in the way")
-    with pytest.raises(UserError, match=r"\.sweep: a decoded sweep cannot be written") as error:
-        cache.fill(on_bad_sweep="skip", num_workers=num_workers)
+    with pytest.raises(UserError, match=r"\.frame: a decoded frame cannot be written") as error:
+        cache.fill(on_bad_frame="skip", num_workers=num_workers)
     assert "\n" not in str(error.value)
 
 
-def test_sweeps_of_a_shared_file_are_decoded_in_its_order(tmp_path: Path, monkeypatch):
+def test_frames_of_a_shared_file_are_decoded_in_its_order(tmp_path: Path, monkeypatch):
     frames = [tiny_frame(timestamp=1000 + number, seed=number) for number in range(6)]
     jumbled = [frames[number] for number in (3, 0, 5, 2, 4, 1)]
     write_segment_v2(tmp_path / "training", "seg_a", jumbled, frames_per_group=4)

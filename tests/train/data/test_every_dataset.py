@@ -14,14 +14,14 @@ from train.data.dataset_spec import DATASETS, OpenOptions, dataset_spec
 from train.data.semantickitti import CLASS_NAMES
 from train.data.terms import DATA_TERMS, SIMULATED_NOTE, data_license
 
-SWEEPS = 8
+FRAMES = 8
 
 
 @pytest.fixture(scope="module", params=sorted(DATASETS))
 def simulated(request, tmp_path_factory):
     spec = dataset_spec(request.param)
     root = tmp_path_factory.mktemp(request.param) / "data"
-    made = spec.simulate(root, num_sweeps=SWEEPS, num_validation_sweeps=1, seed=0, azimuth_steps=40)
+    made = spec.simulate(root, num_frames=FRAMES, num_validation_frames=1, seed=0, azimuth_steps=40)
     return spec, root, made.training_sequences
 
 
@@ -56,9 +56,9 @@ def test_options_that_make_no_sense_are_refused(options, said: str, tmp_path: Pa
 def test_simulated_data_opens_under_the_sequences_it_reports(dataset):
     spec, root, sequences = dataset
     source = spec.open(root, "training", sequences=sequences)
-    assert len(source) == len(set(source.names)) == SWEEPS
+    assert len(source) == len(set(source.names)) == FRAMES
     assert set(sequences) <= set(spec.list_sequences(root))
-    assert all(path.is_file() for index in range(SWEEPS) for path in source.files(index))
+    assert all(path.is_file() for index in range(FRAMES) for path in source.files(index))
     assert source[1].path == source.files(1)[0]
 
 
@@ -112,7 +112,7 @@ def test_the_wrong_level_is_answered_with_the_right_one(dataset):
         message = refused_at(given, lambda given=given: spec.open(given, sequences=sequences))
         proposed = Path(re.search(r"give (\S+) instead", message)[1])
         assert proposed.resolve() == root.resolve()
-        assert len(spec.open(proposed, sequences=sequences)) == SWEEPS
+        assert len(spec.open(proposed, sequences=sequences)) == FRAMES
 
 
 def test_a_damaged_file_is_refused_or_left_out_and_named(dataset):

@@ -93,7 +93,7 @@ def test_a_suggestion_that_cannot_be_looked_for_is_left_out(tmp_path: Path):
 def dataset(request, tmp_path: Path):
     spec = dataset_spec(request.param)
     return spec, spec.simulate(
-        tmp_path / "data", num_sweeps=2, num_validation_sweeps=1, seed=0, azimuth_steps=40
+        tmp_path / "data", num_frames=2, num_validation_frames=1, seed=0, azimuth_steps=40
     )
 
 
@@ -159,7 +159,7 @@ def test_an_output_that_cannot_be_written_is_named(
     reads = []
     monkeypatch.setattr(
         "train.inspection.inspect._Tally.add",
-        lambda self, sweep: reads.append(self.sizes.append(1)),
+        lambda self, frame: reads.append(self.sizes.append(1)),
     )
     assert main([*options, "--pictures", pictures, "--sequences", made.training_sequences[0]]) == 2
     error = capsys.readouterr().err

@@ -108,7 +108,7 @@ def test_where_the_data_cannot_be_written_to_the_user_s_cache_is_used(tmp_path: 
     same(cached_index(root, "key", [source], build), 1)
 
 
-def test_where_nothing_can_be_written_the_places_and_the_cure_are_named(
+def test_where_nothing_can_be_written_the_places_and_the_hint_are_named(
     tmp_path: Path, source: Path
 ):
     root = tmp_path / "root"

@@ -27,7 +27,7 @@ from train.inspection.inspect import REPORT, main
 
 @pytest.fixture
 def source(write_tree) -> SemanticKitti:
-    """Return four sweeps of a few hundred points."""
+    """Return four frames of a few hundred points."""
     return SPEC.open(
         write_tree({"00": {f"{n:06d}": (200 + 50 * n, True) for n in range(4)}}), sequences=["00"]
     )
@@ -54,7 +54,7 @@ def test_seed_epoch_and_index_each_make_a_difference(source):
         data = TrainingFrames(source, seed=seed, repeats=2)
         for epoch in (0, 1):
             data.set_epoch(epoch)
-            for index in (0, 4):  # the same sweep, the second time round
+            for index in (0, 4):  # the same frame, the second time round
                 samples[seed, epoch, index] = fingerprint(data[index])
     assert len(set(samples.values())) == len(samples) == 8
 
@@ -100,7 +100,7 @@ def test_repeats_lengthen_the_epoch_and_walk_the_source_again(source):
         data[12]
 
 
-def test_without_augmentation_the_points_are_the_sweep_s_own(source):
+def test_without_augmentation_the_points_are_the_frame_s_own(source):
     sample = TrainingFrames(source, augmentation=None)[1]
     own = {tuple(row) for row in source[1].coord.tolist()}
     assert {tuple(row) for row in sample.coord.tolist()} <= own
@@ -131,7 +131,7 @@ def test_the_box_is_applied_before_voxels_are_made(source):
         assert len(sample.inverse) == len(source[0].coord)
 
 
-def test_evaluation_leaves_the_sweep_whole_and_is_the_same_every_time(source):
+def test_evaluation_leaves_the_frame_whole_and_is_the_same_every_time(source):
     data = EvaluationFrames(source, 0.5)
     assert len(data) == 4
     for index in range(4):
@@ -151,7 +151,7 @@ def test_an_impossible_setting_is_named(source, wrong):
 
 
 def within_one_cell(write_tree, points: int = 1) -> SemanticKitti:
-    """Return two sweeps; all points of the first lie within 20 cm."""
+    """Return two frames; all points of the first lie within 20 cm."""
     root = write_tree({"00": {"000000": (points, True), "000001": (300, True)}})
     path = root / "sequences/00/velodyne/000000.bin"
     near = np.full((points, 4), 3.03, "<f4")
@@ -161,14 +161,14 @@ def within_one_cell(write_tree, points: int = 1) -> SemanticKitti:
 
 
 @pytest.mark.parametrize(("points", "cell"), [(1, 1), (5, 16)])
-def test_a_sweep_within_one_coarsest_cell_is_a_bad_one(write_tree, points: int, cell: int):
+def test_a_frame_within_one_coarsest_cell_is_a_bad_one(write_tree, points: int, cell: int):
     source = within_one_cell(write_tree, points)
     options = {"augmentation": None, "coarsest_cell_voxels": cell}
     with pytest.raises(
-        UserError, match=rf"000000\.bin: the {points} points of sweep 00/000000 lie"
+        UserError, match=rf"000000\.bin: the {points} points of frame 00/000000 lie"
     ):
         TrainingFrames(source, **options)[0]
-    skipping = TrainingFrames(source, on_bad_sweep="skip", **options)
+    skipping = TrainingFrames(source, on_bad_frame="skip", **options)
     batch = collate(skipping.__getitems__([0, 1]))
     assert list(batch.names) == ["00/000001", "00/000001"]
     (bad,) = batch.skipped
@@ -178,7 +178,7 @@ def test_a_sweep_within_one_coarsest_cell_is_a_bad_one(write_tree, points: int, 
     assert len(EvaluationFrames(source)[0].inverse) == points
 
 
-def test_a_sweep_of_two_coarsest_cells_is_a_good_one(write_tree):
+def test_a_frame_of_two_coarsest_cells_is_a_good_one(write_tree):
     source = within_one_cell(write_tree, 5)
     assert len(TrainingFrames(source, augmentation=None, coarsest_cell_voxels=4)[0].inverse) == 5
     with pytest.raises(ValueError, match="coarsest_cell_voxels must be at least 1, not 0"):
@@ -218,7 +218,7 @@ def test_an_unlabeled_source_serves_samples_without_labels(write_tree):
     assert dataclasses.is_dataclass(data[0])
 
 
-def test_without_labels_sweeps_with_and_without_make_one_batch_of_equal_points(write_tree):
+def test_without_labels_frames_with_and_without_make_one_batch_of_equal_points(write_tree):
     root = write_tree({"11": {"000000": (150, True), "000001": (150, False)}})
     some = SPEC.open(root, sequences=["11"], require_labels=False)
     with_labels, without = TrainingFrames(some), TrainingFrames(some, labels=False)
@@ -226,7 +226,7 @@ def test_without_labels_sweeps_with_and_without_make_one_batch_of_equal_points(w
     assert len(batch["offset"]) == 2
     assert not {"segment", "raw_segment"} & set(batch)
     assert fingerprint(without[0]) == fingerprint(with_labels[0])
-    with pytest.raises(ValueError, match="some sweeps have labels"):
+    with pytest.raises(ValueError, match="some frames have labels"):
         collate(with_labels.__getitems__([0, 1]))
 
 
@@ -247,7 +247,7 @@ def semantickitti(root: Path, count: int) -> None:
 
 def nuscenes(root: Path, count: int) -> None:
     made = dataset_spec("nuscenes").simulate(
-        root, num_sweeps=2, num_validation_sweeps=1, azimuth_steps=48, seed=0
+        root, num_frames=2, num_validation_frames=1, azimuth_steps=48, seed=0
     )
     source = dataset_spec("nuscenes").open(root, sequences=made.training_sequences)
     points, labels, *_ = source.files(0)
@@ -302,26 +302,26 @@ def opened(write: Callable[..., None], root: Path, kind: str) -> FrameSource:
 @pytest.mark.parametrize("kind", COUNTS)
 def test_they_are_read_kept_and_voxelized(write, tmp_path: Path, kind: str):
     source = opened(write, tmp_path / "data", kind)
-    sweep = source[0]
-    count = len(sweep.coord)
+    frame = source[0]
+    count = len(frame.coord)
     assert 1 <= count <= COUNTS[kind]
     assert (count == 1) == (kind == "one point")
-    assert sweep.strength.shape == (count, 1)
-    assert sweep.segment is not None
-    assert sweep.segment.shape == (count,)
+    assert frame.strength.shape == (count, 1)
+    assert frame.segment is not None
+    assert frame.segment.shape == (count,)
     kept = decoded_frames(source, tmp_path / "kept")[0]
-    np.testing.assert_array_equal(kept.coord, sweep.coord)
+    np.testing.assert_array_equal(kept.coord, frame.coord)
     for rng in (None, np.random.default_rng(0)):
-        voxels = voxelize(sweep, 0.05, rng=rng)
+        voxels = voxelize(frame, 0.05, rng=rng)
         assert voxels.grid_coord.tolist() == [[0, 0, 0]]
-        assert voxels.coord[0].tolist() in sweep.coord.tolist()
+        assert voxels.coord[0].tolist() in frame.coord.tolist()
         assert voxels.inverse.tolist() == [0] * count
         assert len(source[1].coord) > count
     assert 1 <= len(EvaluationFrames(source)[0].coord) <= count
     # Batch norm cannot train on it: it is refused, or left out like a damaged one.
-    with pytest.raises(UserError, match="cannot be trained on; remove the sweep"):
+    with pytest.raises(UserError, match="cannot be trained on; remove the frame"):
         TrainingFrames(source)[0]
-    served = TrainingFrames(source, on_bad_sweep="skip").__getitems__([0])
+    served = TrainingFrames(source, on_bad_frame="skip").__getitems__([0])
     assert [type(sample) for sample in served] == [VoxelFrame, BadFrame]
     assert len(served[0].coord) > count
 
@@ -335,11 +335,11 @@ def test_looking_over_names_and_draws_them(write, tmp_path: Path, kind: str, cap
     output = tmp_path / "out"
     assert main([*arguments, *chosen, "--output", str(output), "--pictures", "1"]) == 1
     report = json.loads((output / REPORT).read_text())
-    assert report["one_voxel_sweeps"] == [source.names[0]]
-    assert report["points_a_sweep"][0] == len(source[0].coord)
+    assert report["one_voxel_frames"] == [source.names[0]]
+    assert report["points_a_frame"][0] == len(source[0].coord)
     assert imread(output / report["pictures"][0]).shape[1] == 2000
     shown = capsys.readouterr().out.splitlines()
-    at = shown.index("sweeps in one voxel of 5 cm: 1")
+    at = shown.index("frames in one voxel of 5 cm: 1")
     assert shown[at + 1] == source.names[0]
     (problem,) = report["problems"]
     assert problem.startswith(f"{source.names[0]}: all {len(source[0].coord)} points lie in one")

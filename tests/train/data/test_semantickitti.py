@@ -78,17 +78,17 @@ def test_what_is_written_is_what_is_read(tmp_path: Path):
     source = SPEC.open(tmp_path, sequences=["07"])
     assert len(source) == 1
     assert source.names == ("07/000042",)
-    sweep = source[0]
-    np.testing.assert_array_equal(sweep.coord, points[:, :3])
-    np.testing.assert_array_equal(sweep.strength, points[:, 3:])
-    assert sweep.segment is not None
-    assert sweep.segment.tolist() == [OFFICIAL_MAP[number] - 1 for number in raw.tolist()]
-    assert (sweep.coord.dtype, sweep.strength.dtype) == (np.float32, np.float32)
-    assert sweep.segment.dtype == np.int64
-    assert (sweep.name, sweep.path) == ("07/000042", point_path)
+    frame = source[0]
+    np.testing.assert_array_equal(frame.coord, points[:, :3])
+    np.testing.assert_array_equal(frame.strength, points[:, 3:])
+    assert frame.segment is not None
+    assert frame.segment.tolist() == [OFFICIAL_MAP[number] - 1 for number in raw.tolist()]
+    assert (frame.coord.dtype, frame.strength.dtype) == (np.float32, np.float32)
+    assert frame.segment.dtype == np.int64
+    assert (frame.name, frame.path) == ("07/000042", point_path)
 
 
-def test_sweeps_come_in_the_order_asked_for(write_tree):
+def test_frames_come_in_the_order_asked_for(write_tree):
     # Many files, made in a jumbled order: no file system happens to list them sorted.
     numbers = np.random.default_rng(0).permutation(40).tolist()
     jumbled = {f"{number:06d}": (number + 1, True) for number in numbers}
@@ -103,7 +103,7 @@ def test_the_archive_s_own_top_folder_is_found(write_tree):
     assert SPEC.open(root, sequences=["00"]).names == ("00/000000",)
 
 
-def test_unlabeled_sweeps_are_skipped_and_counted_or_come_without_labels(write_tree):
+def test_unlabeled_frames_are_skipped_and_counted_or_come_without_labels(write_tree):
     root = write_tree({"00": {"000000": (4, True), "000001": (5, False), "000002": (6, False)}})
     source = SPEC.open(root, sequences=["00"])
     assert (source.names, source.skipped_unlabeled) == (("00/000000",), 2)
@@ -114,21 +114,21 @@ def test_unlabeled_sweeps_are_skipped_and_counted_or_come_without_labels(write_t
 
 
 @pytest.mark.real_data
-def test_real_sweeps_have_the_published_counts_and_labels(real_data: Path):
+def test_real_frames_have_the_published_counts_and_labels(real_data: Path):
     root = real_data / "semantickitti/dev"
     labeled = SPEC.open(root, sequences=["00"])
     assert (labeled.names, labeled.skipped_unlabeled) == (("00/000000",), 2)
     source = SPEC.open(root, sequences=["00"], require_labels=False)
     assert [len(source[i].coord) for i in range(3)] == [124_668, 124_605, 124_478]
-    sweep = source[0]
+    frame = source[0]
     low, high = [-78.09, -55.72, -11.56], [77.97, 44.88, 2.83]
-    np.testing.assert_allclose(sweep.coord.min(axis=0), low, atol=0.006)
-    np.testing.assert_allclose(sweep.coord.max(axis=0), high, atol=0.006)
-    assert sweep.strength.min() == 0.0
-    assert sweep.strength.max() == np.float32(0.99)
-    assert sweep.segment is not None
+    np.testing.assert_allclose(frame.coord.min(axis=0), low, atol=0.006)
+    np.testing.assert_allclose(frame.coord.max(axis=0), high, atol=0.006)
+    assert frame.strength.min() == 0.0
+    assert frame.strength.max() == np.float32(0.99)
+    assert frame.segment is not None
     # fmt: off
-    assert np.bincount(sweep.segment + 1, minlength=20).tolist() == [
+    assert np.bincount(frame.segment + 1, minlength=20).tolist() == [
         4886, 4234, 0, 0, 0, 0, 0, 0, 88, 35281, 3268, 26360, 0, 18268, 370, 27123, 1192, 2964, 532,
         102,
     ]
@@ -137,11 +137,11 @@ def test_real_sweeps_have_the_published_counts_and_labels(real_data: Path):
 
 @pytest.mark.real_data
 def test_the_tiny_real_file_reads(real_data: Path):
-    sweep = SPEC.open(real_data / "semantickitti/dev_tiny", sequences=["00"])[0]
-    assert len(sweep.coord) == 50
-    assert sweep.segment is not None
+    frame = SPEC.open(real_data / "semantickitti/dev_tiny", sequences=["00"])[0]
+    assert len(frame.coord) == 50
+    assert frame.segment is not None
     # 0:2 50:25 52:1 70:17 71:3 80:2, and 52 does not count
-    counts = np.bincount(sweep.segment + 1, minlength=20)
+    counts = np.bincount(frame.segment + 1, minlength=20)
     assert {i: n for i, n in enumerate(counts.tolist()) if n} == {
         0: 3,
         13: 25,
@@ -169,12 +169,12 @@ def test_missing_sequences_are_named_with_those_present(write_tree):
     )
 
 
-def test_a_sequence_without_sweeps_is_named(write_tree):
+def test_a_sequence_without_frames_is_named(write_tree):
     root = write_tree({"00": {}})
     refused(
         lambda: SPEC.open(root, sequences=["00"]),
         root / "sequences/00/velodyne",
-        "no sweeps",
+        "no frames",
         "NNNNNN.bin",
     )
 
@@ -184,7 +184,7 @@ def test_a_sequence_without_any_label_is_named(write_tree):
     refused(
         lambda: SPEC.open(root, sequences=["00"]),
         root / "sequences",
-        "none of the 2 sweeps",
+        "none of the 2 frames",
         "labels/NNNNNN.label",
     )
 

@@ -24,8 +24,8 @@ def dataset(request, tmp_path_factory) -> tuple[DatasetSpec, FrameSource]:
     spec = dataset_spec(request.param)
     made = spec.simulate(
         tmp_path_factory.mktemp(request.param),
-        num_sweeps=1,
-        num_validation_sweeps=3,
+        num_frames=1,
+        num_validation_frames=3,
         azimuth_steps=40,
         seed=3,
     )
@@ -96,7 +96,7 @@ def test_a_frame_added_twice_and_a_missing_one_are_refused(dataset, start, tmp_p
     with pytest.raises(UserError, match="added before"):
         submission.add(frame, np.zeros(len(frame.coord), np.int64))
     missing = min(dataset[1].names[0], dataset[1].names[2])
-    with pytest.raises(UserError, match=f"2 sweeps have no prediction, {missing} for example"):
+    with pytest.raises(UserError, match=f"2 frames have no prediction, {missing} for example"):
         submission.finish()
     assert list((tmp_path / "out").iterdir()) == []
 

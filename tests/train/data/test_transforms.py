@@ -43,7 +43,7 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def make_sweep(coord: np.ndarray) -> LidarFrame:
+def make_frame(coord: np.ndarray) -> LidarFrame:
     count = len(coord)
     return LidarFrame(
         coord=np.asarray(coord, dtype=np.float32),
@@ -70,37 +70,37 @@ def test_the_defaults_are_the_paper_s_with_the_rulings():
     }
 
 
-def test_with_everything_off_nothing_changes(sweep):
-    out = augment(sweep, rng(0), NOTHING)
-    np.testing.assert_array_equal(out.coord, sweep.coord)
+def test_with_everything_off_nothing_changes(frame):
+    out = augment(frame, rng(0), NOTHING)
+    np.testing.assert_array_equal(out.coord, frame.coord)
 
 
-def test_only_coordinates_change_and_the_input_stays(sweep):
-    before = sweep.coord.copy()
-    out = augment(sweep, rng(0), PAPER_AUGMENTATION)
-    np.testing.assert_array_equal(sweep.coord, before)
+def test_only_coordinates_change_and_the_input_stays(frame):
+    before = frame.coord.copy()
+    out = augment(frame, rng(0), PAPER_AUGMENTATION)
+    np.testing.assert_array_equal(frame.coord, before)
     assert not np.array_equal(out.coord, before)
-    assert out.strength is sweep.strength
-    assert out.segment is sweep.segment
+    assert out.strength is frame.strength
+    assert out.segment is frame.segment
     assert out.coord.dtype == np.float32
 
 
-def test_rotation_keeps_heights_radii_and_handedness(sweep):
+def test_rotation_keeps_heights_radii_and_handedness(frame):
     turned = dataclasses.replace(NOTHING, rotation_probability=1.0)
     for seed in range(20):
-        out = augment(sweep, rng(seed), turned)
-        np.testing.assert_array_equal(out.coord[:, 2], sweep.coord[:, 2])
-        before, after = (np.hypot(s.coord[:, 0], s.coord[:, 1]) for s in (sweep, out))
+        out = augment(frame, rng(seed), turned)
+        np.testing.assert_array_equal(out.coord[:, 2], frame.coord[:, 2])
+        before, after = (np.hypot(s.coord[:, 0], s.coord[:, 1]) for s in (frame, out))
         np.testing.assert_allclose(after, before, rtol=1e-6)
         # The same angle for every point, in the same sense: as complex numbers, one factor.
         factor = (out.coord[:, 0] + 1j * out.coord[:, 1]) / (
-            sweep.coord[:, 0] + 1j * sweep.coord[:, 1]
+            frame.coord[:, 0] + 1j * frame.coord[:, 1]
         )
         np.testing.assert_allclose(factor, factor[0], atol=1e-4)
 
 
 def test_rotation_happens_half_of_the_time_and_reaches_all_angles():
-    point = make_sweep(np.array([[1.0, 0.0, 0.0]]))
+    point = make_frame(np.array([[1.0, 0.0, 0.0]]))
     angles = []
     for seed in SEEDS:
         x, y, _ = augment(
@@ -116,7 +116,7 @@ def test_rotation_happens_half_of_the_time_and_reaches_all_angles():
 
 @pytest.mark.parametrize("most", [0.0, 1.0, 90.0, 170.0])
 def test_rotation_stays_within_its_bound_and_uses_it(most: float):
-    point = make_sweep(np.array([[1.0, 0.0, 0.0]]))
+    point = make_frame(np.array([[1.0, 0.0, 0.0]]))
     only = dataclasses.replace(NOTHING, rotation_probability=1.0, rotation_max_deg=most)
     turned = np.array([augment(point, rng(seed), only).coord[0] for seed in SEEDS])
     angles = np.degrees(np.arctan2(turned[:, 1], turned[:, 0]))
@@ -124,11 +124,11 @@ def test_rotation_stays_within_its_bound_and_uses_it(most: float):
     assert angles.min() <= 0.0 <= angles.max()
 
 
-def test_scaling_is_one_factor_within_range_and_uses_the_range(sweep):
+def test_scaling_is_one_factor_within_range_and_uses_the_range(frame):
     only = dataclasses.replace(NOTHING, scale_min=0.9, scale_max=1.1)
     factors = []
     for seed in SEEDS:
-        ratio = augment(sweep, rng(seed), only).coord / sweep.coord
+        ratio = augment(frame, rng(seed), only).coord / frame.coord
         np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
         factors.append(float(ratio[0, 0]))
     assert 0.9 - 1e-6 <= min(factors) < 0.905
@@ -136,21 +136,21 @@ def test_scaling_is_one_factor_within_range_and_uses_the_range(sweep):
 
 
 @pytest.mark.parametrize(("axis", "name"), [(0, "flip_x_probability"), (1, "flip_y_probability")])
-def test_flips_change_one_sign_half_of_the_time(sweep, axis: int, name: str):
+def test_flips_change_one_sign_half_of_the_time(frame, axis: int, name: str):
     only = dataclasses.replace(NOTHING, **{name: 0.5})
-    mirrored = sweep.coord.copy()
+    mirrored = frame.coord.copy()
     mirrored[:, axis] *= -1
     flips = 0
     for seed in SEEDS:
-        out = augment(sweep, rng(seed), only).coord
+        out = augment(frame, rng(seed), only).coord
         flipped = bool(np.array_equal(out, mirrored))
-        assert flipped or np.array_equal(out, sweep.coord)
+        assert flipped or np.array_equal(out, frame.coord)
         flips += flipped
     assert flips / len(SEEDS) == HALF
 
 
 def test_flips_are_independent_of_each_other():
-    point = make_sweep(np.array([[1.0, 1.0, 0.0]]))
+    point = make_frame(np.array([[1.0, 1.0, 0.0]]))
     both = dataclasses.replace(NOTHING, flip_x_probability=0.5, flip_y_probability=0.5)
     corners = [tuple(augment(point, rng(seed), both).coord[0, :2]) for seed in SEEDS]
     for corner in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
@@ -158,7 +158,7 @@ def test_flips_are_independent_of_each_other():
 
 
 def test_jitter_is_clipped_and_has_the_right_size():
-    still = make_sweep(np.zeros((20_000, 3)))
+    still = make_frame(np.zeros((20_000, 3)))
     small = dataclasses.replace(NOTHING, jitter_sigma_m=0.005)
     noise = augment(still, rng(0), small).coord
     assert np.abs(noise).max() <= np.float32(0.02)
@@ -170,19 +170,19 @@ def test_jitter_is_clipped_and_has_the_right_size():
     assert (np.abs(wide) == np.float32(0.02)).mean() > 0.9
 
 
-def test_jitter_comes_last_so_that_its_bound_holds_after_scaling(sweep):
+def test_jitter_comes_last_so_that_its_bound_holds_after_scaling(frame):
     still = dataclasses.replace(PAPER_AUGMENTATION, jitter_sigma_m=0.0)
     for seed in range(20):
-        moved = augment(sweep, rng(seed), PAPER_AUGMENTATION).coord
-        unmoved = augment(sweep, rng(seed), still).coord
+        moved = augment(frame, rng(seed), PAPER_AUGMENTATION).coord
+        unmoved = augment(frame, rng(seed), still).coord
         difference = np.abs(moved - unmoved)
         assert 0.01 < difference.max() <= 0.02 + 1e-6
 
 
-def test_the_same_generator_gives_the_same_sweep(sweep):
-    first = augment(sweep, rng(5), PAPER_AUGMENTATION).coord
-    np.testing.assert_array_equal(first, augment(sweep, rng(5), PAPER_AUGMENTATION).coord)
-    assert not np.array_equal(first, augment(sweep, rng(6), PAPER_AUGMENTATION).coord)
+def test_the_same_generator_gives_the_same_frame(frame):
+    first = augment(frame, rng(5), PAPER_AUGMENTATION).coord
+    np.testing.assert_array_equal(first, augment(frame, rng(5), PAPER_AUGMENTATION).coord)
+    assert not np.array_equal(first, augment(frame, rng(6), PAPER_AUGMENTATION).coord)
 
 
 @pytest.mark.parametrize(
@@ -209,21 +209,21 @@ def test_an_impossible_setting_is_named(wrong: dict[str, float]):
 # ------------------------------------------------------------------ clipping
 
 
-def test_clipping_moves_points_onto_the_box_and_drops_none(sweep):
+def test_clipping_moves_points_onto_the_box_and_drops_none(frame):
     box = (-1.0, -2.0, -0.5, 1.5, 2.5, 0.5)
-    out = clip(sweep, box)
-    assert len(out.coord) == len(sweep.coord)
+    out = clip(frame, box)
+    assert len(out.coord) == len(frame.coord)
     for axis in range(3):
-        expected = [min(max(v, box[axis]), box[axis + 3]) for v in sweep.coord[:, axis].tolist()]
+        expected = [min(max(v, box[axis]), box[axis + 3]) for v in frame.coord[:, axis].tolist()]
         np.testing.assert_array_equal(out.coord[:, axis], np.float32(expected))
 
 
 @pytest.mark.parametrize(
     "box", [(0, 0, 0), (0, 0, 0, 1, 1, -1), (0, 0, math.nan, 1, 1, 1), (0, 0, 0, 1, math.inf, 1)]
 )
-def test_an_impossible_box_is_named(sweep, box):
+def test_an_impossible_box_is_named(frame, box):
     with pytest.raises(UserError, match="clip_range_m"):
-        clip(sweep, box)
+        clip(frame, box)
 
 
 # ------------------------------------------------------------------ voxels
@@ -238,8 +238,8 @@ def test_every_point_lands_in_the_voxel_that_contains_it(rows, seed: int | None)
     # In eighths of a quarter meter every position is exact, so the cell is known by construction.
     table = np.array(rows)
     cell, eighth = table[:, :3], table[:, 3:]
-    sweep = make_sweep((cell + eighth / 8) * 0.25)
-    voxels = voxelize(sweep, 0.25, rng=None if seed is None else rng(seed))
+    frame = make_frame((cell + eighth / 8) * 0.25)
+    voxels = voxelize(frame, 0.25, rng=None if seed is None else rng(seed))
     expected = cell - cell.min(axis=0)
     np.testing.assert_array_equal(voxels.grid_coord[voxels.inverse], expected)
     assert sorted(map(tuple, voxels.grid_coord.tolist())) == sorted(
@@ -248,11 +248,11 @@ def test_every_point_lands_in_the_voxel_that_contains_it(rows, seed: int | None)
 
 
 @pytest.mark.parametrize("grid_size", [0.05, 0.1, 0.5, 0.3])
-def test_voxels_agree_with_a_dictionary_of_cells(sweep, grid_size: float):
+def test_voxels_agree_with_a_dictionary_of_cells(frame, grid_size: float):
     members = defaultdict(set)
-    for index, point in enumerate(sweep.coord.tolist()):
+    for index, point in enumerate(frame.coord.tolist()):
         members[tuple(math.floor(value / grid_size) for value in point)].add(index)
-    voxels = voxelize(sweep, grid_size)
+    voxels = voxelize(frame, grid_size)
     by_voxel = defaultdict(set)
     for index, voxel in enumerate(voxels.inverse.tolist()):
         by_voxel[voxel].add(index)
@@ -263,15 +263,15 @@ def test_voxels_agree_with_a_dictionary_of_cells(sweep, grid_size: float):
 @pytest.mark.parametrize("grid_size", [0.05, 0.1, 0.3])
 def test_points_on_voxel_faces_go_where_double_precision_puts_them(grid_size: float):
     line = (np.arange(-1600, 1600) * grid_size).astype(np.float32)
-    sweep = make_sweep(np.stack([line, 0 * line, 0 * line], axis=1))
+    frame = make_frame(np.stack([line, 0 * line, 0 * line], axis=1))
     cell = np.array([math.floor(value / grid_size) for value in line.tolist()])
-    voxels = voxelize(sweep, grid_size)
+    voxels = voxelize(frame, grid_size)
     np.testing.assert_array_equal(voxels.grid_coord[voxels.inverse, 0], cell - cell.min())
 
 
 @pytest.mark.parametrize("seed", [None, 0])
-def test_rows_are_unique_start_at_zero_and_are_sorted(sweep, seed):
-    grid = voxelize(sweep, 0.2, rng=None if seed is None else rng(seed)).grid_coord
+def test_rows_are_unique_start_at_zero_and_are_sorted(frame, seed):
+    grid = voxelize(frame, 0.2, rng=None if seed is None else rng(seed)).grid_coord
     assert grid.dtype == np.int64
     assert grid.min(axis=0).tolist() == [0, 0, 0]
     rows = list(map(tuple, grid.tolist()))
@@ -279,32 +279,32 @@ def test_rows_are_unique_start_at_zero_and_are_sorted(sweep, seed):
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
-def test_a_voxel_shows_one_of_its_own_points_whole(sweep, seed):
-    voxels = voxelize(sweep, 0.5, rng=None if seed is None else rng(seed))
-    rows = {tuple(row): index for index, row in enumerate(sweep.coord.tolist())}
+def test_a_voxel_shows_one_of_its_own_points_whole(frame, seed):
+    voxels = voxelize(frame, 0.5, rng=None if seed is None else rng(seed))
+    rows = {tuple(row): index for index, row in enumerate(frame.coord.tolist())}
     for voxel, row in enumerate(voxels.coord.tolist()):
         index = rows[tuple(row)]
         assert voxels.inverse[index] == voxel
-        assert voxels.strength[voxel] == sweep.strength[index]
-        assert voxels.segment[voxel] == sweep.segment[index]
+        assert voxels.strength[voxel] == frame.strength[index]
+        assert voxels.segment[voxel] == frame.segment[index]
 
 
-def test_without_chance_the_point_nearest_to_the_center_is_picked(sweep):
-    voxels = voxelize(sweep, 0.5)
-    coord = sweep.coord.astype(np.float64)
+def test_without_chance_the_point_nearest_to_the_center_is_picked(frame):
+    voxels = voxelize(frame, 0.5)
+    coord = frame.coord.astype(np.float64)
     away = np.linalg.norm(coord - (np.floor(coord / 0.5) + 0.5) * 0.5, axis=1)
     several = 0
     for voxel in range(len(voxels.coord)):
         members = np.flatnonzero(voxels.inverse == voxel)
         several += len(members) > 1
         nearest = members[np.argmin(away[members])]
-        np.testing.assert_array_equal(voxels.coord[voxel], sweep.coord[nearest])
+        np.testing.assert_array_equal(voxels.coord[voxel], frame.coord[nearest])
     assert several > 100
 
 
 def test_without_chance_the_first_of_equally_near_points_is_picked():
-    sweep = make_sweep(np.array([[0.75, 0.5, 0.5], [0.25, 0.5, 0.5], [0.5, 0.75, 0.5]]))
-    voxels = voxelize(sweep, 1.0)
+    frame = make_frame(np.array([[0.75, 0.5, 0.5], [0.25, 0.5, 0.5], [0.5, 0.75, 0.5]]))
+    voxels = voxelize(frame, 1.0)
     assert voxels.strength[:, 0].tolist() == [0.0]
 
 
@@ -312,68 +312,68 @@ def test_by_chance_every_member_is_picked_equally_often():
     coord = np.array([[0.1, 0.1, 0.1], [0.5, 0.5, 0.5], [0.9, 0.9, 0.9], [5.5, 0.5, 0.5]])
     counts = np.zeros(4)
     for seed in range(900):
-        picked = voxelize(make_sweep(coord), 1.0, rng=rng(seed)).strength[:, 0].astype(int)
+        picked = voxelize(make_frame(coord), 1.0, rng=rng(seed)).strength[:, 0].astype(int)
         counts[picked] += 1
     # The lone point is always there; the others a third each, within 4 deviations.
     assert counts[3] == 900
     np.testing.assert_allclose(counts[:3], 300, atol=4 * math.sqrt(900 * 2 / 9))
 
 
-def test_labels_of_all_points_are_kept_and_may_be_absent(sweep):
-    voxels = voxelize(sweep, 0.5)
-    np.testing.assert_array_equal(voxels.raw_segment, sweep.segment)
-    bare = voxelize(dataclasses.replace(sweep, segment=None), 0.5)
+def test_labels_of_all_points_are_kept_and_may_be_absent(frame):
+    voxels = voxelize(frame, 0.5)
+    np.testing.assert_array_equal(voxels.raw_segment, frame.segment)
+    bare = voxelize(dataclasses.replace(frame, segment=None), 0.5)
     assert bare.segment is None
     assert bare.raw_segment is None
 
 
 @pytest.mark.parametrize("size", [0.0, -0.05, math.nan, math.inf])
-def test_an_impossible_grid_size_is_named(sweep, size: float):
+def test_an_impossible_grid_size_is_named(frame, size: float):
     with pytest.raises(UserError, match="grid_size_m"):
-        voxelize(sweep, size)
+        voxelize(frame, size)
 
 
 def test_a_grid_too_fine_for_the_codes_says_which_would_do():
-    sweep = make_sweep(np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]))
+    frame = make_frame(np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]))
     with pytest.raises(UserError, match=r"made\.bin.*needs 100001 .*at least 0\.0016"):
-        voxelize(sweep, 0.001)
-    assert voxelize(sweep, 0.0016).grid_coord.max() < 1 << 16
+        voxelize(frame, 0.001)
+    assert voxelize(frame, 0.0016).grid_coord.max() < 1 << 16
 
 
 @pytest.mark.parametrize("length_m", [70.0, 99.9, 131.068, 655.34, 4000.0])
 def test_the_grid_size_that_is_named_is_large_enough(length_m: float):
-    sweep = make_sweep(np.array([[0.3, 0.0, 0.0], [0.3 + length_m, 0.0, 0.0]]))
+    frame = make_frame(np.array([[0.3, 0.0, 0.0], [0.3 + length_m, 0.0, 0.0]]))
     with pytest.raises(UserError) as error:
-        voxelize(sweep, 0.001)
+        voxelize(frame, 0.001)
     named = float(re.search(r"at least (\S+),", str(error.value))[1])
-    assert voxelize(sweep, named).grid_coord.max() < MAX_GRID
+    assert voxelize(frame, named).grid_coord.max() < MAX_GRID
     assert named < 1.2 * length_m / MAX_GRID
 
 
 def test_what_voxelize_lets_pass_the_network_s_curves_take_and_no_more():
     widest = np.array([[0.5, 0.5, 0.5], [MAX_GRID - 0.5, 0.5, 0.5]])
-    batch = collate([voxelize(make_sweep(widest), 1.0)])
+    batch = collate([voxelize(make_frame(widest), 1.0)])
     assert batch["grid_coord"].max() == MAX_GRID - 1
     build_hierarchy(batch)
     with pytest.raises(UserError, match=r"made\.bin: at grid_size_m=1 .* needs 65536 voxels"):
-        voxelize(make_sweep(widest + np.array([[0, 0, 0], [1, 0, 0]])), 1.0)
+        voxelize(make_frame(widest + np.array([[0, 0, 0], [1, 0, 0]])), 1.0)
     batch["grid_coord"][1, 0] += 1
     with pytest.raises(ValueError, match="the curves end at"):
         build_hierarchy(batch)
 
 
-def test_an_empty_or_infinite_sweep_is_refused():
+def test_an_empty_or_infinite_frame_is_refused():
     with pytest.raises(UserError, match=r"made\.bin: .*no points"):
-        voxelize(make_sweep(np.zeros((0, 3))), 0.05)
+        voxelize(make_frame(np.zeros((0, 3))), 0.05)
     with pytest.raises(UserError, match=r"made\.bin: .*not finite"):
-        voxelize(make_sweep(np.array([[0.0, math.nan, 0.0]])), 0.05)
+        voxelize(make_frame(np.array([[0.0, math.nan, 0.0]])), 0.05)
 
 
 @pytest.mark.real_data
-def test_the_real_sweep_s_voxels_cover_every_point(real_data: Path):
+def test_the_real_frame_s_voxels_cover_every_point(real_data: Path):
     path = real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin"
     coord = np.fromfile(path, "<f4").reshape(-1, 4)[:, :3]
-    voxels = voxelize(make_sweep(coord), 0.05)
+    voxels = voxelize(make_frame(coord), 0.05)
     cells = np.floor(coord.astype(np.float64) / 0.05)
     assert len(voxels.coord) == len(np.unique(cells, axis=0)) == 91_767
     np.testing.assert_array_equal(voxels.grid_coord[voxels.inverse], cells - cells.min(axis=0))
@@ -392,14 +392,14 @@ def check_consistent(voxels: VoxelFrame) -> None:
 @given(seed=st.integers(0, 1000), most=st.integers(1, 400))
 def test_a_crop_stays_within_its_bound(seed: int, most: int):
     coord = rng(seed).uniform(-2, 2, (300, 3))
-    voxels = crop(voxelize(make_sweep(coord), 0.5), most, rng(seed + 1))
-    total = len(voxelize(make_sweep(coord), 0.5).coord)
+    voxels = crop(voxelize(make_frame(coord), 0.5), most, rng(seed + 1))
+    total = len(voxelize(make_frame(coord), 0.5).coord)
     assert len(voxels.coord) == min(most, total)
     check_consistent(voxels)
 
 
-def test_a_crop_keeps_the_voxels_nearest_to_one_of_them(sweep):
-    whole = voxelize(sweep, 0.25)
+def test_a_crop_keeps_the_voxels_nearest_to_one_of_them(frame):
+    whole = voxelize(frame, 0.25)
     cut = crop(whole, 200, rng(0))
     kept = {tuple(row) for row in cut.coord.tolist()}
     coord = whole.coord.astype(np.float64)
@@ -410,8 +410,8 @@ def test_a_crop_keeps_the_voxels_nearest_to_one_of_them(sweep):
     assert kept in balls
 
 
-def test_a_crop_drops_the_points_of_dropped_voxels_and_no_others(sweep):
-    whole = voxelize(sweep, 0.5)
+def test_a_crop_drops_the_points_of_dropped_voxels_and_no_others(frame):
+    whole = voxelize(frame, 0.5)
     cut = crop(whole, 50, rng(3))
     kept = {tuple(row) for row in cut.coord.tolist()}
     stays = [tuple(whole.coord[voxel].tolist()) in kept for voxel in whole.inverse]
@@ -428,18 +428,18 @@ def test_a_crop_drops_the_points_of_dropped_voxels_and_no_others(sweep):
     check_consistent(cut)
 
 
-def test_crops_differ_from_one_generator_to_the_next_and_repeat_with_the_same(sweep):
-    whole = voxelize(sweep, 0.25)
+def test_crops_differ_from_one_generator_to_the_next_and_repeat_with_the_same(frame):
+    whole = voxelize(frame, 0.25)
     first = crop(whole, 100, rng(0)).coord
     np.testing.assert_array_equal(first, crop(whole, 100, rng(0)).coord)
     assert not np.array_equal(first, crop(whole, 100, rng(1)).coord)
 
 
-def test_what_is_small_enough_is_not_cropped(sweep):
-    whole = voxelize(sweep, 0.5)
+def test_what_is_small_enough_is_not_cropped(frame):
+    whole = voxelize(frame, 0.5)
     assert crop(whole, len(whole.coord), rng(0)) is whole
 
 
-def test_a_crop_to_nothing_is_refused(sweep):
+def test_a_crop_to_nothing_is_refused(frame):
     with pytest.raises(UserError, match="max_voxels must be at least 1, not 0"):
-        crop(voxelize(sweep, 0.5), 0, rng(0))
+        crop(voxelize(frame, 0.5), 0, rng(0))

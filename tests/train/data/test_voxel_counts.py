@@ -44,8 +44,8 @@ def test_counts_are_those_of_a_set_of_cells(source, workers: int):
     counts = measure_voxels(source, GRID_SIZE_M, num_workers=workers)
     assert counts.points.tolist() == [900, 150, 600, 400, 800, 300]
     cells = [
-        len({tuple(cell) for cell in np.floor(sweep.coord.astype(float) / GRID_SIZE_M).tolist()})
-        for sweep in (source[index] for index in range(6))
+        len({tuple(cell) for cell in np.floor(frame.coord.astype(float) / GRID_SIZE_M).tolist()})
+        for frame in (source[index] for index in range(6))
     ]
     assert counts.voxels.tolist() == cells
     assert max(cells) < 900  # some voxels hold several points
@@ -89,23 +89,23 @@ def test_growth_is_bounded_by_the_points():
     assert counts.grown(1.0).tolist() == [50, 95]
 
 
-def test_a_bad_sweep_stops_or_counts_as_the_one_in_its_place(root):
+def test_a_bad_frame_stops_or_counts_as_the_one_in_its_place(root):
     for number in (0, 4, 5):
         path = root / f"sequences/00/labels/{number:06d}.label"
         path.write_bytes(np.full(path.stat().st_size // 4, 77, "<u4").tobytes())
     source = SPEC.open(root, sequences=["00"])
     with pytest.raises(UserError, match=r"000000\.label"):
         measure_voxels(source, GRID_SIZE_M)
-    counts = measure_voxels(source, GRID_SIZE_M, on_bad_sweep="skip")
+    counts = measure_voxels(source, GRID_SIZE_M, on_bad_frame="skip")
     assert counts.points.tolist() == [150, 150, 600, 400, 150, 150]
-    sweeps = TrainingFrames(source, on_bad_sweep="skip")
-    taken = [len(sweeps.__getitems__([index])[0].inverse) for index in range(6)]
+    frames = TrainingFrames(source, on_bad_frame="skip")
+    taken = [len(frames.__getitems__([index])[0].inverse) for index in range(6)]
     assert taken == counts.points.tolist()
 
 
 @pytest.mark.parametrize(("bound", "max_voxels", "repeats"), [(900, None, 1), (700, 200, 2)])
 def test_no_batch_exceeds_the_bound_and_nothing_is_cut(source, bound, max_voxels, repeats):
-    sweeps = TrainingFrames(
+    frames = TrainingFrames(
         source,
         grid_size_m=GRID_SIZE_M,
         max_voxels=max_voxels,
@@ -114,18 +114,18 @@ def test_no_batch_exceeds_the_bound_and_nothing_is_cut(source, bound, max_voxels
         counts=measure_voxels(source, GRID_SIZE_M),
     )
     order = VoxelBudgetBatchSampler(
-        len(sweeps), 4, planned_voxels=sweeps.planned_voxels(), max_batch_voxels=bound
+        len(frames), 4, planned_voxels=frames.planned_voxels(), max_batch_voxels=bound
     )
-    loader = DataLoader(sweeps, batch_sampler=order, collate_fn=collate)
+    loader = DataLoader(frames, batch_sampler=order, collate_fn=collate)
     sizes = []
     for epoch in range(4):
-        sweeps.set_epoch(epoch)
+        frames.set_epoch(epoch)
         order.set_epoch(epoch)
         for batch in loader:
             assert len(batch["feat"]) <= bound
             assert batch.cropped_voxels == 0
             sizes.append(len(batch.names))
-    assert sum(sizes) == 4 * len(sweeps)
+    assert sum(sizes) == 4 * len(frames)
     assert len(set(sizes)) > 1
 
 
@@ -133,38 +133,38 @@ def test_what_exceeds_its_plan_is_cut_and_counted(source):
     wrong = VoxelCounts(points=np.full(6, 10), voxels=np.full(6, 10))
     # Voxels of one point and no augmentation: nothing but the crop depends on the epoch.
     plain = {"grid_size_m": 0.005, "augmentation": None, "seed": 4}
-    sweeps = TrainingFrames(source, max_batch_voxels=300, counts=wrong, **plain)
+    frames = TrainingFrames(source, max_batch_voxels=300, counts=wrong, **plain)
     free = TrainingFrames(source, **plain)
-    batch = collate(sweeps.__getitems__([0, 1, 2]))
+    batch = collate(frames.__getitems__([0, 1, 2]))
     assert len(batch["feat"]) == 300
     assert batch.cropped_voxels == len(collate(free.__getitems__([0, 1, 2]))["feat"]) - 300
-    again = collate(sweeps.__getitems__([0, 1, 2]))
+    again = collate(frames.__getitems__([0, 1, 2]))
     assert again["feat"].equal(batch["feat"])
-    sweeps.set_epoch(1)
-    assert not collate(sweeps.__getitems__([0, 1, 2]))["feat"].equal(batch["feat"])
+    frames.set_epoch(1)
+    assert not collate(frames.__getitems__([0, 1, 2]))["feat"].equal(batch["feat"])
 
 
 def test_counts_of_another_source_are_refused(source):
     counts = VoxelCounts(points=np.ones(5, dtype=np.int64), voxels=np.ones(5, dtype=np.int64))
-    with pytest.raises(ValueError, match="6 sweeps, not 5"):
+    with pytest.raises(ValueError, match="6 frames, not 5"):
         TrainingFrames(source, max_batch_voxels=10, counts=counts)
-    with pytest.raises(ValueError, match="6 sweeps, not None"):
+    with pytest.raises(ValueError, match="6 frames, not None"):
         TrainingFrames(source, max_batch_voxels=10)
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("grid_size_m", [0.05, 0.2])
-def test_real_sweeps_grow_less_than_is_planned(real_data: Path, grid_size_m: float):
-    sweep = SPEC.open(real_data / "semantickitti/dev", sequences=["00"])[0]
+def test_real_frames_grow_less_than_is_planned(real_data: Path, grid_size_m: float):
+    frame = SPEC.open(real_data / "semantickitti/dev", sequences=["00"])[0]
     counts = VoxelCounts(
-        points=np.array([len(sweep.coord)]),
-        voxels=np.array([len(voxelize(sweep, grid_size_m).coord)]),
+        points=np.array([len(frame.coord)]),
+        voxels=np.array([len(voxelize(frame, grid_size_m).coord)]),
     )
     planned = int(counts.grown(PAPER_AUGMENTATION.scale_max)[0])
     grown = [
         len(
             voxelize(
-                augment(sweep, np.random.default_rng(seed), PAPER_AUGMENTATION), grid_size_m
+                augment(frame, np.random.default_rng(seed), PAPER_AUGMENTATION), grid_size_m
             ).coord
         )
         for seed in range(8)

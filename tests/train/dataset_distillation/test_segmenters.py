@@ -1,10 +1,10 @@
-"""Networks on frames: voxels by a plain loop, logits back at points, and both learn a street."""
+"""Networks on frames: voxels by a plain loop, logits back at points, and both learn a scene."""
 
 import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.frames.toy_streets import streets
+from tests.train.dataset_distillation.frames.toy_scenes import scenes
 from train.core.errors import UserError
 from train.dataset_distillation.networks.segmenters import (
     SEGMENTERS,
@@ -59,7 +59,7 @@ def test_a_point_has_the_logits_of_its_voxel_in_meters():
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_every_network_gives_logits_and_gradients_of_one_frame_too(name):
     torch.manual_seed(0)
-    frames = streets(2)
+    frames = scenes(2)
     network = build_segmenter(name, 4, 0.5, frames.meters).train()
     for number in (1, 2):
         points = torch.from_numpy(frames.points[:number])

@@ -7,7 +7,7 @@ from train.core.errors import UserError
 from train.dataset_distillation.objects import simulated as objects
 from train.dataset_distillation.objects.read import read_folder
 from train.dataset_distillation.objects.simulated import (
-    IN_STREETS,
+    IN_SCENES,
     MODELS,
     PART_NAMES,
     SimulatedSet,
@@ -141,16 +141,16 @@ def test_the_same_seed_gives_the_same_set(folder, tmp_path):
 
 
 def test_things_are_cut_out_of_scans(tmp_path, monkeypatch):
-    """Cars alone: the rarer classes take many streets."""
-    monkeypatch.setattr(objects, "IN_STREETS", {"car": IN_STREETS["car"]})
+    """Cars alone: the rarer classes take many scenes."""
+    monkeypatch.setattr(objects, "IN_SCENES", {"car": IN_SCENES["car"]})
     monkeypatch.setattr(objects, "_AZIMUTH_STEPS", 500)
     simulate_objects(
-        tmp_path, SimulatedSet(source="streets", train_per_class=4, test_per_class=2, num_points=64)
+        tmp_path, SimulatedSet(source="scenes", train_per_class=4, test_per_class=2, num_points=64)
     )
     train = read_folder(tmp_path, "train")
     assert train.classes == ("car",)
     assert train.points.shape == (4, 64, 3)
-    # A car is longer than it is wide or high, along the street.
+    # A car is longer than it is wide or high, along the scene.
     assert (
         np.ptp(train.points[..., :2], axis=1).max(axis=1) > np.ptp(train.points[..., 2], axis=1)
     ).all()

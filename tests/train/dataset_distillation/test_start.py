@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.train.dataset_distillation.frames.test_make import OPTIONS as FRAME_OPTIONS
-from tests.train.dataset_distillation.frames.toy_streets import streets
+from tests.train.dataset_distillation.frames.toy_scenes import scenes
 from tests.train.dataset_distillation.toys import toy_clouds
 from train.core.errors import UserError
 from train.dataset_distillation import distill, start
@@ -140,7 +140,7 @@ def test_free_coordinates_keep_the_signs_of_the_whole_clouds(method):
 
 @pytest.fixture(scope="module")
 def frames():
-    return streets(6)
+    return scenes(6)
 
 
 def test_a_curve_has_each_point_of_its_class_once_and_neighbors_are_near(frames):

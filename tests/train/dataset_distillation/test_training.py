@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.frames.toy_streets import streets
+from tests.train.dataset_distillation.frames.toy_scenes import scenes
 from tests.train.dataset_distillation.toys import toy_clouds
 from train.core.errors import UserError
 from train.core.iou import ClassCounts
@@ -60,7 +60,7 @@ def test_it_learns_and_wrong_labels_do_not(test_set):
     ("training", "train", "held_out"),
     [
         (OPTIONS, toy_clouds(4, seed=1), toy_clouds(6, seed=9)),
-        (dataclasses.replace(FRAMES, network="ptv3", epochs=3), streets(2), streets(3, first=70)),
+        (dataclasses.replace(FRAMES, network="ptv3", epochs=3), scenes(2), scenes(3, first=70)),
     ],
     ids=["objects", "frames"],
 )
@@ -137,7 +137,7 @@ def test_a_loss_that_is_not_finite_moves_nothing():
 
 @pytest.fixture(scope="module")
 def held_out():
-    return streets(3, first=70)
+    return scenes(3, first=70)
 
 
 def counts(right, true, found):
@@ -174,7 +174,7 @@ def test_counts_are_of_labeled_points_frame_by_frame(held_out):
 
 @pytest.mark.parametrize(("network", "epochs"), [("pointnet-small", 60), ("ptv3", 15)])
 def test_frames_are_learned_and_wrong_labels_are_not(network, epochs, held_out):
-    train = streets(4)
+    train = scenes(4)
     options = dataclasses.replace(FRAMES, network=network, epochs=epochs, test_every=epochs)
     right, _ = train_and_score(fixed_draw(train), held_out, options, CPU)
     assert right.last > 0.7
@@ -205,7 +205,7 @@ def test_frames_that_cannot_be_scored_are_refused(held_out):
     nothing = np.full_like(held_out.parts, -1)
     bare = dataclasses.replace(held_out, parts=nothing)
     with pytest.raises(UserError, match="nothing to score"):
-        train_and_score(fixed_draw(streets(2)), bare, FRAMES, CPU)
+        train_and_score(fixed_draw(scenes(2)), bare, FRAMES, CPU)
 
 
 def test_the_tempered_loss_by_hand():

@@ -1,4 +1,4 @@
-"""Sweeps for the runs on several processes."""
+"""Frames for the runs on several processes."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from train.simulation.semantickitti import simulate_semantickitti
 
 
 @pytest.fixture(scope="session")
-def sweeps(tmp_path_factory):
-    """Return a folder of four simulated training sweeps and two for validation."""
-    root = tmp_path_factory.mktemp("sweeps") / "semantickitti"
-    simulate_semantickitti(root, num_sweeps=4, num_validation_sweeps=2, azimuth_steps=40)
+def frames(tmp_path_factory):
+    """Return a folder of four simulated training frames and two for validation."""
+    root = tmp_path_factory.mktemp("frames") / "semantickitti"
+    simulate_semantickitti(root, num_frames=4, num_validation_frames=2, azimuth_steps=40)
     return root

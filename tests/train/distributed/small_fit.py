@@ -69,7 +69,7 @@ class Rooms:
 
 
 class PerPoint(Network):
-    """A perceptron on single points, without batch norm: a process may have no cloud at all."""
+    """An MLP on single points, without batch norm: a process may have no cloud at all."""
 
     decoder_stages = ("points",)
     stage_channels = {"points": 8}  # noqa: RUF012
@@ -171,7 +171,7 @@ def trained(wanted: Fit) -> Trained:
         dataset="rooms",
         seed=18,
         log_gradient_norms_every=wanted.norms_every,
-        on_bad_sweep="skip" if wanted.bad else "stop",
+        on_bad_frame="skip" if wanted.bad else "stop",
         data=DataConfig(
             batch_size=wanted.batch_size,
             max_batch_voxels=wanted.max_batch_voxels,
@@ -192,10 +192,10 @@ def trained(wanted: Fit) -> Trained:
         source,
         grid_size_m=GRID_SIZE_M,
         max_batch_voxels=wanted.max_batch_voxels or None,
-        counts=measure_voxels(source, GRID_SIZE_M, on_bad_sweep=config.on_bad_sweep)
+        counts=measure_voxels(source, GRID_SIZE_M, on_bad_frame=config.on_bad_frame)
         if wanted.max_batch_voxels
         else None,
-        on_bad_sweep=config.on_bad_sweep,
+        on_bad_frame=config.on_bad_frame,
         seed=11,
         coarsest_cell_voxels=student.coarsest_cell_voxels,
     )

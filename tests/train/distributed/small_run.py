@@ -30,10 +30,10 @@ COMMON = shlex.split(
     "--data.train-sequences 00 --data.validation-sequences 08 "
     "--optim.teacher-epochs 1 --optim.student-epochs 2 --teacher per-point:only"
 )
-# Two steps of a perceptron, then four of a PTv3 with drop path, shuffled curves and batch norm.
+# Two steps of an MLP, then four of a PTv3 with drop path, shuffled curves and batch norm.
 DISTILLED = [*COMMON, *shlex.split("--method kd")]
 WITHOUT_TEACHER = [*COMMON, *shlex.split("--student per-point:only --method none")]
-# The paper's method between perceptrons.
+# The paper's method between MLPs.
 PER_POINT = [*COMMON, *shlex.split("--student per-point:only --method.num-samples 32")]
 
 
@@ -41,7 +41,7 @@ PER_POINT = [*COMMON, *shlex.split("--student per-point:only --method.num-sample
 class Accident:
     """What happens to processes as they begin a step.
 
-    `what` is "kill", "kill in backward", "nan" (a feature of their batch), "bad sweep" (of all from
+    `what` is "kill", "kill in backward", "nan" (a feature of their batch), "bad frame" (of all from
     the next step on), or a signal's name. In the stage "evaluation" it is a signal, at once.
     """
 
@@ -127,7 +127,7 @@ def _command(folder, arguments, accident, folders, each_own, gpus):
 
 
 def build_per_point(size: str, num_classes: int, in_channels: int = 4, **options: object):
-    """Build a perceptron on points, for the registry of networks."""
+    """Build an MLP on points, for the registry of networks."""
     del size, in_channels, options
     return PerPoint(num_classes)
 
@@ -151,7 +151,7 @@ def _prepare(accident: Accident, note: Path) -> None:
             note.write_text(repr(time.time()))
             if accident.what == "nan":
                 batch["feat"][0, 0] = float("nan")
-            elif accident.what == "bad sweep":
+            elif accident.what == "bad frame":
                 TrainingFrames.__getitems__ = _bad
             elif accident.what == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)

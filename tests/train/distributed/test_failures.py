@@ -35,12 +35,12 @@ def assert_one_message(ended, code):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_nan_on_one_process(tmp_path, sweeps, rank):
-    output, ended = run(tmp_path, sweeps, Accident("nan", (rank,)), size=3 if rank else 2)
+def test_a_nan_on_one_process(tmp_path, frames, rank):
+    output, ended = run(tmp_path, frames, Accident("nan", (rank,)), size=3 if rank else 2)
     line = assert_one_message(ended, 2)
     assert "student training stopped at step 3" in line
     assert "the segmentation part of the loss is nan" in line
-    names = {name for record in log_of(output)[:2] for name in record["sweeps"]}
+    names = {name for record in log_of(output)[:2] for name in record["frames"]}
     assert len(names) == 4
     assert sum(name in line for name in names) == (3 if rank else 2), "of all processes"
     assert "--resume --optim.lr 0.0005" in line
@@ -48,8 +48,8 @@ def test_a_nan_on_one_process(tmp_path, sweeps, rank):
     assert [record["step"] for record in log_of(output)] == [1, 2, 1, 2]
 
 
-def test_a_bad_sweep_that_one_process_meets_during_training(tmp_path, sweeps):
-    output, ended = run(tmp_path, sweeps, Accident("bad sweep", (1,)))
+def test_a_bad_frame_that_one_process_meets_during_training(tmp_path, frames):
+    output, ended = run(tmp_path, frames, Accident("bad frame", (1,)))
     line = assert_one_message(ended, 2)
     assert "is damaged" in line
     assert "process 1: " in line
@@ -57,9 +57,9 @@ def test_a_bad_sweep_that_one_process_meets_during_training(tmp_path, sweeps):
     assert log_of(output)[-1]["step"] == 3
 
 
-def test_a_bad_sweep_that_the_first_process_finds_before_the_start(tmp_path, sweeps):
+def test_a_bad_frame_that_the_first_process_finds_before_the_start(tmp_path, frames):
     data = tmp_path / "data"
-    shutil.copytree(sweeps, data)
+    shutil.copytree(frames, data)
     path = data / "sequences" / "00" / "velodyne" / "000002.bin"
     content = np.fromfile(path, dtype="<f4")
     content[5] = np.inf
@@ -73,8 +73,8 @@ def test_a_bad_sweep_that_the_first_process_finds_before_the_start(tmp_path, swe
     ("signal", "ranks", "code"),
     [("SIGTERM", (1,), 143), ("SIGINT", (0, 1), 130), ("SIGTERM", (0,), 143)],
 )
-def test_a_signal_ends_all_after_the_same_step(tmp_path, sweeps, signal, ranks, code):
-    output, ended = run(tmp_path, sweeps, Accident(signal, ranks))
+def test_a_signal_ends_all_after_the_same_step(tmp_path, frames, signal, ranks, code):
+    output, ended = run(tmp_path, frames, Accident(signal, ranks))
     assert [each.code for each in ended] == [code, code]
     stopped = f"stopped by {signal} after student training, step 3; saved in"
     assert [each.said.count(stopped) for each in ended] == [1, 0]
@@ -84,8 +84,8 @@ def test_a_signal_ends_all_after_the_same_step(tmp_path, sweeps, signal, ranks, 
     assert not (output / "student.pt").exists()
 
 
-def test_a_signal_to_one_process_during_evaluation_ends_all(tmp_path, sweeps):
-    output, ended = run(tmp_path, sweeps, Accident("SIGTERM", (1,), stage="evaluation"))
+def test_a_signal_to_one_process_during_evaluation_ends_all(tmp_path, frames):
+    output, ended = run(tmp_path, frames, Accident("SIGTERM", (1,), stage="evaluation"))
     assert [each.code for each in ended] == [2, 143]
     (line,) = ended[0].errors
     assert "process 1: " in line

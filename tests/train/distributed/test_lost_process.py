@@ -26,10 +26,10 @@ STEPS = [("teacher", 1), ("teacher", 2), *(("student", step) for step in (1, 2, 
 
 
 @pytest.fixture(scope="module")
-def undisturbed(sweeps, tmp_path_factory):
+def undisturbed(frames, tmp_path_factory):
     """Return the folder of a run on two processes, and how they ended."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    ended = commands(2, folder / "ended", [*DISTILLED, *flags(sweeps, folder / "run")])
+    ended = commands(2, folder / "ended", [*DISTILLED, *flags(frames, folder / "run")])
     assert [each.code for each in ended] == [0, 0], ended[0].said
     return folder / "run", ended
 
@@ -52,7 +52,7 @@ def test_only_the_first_process_writes(undisturbed):
     assert second.said == ""
     assert json.loads((output / "config.json").read_text())["processes"] == 2
     assert [(record["stage"], record["step"]) for record in log_of(output)] == STEPS
-    assert all(len(record["sweeps"]) == 2 for record in log_of(output)), "of both processes"
+    assert all(len(record["frames"]) == 2 for record in log_of(output)), "of both processes"
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_only_the_first_process_writes(undisturbed):
     ],
 )
 def test_a_killed_process_ends_the_other_and_the_run_goes_on(
-    sweeps, tmp_path, undisturbed, accident
+    frames, tmp_path, undisturbed, accident
 ):
     output = tmp_path / "run"
-    arguments = [*DISTILLED, *flags(sweeps, output)]
+    arguments = [*DISTILLED, *flags(frames, output)]
     ended = commands(2, tmp_path / "ended", arguments, accident=accident)
     (killed,) = accident.ranks
     survivor = ended[1 - killed]
@@ -86,10 +86,10 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on(
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_a_run_goes_on_with_another_number_of_processes(
-    sweeps, tmp_path, undisturbed, before, after
+    frames, tmp_path, undisturbed, before, after
 ):
     output = tmp_path / "run"
-    arguments = [*DISTILLED, *flags(sweeps, output)]
+    arguments = [*DISTILLED, *flags(frames, output)]
     accident = Accident("SIGTERM", (before - 1,), 2)
     ended = commands(before, tmp_path / "ended", arguments, accident=accident)
     assert {each.code for each in ended} == {143}
@@ -107,16 +107,16 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert [(record["stage"], record["step"]) for record in records] == STEPS
     # The same joint batches, which the processes have dealt among them.
     for record, other in zip(records, others, strict=True):
-        assert sorted(record["sweeps"]) == sorted(other["sweeps"])
+        assert sorted(record["frames"]) == sorted(other["frames"])
     if before == 2:
         assert records[:4] == others[:4], "those before the change"
     assert records[4] != others[4]
 
 
-def test_more_epochs_of_a_finished_student(sweeps, tmp_path, undisturbed):
+def test_more_epochs_of_a_finished_student(frames, tmp_path, undisturbed):
     output = tmp_path / "run"
     shutil.copytree(undisturbed[0], output)
-    arguments = [*DISTILLED, *flags(sweeps, output), "--resume", "--optim.student-epochs", "3"]
+    arguments = [*DISTILLED, *flags(frames, output), "--resume", "--optim.student-epochs", "3"]
     ended = commands(2, tmp_path / "ended", arguments)
     assert {each.code for each in ended} == {0}, ended[0].said
     assert [(record["stage"], record["step"]) for record in log_of(output)] == [
@@ -127,13 +127,13 @@ def test_more_epochs_of_a_finished_student(sweeps, tmp_path, undisturbed):
 
 
 @pytest.mark.thorough
-def test_torchrun(sweeps, tmp_path):
+def test_torchrun(frames, tmp_path):
     """The command of the README; a worker is killed from outside, then the run goes on."""
     output = tmp_path / "run"
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
         *("-m", "train.run", "--dataset", "semantickitti", "--model", "tiny"),
-        *flags(sweeps, output, "--data.grid-size-m", "0.3", "--data.max-voxels", "1000"),
+        *flags(frames, output, "--data.grid-size-m", "0.3", "--data.max-voxels", "1000"),
         *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
         *("--data.batch-size", "2", "--data.num-workers", "1", "--data.repeats", "4"),
         *("--method", "none", "--optim.student-epochs", "1"),

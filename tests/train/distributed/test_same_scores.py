@@ -1,4 +1,4 @@
-"""Processes that share the sweeps of an evaluation count what one counts, each point once."""
+"""Processes that share the frames of an evaluation count what one counts, each point once."""
 
 import functools
 
@@ -21,7 +21,7 @@ class FiveRooms(Rooms):
 
 
 def counted():
-    """Return the counts of all sweeps, and the scores, on a network with batch norm."""
+    """Return the counts of all frames, and the scores, on a network with batch norm."""
     scores = evaluate(
         build("student", Fit(double=False)),
         EvaluationFrames(FiveRooms(), GRID_SIZE_M),

@@ -81,7 +81,7 @@ def numbers_of(record):
     """Return a record's numbers by name; times apart."""
     flat = {}
     for name, value in record.items():
-        if name in ("stage", "step", "seconds", "sweeps"):
+        if name in ("stage", "step", "seconds", "frames"):
             continue
         for key, number in (value if isinstance(value, dict) else {"": value}).items():
             flat[f"{name} {key}".strip()] = torch.tensor(number, dtype=torch.float64)
@@ -112,7 +112,7 @@ def assert_same_batches(found, want, bad=()):
     assert joint_batches(found) == joint_batches(want)
     for batch, record in zip(found.joint_batches, found.records, strict=True):
         read = [index + (index in bad) for part in batch for index in part]
-        assert record["sweeps"] == [Rooms.names[index] for index in read]
+        assert record["frames"] == [Rooms.names[index] for index in read]
 
 
 def assert_same_weights(found, want, tolerance, without_effect):

@@ -43,8 +43,8 @@ def looks(monkeypatch):
 def flags(root: Path, output: Path, *more: str) -> list[str]:
     return [
         "--simulate", "--data-root", str(root), "--output", str(output), "--device", "cpu",
-        "--method", "looks", "--data.simulated-sweeps", "2", "--no-baseline",
-        "--data.simulated-validation-sweeps", "1", "--data.simulated-azimuth-steps", "60",
+        "--method", "looks", "--data.simulated-frames", "2", "--no-baseline",
+        "--data.simulated-validation-frames", "1", "--data.simulated-azimuth-steps", "60",
         "--data.batch-size", "2", "--data.num-workers", "0", "--optim.student-epochs", "1",
         "--data.grid-size-m", "0.3", *more,
     ]  # fmt: skip
@@ -66,7 +66,7 @@ def test_a_run_with_images_from_nothing(looks, tmp_path, monkeypatch):
     assert data.validation[0].images == ()
     both = open_data(config, spec, fields=CAMERA_FIELDS, evaluation_fields=CAMERA_FIELDS)
     assert len(both.validation[0].images) == 6
-    # A run without such a method takes the same sweeps, and opens no image.
+    # A run without such a method takes the same frames, and opens no image.
     bare = open_data(config, spec)
     assert bare.training[0].images == ()
     assert bare.training.names == data.training.names
@@ -75,7 +75,7 @@ def test_a_run_with_images_from_nothing(looks, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no JPEG and no PNG"):
         open_data(config, spec, fields=CAMERA_FIELDS)
     lenient = parse(
-        ["--dataset", "nuscenes", *flags(root, tmp_path / "x"), "--on-bad-sweep", "skip"]
+        ["--dataset", "nuscenes", *flags(root, tmp_path / "x"), "--on-bad-frame", "skip"]
     )
     bad = open_data(lenient, spec, fields=CAMERA_FIELDS).bad
     assert [each.name for each in bad] == [data.training.names[0]]

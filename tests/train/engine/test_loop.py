@@ -24,7 +24,7 @@ from train.methods.none import CrossEntropy
 
 
 class Rooms:
-    """Seven sweeps of different sizes; those in `bad` cannot be read."""
+    """Seven frames of different sizes; those in `bad` cannot be read."""
 
     bad = ()
     names = tuple(f"room/{index}" for index in range(7))
@@ -58,16 +58,16 @@ def served(folder, *, done=0, workers=0, bound=None, epochs=3, stop=None):
     """Return what identifies each batch of a run that begins after `done` steps, and the ends."""
     config = RunConfig(dataset="rooms", seed=5, data=DataConfig(batch_size=3, num_workers=workers))
     source = Rooms(folder)
-    sweeps = TrainingFrames(
+    frames = TrainingFrames(
         source,
         grid_size_m=0.5,
         seed=9,
         max_batch_voxels=bound,
         counts=None if bound is None else measure_voxels(source, 0.5),
     )
-    order = batch_sampler(sweeps, config)
+    order = batch_sampler(frames, config)
     ends = order.ends(epochs)
-    batches = batches_from(sweeps, order, ends, done, config)
+    batches = batches_from(frames, order, ends, done, config)
     return [
         (tuple(batch.names), len(batch["feat"]), batch["feat"].numpy().tobytes())
         for batch in itertools.islice(batches, stop)
@@ -183,7 +183,7 @@ def test_workers_that_live_on_serve_the_same_batches(tmp_path, bound):
     assert served(tmp_path, bound=bound, workers=2, done=2)[0] == whole[2:]
 
 
-def test_every_epoch_serves_every_sweep_once_within_the_bounds(tmp_path):
+def test_every_epoch_serves_every_frame_once_within_the_bounds(tmp_path):
     for bound in (None, BOUND):
         whole, ends = served(tmp_path, bound=bound)
         for begin, end in itertools.pairwise([0, *ends]):
@@ -232,10 +232,10 @@ def test_batches_reach_a_gpu_by_pinned_memory(tmp_path):
     torch.zeros(1, device="cuda")
     source = Rooms(tmp_path)
     source.bad = (1,)
-    sweeps = TrainingFrames(source, grid_size_m=0.5, on_bad_sweep="skip")
+    frames = TrainingFrames(source, grid_size_m=0.5, on_bad_frame="skip")
     config = RunConfig(dataset="rooms", data=DataConfig(batch_size=7, num_workers=2))
-    order = batch_sampler(sweeps, config)
-    (batch,) = batches_from(sweeps, order, order.ends(1), 0, config)
+    order = batch_sampler(frames, config)
+    (batch,) = batches_from(frames, order, order.ends(1), 0, config)
     assert batch["feat"].is_pinned()
     assert [bad.name for bad in batch.skipped] == ["room/1"]
     moved = batch.to(torch.device("cuda"))
@@ -247,12 +247,12 @@ def test_what_was_skipped_and_cropped_is_said_and_recorded(tmp_path, capsys):
     source = Rooms(tmp_path)
     source.bad = (2, 3)
     few = np.full(7, 100, dtype=np.int64)
-    sweeps = TrainingFrames(
+    frames = TrainingFrames(
         source,
         grid_size_m=0.5,
         max_batch_voxels=400,
         counts=VoxelCounts(points=few, voxels=few),
-        on_bad_sweep="skip",
+        on_bad_frame="skip",
     )
     toy = build_toy("small", 4, 4)
     task = TrainTask("student", toy, CrossEntropy(MethodConfig(), toy, None), None, epochs=2)
@@ -261,7 +261,7 @@ def test_what_was_skipped_and_cropped_is_said_and_recorded(tmp_path, capsys):
     with RunLog(tmp_path) as log:
         fit(
             task,
-            FrameBatches(sweeps, config),
+            FrameBatches(frames, config),
             config,
             torch.device("cpu"),
             log,
@@ -271,7 +271,7 @@ def test_what_was_skipped_and_cropped_is_said_and_recorded(tmp_path, capsys):
     assert skipped.messages == {f"room/{n}": f"{tmp_path / f'{n}.bin'}: is bad" for n in (2, 3)}
     assert SkippedFrames(tmp_path / "skipped.json").messages == skipped.messages
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [len(line["sweeps"]) for line in lines] == [3, 3, 1] * 2
+    assert [len(line["frames"]) for line in lines] == [3, 3, 1] * 2
     cut = [line for line in lines if "cropped_voxels" in line]
     assert cut
     assert all(line["cropped_voxels"] > 0 for line in cut)

@@ -34,9 +34,9 @@ class Source(list):
 @pytest.mark.parametrize(
     ("count", "said"),
     [
-        (1, "sequences s0: 5 sweeps without labels left out"),
-        (3, "sequences s0, s1, s2: 5 sweeps without labels left out"),
-        (40, "sequences s0, s1, s2 and 37 more: 5 sweeps without labels left out"),
+        (1, "sequences s0: 5 frames without labels left out"),
+        (3, "sequences s0, s1, s2: 5 frames without labels left out"),
+        (40, "sequences s0, s1, s2 and 37 more: 5 frames without labels left out"),
     ],
 )
 def test_a_long_list_of_sequences_is_not_written_out(tmp_path, capsys, count, said):
@@ -74,7 +74,7 @@ def test_what_looks_wrong_is_said_before_the_start(tmp_path, capsys):
     [
         (
             {"label": -1},
-            "none of the 1 labeled sweeps that were looked at has a point with a class",
+            "none of the 1 labeled frames that were looked at has a point with a class",
         ),
         ({"size": 0.001}, "a/0: all 20 points lie in one voxel of 5 cm"),
     ],
@@ -84,5 +84,5 @@ def test_what_cannot_work_is_refused_before_the_start(tmp_path, capsys, wrong, s
     training = Source([frame("a/0", **wrong)], skipped=0)
     with pytest.raises(UserError, match=said):
         opened(tmp_path, training, sound)
-    opened(tmp_path, training, sound, on_bad_sweep="skip")
+    opened(tmp_path, training, sound, on_bad_frame="skip")
     assert said in capsys.readouterr().err

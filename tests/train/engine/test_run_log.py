@@ -22,7 +22,7 @@ def lines(path):
 
 def test_a_step_is_one_line_and_a_tensorboard_event(tmp_path):
     with RunLog(tmp_path) as run_log:
-        run_log.step("teacher", 1, {"segmentation": 2.5, "sweeps": ["00/000000"]})
+        run_log.step("teacher", 1, {"segmentation": 2.5, "frames": ["00/000000"]})
         run_log.step("student", 1, {"segmentation": 1.5, "diagrams": {"pairs": [3, 4]}})
     assert [(r["stage"], r["step"], r["segmentation"]) for r in lines(tmp_path / "log.jsonl")] == [
         ("teacher", 1, 2.5),
@@ -115,7 +115,7 @@ FULL_DISK = """
 """
 
 
-@pytest.mark.parametrize(("field", "file"), [("sweeps", "log.jsonl"), ("x", "tensorboard/teacher")])
+@pytest.mark.parametrize(("field", "file"), [("frames", "log.jsonl"), ("x", "tensorboard/teacher")])
 def test_a_full_disk_is_one_line_and_leaves_whole_records(tmp_path, field, file):
     code = textwrap.dedent(FULL_DISK)
     if field == "x":  # short lines, so that the event file is full first
@@ -154,7 +154,7 @@ def scalars(folder):
 def test_tensorboard_reads_what_was_written_and_forgets_what_is_done_again(tmp_path):
     with RunLog(tmp_path) as run_log:
         for step in (1, 2, 3):
-            run_log.step("teacher", step, {"segmentation": 0.5 * step, "sweeps": ["a"]})
+            run_log.step("teacher", step, {"segmentation": 0.5 * step, "frames": ["a"]})
     with RunLog(tmp_path, ("teacher", 1)) as run_log:
         run_log.step("teacher", 2, {"segmentation": 8.0})
     assert scalars(tmp_path / "tensorboard" / "teacher") == [

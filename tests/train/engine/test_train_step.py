@@ -247,7 +247,7 @@ def test_what_is_not_finite_stops_before_any_weight_is_changed(where, named, par
     moments = copy.deepcopy(stepper.optimizer.state_dict()["state"])
     with pytest.raises(UserError) as stopped:
         take(stepper, clouds(), step + 1)
-    assert f"student training stopped at step {step + 1}: {named}; sweeps of the step: a, b, c" in (
+    assert f"student training stopped at step {step + 1}: {named}; frames of the step: a, b, c" in (
         str(stopped.value)
     )
     assert "--resume --optim.lr 2.5e-31" in str(stopped.value)
@@ -270,12 +270,12 @@ def broken_on_the_second(where):
 
 
 @pytest.mark.parametrize("where", ["seen at once", "seen with the other numbers"])
-def test_all_processes_stop_and_name_the_term_and_every_sweep_of_the_step(where):
+def test_all_processes_stop_and_name_the_term_and_every_frame_of_the_step(where):
     outcomes = run_processes(2, broken_on_the_second, where)
     for outcome in outcomes:
         assert outcome.kind == "UserError", outcome.trace
         assert "stopped at step 1: the hint part of the loss is nan" in outcome.error
-        assert "sweeps of the step: a, b, c." in outcome.error
+        assert "frames of the step: a, b, c." in outcome.error
 
 
 # ---- what leaves the device ---------------------------------------------------------------------

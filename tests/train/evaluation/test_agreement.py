@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.train.processes import run_processes, values_of
-from train.evaluation.agreement import MAX_SWEEPS, NUM_SAMPLES, FeatureSampler, agreement
+from train.evaluation.agreement import MAX_FRAMES, NUM_SAMPLES, FeatureSampler, agreement
 from train.evaluation.feature_agreement import sampled_rows
 from train.networks.protocol import NetworkOutput
 
@@ -42,10 +42,10 @@ def test_the_rows_that_are_kept_are_those_of_the_last_stage_and_the_same_for_all
     assert torch.equal(found["student"]["a/1"], 2.0 * features_of(1)[rows])
 
 
-def test_of_many_sweeps_some_are_kept_evenly_spread():
+def test_of_many_frames_some_are_kept_evenly_spread():
     names = [f"s/{number:03}" for number in range(100)]
     sampler = FeatureSampler(names)
-    assert len(set(sampler.names)) == MAX_SWEEPS
+    assert len(set(sampler.names)) == MAX_FRAMES
     assert (sampler.names[0], sampler.names[-1]) == (names[0], names[-1])
     visit = sampler.visit("teacher", Stages())
     for number, name in enumerate(names):
@@ -83,7 +83,7 @@ def test_a_student_with_the_teachers_features_agrees_with_it_and_only_with_its_o
     assert found["distance_correlation"] == pytest.approx(1.0)
     assert set(found["own_other"]) == {"edges", "pwcd"}
     assert all(abs(ratio) < 1e-3 for ratio in found["own_other"].values())
-    assert (found["sweeps"], found["streets"], found["not_finite"]) == (3, 2, 0)
+    assert (found["frames"], found["scenes"], found["not_finite"]) == (3, 2, 0)
 
 
 def test_a_student_without_relation_to_the_teacher_does_not():
@@ -94,11 +94,11 @@ def test_a_student_without_relation_to_the_teacher_does_not():
     assert all(0.7 < ratio < 1.4 for ratio in found["own_other"].values())
 
 
-def test_one_street_has_no_other_and_broken_features_are_left_out():
+def test_one_scene_has_no_other_and_broken_features_are_left_out():
     teacher = clouds("a/0", "a/1", "a/2")
     student = {**teacher, "a/1": torch.full((64, 5), float("nan"))}
     found = agreement(teacher, student)
-    assert (found["sweeps"], found["not_finite"], found["own_other"]) == (2, 1, {})
+    assert (found["frames"], found["not_finite"], found["own_other"]) == (2, 1, {})
     assert found["distance_correlation"] == pytest.approx(1.0)
     nothing = agreement({}, {})
-    assert (nothing["sweeps"], nothing["distance_correlation"]) == (0, None)
+    assert (nothing["frames"], nothing["distance_correlation"]) == (0, None)

@@ -30,9 +30,9 @@ GRID_SIZE_M = 0.4
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Simulated sweeps: two to train on (sequence 00), one to validate on (08)."""
+    """Simulated frames: two to train on (sequence 00), one to validate on (08)."""
     folder = tmp_path_factory.mktemp("data") / "semantickitti"
-    simulate_semantickitti(folder, num_sweeps=2, num_validation_sweeps=1, azimuth_steps=60)
+    simulate_semantickitti(folder, num_frames=2, num_validation_frames=1, azimuth_steps=60)
     return folder
 
 
@@ -94,12 +94,12 @@ def test_the_scores_are_those_of_the_functions_and_the_run_is_untouched(
     assert found["benchmark_miou"] == want["benchmark_miou"]
     assert found["tta"]["miou"] == want_tta["miou"]
     assert found["tta"]["passes"] == 4
-    assert (found["sweeps"], found["scored"]) == (3, "sequences 00, 08")
+    assert (found["frames"], found["scored"]) == (3, "sequences 00, 08")
     assert (found["dataset"], found["size"]) == ("semantickitti", "tiny-student")
     assert found["parameters"] == sum(p.numel() for p in model.parameters())
 
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"3 sweeps, {want['labeled_points']:,} labeled points; percent"
+    assert printed[0] == f"3 frames, {want['labeled_points']:,} labeled points; percent"
     assert printed[1].split() == ["class", "single", "pass", "rotations"]
     last = {line.split("  ")[0]: line.split()[-2:] for line in printed[2:]}
     assert last["mIoU"] == [f"{100 * want['miou']:.2f}", f"{100 * want_tta['miou']:.2f}"]
@@ -112,8 +112,8 @@ def test_without_more_it_scores_the_validation_split_and_writes_nothing(
     # Only sequence 08 is in the official validation split.
     assert evaluated(run, root, "--precision", "bf16", "--dataset", "semantickitti") == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("1 sweeps, ")
-    assert "1 sweeps of semantickitti, validation split" in captured.err
+    assert captured.out.startswith("1 frames, ")
+    assert "1 frames of semantickitti, validation split" in captured.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
@@ -139,7 +139,7 @@ def test_training_frames_among_the_scored_are_warned_of(
     output = tmp_path / "scores.json"
     assert evaluated(run, root, "--sequences", *sequences, "--output", str(output)) == 0
     said = capsys.readouterr().err
-    warned = f"warning: the network was trained on {count} of the {len(sequences) + 1} sweeps"
+    warned = f"warning: the network was trained on {count} of the {len(sequences) + 1} frames"
     assert (warned in said) == bool(count)
     assert json.loads(output.read_text())["training_frames_scored"] == count
 
@@ -164,27 +164,27 @@ def test_sequences_of_frames():
     ("trained_seed", "seed", "count"),
     [
         (None, None, 1),
-        (None, 0, 1),  # a checkpoint of an earlier version did not say what its streets were
+        (None, 0, 1),  # a checkpoint of an earlier version did not say what its scenes were
         (0, 0, 1),
         (0, 1, 0),
         (0, None, 0),
     ],
 )
-def test_streets_of_equal_names_and_other_seeds_are_others(trained_seed, seed, count):
+def test_scenes_of_equal_names_and_other_seeds_are_others(trained_seed, seed, count):
     found = count_trained(["00/000001"], ("00",), trained_seed=trained_seed, seed=seed)
     assert found == count
 
 
 @pytest.mark.parametrize(("seed", "warned"), [(0, True), (1, False)])
-def test_a_network_of_other_streets_is_not_said_to_know_these(run, root, capsys, seed, warned):
+def test_a_network_of_other_scenes_is_not_said_to_know_these(run, root, capsys, seed, warned):
     card = dataclasses.replace(CARD, trained_on=("00",), simulated_seed=seed)
     save_model(build_segmentor("tiny-student", 19, in_channels=4), card, run / "student.pt")
     assert evaluated(run, root, "--sequences", "00") == 0
-    said = "the network was trained on 2 of the 2 sweeps"
+    said = "the network was trained on 2 of the 2 frames"
     assert (said in capsys.readouterr().err) == warned
 
 
-def test_the_seed_of_simulated_streets_is_read_from_their_record(root, tmp_path):
+def test_the_seed_of_simulated_scenes_is_read_from_their_record(root, tmp_path):
     assert simulated_seed(root) == 0
     assert simulated_seed(tmp_path) is None
     (tmp_path / "simulation.json").write_text("{")
@@ -243,19 +243,19 @@ def test_checkpoints_that_do_not_fit(run, root, tmp_path, capsys):
     assert "no such file" in refused(capsys, run, root)
 
 
-def test_a_sweep_that_cannot_be_read(run, root, tmp_path, capsys):
+def test_a_frame_that_cannot_be_read(run, root, tmp_path, capsys):
     damaged = tmp_path / "damaged"
-    simulate_semantickitti(damaged, num_sweeps=2, num_validation_sweeps=1, azimuth_steps=60)
+    simulate_semantickitti(damaged, num_frames=2, num_validation_frames=1, azimuth_steps=60)
     path = damaged / "sequences/00/velodyne/000001.bin"
     path.write_bytes(path.read_bytes()[:-3])
     assert "000001.bin" in refused(capsys, run, damaged, "--sequences", "00")
     output = tmp_path / "scores.json"
-    skip = ("--sequences", "00", "--on-bad-sweep", "skip", "--output", str(output))
+    skip = ("--sequences", "00", "--on-bad-frame", "skip", "--output", str(output))
     assert evaluated(run, damaged, *skip) == 0
-    assert "sweeps that could not be read: 1" in capsys.readouterr().err
+    assert "frames that could not be read: 1" in capsys.readouterr().err
     found = json.loads(output.read_text())
-    assert list(found["skipped_sweeps"]) == ["00/000001"]
-    assert found["sweeps"] == 1
+    assert list(found["skipped_frames"]) == ["00/000001"]
+    assert found["frames"] == 1
 
 
 def test_a_full_disk_is_one_line(run, root, tmp_path, capsys, monkeypatch):
@@ -266,7 +266,7 @@ def test_a_full_disk_is_one_line(run, root, tmp_path, capsys, monkeypatch):
     assert evaluated(run, root, "--output", str(tmp_path / "scores.json")) == 2
     captured = capsys.readouterr()
     assert "scores.json: cannot be written (No space left on device)" in captured.err
-    assert captured.out.startswith("1 sweeps")  # the scores are not lost
+    assert captured.out.startswith("1 frames")  # the scores are not lost
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
@@ -285,17 +285,17 @@ def test_processes_score_together_and_the_first_one_prints_and_writes(run, root,
         run_processes(2, evaluate_to, run, root, together, join=False)
     )
     assert (code, other_code, other_printed) == (0, 0, "")
-    assert printed.startswith("3 sweeps, ")
+    assert printed.startswith("3 frames, ")
     both = [json.loads(path.read_text()) for path in (alone, together)]
     assert both[0]["iou"] == both[1]["iou"]
     assert both[0]["points"] == both[1]["points"]
 
 
 def test_the_table_of_a_class_nobody_named():
-    scores = {"sweeps": 1, "labeled_points": 1000, "iou": {"car": 0.5, "truck": None}}
+    scores = {"frames": 1, "labeled_points": 1000, "iou": {"car": 0.5, "truck": None}}
     scores |= {"miou": 0.5, "benchmark_miou": 0.25, "accuracy": None}
     assert table(scores).splitlines() == [
-        "1 sweeps, 1,000 labeled points; percent",
+        "1 frames, 1,000 labeled points; percent",
         "class                  single pass",
         "car                          50.00",
         "truck                            -",

@@ -59,10 +59,10 @@ class Scored(torch.nn.Module):
 
 
 def scores(source, model, *, skip=False, skipped=None, tta=False, **options):
-    sweeps = EvaluationFrames(source, 0.2, on_bad_sweep="skip" if skip else "stop")
+    frames = EvaluationFrames(source, 0.2, on_bad_frame="skip" if skip else "stop")
     score = functools.partial(evaluate_tta, augmentation="rotations") if tta else evaluate
     return score(
-        model, sweeps, CLASSES, SEMANTICKITTI_RULE, CPU, title="x", skipped=skipped, **options
+        model, frames, CLASSES, SEMANTICKITTI_RULE, CPU, title="x", skipped=skipped, **options
     ) | {"seconds": 0}
 
 
@@ -76,15 +76,15 @@ def sharded(count, broken, tta):
     ("size", "count", "broken", "tta"),
     [
         pytest.param(2, 5, (), False, id="a share each"),
-        pytest.param(3, 5, (1, 4), False, id="all sweeps of one cannot be read"),
-        pytest.param(3, 2, (), False, id="no sweeps for one"),
+        pytest.param(3, 5, (1, 4), False, id="all frames of one cannot be read"),
+        pytest.param(3, 2, (), False, id="no frames for one"),
         pytest.param(2, 3, (0,), True, id="augmented"),
     ],
 )
 def test_processes_have_the_scores_of_one(size, count, broken, tta):
     expected, messages = sharded(count, broken, tta)
-    assert expected["sweeps"] == count - len(broken)
-    assert expected["points"] == 1200 * expected["sweeps"]
+    assert expected["frames"] == count - len(broken)
+    assert expected["points"] == 1200 * expected["frames"]
     assert expected["miou"] > 0
     for found, skipped in values_of(run_processes(size, sharded, count, broken, tta)):
         assert found == expected
@@ -92,10 +92,10 @@ def test_processes_have_the_scores_of_one(size, count, broken, tta):
     assert set(messages) == {f"room/{number}" for number in broken}
 
 
-def test_the_sweeps_scores_and_the_confusion_are_those_of_the_predictions():
+def test_the_frames_scores_and_the_confusion_are_those_of_the_predictions():
     model, seen = Scored(), {}
     found = scores(Rooms((4, 1)), model, visit=lambda name, output: seen.update({name: output}))
-    assert sorted(seen) == list(found["by_sweep"]) == ["room/1", "room/4"]
+    assert sorted(seen) == list(found["by_frame"]) == ["room/1", "room/4"]
     total = ConfusionMatrix(CLASSES, SEMANTICKITTI_RULE)
     for number in (4, 1):
         voxels = EvaluationFrames(Rooms((number,)), 0.2)[0]
@@ -103,8 +103,8 @@ def test_the_sweeps_scores_and_the_confusion_are_those_of_the_predictions():
         alone = ConfusionMatrix(CLASSES, SEMANTICKITTI_RULE)
         for matrix in (total, alone):
             matrix.add(torch.from_numpy(voxels.raw_segment), labels)
-        assert found["by_sweep"][f"room/{number}"] == alone.miou()
-    assert found["by_sweep"]["room/1"] != found["by_sweep"]["room/4"]
+        assert found["by_frame"][f"room/{number}"] == alone.miou()
+    assert found["by_frame"]["room/1"] != found["by_frame"]["room/4"]
     assert found["confusion"] == total.counts.tolist()
     assert sum(map(sum, found["confusion"])) == found["labeled_points"]
 
@@ -120,11 +120,11 @@ def test_a_network_with_batch_norm_scores_the_same_on_processes():
 
 
 def stopping():
-    # Only the second process meets the bad sweep, at once; the first has seconds to go.
-    sweeps = Rooms(range(240), broken=(1,), seconds=0.5)
+    # Only the second process meets the bad frame, at once; the first has seconds to go.
+    frames = Rooms(range(240), broken=(1,), seconds=0.5)
     model = Scored().train()
     try:
-        scores(sweeps, model)
+        scores(frames, model)
     finally:
         assert model.training
 
@@ -201,7 +201,7 @@ def test_ignored_points_are_neither_misses_nor_false_alarms():
     assert with_ignored.scores() == without.scores()
 
 
-def test_counts_add_up_over_sweeps():
+def test_counts_add_up_over_frames():
     whole = matrix([0, 1, 2, 2], [0, 2, 2, 1])
     parts = ConfusionMatrix(("a", "b", "c"), SEMANTICKITTI_RULE)
     parts.add(torch.tensor([0, 1]), torch.tensor([0, 2]))
@@ -209,7 +209,7 @@ def test_counts_add_up_over_sweeps():
     assert torch.equal(whole.counts, parts.counts)
 
 
-def test_merged_counts_are_those_of_all_sweeps():
+def test_merged_counts_are_those_of_all_frames():
     truths, guesses = ([0, 1], [2, 2, -1]), ([0, -1], [2, 1, 0])
     whole, merged = (ConfusionMatrix(("a", "b", "c"), WAYMO_RULE) for _ in range(2))
     for truth, guess in zip(truths, guesses, strict=True):
@@ -221,9 +221,9 @@ def test_merged_counts_are_those_of_all_sweeps():
         merged.merge(ConfusionMatrix(("a", "b"), WAYMO_RULE))
 
 
-def test_the_common_mean_is_over_classes_that_more_than_half_of_the_sweeps_have():
+def test_the_common_mean_is_over_classes_that_more_than_half_of_the_frames_have():
     scored = ConfusionMatrix(("a", "b", "c"), SEMANTICKITTI_RULE)
-    # a is in three of four sweeps, b in two, c in one and in the predictions.
+    # a is in three of four frames, b in two, c in one and in the predictions.
     for truth, guess in (([0, 0], [0, 2]), ([0, 1], [0, 1]), ([1, 0], [1, 0]), ([2, -1], [2, 0])):
         scored.add(torch.tensor(truth), torch.tensor(guess))
     scores = scored.scores()

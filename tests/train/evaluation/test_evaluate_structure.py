@@ -1,4 +1,4 @@
-"""One pass of structure scores: the predictions of `evaluate`, each sweep once, kept or not."""
+"""One pass of structure scores: the predictions of `evaluate`, each frame once, kept or not."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ from train.evaluation.feature_agreement import (
     own_other,
     sampled_rows,
 )
-from train.evaluation.structure import StructureCounts, count_structure, sweep_structure
+from train.evaluation.structure import StructureCounts, count_structure, frame_structure
 from train.networks.ptv3 import build_segmentor
 
 CLASSES = ("floor", "wall", "ball", "nothing")
@@ -30,8 +30,8 @@ CPU = torch.device("cpu")
 CLIP = (-3.0, -3.0, -1.0, 3.0, 3.5, 1.5)
 
 
-class Streets:
-    """Labeled rooms, two of each street; some cannot be read, some have no labels."""
+class Scenes:
+    """Labeled rooms, two of each scene; some cannot be read, some have no labels."""
 
     skipped_unlabeled = 0
 
@@ -57,10 +57,10 @@ NAMES = ("first/0", "first/1", "second/0", "second/1", "third/0")
 
 def prepared(names=NAMES, *, clip=None, keep=False, skip=False, **options):
     frames = EvaluationFrames(
-        Streets(names, **options),
+        Scenes(names, **options),
         0.2,
         clip_range_m=clip,
-        on_bad_sweep="skip" if skip else "stop",
+        on_bad_frame="skip" if skip else "stop",
     )
     return PreparedFrames(frames, NUM_CLASSES, keep=keep)
 
@@ -99,26 +99,26 @@ def test_counts_are_those_of_the_raw_points_where_they_lie():
     frames = prepared(NAMES[:1], clip=CLIP)
     network = toy(3)
     found = evaluate_structure(network, frames, CPU, title="x").counts[NAMES[0]]
-    sweep, voxels = frames.frames.source[0], frames.frames[0]
+    frame, voxels = frames.frames.source[0], frames.frames[0]
     inputs = torch.from_numpy(voxels.coord), torch.from_numpy(voxels.strength)
     batch = {"feat": torch.cat(inputs, dim=1), "offset": None}
     prediction = network(batch).logits.argmax(1).numpy()[voxels.inverse]
-    expected = count_structure(sweep_structure(sweep.coord, sweep.segment, NUM_CLASSES), prediction)
+    expected = count_structure(frame_structure(frame.coord, frame.segment, NUM_CLASSES), prediction)
     assert found == expected
     assert found.components.sum() > 0
 
 
-def test_streets_are_the_sweeps_of_a_sequence_together():
+def test_scenes_are_the_frames_of_a_sequence_together():
     found = evaluate_structure(toy(3), prepared(), CPU, title="x")
     assert list(found.counts) == list(NAMES)
-    streets = found.streets()
-    assert list(streets) == ["first", "second", "third"]
-    assert [street.sweeps for street in streets.values()] == [2, 2, 1]
-    assert streets["second"] == found.counts["second/0"] + found.counts["second/1"]
-    assert StructureCounts.total(streets.values(), NUM_CLASSES) == found.total()
+    scenes = found.scenes()
+    assert list(scenes) == ["first", "second", "third"]
+    assert [scene.frames for scene in scenes.values()] == [2, 2, 1]
+    assert scenes["second"] == found.counts["second/0"] + found.counts["second/1"]
+    assert StructureCounts.total(scenes.values(), NUM_CLASSES) == found.total()
 
 
-def test_kept_sweeps_are_read_once_and_give_the_same():
+def test_kept_frames_are_read_once_and_give_the_same():
     frames, fresh = prepared(keep=True), prepared()
     first = evaluate_structure(toy(3), frames, CPU, title="x")
     second = evaluate_structure(toy(3), frames, CPU, title="x")
@@ -150,13 +150,13 @@ def test_agreement_is_that_of_the_last_decoder_features():
         assert found.correlations[name] == distance_correlation(teachers[-1], students[-1])
     mean = sum(found.correlations.values()) / len(NAMES)
     assert found.distance_correlation() == pytest.approx(mean, abs=1e-12)
-    streets = [name.split("/")[0] for name in NAMES]
+    scenes = [name.split("/")[0] for name in NAMES]
     assert found.own_other == {
-        "squared": own_other(squared, teachers, students, groups=streets, seed=2)
+        "squared": own_other(squared, teachers, students, groups=scenes, seed=2)
     }
     results = found.results()
-    assert {street: result.counts for street, result in results.items()} == found.streets()
-    first, second, third = (results[street] for street in ("first", "second", "third"))
+    assert {scene: result.counts for scene, result in results.items()} == found.scenes()
+    first, second, third = (results[scene] for scene in ("first", "second", "third"))
     assert third.correlations == (found.correlations["third/0"],)
     assert first.own_other["squared"].own == found.own_other["squared"].own[:2]
     assert second.own_other["squared"].other == found.own_other["squared"].other[2:4]
@@ -184,7 +184,7 @@ def test_without_a_teacher_there_is_no_agreement():
     assert (result.correlations, result.own_other) == ((), {})
 
 
-def test_sweeps_that_cannot_be_read_are_left_out_or_end_the_pass():
+def test_frames_that_cannot_be_read_are_left_out_or_end_the_pass():
     skipped = SkippedFrames()
     found = evaluate_structure(
         toy(3), prepared(skip=True, broken=NAMES[1:2]), CPU, title="x", skipped=skipped
@@ -195,7 +195,7 @@ def test_sweeps_that_cannot_be_read_are_left_out_or_end_the_pass():
     with pytest.raises(UserError, match="first/1: is damaged"):
         evaluate_structure(network, prepared(broken=NAMES[1:2]), CPU, title="x")
     assert network.training
-    with pytest.raises(UserError, match="no validation sweep could be read"):
+    with pytest.raises(UserError, match="no validation frame could be read"):
         evaluate_structure(toy(3), prepared(skip=True, broken=NAMES), CPU, title="x")
     with pytest.raises(UserError, match="first/0 has no labels"):
         evaluate_structure(toy(3), prepared(unlabeled=NAMES), CPU, title="x")
@@ -206,16 +206,16 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="losses compare with a teacher"):
         evaluate_structure(toy(3), frames, CPU, title="x", losses={"squared": squared})
     of_teacher = sample_features(toy(4), frames, CPU, title="x", num_samples=20)
-    one_street = prepared(NAMES[:2])
-    with pytest.raises(UserError, match="2 validation sweeps of 1 street"):
+    one_scene = prepared(NAMES[:2])
+    with pytest.raises(UserError, match="2 validation frames of 1 scene"):
         evaluate_structure(
-            toy(3), one_street, CPU, title="x", teacher=of_teacher, losses={"squared": squared}
+            toy(3), one_scene, CPU, title="x", teacher=of_teacher, losses={"squared": squared}
         )
-    assert one_street.frames.source.reads == 0
+    assert one_scene.frames.source.reads == 0
     known = dict(of_teacher.by_name)
     del known["third/0"]
     for wrong in (SampledFeatures(0, 20, known), SampledFeatures(0, 21, of_teacher.by_name)):
-        with pytest.raises(ValueError, match="features are not those of sweep"):
+        with pytest.raises(ValueError, match="features are not those of frame"):
             evaluate_structure(toy(3), frames, CPU, title="x", teacher=wrong)
 
 
@@ -232,7 +232,7 @@ def shared():
         losses={"squared": squared},
         skipped=skipped,
     )
-    record = {street: result.to_json() for street, result in found.results().items()}
+    record = {scene: result.to_json() for scene, result in found.results().items()}
     return record, list(found.counts), skipped.messages
 
 

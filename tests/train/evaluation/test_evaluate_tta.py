@@ -51,9 +51,9 @@ class Source:
 
 
 def scores(student, source, *, name="rotations", **options):
-    sweeps = EvaluationFrames(source, GRID_SIZE_M, **options.pop("reading", {}))
+    frames = EvaluationFrames(source, GRID_SIZE_M, **options.pop("reading", {}))
     return evaluate_tta(
-        student, sweeps, CLASSES, SEMANTICKITTI_RULE, CPU, title="x", augmentation=name, **options
+        student, frames, CLASSES, SEMANTICKITTI_RULE, CPU, title="x", augmentation=name, **options
     )
 
 
@@ -72,12 +72,12 @@ def test_the_scores_are_those_of_the_augmented_predictions(student, rooms, name,
     want = matrix.scores()
     assert {key: got[key] for key in want} == want
     assert (got["augmentation"], got["passes"]) == (name, len(TEST_TIME_AUGMENTATIONS[name]))
-    assert (got["sweeps"], got["points"]) == (2, sum(len(room.coord) for room in rooms))
+    assert (got["frames"], got["points"]) == (2, sum(len(room.coord) for room in rooms))
 
 
 def test_a_single_pass_is_scored_otherwise_and_says_nothing_of_augmentation(student, rooms):
-    sweeps = EvaluationFrames(Source(rooms), GRID_SIZE_M)
-    single = evaluate(student, sweeps, CLASSES, SEMANTICKITTI_RULE, CPU, title="x")
+    frames = EvaluationFrames(Source(rooms), GRID_SIZE_M)
+    single = evaluate(student, frames, CLASSES, SEMANTICKITTI_RULE, CPU, title="x")
     assert "augmentation" not in single
     assert single["miou"] != scores(student, Source(rooms))["miou"]
 
@@ -87,13 +87,13 @@ def test_workers_read_the_same(student, rooms):
     assert alone | {"seconds": 0} == helped | {"seconds": 0}
 
 
-def test_a_sweep_that_cannot_be_read_stops_or_is_listed(student, rooms):
+def test_a_frame_that_cannot_be_read_stops_or_is_listed(student, rooms):
     source = Source(rooms, broken=[0])
     with pytest.raises(UserError, match="room: is damaged"):
         scores(student, source)
     skipped = SkippedFrames()
-    got = scores(student, source, reading={"on_bad_sweep": "skip"}, skipped=skipped)
-    assert got["sweeps"] == 1
+    got = scores(student, source, reading={"on_bad_frame": "skip"}, skipped=skipped)
+    assert got["frames"] == 1
     assert skipped.messages == {"room/1": "room: is damaged"}
 
 

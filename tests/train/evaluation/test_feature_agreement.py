@@ -137,7 +137,7 @@ def test_own_and_other_by_hand():
     assert OwnOther.from_json(json.loads(json.dumps(test.to_json()))) == test
 
 
-def test_the_other_cloud_is_of_another_street():
+def test_the_other_cloud_is_of_another_scene():
     teachers = [column(0.0), column(1.0), column(3.0), column(7.0)]
     students = [column(0.0)] * 4
     test = own_other(gap, teachers, students, groups=["a", "a", "b", "a"])
@@ -186,11 +186,11 @@ def test_damaged_tests_are_refused(record):
 
 
 def test_a_single_cloud_has_no_other():
-    with pytest.raises(UserError, match=r"1 validation sweeps of 1 street.*at least two streets"):
+    with pytest.raises(UserError, match=r"1 validation frames of 1 scene.*at least two scenes"):
         own_other(gap, [column(0.0)], [column(0.0)])
-    with pytest.raises(UserError, match="2 validation sweeps of 1 street"):
+    with pytest.raises(UserError, match="2 validation frames of 1 scene"):
         own_other(gap, [column(0.0)] * 2, [column(0.0)] * 2, groups=["a", "a"])
-    with pytest.raises(UserError, match="0 validation sweeps"):
+    with pytest.raises(UserError, match="0 validation frames"):
         own_other(gap, [], [])
 
 

@@ -22,7 +22,7 @@ from train.evaluation.structure import (
     THIN_CLASSES,
     StructureCounts,
     count_structure,
-    sweep_structure,
+    frame_structure,
     thin_classes,
 )
 
@@ -40,7 +40,7 @@ def line(length, start=0, y=0):
 
 
 def counted(cells, truth, prediction, num_classes=3):
-    structure = sweep_structure(centers(cells), np.array(truth, dtype=np.int64), num_classes)
+    structure = frame_structure(centers(cells), np.array(truth, dtype=np.int64), num_classes)
     return count_structure(structure, np.array(prediction, dtype=np.int64))
 
 
@@ -56,8 +56,8 @@ def test_fragments_of_a_line_by_hand():
     assert counts.truth.tolist() == [60, 0, 0]
     assert counts.predicted.tolist() == [15, 45, 0]
     assert counts.hits.tolist() == [15, 0, 0]
-    assert counts.sweeps == 1
-    assert counts.sweeps_with.tolist() == [1, 0, 0]
+    assert counts.frames == 1
+    assert counts.frames_with.tolist() == [1, 0, 0]
 
 
 def test_a_component_found_only_in_crumbs_is_missed_and_not_split():
@@ -117,14 +117,14 @@ def test_spurious_components_count_from_three_cells(length, spurious):
 def test_a_cell_is_what_most_of_its_labeled_points_are():
     # Three points in each of fifty cells. Truth: b, b, a; prediction: a, a, none.
     coord = np.repeat(centers(line(50)), 3, axis=0)
-    structure = sweep_structure(coord, np.tile([1, 1, 0], 50), 3)
+    structure = frame_structure(coord, np.tile([1, 1, 0], 50), 3)
     assert structure.cell_truth.tolist() == [1] * 50
     counts = count_structure(structure, np.tile([0, 0, -1], 50))
     assert counts.components.tolist() == [0, 1, 0]
     assert counts.missed.tolist() == [0, 1, 0]
     assert counts.spurious.tolist() == [1, 0, 0]
     # A tie is the lower class's, in the truth and in the prediction.
-    structure = sweep_structure(coord, np.tile([2, 1, -1], 50), 3)
+    structure = frame_structure(coord, np.tile([2, 1, -1], 50), 3)
     assert structure.cell_truth.tolist() == [1] * 50
     assert count_structure(structure, np.tile([2, 1, 2], 50)).missed.tolist() == [0, 0, 0]
 
@@ -207,7 +207,7 @@ def slow_counts(coord, truth, prediction, num_classes):
                 else:
                     result[prefix + "predicted"][g] += 1
     for label in range(num_classes):
-        result["sweeps_with"][label] = int(label in truth_of)
+        result["frames_with"][label] = int(label in truth_of)
         true_cells = {cell for cell, own in cell_truth.items() if own == label}
         said_cells = {cell for cell, own in cell_guess.items() if own == label}
         for component in grown(true_cells):
@@ -220,10 +220,10 @@ def slow_counts(coord, truth, prediction, num_classes):
         for component in grown(said_cells):
             reach = component.union(*(around(cell) for cell in component))
             result["spurious"][label] += len(component) >= 3 and not reach & true_cells
-    return {"sweeps": 1, **result}
+    return {"frames": 1, **result}
 
 
-def random_sweep(seed, *, count=1400, extent=(3.0, 2.0, 0.8), num_classes=5):
+def random_frame(seed, *, count=1400, extent=(3.0, 2.0, 0.8), num_classes=5):
     """Return a cloud whose classes fill regions, and a prediction that is wrong in regions."""
     rng = np.random.default_rng(seed)
     coord = rng.uniform(0, extent, (count, 3)).astype(np.float32) - 1.0
@@ -247,9 +247,9 @@ def random_sweep(seed, *, count=1400, extent=(3.0, 2.0, 0.8), num_classes=5):
 def test_counts_are_those_of_the_definitions():
     seen = Counter()
     for seed in range(20, 30):
-        coord, truth, prediction = random_sweep(seed, count=300 + 80 * (seed - 20))
+        coord, truth, prediction = random_frame(seed, count=300 + 80 * (seed - 20))
         expected = slow_counts(coord, truth, prediction, 5)
-        found = count_structure(sweep_structure(coord, truth, 5), prediction)
+        found = count_structure(frame_structure(coord, truth, 5), prediction)
         assert found.to_json() == expected
         for name in PER_CLASS:
             seen[name] += sum(expected[name])
@@ -269,10 +269,10 @@ def test_the_definitions_by_hand():
 
 
 def test_the_order_of_points_changes_nothing():
-    coord, truth, prediction = random_sweep(3)
+    coord, truth, prediction = random_frame(3)
     order = np.random.default_rng(0).permutation(len(coord))
-    whole = count_structure(sweep_structure(coord, truth, 5), prediction)
-    shuffled = count_structure(sweep_structure(coord[order], truth[order], 5), prediction[order])
+    whole = count_structure(frame_structure(coord, truth, 5), prediction)
+    shuffled = count_structure(frame_structure(coord[order], truth[order], 5), prediction[order])
     assert whole == shuffled
 
 
@@ -282,10 +282,10 @@ def test_iou_scores_are_those_of_the_confusion_matrix(rule):
     matrix = ConfusionMatrix(names, rule)
     counts = StructureCounts.zero(6)
     for seed in range(3):
-        coord, truth, prediction = random_sweep(seed, count=300)
+        coord, truth, prediction = random_frame(seed, count=300)
         prediction[truth == 4] = -1
         matrix.add(torch.from_numpy(truth), torch.from_numpy(prediction))
-        counts += count_structure(sweep_structure(coord, truth, 6), prediction)
+        counts += count_structure(frame_structure(coord, truth, 6), prediction)
     found, expected = counts.scores(names, rule), matrix.scores()
     for score in ("miou", "benchmark_miou", "accuracy"):
         assert found[score] == expected[score]
@@ -294,7 +294,7 @@ def test_iou_scores_are_those_of_the_confusion_matrix(rule):
 
 def record(**changed):
     empty = {name: [0, 0, 0] for name in PER_CLASS}
-    return {"sweeps": 4} | empty | changed
+    return {"frames": 4} | empty | changed
 
 
 def test_scores_by_hand():
@@ -341,10 +341,10 @@ def test_abstentions_near_borders_follow_the_rule():
 def test_counts_add_up_and_scale():
     parts = []
     for seed in range(3):
-        coord, truth, prediction = random_sweep(seed, count=300)
-        parts.append(count_structure(sweep_structure(coord, truth, 5), prediction))
+        coord, truth, prediction = random_frame(seed, count=300)
+        parts.append(count_structure(frame_structure(coord, truth, 5), prediction))
     total = StructureCounts.total(parts, 5)
-    assert total.sweeps == 3
+    assert total.frames == 3
     for name in PER_CLASS:
         assert np.array_equal(getattr(total, name), sum(getattr(part, name) for part in parts))
     assert parts[0] * 2 + 0 * parts[1] == StructureCounts.total([parts[0], parts[0]], 5)
@@ -353,24 +353,24 @@ def test_counts_add_up_and_scale():
         StructureCounts.zero(3) + parts[0]
 
 
-def test_two_sweeps_together_are_the_sum_of_both():
+def test_two_frames_together_are_the_sum_of_both():
     # Far apart in one cloud nothing touches: what is counted is the sum.
-    both = [random_sweep(seed, count=900) for seed in (1, 2)]
+    both = [random_frame(seed, count=900) for seed in (1, 2)]
     parts = [
-        count_structure(sweep_structure(coord, truth, 5), prediction)
+        count_structure(frame_structure(coord, truth, 5), prediction)
         for coord, truth, prediction in both
     ]
     coord = np.concatenate([both[0][0], both[1][0] + np.float32([64.0, 0, 0])])
     truth, prediction = (np.concatenate([cloud[at] for cloud in both]) for at in (1, 2))
-    whole = count_structure(sweep_structure(coord, truth, 5), prediction)
+    whole = count_structure(frame_structure(coord, truth, 5), prediction)
     total = StructureCounts.total(parts, 5)
     for name in ("components", "missed", "splits", "spurious", "truth", "hits"):
         assert np.array_equal(getattr(whole, name), getattr(total, name)), name
 
 
 def test_records_are_plain_and_come_back():
-    coord, truth, prediction = random_sweep(0, count=300)
-    counts = count_structure(sweep_structure(coord, truth, 5), prediction)
+    coord, truth, prediction = random_frame(0, count=300)
+    counts = count_structure(frame_structure(coord, truth, 5), prediction)
     written = json.loads(json.dumps(counts.to_json()))
     assert StructureCounts.from_json(written) == counts
     assert StructureCounts.from_json(written) + counts == 2 * counts
@@ -383,7 +383,7 @@ def test_records_are_plain_and_come_back():
         ({"hits": [0, 0, 0.5]}, "0.5 is no whole number"),
         ({"hits": [0, 0, True]}, "True is no whole number"),
         ({"missed": [0, 0, -1]}, "-1 is no whole number"),
-        ({"sweeps": -1}, "-1 is no whole number"),
+        ({"frames": -1}, "-1 is no whole number"),
         ({"other": [0, 0, 0]}, "other"),
     ],
 )
@@ -405,7 +405,7 @@ def test_damaged_records_are_refused(changed, said):
 )
 def test_nothing_to_score_has_no_scores(cells, truth, prediction):
     counts = counted(cells, truth, prediction)
-    assert counts == StructureCounts.zero(3) + StructureCounts.from_json(record(sweeps=1))
+    assert counts == StructureCounts.zero(3) + StructureCounts.from_json(record(frames=1))
     assert set(counts.scores(NAMES, WAYMO_RULE, {"thin": ("a",)}).values()) == {None}
 
 
@@ -423,22 +423,22 @@ def test_all_of_one_class():
     assert scores["boundary_iou"] is None
 
 
-def test_common_classes_are_in_most_sweeps():
-    counts = StructureCounts.from_json(record(sweeps_with=[4, 3, 2]))
+def test_common_classes_are_in_most_frames():
+    counts = StructureCounts.from_json(record(frames_with=[4, 3, 2]))
     assert counts.common_classes(NAMES) == ("a", "b")
     assert counts.common_classes(NAMES, 0.4) == NAMES
 
 
 def test_what_does_not_fit_is_refused():
-    structure = sweep_structure(centers(line(3)), np.array([0, 1, -1]), 3)
+    structure = frame_structure(centers(line(3)), np.array([0, 1, -1]), 3)
     with pytest.raises(ValueError, match="predictions for 3 points"):
         count_structure(structure, np.zeros(2, dtype=np.int64))
     with pytest.raises(ValueError, match="id 3, outside 0 to 2"):
         count_structure(structure, np.array([0, 0, 3]))
     with pytest.raises(ValueError, match="id 3, outside 0 to 2"):
-        sweep_structure(centers(line(2)), np.array([0, 3]), 3)
+        frame_structure(centers(line(2)), np.array([0, 3]), 3)
     with pytest.raises(ValueError, match="labels for 3 points"):
-        sweep_structure(centers(line(3)), np.array([0, 1]), 3)
+        frame_structure(centers(line(3)), np.array([0, 1]), 3)
     counts = StructureCounts.zero(3)
     with pytest.raises(ValueError, match="2 names for 3 classes"):
         counts.scores(("a", "b"), WAYMO_RULE)

@@ -107,15 +107,15 @@ def test_the_doors_of_other_commands_take_the_folder(checkpoint, tmp_path):
 
 
 def test_scores_and_times_beside_torch_and_their_page(
-    checkpoint, onnx_folder, toy_sweeps, tmp_path, capsys
+    checkpoint, onnx_folder, toy_frames, tmp_path, capsys
 ):
     folder = shutil.copytree(onnx_folder, tmp_path / "onnx")
     line = "--score f@ --checkpoint c@ --data-root d@ --repeats 1 --remark busy"
-    assert run(line, f=folder, c=checkpoint, d=toy_sweeps) == 0
+    assert run(line, f=folder, c=checkpoint, d=toy_frames) == 0
     assert re.search(r"mIoU: torch (\S+), exported \1, loss \+0\.00", capsys.readouterr().out)
     record = json.loads((folder / "scores.json").read_text())
     scores = record["scores"]
-    assert scores["torch"]["sweeps"] == scores["exported"]["sweeps"] == 1
+    assert scores["torch"]["frames"] == scores["exported"]["frames"] == 1
     assert scores["torch"]["miou"] is not None
     assert scores["same_class"] > 0.999
     assert 0 < scores["largest_difference"] < 1e-4
@@ -134,17 +134,17 @@ def test_scores_and_times_beside_torch_and_their_page(
     assert json.loads((tmp_path / "export.json").read_text())[0]["measured"] == record
 
 
-def test_fresh_weights_are_timed_and_not_scored(checkpoint, onnx_folder, toy_sweeps, tmp_path):
+def test_fresh_weights_are_timed_and_not_scored(checkpoint, onnx_folder, toy_frames, tmp_path):
     folder = shutil.copytree(onnx_folder, tmp_path / "onnx")
     line = "--score f@ --checkpoint c@ --data-root d@ --repeats 1 --untrained"
-    assert run(line, f=folder, c=checkpoint, d=toy_sweeps) == 0
+    assert run(line, f=folder, c=checkpoint, d=toy_frames) == 0
     assert run("--page o@/p.md --exports f@", write_page, o=tmp_path, f=folder) == 0
     assert "| not trained | - | - | - | - | - |" in (tmp_path / "p.md").read_text()
 
 
 @pytest.mark.slow
 def test_int8_is_calibrated_on_training_frames(
-    two_stages, metadata_of, toy_sweeps, tmp_path, capsys
+    two_stages, metadata_of, toy_frames, tmp_path, capsys
 ):
     metadata = metadata_of(two_stages, dataset="semantickitti", class_names=CLASS_NAMES)
     save_model(two_stages, metadata, tmp_path / "small.pt")
@@ -152,7 +152,7 @@ def test_int8_is_calibrated_on_training_frames(
         "--checkpoint o@/small.pt --output o@/i --format onnx --precision int8 "
         "--calibration-frames 2 --data-root d@ --sequences 00"
     )
-    assert run(line, o=tmp_path, d=toy_sweeps) == 0
+    assert run(line, o=tmp_path, d=toy_frames) == 0
     assert "calibrating on 2 frames" in capsys.readouterr().err
     runner = ExportedNetwork(tmp_path / "i")
     assert runner.metadata["precision"] == "int8"
@@ -220,7 +220,7 @@ def test_terms_of_a_dataset_that_nobody_knows_are_demanded(network, metadata_of,
 
 
 def test_the_score_of_another_checkpoint_is_refused(
-    onnx_folder, telling_network, metadata_of, toy_sweeps, tmp_path, capsys
+    onnx_folder, telling_network, metadata_of, toy_frames, tmp_path, capsys
 ):
     other = telling_network(num_classes=len(CLASS_NAMES))
     with torch.no_grad():
@@ -228,7 +228,7 @@ def test_the_score_of_another_checkpoint_is_refused(
     metadata = metadata_of(other, dataset="semantickitti", class_names=CLASS_NAMES)
     save_model(other, metadata, tmp_path / "other.pt")
     line = "--score f@ --checkpoint o@/other.pt --data-root d@"
-    assert run(line, f=onnx_folder, o=tmp_path, d=toy_sweeps) == 2
+    assert run(line, f=onnx_folder, o=tmp_path, d=toy_frames) == 2
     assert "was exported from weights" in capsys.readouterr().err
 
 

@@ -83,7 +83,7 @@ def test_onnx_runtime_gives_our_logits_at_every_size(exported, voxel_batch, coun
 def test_a_simulated_frame(exported, tmp_path, dataset):
     folder, network, _ = exported
     spec = dataset_spec(dataset)
-    made = spec.simulate(tmp_path, num_sweeps=1, num_validation_sweeps=1, azimuth_steps=90, seed=1)
+    made = spec.simulate(tmp_path, num_frames=1, num_validation_frames=1, azimuth_steps=90, seed=1)
     frame = spec.open(made.root, sequences=made.validation_sequences)[0]
     voxels = voxelize(frame, 0.2)
     feat = np.concatenate([voxels.coord, voxels.strength], axis=1)
@@ -98,7 +98,7 @@ def test_a_simulated_frame(exported, tmp_path, dataset):
 
 
 @pytest.mark.real_data
-def test_a_real_sweep(exported, real_data):
+def test_a_real_frame(exported, real_data):
     folder, network, _ = exported
     path = real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin"
     points = np.fromfile(path, "<f4").reshape(-1, 4)

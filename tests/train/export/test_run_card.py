@@ -30,7 +30,7 @@ RUN = {
 METRICS = {
     "dataset": "toy",
     "simulated": True,
-    "student": {"miou": 0.5, "accuracy": 0.7, "iou": {"a": 0.5}, "sweeps": 3, "seconds": 1.0},
+    "student": {"miou": 0.5, "accuracy": 0.7, "iou": {"a": 0.5}, "frames": 3, "seconds": 1.0},
 }
 
 
@@ -46,8 +46,8 @@ def run_folder(tmp_path, telling_network, metadata_of):
 def test_scores_with_their_set_and_how_it_was_made(run_folder):
     made_by, scores = card_of_run(run_folder / "student.pt")
     (name,) = scores
-    assert name == "the simulated validation sweeps of toy, sequences 08"
-    assert scores[name] == {"miou": 0.5, "accuracy": 0.7, "iou": {"a": 0.5}, "sweeps": 3}
+    assert name == "the simulated validation frames of toy, sequences 08"
+    assert scores[name] == {"miou": 0.5, "accuracy": 0.7, "iou": {"a": 0.5}, "frames": 3}
     assert made_by["command"] == "topodistill run --data-root DIR --output DIR"
     assert made_by["teacher"]["file"] == "teacher.pt"
     assert "/home/me" not in json.dumps(made_by)

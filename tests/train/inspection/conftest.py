@@ -1,5 +1,5 @@
 """Fixtures that tests of readers have, too."""
 
-from tests.train.data.conftest import sweep, write_tree
+from tests.train.data.conftest import frame, write_tree
 
-__all__ = ["sweep", "write_tree"]
+__all__ = ["frame", "write_tree"]

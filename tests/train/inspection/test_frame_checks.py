@@ -22,7 +22,7 @@ SPEC = dataset_spec("semantickitti")
 
 
 @pytest.fixture(scope="module")
-def streets(tmp_path_factory) -> dict[str, list[LidarFrame]]:
+def scenes(tmp_path_factory) -> dict[str, list[LidarFrame]]:
     """Return simulated frames of every dataset that has a simulator."""
     found = {}
     for name in DATASETS:
@@ -31,8 +31,8 @@ def streets(tmp_path_factory) -> dict[str, list[LidarFrame]]:
             continue
         made = spec.simulate(
             tmp_path_factory.mktemp(name),
-            num_sweeps=2,
-            num_validation_sweeps=1,
+            num_frames=2,
+            num_validation_frames=1,
             azimuth_steps=72,
             seed=5,
         )
@@ -43,8 +43,8 @@ def streets(tmp_path_factory) -> dict[str, list[LidarFrame]]:
 
 
 @pytest.fixture
-def street(streets) -> LidarFrame:
-    return streets["semantickitti"][0]
+def scene(scenes) -> LidarFrame:
+    return scenes["semantickitti"][0]
 
 
 def looked_at(frames, name="semantickitti", **options) -> FrameChecks:
@@ -55,11 +55,11 @@ def looked_at(frames, name="semantickitti", **options) -> FrameChecks:
 
 
 @pytest.mark.parametrize("name", ["semantickitti", "nuscenes", "waymo"])
-def test_simulated_frames_are_told_nothing(streets, name):
-    assert min(len(frame.coord) for frame in streets[name]) > 1000, "or most checks are not made"
-    checks = looked_at(streets[name], name)
+def test_simulated_frames_are_told_nothing(scenes, name):
+    assert min(len(frame.coord) for frame in scenes[name]) > 1000, "or most checks are not made"
+    checks = looked_at(scenes[name], name)
     assert (checks.problems(), checks.warnings()) == ([], [])
-    for frame in streets[name]:
+    for frame in scenes[name]:
         assert prediction_warnings(frame, dataset_spec(name).class_names) == []
 
 
@@ -133,21 +133,21 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_found_and_said_with_a_cure(street, case):
+def test_what_is_wrong_is_found_and_said_with_a_hint(scene, case):
     change, kind, said = WRONG[case]
-    assert check_frame(street) == []
-    found = check_frame(change(street))
+    assert check_frame(scene) == []
+    found = check_frame(change(scene))
     assert [each.kind for each in found] == [kind]
-    assert said in f"{found[0].seen}; {found[0].cure}"
+    assert said in f"{found[0].seen}; {found[0].hint}"
 
 
 @pytest.mark.parametrize("count", [1, 40, 999])
-def test_how_few_points_are_spread_says_nothing(street, count):
+def test_how_few_points_are_spread_says_nothing(scene, count):
     few = dataclasses.replace(
-        street,
-        coord=street.coord[:count] / 100 + np.float32([500, 0, 0]),
+        scene,
+        coord=scene.coord[:count] / 100 + np.float32([500, 0, 0]),
         strength=np.zeros((count, 1), np.float32),
-        segment=street.segment[:count] * 0,
+        segment=scene.segment[:count] * 0,
     )
     assert {each.kind for each in check_frame(few)} <= {"one place"}
 
@@ -166,16 +166,16 @@ def file_of(frame, columns, rng=None):
 
 @pytest.mark.parametrize("columns", [3, 5, 6])
 @pytest.mark.parametrize("order", ["of the sensor", "shuffled"])
-def test_rows_of_another_length_are_refused(street, tmp_path, columns, order):
+def test_rows_of_another_length_are_refused(scene, tmp_path, columns, order):
     rng = np.random.default_rng(0) if order == "shuffled" else None
     path = tmp_path / "000000.bin"
-    path.write_bytes(file_of(street, columns, rng).tobytes())
+    path.write_bytes(file_of(scene, columns, rng).tobytes())
     with pytest.raises(UserError, match=rf"looks like {columns} columns of float32.*write four"):
         FILES.read_points(path)
 
 
-def test_coordinates_that_are_all_positive_are_refused_too(street, tmp_path):
-    corner = dataclasses.replace(street, coord=street.coord - street.coord.min(axis=0))
+def test_coordinates_that_are_all_positive_are_refused_too(scene, tmp_path):
+    corner = dataclasses.replace(scene, coord=scene.coord - scene.coord.min(axis=0))
     path = tmp_path / "000000.bin"
     path.write_bytes(file_of(corner, 3).tobytes())
     with pytest.raises(UserError, match="looks like 3 columns"):
@@ -184,18 +184,18 @@ def test_coordinates_that_are_all_positive_are_refused_too(street, tmp_path):
 
 @pytest.mark.parametrize("order", ["of the sensor", "shuffled"])
 @pytest.mark.parametrize(("factor", "shift"), [(1, 0), (255, 0), (65535, 0), (4, -2), (100, -50)])
-def test_four_columns_are_not_taken_for_others(street, factor, shift, order):
+def test_four_columns_are_not_taken_for_others(scene, factor, shift, order):
     rng = np.random.default_rng(0) if order == "shuffled" else None
-    points = file_of(scaled_strength(street, factor, shift), 4, rng)
+    points = file_of(scaled_strength(scene, factor, shift), 4, rng)
     refuse_other_columns(Path("x.bin"), points)
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("columns", [3, 5])
-def test_a_real_sweep_with_other_columns_is_refused(real_data, tmp_path, columns):
+def test_a_real_frame_with_other_columns_is_refused(real_data, tmp_path, columns):
     path = real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin"
     if not path.is_file():
-        pytest.skip("the real sweep is not beside this checkout")
+        pytest.skip("the real frame is not beside this checkout")
     coord, strength, _ = FILES.read_points(path)
     frame = LidarFrame(coord, strength, None, "x", path)
     written = tmp_path / "x.bin"
@@ -206,9 +206,9 @@ def test_a_real_sweep_with_other_columns_is_refused(real_data, tmp_path, columns
 
 
 @pytest.mark.parametrize("name", ["semantickitti", "nuscenes", "waymo"])
-def test_the_ground_is_where_the_dataset_has_it(streets, name):
+def test_the_ground_is_where_the_dataset_has_it(scenes, name):
     expected = dataset_spec(name).ground_z_m
-    for frame in streets[name]:
+    for frame in scenes[name]:
         assert ground_height_m(frame.coord) == pytest.approx(expected, abs=0.5)
         shifted = frame.coord + np.float32([0, 0, 7.3])
         assert ground_height_m(shifted) == pytest.approx(expected + 7.3, abs=0.5)
@@ -221,23 +221,23 @@ def test_where_no_layer_stands_out_there_is_no_ground():
     assert ground_height_m(np.empty((0, 3))) is None
 
 
-def test_frames_of_another_mount_are_said(streets):
-    lifted = [moved(f, z=f.coord[:, 2] + 1.73) for f in streets["semantickitti"]]
+def test_frames_of_another_mount_are_said(scenes):
+    lifted = [moved(f, z=f.coord[:, 2] + 1.73) for f in scenes["semantickitti"]]
     checks = looked_at(lifted)
     assert checks.problems() == []
     (line,) = checks.warnings()
     assert line.startswith("the ground lies at z = 0.0 m, in semantickitti at -1.7 m: ")
 
 
-def test_many_frames_with_one_trouble_are_one_line(streets):
-    frames = streets["semantickitti"]
+def test_many_frames_with_one_trouble_are_one_line(scenes):
+    frames = scenes["semantickitti"]
     checks = looked_at([scaled_strength(frame, 255) for frame in frames])
     (line,) = checks.warnings()
-    assert line.startswith(f"{frames[0].name} and {len(frames) - 1} more of {len(frames)} sweeps: ")
+    assert line.startswith(f"{frames[0].name} and {len(frames) - 1} more of {len(frames)} frames: ")
 
 
-def test_a_frame_without_a_label_is_a_warning_and_none_with_one_a_problem(streets):
-    frames = streets["semantickitti"]
+def test_a_frame_without_a_label_is_a_warning_and_none_with_one_a_problem(scenes):
+    frames = scenes["semantickitti"]
     bare = [dataclasses.replace(f, segment=np.full_like(f.segment, IGNORE_INDEX)) for f in frames]
     some = looked_at([bare[0], *frames[1:]])
     assert some.problems() == []
@@ -250,16 +250,16 @@ def test_a_frame_without_a_label_is_a_warning_and_none_with_one_a_problem(street
     assert (unlabeled.problems(), unlabeled.warnings()) == ([], [])
 
 
-def test_what_cannot_be_trained_on_can_be_scored(street):
-    one_place = dataclasses.replace(street, coord=np.full_like(street.coord, 3.01))
-    assert len(looked_at([street, one_place]).problems()) == 1
-    scored = looked_at([street, one_place], trains=False)
+def test_what_cannot_be_trained_on_can_be_scored(scene):
+    one_place = dataclasses.replace(scene, coord=np.full_like(scene.coord, 3.01))
+    assert len(looked_at([scene, one_place]).problems()) == 1
+    scored = looked_at([scene, one_place], trains=False)
     assert scored.problems() == []
     assert len(scored.warnings()) == 1
 
 
-def test_a_network_of_another_dataset_is_said(streets):
-    kitti = dataclasses.replace(streets["semantickitti"][0], path=Path("000000.bin"))
+def test_a_network_of_another_dataset_is_said(scenes):
+    kitti = dataclasses.replace(scenes["semantickitti"][0], path=Path("000000.bin"))
     names = {name: dataset_spec(name).class_names for name in DATASETS}
     (axes,) = prediction_warnings(kitti, names["nuscenes"])
     assert "trained on nuscenes, whose vehicle heads along y" in axes

@@ -38,8 +38,8 @@ def test_the_report_counts_what_is_on_disk(write_tree, tmp_path: Path, capsys):
     assert run(root, tmp_path / "out", "--pictures", "0") == 0
     report = json.loads((tmp_path / "out" / REPORT).read_text())
     assert report["sequences"] == ["00", "08"]
-    assert (report["sweeps"], report["unlabeled_sweeps"], report["points"]) == (3, 1, 240)
-    assert report["points_a_sweep"] == [60, 80, 100]
+    assert (report["frames"], report["unlabeled_frames"], report["points"]) == (3, 1, 240)
+    assert report["points_a_frame"] == [60, 80, 100]
     labels = np.concatenate([np.fromfile(path, "<u4") & 0xFFFF for path in root.rglob("*.label")])
     expected = {"ignored": (labels == 0).sum(), "road": (labels == 40).sum()}
     expected["car"] = np.isin(labels, [10, 252]).sum()
@@ -59,7 +59,7 @@ def test_the_report_counts_what_is_on_disk(write_tree, tmp_path: Path, capsys):
     assert report["strength_by_class"]["road"] == pytest.approx(lower_median, abs=0.0051)
     assert report["pictures"] == []
     shown = capsys.readouterr().out
-    assert "3 of 3 sweeps, 1 of them without labels" in shown
+    assert "3 of 3 frames, 1 of them without labels" in shown
     assert "not present: bicycle, motorcycle" in shown
     assert "problems: none" in shown
     assert "warnings: none" in shown
@@ -72,7 +72,7 @@ def test_chosen_sequences_alone_are_looked_at(write_tree, tmp_path: Path):
     assert json.loads((tmp_path / "out" / REPORT).read_text())["points"] == 20
 
 
-def test_sweeps_with_problems_are_listed_and_the_rest_is_counted(
+def test_frames_with_problems_are_listed_and_the_rest_is_counted(
     write_tree, tmp_path: Path, capsys
 ):
     root = write_tree({"00": {f"{n:06d}": (50, True) for n in range(3)}})
@@ -80,7 +80,7 @@ def test_sweeps_with_problems_are_listed_and_the_rest_is_counted(
     bad.write_bytes(np.full(50, 77, "<u4").tobytes())
     assert run(root, tmp_path / "out", "--pictures", "0") == 1
     report = json.loads((tmp_path / "out" / REPORT).read_text())
-    assert (report["sweeps"], report["points"], len(report["problems"])) == (2, 100, 1)
+    assert (report["frames"], report["points"], len(report["problems"])) == (2, 100, 1)
     assert str(bad) in report["problems"][0]
     assert str(bad) in capsys.readouterr().out
 
@@ -91,7 +91,7 @@ def test_what_opening_finds_is_listed_too(write_tree, tmp_path: Path, capsys):
     bad.write_bytes(b"")
     assert run(root, tmp_path / "out", "--pictures", "0") == 1
     report = json.loads((tmp_path / "out" / REPORT).read_text())
-    assert (report["sweeps_there"], report["sweeps"]) == (2, 2)
+    assert (report["frames_there"], report["frames"]) == (2, 2)
     (problem,) = report["problems"]
     assert problem.startswith(f"{bad}: ")
     assert problem in capsys.readouterr().out
@@ -108,9 +108,9 @@ def test_what_looks_wrong_is_listed_and_exits_with_1(write_tree, tmp_path: Path,
     report = json.loads((tmp_path / "out" / REPORT).read_text())
     (alone,), (strengths,) = report["problems"], report["warnings"]
     label = root / "sequences/00/labels/000001.label"
-    assert alone.startswith(f"{label}: is a label file without its sweep")
+    assert alone.startswith(f"{label}: is a label file without its frame")
     assert strengths.startswith(
-        "00/000000 and 1 more of 2 sweeps: strengths (remission, intensity)"
+        "00/000000 and 1 more of 2 frames: strengths (remission, intensity)"
     )
     shown = capsys.readouterr().out
     assert f"problems: 1\n{alone}\n" in shown
@@ -124,14 +124,14 @@ def test_labels_that_never_count_are_a_problem(write_tree, tmp_path: Path, capsy
     assert run(root, tmp_path / "out", "--pictures", "0") == 1
     report = json.loads((tmp_path / "out" / REPORT).read_text())
     (problem,) = report["problems"]
-    assert problem.startswith("none of the 3 labeled sweeps that were looked at has a point")
+    assert problem.startswith("none of the 3 labeled frames that were looked at has a point")
     assert report["warnings"] == []
 
 
 @pytest.mark.parametrize("name", ["nuscenes", "waymo"])
 def test_every_dataset_can_be_looked_at(tmp_path: Path, name: str, capsys):
     made = dataset_spec(name).simulate(
-        tmp_path / "data", num_sweeps=2, num_validation_sweeps=1, seed=0, azimuth_steps=48
+        tmp_path / "data", num_frames=2, num_validation_frames=1, seed=0, azimuth_steps=48
     )
     output = tmp_path / "out"
     arguments = ["--dataset", name, "--data-root", str(made.root), "--output", str(output)]
@@ -142,12 +142,12 @@ def test_every_dataset_can_be_looked_at(tmp_path: Path, name: str, capsys):
     sources = [
         spec.open(made.root, split, require_labels=False) for split in ("training", "validation")
     ]
-    sweeps = [source[index] for source in sources for index in range(len(source))]
-    assert report["sweeps"] == len(sweeps)
-    assert report["points"] == sum(len(sweep.coord) for sweep in sweeps)
+    frames = [source[index] for source in sources for index in range(len(source))]
+    assert report["frames"] == len(frames)
+    assert report["points"] == sum(len(frame.coord) for frame in frames)
     assert list(report["points_by_class"]) == ["ignored", *spec.class_names]
     for number, count in enumerate(report["points_by_class"].values()):
-        labels = [sweep.segment == number - 1 for sweep in sweeps if sweep.segment is not None]
+        labels = [frame.segment == number - 1 for frame in frames if frame.segment is not None]
         assert count == sum(int(here.sum()) for here in labels)
     assert report["points_by_class"]["vegetation"] > 0
     (picture,) = report["pictures"]
@@ -218,14 +218,14 @@ def test_an_official_split_can_be_looked_at(write_tree, tmp_path: Path, capsys):
     assert "validation split" in capsys.readouterr().out
 
 
-def test_a_few_sweeps_of_many_are_evenly_spread(write_tree, tmp_path: Path, capsys):
+def test_a_few_frames_of_many_are_evenly_spread(write_tree, tmp_path: Path, capsys):
     root = write_tree({"00": {f"{n:06d}": (10 + n, True) for n in range(9)}})
-    assert run(root, tmp_path / "out", "--sweeps", "3", "--pictures", "1") == 0
+    assert run(root, tmp_path / "out", "--frames", "3", "--pictures", "1") == 0
     report = json.loads((tmp_path / "out" / REPORT).read_text())
-    assert (report["sweeps"], report["sweeps_there"]) == (3, 9)
-    assert report["points_a_sweep"] == [10, 14, 18]
+    assert (report["frames"], report["frames_there"]) == (3, 9)
+    assert report["points_a_frame"] == [10, 14, 18]
     assert report["pictures"] == ["00_000000.png"]
-    assert "3 of 9 sweeps" in capsys.readouterr().out
+    assert "3 of 9 frames" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ MADE_BY = {"command": "topodistill run --dataset toy", "commit": "abc", "version
 SCORES = {
     "file": "toy.safetensors",
     "scored": "validation split",
-    "sweeps": 2,
+    "frames": 2,
     "miou": 0.25,
     "accuracy": None,
     "iou": {"a": 0.5, "b": None},
@@ -116,9 +116,9 @@ def test_the_page_says_what_the_header_says(saved):
         "## toy.safetensors",
         "topodistill run --dataset toy",
         "ptv3:tiny-student, 4 input channels, 4 classes of toy",
-        "2 sequences of simulated streets, seed 3",
+        "2 sequences of simulated scenes, seed 3",
         "- Versions: torch 2",
-        "Scores of `toy.safetensors` on 2 sweeps (validation split)",
+        "Scores of `toy.safetensors` on 2 frames (validation split)",
         "mIoU 25.0, accuracy -",
         "| a | 50.0 |\n| b | - |",
     ):
@@ -130,14 +130,14 @@ def test_the_page_says_what_the_header_says(saved):
 
 @pytest.fixture
 def run_folder(tmp_path, student):
-    """A checkpoint of an earlier version's run, which does not know the streets' seed."""
+    """A checkpoint of an earlier version's run, which does not know the scenes' seed."""
     save_model(student, dataclasses.replace(METADATA, simulated_seed=None), tmp_path / "teacher.pt")
     config = {
         "config": {
             "simulate": True,
             "output": "/home/me/run",
             "seed": 0,
-            "data": {"simulated_seed": 7, "simulated_sweeps": 160, "num_workers": 0},
+            "data": {"simulated_seed": 7, "simulated_frames": 160, "num_workers": 0},
             "optim": {"lr": 0.002},
         },
         "command": "python -m train.run --output /home/me/run --stage teacher",
@@ -166,7 +166,7 @@ def test_a_checkpoint_becomes_a_file_with_a_card_and_then_gets_its_scores(run_fo
     assert card.metadata.simulated_seed == 7
     assert card.scores == {}
     assert card.made_by["command"] == "python -m train.run --output DIR --stage teacher"
-    assert card.made_by["data"] == {"simulated_seed": 7, "simulated_sweeps": 160}
+    assert card.made_by["data"] == {"simulated_seed": 7, "simulated_frames": 160}
     assert card.made_by["changed_on_the_way"] == "optim.lr from 0.1 to 0.002 after step 9"
     before = load_model(file)[0].state_dict()
 

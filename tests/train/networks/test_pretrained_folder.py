@@ -22,7 +22,7 @@ METADATA = ModelMetadata(
     clip_range_m=(-1.0, -1.0, -1.0, 1.0, 1.0, 1.0),
     trained_on=("00", "01"),
 )
-SCORES = {"two toy sweeps": {"sweeps": 2, "miou": 0.25, "accuracy": None, "iou": {"a": 0.5}}}
+SCORES = {"two toy frames": {"frames": 2, "miou": 0.25, "accuracy": None, "iou": {"a": 0.5}}}
 GIVEN = {
     "metadata": METADATA,
     "data_license": "Toys, CC0.",
@@ -74,7 +74,7 @@ def test_the_card_says_what_whoever_gets_it_must_know(folder, student):
     for words in (
         f"of {count:,} parameters",
         "## Data license\n\nToys, CC0.\n",
-        "On two toy sweeps (2 sweeps): mIoU 25.0, accuracy -.",
+        "On two toy frames (2 frames): mIoU 25.0, accuracy -.",
         "| a | 50.0 |",
         "topodistill run --dataset toy",
         "- Versions: torch 2",

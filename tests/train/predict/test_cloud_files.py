@@ -44,21 +44,21 @@ WITH_STRENGTH = [*FLOATS, ("float", "intensity")]
 
 
 def check_points(path, *, strength=POINTS[:, 3:]):
-    sweep = read_cloud(path).sweep
-    assert sweep.coord.dtype == sweep.strength.dtype == np.float32
-    np.testing.assert_array_equal(sweep.coord, POINTS[:, :3])
-    np.testing.assert_array_equal(sweep.strength, strength)
-    assert sweep.segment is None
-    assert sweep.path == path
+    frame = read_cloud(path).frame
+    assert frame.coord.dtype == frame.strength.dtype == np.float32
+    np.testing.assert_array_equal(frame.coord, POINTS[:, :3])
+    np.testing.assert_array_equal(frame.strength, strength)
+    assert frame.segment is None
+    assert frame.path == path
 
 
-def test_a_semantickitti_sweep(tmp_path):
+def test_a_semantickitti_frame(tmp_path):
     path = tmp_path / "000000.bin"
     path.write_bytes(POINTS.astype("<f4").tobytes())
     check_points(path)
 
 
-def test_a_nuscenes_sweep_has_intensity_over_255_and_drops_the_ring(tmp_path):
+def test_a_nuscenes_frame_has_intensity_over_255_and_drops_the_ring(tmp_path):
     path = tmp_path / "n015__LIDAR_TOP__1.pcd.bin"
     intensity = np.array([0.0, 51.0, 255.0])
     raw = np.c_[POINTS[:, :3], intensity, [3.0, 30.0, 7.0]]
@@ -79,7 +79,7 @@ def test_a_numpy_array(tmp_path, dtype):
 
 def test_a_numpy_array_of_whole_numbers(tmp_path):
     np.save(tmp_path / "cloud.npy", np.array([[1, -2, 3]]))
-    np.testing.assert_array_equal(read_cloud(tmp_path / "cloud.npy").sweep.coord, [[1, -2, 3]])
+    np.testing.assert_array_equal(read_cloud(tmp_path / "cloud.npy").frame.coord, [[1, -2, 3]])
 
 
 @pytest.mark.parametrize("name", ["strength", "intensity", "remission", "scalar_Intensity"])
@@ -204,8 +204,8 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path, ending):
 def some_cloud():
     """A cloud of which only what writes labels is looked at."""
     path = Path("cloud.bin")
-    sweep = LidarFrame(np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32), None, "", path)
-    return Cloud(sweep, "", "")
+    frame = LidarFrame(np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32), None, "", path)
+    return Cloud(frame, "", "")
 
 
 def test_labels_of_semantickitti_are_read_back_by_the_dataset(tmp_path):

@@ -84,7 +84,7 @@ def test_a_sequence_to_label_files_with_frames_a_second(folder, network, capsys)
     assert "predicting: 3/3" in said
     assert "3 frames in " in said
     assert " frames a second with reading and writing" in said
-    assert said.count("SemanticKITTI sweep, 450 points") == 1
+    assert said.count("SemanticKITTI frame, 450 points") == 1
 
 
 def test_a_folder_of_other_columns_and_narrow_labels(folder, network):
@@ -266,7 +266,7 @@ def test_a_damaged_frame_stops_or_is_left_out(folder, capsys):
     assert run(folder, f"{STUDENT} --input @drive --output @out") == 2
     assert "000001.bin: 5 bytes is no multiple of 16" in capsys.readouterr().err
     assert listing(folder / "out") == ["000000.label"]
-    again = f"{STUDENT} --input @drive --output @again --on-bad-sweep skip"
+    again = f"{STUDENT} --input @drive --output @again --on-bad-frame skip"
     assert run(folder, again) == 0
     said = capsys.readouterr().err
     assert "left out: " in said
@@ -279,7 +279,7 @@ def test_a_damaged_frame_stops_or_is_left_out(folder, capsys):
 
 
 @pytest.mark.real_data
-def test_a_real_sweep_gets_equal_labels_in_every_format(folder, network, real_data: Path):
+def test_a_real_frame_gets_equal_labels_in_every_format(folder, network, real_data: Path):
     points = np.fromfile(
         real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin", "<f4"
     ).reshape(-1, 4)[::40]

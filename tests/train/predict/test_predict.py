@@ -183,7 +183,7 @@ def network():
 def folder(tmp_path, network, points):
     """A checkpoint and one cloud in three formats; `out` is empty."""
     save_card(tmp_path / "student.pt", network, CLASS_NAMES, dataset="semantickitti")
-    points.astype("<f4").tofile(tmp_path / "sweep.bin")
+    points.astype("<f4").tofile(tmp_path / "frame.bin")
     np.save(tmp_path / "cloud.npy", points)
     np.save(tmp_path / "bare.npy", points[:, :3])
     (tmp_path / "out").mkdir()
@@ -196,24 +196,24 @@ def run(folder, line):
     return main([*words, "--device", "cpu"])
 
 
-GIVEN = "--checkpoint @student.pt --input @sweep.bin"
+GIVEN = "--checkpoint @student.pt --input @frame.bin"
 
 
-def test_a_sweep_to_benchmark_labels_and_probabilities(folder, network, points, capsys):
-    files = "--output @out/sweep.label --probabilities @out/p.npy"
+def test_a_frame_to_benchmark_labels_and_probabilities(folder, network, points, capsys):
+    files = "--output @out/frame.label --probabilities @out/p.npy"
     assert run(folder, f"{GIVEN} {files}") == 0
     labels, probabilities = predict(network, points, GRID_SIZE_M)
     np.testing.assert_array_equal(
-        FILES.read_segment(folder / "out/sweep.label", len(points)), labels
+        FILES.read_segment(folder / "out/frame.label", len(points)), labels
     )
     np.testing.assert_array_equal(np.load(folder / "out/p.npy"), probabilities)
     said = capsys.readouterr().err
-    assert "SemanticKITTI sweep, 1300 points; strength: remission" in said
+    assert "SemanticKITTI frame, 1300 points; strength: remission" in said
     assert network.describe() in said
     assert "a single pass on cpu" in said
     assert "augmentation" not in said
     assert CLASS_NAMES[np.bincount(labels).argmax()] in said
-    assert sorted(path.name for path in (folder / "out").iterdir()) == ["p.npy", "sweep.label"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["p.npy", "frame.label"]
 
 
 def test_an_array_to_train_ids(folder, network, points, capsys):
@@ -288,7 +288,7 @@ def pointcept(folder):
     return model.eval()
 
 
-FOREIGN = "--checkpoint @model_best.pth --input @sweep.bin"
+FOREIGN = "--checkpoint @model_best.pth --input @frame.bin"
 
 
 def test_a_file_of_pointcept(folder, pointcept, points, capsys):
@@ -326,8 +326,8 @@ OUT = "--output @out/l.npy"
     [
         (f"--checkpoint @student.pt --input @gone.bin {OUT}", "gone.bin: cannot be read"),
         (f"--checkpoint @student.pt --input @cloud.txt {OUT}", "clouds are read from files"),
-        (f"--checkpoint @gone.pt --input @sweep.bin {OUT}", "gone.pt: no such file"),
-        (f"--checkpoint @sweep.bin --input @cloud.npy {OUT}", "not readable as a model"),
+        (f"--checkpoint @gone.pt --input @frame.bin {OUT}", "gone.pt: no such file"),
+        (f"--checkpoint @frame.bin --input @cloud.npy {OUT}", "not readable as a model"),
         (f"{GIVEN} --output @out/l.txt", "end the name in .label or .npy"),
         (f"{GIVEN} {OUT} --probabilities @out/p.txt", "--probabilities"),
         (f"{GIVEN} {OUT} --probabilities @out/l.npy", "is --output too"),
@@ -335,7 +335,7 @@ OUT = "--output @out/l.npy"
         (f"{GIVEN} --output @cloud.npy", "exists; choose another name"),
         (f"{GIVEN} {OUT} --probabilities @cloud.npy", "exists; choose another name"),
         (f"{GIVEN} {OUT} --grid-size-m 0", "grid_size_m must be a positive"),
-        (f"{GIVEN} {OUT} --grid-size-m 1e-6", "sweep.bin: at grid_size_m=1e-06"),
+        (f"{GIVEN} {OUT} --grid-size-m 1e-6", "frame.bin: at grid_size_m=1e-06"),
         (f"{GIVEN} {OUT} --form main", "--form is for files of Pointcept"),
         (f"{GIVEN} {OUT} --dataset semantickitti", "--dataset is for files of Pointcept"),
         ("", "--checkpoint, --input, --output are missing"),
@@ -355,7 +355,7 @@ def test_a_wrong_command(folder, capsys, line, message):
         (np.full(4, np.nan, "<f4").tobytes(), "NaN or infinite"),
     ],
 )
-def test_a_damaged_sweep(folder, capsys, data, message):
+def test_a_damaged_frame(folder, capsys, data, message):
     (folder / "bad.bin").write_bytes(data)
     line = refused(folder, capsys, f"--checkpoint @student.pt --input @bad.bin {OUT}")
     assert "bad.bin" in line
@@ -374,7 +374,7 @@ def test_an_output_that_exists_is_replaced_only_when_asked(folder, network, poin
 
 
 def test_networks_that_do_not_fit_the_command(folder, capsys, student):
-    given = "--checkpoint @other.pt --input @sweep.bin"
+    given = "--checkpoint @other.pt --input @frame.bin"
     save_card(folder / "other.pt", student, ("a", "b", "c", "d"))
     line = refused(folder, capsys, f"{given} --output @out/l.label")
     assert ".label files hold SemanticKITTI ids" in line
@@ -404,7 +404,7 @@ def test_a_file_of_pointcept_with_other_classes_than_the_dataset(folder, capsys)
 
 def test_a_device_that_is_not_there(folder, capsys):
     device = f"cuda:{torch.cuda.device_count()}"
-    words = f"--checkpoint @student.pt --input @sweep.bin {OUT} --device {device}"
+    words = f"--checkpoint @student.pt --input @frame.bin {OUT} --device {device}"
     assert main([word.replace("@", f"{folder}/") for word in shlex.split(words)]) == 2
     assert f"--device {device} is not there" in capsys.readouterr().err
     assert list((folder / "out").iterdir()) == []
@@ -433,7 +433,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(folder, capsys, monkeypatch)
 
     monkeypatch.setattr(os, "fsync", full)
     files = "--output @out/l.npy --probabilities @out/p.npy"
-    assert run(folder, f"--checkpoint @student.pt --input @sweep.bin {files}") == 2
+    assert run(folder, f"--checkpoint @student.pt --input @frame.bin {files}") == 2
     lines = capsys.readouterr().err.splitlines()
     assert "p.npy: cannot be written (No space left on device)" in lines[-1]
     assert sum(line.startswith("error: ") for line in lines) == 1
@@ -444,6 +444,6 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_predicting(folder,
     if not sys.platform.startswith("linux"):
         pytest.skip("needs a folder that root cannot write to either: Linux's /sys")
     line = refused(
-        folder, capsys, "--checkpoint @student.pt --input @sweep.bin --output /sys/labels.npy"
+        folder, capsys, "--checkpoint @student.pt --input @frame.bin --output /sys/labels.npy"
     )
     assert line.startswith("error: --output /sys: cannot be written to (")

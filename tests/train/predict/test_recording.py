@@ -157,7 +157,7 @@ def test_labels_that_do_not_fit_their_frame_are_said(folder: Path, capsys):
     assert run(folder) == 0  # nothing looks at them
     pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
     assert run(folder, "--overwrite", "--rerun", f"{folder}/drive.rrd") == 2
-    assert "0.label: 4 bytes, but the sweep has 200 points" in capsys.readouterr().err
+    assert "0.label: 4 bytes, but the frame has 200 points" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_one_line_that_names_the_extra(folder: Path, capsys, monkeypatch):

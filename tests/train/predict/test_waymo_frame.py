@@ -18,7 +18,7 @@ from train.simulation.waymo import simulate_waymo
 def frames(request, tmp_path_factory):
     """A simulated split, its source, and the file of its first segment."""
     root = tmp_path_factory.mktemp(request.param)
-    simulate_waymo(root, num_sweeps=2, azimuth_steps=40, file_format=request.param)
+    simulate_waymo(root, num_frames=2, azimuth_steps=40, file_format=request.param)
     source = SPEC.open(root, "training", require_labels=False)
     return source, source.files(0)[0]
 

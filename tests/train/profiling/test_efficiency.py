@@ -32,7 +32,7 @@ def bin_file(tmp_path_factory):
     floor = np.c_[rng.uniform(-4, 4, (600, 2)), rng.normal(-1.7, 0.02, 600)]
     wall = np.c_[rng.uniform(-4, 4, 300), np.full(300, 4.0), rng.uniform(-1.7, 0.5, 300)]
     points = np.c_[np.concatenate([floor, wall]), rng.uniform(0, 1, 900)].astype("<f4")
-    path = tmp_path_factory.mktemp("sweep") / "000000.bin"
+    path = tmp_path_factory.mktemp("frame") / "000000.bin"
     path.write_bytes(points.tobytes())
     return path
 
@@ -152,7 +152,7 @@ def test_the_full_count_is_what_torch_counts(counted, batch, monkeypatch):
 
 
 def test_a_total_of_stages_and_parts_leaves_the_others_out():
-    counts = {"stem": {"stem": 1}, "enc0": {"perceptron": 10, "pooling": 100}, "head": {"head": 7}}
+    counts = {"stem": {"stem": 1}, "enc0": {"MLP": 10, "pooling": 100}, "head": {"head": 7}}
     assert macs.total(counts) == 118
     assert macs.total(counts, stages=macs.ENCODER) == 111
     assert macs.total(counts, parts=("pooling", "head")) == 107
@@ -176,7 +176,7 @@ def test_a_litept_is_counted_as_torch_counts_it(batch, monkeypatch, dec_depths):
     assert set(counts["enc0"]) == {"position_convolution", "position_linear"}
     assert "attention_scores" in counts["enc3"]
     assert set(counts["dec3"]) >= {"skip_projection", "up_projection"}
-    assert ("perceptron" in counts["dec3"]) == bool(dec_depths[3])
+    assert ("MLP" in counts["dec3"]) == bool(dec_depths[3])
     monkeypatch.setattr("train.networks.ptv3.convolution._runs_compiled", lambda tensor: False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(batch, hierarchy)
@@ -238,7 +238,7 @@ def test_the_command_measures_both_networks(record):
 
 
 def test_the_operators_allocations_are_the_layers_outputs(record):
-    """The perceptrons' hidden layers, the stem, pooling and unpooling are all that GELU sees."""
+    """The MLPs' hidden layers, the stem, pooling and unpooling are all that GELU sees."""
     for name, model in record["models"].items():
         config, voxels = SIZES[name], model["sizes"][-1]["geometry"]["voxels"]
         enc, dec = config.enc_channels, config.dec_channels
@@ -313,7 +313,7 @@ def test_a_repeated_batch_holds_the_cloud_again(batch):
         assert torch.equal(several["feat"][start : start + 3], one["feat"])
 
 
-def test_without_sizes_shares_of_the_sweep_are_measured(bin_file, tmp_path, monkeypatch):
+def test_without_sizes_shares_of_the_frame_are_measured(bin_file, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "train.profiling.measure.measure_model",
         lambda name, request, batches: [len(arrays["coord"]) for arrays in batches],
@@ -324,7 +324,7 @@ def test_without_sizes_shares_of_the_sweep_are_measured(bin_file, tmp_path, monk
     assert record["models"]["student"] == [whole // 8, whole // 4, whole // 2, whole]
 
 
-def test_without_a_file_a_whole_simulated_sweep_is_measured(monkeypatch):
+def test_without_a_file_a_whole_simulated_frame_is_measured(monkeypatch):
     monkeypatch.setattr("train.profiling.measure.measure_model", lambda *_: None)
     source = measure(parse(["--output", "x"]), "")["input"]
     assert source["name"] == "simulated"

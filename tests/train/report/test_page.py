@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from train.data.dataset_spec import dataset_spec
+from train.report.frames import PicturedFrame
 from train.report.gather import (
     Curve,
     GradientNorms,
@@ -18,7 +19,6 @@ from train.report.gather import (
     StageTime,
 )
 from train.report.page import confusion_matrix, html_page
-from train.report.sweeps import PicturedSweep
 
 SPEC = dataset_spec("semantickitti")
 HOSTILE = "<script>alert('x')</script>&\""
@@ -88,7 +88,7 @@ def confusion():
 def report():
     rng = np.random.default_rng(0)
     truth = np.repeat([0, 8, -1], 100)
-    sweep = PicturedSweep(
+    frame = PicturedFrame(
         place="worst",
         name="08/000001",
         coord=rng.uniform(-20, 20, (300, 3)).astype(np.float32),
@@ -109,9 +109,9 @@ def report():
                 {"car": 0.2, "road": 0.7},
                 confusion=confusion(),
                 agreement={
-                    "sweeps": 4,
+                    "frames": 4,
                     "not_finite": 0,
-                    "streets": 2,
+                    "scenes": 2,
                     "distance_correlation": 0.625,
                     "own_other": {"edges": 0.5},
                 },
@@ -119,7 +119,7 @@ def report():
             scores("baseline", 0.47, {"car": 0.25, "road": 0.69}),
         ),
         untrained_miou=0.01,
-        validation_sweeps=4,
+        validation_frames=4,
         common_classes=("car", "road"),
         losses=(Curve("student", "topology", (1, 2, 3), (3.0, 2.0, 1.0)),),
         validation=(Curve("student", "mIoU", (1, 2), (0.2, 0.4)),),
@@ -131,7 +131,7 @@ def report():
             StageTime("baseline validation", 5.0, 0, None),
             StageTime("evaluation", 2.0, 0, None),
         ),
-        sweeps=(sweep,),
+        frames=(frame,),
         notes=("Something is missing.",),
     )
 
@@ -164,7 +164,7 @@ def test_the_scores_and_the_difference_are_those_of_the_report(report):
     assert "docs/results/ablation.md" in page.text
     assert "Something is missing." in page.text
     assert (
-        "Common classes are those that more than half of the sweeps have: car, road." in page.text
+        "Common classes are those that more than half of the frames have: car, road." in page.text
     )
     assert "Neither labeled nor predicted: bicycle," in page.text
     assert page.of_table_row("student before training")[0] == "1.00"
@@ -214,7 +214,7 @@ def test_the_pictures_show_truth_predictions_and_errors(report):
     assert len(page.images) == 10
     assert len({image["src"] for image in page.images}) == 10
     assert "student against student alone" not in page.text
-    assert "mIoU of this sweep: teacher 100.0, student 25.0." in page.text
+    assert "mIoU of this frame: teacher 100.0, student 25.0." in page.text
     assert "teacher, errors: 0.0 % of the points" in page.text
     assert "student, errors: 50.0 % of the points" in page.text
     for image in page.images:
@@ -229,11 +229,11 @@ def test_the_pictures_show_truth_predictions_and_errors(report):
 
 
 def test_with_a_student_alone_a_picture_shows_which_of_the_two_is_right(report):
-    (sweep,) = report.sweeps
+    (frame,) = report.frames
     # The student takes all for 8, which 100 points are; the student alone all for 0: 100 others.
     both = {"student": np.full(300, 8), "baseline": np.zeros(300, dtype=int)}
     page = Page(html_page(dataclasses.replace(
-        report, sweeps=(dataclasses.replace(sweep, predictions=both),)
+        report, frames=(dataclasses.replace(frame, predictions=both),)
     )))  # fmt: skip
     (image,) = [
         each for each in page.images
@@ -254,7 +254,7 @@ def test_everything_from_files_is_escaped(report):
         losses=(Curve("student", HOSTILE, (1, 2), (1.0, 2.0)),),
         gradients=(GradientNorms("student", (HOSTILE, "b"), (1,), ((1.0, 1.0),)),),
         times=(StageTime(HOSTILE, 1.0, 0, None),),
-        sweeps=tuple(dataclasses.replace(sweep, name=HOSTILE) for sweep in report.sweeps),
+        frames=tuple(dataclasses.replace(frame, name=HOSTILE) for frame in report.frames),
         notes=(HOSTILE,),
     )
     text = html_page(hostile)
@@ -305,7 +305,7 @@ def test_the_page_draws_the_matrix_of_the_student(report):
 def test_a_run_of_a_teacher_alone_has_a_page(report):
     alone = dataclasses.replace(
         report, networks=report.networks[:1], untrained_miou=None, losses=(), validation=(),
-        gradients=(), sweeps=(), notes=(), common_classes=(),
+        gradients=(), frames=(), notes=(), common_classes=(),
     )  # fmt: skip
     page = Page(html_page(alone))
     assert "Confusion matrix of the teacher" in page.text

@@ -225,7 +225,7 @@ def test_an_image_depends_on_its_seed_alone():
     assert 60 < first.pixels.mean() < 200
 
 
-SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 300}
+SMALL = {"num_frames": 2, "num_validation_frames": 1, "azimuth_steps": 300}
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_points_are_the_same_with_and_without_images(root: Path, seeing, tmp_pat
         np.testing.assert_array_equal(bare[index].coord, seeing[index].coord)
         np.testing.assert_array_equal(bare[index].segment, seeing[index].segment)
     assert not list((tmp_path / "bare").rglob("*.jpg"))
-    # Who needs no images takes sweeps that have some; who needs them refuses the others.
+    # Who needs no images takes frames that have some; who needs them refuses the others.
     assert simulate_nuscenes(root, **SMALL).reused
     assert simulate_nuscenes(root, cameras=True, **SMALL).reused
     with pytest.raises(UserError, match="without camera images"):
@@ -337,7 +337,7 @@ def test_label_images_hold_train_ids_and_lie_beside_each_image(root: Path, seein
     (root / "elsewhere.png").rename(found[0][1].encoded.with_suffix(".labels.png"))
 
 
-def test_a_sweep_of_the_simulation_becomes_views(seeing):
+def test_a_frame_of_the_simulation_becomes_views(seeing):
     frame = seeing[0]
     views = camera_views(frame, CAMERA_FIELDS)
     assert views.images.shape == (6, 3, 160, 320)
@@ -379,7 +379,7 @@ def of_camera(rows, root: Path, name: str):
         ({"rotation": [1.0, 1.0, 0.0, 0.0]}, "no rotation"),
     ],
 )
-def test_a_bad_calibration_in_the_tables_is_one_line_when_its_sweep_is_read(copied, change, said):
+def test_a_bad_calibration_in_the_tables_is_one_line_when_its_frame_is_read(copied, change, said):
     def damage(rows):
         for row in of_camera(rows, copied, "CAM_BACK"):
             row.update(change)
@@ -400,11 +400,11 @@ def test_an_image_of_another_time_is_refused(copied):
                 row["timestamp"] += 5_000_000
 
     edit(copied / "v1.0-trainval/sample_data.json", damage)
-    with pytest.raises(UserError, match=r"taken \+4\.9\d+ s from the sweep"):
+    with pytest.raises(UserError, match=r"taken \+4\.9\d+ s from the frame"):
         SPEC.open(copied, sequences=["scene-0001"], cameras=True)[0]
 
 
-def test_a_missing_image_is_refused_or_its_sweep_left_out(copied):
+def test_a_missing_image_is_refused_or_its_frame_left_out(copied):
     source = SPEC.open(copied, sequences=["scene-0001"], cameras=True)
     gone = source.images(0)[2].encoded
     gone.unlink()
@@ -418,15 +418,15 @@ def test_a_missing_image_is_refused_or_its_sweep_left_out(copied):
 
 
 def test_tables_without_cameras_are_refused_where_images_are_needed(tmp_path: Path):
-    simulate_nuscenes(tmp_path / "bare", num_sweeps=1, num_validation_sweeps=1, azimuth_steps=16)
+    simulate_nuscenes(tmp_path / "bare", num_frames=1, num_validation_frames=1, azimuth_steps=16)
     with pytest.raises(UserError, match="no key frame of a camera"):
         SPEC.open(tmp_path / "bare", sequences=["scene-0001"], cameras=True)
 
 
 def test_inspect_draws_points_on_images_and_says_what_cannot_be_drawn(copied, tmp_path, capsys):
-    flags = ["--dataset", "nuscenes", "--data-root", str(copied), "--sweeps", "1"]
+    flags = ["--dataset", "nuscenes", "--data-root", str(copied), "--frames", "1"]
     output = tmp_path / "looked"
-    # Warnings of the small sweeps aside.
+    # Warnings of the small frames aside.
     assert inspect([*flags, "--output", str(output), "--pictures", "1", "--images"]) in (0, 1)
     found = json.loads((output / "inspection.json").read_text())
     assert sorted(found["points_by_camera"]) == sorted(c.name for c in nuscenes_cameras())

@@ -21,7 +21,7 @@ from train.simulation.simulator.surfaces import Kind
 from train.simulation.waymo import simulate_waymo
 
 ROOT = Path(__file__).resolve().parents[3]
-SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 60}
+SMALL = {"num_frames": 2, "num_validation_frames": 1, "azimuth_steps": 60}
 SIMULATORS = {
     "semantickitti": (simulate_semantickitti, {}),
     "kitti-layout": (simulate_kitti_layout, {}),
@@ -96,7 +96,7 @@ def test_another_seed_gives_other_bytes_everywhere(base: Path, tmp_path: Path, n
 @ANY
 @pytest.mark.parametrize(
     "wrong",
-    [{"num_sweeps": 0}, {"num_validation_sweeps": -3}, {"seed": -1}, {"azimuth_steps": 3}],
+    [{"num_frames": 0}, {"num_validation_frames": -3}, {"seed": -1}, {"azimuth_steps": 3}],
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_an_impossible_setting_is_named(tmp_path: Path, name: str, wrong: dict[str, int]):
@@ -122,7 +122,7 @@ def test_every_kind_has_an_official_label_and_every_class_a_kind(dataset, class_
         assert labels == set(class_of)
 
 
-def test_a_class_map_explains_the_same_sweeps(base: Path):
+def test_a_class_map_explains_the_same_frames(base: Path):
     """With the map that was written, by its split, and without one, since they are simulated."""
     own = base / "kitti-layout"
     for path in (own / "sequences").rglob("*.??*"):

@@ -24,7 +24,7 @@ from train.simulation.simulator.models import hdl32
 from train.simulation.simulator.sensor import Returns
 from train.simulation.simulator.surfaces import Kind
 
-SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 60}
+SMALL = {"num_frames": 2, "num_validation_frames": 1, "azimuth_steps": 60}
 TABLES = (
     "attribute", "calibrated_sensor", "category", "ego_pose", "instance", "lidarseg", "log", "map",
     "sample", "sample_annotation", "sample_data", "scene", "sensor", "visibility",
@@ -35,7 +35,7 @@ TABLES = (
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the root of a somewhat longer simulation that several tests look at."""
     root = tmp_path_factory.mktemp("drive") / "data"
-    simulate_nuscenes(root, num_sweeps=6, num_validation_sweeps=2, azimuth_steps=400)
+    simulate_nuscenes(root, num_frames=6, num_validation_frames=2, azimuth_steps=400)
     return root
 
 
@@ -114,8 +114,8 @@ def test_every_reference_in_the_tables_leads_somewhere(drive: Path):
 def test_the_files_hold_what_the_format_says(drive: Path):
     seen = set()
     for split in ("training", "validation"):
-        for sweep in iter_sweeps(split, drive):
-            raw = np.fromfile(sweep.path, "<f4").reshape(-1, 5)
+        for frame in iter_frames(split, drive):
+            raw = np.fromfile(frame.path, "<f4").reshape(-1, 5)
             assert 5_000 < len(raw) <= 400 * 32
             intensity, ring = raw[:, 3], raw[:, 4]
             assert np.array_equal(intensity, np.round(intensity))
@@ -131,37 +131,37 @@ def test_the_files_hold_what_the_format_says(drive: Path):
                 assert abs(np.median(elevation[away & (ring == number)]) - expected) < 0.4
             # Columns are listed one after the other, each from the lowest beam up.
             assert (np.diff(ring) < 0).sum() < 400
-            np.testing.assert_array_equal(sweep.strength[:, 0], intensity / np.float32(255))
-            assert sweep.segment is not None
-            seen |= set(sweep.segment.tolist())
+            np.testing.assert_array_equal(frame.strength[:, 0], intensity / np.float32(255))
+            assert frame.segment is not None
+            seen |= set(frame.segment.tolist())
     assert len(seen) >= 9
 
 
-def iter_sweeps(split: str, root: Path) -> list[LidarFrame]:
+def iter_frames(split: str, root: Path) -> list[LidarFrame]:
     source = SPEC.open(root, split)
     return [source[at] for at in range(len(source))]
 
 
-def test_poses_lay_the_sweeps_of_a_scene_over_each_other(drive: Path):
+def test_poses_lay_the_frames_of_a_scene_over_each_other(drive: Path):
     still = [CLASS_NAMES.index(name) for name in ("manmade", "driveable_surface", "sidewalk")]
-    sweeps = iter_sweeps("training", drive)[:4]
+    frames = iter_frames("training", drive)[:4]
     world = []
-    for sweep in sweeps:
-        assert sweep.pose is not None
-        kept = np.isin(sweep.segment, still)
-        homogeneous = np.c_[sweep.coord, np.ones(len(sweep.coord))][kept]
-        world.append((homogeneous @ sweep.pose.T)[:, :3])
+    for frame in frames:
+        assert frame.pose is not None
+        kept = np.isin(frame.segment, still)
+        homogeneous = np.c_[frame.coord, np.ones(len(frame.coord))][kept]
+        world.append((homogeneous @ frame.pose.T)[:, :3])
     for before, after in itertools.pairwise(world):
         assert np.median(cKDTree(before).query(after[after[:, 2] > 2.0])[0]) < 0.5
     # The car drives forward: 4 m from one keyframe to the next, along the y axis of the sensor.
-    steps = [a.pose[:3, 3] - b.pose[:3, 3] for b, a in itertools.pairwise(sweeps)]
-    for sweep, step in zip(sweeps, steps, strict=False):
+    steps = [a.pose[:3, 3] - b.pose[:3, 3] for b, a in itertools.pairwise(frames)]
+    for frame, step in zip(frames, steps, strict=False):
         assert 3.8 < np.linalg.norm(step) < 4.2
-        assert step @ sweep.pose[:3, 1] > 3.8
+        assert step @ frame.pose[:3, 1] > 3.8
     # Its sensor sits 1.84 m above the road.
-    for sweep in sweeps:
-        near = (sweep.segment == 10) & (np.linalg.norm(sweep.coord, axis=1) < 6)
-        assert abs(np.median(sweep.coord[near, 2]) + 1.84) < 0.15
+    for frame in frames:
+        near = (frame.segment == 10) & (np.linalg.norm(frame.coord, axis=1) < 6)
+        assert abs(np.median(frame.coord[near, 2]) + 1.84) < 0.15
 
 
 def test_the_pose_is_the_sensor_s_at_the_end_of_the_turn(tmp_path: Path, monkeypatch):
@@ -174,11 +174,11 @@ def test_the_pose_is_the_sensor_s_at_the_end_of_the_turn(tmp_path: Path, monkeyp
     motion = Stop.motion
     monkeypatch.setattr(Stop, "motion", record)
     made = simulate_nuscenes(tmp_path / "data", **SMALL)
-    sweeps = iter_sweeps("training", made.root) + iter_sweeps("validation", made.root)
-    for sweep, motion in zip(sweeps, motions, strict=True):
+    frames = iter_frames("training", made.root) + iter_frames("validation", made.root)
+    for frame, motion in zip(frames, motions, strict=True):
         first, last = motion.poses(np.array([0.0, 1.0])) @ hdl32().mount
         assert np.linalg.norm(last[:3, 3] - first[:3, 3]) > 0.3
-        np.testing.assert_allclose(sweep.pose, last, atol=1e-9)
+        np.testing.assert_allclose(frame.pose, last, atol=1e-9)
 
 
 def test_bytes_by_hand():
@@ -202,20 +202,20 @@ def test_bytes_by_hand():
     assert list(labels) == [31, 17, 30]
 
 
-def test_sweeps_are_shared_out_over_the_official_scenes(tmp_path: Path, monkeypatch):
+def test_frames_are_shared_out_over_the_official_scenes(tmp_path: Path, monkeypatch):
     asked = {}
     monkeypatch.setattr(simulated, "simulate", lambda root, **wanted: asked.update(wanted))
     for count, each, last in ((1, 1, 1), (4, 4, 4), (9, 4, 1), (2800, 4, 4), (2801, 5, 1)):
-        simulate_nuscenes(tmp_path, num_sweeps=count)
+        simulate_nuscenes(tmp_path, num_frames=count)
         counts = list(asked["training"].values())
         assert sum(counts) == count
         assert (counts[0], counts[-1]) == (each, last)
         assert tuple(asked["training"]) == SCENES["training"]["v1.0-trainval"][: len(counts)]
-    simulate_nuscenes(tmp_path, num_sweeps=28_000, num_validation_sweeps=6_000)
+    simulate_nuscenes(tmp_path, num_frames=28_000, num_validation_frames=6_000)
     assert set(asked["training"].values()) == set(asked["validation"].values()) == {40}
     assert (len(asked["training"]), len(asked["validation"])) == (700, 150)
-    with pytest.raises(UserError, match=r"num_validation_sweeps is 6001; .* hold at most 6000"):
-        simulate_nuscenes(tmp_path, num_validation_sweeps=6_001)
+    with pytest.raises(UserError, match=r"num_validation_frames is 6001; .* hold at most 6000"):
+        simulate_nuscenes(tmp_path, num_validation_frames=6_001)
 
 
 @given(

@@ -119,7 +119,7 @@ def test_the_ray_caster_leaves_torchs_threads_alone(tmp_path):
         "import torch; torch.set_num_threads(1);"
         "from train.simulation.semantickitti import simulate_semantickitti;"
         "import sys;"
-        "counts = {'num_sweeps': 1, 'num_validation_sweeps': 1, 'azimuth_steps': 20};"
+        "counts = {'num_frames': 1, 'num_validation_frames': 1, 'azimuth_steps': 20};"
         "simulate_semantickitti(sys.argv[1], **counts);"
         "sys.exit(torch.get_num_threads() - 1)"
     )

@@ -69,7 +69,7 @@ def test_azimuths_come_in_whole_steps_of_the_encoder():
     coord = scan(lidar, flat_scene()).coord.astype(np.float64)
     azimuth = np.rad2deg(np.arctan2(coord[:, 1], coord[:, 0]))
     np.testing.assert_allclose(azimuth / 0.09, np.round(azimuth / 0.09), atol=2e-3)
-    # As in a real sweep, a step of 0.09 for every six of 0.18 degrees.
+    # As in a real frame, a step of 0.09 for every six of 0.18 degrees.
     step = np.diff(azimuth)
     assert 0.12 < (np.abs(step - 0.09) < 0.01).mean() < 0.16
 

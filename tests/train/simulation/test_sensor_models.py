@@ -1,4 +1,4 @@
-"""The sensors of the three datasets: what they see of flat ground, beside a real sweep."""
+"""The sensors of the three datasets: what they see of flat ground, beside a real frame."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_waymo_s_small_lidars_look_away_from_the_car():
 
 
 @pytest.mark.real_data
-def test_the_lower_rings_are_those_of_a_real_sweep(real_data: Path):
+def test_the_lower_rings_are_those_of_a_real_frame(real_data: Path):
     # Only they meet mere ground nearly everywhere, whatever the street.
     path = real_data / "semantickitti/dev/sequences/00/velodyne/000000.bin"
     real = np.fromfile(path, "<f4").reshape(-1, 4)[:, :3].astype(np.float64)

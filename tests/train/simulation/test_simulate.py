@@ -16,14 +16,14 @@ from train.simulation.semantickitti import semantickitti_bytes, simulate_semanti
 from train.simulation.simulator.sensor import Returns, SpinningLidar
 from train.simulation.simulator.surfaces import THINGS, Kind
 
-SMALL = {"num_sweeps": 2, "num_validation_sweeps": 1, "azimuth_steps": 100}
+SMALL = {"num_frames": 2, "num_validation_frames": 1, "azimuth_steps": 100}
 
 
 @pytest.fixture(scope="module")
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the root of a somewhat longer simulation that several tests look at."""
     root = tmp_path_factory.mktemp("drive") / "data"
-    simulate_semantickitti(root, num_sweeps=10, num_validation_sweeps=4, azimuth_steps=500)
+    simulate_semantickitti(root, num_frames=10, num_validation_frames=4, azimuth_steps=500)
     return root
 
 
@@ -37,9 +37,9 @@ def test_the_layout_is_semantickitti_s(tmp_path: Path):
     assert set(digest(tmp_path / "data")) == {
         RECORD,
         *(
-            f"sequences/{sweep}"
+            f"sequences/{frame}"
             for name in ("00/{}/000000", "00/{}/000001", "08/{}/000000")
-            for sweep in (f"{name}.label".format("labels"), f"{name}.bin".format("velodyne"))
+            for frame in (f"{name}.label".format("labels"), f"{name}.bin".format("velodyne"))
         ),
     }
     assert (made.training_sequences, made.validation_sequences) == (("00",), ("08",))
@@ -48,7 +48,7 @@ def test_the_layout_is_semantickitti_s(tmp_path: Path):
     assert len(SPEC.open(made.root, sequences=made.validation_sequences)) == 1
 
 
-def test_every_sweep_has_chance_and_every_sequence_and_seed_a_street_of_its_own(
+def test_every_frame_has_chance_and_every_sequence_and_seed_a_street_of_its_own(
     tmp_path: Path, monkeypatch
 ):
     scan = SpinningLidar.scan
@@ -63,7 +63,7 @@ def test_every_sweep_has_chance_and_every_sequence_and_seed_a_street_of_its_own(
     for seed in (0, 1):
         simulate_semantickitti(tmp_path / str(seed), seed=seed, **SMALL)
     assert len(states) == len(set(states)) == 6
-    # What moves has moved from one sweep to the next, so no two worlds are equal.
+    # What moves has moved from one frame to the next, so no two worlds are equal.
     assert len(set(worlds)) == 6
     parked = [np.frombuffer(world).reshape(-1, 3)[:20] for world in worlds]
     np.testing.assert_array_equal(parked[0], parked[1])
@@ -71,29 +71,29 @@ def test_every_sweep_has_chance_and_every_sequence_and_seed_a_street_of_its_own(
         assert not np.array_equal(parked[first], parked[second])
 
 
-def test_more_sweeps_begin_with_other_streets_but_stay_sound(drive: Path):
-    sweeps = [*SPEC.open(drive, sequences=["00"]), *SPEC.open(drive, sequences=["08"])]
-    assert len(sweeps) == 14
-    for sweep in sweeps:
-        ranges = np.linalg.norm(sweep.coord, axis=1)
-        assert 20_000 <= len(sweep.coord) <= 32_000
+def test_more_frames_begin_with_other_streets_but_stay_sound(drive: Path):
+    frames = [*SPEC.open(drive, sequences=["00"]), *SPEC.open(drive, sequences=["08"])]
+    assert len(frames) == 14
+    for frame in frames:
+        ranges = np.linalg.norm(frame.coord, axis=1)
+        assert 20_000 <= len(frame.coord) <= 32_000
         assert ranges.min() > 0.9
         # 80 m from where a ray was fired: within 0.4 m of the way, and 0.2 m above the origin.
         assert ranges.max() < 80.6
-        assert sweep.strength.min() >= 0.0
-        assert sweep.strength.max() <= np.float32(0.99)
-        steps = sweep.strength * 100
+        assert frame.strength.min() >= 0.0
+        assert frame.strength.max() <= np.float32(0.99)
+        steps = frame.strength * 100
         np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
-    names = [sweep.name for sweep in sweeps]
-    assert len({sweep.coord.tobytes() for sweep in sweeps}) == len(names) == len(set(names))
+    names = [frame.name for frame in frames]
+    assert len({frame.coord.tobytes() for frame in frames}) == len(names) == len(set(names))
 
 
 def test_at_least_ten_classes_are_there_and_none_is_everything(drive: Path):
     for sequence, least in (("00", 12), ("08", 10)):
         total = np.zeros(20, dtype=np.int64)
-        for sweep in SPEC.open(drive, sequences=[sequence]):
-            assert sweep.segment is not None
-            total += np.bincount(sweep.segment + 1, minlength=20)
+        for frame in SPEC.open(drive, sequences=[sequence]):
+            assert frame.segment is not None
+            total += np.bincount(frame.segment + 1, minlength=20)
         assert (total[1:] > 0).sum() >= least, dict(zip(CLASS_NAMES, total[1:], strict=True))
         assert total.max() < 0.5 * total.sum()
         assert total[0] < 0.1 * total.sum()
@@ -130,7 +130,7 @@ def test_labels_hold_the_class_below_and_the_instance_above():
     np.testing.assert_array_equal(table[:, 3], returns.intensity)
 
 
-def test_a_parked_car_keeps_its_number_from_sweep_to_sweep(drive: Path):
+def test_a_parked_car_keeps_its_number_from_frame_to_frame(drive: Path):
     paths = sorted(drive.glob("sequences/00/labels/*.label"))[:2]
     first, second = (np.fromfile(path, "<u4") for path in paths)
     parked = [set(part[(part & 0xFFFF) == 10].tolist()) for part in (first, second)]
@@ -138,16 +138,16 @@ def test_a_parked_car_keeps_its_number_from_sweep_to_sweep(drive: Path):
 
 
 def test_the_road_lies_below_the_sensor_and_the_beams_are_an_hdl_64e_s(drive: Path):
-    sweep = SPEC.open(drive, sequences=["00"])[0]
-    road = sweep.coord[sweep.segment == CLASS_NAMES.index("road")]
+    frame = SPEC.open(drive, sequences=["00"])[0]
+    road = frame.coord[frame.segment == CLASS_NAMES.index("road")]
     near = road[np.hypot(road[:, 0], road[:, 1]) < 10.0]
     assert np.median(near[:, 2]) == pytest.approx(-1.73, abs=0.12)
-    ranges = np.linalg.norm(sweep.coord, axis=1)
-    elevation = np.degrees(np.arcsin(sweep.coord[:, 2] / ranges))
+    ranges = np.linalg.norm(frame.coord, axis=1)
+    elevation = np.degrees(np.arcsin(frame.coord[:, 2] / ranges))
     assert elevation[ranges > 4.0].max() < 5.0
     assert elevation[ranges > 4.0].min() > -26.0
     # One beam after the other, each a turn from straight ahead to the left.
-    azimuth = np.degrees(np.arctan2(sweep.coord[:, 1], sweep.coord[:, 0])) % 360
+    azimuth = np.degrees(np.arctan2(frame.coord[:, 1], frame.coord[:, 0])) % 360
     turns = np.flatnonzero(np.diff(azimuth) < -180)
     assert 55 <= len(turns) + 1 <= 64
     medians = [np.median(part) for part in np.split(elevation, turns + 1)]
@@ -171,7 +171,7 @@ def test_the_same_simulation_is_reused_untouched_and_another_is_told_apart(tmp_p
     # Nor is a record believed that promises more than there is.
     for path in root.glob("sequences/00/*/000001.*"):
         path.unlink()
-    with pytest.raises(UserError, match="has 1 sweeps"):
+    with pytest.raises(UserError, match="has 1 frames"):
         simulate_semantickitti(root, **SMALL)
 
 

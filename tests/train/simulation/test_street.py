@@ -84,7 +84,7 @@ def test_what_is_rare_on_a_real_street_is_rare_here(occurrences: np.ndarray):
 
 @pytest.fixture(scope="module")
 def cast_kinds(streets: list[Street]) -> np.ndarray:
-    """Return (streets, kinds) points of a coarse sweep in each street."""
+    """Return (streets, kinds) points of a coarse frame in each street."""
     lidar = hdl64(240)
     rows = []
     for seed, one in enumerate(streets):
@@ -184,7 +184,7 @@ def extents(scene: Scene, heading: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def in_the_way(one: Street) -> Iterator[str]:
-    """Yield the kinds of what the sensor's vehicle would hit where sweeps are taken."""
+    """Yield the kinds of what the sensor's vehicle would hit where frames are taken."""
     for along in np.arange(0.0, LENGTH_M, 10.0):
         scene, frame = one.scene_at(along / SPEED_M_S), one.sensor_frame(float(along))
         offset = scene.center[:, :2] - [frame.x, frame.y]

@@ -21,7 +21,7 @@ from train.simulation.simulator.scene import Frame as Place
 from train.simulation.simulator.surfaces import THINGS
 from train.simulation.waymo import ELONGATION_STEP_M, simulate_waymo, waymo_lidars
 
-SMALL = {"num_sweeps": 5, "num_validation_sweeps": 1, "azimuth_steps": 100}
+SMALL = {"num_frames": 5, "num_validation_frames": 1, "azimuth_steps": 100}
 FIRST, SECOND = "100000000000000000_0000_000_0020_000", "100000000000000001_0001_000_0021_000"
 VALIDATION = "200000000000000000_0000_000_0020_000"
 
@@ -61,7 +61,7 @@ def test_the_layout_is_waymo_s(roots: dict[str, Path]):
     }
 
 
-def test_sweeps_are_labeled_frames_and_others_lie_in_between(roots: dict[str, Path]):
+def test_frames_are_labeled_frames_and_others_lie_in_between(roots: dict[str, Path]):
     for root in roots.values():
         training, validation = SPEC.open(root, "training"), SPEC.open(root, "validation")
         assert (len(training), len(validation)) == (5, 1)
@@ -123,8 +123,8 @@ def test_both_formats_hold_the_same(roots: dict[str, Path]):
 
 
 def test_every_segment_is_a_drive_of_its_own(roots: dict[str, Path]):
-    sweeps = [SPEC.open(roots["v2"], sequences=[name])[0] for name in (FIRST, SECOND, VALIDATION)]
-    for one, other in itertools.combinations(sweeps, 2):
+    frames = [SPEC.open(roots["v2"], sequences=[name])[0] for name in (FIRST, SECOND, VALIDATION)]
+    for one, other in itertools.combinations(frames, 2):
         assert len(one.coord) != len(other.coord) or not np.array_equal(one.coord, other.coord)
         assert np.linalg.norm(one.pose[:3, 3] - other.pose[:3, 3]) > 100.0
 
@@ -222,15 +222,15 @@ def test_what_is_read_back_is_what_was_cast(tmp_path: Path, frames: list[Frame])
             simulated.write_segment_v2(tmp_path / "v2/training", "some", frames)
         source = SPEC.open(tmp_path / file_format, require_labels=False)
         assert len(source) == 3
-        for sweep, frame in zip(source, frames, strict=True):
+        for lidar_frame, frame in zip(source, frames, strict=True):
             cast = points(frame)
-            np.testing.assert_array_equal(sweep.coord, cast.coord)
-            np.testing.assert_array_equal(sweep.strength, cast.strength)
-            np.testing.assert_array_equal(sweep.pose, frame.pose)
+            np.testing.assert_array_equal(lidar_frame.coord, cast.coord)
+            np.testing.assert_array_equal(lidar_frame.strength, cast.strength)
+            np.testing.assert_array_equal(lidar_frame.pose, frame.pose)
             if cast.segment is None:
-                assert sweep.segment is None
+                assert lidar_frame.segment is None
             else:
-                np.testing.assert_array_equal(sweep.segment, cast.segment)
+                np.testing.assert_array_equal(lidar_frame.segment, cast.segment)
 
 
 def test_only_top_has_labels_and_poses_and_only_labeled_frames_have_labels(frames: list[Frame]):
@@ -337,7 +337,7 @@ def test_widths_may_be_any(tmp_path: Path):
     assert lidars[LaserName.TOP].azimuth_steps == 2650
     assert lidars[LaserName.REAR].azimuth_steps == 200
     made = simulate_waymo(
-        tmp_path / "data", num_sweeps=1, num_validation_sweeps=1, azimuth_steps=37
+        tmp_path / "data", num_frames=1, num_validation_frames=1, azimuth_steps=37
     )
-    sweep = SPEC.open(made.root, sequences=made.validation_sequences)[0]
-    assert 1500 < len(sweep.coord) < 64 * 37 * 2
+    lidar_frame = SPEC.open(made.root, sequences=made.validation_sequences)[0]
+    assert 1500 < len(lidar_frame.coord) < 64 * 37 * 2

@@ -41,7 +41,7 @@ def camera_index(root: Path, version: str, cache_dir: Path | None) -> Index:
         In the order of "token" (M,), that of the LiDAR keyframe's sample_data row, and of channels:
         "channel" (M,), "image" (M,) its file below the root, "timestamp_us" (M,), "size" (M, 2)
         width and height, "intrinsic" (M, 3, 3) and "pose" (M, 4, 4), world from camera. Of an
-        image without usable calibration these are NaN: it is refused when its sweep is read.
+        image without usable calibration these are NaN: it is refused when its frame is read.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def _calibration(
     try:
         pose = ego[row.token("ego_pose_token")].transform() @ sensor.transform()
     except UserError:
-        # One camera's; said when a sweep with this image is read, so that such can be skipped.
+        # One camera's; said when a frame with this image is read, so that such can be skipped.
         pose = _NO_PLACE
     return intrinsic, pose
 
@@ -150,7 +150,7 @@ class KeyframeImages:
         if not len(index["token"]):
             raise UserError(
                 f"{root / version / 'sample_data.json'}: has no key frame of a camera ({_CAMERA}*) "
-                "beside its sweeps; unpack it again, or choose a method that needs no images"
+                "beside its frames; unpack it again, or choose a method that needs no images"
             )
         self._index = index
 

@@ -119,7 +119,7 @@ def _build(folder: Path, tables: dict[str, Path]) -> Index:
 
 
 def _is_keyframe(row: Row) -> bool:
-    """Return whether a row of sample_data is a LiDAR sweep that may have labels."""
+    """Return whether a row of sample_data is a LiDAR frame that may have labels."""
     # The folder is the channel, which saves a join over the largest table.
     return row.flag("is_key_frame") and f"/{_CHANNEL}/" in f"/{row.file_name()}"
 

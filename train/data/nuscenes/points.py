@@ -15,7 +15,7 @@ from train.data.readers.cloud_file import MAX_COORDINATE_M
 
 POINT_BYTES: Final = 20
 MAX_POINTS: Final = 10_000_000
-"""A sweep has some 35,000; no file that claims to hold more than this is read."""
+"""A frame has some 35,000; no file that claims to hold more than this is read."""
 
 FULL_INTENSITY: Final = 255.0
 UNKNOWN: Final = -2
@@ -56,7 +56,7 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         )
     check_point_bytes(path, len(data))
     points = np.frombuffer(data, dtype="<f4").reshape(-1, _VALUES)
-    # The whole array at once, as nearly every sweep is sound; which points only where one is not.
+    # The whole array at once, as nearly every frame is sound; which points only where one is not.
     if not np.isfinite(points).all():
         wrong = ~np.isfinite(points).all(axis=1)
         raise _refused(path, points, wrong, "have NaN or infinite values")
@@ -79,7 +79,7 @@ def read_segment(path: Path, num_points: int, lookup: NDArray[np.int64]) -> NDAr
     path
         A file of uint8 category numbers.
     num_points
-        How many points the sweep has.
+        How many points the frame has.
     lookup
         (256,) int64: the train id of each number, `UNKNOWN` for those that stand for nothing.
 
@@ -111,14 +111,14 @@ def read_segment(path: Path, num_points: int, lookup: NDArray[np.int64]) -> NDAr
 
 
 def check_point_bytes(path: Path, num_bytes: int) -> None:
-    """Refuse a sweep's size that no whole number of points, or no sweep, can have."""
+    """Refuse a frame's size that no whole number of points, or no frame, can have."""
     _check_not_more(path, num_bytes, MAX_POINTS * POINT_BYTES)
     if num_bytes == 0:
-        raise UserError(f"{path}: the file is empty (0 bytes); copy it again or remove the sweep")
+        raise UserError(f"{path}: the file is empty (0 bytes); copy it again or remove the frame")
     if num_bytes % POINT_BYTES:
         raise UserError(
             f"{path}: {num_bytes} bytes is no multiple of {POINT_BYTES} ({_VALUES} float32 a "
-            "point); the file is cut short or no nuScenes sweep, copy it again"
+            "point); the file is cut short or no nuScenes frame, copy it again"
         )
 
 
@@ -126,7 +126,7 @@ def check_label_bytes(path: Path, num_bytes: int, num_points: int) -> None:
     """Refuse a label file that does not hold exactly one label for each point."""
     if num_bytes != num_points:
         raise UserError(
-            f"{path}: {num_bytes} bytes, but the sweep has {num_points} points and needs "
+            f"{path}: {num_bytes} bytes, but the frame has {num_points} points and needs "
             f"{num_points} (one uint8 each); copy the label file that belongs to it"
         )
 
@@ -135,8 +135,8 @@ def _check_not_more(path: Path, num_bytes: int, most: int) -> None:
     """Refuse a file that would fill the memory."""
     if num_bytes > most:
         raise UserError(
-            f"{path}: {num_bytes} bytes is more than a sweep of {MAX_POINTS:,} points has; "
-            "it is no nuScenes sweep, copy the original file"
+            f"{path}: {num_bytes} bytes is more than a frame of {MAX_POINTS:,} points has; "
+            "it is no nuScenes frame, copy the original file"
         )
 
 
@@ -148,6 +148,6 @@ def _refused(
     shown = " ".join(f"{float(value):.6g}" for value in points[first])
     return UserError(
         f"{path}: {int(wrong.sum())} of {len(points)} points {reason} (first: point {first}, "
-        f"x y z intensity ring = {shown}); the file is damaged or no nuScenes sweep, "
-        "copy it again or remove the sweep"
+        f"x y z intensity ring = {shown}); the file is damaged or no nuScenes frame, "
+        "copy it again or remove the frame"
     )

@@ -32,7 +32,7 @@ class NuScenes:
 
     The first time a version of the tables is opened an index of them is built, which takes some
     20 s for v1.0-trainval. Opening looks at the sizes of all files, so that a damaged or partial
-    download is found before training; what only the contents show is found when a sweep is
+    download is found before training; what only the contents show is found when a frame is
     read.
 
     Points are in the sensor's own frame, as the files have them: x to the right, y forward, z up.
@@ -60,7 +60,7 @@ class NuScenes:
     ------
     UserError
         If the folder is missing or laid out otherwise, a table is missing or damaged, a scene is
-        not in it, a file it names is missing or of an impossible size, or no sweep is left.
+        not in it, a file it names is missing or of an impossible size, or no frame is left.
     """
 
     class_names = CLASS_NAMES
@@ -89,15 +89,15 @@ class NuScenes:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The sweeps' names, tokens of their rows in sample_data.json, in index order."""
+        """The frames' names, tokens of their rows in sample_data.json, in index order."""
         return tuple(token.decode() for token in self._tokens.tolist())
 
     def __len__(self) -> int:
-        """Return how many sweeps there are."""
+        """Return how many frames there are."""
         return len(self._tokens)
 
     def __getitem__(self, index: int) -> LidarFrame:
-        """Read one sweep.
+        """Read one frame.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class NuScenes:
         return LidarFrame(coord, strength, segment, name, path, pose, self.images(index))
 
     def images(self, index: int) -> tuple[CameraImage, ...]:
-        """Return the images of one sweep, not decoded; none if opened without cameras.
+        """Return the images of one frame, not decoded; none if opened without cameras.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class NuScenes:
         return f"mini_{name}" if self.version == "v1.0-mini" and name != "test" else name
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return a sweep's file of points, its labels if any, and the tables that it depends on."""
+        """Return a frame's file of points, its labels if any, and the tables that it depends on."""
         tables = ["sample_data", "calibrated_sensor", "ego_pose"]
         found = [self.root / self._point_files[index].decode()]
         if self._lookup is not None and self._label_files[index]:
@@ -164,7 +164,7 @@ class NuScenes:
         self._poses: NDArray[np.float64] = index["pose"][wanted]
         self._timestamps_us = index["timestamp_us"][wanted]
 
-    def _refuse_unlabeled(self, num_sweeps: int) -> None:
+    def _refuse_unlabeled(self, num_frames: int) -> None:
         path = self.root / self.version / "lidarseg.json"
         with reading(path):
             there = path.is_file()
@@ -174,13 +174,13 @@ class NuScenes:
                 f"(nuScenes-lidarseg), unpack it into {self.root}"
             )
         raise NoLabelsError(
-            f"{path}: has no row for any of the {num_sweeps} keyframes of the "
+            f"{path}: has no row for any of the {num_frames} keyframes of the "
             f"{len(self.sequences)} scenes; unpack the labels (nuScenes-lidarseg) into "
             f"{self.root} or choose other scenes"
         )
 
     def _check_sizes(self, strict: bool) -> dict[str, str]:
-        """Return what is wrong with sweeps whose files are missing or of an impossible size."""
+        """Return what is wrong with frames whose files are missing or of an impossible size."""
         base = os.fsencode(self.root) + b"/"
         damaged: dict[str, str] = {}
         missing: list[str] = []
@@ -219,7 +219,7 @@ class NuScenes:
         return damaged
 
     def _check_images(self, strict: bool) -> dict[str, str]:
-        """Return what is wrong with sweeps that lack an image file."""
+        """Return what is wrong with frames that lack an image file."""
         if self._images is None:
             return {}
         missing = missing_files(self._images, self._tokens.tolist())
@@ -235,7 +235,7 @@ class NuScenes:
         return damaged
 
     def _leave_out(self, damaged: Mapping[str, str]) -> None:
-        """Keep the sweeps that are not named; refuse if none is left."""
+        """Keep the frames that are not named; refuse if none is left."""
         kept = np.array([name not in damaged for name in self.names])
         if not kept.any():
             raise UserError(next(iter(damaged.values())))

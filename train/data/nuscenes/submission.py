@@ -55,12 +55,12 @@ class NuScenesSubmission:
         self._zip = WholeZip(output)
         self._zip.write(f"{self._set}/submission.json", json.dumps({"meta": META}).encode())
 
-    def add(self, sweep: LidarFrame, prediction: NDArray[np.int64]) -> None:
-        """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
-        checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
+    def add(self, frame: LidarFrame, prediction: NDArray[np.int64]) -> None:
+        """Take one frame's train ids, (N,) int64, one for each of its points in their order."""
+        checked_prediction(frame, prediction, len(CLASS_NAMES), self._missing)
         labels = (prediction + 1).astype(np.uint8)
-        self._zip.write(f"lidarseg/{self._set}/{sweep.name}{_ENDING}", labels)
+        self._zip.write(f"lidarseg/{self._set}/{frame.name}{_ENDING}", labels)
 
     def finish(self) -> Path:
-        """Close the zip and return it; refuse one that lacks a sweep."""
+        """Close the zip and return it; refuse one that lacks a frame."""
         return self._zip.finish(self._missing)

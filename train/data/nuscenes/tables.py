@@ -158,10 +158,10 @@ def read_rows(path: Path) -> Iterator[Row]:
     UserError
         If the file cannot be read or is no such array; the message says where it stops being one.
     """
-    cure = "unpack the version's tables (the metadata archive) into the data root"
+    hint = "unpack the version's tables (the metadata archive) into the data root"
     try:
         # Line ends as they are: translating them would only cost time.
-        with reading(path, cure), path.open(encoding="utf-8", newline="") as stream:
+        with reading(path, hint), path.open(encoding="utf-8", newline="") as stream:
             for number, values in enumerate(_objects(path, _Text(stream))):
                 yield Row(path, number, values)
     except UnicodeDecodeError as error:

@@ -40,7 +40,7 @@ class ClassMap:
         By train id: the raw id that a prediction is written as.
     ignored_raw
         The raw id that is written where no class is predicted; None if every id counts.
-    unknown_cure
+    unknown_hint
         What to do about label files with other ids.
     split
         "training", "validation", "test" -> names of sequences; empty if the map does not say.
@@ -54,7 +54,7 @@ class ClassMap:
     raw_to_train: Mapping[int, int]
     train_to_raw: tuple[int, ...]
     ignored_raw: int | None
-    unknown_cure: str
+    unknown_hint: str
     split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     colors: tuple[tuple[float, float, float], ...] | None = None
 
@@ -98,7 +98,7 @@ class ClassMap:
             shown = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
             raise UserError(
                 f"{path}: {int(unknown.sum())} labels have ids that {self.source} does not have "
-                f"({shown}; first at point {int(np.argmax(unknown))}); {self.unknown_cure}"
+                f"({shown}; first at point {int(np.argmax(unknown))}); {self.unknown_hint}"
             )
         return segment
 

@@ -180,7 +180,7 @@ def _from_entries(path: Path, entries: Mapping[str, Any]) -> ClassMap:
         raw_to_train={raw: train.get(each, IGNORE_INDEX) for raw, each in learning.items()},
         train_to_raw=tuple(inverse[each] for each in kept),
         ignored_raw=inverse[left_out[0]] if left_out else None,
-        unknown_cure="add them to its labels and its learning_map",
+        unknown_hint="add them to its labels and its learning_map",
         split=_split(where, entries),
         colors=_colors(where, entries, [inverse[each] for each in kept]),
     )

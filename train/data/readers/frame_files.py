@@ -93,7 +93,7 @@ class FrameFiles:
     columns: tuple[tuple[str, str], ...] = KITTI_COLUMNS
     strength_scale: float | None = None
     label_type: LabelType = "uint32"
-    not_ours: str = "no SemanticKITTI sweep"
+    not_ours: str = "no SemanticKITTI frame"
     add_labels: str = "add the labels (data_odometry_labels.zip)"
 
     @cached_property
@@ -113,7 +113,7 @@ class FrameFiles:
         """Refuse a file's size that no whole number of points can have."""
         if num_bytes == 0:
             raise UserError(
-                f"{path}: the file is empty (0 bytes); copy it again or remove the sweep"
+                f"{path}: the file is empty (0 bytes); copy it again or remove the frame"
             )
         size = self._row.itemsize
         if not _names_columns(path) and num_bytes % size:
@@ -135,14 +135,14 @@ class FrameFiles:
             return
         other = {1: "uint8", 2: "uint16", 4: "uint32"}
         fits = other.get(num_bytes // num_points if num_bytes % num_points == 0 else 0)
-        cure = (
+        hint = (
             f"its labels seem to be {fits}: give --data.label-type {fits}"
             if fits is not None
             else "copy the label file that belongs to it"
         )
         raise UserError(
-            f"{path}: {num_bytes} bytes, but the sweep has {num_points} points and needs "
-            f"{num_points * size} (one {self.label_type} each); {cure}"
+            f"{path}: {num_bytes} bytes, but the frame has {num_points} points and needs "
+            f"{num_points * size} (one {self.label_type} each); {hint}"
         )
 
     def read_points(
@@ -182,7 +182,7 @@ class FrameFiles:
         coord, strength = checked_points(
             path,
             values,
-            not_finite="the file is damaged, copy it again or remove the sweep",
+            not_finite="the file is damaged, copy it again or remove the frame",
             too_far=f"the file is damaged or {self.not_ours}, copy it again or remove it",
         )
         if not _names_columns(path) and self.columns == KITTI_COLUMNS:
@@ -212,7 +212,7 @@ class FrameFiles:
         path
             `.label`, of this dataset's type; or `.npy`, whole numbers (N,) or (N, 1).
         num_points
-            How many points the sweep has.
+            How many points the frame has.
 
         Returns
         -------
@@ -246,7 +246,7 @@ def _labels_of_npy(path: Path, num_points: int) -> NDArray[np.integer]:
         raise UserError(f"{path}: holds no array of whole numbers; labels are the ids of classes")
     if labels.shape not in ((num_points,), (num_points, 1)):
         raise UserError(
-            f"{path}: the array has shape {labels.shape}, but the sweep has {num_points} points; "
+            f"{path}: the array has shape {labels.shape}, but the frame has {num_points} points; "
             "copy the label file that belongs to it"
         )
     flat: NDArray[np.integer] = labels.reshape(-1)
@@ -330,7 +330,7 @@ class FrameFolders:
         if not self._names:
             expected = " or ".join(f"SS/labels/NNNNNN{ending}" for ending in label_endings)
             raise NoLabelsError(
-                f"{root}: none of the {self.skipped_unlabeled} sweeps in sequences "
+                f"{root}: none of the {self.skipped_unlabeled} frames in sequences "
                 f"{', '.join(self.sequences)} has a label file (expected {expected}); "
                 f"{files.add_labels} or choose other sequences"
             )
@@ -373,7 +373,7 @@ class FrameFolders:
         points = _listed_files(drive.points, point_endings, drive)
         if not points:
             raise UserError(
-                f"{drive.points}: no sweeps found, expected files "
+                f"{drive.points}: no frames found, expected files "
                 f"{', '.join(f'NNNNNN{ending}' for ending in point_endings)}; "
                 f"copy the sequence's {drive.points.name} folder there"
             )
@@ -400,8 +400,8 @@ class FrameFolders:
             self._label_paths.append(label_path)
         for key, (path, _) in sorted(labels.items()):
             message = (
-                f"{path}: is a label file without its sweep (no {key}{point_endings[0]} in "
-                f"{drive.points}); copy the sweep there, or remove the label file"
+                f"{path}: is a label file without its frame (no {key}{point_endings[0]} in "
+                f"{drive.points}); copy the frame there, or remove the label file"
             )
             if strict:
                 raise UserError(message)
@@ -426,7 +426,7 @@ def _listed_files(
                     other = found[key][0].name
                     raise UserError(
                         f"{folder}: {min(other, entry.name)} and {max(other, entry.name)} are two "
-                        "files for one sweep; remove one of them"
+                        "files for one frame; remove one of them"
                     )
                 found[key] = Path(entry.path), entry.stat().st_size
     return found

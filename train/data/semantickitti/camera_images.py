@@ -1,9 +1,9 @@
-"""KITTI's left color camera beside a sweep: `image_2/NNNNNN.png` and `calib.txt`.
+"""KITTI's left color camera beside a frame: `image_2/NNNNNN.png` and `calib.txt`.
 
 `Tr` brings points to the frame of camera 0, and `P2` these to the pixels of camera 2: its first
 three columns are the intrinsics, the fourth is where the camera sits, times the intrinsics. Images
 are rectified, have no rolling shutter to speak of, and are taken when the lidar looks ahead, which
-is the moment that the dataset's sweeps are given for.
+is the moment that the dataset's frames are given for.
 """
 
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def read_calibration(path: Path) -> DriveCalibration:
 
 
 def image_path(points: Path) -> Path:
-    """Return the image beside a sweep's file of points.
+    """Return the image beside a frame's file of points.
 
     Raises
     ------

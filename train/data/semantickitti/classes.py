@@ -103,6 +103,6 @@ CLASS_MAP: Final = ClassMap(
     raw_to_train=RAW_TO_TRAIN,
     train_to_raw=TRAIN_TO_RAW,
     ignored_raw=0,
-    unknown_cure="give the original label files with raw ids (0, 1, 10, 11, ... 259)",
+    unknown_hint="give the original label files with raw ids (0, 1, 10, 11, ... 259)",
     split=dict(zip(SPLITS, (TRAIN_SEQUENCES, VALIDATION_SEQUENCES, TEST_SEQUENCES), strict=True)),
 )

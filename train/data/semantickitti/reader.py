@@ -33,7 +33,7 @@ FILES: Final = FrameFiles(class_map=CLASS_MAP)
 
 
 class SemanticKitti(FrameFolders):
-    """The sweeps of some sequences, in order of sequence and number, read one at a time.
+    """The frames of some sequences, in order of sequence and number, read one at a time.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class SemanticKitti(FrameFolders):
     ------
     UserError
         If the folder or a sequence is missing or laid out otherwise, a file is empty or of an
-        impossible size, labels have no sweep, or no sweep is left.
+        impossible size, labels have no frame, or no frame is left.
     """
 
     def __init__(self, root: Path, options: OpenOptions) -> None:
@@ -71,7 +71,7 @@ class SemanticKitti(FrameFolders):
             self._find_images(options.strict)
 
     def __getitem__(self, index: int) -> LidarFrame:
-        """Read one sweep.
+        """Read one frame.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class SemanticKitti(FrameFolders):
         return dataclasses.replace(super().__getitem__(index), images=self.images(index))
 
     def images(self, index: int) -> tuple[CameraImage, ...]:
-        """Return the image of one sweep, not decoded; none if opened without cameras.
+        """Return the image of one frame, not decoded; none if opened without cameras.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class SemanticKitti(FrameFolders):
         return (drive_image(image_path(path), calibration),)
 
     def _find_images(self, strict: bool) -> None:
-        """Refuse sweeps without an image, or leave them out."""
+        """Refuse frames without an image, or leave them out."""
         kept = []
         for index, path in enumerate(self._point_paths):
             try:

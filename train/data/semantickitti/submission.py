@@ -1,4 +1,4 @@
-"""Predictions as SemanticKITTI's server takes them: a zip of raw ids, one file a sweep."""
+"""Predictions as SemanticKITTI's server takes them: a zip of raw ids, one file a frame."""
 
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ class SemanticKittiSubmission:
     output
         The zip to write; it must not exist.
     source
-        The sweeps that are to be predicted, all of them.
+        The frames that are to be predicted, all of them.
 
     Raises
     ------
@@ -33,12 +33,12 @@ class SemanticKittiSubmission:
         self._missing = set(source.names)
         self._zip = WholeZip(output)
 
-    def add(self, sweep: LidarFrame, prediction: NDArray[np.int64]) -> None:
-        """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
-        checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
-        sequence, number = sweep.name.split("/")
+    def add(self, frame: LidarFrame, prediction: NDArray[np.int64]) -> None:
+        """Take one frame's train ids, (N,) int64, one for each of its points in their order."""
+        checked_prediction(frame, prediction, len(CLASS_NAMES), self._missing)
+        sequence, number = frame.name.split("/")
         self._zip.write(f"sequences/{sequence}/predictions/{number}.label", _RAW[prediction])
 
     def finish(self) -> Path:
-        """Close the zip and return it; refuse one that lacks a sweep."""
+        """Close the zip and return it; refuse one that lacks a frame."""
         return self._zip.finish(self._missing)

@@ -39,7 +39,7 @@ SPEC: Final = DatasetSpec(
     submission_suffix=".bin",
     submission_needs_account=True,
     sensor_origin_m=(1.43, 0.0, 2.18),
-    ground_z_m=0.0,  # the vehicle frame stands on the street
+    ground_z_m=0.0,  # the vehicle frame stands on the scene
     slow_to_decode=True,
     has_cameras=True,
 )

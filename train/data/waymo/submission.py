@@ -1,7 +1,7 @@
 """Predictions as Waymo's server takes them: a protocol buffer of label images of TOP.
 
 The messages are SemanticSegmentationSubmission, in it SegmentationFrameList, in it one
-SegmentationFrame a sweep. The numbers of their fields stand in this file alone.
+SegmentationFrame a frame. The numbers of their fields stand in this file alone.
 """
 
 import shutil
@@ -58,7 +58,7 @@ class WaymoSubmission:
     output
         The file to write; it must not exist.
     source
-        The sweeps that are to be predicted, all of them.
+        The frames that are to be predicted, all of them.
     account_name, method_name
         The e-mail address that is registered with the server, and what the leaderboard shows; the
         server refuses a file without them.
@@ -93,15 +93,16 @@ class WaymoSubmission:
         except OSError as error:
             raise UserError(f"{output}: cannot be written ({error.strerror})") from error
 
-    def add(self, sweep: LidarFrame, prediction: NDArray[np.int64]) -> None:
-        """Take one sweep's train ids, (N,) int64, one for each of its points in their order."""
-        where = self._source.top_pixels(sweep.name)
-        if len(where.pixel) != len(sweep.coord):
+    def add(self, lidar_frame: LidarFrame, prediction: NDArray[np.int64]) -> None:
+        """Take one frame's train ids, (N,) int64, one for each of its points in their order."""
+        where = self._source.top_pixels(lidar_frame.name)
+        if len(where.pixel) != len(lidar_frame.coord):
             raise UserError(
-                f"{sweep.path}: the frame {sweep.name} has {len(where.pixel)} points on disk, the "
-                f"sweep {len(sweep.coord)}; predict every point of the sweep as it was read"
+                f"{lidar_frame.path}: the frame {lidar_frame.name} has {len(where.pixel)} points "
+                f"on disk, the "
+                f"frame {len(lidar_frame.coord)}; predict every point of the frame as it was read"
             )
-        checked_prediction(sweep, prediction, len(CLASS_NAMES), self._missing)
+        checked_prediction(lidar_frame, prediction, len(CLASS_NAMES), self._missing)
         height, width = where.shape
         images = np.zeros((2, height, width, LABEL_CHANNELS), dtype=np.int32)
         of_top = where.pixel != NO_PIXEL
@@ -109,7 +110,7 @@ class WaymoSubmission:
         laser = write_integer(LASER_NAME, LaserName.TOP)
         for number, image in zip(LASER_RETURNS, images, strict=True):
             laser += write_content(number, write_content(IMAGE_LABELS, write_integers(image)))
-        context, timestamp = sweep.name.rsplit("/", 1)
+        context, timestamp = lidar_frame.name.rsplit("/", 1)
         frame = b"".join(
             (
                 write_content(FRAME_LASER, laser),
@@ -124,11 +125,11 @@ class WaymoSubmission:
             raise UserError(f"{self.output}: cannot be written ({error.strerror})") from error
 
     def finish(self) -> Path:
-        """Write the file and return it; refuse one that lacks a sweep."""
+        """Write the file and return it; refuse one that lacks a frame."""
         try:
             if self._missing:
                 raise UserError(
-                    f"{self.output}: {len(self._missing)} sweeps have no prediction, "
+                    f"{self.output}: {len(self._missing)} frames have no prediction, "
                     f"{min(self._missing)} for example; the server refuses an incomplete "
                     "submission: predict all"
                 )

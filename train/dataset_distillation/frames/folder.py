@@ -73,7 +73,7 @@ def class_map_of(class_names: tuple[str, ...]) -> ClassMap:
         raw_to_train={_UNLABELED: IGNORE_INDEX, **{raw: raw - 1 for raw in ids}},
         train_to_raw=tuple(ids),
         ignored_raw=_UNLABELED,
-        unknown_cure="distill again",
+        unknown_hint="distill again",
     )
 
 

@@ -1,7 +1,7 @@
 """LiDAR frames as clouds of one size: cropped, drawn, and in a unit that is known.
 
 They are read through the dataset's own source, real or simulated. All frames are clouds of one
-class, a street; the semantic classes of their points are the parts. Scale and origin are kept:
+class, a scene; the semantic classes of their points are the parts. Scale and origin are kept:
 coordinates are divided by one number of meters, the same for all frames.
 
 Shape letters: B frames, N points of each, C classes.
@@ -25,7 +25,7 @@ from train.data.frame import IGNORE_INDEX, FrameSource, LidarFrame
 from train.dataset_distillation.clouds import NO_PART, PointClouds
 from train.dataset_distillation.options import refuse_below
 
-STREET: Final = "street"
+SCENE: Final = "scene"
 """The one class that all frames are of."""
 
 
@@ -79,10 +79,10 @@ class FrameFlags:
     """training frames that are read, evenly spread"""
     test_frames: Annotated[int, arg(metavar="B")] = 32
     """held-out frames, evenly spread; 0 for none"""
-    simulated_frames: Annotated[int, arg(metavar="B", aliases=("--data.simulated-sweeps",))] = 32
+    simulated_frames: Annotated[int, arg(metavar="B", aliases=("--data.simulated-frames",))] = 32
     """training frames to simulate"""
     simulated_test_frames: Annotated[
-        int, arg(metavar="B", aliases=("--data.simulated-validation-sweeps",))
+        int, arg(metavar="B", aliases=("--data.simulated-validation-frames",))
     ] = 16
     """held-out frames to simulate"""
     azimuth_steps: Annotated[int, arg(metavar="B", aliases=("--data.simulated-azimuth-steps",))] = (
@@ -176,7 +176,7 @@ def frame_clouds(
     return PointClouds(
         np.stack(points).astype(np.float32),
         np.zeros(len(points), dtype=np.int64),
-        (STREET,),
+        (SCENE,),
         np.stack(parts).astype(np.int64),
         tuple(class_names),
         strength=np.stack(strengths).astype(np.float32),
@@ -216,8 +216,8 @@ def read_frame_data(
         if wanted.simulate:
             made = spec.simulate(
                 wanted.root,
-                num_sweeps=wanted.simulated_frames,
-                num_validation_sweeps=wanted.simulated_test_frames,
+                num_frames=wanted.simulated_frames,
+                num_validation_frames=wanted.simulated_test_frames,
                 azimuth_steps=wanted.azimuth_steps,
                 seed=wanted.seed,
             )

@@ -17,7 +17,7 @@ from train.networks.protocol import Network, NetworkOutput, NetworkSpec
 from train.networks.registry import build_network
 
 HEIGHT: Final = 4.0
-"""How much a PointNet's input and a generator's output are stretched along z: a street is wide and
+"""How much a PointNet's input and a generator's output are stretched along z: a scene is wide and
 flat, and what a point is of depends on its height first. Without, the gradients that are matched
 hardly depend on heights."""
 _CELL_BITS: Final = 16

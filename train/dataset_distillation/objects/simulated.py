@@ -1,7 +1,7 @@
 """A set of labeled object clouds made from the simulator, written in our own layout.
 
-From its models: what the streets are furnished with, one by one, sampled on the surface. From its
-scans: what a simulated HDL-64E sees of the things in a street, partial and sparse.
+From its models: what the scenes are furnished with, one by one, sampled on the surface. From its
+scans: what a simulated HDL-64E sees of the things in a scene, partial and sparse.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.scene import Frame, SceneBuilder
 from train.simulation.simulator.surfaces import Kind, Material
 
-Source = Literal["models", "streets"]
+Source = Literal["models", "scenes"]
 Draw = Callable[[Spot], object]
 
 FORMAT: Final = 1
@@ -63,7 +63,7 @@ MODELS: Final[Mapping[str, Draw]] = {
 }
 """Class -> what draws one."""
 
-IN_STREETS: Final[Mapping[str, tuple[Kind, ...]]] = {
+IN_SCENES: Final[Mapping[str, tuple[Kind, ...]]] = {
     "car": (Kind.CAR, Kind.MOVING_CAR, Kind.POLICE_CAR, Kind.AMBULANCE),
     "truck": (Kind.TRUCK, Kind.MOVING_TRUCK),
     "bus": (Kind.BUS, Kind.MOVING_BUS),
@@ -101,9 +101,9 @@ class SimulationFlags:
     """Simulated objects."""
 
     # Models are sampled on the surface, in 12 classes with parts; 8 classes without are cut out of
-    # scans. Test clouds are of other models, or of other streets.
+    # scans. Test clouds are of other models, or of other scenes.
     source: Source = "models"
-    """the simulator's models, or things cut out of scans of its streets"""
+    """the simulator's models, or things cut out of scans of its scenes"""
     train_per_class: Annotated[int, arg(metavar="B")] = 60
     """clouds"""
     test_per_class: Annotated[int, arg(metavar="B")] = 30
@@ -134,7 +134,7 @@ class SimulatedSet(SimulationFlags):
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes."""
-        return tuple(MODELS if self.source == "models" else IN_STREETS)
+        return tuple(MODELS if self.source == "models" else IN_SCENES)
 
 
 def simulate_objects(folder: Path, wanted: SimulatedSet) -> None:
@@ -152,7 +152,7 @@ def simulate_objects(folder: Path, wanted: SimulatedSet) -> None:
             )
         return
     counts = {"train": wanted.train_per_class, "test": wanted.test_per_class}
-    make = _from_models if wanted.source == "models" else _from_streets
+    make = _from_models if wanted.source == "models" else _from_scenes
     write_folder(
         folder,
         {
@@ -183,16 +183,16 @@ def _from_models(count: int, num_points: int, seed: tuple[int, int]) -> PointClo
     )
 
 
-def _from_streets(count: int, num_points: int, seed: tuple[int, int]) -> PointClouds:
+def _from_scenes(count: int, num_points: int, seed: tuple[int, int]) -> PointClouds:
     """Drive until every class has as many things as are wanted; of one thing the first look."""
     lidar = hdl64(_AZIMUTH_STEPS)
-    names = tuple(IN_STREETS)
+    names = tuple(IN_SCENES)
     label_of = np.full(len(Kind), -1, dtype=np.int64)
-    for label, kinds in enumerate(IN_STREETS.values()):
+    for label, kinds in enumerate(IN_SCENES.values()):
         label_of[[int(kind) for kind in kinds]] = label
     found: list[list[NDArray[np.float32]]] = [[] for _ in names]
     seen: set[int] = set()
-    for stop in drive(_MOST_STOPS, seed, sweeps_a_street=2, spacing_m=20.0):
+    for stop in drive(_MOST_STOPS, seed, frames_a_street=2, spacing_m=20.0):
         returns = lidar.scan(stop.scene, stop.motion(lidar.period_s, tilt_deg=0.0), stop.rng)
         labels = label_of[returns.kind]
         for instance in np.unique(returns.instance[(labels >= 0) & (returns.instance > 0)]):

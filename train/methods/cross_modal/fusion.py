@@ -56,7 +56,7 @@ class FusionEncoder(nn.Module):
 
 
 class _FusionLayer(nn.Module):
-    """One step of attention and one perceptron, each added to what was there."""
+    """One step of attention and one MLP, each added to what was there."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class _FusionLayer(nn.Module):
         self.norm, self.view_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
-        self.perceptron = nn.Sequential(
+        self.mlp = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
 
@@ -74,7 +74,7 @@ class _FusionLayer(nn.Module):
         key, value = (self._split(each) for each in offered.chunk(2, dim=1))
         found = attend_to_views(query, key[1:], value[1:], point, key[0], value[0])
         tokens = tokens + self.out(found.flatten(1))
-        added: Tensor = self.perceptron(tokens)
+        added: Tensor = self.mlp(tokens)
         return tokens + added
 
     def _split(self, tokens: Tensor) -> Tensor:

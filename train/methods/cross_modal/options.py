@@ -16,7 +16,7 @@ class CameraMethodConfig(MethodConfig):
 
     image_network: Path | None = None
     """File of topodistill train-images with this dataset's classes [trained before the run on other
-    simulated streets, with --simulate]."""
+    simulated scenes, with --simulate]."""
     images: Literal["own", "other"] = "own"
     """Images of the same cloud; or, a placebo in training, those of another cloud of the batch."""
 

@@ -119,7 +119,7 @@ def views_of_other_clouds(view_cloud: Tensor) -> Tensor:
     if len(clouds) < 2:
         raise UserError(
             "--method.images other takes the images of another cloud, and the batch has one with "
-            "images alone; choose a --data.batch-size of 2 or more that leaves no single sweep over"
+            "images alone; choose a --data.batch-size of 2 or more that leaves no single frame over"
         )
     counts = torch.bincount(place)
     starts = counts.cumsum(0) - counts

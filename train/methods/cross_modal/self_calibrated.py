@@ -121,7 +121,7 @@ class AdaptationModule(nn.Module):
     pooling
         Voxels along an edge of a coarse cell.
     self_calibrated
-        Without it a perceptron on each voxel takes the convolutions' place.
+        Without it an MLP on each voxel takes the convolutions' place.
     """
 
     def __init__(

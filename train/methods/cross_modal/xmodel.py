@@ -26,7 +26,7 @@ class XModelKD(CameraMethod):
     """Cross-entropy of the student, of the fused logits, a contrast, and distillation from fused.
 
     The student's features and those of the pixels that see them are brought to a common space by a
-    perceptron each, where a contrastive term makes pairs alike, and a fusion encoder joins them.
+    MLP each, where a contrastive term makes pairs alike, and a fusion encoder joins them.
     The fused logits are trained on the labels; the student's own logits and its feature in the
     common space learn from the fused ones, at points that a view sees. At test time the student is
     the network alone (`student.pt`); `with_images` gives the fused logits.
@@ -55,8 +55,8 @@ class XModelKD(CameraMethod):
         super().__init__(config, student, teacher, artifacts=artifacts)
 
         def build() -> None:
-            self.point_token = _perceptron(self.student_channels, config.width)
-            self.view_token = _perceptron(self.image_network.channels, config.width)
+            self.point_token = _mlp(self.student_channels, config.width)
+            self.view_token = _mlp(self.image_network.channels, config.width)
             self.fusion = FusionEncoder(config.width, config.fusion_layers, config.fusion_heads)
             self.classifier = nn.Linear(config.width, student.num_classes)
 
@@ -127,7 +127,7 @@ class Fused(nn.Module):
         return NetworkOutput(logits, output.features, output.offsets)
 
 
-def _perceptron(before: int, after: int) -> nn.Sequential:
+def _mlp(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Linear(after, after)
     )

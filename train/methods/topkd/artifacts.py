@@ -247,9 +247,9 @@ def refuse_other(
     ]
     for what, found, wanted in pairs:
         if found != wanted:
-            cure = f"give {what} {found}, or " if what.startswith("--") else ""
+            hint = f"give {what} {found}, or " if what.startswith("--") else ""
             raise UserError(
-                f"{path}: was made with {what} {found}, and here it is {wanted}; {cure}make the "
+                f"{path}: was made with {what} {found}, and here it is {wanted}; {hint}make the "
                 "file again"
             )
     if teacher is not None and card.teacher != teacher:

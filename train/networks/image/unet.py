@@ -1,4 +1,4 @@
-"""A small U-Net for rendered streets: 0.44 million parameters at its usual width.
+"""A small U-Net for rendered scenes: 0.44 million parameters at its usual width.
 
 Shape letters: V views, H x W pixels, C channels.
 """

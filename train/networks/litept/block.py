@@ -1,4 +1,4 @@
-"""One LitePT block: a convolution, or attention and a perceptron, or one after the other.
+"""One LitePT block: a convolution, or attention and an MLP, or one after the other.
 
 Shape letters: N voxels, C channels.
 """
@@ -13,7 +13,7 @@ from train.networks.ptv3.patches import PatchRows
 
 
 class LitePTBlock(nn.Module):
-    """A residual convolution, then two residual branches of attention and perceptron; either alone.
+    """A residual convolution, then two residual branches of attention and MLP; either alone.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ class LitePTBlock(nn.Module):
     has_conv, has_attention
         Which parts there are.
     mlp_ratio
-        Hidden width of the perceptron over `channels`.
+        Hidden width of the MLP over `channels`.
     drop_path
-        Rate of attention and perceptron; the convolution is never dropped.
+        Rate of attention and MLP; the convolution is never dropped.
     attention
         See `SerializedAttention`.
     convolution

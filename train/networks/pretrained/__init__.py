@@ -1,4 +1,4 @@
-"""Networks that come with the package: trained long on simulated streets, so ours to publish."""
+"""Networks that come with the package: trained long on simulated scenes, so ours to publish."""
 
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ __all__ = [
 PRETRAINED: Final = {
     ("waymo", "ptv3:tiny-teacher", True): "waymo-simulated-ptv3-tiny-teacher.safetensors",
 }
-"""Dataset, "NETWORK:SIZE", whether it learned from simulated sweeps -> file in this folder."""
+"""Dataset, "NETWORK:SIZE", whether it learned from simulated frames -> file in this folder."""
 
 
 def pretrained_path(dataset: str, network: str, *, simulated: bool) -> Path | None:

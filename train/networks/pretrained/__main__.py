@@ -27,7 +27,7 @@ from train.networks.pretrained import PRETRAINED, page, pretrained_path, read_ca
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model
 
-KEPT_SCORES: Final = ("sweeps", "points", "labeled_points", "miou", "accuracy", "iou", "versions")
+KEPT_SCORES: Final = ("frames", "points", "labeled_points", "miou", "accuracy", "iou", "versions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def _read_json(path: Path, flag: str) -> dict[str, Any]:
 def _from_config(
     content: Mapping[str, Any], path: Path, metadata: ModelMetadata
 ) -> tuple[ModelMetadata, dict[str, Any]]:
-    """Return the metadata with the streets' seed, and how the network was made."""
+    """Return the metadata with the scenes' seed, and how the network was made."""
     try:
         run, data = content["config"], content["config"]["data"]
         if run["simulate"]:
@@ -166,7 +166,7 @@ def _from_config(
 
 
 _TOLD_OF_DATA: Final = (
-    "simulated_sweeps",
+    "simulated_frames",
     "simulated_azimuth_steps",
     "simulated_seed",
     "max_voxels",

@@ -1,4 +1,4 @@
-"""One PTv3 block: convolutional position encoding, attention, perceptron, each a residual branch.
+"""One PTv3 block: convolutional position encoding, attention, MLP, each a residual branch.
 
 Shape letters: N voxels, C channels.
 """
@@ -16,8 +16,8 @@ from train.networks.ptv3.patches import PatchRows
 CpeInput = Literal["main", "v1.5.1"]
 
 
-# Rows of a perceptron's hidden layer that are alive at once without gradients: few enough for a
-# CPU's caches. The hidden layer of a whole sweep is the network's largest tensor.
+# Rows of an MLP's hidden layer that are alive at once without gradients: few enough for a
+# CPU's caches. The hidden layer of a whole frame is the network's largest tensor.
 ROWS_AT_ONCE = 4096
 
 
@@ -57,16 +57,16 @@ class Block(nn.Module):
     channels, num_heads
         Width and heads of the attention.
     mlp_ratio
-        Hidden width of the perceptron over `channels`.
+        Hidden width of the MLP over `channels`.
     drop_path
-        Rate for both of attention and perceptron; the position encoding is never dropped.
+        Rate for both of attention and MLP; the position encoding is never dropped.
     attention
         See `SerializedAttention`.
     convolution
         See `make_convolution`.
     cpe_input
         What the next block's position encoding reads: ``"main"``: this block's output;
-        ``"v1.5.1"``: its perceptron branch before the residual sum, as the code did under which
+        ``"v1.5.1"``: its MLP branch before the residual sum, as the code did under which
         the released weights were trained. Same parameters, different function.
     """
 

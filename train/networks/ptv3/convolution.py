@@ -25,7 +25,7 @@ class _SubmanifoldProduct(torch.autograd.Function):
     """out[p] = sum over taps k of weight[k] applied to the voxel at p + offset k.
 
     Autograd through a gather would keep the gathered rows of all taps, five times the input on
-    LiDAR sweeps and twenty times for the 5^3 stem; here only the input and the weight are kept.
+    LiDAR frames and twenty times for the 5^3 stem; here only the input and the weight are kept.
     16-bit types are summed in float32.
 
     The gradient of the weight has a node of its own, `_WeightOfProduct`: a function is told once,

@@ -208,7 +208,7 @@ class _Junction:
     rng: np.random.Generator
 
     def spot(self, along_m: float, arm: float, beyond_m: float, turn: float = 0.0) -> Spot:
-        """Return a place along the main street, so far beyond its curb on an arm's side."""
+        """Return a place along the main street, so far beyond its curb on a arm's side."""
         across = arm * (self.layout.curb(arm) + beyond_m)
         frame = self.layout.frame(along_m, across, turn)
         return Spot(self.scene, frame, self.rng)
@@ -244,7 +244,7 @@ class _Junction:
                 sign.wheel((0.0, 0.0, 1.1), 0.25, 0.012, Material.REFLECTOR)
 
     def queue(self, arm: float) -> None:
-        """Let some vehicles stand at the stop line of an arm."""
+        """Let some vehicles stand at the stop line of a arm."""
         if not chance(self.rng, 0.5 if self.crossing.lights else 0.3):
             return
         across = self.layout.curb(arm) + 4.6

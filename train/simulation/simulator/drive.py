@@ -1,4 +1,4 @@
-"""A street with everything on it, and a drive through one after the other, stopping for sweeps."""
+"""A street with everything on it, and a drive through one after the other, stopping for frames."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from train.simulation.simulator.scene import Frame, Scene, SceneBuilder
 from train.simulation.simulator.sensor import Motion, moving_along
 from train.simulation.simulator.traffic import SPEED_M_S, keep_clear, plan_traffic
 
-SWEEPS_A_STREET = 4
+FRAMES_A_STREET = 4
 """Usual number of stops in a street before the next one."""
 
 
@@ -83,16 +83,16 @@ def _plant_median(layout: Layout, scene: SceneBuilder, rng: np.random.Generator)
 
 @dataclass(frozen=True)
 class Stop:
-    """Where and when a sweep is taken.
+    """Where and when a frame is taken.
 
     Attributes
     ----------
     index
-        Number of the sweep in the drive.
+        Number of the frame in the drive.
     along_m, time_s
         How far into the street, and since when in it, at the driving speed.
     scene, rng
-        The street at that time, and the sweep's own source of chance.
+        The street at that time, and the frame's own source of chance.
     """
 
     index: int
@@ -113,7 +113,7 @@ def drive(
     seed: Sequence[int],
     *,
     spacing_m: float = 10.0,
-    sweeps_a_street: int = SWEEPS_A_STREET,
+    frames_a_street: int = FRAMES_A_STREET,
 ) -> Iterator[Stop]:
     """Yield stops; the same for the same seed.
 
@@ -125,15 +125,15 @@ def drive(
         Decides everything.
     spacing_m
         From one stop to the next.
-    sweeps_a_street
+    frames_a_street
         How many stops there are in a street before the next one.
     """
     street, first_instance = None, 1
     for index in range(count):
-        turn, on_street = divmod(index, sweeps_a_street)
+        turn, on_street = divmod(index, frames_a_street)
         if street is None or on_street == 0:
             rng = np.random.default_rng([0, *seed, turn])
-            street = Street(sweeps_a_street * spacing_m, rng, first_instance=first_instance)
+            street = Street(frames_a_street * spacing_m, rng, first_instance=first_instance)
         along = on_street * spacing_m
         time = along / SPEED_M_S
         scene = street.scene_at(time)

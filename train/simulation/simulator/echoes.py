@@ -121,7 +121,7 @@ class EchoModel:
         shape = range_m.shape
         cosine = np.clip(hits.cosine, 0.02, 1.0)
         # Weak echoes are reported weaker than their surface: with range, the more so at grazing
-        # incidence. Fitted to a real sweep's medians of road, buildings and vegetation.
+        # incidence. Fitted to a real frame's medians of road, buildings and vegetation.
         faint = 1.0 + (np.minimum(range_m, self.reach_m) / (self.fading_m * cosine**0.2)) ** 4
         remission = gains * light * base * cosine**falloff / faint
         remission *= np.clip(1.0 + spread * rng.normal(size=shape), 0.0, 3.0)

@@ -173,7 +173,7 @@ class Painter:
         self._paint((middle - half, middle + half), (-edge, edge), Kind.ROAD)
 
     def arm(self, crossing: Crossing, arm: float, curb: float) -> None:
-        """Pave an arm of a cross street: sidewalks, curbs, carriageway and rounded corners."""
+        """Pave a arm of a cross street: sidewalks, curbs, carriageway and rounded corners."""
         middle, half = crossing.along_m, crossing.half_m
         far, reach = arm * _FAR_M, crossing.reach_m
         self._paint((middle - reach, middle + reach), (arm * curb, far), Kind.SIDEWALK, raised=True)
@@ -201,7 +201,7 @@ class Painter:
         self._stripes(along, (-self._half_road_m + 0.25, self._half_road_m - 0.25), lengthwise=True)
 
     def arm_zebra(self, crossing: Crossing, arm: float, curb: float) -> None:
-        """Paint stripes across an arm of a cross street."""
+        """Paint stripes across a arm of a cross street."""
         middle, half = crossing.along_m, crossing.half_m
         across = (arm * (curb + 0.5), arm * (curb + 3.0))
         self._stripes(across, (middle - half + 0.2, middle + half - 0.2), lengthwise=False)
@@ -213,7 +213,7 @@ class Painter:
             self._paint(*ends, Kind.ROAD_MARKING)
 
     def stop_line(self, crossing: Crossing, arm: float, curb: float) -> None:
-        """Paint the stop line of an arm, on the half that leads to the main street."""
+        """Paint the stop line of a arm, on the half that leads to the main street."""
         middle, half = crossing.along_m, crossing.half_m
         across = (arm * (curb + 3.8), arm * (curb + 4.2))
         self._paint((middle - arm * half, middle), across, Kind.ROAD_MARKING)

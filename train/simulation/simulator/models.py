@@ -47,19 +47,19 @@ KITTI_WAGON: Final = (
     Shadow(-129.5, -24.5, 5.5, 3.6),
     Shadow(-139.0, -24.9, 3.0, 1.4),
 )
-"""What KITTI's car with its roof rack hides, read off where three real sweeps are empty."""
+"""What KITTI's car with its roof rack hides, read off where three real frames are empty."""
 
 
 def hdl64(azimuth_steps: int = HDL64_AZIMUTH_STEPS) -> SpinningLidar:
     """Return KITTI's Velodyne HDL-64E: 64 beams in two blocks, the upper one finer.
 
-    The numbers are fitted to real sweeps. A ring's elevation there changes with range just as if
+    The numbers are fitted to real frames. A ring's elevation there changes with range just as if
     the upper block's beams started 0.21 m above the origin and the lower one's 0.12 m; with that
     taken off, the upper rings are 0.34 degrees apart and the lower ones 0.52. There are 2150
     columns a turn, with azimuths in steps of 0.09 degrees. The radii of the lowest rings put the
     origin 1.77 m above the road, a little higher than the dataset's papers say.
 
-    Fewer columns a turn make smaller sweeps.
+    Fewer columns a turn make smaller frames.
     """
     return SpinningLidar(
         elevations_deg=np.concatenate(
@@ -97,11 +97,11 @@ def hdl32(azimuth_steps: int = HDL32_AZIMUTH_STEPS) -> SpinningLidar:
     """Return nuScenes' Velodyne HDL-32E: 32 beams 4/3 degrees apart, 20 turns a second.
 
     Its axes are x to the right, y forward. A turn starts at the left and goes clockwise. As real
-    sweeps show, points are given as seen from where the turn ends: rays without a return are listed
+    frames show, points are given as seen from where the turn ends: rays without a return are listed
     at range 0, and come to lie where the sensor was, a few decimetres back. The sensor sees the
     car's own roof. The dataset's ring number is 31 minus the row.
 
-    Fewer columns a turn make smaller sweeps.
+    Fewer columns a turn make smaller frames.
     """
     return SpinningLidar(
         elevations_deg=np.linspace(10.67, -30.67, 32),

@@ -1,6 +1,6 @@
 """What stands beside a street: lamps, signs, lights, furniture, cones, plants; forward, left, up.
 
-A crown is many small porous balls: one big one would show as a ball in every sweep.
+A crown is many small porous balls: one big one would show as a ball in every frame.
 """
 
 import numpy as np
@@ -92,7 +92,7 @@ def _add_lights(spot: Spot, up: float, count: int = 3) -> None:
 
 
 def add_traffic_light(spot: Spot, *, arm_m: float = 0.0) -> None:
-    """Add a traffic light that faces forward, one for walkers, and one over the road on an arm.
+    """Add a traffic light that faces forward, one for walkers, and one over the road on a arm.
 
     The arm reaches so far to the frame's left, if negative to its right; 0 is for none.
     """

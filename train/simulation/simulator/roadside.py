@@ -68,7 +68,7 @@ def _row(frame: Frame, half_length: float, half_width: float) -> NDArray[np.floa
 
 @dataclass(frozen=True)
 class Roadside:
-    """A side of the main street, or of an arm, while things are put there.
+    """A side of the main street, or of a arm, while things are put there.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Roadside:
     gaps
         Where others interrupt it, in order.
     origin_m, arm
-        Where along the main street an arm begins and to which side it leads; 0 for no arm.
+        Where along the main street a arm begins and to which side it leads; 0 for no arm.
     """
 
     layout: Layout

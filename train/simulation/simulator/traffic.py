@@ -275,7 +275,7 @@ def _walkable(layout: Layout, side: float, along: float, pace: float) -> bool:
 
 
 def _crossers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
-    """Return who walks over the stripes of the main street or of an arm."""
+    """Return who walks over the stripes of the main street or of a arm."""
     found = []
     for crossing in layout.crossings:
         if not crossing.zebra:

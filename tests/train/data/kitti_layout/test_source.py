@@ -167,10 +167,10 @@ def test_labels_of_one_byte(tmp_path: Path, class_map: Path):
     put(root / "00/labels/0.label", bytes([1, 0, 2, 2, 1]))
     frame = spec(class_map, label_type="uint8").open(root, sequences=["00"])[0]
     assert frame.segment.tolist() == [0, -1, 1, 1, 0]
-    # Found when opening, with the cure.
+    # Found when opening, with the hint.
     refused(
         lambda: spec(class_map).open(root, sequences=["00"]),
-        "5 bytes, but the sweep has 5 points and needs 20 (one uint32 each)",
+        "5 bytes, but the frame has 5 points and needs 20 (one uint32 each)",
         "give --data.label-type uint8",
     )
     put(root / "00/labels/0.label", bytes(10))
@@ -198,7 +198,7 @@ def test_labels_in_numpy_arrays(tmp_path: Path, class_map: Path, kind: str, shap
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.arange(4), "shape (4,), but the sweep has 5 points"),
+        (np.arange(4), "shape (4,), but the frame has 5 points"),
         (np.ones((5, 2), int), "shape (5, 2)"),
         (np.ones(5), "no array of whole numbers"),
         (np.array([1, -2, 2, 2, 2]), "1 labels have ids that the class map"),
@@ -275,14 +275,14 @@ def test_files_that_belong_to_nothing_or_to_one_frame_twice(tmp_path: Path, clas
     own = spec(class_map)
     refused(
         lambda: own.open(root, sequences=["00"]),
-        lonely, "is a label file without its sweep", "no 2.bin in",
+        lonely, "is a label file without its frame", "no 2.bin in",
     )  # fmt: skip
     source = own.open(root, sequences=["00"], strict=False)
     assert len(source) == 2
     assert list(source.unreadable) == ["00/2"]
     lonely.unlink()
     np.save(root / "00/velodyne/1.npy", COORD)
-    refused(lambda: own.open(root, sequences=["00"]), "1.bin and 1.npy are two files for one sweep")
+    refused(lambda: own.open(root, sequences=["00"]), "1.bin and 1.npy are two files for one frame")
 
 
 def test_frames_in_files_that_name_their_columns(tmp_path: Path, class_map: Path):
@@ -303,11 +303,11 @@ def test_frames_in_files_that_name_their_columns(tmp_path: Path, class_map: Path
     source = spec(class_map).open(root, sequences=["00"])
     check(source[0])  # rows without a return, and their labels, are left out
     put(root / "00/labels/0.label", raw[:5].tobytes())
-    refused(lambda: source[0], "20 bytes, but the sweep has 7 points and needs 28")
+    refused(lambda: source[0], "20 bytes, but the frame has 7 points and needs 28")
 
 
 @pytest.mark.real_data
-def test_the_real_sweep_is_what_semantickitti_s_reader_gives(real_data: Path):
+def test_the_real_frame_is_what_semantickitti_s_reader_gives(real_data: Path):
     config = real_data / "semantickitti/config/semantic-kitti.yaml"
     root = real_data / "semantickitti/dev"
     theirs = SPEC.open(root, sequences=["00"])[0]

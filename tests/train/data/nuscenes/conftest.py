@@ -35,7 +35,7 @@ def write_root(tmp_path: Path) -> Callable[..., Path]:
                 )  # fmt: skip
                 for key, sensor, place in (
                     (this, "LIDAR_TOP", "samples"),
-                    (token("sweep", this), "LIDAR_TOP", "sweeps"),
+                    (token("frame", this), "LIDAR_TOP", "sweeps"),
                     (token("image", this), "CAM_FRONT", "samples"),
                 ):
                     ending = "jpg" if sensor == "CAM_FRONT" else "pcd.bin"

@@ -50,7 +50,7 @@ def test_a_missing_or_damaged_table_is_named(write_root, name: str):
     refused_at(path, lambda: SPEC.open(root, "training"), "unpack")
 
 
-def test_without_lidarseg_the_sweeps_can_still_be_predicted(write_root):
+def test_without_lidarseg_the_frames_can_still_be_predicted(write_root):
     root = write_root({"scene-0001": 2}, labeled=False)
     path = root / "v1.0-trainval/lidarseg.json"
     refused_at(path, lambda: SPEC.open(root, "training"), "no row for any of the 2 keyframes")

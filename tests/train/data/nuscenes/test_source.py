@@ -14,7 +14,7 @@ from train.data.nuscenes import CLASS_NAMES, SPEC, keyframes, list_scenes
 from train.data.nuscenes.classes import CATEGORY_NAMES
 
 
-def test_a_sweep_by_hand(tmp_path: Path):
+def test_a_frame_by_hand(tmp_path: Path):
     """Two points; every number in what is read is worked out on paper."""
     root = tmp_path / "by-hand"
     folder = root / "v1.0-trainval"
@@ -46,23 +46,23 @@ def test_a_sweep_by_hand(tmp_path: Path):
     (root / "lidarseg/v1.0-trainval/d.bin").write_bytes(bytes([3, 200]))
     source = SPEC.open(root, "training")
     assert (len(source), source.names, source.version) == (1, ("d",), "v1.0-trainval")
-    sweep = source[0]
-    np.testing.assert_array_equal(sweep.coord, [[1, 10, -0.5], [-2, 0, 0.25]])
-    np.testing.assert_array_equal(sweep.strength, np.float32([[0.2], [1.0]]))
-    assert (sweep.coord.dtype, sweep.strength.dtype) == (np.float32, np.float32)
-    assert sweep.segment is not None
-    assert sweep.segment.dtype == np.int64
-    assert sweep.segment.tolist() == [3, -1]
+    frame = source[0]
+    np.testing.assert_array_equal(frame.coord, [[1, 10, -0.5], [-2, 0, 0.25]])
+    np.testing.assert_array_equal(frame.strength, np.float32([[0.2], [1.0]]))
+    assert (frame.coord.dtype, frame.strength.dtype) == (np.float32, np.float32)
+    assert frame.segment is not None
+    assert frame.segment.dtype == np.int64
+    assert frame.segment.tolist() == [3, -1]
     assert CLASS_NAMES[3] == "car"
-    assert (sweep.name, sweep.path) == ("d", root / "samples/LIDAR_TOP/x.pcd.bin")
+    assert (frame.name, frame.path) == ("d", root / "samples/LIDAR_TOP/x.pcd.bin")
     # Ten meters ahead of the sensor and 1 to its right: 11 ahead of the car, which faces north.
-    assert sweep.pose is not None
-    assert (sweep.pose.shape, sweep.pose.dtype) == ((4, 4), np.float64)
-    np.testing.assert_allclose(sweep.pose @ [1, 10, -0.5, 1], [101, 211, 1.5, 1], atol=1e-9)
-    np.testing.assert_allclose(sweep.pose @ [-2, 0, 0.25, 1], [98, 201, 2.25, 1], atol=1e-9)
-    # What a caller does to a sweep stays with it.
-    sweep.pose[:] = 0
-    sweep.coord[:] = 0
+    assert frame.pose is not None
+    assert (frame.pose.shape, frame.pose.dtype) == ((4, 4), np.float64)
+    np.testing.assert_allclose(frame.pose @ [1, 10, -0.5, 1], [101, 211, 1.5, 1], atol=1e-9)
+    np.testing.assert_allclose(frame.pose @ [-2, 0, 0.25, 1], [98, 201, 2.25, 1], atol=1e-9)
+    # What a caller does to a frame stays with it.
+    frame.pose[:] = 0
+    frame.coord[:] = 0
     again = source[0]
     assert again.pose is not None
     assert again.pose[3, 3] == 1
@@ -144,7 +144,7 @@ def test_keyframes_without_labels_are_skipped_and_counted_or_come_without(write_
     assert everything[2].segment is None
 
 
-def test_the_files_of_a_sweep_are_there_and_are_those_that_it_is_made_of(write_root):
+def test_the_files_of_a_frame_are_there_and_are_those_that_it_is_made_of(write_root):
     root = write_root({"scene-0001": 2})
     edit_table(root / "v1.0-trainval/lidarseg.json", lambda rows: rows.pop(0))
     source = SPEC.open(root, "training", require_labels=False)
@@ -201,7 +201,7 @@ def test_large_tables_are_announced_once(write_root, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_damaged_sweeps_are_refused_or_left_out_where_asked(write_root):
+def test_damaged_frames_are_refused_or_left_out_where_asked(write_root):
     root = write_root({"scene-0001": 4})
     points = [root / f for f in sorted((root / "samples/LIDAR_TOP").iterdir())]
     points[0].unlink()
@@ -229,22 +229,22 @@ def test_the_real_keyframe_has_the_published_values(real_data: Path, tmp_path: P
     assert source.version == "v1.0-trainval"
     assert source.sequences == ("scene-0003",)
     assert source.names == ("5f6c1e0a0c3b444b97e78d2aa3fa34d2",)
-    sweep = source[0]
-    assert len(sweep.coord) == 40
-    np.testing.assert_allclose(sweep.coord.min(axis=0), [-29.89, -55.80, -2.45], atol=0.006)
-    np.testing.assert_allclose(sweep.coord.max(axis=0), [25.90, 15.11, 8.90], atol=0.006)
-    assert (sweep.strength.min() * 255, sweep.strength.max() * 255) == (1.0, 79.0)
+    frame = source[0]
+    assert len(frame.coord) == 40
+    np.testing.assert_allclose(frame.coord.min(axis=0), [-29.89, -55.80, -2.45], atol=0.006)
+    np.testing.assert_allclose(frame.coord.max(axis=0), [25.90, 15.11, 8.90], atol=0.006)
+    assert (frame.strength.min() * 255, frame.strength.max() * 255) == (1.0, 79.0)
     # 17:2 24:15 27:1 28:12 30:1 31:9, and 31, the car itself, does not count
-    assert sweep.segment is not None
-    counts = np.bincount(sweep.segment + 1, minlength=17)
+    assert frame.segment is not None
+    counts = np.bincount(frame.segment + 1, minlength=17)
     assert {at - 1: n for at, n in enumerate(counts.tolist()) if n} == {
         -1: 9, 3: 2, 10: 15, 13: 1, 14: 12, 15: 1,
     }  # fmt: skip
     # The ground is at the world's height 0.
-    assert sweep.pose is not None
-    world = np.c_[sweep.coord, np.ones(40)] @ sweep.pose.T
-    assert np.abs(world[sweep.segment == 10, 2]).max() < 0.5
-    np.testing.assert_allclose(sweep.pose[:2, 3], [250.82, 917.48], atol=0.01)
+    assert frame.pose is not None
+    world = np.c_[frame.coord, np.ones(40)] @ frame.pose.T
+    assert np.abs(world[frame.segment == 10, 2]).max() < 0.5
+    np.testing.assert_allclose(frame.pose[:2, 3], [250.82, 917.48], atol=0.01)
     refused_at(
         root / "v1.0-trainval/scene.json",
         lambda: SPEC.open(root, "training", cache_dir=tmp_path),
@@ -253,14 +253,14 @@ def test_the_real_keyframe_has_the_published_values(real_data: Path, tmp_path: P
     )
 
 
-def test_twenty_thousand_sweeps_open_fast_the_second_time(write_root):
+def test_twenty_thousand_frames_open_fast_the_second_time(write_root):
     root = write_root({"scene-0001": 1})
     version = root / "v1.0-trainval"
     this = token("scene-0001", 0)
     for name in ("sample_data", "lidarseg"):
         rows = json.loads((version / f"{name}.json").read_text())
         row = next(row for row in rows if row["token"] == this)
-        # All sweeps share one file: the tables are what this is about.
+        # All frames share one file: the tables are what this is about.
         many = [
             row | {"token": f"{at:032x}", "sample_data_token": f"{at:032x}", "timestamp": at}
             for at in range(20_000)

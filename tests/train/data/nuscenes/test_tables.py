@@ -221,7 +221,7 @@ USED = ["scene", "sample", "sample_data", "calibrated_sensor", "ego_pose", "lida
 
 @pytest.fixture
 def pair(write_root) -> tuple[Path, Path, Path]:
-    """Return a root with one good sweep of three points, its point file and its label file."""
+    """Return a root with one good frame of three points, its point file and its label file."""
     root = write_root({"scene-0001": 1})
     (points,) = (root / "samples/LIDAR_TOP").iterdir()
     (labels,) = (root / "lidarseg/v1.0-trainval").iterdir()
@@ -252,16 +252,16 @@ def test_a_file_that_would_fill_the_memory_is_not_read(pair):
     with points.open("r+b") as stream:
         stream.truncate(2 * 10**11)  # sparse: it takes no room on the disk
     for read in (lambda: SPEC.open(root, "training"), lambda: source[0]):
-        refused_at(points, read, "200000000000 bytes is more than a sweep of 10,000,000 points")
+        refused_at(points, read, "200000000000 bytes is more than a frame of 10,000,000 points")
     with points.open("r+b") as stream:
         stream.truncate(60)
     with labels.open("r+b") as stream:
         stream.truncate(10**11)
-    refused_at(labels, lambda: source[0], "more than a sweep")
+    refused_at(labels, lambda: source[0], "more than a frame")
 
 
 @pytest.mark.parametrize("value", [256.0, -1.0])
-def test_an_intensity_that_no_sweep_has_is_named(pair, value: float):
+def test_an_intensity_that_no_frame_has_is_named(pair, value: float):
     root, path, _ = pair
     points = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 5).copy()
     points[1, 3] = value
@@ -283,11 +283,11 @@ def check_all(source: NuScenes) -> None:
     """Check that whatever was read has the promised form."""
     assert len(source) >= 1
     for at in range(len(source)):
-        sweep = source[at]
-        check_sound(sweep, 16, sweep.path.stat().st_size // 20)
-        assert 0 <= sweep.strength.min() <= sweep.strength.max() <= 1
-        assert sweep.segment is not None
-        rotation = sweep.pose[:3, :3]
+        frame = source[at]
+        check_sound(frame, 16, frame.path.stat().st_size // 20)
+        assert 0 <= frame.strength.min() <= frame.strength.max() <= 1
+        assert frame.segment is not None
+        rotation = frame.pose[:3, :3]
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
 
 
@@ -310,7 +310,7 @@ odd_values = st.one_of(
     byte_edits=edits,
     row_edit=st.none() | st.tuples(st.integers(0, 40), st.integers(0, 10), odd_values),
 )
-def test_damaged_tables_give_sound_sweeps_or_the_documented_error(
+def test_damaged_tables_give_sound_frames_or_the_documented_error(
     pair, name: str, byte_edits, row_edit
 ):
     root, _, _ = pair

@@ -110,14 +110,14 @@ def test_without_cameras_nothing_of_them_is_read(tmp_path: Path):
             SPEC.open(root, cameras=True)[0]
 
 
-def test_kept_sweeps_have_their_images(source, tmp_path: Path):
+def test_kept_frames_have_their_images(source, tmp_path: Path):
     cache = DecodedCache(source, tmp_path / "kept")
     for _ in range(2):  # decoded, then from the folder
         frame = cache[1]
         assert [image.name for image in frame.images] == ["FRONT", "FRONT_RIGHT", "SIDE_LEFT"]
         for image, own in zip(frame.images, source[1].images, strict=True):
             np.testing.assert_array_equal(image.camera_from_points, own.camera_from_points)
-    assert list((tmp_path / "kept").rglob("*.sweep"))
+    assert list((tmp_path / "kept").rglob("*.frame"))
 
 
 @pytest.mark.parametrize("data_format", FORMATS)

@@ -406,7 +406,7 @@ def test_keys_that_are_wrong_are_found_when_opening(root: Path, table: schema.Ta
 
 def test_beams_straight_down_are_angles_also_as_float32(root: Path):
     path = path_of(root, schema.CALIBRATION)
-    expected = [sweep.coord for sweep in map(SPEC.open(root).__getitem__, range(2))]
+    expected = [frame.coord for frame in map(SPEC.open(root).__getitem__, range(2))]
 
     def change(whole: pa.Table) -> pa.Table:
         position = whole.schema.get_field_index(schema.INCLINATION_MIN)

@@ -1,4 +1,4 @@
-"""Mutated bytes: a sound sweep or the documented error, never a crash, a hang or much memory."""
+"""Mutated bytes: a sound frame or the documented error, never a crash, a hang or much memory."""
 
 import contextlib
 import resource

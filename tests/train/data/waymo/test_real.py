@@ -56,26 +56,26 @@ def test_the_constructed_frames_have_the_published_points(
     root = request.getfixturevalue(which)
     source = SPEC.open(root, require_labels=False, cache_dir=tmp_path)
     assert (source.format, source.names) == (which, NAMES)
-    sweep = source[0]
+    frame = source[0]
     counts = np.array([row[:2] for row in PUBLISHED.values()])
-    assert len(sweep.coord) == counts.sum() == 152_410
+    assert len(frame.coord) == counts.sum() == 152_410
     ends = np.cumsum(counts.T.reshape(-1))
-    parts = np.split(sweep.coord, ends[:-1])
+    parts = np.split(frame.coord, ends[:-1])
     for coord, (_, _, low, high) in zip(parts, PUBLISHED.values(), strict=False):
         np.testing.assert_allclose(coord.min(axis=0), low, atol=0.051)
         np.testing.assert_allclose(coord.max(axis=0), high, atol=0.051)
-    assert sweep.segment is not None
-    of_top = sweep.segment[: PUBLISHED["TOP"][0]]
+    assert frame.segment is not None
+    of_top = frame.segment[: PUBLISHED["TOP"][0]]
     found = np.bincount(of_top + 1)
     assert {raw: count for raw, count in enumerate(found.tolist()) if count} == LABELS
     second = slice(ends[4], ends[5])
-    assert (sweep.segment[second] >= 0).any()
-    others = np.ones(len(sweep.segment), dtype=bool)
+    assert (frame.segment[second] >= 0).any()
+    others = np.ones(len(frame.segment), dtype=bool)
     others[: PUBLISHED["TOP"][0]] = others[second] = False
-    assert (sweep.segment[others] == -1).all()
-    assert 0.0 <= sweep.strength.min() <= sweep.strength.max() <= 1.0
-    assert sweep.pose is not None
-    assert np.abs(sweep.pose[:3, 3]).max() > 1000.0
+    assert (frame.segment[others] == -1).all()
+    assert 0.0 <= frame.strength.min() <= frame.strength.max() <= 1.0
+    assert frame.pose is not None
+    assert np.abs(frame.pose[:3, 3]).max() > 1000.0
     assert source[1].segment is None
 
 

@@ -28,19 +28,19 @@ both = pytest.mark.parametrize("data_format", ["v1", "v2"])
 LABELS = {"seg_b": [True, False, True], "seg_a": [False, True]}
 
 
-def assert_is(sweep: LidarFrame, frame: Frame) -> None:
-    """Check that a sweep has the points of a frame, bit for bit."""
+def assert_is(lidar_frame: LidarFrame, frame: Frame) -> None:
+    """Check that a frame has the points of a frame, bit for bit."""
     expected = points(frame)
-    assert sweep.name == f"{frame.context}/{frame.timestamp_micros}"
-    np.testing.assert_array_equal(sweep.coord, expected.coord)
-    np.testing.assert_array_equal(sweep.strength, expected.strength)
-    np.testing.assert_array_equal(sweep.pose, frame.pose)
-    assert (sweep.segment is None) == (expected.segment is None)
-    if sweep.segment is not None:
-        np.testing.assert_array_equal(sweep.segment, expected.segment)
-        assert sweep.segment.dtype == np.int64
-    assert (sweep.coord.dtype, sweep.strength.dtype) == (np.float32, np.float32)
-    assert sweep.strength.shape == (len(sweep.coord), 1)
+    assert lidar_frame.name == f"{frame.context}/{frame.timestamp_micros}"
+    np.testing.assert_array_equal(lidar_frame.coord, expected.coord)
+    np.testing.assert_array_equal(lidar_frame.strength, expected.strength)
+    np.testing.assert_array_equal(lidar_frame.pose, frame.pose)
+    assert (lidar_frame.segment is None) == (expected.segment is None)
+    if lidar_frame.segment is not None:
+        np.testing.assert_array_equal(lidar_frame.segment, expected.segment)
+        assert lidar_frame.segment.dtype == np.int64
+    assert (lidar_frame.coord.dtype, lidar_frame.strength.dtype) == (np.float32, np.float32)
+    assert lidar_frame.strength.shape == (len(lidar_frame.coord), 1)
 
 
 def test_classes_are_the_22_of_the_format_less_one():
@@ -64,8 +64,8 @@ def test_frames_come_in_order_of_segment_and_time_and_hold_what_was_written(
     assert labeled.names == ("seg_a/1100", "seg_b/1000", "seg_b/1200")
     assert (labeled.skipped_unlabeled, labeled.skipped_without_lidar) == (2, 0)
     expected = [frames["seg_a"][1], frames["seg_b"][0], frames["seg_b"][2]]
-    for sweep, frame in zip((labeled[i] for i in range(3)), expected, strict=True):
-        assert_is(sweep, frame)
+    for lidar_frame, frame in zip((labeled[i] for i in range(3)), expected, strict=True):
+        assert_is(lidar_frame, frame)
     everything = SPEC.open(root, require_labels=False)
     assert len(everything) == 5
     assert everything.skipped_unlabeled == 0
@@ -144,8 +144,8 @@ def test_reading_in_the_order_of_the_file_gives_each_frame_once(
     found = dict(source.read_in_file_order(wanted))
     assert sorted(found) == sorted(wanted)
     frames = [*split["seg_a"][::2], *split["seg_b"]]
-    for index, sweep in found.items():
-        assert_is(sweep, frames[index])
+    for index, lidar_frame in found.items():
+        assert_is(lidar_frame, frames[index])
     assert len(list(source.read_in_file_order(range(len(source))))) == len(source) == 10
 
 
@@ -375,7 +375,7 @@ def test_the_official_list_chooses_test_frames(write_root, data_format: str):
 
 
 @both
-def test_a_sweep_names_its_files(write_root, data_format: str):
+def test_a_frame_names_its_files(write_root, data_format: str):
     root = write_root(data_format, training=LABELS)
     source = SPEC.open(root)
     files = source.files(1)

@@ -21,11 +21,11 @@ def test_the_bytes_are_those_of_the_server_s_message(tmp_path: Path):
     submission = WaymoSubmission(
         tmp_path / "x.bin", source, account_name="a@b.org", method_name="ours"
     )
-    sweep = source[0]
-    fewer = dataclasses.replace(sweep, coord=sweep.coord[:-1])
+    lidar_frame = source[0]
+    fewer = dataclasses.replace(lidar_frame, coord=lidar_frame.coord[:-1])
     with pytest.raises(UserError, match="points on disk"):
         submission.add(fewer, np.zeros(len(fewer.coord), dtype=np.int64))
-    submission.add(sweep, np.full(len(sweep.coord), 21))
+    submission.add(lidar_frame, np.full(len(lidar_frame.coord), 21))
     message = Message(submission.finish().read_bytes(), range(1, 11))
     assert (message.text(1), message.text(2)) == ("a@b.org", "ours")
     # All lidars, no frames before or after.

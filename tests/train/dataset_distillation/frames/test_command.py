@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.train.dataset_distillation.frames.toy_streets import write_streets
+from tests.train.dataset_distillation.frames.toy_scenes import write_scenes
 from topodistill.commands import main as topodistill
 from train.data.dataset_spec import dataset_spec
 from train.dataset_distillation.command import main
@@ -13,7 +13,7 @@ from train.run import main as run
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_streets(tmp_path_factory.mktemp("streets") / "own")
+    return write_scenes(tmp_path_factory.mktemp("scenes") / "own")
 
 
 def words(data, output, *more):
@@ -129,7 +129,7 @@ def test_flags_of_frames_want_a_dataset(tmp_path, capsys, given, said):
 
 def test_no_labeled_point_is_one_line(data, tmp_path, capsys):
     other = tmp_path / "own"
-    write_streets(other)
+    write_scenes(other)
     for file in other.glob("data/*/labels/*.label"):
         file.write_bytes(bytes(len(file.read_bytes())))
     assert main(words(other, tmp_path / "out")) == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.frames.toy_streets import CLASSES, TAKE, streets
+from tests.train.dataset_distillation.frames.toy_scenes import CLASSES, TAKE, scenes
 from train.core.errors import UserError
 from train.data.dataset_spec import dataset_spec
 from train.dataset_distillation.folder import sample_again, write_made
@@ -43,7 +43,7 @@ OPTIONS = DistillOptions(
 
 @pytest.fixture(scope="module")
 def real():
-    return prepare(streets(5), streets(2, first=70), OPTIONS)
+    return prepare(scenes(5), scenes(2, first=70), OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def turned(frames, degrees):
 
 @pytest.mark.parametrize("degrees", [10, 90, 200, 355])
 def test_the_rotator_undoes_a_turn_about_z_and_keeps_origin_and_height(degrees):
-    frames = streets(4)
+    frames = scenes(4)
     found = [
         canonical(prepare(each, None, ROTATED).train, ROTATED_ROTATOR)
         for each in (frames, turned(frames, degrees))
@@ -151,16 +151,16 @@ def test_the_rotator_undoes_a_turn_about_z_and_keeps_origin_and_height(degrees):
     )
 
 
-ROTATED_ROTATOR = prepare(streets(2), None, ROTATED).rotator
+ROTATED_ROTATOR = prepare(scenes(2), None, ROTATED).rotator
 
 
 def test_mistakes_are_named(real):
     tilted = dataclasses.replace(OPTIONS, rotator=RotatorOptions(mode="frozen"))
     with pytest.raises(UserError, match="give --upright"):
-        prepare(streets(2), None, tilted)
-    other = streets(2, take=dataclasses.replace(TAKE, range_m=12.0))
+        prepare(scenes(2), None, tilted)
+    other = scenes(2, take=dataclasses.replace(TAKE, range_m=12.0))
     with pytest.raises(UserError, match="other classes or another range"):
-        prepare(streets(2), other, OPTIONS)
+        prepare(scenes(2), other, OPTIONS)
     with pytest.raises(UserError, match="--cpc 6: there are 5 frames"):
         make(real, dataclasses.replace(OPTIONS, clouds_per_class=6), CPU, points=90)
     with pytest.raises(UserError, match="--distill-points 500"):
@@ -197,7 +197,7 @@ def test_learned_coordinates_start_at_the_real_ones(real):
 
 
 def test_the_table_runs_from_the_least_to_the_greatest_of_each_class():
-    frames = streets(3)
+    frames = scenes(3)
     table = strength_table(frames)
     assert table.shape == (4, QUANTILES)
     own = frames.strength[frames.parts == 1]

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.train.dataset_distillation.frames.toy_streets import (
+from tests.train.dataset_distillation.frames.toy_scenes import (
     CLASSES,
     TAKE,
-    street,
-    streets,
-    write_streets,
+    scene,
+    scenes,
+    write_scenes,
 )
 from train.core.errors import UserError
 from train.data.dataset_spec import DATASETS
@@ -24,9 +24,9 @@ from train.dataset_distillation.frames.read import (
 
 
 def test_points_are_the_frames_own_in_a_known_unit():
-    frame = street(3)
+    frame = scene(3)
     found = frame_clouds([frame], CLASSES, TAKE)
-    assert found.classes == ("street",)
+    assert found.classes == ("scene",)
     assert found.part_names == CLASSES
     assert (found.meters, found.names) == (10.0, ("toy/000003",))
     assert np.abs(found.points).max() <= 1.0
@@ -52,40 +52,40 @@ def test_frames_are_cropped_along_the_ground_and_in_height():
 
 
 def test_a_draw_depends_on_the_seed_and_the_place_alone():
-    first = streets(2)
-    again = streets(2)
-    other = streets(2, take=dataclasses.replace(TAKE, seed=1))
+    first = scenes(2)
+    again = scenes(2)
+    other = scenes(2, take=dataclasses.replace(TAKE, seed=1))
     assert np.array_equal(first.points, again.points)
     assert not np.array_equal(first.points, other.points)
-    alone = frame_clouds([street(0)], CLASSES, TAKE)
+    alone = frame_clouds([scene(0)], CLASSES, TAKE)
     assert np.array_equal(alone.points[0], first.points[0])
 
 
 def test_labels_that_do_not_count_are_no_part():
-    found = frame_clouds([street(0, unlabeled=300)], CLASSES, TAKE)
+    found = frame_clouds([scene(0, unlabeled=300)], CLASSES, TAKE)
     share = (found.parts == -1).mean()
     assert 0.6 < share < 0.9
     assert found.part_counts().sum() == (found.parts >= 0).sum()
 
 
 def test_a_frame_without_a_point_that_counts_is_left_out():
-    found = frame_clouds([street(0, unlabeled=400), street(1)], CLASSES, TAKE)
+    found = frame_clouds([scene(0, unlabeled=400), scene(1)], CLASSES, TAKE)
     assert found.names == ("toy/000001",)
     with pytest.raises(UserError, match="none of 1 frames has a point with a class that counts"):
-        frame_clouds([street(0, unlabeled=400)], CLASSES, TAKE)
+        frame_clouds([scene(0, unlabeled=400)], CLASSES, TAKE)
 
 
 def test_classes_without_points_are_known():
-    assert streets(2).absent_parts() == ("nowhere",)
-    assert streets(2).part_counts()[3] == 0
+    assert scenes(2).absent_parts() == ("nowhere",)
+    assert scenes(2).part_counts()[3] == 0
 
 
 @pytest.mark.parametrize(
     ("frame", "take", "words"),
     [
-        (street(0, points=100), TAKE, "has 90 points within 10 m, fewer than the 120 asked for"),
-        (street(0), dataclasses.replace(TAKE, range_m=1.0), "within 1 m, fewer than the 120"),
-        (dataclasses.replace(street(0), segment=None), TAKE, "toy/000000 has no labels"),
+        (scene(0, points=100), TAKE, "has 90 points within 10 m, fewer than the 120 asked for"),
+        (scene(0), dataclasses.replace(TAKE, range_m=1.0), "within 1 m, fewer than the 120"),
+        (dataclasses.replace(scene(0), segment=None), TAKE, "toy/000000 has no labels"),
     ],
 )
 def test_a_frame_that_cannot_be_taken_is_named(frame, take, words):
@@ -97,14 +97,14 @@ def test_frames_are_read_evenly_over_the_source():
     class Source(list):
         names = ()
 
-    source = Source(street(seed) for seed in range(9))
+    source = Source(scene(seed) for seed in range(9))
     found = read_frames(source, CLASSES, dataclasses.replace(TAKE, most=3))
     assert found.names == ("toy/000000", "toy/000004", "toy/000008")
     assert len(read_frames(source, CLASSES, TAKE)) == 9
 
 
 def test_parts_of_the_record_must_fit():
-    found = streets(2)
+    found = scenes(2)
     assert found.take([1]).names == ("toy/000001",)
     assert np.array_equal(found.take([1]).strength, found.strength[1:])
     with pytest.raises(UserError, match="strength has shape"):
@@ -115,7 +115,7 @@ def test_parts_of_the_record_must_fit():
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    folder = write_streets(tmp_path_factory.mktemp("own") / "streets")
+    folder = write_scenes(tmp_path_factory.mktemp("own") / "scenes")
     return FrameData(
         dataset="kitti-layout",
         root=folder / "data",

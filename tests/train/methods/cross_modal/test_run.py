@@ -20,10 +20,10 @@ CARD = ImageCard(class_names=tuple(SPEC.class_names), width=3, dataset="nuscenes
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Two simulated sweeps to train on and one for validation, with cameras."""
+    """Two simulated frames to train on and one for validation, with cameras."""
     folder = tmp_path_factory.mktemp("cameras") / "nuscenes"
     SPEC.simulate(
-        folder, num_sweeps=2, num_validation_sweeps=1, azimuth_steps=60, seed=0, cameras=True
+        folder, num_frames=2, num_validation_frames=1, azimuth_steps=60, seed=0, cameras=True
     )
     return folder
 
@@ -44,7 +44,7 @@ def toys(toys_registered):
 def flags(root, output, method, *more):
     return [
         *("--dataset", "nuscenes", "--simulate", "--data-root", str(root), "--model", "tiny"),
-        *("--data.simulated-sweeps", "2", "--data.simulated-validation-sweeps", "1"),
+        *("--data.simulated-frames", "2", "--data.simulated-validation-frames", "1"),
         *("--data.simulated-azimuth-steps", "60", "--device", "cpu", "--student", "toy:small"),
         *("--data.max-voxels", "1000", "--optim.student-epochs", "1", "--method", method),
         *("--output", str(output), *more),
@@ -67,8 +67,8 @@ def done(root, image_file, tmp_path_factory):
 def test_a_run_of_xmodel_kd_scores_with_images_beside_lidar_alone(done, capsys):
     output = done("xmodel-kd")
     metrics = json.loads((output / "metrics.json").read_text())
-    assert set(metrics["student"]["with_images"]) >= {"miou", "sweeps", "points"}
-    assert metrics["student"]["with_images"]["sweeps"] == 1
+    assert set(metrics["student"]["with_images"]) >= {"miou", "frames", "points"}
+    assert metrics["student"]["with_images"]["frames"] == 1
     assert metrics["student"]["with_images"]["points"] == metrics["student"]["points"]
     assert "mIoU with images at test time (fusion): student" in capsys.readouterr().err
     (step,) = log_of(output)
@@ -98,7 +98,7 @@ def test_a_run_without_labels_goes_on_as_if_it_had_not_stopped(method, done, roo
     words = ["--dataset", "nuscenes", "--output", str(stopped), "--resume"]
     assert main([*words, "--optim.student-epochs", "2"]) == 0
     first, second = log_of(straight)[1], log_of(stopped)[1]
-    assert first["sweeps"] == second["sweeps"]
+    assert first["frames"] == second["frames"]
     # The rates of the first epoch were those of a shorter run; what is kept is kept.
     assert checkpoint_of(stopped)["method"].keys() == checkpoint_of(straight)["method"].keys()
     if method == "udakd":
@@ -106,12 +106,12 @@ def test_a_run_without_labels_goes_on_as_if_it_had_not_stopped(method, done, roo
             assert int(checkpoint_of(output)["method"]["ramp.done"]) == 2
 
 
-def test_a_simulated_run_trains_an_image_network_of_other_streets(
+def test_a_simulated_run_trains_an_image_network_of_other_scenes(
     root, tmp_path, monkeypatch, capsys
 ):
     seen = []
 
-    def simulated(spec, place, *, seed, sweeps=0, image_size=(160, 320)):
+    def simulated(spec, place, *, seed, frames=0, image_size=(160, 320)):
         seen.append((place, seed))
         generator = torch.Generator().manual_seed(seed)
         images = torch.randint(0, 256, (3, 3, *image_size), generator=generator)
@@ -133,9 +133,9 @@ def test_a_simulated_run_trains_an_image_network_of_other_streets(
     assert len(seen) == 1
 
 
-def test_images_of_simulated_streets_come_with_their_labels(root, monkeypatch):
+def test_images_of_simulated_scenes_come_with_their_labels(root, monkeypatch):
     monkeypatch.setattr(image_training, "_AZIMUTH_STEPS", 60)  # those that are there
-    pairs = image_training.simulated_images(SPEC, root, seed=0, sweeps=2, image_size=(32, 64))
+    pairs = image_training.simulated_images(SPEC, root, seed=0, frames=2, image_size=(32, 64))
     assert pairs.images.shape == (12, 3, 32, 64)
     assert pairs.labels.shape == (12, 32, 64)
     found = set(pairs.labels.unique().tolist())

@@ -1,4 +1,4 @@
-"""TopKD by the commands: in one run, in three steps, and as an arm of an ablation."""
+"""TopKD by the commands: in one run, in three steps, and as a variant of an ablation."""
 
 import json
 
@@ -27,7 +27,7 @@ TOYS = ["--teacher", "toy:wide", "--student", "toy:small"]
 
 
 @pytest.fixture(scope="module")
-def finished(toy_sweeps, tmp_path_factory):
+def finished(toy_frames, tmp_path_factory):
     """The folder of a run that did everything itself."""
     from tests.train.toys import TOY_NETWORK
     from train.networks.registry import NETWORKS
@@ -36,7 +36,7 @@ def finished(toy_sweeps, tmp_path_factory):
     before = dict(NETWORKS)
     NETWORKS.update(TOY_NETWORK)
     try:
-        assert main(flags(toy_sweeps, output, *TOYS, "--method", "topkd", *SMALL, *FIT)) == 0
+        assert main(flags(toy_frames, output, *TOYS, "--method", "topkd", *SMALL, *FIT)) == 0
     finally:
         NETWORKS.clear()
         NETWORKS.update(before)
@@ -64,9 +64,9 @@ def test_a_run_makes_what_it_needs_and_trains_by_it(finished):
     assert recorded["region"] == maker.card.choice.region == 256
 
 
-def test_three_steps_are_the_one_run(finished, toy_sweeps, tmp_path):
+def test_three_steps_are_the_one_run(finished, toy_frames, tmp_path):
     targets, fitted = tmp_path / "targets.safetensors", tmp_path / "topkd.safetensors"
-    data = flags(toy_sweeps, targets, *TOYS, *SMALL)
+    data = flags(toy_frames, targets, *TOYS, *SMALL)
     teacher = ["--teacher-checkpoint", str(finished / "teacher.pt")]
     assert topkd_targets.main([*data, *teacher]) == 0
     words = ["--targets", str(targets), "--output", str(fitted), "--epochs", "2", *TINY_FIT]
@@ -77,7 +77,7 @@ def test_three_steps_are_the_one_run(finished, toy_sweeps, tmp_path):
         assert torch.equal(found.ripsnet.weights()[name], weight)
     output = tmp_path / "run"
     more = ["--method", "topkd", *SMALL, "--method.artifacts", str(fitted), "--stage", "student"]
-    assert main(flags(toy_sweeps, output, *TOYS, *teacher, *more)) == 0
+    assert main(flags(toy_frames, output, *TOYS, *teacher, *more)) == 0
     assert not (output / "topkd.safetensors").exists()
     for name in ("segmentation", "image"):
         one, other = ([step[name] for step in log_of(run)] for run in (output, finished))
@@ -85,17 +85,17 @@ def test_three_steps_are_the_one_run(finished, toy_sweeps, tmp_path):
 
 
 def test_artifacts_that_do_not_fit_are_refused_before_anything_is_written(
-    finished, toy_sweeps, tmp_path, capsys
+    finished, toy_frames, tmp_path, capsys
 ):
     path = finished / "topkd.safetensors"
     output = tmp_path / "run"
     given = ["--method", "topkd", "--method.artifacts", str(path)]
-    line = refused(flags(toy_sweeps, output, *TOYS, *given), capsys, output)
+    line = refused(flags(toy_frames, output, *TOYS, *given), capsys, output)
     assert "made with --method.num-points 16, and here it is 64" in line
     half = tmp_path / "half.safetensors"
     half.write_bytes(path.read_bytes()[:-9])
     given = ["--method", "topkd", *SMALL, "--method.artifacts", str(half)]
-    assert "damaged" in refused(flags(toy_sweeps, output, *TOYS, *given), capsys, output)
+    assert "damaged" in refused(flags(toy_frames, output, *TOYS, *given), capsys, output)
 
 
 @pytest.mark.parametrize(
@@ -106,34 +106,34 @@ def test_artifacts_that_do_not_fit_are_refused_before_anything_is_written(
         ([], "--teacher-checkpoint is missing: no trained teacher comes for this data"),
     ],
 )
-def test_the_first_steps_mistakes_are_one_line(toy_sweeps, tmp_path, capsys, more, message):
+def test_the_first_steps_mistakes_are_one_line(toy_frames, tmp_path, capsys, more, message):
     output = tmp_path / "targets.safetensors"
-    assert topkd_targets.main(flags(toy_sweeps, output, *TOYS, *more)) == 2
+    assert topkd_targets.main(flags(toy_frames, output, *TOYS, *more)) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
     assert message in errors[0]
     assert not output.exists()
 
 
-def test_the_first_step_warns_of_few_points(finished, toy_sweeps, tmp_path, capsys):
+def test_the_first_step_warns_of_few_points(finished, toy_frames, tmp_path, capsys):
     teacher = ["--teacher-checkpoint", str(finished / "teacher.pt")]
     small = ["--method.num-points", "15", *SMALL[2:]]
     output = tmp_path / "targets.safetensors"
-    assert topkd_targets.main(flags(toy_sweeps, output, *TOYS, *teacher, *small)) == 0
+    assert topkd_targets.main(flags(toy_frames, output, *TOYS, *teacher, *small)) == 0
     captured = capsys.readouterr()
     assert "--method.num-points 15: below 16 the paper's" in captured.out + captured.err
 
 
 GRID = """
-[arms.ce]
+[variants.ce]
 method = "none"
-[arms.topkd]
+[variants.topkd]
 method = "topkd"
 num-points = 16
 num-clouds = 24
 clouds-per-frame = 8
 fit-epochs = 2
-[arms.exact]
+[variants.exact]
 method = "topkd"
 exact = true
 num-points = 16
@@ -144,7 +144,7 @@ clouds-per-frame = 8
 
 @pytest.mark.parametrize("keep", ["2", "0"])
 def test_an_ablation_prepares_once_for_each_teacher(
-    finished, toy_sweeps, tmp_path, monkeypatch, keep
+    finished, toy_frames, tmp_path, monkeypatch, keep
 ):
     """Also from kept outputs, which need networks that share a geometry: equal toys do not."""
     made = []
@@ -160,14 +160,14 @@ def test_an_ablation_prepares_once_for_each_teacher(
     grid = tmp_path / "topkd.toml"
     grid.write_text(GRID)
     words = [
-        *flags(toy_sweeps, tmp_path / "ablation", *TOYS),
+        *flags(toy_frames, tmp_path / "ablation", *TOYS),
         *("--grid", str(grid), "--seeds", "2", "--keep", keep, "--score-every", "1"),
         *("--teacher-checkpoint", str(finished / "teacher.pt")),
     ]
     assert ablate.main(words) == 0
     assert len(made) == 2  # for RipsNet and for exact images, not once a seed
-    runs = {(run.arm, run.seed): run for run in read_records([tmp_path / "ablation"]).runs}
-    for arm in ("topkd", "exact"):
+    runs = {(run.variant, run.seed): run for run in read_records([tmp_path / "ablation"]).runs}
+    for variant in ("topkd", "exact"):
         for seed in (0, 1):
-            assert runs[arm, seed].stats["last"]["image"] > 0
-            assert runs[arm, seed].options["artifacts"] is None
+            assert runs[variant, seed].stats["last"]["image"] > 0
+            assert runs[variant, seed].options["artifacts"] is None

@@ -269,17 +269,17 @@ def test_gradients_of_the_whole_network_agree_with_finite_differences(
         )
 
 
-def test_without_gradients_the_perceptron_gives_the_same_from_fewer_rows_at_once(monkeypatch):
+def test_without_gradients_the_mlp_gives_the_same_from_fewer_rows_at_once(monkeypatch):
     torch.manual_seed(0)
-    perceptron, feat = MLP(4, 4).double(), torch.randn(23, 4, dtype=torch.float64)
-    whole = perceptron(feat)
+    mlp, feat = MLP(4, 4).double(), torch.randn(23, 4, dtype=torch.float64)
+    whole = mlp(feat)
     monkeypatch.setattr("train.networks.ptv3.block.ROWS_AT_ONCE", 5)
     rows_seen = []
-    perceptron.act.register_forward_hook(lambda _, args, __: rows_seen.append(len(args[0])))
+    mlp.act.register_forward_hook(lambda _, args, __: rows_seen.append(len(args[0])))
     with torch.no_grad():
-        torch.testing.assert_close(perceptron(feat), whole, rtol=1e-13, atol=1e-13)
+        torch.testing.assert_close(mlp(feat), whole, rtol=1e-13, atol=1e-13)
     assert rows_seen == [5, 5, 5, 5, 3]
-    perceptron(feat)
+    mlp(feat)
     assert rows_seen[5:] == [23]
 
 

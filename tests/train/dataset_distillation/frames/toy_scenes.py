@@ -1,4 +1,4 @@
-"""Small streets: a ground, a wall to the left, a box ahead; told apart by where they are."""
+"""Small scenes: a ground, a wall to the left, a box ahead; told apart by where they are."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from train.data.frame import LidarFrame
 from train.dataset_distillation.frames.read import FrameOptions, frame_clouds
 
 CLASSES = ("ground", "wall", "box", "nowhere")
-"""No street has a point of the last one."""
+"""No scene has a point of the last one."""
 TAKE = FrameOptions(points=120, range_m=10.0)
 
 
-def street(seed, *, unlabeled=10, points=400):
-    """A frame of a street; the first points have no label that counts."""
+def scene(seed, *, unlabeled=10, points=400):
+    """A frame of a scene; the first points have no label that counts."""
     rng = np.random.default_rng(seed)
     ground = np.c_[rng.uniform(-9, 9, (points // 2, 2)), rng.normal(-1.7, 0.02, points // 2)]
     side, rest = 4 + rng.uniform(0, 1), points // 4
@@ -28,9 +28,9 @@ def street(seed, *, unlabeled=10, points=400):
     return LidarFrame(coord, strength[:, None], segment, f"toy/{seed:06d}", Path(f"{seed}.bin"))
 
 
-def streets(number, first=0, take=TAKE):
-    """Frames of several streets as clouds."""
-    return frame_clouds((street(first + each) for each in range(number)), CLASSES, take)
+def scenes(number, first=0, take=TAKE):
+    """Frames of several scenes as clouds."""
+    return frame_clouds((scene(first + each) for each in range(number)), CLASSES, take)
 
 
 CLASS_MAP = """
@@ -40,8 +40,8 @@ split: {train: [hill], valid: [lake]}
 """
 
 
-def write_streets(folder, frames=3):
-    """Write two drives of different streets in the KITTI layout, with their class map."""
+def write_scenes(folder, frames=3):
+    """Write two drives of different scenes in the KITTI layout, with their class map."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "classes.yaml").write_text(CLASS_MAP)
     for name, first, count in (("hill", 0, frames), ("lake", 50, 2)):
@@ -49,7 +49,7 @@ def write_streets(folder, frames=3):
         for part in ("velodyne", "labels"):
             (drive / part).mkdir(parents=True)
         for number in range(count):
-            frame = street(first + number)
+            frame = scene(first + number)
             points = np.concatenate([frame.coord, frame.strength], axis=1).astype("<f4")
             (drive / "velodyne" / f"{number:06d}.bin").write_bytes(points.tobytes())
             raw = np.where(frame.segment < 0, 0, frame.segment + 5).astype("<u4")

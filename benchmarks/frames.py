@@ -1,4 +1,4 @@
-"""Datasets on disk for the benchmarks of reading: simulated sweeps, and very many tiny ones."""
+"""Datasets on disk for the benchmarks of reading: simulated frames, and very many tiny ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from train.simulation.nuscenes import VERSION, SimulatedTables
 from train.simulation.waymo import simulate_waymo
 
 BEAMS = {"semantickitti": 64, "nuscenes": 32, "waymo": 64}
-"""Of the main sensor: a sweep of N rays has N / beams columns."""
+"""Of the main sensor: a frame of N rays has N / beams columns."""
 
 REAL_RAYS = {"semantickitti": 64 * 2048, "nuscenes": 32 * 1080, "waymo": 64 * 2650}
 """About as many as the main sensor of the real dataset fires in a turn."""
@@ -33,7 +33,7 @@ _FRAMES_A_SEGMENT = 198
 
 @dataclass(frozen=True)
 class Simulated:
-    """Simulated sweeps on disk, opened, and all of the files that they are made of."""
+    """Simulated frames on disk, opened, and all of the files that they are made of."""
 
     spec: DatasetSpec
     source: FrameSource
@@ -45,13 +45,13 @@ def columns(name: str, num_rays: int) -> int:
     return max(_FEWEST_COLUMNS, num_rays // BEAMS[name])
 
 
-def simulated(name: str, num_rays: int, num_sweeps: int, folder: Path) -> Simulated:
-    """Return sweeps of a dataset, made below `folder` unless they are there already."""
+def simulated(name: str, num_rays: int, num_frames: int, folder: Path) -> Simulated:
+    """Return frames of a dataset, made below `folder` unless they are there already."""
     spec = dataset_spec(name)
     made = spec.simulate(
-        folder / f"{name}-{num_rays}-{num_sweeps}",
-        num_sweeps=num_sweeps,
-        num_validation_sweeps=1,
+        folder / f"{name}-{num_rays}-{num_frames}",
+        num_frames=num_frames,
+        num_validation_frames=1,
         azimuth_steps=columns(name, num_rays),
         seed=0,
     )
@@ -63,7 +63,7 @@ def simulated(name: str, num_rays: int, num_sweeps: int, folder: Path) -> Simula
 
 
 def tiny_files(name: str, count: int, folder: Path) -> Path:
-    """Return a data root whose training split has so many sweeps, the smallest there can be."""
+    """Return a data root whose training split has so many frames, the smallest there can be."""
     root = folder / f"{name}-tiny-{count}"
     if not root.exists():
         _WRITERS[name](root, count)
@@ -113,7 +113,7 @@ def _repeat(path: Path, written: Path, numbers: range, frames_per_group: int) ->
 
 
 def _semantickitti(root: Path, count: int) -> None:
-    """Write sweeps of one point each, shared out over the official sequences."""
+    """Write frames of one point each, shared out over the official sequences."""
     names = semantickitti.TRAIN_SEQUENCES
     point, label = np.zeros(4, "<f4").tobytes(), np.full(1, 40, "<u4").tobytes()
     ends = np.linspace(0, count, len(names) + 1).astype(int).tolist()
@@ -150,8 +150,8 @@ def _waymo(root: Path, count: int) -> None:
 
     made = simulate_waymo(
         root.with_name(f"{root.name}-model"),
-        num_sweeps=1,
-        num_validation_sweeps=1,
+        num_frames=1,
+        num_validation_frames=1,
         azimuth_steps=_FEWEST_COLUMNS,
     )
     (context,) = made.training_sequences

@@ -1,4 +1,4 @@
-"""Chooses the sweeps that a report shows, the best and the worst among them, and predicts them."""
+"""Chooses the frames that a report shows, the best and the worst among them, and predicts them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from train.predict.cloud import predict_frame
 
 
 @dataclass(frozen=True, eq=False)
-class PicturedSweep:
-    """A sweep, its labels, and what each network says of it.
+class PicturedFrame:
+    """A frame, its labels, and what each network says of it.
 
     Attributes
     ----------
     place
         Why it is shown: "best", "in between", "worst".
     name
-        The sweep's.
+        The frame's.
     coord
         (N, 3) float32 meters.
     truth
@@ -32,7 +32,7 @@ class PicturedSweep:
     predictions
         Role -> (N,) int64 train ids.
     miou
-        Role -> mIoU of this sweep alone, None where nothing is labeled.
+        Role -> mIoU of this frame alone, None where nothing is labeled.
     """
 
     place: str
@@ -43,16 +43,16 @@ class PicturedSweep:
     miou: Mapping[str, float | None]
 
 
-def best_and_worst(by_sweep: Mapping[str, float | None]) -> dict[str, str]:
-    """Return place -> name of the sweeps to show, at most three; all different.
+def best_and_worst(by_frame: Mapping[str, float | None]) -> dict[str, str]:
+    """Return place -> name of the frames to show, at most three; all different.
 
     Parameters
     ----------
-    by_sweep
-        Name -> mIoU of the sweep; those without one are never shown. Of equal ones the first by
+    by_frame
+        Name -> mIoU of the frame; those without one are never shown. Of equal ones the first by
         name counts as the worse.
     """
-    scored = sorted((miou, name) for name, miou in by_sweep.items() if miou is not None)
+    scored = sorted((miou, name) for name, miou in by_frame.items() if miou is not None)
     places = {"best": len(scored) - 1, "in between": (len(scored) - 1) // 2, "worst": 0}
     shown: dict[str, str] = {}
     for place, at in places.items():
@@ -61,7 +61,7 @@ def best_and_worst(by_sweep: Mapping[str, float | None]) -> dict[str, str]:
     return shown
 
 
-def picture_sweeps(
+def picture_frames(
     shown: Mapping[str, str],
     source: FrameSource,
     networks: Mapping[str, Network],
@@ -69,15 +69,15 @@ def picture_sweeps(
     *,
     grid_size_m: float,
     clip_range_m: ClipRange | None,
-) -> tuple[PicturedSweep, ...]:
-    """Return the sweeps with the networks' predictions, one forward pass each.
+) -> tuple[PicturedFrame, ...]:
+    """Return the frames with the networks' predictions, one forward pass each.
 
     Parameters
     ----------
     shown
         Place -> name, as `best_and_worst` returns them.
     source
-        Where the sweeps are.
+        Where the frames are.
     networks
         By role; each runs where it is.
     spec
@@ -88,7 +88,7 @@ def picture_sweeps(
     Raises
     ------
     UserError
-        If a sweep cannot be read.
+        If a frame cannot be read.
     KeyError
         If a name is not the source's.
     """
@@ -97,13 +97,13 @@ def picture_sweeps(
     for place, name in shown.items():
         frame = source[index_of[name]]
         if frame.segment is None:
-            raise ValueError(f"picture_sweeps: sweep {name} has a score and no labels")
+            raise ValueError(f"picture_frames: frame {name} has a score and no labels")
         predictions = {
             role: predict_frame(network, frame, grid_size_m, clip_range_m=clip_range_m)[0]
             for role, network in networks.items()
         }
         found.append(
-            PicturedSweep(
+            PicturedFrame(
                 place,
                 name,
                 frame.coord,

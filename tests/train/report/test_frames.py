@@ -1,4 +1,4 @@
-"""The sweeps that a report shows: which, and with which predictions."""
+"""The frames that a report shows: which, and with which predictions."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ import torch
 from tests.train.conftest import NUM_CLASSES, _room
 from train.data.dataset_spec import SEMANTICKITTI_RULE, DatasetSpec
 from train.networks.protocol import NetworkOutput
-from train.report.sweeps import best_and_worst, picture_sweeps
+from train.report.frames import best_and_worst, picture_frames
 
 
 @pytest.mark.parametrize(
-    ("by_sweep", "shown"),
+    ("by_frame", "shown"),
     [
         (
             {"a": 0.3, "b": 0.9, "c": 0.1, "d": None, "e": 0.5},
@@ -24,8 +24,8 @@ from train.report.sweeps import best_and_worst, picture_sweeps
         ({}, {}),
     ],
 )
-def test_the_best_the_worst_and_one_in_between_are_shown_once_each(by_sweep, shown):
-    assert best_and_worst(by_sweep) == shown
+def test_the_best_the_worst_and_one_in_between_are_shown_once_each(by_frame, shown):
+    assert best_and_worst(by_frame) == shown
 
 
 class Fixed(torch.nn.Module):
@@ -56,9 +56,9 @@ SPEC = DatasetSpec(
 )
 
 
-def test_every_point_of_the_sweep_has_each_networks_class():
+def test_every_point_of_the_frame_has_each_networks_class():
     networks = {"teacher": Fixed(1), "student": Fixed(0)}
-    (found,) = picture_sweeps(
+    (found,) = picture_frames(
         {"worst": "room/2"}, Rooms(), networks, SPEC, grid_size_m=0.2, clip_range_m=None
     )
     room = _room(2, None)
