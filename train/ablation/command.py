@@ -4,6 +4,8 @@ python -m train.ablate --dataset waymo --simulate --grid main --seeds 5
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,12 @@ from train.ablation.records import (
     RECORDS_NAME,
     SUFFIX,
     Records,
+    RunRecord,
     read_records,
     refuse_single_files,
 )
 from train.ablation.runner import Ablation, Runner
-from train.ablation.statistics import SceneBootstrap
+from train.ablation.statistics import KNOWN_IOU, KNOWN_MIOU, WITHOUT, SceneBootstrap
 from train.config import RunConfig
 from train.core.command import Command, several
 from train.core.console import logger
@@ -190,7 +193,13 @@ def _write_page(page: Path, records: Records, files: Sequence[Path], name: str, 
         raise UserError(
             f"--records: runs on {' and '.join(sorted(datasets))}; a page is about one dataset"
         )
-    bootstrap = _bootstrap(*datasets.popitem()) if datasets else None
+    bootstrap = _bootstrap(records, *datasets.popitem()) if datasets else None
+    if bootstrap is not None:
+        runs = (
+            dataclasses.replace(run, scores={**bootstrap.of_all_scenes(run), **run.scores})
+            for run in records.runs
+        )
+        records = dataclasses.replace(records, runs=tuple(runs))
     write_page(page, records, plans, bootstrap, command=_page_command(page, files))
     logger.info(f"page: {page.with_suffix('.md')}")
 
@@ -210,14 +219,29 @@ def _page_command(page: Path, files: Sequence[Path]) -> str:
     return f"{program('train.ablate')} --page-only --records {records} --page {shown(page)}"
 
 
-def _bootstrap(dataset: str, settings: Mapping[str, Any]) -> SceneBootstrap:
+def _bootstrap(records: Records, dataset: str, settings: Mapping[str, Any]) -> SceneBootstrap:
     """Return the drawing of scenes, whose counts become scores by the benchmark's rule."""
     spec = dataset_spec(dataset, settings.get("data"))
-    groups = {"thin_iou": thin_classes(dataset, spec.class_names)}
-    return SceneBootstrap(
-        StructureCounts.from_json,
-        lambda counts: counts.scores(spec.class_names, spec.benchmark_rule, groups),
-    )
+    thin = {"thin_iou": thin_classes(dataset, spec.class_names)}
+    groups: dict[tuple[str, str], dict[str, Sequence[str]]] = {}
+    for run in records.runs:
+        if run.role == "teacher":
+            counts = [StructureCounts.from_json(scene) for scene in run.scenes.values()]
+            found = functools.reduce(operator.add, counts).iou(spec.benchmark_rule)
+            ious = zip(spec.class_names, found, strict=True)
+            known = [name for name, iou in ious if iou is not None and iou >= KNOWN_IOU]
+            without = {
+                f"{WITHOUT}{name}": [each for each in known if each != name]
+                for name in known
+                if len(known) > 1
+            }
+            groups[run.setup, run.teacher] = {KNOWN_MIOU: known, **without} if known else {}
+
+    def score(counts: StructureCounts, run: RunRecord) -> Mapping[str, float | None]:
+        own = groups.get((run.setup, run.teacher), {})
+        return counts.scores(spec.class_names, spec.benchmark_rule, {**thin, **own})
+
+    return SceneBootstrap(StructureCounts.from_json, score)
 
 
 def _shared_run(rest: Sequence[str]) -> RunConfig:

@@ -15,18 +15,17 @@ from train.ablation.records import GRADIENT_ENTROPY, Records, RunRecord
 from train.ablation.statistics import (
     CONFIDENCE,
     MIN_SEEDS_INTERVAL,
-    PRIMARY_METRIC,
     Estimate,
     Metric,
     SceneBootstrap,
     metrics_of,
 )
 from train.ablation.verdicts import (
-    GATE_POINTS,
     MIN_SEEDS_CLAIM,
     Result,
     compare,
-    gate_verdict,
+    hangs_on,
+    primary_metric,
     teacher_gap,
 )
 from train.config import flattened
@@ -52,23 +51,22 @@ class Section:
     plan: GridPlan
     runs: tuple[RunRecord, ...]
     results: tuple[Result, ...]
-    gate: Estimate
-    """Teacher minus control, in points of mIoU; without seeds where there is nothing to hold."""
+    gap: Estimate
+    """Teacher minus control, in points; without seeds where there is nothing to hold."""
+    fragile: Mapping[tuple[str, str], list[str] | None]
+    """By variant and baseline: what an interval without 0 hangs on, see `hangs_on`."""
 
     @property
-    def gate_verdict(self) -> str:
-        """One of "met", "not met", "unknown"."""
-        return gate_verdict(self.gate)
+    def asked(self) -> str:
+        """The name of the metric in which the grid's questions are asked."""
+        return primary_metric(self.runs)
 
     @property
     def positive_result(self) -> Result | None:
-        """The positive control in mIoU; None where the grid has none."""
-        wanted = (self.plan.grid.positive, self.plan.grid.control)
-        for result in self.results:
-            pair = (result.comparison.variant, result.comparison.baseline)
-            if pair == wanted and result.metric.name == PRIMARY_METRIC:
-                return result
-        return None
+        """The positive control in the primary metric; None where the grid has none."""
+        wanted = _positive(self.plan.grid)
+        found = (r for r in self.results if r.metric.name == self.asked)
+        return next((result for result in found if result.comparison.pair == wanted), None)
 
     @property
     def students(self) -> list[RunRecord]:
@@ -90,13 +88,47 @@ def sections(
     bootstrap
         Draws scenes; None leaves their variance out.
     """
-    found = []
+    found: list[Section] = []
     for plan in plans:
         runs = tuple(run for run in records.runs if run.grid == plan.name)
-        results = tuple(compare(runs, plan.grid.comparisons, bootstrap))
-        gate = teacher_gap(runs, plan.grid.control or "", bootstrap)
-        found.append(Section(plan, runs, results, gate))
+        results = tuple(compare(runs, plan.grid.comparisons, bootstrap, _positive(plan.grid)))
+        results = tuple(_as_said_before(result, runs, found) for result in results)
+        gap = teacher_gap(runs, plan.grid.control or "", bootstrap)
+        fragile = {
+            result.comparison.pair: hangs_on(result, runs, bootstrap)
+            for result in results
+            if result.metric.name == primary_metric(runs)
+        }
+        found.append(Section(plan, runs, results, gap, fragile))
     return found
+
+
+def _positive(grid: Grid) -> tuple[str, str] | None:
+    """Return the positive control: what is known to help, and what it is held against."""
+    if grid.positive is None or grid.control is None:
+        return None
+    return grid.positive, grid.control
+
+
+def _as_said_before(result: Result, runs: Sequence[RunRecord], before: list[Section]) -> Result:
+    """Return a result with the verdict of an earlier grid that asked it of the very same runs."""
+    own = _runs_of(result, runs)
+    for section in before:
+        for other in section.results:
+            same = other.primary and other.metric.name == result.metric.name
+            if same and result.primary and _runs_of(other, section.runs) == own:
+                return replace(
+                    result, p_holm=other.p_holm, is_gate=other.is_gate, judged=other.judged
+                )
+    return result
+
+
+def _runs_of(result: Result, runs: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
+    """Return the runs of a comparison, without what their grid calls them."""
+    return [
+        tuple(replace(run, grid="x", variant="x") for run in runs if run.variant == name)
+        for name in result.comparison.pair
+    ]
 
 
 def write_page(
@@ -183,7 +215,10 @@ def comparison_entries(found: Iterable[Section]) -> list[dict[str, Any]]:
                     "minimum_detectable": seen.minimum_detectable,
                     "bootstrap_low": seen.bootstrap_low,
                     "bootstrap_high": seen.bootstrap_high,
-                    "gate": section.gate_verdict,
+                    "gate": result.is_gate,
+                    "hangs_on": section.fragile[result.comparison.pair]
+                    if metric.name == section.asked
+                    else None,
                     "verdict": result.verdict,
                     "setup": section.runs[0].setup if section.runs else None,
                 }
@@ -232,7 +267,7 @@ def _section(section: Section, found: Sequence[Section]) -> list[str]:
     parts = {
         "The setup": [_setup(section), _controls(section)],
         "Variants": _variants(section),
-        "Comparisons in mIoU": _primary(section),
+        "Comparisons": _primary(section),
         "Other metrics": _secondary(section),
         "What is missing": [_missing(section)],
         "Cost": _costs(section),
@@ -249,12 +284,11 @@ def _answer(section: Section) -> str:
     primary = [result for result in section.results if result.primary]
     if not primary:
         return words.NO_PRIMARY
-    lines = bullets(
+    return bullets(
         f"`{result.comparison.variant}` against `{result.comparison.baseline}`: "
         f"**{result.verdict_with_size}**" + _numbers(result)
         for result in primary
     )
-    return f"{words.BLIND}\n{lines}" if section.gate_verdict == "not met" else lines
 
 
 def _numbers(result: Result) -> str:
@@ -294,7 +328,7 @@ def _controls(section: Section) -> str:
     grid = section.plan.grid
     if grid.control is None:
         return words.NO_CONTROL
-    lines = [words.GATE.format(least=GATE_POINTS, control=grid.control) + _gate(section)]
+    lines = [words.GAP.format(control=grid.control) + _gap(section)]
     if grid.positive is not None:
         asked = words.POSITIVE.format(positive=grid.positive, control=grid.control)
         result = section.positive_result
@@ -308,16 +342,14 @@ def _controls(section: Section) -> str:
     return bullets(lines)
 
 
-def _gate(section: Section) -> str:
-    gate = section.gate
-    if gate.difference is None:
-        return words.GATE_UNKNOWN.format(control=section.plan.grid.control)
-    seen = f"{signed(gate.difference, 2)} {blocks.interval(gate.low, gate.high, 2)}"
-    if gate.low is None:
-        seen = f"{signed(gate.difference, 2)}, no interval below {MIN_SEEDS_INTERVAL} seeds"
-    seen += f", {counted(len(gate.seeds), 'seed')} of {counted(gate.teachers, 'teacher')}"
-    said = words.GATE_MET if section.gate_verdict == "met" else words.GATE_NOT_MET
-    return said.format(seen=seen)
+def _gap(section: Section) -> str:
+    gap = section.gap
+    if gap.difference is None:
+        return words.GAP_UNKNOWN
+    seen = f"{signed(gap.difference, 2)} {blocks.interval(gap.low, gap.high, 2)}"
+    if gap.low is None:
+        seen = f"{signed(gap.difference, 2)}, no interval below {MIN_SEEDS_INTERVAL} seeds"
+    return f"{seen}, {counted(len(gap.seeds), 'seed')} of {counted(gap.teachers, 'teacher')}."
 
 
 def _variants(section: Section) -> list[str]:
@@ -365,27 +397,39 @@ def _compared(result: Result) -> list[str]:
 
 
 def _primary(section: Section) -> list[str]:
-    results = [result for result in section.results if result.metric.name == PRIMARY_METRIC]
-    rows = [
-        [
-            *_compared(result),
-            p_value(result.estimate.p),
-            p_value(result.p_holm) if result.primary else "secondary",
-            number(result.estimate.minimum_detectable, ".2f"),
-            f"**{result.verdict_with_size}**" if result.primary else result.verdict_with_size,
-        ]
-        for result in sorted(results, key=lambda result: not result.primary)
-    ]
-    header = [*_HEADER, "p", "p, Holm", "detectable", "verdict"]
-    family = counted(sum(result.primary for result in results), "primary comparison")
-    return [words.PRIMARY.format(family=family), blocks.table(header, rows, "llrrrrrrl")]
+    results = [result for result in section.results if result.metric.name == section.asked]
+    beside = {r.comparison: r for r in section.results if r.metric.name == "miou"}
+    all_classes = section.asked != "miou"
+    rows = []
+    for result in sorted(results, key=lambda result: not result.primary):
+        seen, fragile = result.estimate, section.fragile[result.comparison.pair]
+        corrected = p_value(result.p_holm) if result.primary else "secondary"
+        other = beside.get(result.comparison)
+        rows.append(
+            [
+                *_compared(result),
+                blocks.interval(seen.bootstrap_low, seen.bootstrap_high, result.metric.digits),
+                *([" ".join(_difference(other)) if other else "–"] if all_classes else []),
+                p_value(seen.p),
+                "first, alone" if result.is_gate else corrected,
+                number(seen.minimum_detectable, ".2f"),
+                f"**{result.verdict_with_size}**" if result.primary else result.verdict_with_size,
+                "–" if fragile is None else ", ".join(fragile) or "no single class or seed",
+            ]
+        )
+    header = [*_HEADER, "bootstrap", *(["over all classes"] if all_classes else [])]
+    header += ["p", "p, Holm", "detectable", "verdict", "hangs on"]
+    family = sum(result.primary and not result.is_gate for result in results)
+    metric = next((m.title for m in metrics_of(section.runs) if m.name == section.asked), "mIoU")
+    text = words.PRIMARY.format(family=counted(family, "other primary comparison"), metric=metric)
+    return [text, blocks.table(header, rows, f"llrrr{'r' * (4 + all_classes)}ll")]
 
 
 def _secondary(section: Section) -> list[str]:
     parts = []
     for metric in metrics_of(section.runs):
         results = [r for r in section.results if r.metric.name == metric.name]
-        if metric.name == PRIMARY_METRIC or not results:
+        if metric.name == section.asked or not results:
             continue
         rows = [[*_compared(r), p_value(r.estimate.p), r.verdict_with_size] for r in results]
         better = "more is better" if metric.higher_is_better else "less is better"
@@ -407,7 +451,7 @@ def _missing(section: Section) -> str:
     short = []
     for result in section.results:
         wanted = MIN_SEEDS_CLAIM - len(result.estimate.seeds)
-        if result.metric.name == PRIMARY_METRIC and wanted > 0:
+        if result.metric.name == section.asked and wanted > 0:
             pair = f"`{result.comparison.variant}` against `{result.comparison.baseline}`"
             short.append(f"{pair} needs {counted(wanted, 'more paired seed')} for a verdict")
     said = [f"{head}; missing:", bullets(lines)] if lines else [f"{head}."]

@@ -10,24 +10,13 @@ SOURCE: Final = (
 )
 
 NO_PRIMARY: Final = "This grid has no primary comparison: everything below is exploration."
-BLIND: Final = "**This setup can show nothing (see the gate below): no null here says anything.**\n"
-
-GATE: Final = "**Gate** (the teacher at least {least:g} mIoU above `{control}`): "
-GATE_UNKNOWN: Final = (
-    "not known, no teacher has both a score and a student `{control}` yet. Until then a null may "
-    "only mean a setup that can show nothing."
-)
-GATE_MET: Final = "met, {seen}."
-GATE_NOT_MET: Final = (
-    "not met, {seen}. **This setup can show nothing**: a teacher this close has too little to "
-    "teach, and a "
-    "null says nothing about any loss."
-)
+GAP: Final = "**The teacher above `{control}`**, how much there is to learn: "
+GAP_UNKNOWN: Final = "not known, no teacher has both a score and such a student yet."
 POSITIVE: Final = "**Positive control** (`{positive}` better than `{control}`): "
 POSITIVE_ABSENT: Final = "not among the grid's comparisons."
 POSITIVE_FAILED: Final = (
-    "not passed, {verdict}{seen}. As long as what is known to help is not seen to help, a null "
-    "elsewhere is weak evidence."
+    "not passed, {verdict}{seen}. What is known to help is not seen to help here, so nothing else "
+    "is judged."
 )
 NO_CONTROL: Final = "The grid names no control: nothing shows that it could see a gain."
 
@@ -39,12 +28,14 @@ VARIANTS: Final = (
 )
 
 PRIMARY: Final = (
-    "Variant minus baseline in points of mIoU, paired by seed. {family}: their p values are "
-    "corrected "
-    "for their number by Holm's procedure, those not yet run included; the intervals are not "
-    "corrected. Secondary rows are not corrected at all: with enough of them one will look good by "
-    "chance. `detectable` is the true difference that as many seeds and scenes would show four "
-    "times in five."
+    "Variant minus baseline in points of {metric}, paired by seed. The positive control is tested "
+    "first and alone, at 0.05; {family} are judged only if it passes, with p values corrected for "
+    "their number by Holm's procedure, those not yet run included. Intervals are not corrected; "
+    "`bootstrap` is the percentile interval over seeds and scenes, which asks for no normal "
+    "distribution. Secondary rows are not corrected at all: with enough of them one will look good "
+    "by chance. `detectable` is the true difference that as many seeds and scenes would show four "
+    "times in five. `hangs on`: the classes and seeds without one of which the interval would have "
+    "0 in it."
 )
 
 SECONDARY: Final = (
@@ -102,7 +93,8 @@ METHOD: Final = (
     "with replacement, the same scenes for both variants (and the teachers' variance from three "
     "teachers on). Fewer than {for_interval} paired seeds: no number. Fewer than {for_claim}: no "
     'verdict. "Better" and "worse" need an interval without 0 and, for a primary comparison, p '
-    'below 0.05 after Holm\'s correction. "Equivalent" means that the 90% interval lies within 1 '
+    'below 0.05 after Holm\'s correction; "suggestive" is an interval without 0 that the '
+    'correction does not let pass. "Equivalent" means that the 90% interval lies within 0.3 '
     'mIoU of 0 (two one-sided tests); "interval too wide" that neither was shown, which is no '
     "evidence of no effect. The percentiles of a hierarchical bootstrap (teachers, seeds, scenes) "
     "and the exact sign-flip p value stand beside them in the JSON: with five seeds the first are "

@@ -9,18 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from train.ablation.statistics import (
-    METRICS,
-    PRIMARY_METRIC,
-    Metric,
-)
+from train.ablation.statistics import KNOWN_MIOU, METRICS, PRIMARY_METRIC, Metric
 from train.ablation.verdicts import MIN_SEEDS_CLAIM, Comparison, Result
 
-SHOWN: Final = ("miou", "thin_iou", "boundary_iou", "fragmentation")
-"""The metrics that are drawn, the primary one first and largest."""
+BESIDE: Final = ("thin_iou", "boundary_iou", "fragmentation")
+"""The metrics that are drawn beside the primary one, which comes first and largest."""
 
 # Of a color-blind safe palette (Okabe and Ito).
 _BETTER, _WORSE, _NOTHING, _TOO_FEW = "#009E73", "#D55E00", "#404040", "#A0A0A0"
+_SUGGESTIVE: Final = "#0072B2"
 _ROW_INCHES: Final = 0.3
 _FRAME_INCHES: Final = 1.15
 
@@ -36,20 +33,23 @@ def draw(panels: Mapping[str, Sequence[Result]], path: Path) -> None:
         The picture; the same results give the same bytes.
     """
     rows = [_comparisons(results) for results in panels.values()]
+    found = {r.metric.name for results in panels.values() for r in results if r.estimate.seeds}
+    asked = KNOWN_MIOU if KNOWN_MIOU in found else PRIMARY_METRIC
+    shown = (asked, *BESIDE)
     heights = [_FRAME_INCHES + _ROW_INCHES * len(of) for of in rows]
     figure = Figure(figsize=(13, sum(heights) + 0.35), layout="constrained")
     charts = figure.subplots(
         len(panels),
-        len(SHOWN),
+        len(shown),
         squeeze=False,
         width_ratios=[2.2, 1, 1, 1],
         height_ratios=heights,
     )
     metrics = {metric.name: metric for metric in METRICS}
     for axes, (title, results), comparisons in zip(charts, panels.items(), rows, strict=True):
-        for axis, name in zip(axes, SHOWN, strict=True):
+        for axis, name in zip(axes, shown, strict=True):
             _forest(axis, results, comparisons, metrics[name])
-            if name == PRIMARY_METRIC:
+            if name == asked:
                 axis.set_title(f"{title}: {metrics[name].title}", fontsize=9)
                 names = [f"{each.variant} − {each.baseline}" for each in comparisons]
                 axis.set_yticks(range(len(comparisons)), names, fontsize=8)
@@ -57,7 +57,7 @@ def draw(panels: Mapping[str, Sequence[Result]], path: Path) -> None:
                     label.set_fontweight("bold" if each.primary else "normal")
             else:
                 axis.set_yticks(range(len(comparisons)), [""] * len(comparisons))
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=7, fontsize=8, frameon=False)
     figure.savefig(path, dpi=110, format="png", metadata={"Software": None})
 
 
@@ -111,7 +111,7 @@ def _forest(
             linestyle="none",
         )
     axis.set_ylim(len(comparisons) - 0.4, -0.6)
-    primary = metric.name == PRIMARY_METRIC
+    primary = metric.name in (KNOWN_MIOU, PRIMARY_METRIC)
     axis.set_title(metric.title, fontsize=9)
     unit = f"difference, {metric.unit}" if metric.unit else "difference"
     better = "better →" if metric.higher_is_better else "← better"
@@ -138,6 +138,8 @@ def _why_not(result: Result | None) -> str:
 def _color(result: Result) -> str:
     if len(result.estimate.seeds) < MIN_SEEDS_CLAIM:
         return _TOO_FEW
+    if result.verdict.startswith("suggestive"):
+        return _SUGGESTIVE
     return {"better": _BETTER, "worse": _WORSE}.get(result.verdict, _NOTHING)
 
 
@@ -157,7 +159,8 @@ def _legend() -> list[Line2D]:
     return [
         mark(_BETTER, "better"),
         mark(_WORSE, "worse"),
-        mark(_NOTHING, "no effect seen"),
+        mark(_SUGGESTIVE, "suggestive"),
+        mark(_NOTHING, "no effect seen, not judged"),
         mark(_TOO_FEW, f"below {MIN_SEEDS_CLAIM} seeds: no verdict", dotted=True, hollow=True),
         mark(_NOTHING, "hollow: secondary, uncorrected", hollow=True),
         Line2D([], [], color="0.85", linewidth=7, label="margin of equivalence"),

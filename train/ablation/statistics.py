@@ -74,9 +74,15 @@ class Metric:
 
 
 PRIMARY_METRIC: Final = "miou"
+KNOWN_MIOU: Final = "known_miou"
+"""mIoU over the classes that a run's teacher knows: primary where a page has it."""
+WITHOUT: Final = f"{KNOWN_MIOU} without "
+"""With a class behind it: the same over the others, to see what a verdict hangs on."""
+KNOWN_IOU: Final = 0.2
+"""IoU from which on a teacher knows a class; the students are not looked at."""
 METRICS: Final = (
-    Metric("miou", "mIoU", "points", 100, margin=1.0),
-    Metric("common_miou", "mIoU over common classes", "points", 100),
+    Metric(KNOWN_MIOU, "mIoU over known classes", "points", 100, margin=0.3),
+    Metric(PRIMARY_METRIC, "mIoU", "points", 100, margin=0.3),
     Metric("thin_iou", "thin classes' IoU", "points", 100),
     Metric("boundary_iou", "boundary IoU", "points", 100),
     Metric("fragmentation", "fragmentation", higher_is_better=False),
@@ -119,7 +125,8 @@ class SceneBootstrap:
     read
         From a scene's recorded counts to an object that adds up with `+`.
     score
-        From a sum of such objects to metrics by name; called once per run and draw.
+        From a sum of such objects, and the run that they are of, to metrics by name; called once
+        per run and draw.
     draws
         B, at least 2.
     seed
@@ -129,7 +136,7 @@ class SceneBootstrap:
     def __init__(
         self,
         read: Callable[[Scene], Any],
-        score: Callable[[Any], Mapping[str, float | None]],
+        score: Callable[[Any, RunRecord], Mapping[str, float | None]],
         draws: int = DRAWS,
         seed: int = 0,
     ) -> None:
@@ -149,6 +156,10 @@ class SceneBootstrap:
             self._known[id(run.scenes)] = (run.scenes, self._drawn(run))
         return self._known[id(run.scenes)][1]
 
+    def of_all_scenes(self, run: RunRecord) -> Mapping[str, float | None]:
+        """Return the scores of a run over its scenes as they are, each once."""
+        return self.score(functools.reduce(operator.add, map(self.read, run.scenes.values())), run)
+
     def _drawn(self, run: RunRecord) -> dict[str, Floats]:
         counts = [self.read(run.scenes[name]) for name in sorted(run.scenes)]
         if len(counts) < 2:
@@ -156,7 +167,8 @@ class SceneBootstrap:
         rng = np.random.default_rng(self.seed)
         draws = rng.integers(len(counts), size=(self.draws, len(counts)))
         rows = [
-            self.score(functools.reduce(operator.add, [counts[i] for i in draw])) for draw in draws
+            self.score(functools.reduce(operator.add, [counts[i] for i in draw]), run)
+            for draw in draws
         ]
         return {
             name: np.array([math.nan if row[name] is None else row[name] for row in rows])

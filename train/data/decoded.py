@@ -33,7 +33,7 @@ from train.data.batch import OnBadFrame
 from train.data.files import reading
 from train.data.frame import CameraImage, FrameSource, HasCameras, LidarFrame, ReadsInFileOrder
 
-_MAGIC: Final = b"topodistill sweep 2\n"
+_MAGIC: Final = b"topodistill frame 2\n"
 _CHECKSUM_BYTES: Final = 4
 _SUFFIX: Final = ".frame"
 _ALIGNMENT: Final = 64

@@ -277,7 +277,7 @@ def _write(folder: Path, settings: dict[str, Any]) -> None:
     cameras = nuscenes_cameras() if settings.get("cameras") else ()
     for camera in cameras:
         (folder / "samples" / camera.name).mkdir()
-    for number, (scene, count) in enumerate(settings["sweeps"].items()):
+    for number, (scene, count) in enumerate(settings["frames"].items()):
         _write_scene(folder, tables, (lidar, cameras), scene, count, (seed, number))
     tables.write(folder / VERSION)
 

@@ -107,7 +107,7 @@ def _read(scene: Mapping[str, Any]) -> ClassCounts:
     return ClassCounts(right, true, named)
 
 
-def _scores_of(counts: ClassCounts) -> Mapping[str, float | None]:
+def _scores_of(counts: ClassCounts, _: RunRecord) -> Mapping[str, float | None]:
     return {"miou": counts.miou()}
 
 

@@ -63,7 +63,7 @@ def results(runs: Sequence[RunRecord]) -> list[Result]:
     runs
         Of one setup.
     """
-    bootstrap = SceneBootstrap(_read, lambda count: {"accuracy": count.right / count.images})
+    bootstrap = SceneBootstrap(_read, lambda count, _: {"accuracy": count.right / count.images})
     return [
         result_of(runs, comparison, metric, bootstrap)
         for metric in METRICS

@@ -49,7 +49,7 @@ def read_scene(scene):
     return np.array([scene["hit"], scene["total"]])
 
 
-def scene_score(counts):
+def scene_score(counts, run=None):
     """Hits over totals, as intersections over unions are."""
     share = float(counts[0] / counts[1])
     return {"miou": share, "fragmentation": 1 - share}

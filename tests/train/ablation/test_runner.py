@@ -122,7 +122,7 @@ def test_runs_of_another_grid_with_the_same_options_are_taken(
     other = tmp_path / "other.toml"
     other.write_text(
         '[variants.labels]\nmethod = "none"\n[variants.softened]\nmethod = "kd"\n'
-        '[[comparisons]]\narm = "softened"\nbaseline = "labels"\n'
+        '[[comparisons]]\nvariant = "softened"\nbaseline = "labels"\n'
     )
     asked = []
 

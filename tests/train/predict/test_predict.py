@@ -213,7 +213,7 @@ def test_a_frame_to_benchmark_labels_and_probabilities(folder, network, points, 
     assert "a single pass on cpu" in said
     assert "augmentation" not in said
     assert CLASS_NAMES[np.bincount(labels).argmax()] in said
-    assert sorted(path.name for path in (folder / "out").iterdir()) == ["p.npy", "frame.label"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["frame.label", "p.npy"]
 
 
 def test_an_array_to_train_ids(folder, network, points, capsys):
