@@ -111,6 +111,9 @@ _RELATIONS: Final[dict[str, Any]] = {
 _CE: Final = Variant("none", description="cross-entropy against the labels alone")
 _KD: Final = Variant("kd", description="cross-entropy and softened logits")
 
+_TUNED: Final = {"temperature": 4.0, "distillation": 1.0}
+"""Softened logits as chosen on tuning scenes (docs/results/tuning_records.jsonl.gz)."""
+
 _MAIN: Final = Grid(
     "Which loss pays: each term beside softened logits, against them alone",
     {
@@ -134,6 +137,26 @@ _MAIN: Final = Grid(
         *_against("rkd", "edges"),
         *_against("kd", "placebo", primary=False),
         *_against("ce", "paper", primary=False),
+    ),
+)
+
+_LABELS: Final = Grid(
+    "What a student is worth whose frames nobody labeled, or few",
+    {
+        "ce": Variant("none", description="cross-entropy against all labels, without a teacher"),
+        "kd": Variant("kd", _TUNED, "all labels and softened logits, tuned"),
+        "kd-none": Variant("kd", _TUNED, "softened logits alone, without a label", "none"),
+        "kd-5": Variant("kd", _TUNED, "labels on 5 % of the frames, logits on all", "0.05"),
+        "ce-5": Variant("none", {}, "cross-entropy on the 5 % of the frames with labels", "0.05"),
+        "kd-1": Variant("kd", _TUNED, "labels on 1 % of the frames, logits on all", "0.01"),
+        "ce-1": Variant("none", {}, "cross-entropy on the 1 % of the frames with labels", "0.01"),
+    },
+    (
+        *_against("ce", "kd", "kd-none"),
+        *_against("ce-5", "kd-5"),
+        *_against("ce-1", "kd-1"),
+        *_against("kd", "kd-none", primary=False),
+        *_against("ce", "kd-5", "kd-1", primary=False),
     ),
 )
 
@@ -254,6 +277,9 @@ def built_in() -> dict[str, Grid]:
     """Return the grids that are there by name."""
     return {
         "main": _MAIN,
+        "labels": _LABELS,
+        # What was run before the rules were set: questions, not findings.
+        "exploratory": _MAIN,
         "methods": _methods(),
         "topkd": _TOPKD,
         "table5": _TABLE5,

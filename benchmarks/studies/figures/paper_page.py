@@ -19,6 +19,7 @@ from benchmarks.studies.figures.paper_numbers import DIFFERENCES, table_7
 from benchmarks.studies.figures.row_means import audit
 from benchmarks.studies.study_page import read_json
 from train.ablation.grids import built_in
+from train.ablation.statistics import KNOWN_MIOU, PRIMARY_METRIC
 from train.core import blocks
 from train.core.errors import UserError
 
@@ -65,7 +66,7 @@ class Compared:
 
 
 def read_ablation(path: Path) -> list[Compared]:
-    """Return the comparisons in mIoU that have runs; none where there is no file.
+    """Return the comparisons in the primary metric that have runs; none where there is no file.
 
     Raises
     ------
@@ -79,13 +80,20 @@ def read_ablation(path: Path) -> list[Compared]:
     if not isinstance(entries, list):
         raise UserError(f"--ablation {path}: holds no list of comparisons; {again}")
     found = []
+    # A grid asks over the classes that its teacher knows, where the page could tell which.
+    known = {
+        entry.get("grid")
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("metric") == KNOWN_MIOU and entry.get("seeds")
+    }
     for number, entry in enumerate(entries, start=1):
         missing = [name for name in _REQUIRED if not isinstance(entry, dict) or name not in entry]
         if missing:
             raise UserError(
                 f"--ablation {path}: comparison {number} has no {', '.join(missing)}; {again}"
             )
-        if entry["metric"] == "miou" and entry["seeds"]:
+        asked = KNOWN_MIOU if entry["grid"] in known else PRIMARY_METRIC
+        if entry["metric"] == asked and entry["seeds"]:
             found.append(
                 Compared(
                     **{name: entry[name] for name in ("grid", "variant", "baseline")},
@@ -402,7 +410,7 @@ def _of_grid(folder: Path, grid: str, compared: Sequence[Compared]) -> list[str]
     if not found:
         return [*parts, "Not run: no records of this grid."]
     printed = _printed(grid)
-    header = ["variant", "against", "difference in mIoU, 95% interval", "seeds", "verdict"]
+    header = ["variant", "against", "difference, 95% interval", "seeds", "verdict"]
     header += ["the paper, nuScenes, one run"]
     for setup in sorted({c.setup for c in found}):
         rows = [

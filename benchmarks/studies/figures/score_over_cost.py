@@ -29,7 +29,7 @@ from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network, parse_network
 
 NAME: Final = "figure1"
-GRID: Final = "main"
+GRIDS: Final = ("main", "exploratory")
 _COLORS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#7F7F7F")
 _MARKERS: Final = "osD^vPX<>p*h"
 
@@ -78,12 +78,14 @@ def collect(records: Sequence[Path], efficiency: Sequence[Path]) -> dict[str, An
     UserError
         If there are no runs of that grid, or a record is damaged.
     """
-    runs = [run for run in read_records(records).runs if run.grid == GRID]
-    if not runs:
+    everything = read_records(records).runs
+    grid = next((name for name in GRIDS if any(run.grid == name for run in everything)), None)
+    if grid is None:
         raise UserError(
-            f"{NAME}: no runs of grid {GRID} in {', '.join(map(str, records))}; make some: "
-            f"python -m train.ablate --grid {GRID}"
+            f"{NAME}: no runs of grid {GRIDS[0]} in {', '.join(map(str, records))}; make some: "
+            f"python -m train.ablate --grid {GRIDS[0]}"
         )
+    runs = [run for run in everything if run.grid == grid]
     seconds = {size: value for path in efficiency for size, value in read_costs(path).items()}
     settings = runs[0].setup_settings
     names: dict[str, str] = dict(settings["networks"])
@@ -91,10 +93,10 @@ def collect(records: Sequence[Path], efficiency: Sequence[Path]) -> dict[str, An
     costs = {role: _cost(role, name, classes, seconds) for role, name in names.items()}
     variants = {
         variant: [100 * value for value in _scores(runs, variant)]
-        for variant in (TEACHER, *built_in()[GRID].variants)
+        for variant in (TEACHER, *built_in()[grid].variants)
     }
     return {
-        "grid": GRID,
+        "grid": grid,
         "dataset": settings["dataset"],
         "simulated": bool(settings["simulated"]),
         "setup": runs[0].setup,
