@@ -135,6 +135,8 @@ def _already_there(root: Path, settings: dict[str, Any], count: Callable[[Path, 
         raise UserError(
             f"{record}: cannot be read ({error}); remove {root} and simulate again"
         ) from error
+    if isinstance(found, dict) and "sweeps" in found:  # the word for frames in older records
+        found["frames"] = found.pop("sweeps")
     if isinstance(found, dict) and "cameras" not in settings:
         # Who asks for no images can do with frames that have some: the points are the same.
         found.pop("cameras", None)
@@ -163,6 +165,14 @@ def _differences(found: object, wanted: dict[str, Any]) -> str:
     if not isinstance(found, dict):
         return f"{RECORD} is no record of ours"
     keys = [key for key in wanted if found.get(key) != wanted[key]]
-    return ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in keys) or (
-        f"{RECORD} has unknown entries"
-    )
+    differences = [
+        f"{key} {_counted(found.get(key))} instead of {_counted(wanted[key])}" for key in keys
+    ]
+    return ", ".join(differences) or f"{RECORD} has unknown entries"
+
+
+def _counted(value: object) -> object:
+    """Return a setting as a line can show it: of frames by sequence, how many of each there are."""
+    if not isinstance(value, dict):
+        return value
+    return f"{sum(value.values())} in {len(value)} sequences"

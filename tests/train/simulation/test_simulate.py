@@ -261,3 +261,19 @@ def test_an_interrupted_simulation_leaves_nothing(tmp_path: Path, monkeypatch, i
         simulate_semantickitti(tmp_path / "data", **SMALL)
     assert len(calls) == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_says_sweeps_is_understood_and_other_numbers_are_told_in_short(
+    tmp_path: Path,
+):
+    simulate_semantickitti(tmp_path, **SMALL)
+    record = tmp_path / RECORD
+    content = json.loads(record.read_text())
+    content["sweeps"] = content.pop("frames")
+    record.write_text(json.dumps(content))
+    points = next(tmp_path.rglob("*.bin"))
+    before = points.stat().st_mtime_ns
+    simulate_semantickitti(tmp_path, **SMALL)
+    assert points.stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="frames 3 in 2 sequences instead of 5 in 2 sequences"):
+        simulate_semantickitti(tmp_path, **{**SMALL, "num_frames": 4})
