@@ -1,7 +1,8 @@
-"""What is said about the frames of a run while they are opened."""
+"""The frames of a run, and what its stages say before they begin."""
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from train.core.errors import UserError
 from train.data.dataset_spec import dataset_spec
 from train.data.frame import LidarFrame
 from train.engine.run_data import open_data
+from train.engine.stages import Run
+from train.networks.weights import ModelMetadata
 
 
 def frame(name, *, strength=0.5, label=0, size=10.0):
@@ -86,3 +89,38 @@ def test_what_cannot_work_is_refused_before_the_start(tmp_path, capsys, wrong, s
         opened(tmp_path, training, sound)
     opened(tmp_path, training, sound, on_bad_frame="skip")
     assert said in capsys.readouterr().err
+
+
+BOX = (-50.0, -50.0, -5.0, 50.0, 50.0, 3.0)
+
+
+def given(**trained):
+    return ModelMetadata(
+        size="tiny-teacher",
+        num_classes=1,
+        in_channels=4,
+        overrides={},
+        dataset="waymo",
+        class_names=("car",),
+        **trained,
+    )
+
+
+@pytest.mark.parametrize(
+    ("trained", "said"),
+    [
+        ({"grid_size_m": 0.05}, "--data.grid-size-m 0.05, and this run has 0.1:"),
+        (
+            {"grid_size_m": 0.1, "clip_range_m": BOX},
+            "--data.clip-range-m -50.0 -50.0 -5.0 50.0 50.0 3.0, and this run has None:",
+        ),
+        ({"grid_size_m": 0.1}, None),
+    ],
+)
+def test_a_teacher_that_knows_other_voxels_is_a_warning(capsys, trained, said):
+    config = RunConfig(dataset="waymo", data=DataConfig(grid_size_m=0.1))
+    Run._warn_of_other_voxels(SimpleNamespace(config=config), given(**trained))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == (said is not None)
+    if said is not None:
+        assert lines[0].startswith(f"warning: the teacher was trained with {said}")
