@@ -1,9 +1,12 @@
-"""Figure 4's numbers are those of the cloud that is drawn."""
+"""Figure 4's barcode, and the colors of all figures."""
 
 import numpy as np
+import pytest
 import torch
 
 from benchmarks.studies.figures.barcode import make, make_of_features, summary
+from benchmarks.studies.figures.palette import class_colors, rgb
+from train.data.dataset_spec import DATASETS, dataset_spec
 
 
 def test_two_circles_have_two_loops_and_one_late_merge():
@@ -29,3 +32,19 @@ def test_a_cloud_without_loops_has_a_summary():
     assert summary(make_of_features(line, {}).numbers) == (
         "3 points: 2 merges of components, 0 loops"
     )
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_class_has_a_color_of_its_own(name):
+    names = dataset_spec(name).class_names
+    colors = class_colors(names)
+    assert colors.shape == (len(names), 3)
+    assert colors.min() >= 0
+    assert colors.max() <= 1
+    assert len(np.unique(colors.round(3), axis=0)) == len(names)
+    assert not (colors == rgb("#303030")).all(axis=1).any()  # none is unknown to the palette
+
+
+def test_a_class_of_no_group_is_dark_gray():
+    assert (class_colors(["zebra"]) == rgb("#303030")).all()
+    assert class_colors([]).shape == (0, 3)
