@@ -11,9 +11,10 @@ from typing import Annotated, Any, Final
 
 from tyro.conf import arg
 
-from train.core.atomic_write import atomic_write, make_folder
+from benchmarks.studies.study_page import write_json, write_page
+from train.core import blocks
+from train.core.atomic_write import make_folder
 from train.core.command import Command, Paths
-from train.core.console import logger
 from train.core.errors import UserError
 from train.export.onnx_runner import MANIFEST, MODEL
 from train.export.onnx_score import RECORD_FORMAT, SCORES
@@ -35,11 +36,8 @@ def _run(options: Options) -> None:
     records = read_records(options.exports)
     make_folder(options.page.parent, "--page")
     record = options.page.with_suffix(".json")
-    with atomic_write(record) as unfinished:
-        unfinished.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
-    with atomic_write(options.page) as unfinished:
-        unfinished.write_text(page(records), encoding="utf-8")
-    logger.info(f"wrote {options.page} and {record}")
+    write_json(record, records, indent=2)
+    write_page(options.page, page(records))
 
 
 def read_records(folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -108,8 +106,8 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
         else:
             values = [
                 f"{scores['torch']['frames']} of {record['measured']['scored']}",
-                _percent(scores["torch"]["miou"]),
-                _percent(scores["exported"]["miou"]),
+                blocks.percent(scores["torch"]["miou"], 2, "-"),
+                blocks.percent(scores["exported"]["miou"], 2, "-"),
                 _points(scores["loss_of_miou"]),
                 f"{100 * scores['same_class']:.3f}",
                 f"{scores['largest_difference']:.2g}",
@@ -161,20 +159,15 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f}"
-
-
 def _points(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:+.2f}"
 
 
 def _machine(measured: Mapping[str, Any]) -> str:
     latency, versions = measured["latency"], measured["versions"]
-    listed = ", ".join(f"{name} {value}" for name, value in versions.items())
     return (
         f"{latency['processor']}, {latency['threads']} threads, best of {latency['repeats']}; "
-        f"{listed}; {measured['remark']}".rstrip("; ")
+        f"{blocks.named(versions)}; {measured['remark']}".rstrip("; ")
     )
 
 

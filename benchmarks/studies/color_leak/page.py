@@ -3,6 +3,7 @@
 from typing import Final
 
 from benchmarks.studies.color_leak.measure import LEVELS, NETWORK, Leak
+from train.core.blocks import percent
 
 _ROWS: Final = {
     "majority": "the most frequent class everywhere",
@@ -26,7 +27,7 @@ def page(leak: Leak, picture: str) -> str:
         The file name of images with their label images.
     """
     rows = "\n".join(
-        f"| {what} | {_percent(leak.miou[name])} | {_percent(leak.accuracy[name])} |"
+        f"| {what} | {percent(leak.miou[name])} | {percent(leak.accuracy[name])} |"
         for name, what in _ROWS.items()
         if name in leak.miou
     )
@@ -36,7 +37,7 @@ def page(leak: Leak, picture: str) -> str:
     head = " | ".join(["class", *columns.values()])
     rule = " | ".join(["---", *["---:"] * len(columns)])
     classes = "\n".join(
-        " | ".join([f"| {name}", *(_percent(leak.iou[each][name]) for each in columns)]) + " |"
+        " | ".join([f"| {name}", *(percent(leak.iou[each][name]) for each in columns)]) + " |"
         for name in leak.classes
     )
     network = (
@@ -74,7 +75,7 @@ lies in its image tells much more, as it does in real images. The mean is over t
 
 Within a scene it is otherwise: an object keeps its color from one frame to the next. A table made
 from every second frame and scored on the frames between them, in the same scenes, reaches
-{_percent(leak.miou[_SAME])} % mIoU. A network for images must therefore be trained on other scenes
+{percent(leak.miou[_SAME])} % mIoU. A network for images must therefore be trained on other scenes
 than those that it labels.
 
 | {head} |
@@ -83,7 +84,3 @@ than those that it labels.
 
 ![Images of other scenes, each with its label image below it]({picture})
 """
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"

@@ -4,7 +4,6 @@ python -m train.efficiency --output docs/results
 python -m benchmarks.studies efficiency --output docs/results
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from tyro.conf import arg
 
 from benchmarks.studies.efficiency.page import markdown
 from benchmarks.studies.efficiency.plot import draw
+from benchmarks.studies.study_page import read_json
 from train.core.atomic_write import atomic_write
 from train.core.command import Command
 from train.core.console import logger
@@ -39,15 +39,9 @@ def read_record(path: Path) -> dict[str, Any]:
     UserError
         If there is none of this version.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        again = "make it: python -m train.efficiency"
-        raise UserError(f"{path}: cannot be read ({error}); {again}") from error
+    record = read_json(path, _AGAIN)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path}: is no record of this version; make it: python -m train.efficiency"
-        )
+        raise UserError(f"{path}: is no record of this version; {_AGAIN}")
     return record
 
 
