@@ -94,12 +94,17 @@ def _per_cent(value: float) -> str:
     return f"{100 * value:.2f}" if value >= 0.0005 else f"{100 * value:.3f}"
 
 
+def _mean_and_range(column: NDArray[np.float64]) -> str:
+    mean, low, high = map(_per_cent, (column.mean(), column.min(), column.max()))
+    return f"{mean} ({low}–{high})"
+
+
 def _class_table(real: FrameStatistics, found: Sequence[FrameStatistics]) -> str:
     one, many = shares([real])[0], shares(found)
     rows = []
     for number, name in enumerate(CLASS_NAMES):
         column = many[:, number]
-        spread = f"{_per_cent(column.mean())} ({_per_cent(column.min())}–{_per_cent(column.max())})"
+        spread = _mean_and_range(column)
         present = f"{int((column > 0).sum())} of {len(found)}"
         published = _per_cent(PUBLISHED_SHARES[name])
         rows.append([name, _per_cent(one[number]), spread, present, published])
@@ -127,8 +132,7 @@ def _range_table(real: FrameStatistics, found: Sequence[FrameStatistics]) -> str
     many = np.array([one.by_range / one.points for one in found])
     rows = []
     for number, (low, high) in enumerate(pairwise(RANGE_EDGES_M)):
-        column = many[:, number]
-        spread = f"{_per_cent(column.mean())} ({_per_cent(column.min())}–{_per_cent(column.max())})"
+        spread = _mean_and_range(many[:, number])
         share = _per_cent(real.by_range[number] / real.points)
         rows.append([f"{low}–{high} m", share, spread])
     return blocks.table(["range", "real frame", "simulated"], rows)

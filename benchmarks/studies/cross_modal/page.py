@@ -6,10 +6,7 @@ from typing import Final
 from benchmarks.studies.cross_modal.variants import FUSED, GRIDS, Grid
 from benchmarks.studies.study_page import generated, mean_sd
 from train.ablation.records import Records, RunRecord
-from train.ablation.statistics import (
-    PRIMARY_METRIC,
-    Metric,
-)
+from train.ablation.statistics import PRIMARY_METRIC, Metric
 from train.ablation.verdicts import Result, compare
 from train.core import blocks
 

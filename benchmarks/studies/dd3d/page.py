@@ -4,19 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
-from benchmarks.studies.dd3d.experiment import (
-    CONTROLS,
-    FULL,
-    MANY,
-    REDRAWN,
-    START_ALONE,
-)
+from benchmarks.studies.dd3d.experiment import CONTROLS, FULL, MANY, REDRAWN, START_ALONE
 from benchmarks.studies.dd3d.paper import PAPER
 from benchmarks.studies.study_page import Cost, cells_of, generated, mean_sd
 from train.ablation.records import Records, RunRecord
-from train.ablation.statistics import (
-    Metric,
-)
+from train.ablation.statistics import Metric
 from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
 from train.dataset_distillation.generator import GeneratorSpec, pays_from

@@ -9,10 +9,7 @@ import numpy as np
 from benchmarks.studies.dd3d_lidar.experiment import FULL, VARIANTS
 from benchmarks.studies.study_page import Cost, cells_of, generated, mean_sd
 from train.ablation.records import Records, RunRecord
-from train.ablation.statistics import (
-    Metric,
-    SceneBootstrap,
-)
+from train.ablation.statistics import Metric, SceneBootstrap
 from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
 from train.core.iou import ClassCounts

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from benchmarks.studies.figures.figure_file import Drawn, rounded
-from benchmarks.studies.figures.networks import ROLES, Shown, Trained
+from benchmarks.studies.figures.networks import ROLES, TITLES, Shown, Trained
 from benchmarks.studies.figures.optional_packages import optional_package
 from benchmarks.studies.figures.palette import class_colors
 from train.core.errors import UserError
@@ -26,11 +26,6 @@ NAME: Final = "figure6"
 A_CLASS: Final = 150
 _MARKERS: Final = "os^vDP"
 _TURNS: Final = 10
-_TITLES: Final = {
-    "teacher": "teacher",
-    "student": "student, distilled",
-    "student alone": "student alone",
-}
 
 Method = Literal["pca", "tsne"]
 Features = NDArray[np.float64]
@@ -149,7 +144,7 @@ def _draw(
                 *plane[rows].T, s=13, color=colors[number], marker=_marker(number), alpha=0.8,
                 linewidths=0,
             )  # fmt: skip
-        axis.set_title(_TITLES[role], fontsize=11)
+        axis.set_title(TITLES[role], fontsize=11)
         words = ("first component", "second component")
         shares = explained.get(role)
         labels = (

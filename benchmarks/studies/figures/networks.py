@@ -29,6 +29,9 @@ ALONE: Final = "student alone"
 ROLES: Final = (TEACHER, STUDENT, ALONE)
 """The teacher, the student that was distilled, and the same student from labels alone."""
 
+TITLES: Final = {TEACHER: "teacher", STUDENT: "student, distilled", ALONE: "student alone"}
+"""What pictures call them."""
+
 FILES: Final = {TEACHER: "teacher.pt", STUDENT: "student.pt", ALONE: "baseline.pt"}
 """What a run calls them."""
 

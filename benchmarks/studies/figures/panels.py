@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from benchmarks.studies.figures.figure_file import Drawn, rounded
-from benchmarks.studies.figures.networks import ALONE, ROLES, STUDENT, Shown, Trained
+from benchmarks.studies.figures.networks import ALONE, ROLES, STUDENT, TITLES, Shown, Trained
 from benchmarks.studies.figures.palette import BLUE, RIGHT, VERMILION, WRONG, class_colors
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
@@ -32,7 +32,6 @@ _EXTENT_M: Final = 40.0
 _UNLABELED: Final = "#EFEFEF"
 # Without blended edges neighbors keep their classes' colors, and the file is half as large.
 _CRISP: Final[dict[str, Any]] = {"linewidths": 0, "antialiaseds": False}
-_TITLES: Final = {"teacher": "teacher", "student": "student, distilled", ALONE: "student alone"}
 
 
 def make_frame(trained: Trained, shown: Sequence[Shown]) -> Drawn:
@@ -67,7 +66,7 @@ def make_frame(trained: Trained, shown: Sequence[Shown]) -> Drawn:
     for column, role in enumerate(roles, start=1):
         _draw_classes(axes[0, column], frame, frame.predictions[role], rows, names, 1.2)
         _draw_errors(axes[1, column], frame, role, rows, 1.2)
-        axes[0, column].set_title(_TITLES[role], fontsize=11)
+        axes[0, column].set_title(TITLES[role], fontsize=11)
         axes[1, column].set_title(f"{100 * frame.right(role):.1f}% of points right", fontsize=10)
     for axis in (axes[0, 0], *axes[:, 1:].flat):
         axis.set(xlim=(-_EXTENT_M, _EXTENT_M), ylim=(-_EXTENT_M, _EXTENT_M))
@@ -217,7 +216,7 @@ def _draw_cell(
         _draw_classes(axes[0, column], cell.frame, prediction, rows, names, size)
         _draw_errors(axes[1, column], cell.frame, role, rows, size)
         right = (prediction[rows] == cell.frame.truth[rows])[labeled].mean()
-        axes[0, column].set_title(_TITLES[role], fontsize=11)
+        axes[0, column].set_title(TITLES[role], fontsize=11)
         axes[1, column].set_title(f"{100 * right:.1f}% right", fontsize=10)
         axes[1, column].set_xlabel("x [m]", fontsize=9)
     for axis in (axes[0, 0], *axes[:, 1:].flat):
