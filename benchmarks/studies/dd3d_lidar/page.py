@@ -212,15 +212,8 @@ def _scores(runs: Sequence[RunRecord], network: str) -> str:
                     mean_sd(cell, Metric("accuracy", "", scale=100, digits=1)),
                 ]
             )
-    header = [
-        "frames",
-        "method",
-        "points",
-        "runs",
-        "mIoU, last epoch",
-        "best epoch looked at",
-        "% of points right",
-    ]
+    header = ["frames", "method", "points", "runs", "mIoU, last epoch", "best epoch looked at"]
+    header += ["% of points right"]
     return blocks.table(header, rows, "llr")
 
 

@@ -277,15 +277,8 @@ def _sizes(record: dict[str, Any], picture: str) -> str:
                     "-" if memory is None else f"{memory / 1e9:.3f}",
                 ]
             )
-    header = [
-        "",
-        "voxels",
-        "10^9 MAC",
-        "hierarchy, s",
-        "network, s",
-        "frames per second",
-        "peak, GB",
-    ]
+    header = ["", "voxels", "10^9 MAC", "hierarchy, s", "network, s", "frames per second"]
+    header += ["peak, GB"]
     return (
         "## Over the size of the input (Figure 1)\n\n"
         "The voxels nearest to the sensor. They are denser than those further out and "
