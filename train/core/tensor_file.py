@@ -1,16 +1,61 @@
 """Read files of tensors and plain values safely: data, never code."""
 
+import hashlib
 import pickle
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 
 SAFETENSORS: Final = ".safetensors"
 """The suffix of the files that `read_safetensors` reads."""
+
+TENSORS_SHA256: Final = "tensors_sha256"
+"""Where a file says what `tensors_sha256` found; files without it are not checked."""
+
+
+def tensors_sha256(content: object) -> str:
+    """Return the SHA-256 of all tensors in nested dicts and sequences: names, types and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(_tensors_in("", content), key=lambda pair: pair[0]):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _tensors_in(name: str, content: object) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(content, torch.Tensor):
+        yield name, content
+    elif isinstance(content, Mapping | list | tuple):
+        inner = content.items() if isinstance(content, Mapping) else enumerate(content)
+        for key, value in inner:
+            yield from _tensors_in(f"{name}/{key}", value)
+
+
+def _check_tensors(path: Path, content: object, recorded: object, what: str) -> None:
+    if recorded is not None and recorded != tensors_sha256(content):
+        raise UserError(
+            f"{path}: not readable as a {what} (damaged: its tensors are not those that were "
+            "written, their SHA-256 differs); copy or write it again"
+        )
+
+
+def write_tensors(content: Mapping[str, Any], path: Path) -> None:
+    """Write tensors and plain values with a checksum, as `read_tensors` takes them.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written; an earlier one is then untouched.
+    """
+    with atomic_write(path) as unfinished:
+        torch.save({**content, TENSORS_SHA256: tensors_sha256(content)}, unfinished)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -41,7 +86,8 @@ def read_tensors(path: Path, expected_format: str, what: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file is missing, damaged, holds code, or is of another format.
+        If the file is missing, damaged, holds code, or is of another format; if it has a checksum
+        and its tensors have another.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a {what} that an earlier run wrote")
@@ -62,7 +108,9 @@ def read_tensors(path: Path, expected_format: str, what: str) -> dict[str, Any]:
             f"{path}: not a {what} of this package (its format is {found!r}, expected "
             f"{expected_format!r})"
         )
-    return dict(content)
+    content = dict(content)
+    _check_tensors(path, content, content.pop(TENSORS_SHA256, None), what)
+    return content
 
 
 def read_safetensors(
@@ -107,4 +155,5 @@ def read_safetensors(
             f"{path}: not a {what} of this package (its format is {header.get('format')!r}, "
             f"expected {expected_format!r})"
         )
+    _check_tensors(path, tensors, header.get(TENSORS_SHA256), what)
     return tensors, header

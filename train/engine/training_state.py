@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from train.core.atomic_write import atomic_write
 from train.core.console import logger
 from train.core.distributed import current_world, gather_objects, is_first_process
-from train.core.tensor_file import read_tensors
+from train.core.tensor_file import read_tensors, write_tensors
 
 STATE_FORMAT = "topodistill-training-state-3"
 
@@ -56,8 +55,7 @@ def save_state(state: TrainingState, path: Path) -> None:
     UserError
         If it cannot be written; an earlier state at `path` is then untouched.
     """
-    with atomic_write(path) as unfinished:
-        torch.save({"format": STATE_FORMAT, **vars(state)}, unfinished)
+    write_tensors({"format": STATE_FORMAT, **vars(state)}, path)
 
 
 def load_state(path: Path) -> TrainingState:

@@ -12,6 +12,7 @@ from train.core import provenance
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
+from train.core.tensor_file import TENSORS_SHA256, tensors_sha256
 from train.networks.protocol import Network
 from train.networks.weights import (
     FOLDER_CONFIG,
@@ -98,6 +99,7 @@ def save_pretrained(
     }
     header = {
         "format": MODEL_FORMAT,
+        TENSORS_SHA256: tensors_sha256(weights),
         METADATA_KEY: json.dumps(metadata.to_plain()),
         "made_by": json.dumps(made_by),
         "scores": json.dumps(scores),

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 import torch
 
-from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
-from train.core.tensor_file import is_safetensors, read_safetensors, read_tensors
+from train.core.tensor_file import is_safetensors, read_safetensors, read_tensors, write_tensors
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import build_network
 
@@ -103,8 +102,7 @@ def save_model(model: Network, metadata: ModelMetadata, path: Path) -> None:
     """
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     content = {"format": MODEL_FORMAT, "card": metadata.to_plain(), "state_dict": weights}
-    with atomic_write(path) as unfinished:
-        torch.save(content, unfinished)
+    write_tensors(content, path)
 
 
 def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:

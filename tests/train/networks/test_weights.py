@@ -7,7 +7,8 @@ import torch
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
-from train.engine.training_state import TrainingState, save_state
+from train.engine.training_state import TrainingState, load_state, save_state
+from train.networks.pretrained_folder import save_pretrained
 from train.networks.ptv3 import build_segmentor
 from train.networks.weights import ModelMetadata, load_model, load_teacher, save_model
 
@@ -135,3 +136,42 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         fail()
     assert path.read_text() == "old"
+
+
+def flip_a_bit_of(path, tensor):
+    """Change one bit of a tensor's first number where a file has it."""
+    content = bytearray(path.read_bytes())
+    content[bytes(content).index(tensor.contiguous().numpy().tobytes())] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_a_flipped_bit_in_a_weight_is_found(tmp_path, student, kind):
+    path = tmp_path / f"student.{kind}"
+    if kind == "pt":
+        save_model(student, card(), path)
+    else:
+        save_pretrained(
+            student, tmp_path, metadata=card(), data_license="x", weights_name=path.name
+        )
+    flip_a_bit_of(path, student.seg_head.weight.detach())
+    with pytest.raises(UserError, match=r"not readable as a model checkpoint .*SHA-256 differs"):
+        load_model(path)
+
+
+def test_a_flipped_bit_in_a_training_state_is_found(tmp_path):
+    weight = torch.linspace(0.1, 0.9, 64)
+    nested = {"state": {0: {"step": weight}}}
+    path = tmp_path / "checkpoint.pt"
+    save_state(TrainingState("teacher", 0, None, {}, {}, nested, []), path)
+    assert torch.equal(load_state(path).optimizer["state"][0]["step"], weight)
+    flip_a_bit_of(path, weight)
+    with pytest.raises(UserError, match="SHA-256 differs"):
+        load_state(path)
+
+
+def test_a_file_without_a_checksum_loads_as_before(saved):
+    content = torch.load(saved, weights_only=True)
+    del content["tensors_sha256"]
+    torch.save(content, saved)
+    load_model(saved)
