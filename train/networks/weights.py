@@ -27,6 +27,11 @@ FOLDER_FORMAT: Final = "topodistill-folder-1"
 FOLDER_CONFIG: Final = "config.json"
 
 
+_MOST_CHANNELS: Final = 65_536
+_MOST_BLOCKS: Final = 512
+"""More than any network has; a card that asks for more is damaged, and would fill the memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
     """What a checkpoint's weights are: enough to build the network and to use its output.
@@ -84,12 +89,77 @@ class ModelMetadata:
         ------
         TypeError
             If fields are missing, or unknown to this version.
+        ValueError
+            If a value is none that its field can have.
         """
         found = dict(values)
         for name in ("class_names", "trained_on", "clip_range_m"):
-            if found.get(name) is not None:
+            if isinstance(found.get(name), list):
                 found[name] = tuple(found[name])
-        return cls(**found)
+        made = cls(**found)
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        """Refuse values that a damaged or foreign card may have."""
+        names, clip = self.class_names, self.clip_range_m
+        is_clip = clip is None or (
+            isinstance(clip, tuple)
+            and len(clip) == 6
+            and all(map(_is_number, clip))
+            and all(low < high for low, high in zip(clip[:3], clip[3:], strict=True))
+        )
+        grid, seed = self.grid_size_m, self.simulated_seed
+        for field, good, wanted in (
+            ("network", isinstance(self.network, str), "a name"),
+            ("size", isinstance(self.size, str), "a name"),
+            ("dataset", isinstance(self.dataset, str), "a name"),
+            ("num_classes", _is_width(self.num_classes), f"1 to {_MOST_CHANNELS}"),
+            ("in_channels", _is_width(self.in_channels), f"1 to {_MOST_CHANNELS}"),
+            ("overrides", isinstance(self.overrides, dict), "options by name"),
+            ("class_names", _are_names(names), "a list of names"),
+            ("trained_on", _are_names(self.trained_on), "a list of names"),
+            ("grid_size_m", _is_number(grid) and grid > 0, "a positive number of meters"),
+            ("clip_range_m", is_clip, "null or six numbers, x y z of two opposite corners"),
+            ("simulated_seed", seed is None or type(seed) is int, "null or a whole number"),
+        ):
+            if not good:
+                raise ValueError(
+                    f"{field} is {_short(getattr(self, field))}, must be {wanted}; copy or write "
+                    "the file again"
+                )
+        for field, value in self.overrides.items():
+            depths = isinstance(value, list | tuple) and "depths" in str(field)
+            if depths and sum(each for each in value if _is_number(each)) > _MOST_BLOCKS:
+                raise ValueError(
+                    f"{field} is {_short(value)}, must be {_MOST_BLOCKS} blocks at most; copy or "
+                    "write the file again"
+                )
+            numbers = value if isinstance(value, list | tuple) else [value]
+            if any(_is_number(each) and each > _MOST_CHANNELS for each in numbers):
+                raise ValueError(
+                    f"{field} is {_short(value)}, must be {_MOST_CHANNELS} at most; copy or write "
+                    "the file again"
+                )
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e15  # which NaN is not
+
+
+def _is_width(value: object) -> bool:
+    return type(value) is int and 1 <= value <= _MOST_CHANNELS
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def save_model(model: Network, metadata: ModelMetadata, path: Path) -> None:
@@ -131,6 +201,7 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
     content = _read(path)
     try:
         metadata = ModelMetadata.from_plain(content["card"])
+        _check_widths(metadata, content.get("state_dict"))
         model = build_network(metadata.spec, **options)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -208,6 +279,31 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: its header has no {METADATA_KEY!r}, or a damaged one ({error}); copy or "
             "write it again"
         ) from error
+
+
+def _check_widths(metadata: ModelMetadata, weights: object) -> None:
+    """Refuse widths that no tensor of the file has, before a network of that width is built."""
+    if not isinstance(weights, dict):
+        return
+    widest = max(
+        (
+            size
+            for value in weights.values()
+            if isinstance(value, torch.Tensor)
+            for size in value.shape
+        ),
+        default=0,
+    )
+    widths = {"num_classes": metadata.num_classes, "in_channels": metadata.in_channels}
+    for name, value in {**widths, **metadata.overrides}.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        if ("channels" in name or name in ("num_classes", "mlp_ratio")) and any(
+            type(each) is int and each > max(widest, 1024) for each in values
+        ):
+            raise ValueError(
+                f"{name} is {_short(value)}, but no weight in the file is wider than {widest}; "
+                "copy or write the file again"
+            )
 
 
 def _load_weights(model: Network, weights: object, path: Path) -> None:

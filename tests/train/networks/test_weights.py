@@ -175,3 +175,44 @@ def test_a_file_without_a_checksum_loads_as_before(saved):
     del content["tensors_sha256"]
     torch.save(content, saved)
     load_model(saved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grid_size_m": "0.1"},
+        {"grid_size_m": float("nan")},
+        {"grid_size_m": -0.1},
+        {"grid_size_m": True},
+        {"clip_range_m": "abcdef"},
+        {"clip_range_m": [0, 0, 0, 1, 1]},
+        {"clip_range_m": [0, 0, 0, 1, -1, 1]},
+        {"num_classes": 10**10},
+        {"num_classes": 60_000},
+        {"num_classes": 4.0},
+        {"in_channels": 0},
+        {"class_names": "abcd"},
+        {"class_names": [1, 2, 3, 4]},
+        {"dataset": None},
+        {"simulated_seed": "1"},
+        {"overrides": []},
+        {"overrides": {"enc_depths": [400] * 5}},
+        {"overrides": {"enc_channels": [60_000] * 5}},
+        {"overrides": {"mlp_ratio": 10**9}},
+        {"overrides": {"mlp_ratio": 60_000}},
+    ],
+    ids=str,
+)
+def test_a_value_that_no_card_has_is_named(saved, changes):
+    content = torch.load(saved, weights_only=True)
+    content["card"].update(changes)
+    torch.save(content, saved)
+    ((field, value),) = changes.items()
+    if isinstance(value, dict):
+        ((field, value),) = value.items()
+    with pytest.raises(UserError) as refused:
+        load_model(saved)
+    found = repr(value)[1:-1] if isinstance(value, list) else repr(value)
+    assert f"{field} is " in str(refused.value)
+    assert found in str(refused.value)
+    assert "copy or write the file again" in str(refused.value)
