@@ -54,6 +54,25 @@ def tiles_of(monkeypatch, size):
 
 
 @DTYPES
+@pytest.mark.parametrize("num_samples", [8, 10, 12])
+def test_points_of_any_magnitude_are_told_apart(gpu_kernels, dtype, num_samples):
+    large, tiny = (1e20, 1e-17) if dtype == torch.float32 else (1e140, 1e-160)
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(12, 3, generator=generator, dtype=torch.float64)
+    points[:8] *= large
+    points[8:] *= tiny
+    points[11] = points[9]
+    points = points.to(dtype)
+    on_cpu, on_gpu = on_both(
+        "topology_preserving_sampling", gpu_kernels, [points[:8], points], [5, num_samples], 0
+    )
+    assert_same_bits(on_cpu, on_gpu)
+    assert (on_cpu[1] >= 0).sum() == min(num_samples, 11)
+    radii = on_both("covering_radius", gpu_kernels, points, points[:num_samples])
+    assert_same_bits(*radii)
+
+
+@DTYPES
 @pytest.mark.parametrize("tile", [5, 7, 128])
 @pytest.mark.parametrize("seed", range(2))
 def test_clouds_of_any_sizes_are_sampled_as_on_the_cpu(gpu_kernels, monkeypatch, dtype, tile, seed):

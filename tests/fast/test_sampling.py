@@ -1,5 +1,7 @@
 """fast.topology_preserving_sampling and covering_radius against the definition."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -94,12 +96,53 @@ def test_points_of_any_size_are_sampled_as_the_definition_says(scale):
     np.testing.assert_allclose(got[1], want[1], rtol=2e-7, atol=3e-45)  # subnormal: few digits
 
 
+def spread_cloud(dtype):
+    """Return 91 points over all magnitudes of a type: five lie where float squares are lost."""
+    rng = np.random.default_rng(0)
+    large, tiny = (1e17, 1e-17) if dtype == np.float32 else (1e140, 1e-160)
+    far = large * (1 + rng.integers(1, 1000, size=(85, 2)))
+    near = tiny * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 5.0], [2.5, 1.0], [1e-3, 0.0]])
+    points = np.concatenate([far, near, near[:1]]).astype(dtype)
+    return points[rng.permutation(len(points))]
+
+
+def sampled_exactly(points, num_samples):
+    """Return farthest points of rows of floats and the squares of their radii, in fractions."""
+    rows = [[Fraction(float(x)) for x in row] for row in points]
+
+    def squares_to(pick):
+        return [sum((x - y) ** 2 for x, y in zip(row, rows[pick], strict=True)) for row in rows]
+
+    picked, nearest = [0], squares_to(0)
+    radii = [max(nearest)]
+    while len(picked) < num_samples and radii[-1] > 0:
+        picked.append(nearest.index(radii[-1]))
+        nearest = list(map(min, nearest, squares_to(picked[-1])))
+        radii.append(max(nearest))
+    return picked, radii
+
+
+@pytest.mark.parametrize("num_samples", [86, 88, 91])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_points_of_any_magnitude_are_told_apart(dtype, num_samples):
+    points = spread_cloud(dtype)
+    want, squares_of_radii = sampled_exactly(points, num_samples)
+    assert len(want) == min(num_samples, 90)  # the last is a copy
+    cloud = torch.tensor(points)
+    indices, radii = fast.topology_preserving_sampling(cloud, num_samples)
+    assert indices.tolist() == want
+    allowed = 5 * Fraction(torch.finfo(cloud.dtype).eps)
+    for got, square in zip(radii.tolist(), squares_of_radii, strict=True):
+        assert abs(Fraction(got) ** 2 - square) <= allowed * square
+    assert fast.covering_radius(cloud, indices) == radii[-1]
+
+
 @pytest.mark.parametrize(
     ("family", "least", "most"), [("cube", 0.1, 0.4), ("circle", 0.1, 0.4), ("gaussian", 1, 1.01)]
 )
 def test_points_are_skipped_where_there_is_something_to_skip(make_cloud, family, least, most):
     cloud = torch.tensor(make_cloud(family, 3000)).float()
-    visited = sampling_cpu.sample(
+    visited, _, _ = sampling_cpu.sample(
         *sampling_cpu.sampling_call(cloud, 0, torch.zeros(450, dtype=torch.int64), torch.zeros(450))
     )
     assert least <= visited / (3000 * 450) <= most

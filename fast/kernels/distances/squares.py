@@ -19,7 +19,7 @@ class SafeRange(NamedTuple):
     largest_entry: float
     """If no entry is larger, no sum of squares of differences overflows."""
     least_root: float
-    """Roots below are computed again, from entries times `grow`."""
+    """Roots below may have lost squares: they are computed again, from larger entries."""
     grow: float
     shrink: float
     """Roots that overflowed are computed again, from entries times `shrink`."""
@@ -46,8 +46,8 @@ def scale_of(values):
     """Return a power of two that brings the largest of `values` near `target`, and its inverse.
 
     Numbers on the CPU; elsewhere tensors (), for nothing is read from the device. Sums of a few
-    million squares of what is scaled so do not overflow; differences below about 1e-30 (float64:
-    1e-270) of the largest value square to 0.
+    million squares of what is scaled so do not overflow; roots below `least_root`, about 1e-30 of
+    the largest value (float64: 1e-270), are to be computed again from the values as they were.
     """
     target = safe_range(values.dtype).target
     if not values.numel():

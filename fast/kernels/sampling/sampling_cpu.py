@@ -13,7 +13,7 @@ import torch
 from numba import njit
 
 from fast import threads
-from fast.kernels.distances.squares import scale_of
+from fast.kernels.distances.squares import safe_range, scale_of
 
 _BUCKETS = 32  # of a group
 _LANES = 16  # groups begin, and visits end, at multiples: no loop is left with odd points
@@ -36,8 +36,16 @@ def farthest_points(clouds, num_samples, start):
         for cloud, (scale, _), picked, radius in zip(clouds, scales, indices, radii, strict=True)
     ]
     work = sum(cloud.numel() * count for cloud, count in zip(clouds, num_samples, strict=True))
-    threads.run(sample, calls, threads.number_for(work))
-    return indices, [radius * unit for radius, (_, unit) in zip(radii, scales, strict=True)]
+    states = threads.run(sample, calls, threads.number_for(work))
+    for cloud, (_, unit), picked, radius, state in zip(
+        clouds, scales, indices, radii, states, strict=True
+    ):
+        ended_early = float(radius[-1]) < safe_range(cloud.dtype).least_root
+        radius *= unit
+        if ended_early:
+            _, places, owner = state
+            go_on(cloud.contiguous().numpy(), picked.numpy(), radius.numpy(), places, owner)
+    return indices, radii
 
 
 def sampling_call(cloud, start, picked, radii):
@@ -45,17 +53,21 @@ def sampling_call(cloud, start, picked, radii):
     width = len(cloud) + _LANES * (1 + len(picked))  # room for the odd places of every group
     nearest = np.full(width, np.inf, cloud.numpy().dtype)
     keys = nearest.view(np.int32 if cloud.dtype == torch.float32 else np.int64)
-    return cloud.contiguous().numpy(), nearest, keys, start, picked.numpy(), radii.numpy()
+    least = nearest.dtype.type(safe_range(cloud.dtype).least_root ** 2)
+    return cloud.contiguous().numpy(), nearest, keys, least, start, picked.numpy(), radii.numpy()
 
 
 @njit(cache=True, nogil=True)
-def sample(points, nearest, keys, start, picked, radii):
-    """Sample one cloud (N, C); returns how many distances between points and picks were computed.
+def sample(points, nearest, keys, least, start, picked, radii):
+    """Sample one cloud (N, C) until all squares are below `least`: from there on, see `go_on`.
 
     No sum of squares may overflow: see `scale_of`.
 
     `nearest` (at least N + 16 (M + 1)) is scratch, infinite; `keys` are its bits: as integers they
     order alike, and their maxima vectorize.
+
+    Returns how many distances between points and picks were computed, which point stands where (N
+    where none does), and the nearest pick of each place.
     """
     n, num_channels = points.shape
     places = _in_order(n)  # which point stands where; n where none does
@@ -79,6 +91,7 @@ def sample(points, nearest, keys, start, picked, radii):
     visited_before = 0
     picked_before = 0
     pick = start
+    square = nearest[0]
     for k in range(picked.shape[0]):
         picked[k] = pick
         new = np.int32(k)
@@ -144,8 +157,9 @@ def sample(points, nearest, keys, start, picked, radii):
                 for p in range(ends[g, 0], ends[g, _BUCKETS]):
                     if keys[p] == farthest:
                         pick = min(pick, places[p])  # of equally far points the lowest index
-                        radii[k] = np.sqrt(nearest[p])
-        if farthest == 0:
+                        square = nearest[p]
+        radii[k] = np.sqrt(square)
+        if square < least:
             break
         if k + 1 == regroup_at:
             regroup_at *= _GROWTH
@@ -161,7 +175,78 @@ def sample(points, nearest, keys, start, picked, radii):
                 longest = np.empty(k + 1, keys.dtype)
                 for g in range(k + 1):
                     longest[g] = _largest(keys, ends[g, 0], ends[g, _BUCKETS])
-    return visited
+    return visited, places, owner
+
+
+@njit(cache=True, nogil=True)
+def go_on(points, picked, radii, places, owner):
+    """Sample on where `sample` ended early, by lengths of which no square is lost.
+
+    Where every point is a copy of the pick nearest to it there is nothing left. `places` may be
+    empty: then that is found out by lengths.
+    """
+    n, num_samples = points.shape[0], picked.shape[0]
+    k = 0
+    while k + 1 < num_samples and picked[k + 1] >= 0:
+        k += 1
+    copies = places.shape[0] > 0
+    for p in range(places.shape[0]):
+        copies = copies and (
+            places[p] == n or _are_equal(points[places[p]], points[picked[owner[p]]])
+        )
+    radii[k] = 0
+    if copies:
+        return
+    nearest = np.empty(n)
+    samples = points[picked[: k + 1]]
+    for p in range(n):
+        nearest[p] = _length_to_nearest(points[p], samples)
+    while True:
+        pick = np.argmax(nearest)  # of equally far points the lowest index
+        radii[k] = nearest[pick]
+        if k + 1 == num_samples or nearest[pick] == 0:
+            return
+        k += 1
+        picked[k] = pick
+        for p in range(n):
+            nearest[p] = min(nearest[p], _length(points[p], points[pick]))
+
+
+@njit(cache=True, nogil=True)
+def _are_equal(one, other):
+    """Whether two points (C,) are copies."""
+    equal = True
+    for c in range(one.shape[0]):
+        equal = equal and one[c] == other[c]
+    return equal
+
+
+@njit(cache=True, nogil=True)
+def _length(one, other):
+    """Return the distance of two points (C,) in float64; no square is lost, none overflows."""
+    largest = 0.0
+    for c in range(one.shape[0]):
+        largest = max(largest, abs(np.float64(one[c]) - np.float64(other[c])))
+    if largest == 0 or largest == np.inf:
+        return largest
+    unit = math.ldexp(0.5, math.frexp(largest)[1])
+    total = 0.0
+    for c in range(one.shape[0]):
+        difference = (np.float64(one[c]) - np.float64(other[c])) / unit
+        total += difference * difference
+    return math.sqrt(total) * unit
+
+
+@njit(cache=True, nogil=True)
+def _length_to_nearest(point, samples):
+    """Return `_length` from a point (C,) to the nearest of `samples` (M, C)."""
+    for m in range(samples.shape[0]):  # much faster than lengths, and enough for copies
+        if _are_equal(point, samples[m]):
+            return 0.0
+    nearest = np.inf
+    for m in range(samples.shape[0]):
+        nearest = min(nearest, _length(point, samples[m]))
+    return nearest
 
 
 @njit(cache=True, nogil=True)
@@ -266,15 +351,23 @@ def covering_radius(points, samples):
     """
     scale, unit = scale_of(points)
     channels = (points * scale).mT.contiguous().numpy()
-    samples = (samples * scale).numpy()
+    scaled = (samples * scale).numpy()
     num_threads = threads.number_for(points.numel() * len(samples))
     borders = [len(points) * part // num_threads for part in range(num_threads + 1)]
     calls = [
-        (channels, samples, first, last)
+        (channels, scaled, first, last)
         for first, last in itertools.pairwise(borders)
         if first < last
     ]
-    return points.new_tensor(max(threads.run(_farthest, calls, num_threads))) * unit
+    farthest = max(threads.run(_farthest, calls, num_threads))
+    if farthest < safe_range(points.dtype).least_root:
+        calls = [
+            (points[first:last].contiguous().numpy(), samples.contiguous().numpy())
+            for first, last in itertools.pairwise(borders)
+            if first < last
+        ]
+        return points.new_tensor(max(threads.run(_farthest_by_lengths, calls, num_threads)))
+    return points.new_tensor(farthest) * unit
 
 
 @njit(cache=True, nogil=True)
@@ -301,3 +394,12 @@ def _farthest(channels, samples, first, last):
         for p in range(size):
             farthest = max(farthest, nearest[p])
     return np.sqrt(farthest)
+
+
+@njit(cache=True, nogil=True)
+def _farthest_by_lengths(points, samples):
+    """Return the covering radius of points (N, C) by lengths of which no square is lost."""
+    farthest = 0.0
+    for p in range(points.shape[0]):
+        farthest = max(farthest, _length_to_nearest(points[p], samples))
+    return farthest

@@ -10,7 +10,8 @@ Points near each other in a cloud's order, such as voxels along a curve, lie in 
 then the next picks are among the candidates of more tiles, and there are fewer rounds.
 
 Legend: C channels, B clouds, T tiles of all clouds; state (B, 3) int64 holds how many picks there
-are, how many of them `_update` has seen, and whether the cloud is done.
+are, how many of them `_update` has seen, and whether the cloud is done (2: because squares were too
+small to go on by).
 """
 
 import math
@@ -19,8 +20,9 @@ import numpy as np
 import torch
 from numba import cuda
 
-from fast.kernels.distances.squares import scale_of
+from fast.kernels.distances.squares import safe_range, scale_of
 from fast.kernels.launch_gpu import is_simulated, launch, prepare
+from fast.kernels.sampling import sampling_cpu
 
 _TILE = 128  # points per tile, threads per block of _update
 _CANDIDATES = 8  # kept of each tile
@@ -68,21 +70,39 @@ def farthest_points(clouds, num_samples, start):
     pick = prepare(
         _pick, len(clouds), _PICKERS, tiles_of, firsts, wanted, state, centers,
         candidates, values, places, bounds, bound_values, indices, radii,
+        safe_range(points.dtype).least_root ** 2,
     )  # fmt: skip
     rounds = 1 if is_simulated() else _ROUNDS
     for _ in range(most // rounds + 1):  # a round picks at least one point
         for _ in range(rounds):
             update()
             pick()
-        if bool(state[:, 2].all()):
+        done = state[:, 2].tolist()
+        if all(done):
             break
     else:
         raise RuntimeError(
             "topology_preserving_sampling: no point is farthest; look for NaN in points "
             "(a CUDA tensor is not searched for them)"
         )
-    pairs = zip(indices, num_samples, strict=True), zip(radii * unit, num_samples, strict=True)
-    return tuple([row[:count] for row, count in each] for each in pairs)
+    found = [row[:count] for row, count in zip(indices, num_samples, strict=True)]
+    lengths = [row[:count] for row, count in zip(radii * unit, num_samples, strict=True)]
+    for cloud, reason in enumerate(done):
+        if reason == 2:
+            _go_on(clouds[cloud], found[cloud], lengths[cloud])
+    return found, lengths
+
+
+def _go_on(points, picked, radii):
+    """Sample one cloud on where squares were too small, on the CPU unless only copies are left."""
+    so_far = picked[picked >= 0]
+    radius = covering_radius(points, points[so_far])
+    radii[len(so_far) - 1] = radius
+    if len(so_far) < len(picked) and bool(radius > 0):
+        on_cpu = [tensor.cpu().numpy().copy() for tensor in (points, picked, radii)]
+        sampling_cpu.go_on(*on_cpu, np.empty(0, np.int64), np.empty(0, np.int32))
+        picked.copy_(torch.from_numpy(on_cpu[1]))
+        radii.copy_(torch.from_numpy(on_cpu[2]))
 
 
 def covering_radius(points, samples):
@@ -99,7 +119,8 @@ def covering_radii(clouds, samples):
     points = torch.cat(clouds)
     scale, unit = scale_of(points)
     channels = (points * scale).mT.contiguous()
-    centers = (torch.cat(samples) * scale)[None]
+    rows = torch.cat(samples)
+    centers = (rows * scale)[None]
     sizes = torch.tensor([list(map(len, clouds)), list(map(len, samples))]).to(device)
     clouds_of = torch.arange(len(clouds), device=device).repeat_interleave(
         sizes[0], output_size=len(points)
@@ -107,10 +128,18 @@ def covering_radii(clouds, samples):
     ends = sizes[1].cumsum(dim=0)
     nearest = channels.new_full((len(points),), math.inf)
     blocks = -(-len(points) // _TILE)
-    launch(_cover, blocks, _TILE, channels, centers, clouds_of, ends - sizes[1], ends, nearest)
+    begins = ends - sizes[1]
+    # Twice, as what is so near that no square of it is safe need not be scaled as the others are.
+    apart = points.new_zeros(len(points))
+    launch(
+        _cover, blocks, _TILE, channels, centers, clouds_of, begins, ends, nearest,
+        safe_range(points.dtype).least_root, points, rows, apart,
+    )  # fmt: skip
     # A maximum is the same in any order.
-    largest = nearest.new_zeros(len(clouds)).scatter_reduce(0, clouds_of, nearest, "amax")
-    return largest * unit
+    largest = points.new_zeros(2, len(clouds)).scatter_reduce(
+        1, clouds_of.expand(2, -1), torch.stack([nearest * unit, apart]), "amax"
+    )
+    return largest.amax(dim=0)
 
 
 def _tiles(sizes):
@@ -212,7 +241,7 @@ def _update(
 @cuda.jit(cache=True)
 def _pick(
     tiles_of, firsts, wanted, state, centers, candidates, values, places, bounds, bound_values,
-    indices, radii,
+    indices, radii, least,
 ):  # fmt: skip
     """Pick in a cloud while its best candidate goes before every point that is none."""
     thread = cuda.threadIdx.x
@@ -263,10 +292,10 @@ def _pick(
             if going:
                 if thread == 0:
                     radii[cloud, count - 1] = math.sqrt(value)
-                if count == wanted[cloud] or value == 0:
+                if count == wanted[cloud] or 0 <= value < least:
                     going = False
                     if thread == 0:
-                        state[cloud, 2] = 1
+                        state[cloud, 2] = 2 if 0 <= value < least else 1
                 else:
                     if thread == 0:
                         indices[cloud, count] = point - firsts[cloud]
@@ -297,10 +326,38 @@ def _first_of_block(best_values, best, points):
     cuda.syncthreads()
 
 
+@cuda.jit(device=True, cache=True)
+def _length(points, p, samples, m):
+    """Return the distance of a point and a sample in float64; no square is lost, none overflows."""
+    largest = 0.0
+    for c in range(points.shape[1]):
+        largest = max(largest, abs(np.float64(points[p, c]) - np.float64(samples[m, c])))
+    if largest == 0 or largest == math.inf:
+        return largest
+    unit = math.ldexp(0.5, math.frexp(largest)[1])
+    total = 0.0
+    for c in range(points.shape[1]):
+        gap = (np.float64(points[p, c]) - np.float64(samples[m, c])) / unit
+        total += cuda.fma(gap, gap, 0.0)
+    return math.sqrt(total) * unit
+
+
 @cuda.jit(cache=True)
-def _cover(channels, samples, clouds_of, begins, ends, nearest):
-    """Write each point's distance to the nearest of its cloud's samples (1, all, C)."""
+def _cover(
+    channels, samples, clouds_of, begins, ends, nearest, least, points, rows, apart
+):  # fmt: skip
+    """Write each point's distance to the nearest of its cloud's samples (1, all, C).
+
+    A distance below `least` is 0 there, and is written to `apart`, by the values as they were.
+    """
     for p in range(cuda.grid(1), channels.shape[1], cuda.gridsize(1)):
         cloud = clouds_of[p]
         square = _nearest(channels, p, samples, 0, begins[cloud], ends[cloud], nearest[p])
         nearest[p] = math.sqrt(square)
+        if nearest[p] < least:
+            nearest[p] = 0
+            length = math.inf
+            for m in range(begins[cloud], ends[cloud]):
+                if length > 0:
+                    length = min(length, _length(points, p, rows, m))
+            apart[p] = length
