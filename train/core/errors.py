@@ -20,12 +20,27 @@ _HINTS: Final = {
 }
 
 
+_MOST_LETTERS: Final = 2000
+
+
 class UserError(Exception):
     """Say what is wrong, where, and what to do about it.
 
     The command line prints the message and exits with code 2. Not a `ValueError`: the flag parser
     takes those for its own, and callers should be able to tell a bad file from a bug.
+
+    What a damaged file holds may be part of a message: letters that are not printable are escaped,
+    and the middle of a message that no one would read is left out.
     """
+
+    def __init__(self, message: object = "") -> None:
+        """Keep the message as one line."""
+        text = str(message)
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        if len(text) > _MOST_LETTERS:
+            text = f"{text[: _MOST_LETTERS // 2]} ... {text[-_MOST_LETTERS // 2 :]}"
+        super().__init__(text)
 
 
 class ClassCountError(UserError, ValueError):

@@ -3,13 +3,15 @@
 import hashlib
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from train.core.atomic_write import atomic_write
+from train.core.bounded import first_line
 from train.core.errors import UserError
 
 SAFETENSORS: Final = ".safetensors"
@@ -17,6 +19,9 @@ SAFETENSORS: Final = ".safetensors"
 
 TENSORS_SHA256: Final = "tensors_sha256"
 """Where a file says what `tensors_sha256` found; files without it are not checked."""
+
+_MOST_VALUES: Final = 10_000_000
+"""That a file may hold beside the entries of its tensors."""
 
 
 def tensors_sha256(content: object) -> str:
@@ -44,6 +49,63 @@ def _check_tensors(path: Path, content: object, recorded: object, what: str) -> 
             f"{path}: not readable as a {what} (damaged: its tensors are not those that were "
             "written, their SHA-256 differs); copy or write it again"
         )
+
+
+def read_torch_file(path: Path, allowed: Sequence[Any] = ()) -> Any:
+    """Return what a file of `torch.save` holds: tensors, containers and plain values.
+
+    Parameters
+    ----------
+    path
+        The file, not yet read.
+    allowed
+        What else it may name, as `torch.serialization.safe_globals` takes it.
+
+    Raises
+    ------
+    pickle.UnpicklingError
+        If it names anything else; nothing of it was run.
+    ValueError
+        If it is damaged, would take more memory than the file has bytes, or holds a tensor that is
+        sparse, quantized or larger than its storage.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > path.stat().st_size:  # torch compresses nothing
+                raise ValueError(f"its members would become {size} bytes")
+        with torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
+            # About foreign pickles, which callers refuse in one line.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_plain(content, {})
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # torch's unpickler has no common class for damaged bytes
+        raise ValueError(first_line(error)) from error
+    return content
+
+
+def _check_plain(content: object, sizes: dict[int, int]) -> int:
+    """Refuse tensors that are not plain; return how many values there are, repeated ones too.
+
+    A few containers that hold each other twice are as large as no memory when they are followed.
+    """
+    if isinstance(content, torch.Tensor):
+        if content.layout != torch.strided or content.is_quantized or content.device.type != "cpu":
+            raise ValueError(f"a tensor of shape {tuple(content.shape)} is sparse or quantized")
+        if content.numel() * content.itemsize > content.untyped_storage().nbytes():
+            raise ValueError(f"a tensor of shape {tuple(content.shape)} has too few values")
+    if not isinstance(content, Mapping | list | tuple | set):
+        return 1
+    if id(content) not in sizes:
+        sizes[id(content)] = _MOST_VALUES  # what holds itself never ends
+        inner = [*content, *content.values()] if isinstance(content, Mapping) else content
+        sizes[id(content)] = 1 + sum(_check_plain(value, sizes) for value in inner)
+    if sizes[id(content)] > _MOST_VALUES:
+        raise ValueError("its containers hold each other")
+    return sizes[id(content)]
 
 
 def write_tensors(content: Mapping[str, Any], path: Path) -> None:
@@ -92,15 +154,11 @@ def read_tensors(path: Path, expected_format: str, what: str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a {what} that an earlier run wrote")
     try:
-        with warnings.catch_warnings():
-            # About foreign pickles, which are refused below in one line of our own.
-            warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        content = read_torch_file(path)
+    except (pickle.UnpicklingError, ValueError) as error:
         raise UserError(
-            f"{path}: not readable as a {what} (damaged, or more than plain data: {reason}); "
-            "copy or write it again"
+            f"{path}: not readable as a {what} (damaged, or more than plain data: "
+            f"{first_line(error)}); copy or write it again"
         ) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != expected_format:
@@ -147,8 +205,8 @@ def read_safetensors(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
-            f"{path}: not readable as a {what} (damaged: {str(error).splitlines()[0][:120]}); copy "
-            "or write it again"
+            f"{path}: not readable as a {what} (damaged: {first_line(error)}); copy or write it "
+            "again"
         ) from error
     if header.get("format") != expected_format:
         raise UserError(

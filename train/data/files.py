@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fsdecode, fstat
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 from train.core.errors import UserError
@@ -40,6 +41,13 @@ def reading(path: Path, hint: str = "check that it exists and its rights") -> It
         raise UserError(f"{where}: cannot be read ({error.strerror or error}); {hint}") from error
 
 
+def _refuse_pipe(path: Path) -> None:
+    """Refuse what has no size and may never end."""
+    mode = path.stat().st_mode
+    if not (S_ISREG(mode) or S_ISDIR(mode)):
+        raise UserError(f"{path}: is a pipe or a device; write it to a file and give that")
+
+
 def read_bytes(path: Path, check_size: Callable[[int], None] = lambda num_bytes: None) -> bytes:
     """Return a file's contents.
 
@@ -53,11 +61,13 @@ def read_bytes(path: Path, check_size: Callable[[int], None] = lambda num_bytes:
     Raises
     ------
     UserError
-        If it cannot be read.
+        If it cannot be read, or is a pipe or a device.
     """
-    with reading(path), path.open("rb") as stream:
-        check_size(fstat(stream.fileno()).st_size)
-        return stream.read()
+    with reading(path):
+        _refuse_pipe(path)
+        with path.open("rb") as stream:
+            check_size(fstat(stream.fileno()).st_size)
+            return stream.read()
 
 
 @dataclass(frozen=True)

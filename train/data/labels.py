@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import torch
 
+from train.core.bounded import whole_number
 from train.core.errors import UserError
 from train.data.batch import Batch
 from train.data.frame import IGNORE_INDEX
@@ -25,7 +26,8 @@ def check_labels(labels: str) -> None:
     if labels in (ALL, NONE):
         return
     try:
-        fits = int(labels) >= 1 if labels.isdecimal() else 0 < float(labels) < 1
+        number = whole_number(labels)
+        fits = 0 < float(labels) < 1 if number is None else number >= 1
     except ValueError:
         fits = False
     if not fits:
@@ -59,7 +61,8 @@ def labeled_frames(names: Sequence[str], labels: str, seed: int) -> frozenset[st
         return frozenset(names)
     if labels == NONE:
         return frozenset()
-    wanted = int(labels) if labels.isdecimal() else round(float(labels) * len(names))
+    number = whole_number(labels)
+    wanted = round(float(labels) * len(names)) if number is None else number
     if not 1 <= wanted <= len(names):
         more = f"a number from 1 to {len(names)}, or all"
         raise UserError(

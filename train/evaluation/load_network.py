@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from train.core.bounded import whole_number
 from train.core.errors import UserError
 from train.data.dataset_spec import DATASETS, dataset_spec
 from train.data.frame import IN_CHANNELS
@@ -51,7 +52,7 @@ def read_class_names(classes: str) -> tuple[str, ...]:
         entry = line.strip().removeprefix("- ").strip()
         found = re.fullmatch(r"(\d+)\s*:\s*(.+)", entry)
         if found is not None:
-            if int(found[1]) != len(names):
+            if whole_number(found[1]) != len(names):
                 raise UserError(
                     f"{classes}: line {number} gives class {found[1]} where class {len(names)} is "
                     "expected; number the network's outputs from 0, none left out"

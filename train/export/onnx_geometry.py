@@ -16,6 +16,9 @@ import numpy as np
 MAX_DEPTH = 16
 """Bits an axis that the curves hold."""
 
+CURVES = ("z", "z-trans", "hilbert", "hilbert-trans")
+DEPTH_RULES = ("main", "v1.5.1")
+
 CHILDREN = 8
 """Finer voxels that a coarse one can have."""
 
@@ -59,14 +62,32 @@ class Plan:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "Plan":
-        """Return the plan that an export's metadata describe."""
-        return cls(
-            int(values["num_stages"]),
+        """Return the plan that an export's metadata describe.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If a value is missing or of another kind.
+        GeometryError
+            If no network has it.
+        """
+        plan = cls(
+            values["num_stages"],
             tuple(values["orders"]),
             tuple(values["curves"]),
-            int(values["patch_size"]),
-            str(values["depth_rule"]),
+            values["patch_size"],
+            values["depth_rule"],
         )
+        sizes = (plan.num_stages, plan.patch_size, *plan.curves)
+        if (
+            not all(type(size) is int and 1 <= size < 1 << 20 for size in sizes)
+            or len(plan.curves) != plan.num_stages
+            or max(plan.curves) > len(plan.orders)
+            or not all(order in CURVES for order in plan.orders)
+            or plan.depth_rule not in DEPTH_RULES
+        ):
+            raise GeometryError(f"no network has the geometry {plan}")
+        return plan
 
 
 @dataclass(frozen=True)
@@ -198,7 +219,7 @@ def input_names(plan: Plan) -> tuple[str, ...]:
 
 def curve_depth(max_grid_coord: int, rule: str) -> int:
     """Return the bits an axis needs; "main" counts one cell more than there are voxels."""
-    if rule not in ("main", "v1.5.1"):
+    if rule not in DEPTH_RULES:
         raise GeometryError(f"depth rule is {rule!r}, must be 'main' or 'v1.5.1'")
     return (max_grid_coord + (rule == "main")).bit_length()
 
@@ -216,9 +237,9 @@ def curve_code(grid: np.ndarray, name: str, depth: int) -> np.ndarray:
     depth
         Bits an axis.
     """
-    kind, _, swapped = name.partition("-")
-    if kind not in ("z", "hilbert") or swapped not in ("", "trans"):
+    if name not in CURVES:
         raise GeometryError(f"no curve is called {name!r}")
+    kind, _, swapped = name.partition("-")
     x, y, z = (grid[:, axis].copy() for axis in ((1, 0, 2) if swapped else (0, 1, 2)))
     if kind == "z":
         return _interleaved(x, y, z)

@@ -9,7 +9,8 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,21 @@ MODEL, MANIFEST, GEOMETRY = "model.onnx", "export.json", "geometry.py"
 
 class ExportError(Exception):
     """Says in one line what is wrong with an exported network and what to do about it."""
+
+
+@contextmanager
+def damaged_files(place: Path | str) -> Iterator[None]:
+    """Turn what a parser raises for damaged bytes, of no common class, into one line."""
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as error:
+        reason = next(iter(f"{error}".splitlines()), "")[:200]
+        shown = reason.encode("ascii", "backslashreplace").decode()
+        raise ExportError(
+            f"{place}: is damaged ({type(error).__name__}: {shown}); copy the whole folder again"
+        ) from error
 
 
 class ExportedNetwork:
@@ -63,15 +79,18 @@ class ExportedNetwork:
         self.metadata = check_files(folder)
         self.plan = geometry.Plan.from_plain(self.metadata["geometry"])
         options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what is wrong is said below, in one line
         if num_threads is not None:
             options.intra_op_num_threads = num_threads
-        self.session = onnxruntime.InferenceSession(
-            str(folder / MODEL), options, providers=list(providers or ["CPUExecutionProvider"])
-        )
-        inside = json.loads(self.session.get_modelmeta().custom_metadata_map["topodistill"])
-        if inside["export_id"] != self.metadata["export_id"]:
+        with damaged_files(folder / MODEL):
+            self.session = onnxruntime.InferenceSession(
+                str(folder / MODEL), options, providers=list(providers or ["CPUExecutionProvider"])
+            )
+            described = self.session.get_modelmeta().custom_metadata_map["topodistill"]
+            inside = json.loads(described)["export_id"]
+        if inside != self.metadata["export_id"]:
             raise ExportError(
-                f"{folder / MODEL}: is of export {inside['export_id']}, {MANIFEST} beside it of "
+                f"{folder / MODEL}: is of export {inside}, {MANIFEST} beside it of "
                 f"{self.metadata['export_id']}; copy the whole folder again"
             )
 
@@ -91,7 +110,11 @@ class ExportedNetwork:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return [V, classes] float32 of what `inputs` returned."""
-        (logits,) = self.session.run(["logits"], dict(inputs))
+        with damaged_files(MODEL):
+            (logits,) = self.session.run(["logits"], dict(inputs))
+            wanted = (len(inputs["feat"]), len(self.metadata["class_names"]))
+            if np.shape(logits) != wanted:
+                raise ValueError(f"logits have shape {np.shape(logits)} instead of {wanted}")
         return np.asarray(logits)
 
     def predict(self, points: np.ndarray) -> np.ndarray:
@@ -116,14 +139,13 @@ def check_files(folder: Path) -> dict[str, Any]:
             f"{folder}: has no {MANIFEST}; keep the files of an export together, and copy the "
             "whole folder"
         )
-    try:
+    with damaged_files(path):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise ExportError(f"{path}: is no description of an ONNX export ({FORMAT})")
         wanted = dict(manifest["files"])
         metadata: dict[str, Any] = dict(manifest["metadata"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{path}: is damaged ({error}); copy the whole folder again") from error
+        _check_metadata(metadata)
     # The geometry that is used is the one that this file imported, wherever it lies.
     places = {MODEL: folder / MODEL, GEOMETRY: Path(geometry.__file__)}
     for name, place in places.items():
@@ -138,6 +160,22 @@ def check_files(folder: Path) -> dict[str, Any]:
     return metadata
 
 
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Refuse values that no export has: KeyError, TypeError or ValueError."""
+    geometry.Plan.from_plain(metadata["geometry"])
+    grid, clip = metadata["grid_size_m"], metadata["clip_range_m"]
+    names = metadata["class_names"]
+    numbers = [grid, *(clip or ())]
+    if not all(type(each) in (int, float) and abs(each) < 1e15 for each in numbers):
+        raise ValueError("grid_size_m or clip_range_m is no number of meters")
+    if not grid > 1e-6 or len(numbers) not in (1, 7):
+        raise ValueError(f"grid_size_m is {grid}, clip_range_m is {clip}")
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        raise ValueError("class_names is no list of names")
+    if type(metadata["in_channels"]) is not int or not isinstance(metadata["export_id"], str):
+        raise ValueError("in_channels is no number, or export_id no text")
+
+
 def read_points(path: Path) -> np.ndarray:
     """Return [N, 4] float32 of a SemanticKITTI ``.bin`` or a ``.npy`` file.
 
@@ -150,10 +188,11 @@ def read_points(path: Path) -> np.ndarray:
         raise ExportError(f"--input {path}: no such file")
     try:
         if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+            # Mapped: an array that the file has no room for takes no memory.
+            return np.array(np.load(path, "r", allow_pickle=False), dtype=np.float32)
         if path.suffix == ".bin":
             return np.fromfile(path, dtype="<f4").reshape(-1, 4)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # numpy's parser has no common class for damaged headers
         raise ExportError(f"--input {path}: is damaged or of another format ({error})") from error
     raise ExportError(f"--input {path}: end the name in .bin (float32 x, y, z, strength) or .npy")
 

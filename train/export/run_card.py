@@ -1,9 +1,9 @@
 """What a run's folder says about its networks, for the model cards of those who get them."""
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
+from train.core.bounded import read_json
 from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import without_folders
@@ -107,7 +107,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); copy it again") from error
     return content if isinstance(content, dict) else None

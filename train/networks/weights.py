@@ -5,7 +5,6 @@ not at all.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from train.core.bounded import parse_json, read_json
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
 from train.core.tensor_file import is_safetensors, read_safetensors, read_tensors, write_tensors
@@ -255,7 +255,7 @@ def read_folder_config(folder: Path) -> dict[str, Any]:
             "weights, or a folder that topodistill export --format safetensors wrote"
         )
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); copy it again") from error
     if not isinstance(config, dict) or config.get("format") != FOLDER_FORMAT:
@@ -273,7 +273,7 @@ def _read(path: Path) -> dict[str, Any]:
         return read_tensors(path, MODEL_FORMAT, "model checkpoint")
     weights, header = read_safetensors(path, MODEL_FORMAT, "model checkpoint")
     try:
-        return {"card": json.loads(header[METADATA_KEY]), "state_dict": weights}
+        return {"card": parse_json(header[METADATA_KEY]), "state_dict": weights}
     except (KeyError, ValueError) as error:
         raise UserError(
             f"{path}: its header has no {METADATA_KEY!r}, or a damaged one ({error}); copy or "
@@ -307,8 +307,10 @@ def _check_widths(metadata: ModelMetadata, weights: object) -> None:
 
 
 def _load_weights(model: Network, weights: object, path: Path) -> None:
-    if not isinstance(weights, dict):
-        raise UserError(f"{path}: holds no state_dict")
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()
+    ):
+        raise UserError(f"{path}: holds no state_dict of tensors; copy or write it again")
     own = model.state_dict()
     missing = sorted(own.keys() - weights.keys())
     unexpected = sorted(weights.keys() - own.keys())

@@ -175,9 +175,9 @@ BAD = [
     ("c.ply", raw(GOOD_PLY.replace(b"-2.25", b"nan")), "NaN or infinite"),
     ("c.ply", raw(GOOD_PLY.rsplit(maxsplit=1)[0]), "need 12 numbers and 11 are there"),
     ("c.ply", raw(GOOD_PLY.replace(b"vertex 3", b"vertex 0")), "0 points"),
-    ("c.ply", raw(GOOD_PLY.replace(b"vertex 3", b"vertex " + b"9" * 40)), "cut short"),
+    ("c.ply", raw(GOOD_PLY.replace(b"vertex 3", b"vertex " + b"9" * 40)), "of the PLY header"),
     ("c.ply", raw(LITTLE[:-1]), "need 48 bytes and 47 are there"),
-    ("c.ply", raw(LITTLE.replace(b"vertex 3", b"vertex " + b"9" * 40)), "cut short"),
+    ("c.ply", raw(LITTLE.replace(b"vertex 3", b"vertex " + b"9" * 40)), "of the PLY header"),
 ]
 
 

@@ -2,10 +2,12 @@
 
 import csv
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from train.core.bounded import first_line, whole_number
 from train.core.errors import UserError
 from train.data.files import listed, read_bytes
 from train.data.frame import IGNORE_INDEX
@@ -16,6 +18,20 @@ SPLIT_KEYS: Final = {"train": "training", "valid": "validation", "test": "test"}
 
 CLASS_MAP_FILE: Final = "class_map.yaml"
 """What written data roots call theirs."""
+
+_MOST_BYTES: Final = 1 << 20
+_MOST_LEVELS: Final = 20
+_PLAIN_VALUES: Final = (
+    ("bool", r"(?i:true|false|yes|no|on|off)", list("tTfFyYnNoO")),
+    ("int", r"-?(0|[1-9][0-9]{0,17})", list("-0123456789")),
+    (
+        "float",
+        r"[-+]?[0-9]*\.[0-9]+(?:[eE][-+]?[0-9]+)?|[-+]?\.(?i:inf)|\.(?i:nan)",
+        list("-+.0123456789"),
+    ),
+    ("null", r"~|(?i:null)|", ["~", "n", "N", ""]),
+)
+"""Tag, pattern and first letters of what is no text; dates and all other numbers are texts."""
 
 _IGNORED_OF_CSV: Final = 0
 _CSV_COLUMNS: Final = ("class_name", "label_key")
@@ -65,7 +81,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML carries no types
-        """The safe loader, which makes plain values only, and no doubled keys."""
+        """The safe loader without aliases and tags; numbers are plain, and keys not doubled."""
+
+        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            event = self.peek_event()
+            self.depth += 1
+            for name, wrong in (
+                ("an alias", isinstance(event, yaml.AliasEvent)),
+                (f"a tag ({getattr(event, 'tag', None)})", getattr(event, "tag", None)),
+                ("more than 20 levels", self.depth > _MOST_LEVELS),
+            ):
+                if wrong:
+                    raise yaml.MarkedYAMLError(problem=f"has {name}", problem_mark=event.start_mark)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             seen = set()
@@ -82,16 +115,20 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             made: dict[Any, Any] = super().construct_mapping(node, deep)
             return made
 
+    for name, pattern, first in _PLAIN_VALUES:
+        Loader.add_implicit_resolver(
+            f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z"), first
+        )
     try:
-        # Based on the safe loader: no tag makes an object of Python.
-        found = yaml.load(read_bytes(path), Loader)
+        found = yaml.load(read_bytes(path, lambda size: _refuse_large(path, size)), Loader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"--data.class-map {path}: is no YAML{where} ({reason})") from error
-    except RecursionError as error:
-        raise UserError(f"--data.class-map {path}: is nested too deeply") from error
+        reason = getattr(error, "problem", None) or first_line(error)
+        raise UserError(
+            f"--data.class-map {path}: is no YAML{where} ({reason}); correct it, or write plain "
+            "entries"
+        ) from error
     if not isinstance(found, dict) or "labels" not in found:
         raise UserError(
             f"--data.class-map {path}: has no entry labels, a name for each id in the label files, "
@@ -100,36 +137,54 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return found
 
 
+def _refuse_large(path: Path, num_bytes: int) -> None:
+    if num_bytes > _MOST_BYTES:
+        raise UserError(
+            f"--data.class-map {path}: has {num_bytes} bytes, a class map at most {_MOST_BYTES}; "
+            "give another file"
+        )
+
+
 def _read_csv(path: Path) -> dict[str, Any]:
     """Return GOOSE's list of classes as the entries of a YAML file."""
     try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"--data.class-map {path}: is no text ({error})") from error
-    rows = csv.DictReader(text.splitlines())
-    names = [name.strip() for name in rows.fieldnames or ()]
+        data = read_bytes(path, lambda size: _refuse_large(path, size))
+        lines = list(csv.reader(data.decode("utf-8-sig").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"--data.class-map {path}: is no table ({error}); write it again"
+        ) from error
+    names = [name.strip() for name in lines[0]] if lines else []
     missing = [name for name in _CSV_COLUMNS if name not in names]
     if missing:
         raise UserError(
             f"--data.class-map {path}: has no column {' and no '.join(missing)}; expected GOOSE's "
             f"goose_label_mapping.csv, found {listed(names)}"
         )
-    rows.fieldnames = names
+    if doubled := [name for name in _CSV_COLUMNS if names.count(name) > 1]:
+        raise UserError(f"--data.class-map {path}: has two columns {doubled[0]}; leave one of them")
     labels: dict[int, str] = {}
     colors: dict[int, list[int]] = {}
-    for number, row in enumerate(rows, start=2):
-        key, color = str(row["label_key"]).strip(), str(row.get("hex") or "").strip()
-        if not key.isdecimal():
-            raise UserError(f"--data.class-map {path}: line {number}: label_key {key} is no id")
-        if int(key) in labels:
+    for number, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
+        row = dict(zip(names, map(str.strip, line), strict=False))
+        word, color = row.get("label_key", ""), row.get("hex", "")
+        key = whole_number(word)
+        if key is None:
+            raise UserError(
+                f"--data.class-map {path}: line {number}: label_key {word} is no id; write a whole "
+                "number"
+            )
+        if key in labels:
             raise UserError(
                 f"--data.class-map {path}: line {number}: {key} is there twice; leave one of the "
                 "entries"
             )
-        labels[int(key)] = str(row["class_name"]).strip()
+        labels[key] = row.get("class_name", "")
         if color:
             try:
-                colors[int(key)] = list(bytes.fromhex(color.removeprefix("#")))[::-1]
+                colors[key] = list(bytes.fromhex(color.removeprefix("#")))[::-1]
             except ValueError as error:
                 raise UserError(
                     f"--data.class-map {path}: line {number}: hex {color} is no color"

@@ -16,7 +16,9 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.bounded import npy_array
 from train.core.errors import UserError
+from train.data.files import read_bytes
 
 MAX_COORDINATE_M: Final = 1000.0
 """No return lies further out than this on any axis; what claims to is a damaged file."""
@@ -55,7 +57,7 @@ def checked_points(
     if len(values) == 0:
         raise UserError(f"{path}: the cloud is empty (0 points); remove it or copy it again")
     # What is too large for float32 is infinite there, and the network takes float32.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         points = values.astype(np.float32, copy=False)
     # Which points are wrong is asked only of damaged files: to look at each row takes far longer.
     if not np.isfinite(points).all():
@@ -193,11 +195,13 @@ class CloudFile(ABC):
                 f"{', '.join(missing)}; they have {', '.join(self.columns) or 'none'}"
             )
         values = np.zeros((len(self.columns["x"]), 4))
-        for at, axis in enumerate("xyz"):
-            values[:, at] = self.columns[axis]
         strength = strength_name(self.columns)
-        if strength is not None:
-            values[:, 3] = self.columns[strength] / np.float64(scale or self.own_scale)
+        # What is no number, or too large, is refused with the file: see `checked_points`.
+        with np.errstate(all="ignore"):
+            for at, axis in enumerate("xyz"):
+                values[:, at] = self.columns[axis]
+            if strength is not None:
+                values[:, 3] = self.columns[strength] / np.float64(scale or self.own_scale)
         finite = np.asarray(np.isfinite(values[:, :3]).all(axis=1))
         return values, finite if self.may_lack_returns else np.ones_like(finite)
 
@@ -248,8 +252,8 @@ class NpyFile(CloudFile):
         return stream.getvalue()
 
 
-def load_npy(path: Path) -> Any:
-    """Return what a `.npy` file holds, whatever that is; no pickled code runs.
+def load_npy(path: Path) -> NDArray[Any]:
+    """Return the array of a `.npy` file; no pickled code runs.
 
     Raises
     ------
@@ -257,11 +261,10 @@ def load_npy(path: Path) -> Any:
         If the file cannot be read.
     """
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return npy_array(read_bytes(path))
+    except ValueError as error:
         raise UserError(
-            f"{path}: cannot be read as a numpy array of numbers ({reason}); "
+            f"{path}: cannot be read as a numpy array of numbers ({error}); "
             "write it with numpy.save"
         ) from error
 
@@ -275,7 +278,7 @@ def read_npy(path: Path) -> NpyFile:
         If the file cannot be read, or holds anything else.
     """
     points = load_npy(path)
-    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
+    if points.dtype.kind not in "fiu":
         raise UserError(f"{path}: holds no array of numbers; write one of shape (N, 3) or (N, 4)")
     if points.ndim != 2 or points.shape[1] not in (3, 4):
         raise UserError(

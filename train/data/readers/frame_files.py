@@ -242,7 +242,7 @@ def _names_columns(path: Path) -> bool:
 
 def _labels_of_npy(path: Path, num_points: int) -> NDArray[np.integer]:
     labels = load_npy(path)
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in "iu":
         raise UserError(f"{path}: holds no array of whole numbers; labels are the ids of classes")
     if labels.shape not in ((num_points,), (num_points, 1)):
         raise UserError(

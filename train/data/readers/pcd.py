@@ -19,6 +19,7 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.bounded import decimal_numbers, whole_number
 from train.core.errors import UserError
 from train.data.files import read_bytes
 from train.data.readers.cloud_file import CloudFile, label_type
@@ -95,6 +96,7 @@ _TYPES: Final = {
 _FORMS: Final = ("ascii", "binary", "binary_compressed")
 _LABEL: Final = "label"
 _MAX_HEADER_BYTES: Final = 1 << 16
+_MOST_COUNT: Final = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -266,13 +268,15 @@ def _fields(path: Path, entries: dict[str, list[str]]) -> tuple[_Field, ...]:
             )
     fields = []
     for name, size, kind, count in zip(names, *columns.values(), strict=True):
-        found = _TYPES.get((kind, int(size) if size.isdecimal() else 0))
-        if found is None or not count.isdecimal() or int(count) < 1:
+        found = _TYPES.get((kind, whole_number(size) or 0))
+        number = whole_number(count) or 0
+        # More of them than a type of numpy's holds are no point.
+        if found is None or not 1 <= number <= _MOST_COUNT:
             raise UserError(
                 f"{path}: field {name} of the PCD header has TYPE {kind}, SIZE {size}, COUNT "
                 f"{count}, which is not known"
             )
-        fields.append(_Field(name, found, int(count)))
+        fields.append(_Field(name, found, number))
     own = [name.lower() for name in names if name != "_"]
     if len(set(own)) != len(own):
         raise UserError(f"{path}: the PCD header has two fields of one name")
@@ -285,9 +289,13 @@ def _num_rows(path: Path, entries: dict[str, list[str]]) -> int:
         words = entries.get(name, [])
         if name == "POINTS" and not words:
             continue
-        if len(words) != 1 or not words[0].isdecimal():
-            raise UserError(f"{path}: the PCD header says {name} {' '.join(words)}, no number")
-        sizes[name] = int(words[0])
+        number = whole_number(words[0]) if len(words) == 1 else None
+        if number is None:
+            raise UserError(
+                f"{path}: the PCD header says {name} {' '.join(words)}, no number; copy the file "
+                "again"
+            )
+        sizes[name] = number
     product = sizes["WIDTH"] * sizes["HEIGHT"]
     if sizes.get("POINTS", product) != product:
         raise UserError(
@@ -319,8 +327,7 @@ def _ascii(
                 "again"
             )
     try:
-        # Python's float and not numpy's parser: the same words are numbers on every machine.
-        table = np.array([[float(word) for word in row] for row in rows]).reshape(num_rows, width)
+        table = decimal_numbers([word for row in rows for word in row]).reshape(num_rows, width)
     except ValueError as error:
         raise UserError(f"{path}: the points hold what is no number ({error})") from error
     starts = np.cumsum([0, *(each.count for each in fields)])[:-1]

@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.bounded import decimal_numbers, whole_number
 from train.core.errors import UserError
 from train.data.files import read_bytes
 from train.data.readers.cloud_file import CloudFile, label_type
@@ -152,6 +153,8 @@ def read_ply(path: Path) -> PlyFile:
                 "vertices; export x, y, z and the intensity as plain numbers"
             )
     before, vertex = tuple(elements[:place]), elements[place]
+    if not vertex.columns:
+        raise UserError(f"{path}: the vertices have no property; export x, y and z")
     body = data[start:]
     table = _ascii if order == "" else _binary
     found = table(path, body, before, vertex, order)
@@ -178,8 +181,8 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], tuple[st
                 pass
             case ["format", name, _] if name in _BYTE_ORDERS:
                 order = _BYTE_ORDERS[name]
-            case ["element", name, count] if count.isdecimal():
-                elements.append(_Element(name, int(count), [], []))
+            case ["element", name, count] if (rows := whole_number(count)) is not None:
+                elements.append(_Element(name, rows, [], []))
             case ["property", "list", *_] if elements:
                 last = elements[-1]
                 elements[-1] = _Element(
@@ -190,7 +193,8 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], tuple[st
                 elements[-1].lines.append(number)
             case _:
                 raise UserError(
-                    f"{path}: line {number + 1} of the PLY header is not known: {line!r}"
+                    f"{path}: line {number + 1} of the PLY header is not known: {line!r}; "
+                    "write the file again"
                 )
     if order is None:
         raise UserError(f"{path}: the PLY header has no format; expected ascii or binary")
@@ -211,8 +215,7 @@ def _ascii(
     words = words[start : start + vertex.num_rows * width]
     _require(path, len(words), vertex.num_rows * width, "numbers")
     try:
-        # Python's float and not numpy's parser: the same words are numbers on every machine.
-        table = np.array([float(word) for word in words]).reshape(vertex.num_rows, width)
+        table = decimal_numbers(words).reshape(vertex.num_rows, width)
     except ValueError as error:
         raise UserError(f"{path}: the vertices hold what is no number ({error})") from error
     return list(table.T)
@@ -225,7 +228,8 @@ def _binary(
     needed = vertex.num_rows * vertex.row(order).itemsize
     _require(path, len(body) - start, needed, "bytes")
     table = np.frombuffer(body[start : start + needed], dtype=vertex.row(order))
-    return [table[name].astype(np.float64) for name, _ in vertex.columns]
+    with np.errstate(invalid="ignore"):  # a NaN that signals is one like others
+        return [table[name].astype(np.float64) for name, _ in vertex.columns]
 
 
 def _require(path: Path, found: int, needed: int, what: str) -> None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from train.core.bounded import whole_number
 from train.core.errors import UserError
 from train.data.files import RootLayout, reading
 from train.data.waymo import schema
@@ -32,7 +33,7 @@ def read_frame_list(path: Path) -> set[str]:
         context, comma, timestamp = line.strip().partition(",")
         if not line.strip():
             continue
-        if not (context and comma and timestamp.isdecimal()):
+        if not (context and comma and whole_number(timestamp) is not None):
             raise UserError(
                 f"{path}: line {number} is {line[:80]!r}, expected context,timestamp_micros"
             )

@@ -5,14 +5,15 @@ model with a file of its own, the draw depends on the file's name and the seed a
 UserError where there is nothing of the split, or a file is missing or damaged.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from train.core.bounded import decimal_numbers, first_line, read_json
 from train.core.errors import UserError
+from train.data.files import read_bytes
 from train.dataset_distillation.clouds import PointClouds, check_cloud, resample, unit_sphere
 from train.dataset_distillation.objects.meshes import read_off, sample_triangles
 
@@ -41,6 +42,7 @@ SCANOBJECTNN_FILES: Final = {
 }
 """Those of OBJ_BG and OBJ_ONLY; the variants' names only begin so."""
 CATEGORIES_NAME: Final = "synsetoffset2category.txt"
+_MOST_EXPANSION: Final = 100  # of arrays by HDF5's compression
 _LISTS: Final = "train_test_split"
 _OF_SPLIT: Final = {"train": ("train", "val"), "test": ("test",)}
 
@@ -91,6 +93,8 @@ def read_scanobjectnn(folder: Path, split: str, num_points: int, seed: int = 0) 
         labels = np.asarray(arrays["label"], dtype=np.int64).reshape(-1)
     except KeyError as error:
         raise UserError(f"{path}: lacks the array {error}; download it again") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: holds no numbers ({error}); download it again") from error
     if data.ndim != 3 or data.shape[2] != 3 or len(data) != len(labels):
         raise UserError(
             f"{path}: data of shape {data.shape} for {len(labels)} labels; download it again"
@@ -136,10 +140,14 @@ def _read_h5(path: Path) -> dict[str, Any]:
         ) from error
     try:
         with h5py.File(path, "r") as file:
-            return {name: file[name][()] for name in ("data", "label", "mask") if name in file}
-    except OSError as error:
+            there = [name for name in ("data", "label", "mask") if name in file]
+            size = sum(file[name].nbytes for name in there)
+            if size > _MOST_EXPANSION * path.stat().st_size:
+                raise ValueError(f"its arrays would take {size} bytes")
+            return {name: file[name][()] for name in there}
+    except Exception as error:  # HDF5's library has no common class for damaged bytes
         raise UserError(
-            f"{path}: no HDF5 file, or a damaged one ({error}); download it again"
+            f"{path}: no HDF5 file, or a damaged one ({first_line(error)}); download it again"
         ) from error
 
 
@@ -184,7 +192,8 @@ def read_shapenetpart(folder: Path, split: str, num_points: int, seed: int = 0) 
 def _categories(path: Path) -> dict[str, str]:
     """Return synset -> name, in the file's order."""
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    text = read_bytes(path).decode(errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if len(words) == 2:
             found[words[1]] = words[0]
@@ -203,12 +212,12 @@ def _models(folder: Path, split: str) -> list[tuple[str, str]]:
         if name == "val" and not path.exists():  # small copies of the set leave it out
             continue
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = read_json(path)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; it lists the models of {split}") from None
         except ValueError as error:
             raise UserError(f"{path}: a damaged list ({error}); download it again") from error
-        for entry in entries:
+        for entry in entries if isinstance(entries, list) else [entries]:
             words = str(entry).split("/")  # "shape_data/SYNSET/MODEL"
             if len(words) < 2:
                 raise UserError(f"{path}: names {entry!r}, not SYNSET/MODEL; download it again")
@@ -217,12 +226,11 @@ def _models(folder: Path, split: str) -> list[tuple[str, str]]:
 
 
 def _table(path: Path) -> NDArray[np.float64]:
+    data = read_bytes(path)
     try:
-        table = np.loadtxt(path, ndmin=2)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: no such file, though a list names it; download it again"
-        ) from error
+        lines = [line.split() for line in data.splitlines() if line.strip()]
+        table = decimal_numbers([word for line in lines for word in line])
+        table = table.reshape(len(lines), len(lines[0]) if lines else 0)
     except ValueError as error:
         raise UserError(f"{path}: a damaged file ({error}); download it again") from error
     if table.shape[1] not in (4, 7):

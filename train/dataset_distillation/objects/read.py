@@ -6,7 +6,6 @@ FOLDER/test.npz       the same; a distilled set has none
 """
 
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from train.core.atomic_write import atomic_write
+from train.core.bounded import npz_arrays, read_json
 from train.core.errors import UserError
 from train.dataset_distillation.clouds import PointClouds, resample
 from train.dataset_distillation.objects.downloads import (
@@ -100,8 +100,7 @@ def read_folder(folder: Path, split: str) -> PointClouds:
         )
     path = folder / f"{split}.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        found = npz_arrays(path.read_bytes())
         return PointClouds(
             points=found["points"].astype(np.float32, copy=False),
             labels=found["labels"].astype(np.int64, copy=False),
@@ -113,7 +112,7 @@ def read_folder(folder: Path, split: str) -> PointClouds:
         raise UserError(
             f"{path}: no such file, though {INDEX_NAME} names it; make the set again"
         ) from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: a damaged file ({error}); make the set again") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -129,7 +128,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     path = folder / INDEX_NAME
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_json(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; give a folder of object clouds") from error
     except ValueError as error:
@@ -139,9 +138,10 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: is of format {found!r}, this version reads {FORMAT!r}; make the set again"
         )
-    missing = {"classes", "part_names", "splits"} - set(index)
-    if missing:
-        raise UserError(f"{path}: lacks {', '.join(sorted(missing))}; make the set again")
+    for name, kind in (("classes", list), ("part_names", list), ("splits", dict)):
+        entry = index.get(name)
+        if not isinstance(entry, kind) or not all(isinstance(each, str) for each in entry):
+            raise UserError(f"{path}: {name} is no list of names; make the set again")
     return dict(index)
 
 

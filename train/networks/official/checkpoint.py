@@ -6,19 +6,17 @@ carry a ``module.`` prefix; a bare dictionary of tensors and a safetensors file 
 
 import pickle
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
-from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from train.core.bounded import first_line, whole_number
 from train.core.errors import UserError
-from train.core.tensor_file import is_safetensors
+from train.core.tensor_file import is_safetensors, read_torch_file
 
 Form = Literal["main", "v1.5.1"]
 FORMS: Final[tuple[Form, ...]] = ("main", "v1.5.1")
@@ -77,9 +75,7 @@ def read_content(path: Path) -> Mapping[str, Any]:
     dtypes = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8")]
     allowed: list[Any] = [*((scalar, name) for name in names), np.dtype, *dtypes]
     try:
-        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about pickles that are refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_torch_file(path, allowed)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f" (it names {named[1]})" if named else ""
@@ -87,22 +83,16 @@ def read_content(path: Path) -> Mapping[str, Any]:
             f"{path}: not readable as a model checkpoint: damaged, or holds more than tensors and "
             f"plain values{what}; a checkpoint is data and never code, and nothing of it was run"
         ) from error
-    except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
+    except ValueError as error:
         raise UserError(
             f"{path}: not readable as a model checkpoint (damaged, or no file of torch's: "
-            f"{_first_line(error)}); copy it again"
+            f"{error}); copy it again"
         ) from error
     if not isinstance(content, Mapping):
         raise UserError(
             f"{path}: holds a {type(content).__name__}, expected a dictionary with 'state_dict'"
         )
     return content
-
-
-def _first_line(error: Exception) -> str:
-    """Return the beginning of a message, without the control characters of a terminal."""
-    line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "".join(letter for letter in line if letter.isprintable())[:160]
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -117,7 +107,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             header = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({_first_line(error)}); copy it again") from error
+        raise UserError(f"{path}: damaged ({first_line(error)}); copy it again") from error
     # "pt" is what other people's writers put there: the framework, not a format.
     return {k: v for k, v in header.items() if v != "pt"} | {"state_dict": tensors}
 
@@ -138,12 +128,17 @@ def official_file(content: Mapping[str, Any], path: Path) -> OfficialFile:
     ):
         raise UserError(f"{path}: has no 'state_dict' of tensors; is it a training checkpoint?")
     epoch, metric = content.get("epoch"), content.get("best_metric_value")
-    return OfficialFile(
-        path=path,
-        state={str(key).removeprefix(WRAPPER): value for key, value in state.items()},
-        epoch=None if epoch is None else int(epoch),
-        best_metric=None if metric is None else float(metric),
-    )
+    try:
+        return OfficialFile(
+            path=path,
+            state={str(key).removeprefix(WRAPPER): value for key, value in state.items()},
+            epoch=None if epoch is None else int(epoch),
+            best_metric=None if metric is None else float(metric),
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"{path}: epoch or best_metric_value is no number; copy it again"
+        ) from error
 
 
 def shortened(keys: list[str] | tuple[str, ...]) -> str:
@@ -175,7 +170,7 @@ def stage_shapes(
     """
     prefix = f"backbone.{side}.{side}"
     found = {key.removeprefix(prefix).split(".")[0] for key in file.state if key.startswith(prefix)}
-    indices = sorted(int(index) for index in found if index.isdecimal())
+    indices = sorted(int(index) for index in found if whole_number(index) is not None)
     if not indices or indices != list(range(len(indices))):
         raise UserError(
             f"{file.path}: has stages {', '.join(f'{side}{i}' for i in indices) or 'none'} of a "

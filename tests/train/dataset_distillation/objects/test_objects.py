@@ -146,7 +146,7 @@ def test_shapenetpart_as_downloaded(shapenetpart):
     [
         (lambda root: (root / "02691156" / "m0.txt").write_text("1 2 3\n"), "3 numbers"),
         (lambda root: (root / "02691156" / "m0.txt").write_text("a b c d\n"), "damaged"),
-        (lambda root: (root / "02691156" / "m0.txt").unlink(), "no such file"),
+        (lambda root: (root / "02691156" / "m0.txt").unlink(), "No such file"),
         (lambda root: (root / "02691156" / "m0.txt").write_text("1 2 3 0\n"), "one point"),
         (lambda root: (root / "02691156" / "m0.txt").write_text("1 2 3 0\n" * 9), "equal"),
         (lambda root: (root / "02691156" / "m0.txt").write_text("1 nan 3 0\n" * 9), "not finite"),
