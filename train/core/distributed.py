@@ -26,7 +26,6 @@ not wait for a GPU.
 
 import datetime
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -426,14 +425,10 @@ def peer_failed() -> bool:
 
 
 def error_line(error: BaseException) -> str:
-    """Return an error as the one line that people read.
-
-    A message that crossed from a process that reads data has that process's trace above it.
-    """
+    """Return an error as the one line that people read."""
     text = str(error).strip()
     if isinstance(error, UserError):
-        line = text.splitlines()[-1] if text else ""
-        return re.sub(r"^train\.[\w.]+: ", "", line)
+        return text
     kind = type(error).__name__
     return f"{kind}: {text.splitlines()[0]}" if text else kind
 

@@ -1,6 +1,7 @@
 """The exception for a mistake that a user can make: shown as one line, never as a traceback."""
 
 import errno
+import re
 from pathlib import Path
 from typing import Final
 
@@ -30,12 +31,13 @@ class UserError(Exception):
     takes those for its own, and callers should be able to tell a bad file from a bug.
 
     What a damaged file holds may be part of a message: letters that are not printable are escaped,
-    and the middle of a message that no one would read is left out.
+    and the middle of a message that no one would read is left out. A message that crossed from a
+    process that reads data has that process's trace above it, which is left out, too.
     """
 
     def __init__(self, message: object = "") -> None:
         """Keep the message as one line."""
-        text = str(message)
+        text = re.split(r"\ntrain\.[\w.]+: ", str(message))[-1].strip()
         if not text.isprintable():
             text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
         if len(text) > _MOST_LETTERS:
