@@ -7,6 +7,7 @@ are numbers: Python reads `1_0`, Arabic digits and integers of any length as wel
 import io
 import json
 import math
+import operator
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,9 +54,13 @@ def read_json(path: Path) -> Any:
 
     Raises
     ------
+    OSError
+        If it cannot be read.
     ValueError
-        If it is no JSON, or nested too deeply.
+        If it is no file (a pipe), no JSON, or nested too deeply.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
     return parse_json(path.read_text(encoding="utf-8"))
 
 
@@ -84,6 +89,7 @@ def npy_array(data: bytes) -> NDArray[Any]:
     stream = io.BytesIO(data)
     try:
         shape, by_columns, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
+        shape = tuple(map(operator.index, shape))
     # What numpy's parser raises for a damaged header, which is a Python literal, is of no class.
     except Exception as error:
         raise ValueError(f"its header is damaged: {first_line(error)}") from error

@@ -16,9 +16,11 @@ _LISTED: Final = 6
 _BELOW: Final = 50
 """So many folders are looked into for a data root, in each of a folder's own."""
 
+_CHECK: Final = "check that it exists and its rights"
+
 
 @contextmanager
-def reading(path: Path, hint: str = "check that it exists and its rights") -> Iterator[None]:
+def reading(path: Path, hint: str = _CHECK) -> Iterator[None]:
     """Turn what the system says of a file or folder into one line that names it.
 
     Parameters
@@ -48,7 +50,11 @@ def _refuse_pipe(path: Path) -> None:
         raise UserError(f"{path}: is a pipe or a device; write it to a file and give that")
 
 
-def read_bytes(path: Path, check_size: Callable[[int], None] = lambda num_bytes: None) -> bytes:
+def read_bytes(
+    path: Path,
+    check_size: Callable[[int], None] = lambda num_bytes: None,
+    hint: str = _CHECK,
+) -> bytes:
     """Return a file's contents.
 
     Parameters
@@ -57,13 +63,15 @@ def read_bytes(path: Path, check_size: Callable[[int], None] = lambda num_bytes:
         The file.
     check_size
         Called with its size in bytes before it is read; may refuse it.
+    hint
+        What to do where it cannot be read.
 
     Raises
     ------
     UserError
         If it cannot be read, or is a pipe or a device.
     """
-    with reading(path):
+    with reading(path, hint):
         _refuse_pipe(path)
         with path.open("rb") as stream:
             check_size(fstat(stream.fileno()).st_size)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from train.core.bounded import whole_number
 from train.core.errors import UserError
 from train.data.dataset_spec import DATASETS, dataset_spec
+from train.data.files import read_bytes
 from train.data.frame import IN_CHANNELS
 from train.data.transforms import ClipRange
 from train.networks.official.checkpoint import Form, is_ours, official_file, read_content
@@ -36,14 +37,13 @@ def read_class_names(classes: str) -> tuple[str, ...]:
     if classes in DATASETS:
         return tuple(dataset_spec(classes).class_names)
     path = Path(classes)
+    hint = (
+        f"give a file that lists the names of the classes, or one of {', '.join(sorted(DATASETS))}"
+    )
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no text file"
-        raise UserError(
-            f"{classes}: cannot be read ({reason}); give a file that lists the names of the "
-            f"classes, or one of {', '.join(sorted(DATASETS))}"
-        ) from error
+        text = read_bytes(path, hint=hint).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{classes}: cannot be read (no text file); {hint}") from error
     names: list[str] = []
     content = re.sub(r"(^|\s)#.*", "", text, flags=re.MULTILINE).strip()
     is_flow = content.startswith("[") and content.endswith("]")

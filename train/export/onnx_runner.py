@@ -25,6 +25,11 @@ MODEL, MANIFEST, GEOMETRY = "model.onnx", "export.json", "geometry.py"
 class ExportError(Exception):
     """Says in one line what is wrong with an exported network and what to do about it."""
 
+    def __init__(self, message: str) -> None:
+        """Keep the message, in which a damaged file may have a part, as one line."""
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        super().__init__(line if len(line) < 2000 else f"{line[:1000]} ... {line[-1000:]}")
+
 
 @contextmanager
 def damaged_files(place: Path | str) -> Iterator[None]:
@@ -35,9 +40,8 @@ def damaged_files(place: Path | str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = next(iter(f"{error}".splitlines()), "")[:200]
-        shown = reason.encode("ascii", "backslashreplace").decode()
         raise ExportError(
-            f"{place}: is damaged ({type(error).__name__}: {shown}); copy the whole folder again"
+            f"{place}: is damaged ({type(error).__name__}: {reason}); copy the whole folder again"
         ) from error
 
 
@@ -84,7 +88,10 @@ class ExportedNetwork:
             options.intra_op_num_threads = num_threads
         with damaged_files(folder / MODEL):
             self.session = onnxruntime.InferenceSession(
-                str(folder / MODEL), options, providers=list(providers or ["CPUExecutionProvider"])
+                str(folder / MODEL),
+                options,
+                providers=list(providers or ["CPUExecutionProvider"]),
+                enable_fallback=int(providers is not None),  # which prints
             )
             described = self.session.get_modelmeta().custom_metadata_map["topodistill"]
             inside = json.loads(described)["export_id"]

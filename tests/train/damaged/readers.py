@@ -52,6 +52,9 @@ POINTS[:, 3] = RNG.uniform(0, 1, 60)
 REFUSALS = (UserError, onnx_runner.ExportError, onnx_geometry.GeometryError)
 
 
+_LAS_KINDS = (("las", 1, "1.2"), ("las", 6, "1.4"), ("laz", 1, "1.2"), ("laz", 6, "1.4"))
+
+
 class Reader(NamedTuple):
     """A file and what reads it."""
 
@@ -92,7 +95,7 @@ def _clouds(folder: Path) -> Iterator[Reader]:
         ("ascii", text), ("binary", POINTS.tobytes()), ("binary_compressed", sizes + packed)
     ):  # fmt: skip
         yield _cloud(folder / f"{form}.pcd", f"{header}{form}\n".encode() + body)
-    for ending, number, version in (("las", 1, "1.2"), ("las", 6, "1.4"), ("laz", 6, "1.4")):
+    for ending, number, version in _LAS_KINDS:
         las = laspy.LasData(laspy.LasHeader(point_format=number, version=version))
         las.header.vlrs.append(laspy.VLR("someone", 77, "a note", b"kept"))
         las.x, las.y, las.z = POINTS[:, :3].T

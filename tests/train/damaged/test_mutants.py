@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from tests.train.damaged.readers import STDERR
@@ -13,6 +14,7 @@ MOST_WRONG = 25
 """So many answers are shown."""
 
 
+@pytest.mark.timeout(3600)  # of the 50,000
 def test_mutants_are_read_or_refused_in_one_line(tmp_path: Path):
     thorough = settings().max_examples >= settings.get_profile("thorough").max_examples
     end = 50_000 if thorough else 2_000

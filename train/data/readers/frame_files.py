@@ -46,7 +46,7 @@ def parse_columns(text: str) -> tuple[tuple[str, str], ...]:
     Raises
     ------
     UserError
-        If x, y or z is missing or there twice, or a type is not known.
+        If x, y or z is missing, one of them or the strength is there twice, or a type is not known.
     """
     columns = []
     for word in text.split(","):
@@ -60,9 +60,12 @@ def parse_columns(text: str) -> tuple[tuple[str, str], ...]:
         columns.append((name.lower(), f"<{kind or 'f4'}"))
     names = [name for name, _ in columns]
     wrong = [axis for axis in "xyz" if names.count(axis) != 1]
+    strength = strength_name(names)
+    if strength is not None and names.count(strength) > 1:
+        wrong.append(strength)
     if wrong:
         raise UserError(
-            f"--data.point-columns {text}: must have each of x, y and z once, and has "
+            f"--data.point-columns {text}: must have x, y, z and the strength once each, and has "
             f"{', '.join(f'{axis} {names.count(axis)} times' for axis in wrong)}"
         )
     return tuple(columns)

@@ -24,6 +24,8 @@ _HEADER_BYTES: Final = 227
 _HEADER_BYTES_OF_1_4: Final = 375
 _COMPRESSED: Final = 64  # added to the number of the point format
 _MOST_EXPANSION: Final = 1000  # of points by LAZ
+_LAYERED: Final = 3  # of LAZ's compressors
+_LAYERS: Final = {10: 9, 11: 1, 12: 2, 13: 1}  # of the items of a point; extra bytes: one each
 _FIRST_NEW_FORMAT: Final = 6  # of points: from here on a classification has 8 bits instead of 5
 
 
@@ -154,5 +156,25 @@ def _check_chunks(data: bytes, header: Any) -> None:
     chunks = lazrs.read_chunk_table(stream, vlr)
     if sum(size for _, size in chunks) > table - start - 8:
         raise ValueError("its chunks are larger than their place")
+    _check_layers(data, start + 8, record, [size for _, size in chunks])
     if header.point_count > sum(count for count, _ in chunks):
         raise ValueError(f"its {len(chunks)} chunks have fewer points than its header")
+
+
+def _check_layers(data: bytes, at: int, record: bytes, sizes: list[int]) -> None:
+    """Refuse layers that are larger than their chunk; the decoder takes memory for each of them.
+
+    A chunk of the formats from 6 on is one point as it is, a count, the size of each layer, and the
+    layers.
+    """
+    compressor, num_items = struct.unpack_from("<H30xH", record)
+    if compressor != _LAYERED:
+        return
+    items = [struct.unpack_from("<HH", record, 34 + 6 * item) for item in range(num_items)]
+    num_layers = sum(_LAYERS.get(kind, num_bytes) for kind, num_bytes in items)
+    first = sum(num_bytes for _, num_bytes in items) + 4
+    for size in sizes:
+        layers = struct.unpack_from(f"<{num_layers}I", data, at + first)
+        if first + 4 * num_layers + sum(layers) > size:
+            raise ValueError("its layers are larger than their chunk")
+        at += size

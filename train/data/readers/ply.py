@@ -31,6 +31,7 @@ _TYPES: Final = {
 _BYTE_ORDERS: Final = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _END: Final = b"\nend_header"
 _LABEL: Final = "label"
+_PREFIX: Final = "scalar_"
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def read_ply(path: Path) -> PlyFile:
     table = _ascii if order == "" else _binary
     found = table(path, body, before, vertex, order)
     columns = {
-        name.removeprefix("scalar_"): values
+        name.removeprefix(_PREFIX): values
         for (name, _), values in zip(vertex.columns, found, strict=True)
     }
     newline = "\r\n" if data[:start].endswith(b"\r\n") else "\n"
@@ -199,7 +200,7 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], tuple[st
     if order is None:
         raise UserError(f"{path}: the PLY header has no format; expected ascii or binary")
     for element in elements:
-        columns = [name for name, _ in element.columns]
+        columns = [name.removeprefix(_PREFIX) for name, _ in element.columns]
         if len(set(columns)) != len(columns):
             raise UserError(f"{path}: element {element.name} has two properties of one name")
     return order, elements, lines, line_end + 1

@@ -43,6 +43,7 @@ SCANOBJECTNN_FILES: Final = {
 """Those of OBJ_BG and OBJ_ONLY; the variants' names only begin so."""
 CATEGORIES_NAME: Final = "synsetoffset2category.txt"
 _MOST_EXPANSION: Final = 100  # of arrays by HDF5's compression
+_MOST_PARTS: Final = 1000
 _LISTS: Final = "train_test_split"
 _OF_SPLIT: Final = {"train": ("train", "val"), "test": ("test",)}
 
@@ -173,6 +174,8 @@ def read_shapenetpart(folder: Path, split: str, num_points: int, seed: int = 0) 
         path = folder / synset / f"{model}.txt"
         table = _table(path)
         check_cloud(table[:, :3], str(path))
+        if not (np.abs(table[:, -1]) < _MOST_PARTS).all():
+            raise UserError(f"{path}: a part is not 0 to {_MOST_PARTS - 1}; download it again")
         rows = resample(len(table), num_points, np.random.default_rng([seed, *model.encode()]))
         points.append(unit_sphere(table[rows, :3]))
         parts.append(table[rows, -1].astype(np.int64))

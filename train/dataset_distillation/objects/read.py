@@ -16,6 +16,7 @@ import numpy as np
 from train.core.atomic_write import atomic_write
 from train.core.bounded import npz_arrays, read_json
 from train.core.errors import UserError
+from train.data.files import read_bytes
 from train.dataset_distillation.clouds import PointClouds, resample
 from train.dataset_distillation.objects.downloads import (
     CATEGORIES_NAME,
@@ -99,8 +100,9 @@ def read_folder(folder: Path, split: str) -> PointClouds:
             "that has it"
         )
     path = folder / f"{split}.npz"
+    data = read_bytes(path, hint=f"{INDEX_NAME} names it, make the set again")
     try:
-        found = npz_arrays(path.read_bytes())
+        found = npz_arrays(data)
         return PointClouds(
             points=found["points"].astype(np.float32, copy=False),
             labels=found["labels"].astype(np.int64, copy=False),
@@ -108,11 +110,7 @@ def read_folder(folder: Path, split: str) -> PointClouds:
             parts=found["parts"].astype(np.int64, copy=False) if "parts" in found else None,
             part_names=tuple(index["part_names"]),
         )
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: no such file, though {INDEX_NAME} names it; make the set again"
-        ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise UserError(f"{path}: a damaged file ({error}); make the set again") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

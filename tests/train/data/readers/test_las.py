@@ -28,7 +28,7 @@ def write(path: Path, *, point_format: int = 6, version: str = "1.4", num_points
     las.write(path)
 
 
-@pytest.mark.parametrize("point_format", [1, 6])
+@pytest.mark.parametrize("point_format", [1, 6, 10])
 @pytest.mark.parametrize("ending", [".las", ".laz"])
 def test_points_come_back_with_classifications(tmp_path: Path, ending: str, point_format: int):
     path = tmp_path / f"tile{ending}"

@@ -269,7 +269,7 @@ def test_a_damaged_array_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="damaged file"):
         read_folder(tmp_path, "train")
     path.unlink()
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="No such file"):
         read_folder(tmp_path, "train")
 
 
