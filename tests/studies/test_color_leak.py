@@ -1,5 +1,6 @@
 """The leak test finds a leak that is there, and none that is not."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import torch
 
 from benchmarks.studies.color_leak import measure as color_leak
 from benchmarks.studies.color_leak.command import main
-from benchmarks.studies.color_leak.measure import ColorTable, measure, scores
+from benchmarks.studies.color_leak.measure import ColorTable, Leak, measure, scores
 from benchmarks.studies.color_leak.network import SeenByNetwork
 from benchmarks.studies.color_leak.page import page
 from train.core.errors import UserError
@@ -17,6 +18,7 @@ from train.networks.image import ImageCard, save_image_network
 
 NAMES = ("road", "car", "tree", "bus")
 COLORS = np.array([[10, 10, 10], [200, 30, 30], [30, 200, 30], [0, 0, 0]], dtype=np.uint8)
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 def dataset(monkeypatch, paint) -> SimpleNamespace:
@@ -113,6 +115,12 @@ def test_the_page_says_the_numbers(monkeypatch, image_file):
     assert f"from the whole image | {100 * leak.miou['network']:.1f} |" in text
     assert "--seed 3 --image-network FILE --output" in text
     assert "trained on scenes of elsewhere" in text
+
+
+def test_the_committed_page_is_that_of_its_record():
+    record = json.loads((RESULTS / "cameras.json").read_text(encoding="utf-8"))
+    text = (RESULTS / "cameras.md").read_text(encoding="utf-8")
+    assert page(Leak(**record), "cameras.jpg") == text
 
 
 def test_a_network_is_counted_as_its_predictions_are(image_file):
