@@ -43,9 +43,9 @@ def decimal_numbers(words: Sequence[bytes]) -> NDArray[np.float64]:
     ValueError
         If a word is no number.
     """
-    for word in words:
-        if b"_" in word:
-            raise ValueError(f"could not convert to a number: {word[:80]!r}")
+    if b"_" in b" ".join(words):
+        word = next(word for word in words if b"_" in word)
+        raise ValueError(f"could not convert to a number: {word[:80]!r}")
     return np.array([float(word) for word in words], dtype=np.float64)
 
 

@@ -36,6 +36,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from train.core.atomic_write import atomic_write
+from train.core.bounded import read_json
 from train.core.console import logger
 from train.core.device import to_device
 from train.core.distributed import World, gather_objects, is_first_process
@@ -634,7 +635,7 @@ class SkippedFrames:
 def _read(path: Path) -> dict[str, str]:
     """Return a list that an earlier part of the run wrote."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); remove it") from error
     if not isinstance(found, dict) or not all(isinstance(entry, str) for entry in found.values()):

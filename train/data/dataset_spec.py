@@ -4,12 +4,12 @@
 """
 
 import importlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from train.core.bounded import read_json
 from train.core.errors import UserError
 from train.data.frame import SPLITS, FrameSource
 from train.data.submission import Submission
@@ -301,7 +301,7 @@ def simulated_seed(root: Path) -> int | None:
     """
     path = root / RECORD
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
+        return int(read_json(path)["seed"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,6 @@
 """The main command's line: presets, changed by flags; help in topics."""
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Final, get_type_hints
 import tyro
 
 from train.config import DataConfig, RunConfig, from_json
+from train.core.bounded import read_json
 from train.core.command import parse_options
 from train.core.console import logger
 from train.core.device import resolve_device
@@ -272,8 +272,8 @@ def _recorded(first: _First) -> dict[str, Any] | None:
     if not first.resume or not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
-    except (OSError, ValueError, KeyError) as error:
+        return dict(read_json(path)["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"--resume: {path} is damaged ({error})") from error
 
 

@@ -17,6 +17,7 @@ from train.core.atomic_write import (
     make_folder,
     remove_unfinished,
 )
+from train.core.bounded import read_json
 from train.core.console import logger
 from train.core.errors import UserError, cannot_write
 
@@ -231,7 +232,7 @@ class RunFolder:
 
     def _read_config(self) -> dict[str, Any]:
         try:
-            content = json.loads(self.config.read_text(encoding="utf-8"))
+            content = read_json(self.config)
             if not isinstance(content["config"], dict):
                 raise TypeError("its config is no object")
         except (ValueError, KeyError, TypeError) as error:

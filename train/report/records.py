@@ -1,6 +1,5 @@
 """Reads the files of a finished run, and takes from them what its page shows."""
 
-import json
 import math
 import re
 import shlex
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from train.core.bounded import read_json
 from train.core.errors import UserError
 from train.engine.run_folder import RunFolder
 from train.engine.run_log import read_log
@@ -69,7 +69,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 
 def _read_json(folder: Path, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError as error:
         raise _missing(folder, path.name) from error
     except OSError as error:

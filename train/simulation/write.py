@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from train.core.bounded import read_json
 from train.core.errors import UserError
 from train.data.dataset_spec import RECORD, SimulatedData
 
@@ -130,7 +131,7 @@ def _already_there(root: Path, settings: dict[str, Any], count: Callable[[Path, 
             "on it, or choose another --data-root"
         )
     try:
-        found = json.loads(record.read_text())
+        found = read_json(record)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{record}: cannot be read ({error}); remove {root} and simulate again"

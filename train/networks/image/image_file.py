@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from train.core.atomic_write import atomic_write
+from train.core.bounded import parse_json
 from train.core.errors import UserError
 from train.core.tensor_file import read_safetensors
 from train.networks.image.backbones import UNET, build_backbone
@@ -86,7 +87,7 @@ def load_image_network(path: Path) -> tuple[ImageNetwork, ImageCard]:
     """
     tensors, header = read_safetensors(path, FORMAT, _WHAT)
     try:
-        card = _card(json.loads(header[CARD]))
+        card = _card(parse_json(header[CARD]))
         # The caller's random numbers are those of a run that loads nothing.
         with torch.random.fork_rng(devices=[]):
             network = card.build()
