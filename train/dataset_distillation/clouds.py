@@ -16,6 +16,7 @@ from train.core.errors import UserError
 
 MIN_POINTS = 2
 """Points below which a cloud has no extent: PCA and instance normalization need more than one."""
+_FARTHEST = 1e30  # as float32 has it; squares are float64
 NO_PART = -1
 """The part of a point that has none."""
 
@@ -183,8 +184,9 @@ def check_cloud(points: NDArray[np.floating], what: str) -> None:
     if len(points) < MIN_POINTS:
         number = "no points" if len(points) == 0 else "one point"
         raise UserError(f"{what}: has {number}; at least {MIN_POINTS} are needed, leave it out")
-    if not np.isfinite(points).all():
-        bad = int((~np.isfinite(points).all(axis=1)).argmax())
+    finite = np.abs(points) < _FARTHEST
+    if not finite.all():
+        bad = int((~finite.all(axis=1)).argmax())
         raise UserError(f"{what}: point {bad} is not finite ({points[bad].tolist()}); leave it out")
     if (points == points[0]).all():
         raise UserError(f"{what}: all {len(points)} points are equal; leave it out")

@@ -227,7 +227,7 @@ def weights_file(path: Path) -> Path:
     folder = path
     config = read_folder_config(folder)
     name = config.get("weights")
-    if not isinstance(name, str) or Path(name).name != name:
+    if not isinstance(name, str) or Path(name).name != name or len(name) > 200:
         raise UserError(f"{folder / FOLDER_CONFIG}: names no weights; copy the folder again")
     path = folder / name
     if not path.is_file():

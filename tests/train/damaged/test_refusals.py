@@ -112,6 +112,8 @@ CASES = [
     ("6.laz", at(247, "<Q", 1 << 40), "its points need"),
     ("6.laz", chunks(4, "<I", 0xFFFFFFFF), "4294967295 chunks"),
     ("6.laz", at(576, "<I", 0xFFFFFFFF), "its layers are larger"),
+    ("6.laz", at(499, "<I", 0x7FFFFFFF), "a chunk has 2147483647 points"),
+    ("config.json", put(b"model.safetensors", b"9" * 5000), "names no weights; copy"),
     ("6.laz", chunks(8, "<Q", (1 << 64) - 1), "copy it again"),
     ("ascii.pcd", put(b"SIZE 4", b"SIZE " + DIGITS), "field x of the PCD header"),
     ("ascii.pcd", put(b"COUNT 1", b"COUNT " + DIGITS), "field x of the PCD header"),

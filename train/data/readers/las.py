@@ -24,6 +24,7 @@ _HEADER_BYTES: Final = 227
 _HEADER_BYTES_OF_1_4: Final = 375
 _COMPRESSED: Final = 64  # added to the number of the point format
 _MOST_EXPANSION: Final = 1000  # of points by LAZ
+_LARGEST_CHUNK: Final = 1 << 20  # points that the last one has room for; LASzip's has 50,000
 _LAYERED: Final = 3  # of LAZ's compressors
 _LAYERS: Final = {10: 9, 11: 1, 12: 2, 13: 1}  # of the items of a point; extra bytes: one each
 _FIRST_NEW_FORMAT: Final = 6  # of points: from here on a classification has 8 bits instead of 5
@@ -157,8 +158,11 @@ def _check_chunks(data: bytes, header: Any) -> None:
     if sum(size for _, size in chunks) > table - start - 8:
         raise ValueError("its chunks are larger than their place")
     _check_layers(data, start + 8, record, [size for _, size in chunks])
-    if header.point_count > sum(count for count, _ in chunks):
+    counts = [count for count, _ in chunks]
+    if header.point_count > sum(counts):
         raise ValueError(f"its {len(chunks)} chunks have fewer points than its header")
+    if max(counts, default=0) > max(header.point_count, _LARGEST_CHUNK):
+        raise ValueError(f"a chunk has {max(counts)} points, its header {header.point_count}")
 
 
 def _check_layers(data: bytes, at: int, record: bytes, sizes: list[int]) -> None:

@@ -65,8 +65,7 @@ def read_modelnet(folder: Path, split: str, num_points: int, seed: int = 0) -> P
                 cloud = sample_triangles(vertices, triangles, num_points, rng)
             except ValueError as error:
                 raise UserError(f"{path}: has no surface ({error}); leave it out") from error
-            check_cloud(cloud, str(path))
-            points.append(unit_sphere(cloud))
+            points.append(_unit_sphere(cloud, str(path)))
             labels.append(label)
     if not points:
         raise UserError(f"{folder}: has no {split} models (CLASS/{split}/*.off)")
@@ -106,7 +105,7 @@ def read_scanobjectnn(folder: Path, split: str, num_points: int, seed: int = 0) 
     for index, cloud in enumerate(data):
         check_cloud(cloud, f"{path}, cloud {index}")
         rows = resample(len(cloud), num_points, rng)
-        points.append(unit_sphere(cloud[rows]))
+        points.append(_unit_sphere(cloud[rows], f"{path}, cloud {index}"))
         if mask is not None:
             parts.append((np.asarray(mask[index])[rows] >= 0).astype(np.int64))
     return PointClouds(
@@ -177,7 +176,7 @@ def read_shapenetpart(folder: Path, split: str, num_points: int, seed: int = 0) 
         if not (np.abs(table[:, -1]) < _MOST_PARTS).all():
             raise UserError(f"{path}: a part is not 0 to {_MOST_PARTS - 1}; download it again")
         rows = resample(len(table), num_points, np.random.default_rng([seed, *model.encode()]))
-        points.append(unit_sphere(table[rows, :3]))
+        points.append(_unit_sphere(table[rows, :3], str(path)))
         parts.append(table[rows, -1].astype(np.int64))
         labels.append(synsets.index(synset))
     if not points:
@@ -226,6 +225,15 @@ def _models(folder: Path, split: str) -> list[tuple[str, str]]:
                 raise UserError(f"{path}: names {entry!r}, not SYNSET/MODEL; download it again")
             found.append((words[-2], words[-1]))
     return sorted(found)
+
+
+def _unit_sphere(cloud: NDArray[np.floating], what: str) -> NDArray[np.float32]:
+    """Return a cloud in the unit sphere; refuse one that has no extent once points are drawn."""
+    check_cloud(cloud, what)
+    try:
+        return unit_sphere(cloud)
+    except ValueError as error:
+        raise UserError(f"{what}: cannot be put to one scale ({error}); leave it out") from error
 
 
 def _table(path: Path) -> NDArray[np.float64]:
