@@ -19,14 +19,11 @@ from fast.checks import (
     refuse_two_devices,
 )
 from fast.compiler import disable_compile
+from reference.errors import NotConvergedError as NotConvergedError
 
 _SWEEPS = 20  # of Sinkhorn, before Newton's steps take over
 _CLOSE = 0.01  # error from which Newton's steps soon end; then the entropy's weight is halved
 _LEAST_SHARE = 1e-300  # of a column: its logarithm stays finite
-
-
-class NotConvergedError(RuntimeError):
-    """The plan's column sums did not reach the tolerance."""
 
 
 class Transport(NamedTuple):
@@ -359,8 +356,8 @@ def _newton(share: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     damping = (missing / columns).where(occupied, 0.0).abs().amax(dim=1, keepdim=True)
     diagonal = (fitted + damping * columns).where(occupied, 1.0)
     hessian = torch.diag_embed(diagonal) - share.mT @ weighted
-    step: Tensor = torch.linalg.solve(hessian, missing)
-    return step
+    step: Tensor = torch.linalg.solve_ex(hessian, missing).result
+    return step  # not finite where the damping is rounded away: then the error is NaN next
 
 
 def _gradient(pairs: Tensor, others: Tensor, plan: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from reference.chamfer import (
     squared_distance_to_diagonal,
     squared_distances,
 )
+from reference.errors import NotConvergedError
 from reference.validation import as_integer, as_pairs, as_positive, as_vector
 
 _CLOSE = 0.01  # error from which Newton's steps soon end
@@ -61,8 +62,9 @@ def entropic_transport(
     ------
     ValueError
         If a diagram has an entry that is not finite, or an option is out of range.
-    RuntimeError
-        If the tolerance is not reached in `max_iterations` steps.
+    NotConvergedError
+        If the tolerance is not reached in `max_iterations` steps, or costs are so far above `eps`
+        that rounding leaves no step to take.
 
     Notes
     -----
@@ -112,7 +114,7 @@ def entropic_transport_grad(
 
     Raises
     ------
-    ValueError, RuntimeError
+    ValueError, NotConvergedError
         As `entropic_transport`.
 
     Notes
@@ -199,7 +201,9 @@ def _transport(
     last_weight = eps * largest_cost if relative and largest_cost > 0 else eps
     weight = max(last_weight, largest_cost)  # of the entropy, for now: this is easy
     potential = np.zeros(size)  # the dual variable of each column
-    for _ in range(max_iterations):
+    steps = 0
+    while steps < max_iterations:
+        steps += 1
         log_density = (potential - cost) / weight
         log_density -= _log_mean_exp(log_density)[:, None]  # fits the rows
         shares = np.exp(log_density) / size  # what each row sends to each column, 1 in all
@@ -210,11 +214,15 @@ def _transport(
             return Transport(float(np.sum(plan * (cost + weight * log_density))), plan)
         if largest_error > tolerance:  # undamped, the curvature is singular
             curvature = np.diag(shares.sum(axis=0)) - shares.T @ shares
-            potential += weight * np.linalg.solve(curvature + largest_error * np.eye(size), error)
+            try:
+                newton = np.linalg.solve(curvature + largest_error * np.eye(size), error)
+            except np.linalg.LinAlgError:  # the damping is rounded away
+                break
+            potential += weight * newton
         if largest_error <= max(_CLOSE, tolerance):
             weight = max(last_weight, weight / 2)
-    raise RuntimeError(
-        f"{function}: column sums are off by {largest_error:.1e} after {max_iterations} steps; "
+    raise NotConvergedError(
+        f"{function}: column sums are off by {largest_error:.1e} after {steps} steps; "
         f"raise eps (now {eps}), tolerance (now {tolerance}) or max_iterations"
     )
 

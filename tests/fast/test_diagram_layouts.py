@@ -97,6 +97,34 @@ def test_giotto_ph_s_diagrams_are_read():
     assert_same_batches(fast.diagrams_from_giotto(found), ours(), atol=1e-6)
 
 
+@pytest.mark.oracle
+def test_giotto_ph_finds_the_same_in_clouds_of_several_sizes():
+    """One thread: with more, some of its birth edges are wrong."""
+    gph = pytest.importorskip("gph", reason="giotto-ph is among the peers")
+    sizes = [200, 317, 400]
+    clouds = torch.tensor(np.random.default_rng(1).normal(size=(3, 400, 3)), dtype=torch.float32)
+    distances = fast.pairwise_distances(clouds)
+    got = fast.rips_persistence(distances, sizes=sizes)
+    for cloud, size in enumerate(sizes):
+        matrix = distances[cloud, :size, :size].numpy()
+        theirs = gph.ripser_parallel(
+            matrix, metric="precomputed", n_threads=1, return_generators=True
+        )
+        components, loops = (each.cloud(cloud) for each in got)
+        ends = theirs["gens"][0][:, 1:]
+        deaths = np.sort(matrix[ends[:, 0], ends[:, 1]])
+        np.testing.assert_array_equal(deaths, np.sort(components.deaths))
+        ends = theirs["gens"][1][0]
+        critical = [
+            np.column_stack([matrix[ends[:, 0], ends[:, 1]], matrix[ends[:, 2], ends[:, 3]]]),
+            np.column_stack([
+                matrix[tuple(edges.T)] for edges in (loops.birth_edges, loops.death_edges)
+            ]),
+        ]  # fmt: skip
+        for pairs in critical:
+            assert_same_points(pairs, theirs["dgms"][1], atol=0)
+
+
 def test_giotto_tda_s_array_goes_both_ways():
     batches = ours()
     array = fast.diagrams_to_giotto(batches)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import fast
 import reference
 from fast import transport
+from fast.transport import NotConvergedError
 from tests.reference import strategies
 
 SIZES = [(0, 0), (0, 4), (5, 0), (1, 1), (7, 5), (20, 31)]
@@ -261,6 +262,29 @@ def test_too_few_steps_are_an_error_and_not_an_answer():
         "raise eps (now 0.1), tolerance (now 1e-09) or max_iterations"
     )
     fast.entropic_transport(teacher, student, max_iterations=1, tolerance=0.1)
+
+
+@pytest.mark.parametrize("seed", [2, 4, 9, 15, 24])  # the definition's matrices are singular
+def test_where_rounding_leaves_no_step_both_say_so_or_answer_alike(seed):
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.uniform(4, 8)
+    teacher, student = (scale * make_pairs(rng, rng.integers(1, 8)) for _ in range(2))
+    values = []
+    for function, convert in ((fast, torch.tensor), (reference, np.array)):
+        try:
+            value = function.entropic_transport(
+                convert(teacher), convert(student), 1e-2, max_iterations=300
+            ).value
+        except NotConvergedError:
+            continue
+        values.append(float(value))
+    assert values == pytest.approx(values[:1] * len(values), rel=1e-9)
+
+
+def test_a_singular_step_is_no_answer():
+    share = torch.full((1, 2, 2), 0.5).double()
+    masses = torch.tensor([[0.5, 0.5]]).double()  # no error is left, so nothing is damped
+    assert not transport._newton(share, masses, masses).isfinite().all()
 
 
 def test_few_pairs_far_apart_converge(monkeypatch):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
+from reference.errors import NotConvergedError
 from tests.reference import strategies
 from tests.reference.checks import assert_gradient
 
@@ -208,13 +209,22 @@ def test_the_default_eps_is_a_tenth():
 def test_too_few_steps_are_an_error_and_not_an_answer(name):
     function = getattr(reference, name)
     teacher, student = np.array([[0.0, 1.0]]), np.array([[0.2, 1.0]])
-    with pytest.raises(RuntimeError) as error:
+    with pytest.raises(NotConvergedError) as error:
         function(teacher, student, max_iterations=1)
     assert str(error.value) == (
         f"{name}: column sums are off by 6.0e-02 after 1 steps; "
         "raise eps (now 0.1), tolerance (now 1e-09) or max_iterations"
     )
     function(teacher, student, max_iterations=5, tolerance=0.1)
+
+
+def test_a_singular_step_is_an_error_of_the_same_kind():
+    rng = np.random.default_rng(2)
+    scale = 10.0 ** rng.uniform(4, 8)
+    births, sizes = rng.random((2, 2, 4)) * scale
+    diagrams = [np.column_stack([b, b + size]) for b, size in zip(births, sizes, strict=True)]
+    with pytest.raises(NotConvergedError, match="raise eps"):
+        reference.entropic_transport(*diagrams, 1e-3, max_iterations=300)
 
 
 def test_few_pairs_far_apart_converge():
