@@ -98,7 +98,8 @@ def npy_array(data: bytes) -> NDArray[Any]:
     count, room = math.prod(shape), len(data) - stream.tell()
     if min(shape, default=0) < 0 or count * dtype.itemsize > room:
         raise ValueError(f"cut short, an array of shape {shape} has no room in {room} bytes")
-    values = np.frombuffer(data, dtype, count, stream.tell())
+    # A copy: torch takes no array that cannot be written.
+    values = np.frombuffer(data, dtype, count, stream.tell()).copy()
     return values.reshape(shape, order="F" if by_columns else "C")
 
 

@@ -16,6 +16,8 @@ class Stream(IntEnum):
     """Rows whose features are compared between networks."""
     COMPARED_PAIRS = 5
     """Pairs of such rows."""
+    LABELED_FRAMES = 7_001
+    """Which frames keep their labels; alone of all, the second word of its key."""
 
 
 class CallStream(IntEnum):

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from train.core.console import Progress, logger
 from train.core.errors import UserError
 from train.core.interrupts import reader_ignores_stop
+from train.data import readers
 from train.data.batch import OnBadFrame
 from train.data.files import reading
 from train.data.frame import CameraImage, FrameSource, HasCameras, LidarFrame, ReadsInFileOrder
@@ -39,6 +40,9 @@ _SUFFIX: Final = ".frame"
 _ALIGNMENT: Final = 64
 _FIELDS: Final = {"pose": "<f8", "coord": "<f4", "strength": "<f4", "segment": "i1"}
 """How each array is kept, the widest numbers first; train ids fit one byte."""
+
+_READERS: Final = Path(readers.__file__).parent
+"""What all sources may read their files with."""
 
 _RESCAN_SHARE: Final = 1 / 8
 """Of the room that is left under `max_bytes`: what is written between two scans of the folder."""
@@ -79,19 +83,7 @@ def decoded_frames(
 
 @dataclass
 class _Filled:
-    """What became of some frames that were to be decoded.
-
-    Attributes
-    ----------
-    written, num_bytes
-        How many entries were written, and their size.
-    left_out
-        How many were not, because of `max_bytes`.
-    bad
-        By index, why frames cannot be read.
-    failure
-        Why an entry cannot be written; None if they can.
-    """
+    """Of frames: entries written, left out for `max_bytes`, bad by index, and why not."""
 
     written: int = 0
     num_bytes: int = 0
@@ -438,10 +430,11 @@ def _in_file_order(
 
 
 def _reader_hash(kind: type) -> str:
-    """Return what identifies the state of a source's code: a hash of its package's files."""
+    """Return a hash of a source's code: its package's files, and those of the shared readers."""
     digest = hashlib.sha256(kind.__qualname__.encode())
-    for path in sorted(Path(inspect.getfile(kind)).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\n" + path.read_bytes())
+    for package in (Path(inspect.getfile(kind)).parent, _READERS):
+        for path in sorted(package.glob("*.py")):
+            digest.update(path.name.encode() + b"\n" + path.read_bytes())
     return digest.hexdigest()[:32]
 
 

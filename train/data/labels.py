@@ -7,12 +7,11 @@ import torch
 
 from train.core.bounded import whole_number
 from train.core.errors import UserError
+from train.core.streams import Stream
 from train.data.batch import Batch
 from train.data.frame import IGNORE_INDEX
 
 ALL, NONE = "all", "none"
-_STREAM = 7_001
-"""Keeps the draw apart from others of the same seed."""
 
 
 def check_labels(labels: str) -> None:
@@ -68,7 +67,7 @@ def labeled_frames(names: Sequence[str], labels: str, seed: int) -> frozenset[st
         raise UserError(
             f"--data.labels {labels}: that is {wanted} of {len(names)} frames; give {more}"
         )
-    rng = np.random.default_rng([seed, _STREAM])
+    rng = np.random.default_rng([seed, Stream.LABELED_FRAMES])
     sequences: dict[str, list[str]] = {}
     for name in names:
         sequences.setdefault(name.rpartition("/")[0] or name, []).append(name)

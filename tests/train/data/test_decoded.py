@@ -129,7 +129,9 @@ def test_entries_of_other_code_are_not_used(source, cache, monkeypatch):
     assert Watched.reads == 2
 
 
-def test_the_reader_s_code_is_all_of_its_package(tmp_path: Path, monkeypatch):
+def test_the_reader_s_code_is_all_of_its_package_and_the_shared_readers(
+    tmp_path: Path, monkeypatch
+):
     package = tmp_path / "somereader"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -140,7 +142,15 @@ def test_the_reader_s_code_is_all_of_its_package(tmp_path: Path, monkeypatch):
     before = decoded._reader_hash(Source)
     assert decoded._reader_hash(Source) == before
     (package / "points.py").write_text("SCALE = 2\n")
-    assert decoded._reader_hash(Source) != before
+    changed = decoded._reader_hash(Source)
+    assert changed != before
+    shared = shutil.copytree(decoded._READERS, tmp_path / "shared")
+    monkeypatch.setattr(decoded, "_READERS", shared)
+    assert decoded._reader_hash(Source) == changed
+    with (shared / "cloud_file.py").open("a") as file:
+        file.write("SCALE = 2\n")
+    assert decoded._reader_hash(Source) != changed
+    assert {path.name for path in shared.iterdir()} >= {"frame_files.py", "las.py", "ply.py"}
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "longer", "other version"])
