@@ -17,9 +17,10 @@ from train.core.errors import UserError
 from train.data import nuscenes
 from train.data.frame import IGNORE_INDEX, LidarFrame
 from train.data.readers import CLOUD_ENDINGS, CloudFile, open_cloud
+from train.data.readers.bare_points import KITTI_COLUMNS, strength_name
 from train.data.readers.class_map import ClassMap
-from train.data.readers.cloud_file import NO_STRENGTH, checked_points, strength_name
-from train.data.readers.frame_files import KITTI_COLUMNS, FrameFiles
+from train.data.readers.cloud_file import NO_STRENGTH, checked_points
+from train.data.readers.frame_files import FrameFiles
 from train.data.semantickitti.classes import CLASS_MAP
 from train.predict.waymo_frame import ENDINGS as WAYMO_ENDINGS
 from train.predict.waymo_frame import read_frame

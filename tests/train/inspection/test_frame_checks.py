@@ -9,7 +9,7 @@ import pytest
 from train.core.errors import UserError
 from train.data.dataset_spec import DATASETS, dataset_spec
 from train.data.frame import IGNORE_INDEX, LidarFrame
-from train.data.readers.cloud_file import refuse_other_columns
+from train.data.readers.bare_points import refuse_other_columns
 from train.data.semantickitti import FILES
 from train.inspection.frame_checks import (
     FrameChecks,

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from train.data.dataset_spec import BenchmarkRule, DatasetSpec
 from train.data.kitti_layout.layout import KittiLayout, find_drives, list_sequences
+from train.data.readers.bare_points import KITTI_COLUMNS
 from train.data.readers.class_map_file import read_class_map
-from train.data.readers.frame_files import KITTI_COLUMNS, FrameFiles, parse_columns
+from train.data.readers.frame_files import FrameFiles, parse_columns
 from train.data.semantickitti.classes import CLASS_MAP
 
 __all__ = [

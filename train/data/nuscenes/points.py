@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.files import read_bytes
-from train.data.readers.cloud_file import MAX_COORDINATE_M
+from train.data.readers.bare_points import MAX_COORDINATE_M
 
 POINT_BYTES: Final = 20
 MAX_POINTS: Final = 10_000_000

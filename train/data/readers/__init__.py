@@ -4,7 +4,8 @@ import importlib
 from pathlib import Path
 from typing import Final
 
-from train.data.readers.cloud_file import CloudFile, strength_name
+from train.data.readers.bare_points import strength_name
+from train.data.readers.cloud_file import CloudFile
 
 __all__ = ["CLOUD_ENDINGS", "CloudFile", "open_cloud", "strength_name"]
 

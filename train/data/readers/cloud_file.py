@@ -1,14 +1,15 @@
 """What every kind of cloud file gives: columns by name, and itself again with a label per point.
 
-What no network should see of a cloud (values that are not finite, points too far out, other
-columns) is refused here for all of them; `.npy` files, which need no parser, are read here too.
+What no network should see of a cloud is refused by `bare_points` for all of them; `.npy` files,
+which need no parser, are read here too.
 
 Shape letters: N points.
 """
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -19,129 +20,28 @@ from numpy.typing import NDArray
 from train.core.bounded import npy_array
 from train.core.errors import UserError
 from train.data.files import read_bytes
-
-MAX_COORDINATE_M: Final = 1000.0
-"""No return lies further out than this on any axis; what claims to is a damaged file."""
-
-# How rows of another length are recognized; see `refuse_other_columns`.
-_NEGATIVE_SHARE: Final = 0.05
-_MOST_COLUMNS: Final = 8
-_MOST_ROWS: Final = 20_000  # as good as all
-_FEWEST_ROWS: Final = 30  # in fewer, which length of rows is likely is chance
+from train.data.readers import bare_points
+from train.data.readers.bare_points import strength_name
 
 
 def checked_points(
     path: Path, values: NDArray[np.number], *, not_finite: str, too_far: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return coordinates and strengths as networks take them, or refuse the file.
-
-    Parameters
-    ----------
-    path
-        Where they come from.
-    values
-        (N, 4) numbers: x, y, z in meters and strength.
-    not_finite, too_far
-        What to do about values that are not finite, and about points beyond `MAX_COORDINATE_M`.
-
-    Returns
-    -------
-    coord, strength
-        (N, 3) and (N, 1) float32.
-
-    Raises
-    ------
-    UserError
-        If there is no point, a value is not finite as float32, or a coordinate is too large.
-    """
-    if len(values) == 0:
-        raise UserError(f"{path}: the cloud is empty (0 points); remove it or copy it again")
-    # What is too large for float32 is infinite there, and the network takes float32.
-    with np.errstate(over="ignore", invalid="ignore"):
-        points = values.astype(np.float32, copy=False)
-    # Which points are wrong is asked only of damaged files: to look at each row takes far longer.
-    if not np.isfinite(points).all():
-        finite = np.isfinite(points).all(axis=1)
-        first = int(np.argmin(finite))
-        raise UserError(
-            f"{path}: {int((~finite).sum())} of {len(points)} points have NaN or infinite values "
-            f"(first: point {first}, x y z strength = {_show(points[first])}); {not_finite}"
-        )
-    if np.abs(points[:, :3]).max() > MAX_COORDINATE_M:
-        far = np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M
-        first = int(np.argmax(far))
-        raise UserError(
-            f"{path}: {int(far.sum())} of {len(points)} points lie more than "
-            f"{MAX_COORDINATE_M:g} m out (first: point {first} at {_show(points[first, :3])}); "
-            f"{too_far}"
-        )
-    return np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3:])
+    """Return what `bare_points.checked_points` does, and raise what a command shows in one line."""
+    with points_of_users():
+        return bare_points.checked_points(path, values, not_finite=not_finite, too_far=too_far)
 
 
-def refuse_other_columns(path: Path, points: NDArray[np.float32]) -> None:
-    """Refuse a bare file of float32 whose rows have another number of columns than they were read.
+@contextmanager
+def points_of_users() -> Iterator[None]:
+    """Turn what is wrong with points into what a command shows in one line."""
+    try:
+        yield
+    except bare_points.PointsError as error:
+        raise UserError(str(error)) from error
 
-    Parameters
-    ----------
-    path
-        Of the file.
-    points
-        (N, 4) x, y, z and strength, as read. Rows of another length put coordinates in the place of
-        the strength, which no strength is like: it is negative, or far above 1.
-
-    Raises
-    ------
-    UserError
-        If values a row apart are nearer to each other for another length of rows. For equally
-        distributed rows that cannot be for the true length: the mean distance between two variables
-        is at least the mean of the distances within each (Székely and Rizzo's energy distance).
-    """
-    strength = points[:, 3]
-    negative = float(np.mean(strength < 0))
-    if len(points) < _FEWEST_ROWS or (negative <= _NEGATIVE_SHARE and strength.max() <= 1.0):
-        return
-    changes = _changes(points.reshape(-1))
-    # Two rows are as far apart as one, where rows come in no order: the shortest that is as near.
-    likely = next(c for c, change in changes.items() if change <= 1.03 * min(changes.values()))
-    # Coordinates may all be positive. Then only a clear answer counts: strengths of 0 to 255 are
-    # no other columns.
-    least = 1.03 if negative > _NEGATIVE_SHARE else 2.0
-    if likely == 4 or changes[4] <= least * changes[likely]:
-        return
-    named = {3: "x y z", 5: "x y z intensity ring"}.get(likely, "more than x y z remission")
-    raise UserError(
-        f"{path}: looks like {likely} columns of float32 ({named}), not the 4 of a .bin file "
-        f"(x y z remission): read so, remissions run from {strength.min():.4g} to "
-        f"{strength.max():.4g}; write four columns, remission 0 to 1, or 0 where there is none, or "
-        "say which there are: --data.point-columns of --dataset kitti-layout"
-    )
-
-
-def _changes(values: NDArray[np.float32]) -> dict[int, float]:
-    """Return the mean change from a value to that a row later, by the number of columns."""
-    some = values[: 4 * _MOST_ROWS].astype(np.float64)
-    return {
-        columns: float(np.abs(some[columns:] - some[:-columns]).mean())
-        for columns in range(3, _MOST_COLUMNS + 1)
-        if len(some) > columns
-    }
-
-
-def _show(values: NDArray[np.float32]) -> str:
-    """Return a point's values on one line."""
-    return " ".join(f"{float(value):.6g}" for value in values)
-
-
-STRENGTH_NAMES: Final = ("strength", "intensity", "remission", "reflectivity", "i")
-"""Columns that hold the strength of a return; the first that is there is taken."""
 
 NO_STRENGTH: Final = "none in the file, 0 for every point"
-
-
-def strength_name(names: Iterable[str]) -> str | None:
-    """Return which of some columns is the strength; None where none is."""
-    there = set(names)
-    return next((name for name in STRENGTH_NAMES if name in there), None)
 
 
 @dataclass(frozen=True)

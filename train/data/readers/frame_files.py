@@ -6,7 +6,6 @@ Shape letters: N points.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,13 +17,16 @@ from train.data.dataset_spec import OpenOptions
 from train.data.files import read_bytes, reading
 from train.data.frame import LidarFrame, NoLabelsError
 from train.data.readers import CLOUD_ENDINGS, open_cloud, strength_name
+from train.data.readers.bare_points import (
+    KITTI_COLUMNS,
+    bare_points,
+    refuse_other_columns,
+    row_type,
+)
 from train.data.readers.class_map import ClassMap
-from train.data.readers.cloud_file import checked_points, load_npy, refuse_other_columns
+from train.data.readers.cloud_file import checked_points, load_npy, points_of_users
 
 LabelType = Literal["uint8", "uint16", "uint32"]
-
-KITTI_COLUMNS: Final = (("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("remission", "<f4"))
-"""SemanticKITTI's: name and numpy type of each column."""
 
 _COLUMN_TYPES: Final = ("f4", "f8", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
 
@@ -99,26 +101,13 @@ class FrameFiles:
     not_ours: str = "no SemanticKITTI frame"
     add_labels: str = "add the labels (data_odometry_labels.zip)"
 
-    @cached_property
-    def _row(self) -> np.dtype[np.void]:
-        """One point; columns that are not used may share a name, so all have their number."""
-        return np.dtype([(f"{at}", kind) for at, (_, kind) in enumerate(self.columns)])
-
-    @cached_property
-    def _used(self) -> tuple[str | None, ...]:
-        """The fields of x, y, z and strength."""
-        names = [name for name, _ in self.columns]
-        strength = strength_name(names)
-        wanted = (*"xyz", strength)
-        return tuple(None if name is None else str(names.index(name)) for name in wanted)
-
     def check_point_bytes(self, path: Path, num_bytes: int) -> None:
         """Refuse a file's size that no whole number of points can have."""
         if num_bytes == 0:
             raise UserError(
                 f"{path}: the file is empty (0 bytes); copy it again or remove the frame"
             )
-        size = self._row.itemsize
+        size = row_type(self.columns).itemsize
         if not _names_columns(path) and num_bytes % size:
             kinds = {kind for _, kind in self.columns}
             what = f"{len(self.columns)} {'float32' if kinds == {'<f4'} else 'columns'}"
@@ -129,7 +118,7 @@ class FrameFiles:
 
     def num_points(self, path: Path, num_bytes: int) -> int | None:
         """Return how many points a file of a size has; None for files that must be read for it."""
-        return None if _names_columns(path) else num_bytes // self._row.itemsize
+        return None if _names_columns(path) else num_bytes // row_type(self.columns).itemsize
 
     def check_label_bytes(self, path: Path, num_bytes: int, num_points: int) -> None:
         """Refuse a `.label` file that does not hold exactly one label for each point."""
@@ -181,7 +170,9 @@ class FrameFiles:
             else:
                 values = values[there]
         else:
-            values = self._raw_values(path, read_bytes(path))
+            data = read_bytes(path)
+            self.check_point_bytes(path, len(data))
+            values = bare_points(data, self.columns, self.strength_scale)
         coord, strength = checked_points(
             path,
             values,
@@ -189,23 +180,9 @@ class FrameFiles:
             too_far=f"the file is damaged or {self.not_ours}, copy it again or remove it",
         )
         if not _names_columns(path) and self.columns == KITTI_COLUMNS:
-            refuse_other_columns(path, np.concatenate([coord, strength], axis=1))
+            with points_of_users():
+                refuse_other_columns(path, np.concatenate([coord, strength], axis=1))
         return coord, strength, there
-
-    def _raw_values(self, path: Path, data: bytes) -> NDArray[np.float32]:
-        """Return x, y, z and strength of a `.bin` file, (N, 4)."""
-        self.check_point_bytes(path, len(data))
-        if self.columns == KITTI_COLUMNS:
-            values = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(-1, 4)
-        else:
-            table = np.frombuffer(data, dtype=self._row)
-            values = np.zeros((len(table), 4), dtype=np.float32)
-            for at, column in enumerate(self._used):
-                if column is not None:
-                    values[:, at] = table[column]
-        if self.strength_scale is not None:
-            values[:, 3] /= self.strength_scale
-        return values
 
     def read_segment(self, path: Path, num_points: int) -> NDArray[np.int64]:
         """Return the train ids in a file of labels.

@@ -3,7 +3,7 @@
 from typing import Final
 
 from train.data.dataset_spec import SEMANTICKITTI_RULE, DatasetSpec
-from train.data.readers.cloud_file import MAX_COORDINATE_M
+from train.data.readers.bare_points import MAX_COORDINATE_M
 from train.data.semantickitti.classes import (
     CLASS_MAP,
     CLASS_NAMES,
