@@ -18,7 +18,6 @@ from train.engine.run_folder import RunFolder
 from train.engine.run_log import read_log, seconds_by_stage
 from train.evaluation.agreement import FeatureSampler, agreement
 from train.evaluation.evaluate import Visit, evaluate
-from train.evaluation.evaluate_tta import evaluate_tta
 from train.networks.protocol import Network
 
 
@@ -58,32 +57,18 @@ class Scorer:
             on_bad_frame=self.config.on_bad_frame,
             fields=fields,
         )
-        names, rule = self.data.spec.class_names, self.data.spec.benchmark_rule
-        workers, skipped = self.config.data.num_workers, self.skipped
-        if tta == "none":
-            return evaluate(
-                model,
-                frames,
-                names,
-                rule,
-                self.device,
-                title=title,
-                num_workers=workers,
-                skipped=skipped,
-                precision=self.config.precision,
-                visit=visit,
-            )
-        return evaluate_tta(
+        return evaluate(
             model,
             frames,
-            names,
-            rule,
+            self.data.spec.class_names,
+            self.data.spec.benchmark_rule,
             self.device,
             title=title,
-            augmentation=tta,
-            num_workers=workers,
-            skipped=skipped,
+            num_workers=self.config.data.num_workers,
+            skipped=self.skipped,
             precision=self.config.precision,
+            visit=visit,
+            augmentation=None if tta == "none" else tta,
         )
 
 

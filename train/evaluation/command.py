@@ -31,7 +31,6 @@ from train.data.frame import IN_CHANNELS, FrameSource, Split
 from train.data.layout_flags import LayoutFlags
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
-from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.load_network import (
     fit_classes,
     is_own_checkpoint,
@@ -165,7 +164,7 @@ def _score(options: Options, device: torch.device) -> None:
     scores = evaluate(*scored, title="evaluation", **reading)
     if options.tta is not None:
         title = f"evaluation, {options.tta}"
-        scores["tta"] = evaluate_tta(*scored, title=title, augmentation=options.tta, **reading)
+        scores["tta"] = evaluate(*scored, title=title, augmentation=options.tta, **reading)
     if not is_first_process():
         return
     for line in skipped.lines():

@@ -4,21 +4,19 @@ What the truth alone decides is found once (`PreparedFrames`) and what the teach
 sampled points (`sample_features`), so that many students are scored at the cost of their passes.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from train.core.console import Progress
 from train.core.device import to_device
-from train.core.distributed import agree, current_world, gather_objects, peer_failed
+from train.core.distributed import current_world, gather_objects
 from train.core.errors import UserError
 from train.data.batch import BadFrame, SkippedFrames, collate, shard_indices
-from train.data.dataset_spec import BenchmarkRule
 from train.data.loader import EvaluationFrames
+from train.evaluation.evaluate import over_share
 from train.evaluation.feature_agreement import (
     NUM_SAMPLES,
     FeatureLoss,
@@ -29,7 +27,7 @@ from train.evaluation.feature_agreement import (
     require_others,
     sampled_rows,
 )
-from train.evaluation.network_pass import Precision, arithmetic
+from train.evaluation.network_pass import Precision
 from train.evaluation.structure import (
     FrameStructure,
     StructureCounts,
@@ -38,94 +36,6 @@ from train.evaluation.structure import (
 )
 from train.evaluation.training_overlap import sequence_of
 from train.networks.protocol import Network, NetworkOutput
-
-_NAMES: Final = frozenset({"counts", "correlations", "own_other"})
-
-
-@dataclass(frozen=True)
-class SceneResult:
-    """Counts and agreement with the teacher on some frames; adds up with ``+``.
-
-    Attributes
-    ----------
-    counts
-        Of all frames.
-    correlations
-        The distance correlations of those frames that have one.
-    own_other
-        Name of a loss -> its own/other test on these frames.
-    """
-
-    counts: StructureCounts
-    correlations: tuple[float, ...]
-    own_other: Mapping[str, OwnOther]
-
-    def __add__(self, other: "SceneResult") -> "SceneResult":
-        if not isinstance(other, SceneResult):
-            return NotImplemented
-        if self.own_other.keys() != other.own_other.keys():
-            raise ValueError(
-                f"SceneResult: own/other tests of {sorted(self.own_other)} and of "
-                f"{sorted(other.own_other)} do not add up"
-            )
-        return SceneResult(
-            self.counts + other.counts,
-            self.correlations + other.correlations,
-            {name: test + other.own_other[name] for name, test in self.own_other.items()},
-        )
-
-    def scores(
-        self,
-        class_names: Sequence[str],
-        rule: BenchmarkRule,
-        groups: Mapping[str, Sequence[str]] | None = None,
-    ) -> dict[str, float | None]:
-        """Return the scores of the counts, and those of the agreement.
-
-        Parameters
-        ----------
-        class_names, rule, groups
-            As of `StructureCounts.scores`.
-
-        Returns
-        -------
-        dict
-            What `StructureCounts.scores` returns, `distance_correlation` (mean over frames; None
-            without one), and for each loss ``own_other_NAME``, the ratio of its test.
-        """
-        number = len(self.correlations)
-        return {
-            **self.counts.scores(class_names, rule, groups),
-            "distance_correlation": sum(self.correlations) / number if number else None,
-            **{f"own_other_{name}": test.ratio for name, test in self.own_other.items()},
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "counts": self.counts.to_json(),
-            "correlations": list(self.correlations),
-            "own_other": {name: test.to_json() for name, test in self.own_other.items()},
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Return the result that `to_json` gave.
-
-        Raises
-        ------
-        ValueError
-            If it has other entries, or one of them is damaged.
-        """
-        if record.keys() != _NAMES:
-            odd = sorted(_NAMES ^ record.keys())
-            raise ValueError(f"SceneResult: a record lacks, or should not have: {odd}")
-        return cls(
-            StructureCounts.from_json(record["counts"]),
-            tuple(float(value) for value in record["correlations"]),
-            {name: OwnOther.from_json(test) for name, test in record["own_other"].items()},
-        )
-
 
 Visited = TypeVar("Visited")
 
@@ -222,14 +132,11 @@ class StructureEvaluation:
         without a teacher.
     own_other
         Name of a loss -> its own/other test; clouds in the order of `counts`.
-    seconds
-        Wall time of the pass.
     """
 
     counts: dict[str, StructureCounts]
     correlations: dict[str, float | None]
     own_other: dict[str, OwnOther]
-    seconds: float
 
     def total(self) -> StructureCounts:
         """Return the counts of all frames; there is at least one."""
@@ -237,28 +144,11 @@ class StructureEvaluation:
 
     def scenes(self) -> dict[str, StructureCounts]:
         """Return the counts of each scene (sequence, segment, scene), in order of appearance."""
-        return {scene: result.counts for scene, result in self.results().items()}
-
-    def results(self) -> dict[str, SceneResult]:
-        """Return what each scene has of all this, for a record."""
-        places: dict[str, list[int]] = {}
-        names = list(self.counts)
-        for place, name in enumerate(names):
-            places.setdefault(sequence_of(name), []).append(place)
+        parts: dict[str, list[StructureCounts]] = {}
+        for name, counts in self.counts.items():
+            parts.setdefault(sequence_of(name), []).append(counts)
         return {
-            scene: SceneResult(
-                StructureCounts.total((self.counts[names[at]] for at in rows), self._num_classes),
-                tuple(
-                    value for at in rows if (value := self.correlations.get(names[at])) is not None
-                ),
-                {
-                    word: OwnOther(
-                        tuple(test.own[at] for at in rows), tuple(test.other[at] for at in rows)
-                    )
-                    for word, test in self.own_other.items()
-                },
-            )
-            for scene, rows in places.items()
+            scene: StructureCounts.total(own, self._num_classes) for scene, own in parts.items()
         }
 
     def distance_correlation(self) -> float | None:
@@ -325,13 +215,12 @@ def evaluate_structure(
         features = None if teacher is None else _sampled(network, frame.name, output, teacher)
         return count_structure(frame.structure, prediction.numpy()), features
 
-    started = time.monotonic()
     found = _each_frame(network, frames, device, count, title, precision, skipped)
     if not found:
         raise UserError("no validation frame could be read; see the messages above")
     counts = {name: of_frame for name, (of_frame, _) in found.items()}
     if teacher is None:
-        return StructureEvaluation(counts, {}, {}, time.monotonic() - started)
+        return StructureEvaluation(counts, {}, {})
     names = list(found)
     students = {name: features for name, (_, features) in found.items() if features is not None}
     for name in names:
@@ -353,7 +242,7 @@ def evaluate_structure(
         )
         for word, loss in (losses or {}).items()
     }
-    return StructureEvaluation(counts, correlations, tests, time.monotonic() - started)
+    return StructureEvaluation(counts, correlations, tests)
 
 
 def sample_features(
@@ -413,34 +302,32 @@ def _each_frame(
     skipped = SkippedFrames() if skipped is None else skipped
     indices = shard_indices(len(frames), current_world())
     found: dict[int, tuple[str, Visited]] = {}
-    failure: BaseException | None = None
-    was_training = network.training
-    network.eval()
-    progress = Progress(title, len(indices))
-    try:
+
+    def readable() -> Iterator[tuple[int, PreparedFrame]]:
         for index in indices:
-            # The others stop at once, not when they are through with their frames.
-            if peer_failed():
-                break
             try:
                 frame = frames[index]
             except UserError as error:
                 if frames.frames.on_bad_frame == "stop":
                     raise
                 skipped.add([BadFrame(frames.names[index], str(error))])
-                continue
-            with torch.no_grad(), arithmetic(device, precision):
-                output = network(to_device(frame.batch, device))
-            found[index] = frame.name, visit(frame, output)
-            progress.advance({})
-    except BaseException as error:
-        failure = error
-    finally:
-        progress.close()
-        network.train(was_training)
-    # One process may have larger frames, or a slower disk.
-    agree(failure, patient=True)
-    skipped.share()
+            else:
+                yield index, frame
+
+    def see(item: tuple[int, PreparedFrame]) -> None:
+        index, frame = item
+        found[index] = frame.name, visit(frame, network(to_device(frame.batch, device)))
+
+    over_share(
+        network,
+        device,
+        readable(),
+        see,
+        title=title,
+        number=len(indices),
+        skipped=skipped,
+        precision=precision,
+    )
     everywhere: dict[int, tuple[str, Visited]] = {}
     for part in gather_objects(found):
         everywhere |= part

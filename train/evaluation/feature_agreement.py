@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import torch
@@ -114,47 +114,6 @@ def distance_correlation(teacher_features: Tensor, student_features: Tensor) -> 
     return min(1.0, max(-1.0, float(centered[0] @ centered[1])))
 
 
-def mean_distance_correlation(
-    teachers: Sequence[Tensor],
-    students: Sequence[Tensor],
-    *,
-    num_samples: int = NUM_SAMPLES,
-    seed: int = 0,
-) -> float | None:
-    """Return the mean of `distance_correlation` over clouds, each at points sampled from it.
-
-    Parameters
-    ----------
-    teachers, students
-        Each cloud's features, (N, C_t) and (N, C_s), N of its own.
-    num_samples
-        S at most.
-    seed
-        Draws the points.
-
-    Returns
-    -------
-    float or None
-        The mean over the clouds that have a value; None if none has.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of clouds or of their rows differ, or a feature is not finite.
-    """
-    _require_clouds("mean_distance_correlation", teachers, students)
-    found = []
-    for number, (teacher, student) in enumerate(zip(teachers, students, strict=True)):
-        _require_rows("mean_distance_correlation", teacher, student)
-        if not len(teacher):
-            continue
-        rows = sampled_rows(len(teacher), name=str(number), seed=seed, num_samples=num_samples)
-        value = distance_correlation(teacher[rows], student[rows])
-        if value is not None:
-            found.append(value)
-    return sum(found) / len(found) if found else None
-
-
 @dataclass(frozen=True)
 class OwnOther:
     """The loss of a trained student to the teacher at its own clouds, and at others.
@@ -177,29 +136,6 @@ class OwnOther:
         """
         below = math.fsum(self.other)
         return math.fsum(self.own) / below if below != 0 else None
-
-    def __add__(self, other: "OwnOther") -> "OwnOther":
-        """Return the test over the clouds of both."""
-        if not isinstance(other, OwnOther):
-            return NotImplemented
-        return OwnOther(self.own + other.own, self.other + other.other)
-
-    def to_json(self) -> dict[str, list[float]]:
-        """Return plain values."""
-        return {"own": list(self.own), "other": list(self.other)}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Sequence[float]]) -> Self:
-        """Return the test that `to_json` gave.
-
-        Raises
-        ------
-        ValueError
-            If it does not have both losses of each cloud.
-        """
-        if record.keys() != {"own", "other"} or len(record["own"]) != len(record["other"]):
-            raise ValueError("OwnOther: a record needs `own` and `other`, a number each per cloud")
-        return cls(*(tuple(float(value) for value in record[name]) for name in ("own", "other")))
 
 
 def own_other(
@@ -233,7 +169,10 @@ def own_other(
     ValueError
         If lengths do not fit, a cloud is empty, or the loss is not finite.
     """
-    _require_clouds("own_other", teachers, students)
+    if len(teachers) != len(students):
+        raise ValueError(
+            f"own_other: {len(teachers)} clouds of the teacher, {len(students)} of the student"
+        )
     scenes = [str(number) for number in range(len(teachers))] if groups is None else list(groups)
     if len(scenes) != len(teachers):
         raise ValueError(f"own_other: {len(scenes)} groups for {len(teachers)} clouds")
@@ -275,13 +214,6 @@ def require_others(scenes: Sequence[str]) -> None:
         raise UserError(
             f"the own/other test has {len(scenes)} validation frames of {len(set(scenes))} "
             "scene(s), but needs another cloud to compare with: validate on at least two scenes"
-        )
-
-
-def _require_clouds(caller: str, teachers: Sequence[Tensor], students: Sequence[Tensor]) -> None:
-    if len(teachers) != len(students):
-        raise ValueError(
-            f"{caller}: {len(teachers)} clouds of the teacher, {len(students)} of the student"
         )
 
 

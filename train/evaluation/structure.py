@@ -243,14 +243,6 @@ class StructureCounts:
             *(getattr(self, name) + getattr(other, name) for name in PER_CLASS),
         )
 
-    def __mul__(self, times: int) -> "StructureCounts":
-        """Return the counts of the same frames taken several times, as a bootstrap does."""
-        return StructureCounts(
-            self.frames * times, *(getattr(self, name) * times for name in PER_CLASS)
-        )
-
-    __rmul__ = __mul__
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StructureCounts) and self.to_json() == other.to_json()
 
@@ -373,11 +365,6 @@ class StructureCounts:
             ids = [at for at, name in enumerate(class_names) if name in members]
             scores[group] = _mean([by_class[at] for at in ids if self.truth[at] > 0])
         return scores
-
-    def common_classes(self, class_names: Sequence[str], share: float = 0.5) -> tuple[str, ...]:
-        """Return the classes that more than a share of the frames have points of."""
-        often = self.frames_with > share * self.frames
-        return tuple(name for name, is_common in zip(class_names, often, strict=True) if is_common)
 
 
 PER_CLASS: Final = tuple(

@@ -22,7 +22,6 @@ def test_scores_are_computed_in_the_run_s_precision(monkeypatch, precision, tta)
         return {}
 
     monkeypatch.setattr(scoring, "evaluate", score)
-    monkeypatch.setattr(scoring, "evaluate_tta", score)
     spec = SimpleNamespace(class_names=("a",), benchmark_rule=None)
     scoring.Scorer(
         RunConfig(dataset="waymo", precision=precision),

@@ -19,7 +19,6 @@ from train.data.semantickitti import CLASS_NAMES, SPEC
 from train.evaluation import command
 from train.evaluation.command import main, table
 from train.evaluation.evaluate import evaluate
-from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.training_overlap import count_trained, training_sequences
 from train.networks.ptv3 import build_segmentor
 from train.networks.weights import ModelMetadata, save_model
@@ -88,7 +87,7 @@ def test_the_scores_are_those_of_the_functions_and_the_run_is_untouched(
     frames = EvaluationFrames(source, GRID_SIZE_M, clip_range_m=CARD.clip_range_m)
     scored = (model, frames, CLASS_NAMES, SPEC.benchmark_rule, resolve_device("cpu"))
     want = evaluate(*scored, title="wanted")
-    want_tta = evaluate_tta(*scored, title="wanted")
+    want_tta = evaluate(*scored, title="wanted", augmentation="rotations")
     assert found["iou"] == want["iou"]
     assert found["miou"] == want["miou"]
     assert found["benchmark_miou"] == want["benchmark_miou"]

@@ -1,6 +1,5 @@
 """Scores of one pass: of each point once, in any precision, on any number of processes."""
 
-import functools
 import time
 
 import pytest
@@ -13,7 +12,6 @@ from train.data.batch import SkippedFrames
 from train.data.dataset_spec import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RULE
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
-from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.metrics import ConfusionMatrix
 from train.networks.protocol import NetworkOutput
 from train.networks.ptv3 import build_segmentor
@@ -60,10 +58,8 @@ class Scored(torch.nn.Module):
 
 def scores(source, model, *, skip=False, skipped=None, tta=False, **options):
     frames = EvaluationFrames(source, 0.2, on_bad_frame="skip" if skip else "stop")
-    score = functools.partial(evaluate_tta, augmentation="rotations") if tta else evaluate
-    return score(
-        model, frames, CLASSES, SEMANTICKITTI_RULE, CPU, title="x", skipped=skipped, **options
-    ) | {"seconds": 0}
+    options |= {"title": "x", "skipped": skipped, "augmentation": "rotations" if tta else None}
+    return evaluate(model, frames, CLASSES, SEMANTICKITTI_RULE, CPU, **options) | {"seconds": 0}
 
 
 def sharded(count, broken, tta):

@@ -154,16 +154,6 @@ def test_agreement_is_that_of_the_last_decoder_features():
     assert found.own_other == {
         "squared": own_other(squared, teachers, students, groups=scenes, seed=2)
     }
-    results = found.results()
-    assert {scene: result.counts for scene, result in results.items()} == found.scenes()
-    first, second, third = (results[scene] for scene in ("first", "second", "third"))
-    assert third.correlations == (found.correlations["third/0"],)
-    assert first.own_other["squared"].own == found.own_other["squared"].own[:2]
-    assert second.own_other["squared"].other == found.own_other["squared"].other[2:4]
-    scores = (first + second + third).scores(CLASSES, WAYMO_RULE)
-    assert scores["distance_correlation"] == pytest.approx(mean, abs=1e-12)
-    assert scores["own_other_squared"] == found.own_other["squared"].ratio
-    assert scores.items() >= found.total().scores(CLASSES, WAYMO_RULE).items()
 
 
 def test_a_network_agrees_with_itself():
@@ -180,8 +170,6 @@ def test_without_a_teacher_there_is_no_agreement():
     found = evaluate_structure(toy(3), prepared(NAMES[:1]), CPU, title="x")
     assert (found.correlations, found.own_other) == ({}, {})
     assert found.distance_correlation() is None
-    (result,) = found.results().values()
-    assert (result.correlations, result.own_other) == ((), {})
 
 
 def test_frames_that_cannot_be_read_are_left_out_or_end_the_pass():
@@ -232,8 +220,9 @@ def shared():
         losses={"squared": squared},
         skipped=skipped,
     )
-    record = {scene: result.to_json() for scene, result in found.results().items()}
-    return record, list(found.counts), skipped.messages
+    record = {scene: counts.to_json() for scene, counts in found.scenes().items()}
+    agreement = found.correlations, found.own_other
+    return record, list(found.counts), skipped.messages, agreement
 
 
 def test_processes_have_the_counts_of_one():

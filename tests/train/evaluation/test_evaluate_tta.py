@@ -11,7 +11,6 @@ from train.data.batch import SkippedFrames
 from train.data.dataset_spec import SEMANTICKITTI_RULE
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
-from train.evaluation.evaluate_tta import evaluate_tta
 from train.evaluation.metrics import ConfusionMatrix
 from train.evaluation.network_pass import TEST_TIME_AUGMENTATIONS, point_probabilities
 from train.predict.cloud import predict_frame
@@ -52,7 +51,7 @@ class Source:
 
 def scores(student, source, *, name="rotations", **options):
     frames = EvaluationFrames(source, GRID_SIZE_M, **options.pop("reading", {}))
-    return evaluate_tta(
+    return evaluate(
         student, frames, CLASSES, SEMANTICKITTI_RULE, CPU, title="x", augmentation=name, **options
     )
 

@@ -338,7 +338,7 @@ def test_abstentions_near_borders_follow_the_rule():
     assert counts.scores(NAMES, NUSCENES_RULE)["boundary_iou"] == pytest.approx(2 / 3)
 
 
-def test_counts_add_up_and_scale():
+def test_counts_add_up():
     parts = []
     for seed in range(3):
         coord, truth, prediction = random_frame(seed, count=300)
@@ -347,7 +347,6 @@ def test_counts_add_up_and_scale():
     assert total.frames == 3
     for name in PER_CLASS:
         assert np.array_equal(getattr(total, name), sum(getattr(part, name) for part in parts))
-    assert parts[0] * 2 + 0 * parts[1] == StructureCounts.total([parts[0], parts[0]], 5)
     assert parts[0] != parts[1]
     with pytest.raises(ValueError, match="3 and 5 classes"):
         StructureCounts.zero(3) + parts[0]
@@ -373,7 +372,7 @@ def test_records_are_plain_and_come_back():
     counts = count_structure(frame_structure(coord, truth, 5), prediction)
     written = json.loads(json.dumps(counts.to_json()))
     assert StructureCounts.from_json(written) == counts
-    assert StructureCounts.from_json(written) + counts == 2 * counts
+    assert StructureCounts.from_json(written) + counts == StructureCounts.total([counts] * 2, 5)
 
 
 @pytest.mark.parametrize(
@@ -421,12 +420,6 @@ def test_all_of_one_class():
     scores = counts.scores(NAMES, SEMANTICKITTI_RULE, {"thin": ("c",)})
     assert (scores["fragmentation"], scores["missed"], scores["thin"]) == (0.0, 0.0, 1.0)
     assert scores["boundary_iou"] is None
-
-
-def test_common_classes_are_in_most_frames():
-    counts = StructureCounts.from_json(record(frames_with=[4, 3, 2]))
-    assert counts.common_classes(NAMES) == ("a", "b")
-    assert counts.common_classes(NAMES, 0.4) == NAMES
 
 
 def test_what_does_not_fit_is_refused():
