@@ -24,11 +24,10 @@ STEM_CUBE, CUBE = 5**3, 3**3
 def plan_of(network: Segmentor) -> Plan:
     """Return which tables a network takes."""
     config = network.config
-    depths = zip(config.enc_depths, (*config.dec_depths, 0), strict=True)
     return Plan(
         num_stages=config.num_stages,
         orders=tuple(config.orders),
-        curves=tuple(min(max(pair), len(config.orders)) for pair in depths),
+        curves=tuple(config.num_curves(stage) for stage in range(config.num_stages)),
         patch_size=config.patch_size,
         depth_rule=config.depth_rule,
     )

@@ -261,13 +261,8 @@ def time_export(
     batch = network_input(collate([frames[0]]))
     feat, grid_coord = batch["feat"].numpy(), batch["grid_coord"].numpy()
     state: dict[str, Any] = {}
-
-    def torch_geometry() -> None:
-        # The tables are made on first use and kept; which there are does not depend on weights.
-        state["hierarchy"] = _whole_hierarchy(network, batch)
-
     calls: dict[str, Callable[[], object]] = {
-        "torch_geometry": torch_geometry,
+        "torch_geometry": lambda: state.update(hierarchy=network.prepare_whole(batch)),
         "torch_network": lambda: network(batch, state["hierarchy"]),
         "exported_geometry": lambda: state.update(inputs=exported.inputs(feat, grid_coord)),
         "exported_network": lambda: exported.run(state["inputs"]),
@@ -286,18 +281,6 @@ def time_export(
         "repeats": repeats,
         "processor": provenance.processor(),
     }
-
-
-def _whole_hierarchy(network: Segmentor, batch: Mapping[str, Tensor]) -> Any:
-    """Return a batch's hierarchy with every table that the network reads."""
-    hierarchy = network.prepare(batch)
-    plan = plan_of(network)
-    hierarchy.table(0, 5)
-    for stage, curves in enumerate(plan.curves):
-        hierarchy.table(stage, 3)
-        for curve in range(curves):
-            hierarchy.patches(stage, curve, plan.patch_size)
-    return hierarchy
 
 
 def first_frames(frames: EvaluationFrames, count: int | None) -> EvaluationFrames:

@@ -9,9 +9,9 @@ Shape letters: N_s voxels at stage s, C channels, K voxels of a patch.
 from dataclasses import dataclass
 from typing import Literal
 
-from train.networks.litept import LitePTConfig
 from train.networks.ptv3.hierarchy import Hierarchy
-from train.networks.ptv3.sizes import SIZES, NetworkConfig
+from train.networks.ptv3.hierarchy_config import HierarchyConfig
+from train.networks.ptv3.sizes import SIZES
 
 Counts = dict[str, dict[str, int]]
 """MACs by stage ("stem", "enc0".., "dec0", "head") and part (the names of `PARTS`)."""
@@ -95,7 +95,7 @@ def geometry_of(hierarchy: Hierarchy, patch_size: int) -> Geometry:
 
 
 def count_operations(
-    config: NetworkConfig | LitePTConfig,
+    config: HierarchyConfig,
     geometry: Geometry,
     *,
     in_channels: int,
@@ -142,21 +142,15 @@ def count_operations(
 
 
 def _blocks(
-    config: NetworkConfig | LitePTConfig,
+    config: HierarchyConfig,
     geometry: Geometry,
     stage: int,
     width: int,
     side: Literal["enc", "dec"],
 ) -> dict[str, int]:
     """Count the blocks of one stage; LitePT's have a convolution, attention, or both."""
-    depth = (config.enc_depths if side == "enc" else config.dec_depths)[stage]
-    if not depth:
-        return {}
-    has_conv = has_attention = True
-    if isinstance(config, LitePTConfig):
-        is_encoder = side == "enc"
-        has_conv = (config.enc_conv if is_encoder else config.dec_conv)[stage]
-        has_attention = (config.enc_attention if is_encoder else config.dec_attention)[stage]
+    has_conv, has_attention = config.parts(side, stage)
+    depth = config.depth(side, stage)
     square = depth * width**2
     rows = geometry.voxels[stage]
     parts: dict[str, int] = {}

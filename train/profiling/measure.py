@@ -95,11 +95,8 @@ def describe_network(name: str) -> dict[str, Any]:
     if isinstance(config, LitePTConfig):  # heads where there is attention
         for side in ("enc", "dec"):
             shape[f"{side}_heads"] = tuple(
-                width // config.head_width if attends and depth else 0
-                for width, attends, depth in zip(
-                    *(shape[f"{side}_{what}"] for what in ("channels", "attention", "depths")),
-                    strict=True,
-                )
+                width // config.head_width if config.parts(side, stage)[1] else 0
+                for stage, width in enumerate(shape[f"{side}_channels"])
             )
     kept = ("depths", "channels", "heads")
     return {
@@ -172,17 +169,13 @@ def measure_spconv_plain(
 def measure_size(name: str, request: Request, arrays: dict[str, Any]) -> dict[str, Any]:
     """Return what a network costs on one batch; nothing stays on the device afterwards."""
     memory = timing.peak_memory(name, arrays, request.device, request.precision)
-    config = timing.CONFIGS[name]
     batch = timing.to_batch(arrays, request.device)
-    hierarchy = timing.whole_hierarchy(batch, config)
-    geometry = macs.geometry_of(hierarchy, config.patch_size)
-    counts = macs.count_operations(
-        config,
-        geometry,
-        in_channels=timing.IN_CHANNELS,
-        num_classes=timing.NUM_CLASSES,
-    )
     model = timing.make_network(name, request.device)
+    config = model.config
+    geometry = macs.geometry_of(model.prepare_whole(batch), config.patch_size)
+    counts = macs.count_operations(
+        config, geometry, in_channels=timing.IN_CHANNELS, num_classes=timing.NUM_CLASSES
+    )
     return {
         "geometry": dataclasses.asdict(geometry),
         "operations": counts,

@@ -19,11 +19,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from train.core.errors import UserError
 from train.networks.litept import SIZES as LITEPT_SIZES
-from train.networks.litept import LitePTConfig, litept_hierarchy
 from train.networks.protocol import NetworkSpec
 from train.networks.ptv3 import SIZES as PTV3_SIZES
-from train.networks.ptv3 import Hierarchy, NetworkConfig, build_hierarchy
+from train.networks.ptv3 import Hierarchy
 from train.networks.ptv3.convolution_spconv import allow_nondeterministic_threads
+from train.networks.ptv3.hierarchy_config import HierarchyConfig
 from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.networks.registry import build_network
 
@@ -35,7 +35,7 @@ NUM_CLASSES, IN_CHANNELS = 16, 4  # Table 8 counts the nuScenes head
 WARM_UPS = {"cpu": 1, "cuda": 3}
 
 
-CONFIGS: dict[str, NetworkConfig | LitePTConfig] = {
+CONFIGS: dict[str, HierarchyConfig] = {
     **PTV3_SIZES,
     **{f"litept:{size}": config for size, config in LITEPT_SIZES.items()},
 }
@@ -54,38 +54,6 @@ def make_network(name: str, device: torch.device, **overrides: Any) -> Hierarchy
 def to_batch(arrays: Arrays, device: torch.device) -> dict[str, Tensor]:
     """Return the batch as tensors on a device."""
     return {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}
-
-
-def whole_hierarchy(batch: Mapping[str, Tensor], config: NetworkConfig | LitePTConfig) -> Hierarchy:
-    """Build a hierarchy and every table that a network will ask it for, so that none is left."""
-    if isinstance(config, LitePTConfig):
-        return _whole_litept_hierarchy(batch, config)
-    hierarchy = build_hierarchy(
-        batch, num_stages=config.num_stages, orders=config.orders, depth_rule=config.depth_rule
-    )
-    depths = [max(pair) for pair in zip(config.enc_depths, (*config.dec_depths, 0), strict=True)]
-    _ = hierarchy.table(0, 5)  # made on first use and kept
-    for stage, depth in enumerate(depths):
-        _ = hierarchy.table(stage, 3)
-        for curve in range(min(depth, len(config.orders))):
-            hierarchy.patches(stage, curve, config.patch_size)
-    return hierarchy
-
-
-def _whole_litept_hierarchy(batch: Mapping[str, Tensor], config: LitePTConfig) -> Hierarchy:
-    hierarchy = litept_hierarchy(batch, config)
-    _ = hierarchy.table(0, 5)
-    sides = (
-        (config.enc_depths, config.enc_conv, config.enc_attention),
-        (config.dec_depths, config.dec_conv, config.dec_attention),
-    )
-    for depths, conv, attention in sides:
-        for stage, depth in enumerate(depths):
-            if depth and conv[stage]:
-                _ = hierarchy.table(stage, 3)
-            for curve in range(min(depth, len(config.orders)) if attention[stage] else 0):
-                hierarchy.patches(stage, curve, config.patch_size)
-    return hierarchy
 
 
 def _run(
@@ -147,7 +115,7 @@ def time_network(
     device = batch["feat"].device
     seconds: dict[str, list[float]] = {"hierarchy": [], "network": [], "total": []}
     for number in range(WARM_UPS[device.type] + repeats):
-        hierarchy, of_hierarchy = clocked(partial(whole_hierarchy, batch, model.config), device)
+        hierarchy, of_hierarchy = clocked(partial(model.prepare_whole, batch), device)
         _, of_network = clocked(partial(_run, model, batch, hierarchy, precision), device)
         if number >= WARM_UPS[device.type]:
             seconds["hierarchy"].append(of_hierarchy)
@@ -286,7 +254,7 @@ def operators(
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    hierarchy = whole_hierarchy(batch, model.config)
+    hierarchy = model.prepare_whole(batch)
     _run(model, batch, hierarchy, precision)
     with profile(activities=activities, profile_memory=True) as profiler:
         _run(model, batch, hierarchy, precision)

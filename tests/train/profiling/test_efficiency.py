@@ -200,7 +200,7 @@ def test_the_command_measures_a_litept_beside_a_ptv3(bin_file, tmp_path):
 def test_the_whole_hierarchy_leaves_no_table_to_the_network(batch):
     for size in (*SIZES, "litept:tiny", "litept:S*"):
         model = timing.make_network(size, torch.device("cpu"))
-        hierarchy = timing.whole_hierarchy(batch, model.config)
+        hierarchy = model.prepare_whole(batch)
         before = (set(hierarchy._tables), set(hierarchy._patches))
         with torch.no_grad():
             model(batch, hierarchy)

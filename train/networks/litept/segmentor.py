@@ -52,11 +52,20 @@ class LitePT(HierarchySegmentor):
 
     def prepare(self, batch: Mapping[str, Tensor]) -> Hierarchy:
         """Build the hierarchy this network uses if given none: curves where it attends alone."""
-        return litept_hierarchy(batch, self.config, shuffle_orders=self.shuffles)
+        # One curve is enough to pool by, and a z curve's order does not depend on its depth.
+        rows = build_hierarchy(batch, num_stages=self.config.num_stages, orders=("z",))
+        return self.with_own_curves(rows)
 
     def with_own_curves(self, hierarchy: Hierarchy) -> Hierarchy:
-        """Return the same rows with this network's curves where it attends."""
-        return with_own_curves(hierarchy, self.config, shuffle_orders=self.shuffles)
+        """Serialize the stages that attend; each finds its depth from its own largest index."""
+        config, largest = self.config, hierarchy.max_grid_coord
+        depths = [
+            curve_depth(largest >> stage) if stage in config.attention_stages else None
+            for stage in range(config.num_stages)
+        ]
+        return hierarchy.with_curves(
+            config.orders, depths, EACH_STAGE, shuffle_orders=self.shuffles
+        )
 
     def curves_of(self, hierarchy: Hierarchy) -> tuple[tuple[str, object, object], ...]:
         """Return what gave the curves their depth, and their number where there is attention."""
@@ -69,36 +78,6 @@ class LitePT(HierarchySegmentor):
                 [len(self.config.orders)] * len(stages),
             ),
         )
-
-
-def litept_hierarchy(
-    batch: Mapping[str, Tensor], config: LitePTConfig, *, shuffle_orders: bool = False
-) -> Hierarchy:
-    """Pool a batch down to the coarsest stage, and serialize the stages that attend.
-
-    Parameters
-    ----------
-    batch
-        As for `build_hierarchy`.
-    config
-        Of the network.
-    shuffle_orders
-        Permute the curves of each stage that attends: one draw each from torch's CPU generator.
-    """
-    # One curve is enough to pool by, and a z curve's order does not depend on its depth.
-    rows = build_hierarchy(batch, num_stages=config.num_stages, orders=("z",))
-    return with_own_curves(rows, config, shuffle_orders=shuffle_orders)
-
-
-def with_own_curves(
-    hierarchy: Hierarchy, config: LitePTConfig, *, shuffle_orders: bool
-) -> Hierarchy:
-    """Serialize the stages that attend; each finds its depth from its own largest index."""
-    depths = [
-        curve_depth(hierarchy.max_grid_coord >> stage) if stage in config.attention_stages else None
-        for stage in range(config.num_stages)
-    ]
-    return hierarchy.with_curves(config.orders, depths, EACH_STAGE, shuffle_orders=shuffle_orders)
 
 
 def build_litept(size: str, num_classes: int, in_channels: int = 4, **overrides: Any) -> LitePT:

@@ -61,21 +61,17 @@ class LitePTConfig(HierarchyConfig):
                     f" head width {self.head_width}"
                 )
 
+    def parts(self, side: str, stage: int) -> tuple[bool, bool]:
+        """Return whether a stage of ``"enc"`` or ``"dec"`` convolves, and whether it attends."""
+        if not super().parts(side, stage)[0]:
+            return False, False
+        conv, attention = (getattr(self, f"{side}_{what}")[stage] for what in _PARTS)
+        return conv, attention
+
     @property
     def attention_stages(self) -> tuple[int, ...]:
         """The levels at which a block attends, in the encoder or in the decoder."""
-        return tuple(
-            stage
-            for stage in range(self.num_stages)
-            if any(
-                flags[stage] and depths[stage]
-                for flags, depths in (
-                    (self.enc_attention, self.enc_depths),
-                    (self.dec_attention, self.dec_depths),
-                )
-                if stage < len(depths)
-            )
-        )
+        return tuple(stage for stage in range(self.num_stages) if self.num_curves(stage))
 
 
 _PARTS: Final = ("conv", "attention")

@@ -100,6 +100,20 @@ class HierarchyConfig:
         """Encoder stages; the decoder has one fewer."""
         return len(self.enc_depths)
 
+    def parts(self, side: str, stage: int) -> tuple[bool, bool]:
+        """Return whether a stage of ``"enc"`` or ``"dec"`` convolves, and whether it attends."""
+        has_blocks = stage < self.num_stages - (side == "dec") and self.depth(side, stage) > 0
+        return has_blocks, has_blocks
+
+    def depth(self, side: str, stage: int) -> int:
+        """Return the number of blocks of a stage."""
+        return int(getattr(self, f"{side}_depths")[stage])
+
+    def num_curves(self, stage: int) -> int:
+        """Return along how many of its curves a level is attended, in encoder or decoder."""
+        depths = [self.depth(side, stage) for side in ("enc", "dec") if self.parts(side, stage)[1]]
+        return min(max(depths, default=0), len(self.orders))
+
 
 Config = TypeVar("Config", bound=HierarchyConfig)
 

@@ -163,6 +163,20 @@ class HierarchySegmentor(Network):
     def prepare(self, batch: Mapping[str, Tensor]) -> Hierarchy:
         """Build the hierarchy that this network uses if given none."""
 
+    def prepare_whole(self, batch: Mapping[str, Tensor]) -> Hierarchy:
+        """Return what `prepare` does with every table that `forward` reads, so that none is left.
+
+        They are otherwise made on first use, and kept.
+        """
+        hierarchy = self.prepare(batch)
+        hierarchy.table(0, 5)
+        for stage in range(self._stages.num_stages):
+            if any(self._stages.parts(side, stage)[0] for side in ("enc", "dec")):
+                hierarchy.table(stage, 3)
+            for curve in range(self._stages.num_curves(stage)):
+                hierarchy.patches(stage, curve, self._stages.patch_size)
+        return hierarchy
+
     def prepare_on(self, geometry: Any, batch: Mapping[str, Tensor]) -> Hierarchy | None:
         """Return this network's curves over the rows of another's hierarchy."""
         del batch
