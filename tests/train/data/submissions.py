@@ -55,7 +55,7 @@ def read_waymo(path: Path, source: Waymo) -> dict[str, np.ndarray]:
     """Return the train ids of points, -1 for those of lidars other than TOP."""
     found = {}
     for name, images in waymo_images(path).items():
-        pixel = source.top_pixels(name).pixel
+        pixel = source.points_of(name).top_pixel
         found[name] = np.where(pixel >= 0, images.reshape(-1)[pixel], -1)
         assert (images >= 0).sum() == (pixel >= 0).sum(), "labels where no point is"
     return found

@@ -62,7 +62,7 @@ def test_a_submission_reads_back_as_what_was_predicted(dataset, start, tmp_path:
         found = {"nuscenes": read_nuscenes, "semantickitti": read_semantickitti}[spec.name](path)
     assert set(found) == set(source.names)
     for name, wanted in zip(source.names, predictions(dataset), strict=True):
-        of_top = source.top_pixels(name).pixel >= 0 if spec.name == "waymo" else slice(None)
+        of_top = source.points_of(name).top_pixel >= 0 if spec.name == "waymo" else slice(None)
         np.testing.assert_array_equal(found[name][of_top], wanted[of_top])
 
 

@@ -6,13 +6,12 @@ from typing import Final
 from train.data.dataset_spec import WAYMO_RULE, DatasetSpec
 from train.data.frame import FrameSource
 from train.data.waymo.classes import CLASS_NAMES
-from train.data.waymo.source import TopPixels, Waymo, list_sequences
+from train.data.waymo.source import Waymo, list_sequences
 from train.data.waymo.submission import WaymoSubmission
 
 __all__ = [
     "CLASS_NAMES",
     "SPEC",
-    "TopPixels",
     "Waymo",
     "WaymoSubmission",
     "list_sequences",

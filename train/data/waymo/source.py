@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,22 +39,6 @@ _READERS: Final[dict[str, type[SegmentRecords] | type[SegmentTables]]] = {
     "v1": SegmentRecords,
     "v2": SegmentTables,
 }
-
-
-@dataclass(frozen=True)
-class TopPixels:
-    """Where each point of a frame lies in TOP's range images.
-
-    Attributes
-    ----------
-    pixel
-        (N,) int64: return * H * W + row * W + column; -1 for points of other lidars.
-    shape
-        (H, W) of one return's image.
-    """
-
-    pixel: NDArray[np.int64]
-    shape: tuple[int, int]
 
 
 class Waymo:
@@ -170,8 +153,8 @@ class Waymo:
         """Return the record file of a frame (v1), or the tables of its segment, lidar first."""
         return tuple(self._segments[self._table["segment"][index]].files.values())
 
-    def top_pixels(self, name: str) -> TopPixels:
-        """Return where a frame's points lie in TOP's images; this reads the frame.
+    def points_of(self, name: str) -> Points:
+        """Return a frame's points, and where they lie in TOP's images; this reads the frame.
 
         Raises
         ------
@@ -183,8 +166,7 @@ class Waymo:
         if name not in self._numbers:
             raise UserError(f"{self.root}: has no frame {name} among those that were opened")
         index = self._numbers[name]
-        found = self._points(index, self._frame(index))
-        return TopPixels(found.top_pixel, found.top_shape)
+        return self._points(index, self._frame(index))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out open files and what can be computed again."""

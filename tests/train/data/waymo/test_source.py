@@ -454,7 +454,7 @@ def test_a_source_travels_to_another_process(write_root, data_format: str):
 def test_a_pickled_source_is_small(tmp_path: Path, data_format: str):
     write_split(tmp_path / "training", data_format, tiny_split({"seg": [True] * 50}))
     source = SPEC.open(tmp_path)
-    source.top_pixels(source.names[0])
+    source.points_of(source.names[0])
     assert len(pickle.dumps(source)) < 10_000
 
 
@@ -462,11 +462,11 @@ def test_a_pickled_source_is_small(tmp_path: Path, data_format: str):
 def test_top_pixels_are_those_of_the_points(write_root, data_format: str):
     source = SPEC.open(write_root(data_format, training=LABELS))
     expected = points(tiny_split(LABELS)["seg_b"][2])
-    found = source.top_pixels("seg_b/1200")
-    np.testing.assert_array_equal(found.pixel, expected.top_pixel)
-    assert found.shape == (4, 6)
+    found = source.points_of("seg_b/1200")
+    np.testing.assert_array_equal(found.top_pixel, expected.top_pixel)
+    assert found.top_shape == (4, 6)
     with pytest.raises(UserError, match="has no frame seg_b/1100"):
-        source.top_pixels("seg_b/1100")
+        source.points_of("seg_b/1100")
 
 
 @both
