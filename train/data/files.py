@@ -78,6 +78,31 @@ def read_bytes(
             return stream.read()
 
 
+def check_size(
+    where: object, num_bytes: int, most: int, of: str, hint: str = "copy it again"
+) -> None:
+    """Refuse a file that would fill the memory.
+
+    Parameters
+    ----------
+    where
+        The file, for the message.
+    num_bytes, most
+        Its size, and what it may have.
+    of
+        What has no more than that: "a calibration".
+    hint
+        What to do about it.
+
+    Raises
+    ------
+    UserError
+        If it has more.
+    """
+    if num_bytes > most:
+        raise UserError(f"{where}: {num_bytes} bytes is more than {of} has; {hint}")
+
+
 @dataclass(frozen=True)
 class RootLayout:
     """What a dataset's root looks like, in the words of messages.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.files import read_bytes
+from train.data.files import check_size, read_bytes
 from train.data.image_files import MAX_PIXELS, decode_image
 
 MAX_TIME_OFFSET_S: Final = 0.25
@@ -125,7 +125,7 @@ class CameraImage:
     def _bytes(self) -> bytes:
         if isinstance(self.encoded, Path):
             path = self.encoded
-            return read_bytes(path, lambda num_bytes: _check_not_more(path, num_bytes))
+            return read_bytes(path, lambda size: check_size(path, size, 4 * MAX_PIXELS, "an image"))
         return self.encoded
 
 
@@ -155,12 +155,6 @@ class Views:
         rows = self.point_pixel.copy()
         rows[:, 3] = new_index[rows[:, 3]]
         return dataclasses.replace(self, point_pixel=rows[rows[:, 3] >= 0])
-
-
-def _check_not_more(path: Path, num_bytes: int) -> None:
-    """Refuse a file that no image is as large as."""
-    if num_bytes > 4 * MAX_PIXELS:
-        raise UserError(f"{path}: {num_bytes} bytes is more than any image has; copy it again")
 
 
 IGNORE_INDEX = -1

@@ -6,6 +6,7 @@ on which samples came before. A run that stops and goes on sees what it would ha
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from train.data.transforms import (
 from train.data.voxel_counts import VoxelCounts
 
 
+@dataclass(eq=False, repr=False)
 class TrainingFrames(Dataset[VoxelFrame]):
     """A source's frames, augmented, voxelized with random picks, cropped.
 
@@ -73,50 +75,38 @@ class TrainingFrames(Dataset[VoxelFrame]):
         point of the other frames has a label, whether it had one on disk or not.
     """
 
-    def __init__(
-        self,
-        source: FrameSource,
-        *,
-        grid_size_m: float = 0.05,
-        augmentation: Augmentation | None = PAPER_AUGMENTATION,
-        max_voxels: int | None = None,
-        clip_range_m: ClipRange | None = None,
-        repeats: int = 1,
-        seed: int = 0,
-        max_batch_voxels: int | None = None,
-        counts: VoxelCounts | None = None,
-        on_bad_frame: OnBadFrame = "stop",
-        coarsest_cell_voxels: int = 1,
-        fields: Collection[str] = (),
-        image_size: tuple[int, int] = IMAGE_SIZE,
-        labels: bool | Collection[str] = True,
-    ) -> None:
-        check_grid_size(grid_size_m)
-        if coarsest_cell_voxels < 1:
-            raise ValueError(f"coarsest_cell_voxels must be at least 1, not {coarsest_cell_voxels}")
-        bounds = {"repeats": (repeats, 1), "seed": (seed, 0), "max_voxels": (max_voxels, 1)}
-        for option, (value, least) in bounds.items():
+    source: FrameSource
+    _: KW_ONLY
+    grid_size_m: float = 0.05
+    augmentation: Augmentation | None = PAPER_AUGMENTATION
+    max_voxels: int | None = None
+    clip_range_m: ClipRange | None = None
+    repeats: int = 1
+    seed: int = 0
+    max_batch_voxels: int | None = None
+    counts: VoxelCounts | None = None
+    on_bad_frame: OnBadFrame = "stop"
+    coarsest_cell_voxels: int = 1
+    fields: Collection[str] = ()
+    image_size: tuple[int, int] = IMAGE_SIZE
+    labels: bool | Collection[str] = True
+
+    def __post_init__(self) -> None:
+        check_grid_size(self.grid_size_m)
+        if self.coarsest_cell_voxels < 1:
+            raise ValueError(
+                f"coarsest_cell_voxels must be at least 1, not {self.coarsest_cell_voxels}"
+            )
+        for option, least in (("repeats", 1), ("seed", 0), ("max_voxels", 1)):
+            value = getattr(self, option)
             if value is not None and value < least:
                 raise UserError(f"TrainingFrames: {option} must be at least {least}, not {value}")
-        if max_batch_voxels is not None and (counts is None or len(counts) != len(source)):
+        if self.max_batch_voxels is not None and len(self.counts or ()) != len(self.source):
             raise ValueError(
-                f"TrainingFrames: max_batch_voxels needs counts of the source's {len(source)} "
-                f"frames, not {counts and len(counts)}"
+                f"TrainingFrames: max_batch_voxels needs counts of the source's {len(self.source)} "
+                f"frames, not {self.counts and len(self.counts)}"
             )
-        self.source = source
-        self.grid_size_m = grid_size_m
-        self.augmentation = augmentation
-        self.max_voxels = max_voxels
-        self.clip_range_m = clip_range_m
-        self.repeats = repeats
-        self.seed = seed
-        self.max_batch_voxels = max_batch_voxels
-        self.counts = counts
-        self.on_bad_frame = on_bad_frame
-        self.coarsest_cell_voxels = coarsest_cell_voxels
-        self.fields = check_camera_fields(fields, "TrainingFrames")
-        self.image_size = image_size
-        self.labels = labels
+        self.fields = check_camera_fields(self.fields, "TrainingFrames")
         # Shared memory: workers that outlive an epoch hold a copy of this object, and must see the
         # epoch change all the same.
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -231,6 +221,7 @@ class TrainingFrames(Dataset[VoxelFrame]):
         return voxels
 
 
+@dataclass(eq=False, repr=False)
 class EvaluationFrames(Dataset[VoxelFrame]):
     """A source's frames as they are: whole, nothing random, every point reachable by `inverse`.
 
@@ -248,23 +239,17 @@ class EvaluationFrames(Dataset[VoxelFrame]):
         As for `TrainingFrames`.
     """
 
-    def __init__(
-        self,
-        source: FrameSource,
-        grid_size_m: float = 0.05,
-        *,
-        clip_range_m: ClipRange | None = None,
-        on_bad_frame: OnBadFrame = "stop",
-        fields: Collection[str] = (),
-        image_size: tuple[int, int] = IMAGE_SIZE,
-    ) -> None:
-        check_grid_size(grid_size_m)
-        self.source = source
-        self.grid_size_m = grid_size_m
-        self.clip_range_m = clip_range_m
-        self.on_bad_frame = on_bad_frame
-        self.fields = check_camera_fields(fields, "EvaluationFrames")
-        self.image_size = image_size
+    source: FrameSource
+    grid_size_m: float = 0.05
+    _: KW_ONLY
+    clip_range_m: ClipRange | None = None
+    on_bad_frame: OnBadFrame = "stop"
+    fields: Collection[str] = ()
+    image_size: tuple[int, int] = IMAGE_SIZE
+
+    def __post_init__(self) -> None:
+        check_grid_size(self.grid_size_m)
+        self.fields = check_camera_fields(self.fields, "EvaluationFrames")
 
     def __len__(self) -> int:
         """Return how many frames there are."""

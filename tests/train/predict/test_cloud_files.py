@@ -160,7 +160,7 @@ BAD = [
     ("c.npy", npy(np.zeros((0, 4))), "0 points"),
     ("c.npy", npy(changed(2, 1, np.nan)), "1 of 3 points have NaN or infinite values (first: p"),
     ("c.npy", npy(changed(2, 3, 1e300)), "first: point 2"),
-    ("c.npy", npy(changed(1, 0, -4e5)), "first: point 1 at -400000 3 -1.75"),
+    ("c.npy", npy(changed(1, 0, -4e5)), "first: point 1, x y z strength = -400000 3 -1.75"),
     ("c.ply", raw(b"plain text"), "no PLY file"),
     ("c.ply", raw(GOOD_PLY[:80]), "no PLY file"),
     ("c.ply", raw(GOOD_PLY.replace(b"ascii", b"utf8")), "line 2 of the PLY header"),

@@ -48,6 +48,7 @@ def frame_files(options: Mapping[str, Any]) -> FrameFiles:
         label_type=options.get("label_type") or "uint32",
         not_ours="its columns are others (--data.point-columns)",
         add_labels="add the labels",
+        type_is_said=True,
     )
 
 

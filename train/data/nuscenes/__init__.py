@@ -4,7 +4,7 @@ from typing import Final
 
 from train.data.dataset_spec import NUSCENES_RULE, DatasetSpec
 from train.data.nuscenes.classes import CLASS_NAMES
-from train.data.nuscenes.points import read_points, read_segment
+from train.data.nuscenes.points import read_points
 from train.data.nuscenes.source import NuScenes, list_scenes
 from train.data.nuscenes.submission import NuScenesSubmission
 
@@ -15,7 +15,6 @@ __all__ = [
     "NuScenesSubmission",
     "list_scenes",
     "read_points",
-    "read_segment",
 ]
 
 SPEC: Final = DatasetSpec(

@@ -18,13 +18,14 @@ from train.data.nuscenes.keyframes import keyframe_index
 from train.data.nuscenes.layout import SCENES, choose_version, find_versions
 from train.data.nuscenes.points import (
     POINT_BYTES,
-    UNKNOWN,
-    check_label_bytes,
     check_point_bytes,
+    label_files,
     read_points,
-    read_segment,
 )
 from train.data.nuscenes.tables import read_rows
+
+_NO_LABELS = label_files({})
+"""By which files of labels are looked at before the categories are read."""
 
 
 class NuScenes:
@@ -85,7 +86,7 @@ class NuScenes:
         if self.unreadable:
             self._leave_out(self.unreadable)
         labeled = bool((self._label_files != b"").any())
-        self._lookup = self._read_categories() if labeled else None
+        self._labels = label_files(self._read_categories()) if labeled else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,14 +103,14 @@ class NuScenes:
         Raises
         ------
         UserError
-            If a file cannot be read or its contents are damaged, see `read_points`, `read_segment`.
+            If a file cannot be read or its contents are damaged, see `read_points`.
         """
         path = self.root / self._point_files[index].decode()
         coord, strength = read_points(path)
         segment = None
-        if self._lookup is not None and self._label_files[index]:
+        if self._labels is not None and self._label_files[index]:
             label_path = self.root / self._label_files[index].decode()
-            segment = read_segment(label_path, len(coord), self._lookup)
+            segment = self._labels.read_segment(label_path, len(coord))
         name = self._tokens[index].decode()
         pose = self._poses[index].copy()
         return LidarFrame(coord, strength, segment, name, path, pose, self.images(index))
@@ -137,7 +138,7 @@ class NuScenes:
         """Return a frame's file of points, its labels if any, and the tables that it depends on."""
         tables = ["sample_data", "calibrated_sensor", "ego_pose"]
         found = [self.root / self._point_files[index].decode()]
-        if self._lookup is not None and self._label_files[index]:
+        if self._labels is not None and self._label_files[index]:
             found.append(self.root / self._label_files[index].decode())
             tables += ["lidarseg", "category"]
         return (*found, *(self.root / self.version / f"{name}.json" for name in tables))
@@ -203,8 +204,8 @@ class NuScenes:
             try:
                 check_point_bytes(self.root / points.decode(), num_bytes)
                 if label_bytes is not None:
-                    label_path = self.root / labels.decode()
-                    check_label_bytes(label_path, label_bytes, num_bytes // POINT_BYTES)
+                    label_path, count = self.root / labels.decode(), num_bytes // POINT_BYTES
+                    _NO_LABELS.check_label_bytes(label_path, label_bytes, count)
             except UserError as error:
                 if strict:
                     raise
@@ -243,10 +244,10 @@ class NuScenes:
         self._timestamps_us = self._timestamps_us[kept]
         self._point_files, self._label_files = self._point_files[kept], self._label_files[kept]
 
-    def _read_categories(self) -> NDArray[np.int64]:
-        """Return the train id of each of the 256 numbers that a label can be."""
+    def _read_categories(self) -> dict[int, str]:
+        """Return the category of each of the 256 numbers that a label can be."""
         path = self.root / self.version / "category.json"
-        lookup = np.full(256, UNKNOWN, dtype=np.int64)
+        categories: dict[int, str] = {}
         for row in read_rows(path):
             name = row.text("name")
             if "index" not in row.values:
@@ -257,10 +258,10 @@ class NuScenes:
             number = row.integer("index")
             if name not in CATEGORY_TO_TRAIN:
                 raise row.error(f"category {name!r} is not one of nuScenes-lidarseg's 32")
-            if not 0 <= number < len(lookup) or lookup[number] != UNKNOWN:
+            if not 0 <= number < 256 or number in categories:
                 raise row.error(f"'index' {number} of {name} is taken or not in 0..255")
-            lookup[number] = CATEGORY_TO_TRAIN[name]
-        return lookup
+            categories[number] = name
+        return categories
 
 
 def list_scenes(root: Path) -> tuple[str, ...]:

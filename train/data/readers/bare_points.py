@@ -81,7 +81,12 @@ _FEWEST_ROWS: Final = 30  # in fewer, which length of rows is likely is chance
 
 
 def checked_points(
-    path: Path, values: NDArray[np.number], *, not_finite: str, too_far: str
+    path: Path,
+    values: NDArray[np.number],
+    *,
+    not_finite: str,
+    too_far: str,
+    columns: str = "x y z strength",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return coordinates and strengths as networks take them, or refuse the file.
 
@@ -90,14 +95,16 @@ def checked_points(
     path
         Where they come from.
     values
-        (N, 4) numbers: x, y, z in meters and strength.
+        (N, C) numbers: x, y, z in meters, and strength or more.
     not_finite, too_far
         What to do about values that are not finite, and about points beyond `MAX_COORDINATE_M`.
+    columns
+        What the values are called.
 
     Returns
     -------
-    coord, strength
-        (N, 3) and (N, 1) float32.
+    coord, rest
+        (N, 3) and (N, C - 3) float32: of four columns, the strength.
 
     Raises
     ------
@@ -111,21 +118,30 @@ def checked_points(
         points = values.astype(np.float32, copy=False)
     # Which points are wrong is asked only of damaged files: to look at each row takes far longer.
     if not np.isfinite(points).all():
-        finite = np.isfinite(points).all(axis=1)
-        first = int(np.argmin(finite))
-        raise PointsError(
-            f"{path}: {int((~finite).sum())} of {len(points)} points have NaN or infinite values "
-            f"(first: point {first}, x y z strength = {_show(points[first])}); {not_finite}"
-        )
+        wrong = np.asarray(~np.isfinite(points).all(axis=1))
+        raise wrong_points(path, points, wrong, "have NaN or infinite values", not_finite, columns)
     if np.abs(points[:, :3]).max() > MAX_COORDINATE_M:
-        far = np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M
-        first = int(np.argmax(far))
-        raise PointsError(
-            f"{path}: {int(far.sum())} of {len(points)} points lie more than "
-            f"{MAX_COORDINATE_M:g} m out (first: point {first} at {_show(points[first, :3])}); "
-            f"{too_far}"
-        )
+        wrong = np.asarray(np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M)
+        reason = f"lie more than {MAX_COORDINATE_M:g} m out"
+        raise wrong_points(path, points, wrong, reason, too_far, columns)
     return np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3:])
+
+
+def wrong_points(
+    path: Path,
+    points: NDArray[np.float32],
+    wrong: NDArray[np.bool_],
+    reason: str,
+    hint: str,
+    columns: str,
+) -> PointsError:
+    """Return the complaint about some points (N, C) of a file, those that are `wrong` (N,)."""
+    first = int(np.argmax(wrong))
+    shown = " ".join(f"{float(value):.6g}" for value in points[first])
+    return PointsError(
+        f"{path}: {int(wrong.sum())} of {len(points)} points {reason} (first: point {first}, "
+        f"{columns} = {shown}); {hint}"
+    )
 
 
 def refuse_other_columns(path: Path, points: NDArray[np.float32]) -> None:
@@ -175,8 +191,3 @@ def _changes(values: NDArray[np.float32]) -> dict[int, float]:
         for columns in range(3, _MOST_COLUMNS + 1)
         if len(some) > columns
     }
-
-
-def _show(values: NDArray[np.float32]) -> str:
-    """Return a point's values on one line."""
-    return " ".join(f"{float(value):.6g}" for value in values)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from train.core.bounded import first_line, whole_number
 from train.core.errors import UserError
-from train.data.files import listed, read_bytes
+from train.data.files import check_size, listed, read_bytes
 from train.data.frame import IGNORE_INDEX
 from train.data.readers.class_map import MAX_RAW_ID, ClassMap
 
@@ -120,7 +120,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z"), first
         )
     try:
-        found = yaml.load(read_bytes(path, lambda size: _refuse_large(path, size)), Loader)
+        found = yaml.load(_read_small(path), Loader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
@@ -137,19 +137,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return found
 
 
-def _refuse_large(path: Path, num_bytes: int) -> None:
-    if num_bytes > _MOST_BYTES:
-        raise UserError(
-            f"--data.class-map {path}: has {num_bytes} bytes, a class map at most {_MOST_BYTES}; "
-            "give another file"
-        )
+def _read_small(path: Path) -> bytes:
+    where = f"--data.class-map {path}"
+    return read_bytes(path, lambda size: check_size(where, size, _MOST_BYTES, "a class map"))
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
     """Return GOOSE's list of classes as the entries of a YAML file."""
     try:
-        data = read_bytes(path, lambda size: _refuse_large(path, size))
-        lines = list(csv.reader(data.decode("utf-8-sig").splitlines()))
+        lines = list(csv.reader(_read_small(path).decode("utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"--data.class-map {path}: is no table ({error}); write it again"

@@ -24,14 +24,6 @@ from train.data.readers import bare_points
 from train.data.readers.bare_points import strength_name
 
 
-def checked_points(
-    path: Path, values: NDArray[np.number], *, not_finite: str, too_far: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what `bare_points.checked_points` does, and raise what a command shows in one line."""
-    with points_of_users():
-        return bare_points.checked_points(path, values, not_finite=not_finite, too_far=too_far)
-
-
 @contextmanager
 def points_of_users() -> Iterator[None]:
     """Turn what is wrong with points into what a command shows in one line."""
@@ -40,6 +32,9 @@ def points_of_users() -> Iterator[None]:
     except bare_points.PointsError as error:
         raise UserError(str(error)) from error
 
+
+checked_points = points_of_users()(bare_points.checked_points)
+"""As in `bare_points`; raises what a command shows in one line."""
 
 NO_STRENGTH: Final = "none in the file, 0 for every point"
 

@@ -92,6 +92,8 @@ class FrameFiles:
         What else a file can be whose size or contents do not fit.
     add_labels
         How to come by label files.
+    type_is_said
+        Whether the user says the label type, and is told the flag for it where another one fits.
     """
 
     class_map: ClassMap
@@ -100,6 +102,7 @@ class FrameFiles:
     label_type: LabelType = "uint32"
     not_ours: str = "no SemanticKITTI frame"
     add_labels: str = "add the labels (data_odometry_labels.zip)"
+    type_is_said: bool = False
 
     def check_point_bytes(self, path: Path, num_bytes: int) -> None:
         """Refuse a file's size that no whole number of points can have."""
@@ -129,7 +132,7 @@ class FrameFiles:
         fits = other.get(num_bytes // num_points if num_bytes % num_points == 0 else 0)
         hint = (
             f"its labels seem to be {fits}: give --data.label-type {fits}"
-            if fits is not None
+            if fits is not None and self.type_is_said
             else "copy the label file that belongs to it"
         )
         raise UserError(
@@ -207,7 +210,7 @@ class FrameFiles:
         """
         if path.suffix == ".npy":
             return self.class_map.train_ids(_labels_of_npy(path, num_points), path)
-        data = read_bytes(path)
+        data = read_bytes(path, lambda size: self.check_label_bytes(path, size, num_points))
         self.check_label_bytes(path, len(data), num_points)
         raw = np.frombuffer(data, dtype=np.dtype(self.label_type).newbyteorder("<"))
         if self.label_type == "uint32":

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
-from train.data.files import read_bytes, reading
+from train.data.files import check_size, read_bytes, reading
 from train.data.frame import CameraImage
 from train.data.image_files import image_size
 
@@ -48,7 +48,7 @@ def read_calibration(path: Path) -> DriveCalibration:
     UserError
         If it cannot be read, or has no line `P2` or `Tr` of 12 numbers.
     """
-    data = read_bytes(path, lambda num_bytes: _check_not_more(path, num_bytes))
+    data = read_bytes(path, lambda size: check_size(path, size, _MAX_BYTES, "a calibration"))
     matrices: dict[str, NDArray[np.float64]] = {}
     for line in data.decode("ascii", errors="replace").splitlines():
         name, _, rest = line.partition(":")
@@ -133,8 +133,3 @@ def _matrix(path: Path, name: str, words: list[str]) -> NDArray[np.float64]:
     if len(values) != 12 or not np.isfinite(values).all():
         raise UserError(f"{path}: line {name} has not 12 finite numbers; copy it again")
     return values.reshape(3, 4)
-
-
-def _check_not_more(path: Path, num_bytes: int) -> None:
-    if num_bytes > _MAX_BYTES:
-        raise UserError(f"{path}: {num_bytes} bytes are no calibration; copy it again")

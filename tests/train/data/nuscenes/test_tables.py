@@ -257,7 +257,7 @@ def test_a_file_that_would_fill_the_memory_is_not_read(pair):
         stream.truncate(60)
     with labels.open("r+b") as stream:
         stream.truncate(10**11)
-    refused_at(labels, lambda: source[0], "more than a frame")
+    refused_at(labels, lambda: source[0], "100000000000 bytes, but the frame has 3 points")
 
 
 @pytest.mark.parametrize("value", [256.0, -1.0])
