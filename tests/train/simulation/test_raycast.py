@@ -12,6 +12,7 @@ import pytest
 from tests.train.simulation.exact_sensor import fan
 from train.simulation.simulator import raycast
 from train.simulation.simulator.kernels import cast_columns, ground_kind
+from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
 from train.simulation.simulator.surfaces import Kind, Material
 
@@ -49,7 +50,7 @@ def ends(hits: raycast.Hits, directions: np.ndarray) -> np.ndarray:
 
 
 def scene_of(*parts, ground: Ground = FLAT) -> Scene:
-    builder = SceneBuilder()
+    builder = SceneBuilder(first_instance=7)
     for part in parts:
         part(builder)
     return builder.build(ground)
@@ -58,7 +59,7 @@ def scene_of(*parts, ground: Ground = FLAT) -> Scene:
 def one(shape: Shape, half, *, extra=(0.0, 0.0, 0.0)):
     def add(builder: SceneBuilder) -> None:
         common = {"instance": 7, "extra": extra, "turn": 0.2}
-        builder.add(shape, FRAME, (0.0, 0.0, 0.3), half, Kind.OTHER_OBJECT, Material.WOOD, **common)
+        builder.add(shape, FRAME, (0.0, 0.0, 0.3), half, Kind.CAR, Material.WOOD, **common)
 
     return add
 
@@ -92,8 +93,8 @@ PROFILE = [(-1.0, 0.2), (1.0, 0.2), (0.6, 1.4), (-0.5, 1.4)]
 
 
 def prism(builder: SceneBuilder) -> None:
-    common = {"narrowing": 0.2, "instance": 7}
-    builder.add_prism(FRAME, PROFILE, 0.8, Kind.OTHER_OBJECT, Material.WOOD, **common)
+    parts = Spot(builder, FRAME, np.random.default_rng(0)).parts(Kind.CAR)
+    parts.prism(PROFILE, 0.8, Material.WOOD, narrowing=0.2)
 
 
 def in_prism(points: np.ndarray) -> np.ndarray:
@@ -145,7 +146,7 @@ def test_a_solid_is_met_where_walking_along_the_ray_meets_it(shape: Shape):
     assert (walked[both] - hits.range_m[both]).min() > -1e-9
     assert (walked[both] - hits.range_m[both]).max() <= 0.004 + 1e-9
     assert (hits.instance[hit] == 7).all()
-    assert (hits.kind[hit] == Kind.OTHER_OBJECT).all()
+    assert (hits.kind[hit] == Kind.CAR).all()
     assert (hits.material[hit] == Material.WOOD).all()
     assert (hits.instance[~hit] == 0).all()
 

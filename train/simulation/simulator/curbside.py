@@ -9,10 +9,9 @@ from typing import Final
 import numpy as np
 
 from train.simulation.simulator import objects, people, vehicles
-from train.simulation.simulator.layout import Crossing, Layout, Stretch
-from train.simulation.simulator.parts import Spot, chance, either_side, pick, pick_below, uniform
-from train.simulation.simulator.roadside import Footprints, Roadside
-from train.simulation.simulator.scene import SceneBuilder
+from train.simulation.simulator.layout import Crossing, Stretch
+from train.simulation.simulator.parts import Spot, pick, pick_below
+from train.simulation.simulator.roadside import Roadside, Site
 from train.simulation.simulator.surfaces import Kind, Material
 from train.simulation.simulator.traffic import DRAW
 
@@ -28,17 +27,9 @@ _WAITING: Final = {
 
 _PARKED: Final = {"car": 0.88, "lorry": 0.92, "trailer": 0.95, "motorcycles": 1.0}
 _HALF_SLOT_M: Final = {"car": 2.6, "lorry": 4.6, "trailer": 2.6, "motorcycles": 1.6}
-_ON_SIDEWALKS: Final = {
-    True: {"sign": 0.17, "item": 0.38, "bicycle": 0.46, "rack": 0.5, "bins": 0.53, "group": 0.6},
-    False: {
-        "sign": 0.17,
-        "item": 0.38,
-        "bicycle": 0.41,
-        "rack": 0.42,
-        "bins": 0.45,
-        "group": 0.475,
-    },
-}
+_ON_SIDEWALKS: Final = ("sign", "item", "bicycle", "rack", "bins", "group")
+_IN_TOWNS: Final = dict(zip(_ON_SIDEWALKS, (0.17, 0.38, 0.46, 0.5, 0.53, 0.6), strict=True))
+_ELSEWHERE: Final = dict(zip(_ON_SIDEWALKS, (0.17, 0.38, 0.41, 0.42, 0.45, 0.475), strict=True))
 """Shares, each above the one before, of what is parked, and of what stands on sidewalks in towns
 and elsewhere; above all, nothing."""
 
@@ -101,7 +92,7 @@ def furnish(at: Roadside) -> None:
 
 def _put_one(at: Roadside, along: float, *, town: bool) -> None:
     """Put one thing, or somebody, on the sidewalk."""
-    what = pick_below(at.rng, _ON_SIDEWALKS[town])
+    what = pick_below(at.rng, _IN_TOWNS if town else _ELSEWHERE)
     at_curb = at.spot(along, at.curb + 0.4)
     at_back = at.spot(along, at.curb + at.walk - 0.35, float(at.rng.normal(scale=0.1)))
     if what == "sign":
@@ -181,15 +172,15 @@ def add_guard_rail(at: Roadside, span: tuple[float, float]) -> None:
         rail.post((0.0, 0.0), 0.06, 0.0, 0.7, Material.METAL)
 
 
-def equip(layout: Layout, scene: SceneBuilder, taken: Footprints, rng: np.random.Generator) -> None:
+def equip(site: Site) -> None:
     """Put up every crossing's lights or signs, and let some wait there."""
-    for crossing in layout.crossings:
-        at = _Junction(layout, crossing, scene, taken, rng)
+    for crossing in site.layout.crossings:
+        at = _Junction(site.layout, site.scene, site.rng, site.taken, crossing)
         if crossing.lights:
             at.signals()
         else:
             at.signs()
-        if chance(rng, 0.6):
+        if at.chance(0.6):
             arm = crossing.arms[0]
             objects.add_street_name(at.spot(crossing.along_m + crossing.reach_m - 0.4, arm, 0.5))
         for arm in crossing.arms:
@@ -198,20 +189,14 @@ def equip(layout: Layout, scene: SceneBuilder, taken: Footprints, rng: np.random
 
 
 @dataclass(frozen=True)
-class _Junction:
+class _Junction(Site):
     """A crossing while things are put there."""
 
-    layout: Layout
     crossing: Crossing
-    scene: SceneBuilder
-    taken: Footprints
-    rng: np.random.Generator
 
     def spot(self, along_m: float, arm: float, beyond_m: float, turn: float = 0.0) -> Spot:
         """Return a place along the main street, so far beyond its curb on a arm's side."""
-        across = arm * (self.layout.curb(arm) + beyond_m)
-        frame = self.layout.frame(along_m, across, turn)
-        return Spot(self.scene, frame, self.rng)
+        return self.place(along_m, arm * (self.layout.curb(arm) + beyond_m), turn)
 
     def signals(self) -> None:
         """Put lights before the crossing on the main street's right sides, and in the arms."""
@@ -237,15 +222,14 @@ class _Junction:
         if not layout.median_m and layout.half_road_m > 3.5 and crossing.zebra:
             for side in (1.0, -1.0):
                 along = crossing.along_m + side * (crossing.half_m + 6.4)
-                frame = layout.frame(along, 0.0, 0.0 if side > 0 else np.pi)
-                island = Spot(self.scene, frame, self.rng)
+                island = self.place(along, 0.0, 0.0 if side > 0 else np.pi)
                 island.parts(Kind.POLE).post((0.0, 0.0), 0.04, 0.0, 1.3, Material.METAL)
                 sign = island.parts(Kind.SIGN).shifted(0.05, 0.0, np.pi / 2)
                 sign.wheel((0.0, 0.0, 1.1), 0.25, 0.012, Material.REFLECTOR)
 
     def queue(self, arm: float) -> None:
         """Let some vehicles stand at the stop line of a arm."""
-        if not chance(self.rng, 0.5 if self.crossing.lights else 0.3):
+        if not self.chance(0.5 if self.crossing.lights else 0.3):
             return
         across = self.layout.curb(arm) + 4.6
         lane = self.crossing.along_m - arm * self.crossing.half_m / 2
@@ -253,26 +237,24 @@ class _Junction:
         for _ in range(int(self.rng.integers(1, 4))):
             kind = pick(self.rng, shares)
             _, length, half_width = _WAITING[kind]
-            frame = self.layout.frame(lane, arm * (across + length / 2), -arm * np.pi / 2)
-            if across + length > 45.0 or not self.taken.take(frame, length / 2, half_width):
+            spot = self.place(lane, arm * (across + length / 2), -arm * np.pi / 2)
+            if across + length > 45.0 or not self.take(spot, length / 2, half_width):
                 return
-            spot = Spot(self.scene, frame, self.rng)
             DRAW[kind](spot, kind)
-            across += length + uniform(self.rng, 1.2, 2.5)
+            across += length + self.uniform(1.2, 2.5)
 
     def wait_to_cross(self, arm: float) -> None:
         """Let some people stand at the curb before the stripes."""
-        rng = self.rng
-        if not self.crossing.zebra or not chance(rng, 0.5):
+        if not self.crossing.zebra or not self.chance(0.5):
             return
-        for _ in range(int(rng.integers(1, 4))):
-            sense = either_side(rng)
-            reach = self.crossing.half_m + uniform(rng, 3.2, 4.2)
-            beyond = uniform(rng, 0.4, 1.0)
-            turn = -arm * np.pi / 2 + uniform(rng, -0.5, 0.5)
-            kind = Kind.CHILD if chance(rng, 0.2) else Kind.PERSON
+        for _ in range(int(self.rng.integers(1, 4))):
+            sense = self.either_side()
+            reach = self.crossing.half_m + self.uniform(3.2, 4.2)
+            beyond = self.uniform(0.4, 1.0)
+            turn = -arm * np.pi / 2 + self.uniform(-0.5, 0.5)
+            kind = Kind.CHILD if self.chance(0.2) else Kind.PERSON
             spot = self.spot(self.crossing.along_m + sense * reach, arm, beyond, turn)
-            if self.taken.take(spot.frame, 0.25, 0.3):
+            if self.take(spot, 0.25, 0.3):
                 people.add_person(spot, kind)
 
 

@@ -9,8 +9,7 @@ from train.simulation.simulator import curbside
 from train.simulation.simulator.frontage import line_side
 from train.simulation.simulator.layout import Layout
 from train.simulation.simulator.objects import add_bush, add_lamp, add_tree
-from train.simulation.simulator.parts import Spot
-from train.simulation.simulator.roadside import Footprints, roadsides
+from train.simulation.simulator.roadside import Footprints, Site, roadsides
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder
 from train.simulation.simulator.sensor import Motion, moving_along
 from train.simulation.simulator.traffic import SPEED_M_S, keep_clear, plan_traffic
@@ -40,17 +39,17 @@ class Street:
         self.traffic = plan_traffic(self.layout, rng)
         self._standing = SceneBuilder(first_instance=first_instance)
         chance = np.random.default_rng(standing_seed)
-        taken = Footprints()
-        keep_clear(self.layout, self.traffic, taken)
+        site = Site(self.layout, self._standing, chance, Footprints())
+        keep_clear(self.layout, self.traffic, site.taken)
         # What matters most comes first: where it stands, nothing else will.
-        curbside.equip(self.layout, self._standing, taken, chance)
-        sides = roadsides(self.layout, self._standing, taken, chance)
+        curbside.equip(site)
+        sides = roadsides(site)
         curbside.happen(*sides[:2])
         for side in sides:
             line_side(side)
             curbside.park(side)
             curbside.furnish(side)
-        _plant_median(self.layout, self._standing, chance)
+        _plant_median(site)
 
     def sensor_frame(self, along_m: float) -> Frame:
         """Return where the sensor's foot is, in the middle of its lane, and where it is headed."""
@@ -64,15 +63,16 @@ class Street:
         return scene.build(self.layout.ground)
 
 
-def _plant_median(layout: Layout, scene: SceneBuilder, rng: np.random.Generator) -> None:
+def _plant_median(site: Site) -> None:
     """Put lamps, trees or bushes on the median between the carriageways, if there is one."""
+    layout = site.layout
     if not layout.median_m:
         return
-    style = int(rng.integers(3))
-    for along in np.arange(layout.start_m, layout.end_m, float(rng.uniform(8, 16))):
+    style = int(site.rng.integers(3))
+    for along in np.arange(layout.start_m, layout.end_m, site.uniform(8, 16)):
         if any(abs(along - each.along_m) < each.half_m + 7.0 for each in layout.crossings):
             continue
-        spot = Spot(scene, layout.frame(float(along), 0.0, np.pi / 2), rng)
+        spot = site.place(float(along), 0.0, np.pi / 2)
         if style == 0:
             add_lamp(spot)
         elif style == 1 and layout.median_m > 1.0:

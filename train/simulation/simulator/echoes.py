@@ -25,6 +25,17 @@ class Echoes(NamedTuple):
     instance: NDArray[np.int64]
     seen: NDArray[np.bool_]
 
+    def put(
+        self,
+        at: NDArray[np.bool_],
+        range_m: NDArray[np.floating] | float,
+        intensity: NDArray[np.floating] | float,
+        kind: Kind,
+    ) -> "Echoes":
+        """Return echoes of which some (A, B) are others: seen, short, and of nothing counted."""
+        new = (range_m, intensity, 0.0, int(kind), 0, True)
+        return Echoes._make(np.where(at, one, other) for one, other in zip(new, self, strict=True))
+
 
 @dataclass(frozen=True)
 class EchoModel:
@@ -99,8 +110,7 @@ class EchoModel:
         rng
             All chance.
         """
-        everything = np.ones(hits.range_m.shape)
-        first = self._measure(hits, hits.range_m, everything, gains, rng)
+        first = self._measure(hits, np.ones(hits.range_m.shape), gains, rng)
         first = first._replace(range_m=self._stray(first.range_m, rng))
         first = self._add_outliers(first, rng)
         first = first._replace(seen=first.seen & ~hidden & self._in_reach(first.range_m))
@@ -111,14 +121,13 @@ class EchoModel:
     def _measure(
         self,
         hits: Hits,
-        range_m: NDArray[np.float64],
         light: NDArray[np.float64],
         gains: NDArray[np.float64],
         rng: np.random.Generator,
     ) -> Echoes:
         """Return what is measured of surfaces that get a share of each ray's light."""
         base, spread, falloff, dropout, rough = _OPTICS[hits.material].transpose(2, 0, 1)
-        shape = range_m.shape
+        range_m, shape = hits.range_m, hits.range_m.shape
         cosine = np.clip(hits.cosine, 0.02, 1.0)
         # Weak echoes are reported weaker than their surface: with range, the more so at grazing
         # incidence. Fitted to a real frame's medians of road, buildings and vegetation.
@@ -170,7 +179,7 @@ class EchoModel:
             furthest = np.where(further, range_m, furthest)
         behind = Hits._make(cells.reshape(-1)[behind_at] for cells in hits)
         light = rng.uniform(0.15, 0.6, size=shape)
-        second = self._measure(behind, behind.range_m, light, gains, rng)
+        second = self._measure(behind, light, gains, rng)
         with np.errstate(invalid="ignore"):
             apart = second.range_m - first.range_m > self.separation_m
         # A wall seen at a slant is no edge, however far apart two of its columns are; nor is the
@@ -200,14 +209,7 @@ class EchoModel:
         out = rng.random(shape) < self.outlier_share
         most = np.minimum(np.where(np.isfinite(echoes.range_m), echoes.range_m, 40.0), 40.0)
         range_m = self.closest_m + (most - self.closest_m) * rng.random(shape)
-        return echoes._replace(
-            range_m=np.where(out, range_m, echoes.range_m),
-            intensity=np.where(out, self.intensity_step, echoes.intensity),
-            elongation_m=np.where(out, 0.0, echoes.elongation_m),
-            kind=np.where(out, int(Kind.OUTLIER), echoes.kind),
-            instance=np.where(out, 0, echoes.instance),
-            seen=echoes.seen | out,
-        )
+        return echoes.put(out, range_m, self.intensity_step, Kind.OUTLIER)
 
     def _in_reach(self, range_m: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which ranges the sensor reports."""

@@ -313,8 +313,7 @@ def _add_porch(house: Parts, half_width: float) -> None:
     porch.box((out / 2, 0.0, 0.0), (out / 2, 0.9, 0.18), Material.CONCRETE)
     porch.box((out / 2, 0.0, 2.45), (out / 2, 1.0, 0.07), Material.TILE)
     if out > 1.0:
-        for side in porch.sides():
-            side.post((out - 0.1, 0.85), 0.06, 0.0, 2.4, Material.WOOD)
+        porch.both().post((out - 0.1, 0.85), 0.06, 0.0, 2.4, Material.WOOD)
 
 
 def _add_balconies(house: Parts, half_width: float, storeys: int) -> None:

@@ -155,8 +155,7 @@ def add_bins(spot: Spot) -> None:
         cart.mesh((0.0, 0.0, 0.75), (0.42, 0.27, 0.22), 0.5, Material.METAL)
         cart.box((-0.48, 0.0, 1.0), (0.02, 0.26, 0.02), Material.PLASTIC)
         for forward in (-0.35, 0.35):
-            for side in cart.sides():
-                side.wheel((forward, 0.22, 0.07), 0.07, 0.02)
+            cart.both().wheel((forward, 0.22, 0.07), 0.07, 0.02)
         cart.box((0.0, 0.0, 0.3), (0.4, 0.24, 0.02), Material.METAL)
         return
     for number in range(int(spot.rng.integers(1, 4))):
@@ -165,8 +164,7 @@ def add_bins(spot: Spot) -> None:
         body = [(-0.22, 0.08), (0.2, 0.08), (0.28, 0.95), (-0.3, 0.95)]
         dustbin.prism(body, 0.27, Material.DARK_PAINT)
         dustbin.box((0.0, 0.0, 1.0), (0.33, 0.29, 0.05), Material.PLASTIC)
-        for side in dustbin.sides():
-            side.wheel((-0.28, 0.22, 0.1), 0.1, 0.03)
+        dustbin.both().wheel((-0.28, 0.22, 0.1), 0.1, 0.03)
 
 
 def add_debris(spot: Spot) -> None:
@@ -234,8 +232,7 @@ def add_shelter(spot: Spot) -> None:
         shelter.post((-0.6, left), 0.04, 0.0, 2.4, Material.METAL)
     shelter.box((0.0, 0.0, 2.45), (0.8, half + 0.15, 0.06), Material.METAL)
     shelter.box((-0.62, 0.0, 1.2), (0.012, half, 0.95), Material.GLASS)
-    for side in shelter.sides():
-        side.box((-0.15, half, 1.2), (0.45, 0.03, 0.95), Material.PLASTIC)
+    shelter.both().box((-0.15, half, 1.2), (0.45, 0.03, 0.95), Material.PLASTIC)
     shelter.box((-0.35, 0.0, 0.45), (0.2, half - 0.4, 0.03), Material.WOOD)
     stop = spot.moved(0.5, half + 1.2)
     stop.parts(Kind.POLE).post((0.0, 0.0), 0.035, 0.0, 2.6, Material.METAL)
@@ -347,8 +344,7 @@ def _bare(spot: Spot, size: float) -> None:
 
 def _young(spot: Spot) -> None:
     _trunk(spot, spot.uniform(0.03, 0.05), 2.2)
-    for side in spot.parts(Kind.OTHER_OBJECT).sides():
-        side.post((0.0, 0.35), 0.03, 0.0, 1.5, Material.WOOD)
+    spot.parts(Kind.OTHER_OBJECT).both().post((0.0, 0.35), 0.03, 0.0, 1.5, Material.WOOD)
     half = (spot.uniform(0.4, 0.7), spot.uniform(0.5, 0.9))
     _crown(spot, spot.uniform(2.3, 2.8), half, 8, (0.2, 0.4))
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,19 +16,22 @@ Point = tuple[float, float]
 Picked = TypeVar("Picked")
 
 
-def uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Return a number between two."""
-    return low + (high - low) * rng.random()
+class Chance:
+    """What has a source of chance, `rng`, draws from it in plain words."""
 
+    rng: np.random.Generator
 
-def chance(rng: np.random.Generator, share: float) -> bool:
-    """Return true in this share of all cases."""
-    return bool(rng.random() < share)
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number between two."""
+        return low + (high - low) * self.rng.random()
 
+    def chance(self, share: float) -> bool:
+        """Return true in this share of all cases."""
+        return bool(self.rng.random() < share)
 
-def either_side(rng: np.random.Generator) -> float:
-    """Return 1 or -1."""
-    return 1.0 if chance(rng, 0.5) else -1.0
+    def either_side(self) -> float:
+        """Return 1 or -1."""
+        return 1.0 if self.chance(0.5) else -1.0
 
 
 def pick(rng: np.random.Generator, shares: Mapping[Picked, float]) -> Picked:
@@ -41,7 +45,8 @@ def pick_below(rng: np.random.Generator, limits: Mapping[str, float]) -> str:
     return next((name for name, limit in limits.items() if number < limit), "")
 
 
-class Spot(NamedTuple):
+@dataclass(frozen=True)
+class Spot(Chance):
     """Where an object is drawn, and what decides its looks.
 
     Attributes
@@ -58,17 +63,9 @@ class Spot(NamedTuple):
     frame: Frame
     rng: np.random.Generator
 
-    def uniform(self, low: float, high: float) -> float:
-        """Return a number between two."""
-        return low + (high - low) * self.rng.random()
-
-    def chance(self, share: float) -> bool:
-        """Return true in this share of all cases."""
-        return bool(self.rng.random() < share)
-
     def at(self, frame: Frame) -> "Spot":
         """Return another place in the same scene."""
-        return self._replace(frame=frame)
+        return Spot(self.scene, frame, self.rng)
 
     def moved(self, forward: float, left: float, up: float = 0.0, *, turn: float = 0.0) -> "Spot":
         """Return a place given in the axes of this one, turned by `turn`."""
@@ -79,7 +76,7 @@ class Spot(NamedTuple):
         return Parts(self, kind)
 
 
-class Parts:
+class Parts(Chance):
     """The parts of one object.
 
     Parameters
@@ -91,11 +88,10 @@ class Parts:
     """
 
     def __init__(self, spot: Spot, kind: Kind) -> None:
-        self.spot, self.kind = spot, kind
-        self.rng, self.uniform, self.chance = spot.rng, spot.uniform, spot.chance
+        self.spot, self.kind, self.rng = spot, kind, spot.rng
         instance = spot.scene.new_instance() if kind in THINGS else 0
         self._numbers = {"instance": instance, "group": spot.scene.new_group()}
-        self._side = 1.0
+        self._sides: tuple[float, ...] = (1.0,)
 
     def shifted(self, forward: float, left: float, turn: float = 0.0, up: float = 0.0) -> "Parts":
         """Return a way to draw more parts of the same object, about another place of it."""
@@ -103,19 +99,26 @@ class Parts:
         other.spot = self.spot.moved(forward, left, up, turn=turn)
         return other
 
+    def both(self, first: float = -1.0) -> "Parts":
+        """Return a way to draw each part on the side asked for (1 the left), then mirrored."""
+        other = copy(self)
+        other._sides = (first, -first)
+        return other
+
     def sides(self, first: float = -1.0) -> "tuple[Parts, Parts]":
-        """Return two ways to draw: on the side that is asked for (1 the left), and mirrored."""
-        both = copy(self), copy(self)
-        both[0]._side, both[1]._side = first, -first
-        return both
+        """Return two ways to draw: one side's parts after all of the other's; see `both`."""
+        one, other = copy(self), copy(self)
+        one._sides, other._sides = (first,), (-first,)
+        return one, other
 
     def solid(
         self, shape: Shape, place: Place, half: Place, material: Material, *extra: float
     ) -> None:
         """Add any primitive with its center at `place`; `half` and `extra` as `Shape` says."""
         scene, frame = self.spot.scene, self.spot.frame
-        place = (place[0], self._side * place[1], place[2])
-        scene.add(shape, frame, place, half, self.kind, material, extra=extra, **self._numbers)
+        for side in self._sides:
+            at = (place[0], side * place[1], place[2])
+            scene.add(shape, frame, at, half, self.kind, material, extra=extra, **self._numbers)
 
     def box(self, place: Place, half: Place, material: Material) -> None:
         """Add a box with its center at `place`, given half its sizes."""
@@ -161,11 +164,30 @@ class Parts:
         narrowing: float = 0.0,
         left: float = 0.0,
     ) -> None:
-        """Add a convex side view, extruded to both sides; see `SceneBuilder.add_prism`."""
-        scene, frame = self.spot.scene, self.spot.moved(0.0, self._side * left).frame
-        scene.add_prism(
-            frame, profile, half_width, self.kind, material, narrowing=narrowing, **self._numbers
-        )
+        """Add a convex side view, extruded to both sides.
+
+        The profile's corners (forward, up) go counter-clockwise seen from the right hand side
+        (forward to the right). Half the width is that at the lowest corner; it shrinks by
+        `narrowing` for each meter up.
+        """
+        corners = [(float(forward), float(up)) for forward, up in profile]
+        low, high = min(up for _, up in corners), max(up for _, up in corners)
+        back, front = min(forward for forward, _ in corners), max(forward for forward, _ in corners)
+        middle, level = (back + front) / 2, (low + high) / 2
+        planes = []
+        for (x0, z0), (x1, z1) in zip(corners, [*corners[1:], corners[0]], strict=True):
+            length = math.hypot(x1 - x0, z1 - z0)
+            nx, nz = (z1 - z0) / length, (x0 - x1) / length
+            planes.append((nx, 0.0, nz, nx * (x0 - middle) + nz * (z0 - level)))
+        slope = math.hypot(1.0, narrowing)
+        reach = (half_width - narrowing * (level - low)) / slope
+        planes += [(0.0, side / slope, narrowing / slope, reach) for side in (1.0, -1.0)]
+        half = ((front - back) / 2, half_width, (high - low) / 2)
+        for side in self._sides:
+            extra = self.spot.scene.add_planes(planes)
+            there = self.shifted(0.0, side * left)
+            there._sides = (1.0,)
+            there.solid(Shape.POLYTOPE, (middle, 0.0, level), half, material, *extra)
 
     def beam(
         self,

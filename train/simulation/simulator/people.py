@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.simulation.simulator.parts import Parts, Point, Spot
+from train.simulation.simulator.parts import Parts, Place, Point, Spot
 from train.simulation.simulator.surfaces import Kind, Material
 
 _CLOTHES = (Material.CLOTH, Material.CLOTH, Material.DARK_CLOTH, Material.DARK_CLOTH)
@@ -27,23 +27,28 @@ class _Body(NamedTuple):
 
     def leg(self, hip: Point, left: float, angle: float, bend: float, material: Material) -> None:
         """Add a thigh at an angle to the vertical (forward positive), a shank bent back from it."""
-        size, low = self.size, angle - bend
-        knee = (hip[0] + 0.45 * size * np.sin(angle), hip[1] - 0.45 * size * np.cos(angle))
-        foot = (knee[0] + 0.43 * size * np.sin(low), knee[1] - 0.43 * size * np.cos(low))
-        self.parts.beam(hip, knee, 0.075 * size, material, left=left)
-        self.parts.beam(knee, foot, 0.055 * size, material, left=left)
-        toe = (foot[0] + 0.07 * size, 0.0, max(foot[1], 0.04))
-        self.parts.shifted(0.0, left).box(toe, (0.13 * size, 0.045, 0.04), Material.RUBBER)
+        bones = ((0.45, angle, 0.075), (0.43, angle - bend, 0.055))
+        foot = self._limb(hip, left, bones, material)
+        toe = (foot[0] + 0.07 * self.size, 0.0, max(foot[1], 0.04))
+        self.parts.shifted(0.0, left).box(toe, (0.13 * self.size, 0.045, 0.04), Material.RUBBER)
 
     def arm(
         self, shoulder: Point, left: float, angle: float, bend: float, material: Material
     ) -> None:
         """Add an upper arm at an angle to the vertical (forward positive), a forearm bent up."""
-        size, up = self.size, angle + bend
-        elbow = (shoulder[0] + 0.3 * size * np.sin(angle), shoulder[1] - 0.3 * size * np.cos(angle))
-        hand = (elbow[0] + 0.3 * size * np.sin(up), elbow[1] - 0.3 * size * np.cos(up))
-        self.parts.beam(shoulder, elbow, 0.05 * size, material, left=left)
-        self.parts.beam(elbow, hand, 0.04 * size, material, left=left)
+        bones = ((0.3, angle, 0.05), (0.3, angle + bend, 0.04))
+        self._limb(shoulder, left, bones, material)
+
+    def _limb(
+        self, start: Point, left: float, bones: tuple[Place, ...], material: Material
+    ) -> Point:
+        """Add bones, each of a length, an angle and a thickness, and return where they end."""
+        for length, angle, thickness in bones:
+            length *= self.size
+            end = (start[0] + length * np.sin(angle), start[1] - length * np.cos(angle))
+            self.parts.beam(start, end, thickness * self.size, material, left=left)
+            start = end
+        return start
 
     def bent_limb(
         self, start: Point, end: Point, bones: Point, left: float, thickness: float, cloth: Material
@@ -181,8 +186,7 @@ def add_dog(spot: Spot) -> None:
     dog.beam((0.3 * size, 0.5 * size), (0.4 * size, 0.64 * size), 0.07 * size, fur)
     dog.beam((-0.36 * size, 0.52 * size), (-0.6 * size, 0.75 * size), 0.025 * size, fur)
     for forward in (0.25, -0.27):
-        for side in dog.sides(1.0):
-            side.post((forward * size, 0.08 * size), 0.03 * size, 0.0, 0.45 * size, fur)
+        dog.both(1.0).post((forward * size, 0.08 * size), 0.03 * size, 0.0, 0.45 * size, fur)
 
 
 def add_bicycle(spot: Spot) -> None:
@@ -231,8 +235,7 @@ def _draw_bicycle(cycle: Parts) -> float:
     if cycle.chance(0.2):
         cycle.mesh((0.58, 0.0, 0.92), (0.16, 0.2, 0.12), 0.4, Material.METAL)
     if cycle.chance(0.15):
-        for side in cycle.sides(1.0):
-            side.box((back, 0.16, 0.55), (0.17, 0.07, 0.17), Material.DARK_CLOTH)
+        cycle.both(1.0).box((back, 0.16, 0.55), (0.17, 0.07, 0.17), Material.DARK_CLOTH)
     cycle.box((back - 0.34, 0.0, 0.6), (0.015, 0.03, 0.03), Material.REFLECTOR)
     return saddle
 
@@ -273,8 +276,7 @@ def _draw_motorcycle(cycle: Parts, *, scooter: bool) -> None:
         if cycle.chance(0.5):
             cycle.prism([(0.4, 0.75), (0.75, 0.85), (0.6, 1.2), (0.42, 1.0)], 0.17, paint)
     cycle.box((0.42, 0.0, 1.03), (0.03, 0.34, 0.025), Material.METAL)
-    for side in cycle.sides(1.0):
-        side.ball((0.42, 0.33, 1.18), (0.03, 0.07, 0.05), Material.GLASS)
+    cycle.both(1.0).ball((0.42, 0.33, 1.18), (0.03, 0.07, 0.05), Material.GLASS)
     if cycle.chance(0.25):
         cycle.box((-0.95, 0.0, 1.0), (0.2, 0.22, 0.18), Material.PLASTIC)
     cycle.box((-0.98, 0.0, 0.55), (0.01, 0.1, 0.08), Material.REFLECTOR)

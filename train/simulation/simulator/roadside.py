@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.simulation.simulator.layout import REACH_M, Crossing, Layout
-from train.simulation.simulator.parts import Spot, chance, uniform
+from train.simulation.simulator.parts import Chance, Spot
 from train.simulation.simulator.scene import Frame, SceneBuilder
 
 _HOUSE_DEPTH_M: Final = 17.0
@@ -67,8 +67,8 @@ def _row(frame: Frame, half_length: float, half_width: float) -> NDArray[np.floa
 
 
 @dataclass(frozen=True)
-class Roadside:
-    """A side of the main street, or of a arm, while things are put there.
+class Site(Chance):
+    """A street while things are put there.
 
     Attributes
     ----------
@@ -77,7 +77,29 @@ class Roadside:
     scene, rng
         Where things are collected, and the source of chance.
     taken
-        Where something stands already; the same for all sides of a street.
+        Where something stands already.
+    """
+
+    layout: Layout
+    scene: SceneBuilder
+    rng: np.random.Generator
+    taken: Footprints
+
+    def place(self, along_m: float, across_m: float, turn: float = 0.0) -> Spot:
+        """Return a place on the ground, headed along the main street plus `turn`."""
+        return Spot(self.scene, self.layout.frame(along_m, across_m, turn), self.rng)
+
+    def take(self, spot: Spot, half_length: float, half_width: float) -> bool:
+        """Take the ground about a place if nothing else has taken any of it."""
+        return self.taken.take(spot.frame, half_length, half_width)
+
+
+@dataclass(frozen=True)
+class Roadside(Site):
+    """A side of the main street, or of a arm.
+
+    Attributes
+    ----------
     side
         1 for the left, -1 for the right.
     start_m, end_m
@@ -91,10 +113,6 @@ class Roadside:
         Where along the main street a arm begins and to which side it leads; 0 for no arm.
     """
 
-    layout: Layout
-    scene: SceneBuilder
-    rng: np.random.Generator
-    taken: Footprints
     side: float
     start_m: float
     end_m: float
@@ -104,14 +122,6 @@ class Roadside:
     gaps: tuple[Span, ...] = ()
     origin_m: float = 0.0
     arm: float = 0.0
-
-    def uniform(self, low: float, high: float) -> float:
-        """Return a number between two."""
-        return uniform(self.rng, low, high)
-
-    def chance(self, share: float) -> bool:
-        """Return true in this share of all cases."""
-        return chance(self.rng, share)
 
     @property
     def curb(self) -> float:
@@ -147,32 +157,27 @@ class Roadside:
         if self.arm:
             along, across = self.origin_m - self.arm * across, self.arm * along
             turn += self.arm * math.pi / 2
-        return Spot(self.scene, self.layout.frame(along, across, turn), self.rng)
+        return self.place(along, across, turn)
 
     def facing(self, along_m: float, out_m: float) -> Spot:
         """Return a place that looks at the street or arm."""
         return self.spot(along_m, out_m, -self.side * np.pi / 2)
 
-    def take(self, spot: Spot, half_length: float, half_width: float) -> bool:
-        """Take the ground about a place if nothing else has taken any of it."""
-        return self.taken.take(spot.frame, half_length, half_width)
 
-
-def roadsides(
-    layout: Layout, scene: SceneBuilder, taken: Footprints, rng: np.random.Generator
-) -> list[Roadside]:
+def roadsides(site: Site) -> list[Roadside]:
     """Return the left and the right side of the main street, then those of all arms."""
+    layout, shared = site.layout, (site.layout, site.scene, site.rng, site.taken)
 
     def main(side: float) -> Roadside:
         ends, gaps = (layout.start_m, layout.end_m), tuple(layout.blocked(side))
         widths = (layout.half_road_m, layout.parking[side], layout.walk[side])
-        return Roadside(layout, scene, rng, taken, side, *ends, *widths, gaps)
+        return Roadside(*shared, side, *ends, *widths, gaps)
 
     def beside(crossing: Crossing, arm: float, side: float) -> Roadside:
         # The first houses belong to the main street; theirs are beside the arm before that.
         ends = (layout.outer(arm) + _HOUSE_DEPTH_M + 2.0, REACH_M)
         widths, origin = (crossing.half_m, 0.0, crossing.walk_m), crossing.along_m
-        return Roadside(layout, scene, rng, taken, side, *ends, *widths, (), origin, arm)
+        return Roadside(*shared, side, *ends, *widths, (), origin, arm)
 
     arms = ((crossing, arm) for crossing in layout.crossings for arm in crossing.arms)
     both = (1.0, -1.0)

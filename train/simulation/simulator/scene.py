@@ -156,40 +156,10 @@ class SceneBuilder:
         padded = (*extra, 0.0, 0.0, 0.0)[:3]
         self._numbers.append([*frame.at(*place), *half, *padded, frame.yaw + turn])
 
-    def add_prism(
-        self,
-        frame: Frame,
-        profile: Sequence[tuple[float, float]],
-        half_width: float,
-        kind: Kind,
-        material: Material,
-        *,
-        instance: int = 0,
-        narrowing: float = 0.0,
-        group: int = 0,
-    ) -> None:
-        """Add a convex side view, extruded to both sides.
-
-        The profile's corners (forward, up) go counter-clockwise seen from the right hand side
-        (forward to the right). Half the width is that at the lowest corner; it shrinks by
-        `narrowing` for each meter up.
-        """
-        corners = [(float(forward), float(up)) for forward, up in profile]
-        low, high = min(up for _, up in corners), max(up for _, up in corners)
-        back, front = min(forward for forward, _ in corners), max(forward for forward, _ in corners)
-        middle, level = (back + front) / 2, (low + high) / 2
-        first = len(self._planes)
-        for (x0, z0), (x1, z1) in zip(corners, [*corners[1:], corners[0]], strict=True):
-            length = math.hypot(x1 - x0, z1 - z0)
-            nx, nz = (z1 - z0) / length, (x0 - x1) / length
-            self._planes.append((nx, 0.0, nz, nx * (x0 - middle) + nz * (z0 - level)))
-        slope = math.hypot(1.0, narrowing)
-        reach = (half_width - narrowing * (level - low)) / slope
-        for side in (1.0, -1.0):
-            self._planes.append((0.0, side / slope, narrowing / slope, reach))
-        place, half = (middle, 0.0, level), ((front - back) / 2, half_width, (high - low) / 2)
-        extra, numbers = (first, len(self._planes) - first), {"instance": instance, "group": group}
-        self.add(Shape.POLYTOPE, frame, place, half, kind, material, extra=extra, **numbers)
+    def add_planes(self, planes: Sequence[tuple[float, float, float, float]]) -> tuple[int, int]:
+        """Add the half spaces of a polytope; return the first one's number and how many."""
+        self._planes.extend(planes)
+        return len(self._planes) - len(planes), len(planes)
 
     def build(self, ground: Ground) -> Scene:
         """Return the collected primitives as arrays."""

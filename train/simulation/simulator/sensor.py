@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.simulation.simulator.echoes import Echoes, EchoModel
-from train.simulation.simulator.raycast import cast
+from train.simulation.simulator.raycast import Hits, cast
 from train.simulation.simulator.scene import Frame, Scene
 from train.simulation.simulator.surfaces import Kind, Material
 
@@ -233,15 +233,14 @@ class SpinningLidar:
             threads=threads,
         )
         if self.roof is not None:
-            self._see_roof(self.roof, directions, hits.range_m, hits.cosine, hits.kind)
-            own = hits.kind == Kind.OWN_VEHICLE
-            hits.material[own], hits.instance[own] = int(Material.BRIGHT_PAINT), 0
+            self._see_roof(self.roof, directions, hits)
         hidden = self._hidden(np.rad2deg(azimuth), np.rad2deg(elevation))
         echoes = self.echo.of(hits, gains, hidden, rng)
         if self.lists_misses:
             # What a beam reports of nothing is its own.
             levels = np.exp(unit.normal(2.0, 1.3, size=len(gains)))
-            echoes[0] = _listed_misses(echoes[0], np.minimum(levels, self.echo.intensity_top))
+            levels = np.minimum(levels, self.echo.intensity_top)
+            echoes[0] = echoes[0].put(~echoes[0].seen, 0.0, np.round(levels), Kind.OWN_VEHICLE)
         order = self._order(azimuth)
         parts = []
         for number, echo in enumerate(echoes, start=1):
@@ -263,21 +262,15 @@ class SpinningLidar:
         to_the_left = np.argsort(self._columns() % (2 * np.pi), kind="stable")
         return np.asarray(rays[to_the_left].T.reshape(-1))
 
-    def _see_roof(
-        self,
-        roof: Roof,
-        directions: NDArray[np.float64],
-        range_m: NDArray[np.float64],
-        cosine: NDArray[np.float64],
-        kind: NDArray[np.int64],
-    ) -> None:
+    def _see_roof(self, roof: Roof, directions: NDArray[np.float64], hits: Hits) -> None:
         """Let rays that meet the roof end there."""
         x, y, z = np.moveaxis(_turn(self.mount[None], directions), -1, 0)
         to_roof = np.where(z < 0, roof.below_m / np.maximum(-z, 1e-9), np.inf)
         with np.errstate(invalid="ignore"):
             met = (to_roof * x <= roof.ahead_m) & (to_roof * x >= -roof.behind_m)
-            met &= (np.abs(to_roof * y) <= roof.half_width_m) & (to_roof < range_m)
-        range_m[met], cosine[met], kind[met] = to_roof[met], -z[met], int(Kind.OWN_VEHICLE)
+            met &= (np.abs(to_roof * y) <= roof.half_width_m) & (to_roof < hits.range_m)
+        hits.range_m[met], hits.cosine[met], hits.instance[met] = to_roof[met], -z[met], 0
+        hits.kind[met], hits.material[met] = int(Kind.OWN_VEHICLE), int(Material.BRIGHT_PAINT)
 
     def _hidden(
         self, azimuth_deg: NDArray[np.float64], elevation_deg: NDArray[np.float64]
@@ -344,34 +337,14 @@ class Returns(NamedTuple):
     instance: NDArray[np.int64]
 
 
-def _listed_misses(echo: Echoes, levels: NDArray[np.float64]) -> Echoes:
-    """Return echoes of all rays, those that missed at range 0 with their beam's level (B,)."""
-    miss = ~echo.seen
-    return Echoes(
-        range_m=np.where(miss, 0.0, echo.range_m),
-        intensity=np.where(miss, np.round(levels), echo.intensity),
-        elongation_m=np.where(miss, 0.0, echo.elongation_m),
-        kind=np.where(miss, int(Kind.OWN_VEHICLE), echo.kind),
-        instance=np.where(miss, 0, echo.instance),
-        seen=np.ones_like(echo.seen),
-    )
-
-
 def _gather(
     echo: Echoes, index: NDArray[np.int64], number: int, coord: NDArray[np.float64], beams: int
 ) -> Returns:
     """Return some rays' echoes as returns."""
-    return Returns(
-        coord=coord.astype(np.float32),
-        range_m=echo.range_m.reshape(-1)[index].astype(np.float32),
-        intensity=echo.intensity.reshape(-1)[index].astype(np.float32),
-        elongation_m=echo.elongation_m.reshape(-1)[index].astype(np.float32),
-        row=index % beams,
-        column=index // beams,
-        number=np.full(len(index), number),
-        kind=echo.kind.reshape(-1)[index],
-        instance=echo.instance.reshape(-1)[index],
-    )
+    echo = Echoes._make(cells.reshape(-1)[index] for cells in echo)
+    numbers = (each.astype(np.float32) for each in (coord, *echo[:3]))
+    cells = (index % beams, index // beams, np.full(len(index), number))
+    return Returns._make([*numbers, *cells, echo.kind, echo.instance])
 
 
 def _turn(poses: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """What moves through a street: vehicles in its lanes, riders beside them, people on foot."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from train.simulation.simulator import people, vehicles
 from train.simulation.simulator.layout import Lane, Layout
-from train.simulation.simulator.parts import Spot, chance, either_side, pick, uniform
+from train.simulation.simulator.parts import Chance, Point, Spot, pick
 from train.simulation.simulator.roadside import Footprints
 from train.simulation.simulator.scene import SceneBuilder
 from train.simulation.simulator.surfaces import Kind
@@ -145,15 +145,7 @@ def _draw_with_trailer(spot: Spot) -> None:
 
 def plan_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
     """Return what moves during a drive; none of it touches another or the sensor's vehicle."""
-    planned = [_sensor(layout)]
-    # A queue, or a tram at its stop that holds up who is behind it.
-    jam = chance(rng, _JAMS[layout.setting])
-    jam = jam or (layout.tram and chance(rng, 0.35))
-    for lane in layout.lanes:
-        stands = jam and lane.sense < 0
-        planned.extend(_lane_traffic(layout, lane, rng, stands=stands))
-    for more in (_cross_traffic, _cyclists, _walkers, _crossers):
-        planned.extend(more(layout, rng))
+    planned = [_sensor(layout), *_Planner(layout, rng).everything()]
     return _apart(planned, layout.length_m / SPEED_M_S)[1:]
 
 
@@ -177,94 +169,121 @@ def keep_clear(layout: Layout, movers: list[Mover], taken: Footprints) -> None:
             taken.record(frame, mover.reach_m + travel / pieces / 2, thin)
 
 
-def _seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(1 << 62))
+@dataclass(frozen=True)
+class _Planner(Chance):
+    """Draws what may move in a street, whether or not there is room for all of it."""
 
+    layout: Layout
+    rng: np.random.Generator
 
-def _lane_traffic(
-    layout: Layout, lane: Lane, rng: np.random.Generator, *, stands: bool
-) -> list[Mover]:
-    """Return who drives in a lane, or stands in a queue there, at safe distances."""
-    speed = 0.0 if stands else lane.sense * SPEED_M_S * (1.0 if lane.sense > 0 else 0.9)
-    travel = abs(speed) * layout.length_m / SPEED_M_S
-    along = layout.start_m - (travel if lane.sense > 0 else 0.0) + uniform(rng, 0, 30)
-    last = layout.end_m + (travel if lane.sense < 0 else 0.0)
-    inner = abs(lane.across_m) <= min(abs(other.across_m) for other in layout.lanes) + 0.1
-    kinds = list(_VEHICLES) if layout.tram and inner else list(_VEHICLES)[:-1]
-    weights = np.array([_VEHICLES[kind].share for kind in kinds])
-    shares = dict(zip(kinds, weights / weights.sum(), strict=True))
-    found = []
-    while along < last:
-        kind = pick(rng, shares)
-        vehicle = _VEHICLES[kind]
-        reach = (vehicle.standing_m if stands else vehicle.length_m) / 2
-        across = lane.across_m + float(rng.normal(scale=0.12))
-        middle = along + reach
-        gaps = ((each.along_m, each.half_m + reach + 1.0) for each in layout.crossings)
-        crossed = any(abs(middle - along_m) < gap_m for along_m, gap_m in gaps)
-        # Nobody stands where others cross; a slow vehicle faces where its lane leads all the same.
-        if not (stands and crossed):
-            pace = speed if speed else lane.sense * 1e-9
-            what = vehicle.standing if stands else kind
-            found.append(Mover(what, middle, across, pace, 0.0, _seed(rng), reach))
-        along += 2 * reach
-        along += uniform(rng, 1.5, 9) if stands else uniform(rng, *_GAPS_M[layout.setting])
-    return found
+    def everything(self) -> Iterator[Mover]:
+        """Yield all, what matters most first."""
+        layout = self.layout
+        # A queue, or a tram at its stop that holds up who is behind it.
+        jam = self.chance(_JAMS[layout.setting])
+        jam = jam or (layout.tram and self.chance(0.35))
+        for lane in layout.lanes:
+            yield from self._lane_traffic(lane, stands=jam and lane.sense < 0)
+        for more in (self._cross_traffic, self._cyclists, self._walkers, self._crossers):
+            yield from more()
 
+    def _mover(self, what: Kind, place: Point, speeds: Point, reach_m: float) -> Mover:
+        """Return a mover with looks of its own; its place and speeds go along and across."""
+        return Mover(what, *place, *speeds, int(self.rng.integers(1 << 62)), reach_m)
 
-def _cross_traffic(layout: Layout, rng: np.random.Generator) -> list[Mover]:
-    """Return who drives in the arms of cross streets, towards the main street or away from it."""
-    found = []
-    for crossing in layout.crossings:
-        for arm in crossing.arms:
-            start = layout.curb(arm) + 8.0
-            for outwards, low, high in ((1.0, start, 40.0), (-1.0, start + 30.0, 58.0)):
-                if not chance(rng, 0.3) or low > high:
-                    continue
-                kind = pick(rng, _CROSSING)
-                along = crossing.along_m + outwards * arm * crossing.half_m / 2
-                across = arm * uniform(rng, low, high)
-                speed = outwards * arm * uniform(rng, 3.0, 6.0)
-                reach = _VEHICLES[kind].length_m / 2
-                found.append(Mover(kind, along, across, 0.0, speed, _seed(rng), reach))
-    return found
+    def _lane_traffic(self, lane: Lane, *, stands: bool) -> Iterator[Mover]:
+        """Yield who drives in a lane, or stands in a queue there, at safe distances."""
+        layout = self.layout
+        speed = 0.0 if stands else lane.sense * SPEED_M_S * (1.0 if lane.sense > 0 else 0.9)
+        travel = abs(speed) * layout.length_m / SPEED_M_S
+        along = layout.start_m - (travel if lane.sense > 0 else 0.0) + self.uniform(0, 30)
+        last = layout.end_m + (travel if lane.sense < 0 else 0.0)
+        inner = abs(lane.across_m) <= min(abs(other.across_m) for other in layout.lanes) + 0.1
+        kinds = list(_VEHICLES) if layout.tram and inner else list(_VEHICLES)[:-1]
+        weights = np.array([_VEHICLES[kind].share for kind in kinds])
+        shares = dict(zip(kinds, weights / weights.sum(), strict=True))
+        while along < last:
+            kind = pick(self.rng, shares)
+            vehicle = _VEHICLES[kind]
+            reach = (vehicle.standing_m if stands else vehicle.length_m) / 2
+            across = lane.across_m + float(self.rng.normal(scale=0.12))
+            middle = along + reach
+            gaps = ((each.along_m, each.half_m + reach + 1.0) for each in layout.crossings)
+            crossed = any(abs(middle - along_m) < gap_m for along_m, gap_m in gaps)
+            # Nobody stands where others cross; who stands still faces where the lane leads.
+            if not (stands and crossed):
+                pace = speed if speed else lane.sense * 1e-9
+                what = vehicle.standing if stands else kind
+                yield self._mover(what, (middle, across), (pace, 0.0), reach)
+            along += 2 * reach
+            along += self.uniform(*((1.5, 9) if stands else _GAPS_M[layout.setting]))
 
+    def _cross_traffic(self) -> Iterator[Mover]:
+        """Yield who drives in the arms of cross streets, towards the main street or away."""
+        for crossing in self.layout.crossings:
+            for arm in crossing.arms:
+                start = self.layout.curb(arm) + 8.0
+                for outwards, low, high in ((1.0, start, 40.0), (-1.0, start + 30.0, 58.0)):
+                    if not self.chance(0.3) or low > high:
+                        continue
+                    kind = pick(self.rng, _CROSSING)
+                    along = crossing.along_m + outwards * arm * crossing.half_m / 2
+                    across = arm * self.uniform(low, high)
+                    speed = outwards * arm * self.uniform(3.0, 6.0)
+                    reach = _VEHICLES[kind].length_m / 2
+                    yield self._mover(kind, (along, across), (0.0, speed), reach)
 
-def _cyclists(layout: Layout, rng: np.random.Generator) -> list[Mover]:
-    found = []
-    reach = layout.end_m - layout.start_m
-    for _ in range(max(2, int(reach / 80))):
-        side = either_side(rng)
-        along = uniform(rng, layout.start_m, layout.end_m)
-        across = side * (layout.half_road_m - uniform(rng, 0.4, 0.6))
-        speed = -side * uniform(rng, 3.5, 6.0)
-        kind = Kind.PERSONAL_MOBILITY if chance(rng, 0.12) else Kind.MOVING_BICYCLIST
-        found.append(Mover(kind, along, across, speed, 0.0, _seed(rng), 1.0))
-    return found
+    def _cyclists(self) -> Iterator[Mover]:
+        layout = self.layout
+        for _ in range(max(2, int((layout.end_m - layout.start_m) / 80))):
+            side = self.either_side()
+            along = self.uniform(layout.start_m, layout.end_m)
+            across = side * (layout.half_road_m - self.uniform(0.4, 0.6))
+            speed = -side * self.uniform(3.5, 6.0)
+            kind = Kind.PERSONAL_MOBILITY if self.chance(0.12) else Kind.MOVING_BICYCLIST
+            yield self._mover(kind, (along, across), (speed, 0.0), 1.0)
 
+    def _walkers(self) -> Iterator[Mover]:
+        """Yield groups that walk along the sidewalks."""
+        layout = self.layout
+        length_m = layout.end_m - layout.start_m
+        for _ in range(max(3, int(length_m / _WALKERS_EVERY_M[layout.setting]))):
+            side = self.either_side()
+            along = self.uniform(layout.start_m, layout.end_m)
+            low, high = layout.curb(side) + 1.0, layout.outer(side) - 0.4
+            across = side * self.uniform(min(low, high), max(low, high))
+            pace = self.uniform(0.9, 1.5) * self.either_side()
+            if not _walkable(layout, side, along, pace):
+                continue
+            for number in range(pick(self.rng, _GROUPS)):
+                if number == 0:
+                    kind = pick(self.rng, _WALKERS)
+                else:
+                    kind = Kind.MOVING_CHILD if self.chance(0.3) else Kind.MOVING_PERSON
+                behind = 0.7 * (number // 2) + self.uniform(0.0, 0.2)
+                place = (along - behind, across - side * 0.6 * (number % 2))
+                # A group keeps together, so all of it has one pace.
+                yield self._mover(kind, place, (pace, 0.0), 0.28)
 
-def _walkers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
-    """Return groups that walk along the sidewalks."""
-    found = []
-    length_m = layout.end_m - layout.start_m
-    for _ in range(max(3, int(length_m / _WALKERS_EVERY_M[layout.setting]))):
-        side = either_side(rng)
-        along = uniform(rng, layout.start_m, layout.end_m)
-        low, high = layout.curb(side) + 1.0, layout.outer(side) - 0.4
-        across = side * uniform(rng, min(low, high), max(low, high))
-        pace = uniform(rng, 0.9, 1.5) * either_side(rng)
-        if not _walkable(layout, side, along, pace):
-            continue
-        for number in range(pick(rng, _GROUPS)):
-            if number == 0:
-                kind = pick(rng, _WALKERS)
-            else:
-                kind = Kind.MOVING_CHILD if chance(rng, 0.3) else Kind.MOVING_PERSON
-            shift = -side * 0.6 * (number % 2), 0.7 * (number // 2) + uniform(rng, 0.0, 0.2)
-            place = (along - shift[1], across + shift[0])
-            # A group keeps together, so all of it has one pace.
-            found.append(Mover(kind, *place, pace, 0.0, _seed(rng), 0.28))
-    return found
+    def _crossers(self) -> Iterator[Mover]:
+        """Yield who walks over the stripes of the main street or of a arm."""
+        layout = self.layout
+        for crossing in layout.crossings:
+            for _ in range(int(self.rng.integers(0, 4)) if crossing.zebra else 0):
+                sense = self.either_side()
+                pace = self.uniform(0.9, 1.5)
+                kind = Kind.MOVING_CHILD if self.chance(0.15) else Kind.MOVING_PERSON
+                if self.chance(0.5):
+                    end = self.either_side()
+                    along = crossing.along_m + end * (crossing.half_m + self.uniform(1.4, 3.8))
+                    across = -sense * self.uniform(0.0, layout.half_road_m + 1.0)
+                    speeds = (0.0, sense * pace)
+                else:
+                    arm = crossing.arms[int(self.rng.integers(len(crossing.arms)))]
+                    across = arm * (layout.curb(arm) + self.uniform(0.7, 2.8))
+                    along = crossing.along_m - sense * self.uniform(0.0, crossing.half_m + 1.0)
+                    speeds = (sense * pace, 0.0)
+                yield self._mover(kind, (along, across), speeds, 0.28)
 
 
 def _walkable(layout: Layout, side: float, along: float, pace: float) -> bool:
@@ -272,30 +291,6 @@ def _walkable(layout: Layout, side: float, along: float, pace: float) -> bool:
     travel = pace * layout.length_m / SPEED_M_S
     low, high = min(along, along + travel) - 1.0, max(along, along + travel) + 1.0
     return all(last < low or high < first for first, last in layout.blocked(side))
-
-
-def _crossers(layout: Layout, rng: np.random.Generator) -> list[Mover]:
-    """Return who walks over the stripes of the main street or of a arm."""
-    found = []
-    for crossing in layout.crossings:
-        if not crossing.zebra:
-            continue
-        for _ in range(int(rng.integers(0, 4))):
-            sense = either_side(rng)
-            pace = uniform(rng, 0.9, 1.5)
-            kind = Kind.MOVING_CHILD if chance(rng, 0.15) else Kind.MOVING_PERSON
-            if chance(rng, 0.5):
-                end = either_side(rng)
-                along = crossing.along_m + end * (crossing.half_m + uniform(rng, 1.4, 3.8))
-                across = -sense * uniform(rng, 0.0, layout.half_road_m + 1.0)
-                speeds = (0.0, sense * pace)
-            else:
-                arm = crossing.arms[int(rng.integers(len(crossing.arms)))]
-                across = arm * (layout.curb(arm) + uniform(rng, 0.7, 2.8))
-                along = crossing.along_m - sense * uniform(rng, 0.0, crossing.half_m + 1.0)
-                speeds = (sense * pace, 0.0)
-            found.append(Mover(kind, along, across, *speeds, _seed(rng), 0.28))
-    return found
 
 
 def _apart(planned: list[Mover], duration_s: float) -> list[Mover]:

@@ -119,16 +119,13 @@ def add_car(spot: Spot, kind: Kind = Kind.CAR, *, style: str | None = None) -> f
     for end, sign in ((front, 1.0), (back, -1.0)):
         car.box((end + 0.005 * sign, 0.0, 0.42), (0.015, 0.26, 0.055), Material.REFLECTOR)
         lens = Material.REFLECTOR if sign < 0 else Material.TINTED_GLASS
-        for side in car.sides():
-            side.box((end - 0.1 * sign, half_width - 0.2, waist * 0.74), (0.09, 0.14, 0.07), lens)
-    for side in car.sides():
-        side.ball((foot - 0.45, half_width + 0.08, waist + 0.08), (0.07, 0.1, 0.08), paint)
+        car.both().box((end - 0.1 * sign, half_width - 0.2, waist * 0.74), (0.09, 0.14, 0.07), lens)
+    car.both().ball((foot - 0.45, half_width + 0.08, waist + 0.08), (0.07, 0.1, 0.08), paint)
     if official:
         bar = ((foot + rear) / 2 + 0.3, 0.0, height + 0.07)
         car.box(bar, (0.14, 0.55, 0.07), Material.PLASTIC)
         stripe = (0.36 * length, 0.012, 0.1)
-        for side in car.sides():
-            side.box((0.0, half_width, waist * 0.72), stripe, Material.REFLECTOR)
+        car.both().box((0.0, half_width, waist * 0.72), stripe, Material.REFLECTOR)
     elif style == "estate" and spot.chance(0.3):
         car.box((-0.4, 0.0, height + 0.2), (0.9, 0.35, 0.15), Material.BLACK_PAINT)
     return length
@@ -181,15 +178,13 @@ def add_trailer(spot: Spot, kind: Kind = Kind.TRAILER) -> float:
         shell = [(back, 0.6), (back + 0.3, 0.42), (front - 0.3, 0.42), (front, 0.9)]
         shell += [(front - 0.45, 2.3), (back + 0.25, 2.5), (back, 2.1)]
         trailer.prism(shell, half_width, Material.BRIGHT_PAINT, narrowing=0.03)
-        for side in trailer.sides():
-            side.box((0.2, half_width, 1.55), (0.55, 0.02, 0.28), Material.TINTED_GLASS)
+        trailer.both().box((0.2, half_width, 1.55), (0.55, 0.02, 0.28), Material.TINTED_GLASS)
     else:
         tall = spot.uniform(0.25, 1.3)
         cover = Material.DARK_CLOTH if tall > 0.7 else Material.METAL
         trailer.box((0.0, 0.0, 0.5 + tall / 2), (half_length, half_width, tall / 2), cover)
     trailer.beam((front, 0.45), (front + 1.1, 0.48), 0.04, Material.METAL)
-    for side in trailer.sides():
-        side.wheel((-0.1, half_width + (-0.12 if caravan else 0.1), 0.3), 0.3, 0.09)
+    trailer.both().wheel((-0.1, half_width + (-0.12 if caravan else 0.1), 0.3), 0.3, 0.09)
     _rear_lights(trailer, back, 0.5, half_width, (0.015, 0.06))
     return 2 * half_length + 1.1
 
@@ -222,8 +217,8 @@ def _cab(parts: Parts, front: float, half_width: float, height: float, paint: Ma
     door += [(front - 0.4, height - 0.4), (front - 1.2, height - 0.4)]
     parts.prism(door, half_width + 0.015, Material.TINTED_GLASS)
     parts.box((front + 0.02, 0.0, 0.55), (0.02, 0.26, 0.06), Material.REFLECTOR)
-    for side in parts.sides():
-        side.box((front - 0.15, half_width + 0.17, 1.9), (0.06, 0.1, 0.25), Material.BLACK_PAINT)
+    mirror = (front - 0.15, half_width + 0.17, 1.9)
+    parts.both().box(mirror, (0.06, 0.1, 0.25), Material.BLACK_PAINT)
 
 
 def add_truck(spot: Spot, kind: Kind = Kind.TRUCK) -> float:
@@ -244,8 +239,7 @@ def add_truck(spot: Spot, kind: Kind = Kind.TRUCK) -> float:
         truck.box(place, (half, half_width, (height - 1.0) / 2), shell)
     elif carried == "flat bed":
         truck.box((middle, 0.0, 1.1), (half, half_width, 0.08), Material.WOOD)
-        for board in truck.sides():
-            board.box((middle, half_width, 1.4), (half, 0.03, 0.25), Material.METAL)
+        truck.both().box((middle, half_width, 1.4), (half, 0.03, 0.25), Material.METAL)
         for _ in range(int(spot.rng.integers(1, 5))):
             size = (spot.uniform(0.3, 0.8), spot.uniform(0.3, 0.9), spot.uniform(0.2, 0.7))
             at = middle + spot.uniform(-0.8, 0.8) * (half - 0.8)
@@ -284,8 +278,7 @@ def add_semitrailer(
         trailer.box((middle, 0.0, 2.5), (half - 0.4, half_width - 0.02, 1.2), Material.STEEL)
     _wheels(trailer, (back + 1.6, back + 2.9, back + 4.2), half_width, 0.48)
     _rear_lights(trailer, back, 0.8, half_width, (0.02, 0.1))
-    for guard in trailer.sides():
-        guard.box((middle + 0.8, half_width - 0.03, 0.7), (2.6, 0.02, 0.2), Material.METAL)
+    trailer.both().box((middle + 0.8, half_width - 0.03, 0.7), (2.6, 0.02, 0.2), Material.METAL)
     return SEMITRAILER_M
 
 
@@ -330,8 +323,7 @@ def add_bus(spot: Spot, kind: Kind = Kind.MOVING_BUS) -> float:
         ((-front - 0.01, 0.0, 0.6), (0.015, half_width - 0.15, 0.06), Material.REFLECTOR),
     ):
         bus.box(place, half_size, material)
-    for side in bus.sides():
-        side.box((front + 0.2, half_width + 0.1, 2.4), (0.06, 0.1, 0.2), Material.BLACK_PAINT)
+    bus.both().box((front + 0.2, half_width + 0.1, 2.4), (0.06, 0.1, 0.2), Material.BLACK_PAINT)
     return total
 
 
@@ -366,8 +358,7 @@ def add_construction_vehicle(spot: Spot) -> None:
 
 def _add_excavator(machine: Parts) -> None:
     track = [(-1.5, 0.35), (-1.2, 0.0), (1.2, 0.0), (1.5, 0.35), (1.2, 0.7), (-1.2, 0.7)]
-    for side in machine.sides():
-        side.prism(track, 0.28, Material.STEEL, left=1.0)
+    machine.both().prism(track, 0.28, Material.STEEL, left=1.0)
     upper = machine.shifted(0.0, 0.0, machine.uniform(-0.6, 0.6))
     upper.box((-0.5, 0.0, 1.3), (1.2, 1.15, 0.5), Material.BRIGHT_PAINT)
     cab = [(0.05, 0.9), (1.25, 0.9), (1.2, 1.9), (0.9, 2.7), (0.05, 2.75)]
@@ -385,16 +376,14 @@ def _add_excavator(machine: Parts) -> None:
 
 def _add_loader(machine: Parts) -> None:
     for forward in (-1.2, 1.2):
-        for side in machine.sides():
-            side.wheel((forward, 0.85, 0.62), 0.62, 0.25)
+        machine.both().wheel((forward, 0.85, 0.62), 0.62, 0.25)
     machine.box((-1.5, 0.0, 1.2), (1.1, 0.75, 0.5), Material.BRIGHT_PAINT)
     machine.box((0.6, 0.0, 0.95), (1.1, 0.55, 0.35), Material.BRIGHT_PAINT)
     cab = [(-0.7, 1.3), (0.6, 1.3), (0.7, 2.0), (0.45, 2.9), (-0.6, 2.9)]
     machine.prism(cab, 0.62, Material.TINTED_GLASS)
     machine.box((-0.1, 0.0, 2.95), (0.7, 0.66, 0.05), Material.BRIGHT_PAINT)
     high = machine.uniform(0.4, 1.8)
-    for side in machine.sides():
-        side.beam((0.9, 1.3), (2.6, high + 0.3), 0.1, Material.BRIGHT_PAINT, left=0.45)
+    machine.both().beam((0.9, 1.3), (2.6, high + 0.3), 0.1, Material.BRIGHT_PAINT, left=0.45)
     shovel = [(2.5, high - 0.3), (3.5, high - 0.35), (2.9, high + 0.5), (2.5, high + 0.7)]
     machine.prism(shovel, 1.2, Material.STEEL)
 
@@ -404,6 +393,5 @@ def _add_roller(machine: Parts) -> None:
     machine.wheel((-1.2, 0.0, 0.6), 0.6, 0.8, Material.STEEL)
     machine.box((0.0, 0.0, 1.15), (1.5, 0.6, 0.4), Material.BRIGHT_PAINT)
     for forward in (-0.6, 0.6):
-        for side in machine.sides():
-            side.post((forward, 0.55), 0.04, 1.5, 2.5, Material.METAL)
+        machine.both().post((forward, 0.55), 0.04, 1.5, 2.5, Material.METAL)
     machine.box((0.0, 0.0, 2.55), (0.9, 0.7, 0.05), Material.BRIGHT_PAINT)
