@@ -8,6 +8,7 @@ Shape letters: B clouds, N points of each, P parts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,10 +134,8 @@ class PointClouds:
         index = np.asarray(rows, dtype=np.int64)
         return replace(
             self,
-            points=self.points[index],
+            **self._of_points(index),
             labels=self.labels[index],
-            parts=None if self.parts is None else self.parts[index],
-            strength=None if self.strength is None else self.strength[index],
             names=tuple(self.names[row] for row in index.tolist()) if self.names else (),
         )
 
@@ -147,12 +146,12 @@ class PointClouds:
         """
         if self.num_points <= number:
             return self
-        return replace(
-            self,
-            points=self.points[:, :number],
-            parts=None if self.parts is None else self.parts[:, :number],
-            strength=None if self.strength is None else self.strength[:, :number],
-        )
+        return replace(self, **self._of_points((slice(None), slice(number))))
+
+    def _of_points(self, chosen: Any) -> dict[str, Any]:
+        """Return what is known of each point, by name, of chosen clouds or points."""
+        known = {"points": self.points, "parts": self.parts, "strength": self.strength}
+        return {n: None if values is None else values[chosen] for n, values in known.items()}
 
     def with_points(self, points: NDArray[np.float32]) -> "PointClouds":
         """Return the same clouds with other coordinates, such as rotated ones."""

@@ -1,7 +1,7 @@
 """What a distillation is made with: the numbers of the authors' code, and smaller ones for CPUs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from train.core.errors import UserError
@@ -65,13 +65,7 @@ class RotatorOptions:
 
     def build(self) -> Rotator:
         """Return an untrained rotator."""
-        return Rotator(
-            self.mode,
-            proper=self.proper,
-            upright=self.upright,
-            periods=self.periods,
-            w0=self.w0,
-        )
+        return Rotator(**asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,6 +146,8 @@ class Training(ABC, Generic[Found]):
     """What stands behind its number."""
     weights: ClassVar[Stream]
     draws: ClassVar[Stream]
+    steps: ClassVar[Callable[..., torch.optim.Optimizer]]
+    """What moves the weights."""
     fewest: ClassVar[int] = 1
     """Clouds that a set has at least: batch norms say nothing about one alone."""
     fewest_in_step: ClassVar[int] = 1
@@ -159,10 +161,6 @@ class Training(ABC, Generic[Found]):
     @abstractmethod
     def build(self, test: PointClouds) -> nn.Module:
         """Return an untrained network for the classes of held-out clouds; may refuse them."""
-
-    @abstractmethod
-    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Return what moves the weights."""
 
     def augmented(self, points: Tensor, chance: torch.Generator) -> Tensor:
         """Return clouds (B, N, 3) as a step sees them."""
@@ -214,7 +212,9 @@ def train_and_score(
     """
     with weights_from(training.seed, training.weights):
         network = training.build(test).to(device)
-    optimizer = training.optimizer(network)
+    optimizer = training.steps(
+        network.parameters(), lr=training.lr, weight_decay=training.weight_decay
+    )
     chance = generator_for(training.seed, training.draws)
     best, best_epoch, seconds = -math.inf, 0, 0.0
     # Dropout, drop path and shuffled curves draw from torch's own generator.
@@ -272,15 +272,12 @@ class ClassTraining(Training[ClassCounts]):
 
     measure, unit = "right", " %"
     weights, draws = Stream.CLASSIFIER, Stream.CLASSIFIER_TRAINING
+    steps = torch.optim.Adam
     fewest = fewest_in_step = 2
 
     def build(self, test: PointClouds) -> nn.Module:
         """See `Training`."""
         return build_network(self.network, len(test.classes))
-
-    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """See `Training`."""
-        return torch.optim.Adam(network.parameters(), lr=self.lr, weight_decay=self.weight_decay)
 
     def loss(self, network: nn.Module, clouds: Sample) -> Tensor:
         """See `Training`."""
@@ -308,16 +305,12 @@ class PartTraining(Training[list[float]]):
 
     measure = "mean part IoU"
     weights, draws = Stream.PARTS_NETWORK, Stream.PARTS_TRAINING
+    steps = staticmethod(functools.partial(torch.optim.SGD, momentum=0.9))
     fewest = 2
 
     def build(self, test: PointClouds) -> nn.Module:
         """See `Training`."""
         return PointNet(len(test.part_names), widths=self.widths, norm="batch", segments=True)
-
-    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """See `Training`."""
-        of = network.parameters()
-        return torch.optim.SGD(of, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)
 
     def loss(self, network: nn.Module, clouds: Sample) -> Tensor:
         """See `Training`."""
@@ -359,6 +352,7 @@ class FrameTraining(Training[dict[str, ClassCounts]]):
 
     measure = "mIoU"
     weights, draws = Stream.FRAME_NETWORK, Stream.FRAME_TRAINING
+    steps = torch.optim.AdamW
 
     def __post_init__(self) -> None:
         """Refuse numbers that nothing can be trained with."""
@@ -376,10 +370,6 @@ class FrameTraining(Training[dict[str, ClassCounts]]):
                 "no point of the held-out frames has a class that counts: nothing to score"
             )
         return build_segmenter(self.network, len(test.part_names), self.grid_size_m, test.meters)
-
-    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """See `Training`."""
-        return torch.optim.AdamW(network.parameters(), lr=self.lr, weight_decay=self.weight_decay)
 
     def augmented(self, points: Tensor, chance: torch.Generator) -> Tensor:
         """See `Training`."""

@@ -1,13 +1,15 @@
 """Options: presets and flags, the authors' numbers, and what nothing can be made with."""
 
+import functools
 import math
+from pathlib import Path
 
 import pytest
 
 from benchmarks.studies.dd3d_lidar.experiment import Settings
 from train.core.errors import UserError
 from train.dataset_distillation.command import COMMAND, distill_options, kind_of
-from train.dataset_distillation.frames.read import FrameOptions
+from train.dataset_distillation.frames.read import FrameData
 from train.dataset_distillation.generator import GeneratorSpec
 from train.dataset_distillation.objects.simulated import SimulatedSet
 from train.dataset_distillation.options import DistillOptions, RotatorOptions, paper_loops
@@ -19,6 +21,9 @@ from train.dataset_distillation.training import FrameTraining
 def spec(**changed):
     """Of a generator."""
     return GeneratorSpec(**{"classes": ("a", "b"), "clouds_per_class": 1, **changed})
+
+
+frames = functools.partial(FrameData, root=Path())
 
 
 @pytest.mark.parametrize(
@@ -42,10 +47,10 @@ def spec(**changed):
         (StartOptions, {"frames": -1}, "--start-frames -1"),
         (StartOptions, {"share_power": 2.0}, "--share-power 2"),
         (StartOptions, {"lr": 0.0}, "both above 0"),
-        (FrameOptions, {"points": 1}, "--points 1"),
-        (FrameOptions, {"most": 0}, "--frames 0"),
-        (FrameOptions, {"range_m": 0.0}, "--range-m 0"),
-        (FrameOptions, {"range_m": math.nan}, "--range-m nan"),
+        (frames, {"points": 1}, "--points 1"),
+        (frames, {"frames": 0}, "--frames 0"),
+        (frames, {"range_m": 0.0}, "--range-m 0"),
+        (frames, {"range_m": math.nan}, "--range-m nan"),
         (SimulatedSet, {"train_per_class": 0}, "--train-per-class 0"),
         (SimulatedSet, {"test_per_class": 0}, "--test-per-class 0"),
         (SimulatedSet, {"num_points": 1}, "at least 2"),

@@ -30,36 +30,6 @@ SCENE: Final = "scene"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrameOptions:
-    """What is taken of each frame, and of how many.
-
-    Attributes
-    ----------
-    points
-        N, drawn without repeats of those within the range.
-    range_m
-        Points farther from the origin than this, along the ground or in height, are cropped. It is
-        the unit of the coordinates.
-    most
-        Frames that are read, evenly spread over those there are.
-    seed
-        Of the draw.
-    """
-
-    points: int = 1024
-    range_m: float = 25.0
-    most: int = 128
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what no frame can be taken with."""
-        refuse_below(2, {"--points": self.points})
-        refuse_below(1, {"--frames": self.most})
-        if not 0 < self.range_m < float("inf"):
-            raise UserError(f"--range-m {self.range_m}: a number of meters above 0")
-
-
-@dataclass(frozen=True, kw_only=True)
 class FrameFlags:
     """LiDAR frames: their semantic classes are the parts."""
 
@@ -106,7 +76,7 @@ class FrameData(FrameFlags):
     layout
         Options of `kitti-layout`, by name.
     points
-        See `FrameOptions`.
+        N, drawn without repeats of those within the range, which is the unit of the coordinates.
     seed
         Of the draw of points, and of the simulation.
     """
@@ -117,60 +87,55 @@ class FrameData(FrameFlags):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of frames, and what no frame can be taken with."""
+        """Refuse what no frame can be taken with."""
+        refuse_below(2, {"--points": self.points})
+        refuse_below(1, {"--frames": self.frames})
         refuse_below(0, {"--test-frames": self.test_frames})
-        _ = self.take
-
-    @property
-    def take(self) -> FrameOptions:
-        """What is taken of each training frame."""
-        return FrameOptions(
-            points=self.points, range_m=self.range_m, most=self.frames, seed=self.seed
-        )
+        if not 0 < self.range_m < float("inf"):
+            raise UserError(f"--range-m {self.range_m}: a number of meters above 0")
 
 
-def read_frames(
-    source: FrameSource, class_names: Sequence[str], options: FrameOptions
-) -> PointClouds:
+def read_frames(source: FrameSource, class_names: Sequence[str], wanted: FrameData) -> PointClouds:
     """Read frames evenly spread over a source with labels; class names are by train id."""
-    number = min(options.most, len(source))
+    number = min(wanted.frames, len(source))
     chosen = np.linspace(0, len(source) - 1, number).round().astype(np.int64)
-    return frame_clouds((source[int(index)] for index in chosen), class_names, options)
+    return frame_clouds((source[int(index)] for index in chosen), class_names, wanted)
 
 
 def frame_clouds(
-    frames: Iterable[LidarFrame], class_names: Sequence[str], options: FrameOptions
+    frames: Iterable[LidarFrame], class_names: Sequence[str], wanted: FrameData
 ) -> PointClouds:
     """Return labeled frames as clouds of one size, without those that have no point that counts.
 
-    Class names are by train id. What is drawn of each frame depends on the seed and its place here.
-    UserError if a frame has fewer points in the range than are asked for, or no labels, or no frame
-    has a point that counts.
+    Class names are by train id; points beyond the range, along the ground or in height, are
+    cropped, and the range is the unit of the coordinates. What is drawn of each frame depends on
+    the seed and its place here. UserError if a frame has fewer points in the range than are asked
+    for, or no labels, or no frame has a point that counts.
     """
     points, strengths, parts, names, seen = [], [], [], [], 0
     for place, frame in enumerate(frames):
         seen += 1
         if frame.segment is None:
             raise UserError(f"{frame.path}: frame {frame.name} has no labels; leave it out")
-        inside = within(frame.coord, options.range_m)
-        if len(inside) < options.points:
+        inside = within(frame.coord, wanted.range_m)
+        if len(inside) < wanted.points:
             raise UserError(
                 f"{frame.path}: frame {frame.name} has {len(inside)} points within "
-                f"{options.range_m:g} m, fewer than the {options.points} asked for; ask for fewer "
+                f"{wanted.range_m:g} m, fewer than the {wanted.points} asked for; ask for fewer "
                 "(--points), or for a larger --range-m"
             )
-        rng = np.random.default_rng([options.seed, place])
-        rows = inside[rng.choice(len(inside), size=options.points, replace=False)]
+        rng = np.random.default_rng([wanted.seed, place])
+        rows = inside[rng.choice(len(inside), size=wanted.points, replace=False)]
         if (frame.segment[rows] == IGNORE_INDEX).all():
             continue
-        points.append(frame.coord[rows] / np.float32(options.range_m))
+        points.append(frame.coord[rows] / np.float32(wanted.range_m))
         strengths.append(frame.strength[rows, 0])
         parts.append(np.where(frame.segment[rows] == IGNORE_INDEX, NO_PART, frame.segment[rows]))
         names.append(frame.name)
     if not points:
         raise UserError(
             f"none of {seen} frames has a point with a class that counts within "
-            f"{options.range_m:g} m: nothing can be learned; look at the labels and at how they "
+            f"{wanted.range_m:g} m: nothing can be learned; look at the labels and at how they "
             "are mapped to classes"
         )
     return PointClouds(
@@ -180,7 +145,7 @@ def frame_clouds(
         np.stack(parts).astype(np.int64),
         tuple(class_names),
         strength=np.stack(strengths).astype(np.float32),
-        meters=float(options.range_m),
+        meters=float(wanted.range_m),
         names=tuple(names),
     )
 
@@ -223,7 +188,7 @@ def read_frame_data(
             )
             train_sequences, test_sequences = made.training_sequences, made.validation_sequences
         source = spec.open(wanted.root, "training", sequences=train_sequences)
-        train = read_frames(source, spec.class_names, wanted.take)
+        train = read_frames(source, spec.class_names, wanted)
         if not wanted.test_frames:
             return train, None
         try:
@@ -238,5 +203,5 @@ def read_frame_data(
                 f"{wanted.root}: frame {shared[0]} and {len(shared) - 1} more are both trained on "
                 "and held out; name other --validation-sequences"
             )
-        take = replace(wanted.take, most=wanted.test_frames, seed=wanted.seed + 1)
-        return train, read_frames(held_out, spec.class_names, take)
+        others = replace(wanted, frames=wanted.test_frames, seed=wanted.seed + 1)
+        return train, read_frames(held_out, spec.class_names, others)

@@ -14,6 +14,7 @@ from train.simulation.simulator.scene import Scene, Shape
 Floats = NDArray[np.float64]
 
 _POROUS = frozenset({Shape.FOLIAGE, Shape.HEDGE, Shape.MESH})
+_BALLS = frozenset({Shape.ELLIPSOID, Shape.FOLIAGE})
 _WITHIN = 1e-6
 _DEEP = 0.35
 """How far into foliage a point may lie, as a share of the radius: leaves are no shell."""
@@ -63,6 +64,8 @@ class _Solid:
         self.porous = self.shape in _POROUS or self.passes > 0.0
         cos, sin = np.cos(scene.yaw[index]), np.sin(scene.yaw[index])
         self.turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        # The axis of what is round about one.
+        self.along = {Shape.CYLINDER: 2, Shape.WHEEL: 1}.get(self.shape)
         self.planes = np.zeros((0, 4))
         if self.shape == Shape.POLYTOPE:
             first, count = (int(value) for value in scene.extra[index, :2])
@@ -72,10 +75,10 @@ class _Solid:
     def area(self) -> float:
         """Return the outer area, less for what rays pass through."""
         x, y, z = self.half
-        if self.shape in (Shape.CYLINDER, Shape.WHEEL):
-            radius, half = (x, z) if self.shape == Shape.CYLINDER else (x, y)
+        if self.along is not None:
+            radius, half = x, self.half[self.along]
             area = 2 * np.pi * radius * (2 * half + radius)
-        elif self.shape in (Shape.ELLIPSOID, Shape.FOLIAGE):
+        elif self.shape in _BALLS:
             # Knud Thomsen's formula, within 1.2 %: enough to share points out.
             p = 1.6075
             mean = ((x * y) ** p + (x * z) ** p + (y * z) ** p) / 3
@@ -88,9 +91,9 @@ class _Solid:
         """Return points on the surface, (number, 3) in the world."""
         if number == 0:
             return np.zeros((0, 3))
-        if self.shape in (Shape.CYLINDER, Shape.WHEEL):
-            local = self._on_cylinder(number, rng)
-        elif self.shape in (Shape.ELLIPSOID, Shape.FOLIAGE):
+        if self.along is not None:
+            local = self._on_cylinder(self.along, number, rng)
+        elif self.shape in _BALLS:
             local = self._on_ellipsoid(number, rng)
         else:
             local = sample_triangles(self.vertices, self.triangles, number, rng)
@@ -102,28 +105,24 @@ class _Solid:
         if self.shape == Shape.POLYTOPE:
             inside = local @ self.planes[:, :3].T < self.planes[:, 3] - _WITHIN
             return np.asarray(inside.all(axis=1))
-        x, y, z = self.half
-        if self.shape == Shape.CYLINDER:
-            across = np.hypot(local[:, 0], local[:, 1])
-            return np.asarray((across < x - _WITHIN) & (np.abs(local[:, 2]) < z - _WITHIN))
-        if self.shape == Shape.WHEEL:
-            across = np.hypot(local[:, 0], local[:, 2])
-            return np.asarray((across < x - _WITHIN) & (np.abs(local[:, 1]) < y - _WITHIN))
-        if self.shape in (Shape.ELLIPSOID, Shape.FOLIAGE):
+        if self.along is not None:
+            across, along = np.hypot(local[:, 0], local[:, 3 - self.along]), local[:, self.along]
+            radius, half = self.half[0] - _WITHIN, self.half[self.along] - _WITHIN
+            return np.asarray((across < radius) & (np.abs(along) < half))
+        if self.shape in _BALLS:
             return np.asarray(((local / self.half) ** 2).sum(axis=1) < 1.0 - _WITHIN)
         return np.asarray((np.abs(local) < self.half - _WITHIN).all(axis=1))
 
-    def _on_cylinder(self, number: int, rng: np.random.Generator) -> Floats:
-        wheel = self.shape == Shape.WHEEL
-        radius, half = self.half[0], self.half[1] if wheel else self.half[2]
+    def _on_cylinder(self, axis: int, number: int, rng: np.random.Generator) -> Floats:
+        radius, half = self.half[0], self.half[axis]
         angle = rng.uniform(0.0, 2 * np.pi, number)
         on_side = rng.random(number) < 2 * half / (2 * half + radius)
         reach = np.where(on_side, radius, radius * np.sqrt(rng.random(number)))
         along = np.where(
             on_side, rng.uniform(-half, half, number), rng.choice([-half, half], number)
         )
-        across = reach * np.cos(angle), reach * np.sin(angle)
-        columns = (across[0], along, across[1]) if wheel else (*across, along)
+        columns = [reach * np.cos(angle), reach * np.sin(angle)]
+        columns.insert(axis, along)
         return np.stack(columns, axis=1)
 
     def _on_ellipsoid(self, number: int, rng: np.random.Generator) -> Floats:
@@ -141,7 +140,7 @@ class _Solid:
 
     def _faces(self) -> tuple[Floats, NDArray[np.int64]]:
         """Return the triangles of a box or a polytope; none for what is round."""
-        if self.shape in (Shape.CYLINDER, Shape.WHEEL, Shape.ELLIPSOID, Shape.FOLIAGE):
+        if self.along is not None or self.shape in _BALLS:
             return np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)
         planes = self.planes
         if self.shape != Shape.POLYTOPE:

@@ -98,7 +98,7 @@ def test_frames_are_read_evenly_over_the_source():
         names = ()
 
     source = Source(scene(seed) for seed in range(9))
-    found = read_frames(source, CLASSES, dataclasses.replace(TAKE, most=3))
+    found = read_frames(source, CLASSES, dataclasses.replace(TAKE, frames=3))
     assert found.names == ("toy/000000", "toy/000004", "toy/000008")
     assert len(read_frames(source, CLASSES, TAKE)) == 9
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from train.data.frame import LidarFrame
-from train.dataset_distillation.frames.read import FrameOptions, frame_clouds
+from train.dataset_distillation.frames.read import FrameData, frame_clouds
 
 CLASSES = ("ground", "wall", "box", "nowhere")
 """No scene has a point of the last one."""
-TAKE = FrameOptions(points=120, range_m=10.0)
+TAKE = FrameData(root=Path(), points=120, range_m=10.0)
 
 
 def scene(seed, *, unlabeled=10, points=400):
