@@ -1,11 +1,10 @@
 """Scores of one pass: of each point once, in any precision, on any number of processes."""
 
-import time
-
 import pytest
 import torch
 
-from tests.train.conftest import NUM_CLASSES, _room
+from tests.train.conftest import NUM_CLASSES
+from tests.train.evaluation.rooms import CLASSES, Rooms
 from tests.train.processes import run_processes, values_of
 from train.core.errors import UserError
 from train.data.batch import SkippedFrames
@@ -13,30 +12,13 @@ from train.data.dataset_spec import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RUL
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.metrics import ConfusionMatrix
+from train.evaluation.network_pass import TEST_TIME_AUGMENTATIONS, point_probabilities
 from train.networks.protocol import NetworkOutput
 from train.networks.ptv3 import build_segmentor
+from train.predict.cloud import predict_frame
 
-CLASSES = ("floor", "wall", "ball", "nothing")
 CPU = torch.device("cpu")
-
-
-class Rooms:
-    """Labeled rooms by their numbers; some cannot be read."""
-
-    skipped_unlabeled = 0
-
-    def __init__(self, numbers, broken=(), seconds=0.0):
-        self.numbers, self.broken, self.seconds = numbers, broken, seconds
-        self.names = [f"room/{number}" for number in numbers]
-
-    def __len__(self):
-        return len(self.numbers)
-
-    def __getitem__(self, index):
-        time.sleep(self.seconds)
-        if self.numbers[index] in self.broken:
-            raise UserError(f"room/{self.numbers[index]}: is damaged")
-        return _room(self.numbers[index], None)
+GRID_SIZE_M = 0.2
 
 
 class Scored(torch.nn.Module):
@@ -56,9 +38,10 @@ class Scored(torch.nn.Module):
         return NetworkOutput(logits, {}, {})
 
 
-def scores(source, model, *, skip=False, skipped=None, tta=False, **options):
-    frames = EvaluationFrames(source, 0.2, on_bad_frame="skip" if skip else "stop")
-    options |= {"title": "x", "skipped": skipped, "augmentation": "rotations" if tta else None}
+def scores(source, model, *, skip=False, clip=None, tta=None, **options):
+    skip = "skip" if skip else "stop"
+    frames = EvaluationFrames(source, GRID_SIZE_M, clip_range_m=clip, on_bad_frame=skip)
+    options |= {"title": "x", "augmentation": tta}
     return evaluate(model, frames, CLASSES, SEMANTICKITTI_RULE, CPU, **options) | {"seconds": 0}
 
 
@@ -71,10 +54,10 @@ def sharded(count, broken, tta):
 @pytest.mark.parametrize(
     ("size", "count", "broken", "tta"),
     [
-        pytest.param(2, 5, (), False, id="a share each"),
-        pytest.param(3, 5, (1, 4), False, id="all frames of one cannot be read"),
-        pytest.param(3, 2, (), False, id="no frames for one"),
-        pytest.param(2, 3, (0,), True, id="augmented"),
+        pytest.param(2, 5, (), None, id="a share each"),
+        pytest.param(3, 5, (1, 4), None, id="all frames of one cannot be read"),
+        pytest.param(3, 2, (), None, id="no frames for one"),
+        pytest.param(2, 3, (0,), "rotations", id="augmented"),
     ],
 )
 def test_processes_have_the_scores_of_one(size, count, broken, tta):
@@ -94,7 +77,7 @@ def test_the_frames_scores_and_the_confusion_are_those_of_the_predictions():
     assert sorted(seen) == list(found["by_frame"]) == ["room/1", "room/4"]
     total = ConfusionMatrix(CLASSES, SEMANTICKITTI_RULE)
     for number in (4, 1):
-        voxels = EvaluationFrames(Rooms((number,)), 0.2)[0]
+        voxels = EvaluationFrames(Rooms((number,)), GRID_SIZE_M)[0]
         labels = seen[f"room/{number}"].logits.argmax(dim=1)[torch.from_numpy(voxels.inverse)]
         alone = ConfusionMatrix(CLASSES, SEMANTICKITTI_RULE)
         for matrix in (total, alone):
@@ -133,7 +116,7 @@ def test_an_error_on_one_process_ends_all_soon():
     assert max(outcome.seconds for outcome in outcomes) < 20
 
 
-@pytest.mark.parametrize("tta", [False, True], ids=["single", "augmented"])
+@pytest.mark.parametrize("tta", [None, "rotations"], ids=["single", "augmented"])
 def test_the_network_gets_what_it_needs_and_no_more(tta):
     model = Scored()
     scores(Rooms(range(1)), model, tta=tta)
@@ -147,11 +130,59 @@ def test_precision_is_that_of_the_network():
     model = Scored()
     scores(Rooms(range(1)), model)
     assert model.dtypes == {torch.float32}
-    for tta in (False, True):
+    for tta in (None, "rotations"):
         model.dtypes.clear()
         half = scores(Rooms(range(1)), model, precision="bf16", tta=tta)
         assert model.dtypes == {torch.bfloat16}
         assert half["points"] == 1200
+
+
+@pytest.mark.parametrize("name", list(TEST_TIME_AUGMENTATIONS))
+@pytest.mark.parametrize("clip", [None, (-2.0, -2.0, -1.0, 2.0, 2.0, 1.0)])
+def test_scores_of_augmented_frames_are_those_of_their_predictions(student, name, clip):
+    rooms, views = Rooms((1, 2)), TEST_TIME_AUGMENTATIONS[name]
+    got = scores(rooms, student, tta=name, clip=clip)
+    assert student.training, "the mode it had"
+    total = ConfusionMatrix(CLASSES, SEMANTICKITTI_RULE)
+    for room in rooms:
+        labels, _ = predict_frame(student, room, GRID_SIZE_M, clip_range_m=clip, views=views)
+        total.add(torch.from_numpy(room.segment), torch.from_numpy(labels))
+    want = total.scores()
+    assert {key: got[key] for key in want} == want
+    assert (got["augmentation"], got["passes"]) == (name, len(views))
+    assert (got["frames"], got["points"]) == (2, sum(len(room.coord) for room in rooms))
+
+
+def test_a_single_pass_is_scored_otherwise_and_says_nothing_of_augmentation(student):
+    single = scores(Rooms((1, 2)), student)
+    assert "augmentation" not in single
+    assert single["miou"] != scores(Rooms((1, 2)), student, tta="rotations")["miou"]
+
+
+def test_workers_read_the_same_augmented_frames(student):
+    alone, helped = (scores(Rooms((1, 2)), student, tta="rotations", num_workers=n) for n in (0, 1))
+    assert alone == helped
+
+
+def test_an_augmented_frame_that_cannot_be_read_stops_or_is_listed(student):
+    source = Rooms((1, 2), broken=(1,))
+    with pytest.raises(UserError, match="room/1: is damaged"):
+        scores(source, student, tta="rotations")
+    skipped = SkippedFrames()
+    got = scores(source, student, tta="rotations", skip=True, skipped=skipped)
+    assert got["frames"] == 1
+    assert skipped.messages == {"room/1": "room/1: is damaged"}
+
+
+def test_what_cannot_be_augmented_is_refused(student):
+    with pytest.raises(UserError, match="'turns' is unknown; use rotations, scales-flips, scales"):
+        scores(Rooms((1, 2)), student, tta="turns")
+    with pytest.raises(ValueError, match="batches is empty"):
+        point_probabilities(student, [], CPU, "room")
+    with torch.no_grad():
+        student.seg_head.bias.fill_(float("nan"))
+    with pytest.raises(UserError, match="room/1: the network's output has NaN"):
+        scores(Rooms((1, 2)), student, tta="rotations")
 
 
 def matrix(truth, prediction, names=("a", "b", "c"), rule=SEMANTICKITTI_RULE):

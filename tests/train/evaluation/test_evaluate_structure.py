@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tests.train.conftest import NUM_CLASSES, _room
+from tests.train.conftest import NUM_CLASSES
+from tests.train.evaluation.rooms import CLASSES, Rooms
 from tests.train.processes import run_processes, values_of
 from tests.train.toys import Toy
 from train.core.errors import UserError
@@ -25,31 +26,8 @@ from train.evaluation.feature_agreement import (
 from train.evaluation.structure import StructureCounts, count_structure, frame_structure
 from train.networks.ptv3 import build_segmentor
 
-CLASSES = ("floor", "wall", "ball", "nothing")
 CPU = torch.device("cpu")
 CLIP = (-3.0, -3.0, -1.0, 3.0, 3.5, 1.5)
-
-
-class Scenes:
-    """Labeled rooms, two of each scene; some cannot be read, some have no labels."""
-
-    skipped_unlabeled = 0
-
-    def __init__(self, names, broken=(), unlabeled=()):
-        self.names, self.broken, self.unlabeled = list(names), broken, unlabeled
-        self.reads = 0
-
-    def __len__(self):
-        return len(self.names)
-
-    def __getitem__(self, index):
-        self.reads += 1
-        name = self.names[index]
-        if name in self.broken:
-            raise UserError(f"{name}: is damaged")
-        frame = _room(sum(name.encode()), None)
-        segment = None if name in self.unlabeled else frame.segment
-        return type(frame)(frame.coord, frame.strength, segment, name, None)
 
 
 NAMES = ("first/0", "first/1", "second/0", "second/1", "third/0")
@@ -57,7 +35,7 @@ NAMES = ("first/0", "first/1", "second/0", "second/1", "third/0")
 
 def prepared(names=NAMES, *, clip=None, keep=False, skip=False, **options):
     frames = EvaluationFrames(
-        Scenes(names, **options),
+        Rooms(names, **options),
         0.2,
         clip_range_m=clip,
         on_bad_frame="skip" if skip else "stop",
