@@ -22,7 +22,12 @@ from train.core.atomic_write import make_folder
 from train.core.command import Command
 from train.core.console import logger
 from train.core.device import describe_device
-from train.core.distributed import is_first_process, process_device, process_group
+from train.core.distributed import (
+    first_process_first,
+    is_first_process,
+    process_device,
+    process_group,
+)
 from train.core.errors import UserError
 from train.core.provenance import processor
 from train.data.readers.class_map_file import CLASS_MAP_FILE
@@ -41,7 +46,8 @@ from train.dataset_distillation.frames.read import FrameData, read_frame_data
 from train.dataset_distillation.make import make, score
 from train.dataset_distillation.networks.classifiers import NETWORKS
 from train.dataset_distillation.networks.segmenters import SEGMENTERS, build_segmenter
-from train.dataset_distillation.objects.simulated import SimulatedSet
+from train.dataset_distillation.objects.read import read_objects
+from train.dataset_distillation.objects.simulated import SimulatedSet, simulate_objects
 from train.dataset_distillation.options import (
     LEARNED,
     PAPER,
@@ -52,7 +58,7 @@ from train.dataset_distillation.options import (
     Task,
     refuse_below,
 )
-from train.dataset_distillation.prepare import prepare, read_real
+from train.dataset_distillation.prepare import prepare
 from train.dataset_distillation.start import QUICK_START, StartOptions
 from train.dataset_distillation.training import (
     ClassTraining,
@@ -165,9 +171,20 @@ class Objects:
 
     def read(self) -> tuple[PointClouds, PointClouds | None, str]:
         """Return training and held-out clouds, and what the log says of them."""
-        flags = self.flags
-        wanted = SimulatedSet(**asdict(flags.simulation), num_points=flags.points, seed=flags.seed)
-        train, test = read_real(flags.data, flags.output, wanted, flags.points, flags.seed)
+        flags, folder = self.flags, Path(self.flags.data)
+        drawn: dict[str, Any] = {"num_points": flags.points, "seed": flags.seed}
+        if flags.data == SIMULATED:
+            folder = flags.output / "objects"
+            with first_process_first():
+                folder.mkdir(exist_ok=True)
+                simulate_objects(folder, SimulatedSet(**asdict(flags.simulation), **drawn))
+        train = read_objects(folder, "train", **drawn)
+        try:
+            test = read_objects(folder, "test", **drawn)
+        except UserError as error:
+            if "has no split" not in str(error) and "has no test" not in str(error):
+                raise
+            test = None
         return train, test, f"{len(train)} clouds of {len(train.classes)} classes"
 
     def start(self) -> StartOptions | None:

@@ -1,19 +1,15 @@
-"""Real clouds for a distillation: read or simulated, turned, and put on their principal axes."""
+"""Real clouds for a distillation: turned, and put on their principal axes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from train.core.console import logger
-from train.core.distributed import first_process_first
 from train.core.errors import UserError
 from train.dataset_distillation.chance import Stream
 from train.dataset_distillation.clouds import PointClouds
-from train.dataset_distillation.objects.read import read_objects
-from train.dataset_distillation.objects.simulated import SimulatedSet, simulate_objects
 from train.dataset_distillation.options import DistillOptions
 from train.dataset_distillation.rotator import Rotator, principal_axes
 
@@ -40,19 +36,8 @@ def prepare(
 ) -> Prepared:
     """Rotate clouds at random if wanted, and put them on their principal axes.
 
-    Parameters
-    ----------
-    train, test
-        As they were read.
-    options
-        The rotator is looked at.
-    rotate
-        Turn every cloud at random first: the paper's "rotated" setting.
-
-    Raises
-    ------
-    UserError
-        If the splits have different classes or units, or the rotator would tilt LiDAR frames.
+    Of options the rotator is looked at; to rotate first is the paper's "rotated" setting. UserError
+    if the splits have different classes or units, or the rotator would tilt LiDAR frames.
     """
     chosen, frames = options.rotator, train.meters is not None
     if frames and chosen.mode != "none" and not chosen.upright:
@@ -111,38 +96,6 @@ def canonical(clouds: PointClouds, rotator: Rotator) -> PointClouds:
         return clouds.with_points(
             rotator.cpu()(torch.from_numpy(clouds.points), align=False).numpy()
         )
-
-
-def read_real(
-    data: str, output: Path, wanted: SimulatedSet, points: int, seed: int
-) -> tuple[PointClouds, PointClouds | None]:
-    """Return training and test clouds of a folder, or simulated ones; the first process simulates.
-
-    Parameters
-    ----------
-    data
-        "simulated", or a folder in a known layout.
-    output
-        Simulated clouds are in its folder `objects`.
-    wanted
-        What is simulated.
-    points, seed
-        Of each cloud that is drawn from a mesh or a larger cloud.
-    """
-    folder = Path(data)
-    if data == "simulated":
-        folder = output / "objects"
-        with first_process_first():
-            folder.mkdir(exist_ok=True)
-            simulate_objects(folder, wanted)
-    train = read_objects(folder, "train", points, seed)
-    try:
-        test = read_objects(folder, "test", points, seed)
-    except UserError as error:
-        if "has no split" not in str(error) and "has no test" not in str(error):
-            raise
-        test = None
-    return train, test
 
 
 def random_rotations(

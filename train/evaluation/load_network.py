@@ -319,7 +319,17 @@ def open_network(
     UserError
         As `open_checkpoint`; also if the network takes other input.
     """
-    opened = _open_to_predict(path, form, classes, dataset)
+    if is_own_checkpoint(path):
+        refuse_of_others(path, {"--form": form, "--classes": classes, "--dataset": dataset})
+        opened = open_checkpoint(path)
+    else:
+        opened = open_checkpoint(path, form=form, classes=classes, dataset=dataset)
+        if dataset is not None and not opened.metadata.class_names:
+            count = len(dataset_spec(dataset).class_names)
+            raise UserError(
+                f"{path}: has {opened.metadata.num_classes} classes, {dataset} has {count}; choose "
+                "another --dataset, or none"
+            )
     metadata = opened.metadata
     if metadata.in_channels != IN_CHANNELS:
         raise UserError(
@@ -333,23 +343,6 @@ def open_network(
         metadata.clip_range_m,
         opened.note,
     )
-
-
-def _open_to_predict(
-    path: Path, form: Form | None, classes: str | None, dataset: str | None
-) -> OpenedCheckpoint:
-    """Open a file, and hold it against what the flags say of it."""
-    if is_own_checkpoint(path):
-        refuse_of_others(path, {"--form": form, "--classes": classes, "--dataset": dataset})
-        return open_checkpoint(path)
-    opened = open_checkpoint(path, form=form, classes=classes, dataset=dataset)
-    if dataset is not None and not opened.metadata.class_names:
-        count = len(dataset_spec(dataset).class_names)
-        raise UserError(
-            f"{path}: has {opened.metadata.num_classes} classes, {dataset} has {count}; choose "
-            "another --dataset, or none"
-        )
-    return opened
 
 
 def refuse_of_others(path: Path, flags: Mapping[str, str | None]) -> None:

@@ -38,7 +38,7 @@ def test_the_result_is_a_set_like_any_other(made, data, tmp_path):
     report = json.loads((made / "distill.json").read_text())
     assert len(report["losses"]) == 2
     assert report["coordinates"] == 4 * 40 * 3
-    assert report["numbers_stored"] == report["numbers_stored"] > 0
+    assert report["numbers_stored"] > 0
     assert (made / "clouds.png").read_bytes().startswith(b"\x89PNG")
     # It can be distilled again, from itself, like any other.
     again = ["--method", "random", "--data", str(made), "--output", str(tmp_path)]
@@ -67,7 +67,7 @@ def test_every_other_method_writes_a_set(data, tmp_path, method):
     assert not (tmp_path / "generator.safetensors").exists()
 
 
-def test_rotated_clouds_are_learned_in_one_orientation(data, tmp_path, capsys):
+def test_rotated_clouds_are_learned_in_one_orientation(data, tmp_path):
     arguments = ["--data", str(data), "--rotated", "--rotator", "straight-through", "--proper"]
     assert main([*arguments, "--output", str(tmp_path / "a"), *SMALL]) == 0
     generator = str(tmp_path / "a" / "generator.safetensors")
@@ -77,10 +77,9 @@ def test_rotated_clouds_are_learned_in_one_orientation(data, tmp_path, capsys):
     assert np.array_equal(first, second)
 
 
-def test_a_stopped_distillation_is_not_written_over(data, made, tmp_path, capsys):
+def test_a_stopped_distillation_is_not_written_over(data, made, refused):
     arguments = ["--data", str(data), "--output", str(made), *SMALL]
-    assert main(arguments) == 2
-    assert "--resume" in capsys.readouterr().err
+    assert "--resume" in refused(*arguments)
     assert main([*arguments, "--resume"]) == 0
 
 
@@ -100,24 +99,22 @@ def test_a_stopped_distillation_is_not_written_over(data, made, tmp_path, capsys
         (["--start-steps", "0"], "--start-steps 0"),
     ],
 )
-def test_a_mistake_is_one_line(data, tmp_path, capsys, arguments, words):
-    given = ["--data", str(data), "--output", str(tmp_path / "out"), *SMALL, *arguments]
-    assert main(given) == 2
-    shown = capsys.readouterr().err.strip().splitlines()[-1]
-    assert shown.startswith("error: ")
-    assert words in shown
+def test_a_mistake_is_one_line(data, tmp_path, refused, arguments, words):
+    given = ["--data", data, "--output", tmp_path / "out", *SMALL, *arguments]
+    assert words in refused(*given)
 
 
-def test_a_generator_of_another_version_is_one_line(tmp_path, capsys):
+def test_a_generator_that_gives_no_clouds_is_one_line(made, tmp_path, refused):
     from safetensors.numpy import save_file
 
     file = tmp_path / "g.safetensors"
     save_file({"a": np.zeros(1)}, file, metadata={"format": "topodistill-generator-0"})
-    assert main(["--generator", str(file), "--output", str(tmp_path)]) == 2
-    assert "topodistill-generator-0" in capsys.readouterr().err
+    assert "topodistill-generator-0" in refused("--generator", file, "--output", tmp_path)
+    known = ("--generator", made / "generator.safetensors", "--output", tmp_path)
+    assert "--points 0" in refused(*known, "--points", "0")
 
 
-def test_the_result_is_scored(data, tmp_path, capsys, monkeypatch):
+def test_the_result_is_scored(data, tmp_path, capsys):
     arguments = ["--method", "random", "--data", str(data), "--output", str(tmp_path), *SMALL]
     assert main([*arguments, "--evaluate", "pointnet", "--epochs", "2"]) == 0
     shown = capsys.readouterr().err
@@ -128,7 +125,7 @@ def test_the_result_is_scored(data, tmp_path, capsys, monkeypatch):
     assert report["wall_seconds"] > report["seconds"] == 0
 
 
-def test_clouds_that_nothing_can_be_learned_from_are_one_line(data, tmp_path, capsys):
+def test_clouds_that_nothing_can_be_learned_from_are_one_line(tmp_path, refused):
     """A set in our own layout that something else has damaged."""
     folder = tmp_path / "bad"
     folder.mkdir()
@@ -136,13 +133,4 @@ def test_clouds_that_nothing_can_be_learned_from_are_one_line(data, tmp_path, ca
     arrays = dict(np.load(folder / "train.npz"))
     arrays["points"][3, 5, 1] = np.nan
     np.savez(folder / "train.npz", **arrays)
-    assert main(["--data", str(folder), "--output", str(tmp_path / "out"), *SMALL]) == 2
-    shown = capsys.readouterr().err.strip().splitlines()[-1]
-    assert shown.startswith("error: ")
-    assert "not finite" in shown
-
-
-def test_no_points_of_a_generator_are_one_line(made, tmp_path, capsys):
-    generator = str(made / "generator.safetensors")
-    assert main(["--generator", generator, "--points", "0", "--output", str(tmp_path)]) == 2
-    assert "--points 0" in capsys.readouterr().err
+    assert "not finite" in refused("--data", folder, "--output", tmp_path / "out", *SMALL)

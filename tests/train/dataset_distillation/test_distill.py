@@ -34,10 +34,10 @@ def _options(**changed):
     return dataclasses.replace(OPTIONS, **changed)
 
 
-def distance(matcher, network, label, made, real):
+def distance(matcher, network, label, made, real, part=None):
     """The distance of one class alone, the means of its features included."""
     if matcher.options.method != "distribution-matching":
-        return matcher.distance(network, label, made, real, None)
+        return matcher.distance(network, label, made, real, part)
     ours, theirs = (
         network.features(rotator(clouds, align=False)).mean(dim=0)
         for rotator, (clouds, _) in ((matcher.made_rotator, made), (matcher.rotator, real))

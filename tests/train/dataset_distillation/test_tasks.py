@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.train.dataset_distillation.test_distill import mean_distance
+from tests.train.dataset_distillation.toys import hammers
 from train.core.errors import UserError
-from train.dataset_distillation.clouds import PointClouds, unit_sphere
 from train.dataset_distillation.distill import Distillation, check_task
 from train.dataset_distillation.generator import generate, noise_intervals
 from train.dataset_distillation.matcher import Matcher, matched_network, settle_norms
@@ -22,27 +22,6 @@ from train.dataset_distillation.training import (
 )
 
 CPU = torch.device("cpu")
-
-
-def hammers(each, seed, points=60):
-    """Two classes: a handle (a third of the points) with a head, and a handle with a blade."""
-    rng = np.random.default_rng(seed)
-    clouds, parts = [], []
-    for label in (0, 1):
-        for _ in range(each):
-            third = points // 3
-            handle = rng.uniform(-1, 1, (third, 3)) * [0.1, 0.1, 1.0]
-            shape = [[0.6, 0.2, 0.2], [0.05, 0.5, 0.5]][label]
-            top = rng.uniform(-1, 1, (points - third, 3)) * shape + [0, 0, 1.2]
-            clouds.append(unit_sphere(np.concatenate([handle, top])))
-            parts.append(np.repeat([0, 1 + label], [third, points - third]))
-    return PointClouds(
-        np.stack(clouds),
-        np.repeat([0, 1], each),
-        ("hammer", "axe"),
-        np.stack(parts),
-        ("handle", "head", "blade"),
-    )
 
 
 def test_intervals_are_as_wide_as_the_parts_and_fill_the_line():
@@ -154,23 +133,3 @@ def test_clouds_without_parts_are_refused():
     with pytest.raises(UserError, match="class axe"):
         check_task("parts", dataclasses.replace(real, parts=parts))
     check_task("classes", bare)
-
-
-@pytest.mark.parametrize("local", [False, True])
-def test_a_step_of_parts_has_the_gradients_of_the_sum_of_distances(local):
-    distillation = Distillation(hammers(4, 0), dataclasses.replace(OPTIONS, w0=5.0), CPU)
-    matcher = distillation.matcher
-    net = matcher.network(0)
-    chance = torch.Generator().manual_seed(5)
-    real = [matcher.batch(k, chance) for k in range(2)]
-    only = [None, None]
-    if local:
-        only = [own[int(torch.randint(2, (1,), generator=chance))] for own in matcher.parts_of]
-    made = distillation.synthetic.of_classes(range(2), 30, chance)
-    total = sum(matcher.distance(net, k, made[k], real[k], only[k]) for k in range(2))
-    want = torch.autograd.grad(total, distillation.learned)
-    chance = torch.Generator().manual_seed(5)
-    sum_, got = matcher.step(net, distillation.synthetic, chance, local=local)
-    torch.testing.assert_close(sum_, total.detach()[None], rtol=1e-4, atol=1e-5)
-    for ours, theirs in zip(got, want, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-3 * float(theirs.abs().max()))

@@ -1,4 +1,4 @@
-"""Four classes of clouds that are told apart by their shape, small enough for tests."""
+"""Classes of clouds that are told apart by their shape or have parts, small enough for tests."""
 
 import numpy as np
 
@@ -27,3 +27,24 @@ def toy_clouds(each, seed, points=48):
             found.append(unit_sphere(at))
             labels.append(label)
     return PointClouds(np.stack(found), np.array(labels), CLASSES)
+
+
+def hammers(each, seed, points=60):
+    """Two classes: a handle (a third of the points) with a head, and a handle with a blade."""
+    rng = np.random.default_rng(seed)
+    clouds, parts = [], []
+    for label in (0, 1):
+        for _ in range(each):
+            third = points // 3
+            handle = rng.uniform(-1, 1, (third, 3)) * [0.1, 0.1, 1.0]
+            shape = [[0.6, 0.2, 0.2], [0.05, 0.5, 0.5]][label]
+            top = rng.uniform(-1, 1, (points - third, 3)) * shape + [0, 0, 1.2]
+            clouds.append(unit_sphere(np.concatenate([handle, top])))
+            parts.append(np.repeat([0, 1 + label], [third, points - third]))
+    return PointClouds(
+        np.stack(clouds),
+        np.repeat([0, 1], each),
+        ("hammer", "axe"),
+        np.stack(parts),
+        ("handle", "head", "blade"),
+    )

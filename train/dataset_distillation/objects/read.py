@@ -153,10 +153,6 @@ class Layout(NamedTuple):
     """Folder, split, points of a cloud, seed."""
 
 
-def _is_ours(folder: Path) -> bool:
-    return (folder / INDEX_NAME).is_file()
-
-
 def _read_ours(folder: Path, split: str, num_points: int, seed: int) -> PointClouds:
     clouds = read_folder(folder, split)
     if clouds.num_points == num_points:
@@ -171,7 +167,7 @@ def _read_ours(folder: Path, split: str, num_points: int, seed: int) -> PointClo
 
 
 LAYOUTS: Final[Mapping[str, Layout]] = {
-    "topodistill": Layout(INDEX_NAME, _is_ours, _read_ours),
+    "topodistill": Layout(INDEX_NAME, lambda folder: (folder / INDEX_NAME).is_file(), _read_ours),
     "ModelNet40": Layout("CLASS/train/*.off", is_modelnet, read_modelnet),
     "ScanObjectNN": Layout(SCANOBJECTNN_FILES["train"], is_scanobjectnn, read_scanobjectnn),
     "ShapeNetPart": Layout(CATEGORIES_NAME, is_shapenetpart, read_shapenetpart),
