@@ -26,7 +26,7 @@ from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from train.core.console import logger, show_error
-from train.core.errors import UserError, cannot_write
+from train.core.errors import WRITE_HINTS, UserError, cannot_write
 from train.core.interrupts import Interrupted, RaiseTerminated, Terminated, exit_code
 
 T = TypeVar("T")
@@ -37,21 +37,7 @@ Device = Annotated[str, arg(metavar="NAME", help="auto, cpu, cuda or cuda:N")]
 EXIT_MISTAKE: Final = 2
 
 # What the place of a file can be wrong with; any other OSError is a bug and keeps its traceback.
-_ABOUT_FILES: Final = frozenset(
-    {
-        errno.EACCES,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EIO,
-        errno.EISDIR,
-        errno.ENAMETOOLONG,
-        errno.ENOENT,
-        errno.ENOSPC,
-        errno.ENOTDIR,
-        errno.EPERM,
-        errno.EROFS,
-    }
-)
+_ABOUT_FILES: Final = (WRITE_HINTS.keys() | {errno.EIO}) - {errno.EEXIST}
 
 
 @dataclass(frozen=True)

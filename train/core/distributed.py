@@ -4,21 +4,11 @@
 processes; without it there is one process and every function here is the identity, without any
 process group. Ranks count from 0.
 
-Who, and where to compute
-    `current_world()`, `is_first_process()`, `process_device(name)`, `seed_for_process(seed)`.
-Around the whole run
-    `with process_group(device):` joins the processes. A peer that dies or hangs raises `PeerLost`
-    from inside the block, whatever was waiting for it: a function here, DDP, a batch norm.
-Exchange
-    `sum_over_processes(tensor)`, `gather_objects(value)`, `broadcast_object(value)`,
-    `require_same(what, value)`.
-Ending together
-    `agree(error, stop=number)`: every process calls it at the same points. Call it before each
-    collective that would block if another process had failed: once per step after the forward
-    pass, and after any part that may raise. `peer_failed()` in a long loop without collectives says
-    when it is time to leave the loop and agree.
-One after the other
-    `with first_process_first():` for what is written once and then found: simulated data, indices.
+What torchrun lacks is here: it kills all when one process fails. Inside `with process_group():` a
+peer that dies or hangs raises `PeerLost` from whatever was waiting for it: a function here, DDP, a
+batch norm; and processes that `agree` end with the one error of the one that failed. They do so
+before each collective that would block if another had failed: once per step after the forward pass,
+and after any part that may raise (`with agreed():`).
 
 Flags and objects travel over gloo on the CPU, also where tensors travel over nccl: agreeing does
 not wait for a GPU.
@@ -28,8 +18,8 @@ import datetime
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,6 +41,7 @@ PATIENCE_S: Final = 7 * 24 * 3600.0
 
 _ROLL_CALL_S: Final = 3.0
 _HINT: Final = "the run cannot go on without it: start it again with --resume"
+_START: Final = "start with torchrun, or unset WORLD_SIZE for one process"
 _FAILED: Final = "failed"
 _POLL_EVERY_S: Final = 0.5
 
@@ -118,14 +109,13 @@ def current_world() -> World:
             found = "not set" if text is None else f"{text!r}"
             raise UserError(
                 f"environment variable {name} is {found}, must be a whole number where WORLD_SIZE "
-                "is set: start with torchrun, or unset WORLD_SIZE for one process"
+                f"is set: {_START}"
             ) from None
     rank, size, local_rank = numbers["RANK"], numbers["WORLD_SIZE"], numbers["LOCAL_RANK"]
     if not (0 <= rank < size and 0 <= local_rank <= rank):
         raise UserError(
             f"environment variables RANK={rank}, WORLD_SIZE={size}, LOCAL_RANK={local_rank} "
-            "contradict each other (0 <= LOCAL_RANK <= RANK < WORLD_SIZE): start with torchrun, or "
-            "unset WORLD_SIZE for one process"
+            f"contradict each other (0 <= LOCAL_RANK <= RANK < WORLD_SIZE): {_START}"
         )
     return World(rank, size, local_rank)
 
@@ -240,25 +230,25 @@ def _join(world: World, device: torch.device, timeout_s: float) -> _Groups:
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if name not in os.environ:
             raise UserError(
-                f"environment variable {name} is not set, but WORLD_SIZE is {world.size}: start "
-                "with torchrun, or unset WORLD_SIZE for one process"
+                f"environment variable {name} is not set, but WORLD_SIZE is {world.size}: {_START}"
             )
     timeout = datetime.timedelta(seconds=timeout_s)
-    backend = "gloo"
-    if device.type == "cuda":
+    on_gpu = device.type == "cuda"
+    if on_gpu:
         torch.cuda.set_device(device)
-        backend = "nccl"
     try:
         store, rank, size = next(rendezvous("env://", timeout=timeout))
         # Processes that part and meet again must not find the addresses of the first time.
         store = PrefixStore(f"topodistill/{_times_joined}", store)
         _times_joined += 1
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
-        flags = (
-            dist.group.WORLD
-            if backend == "gloo"
-            else dist.new_group(backend="gloo", timeout=timeout)
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            store=store,
+            rank=rank,
+            world_size=size,
+            timeout=timeout,
         )
+        flags = dist.new_group(backend="gloo", timeout=timeout) if on_gpu else dist.group.WORLD
         patient = dist.new_group(backend="gloo", timeout=datetime.timedelta(seconds=PATIENCE_S))
         # Who has nothing to do would leave at once, and close what another is still opening.
         dist.barrier(group=flags)
@@ -270,7 +260,7 @@ def _join(world: World, device: torch.device, timeout_s: float) -> _Groups:
             f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} within {timeout_s:g} s "
             f"({error_line(error)}); check that all were started and can reach this address"
         ) from error
-    store.set(f"where/{world.rank}", _whereabouts())
+    store.set(f"where/{world.rank}", f"{os.getpid()} {socket.gethostname()}")
     return _Groups(world, store, flags, patient, timeout_s)
 
 
@@ -411,6 +401,23 @@ def agree(error: BaseException | None = None, *, stop: int = 0, patient: bool = 
     raise ours
 
 
+@contextmanager
+def agreed(*, patient: bool = False) -> Iterator[None]:
+    """Run a block on all processes, and leave it together: a `UserError` of one ends all.
+
+    Parameters
+    ----------
+    patient
+        As `agree` has it.
+    """
+    error: UserError | None = None
+    try:
+        yield
+    except UserError as raised:
+        error = raised
+    agree(error, patient=patient)
+
+
 def peer_failed() -> bool:
     """Return whether a process waits in `agree` with an error; looks twice a second at most."""
     if current_world().size == 1:
@@ -461,20 +468,24 @@ def first_process_first() -> Iterator[None]:
     agree(error, patient=True)
 
 
+def on_first_process(work: Callable[[], object]) -> None:
+    """Let the first process alone do some work while the others wait, hours if need be."""
+    with first_process_first():
+        if is_first_process():
+            work()
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """Turn what torch raises when a peer is gone into `PeerLost`."""
     try:
         yield
     except RuntimeError as error:
-        if _joined is None or not _is_lost_connection(error):
+        # gloo raises plain RuntimeErrors, which name their source file below gloo/.
+        lost = isinstance(error, dist.DistError) or "gloo/" in str(error)
+        if _joined is None or not lost:
             raise
         raise PeerLost(_who_is_lost(_joined, error)) from error
-
-
-def _is_lost_connection(error: RuntimeError) -> bool:
-    # gloo raises plain RuntimeErrors, which name their source file below gloo/.
-    return isinstance(error, dist.DistError) or "gloo/" in str(error)
 
 
 def _who_is_lost(groups: _Groups, error: RuntimeError) -> str:
@@ -484,14 +495,14 @@ def _who_is_lost(groups: _Groups, error: RuntimeError) -> str:
     processes that are gone are named.
     """
     world = groups.world
-    others = [rank for rank in range(world.size) if rank != world.rank]
+    silent = others = [rank for rank in range(world.size) if rank != world.rank]
     timed_out = "imed out" in str(error)
     started = time.monotonic()
     gone: list[int] = []
     late: list[int] = []
     try:
         groups.store.set(f"lost/{world.rank}", "1")
-        while True:
+        while silent and not gone and time.monotonic() < started + _ROLL_CALL_S:
             for rank in others:
                 if groups.store.check([f"ended/{rank}"]):
                     line = groups.store.get(f"ended/{rank}").decode()
@@ -500,8 +511,6 @@ def _who_is_lost(groups: _Groups, error: RuntimeError) -> str:
             gone = [rank for rank in silent if not _may_live(groups.store, rank)]
             if timed_out and time.monotonic() > started + _ROLL_CALL_S / 3:
                 late = late or silent
-            if gone or not silent or time.monotonic() > started + _ROLL_CALL_S:
-                break
             time.sleep(0.05)
     except RuntimeError:
         # The first process keeps the store where torchrun does not.
@@ -512,16 +521,12 @@ def _who_is_lost(groups: _Groups, error: RuntimeError) -> str:
             f"gave up waiting for this process after {groups.timeout_s:g} s; {_HINT}"
         )
     named = gone or late or silent
-    which = f"process{'es' if len(named) > 1 else ''} {' and '.join(map(str, named))}"
-    verb = "are" if len(named) > 1 else "is"
+    several, verb = ("es", "are") if len(named) > 1 else ("", "is")
+    which = f"process{several} {' and '.join(map(str, named))} of {world.size}"
     if gone:
-        return f"{which} of {world.size} {verb} gone (killed, or out of memory); {_HINT}"
+        return f"{which} {verb} gone (killed, or out of memory); {_HINT}"
     wait = f" within {groups.timeout_s:g} s" if timed_out else ""
-    return f"{which} of {world.size} did not answer{wait} (gone, or stuck); {_HINT}"
-
-
-def _whereabouts() -> str:
-    return f"{os.getpid()} {socket.gethostname()}"
+    return f"{which} did not answer{wait} (gone, or stuck); {_HINT}"
 
 
 def _may_live(store: Any, rank: int) -> bool:
@@ -531,19 +536,14 @@ def _may_live(store: Any, rank: int) -> bool:
         return True
     try:
         os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 
 def _tell(key: str, value: str) -> None:
     """Leave word for the other processes."""
-    if _joined is None:
-        return
-    try:
-        _joined.store.set(key, value)
-    except RuntimeError:
-        # The process that kept the store is gone: the others learn it from their connections.
-        return
+    # Where the process that kept the store is gone, the others learn it from their connections.
+    with suppress(RuntimeError):
+        if _joined is not None:
+            _joined.store.set(key, value)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-_HINTS: Final = {
+WRITE_HINTS: Final = {
     **dict.fromkeys(
         (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
         "make room there, then give the command again (a training run: with --resume)",
@@ -19,7 +19,7 @@ _HINTS: Final = {
         "give another name or folder",
     ),
 }
-
+"""Error number of a file that cannot be written -> what to do."""
 
 _MOST_LETTERS: Final = 2000
 
@@ -65,5 +65,5 @@ def cannot_write(path: Path | str, error: OSError, *, note: str = "") -> UserErr
         What became of what was there, "the earlier file is untouched".
     """
     reason = error.strerror or str(error) or type(error).__name__
-    hint = _HINTS.get(error.errno or 0, "look at the disk, then give the command again")
+    hint = WRITE_HINTS.get(error.errno or 0, "look at the disk, then give the command again")
     return UserError("; ".join(filter(None, (f"{path}: cannot be written ({reason})", note, hint))))

@@ -12,8 +12,8 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, Self
 
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 STOP_SIGNALS: Final = tuple(getattr(signal, name).value for name in _NAMES if hasattr(signal, name))
@@ -85,29 +85,29 @@ class Terminated(KeyboardInterrupt):
 
 
 class _Handlers:
-    """Install one handler for some signals, and put the earlier ones back.
+    """Handles some signals in a `with` block, and puts the earlier handlers back.
 
     Does nothing outside the main thread, where Python cannot install handlers. A signal that is
     ignored stays ignored: that is how `nohup` keeps a run alive when its terminal closes.
     """
 
-    def __init__(self, numbers: tuple[int, ...]) -> None:
-        self._numbers = numbers
+    _numbers: tuple[int, ...] = STOP_SIGNALS
+
+    def __init__(self) -> None:
         self._earlier: dict[int, Any] = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         raise NotImplementedError
 
-    def _install(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in self._numbers:
+    def __enter__(self) -> Self:
+        for number in self._numbers if _in_main_thread() else ():
             earlier = signal.getsignal(number)
             # None: installed by C code, which Python could not put back.
             if earlier is not None and earlier != signal.SIG_IGN:
                 self._earlier[number] = signal.signal(number, self._handle)
+        return self
 
-    def _restore(self) -> None:
+    def __exit__(self, *error: object) -> None:
         while self._earlier:
             number, earlier = self._earlier.popitem()
             signal.signal(number, earlier)
@@ -133,21 +133,9 @@ class StopRequest(_Handlers):
     """
 
     def __init__(self) -> None:
-        super().__init__(STOP_SIGNALS)
+        super().__init__()
         self.signal = 0
         self._at = 0.0
-
-    def __enter__(self) -> "StopRequest":
-        self._install()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._restore()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self.signal:
@@ -156,7 +144,7 @@ class StopRequest(_Handlers):
             return
         if time.monotonic() - self._at < SAME_REQUEST_S:
             return
-        self._restore()
+        self.__exit__()
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         signal.signal(number, signal.SIG_DFL)
@@ -169,21 +157,8 @@ class RaiseTerminated(_Handlers):
     A context manager for a whole command; a `StopRequest` inside it takes the signals over.
     """
 
-    def __init__(self) -> None:
-        super().__init__(tuple(n for n in STOP_SIGNALS if n != signal.SIGINT))
-        self._raised = False
-
-    def __enter__(self) -> "RaiseTerminated":
-        self._install()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._restore()
+    _numbers = tuple(number for number in STOP_SIGNALS if number != signal.SIGINT)
+    _raised = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._raised:  # the command is on its way out: let it tidy up
@@ -200,10 +175,12 @@ def reader_ignores_stop(worker_id: int) -> None:
     reader that died of it would take the step down that waits for its batch. A reader leaves when
     the run does. After a SIGTERM it leaves within `READER_GRACE_S` in any case.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number in STOP_SIGNALS:
+    for number in STOP_SIGNALS if _in_main_thread() else ():
         signal.signal(number, _leave_later if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _leave_later(number: int, frame: FrameType | None) -> None:

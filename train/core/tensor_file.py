@@ -43,12 +43,21 @@ def _tensors_in(name: str, content: object) -> Iterator[tuple[str, torch.Tensor]
             yield from _tensors_in(f"{name}/{key}", value)
 
 
+def _damaged(path: Path, what: str, told: str) -> UserError:
+    return UserError(f"{path}: not readable as a {what} ({told}); copy or write it again")
+
+
+def _check_format(path: Path, found: object, expected: str, what: str) -> None:
+    if found != expected:
+        raise UserError(
+            f"{path}: not a {what} of this package (its format is {found!r}, expected {expected!r})"
+        )
+
+
 def _check_tensors(path: Path, content: object, recorded: object, what: str) -> None:
     if recorded is not None and recorded != tensors_sha256(content):
-        raise UserError(
-            f"{path}: not readable as a {what} (damaged: its tensors are not those that were "
-            "written, their SHA-256 differs); copy or write it again"
-        )
+        told = "damaged: its tensors are not those that were written, their SHA-256 differs"
+        raise _damaged(path, what, told)
 
 
 def read_torch_file(path: Path, allowed: Sequence[Any] = ()) -> Any:
@@ -156,16 +165,10 @@ def read_tensors(path: Path, expected_format: str, what: str) -> dict[str, Any]:
     try:
         content = read_torch_file(path)
     except (pickle.UnpicklingError, ValueError) as error:
-        raise UserError(
-            f"{path}: not readable as a {what} (damaged, or more than plain data: "
-            f"{first_line(error)}); copy or write it again"
-        ) from error
+        told = f"damaged, or more than plain data: {first_line(error)}"
+        raise _damaged(path, what, told) from error
     found = content.get("format") if isinstance(content, dict) else None
-    if found != expected_format:
-        raise UserError(
-            f"{path}: not a {what} of this package (its format is {found!r}, expected "
-            f"{expected_format!r})"
-        )
+    _check_format(path, found, expected_format, what)
     content = dict(content)
     _check_tensors(path, content, content.pop(TENSORS_SHA256, None), what)
     return content
@@ -204,14 +207,7 @@ def read_safetensors(
             header = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: not readable as a {what} (damaged: {first_line(error)}); copy or write it "
-            "again"
-        ) from error
-    if header.get("format") != expected_format:
-        raise UserError(
-            f"{path}: not a {what} of this package (its format is {header.get('format')!r}, "
-            f"expected {expected_format!r})"
-        )
+        raise _damaged(path, what, f"damaged: {first_line(error)}") from error
+    _check_format(path, header.get("format"), expected_format, what)
     _check_tensors(path, tensors, header.get(TENSORS_SHA256), what)
     return tensors, header
