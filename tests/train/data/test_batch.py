@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from tests.train.data.damage import refused, refused_at
 from tests.train.processes import run_processes, values_of
 from train.core.distributed import World, current_world
 from train.core.errors import UserError
@@ -46,16 +48,12 @@ def three(frame: LidarFrame) -> list[VoxelFrame]:
     return parts
 
 
-def test_offsets_are_the_ends_of_each_frame(three):
+def test_every_frame_lies_between_its_offsets(three):
     batch = collate(three)
     sizes = [len(part.coord) for part in three]
     assert batch["offset"].tolist() == [sizes[0], sizes[0] + sizes[1], sum(sizes)]
     assert batch["raw_offset"].tolist() == [700, 701, 1001]
     assert list(batch.names) == ["00/000000", "00/000001", "00/000002"]
-
-
-def test_every_frame_lies_between_its_offsets(three):
-    batch = collate(three)
     ends, raw_ends = batch["offset"].tolist(), batch["raw_offset"].tolist()
     for number, part in enumerate(three):
         rows = slice(ends[number - 1] if number else 0, ends[number])
@@ -74,16 +72,13 @@ def test_every_frame_lies_between_its_offsets(three):
         assert batch["inverse"][raw].max() < rows.stop
 
 
-def test_types_are_those_the_network_takes(three):
+def test_types_are_those_the_network_takes_and_values_a_copy(three):
     batch = collate(three)
     for key in ("feat", "coord"):
         assert batch[key].dtype == torch.float32
     for key in ("grid_coord", "offset", "segment", "inverse", "raw_segment", "raw_offset"):
         assert batch[key].dtype == torch.int64, key
     assert batch["feat"].shape[1] == 4
-
-
-def test_the_batch_is_a_copy(three):
     batch = collate(three[:1])
     batch["coord"].zero_()
     batch["inverse"].zero_()
@@ -91,22 +86,12 @@ def test_the_batch_is_a_copy(three):
     assert three[0].inverse.max() > 0
 
 
-def test_without_labels_the_batch_has_none(three):
+def test_without_labels_the_batch_has_none_and_a_mix_or_no_frame_is_refused(three):
     bare = [dataclasses.replace(part, segment=None, raw_segment=None) for part in three]
-    batch = collate(bare)
-    assert "segment" not in batch
-    assert "raw_segment" not in batch
-
-
-def test_a_mix_of_labeled_and_not_is_refused(three):
-    three[1] = dataclasses.replace(three[1], segment=None, raw_segment=None)
-    with pytest.raises(ValueError, match="not 00/000001"):
-        collate(three)
-
-
-def test_no_frames_make_no_batch():
-    with pytest.raises(ValueError, match="no frames"):
-        collate([])
+    assert not {"segment", "raw_segment"} & set(collate(bare))
+    for frames, said in (([three[0], bare[1], three[2]], "not 00/000001"), ([], "no frames")):
+        with pytest.raises(ValueError, match=said):
+            collate(frames)
 
 
 def order_of(
@@ -166,13 +151,9 @@ def test_every_sample_is_in_one_batch_and_every_batch_within_its_bounds(
             assert len(batch) == batch_size or total + following > bound
 
 
-def test_a_bound_that_nothing_reaches_changes_nothing():
-    voxels = [30] * 23
-    bounded, unbounded = order_of(voxels, 5, 10_000), VoxelBudgetBatchSampler(23, 5)
-    assert bounded.batches(2) == unbounded.batches(2)
-
-
 def test_the_order_of_samples_is_the_same_whatever_the_bound():
+    bounded, unbounded = order_of([30] * 23, 5, 10_000), VoxelBudgetBatchSampler(23, 5)
+    assert bounded.batches(2) == unbounded.batches(2)  # a bound that nothing reaches
     voxels = np.random.default_rng(0).integers(1, 100, 60).tolist()
     plain = list(itertools.chain(*VoxelBudgetBatchSampler(60, 4).batches(1)))
     assert list(itertools.chain(*order_of(voxels, 4, 120).batches(1))) == plain
@@ -186,7 +167,7 @@ def test_steps_are_known_before_the_first_epoch():
     assert order.ends(6) == np.cumsum(counts).tolist()
 
 
-def test_an_epoch_can_go_on_from_where_it_stopped():
+def test_an_epoch_can_go_on_from_where_it_stopped_and_from_nowhere_else():
     order = order_of(list(range(1, 21)), 4, 30)
     order.set_epoch(3)
     whole = list(order)
@@ -195,9 +176,6 @@ def test_an_epoch_can_go_on_from_where_it_stopped():
     assert (list(order), len(order)) == (whole[5:], len(whole) - 5)
     order.set_epoch(4)
     assert list(order) == order.batches(4)
-
-
-def test_a_place_outside_the_epoch_is_refused():
     order = VoxelBudgetBatchSampler(20, 4)
     for start in (-1, 6):
         with pytest.raises(ValueError, match=r"start must be in 0\.\.5"):
@@ -206,21 +184,31 @@ def test_a_place_outside_the_epoch_is_refused():
         order.set_epoch(-1)
 
 
-def test_impossible_settings_are_named():
-    with pytest.raises(ValueError, match="num_samples"):
-        VoxelBudgetBatchSampler(0, 1)
-    with pytest.raises(UserError, match="batch_size"):
-        VoxelBudgetBatchSampler(3, 0)
-    with pytest.raises(UserError, match="seed"):
-        VoxelBudgetBatchSampler(3, 1, seed=-1)
-    with pytest.raises(UserError, match="max_batch_voxels"):
-        order_of([1, 2], 1, 0)
+TOO_FEW_SAMPLES = r"batch_size 2: .* 3 processes; raise --data.batch-size to"
+TOO_MANY_PROCESSES = r"num_samples 2: .* 3 processes; start at most 2"
+
+
+@pytest.mark.parametrize(
+    ("voxels", "batch_size", "options", "error", "said"),
+    [
+        ([], 1, {}, ValueError, "num_samples"),
+        ([1, 2, 3], 0, {}, UserError, "batch_size"),
+        ([1, 2, 3], 1, {"seed": -1}, UserError, "seed"),
+        ([1, 2], 1, {"bound": 0}, UserError, "max_batch_voxels"),
+        ([1, 0], 1, {"bound": 10}, ValueError, "without voxels"),
+        ([1, 2, 3, 4], 2, {"world": World(0, 3, 0)}, UserError, TOO_FEW_SAMPLES),
+        ([1, 2], 4, {"world": World(0, 3, 0)}, UserError, TOO_MANY_PROCESSES),
+    ],
+)
+def test_impossible_settings_are_named(voxels, batch_size, options, error, said: str):
+    with pytest.raises(error, match=said):
+        order_of(voxels, batch_size, **{"bound": None} | options)
+
+
+@pytest.mark.parametrize("planned", [None, np.array([1, 2])])
+def test_a_bound_needs_a_plan_of_each_sample(planned):
     with pytest.raises(ValueError, match="planned_voxels of each of the 3"):
-        VoxelBudgetBatchSampler(3, 1, max_batch_voxels=10)
-    with pytest.raises(ValueError, match="planned_voxels of each of the 3"):
-        VoxelBudgetBatchSampler(3, 1, max_batch_voxels=10, planned_voxels=np.array([1, 2]))
-    with pytest.raises(ValueError, match="without voxels"):
-        order_of([1, 0], 1, 10)
+        VoxelBudgetBatchSampler(3, 1, max_batch_voxels=10, planned_voxels=planned)
 
 
 def by_process(voxels: list[int], batch_size: int, bound: int | None, size: int, epoch: int):
@@ -321,15 +309,6 @@ def test_dealt_loads_differ_by_one_sample_at_most(voxels: list[int], size: int):
             assert load - min(voxels[at] for at in part) <= min(loads)
 
 
-def test_more_processes_than_samples_are_refused():
-    with pytest.raises(
-        UserError, match=r"batch_size 2: .* 3 processes; raise --data.batch-size to"
-    ):
-        order_of([1, 2, 3, 4], 2, None, world=World(0, 3, 0))
-    with pytest.raises(UserError, match=r"num_samples 2: .* 3 processes; start at most 2"):
-        order_of([1, 2], 4, None, world=World(0, 3, 0))
-
-
 @given(st.integers(0, 50), st.integers(1, 7))
 def test_shards_hold_every_sample_once(count: int, size: int):
     shards = [shard_indices(count, World(rank, size, rank)) for rank in range(size)]
@@ -428,11 +407,9 @@ def loader(frames, order=None, workers: int = 0) -> DataLoader:
 
 def test_stop_raises_what_the_source_said(source):
     for frames in (TrainingFrames(source), EvaluationFrames(source)):
-        with pytest.raises(UserError, match=r"000001\.label: .*77"):
-            frames.__getitems__([0, 1])
+        refused(partial(frames.__getitems__, [0, 1]), "000001.label: ", "77")
         # One sample asked for by itself is never another one.
-        with pytest.raises(UserError, match=r"000001\.label"):
-            dataclasses.replace(frames[1])
+        refused(partial(frames.__getitem__, 1), "000001.label: ")
 
 
 def test_training_takes_the_next_good_frame_in_place_of_a_bad_one(source):
@@ -528,8 +505,7 @@ def test_where_no_frame_can_be_read_training_stops(root, source):
         path = root / f"sequences/00/labels/{number:06d}.label"
         path.write_bytes(np.full(200 + 10 * number, 77, "<u4").tobytes())
     training = TrainingFrames(source, on_bad_frame="skip")
-    with pytest.raises(UserError, match=r"none of the 6 training frames .*000004\.label"):
-        training.__getitems__([4])
+    refused(lambda: training.__getitems__([4]), "none of the 6 training frames", "000004.label")
 
 
 def test_the_list_survives_the_process(tmp_path: Path, capsys):
@@ -549,7 +525,6 @@ def test_the_list_survives_the_process(tmp_path: Path, capsys):
 def test_a_file_that_is_no_such_list_is_refused(tmp_path: Path, content: str):
     path = tmp_path / "skipped.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"skipped\.json: "):
-        SkippedFrames(path)
+    refused_at(path, lambda: SkippedFrames(path))
     path.write_text(json.dumps({"a": "b"}))
     assert len(SkippedFrames(path)) == 1
