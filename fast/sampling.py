@@ -66,14 +66,7 @@ def topology_preserving_sampling(
     (tensor([0, 2]), tensor([5., 1.]))
     """
     name = "topology_preserving_sampling"
-    points = as_points(name, "points", points, least=1)
-    n = points.shape[-2]
-    num_samples = as_integer(name, "num_samples", num_samples, least=1)
-    if num_samples > n:
-        raise ValueError(f"{name}: num_samples is {num_samples}; a cloud has only {n} points")
-    start = as_integer(name, "start", start, least=0)
-    if start >= n:
-        raise ValueError(f"{name}: start is {start}; pass an index from 0 to {n - 1}")
+    points, num_samples, start = _as_samples(name, points, num_samples, start)
     clouds = list(as_clouds(points.detach()))
     if not clouds:
         shape = (*points.shape[:-2], num_samples)
@@ -117,7 +110,7 @@ def covering_radius(points: Tensor, indices: Tensor, *, backend: str | None = No
     Appendix A.2. O(N M C) time.
     """
     name = "covering_radius"
-    points = as_points(name, "points", points.detach(), least=1)
+    points = as_points(name, "points", points, least=1).detach()
     refuse_two_devices(name, points=points, indices=indices)
     if indices.ndim != 1 or not len(indices):
         raise ValueError(
@@ -212,17 +205,26 @@ def sample_points(
     as_choice(name, "sampling", sampling, get_args(Sampling))
     if sampling == "farthest":
         return topology_preserving_sampling(points, num_samples, start, backend=backend)[0]
-    points = as_points(name, "points", points.detach(), least=1)
+    points, num_samples, start = _as_samples(name, points, num_samples, start)
     if points.ndim != 2:
         raise ValueError(f"{name}: points has shape {tuple(points.shape)}; pass one cloud, (N, C)")
-    num_samples = as_integer(name, "num_samples", num_samples, least=1)
-    if num_samples > len(points):
-        raise ValueError(f"{name}: num_samples is {num_samples}; a cloud has only {len(points)}")
-    start = as_integer(name, "start", start, least=0)
-    if start >= len(points):
-        raise ValueError(f"{name}: start is {start}; pass an index from 0 to {len(points) - 1}")
     key = key_from(name, sampling, generator)
-    return choose_points([points], [num_samples], start, backend, sampling, key)[0][0]
+    return choose_points([points.detach()], [num_samples], start, backend, sampling, key)[0][0]
+
+
+def _as_samples(
+    function: str, points: Tensor, num_samples: int, start: int
+) -> tuple[Tensor, int, int]:
+    """Return points (..., N, C), how many of a cloud are to be taken, and which is the first."""
+    points = as_points(function, "points", points, least=1)
+    n = points.shape[-2]
+    num_samples = as_integer(function, "num_samples", num_samples, least=1)
+    if num_samples > n:
+        raise ValueError(f"{function}: num_samples is {num_samples}; a cloud has only {n} points")
+    start = as_integer(function, "start", start, least=0)
+    if start >= n:
+        raise ValueError(f"{function}: start is {start}; pass an index from 0 to {n - 1}")
+    return points, num_samples, start
 
 
 def choose_points(

@@ -55,6 +55,8 @@ def sorted_wasserstein(
     tensor(0.5000)
     """
     name = "sorted_wasserstein"
+    teacher, teacher_mask = _as_deaths(name, "teacher", teacher, teacher_mask)
+    student, student_mask = _as_deaths(name, "student", student, student_mask)
     refuse_two_devices(
         name,
         teacher=teacher,
@@ -62,8 +64,6 @@ def sorted_wasserstein(
         teacher_mask=teacher_mask,
         student_mask=student_mask,
     )
-    teacher, teacher_mask = _as_deaths(name, "teacher", teacher, teacher_mask)
-    student, student_mask = _as_deaths(name, "student", student, student_mask)
     if teacher.shape[:-1] != student.shape[:-1] or teacher.dtype != student.dtype:
         raise ValueError(
             f"{name}: student is {student.dtype} of shape {tuple(student.shape)}; teacher is "

@@ -134,56 +134,6 @@ _DISTANCES = square()
 _COMPONENTS, _LOOPS = fast.rips_persistence(_DISTANCES)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            (_COMPONENTS, _LOOPS, _DISTANCES, _DISTANCES),
-            r"student has 1 diagram\(s\) of dimension 1; teacher has 1 of dimension 0",
-        ),
-        (
-            (_COMPONENTS, fast.rips_persistence(square(3, 2))[0], _DISTANCES, _DISTANCES),
-            r"student has 2 diagram\(s\) of dimension 0; teacher has 1",
-        ),
-        (
-            (_COMPONENTS, _COMPONENTS, _DISTANCES[0, 0], _DISTANCES),
-            r"teacher_distances has shape \(3,\); .* 1 cloud\(s\)",
-        ),
-        (
-            (_COMPONENTS, _COMPONENTS, _DISTANCES, square(3, 2)),
-            r"student_distances has shape \(2, 3, 3\); .* 1 cloud\(s\)",
-        ),
-        (
-            (_COMPONENTS, _COMPONENTS, _DISTANCES, square(4)),
-            r"student_distances has shape \(1, 4, 4\); teacher_distances has \(1, 3, 3\)",
-        ),
-        (
-            (_COMPONENTS, _COMPONENTS, _DISTANCES, _DISTANCES / 0),
-            "student_distances has the entry",
-        ),
-        (
-            (_COMPONENTS, _COMPONENTS, _DISTANCES, _DISTANCES.to("meta")),
-            "student_distances is on meta",
-        ),
-        (
-            (fast.rips_persistence(square(9))[0], _COMPONENTS, _DISTANCES, _DISTANCES),
-            r"teacher has the vertex 8; the distances are of 3 points",
-        ),
-        (
-            (_COMPONENTS, fast.rips_persistence(square(3))[0], _DISTANCES, _DISTANCES),
-            r"student has the death .* of cloud 0, whose length in student_distances is",
-        ),
-        (
-            (_COMPONENTS, _COMPONENTS, _DISTANCES + 1, _DISTANCES),
-            r"teacher has the death .* pass the matrices that the diagrams were computed from",
-        ),
-    ],
-)
-def test_what_does_not_fit_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=f"critical_edge_matching: {message}"):
-        fast.critical_edge_matching(*arguments)
-
-
 def test_distances_rounded_since_are_still_those_of_their_diagram():
     exact = square(9, 2, torch.float64)
     components = fast.rips_persistence(exact)[0]

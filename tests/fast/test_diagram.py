@@ -171,11 +171,3 @@ def test_a_batch_made_of_its_own_lists_has_the_same_pairs():
 def test_what_are_no_diagrams_is_refused(diagrams, message):
     with pytest.raises(ValueError, match=f"BatchedDiagram: {message}"):
         BatchedDiagram.from_list(diagrams, dim=1)
-
-
-def test_a_loss_that_needs_edges_refuses_a_diagram_without():
-    distances = fast.pairwise_distances(torch.rand(1, 5, 2))
-    (components,) = fast.rips_persistence(distances, 0)
-    bare = BatchedDiagram.from_list(components.to_list(), dim=0)
-    with pytest.raises(ValueError, match="student has pairs without edges, as BatchedDiagram"):
-        fast.critical_edge_matching(components, bare, distances, distances)

@@ -107,22 +107,6 @@ def test_duplicates_send_each_other_nothing():
     assert gradient[1].tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(
-    ("points", "message"),
-    [
-        (torch.zeros(3), r"pairwise_distances: points has shape \(3,\); pass one row per point"),
-        (torch.zeros(3, 2, dtype=torch.int32), r"dtype torch.int32; .*points.float\(\)"),
-        (torch.zeros(3, 2, dtype=torch.complex64), "dtype torch.complex64"),
-        (torch.tensor([[0.0], [torch.nan]]), "has the entry nan"),
-        (torch.tensor([[torch.inf], [0.0]]), "has the entry inf"),
-        (torch.tensor([[torch.inf], [-torch.inf]]), "has the entry inf"),
-    ],
-)
-def test_what_are_no_points_is_refused(points, message):
-    with pytest.raises(ValueError, match=message):
-        fast.pairwise_distances(points)
-
-
 def test_values_near_the_largest_float_are_no_false_alarm():
     largest = torch.finfo(torch.float32).max
     assert fast.pairwise_distances(torch.full((3, 1), largest)).tolist() == [[0.0] * 3] * 3

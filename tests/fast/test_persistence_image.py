@@ -244,48 +244,6 @@ def test_a_scale_survives_json():
 _PAIRS = torch.tensor([[0.0, 1.0], [0.5, 2.0]])
 
 
-@pytest.mark.parametrize("function", ["persistence_image", "fit_persistence_image"])
-@pytest.mark.parametrize(
-    ("value", "mask", "message"),
-    [
-        (torch.zeros(2), None, "has shape"),
-        (torch.zeros(1, 3), None, r"has shape \(1, 3\); pass \(birth, death\)"),
-        (_PAIRS * torch.inf, None, "has the entry"),
-        (_PAIRS, torch.ones(2), "mask is torch.float32"),
-        (_PAIRS, torch.ones(3, dtype=torch.bool), "mask is torch.bool"),
-        (_PAIRS, torch.ones(2, dtype=torch.bool, device="meta"), "mask is on meta"),
-        (_PAIRS - 0.5, None, "pairs have the birth -0.5; the weight 'topkd'"),
-    ],
-)
-def test_bad_tensors_are_refused(function, value, mask, message):
-    scale = (SCALE,) if function == "persistence_image" else ()
-    with pytest.raises(ValueError, match=message):
-        getattr(fast, function)(value, *scale, mask=mask)
-
-
 def test_births_that_only_padding_has_are_not_refused():
     assert fast.persistence_image(_PAIRS - 0.5, SCALE, mask=torch.tensor([False, True])).any()
     fast.persistence_image(_PAIRS - 0.5, dataclasses.replace(SCALE, weight="one"))
-
-
-@pytest.mark.parametrize(
-    ("diagrams", "options", "message"),
-    [
-        (torch.zeros(3, 0, 2), {}, r"no finite pair in 3 cloud\(s\)"),
-        (_PAIRS, {"mask": torch.zeros(2, dtype=torch.bool)}, r"no finite pair in 1 cloud\(s\)"),
-        (_PAIRS[:1], {}, "no two pairs farther apart than 1e-05 among the first 200"),
-        (_PAIRS, {"birth_margin": -1.0}, "birth_margin is -1.0"),
-        (_PAIRS, {"weight": "tanh"}, "weight is 'tanh'"),
-        (_PAIRS, {"resolution": (0, 20)}, r"resolution is \(0, 20\)"),
-    ],
-)
-def test_what_has_no_scale_is_refused(diagrams, options, message):
-    with pytest.raises(ValueError, match=message):
-        fast.fit_persistence_image(diagrams, **options)
-
-
-def test_a_bandwidth_too_small_to_reach_any_pixel_is_refused():
-    near = np.tile([[5.0, 10.0], [5.0, 10.0001]], (4, 1))
-    far = [[0.0, 5.0], [10.0, 15.0], [3.3, 4.3], [3.3, 13.3]]
-    with pytest.raises(ValueError, match=r"every image is 0 with the bandwidth .*\(now \(2, 2\)\)"):
-        fast.fit_persistence_image(torch.tensor(np.concatenate([near, far])), resolution=(2, 2))

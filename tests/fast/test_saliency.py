@@ -73,40 +73,6 @@ def test_layers_apart_add_up_to_the_sum(dtype):
 _MAP, _FEATURES = torch.zeros(3), torch.zeros(3, 2)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((_FEATURES, torch.zeros(3, 1)), "feature_gradients has shape"),
-        ((torch.zeros(0, 2), torch.zeros(0, 2)), "pass at least 1 point"),
-        ((_FEATURES, _FEATURES * torch.nan), "feature_gradients has the entry nan"),
-        ((_FEATURES, _FEATURES.to("meta")), "feature_gradients is on meta but features on cpu"),
-    ],
-)
-def test_a_bad_map_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        fast.saliency_map(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "message"),
-    [
-        (([_MAP], []), {}, "student_maps has 0 layers"),
-        (([_MAP], [torch.zeros(4)]), {}, r"student_maps\[0\] has shape \(4,\)"),
-        (([_MAP[:0]], [_MAP[:0]]), {}, "at least one"),
-        (([_MAP], [_MAP.to("meta")]), {}, r"student_maps\[0\] is on meta"),
-        (([_MAP], [_MAP]), {"layers": "max"}, "layers is 'max'"),
-    ],
-)
-def test_a_bad_loss_is_refused(arguments, options, message):
-    with pytest.raises(ValueError, match=message):
-        fast.saliency_loss(*arguments, **options)
-
-
-def test_an_eps_below_zero_is_refused():
-    with pytest.raises(ValueError, match=r"eps is -1.0"):
-        fast.saliency_map(_FEATURES, _FEATURES, eps=-1.0)
-
-
 @pytest.mark.parametrize("sizes", [(1,), (7, 7, 7), (5, 1, 9, 2)], ids=str)
 def test_all_clouds_at_once_have_the_maps_and_gradients_of_each_by_itself(sizes):
     generator = torch.Generator().manual_seed(0)

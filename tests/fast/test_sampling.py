@@ -315,67 +315,6 @@ def test_the_draws_of_a_key_stay_as_they_are():
     ]
 
 
-_POINTS = torch.zeros(3, 2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((_POINTS, 4), "num_samples is 4; a cloud has only 3 points"),
-        ((_POINTS, 0), "num_samples is 0; pass at least 1"),
-        ((_POINTS, 2.0), "pass an integer"),
-        ((_POINTS, 2, 3), "start is 3; pass an index from 0 to 2"),
-        ((_POINTS, 2, -1), "start is -1"),
-        ((torch.zeros(0, 2), 1), "pass at least 1 point"),
-        ((_POINTS * torch.nan, 1), "points has the entry nan"),
-        ((torch.zeros(3), 1), "pass one row per point"),
-    ],
-)
-def test_bad_input_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        fast.topology_preserving_sampling(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "message"),
-    [
-        ((_POINTS, 4), {}, "num_samples is 4; a cloud has only 3"),
-        ((_POINTS, 0), {}, "num_samples is 0; pass at least 1"),
-        ((_POINTS, 2, 3), {}, "start is 3; pass an index from 0 to 2"),
-        ((_POINTS[None], 2), {}, r"points has shape \(1, 3, 2\); pass one cloud"),
-        ((_POINTS * torch.nan, 1), {}, "points has the entry nan"),
-        ((_POINTS, 2), {"sampling": "uniform"}, "sampling is 'uniform'; pass one of 'farthest'"),
-        ((_POINTS, 2), {"generator": None}, "generator is None; sampling 'mixed' draws points"),
-    ],
-)
-def test_bad_input_is_refused_before_points_are_drawn(arguments, options, message):
-    options = {"sampling": "mixed", "generator": torch.Generator()} | options
-    with pytest.raises(ValueError, match=f"sample_points: {message}"):
-        fast.sample_points(*arguments, **options)
-
-
-@pytest.mark.parametrize(
-    ("indices", "message"),
-    [
-        (torch.tensor([], dtype=torch.int64), "pass at least one"),
-        (torch.tensor([[0]]), r"\(M,\)"),
-        (torch.tensor([0, 3]), "the cloud has 3 points"),
-        (torch.tensor([-1, 2]), "indices go from -1 to 2"),
-        (torch.tensor([0]).to("meta"), "indices is on meta but points on cpu"),
-    ],
-)
-def test_bad_indices_are_refused(indices, message):
-    with pytest.raises(ValueError, match=message):
-        fast.covering_radius(_POINTS, indices)
-
-
-def test_a_missing_kernel_is_an_error_that_names_the_cure():
-    with pytest.raises(RuntimeError, match="topology_preserving_sampling: no kernel for meta"):
-        fast.topology_preserving_sampling(torch.zeros(3, 2, device="meta"), 2)
-    with pytest.raises(RuntimeError, match="no backend 'cuda' for cpu tensors"):
-        fast.topology_preserving_sampling(_POINTS, 2, backend="cuda")
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("exponent", [-148, -126, -60, 0, 5, 127])
 def test_the_scale_is_an_exact_power_of_two_on_every_device(dtype, exponent):
