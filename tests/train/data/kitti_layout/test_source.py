@@ -45,10 +45,12 @@ def labels(kind: str = "<u4", instance: int = 77) -> bytes:
     return raw.astype(kind).tobytes()
 
 
-def drive(folder: Path, *names: str) -> None:
+def drive(folder: Path, *names: str, raw: bytes | None = None) -> Path:
+    """Write frames of a drive, and return the folder that holds it."""
     for name in names:
         put(folder / f"velodyne/{name}.bin", points())
-        put(folder / f"labels/{name}.label", labels())
+        put(folder / f"labels/{name}.label", labels() if raw is None else raw)
+    return folder.parent
 
 
 def check(frame: LidarFrame, strength: np.ndarray = STRENGTH) -> None:
@@ -139,8 +141,8 @@ def test_a_map_without_a_split_wants_sequences(tmp_path: Path, class_map: Path):
 
 
 def test_a_sequence_of_the_split_that_is_not_there(tmp_path: Path, class_map: Path):
-    drive(tmp_path / "data/00", "0")
-    refused(lambda: spec(class_map).open(tmp_path / "data"), "missing 01; present: 00")
+    root = drive(tmp_path / "data/00", "0")
+    refused(lambda: spec(class_map).open(root), "missing 01; present: 00")
 
 
 def test_without_a_class_map_only_simulated_frames_are_read(tmp_path: Path):
@@ -155,31 +157,25 @@ def test_without_a_class_map_only_simulated_frames_are_read(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["uint16", "uint32"])
 def test_labels_of_another_width(tmp_path: Path, class_map: Path, kind: str):
-    root = tmp_path / "data"
-    put(root / "00/velodyne/0.bin", points())
-    put(root / "00/labels/0.label", labels("<u2" if kind == "uint16" else "<u4"))
+    raw = labels("<u2" if kind == "uint16" else "<u4")
+    root = drive(tmp_path / "data/00", "0", raw=raw)
     check(spec(class_map, label_type=kind).open(root, sequences=["00"])[0])
 
 
 def test_labels_of_one_byte(tmp_path: Path, class_map: Path):
-    root = tmp_path / "data"
-    put(root / "00/velodyne/0.bin", points())
-    put(root / "00/labels/0.label", bytes([1, 0, 2, 2, 1]))
+    root = drive(tmp_path / "data/00", "0", raw=bytes([1, 0, 2, 2, 1]))
     frame = spec(class_map, label_type="uint8").open(root, sequences=["00"])[0]
     assert frame.segment.tolist() == [0, -1, 1, 1, 0]
     # Found when opening, with the hint.
-    refused(
-        lambda: spec(class_map).open(root, sequences=["00"]),
-        "5 bytes, but the frame has 5 points and needs 20 (one uint32 each)",
-        "give --data.label-type uint8",
-    )
-    put(root / "00/labels/0.label", bytes(10))
-    refused(lambda: spec(class_map).open(root, sequences=["00"]), "--data.label-type uint16")
-    put(root / "00/labels/0.label", bytes(19))
-    refused(
-        lambda: spec(class_map).open(root, sequences=["00"]),
-        "19 bytes", "copy the label file that belongs to it",
-    )  # fmt: skip
+    needs = "bytes, but the frame has 5 points and needs 20 (one uint32 each);"
+    for count, hint in (
+        (5, "give --data.label-type uint8"),
+        (10, "--data.label-type uint16"),
+        (19, "copy the label file that belongs to it"),
+    ):
+        put(root / "00/labels/0.label", bytes(count))
+        said = f"{count} {needs}", hint
+        refused(lambda: spec(class_map).open(root, sequences=["00"]), *said)
 
 
 @pytest.mark.parametrize("kind", ["u1", "<i8", ">u2"])
@@ -216,9 +212,7 @@ def test_arrays_of_labels_that_do_not_fit(tmp_path: Path, class_map: Path, array
 
 
 def test_an_id_that_the_class_map_lacks(tmp_path: Path, class_map: Path):
-    root = tmp_path / "data"
-    drive(root / "00", "0")
-    put(root / "00/labels/0.label", np.full(5, 9 | 3 << 16, "<u4").tobytes())
+    root = drive(tmp_path / "data/00", "0", raw=np.full(5, 9 | 3 << 16, "<u4").tobytes())
     source = spec(class_map).open(root, sequences=["00"])
     refused(
         lambda: source[0],
@@ -242,9 +236,8 @@ def test_points_of_other_columns(tmp_path: Path, class_map: Path, columns, dtype
     values = dict(zip("xyz", COORD.T, strict=True)) | {"i": STRENGTH * 4, "r": 7, "t": 9, ".": 8}
     for field, letter in zip(table.dtype.names, order, strict=True):
         table[field] = values[letter]
-    root = tmp_path / "data"
+    root = drive(tmp_path / "data/00", "0")
     put(root / "00/velodyne/0.bin", table.tobytes())
-    put(root / "00/labels/0.label", labels())
     own = spec(class_map, point_columns=columns, strength_scale=4.0)
     check(own.open(root, sequences=["00"])[0], STRENGTH if "i" in order else 0 * STRENGTH)
     put(root / "00/velodyne/0.bin", table.tobytes() + b"1")
@@ -269,8 +262,7 @@ def test_columns_that_make_no_sense(columns, message):
 
 
 def test_files_that_belong_to_nothing_or_to_one_frame_twice(tmp_path: Path, class_map: Path):
-    root = tmp_path / "data"
-    drive(root / "00", "0", "1")
+    root = drive(tmp_path / "data/00", "0", "1")
     lonely = put(root / "00/labels/2.label", labels())
     own = spec(class_map)
     refused(

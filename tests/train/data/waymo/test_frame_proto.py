@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.train.data.waymo.frames import tiny_frame
+from tests.train.data.waymo.test_protobuf import message_class
 from train.data.waymo import frame_proto as proto
 from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.frame_proto import (
@@ -176,10 +177,30 @@ def test_a_beam_that_looks_nowhere_is_refused(angle: float):
         read_frame(write_frame(frame))
 
 
+# The format's published field numbers.
+MESSAGES = {
+    "Frame": [("context", 1, "Context"), ("timestamp_micros", 2, "int64"),
+              ("pose", 3, "Transform"), ("lasers", 5, "Laser*")],
+    "Context": [("name", 1, "string"), ("laser_calibrations", 3, "LaserCalibration*")],
+    "LaserCalibration": [("name", 1, "int32"), ("beam_inclinations", 2, "double*"),
+                         ("beam_inclination_min", 3, "double"),
+                         ("beam_inclination_max", 4, "double"), ("extrinsic", 5, "Transform")],
+    "Transform": [("transform", 1, "double*")],
+    "Laser": [("name", 1, "int32"), ("ri_return1", 2, "RangeImage"),
+              ("ri_return2", 3, "RangeImage")],
+    "RangeImage": [("range_image_compressed", 2, "bytes"),
+                   ("range_image_pose_compressed", 4, "bytes"),
+                   ("segmentation_label_compressed", 6, "bytes")],
+    "MatrixFloat": [("data", 1, "float+"), ("shape", 2, "MatrixShape")],
+    "MatrixInt32": [("data", 1, "int32+"), ("shape", 2, "MatrixShape")],
+    "MatrixShape": [("dims", 1, "int32*")],
+}  # fmt: skip
+
+
 @pytest.mark.oracle
 def test_google_s_own_library_finds_every_part_where_the_format_has_it():
     frame = tiny_frame()
-    theirs = _frame_class()()
+    theirs = message_class(MESSAGES, "Frame")()
     theirs.ParseFromString(write_frame(frame))
     assert (theirs.context.name, theirs.timestamp_micros) == ("seg_a", 1000)
     np.testing.assert_array_equal(theirs.pose.transform, frame.pose.reshape(-1))
@@ -202,48 +223,9 @@ def test_google_s_own_library_finds_every_part_where_the_format_has_it():
                 labels = part.segmentation_label_compressed
                 matrices.append((labels, ours.labels[index], "MatrixInt32"))
             for data, image, kind in matrices:
-                parsed = _frame_class(kind)()
+                parsed = message_class(MESSAGES, kind)()
                 parsed.ParseFromString(zlib.decompress(data))
                 values = np.array(parsed.data, dtype=image.dtype)
                 np.testing.assert_array_equal(values.reshape(list(parsed.shape.dims)), image)
     # What the library writes of it, our reader reads.
     assert_same(read_frame(theirs.SerializeToString()), frame)
-
-
-def _frame_class(name: str = "Frame"):
-    """Return a message class of the format, made of its published field numbers."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    messages = {
-        "Frame": [("context", 1, "Context"), ("timestamp_micros", 2, "int64"),
-                  ("pose", 3, "Transform"), ("lasers", 5, "Laser*")],
-        "Context": [("name", 1, "string"), ("laser_calibrations", 3, "LaserCalibration*")],
-        "LaserCalibration": [("name", 1, "int32"), ("beam_inclinations", 2, "double*"),
-                             ("beam_inclination_min", 3, "double"),
-                             ("beam_inclination_max", 4, "double"), ("extrinsic", 5, "Transform")],
-        "Transform": [("transform", 1, "double*")],
-        "Laser": [("name", 1, "int32"), ("ri_return1", 2, "RangeImage"),
-                  ("ri_return2", 3, "RangeImage")],
-        "RangeImage": [("range_image_compressed", 2, "bytes"),
-                       ("range_image_pose_compressed", 4, "bytes"),
-                       ("segmentation_label_compressed", 6, "bytes")],
-        "MatrixFloat": [("data", 1, "float+"), ("shape", 2, "MatrixShape")],
-        "MatrixInt32": [("data", 1, "int32+"), ("shape", 2, "MatrixShape")],
-        "MatrixShape": [("dims", 1, "int32*")],
-    }  # fmt: skip
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="w.proto", package="w", syntax="proto2")
-    for message_name, fields in messages.items():
-        message = file.message_type.add(name=message_name)
-        for field_name, number, kind in fields:
-            label = kinds.LABEL_REPEATED if kind[-1] in "*+" else kinds.LABEL_OPTIONAL
-            field = message.field.add(name=field_name, number=number, label=label)
-            plain = kind.rstrip("*+")
-            if plain in messages:
-                field.type, field.type_name = kinds.TYPE_MESSAGE, f".w.{plain}"
-            else:
-                field.type = getattr(kinds, f"TYPE_{plain.upper()}")
-            field.options.packed = kind[-1] == "+"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"w.{name}"))
