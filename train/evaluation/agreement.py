@@ -16,10 +16,11 @@ from train.evaluation.evaluate import Visit
 from train.evaluation.feature_agreement import (
     NUM_SAMPLES,
     FeatureLoss,
+    SampledFeatures,
     distance_correlation,
     own_other,
-    sampled_rows,
 )
+from train.evaluation.metrics import mean_known
 from train.evaluation.training_overlap import sequence_of
 from train.networks.protocol import Network, NetworkOutput
 
@@ -29,6 +30,8 @@ for eight of them. An ablation compares all."""
 
 SEED: Final = 0
 """Draws the voxels and the other clouds: the same for every network of every run."""
+
+_RULE: Final = SampledFeatures(SEED, NUM_SAMPLES, {})
 
 LOSSES: Final[Mapping[str, Mapping[str, str]]] = {
     "edges": {"loss": "edges", "normalisation": "rms"},
@@ -58,9 +61,7 @@ class FeatureSampler:
 
         def sample(name: str, output: NetworkOutput) -> None:
             if name in wanted:
-                features = output.features[network.decoder_stages[-1]]
-                rows = sampled_rows(len(features), name=name, seed=SEED)
-                found[name] = features[rows.to(features.device)].float().cpu()
+                found[name] = _RULE.drawn(network, name, output)
 
         return sample
 
@@ -97,11 +98,6 @@ def agreement(teacher: Mapping[str, Tensor], student: Mapping[str, Tensor]) -> d
     """
     both = [name for name in teacher if name in student]
     names = [name for name in both if _finite(teacher[name]) and _finite(student[name])]
-    correlations = [
-        value
-        for name in names
-        if (value := distance_correlation(teacher[name], student[name])) is not None
-    ]
     scenes = [sequence_of(name) for name in names]
     ratios: dict[str, float | None] = {}
     if len(set(scenes)) > 1:
@@ -119,7 +115,9 @@ def agreement(teacher: Mapping[str, Tensor], student: Mapping[str, Tensor]) -> d
         "frames": len(names),
         "not_finite": len(both) - len(names),
         "scenes": len(set(scenes)),
-        "distance_correlation": sum(correlations) / len(correlations) if correlations else None,
+        "distance_correlation": mean_known(
+            distance_correlation(teacher[name], student[name]) for name in names
+        ),
         "own_other": ratios,
     }
 

@@ -25,8 +25,8 @@ from train.evaluation.feature_agreement import (
     distance_correlation,
     own_other,
     require_others,
-    sampled_rows,
 )
+from train.evaluation.metrics import mean_known
 from train.evaluation.network_pass import Precision
 from train.evaluation.structure import (
     FrameStructure,
@@ -153,8 +153,7 @@ class StructureEvaluation:
 
     def distance_correlation(self) -> float | None:
         """Return the mean over the frames that have one."""
-        found = [value for value in self.correlations.values() if value is not None]
-        return sum(found) / len(found) if found else None
+        return mean_known(self.correlations.values())
 
     @property
     def _num_classes(self) -> int:
@@ -212,7 +211,7 @@ def evaluate_structure(
 
     def count(frame: PreparedFrame, output: NetworkOutput) -> tuple[StructureCounts, Tensor | None]:
         prediction = output.logits.argmax(dim=1).cpu()[frame.inverse]
-        features = None if teacher is None else _sampled(network, frame.name, output, teacher)
+        features = None if teacher is None else teacher.drawn(network, frame.name, output)
         return count_structure(frame.structure, prediction.numpy()), features
 
     found = _each_frame(network, frames, device, count, title, precision, skipped)
@@ -276,17 +275,10 @@ def sample_features(
     rule = SampledFeatures(seed, num_samples, {})
 
     def sample(frame: PreparedFrame, output: NetworkOutput) -> Tensor:
-        return _sampled(network, frame.name, output, rule)
+        return rule.drawn(network, frame.name, output)
 
     found = _each_frame(network, frames, device, sample, title, precision, skipped)
     return SampledFeatures(seed, num_samples, found)
-
-
-def _sampled(network: nn.Module, name: str, output: NetworkOutput, rule: SampledFeatures) -> Tensor:
-    assert isinstance(network, Network)
-    features = output.features[network.decoder_stages[-1]]
-    rows = sampled_rows(len(features), name=name, seed=rule.seed, num_samples=rule.num_samples)
-    return features[rows.to(features.device)].float().cpu()
 
 
 def _each_frame(

@@ -11,10 +11,11 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.core.errors import UserError
 from train.core.streams import Stream
+from train.networks.protocol import NetworkOutput
 
 NUM_SAMPLES: Final = 512
 """Points of a cloud whose features are compared."""
@@ -67,6 +68,12 @@ class SampledFeatures:
     seed: int
     num_samples: int
     by_name: Mapping[str, Tensor]
+
+    def drawn(self, network: nn.Module, name: str, output: NetworkOutput) -> Tensor:
+        """Return (S, C) float32 of a `Network`'s last decoder stage, for the cloud of this name."""
+        features: Tensor = output.features[network.decoder_stages[-1]]  # type: ignore[index]
+        rows = sampled_rows(len(features), name=name, seed=self.seed, num_samples=self.num_samples)
+        return features[rows.to(features.device)].float().cpu()
 
 
 def distance_correlation(teacher_features: Tensor, student_features: Tensor) -> float | None:

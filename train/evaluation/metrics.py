@@ -108,7 +108,7 @@ class ConfusionMatrix:
 
     def miou(self) -> float | None:
         """Return the mean over the classes that have an IoU; None if none has."""
-        return _mean(self.iou().values())
+        return mean_known(self.iou().values())
 
     def common_classes(self) -> tuple[str, ...]:
         """Return the classes that more than half of the frames have labeled points of."""
@@ -132,12 +132,12 @@ class ConfusionMatrix:
         empty = self.rule.empty_union
         points = int(self.counts.sum() + self.abstentions.sum())
         common = self.common_classes()
-        miou = _mean(by_class.values())
+        miou = mean_known(by_class.values())
         official = (empty if value is None else value for value in by_class.values())
         return {
             "miou": miou,
-            "benchmark_miou": None if miou is None else _mean(official),
-            "common_miou": _mean(by_class[name] for name in common),
+            "benchmark_miou": None if miou is None else mean_known(official),
+            "common_miou": mean_known(by_class[name] for name in common),
             "common_classes": list(common),
             "accuracy": int(self.counts.diagonal().sum()) / points if points else None,
             "labeled_points": points,
@@ -145,7 +145,7 @@ class ConfusionMatrix:
         }
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean_known(values: Iterable[float | None]) -> float | None:
     """Return the mean of the values that there are."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -23,6 +23,7 @@ from train.evaluation.cells import (
     majority_label,
     occupied_cells,
 )
+from train.evaluation.metrics import mean_known
 
 MIN_TRUE_CELLS: Final = 50
 """A true component counts from so many cells on."""
@@ -340,18 +341,17 @@ class StructureCounts:
                 f"StructureCounts.scores: {len(class_names)} names for {self.num_classes} classes"
             )
         by_class = self.iou(rule)
-        known = [value for value in by_class if value is not None]
-        empty = rule.empty_union
-        official = (
-            known if empty is None else [empty if value is None else value for value in by_class]
-        )
+        miou, empty = mean_known(by_class), rule.empty_union
+        official = (empty if value is None else value for value in by_class)
         points, components = int(self.truth.sum()), int(self.components.sum())
         near_borders = self.iou(rule, boundary=True)
         scores = {
-            "miou": _mean(known),
-            "benchmark_miou": _mean(official) if known else None,
+            "miou": miou,
+            "benchmark_miou": None if miou is None else mean_known(official),
             "accuracy": _ratio(self.hits.sum(), points),
-            "boundary_iou": _mean([near_borders[at] for at in np.flatnonzero(self.boundary_truth)]),
+            "boundary_iou": mean_known(
+                near_borders[at] for at in np.flatnonzero(self.boundary_truth)
+            ),
             "fragmentation": _ratio(self.splits.sum(), components),
             "missed": _ratio(self.missed.sum(), components),
             "spurious_per_10k": _ratio(10_000 * self.spurious.sum(), points),
@@ -363,7 +363,7 @@ class StructureCounts:
             if unknown:
                 raise ValueError(f"StructureCounts.scores: {group} has unknown classes {unknown}")
             ids = [at for at, name in enumerate(class_names) if name in members]
-            scores[group] = _mean([by_class[at] for at in ids if self.truth[at] > 0])
+            scores[group] = mean_known(by_class[at] for at in ids if self.truth[at] > 0)
         return scores
 
 
@@ -461,12 +461,6 @@ def _spurious(structure: FrameStructure, cell_guess: NDArray[np.int64]) -> NDArr
     for here, there in (structure.pairs, structure.pairs[::-1]):
         touches[roots[here[cell_guess[here] == structure.cell_truth[there]]]] = True
     return cell_guess[(sizes >= MIN_PREDICTED_CELLS) & ~touches]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean, None of no values; the caller has left out what has no value."""
-    numbers = [value for value in values if value is not None]
-    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _ratio(part: Any, whole: int) -> float | None:
