@@ -187,12 +187,8 @@ def make(
 
     Parameters
     ----------
-    real
-        What it stands for.
-    options
-        How; `clouds_per_class` is the number of frames.
-    device
-        Where to compute.
+    real, options
+        What it stands for, and how; `clouds_per_class` is the number of frames.
     points
         Of a generator's clouds; others have as many as they were learned with, or were given.
     state, resume
@@ -295,16 +291,8 @@ def sampled(
 ) -> PointClouds:
     """Return a generator's clouds, as they were learned, at any resolution from 2 points on.
 
-    Parameters
-    ----------
-    generator, rotator
-        On the CPU.
-    points
-        Of each cloud.
-    seed
-        Of the noise and the strengths.
-    strengths, meters
-        Of frames: the table that strengths are drawn from, and one unit of the coordinates.
+    The generator and the rotator are on the CPU; the seed is of the noise and the strengths. Frames
+    have the table (C, Q) that strengths are drawn from, and one unit of the coordinates in meters.
     """
     refuse_below(2, {"--points": points})
     made, labels, parts = generate(generator, points, seed)
@@ -378,24 +366,9 @@ def score(
 ) -> Score[Found]:
     """Train a network on a small set from scratch and score it on the real set's test clouds.
 
-    Parameters
-    ----------
-    small, real
-        The set, and what it stands for.
-    training
-        How a network is trained.
-    device
-        Where to compute.
-    points
-        See `SmallSet.draw`; objects are scored on as many, the first ones of those there are.
-    resample
-        Resample a generator's noise in every epoch. Where parts of objects are learned, the set is
-        as it was written.
-
-    Raises
-    ------
-    UserError
-        If there are no test clouds, or they have other parts.
+    For `points` and `resample` see `SmallSet.draw`; objects are scored on as many points, the first
+    ones of those there are. Where parts of objects are learned, the set is as it was written.
+    UserError if there are no test clouds, or they have other parts.
     """
     if real.test is None:
         raise UserError("the data has no test clouds to score on")

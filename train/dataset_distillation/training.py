@@ -187,28 +187,9 @@ def train_and_score(
 ) -> tuple[Score[Found], nn.Module]:
     """Train a network from scratch and score it now and then, and after the last epoch.
 
-    Parameters
-    ----------
-    draw
-        Gives an epoch's clouds, in the unit and orientation of the held-out ones.
-    test
-        Held out.
-    training
-        How.
-    device
-        Where to compute.
-
-    Returns
-    -------
-    score
-        On the held-out clouds.
-    network
-        After the last epoch, in evaluation mode.
-
-    Raises
-    ------
-    UserError
-        If there are too few clouds to learn from, nothing to score, or the loss is not finite.
+    What is drawn for an epoch is in the unit and orientation of the held-out clouds. Returns the
+    score, and the network after the last epoch, in evaluation mode. UserError if there are too few
+    clouds to learn from, nothing to score, or the loss is not finite.
     """
     with weights_from(training.seed, training.weights):
         network = training.build(test).to(device)

@@ -77,14 +77,14 @@ def test_ptv3_is_the_registrys_own():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(UserError, match="'dgcnn' is unknown for LiDAR frames"):
-        build_segmenter("dgcnn", 4, 0.5, 10.0)
-    with pytest.raises(UserError, match="too large for frames of 10 m"):
-        build_segmenter("ptv3", 4, 1.0, 10.0)
-    with pytest.raises(UserError, match="too many voxels"):
-        build_segmenter("ptv3", 4, 1e-4, 10.0)
-    with pytest.raises(UserError, match="grid_size_m"):
-        build_segmenter("ptv3", 4, 0.0, 10.0)
+    for name, grid_size_m, words in (
+        ("dgcnn", 0.5, "'dgcnn' is unknown for LiDAR frames"),
+        ("ptv3", 1.0, "too large for frames of 10 m"),
+        ("ptv3", 1e-4, "too many voxels"),
+        ("ptv3", 0.0, "grid_size_m"),
+    ):
+        with pytest.raises(UserError, match=words):
+            build_segmenter(name, 4, grid_size_m, 10.0)
     tiny = build_network(NetworkSpec("ptv3", "tiny-student", 4, 4))
     with pytest.raises(ValueError, match="frames; give at most"):
         voxel_batch(torch.zeros(1, 1, 3).expand(40_000, 1, 3), torch.zeros(40_000, 1), 1.0)

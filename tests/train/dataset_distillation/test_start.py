@@ -80,25 +80,14 @@ def test_both_kinds_of_learned_clouds_start_from_the_same_real_ones(start, monke
     monkeypatch.setattr(distill, "NearestCurves", lambda clouds, device: seen.append(clouds))
     monkeypatch.setattr(distill, "fit_generator", lambda *_: [])
     options = dataclasses.replace(OPTIONS, start=start, clouds_per_class=2, coordinate_lr=1e-12)
-    made = [
-        make(
-            real,
-            dataclasses.replace(options, method=method),
-            CPU,
-            points=24,
-            features=features,
-        ).clouds.points
-        for method in ("gradient-matching", "dd3d")
-    ]
-    chosen = make(
-        real,
-        dataclasses.replace(options, method=start, start=None),
-        CPU,
-        points=24,
-        features=features,
-    ).clouds.points
+
+    def made(method, start):
+        wanted = dataclasses.replace(options, method=method, start=start)
+        return make(real, wanted, CPU, points=24, features=features).clouds.points
+
+    free, _, chosen = made("gradient-matching", start), made("dd3d", start), made(start, None)
     assert np.array_equal(seen[0], chosen)
-    np.testing.assert_allclose(made[0], chosen, atol=1e-6)
+    np.testing.assert_allclose(free, chosen, atol=1e-6)
 
 
 def test_a_run_that_is_resumed_does_not_start_again(tmp_path, monkeypatch):

@@ -39,21 +39,9 @@ def write_folder(
 ) -> None:
     """Write splits of one set; `objects.json` last, so that a folder that has it is whole.
 
-    Parameters
-    ----------
-    folder
-        There already.
-    splits
-        By name, all of the same classes and parts.
-    made_from
-        Plain values that say where the clouds come from.
-
-    Raises
-    ------
-    UserError
-        If a file cannot be written.
-    ValueError
-        If there is no split, a name is unknown, or splits have different classes.
+    The folder is there already; `made_from` are plain values that say where the clouds come from.
+    UserError if a file cannot be written; ValueError if there is no split, a name is unknown, or
+    splits have different classes or parts.
     """
     if not splits or set(splits) - set(SPLITS):
         raise ValueError(f"splits are {sorted(splits)}; give some of {', '.join(SPLITS)}")

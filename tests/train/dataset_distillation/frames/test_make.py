@@ -161,10 +161,12 @@ def test_mistakes_are_named(real):
     other = scenes(2, take=dataclasses.replace(TAKE, range_m=12.0))
     with pytest.raises(UserError, match="other classes or another range"):
         prepare(scenes(2), other, OPTIONS)
-    with pytest.raises(UserError, match="--cpc 6: there are 5 frames"):
-        make(real, dataclasses.replace(OPTIONS, clouds_per_class=6), CPU, points=90)
-    with pytest.raises(UserError, match="--distill-points 500"):
-        make(real, dataclasses.replace(OPTIONS, points=500), CPU, points=90)
+    for changed, words in (
+        ({"clouds_per_class": 6}, "--cpc 6: there are 5 frames"),
+        ({"points": 500}, "--distill-points 500"),
+    ):
+        with pytest.raises(UserError, match=words):
+            make(real, dataclasses.replace(OPTIONS, **changed), CPU, points=90)
     with pytest.raises(UserError, match="no test clouds to score on"):
         score(
             make(real, dataclasses.replace(OPTIONS, method="random"), CPU, points=90),

@@ -142,29 +142,23 @@ def test_shapenetpart_as_downloaded(shapenetpart):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "words"),
+    ("file", "text", "words"),
     [
-        (lambda root: (root / "02691156" / "m0.txt").write_text("1 2 3\n"), "3 numbers"),
-        (lambda root: (root / "02691156" / "m0.txt").write_text("a b c d\n"), "damaged"),
-        (lambda root: (root / "02691156" / "m0.txt").unlink(), "No such file"),
-        (lambda root: (root / "02691156" / "m0.txt").write_text("1 2 3 0\n"), "one point"),
-        (lambda root: (root / "02691156" / "m0.txt").write_text("1 2 3 0\n" * 9), "equal"),
-        (lambda root: (root / "02691156" / "m0.txt").write_text("1 nan 3 0\n" * 9), "not finite"),
-        (lambda root: (root / "synsetoffset2category.txt").write_text("x\n"), "line 1"),
-        (
-            lambda root: (root / "train_test_split" / "shuffled_train_file_list.json").write_text(
-                "{"
-            ),
-            "damaged list",
-        ),
-        (
-            lambda root: (root / "train_test_split" / "shuffled_train_file_list.json").unlink(),
-            "no such file",
-        ),
+        ("02691156/m0.txt", "1 2 3\n", "3 numbers"),
+        ("02691156/m0.txt", "a b c d\n", "damaged"),
+        ("02691156/m0.txt", None, "No such file"),
+        ("02691156/m0.txt", "1 2 3 0\n", "one point"),
+        ("02691156/m0.txt", "1 2 3 0\n" * 9, "equal"),
+        ("02691156/m0.txt", "1 nan 3 0\n" * 9, "not finite"),
+        ("synsetoffset2category.txt", "x\n", "line 1"),
+        ("train_test_split/shuffled_train_file_list.json", "{", "damaged list"),
+        ("train_test_split/shuffled_train_file_list.json", None, "no such file"),
     ],
 )
-def test_a_damaged_shapenetpart_is_named(shapenetpart, break_it, words):
-    break_it(shapenetpart)
+def test_a_damaged_shapenetpart_is_named(shapenetpart, file, text, words):
+    (shapenetpart / file).unlink()
+    if text is not None:
+        (shapenetpart / file).write_text(text)
     with pytest.raises(UserError, match=words):
         read_objects(shapenetpart, "train", 30)
 
@@ -202,14 +196,15 @@ def test_a_damaged_scanobjectnn_is_named(tmp_path):
     path.write_bytes(b"no HDF5")
     with pytest.raises(UserError, match="no HDF5 file"):
         read_objects(tmp_path, "train", 16)
-    with h5py.File(path, "w") as file:
-        file["data"] = np.zeros((2, 4, 3))
-    with pytest.raises(UserError, match="lacks the array 'label'"):
-        read_objects(tmp_path, "train", 16)
-    with h5py.File(path, "a") as file:
-        file["label"] = np.zeros(3)
-    with pytest.raises(UserError, match="for 3 labels"):
-        read_objects(tmp_path, "train", 16)
+    path.unlink()
+    for name, values, words in (
+        ("data", np.zeros((2, 4, 3)), "lacks the array 'label'"),
+        ("label", np.zeros(3), "for 3 labels"),
+    ):
+        with h5py.File(path, "a") as file:
+            file[name] = values
+        with pytest.raises(UserError, match=words):
+            read_objects(tmp_path, "train", 16)
 
 
 def test_without_h5py_one_line_says_what_to_install(tmp_path, monkeypatch):
@@ -220,26 +215,23 @@ def test_without_h5py_one_line_says_what_to_install(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("points", "words"),
+    ("changed", "words"),
     [
-        (np.zeros((2, 0, 3)), "0 points"),
-        (np.zeros((2, 1, 3)), "1 points"),
-        (np.ones((2, 5, 3)), "all 5 points are equal"),
-        (np.full((2, 5, 3), np.nan), "not finite"),
-        (np.zeros((2, 5, 2)), "shape"),
+        ({"points": np.zeros((2, 0, 3))}, "0 points"),
+        ({"points": np.zeros((2, 1, 3))}, "1 points"),
+        ({"points": np.ones((2, 5, 3))}, "all 5 points are equal"),
+        ({"points": np.full((2, 5, 3), np.nan)}, "not finite"),
+        ({"points": np.zeros((2, 5, 2))}, "shape"),
+        ({"labels": np.array([0, 2])}, "label 2 is outside 0 to 1"),
+        ({"parts": np.ones((2, 5), dtype=int), "part_names": ("p",)}, "part 1 is outside -1 to 0"),
+        ({"strength": np.zeros((2, 4))}, "strength has shape"),
+        ({"names": ("a",)}, "1 names of 2 clouds"),
     ],
 )
-def test_clouds_that_nothing_can_be_learned_from_are_refused(points, words):
+def test_clouds_that_nothing_can_be_learned_from_are_refused(changed, words):
+    whole = {"points": RNG.normal(size=(2, 5, 3)), "labels": np.array([0, 1])}
     with pytest.raises(UserError, match=words):
-        PointClouds(points.astype(np.float32), np.array([0, 1]), ("a", "b"))
-
-
-def test_labels_and_parts_outside_their_names_are_refused():
-    points = RNG.normal(size=(2, 5, 3)).astype(np.float32)
-    with pytest.raises(UserError, match="label 2 is outside 0 to 1"):
-        PointClouds(points, np.array([0, 2]), ("a", "b"))
-    with pytest.raises(UserError, match="part 1 is outside -1 to 0"):
-        PointClouds(points, np.array([0, 1]), ("a", "b"), np.ones((2, 5), dtype=int), ("p",))
+        PointClouds(classes=("a", "b"), **(whole | changed))
 
 
 def test_an_unknown_layout_names_the_known_ones(tmp_path):
