@@ -1,11 +1,13 @@
-"""The loop: distances fall, a resumed run ends the same, and what it refuses."""
+"""The loop: distances fall, a resumed run and one of two processes end the same, refusals."""
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from tests.train.dataset_distillation.toys import toy_clouds
+from tests.train.processes import run_processes
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted
 from train.dataset_distillation.distill import Distillation
@@ -189,3 +191,36 @@ def test_a_loss_that_is_not_finite_ends_the_run(real):
         distillation.synthetic.generator.decoder.weight.fill_(float("nan"))
     with pytest.raises(UserError, match=r"iteration 1: .* not finite"):
         distillation.run()
+
+
+SHARED = DistillOptions(
+    points=16, iterations=2, outer=2, inner=1, real_batch=3, width=8, widths=(4, 8, 16)
+)
+
+
+def distilled():
+    """Distill on one thread; return the distances, and all learned numbers before and after."""
+    torch.set_num_threads(1)
+    distillation = Distillation(toy_clouds(3, 0, points=16), SHARED, CPU)
+
+    def numbers():
+        return torch.cat([p.detach().flatten() for p in distillation.learned]).numpy()
+
+    before = numbers()
+    return distillation.run().losses, before, numbers()
+
+
+def test_two_processes_learn_what_one_does():
+    threads = torch.get_num_threads()
+    try:
+        losses, before, numbers = distilled()
+    finally:
+        torch.set_num_threads(threads)
+    outcomes = run_processes(2, distilled)
+    assert [each.error for each in outcomes] == [None, None], outcomes[0].trace
+    first, second = (each.value for each in outcomes)
+    assert np.array_equal(first[2], second[2])
+    # The sum over classes is taken in another order.
+    np.testing.assert_allclose(first[0], losses, rtol=1e-4)
+    np.testing.assert_allclose(first[2], numbers, rtol=1e-2, atol=2e-4)
+    assert np.abs(numbers - before).max() > 1e-3

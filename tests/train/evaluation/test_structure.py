@@ -39,9 +39,13 @@ def line(length, start=0, y=0):
     return [(x, y, 0) for x in range(start, start + length)]
 
 
-def counted(cells, truth, prediction, num_classes=3):
-    structure = frame_structure(centers(cells), np.array(truth, dtype=np.int64), num_classes)
-    return count_structure(structure, np.array(prediction, dtype=np.int64))
+def counts_of(coord, truth, prediction, num_classes=5):
+    return count_structure(frame_structure(coord, truth, num_classes), prediction)
+
+
+def counted(cells, truth, prediction):
+    labels = (np.array(ids, dtype=np.int64) for ids in (truth, prediction))
+    return counts_of(centers(cells), *labels, 3)
 
 
 def test_fragments_of_a_line_by_hand():
@@ -249,8 +253,7 @@ def test_counts_are_those_of_the_definitions():
     for seed in range(20, 30):
         coord, truth, prediction = random_frame(seed, count=300 + 80 * (seed - 20))
         expected = slow_counts(coord, truth, prediction, 5)
-        found = count_structure(frame_structure(coord, truth, 5), prediction)
-        assert found.to_json() == expected
+        assert counts_of(coord, truth, prediction).to_json() == expected
         for name in PER_CLASS:
             seen[name] += sum(expected[name])
     # Or the comparison would have compared nothing.
@@ -271,9 +274,8 @@ def test_the_definitions_by_hand():
 def test_the_order_of_points_changes_nothing():
     coord, truth, prediction = random_frame(3)
     order = np.random.default_rng(0).permutation(len(coord))
-    whole = count_structure(frame_structure(coord, truth, 5), prediction)
-    shuffled = count_structure(frame_structure(coord[order], truth[order], 5), prediction[order])
-    assert whole == shuffled
+    whole = counts_of(coord, truth, prediction)
+    assert whole == counts_of(coord[order], truth[order], prediction[order])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=["nuscenes", "semantickitti", "waymo"])
@@ -285,7 +287,7 @@ def test_iou_scores_are_those_of_the_confusion_matrix(rule):
         coord, truth, prediction = random_frame(seed, count=300)
         prediction[truth == 4] = -1
         matrix.add(torch.from_numpy(truth), torch.from_numpy(prediction))
-        counts += count_structure(frame_structure(coord, truth, 6), prediction)
+        counts += counts_of(coord, truth, prediction, 6)
     found, expected = counts.scores(names, rule), matrix.scores()
     for score in ("miou", "benchmark_miou", "accuracy"):
         assert found[score] == expected[score]
@@ -339,10 +341,7 @@ def test_abstentions_near_borders_follow_the_rule():
 
 
 def test_counts_add_up():
-    parts = []
-    for seed in range(3):
-        coord, truth, prediction = random_frame(seed, count=300)
-        parts.append(count_structure(frame_structure(coord, truth, 5), prediction))
+    parts = [counts_of(*random_frame(seed, count=300)) for seed in range(3)]
     total = StructureCounts.total(parts, 5)
     assert total.frames == 3
     for name in PER_CLASS:
@@ -355,21 +354,17 @@ def test_counts_add_up():
 def test_two_frames_together_are_the_sum_of_both():
     # Far apart in one cloud nothing touches: what is counted is the sum.
     both = [random_frame(seed, count=900) for seed in (1, 2)]
-    parts = [
-        count_structure(frame_structure(coord, truth, 5), prediction)
-        for coord, truth, prediction in both
-    ]
+    parts = [counts_of(*frame) for frame in both]
     coord = np.concatenate([both[0][0], both[1][0] + np.float32([64.0, 0, 0])])
     truth, prediction = (np.concatenate([cloud[at] for cloud in both]) for at in (1, 2))
-    whole = count_structure(frame_structure(coord, truth, 5), prediction)
+    whole = counts_of(coord, truth, prediction)
     total = StructureCounts.total(parts, 5)
     for name in ("components", "missed", "splits", "spurious", "truth", "hits"):
         assert np.array_equal(getattr(whole, name), getattr(total, name)), name
 
 
 def test_records_are_plain_and_come_back():
-    coord, truth, prediction = random_frame(0, count=300)
-    counts = count_structure(frame_structure(coord, truth, 5), prediction)
+    counts = counts_of(*random_frame(0, count=300))
     written = json.loads(json.dumps(counts.to_json()))
     assert StructureCounts.from_json(written) == counts
     assert StructureCounts.from_json(written) + counts == StructureCounts.total([counts] * 2, 5)
@@ -432,13 +427,13 @@ def test_what_does_not_fit_is_refused():
         frame_structure(centers(line(2)), np.array([0, 3]), 3)
     with pytest.raises(ValueError, match="labels for 3 points"):
         frame_structure(centers(line(3)), np.array([0, 1]), 3)
-    counts = StructureCounts.zero(3)
-    with pytest.raises(ValueError, match="2 names for 3 classes"):
-        counts.scores(("a", "b"), WAYMO_RULE)
-    with pytest.raises(ValueError, match=r"thin has unknown classes \['pole'\]"):
-        counts.scores(NAMES, WAYMO_RULE, {"thin": ("a", "pole")})
-    with pytest.raises(ValueError, match="'miou' is the name of another"):
-        counts.scores(NAMES, WAYMO_RULE, {"miou": ("a",)})
+    for names, groups, words in (
+        (("a", "b"), None, "2 names for 3 classes"),
+        (NAMES, {"thin": ("a", "pole")}, r"thin has unknown classes \['pole'\]"),
+        (NAMES, {"miou": ("a",)}, "'miou' is the name of another"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            StructureCounts.zero(3).scores(names, WAYMO_RULE, groups)
 
 
 def test_every_dataset_says_which_of_its_classes_are_thin():
