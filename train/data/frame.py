@@ -23,6 +23,21 @@ SKIP_HINT: Final = "or leave such frames out with --on-bad-frame skip"
 """What else can be done about an image that cannot be used."""
 
 
+def is_rigid(matrix: NDArray[np.float64]) -> bool:
+    """Return whether a matrix is (4, 4), a rotation with a translation.
+
+    Real ones are exact to 1e-7; a mirrored or zero matrix must not pass, rounding must.
+    """
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        return False
+    rotation = matrix[:3, :3]
+    return bool(
+        np.allclose(rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3)
+        and np.linalg.det(rotation) > 0
+        and (matrix[3] == (0, 0, 0, 1)).all()
+    )
+
+
 @dataclass(frozen=True)
 class CameraImage:
     """A calibrated image, not decoded before it is asked for.
@@ -85,13 +100,7 @@ class CameraImage:
                 f"{matrix[0, 0]:g} and {matrix[1, 1]:g} pixels, last row {matrix[2].tolist()}; "
                 "copy the calibration again"
             )
-        rotation = moved[:3, :3] if moved.shape == (4, 4) else np.zeros((3, 3))
-        rigid = bool(np.isfinite(moved).all()) and bool(
-            np.allclose(rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3)
-            and np.linalg.det(rotation) > 0
-            and (moved[3] == (0, 0, 0, 1)).all()
-        )
-        if not rigid:
+        if not is_rigid(moved):
             return (
                 "its transform from the points is no rotation with a translation; copy the "
                 "calibration again"

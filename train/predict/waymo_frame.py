@@ -7,11 +7,11 @@ import numpy as np
 
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
+from train.data.waymo.frame import FrameError
 from train.data.waymo.layout import RECORDS, Segment, context_of, find_segments
 from train.data.waymo.range_image import points
 from train.data.waymo.records import SegmentRecords, index_records
 from train.data.waymo.table_frames import SegmentTables, index_tables
-from train.data.waymo.transform import FrameError
 
 ENDINGS: Final = (".tfrecord", ".parquet")
 _SHOWN = 3

@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.dataset_spec import SimulatedData
 from train.data.waymo import SPEC
-from train.data.waymo.camera import CameraCalibration, CameraName, Shot
-from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
+from train.data.waymo.frame import (
+    Calibration,
+    CameraCalibration,
+    CameraName,
+    Frame,
+    Laser,
+    LaserName,
+    Shot,
+)
 from train.data.waymo.write import write_segment_v1, write_segment_v2
 from train.simulation import camera_images
 from train.simulation.simulator import models

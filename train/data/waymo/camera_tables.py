@@ -1,31 +1,27 @@
 """v2 images: the tables of one segment's cameras, opened where images are asked for."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from train.core.errors import UserError
 from train.data.files import reading
 from train.data.waymo import schema
-from train.data.waymo.camera import (
+from train.data.waymo.frame import (
     CameraCalibration,
     CameraName,
+    FrameError,
     Shot,
     checked_camera_calibration,
+    checked_transform,
 )
 from train.data.waymo.layout import Segment
 from train.data.waymo.tables import Rows, number_of, numbers_of
-from train.data.waymo.transform import FrameError, checked_transform
 
 
 def _camera_files(segment: Segment) -> dict[str, Path]:
-    """Return where a v2 segment's tables of cameras lie, by tag.
-
-    Raises
-    ------
-    UserError
-        If one is not there.
-    """
+    """Return where a v2 segment's tables of cameras lie; refuse one that is not there."""
     name = f"{segment.name}.parquet"
     files = {table.tag: segment.folder / table.tag / name for table in schema.CAMERAS}
     for path in files.values():
@@ -57,9 +53,8 @@ class CameraTables:
         self._images = Rows(files[schema.CAMERA_IMAGE.tag], schema.CAMERA_IMAGE)
         self.path = self._images.path
         self._context = segment.name
-        self._calibrations = self._read_calibrations(
-            Rows(files[schema.CAMERA_CALIBRATION.tag], schema.CAMERA_CALIBRATION)
-        )
+        calibrations = Rows(files[schema.CAMERA_CALIBRATION.tag], schema.CAMERA_CALIBRATION)
+        self._calibrations = calibrations.calibrations(self._calibration)
         keys = self._images.columns([schema.TIMESTAMP, schema.CAMERA])
         self._rows: dict[int, list[int]] = {}
         for row, timestamp in enumerate(keys.column(schema.TIMESTAMP).to_pylist()):
@@ -100,25 +95,17 @@ class CameraTables:
         except FrameError as error:
             raise UserError(f"{path}: frame {timestamp}: {error}; copy the file again") from error
 
-    def _read_calibrations(self, table: Rows) -> dict[CameraName, CameraCalibration]:
-        found = {}
-        for number, cells in enumerate(table.calibrations()):
-            try:
-                if cells[schema.CONTEXT] != self._context or cells[schema.CAMERA] not in list(
-                    CameraName
-                ):
-                    raise FrameError(f"row {number} is of another segment or camera")
-                name = CameraName(cells[schema.CAMERA])
-                values = [cells[column] for column in schema.CAMERA_INTRINSICS]
-                size = (cells[schema.CAMERA_WIDTH], cells[schema.CAMERA_HEIGHT])
-                if None in values or None in size:
-                    raise FrameError(f"camera {name.name} has missing intrinsics")
-                found[name] = checked_camera_calibration(
-                    np.array(values, dtype=np.float64),
-                    numbers_of(cells[schema.CAMERA_EXTRINSIC], np.float64),
-                    *size,
-                    f"camera {name.name}",
-                )
-            except FrameError as error:
-                raise UserError(f"{table.path}: {error}; copy it again") from error
-        return found
+    def _calibration(self, cells: dict[str, Any]) -> tuple[CameraName, CameraCalibration]:
+        if cells[schema.CONTEXT] != self._context or cells[schema.CAMERA] not in set(CameraName):
+            raise FrameError("a row is of another segment or camera")
+        name = CameraName(cells[schema.CAMERA])
+        values = [cells[column] for column in schema.CAMERA_INTRINSICS]
+        size = (cells[schema.CAMERA_WIDTH], cells[schema.CAMERA_HEIGHT])
+        if None in values or None in size:
+            raise FrameError(f"camera {name.name} has missing intrinsics")
+        return name, checked_camera_calibration(
+            np.array(values, dtype=np.float64),
+            numbers_of(cells[schema.CAMERA_EXTRINSIC], np.float64),
+            *size,
+            f"camera {name.name}",
+        )

@@ -1,4 +1,4 @@
-"""One frame as both formats hold it: range images, where each lidar sits, where the vehicle is.
+"""One frame as both formats hold it: range images, camera images, where all were taken from.
 
 The reader makes frames from either format, the writers take them; nothing here knows about files.
 
@@ -12,8 +12,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.waymo.camera import Shot
-from train.data.waymo.transform import FrameError, checked_transform
+from train.data.frame import is_rigid
 
 RANGE_CHANNELS: Final = 4
 """Range in meters, intensity, elongation, no-label zone."""
@@ -28,7 +27,14 @@ MAX_PIXELS: Final = 1 << 21
 """Twelve times a real TOP image; what claims to be larger is damaged."""
 
 
+INTRINSICS: Final = 9
+"""Focal lengths and center (f_u, f_v, c_u, c_v), then the lens: k1, k2, p1, p2, k3."""
+
 _Number = TypeVar("_Number", np.float32, np.int32)
+
+
+class FrameError(ValueError):
+    """A frame's parts do not fit together; the reader says in which file."""
 
 
 class LaserName(IntEnum):
@@ -104,6 +110,61 @@ class Laser:
     returns: tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
     pixel_pose: NDArray[np.float32] | None = None
     labels: tuple[NDArray[np.int32] | None, NDArray[np.int32] | None] = (None, None)
+
+
+class CameraName(IntEnum):
+    """The cameras."""
+
+    FRONT = 1
+    FRONT_LEFT = 2
+    FRONT_RIGHT = 3
+    SIDE_LEFT = 4
+    SIDE_RIGHT = 5
+
+
+@dataclass(frozen=True)
+class CameraCalibration:
+    """Where a camera sits and how it sees.
+
+    Attributes
+    ----------
+    intrinsics
+        (9,) float64, see `INTRINSICS`.
+    extrinsic
+        (4, 4) float64 from the camera's frame (x forward, y left, z up) to the vehicle's.
+    width, height
+        Pixels.
+    """
+
+    intrinsics: NDArray[np.float64]
+    extrinsic: NDArray[np.float64]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image of one camera.
+
+    Attributes
+    ----------
+    name
+        Which camera.
+    calibration
+        The camera's; None if the file has none for it.
+    jpeg
+        The image's bytes.
+    pose
+        (4, 4) float64 from the vehicle's frame to the world at `pose_timestamp_s`.
+    pose_timestamp_s
+        The time of the image's middle, seconds since 1970.
+    """
+
+    name: CameraName
+    calibration: CameraCalibration | None
+    jpeg: bytes
+    pose: NDArray[np.float64]
+    pose_timestamp_s: float
 
 
 @dataclass(frozen=True)
@@ -182,6 +243,42 @@ def checked_calibration(
         float(inclination_min),
         float(inclination_max),
     )
+
+
+def checked_camera_calibration(
+    intrinsics: NDArray[np.float64],
+    extrinsic: NDArray[np.float64],
+    width: int,
+    height: int,
+    what: str,
+) -> CameraCalibration:
+    """Return a calibration.
+
+    Raises
+    ------
+    FrameError
+        If there are not nine intrinsics, or the extrinsic is no rigid transform.
+    """
+    if len(intrinsics) != INTRINSICS:
+        raise FrameError(f"{what} has {len(intrinsics)} intrinsics, expected {INTRINSICS}")
+    checked = checked_transform(extrinsic, f"the extrinsic of {what}")
+    return CameraCalibration(intrinsics, checked, width, height)
+
+
+def checked_transform(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    """Return 16 numbers as a rigid transform (4, 4).
+
+    Raises
+    ------
+    FrameError
+        If there are not 16, one is not finite, or it is not a rotation with a translation.
+    """
+    if len(values) != 16:
+        raise FrameError(f"{what} has {len(values)} numbers, expected 16 (a 4 x 4 matrix)")
+    matrix = values.reshape(4, 4)
+    if not (np.abs(matrix) < 1e7).all() or not is_rigid(matrix):
+        raise FrameError(f"{what} is no rotation with a translation")
+    return matrix
 
 
 def _show(dims: tuple[int, ...]) -> str:

@@ -10,22 +10,22 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.waymo.camera import (
-    CameraCalibration,
-    CameraName,
-    Shot,
-    checked_camera_calibration,
-)
 from train.data.waymo.frame import (
     LABEL_CHANNELS,
     POSE_CHANNELS,
     RANGE_CHANNELS,
     Calibration,
+    CameraCalibration,
+    CameraName,
     Frame,
+    FrameError,
     Laser,
     LaserName,
+    Shot,
     checked_calibration,
+    checked_camera_calibration,
     checked_image,
+    checked_transform,
 )
 from train.data.waymo.protobuf import (
     Message,
@@ -37,7 +37,6 @@ from train.data.waymo.protobuf import (
     write_integer,
     write_text,
 )
-from train.data.waymo.transform import FrameError, checked_transform
 
 FRAME_CONTEXT: Final = 1
 FRAME_TIMESTAMP: Final = 2

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from train.data.frame import IGNORE_INDEX
 from train.data.waymo.classes import CLASS_NAMES
-from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
-from train.data.waymo.transform import FrameError
+from train.data.waymo.frame import Calibration, Frame, FrameError, Laser, LaserName
 
 MAX_RANGE_M: Final = 1000.0
 """No return lies further out; what claims to is a damaged file."""

@@ -14,7 +14,7 @@ from train.core.errors import UserError
 from train.data.files import reading
 from train.data.index import Index
 from train.data.waymo import frame_proto as proto
-from train.data.waymo.frame import Frame, LaserName
+from train.data.waymo.frame import Frame, FrameError, LaserName
 from train.data.waymo.layout import RECORDS, Segment, frame_row, is_official
 from train.data.waymo.protobuf import (
     BYTES,
@@ -25,7 +25,6 @@ from train.data.waymo.protobuf import (
     varint_at,
 )
 from train.data.waymo.tfrecord import read_record, walk
-from train.data.waymo.transform import FrameError
 
 _PLACE: Final = np.dtype([("start", np.int64), ("length", np.int64)])
 

@@ -16,7 +16,7 @@ from train.data.frame import SPLITS, CameraImage, LidarFrame, NoLabelsError
 from train.data.index import Index, cached_index
 from train.data.waymo.camera import camera_images
 from train.data.waymo.classes import CLASS_NAMES
-from train.data.waymo.frame import Frame
+from train.data.waymo.frame import Frame, FrameError
 from train.data.waymo.layout import (
     OFFICIAL_TEST_FRAMES,
     Segment,
@@ -30,7 +30,6 @@ from train.data.waymo.layout import (
 from train.data.waymo.range_image import Points, points
 from train.data.waymo.records import SegmentRecords, index_records
 from train.data.waymo.table_frames import SegmentTables, index_tables
-from train.data.waymo.transform import FrameError
 
 _INDEX_VERSION: Final = 3
 

@@ -21,14 +21,15 @@ from train.data.waymo.frame import (
     RANGE_CHANNELS,
     Calibration,
     Frame,
+    FrameError,
     Laser,
     LaserName,
     checked_calibration,
     checked_image,
+    checked_transform,
 )
 from train.data.waymo.layout import Segment, frame_row
 from train.data.waymo.tables import Rows, number_of, numbers_of, reading_parquet
-from train.data.waymo.transform import FrameError, checked_transform
 
 NO_ROW: Final = -1
 
@@ -166,7 +167,8 @@ class SegmentTables:
             for table in schema.TABLES
             if table.tag in segment.files
         }
-        self._calibrations = self._read_calibrations()
+        table = self._tables[schema.CALIBRATION.tag]
+        self._calibrations = table.calibrations(self._calibration)
         self._cameras = CameraTables(segment) if cameras else None
         self.image_path = segment.folder if self._cameras is None else self._cameras.path
 
@@ -265,26 +267,20 @@ class SegmentTables:
                     labels = (_label_image(cells, 0), _label_image(cells, 1))
         return Laser(name, self._calibrations[name], (first, second), poses, labels)
 
-    def _read_calibrations(self) -> dict[LaserName, Calibration]:
-        """Return the calibration of each lidar."""
-        table = self._tables[schema.CALIBRATION.tag]
-        found = {}
-        for cells in table.calibrations():
-            if cells[schema.CONTEXT] != self.segment.name:
-                raise _of_another(table, {cells[schema.CONTEXT]})
-            name = cells[schema.LASER]
-            if name in set(LaserName):
-                try:
-                    found[LaserName(name)] = checked_calibration(
-                        numbers_of(cells[schema.EXTRINSIC], np.float64),
-                        numbers_of(cells[schema.INCLINATIONS], np.float64),
-                        number_of(cells[schema.INCLINATION_MIN]),
-                        number_of(cells[schema.INCLINATION_MAX]),
-                        LaserName(name).name,
-                    )
-                except FrameError as error:
-                    raise UserError(f"{table.path}: {error}; copy it again") from error
-        return found
+    def _calibration(self, cells: dict[str, Any]) -> tuple[LaserName, Calibration] | None:
+        """Return the calibration in a row, and whose it is; None for a lidar of no number."""
+        if cells[schema.CONTEXT] != self.segment.name:
+            raise _of_another(self._tables[schema.CALIBRATION.tag], {cells[schema.CONTEXT]})
+        if cells[schema.LASER] not in set(LaserName):
+            return None
+        name = LaserName(cells[schema.LASER])
+        return name, checked_calibration(
+            numbers_of(cells[schema.EXTRINSIC], np.float64),
+            numbers_of(cells[schema.INCLINATIONS], np.float64),
+            number_of(cells[schema.INCLINATION_MIN]),
+            number_of(cells[schema.INCLINATION_MAX]),
+            name.name,
+        )
 
     @contextmanager
     def _cells(

@@ -1,6 +1,6 @@
 """One parquet table of v2: checked when it is opened, then read row by row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.waymo import schema
-from train.data.waymo.transform import FrameError
+from train.data.waymo.frame import FrameError
 
 
 class RowGroup:
@@ -100,6 +100,8 @@ _MAX_CALIBRATIONS: Final = 64
 """There are five lidars and five cameras; a longer table is damaged, and not read to its end."""
 
 _Float = TypeVar("_Float", np.float32, np.float64)
+_Name = TypeVar("_Name")
+_Calibration = TypeVar("_Calibration")
 
 
 @contextmanager
@@ -186,19 +188,21 @@ class Rows:
                 self._group = (group, RowGroup(self.path, self._file, self.table, group))
             return self._group[1].row(number - start)
 
-    def calibrations(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a table of calibrations.
+    def calibrations(
+        self, read: Callable[[dict[str, Any]], tuple[_Name, _Calibration] | None]
+    ) -> dict[_Name, _Calibration]:
+        """Return what `read` makes of the rows of a table of calibrations, None being left out.
 
         Raises
         ------
         UserError
-            As `row`, also where that raises a `FrameError`.
+            As `row`, also where that or `read` raises a `FrameError`.
         """
-        for number in range(min(len(self), _MAX_CALIBRATIONS)):
-            try:
-                yield self.row(number)
-            except FrameError as error:
-                raise UserError(f"{self.path}: {error}; copy it again") from error
+        try:
+            rows = map(self.row, range(min(len(self), _MAX_CALIBRATIONS)))
+            return dict(found for cells in rows if (found := read(cells)) is not None)
+        except FrameError as error:
+            raise UserError(f"{self.path}: {error}; copy it again") from error
 
 
 def numbers_of(cell: NDArray[Any] | None, dtype: type[_Float]) -> NDArray[_Float]:

@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 
 from train.core.atomic_write import atomic_write
 from train.data.waymo import schema
-from train.data.waymo.camera import CameraCalibration, CameraName
-from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
+from train.data.waymo.frame import (
+    Calibration,
+    CameraCalibration,
+    CameraName,
+    Frame,
+    Laser,
+    LaserName,
+)
 from train.data.waymo.frame_proto import write_frame
 from train.data.waymo.tfrecord import write_records
 

@@ -15,8 +15,7 @@ from tests.train.data.waymo.frames import tiny_frame, transform
 from train.data.cameras import project
 from train.data.decoded import DecodedCache
 from train.data.waymo import SPEC, Waymo, schema
-from train.data.waymo.camera import CameraCalibration, CameraName, Shot
-from train.data.waymo.frame import Frame
+from train.data.waymo.frame import CameraCalibration, CameraName, Frame, Shot
 from train.data.waymo.write import write_segment_v1, write_segment_v2
 
 LENS = (0.04, -0.3, 0.001, -0.0004, 0.0)

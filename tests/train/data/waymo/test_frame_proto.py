@@ -9,7 +9,7 @@ import pytest
 from tests.train.data.waymo.frames import tiny_frame
 from tests.train.data.waymo.test_protobuf import message_class
 from train.data.waymo import frame_proto as proto
-from train.data.waymo.frame import Frame, LaserName
+from train.data.waymo.frame import Frame, FrameError, LaserName
 from train.data.waymo.frame_proto import (
     MAX_MATRIX_BYTES,
     read_floats,
@@ -20,7 +20,6 @@ from train.data.waymo.frame_proto import (
     write_integers,
 )
 from train.data.waymo.protobuf import WireError, write_content, write_doubles, write_integer
-from train.data.waymo.transform import FrameError
 
 
 def assert_same(found: Frame, expected: Frame) -> None:

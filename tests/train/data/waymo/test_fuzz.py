@@ -13,10 +13,10 @@ from tests.train.data.damage import Edits, check_sound, edits, mutate
 from tests.train.data.waymo.frames import tiny_frame, write_split
 from train.core.errors import UserError
 from train.data.waymo import SPEC, schema
+from train.data.waymo.frame import FrameError
 from train.data.waymo.frame_proto import read_floats, read_frame, read_integers, write_frame
 from train.data.waymo.protobuf import WireError, write_content, write_integer
 from train.data.waymo.tfrecord import write_records
-from train.data.waymo.transform import FrameError
 
 quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

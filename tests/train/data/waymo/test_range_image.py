@@ -11,9 +11,8 @@ import pytest
 
 from tests.train.data.waymo.frames import rotation, tiny_frame, transform
 from train.data.frame import IGNORE_INDEX
-from train.data.waymo.frame import Calibration, Frame, Laser, LaserName
+from train.data.waymo.frame import Calibration, Frame, FrameError, Laser, LaserName
 from train.data.waymo.range_image import NO_PIXEL, points
-from train.data.waymo.transform import FrameError
 
 LEVEL = Calibration(np.eye(4), None, 0.0, 0.0)
 
