@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.data.damage import refused
+from tests.train.data.damage import refused, refused_at
 from train.data.semantickitti import (
     CLASS_NAMES,
     FILES,
@@ -159,34 +159,26 @@ def test_the_parent_of_the_archive_s_own_top_folder_is_recognized(write_tree):
     refused(lambda: SPEC.open(root.parent, sequences=["00"]), f"give {root / 'dataset'} instead")
 
 
-def test_missing_sequences_are_named_with_those_present(write_tree):
-    root = write_tree({"00": {"000000": (4, True)}, "08": {"000000": (4, True)}})
-    refused(
-        lambda: SPEC.open(root, sequences=["00", "01", "02"]),
-        root,
-        "01/velodyne, 02/velodyne",
-        "present: 00, 08",
-    )
+ONE = {"000000": (4, True)}
 
 
-def test_a_sequence_without_frames_is_named(write_tree):
-    root = write_tree({"00": {}})
-    refused(
-        lambda: SPEC.open(root, sequences=["00"]),
-        root / "sequences/00/velodyne",
-        "no frames",
-        "NNNNNN.bin",
-    )
-
-
-def test_a_sequence_without_any_label_is_named(write_tree):
-    root = write_tree({"00": {"000000": (4, False), "000001": (4, False)}})
-    refused(
-        lambda: SPEC.open(root, sequences=["00"]),
-        root / "sequences",
-        "none of the 2 frames",
-        "labels/NNNNNN.label",
-    )
+@pytest.mark.parametrize(
+    ("layout", "sequences", "said"),
+    [
+        (
+            {"00": ONE, "08": ONE}, ["00", "01", "02"],
+            ["kitti/sequences: missing 01/velodyne, 02/velodyne", "present: 00, 08"],
+        ),
+        ({"00": {}}, ["00"], ["sequences/00/velodyne: no frames", "NNNNNN.bin"]),
+        (
+            {"00": {"000000": (4, False), "000001": (4, False)}}, ["00"],
+            ["kitti/sequences: none of the 2 frames", "labels/NNNNNN.label"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_named(write_tree, layout, sequences: list[str], said: list[str]):
+    root = write_tree(layout)
+    refused(lambda: SPEC.open(root, sequences=sequences), root, *said)
 
 
 def test_a_dangling_link_is_found_when_opening(write_tree):
@@ -196,18 +188,11 @@ def test_a_dangling_link_is_found_when_opening(write_tree):
     refused(lambda: SPEC.open(root, sequences=["00"]), folder, "cannot be read")
 
 
-@pytest.mark.parametrize("unknown", [2, 19, 100, 251, 260, 65535])
-def test_an_unknown_label_id_is_named(tmp_path: Path, unknown: int):
+def test_unknown_label_ids_are_named_and_many_are_cut(tmp_path: Path):
     path = tmp_path / "x.label"
-    path.write_bytes(np.array([10, unknown | (9 << 16)], dtype="<u4").tobytes())
-    refused(lambda: FILES.read_segment(path, 2), path, "1 labels", f"({unknown};", "point 1")
-
-
-def test_many_unknown_label_ids_are_cut(tmp_path: Path):
-    path = tmp_path / "x.label"
+    for unknown in (2, 19, 100, 251, 260, 65535):
+        path.write_bytes(np.array([10, unknown | (9 << 16)], dtype="<u4").tobytes())
+        refused_at(path, lambda: FILES.read_segment(path, 2), "1 labels", f"({unknown};", "point 1")
     path.write_bytes(np.arange(100, 120, dtype="<u4").tobytes())
-    refused(
-        lambda: FILES.read_segment(path, 20),
-        "20 labels",
-        "100, 101, 102, 103, 104, 105, 106, 107, ...;",
-    )
+    shown = "100, 101, 102, 103, 104, 105, 106, 107, ...;"
+    refused_at(path, lambda: FILES.read_segment(path, 20), "20 labels", shown)

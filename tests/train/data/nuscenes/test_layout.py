@@ -1,5 +1,6 @@
 """Folders and tables of nuScenes that are laid out otherwise, cut short or at odds."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,25 +14,14 @@ USED = ["scene", "sample", "sample_data", "calibrated_sensor", "ego_pose", "lida
 
 def test_splits_and_scenes_that_are_not_there_are_named_with_those_that_are(write_root):
     root = write_root({"scene-0001": 1, "scene-0002": 1})
-    refused_at(
-        root,
-        lambda: SPEC.open(root, "test", require_labels=False),
-        "has no v1.0-test",
-        "it has v1.0-trainval",
-    )
-    table = root / "v1.0-trainval/scene.json"
-    refused_at(
-        table,
-        lambda: SPEC.open(root, "validation"),
-        "none of the 150 scenes",
-        "scene-0001, scene-0002",
-    )
-    refused_at(
-        table,
-        lambda: SPEC.open(root, "training", sequences=["scene-0001", "scene-0003"]),
-        "has no scene-0003",
-        "it has scene-0001, scene-0002",
-    )
+    table, both = root / "v1.0-trainval/scene.json", "scene-0001, scene-0002"
+    wanted = ["scene-0001", "scene-0003"]
+    for path, split, sequences, said in (
+        (root, "test", (), ("has no v1.0-test", "it has v1.0-trainval")),
+        (table, "validation", (), ("none of the 150 scenes", both)),
+        (table, "training", wanted, ("has no scene-0003", f"it has {both}")),
+    ):
+        refused_at(path, partial(SPEC.open, root, split, sequences=sequences), *said)
     edit_table(root / "v1.0-trainval/sample_data.json", lambda rows: rows.clear())
     refused_at(
         table.with_name("sample_data.json"),
@@ -73,25 +63,18 @@ def test_a_token_that_points_nowhere_is_named(write_root, table: str, key: str, 
     root = write_root({"scene-0001": 1})
     path = root / f"v1.0-trainval/{table}.json"
     edit_table(path, lambda rows: rows[0].update({key: "nowhere"}))
-    refused_at(
-        path,
-        lambda: SPEC.open(root, "training"),
-        "row 0",
-        f"{key!r} points to nowhere, which is not in {target}",
-    )
+    said = "row 0", f"{key!r} points to nowhere, which is not in {target}"
+    refused_at(path, lambda: SPEC.open(root, "training"), *said)
 
 
-@pytest.mark.parametrize("name", ["scene", "sample_data"])
-def test_two_of_a_kind_are_refused(write_root, name: str):
+@pytest.mark.parametrize(
+    ("name", "key", "sequences"), [("scene", "name", ["same"]), ("sample_data", "token", [])]
+)
+def test_two_of_a_kind_are_refused(write_root, name: str, key: str, sequences: list[str]):
     root = write_root({"scene-0001": 2, "scene-0002": 1})
     path = root / f"v1.0-trainval/{name}.json"
-    key = {"scene": "name", "sample_data": "token"}[name]
     edit_table(path, lambda rows: [row.update({key: "same"}) for row in rows])
-    refused_at(
-        path,
-        lambda: SPEC.open(root, "training", sequences=["same"] if name == "scene" else []),
-        "have the same",
-    )
+    refused_at(path, lambda: SPEC.open(root, sequences=sequences), "have the same")
 
 
 def test_a_file_outside_the_root_is_not_opened(write_root, tmp_path: Path):
