@@ -60,16 +60,6 @@ class TakenImage:
         return encode_jpeg(self.pixels)
 
 
-def label_lookup(train_id_of: Callable[[Kind], int]) -> NDArray[np.uint8]:
-    """Return the label image's number of each kind, and last that of `NOTHING`.
-
-    A train id below 0 is ignored.
-    """
-    assert NOTHING == -1
-    train_ids = [*(train_id_of(kind) for kind in Kind), -1]
-    return np.array([IGNORED if number < 0 else number for number in train_ids], dtype=np.uint8)
-
-
 def street_looks(seed: Sequence[int]) -> Appearance:
     """Return what a street looks like; the same for the same seed, whatever else is drawn."""
     return Appearance.drawn(np.random.default_rng([_LOOKS, *seed]))
@@ -81,7 +71,7 @@ def take_images(
     scene: Scene,
     motion: Motion,
     looks: Appearance,
-    lookup: NDArray[np.uint8],
+    train_id_of: Callable[[Kind], int],
     seed: Sequence[int],
 ) -> Iterator[TakenImage]:
     """Yield the images that cameras take while a lidar turns once, in the cameras' order.
@@ -94,11 +84,14 @@ def take_images(
         The world, and the vehicle's way during the turn.
     looks
         From `street_looks`.
-    lookup
-        From `label_lookup`.
+    train_id_of
+        The number of a kind in label images; below 0 is ignored.
     seed
         Of the frame. The frame's own chance is not touched: its points are the same without images.
     """
+    # A label image's number of each kind, and last that of `NOTHING`, -1.
+    train_ids = [*(train_id_of(kind) for kind in Kind), NOTHING]
+    lookup = np.array([IGNORED if each < 0 else each for each in train_ids], dtype=np.uint8)
     for number, camera in enumerate(cameras):
         share = share_of_turn(lidar, camera.yaw_deg)
         pose = motion.poses(np.array([share]))[0]

@@ -18,7 +18,7 @@ from train.data.dataset_spec import SimulatedData
 from train.data.nuscenes import SPEC
 from train.data.nuscenes.classes import CATEGORY_NAMES, CATEGORY_TO_TRAIN
 from train.data.nuscenes.layout import SCENES
-from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
+from train.simulation.camera_images import street_looks, take_images, write_pair
 from train.simulation.simulator.camera import PinholeCamera, nuscenes_cameras
 from train.simulation.simulator.drive import drive
 from train.simulation.simulator.models import hdl32
@@ -295,7 +295,6 @@ def _write_scene(
     lidar, cameras = sensors
     tables.add_scene(scene, count, lidar.mount, cameras)
     looks = street_looks(seed)
-    lookup = label_lookup(lambda kind: CATEGORY_TO_TRAIN[kind.nuscenes])
     for stop in drive(count, seed, spacing_m=spacing, frames_a_street=count):
         motion = stop.motion(lidar.period_s, _TILT_DEG)
         points, labels = nuscenes_bytes(lidar.scan(stop.scene, motion, stop.rng))
@@ -304,8 +303,8 @@ def _write_scene(
         points_name, labels_name = tables.add_keyframe(stop.index, pose)
         (folder / points_name).write_bytes(points)
         (folder / labels_name).write_bytes(labels)
-        images = take_images(cameras, lidar, stop.scene, motion, looks, lookup, (*seed, stop.index))
-        for image in images:
+        seen, image_seed = (cameras, lidar, stop.scene, motion, looks), (*seed, stop.index)
+        for image in take_images(*seen, lambda kind: CATEGORY_TO_TRAIN[kind.nuscenes], image_seed):
             before_us = round((1.0 - image.share) * lidar.period_s * 1e6)
             name = tables.add_image(stop.index, image.camera, before_us, image.world_from_vehicle)
             write_pair(folder / name, image)

@@ -11,7 +11,7 @@ from train.data.readers.class_map_file import CLASS_MAP_FILE, class_map_yaml
 from train.data.semantickitti import SPEC
 from train.data.semantickitti.camera_images import DriveCalibration, calibration_text
 from train.data.semantickitti.classes import CLASS_MAP, RAW_TO_TRAIN
-from train.simulation.camera_images import label_lookup, street_looks, take_images, write_pair
+from train.simulation.camera_images import street_looks, take_images, write_pair
 from train.simulation.simulator.camera import PinholeCamera, kitti_cameras
 from train.simulation.simulator.drive import FRAMES_A_STREET, drive
 from train.simulation.simulator.models import hdl64
@@ -129,15 +129,14 @@ def _write_sequence(
     """Write a drive's frames, and the cameras' images if there are any."""
     (folder / "velodyne").mkdir(parents=True)
     (folder / "labels").mkdir()
-    lookup = label_lookup(lambda kind: RAW_TO_TRAIN[kind.semantickitti])
     for stop in drive(count, seed):
         motion = stop.motion(lidar.period_s, _TILT_DEG)
         points, labels = semantickitti_bytes(lidar.scan(stop.scene, motion, stop.rng))
         (folder / "velodyne" / f"{stop.index:06d}.bin").write_bytes(points)
         (folder / "labels" / f"{stop.index:06d}.label").write_bytes(labels)
         looks = street_looks((*seed, stop.index // FRAMES_A_STREET))
-        image_seed = (*seed, stop.index)
-        for image in take_images(cameras, lidar, stop.scene, motion, looks, lookup, image_seed):
+        seen, image_seed = (cameras, lidar, stop.scene, motion, looks), (*seed, stop.index)
+        for image in take_images(*seen, lambda kind: RAW_TO_TRAIN[kind.semantickitti], image_seed):
             write_pair(folder / image.camera.name / f"{stop.index:06d}.png", image)
     for camera in cameras:
         calibration = DriveCalibration(camera.intrinsic, np.linalg.inv(camera.mount) @ lidar.mount)

@@ -25,7 +25,7 @@ from train.data.waymo.frame import (
     Shot,
 )
 from train.data.waymo.write import write_segment_v1, write_segment_v2
-from train.simulation import camera_images
+from train.simulation.camera_images import pair_path, street_looks, take_images, write_pair
 from train.simulation.simulator import models
 from train.simulation.simulator.camera import PinholeCamera, waymo_cameras
 from train.simulation.simulator.drive import Stop, drive
@@ -116,15 +116,11 @@ class _Segment:
     def _shots(self, stop: Stop, motion: Motion, frame: Frame, *, labeled: bool) -> Iterator[Shot]:
         """Yield what the cameras see while TOP turns; write each with its label image, too."""
         lidar = self.lidars[LaserName.TOP]
-        lookup = camera_images.label_lookup(lambda kind: kind.waymo - 1)
-        looks, seed = camera_images.street_looks(self.seed), (*self.seed, stop.index, int(labeled))
-        for image in camera_images.take_images(
-            self.cameras, lidar, stop.scene, motion, looks, lookup, seed
-        ):
+        seen = (self.cameras, lidar, stop.scene, motion, street_looks(self.seed))
+        seed = (*self.seed, stop.index, int(labeled))
+        for image in take_images(*seen, lambda kind: kind.waymo - 1, seed):
             camera = image.camera
-            camera_images.write_pair(
-                camera_images.pair_path(self.root, frame.name, camera.name), image
-            )
+            write_pair(pair_path(self.root, frame.name, camera.name), image)
             focal, middle = camera.focal_px, (camera.width / 2, camera.height / 2)
             intrinsic = np.array([focal, focal, *middle, 0.0, 0.0, 0.0, 0.0, 0.0])
             mount, size = camera.mount @ _OPTICAL_FROM_CAMERA, (camera.width, camera.height)

@@ -15,8 +15,8 @@ ORIGIN = Frame(0.0, 0.0, 0.0, 0.0)
 WALL = (Frame(12.5, 0.0, 0.0, 0.0), (0.5, 30.0, 4.0))
 
 
-def flat_scene(*walls: tuple[Frame, tuple[float, float, float]]) -> Scene:
-    """Return paved ground at height 0, with some boxes on it."""
+def flat_scene(*walls: tuple) -> Scene:
+    """Return paved ground at height 0, with boxes on it: frame, half sizes, kind and material."""
     ground = Ground(
         half_road_m=0.0,
         parking_left_m=0.0,
@@ -24,11 +24,11 @@ def flat_scene(*walls: tuple[Frame, tuple[float, float, float]]) -> Scene:
         sidewalk_right_m=300.0,
         curb_m=0.0,
         bump_m=0.0,
-        marking_m=0.0,
     )
     builder = SceneBuilder()
-    for frame, half in walls:
-        builder.add(Shape.BOX, frame, (0.0, 0.0, half[2]), half, Kind.WALL, Material.WOOD)
+    for frame, half, *what in walls:
+        what = what or (Kind.WALL, Material.WOOD)
+        builder.add(Shape.BOX, frame, (0.0, 0.0, half[2]), half, *what)
     return builder.build(ground)
 
 

@@ -93,16 +93,18 @@ def test_another_seed_gives_other_bytes_everywhere(base: Path, tmp_path: Path, n
     assert same == {path for path in digest(root) if says_nothing(root / path)}
 
 
-@ANY
+WRONG = (("num_frames", 0), ("num_validation_frames", -3), ("seed", -1), ("azimuth_steps", 3))
+EVERYWHERE = [(name, *wrong) for name in SIMULATORS for wrong in WRONG]
+
+
 @pytest.mark.parametrize(
-    "wrong",
-    [{"num_frames": 0}, {"num_validation_frames": -3}, {"seed": -1}, {"azimuth_steps": 3}],
-    ids=lambda wrong: next(iter(wrong)),
+    ("name", "setting", "value"), [*EVERYWHERE, ("waymo-v1", "file_format", "v3")]
 )
-def test_an_impossible_setting_is_named(tmp_path: Path, name: str, wrong: dict[str, int]):
-    ((setting, value),) = wrong.items()
-    with pytest.raises(UserError, match=rf"{setting} must be at least \d+, not {value}"):
-        simulate(name, tmp_path / "data", **wrong)
+def test_an_impossible_setting_is_named(tmp_path: Path, name: str, setting: str, value):
+    with pytest.raises(
+        UserError, match=rf"{setting} must be (at least \d+|v1 or v2), not '?{value}"
+    ):
+        simulate(name, tmp_path / "data", **{setting: value})
     assert list(tmp_path.iterdir()) == []
 
 

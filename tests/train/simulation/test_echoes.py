@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.train.simulation.exact_sensor import EXACT, flat_scene, lidar_of, scan
-from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
+from train.simulation.simulator.scene import Frame, Scene
 from train.simulation.simulator.sensor import Returns
 from train.simulation.simulator.surfaces import Kind, Material
 
@@ -20,6 +20,12 @@ def with_echo(
 ) -> Returns:
     echo = dataclasses.replace(EXACT, **settings)
     return scan(lidar_of(*elevations_deg, echo=echo, azimuth_steps=azimuth_steps), scene)
+
+
+def two_boxes(kind: Kind, right: Material, left: Material) -> Scene:
+    places = (Frame(8.0, across, 0.0, 0.0) for across in (-2.0, 2.0))
+    rows = zip(places, (right, left), strict=True)
+    return flat_scene(*((frame, (0.1, 1.0, 2.0), kind, material) for frame, material in rows))
 
 
 def test_ranges_are_off_by_the_sensor_s_noise():
@@ -62,12 +68,7 @@ def test_intensities_come_in_steps_up_to_a_top():
 
 
 def test_weak_echoes_are_reported_with_no_intensity_more_often_than_strong_ones():
-    bright, dark = (Frame(8.0, across, 0.0, 0.0) for across in (-2.0, 2.0))
-    builder = SceneBuilder()
-    for frame, material in ((bright, Material.PLASTER), (dark, Material.BLACK_PAINT)):
-        half = (0.1, 1.0, 2.0)
-        builder.add(Shape.BOX, frame, (0.0, 0.0, 2.0), half, Kind.WALL, material)
-    scene = builder.build(flat_scene().ground)
+    scene = two_boxes(Kind.WALL, Material.PLASTER, Material.BLACK_PAINT)
     steps = np.linspace(10.0, -10.0, 200)
     returns = with_echo(*steps, scene=scene, blank_at=0.15)
     wall = returns.kind == Kind.WALL
@@ -81,11 +82,7 @@ def test_weak_echoes_are_reported_with_no_intensity_more_often_than_strong_ones(
 
 
 def test_reflectors_shine_and_nothing_else_does():
-    builder = SceneBuilder()
-    for across, material in ((-2.0, Material.REFLECTOR), (2.0, Material.PLASTER)):
-        place = (Frame(8.0, across, 0.0, 0.0), (0.0, 0.0, 2.0), (0.1, 1.0, 2.0))
-        builder.add(Shape.BOX, *place, Kind.SIGN, material)
-    scene = builder.build(flat_scene().ground)
+    scene = two_boxes(Kind.SIGN, Material.REFLECTOR, Material.PLASTER)
 
     def medians(retro_gain: float) -> tuple[float, float]:
         returns = with_echo(*LEVEL, scene=scene, retro_gain=retro_gain)

@@ -48,7 +48,7 @@ def test_later_patches_cover_earlier_ones_and_edges_lie_where_they_are_said_to()
 
 
 def test_the_map_bends_with_the_street_and_goes_on_beyond_its_edge():
-    ground = Ground(bend_m=8.0, bend_length_m=30.0, marking_m=0.3)
+    ground = Ground(bend_m=8.0, bend_length_m=30.0)
     for along in (-90.0, 0.5, 63.0, 136.0):
         assert kind_at(ground, along, 3.4)[0] == Kind.ROAD
         assert kind_at(ground, along, 3.6)[0] == Kind.PARKING
@@ -56,7 +56,7 @@ def test_the_map_bends_with_the_street_and_goes_on_beyond_its_edge():
         assert kind_at(ground, along, -4.5)[0] == Kind.SIDEWALK
     assert kind_at(ground, 500.0, 1.0)[0] == kind_at(ground, ground.end_m - 0.05, 1.0)[0]
     assert kind_at(ground, -500.0, 300.0)[0] == Kind.TERRAIN
-    straight = Ground(half_road_m=200.0, marking_m=0.0, parking_left_m=0.0)
+    straight = Ground(half_road_m=200.0, parking_left_m=0.0)
     assert kind_at(straight, 0.0, 190.0)[0] == Kind.ROAD
 
 
@@ -92,7 +92,6 @@ def cells_of(painter: Painter) -> Ground:
     return Ground(
         half_road_m=4.0,
         parking_left_m=0.0,
-        marking_m=0.0,
         start_m=-50.0,
         end_m=50.0,
         patches=painter.patches(),
@@ -122,9 +121,7 @@ def test_lines_stripes_and_rails_are_painted_where_they_belong():
     painter.open_median(CROSSING)
     painter.rails([1.6])
     painter.zebra(CROSSING, 1.0)
-    ground = Ground(
-        half_road_m=6.4, marking_m=0.0, start_m=-50.0, end_m=50.0, patches=painter.patches()
-    )
+    ground = Ground(half_road_m=6.4, start_m=-50.0, end_m=50.0, patches=painter.patches())
     # A solid pair in the middle, interrupted at the crossing; dashes between the lanes.
     across = np.arange(-0.3, 0.3, 0.05) + 0.01
     middle = [kind_at(ground, -20.0, float(place))[0] for place in across]

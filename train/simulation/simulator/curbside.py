@@ -72,17 +72,14 @@ def furnish(at: Roadside) -> None:
     spacing = at.uniform(28, 48)
     for along in np.arange(start + at.uniform(0, spacing), end, spacing):
         if at.is_free(float(along), 1.5):
-            lamp = at.facing(float(along), at.curb + 0.4)
-            if at.take(lamp, 0.15, 0.15):
-                objects.add_lamp(lamp)
+            at.put(at.facing(float(along), at.curb + 0.4), (0.15, 0.15), objects.add_lamp)
     trees = at.uniform(7, 13) if at.walk > 2.2 and at.chance(0.45) else 0.0
     if trees:
         size = at.uniform(0.8, 1.2)
         for along in np.arange(start + at.uniform(1, trees), end, trees):
             if at.is_free(float(along), 3.0) and at.chance(0.85):
                 tree = at.spot(float(along), at.curb + 0.65)
-                if at.take(tree, 0.3, 0.3):
-                    objects.add_street_tree(tree, size)
+                at.put(tree, (0.3, 0.3), objects.add_street_tree, size)
     along = start + at.uniform(0, 8)
     while along < end:
         if at.is_free(along, 2.5):
@@ -102,15 +99,15 @@ def _put_one(at: Roadside, along: float, *, town: bool) -> None:
         elif at.take(at_curb, 0.15, 0.3):
             frame = at_curb.frame
             objects.add_sign(at_curb.at(frame._replace(yaw=frame.yaw + facing)))
-    elif what == "item" and at.take(at_curb, 1.7, 0.3):
-        objects.add_street_furniture(at_curb)
-    elif what == "bicycle" and at.take(at_back, 1.0, 0.3):
+    elif what == "item":
+        at.put(at_curb, (1.7, 0.3), objects.add_street_furniture)
+    elif what == "bicycle":
         # Leaning on a wall or fence at the back of the sidewalk.
-        people.add_bicycle(at_back)
+        at.put(at_back, (1.0, 0.3), people.add_bicycle)
     elif what == "rack" and at.walk > 2.2:
         add_rack(at, along)
-    elif what == "bins" and at.take(at_back, 1.2, 0.4):
-        objects.add_bins(at_back)
+    elif what == "bins":
+        at.put(at_back, (1.2, 0.4), objects.add_bins)
     elif what == "group":
         _stand_together(at, along, at.curb + 0.55 * at.walk)
 
@@ -155,13 +152,10 @@ def add_bus_stop(at: Roadside, along: float) -> None:
     for _ in range(int(at.rng.integers(1, 5))):
         spot = at.spot(along + at.uniform(-2.5, 2.5), at.curb + at.uniform(0.5, 1.2))
         yaw = spot.frame.yaw - at.side * np.pi / 2 + at.uniform(-0.7, 0.7)
-        spot = spot.at(spot.frame._replace(yaw=yaw))
-        if at.take(spot, 0.3, 0.3):
-            people.add_person(spot)
+        at.put(spot.at(spot.frame._replace(yaw=yaw)), (0.3, 0.3), people.add_person)
     if at.parking > 0 and at.chance(0.5):
         bus = at.spot(along, at.curb - 1.4, at.with_traffic)
-        if at.take(bus, 6.2, 1.3):
-            vehicles.add_bus(bus, Kind.BUS)
+        at.put(bus, (6.2, 1.3), vehicles.add_bus, Kind.BUS)
 
 
 def add_guard_rail(at: Roadside, span: tuple[float, float]) -> None:
@@ -254,8 +248,7 @@ class _Junction(Site):
             turn = -arm * np.pi / 2 + self.uniform(-0.5, 0.5)
             kind = Kind.CHILD if self.chance(0.2) else Kind.PERSON
             spot = self.spot(self.crossing.along_m + sense * reach, arm, beyond, turn)
-            if self.take(spot, 0.25, 0.3):
-                people.add_person(spot, kind)
+            self.put(spot, (0.25, 0.3), people.add_person, kind)
 
 
 def happen(left: Roadside, right: Roadside) -> None:
@@ -270,8 +263,7 @@ def happen(left: Roadside, right: Roadside) -> None:
     if left.chance(0.13):
         at, along = _place(left, right, 5.0)
         spot = at.spot(along, at.curb + (-1.1 if at.parking > 0 else 0.9), at.with_traffic)
-        if at.take(spot, 3.0, 1.1):
-            vehicles.add_car(spot, Kind.AMBULANCE)
+        at.put(spot, (3.0, 1.1), vehicles.add_car, Kind.AMBULANCE)
     for share, add in (
         (0.55, objects.add_debris),
         (0.4, objects.add_vapour),
@@ -280,8 +272,7 @@ def happen(left: Roadside, right: Roadside) -> None:
         for _ in range(int(left.rng.integers(1, 3)) if left.chance(share) else 0):
             at, along = _place(left, right, 2.0)
             spot = at.spot(along, at.curb + at.uniform(0.3, 0.9), at.uniform(0, 6.28))
-            if at.take(spot, 0.7, 0.5):
-                add(spot)
+            at.put(spot, (0.7, 0.5), add)
     if left.chance(0.3):
         add_rack(*_place(left, right, 3.0))
     if layout.setting != "town" and left.parking == 0 and left.chance(0.25):
@@ -314,8 +305,7 @@ def _police(at: Roadside, along: float) -> None:
     for number in range(int(at.rng.integers(1, 3))):
         beside = along + (3.2 if number else -3.2) + at.uniform(-0.5, 0.5)
         spot = at.spot(beside, out + at.uniform(0.0, 1.0), at.uniform(0, 6.28))
-        if at.take(spot, 0.3, 0.3):
-            people.add_person(spot, Kind.POLICE_OFFICER)
+        at.put(spot, (0.3, 0.3), people.add_person, Kind.POLICE_OFFICER)
 
 
 def _works(at: Roadside, works: Stretch) -> None:
@@ -345,8 +335,7 @@ def _works(at: Roadside, works: Stretch) -> None:
         along = middle + float(at.rng.choice([-1.0, 1.0])) * at.uniform(2.8, (end - start) / 2)
         along = min(max(along, start + 0.8), end - 0.8)
         spot = at.spot(along, at.uniform(inner + 0.8, outer - 0.5), at.uniform(0, 6.28))
-        if at.take(spot, 0.3, 0.3):
-            people.add_person(spot, Kind.CONSTRUCTION_WORKER)
+        at.put(spot, (0.3, 0.3), people.add_person, Kind.CONSTRUCTION_WORKER)
     for _ in range(int(at.rng.integers(1, 4))):
         objects.add_debris(at.spot(at.uniform(start + 1, end - 1), outer - 0.6))
     facing = np.pi if at.side < 0 else 0.0

@@ -90,9 +90,9 @@ def _house_lot(at: Roadside, middle: float, width: float) -> None:
     _border(at, at.outer + 0.15, middle, half)
     if gap > 3.0:
         drive = middle + width / 2 - 1.6
-        place = at.spot(drive, at.outer + 3.0, np.pi / 2)
-        if at.chance(0.5) and at.take(place, 2.5, 1.0):
-            vehicles.add_car(place)
+        if at.chance(0.5):
+            place = at.spot(drive, at.outer + 3.0, np.pi / 2)
+            at.put(place, (2.5, 1.0), vehicles.add_car)
         gate = at.facing(drive, at.outer + 7.5)
         if at.chance(0.4) and at.take(gate.moved(-3.0, 0.0), 3.0, 1.7):
             add_garage(gate, 1.6)
@@ -146,8 +146,8 @@ def _green_lot(at: Roadside, middle: float, width: float) -> None:
         place = at.spot(along, at.outer + at.uniform(1.2, 16.0))
         if not at.chance(0.5):
             objects.add_bush(place)
-        elif at.take(place, 0.3, 0.3):
-            objects.add_tree(place)
+        else:
+            at.put(place, (0.3, 0.3), objects.add_tree)
 
 
 def _thicket(at: Roadside, middle: float, width: float) -> None:
@@ -172,9 +172,7 @@ def _hall_lot(at: Roadside, middle: float, width: float) -> None:
         for along in np.arange(middle - 0.4 * width, middle + 0.4 * width, 2.9):
             if at.chance(0.35):
                 turn = float(at.rng.choice([-1.0, 1.0])) * np.pi / 2
-                place = at.spot(float(along), at.outer + 3.4, turn)
-                if at.take(place, 2.5, 1.0):
-                    vehicles.add_car(place)
+                at.put(at.spot(float(along), at.outer + 3.4, turn), (2.5, 1.0), vehicles.add_car)
     place = at.spot(middle, at.outer + 0.6)
     if at.chance(0.4) and at.take(place, 0.3, 1.7):
         objects.add_big_sign(place)
@@ -219,8 +217,7 @@ def _fill_behind(at: Roadside) -> None:
             for _ in range(int(at.rng.integers(0, 3))):
                 beside = middle + at.uniform(-0.5, 0.5) * width
                 tree = at.spot(beside, at.outer + at.uniform(15, 19))
-                if at.take(tree, 0.3, 0.3):
-                    objects.add_tree(tree)
+                at.put(tree, (0.3, 0.3), objects.add_tree)
             along += width
     at.spot(0.0, 0.0).parts(Kind.VEGETATION)  # takes a group's number, as streets always did
     for first, last in at.stretches(2.0):

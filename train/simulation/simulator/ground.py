@@ -29,7 +29,6 @@ RAISED: Final = 128
 
 _FREE_M: Final = 6.0
 _CURBSTONE_M: Final = 0.15
-_DASH_M: Final = (3.0, 9.0)
 
 
 class PackedGround(NamedTuple):
@@ -65,8 +64,6 @@ class Ground:
         The same, up and down.
     bump_m
         Amplitude of the unevenness of terrain.
-    marking_m
-        Width of the dashed middle line, 0 for none.
     start_m, end_m, reach_m
         How far the map goes along the street and to both sides; its edge goes on beyond.
     patches
@@ -85,7 +82,6 @@ class Ground:
     hill_m: float = 0.0
     hill_length_m: float = 80.0
     bump_m: float = 0.05
-    marking_m: float = 0.12
     start_m: float = -110.0
     end_m: float = 150.0
     reach_m: float = 60.0
@@ -127,11 +123,6 @@ class Ground:
             ):
                 left, right = sorted((side * low, side * high))
                 paint(self.start_m, self.end_m, left, right, value)
-        if self.marking_m > 0:
-            dash, period = _DASH_M
-            for along in np.arange(np.floor(self.start_m / period) * period, self.end_m, period):
-                half = self.marking_m / 2
-                paint(along, along + dash, -half, half, int(Kind.LANE_MARKING))
         for start, end, low, high, kind, raised in self.patches:
             paint(start, end, low, high, int(kind) + RAISED * int(raised))
         return cells

@@ -395,7 +395,6 @@ class Layout:
             hill_m=float(rng.uniform(0, 0.8)),
             hill_length_m=float(rng.uniform(60, 120)),
             bump_m=float(rng.uniform(0.02, 0.08)),
-            marking_m=0.0,
             start_m=self.start_m,
             end_m=self.end_m,
             reach_m=REACH_M,

@@ -4,6 +4,7 @@ All are lined in the same way. Places are given along the street or arm, and fro
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,6 +93,13 @@ class Site(Chance):
     def take(self, spot: Spot, half_length: float, half_width: float) -> bool:
         """Take the ground about a place if nothing else has taken any of it."""
         return self.taken.take(spot.frame, half_length, half_width)
+
+    def put(
+        self, spot: Spot, half: tuple[float, float], draw: Callable[..., object], *more: object
+    ) -> None:
+        """Draw something on ground of half a length and a width, if nothing else has taken it."""
+        if self.take(spot, *half):
+            draw(spot, *more)
 
 
 @dataclass(frozen=True)
