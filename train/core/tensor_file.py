@@ -194,6 +194,20 @@ def read_safetensors(
         If the file is missing, damaged or of another format, or the package safetensors is not
         installed.
     """
+    tensors, header = read_any_safetensors(path, what)
+    _check_format(path, header.get("format"), expected_format, what)
+    _check_tensors(path, tensors, header.get(TENSORS_SHA256), what)
+    return tensors, header
+
+
+def read_any_safetensors(path: Path, what: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return tensors and the header's texts of a safetensors file, whoever wrote it.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, or the package safetensors is not installed.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a {what}")
     try:
@@ -208,6 +222,33 @@ def read_safetensors(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise _damaged(path, what, f"damaged: {first_line(error)}") from error
-    _check_format(path, header.get("format"), expected_format, what)
-    _check_tensors(path, tensors, header.get(TENSORS_SHA256), what)
     return tensors, header
+
+
+def misfits(
+    wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
+) -> dict[str, list[str]]:
+    """Return how a file's tensors differ from those of a network, key by key.
+
+    Returns
+    -------
+    dict
+        Under "missing" and "unexpected" keys, under "reshaped" keys with both shapes; each in the
+        order in which network or file lists them. Three empty lists if all of them fit.
+    """
+    return {
+        "missing": [key for key in wanted if key not in found],
+        "unexpected": [key for key in found if key not in wanted],
+        "reshaped": [
+            f"{key} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
+            for key, value in wanted.items()
+            if key in found and found[key].shape != value.shape
+        ],
+    }
+
+
+def refuse_not_finite(path: Path, tensors: Mapping[str, torch.Tensor], advice: str) -> None:
+    """Raise a `UserError` that names a tensor with NaN or infinite entries, and says what to do."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{path}: {name} has NaN or infinite entries; {advice}")

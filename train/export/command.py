@@ -24,7 +24,7 @@ from train.export.onnx_score import first_frames, score
 from train.export.options import FILES, POINTCEPT_CONFIG, POINTCEPT_WEIGHTS, Options
 from train.export.run_card import card_of_run
 from train.export.source import clouds, open_frames, open_network_to_export
-from train.networks.official.pointcept_export import pointcept_config, save_pointcept_checkpoint
+from train.networks.official.ptv3 import pointcept_config, save_pointcept_checkpoint
 from train.networks.pretrained_folder import CARD, save_pretrained
 from train.networks.protocol import Network
 from train.networks.weights import FOLDER_CONFIG, ModelMetadata, read_folder_config

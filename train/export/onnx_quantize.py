@@ -57,6 +57,7 @@ def int8_quantizer(frames: Iterable[Frame], plan: Plan) -> Callable[[Path, Path]
     def quantize(source: Path, target: Path) -> None:
         import onnx
         from onnxruntime.quantization import (
+            CalibrationDataReader,
             CalibrationMethod,
             QuantFormat,
             QuantType,
@@ -68,12 +69,22 @@ def int8_quantizer(frames: Iterable[Frame], plan: Plan) -> Callable[[Path, Path]
         if first is None:
             raise UserError("--calibration-frames: there is no frame to calibrate with")
         names = quantized_nodes(onnx.load(source))
-        reader = _Reader(itertools.chain([first], remaining), plan)
+        inputs = (
+            {"feat": feat, **build_tables(grid_coord, plan)}
+            for feat, grid_coord in itertools.chain([first], remaining)
+        )
+
+        class Reader(CalibrationDataReader):  # type: ignore[misc]
+            """Gives one cloud after the other, and None after the last."""
+
+            def get_next(self) -> dict[str, np.ndarray] | None:
+                return next(inputs, None)
+
         with errors_only(""):  # it advises a preparation that this graph does not need
             quantize_static(
                 str(source),
                 str(target),
-                reader,
+                Reader(),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["MatMul"],
                 nodes_to_quantize=names,
@@ -102,28 +113,3 @@ def quantized_nodes(model: Any) -> list[str]:
         if node.op_type == "MatMul" and constants & set(node.input)
     ]
     return products[1:-1]
-
-
-class _Reader:
-    """Gives ONNX Runtime's calibration one cloud after the other."""
-
-    def __init__(self, frames: Iterable[Frame], plan: Plan) -> None:
-        self.frames: Iterator[Frame] = iter(frames)
-        self.plan = plan
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the inputs for the next cloud; None after the last."""
-        frame = next(self.frames, None)
-        if frame is None:
-            return None
-        feat, grid_coord = frame
-        return {"feat": feat, **build_tables(grid_coord, self.plan)}
-
-    def __iter__(self) -> "_Reader":
-        return self
-
-    def __next__(self) -> dict[str, np.ndarray]:
-        inputs = self.get_next()
-        if inputs is None:
-            raise StopIteration
-        return inputs

@@ -15,7 +15,14 @@ import torch
 from train.core.bounded import parse_json, read_json
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
-from train.core.tensor_file import is_safetensors, read_safetensors, read_tensors, write_tensors
+from train.core.tensor_file import (
+    is_safetensors,
+    misfits,
+    read_safetensors,
+    read_tensors,
+    refuse_not_finite,
+    write_tensors,
+)
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import build_network
 
@@ -311,28 +318,14 @@ def _load_weights(model: Network, weights: object, path: Path) -> None:
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()
     ):
         raise UserError(f"{path}: holds no state_dict of tensors; copy or write it again")
-    own = model.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    unexpected = sorted(weights.keys() - own.keys())
-    reshaped = [
-        f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & weights.keys())
-        if weights[name].shape != own[name].shape
-    ]
     problems = [
-        f"{len(names)} {kind} (first: {names[0]})"
-        for kind, names in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("reshaped", reshaped),
-        )
-        if names
+        f"{len(keys)} {kind} (first: {keys[0]})"
+        for kind, keys in misfits(model.state_dict(), weights).items()
+        if keys
     ]
     if problems:
         raise UserError(f"{path}: its weights are of another architecture: {', '.join(problems)}")
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(f"{path}: {name} has NaN or infinite entries; train the network again")
+    refuse_not_finite(path, weights, "train the network again")
     model.load_state_dict(weights)
 
 

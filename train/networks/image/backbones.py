@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from train.core.errors import UserError
+from train.core.tensor_file import misfits, refuse_not_finite
 from train.networks.image.resnet import ResNet
 from train.networks.image.unet import WIDTH, UNet
 from train.networks.image.vision_transformer import FORMS, VisionTransformer
@@ -104,19 +105,15 @@ def _state(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
                 found = {key.removeprefix(prefix): value for key, value in found.items()}
                 changed = True
     kept = {key: value for key, value in found.items() if not key.startswith(LEFT_OUT)}
-    for key, value in kept.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise UserError(f"{path}: {key} has NaN or infinite entries; copy the file again")
+    refuse_not_finite(path, kept, "copy the file again")
     return kept
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
     """Return in which keys a file differs, a line each."""
-    wrong = [
-        f"{key} is {tuple(found[key].shape)} instead of {tuple(value.shape)}"
-        if key in found
-        else f"{key} is missing"
-        for key, value in expected.items()
-        if not key.endswith(COUNTERS) and (key not in found or found[key].shape != value.shape)
+    wrong = misfits(expected, found)
+    return [
+        *(line.replace(" (", " is (", 1) for line in wrong["reshaped"]),
+        *(f"{key} is missing" for key in wrong["missing"] if not key.endswith(COUNTERS)),
+        *(f"{key} is not known" for key in wrong["unexpected"]),
     ]
-    return wrong + [f"{key} is not known" for key in sorted(found.keys() - expected.keys())]

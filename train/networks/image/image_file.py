@@ -12,7 +12,7 @@ import torch
 from train.core.atomic_write import atomic_write
 from train.core.bounded import parse_json
 from train.core.errors import UserError
-from train.core.tensor_file import read_safetensors
+from train.core.tensor_file import misfits, read_safetensors, refuse_not_finite
 from train.networks.image.backbones import UNET, build_backbone
 from train.networks.image.network import IMAGE_SIZE, ImageNetwork
 from train.networks.image.unet import WIDTH
@@ -95,20 +95,14 @@ def load_image_network(path: Path) -> tuple[ImageNetwork, ImageCard]:
         raise UserError(
             f"{path}: describes an image network that this version cannot build: {error}"
         ) from error
-    own = network.state_dict()
-    wrong = sorted(
-        name
-        for name in own.keys() | tensors.keys()
-        if name not in own or name not in tensors or own[name].shape != tensors[name].shape
-    )
+    differing = misfits(network.state_dict(), tensors)
+    wrong = [key for keys in differing.values() for key in keys]
     if wrong:
         raise UserError(
             f"{path}: {len(wrong)} of its tensors do not fit its own card (first: {wrong[0]}); "
             "train the network again"
         )
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise UserError(f"{path}: {name} has NaN or infinite entries; train the network again")
+    refuse_not_finite(path, tensors, "train the network again")
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False), card
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 BLOCKS: Final = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 """Blocks of the four layers, by depth."""
 
+Sides = tuple[int, ...]
+"""Sides of a block's kernels."""
+
 
 class ResNet(nn.Module):
     """The convolutions of a ResNet without its classifier; the maps of all four layers.
@@ -27,7 +30,8 @@ class ResNet(nn.Module):
 
     def __init__(self, depth: int) -> None:
         super().__init__()
-        block: type[_Basic | _Bottleneck] = _Basic if depth == 18 else _Bottleneck
+        sides: Sides = (3, 3) if depth == 18 else (1, 3, 1)
+        expansion = 1 if depth == 18 else 4
         self.depth = depth
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -38,11 +42,12 @@ class ResNet(nn.Module):
             width, stride = 64 << level, 1 if level == 0 else 2
             blocks = []
             for place in range(count):
-                blocks.append(block(before, width, stride if place == 0 else 1))
-                before = width * block.expansion
+                after = width * expansion
+                blocks.append(_Block(before, width, after, sides, 1 if place else stride))
+                before = after
             made.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = made
-        self.channels = tuple((64 << level) * block.expansion for level in range(4))
+        self.channels = tuple((64 << level) * expansion for level in range(4))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return maps at 1/4, 1/8, 1/16 and 1/32 of images [V, 3, H, W]."""
@@ -54,43 +59,34 @@ class ResNet(nn.Module):
         return tuple(maps)
 
 
-class _Basic(nn.Module):
-    expansion = 1
+class _Block(nn.Module):
+    """Convolutions of the given sides, the first 3x3 with the stride, around a residual sum."""
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, before: int, width: int, after: int, sides: Sides, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.count = len(sides)
+        widths = (before, *[width] * (self.count - 1), after)
+        for place, side in enumerate(sides):
+            convolution = nn.Conv2d(
+                widths[place],
+                widths[place + 1],
+                side,
+                stride=stride if place == sides.index(3) else 1,
+                padding=side // 2,
+                bias=False,
+            )
+            self.add_module(f"conv{place + 1}", convolution)
+            self.add_module(f"bn{place + 1}", nn.BatchNorm2d(widths[place + 1]))
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(before, width, stride)
+        self.downsample = _shortcut(before, after, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        beside: Tensor = x if self.downsample is None else self.downsample(x)
-        out: Tensor = self.relu(found + beside)
-        return out
-
-
-class _Bottleneck(nn.Module):
-    expansion = 4
-
-    def __init__(self, before: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * width)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(before, 4 * width, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found = self.relu(self.bn1(self.conv1(x)))
-        found = self.relu(self.bn2(self.conv2(found)))
-        found = self.bn3(self.conv3(found))
+        found = x
+        for place in range(1, self.count + 1):
+            convolution, norm = (self.get_submodule(f"{kind}{place}") for kind in ("conv", "bn"))
+            found = norm(convolution(found))
+            if place < self.count:
+                found = self.relu(found)
         beside: Tensor = x if self.downsample is None else self.downsample(x)
         out: Tensor = self.relu(found + beside)
         return out

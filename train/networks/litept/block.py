@@ -1,14 +1,20 @@
-"""One LitePT block: a convolution, or attention and an MLP, or one after the other.
+"""LitePT: one block (a convolution, or attention and an MLP, or one after the other), and a stage.
 
-Shape letters: N voxels, C channels.
+Y. Yue, D. Robert, J. Wang, S. Hong, J. D. Wegner, C. Rupprecht, K. Schindler, "LitePT: Lighter Yet
+Stronger Point Transformer", CVPR 2026. Module names follow the official code, so that its
+checkpoints load. Stem, pooling and unpooling are PTv3's. Shape letters: N voxels, N_s at stage s,
+C channels.
 """
 
 from torch import Tensor, nn
 
-from train.networks.ptv3.attention import AttentionForm, Rotate, SerializedAttention
-from train.networks.ptv3.block import MLP
-from train.networks.ptv3.conv_backends import ConvBackend, Neighbors, make_convolution
-from train.networks.ptv3.drop_path import PointDropPath
+from train.networks.litept.rotary import point_rotation
+from train.networks.litept.sizes import LitePTConfig
+from train.networks.ptv3.attention import Rotate
+from train.networks.ptv3.backbone import Stage
+from train.networks.ptv3.block import add_attention, residual_convolution
+from train.networks.ptv3.conv_backends import Neighbors
+from train.networks.ptv3.hierarchy import Hierarchy
 from train.networks.ptv3.patches import PatchRows
 
 
@@ -19,18 +25,12 @@ class LitePTBlock(nn.Module):
     ----------
     channels
         C.
-    head_width
-        Channels of an attention head.
     has_conv, has_attention
         Which parts there are.
-    mlp_ratio
-        Hidden width of the MLP over `channels`.
+    config
+        Of the network.
     drop_path
         Rate of attention and MLP; the convolution is never dropped.
-    attention
-        See `SerializedAttention`.
-    convolution
-        See `make_convolution`.
 
     Notes
     -----
@@ -43,33 +43,20 @@ class LitePTBlock(nn.Module):
     def __init__(
         self,
         channels: int,
-        head_width: int,
+        config: LitePTConfig,
+        drop_path: float,
         *,
         has_conv: bool,
         has_attention: bool,
-        mlp_ratio: int,
-        drop_path: float,
-        attention: AttentionForm,
-        convolution: ConvBackend,
     ) -> None:
         super().__init__()
         self.has_conv, self.has_attention = has_conv, has_attention
         if has_conv:
-            self.conv = nn.ModuleList(
-                [
-                    make_convolution(convolution, channels, channels, 3, bias=True),
-                    nn.Linear(channels, channels),
-                    nn.LayerNorm(channels),
-                ]
-            )
+            self.conv = residual_convolution(channels, config)
         elif has_attention:
             self.norm0 = nn.Sequential(nn.LayerNorm(channels))
         if has_attention:
-            self.norm1 = nn.Sequential(nn.LayerNorm(channels))
-            self.attn = SerializedAttention(channels, channels // head_width, attention)
-            self.norm2 = nn.Sequential(nn.LayerNorm(channels))
-            self.mlp = nn.Sequential(MLP(channels, mlp_ratio))
-            self.drop_path = PointDropPath(drop_path)
+            add_attention(self, channels, channels // config.head_width, config, drop_path)
 
     def forward(
         self,
@@ -97,4 +84,41 @@ class LitePTBlock(nn.Module):
         if self.has_attention:
             feat = feat + self.drop_path(self.attn(self.norm1(feat), patches, rotate))
             feat = feat + self.drop_path(self.mlp(self.norm2(feat)))
+        return feat
+
+
+class LitePTStage(Stage):
+    """Pooling or unpooling, and blocks, if there are any, of convolution or attention or both."""
+
+    def block(self, drop_path: float) -> LitePTBlock:
+        """Build one block."""
+        has_conv, has_attention = self.config.parts(self.side, self.index)
+        return LitePTBlock(
+            self.of_side("channels"),
+            self.config,
+            drop_path,
+            has_conv=has_conv,
+            has_attention=has_attention,
+        )
+
+    def run_blocks(self, feat: Tensor, skipped: Tensor, hierarchy: Hierarchy) -> Tensor:
+        """Run the blocks, with one rotation of queries and keys for the whole stage."""
+        del skipped
+        if not self.num_blocks:
+            return feat
+        neighbors = rotate = None
+        config, level = self.config, hierarchy.levels[self.index]
+        convolves, attends = config.parts(self.side, self.index)
+        if convolves:
+            neighbors = hierarchy.neighbors(self.index, 3, config.convolution)
+        if attends:
+            rotate = point_rotation(
+                level.grid_coord, config.head_width, config.rotary_base, feat.dtype
+            )
+        for number in range(self.num_blocks):
+            patches = None
+            if attends:
+                curve = number % level.order.shape[0]
+                patches = hierarchy.patches(self.index, curve, config.patch_size)
+            feat = self.get_submodule(f"block{number}")(feat, neighbors, patches, rotate)
         return feat

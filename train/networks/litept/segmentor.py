@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from train.networks.litept.network import LitePTStage
+from train.networks.litept.block import LitePTStage
 from train.networks.litept.sizes import ALIASES, SIZES, LitePTConfig, litept_config
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
 from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from torch import Tensor
 
-from train.core.bounded import first_line, whole_number
+from train.core.bounded import whole_number
 from train.core.errors import UserError
-from train.core.tensor_file import is_safetensors, read_torch_file
+from train.core.tensor_file import is_safetensors, read_any_safetensors, read_torch_file
 
 Form = Literal["main", "v1.5.1"]
 FORMS: Final[tuple[Form, ...]] = ("main", "v1.5.1")
@@ -69,7 +69,9 @@ def read_content(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a model checkpoint")
     if is_safetensors(path):
-        return _read_safetensors(path)
+        tensors, header = read_any_safetensors(path, "model checkpoint")
+        # "pt" is what other people's writers put there: the framework, not a format.
+        return {k: v for k, v in header.items() if v != "pt"} | {"state_dict": tensors}
     scalar = np.float64(0.0).__reduce__()[0]  # the function that numpy's pickles name
     names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]  # numpy 1 and 2
     dtypes = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8")]
@@ -93,23 +95,6 @@ def read_content(path: Path) -> Mapping[str, Any]:
             f"{path}: holds a {type(content).__name__}, expected a dictionary with 'state_dict'"
         )
     return content
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise UserError(
-            f"{path}: needs the package safetensors; pip install 'topodistill[train]'"
-        ) from error
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({first_line(error)}); copy it again") from error
-    # "pt" is what other people's writers put there: the framework, not a format.
-    return {k: v for k, v in header.items() if v != "pt"} | {"state_dict": tensors}
 
 
 def official_file(content: Mapping[str, Any], path: Path) -> OfficialFile:
@@ -149,50 +134,51 @@ def shortened(keys: list[str] | tuple[str, ...]) -> str:
     return listed if len(keys) <= 4 else f"{listed} and {len(keys) - 4} more"
 
 
-def stage_shapes(
-    file: OfficialFile, side: Literal["enc", "dec"], part: str
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return blocks and width of every stage of one side, finest first.
+def stage_shapes(file: OfficialFile, network: str) -> dict[str, tuple[int, ...]]:
+    """Return blocks and width of every stage, finest first.
 
     Parameters
     ----------
     file
         The checkpoint.
-    side
-        Encoder or decoder.
-    part
-        Of a network's keys, for the message.
+    network
+        Whose keys they are, for the message.
+
+    Returns
+    -------
+    dict
+        "enc_depths", "enc_channels", "dec_depths", "dec_channels", as configurations have them.
 
     Raises
     ------
     UserError
         If a stage is missing.
     """
-    prefix = f"backbone.{side}.{side}"
-    found = {key.removeprefix(prefix).split(".")[0] for key in file.state if key.startswith(prefix)}
-    indices = sorted(int(index) for index in found if whole_number(index) is not None)
-    if not indices or indices != list(range(len(indices))):
-        raise UserError(
-            f"{file.path}: has stages {', '.join(f'{side}{i}' for i in indices) or 'none'} of a "
-            f"{part}; a stage is missing, so the file is cut or of another network"
-        )
-    depths, widths = [], []
-    for index in indices:
-        blocks = {
-            key.removeprefix(f"{prefix}{index}.block").split(".")[0]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for side, projection in (("enc", "down.proj"), ("dec", "up.proj.0")):
+        prefix = f"backbone.{side}.{side}"
+        # The stage and the part of every key, "0" and "block1".
+        parts = {
+            (*key.removeprefix(prefix).split("."), "")[:2]
             for key in file.state
-            if key.startswith(f"{prefix}{index}.block")
+            if key.startswith(prefix)
         }
-        depths.append(len(blocks))
-        widths.append(_width(file, side, index, part))
-    return tuple(depths), tuple(widths)
-
-
-def _width(file: OfficialFile, side: str, index: int, part: str) -> int:
-    place = f"backbone.{side}.{side}{index}"
-    key = f"{place}.down.proj.weight" if side == "enc" else f"{place}.up.proj.0.weight"
-    if side == "enc" and index == 0:
-        key = STEM
-    if key not in file.state:
-        raise UserError(f"{file.path}: no '{key}' in the checkpoint of a {part}")
-    return int(file.state[key].shape[0])
+        known = {stage for stage, _ in parts}
+        indices = sorted(int(index) for index in known if whole_number(index) is not None)
+        if not indices or indices != list(range(len(indices))):
+            raise UserError(
+                f"{file.path}: has stages {', '.join(f'{side}{i}' for i in indices) or 'none'} of "
+                f"a {network}; a stage is missing, so the file is cut or of another network"
+            )
+        shapes[f"{side}_depths"] = tuple(
+            sum(stage == str(index) and part.startswith("block") for stage, part in parts)
+            for index in indices
+        )
+        keys = [f"{prefix}{index}.{projection}.weight" for index in indices]
+        if side == "enc":
+            keys[0] = STEM
+        lacking = [key for key in keys if key not in file.state]
+        if lacking:
+            raise UserError(f"{file.path}: no '{lacking[0]}' in the checkpoint of a {network}")
+        shapes[f"{side}_channels"] = tuple(int(file.state[key].shape[0]) for key in keys)
+    return shapes

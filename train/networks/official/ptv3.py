@@ -1,43 +1,28 @@
-"""Pointcept's PTv3 checkpoints: which network a file holds, the names of its keys, and a reader."""
+"""Pointcept's PTv3 checkpoints: the names of their keys, a reader, and a writer with its config."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from train.core.console import logger
+from train.core.atomic_write import atomic_write
 from train.core.errors import ClassCountError, UserError
+from train.core.tensor_file import misfits
 from train.networks.official.checkpoint import (
     HEAD,
     STEM,
     WRAPPER,
-    Form,
-    OfficialFile,
     is_ours,
     official_file,
     read_content,
     shortened,
-    stage_shapes,
 )
-from train.networks.protocol import NetworkSpec
 from train.networks.ptv3.block import CpeInput
 from train.networks.ptv3.segmentor import Segmentor, build_segmentor
-from train.networks.ptv3.sizes import SIZES
-
-USUAL_HEAD_WIDTH: Final = 16
-"""Channels of an attention head of every published PTv3; a file's shapes do not tell."""
-
-PUBLISHED: Final = ("teacher", "student", "tiny-teacher", "tiny-student")
-
-
-def from_pointcept_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict of Pointcept's under our names: the same, without the wrapper's prefix.
-
-    Our modules have the official names. LitePT's checkpoints are named alike.
-    """
-    return {str(key).removeprefix(WRAPPER): value for key, value in state.items()}
 
 
 def to_pointcept_keys(state: Mapping[str, Tensor], *, wrapped: bool = True) -> dict[str, Tensor]:
@@ -53,56 +38,6 @@ def to_pointcept_keys(state: Mapping[str, Tensor], *, wrapped: bool = True) -> d
     """
     prefix = WRAPPER if wrapped else ""
     return {f"{prefix}{key}": value for key, value in state.items()}
-
-
-def infer_ptv3(file: OfficialFile, form: Form) -> NetworkSpec:
-    """Return the PTv3 whose depths and widths a file's keys and shapes have.
-
-    Parameters
-    ----------
-    file
-        The checkpoint.
-    form
-        Of the code that trained it; the file cannot tell.
-
-    Raises
-    ------
-    UserError
-        If a stage is missing, or the widths do not divide into heads.
-    """
-    enc_depths, enc_channels = stage_shapes(file, "enc", "PTv3")
-    dec_depths, dec_channels = stage_shapes(file, "dec", "PTv3")
-    num_classes, in_channels = file.state[HEAD].shape[0], file.state[STEM].shape[-1]
-    forms: dict[str, Any] = {"cpe_input": form, "depth_rule": form}
-    for name in PUBLISHED:
-        usual = SIZES[name]
-        if (usual.enc_depths, usual.enc_channels, usual.dec_depths, usual.dec_channels) == (
-            enc_depths,
-            enc_channels,
-            dec_depths,
-            dec_channels,
-        ):
-            return NetworkSpec("ptv3", name, num_classes, in_channels, forms)
-    for width in (*enc_channels, *dec_channels):
-        if width % USUAL_HEAD_WIDTH:
-            raise UserError(
-                f"{file.path}: a PTv3 of widths {enc_channels} and {dec_channels}, which do not "
-                f"divide into heads of {USUAL_HEAD_WIDTH} channels; its number of heads is unknown"
-            )
-    logger.info(
-        f"note: {file.path}: a PTv3 of depths {enc_depths} and {dec_depths}, widths {enc_channels} "
-        f"and {dec_channels}, none of the published; taken to have {USUAL_HEAD_WIDTH} channels per "
-        "head and patches of 1024, which the file does not say"
-    )
-    overrides = {
-        "enc_depths": enc_depths,
-        "enc_channels": enc_channels,
-        "enc_heads": tuple(width // USUAL_HEAD_WIDTH for width in enc_channels),
-        "dec_depths": dec_depths,
-        "dec_channels": dec_channels,
-        "dec_heads": tuple(width // USUAL_HEAD_WIDTH for width in dec_channels),
-    }
-    return NetworkSpec("ptv3", "teacher", num_classes, in_channels, {**overrides, **forms})
 
 
 @dataclass(frozen=True)
@@ -212,20 +147,18 @@ def load_pointcept_checkpoint(
         )
     model = build_segmentor(size, found_classes, in_channels, cpe_input=cpe_input, **overrides)
     wanted = model.state_dict()
-    missing = tuple(key for key in wanted if key not in state)
-    unexpected = tuple(key for key in state if key not in wanted)
+    wrong = misfits(wanted, state)
+    missing, unexpected = tuple(wrong["missing"]), tuple(wrong["unexpected"])
     if strict and (missing or unexpected):
         raise UserError(
             f"{file}: does not fit '{size}': missing {shortened(missing)}; unexpected"
             f" {shortened(unexpected)}; give the size that the file has"
         )
-    for key, value in state.items():
-        if key in wanted and value.shape != wanted[key].shape:
-            raise UserError(
-                f"{file}: '{key}' has shape {tuple(value.shape)}, '{size}' needs"
-                f" {tuple(wanted[key].shape)}; choose another size (convolution weights of spconv"
-                " 1 have another layout and are not converted)"
-            )
+    if wrong["reshaped"]:
+        raise UserError(
+            f"{file}: has shapes that '{size}' has not: {wrong['reshaped'][0]}; choose another size"
+            " (convolution weights of spconv 1 have another layout and are not converted)"
+        )
     model.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
     report = CheckpointReport(
         path=file,
@@ -237,3 +170,96 @@ def load_pointcept_checkpoint(
         unexpected=unexpected,
     )
     return model.eval(), report
+
+
+def save_pointcept_checkpoint(network: Segmentor, path: Path) -> None:
+    """Write the weights as Pointcept's trainer writes its ``model_best.pth``.
+
+    Parameters
+    ----------
+    network
+        Weights are stored as they are, on the CPU, under Pointcept's key names with the
+        ``module.`` prefix that its loader expects.
+    path
+        The file; replaced whole or not at all.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+
+    Notes
+    -----
+    There is no optimizer and no scheduler in the file: it is for testing, fine-tuning and as a
+    teacher (Pointcept's ``weight=``), not for its ``resume``.
+    """
+    state = OrderedDict(
+        (name, tensor.detach().cpu().clone())
+        for name, tensor in to_pointcept_keys(network.state_dict()).items()
+    )
+    with atomic_write(path) as unfinished:
+        torch.save({"epoch": 0, "best_metric_value": 0.0, "state_dict": state}, unfinished)
+
+
+def pointcept_config(network: Segmentor) -> str:
+    """Return the part ``model = dict(...)`` of a Pointcept config that builds this network there.
+
+    Pointcept chooses attention by `enable_flash`; without flash-attn set it to False.
+    """
+    config = network.config
+    stages = config.num_stages
+    backbone: dict[str, Any] = {
+        "type": "PT-v3m1",
+        "in_channels": network.in_channels,
+        "order": list(config.orders),
+        "stride": (2,) * (stages - 1),
+        "enc_depths": config.enc_depths,
+        "enc_channels": config.enc_channels,
+        "enc_num_head": config.enc_heads,
+        "enc_patch_size": (config.patch_size,) * stages,
+        "dec_depths": config.dec_depths,
+        "dec_channels": config.dec_channels,
+        "dec_num_head": config.dec_heads,
+        "dec_patch_size": (config.patch_size,) * (stages - 1),
+        "mlp_ratio": config.mlp_ratio,
+        "qkv_bias": True,
+        "qk_scale": None,
+        "attn_drop": 0.0,
+        "proj_drop": 0.0,
+        "drop_path": config.drop_path,
+        "shuffle_orders": True,
+        "pre_norm": True,
+        "enable_rpe": False,
+        "enable_flash": True,
+        "upcast_attention": False,
+        "upcast_softmax": False,
+        "pdnorm_bn": False,
+        "pdnorm_ln": False,
+    }
+    lines = [
+        "# The model of a Pointcept config for model.pth; take data and test settings from the",
+        "# config of your dataset.",
+        *_version_notes(network),
+        "model = dict(",
+        '    type="DefaultSegmentorV2",',
+        f"    num_classes={network.num_classes},",
+        f"    backbone_out_channels={config.dec_channels[0]},",
+        "    backbone=dict(",
+        *(f"        {name}={value!r}," for name, value in backbone.items()),
+        "    ),",
+        '    criteria=[dict(type="CrossEntropyLoss", loss_weight=1.0, ignore_index=-1)],',
+        ")",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _version_notes(network: Segmentor) -> list[str]:
+    """Say which of Pointcept's versions compute what this network does."""
+    config = network.config
+    if config.cpe_input == "v1.5.1":
+        version = "v1.5.1: from its commit 74c4fc1 (2024-03-26) on, the same weights give nonsense"
+    elif config.depth_rule == "v1.5.1":
+        version = "a version after its commit 74c4fc1 (2024-03-26) and before v1.6.0"
+    else:
+        version = "v1.6.0 or later (v1.5.1 computes another function with the same weights)"
+    return [f"# Needs Pointcept {version}."]

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from train.networks.protocol import StageHook
 from train.networks.ptv3.conv_backends import ConvBackend
-from train.networks.ptv3.drop_path import drop_path_rates
 from train.networks.ptv3.hierarchy import Hierarchy
 from train.networks.ptv3.hierarchy_config import HierarchyConfig
 from train.networks.ptv3.pooling import Pooling, Stem, Unpooling
@@ -173,3 +172,18 @@ class Backbone(nn.Module):
         for name, stage in self.dec.items():
             feat = leave(name, stage(feat, hierarchy, stages[name.replace("dec", "enc")]))
         return stages
+
+
+def drop_path_rates(largest: float, depths: tuple[int, ...]) -> list[list[float]]:
+    """Return the rate of every block by stage: linear from 0 to `largest` over all blocks.
+
+    Parameters
+    ----------
+    largest
+        Rate of the last block.
+    depths
+        Blocks of each stage.
+    """
+    num_blocks = sum(depths)
+    rates = iter([largest * index / max(num_blocks - 1, 1) for index in range(num_blocks)])
+    return [[next(rates) for _ in range(depth)] for depth in depths]

@@ -3,18 +3,17 @@
 Shape letters: N voxels, C channels.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from train.networks.ptv3.attention import AttentionForm, SerializedAttention
-from train.networks.ptv3.conv_backends import ConvBackend, Neighbors, make_convolution
-from train.networks.ptv3.drop_path import PointDropPath
+from train.networks.ptv3.attention import SerializedAttention
+from train.networks.ptv3.conv_backends import Neighbors, make_convolution
+from train.networks.ptv3.hierarchy_config import HierarchyConfig
 from train.networks.ptv3.patches import PatchRows
 
 CpeInput = Literal["main", "v1.5.1"]
-
 
 # Rows of an MLP's hidden layer that are alive at once without gradients: few enough for a
 # CPU's caches. The hidden layer of a whole frame is the network's largest tensor.
@@ -49,6 +48,55 @@ class MLP(nn.Module):
         return out
 
 
+class PointDropPath(nn.Module):
+    """Drop a residual branch at random voxels in training and scale the others to make up for it.
+
+    Parameters
+    ----------
+    rate
+        Chance of a voxel (not of a cloud) to lose the branch, in [0, 1).
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"PointDropPath: rate is {rate}, must be in [0, 1)")
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """Return [N, C] with rows zeroed or scaled by 1 / (1 - rate); unchanged in evaluation."""
+        if self.rate == 0.0 or not self.training:
+            return branch
+        kept = torch.rand(branch.shape[0], 1, device=branch.device) >= self.rate
+        return branch * (kept.to(branch.dtype) / (1.0 - self.rate))
+
+    def extra_repr(self) -> str:
+        """Return the rate, for printing."""
+        return f"rate={self.rate:.3f}"
+
+
+def residual_convolution(channels: int, config: HierarchyConfig) -> nn.ModuleList:
+    """Return a 3 x 3 x 3 convolution, a linear map and a layer norm, all [N, C] to [N, C]."""
+    return nn.ModuleList(
+        [
+            make_convolution(config.convolution, channels, channels, 3, bias=True),
+            nn.Linear(channels, channels),
+            nn.LayerNorm(channels),
+        ]
+    )
+
+
+def add_attention(
+    block: nn.Module, channels: int, num_heads: int, config: HierarchyConfig, drop_path: float
+) -> None:
+    """Give a block attention and an MLP, under the names that checkpoints give them."""
+    block.norm1 = nn.Sequential(nn.LayerNorm(channels))
+    block.attn = SerializedAttention(channels, num_heads, config.attention)
+    block.norm2 = nn.Sequential(nn.LayerNorm(channels))
+    block.mlp = nn.Sequential(MLP(channels, config.mlp_ratio))
+    block.drop_path = PointDropPath(drop_path)
+
+
 class Block(nn.Module):
     """Pre-norm block.
 
@@ -56,45 +104,20 @@ class Block(nn.Module):
     ----------
     channels, num_heads
         Width and heads of the attention.
-    mlp_ratio
-        Hidden width of the MLP over `channels`.
+    config
+        Of the network. Its `cpe_input` says what the next block's position encoding reads:
+        ``"main"``: this block's output; ``"v1.5.1"``: its MLP branch before the residual sum, as
+        the code did under which the released weights were trained. Same parameters, different
+        function.
     drop_path
         Rate for both of attention and MLP; the position encoding is never dropped.
-    attention
-        See `SerializedAttention`.
-    convolution
-        See `make_convolution`.
-    cpe_input
-        What the next block's position encoding reads: ``"main"``: this block's output;
-        ``"v1.5.1"``: its MLP branch before the residual sum, as the code did under which
-        the released weights were trained. Same parameters, different function.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        num_heads: int,
-        *,
-        mlp_ratio: int,
-        drop_path: float,
-        attention: AttentionForm,
-        convolution: ConvBackend,
-        cpe_input: CpeInput,
-    ) -> None:
+    def __init__(self, channels: int, num_heads: int, config: Any, drop_path: float) -> None:
         super().__init__()
-        self.cpe_input = cpe_input
-        self.cpe = nn.ModuleList(
-            [
-                make_convolution(convolution, channels, channels, 3, bias=True),
-                nn.Linear(channels, channels),
-                nn.LayerNorm(channels),
-            ]
-        )
-        self.norm1 = nn.Sequential(nn.LayerNorm(channels))
-        self.attn = SerializedAttention(channels, num_heads, attention)
-        self.norm2 = nn.Sequential(nn.LayerNorm(channels))
-        self.mlp = nn.Sequential(MLP(channels, mlp_ratio))
-        self.drop_path = PointDropPath(drop_path)
+        self.cpe_input = config.cpe_input
+        self.cpe = residual_convolution(channels, config)
+        add_attention(self, channels, num_heads, config, drop_path)
 
     def forward(
         self, feat: Tensor, cpe_feat: Tensor, neighbors: Neighbors, patches: PatchRows

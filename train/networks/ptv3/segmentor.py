@@ -1,4 +1,7 @@
-"""A PTv3 with a linear head: a logit for each class at each voxel.
+"""Point Transformer V3: how its blocks run, and the network with a linear head on the voxels.
+
+Wu et al., "Point Transformer V3: Simpler, Faster, Stronger", CVPR 2024; module names follow the
+official code so that its checkpoints load.
 
 Shape letters: N voxels, N_s at stage s, B clouds, C channels.
 """
@@ -8,11 +11,31 @@ from typing import Any
 
 from torch import Tensor
 
+from train.networks.ptv3.backbone import Stage
+from train.networks.ptv3.block import Block
 from train.networks.ptv3.hierarchy import Hierarchy, build_hierarchy
 from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
-from train.networks.ptv3.network import PTv3Stage
 from train.networks.ptv3.serialization import curve_depth
 from train.networks.ptv3.sizes import SIZES, NetworkConfig, network_config
+
+
+class PTv3Stage(Stage):
+    """Pooling or unpooling, and blocks that all attend."""
+
+    def block(self, drop_path: float) -> Block:
+        """Build one block."""
+        return Block(self.of_side("channels"), self.of_side("heads"), self.config, drop_path)
+
+    def run_blocks(self, feat: Tensor, skipped: Tensor, hierarchy: Hierarchy) -> Tensor:
+        """Run the blocks; the first one's position encoding reads what is `skipped`."""
+        neighbors = hierarchy.neighbors(self.index, 3, self.config.convolution)
+        num_curves = hierarchy.levels[self.index].order.shape[0]
+        cpe_feat = skipped
+        for number in range(self.num_blocks):
+            block = self.get_submodule(f"block{number}")
+            patches = hierarchy.patches(self.index, number % num_curves, self.config.patch_size)
+            feat, cpe_feat = block(feat, cpe_feat, neighbors, patches)
+        return feat
 
 
 class Segmentor(HierarchySegmentor):

@@ -5,7 +5,7 @@ import torch
 
 from train.networks.litept import build_litept
 from train.networks.ptv3 import build_hierarchy
-from train.networks.ptv3.drop_path import PointDropPath
+from train.networks.ptv3.block import PointDropPath
 
 IN_ORDER = [range(4)] * 5
 CLOUDS = {"one-cloud": [90], "three-clouds": [60, 5, 40]}

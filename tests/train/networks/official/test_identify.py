@@ -12,7 +12,7 @@ from train.core.errors import UserError
 from train.networks.litept import build_litept
 from train.networks.official.checkpoint import OfficialFile, official_file, read_content
 from train.networks.official.identify import identify, load_state
-from train.networks.official.ptv3 import from_pointcept_keys, to_pointcept_keys
+from train.networks.official.ptv3 import to_pointcept_keys
 from train.networks.protocol import NetworkSpec
 from train.networks.ptv3 import build_segmentor
 from train.networks.registry import build_network
@@ -159,7 +159,7 @@ def test_names_go_to_pointcept_and_back():
     state = build_litept("tiny", 3).state_dict()
     wrapped = to_pointcept_keys(state)
     assert next(iter(wrapped)) == "module.seg_head.weight"
-    assert list(from_pointcept_keys(wrapped)) == list(state)
+    assert list(official_file(wrapped, "m.pth").state) == list(state)
     assert list(to_pointcept_keys(state, wrapped=False)) == list(state)
 
 

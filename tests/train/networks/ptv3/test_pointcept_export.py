@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from train.networks.official.pointcept_export import pointcept_config, save_pointcept_checkpoint
-from train.networks.official.ptv3 import load_pointcept_checkpoint
+from train.networks.official.ptv3 import (
+    load_pointcept_checkpoint,
+    pointcept_config,
+    save_pointcept_checkpoint,
+)
 from train.networks.ptv3 import build_segmentor
 
 
