@@ -13,11 +13,29 @@ from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import DistillationMethod
 from train.methods.terms import LossTerm
 from train.networks.protocol import Network, NetworkOutput, NetworkSpec, prepare_pair
+from train.networks.weights import ModelMetadata
 
 TOY_NETWORK = {"toy": "tests.train.toys:build_toy"}
 TOY_METHOD = {"hint": "tests.train.toys:Hint"}
 
 WIDTHS = {"small": 6, "wide": 10}
+
+
+def toy_metadata(network: Network | None = None, **changes: object) -> ModelMetadata:
+    """Return metadata of a network; of a tiny student of four classes unless another is given."""
+    spec = NetworkSpec("ptv3", "tiny-student", 4, 4) if network is None else network.spec()
+    names = changes.get("class_names", tuple("abcdefghijklmnopqrstuvwxyz"[: spec.num_classes]))
+    values = {
+        "network": spec.network,
+        "size": spec.size,
+        "num_classes": len(names),
+        "in_channels": spec.in_channels,
+        "overrides": dict(spec.overrides),
+        "dataset": "toy",
+        "class_names": names,
+        "grid_size_m": 0.05,
+    }
+    return ModelMetadata(**{**values, **changes})
 
 
 class Toy(Network):

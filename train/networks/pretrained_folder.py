@@ -4,11 +4,12 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from train.core import provenance
+from train.core import blocks, provenance
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
@@ -17,15 +18,25 @@ from train.networks.protocol import Network
 from train.networks.weights import (
     FOLDER_CONFIG,
     FOLDER_FORMAT,
-    METADATA_KEY,
-    MODEL_FORMAT,
     ModelMetadata,
     checksum,
     load_model,
+    write_safetensors,
 )
 
 CARD: Final = "README.md"
 WEIGHTS: Final = "model.safetensors"
+
+_FRONT: Final = """\
+---
+library_name: topodistill
+license: {license}
+tags:
+- point-cloud
+- semantic-segmentation
+- lidar
+- knowledge-distillation
+---"""
 
 
 def save_pretrained(
@@ -71,8 +82,6 @@ def save_pretrained(
     ValueError
         If the name of the weights has another ending or the metadata are another network's.
     """
-    from safetensors.torch import save
-
     folder = Path(folder)
     if not data_license.strip():
         raise UserError(
@@ -92,24 +101,18 @@ def save_pretrained(
         )
     scores, made_by = dict(scores or {}), dict(made_by or {})
     made_by.setdefault("versions", provenance.versions())
-    # Copies: safetensors refuses tensors that share memory.
-    weights = {
-        name: tensor.detach().cpu().contiguous().clone()
-        for name, tensor in network.state_dict().items()
-    }
-    header = {
-        "format": MODEL_FORMAT,
-        TENSORS_SHA256: tensors_sha256(weights),
-        METADATA_KEY: json.dumps(metadata.to_plain()),
-        "made_by": json.dumps(made_by),
-        "scores": json.dumps(scores),
-        "license": data_license.strip(),
-    }
+    weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     make_folder(folder, "--output")
     path = folder / weights_name
-    with atomic_write(path) as unfinished:
-        # Not by its own writer, whose files nobody but their owner may read.
-        unfinished.write_bytes(save(weights, metadata=header))
+    write_safetensors(
+        path,
+        weights,
+        metadata,
+        made_by=made_by,
+        scores=scores,
+        terms=data_license.strip(),
+        more={TENSORS_SHA256: tensors_sha256(weights)},
+    )
     config = {
         "format": FOLDER_FORMAT,
         "library_name": "topodistill",
@@ -166,56 +169,38 @@ def model_card(config: Mapping[str, Any], metadata: ModelMetadata) -> str:
     clip, simulated = metadata.clip_range_m, metadata.simulated_seed is not None
     title = f"{metadata.network}:{metadata.size}, {metadata.dataset}"
     options = ", ".join(f"{name} {value}" for name, value in metadata.overrides.items())
-    lines = [
-        "---",
-        "library_name: topodistill",
-        f"license: {'mit' if simulated else 'other'}",
-        "tags:",
-        "- point-cloud",
-        "- semantic-segmentation",
-        "- lidar",
-        "- knowledge-distillation",
-        "---",
-        "",
-        f"# {title}{' (simulated)' if simulated else ''}",
-        "",
+    box = "" if clip is None else f" (points moved into the box {clip[:3]} to {clip[3:]} m)"
+    channels = "x, y, z in meters and strength" if metadata.in_channels == 4 else "as trained"
+    return blocks.page(
+        _FRONT.format(license="mit" if simulated else "other"),
+        blocks.heading(f"{title}{' (simulated)' if simulated else ''}", 1),
         f"A LiDAR segmentation network of {config['parameters']:,} parameters. It takes points "
-        f"with {metadata.in_channels} channels, "
-        + ("x, y, z in meters and strength" if metadata.in_channels == 4 else "as trained")
-        + f", in voxels of {metadata.grid_size_m:g} m"
-        + ("" if clip is None else f" (points moved into the box {clip[:3]} to {clip[3:]} m)")
-        + ".",
-        "",
-        "```python",
-        "from topodistill import from_pretrained",
-        "",
-        'network, metadata = from_pretrained("PATH OF THIS FOLDER")',
-        "```",
-        "",
+        f"with {metadata.in_channels} channels, {channels}, in voxels of "
+        f"{metadata.grid_size_m:g} m{box}.",
+        blocks.code(
+            "from topodistill import from_pretrained\n\n"
+            'network, metadata = from_pretrained("PATH OF THIS FOLDER")',
+            "python",
+        ),
         "`topodistill predict --checkpoint FOLDER --input frame.bin --output labels.npy` labels a "
         "cloud.",
-        "",
-        "## Data license",
-        "",
+        blocks.heading("Data license"),
         config["data_license"],
-        "",
-        "## Scores",
-        "",
-        *_score_lines(config["scores"]),
-        "",
-        "## What it is",
-        "",
-        f"- Network: {metadata.network}:{metadata.size}" + (f" ({options})" if options else ""),
-        f"- Weights: `{config['weights']}`, checksum {config['checksum']}",
-        f"- Classes of {metadata.dataset}, by train id: "
-        + ", ".join(f"{index} {name}" for index, name in enumerate(metadata.class_names)),
-        f"- Trained on: {_trained_on(metadata)}",
-        "",
-        "## How it was made",
-        "",
-        *_made_lines(config["made_by"]),
-    ]
-    return "\n".join(lines) + "\n"
+        blocks.heading("Scores"),
+        *_about_scores(config["scores"]),
+        blocks.heading("What it is"),
+        blocks.bullets(
+            [
+                f"Network: {metadata.network}:{metadata.size}" + (options and f" ({options})"),
+                f"Weights: `{config['weights']}`, checksum {config['checksum']}",
+                f"Classes of {metadata.dataset}, by train id: "
+                + ", ".join(f"{index} {name}" for index, name in enumerate(metadata.class_names)),
+                f"Trained on: {_trained_on(metadata)}",
+            ]
+        ),
+        blocks.heading("How it was made"),
+        *_how_made(config["made_by"]),
+    )
 
 
 def _trained_on(metadata: ModelMetadata) -> str:
@@ -226,40 +211,44 @@ def _trained_on(metadata: ModelMetadata) -> str:
     return f"{sequences} of {metadata.dataset}"
 
 
-def _score_lines(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _about_scores(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if not scores:
-        return ["These weights have not been scored."]
-    lines = [
+        yield "These weights have not been scored."
+        return
+    yield (
         "Percent, over every raw point; mIoU is the mean over the classes that occur in the labels "
-        "or the predictions.",
-    ]
+        "or the predictions."
+    )
     for name, values in scores.items():
         frames = f" ({values['frames']} frames)" if "frames" in values else ""
-        lines += [
-            "",
-            f"On {name}{frames}: mIoU {_percent(values.get('miou'))}, accuracy "
-            f"{_percent(values.get('accuracy'))}.",
-        ]
+        yield (
+            f"On {name}{frames}: mIoU {percent(values.get('miou'))}, accuracy "
+            f"{percent(values.get('accuracy'))}."
+        )
         if values.get("iou"):
-            lines += ["", "| class | IoU |", "| --- | ---: |"]
-            lines += [f"| {each} | {_percent(iou)} |" for each, iou in values["iou"].items()]
-    return lines
+            rows = [(each, percent(iou)) for each, iou in values["iou"].items()]
+            yield blocks.table(("class", "IoU"), rows)
 
 
-def _made_lines(made_by: Mapping[str, Any]) -> list[str]:
+def _how_made(made_by: Mapping[str, Any]) -> Iterator[str]:
     rest = dict(made_by)
     command = rest.pop("command", None)
-    lines = [] if command is None else ["```bash", str(command), "```", ""]
-    return lines + [
-        f"- {name.replace('_', ' ').capitalize()}: {_words(value)}" for name, value in rest.items()
-    ]
+    if command is not None:
+        yield blocks.code(str(command))
+    yield blocks.bullets(facts(rest))
 
 
-def _words(value: object) -> str:
+def facts(made_by: Mapping[str, Any]) -> list[str]:
+    """Return what is known of a network's making, for people: "Seed: 3"."""
+    return [f"{k.replace('_', ' ').capitalize()}: {words(value)}" for k, value in made_by.items()]
+
+
+def words(value: object) -> str:
+    """Return a plain value, for people."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name} {words(inner)}" for name, inner in value.items())
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+percent: Final = partial(blocks.percent, missing="-")
+"""A share of 1 in percent, for people."""

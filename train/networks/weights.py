@@ -5,6 +5,7 @@ not at all.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import torch
 
+from train.core.atomic_write import atomic_write
 from train.core.bounded import parse_json, read_json
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
@@ -180,6 +182,42 @@ def save_model(model: Network, metadata: ModelMetadata, path: Path) -> None:
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     content = {"format": MODEL_FORMAT, "card": metadata.to_plain(), "state_dict": weights}
     write_tensors(content, path)
+
+
+def write_safetensors(
+    path: Path,
+    weights: Mapping[str, torch.Tensor],
+    metadata: ModelMetadata,
+    *,
+    made_by: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    terms: str,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights as they are, with what they are in the header, whole or not at all.
+
+    `made_by`, `scores` and `terms` (the license) are plain values; `more` are further texts.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    header = {
+        "format": MODEL_FORMAT,
+        **(more or {}),
+        METADATA_KEY: json.dumps(metadata.to_plain()),
+        "made_by": json.dumps(dict(made_by)),
+        "scores": json.dumps(dict(scores)),
+        "license": terms,
+    }
+    # Copies: safetensors refuses tensors that share memory.
+    copies = {name: tensor.contiguous().clone() for name, tensor in weights.items()}
+    with atomic_write(path) as unfinished:
+        # Not by its own writer, whose files nobody but their owner may read.
+        unfinished.write_bytes(save(copies, metadata=header))
 
 
 def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:

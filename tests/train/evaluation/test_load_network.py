@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
+from tests.train.networks.ptv3.conftest import _make_batch as make_batch
 
 from tests.train.networks.official.official_files import write_official
-from tests.train.networks.ptv3.conftest import _make_batch as make_batch
 from train.core.errors import UserError
 from train.data.waymo import CLASS_NAMES as WAYMO
 from train.evaluation.load_network import (

@@ -1,28 +1,19 @@
 """One export of the tiny student, shared by the tests that only read it."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 
+from tests.train.networks.conftest import randomize
+from tests.train.toys import toy_metadata
 from train.data.semantickitti import CLASS_NAMES
 from train.export.command import main
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata, save_model
-
-
-def _telling(network, seed=0):
-    """Give norms and biases values that matter; fresh ones are 0 and 1 and hide mistakes."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            if name.endswith("running_var"):
-                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
-            elif tensor.is_floating_point() and tensor.ndim == 1:
-                tensor.add_(0.3 * torch.randn(tensor.shape, generator=generator))
-    return network.eval()
+from train.networks.weights import save_model
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +22,7 @@ def telling_network():
 
     def make(size="tiny-student", num_classes=5, **overrides):
         torch.manual_seed(0)
-        return _telling(build_segmentor(size, num_classes, **overrides))
+        return randomize(build_segmentor(size, num_classes, **overrides)).eval()
 
     return make
 
@@ -40,21 +31,8 @@ def telling_network():
 def metadata_of():
     """Return a function from a network to metadata that fit it."""
 
-    def make(network, **changes):
-        spec = network.spec()
-        values = {
-            "size": spec.size,
-            "num_classes": spec.num_classes,
-            "in_channels": spec.in_channels,
-            "overrides": dict(spec.overrides),
-            "dataset": "toy",
-            "class_names": tuple("abcdefghijklmnopqrstuvwxyz"[: spec.num_classes]),
-            "grid_size_m": 0.2,
-            "clip_range_m": (-6.0, -6.0, -6.0, 6.0, 6.0, 6.0),
-        }
-        return ModelMetadata(**{**values, **changes})
-
-    return make
+    clip_range_m = (-6.0, -6.0, -6.0, 6.0, 6.0, 6.0)
+    return partial(toy_metadata, grid_size_m=0.2, clip_range_m=clip_range_m)
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from tests.train.toys import toy_metadata
 from train.core.errors import UserError
 from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network, parse_network
-from train.networks.weights import ModelMetadata, load_model, save_model
+from train.networks.weights import load_model, save_model
 
 SOURCE = """
 from tests.train.toys import Toy
@@ -45,11 +46,7 @@ def test_a_file_s_function_builds_a_network_that_says_where_it_is_from(source, m
 def test_its_checkpoint_is_loaded_again_while_the_file_is_there(source, tmp_path):
     spec = NetworkSpec(str(source), "build", 2, 4)
     model = build_network(spec)
-    metadata = ModelMetadata(
-        network=spec.network, size=spec.size, num_classes=2, in_channels=4, overrides={},
-        dataset="semantickitti", class_names=("a", "b"), grid_size_m=0.05,
-    )  # fmt: skip
-    save_model(model, metadata, tmp_path / "student.pt")
+    save_model(model, toy_metadata(model), tmp_path / "student.pt")
     loaded, found = load_model(tmp_path / "student.pt")
     assert found.spec == spec == loaded.spec()
     want = model.state_dict()

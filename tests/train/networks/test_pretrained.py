@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.train.toys import toy_metadata
 from train.core.errors import UserError
 from train.data.dataset_spec import dataset_spec
 from train.networks.pretrained import (
@@ -17,15 +18,9 @@ from train.networks.pretrained import (
     save_pretrained,
 )
 from train.networks.pretrained.__main__ import main
-from train.networks.weights import ModelMetadata, load_model, save_model
+from train.networks.weights import load_model, save_model
 
-METADATA = ModelMetadata(
-    size="tiny-student",
-    num_classes=4,
-    in_channels=4,
-    overrides={},
-    dataset="toy",
-    class_names=("a", "b", "c", "d"),
+METADATA = toy_metadata(
     grid_size_m=0.1,
     clip_range_m=(-1.0, -1.0, -1.0, 1.0, 1.0, 1.0),
     trained_on=("00", "01"),

@@ -1,23 +1,19 @@
 """A folder to share: bit for bit the same network, its card, and every folder that is none."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 import torch
 
+from tests.train.toys import toy_metadata
 from train.core.errors import UserError
 from train.networks import from_pretrained, save_pretrained
 from train.networks.pretrained import read_card
-from train.networks.weights import ModelMetadata, load_model
+from train.networks.weights import load_model
 
-METADATA = ModelMetadata(
-    size="tiny-student",
-    num_classes=4,
-    in_channels=4,
-    overrides={},
-    dataset="toy",
-    class_names=("a", "b", "c", "d"),
+METADATA = toy_metadata(
     grid_size_m=0.1,
     clip_range_m=(-1.0, -1.0, -1.0, 1.0, 1.0, 1.0),
     trained_on=("00", "01"),
@@ -106,7 +102,7 @@ def test_no_card_is_written_without_the_datas_terms(tmp_path, student, note):
 
 
 def test_arguments_that_cannot_be_meant(tmp_path, student):
-    other = ModelMetadata(**{**vars(METADATA), "num_classes": 5})
+    other = dataclasses.replace(METADATA, num_classes=5)
     with pytest.raises(ValueError, match=r"describes 5 classes .* the network has 4"):
         save_pretrained(student, tmp_path, **{**GIVEN, "metadata": other})
     for name in ("model.pt", "a/b.safetensors"):

@@ -5,27 +5,15 @@ import pickle
 import pytest
 import torch
 
+from tests.train.toys import toy_metadata as card
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.engine.training_state import TrainingState, load_state, save_state
 from train.networks.pretrained_folder import save_pretrained
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata, load_model, load_teacher, save_model
+from train.networks.weights import load_model, load_teacher, save_model
 
 NAMES = ("a", "b", "c", "d")
-
-
-def card(**changes):
-    values = {
-        "size": "tiny-student",
-        "num_classes": 4,
-        "in_channels": 4,
-        "overrides": {},
-        "dataset": "toy",
-        "class_names": NAMES,
-        "grid_size_m": 0.05,
-    }
-    return ModelMetadata(**{**values, **changes})
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Prediction of folders and sequences, and clouds that come back in their own format."""
 
-import shlex
 from pathlib import Path
 
 import laspy
@@ -8,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.predict.line import refused, run
+from tests.train.toys import toy_metadata
 from train.data.readers import open_cloud
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata, save_model
+from train.networks.weights import save_model
 from train.predict.cloud import predict
-from train.predict.command import main
 
 GRID_SIZE_M = 0.4
 NAMES = ("ground", "tree", "rock")
@@ -40,10 +40,7 @@ def network():
 @pytest.fixture
 def folder(tmp_path: Path, network) -> Path:
     """A checkpoint, its class map, and a sequence of three frames with labels."""
-    card = ModelMetadata(
-        size="tiny-student", num_classes=3, in_channels=4, overrides={}, dataset="kitti-layout",
-        class_names=NAMES, grid_size_m=GRID_SIZE_M,
-    )  # fmt: skip
+    card = toy_metadata(dataset="kitti-layout", class_names=NAMES, grid_size_m=GRID_SIZE_M)
     save_model(network, card, tmp_path / "student.pt")
     (tmp_path / "classes.yaml").write_text(MAP)
     for name in ("velodyne", "labels"):
@@ -55,12 +52,6 @@ def folder(tmp_path: Path, network) -> Path:
             tmp_path / f"drive/labels/{seed:06d}.label"
         )
     return tmp_path
-
-
-def run(folder: Path, line: str) -> int:
-    """Run the command; words that start with @ are files in the folder."""
-    words = [word.replace("@", f"{folder}/") for word in shlex.split(line)]
-    return main([*words, "--device", "cpu"])
 
 
 def expected(network, points: np.ndarray) -> np.ndarray:
@@ -183,15 +174,6 @@ def test_las_and_ply_come_back_in_their_format(folder, network):
     again = open_cloud(folder / "out/cloud.ply").columns
     np.testing.assert_array_equal(again["label"], RAW[expected(network, points)])
     np.testing.assert_array_equal(again["intensity"], points[:, 3])
-
-
-def refused(folder: Path, capsys, line: str) -> str:
-    before = listing(folder)
-    assert run(folder, line) == 2
-    assert listing(folder) == before
-    errors = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
-    assert len(errors) == 1
-    return errors[0]
 
 
 @pytest.mark.parametrize(

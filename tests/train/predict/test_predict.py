@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.train.predict.line import refused, run
+from tests.train.toys import toy_metadata
 from train.core.errors import UserError
 from train.data.batch import collate
 from train.data.frame import LidarFrame
@@ -20,7 +22,7 @@ from train.engine.training_state import STATE_FORMAT
 from train.evaluation.network_pass import SINGLE_PASS, TEST_TIME_AUGMENTATIONS, TTATransform
 from train.networks.protocol import NetworkOutput
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata, save_model
+from train.networks.weights import save_model
 from train.predict.cloud import predict
 from train.predict.command import main
 
@@ -160,16 +162,8 @@ def test_no_view_no_grid_and_no_finite_weight(points):
 
 
 def save_card(path, model, class_names, **changes):
-    card = {
-        "size": "tiny-student",
-        "num_classes": len(class_names),
-        "in_channels": 4,
-        "overrides": {},
-        "dataset": "toy",
-        "class_names": class_names,
-        "grid_size_m": GRID_SIZE_M,
-    }
-    save_model(model, ModelMetadata(**{**card, **changes}), path)
+    values = {"class_names": class_names, "grid_size_m": GRID_SIZE_M}
+    save_model(model, toy_metadata(**{**values, **changes}), path)
 
 
 @pytest.fixture
@@ -188,12 +182,6 @@ def folder(tmp_path, network, points):
     np.save(tmp_path / "bare.npy", points[:, :3])
     (tmp_path / "out").mkdir()
     return tmp_path
-
-
-def run(folder, line):
-    """Run the command; words that start with @ are files in the folder."""
-    words = [word.replace("@", f"{folder}/") for word in shlex.split(line)]
-    return main([*words, "--device", "cpu"])
 
 
 GIVEN = "--checkpoint @student.pt --input @frame.bin"
@@ -304,18 +292,6 @@ def test_a_file_of_pointcept(folder, pointcept, points, capsys):
 
 
 # ---- refusals: one line, exit code 2, nothing written ------------------------------------------
-
-
-def refused(folder, capsys, line):
-    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
-    assert run(folder, line) == 2
-    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
-    captured = capsys.readouterr()
-    lines = [text for text in captured.err.splitlines() if text.startswith("error: ")]
-    assert len(lines) == 1
-    assert captured.err.endswith(lines[0] + "\n")
-    assert captured.out == ""
-    return lines[0]
 
 
 OUT = "--output @out/l.npy"

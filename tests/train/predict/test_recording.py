@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.toys import toy_metadata
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata, save_model
+from train.networks.weights import save_model
 from train.predict.cloud import predict
 from train.predict.command import main
 from train.predict.recording import (
@@ -54,10 +55,8 @@ GRIDS = {"student": 0.4, "teacher": 0.6}
 def folder(tmp_path: Path, networks) -> Path:
     """Two checkpoints, a class map, and a drive of two frames, the second without labels."""
     for role, network in networks.items():
-        card = ModelMetadata(
-            size=f"tiny-{role}", num_classes=3, in_channels=4, overrides={}, dataset="kitti-layout",
-            class_names=NAMES, grid_size_m=GRIDS[role],
-        )  # fmt: skip
+        values = {"class_names": NAMES, "grid_size_m": GRIDS[role]}
+        card = toy_metadata(network, dataset="kitti-layout", **values)
         save_model(network, card, tmp_path / f"{role}.pt")
     (tmp_path / "classes.yaml").write_text(MAP)
     for name in ("velodyne", "labels"):
@@ -171,10 +170,7 @@ def test_a_missing_package_is_one_line_that_names_the_extra(folder: Path, capsys
 
 
 def test_a_teacher_of_other_classes_is_refused(folder: Path, networks, capsys):
-    card = ModelMetadata(
-        size="tiny-teacher", num_classes=3, in_channels=4, overrides={}, dataset="kitti-layout",
-        class_names=("ground", "tree", "water"), grid_size_m=0.4,
-    )  # fmt: skip
+    card = toy_metadata(networks["teacher"], class_names=("ground", "tree", "water"))
     save_model(networks["teacher"], card, folder / "teacher.pt")
     asked = ("--teacher-checkpoint", f"{folder}/teacher.pt", "--rerun", f"{folder}/drive.rrd")
     assert run(folder, *asked) == 2

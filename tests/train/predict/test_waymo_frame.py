@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.predict.line import run
+from tests.train.toys import toy_metadata
 from train.core.errors import UserError
 from train.data.waymo import CLASS_NAMES, SPEC
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata, save_model
+from train.networks.weights import save_model
 from train.predict.cloud_files import read_cloud
-from train.predict.command import main
 from train.predict.waymo_frame import read_frame
 from train.simulation.waymo import simulate_waymo
 
@@ -75,28 +76,13 @@ def test_the_command_labels_every_point_of_a_frame(frames, tmp_path, capsys):
     source, path = frames
     torch.manual_seed(0)
     model = build_segmentor("tiny-student", len(CLASS_NAMES)).eval()
-    card = ModelMetadata(
-        size="tiny-student",
-        num_classes=len(CLASS_NAMES),
-        in_channels=4,
-        overrides={},
-        dataset="waymo",
-        class_names=CLASS_NAMES,
-        grid_size_m=0.4,
-    )
+    card = toy_metadata(dataset="waymo", class_names=CLASS_NAMES, grid_size_m=0.4)
     save_model(model, card, tmp_path / "student.pt")
-    command = [
-        "--checkpoint",
-        str(tmp_path / "student.pt"),
-        "--input",
-        str(path),
-        "--device",
-        "cpu",
-    ]
-    files = ["--output", str(tmp_path / "l.npy"), "--probabilities", str(tmp_path / "p.npy")]
-    assert main([*command, *files]) == 2
+    files = "--output @l.npy --probabilities @p.npy"
+    line = f"--checkpoint @student.pt --input {path} {files}"
+    assert run(tmp_path, line) == 2
     assert "choose a frame with --frame" in capsys.readouterr().err
-    assert main([*command, *files, "--frame", str(time_of(source, 0))]) == 0
+    assert run(tmp_path, f"{line} --frame {time_of(source, 0)}") == 0
     assert "Waymo frame" in capsys.readouterr().err
     count = len(source[0].coord)
     labels, probabilities = np.load(tmp_path / "l.npy"), np.load(tmp_path / "p.npy")

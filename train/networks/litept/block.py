@@ -12,13 +12,13 @@ from train.networks.litept.rotary import point_rotation
 from train.networks.litept.sizes import LitePTConfig
 from train.networks.ptv3.attention import Rotate
 from train.networks.ptv3.backbone import Stage
-from train.networks.ptv3.block import add_attention, residual_convolution
+from train.networks.ptv3.block import ResidualBlock
 from train.networks.ptv3.conv_backends import Neighbors
 from train.networks.ptv3.hierarchy import Hierarchy
 from train.networks.ptv3.patches import PatchRows
 
 
-class LitePTBlock(nn.Module):
+class LitePTBlock(ResidualBlock):
     """A residual convolution, then two residual branches of attention and MLP; either alone.
 
     Parameters
@@ -52,11 +52,11 @@ class LitePTBlock(nn.Module):
         super().__init__()
         self.has_conv, self.has_attention = has_conv, has_attention
         if has_conv:
-            self.conv = residual_convolution(channels, config)
+            self.conv = self.make_position_encoding(channels, config)
         elif has_attention:
             self.norm0 = nn.Sequential(nn.LayerNorm(channels))
         if has_attention:
-            add_attention(self, channels, channels // config.head_width, config, drop_path)
+            self.add_attention(channels, channels // config.head_width, config, drop_path)
 
     def forward(
         self,

@@ -9,11 +9,16 @@ from typing import Any, Final
 import torch
 
 from train.core import blocks
-from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.core.tensor_file import read_safetensors
+from train.networks.pretrained_folder import facts, percent, words
 from train.networks.protocol import Network
-from train.networks.weights import METADATA_KEY, MODEL_FORMAT, ModelMetadata
+from train.networks.weights import (
+    METADATA_KEY,
+    MODEL_FORMAT,
+    ModelMetadata,
+    write_safetensors,
+)
 
 LICENSE: Final = "MIT"
 
@@ -68,8 +73,6 @@ def save_pretrained(
         If a weight is not finite in float16 (names it), the name has another ending, or the file
         cannot be written.
     """
-    from safetensors.torch import save
-
     if path.suffix != ".safetensors":
         raise UserError(f"--output {path}: end the name in .safetensors")
     weights = {}
@@ -83,18 +86,8 @@ def save_pretrained(
                     f"{path}: {name} has entries up to {largest:g}, which float16 cannot hold; "
                     "leave this network in its .pt file"
                 )
-        # A copy: safetensors refuses tensors that share memory.
-        weights[name] = stored.contiguous().clone()
-    header = {
-        "format": MODEL_FORMAT,
-        METADATA_KEY: json.dumps(metadata.to_plain()),
-        "made_by": json.dumps(dict(made_by)),
-        "scores": json.dumps(dict(scores)),
-        "license": LICENSE,
-    }
-    with atomic_write(path) as unfinished:
-        # Not by its own writer, whose files nobody but their owner may read.
-        unfinished.write_bytes(save(weights, metadata=header))
+        weights[name] = stored
+    write_safetensors(path, weights, metadata, made_by=made_by, scores=scores, terms=LICENSE)
 
 
 def read_card(path: Path) -> PretrainedCard:
@@ -148,26 +141,26 @@ def _section(path: Path) -> str:
     metadata, made_by, scores = card.metadata, dict(card.made_by), card.scores
     command = made_by.pop("command", "not recorded")
     clip, seed = metadata.clip_range_m, metadata.simulated_seed
-    facts = [
+    told = [
         f"Network: {metadata.network}:{metadata.size}, {metadata.in_channels} input channels, "
         f"{metadata.num_classes} classes of {metadata.dataset}"
-        + (f", {_words(metadata.overrides)}" if metadata.overrides else ""),
+        + (f", {words(metadata.overrides)}" if metadata.overrides else ""),
         f"Voxels of {metadata.grid_size_m} m"
         + ("" if clip is None else f", points moved into the box {clip[:3]} to {clip[3:]} m"),
         f"Trained on {len(metadata.trained_on)} sequences"
         + ("" if seed is None else f" of simulated scenes, seed {seed}"),
-        *(f"{name.replace('_', ' ').capitalize()}: {_words(v)}" for name, v in made_by.items()),
+        *facts(made_by),
     ]
     about_scores = "Its weights have not been scored yet."
     if scores:
         about_scores = blocks.section(
             f"Scores of `{scores['file']}` on {scores['frames']} frames ({scores['scored']}), "
-            f"every raw point, percent: mIoU {_percent(scores['miou'])}, accuracy "
-            f"{_percent(scores['accuracy'])}. mIoU is the mean over the classes that occur in the "
+            f"every raw point, percent: mIoU {percent(scores['miou'])}, accuracy "
+            f"{percent(scores['accuracy'])}. mIoU is the mean over the classes that occur in the "
             "labels or the predictions.",
             blocks.table(
                 ("class", "IoU"),
-                [(name, _percent(value)) for name, value in scores["iou"].items()],
+                [(name, percent(value)) for name, value in scores["iou"].items()],
                 "l",
             ),
         )
@@ -175,16 +168,6 @@ def _section(path: Path) -> str:
         blocks.heading(path.name),
         f"{path.stat().st_size / 1e6:.1f} MB, float16; license {card.license}. Made by:",
         blocks.code(str(command)),
-        blocks.bullets(facts),
+        blocks.bullets(told),
         about_scores,
     )
-
-
-def _words(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"

@@ -75,29 +75,32 @@ class PointDropPath(nn.Module):
         return f"rate={self.rate:.3f}"
 
 
-def residual_convolution(channels: int, config: HierarchyConfig) -> nn.ModuleList:
-    """Return a 3 x 3 x 3 convolution, a linear map and a layer norm, all [N, C] to [N, C]."""
-    return nn.ModuleList(
-        [
-            make_convolution(config.convolution, channels, channels, 3, bias=True),
-            nn.Linear(channels, channels),
-            nn.LayerNorm(channels),
-        ]
-    )
+class ResidualBlock(nn.Module):
+    """What blocks of PTv3 and LitePT are made of, under the names that checkpoints give it."""
+
+    @staticmethod
+    def make_position_encoding(channels: int, config: HierarchyConfig) -> nn.ModuleList:
+        """Return a 3 x 3 x 3 convolution, a linear map and a layer norm, [N, C] to [N, C]."""
+        return nn.ModuleList(
+            [
+                make_convolution(config.convolution, channels, channels, 3, bias=True),
+                nn.Linear(channels, channels),
+                nn.LayerNorm(channels),
+            ]
+        )
+
+    def add_attention(
+        self, channels: int, num_heads: int, config: HierarchyConfig, drop_path: float
+    ) -> None:
+        """Make attention and MLP, both with a norm before them."""
+        self.norm1 = nn.Sequential(nn.LayerNorm(channels))
+        self.attn = SerializedAttention(channels, num_heads, config.attention)
+        self.norm2 = nn.Sequential(nn.LayerNorm(channels))
+        self.mlp = nn.Sequential(MLP(channels, config.mlp_ratio))
+        self.drop_path = PointDropPath(drop_path)
 
 
-def add_attention(
-    block: nn.Module, channels: int, num_heads: int, config: HierarchyConfig, drop_path: float
-) -> None:
-    """Give a block attention and an MLP, under the names that checkpoints give them."""
-    block.norm1 = nn.Sequential(nn.LayerNorm(channels))
-    block.attn = SerializedAttention(channels, num_heads, config.attention)
-    block.norm2 = nn.Sequential(nn.LayerNorm(channels))
-    block.mlp = nn.Sequential(MLP(channels, config.mlp_ratio))
-    block.drop_path = PointDropPath(drop_path)
-
-
-class Block(nn.Module):
+class Block(ResidualBlock):
     """Pre-norm block.
 
     Parameters
@@ -116,8 +119,8 @@ class Block(nn.Module):
     def __init__(self, channels: int, num_heads: int, config: Any, drop_path: float) -> None:
         super().__init__()
         self.cpe_input = config.cpe_input
-        self.cpe = residual_convolution(channels, config)
-        add_attention(self, channels, num_heads, config, drop_path)
+        self.cpe = self.make_position_encoding(channels, config)
+        self.add_attention(channels, num_heads, config, drop_path)
 
     def forward(
         self, feat: Tensor, cpe_feat: Tensor, neighbors: Neighbors, patches: PatchRows

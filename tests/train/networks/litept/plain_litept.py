@@ -5,12 +5,12 @@ easily got wrong; a test sees that each of them would be found.
 """
 
 import cmath
-import math
+from collections import Counter
 
 import torch
 import torch.nn.functional as F
 
-from tests.train.networks.ptv3.plain_ptv3 import PlainPTv3, curve_index, patch_members
+from tests.train.networks.ptv3.plain_ptv3 import PlainPTv3, curve_index
 
 
 def depth_of(largest):
@@ -47,11 +47,17 @@ class PlainLitePT(PlainPTv3):
                 ]
             )
 
-    def score(self, query, key, place, other):
+    def score(self, query, key, stage, row, other):
         """Add up the real parts of conjugate products, each pair of channels one complex number."""
         axes = (2, 1, 0) if "axes z y x" in self.mistakes else (0, 1, 2)
         base = 10000.0 if "base 10000" in self.mistakes else self.config.rotary_base
-        third = len(query) // 3
+        shift = stage if "positions of stage 0" in self.mistakes else 0
+        apart = [
+            (here - there) << shift
+            for here, there in zip(*(self.levels[stage][r][1] for r in (row, other)), strict=True)
+        ]
+        mine, theirs = query.tolist(), key.tolist()
+        third = len(mine) // 3
         half = third // 2
         total = 0.0
         for block, axis in enumerate(axes):
@@ -60,50 +66,29 @@ class PlainLitePT(PlainPTv3):
                 v = u + half
                 if "neighboring channels" in self.mistakes:
                     u, v = block * third + 2 * j, block * third + 2 * j + 1
-                turn = cmath.exp(1j * (place[axis] - other[axis]) * base ** (-j / half))
+                turn = cmath.exp(1j * apart[axis] * base ** (-j / half))
                 if "no rotation" in self.mistakes:
                     turn = 1
-                mine = complex(query[u], query[v]) * turn
-                total += (mine * complex(key[u], key[v]).conjugate()).real
-        return total
+                total += (complex(mine[u], mine[v]) * turn
+                          * complex(theirs[u], theirs[v]).conjugate()).real  # fmt: skip
+        return torch.tensor(total, dtype=query.dtype)
 
-    def rotary_attention(self, name, feat, stage, block):
-        width = self.config.head_width
-        q, k, v = self.linear(f"{name}.qkv", feat).split(feat.shape[1], dim=1)
-        curve = 0 if "first curve" in self.mistakes else block % len(self.config.orders)
-        places = self.places[stage][curve]
-        level = self.levels[stage]
-        positions = [voxel for _, voxel in level]
-        if "positions of stage 0" in self.mistakes:
-            positions = [tuple(axis << stage for axis in voxel) for voxel in positions]
-        clouds = sorted({cloud for cloud, _ in level})
-        counts = [sum(c == cloud for c, _ in level) for cloud in clouds]
+    def curve(self, block):
+        return 0 if "first curve" in self.mistakes else super().curve(block)
+
+    def patch_size(self, stage):
+        counts = Counter(cloud for cloud, _ in self.levels[stage])
         size = self.config.patch_size
-        if "smallest cloud's patches" in self.mistakes:
-            size = min(size, *counts)
-        scale = 1 / math.sqrt(width + (6 if "scale of padded heads" in self.mistakes else 0))
-        out = torch.zeros_like(feat)
-        for cloud in clouds:
-            rows = [row for row, (c, _) in enumerate(level) if c == cloud]
-            rows.sort(key=lambda row: places[row])
-            for row, member in zip(rows, patch_members(len(rows), size), strict=True):
-                seen = [rows[place] for place in member]
-                for head in range(feat.shape[1] // width):
-                    part = slice(head * width, (head + 1) * width)
-                    query = q[row, part].tolist()
-                    scores = torch.tensor(
-                        [
-                            self.score(query, k[s, part].tolist(), positions[row], positions[s])
-                            for s in seen
-                        ],
-                        dtype=feat.dtype,
-                    )
-                    weights = torch.exp(scores * scale)
-                    out[row, part] = (weights / weights.sum()) @ v[seen, part]
-        return self.linear(f"{name}.proj", out)
+        return min(size, *counts.values()) if "smallest cloud's patches" in self.mistakes else size
 
-    def run(self, name, feat, stage, depth, conv, attention):
-        for block in range(depth):
+    def divisor(self, width):
+        return width + (6 if "scale of padded heads" in self.mistakes else 0)
+
+    def blocks(self, name, feat, seen, stage, side):
+        conv, attention = (
+            getattr(self.config, f"{side}_{p}")[stage] for p in ("conv", "attention")
+        )
+        for block in range(getattr(self.config, f"{side}_depths")[stage]):
             own = f"{name}.block{block}"
             if conv:
                 branch = self.linear(
@@ -118,41 +103,15 @@ class PlainLitePT(PlainPTv3):
                 feat = feat + normed if "norm0 as a branch" in self.mistakes else normed
             if attention:
                 normed = self.layer_norm(f"{own}.norm1.0", feat)
-                feat = feat + self.rotary_attention(f"{own}.attn", normed, stage, block)
+                heads = feat.shape[1] // self.config.head_width
+                feat = feat + self.attention(f"{own}.attn", normed, stage, block, heads)
                 hidden = self.linear(f"{own}.mlp.0.fc1", self.layer_norm(f"{own}.norm2.0", feat))
                 feat = feat + self.linear(f"{own}.mlp.0.fc2", F.gelu(hidden))
         return feat
 
-    def norm_gelu(self, name, feat):
+    def between(self, name, feat):
         if "norm after GELU" not in self.mistakes:
             return self.batch_norm_gelu(name, feat)
         s, feat = self.state, F.gelu(feat)
         scaled = (feat - s[f"{name}.running_mean"]) / torch.sqrt(s[f"{name}.running_var"] + 1e-3)
         return scaled * s[f"{name}.weight"] + s[f"{name}.bias"]
-
-    def logits(self, feat):
-        config = self.config
-        stem = "backbone.embedding.stem"
-        feat = self.batch_norm_gelu(f"{stem}.norm", self.convolution(f"{stem}.conv", feat, 0))
-        skips = []
-        for stage, depth in enumerate(config.enc_depths):
-            name = f"backbone.enc.enc{stage}"
-            if stage:
-                projected = self.linear(f"{name}.down.proj", feat)
-                parent = torch.tensor(self.parents[stage - 1])
-                feat = torch.stack(
-                    [projected[parent == row].amax(0) for row in range(len(self.levels[stage]))]
-                )
-                feat = self.norm_gelu(f"{name}.down.norm.0", feat)
-            parts = config.enc_conv[stage], config.enc_attention[stage]
-            feat = self.run(name, feat, stage, depth, *parts)
-            skips.append(feat)
-        for stage in range(len(config.dec_depths) - 1, -1, -1):
-            name = f"backbone.dec.dec{stage}"
-            up = self.norm_gelu(f"{name}.up.proj.1", self.linear(f"{name}.up.proj.0", feat))
-            skip = self.linear(f"{name}.up.proj_skip.0", skips[stage])
-            skip = self.norm_gelu(f"{name}.up.proj_skip.1", skip)
-            feat = skip + up[torch.tensor(self.parents[stage])]
-            parts = config.dec_conv[stage], config.dec_attention[stage]
-            feat = self.run(name, feat, stage, config.dec_depths[stage], *parts)
-        return self.linear("seg_head", feat)

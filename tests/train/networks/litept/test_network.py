@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from tests.train.networks.litept.plain_litept import PlainLitePT
+from tests.train.networks.ptv3.plain_ptv3 import as_voxels
 from train.networks.litept import build_litept
 from train.networks.ptv3 import build_hierarchy
 from train.networks.ptv3.block import PointDropPath
@@ -16,12 +18,6 @@ FORMS = {
 }
 
 
-def as_voxels(batch):
-    counts = batch["offset"].diff(prepend=torch.zeros(1, dtype=torch.long))
-    cloud = torch.arange(len(counts)).repeat_interleave(counts)
-    return list(zip(cloud.tolist(), map(tuple, batch["grid_coord"].tolist()), strict=True))
-
-
 @pytest.fixture(scope="module")
 def telling(make_batch):
     """A batch whose Hilbert curves at stage 3 are one bit deeper than stage 0's, less three."""
@@ -33,27 +29,23 @@ def telling(make_batch):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("sizes", CLOUDS.values(), ids=CLOUDS)
-def test_it_equals_the_slow_twin(make_batch, make_network, plain_litept, form, sizes):
+def test_it_equals_the_slow_twin(make_batch, make_network, form, sizes):
     batch = make_batch(sizes)
-    model = make_network(patch_size=4, enc_depths=(1, 1, 1, 5, 1), **FORMS[form]).eval()
-    twin = plain_litept.PlainLitePT(model.state_dict(), model.config, as_voxels(batch), IN_ORDER)
+    model = make_network("tiny", patch_size=4, enc_depths=(1, 1, 1, 5, 1), **FORMS[form]).eval()
+    twin = PlainLitePT(model.state_dict(), model.config, as_voxels(batch), IN_ORDER)
     with torch.no_grad():
         got, want = model(batch).logits, twin.logits(batch["feat"])
     assert want.std() > 0.1, "the logits must vary, or agreeing is easy"
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
-def test_shuffled_curves_are_drawn_once_for_each_stage_that_attends(
-    make_batch, make_network, plain_litept
-):
+def test_shuffled_curves_are_drawn_once_for_each_stage_that_attends(make_batch, make_network):
     batch = make_batch([90])
-    model = make_network(patch_size=4, shuffle_orders="always").eval()
+    model = make_network("tiny", patch_size=4, shuffle_orders="always").eval()
     torch.manual_seed(5)
     draws = [torch.randperm(4).tolist() for _ in range(2)]
     after = torch.rand(1)
-    twin = plain_litept.PlainLitePT(
-        model.state_dict(), model.config, as_voxels(batch), [range(4)] * 3 + draws
-    )
+    twin = PlainLitePT(model.state_dict(), model.config, as_voxels(batch), [range(4)] * 3 + draws)
     torch.manual_seed(5)
     with torch.no_grad():
         got = model(batch).logits
@@ -62,16 +54,16 @@ def test_shuffled_curves_are_drawn_once_for_each_stage_that_attends(
 
 
 @pytest.fixture(scope="module")
-def on_telling(telling, make_network, plain_litept):
+def on_telling(telling, make_network):
     """Return the network's logits and a function from mistakes to the twin's."""
-    model = make_network(patch_size=4, enc_depths=(1, 1, 1, 3, 1), dec_depths=(1, 1, 1, 1)).eval()
+    model = make_network(
+        "tiny", patch_size=4, enc_depths=(1, 1, 1, 3, 1), dec_depths=(1, 1, 1, 1)
+    ).eval()
     voxels = as_voxels(telling)
 
     @torch.no_grad()
     def twin(*mistakes):
-        plain = plain_litept.PlainLitePT(
-            model.state_dict(), model.config, voxels, IN_ORDER, mistakes
-        )
+        plain = PlainLitePT(model.state_dict(), model.config, voxels, IN_ORDER, mistakes)
         return plain.logits(telling["feat"])
 
     with torch.no_grad():
@@ -97,47 +89,6 @@ def test_each_known_mistake_would_be_seen(on_telling, mistake):
     assert (got - twin(mistake)).abs().max() > 1e-5
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "plain"])
-@pytest.mark.parametrize("convolution", ["torch", "as-on-a-gpu"])
-def test_all_ways_to_compute_it_agree_in_logits_and_gradients(
-    make_batch, make_network, monkeypatch, convolution, attention
-):
-    batch = make_batch([90, 5, 40])
-    overrides = {"patch_size": 4, "drop_path": 0.0}
-    wanted = make_network(**overrides).eval()
-    logits = wanted(batch).logits
-    gradients = torch.autograd.grad(logits.square().sum(), list(wanted.parameters()))
-    if convolution == "as-on-a-gpu":
-        for module in ("convolution", "neighbors"):
-            monkeypatch.setattr(
-                f"train.networks.ptv3.{module}._runs_compiled", lambda tensor: False
-            )
-    model = make_network(attention=attention, **overrides).eval()
-    got = model(batch).logits
-    torch.testing.assert_close(got, logits, rtol=1e-9, atol=1e-9)
-    for mine, want in zip(
-        torch.autograd.grad(got.square().sum(), list(model.parameters())), gradients, strict=True
-    ):
-        torch.testing.assert_close(mine, want, rtol=1e-7, atol=1e-9)
-
-
-def test_the_order_of_rows_changes_nothing_but_the_order(make_batch, make_network):
-    batch = make_batch([90])
-    model = make_network(patch_size=4).eval()
-    with torch.no_grad():
-        order = torch.randperm(90, generator=torch.Generator().manual_seed(1))
-        turned = {k: v if k == "offset" else v[order] for k, v in batch.items()}
-        torch.testing.assert_close(model(turned).logits, model(batch).logits[order])
-
-
-def test_a_cloud_s_neighbors_in_the_batch_do_not_change_it(make_batch, make_network):
-    batch = make_batch([90, 6])
-    model = make_network(patch_size=4).eval()
-    alone = {k: torch.tensor([90]) if k == "offset" else v[:90] for k, v in batch.items()}
-    with torch.no_grad():
-        torch.testing.assert_close(model(alone).logits, model(batch).logits[:90])
-
-
 def test_convolution_blocks_count_for_the_drop_path_and_drop_nothing():
     with torch.device("meta"):
         networks = {size: build_litept(size, 16) for size in ("S", "S*")}
@@ -156,20 +107,8 @@ def test_convolution_blocks_count_for_the_drop_path_and_drop_nothing():
     assert list(rates["S*"])[-2:] == ["dec.dec3.block0", "dec.dec3.block1"]
 
 
-def test_it_trains_in_16_bit_and_every_parameter_gets_a_gradient(make_batch):
-    batch = make_batch([90, 60], dtype=torch.float32)
-    torch.manual_seed(0)
-    model = build_litept("tiny", 5, patch_size=8).train()
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = model(batch).logits
-    logits.float().square().mean().backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None]
-    assert without == []
-    assert all(p.grad.isfinite().all() for p in model.parameters())
-
-
 def test_it_takes_the_rows_of_another_hierarchy_and_cuts_its_own_patches(telling, make_network):
-    model = make_network(patch_size=4).eval()
+    model = make_network("tiny", patch_size=4).eval()
     foreign = build_hierarchy(telling, orders=("hilbert", "z"), depth_rule="v1.5.1")
     adopted = model.prepare_on(foreign, telling)
     for level, other in zip(adopted.levels, foreign.levels, strict=True):
@@ -191,18 +130,3 @@ def test_it_takes_the_rows_of_another_hierarchy_and_cuts_its_own_patches(telling
     with pytest.raises(ValueError, match="needs 5"):
         model(telling, build_hierarchy(telling, num_stages=4))
     assert model.prepare_on(build_hierarchy(telling, num_stages=4), telling) is None
-
-
-def test_a_head_s_classes_can_be_put_in_another_order(make_batch, make_network):
-    batch = make_batch([40])
-    model = make_network(num_classes=5).eval()
-    with torch.no_grad():
-        before = model(batch).logits
-        model.select_classes([3, None, 0])
-        after = model(batch).logits
-    torch.testing.assert_close(after[:, [0, 2]], before[:, [3, 0]])
-    assert (after[:, 1] == -1e4).all()
-    assert model.known_classes == (True, False, True)
-    assert model.num_classes == model.spec().num_classes == 3
-    with pytest.raises(ValueError, match="column 3 is none of 3"):
-        model.select_classes([3])

@@ -18,3 +18,13 @@ def write_official(path, network, *, wrapped=True, change=lambda state: state, *
     } | more
     torch.save(content, path)
     return path
+
+
+class Bomb:
+    """Unpickling this would create a file."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return (open, (self.mark, "w"))

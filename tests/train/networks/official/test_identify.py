@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.train.networks.official.official_files import write_official
+from tests.train.networks.official.official_files import Bomb, write_official
 from train.core.errors import UserError
 from train.networks.litept import build_litept
 from train.networks.official.checkpoint import OfficialFile, official_file, read_content
@@ -163,24 +163,14 @@ def test_names_go_to_pointcept_and_back():
     assert list(to_pointcept_keys(state, wrapped=False)) == list(state)
 
 
-class Bomb:
-    """Unpickling this would create a file."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return (open, (self.mark, "w"))
-
-
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "bare-pickle"])
 def test_a_litept_that_would_run_code_is_refused_unrun(tmp_path, zipped):
     mark, path = tmp_path / "ran", tmp_path / "litept.pth"
     if zipped:
-        write_official(path, build_litept("tiny", 3), hooks=Bomb(str(mark)))
+        write_official(path, build_litept("tiny", 3), hooks=Bomb(mark))
     else:
         stream = io.BytesIO()
-        pickle.dump({"state_dict": Bomb(str(mark))}, stream)
+        pickle.dump({"state_dict": Bomb(mark)}, stream)
         path.write_bytes(stream.getvalue())
     with pytest.raises(UserError, match=r"litept\.pth: .*(never code|not readable)") as caught:
         read_content(path)

@@ -61,6 +61,13 @@ def patch_members(count, patch_size):
     return members
 
 
+def as_voxels(batch):
+    """List (cloud, (x, y, z)) of every voxel of a batch."""
+    counts = batch["offset"].diff(prepend=torch.zeros(1, dtype=torch.long))
+    cloud = torch.arange(len(counts)).repeat_interleave(counts)
+    return list(zip(cloud.tolist(), map(tuple, batch["grid_coord"].tolist()), strict=True))
+
+
 class PlainPTv3:
     """Logits in evaluation mode.
 
@@ -135,23 +142,38 @@ class PlainPTv3:
     def attention(self, name, feat, stage, block, heads):
         width = feat.shape[1] // heads
         q, k, v = self.linear(f"{name}.qkv", feat).split(feat.shape[1], dim=1)
-        places = self.places[stage][block % len(self.config.orders)]
+        places = self.places[stage][self.curve(block)]
         out = torch.zeros_like(feat)
         for cloud in sorted({cloud for cloud, _ in self.levels[stage]}):
             rows = [row for row, (c, _) in enumerate(self.levels[stage]) if c == cloud]
             rows.sort(key=lambda row: places[row])
-            members = patch_members(len(rows), self.config.patch_size)
+            members = patch_members(len(rows), self.patch_size(stage))
             for row, member in zip(rows, members, strict=True):
                 seen = [rows[place] for place in member]
                 for head in range(heads):
                     part = slice(head * width, (head + 1) * width)
-                    scores = torch.stack([q[row, part] @ k[s, part] for s in seen])
-                    weights = torch.exp(scores / math.sqrt(width))
+                    scores = torch.stack(
+                        [self.score(q[row, part], k[s, part], stage, row, s) for s in seen]
+                    )
+                    weights = torch.exp(scores / math.sqrt(self.divisor(width)))
                     out[row, part] = (weights / weights.sum()) @ v[seen, part]
         return self.linear(f"{name}.proj", out)
 
-    def blocks(self, name, feat, seen, stage, depth, heads):
-        for block in range(depth):
+    def curve(self, block):
+        return block % len(self.config.orders)
+
+    def patch_size(self, stage):
+        return self.config.patch_size
+
+    def divisor(self, width):
+        return width
+
+    def score(self, query, key, stage, row, other):
+        return query @ key
+
+    def blocks(self, name, feat, seen, stage, side):
+        heads = getattr(self.config, f"{side}_heads")[stage]
+        for block in range(getattr(self.config, f"{side}_depths")[stage]):
             own = f"{name}.block{block}"
             position = self.linear(f"{own}.cpe.1", self.convolution(f"{own}.cpe.0", seen, stage))
             feat = feat + self.layer_norm(f"{own}.cpe.2", position)
@@ -168,7 +190,7 @@ class PlainPTv3:
         stem = "backbone.embedding.stem"
         feat = self.batch_norm_gelu(f"{stem}.norm", self.convolution(f"{stem}.conv", feat, 0))
         skips = []
-        for stage, depth in enumerate(config.enc_depths):
+        for stage in range(len(config.enc_depths)):
             name = f"backbone.enc.enc{stage}"
             if stage:
                 projected = self.linear(f"{name}.down.proj", feat)
@@ -176,16 +198,18 @@ class PlainPTv3:
                 feat = torch.stack(
                     [projected[parent == row].amax(0) for row in range(len(self.levels[stage]))]
                 )
-                feat = self.batch_norm_gelu(f"{name}.down.norm.0", feat)
-            feat = self.blocks(name, feat, feat, stage, depth, config.enc_heads[stage])
+                feat = self.between(f"{name}.down.norm.0", feat)
+            feat = self.blocks(name, feat, feat, stage, "enc")
             skips.append(feat)
         for stage in range(len(config.dec_depths) - 1, -1, -1):
             name = f"backbone.dec.dec{stage}"
-            up = self.batch_norm_gelu(f"{name}.up.proj.1", self.linear(f"{name}.up.proj.0", feat))
-            skip = self.batch_norm_gelu(
-                f"{name}.up.proj_skip.1", self.linear(f"{name}.up.proj_skip.0", skips[stage])
-            )
+            up = self.between(f"{name}.up.proj.1", self.linear(f"{name}.up.proj.0", feat))
+            skip = self.linear(f"{name}.up.proj_skip.0", skips[stage])
+            skip = self.between(f"{name}.up.proj_skip.1", skip)
             total = skip + up[torch.tensor(self.parents[stage])]
-            depth, heads = config.dec_depths[stage], config.dec_heads[stage]
-            feat = self.blocks(name, total, skip, stage, depth, heads)
+            feat = self.blocks(name, total, skip, stage, "dec")
         return self.linear("seg_head", feat)
+
+    def between(self, name, feat):
+        """Norm and GELU of pooling and unpooling."""
+        return self.batch_norm_gelu(name, feat)

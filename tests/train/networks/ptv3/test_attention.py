@@ -6,6 +6,7 @@ import types
 import pytest
 import torch
 
+from tests.train.networks.ptv3.plain_ptv3 import patch_members
 from train.core.errors import UserError
 from train.networks.ptv3 import attention as attention_module
 from train.networks.ptv3 import build_hierarchy, build_segmentor
@@ -58,7 +59,7 @@ def test_every_voxel_has_one_result_and_no_patch_crosses_clouds(patch_size):
 
 @pytest.mark.parametrize("counts", [(37,), (3, 37, 8, 16)], ids=["one-cloud", "four-clouds"])
 @pytest.mark.parametrize("form", ["sdpa", "plain"])
-def test_it_equals_a_loop_over_voxels(plain_ptv3, counts, form):
+def test_it_equals_a_loop_over_voxels(counts, form):
     torch.manual_seed(0)
     patch_size, heads, width = 8, 2, 3
     total = sum(counts)
@@ -74,7 +75,7 @@ def test_it_equals_a_loop_over_voxels(plain_ptv3, counts, form):
     want = torch.empty(total, heads, width, dtype=torch.float64)
     for count, start in zip(counts, starts.tolist(), strict=True):
         rows = order[start : start + count].tolist()
-        for place, members in enumerate(plain_ptv3.patch_members(count, patch_size)):
+        for place, members in enumerate(patch_members(count, patch_size)):
             seen = [rows[member] for member in members]
             for head in range(heads):
                 scores = k[seen, head] @ q[rows[place], head] / width**0.5

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from train.core.errors import UserError
-from train.networks.ptv3 import convolution, convolution_cpu, convolution_spconv, neighbors
+from train.networks.ptv3 import convolution, convolution_cpu, convolution_spconv
 from train.networks.ptv3.conv_backends import make_convolution
 from train.networks.ptv3.convolution import ConvolutionWeights, SubmanifoldConv3d
 from train.networks.ptv3.convolution_spconv import spconv_sites
@@ -31,15 +31,22 @@ class Form:
         return spconv_sites(grid, cloud, int(cloud.max()) + 1)
 
 
-def as_on_a_gpu(monkeypatch, gathered_bytes=1 << 28):
-    """Let our own convolution search, gather and multiply in torch, as it does on a GPU."""
-    for module in (convolution, neighbors):
-        monkeypatch.setattr(module, "_runs_compiled", lambda tensor: False)
-    monkeypatch.setattr(convolution, "GATHERED_BYTES", gathered_bytes)
+@pytest.fixture(params=[False, True], ids=["compiled", "gathered"])
+def both_ways(request, as_on_a_gpu):
+    """Our own convolution as it runs on a CPU, and as on a GPU."""
+    if request.param:
+        as_on_a_gpu()
+
+
+@pytest.fixture
+def on_threads():
+    """Return a function that lets torch and our loops run on so many threads from then on."""
+    yield torch.set_num_threads
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(params=["compiled", "compiled-by-7-rows", "gathered", "gathered-by-rows", "spconv"])
-def form(request, monkeypatch):
+def form(request, monkeypatch, as_on_a_gpu):
     """Every way to compute the convolution; our own also with few rows at a time."""
     if request.param == "spconv":
         pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
@@ -47,7 +54,7 @@ def form(request, monkeypatch):
     if request.param == "compiled-by-7-rows":
         monkeypatch.setattr(convolution_cpu, "ROWS_AT_ONCE", 7)
     if request.param.startswith("gathered"):
-        as_on_a_gpu(monkeypatch, 1 << (12 if request.param == "gathered-by-rows" else 28))
+        as_on_a_gpu(gathered_bytes=1 << (12 if request.param == "gathered-by-rows" else 28))
     return Form("torch")
 
 
@@ -138,11 +145,9 @@ def test_its_backward_agrees_with_finite_differences(form, kernel_size, shared):
     assert torch.autograd.gradcheck(run, (feat, conv.weight, conv.bias))
 
 
-@pytest.mark.parametrize("gathered", [False, True], ids=["compiled", "gathered"])
-def test_its_backward_needs_input_and_weight_alone(gathered, monkeypatch):
+@pytest.mark.usefixtures("both_ways")
+def test_its_backward_needs_input_and_weight_alone():
     """Autograd through a gather would keep the rows of all 27 taps."""
-    if gathered:
-        as_on_a_gpu(monkeypatch)
     grid, cloud = random_voxels(0.5, seed=3)
     conv, feat = SubmanifoldConv3d(4, 6, 3), torch.randn(len(grid), 4, requires_grad=True)
     kept = []
@@ -151,11 +156,9 @@ def test_its_backward_needs_input_and_weight_alone(gathered, monkeypatch):
     assert sorted(kept) == sorted([feat.shape, torch.Size([27, 4, 6])])
 
 
-@pytest.mark.parametrize("gathered", [False, True], ids=["compiled", "gathered"])
-def test_a_pass_for_the_features_alone_makes_no_gradient_of_the_weight(gathered, monkeypatch):
+@pytest.mark.usefixtures("both_ways")
+def test_a_pass_for_the_features_alone_makes_no_gradient_of_the_weight(monkeypatch):
     """The saliency takes such passes; a step would compute each weight's gradient twice."""
-    if gathered:
-        as_on_a_gpu(monkeypatch)
     made = []
 
     def spy(*arguments):
@@ -242,10 +245,8 @@ def test_a_further_point_of_a_voxel_sees_itself_alone():
     assert sorted(row for row in table.rows[:, 2].tolist() if row < 3) == [0, 2]
 
 
-@pytest.mark.parametrize("gathered", [False, True], ids=["compiled", "gathered"])
-def test_autocast_runs_in_bfloat16_and_stays_close(gathered, monkeypatch):
-    if gathered:
-        as_on_a_gpu(monkeypatch)
+@pytest.mark.usefixtures("both_ways")
+def test_autocast_runs_in_bfloat16_and_stays_close():
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.5, seed=6)
     pairs = neighbor_table(grid, cloud, 3)
@@ -261,12 +262,10 @@ def test_autocast_runs_in_bfloat16_and_stays_close(gathered, monkeypatch):
     assert conv.weight.grad.dtype == torch.float32
 
 
-@pytest.mark.parametrize("gathered", [False, True], ids=["compiled", "gathered"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_16_bit_products_are_summed_in_float32(dtype, gathered, monkeypatch):
+@pytest.mark.usefixtures("both_ways")
+def test_16_bit_products_are_summed_in_float32(dtype):
     """Ones are lost when added to a large number of as few bits, one at a time."""
-    if gathered:
-        as_on_a_gpu(monkeypatch)
     grid = torch.cartesian_prod(*[torch.arange(3)] * 3)
     conv = SubmanifoldConv3d(1, 1, 3, bias=False).to(dtype)
     with torch.no_grad():
@@ -279,9 +278,9 @@ def test_16_bit_products_are_summed_in_float32(dtype, gathered, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_parts_of_a_16_bit_weight_gradient_are_summed_in_float32(dtype, monkeypatch):
+def test_parts_of_a_16_bit_weight_gradient_are_summed_in_float32(dtype, as_on_a_gpu):
     """A part that is rounded to 16 bits loses what it holds beside a large number."""
-    as_on_a_gpu(monkeypatch, gathered_bytes=1 << 8)
+    as_on_a_gpu(gathered_bytes=1 << 8)
     grid = torch.stack([torch.arange(0, 600, 3), *[torch.zeros(200, dtype=torch.long)] * 2], 1)
     feat = torch.full((200, 1), 16.0, dtype=dtype)
     feat[1::2] = 1 / 16
@@ -293,9 +292,9 @@ def test_parts_of_a_16_bit_weight_gradient_are_summed_in_float32(dtype, monkeypa
 
 @pytest.mark.parametrize("searched", [False, True], ids=["compiled", "searched"])
 @pytest.mark.parametrize("kernel_size", [3, 5])
-def test_the_table_names_the_voxel_at_each_offset_and_is_mutual(kernel_size, searched, monkeypatch):
+def test_the_table_names_the_voxel_at_each_offset_and_is_mutual(kernel_size, searched, as_on_a_gpu):
     if searched:
-        as_on_a_gpu(monkeypatch)
+        as_on_a_gpu()
     grid, cloud = random_voxels(0.4, seed=8, num_clouds=2)
     table = neighbor_table(grid, cloud, kernel_size)
     radius, num_taps = kernel_size // 2, kernel_size**3
@@ -316,17 +315,17 @@ def test_the_table_names_the_voxel_at_each_offset_and_is_mutual(kernel_size, sea
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
-def test_both_searches_find_the_same_where_voxels_are_shared(kernel_size, monkeypatch):
+def test_both_searches_find_the_same_where_voxels_are_shared(kernel_size, as_on_a_gpu):
     grid, cloud = random_voxels(0.4, seed=10, num_clouds=3)
     again = torch.randint(len(grid), (60,), generator=torch.Generator().manual_seed(0))
     grid, cloud = torch.cat([grid, grid[again]]), torch.cat([cloud, cloud[again]])
     compiled = neighbor_table(grid, cloud, kernel_size)
-    as_on_a_gpu(monkeypatch)
+    as_on_a_gpu()
     assert torch.equal(neighbor_table(grid, cloud, kernel_size).rows, compiled.rows)
 
 
 @pytest.mark.parametrize("num_threads", [2, 3])
-def test_threads_change_no_bit_of_results_and_gradients(num_threads):
+def test_threads_change_no_bit_of_results_and_gradients(num_threads, on_threads):
     torch.manual_seed(0)
     grid, cloud = random_voxels(0.5, seed=9, num_clouds=3)
     table, conv = neighbor_table(grid, cloud, 3), SubmanifoldConv3d(5, 7, 3)
@@ -337,39 +336,30 @@ def test_threads_change_no_bit_of_results_and_gradients(num_threads):
         return [out, *torch.autograd.grad(out.square().sum(), [feat, conv.weight, conv.bias])]
 
     alone = results()
-    torch.set_num_threads(num_threads)
-    try:
-        together = results()
-    finally:
-        torch.set_num_threads(1)
+    on_threads(num_threads)
+    together = results()
     assert all(torch.equal(got, want) for got, want in zip(together, alone, strict=True))
 
 
-def test_what_fails_on_a_thread_is_raised(monkeypatch):
+def test_what_fails_on_a_thread_is_raised(monkeypatch, on_threads):
     def fail(*arguments):
         raise RuntimeError("no such row")
 
     monkeypatch.setattr(convolution_cpu, "_add_products", fail)
     grid, cloud = random_voxels(0.5, seed=9)
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(RuntimeError, match="no such row"):
-            SubmanifoldConv3d(2, 2, 3)(torch.zeros(len(grid), 2), neighbor_table(grid, cloud, 3))
-    finally:
-        torch.set_num_threads(1)
+    on_threads(2)
+    with pytest.raises(RuntimeError, match="no such row"):
+        SubmanifoldConv3d(2, 2, 3)(torch.zeros(len(grid), 2), neighbor_table(grid, cloud, 3))
 
 
-def test_spconv_is_refused_where_it_would_be_wrong():
+def test_spconv_is_refused_where_it_would_be_wrong(on_threads):
     pytest.importorskip("spconv.pytorch", reason="spconv, a peer, is not installed")
     grid, cloud = random_voxels(0.5, seed=7)
     layer = make_convolution("spconv", 2, 2, 3, bias=True)
     sites = spconv_sites(grid, cloud, int(cloud.max()) + 1)
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(UserError, match=r"2 threads .* set OMP_NUM_THREADS=1"):
-            layer(torch.zeros(len(grid), 2), sites)
-    finally:
-        torch.set_num_threads(1)
+    on_threads(2)
+    with pytest.raises(UserError, match=r"2 threads .* set OMP_NUM_THREADS=1"):
+        layer(torch.zeros(len(grid), 2), sites)
 
 
 def test_spconv_is_named_where_it_is_missing(monkeypatch):

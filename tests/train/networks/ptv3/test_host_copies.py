@@ -12,7 +12,6 @@ import torch
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from train.networks.ptv3 import Hierarchy, build_hierarchy, build_segmentor
-from train.networks.ptv3 import neighbors as neighbors_module
 from train.networks.ptv3.neighbors import neighbor_table
 
 # Whatever lets Python see a value of a tensor, or makes a tensor whose size depends on values.
@@ -49,10 +48,6 @@ class HostCopies(TorchFunctionMode):
         ):
             self.seen["mask" if masks else name] += 1
         return function(*arguments, **options)
-
-
-def as_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(neighbors_module, "_runs_compiled", lambda tensor: False)
 
 
 def without_values(value):
@@ -135,10 +130,9 @@ def test_serialization_copies_the_batch_s_facts_and_the_sizes_of_each_pooling(
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
 def test_a_whole_pass_copies_no_more_than_serialization_does(
-    make_batch, make_network, monkeypatch, dtype
+    make_batch, make_network, as_on_a_gpu, dtype
 ):
-    as_on_a_gpu(monkeypatch)
-    monkeypatch.setattr("train.networks.ptv3.convolution._runs_compiled", lambda tensor: False)
+    as_on_a_gpu()
     batch, model = make_batch([300, 7, 120]), make_network().eval()
     batch["grid_coord"] = batch["grid_coord"].to(dtype)
     with torch.no_grad(), HostCopies() as copies:
@@ -146,8 +140,8 @@ def test_a_whole_pass_copies_no_more_than_serialization_does(
     assert copies.seen - Counter(repeat_interleave=1) == Counter(tolist=5)
 
 
-def test_the_neighbor_search_of_a_gpu_copies_nothing(make_batch, monkeypatch):
-    as_on_a_gpu(monkeypatch)
+def test_the_neighbor_search_of_a_gpu_copies_nothing(make_batch, as_on_a_gpu):
+    as_on_a_gpu()
     level = build_hierarchy(make_batch([300, 7])).levels[0]
     with HostCopies() as copies:
         neighbor_table(level.grid_coord, level.batch, 5)

@@ -2,13 +2,14 @@
 
 import pickle
 
-import numpy as np
 import pytest
 import torch
 
+from tests.train.networks.official.official_files import Bomb, write_official
+from tests.train.toys import toy_metadata
 from train.core.errors import UserError
 from train.networks.official.ptv3 import load_pointcept_checkpoint
-from train.networks.weights import ModelMetadata, save_model
+from train.networks.weights import save_model
 
 
 @pytest.fixture
@@ -16,25 +17,10 @@ def network(make_network):
     return make_network("tiny-student", num_classes=7).float().eval()
 
 
-def save(path, network, *, prefix="module.", change=lambda state: state, **more):
-    """Write a file in the layout of Pointcept's trainer."""
-    state = change({f"{prefix}{key}": value for key, value in network.state_dict().items()})
-    content = {
-        "epoch": 50,
-        "state_dict": state,
-        "optimizer": {"state": {}, "param_groups": [{"lr": 0.002, "betas": (0.9, 0.999)}]},
-        "scheduler": {"last_epoch": 7},
-        "scaler": None,
-        "best_metric_value": np.float64(0.783),
-    } | more
-    torch.save(content, path)
-    return path
-
-
-@pytest.mark.parametrize("prefix", ["module.", ""])
-def test_the_network_read_back_gives_the_same_logits(tmp_path, network, make_batch, prefix):
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_the_network_read_back_gives_the_same_logits(tmp_path, network, make_batch, wrapped):
     batch = make_batch([80, 30], dtype=torch.float32)
-    file = save(tmp_path / "model_best.pth", network, prefix=prefix)
+    file = write_official(tmp_path / "model_best.pth", network, wrapped=wrapped)
     loaded, report = load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student")
     assert not loaded.training
     assert torch.equal(loaded(batch).logits, network(batch).logits)
@@ -55,7 +41,7 @@ def test_the_metric_may_be_a_scalar_as_numpy_1_wrote_it(tmp_path, network, monke
     import io
     import zipfile
 
-    file = save(tmp_path / "new.pth", network)
+    file = write_official(tmp_path / "new.pth", network)
     with zipfile.ZipFile(file) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     name = next(name for name in parts if name.endswith("data.pkl"))
@@ -73,7 +59,7 @@ def test_the_metric_may_be_a_scalar_as_numpy_1_wrote_it(tmp_path, network, monke
 
 
 def test_the_choice_of_cpe_input_must_be_made_and_is_reported(tmp_path, network):
-    file = save(tmp_path / "model.pth", network)
+    file = write_official(tmp_path / "model.pth", network)
     with pytest.raises(TypeError, match="cpe_input"):
         load_pointcept_checkpoint(file, size="tiny-student")
     loaded, report = load_pointcept_checkpoint(file, cpe_input="v1.5.1", size="tiny-student")
@@ -92,7 +78,7 @@ def test_missing_and_unexpected_keys_are_named(tmp_path, network):
         state["module.backbone.embedding_table.weight"] = torch.zeros(3, 256)
         return state
 
-    file = save(tmp_path / "odd.pth", network, change=change)
+    file = write_official(tmp_path / "odd.pth", network, change=change)
     with pytest.raises(UserError, match=r"missing backbone\.enc\.enc1.*unexpected .*table"):
         load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student")
     _, report = load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student", strict=False)
@@ -103,7 +89,7 @@ def test_missing_and_unexpected_keys_are_named(tmp_path, network):
 
 
 def test_another_architecture_is_refused(tmp_path, network):
-    file = save(tmp_path / "model.pth", network)
+    file = write_official(tmp_path / "model.pth", network)
     with pytest.raises(UserError, match=r"missing .* and [0-9]+ more"):
         load_pointcept_checkpoint(file, cpe_input="main", size="tiny-teacher")
     with pytest.raises(UserError, match="has shape"):
@@ -113,19 +99,9 @@ def test_another_architecture_is_refused(tmp_path, network):
         )  # fmt: skip
 
 
-class _Bomb:
-    """Unpickling this would create a file."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return (open, (self.mark, "w"))
-
-
 def test_a_file_that_would_run_code_is_refused_unrun(tmp_path, network):
     mark = tmp_path / "ran"
-    file = save(tmp_path / "bomb.pth", network, best_metric_value=_Bomb(str(mark)))
+    file = write_official(tmp_path / "bomb.pth", network, best_metric_value=Bomb(mark))
     with pytest.raises(UserError, match="never code"):
         load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student")
     assert not mark.exists()
@@ -137,7 +113,7 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path, network, ki
     if kind == "text":
         file.write_text("not a checkpoint\n")
     elif kind == "cut":
-        whole = save(tmp_path / "whole.pth", network).read_bytes()
+        whole = write_official(tmp_path / "whole.pth", network).read_bytes()
         file.write_bytes(whole[: len(whole) // 2])
     elif kind == "empty":
         file.write_bytes(b"")
@@ -151,16 +127,7 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path, network, ki
 
 
 def test_a_checkpoint_of_our_own_is_sent_to_its_own_reader(tmp_path, network):
-    card = ModelMetadata(
-        size="tiny-student",
-        num_classes=7,
-        in_channels=4,
-        overrides={},
-        dataset="semantickitti",
-        class_names=("a",) * 7,
-        grid_size_m=0.05,
-    )
-    save_model(network, card, tmp_path / "student.pt")
+    save_model(network, toy_metadata(network), tmp_path / "student.pt")
     with pytest.raises(
         UserError, match=r"student\.pt: is a checkpoint of this package .*load_model"
     ):
@@ -168,7 +135,7 @@ def test_a_checkpoint_of_our_own_is_sent_to_its_own_reader(tmp_path, network):
 
 
 def test_another_class_count_than_the_wanted_one_is_refused(tmp_path, network):
-    file = save(tmp_path / "model.pth", network)
+    file = write_official(tmp_path / "model.pth", network)
     load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student", num_classes=7)
     # A user's mistake and a wrong argument at once: callers of either kind can catch it.
     for kind in (UserError, ValueError):
@@ -177,7 +144,7 @@ def test_another_class_count_than_the_wanted_one_is_refused(tmp_path, network):
 
 
 def test_the_allowed_names_end_with_the_call(tmp_path, network):
-    file = save(tmp_path / "model.pth", network)
+    file = write_official(tmp_path / "model.pth", network)
     load_pointcept_checkpoint(file, cpe_input="main", size="tiny-student")
     with pytest.raises(pickle.UnpicklingError):
         torch.load(file, weights_only=True)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.train.networks.ptv3.plain_ptv3 import curve_index
 from train.networks.ptv3.serialization import ORDERS, curve_depth, hilbert_code, serialize, z_code
 
 
@@ -12,12 +13,12 @@ def full_grid(side):
 
 @pytest.mark.parametrize("depth", [1, 2, 5, 11, 16])
 @pytest.mark.parametrize("name", ORDERS)
-def test_codes_equal_those_of_the_per_voxel_implementation(plain_ptv3, name, depth):
+def test_codes_equal_those_of_the_per_voxel_implementation(name, depth):
     generator = torch.Generator().manual_seed(depth)
     grid = torch.randint(0, 1 << depth, (60, 3), generator=generator)
     grid[0], grid[1] = 0, (1 << depth) - 1
     code = serialize(grid, torch.zeros(60, dtype=torch.long), depth, (name,))[0]
-    want = [plain_ptv3.curve_index(name, voxel, depth) for voxel in grid.tolist()]
+    want = [curve_index(name, voxel, depth) for voxel in grid.tolist()]
     assert code.tolist() == want
 
 

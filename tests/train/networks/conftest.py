@@ -1,12 +1,10 @@
-"""Small clouds and networks for the tests of the model."""
-
-import importlib.util
-from pathlib import Path
+"""Small clouds and networks of both kinds."""
 
 import pytest
 import torch
 
-from train.networks.ptv3 import build_segmentor
+from train.networks.litept import build_litept
+from train.networks.ptv3 import SIZES, build_segmentor, convolution, neighbors
 
 
 def _surface(num_voxels, seed, side=32):
@@ -43,7 +41,7 @@ def _make_batch(sizes, seed=0, dtype=torch.float64, side=32):
     }
 
 
-def _randomize(model, seed=0):
+def randomize(model, seed=0):
     """Give norms and biases values that matter; fresh ones are 0 and 1 and hide mistakes."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -67,16 +65,19 @@ def make_network():
 
     def make(size="tiny-student", num_classes=5, seed=0, **overrides):
         torch.manual_seed(seed)
-        return _randomize(build_segmentor(size, num_classes, **overrides).double(), seed)
+        build = build_segmentor if size in SIZES else build_litept
+        return randomize(build(size, num_classes, **overrides).double(), seed)
 
     return make
 
 
-@pytest.fixture(scope="session")
-def plain_ptv3():
-    """Load the slow second implementation that lies beside this file."""
-    path = Path(__file__).with_name("plain_ptv3.py")
-    spec = importlib.util.spec_from_file_location("plain_ptv3", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Return a function that lets our convolution search, gather and multiply as on a GPU."""
+
+    def switch(*, gathered_bytes=1 << 28):
+        for module in (convolution, neighbors):
+            monkeypatch.setattr(module, "_runs_compiled", lambda tensor: False)
+        monkeypatch.setattr(convolution, "GATHERED_BYTES", gathered_bytes)
+
+    return switch
