@@ -2,7 +2,8 @@
 
 Understood are state dicts of torchvision's ResNet-18 and ResNet-50 (``conv1.weight``,
 ``layer1.0.conv1.weight``, ...), of DINOv2's ViT-S/14 and of DINO's ViT-S/16 (``cls_token``,
-``blocks.0.attn.qkv.weight``, ...). Nothing is downloaded.
+``blocks.0.attn.qkv.weight``, ...). Nothing is downloaded. The networks are our own and not timm's,
+which cannot be imported without torchvision, a package that nothing else here needs.
 """
 
 from collections.abc import Mapping
