@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from tests.train.networks.conftest import _make_batch as make_batch
 
+from tests.train.networks.conftest import _make_batch as make_batch
 from tests.train.networks.official.official_files import write_official
 from train.core.errors import UserError
 from train.data.waymo import CLASS_NAMES as WAYMO
