@@ -9,7 +9,6 @@ from train.simulation.simulator.sensor import Motion, Returns, SpinningLidar, ro
 from train.simulation.simulator.surfaces import Kind, Material
 
 EXACT = EchoModel(range_noise_m=0.0, half_signal_m=1e6)
-ORIGIN = Frame(0.0, 0.0, 0.0, 0.0)
 
 # What a wall at x = 12 is to a sensor; the sensor is far from its edges.
 WALL = (Frame(12.5, 0.0, 0.0, 0.0), (0.5, 30.0, 4.0))
@@ -32,6 +31,29 @@ def flat_scene(*walls: tuple) -> Scene:
     return builder.build(ground)
 
 
+def reaches(scene: Scene, heading: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each primitive reaches along and across a heading."""
+    cos, sin = np.abs(np.cos(scene.yaw - heading)), np.abs(np.sin(scene.yaw - heading))
+    half = scene.half
+    return cos * half[:, 0] + sin * half[:, 1], sin * half[:, 0] + cos * half[:, 1]
+
+
+def returns_of(coord: list, intensity: list, kinds: list, **cells) -> Returns:
+    """Return first returns at some places, as a sensor reports them."""
+    zeros = np.zeros(len(coord), np.int64)
+    cells = {"row": zeros, "column": zeros, "instance": zeros} | cells
+    at = np.array(coord, np.float32)
+    return Returns(
+        coord=at,
+        range_m=np.linalg.norm(at, axis=1),
+        intensity=np.array(intensity, np.float32),
+        elongation_m=np.zeros(len(coord), np.float32),
+        number=zeros + 1,
+        kind=np.array(kinds),
+        **{name: np.array(values) for name, values in cells.items()},
+    )
+
+
 def fan(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     """Return unit vectors (A, B, 3) of columns and beams, given their angles in radians."""
     a, e = np.meshgrid(azimuth, elevation, indexing="ij")
@@ -52,5 +74,5 @@ def lidar_of(*elevations_deg: float, **settings) -> SpinningLidar:
 
 
 def scan(lidar: SpinningLidar, scene: Scene, motion: Motion | None = None, **settings) -> Returns:
-    motion = Motion.still(ORIGIN) if motion is None else motion
+    motion = Motion(np.zeros((1, 6))) if motion is None else motion
     return lidar.scan(scene, motion, np.random.default_rng(0), **settings)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
+from tests.train.simulation.exact_sensor import returns_of
 from tests.train.simulation.test_datasets import digest
 from train.core.errors import UserError
 from train.data.dataset_spec import RECORD
@@ -21,7 +22,6 @@ from train.simulation import nuscenes as simulated
 from train.simulation.nuscenes import SimulatedTables, nuscenes_bytes, simulate_nuscenes
 from train.simulation.simulator.drive import Stop
 from train.simulation.simulator.models import hdl32
-from train.simulation.simulator.sensor import Returns
 from train.simulation.simulator.surfaces import Kind
 
 SMALL = {"num_frames": 2, "num_validation_frames": 1, "azimuth_steps": 60}
@@ -183,16 +183,12 @@ def test_the_pose_is_the_sensor_s_at_the_end_of_the_turn(tmp_path: Path, monkeyp
 
 def test_bytes_by_hand():
     # Two columns; the first saw row 5 (ring 26), then row 30 (ring 1).
-    returns = Returns(
-        coord=np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.float32),
-        range_m=np.ones(3, np.float32),
-        intensity=np.array([10, 255, 0], np.float32),
-        elongation_m=np.zeros(3, np.float32),
-        row=np.array([5, 30, 31]),
-        column=np.array([0, 0, 1]),
-        number=np.ones(3, np.int64),
-        kind=np.array([Kind.CAR, Kind.OWN_VEHICLE, Kind.TRUNK]),
-        instance=np.zeros(3, np.int64),
+    returns = returns_of(
+        [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
+        [10, 255, 0],
+        [Kind.CAR, Kind.OWN_VEHICLE, Kind.TRUNK],
+        row=[5, 30, 31],
+        column=[0, 0, 1],
     )
     points, labels = nuscenes_bytes(returns)
     assert np.frombuffer(points, "<f4").tolist() == [

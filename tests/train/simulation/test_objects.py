@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.train.simulation.exact_sensor import fan
+from tests.train.simulation.exact_sensor import fan, reaches
 from train.simulation.simulator import frontage, objects, people, raycast, vehicles
 from train.simulation.simulator.ground import Ground
 from train.simulation.simulator.parts import Spot
@@ -27,12 +27,7 @@ def drawn(add, *more, seed: int = 0, **options) -> Scene:
 
 def box(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Return the least and the most of all parts' corners."""
-    cos, sin = np.abs(np.cos(scene.yaw)), np.abs(np.sin(scene.yaw))
-    half = scene.half
-    reach = np.stack(
-        [cos * half[:, 0] + sin * half[:, 1], sin * half[:, 0] + cos * half[:, 1], half[:, 2]],
-        axis=1,
-    )
+    reach = np.stack([*reaches(scene), scene.half[:, 2]], axis=1)
     return (scene.center - reach).min(axis=0), (scene.center + reach).max(axis=0)
 
 

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from tests.train.simulation.exact_sensor import reaches
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN
 from train.data.semantickitti.classes import RAW_NAMES, RAW_TO_TRAIN
 from train.simulation.simulator.drive import Stop, Street
 from train.simulation.simulator.ground import RAISED
 from train.simulation.simulator.kernels import ground_height
-from train.simulation.simulator.layout import Layout
 from train.simulation.simulator.models import hdl64
 from train.simulation.simulator.roadside import Footprints
 from train.simulation.simulator.scene import Frame, Scene, SceneBuilder, Shape
 from train.simulation.simulator.surfaces import THINGS, Kind
-from train.simulation.simulator.traffic import SPEED_M_S, Mover
+from train.simulation.simulator.traffic import SPEED_M_S
 
 LENGTH_M = 40.0
 NUM_STREETS = 48
@@ -176,13 +176,6 @@ def test_numbers_go_on_where_they_are_told_to(streets: list[Street]):
     np.testing.assert_array_equal(later.instance, shifted)
 
 
-def extents(scene: Scene, heading: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far each primitive reaches along and across a heading."""
-    cos, sin = np.abs(np.cos(scene.yaw - heading)), np.abs(np.sin(scene.yaw - heading))
-    half = scene.half
-    return cos * half[:, 0] + sin * half[:, 1], sin * half[:, 0] + cos * half[:, 1]
-
-
 def in_the_way(one: Street) -> Iterator[str]:
     """Yield the kinds of what the sensor's vehicle would hit where frames are taken."""
     for along in np.arange(0.0, LENGTH_M, 10.0):
@@ -190,7 +183,7 @@ def in_the_way(one: Street) -> Iterator[str]:
         offset = scene.center[:, :2] - [frame.x, frame.y]
         forward = np.cos(frame.yaw) * offset[:, 0] + np.sin(frame.yaw) * offset[:, 1]
         left = -np.sin(frame.yaw) * offset[:, 0] + np.cos(frame.yaw) * offset[:, 1]
-        length, width = extents(scene, frame.yaw)
+        length, width = reaches(scene, frame.yaw)
         bottom, top = scene.center[:, 2] - scene.half[:, 2], scene.center[:, 2] + scene.half[:, 2]
         hit = (np.abs(forward) < 2.3 + length) & (np.abs(left) < 0.95 + width)
         hit &= (bottom < frame.z + 2.0) & (top > frame.z + 0.2) & (scene.kind != Kind.OUTLIER)
@@ -221,21 +214,18 @@ def test_footprints_are_taken_once():
     refused = 0
     for _ in range(160):
         frame = Frame(*rng.uniform(0, 18, 2), 0.0, float(rng.uniform(0, 7)))
-        size = tuple(rng.uniform(0.4, 2.5, 2))
-        touching = [
-            overlap(frame, other, (*size, *theirs)) or overlap(other, frame, (*theirs, *size))
+        size = rng.uniform(0.4, 2.5, 2)
+        free = taken.take(frame, *size)
+        # The grid is coarse: rectangles that share but a corner may escape it.
+        margin = 0.0 if free else 0.15
+        touched = any(
+            overlap(frame, other, (*(size + margin), *theirs))
+            or overlap(other, frame, (*(theirs + margin), *size))
             for other, theirs in kept
-        ]
-        if taken.take(frame, *size):
-            assert not any(touching)
-            kept.append((frame, size))
-        else:
-            refused += 1
-            # The grid is coarse: rectangles that share but a corner may escape it.
-            touched = [overlap(frame, other, (size[0] + 0.15, size[1] + 0.15, *theirs))
-                       or overlap(other, frame, (theirs[0] + 0.15, theirs[1] + 0.15, *size))
-                       for other, theirs in kept]  # fmt: skip
-            assert any(touched)
+        )
+        assert touched != free
+        refused += not free
+        kept += [(frame, size)] if free else []
     assert refused > 30
     assert len(kept) > 20
 
@@ -298,17 +288,12 @@ def test_walkers_walk_and_pedals_turn(streets: list[Street]):
                 continue
             shapes = []
             for time in (0.0, 0.31):
-                parts = one_mover(layout, mover, time)
-                shapes.append(np.sort(parts.planes.ravel()))
+                builder = SceneBuilder()
+                mover.draw(layout, builder, time)
+                shapes.append(np.sort(builder.build(layout.ground).planes.ravel()))
             legs.append(not np.allclose(*shapes, atol=1e-3))
     assert len(legs) > 20
     assert np.mean(legs) > 0.9
-
-
-def one_mover(layout: Layout, mover: Mover, time_s: float) -> Scene:
-    builder = SceneBuilder()
-    mover.draw(layout, builder, time_s)
-    return builder.build(layout.ground)
 
 
 def test_cross_streets_have_houses_and_sidewalks_of_their_own(streets: list[Street]):

@@ -33,15 +33,8 @@ class Motion:
 
     knots: NDArray[np.float64]
 
-    @classmethod
-    def still(cls, frame: Frame) -> "Motion":
-        """Return the motion of a vehicle that stands level."""
-        return cls(np.array([[frame.x, frame.y, frame.z, 0.0, 0.0, frame.yaw]]))
-
     def states(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return x, y, z, roll, pitch, yaw (S, 6) at moments, as shares of the turn from 0 to 1."""
-        if len(self.knots) == 1:
-            return np.repeat(self.knots, len(shares), axis=0)
         times = np.linspace(0.0, 1.0, len(self.knots))
         columns = [np.interp(shares, times, column) for column in self.knots.T]
         return np.stack(columns, axis=1)

@@ -258,16 +258,14 @@ def add_truck(spot: Spot, kind: Kind = Kind.TRUCK) -> float:
     return length
 
 
-def add_semitrailer(
-    spot: Spot, kinds: tuple[Kind, Kind] = (Kind.MOVING_TRUCK, Kind.MOVING_TRAILER)
-) -> float:
+def add_semitrailer(spot: Spot) -> float:
     """Add a tractor and its semitrailer, an object of its own each; return the length of both."""
-    truck = spot.parts(kinds[0])
+    truck = spot.parts(Kind.MOVING_TRUCK)
     front, back, half_width = SEMITRAILER_M / 2, -SEMITRAILER_M / 2, 1.25
     _cab(truck, front, half_width - 0.03, spot.uniform(3.0, 3.6), _PAINTS[spot.rng.integers(4)])
     truck.box((front - 3.2, 0.0, 0.8), (2.0, 0.45, 0.17), Material.STEEL)
     _wheels(truck, (front - 1.3, front - 4.9), half_width, 0.5)
-    trailer = spot.parts(kinds[1])
+    trailer = spot.parts(Kind.MOVING_TRAILER)
     half = (SEMITRAILER_M - 2.9) / 2
     middle = back + half
     if spot.chance(0.75):
