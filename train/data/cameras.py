@@ -170,19 +170,11 @@ def _hidden(
 
 
 def _nearest_across(nearest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how near a surface may be that goes on behind the holes between its points.
+    """Return how near a surface may be (H, W) that goes on behind the holes between its points.
 
-    Parameters
-    ----------
-    nearest
-        (H, W) depth of each pixel's nearest point; infinite without one.
-
-    Returns
-    -------
-    ndarray
-        (H, W): the farther of the nearest points above and below each pixel, or above to its left
-        and above to its right, whichever pair is nearer. Never of a pair below: there the ground is
-        nearer, on both sides.
+    It is the farther of the nearest points above and below each pixel, or above to its left and
+    above to its right, whichever pair is nearer. Never of a pair below: there the ground is nearer,
+    on both sides. `nearest` (H, W) is infinite without a point.
     """
     scale = min(nearest.shape[0] / IMAGE_SIZE[0], nearest.shape[1] / IMAGE_SIZE[1])
     rows, columns, aside = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.frame import CameraImage
 from train.data.index import Index, cached_index
-from train.data.nuscenes.tables import Row, read_rows, table_files
+from train.data.nuscenes.tables import Row, read_rows, table_files, utf_8
 
 _INDEX_VERSION: Final = 1
 _LIDAR: Final = "/LIDAR_TOP/"
@@ -79,21 +79,17 @@ def _build(tables: Mapping[str, Path]) -> Index:
         ((lidar_of[row.token("sample_token")], channel, row) for channel, row in rows),
         key=lambda entry: entry[:2],
     )
-    intrinsics, poses = [], []
-    for _, _, row in keyed:
-        intrinsic, pose = _calibration(row, mounting, ego, tables)
-        intrinsics.append(intrinsic)
-        poses.append(pose)
+    calibrations = [_calibration(row, mounting, ego, tables) for _, _, row in keyed]
     return {
-        "token": np.array([token.encode() for token, _, _ in keyed], dtype=np.bytes_),
-        "channel": np.array([channel.encode() for _, channel, _ in keyed], dtype=np.bytes_),
-        "image": np.array([row.file_name().encode() for _, _, row in keyed], dtype=np.bytes_),
+        "token": utf_8(token for token, _, _ in keyed),
+        "channel": utf_8(channel for _, channel, _ in keyed),
+        "image": utf_8(row.file_name() for _, _, row in keyed),
         "timestamp_us": np.array([row.integer("timestamp") for _, _, row in keyed], np.int64),
         "size": np.array(
             [(row.integer("width"), row.integer("height")) for _, _, row in keyed], np.int64
         ).reshape(-1, 2),
-        "intrinsic": np.array(intrinsics, dtype=np.float64).reshape(-1, 3, 3),
-        "pose": np.array(poses, dtype=np.float64).reshape(-1, 4, 4),
+        "intrinsic": np.array([matrix for matrix, _ in calibrations]).reshape(-1, 3, 3),
+        "pose": np.array([pose for _, pose in calibrations]).reshape(-1, 4, 4),
     }
 
 
@@ -108,18 +104,15 @@ def _calibration(
     row: Row, mounting: Mapping[str, Row], ego: Mapping[str, Row], tables: Mapping[str, Path]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return an image's intrinsics and its pose in the world; NaN where they cannot be used."""
-    for key, table in (("calibrated_sensor_token", mounting), ("ego_pose_token", ego)):
-        if row.token(key) not in table:
-            name = tables["calibrated_sensor" if table is mounting else "ego_pose"].name
-            raise row.error(f"{key!r} points to {row.token(key)}, which is not in {name}")
-    sensor = mounting[row.token("calibrated_sensor_token")]
+    sensor = row.found("calibrated_sensor_token", mounting, tables["calibrated_sensor"])
+    place = row.found("ego_pose_token", ego, tables["ego_pose"])
     values = sensor.values.get("camera_intrinsic")
     numbers = values if isinstance(values, list) else []
     flat = [entry for line in numbers if isinstance(line, list) for entry in line]
     usable = len(numbers) == 3 and len(flat) == 9 and all(_is_number(entry) for entry in flat)
     intrinsic = np.array(flat, dtype=np.float64).reshape(3, 3) if usable else _NO_CALIBRATION
     try:
-        pose = ego[row.token("ego_pose_token")].transform() @ sensor.transform()
+        pose = place.transform() @ sensor.transform()
     except UserError:
         # One camera's; said when a frame with this image is read, so that such can be skipped.
         pose = _NO_PLACE

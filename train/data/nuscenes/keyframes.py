@@ -4,21 +4,18 @@ Shape letters: K keyframes.
 """
 
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from train.core.console import logger
 from train.core.errors import UserError
 from train.data.files import reading
 from train.data.index import Index, cached_index
-from train.data.nuscenes.tables import Row, read_rows, table_files
+from train.data.nuscenes.tables import Row, read_rows, table_files, utf_8
 
 INDEX_VERSION: Final = 2
 """Raised whenever `_build` makes something else of the same tables."""
-
-_Entry = TypeVar("_Entry")
 
 _CHANNEL: Final = "LIDAR_TOP"
 _TABLES: Final = ("scene", "sample", "calibrated_sensor", "sample_data", "ego_pose")
@@ -77,7 +74,7 @@ def _build(folder: Path, tables: dict[str, Path]) -> Index:
     if len(set(scene_names.values())) != len(scene_names):
         raise UserError(f"{tables['scene']}: two scenes have the same name; unpack it again")
     scene_of = {
-        row.token(): _found(row, "scene_token", scene_names, tables["scene"])
+        row.token(): row.found("scene_token", scene_names, tables["scene"])
         for row in read_rows(tables["sample"])
     }
     mounting = {row.token(): row for row in read_rows(tables["calibrated_sensor"])}
@@ -92,27 +89,27 @@ def _build(folder: Path, tables: dict[str, Path]) -> Index:
         if (token := row.token()) in wanted
     }
     sensors = {
-        row.token("calibrated_sensor_token"): _found(
-            row, "calibrated_sensor_token", mounting, tables["calibrated_sensor"]
+        row.token("calibrated_sensor_token"): row.found(
+            "calibrated_sensor_token", mounting, tables["calibrated_sensor"]
         )
         for row in rows
     }
     mounted = {token: row.transform() for token, row in sensors.items()}
     label_files = _label_files(tables[_LABELS]) if _LABELS in tables else {}
-    scenes = [_found(row, "sample_token", scene_of, tables["sample"]) for row in rows]
+    scenes = [row.found("sample_token", scene_of, tables["sample"]) for row in rows]
     times = [row.integer("timestamp") for row in rows]
     order = sorted(range(len(rows)), key=lambda at: (times[at], tokens[at]))
     poses = [
-        _found(rows[at], "ego_pose_token", ego, tables["ego_pose"])
+        rows[at].found("ego_pose_token", ego, tables["ego_pose"])
         @ mounted[rows[at].token("calibrated_sensor_token")]
         for at in order
     ]
     return {
         "scenes": np.array(sorted(scene_names.values()), dtype=np.str_),
         "scene": np.array([scenes[at] for at in order], dtype=np.str_),
-        "token": _bytes([tokens[at] for at in order]),
-        "points": _bytes([rows[at].file_name() for at in order]),
-        "labels": _bytes([label_files.get(tokens[at], "") for at in order]),
+        "token": utf_8([tokens[at] for at in order]),
+        "points": utf_8([rows[at].file_name() for at in order]),
+        "labels": utf_8([label_files.get(tokens[at], "") for at in order]),
         "timestamp_us": np.array([times[at] for at in order], dtype=np.int64),
         "pose": np.array(poses, dtype=np.float64).reshape(-1, 4, 4),
     }
@@ -127,16 +124,3 @@ def _is_keyframe(row: Row) -> bool:
 def _label_files(path: Path) -> dict[str, str]:
     """Return the label file of each sample_data token."""
     return {row.token("sample_data_token"): row.file_name() for row in read_rows(path)}
-
-
-def _found(row: Row, key: str, table: dict[str, _Entry], path: Path) -> _Entry:
-    """Return what a row's token points to."""
-    token = row.token(key)
-    if token not in table:
-        raise row.error(f"{key!r} points to {token}, which is not in {path.name}")
-    return table[token]
-
-
-def _bytes(texts: list[str]) -> NDArray[np.bytes_]:
-    """Return texts as UTF-8, a quarter of the size of numpy's own text."""
-    return np.array([text.encode() for text in texts], dtype=np.bytes_)

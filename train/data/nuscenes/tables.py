@@ -6,15 +6,17 @@ The largest, `sample_data.json` and `ego_pose.json` of v1.0-trainval, have 2.6 m
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
 from train.data.files import reading
+
+_Entry = TypeVar("_Entry")
 
 _CHUNK_CHARACTERS: Final = 1 << 20
 MAX_ROW_CHARACTERS: Final = 1 << 20
@@ -96,6 +98,13 @@ class Row:
             ]
         )
 
+    def found(self, key: str, table: Mapping[str, _Entry], path: Path) -> _Entry:
+        """Return what a token points to in another table, whose file is `path`."""
+        token = self.token(key)
+        if token not in table:
+            raise self.error(f"{key!r} points to {token}, which is not in {path.name}")
+        return table[token]
+
     def error(self, reason: str) -> UserError:
         """Return the complaint about this row."""
         return UserError(
@@ -166,6 +175,11 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield Row(path, number, values)
     except UnicodeDecodeError as error:
         raise _damaged(path, f"is no UTF-8 text ({error.reason})") from error
+
+
+def utf_8(texts: Iterable[str]) -> NDArray[np.bytes_]:
+    """Return texts as UTF-8, a quarter of the size of numpy's own text."""
+    return np.array([text.encode() for text in texts], dtype=np.bytes_)
 
 
 class _Text:
