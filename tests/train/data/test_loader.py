@@ -205,26 +205,25 @@ def test_without_labels_frames_with_and_without_make_one_batch_of_equal_points(w
 COUNTS = {"one point": 1, "one voxel": 4}
 
 
+def bare(name: str, root: Path, count: int) -> None:
+    """Write simulated frames, the first of them of some points that are 3 mm apart."""
+    spec = dataset_spec(name)
+    made = spec.simulate(root, num_frames=2, num_validation_frames=1, azimuth_steps=48, seed=0)
+    points, labels, *_ = spec.open(root, sequences=made.training_sequences).files(0)
+    columns, width = (5, 1) if name == "nuscenes" else (4, 4)
+    values = np.full((count, columns), 3.01, "<f4")
+    values[:, :3] += np.random.default_rng(count).uniform(0, 0.003, (count, 3)).astype("<f4")
+    values[:, 3] = 0.25
+    points.write_bytes(values.tobytes())
+    labels.write_bytes(labels.read_bytes()[:width] * count)
+
+
 def semantickitti(root: Path, count: int) -> None:
-    for number, points in enumerate((count, 50)):
-        for folder, content in (
-            ("velodyne", _points(points, 4)),
-            ("labels", np.full(points, 40, "<u4")),
-        ):
-            ending = "bin" if folder == "velodyne" else "label"
-            path = root / "sequences/00" / folder / f"{number:06d}.{ending}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.tobytes())
+    bare("semantickitti", root, count)
 
 
 def nuscenes(root: Path, count: int) -> None:
-    made = dataset_spec("nuscenes").simulate(
-        root, num_frames=2, num_validation_frames=1, azimuth_steps=48, seed=0
-    )
-    source = dataset_spec("nuscenes").open(root, sequences=made.training_sequences)
-    points, labels, *_ = source.files(0)
-    points.write_bytes(_points(count, 5).tobytes())
-    labels.write_bytes(labels.read_bytes()[:1] * count)
+    bare("nuscenes", root, count)
 
 
 def waymo(root: Path, count: int, data_format: str) -> None:
@@ -246,15 +245,6 @@ def waymo_v1(root: Path, count: int) -> None:
 
 def waymo_v2(root: Path, count: int) -> None:
     waymo(root, count, "v2")
-
-
-def _points(count: int, columns: int) -> np.ndarray:
-    """Return points that are 3 mm apart, or, if there are many, everywhere."""
-    rng = np.random.default_rng(count)
-    points = np.full((count, columns), 3.01, "<f4")
-    points[:, :3] += rng.uniform(0, 0.003 if count < 50 else 30, (count, 3)).astype("<f4")
-    points[:, 3] = 0.25
-    return points
 
 
 @pytest.fixture(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.train.data.damage import refused, refused_at
-from train.core.errors import UserError
 from train.data.kitti_layout import read_class_map
+from train.data.readers.class_map import ClassMap
 from train.data.readers.class_map_file import class_map_yaml
 from train.data.semantickitti.classes import CLASS_MAP
 
@@ -55,13 +55,17 @@ def test_a_map_of_labels_alone_makes_each_a_class(tmp_path: Path):
     assert made.colors is None
 
 
-@pytest.mark.real_data
-def test_the_official_file_is_semantickitti(real_data: Path):
-    made = read_class_map(real_data / "semantickitti/config/semantic-kitti.yaml")
+def check_is_semantickitti(made: ClassMap) -> None:
     for name in (
         "class_names", "raw_names", "raw_to_train", "train_to_raw", "ignored_raw", "split",
     ):  # fmt: skip
         assert getattr(made, name) == getattr(CLASS_MAP, name), name
+
+
+@pytest.mark.real_data
+def test_the_official_file_is_semantickitti(real_data: Path):
+    made = read_class_map(real_data / "semantickitti/config/semantic-kitti.yaml")
+    check_is_semantickitti(made)
     assert made.colors is not None
     assert made.colors[0] == (100 / 255, 150 / 255, 245 / 255)  # car, which pictures show blue
 
@@ -75,11 +79,7 @@ def test_the_official_file_of_moving_classes_has_more_of_them(real_data: Path):
 
 def test_what_the_simulator_writes_is_semantickitti(tmp_path: Path):
     path = write(tmp_path, class_map_yaml(CLASS_MAP, CLASS_MAP.split))
-    made = read_class_map(path)
-    for name in (
-        "class_names", "raw_names", "raw_to_train", "train_to_raw", "ignored_raw", "split",
-    ):  # fmt: skip
-        assert getattr(made, name) == getattr(CLASS_MAP, name), name
+    check_is_semantickitti(read_class_map(path))
 
 
 GOOSE = """class_name,label_key,has_instance,hex
@@ -155,8 +155,8 @@ def test_other_files(tmp_path: Path, name: str, text: str, message: str):
 
 
 def test_a_missing_file_and_a_missing_package_are_named(tmp_path: Path, monkeypatch):
-    with pytest.raises(UserError, match=r"gone\.yaml: cannot be read .*No such file"):
-        read_class_map(tmp_path / "gone.yaml")
+    gone = tmp_path / "gone.yaml"
+    refused_at(gone, lambda: read_class_map(gone), "cannot be read", "No such file")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"PyYAML, which is not installed: pip install"):
-        read_class_map(write(tmp_path, MAP))
+    said = "PyYAML, which is not installed: pip install"
+    refused(lambda: read_class_map(write(tmp_path, MAP)), said)

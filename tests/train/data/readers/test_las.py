@@ -7,8 +7,7 @@ import laspy
 import numpy as np
 import pytest
 
-from tests.train.data.damage import refused_at
-from train.core.errors import UserError
+from tests.train.data.damage import refused, refused_at
 from train.data.readers import open_cloud
 
 
@@ -69,8 +68,7 @@ def test_labels_that_a_classification_cannot_hold(tmp_path: Path, point_format, 
     write(path, point_format=point_format)
     labels = np.zeros(50, dtype=np.int64)
     labels[7] = label
-    with pytest.raises(UserError, match=message):
-        open_cloud(path).labeled(labels)
+    refused_at(path, lambda: open_cloud(path).labeled(labels), message)
 
 
 @pytest.mark.parametrize("ending", [".las", ".laz"])
@@ -84,5 +82,5 @@ def test_a_file_that_is_cut_short_is_refused_in_one_line(tmp_path: Path, ending:
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "lazrs" else name)
-    with pytest.raises(UserError, match=r"read by lazrs, .*pip install 'topodistill\[las\]'"):
-        open_cloud(tmp_path / "tile.laz")
+    said = "read by lazrs, ", "pip install 'topodistill[las]'"
+    refused(lambda: open_cloud(tmp_path / "tile.laz"), *said)
