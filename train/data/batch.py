@@ -25,7 +25,7 @@ import heapq
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
@@ -48,6 +48,7 @@ from train.data.transforms import VoxelFrame, crop
 ONE_PROCESS: Final = World()
 
 
+@dataclass(eq=False, repr=False)
 class VoxelBudgetBatchSampler(Sampler[list[int]]):
     """An epoch's batches: a function of (seed, epoch, sizes), with a place to go on from.
 
@@ -88,45 +89,39 @@ class VoxelBudgetBatchSampler(Sampler[list[int]]):
     empty batch.
     """
 
-    def __init__(
-        self,
-        num_samples: int,
-        batch_size: int,
-        *,
-        seed: int = 0,
-        planned_voxels: NDArray[np.int64] | None = None,
-        max_batch_voxels: int | None = None,
-        world: World = ONE_PROCESS,
-    ) -> None:
-        name = type(self).__name__
-        if num_samples < 1:
-            raise ValueError(f"{name}: num_samples must be at least 1, not {num_samples}")
-        bounds = {"batch_size": (batch_size, 1), "seed": (seed, 0)}
-        if max_batch_voxels is not None:
-            bounds["max_batch_voxels"] = (max_batch_voxels, 1)
-            if planned_voxels is None or planned_voxels.shape != (num_samples,):
+    num_samples: int
+    batch_size: int
+    _: KW_ONLY
+    seed: int = 0
+    planned_voxels: NDArray[np.int64] | None = None
+    max_batch_voxels: int | None = None
+    world: World = ONE_PROCESS
+
+    def __post_init__(self) -> None:
+        name, planned, processes = type(self).__name__, self.planned_voxels, self.world.size
+        if self.num_samples < 1:
+            raise ValueError(f"{name}: num_samples must be at least 1, not {self.num_samples}")
+        if self.max_batch_voxels is not None:
+            if planned is None or planned.shape != (self.num_samples,):
                 raise ValueError(
-                    f"{name}: needs planned_voxels of each of the {num_samples} samples"
+                    f"{name}: needs planned_voxels of each of the {self.num_samples} samples"
                 )
-            if planned_voxels.min() < 1:
+            if planned.min() < 1:
                 raise ValueError(f"{name}: planned_voxels has a sample without voxels")
-        for option, (value, least) in bounds.items():
-            if value < least:
+        for option, least in (("batch_size", 1), ("seed", 0), ("max_batch_voxels", 1)):
+            value = getattr(self, option)
+            if value is not None and value < least:
                 raise UserError(f"{name}: {option} must be at least {least}, not {value}")
-        for name, count in (("batch_size", batch_size), ("num_samples", num_samples)):
-            if count < world.size:
-                what = "samples in a joint batch" if name == "batch_size" else "training samples"
-                hint = f"raise --data.batch-size to at least {world.size}, or start"
+        more = f"raise --data.batch-size to at least {processes}, or start"
+        for option, count, what, hint in (
+            ("batch_size", self.batch_size, "samples in a joint batch", more),
+            ("num_samples", self.num_samples, "training samples", "start"),
+        ):
+            if count < processes:
                 raise UserError(
-                    f"{name} {count}: fewer {what} than the {world.size} processes; "
-                    f"{hint if name == 'batch_size' else 'start'} at most {count} processes"
+                    f"{option} {count}: fewer {what} than the {processes} processes; {hint} at "
+                    f"most {count} processes"
                 )
-        self.num_samples = num_samples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.planned_voxels = planned_voxels
-        self.max_batch_voxels = max_batch_voxels
-        self.world = world
         self._epoch = 0
         self._start = 0
         # The plan of an epoch is asked for several times, and takes tenths of a second to make.

@@ -12,7 +12,6 @@ import itertools
 import json
 import math
 import os
-import secrets
 import shutil
 import time
 import zlib
@@ -33,6 +32,7 @@ from train.data import readers
 from train.data.batch import OnBadFrame
 from train.data.files import reading
 from train.data.frame import CameraImage, FrameSource, HasCameras, LidarFrame, ReadsInFileOrder
+from train.data.index import write_whole
 
 _MAGIC: Final = b"topodistill frame 2\n"
 _CHECKSUM_BYTES: Final = 4
@@ -379,15 +379,9 @@ class DecodedCache:
         return self.folder / key[:2] / f"{key[2:34]}{_SUFFIX}"
 
     def _keep(self, path: Path, data: bytes) -> None:
-        """Write an entry whole or not at all, also when other processes write the same one."""
-        unfinished = path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}")
+        """Write an entry."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                unfinished.write_bytes(data)
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            write_whole(path, data)
         except OSError as error:
             raise UserError(
                 f"{path}: a decoded frame cannot be written ({error.strerror}); make room, bound "

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from train.core.errors import UserError
 from train.data.files import reading
 
-__all__ = ["FOLDER", "Index", "cached_index"]
+__all__ = ["FOLDER", "Index", "cached_index", "write_whole"]
 
 Index = dict[str, NDArray[Any]]
 """Arrays by name."""
@@ -80,7 +80,7 @@ def cached_index(
     refusals = []
     for place in places:
         try:
-            _write(place, data)
+            write_whole(place, data)
         except OSError as error:
             refusals.append(f"{place.parent} ({error.strerror or error})")
             continue
@@ -147,8 +147,14 @@ def _read(path: Path, built_from: bytes) -> Index | None:
         return {name: arrays[name] for name in arrays.files if name != _BUILT_FROM}
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also when other processes write the same one."""
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, also when other processes write the same one.
+
+    Raises
+    ------
+    OSError
+        What the system says.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:

@@ -276,12 +276,12 @@ class EvaluationFrames(Dataset[VoxelFrame]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Return a batch's frames; with "skip", a note in the place of one that cannot be read."""
-        if self.on_bad_frame == "stop":
-            return [self[index] for index in indices]
-        return [self._frame_or_note(index) for index in indices]
-
-    def _frame_or_note(self, index: int) -> VoxelFrame | BadFrame:
-        try:
-            return self[index]
-        except UserError as error:
-            return BadFrame(self.source.names[index], str(error))
+        samples: list[Sample] = []
+        for index in indices:
+            try:
+                samples.append(self[index])
+            except UserError as error:
+                if self.on_bad_frame == "stop":
+                    raise
+                samples.append(BadFrame(self.source.names[index], str(error)))
+        return samples
