@@ -116,14 +116,14 @@ class SmallSet:
             return clouds.points.size
         return clouds.points.size + clouds.strength.size + clouds.parts.size
 
-    def draw(self, points: int, seed: int, *, resample: bool = True) -> Draw:
+    def draw(self, points: int, seed: int) -> Draw:
         """Return what gives an epoch's clouds.
 
         Objects, and frames of a generator, have `points`; free coordinates and real clouds may have
         fewer, and other frames are as they are. To resample a generator's noise in every epoch is
         the paper's choice; the seed is that of the noise.
         """
-        if resample and (self.generator is not None or self.redrawn):
+        if self.generator is not None or self.redrawn:
             return RedrawnSet(self, points, seed)
         frames = self.clouds.meters is not None
         return fixed_draw(self.clouds if frames else self.clouds.first_points(points))
@@ -362,12 +362,11 @@ def score(
     device: torch.device,
     *,
     points: int,
-    resample: bool = True,
 ) -> Score[Found]:
     """Train a network on a small set from scratch and score it on the real set's test clouds.
 
-    For `points` and `resample` see `SmallSet.draw`; objects are scored on as many points, the first
-    ones of those there are. Where parts of objects are learned, the set is as it was written.
+    For `points` see `SmallSet.draw`; objects are scored on as many, the first ones of those there
+    are. Where parts of objects are learned, the set is as it was written.
     UserError if there are no test clouds, or they have other parts.
     """
     if real.test is None:
@@ -378,7 +377,7 @@ def score(
             raise UserError("clouds to learn from and to be scored on need parts of the same names")
         draw = fixed_draw(small.clouds)
     else:
-        draw = small.draw(points, training.seed, resample=resample)
+        draw = small.draw(points, training.seed)
         if test.meters is None:
             test = test.first_points(points)
     return train_and_score(draw, test, training, device)[0]

@@ -56,11 +56,8 @@ class Sample(NamedTuple):
 
     def taken(self, rows: Tensor, device: torch.device) -> "Sample":
         """Return some of the clouds, on a device."""
-        parts, strength = (
-            None if values is None else values[rows].to(device)
-            for values in (self.parts, self.strength)
-        )
-        return Sample(self.points[rows].to(device), self.labels[rows].to(device), parts, strength)
+        known = {name: values for name, values in self._asdict().items() if values is not None}
+        return Sample(**{name: values[rows].to(device) for name, values in known.items()})
 
 
 Draw = Callable[[int], Sample]
@@ -69,11 +66,8 @@ Draw = Callable[[int], Sample]
 
 def sample_of(clouds: PointClouds) -> Sample:
     """Return clouds as tensors."""
-    parts, strength = (
-        None if values is None else torch.from_numpy(values)
-        for values in (clouds.parts, clouds.strength)
-    )
-    return Sample(torch.from_numpy(clouds.points), torch.from_numpy(clouds.labels), parts, strength)
+    found = {name: getattr(clouds, name) for name in Sample._fields}
+    return Sample(**{name: torch.from_numpy(v) for name, v in found.items() if v is not None})
 
 
 def fixed_draw(clouds: PointClouds) -> Draw:

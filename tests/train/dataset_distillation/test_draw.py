@@ -27,7 +27,7 @@ def real(clouds_per_class, rotator, *, redrawn=True):
 
 def drawn_signs(made, points, epochs):
     """Return the signs that each epoch's clouds have against the generator's bare points."""
-    draw = made.draw(points, 5, resample=True)
+    draw = made.draw(points, 5)
     found = []
     for epoch in range(epochs):
         bare = generate(made.generator, max(points, 64), 5 * 100_003 + epoch)[0]
@@ -51,7 +51,7 @@ def test_noise_without_a_seed_is_spread_evenly():
 @pytest.mark.parametrize("make_set", [generated, real])
 def test_every_epoch_sees_other_points_and_the_seed_repeats_them(make_set):
     made = make_set(2, NONE)
-    draw, again, other = (made.draw(10, seed, resample=True) for seed in (3, 3, 4))
+    draw, again, other = (made.draw(10, seed) for seed in (3, 3, 4))
     assert draw(0)[0].shape == (8, 10, 3)
     assert draw(0)[1].tolist() == made.clouds.labels.tolist()
     assert torch.equal(draw(1)[0], again(1)[0])
@@ -61,7 +61,7 @@ def test_every_epoch_sees_other_points_and_the_seed_repeats_them(make_set):
 
 def test_what_is_redrawn_are_points_of_the_same_cloud():
     made = real(2, NONE)
-    got = made.draw(30, 0, resample=True)(1)[0].numpy()
+    got = made.draw(30, 0)(1)[0].numpy()
     for cloud, all_points in zip(got, made.clouds.points, strict=True):
         there = {tuple(point) for point in all_points.tolist()}
         seen = {tuple(point) for point in cloud.tolist()}
@@ -71,10 +71,8 @@ def test_what_is_redrawn_are_points_of_the_same_cloud():
 
 def test_clouds_stay_where_nothing_is_redrawn():
     made = real(2, FROZEN, redrawn=False)
-    draw = made.draw(7, 0, resample=True)
+    draw = made.draw(7, 0)
     assert np.array_equal(draw(0)[0].numpy(), made.clouds.points[:, :7])
-    fixed = generated(2, FROZEN).draw(7, 0, resample=False)
-    assert torch.equal(fixed(0)[0], fixed(9)[0])
 
 
 def test_few_clouds_have_signs_of_every_draw_and_many_those_of_the_whole():
@@ -90,7 +88,7 @@ def test_few_clouds_have_signs_of_every_draw_and_many_those_of_the_whole():
 def test_the_signs_of_a_draw_are_decided_by_as_many_points_as_the_clouds_have():
     """Not by the few that the network sees."""
     made = generated(1, FROZEN)
-    draw = made.draw(6, 0, resample=True)
+    draw = made.draw(6, 0)
     for epoch in range(20):
         bare = generate(made.generator, 64, epoch)[0]
         want = FROZEN(bare, align=False)[:, :6]
