@@ -203,26 +203,23 @@ def refused(capsys, run, root, *more):
 def test_refusals_before_anything_is_scored(run, root, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command, "evaluate", None)  # must not be reached
     before = content(run)
-    line = refused(capsys, run, root, "--output", str(run / "metrics.json"), "--overwrite")
-    assert "is a file of the training run" in line
     (tmp_path / "old.json").touch()
-    for name, expected in (
-        ("old.json", "exists; choose another name, or give --overwrite"),
-        ("scores.txt", "end the name in .json"),
-        ("none/scores.json", "there is no folder"),
-    ):
-        assert expected in refused(capsys, run, root, "--output", str(tmp_path / name))
+    cases = [
+        (f"--output {run}/metrics.json --overwrite", "is a file of the training run"),
+        (f"--output {tmp_path}/old.json", "exists; choose another name, or give --overwrite"),
+        (f"--output {tmp_path}/scores.txt", "end the name in .json"),
+        (f"--output {tmp_path}/none/scores.json", "there is no folder"),
+        ("--dataset waymo", "student.pt was trained on semantickitti"),
+        ("--num-workers -1", "num-workers is -1"),
+        ("--split training --sequences 00", "exclude each other"),
+        ("--sequences 77", "77"),
+        ("--dataset kitty", "'kitty'"),
+    ]
     if sys.platform.startswith("linux"):  # a folder that root cannot write to either
-        line = refused(capsys, run, root, "--output", "/sys/scores.json")
-        assert "--output /sys: cannot be written to (" in line
-    line = refused(capsys, run, root, "--dataset", "waymo")
-    assert "student.pt was trained on semantickitti" in line
-    assert "num-workers is -1" in refused(capsys, run, root, "--num-workers", "-1")
-    both = refused(capsys, run, root, "--split", "training", "--sequences", "00")
-    assert "exclude each other" in both
-    assert "77" in refused(capsys, run, root, "--sequences", "77")
+        cases.append(("--output /sys/scores.json", "--output /sys: cannot be written to ("))
+    for more, expected in cases:
+        assert expected in refused(capsys, run, root, *more.split())
     assert "no such folder" in refused(capsys, run, tmp_path / "gone")
-    assert "'kitty'" in refused(capsys, run, root, "--dataset", "kitty")
     assert content(run) == before
 
 
