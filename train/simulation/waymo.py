@@ -248,9 +248,7 @@ def _top(
     x_from, x_to, y_from, y_to = world.no_label_zone
     inside = (place >= (x_from, y_from)) & (place < (x_to, y_to))
     zone = np.where(inside.all(axis=1), 1.0, -1.0)
-    labels: tuple[NDArray[np.int32], NDArray[np.int32]] | tuple[None, None] = (None, None)
-    if labeled:
-        labels = (_label_image(shape, returns, 1), _label_image(shape, returns, 2))
+    labels = _label_images(shape, returns) if labeled else (None, None)
     inclinations = np.deg2rad(lidar.elevations_deg[::-1])
     # The outer edges of the outermost beams.
     lowest = float(inclinations[0] - (inclinations[1] - inclinations[0]) / 2)
@@ -283,26 +281,23 @@ def _range_images(
     # Intensities in the dataset have the upper 16 bits of a float32 alone.
     intensity = (returns.intensity.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
     elongation = np.round(returns.elongation_m / ELONGATION_STEP_M) * ELONGATION_STEP_M
-    values = np.stack([returns.range_m, intensity, elongation, zone], axis=1).astype(np.float32)
-    images = []
-    for number in (1, 2):
-        image = np.full((*shape, 4), -1.0, dtype=np.float32)
-        chosen = returns.number == number
-        image[row[chosen], column[chosen]] = values[chosen]
-        images.append(image)
+    values = np.stack([returns.range_m, intensity, elongation, zone], axis=1)
+    images = np.full((2, *shape, 4), -1.0, dtype=np.float32)
+    images[returns.number - 1, row, column] = values
     return images[0], images[1]
 
 
-def _label_image(shape: tuple[int, int], returns: Returns, number: int) -> NDArray[np.int32]:
-    """Return a return's labels (H, W, 2): instance, class; 0 where nothing returned."""
+def _label_images(
+    shape: tuple[int, int], returns: Returns
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return both returns' labels (H, W, 2): instance, class; 0 where nothing returned."""
     lookup = np.array([kind.waymo for kind in Kind])
     counted = np.array([kind in THINGS for kind in Kind])
     instance = np.where(counted[returns.kind], returns.instance, 0)
-    chosen = returns.number == number
-    image = np.zeros((*shape, 2), dtype=np.int32)
-    image[returns.row[chosen], returns.column[chosen], 0] = instance[chosen]
-    image[returns.row[chosen], returns.column[chosen], 1] = lookup[returns.kind[chosen]]
-    return image
+    images = np.zeros((2, *shape, 2), dtype=np.int32)
+    values = np.stack([instance, lookup[returns.kind]], axis=1)
+    images[returns.number - 1, returns.row, returns.column] = values
+    return images[0], images[1]
 
 
 def _pixel_poses(height: int, states: NDArray[np.float64], world: _World) -> NDArray[np.float32]:
