@@ -37,7 +37,7 @@ class Request:
     Attributes
     ----------
     output
-        Folder of the record, the page and the picture.
+        Folder of the record.
     device, precision
         Where and in what the networks run.
     frame_path

@@ -62,39 +62,38 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path):
         load_model(path)
 
 
-def test_another_kind_of_file_is_refused(tmp_path):
-    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"weights": torch.zeros(3)},
+        torch.zeros(3),
+        TrainingState("teacher", 0, None, None, {}, {}, {}, []),
+    ],
+    ids=["dictionary", "tensor", "training-state"],
+)
+def test_another_kind_of_file_is_refused(tmp_path, content):
+    write = save_state if isinstance(content, TrainingState) else torch.save
+    write(content, tmp_path / "other.pt")
     with pytest.raises(UserError, match="not a model checkpoint of this package"):
         load_model(tmp_path / "other.pt")
-    torch.save(torch.zeros(3), tmp_path / "tensor.pt")
-    with pytest.raises(UserError, match="not a model checkpoint of this package"):
-        load_model(tmp_path / "tensor.pt")
-    state = TrainingState("teacher", 0, None, None, {}, {}, {}, [])
-    save_state(state, tmp_path / "state.pt")
-    with pytest.raises(UserError, match="not a model checkpoint of this package"):
-        load_model(tmp_path / "state.pt")
 
 
-def test_weights_of_another_architecture_are_refused(tmp_path, student):
-    path = tmp_path / "liar.pt"
-    save_model(student, card(size="tiny-teacher"), path)
-    with pytest.raises(UserError, match=r"of another architecture: \d+ missing .* reshaped"):
-        load_model(path)
-
-
-def test_weights_that_are_no_numbers_are_refused(tmp_path, student):
+@pytest.mark.parametrize(
+    ("weight", "size", "message"),
+    [
+        (0.0, "tiny-teacher", r"of another architecture: \d+ missing .* reshaped"),
+        (float("nan"), "tiny-student", r"seg_head\.weight has NaN or infinite entries"),
+        (0.0, "colossal", "cannot build"),
+    ],
+)
+def test_weights_and_a_card_that_no_network_has_are_refused(
+    tmp_path, student, weight, size, message
+):
     with torch.no_grad():
-        student.seg_head.weight[0, 0] = float("nan")
-    save_model(student, card(), tmp_path / "nan.pt")
-    with pytest.raises(UserError, match=r"seg_head\.weight has NaN or infinite entries"):
-        load_model(tmp_path / "nan.pt")
-
-
-def test_a_card_that_no_network_fits_is_refused(tmp_path, student):
-    path = tmp_path / "future.pt"
-    save_model(student, card(size="colossal"), path)
-    with pytest.raises(UserError, match="cannot build"):
-        load_model(path)
+        student.seg_head.weight[0, 0] = weight
+    save_model(student, card(size=size), tmp_path / "student.pt")
+    with pytest.raises(UserError, match=message):
+        load_model(tmp_path / "student.pt")
 
 
 @pytest.mark.parametrize(

@@ -145,26 +145,21 @@ def test_unknown_stage_names_are_refused(make_batch, name):
         build_hierarchy(make_batch([10])).stage_offset(name)
 
 
-def test_a_single_voxel_makes_five_levels_of_one():
-    batch = {
-        "feat": torch.zeros(1, 4),
-        "coord": torch.zeros(1, 3),
-        "grid_coord": torch.zeros(1, 3, dtype=torch.long),
-        "offset": torch.tensor([1]),
+def single_voxels(count):
+    """Return a batch of clouds that each are the voxel at the origin."""
+    return {
+        "feat": torch.zeros(count, 4),
+        "coord": torch.zeros(count, 3),
+        "grid_coord": torch.zeros(count, 3, dtype=torch.long),
+        "offset": torch.arange(1, count + 1),
     }
-    for rule in ("main", "v1.5.1"):
-        levels = build_hierarchy(batch, depth_rule=rule).levels
-        assert [level.num_voxels for level in levels] == [1] * 5
 
 
-def test_single_voxels_of_different_clouds_are_never_pooled_together():
-    batch = {
-        "feat": torch.zeros(3, 4),
-        "coord": torch.zeros(3, 3),
-        "grid_coord": torch.zeros(3, 3, dtype=torch.long),
-        "offset": torch.tensor([1, 2, 3]),
-    }
-    assert [level.counts for level in build_hierarchy(batch).levels] == [(1, 1, 1)] * 5
+@pytest.mark.parametrize("rule", ["main", "v1.5.1"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_single_voxels_make_five_levels_and_clouds_are_never_pooled_together(count, rule):
+    levels = build_hierarchy(single_voxels(count), depth_rule=rule).levels
+    assert [level.counts for level in levels] == [(1,) * count] * 5
 
 
 @pytest.mark.parametrize(("rule", "largest"), [("main", 65534), ("v1.5.1", 65535)])

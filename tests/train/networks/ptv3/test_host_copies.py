@@ -101,16 +101,16 @@ def test_off_the_cpu_no_gradient_is_a_sum_of_many_rows_in_the_order_of_arrival(n
     assert found["IndexBackward0"] == len(model.decoder_stages)
 
 
-@pytest.mark.parametrize(
-    "look",
-    [
-        lambda t: t.max().item(),
-        lambda t: t.tolist(),
-        lambda t: t[t > 0],
-        lambda t: t.nonzero(),
-        lambda t: bool(t.any()),
-    ],
-)
+LOOKS = [
+    lambda t: t.max().item(),
+    lambda t: t.tolist(),
+    lambda t: t[t > 0],
+    lambda t: t.nonzero(),
+    lambda t: bool((t > 0).any()),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
 def test_a_look_at_a_value_is_an_error_there(no_values, look):
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         look(no_values[0]["feat"])
@@ -151,11 +151,7 @@ def test_the_neighbor_search_of_a_gpu_copies_nothing(make_batch, as_on_a_gpu):
 @pytest.mark.parametrize(
     "look",
     [
-        lambda t: t.max().item(),
-        lambda t: t.tolist(),
-        lambda t: t[t > 0],
-        lambda t: bool((t > 0).any()),
-        lambda t: t.nonzero(),
+        *LOOKS,
         lambda t: t.unique(),
         lambda t: torch.repeat_interleave(t, t.abs().long()),
         lambda t: torch.bincount(t.abs().long()),
