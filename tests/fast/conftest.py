@@ -46,6 +46,14 @@ def make_cloud():
     return lambda family, n, seed=0: FAMILIES[family](np.random.default_rng(seed), n)
 
 
+@pytest.fixture
+def set_threads():
+    """Return what sets torch's number of threads; the number before comes back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Kernels:
     """CUDA kernels under test: where tensors must be, and the backend that runs them there."""

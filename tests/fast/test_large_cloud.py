@@ -13,7 +13,8 @@ from fast.kernels.lunes import block_lunes_cpu, later_lunes_cpu
 from fast.kernels.rips import large_cloud_cpu, rips_cpu
 from fast.kernels.rips.large_cloud_cpu import LargeCloud
 from tests.fast.test_point_cloud import assert_same
-from tests.fast.test_rips import assert_same_diagram, tied_matrix
+from tests.fast.test_rips import tied_matrix
+from tests.reference.checks import assert_same_diagram
 
 FAMILIES = ["cube", "gaussian", "features", "circle", "grid"]
 

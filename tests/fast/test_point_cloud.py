@@ -69,13 +69,6 @@ def assert_same(got, want):
 
 
 @pytest.fixture
-def set_threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
 def all_clouds_are_large(monkeypatch):
     monkeypatch.setattr(rips, "_LARGE_DISTANCES", 0)
     monkeypatch.setattr(rips_cpu, "_MOST_WORK", np.inf)

@@ -11,6 +11,7 @@ import fast
 import reference
 from fast.kernels.pairing import sparse_pairing_cpu
 from fast.kernels.rips import cloud_cpu, rips_cpu
+from tests.reference.checks import assert_same_diagram
 
 
 def _symmetric(lengths):
@@ -55,15 +56,6 @@ FAMILIES = {
     "sphere": sphere,
 }
 
-_FIELDS = (
-    "births", "deaths", "birth_edges", "death_edges", "death_simplices", "num_essential",
-)  # fmt: skip
-
-
-def _assert_same(got, want):
-    for field in _FIELDS:
-        np.testing.assert_array_equal(getattr(got, field), getattr(want, field), err_msg=field)
-
 
 def _set_eliminations(monkeypatch, kind):
     monkeypatch.setattr(rips_cpu, "_MOST_POINTS_SMALL", -1)  # test_small_rips.py has that path
@@ -82,12 +74,12 @@ def test_it_equals_the_definition(monkeypatch, family, n, kind):
     matrix = FAMILIES[family](n, seed=n)
     got = fast.rips_persistence(torch.tensor(matrix))
     for of_fast, of_reference in zip(got, reference.rips_persistence(matrix), strict=True):
-        _assert_same(of_fast.cloud(0), of_reference)
+        assert_same_diagram(of_fast.cloud(0), of_reference)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "turning"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_elimination_finds_the_same_pairs(monkeypatch, family, kind):
+def test_every_elimination_finds_the_same_pairs(monkeypatch, set_threads, family, kind):
     """At a size where random cocycles are drawn again and again."""
     distances = torch.tensor(FAMILIES[family](150))
     want = fast.rips_persistence(distances)
@@ -98,15 +90,11 @@ def test_every_elimination_finds_the_same_pairs(monkeypatch, family, kind):
     )
     _set_eliminations(monkeypatch, kind)
     for threads in (1, 2):
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
+        set_threads(threads)
         monkeypatch.setattr(cloud_cpu, "_MIN_EDGES_PER_THREAD", 50)
-        try:
-            got = fast.rips_persistence(distances)
-        finally:
-            torch.set_num_threads(before)
+        got = fast.rips_persistence(distances)
         for sparse, dense in zip(got, want, strict=True):
-            _assert_same(sparse.cloud(0), dense.cloud(0))
+            assert_same_diagram(sparse.cloud(0), dense.cloud(0))
     assert drawn  # the sparse columns have been used
 
 

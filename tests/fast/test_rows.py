@@ -10,14 +10,12 @@ from fast.rows import select_rows, select_rows_of_clouds, sum_rows
 
 
 @pytest.fixture(params=["cpu", "cuda"])
-def way(request, monkeypatch):
+def way(request, monkeypatch, set_threads):
     """Each device's way, both on the CPU with one thread, where both add in order."""
     if request.param == "cuda":
         monkeypatch.setattr(rows, "_adds_in_order", lambda tensor: False)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield request.param
-    torch.set_num_threads(before)
+    set_threads(1)
+    return request.param
 
 
 def test_rows_and_their_gradients_are_those_of_a_loop(way):

@@ -70,14 +70,10 @@ def test_points_of_padding_are_in_no_order():
     torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=1e-15)
 
 
-def test_the_order_is_stable_where_values_are_equal_on_every_number_of_threads():
+def test_the_order_is_stable_where_values_are_equal_on_every_number_of_threads(set_threads):
     values = torch.randint(0, 30, (4, 50, 200), generator=torch.Generator().manual_seed(0)).double()
     values[::2] += torch.rand(2, 50, 200)  # without ties
-    before = torch.get_num_threads()
-    try:
-        for num_threads in (1, 2):
-            torch.set_num_threads(num_threads)
-            got = sliced_wasserstein._stable_order(values)
-            assert torch.equal(got, values.argsort(dim=-1, stable=True))
-    finally:
-        torch.set_num_threads(before)
+    for num_threads in (1, 2):
+        set_threads(num_threads)
+        got = sliced_wasserstein._stable_order(values)
+        assert torch.equal(got, values.argsort(dim=-1, stable=True))

@@ -10,6 +10,7 @@ import fast
 import reference
 from fast import threads
 from fast.kernels.rips import rips_cpu, small_rips_cpu
+from tests.reference.checks import assert_same_diagram
 
 FIELDS = ["birth_edges", "death_edges", "death_simplices", "counts", "num_essential"]
 
@@ -91,14 +92,7 @@ def assert_defined(batch, max_dim=1, threshold=np.inf, sizes=None):
         size = len(matrix) if sizes is None else sizes[index]
         want = reference.rips_persistence(matrix[:size, :size], max_dim, threshold)
         for diagram, expected in zip(found, want, strict=True):
-            got = diagram.cloud(index)
-            for field in (
-                "births", "deaths", "birth_edges", "death_edges", "death_simplices",
-                "num_essential",
-            ):  # fmt: skip
-                np.testing.assert_array_equal(
-                    getattr(got, field), getattr(expected, field), err_msg=field
-                )
+            assert_same_diagram(diagram.cloud(index), expected)
             pairs += len(expected)
     return pairs
 
@@ -111,13 +105,6 @@ def small(monkeypatch):
         raise AssertionError("a small cloud took the path of large ones")
 
     monkeypatch.setattr(rips_cpu, "_pairs_of_clouds", refuse)
-
-
-@pytest.fixture
-def set_threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -58,18 +58,12 @@ class Diagrams(Dataset):
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_workers_compute_what_the_process_itself_computes(context):
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        alone = list(DataLoader(Diagrams(), batch_size=2))  # starts the pool that a fork inherits
-        loader = DataLoader(
-            Diagrams(), batch_size=2, num_workers=1, multiprocessing_context=context
-        )
-        for got, want in zip(loader, alone, strict=True):
-            assert torch.equal(got, want)
-    finally:
-        torch.set_num_threads(before)
+def test_workers_compute_what_the_process_itself_computes(context, set_threads):
+    set_threads(2)
+    alone = list(DataLoader(Diagrams(), batch_size=2))  # starts the pool that a fork inherits
+    loader = DataLoader(Diagrams(), batch_size=2, num_workers=1, multiprocessing_context=context)
+    for got, want in zip(loader, alone, strict=True):
+        assert torch.equal(got, want)
 
 
 def test_autocast_changes_no_bit():
@@ -81,8 +75,7 @@ def test_autocast_changes_no_bit():
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
-def test_ctrl_c_ends_a_long_call_and_the_next_one_is_right(num_threads):
-    before = torch.get_num_threads()
+def test_ctrl_c_ends_a_long_call_and_the_next_one_is_right(num_threads, set_threads):
     points = clouds(0, 100)
     want = fast.rips_persistence_of_points(points)[1].pairs
     many = torch.randn(400, 100, 8, generator=torch.Generator().manual_seed(0))
@@ -91,7 +84,7 @@ def test_ctrl_c_ends_a_long_call_and_the_next_one_is_right(num_threads):
         raise KeyboardInterrupt
 
     handler = signal.signal(signal.SIGALRM, interrupt)
-    torch.set_num_threads(num_threads)
+    set_threads(num_threads)
 
     def compute_for_long():
         signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -111,7 +104,6 @@ def test_ctrl_c_ends_a_long_call_and_the_next_one_is_right(num_threads):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("max_dim", [0, 1])

@@ -83,18 +83,14 @@ def test_it_equals_scipy_and_gudhi_at_size(sizes, order, ground, spread):
     assert got == pytest.approx(theirs, rel=1e-9)
 
 
-def test_a_batch_is_the_same_on_every_number_of_threads():
+def test_a_batch_is_the_same_on_every_number_of_threads(set_threads):
     rng = np.random.default_rng(0)
     births = torch.tensor(rng.random((6, 90, 2)))
     first, second = (torch.stack([b, b + 0.1], dim=-1) for b in births.unbind(dim=-1))
-    before = torch.get_num_threads()
-    try:
-        found = []
-        for num_threads in (1, 2):
-            torch.set_num_threads(num_threads)
-            found.append(fast.wasserstein_matching(first, second))
-    finally:
-        torch.set_num_threads(before)
+    found = []
+    for num_threads in (1, 2):
+        set_threads(num_threads)
+        found.append(fast.wasserstein_matching(first, second))
     assert torch.equal(*found)
     assert torch.equal(found[0][3], fast.wasserstein_matching(first[3], second[3]))
 

@@ -201,6 +201,8 @@ ROW_ARGUMENTS = [
     ("covering_radius", "points"),
     ("saliency_map", "feature_gradients"),
     ("normalise_grad", "grad_normalised"),
+    ("persistence_image_grad", "grad_image"),
+    ("persistence_landscape_grad", "grad_landscapes"),
 ]
 FILLED_ROW_ARGUMENTS = [
     ("sample_points", "points"),
