@@ -86,15 +86,20 @@ def test_a_finished_run_is_resumed_and_reported_with_its_recorded_options(own: P
 
 def test_evaluate_scores_the_same_frames_alike(own: Path, capsys):
     words = ["--checkpoint", str(own / "run/student.pt"), "--data-root", str(own / "data")]
-    given = [*words, "--data.class-map", str(own / "classes.yaml"), *LAYOUT, "--num-workers", "0"]
     output = own / "scores.json"
-    assert evaluate([*given, "--device", "cpu", "--output", str(output), "--overwrite"]) == 0
-    scores = json.loads(output.read_text())
+    words += ["--num-workers", "0", "--device", "cpu", "--output", str(output), "--overwrite"]
     metrics = json.loads((own / "run/metrics.json").read_text())
-    assert scores["miou"] == pytest.approx(metrics["student"]["miou"], abs=1e-6)
-    capsys.readouterr()
-    assert evaluate([*words, "--device", "cpu"]) == 2
-    assert "its 2 classes are not the 19 of kitti-layout here; give its --data.class-map" in (
+    given = ["--data.class-map", str(own / "classes.yaml"), *LAYOUT]
+    for flags in ([], given):
+        assert evaluate([*words, *flags]) == 0
+        scores = json.loads(output.read_text())
+        assert scores["miou"] == pytest.approx(metrics["student"]["miou"], abs=1e-6)
+    assert "warning" not in capsys.readouterr().err
+    other = own / "other.yaml"
+    text = (own / "classes.yaml").read_text()
+    other.write_text(text.replace("wall", "fence"))
+    assert evaluate([*words, "--data.class-map", str(other)]) == 2
+    assert "its 2 classes are not the 2 of kitti-layout here; give its --data.class-map" in (
         capsys.readouterr().err
     )
 
@@ -111,8 +116,12 @@ def test_inspect_counts_the_classes_of_the_map(own: Path, tmp_path: Path):
 
 def test_predict_writes_the_ids_and_the_width_of_the_data(own: Path, tmp_path: Path):
     words = ["--checkpoint", str(own / "run/student.pt"), "--input", str(own / "data/lake")]
-    given = ["--data.class-map", str(own / "classes.yaml"), *LAYOUT, "--device", "cpu"]
-    assert predict([*words, *given, "--output", str(tmp_path / "out")]) == 0
+    given = ["--data.class-map", str(own / "classes.yaml"), *LAYOUT]
+    for name, flags in (("out", []), ("given", given)):
+        told = [*words, *flags, "--device", "cpu", "--output", str(tmp_path / name)]
+        assert predict(told) == 0
+    same = (tmp_path / "given/0.label").read_bytes()
+    assert (tmp_path / "out/0.label").read_bytes() == same
     labels = np.fromfile(tmp_path / "out/0.label", "<u2")
     assert len(labels) == 1100
     assert set(labels.tolist()) <= {5, 300}

@@ -5,7 +5,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,6 +145,9 @@ class DatasetSpec:
         on disk unless a flag says otherwise.
     has_cameras
         Whether `reader` and `simulator` know cameras.
+    layout
+        What was said about how its files lie on disk, by `LAYOUT_OPTIONS`, for those who use a
+        network later (`ModelMetadata.layout`).
     """
 
     name: str
@@ -162,6 +165,7 @@ class DatasetSpec:
     ground_z_m: float | None = None
     slow_to_decode: bool = False
     has_cameras: bool = False
+    layout: Mapping[str, Any] = field(default_factory=dict)
 
     def open(
         self,

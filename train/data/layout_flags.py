@@ -1,13 +1,16 @@
 """The flags for frames of one's own, for every command that reads frames without being a run."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from train.core.console import logger
 from train.core.errors import UserError
+from train.data.dataset_spec import LAYOUT_OPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +33,25 @@ class LayoutFlags:
             raise UserError(
                 f"--data.strength-scale is {scale}: above 0, 255 for strengths of 0 to 255"
             )
+
+    def over(self, layout: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how files lie, by `LAYOUT_OPTIONS`: as a checkpoint says, unless a flag does.
+
+        Parameters
+        ----------
+        layout
+            `ModelMetadata.layout`. What a flag says otherwise is told in one warning; another class
+            map is checked against the network's classes where it is used, and tells itself.
+        """
+        every = {name: getattr(self, name) for name in LAYOUT_OPTIONS}
+        given = {name: value for name, value in every.items() if value is not None}
+        changed = [
+            f"--data.{name.replace('_', '-')} {value}, in training {layout.get(name, 'not given')}"
+            for name, value in given.items()
+            if layout and name != "class_map" and value != layout.get(name)
+        ]
+        if changed:
+            logger.warning(
+                f"warning: files are read otherwise than in training: {'; '.join(changed)}"
+            )
+        return {**layout, **given}

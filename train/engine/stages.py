@@ -402,6 +402,7 @@ class Run(RunPlan):
             class_names=tuple(self.spec.class_names),
             grid_size_m=self.config.data.grid_size_m,
             clip_range_m=self.config.data.clip_range_m,
+            layout=dict(self.spec.layout),
             trained_on=self.data.training_sequences(),
             simulated_seed=simulated_seed(self.config.resolved_data_root),
         )

@@ -247,7 +247,8 @@ def _dataset_of(options: Options, card: ModelMetadata) -> DatasetSpec:
     Frames of one's own may have the classes of any dataset.
     """
     checkpoint, asked = options.checkpoint, options.dataset
-    spec = dataset_spec(asked or card.dataset, vars(options.data))
+    name = asked or card.dataset
+    spec = dataset_spec(name, options.data.over(card.layout if name == "kitti-layout" else {}))
     if asked not in (None, card.dataset, "kitti-layout"):
         raise UserError(
             f"--dataset {asked}: {checkpoint} was trained on {card.dataset}; its classes are not "

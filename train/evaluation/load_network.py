@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -267,8 +267,13 @@ def fit_classes(
         note += f"; not known, and taught by labels alone: {', '.join(unknown)}"
     if dropped:
         note += f"; known to it alone, and dropped: {', '.join(dropped)}"
-    changed = {**vars(opened.metadata), "num_classes": len(wanted), "class_names": wanted}
-    return OpenedCheckpoint(opened.model, ModelMetadata(**changed), opened.note), note
+    metadata = replace(
+        opened.metadata,
+        num_classes=len(wanted),
+        class_names=wanted,
+        layout={k: value for k, value in opened.metadata.layout.items() if k != "class_map"},
+    )
+    return OpenedCheckpoint(opened.model, metadata, opened.note), note
 
 
 def _few(names: Sequence[str]) -> str:
@@ -291,6 +296,8 @@ class LoadedNetwork:
         The box that points are moved into before they become voxels, as in training; None: none.
     note
         What to tell the user about how the file was read; may be empty.
+    layout
+        How files lie on disk that are as in training, see `ModelMetadata`.
     """
 
     model: Network
@@ -298,6 +305,7 @@ class LoadedNetwork:
     grid_size_m: float
     clip_range_m: ClipRange | None = None
     note: str = ""
+    layout: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_network(
@@ -342,6 +350,7 @@ def open_network(
         metadata.grid_size_m,
         metadata.clip_range_m,
         opened.note,
+        metadata.layout,
     )
 
 

@@ -19,10 +19,12 @@ from train.core.atomic_write import atomic_write, make_folder
 from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
+from train.data.kitti_layout import frame_files
 from train.export import onnx_geometry, onnx_runner
 from train.export.onnx_network import ExportedPTv3
 from train.export.onnx_quantize import errors_only
 from train.export.onnx_readme import readme
+from train.export.onnx_runner import GEOMETRY
 from train.networks.protocol import Network
 from train.networks.ptv3.segmentor import Segmentor
 from train.networks.weights import ModelMetadata, checksum
@@ -31,7 +33,11 @@ ExportPrecision = Literal["fp32", "fp16", "int8"]
 OPSET: Final = 18
 README, RUNNER, PROGRAM = "README.md", "run.py", "model.pt2"
 EXTRA: Final = ("onnx", "onnxscript", "onnxruntime")
-_IMPORT_HERE, _IMPORT_THERE = "import train.export.onnx_geometry as geometry", "import geometry"
+_IMPORTS: Final = {
+    "import train.data.readers.bare_points as points_file": "import points as points_file",
+    "import train.export.onnx_geometry as geometry": "import geometry",
+}
+"""A line of the runner here -> in an export."""
 
 Quantize = Callable[[Path, Path], None]
 """Writes to the second path a quantized copy of the network at the first."""
@@ -143,6 +149,9 @@ def _described(
     network: Segmentor, metadata: ModelMetadata, precision: str, program: ExportedPTv3
 ) -> dict[str, Any]:
     """Return what an export says about itself; its id is made from all of it."""
+    files = frame_files(metadata.layout)
+    class_map = files.class_map
+    known = class_map.class_names == metadata.class_names
     described: dict[str, Any] = {
         "network": f"{metadata.network}:{metadata.size}",
         "cpe_input": network.config.cpe_input,
@@ -152,6 +161,11 @@ def _described(
         "in_channels": metadata.in_channels,
         "grid_size_m": metadata.grid_size_m,
         "clip_range_m": None if metadata.clip_range_m is None else list(metadata.clip_range_m),
+        "input": {
+            "columns": [list(column) for column in files.columns],
+            "strength_scale": files.strength_scale,
+            "raw_ids": list(class_map.train_to_raw) if known else None,
+        },
         "precision": precision,
         "weights_checksum": checksum(network),
         "geometry": asdict(program.plan),
@@ -236,22 +250,29 @@ def _with_metadata(content: bytes, described: dict[str, Any]) -> bytes:
 
 def _write_beside(folder: Path, described: dict[str, Any], network_file: Path) -> dict[str, Any]:
     """Write the geometry builder, the runner, the page and the manifest; return the last."""
-    with atomic_write(folder / onnx_runner.GEOMETRY) as unfinished:
-        shutil.copyfile(onnx_geometry.__file__, unfinished)
     is_onnx = network_file.name == onnx_runner.MODEL
+    beside = {
+        name: path for name, path in onnx_runner.BESIDE.items() if is_onnx or name == GEOMETRY
+    }
+    for name, path in beside.items():
+        with atomic_write(folder / name) as unfinished:
+            shutil.copyfile(path, unfinished)
     if is_onnx:
         source = Path(onnx_runner.__file__).read_text(encoding="utf-8")
-        if source.count(_IMPORT_HERE) != 1:
-            raise RuntimeError(f"onnx_runner.py has not one line {_IMPORT_HERE!r}")
+        for here, there in _IMPORTS.items():
+            if source.count(here) != 1:
+                raise RuntimeError(f"onnx_runner.py has not one line {here!r}")
+            source = source.replace(here, there)
         with atomic_write(folder / RUNNER) as unfinished:
-            unfinished.write_text(source.replace(_IMPORT_HERE, _IMPORT_THERE), encoding="utf-8")
+            unfinished.write_text(source, encoding="utf-8")
     with atomic_write(folder / README) as unfinished:
         unfinished.write_text(readme(described, onnx=is_onnx), encoding="utf-8")
     manifest = {
         "format": onnx_runner.FORMAT if is_onnx else "topodistill-program-1",
         "metadata": described,
         "files": {
-            path.name: sha256_of(path) for path in (network_file, folder / onnx_runner.GEOMETRY)
+            path.name: sha256_of(path)
+            for path in (network_file, *(folder / name for name in beside))
         },
     }
     with atomic_write(folder / onnx_runner.MANIFEST) as unfinished:

@@ -16,10 +16,16 @@ from typing import Any
 
 import numpy as np
 
+import train.data.readers.bare_points as points_file
 import train.export.onnx_geometry as geometry
 
 FORMAT = "topodistill-onnx-1"
-MODEL, MANIFEST, GEOMETRY = "model.onnx", "export.json", "geometry.py"
+MODEL, MANIFEST, GEOMETRY, POINTS = "model.onnx", "export.json", "geometry.py", "points.py"
+# What is used is what this file imported, wherever it lies.
+BESIDE = {GEOMETRY: Path(geometry.__file__), POINTS: Path(points_file.__file__)}
+
+NUSCENES_COLUMNS = tuple((name, "<f4") for name in ("x", "y", "z", "intensity", "ring"))
+NUSCENES_SCALE = 255.0
 
 
 class ExportError(Exception):
@@ -153,9 +159,7 @@ def check_files(folder: Path) -> dict[str, Any]:
         wanted = dict(manifest["files"])
         metadata: dict[str, Any] = dict(manifest["metadata"])
         _check_metadata(metadata)
-    # The geometry that is used is the one that this file imported, wherever it lies.
-    places = {MODEL: folder / MODEL, GEOMETRY: Path(geometry.__file__)}
-    for name, place in places.items():
+    for name, place in {MODEL: folder / MODEL, **BESIDE}.items():
         if not place.is_file():
             raise ExportError(f"{place}: no such file; keep the files of an export together")
         digest = hashlib.sha256(place.read_bytes()).hexdigest()
@@ -179,36 +183,89 @@ def _check_metadata(metadata: Mapping[str, Any]) -> None:
         raise ValueError(f"grid_size_m is {grid}, clip_range_m is {clip}")
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise ValueError("class_names is no list of names")
+    given = metadata["input"]
+    points_file.row_type(given["columns"])
+    scale, ids = given["strength_scale"], given["raw_ids"]
+    if not set("xyz") <= {name for name, _ in given["columns"]}:
+        raise ValueError("input has no columns x, y and z")
+    if scale is not None and not (type(scale) in (int, float) and 0 < scale < 1e15):
+        raise ValueError(f"strength_scale is {scale}")
+    if ids is not None and (len(ids) != len(names) or any(type(each) is not int for each in ids)):
+        raise ValueError("raw_ids are no ids of the classes")
     if type(metadata["in_channels"]) is not int or not isinstance(metadata["export_id"], str):
         raise ValueError("in_channels is no number, or export_id no text")
 
 
-def read_points(path: Path) -> np.ndarray:
-    """Return [N, 4] float32 of a SemanticKITTI ``.bin`` or a ``.npy`` file.
+def read_points(path: Path, metadata: Mapping[str, Any]) -> np.ndarray:
+    """Return [N, 4] float32 of a file of points, as the network takes them.
+
+    Parameters
+    ----------
+    path
+        ``.bin``, in the columns of the frames that the network was trained on; ``.pcd.bin`` of
+        nuScenes where these have SemanticKITTI's; ``.npy``, numbers [N, 3] or [N, 4]. Strengths are
+        divided as in training.
+    metadata
+        Of the export.
 
     Raises
     ------
     ExportError
-        If it is neither, or damaged.
+        If it is none of these, damaged, has other columns, or points too far out.
     """
-    if not path.is_file():
-        raise ExportError(f"--input {path}: no such file")
+    columns = tuple((name, kind) for name, kind in metadata["input"]["columns"])
+    scale = metadata["input"]["strength_scale"]
+    if path.name.endswith(".pcd.bin") and columns == points_file.KITTI_COLUMNS:
+        columns, scale = NUSCENES_COLUMNS, NUSCENES_SCALE
     try:
         if path.suffix == ".npy":
             # Mapped: an array that the file has no room for takes no memory.
-            return np.array(np.load(path, "r", allow_pickle=False), dtype=np.float32)
-        if path.suffix == ".bin":
-            return np.fromfile(path, dtype="<f4").reshape(-1, 4)
+            values = np.array(np.load(path, "r", allow_pickle=False), dtype=np.float32)
+            if values.ndim != 2 or values.shape[1] not in (3, 4):
+                raise ValueError(f"an array of shape {values.shape}, must be (N, 3) or (N, 4)")
+            values = np.pad(values, ((0, 0), (0, 4 - values.shape[1])))
+            values[:, 3] /= 1.0 if scale is None else scale
+        elif path.suffix == ".bin":
+            values = points_file.bare_points(path.read_bytes(), columns, scale)
+        else:
+            raise ExportError(f"--input {path}: end the name in .bin, .pcd.bin or .npy")
+        coord, strength = points_file.checked_points(
+            path,
+            values,
+            not_finite="remove them",
+            too_far="coordinates are meters from the sensor: subtract its position",
+        )
+        points = np.concatenate([coord, strength], axis=1)
+        if path.suffix == ".bin" and columns == points_file.KITTI_COLUMNS:
+            points_file.refuse_other_columns(path, points)
+    except points_file.PointsError as error:
+        raise ExportError(f"--input {error}") from error
+    except ExportError:
+        raise
     except Exception as error:  # numpy's parser has no common class for damaged headers
         raise ExportError(f"--input {path}: is damaged or of another format ({error})") from error
-    raise ExportError(f"--input {path}: end the name in .bin (float32 x, y, z, strength) or .npy")
+    low, high = float(points[:, 3].min()), float(points[:, 3].max())
+    if low < 0 or high > 1:
+        sys.stderr.write(
+            f"warning: {path}: strengths run from {low:g} to {high:g}, and the network was trained "
+            "on 0 to 1; its classes cannot be trusted\n"
+        )
+    return points
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 2 after one line about a mistake."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--input", type=Path, required=True, metavar="FILE", help=".bin or .npy")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="labels, .npy")
+    parser.add_argument(
+        "--input", type=Path, required=True, metavar="FILE", help=".bin, .pcd.bin or .npy"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="classes: .npy, 0 for the network's first; .label, ids of the class map",
+    )
     parser.add_argument(
         "--export",
         type=Path,
@@ -218,12 +275,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        if options.output.suffix != ".npy" or not options.output.parent.is_dir():
-            raise ExportError(f"--output {options.output}: give a .npy file in an existing folder")
-        points = read_points(options.input)
+        kind = options.output.suffix
+        if kind not in (".npy", ".label") or not options.output.parent.is_dir():
+            raise ExportError(
+                f"--output {options.output}: give a .npy or .label file in an existing folder"
+            )
+        if not options.input.is_file():
+            raise ExportError(f"--input {options.input}: no such file")
         network = ExportedNetwork(options.export)
+        raw_ids = network.metadata["input"]["raw_ids"]
+        if kind == ".label" and raw_ids is None:
+            raise ExportError(
+                f"--output {options.output}: which ids .label files have for these classes is not "
+                "known; end the name in .npy"
+            )
+        points = read_points(options.input, network.metadata)
         labels = network.predict(points)
-        np.save(options.output, labels)
+        if kind == ".label":
+            np.array(raw_ids, dtype="<u4")[labels].tofile(options.output)
+        else:
+            np.save(options.output, labels)
     except (ExportError, geometry.GeometryError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

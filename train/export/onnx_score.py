@@ -52,7 +52,7 @@ def score(options: Options, folder: Path) -> None:
     segmentor = require_ptv3(network)
     require_same_weights(exported, segmentor, folder)
     frames = open_frames(options, metadata, "validation", labels=True)
-    spec = dataset_spec(metadata.dataset, vars(options.data))
+    spec = dataset_spec(metadata.dataset, metadata.layout)
     latency = time_export(exported, segmentor, frames, repeats=options.repeats)
     scores = None
     if not options.untrained:

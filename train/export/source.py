@@ -1,6 +1,7 @@
 """What the export command reads: the network of --checkpoint, and frames of its dataset."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from train.core.console import logger
 from train.core.errors import UserError
 from train.data.dataset_spec import dataset_spec
+from train.data.kitti_layout import kitti_layout_spec
 from train.data.loader import EvaluationFrames
 from train.evaluation.load_network import open_checkpoint, refuse_of_others
 from train.export.onnx_quantize import Frame
@@ -39,7 +41,8 @@ def open_network_to_export(options: Options) -> tuple[Network, ModelMetadata]:
                 f"{options.checkpoint}: its classes are not known; name them with --classes or "
                 "--dataset"
             )
-    return opened.model.eval(), opened.metadata
+    layout = kitti_layout_spec(options.data.over(opened.metadata.layout)).layout
+    return opened.model.eval(), replace(opened.metadata, layout=dict(layout))
 
 
 def open_frames(
@@ -63,7 +66,7 @@ def open_frames(
     UserError
         If there are none, or the data cannot be read.
     """
-    spec = dataset_spec(metadata.dataset, vars(options.data))
+    spec = dataset_spec(metadata.dataset, metadata.layout)
     root = options.data_root or Path("data") / spec.name
     source = spec.open(
         root, options.split or split, sequences=tuple(options.sequences), require_labels=labels

@@ -7,7 +7,7 @@ not at all.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,14 @@ FOLDER_FORMAT: Final = "topodistill-folder-1"
 FOLDER_CONFIG: Final = "config.json"
 
 
+_LAYOUT: Final[dict[str, type | tuple[type, ...]]] = {
+    "class_map": dict,
+    "point_columns": str,
+    "strength_scale": (int, float),
+    "label_type": str,
+}
+"""Fields of `ModelMetadata.layout`."""
+
 _MOST_CHANNELS: Final = 65_536
 _MOST_BLOCKS: Final = 512
 """More than any network has; a card that asks for more is damaged, and would fill the memory."""
@@ -59,6 +67,10 @@ class ModelMetadata:
         The box that points are moved into before they become voxels; None for none.
     trained_on
         Names of the sequences that were trained on; empty where that was not recorded.
+    layout
+        How the files of training lay on disk where the dataset does not say it itself (frames of
+        one's own): `point_columns`, `strength_scale`, `label_type`, and `class_map` as
+        `ClassMap.to_plain` has it. Files of the network's input are read so.
     simulated_seed
         Seed of the simulated scenes that were trained on: scenes of other seeds have the same
         names. None for recorded frames, and where it was not recorded.
@@ -75,6 +87,7 @@ class ModelMetadata:
     network: str = "ptv3"
     trained_on: tuple[str, ...] = ()
     simulated_seed: int | None = None
+    layout: dict[str, Any] = field(default_factory=dict)
 
     @property
     def spec(self) -> NetworkSpec:
@@ -119,7 +132,7 @@ class ModelMetadata:
             and all(low < high for low, high in zip(clip[:3], clip[3:], strict=True))
         )
         grid, seed = self.grid_size_m, self.simulated_seed
-        for field, good, wanted in (
+        for name, good, wanted in (
             ("network", isinstance(self.network, str), "a name"),
             ("size", isinstance(self.size, str), "a name"),
             ("dataset", isinstance(self.dataset, str), "a name"),
@@ -130,24 +143,25 @@ class ModelMetadata:
             ("trained_on", _are_names(self.trained_on), "a list of names"),
             ("grid_size_m", _is_number(grid) and grid > 0, "a positive number of meters"),
             ("clip_range_m", is_clip, "null or six numbers, x y z of two opposite corners"),
+            ("layout", _is_layout(self.layout), "how files lie on disk, by name"),
             ("simulated_seed", seed is None or type(seed) is int, "null or a whole number"),
         ):
             if not good:
                 raise ValueError(
-                    f"{field} is {_short(getattr(self, field))}, must be {wanted}; copy or write "
+                    f"{name} is {_short(getattr(self, name))}, must be {wanted}; copy or write "
                     "the file again"
                 )
-        for field, value in self.overrides.items():
-            depths = isinstance(value, list | tuple) and "depths" in str(field)
+        for name, value in self.overrides.items():
+            depths = isinstance(value, list | tuple) and "depths" in str(name)
             if depths and sum(each for each in value if _is_number(each)) > _MOST_BLOCKS:
                 raise ValueError(
-                    f"{field} is {_short(value)}, must be {_MOST_BLOCKS} blocks at most; copy or "
+                    f"{name} is {_short(value)}, must be {_MOST_BLOCKS} blocks at most; copy or "
                     "write the file again"
                 )
             numbers = value if isinstance(value, list | tuple) else [value]
             if any(_is_number(each) and each > _MOST_CHANNELS for each in numbers):
                 raise ValueError(
-                    f"{field} is {_short(value)}, must be {_MOST_CHANNELS} at most; copy or write "
+                    f"{name} is {_short(value)}, must be {_MOST_CHANNELS} at most; copy or write "
                     "the file again"
                 )
 
@@ -156,6 +170,17 @@ def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 1e15  # which NaN is not
+
+
+def _is_layout(value: object) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= _LAYOUT.keys():
+        return False
+    scale = value.get("strength_scale", 1)
+    return (
+        all(isinstance(value[name], _LAYOUT[name]) for name in value)
+        and _is_number(scale)
+        and scale > 0
+    )
 
 
 def _is_width(value: object) -> bool:

@@ -151,14 +151,15 @@ def _run(options: Options) -> None:
     if options.teacher_checkpoint is not None and options.rerun is None:
         raise UserError("--teacher-checkpoint: is shown by --rerun FILE.rrd; give both, or none")
     device = resolve_device(options.device)
-    files = frame_files(vars(options.data))
+    if folder and options.frame is not None:
+        raise UserError("--frame: chooses a frame of a Waymo file, and --input is a folder")
+    frame_files(vars(options.data))  # refused before a network is read
+    network = _open(options)
+    files = frame_files(options.data.over(network.layout))
     origin_m = options.origin
     first = None
     if not folder:
         first = read_cloud(options.input, options.frame, files=files, origin_m=origin_m)
-    elif options.frame is not None:
-        raise UserError("--frame: chooses a frame of a Waymo file, and --input is a folder")
-    network = _open(options, files)
     class_map = _class_map(options, files, network)
     teacher = _open_teacher(options, network)
     if not folder and options.output.suffix.lower() == ".label" and class_map is None:
@@ -213,7 +214,7 @@ def _run(options: Options) -> None:
             logger.info(f"wrote {path}")
 
 
-def _open(options: Options, files: FrameFiles) -> LoadedNetwork:
+def _open(options: Options) -> LoadedNetwork:
     """Return the network, with the classes of the class map where a foreign file has none."""
     own_classes = options.dataset == "kitti-layout"
     if own_classes and (options.data.class_map is None or is_own_checkpoint(options.checkpoint)):
@@ -228,11 +229,12 @@ def _open(options: Options, files: FrameFiles) -> LoadedNetwork:
         dataset=None if own_classes else options.dataset,
     )
     if own_classes:
-        names = files.class_map.class_names
+        class_map = frame_files(vars(options.data)).class_map
+        names = class_map.class_names
         if network.model.num_classes != len(names):
             raise UserError(
                 f"{options.checkpoint}: has {network.model.num_classes} classes, "
-                f"{files.class_map.source} has {len(names)}"
+                f"{class_map.source} has {len(names)}"
             )
         network = dataclasses.replace(network, class_names=names)
     return network
@@ -247,6 +249,8 @@ def _class_map(options: Options, files: FrameFiles, network: LoadedNetwork) -> C
                 "has is not known; add --dataset kitti-layout if it has those of the class map"
             )
         files.class_map.check_classes(network.class_names, str(options.checkpoint))
+        return files.class_map
+    if "class_map" in network.layout:
         return files.class_map
     return CLASS_MAP if network.class_names == CLASS_MAP.class_names else None
 

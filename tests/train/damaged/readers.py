@@ -30,6 +30,7 @@ from tests.train.data.damage import check_sound
 from tests.train.networks.official.official_files import write_official
 from train.core.errors import UserError
 from train.data.readers import open_cloud
+from train.data.readers.bare_points import KITTI_COLUMNS
 from train.data.readers.class_map_file import class_map_yaml, read_class_map
 from train.data.semantickitti.classes import CLASS_MAP
 from train.dataset_distillation.clouds import PointClouds
@@ -176,16 +177,16 @@ def _exports(folder: Path) -> Iterator[Reader]:
     described = {
         "export_id": "7", "class_names": ["a", "b"], "grid_size_m": 0.5, "in_channels": 4,
         "clip_range_m": [-9, -9, -9, 9, 9, 9],
+        "input": {"columns": KITTI_COLUMNS, "strength_scale": 255, "raw_ids": [40, 50]},
         "geometry": dict(zip(vars(plan), astuple(plan), strict=True)),
     }  # fmt: skip
-    place = Path(onnx_geometry.__file__)
     model, manifest = folder / onnx_runner.MODEL, folder / onnx_runner.MANIFEST
     model.write_bytes(_model(plan, described))
 
     def write_manifest() -> None:
         digests = {
             name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for name, path in ((onnx_runner.MODEL, model), (onnx_runner.GEOMETRY, place))
+            for name, path in {onnx_runner.MODEL: model, **onnx_runner.BESIDE}.items()
         }
         content = {"format": onnx_runner.FORMAT, "files": digests, "metadata": described}
         manifest.write_text(json.dumps(content))
@@ -202,7 +203,7 @@ def _exports(folder: Path) -> Iterator[Reader]:
     yield Reader(model, run_other)
     points = folder / "a.npy"
     np.save(points, POINTS)
-    yield Reader(points, lambda: onnx_runner.read_points(points))
+    yield Reader(points, lambda: onnx_runner.read_points(points, described))
 
 
 def _model(plan: onnx_geometry.Plan, described: dict[str, object]) -> bytes:

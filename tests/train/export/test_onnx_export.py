@@ -249,15 +249,17 @@ def test_a_geometry_builder_of_another_version_is_refused(exported, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (np.array([[0, 0, 0, 0], [9e4, 0, 0, 0]]), "the curves hold 65535"),
-        (np.zeros((3, 5)), "points have shape (3, 5)"),
+        (np.array([[0, 0, 0, 0], [900, 0, 0, 0]]), "the curves hold 65535"),
+        (np.zeros((3, 5)), "an array of shape (3, 5)"),
+        (np.full((2, 4), np.nan), "2 of 2 points have NaN"),
+        (np.array([[4e5, 5e6, 30, 0]]), "lie more than 1000 m out"),
     ],
 )
 def test_the_runner_refuses_a_cloud_in_one_line(exported, tmp_path, capsys, content, message):
     np.save(tmp_path / "cloud.npy", content.astype(np.float32))
     manifest = json.loads((exported[0] / "export.json").read_text())
     copied = shutil.copytree(exported[0], tmp_path / "wide")
-    manifest["metadata"]["clip_range_m"] = None
+    manifest["metadata"] |= {"clip_range_m": None, "grid_size_m": 0.01}
     (copied / "export.json").write_text(json.dumps(manifest))
     words = ["--input", tmp_path / "cloud.npy", "--output", tmp_path / "l.npy", "--export", copied]
     assert onnx_runner.main([str(word) for word in words]) == 2
@@ -272,7 +274,7 @@ def test_the_runner_refuses_a_cloud_in_one_line(exported, tmp_path, capsys, cont
         (["--input", "@gone.bin", "--output", "@l.npy"], "no such file"),
         (["--input", "@odd.bin", "--output", "@l.npy"], "is damaged or of another format"),
         (["--input", "@cloud.txt", "--output", "@l.npy"], "end the name in .bin"),
-        (["--input", "@odd.bin", "--output", "@l.txt"], "give a .npy file"),
+        (["--input", "@odd.bin", "--output", "@l.txt"], "give a .npy or .label file"),
         (["--input", "@odd.bin", "--output", "@no/l.npy"], "in an existing folder"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any, Final
 from train.data.dataset_spec import BenchmarkRule, DatasetSpec
 from train.data.kitti_layout.layout import KittiLayout, find_drives, list_sequences
 from train.data.readers.bare_points import KITTI_COLUMNS
+from train.data.readers.class_map import ClassMap
 from train.data.readers.class_map_file import read_class_map
 from train.data.readers.frame_files import FrameFiles, parse_columns
 from train.data.semantickitti.classes import CLASS_MAP
@@ -32,17 +33,22 @@ def frame_files(options: Mapping[str, Any]) -> FrameFiles:
     ----------
     options
         `class_map`, `point_columns`, `strength_scale`, `label_type`: fields of `DataConfig` by
-        name; None or missing for SemanticKITTI's.
+        name; None or missing for SemanticKITTI's. A class map is a file, or what a checkpoint
+        keeps of one.
 
     Raises
     ------
     UserError
         If the class map cannot be read, or a column is not known.
     """
-    given = options.get("class_map")
+    class_map, given = CLASS_MAP, options.get("class_map")
+    if isinstance(given, Mapping):
+        class_map = ClassMap.from_plain(given, "give their class map: --data.class-map")
+    elif given is not None:
+        class_map = read_class_map(Path(given))
     columns = options.get("point_columns")
     return FrameFiles(
-        class_map=CLASS_MAP if given is None else read_class_map(Path(given)),
+        class_map=class_map,
         columns=KITTI_COLUMNS if columns is None else parse_columns(columns),
         strength_scale=options.get("strength_scale"),
         label_type=options.get("label_type") or "uint32",
@@ -74,5 +80,10 @@ def kitti_layout_spec(options: Mapping[str, Any]) -> DatasetSpec:
         reader=partial(KittiLayout, files=files, given=options.get("class_map") is not None),
         list_sequences=list_sequences,
         benchmark_rule=OWN_DATA_RULE,
+        layout={
+            name: files.class_map.to_plain() if name == "class_map" else value
+            for name, value in options.items()
+            if value is not None
+        },
         simulator="train.simulation.semantickitti:simulate_kitti_layout",
     )

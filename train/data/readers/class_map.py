@@ -66,6 +66,54 @@ class ClassMap:
             lookup[raw] = train
         return lookup
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps, as JSON has it: all but colors and the file's folder."""
+        return {
+            "source": Path(self.source).name,
+            "class_names": list(self.class_names),
+            "raw_names": {str(raw): name for raw, name in self.raw_names.items()},
+            "raw_to_train": {str(raw): train for raw, train in self.raw_to_train.items()},
+            "train_to_raw": list(self.train_to_raw),
+            "ignored_raw": self.ignored_raw,
+            "split": {name: list(sequences) for name, sequences in self.split.items()},
+        }
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any], unknown_hint: str) -> "ClassMap":
+        """Return what `to_plain` wrote.
+
+        Raises
+        ------
+        UserError
+            If it was changed since.
+        """
+        try:
+            found = cls(
+                source=str(values["source"]),
+                class_names=tuple(map(str, values["class_names"])),
+                raw_names={int(raw): str(name) for raw, name in values["raw_names"].items()},
+                raw_to_train={int(raw): int(to) for raw, to in values["raw_to_train"].items()},
+                train_to_raw=tuple(map(int, values["train_to_raw"])),
+                ignored_raw=values["ignored_raw"],
+                unknown_hint=unknown_hint,
+                split={str(k): tuple(map(str, v)) for k, v in values["split"].items()},
+            )
+            count = len(found.class_names)
+            raw_ids = {*found.raw_names, *found.raw_to_train, *found.train_to_raw}
+            if found.ignored_raw is not None:
+                raw_ids.add(int(found.ignored_raw))
+            fits = all(0 <= raw <= MAX_RAW_ID for raw in raw_ids) and all(
+                to == IGNORE_INDEX or 0 <= to < count for to in found.raw_to_train.values()
+            )
+            if len(found.train_to_raw) != count or not fits:
+                raise ValueError("ids and classes do not belong together")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the class map that a checkpoint was trained with is damaged ({error}); give it "
+                "with --data.class-map"
+            ) from error
+        return found
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the table: it goes to every worker of a loader, who makes it as fast."""
         return {name: value for name, value in vars(self).items() if name != "_lookup"}
