@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Literal,
     TypeVar,
     get_args,
@@ -198,11 +199,43 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
-    """Options that every method has; a method's own are fields of a subclass, beside the method."""
+    """Options that every method has; a method's own are fields of a subclass, beside the method.
+
+    Attributes
+    ----------
+    weights, counts
+        Names of fields that are weights of terms, 0 or above, and of those that are at least 1.
+    positive
+        Names of fields that are finite and above 0, with what to say of another value.
+
+    Raises
+    ------
+    UserError
+        If such a field has another value.
+    """
 
     segmentation: Literal["ce", "ce+lovasz"] = "ce"
     """Loss against the labels, of teacher and student: the paper's cross-entropy, or PTv3's recipe
     with Lovász-softmax."""
+
+    weights: ClassVar[tuple[str, ...]] = ()
+    counts: ClassVar[tuple[str, ...]] = ()
+    positive: ClassVar[Mapping[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        for name in self.weights:
+            value = getattr(self, name)
+            require(0 <= value < math.inf, method_flag(name), value, "a weight is 0 or above")
+        for name in self.counts:
+            require(getattr(self, name) >= 1, method_flag(name), getattr(self, name), "at least 1")
+        for name, hint in self.positive.items():
+            value = getattr(self, name)
+            require(0 < value < math.inf, method_flag(name), value, hint)
+
+
+def method_flag(field_name: str) -> str:
+    """Return the flag of a method's option, without the dashes before it."""
+    return f"method.{field_name.replace('_', '-')}"
 
 
 @dataclass(frozen=True, kw_only=True)

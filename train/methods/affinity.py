@@ -4,18 +4,15 @@ Shape letters: N_s voxels at a stage, B clouds, M samples, C channels (T teacher
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fast import normalise
-from train.config import require
 from train.methods.losses import require_finite
-from train.methods.sampled_points import SampledConfig, SampledPoints
-from train.methods.stage_term import StageTerm
+from train.methods.sampled_points import SampledConfig, SampledTerm
 from train.methods.terms import LossTerm
-from train.networks.protocol import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +22,11 @@ class AffinityConfig(SampledConfig):
     affinity: float = 1.0
     """Weight of the squared difference of the similarities."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("affinity", "distillation")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.balance == 0 or self.affinity == AffinityConfig.affinity,
-            "method.affinity",
-            self.affinity,
-            "--method.balance sets the weight; leave one of them out",
-        )
+    weights: ClassVar[tuple[str, ...]] = ("affinity", "distillation")
+    own_weight: ClassVar[str] = "affinity"
 
 
-class Affinity(StageTerm):
+class Affinity(SampledTerm):
     """The similarity of every two sampled points of a cloud is to be the teacher's.
 
     Notes
@@ -54,22 +40,6 @@ class Affinity(StageTerm):
 
     Config = AffinityConfig
     name = "affinity"
-
-    def __init__(
-        self,
-        config: AffinityConfig,
-        student: Network,
-        teacher: Network | None,
-        *,
-        artifacts: Path | None = None,
-    ) -> None:
-        super().__init__(config, student, teacher, artifacts=artifacts)
-        self.sampled_points = SampledPoints(config)
-
-    @property
-    def fixed_weight(self) -> float:
-        """As configured."""
-        return float(self.config.affinity)
 
     def term(self, target: Tensor, features: Tensor, offset: Tensor) -> LossTerm:
         """Return the mean over clouds."""

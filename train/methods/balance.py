@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from train.config import MethodConfig, method_flag, require
 from train.core.distributed import sum_over_processes
 from train.methods.terms import LossTerm
 from train.networks.protocol import Network
@@ -20,6 +21,30 @@ Norms fall by an order of magnitude within a hundred steps, each term's differen
 memory, or with a mean of the norms themselves, which their large first values govern, shares of 0.5
 and 1.2 came out where 0.3 was asked for.
 """
+
+
+def check_balance(config: MethodConfig, balance: str, weight: str | None) -> None:
+    """Refuse a share that is none, and a weight that was given beside it.
+
+    Parameters
+    ----------
+    config
+        The options of a method.
+    balance, weight
+        Their fields; no weight for a term that has none of its own.
+
+    Raises
+    ------
+    UserError
+        If they do not fit.
+    """
+    share, flag = getattr(config, balance), method_flag(balance)
+    hint = "0 for a fixed weight, or a share above 0, 0.25 for example"
+    require(0 <= share < math.inf, flag, share, hint)
+    if weight is not None and share > 0:
+        given, usual = getattr(config, weight), getattr(type(config), weight)
+        hint = f"--{flag} sets the weight; leave one of them out"
+        require(given == usual, method_flag(weight), given, hint)
 
 
 class GradientBalance(nn.Module):

@@ -3,17 +3,17 @@
 Shape letters: n labeled points, K classes.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from train.config import MethodConfig, require
+from train.config import MethodConfig
 from train.data.frame import IGNORE_INDEX
+from train.methods.kd import KDConfig
 from train.methods.logit_term import comparable, known_classes
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import DistillationMethod
@@ -35,21 +35,8 @@ class DKDConfig(MethodConfig):
     standardize: bool = False
     """Take each point's logits less their mean, over their standard deviation."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("target", "others")
-
-    def __post_init__(self) -> None:
-        for name in self.weights:
-            value = getattr(self, name)
-            require(0 <= value < math.inf, f"method.{name}", value, "a weight is 0 or above")
-        require(
-            0 < self.temperature < math.inf,
-            "method.temperature",
-            self.temperature,
-            "a temperature is above 0",
-        )
+    weights: ClassVar[tuple[str, ...]] = ("target", "others")
+    positive: ClassVar[Mapping[str, str]] = KDConfig.positive
 
 
 class DKD(DistillationMethod):

@@ -5,14 +5,15 @@ Shape letters: N_s voxels at a stage, B clouds, C channels (T teacher, S student
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from train.config import require
 from train.methods.losses import require_finite
 from train.methods.stage_term import StageTerm, StageTermConfig
+from train.methods.stages import width_adapter
 from train.methods.terms import LossTerm
 from train.networks.protocol import Network
 
@@ -24,19 +25,8 @@ class FeatureConfig(StageTermConfig):
     feature: float = 1.0
     """Weight of the squared difference of the normalized features."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("feature", "distillation")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.balance == 0 or self.feature == FeatureConfig.feature,
-            "method.feature",
-            self.feature,
-            "--method.balance sets the weight; leave one of them out",
-        )
+    weights: ClassVar[tuple[str, ...]] = ("feature", "distillation")
+    own_weight: ClassVar[str] = "feature"
 
 
 class FeatureHint(StageTerm):
@@ -64,19 +54,7 @@ class FeatureHint(StageTerm):
     ) -> None:
         super().__init__(config, student, teacher, artifacts=artifacts)
         assert teacher is not None
-        widths = [
-            network.stage_channels[stage]
-            for network, stage in zip((student, teacher), self.stages, strict=True)
-        ]
-        # What is drawn here is not missing from the run's random numbers: without the adapter they
-        # would be the same.
-        with torch.random.fork_rng(devices=[]):
-            self.adapter = nn.Linear(widths[0], widths[1])
-
-    @property
-    def fixed_weight(self) -> float:
-        """As configured."""
-        return float(self.config.feature)
+        self.adapter = width_adapter(self.stages, student, teacher)
 
     def term(self, target: Tensor, features: Tensor, offset: Tensor) -> LossTerm:
         """Return the mean over the stage's voxels."""

@@ -3,7 +3,6 @@
 Shape letters: N voxels, K classes, n voxels of a cloud.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from train.config import MethodConfig, require
+from train.config import MethodConfig
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import DistillationMethod
 from train.methods.targets import geometry_and_targets
@@ -29,15 +28,9 @@ class LogitTermConfig(MethodConfig):
     temperature: float = 1.0
     """Temperature of the softened logits."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("distillation",)
-
-    def __post_init__(self) -> None:
-        for name in ("distillation", "temperature"):
-            value = getattr(self, name)
-            require(0 < value < math.inf, f"method.{name}", value, "a finite number above 0")
+    positive: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("distillation", "temperature"), "a finite number above 0"
+    )
 
 
 class LogitTerm(DistillationMethod):

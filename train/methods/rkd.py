@@ -5,7 +5,7 @@ teacher, S student).
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,10 +14,8 @@ from torch.nn import functional
 from fast import pairwise_distances
 from train.config import require
 from train.methods.losses import require_finite
-from train.methods.sampled_points import SampledConfig, SampledPoints
-from train.methods.stage_term import StageTerm
+from train.methods.sampled_points import SampledConfig, SampledTerm
 from train.methods.terms import LossTerm
-from train.networks.protocol import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +32,7 @@ class RelationalKDConfig(SampledConfig):
     """Points of a cloud whose angles are compared, the first of the samples: they are as many as
     this number's third power."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("distance", "angle", "distillation")
+    weights: ClassVar[tuple[str, ...]] = ("distance", "angle", "distillation")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,7 +50,7 @@ class RelationalKDConfig(SampledConfig):
         )
 
 
-class RelationalKD(StageTerm):
+class RelationalKD(SampledTerm):
     """Relational knowledge distillation of points of a cloud in place of images of a batch.
 
     The term "relations" is the weighted sum of the two losses, each a mean (the paper has sums)
@@ -70,17 +65,6 @@ class RelationalKD(StageTerm):
 
     Config = RelationalKDConfig
     name = "relations"
-
-    def __init__(
-        self,
-        config: RelationalKDConfig,
-        student: Network,
-        teacher: Network | None,
-        *,
-        artifacts: Path | None = None,
-    ) -> None:
-        super().__init__(config, student, teacher, artifacts=artifacts)
-        self.sampled_points = SampledPoints(config)
 
     @property
     def fixed_weight(self) -> float:

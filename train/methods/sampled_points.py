@@ -5,6 +5,7 @@ student).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from fast.options import SamplingOptions
 from fast.sampling import choose_points, key_of_call
 from train.config import refused_as_flags, require
 from train.core.streams import CallStream
-from train.methods.stage_term import StageTermConfig
+from train.methods.stage_term import StageTerm, StageTermConfig
+from train.networks.protocol import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,3 +92,20 @@ class SampledPoints(nn.Module):
             (teacher[points], student[points])
             for teacher, student, points in zip(teachers, students, chosen, strict=True)
         ]
+
+
+class SampledTerm(StageTerm):
+    """A term on the relations of sampled points; a subclass says which."""
+
+    Config = SampledConfig
+
+    def __init__(
+        self,
+        config: SampledConfig,
+        student: Network,
+        teacher: Network | None,
+        *,
+        artifacts: Path | None = None,
+    ) -> None:
+        super().__init__(config, student, teacher, artifacts=artifacts)
+        self.sampled_points = SampledPoints(config)

@@ -3,7 +3,6 @@
 Shape letters: N_s voxels at a stage, B clouds, C channels (T teacher, S student).
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from train.config import require
-from train.methods.balance import GradientBalance
+from train.methods.balance import GradientBalance, check_balance
 from train.methods.kd import KDConfig, SoftenedLogits
 from train.methods.stages import describe_pairs, one_pair, refuse_other_rows
 from train.methods.targets import geometry_and_targets
@@ -31,14 +29,12 @@ class StageTermConfig(KDConfig):
     """Instead of a weight: hold the gradient of the features' term at this share of the other
     terms'; 0 for a fixed weight."""
 
+    own_weight: ClassVar[str | None] = None
+    """The field that is the term's weight, whose default stands beside a balance."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            0 <= self.balance < math.inf,
-            "method.balance",
-            self.balance,
-            "0 for a fixed weight, or a share above 0, 0.25 for example",
-        )
+        check_balance(self, "balance", self.own_weight)
 
 
 class StageTerm(SoftenedLogits):
@@ -81,9 +77,9 @@ class StageTerm(SoftenedLogits):
         return f"{self.name} compares {describe_pairs([self.stages], student, teacher)}"
 
     @property
-    @abstractmethod
     def fixed_weight(self) -> float:
         """Weight of the term where nothing balances it; 0 leaves the term out."""
+        return float(getattr(self.config, self.config.own_weight))
 
     @abstractmethod
     def term(self, target: Tensor, features: Tensor, offset: Tensor) -> LossTerm:

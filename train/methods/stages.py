@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from train.core.errors import UserError
 from train.networks.protocol import Network, lists_same_voxels
@@ -124,6 +125,14 @@ def describe_pairs(pairs: Sequence[StagePair], student: Network, teacher: Networ
         f"({student.stage_channels[own]} of {teacher.stage_channels[other]} channels)"
         for own, other in pairs
     )
+
+
+def width_adapter(pair: StagePair, student: Network, teacher: Network) -> nn.Linear:
+    """Return a linear map from the width of the student's stage to that of the teacher's."""
+    widths = student.stage_channels[pair[0]], teacher.stage_channels[pair[1]]
+    # The run's random numbers are those of a run without an adapter.
+    with torch.random.fork_rng(devices=[]):
+        return nn.Linear(*widths)
 
 
 def refuse_other_rows(option: str, stage: str, student: Tensor, teacher: Tensor) -> None:

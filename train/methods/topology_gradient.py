@@ -3,21 +3,20 @@
 Shape letters: N voxels, N_s at stage s, B clouds, S stages.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from fast import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyOptions
+from fast import SaliencyLoss, TopologicalLoss, TopologyOptions
 from fast.transport import NotConvergedError
 from train.config import refused_as_flags, require
 from train.core.errors import UserError
 from train.data.batch import Batch
-from train.methods.balance import GradientBalance
+from train.methods.balance import GradientBalance, check_balance
 from train.methods.kd import KDConfig, divergence_term
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import DistillationMethod
@@ -58,28 +57,14 @@ class TopologyGradientConfig(TopologyOptions, KDConfig):
     """Compare with the same points of the teacher, or, as a placebo, with another cloud's
     features, or with the same cloud's on other points."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("topology", "saliency", "distillation")
+    weights: ClassVar[tuple[str, ...]] = ("topology", "saliency", "distillation")
 
     def __post_init__(self) -> None:
         KDConfig.__post_init__(self)
         with refused_as_flags("method"):
             TopologyOptions.__post_init__(self)
         require(self.num_samples >= 2, "method.num-samples", self.num_samples, "at least 2 points")
-        require(
-            0 <= self.topology_balance < math.inf,
-            "method.topology-balance",
-            self.topology_balance,
-            "0 for a fixed weight, or a share above 0, 0.25 for example",
-        )
-        require(
-            self.topology_balance == 0 or self.topology == TopologyGradientConfig.topology,
-            "method.topology",
-            self.topology,
-            "--method.topology-balance sets the weight; leave one of them out",
-        )
+        check_balance(self, "topology_balance", "topology")
         require(
             len(self.saliency_stages) > 0,
             "method.saliency-stages",
@@ -118,7 +103,6 @@ class TopologyGradient(DistillationMethod):
             options["dim_weights"] = config.dim_weights[:1]  # H1 has no part in it
         self.topological_loss = TopologicalLoss(**options)
         self.saliency_loss = SaliencyLoss(reduction="none")
-        self.distillation_loss = DistillationLoss(temperature=config.temperature)
         self.check(config, student, teacher)
         self.topology_stages = one_pair("topology-stage", config.topology_stage, student, teacher)
         pairs = self._saliency_pairs(config, student, teacher)
@@ -196,9 +180,7 @@ class TopologyGradient(DistillationMethod):
         if config.saliency > 0:
             terms["saliency"] = self._saliency(targets, output, batch, terms["segmentation"])
         if config.distillation > 0:
-            terms["distillation"] = divergence_term(
-                self.distillation_loss, config, targets.logits, output.logits, batch
-            )
+            terms["distillation"] = divergence_term(config, targets.logits, output.logits, batch)
         if self.balance is not None:
             terms["topology"] = self.balance.weighted(terms, "topology", student)
         return terms

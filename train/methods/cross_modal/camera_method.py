@@ -112,9 +112,3 @@ class CameraMethod(DistillationMethod):
         kept = Batch.of(batch).kept
         output = student(batch, None if kept is None else kept.geometry)
         return output, output.features[self.stage]
-
-
-def build_quietly(build: Any) -> Any:
-    """Return what `build()` does; the run's random numbers are those of a run without it."""
-    with torch.random.fork_rng(devices=[]):
-        return build()

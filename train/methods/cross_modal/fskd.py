@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn import functional
 
-from train.methods.cross_modal.camera_method import CameraMethod, build_quietly
+from train.methods.cross_modal.camera_method import CameraMethod
 from train.methods.cross_modal.options import FSKDConfig
 from train.methods.cross_modal.self_calibrated import AdaptationModule
 from train.methods.cross_modal.terms import cosine_rows, divergence_rows, mean_term
@@ -48,8 +49,8 @@ class FSKD(CameraMethod):
         self.module: AdaptationModule | None = None
         if config.feature == 0:
             return
-
-        def build() -> None:
+        # The run's random numbers are those of a run without what is built here.
+        with torch.random.fork_rng(devices=[]):
             self.module = AdaptationModule(
                 self.student_channels,
                 config.width,
@@ -57,8 +58,6 @@ class FSKD(CameraMethod):
                 self_calibrated=config.self_calibrated,
             )
             self.to_pixels = nn.Linear(config.width, self.image_network.channels)
-
-        build_quietly(build)
 
     def forward(
         self, student: Network, teacher: Network | None, batch: Mapping[str, Any]

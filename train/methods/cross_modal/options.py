@@ -1,9 +1,9 @@
 """The options of `--method xmodel-kd`, `udakd` and `fskd`."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from train.config import MethodConfig, require
 
@@ -19,23 +19,6 @@ class CameraMethodConfig(MethodConfig):
     simulated scenes, with --simulate]."""
     images: Literal["own", "other"] = "own"
     """Images of the same cloud; or, a placebo in training, those of another cloud of the batch."""
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ()
-
-    @property
-    def counts(self) -> tuple[str, ...]:
-        """The fields that are numbers of something, at least 1."""
-        return ()
-
-    def __post_init__(self) -> None:
-        for name in self.weights:
-            value = getattr(self, name)
-            require(0 <= value < math.inf, _flag(name), value, "a weight is 0 or above")
-        for name in self.counts:
-            require(getattr(self, name) >= 1, _flag(name), getattr(self, name), "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +44,15 @@ class XModelKDConfig(CameraMethodConfig):
     fusion_heads: int = 4
     """Heads of its attention."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("contrast", "distillation", "feature")
-
-    @property
-    def counts(self) -> tuple[str, ...]:
-        """The fields that are numbers of something."""
-        return ("width", "fusion_layers", "fusion_heads")
+    weights: ClassVar[tuple[str, ...]] = ("contrast", "distillation", "feature")
+    counts: ClassVar[tuple[str, ...]] = ("width", "fusion_layers", "fusion_heads")
+    positive: ClassVar[Mapping[str, str]] = {
+        "fused": "above 0: without it the fused logits that the student learns from mean nothing",
+        "temperature": "above 0, 0.07 is usual",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            0 < self.fused < math.inf,
-            "method.fused",
-            self.fused,
-            "above 0: without it the fused logits that the student learns from mean nothing",
-        )
-        require(
-            0 < self.temperature < math.inf,
-            "method.temperature",
-            self.temperature,
-            "above 0, 0.07 is usual",
-        )
         require(self.max_pairs >= 2, "method.max-pairs", self.max_pairs, "at least 2 pairs")
         require(
             self.width % self.fusion_heads == 0,
@@ -107,19 +75,12 @@ class SelfCalibratedConfig(CameraMethodConfig):
     pooling: int = 4
     """Voxels along an edge of the coarse cells that calibrate it."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ()
+    positive: ClassVar[Mapping[str, str]] = {
+        "semantic": "above 0: nothing else teaches the student's classes"
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            0 < self.semantic < math.inf,
-            "method.semantic",
-            self.semantic,
-            "above 0: nothing else teaches the student's classes",
-        )
         require(
             self.width >= 2 and self.width % 2 == 0,
             "method.width",
@@ -143,24 +104,12 @@ class UDAKDConfig(SelfCalibratedConfig):
     adaptation_steps: int = 200
     """Steps in which it grows from 0 to that, nearly."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("adaptation_weight",)
-
-    @property
-    def counts(self) -> tuple[str, ...]:
-        """The fields that are numbers of something."""
-        return ("adaptation_steps",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            0 < self.shared < math.inf,
-            "method.shared",
-            self.shared,
-            "above 0: without classes the shared space can become a single point",
-        )
+    weights: ClassVar[tuple[str, ...]] = ("adaptation_weight",)
+    counts: ClassVar[tuple[str, ...]] = ("adaptation_steps",)
+    positive: ClassVar[Mapping[str, str]] = {
+        **SelfCalibratedConfig.positive,
+        "shared": "above 0: without classes the shared space can become a single point",
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,11 +119,4 @@ class FSKDConfig(SelfCalibratedConfig):
     feature: float = 1.0
     """Weight of 1 - cosine between the module's features and the pixels'; 0 turns it off."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("feature",)
-
-
-def _flag(name: str) -> str:
-    return f"method.{name.replace('_', '-')}"
+    weights: ClassVar[tuple[str, ...]] = ("feature",)

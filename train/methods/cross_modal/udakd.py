@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from train.methods.cross_modal.adaptation import (
@@ -16,7 +17,7 @@ from train.methods.cross_modal.adaptation import (
     maximum_mean_discrepancy,
     reverse_gradient,
 )
-from train.methods.cross_modal.camera_method import CameraMethod, build_quietly
+from train.methods.cross_modal.camera_method import CameraMethod
 from train.methods.cross_modal.contrast import drawn_pairs
 from train.methods.cross_modal.options import UDAKDConfig
 from train.methods.cross_modal.self_calibrated import AdaptationModule
@@ -58,8 +59,8 @@ class UDAKD(CameraMethod):
         artifacts: Path | None = None,
     ) -> None:
         super().__init__(config, student, teacher, artifacts=artifacts)
-
-        def build() -> None:
+        # The run's random numbers are those of a run without what is built here.
+        with torch.random.fork_rng(devices=[]):
             self.module = AdaptationModule(
                 self.student_channels,
                 config.width,
@@ -70,8 +71,6 @@ class UDAKD(CameraMethod):
             self.classifier = nn.Linear(config.width, student.num_classes)
             if config.adaptation == "reversal":
                 self.discriminator = Discriminator(config.width)
-
-        build_quietly(build)
         self.ramp = Ramp(config.adaptation_weight, config.adaptation_steps)
 
     def forward(

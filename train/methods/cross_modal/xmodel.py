@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.methods.cross_modal.camera_method import CameraMethod, build_quietly
+from train.methods.cross_modal.camera_method import CameraMethod
 from train.methods.cross_modal.contrast import drawn_pairs, info_nce
 from train.methods.cross_modal.fusion import FusionEncoder
 from train.methods.cross_modal.options import XModelKDConfig
@@ -53,14 +53,12 @@ class XModelKD(CameraMethod):
         artifacts: Path | None = None,
     ) -> None:
         super().__init__(config, student, teacher, artifacts=artifacts)
-
-        def build() -> None:
+        # The run's random numbers are those of a run without what is built here.
+        with torch.random.fork_rng(devices=[]):
             self.point_token = _mlp(self.student_channels, config.width)
             self.view_token = _mlp(self.image_network.channels, config.width)
             self.fusion = FusionEncoder(config.width, config.fusion_layers, config.fusion_heads)
             self.classifier = nn.Linear(config.width, student.num_classes)
-
-        build_quietly(build)
 
     def fuse(self, features: Tensor, seen: SeenPixels) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the tokens of points (N, D) and pixels (P, D), the fused features and logits."""

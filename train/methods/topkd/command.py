@@ -15,7 +15,7 @@ from train.core.console import logger
 from train.core.device import describe_device, resolve_device
 from train.core.errors import UserError
 from train.methods.topkd.artifacts import ImageMaker, check_output, load_targets, save_maker
-from train.methods.topkd.fit import FitOptions, Schedule, fit_ripsnet
+from train.methods.topkd.fit import FitOptions, Schedule, fit_ripsnet, operators_of
 
 _USUAL = FitOptions()
 
@@ -72,7 +72,7 @@ def _run(options: Options) -> None:
         lr=options.lr,
         schedule=options.schedule,
         standardize=options.standardize,
-        operators=("mean", "sum") if options.operator == "best" else (options.operator,),
+        operators=operators_of(options.operator),
         seed=options.seed,
     )
     state = output.with_name(f"{output.name}.state")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -74,6 +74,11 @@ class FitOptions:
     validation_share: float = 0.25
     operators: tuple[Operator, ...] = ("mean", "sum")
     seed: int = 0
+
+
+def operators_of(choice: Literal["best", "mean", "sum"]) -> tuple[Operator, ...]:
+    """Return the operators that are tried; of both the better one is kept."""
+    return get_args(Operator) if choice == "best" else (choice,)
 
 
 @dataclass

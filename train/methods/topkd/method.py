@@ -18,6 +18,7 @@ from train.core.errors import UserError
 from train.methods.losses import require_finite
 from train.methods.sampled_points import SampledPoints
 from train.methods.stage_term import StageTerm
+from train.methods.stages import width_adapter
 from train.methods.terms import LossTerm
 from train.methods.topkd.artifacts import (
     RIPSNET_NAME,
@@ -90,14 +91,9 @@ class TopKD(StageTerm):
                 sampling=config.sampling,
             )
         )
-        widths = [
-            network.stage_channels[stage]
-            for network, stage in zip((student, teacher), self.stages, strict=True)
-        ]
-        if widths[0] != widths[1]:
-            # As in `FeatureHint`: the run's random numbers are those of a run without an adapter.
-            with torch.random.fork_rng(devices=[]):
-                self.adapter = nn.Linear(widths[0], widths[1])
+        own, other = self.stages
+        if student.stage_channels[own] != teacher.stage_channels[other]:
+            self.adapter = width_adapter(self.stages, student, teacher)
 
     @classmethod
     def check(cls, config: Any, student: Network, teacher: Network | None) -> None:
@@ -142,11 +138,6 @@ class TopKD(StageTerm):
         for name in (TARGETS_NAME, STATE_NAME):  # large, and done with
             (folder / name).unlink(missing_ok=True)
         return path
-
-    @property
-    def fixed_weight(self) -> float:
-        """As configured."""
-        return float(self.config.image)
 
     def images(self, clouds: Tensor) -> Tensor:
         """Return the images (B, P) of clouds (B, M, T)."""

@@ -1,16 +1,16 @@
 """The options of `--method topkd`: the paper's values, and what it leaves open."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from train.config import require
 from train.methods.stage_term import StageTermConfig
 from train.methods.stages import one_stage
 from train.methods.topkd.clouds import CloudChoice
-from train.methods.topkd.fit import LEAST_CLOUDS, FitOptions, Schedule
-from train.methods.topkd.ripsnet import Operator
+from train.methods.topkd.fit import LEAST_CLOUDS, FitOptions, Schedule, operators_of
 from train.networks.protocol import Network
 
 
@@ -61,19 +61,16 @@ class TopKDConfig(StageTermConfig):
     fit_standardize: bool = False
     """Fit RipsNet to channels of mean 0 and deviation 1; it takes the raw ones all the same."""
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The fields that are weights of terms."""
-        return ("image", "distillation")
+    weights: ClassVar[tuple[str, ...]] = ("image", "distillation")
+    counts: ClassVar[tuple[str, ...]] = ("clouds_per_frame", "fit_epochs", "fit_patience")
+    positive: ClassVar[Mapping[str, str]] = {
+        **StageTermConfig.positive,
+        "fit_lr": "above 0, 0.0005 is usual",
+    }
+    own_weight: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.balance == 0 or self.image == TopKDConfig.image,
-            "method.image",
-            self.image,
-            "--method.balance sets the weight; leave one of them out",
-        )
         require(self.num_points >= 2, "method.num-points", self.num_points, "at least 2 points")
         require(
             self.region == 0 or self.region >= self.num_points,
@@ -99,12 +96,6 @@ class TopKDConfig(StageTermConfig):
             self.num_clouds,
             f"at least {LEAST_CLOUDS}",
         )
-        for name in ("clouds_per_frame", "fit_epochs", "fit_patience"):
-            value = getattr(self, name)
-            require(value >= 1, f"method.{name.replace('_', '-')}", value, "at least 1")
-        require(
-            0 < self.fit_lr < math.inf, "method.fit-lr", self.fit_lr, "above 0, 0.0005 is usual"
-        )
 
     def choice(self, teacher: Network) -> CloudChoice:
         """Return which points of the teacher's features make a cloud."""
@@ -118,14 +109,11 @@ class TopKDConfig(StageTermConfig):
 
     def fit_options(self) -> FitOptions:
         """Return how RipsNet is fitted."""
-        operators: tuple[Operator, ...] = ("mean", "sum")
-        if self.operator != "best":
-            operators = (self.operator,)
         return FitOptions(
             epochs=self.fit_epochs,
             patience=self.fit_patience,
             lr=self.fit_lr,
             schedule=self.fit_schedule,
             standardize=self.fit_standardize,
-            operators=operators,
+            operators=operators_of(self.operator),
         )
