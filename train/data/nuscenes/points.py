@@ -81,15 +81,15 @@ def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             "(x, y, z, intensity, ring), copy the original file"
         )
     check_point_bytes(path, len(data))
-    points = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(-1, 5)
+    points = np.frombuffer(data, dtype="<f4").reshape(-1, 5)
     hint = "the file is damaged or no nuScenes frame, copy it again or remove the frame"
-    coord, rest = checked_points(path, points, not_finite=hint, too_far=hint, columns=_COLUMNS)
-    intensity = rest[:, :1]
+    coord, intensity = checked_points(path, points, not_finite=hint, too_far=hint, columns=_COLUMNS)
     if intensity.min() < 0 or intensity.max() > FULL_INTENSITY:
         wrong = ((intensity < 0) | (intensity > FULL_INTENSITY))[:, 0]
         reason = f"have an intensity outside 0..{FULL_INTENSITY:g}"
         raise wrong_points(path, points, wrong, reason, hint, _COLUMNS)
-    return coord, intensity / np.float32(FULL_INTENSITY)
+    # The coordinates of a single point are still the file's own bytes.
+    return np.require(coord, requirements="W"), intensity / np.float32(FULL_INTENSITY)
 
 
 def check_point_bytes(path: Path, num_bytes: int) -> None:

@@ -95,7 +95,7 @@ def checked_points(
     path
         Where they come from.
     values
-        (N, C) numbers: x, y, z in meters, and strength or more.
+        (N, C) numbers: x, y, z in meters, strength, and what else only has to be finite.
     not_finite, too_far
         What to do about values that are not finite, and about points beyond `MAX_COORDINATE_M`.
     columns
@@ -103,8 +103,8 @@ def checked_points(
 
     Returns
     -------
-    coord, rest
-        (N, 3) and (N, C - 3) float32: of four columns, the strength.
+    coord, strength
+        (N, 3) and (N, 1) float32.
 
     Raises
     ------
@@ -120,11 +120,12 @@ def checked_points(
     if not np.isfinite(points).all():
         wrong = np.asarray(~np.isfinite(points).all(axis=1))
         raise wrong_points(path, points, wrong, "have NaN or infinite values", not_finite, columns)
-    if np.abs(points[:, :3]).max() > MAX_COORDINATE_M:
+    coord = np.ascontiguousarray(points[:, :3])
+    if max(coord.max(), -coord.min()) > MAX_COORDINATE_M:
         wrong = np.asarray(np.abs(points[:, :3]).max(axis=1) > MAX_COORDINATE_M)
         reason = f"lie more than {MAX_COORDINATE_M:g} m out"
         raise wrong_points(path, points, wrong, reason, too_far, columns)
-    return np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3:])
+    return coord, np.ascontiguousarray(points[:, 3:4])
 
 
 def wrong_points(
