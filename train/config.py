@@ -32,6 +32,14 @@ def require(condition: bool, option: str, value: object, hint: str) -> None:
         raise UserError(f"--{option} is {value}: {hint}")
 
 
+def require_at_least(config: object, group: str, least: int, hint: str, *names: str) -> None:
+    """Raise a `UserError` for the first of some fields that is below `least` or not finite."""
+    for name in names:
+        value = getattr(config, name)
+        option = f"{group}.{name}".lstrip(".").replace("_", "-")
+        require(math.isfinite(value) and value >= least, option, value, hint)
+
+
 @contextmanager
 def refused_as_flags(group: str) -> Iterator[None]:
     """Turn a `ValueError` about a field, "CLASS: FIELD is VALUE; HINT", into one about its flag."""
@@ -109,31 +117,16 @@ class DataConfig:
                 self.clip_range_m,
                 "lower x y z, then upper x y z, meters, each lower below its upper",
             )
-        require(
-            self.max_voxels == 0 or self.max_voxels >= 1000,
-            "data.max-voxels",
-            self.max_voxels,
-            "0 for no limit, or at least 1000",
-        )
-        require(
-            self.max_batch_voxels == 0 or self.max_batch_voxels >= 1000,
-            "data.max-batch-voxels",
-            self.max_batch_voxels,
-            "0 for no bound, or at least 1000",
-        )
-        require(self.batch_size >= 1, "data.batch-size", self.batch_size, "at least 1 frame a step")
-        require(self.repeats >= 1, "data.repeats", self.repeats, "at least 1")
-        require(self.num_workers >= 0, "data.num-workers", self.num_workers, "0 or more processes")
-        for name in ("simulated_frames", "simulated_validation_frames"):
-            value = getattr(self, name)
-            require(value >= 1, f"data.{name.replace('_', '-')}", value, "at least 1 frame")
-        require(self.simulated_seed >= 0, "data.simulated-seed", self.simulated_seed, "0 or more")
-        require(
-            self.simulated_azimuth_steps >= 16,
-            "data.simulated-azimuth-steps",
-            self.simulated_azimuth_steps,
-            "at least 16 columns a turn",
-        )
+        for name, limit in (("max_voxels", "limit"), ("max_batch_voxels", "bound")):
+            if getattr(self, name) != 0:
+                require_at_least(self, "data", 1000, f"0 for no {limit}, or at least 1000", name)
+        require_at_least(self, "data", 1, "at least 1 frame a step", "batch_size")
+        require_at_least(self, "data", 1, "at least 1", "repeats")
+        require_at_least(self, "data", 0, "0 or more processes", "num_workers")
+        frames = ("simulated_frames", "simulated_validation_frames")
+        require_at_least(self, "data", 1, "at least 1 frame", *frames)
+        require_at_least(self, "data", 0, "0 or more", "simulated_seed")
+        require_at_least(self, "data", 16, "at least 16 columns a turn", "simulated_azimuth_steps")
         require(
             self.strength_scale is None
             or (math.isfinite(self.strength_scale) and self.strength_scale > 0),
@@ -165,10 +158,8 @@ class OptimConfig:
     """Compute a step in this many parts, one after the other, so that it needs less memory."""
 
     def __post_init__(self) -> None:
-        for name in ("teacher_epochs", "student_epochs"):
-            value = getattr(self, name)
-            require(value >= 1, f"optim.{name.replace('_', '-')}", value, "at least 1 pass")
-        require(self.accumulate >= 1, "optim.accumulate", self.accumulate, "at least 1 part")
+        require_at_least(self, "optim", 1, "at least 1 pass", "teacher_epochs", "student_epochs")
+        require_at_least(self, "optim", 1, "at least 1 part", "accumulate")
         for name in ("lr", "block_lr"):
             value = getattr(self, name)
             require(
@@ -177,24 +168,14 @@ class OptimConfig:
                 value,
                 "a learning rate is above 0, 0.002 for example",
             )
-        require(
-            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
-            "optim.weight-decay",
-            self.weight_decay,
-            "0 or more",
-        )
+        require_at_least(self, "optim", 0, "0 or more", "weight_decay")
         require(
             0 < self.warmup_fraction < 1,
             "optim.warmup-fraction",
             self.warmup_fraction,
             "between 0 and 1, 0.04 for example",
         )
-        require(
-            math.isfinite(self.max_grad_norm) and self.max_grad_norm >= 0,
-            "optim.max-grad-norm",
-            self.max_grad_norm,
-            "0 for no clipping, or more",
-        )
+        require_at_least(self, "optim", 0, "0 for no clipping, or more", "max_grad_norm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,16 +300,15 @@ class RunConfig:
     options: MethodConfig = field(default_factory=MethodConfig)
 
     def __post_init__(self) -> None:
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require_at_least(self, "", 0, "0 or more", "seed")
         require(
             math.isfinite(self.checkpoint_minutes) and self.checkpoint_minutes > 0,
             "checkpoint-minutes",
             self.checkpoint_minutes,
             "more than 0",
         )
-        for name in ("evaluate_every", "log_gradient_norms_every"):
-            value = getattr(self, name)
-            require(value >= 0, name.replace("_", "-"), value, "0 for never, or more")
+        every = ("evaluate_every", "log_gradient_norms_every")
+        require_at_least(self, "", 0, "0 for never, or more", *every)
         if self.stage == "evaluate" and not self.resume:
             raise UserError(
                 "--stage evaluate reads teacher.pt and student.pt of a finished run: add --resume "
@@ -444,9 +424,7 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def differences(
-    before: dict[str, Any], after: dict[str, Any], prefix: str = ""
-) -> dict[str, tuple[Any, Any]]:
+def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two configurations (as from `to_json`) differ.
 
     Returns
@@ -454,14 +432,7 @@ def differences(
     dict[str, tuple]
         Dotted field name -> value before and after; without those of `FREE_ON_RESUME`.
     """
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in sorted(before.keys() | after.keys()):
-        dotted = prefix + name
-        old, new = before.get(name), after.get(name)
-        if dotted in FREE_ON_RESUME or old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            found |= differences(old, new, f"{dotted}.")
-        else:
-            found[dotted] = (old, new)
-    return found
+    old, new = flattened(before), flattened(after)
+    names = sorted((old.keys() | new.keys()) - FREE_ON_RESUME)
+    both = {name: (old.get(name), new.get(name)) for name in names}
+    return {name: values for name, values in both.items() if values[0] != values[1]}

@@ -1,24 +1,25 @@
 """A tiny pair of networks and a batch that all training tests share."""
 
+import os
+import signal
+
+import numpy as np
 import pytest
 import torch
 
 from tests.train.toy_runs import write_frames
-from tests.train.toys import TOY_METHOD, TOY_NETWORK
+from tests.train.toys import registered
 from train.data.batch import collate
 from train.data.frame import LidarFrame
 from train.data.transforms import voxelize
-from train.methods.registry import METHODS
+from train.engine.run_log import RunLog
 from train.networks.ptv3 import build_segmentor
-from train.networks.registry import NETWORKS
 
 NUM_CLASSES = 4
 
 
 def _room(seed, path):
     """A floor and three walls with a few objects: enough points for five stages."""
-    import numpy as np
-
     rng = np.random.default_rng(seed)
     floor = np.c_[rng.uniform(-4, 4, (700, 2)), rng.normal(0, 0.01, 700)]
     wall = np.c_[rng.uniform(-4, 4, 300), np.full(300, 4.0), rng.uniform(0, 2, 300)]
@@ -61,8 +62,23 @@ def toy_frames(tmp_path_factory):
 
 
 @pytest.fixture
-def toys_registered(monkeypatch):
-    """Add the toy network and the toy method to the tables, as a package that has them would."""
-    for table, rows in ((NETWORKS, TOY_NETWORK), (METHODS, TOY_METHOD)):
-        for name, place in rows.items():
-            monkeypatch.setitem(table, name, place)
+def toys_registered():
+    """Add the toy network and the toy method to the tables."""
+    with registered():
+        yield
+
+
+@pytest.fixture
+def signal_at(monkeypatch):
+    """Return a function that has a signal sent right after a step was recorded; None for none."""
+    record = RunLog.step
+
+    def plan(step, stage="student", number=signal.SIGTERM):
+        def send(self, *recorded):
+            record(self, *recorded)
+            if recorded[:2] == (stage, step):
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(RunLog, "step", send)
+
+    return plan

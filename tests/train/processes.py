@@ -1,24 +1,31 @@
 """Start the processes of a run as torchrun does, and collect what each returned or raised.
 
-Processes are forked from a clean server that has torch loaded: to start one takes milliseconds, and
-it holds none of the threads of the process that runs the tests.
+They are forked from a clean server that has torch loaded: to start one takes milliseconds, and it
+holds none of the threads of the process that runs the tests. Also programs of a few lines, started
+as a user starts them.
 """
 
 import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from train.core.distributed import error_line, process_group
+
+ROOT = Path(__file__).resolve().parents[2]
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
@@ -98,6 +105,22 @@ def run_processes(
                 os.kill(process.pid, signal.SIGKILL)
             process.join()
     return outcomes
+
+
+def run_code(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run Python code as a program of its own, in the folder of this project; return how it ended.
+
+    `options` are those of `subprocess.run`.
+    """
+    usual = {"capture_output": True, "text": True, "cwd": ROOT, "timeout": 300, "check": False}
+    words = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.run(words, **usual | options)
+
+
+def start_code(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Begin to run such code; its standard output is read through a pipe."""
+    words = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT, **options)
 
 
 def values_of(outcomes: list[Outcome]) -> list[Any]:

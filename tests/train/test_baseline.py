@@ -1,22 +1,15 @@
 """The student's twin: trained alone on equal crops, resumed in its own stage, and compared."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from tests.train.toy_runs import checkpoint_of, flags, log_of, refused, resumed
-from tests.train.toys import TOY_METHOD, TOY_NETWORK
+from tests.train.toy_runs import checkpoint_of, flags, killed, log_of, refused, resumed
+from tests.train.toys import registered
 from train.engine.command_line import parse
-from train.engine.run_log import RunLog
-from train.methods.registry import METHODS
-from train.networks.registry import NETWORKS
 from train.networks.weights import load_model
 from train.run import main
 
@@ -49,16 +42,9 @@ def losses(output, stage):
 def runs(toy_frames, tmp_path_factory):
     """A finished run with a baseline, and one of the student alone; copied, never changed."""
     folder = tmp_path_factory.mktemp("runs")
-    before = dict(NETWORKS), dict(METHODS)
-    NETWORKS.update(TOY_NETWORK)
-    METHODS.update(TOY_METHOD)
-    try:
+    with registered():
         assert main(distilled(toy_frames, folder / "both", "--baseline")) == 0
         assert main(alone(toy_frames, folder / "alone")) == 0
-    finally:
-        for table, rows in zip((NETWORKS, METHODS), before, strict=True):
-            table.clear()
-            table.update(rows)
     return folder
 
 
@@ -110,18 +96,12 @@ def test_a_run_ends_with_the_scores_and_the_difference(both, capsys):
 
 @pytest.mark.parametrize("stopped_after", [1, 3, 4])
 def test_a_stopped_baseline_goes_on_in_its_stage(
-    toy_frames, runs, tmp_path, monkeypatch, stopped_after
+    toy_frames, runs, tmp_path, signal_at, stopped_after
 ):
-    output, record = tmp_path / "run", RunLog.step
-
-    def send(self, stage, at, content):
-        record(self, stage, at, content)
-        if (stage, at) == ("baseline", stopped_after):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(RunLog, "step", send)
+    output = tmp_path / "run"
+    signal_at(stopped_after, "baseline")
     assert main(distilled(toy_frames, output, "--baseline")) == 128 + signal.SIGTERM
-    monkeypatch.setattr(RunLog, "step", record)
+    signal_at(None)
     assert same_weights(output / "student.pt", runs / "both" / "student.pt")
     state = torch.load(output / "baseline_checkpoint.pt", weights_only=True)
     assert (state["stage"], state["step"]) == ("baseline", stopped_after)
@@ -133,31 +113,7 @@ def test_a_stopped_baseline_goes_on_in_its_stage(
 
 def test_a_killed_baseline_goes_on_as_if_it_had_not_been(toy_frames, runs, tmp_path):
     output = tmp_path / "run"
-    code = f"""
-import os, signal, sys, torch
-from train.engine.run_log import RunLog
-from train.methods.registry import METHODS
-from train.networks.registry import NETWORKS
-from train.run import main
-NETWORKS.update({TOY_NETWORK!r})
-METHODS.update({TOY_METHOD!r})
-torch.set_num_threads({torch.get_num_threads()})
-record = RunLog.step
-def step(self, stage, number, content):
-    record(self, stage, number, content)
-    if (stage, number) == ("baseline", 3):
-        os.kill(os.getpid(), signal.SIGKILL)
-RunLog.step = step
-main(sys.argv[1:])
-"""
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *distilled(toy_frames, output, "--baseline")],
-        capture_output=True,
-        cwd=Path(__file__).resolve().parents[2],
-        timeout=300,
-        check=False,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    killed(distilled(toy_frames, output, "--baseline"), "baseline", 3)
     assert not (output / "baseline.pt").exists()
     assert len(log_of(output, "baseline")) == 3
     assert main(resumed(output)) == 0
@@ -187,17 +143,11 @@ def test_a_finished_run_can_be_given_a_baseline_and_lose_it(toy_frames, runs, tm
     assert "difference" not in json.loads((output / "metrics.json").read_text())
 
 
-def test_a_rate_that_changed_before_the_baseline_is_said(toy_frames, tmp_path, monkeypatch, capsys):
-    output, record = tmp_path / "run", RunLog.step
-
-    def send(self, stage, at, content):
-        record(self, stage, at, content)
-        if (stage, at) == ("student", 2):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(RunLog, "step", send)
+def test_a_rate_that_changed_before_the_baseline_is_said(toy_frames, tmp_path, signal_at, capsys):
+    output = tmp_path / "run"
+    signal_at(2)
     assert main(distilled(toy_frames, output, "--baseline")) == 128 + signal.SIGTERM
-    monkeypatch.setattr(RunLog, "step", record)
+    signal_at(None)
     assert main(resumed(output, "--optim.lr", "1e-3")) == 0
     said = capsys.readouterr().err
     assert "warning: --optim.lr changed while the student was trained; the baseline has" in said
@@ -229,18 +179,10 @@ def test_more_epochs_without_the_baselines_checkpoint_are_refused(both, capsys):
     assert "no baseline_checkpoint.pt to go on from" in line
 
 
-@pytest.mark.parametrize(
-    ("more", "wanted"),
-    [
-        ("--simulate", True),
-        ("--simulate --no-baseline", False),
-        ("--simulate --method kd", True),
-        ("--simulate --method none", False),
-        ("--simulate --model paper", False),
-        ("", False),
-        ("--baseline", True),
-    ],
-)
-def test_it_is_the_default_of_the_tiny_pair_on_simulated_frames(more, wanted, tmp_path):
+def test_it_is_the_default_of_the_tiny_pair_on_simulated_frames(tmp_path):
     arguments = ["--dataset", "waymo", "--device", "cpu", "--output", str(tmp_path / "run")]
-    assert parse([*arguments, *more.split()]).baseline is wanted
+    for more in ("--simulate", "--simulate --method kd", "--baseline"):
+        assert parse([*arguments, *more.split()]).baseline, more
+    others = ("--no-baseline", "--method none", "--model paper")
+    for more in ("", *(f"--simulate {other}" for other in others)):
+        assert not parse([*arguments, *more.split()]).baseline, more

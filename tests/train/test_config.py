@@ -74,11 +74,6 @@ def test_an_unknown_dataset_lists_the_known_ones():
         preset("kitty", "tiny")
 
 
-def test_an_unknown_method_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"fitnets: unknown method; known: .*, topkd, topo"):
-        preset("waymo", "tiny", "fitnets")
-
-
 @pytest.mark.parametrize(
     ("build", "option"),
     [

@@ -6,44 +6,31 @@ the command line to the files; what does not fit is refused in one line.
 
 import itertools
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.train.toy_runs import checkpoint_of, flags, log_of, refused
-from tests.train.toys import TOY_METHOD, TOY_NETWORK, Hint, build_toy
+from tests.train.toy_runs import (
+    checkpoint_of,
+    flags,
+    killed,
+    kitti_metadata,
+    log_of,
+    refused,
+    resumed,
+)
+from tests.train.toys import build_toy
 from train.config import DataConfig, OptimConfig, RunConfig
 from train.data.semantickitti import CLASS_NAMES
 from train.engine.command_line import TOPICS
-from train.methods.registry import method_class
 from train.methods.topology_gradient import TopologyGradientConfig
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata, load_model, save_model
+from train.networks.weights import load_model, save_model
 from train.run import main
 
 pytestmark = pytest.mark.usefixtures("toys_registered")
-
-
-def save_untrained(path, network, size, model):
-    metadata = ModelMetadata(
-        network=network,
-        size=size,
-        num_classes=len(CLASS_NAMES),
-        in_channels=4,
-        overrides={},
-        dataset="semantickitti",
-        class_names=CLASS_NAMES,
-        grid_size_m=0.2,
-    )
-    save_model(model, metadata, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +40,10 @@ def teachers(tmp_path_factory):
     torch.manual_seed(5)
     ptv3 = build_segmentor("tiny-teacher", len(CLASS_NAMES))
     toy = build_toy("wide", len(CLASS_NAMES), 4)
-    return {
-        "ptv3": save_untrained(folder / "ptv3.pt", "ptv3", "tiny-teacher", ptv3),
-        "toy": save_untrained(folder / "toy.pt", "toy", "wide", toy),
-    }
+    paths = {"ptv3": folder / "ptv3.pt", "toy": folder / "toy.pt"}
+    save_model(ptv3, kitti_metadata(ptv3), paths["ptv3"])
+    save_model(toy, kitti_metadata(toy), paths["toy"])
+    return paths
 
 
 def student_only(toy_frames, teacher, output, *more):
@@ -119,52 +106,17 @@ def test_softened_logits_between_any_two(toy_frames, teachers, tmp_path, kind, s
 # ---- the trainable part of a method -------------------------------------------------------------
 
 
-def start(arguments, kill_after):
-    """Run the command in a process of its own, which kills itself after so many student steps."""
-    code = f"""
-import os, signal, sys
-from train.engine.run_log import RunLog
-from train.methods.registry import METHODS
-from train.networks.registry import NETWORKS
-from train.run import main
-NETWORKS.update({TOY_NETWORK!r})
-METHODS.update({TOY_METHOD!r})
-record = RunLog.step
-def step(self, stage, number, content):
-    record(self, stage, number, content)
-    if (stage, number) == ("student", {kill_after}):
-        os.kill(os.getpid(), signal.SIGKILL)
-RunLog.step = step
-main(sys.argv[1:])
-"""
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-        check=False,
-    )
-
-
 def test_an_adapter_is_trained_and_goes_on_and_is_not_deployed(toy_frames, teachers, tmp_path):
     more = ("--student", "toy:small", "--teacher", "toy:wide", "--method", "hint")
     more += ("--optim.student-epochs", "4")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the process that is killed
-    try:
-        assert main(student_only(toy_frames, teachers["toy"], whole, *more)) == 0
-        ended = start(student_only(toy_frames, teachers["toy"], killed, *more), kill_after=5)
-        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
-        before = checkpoint_of(killed)
-        assert (before["step"], len(log_of(killed))) == (4, 5)
-        # Only where the run is has to be said.
-        where = ("--dataset", "semantickitti", "--output", str(killed), "--resume")
-        assert main(list(where)) == 0
-    finally:
-        torch.set_num_threads(threads)
-    after, want = checkpoint_of(killed), checkpoint_of(whole)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(student_only(toy_frames, teachers["toy"], whole, *more)) == 0
+    killed(student_only(toy_frames, teachers["toy"], stopped, *more), "student", 5)
+    before = checkpoint_of(stopped)
+    assert (before["step"], len(log_of(stopped))) == (4, 5)
+    # Only where the run is has to be said.
+    assert main(resumed(stopped)) == 0
+    after, want = checkpoint_of(stopped), checkpoint_of(whole)
     assert after["step"] == want["step"] == 8
     assert set(after["method"]) == {"adapter.weight", "adapter.bias"}
     for name in after["method"]:
@@ -172,11 +124,11 @@ def test_an_adapter_is_trained_and_goes_on_and_is_not_deployed(toy_frames, teach
         assert not torch.equal(after["method"][name], before["method"][name])
     for name, tensor in want["network"].items():
         assert torch.equal(after["network"][name], tensor), name
-    deployed, _ = load_model(killed / "student.pt")
+    deployed, _ = load_model(stopped / "student.pt")
     assert all(torch.equal(t, want["network"][n]) for n, t in deployed.state_dict().items())
     assert not any("adapter" in name for name in deployed.state_dict())
     steps = [record["total"] for record in log_of(whole)]
-    assert [record["total"] for record in log_of(killed)] == steps
+    assert [record["total"] for record in log_of(stopped)] == steps
 
 
 # ---- networks of different geometry -------------------------------------------------------------
@@ -216,6 +168,7 @@ def test_the_papers_method_between_different_geometries_compares_the_last_stage(
 def test_options_of_another_method_and_unknown_names_are_refused(toy_frames, tmp_path, capsys):
     output = tmp_path / "run"
     for arguments, expected in (
+        ("--method.hints 1", "--method.hints"),
         ("--method kd --method.topology 4", "of --method topology-gradient, not of kd"),
         ("--method.hint-weight 1", "is an option of --method hint, not of topology-gradient"),
         ("--method hint --method.kd-ignore", "rkd and affinity and feature and topkd, not of hint"),
@@ -232,22 +185,6 @@ def test_options_of_another_method_and_unknown_names_are_refused(toy_frames, tmp
         ("--method none --teacher-checkpoint gone.pt", "--method none has no teacher"),
     ):
         assert expected in refused(flags(toy_frames, output, *arguments.split()), capsys, output)
-
-
-def test_an_option_that_no_method_has_exits_with_code_2(toy_frames, tmp_path, capsys):
-    output = tmp_path / "run"
-    line = refused(flags(toy_frames, output, "--method.hints", "1"), capsys, output)
-    assert "--method.hints" in line
-
-
-def test_a_teacher_is_what_its_file_holds_and_another_name_is_refused(
-    toy_frames, teachers, tmp_path, capsys
-):
-    output = tmp_path / "run"
-    command = student_only(toy_frames, teachers["toy"], output, "--method", "kd")
-    line = refused([*command, "--teacher", "ptv3:tiny-teacher"], capsys, output)
-    assert "holds a toy:wide, but this run needs a ptv3:tiny-teacher" in line
-    assert main(command) == 0
 
 
 def page(arguments, capsys):
@@ -330,10 +267,6 @@ def test_a_switch_changes_its_term_and_no_other(first_step, usual_step, switches
     assert {name for name in terms if step[name] != usual_step[name]} == changed
     assert all(np.isfinite(step[name]) for name in terms)
     assert step["total"] != usual_step["total"]
-
-
-def test_registered_classes_are_the_toys():
-    assert method_class("hint") is Hint
 
 
 @pytest.mark.parametrize(

@@ -7,31 +7,20 @@ import shutil
 import pytest
 import torch
 
-from tests.train.toy_runs import log_of, refused, resumed
-from tests.train.toys import TOY_METHOD, TOY_NETWORK, build_toy
+from tests.train.toy_runs import kitti_metadata, log_of, refused, resumed
+from tests.train.toys import build_toy
 from train.config import RunConfig
 from train.data.dataset_spec import dataset_spec
 from train.data.semantickitti import CLASS_NAMES
-from train.engine import given_teacher
+from train.engine import pair
 from train.engine.command_line import parse
 from train.engine.run_data import open_data
-from train.methods.registry import METHODS
 from train.networks.pretrained import read_card, save_pretrained
-from train.networks.registry import NETWORKS
-from train.networks.weights import ModelMetadata, load_model
+from train.networks.weights import load_model
 from train.run import main
 
-METADATA = ModelMetadata(
-    network="toy",
-    size="wide",
-    num_classes=len(CLASS_NAMES),
-    in_channels=4,
-    overrides={},
-    dataset="semantickitti",
-    class_names=CLASS_NAMES,
-    grid_size_m=0.2,
-    trained_on=("00",),
-    simulated_seed=0,
+METADATA = kitti_metadata(
+    build_toy("wide", len(CLASS_NAMES), 4), trained_on=("00",), simulated_seed=0
 )
 
 
@@ -64,11 +53,8 @@ def simulated_flags(root, output, *more):
 
 
 @pytest.fixture(autouse=True)
-def package(tmp_path, monkeypatch):
+def package(tmp_path, monkeypatch, toys_registered):
     """Return the file of a teacher that comes with the package for toys on simulated frames."""
-    for table, rows in ((NETWORKS, TOY_NETWORK), (METHODS, TOY_METHOD)):
-        for name, place in rows.items():
-            monkeypatch.setitem(table, name, place)
     path = tmp_path / "package" / "toy-teacher.safetensors"
     path.parent.mkdir()
     save(path)
@@ -77,7 +63,7 @@ def package(tmp_path, monkeypatch):
         known = (dataset, network, simulated) == ("semantickitti", "toy:wide", True)
         return path if known else None
 
-    monkeypatch.setattr(given_teacher, "pretrained_path", find)
+    monkeypatch.setattr(pair, "pretrained_path", find)
     return path
 
 
@@ -100,7 +86,7 @@ def test_a_run_begins_with_the_packages_teacher_and_says_so(simulated, package, 
     assert all(torch.equal(tensor, want[name]) for name, tensor in found.state_dict().items())
     origin = config_of(output)["teacher"]
     assert (origin["from"], origin["file"]) == ("the package", "toy-teacher.safetensors")
-    assert origin["sha256"] == given_teacher.sha256_of(package)
+    assert origin["sha256"] == pair.sha256_of(package)
     assert origin["made_by"] == read_card(package).made_by
     assert json.loads((output / "metrics.json").read_text())["teacher"]["parameters"] > 0
 

@@ -4,15 +4,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.train.processes import run_processes, values_of
+from tests.train.processes import run_code, run_processes, values_of
 from tests.train.toy_runs import (
     checkpoint_of,
     flags,
@@ -22,11 +19,10 @@ from tests.train.toy_runs import (
     write_frame,
     write_frames,
 )
-from tests.train.toys import TOY_NETWORK
+from tests.train.toys import TOY_NETWORK, registered
 from train.config import DataConfig, RunConfig
 from train.data.dataset_spec import dataset_spec
 from train.engine.run_data import open_data
-from train.engine.run_log import RunLog
 from train.networks.ptv3 import build_segmentor
 from train.networks.registry import NETWORKS
 from train.networks.weights import load_model
@@ -58,23 +54,6 @@ def totals(output):
     return [(record["step"], record["total"]) for record in log_of(output)]
 
 
-@pytest.fixture
-def signal_at(monkeypatch):
-    """Return a function that has a signal sent right after a step of the student was recorded."""
-    record = RunLog.step
-
-    def plan(step, number=signal.SIGTERM):
-        def send(self, stage, at, content):
-            record(self, stage, at, content)
-            if (stage, at) == ("student", step):
-                os.kill(os.getpid(), number)
-
-        monkeypatch.setattr(RunLog, "step", send)
-
-    yield plan
-    monkeypatch.setattr(RunLog, "step", record)
-
-
 # ---- more epochs --------------------------------------------------------------------------------
 
 
@@ -82,13 +61,8 @@ def signal_at(monkeypatch):
 def finished(toy_frames, tmp_path_factory):
     """A run of two epochs, copied by the tests that go on with it."""
     output = tmp_path_factory.mktemp("finished") / "run"
-    NETWORKS_before = dict(NETWORKS)
-    NETWORKS.update(TOY_NETWORK)
-    try:
+    with registered():
         assert main(alone(toy_frames, output, 2)) == 0
-    finally:
-        NETWORKS.clear()
-        NETWORKS.update(NETWORKS_before)
     return output
 
 
@@ -105,12 +79,8 @@ def test_a_finished_student_goes_on_to_more_epochs(finished, run_again, capsys):
     config = config_of(run_again)
     assert config["config"]["optim"]["student_epochs"] == 4
     (change,) = config["changes"]
-    assert (change["field"], change["before"], change["after"], change["step"]) == (
-        "optim.student_epochs",
-        2,
-        4,
-        4,
-    )
+    assert change["field"] == "optim.student_epochs"
+    assert (change["before"], change["after"], change["step"]) == (2, 4, 4)
     assert not same(weights_of(run_again / "student.pt"), weights_of(finished / "student.pt"))
     assert same(weights_of(run_again / "student.pt"), checkpoint_of(run_again)["network"])
     # Rates are those of the longer schedule: what was the end is not any more.
@@ -347,15 +317,7 @@ sys.exit(sum(map(main, {[flags(toy_frames, output, *more) for output in outputs]
 """
     # Threads that wait must sleep: where other work has the cores they would wait for each other.
     environment = {"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, **environment},
-        timeout=300,
-        check=False,
-    )
+    ended = run_code(code, env={**os.environ, **environment})
     assert ended.returncode == 0, ended.stderr
     first, second, third = (weights_of(output / "student.pt") for output in outputs)
     assert same(first, second)

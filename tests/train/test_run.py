@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from tests.train.data.submissions import read_semantickitti
+from tests.train.toy_runs import refused, resumed
 from train.data.semantickitti import SPEC
 from train.networks.ptv3.attention import load_flash_attention
 from train.networks.ptv3.convolution_spconv import load_spconv
@@ -53,11 +54,6 @@ def flags(frames, output):
         *("--data-root", str(frames), "--output", str(output)),
         *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
     ]
-
-
-def where(output):
-    """Name a run that is there already."""
-    return ["--dataset", "semantickitti", "--output", str(output)]
 
 
 def start(arguments):
@@ -148,7 +144,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(frames, finished, tmp_path):
     assert not (output / "student.pt").exists()
 
     # Only where the run is has to be said.
-    assert main([*where(output), "--resume"]) == 0
+    assert main(resumed(output)) == 0
     want, got = load_model(finished / "student.pt")[0], load_model(output / "student.pt")[0]
     for (name, a), (_, b) in zip(want.state_dict().items(), got.state_dict().items(), strict=True):
         torch.testing.assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}")
@@ -171,25 +167,10 @@ def test_a_finished_teacher_serves_another_run(frames, finished, tmp_path):
 
 def test_evaluation_alone_repeats_the_scores(frames, finished):
     before = json.loads((finished / "metrics.json").read_text())
-    assert main([*where(finished), "--resume", "--stage", "evaluate"]) == 0
+    assert main(resumed(finished, "--stage", "evaluate")) == 0
     after = json.loads((finished / "metrics.json").read_text())
     assert before["student"]["iou"] == after["student"]["iou"]
     assert after["seconds"]["student"] == before["seconds"]["student"]
-
-
-# ---- refusals: one line, exit code 2, nothing written ------------------------------------------
-
-
-def refused(arguments, capsys, output=None):
-    """Run a command that must be refused; return its one line."""
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    lines = [line for line in captured.err.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1
-    assert "Traceback" not in captured.err + captured.out
-    if output is not None:
-        assert not output.exists()
-    return lines[0]
 
 
 def test_the_test_split_is_predicted_for_the_server(frames, finished, tmp_path, capsys):
@@ -213,12 +194,6 @@ def test_the_test_split_is_predicted_for_the_server(frames, finished, tmp_path, 
     capsys.readouterr()
     assert main(arguments) == 2
     assert "submission.zip is there already" in capsys.readouterr().err
-
-
-def test_a_data_root_without_a_test_split_is_refused_before_training(frames, tmp_path, capsys):
-    line = refused([*flags(frames, tmp_path / "run"), "--submit"], capsys)
-    assert "11/velodyne" in line
-    assert not (tmp_path / "run").exists()
 
 
 def test_augmented_scores_stand_apart_from_single_passes(frames, finished, tmp_path):
@@ -272,6 +247,9 @@ def test_voxels_of_a_step_can_be_bounded(frames, tmp_path):
     assert len(list((tmp_path / "cache" / "decoded").glob("*/*.frame"))) == 5
 
 
+# ---- refusals: one line, exit code 2, nothing written ------------------------------------------
+
+
 def test_an_unknown_dataset(capsys):
     assert "'kitty'" in refused(["--dataset", "kitty"], capsys)
     assert "--dataset is missing" in refused([], capsys)
@@ -295,52 +273,52 @@ def test_a_data_root_that_is_not_there_or_not_one(tmp_path, capsys):
         assert "sequences/" in line
 
 
-def cut_points(root):
-    path = root / "sequences/00/velodyne/000001.bin"
-    path.write_bytes(path.read_bytes()[:-3])
-    return "000001.bin", "no multiple of 16"
-
-
-def cut_labels(root):
-    path = root / "sequences/00/labels/000001.label"
-    path.write_bytes(path.read_bytes()[:-4])
-    return "000001.label", "one uint32 each"
-
-
-def unknown_label(root):
-    path = root / "sequences/08/labels/000000.label"
-    path.write_bytes(struct.pack("<I", 7) + path.read_bytes()[4:])
-    return "000000.label", "(7; first at point 0)"
-
-
-def nan_coordinate(root):
-    path = root / "sequences/00/velodyne/000000.bin"
-    path.write_bytes(np.float32(np.nan).tobytes() + path.read_bytes()[4:])
-    return "000000.bin", "NaN or infinite"
-
-
-def infinite_coordinate(root):
-    path = root / "sequences/00/velodyne/000000.bin"
-    path.write_bytes(path.read_bytes()[:4] + np.float32(np.inf).tobytes() + path.read_bytes()[8:])
-    return "000000.bin", "NaN or infinite"
-
-
 @pytest.mark.parametrize(
-    "damage", [cut_points, cut_labels, unknown_label, nan_coordinate, infinite_coordinate]
+    ("file", "damage", "what"),
+    [
+        ("00/velodyne/000001.bin", lambda whole: whole[:-3], "no multiple of 16"),
+        ("00/labels/000001.label", lambda whole: whole[:-4], "one uint32 each"),
+        (
+            "08/labels/000000.label",
+            lambda whole: struct.pack("<I", 7) + whole[4:],
+            "(7; first at point 0)",
+        ),
+        (
+            "00/velodyne/000000.bin",
+            lambda whole: np.float32(np.nan).tobytes() + whole[4:],
+            "NaN or infinite",
+        ),
+        (
+            "00/velodyne/000000.bin",
+            lambda whole: whole[:4] + np.float32(np.inf).tobytes() + whole[8:],
+            "NaN or infinite",
+        ),
+    ],
 )
-def test_a_damaged_frame_is_named_before_anything_is_written(damage, damaged, tmp_path, capsys):
-    file, what = damage(damaged)
-    output = tmp_path / "out"
-    line = refused(flags(damaged, output), capsys, output)
-    assert file in line
+def test_a_damaged_frame_is_named_before_anything_is_written(
+    file, damage, what, damaged, tmp_path, capsys
+):
+    path = damaged / "sequences" / file
+    path.write_bytes(damage(path.read_bytes()))
+    line = refused(flags(damaged, tmp_path / "out"), capsys, tmp_path / "out")
+    assert path.name in line
     assert what in line
 
 
-def test_a_gpu_that_is_not_there(frames, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ("--submit", "11/velodyne"),  # there is no test split
+        (f"--device cuda:{torch.cuda.device_count()}", "is not there"),
+        ("--device gpu", "is no device"),
+        ("--method.topology -1", "--method.topology is -1"),
+        ("--resume", "holds no run"),
+        ("--optim.lrr 1", "(did you mean --optim.lr?)"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(frames, tmp_path, capsys, more, what):
     output = tmp_path / "out"
-    arguments = [*flags(frames, output), "--device", f"cuda:{torch.cuda.device_count()}"]
-    assert "is not there" in refused(arguments, capsys, output)
-    assert "is no device" in refused([*flags(frames, output), "--device", "gpu"], capsys, output)
+    assert what in refused([*flags(frames, output), *more.split()], capsys, output)
 
 
 def test_a_checkpoint_of_another_architecture_or_a_damaged_one(frames, finished, tmp_path, capsys):
@@ -353,12 +331,6 @@ def test_a_checkpoint_of_another_architecture_or_a_damaged_one(frames, finished,
     broken.write_bytes((finished / "teacher.pt").read_bytes()[:5000])
     assert "not readable" in refused([*given, str(broken)], capsys, output)
     assert "no such file" in refused([*given, str(tmp_path / "gone.pt")], capsys, output)
-
-
-def test_a_negative_weight(frames, tmp_path, capsys):
-    output = tmp_path / "out"
-    line = refused([*flags(frames, output), "--method.topology", "-1"], capsys, output)
-    assert "--method.topology is -1" in line
 
 
 def test_packages_that_are_not_there(frames, tmp_path, capsys, monkeypatch):
@@ -382,7 +354,7 @@ def test_an_output_that_holds_another_run(frames, finished, capsys):
     assert "holds another run" in refused(flags(frames, finished), capsys)
     changed = [*flags(frames, finished), "--resume", "--method.topology", "4"]
     assert "--method.topology 8.0, now 4.0" in refused(changed, capsys)
-    line = refused([*where(finished), "--resume", "--method", "kd"], capsys)
+    line = refused(resumed(finished, "--method", "kd"), capsys)
     assert "--method topology-gradient, now kd" in line
     assert "--method.topology" not in line
     assert sorted(finished.rglob("*")) == before
@@ -393,17 +365,6 @@ def test_an_output_that_cannot_be_made(frames, tmp_path, capsys):
     line = refused(flags(frames, tmp_path / "file" / "out"), capsys)
     assert "cannot be made" in line
     assert "is a file" in refused(flags(frames, tmp_path / "file"), capsys)
-
-
-def test_resuming_where_nothing_was_started(frames, tmp_path, capsys):
-    line = refused([*flags(frames, tmp_path / "none"), "--resume"], capsys)
-    assert "holds no run" in line
-
-
-def test_an_unknown_flag_exits_with_code_2(frames, tmp_path, capsys):
-    output = tmp_path / "out"
-    line = refused([*flags(frames, output), "--optim.lrr", "1"], capsys, output)
-    assert "(did you mean --optim.lr?)" in line
 
 
 def test_help_lists_the_options_without_a_dataset(capsys):

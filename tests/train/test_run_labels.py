@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 
-from tests.train.toy_runs import flags, log_of, refused, write_frames
+from tests.train.toy_runs import flags, kitti_metadata, log_of, refused, write_frames
 from tests.train.toys import build_toy
 from train.data.semantickitti import CLASS_NAMES
-from train.networks.weights import ModelMetadata, save_model
+from train.networks.weights import save_model
 from train.run import main
 
 pytestmark = pytest.mark.usefixtures("toys_registered")
@@ -20,11 +20,7 @@ def teacher(tmp_path_factory):
     path = tmp_path_factory.mktemp("teacher") / "teacher.pt"
     torch.manual_seed(5)
     network = build_toy("wide", len(CLASS_NAMES), 4)
-    spec = {**vars(network.spec()), "overrides": {}}
-    metadata = ModelMetadata(
-        **spec, dataset="semantickitti", class_names=tuple(CLASS_NAMES), grid_size_m=0.2
-    )
-    save_model(network, metadata, path)
+    save_model(network, kitti_metadata(network), path)
     return path
 
 

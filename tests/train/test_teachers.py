@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.train.networks.official.official_files import write_official
-from tests.train.toy_runs import flags, log_of, refused, resumed
+from tests.train.toy_runs import flags, kitti_metadata, log_of, refused, resumed
 from train.core.errors import UserError
 from train.data.semantickitti import CLASS_NAMES
 from train.engine.command_line import parse
@@ -14,7 +14,7 @@ from train.engine.teacher_score import TeacherScore, check_teacher_score
 from train.methods.registry import METHODS, method_class
 from train.networks.litept import build_litept
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import ModelMetadata, load_model, save_model
+from train.networks.weights import load_model, save_model
 from train.run import main
 
 NUM_CLASSES = len(CLASS_NAMES)
@@ -38,11 +38,7 @@ def folder(tmp_path_factory):
     lite = build_litept("tiny", NUM_CLASSES)
     write_official(path / "litept.pth", lite)
     write_official(path / "waymo.pth", build_litept("tiny", 22))
-    metadata = ModelMetadata(
-        network="litept", size="tiny", num_classes=NUM_CLASSES, in_channels=4, overrides={},
-        dataset="semantickitti", class_names=CLASS_NAMES, grid_size_m=0.2,
-    )  # fmt: skip
-    save_model(lite, metadata, path / "litept.pt")
+    save_model(lite, kitti_metadata(lite), path / "litept.pt")
     return path
 
 

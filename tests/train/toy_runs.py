@@ -1,11 +1,15 @@
 """A few frames in SemanticKITTI's layout, and runs of the main command on them, a second each."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from tests.train.processes import run_code
+from tests.train.toys import toy_metadata
+from train.data.semantickitti import CLASS_NAMES
 from train.run import main
 
 
@@ -46,6 +50,33 @@ def flags(frames, output, *more):
 def resumed(output, *more):
     """Return the command line that goes on with a run: where it is, and what is to change."""
     return ["--dataset", "semantickitti", "--output", str(output), "--resume", *more]
+
+
+def kitti_metadata(network, **changes):
+    """Return what the file of a network on the toy frames says."""
+    usual = {"dataset": "semantickitti", "class_names": CLASS_NAMES, "grid_size_m": 0.2}
+    return toy_metadata(network, **usual | changes)
+
+
+def killed(arguments, stage, step):
+    """Run the command in a process of its own that kills itself after a step was recorded."""
+    code = f"""
+import os, signal, sys, torch
+from tests.train.toys import registered
+from train.engine.run_log import RunLog
+from train.run import main
+torch.set_num_threads({torch.get_num_threads()})
+record = RunLog.step
+def step(self, *recorded):
+    record(self, *recorded)
+    if recorded[:2] == ({stage!r}, {step}):
+        os.kill(os.getpid(), signal.SIGKILL)
+RunLog.step = step
+with registered():
+    main(sys.argv[1:])
+"""
+    ended = run_code(code, *arguments)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
 def log_of(output: Path, stage="student"):

@@ -1,9 +1,11 @@
 """A second network and a method with a trainable part, in a few lines each: what others would add.
 
-The fixture `toys_registered` adds their rows to the tables `NETWORKS` and `METHODS`.
+`registered()`, or the fixture `toys_registered`, adds their rows to `NETWORKS` and `METHODS`.
 """
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -11,12 +13,24 @@ from torch import nn
 from train.config import MethodConfig, require
 from train.methods.losses import require_finite, segmentation_term
 from train.methods.protocol import DistillationMethod
+from train.methods.registry import METHODS
 from train.methods.terms import LossTerm
 from train.networks.protocol import Network, NetworkOutput, NetworkSpec, prepare_pair
+from train.networks.registry import NETWORKS
 from train.networks.weights import ModelMetadata
 
 TOY_NETWORK = {"toy": "tests.train.toys:build_toy"}
 TOY_METHOD = {"hint": "tests.train.toys:Hint"}
+
+
+@contextmanager
+def registered():
+    """Add the toys to the tables while a block lasts, as a package that has them would."""
+    with ExitStack() as held:
+        for table, rows in ((NETWORKS, TOY_NETWORK), (METHODS, TOY_METHOD)):
+            held.enter_context(patch.dict(table, rows))
+        yield
+
 
 WIDTHS = {"small": 6, "wide": 10}
 

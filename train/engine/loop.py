@@ -17,6 +17,7 @@ from train.config import RunConfig
 from train.core.console import Progress, logger
 from train.core.distributed import (
     agree,
+    agreed,
     current_world,
     gather_objects,
     is_first_process,
@@ -33,7 +34,7 @@ from train.engine.run_log import RunLog
 from train.engine.train_step import Stepper, TrainTask
 from train.engine.training_state import (
     TrainingState,
-    gather_own_states,
+    own_state,
     restore_own_state,
     save_state,
     uses_cuda,
@@ -41,61 +42,6 @@ from train.engine.training_state import (
 
 EpochEnd = Callable[[int, float | None], float | None]
 """Called with the number of epochs done and the best score so far; returns the best score now."""
-
-
-def batch_sampler(frames: TrainingFrames, config: RunConfig) -> VoxelBudgetBatchSampler:
-    """Return which samples make up each step of a run, and which of them are this process's."""
-    return VoxelBudgetBatchSampler(
-        len(frames),
-        config.data.batch_size,
-        seed=config.seed,
-        planned_voxels=frames.planned_voxels(),
-        max_batch_voxels=frames.max_batch_voxels,
-        world=current_world(),
-    )
-
-
-def batches_from(
-    frames: TrainingFrames,
-    order: VoxelBudgetBatchSampler,
-    epoch_ends: Sequence[int],
-    done: int,
-    config: RunConfig,
-) -> Iterator[Batch]:
-    """Yield the collated batches of all epochs that come after the first `done` ones.
-
-    Parameters
-    ----------
-    frames, order
-        The samples, and which of them make a batch.
-    epoch_ends
-        How many batches there are up to the end of each epoch.
-    done
-        How many batches not to yield.
-    config
-        Says how many workers read.
-    """
-    workers = config.data.num_workers
-    loader = DataLoader(
-        frames,
-        batch_sampler=order,
-        collate_fn=collate,
-        num_workers=workers,
-        # Workers live on from epoch to epoch: starting them costs as much as many a frame. The
-        # epoch reaches them through shared memory.
-        persistent_workers=workers > 0,
-        pin_memory=uses_cuda(),
-        worker_init_fn=reader_ignores_stop,
-        # Its own generator: the loader must not draw from the one that networks draw from, or
-        # the number of workers and a resumed epoch would change the run.
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    for epoch, (begin, end) in enumerate(itertools.pairwise([0, *epoch_ends])):
-        if done >= end:
-            continue
-        frames.set_epoch(epoch)
-        order.set_epoch(epoch, start=max(0, done - begin))
-        yield from loader
 
 
 class BatchSource(ABC):
@@ -131,12 +77,24 @@ class FrameBatches(BatchSource):
         If they have a bound on a batch's voxels, batches are made to fit it.
     config
         The run.
+
+    Attributes
+    ----------
+    order
+        Which samples make up each step, and which of them are this process's.
     """
 
     def __init__(self, frames: TrainingFrames, config: RunConfig) -> None:
         self.frames, self.config = frames, config
-        self.order = batch_sampler(frames, config)
         self.max_batch_voxels = frames.max_batch_voxels
+        self.order = VoxelBudgetBatchSampler(
+            len(frames),
+            config.data.batch_size,
+            seed=config.seed,
+            planned_voxels=frames.planned_voxels(),
+            max_batch_voxels=frames.max_batch_voxels,
+            world=current_world(),
+        )
 
     def ends(self, epochs: int) -> list[int]:
         """Return how many steps there are up to the end of each epoch."""
@@ -144,7 +102,26 @@ class FrameBatches(BatchSource):
 
     def batches(self, epoch_ends: Sequence[int], done: int) -> Iterator[Batch]:
         """Yield the batches after the first `done` ones."""
-        return batches_from(self.frames, self.order, epoch_ends, done, self.config)
+        workers = self.config.data.num_workers
+        loader = DataLoader(
+            self.frames,
+            batch_sampler=self.order,
+            collate_fn=collate,
+            num_workers=workers,
+            # Workers live on from epoch to epoch: starting them costs as much as many a frame. The
+            # epoch reaches them through shared memory.
+            persistent_workers=workers > 0,
+            pin_memory=uses_cuda(),
+            worker_init_fn=reader_ignores_stop,
+            # Its own generator: the loader must not draw from the one that networks draw from, or
+            # the number of workers and a resumed epoch would change the run.
+            generator=torch.Generator().manual_seed(self.config.seed),
+        )
+        for epoch, (begin, end) in enumerate(itertools.pairwise([0, *epoch_ends])):
+            if done < end:
+                self.frames.set_epoch(epoch)
+                self.order.set_epoch(epoch, start=max(0, done - begin))
+                yield from loader
 
     def refuse_empty_parts(self, epochs: int) -> None:
         """Refuse steps in which a process has no cloud, and so nothing to join statistics with."""
@@ -196,26 +173,15 @@ def plain_batches(
             yield batch.to(device)
 
 
-def read_batches(batches: Iterator[Batch], skipped: SkippedFrames) -> Iterator[Batch]:
+def _read_together(batches: Iterator[Batch], skipped: SkippedFrames) -> Iterator[Batch]:
     """Yield the batches; an error in reading one ends all processes at the same step."""
     watched = iter(skipped.watch(batches))
     while True:
-        error: UserError | None = None
-        batch: Batch | None = None
-        try:
+        with agreed():
             batch = next(watched, None)
-        except UserError as raised:
-            error = raised
-        agree(error)
         if batch is None:
             return
         yield batch
-
-
-def joint_batch(batch: Batch) -> tuple[list[str], int]:
-    """Return the names of the joint batch's frames, and how many of its voxels were cropped."""
-    parts = gather_objects((batch.names, batch.cropped_voxels))
-    return [name for names, _ in parts for name in names], sum(count for _, count in parts)
 
 
 def fit(
@@ -274,7 +240,7 @@ def fit(
     with StopRequest() as stop, closing(stage.progress):
         # A run that was stopped at the end of an epoch wrote its checkpoint without a score.
         stage.score()
-        for batch in read_batches(source.batches(epoch_ends, stage.done), skipped):
+        for batch in _read_together(source.batches(epoch_ends, stage.done), skipped):
             stage.step(batch)
             if stage.done < epoch_ends[-1]:
                 stage.keep_if_due(agree(stop=stop.signal))
@@ -339,7 +305,10 @@ class _Stage:
 
     def step(self, batch: Batch) -> None:
         """Take a step and record it."""
-        names, cropped_voxels = joint_batch(batch)
+        # Of the joint batch.
+        parts = gather_objects((batch.names, batch.cropped_voxels))
+        names = [name for names, _ in parts for name in names]
+        cropped_voxels = sum(cropped for _, cropped in parts)
         numbers, any_labeled = self.stepper.step(batch, self.done + 1, names)
         self.done += 1
         now = time.monotonic()
@@ -374,25 +343,21 @@ class _Stage:
 
     def checkpoint(self, *, finished: bool = False) -> None:
         """Write what the stage can go on from; the first process does, an error ends all."""
-        processes = gather_own_states(self.task.network)
-        error: UserError | None = None
-        if is_first_process():
-            content = TrainingState(
-                stage=self.task.name,
-                step=self.done,
-                best=self.best,
-                network=self.task.network.state_dict(),
-                method=self.task.method.state_dict(),
-                optimizer=self.optimizer.state_dict(),
-                processes=processes,
-                scored_step=self.scored,
-                finished_epochs=self.task.epochs if finished else None,
-            )
-            try:
+        processes = gather_objects(own_state(self.task.network))
+        with agreed():
+            if is_first_process():
+                content = TrainingState(
+                    stage=self.task.name,
+                    step=self.done,
+                    best=self.best,
+                    network=self.task.network.state_dict(),
+                    method=self.task.method.state_dict(),
+                    optimizer=self.optimizer.state_dict(),
+                    processes=processes,
+                    scored_step=self.scored,
+                    finished_epochs=self.task.epochs if finished else None,
+                )
                 save_state(content, self.state_path)
-            except UserError as raised:
-                error = raised
-        agree(error)
         _return_freed_memory()
         self.kept_at = time.monotonic()
 

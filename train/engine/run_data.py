@@ -9,10 +9,11 @@ from typing import Any
 from train.config import RunConfig
 from train.core.console import logger
 from train.core.distributed import (
-    agree,
+    agreed,
     current_world,
     first_process_first,
     is_first_process,
+    on_first_process,
     require_same,
 )
 from train.core.errors import UserError
@@ -81,17 +82,13 @@ class RunData:
         for source in {id(each): each for each in (self.training, self.validation)}.values():
             if not isinstance(source, DecodedCache):
                 continue
-            error: UserError | None = None
-            try:
+            with agreed(patient=True):
                 source.fill(
                     on_bad_frame=config.on_bad_frame,
                     num_workers=config.data.num_workers,
                     rank=world.rank,
                     num_ranks=world.size,
                 )
-            except UserError as raised:
-                error = raised
-            agree(error, patient=True)
             bad += [BadFrame(*left_out) for left_out in source.bad.items()]
         return bad
 
@@ -128,9 +125,9 @@ def open_data(
     with first_process_first():
         data = _open(config, spec, needs_labels, (fields, evaluation_fields))
     data.bad.extend(data.fill_caches(config))
-    with first_process_first():
-        if is_first_process():
-            _look_at_decoded(data, config, needs_labels, (fields, evaluation_fields))
+    on_first_process(
+        lambda: _look_at_decoded(data, config, needs_labels, (fields, evaluation_fields))
+    )
     for what, source in (("training", data.training), ("validation", data.validation)):
         digest = hashlib.sha256("\n".join(source.names).encode()).hexdigest()[:12]
         require_same(f"the list of {what} frames (number, hash)", (len(source), digest))

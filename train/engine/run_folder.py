@@ -24,6 +24,9 @@ from train.core.errors import UserError, cannot_write
 if sys.platform != "win32":
     import fcntl
 
+ROLES: Final = ("teacher", "student", "baseline")
+"""Networks of a run, in the order in which they are trained; the baseline is the student alone."""
+
 LOCK: Final = ".lock"
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _OPTION: Final = "--output"
@@ -44,9 +47,8 @@ class RunFolder:
     ----------
     path
         As given.
-    teacher, student, baseline, teacher_best, student_best, baseline_best
-        Weights to use: those of the last step, and those that scored best during training. The
-        baseline is the student that is trained alone.
+    teacher, student, baseline
+        Weights to use, those of the last step. The baseline is the student that is trained alone.
     checkpoint, baseline_checkpoint
         What an unfinished stage goes on from. The baseline's is a file of its own, so that the
         student can be given more epochs after it.
@@ -66,12 +68,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.teacher = path / "teacher.pt"
-        self.student = path / "student.pt"
-        self.baseline = path / "baseline.pt"
-        self.teacher_best = path / "teacher_best.pt"
-        self.student_best = path / "student_best.pt"
-        self.baseline_best = path / "baseline_best.pt"
+        self.teacher, self.student, self.baseline = map(self.weights_of, ROLES)
         self.checkpoint = path / "checkpoint.pt"
         self.baseline_checkpoint = path / "baseline_checkpoint.pt"
         self.config = path / "config.json"
@@ -82,6 +79,14 @@ class RunFolder:
         self.skipped = path / "skipped.json"
         self._lock = path / LOCK
         self._checked: list[tuple[str, int, int]] | None = None
+
+    def weights_of(self, role: str) -> Path:
+        """Return the file of a network's weights after the last step."""
+        return self.path / f"{role}.pt"
+
+    def best_of(self, role: str) -> Path:
+        """Return the file of the weights that scored best during training."""
+        return self.path / f"{role}_best.pt"
 
     def checkpoint_of(self, role: str) -> Path:
         """Return the file that a stage writes its checkpoints to."""

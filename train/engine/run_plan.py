@@ -1,10 +1,9 @@
 """What a run will do, checked before anything is written: folder, networks, data."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Self
 
 import torch
 
@@ -19,36 +18,28 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.data.batch import SkippedFrames, VoxelBudgetBatchSampler
 from train.data.cameras import CAMERA_FIELDS
-from train.data.dataset_spec import dataset_spec
-from train.data.frame import IN_CHANNELS, SomeFrames
+from train.data.dataset_spec import DatasetSpec, dataset_spec
+from train.data.frame import SomeFrames
 from train.data.labels import NONE, check_labels
 from train.data.loader import TrainingFrames
-from train.engine.given_teacher import (
+from train.engine.loop import FrameBatches
+from train.engine.pair import (
     TRAINED_HERE,
+    FoundTeacher,
+    Pair,
     converted_copy,
     find_teacher,
     named_teacher,
+    network_of,
 )
-from train.engine.loop import batch_sampler
-from train.engine.run_data import open_data, training_frames
-from train.engine.run_folder import RunFolder
+from train.engine.run_data import RunData, open_data, training_frames
+from train.engine.run_folder import ROLES, RunFolder
 from train.engine.teacher_score import look_at_teacher
 from train.engine.training_state import TrainingState, load_state
+from train.methods.protocol import DistillationMethod
 from train.methods.registry import method_class
-from train.networks.batch_norm import synchronize_batch_norm
-from train.networks.protocol import Network, NetworkSpec
-from train.networks.registry import (
-    PAIRS,
-    build_network,
-    form_of,
-    network_name,
-    parse_network,
-)
-from train.networks.weights import load_model, load_teacher
-from train.predict.submit import check_submission
-
-STAGES: Final = ("teacher", "student", "baseline")
-"""In the order in which they are trained; the baseline is the student, trained alone."""
+from train.networks.protocol import Network
+from train.predict.submit import PlannedSubmission, check_submission
 
 
 def flag_of(name: str) -> str:
@@ -56,11 +47,6 @@ def flag_of(name: str) -> str:
     if name == "processes":
         return name
     return f"--{name.replace('options.', 'method.').replace('_', '-')}"
-
-
-def network_of(stage: str) -> str:
-    """Return which network of the pair a stage trains: "teacher" or "student"."""
-    return "teacher" if stage == "teacher" else "student"
 
 
 def changes_of_training(names: Iterable[str]) -> list[str]:
@@ -139,78 +125,177 @@ def look_at_folder(config: RunConfig, folder: RunFolder) -> Resumed:
     return Resumed(changed, content.get("teacher") or TRAINED_HERE)
 
 
-class RunPlan:
-    """What a run reads, where it writes, and what of it is left to do.
-
-    Everything that can be refused is refused while this object is built, before anything is written
-    under the output folder.
-
-    Parameters
-    ----------
-    config
-        With `model`, `method` and `device` resolved, as `parse` returns it.
-    device
-        Of this process.
+def check_choices(
+    config: RunConfig, spec: DatasetSpec, method: type[DistillationMethod], pair: Pair
+) -> None:
+    """Refuse networks, packages, kernels and options that are asked for and do not go.
 
     Raises
     ------
     UserError
-        If the output folder, the data, a network or a checkpoint does not fit.
+        For the first of them.
+    """
+    check_labels(config.data.labels)
+    networks: dict[str, Network] = {}
+    for role, name in pair.names.items():
+        if role == "teacher" and not method.needs_teacher:
+            continue
+        try:
+            networks[role] = pair.build(role)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--{role} {name}: {error}") from error
+    trains_student = config.stage in ("all", "student")
+    if trains_student:
+        if config.baseline and config.method == "none":
+            raise UserError(
+                "--baseline: --method none is the student alone already; leave --baseline out, "
+                "or choose another method"
+            )
+        if config.baseline and not method.needs_labels:
+            raise UserError(
+                f"--baseline: --method {config.method} learns without labels, and the student "
+                "alone would learn from them; leave --baseline out"
+            )
+        method.check(config.options, networks["student"], networks.get("teacher"))
+        unknown = method.batch_fields - CAMERA_FIELDS
+        if unknown or (method.batch_fields and not spec.has_cameras):
+            raise UserError(
+                f"--method {config.method} needs "
+                f"{', '.join(sorted(unknown or method.batch_fields))}, which the frames of "
+                f"{config.dataset} do not have"
+            )
+        method.check_classes(config.options, spec.class_names)
+        method.check_labels(config.options, config.data.labels)
+        given = method.given_image_network(config.options) or config.simulate
+        if method.batch_fields and method.needs_image_network and not given:
+            raise UserError(
+                f"--method.image-network is missing: --method {config.method} looks at images "
+                "through a network; train one with topodistill train-images (with --simulate a run "
+                "does it itself)"
+            )
+    if config.teacher_checkpoint is not None and not method.needs_teacher:
+        raise UserError(
+            f"--teacher-checkpoint: --method {config.method} has no teacher; leave it out, or "
+            "choose another method"
+        )
+    if config.log_gradient_norms_every and config.optim.accumulate > 1:
+        raise UserError(
+            "--log-gradient-norms-every needs whole steps: leave out --optim.accumulate"
+        )
+    if method.needs_persistence(config.options):
+        try:
+            rips_persistence(torch.zeros(1, 1, device=pair.device))
+        except RuntimeError as error:
+            raise UserError(f"--device {pair.device}: {error}") from error
+
+
+@dataclass
+class RunPlan:
+    """What a run reads, where it writes, and what of it is left to do; made by `of`.
+
+    Attributes
+    ----------
+    changes
+        Fields of the configuration that are others than in the earlier part of the run.
+    states
+        The checkpoints that it goes on from, by stage.
+    teacher
+        What is known of the teacher that is there before anything is trained.
+    teacher_file
+        The trained teacher, once there is one.
+    fields
+        Entries of the student's batches that need cameras.
+    skipped
+        Collects the frames that cannot be read.
     """
 
-    def __init__(self, config: RunConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self.folder = folder = RunFolder(config.resolved_output)
+    config: RunConfig
+    folder: RunFolder
+    changes: Mapping[str, tuple[Any, Any]]
+    states: Mapping[str, TrainingState]
+    spec: DatasetSpec
+    method: type[DistillationMethod]
+    pair: Pair
+    teacher: FoundTeacher
+    teacher_file: Path | None
+    data: RunData
+    fields: frozenset[str]
+    skipped: SkippedFrames
+    submission: PlannedSubmission | None
+
+    @classmethod
+    def of(cls, config: RunConfig, device: torch.device) -> Self:
+        """Return the plan of a run; everything that can be refused is refused here.
+
+        Nothing is written under the output folder.
+
+        Parameters
+        ----------
+        config
+            Of the run.
+        device
+            Of this process.
+
+        Raises
+        ------
+        UserError
+            If the output folder, the data, a network or a checkpoint does not fit.
+        """
+        folder = RunFolder(config.resolved_output)
         with first_process_first():
             left = look_at_folder(config, folder) if is_first_process() else None
         # What is to be trained depends on it, and the folder is the first process's to read.
         resumed: Resumed = broadcast_object(left)
-        self.changes = resumed.changes
-        self.spec = dataset_spec(config.dataset, vars(config.data))
-        self.method = method_class(config.method)
+        spec = dataset_spec(config.dataset, vars(config.data))
+        method = method_class(config.method)
         copy = converted_copy(config, folder, resumed.teacher_origin)
-        self.given = named_teacher(
-            config,
-            self.spec.class_names,
-            wanted=self.method.needs_teacher or config.stage == "teacher",
-            copy=copy,
-            **self._options(),
-        )
-        self.names = self._network_names()
+        wanted = method.needs_teacher or config.stage == "teacher"
+        given = named_teacher(config, spec.class_names, wanted=wanted, copy=copy)
+        pair = Pair(config, device, tuple(spec.class_names), given)
+        check_choices(config, spec, method, pair)
+        origin, needed = resumed.teacher_origin, method.needs_teacher
+        teacher = find_teacher(pair, folder, needed=needed, origin=origin, copy=copy)
+        if config.stage == "evaluate" and not finished_networks(config, folder, teacher.path):
+            raise UserError(f"--stage evaluate: neither {folder.teacher} nor {folder.student}")
+        states = _read_states(folder) if config.resume else {}
         trains_student = config.stage in ("all", "student")
-        self.fields = self.method.batch_fields if trains_student else frozenset[str]()
-        scores_images = self.method.scores_with_images and config.stage != "teacher"
-        self.evaluation_fields = self.method.batch_fields if scores_images else frozenset[str]()
-        check_labels(config.data.labels)
-        self._check_choices()
-        self.teacher = find_teacher(
+        scores_images = method.scores_with_images and config.stage != "teacher"
+        fields = method.batch_fields if trains_student else frozenset[str]()
+        data = open_data(
+            config,
+            spec,
+            needs_labels=method.needs_labels,
+            fields=fields,
+            evaluation_fields=method.batch_fields if scores_images else frozenset[str](),
+        )
+        plan = cls(
             config,
             folder,
-            self.given,
-            needed=self.method.needs_teacher,
-            name=self.names["teacher"],
-            class_names=self.spec.class_names,
-            origin=resumed.teacher_origin,
-            copy=copy,
-            **self._options(),
+            resumed.changes,
+            states,
+            spec,
+            method,
+            pair,
+            teacher,
+            teacher.path,
+            data,
+            fields,
+            SkippedFrames(folder.skipped),
+            check_submission(config, spec, data.validation),
         )
-        self.teacher_file = self.teacher.path
-        if config.stage == "evaluate" and not self._finished():
-            raise UserError(f"--stage evaluate: neither {folder.teacher} nor {folder.student}")
-        self.states = self._read_states()
-        self.skipped = SkippedFrames(folder.skipped)
-        self.data = open_data(
-            config,
-            self.spec,
-            needs_labels=self.method.needs_labels,
-            fields=self.fields,
-            evaluation_fields=self.evaluation_fields,
-        )
+        plan.check()
+        return plan
+
+    def check(self) -> None:
+        """Refuse what cannot be done with the frames, the checkpoints or the teacher that are."""
         self._check_labels()
         self._check_progress()
-        if config.stage != "evaluate":
-            self._check_number_of_processes()
-        self.submission = check_submission(config, self.spec, self.data.validation)
+        if self.config.stage != "evaluate":
+            data = self.config.data
+            # Refuses more processes than frames in a step.
+            VoxelBudgetBatchSampler(
+                len(self.data.training) * data.repeats, data.batch_size, world=current_world()
+            )
         self._check_given_teacher()
 
     def _check_labels(self) -> None:
@@ -226,109 +311,13 @@ class RunPlan:
                     "labels"
                 )
 
-    def _network_names(self) -> dict[str, str]:
-        """Return which networks teacher and student are, as "NETWORK:SIZE" by role."""
-        config, pair = self.config, PAIRS[self.config.model]
-        held = None if self.given is None else network_name(self.given.opened.metadata.spec)
-        named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
-        return {role: ":".join(parse_network(role, name)) for role, name in named.items()}
-
-    def _check_number_of_processes(self) -> None:
-        """Refuse more processes than frames in a step."""
-        data = self.config.data
-        VoxelBudgetBatchSampler(
-            len(self.data.training) * data.repeats, data.batch_size, world=current_world()
-        )
-
-    def _check_choices(self) -> None:
-        """Refuse networks, packages and kernels that are asked for and not there."""
-        config = self.config
-        networks: dict[str, Network] = {}
-        for role, name in self.names.items():
-            if role == "teacher" and not self.method.needs_teacher:
-                continue
-            try:
-                networks[role] = self._build(role)
-            except (TypeError, ValueError) as error:
-                raise UserError(f"--{role} {name}: {error}") from error
-        if config.stage in ("all", "student"):
-            if config.baseline and config.method == "none":
-                raise UserError(
-                    "--baseline: --method none is the student alone already; leave --baseline out, "
-                    "or choose another method"
-                )
-            if config.baseline and not self.method.needs_labels:
-                raise UserError(
-                    f"--baseline: --method {config.method} learns without labels, and the student "
-                    "alone would learn from them; leave --baseline out"
-                )
-            self.method.check(config.options, networks["student"], networks.get("teacher"))
-        unknown = self.fields - CAMERA_FIELDS
-        if unknown or (self.fields and not self.spec.has_cameras):
-            raise UserError(
-                f"--method {config.method} needs {', '.join(sorted(unknown or self.fields))}, "
-                f"which the frames of {config.dataset} do not have"
-            )
-        if config.stage in ("all", "student"):
-            self.method.check_classes(config.options, self.spec.class_names)
-            self.method.check_labels(config.options, config.data.labels)
-        given = self.method.given_image_network(config.options)
-        if self.fields and self.method.needs_image_network and not (given or config.simulate):
-            raise UserError(
-                f"--method.image-network is missing: --method {config.method} looks at images "
-                "through a network; train one with topodistill train-images (with --simulate a run "
-                "does it itself)"
-            )
-        if config.teacher_checkpoint is not None and not self.method.needs_teacher:
-            raise UserError(
-                f"--teacher-checkpoint: --method {config.method} has no teacher; leave it out, or "
-                "choose another method"
-            )
-        if config.log_gradient_norms_every and config.optim.accumulate > 1:
-            raise UserError(
-                "--log-gradient-norms-every needs whole steps: leave out --optim.accumulate"
-            )
-        if self.method.needs_persistence(config.options):
-            try:
-                rips_persistence(torch.zeros(1, 1, device=self.device))
-            except RuntimeError as error:
-                raise UserError(f"--device {self.device}: {error}") from error
-
-    def _check_given_teacher(self) -> None:
-        """Score the teacher of --teacher-checkpoint on some frames before a student is trained."""
-        config = self.config
-        begun = config.resume and ("student" in self.states or self.folder.student.is_file())
-        given = None if config.teacher_checkpoint is None else self.given
-        if config.data.labels == NONE:
-            return
-        if given is not None and not begun and self._needs("student"):
-            names = tuple(self.spec.class_names)
-            look_at_teacher(given, self.data.training, config, self.device, names)
-
-    def _finished(self) -> dict[str, Path]:
-        """Return the trained networks that are there, by role."""
-        found = {
-            "teacher": self.teacher_file,
-            "student": self.folder.student,
-            "baseline": self.folder.baseline if self.config.baseline else None,
-        }
-        return {role: path for role, path in found.items() if path is not None and path.is_file()}
-
-    def _read_states(self) -> dict[str, TrainingState]:
-        """Return the checkpoints that a run goes on from, by stage."""
-        paths = (self.folder.checkpoint, self.folder.baseline_checkpoint)
-        if not self.config.resume:
-            return {}
-        states = [load_state(path) for path in paths if path.is_file()]
-        return {state.stage: state for state in states}
-
     def _check_progress(self) -> None:
         """Refuse a schedule that is over before the step that the run is at, or an unfair one."""
         for stage, state in self.states.items():
             if not self._needs(stage):
                 continue
             epochs = self._epochs(stage)
-            steps = batch_sampler(self._training_frames(stage), self.config).ends(epochs)[-1]
+            steps = FrameBatches(self._training_frames(stage), self.config).ends(epochs)[-1]
             if state.step > steps:
                 raise UserError(
                     f"--resume: {state.step} steps of the {stage} are done, but with "
@@ -342,6 +331,17 @@ class RunPlan:
                 f"--resume: {', '.join(map(flag_of, changed))}: the baseline is to be trained as "
                 "the student was, and has begun; leave out the change, or add --no-baseline"
             )
+
+    def _check_given_teacher(self) -> None:
+        """Score the teacher of --teacher-checkpoint on some frames before a student is trained."""
+        config = self.config
+        begun = config.resume and ("student" in self.states or self.folder.student.is_file())
+        given = None if config.teacher_checkpoint is None else self.pair.given
+        if config.data.labels == NONE:
+            return
+        if given is not None and not begun and self._needs("student"):
+            names = tuple(self.spec.class_names)
+            look_at_teacher(given, self.data.training, config, self.pair.device, names)
 
     def _epochs(self, role: str) -> int:
         optim = self.config.optim
@@ -368,48 +368,11 @@ class RunPlan:
         """Return the stage that is to be trained next and how many of its steps stand."""
         if not self.config.resume:
             return None
-        for role in STAGES:
+        for role in ROLES:
             if self._needs(role):
                 state = self.states.get(role)
                 return role, 0 if state is None else state.step
         return None
-
-    def _options(self) -> dict[str, Any]:
-        """Return how networks are to compute, where that is not as usual."""
-        asked = {name: getattr(self.config, name) for name in ("convolution", "attention")}
-        usual = {each.name: each.default for each in dataclasses.fields(RunConfig)}
-        return {name: value for name, value in asked.items() if value != usual[name]}
-
-    def _build(self, role: str) -> Network:
-        """Build an untrained network; the same weights every time for the same seed.
-
-        The student and its baseline begin with equal weights.
-        """
-        kind = network_of(role)
-        network, size = parse_network(kind, self.names[kind])
-        torch.manual_seed(2 * self.config.seed + (kind == "student"))
-        overrides: Mapping[str, Any] = {}
-        if self.given is not None:
-            own = self.given.opened.metadata.spec
-            overrides = own.overrides if kind == "teacher" else form_of(own, network)
-        spec = NetworkSpec(network, size, len(self.spec.class_names), IN_CHANNELS, overrides)
-        model = build_network(spec, **self._options()).to(self.device)
-        if self.config.sync_batch_norm:
-            synchronize_batch_norm(model)
-        return model
-
-    def _load(self, path: Path) -> Network:
-        return load_model(path, **self._options())[0].to(self.device)
-
-    def _load_teacher(self, path: Path) -> Network:
-        model, _ = load_teacher(
-            path,
-            wanted=self.names["teacher"],
-            in_channels=IN_CHANNELS,
-            class_names=self.spec.class_names,
-            **self._options(),
-        )
-        return model
 
     def _training_frames(self, role: str, coarsest_cell_voxels: int = 1) -> TrainingFrames:
         source, repeats = self.data.training, self.config.data.repeats
@@ -433,3 +396,21 @@ class RunPlan:
             # Of frames that are all used, some may have labels and some not.
             labels=labels,
         )
+
+
+def finished_networks(
+    config: RunConfig, folder: RunFolder, teacher: Path | None
+) -> dict[str, Path]:
+    """Return the trained networks that are there, by role."""
+    found = {
+        "teacher": teacher,
+        "student": folder.student,
+        "baseline": folder.baseline if config.baseline else None,
+    }
+    return {role: path for role, path in found.items() if path is not None and path.is_file()}
+
+
+def _read_states(folder: RunFolder) -> dict[str, TrainingState]:
+    paths = (folder.checkpoint, folder.baseline_checkpoint)
+    states = [load_state(path) for path in paths if path.is_file()]
+    return {state.stage: state for state in states}

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,23 @@ from train.core import provenance
 from train.core.console import logger
 from train.core.device import describe_device
 from train.core.distributed import (
-    agree,
+    agreed,
     current_world,
     first_process_first,
     gather_objects,
     is_first_process,
+    on_first_process,
     process_device,
     process_group,
     require_same,
 )
-from train.core.errors import UserError
 from train.data.dataset_spec import simulated_seed
 from train.data.frame import FrameSource
 from train.engine.image_training import image_network_of_run
 from train.engine.loop import FrameBatches, fit, plain_batches
+from train.engine.pair import computing_options
 from train.engine.run_log import RunLog
-from train.engine.run_plan import RunPlan, changes_of_training, flag_of
+from train.engine.run_plan import RunPlan, changes_of_training, finished_networks, flag_of
 from train.engine.scoring import Scorer, score_lines, write_metrics
 from train.engine.teacher_labels import TeacherLabeled
 from train.engine.train_step import TrainTask
@@ -66,7 +68,7 @@ def run(config: RunConfig, at_end: AtEnd | None = None) -> None:
     device = process_device(config.device)
     with process_group(device):
         _require_same_run(config)
-        Run(config, device).start(at_end)
+        Run.of(config, device).start(at_end)
 
 
 def _require_same_run(config: RunConfig) -> None:
@@ -82,35 +84,49 @@ def _require_same_run(config: RunConfig) -> None:
 class Run(RunPlan):
     """A run that is checked, and its stages in order."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self.pair.device
+
     def start(self, at_end: AtEnd | None = None) -> None:
         """Do the stages that the configuration asks for, and write the metrics; then `at_end`."""
         with ExitStack() as held:
-            with first_process_first():
-                if is_first_process():
-                    held.enter_context(self.folder.hold(resume=self.config.resume))
-                    self._write_config()
-                    self._take_pretrained()
-                    self._keep_converted_teacher()
+            on_first_process(lambda: self._take_folder(held))
             if self.teacher.card is not None or self._converts_teacher:
                 self.teacher_file = self.folder.teacher
             self._say_what_is_done()
             self._score_by_teacher()
             self._train()
-            networks = {role: self._load(path) for role, path in self._finished().items()}
+            networks = {role: self.pair.load(path) for role, path in self._finished().items()}
             metrics = self._score(networks)
-            with first_process_first():
-                if is_first_process():
-                    self._submit("student" if "student" in networks else "teacher")
-            with first_process_first():
-                if is_first_process():
-                    if at_end is not None:
-                        at_end(self.folder.path, self.data.validation, networks)
-                    if "student" in networks:
-                        write_network_folder(self.folder.student)
+            on_first_process(lambda: self._submit(networks))
+            on_first_process(lambda: self._end(networks, at_end))
             self.skipped.share()
             for line in [*self.skipped.lines(), *score_lines(metrics)]:
                 logger.info(line)
             logger.info(f"done: {self.folder.metrics}")
+
+    def _take_folder(self, held: ExitStack) -> None:
+        """Keep others out of the folder, and write to it what the run begins with."""
+        held.enter_context(self.folder.hold(resume=self.config.resume))
+        self._write_config()
+        if self.teacher.card is not None and self.teacher.path is not None:
+            # The folder then needs no package of this version.
+            save_model(*load_model(self.teacher.path), self.folder.teacher)
+        if self._converts_teacher and self.pair.given is not None:
+            opened = self.pair.given.opened
+            save_model(opened.model, opened.metadata, self.folder.teacher)
+
+    def _end(self, networks: Mapping[str, Network], at_end: AtEnd | None) -> None:
+        """Do what the caller wants of a finished run, and write the student's own folder."""
+        if at_end is not None:
+            at_end(self.folder.path, self.data.validation, networks)
+        if "student" in networks:
+            write_network_folder(self.folder.student)
+
+    def _finished(self) -> dict[str, Path]:
+        return finished_networks(self.config, self.folder, self.teacher_file)
 
     def _say_what_is_done(self) -> None:
         """Say on what, with what and where to; and what is to be known before."""
@@ -137,7 +153,7 @@ class Run(RunPlan):
     def _score_by_teacher(self) -> None:
         """Let the teacher's predictions stand for labels that the validation frames lack."""
         if self.data.scored_by_teacher and self.teacher_file is not None:
-            teacher = self._load_teacher(self.teacher_file).to(self.device).eval()
+            teacher, _ = self.pair.load_teacher(self.teacher_file)
             frames = TeacherLabeled(self.data.validation, teacher, self.config)
             self.data = dataclasses.replace(self.data, validation=frames)
 
@@ -157,17 +173,18 @@ class Run(RunPlan):
     def _score(self, networks: Mapping[str, Network]) -> dict[str, Any]:
         """Score all networks on the validation frames, write and return the metrics."""
         scorer = self._scorer()
-        untrained = self._build("student") if self.config.model == "tiny" else None
+        untrained = self.pair.build("student") if self.config.model == "tiny" else None
         with_images = self._with_images(networks)
         return write_metrics(
             self.folder, self.config, self.data, scorer, networks, untrained, with_images
         )
 
-    def _submit(self, role: str) -> None:
-        """Write the predictions of a network for the benchmark's server, if they are wanted."""
+    def _submit(self, networks: Mapping[str, Network]) -> None:
+        """Write predictions for the benchmark's server, if they are wanted."""
         if self.submission is None:
             return
-        model, metadata = load_model(self._finished()[role], **self._options())
+        role = "student" if "student" in networks else "teacher"
+        model, metadata = load_model(self._finished()[role], **computing_options(self.config))
         write_submission(self.submission, model.to(self.device), metadata, role, self.config)
 
     def _write_config(self) -> None:
@@ -203,22 +220,11 @@ class Run(RunPlan):
             )
         self.folder.record_resume(content, changes)
 
-    def _take_pretrained(self) -> None:
-        """Copy the package's teacher to the folder, which then needs no package of that version."""
-        if self.teacher.card is not None and self.teacher.path is not None:
-            save_model(*load_model(self.teacher.path), self.folder.teacher)
-
     @property
     def _converts_teacher(self) -> bool:
         """Whether the teacher of others is yet to become a file of ours in the run's folder."""
-        given = self.given
+        given = self.pair.given
         return self.config.teacher_checkpoint is not None and bool(given and given.is_converted)
-
-    def _keep_converted_teacher(self) -> None:
-        """Write a teacher of others, or of other classes, to the folder as a file of ours."""
-        if self._converts_teacher and self.given is not None:
-            opened = self.given.opened
-            save_model(opened.model, opened.metadata, self.folder.teacher)
 
     def _say_whose_teacher(self) -> None:
         """Say which teacher was not trained here, and whether it knows what is scored."""
@@ -232,7 +238,7 @@ class Run(RunPlan):
             )
         if self.teacher.misfit:
             logger.info(f"teacher: {self.teacher.misfit}")
-        for line in [] if self.given is None else self.given.lines():
+        for line in [] if self.pair.given is None else self.pair.given.lines():
             logger.info(line)
         if metadata is None:
             return
@@ -266,14 +272,13 @@ class Run(RunPlan):
                 )
 
     def _train_teacher(self, log: RunLog | None) -> None:
-        teacher = self._build("teacher")
+        teacher = self.pair.build("teacher")
         logger.info(f"teacher: {teacher.describe()}")
-        if self.config.initial_teacher is not None and self.given is not None:
+        if self.config.initial_teacher is not None and self.pair.given is not None:
             logger.info(f"teacher: from the weights of {self.config.initial_teacher} on")
-            teacher.load_state_dict(self.given.opened.model.state_dict())
+            teacher.load_state_dict(self.pair.given.opened.model.state_dict())
             teacher.learn_unknown_classes()
-        task = self._alone("teacher", teacher)
-        self._fit(task, log, self.folder.teacher, self.folder.teacher_best)
+        self._fit_alone("teacher", teacher, log)
         self.teacher_file = self.folder.teacher
 
     def _train_student(self, log: RunLog | None) -> None:
@@ -281,9 +286,8 @@ class Run(RunPlan):
         if self.method.needs_teacher:
             if self.teacher_file is None:
                 raise RuntimeError("Run: the student's stage began without a teacher")
-            teacher = self._load_teacher(self.teacher_file).to(self.device)
-            teacher = teacher.eval().requires_grad_(False)
-        student = self._build("student")
+            teacher, _ = self.pair.load_teacher(self.teacher_file)
+        student = self.pair.build("student")
         logger.info(f"student: {student.describe()}; method {self.config.method}")
         artifacts = self._image_network() if self.method.needs_image_network else None
         if teacher is not None:
@@ -297,14 +301,8 @@ class Run(RunPlan):
         method = self.method(self.config.options, student, teacher, artifacts=artifacts)
         if teacher is not None and (compared := method.describe(student, teacher)):
             logger.info(f"{self.config.method}: {compared}")
-        task = TrainTask(
-            "student",
-            student,
-            method.to(self.device),
-            teacher,
-            self._epochs("student"),
-        )
-        self._fit(task, log, self.folder.student, self.folder.student_best)
+        method = method.to(self.device)
+        self._fit(TrainTask("student", student, method, teacher, self._epochs("student")), log)
 
     def _image_network(self) -> Path | None:
         """Return the file of the image network that the run trains itself; None if one is given."""
@@ -328,7 +326,7 @@ class Run(RunPlan):
 
     def _train_baseline(self, log: RunLog | None) -> None:
         """Train the student's twin without a teacher: equal weights, crops and schedule."""
-        baseline = self._build("baseline")
+        baseline = self.pair.build("baseline")
         logger.info(f"baseline: the same student, trained alone; {baseline.describe()}")
         if "baseline" not in self.states and is_first_process():
             changed = changes_of_training(self.folder.changed_fields())
@@ -337,45 +335,20 @@ class Run(RunPlan):
                     f"warning: {', '.join(map(flag_of, changed))} changed while the student was "
                     "trained; the baseline has the last values from its first step on"
                 )
-        task = self._alone("baseline", baseline)
-        self._fit(task, log, self.folder.baseline, self.folder.baseline_best)
+        self._fit_alone("baseline", baseline, log)
 
-    def _alone(self, name: str, network: Network) -> TrainTask:
-        """Return the training of a network without a teacher."""
+    def _fit_alone(self, name: str, network: Network, log: RunLog | None) -> None:
+        """Train a network without a teacher."""
         options = MethodConfig(segmentation=self.config.options.segmentation)
-        return TrainTask(
-            name, network, CrossEntropy(options, network, None), None, self._epochs(name)
-        )
+        method = CrossEntropy(options, network, None)
+        self._fit(TrainTask(name, network, method, None, self._epochs(name)), log)
 
-    def _fit(self, task: TrainTask, log: RunLog | None, last: Path, best_path: Path) -> None:
+    def _fit(self, task: TrainTask, log: RunLog | None) -> None:
         frames = self._training_frames(task.name, task.network.coarsest_cell_voxels)
-        scorer = self._scorer()
-
-        def at_epoch_end(epoch: int, best: float | None) -> float | None:
-            every = self.config.evaluate_every
-            if not every or (epoch % every and epoch != task.epochs):
-                return best
-            average_batch_norm_statistics(task.network)
-            # Scoring draws numbers too (its loader does): how often it is done must not change
-            # what is trained.
-            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                scores = scorer.score(task.network, f"{task.name} validation, epoch {epoch}")
-            miou = scores["miou"] or 0.0
-            better = best is None or miou > best
-            logger.info(
-                f"{task.name}, epoch {epoch}: mIoU {100 * miou:.2f} on the validation frames"
-                f"{'' if better else f' (best so far {100 * (best or 0):.2f})'}"
-            )
-            if better:
-                self._save(task, best_path)
-            if log is not None:
-                record = {"validation_miou": miou, "seconds": scores["seconds"]}
-                log.step(f"{task.name} validation", epoch, record)
-            return miou if better else best
 
         def at_end() -> None:
             average_batch_norm_statistics(task.network)
-            self._save(task, last)
+            self._save(task, self.folder.weights_of(task.name))
 
         fit(
             task,
@@ -386,9 +359,34 @@ class Run(RunPlan):
             self.folder.checkpoint_of(task.name),
             self.states.get(task.name),
             skipped=self.skipped,
-            at_epoch_end=at_epoch_end,
+            at_epoch_end=partial(self._score_epoch, task, log),
             at_end=at_end,
         )
+
+    def _score_epoch(
+        self, task: TrainTask, log: RunLog | None, epoch: int, best: float | None
+    ) -> float | None:
+        """Score a network after an epoch, if it is one to be scored; keep and return the best."""
+        every = self.config.evaluate_every
+        if not every or (epoch % every and epoch != task.epochs):
+            return best
+        average_batch_norm_statistics(task.network)
+        # Scoring draws numbers too (its loader does): how often it is done must not change what is
+        # trained.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            scores = self._scorer().score(task.network, f"{task.name} validation, epoch {epoch}")
+        miou = scores["miou"] or 0.0
+        better = best is None or miou > best
+        logger.info(
+            f"{task.name}, epoch {epoch}: mIoU {100 * miou:.2f} on the validation frames"
+            f"{'' if better else f' (best so far {100 * (best or 0):.2f})'}"
+        )
+        if better:
+            self._save(task, self.folder.best_of(task.name))
+        if log is not None:
+            record = {"validation_miou": miou, "seconds": scores["seconds"]}
+            log.step(f"{task.name} validation", epoch, record)
+        return miou if better else best
 
     def _scorer(self) -> Scorer:
         return Scorer(self.config, self.data, self.device, self.skipped)
@@ -406,10 +404,6 @@ class Run(RunPlan):
             trained_on=self.data.training_sequences(),
             simulated_seed=simulated_seed(self.config.resolved_data_root),
         )
-        error: UserError | None = None
-        if is_first_process():
-            try:
+        with agreed():
+            if is_first_process():
                 save_model(task.network, metadata, path)
-            except UserError as raised:
-                error = raised
-        agree(error)

@@ -16,7 +16,7 @@ from train.core.iou import ClassCounts, count_pairs
 from train.data.batch import collate
 from train.data.frame import IGNORE_INDEX, FrameSource
 from train.data.loader import EvaluationFrames
-from train.engine.given_teacher import GivenTeacher
+from train.engine.pair import GivenTeacher
 from train.evaluation.network_pass import arithmetic, network_input
 from train.networks.protocol import Network
 

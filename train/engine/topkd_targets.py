@@ -19,9 +19,9 @@ from train.core.distributed import current_world
 from train.core.errors import UserError
 from train.data.batch import SkippedFrames
 from train.data.dataset_spec import dataset_spec
-from train.data.frame import IN_CHANNELS
 from train.engine.command_line import parse
 from train.engine.loop import plain_batches
+from train.engine.pair import Pair
 from train.engine.run_data import open_data
 from train.methods.topkd.artifacts import check_output, save_targets
 from train.methods.topkd.clouds import warn_of_few_points
@@ -29,8 +29,6 @@ from train.methods.topkd.options import TopKDConfig
 from train.methods.topkd.targets import make_targets
 from train.networks.pretrained import pretrained_path
 from train.networks.protocol import Network
-from train.networks.registry import PAIRS
-from train.networks.weights import load_teacher
 
 EPILOG = """\
 Further flags are those of a run, as topodistill run --method topkd --help lists them:
@@ -91,16 +89,14 @@ def _run(options: Options, rest: Sequence[str]) -> None:
 
 def _teacher(config: RunConfig, device: torch.device) -> Network:
     """Return the teacher that is given, or the one that comes with the package."""
-    wanted = config.teacher or PAIRS[config.model][0]
+    spec = dataset_spec(config.dataset, vars(config.data))
+    pair = Pair(config, device, tuple(spec.class_names), None)
     path = config.teacher_checkpoint or pretrained_path(
-        config.dataset, wanted, simulated=config.simulate
+        config.dataset, pair.names["teacher"], simulated=config.simulate
     )
     if path is None:
         raise UserError("--teacher-checkpoint is missing: no trained teacher comes for this data")
-    spec = dataset_spec(config.dataset, vars(config.data))
-    teacher, metadata = load_teacher(
-        path, wanted=wanted, in_channels=IN_CHANNELS, class_names=spec.class_names
-    )
+    teacher, metadata = pair.load_teacher(path)
     own = (config.data.grid_size_m, config.data.clip_range_m)
     if config.teacher_checkpoint is None and own != (metadata.grid_size_m, metadata.clip_range_m):
         raise UserError(
@@ -108,7 +104,7 @@ def _teacher(config: RunConfig, device: torch.device) -> Network:
             f"{metadata.grid_size_m} m in the box {metadata.clip_range_m}, these are {own[0]} m in "
             f"{own[1]}"
         )
-    return teacher.to(device).eval().requires_grad_(False)
+    return teacher
 
 
 COMMAND: Final = Command(

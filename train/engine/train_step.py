@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from train.config import RunConfig
 from train.core.distributed import (
     PeerLost,
-    agree,
+    agreed,
     current_world,
     gather_objects,
     sum_over_processes,
@@ -153,15 +153,11 @@ class TrainStep(nn.Module):
         UserError
             On every process, if one of them has one.
         """
-        error: UserError | None = None
         terms: dict[str, LossTerm] = {}
-        try:
+        with agreed():
             part = replace(Batch.of(batch), labeled_share=share.labeled)
             if part.num_clouds:
                 terms = self.method(self.student, self._teacher[0], part)
-        except UserError as raised:
-            error = raised
-        agree(error)
         self.method.synchronize()
         if share.some_empty:
             terms = self._with_empty_batches(terms)

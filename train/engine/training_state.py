@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from train.core.console import logger
-from train.core.distributed import current_world, gather_objects, is_first_process
+from train.core.distributed import current_world, is_first_process
 from train.core.tensor_file import read_tensors, write_tensors
 
 STATE_FORMAT = "topodistill-training-state-3"
@@ -77,11 +77,6 @@ def own_state(network: torch.nn.Module) -> dict[str, Any]:
         "cuda": torch.cuda.get_rng_state() if uses_cuda() else None,
         "buffers": {name: buffer.detach().cpu() for name, buffer in network.named_buffers()},
     }
-
-
-def gather_own_states(network: torch.nn.Module) -> list[dict[str, Any]]:
-    """Return `own_state` of all processes; to be called by all of them."""
-    return gather_objects(own_state(network))
 
 
 def restore_own_state(state: TrainingState, network: torch.nn.Module) -> None:

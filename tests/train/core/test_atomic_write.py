@@ -3,13 +3,13 @@
 import errno
 import os
 import re
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from tests.train.processes import run_code
 from train.core.atomic_write import (
     append_whole,
     atomic_write,
@@ -18,8 +18,6 @@ from train.core.atomic_write import (
     remove_unfinished,
 )
 from train.core.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def names(folder):
@@ -30,14 +28,7 @@ def limited(code, *arguments):
     """Run code in a process whose files can hold 100 kB: a full disk that needs no root."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-    return subprocess.run(
-        [sys.executable, "-c", limit + textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-    )
+    return run_code(limit + textwrap.dedent(code), *arguments)
 
 
 WRITERS = {

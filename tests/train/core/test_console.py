@@ -6,6 +6,7 @@ import io
 import pytest
 
 from tests.train.processes import run_processes, values_of
+from train.core import console
 from train.core.console import Progress, logger, show_error
 from train.core.distributed import PeerLost, agree, current_world
 from train.core.errors import UserError
@@ -63,3 +64,38 @@ def ending() -> str:
 def test_an_error_that_all_agreed_on_is_shown_once():
     shown = values_of(run_processes(3, ending))
     assert shown == ["error: process 1: bad file\n", "", ""]
+
+
+def test_without_a_terminal_lines_come_now_and_then(monkeypatch):
+    clock = iter(range(0, 10_000, 6))  # every step takes six seconds
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    progress = Progress("training", 10, stream=stream)
+    for _ in range(10):
+        progress.advance({"total": 1.25})
+    progress.close()
+    shown = stream.getvalue().splitlines()
+    assert shown[0] == "training: 3/10  total 1.25  0:18 gone, about 0:42 left"
+    assert [line.split()[1] for line in shown] == ["3/10", "6/10", "9/10", "10/10"]
+
+
+def test_the_time_left_counts_only_the_steps_of_this_part_of_the_run(monkeypatch):
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    Progress("training", 10, done=7, stream=stream).advance({})
+    assert stream.getvalue() == "training: 8/10    0:20 gone, about 0:40 left\n"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(5, "0:05"), (65, "1:05"), (3725, "1:02:05")])
+def test_times_are_shown_as_clocks(seconds, shown):
+    assert console._clock(seconds) == shown
+
+
+def test_a_terminal_gets_a_bar():
+    stream = Terminal()
+    progress = Progress("training", 2, stream=stream)
+    progress.advance({"total": 1.25})
+    progress.close()
+    assert "1/2" in stream.getvalue()
+    assert "total 1.25" in stream.getvalue()

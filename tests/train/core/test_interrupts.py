@@ -4,14 +4,12 @@ import os
 import pty
 import signal
 import subprocess
-import sys
-import textwrap
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.train.processes import run_code, start_code
 from train.core.interrupts import (
     Interrupted,
     RaiseTerminated,
@@ -19,8 +17,6 @@ from train.core.interrupts import (
     Terminated,
     exit_code,
 )
-
-ROOT = Path(__file__).resolve().parents[3]
 
 LOOP = """
     import sys, time
@@ -39,14 +35,7 @@ LOOP = """
 
 
 def start(code, **options):
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stdout=subprocess.PIPE,
-        stderr=options.pop("stderr", subprocess.PIPE),
-        text=True,
-        cwd=ROOT,
-        **options,
-    )
+    return start_code(code, **{"stderr": subprocess.PIPE, **options})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -140,15 +129,7 @@ READERS = """
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_readers_outlive_a_signal_to_the_whole_group(number):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(READERS), str(int(number))],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_code(READERS, int(number), start_new_session=True)
     assert done.stdout.split() == ["40", str(int(number))], done.stderr
     assert done.returncode == 0
     assert "Traceback" not in done.stderr

@@ -17,7 +17,7 @@ from train.data.batch import SkippedFrames
 from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
 from train.data.voxel_counts import measure_voxels
-from train.engine.loop import FrameBatches, batch_sampler, fit
+from train.engine.loop import FrameBatches, fit
 from train.engine.train_step import TrainTask
 from train.methods.registry import method_class
 from train.networks.batch_norm import synchronize_batch_norm
@@ -199,13 +199,14 @@ def trained(wanted: Fit) -> Trained:
         seed=11,
         coarsest_cell_voxels=student.coarsest_cell_voxels,
     )
+    batches = FrameBatches(frames, config)
     records, skipped = Records(), SkippedFrames()
     with tempfile.TemporaryDirectory() as folder:
         fit(
             TrainTask(
                 "student", student, method_type(options, student, teacher), teacher, wanted.epochs
             ),
-            FrameBatches(frames, config),
+            batches,
             config,
             CPU,
             records if is_first_process() else None,
@@ -213,7 +214,6 @@ def trained(wanted: Fit) -> Trained:
             skipped=skipped,
         )
     skipped.share()
-    sampler = batch_sampler(frames, config)
     return Trained(
         records=list(records),
         weights={name: value.detach().clone() for name, value in student.named_parameters()},
@@ -224,7 +224,7 @@ def trained(wanted: Fit) -> Trained:
         },
         buffers={name: value.clone() for name, value in student.named_buffers()},
         joint_batches=[
-            batch for epoch in range(wanted.epochs) for batch in sampler.joint_batches(epoch)
+            batch for epoch in range(wanted.epochs) for batch in batches.order.joint_batches(epoch)
         ],
         skipped=skipped.messages,
         cropped=sum(record.get("cropped_voxels", 0) for record in records),

@@ -16,7 +16,7 @@ from train.data.frame import LidarFrame
 from train.data.loader import TrainingFrames
 from train.data.voxel_counts import VoxelCounts, measure_voxels
 from train.engine import loop as batches_module
-from train.engine.loop import FrameBatches, batch_sampler, batches_from, fit
+from train.engine.loop import FrameBatches, fit
 from train.engine.optimizer import go_on, make_optimizer
 from train.engine.run_log import RunLog
 from train.engine.train_step import TrainTask
@@ -65,9 +65,9 @@ def served(folder, *, done=0, workers=0, bound=None, epochs=3, stop=None):
         max_batch_voxels=bound,
         counts=None if bound is None else measure_voxels(source, 0.5),
     )
-    order = batch_sampler(frames, config)
-    ends = order.ends(epochs)
-    batches = batches_from(frames, order, ends, done, config)
+    source = FrameBatches(frames, config)
+    ends = source.ends(epochs)
+    batches = source.batches(ends, done)
     return [
         (tuple(batch.names), len(batch["feat"]), batch["feat"].numpy().tobytes())
         for batch in itertools.islice(batches, stop)
@@ -234,8 +234,8 @@ def test_batches_reach_a_gpu_by_pinned_memory(tmp_path):
     source.bad = (1,)
     frames = TrainingFrames(source, grid_size_m=0.5, on_bad_frame="skip")
     config = RunConfig(dataset="rooms", data=DataConfig(batch_size=7, num_workers=2))
-    order = batch_sampler(frames, config)
-    (batch,) = batches_from(frames, order, order.ends(1), 0, config)
+    source = FrameBatches(frames, config)
+    (batch,) = source.batches(source.ends(1), 0)
     assert batch["feat"].is_pinned()
     assert [bad.name for bad in batch.skipped] == ["room/1"]
     moved = batch.to(torch.device("cuda"))

@@ -3,18 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import pytest
 
+from tests.train.processes import start_code
 from train.core.errors import UserError
 from train.engine import run_folder
 from train.engine.run_folder import LOCK, RunFolder
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def names(folder):
@@ -41,12 +36,7 @@ HOLDER = """
 def holder(tmp_path):
     """A process that holds a folder, and has a reading process of its own."""
     path = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(HOLDER), str(path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
+    process = start_code(HOLDER, path)
     reader = int(process.stdout.readline())
     yield process, path
     os.kill(reader, signal.SIGKILL)
@@ -204,22 +194,12 @@ def test_changes_are_kept(started):
 
 def test_the_files_have_their_names(tmp_path):
     folder = RunFolder(tmp_path)
-    names = "teacher student baseline teacher_best student_best baseline_best checkpoint"
-    names += " baseline_checkpoint config log metrics skipped"
-    assert [getattr(folder, name).name for name in names.split()] == [
-        "teacher.pt",
-        "student.pt",
-        "baseline.pt",
-        "teacher_best.pt",
-        "student_best.pt",
-        "baseline_best.pt",
-        "checkpoint.pt",
-        "baseline_checkpoint.pt",
-        "config.json",
-        "log.jsonl",
-        "metrics.json",
-        "skipped.json",
-    ]
+    names = ("teacher.pt", "student.pt", "baseline.pt", "checkpoint.pt", "baseline_checkpoint.pt")
+    for name in (*names, "config.json", "log.jsonl", "metrics.json", "skipped.json"):
+        assert getattr(folder, name.partition(".")[0]) == tmp_path / name
+    for role in ("teacher", "student", "baseline"):
+        assert folder.weights_of(role) == getattr(folder, role)
+        assert folder.best_of(role).name == f"{role}_best.pt"
     assert folder.checkpoint_of("teacher") == folder.checkpoint_of("student") == folder.checkpoint
     assert folder.checkpoint_of("baseline") == folder.baseline_checkpoint
     assert folder.submission(".zip") == tmp_path / "submission.zip"

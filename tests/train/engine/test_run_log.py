@@ -1,23 +1,21 @@
 """What a run writes while it goes."""
 
-import io
 import json
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from train.core import console
-from train.core.console import Progress
+from tests.train.processes import run_code
 from train.core.errors import UserError
 from train.engine.run_log import RunLog, drop_later_steps, read_log, seconds_by_stage
 
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def steps(records):
+    return [(record["stage"], record["step"]) for record in records]
 
 
 def test_a_step_is_one_line_and_a_tensorboard_event(tmp_path):
@@ -41,40 +39,23 @@ def test_a_continued_run_drops_the_steps_that_are_done_again(tmp_path):
     with path.open("a") as cut_short:
         cut_short.write('{"stage": "student", "st')
     drop_later_steps(path, "student", 1)
-    assert [(r["stage"], r["step"]) for r in lines(path)] == [
-        ("teacher", 1),
-        ("teacher", 2),
-        ("student", 1),
-    ]
+    assert steps(lines(path)) == [("teacher", 1), ("teacher", 2), ("student", 1)]
 
 
 def line(stage, step, seconds=1.0):
     return json.dumps({"stage": stage, "step": step, "seconds": seconds}) + "\n"
 
 
-DAMAGE = [
-    "",
-    "{",
-    '{"stage": "teacher", "step": nul',
-    "[]",
-    "3",
-    '{"stage": "teacher"}',
-    "\xff\x00",
-]
-
-
 @pytest.mark.parametrize("place", [0, 1, 4])
-@pytest.mark.parametrize("damage", DAMAGE[1:])
+@pytest.mark.parametrize(
+    "damage",
+    ["{", '{"stage": "teacher", "step": nul', "[]", "3", '{"stage": "teacher"}', "\xff\x00"],
+)
 def test_a_damaged_line_anywhere_costs_that_line_alone(tmp_path, place, damage, capsys):
     good = [line("teacher", 1), line("teacher", 2), line("student", 1), line("student", 2)]
     path = tmp_path / "log.jsonl"
     path.write_text("".join([*good[:place], damage + "\n", *good[place:]]), encoding="latin-1")
-    assert [(r["stage"], r["step"]) for r in read_log(path)] == [
-        ("teacher", 1),
-        ("teacher", 2),
-        ("student", 1),
-        ("student", 2),
-    ]
+    assert steps(read_log(path)) == [(s, n) for s in ("teacher", "student") for n in (1, 2)]
     said = capsys.readouterr().err
     assert said == f"{path}: 1 damaged line left out (line {place + 1})\n"
     assert seconds_by_stage(read_log(path)) == {"teacher": 2.0, "student": 2.0}
@@ -95,7 +76,7 @@ def test_a_step_after_a_cut_line_is_a_line_of_its_own(tmp_path):
     path.write_text(line("teacher", 1) + '{"stage": "te')
     with RunLog(tmp_path) as run_log:
         run_log.step("student", 1, {})
-    assert [(r["stage"], r["step"]) for r in read_log(path)] == [("teacher", 1), ("student", 1)]
+    assert steps(read_log(path)) == [("teacher", 1), ("student", 1)]
 
 
 FULL_DISK = """
@@ -117,28 +98,21 @@ FULL_DISK = """
 
 @pytest.mark.parametrize(("field", "file"), [("frames", "log.jsonl"), ("x", "tensorboard/teacher")])
 def test_a_full_disk_is_one_line_and_leaves_whole_records(tmp_path, field, file):
-    code = textwrap.dedent(FULL_DISK)
+    code = FULL_DISK
     if field == "x":  # short lines, so that the event file is full first
         code = code.replace('{"segmentation": 1.0, sys.argv[2]: ["00/000000"]}', '{"s" * 9: 1.0}')
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), field],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[3],
-        timeout=120,
-        check=False,
-    )
+    done = run_code(code, tmp_path, field)
     assert done.returncode == 2
     assert done.stderr == (
         f"error: {tmp_path / file}: cannot be written (File too large); the steps up to the last "
         "checkpoint stand; make room there, then give the command again (a training run: with "
         "--resume)\n"
     )
-    steps = [record["step"] for record in lines(tmp_path / "log.jsonl")]
-    assert steps == list(range(1, len(steps) + 1))
-    assert len(steps) > 10
+    done = [record["step"] for record in lines(tmp_path / "log.jsonl")]
+    assert done == list(range(1, len(done) + 1))
+    assert len(done) > 10
     events = scalars(tmp_path / "tensorboard" / "teacher")
-    assert len(events) in (len(steps), len(steps) - 1)
+    assert len(events) in (len(done), len(done) - 1)
 
 
 def scalars(folder):
@@ -166,42 +140,3 @@ def test_tensorboard_reads_what_was_written_and_forgets_what_is_done_again(tmp_p
 def test_nothing_to_drop_is_no_error(tmp_path):
     drop_later_steps(tmp_path / "log.jsonl", "teacher", 0)
     assert not (tmp_path / "log.jsonl").exists()
-
-
-def test_without_a_terminal_lines_come_now_and_then(monkeypatch):
-    clock = iter(range(0, 10_000, 6))  # every step takes six seconds
-    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
-    stream = io.StringIO()
-    progress = Progress("training", 10, stream=stream)
-    for _ in range(10):
-        progress.advance({"total": 1.25})
-    progress.close()
-    shown = stream.getvalue().splitlines()
-    assert shown[0] == "training: 3/10  total 1.25  0:18 gone, about 0:42 left"
-    assert [line.split()[1] for line in shown] == ["3/10", "6/10", "9/10", "10/10"]
-
-
-def test_the_time_left_counts_only_the_steps_of_this_part_of_the_run(monkeypatch):
-    clock = iter([0.0, 20.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
-    stream = io.StringIO()
-    Progress("training", 10, done=7, stream=stream).advance({})
-    assert stream.getvalue() == "training: 8/10    0:20 gone, about 0:40 left\n"
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(5, "0:05"), (65, "1:05"), (3725, "1:02:05")])
-def test_times_are_shown_as_clocks(seconds, shown):
-    assert console._clock(seconds) == shown
-
-
-def test_a_terminal_gets_a_bar():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    stream = Terminal()
-    progress = Progress("training", 2, stream=stream)
-    progress.advance({"total": 1.25})
-    progress.close()
-    assert "1/2" in stream.getvalue()
-    assert "total 1.25" in stream.getvalue()

@@ -30,16 +30,10 @@ def state_of(network, processes=None):
 
 def plain(state):
     """All entries that torch can compare: numbers and tensors, nested."""
-    entries = {
-        name: getattr(state, name) for name in ("step", "best", "scored_step", "finished_epochs")
-    }
-    return entries | {
-        "network": dict(state.network),
-        "method": state.method,
-        "optimizer": state.optimizer,
-        "buffers": [process["buffers"] for process in state.processes],
-        "cpu": [process["cpu"] for process in state.processes],
-    }
+    without = [{k: v for k, v in own.items() if v is not None} for own in state.processes]
+    entries = {**vars(state), "network": dict(state.network), "processes": without}
+    del entries["stage"]
+    return entries
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):

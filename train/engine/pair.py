@@ -1,9 +1,13 @@
-"""The teacher that a run does not train: from a file that is given, its folder or the package."""
+"""The pair of networks of a run: which they are, how they are built, where the teacher is from."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
+
+import torch
 
 from train.config import RunConfig
 from train.core.errors import UserError
@@ -11,8 +15,16 @@ from train.core.provenance import sha256_of
 from train.data.frame import IN_CHANNELS
 from train.engine.run_folder import RunFolder
 from train.evaluation.load_network import OpenedCheckpoint, fit_classes, open_checkpoint
+from train.networks.batch_norm import synchronize_batch_norm
 from train.networks.pretrained import PretrainedCard, pretrained_path, read_card
-from train.networks.registry import network_name, parse_network
+from train.networks.protocol import Network, NetworkSpec
+from train.networks.registry import (
+    PAIRS,
+    build_network,
+    form_of,
+    network_name,
+    parse_network,
+)
 from train.networks.weights import ModelMetadata, load_model, load_teacher, weights_file
 
 TRAINED_HERE: Final = {"from": "this run"}
@@ -60,33 +72,39 @@ class GivenTeacher:
         return told + ([f"teacher: {self.classes_note}"] if self.classes_note else [])
 
 
+def network_of(stage: str) -> str:
+    """Return which network of the pair a stage trains: "teacher" or "student"."""
+    return "teacher" if stage == "teacher" else "student"
+
+
+def computing_options(config: RunConfig) -> dict[str, Any]:
+    """Return how networks are to compute, where that is not as usual."""
+    asked = {name: getattr(config, name) for name in ("convolution", "attention")}
+    usual = {each.name: each.default for each in dataclasses.fields(RunConfig)}
+    return {name: value for name, value in asked.items() if value != usual[name]}
+
+
 def named_teacher(
-    config: RunConfig,
-    class_names: Sequence[str],
-    *,
-    wanted: bool,
-    copy: Path | None,
-    **options: Any,
+    config: RunConfig, class_names: Sequence[str], *, wanted: bool, copy: Path | None
 ) -> GivenTeacher | None:
     """Return the teacher that a flag names, read and fitted; None where none is named or wanted.
 
     Parameters
     ----------
     config
-        The run's.
+        The run's; `teacher`, if it is given, must be what the file holds.
     class_names
         Of the data.
     wanted
         Whether the run has a teacher at all.
     copy
         What an earlier start made of the file, which may be gone; None if there is none.
-    **options
-        How to compute, as `build_network` takes them.
 
     Raises
     ------
     UserError
-        If flags do not go together, or the file cannot be used.
+        If flags do not go together, or the file cannot be used; see `open_checkpoint` and
+        `fit_classes`.
     """
     if config.initial_teacher is not None and config.teacher_checkpoint is not None:
         raise UserError(
@@ -104,32 +122,9 @@ def named_teacher(
             )
     if path is None or not wanted:
         return None
+    options = computing_options(config)
     if copy is not None:
         return GivenTeacher(copy, OpenedCheckpoint(*load_model(copy, **options)), is_foreign=False)
-    return open_given_teacher(path, config, class_names, **options)
-
-
-def open_given_teacher(
-    path: Path, config: RunConfig, class_names: Sequence[str], **options: Any
-) -> GivenTeacher:
-    """Read the file of a teacher and fit its classes to the data's.
-
-    Parameters
-    ----------
-    path
-        The file.
-    config
-        The run's; `teacher`, if it is given, must be what the file holds.
-    class_names
-        Of the data.
-    **options
-        How to compute, as `build_network` takes them.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be used; see `open_checkpoint` and `fit_classes`.
-    """
     opened = open_checkpoint(
         path,
         form=config.teacher_form,
@@ -139,10 +134,10 @@ def open_given_teacher(
     )
     held = network_name(opened.metadata.spec)
     if config.teacher is not None:
-        wanted = ":".join(parse_network("teacher", config.teacher))
-        if wanted != held:
+        needed = ":".join(parse_network("teacher", config.teacher))
+        if needed != held:
             raise UserError(
-                f"{path}: holds a {held}, but this run needs a {wanted}; leave out --teacher, or "
+                f"{path}: holds a {held}, but this run needs a {needed}; leave out --teacher, or "
                 f"say --teacher {held}"
             )
     if opened.metadata.in_channels != IN_CHANNELS:
@@ -150,9 +145,69 @@ def open_given_teacher(
             f"{path}: takes {opened.metadata.in_channels} input channels, but the data has "
             f"{IN_CHANNELS}"
         )
-    is_foreign = not opened.is_ours
     fitted, note = fit_classes(opened, class_names, path, "--teacher-classes")
-    return GivenTeacher(path, fitted, is_foreign, note)
+    return GivenTeacher(path, fitted, not opened.is_ours, note)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The networks of a run: which they are, how they are built and read.
+
+    Attributes
+    ----------
+    config, device
+        The run's.
+    class_names
+        Of the data.
+    given
+        The teacher that a flag names, or None.
+    """
+
+    config: RunConfig
+    device: torch.device
+    class_names: tuple[str, ...]
+    given: GivenTeacher | None
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Which networks teacher and student are, as "NETWORK:SIZE" by role."""
+        config, pair = self.config, PAIRS[self.config.model]
+        held = None if self.given is None else network_name(self.given.opened.metadata.spec)
+        named = {"teacher": config.teacher or held or pair[0], "student": config.student or pair[1]}
+        return {role: ":".join(parse_network(role, name)) for role, name in named.items()}
+
+    def build(self, role: str) -> Network:
+        """Build an untrained network; the same weights every time for the same seed.
+
+        The student and its baseline begin with equal weights.
+        """
+        kind = network_of(role)
+        network, size = parse_network(kind, self.names[kind])
+        torch.manual_seed(2 * self.config.seed + (kind == "student"))
+        overrides: Mapping[str, Any] = {}
+        if self.given is not None:
+            own = self.given.opened.metadata.spec
+            overrides = own.overrides if kind == "teacher" else form_of(own, network)
+        spec = NetworkSpec(network, size, len(self.class_names), IN_CHANNELS, overrides)
+        model = build_network(spec, **computing_options(self.config)).to(self.device)
+        if self.config.sync_batch_norm:
+            synchronize_batch_norm(model)
+        return model
+
+    def load(self, path: Path) -> Network:
+        """Read a network of the run."""
+        return load_model(path, **computing_options(self.config))[0].to(self.device)
+
+    def load_teacher(self, path: Path) -> tuple[Network, ModelMetadata]:
+        """Read the trained teacher, frozen; refuse one of another kind."""
+        teacher, metadata = load_teacher(
+            path,
+            wanted=self.names["teacher"],
+            in_channels=IN_CHANNELS,
+            class_names=self.class_names,
+            **computing_options(self.config),
+        )
+        return teacher.to(self.device).eval().requires_grad_(False), metadata
 
 
 @dataclass(frozen=True)
@@ -189,43 +244,32 @@ def converted_copy(
 
 
 def find_teacher(
-    config: RunConfig,
+    pair: Pair,
     folder: RunFolder,
-    given: GivenTeacher | None,
     *,
     needed: bool,
-    name: str,
-    class_names: Sequence[str],
     origin: dict[str, Any] | None,
     copy: Path | None,
-    **options: Any,
 ) -> FoundTeacher:
     """Look for the trained teacher that a run begins with.
 
     Parameters
     ----------
-    config, folder
+    pair, folder
         The run's.
-    given
-        The teacher that a flag names.
     needed
         Whether the method has a teacher.
-    name
-        Which network it is to be, "NETWORK:SIZE".
-    class_names
-        Of the data.
     origin
         What an earlier part of the run recorded.
     copy
         From `converted_copy`.
-    **options
-        How to compute, as `build_network` takes them.
 
     Raises
     ------
     UserError
         If there has to be one and there is none, or the package's cannot be used.
     """
+    config, given = pair.config, pair.given
     metadata = None if given is None else given.opened.metadata
     if config.teacher_checkpoint is not None and given is not None:
         if copy is not None:
@@ -238,13 +282,13 @@ def find_teacher(
             "--stage student needs a trained teacher: give --teacher-checkpoint FILE, or "
             f"--resume with the --output of a run that has one (no {folder.teacher})"
         )
-    path = pretrained_path(config.dataset, name, simulated=config.simulate)
+    path = pretrained_path(config.dataset, pair.names["teacher"], simulated=config.simulate)
     may_serve = config.stage == "all" and needed and not config.from_scratch
     # A run that began to train its teacher goes on with that.
     begun = config.initial_teacher is not None or origin == TRAINED_HERE
     misfit = ""
     if path is not None and may_serve and not begun:
-        packaged = _packaged_teacher(path, config, name, class_names, **options)
+        packaged = _packaged_teacher(path, pair)
         if packaged.path is not None:
             return packaged
         misfit = packaged.misfit
@@ -252,13 +296,12 @@ def find_teacher(
     return FoundTeacher(None, TRAINED_HERE if trains else origin, metadata, misfit=misfit)
 
 
-def _packaged_teacher(
-    path: Path, config: RunConfig, name: str, class_names: Sequence[str], **options: Any
-) -> FoundTeacher:
+def _packaged_teacher(path: Path, pair: Pair) -> FoundTeacher:
     """Return the teacher that comes with the package, checked, or why it does not serve."""
+    data = pair.config.data
+    own = (data.grid_size_m, data.clip_range_m)
     try:
         card = read_card(path)
-        own = (config.data.grid_size_m, config.data.clip_range_m)
         if own != (card.metadata.grid_size_m, card.metadata.clip_range_m):
             misfit = (
                 f"the teacher that comes with the package has voxels of "
@@ -266,9 +309,7 @@ def _packaged_teacher(
                 f"{own[0]} m in {own[1]}: one is trained here"
             )
             return FoundTeacher(None, None, misfit=misfit)
-        _, metadata = load_teacher(
-            path, wanted=name, in_channels=IN_CHANNELS, class_names=class_names, **options
-        )
+        _, metadata = pair.load_teacher(path)
     except UserError as error:
         raise UserError(
             f"the teacher that comes with the package cannot be used: {error}. Install "
