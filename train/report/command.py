@@ -36,12 +36,12 @@ def _run(options: Options) -> None:
     folder, output = options.run, options.output
     if output is not None and output.suffix != ".html":
         raise UserError(f"--output {output}: the page is HTML; give a name that ends in .html")
-    read_run(folder)  # refuses before a folder is made
+    records = read_run(folder)  # refuses before a folder is made
     if output is not None:
         make_folder(output.parent, "--output")
-    page = report_from_files(folder, output, options.data_root)
+    page = report_from_files(records, output, options.data_root)
     with records_of_this_version(folder):
-        scores = score_lines(read_run(folder)[0])
+        scores = score_lines(records.metrics)
     for line in [*scores, f"report: {page}"]:
         logger.info(line)
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.data.dataset_spec import BenchmarkRule, DatasetSpec
+from train.data.dataset_spec import DatasetSpec
 from train.data.frame import FrameSource
 from train.data.transforms import ClipRange
 from train.evaluation.metrics import ConfusionMatrix
@@ -98,32 +98,11 @@ def picture_frames(
         frame = source[index_of[name]]
         if frame.segment is None:
             raise ValueError(f"picture_frames: frame {name} has a score and no labels")
-        predictions = {
-            role: predict_frame(network, frame, grid_size_m, clip_range_m=clip_range_m)[0]
-            for role, network in networks.items()
-        }
-        found.append(
-            PicturedFrame(
-                place,
-                name,
-                frame.coord,
-                frame.segment,
-                predictions,
-                {
-                    role: _miou(frame.segment, labels, spec.class_names, spec.benchmark_rule)
-                    for role, labels in predictions.items()
-                },
-            )
-        )
+        predictions, miou = {}, {}
+        for role, network in networks.items():
+            labels, _ = predict_frame(network, frame, grid_size_m, clip_range_m=clip_range_m)
+            matrix = ConfusionMatrix(spec.class_names, spec.benchmark_rule)
+            matrix.add(torch.from_numpy(frame.segment), torch.from_numpy(labels))
+            predictions[role], miou[role] = labels, matrix.miou()
+        found.append(PicturedFrame(place, name, frame.coord, frame.segment, predictions, miou))
     return tuple(found)
-
-
-def _miou(
-    truth: NDArray[np.int64],
-    prediction: NDArray[np.int64],
-    class_names: tuple[str, ...],
-    rule: BenchmarkRule,
-) -> float | None:
-    matrix = ConfusionMatrix(class_names, rule)
-    matrix.add(torch.from_numpy(truth), torch.from_numpy(prediction))
-    return matrix.miou()

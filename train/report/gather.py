@@ -4,23 +4,21 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
+from train.engine.run_folder import ROLES
 from train.networks.protocol import Network
 from train.report.frames import PicturedFrame, best_and_worst, picture_frames
 from train.report.records import (
-    ROLES,
+    Records,
     curves,
     fit_to_publish,
     gradient_norms_of,
     numbers_of,
     option_text,
-    read_evaluation,
-    read_run,
     records_of_this_version,
 )
 
@@ -175,12 +173,12 @@ Opened = tuple[FrameSource, Mapping[str, Network]]
 """The validation frames of a run, and its networks by role."""
 
 
-def gather_report(folder: Path, opened: Opened | str) -> RunReport:
+def gather_report(records: Records, opened: Opened | str) -> RunReport:
     """Return what a finished run has to say.
 
     Parameters
     ----------
-    folder
+    records
         The run's.
     opened
         Its validation frames and networks; a sentence that says why they are not there leaves the
@@ -189,36 +187,31 @@ def gather_report(folder: Path, opened: Opened | str) -> RunReport:
     Raises
     ------
     UserError
-        If the folder holds no finished run, or one of a version that recorded other things.
+        If the run is one of a version that recorded other things.
     """
-    metrics, config, steps = read_run(folder)
-    evaluation = read_evaluation(folder)
-    with records_of_this_version(folder):
-        report = _from_records(metrics, config, steps, evaluation)
-        data = config["config"]["data"]
-        by_frame = _by_frame(evaluation)
+    with records_of_this_version(records.folder):
+        report = _from_records(records)
+        data = records.config["config"]["data"]
+        shown = best_and_worst(_by_frame(records.evaluation))
         grid_size_m, clip_range_m = data["grid_size_m"], data["clip_range_m"]
-    notes = list(report.notes)
-    frames: tuple[PicturedFrame, ...] = ()
     if isinstance(opened, str):
-        notes.append(opened)
-    elif by_frame:
-        source, networks = opened
-        try:
-            missing = set(best_and_worst(by_frame).values()) - set(source.names)
-            if missing:
-                raise UserError(f"the data has no frame {min(missing)} any more")
-            frames = picture_frames(
-                best_and_worst(by_frame),
-                source,
-                {role: networks[role] for role in ROLES if role in networks},
-                report.spec,
-                grid_size_m=grid_size_m,
-                clip_range_m=None if clip_range_m is None else tuple(clip_range_m),
-            )
-        except UserError as error:
-            notes.append(f"No frames are drawn: {error}.")
-    return dataclasses.replace(report, frames=frames, notes=tuple(notes))
+        return dataclasses.replace(report, notes=(*report.notes, opened))
+    source, networks = opened
+    try:
+        missing = set(shown.values()) - set(source.names)
+        if missing:
+            raise UserError(f"the data has no frame {min(missing)} any more")
+        frames = picture_frames(
+            shown,
+            source,
+            {role: networks[role] for role in ROLES if role in networks},
+            report.spec,
+            grid_size_m=grid_size_m,
+            clip_range_m=None if clip_range_m is None else tuple(clip_range_m),
+        )
+    except UserError as error:
+        return dataclasses.replace(report, notes=(*report.notes, f"No frames are drawn: {error}."))
+    return dataclasses.replace(report, frames=frames)
 
 
 def _by_frame(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
@@ -229,13 +222,10 @@ def _by_frame(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
     return {}
 
 
-def _from_records(
-    metrics: Mapping[str, Any],
-    config: Mapping[str, Any],
-    steps: list[dict[str, Any]],
-    evaluation: Mapping[str, Any],
-) -> RunReport:
+def _from_records(records: Records) -> RunReport:
     """Return the report without the frames."""
+    metrics, config, steps = records.metrics, records.config, records.steps
+    evaluation = records.evaluation
     spec = dataset_spec(metrics["dataset"], config["config"]["data"])
     roles = [role for role in ROLES if role in metrics]
     notes = []
@@ -322,7 +312,7 @@ def _validation(steps: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
     stages = dict.fromkeys(step["stage"] for step in steps if "validation_miou" in step)
     found = (_curve(steps, stage, "validation_miou") for stage in stages)
     return tuple(
-        Curve(curve.stage.removesuffix(" validation"), "mIoU", curve.steps, curve.values)
+        dataclasses.replace(curve, stage=curve.stage.removesuffix(" validation"), name="mIoU")
         for curve in found
         if curve.values
     )

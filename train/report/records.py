@@ -5,16 +5,14 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from train.core.bounded import read_json
 from train.core.errors import UserError
-from train.engine.run_folder import RunFolder
+from train.engine.run_folder import ROLES, RunFolder
 from train.engine.run_log import read_log
-
-ROLES: Final = ("teacher", "student", "baseline")
-"""Networks of a run, in the order in which pages name them; the baseline is the student alone."""
 
 OTHER: Final = ("gradient_norm", "lr", "seconds")
 """Numbers of a step that are no loss term."""
@@ -22,19 +20,43 @@ OTHER: Final = ("gradient_norm", "lr", "seconds")
 _FOLDERS: Final = ("--data-root", "--output", "--teacher-checkpoint", "--data.cache-dir")
 
 
-def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Return the metrics, the configuration record and the step records of a finished run.
+@dataclass(frozen=True)
+class Records:
+    """What the files of a finished run say.
+
+    Attributes
+    ----------
+    folder
+        The run's.
+    metrics, config
+        Of `metrics.json` and `config.json`.
+    steps
+        The lines of its log.
+    evaluation
+        What it recorded frame by frame; empty for a run of an earlier version.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    config: dict[str, Any]
+    steps: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+
+
+def read_run(folder: Path) -> Records:
+    """Return the records of a finished run.
 
     Raises
     ------
     UserError
-        If the folder holds no finished run.
+        If the folder holds no finished run, or a file of it cannot be read.
     """
     run = RunFolder(folder)
     metrics, config = _read_json(folder, run.metrics), _read_json(folder, run.config)
     if not run.log.exists():
         raise _missing(folder, run.log.name)
-    return metrics, config, read_log(run.log)
+    evaluation = _read_json(folder, run.evaluation) if run.evaluation.exists() else {}
+    return Records(folder, metrics, config, read_log(run.log), evaluation)
 
 
 @contextmanager
@@ -53,18 +75,6 @@ def records_of_this_version(folder: Path) -> Iterator[None]:
             f"--run {folder}: its records are not those of this version ({error!r}); report on it "
             "with the version that made it"
         ) from error
-
-
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """Return what a run recorded frame by frame; nothing for a run of an earlier version.
-
-    Raises
-    ------
-    UserError
-        If the file is there and cannot be read.
-    """
-    path = RunFolder(folder).evaluation
-    return _read_json(folder, path) if path.exists() else {}
 
 
 def _read_json(folder: Path, path: Path) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from train.core.console import logger
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
-from train.engine.run_folder import RunFolder
+from train.engine.run_folder import ROLES, RunFolder
 from train.networks.protocol import Network
 from train.networks.weights import load_model
-from train.report.gather import gather_report
-from train.report.records import ROLES, read_run
+from train.report.gather import Opened, gather_report
+from train.report.records import Records, read_run, records_of_this_version
 
 
 def write_run_report(
@@ -37,19 +37,19 @@ def write_run_report(
     UserError
         If the records cannot be read, or the page cannot be written.
     """
-    page = _write(folder, RunFolder(folder).report, (validation, networks))
+    page = _write(read_run(folder), RunFolder(folder).report, (validation, networks))
     logger.info(f"report: {page}")
     return page
 
 
 def report_from_files(
-    folder: Path, page: Path | None = None, data_root: Path | None = None
+    records: Records, page: Path | None = None, data_root: Path | None = None
 ) -> Path:
     """Write the report of a finished run from its files; return the page's path.
 
     Parameters
     ----------
-    folder
+    records
         The run's.
     page
         Where to; None for `report.html` in the folder.
@@ -59,42 +59,36 @@ def report_from_files(
     Raises
     ------
     UserError
-        If the folder holds no finished run, or the page cannot be written. Data or networks that
-        are not there any more are no error: the page says so, and has no pictures of frames.
+        If the records are not those of this version, or the page cannot be written. Data or
+        networks that are not there any more are no error: the page says so, and has no pictures of
+        frames.
     """
-    metrics, config, _ = read_run(folder)
-    try:
-        opened: Any = _open(folder, metrics, config["config"], data_root)
-    except UserError as error:
-        opened = f"No frames are drawn: {error}."
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"--run {folder}: config.json is not one of this version ({error!r}); report on the "
-            "run with the version that made it"
-        ) from error
-    return _write(folder, page or RunFolder(folder).report, opened)
+    with records_of_this_version(records.folder):
+        try:
+            opened: Opened | str = _open(records, records.config["config"], data_root)
+        except UserError as error:
+            opened = f"No frames are drawn: {error}."
+    return _write(records, page or RunFolder(records.folder).report, opened)
 
 
-def _write(folder: Path, page: Path, opened: Any) -> Path:
+def _write(records: Records, page: Path, opened: Opened | str) -> Path:
     from train.report.page import html_page  # draws: matplotlib is loaded when a page is made
 
-    text = html_page(gather_report(folder, opened))
+    text = html_page(gather_report(records, opened))
     with atomic_write(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     return page
 
 
-def _open(
-    folder: Path, metrics: Mapping[str, Any], run: Mapping[str, Any], data_root: Path | None
-) -> tuple[FrameSource, dict[str, Network]]:
+def _open(records: Records, run: Mapping[str, Any], data_root: Path | None) -> Opened:
     """Return a run's validation frames and its networks."""
     spec = dataset_spec(run["dataset"], run["data"])
     source = _validation_frames(spec, run, data_root)
     networks: dict[str, Network] = {}
     for role in ROLES:
-        if role not in metrics:
+        if role not in records.metrics:
             continue
-        path = folder / f"{role}.pt"
+        path = RunFolder(records.folder).weights_of(role)
         if role == "teacher" and run["teacher_checkpoint"] is not None:
             path = Path(run["teacher_checkpoint"])
         networks[role] = load_model(path)[0]

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from train.data.dataset_spec import dataset_spec
 from train.networks.weights import load_model
 from train.report.command import main
 from train.report.gather import gather_report
-from train.report.records import fit_to_publish
+from train.report.records import fit_to_publish, read_run
 from train.report.write import report_from_files, write_run_report
 from train.run import main as run_main
 
@@ -41,8 +42,7 @@ def opened(frames, run):
 
 
 def test_at_the_end_and_later_the_page_is_the_same(toy_frames, whole, tmp_path, capsys):
-    copy = tmp_path / "run"
-    shutil.copytree(whole, copy)
+    copy = shutil.copytree(whole, tmp_path / "run")
     at_the_end = (copy / "report.html").read_bytes()
     assert write_run_report(copy, *opened(toy_frames, copy)) == copy / "report.html"
     assert (copy / "report.html").read_bytes() == at_the_end
@@ -60,7 +60,7 @@ def test_at_the_end_and_later_the_page_is_the_same(toy_frames, whole, tmp_path, 
 def test_the_report_holds_what_the_run_recorded(toy_frames, whole):
     metrics = json.loads((whole / "metrics.json").read_text())
     evaluation = json.loads((whole / "evaluation.json").read_text())
-    report = gather_report(whole, opened(toy_frames, whole))
+    report = gather_report(read_run(whole), opened(toy_frames, whole))
     assert [each.role for each in report.networks] == ["teacher", "student", "baseline"]
     for each in report.networks:
         assert each.miou == metrics[each.role]["miou"]
@@ -82,45 +82,44 @@ def test_the_report_holds_what_the_run_recorded(toy_frames, whole):
     assert student.median_s > 0
 
 
-def without_data(run, tmp_path, frames):
-    config = json.loads((run / "config.json").read_text())
-    config["config"]["data_root"] = str(tmp_path / "gone")
-    (run / "config.json").write_text(json.dumps(config))
+@contextmanager
+def changed(path):
+    """Give the content of a JSON file, and write it again as it is at the end."""
+    content = json.loads(path.read_text())
+    yield content
+    path.write_text(json.dumps(content))
 
 
-def without_a_network(run, tmp_path, frames):
-    (run / "student.pt").unlink()
+def move_data(run, root):
+    with changed(run / "config.json") as config:
+        config["config"]["data_root"] = str(root)
 
 
-def with_a_damaged_network(run, tmp_path, frames):
-    (run / "baseline.pt").write_bytes(b"no network")
-
-
-def with_other_data(run, tmp_path, frames):
-    shutil.copytree(frames, tmp_path / "other")
+def with_other_data(run, frames):
+    other = shutil.copytree(frames, run.parent / "other")
     for folder in ("velodyne", "labels"):
-        for path in (tmp_path / "other" / "sequences" / "08" / folder).iterdir():
+        for path in (other / "sequences" / "08" / folder).iterdir():
             path.rename(path.with_stem("000009"))
-    config = json.loads((run / "config.json").read_text())
-    config["config"]["data_root"] = str(tmp_path / "other")
-    (run / "config.json").write_text(json.dumps(config))
+    move_data(run, other)
 
 
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (without_data, "holds no data any more; give its place with --data-root"),
-        (without_a_network, "student.pt"),
-        (with_a_damaged_network, "baseline.pt"),
+        (
+            lambda run, _: move_data(run, run / "gone"),
+            "holds no data any more; give its place with --data-root",
+        ),
+        (lambda run, _: (run / "student.pt").unlink(), "student.pt"),
+        (lambda run, _: (run / "baseline.pt").write_bytes(b"no network"), "baseline.pt"),
         (with_other_data, "the data has no frame 08/000000 any more"),
     ],
 )
 def test_what_is_gone_leaves_a_page_without_frames_that_says_so(
     damage, why, toy_frames, whole, tmp_path
 ):
-    run = tmp_path / "run"
-    shutil.copytree(whole, run)
-    damage(run, tmp_path, toy_frames)
+    run = shutil.copytree(whole, tmp_path / "run")
+    damage(run, toy_frames)
     assert main(["--run", str(run)]) == 0
     page = page_of(run / "report.html")
     assert page.images == []
@@ -130,9 +129,9 @@ def test_what_is_gone_leaves_a_page_without_frames_that_says_so(
 
 
 def test_data_that_moved_is_found_where_the_flag_says(toy_frames, whole, tmp_path):
-    run, page = tmp_path / "run", tmp_path / "pages" / "moved.html"
-    shutil.copytree(whole, run)
-    without_data(run, tmp_path, toy_frames)
+    page = tmp_path / "pages" / "moved.html"
+    run = shutil.copytree(whole, tmp_path / "run")
+    move_data(run, tmp_path / "gone")
     (run / "report.html").unlink()
     assert main(["--run", str(run), "--output", str(page), "--data-root", str(toy_frames)]) == 0
     assert len(page_of(page).images) == 16
@@ -174,7 +173,7 @@ def test_records_that_are_none_are_refused(run, name, content, message, capsys):
 
 def test_a_page_that_cannot_be_written_is_a_mistake(run):
     with pytest.raises(UserError, match="cannot be written"):
-        report_from_files(run, run / "config.json" / "page.html")
+        report_from_files(read_run(run), run / "config.json" / "page.html")
 
 
 @pytest.mark.parametrize(
@@ -224,10 +223,9 @@ def test_a_run_that_cannot_be_read_is_one_line(run, tmp_path, capsys, monkeypatc
 
 
 def test_scores_of_the_benchmark_and_of_several_passes_are_said_and_shown(run, capsys):
-    metrics = json.loads((run / "metrics.json").read_text())
     scores = {"miou": 0.4375, "benchmark_miou": 0.4, "augmentation": "rotations", "passes": 4}
-    metrics["student"] |= {"benchmark_miou": 0.625, "tta": {**metrics["student"], **scores}}
-    (run / "metrics.json").write_text(json.dumps(metrics))
+    with changed(run / "metrics.json") as metrics:
+        metrics["student"] |= {"benchmark_miou": 0.625, "tta": {**metrics["student"], **scores}}
     assert main(["--run", str(run)]) == 0
     page = page_of(run / "report.html")
     assert ["student", "50.00", "62.50", "75.00", "76,543"] in page.rows
@@ -260,7 +258,7 @@ def test_lines_of_other_programs_and_damaged_ones_do_no_harm(run, capsys):
     log = run / "log.jsonl"
     lines = "".join(json.dumps(line) + "\n" for line in foreign)
     log.write_text("cut short\n" + log.read_text() + lines)
-    report = gather_report(run, "no data")
+    report = gather_report(read_run(run), "no data")
     assert "1 damaged line left out (line 1)" in capsys.readouterr().err
     curves = {(curve.stage, curve.name): curve for curve in report.losses}
     assert curves["student", "other"].values == (1.5,)
@@ -299,10 +297,9 @@ def test_a_published_command_has_no_folders_and_no_address(given, published):
 
 
 def test_the_page_does_not_hold_the_account(run):
-    config = json.loads((run / "config.json").read_text())
-    config["command"] += " --submit --submit-account me@example.org"
-    config["config"]["submit_account"] = "me@example.org"
-    (run / "config.json").write_text(json.dumps(config))
+    with changed(run / "config.json") as config:
+        config["command"] += " --submit --submit-account me@example.org"
+        config["config"]["submit_account"] = "me@example.org"
     assert main(["--run", str(run)]) == 0
     text = (run / "report.html").read_text()
     assert "example.org" not in text
