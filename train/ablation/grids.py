@@ -3,7 +3,7 @@
 import dataclasses
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,29 +13,16 @@ from train.config import MethodConfig, from_json
 from train.core.errors import UserError
 from train.data.labels import check_labels
 from train.methods.registry import METHODS, method_class
-from train.presets import RECIPES, TINY_METHOD_OPTIONS
+from train.presets import RECIPES, TINY_METHOD_OPTIONS, Recipe
 
 TEACHER: Final = "teacher"
 """The name of the teacher's own record; no variant can have it."""
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One way to train the student.
+class Variant(Recipe):
+    """One way to train the student: a method with options, and which frames have labels."""
 
-    Attributes
-    ----------
-    method
-        A name of `train.methods.registry.METHODS`.
-    options
-        Fields of the method's `Config` that differ from their defaults.
-    description
-        What it is, in a few words, for the page.
-    """
-
-    method: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    description: str = ""
     labels: str = "all"
     """Which training frames have labels for it, as `--data.labels`; in a file ``labels``."""
 
