@@ -1,10 +1,12 @@
 """The table of studies: every name starts its command; what is none is refused in a line."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from benchmarks.studies import exports
 from benchmarks.studies.__main__ import STUDIES, main
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
@@ -54,3 +56,11 @@ def test_a_page_needs_records(name, tmp_path, capsys):
     assert main([name, "--page-only", "--output", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no records in" in line
+
+
+def test_the_page_of_exports_is_that_of_its_record():
+    records = json.loads((RESULTS / "export.json").read_text(encoding="utf-8"))
+    text = (RESULTS / "export.md").read_text(encoding="utf-8")
+    assert exports.page(records) == text
+    for record in records:
+        assert f"| {record['precision']} |" in text

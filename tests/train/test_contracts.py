@@ -4,6 +4,7 @@ A second network and a method with a trainable part take every way that the buil
 the command line to the files; what does not fit is refused in one line.
 """
 
+import dataclasses
 import itertools
 import json
 import re
@@ -222,7 +223,7 @@ def test_each_page_of_help_is_short_and_together_they_have_every_option(capsys):
         (OptimConfig, "optim."),
         (TopologyGradientConfig, "method."),
     ):
-        names = set(config.__dataclass_fields__) - {"data", "optim", "options"}
+        names = {field.name for field in dataclasses.fields(config)} - {"data", "optim", "options"}
         want |= {f"--{prefix}{name}".replace("_", "-") for name in names}
     assert set().union(*found.values()) == want
     for topic in TOPICS:

@@ -18,10 +18,9 @@ from train.methods.cross_modal.adaptation import (
     reverse_gradient,
 )
 from train.methods.cross_modal.camera_method import CameraMethod
-from train.methods.cross_modal.contrast import drawn_pairs
 from train.methods.cross_modal.options import UDAKDConfig
 from train.methods.cross_modal.self_calibrated import AdaptationModule
-from train.methods.cross_modal.terms import divergence_rows, mean_term
+from train.methods.cross_modal.terms import divergence_rows, drawn_pairs, mean_term
 from train.methods.losses import require_finite
 from train.methods.terms import LossTerm
 from train.networks.protocol import Network

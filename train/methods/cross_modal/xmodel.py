@@ -12,11 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from train.methods.cross_modal.camera_method import CameraMethod
-from train.methods.cross_modal.contrast import drawn_pairs, info_nce
 from train.methods.cross_modal.fusion import FusionEncoder
 from train.methods.cross_modal.options import XModelKDConfig
 from train.methods.cross_modal.pixels import SeenPixels
-from train.methods.cross_modal.terms import cosine_rows, divergence_rows, mean_term
+from train.methods.cross_modal.terms import (
+    cosine_rows,
+    divergence_rows,
+    drawn_pairs,
+    info_nce,
+    mean_term,
+)
 from train.methods.losses import require_finite, segmentation_loss, segmentation_term
 from train.methods.terms import LossTerm
 from train.networks.protocol import Network, NetworkOutput

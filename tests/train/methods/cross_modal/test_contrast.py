@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from train.methods.cross_modal.contrast import drawn_pairs, info_nce
+from train.methods.cross_modal.terms import drawn_pairs, info_nce
 
 
 def test_aligned_pairs_have_a_loss_of_nearly_zero():
