@@ -244,12 +244,6 @@ def read_points(path: Path, metadata: Mapping[str, Any]) -> np.ndarray:
         raise
     except Exception as error:  # numpy's parser has no common class for damaged headers
         raise ExportError(f"--input {path}: is damaged or of another format ({error})") from error
-    low, high = float(points[:, 3].min()), float(points[:, 3].max())
-    if low < 0 or high > 1:
-        sys.stderr.write(
-            f"warning: {path}: strengths run from {low:g} to {high:g}, and the network was trained "
-            "on 0 to 1; its classes cannot be trusted\n"
-        )
     return points
 
 
@@ -290,6 +284,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "known; end the name in .npy"
             )
         points = read_points(options.input, network.metadata)
+        low, high = float(points[:, 3].min()), float(points[:, 3].max())
+        if low < 0 or high > 1:
+            sys.stderr.write(
+                f"warning: {options.input}: strengths run from {low:g} to {high:g}, and "
+                "the network was trained on 0 to 1; its classes cannot be trusted\n"
+            )
         labels = network.predict(points)
         if kind == ".label":
             np.array(raw_ids, dtype="<u4")[labels].tofile(options.output)
