@@ -153,8 +153,7 @@ def _run(options: Options) -> None:
     device = resolve_device(options.device)
     if folder and options.frame is not None:
         raise UserError("--frame: chooses a frame of a Waymo file, and --input is a folder")
-    frame_files(vars(options.data))  # refused before a network is read
-    network = _open(options)
+    network = _open(options, frame_files(vars(options.data)).class_map)
     files = frame_files(options.data.over(network.layout))
     origin_m = options.origin
     first = None
@@ -214,7 +213,7 @@ def _run(options: Options) -> None:
             logger.info(f"wrote {path}")
 
 
-def _open(options: Options) -> LoadedNetwork:
+def _open(options: Options, class_map: ClassMap) -> LoadedNetwork:
     """Return the network, with the classes of the class map where a foreign file has none."""
     own_classes = options.dataset == "kitti-layout"
     if own_classes and (options.data.class_map is None or is_own_checkpoint(options.checkpoint)):
@@ -229,7 +228,6 @@ def _open(options: Options) -> LoadedNetwork:
         dataset=None if own_classes else options.dataset,
     )
     if own_classes:
-        class_map = frame_files(vars(options.data)).class_map
         names = class_map.class_names
         if network.model.num_classes != len(names):
             raise UserError(

@@ -6,6 +6,7 @@ Shape letters: N points.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
@@ -104,13 +105,18 @@ class FrameFiles:
     add_labels: str = "add the labels (data_odometry_labels.zip)"
     type_is_said: bool = False
 
+    @cached_property
+    def _row_bytes(self) -> int:
+        """Of one point; asked for each file that is listed."""
+        return row_type(self.columns).itemsize
+
     def check_point_bytes(self, path: Path, num_bytes: int) -> None:
         """Refuse a file's size that no whole number of points can have."""
         if num_bytes == 0:
             raise UserError(
                 f"{path}: the file is empty (0 bytes); copy it again or remove the frame"
             )
-        size = row_type(self.columns).itemsize
+        size = self._row_bytes
         if not _names_columns(path) and num_bytes % size:
             kinds = {kind for _, kind in self.columns}
             what = f"{len(self.columns)} {'float32' if kinds == {'<f4'} else 'columns'}"
@@ -121,7 +127,7 @@ class FrameFiles:
 
     def num_points(self, path: Path, num_bytes: int) -> int | None:
         """Return how many points a file of a size has; None for files that must be read for it."""
-        return None if _names_columns(path) else num_bytes // row_type(self.columns).itemsize
+        return None if _names_columns(path) else num_bytes // self._row_bytes
 
     def check_label_bytes(self, path: Path, num_bytes: int, num_points: int) -> None:
         """Refuse a `.label` file that does not hold exactly one label for each point."""
