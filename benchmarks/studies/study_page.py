@@ -1,5 +1,6 @@
 """What the commands that do missing runs and then write a page of all records have in common."""
 
+import importlib
 import json
 import statistics
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -100,6 +101,32 @@ class Cost:
             statistics.median(run.seconds for run in runs),
             f"{numbers[0]:,}" if numbers else blocks.DASH,
         )
+
+
+def optional_package(module: str, *, figure: str, install: str) -> Any:
+    """Return a module that one figure or experiment alone needs.
+
+    Parameters
+    ----------
+    module
+        Such as "sklearn.manifold".
+    figure
+        What needs it, for the message.
+    install
+        What to give to pip.
+
+    Raises
+    ------
+    UserError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{figure} needs {module.partition('.')[0]}, which is not installed: "
+            f"pip install {install}"
+        ) from error
 
 
 def read_json(path: Path, again: str) -> Any:

@@ -156,7 +156,7 @@ def test_records_of_other_settings_are_refused(done):
 def test_runs_share_their_seeds_across_methods():
     runs = list(dataclasses.replace(PLAN, distillations=2).runs())
     seeds = {
-        method: [each.seed for each in runs if each.method == method] for method in PLAN.methods
+        method: [each.seed for each in runs if each.variant == method] for method in PLAN.methods
     }
     assert seeds["dd3d"] == seeds["random"] == [0, 1, 2, 100, 101, 102]
     assert Run("rotated", 10, "dd3d", 0, "pointnet++", 0).grid == "rotated-10-pointnet2"

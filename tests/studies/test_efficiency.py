@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.studies.efficiency.command import main
-from benchmarks.studies.efficiency.official import official_lines
-from benchmarks.studies.efficiency.page import markdown
+from benchmarks.studies.efficiency.page import markdown, official_lines
 from benchmarks.studies.efficiency.plot import costs
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"

@@ -3,7 +3,7 @@
 from typing import Final
 
 from benchmarks.studies.color_leak.measure import LEVELS, NETWORK, Leak
-from train.core.blocks import percent
+from train.core.blocks import percent, table
 
 _ROWS: Final = {
     "majority": "the most frequent class everywhere",
@@ -26,19 +26,20 @@ def page(leak: Leak, picture: str) -> str:
     picture
         The file name of images with their label images.
     """
-    rows = "\n".join(
-        f"| {what} | {percent(leak.miou[name])} | {percent(leak.accuracy[name])} |"
-        for name, what in _ROWS.items()
-        if name in leak.miou
+    scores = table(
+        ["what a pixel is classified by", "mIoU [%]", "pixels right [%]"],
+        [
+            [what, percent(leak.miou[name]), percent(leak.accuracy[name])]
+            for name, what in _ROWS.items()
+            if name in leak.miou
+        ],
     )
     columns = {"majority": "most frequent class", "chance": "guess", "color": "color", "row": "row"}
     if leak.network:
         columns[NETWORK] = "2-D network"
-    head = " | ".join(["class", *columns.values()])
-    rule = " | ".join(["---", *["---:"] * len(columns)])
-    classes = "\n".join(
-        " | ".join([f"| {name}", *(percent(leak.iou[each][name]) for each in columns)]) + " |"
-        for name in leak.classes
+    classes = table(
+        ["class", *columns.values()],
+        [[name, *(percent(leak.iou[each][name]) for each in columns)] for name in leak.classes],
     )
     network = (
         f"\n\nThe 2-D network ({leak.network}) has seen other scenes alone, too. What it has over "
@@ -64,9 +65,7 @@ the most frequent class of each color ({LEVELS} levels of red, green and blue). 
 {leak.images} images of {leak.scenes} scenes ({leak.pixels / 1e6:.1f} million pixels with a class)
 and scored on {leak.test_images} images of {leak.test_scenes} other scenes.
 
-| what a pixel is classified by | mIoU [%] | pixels right [%] |
-| --- | ---: | ---: |
-{rows}
+{scores}
 
 Beside the better of the two that see nothing, color {words} {gain:+.1f} points of mIoU. What it can
 find is the light, which falls on the ground from above and on walls from the side. Where a pixel
@@ -78,8 +77,6 @@ from every second frame and scored on the frames between them, in the same scene
 {percent(leak.miou[_SAME])} % mIoU. A network for images must therefore be trained on other scenes
 than those that it labels.
 
-| {head} |
-| {rule} |
 {classes}
 
 ![Images of other scenes, each with its label image below it]({picture})

@@ -1,13 +1,14 @@
-"""What needs no training on points: the most frequent class, and the 2-D network's, projected.
+"""What needs no training: the most frequent class, a 2-D network's on points, its maps kept.
 
 Shape letters: N points, K classes.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from train.data.frame import IGNORE_INDEX, FrameSource
 from train.methods.cross_modal.pixels import seen_pixels
@@ -51,3 +52,34 @@ class Projection(nn.Module):
             seen = seen_pixels(self.network, batch).mean_per_point()
             found[seen.point] = seen.probabilities
         return NetworkOutput(found, {}, {})
+
+
+class KeptMaps:
+    """The maps of the images that were seen so far, by their pixels, each computed once.
+
+    Runs see the same few images again and again: half of a step would be spent on them. Networks
+    that share it must have the same weights, which stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self._maps: dict[bytes, tuple[Tensor, ...]] = {}
+
+    def serve(self, network: ImageNetwork) -> None:
+        """Let a network's `maps` look here first; new images are computed one by one."""
+        compute = network.maps
+
+        def maps(images: Tensor) -> tuple[Tensor, ...]:
+            found = []
+            for image in images:
+                key = hashlib.sha256(image.cpu().numpy().tobytes()).digest()
+                if key not in self._maps:
+                    with torch.no_grad():
+                        self._maps[key] = compute(image[None])
+                found.append(self._maps[key])
+            return tuple(torch.cat(each) for each in zip(*found, strict=True))
+
+        network.maps = maps  # type: ignore[method-assign]
+
+    def __len__(self) -> int:
+        """Return how many images were seen."""
+        return len(self._maps)

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.studies.cross_modal.baselines import Projection, majority_class
-from benchmarks.studies.cross_modal.kept_maps import KeptMaps
+from benchmarks.studies.cross_modal.baselines import KeptMaps, Projection, majority_class
 from benchmarks.studies.cross_modal.variants import (
     FUSED,
     GRIDS,

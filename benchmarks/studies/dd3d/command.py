@@ -9,9 +9,8 @@ from typing import Annotated, Any, Final
 
 from tyro.conf import OmitArgPrefixes
 
-from benchmarks.studies.dd3d.experiment import CONTROLS, Experiment, Plan, Settings
+from benchmarks.studies.dd3d.experiment import CONTROLS, Experiment, Plan, Settings, draw_made
 from benchmarks.studies.dd3d.page import RECORDS_NAME, Beside, markdown
-from benchmarks.studies.dd3d.picture import draw_page_picture
 from benchmarks.studies.study_page import (
     RunOptions,
     command,
@@ -85,7 +84,7 @@ def run(options: Options, settings: Settings | None = None) -> None:
         keep_timed(options.timed, output)
 
     def page(records: Records) -> None:
-        draw_page_picture(output / PICTURE_NAME, options.work, settings.data.num_points)
+        draw_made(output / PICTURE_NAME, options.work, settings.data.num_points)
         write_page(output / PAGE_NAME, markdown(records, beside(output)))
 
     file = output / RECORDS_NAME

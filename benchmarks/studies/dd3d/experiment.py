@@ -22,7 +22,7 @@ from train.core.iou import ClassCounts
 from train.dataset_distillation.folder import STATE_NAME, write_made
 from train.dataset_distillation.make import SmallSet, features_of, make, score
 from train.dataset_distillation.networks.classifiers import SMALL_POINTNET, SMALL_WIDTHS
-from train.dataset_distillation.objects.read import read_objects
+from train.dataset_distillation.objects.read import INDEX_NAME, read_objects
 from train.dataset_distillation.objects.simulated import SimulatedSet, simulate_objects
 from train.dataset_distillation.options import (
     LEARNED,
@@ -32,6 +32,7 @@ from train.dataset_distillation.options import (
     RotatorOptions,
     Start,
 )
+from train.dataset_distillation.pictures import draw_clouds
 from train.dataset_distillation.prepare import Prepared, canonical, prepare
 from train.dataset_distillation.training import (
     ClassTraining,
@@ -144,7 +145,7 @@ class Run(NamedTuple):
     setting: Setting
     clouds: int
     """Per class; 0 for the full set."""
-    method: str
+    variant: str
     """A method, `START_ALONE`, `REDRAWN` or `FULL`."""
     distillation: int
     network: str
@@ -157,21 +158,16 @@ class Run(NamedTuple):
     @property
     def grid(self) -> str:
         """The name of the table that it is in."""
-        size = self.method if self.method == FULL else str(self.clouds)
+        size = FULL if self.variant == FULL else str(self.clouds)
         name = f"{self.setting}-{size}-{self.network.replace('++', '2')}"
         name += "" if self.points is None else f"-at-{self.points}"
         return name + ("" if self.distill_points is None else f"-from-{self.distill_points}")
 
     @property
-    def variant(self) -> str:
-        """The name of its row."""
-        return self.method
-
-    @property
     def options(self) -> dict[str, Any]:
         """What its record says of it; the page reads the grid from here, never from its name."""
         found = {
-            "method": self.method,
+            "method": self.variant,
             "clouds_per_class": self.clouds,
             "setting": self.setting,
             "network": self.network,
@@ -233,6 +229,41 @@ class Plan:
                         )
 
 
+def draw_made(path: Path, work: Path, points: int) -> None:
+    """Draw real clouds beside what the aligned runs have made so far, if there is any of DD3D.
+
+    Parameters
+    ----------
+    path
+        The PNG to write.
+    work
+        Folder of the objects and the small sets of an experiment.
+    points
+        Of the real clouds.
+
+    Raises
+    ------
+    UserError
+        If a set is damaged, or the picture cannot be written.
+    """
+    objects = work / "objects"
+    made = {
+        "DD3D, 1 per class": work / "aligned-1-dd3d-0",
+        "DD3D, 10 per class": work / "aligned-10-dd3d-0",
+        "gradient matching, 1": work / "aligned-1-gradient-matching-0",
+    }
+    found = {title: folder for title, folder in made.items() if (folder / INDEX_NAME).exists()}
+    if not (objects / INDEX_NAME).exists() or "DD3D, 1 per class" not in found:
+        return
+    real = read_objects(objects, "train", points)
+    # The second cloud of each class, the first where there is one alone.
+    rows = [real.rows_of(label) for label in range(len(real.classes))]
+    second = real.take([int(own[min(1, len(own) - 1)]) for own in rows])
+    columns = {"real": real, "real, another": second}
+    columns |= {title: read_objects(folder, "train", points) for title, folder in found.items()}
+    draw_clouds(path, columns)
+
+
 class Experiment:
     """Does the runs that have no record yet.
 
@@ -269,7 +300,7 @@ class Experiment:
         real = self._real(run.setting)
         settings = self.settings
         points = run.points or settings.points
-        if run.method == FULL:
+        if run.variant == FULL:
             assert real.test is not None
             train, test = (
                 canonical(clouds, real.rotator).first_points(points)
@@ -308,11 +339,11 @@ class Experiment:
         key = *run[:4], run.distill_points
         if self._made is not None and self._made[0] == key:
             return self._made[1]
-        matched = run.method != START_ALONE
+        matched = run.variant != START_ALONE
         stands_for = {START_ALONE: "dd3d", REDRAWN: self.settings.start}
-        method: Method = stands_for.get(run.method, run.method)  # type: ignore[assignment]
+        method: Method = stands_for.get(run.variant, run.variant)  # type: ignore[assignment]
         options = self.settings.options(run.setting, method, run.clouds, run.distillation)
-        name = f"{run.setting}-{run.clouds}-{run.method}-{run.distillation}"
+        name = f"{run.setting}-{run.clouds}-{run.variant}-{run.distillation}"
         if run.distill_points is not None:
             options = dataclasses.replace(options, points=run.distill_points)
             name += f"-from-{run.distill_points}"
@@ -339,7 +370,7 @@ class Experiment:
                 match=matched,
             )
         )
-        made = dataclasses.replace(made, redrawn=run.method == REDRAWN)
+        made = dataclasses.replace(made, redrawn=run.variant == REDRAWN)
         write_made(folder, made, real, options, "simulated")
         self._made, self._peak_bytes = (key, made), peak_bytes
         return made

@@ -22,6 +22,7 @@ from train.ablation.records import Records
 from train.ablation.study import records_for_page
 from train.core.atomic_write import make_folder
 from train.core.device import resolve_device
+from train.core.errors import UserError
 from train.dataset_distillation.networks.segmenters import SEGMENTERS
 
 PAGE_NAME = "dd3d_lidar.md"
@@ -54,6 +55,9 @@ def run(options: Options, settings: Settings | None = None) -> None:
         If there is nothing to show, or records are of other settings.
     """
     plan, picture = options.plan, options.output / PICTURE
+    for name, given in (("--frames", plan.frames), ("--seeds", plan.seeds)):
+        if not given:
+            raise UserError(f"{name}: give one at least")
     refuse_below(1, frames=plan.frames)
     refuse_below(0, seeds=plan.seeds)
     refuse_unknown(SEGMENTERS, "--networks", plan.networks)

@@ -197,19 +197,14 @@ class Run(NamedTuple):
     frames: int
     """Of the small set; 0 for all."""
     network: str
-    method: str
-    """A variant, or `FULL`."""
+    variant: str
+    """One of `VARIANTS`, or `FULL`."""
     seed: int
 
     @property
     def grid(self) -> str:
         """The name of the table that it is in."""
         return f"{self.frames or FULL}-{self.network}"
-
-    @property
-    def variant(self) -> str:
-        """The name of its row."""
-        return self.method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,8 +286,8 @@ class Experiment:
         """Train a network on a small set, or on all frames, and score it."""
         self.has_run = True
         real = self.real()
-        options = self.settings.training(run.method, run.network, run.seed)
-        if run.method == FULL:
+        options = self.settings.training(run.variant, run.network, run.seed)
+        if run.variant == FULL:
             assert real.test is not None
             draw = fixed_draw(real.train)
             found, _ = train_and_score(draw, real.test, options, self.device)
@@ -303,12 +298,12 @@ class Experiment:
 
     def _small_set(self, run: Run, real: Prepared) -> SmallSet:
         """Return the set of a run; the networks that are trained on one set follow each other."""
-        key = (run.frames, run.method, run.seed)
+        key = (run.frames, run.variant, run.seed)
         if self._made is not None and self._made[0] == key:
             return self._made[1]
-        options = self.settings.options(run.method, run.frames, run.seed)
+        options = self.settings.options(run.variant, run.frames, run.seed)
         method = options.method
-        folder = self.work / f"{run.frames}-{run.method}-{run.seed}"
+        folder = self.work / f"{run.frames}-{run.variant}-{run.seed}"
         make_folder(folder, "--work")
         if method in ("herding", "k-center") and self._features is None:
             # One network has seen all frames; what it saw is the same for every seed.
@@ -322,8 +317,8 @@ class Experiment:
             state=folder / STATE_NAME if method in LEARNED else None,
             resume=True,
             features=self._features if method in ("herding", "k-center") else None,
-            start=self.settings.start(run.method),
-            match=run.method != "start-alone",
+            start=self.settings.start(run.variant),
+            match=run.variant != "start-alone",
         )
         write_made(folder, made, real, options, "simulated")
         self._made = (key, made)
@@ -346,8 +341,8 @@ class Experiment:
         return Outcome(
             # There is no teacher: all runs are of one group of pairs.
             teacher=hash_of({"data": settings.data_seed}),
-            options={"method": run.method, "frames": run.frames, "network": run.network},
-            steps=settings.full_epochs if run.method == FULL else settings.epochs,
+            options={"method": run.variant, "frames": run.frames, "network": run.network},
+            steps=settings.full_epochs if run.variant == FULL else settings.epochs,
             seconds=found.seconds,
             scores={"miou": found.last, "best_miou": found.best, "accuracy": counts.accuracy()},
             scenes=by_scene(found),

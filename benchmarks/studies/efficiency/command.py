@@ -12,7 +12,7 @@ from tyro.conf import arg
 
 from benchmarks.studies.efficiency.page import markdown
 from benchmarks.studies.efficiency.plot import draw
-from benchmarks.studies.study_page import read_json
+from benchmarks.studies.study_page import read_json, write_page
 from train.core.atomic_write import atomic_write
 from train.core.command import Command
 from train.core.console import logger
@@ -45,19 +45,13 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def write_page(record: dict[str, Any], folder: Path) -> list[Path]:
-    """Write the page and the picture; return their paths."""
-    page, picture = (folder / f"{NAME}.{ending}" for ending in ("md", "png"))
-    with atomic_write(page) as unfinished:
-        unfinished.write_text(markdown(record, picture.name), encoding="utf-8")
+def _run(options: Options) -> None:
+    record = read_record(options.output / f"{NAME}.json")
+    picture = options.output / f"{NAME}.png"
     with atomic_write(picture) as unfinished:
         draw(record, unfinished)
-    return [page, picture]
-
-
-def _run(options: Options) -> None:
-    paths = write_page(read_record(options.output / f"{NAME}.json"), options.output)
-    logger.info("wrote " + ", ".join(map(str, paths)))
+    logger.info(f"picture: {picture}")
+    write_page(options.output / f"{NAME}.md", markdown(record, picture.name))
 
 
 COMMAND = Command(

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from benchmarks.studies.figures.figure_file import Drawn, rounded
 from benchmarks.studies.figures.networks import ROLES, TITLES, Shown, Trained
-from benchmarks.studies.figures.optional_packages import optional_package
 from benchmarks.studies.figures.palette import class_colors
+from benchmarks.studies.study_page import optional_package
 from train.core.errors import UserError
 from train.data.frame import IGNORE_INDEX
 

@@ -16,9 +16,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from benchmarks.studies.figures.figure_file import Drawn
-from benchmarks.studies.figures.optional_packages import optional_package
 from benchmarks.studies.figures.palette import BLUE, VERMILION
 from benchmarks.studies.figures.shapes import SHAPES, shape
+from benchmarks.studies.study_page import optional_package
 from fast import pairwise_distances, rips_persistence
 from train.core import blocks
 

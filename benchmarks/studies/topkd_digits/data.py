@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from benchmarks.studies.figures.optional_packages import optional_package
+from benchmarks.studies.study_page import optional_package
 
 NUM_CLASSES: Final = 10
 _GROUPS: Final = 20

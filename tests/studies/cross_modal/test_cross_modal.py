@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.studies.cross_modal.baselines import Projection, majority_class
+from benchmarks.studies.cross_modal.baselines import KeptMaps, Projection, majority_class
 from benchmarks.studies.cross_modal.command import PAGE_NAME, Options, main, run
 from benchmarks.studies.cross_modal.experiment import Settings, SomeLabeled
-from benchmarks.studies.cross_modal.kept_maps import KeptMaps
 from benchmarks.studies.cross_modal.page import RECORDS_NAME, markdown
 from benchmarks.studies.cross_modal.variants import FUSED, GRIDS, UNTRAINED
 from tests.train.methods.cross_modal.conftest import NUM_CLASSES, make_batch, write_image_network
