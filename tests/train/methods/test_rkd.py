@@ -64,17 +64,6 @@ def test_relations_know_no_place_scale_or_orientation(loss):
 
 
 @pytest.mark.parametrize("loss", [distance_loss, angle_loss])
-def test_the_gradient_is_the_students_and_matches_finite_differences(loss):
-    generator = torch.Generator().manual_seed(2)
-    teacher = torch.randn(5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
-    student = torch.randn(5, 2, generator=generator, dtype=torch.float64, requires_grad=True)
-    torch.autograd.gradcheck(lambda points: loss(teacher, points), (student,))
-    loss(teacher, student).backward()
-    assert teacher.grad is None
-    assert student.grad.abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("loss", [distance_loss, angle_loss])
 @pytest.mark.parametrize(
     "places", [(0, 0, 1, 3), (2, 2, 2, 2)], ids=["a duplicate", "all in one place"]
 )
@@ -142,16 +131,6 @@ def test_lengths_do_not_count():
     lengths = torch.arange(1.0, 7, dtype=torch.float64)[:, None]
     assert affinity_loss(points, lengths * points).item() == pytest.approx(0, abs=1e-15)
     assert affinity_loss(points, lengths + points) > 1e-3
-
-
-def test_the_gradient_of_affinities_is_the_students_and_matches_finite_differences():
-    generator = torch.Generator().manual_seed(1)
-    teacher = torch.randn(5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
-    student = torch.randn(5, 2, generator=generator, dtype=torch.float64, requires_grad=True)
-    torch.autograd.gradcheck(lambda points: affinity_loss(teacher, points), (student,))
-    affinity_loss(teacher, student).backward()
-    assert teacher.grad is None
-    assert student.grad.abs().max() > 1e-3
 
 
 def test_a_row_of_zeros_is_similar_to_nothing():

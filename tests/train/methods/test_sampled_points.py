@@ -72,9 +72,3 @@ def test_only_the_students_features_have_a_gradient():
     for of_teacher, of_student in sampled_points("l2", "mixed")(teacher, student, OFFSET):
         assert not of_teacher.requires_grad
         assert of_student.requires_grad
-
-
-def test_half_precision_is_computed_in_float32():
-    teacher, student = (each.bfloat16() for each in features())
-    for cloud in sampled_points("l2", "farthest")(teacher, student, OFFSET):
-        assert [each.dtype for each in cloud] == [torch.float32] * 2

@@ -8,59 +8,9 @@ import torch
 from tests.train.toys import build_toy
 from train.config import MethodConfig
 from train.data.batch import Batch
-from train.methods.affinity import Affinity, AffinityConfig
-from train.methods.feature import FeatureConfig, FeatureHint
-from train.methods.kd import KDConfig, SoftenedLogits
 from train.methods.none import CrossEntropy
-from train.methods.rkd import RelationalKD, RelationalKDConfig
 from train.methods.targets import KeptTargets, TeacherTargets, compute_targets, geometry_and_targets
 from train.methods.terms import TargetChoice
-from train.methods.topology_gradient import TopologyGradient, TopologyGradientConfig
-from train.networks.protocol import prepare_pair
-
-METHODS = {
-    "topology-gradient": (TopologyGradient, TopologyGradientConfig(num_samples=100)),
-    "topology-gradient of the encoder": (
-        TopologyGradient,
-        TopologyGradientConfig(
-            num_samples=50, topology_stage="enc2", saliency_stages=("enc3", "dec1")
-        ),
-    ),
-    "kd": (SoftenedLogits, KDConfig()),
-    "rkd": (RelationalKD, RelationalKDConfig(num_samples=100)),
-    "affinity": (Affinity, AffinityConfig(num_samples=100, stage="dec1")),
-    "feature": (FeatureHint, FeatureConfig(stage="dec2")),
-}
-
-
-def keep(method, student, teacher, batch):
-    """Return the batch with the teacher's targets in it, as an earlier pass would have them."""
-    geometry, teacher_geometry = prepare_pair(student, teacher, batch)
-    targets = compute_targets(teacher, batch, teacher_geometry, method.choice)
-    return replace(batch, kept=KeptTargets(geometry, targets))
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_kept_targets_give_the_same_terms_without_a_teacher(name, teacher, student, batch):
-    student.eval()  # no drop path
-    kind, config = METHODS[name]
-    method = kind(config, student, teacher)
-    # The order of curves is drawn where a batch is prepared.
-    torch.manual_seed(1)
-    live = method(student, teacher, batch)
-    torch.manual_seed(1)
-    kept = method(student, None, keep(method, student, teacher, batch))
-    assert list(live) == list(kept)
-    for term in live:
-        assert torch.equal(kept[term].value, live[term].value), term
-    # And the same gradient.
-    gradients = [
-        torch.autograd.grad(
-            sum(term.weight * term.value.sum() for term in terms.values()), student.seg_head.weight
-        )[0]
-        for terms in (live, kept)
-    ]
-    assert torch.equal(*gradients)
 
 
 def test_what_is_not_wanted_is_not_there_and_what_is_has_no_gradient(teacher, batch):

@@ -98,7 +98,8 @@ def info_nce(points: Tensor, pixels: Tensor, point: Tensor, temperature: float) 
     if not len(point):  # both sides stay in the graph
         return points.new_zeros(0, dtype=wide) + (points.sum() + pixels.sum()) * 0.0
     ours, theirs = (functional.normalize(each.to(wide), dim=1) for each in (points, pixels))
-    similarity = ours @ theirs.t() / temperature
+    with torch.autocast(points.device.type, enabled=False):  # a product would have 16 bits
+        similarity = ours @ theirs.t() / temperature
     own = similarity.diagonal()
     same = point[:, None] == point[None, :]
     same.fill_diagonal_(False)

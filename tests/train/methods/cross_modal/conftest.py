@@ -1,10 +1,12 @@
 """A hand-made scene: voxels of four classes, and images that are colored by class plus noise."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from tests.train.toys import build_toy
-from train.methods.registry import method_class
+from train.methods.registry import METHODS, method_class
 from train.networks.image import ImageCard, ImageNetwork, save_image_network
 from train.networks.image.fit import ImageFitOptions, fit_image_network
 from train.networks.image.unet import UNet
@@ -13,11 +15,9 @@ NUM_CLASSES = 4
 SIZE = (16, 24)
 CLASS_NAMES = ("road", "wall", "car", "tree")
 COLORS = torch.tensor([[200, 40, 40], [40, 200, 40], [40, 40, 200], [180, 180, 40]])
-SMALL = {
-    "xmodel-kd": {"width": 16, "fusion_layers": 1},
-    "udakd": {"width": 16},
-    "fskd": {"width": 16},
-}
+CAMERA_METHODS = [name for name in METHODS if method_class(name).needs_image_network]
+WITHOUT_LABELS = [name for name in CAMERA_METHODS if not method_class(name).needs_labels]
+SMALL = {"width": 16, "fusion_layers": 1}
 
 
 def colored(labels, generator):
@@ -111,10 +111,12 @@ def toy_student():
 
 
 def build(name, student, image_file, **options):
-    """Return a method in training mode, with small widths."""
+    """Return a method in training mode, with small widths and those options that it has."""
     kind = method_class(name)
     torch.manual_seed(2)
-    config = kind.Config(image_network=image_file, **SMALL[name] | options)
+    fields = {field.name for field in dataclasses.fields(kind.Config)}
+    given = {key: value for key, value in (SMALL | options).items() if key in fields}
+    config = kind.Config(image_network=image_file, **given)
     return kind(config, student, None).train()
 
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from tests.train.methods.cross_modal.conftest import (
+    CAMERA_METHODS,
     CLASS_NAMES,
     NUM_CLASSES,
+    WITHOUT_LABELS,
     build,
     make_batch,
     without_images,
@@ -19,7 +21,6 @@ from train.networks.litept import build_litept
 from train.networks.ptv3 import build_segmentor
 from train.networks.weights import checksum
 
-METHODS = ("xmodel-kd", "udakd", "fskd")
 IMAGE_TERMS = {
     "xmodel-kd": {"contrast", "distillation", "feature"},
     "udakd": {"semantic", "shared", "domain"},
@@ -59,7 +60,7 @@ def gradients(method, student, batch, names):
 # ---- what teaches -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CAMERA_METHODS)
 def test_terms_and_gradients(name, make, toy_student, batch):
     method = make(name)
     terms = method(toy_student, None, batch)
@@ -76,7 +77,7 @@ def test_terms_and_gradients(name, make, toy_student, batch):
         assert float(terms[term].value.detach()) > 0
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CAMERA_METHODS)
 def test_training_changes_nothing_of_the_image_network(name, make, toy_student, batch):
     method = make(name)
     before = checksum(method.image_network)
@@ -93,7 +94,7 @@ def test_training_changes_nothing_of_the_image_network(name, make, toy_student, 
     assert not any(key.startswith("_image") or "backbone" in key for key in method.state_dict())
 
 
-@pytest.mark.parametrize("name", ["udakd", "fskd"])
+@pytest.mark.parametrize("name", WITHOUT_LABELS)
 def test_without_labels_a_student_learns_classes_from_images(name, make, toy_student):
     batches = [make_batch(seed) for seed in range(6)]
     method = make(name)
@@ -136,11 +137,10 @@ def test_fused_logits_see_the_images(make, toy_student):
 # ---- what nothing reaches -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CAMERA_METHODS)
 def test_unseen_points_get_no_gradient_from_images(name, make, toy_student, batch):
     """Without the convolution over neighbors, by which a seen voxel's loss reaches its features."""
-    options = {} if name == "xmodel-kd" else {"self_calibrated": False}
-    method = make(name, **options)
+    method = make(name, self_calibrated=False)
     if name == "udakd":
         method.ramp.done += 50
     _, at_logits, at_features = gradients(method, toy_student, batch, IMAGE_TERMS[name])
@@ -152,10 +152,9 @@ def test_unseen_points_get_no_gradient_from_images(name, make, toy_student, batc
         assert (gradient[seen].abs().amax(dim=1) > 0).all()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CAMERA_METHODS)
 def test_what_unseen_points_are_changes_no_image_term(name, make, toy_student, batch):
-    options = {} if name == "xmodel-kd" else {"self_calibrated": False}
-    method = make(name, **options)
+    method = make(name, self_calibrated=False)
     unseen = torch.ones(len(batch["feat"]), dtype=torch.bool)
     unseen[batch["point_pixel"][:, 3]] = False
     changed = {**batch, "feat": batch["feat"].clone()}
@@ -168,7 +167,7 @@ def test_what_unseen_points_are_changes_no_image_term(name, make, toy_student, b
 @pytest.mark.parametrize("empty", [without_pixels, without_images])
 @pytest.mark.parametrize(
     ("name", "options"),
-    [(name, {}) for name in METHODS]
+    [(name, {}) for name in CAMERA_METHODS]
     + [("udakd", {"adaptation": "mmd"}), ("udakd", {"images": "other"})],
 )
 def test_without_a_seen_point_image_terms_are_zero(name, options, empty, make, toy_student, batch):
@@ -188,9 +187,8 @@ def test_without_a_seen_point_image_terms_are_zero(name, options, empty, make, t
         assert torch.isfinite(parameter.grad).all(), key
 
 
-@pytest.mark.parametrize("name", ["udakd", "fskd"])
+@pytest.mark.parametrize("name", WITHOUT_LABELS)
 def test_poisoned_labels_leave_a_step_bit_for_bit_the_same(name, make, batch, image_file):
-    assert not method_class(name).needs_labels
     found = []
     poisoned = torch.randint(-5, 999, batch["segment"].shape)
     for segment in (batch["segment"], poisoned, torch.full_like(poisoned, IGNORE_INDEX), None):
@@ -210,28 +208,10 @@ def test_poisoned_labels_leave_a_step_bit_for_bit_the_same(name, make, batch, im
             assert gradient is None or torch.equal(gradient, other[key]), key
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_nothing_of_a_method_is_in_the_students_state(name, make, toy_student):
-    before = list(toy_student.state_dict())
-    method = make(name)
-    assert list(toy_student.state_dict()) == before
-    assert len(list(method.parameters())) > 0
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_method_takes_nothing_from_the_runs_random_numbers(name, toy_student, image_file):
-    kind = method_class(name)
-    torch.manual_seed(3)
-    want = torch.rand(4)
-    torch.manual_seed(3)
-    kind(kind.Config(image_network=image_file), toy_student, None)
-    assert torch.equal(torch.rand(4), want)
-
-
 # ---- networks, placebo, options -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CAMERA_METHODS)
 @pytest.mark.parametrize("network", ["ptv3", "litept"])
 def test_every_network_can_be_taught(name, network, image_file):
     torch.manual_seed(0)
@@ -249,7 +229,7 @@ def test_every_network_can_be_taught(name, network, image_file):
     assert first.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CAMERA_METHODS)
 def test_the_placebo_is_another_loss(name, toy_student, image_file):
     batch = make_batch()
     batch["images"][2] = 30

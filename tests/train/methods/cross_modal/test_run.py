@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from tests.train.methods.cross_modal.conftest import WITHOUT_LABELS
 from tests.train.toy_runs import checkpoint_of, log_of, refused
 from train.data.dataset_spec import dataset_spec
 from train.engine import image_training
@@ -90,7 +91,7 @@ def test_a_run_of_xmodel_kd_scores_with_images_beside_lidar_alone(done, capsys):
     assert again["student"]["with_images"] == metrics["student"]["with_images"]
 
 
-@pytest.mark.parametrize("method", ["udakd", "fskd"])
+@pytest.mark.parametrize("method", WITHOUT_LABELS)
 def test_a_run_without_labels_goes_on_as_if_it_had_not_stopped(method, done, root, image_file):
     straight = done(method, "--optim.student-epochs", "2")
     assert "baseline" not in json.loads((straight / "metrics.json").read_text())

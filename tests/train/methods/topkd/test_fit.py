@@ -103,14 +103,6 @@ def test_it_stops_when_nothing_gets_better(small, monkeypatch):
     assert maker.losses["sum"] == 2.0
 
 
-def test_it_takes_nothing_from_the_runs_random_numbers(small):
-    torch.manual_seed(3)
-    want = torch.rand(4)
-    torch.manual_seed(3)
-    fit_ripsnet(small, FitOptions(epochs=1), device=CPU)
-    assert torch.equal(torch.rand(4), want)
-
-
 @pytest.mark.parametrize("stop_at", [2, 6])
 def test_stopped_it_goes_on_to_the_same_weights(small, tmp_path, monkeypatch, stop_at):
     """Epoch 2 is within the first operator, 6 within the second."""
