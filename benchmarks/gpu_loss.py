@@ -48,11 +48,7 @@ def features_of(pair: tuple[str, str], batch: Batch) -> tuple[tuple[Tensor, Tens
 
 
 def one_loss(
-    part: Part,
-    loss: DiagramLoss,
-    num_samples: int,
-    features: tuple[Tensor, Tensor],
-    offset: Tensor,
+    part: Part, loss: DiagramLoss, num_samples: int, features: tuple[Tensor, Tensor], offset: Tensor
 ) -> None:
     """Compare with the CPU, ask whether bits repeat, and time the loss with its statistics."""
     module = fast.TopologicalLoss(num_samples=num_samples, loss=loss)

@@ -125,12 +125,7 @@ class PartClock:
 
 
 def steps(
-    part: Part,
-    role: str,
-    method: str,
-    network: Segmentor,
-    teacher: Segmentor | None,
-    batch: Batch,
+    part: Part, role: str, method: str, network: Segmentor, teacher: Segmentor | None, batch: Batch
 ) -> None:
     """Time steps by part; count the waits of the host by line; profile two."""
     cls = method_class(method)

@@ -29,11 +29,7 @@ def figure_page(
     for label, results in series.items():
         of_size = {result.num_points: result for result in results}
         rows.append(
-            [
-                label,
-                *(time_of(of_size.get(n)) for n in sizes),
-                number(exponent(results), ".2f"),
-            ]
+            [label, *(time_of(of_size.get(n)) for n in sizes), number(exponent(results), ".2f")]
         )
     return page(
         GENERATED,

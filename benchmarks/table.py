@@ -75,10 +75,7 @@ FIGURES: Final[dict[str, tuple[str, str, dict[str, dict[str, object]]]]] = {
                 )
             },
             **{
-                f"H0 and H1, {TITLES[family]}, without distances": {
-                    "op": OF_POINTS,
-                    "data": family,
-                }
+                f"H0 and H1, {TITLES[family]}, without distances": {"op": OF_POINTS, "data": family}
                 for family in ("cube", "circle", "features")
             },
         },

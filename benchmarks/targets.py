@@ -50,11 +50,7 @@ def targets_table(found: list[Target]) -> str:
 def targets(records: dict[str, Record]) -> list[Target]:
     """Return every target with its number from the newest records."""
     found = []
-    for name, mean, worst in (
-        ("ripser.py", 100, 40),
-        ("giotto-ph", 50, 12),
-        ("holos-tda", 20, 5),
-    ):
+    for name, mean, worst in (("ripser.py", 100, 40), ("giotto-ph", 50, 12), ("holos-tda", 20, 5)):
         ratios = _family_ratios(records, name)
         known = [value for value in ratios if value is not None]
         smallest = min(known) if len(known) == len(ratios) else None

@@ -41,10 +41,7 @@ STUDIES: Final[Mapping[str, tuple[str, str]]] = {
         "benchmarks.studies.exports",
         "exported networks: what precision costs, how long a frame takes",
     ),
-    "compare": (
-        "benchmarks.studies.compare.command",
-        "simulated frames beside a real one",
-    ),
+    "compare": ("benchmarks.studies.compare.command", "simulated frames beside a real one"),
     "efficiency": (
         "benchmarks.studies.efficiency.command",
         "what the networks cost, from a record of train.efficiency",

@@ -10,13 +10,7 @@ import torch
 
 from benchmarks.studies.color_leak import measure as color_leak
 from benchmarks.studies.color_leak.command import main
-from benchmarks.studies.color_leak.measure import (
-    ColorTable,
-    Leak,
-    SeenByNetwork,
-    measure,
-    scores,
-)
+from benchmarks.studies.color_leak.measure import ColorTable, Leak, SeenByNetwork, measure, scores
 from benchmarks.studies.color_leak.page import page
 from train.core.errors import UserError
 from train.networks.image import ImageCard, save_image_network

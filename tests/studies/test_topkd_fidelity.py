@@ -10,13 +10,7 @@ from torch.nn.functional import mse_loss
 from benchmarks.studies import topkd_fidelity
 from benchmarks.studies.topkd_fidelity import CLOUDS_PER_FRAME, _Draw, own_other_images
 from tests.train.toy_runs import flags
-from train.methods.topkd.artifacts import (
-    ImageMaker,
-    Targets,
-    load_maker,
-    save_maker,
-    save_targets,
-)
+from train.methods.topkd.artifacts import ImageMaker, Targets, load_maker, save_maker, save_targets
 from train.methods.topkd.clouds import CloudChoice
 from train.methods.topkd.regions import nearest_rows
 from train.methods.topkd.targets import exact_images

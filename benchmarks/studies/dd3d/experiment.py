@@ -34,12 +34,7 @@ from train.dataset_distillation.options import (
 )
 from train.dataset_distillation.pictures import draw_clouds
 from train.dataset_distillation.prepare import Prepared, canonical, prepare
-from train.dataset_distillation.training import (
-    ClassTraining,
-    Score,
-    fixed_draw,
-    train_and_score,
-)
+from train.dataset_distillation.training import ClassTraining, Score, fixed_draw, train_and_score
 
 Setting = Literal["aligned", "rotated"]
 SETTINGS: Final[tuple[Setting, ...]] = ("aligned", "rotated")

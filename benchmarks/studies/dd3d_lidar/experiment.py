@@ -19,12 +19,7 @@ from train.ablation.records import Outcome, Records, hash_of
 from train.ablation.study import Study
 from train.core.atomic_write import make_folder
 from train.core.iou import ClassCounts
-from train.dataset_distillation.folder import (
-    GENERATOR_NAME,
-    STATE_NAME,
-    load_clouds,
-    write_made,
-)
+from train.dataset_distillation.folder import GENERATOR_NAME, STATE_NAME, load_clouds, write_made
 from train.dataset_distillation.frames.read import FrameData, read_frame_data
 from train.dataset_distillation.make import SmallSet, features_of, make, score
 from train.dataset_distillation.options import LEARNED, DistillOptions, Method

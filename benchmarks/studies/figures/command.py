@@ -213,11 +213,7 @@ def _makers(options: Options, networks: _Networks) -> dict[str, Callable[[], Dra
 
 def _checkpoints(options: Options) -> dict[str, Path]:
     """Return the networks that are given, by role; those named come before the run's."""
-    given = {
-        TEACHER: options.teacher_checkpoint,
-        STUDENT: options.student,
-        ALONE: options.baseline,
-    }
+    given = {TEACHER: options.teacher_checkpoint, STUDENT: options.student, ALONE: options.baseline}
     named = {role: path for role, path in given.items() if path is not None}
     for role, path in named.items():
         if not path.is_file():

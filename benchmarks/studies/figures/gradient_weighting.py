@@ -61,11 +61,7 @@ def by_formula(
     own = student[:, 1] - student[:, 0]
     precision = np.where(cost <= own**2 / 2, 2.0 * offset[:, 1], own) / len(student)
     weighted = slope * weight / (weight.sum() + 1e-8)
-    return {
-        "weighted": weighted,
-        "unweighted": slope / len(teacher),
-        "loss": weighted + precision,
-    }
+    return {"weighted": weighted, "unweighted": slope / len(teacher), "loss": weighted + precision}
 
 
 def by_autograd(

@@ -26,23 +26,10 @@ _GROUPS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("#9A9A9A", ("road", "driveable_surface", "lane-marker", "parking", "other_flat")),
     (PURPLE, ("sidewalk", "walkable", "curb", "other-ground")),
     (BLUE, ("car", "truck", "bus", "other-vehicle", "construction_vehicle", "trailer")),
-    (
-        VERMILION,
-        (
-            "pedestrian",
-            "person",
-            "bicyclist",
-            "motorcyclist",
-            "bicycle",
-            "motorcycle",
-        ),
-    ),
+    (VERMILION, ("pedestrian", "person", "bicyclist", "motorcyclist", "bicycle", "motorcycle")),
     (YELLOW, ("building", "manmade", "fence", "barrier")),
     (GREEN, ("vegetation", "terrain", "trunk", "tree-trunk")),
-    (
-        SKY,
-        ("pole", "traffic-sign", "sign", "traffic-light", "construction-cone", "traffic_cone"),
-    ),
+    (SKY, ("pole", "traffic-sign", "sign", "traffic-light", "construction-cone", "traffic_cone")),
 )
 _UNKNOWN: Final = "#303030"
 

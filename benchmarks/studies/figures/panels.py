@@ -271,11 +271,7 @@ def _handles(names: Sequence[str], labels: Sequence[NDArray[np.int64]]) -> list[
 def _add_legend(axis: Axes, names: Sequence[str], labels: Sequence[NDArray[np.int64]]) -> None:
     handles = _handles(names, labels)
     axis.legend(
-        handles=handles,
-        loc="center",
-        ncols=1 + (len(handles) > 12),
-        frameon=False,
-        fontsize=9,
+        handles=handles, loc="center", ncols=1 + (len(handles) > 12), frameon=False, fontsize=9
     )
 
 

@@ -262,12 +262,7 @@ def _tables(
             scores("SemanticKITTI", means),
         ),
         ("3", "parameters and frames per second", _EFFICIENCY, _parameters(efficiency, measured)),
-        (
-            "4",
-            "mIoU, Waymo",
-            training("waymo"),
-            scores("Waymo"),
-        ),
+        ("4", "mIoU, Waymo", training("waymo"), scores("Waymo")),
         ("5", "each loss term", *_grid_cells("Table 5", compared)),
         (
             "6",
@@ -343,12 +338,7 @@ def _figures(
             f"{_NETWORKS.format(embedding.NAME)}; `--embedding tsne` with scikit-learn",
             of_networks(embedding.NAME),
         ),
-        (
-            "7",
-            "time of sampling",
-            _MEASURED,
-            _link(folder, "figure7.md"),
-        ),
+        ("7", "time of sampling", _MEASURED, _link(folder, "figure7.md")),
         ("8", "time of H1 and H2", _MEASURED, _link(folder, "figure8.md")),
         (
             "9",

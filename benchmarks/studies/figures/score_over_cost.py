@@ -11,15 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.studies.figures.figure_file import Drawn, rounded
-from benchmarks.studies.figures.palette import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-)
+from benchmarks.studies.figures.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from train.ablation.grids import TEACHER, built_in
 from train.ablation.records import RunRecord, read_records
 from train.core.errors import UserError

@@ -10,10 +10,7 @@ from benchmarks.studies.study_page import generated, mean_sd
 from benchmarks.studies.topkd_digits.lidar import section
 from train.ablation.grids import TEACHER, Variant
 from train.ablation.records import Records, RunRecord
-from train.ablation.statistics import (
-    Metric,
-    SceneBootstrap,
-)
+from train.ablation.statistics import Metric, SceneBootstrap
 from train.ablation.verdicts import Comparison, Result, result_of
 from train.core import blocks
 from train.methods.topkd.ripsnet import IMAGE_UNITS, PIXELS, RipsNet, unit_list
