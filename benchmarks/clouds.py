@@ -4,7 +4,7 @@ Shape letters: N points, C channels, K pairs.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
@@ -102,22 +102,6 @@ def _multipartite(rng: np.random.Generator, n: int, parts: int, noise: float) ->
     return _symmetric(lengths + noise * rng.random((n, n)))
 
 
-def _bipartite(rng: np.random.Generator, n: int) -> FloatArray:
-    return _multipartite(rng, n, 2, 0.0)
-
-
-def _noisy_bipartite(rng: np.random.Generator, n: int) -> FloatArray:
-    return _multipartite(rng, n, 2, _NOISE)
-
-
-def _random_bipartite(rng: np.random.Generator, n: int) -> FloatArray:
-    return _multipartite(rng, n, 2, 1.0)
-
-
-def _tripartite(rng: np.random.Generator, n: int) -> FloatArray:
-    return _multipartite(rng, n, 3, 0.0)
-
-
 def _simplices(rng: np.random.Generator, n: int) -> FloatArray:
     half = (n + 1) // 2
     corners = np.eye(half) - 1 / half
@@ -138,11 +122,11 @@ def _random_lengths(rng: np.random.Generator, n: int) -> FloatArray:
 
 
 _HARD_MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
-    "bipartite": _bipartite,
-    "tripartite": _tripartite,
+    "bipartite": partial(_multipartite, parts=2, noise=0.0),
+    "tripartite": partial(_multipartite, parts=3, noise=0.0),
     "simplices": _simplices,
-    "noisy bipartite": _noisy_bipartite,
-    "random bipartite": _random_bipartite,
+    "noisy bipartite": partial(_multipartite, parts=2, noise=_NOISE),
+    "random bipartite": partial(_multipartite, parts=2, noise=1.0),
     "sphere": _sphere,
     "random lengths": _random_lengths,
 }

@@ -1,4 +1,4 @@
-"""Reads pages for the tests: blocks of code, what they print, links, and commands."""
+"""Reads pages for the tests: blocks of code, what they print, links, commands, pictures."""
 
 import contextlib
 import io
@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.studies.__main__ import STUDIES
 from benchmarks.studies.__main__ import main as study
@@ -91,3 +93,15 @@ def check_flags(command, arguments, capsys):
     known = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9.-]*", capsys.readouterr().out))
     given = {word.partition("=")[0] for word in arguments if word.startswith("-")}
     assert not given - known, f"{command} does not know {sorted(given - known)}"
+
+
+def repaint(picture):
+    """Change a pixel of a PNG, and nothing of what it says."""
+    with Image.open(picture) as image:
+        image.load()
+        said, changed = image.text, image.convert("RGB")
+    changed.putpixel((3, 3), (255, 0, 1))
+    note = PngInfo()
+    for key, value in said.items():
+        note.add_text(key, value)
+    changed.save(picture, pnginfo=note)

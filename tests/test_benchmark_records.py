@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 import reference
 from benchmarks import harness, schema
@@ -29,6 +27,7 @@ from benchmarks.selection import exponent, geometric_mean, newest
 from benchmarks.table import BLOCK, main
 from benchmarks.targets import Target, targets
 from tests.benchmark_results import case, record_of, timed
+from tests.pages import repaint
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -216,15 +215,7 @@ def test_a_new_record_makes_old_pages_disagree(project, capsys):
 
 
 def test_a_repainted_plot_is_seen(project, capsys):
-    path = project / "docs" / "scaling.png"
-    with Image.open(path) as image:
-        image.load()
-        pixels, said = image.convert("RGB"), image.text
-    pixels.putpixel((100, 100), (255, 0, 0))
-    info = PngInfo()
-    for key, value in said.items():
-        info.add_text(key, value)
-    pixels.save(path, pnginfo=info)
+    repaint(project / "docs" / "scaling.png")
     assert table(project, "--check") == 1
     assert "scaling.png was changed after it was drawn" in capsys.readouterr().err
 

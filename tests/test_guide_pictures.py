@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmarks.guide_pictures import disagreements, main
+from tests.pages import repaint
 
 GUIDES = Path(__file__).resolve().parents[1] / "docs" / "guides"
 
@@ -58,16 +58,7 @@ def _change_code(folder):
 
 
 def _change_pixels(folder):
-    path = folder / "pictures" / "line.png"
-    with Image.open(path) as image:
-        said, changed = dict(image.info), image.copy()
-    changed.putpixel((0, 0), (1, 2, 3))
-    from PIL import PngImagePlugin
-
-    note = PngImagePlugin.PngInfo()
-    for name, value in said.items():
-        note.add_text(name, str(value))
-    changed.save(path, pnginfo=note)
+    repaint(folder / "pictures" / "line.png")
 
 
 def _remove(folder):

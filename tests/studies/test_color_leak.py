@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from benchmarks.studies.color_leak import measure as color_leak
-from benchmarks.studies.color_leak.command import main
 from benchmarks.studies.color_leak.measure import ColorTable, Leak, SeenByNetwork, measure, scores
 from benchmarks.studies.color_leak.page import page
 from train.core.errors import UserError
@@ -140,20 +139,3 @@ def test_a_network_is_counted_as_its_predictions_are(image_file):
     assert len(np.flatnonzero(want.sum(axis=0))) > 1
     with pytest.raises(UserError, match="24 x 40 pixels, these have 12 x 40"):
         seen.add(pixels[:12], labels[:12])
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--scenes", "0"], "--scenes 0: at least 1"),
-        (["--seed", "-1"], "--seed -1: at least 0"),
-        (["--dataset", "kitti-layout"], "without camera images"),
-        (["--dataset", "none"], "unknown dataset"),
-    ],
-)
-def test_mistakes_are_one_line(flags, said, tmp_path, capsys):
-    assert main([*flags, "--output", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()

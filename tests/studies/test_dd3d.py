@@ -18,12 +18,12 @@ from benchmarks.studies.dd3d.command import (
     Options,
     beside,
     keep_timed,
-    main,
     run,
 )
 from benchmarks.studies.dd3d.experiment import Plan, Run, Settings
 from benchmarks.studies.dd3d.page import RECORDS_NAME, comparisons, markdown
-from train.ablation.records import add_records, read_records
+from tests.studies.conftest import assert_a_lost_run_comes_back
+from train.ablation.records import read_records
 from train.core.errors import UserError
 from train.dataset_distillation import training
 from train.dataset_distillation.generator import load_generator
@@ -94,18 +94,8 @@ def test_every_run_of_the_plan_has_a_record(done):
 
 
 def test_a_run_that_is_lost_is_made_again_the_same_and_no_other(done, small_networks):
-    before = read_records([done / RECORDS_NAME]).runs
-    lost = next(each for each in before if (each.variant, each.seed) == ("dd3d", 1))
-    (done / RECORDS_NAME).unlink()
-    # Of the others something is changed that another run would bring back.
-    kept = [dataclasses.replace(each, device="kept") for each in before if each is not lost]
-    add_records(done / RECORDS_NAME, kept)
-    start(done, done / "work")
-    after = read_records([done / RECORDS_NAME]).runs
-    assert [each for each in after if each.device == "kept"] == kept
-    (again,) = [each for each in after if each.device != "kept"]
-    assert (again.key, again.scores, again.scenes) == (lost.key, lost.scores, lost.scenes)
-    assert (again.options, again.steps) == (lost.options, lost.steps)
+    file = done / RECORDS_NAME
+    assert_a_lost_run_comes_back(file, "dd3d", lambda: start(done, done / "work"))
 
 
 def test_the_page_says_what_was_found(done):
@@ -162,20 +152,6 @@ def test_runs_share_their_seeds_across_methods():
     assert Run("rotated", 10, "dd3d", 0, "pointnet++", 0).grid == "rotated-10-pointnet2"
 
 
-def test_mistakes_are_one_line(tmp_path, capsys):
-    for arguments, words in (
-        (["--methods", "dd4d"], "--methods dd4d: unknown"),
-        (["--cpc", "0"], "--cpc 0"),
-        (["--evaluations", "0"], "--evaluations 0"),
-        (["--points", "1"], "--points 1"),
-        (["--timed", "nowhere.json"], "cannot be read"),
-    ):
-        assert main(["--output", str(tmp_path), "--work", str(tmp_path / "w"), *arguments]) == 2
-        shown = capsys.readouterr().err.strip().splitlines()[-1]
-        assert shown.startswith("error: ")
-        assert words in shown
-
-
 def test_other_resolutions_are_runs_of_their_own(done, small_networks, tmp_path):
     """The small sets are those that are there; clouds of more points are sampled from them."""
     plan = dataclasses.replace(PLAN, evaluations=1, methods=("dd3d", "random"), full=False)
@@ -190,30 +166,34 @@ def test_other_resolutions_are_runs_of_their_own(done, small_networks, tmp_path)
     assert "aligned, 1 per class, 23 points, against `random`" in page
 
 
-def test_clouds_that_were_learned_at_other_points_are_runs_of_their_own(
-    done, small_networks, tmp_path
-):
-    plan = dataclasses.replace(PLAN, evaluations=1, methods=("dd3d",), full=False)
-    folder = tmp_path / "page"
-    shutil.copytree(done / "work" / "objects", folder / "work" / "objects")
-    start(folder, folder / "work", dataclasses.replace(plan, points=23, distill_points=19))
-    (found,) = read_records([folder / RECORDS_NAME]).runs
+@pytest.fixture
+def one_run(done, small_networks, tmp_path):
+    """A function: the record of one run that is made elsewhere, of the same objects."""
+
+    def make(method, **changed):
+        plan = dataclasses.replace(PLAN, evaluations=1, methods=(method,), full=False, **changed)
+        shutil.copytree(done / "work" / "objects", tmp_path / "work" / "objects")
+        start(tmp_path, tmp_path / "work", plan)
+        (found,) = read_records([tmp_path / RECORDS_NAME]).runs
+        return found
+
+    return make
+
+
+def test_clouds_that_were_learned_at_other_points_are_runs_of_their_own(one_run, tmp_path):
+    found = one_run("dd3d", points=23, distill_points=19)
     assert found.grid == "aligned-1-pointnet-small-at-23-from-19"
-    (made,) = (folder / "work").glob("aligned-1-dd3d-0-from-19/distill.json")
+    (made,) = (tmp_path / "work").glob("aligned-1-dd3d-0-from-19/distill.json")
     assert json.loads(made.read_text())["made_from"]["options"]["points"] == 19
-    page = (folder / PAGE_NAME).read_text()
+    page = (tmp_path / PAGE_NAME).read_text()
     assert "pointnet-small, aligned clouds of 23 points, learned at 19." in page
 
 
-def test_redrawn_clouds_keep_all_their_points(done, small_networks, tmp_path):
+def test_redrawn_clouds_keep_all_their_points(one_run, tmp_path):
     """They are those that the generator starts from, and no generator."""
-    plan = dataclasses.replace(PLAN, evaluations=1, methods=("redrawn",), full=False)
-    folder = tmp_path / "page"
-    shutil.copytree(done / "work" / "objects", folder / "work" / "objects")
-    start(folder, folder / "work", plan)
-    (found,) = read_records([folder / RECORDS_NAME]).runs
+    found = one_run("redrawn")
     assert (found.variant, found.stats["numbers_stored"]) == ("redrawn", 12 * 3 * 24)
-    assert not list((folder / "work").glob("aligned-1-redrawn-0/*.safetensors"))
+    assert not list((tmp_path / "work").glob("aligned-1-redrawn-0/*.safetensors"))
 
 
 def difference(grid, baseline, low, high):

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.studies.dd3d_lidar.command import PAGE_NAME, Options, main, run
+from benchmarks.studies.dd3d_lidar.command import PAGE_NAME, Options, run
 from benchmarks.studies.dd3d_lidar.experiment import FULL, Plan, Run, Settings
 from benchmarks.studies.dd3d_lidar.page import PICTURE, RECORDS_NAME, comparisons, markdown
-from train.ablation.records import add_records, hash_of, read_records
+from tests.studies.conftest import assert_a_lost_run_comes_back
+from train.ablation.records import hash_of, read_records
 from train.core.errors import UserError
 from train.dataset_distillation.networks import segmenters
 
@@ -74,18 +75,8 @@ def test_every_run_of_the_plan_has_a_record(done):
 
 
 def test_a_run_that_is_lost_is_made_again_the_same_and_no_other(done):
-    before = read_records([done / RECORDS_NAME]).runs
-    lost = next(each for each in before if (each.variant, each.seed) == ("dd3d", 1))
-    (done / RECORDS_NAME).unlink()
-    # Of the others something is changed that another run would bring back.
-    kept = [dataclasses.replace(each, device="kept") for each in before if each is not lost]
-    add_records(done / RECORDS_NAME, kept)
-    start(done, done / "work")
-    after = read_records([done / RECORDS_NAME]).runs
-    assert [each for each in after if each.device == "kept"] == kept
-    (again,) = [each for each in after if each.device != "kept"]
-    assert (again.key, again.scores, again.scenes) == (lost.key, lost.scores, lost.scenes)
-    assert (again.options, again.steps) == (lost.options, lost.steps)
+    file = done / RECORDS_NAME
+    assert_a_lost_run_comes_back(file, "dd3d", lambda: start(done, done / "work"))
 
 
 def test_the_page_says_what_was_found(done):
@@ -133,18 +124,6 @@ def test_free_coordinates_have_as_many_points_as_real_frames():
     assert settings.options("dd3d", 1, 0).points == settings.distill_points
     assert Run(4, "ptv3", "dd3d", 0).grid == "4-ptv3"
     assert Run(0, "ptv3", FULL, 0).grid == "full-ptv3"
-
-
-def test_mistakes_are_one_line(tmp_path, capsys):
-    for arguments, words in (
-        (["--frames", "0"], "--frames 0"),
-        (["--networks", "x"], "--networks x: unknown"),
-        (["--seeds", "-1"], "--seeds -1"),
-    ):
-        assert main(["--output", str(tmp_path), "--work", str(tmp_path / "w"), *arguments]) == 2
-        shown = capsys.readouterr().err.strip().splitlines()[-1]
-        assert shown.startswith("error: ")
-        assert words in shown
 
 
 def test_the_committed_records_are_of_these_settings():

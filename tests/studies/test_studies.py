@@ -58,6 +58,38 @@ def test_a_page_needs_records(name, tmp_path, capsys):
     assert "no records in" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "flags", "said"),
+    [
+        ("dd3d", "--methods dd4d", "--methods dd4d: unknown"),
+        ("dd3d", "--networks x", "--networks x: unknown"),
+        ("dd3d", "--cpc 0", "--cpc 0: at least 1"),
+        ("dd3d", "--evaluations 0", "--evaluations 0: at least 1"),
+        ("dd3d", "--points 1", "--points 1: at least 2"),
+        ("dd3d", "--timed nowhere.json", "nowhere.json: cannot be read"),
+        ("dd3d-lidar", "--frames 0", "--frames 0: at least 1"),
+        ("dd3d-lidar", "--frames", "--frames: give one at least"),
+        ("dd3d-lidar", "--networks x", "--networks x: unknown"),
+        ("dd3d-lidar", "--seeds -1", "--seeds -1: at least 0"),
+        ("dd3d-lidar", "--seeds", "--seeds: give one at least"),
+        ("cross-modal", "--seeds 0", "--seeds 0: at least 1"),
+        ("cross-modal", "--grids labels-1", "--grids labels-1: unknown"),
+        ("topkd-digits", "--seeds 0", "--seeds 0: at least 1"),
+        ("color-leak", "--scenes 0", "--scenes 0: at least 1"),
+        ("color-leak", "--seed -1", "--seed -1: at least 0"),
+        ("color-leak", "--dataset kitti-layout", "without camera images"),
+        ("color-leak", "--dataset none", "unknown dataset"),
+    ],
+)
+def test_mistakes_are_one_line(name, flags, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([name, *flags.split(), "--output", "out"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_page_of_exports_is_that_of_its_record():
     records = json.loads((RESULTS / "export.json").read_text(encoding="utf-8"))
     text = (RESULTS / "export.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.studies.cross_modal.baselines import KeptMaps, Projection, majority_class
-from benchmarks.studies.cross_modal.command import PAGE_NAME, Options, main, run
+from benchmarks.studies.cross_modal.command import PAGE_NAME, Options, run
 from benchmarks.studies.cross_modal.experiment import Settings, SomeLabeled
 from benchmarks.studies.cross_modal.page import RECORDS_NAME, markdown
 from benchmarks.studies.cross_modal.variants import FUSED, GRIDS, UNTRAINED
@@ -134,16 +134,6 @@ def test_runs_that_are_missing_are_made_and_stand_on_the_page(
     answers = [line for line in shown.splitlines() if "`udakd` against `majority`" in line]
     assert "**better**, +" in answers[0]
     assert answers[1].endswith("] | better |")
-
-
-def test_mistakes_are_one_line(tmp_path, capsys):
-    for arguments, message in (
-        (("--seeds", "0"), "--seeds 0: at least 1"),
-        (("--grids", "labels-1"), "--grids labels-1: unknown"),
-    ):
-        assert main([*arguments, "--output", str(tmp_path / "out")]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert message in line
 
 
 def test_each_image_is_computed_once_and_its_pixels_read_the_same():
