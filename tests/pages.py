@@ -30,6 +30,13 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
+def write_files(text):
+    """Write the blocks of Python that are files of the user's, named in their first line."""
+    for block in blocks(text, "python"):
+        if block.startswith('"""my_'):
+            Path(block[3:].partition(":")[0]).write_text(block, encoding="utf-8")
+
+
 def links(text):
     """Where links lead, other than to the web, without the places inside pages."""
     return sorted(set(re.findall(r"\]\(((?!https?:)[^)#\s]+)", text)))

@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot
 
 from benchmarks.guide_pictures import pictures
-from tests.pages import KNOWN, blocks, check_flags, commands, compare_examples, links
+from tests.pages import KNOWN, blocks, check_flags, commands, compare_examples, links, write_files
 from train.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +47,8 @@ def test_a_command_names_a_command_and_flags_that_exist(
 ):
     monkeypatch.setenv("COLUMNS", "200")  # help is not to break a flag
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_network.py").write_text(blocks(TEXTS["own_network.md"], "python")[0])
+    for page in ("own_network.md", "extend.md"):
+        write_files(TEXTS[page])
     assert command in {*KNOWN, "--help"}
     if command != "--help":
         check_flags(command, arguments, capsys)
@@ -106,7 +107,11 @@ def test_a_link_leads_somewhere(name, target):
 def test_environments_files_and_folders_that_a_guide_names_exist(name):
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini", encoding="utf-8")
+    listed = re.findall(r"\w+", tox["tox"]["env_list"])  # by `tox -l`
     for environment in re.findall(r"tox -e (\w+)", TEXTS[name]):
         assert tox.has_section(f"testenv:{environment}")
+        assert environment in listed
+    for label in re.findall(r"tox -m (\w+)", TEXTS[name]):
+        assert f"{label} =" in tox["tox"]["labels"]
     for path in re.findall(r"\b(?:tests|benchmarks)/[\w./-]*", TEXTS[name]):
         assert (ROOT / path).exists(), path

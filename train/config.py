@@ -19,6 +19,7 @@ from typing import (
 )
 
 from train.core.errors import UserError
+from train.core.user_file import short_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -224,7 +225,7 @@ class RunConfig:
     """A whole run: teacher, student, evaluation."""
 
     dataset: str
-    """Which dataset."""
+    """Which dataset, or FILE.py:SPEC of your own."""
     data_root: Path | None = None
     """Folder of the dataset [data/DATASET; with --simulate data/DATASET-simulated]."""
     simulate: bool = False
@@ -254,7 +255,7 @@ class RunConfig:
     """Train a teacher also where one comes with the package (the tiny pair on simulated Waymo)."""
     method: str = "topology-gradient"
     """How the student is trained: topology-gradient (the paper), kd, rkd, affinity, feature, topkd,
-    xmodel-kd, udakd, fskd (from camera images), none (no teacher)."""
+    xmodel-kd, udakd, fskd (from camera images), none (no teacher), or FILE.py:CLASS of your own."""
     model: Literal["auto", "paper", "tiny"] = "auto"
     """Table 8's pair, or a tiny pair for CPUs; auto takes paper on a GPU and tiny on a CPU."""
     teacher: str | None = None
@@ -323,12 +324,12 @@ class RunConfig:
     def resolved_data_root(self) -> Path:
         """The data root, or its default for this dataset."""
         suffix = "-simulated" if self.simulate else ""
-        return self.data_root or Path("data") / f"{self.dataset}{suffix}"
+        return self.data_root or Path("data") / f"{short_name(self.dataset)}{suffix}"
 
     @property
     def resolved_output(self) -> Path:
         """The output folder, or its default for this dataset."""
-        return self.output or Path("runs") / self.dataset
+        return self.output or Path("runs") / short_name(self.dataset)
 
 
 # What may differ between a run and its continuation: where and how it is done, not what it is.

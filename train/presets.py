@@ -9,13 +9,6 @@ from train.core.errors import UserError
 from train.data.dataset_spec import dataset_spec
 from train.methods.registry import method_class
 
-CLIP_RANGE_M: Final = {"waymo": (-75.2, -75.2, -4.0, 75.2, 75.2, 2.0)}
-"""PTv3's official box for Waymo, in the vehicle's frame: whatever is above 2 m counts as at 2 m.
-
-nuScenes' recipe has no box; SemanticKITTI's clamps coordinates at 35.2 m only after the voxels are
-fixed, which leaves the voxels of all points beyond as they are.
-"""
-
 TINY_METHOD_OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "topology-gradient": {"num_samples": 512},
     "rkd": {"num_samples": 512},
@@ -56,7 +49,7 @@ def preset(
     """
     spec = dataset_spec(dataset)
     config = method_class(method).Config
-    data = DataConfig(clip_range_m=CLIP_RANGE_M.get(dataset), cache_decoded=spec.slow_to_decode)
+    data = DataConfig(clip_range_m=spec.clip_range_m, cache_decoded=spec.slow_to_decode)
     run = RunConfig(dataset=dataset, precision="bf16", data=data)
     if model == "tiny":
         run = _tiny(run)

@@ -11,6 +11,7 @@ from train.ablation.records import NAME
 from train.ablation.verdicts import Comparison
 from train.config import MethodConfig, from_json
 from train.core.errors import UserError
+from train.core.user_file import whole_name
 from train.data.labels import check_labels
 from train.methods.registry import METHODS, method_class
 from train.presets import RECIPES, TINY_METHOD_OPTIONS, Recipe
@@ -52,11 +53,14 @@ class Grid:
         By name, in the order in which they run.
     comparisons
         Of variants of this grid.
+    own
+        Whether it is of a file of the user's: its page also says its title and its options.
     """
 
     title: str
     variants: Mapping[str, Variant]
     comparisons: tuple[Comparison, ...]
+    own: bool = False
 
     @property
     def control(self) -> str | None:
@@ -331,7 +335,7 @@ def read_grid(path: Path) -> Grid:
         _comparison(path, variants, number, entry)
         for number, entry in enumerate(content.get("comparisons", []), start=1)
     ]
-    return Grid(str(content.get("title", path.stem)), variants, tuple(comparisons))
+    return Grid(str(content.get("title", path.stem)), variants, tuple(comparisons), own=True)
 
 
 def _variant(path: Path, name: str, table: object) -> Variant:
@@ -342,9 +346,11 @@ def _variant(path: Path, name: str, table: object) -> Variant:
         raise UserError(f"{where}: a name has letters, digits and single '-', '_', '.' in between")
     if not isinstance(table, dict) or not isinstance(table.get("method"), str):
         raise UserError(f"{where} has no method; known: {', '.join(METHODS)}")
-    method = table["method"]
-    if method not in METHODS:
-        raise UserError(f"{where}: unknown method {method}; known: {', '.join(METHODS)}")
+    try:
+        method = whole_name("method", table["method"], "CLASS")
+        method_class(method)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     options = {
         key.replace("-", "_"): value
         for key, value in table.items()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from train.ablation import page_words as words
-from train.ablation.grids import Grid
+from train.ablation.grids import Grid, Variant
 from train.ablation.plot import draw
 from train.ablation.records import GRADIENT_ENTROPY, Records, RunRecord
 from train.ablation.statistics import (
@@ -32,6 +32,8 @@ from train.config import flattened
 from train.core import blocks
 from train.core.atomic_write import atomic_write, make_folder
 from train.core.blocks import bullets, counted, heading, mean_sd, number, p_value, signed
+from train.core.user_file import short_name
+from train.data.labels import ALL
 
 
 @dataclass(frozen=True)
@@ -261,9 +263,11 @@ def markdown(
 
 
 def _section(section: Section, found: Sequence[Section]) -> list[str]:
-    title = heading(f"Grid {section.plan.name}")
+    title = [heading(f"Grid {section.plan.name}")]
+    if section.plan.grid.own:
+        title.append(section.plan.grid.title)
     if not section.runs:
-        return [title, f"No runs yet. {_missing(section)}"]
+        return [*title, f"No runs yet. {_missing(section)}"]
     parts = {
         "The setup": [_setup(section), _controls(section)],
         "Variants": _variants(section),
@@ -276,7 +280,7 @@ def _section(section: Section, found: Sequence[Section]) -> list[str]:
         "What this speaks for": [_scope(section, found)],
     }
     shown = [[heading(name, 3), *part] for name, part in parts.items() if part]
-    return [title, _answer(section), *(block for part in shown for block in part)]
+    return [*title, _answer(section), *(block for part in shown for block in part)]
 
 
 def _answer(section: Section) -> str:
@@ -317,11 +321,17 @@ def _setup(section: Section) -> str:
         ["teachers", str(len({run.teacher for run in runs}))],
         ["scenes scored", str(len(runs[0].scenes))],
         ["device", _distinct(run.device for run in runs)],
-        ["commit", _distinct(f"`{(run.commit or 'none')[:12]}`" for run in runs)],
+        ["commit", _distinct(_commit(run) for run in runs)],
     ]
     for package in sorted({name for run in runs for name in run.versions}):
         rows.append([package, _distinct(str(run.versions.get(package)) for run in runs)])
     return blocks.table(["setting", "value"], rows, "l")
+
+
+def _commit(run: RunRecord) -> str:
+    """Return a run's commit, and whether the files were others: it then ends in "+"."""
+    commit = run.commit or "none"
+    return f"`{commit[:12].rstrip('+')}`" + " with local changes" * commit.endswith("+")
 
 
 def _controls(section: Section) -> str:
@@ -366,10 +376,20 @@ def _variants(section: Section) -> list[str]:
         of_teacher = runs and runs[0].role == "teacher"
         seeds = "(teacher)" if of_teacher else str(len({run.seed for run in runs}))
         rows.append([f"`{name}`", seeds, *(_mean(runs, metric) for metric in metrics)])
+    grid = section.plan.grid
     described = [
-        f"`{name}`: {variant.description}" for name, variant in section.plan.grid.variants.items()
+        f"`{name}`: {_own_options(variant) if grid.own else variant.description}"
+        for name, variant in grid.variants.items()
     ]
     return [bullets(described), words.VARIANTS, blocks.table(header, rows)]
+
+
+def _own_options(variant: Variant) -> str:
+    """Return what a file says of a variant: in words, then method and options."""
+    options = {**variant.options, **({} if variant.labels == ALL else {"labels": variant.labels})}
+    said = [f"{name} {_plain(value)}" for name, value in options.items()]
+    method = f"`--method {short_name(variant.method)}`"
+    return "; ".join(filter(None, [variant.description, ", ".join([method, *said])]))
 
 
 def _shown_variants(section: Section) -> list[str]:

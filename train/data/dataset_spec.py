@@ -5,12 +5,14 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from train.core.bounded import read_json
 from train.core.errors import UserError
+from train.core.user_file import is_in_user_file, load_in_file, parse_in_file
+from train.data.class_map import ClassMap
 from train.data.frame import SPLITS, FrameSource
 from train.data.submission import Submission
 
@@ -145,6 +147,11 @@ class DatasetSpec:
         on disk unless a flag says otherwise.
     has_cameras
         Whether `reader` and `simulator` know cameras.
+    clip_range_m
+        The box that points are moved into before they become voxels, unless a run says otherwise:
+        lower x y z, upper x y z, meters; None for none.
+    class_map
+        The ids that its label files have, in which `predict` writes labels; None for train ids.
     layout
         What was said about how its files lie on disk, by `LAYOUT_OPTIONS`, for those who use a
         network later (`ModelMetadata.layout`).
@@ -165,6 +172,8 @@ class DatasetSpec:
     ground_z_m: float | None = None
     slow_to_decode: bool = False
     has_cameras: bool = False
+    clip_range_m: tuple[float, float, float, float, float, float] | None = None
+    class_map: ClassMap | None = None
     layout: Mapping[str, Any] = field(default_factory=dict)
 
     def open(
@@ -262,7 +271,7 @@ def dataset_spec(name: str, options: Mapping[str, Any] | None = None) -> Dataset
     Parameters
     ----------
     name
-        One of `DATASETS`.
+        One of `DATASETS`, or FILE.py:SPEC, a `DatasetSpec` in a Python file of the user's.
     options
         `LAYOUT_OPTIONS` by name, None or missing where nothing is said; other entries are not
         looked at, so that the options of a run (``vars(config.data)``, or `data` of its
@@ -274,14 +283,20 @@ def dataset_spec(name: str, options: Mapping[str, Any] | None = None) -> Dataset
         If there is no such dataset; the message lists those there are. If an option is not for it,
         or cannot be met.
     """
-    if name not in DATASETS:
-        raise UserError(f"unknown dataset {name!r}; known: {', '.join(sorted(DATASETS))}")
-    module, attribute = DATASETS[name].split(":")
-    found = getattr(importlib.import_module(module), attribute)
     said = {key: (options or {}).get(key) for key in LAYOUT_OPTIONS}
+    if is_in_user_file(name):
+        found = _of_file(name)
+    elif name in DATASETS:
+        module, attribute = DATASETS[name].split(":")
+        found = getattr(importlib.import_module(module), attribute)
+    else:
+        raise UserError(
+            f"unknown dataset {name!r}; known: {', '.join(sorted(DATASETS))}, or FILE.py:SPEC"
+        )
     if isinstance(found, DatasetSpec):
         for key, value in said.items():
-            if value is not None:
+            # What a checkpoint keeps of the dataset's own class map comes back to it.
+            if value is not None and value != found.layout.get(key):
                 raise UserError(
                     f"--data.{key.replace('_', '-')} {value}: is for --dataset kitti-layout, "
                     f"frames of your own; {name} has its own"
@@ -289,6 +304,22 @@ def dataset_spec(name: str, options: Mapping[str, Any] | None = None) -> Dataset
         return found
     made: DatasetSpec = found(said)
     return made
+
+
+def _of_file(name: str) -> DatasetSpec:
+    """Return the dataset of a user's file; its checkpoints keep the ids of its labels."""
+    path, inside = parse_in_file("dataset", name, "SPEC")
+    found = load_in_file(Path(path), inside, "dataset")
+    if not isinstance(found, DatasetSpec):
+        raise UserError(
+            f"--dataset {name}: {inside} is a {type(found).__name__}, not a "
+            "train.data.dataset_spec.DatasetSpec; docs/guides/extend.md has an example"
+        )
+    class_map = found.class_map
+    if class_map is None:
+        return found
+    class_map.check_classes(tuple(found.class_names), f"--dataset {name}")
+    return replace(found, layout={"class_map": class_map.to_plain()})
 
 
 RECORD: Final = "simulation.json"

@@ -3,6 +3,7 @@
 from typing import Final
 
 from train.core.errors import UserError
+from train.core.user_file import short_name
 
 DATA_TERMS: Final = {
     "nuscenes": (
@@ -51,7 +52,8 @@ def data_license(dataset: str, *, simulated: bool, given: str | None = None) -> 
         return SIMULATED_NOTE
     if dataset not in DATA_TERMS:
         raise UserError(
-            f"the network learned from frames of {dataset}, whose terms are not known here, and a "
-            'model card has to name them: add --data-license "THE DATA\'S TERMS IN A SENTENCE"'
+            f"the network learned from frames of {short_name(dataset)}, whose terms are not known "
+            "here, and a model card has to name them: add --data-license \"THE DATA'S TERMS IN A "
+            'SENTENCE"'
         )
     return DATA_TERMS[dataset]

@@ -15,11 +15,11 @@ from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
 from train.core.provenance import program
+from train.core.user_file import whole_name
 from train.data.dataset_spec import DATASETS, dataset_spec
 from train.evaluation.load_network import voxels_of_checkpoint
 from train.methods.registry import METHODS, method_class, option_owners
-from train.networks.network_file import is_network_file
-from train.networks.registry import PAIRS, parse_network
+from train.networks.registry import PAIRS
 from train.presets import RECIPES, Recipe, find_recipe, preset
 
 TOPICS: Final = {
@@ -87,9 +87,10 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         add_help=False,
         return_unknown_args=True,
     )
-    dataset = first.dataset or _dataset_of_help(first)
+    dataset = whole_name("dataset", first.dataset or _dataset_of_help(first), "SPEC")
     dataset_spec(dataset)
-    first = replace(first, dataset=dataset)
+    method = first.method and whole_name("method", first.method, "CLASS")
+    first = replace(first, dataset=dataset, method=method)
     recorded = None if first.help is not None else _recorded(first)
     recipe = _recipe(first, recorded)
     method = recipe.method if recipe else _chosen(first, recorded, "method") or "topology-gradient"
@@ -106,19 +107,13 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     _tell_voxels(usual.data, default.data, config.data)
     return replace(
         config,
+        dataset=dataset,
         model=model,
         method=method,
         device=str(device),
-        teacher=_whole_name("teacher", config.teacher),
-        student=_whole_name("student", config.student),
+        teacher=config.teacher and whole_name("teacher", config.teacher, "FUNCTION"),
+        student=config.student and whole_name("student", config.student, "FUNCTION"),
     )
-
-
-def _whole_name(role: str, network: str | None) -> str | None:
-    """Return a network whose file is named from the root, for a run that goes on elsewhere."""
-    if network is None or not is_network_file(network.rpartition(":")[0]):
-        return network
-    return ":".join(parse_network(role, network))
 
 
 def _dataset_of_help(first: _First) -> str:

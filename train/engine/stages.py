@@ -25,6 +25,7 @@ from train.core.distributed import (
     process_group,
     require_same,
 )
+from train.core.user_file import short_name
 from train.data.dataset_spec import simulated_seed
 from train.data.frame import FrameSource
 from train.engine.image_training import image_network_of_run
@@ -134,8 +135,8 @@ class Run(RunPlan):
         known = self.data.labeled
         labeled = "" if known is None else f" ({len(known)} with labels)"
         logger.info(
-            f"{config.dataset}: {len(self.data.training)} frames to train on{labeled}, "
-            f"{len(self.data.validation)} to evaluate on; method {config.method}, "
+            f"{short_name(config.dataset)}: {len(self.data.training)} frames to train on{labeled}, "
+            f"{len(self.data.validation)} to evaluate on; method {short_name(config.method)}, "
             f"{config.model} pair on {describe_device(self.device)}"
             f"{f', {world.size} processes' if world.size > 1 else ''}, {config.precision}; "
             f"output {self.folder.path}"
@@ -288,7 +289,7 @@ class Run(RunPlan):
                 raise RuntimeError("Run: the student's stage began without a teacher")
             teacher, _ = self.pair.load_teacher(self.teacher_file)
         student = self.pair.build("student")
-        logger.info(f"student: {student.describe()}; method {self.config.method}")
+        logger.info(f"student: {student.describe()}; method {short_name(self.config.method)}")
         artifacts = self._image_network() if self.method.needs_image_network else None
         if teacher is not None:
             with first_process_first():
@@ -300,7 +301,7 @@ class Run(RunPlan):
                 )
         method = self.method(self.config.options, student, teacher, artifacts=artifacts)
         if teacher is not None and (compared := method.describe(student, teacher)):
-            logger.info(f"{self.config.method}: {compared}")
+            logger.info(f"{short_name(self.config.method)}: {compared}")
         method = method.to(self.device)
         self._fit(TrainTask("student", student, method, teacher, self._epochs("student")), log)
 

@@ -25,6 +25,7 @@ from train.core.distributed import (
     process_group,
 )
 from train.core.errors import UserError
+from train.core.user_file import whole_name
 from train.data.batch import BadFrame, SkippedFrames
 from train.data.dataset_spec import DATASETS, DatasetSpec, dataset_spec, simulated_seed
 from train.data.frame import IN_CHANNELS, FrameSource, Split
@@ -247,6 +248,7 @@ def _dataset_of(options: Options, card: ModelMetadata) -> DatasetSpec:
     Frames of one's own may have the classes of any dataset.
     """
     checkpoint, asked = options.checkpoint, options.dataset
+    asked = asked and whole_name("dataset", asked, "SPEC")
     name = asked or card.dataset
     spec = dataset_spec(name, options.data.over(card.layout if name == "kitti-layout" else {}))
     if asked not in (None, card.dataset, "kitti-layout"):

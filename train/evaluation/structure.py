@@ -14,7 +14,6 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from train.core.errors import UserError
 from train.core.iou import ClassCounts
 from train.data.dataset_spec import BenchmarkRule
 from train.evaluation.cells import (
@@ -57,8 +56,6 @@ THIN_CLASSES: Final = {
 """Dataset -> its poles, signs, trunks, people and two-wheelers, riders among them. nuScenes has no
 class for the first three."""
 
-_OWN_DATA: Final = "kitti-layout"
-
 
 def thin_classes(dataset: str, class_names: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names of a dataset's thin classes.
@@ -68,24 +65,11 @@ def thin_classes(dataset: str, class_names: Sequence[str] = ()) -> tuple[str, ..
     dataset
         Its name.
     class_names
-        Its classes; looked at for frames of one's own alone, whose thin classes are those that have
-        the name of one of the other datasets'.
-
-    Raises
-    ------
-    UserError
-        If it is not said which classes of the dataset are thin.
+        Its classes; looked at for a dataset that is not in `THIN_CLASSES`, whose thin classes are
+        those that have the name of one of the others'.
     """
-    if dataset == _OWN_DATA:
-        known = {name for names in THIN_CLASSES.values() for name in names}
-        return tuple(name for name in class_names if name in known)
-    if dataset not in THIN_CLASSES:
-        raise UserError(
-            f"no thin classes are named for dataset {dataset!r} (known: "
-            f"{', '.join(sorted(THIN_CLASSES))}); add a row to THIN_CLASSES in "
-            "train/evaluation/structure.py"
-        )
-    return THIN_CLASSES[dataset]
+    known = {name for names in THIN_CLASSES.values() for name in names}
+    return THIN_CLASSES.get(dataset, tuple(name for name in class_names if name in known))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from train.core.atomic_write import atomic_write, make_folder
 from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
-from train.data.kitti_layout import frame_files
+from train.data.kitti_layout import class_map_of, frame_files
 from train.export import onnx_geometry, onnx_runner
 from train.export.onnx_network import ExportedPTv3
 from train.export.onnx_quantize import errors_only
@@ -150,8 +150,7 @@ def _described(
 ) -> dict[str, Any]:
     """Return what an export says about itself; its id is made from all of it."""
     files = frame_files(metadata.layout)
-    class_map = files.class_map
-    known = class_map.class_names == metadata.class_names
+    class_map = class_map_of(metadata.layout, metadata.class_names)
     described: dict[str, Any] = {
         "network": f"{metadata.network}:{metadata.size}",
         "cpe_input": network.config.cpe_input,
@@ -164,7 +163,7 @@ def _described(
         "input": {
             "columns": [list(column) for column in files.columns],
             "strength_scale": files.strength_scale,
-            "raw_ids": list(class_map.train_to_raw) if known else None,
+            "raw_ids": None if class_map is None else list(class_map.train_to_raw),
         },
         "precision": precision,
         "weights_checksum": checksum(network),

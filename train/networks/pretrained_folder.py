@@ -14,6 +14,7 @@ from train.core.atomic_write import atomic_write, make_folder
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
 from train.core.tensor_file import TENSORS_SHA256, tensors_sha256
+from train.core.user_file import short_name
 from train.networks.protocol import Network
 from train.networks.weights import (
     FOLDER_CONFIG,
@@ -167,7 +168,10 @@ def model_card(config: Mapping[str, Any], metadata: ModelMetadata) -> str:
         What the network is.
     """
     clip, simulated = metadata.clip_range_m, metadata.simulated_seed is not None
-    title = f"{metadata.network}:{metadata.size}, {metadata.dataset}"
+    # Not the folders of the machine where files of the user's lie.
+    dataset = short_name(metadata.dataset)
+    network = f"{short_name(metadata.network)}:{metadata.size}"
+    title = f"{network}, {dataset}"
     options = ", ".join(f"{name} {value}" for name, value in metadata.overrides.items())
     box = "" if clip is None else f" (points moved into the box {clip[:3]} to {clip[3:]} m)"
     channels = "x, y, z in meters and strength" if metadata.in_channels == 4 else "as trained"
@@ -191,9 +195,9 @@ def model_card(config: Mapping[str, Any], metadata: ModelMetadata) -> str:
         blocks.heading("What it is"),
         blocks.bullets(
             [
-                f"Network: {metadata.network}:{metadata.size}" + (options and f" ({options})"),
+                f"Network: {network}" + (options and f" ({options})"),
                 f"Weights: `{config['weights']}`, checksum {config['checksum']}",
-                f"Classes of {metadata.dataset}, by train id: "
+                f"Classes of {dataset}, by train id: "
                 + ", ".join(f"{index} {name}" for index, name in enumerate(metadata.class_names)),
                 f"Trained on: {_trained_on(metadata)}",
             ]
@@ -208,7 +212,7 @@ def _trained_on(metadata: ModelMetadata) -> str:
     sequences = f"{count} sequences" if count else "sequences that were not recorded"
     if metadata.simulated_seed is not None:
         return f"{sequences} of simulated scenes, seed {metadata.simulated_seed}"
-    return f"{sequences} of {metadata.dataset}"
+    return f"{sequences} of {short_name(metadata.dataset)}"
 
 
 def _about_scores(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

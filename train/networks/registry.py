@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from train.core.errors import UserError
-from train.networks.network_file import call_builder, is_network_file, resolved_file
+from train.core.user_file import call_in_file, is_in_user_file, is_user_file, parse_in_file
 from train.networks.protocol import Network, NetworkSpec
 
 NETWORKS: Final = {
@@ -47,8 +47,8 @@ def build_network(spec: NetworkSpec, **options: Any) -> Network:
     ValueError
         If the network has no such size or option.
     """
-    if is_network_file(spec.network):
-        made = call_builder(
+    if is_user_file(spec.network):
+        made = call_in_file(
             Path(spec.network),
             spec.size,
             spec.num_classes,
@@ -98,11 +98,9 @@ def parse_network(flag: str, name: str) -> tuple[str, str]:
     UserError
         If the network or the file is unknown, or the size or function is missing.
     """
-    network, _, size = name.rpartition(":") if ".py:" in name else name.partition(":")
-    if is_network_file(network):
-        if not size:
-            raise UserError(f"--{flag} {name}: say which function, FILE.py:FUNCTION")
-        return str(resolved_file(Path(network), f"--{flag} {name}")), size
+    if is_in_user_file(name):
+        return parse_in_file(flag, name, "FUNCTION")
+    network, _, size = name.partition(":")
     if network not in NETWORKS:
         known = ", ".join(sorted(NETWORKS))
         raise UserError(

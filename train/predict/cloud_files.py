@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 from train.data import nuscenes
+from train.data.class_map import ClassMap
 from train.data.frame import IGNORE_INDEX, LidarFrame
 from train.data.readers import CLOUD_ENDINGS, CloudFile, open_cloud
 from train.data.readers.bare_points import KITTI_COLUMNS, strength_name
-from train.data.readers.class_map import ClassMap
 from train.data.readers.cloud_file import NO_STRENGTH, checked_points
 from train.data.readers.frame_files import FrameFiles
 from train.data.semantickitti.classes import CLASS_MAP

@@ -16,12 +16,11 @@ from train.core.command import Command, Device, or_alone
 from train.core.console import logger
 from train.core.device import resolve_device
 from train.core.errors import UserError
+from train.data.class_map import ClassMap
 from train.data.dataset_spec import DATASETS
-from train.data.kitti_layout import frame_files
+from train.data.kitti_layout import class_map_of, frame_files
 from train.data.layout_flags import LayoutFlags
-from train.data.readers.class_map import ClassMap
 from train.data.readers.frame_files import FrameFiles
-from train.data.semantickitti.classes import CLASS_MAP
 from train.evaluation.load_network import LoadedNetwork, is_own_checkpoint, open_network
 from train.evaluation.network_pass import TEST_TIME_AUGMENTATIONS, WHEN_IT_HELPS, Precision
 from train.networks.official.checkpoint import Form
@@ -248,9 +247,7 @@ def _class_map(options: Options, files: FrameFiles, network: LoadedNetwork) -> C
             )
         files.class_map.check_classes(network.class_names, str(options.checkpoint))
         return files.class_map
-    if "class_map" in network.layout:
-        return files.class_map
-    return CLASS_MAP if network.class_names == CLASS_MAP.class_names else None
+    return class_map_of(network.layout, network.class_names)
 
 
 def _open_teacher(options: Options, network: LoadedNetwork) -> LoadedNetwork | None:

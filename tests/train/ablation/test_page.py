@@ -286,6 +286,22 @@ def test_notes_variants_beyond_the_plan_and_the_command_are_shown(experiment, wr
     assert f"by `{command}`" in text
 
 
+def test_a_grid_of_ones_own_says_its_title_its_options_and_a_dirty_tree(experiment, written):
+    commits = (f"{'a' * 40}+", "b" * 40)
+    runs = [replace(run, commit=commits[run.seed == 0]) for run in experiment(EFFECTS)]
+    text, _ = written(runs)
+    assert "which of four" not in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| commit")]
+    assert "`aaaaaaaaaaaa` with local changes (20 runs), `bbbbbbbbbbbb` (4 runs)" in line
+    twice = Variant("/home/me/my_hint.py:Hint", {"hint": 2.0}, "twice", labels="0.1")
+    variants = {**PLAN.grid.variants, "same": twice}
+    own = replace(PLAN, grid=replace(PLAN.grid, variants=variants, own=True))
+    text, _ = written(runs, [own])
+    assert "## Grid methods\n\nwhich of four\n" in text
+    assert "- `ce`: cross-entropy alone; `--method none`" in text
+    assert "- `same`: twice; `--method my_hint`, hint 2.0, labels 0.1" in text
+
+
 def test_the_same_records_give_the_same_files(tmp_path, experiment, bootstrap):
     runs = experiment(EFFECTS, teacher=9.0)
     for name in ("one", "two"):

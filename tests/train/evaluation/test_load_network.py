@@ -8,6 +8,7 @@ import torch
 from tests.train.networks.conftest import _make_batch as make_batch
 from tests.train.networks.official.official_files import write_official
 from train.core.errors import UserError
+from train.data.dataset_spec import dataset_spec
 from train.data.waymo import CLASS_NAMES as WAYMO
 from train.evaluation.load_network import (
     OFFICIAL_BOXES,
@@ -20,9 +21,8 @@ from train.evaluation.load_network import (
 from train.networks.litept import build_litept
 from train.networks.ptv3 import build_segmentor
 from train.networks.weights import save_model
-from train.presets import CLIP_RANGE_M
 
-WAYMO_BOX = CLIP_RANGE_M["waymo"]
+WAYMO_BOX = dataset_spec("waymo").clip_range_m
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_its_checkpoint_is_loaded_again_while_the_file_is_there(source, tmp_path
     want = model.state_dict()
     assert all(torch.equal(value, want[key]) for key, value in loaded.state_dict().items())
     source.unlink()
-    with pytest.raises(UserError, match=r"mine\.py: the file that builds this network is not the"):
+    with pytest.raises(UserError, match=r"mine\.py: the file that has the function build is not"):
         load_model(tmp_path / "student.pt")
 
 

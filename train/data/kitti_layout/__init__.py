@@ -1,20 +1,21 @@
 """Frames of one's own: the KITTI layout, with classes from a file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from train.data.dataset_spec import BenchmarkRule, DatasetSpec
+from train.data.class_map import ClassMap
+from train.data.dataset_spec import DATASETS, BenchmarkRule, DatasetSpec, dataset_spec
 from train.data.kitti_layout.layout import KittiLayout, find_drives, list_sequences
 from train.data.readers.bare_points import KITTI_COLUMNS
-from train.data.readers.class_map import ClassMap
 from train.data.readers.class_map_file import read_class_map
 from train.data.readers.frame_files import FrameFiles, parse_columns
 from train.data.semantickitti.classes import CLASS_MAP
 
 __all__ = [
     "KittiLayout",
+    "class_map_of",
     "find_drives",
     "frame_files",
     "kitti_layout_spec",
@@ -55,6 +56,31 @@ def frame_files(options: Mapping[str, Any]) -> FrameFiles:
         not_ours="its columns are others (--data.point-columns)",
         add_labels="add the labels",
         type_is_said=True,
+    )
+
+
+def class_map_of(layout: Mapping[str, Any], class_names: Sequence[str] | None) -> ClassMap | None:
+    """Return what a network's classes are in label files; None if that is not known.
+
+    Parameters
+    ----------
+    layout
+        `ModelMetadata.layout`: the class map that is kept there, or that of the dataset of
+        `DATASETS` that has these classes.
+    class_names
+        By train id; None where nobody knows.
+
+    Raises
+    ------
+    UserError
+        If the class map that is kept is damaged.
+    """
+    if "class_map" in layout:
+        return frame_files(layout).class_map
+    specs = (dataset_spec(name) for name in DATASETS) if class_names else ()
+    return next(
+        (s.class_map for s in specs if s.class_map and s.class_names == tuple(class_names or ())),
+        None,
     )
 
 

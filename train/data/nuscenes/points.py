@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.class_map import ClassMap
 from train.data.files import check_size, read_bytes
 from train.data.nuscenes.classes import CATEGORY_TO_TRAIN, CLASS_NAMES
 from train.data.readers.bare_points import checked_points, wrong_points
-from train.data.readers.class_map import ClassMap
 from train.data.readers.cloud_file import points_of_users
 from train.data.readers.frame_files import FrameFiles
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Final
 
 from train.core.bounded import first_line, whole_number
 from train.core.errors import UserError
+from train.data.class_map import MAX_RAW_ID, ClassMap
 from train.data.files import check_size, listed, read_bytes
 from train.data.frame import IGNORE_INDEX
-from train.data.readers.class_map import MAX_RAW_ID, ClassMap
 
 SPLIT_KEYS: Final = {"train": "training", "valid": "validation", "test": "test"}
 """The file's names of the parts, and ours."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.core.errors import UserError
+from train.data.class_map import ClassMap
 from train.data.dataset_spec import OpenOptions
 from train.data.files import read_bytes, reading
 from train.data.frame import LidarFrame, NoLabelsError
@@ -24,7 +25,6 @@ from train.data.readers.bare_points import (
     refuse_other_columns,
     row_type,
 )
-from train.data.readers.class_map import ClassMap
 from train.data.readers.cloud_file import checked_points, load_npy, points_of_users
 
 LabelType = Literal["uint8", "uint16", "uint32"]

@@ -39,5 +39,6 @@ SPEC: Final = DatasetSpec(
     submission=lambda output, source, _: SemanticKittiSubmission(output, source),
     submission_suffix=".zip",
     has_cameras=True,
+    class_map=CLASS_MAP,
     ground_z_m=-1.73,  # the HDL-64E is mounted so high
 )

@@ -6,8 +6,8 @@ The single-scan map of the official `semantic-kitti.yaml`, with our train ids 0.
 
 from typing import Final
 
+from train.data.class_map import ClassMap
 from train.data.frame import IGNORE_INDEX, SPLITS
-from train.data.readers.class_map import ClassMap
 
 CLASS_NAMES: Final = (
     "car",

@@ -41,4 +41,6 @@ SPEC: Final = DatasetSpec(
     ground_z_m=0.0,  # the vehicle frame stands on the scene
     slow_to_decode=True,
     has_cameras=True,
+    # PTv3's official box, in the vehicle's frame: whatever is above 2 m counts as at 2 m.
+    clip_range_m=(-75.2, -75.2, -4.0, 75.2, 75.2, 2.0),
 )

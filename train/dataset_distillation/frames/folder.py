@@ -16,8 +16,8 @@ import numpy as np
 
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
+from train.data.class_map import ClassMap
 from train.data.frame import IGNORE_INDEX
-from train.data.readers.class_map import ClassMap
 from train.data.readers.class_map_file import CLASS_MAP_FILE, class_map_yaml
 from train.dataset_distillation.clouds import PointClouds
 

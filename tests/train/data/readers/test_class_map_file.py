@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.train.data.damage import refused, refused_at
+from train.data.class_map import ClassMap
 from train.data.kitti_layout import read_class_map
-from train.data.readers.class_map import ClassMap
 from train.data.readers.class_map_file import class_map_yaml
 from train.data.semantickitti.classes import CLASS_MAP
 
