@@ -1,11 +1,14 @@
-"""Damage that once gave a traceback, a hang, an abort or no memory: now each is one line."""
+"""What is damaged is one line: what once gave more, and mutants of a sound file of each kind."""
 
 import io
+import itertools
 import json
 import math
 import os
 import re
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
-from tests.train.damaged.readers import REFUSALS, Reader, readers
+from tests.train.damaged.readers import REFUSALS, STDERR, Reader, readers
 from train.data.readers import open_cloud
 from train.predict.cloud_files import read_cloud
 
@@ -207,3 +211,39 @@ def test_a_letter_that_is_not_ascii_stays_in_a_las_file(found):
     finally:
         reader.path.write_bytes(whole)
     assert cloud.labeled(np.zeros(60, dtype=np.int64))[26:27] == b"\xe9"
+
+
+# ---- mutants -------------------------------------------------------------------------------------
+
+
+MOST_WRONG = 25
+"""So many answers are shown."""
+
+
+@pytest.mark.timeout(3600)  # of the 50,000
+def test_mutants_are_read_or_refused_in_one_line(tmp_path: Path):
+    thorough = settings().max_examples >= settings.get_profile("thorough").max_examples
+    end = 50_000 if thorough else 2_000
+    wrong: list[str] = []
+    at = 0
+    for attempt in itertools.count():
+        # In a process of its own, which a reader may abort, and which has a bound on its memory.
+        words = ["-m", "tests.train.damaged.readers", tmp_path / str(attempt), at, end]
+        found = subprocess.run(
+            [sys.executable, *map(str, words)], capture_output=True, text=True, check=False
+        )
+        lines = found.stdout.splitlines()
+        numbers = [index for index, line in enumerate(lines) if line.split(" ")[0].isdecimal()]
+        for index, after in itertools.pairwise([*numbers, len(lines)]):
+            if after > index + 1:
+                wrong.append("\n".join(lines[index:after]))
+        if found.returncode == 0:
+            break
+        assert numbers, found.stderr
+        last = lines[numbers[-1]]
+        written = (tmp_path / str(attempt) / STDERR).read_text(errors="replace")
+        wrong.append(f"{last}: ended with {found.returncode}\n{written[-500:]}")
+        at = int(last.split()[0]) + 1
+        if len(wrong) >= MOST_WRONG or at >= end:
+            break
+    assert not wrong, f"{len(wrong)} of {at or end}\n" + "\n".join(wrong[:MOST_WRONG])

@@ -1,10 +1,17 @@
-"""RipsNet: the paper's sizes and costs, and that a cloud has no order."""
+"""RipsNet: its sizes and costs, how far it is from the truth, and a regression in its place."""
 
+import gudhi
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.train.methods.topkd.test_fit import blobs_and_circles, targets_of
+from train.methods.topkd.artifacts import ImageMaker, load_maker
+from train.methods.topkd.diagnostics import component_bottleneck, fidelity
+from train.methods.topkd.oracle import distance_statistics, fit_distance_regression
 from train.methods.topkd.ripsnet import IMAGE_UNITS, RipsNet, unit_list
+from train.methods.topkd.targets import exact_images
 
 
 @pytest.mark.parametrize(
@@ -110,3 +117,90 @@ def test_a_standardization_is_absorbed():
     ripsnet.absorb(shift, spread)
     assert torch.allclose(ripsnet(clouds * spread + shift), want, atol=1e-5)
     assert not torch.allclose(ripsnet(clouds), want, atol=1e-2)
+
+
+# ---- against GUDHI and by hand -------------------------------------------------------------------
+
+
+@pytest.mark.oracle
+def test_the_bottleneck_of_components_is_gudhis():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        one, other = (
+            rng.exponential(1.0, rng.integers(0, 7)).round(int(rng.integers(1, 4))) + 0.001
+            for _ in range(2)
+        )
+        want = gudhi.bottleneck_distance(*(np.c_[0 * d, d] for d in (one, other)))
+        found = component_bottleneck(torch.tensor(one), torch.tensor(other))
+        assert float(found) == pytest.approx(want, abs=1e-9)
+
+
+def test_equal_clouds_are_at_no_distance_and_moved_ones_are(prepared):
+    _, path = prepared()
+    maker = load_maker(path)
+    torch.manual_seed(0)
+    clouds = torch.rand(5, 16, 10)
+    same = fidelity(maker, clouds, clouds)
+    assert (same.image_distance, same.bottleneck) == (0, 0)
+    assert same.teacher_error == same.student_error
+    exact = exact_images(clouds, maker.card.scale, (0,))
+    want = (maker.ripsnet(clouds) - exact).square().mean().item()
+    assert same.teacher_error == pytest.approx(want, rel=1e-5)
+    other = fidelity(maker, clouds, 3 * clouds)
+    assert other.teacher_error == same.teacher_error
+    assert other.student_error != same.student_error
+    assert min(other.image_distance, other.bottleneck) > 0
+
+
+def test_what_cannot_be_compared_is_refused(prepared):
+    _, path = prepared()
+    maker = load_maker(path)
+    clouds = torch.rand(2, 16, 10)
+    with pytest.raises(ValueError, match="pass the same points of both networks"):
+        fidelity(maker, clouds, clouds[:, :15])
+    with pytest.raises(ValueError, match="no RipsNet"):
+        fidelity(ImageMaker(card=maker.card, ripsnet=None), clouds, clouds)
+
+
+# ---- the regression on distances -----------------------------------------------------------------
+
+
+def test_the_statistics_are_numpys_quantiles_of_the_distances():
+    clouds = torch.randn(3, 9, 4, generator=torch.Generator().manual_seed(0))
+    for cloud, found in zip(clouds.double().numpy(), distance_statistics(clouds), strict=True):
+        table = np.linalg.norm(cloud[:, None] - cloud[None], axis=-1)
+        ordered = np.sort(table, axis=1)
+        groups = [table[np.triu_indices(9, 1)], *(ordered[:, place] for place in (1, 2, 3))]
+        levels = np.linspace(0, 1, 21)
+        want = np.concatenate([np.quantile(group, levels) for group in groups])
+        assert np.allclose(found.numpy(), want, atol=1e-6)
+
+
+def test_of_two_points_there_is_one_neighbor():
+    assert distance_statistics(torch.tensor([[[0.0], [3.0]]])).tolist() == [[3.0] * 42]
+
+
+def test_it_predicts_the_components_of_clouds_that_it_never_saw():
+    targets = targets_of(blobs_and_circles(400, points=24))
+    seen, other = slice(0, 300), slice(300, 400)
+    regression = fit_distance_regression(targets.clouds[seen], targets.images[seen])
+    wanted = targets.images[other].double()
+    constant = (wanted - regression.mean_image).square().mean()
+    assert (wanted - regression(targets.clouds[other])).square().mean() < constant / 1.5
+
+
+def test_of_images_without_a_relation_to_clouds_it_predicts_the_mean():
+    generator = torch.Generator().manual_seed(0)
+    clouds = torch.randn(200, 8, 2, generator=generator)
+    images = torch.rand(200, 5, generator=generator, dtype=torch.float64)
+    regression = fit_distance_regression(clouds, images)
+    assert regression.penalty == 1.0
+    other = torch.rand(200, 5, generator=generator, dtype=torch.float64)
+    constant = (other - regression.mean_image).square().mean()
+    assert (other - regression(clouds.flip(0))).square().mean() > constant
+
+
+@pytest.mark.parametrize(("clouds", "images"), [(7, 7), (9, 8)])
+def test_too_few_clouds_or_other_images_are_refused(clouds, images):
+    with pytest.raises(ValueError, match=f"{clouds} clouds and {images} images"):
+        fit_distance_regression(torch.rand(clouds, 4, 2), torch.rand(images, 5))

@@ -1,13 +1,18 @@
-"""The whole network against its slow twin, and what must hold for any weights."""
+"""The whole network against its slow twin, its sizes, and the rotation by its definition."""
+
+import math
 
 import pytest
 import torch
 
 from tests.train.networks.litept.plain_litept import PlainLitePT
 from tests.train.networks.ptv3.plain_ptv3 import as_voxels
-from train.networks.litept import build_litept
+from train.networks.litept import SIZES, build_litept, litept_config
+from train.networks.litept.rotary import point_rotation
+from train.networks.protocol import NetworkSpec
 from train.networks.ptv3 import build_hierarchy
 from train.networks.ptv3.block import PointDropPath
+from train.networks.registry import build_network
 
 IN_ORDER = [range(4)] * 5
 CLOUDS = {"one-cloud": [90], "three-clouds": [60, 5, 40]}
@@ -130,3 +135,103 @@ def test_it_takes_the_rows_of_another_hierarchy_and_cuts_its_own_patches(telling
     with pytest.raises(ValueError, match="needs 5"):
         model(telling, build_hierarchy(telling, num_stages=4))
     assert model.prepare_on(build_hierarchy(telling, num_stages=4), telling) is None
+
+
+# ---- the paper's sizes ---------------------------------------------------------------------------
+
+
+def count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_parts_of_s_have_their_counts():
+    with torch.device("meta"):
+        backbone = build_litept("S", 16).backbone
+    assert count(backbone) == 12_703_932
+    assert count(backbone.embedding) == 18_072
+    encoder = [count(stage) for stage in backbone.enc.values()]
+    assert encoder == [72_864, 293_688, 1_173_168, 4_632_012, 6_240_024]
+    assert [count(stage) for stage in backbone.dec.values()] == [192_024, 57_888, 15_984, 8_208]
+
+
+@pytest.mark.parametrize("size", ["tiny", "S*", "S-star"])
+def test_a_spec_builds_the_same_network_again(size):
+    with torch.device("meta"):
+        model = build_litept(size, 7, 4, drop_path=0.1, attention="plain")
+        spec = model.spec()
+        again = build_network(spec, attention="plain")
+    assert spec == NetworkSpec("litept", size.replace("-star", "*"), 7, 4, {"drop_path": 0.1})
+    assert again.config == model.config
+    assert again.geometry_key == model.geometry_key
+
+
+def test_tuples_that_a_file_brings_as_lists_are_tuples_again():
+    config = litept_config("tiny", enc_depths=[1, 1, 1, 1, 1], orders=["z", "hilbert"])
+    assert config.enc_depths == (1,) * 5
+    assert isinstance(hash((config.orders,)), int)
+
+
+def test_what_the_sizes_have_in_common():
+    for name, config in SIZES.items():
+        assert config.enc_attention == (False, False, False, True, True), name
+        assert config.attention_stages == (3, 4), name
+        assert config.head_width == 18, name
+
+
+# ---- the rotation --------------------------------------------------------------------------------
+
+
+def turned_by_hand(head, place, base):
+    """Turn one head's channels, a pair at a time."""
+    out, third = list(head), len(head) // 3
+    for axis in range(3):
+        for j in range(third // 2):
+            u, v = axis * third + j, axis * third + third // 2 + j
+            angle = place[axis] * base ** (-j / (third // 2))
+            out[u] = head[u] * math.cos(angle) - head[v] * math.sin(angle)
+            out[v] = head[v] * math.cos(angle) + head[u] * math.sin(angle)
+    return out
+
+
+@pytest.mark.parametrize("width", [6, 18, 24])
+def test_each_pair_of_channels_is_turned_by_its_axis_and_frequency(width):
+    generator = torch.Generator().manual_seed(0)
+    heads = torch.randn(7, 2, width, generator=generator, dtype=torch.float64)
+    places = torch.randint(0, 900, (7, 3), generator=generator)
+    places[0] = 0
+    got = point_rotation(places, width, 100.0, heads.dtype)(heads)
+    want = [
+        [turned_by_hand(head.tolist(), place.tolist(), 100.0) for head in row]
+        for row, place in zip(heads, places, strict=True)
+    ]
+    torch.testing.assert_close(got, torch.tensor(want, dtype=torch.float64), rtol=1e-12, atol=1e-11)
+    assert torch.equal(got[0], heads[0]), "nothing turns at the origin"
+
+
+def test_scores_depend_on_differences_of_places_alone():
+    generator = torch.Generator().manual_seed(1)
+    query, key = torch.randn(2, 5, 1, 18, generator=generator, dtype=torch.float64)
+    places = torch.randint(0, 200, (2, 5, 3), generator=generator)
+    scores = []
+    for shift in (0, 37):
+        turned = [
+            point_rotation(place + shift, 18, 100.0, query.dtype)(head)
+            for place, head in zip(places, (query, key), strict=True)
+        ]
+        scores.append((turned[0] * turned[1]).sum(-1))
+    torch.testing.assert_close(*scores)
+
+
+def test_angles_of_16_bit_heads_are_those_of_32_bits():
+    places = torch.tensor([[257, 301, 999]])  # bfloat16 would make 256, 302 and 1000 of these
+    heads = torch.randn(1, 3, 18, generator=torch.Generator().manual_seed(2))
+    short = heads.to(torch.bfloat16)
+    got = point_rotation(places, 18, 100.0, torch.bfloat16)(short)
+    want = point_rotation(places, 18, 100.0, torch.float32)(short.float())
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, want.to(torch.bfloat16))
+
+
+def test_a_width_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="head_width is 16, must be a multiple of 6"):
+        point_rotation(torch.zeros(1, 3), 16, 100.0, torch.float32)
