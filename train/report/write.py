@@ -1,6 +1,6 @@
 """Writes a run's report.html: when it ends, with what it has at hand, or later, from its files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def _write(records: Records, page: Path, opened: Opened | str) -> Path:
 def _open(records: Records, run: Mapping[str, Any], data_root: Path | None) -> Opened:
     """Return a run's validation frames and its networks."""
     spec = dataset_spec(run["dataset"], run["data"])
-    source = _validation_frames(spec, run, data_root)
+    source = validation_frames(spec, run, data_root, strict=False)
     networks: dict[str, Network] = {}
     for role in ROLES:
         if role not in records.metrics:
@@ -95,20 +95,28 @@ def _open(records: Records, run: Mapping[str, Any], data_root: Path | None) -> O
     return source, networks
 
 
-def _validation_frames(
-    spec: DatasetSpec, run: Mapping[str, Any], data_root: Path | None
+def validation_frames(
+    spec: DatasetSpec,
+    run: Mapping[str, Any],
+    data_root: Path | None,
+    sequences: Sequence[str] = (),
+    *,
+    strict: bool = True,
 ) -> FrameSource:
-    """Open the frames that were scored; writes no data."""
+    """Open the frames that a run has scored, or those of other sequences; writes no data.
+
+    `run` is its recorded configuration; UserError if its data is not there any more.
+    """
     data = run["data"]
     suffix = "-simulated" if run["simulate"] else ""
     root = data_root or Path(run["data_root"] or f"data/{run['dataset']}{suffix}")
     if not (root.is_dir() and any(root.iterdir())):
         raise UserError(f"{root} holds no data any more; give its place with --data-root")
-    sequences = tuple(data["validation_sequences"])
-    if run["simulate"]:
+    chosen = tuple(sequences) or tuple(data["validation_sequences"])
+    if run["simulate"] and not sequences:
         # The folder holds something: this finds the same simulation or refuses another, and
         # simulates nothing.
-        sequences = spec.simulate(
+        chosen = spec.simulate(
             root,
             num_frames=data["simulated_frames"],
             num_validation_frames=data["simulated_validation_frames"],
@@ -116,4 +124,4 @@ def _validation_frames(
             seed=data["simulated_seed"],
         ).validation_sequences
     cache_dir = None if data["cache_dir"] is None else Path(data["cache_dir"])
-    return spec.open(root, "validation", sequences=sequences, cache_dir=cache_dir, strict=False)
+    return spec.open(root, "validation", sequences=chosen, cache_dir=cache_dir, strict=strict)

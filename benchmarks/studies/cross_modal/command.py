@@ -41,17 +41,8 @@ class Options(RunOptions):
 def run(options: Options, settings: Settings | None = None) -> None:
     """Do the missing runs and write the page.
 
-    Parameters
-    ----------
-    options
-        Of the command.
-    settings
-        What all runs share; None for those of the command.
-
-    Raises
-    ------
-    UserError
-        If there is nothing to show, or records are of other settings.
+    `settings` are what all runs share, None for those of the command. UserError if there is
+    nothing to show, or records are of other settings.
     """
     refuse_below(1, seeds=options.seeds)
     refuse_unknown(GRIDS, "--grids", options.grids)

@@ -31,12 +31,11 @@ from train.core.atomic_write import make_folder
 from train.core.provenance import sha256_of
 from train.data.cameras import CAMERA_FIELDS
 from train.data.dataset_spec import dataset_spec
-from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource, LidarFrame
-from train.data.loader import EvaluationFrames, TrainingFrames
-from train.data.transforms import PAPER_AUGMENTATION
+from train.data.frame import IGNORE_INDEX, IN_CHANNELS, FrameSource, LidarFrame, SomeFrames
+from train.data.loader import EvaluationFrames
 from train.engine.image_training import image_network_of_run
 from train.engine.loop import FrameBatches, fit
-from train.engine.run_data import RunData, open_data
+from train.engine.run_data import RunData, open_data, training_frames
 from train.engine.train_step import TrainTask
 from train.evaluation.evaluate import evaluate
 from train.methods.cross_modal.camera_method import CameraMethod
@@ -106,7 +105,7 @@ class Run(NamedTuple):
     seed: int
 
 
-class SomeLabeled:
+class SomeLabeled(SomeFrames):
     """A source in which some points of each frame keep their labels, the same in every epoch.
 
     Parameters
@@ -118,13 +117,8 @@ class SomeLabeled:
     """
 
     def __init__(self, source: FrameSource, share: float) -> None:
-        self.source, self.share = source, share
-        self.names = source.names
-        self.skipped_unlabeled, self.unreadable = source.skipped_unlabeled, source.unreadable
-
-    def __len__(self) -> int:
-        """Return how many frames there are."""
-        return len(self.source)
+        super().__init__(source, range(len(source)))
+        self.share = share
 
     def __getitem__(self, index: int) -> LidarFrame:
         """Read one frame."""
@@ -133,10 +127,6 @@ class SomeLabeled:
             return frame
         kept = np.random.default_rng([_LABELS, index]).random(len(frame.segment)) < self.share
         return dataclasses.replace(frame, segment=np.where(kept, frame.segment, IGNORE_INDEX))
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Name the files that hold one frame."""
-        return self.source.files(index)
 
 
 class Experiment:
@@ -239,19 +229,17 @@ class Experiment:
         default = preset(self.settings.dataset, "tiny", variant.method).options
         options = from_json(dict(variant.options), default)
         student = self._student(run.seed)
-        method = cls(options, student, None, **self._artifacts(cls.needs_image_network))
+        artifacts = {"artifacts": self.image_file} if cls.needs_image_network else {}
+        method = cls(options, student, None, **artifacts)
         if isinstance(method, CameraMethod):
             self._kept.serve(method.image_network.to(self.device))
         share = GRIDS[run.grid].label_share
         source = self.data.training if share in (0, 1) else SomeLabeled(self.data.training, share)
-        frames = TrainingFrames(
+        frames = training_frames(
+            config,
             source,
-            grid_size_m=config.data.grid_size_m,
-            augmentation=PAPER_AUGMENTATION,
-            max_voxels=config.data.max_voxels,
-            clip_range_m=config.data.clip_range_m,
+            student.coarsest_cell_voxels,
             seed=2 * run.seed + 1,
-            coarsest_cell_voxels=student.coarsest_cell_voxels,
             fields=cls.batch_fields,
             labels=cls.needs_labels,
         )
@@ -275,9 +263,6 @@ class Experiment:
         method.eval()
         student.eval()
         return student, method.with_images(student), steps, log.seconds
-
-    def _artifacts(self, needed: bool) -> Mapping[str, Path]:
-        return {"artifacts": self.image_file} if needed else {}
 
     def _score(self, model: nn.Module, fields: Collection[str]) -> dict[str, Any]:
         config = self.settings.run_config(self.work, self.device)

@@ -62,17 +62,8 @@ class Options(RunOptions):
 def run(options: Options, settings: Settings | None = None) -> None:
     """Do the missing runs and write the page.
 
-    Parameters
-    ----------
-    options
-        Of the command.
-    settings
-        What all runs share; None for those of the command.
-
-    Raises
-    ------
-    UserError
-        If there is nothing to show, or records are of other settings.
+    `settings` are what all runs share, None for those of the command. UserError if there is
+    nothing to show, or records are of other settings.
     """
     plan, settings = options.plan, settings or Settings()
     refuse_below(1, cpc=plan.cpc, distillations=plan.distillations, evaluations=plan.evaluations)

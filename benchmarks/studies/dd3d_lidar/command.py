@@ -42,17 +42,8 @@ class Options(RunOptions):
 def run(options: Options, settings: Settings | None = None) -> None:
     """Do the missing runs and write the page, with a picture of the first seed's frames.
 
-    Parameters
-    ----------
-    options
-        Of the command.
-    settings
-        What all runs share; None for those of the command.
-
-    Raises
-    ------
-    UserError
-        If there is nothing to show, or records are of other settings.
+    `settings` are what all runs share, None for those of the command. UserError if there is
+    nothing to show, or records are of other settings.
     """
     plan, picture = options.plan, options.output / PICTURE
     for name, given in (("--frames", plan.frames), ("--seeds", plan.seeds)):

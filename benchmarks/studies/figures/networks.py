@@ -22,6 +22,7 @@ from train.data.frame import IGNORE_INDEX, FrameSource
 from train.data.loader import EvaluationFrames
 from train.networks.protocol import Network
 from train.networks.weights import ModelMetadata, load_model
+from train.report.write import validation_frames
 
 TEACHER: Final = "teacher"
 STUDENT: Final = "student"
@@ -146,8 +147,8 @@ def open_frames_of_run(
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))["config"]
-        recorded, data = str(config["dataset"]), dict(config["data"])
-        simulated, own_root = bool(config["simulate"]), config["data_root"]
+        names = ("dataset", "data", "simulate", "data_root")
+        recorded, data, _, _ = (config[name] for name in names)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"--run {folder}: config.json cannot be read ({error}); give the --output of a "
@@ -156,24 +157,7 @@ def open_frames_of_run(
     if dataset is not None and dataset != recorded:
         raise UserError(f"--dataset {dataset}: the run in {folder} is of {recorded}")
     spec = dataset_spec(recorded, data)
-    default = Path("data") / f"{recorded}{'-simulated' if simulated else ''}"
-    found = root or (Path(own_root) if own_root else default)
-    if not found.is_dir():
-        raise UserError(
-            f"--run {folder}: its data was in {found}, which is not there; say where it is with "
-            "--data-root"
-        )
-    chosen = tuple(sequences) or tuple(data.get("validation_sequences", ()))
-    if simulated and not chosen:
-        made = spec.simulate(  # finds what the run wrote; the same numbers give the same frames
-            found,
-            num_frames=data["simulated_frames"],
-            num_validation_frames=data["simulated_validation_frames"],
-            azimuth_steps=data["simulated_azimuth_steps"],
-            seed=data["simulated_seed"],
-        )
-        chosen = made.validation_sequences
-    return spec, spec.open(found, "validation", sequences=chosen)
+    return spec, validation_frames(spec, config, root, sequences)
 
 
 def load(

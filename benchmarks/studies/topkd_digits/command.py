@@ -34,17 +34,8 @@ class Options:
 def run(options: Options, settings: Settings | None = None) -> None:
     """Do the missing runs and write the page, with what topkd-fidelity left beside it.
 
-    Parameters
-    ----------
-    options
-        Of the command.
-    settings
-        What all variants share; None for those of the command.
-
-    Raises
-    ------
-    UserError
-        If there is nothing to show, or records are of other settings.
+    `settings` are what all variants share, None for those of the command. UserError if there is
+    nothing to show, or records are of other settings.
     """
     refuse_below(1, seeds=options.seeds)
     settings = settings or Settings()

@@ -45,7 +45,7 @@ def write_run(folder, frames, **config):
     for seed, role in enumerate(ROLES):
         write_network(folder / FILES[role], "wide" if role == TEACHER else "small", seed)
     content = {"dataset": "semantickitti", "data_root": str(frames), "simulate": False}
-    content |= {"data": {"validation_sequences": ["08"]}} | config
+    content |= {"data": {"validation_sequences": ["08"], "cache_dir": None}} | config
     (folder / "config.json").write_text(json.dumps({"config": content}))
     return folder
 
@@ -85,7 +85,7 @@ def test_sequences_and_root_of_the_command_line_come_first(run, toy_frames, tmp_
     assert len(open_frames_of_run(run, None, None, ["00"])[1]) == 4
     moved = write_run(tmp_path / "moved", "nowhere")
     assert len(open_frames_of_run(moved, None, toy_frames, ())[1]) == 1
-    with pytest.raises(UserError, match=r"its data was in nowhere.*--data-root"):
+    with pytest.raises(UserError, match=r"nowhere holds no data any more.*--data-root"):
         open_frames_of_run(moved, None, None, ())
 
 
@@ -99,7 +99,8 @@ def test_a_run_of_simulated_frames_asks_the_simulator_which_are_for_validation(
         return SimulatedData(root, ("08",), ("00",), reused=True)
 
     monkeypatch.setattr("train.simulation.semantickitti.simulate_semantickitti", simulate)
-    data = {"simulated_frames": 5, "simulated_validation_frames": 2}
+    data = {"validation_sequences": [], "cache_dir": None}
+    data |= {"simulated_frames": 5, "simulated_validation_frames": 2}
     data |= {"simulated_azimuth_steps": 60, "simulated_seed": 3}
     folder = write_run(tmp_path / "run", toy_frames, simulate=True, data=data)
     _, source = open_frames_of_run(folder, None, None, ())
