@@ -8,16 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fast.checks import (
-    as_choice,
-    as_clouds,
-    as_mask,
-    as_nonnegative,
-    as_pairs,
-    as_positive,
-    refuse_two_devices,
-)
+from fast.checks import as_choice, as_clouds, as_nonnegative, as_positive
 from fast.compiler import disable_compile
+from fast.diagram import BatchedDiagram, Masks, as_two_diagrams
 from fast.dispatch import kernel
 from fast.rows import select_rows_of_clouds
 
@@ -25,22 +18,23 @@ PrecisionWeight = Literal["uniform", "persistence"]
 
 
 def persistence_weighted_chamfer(
-    teacher: Tensor,
-    student: Tensor,
+    teacher: Tensor | BatchedDiagram,
+    student: Tensor | BatchedDiagram,
     eps: float = 1e-8,
     *,
     cost_scale: float = 1.0,
     precision_weight: PrecisionWeight = "uniform",
     min_persistence: float = 0.0,
-    teacher_mask: Tensor | None = None,
-    student_mask: Tensor | None = None,
+    mask: Masks = None,
+    **named_masks: Tensor | None,
 ) -> Tensor:
     """Return how far each student diagram is from its teacher's.
 
     Parameters
     ----------
     teacher, student
-        (..., M, 2) and (..., K, 2) finite (birth, death) rows of one dimension; M and K may be 0.
+        `BatchedDiagram`s, or (..., M, 2) and (..., K, 2) finite (birth, death) rows, of one
+        dimension; M and K may be 0.
     eps
         Stabilizer of the weights' sum, above 0.
     cost_scale
@@ -52,8 +46,9 @@ def persistence_weighted_chamfer(
         the teacher's: log(1 + persistence), over the sum plus `eps`.
     min_persistence
         Teacher pairs of smaller persistence get weight 0.
-    teacher_mask, student_mask
-        (..., M) and (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+    mask
+        (..., M) and (..., K) bool, a pair: which rows are pairs; None for all. What stands in other
+        rows is not read. A `BatchedDiagram` has its own.
 
     Returns
     -------
@@ -80,26 +75,13 @@ def persistence_weighted_chamfer(
     tensor(0.5000)
     """
     name = "persistence_weighted_chamfer"
-    teacher, student = as_pairs(name, "teacher", teacher), as_pairs(name, "student", student)
-    refuse_two_devices(
-        name,
-        teacher=teacher,
-        student=student,
-        teacher_mask=teacher_mask,
-        student_mask=student_mask,
+    teacher, student, teacher_mask, student_mask, _ = as_two_diagrams(
+        name, ("teacher", "student"), teacher, student, mask, named_masks, double=False
     )
     as_positive(name, "eps", eps)
     as_positive(name, "cost_scale", cost_scale)
     as_choice(name, "precision_weight", precision_weight, ("uniform", "persistence"))
     as_nonnegative(name, "min_persistence", min_persistence)
-    if teacher.shape[:-2] != student.shape[:-2] or teacher.dtype != student.dtype:
-        raise ValueError(
-            f"{name}: student is {student.dtype} of shape {tuple(student.shape)}; teacher is "
-            f"{teacher.dtype} of shape {tuple(teacher.shape)}, pass one dtype and one batch shape"
-        )
-    teacher_mask = as_mask(name, "teacher_mask", teacher_mask, teacher)
-    student_mask = as_mask(name, "student_mask", student_mask, student)
-
     teacher_weights = _weights(teacher, teacher_mask, min_persistence)
     recall = _mean_cost(teacher, student, student_mask, teacher_weights, cost_scale, eps)
     if precision_weight == "persistence":

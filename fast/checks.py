@@ -3,7 +3,9 @@
 import math
 import operator
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,28 +17,45 @@ _PRECISE = (torch.float32, torch.float64)
 _LARGEST_COORDINATE = {torch.float32: 1e18, torch.float64: 1e150}
 
 
-def as_precise(function: str, argument: str, value: Tensor, *, has_kernel: bool = True) -> Tensor:
-    """Return a float32 or float64 tensor; float16 and bfloat16 become float32.
+def as_precise(function: str, argument: str, value: Any, *, has_kernel: bool = True) -> Tensor:
+    """Return a float32 or float64 tensor; float16 and bfloat16 become float32, arrays tensors.
 
     `has_kernel`: the function calls a compiled kernel, which `torch.func` cannot look into.
     """
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{function}: {argument} is a {type(value).__name__}; pass a torch.Tensor")
-    refuse_sparse(function, argument, value)
+    is_array = isinstance(value, np.ndarray)
+    tensor = as_tensor(function, argument, value)
+    refuse_sparse(function, argument, tensor)
     if has_kernel:
-        refuse_transforms(function, argument, value)
-    if value.dtype in _LOW_PRECISION:
-        return value.float()
-    if value.dtype not in _PRECISE:
+        refuse_transforms(function, argument, tensor)
+    if tensor.dtype in _LOW_PRECISION:
+        return tensor.float()
+    if tensor.dtype not in _PRECISE:
         raise ValueError(
-            f"{function}: {argument} has dtype {value.dtype}; pass a floating point tensor, "
-            f"e.g. {argument}.float()"
+            f"{function}: {argument} has dtype {tensor.dtype}; pass a floating point tensor, "
+            f"e.g. {argument}.{'astype(float)' if is_array else 'float()'}"
         )
-    return value
+    return tensor
+
+
+def as_tensor(function: str, argument: str, value: Any) -> Tensor:
+    """Return a tensor, or an array of numbers as one that shares its memory where it can."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fciub":
+        array = value.astype(value.dtype.newbyteorder("="), copy=False)
+        if not array.flags.writeable or min(array.strides, default=0) < 0:  # torch takes neither
+            array = array.copy()
+        return torch.from_numpy(array)
+    if not isinstance(value, Tensor):
+        kind = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
+        raise TypeError(
+            f"{function}: {argument} is a {type(value).__name__}{kind}; pass a torch.Tensor or a "
+            "numpy array of floats"
+        )
+    tensor: Tensor = value
+    return tensor
 
 
 def as_points(
-    function: str, argument: str, value: Tensor, *, least: int = 0, has_kernel: bool = True
+    function: str, argument: str, value: Any, *, least: int = 0, has_kernel: bool = True
 ) -> Tensor:
     """Return finite float32 or float64 rows (..., N, C), one per point, N at least `least`."""
     points = as_precise(function, argument, value, has_kernel=has_kernel)
@@ -59,7 +78,7 @@ def as_clouds(points: Tensor) -> Tensor:
     return points[None] if points.ndim == 2 else points.flatten(0, -3)
 
 
-def as_pairs(function: str, argument: str, value: Tensor) -> Tensor:
+def as_pairs(function: str, argument: str, value: Any) -> Tensor:
     """Return (birth, death) rows (..., K, 2), finite and (on the CPU) small enough to square."""
     pairs = as_points(function, argument, value)
     if pairs.shape[-1] != 2:
@@ -78,17 +97,19 @@ def as_pairs(function: str, argument: str, value: Tensor) -> Tensor:
     return pairs
 
 
-def as_mask(function: str, argument: str, mask: Tensor | None, pairs: Tensor) -> Tensor:
+def as_mask(function: str, argument: str, mask: Any, pairs: Tensor) -> Tensor:
     """Return a bool mask over the rows of `pairs` (..., K, 2); None is all of them."""
     if mask is None:
         return torch.ones(pairs.shape[:-1], dtype=torch.bool, device=pairs.device)
-    refuse_sparse(function, argument, mask)
-    if mask.dtype != torch.bool or mask.shape != pairs.shape[:-1]:
+    given = as_tensor(function, argument, mask)
+    refuse_sparse(function, argument, given)
+    refuse_two_devices(function, pairs=pairs, **{argument: given})
+    if given.dtype != torch.bool or given.shape != pairs.shape[:-1]:
         raise ValueError(
-            f"{function}: {argument} is {mask.dtype} of shape {tuple(mask.shape)}; "
+            f"{function}: {argument} is {given.dtype} of shape {tuple(given.shape)}; "
             f"pass bool of shape {tuple(pairs.shape[:-1])}"
         )
-    return mask
+    return given
 
 
 def refuse_sparse(function: str, argument: str, value: Tensor) -> None:
@@ -156,16 +177,24 @@ def as_integer(
     return integer
 
 
+def as_number(function: str, argument: str, value: Any) -> float:
+    """Return `value` as a float, of any size, inf and NaN too."""
+    try:
+        return float(value + 0)  # text is no number, not even of digits
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{function}: {argument} is {value!r}; pass a number") from None
+
+
 def as_positive(function: str, argument: str, value: float) -> float:
     """Return `value` as a finite float above 0."""
-    if not 0 < value < math.inf:
+    if not 0 < as_number(function, argument, value) < math.inf:
         raise ValueError(f"{function}: {argument} is {value}; pass a finite number above 0")
     return float(value)
 
 
 def as_nonnegative(function: str, argument: str, value: float) -> float:
     """Return `value` as a finite float of at least 0."""
-    if not 0 <= value < math.inf:
+    if not 0 <= as_number(function, argument, value) < math.inf:
         raise ValueError(f"{function}: {argument} is {value}; pass a finite number of at least 0")
     return float(value)
 
@@ -179,9 +208,16 @@ def as_choice(function: str, argument: str, value: str, choices: Sequence[str]) 
     return value
 
 
-def as_weights(function: str, argument: str, value: Sequence[float], count: int) -> list[float]:
-    """Return `count` finite non-negative floats."""
-    weights = [float(weight) for weight in value]
+def as_weights(function: str, argument: str, value: Any, count: int | None) -> list[float]:
+    """Return `count` finite non-negative floats; None: one or two."""
+    if not isinstance(value, (Sequence, np.ndarray, Tensor)) or isinstance(value, str):
+        raise ValueError(f"{function}: {argument} is {value!r}; pass one number per dimension")
+    weights = [as_number(function, argument, weight) for weight in value]
+    if count is None and len(weights) not in (1, 2):
+        raise ValueError(
+            f"{function}: {argument} has {len(weights)} entries; pass 1 (H0) or 2 (H0, H1)"
+        )
+    count = len(weights) if count is None else count
     if len(weights) != count:
         raise ValueError(
             f"{function}: {argument} has {len(weights)} entries; pass {count}, one per dimension"
@@ -191,7 +227,7 @@ def as_weights(function: str, argument: str, value: Sequence[float], count: int)
 
 def as_order(function: str, argument: str, value: float) -> float:
     """Return `value` as a finite exponent of at least 1."""
-    if not 1 <= value < math.inf:
+    if not 1 <= as_number(function, argument, value) < math.inf:
         raise ValueError(f"{function}: {argument} is {value}; pass a finite number of at least 1")
     return float(value)
 
@@ -199,26 +235,30 @@ def as_order(function: str, argument: str, value: float) -> float:
 def as_counted_pairs(
     function: str,
     argument: str,
-    value: Tensor,
-    mask: Tensor | None,
+    value: Any,
+    mask: Any,
     *,
     mask_argument: str = "mask",
     no_death_before_birth: bool = False,
+    double: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Return float64 (birth, death) rows (..., K, 2), 0 where they do not count, and the mask.
+    """Return (birth, death) rows (..., K, 2), 0 where they do not count, and the mask.
+
+    In float64, or unless `double` in their own dtype.
 
     Rows that do not count may hold anything before: they become (0, 0), of persistence 0. A CUDA
     tensor is not read.
     """
-    pairs = as_precise(function, argument, value).double()
+    pairs = as_precise(function, argument, value)
+    pairs = pairs.double() if double else pairs
     if pairs.ndim < 2 or pairs.shape[-1] != 2:
         raise ValueError(
             f"{function}: {argument} has shape {tuple(pairs.shape)}; "
             "pass (birth, death) rows, (..., K, 2)"
         )
-    refuse_two_devices(function, **{argument: pairs, mask_argument: mask})
-    mask = as_mask(function, mask_argument, mask, pairs)
-    pairs = pairs.where(mask[..., None], 0.0)
+    counted = as_mask(function, mask_argument, mask, pairs)
+    if mask is not None:
+        pairs = pairs.where(counted[..., None], 0.0)
     if pairs.device.type == "cpu" and pairs.numel():
         births, deaths = pairs.detach().unbind(dim=-1)
         if bool((deaths == math.inf).any()):
@@ -233,31 +273,7 @@ def as_counted_pairs(
                 f"{function}: {argument} has the pair {refused}; "
                 "pass (birth, death) rows, no death before its birth"
             )
-    return pairs, mask
-
-
-def as_two_diagrams(
-    function: str,
-    first: Tensor,
-    second: Tensor,
-    first_mask: Tensor | None,
-    second_mask: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, torch.dtype]:
-    """Return `as_counted_pairs` of two batches of one shape: pairs, masks, and whose dtype."""
-    dtype = as_precise(function, "first", first).dtype
-    as_precise(function, "second", second)
-    refuse_two_devices(function, first=first, second=second)
-    if first.shape[:-2] != second.shape[:-2] or first.dtype != second.dtype:
-        raise ValueError(
-            f"{function}: second is {second.dtype} of shape {tuple(second.shape)}; first is "
-            f"{first.dtype} of shape {tuple(first.shape)}, pass one dtype and one batch shape"
-        )
-    pairs, masks = zip(
-        as_counted_pairs(function, "first", first, first_mask, mask_argument="first_mask"),
-        as_counted_pairs(function, "second", second, second_mask, mask_argument="second_mask"),
-        strict=True,
-    )
-    return *pairs, *masks, dtype
+    return pairs, counted
 
 
 def as_grid(function: str, argument: str, value: Tensor, pairs: Tensor) -> Tensor:

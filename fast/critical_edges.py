@@ -151,7 +151,13 @@ def _as_batch(function: str, argument: str, value: Tensor, num_clouds: int) -> T
 
 
 def _refuse_two_kinds(function: str, teacher: BatchedDiagram, student: BatchedDiagram) -> None:
-    """Raise if the diagrams are not of one dimension and as many clouds."""
+    """Raise if these are no diagrams of one dimension and as many clouds."""
+    for argument, diagram in (("teacher", teacher), ("student", student)):
+        if not isinstance(diagram, BatchedDiagram):
+            raise TypeError(
+                f"{function}: {argument} is a {type(diagram).__name__}; pass a BatchedDiagram with "
+                "its critical edges, one dimension of what rips_persistence returns"
+            )
     if (teacher.dim, len(teacher)) != (student.dim, len(student)):
         raise ValueError(
             f"{function}: student has {len(student)} diagram(s) of dimension {student.dim}; "

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fast.checks import as_precise
+from fast.checks import as_counted_pairs, as_precise, refuse_two_devices
 from reference.diagram import Diagram
 
 _MOST_COUNTS_SHOWN = 8
+
+Masks = tuple[Any, Any] | None
+"""Which rows are pairs, of the first diagrams and of the second; None: all of either."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -276,3 +279,106 @@ def padded_diagram(dim: int, rows: list[Tensor], edges: list[Tensor]) -> Batched
         death_simplices=critical.new_full((*births.shape, dim + 2), -1),
         num_essential=torch.stack([each[:, 1].isinf().sum() for each in rows]),
     )
+
+
+def rows_of(
+    function: str, argument: str, value: Any, mask: Any, mask_argument: str = "mask"
+) -> tuple[Any, Any]:
+    """Return what a function is given as `value`: a diagram's pairs and mask, or rows and theirs.
+
+    Rows are not checked here.
+    """
+    if isinstance(value, BatchedDiagram):
+        if mask is not None:
+            raise ValueError(
+                f"{function}: {mask_argument} is given beside a BatchedDiagram, which has its own; "
+                "leave it out"
+            )
+        return value.pairs, value.mask
+    if not isinstance(value, (Tensor, np.ndarray)):
+        several = isinstance(value, (list, tuple)) and value
+        cure = "a BatchedDiagram, or a tensor of (birth, death) rows, (..., K, 2)"
+        if several and all(isinstance(each, BatchedDiagram) for each in value):
+            cure = f"one dimension, e.g. {argument}[0]"
+        elif several:
+            cure = "BatchedDiagram.from_list(rows, dim)"
+        raise TypeError(f"{function}: {argument} is a {type(value).__name__}; pass {cure}")
+    return value, mask
+
+
+def two_masks(
+    function: str, arguments: tuple[str, str], mask: Any, named: dict[str, Any]
+) -> tuple[tuple[Any, Any], tuple[str, str]]:
+    """Return the masks of two diagrams, and under which names they were given.
+
+    `named` are keywords beside `mask`: the masks of earlier code, each by its argument's name.
+    """
+    names = (f"{arguments[0]}_mask", f"{arguments[1]}_mask")
+    other = next((name for name in named if name not in names), None)
+    if other is not None:
+        raise TypeError(f"{function}: there is no argument {other}; masks are mask=(one, other)")
+    if named and mask is None:
+        return (named.get(names[0]), named.get(names[1])), names
+    if named or not (mask is None or (isinstance(mask, (tuple, list)) and len(mask) == 2)):
+        given = f"given beside {next(iter(named))}" if named else f"a {type(mask).__name__}"
+        raise ValueError(
+            f"{function}: mask is {given}; pass the mask of {arguments[0]} and of {arguments[1]}, "
+            "(one, other), None for all rows"
+        )
+    return ((None, None) if mask is None else (mask[0], mask[1])), ("mask[0]", "mask[1]")
+
+
+def as_two_diagrams(
+    function: str,
+    arguments: tuple[str, str],
+    first: Any,
+    second: Any,
+    mask: Masks,
+    named: dict[str, Any],
+    *,
+    double: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, torch.dtype]:
+    """Return `as_counted_pairs` of two batches of one shape: pairs, masks, and whose dtype."""
+    masks, names = two_masks(function, arguments, mask, named)
+    refuse_two_dimensions(function, arguments, first, second)
+    sides = []
+    for argument, value, its_mask, name in zip(
+        arguments, (first, second), masks, names, strict=True
+    ):
+        rows, its_mask = rows_of(function, argument, value, its_mask, name)
+        sides.append((argument, as_precise(function, argument, rows), its_mask, name))
+    (_, one, _, _), (_, other, _, _) = sides
+    refuse_two_devices(function, **{argument: rows for argument, rows, _, _ in sides})
+    pairs, counted = zip(
+        *(
+            as_counted_pairs(function, argument, rows, its, mask_argument=name, double=double)
+            for argument, rows, its, name in sides
+        ),
+        strict=True,
+    )
+    refuse_two_batches(function, arguments, one, other, 2)
+    return *pairs, *counted, one.dtype
+
+
+def refuse_two_dimensions(
+    function: str, arguments: tuple[str, str], first: Any, second: Any
+) -> None:
+    """Raise if two diagrams are of two homology dimensions; of rows it is not known."""
+    both = isinstance(first, BatchedDiagram) and isinstance(second, BatchedDiagram)
+    if both and first.dim != second.dim:
+        raise ValueError(
+            f"{function}: {arguments[1]} is of dimension {second.dim} and {arguments[0]} of "
+            f"dimension {first.dim}; pass diagrams of one"
+        )
+
+
+def refuse_two_batches(
+    function: str, arguments: tuple[str, str], first: Tensor, second: Tensor, of_a_cloud: int
+) -> None:
+    """Raise if two tensors differ in dtype, or in shape before a cloud's own axes."""
+    if first.shape[:-of_a_cloud] != second.shape[:-of_a_cloud] or first.dtype != second.dtype:
+        raise ValueError(
+            f"{function}: {arguments[1]} is {second.dtype} of shape {tuple(second.shape)}; "
+            f"{arguments[0]} is {first.dtype} of shape {tuple(first.shape)}, pass one dtype and "
+            "one batch shape"
+        )

@@ -255,37 +255,23 @@ def _distance(
     of_teacher: BatchedDiagram, of_student: BatchedDiagram, options: TopologyOptions
 ) -> Tensor:
     """Return how far each student diagram is from its teacher's, (B,)."""
+    of_teacher = of_teacher.to(of_student.deaths.dtype)
     if options.diagram_distance == "wasserstein":
-        deaths = of_student.deaths
         if of_student.dim > 0:  # of weight 0, see TopologyOptions
-            return deaths.new_zeros(len(deaths))
-        return sorted_wasserstein(
-            of_teacher.deaths.to(deaths.dtype),
-            deaths,
-            teacher_mask=of_teacher.mask,
-            student_mask=of_student.mask,
-        )
-    student = of_student.pairs
-    teacher = of_teacher.pairs.to(student.dtype)
+            return of_student.deaths.new_zeros(len(of_student))
+        return sorted_wasserstein(of_teacher, of_student)
     if options.diagram_distance == "sinkhorn":
         value: Tensor = entropic_transport(
-            teacher,
-            student,
-            options.sinkhorn_eps,
-            relative=options.sinkhorn_relative,
-            teacher_mask=of_teacher.mask,
-            student_mask=of_student.mask,
+            of_teacher, of_student, options.sinkhorn_eps, relative=options.sinkhorn_relative
         ).value
         return value
     return persistence_weighted_chamfer(
-        teacher,
-        student,
+        of_teacher,
+        of_student,
         options.eps,
         cost_scale=options.cost_scale,
         precision_weight=options.precision_weight,
         min_persistence=options.min_persistence,
-        teacher_mask=of_teacher.mask,
-        student_mask=of_student.mask,
     )
 
 

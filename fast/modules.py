@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fast.chamfer import PrecisionWeight
-from fast.checks import as_choice, as_integer, as_points, as_positive
+from fast.checks import as_choice, as_integer, as_points, as_positive, as_tensor
 from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.distillation import CloudLosses, cloud_losses, kl_distillation
@@ -125,7 +125,7 @@ class TopologicalLoss(nn.Module):
             "TopologicalLoss",
             num_samples=num_samples,
             normalisation=normalisation,
-            dim_weights=tuple(dim_weights),
+            dim_weights=dim_weights,
             eps=eps,
             cost_scale=cost_scale,
             precision_weight=precision_weight,
@@ -391,11 +391,13 @@ class DistillationLoss(nn.Module):
 
     def forward(self, teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
         """Return T^2 times the mean over points of KL(teacher || student), ()."""
-        return kl_distillation(teacher_logits.detach(), student_logits, self.temperature)
+        constant = as_tensor("DistillationLoss", "teacher_logits", teacher_logits).detach()
+        return kl_distillation(constant, student_logits, self.temperature)
 
 
 def cloud_sizes(function: str, offset: Tensor, num_points: int) -> list[int]:
     """Return how many points each cloud has, from where each ends."""
+    offset = as_tensor(function, "offset", offset)
     if offset.ndim != 1 or not len(offset) or offset.dtype not in (torch.int32, torch.int64):
         raise ValueError(
             f"{function}: offset is {offset.dtype} of shape {tuple(offset.shape)}; "

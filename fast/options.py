@@ -82,12 +82,7 @@ class TopologyOptions(SamplingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         function, weights = type(self).__name__, self.dim_weights
-        if len(weights) not in (1, 2):
-            raise ValueError(
-                f"{function}: dim_weights has {len(weights)} entries; pass 1 (H0) or 2 (H0, H1)"
-            )
-        checked = as_weights(function, "dim_weights", weights, len(weights))
-        self._set("dim_weights", tuple(checked))
+        self._set("dim_weights", tuple(as_weights(function, "dim_weights", weights, None)))
         for name in ("eps", "cost_scale", "sinkhorn_eps"):
             self._set(name, as_positive(function, name, getattr(self, name)))
         least = as_nonnegative(function, "min_persistence", self.min_persistence)

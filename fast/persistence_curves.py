@@ -9,25 +9,31 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_counted_pairs, as_grid, as_integer, as_positive, as_precise
+from fast.diagram import BatchedDiagram, rows_of
 
 _MOST_PASSES = 12  # to sort all tents takes as long as finding so many of the highest one by one
 
 
 def persistence_landscape(
-    pairs: Tensor, *, grid: Tensor, num_landscapes: int = 5, mask: Tensor | None = None
+    pairs: Tensor | BatchedDiagram,
+    *,
+    grid: Tensor,
+    num_landscapes: int = 5,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Return the first landscapes of each diagram at the grid's values.
 
     Parameters
     ----------
     pairs
-        (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
+        A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
     grid
         (G,) filtration values, increasing; a constant.
     num_landscapes
         How many landscapes, at least 1.
     mask
-        (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+        (..., K) bool: which rows are pairs; None: all. What stands in other rows is not read. A
+        `BatchedDiagram` has its own.
 
     Returns
     -------
@@ -60,6 +66,7 @@ def persistence_landscape(
             [0., 0., 1., 0.]])
     """
     name = "persistence_landscape"
+    pairs, mask = rows_of(name, "pairs", pairs, mask)
     dtype = as_precise(name, "pairs", pairs).dtype
     # Rows that do not count are (0, 0), whose tent is 0.
     pairs, _ = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
@@ -86,14 +93,18 @@ def _highest(tents: Tensor, count: int) -> Tensor:
 
 
 def betti_curve(
-    pairs: Tensor, *, grid: Tensor, bandwidth: float | None = None, mask: Tensor | None = None
+    pairs: Tensor | BatchedDiagram,
+    *,
+    grid: Tensor,
+    bandwidth: float | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Return how many classes of each diagram are alive at the grid's values.
 
     Parameters
     ----------
     pairs
-        (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
+        A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
     grid
         (G,) filtration values, increasing; a constant.
     bandwidth
@@ -102,7 +113,8 @@ def betti_curve(
         Above 0: the curve smoothed by a Gaussian of this standard deviation, in the unit of the
         filtration, differentiable any number of times.
     mask
-        (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+        (..., K) bool: which rows are pairs; None: all. What stands in other rows is not read. A
+        `BatchedDiagram` has its own.
 
     Returns
     -------
@@ -131,6 +143,7 @@ def betti_curve(
     tensor([1., 2., 1., 0.])
     """
     name = "betti_curve"
+    pairs, mask = rows_of(name, "pairs", pairs, mask)
     dtype = as_precise(name, "pairs", pairs).dtype
     # Rows that do not count are (0, 0), which is never alive.
     pairs, _ = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)

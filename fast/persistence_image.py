@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fast.checks import as_mask, as_nonnegative, as_pairs, refuse_two_devices
+from fast.checks import as_counted_pairs, as_nonnegative
+from fast.diagram import BatchedDiagram, rows_of
 from reference.image_scale import ImageScale, ImageWeight
 
 _BANDWIDTH_PAIRS = 200  # the bandwidth is found among the first of all diagrams
@@ -17,18 +18,21 @@ _BANDWIDTH_QUANTILE = 0.2
 _IMAGES_AT_ONCE = 2048  # whose maximum is sought: memory stays bounded
 
 
-def persistence_image(pairs: Tensor, scale: ImageScale, *, mask: Tensor | None = None) -> Tensor:
+def persistence_image(
+    pairs: Tensor | BatchedDiagram, scale: ImageScale, *, mask: Tensor | None = None
+) -> Tensor:
     """Return the weighted Gaussians around each diagram's pairs, at the pixels' centers.
 
     Parameters
     ----------
     pairs
-        (..., K, 2) finite (birth, death) rows of one dimension, or of several together, in any
-        order; K may be 0.
+        A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows of one dimension, or of
+        several together, in any order; K may be 0.
     scale
         Bandwidth, ranges, weight, pixels and divisor.
     mask
-        (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+        (..., K) bool: which rows are pairs; None: all. What stands in other rows is not read. A
+        `BatchedDiagram` has its own.
 
     Returns
     -------
@@ -67,10 +71,14 @@ def persistence_image(pairs: Tensor, scale: ImageScale, *, mask: Tensor | None =
             [0.6562]])
     """
     name = "persistence_image"
-    pairs = as_pairs(name, "pairs", pairs)
-    refuse_two_devices(name, pairs=pairs, mask=mask)
-    mask = as_mask(name, "mask", mask, pairs)
-    births, deaths = pairs.double().where(mask[..., None], 0.0).unbind(dim=-1)
+    if not isinstance(scale, ImageScale):
+        raise TypeError(
+            f"{name}: scale is {scale!r}; pass an ImageScale, e.g. that of "
+            "fit_persistence_image(diagrams, resolution=(20, 20))"
+        )
+    pairs, mask = rows_of(name, "pairs", pairs, mask)
+    pairs, mask = as_counted_pairs(name, "pairs", pairs, mask, double=False)
+    births, deaths = pairs.double().unbind(dim=-1)
     if scale.weight == "topkd":
         _refuse_births_without_weight(name, births)
     births, persistence, mask = _in_one_order(births, deaths - births, mask)
@@ -88,7 +96,7 @@ def persistence_image(pairs: Tensor, scale: ImageScale, *, mask: Tensor | None =
 
 @torch.no_grad()
 def fit_persistence_image(
-    diagrams: Tensor,
+    diagrams: Tensor | BatchedDiagram,
     *,
     weight: ImageWeight = "topkd",
     resolution: tuple[int, int] = (20, 20),
@@ -100,8 +108,8 @@ def fit_persistence_image(
     Parameters
     ----------
     diagrams
-        (..., K, 2) finite (birth, death) rows of each cloud, at least one in all. Their order
-        matters to the bandwidth.
+        A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows of each cloud, at least one in
+        all. Their order matters to the bandwidth.
     weight, resolution
         As in `ImageScale`.
     birth_margin
@@ -109,7 +117,8 @@ def fit_persistence_image(
         more is ours, for dimension 0, where all births are 0 and all columns alike: with 3, the
         Gaussians are seen whole.
     mask
-        (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+        (..., K) bool: which rows are pairs; None: all. What stands in other rows is not read. A
+        `BatchedDiagram` has its own.
 
     Returns
     -------
@@ -139,9 +148,9 @@ def fit_persistence_image(
     (2.0, (0.0, 0.0), (1.0, 3.0))
     """
     name = "fit_persistence_image"
-    diagrams = as_pairs(name, "diagrams", diagrams).double()
-    refuse_two_devices(name, diagrams=diagrams, mask=mask)
-    mask = as_mask(name, "mask", mask, diagrams)
+    diagrams, mask = rows_of(name, "diagrams", diagrams, mask)
+    diagrams, mask = as_counted_pairs(name, "diagrams", diagrams, mask, double=False)
+    diagrams = diagrams.double()
     birth_margin = as_nonnegative(name, "birth_margin", birth_margin)
     pairs = diagrams[mask]
     if not len(pairs):

@@ -7,17 +7,21 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_counted_pairs, as_order, as_precise
+from fast.diagram import BatchedDiagram, rows_of
 
 
-def total_persistence(pairs: Tensor, *, mask: Tensor | None = None, order: float = 1.0) -> Tensor:
+def total_persistence(
+    pairs: Tensor | BatchedDiagram, *, mask: Tensor | None = None, order: float = 1.0
+) -> Tensor:
     """Return the sum of each diagram's persistences, each to the power of `order`.
 
     Parameters
     ----------
     pairs
-        (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
+        A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
     mask
-        (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+        (..., K) bool: which rows are pairs; None: all. What stands in other rows is not read. A
+        `BatchedDiagram` has its own.
     order
         The exponent, finite and at least 1.
 
@@ -51,15 +55,16 @@ def total_persistence(pairs: Tensor, *, mask: Tensor | None = None, order: float
     return persistence.sum(dim=-1).to(dtype)
 
 
-def persistent_entropy(pairs: Tensor, *, mask: Tensor | None = None) -> Tensor:
+def persistent_entropy(pairs: Tensor | BatchedDiagram, *, mask: Tensor | None = None) -> Tensor:
     """Return how evenly each diagram's persistence is spread over its pairs.
 
     Parameters
     ----------
     pairs
-        (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
+        A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
     mask
-        (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+        (..., K) bool: which rows are pairs; None: all. What stands in other rows is not read. A
+        `BatchedDiagram` has its own.
 
     Returns
     -------
@@ -93,8 +98,11 @@ def persistent_entropy(pairs: Tensor, *, mask: Tensor | None = None) -> Tensor:
     return entropy.to(dtype)
 
 
-def _persistence(function: str, pairs: Tensor, mask: Tensor | None) -> tuple[Tensor, torch.dtype]:
+def _persistence(
+    function: str, pairs: Tensor | BatchedDiagram, mask: Tensor | None
+) -> tuple[Tensor, torch.dtype]:
     """Return death - birth (..., K) in float64, 0 for rows that do not count; and whose dtype."""
+    pairs, mask = rows_of(function, "pairs", pairs, mask)
     dtype = as_precise(function, "pairs", pairs).dtype
     counted, _ = as_counted_pairs(function, "pairs", pairs, mask, no_death_before_birth=True)
     return counted[..., 1] - counted[..., 0], dtype

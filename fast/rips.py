@@ -5,11 +5,20 @@ Shape letters: B clouds, N points, K pairs.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fast.checks import as_integer, as_points, as_precise
+from fast.checks import (
+    as_integer,
+    as_number,
+    as_points,
+    as_precise,
+    as_tensor,
+    refuse_two_devices,
+)
 from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
 from fast.dispatch import kernel
@@ -18,16 +27,20 @@ from fast.kernels.distances.squares import safe_range
 from fast.memory import distances_fit, refuse_distances_beyond_memory
 from fast.routing import PointLengths, with_lengths
 
+Clouds = Tensor | np.ndarray[Any, Any] | Sequence[Tensor] | Sequence[np.ndarray[Any, Any]]
+"""A batch, one cloud, or a list of clouds."""
+Sizes = Sequence[int] | Tensor | None
+
 # Distances of one cloud from which on, in bytes, they are not stored.
 _LARGE_DISTANCES = 2**30
 
 
 def rips_persistence(
-    distances: Tensor,
+    distances: Clouds,
     max_dim: int = 1,
     threshold: float = math.inf,
     *,
-    sizes: Sequence[int] | Tensor | None = None,
+    sizes: Sizes = None,
     backend: str | None = None,
 ) -> list[BatchedDiagram]:
     """Return the persistence diagrams of the Vietoris-Rips filtration, one per dimension.
@@ -37,7 +50,8 @@ def rips_persistence(
     distances
         (N, N), taken as a batch of one, or (B, N, N): symmetric to the last bit, zero diagonal,
         float32 or float64; `inf` for two points that are never joined. Any unit: births and
-        deaths have the same. Nothing else is assumed, not even the triangle inequality.
+        deaths have the same. Nothing else is assumed, not even the triangle inequality. A tensor
+        or a numpy array; or a list of matrices (N_b, N_b), which may differ in size.
     max_dim
         Highest homology dimension: 0, which costs far less, or 1.
     threshold
@@ -83,19 +97,22 @@ def rips_persistence(
     >>> loops.pairs
     tensor([[[1.0000, 1.4142]]])
     """
-    batch = _as_batch(distances)
-    checked = _as_sizes("rips_persistence", sizes, batch)
+    name = "rips_persistence"
+    padded, sizes = padded_clouds(name, "distances", distances, sizes, is_square=True)
+    batch = _as_batch(padded)
+    checked = _as_sizes(name, "distances", sizes, batch)
+    max_dim = _as_options(name, max_dim, threshold)
     values = batch.detach()
     critical = _critical_pairs(values, checked, max_dim, threshold, backend)
     return with_lengths(critical, values, batch if batch.requires_grad else None, of_points=False)
 
 
 def rips_persistence_of_points(
-    points: Tensor,
+    points: Clouds,
     max_dim: int = 1,
     threshold: float = math.inf,
     *,
-    sizes: Sequence[int] | Tensor | None = None,
+    sizes: Sizes = None,
     backend: str | None = None,
 ) -> list[BatchedDiagram]:
     """Return `rips_persistence(pairwise_distances(points))` with a cheaper gradient.
@@ -103,7 +120,8 @@ def rips_persistence_of_points(
     Parameters
     ----------
     points
-        (N, C), taken as a batch of one, or (B, N, C).
+        (N, C), taken as a batch of one, or (B, N, C), a tensor or a numpy array; or a list of
+        clouds (N_b, C), which may differ in size.
     max_dim, threshold, sizes, backend
         As in `rips_persistence`.
 
@@ -129,25 +147,25 @@ def rips_persistence_of_points(
         If what is needed does not fit into memory: the distances and about as much again, or
         without them what the loops take.
     """
-    points = as_points("rips_persistence_of_points", "points", points)
-    if points.ndim not in (2, 3):
-        raise ValueError(
-            f"rips_persistence_of_points: points has shape {tuple(points.shape)}; "
-            "pass (N, C) or (B, N, C)"
-        )
-    batch = points[None] if points.ndim == 2 else points
-    checked = _as_sizes("rips_persistence_of_points", sizes, batch)
+    name = "rips_persistence_of_points"
+    padded, sizes = padded_clouds(name, "points", points, sizes)
+    given = as_points(name, "points", padded)
+    if given.ndim not in (2, 3):
+        raise ValueError(f"{name}: points has shape {tuple(given.shape)}; pass (N, C) or (B, N, C)")
+    batch = given[None] if given.ndim == 2 else given
+    checked = _as_sizes(name, "points", sizes, batch)
+    max_dim = _as_options(name, max_dim, threshold)
     constant = batch.detach()
     distances: Tensor | PointLengths = PointLengths(constant)
     critical = None
     if backend in (None, "numba") and _needs_no_distances(constant):
         critical = _critical_pairs_of_points(constant, checked, max_dim, threshold)
     if critical is None:
-        refuse_distances_beyond_memory("rips_persistence_of_points", batch, matrices=2)
+        refuse_distances_beyond_memory(name, batch, matrices=2)
         distances = pairwise_distances(constant)
         critical = _critical_pairs(distances, checked, max_dim, threshold, backend)
-    given = batch if batch.requires_grad else None
-    return with_lengths(critical, distances, given, of_points=True)
+    leaf = batch if batch.requires_grad else None
+    return with_lengths(critical, distances, leaf, of_points=True)
 
 
 def _needs_no_distances(batch: Tensor) -> bool:
@@ -179,9 +197,6 @@ def _critical_pairs(
     backend: str | None,
 ) -> list[dict[str, Tensor]]:
     """Return the padded fields of each dimension's diagram."""
-    max_dim = _as_options(max_dim, threshold)
-    if not distances.shape[0]:
-        raise ValueError("rips_persistence: distances is an empty batch; pass at least one cloud")
     launch = kernel("rips_persistence", distances.device, backend)
     critical: list[dict[str, Tensor]] = launch(distances, sizes, max_dim, threshold)
     return critical
@@ -195,23 +210,22 @@ def _critical_pairs_of_points(
     from fast.kernels.rips.rips_cpu import rips_pairs_of_points  # loads numba: on first use
 
     may_give_up = distances_fit(points, matrices=2)
-    max_dim = _as_options(max_dim, threshold)
     found: list[dict[str, Tensor]] | None = rips_pairs_of_points(
         points, sizes, max_dim, threshold, may_give_up
     )
     return found
 
 
-def _as_options(max_dim: int, threshold: float) -> int:
+def _as_options(function: str, max_dim: int, threshold: float) -> int:
     """Return `max_dim` as an int, and refuse what is out of range."""
-    max_dim = as_integer("rips_persistence", "max_dim", max_dim, least=0)
+    max_dim = as_integer(function, "max_dim", max_dim, least=0)
     if max_dim > 1:
         raise ValueError(
-            f"rips_persistence: max_dim is {max_dim}; pass 0 or 1 "
+            f"{function}: max_dim is {max_dim}; pass 0 or 1 "
             "(reference.rips_persistence has no limit)"
         )
-    if not threshold >= 0:  # NaN compares False
-        raise ValueError(f"rips_persistence: threshold is {threshold}; pass a length of at least 0")
+    if not as_number(function, "threshold", threshold) >= 0:  # NaN compares False
+        raise ValueError(f"{function}: threshold is {threshold}; pass a length of at least 0")
     return max_dim
 
 
@@ -231,18 +245,56 @@ def _as_batch(distances: Tensor) -> Tensor:
     return distances[None] if distances.ndim == 2 else distances
 
 
-def _as_sizes(
-    function: str, sizes: Sequence[int] | Tensor | None, batch: Tensor
-) -> list[int] | None:
-    """Return how many points each cloud of (B, N, ...) has; None: all N."""
+def _as_sizes(function: str, argument: str, sizes: Sizes, batch: Tensor) -> list[int] | None:
+    """Return how many points each cloud of (B, N, ...) has, B at least 1; None: all N."""
+    num_clouds, n = batch.shape[:2]
+    if not num_clouds:
+        raise ValueError(f"{function}: {argument} is an empty batch; pass at least one cloud")
     if sizes is None:
         return None
-    num_clouds, n = batch.shape[:2]
-    if isinstance(sizes, Tensor):
+    if isinstance(sizes, (Tensor, np.ndarray)):
         sizes = sizes.tolist()
+    if not isinstance(sizes, Sequence):
+        raise ValueError(f"{function}: sizes is {sizes!r}; pass {num_clouds} numbers, at most {n}")
     checked = [as_integer(function, "sizes", size, least=0) for size in sizes]
     if len(checked) != num_clouds or max(checked, default=0) > n:
         raise ValueError(
             f"{function}: sizes is {checked}; pass {num_clouds} numbers, at most {n} each"
         )
     return checked
+
+
+def padded_clouds(
+    function: str, argument: str, clouds: Any, sizes: Sizes, *, is_square: bool = False
+) -> tuple[Any, Sizes]:
+    """Return a list of clouds as one padded batch, and their sizes; what is no list, as given.
+
+    `is_square`: they are distances (N_b, N_b), to be padded both ways.
+    """
+    if not isinstance(clouds, (list, tuple)):
+        return clouds, sizes
+    if sizes is not None:
+        raise ValueError(
+            f"{function}: sizes is given beside a list of {argument}, which have their own; leave "
+            "it out"
+        )
+    if not clouds:
+        raise ValueError(f"{function}: {argument} is an empty batch; pass at least one cloud")
+    each = [as_tensor(function, f"{argument}[{i}]", cloud) for i, cloud in enumerate(clouds)]
+    refuse_two_devices(function, **{f"{argument}[{i}]": cloud for i, cloud in enumerate(each)})
+    for i, cloud in enumerate(each):
+        wanted = len(cloud) if is_square and cloud.ndim else each[0].shape[-1:].numel()
+        if cloud.ndim != 2 or cloud.shape[1] != wanted or cloud.dtype != each[0].dtype:
+            kind = "square matrices" if is_square else "clouds (N, C) of as many coordinates"
+            raise ValueError(
+                f"{function}: {argument}[{i}] is {cloud.dtype} of shape {tuple(cloud.shape)}; "
+                f"{argument}[0] is {each[0].dtype} of shape {tuple(each[0].shape)}, pass {kind} "
+                "and of one dtype"
+            )
+    found = [len(cloud) for cloud in each]
+    n = max(found)
+    padding = [(0, (n - size) * is_square, 0, n - size) for size in found]
+    padded = [
+        torch.nn.functional.pad(cloud, sides) for cloud, sides in zip(each, padding, strict=True)
+    ]
+    return torch.stack(padded), found

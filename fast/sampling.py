@@ -9,7 +9,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from fast.checks import as_choice, as_clouds, as_integer, as_points, refuse_two_devices
+from fast.checks import (
+    as_choice,
+    as_clouds,
+    as_integer,
+    as_points,
+    as_tensor,
+    refuse_two_devices,
+)
 from fast.compiler import disable_compile
 from fast.dispatch import kernel
 
@@ -111,6 +118,7 @@ def covering_radius(points: Tensor, indices: Tensor, *, backend: str | None = No
     """
     name = "covering_radius"
     points = as_points(name, "points", points, least=1).detach()
+    indices = as_tensor(name, "indices", indices)
     refuse_two_devices(name, points=points, indices=indices)
     if indices.ndim != 1 or not len(indices):
         raise ValueError(

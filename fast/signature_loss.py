@@ -9,17 +9,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from fast.checks import as_choice, as_nonnegative, as_points, refuse_two_devices
+from fast.checks import as_choice, as_points, as_weights, refuse_two_devices
 from fast.critical_edges import critical_edge_matching, critical_edge_matching_of_points
-from fast.rips import rips_persistence, rips_persistence_of_points
+from fast.rips import Clouds, Sizes, padded_clouds, rips_persistence, rips_persistence_of_points
 
 Metric = Literal["euclidean", "precomputed"]
-Sizes = Sequence[int] | Tensor | None
 
 
 def signature_loss(
-    teacher: Tensor,
-    student: Tensor,
+    teacher: Clouds,
+    student: Clouds,
     *,
     dim_weights: Sequence[float] = (1.0,),
     metric: Metric = "euclidean",
@@ -33,7 +32,8 @@ def signature_loss(
     teacher, student
         (N, T) and (N, S), taken as batches of one, or (B, N, T) and (B, N, S): the same points in
         both spaces (in an autoencoder: data and codes). With "precomputed" their distances, (N, N)
-        or (B, N, N), finite. No gradient reaches the teacher.
+        or (B, N, N), finite. Tensors, numpy arrays, or lists of clouds, which may differ in size.
+        No gradient reaches the teacher.
     dim_weights
         Weight of each dimension's term, one or two, from dimension 0 on. (1,) is the published
         loss; (1, 1) adds loops.
@@ -75,23 +75,21 @@ def signature_loss(
     """
     name = "signature_loss"
     as_choice(name, "metric", metric, get_args(Metric))
-    weights = [as_nonnegative(name, "dim_weights", weight) for weight in dim_weights]
-    if len(weights) not in (1, 2):
-        raise ValueError(
-            f"{name}: dim_weights has {len(weights)} entries; pass 1 (H0) or 2 (H0, H1)"
-        )
-    teacher, student = (
-        _as_batch(name, argument, value)
+    weights = as_weights(name, "dim_weights", dim_weights, None)
+    is_square = metric == "precomputed"
+    (of_teacher, its_sizes), (of_student, sizes) = (
+        _as_batch(name, argument, value, sizes, is_square)
         for argument, value in (("teacher", teacher), ("student", student))
     )
-    refuse_two_devices(name, teacher=teacher, student=student)
-    if teacher.shape[:2] != student.shape[:2]:
+    refuse_two_devices(name, teacher=of_teacher, student=of_student)
+    same_sizes = its_sizes is sizes or list(its_sizes or ()) == list(sizes or ())
+    if of_teacher.shape[:2] != of_student.shape[:2] or not same_sizes:
         raise ValueError(
-            f"{name}: student has shape {tuple(student.shape)}; teacher has "
-            f"{tuple(teacher.shape)}, pass the same clouds and points"
+            f"{name}: student has shape {tuple(of_student.shape)}; teacher has "
+            f"{tuple(of_teacher.shape)}, pass the same clouds and points"
         )
-    terms = _of_distances if metric == "precomputed" else _of_points
-    each = terms(teacher.detach(), student, len(weights) - 1, sizes, backend)
+    terms = _of_distances if is_square else _of_points
+    each = terms(of_teacher.detach(), of_student, len(weights) - 1, sizes, backend)
     weighted = [weight * term for weight, term in zip(weights, each, strict=True)]
     return torch.stack(weighted).sum(dim=0)
 
@@ -124,11 +122,16 @@ def _of_points(
     ]
 
 
-def _as_batch(function: str, argument: str, value: Tensor) -> Tensor:
-    """Return (B, N, ...) of finite entries."""
-    space = as_points(function, argument, value)
+def _as_batch(
+    function: str, argument: str, value: Clouds, sizes: Sizes, is_square: bool
+) -> tuple[Tensor, Sizes]:
+    """Return (B, N, ...) of finite entries, and how many points each cloud has."""
+    padded, sizes = padded_clouds(function, argument, value, sizes, is_square=is_square)
+    space = as_points(function, argument, padded)
     if space.ndim not in (2, 3):
         raise ValueError(
             f"{function}: {argument} has shape {tuple(space.shape)}; pass (N, C) or (B, N, C)"
         )
-    return space[None] if space.ndim == 2 else space
+    if not len(space):
+        raise ValueError(f"{function}: {argument} is an empty batch; pass at least one cloud")
+    return space[None] if space.ndim == 2 else space, sizes

@@ -11,29 +11,31 @@ import torch
 from torch import Tensor
 
 from fast import threads
-from fast.checks import as_integer, as_order, as_two_diagrams
+from fast.checks import as_integer, as_order
 from fast.compiler import disable_compile
+from fast.diagram import BatchedDiagram, Masks, as_two_diagrams
 from fast.wasserstein_distance import root
 
 
 def sliced_wasserstein(
-    first: Tensor,
-    second: Tensor,
+    first: Tensor | BatchedDiagram,
+    second: Tensor | BatchedDiagram,
     *,
-    first_mask: Tensor | None = None,
-    second_mask: Tensor | None = None,
+    mask: Masks = None,
     num_directions: int = 50,
     order: float = 1.0,
+    **named_masks: Tensor | None,
 ) -> Tensor:
     """Return the sliced Wasserstein distance between diagrams.
 
     Parameters
     ----------
     first, second
-        (..., M, 2) and (..., K, 2) finite (birth, death) rows of one dimension, in any order; M and
-        K may be 0.
-    first_mask, second_mask
-        (..., M) and (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+        `BatchedDiagram`s, or (..., M, 2) and (..., K, 2) finite (birth, death) rows, of one
+        dimension, in any order; M and K may be 0.
+    mask
+        (..., M) and (..., K) bool, a pair: which rows are pairs; None for all. What stands in other
+        rows is not read. A `BatchedDiagram` has its own.
     num_directions
         How many lines, at the angles -pi/2 + pi i / num_directions.
     order
@@ -73,7 +75,7 @@ def sliced_wasserstein(
     """
     name = "sliced_wasserstein"
     first, second, first_mask, second_mask, dtype = as_two_diagrams(
-        name, first, second, first_mask, second_mask
+        name, ("first", "second"), first, second, mask, named_masks
     )
     num_directions = as_integer(name, "num_directions", num_directions, least=1)
     order = as_order(name, "order", order)
@@ -84,14 +86,14 @@ def sliced_wasserstein(
         (second, first, torch.cat([second_mask, first_mask], dim=-1)),
     )
     sorted_sides = []
-    for own, other, mask in sides:
+    for own, other, rows in sides:
         on_diagonal = ((other[..., 0] + other[..., 1]) / 2)[..., None].expand(other.shape)
         births, deaths = torch.cat([own, on_diagonal], dim=-2).unbind(dim=-1)
         # Two products and a sum, as the definition has them: ties on a line stay ties.
         on_lines = (
             directions[:, :1] * births[..., None, :] + directions[:, 1:] * deaths[..., None, :]
         )
-        places = _stable_order(on_lines.detach().where(mask[..., None, :], math.inf))
+        places = _stable_order(on_lines.detach().where(rows[..., None, :], math.inf))
         # Both sides have equally many points that count: beyond them 0 meets 0.
         sorted_sides.append(on_lines.gather(-1, places))
     gaps = (sorted_sides[0] - sorted_sides[1]).flatten(-2)

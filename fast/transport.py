@@ -12,13 +12,13 @@ from fast.checks import (
     as_clouds,
     as_integer,
     as_mask,
-    as_pairs,
     as_positive,
     as_precise,
     refuse_non_finite,
     refuse_two_devices,
 )
 from fast.compiler import disable_compile
+from fast.diagram import BatchedDiagram, Masks, as_two_diagrams
 from reference.errors import NotConvergedError as NotConvergedError
 
 _SWEEPS = 20  # of Sinkhorn, before Newton's steps take over
@@ -37,22 +37,23 @@ class Transport(NamedTuple):
 
 @disable_compile  # how many steps it takes depends on the data
 def entropic_transport(
-    teacher: Tensor,
-    student: Tensor,
+    teacher: Tensor | BatchedDiagram,
+    student: Tensor | BatchedDiagram,
     eps: float = 0.1,
     *,
     relative: bool = False,
     tolerance: float = 1e-9,
     max_iterations: int = 10_000,
-    teacher_mask: Tensor | None = None,
-    student_mask: Tensor | None = None,
+    mask: Masks = None,
+    **named_masks: Tensor | None,
 ) -> Transport:
     """Return the entropic optimal transport between diagrams, diagonal included.
 
     Parameters
     ----------
     teacher, student
-        (..., M, 2) and (..., K, 2) finite (birth, death) rows of one dimension; M and K may be 0.
+        `BatchedDiagram`s, or (..., M, 2) and (..., K, 2) finite (birth, death) rows, of one
+        dimension; M and K may be 0.
     eps
         Weight of the entropy, above 0, in squared units of the filtration.
     relative
@@ -63,8 +64,9 @@ def entropic_transport(
         exact.
     max_iterations
         Give up after this many steps.
-    teacher_mask, student_mask
-        (..., M) and (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+    mask
+        (..., M) and (..., K) bool, a pair: which rows are pairs; None for all. What stands in other
+        rows is not read. A `BatchedDiagram` has its own.
 
     Returns
     -------
@@ -103,24 +105,12 @@ def entropic_transport(
             [0.]])
     """
     name = "entropic_transport"
-    teacher, student = as_pairs(name, "teacher", teacher), as_pairs(name, "student", student)
-    refuse_two_devices(
-        name,
-        teacher=teacher,
-        student=student,
-        teacher_mask=teacher_mask,
-        student_mask=student_mask,
+    teacher, student, teacher_mask, student_mask, _ = as_two_diagrams(
+        name, ("teacher", "student"), teacher, student, mask, named_masks, double=False
     )
     eps = as_positive(name, "eps", eps)
     tolerance = as_positive(name, "tolerance", tolerance)
     max_iterations = as_integer(name, "max_iterations", max_iterations, least=1)
-    if teacher.shape[:-2] != student.shape[:-2] or teacher.dtype != student.dtype:
-        raise ValueError(
-            f"{name}: student is {student.dtype} of shape {tuple(student.shape)}; teacher is "
-            f"{teacher.dtype} of shape {tuple(teacher.shape)}, pass one dtype and one batch shape"
-        )
-    teacher_mask = as_mask(name, "teacher_mask", teacher_mask, teacher)
-    student_mask = as_mask(name, "student_mask", student_mask, student)
     with torch.autocast(teacher.device.type, enabled=False):
         value, plan = _Transport.apply(  # type: ignore[no-untyped-call]
             teacher, student, teacher_mask, student_mask, eps, relative, tolerance, max_iterations
@@ -178,10 +168,12 @@ def gradient_entropy(
             f"grad_births is {grad_births.dtype} of shape {tuple(grad_births.shape)}, "
             "pass one dtype and one shape"
         )
-    refuse_non_finite(name, "grad_births", grad_births)
-    refuse_non_finite(name, "grad_deaths", grad_deaths)
     gradients = torch.stack([grad_births, grad_deaths], dim=-1)
-    return entropy_of_pairs(gradients, as_mask(name, "mask", mask, gradients))
+    counted = as_mask(name, "mask", mask, gradients)
+    gradients = gradients.where(counted[..., None], 0.0)
+    refuse_non_finite(name, "grad_births", gradients[..., 0])
+    refuse_non_finite(name, "grad_deaths", gradients[..., 1])
+    return entropy_of_pairs(gradients, counted)
 
 
 def entropy_of_pairs(gradients: Tensor, mask: Tensor) -> Tensor:

@@ -4,30 +4,34 @@ All births are 0, so a diagram is a list of deaths. Shape letters: B clouds, M t
 K student deaths b_j.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from fast.checks import as_precise, refuse_non_finite, refuse_two_devices
+from fast.checks import as_mask, as_precise, refuse_non_finite, refuse_two_devices
 from fast.compiler import disable_compile
+from fast.diagram import BatchedDiagram, Masks, refuse_two_batches, rows_of, two_masks
 from fast.dispatch import kernel
 
 
 def sorted_wasserstein(
-    teacher: Tensor,
-    student: Tensor,
+    teacher: Tensor | BatchedDiagram,
+    student: Tensor | BatchedDiagram,
     *,
-    teacher_mask: Tensor | None = None,
-    student_mask: Tensor | None = None,
+    mask: Masks = None,
+    **named_masks: Tensor | None,
 ) -> Tensor:
     """Return how far each student's H0 diagram is from its teacher's, matched at least cost.
 
     Parameters
     ----------
     teacher, student
-        (..., M) and (..., K) deaths of finite pairs that are born at 0, in any order; M and K may
-        be 0.
-    teacher_mask, student_mask
-        (..., M) and (..., K) bool: which are deaths, `BatchedDiagram.mask`. None: all.
+        `BatchedDiagram`s of dimension 0, or (..., M) and (..., K) deaths of finite pairs that are
+        born at 0, in any order; M and K may be 0.
+    mask
+        (..., M) and (..., K) bool, a pair: which are deaths; None for all. What stands elsewhere is
+        not read. A `BatchedDiagram` has its own.
 
     Returns
     -------
@@ -55,20 +59,12 @@ def sorted_wasserstein(
     tensor(0.5000)
     """
     name = "sorted_wasserstein"
-    teacher, teacher_mask = _as_deaths(name, "teacher", teacher, teacher_mask)
-    student, student_mask = _as_deaths(name, "student", student, student_mask)
-    refuse_two_devices(
-        name,
-        teacher=teacher,
-        student=student,
-        teacher_mask=teacher_mask,
-        student_mask=student_mask,
-    )
-    if teacher.shape[:-1] != student.shape[:-1] or teacher.dtype != student.dtype:
-        raise ValueError(
-            f"{name}: student is {student.dtype} of shape {tuple(student.shape)}; teacher is "
-            f"{teacher.dtype} of shape {tuple(teacher.shape)}, pass one dtype and one batch shape"
-        )
+    arguments = ("teacher", "student")
+    masks, names = two_masks(name, arguments, mask, named_masks)
+    teacher, teacher_mask = _as_deaths(name, "teacher", teacher, masks[0], names[0])
+    student, student_mask = _as_deaths(name, "student", student, masks[1], names[1])
+    refuse_two_devices(name, teacher=teacher, student=student)
+    refuse_two_batches(name, arguments, teacher, student, 1)
     shape = teacher.shape[:-1]
     teacher, student, teacher_mask, student_mask = (
         each.reshape(shape.numel(), each.shape[-1])
@@ -118,23 +114,26 @@ def _partners(
 
 
 def _as_deaths(
-    function: str, argument: str, value: Tensor, mask: Tensor | None
+    function: str, argument: str, value: Any, mask: Any, mask_argument: str
 ) -> tuple[Tensor, Tensor]:
-    """Return deaths (..., K) of at least 0, and which of them count."""
-    deaths = as_precise(function, argument, value)
+    """Return deaths (..., K) of at least 0, 0 where they do not count, and which do."""
+    if isinstance(value, BatchedDiagram) and value.dim:
+        raise ValueError(
+            f"{function}: {argument} is of dimension {value.dim}; pass dimension 0, whose classes "
+            "are all born at 0, or take wasserstein_distance"
+        )
+    rows, mask = rows_of(function, argument, value, mask, mask_argument)
+    if isinstance(value, BatchedDiagram):
+        rows = value.deaths
+    deaths = as_precise(function, argument, rows)
     if not deaths.ndim:
         raise ValueError(f"{function}: {argument} has shape (); pass deaths, (..., K)")
+    counted = as_mask(function, mask_argument, mask, deaths[..., None])
+    deaths = deaths if mask is None else deaths.where(counted, 0.0)
     refuse_non_finite(function, argument, deaths)
     if deaths.device.type == "cpu" and deaths.numel() and bool((deaths < 0).any()):
         raise ValueError(
             f"{function}: {argument} has the entry {float(deaths.detach().min())}; classes born at "
             "0 die at 0 or later"
         )
-    if mask is None:
-        return deaths, torch.ones(deaths.shape, dtype=torch.bool, device=deaths.device)
-    if mask.dtype != torch.bool or mask.shape != deaths.shape:
-        raise ValueError(
-            f"{function}: {argument}_mask is {mask.dtype} of shape {tuple(mask.shape)}; "
-            f"pass bool of shape {tuple(deaths.shape)}"
-        )
-    return deaths, mask
+    return deaths, counted

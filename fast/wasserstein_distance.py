@@ -8,30 +8,32 @@ import math
 import torch
 from torch import Tensor
 
-from fast.checks import as_order, as_two_diagrams
+from fast.checks import as_order
 from fast.compiler import disable_compile
+from fast.diagram import BatchedDiagram, Masks, as_two_diagrams
 from fast.dispatch import kernel
 from fast.wasserstein import matched_columns
 
 
 def wasserstein_distance(
-    first: Tensor,
-    second: Tensor,
+    first: Tensor | BatchedDiagram,
+    second: Tensor | BatchedDiagram,
     *,
-    first_mask: Tensor | None = None,
-    second_mask: Tensor | None = None,
+    mask: Masks = None,
     order: float = 2.0,
     ground: float = math.inf,
+    **named_masks: Tensor | None,
 ) -> Tensor:
     """Return the Wasserstein distance between diagrams, the diagonal included.
 
     Parameters
     ----------
     first, second
-        (..., M, 2) and (..., K, 2) finite (birth, death) rows of one dimension, in any order; M and
-        K may be 0.
-    first_mask, second_mask
-        (..., M) and (..., K) bool: which rows are pairs, `BatchedDiagram.mask`. None: all.
+        `BatchedDiagram`s, or (..., M, 2) and (..., K, 2) finite (birth, death) rows, of one
+        dimension, in any order; M and K may be 0.
+    mask
+        (..., M) and (..., K) bool, a pair: which rows are pairs; None for all. What stands in other
+        rows is not read. A `BatchedDiagram` has its own.
     order
         The exponent p, finite and at least 1.
     ground
@@ -77,7 +79,7 @@ def wasserstein_distance(
     name = "wasserstein_distance"
     order, ground = _options(name, order, ground)
     first, second, first_mask, second_mask, dtype = as_two_diagrams(
-        name, first, second, first_mask, second_mask
+        name, ("first", "second"), first, second, mask, named_masks
     )
     partners = _partners(first, second, first_mask, second_mask, order, ground)
     is_matched = partners >= 0
@@ -96,19 +98,19 @@ def wasserstein_distance(
 
 
 def wasserstein_matching(
-    first: Tensor,
-    second: Tensor,
+    first: Tensor | BatchedDiagram,
+    second: Tensor | BatchedDiagram,
     *,
-    first_mask: Tensor | None = None,
-    second_mask: Tensor | None = None,
+    mask: Masks = None,
     order: float = 2.0,
     ground: float = math.inf,
+    **named_masks: Tensor | None,
 ) -> Tensor:
     """Return an optimal matching of diagrams, the one `wasserstein_distance` measures.
 
     Parameters
     ----------
-    first, second, first_mask, second_mask, order, ground
+    first, second, mask, order, ground
         As in `wasserstein_distance`.
 
     Returns
@@ -138,7 +140,7 @@ def wasserstein_matching(
     name = "wasserstein_matching"
     order, ground = _options(name, order, ground)
     first, second, first_mask, second_mask, _ = as_two_diagrams(
-        name, first, second, first_mask, second_mask
+        name, ("first", "second"), first, second, mask, named_masks
     )
     return _partners(first, second, first_mask, second_mask, order, ground)
 

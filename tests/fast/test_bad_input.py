@@ -96,13 +96,17 @@ TENSORS = [
 ]
 ROWS = [each for each in TENSORS if GOOD[each[0]][each[1]].shape in ((6, 2), (2, 2))]
 DIAGRAMS = [each for each in ROWS if GOOD[each[0]][each[1]] is PAIRS]
-# A mask may leave out what never dies.
-COUNTED = [
-    each
-    for each in DIAGRAMS
-    if each[1] in FIRST_AND_SECOND
-    or each[0].startswith(("total", "persistent", "persistence_landscape", "betti"))
-]
+TWO = ("teacher", "student"), ("first", "second")
+
+
+def one_mask(argument, mask):
+    """Return the keyword that masks an argument's rows, and how a refusal calls it."""
+    place = next((each.index(argument) for each in TWO if argument in each), None)
+    if place is None:
+        return {"mask": mask}, "mask"
+    return {"mask": (mask, None) if place == 0 else (None, mask)}, f"mask[{place}]"
+
+
 # What calls no kernel takes the transforms of torch, and a grid has no gradient.
 TRANSFORMED = [
     each
@@ -130,9 +134,47 @@ def test_another_kind_of_tensor_is_refused(function, argument):
 @every_tensor
 def test_what_is_no_tensor_is_a_type_error(function, argument):
     batched = fast.BatchedDiagram.from_list([[(0.0, 1.0)]], 1)
-    for bad in (GOOD[function][argument].numpy(), batched):
-        said = f"{argument} is a {type(bad).__name__}; pass a torch.Tensor"
-        assert refusal(function, {argument: bad}, TypeError) == said
+    if (function, argument) in DIAGRAMS or function == "sorted_wasserstein":
+        of_lists = "pass BatchedDiagram.from_list(rows, dim)"
+        cases = [([[0.0, 1.0]], of_lists), ([batched], f"pass one dimension, e.g. {argument}[0]")]
+        cases.append((None, "pass a BatchedDiagram, or a tensor of (birth, death) rows, (..., K"))
+    else:
+        cases = [(bad, "pass a torch.Tensor or a numpy array of floats") for bad in (None, batched)]
+    for bad, said in cases:
+        told = refusal(function, {argument: bad}, TypeError)
+        assert told.startswith(f"{argument} is a {type(bad).__name__}; {said}")
+    said = f"{argument} is a ndarray of object; pass a torch.Tensor or a numpy array of floats"
+    assert refusal(function, {argument: np.array([None])}, TypeError) == said
+    said = f"{argument} has dtype torch.int64; pass a floating point tensor, e.g. {argument}.astype"
+    whole = GOOD[function][argument].numpy().astype(np.int64)
+    assert refusal(function, {argument: whole}).startswith(said)
+
+
+def values(found):
+    """Return every tensor and number of a result, in order."""
+    if isinstance(found, fast.BatchedDiagram):
+        return [found.pairs, found.birth_edges, found.death_edges]
+    if isinstance(found, (list, tuple)):
+        return [value for each in found for value in values(each)]
+    return [found]
+
+
+@every_tensor
+def test_arrays_are_taken_as_tensors_are(function, argument):
+    array = GOOD[function][argument].numpy()
+    frozen = array.copy()
+    frozen.flags.writeable = False
+    want = values(call(function, {}))
+    for given in (frozen, array[::-1].copy()[::-1], array.astype(array.dtype.newbyteorder())):
+        if function == "sample_points":
+            call(function, {argument: given})  # draws other points on every call
+            continue
+        for got, wanted in zip(values(call(function, {argument: given})), want, strict=True):
+            assert (
+                torch.equal(torch.as_tensor(got), torch.as_tensor(wanted))
+                if isinstance(got, torch.Tensor)
+                else got == wanted
+            )
 
 
 @pytest.mark.parametrize(("function", "argument"), TRANSFORMED)
@@ -161,7 +203,7 @@ def test_what_calls_no_kernel_takes_the_transforms():
 
 @pytest.mark.parametrize(("function", "argument"), FINITE)
 def test_entries_that_are_not_finite_are_refused(function, argument):
-    entries = [math.nan, -math.inf] + [math.inf] * ((function, argument) not in COUNTED)
+    entries = [math.nan, -math.inf] + [math.inf] * ((function, argument) not in DIAGRAMS)
     for entry in entries:
         bad = GOOD[function][argument].clone()
         bad[..., 0] = entry
@@ -210,34 +252,114 @@ def test_what_are_no_pairs_is_refused(function, argument):
 
 @every_diagram
 def test_masks_that_do_not_fit_are_refused(function, argument):
-    mask = "mask" if argument in ("pairs", "diagrams") else f"{argument}_mask"
     for bad, said in (
         (torch.ones(2), "torch.float32 of shape (2,)"),
         (torch.ones(3, dtype=torch.bool), "torch.bool of shape (3,)"),
     ):
-        assert refusal(function, {mask: bad}) == f"{mask} is {said}; pass bool of shape (2,)"
-    elsewhere = torch.ones(2, dtype=torch.bool, device="meta")
-    assert refusal(function, {mask: elsewhere}).startswith(f"{mask} is on meta but ")
+        changes, name = one_mask(argument, bad)
+        assert refusal(function, changes) == f"{name} is {said}; pass bool of shape (2,)"
+    changes, name = one_mask(argument, torch.ones(2, dtype=torch.bool, device="meta"))
+    assert refusal(function, changes).startswith(f"{name} is on meta but ")
+    changes, name = one_mask(argument, 3)
+    assert refusal(function, changes, TypeError).startswith(f"{name} is a int; pass a torch.Tensor")
+    beside = {argument: fast.BatchedDiagram.from_list([PAIRS], 1)}
+    changes, name = one_mask(argument, torch.ones(2) > 0)
+    told = refusal(function, beside | changes)
+    assert told == f"{name} is given beside a BatchedDiagram, which has its own; leave it out"
 
 
-@pytest.mark.parametrize(("function", "argument"), COUNTED)
+@pytest.mark.parametrize("function", [name for name, *_ in DIAGRAMS if len(GOOD[name]) == 2])
+def test_two_masks_that_are_no_pair_are_refused(function):
+    names = tuple(GOOD[function])
+    if names not in TWO:
+        return
+    mask = torch.ones(2) > 0
+    said = f"pass the mask of {names[0]} and of {names[1]}, (one, other), None for all rows"
+    assert refusal(function, {"mask": mask}) == f"mask is a Tensor; {said}"
+    both = {"mask": (mask, mask), f"{names[1]}_mask": mask}
+    assert refusal(function, both) == f"mask is given beside {names[1]}_mask; {said}"
+    told = refusal(function, {"masks": (mask, mask)}, TypeError)
+    assert told == "there is no argument masks; masks are mask=(one, other)"
+
+
+@every_diagram
 def test_a_class_that_never_dies_is_refused(function, argument):
     said = refusal(function, {argument: torch.tensor([[0.0, math.inf]])})
-    mask = "mask" if argument == "pairs" else f"{argument}_mask"
     assert said == (
         f"{argument} has the death inf; leave out classes that never die, "
-        f"e.g. {mask}={argument}.isfinite().all(dim=-1)"
+        f"e.g. {one_mask(argument, None)[1]}={argument}.isfinite().all(dim=-1)"
     )
 
 
-@pytest.mark.parametrize("function", [name for name, argument in COUNTED if argument == "pairs"])
+# What every loss and summary of diagrams takes: rows with a mask, or the diagram.
+OF_DIAGRAMS = sorted({name for name, _ in DIAGRAMS} | {"sorted_wasserstein"})
+
+
+def diagram_arguments(function, diagram):
+    """Return a function's arguments with this one for each of its diagrams."""
+    of_deaths = function == "sorted_wasserstein" and not isinstance(diagram, fast.BatchedDiagram)
+    value = diagram[..., 1] if of_deaths else diagram
+    names = ("teacher", "student", "first", "second", "pairs", "diagrams")
+    return {name: value for name in GOOD[function] if name in names}
+
+
+@pytest.mark.parametrize("function", OF_DIAGRAMS)
+def test_a_batched_diagram_is_its_pairs_under_its_mask(function):
+    batch = fast.BatchedDiagram.from_list([PAIRS, PAIRS[:1] + 0.25, PAIRS[:0]], 0)
+    want = values(call(function, diagram_arguments(function, batch)))
+    rows = batch.pairs.clone()
+    rows[~batch.mask] = math.nan  # what is outside a mask is never read
+    rows.requires_grad_()
+    given = diagram_arguments(function, rows)
+    masks = [{"mask": (batch.mask, batch.mask) if len(given) == 2 else batch.mask}]
+    if len(given) == 2:  # the names of earlier code
+        masks.append({f"{name}_mask": batch.mask for name in given})
+    for mask in masks:
+        found = call(function, given | mask)
+        for got, wanted in zip(values(found), want, strict=True):
+            same = torch.equal(got, wanted) if isinstance(got, torch.Tensor) else got == wanted
+            assert same
+        for got in values(found):
+            if isinstance(got, torch.Tensor) and got.requires_grad:
+                (grad,) = torch.autograd.grad(got.sum(), rows, retain_graph=True)
+                assert grad.isfinite().all()
+                assert (grad[~batch.mask] == 0).all()
+
+
+def test_an_entropy_reads_no_gradient_outside_its_mask():
+    mask = torch.tensor([True, True, False])
+    gradients = torch.tensor([1.0, 2.0, math.nan])
+    got = fast.gradient_entropy(gradients, gradients, mask)
+    assert torch.equal(got, fast.gradient_entropy(gradients[:2], gradients[:2]))
+
+
+@pytest.mark.parametrize("function", [name for name in OF_DIAGRAMS if len(GOOD[name]) == 2])
+def test_diagrams_of_two_dimensions_are_refused(function):
+    names = tuple(GOOD[function])
+    if names not in TWO:
+        return
+    said = refusal(function, dict(zip(names, (COMPONENTS, LOOPS), strict=True)))
+    assert said == (
+        f"{names[1]} is of dimension 1"
+        + (
+            "; pass dimension 0, whose classes are all born at 0, or take wasserstein_distance"
+            if function == "sorted_wasserstein"
+            else f" and {names[0]} of dimension 0; pass diagrams of one"
+        )
+    )
+
+
+BIRTHS_FIRST = ("total", "persistent", "persistence_landscape", "betti")
+
+
+@pytest.mark.parametrize("function", [n for n, _ in DIAGRAMS if n.startswith(BIRTHS_FIRST)])
 def test_a_death_before_its_birth_is_refused_where_it_counts(function):
     pairs = torch.tensor([[0.0, 1.0], [2.0, 1.0]])
     assert refusal(function, {"pairs": pairs}).startswith("pairs has the pair (2.0, 1.0); pass")
     call(function, {"pairs": pairs, "mask": torch.tensor([True, False])})
 
 
-@pytest.mark.parametrize("function", [name for name, argument in COUNTED if argument == "first"])
+@pytest.mark.parametrize("function", [name for name, argument in DIAGRAMS if argument == "first"])
 @pytest.mark.parametrize(
     "second", [PAIRS[None], PAIRS.expand(3, 2, 2), PAIRS.double().expand(2, 2, 2)]
 )
@@ -294,7 +416,7 @@ OUT_OF_RANGE = {
         ("max_dim", "pass 0 or 1", 2),
         ("max_dim", "pass at least 0", -1),
         ("max_dim", INTEGER, 1.5),
-        ("threshold", "", -1.0, math.nan),
+        ("threshold", "", -1.0, math.nan, None, "1.0"),
     ],
     "topology_preserving_sampling|sample_points": [
         ("num_samples", ONLY_6, 7),
@@ -395,10 +517,31 @@ REFUSED = {
         ({"distances": torch.zeros(4)}, "distances has shape (4,); pass square matrices"),
         ({"distances": torch.zeros(0, 3, 3)}, "distances is an empty batch"),
         ({"distances": torch.zeros(3, 3).half()}, "distances has dtype torch.float16"),
+        ({"distances": [torch.zeros(3, 3).half()]}, "distances has dtype torch.float16"),
+        ({"distances": []}, "distances is an empty batch; pass at least one cloud"),
+        ({"distances": [DISTANCES]}, "distances[0] is torch.float32 of shape (1, 6, 6); "),
+        (
+            {"distances": [DISTANCES[0], DISTANCES[0, :3]]},
+            "distances[1] is torch.float32 of shape (3, 6); distances[0] is torch.float32 of shape "
+            "(6, 6), pass square matrices and of one dtype",
+        ),
+        ({"distances": [DISTANCES[0]], "sizes": [6]}, "sizes is given beside a list of distances"),
+        ({"sizes": 6}, "sizes is 6; pass 1 numbers, at most 6"),
         *(
             ({"distances": torch.zeros(2, 4, 4), "sizes": sizes}, "sizes is")
             for sizes in ([3], [3, 4, 4], [3, 5], [3, -1], [3, 2.5])
         ),
+    ],
+    "rips_persistence_of_points": [
+        ({"points": POINTS[None][:0]}, "points is an empty batch; pass at least one cloud"),
+        ({"max_dim": 2}, "max_dim is 2; pass 0 or 1"),
+        ({"threshold": None}, "threshold is None; pass a number"),
+        (
+            {"points": [POINTS, POINTS[:, :1]]},
+            "points[1] is torch.float32 of shape (6, 1); points[0] is torch.float32 of shape "
+            "(6, 2), pass clouds (N, C) of as many coordinates and of one dtype",
+        ),
+        ({"points": [POINTS, POINTS.double()]}, "points[1] is torch.float64 of shape (6, 2)"),
     ],
     "topology_preserving_sampling": [({"points": POINTS[:0]}, f"points has shape (0, 2); {ONE}")],
     "sample_points": [({"points": POINTS[None]}, "points has shape (1, 6, 2); pass one cloud")],
@@ -415,7 +558,7 @@ REFUSED = {
         ({"student": -DEATHS}, f"student has the entry {float(-DEATHS.max())}; classes born at 0"),
         ({"student": DEATHS.double()}, "student is torch.float64 of shape (6,); teacher is"),
         ({"student": DEATHS[None]}, "student is torch.float32 of shape (1, 6); teacher is"),
-        ({"student_mask": torch.ones(3) > 0}, "student_mask is torch.bool of shape (3,)"),
+        ({"mask": (None, torch.ones(3) > 0)}, "mask[1] is torch.bool of shape (3,)"),
         ({"teacher_mask": DEATHS}, "teacher_mask is torch.float32"),
     ],
     "gradient_entropy": [
@@ -457,6 +600,7 @@ REFUSED = {
         ({"dim_weights": (-1.0, 1.0)}, "dim_weights is -1.0"),
         ({"dim_weights": ()}, "dim_weights"),
         ({"dim_weights": (1.0,) * 3}, "dim_weights"),
+        ({"dim_weights": None}, "dim_weights is None; pass one number per dimension"),
         ({"loss": "wasserstein"}, f"dim_weights is (1.0, 1.0); {ONE_DIMENSION}"),
     ],
     "critical_edge_matching": [
@@ -494,6 +638,12 @@ REFUSED = {
         ({"dim_weights": (-1.0,)}, "dim_weights is -1.0"),
         ({"dim_weights": ()}, "dim_weights has 0 entries"),
         ({"dim_weights": [1] * 3}, "dim_weights has 3 entries"),
+        ({"dim_weights": 1.0}, "dim_weights is 1.0; pass one number per dimension"),
+        (both("signature_loss", TWO_CLOUDS[:0]), "teacher is an empty batch; pass at least one"),
+        (
+            {"teacher": [POINTS, POINTS], "student": [POINTS, POINTS[:3]]},
+            "student has shape (2, 6, 2); teacher has (2, 6, 2), pass the same clouds and points",
+        ),
         (both("signature_loss", TWO_CLOUDS[None]), "teacher has shape (1, 2, 6, 2); pass (N, C)"),
     ],
     "persistence_image": [({"pairs": BELOW_0}, BIRTH_BELOW_0)],
@@ -514,6 +664,16 @@ REFUSED = {
 def test_bad_input_is_refused(function):
     for changes, said in REFUSED[function]:
         assert refusal(function, changes).startswith(said)
+
+
+def test_what_is_no_diagram_and_no_scale_is_a_type_error():
+    for function, changes, said in (
+        ("critical_edge_matching", {"teacher": PAIRS}, "teacher is a Tensor; pass a BatchedDiagra"),
+        ("critical_edge_matching", {"student": [LOOPS]}, "student is a list; pass a BatchedDiagra"),
+        ("covering_radius", {"indices": None}, "indices is a NoneType; pass a torch.Tensor"),
+        ("persistence_image", {"scale": (20, 20)}, "scale is (20, 20); pass an ImageScale, e.g. "),
+    ):
+        assert refusal(function, changes, TypeError).startswith(said)
 
 
 def test_bad_input_is_refused_by_the_function_it_is_handed_to():

@@ -50,7 +50,7 @@ def batch(shape=(2, 3), num_pairs=5, seed=0, dtype=torch.float64):
 
 
 def test_arguments_are_the_definitions_and_masks():
-    masks = {"mask", "first_mask", "second_mask"}
+    masks = {"mask", "named_masks"}
     for name in (*CALLS, "wasserstein_matching"):
         theirs = inspect.signature(getattr(reference, name)).parameters
         mine = inspect.signature(getattr(fast, name)).parameters
