@@ -16,7 +16,7 @@ from train.simulation.write import SIMULATOR_VERSION
 NUM_CLASSES = len(CLASS_NAMES)
 
 
-def frame_of(rows: list[tuple[float, float, float, float, int]]) -> LidarFrame:
+def frame_of(rows):
     """Return a frame of points at (azimuth, elevation in degrees, range, strength, train id)."""
     azimuth, elevation, range_m, strength, segment = np.array(rows).T
     level = range_m * np.cos(np.radians(elevation))
@@ -94,7 +94,7 @@ def test_the_page_says_how_far_apart_the_frames_are():
 
 
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def stand_in(tmp_path_factory):
     """Return the files of a simulated frame that plays the real one."""
     root = tmp_path_factory.mktemp("stand-in") / "data"
     simulate_semantickitti(root, num_frames=1, num_validation_frames=1, seed=9, azimuth_steps=80)
@@ -102,15 +102,13 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "velodyne" / "000000.bin", folder / "labels" / "000000.label"
 
 
-def run(stand_in: tuple[Path, Path], output: Path, *more: str) -> int:
+def run(stand_in, output, *more):
     points, labels = map(str, stand_in)
     words = ["--real", points, "--labels", labels, "--output", str(output)]
     return main([*words, "--frames", "2", "--azimuth-steps", "80", *more])
 
 
-def test_the_command_writes_a_page_and_a_picture_again_the_same(
-    stand_in: tuple[Path, Path], tmp_path: Path
-):
+def test_the_command_writes_a_page_and_a_picture_again_the_same(stand_in, tmp_path):
     assert run(stand_in, tmp_path / "a") == 0
     text = (tmp_path / "a" / "simulated_lidar.md").read_text()
     assert "--frames 2 --seed 0 --azimuth-steps 80" in text
@@ -133,13 +131,7 @@ def test_the_command_writes_a_page_and_a_picture_again_the_same(
         (("--labels", "nowhere.label"), "nowhere.label: cannot be read"),
     ],
 )
-def test_mistakes_are_one_line(
-    stand_in: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    change: tuple[str, str],
-    message: str,
-):
+def test_mistakes_are_one_line(stand_in, tmp_path, capsys, change, message):
     assert run(stand_in, tmp_path / "out", *change) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -147,9 +139,7 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out" / "simulated_lidar.md").exists()
 
 
-def test_an_output_that_is_a_file_is_refused(
-    stand_in: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_an_output_that_is_a_file_is_refused(stand_in, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run(stand_in, tmp_path / "file") == 2
     assert "is a file; give a folder" in capsys.readouterr().err
@@ -157,7 +147,7 @@ def test_an_output_that_is_a_file_is_refused(
     assert "--output" in capsys.readouterr().err
 
 
-def test_the_real_frame_has_64_rings(real_data: Path):
+def test_the_real_frame_has_64_rings(real_data):
     folder = real_data / "semantickitti" / "dev" / "sequences" / "00"
     real = real_frame(folder / "velodyne" / "000000.bin", folder / "labels" / "000000.label")
     found = statistics(real, NUM_CLASSES)

@@ -139,7 +139,8 @@ def _span(field: str, first: Sequence[int], second: Sequence[int]) -> str:
 
 def _conventions(record: dict[str, Any]) -> str:
     lines = []
-    for title, totals in (("Table 8 prints", PAPER_TOTALS), *_computed(record)):
+    computed = [(name, found["giga_macs"]) for name, found in record["conventions"].items()]
+    for title, totals in (("Table 8 prints", PAPER_TOTALS), *computed):
         teacher, student = totals["teacher"], totals["student"]
         row = [title]
         for what in ("encoder", "decoder"):
@@ -174,10 +175,6 @@ def _conventions(record: dict[str, Any]) -> str:
         "Attention is the Q, K, V and output projections of the encoder; the paper's ratio "
         "follows, its two numbers do not (they are about 0.6 of these)."
     )
-
-
-def _computed(record: dict[str, Any]) -> list[tuple[str, dict[str, dict[str, float]]]]:
-    return [(name, found["giga_macs"]) for name, found in record["conventions"].items()]
 
 
 def _full_count(record: dict[str, Any]) -> str:
