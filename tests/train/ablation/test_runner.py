@@ -7,15 +7,16 @@ import shutil
 import pytest
 import torch
 
+from tests.train.toy_runs import kitti_metadata
 from train import ablate
 from train.ablation import runner
 from train.ablation.records import RECORDS_NAME, SUFFIX, add_records, read_file, read_records
 from train.ablation.runner import mean_terms
 from train.core.interrupts import Interrupted
-from train.data.dataset_spec import dataset_spec
-from train.networks.protocol import NetworkSpec
-from train.networks.registry import build_network
-from train.networks.weights import ModelMetadata, save_model
+from train.data.semantickitti import CLASS_NAMES
+from train.engine.train_step import Stepper
+from train.networks.ptv3 import build_segmentor
+from train.networks.weights import save_model
 from train.simulation.semantickitti import simulate_semantickitti
 
 GRID = """
@@ -45,17 +46,10 @@ def frames(tmp_path_factory):
     return root
 
 
-def write_teacher(path, *, class_names=None):
-    names = tuple(class_names or dataset_spec("semantickitti").class_names)
+def write_teacher(path, class_names=CLASS_NAMES):
     torch.manual_seed(7)
-    teacher = build_network(NetworkSpec("ptv3", "tiny-teacher", len(names), 4))
-    metadata = ModelMetadata(
-        **{**vars(teacher.spec()), "overrides": dict(teacher.spec().overrides)},
-        dataset="semantickitti",
-        class_names=names,
-        grid_size_m=0.2,
-    )
-    save_model(teacher, metadata, path)
+    teacher = build_segmentor("tiny-teacher", len(class_names), 4)
+    save_model(teacher, kitti_metadata(teacher, class_names=tuple(class_names)), path)
     return path
 
 
@@ -71,20 +65,27 @@ def grid_file(tmp_path_factory):
     return path
 
 
+def command(frames, teacher, grid, output, *more):
+    return [
+        *("--dataset", "semantickitti", "--model", "tiny", "--device", "cpu"),
+        *("--data-root", str(frames), "--grid", str(grid), "--output", str(output)),
+        *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
+        *("--data.grid-size-m", "0.2", "--data.max-voxels", "1200", "--data.batch-size", "2"),
+        *("--optim.student-epochs", "2", "--keep", "2", "--seeds", "2"),
+        *("--teacher-checkpoint", str(teacher)),
+        *more,
+    ]
+
+
 @pytest.fixture
-def flags(frames, teacher_file, grid_file):
-    """Return a function that makes a command line."""
+def flags(frames, teacher_file, grid_file, tmp_path):
+    """Return a function that makes a command line; the grid is a name, a path, or a file's text."""
 
     def make(output, *more, grid=grid_file, teacher=teacher_file):
-        return [
-            *("--dataset", "semantickitti", "--model", "tiny", "--device", "cpu"),
-            *("--data-root", str(frames), "--grid", str(grid), "--output", str(output)),
-            *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
-            *("--data.grid-size-m", "0.2", "--data.max-voxels", "1200", "--data.batch-size", "2"),
-            *("--optim.student-epochs", "2", "--keep", "2", "--seeds", "2"),
-            *("--teacher-checkpoint", str(teacher)),
-            *more,
-        ]
+        if "[" in str(grid):
+            text, grid = grid, tmp_path / "other.toml"
+            grid.write_text(text)
+        return command(frames, teacher, grid, output, *more)
 
     return make
 
@@ -93,20 +94,8 @@ def flags(frames, teacher_file, grid_file):
 def finished(frames, teacher_file, grid_file, tmp_path_factory):
     """The folder of an ablation that was never stopped."""
     output = tmp_path_factory.mktemp("finished")
-    make = flags.__wrapped__(frames, teacher_file, grid_file)
-    assert ablate.main(make(output)) == 0
+    assert ablate.main(command(frames, teacher_file, grid_file, output)) == 0
     return output
-
-
-def test_an_variant_that_needs_images_is_one_line(flags, tmp_path, capsys):
-    grid = tmp_path / "images.toml"
-    grid.write_text('[variants.images]\nmethod = "udakd"\n')
-    assert ablate.main(flags(tmp_path / "ablation", grid=grid)) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-    assert (
-        "variant images: --method udakd needs images, point_pixel, which the batches of an" in line
-    )
-    assert not (tmp_path / "ablation").exists()
 
 
 def runs_of(output):
@@ -119,8 +108,7 @@ def test_runs_of_another_grid_with_the_same_options_are_taken(
 ):
     output = tmp_path / "ablation"
     shutil.copytree(finished, output)
-    other = tmp_path / "other.toml"
-    other.write_text(
+    other = (
         '[variants.labels]\nmethod = "none"\n[variants.softened]\nmethod = "kd"\n'
         '[[comparisons]]\nvariant = "softened"\nbaseline = "labels"\n'
     )
@@ -194,37 +182,30 @@ def test_a_second_call_does_nothing(finished, flags, capfd):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_at", [3, 7])
-def test_stopped_in_a_run_it_goes_on_and_ends_the_same(
-    finished, flags, tmp_path, monkeypatch, capfd, stop_at
+def test_stopped_in_two_runs_it_goes_on_and_ends_the_same(
+    finished, flags, tmp_path, monkeypatch, capfd
 ):
-    """Step 3 is within the first run, 7 within the second."""
-    steps = 0
-    step = runner_step()
+    step = Stepper.step
+    # Of four steps a run: within the first, and then within the second.
+    for stop_at in (3, 6):
+        left = iter(range(stop_at - 1))
 
-    def counted(*arguments, **options):
-        nonlocal steps
-        steps += 1
-        if steps == stop_at:
-            raise KeyboardInterrupt
-        return step(*arguments, **options)
+        def counted(*arguments, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return step(*arguments)
 
-    monkeypatch.setattr("train.engine.train_step.Stepper.step", counted)
-    assert ablate.main(flags(tmp_path)) == 130
-    assert "goes on" in capfd.readouterr().err
-    monkeypatch.setattr("train.engine.train_step.Stepper.step", step)
+        monkeypatch.setattr(Stepper, "step", counted)
+        assert ablate.main(flags(tmp_path)) == 130
+        assert "goes on" in capfd.readouterr().err
+    assert [key for key in runs_of(tmp_path) if key[0] != "teacher"] == [("ce", 0)]
+    monkeypatch.setattr(Stepper, "step", step)
     assert ablate.main(flags(tmp_path)) == 0
     again, expected = runs_of(tmp_path), runs_of(finished)
     assert again.keys() == expected.keys()
     for key, run in again.items():
         assert run.scenes == expected[key].scenes, key
         assert run.scores == expected[key].scores, key
-
-
-def runner_step():
-    from train.engine.train_step import Stepper
-
-    return Stepper.step
 
 
 def test_live_targets_are_paired_too(flags, tmp_path):
@@ -247,8 +228,10 @@ def test_records_of_two_machines_add_up(finished, grid_file, tmp_path):
     assert text == (finished / "ablation.json").read_bytes()
 
 
-def test_a_refused_command_line_says_what_to_do(finished, flags, tmp_path, capfd, teacher_file):
-    wrong_teacher = write_teacher(tmp_path / "wrong.pt", class_names=["a", "b"])
+def test_a_refused_command_line_says_what_to_do(finished, flags, tmp_path, capfd):
+    wrong_teacher = write_teacher(tmp_path / "wrong.pt", ["a", "b"])
+    changed = tmp_path / "small.toml"  # of the same name
+    changed.write_text(GRID.replace("0.3", "0.6"))
     cases = [
         (flags(tmp_path, "--seeds", "0"), "--seeds 0: at least 1"),
         (flags(tmp_path, "--keep", "-1"), "--keep -1"),
@@ -259,31 +242,22 @@ def test_a_refused_command_line_says_what_to_do(finished, flags, tmp_path, capfd
         (flags(tmp_path, teacher=tmp_path / "none.pt"), "no such file"),
         (flags(tmp_path, teacher=wrong_teacher), "was trained on the 2 classes"),
         (flags(finished, "--optim.lr", "0.01"), "another configuration (optim.lr 0.002, now 0.01)"),
+        (
+            flags(finished, grid=changed),
+            "variant edges had other options then (topology_balance 0.3, now 0.6)",
+        ),
         (["--page-only", "--output", str(tmp_path / "none")], "no records"),
     ]
-    for command, message in cases:
-        assert ablate.main(command) == 2, command
+    for words, message in cases:
+        assert ablate.main(words) == 2, words
         said = capfd.readouterr().err
         assert message in said, said
         assert "Traceback" not in said
 
 
-def test_an_variant_that_changed_its_options_is_refused(
-    finished, flags, grid_file, tmp_path, capfd
-):
-    changed = tmp_path / "small.toml"
-    changed.write_text(grid_file.read_text().replace("0.3", "0.6"))
-    assert ablate.main(flags(finished, grid=changed)) == 2
-    assert "variant edges had other options then (topology_balance 0.3, now 0.6)" in (
-        capfd.readouterr().err
-    )
-
-
 def test_a_placebo_needs_two_frames_in_a_batch(flags, tmp_path, capfd):
-    grid = tmp_path / "placebo.toml"
-    grid.write_text(GRID.replace('"edges"\nnorm', '"edges"\ntopology-target = "other"\nnorm'))
-    command = [*flags(tmp_path, grid=grid), "--data.batch-size", "1"]
-    assert ablate.main(command) == 2
+    grid = '[variants.one]\nmethod = "topology-gradient"\ntopology-target = "other"\n'
+    assert ablate.main(flags(tmp_path, "--data.batch-size", "1", grid=grid)) == 2
     assert "takes the target of another cloud" in capfd.readouterr().err
 
 
@@ -313,31 +287,25 @@ labels = "0.25"
 
 def test_variants_can_lack_labels(flags, tmp_path):
     """None: the loss against labels is 0. Few, alone: the one frame that has them, as often."""
-    grid = tmp_path / "labels.toml"
-    grid.write_text(LABELS)
-    assert ablate.main(flags(tmp_path / "ablation", "--seeds", "1", grid=grid)) == 0
+    assert ablate.main(flags(tmp_path / "ablation", "--seeds", "1", grid=LABELS)) == 0
     runs = {variant: run for (variant, _), run in runs_of(tmp_path / "ablation").items()}
-    segmentation = {
-        variant: runs[variant].stats["first"]["segmentation"] for variant in LABELS_VARIANTS
-    }
+    variants = ("all", "none", "few", "few-alone")
+    segmentation = {variant: runs[variant].stats["first"]["segmentation"] for variant in variants}
     assert segmentation["none"] == 0
     assert min(segmentation[variant] for variant in ("all", "few", "few-alone")) > 0
     assert len(set(segmentation.values())) == 4
     assert {run.steps for variant, run in runs.items() if variant != "teacher"} == {4}
     assert "labels" not in runs["all"].options
-    assert [runs[variant].options["labels"] for variant in LABELS_VARIANTS[1:]] == [
-        "none",
-        "1",
-        "0.25",
-    ]
-
-
-LABELS_VARIANTS = ("all", "none", "few", "few-alone")
+    assert [runs[variant].options["labels"] for variant in variants[1:]] == ["none", "1", "0.25"]
 
 
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
+        (
+            'method = "udakd"',
+            "variant one: --method udakd needs images, point_pixel, which the batches of an",
+        ),
         ('method = "none"\nlabels = "none"', "method learns from labels alone"),
         ('method = "dkd"\nlabels = "none"', "method learns from labels alone"),
         ('method = "topology-gradient"\nlabels = "0.5"', "--method.saliency is 1.0: its maps need"),
@@ -345,11 +313,9 @@ LABELS_VARIANTS = ("all", "none", "few", "few-alone")
         ('method = "kd"\nlabels = "5"', "--data.labels 5: that is 5 of 4 frames"),
     ],
 )
-def test_labels_that_an_variant_cannot_do_without_are_refused(
-    flags, tmp_path, capsys, variant, message
-):
-    grid = tmp_path / "labels.toml"
-    grid.write_text(f"[variants.one]\n{variant}\n")
+def test_a_variant_that_cannot_be_run_is_one_line(flags, tmp_path, capsys, variant, message):
+    grid = f"[variants.one]\n{variant}\n"
     assert ablate.main(flags(tmp_path / "ablation", grid=grid)) == 2
-    assert message in capsys.readouterr().err
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert message in line
     assert not (tmp_path / "ablation").exists()

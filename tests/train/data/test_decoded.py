@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tests.train.data.damage import refused, refused_at
-from tests.train.data.waymo.frames import tiny_frame
+from tests.train.data.waymo.conftest import tiny_frame
 from train.data import decoded, waymo
 from train.data.batch import collate
 from train.data.dataset_spec import OpenOptions

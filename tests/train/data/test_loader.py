@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from torch.utils.data import DataLoader
 
 from tests.train.data.damage import refused
-from tests.train.data.waymo.frames import tiny_frame, write_split
+from tests.train.data.waymo.conftest import tiny_frame, write_split
 from train.data.batch import BadFrame, collate
 from train.data.dataset_spec import dataset_spec
 from train.data.decoded import decoded_frames

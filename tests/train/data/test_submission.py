@@ -14,7 +14,7 @@ from tests.train.data.submissions import (
     read_semantickitti,
     read_waymo,
 )
-from tests.train.data.waymo.frames import tiny_frame, write_split
+from tests.train.data.waymo.conftest import tiny_frame, write_split
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.train.dataset_distillation.toys import toy_clouds
+from tests.train.dataset_distillation.conftest import toy_clouds
 from topodistill.commands import main as topodistill
 from train.dataset_distillation.command import main
 from train.dataset_distillation.objects.read import read_objects, write_folder

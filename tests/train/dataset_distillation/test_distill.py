@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.toys import toy_clouds
+from tests.train.dataset_distillation.conftest import toy_clouds
 from tests.train.processes import run_processes
 from train.core.errors import UserError
 from train.core.interrupts import Interrupted

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.dataset_distillation.toys import CLASSES, toy_clouds
+from tests.train.dataset_distillation.conftest import CLASSES, toy_clouds
 from train.core.errors import UserError
 from train.dataset_distillation.clouds import PointClouds
 from train.dataset_distillation.coresets import CORESETS, coreset, draw, herd, k_center

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.dataset_distillation.conftest import hammers, toy_clouds
 from tests.train.dataset_distillation.test_distill import distance
-from tests.train.dataset_distillation.toys import hammers, toy_clouds
 from train.dataset_distillation import matcher as matcher_module
 from train.dataset_distillation.distill import Distillation
 from train.dataset_distillation.generator import GeneratorSpec, build_generator

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.dataset_distillation.conftest import toy_clouds
 from tests.train.dataset_distillation.frames.test_make import OPTIONS as FRAME_OPTIONS
 from tests.train.dataset_distillation.frames.toy_scenes import scenes
-from tests.train.dataset_distillation.toys import toy_clouds
 from train.core.errors import UserError
 from train.dataset_distillation import distill, start
 from train.dataset_distillation.distill import Distillation

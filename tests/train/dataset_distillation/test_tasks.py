@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.dataset_distillation.conftest import hammers
 from tests.train.dataset_distillation.test_distill import mean_distance
-from tests.train.dataset_distillation.toys import hammers
 from train.core.errors import UserError
 from train.dataset_distillation.distill import Distillation, check_task
 from train.dataset_distillation.generator import generate, noise_intervals

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.dataset_distillation.conftest import toy_clouds
 from tests.train.dataset_distillation.frames.toy_scenes import scenes
-from tests.train.dataset_distillation.toys import toy_clouds
 from train.core.errors import UserError
 from train.core.iou import ClassCounts
 from train.dataset_distillation import training

@@ -1,13 +1,34 @@
 """A small nuScenes folder, written by the test's own few lines and not by the simulator."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.train.data.nuscenes.rows import token, write_table
 from train.data.nuscenes.classes import CATEGORY_NAMES
+
+
+def token(*what: object) -> str:
+    """Return a token as nuScenes has them."""
+    return hashlib.md5(repr(what).encode(), usedforsecurity=False).hexdigest()
+
+
+def write_table(folder: Path, name: str, rows: list[dict[str, object]]) -> Path:
+    """Write a table as the download has it: every entry on a line of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(rows, indent=0))
+    return path
+
+
+def edit_table(path: Path, change: Callable[[list[dict[str, object]]], object]) -> None:
+    """Change a table's rows in place."""
+    rows = json.loads(path.read_text())
+    change(rows)
+    path.write_text(json.dumps(rows, indent=0))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.train.data.damage import refused_at
-from tests.train.data.nuscenes.rows import edit_table
+from tests.train.data.nuscenes.conftest import edit_table
 from train.data.nuscenes import SPEC
 
 USED = ["scene", "sample", "sample_data", "calibrated_sensor", "ego_pose", "lidarseg", "category"]

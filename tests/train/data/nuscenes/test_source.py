@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.train.data.damage import refused, refused_at
-from tests.train.data.nuscenes.rows import edit_table, token
+from tests.train.data.nuscenes.conftest import edit_table, token
 from tests.train.data.submissions import entries
 from train.data.nuscenes import CLASS_NAMES, SPEC, NuScenesSubmission, keyframes, list_scenes
 from train.data.nuscenes.classes import CATEGORY_NAMES

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.train.data.damage import check_sound, edits, mutate, refused, refused_at
-from tests.train.data.nuscenes.rows import token
+from tests.train.data.nuscenes.conftest import token
 from train.core.errors import UserError
 from train.data.index import FOLDER
 from train.data.nuscenes import CLASS_NAMES, SPEC, NuScenes, tables

@@ -11,7 +11,7 @@ import pytest
 
 from tests.train.data.damage import refused, refused_at
 from tests.train.data.test_cameras import jpeg
-from tests.train.data.waymo.frames import tiny_frame, transform
+from tests.train.data.waymo.conftest import tiny_frame, transform
 from train.data.cameras import project
 from train.data.decoded import DecodedCache
 from train.data.waymo import SPEC, Waymo, schema

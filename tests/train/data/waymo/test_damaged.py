@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.train.data.damage import refused, refused_at
-from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
+from tests.train.data.waymo.conftest import tiny_frame, tiny_split, write_split
 from train.data.waymo import SPEC, schema
 from train.data.waymo.frame import Frame, LaserName
 from train.data.waymo.frame_proto import write_frame

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from tests.train.data.waymo.frames import tiny_frame
+from tests.train.data.waymo.conftest import tiny_frame
 from tests.train.data.waymo.test_protobuf import message_class
 from train.data.waymo import frame_proto as proto
 from train.data.waymo.frame import Frame, FrameError, LaserName

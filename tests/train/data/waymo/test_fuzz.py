@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.train.data.damage import Edits, check_sound, edits, mutate
-from tests.train.data.waymo.frames import tiny_frame, write_split
+from tests.train.data.waymo.conftest import tiny_frame, write_split
 from train.core.errors import UserError
 from train.data.waymo import SPEC, schema
 from train.data.waymo.frame import FrameError

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.train.data.waymo.frames import rotation, tiny_frame, transform
+from tests.train.data.waymo.conftest import rotation, tiny_frame, transform
 from train.data.frame import IGNORE_INDEX
 from train.data.waymo.frame import Calibration, Frame, FrameError, Laser, LaserName
 from train.data.waymo.range_image import NO_PIXEL, points

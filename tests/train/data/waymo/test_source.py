@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.train.data.damage import refused, refused_at
-from tests.train.data.waymo.frames import tiny_frame, tiny_split, write_split
+from tests.train.data.waymo.conftest import tiny_frame, tiny_split, write_split
 from train.core.errors import UserError
 from train.data.frame import LidarFrame
 from train.data.waymo import CLASS_NAMES, SPEC, Waymo, list_sequences, schema
