@@ -109,6 +109,9 @@ RECIPES: Final = {
     "paper": Recipe(
         "topology-gradient", {}, "the paper's four losses and weights, the default of the method"
     ),
+    "best": Recipe(
+        "kd", {}, "softened logits alone, as tuned: what passed the positive control so far"
+    ),
     "edges": Recipe(
         "topology-gradient",
         {

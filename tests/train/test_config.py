@@ -69,6 +69,11 @@ def test_the_papers_values_are_the_defaults():
     assert method.num_samples == 1024
 
 
+@pytest.mark.parametrize("method", ["kd", "topology-gradient", "rkd", "affinity", "feature"])
+def test_logits_alone_are_softened_as_tuned_and_beside_a_term_as_recorded(method):
+    assert preset("waymo", "tiny", method).options.temperature == (4.0 if method == "kd" else 1.0)
+
+
 def test_an_unknown_dataset_lists_the_known_ones():
     with pytest.raises(UserError, match=r"'kitty'; known: .*semantickitti"):
         preset("kitty", "tiny")

@@ -100,7 +100,7 @@ _RELATIONS: Final[dict[str, Any]] = {
 }
 
 _CE: Final = Variant("none", description="cross-entropy against the labels alone")
-_KD: Final = Variant("kd", description="cross-entropy and softened logits")
+_KD: Final = Variant("kd", {"temperature": 1.0}, "cross-entropy and softened logits")
 
 _TUNED: Final = {"temperature": 4.0, "distillation": 1.0}
 """Softened logits as chosen on tuning scenes (docs/results/tuning_records.jsonl.gz)."""
@@ -149,6 +149,12 @@ _LABELS: Final = Grid(
         *_against("kd", "kd-none", primary=False),
         *_against("ce", "kd-5", "kd-1", primary=False),
     ),
+)
+
+_CONTROL: Final = Grid(
+    "Whether distillation shows here at all: the positive control, with labels and without",
+    {name: _LABELS.variants[name] for name in ("ce", "kd", "kd-none")},
+    _against("ce", "kd", "kd-none"),
 )
 
 _TABLE5: Final = Grid(
@@ -267,6 +273,7 @@ def _methods() -> Grid:
 def built_in() -> dict[str, Grid]:
     """Return the grids that are there by name."""
     return {
+        "control": _CONTROL,
         "main": _MAIN,
         "labels": _LABELS,
         # What was run before the rules were set: questions, not findings.

@@ -31,10 +31,21 @@ class KDConfig(MethodConfig):
     positive: ClassVar[Mapping[str, str]] = {"temperature": "a temperature is above 0"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class SoftenedLogitsConfig(KDConfig):
+    """The same with the temperature that tuning chose, for softened logits without a further term.
+
+    See docs/decisions/0009-rules-of-the-comparison.md.
+    """
+
+    temperature: float = 4.0
+    """Temperature of the softened logits."""
+
+
 class SoftenedLogits(DistillationMethod):
     """G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", 2015."""
 
-    Config = KDConfig
+    Config: ClassVar[type[MethodConfig]] = SoftenedLogitsConfig
     choice: TargetChoice = TargetChoice()
 
     @classmethod

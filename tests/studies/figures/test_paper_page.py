@@ -143,6 +143,18 @@ def test_every_primary_comparison_has_words():
     assert len(ablation_block(rows).splitlines()) == len(primary) + 4
 
 
+def test_the_positive_control_is_a_sentence_and_its_rows_come_first():
+    exploratory = dataclasses.replace(EDGES, grid="exploratory")
+    kd = Compared("control", "kd", "ce", 2.0, 1.0, 3.0, 5, "better", "")
+    assert not ablation_block([exploratory, kd]).startswith("Beside")
+    none = dataclasses.replace(kd, variant="kd-none", difference=1.5, verdict="suggestive")
+    lines = ablation_block([exploratory, none, kd]).splitlines()
+    assert "give **+2.00 [+1.00, +3.00] mIoU** (better); softened logits without" in lines[0]
+    assert lines[0].endswith("give **+1.50 [+1.00, +3.00] mIoU** (suggestive).")
+    rows = [line for line in lines if line.startswith("| softened")]
+    assert [row.endswith("\u2020 |") for row in rows] == [False, False, True]
+
+
 def test_other_grids_and_no_runs():
     assert ablation_block([dataclasses.replace(EDGES, grid="table5")]).startswith("No comparison")
 
