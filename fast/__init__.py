@@ -14,10 +14,16 @@ from fast.diagram_layouts import (
 )
 from fast.distances import pairwise_distances
 from fast.distillation import kl_distillation, topological_loss
+from fast.layers import (
+    BettiCurveLayer,
+    PersistenceImageLayer,
+    PersistenceLandscapeLayer,
+    RipsLayer,
+)
 from fast.modules import DistillationLoss, SaliencyLoss, TopologicalLoss, TopologyStats
 from fast.normalisation import normalise, normalize
 from fast.options import TopologyOptions
-from fast.persistence_curves import betti_curve, persistence_landscape
+from fast.persistence_curves import betti_curve, default_grid, persistence_landscape
 from fast.persistence_image import fit_persistence_image, persistence_image
 from fast.persistence_summaries import persistent_entropy, total_persistence
 from fast.rips import rips_persistence, rips_persistence_of_points
@@ -32,9 +38,13 @@ from reference.image_scale import ImageScale
 
 __all__ = [
     "BatchedDiagram",
+    "BettiCurveLayer",
     "DistillationLoss",
     "ImageScale",
+    "PersistenceImageLayer",
     "PersistenceInformation",
+    "PersistenceLandscapeLayer",
+    "RipsLayer",
     "SaliencyLoss",
     "TopologicalLoss",
     "TopologyOptions",
@@ -43,6 +53,7 @@ __all__ = [
     "betti_curve",
     "covering_radius",
     "critical_edge_matching",
+    "default_grid",
     "diagrams_from_giotto",
     "diagrams_from_gudhi",
     "diagrams_from_torch_topological",

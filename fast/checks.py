@@ -276,7 +276,7 @@ def as_counted_pairs(
     return pairs, counted
 
 
-def as_grid(function: str, argument: str, value: Tensor, pairs: Tensor) -> Tensor:
+def as_grid(function: str, argument: str, value: Any, pairs: Tensor) -> Tensor:
     """Return float64 increasing filtration values (G,), on the device of `pairs`."""
     grid = as_precise(function, argument, value).detach().double()
     if grid.ndim != 1 or not len(grid):

@@ -4,20 +4,84 @@ Shape letters: K pairs, L landscapes, G values of the grid.
 """
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fast.checks import as_counted_pairs, as_grid, as_integer, as_positive, as_precise
 from fast.diagram import BatchedDiagram, rows_of
 
+Grid = Tensor | np.ndarray[Any, Any] | int | None
+
 _MOST_PASSES = 12  # to sort all tents takes as long as finding so many of the highest one by one
+
+
+@torch.no_grad()
+def default_grid(
+    diagrams: Tensor | BatchedDiagram, num_values: int = 100, *, mask: Tensor | None = None
+) -> Tensor:
+    """Return evenly spaced filtration values from the first birth to the last death.
+
+    Parameters
+    ----------
+    diagrams
+        A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows, at least one pair in all: one
+        grid for all of them, so that their landscapes and curves can be compared.
+    num_values
+        How many values, G, at least 2.
+    mask
+        (..., K) bool: which rows are pairs; None: all. A `BatchedDiagram` has its own.
+
+    Returns
+    -------
+    Tensor
+        (G,) float64, increasing, the first birth and the last death included, on the device of the
+        diagrams. A CUDA device is waited for.
+
+    Raises
+    ------
+    ValueError
+        If there is no pair of positive persistence, `num_values` is out of range, or as
+        `betti_curve`.
+
+    Examples
+    --------
+    >>> default_grid(torch.tensor([[0.0, 2.0], [1.0, 3.0]]), 4)
+    tensor([0., 1., 2., 3.], dtype=torch.float64)
+    """
+    name = "default_grid"
+    num_values = as_integer(name, "num_values", num_values, least=2)
+    diagrams, mask = rows_of(name, "diagrams", diagrams, mask)
+    pairs, counted = as_counted_pairs(name, "diagrams", diagrams, mask, no_death_before_birth=True)
+    return _grid_of(name, "diagrams", pairs[counted], num_values)
+
+
+def _grid_of(function: str, argument: str, pairs: Tensor, num_values: int) -> Tensor:
+    """Return the grid of (K, 2) pairs."""
+    low, high = (float(pairs[:, 0].min()), float(pairs[:, 1].max())) if len(pairs) else (0.0, 0.0)
+    if not low < high:
+        raise ValueError(
+            f"{function}: {argument} have no pair of positive persistence, hence no default grid; "
+            "pass a grid, increasing filtration values (G,)"
+        )
+    return torch.linspace(low, high, num_values, dtype=torch.float64, device=pairs.device)
+
+
+@torch.no_grad()
+def _as_grid(function: str, grid: Grid, pairs: Tensor, counted: Tensor) -> Tensor:
+    """Return the grid that was given, or the default one of the pairs."""
+    if grid is None or (isinstance(grid, int) and not isinstance(grid, bool)):
+        num_values = as_integer(function, "grid", 100 if grid is None else grid, least=2)
+        return _grid_of(function, "pairs", pairs[counted], num_values)
+    return as_grid(function, "grid", grid, pairs)
 
 
 def persistence_landscape(
     pairs: Tensor | BatchedDiagram,
     *,
-    grid: Tensor,
+    grid: Grid = None,
     num_landscapes: int = 5,
     mask: Tensor | None = None,
 ) -> Tensor:
@@ -28,7 +92,8 @@ def persistence_landscape(
     pairs
         A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
     grid
-        (G,) filtration values, increasing; a constant.
+        (G,) filtration values, increasing; a constant. A number: so many values of `default_grid`
+        of these pairs; None: 100.
     num_landscapes
         How many landscapes, at least 1.
     mask
@@ -69,8 +134,8 @@ def persistence_landscape(
     pairs, mask = rows_of(name, "pairs", pairs, mask)
     dtype = as_precise(name, "pairs", pairs).dtype
     # Rows that do not count are (0, 0), whose tent is 0.
-    pairs, _ = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
-    grid = as_grid(name, "grid", grid, pairs)
+    pairs, mask = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
+    grid = _as_grid(name, grid, pairs, mask)
     num_landscapes = as_integer(name, "num_landscapes", num_landscapes, least=1)
     births, deaths = pairs[..., None].unbind(dim=-2)
     tents = torch.minimum(grid - births, deaths - grid).relu()
@@ -95,7 +160,7 @@ def _highest(tents: Tensor, count: int) -> Tensor:
 def betti_curve(
     pairs: Tensor | BatchedDiagram,
     *,
-    grid: Tensor,
+    grid: Grid = None,
     bandwidth: float | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
@@ -106,7 +171,8 @@ def betti_curve(
     pairs
         A `BatchedDiagram`, or (..., K, 2) finite (birth, death) rows, in any order; K may be 0.
     grid
-        (G,) filtration values, increasing; a constant.
+        (G,) filtration values, increasing; a constant. A number: so many values of `default_grid`
+        of these pairs; None: 100.
     bandwidth
         None: the curve itself, of whole numbers. It is piecewise constant, its gradient is 0
         wherever there is one, and none is attached: a loss of it alone refuses to go backward.
@@ -146,8 +212,8 @@ def betti_curve(
     pairs, mask = rows_of(name, "pairs", pairs, mask)
     dtype = as_precise(name, "pairs", pairs).dtype
     # Rows that do not count are (0, 0), which is never alive.
-    pairs, _ = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
-    grid = as_grid(name, "grid", grid, pairs)
+    pairs, mask = as_counted_pairs(name, "pairs", pairs, mask, no_death_before_birth=True)
+    grid = _as_grid(name, grid, pairs, mask)
     births, deaths = pairs[..., None].unbind(dim=-2)
     if bandwidth is None:
         alive = (births <= grid) & (grid < deaths)

@@ -4,6 +4,7 @@ Shape letters: K pairs, R rows of pixels (persistence), C columns (birth).
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,11 +72,7 @@ def persistence_image(
             [0.6562]])
     """
     name = "persistence_image"
-    if not isinstance(scale, ImageScale):
-        raise TypeError(
-            f"{name}: scale is {scale!r}; pass an ImageScale, e.g. that of "
-            "fit_persistence_image(diagrams, resolution=(20, 20))"
-        )
+    as_scale(name, scale)
     pairs, mask = rows_of(name, "pairs", pairs, mask)
     pairs, mask = as_counted_pairs(name, "pairs", pairs, mask, double=False)
     births, deaths = pairs.double().unbind(dim=-1)
@@ -194,6 +191,16 @@ def fit_persistence_image(
             f"pass a higher resolution (now {scale.resolution}) or an ImageScale of your own"
         )
     return replace(scale, maximum=maximum)
+
+
+def as_scale(function: str, scale: Any) -> ImageScale:
+    """Return a scale, and refuse what is none, as a resolution alone."""
+    if not isinstance(scale, ImageScale):
+        raise TypeError(
+            f"{function}: scale is {scale!r}; pass an ImageScale, e.g. that of "
+            "fit_persistence_image(diagrams, resolution=(20, 20))"
+        )
+    return scale
 
 
 def _in_one_order(births: Tensor, persistence: Tensor, mask: Tensor) -> tuple[Tensor, ...]:

@@ -168,6 +168,25 @@ def rips_persistence_of_points(
     return with_lengths(critical, distances, leaf, of_points=True)
 
 
+def diagrams_to_the_end(
+    matrices: Sequence[Tensor], max_dim: int, threshold: float
+) -> tuple[list[BatchedDiagram], float]:
+    """Return diagrams of distances (N_b, N_b) that keep what does not die, and their end.
+
+    Otherwise such a class has no row, and where it is born is lost. Here every edge beyond the
+    threshold enters at `end`, a length beyond all others: what dies there never dies, what is born
+    there is none. The component that is left at the end still has no row.
+    """
+    threshold = as_number("rips_persistence", "threshold", threshold)
+    beyond = [(each > threshold) | (each == math.inf) for each in matrices]  # NaN is refused below
+    lengths = [
+        each.detach()[~far] for each, far in zip(matrices, beyond, strict=True) if each.numel()
+    ]
+    end = 2 * max((float(each.max()) for each in lengths), default=0.0) + 1
+    whole = [each.masked_fill(far, end) for each, far in zip(matrices, beyond, strict=True)]
+    return rips_persistence(whole, max_dim), end
+
+
 def _needs_no_distances(batch: Tensor) -> bool:
     """Whether distances of (B, N, C) would be large, and the points will do."""
     _, n, channels = batch.shape

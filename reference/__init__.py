@@ -14,6 +14,7 @@ from reference.normalisation import normalise, normalise_grad, normalize, normal
 from reference.persistence_curves import (
     betti_curve,
     betti_curve_grad,
+    default_grid,
     persistence_landscape,
     persistence_landscape_grad,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "covering_radius",
     "critical_edge_matching",
     "critical_edge_matching_grad",
+    "default_grid",
     "enclosing_radius",
     "entropic_transport",
     "entropic_transport_grad",

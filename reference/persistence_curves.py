@@ -4,6 +4,7 @@ With their gradients. Shape letters: K pairs, L landscapes, G values of the grid
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -16,6 +17,46 @@ from reference.validation import (
     as_positive,
     as_vector,
 )
+
+
+def default_grid(
+    diagrams: Sequence[Float64[np.ndarray, "k 2"]], num_values: int = 100
+) -> Float64[np.ndarray, " g"]:
+    """Return evenly spaced filtration values from the first birth to the last death.
+
+    Parameters
+    ----------
+    diagrams
+        Finite (birth, death) rows of each cloud, at least one pair in all.
+    num_values
+        How many values, G, at least 2.
+
+    Returns
+    -------
+    Float64[np.ndarray, " g"]
+        Increasing, the first birth and the last death included.
+
+    Raises
+    ------
+    ValueError
+        If a diagram is not of (birth, death) rows, has an infinite or NaN entry or a death before
+        its birth, there is no pair of positive persistence, or `num_values` is out of range.
+
+    Examples
+    --------
+    >>> default_grid([np.array([[0.0, 2.0]]), np.array([[1.0, 3.0]])], 4)
+    array([0., 1., 2., 3.])
+    """
+    name = "default_grid"
+    num_values = as_integer(name, "num_values", num_values, least=2)
+    each = [as_persistent_pairs(name, f"diagrams[{i}]", rows) for i, rows in enumerate(diagrams)]
+    pairs = np.concatenate([np.empty((0, 2)), *each])
+    if not len(pairs) or not pairs[:, 0].min() < pairs[:, 1].max():
+        raise ValueError(
+            f"{name}: diagrams have no pair of positive persistence, hence no default grid; pass "
+            "clouds of two or more different points"
+        )
+    return np.linspace(pairs[:, 0].min(), pairs[:, 1].max(), num_values)
 
 
 def persistence_landscape(

@@ -1,7 +1,8 @@
 """The front door: `topodistill.X` is `fast.X` for every public X; nothing is computed here.
 
-Beside them `topodistill.plot` draws diagrams, and `from_pretrained` and `save_pretrained` are those
-of `train.networks`; they are no part of a star import.
+Beside them `topodistill.plot` draws diagrams, `topodistill.compat` has classes with the faces of
+other libraries, `topodistill.transformers` those of scikit-learn, and `from_pretrained` and
+`save_pretrained` are those of `train.networks`; they are no part of a star import.
 
 Names are looked up when they are first used, for two reasons. A console command must get at `train`
 before torch is loaded, because `train` sets how OpenMP's threads wait; and `python -m topodistill`
@@ -11,10 +12,13 @@ must take the current folder off the path before `fast` is searched for on it.
 from typing import TYPE_CHECKING, Any
 
 _OF_NETWORKS = ("from_pretrained", "save_pretrained")  # loaded by name: they need [train]
+_MODULES = ("compat", "plot", "transformers")
 
 if TYPE_CHECKING:
     from fast import *  # noqa: F403
+    from topodistill import compat as compat
     from topodistill import plot as plot
+    from topodistill import transformers as transformers
 
     __version__: str
     from_pretrained: Any
@@ -29,10 +33,10 @@ else:
             found: Any = version("topodistill")
         elif name == "__all__":
             found = [*_fast().__all__, "__version__"]
-        elif name == "plot":
+        elif name in _MODULES:
             from importlib import import_module
 
-            found = import_module("topodistill.plot")
+            found = import_module(f"topodistill.{name}")
         elif name in _OF_NETWORKS:
             from importlib import import_module
 
@@ -49,7 +53,7 @@ else:
 
     def __dir__() -> list[str]:
         """Return the public names, which tab completion asks for."""
-        return sorted([*__getattr__("__all__"), *_OF_NETWORKS, "plot"])
+        return sorted([*__getattr__("__all__"), *_OF_NETWORKS, *_MODULES])
 
     def _fast() -> Any:
         """Return our own `fast`, or say which other one is in the way."""

@@ -23,7 +23,7 @@ def test_a_name_is_the_same_object_as_in_fast(name):
 
 def test_the_names_are_those_of_fast_and_the_version():
     assert set(topodistill.__all__) == {*fast.__all__, "__version__"}
-    others = ["from_pretrained", "plot", "save_pretrained"]
+    others = ["compat", "from_pretrained", "plot", "save_pretrained", "transformers"]
     assert dir(topodistill) == sorted([*topodistill.__all__, *others])
 
 

@@ -52,6 +52,11 @@ def check_shapes(batch: Mapping[str, Tensor], caller: str) -> int:
     ValueError
         If a key is missing, the batch is empty, or the lengths disagree.
     """
+    if not isinstance(batch, Mapping):
+        raise TypeError(
+            f"{caller}: batch is a {type(batch).__name__}; pass a mapping with"
+            f" {', '.join(REQUIRED_KEYS)}, a row per voxel (`topodistill predict` takes points)"
+        )
     for key in REQUIRED_KEYS:
         if key not in batch:
             raise ValueError(f"{caller}: batch has no '{key}'; it needs {', '.join(REQUIRED_KEYS)}")

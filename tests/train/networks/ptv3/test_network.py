@@ -326,6 +326,8 @@ def test_an_empty_batch_and_a_missing_key_are_refused(make_batch, make_network):
     with pytest.raises(ValueError, match="empty"):
         model(empty)
     batch = make_batch([5])
+    with pytest.raises(TypeError, match="batch is a Tensor; pass a mapping with feat, coord, gri"):
+        model(batch["feat"])
     del batch["coord"]
     with pytest.raises(ValueError, match="'coord'"):
         model(batch)
