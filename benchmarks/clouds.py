@@ -15,14 +15,6 @@ NUM_CENTRES = 16
 NUM_CHANNELS = 64
 
 
-def _cube(rng: np.random.Generator, n: int) -> FloatArray:
-    return rng.random((n, 3))
-
-
-def _gaussian(rng: np.random.Generator, n: int) -> FloatArray:
-    return rng.normal(size=(n, NUM_CHANNELS))
-
-
 def _features(rng: np.random.Generator, n: int) -> FloatArray:
     centres = rng.normal(size=(NUM_CENTRES, NUM_CHANNELS))
     own = centres[rng.integers(0, NUM_CENTRES, size=n)]
@@ -50,10 +42,6 @@ def _mixture(rng: np.random.Generator, n: int) -> FloatArray:
     return np.asarray(centres[rng.integers(0, NUM_CENTRES, size=n)] + rng.normal(size=(n, 32)))
 
 
-def _cube8(rng: np.random.Generator, n: int) -> FloatArray:
-    return rng.random((n, 8))
-
-
 def _relu(rng: np.random.Generator, n: int) -> FloatArray:
     hidden = np.maximum(rng.normal(size=(n, 3)) @ rng.normal(size=(3, NUM_CHANNELS)), 0.0)
     weights = rng.normal(size=(NUM_CHANNELS, NUM_CHANNELS)) / np.sqrt(NUM_CHANNELS)
@@ -61,13 +49,13 @@ def _relu(rng: np.random.Generator, n: int) -> FloatArray:
 
 
 _MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
-    "cube": _cube,
-    "gaussian": _gaussian,
+    "cube": lambda rng, n: rng.random((n, 3)),
+    "gaussian": lambda rng, n: rng.normal(size=(n, NUM_CHANNELS)),
     "features": _features,
     "circle": _circle,
     "torus": _torus,
     "mixture": _mixture,
-    "cube8": _cube8,
+    "cube8": lambda rng, n: rng.random((n, 8)),
     "relu": _relu,
 }
 FAMILIES = ("cube", "gaussian", "features", "circle")
@@ -117,10 +105,6 @@ def _sphere(rng: np.random.Generator, n: int) -> FloatArray:
     return np.asarray(squareform(pdist(unit)))
 
 
-def _random_lengths(rng: np.random.Generator, n: int) -> FloatArray:
-    return _symmetric(rng.random((n, n)))
-
-
 _HARD_MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "bipartite": partial(_multipartite, parts=2, noise=0.0),
     "tripartite": partial(_multipartite, parts=3, noise=0.0),
@@ -128,7 +112,7 @@ _HARD_MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "noisy bipartite": partial(_multipartite, parts=2, noise=_NOISE),
     "random bipartite": partial(_multipartite, parts=2, noise=1.0),
     "sphere": _sphere,
-    "random lengths": _random_lengths,
+    "random lengths": lambda rng, n: _symmetric(rng.random((n, n))),
 }
 MANY_BIRTHS = ("bipartite", "tripartite", "simplices")
 RANDOM = ("noisy bipartite", "random bipartite", "sphere", "random lengths")

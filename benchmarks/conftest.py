@@ -191,6 +191,12 @@ def used_cores(used: str, threads: int) -> Iterator[int]:
         yield count
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where data are made, once for all cases."""
+    return tmp_path_factory.mktemp("frames")
+
+
 Kind = tuple[str, str, str]  # suite, implementation, family
 
 

@@ -74,10 +74,15 @@ def _read_giotto(output: Any) -> list[Diagram]:
     ]
 
 
-def _torch_topological(matrix: torch.Tensor, max_dim: int, threads: int) -> Any:
+def their_rips(max_dim: int = 1, threads: int = 1) -> Any:
+    """Return torch-topological's Rips layer."""
     from torch_topological.nn import VietorisRipsComplex
 
-    return VietorisRipsComplex(dim=max_dim, n_threads=threads)(matrix, treat_as_distances=True)
+    return VietorisRipsComplex(dim=max_dim, n_threads=threads)
+
+
+def _torch_topological(matrix: torch.Tensor, max_dim: int, threads: int) -> Any:
+    return their_rips(max_dim, threads)(matrix, treat_as_distances=True)
 
 
 def _read_torch_topological(output: Any) -> list[Diagram]:

@@ -33,12 +33,6 @@ from train.data.loader import TrainingFrames
 BATCH_SIZE = 4
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where data are made, once for all cases."""
-    return tmp_path_factory.mktemp("frames")
-
-
 def counts_of(num_points: int) -> tuple[int, int]:
     """How many frames are on disk, and how often a call goes through them."""
     return (2, 1) if num_points == SMOKE_POINTS else (8, 3)

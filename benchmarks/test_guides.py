@@ -19,7 +19,7 @@ from benchmarks.gradients import definition, moved_apart
 from benchmarks.guides_page import AUTOENCODER, LOOP, MONITOR, REPLACED, SIZES, UNEQUAL
 from benchmarks.harness import SMOKE_POINTS, Case, Job, Measure
 from benchmarks.machine import cores
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, their_rips
 
 Work = Callable[[], Any]
 
@@ -72,11 +72,11 @@ def _our_signature(num_points: int) -> Work:
 
 
 def _their_signature(num_points: int) -> Work:
-    from torch_topological.nn import SignatureLoss, VietorisRipsComplex
+    from torch_topological.nn import SignatureLoss
 
     data, codes = linked_circles(num_points)
     teacher, student = torch.from_numpy(data), _tensor(codes)
-    rips = VietorisRipsComplex(dim=1, n_threads=1)
+    rips = their_rips()
     loss = SignatureLoss(p=2, normalise=False, dimensions=[0, 1])
     return lambda: _with_gradient(
         loss([teacher, rips(teacher)], [student, rips(student)]).sum(), student
@@ -126,9 +126,7 @@ def _our_loop(num_points: int) -> Work:
 
 
 def _their_loop(num_points: int) -> Work:
-    from torch_topological.nn import VietorisRipsComplex
-
-    points, rips = _tensor(cloud("circle", num_points)), VietorisRipsComplex(dim=1, n_threads=1)
+    points, rips = _tensor(cloud("circle", num_points)), their_rips()
     return lambda: _with_gradient(_largest_loop(rips(points)[1].diagram), points)
 
 
@@ -179,10 +177,8 @@ def _our_monitor(num_points: int) -> Work:
 
 
 def _their_monitor(num_points: int) -> Work:
-    from torch_topological.nn import VietorisRipsComplex
-
     points = torch.from_numpy(cloud("features", num_points))
-    rips = VietorisRipsComplex(dim=1, n_threads=1)
+    rips = their_rips()
     return lambda: _summaries(*(each.diagram for each in rips(points)))
 
 
@@ -217,10 +213,8 @@ def _our_sizes(num_points: int) -> Work:
 
 
 def _their_sizes(num_points: int) -> Work:
-    from torch_topological.nn import VietorisRipsComplex
-
     clouds = [_tensor(points) for points in unequal_clouds(num_points)]
-    rips = VietorisRipsComplex(dim=1, n_threads=1)
+    rips = their_rips()
 
     def total() -> tuple[float, FloatArray]:
         parts = [part.diagram for found in rips(clouds) for part in found]
@@ -255,9 +249,7 @@ def _our_face(num_points: int) -> Work:
 
 
 def _their_face(num_points: int) -> Work:
-    from torch_topological.nn import VietorisRipsComplex
-
-    clouds, rips = _clouds_in_space(num_points), VietorisRipsComplex(dim=1, n_threads=1)
+    clouds, rips = _clouds_in_space(num_points), their_rips()
     return lambda: rips(clouds)
 
 

@@ -32,12 +32,6 @@ WAYS = (
 )
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where frames are made, once for all cases."""
-    return tmp_path_factory.mktemp("frames")
-
-
 def training(num_points: int, folder: Path, **fields: Any) -> Training:
     """Return a training on simulated frames, as many as a step has."""
     steps = WARM_UP_STEPS + (1 if num_points == SMOKE_POINTS else STEPS)

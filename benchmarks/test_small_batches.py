@@ -11,7 +11,7 @@ from benchmarks.clouds import FloatArray, cloud, distances
 from benchmarks.gradients import definition, moved_apart
 from benchmarks.harness import Case, Job, Measure
 from benchmarks.outputs import assert_rips
-from benchmarks.peers import PEERS, read_fast, values_by_another
+from benchmarks.peers import PEERS, read_fast, their_rips, values_by_another
 from benchmarks.small_batches_page import FORWARD_AND_BACKWARD, NUM_CLOUDS, SIZES
 
 FAMILY = "features"
@@ -103,9 +103,7 @@ def _our_total(points: torch.Tensor) -> torch.Tensor:
 
 
 def _their_total(points: torch.Tensor) -> torch.Tensor:
-    from torch_topological.nn import VietorisRipsComplex
-
-    parts = [part for each in VietorisRipsComplex(dim=1, n_threads=1)(points) for part in each]
+    parts = [part for each in their_rips()(points) for part in each]
     # The births of H0 are 0 and have no gradient.
     return torch.stack([(part.diagram[:, 1] - part.diagram[:, 0]).sum() for part in parts]).sum()
 
