@@ -52,7 +52,7 @@ def check_shapes(batch: Mapping[str, Tensor], caller: str) -> int:
     ValueError
         If a key is missing, the batch is empty, or the lengths disagree.
     """
-    if not isinstance(batch, Mapping):
+    if not hasattr(batch, "keys"):  # a mapping, or a `Batch`
         raise TypeError(
             f"{caller}: batch is a {type(batch).__name__}; pass a mapping with"
             f" {', '.join(REQUIRED_KEYS)}, a row per voxel (`topodistill predict` takes points)"
