@@ -33,7 +33,11 @@ from fast.signature_loss import signature_loss
 from fast.sliced_wasserstein import sliced_wasserstein
 from fast.transport import Transport, entropic_transport, gradient_entropy
 from fast.wasserstein import sorted_wasserstein
-from fast.wasserstein_distance import wasserstein_distance, wasserstein_matching
+from fast.wasserstein_distance import (
+    bottleneck_distance,
+    wasserstein_distance,
+    wasserstein_matching,
+)
 from reference.image_scale import ImageScale
 
 __all__ = [
@@ -51,6 +55,7 @@ __all__ = [
     "TopologyStats",
     "Transport",
     "betti_curve",
+    "bottleneck_distance",
     "covering_radius",
     "critical_edge_matching",
     "default_grid",

@@ -16,6 +16,8 @@ Kernel = Callable[..., Any]
 # the default. Launchers are imported on first use, so that nobody waits for a compiler they do not
 # need. All launchers of an operation take the same arguments and give the same: tensors.
 _KERNELS: dict[tuple[str, str], dict[str, str]] = {
+    ("bottleneck_distance", "cpu"): {"numba": "transport.bottleneck_cpu.bottleneck_partners"},
+    ("bottleneck_distance", "cuda"): {"numba": "transport.bottleneck_cpu.bottleneck_partners"},
     ("column_means", "cpu"): {"numba": "distances.distances_cpu.column_means"},
     ("column_means", "cuda"): {"numba-cuda": "distances.distances_gpu.column_means"},
     ("covering_radius", "cpu"): {"numba": "sampling.sampling_cpu.covering_radius"},

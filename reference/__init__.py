@@ -43,6 +43,8 @@ from reference.transport import (
 )
 from reference.wasserstein import sorted_wasserstein, sorted_wasserstein_grad
 from reference.wasserstein_distance import (
+    bottleneck_distance,
+    bottleneck_distance_grad,
     wasserstein_distance,
     wasserstein_distance_grad,
     wasserstein_matching,
@@ -54,6 +56,8 @@ __all__ = [
     "Transport",
     "betti_curve",
     "betti_curve_grad",
+    "bottleneck_distance",
+    "bottleneck_distance_grad",
     "channel_weights",
     "covering_radius",
     "critical_edge_matching",

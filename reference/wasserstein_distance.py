@@ -1,11 +1,11 @@
-"""Exact Wasserstein distance between two persistence diagrams, its matching, and its gradient.
+"""Exact Wasserstein and bottleneck distances of two persistence diagrams, and their gradients.
 
 Shape letters: M pairs p_i of the first diagram, K pairs q_j of the second, each a (birth, death)
 row.
 """
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from reference.validation import as_order, as_pairs
 
@@ -63,12 +63,7 @@ def wasserstein_distance(
     """
     name = "wasserstein_distance"
     first, second, order, ground = _checked(name, first, second, order, ground)
-    partners = _partners(first, second, order, ground)
-    lengths = [
-        *(_norm(first[i] - second[j], ground) for i, j in enumerate(partners) if j >= 0),
-        *(_from_diagonal(p, ground) for p, j in zip(first, partners, strict=True) if j < 0),
-        *(_from_diagonal(q, ground) for q in np.delete(second, partners[partners >= 0], axis=0)),
-    ]
+    lengths = _lengths(first, second, _partners(first, second, order, ground), ground)[2]
     unit = max(lengths, default=0.0)
     if unit == 0:
         return 0.0
@@ -169,7 +164,98 @@ def wasserstein_distance_grad(
                 f"{name}: matching is {partners.tolist()}; pass {len(first)} different rows below "
                 f"{len(second)}, -1 for the diagonal"
             )
-    # Each length with its slope, a row for the first diagram's pair; the second's is the negative.
+    rows, columns, lengths, slopes = _lengths(first, second, partners, ground)
+    unit = max(lengths, default=0.0)
+    if unit == 0:
+        return np.zeros_like(first), np.zeros_like(second)
+    shares = np.array(lengths) / unit
+    shares = (shares / np.sum(shares**order) ** (1 / order)) ** (order - 1)
+    return _routed(first, second, rows, columns, shares, slopes)
+
+
+def bottleneck_distance(
+    first: Float64[np.ndarray, "m 2"], second: Float64[np.ndarray, "k 2"]
+) -> float:
+    """Return the bottleneck distance between two diagrams, the diagonal included.
+
+    Parameters
+    ----------
+    first, second
+        As in `wasserstein_distance`.
+
+    Returns
+    -------
+    float
+        W_inf, in the unit of the filtration; 0 for two empty diagrams.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of (birth, death) rows or has an infinite or NaN entry.
+
+    Notes
+    -----
+    The least length by which all that a matching joins, and all that it leaves to the diagonal, can
+    be bounded, in the norm `inf`; as `wasserstein_distance` tends to as its order grows.
+    D. Cohen-Steiner, H. Edelsbrunner, J. Harer, "Stability of Persistence Diagrams" (2007).
+    O((M + K)^3 log(M + K)).
+
+    Examples
+    --------
+    >>> bottleneck_distance(np.array([[0.0, 9.0]]), np.array([[0.0, 6.0], [1.0, 3.0]]))
+    3.0
+    """
+    name = "bottleneck_distance"
+    first, second = as_pairs(name, "first", first), as_pairs(name, "second", second)
+    partners = _bottleneck_partners(first, second)
+    return max(_lengths(first, second, partners, np.inf)[2], default=0.0)
+
+
+def bottleneck_distance_grad(
+    first: Float64[np.ndarray, "m 2"], second: Float64[np.ndarray, "k 2"]
+) -> tuple[Float64[np.ndarray, "m 2"], Float64[np.ndarray, "k 2"]]:
+    """Return the gradients of `bottleneck_distance` for both diagrams.
+
+    Parameters
+    ----------
+    first, second
+        As in `bottleneck_distance`.
+
+    Returns
+    -------
+    grad_first, grad_second
+        Of the shapes of the diagrams: the slope of the longest length of the matching, 0 elsewhere.
+        Equally long ones share it evenly; of several matchings `fast` may take another.
+
+    Raises
+    ------
+    ValueError
+        As `bottleneck_distance`.
+
+    Examples
+    --------
+    >>> bottleneck_distance_grad(np.array([[0.0, 9.0]]), np.array([[0.0, 6.0], [1.0, 3.0]]))[1]
+    array([[ 0., -1.],
+           [ 0.,  0.]])
+    """
+    name = "bottleneck_distance_grad"
+    first, second = as_pairs(name, "first", first), as_pairs(name, "second", second)
+    partners = _bottleneck_partners(first, second)
+    rows, columns, lengths, slopes = _lengths(first, second, partners, np.inf)
+    longest = np.array(lengths) == max(lengths, default=0.0)
+    return _routed(first, second, rows, columns, longest / max(np.sum(longest), 1), slopes)
+
+
+def _lengths(
+    first: Float64[np.ndarray, "m 2"],
+    second: Float64[np.ndarray, "k 2"],
+    partners: Int64[np.ndarray, " m"],
+    ground: float,
+) -> tuple[list[int], list[int], list[float], list[Float64[np.ndarray, " 2"]]]:
+    """Return a matching's rows and columns (-1: the diagonal), their lengths, and the slopes.
+
+    The slope is for the first diagram's pair; the second's is the negative.
+    """
     rows, columns, lengths, slopes = [], [], [], []
     for i, j in enumerate(partners):
         gap = first[i] - second[j] if j >= 0 else None
@@ -177,17 +263,24 @@ def wasserstein_distance_grad(
         columns.append(int(j))
         lengths.append(_from_diagonal(first[i], ground) if gap is None else _norm(gap, ground))
         slopes.append(_diagonal_slope(first[i], ground) if gap is None else _slope(gap, ground))
-    for j in set(range(len(second))) - set(partners.tolist()):
+    for j in sorted(set(range(len(second))) - set(partners.tolist())):
         rows.append(-1)
         columns.append(j)
         lengths.append(_from_diagonal(second[j], ground))
         slopes.append(-_diagonal_slope(second[j], ground))
+    return rows, columns, lengths, slopes
+
+
+def _routed(
+    first: Float64[np.ndarray, "m 2"],
+    second: Float64[np.ndarray, "k 2"],
+    rows: list[int],
+    columns: list[int],
+    shares: Float64[np.ndarray, " n"],
+    slopes: list[Float64[np.ndarray, " 2"]],
+) -> tuple[Float64[np.ndarray, "m 2"], Float64[np.ndarray, "k 2"]]:
+    """Return the gradients of both diagrams, each length's slope times its share."""
     grad_first, grad_second = np.zeros_like(first), np.zeros_like(second)
-    unit = max(lengths, default=0.0)
-    if unit == 0:
-        return grad_first, grad_second
-    shares = np.array(lengths) / unit
-    shares = (shares / np.sum(shares**order) ** (1 / order)) ** (order - 1)
     for i, j, share, slope in zip(rows, columns, shares, slopes, strict=True):
         if i >= 0:
             grad_first[i] += share * slope
@@ -204,17 +297,71 @@ def _partners(
 ) -> Int64[np.ndarray, " m"]:
     """Return an optimal matching: that of the completed diagrams, where everything has a place."""
     m, k = len(first), len(second)
-    to_diagonal = np.array([_from_diagonal(pair, ground) for pair in (*first, *second)])
-    unit = max(to_diagonal, default=0.0) or 1.0  # whatever the order, powers of these are in range
-    cost = np.zeros((m + k, k + m))
-    for i in range(m):
-        for j in range(k):
-            cost[i, j] = _norm(first[i] - second[j], ground)
-    cost[:m, k:] = to_diagonal[:m, None]
-    cost[m:, :k] = to_diagonal[m:]
+    cost = _completed(first, second, ground)
+    # The longest way to the diagonal: whatever the order, powers of these are in range.
+    unit = max([*cost[:m, k:].flat, *cost[m:, :k].flat, 0.0]) or 1.0
     # What costs more than both of its pairs' ways to the diagonal is never chosen.
     columns = _assignment(np.minimum(cost / unit, 3.0) ** order)[:m]
     return np.where(columns < k, columns, -1)
+
+
+def _completed(
+    first: Float64[np.ndarray, "m 2"], second: Float64[np.ndarray, "k 2"], ground: float
+) -> Float64[np.ndarray, "n n"]:
+    """Return the lengths of the completed diagrams: a diagonal point for each of the other's."""
+    m, k = len(first), len(second)
+    to_diagonal = np.array([_from_diagonal(pair, ground) for pair in (*first, *second)])
+    lengths = np.zeros((m + k, k + m))
+    for i in range(m):
+        for j in range(k):
+            lengths[i, j] = _norm(first[i] - second[j], ground)
+    lengths[:m, k:] = to_diagonal[:m, None]
+    lengths[m:, :k] = to_diagonal[m:]
+    return lengths
+
+
+def _bottleneck_partners(
+    first: Float64[np.ndarray, "m 2"], second: Float64[np.ndarray, "k 2"]
+) -> Int64[np.ndarray, " m"]:
+    """Return the matching whose longest length is least."""
+    lengths = _completed(first, second, np.inf)
+    bounds = np.unique(lengths)
+    low, high = 0, len(bounds) - 1  # the largest bounds everything
+    while low < high:
+        middle = (low + high) // 2
+        if np.all(_perfect_matching(lengths <= bounds[middle]) >= 0):
+            high = middle
+        else:
+            low = middle + 1
+    if not len(bounds):
+        return np.empty(0, dtype=np.int64)
+    columns = _perfect_matching(lengths <= bounds[low])[: len(first)]
+    return np.where(columns < len(second), columns, -1)
+
+
+def _perfect_matching(is_allowed: Bool[np.ndarray, "n n"]) -> Int64[np.ndarray, " n"]:
+    """Return each row's column, or all -1 if not every row can have one of its own."""
+    n = len(is_allowed)
+    row_of = np.full(n, -1)
+    for new in range(n):
+        before = np.full(n, -1)  # the row that a column was reached from
+        rows, end = [new], -1
+        while rows and end < 0:
+            row = rows.pop()
+            for column in np.flatnonzero(is_allowed[row] & (before < 0)):
+                before[column] = row
+                if row_of[column] < 0:
+                    end = int(column)
+                    break
+                rows.append(row_of[column])
+        if end < 0:
+            return np.full(n, -1)
+        columns = np.full(n, -1)  # of the rows so far
+        columns[row_of[row_of >= 0]] = np.flatnonzero(row_of >= 0)
+        while end >= 0:
+            row = before[end]
+            row_of[end], end = row, columns[row]
+    return np.argsort(row_of)
 
 
 def _assignment(cost: Float64[np.ndarray, "n n"]) -> Int64[np.ndarray, " n"]:

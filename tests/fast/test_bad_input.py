@@ -58,6 +58,7 @@ GOOD = {
     "fit_persistence_image": {"diagrams": PAIRS},
     "wasserstein_distance": FIRST_AND_SECOND,
     "wasserstein_matching": FIRST_AND_SECOND,
+    "bottleneck_distance": FIRST_AND_SECOND,
     "sliced_wasserstein": FIRST_AND_SECOND,
     "total_persistence": {"pairs": PAIRS},
     "persistent_entropy": {"pairs": PAIRS},

@@ -1,5 +1,6 @@
 """fast.wasserstein_distance and its matching against the definition, scipy and GUDHI."""
 
+import gudhi
 import gudhi.wasserstein
 import numpy as np
 import pytest
@@ -136,3 +137,62 @@ def test_either_device_s_diagrams_are_matched_on_the_cpu():
     for device in ("cpu", "cuda"):
         found = dispatch.kernel("wasserstein_distance", torch.device(device))
         assert found is assignment_cpu.optimal_partners
+
+
+# ---- the bottleneck distance --------------------------------------------------------------------
+
+
+@given(pairs=st.lists(st.tuples(diagrams, diagrams), min_size=1, max_size=3))
+def test_the_bottleneck_is_the_definition_s(pairs):
+    firsts, seconds = zip(*pairs, strict=True)
+    (first, first_mask), (second, second_mask) = padded(firsts), padded(seconds)
+    masks = {"mask": (first_mask, second_mask)}
+    got = fast.bottleneck_distance(first.requires_grad_(), second.requires_grad_(), **masks)
+    grads = torch.autograd.grad(got.sum(), (first, second))
+    for cloud, (one, other) in enumerate(pairs):
+        want = reference.bottleneck_distance(one, other)
+        assert got[cloud].item() == want  # both are one of the lengths, to the last bit
+        theirs = gudhi.bottleneck_distance(one, other)
+        assert want == pytest.approx(theirs, rel=1e-12, abs=1e-15)
+        if len({*one.flat, *other.flat}) == one.size + other.size:  # nothing is equally long
+            gradients = reference.bottleneck_distance_grad(one, other)
+            masks_of_cloud = first_mask[cloud], second_mask[cloud]
+            for grad, mask, gradient in zip(grads, masks_of_cloud, gradients, strict=True):
+                np.testing.assert_array_equal(grad[cloud][mask], gradient)
+        for grad, mask in zip(grads, (first_mask, second_mask), strict=True):
+            assert not grad[cloud][~mask[cloud]].any()
+            assert grad[cloud].abs().sum() <= 2  # of the longest length alone
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("sizes", [(60, 60), (300, 200), (1, 90), (0, 5)], ids=str)
+@pytest.mark.parametrize("spread", [0.02, 1.0])
+def test_the_bottleneck_is_gudhi_s_at_size(sizes, spread):
+    rng = np.random.default_rng(sum(sizes))
+    births = [rng.random(size) for size in sizes]
+    first, second = (np.column_stack([b, b + spread * rng.random(len(b))]) for b in births)
+    got = fast.bottleneck_distance(first, second).item()
+    assert got == pytest.approx(gudhi.bottleneck_distance(first, second), rel=1e-12)
+
+
+def test_the_bottleneck_moves_no_farther_than_the_points(make_cloud):
+    points = torch.tensor(make_cloud("circle", 30))
+    moved = (points + 0.01 * torch.randn_like(points)).requires_grad_()
+    bound = (fast.pairwise_distances(points) - fast.pairwise_distances(moved)).abs().max()
+    for one, other in zip(*map(fast.rips_persistence_of_points, (points, moved)), strict=True):
+        (found,) = fast.bottleneck_distance(one, other)
+        assert 0 < found <= bound
+        (grad,) = torch.autograd.grad(found, moved, retain_graph=True)
+        assert 1 <= len(grad.abs().sum(dim=1).nonzero()) <= 6  # the ends of one pair's edges
+
+
+def test_equal_diagrams_have_no_bottleneck_and_the_whole_range_is_served():
+    pairs = torch.rand(2, 40, 2, dtype=torch.float64).cumsum(dim=-1).requires_grad_()
+    got = fast.bottleneck_distance(pairs.detach().flip(1), pairs)
+    assert got.tolist() == [0.0, 0.0]
+    got.sum().backward()
+    assert not pairs.grad.any()
+    one, other = pairs.detach()
+    for unit in (1e140, 1e-300):
+        scaled = fast.bottleneck_distance(unit * one, unit * other) / unit
+        torch.testing.assert_close(scaled, fast.bottleneck_distance(one, other))

@@ -1,5 +1,6 @@
 """Exact Wasserstein distance of diagrams: scipy's assignment, GUDHI, Hera, POT, by hand."""
 
+import gudhi
 import gudhi.hera
 import gudhi.wasserstein
 import numpy as np
@@ -158,3 +159,40 @@ def test_a_matching_held_fixed_gives_its_own_gradient():
     first, second = np.array([[0.0, 4.0]]), np.array([[0.0, 5.0]])
     alone = reference.wasserstein_distance_grad(first, second, matching=np.array([-1]), order=1)
     np.testing.assert_array_equal(alone, [[[-0.5, 0.5]], [[-0.5, 0.5]]])
+
+
+@pytest.mark.oracle
+@given(first=diagrams, second=diagrams)
+def test_the_bottleneck_is_gudhi_s_and_the_limit_of_high_orders(first, second):
+    got = reference.bottleneck_distance(first, second)
+    theirs = gudhi.bottleneck_distance(first, second)
+    np.testing.assert_allclose(got, theirs, rtol=1e-12, atol=1e-15)
+    near = reference.wasserstein_distance(first, second, order=400.0)
+    assert got <= near * (1 + 1e-9)
+    assert near <= got * (len(first) + len(second) + 1) ** (1 / 400) * (1 + 1e-9)
+
+
+@given(
+    first=strategies.generic_diagrams(), second=strategies.generic_diagrams(), seed=strategies.seeds
+)
+def test_the_bottleneck_s_gradient_is_its_slope(first, second, seed):
+    assert_slope(
+        lambda pair: reference.bottleneck_distance(*pair),
+        lambda pair: reference.bottleneck_distance_grad(*pair),
+        (first, second),
+        seed,
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "want"),
+    [
+        (NONE, NONE, 0.0),
+        (NONE, np.array([[1.0, 4.0]]), 1.5),
+        (np.array([[0.0, 2.0], [0.0, 8.0]]), np.array([[0.0, 8.5], [0.0, 7.0]]), 3.5),
+        (np.array([[0.0, 5.0], [0.0, 6.0]]), np.array([[0.0, 5.5]]), 2.5),
+    ],
+)
+def test_bottlenecks_by_hand(first, second, want):
+    assert reference.bottleneck_distance(first, second) == want
+    assert reference.bottleneck_distance(second, first) == want
