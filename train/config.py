@@ -97,6 +97,9 @@ class DataConfig:
     colon where it is not float32, for example x,y,z,intensity,ring:u2."""
     strength_scale: float | None = None
     """With --dataset kitti-layout: divide strengths by this, 255 for example [1; .las: 65535]."""
+    origin: tuple[float, float, float] | None = None
+    """With --dataset kitti-layout: the sensor's place in the files' coordinates (x y z, meters),
+    where these are those of a map [0 0 0]."""
     label_type: Literal["uint8", "uint16", "uint32"] | None = None
     """With --dataset kitti-layout: numbers in .label files [uint32; upper 16 bits: instance]."""
 
@@ -134,6 +137,12 @@ class DataConfig:
             "data.strength-scale",
             self.strength_scale,
             "above 0, 255 for strengths of 0 to 255",
+        )
+        require(
+            self.origin is None or all(map(math.isfinite, self.origin)),
+            "data.origin",
+            self.origin,
+            "three numbers of meters",
         )
 
 

@@ -261,7 +261,7 @@ DATASETS: Final = {
 }
 """Name -> "module:object" of its `DatasetSpec`, or of a function that makes it from options."""
 
-LAYOUT_OPTIONS: Final = ("class_map", "point_columns", "strength_scale", "label_type")
+LAYOUT_OPTIONS: Final = ("class_map", "point_columns", "strength_scale", "origin", "label_type")
 """Fields of `DataConfig` that say how own frames lie on disk; only `kitti-layout` has them."""
 
 

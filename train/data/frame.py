@@ -251,6 +251,15 @@ class HasWarnings(Protocol):
 
 
 @runtime_checkable
+class CountsRays(Protocol):
+    """A source whose files may have rows for rays that came back with nothing."""
+
+    @property
+    def rays_without_return(self) -> int:
+        """How many such rows the frames had that this process has read; they are no points."""
+
+
+@runtime_checkable
 class HasCameras(Protocol):
     """A source that may have been opened with cameras."""
 

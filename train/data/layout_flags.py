@@ -13,6 +13,11 @@ from train.core.errors import UserError
 from train.data.dataset_spec import LAYOUT_OPTIONS
 
 
+def plain(value: Any) -> Any:
+    """Return an option as a checkpoint has it, in which tuples are lists."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayoutFlags:
     """Frames of your own (--dataset kitti-layout); spelled as the flags of a run are."""
@@ -24,6 +29,9 @@ class LayoutFlags:
     behind a colon, such as ring:u2"""
     strength_scale: Annotated[float | None, arg(metavar="X")] = None
     """divide strengths by this [1; .las and .laz: 65535]"""
+    origin: Annotated[tuple[float, float, float] | None, arg(metavar="X Y Z")] = None
+    """the sensor's place in the files' coordinates, meters, where these are those of a map [0 0 0]
+    """
     label_type: Literal["uint8", "uint16", "uint32"] | None = None
     """numbers in .label files [uint32, its upper 16 bits are instances]"""
 
@@ -33,6 +41,8 @@ class LayoutFlags:
             raise UserError(
                 f"--data.strength-scale is {scale}: above 0, 255 for strengths of 0 to 255"
             )
+        if self.origin is not None and not all(map(math.isfinite, self.origin)):
+            raise UserError(f"--data.origin is {self.origin}: three numbers of meters")
 
     def over(self, layout: Mapping[str, Any]) -> dict[str, Any]:
         """Return how files lie, by `LAYOUT_OPTIONS`: as a checkpoint says, unless a flag does.
@@ -43,7 +53,7 @@ class LayoutFlags:
             `ModelMetadata.layout`. What a flag says otherwise is told in one warning; another class
             map is checked against the network's classes where it is used, and tells itself.
         """
-        every = {name: getattr(self, name) for name in LAYOUT_OPTIONS}
+        every = {name: plain(getattr(self, name)) for name in LAYOUT_OPTIONS}
         given = {name: value for name, value in every.items() if value is not None}
         changed = [
             f"--data.{name.replace('_', '-')} {value}, in training {layout.get(name, 'not given')}"

@@ -20,7 +20,7 @@ from train.core.command import Command, Names
 from train.core.console import Progress
 from train.core.errors import UserError
 from train.data.dataset_spec import DATASETS, DatasetSpec, dataset_spec
-from train.data.frame import FrameSource, HasWarnings, LidarFrame, Split
+from train.data.frame import CountsRays, FrameSource, HasWarnings, LidarFrame, Split
 from train.data.layout_flags import LayoutFlags
 from train.inspection.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
 from train.inspection.picture import draw, draw_cameras
@@ -43,6 +43,8 @@ class Inspection:
         How many of them were read, and how many of these have no labels.
     points
         Of all frames.
+    rays_without_return
+        Rows of the files read that are no points: their coordinates are no numbers.
     points_a_frame
         Least, median and most.
     points_by_class
@@ -73,6 +75,7 @@ class Inspection:
     frames: int = 0
     unlabeled_frames: int = 0
     points: int = 0
+    rays_without_return: int = 0
     points_a_frame: list[int] = field(default_factory=list)
     points_by_class: dict[str, int] = field(default_factory=dict)
     strength_by_class: dict[str, float] = field(default_factory=dict)
@@ -178,6 +181,8 @@ def inspect(
             if images:
                 _draw_images(spec, frame, path.with_suffix(".cameras.png"), found)
     progress.close()
+    if isinstance(source, CountsRays):
+        found.rays_without_return = source.rays_without_return
     found.problems += checks.problems()
     found.warnings += checks.warnings()
     found.frames, found.unlabeled_frames = len(tally.sizes), tally.unlabeled
@@ -263,6 +268,8 @@ def lines(found: Inspection) -> Iterable[str]:
     if found.points_a_frame:
         least, median, most = found.points_a_frame
         yield f"{found.points:,} points; a frame has {least:,} to {most:,}, median {median:,}"
+    if found.rays_without_return:
+        yield f"{found.rays_without_return:,} rows are rays without a return (NaN), and left out"
     labeled = sum(found.points_by_class.values())
     if labeled:
         yield f"{'class':<24}{'points':>14}{'share':>9}{'strength':>10}"

@@ -40,6 +40,7 @@ _LAYOUT: Final[dict[str, type | tuple[type, ...]]] = {
     "class_map": dict,
     "point_columns": str,
     "strength_scale": (int, float),
+    "origin": list,
     "label_type": str,
 }
 """Fields of `ModelMetadata.layout`."""
@@ -69,7 +70,7 @@ class ModelMetadata:
         Names of the sequences that were trained on; empty where that was not recorded.
     layout
         How the files of training lay on disk where the dataset does not say it itself (frames of
-        one's own): `point_columns`, `strength_scale`, `label_type`, and `class_map` as
+        one's own): `point_columns`, `strength_scale`, `origin`, `label_type`, and `class_map` as
         `ClassMap.to_plain` has it. Files of the network's input are read so.
     simulated_seed
         Seed of the simulated scenes that were trained on: scenes of other seeds have the same
@@ -175,11 +176,13 @@ def _is_number(value: object) -> bool:
 def _is_layout(value: object) -> bool:
     if not isinstance(value, dict) or not value.keys() <= _LAYOUT.keys():
         return False
-    scale = value.get("strength_scale", 1)
+    scale, origin = value.get("strength_scale", 1), value.get("origin", [0, 0, 0])
     return (
         all(isinstance(value[name], _LAYOUT[name]) for name in value)
         and _is_number(scale)
         and scale > 0
+        and len(origin) == 3
+        and all(map(_is_number, origin))
     )
 
 

@@ -20,7 +20,7 @@ from train.data.frame import IGNORE_INDEX, LidarFrame
 from train.data.readers import CLOUD_ENDINGS, CloudFile, open_cloud
 from train.data.readers.bare_points import KITTI_COLUMNS, strength_name
 from train.data.readers.cloud_file import NO_STRENGTH, checked_points
-from train.data.readers.frame_files import FrameFiles
+from train.data.readers.frame_files import MAP_HINT, FrameFiles
 from train.data.semantickitti.classes import CLASS_MAP
 from train.predict.waymo_frame import ENDINGS as WAYMO_ENDINGS
 from train.predict.waymo_frame import read_frame
@@ -65,6 +65,11 @@ class Cloud:
     there: NDArray[np.bool_] | None = None
     file: CloudFile | None = None
 
+    @property
+    def lost_rays(self) -> int:
+        """How many rows are no points."""
+        return 0 if self.there is None else int((~self.there).sum())
+
     def of_rows(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return (R,) labels of rows for (N,) of points; `IGNORE_INDEX` where there is no point."""
         if self.there is None:
@@ -79,7 +84,6 @@ def read_cloud(
     frame: int | None = None,
     *,
     files: FrameFiles = KITTI_FILES,
-    origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Cloud:
     """Read a cloud from a file.
 
@@ -96,10 +100,8 @@ def read_cloud(
     frame
         The time of a Waymo frame, microseconds; None if its file holds one, and for other files.
     files
-        The columns of `.bin`, and what strengths are divided by.
-    origin_m
-        Subtracted from the coordinates of files that name their columns, before they become
-        float32: the sensor's place where they are those of a map.
+        The columns of `.bin`, what strengths are divided by, and the sensor's place where
+        coordinates are those of a map.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def read_cloud(
             "file holds a single cloud"
         )
     if ending in CLOUD_ENDINGS:
-        return _read_columns(path, files.strength_scale, origin_m)
+        return _read_columns(path, files)
     if path.name.lower().endswith(".pcd.bin") and files.columns == KITTI_COLUMNS:
         coord, strength = nuscenes.read_points(path)
         return Cloud(_frame(path, coord, strength), "nuScenes frame", "intensity / 255")
@@ -139,16 +141,14 @@ def _read_bin(path: Path, files: FrameFiles) -> Cloud:
     return Cloud(_frame(path, coord, strength), kind, strength_from)
 
 
-def _read_columns(path: Path, scale: float | None, origin_m: tuple[float, float, float]) -> Cloud:
-    cloud = open_cloud(path)
-    values, there = cloud.values(scale)
-    values[:, :3] -= origin_m
+def _read_columns(path: Path, files: FrameFiles) -> Cloud:
+    cloud, scale = open_cloud(path), files.strength_scale
+    values, there = cloud.values(scale, files.origin_m)
     coord, strength = checked_points(
         path,
         values[there],
         not_finite="remove them or copy the file again",
-        too_far="coordinates are meters from the sensor: subtract its position "
-        "(--origin X Y Z), or remove those points",
+        too_far=MAP_HINT,
     )
     return Cloud(
         _frame(path, coord, strength),

@@ -78,6 +78,11 @@ class DataFlags(LayoutFlags):
 
     grid_size_m: Annotated[float | None, arg(metavar="M", aliases=("--grid-size-m",))] = None
     """the voxels' edge in meters [that of training]"""
+    origin: Annotated[
+        tuple[float, float, float] | None, arg(metavar="X Y Z", aliases=("--origin",))
+    ] = None
+    """the sensor's place in the files' coordinates, meters, where these are those of a map [that of
+    training]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +103,6 @@ class Options:
     label_ids: LabelIds | None = None
     """write ids of the class map, or train ids, 0 for the network's first class [train in .npy;
     elsewhere raw where they are known]"""
-    origin: Annotated[tuple[float, float, float], arg(metavar="X Y Z")] = (0.0, 0.0, 0.0)
-    """the sensor's place in the coordinates of .npy, .ply, .pcd, .las and .laz files, meters"""
     tta: Annotated[
         str | None,
         or_alone(tuple(TEST_TIME_AUGMENTATIONS), "rotations"),
@@ -154,10 +157,9 @@ def _run(options: Options) -> None:
         raise UserError("--frame: chooses a frame of a Waymo file, and --input is a folder")
     network = _open(options, frame_files(vars(options.data)).class_map)
     files = frame_files(options.data.over(network.layout))
-    origin_m = options.origin
     first = None
     if not folder:
-        first = read_cloud(options.input, options.frame, files=files, origin_m=origin_m)
+        first = read_cloud(options.input, options.frame, files=files)
     class_map = _class_map(options, files, network)
     teacher = _open_teacher(options, network)
     if not folder and options.output.suffix.lower() == ".label" and class_map is None:
@@ -181,7 +183,6 @@ def _run(options: Options) -> None:
         tta=options.tta,
         writer=LabelWriter(files, class_map, options.label_ids),
         files=files,
-        origin_m=origin_m,
     )
     reading.tell()
     if folder:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ from train.predict.cloud_files import (
 from train.predict.frame_list import CloudToPredict
 from train.predict.recording import DriveRecording, Shown
 
+_LOST: Final = "rays without a return; they get no class"
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -49,7 +52,7 @@ class Reading:
         Where and how it computes.
     writer
         Writes labels.
-    files, origin_m
+    files
         As `read_cloud` takes them.
     """
 
@@ -60,7 +63,6 @@ class Reading:
     tta: str | None
     writer: LabelWriter
     files: FrameFiles
-    origin_m: tuple[float, float, float]
 
     @property
     def num_classes(self) -> int:
@@ -88,7 +90,7 @@ class Reading:
 
     def read(self, path: Path) -> Cloud:
         """Read a cloud."""
-        return read_cloud(path, files=self.files, origin_m=self.origin_m)
+        return read_cloud(path, files=self.files)
 
     def ask(self, cloud: Cloud) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the classes and the probabilities of a cloud's points.
@@ -243,6 +245,7 @@ def predict_drive(
     """
     counts = np.zeros(reading.num_classes, dtype=np.int64)
     left_out: list[UserError] = []
+    lost_rays = 0
     progress = Progress("predicting", len(clouds))
     started = time.monotonic()
     for number, wanted in enumerate(clouds):
@@ -257,6 +260,7 @@ def predict_drive(
             continue
         if number == 0:
             _tell_cloud(wanted.points, cloud, reading.network.class_names)
+        lost_rays += cloud.lost_rays
         labels, _ = reading.ask(cloud)
         write_prediction(wanted.output, reading.writer.contents(wanted.output, cloud, labels))
         if recording is not None:
@@ -270,6 +274,8 @@ def predict_drive(
     done = len(clouds) - len(left_out)
     if done == 0:
         raise UserError(f"none of {len(clouds)} clouds can be read; the first: {left_out[0]}")
+    if lost_rays:
+        logger.info(f"note: {lost_rays} rows of all clouds are {_LOST}")
     logger.info(
         f"{done} frames in {seconds:.1f} s, {done / seconds:.2f} frames a second with reading and "
         f"writing; {reading.passes} on {describe_device(reading.device)}, {reading.precision}"
@@ -282,10 +288,7 @@ def _tell_cloud(path: Path, cloud: Cloud, class_names: tuple[str, ...] | None) -
     strength = cloud.frame.strength
     logger.info(f"{path}: {cloud.kind}, {len(strength)} points; strength: {cloud.strength_from}")
     if cloud.there is not None:
-        logger.info(
-            f"note: {int((~cloud.there).sum())} of {len(cloud.there)} rows are rays without a "
-            "return; they get no class"
-        )
+        logger.info(f"note: {cloud.lost_rays} of {len(cloud.there)} rows are {_LOST}")
     for line in prediction_warnings(cloud.frame, class_names):
         logger.warning(f"warning: {path}: {line}")
     if path.suffix.lower() in LABELED_ENDINGS and 0.0 < float(strength.max()) < 0.01:

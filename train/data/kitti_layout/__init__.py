@@ -8,6 +8,7 @@ from typing import Any, Final
 from train.data.class_map import ClassMap
 from train.data.dataset_spec import DATASETS, BenchmarkRule, DatasetSpec, dataset_spec
 from train.data.kitti_layout.layout import KittiLayout, find_drives, list_sequences
+from train.data.layout_flags import plain
 from train.data.readers.bare_points import KITTI_COLUMNS
 from train.data.readers.class_map_file import read_class_map
 from train.data.readers.frame_files import FrameFiles, parse_columns
@@ -33,9 +34,9 @@ def frame_files(options: Mapping[str, Any]) -> FrameFiles:
     Parameters
     ----------
     options
-        `class_map`, `point_columns`, `strength_scale`, `label_type`: fields of `DataConfig` by
-        name; None or missing for SemanticKITTI's. A class map is a file, or what a checkpoint
-        keeps of one.
+        `class_map`, `point_columns`, `strength_scale`, `origin`, `label_type`: fields of
+        `DataConfig` by name; None or missing for SemanticKITTI's. A class map is a file, or what a
+        checkpoint keeps of one.
 
     Raises
     ------
@@ -47,11 +48,12 @@ def frame_files(options: Mapping[str, Any]) -> FrameFiles:
         class_map = ClassMap.from_plain(given, "give their class map: --data.class-map")
     elif given is not None:
         class_map = read_class_map(Path(given))
-    columns = options.get("point_columns")
+    columns, origin = options.get("point_columns"), options.get("origin")
     return FrameFiles(
         class_map=class_map,
         columns=KITTI_COLUMNS if columns is None else parse_columns(columns),
         strength_scale=options.get("strength_scale"),
+        origin_m=None if origin is None else (origin[0], origin[1], origin[2]),
         label_type=options.get("label_type") or "uint32",
         not_ours="its columns are others (--data.point-columns)",
         add_labels="add the labels",
@@ -107,7 +109,7 @@ def kitti_layout_spec(options: Mapping[str, Any]) -> DatasetSpec:
         list_sequences=list_sequences,
         benchmark_rule=OWN_DATA_RULE,
         layout={
-            name: files.class_map.to_plain() if name == "class_map" else value
+            name: files.class_map.to_plain() if name == "class_map" else plain(value)
             for name, value in options.items()
             if value is not None
         },

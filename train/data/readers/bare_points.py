@@ -21,6 +21,9 @@ class PointsError(Exception):
 Columns = Sequence[tuple[str, str]]
 """Of a bare file: name and little-endian numpy type of each, ("x", "<f4"), ..."""
 
+Origin = tuple[float, float, float]
+"""x, y, z in meters: the sensor's place in the coordinates of a map."""
+
 KITTI_COLUMNS: Final = (("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("remission", "<f4"))
 """SemanticKITTI's."""
 
@@ -39,7 +42,9 @@ def row_type(columns: Columns) -> np.dtype[np.void]:
     return np.dtype([(f"{at}", kind) for at, (_, kind) in enumerate(columns)])
 
 
-def bare_points(data: bytes, columns: Columns, scale: float | None) -> NDArray[np.float32]:
+def bare_points(
+    data: bytes, columns: Columns, scale: float | None, origin_m: Origin | None = None
+) -> NDArray[np.float32]:
     """Return x, y, z and strength of a bare file's whole rows.
 
     Parameters
@@ -50,6 +55,8 @@ def bare_points(data: bytes, columns: Columns, scale: float | None) -> NDArray[n
         x, y and z once each; the strength is the first of `STRENGTH_NAMES`, 0 without one.
     scale
         What strengths are divided by; None for 1.
+    origin_m
+        Subtracted from x, y and z before they become float32; None for nothing.
 
     Returns
     -------
@@ -57,14 +64,16 @@ def bare_points(data: bytes, columns: Columns, scale: float | None) -> NDArray[n
         (N, 4) float32.
     """
     names = [name for name, _ in columns]
-    if tuple(columns) == KITTI_COLUMNS:
+    if tuple(columns) == KITTI_COLUMNS and origin_m is None:
         values = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(-1, 4)
     else:
         table = np.frombuffer(data, dtype=row_type(columns))
         values = np.zeros((len(table), 4), dtype=np.float32)
         for at, name in enumerate((*"xyz", strength_name(names))):
             if name is not None:
-                values[:, at] = table[f"{names.index(name)}"]
+                column = table[f"{names.index(name)}"]
+                shift = 0.0 if origin_m is None or name not in "xyz" else origin_m[at]
+                values[:, at] = column - np.float64(shift) if shift else column
     if scale is not None:
         values[:, 3] /= scale
     return values

@@ -60,16 +60,20 @@ class CloudFile(ABC):
     column_word: ClassVar[str] = "field"
     own_scale: ClassVar[float] = 1.0
     """What strengths are divided by if nobody says."""
-    may_lack_returns: ClassVar[bool] = False
+    may_lack_returns: ClassVar[bool] = True
     """Whether rows with coordinates that are no numbers are rays without a return."""
 
-    def values(self, scale: float | None = None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def values(
+        self, scale: float | None = None, origin_m: bare_points.Origin | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return x, y, z and strength of every row, and which rows are points.
 
         Parameters
         ----------
         scale
             What strengths are divided by; None for what is usual for this kind of file.
+        origin_m
+            Subtracted from x, y and z; None for nothing.
 
         Returns
         -------
@@ -97,6 +101,8 @@ class CloudFile(ABC):
                 values[:, at] = self.columns[axis]
             if strength is not None:
                 values[:, 3] = self.columns[strength] / np.float64(scale or self.own_scale)
+        if origin_m is not None:
+            values[:, :3] -= origin_m
         finite = np.asarray(np.isfinite(values[:, :3]).all(axis=1))
         return values, finite if self.may_lack_returns else np.ones_like(finite)
 

@@ -21,12 +21,17 @@ from train.data.frame import LidarFrame, NoLabelsError
 from train.data.readers import CLOUD_ENDINGS, open_cloud, strength_name
 from train.data.readers.bare_points import (
     KITTI_COLUMNS,
+    Origin,
     bare_points,
     refuse_other_columns,
     row_type,
 )
 from train.data.readers.cloud_file import checked_points, load_npy, points_of_users
 
+MAP_HINT: Final = (
+    "coordinates are meters from the sensor: give its place in them (--data.origin X Y Z), or "
+    "remove those points"
+)
 LabelType = Literal["uint8", "uint16", "uint32"]
 
 _COLUMN_TYPES: Final = ("f4", "f8", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
@@ -87,6 +92,9 @@ class FrameFiles:
         strength, intensity, remission, reflectivity and i; 0 for every point without one.
     strength_scale
         Strengths are divided by it; None: by 1, by 65535 for `.las` and `.laz`.
+    origin_m
+        The sensor's place in the files' coordinates, subtracted before these become float32; None:
+        they are those of the sensor.
     label_type
         Of a `.label` file. In uint32 the upper 16 bits are the instance.
     not_ours
@@ -100,6 +108,7 @@ class FrameFiles:
     class_map: ClassMap
     columns: tuple[tuple[str, str], ...] = KITTI_COLUMNS
     strength_scale: float | None = None
+    origin_m: Origin | None = None
     label_type: LabelType = "uint32"
     not_ours: str = "no SemanticKITTI frame"
     add_labels: str = "add the labels (data_odometry_labels.zip)"
@@ -161,8 +170,8 @@ class FrameFiles:
         coord, strength
             (N, 3) and (N, 1) float32, N at least 1.
         there
-            Which rows of the file these are; None for all. A `.pcd` file may have rows without a
-            return, whose coordinates are no numbers.
+            Which rows of the file these are; None for all. Files that name their columns may have
+            rows without a return, whose coordinates are no numbers.
 
         Raises
         ------
@@ -173,7 +182,7 @@ class FrameFiles:
         there: NDArray[np.bool_] | None = None
         values: NDArray[np.floating]
         if _names_columns(path):
-            values, there = open_cloud(path).values(self.strength_scale)
+            values, there = open_cloud(path).values(self.strength_scale, self.origin_m)
             if there.all():
                 there = None
             else:
@@ -181,12 +190,14 @@ class FrameFiles:
         else:
             data = read_bytes(path)
             self.check_point_bytes(path, len(data))
-            values = bare_points(data, self.columns, self.strength_scale)
+            values = bare_points(data, self.columns, self.strength_scale, self.origin_m)
         coord, strength = checked_points(
             path,
             values,
             not_finite="the file is damaged, copy it again or remove the frame",
-            too_far=f"the file is damaged or {self.not_ours}, copy it again or remove it",
+            too_far=MAP_HINT
+            if self.type_is_said
+            else f"the file is damaged or {self.not_ours}, copy it again or remove it",
         )
         if not _names_columns(path) and self.columns == KITTI_COLUMNS:
             with points_of_users():
@@ -307,6 +318,7 @@ class FrameFolders:
         self.sequences = tuple(drive.name for drive in drives)
         self.skipped_unlabeled = 0
         self.unreadable: dict[str, str] = {}
+        self.rays_without_return = 0
         self._files = files
         self._endings = point_endings, label_endings
         self._names: list[str] = []
@@ -343,6 +355,8 @@ class FrameFolders:
         """
         path, label_path = self._point_paths[index], self._label_paths[index]
         coord, strength, there = self._files.read_points(path)
+        if there is not None:
+            self.rays_without_return += len(there) - len(coord)
         segment = None
         if label_path is not None:
             num_rows = len(coord) if there is None else len(there)

@@ -43,6 +43,7 @@ class LasFile(CloudFile):
     las: Any
 
     kind: ClassVar[str] = "LAS points"
+    may_lack_returns: ClassVar[bool] = False  # whole numbers in the file
     own_scale: ClassVar[float] = 65535.0  # the format wants intensities to use their 16 bits
 
     def labeled(self, labels: NDArray[np.int64]) -> bytes:

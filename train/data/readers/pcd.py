@@ -138,7 +138,6 @@ class PcdFile(CloudFile):
     body: bytes
 
     kind: ClassVar[str] = "PCD points"
-    may_lack_returns: ClassVar[bool] = True
 
     def labeled(self, labels: NDArray[np.int64]) -> bytes:
         """Return the file with a field `label`; one that is there is replaced."""

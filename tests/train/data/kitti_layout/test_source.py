@@ -294,8 +294,30 @@ def test_frames_in_files_that_name_their_columns(tmp_path: Path, class_map: Path
     put(root / "00/labels/0.label", raw.tobytes())
     source = spec(class_map).open(root, sequences=["00"])
     check(source[0])  # rows without a return, and their labels, are left out
+    assert source.rays_without_return == 2
     put(root / "00/labels/0.label", raw[:5].tobytes())
     refused(lambda: source[0], "20 bytes, but the frame has 7 points and needs 28")
+
+
+ORIGIN = (500_000.0, 5_400_000.0, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("0.npy", {}), ("0.bin", {"point_columns": "x:f8,y:f8,z:f8,intensity:f8"})],
+)
+def test_coordinates_of_a_map_become_those_of_the_sensor(tmp_path, class_map, name, options):
+    root, rows = tmp_path / "data", np.c_[COORD + np.array(ORIGIN), STRENGTH]
+    folder = root / "00/velodyne"
+    folder.mkdir(parents=True)
+    np.save(folder / name, rows) if name.endswith("npy") else rows.tofile(folder / name)
+    put(root / "00/labels/0.label", RAW.astype("<u4").tobytes())
+    source = spec(class_map, **options).open(root, sequences=["00"])
+    refused(lambda: source[0], "lie more than 1000 m out", "(--data.origin X Y Z)")
+    moved = spec(class_map, **options, origin=ORIGIN)
+    found = moved.open(root, sequences=["00"])[0]
+    np.testing.assert_allclose(found.coord, COORD, atol=1e-6)
+    assert moved.layout["origin"] == list(ORIGIN), "checkpoints keep it"
 
 
 @pytest.mark.real_data
