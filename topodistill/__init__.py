@@ -1,8 +1,8 @@
 """The front door: `topodistill.X` is `fast.X` for every public X; nothing is computed here.
 
 Beside them `topodistill.plot` draws diagrams, `topodistill.compat` has classes with the faces of
-other libraries, `topodistill.transformers` those of scikit-learn, and `from_pretrained` and
-`save_pretrained` are those of `train.networks`; they are no part of a star import.
+other libraries, `topodistill.transformers` those of scikit-learn, `from_pretrained` is that of
+`train.predict` and `save_pretrained` that of `train.networks`; they are no part of a star import.
 
 Names are looked up when they are first used, for two reasons. A console command must get at `train`
 before torch is loaded, because `train` sets how OpenMP's threads wait; and `python -m topodistill`
@@ -11,7 +11,8 @@ must take the current folder off the path before `fast` is searched for on it.
 
 from typing import TYPE_CHECKING, Any
 
-_OF_NETWORKS = ("from_pretrained", "save_pretrained")  # loaded by name: they need [train]
+# Loaded by name: they need [train].
+_OF_TRAIN = {"from_pretrained": "train.predict", "save_pretrained": "train.networks"}
 _MODULES = ("compat", "plot", "transformers")
 
 if TYPE_CHECKING:
@@ -37,13 +38,13 @@ else:
             from importlib import import_module
 
             found = import_module(f"topodistill.{name}")
-        elif name in _OF_NETWORKS:
+        elif name in _OF_TRAIN:
             from importlib import import_module
 
             from topodistill.shadowing import refuse_shadowed
 
             refuse_shadowed("train", "fast", "reference")
-            found = getattr(import_module("train.networks"), name)
+            found = getattr(import_module(_OF_TRAIN[name]), name)
         elif not name.startswith("_") and name in _fast().__all__:
             found = getattr(_fast(), name)
         else:
@@ -53,7 +54,7 @@ else:
 
     def __dir__() -> list[str]:
         """Return the public names, which tab completion asks for."""
-        return sorted([*__getattr__("__all__"), *_OF_NETWORKS, *_MODULES])
+        return sorted([*__getattr__("__all__"), *_OF_TRAIN, *_MODULES])
 
     def _fast() -> Any:
         """Return our own `fast`, or say which other one is in the way."""

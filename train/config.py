@@ -246,8 +246,8 @@ class RunConfig:
     stage: Literal["all", "teacher", "student", "evaluate"] = "all"
     """Do one part of the run only; evaluate needs --resume."""
     teacher_checkpoint: Path | None = None
-    """Use this trained teacher instead of training one: a teacher.pt, or a checkpoint of
-    Pointcept's PTv3 or of LitePT as downloaded."""
+    """Use this trained teacher instead of training one: a teacher.pt, a checkpoint of Pointcept's
+    PTv3 or of LitePT as downloaded, or waymo-simulated, which comes with the package."""
     teacher_form: Literal["main", "v1.5.1"] | None = None
     """For a PTv3 of Pointcept: v1.5.1 for the weights that were released and all that were trained
     before 2024-03-26, main for newer; the file cannot tell."""

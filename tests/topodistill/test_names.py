@@ -11,6 +11,7 @@ import fast
 import fast.plot
 import topodistill
 import train.networks
+import train.predict
 from benchmarks.imports import COMPILER, HEAVY, in_fresh_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,9 +28,11 @@ def test_the_names_are_those_of_fast_and_the_version():
     assert dir(topodistill) == sorted([*topodistill.__all__, *others])
 
 
-@pytest.mark.parametrize("name", ["from_pretrained", "save_pretrained"])
-def test_networks_are_saved_and_opened_by_the_function_of_train(name):
-    assert getattr(topodistill, name) is getattr(train.networks, name)
+@pytest.mark.parametrize(
+    ("name", "module"), [("from_pretrained", train.predict), ("save_pretrained", train.networks)]
+)
+def test_networks_are_saved_and_opened_by_the_function_of_train(name, module):
+    assert getattr(topodistill, name) is getattr(module, name)
     done = f"import topodistill; topodistill.{name}"
     assert "tensorboard" not in in_fresh_process(done).packages
 

@@ -36,6 +36,7 @@ from train.engine.command_line import parse
 from train.evaluation.structure import StructureCounts, thin_classes
 from train.networks.pretrained import pretrained_path, read_card
 from train.networks.registry import PAIRS
+from train.networks.weights import shipped_file
 
 SIMULATED: Final = {
     "--data.simulated-frames": "160",
@@ -161,7 +162,8 @@ def _run(options: Options, rest: Sequence[str]) -> None:
         grid_name=name,
         grid=grid,
         seeds=tuple(range(options.first_seed, options.first_seed + options.seeds)),
-        teachers=options.teacher_checkpoint or (_own_teacher(options.output, run, rest),),
+        teachers=tuple(map(shipped_file, options.teacher_checkpoint))
+        or (_own_teacher(options.output, run, rest),),
         output=options.output,
         keep=keep if keep is not None else SIMULATED_KEEP * tiny,
         score_every=score_every or (SIMULATED_SCORE_EVERY if tiny and run.simulate else 1),

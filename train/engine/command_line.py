@@ -20,6 +20,7 @@ from train.data.dataset_spec import DATASETS, dataset_spec
 from train.evaluation.load_network import voxels_of_checkpoint
 from train.methods.registry import METHODS, method_class, option_owners
 from train.networks.registry import PAIRS
+from train.networks.weights import shipped_file
 from train.presets import RECIPES, Recipe, find_recipe, preset
 
 TOPICS: Final = {
@@ -112,6 +113,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         method=method,
         device=str(device),
         teacher=config.teacher and whole_name("teacher", config.teacher, "FUNCTION"),
+        teacher_checkpoint=config.teacher_checkpoint and shipped_file(config.teacher_checkpoint),
+        initial_teacher=config.initial_teacher and shipped_file(config.initial_teacher),
         student=config.student and whole_name("student", config.student, "FUNCTION"),
     )
 

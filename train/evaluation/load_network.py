@@ -15,7 +15,7 @@ from train.data.transforms import ClipRange
 from train.networks.official.checkpoint import Form, is_ours, official_file, read_content
 from train.networks.official.identify import identify, load_state
 from train.networks.protocol import Network, NetworkSpec
-from train.networks.weights import ModelMetadata, load_model
+from train.networks.weights import ModelMetadata, load_model, shipped_file
 
 
 def read_class_names(classes: str) -> tuple[str, ...]:
@@ -142,6 +142,7 @@ def open_checkpoint(
         If the file is missing, damaged, holds code, or fits no network; if something is missing
         that the file cannot say, or given that it says itself.
     """
+    path = shipped_file(path)
     if path.is_dir():
         return _open_ours(path, form, classes, options)
     content = read_content(path)
@@ -405,4 +406,5 @@ def is_own_checkpoint(path: Path) -> bool:
     UserError
         If the file is missing, damaged or holds code.
     """
+    path = shipped_file(path)
     return path.is_dir() or is_ours(read_content(path))

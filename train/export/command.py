@@ -27,7 +27,7 @@ from train.export.source import clouds, open_frames, open_network_to_export
 from train.networks.official.ptv3 import pointcept_config, save_pointcept_checkpoint
 from train.networks.pretrained_folder import CARD, save_pretrained
 from train.networks.protocol import Network
-from train.networks.weights import FOLDER_CONFIG, ModelMetadata, read_folder_config
+from train.networks.weights import FOLDER_CONFIG, ModelMetadata, read_folder_config, shipped_file
 
 EPILOG: Final = """\
 formats:
@@ -96,7 +96,7 @@ def _write_safetensors(
         made_by, scores = known.get("made_by"), known.get("scores")
         note = known.get("data_license")
     else:
-        made_by, scores = card_of_run(options.checkpoint)
+        made_by, scores = card_of_run(shipped_file(options.checkpoint))
         note = None
     path = save_pretrained(
         network,

@@ -5,7 +5,6 @@ Standard operators only; the number of points is free at every stage.
 
 import hashlib
 import json
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -33,12 +32,6 @@ ExportPrecision = Literal["fp32", "fp16", "int8"]
 OPSET: Final = 18
 README, RUNNER, PROGRAM = "README.md", "run.py", "model.pt2"
 EXTRA: Final = ("onnx", "onnxscript", "onnxruntime")
-_IMPORTS: Final = {
-    "import train.data.readers.bare_points as points_file": "import points as points_file",
-    "import train.export.onnx_geometry as geometry": "import geometry",
-}
-"""A line of the runner here -> in an export."""
-
 Quantize = Callable[[Path, Path], None]
 """Writes to the second path a quantized copy of the network at the first."""
 
@@ -163,7 +156,10 @@ def _described(
         "input": {
             "columns": [list(column) for column in files.columns],
             "strength_scale": files.strength_scale,
+            "origin": None if files.origin_m is None else list(files.origin_m),
+            "label_type": files.label_type,
             "raw_ids": None if class_map is None else list(class_map.train_to_raw),
+            "ignored_id": None if class_map is None else class_map.ignored_raw,
         },
         "precision": precision,
         "weights_checksum": checksum(network),
@@ -253,26 +249,23 @@ def _write_beside(folder: Path, described: dict[str, Any], network_file: Path) -
     beside = {
         name: path for name, path in onnx_runner.BESIDE.items() if is_onnx or name == GEOMETRY
     }
+    if is_onnx:
+        make_folder(folder / onnx_runner.READERS, "--output")
     for name, path in beside.items():
         with atomic_write(folder / name) as unfinished:
-            shutil.copyfile(path, unfinished)
+            unfinished.write_text(onnx_runner.portable(path.read_text("utf-8")), encoding="utf-8")
     if is_onnx:
-        source = Path(onnx_runner.__file__).read_text(encoding="utf-8")
-        for here, there in _IMPORTS.items():
-            if source.count(here) != 1:
-                raise RuntimeError(f"onnx_runner.py has not one line {here!r}")
-            source = source.replace(here, there)
+        lines = Path(onnx_runner.__file__).read_text(encoding="utf-8").splitlines(keepends=True)
+        of_us = ("import train.", "from train.")
+        text = "".join(onnx_runner.portable(x) if x.startswith(of_us) else x for x in lines)
         with atomic_write(folder / RUNNER) as unfinished:
-            unfinished.write_text(source, encoding="utf-8")
+            unfinished.write_text(text, encoding="utf-8")
     with atomic_write(folder / README) as unfinished:
         unfinished.write_text(readme(described, onnx=is_onnx), encoding="utf-8")
     manifest = {
         "format": onnx_runner.FORMAT if is_onnx else "topodistill-program-1",
         "metadata": described,
-        "files": {
-            path.name: sha256_of(path)
-            for path in (network_file, *(folder / name for name in beside))
-        },
+        "files": {name: sha256_of(folder / name) for name in (network_file.name, *beside)},
     }
     with atomic_write(folder / onnx_runner.MANIFEST) as unfinished:
         unfinished.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -17,12 +17,14 @@ sys.path.insert(0, "THIS FOLDER")
 from run import ExportedNetwork
 
 network = ExportedNetwork("THIS FOLDER")
-labels = network.predict(points)            # [N, 4] x, y, z, strength -> [N]
+labels = network.predict(points)            # [N, 4] x, y, z, strength as in your files -> [N]
+labels = network.predict("frame.pcd")       # .bin, .npy, .pcd, .ply; .las with laspy
 ```
 
-The runner checks that `model.onnx`, `geometry.py` and `export.json` are of one export. In other
-languages: build the tables below (`geometry.py`, 300 lines of numpy, defines them) and feed them
-by name."""
+Files are read as in training (columns, strength scale, origin). Rays without a return (NaN) get -1.
+The runner checks that `model.onnx`, `geometry.py`, `readers/` and `export.json` are of one export.
+In other languages: build the tables below (`geometry.py`, 300 lines of numpy, defines them) and
+feed them by name."""
 
 _PROGRAM_USE = """\
 ```python

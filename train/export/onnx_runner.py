@@ -1,6 +1,6 @@
 """Runs an exported PTv3 on a point cloud: needs numpy and onnxruntime, nothing of topodistill.
 
-`topodistill export` copies this file beside the network as ``run.py``:
+`topodistill export` copies this file beside the network as ``run.py``, and what it imports:
 
 python run.py --input frame.bin --output labels.npy
 """
@@ -16,13 +16,28 @@ from typing import Any
 
 import numpy as np
 
-import train.data.readers.bare_points as points_file
+import train.data.readers as readers
 import train.export.onnx_geometry as geometry
+from train.core import bounded, errors
+from train.data import files
+from train.data.readers import bare_points, cloud_file, las, pcd, ply
 
 FORMAT = "topodistill-onnx-1"
-MODEL, MANIFEST, GEOMETRY, POINTS = "model.onnx", "export.json", "geometry.py", "points.py"
+MODEL, MANIFEST, GEOMETRY, READERS = "model.onnx", "export.json", "geometry.py", "readers"
+PLACES = {
+    "train.export.onnx_geometry": "geometry",
+    "train.data.readers": READERS,
+    "train.data": READERS,
+    "train.core": READERS,
+}
+"""Where modules of topodistill are in an export; the first that fits."""
+
+_MODULES = (readers, bare_points, cloud_file, las, pcd, ply, bounded, errors, files)
 # What is used is what this file imported, wherever it lies.
-BESIDE = {GEOMETRY: Path(geometry.__file__), POINTS: Path(points_file.__file__)}
+BESIDE = {GEOMETRY: Path(geometry.__file__)} | {
+    f"{READERS}/{Path(str(module.__file__)).name}": Path(str(module.__file__))
+    for module in _MODULES
+}
 
 NUSCENES_COLUMNS = tuple((name, "<f4") for name in ("x", "y", "z", "intensity", "ring"))
 NUSCENES_SCALE = 255.0
@@ -130,8 +145,20 @@ class ExportedNetwork:
                 raise ValueError(f"logits have shape {np.shape(logits)} instead of {wanted}")
         return np.asarray(logits)
 
-    def predict(self, points: np.ndarray) -> np.ndarray:
-        """Return the class [N] int64 of every point of a cloud [N, 4]: x, y, z, strength."""
+    def predict(self, points: np.ndarray | Path | str) -> np.ndarray:
+        """Return the class [N] int64 of every point, -1 for rays without a return (NaN).
+
+        Parameters
+        ----------
+        points
+            A file, or what lies in a ``.npy`` file: [N, 3] or [N, 4], x, y, z, strength, in the
+            units of the frames of training. See `read_points`.
+        """
+        found, there = read_points(points, self.metadata)
+        return of_rows(self.classes(found), there)
+
+    def classes(self, points: np.ndarray) -> np.ndarray:
+        """Return the class [N] int64 of every point [N, 4], as `read_points` returns them."""
         meta = self.metadata
         voxels = geometry.voxelize(points, meta["grid_size_m"], meta["clip_range_m"])
         logits = self.logits(voxels.feat, voxels.grid_coord)
@@ -162,13 +189,27 @@ def check_files(folder: Path) -> dict[str, Any]:
     for name, place in {MODEL: folder / MODEL, **BESIDE}.items():
         if not place.is_file():
             raise ExportError(f"{place}: no such file; keep the files of an export together")
-        digest = hashlib.sha256(place.read_bytes()).hexdigest()
-        if digest != wanted.get(name):
+        if digest_of(place) != wanted.get(name):
             raise ExportError(
                 f"{place}: is not the file that {path} was written with (its SHA-256 differs): it "
                 "is damaged or of another export; copy the whole folder again, or export again"
             )
     return metadata
+
+
+def digest_of(path: Path) -> str:
+    """Return a file's SHA-256, of a module as it is in an export."""
+    data = path.read_bytes()
+    if path.suffix == ".py":
+        data = portable(data.decode("latin-1")).encode("latin-1")
+    return hashlib.sha256(data).hexdigest()
+
+
+def portable(source: str) -> str:
+    """Return a module's text that imports what lies beside it in an export."""
+    for ours, there in PLACES.items():
+        source = source.replace(ours, there)
+    return source
 
 
 def _check_metadata(metadata: Mapping[str, Any]) -> None:
@@ -184,81 +225,154 @@ def _check_metadata(metadata: Mapping[str, Any]) -> None:
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise ValueError("class_names is no list of names")
     given = metadata["input"]
-    points_file.row_type(given["columns"])
-    scale, ids = given["strength_scale"], given["raw_ids"]
+    bare_points.row_type(given["columns"])
+    scale, ids, origin = given["strength_scale"], given["raw_ids"], given["origin"]
     if not set("xyz") <= {name for name, _ in given["columns"]}:
         raise ValueError("input has no columns x, y and z")
     if scale is not None and not (type(scale) in (int, float) and 0 < scale < 1e15):
         raise ValueError(f"strength_scale is {scale}")
     if ids is not None and (len(ids) != len(names) or any(type(each) is not int for each in ids)):
         raise ValueError("raw_ids are no ids of the classes")
+    if origin is not None and not (
+        len(origin) == 3 and all(type(each) in (int, float) and abs(each) < 1e15 for each in origin)
+    ):
+        raise ValueError(f"origin is {origin}")
+    if type(given["ignored_id"]) not in (int, type(None)):
+        raise ValueError(f"ignored_id is {given['ignored_id']}")
+    if given["label_type"] not in ("uint8", "uint16", "uint32"):
+        raise ValueError(f"label_type is {given['label_type']}")
     if type(metadata["in_channels"]) is not int or not isinstance(metadata["export_id"], str):
         raise ValueError("in_channels is no number, or export_id no text")
 
 
-def read_points(path: Path, metadata: Mapping[str, Any]) -> np.ndarray:
-    """Return [N, 4] float32 of a file of points, as the network takes them.
+def read_points(
+    source: np.ndarray | Path | str,
+    metadata: Mapping[str, Any],
+    origin: Sequence[float] | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return points as the network takes them, and which rows they are.
 
     Parameters
     ----------
-    path
+    source
         ``.bin``, in the columns of the frames that the network was trained on; ``.pcd.bin`` of
-        nuScenes where these have SemanticKITTI's; ``.npy``, numbers [N, 3] or [N, 4]. Strengths are
-        divided as in training.
+        nuScenes where these have SemanticKITTI's; ``.npy``, ``.pcd``, ``.ply``, ``.las`` or
+        ``.laz`` (these two need laspy); or an array, as in a ``.npy`` file. Strengths are divided
+        and coordinates shifted as in training.
     metadata
         Of the export.
+    origin
+        x, y, z of the sensor in the coordinates of the file, in place of that of training.
+
+    Returns
+    -------
+    points
+        [N, 4] float32.
+    there
+        [R] bool: which rows of the source are points; None for all. Others are rays without a
+        return, whose coordinates are NaN.
 
     Raises
     ------
     ExportError
         If it is none of these, damaged, has other columns, or points too far out.
     """
-    columns = tuple((name, kind) for name, kind in metadata["input"]["columns"])
-    scale = metadata["input"]["strength_scale"]
-    if path.name.endswith(".pcd.bin") and columns == points_file.KITTI_COLUMNS:
-        columns, scale = NUSCENES_COLUMNS, NUSCENES_SCALE
+    given = metadata["input"]
+    columns = tuple((name, kind) for name, kind in given["columns"])
+    scale, shift = given["strength_scale"], given["origin"] if origin is None else origin
+    path = Path("points" if isinstance(source, np.ndarray) else source)
+    bare = path.suffix.lower() == ".bin"
+    if path.name.endswith(".pcd.bin") and columns == bare_points.KITTI_COLUMNS:
+        columns, scale, shift = NUSCENES_COLUMNS, NUSCENES_SCALE, None
+    place = None if shift is None else (shift[0], shift[1], shift[2])
+    cloud: cloud_file.CloudFile | None = None
+    there = None
+    values: np.ndarray
     try:
-        if path.suffix == ".npy":
-            # Mapped: an array that the file has no room for takes no memory.
-            values = np.array(np.load(path, "r", allow_pickle=False), dtype=np.float32)
-            if values.ndim != 2 or values.shape[1] not in (3, 4):
-                raise ValueError(f"an array of shape {values.shape}, must be (N, 3) or (N, 4)")
-            values = np.pad(values, ((0, 0), (0, 4 - values.shape[1])))
-            values[:, 3] /= 1.0 if scale is None else scale
-        elif path.suffix == ".bin":
-            values = points_file.bare_points(path.read_bytes(), columns, scale)
+        if isinstance(source, np.ndarray):
+            cloud = cloud_file.npy_cloud(source, path)
+        elif path.suffix.lower() in readers.CLOUD_ENDINGS:
+            cloud = readers.open_cloud(path)
+        if cloud is not None:
+            values, there = cloud.values(scale, place)
+            values = values[there]
+        elif bare:
+            values = bare_points.bare_points(files.read_bytes(path), columns, scale, place)
         else:
-            raise ExportError(f"--input {path}: end the name in .bin, .pcd.bin or .npy")
-        coord, strength = points_file.checked_points(
+            endings = ", ".join((".bin", ".pcd.bin", *readers.CLOUD_ENDINGS))
+            raise ExportError(f"--input {path}: end the name in one of {endings}")
+        coord, strength = bare_points.checked_points(
             path,
             values,
             not_finite="remove them",
-            too_far="coordinates are meters from the sensor: subtract its position",
+            too_far="coordinates are meters from the sensor: give its place in them (--origin "
+            "X Y Z)",
         )
         points = np.concatenate([coord, strength], axis=1)
-        if path.suffix == ".bin" and columns == points_file.KITTI_COLUMNS:
-            points_file.refuse_other_columns(path, points)
-    except points_file.PointsError as error:
+        if bare and columns == bare_points.KITTI_COLUMNS:
+            bare_points.refuse_other_columns(path, points)
+    except (bare_points.PointsError, errors.UserError) as error:
         raise ExportError(f"--input {error}") from error
     except ExportError:
         raise
     except Exception as error:  # numpy's parser has no common class for damaged headers
         raise ExportError(f"--input {path}: is damaged or of another format ({error})") from error
-    return points
+    return points, None if there is None or there.all() else there
+
+
+def of_rows(labels: np.ndarray, there: np.ndarray | None) -> np.ndarray:
+    """Return [R] labels of a file's rows for [N] of its points; -1 where there is no point."""
+    if there is None:
+        return labels
+    rows = np.full(len(there), -1, dtype=np.int64)
+    rows[there] = labels
+    return rows
+
+
+def _label_file(rows: np.ndarray, given: Mapping[str, Any], path: Path) -> np.ndarray:
+    """Return what a ``.label`` file holds for the classes of rows."""
+    ids = given["raw_ids"]
+    if ids is None:
+        raise ExportError(
+            f"--output {path}: which ids .label files have for these classes is not known; end "
+            "the name in .npy"
+        )
+    if given["ignored_id"] is None and (rows < 0).any():
+        raise ExportError(
+            f"--output {path}: rays without a return get the ignored id, and the class map has "
+            "none; end the name in .npy"
+        )
+    table = np.array([*ids, given["ignored_id"] or 0], dtype=np.int64)
+    kind = np.dtype(given["label_type"]).newbyteorder("<")
+    if table.max() > np.iinfo(kind).max:
+        raise ExportError(f"--output {path}: {given['label_type']} does not hold id {table.max()}")
+    return table[rows].astype(kind)  # -1 is the last
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 2 after one line about a mistake."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument(
-        "--input", type=Path, required=True, metavar="FILE", help=".bin, .pcd.bin or .npy"
+        "--input",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=f".bin, .pcd.bin, {', '.join(readers.CLOUD_ENDINGS)}",
     )
     parser.add_argument(
         "--output",
         type=Path,
         required=True,
         metavar="FILE",
-        help="classes: .npy, 0 for the network's first; .label, ids of the class map",
+        help="classes: .npy, 0 for the network's first, -1 for rays without a return; .label, ids "
+        "of the class map",
+    )
+    parser.add_argument(
+        "--origin",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="the sensor's place in the file's coordinates, meters (default: that of training)",
     )
     parser.add_argument(
         "--export",
@@ -277,24 +391,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.input.is_file():
             raise ExportError(f"--input {options.input}: no such file")
         network = ExportedNetwork(options.export)
-        raw_ids = network.metadata["input"]["raw_ids"]
-        if kind == ".label" and raw_ids is None:
-            raise ExportError(
-                f"--output {options.output}: which ids .label files have for these classes is not "
-                "known; end the name in .npy"
-            )
-        points = read_points(options.input, network.metadata)
+        given = network.metadata["input"]
+        if kind == ".label":  # refused before anything is computed
+            _label_file(np.zeros(0, np.int64), given, options.output)
+        points, there = read_points(options.input, network.metadata, options.origin)
         low, high = float(points[:, 3].min()), float(points[:, 3].max())
         if low < 0 or high > 1:
             sys.stderr.write(
                 f"warning: {options.input}: strengths run from {low:g} to {high:g}, and "
                 "the network was trained on 0 to 1; its classes cannot be trusted\n"
             )
-        labels = network.predict(points)
+        labels = network.classes(points)
+        rows = of_rows(labels, there)
         if kind == ".label":
-            np.array(raw_ids, dtype="<u4")[labels].tofile(options.output)
+            _label_file(rows, given, options.output).tofile(options.output)
         else:
-            np.save(options.output, labels)
+            np.save(options.output, rows)
     except (ExportError, geometry.GeometryError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -305,7 +417,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for index in np.argsort(-counts, kind="stable")[:5]
         if counts[index]
     )
-    sys.stderr.write(f"{len(labels)} points: {shares}\nwrote {options.output}\n")
+    lost = f" ({len(rows) - len(labels)} rows are rays without a return)" * (there is not None)
+    sys.stderr.write(f"{len(labels)} points{lost}: {shares}\nwrote {options.output}\n")
     return 0
 
 

@@ -12,7 +12,7 @@ from train.data.dataset_spec import DATASETS
 from train.data.frame import Split
 from train.data.layout_flags import LayoutFlags
 from train.export.onnx_export import PROGRAM, README, RUNNER, ExportPrecision
-from train.export.onnx_runner import GEOMETRY, MANIFEST, MODEL, POINTS
+from train.export.onnx_runner import GEOMETRY, MANIFEST, MODEL, READERS
 from train.networks.official.checkpoint import Form
 from train.networks.pretrained_folder import CARD, WEIGHTS
 from train.networks.weights import FOLDER_CONFIG
@@ -21,7 +21,7 @@ POINTCEPT_WEIGHTS, POINTCEPT_CONFIG = "model.pth", "pointcept_model.py"
 
 FILES: Final = {
     "safetensors": (WEIGHTS, FOLDER_CONFIG, CARD),
-    "onnx": (MODEL, MANIFEST, GEOMETRY, POINTS, RUNNER, README),
+    "onnx": (MODEL, MANIFEST, GEOMETRY, READERS, RUNNER, README),
     "pointcept": (POINTCEPT_WEIGHTS, POINTCEPT_CONFIG),
     "torch-export": (PROGRAM, MANIFEST, GEOMETRY, README),
 }

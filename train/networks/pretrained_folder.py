@@ -1,6 +1,6 @@
 """A folder to share or deploy from: weights as safetensors, what they are, and a model card.
 
-`from_pretrained` needs no hub and no network; the folder is laid out as model hubs expect it.
+`train.predict.from_pretrained` reads it without a hub; it is laid out as model hubs expect it.
 """
 
 import json
@@ -21,7 +21,6 @@ from train.networks.weights import (
     FOLDER_FORMAT,
     ModelMetadata,
     checksum,
-    load_model,
     write_safetensors,
 )
 
@@ -133,30 +132,6 @@ def save_pretrained(
     return path
 
 
-def from_pretrained(folder: Path | str, **options: Any) -> tuple[Network, ModelMetadata]:
-    """Return the network of a folder of `save_pretrained`, and what it is.
-
-    Parameters
-    ----------
-    folder
-        The folder, or the ``.safetensors`` file in it.
-    **options
-        How to compute, as `train.networks.registry.build_network` takes them.
-
-    Returns
-    -------
-    tuple of Network and ModelMetadata
-        The network is in evaluation mode, in float32, on the CPU.
-
-    Raises
-    ------
-    UserError
-        If a file is missing or damaged, or the files do not belong together.
-    """
-    network, metadata = load_model(Path(folder), **options)
-    return network.eval(), metadata
-
-
 def model_card(config: Mapping[str, Any], metadata: ModelMetadata) -> str:
     """Return the text of a model card.
 
@@ -183,7 +158,8 @@ def model_card(config: Mapping[str, Any], metadata: ModelMetadata) -> str:
         f"{metadata.grid_size_m:g} m{box}.",
         blocks.code(
             "from topodistill import from_pretrained\n\n"
-            'network, metadata = from_pretrained("PATH OF THIS FOLDER")',
+            'network = from_pretrained("PATH OF THIS FOLDER")\n'
+            "labels = network.predict(points)  # (N, 4): x, y, z, strength",
             "python",
         ),
         "`topodistill predict --checkpoint FOLDER --input frame.bin --output labels.npy` labels a "

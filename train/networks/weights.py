@@ -36,6 +36,9 @@ FOLDER_FORMAT: Final = "topodistill-folder-1"
 FOLDER_CONFIG: Final = "config.json"
 
 
+SHIPPED: Final = {"waymo-simulated": "waymo-simulated-ptv3-tiny-teacher.safetensors"}
+"""Networks that come with the package: name -> file in `train/networks/pretrained/`."""
+
 _LAYOUT: Final[dict[str, type | tuple[type, ...]]] = {
     "class_map": dict,
     "point_columns": str,
@@ -254,8 +257,8 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
     Parameters
     ----------
     path
-        A file of `save_model`, a ``.safetensors`` file of ours, or a folder of
-        `train.networks.save_pretrained`.
+        A file of `save_model`, a ``.safetensors`` file of ours, a folder of
+        `train.networks.save_pretrained`, or a name of `SHIPPED`.
     **options
         How to compute, as `build_network` takes them; the weights are the same for all.
 
@@ -284,10 +287,21 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
     return model, metadata
 
 
+def shipped_file(path: Path) -> Path:
+    """Return the file of a network that comes with the package, by its name; others as they are.
+
+    What exists under the name in the current folder comes first.
+    """
+    name = SHIPPED.get(str(path))
+    if name is None or path.exists():
+        return path
+    return Path(__file__).parent / "pretrained" / name
+
+
 def weights_file(path: Path) -> Path:
     """Return the file of weights in a folder of `train.networks.save_pretrained`.
 
-    What is no folder is returned as it is.
+    A name of `SHIPPED` gives its file; what else is no folder is returned as it is.
 
     Raises
     ------
@@ -295,9 +309,9 @@ def weights_file(path: Path) -> Path:
         If the folder is none of those, or its ``config.json`` and its weights do not belong
         together.
     """
+    folder = path = shipped_file(path)
     if not path.is_dir():
         return path
-    folder = path
     config = read_folder_config(folder)
     name = config.get("weights")
     if not isinstance(name, str) or Path(name).name != name or len(name) > 200:

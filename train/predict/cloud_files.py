@@ -7,7 +7,7 @@ import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from train.data.class_map import ClassMap
 from train.data.frame import IGNORE_INDEX, LidarFrame
 from train.data.readers import CLOUD_ENDINGS, CloudFile, open_cloud
 from train.data.readers.bare_points import KITTI_COLUMNS, strength_name
-from train.data.readers.cloud_file import NO_STRENGTH, checked_points
+from train.data.readers.cloud_file import NO_STRENGTH, checked_points, npy_cloud
 from train.data.readers.frame_files import MAP_HINT, FrameFiles
 from train.data.semantickitti.classes import CLASS_MAP
 from train.predict.waymo_frame import ENDINGS as WAYMO_ENDINGS
@@ -118,7 +118,7 @@ def read_cloud(
             "file holds a single cloud"
         )
     if ending in CLOUD_ENDINGS:
-        return _read_columns(path, files)
+        return _of_columns(path, open_cloud(path), files)
     if path.name.lower().endswith(".pcd.bin") and files.columns == KITTI_COLUMNS:
         coord, strength = nuscenes.read_points(path)
         return Cloud(_frame(path, coord, strength), "nuScenes frame", "intensity / 255")
@@ -141,8 +141,20 @@ def _read_bin(path: Path, files: FrameFiles) -> Cloud:
     return Cloud(_frame(path, coord, strength), kind, strength_from)
 
 
-def _read_columns(path: Path, files: FrameFiles) -> Cloud:
-    cloud, scale = open_cloud(path), files.strength_scale
+def cloud_of_array(points: NDArray[Any], files: FrameFiles) -> Cloud:
+    """Return the cloud of an array, (R, 3) or (R, 4), as that of a ``.npy`` file of it.
+
+    Raises
+    ------
+    UserError
+        As `read_cloud`.
+    """
+    path = Path("points")
+    return _of_columns(path, npy_cloud(points, path), files)
+
+
+def _of_columns(path: Path, cloud: CloudFile, files: FrameFiles) -> Cloud:
+    scale = files.strength_scale
     values, there = cloud.values(scale, files.origin_m)
     coord, strength = checked_points(
         path,

@@ -90,7 +90,8 @@ class Options:
     """What is predicted, by which network, and where the classes go."""
 
     checkpoint: Annotated[Path, arg(metavar="FILE")]
-    """student.pt or teacher.pt of a run, or a checkpoint of Pointcept's PTv3 or of LitePT"""
+    """student.pt or teacher.pt of a run, a checkpoint of Pointcept's PTv3 or of LitePT, or
+    waymo-simulated, which comes with the package"""
     input: Annotated[Path, arg(metavar="PATH")]
     """the cloud, or a folder of clouds, or a sequence"""
     output: Annotated[Path, arg(metavar="PATH")]

@@ -16,9 +16,9 @@ from train.data.semantickitti import CLASS_NAMES
 from train.data.terms import DATA_TERMS
 from train.export.command import main
 from train.export.onnx_runner import ExportedNetwork
-from train.networks import from_pretrained
 from train.networks.official.ptv3 import load_pointcept_checkpoint, save_pointcept_checkpoint
 from train.networks.weights import save_model
+from train.predict import from_pretrained
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ def test_the_files_say_what_they_are_and_nothing_of_the_machine(exported):
     for name in onnx_geometry.input_names(plan_of(network)):
         assert f"| `{name}` |" in page
     here = str(Path(onnx_runner.__file__).parents[2])
-    for path in folder.iterdir():
+    for path in filter(Path.is_file, folder.rglob("*")):
         content = path.read_bytes()
         assert here.encode() not in content, path
         assert b"site-packages" not in content, path

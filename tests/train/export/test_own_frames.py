@@ -1,30 +1,37 @@
 """A network of one's own frames: predict, Python and the exported runner give the same classes."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 
+import laspy
 import numpy as np
 import pytest
 
+from train.core.errors import UserError
 from train.evaluation.command import main as evaluate
 from train.export.command import main as export
+from train.export.onnx_runner import ExportedNetwork, read_points
 from train.networks.weights import load_model, save_model
+from train.predict import from_pretrained
 from train.predict.command import main as predict
 
 LAYOUT = {
     "class_map": {
         "source": "classes.yaml",
         "class_names": ["road", "wall"],
-        "raw_names": {"40": "road", "50": "wall"},
-        "raw_to_train": {"40": 0, "50": 1},
+        "raw_names": {"0": "unlabeled", "40": "road", "50": "wall"},
+        "raw_to_train": {"0": -1, "40": 0, "50": 1},
         "train_to_raw": [40, 50],
-        "ignored_raw": None,
+        "ignored_raw": 0,
         "split": {},
     },
     "point_columns": "x,y,z,intensity,ring:u2",
     "strength_scale": 255.0,
+    "label_type": "uint16",
 }
+MAP = (500_000.0, 5_400_000.0, 120.0)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +57,7 @@ def own(tmp_path_factory, telling_network, metadata_of):
     points["intensity"], points["ring"] = rng.uniform(0, 255, len(points)), 7
     for folder, content, ending in (
         ("velodyne", points, "bin"),
-        ("labels", np.repeat([40, 50], 2000).astype("<u4"), "label"),
+        ("labels", np.repeat([40, 50], 2000).astype("<u2"), "label"),
     ):
         path = root / "drive/sequences/00" / folder / f"000000.{ending}"
         path.parent.mkdir(parents=True)
@@ -78,7 +85,82 @@ def test_predict_and_the_runner_read_files_as_in_training(own, tmp_path, ending)
     assert "warning" not in done.stderr
     assert mine.read_bytes() == other.read_bytes()
     if ending == "label":
-        assert set(np.fromfile(mine, "<u4")) <= {40, 50}
+        assert set(np.fromfile(mine, "<u2")) <= {40, 50}
+
+
+def cloud_files(folder):
+    """Write one cloud in every format, with rays without a return where the format has them."""
+    rng = np.random.default_rng(6)
+    rows = np.c_[rng.normal(0, 2.5, (600, 3)), rng.integers(0, 256, 600)].round(2)
+    rows = rows.astype("<f4").astype(np.float64)
+    lost = rows.copy()
+    lost[::50, :3] = np.nan
+    np.save(folder / "a.npy", lost)
+    names = ("x", "y", "z", "intensity")
+    head = "VERSION 0.7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\n"
+    head += "WIDTH 600\nHEIGHT 1\nPOINTS 600\nDATA binary\n"
+    (folder / "a.pcd").write_bytes(head.encode() + lost.astype("<f4").tobytes())
+    head = "ply\nformat binary_little_endian 1.0\nelement vertex 600\n"
+    head += "".join(f"property float {name}\n" for name in names) + "end_header\n"
+    (folder / "a.ply").write_bytes(head.encode() + lost.astype("<f4").tobytes())
+    las = laspy.LasData(laspy.LasHeader(point_format=3, version="1.2"))
+    las.header.offsets, las.header.scales = MAP, [0.001] * 3
+    las.x, las.y, las.z = (rows[:, :3] + MAP).T
+    las.intensity = rows[:, 3].astype(np.uint16)
+    las.write(folder / "a.las")
+    return lost
+
+
+@pytest.mark.parametrize(
+    "name", ["a.npy", "a.pcd", "a.ply", "a.las", FRAME], ids=["npy", "pcd", "ply", "las", "bin"]
+)
+def test_predict_the_runner_and_python_agree_on_every_kind_of_file(own, tmp_path, name):
+    rows = cloud_files(tmp_path)
+    file = own / name if name == FRAME else tmp_path / name
+    origin = ["--origin", *MAP] if name == "a.las" else []
+    for ending in ("npy", "label"):
+        mine, other = tmp_path / f"mine.{ending}", tmp_path / f"other.{ending}"
+        words = ["--checkpoint", own / "student.pt", "--input", file, "--output", mine, *origin]
+        assert predict([str(word) for word in words]) == 0
+        done = run_py(own, "--input", file, "--output", other, *origin)
+        assert done.returncode == 0, done.stderr
+        assert mine.read_bytes() == other.read_bytes()
+    labels = np.load(tmp_path / "mine.npy")
+    if name == "a.las":
+        return  # the checkpoint has no origin: one is a flag's, or a layout's (see below)
+    network = from_pretrained(own / "student.pt")
+    np.testing.assert_array_equal(network.predict(file), labels)
+    exported = ExportedNetwork(own / "onnx", num_threads=1)
+    np.testing.assert_array_equal(exported.predict(file), labels)
+    if name == FRAME:
+        return
+    assert (labels == -1).sum() == 12 == np.isnan(rows[:, 0]).sum()
+    assert "12 rows are rays without a return" in done.stderr
+    assert set(np.fromfile(mine, "<u2")) <= {0, 40, 50}
+    for each in (network, exported):  # an array is read as its .npy file
+        np.testing.assert_array_equal(each.predict(rows), np.load(tmp_path / "mine.npy"))
+
+
+def test_an_origin_of_training_is_kept(own, tmp_path):
+    """On coordinates of the map, all three take it from the checkpoint."""
+    cloud_files(tmp_path)
+    network, metadata = from_pretrained(own / "student.pt")
+    with pytest.raises(UserError, match=r"lie more than 1000 m out.*--data\.origin X Y Z"):
+        from_pretrained(own / "student.pt").predict(tmp_path / "a.las")
+    done = run_py(own, "--input", tmp_path / "a.las", "--output", tmp_path / "b.npy")
+    assert done.returncode == 2
+    assert "(--origin X Y Z)" in done.stderr
+    moved = replace(metadata, layout={**LAYOUT, "origin": list(MAP)})
+    save_model(network, moved, tmp_path / "moved.pt")
+    words = ["--checkpoint", own / "student.pt", "--input", tmp_path / "a.las"]
+    words += ["--output", tmp_path / "want.npy", "--origin", *MAP]
+    assert predict([str(word) for word in words]) == 0
+    found = from_pretrained(tmp_path / "moved.pt").predict(tmp_path / "a.las")
+    np.testing.assert_array_equal(found, np.load(tmp_path / "want.npy"))
+    described = json.loads((own / "onnx/export.json").read_text())["metadata"]
+    described["input"]["origin"] = list(MAP)
+    points, _ = read_points(tmp_path / "a.las", described)
+    assert np.abs(points[:, :3]).max() < 20
 
 
 def test_strengths_that_are_not_divided_are_told(own, tmp_path, capsys):

@@ -7,8 +7,8 @@ import torch
 
 from train.core.errors import UserError
 from train.export.run_card import card_of_run, write_network_folder
-from train.networks import from_pretrained
 from train.networks.weights import save_model
+from train.predict import from_pretrained
 
 RUN = {
     "config": {

@@ -9,9 +9,10 @@ import torch
 
 from tests.train.toys import toy_metadata
 from train.core.errors import UserError
-from train.networks import from_pretrained, save_pretrained
+from train.networks import save_pretrained
 from train.networks.pretrained import read_card
 from train.networks.weights import load_model
+from train.predict import from_pretrained
 
 METADATA = toy_metadata(
     grid_size_m=0.1,

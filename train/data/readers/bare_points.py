@@ -1,7 +1,7 @@
 """Rows of points as they lie in bare files, and what no network should see of them.
 
-Needs numpy and nothing of topodistill: `topodistill export` copies this file beside a network as
-``points.py``, so that what is refused there is what is refused here.
+Needs numpy and nothing of torch, as all that `open_cloud` needs: `topodistill export` copies these
+files beside a network, so that what is read and refused there is what is read and refused here.
 
 Shape letters: N points.
 """

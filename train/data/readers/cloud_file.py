@@ -178,7 +178,17 @@ def read_npy(path: Path) -> NpyFile:
     UserError
         If the file cannot be read, or holds anything else.
     """
-    points = load_npy(path)
+    return npy_cloud(load_npy(path), path)
+
+
+def npy_cloud(points: NDArray[Any], path: Path) -> NpyFile:
+    """Return an array of numbers, (N, 3) or (N, 4), as its file would be read.
+
+    Raises
+    ------
+    UserError
+        If it holds anything else; the message names the path.
+    """
     if points.dtype.kind not in "fiu":
         raise UserError(f"{path}: holds no array of numbers; write one of shape (N, 3) or (N, 4)")
     if points.ndim != 2 or points.shape[1] not in (3, 4):

@@ -9,6 +9,7 @@ from train.networks.pretrained.weight_card import (
     read_card,
     save_pretrained,
 )
+from train.networks.weights import SHIPPED
 
 __all__ = [
     "PRETRAINED",
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 PRETRAINED: Final = {
-    ("waymo", "ptv3:tiny-teacher", True): "waymo-simulated-ptv3-tiny-teacher.safetensors",
+    ("waymo", "ptv3:tiny-teacher", True): SHIPPED["waymo-simulated"],
 }
 """Dataset, "NETWORK:SIZE", whether it learned from simulated frames -> file in this folder."""
 
