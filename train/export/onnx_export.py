@@ -11,10 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import torch
 
 from train.core import provenance
 from train.core.atomic_write import atomic_write, make_folder
+from train.core.bounded import first_line
 from train.core.console import logger
 from train.core.errors import UserError
 from train.core.provenance import sha256_of
@@ -119,14 +121,49 @@ def require_ptv3(network: Network) -> Segmentor:
     Raises
     ------
     UserError
-        If it is none of ours that has an exported form.
+        If it is none of ours that has an exported form, or a file of the user's built it and it
+        has other parts, or computes something else with them.
     """
     if not isinstance(network, Segmentor):
         raise UserError(
-            f"--format: a {type(network).__name__} cannot be exported so, only PTv3 can; "
-            "--format safetensors takes every network"
+            f"--format: a {type(network).__name__} cannot be exported so, only PTv3 can, of the "
+            "package or as a file of your own builds it; --format safetensors takes every network"
         )
+    if network.built_from is not None:
+        where = f"--format: the network of {network.built_from.network} cannot be exported so"
+        hint = "--format safetensors takes every network"
+        try:
+            same = _computes_the_same(ExportedPTv3(network), network)
+        # What a part that is another raises where its weights are looked for is of no common class.
+        except Exception as error:
+            told = f"its parts are not those of PTv3 ({first_line(error)})"
+            raise UserError(f"{where}: {told}; {hint}") from error
+        if not same:
+            raise UserError(f"{where}: it computes something else than PTv3 of its weights; {hint}")
     return network
+
+
+@torch.no_grad()
+def _computes_the_same(program: ExportedPTv3, network: Segmentor) -> bool:
+    """Return whether two networks give the same logits on a small cloud, but for rounding."""
+    rng = np.random.default_rng(0)
+    grid = np.unique(rng.integers(0, 24, (600, 3)), axis=0)
+    feat = torch.from_numpy(rng.random((len(grid), network.in_channels), dtype=np.float32))
+    tables = onnx_geometry.build_tables(grid, program.plan)
+    names = onnx_geometry.input_names(program.plan)[1:]
+    found = program(feat, [torch.from_numpy(tables[name]) for name in names])
+    voxels = torch.from_numpy(grid)
+    batch = {
+        "feat": feat,
+        "coord": voxels.float(),
+        "grid_coord": voxels,
+        "offset": torch.tensor([len(grid)]),
+    }
+    was_training = network.training
+    want = network.eval()(batch).logits
+    network.train(was_training)
+    tolerance = 1e-3 * float(want.abs().max())
+    return found.shape == want.shape and torch.allclose(found, want, rtol=0.0, atol=tolerance)
 
 
 def require_packages() -> None:

@@ -4,12 +4,14 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.studies.exports import main as write_page
+from tests.train.networks.conftest import randomize
 from topodistill.commands import main as topodistill
 from train.core.provenance import sha256_of
 from train.data.semantickitti import CLASS_NAMES
@@ -17,6 +19,8 @@ from train.data.terms import DATA_TERMS
 from train.export.command import main
 from train.export.onnx_runner import ExportedNetwork
 from train.networks.official.ptv3 import load_pointcept_checkpoint, save_pointcept_checkpoint
+from train.networks.protocol import NetworkSpec
+from train.networks.registry import build_network
 from train.networks.weights import save_model
 from train.predict import from_pretrained
 
@@ -249,6 +253,60 @@ def test_a_page_without_the_scores_of_this_export_is_refused(
     assert run(line, write_page, o=tmp_path, f=folder) == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["onnx"]
+
+
+OWN = """
+from torch import nn
+from tests.train.toys import Toy
+from train.networks.ptv3 import build_segmentor
+from train.networks.ptv3.segmentor import Segmentor
+
+
+class Mine(Segmentor):
+    def forward(self, *arguments, **options):
+        found = super().forward(*arguments, **options)
+        found.logits.mul_(-1)
+        return found
+
+
+def build(num_classes, in_channels):
+    made = build_segmentor(
+        "tiny-student", num_classes, in_channels, patch_size=32, enc_depths=(1, 1),
+        enc_channels=(16, 16), enc_heads=(1, 1), dec_depths=(1,), dec_channels=(16,), dec_heads=(1,)
+    )
+    return made
+"""
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("made", ""),
+        ("Mine(made.config, num_classes, in_channels, size='tiny-student')", "something else than"),
+        ("setattr(made, 'seg_head', nn.Sequential(made.seg_head)) or made", "parts are not those"),
+        ("Toy('small', num_classes, in_channels)", "a Toy cannot be exported so, only PTv3 can"),
+    ],
+)
+def test_a_network_of_ones_own_file_is_exported_where_it_is_a_ptv3(
+    metadata_of, tmp_path, capsys, changed, message
+):
+    (tmp_path / "mine.py").write_text(OWN.replace("return made\n", f"return {changed}\n"))
+    spec = NetworkSpec(str(tmp_path / "mine.py"), "build", 2, 4)
+    torch.manual_seed(0)
+    network = randomize(build_network(spec)).eval()
+    metadata = metadata_of(network, class_names=("road", "wall"))
+    metadata = replace(metadata, network=spec.network, size="build", overrides={})
+    save_model(network, metadata, tmp_path / "a.pt")
+    for form in ("onnx", "pointcept") if message else ("onnx",):
+        code = run(f"--checkpoint o@/a.pt --output o@/o --format {form}", o=tmp_path)
+        assert code == (2 if message else 0)
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "o").exists() is not bool(message)
+    if not message:
+        points = np.random.default_rng(0).normal(0, 2, (500, 4)).astype("f4")
+        points[:, 3] %= 1
+        found = ExportedNetwork(tmp_path / "o", num_threads=1).predict(points)
+        np.testing.assert_array_equal(found, from_pretrained(tmp_path / "a.pt").predict(points))
 
 
 def test_a_program_of_torch_export_and_the_checkpoint_as_it_was(two_stages, metadata_of, tmp_path):

@@ -4,12 +4,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tests.train.toys import toy_metadata
 from train.core.errors import UserError
 from train.data.dataset_spec import dataset_spec
+from train.engine.command_line import parse
 from train.networks.pretrained import (
     PRETRAINED,
     page,
@@ -19,6 +21,8 @@ from train.networks.pretrained import (
 )
 from train.networks.pretrained.__main__ import main
 from train.networks.weights import load_model, save_model
+from train.predict import from_pretrained
+from train.predict.command import main as predict
 
 METADATA = toy_metadata(
     grid_size_m=0.1,
@@ -230,6 +234,45 @@ def test_a_network_of_the_package_is_small_scored_and_knows_the_classes(
     card = read_card(path)
     assert card.scores["file"] == path.name
     assert {"command", "commit", "versions"} <= card.made_by.keys()
+
+
+def test_a_network_of_the_package_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = from_pretrained("waymo-simulated")
+    path = pretrained_path("waymo", "ptv3:tiny-teacher", simulated=True)
+    assert named.metadata == from_pretrained(path).metadata
+    points = np.random.default_rng(0).normal(0, 2, (300, 4))
+    points[:, 3] %= 1
+    points[:3, :3] = np.nan
+    np.save("frame.npy", points)
+    words = ["--checkpoint", "waymo-simulated", "--input", "frame.npy", "--output", "labels.npy"]
+    assert predict(words) == 0
+    labels = named.predict(points)
+    np.testing.assert_array_equal(labels, np.load("labels.npy"))
+    assert (labels < 0).sum() == 3
+    words = ["--dataset", "waymo", "--teacher-checkpoint", "waymo-simulated", "--model", "tiny"]
+    config = parse([*words, "--device", "cpu"])
+    assert config.teacher_checkpoint == path
+    assert config.data.grid_size_m == named.metadata.grid_size_m, "as the teacher was trained"
+    (tmp_path / "waymo-simulated").mkdir()  # what is there under the name comes first
+    with pytest.raises(UserError, match=r"waymo-simulated: has no config\.json"):
+        from_pretrained("waymo-simulated")
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.zeros((4, 5)), "shape (4, 5)"),
+        (np.zeros((0, 4)), "0 points"),
+        (np.full((4, 4), np.nan), "0 points"),
+        (np.full((4, 4), 2000.0), "lie more than 1000 m out"),
+        (np.array([["a"] * 4]), "no array of numbers"),
+    ],
+)
+def test_points_that_python_may_not_give_are_refused_in_one_line(points, message):
+    with pytest.raises(UserError) as raised:
+        from_pretrained("waymo-simulated").predict(points)
+    assert message in str(raised.value)
 
 
 def test_the_page_is_that_of_the_files():

@@ -5,7 +5,7 @@ Shape letters: N voxels, N_s at stage s, B clouds, C channels.
 
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -139,7 +139,12 @@ class HierarchySegmentor(Network):
         ]
 
     def spec(self) -> NetworkSpec:
-        """Return the size by name, and what of it was overridden and belongs to the weights."""
+        """Return the size by name, and what of it was overridden and belongs to the weights.
+
+        What a file of the user's built may be more than its size says: the file builds it again.
+        """
+        if self.built_from is not None:
+            return replace(self.built_from, num_classes=self.num_classes)
         usual = self.sizes[self.size]
         # How attention and convolution are computed changes no weight.
         overrides = {
