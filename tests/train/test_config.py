@@ -180,5 +180,5 @@ def test_simulated_and_real_data_have_folders_of_their_own():
 def test_there_are_few_options():
     # A flag is a promise to keep; a new one needs a preset that uses it and a place in this count.
     configs = (RunConfig, DataConfig, OptimConfig)
-    assert sum(len(dataclasses.fields(config)) for config in configs) - 3 <= 59
+    assert sum(len(dataclasses.fields(config)) for config in configs) - 3 <= 60
     assert len(dataclasses.fields(method_class("topology-gradient").Config)) <= 23

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from train.core.bounded import read_json
 from train.core.errors import UserError
-from train.core.user_file import is_in_user_file, load_in_file, parse_in_file
+from train.core.user_file import is_in_user_file, load_in_file, parse_in_file, short_name
 from train.data.class_map import ClassMap
 from train.data.frame import SPLITS, FrameSource
 from train.data.submission import Submission
@@ -307,7 +307,10 @@ def dataset_spec(name: str, options: Mapping[str, Any] | None = None) -> Dataset
 
 
 def _of_file(name: str) -> DatasetSpec:
-    """Return the dataset of a user's file; its checkpoints keep the ids of its labels."""
+    """Return the dataset of a user's file, under the file's name.
+
+    Its checkpoints keep the ids of its labels, so that no file has to be run to predict.
+    """
     path, inside = parse_in_file("dataset", name, "SPEC")
     found = load_in_file(Path(path), inside, "dataset")
     if not isinstance(found, DatasetSpec):
@@ -315,11 +318,11 @@ def _of_file(name: str) -> DatasetSpec:
             f"--dataset {name}: {inside} is a {type(found).__name__}, not a "
             "train.data.dataset_spec.DatasetSpec; docs/guides/extend.md has an example"
         )
-    class_map = found.class_map
-    if class_map is None:
-        return found
-    class_map.check_classes(tuple(found.class_names), f"--dataset {name}")
-    return replace(found, layout={"class_map": class_map.to_plain()})
+    if found.class_map is None:
+        return replace(found, name=short_name(name))
+    found.class_map.check_classes(tuple(found.class_names), f"--dataset {name}")
+    layout = {"class_map": found.class_map.to_plain()}
+    return replace(found, name=short_name(name), layout=layout)
 
 
 RECORD: Final = "simulation.json"

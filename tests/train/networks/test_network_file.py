@@ -1,13 +1,16 @@
-"""A network from a user's file: built, named by its spec, refused in one line where it fails."""
+"""A network, method or dataset of a user's file: built, named, refused in one line."""
 
 import pytest
 import torch
 
 from tests.train.toys import toy_metadata
 from train.core.errors import UserError
+from train.data.dataset_spec import dataset_spec
+from train.methods.registry import method_class
 from train.networks.protocol import NetworkSpec
 from train.networks.registry import build_network, parse_network
 from train.networks.weights import load_model, save_model
+from train.presets import preset
 
 SOURCE = """
 from tests.train.toys import Toy
@@ -97,3 +100,51 @@ def test_a_file_that_builds_no_network_is_one_line(source, change, message):
     with pytest.raises(UserError, match=message) as caught:
         build_network(NetworkSpec(str(source), "build", 7, 4))
     assert "\n" not in str(caught.value)
+
+
+OTHERS = """
+from dataclasses import dataclass, replace
+from train.config import MethodConfig
+from train.data.semantickitti import SPEC as KITTI
+from train.methods.none import CrossEntropy
+
+class Bare(CrossEntropy):
+    Config = dict
+
+SPEC = replace(KITTI, clip_range_m=(-1.0, -1.0, -1.0, 1.0, 1.0, 1.0))
+OTHER = replace(KITTI, class_names=("a", "b"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("find", "name", "message"),
+    [
+        (method_class, "SPEC", "SPEC is no train.methods.DistillationMethod; docs/guides/extend"),
+        (method_class, "MethodConfig", "MethodConfig is no train.methods.DistillationMethod"),
+        (method_class, "Bare", "its Config is no dataclass with train.config.MethodConfig as base"),
+        (method_class, "Gone", "has no class Gone; name it as FILE.py:CLASS"),
+        (dataset_spec, "Bare", "Bare is a ABCMeta, not a train.data.dataset_spec.DatasetSpec"),
+        (dataset_spec, "Gone", "has no dataset Gone"),
+        (dataset_spec, "OTHER", r"its classes \(a, b\) are not those of SemanticKITTI"),
+        (dataset_spec, "", "say which spec, FILE.py:SPEC"),
+    ],
+)
+def test_a_method_or_a_dataset_that_is_none_is_one_line(tmp_path, find, name, message):
+    (tmp_path / "mine.py").write_text(OTHERS)
+    with pytest.raises(UserError, match=message) as caught:
+        find(f"{tmp_path / 'mine.py'}:{name}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dataset_of_a_file_has_its_name_its_box_and_its_ids(tmp_path):
+    (tmp_path / "mine.py").write_text(OTHERS)
+    name = f"{tmp_path / 'mine.py'}:SPEC"
+    found = dataset_spec(name)
+    assert found.name == "mine"
+    assert found.layout["class_map"]["train_to_raw"][0] == 10
+    run = preset(name, "tiny")
+    assert run.data.clip_range_m == found.clip_range_m == (-1, -1, -1, 1, 1, 1)
+    assert (str(run.resolved_data_root), str(run.resolved_output)) == ("data/mine", "runs/mine")
+    assert dataset_spec(name, found.layout).name == "mine", "what its checkpoint keeps"
+    with pytest.raises(UserError, match=r"--data.class-map b.yaml: is for --dataset kitti-layout"):
+        dataset_spec(name, {"class_map": "b.yaml"})
