@@ -26,6 +26,7 @@ from fast.options import TopologyOptions
 from fast.persistence_curves import betti_curve, default_grid, persistence_landscape
 from fast.persistence_image import fit_persistence_image, persistence_image
 from fast.persistence_summaries import persistent_entropy, total_persistence
+from fast.representative_cycles import representative_cycles
 from fast.rips import rips_persistence, rips_persistence_of_points
 from fast.saliency import saliency_loss, saliency_map
 from fast.sampling import covering_radius, sample_points, topology_preserving_sampling
@@ -76,6 +77,7 @@ __all__ = [
     "persistence_landscape",
     "persistence_weighted_chamfer",
     "persistent_entropy",
+    "representative_cycles",
     "rips_persistence",
     "rips_persistence_of_points",
     "saliency_loss",

@@ -82,8 +82,8 @@ def critical_edge_matching(
             f"teacher_distances has {tuple(teacher_distances.shape)}, pass the same points"
         )
     _refuse_edges_beyond(name, teacher, student, student_distances.shape[-1])
-    _refuse_other_distances(name, "teacher", teacher, teacher_distances)
-    _refuse_other_distances(name, "student", student, student_distances)
+    refuse_other_distances(name, "teacher", teacher, teacher_distances, "teacher_distances")
+    refuse_other_distances(name, "student", student, student_distances, "student_distances")
     constant = teacher_distances.detach()
     return _matching(
         teacher,
@@ -184,8 +184,8 @@ def _refuse_edges_beyond(
                 )
 
 
-def _refuse_other_distances(
-    function: str, argument: str, diagram: BatchedDiagram, distances: Tensor
+def refuse_other_distances(
+    function: str, argument: str, diagram: BatchedDiagram, distances: Tensor, called: str
 ) -> None:
     """Raise if the deaths are not the lengths of their edges; on a CUDA device nothing is read."""
     if distances.device.type != "cpu" or not diagram.deaths.numel():
@@ -199,6 +199,6 @@ def _refuse_other_distances(
         raise ValueError(
             f"{function}: {argument} has the death {float(diagram.deaths[cloud, pair]):.7g} at the "
             f"edge {diagram.death_edges[cloud, pair].tolist()} of cloud {cloud}, whose length in "
-            f"{argument}_distances is {float(lengths[cloud, pair]):.7g}; pass the matrices that "
+            f"{called} is {float(lengths[cloud, pair]):.7g}; pass the matrices that "
             "the diagrams were computed from"
         )

@@ -29,7 +29,7 @@ from reference.persistence_summaries import (
     total_persistence,
     total_persistence_grad,
 )
-from reference.rips import rips_persistence
+from reference.rips import representative_cycles, rips_persistence
 from reference.routing import route_to_distances, route_to_points
 from reference.saliency import channel_weights, saliency_loss, saliency_map
 from reference.sampling import covering_radius, sample_points, topology_preserving_sampling
@@ -82,6 +82,7 @@ __all__ = [
     "persistence_weighted_chamfer_grad",
     "persistent_entropy",
     "persistent_entropy_grad",
+    "representative_cycles",
     "rips_persistence",
     "route_to_distances",
     "route_to_points",

@@ -91,7 +91,7 @@ def rips_persistence(
 
     rank = edge_ranks(distances)
     simplices = _filtration(joined, max_size, rank)
-    deaths, essential = _reduce(simplices)
+    deaths, essential, _ = _reduce(simplices)
     return [
         _diagram(dim, simplices, deaths, essential, rank, distances) for dim in range(max_dim + 1)
     ]
@@ -143,8 +143,12 @@ def _filtration(
     return sorted(_cliques(joined, max_size), key=order)
 
 
-def _reduce(simplices: list[Simplex]) -> tuple[dict[int, int], set[int]]:
+def _reduce(
+    simplices: list[Simplex],
+) -> tuple[dict[int, int], set[int], dict[int, set[int]]]:
     """Reduce the boundary matrix over Z/2; return {birth: death} and what is born and never dies.
+
+    And the reduced columns by birth: the boundary of what is filled at the death.
 
     A column is the set of row positions where it is 1, so adding two columns is their symmetric
     difference, and its pivot is its largest element.
@@ -164,7 +168,62 @@ def _reduce(simplices: list[Simplex]) -> tuple[dict[int, int], set[int]]:
             essential.remove(pivot)
         else:  # p creates a class
             essential.add(p)
-    return deaths, essential
+    return deaths, essential, reduced
+
+
+def representative_cycles(
+    loops: Diagram, distances: Float64[np.ndarray, "n n"]
+) -> list[Int64[np.ndarray, "e 2"]]:
+    """Return the edges of a cycle for each loop: born with its birth edge, filled at its death.
+
+    Parameters
+    ----------
+    loops
+        Dimension 1 of what `rips_persistence` returned.
+    distances
+        The matrix that it was computed from.
+
+    Returns
+    -------
+    list[Int64[np.ndarray, "e 2"]]
+        Per pair, in the order of the diagram, edges (smaller, larger vertex), sorted. The longest
+        is the pair's birth edge; every vertex is on an even number of them.
+
+    Raises
+    ------
+    ValueError
+        If the diagram is not of dimension 1, or not of this matrix.
+
+    Notes
+    -----
+    The column of the death simplex in the reduced boundary matrix: one cycle of many, and neither
+    the shortest nor always a single circle.
+
+    Examples
+    --------
+    >>> side, diagonal = 1.0, np.sqrt(2)
+    >>> square = np.array([[0, side, diagonal, side], [side, 0, side, diagonal],
+    ...                    [diagonal, side, 0, side], [side, diagonal, side, 0]])
+    >>> representative_cycles(rips_persistence(square)[1], square)[0].tolist()
+    [[0, 1], [0, 3], [1, 2], [2, 3]]
+    """
+    name = "representative_cycles"
+    distances = as_distances(name, "distances", distances)
+    if loops.dim != 1:
+        raise ValueError(f"{name}: loops are of dimension {loops.dim}; pass dimension 1")
+    simplices = _filtration(np.isfinite(distances), 3, edge_ranks(distances))
+    deaths, _, reduced = _reduce(simplices)
+    columns = {simplices[death]: reduced[birth] for birth, death in deaths.items()}
+    cycles = []
+    for triangle in loops.death_simplices.tolist():
+        if tuple(triangle) not in columns:
+            raise ValueError(
+                f"{name}: loops have the death simplex {triangle}, which is none of distances; "
+                "pass the matrix that the diagram was computed from"
+            )
+        edges = sorted(simplices[p] for p in columns[tuple(triangle)])
+        cycles.append(np.array(edges, dtype=np.int64))
+    return cycles
 
 
 def _diagram(

@@ -1,5 +1,7 @@
 """fast.critical_edge_matching and the loss made of it, against the definition."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -149,3 +151,66 @@ def test_one_matrix_is_a_batch_of_one():
     assert got.dtype == torch.float64
     deaths = _COMPONENTS.deaths[0].double()
     torch.testing.assert_close(got, 2 * deaths.square().mean()[None])
+
+
+# ---- representative cycles ----------------------------------------------------------------------
+
+
+def assert_cycles_are_the_definition_s(matrices):
+    batch = torch.tensor(np.stack(matrices))
+    loops = fast.rips_persistence(batch)[1]
+    for cloud, found in enumerate(fast.representative_cycles(loops, batch)):
+        diagram = loops.cloud(cloud)
+        wanted = reference.representative_cycles(diagram, matrices[cloud])
+        assert len(found) == len(wanted) == len(diagram.births)
+        for edges, want, birth in zip(found, wanted, diagram.birth_edges, strict=True):
+            np.testing.assert_array_equal(edges, want)
+            times = np.unique(edges, return_counts=True)[1]
+            assert (times % 2 == 0).all()
+            assert birth.tolist() in edges.tolist()
+            lengths = matrices[cloud][edges[:, 0], edges[:, 1]]
+            assert lengths.max() == matrices[cloud][tuple(birth)]
+
+
+@given(data=st.data(), num_points=st.integers(4, 9), most=st.sampled_from([2, 3, 6, 40]))
+def test_cycles_are_the_definition_s_at_ties(data, num_points, most):
+    draw = strategies.symmetric_integers(num_points, 1, most)
+    assert_cycles_are_the_definition_s([data.draw(draw) for _ in range(2)])
+
+
+@pytest.mark.parametrize("family", ["circle", "cube", "features"])
+def test_cycles_are_the_definition_s_on_clouds(make_cloud, family):
+    cloud = np.asarray(make_cloud(family, 26), dtype=np.float64)
+    grid = np.stack(np.meshgrid([0.0, 1, 2, 3], [0.0, 1, 2, 3]), axis=-1).reshape(-1, 2)
+    ring = np.delete(grid, [5, 6, 9, 10], axis=0)  # all lengths are equal somewhere
+    for points in (cloud, ring, np.concatenate([ring, ring[:3]])):
+        assert_cycles_are_the_definition_s([reference.pairwise_distances(points)])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda loops, distances: (fast.rips_persistence(distances)[0], distances), "dimension 0"),
+        (lambda loops, distances: (loops.pairs, distances), "loops are of <class 'torch.Tensor'>"),
+        (lambda loops, distances: (loops, distances[0, :4]), "distances has shape (4, 12); pass"),
+        (lambda loops, distances: (loops, distances + 1), "whose length in distances is"),
+        (lambda loops, distances: (loops, distances[:, :4, :4]), "the distances are of 4 points"),
+        (
+            lambda loops, distances: (fast.BatchedDiagram.from_list(loops.to_list(), 1), distances),
+            "loops have pairs without death simplices",
+        ),
+    ],
+)
+def test_cycles_of_other_distances_are_refused(make_cloud, change, said):
+    points = torch.tensor(make_cloud("circle", 12))[None]
+    distances = fast.pairwise_distances(points)
+    loops = fast.rips_persistence(distances)[1]
+    with pytest.raises(ValueError, match=re.escape(said)):
+        fast.representative_cycles(*change(loops, distances))
+    diagram, matrix = loops.cloud(0), distances[0].double().numpy()
+    if "dimension 0" in said:
+        components = reference.rips_persistence(matrix)[0]
+        with pytest.raises(ValueError, match="loops are of dimension 0; pass dimension 1"):
+            reference.representative_cycles(components, matrix)
+        with pytest.raises(ValueError, match="which is none of distances; pass the matrix that"):
+            reference.representative_cycles(diagram, matrix[:3, :3])

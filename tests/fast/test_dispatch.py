@@ -21,7 +21,8 @@ def fresh_trial():
 @pytest.mark.parametrize("operation", sorted({name for name, _ in dispatch._KERNELS}))
 def test_every_operation_has_a_kernel_on_either_device(operation):
     assert callable(dispatch.kernel(operation, torch.device("cpu")))
-    elsewhere = {"sorted_wasserstein": "torch", "wasserstein_distance": "numba"}
+    elsewhere = {"sorted_wasserstein": "torch"}
+    elsewhere |= dict.fromkeys(["bottleneck_distance", "wasserstein_distance"], "numba")
     on_gpu = elsewhere.get(operation, "numba-cuda")
     assert list(dispatch._KERNELS[operation, "cuda"]) == [on_gpu]
 
