@@ -16,6 +16,7 @@ from fast.plot_input import (
     MARKERS,
     OneDiagram,
     Pairs,
+    add_legend,
     as_axes,
     as_matches,
     one_diagram,
@@ -108,7 +109,7 @@ def plot_matching(
     ):
         axes.plot(*ends.T, marker, ms=5, mfc="white", color=color, label=label, zorder=3)
     if draw is _draw_plane:  # columns have their names below them
-        axes.legend(frameon=False, loc="lower right")
+        add_legend(axes, loc="lower right")
     return axes
 
 

@@ -1,4 +1,4 @@
-"""Pictures of diagrams, barcodes, critical edges and matchings, on matplotlib's axes.
+"""Pictures of diagrams and of what is made of them, on matplotlib's axes.
 
 matplotlib is the extra `topodistill[plot]`, imported when a picture is drawn. Filtration values
 are diameters, in the unit of the distances. Shape letters: N points, K pairs.
@@ -14,22 +14,32 @@ from torch import Tensor
 from fast.diagram import BatchedDiagram
 from fast.matching_plot import plot_matching
 from fast.plot_input import (
+    COLORS,
     DASHES,
     GUIDE_COLOR,
     OneDiagram,
     Pairs,
     Shown,
+    add_legend,
     as_array,
     as_axes,
     one_per_dimension,
     value_range,
 )
 from reference.diagram import Diagram
+from reference.image_scale import ImageScale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_barcode", "plot_critical_edges", "plot_diagram", "plot_matching"]
+__all__ = [
+    "plot_barcode",
+    "plot_critical_edges",
+    "plot_curves",
+    "plot_diagram",
+    "plot_image",
+    "plot_matching",
+]
 
 MIN_WIDTH, MAX_WIDTH = 0.8, 4.0
 """Points: lines of a pair of no persistence, and of the largest of its dimension."""
@@ -97,7 +107,7 @@ def plot_diagram(
         )  # fmt: skip
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, end), aspect="equal")
     axes.set(xlabel="birth (diameter)", ylabel="death (diameter)")
-    axes.legend(frameon=False, loc="lower right")
+    add_legend(axes, loc="lower right")  # below the diagonal there are no pairs
     return axes
 
 
@@ -144,12 +154,146 @@ def plot_barcode(
                 label="_infinity", clip_on=False,
             )  # fmt: skip
         base += begins.size + gap
-    axes.set(xlim=(low, right), ylim=(-2, max(base - gap + 2, 3)), yticks=[], xlabel="diameter")
-    # From the top as the bars are; beside them, where no bar is hidden.
+    bars = max(base - gap + 2, 3)
+    axes.set(xlim=(low, right), ylim=(-2, bars), yticks=[], xlabel="diameter")
+    # From the top as the bars are; above them, where no bar is hidden.
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles[::-1], labels[::-1], frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5)
+    _add_legend_above(axes, handles[::-1], labels[::-1])
+    return axes
+
+
+def plot_image(
+    image: Tensor | NDArray[Any], ax: "Axes | None" = None, *, scale: ImageScale | None = None
+) -> "Axes":
+    """Draw a persistence image: birth across, persistence upwards, dark where pairs are.
+
+    Parameters
+    ----------
+    image
+        (R, C), one image of `persistence_image`.
+    ax
+        Where to draw; None: new axes of pyplot.
+    scale
+        That of the image, for the numbers at the axes; None: they count pixels.
+
+    Returns
+    -------
+    Axes
+        The axes; a color bar of the image's values stands inside, above the picture.
+
+    Raises
+    ------
+    ValueError
+        If the image is not of two axes, has an entry that is not finite, or is not of the scale's
+        resolution.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> loops = torch.tensor([[1.0, 2.0], [1.0, 4.0]])
+    >>> scale = fit_persistence_image(loops, weight="linear", birth_margin=3)
+    >>> axes = plot_image(persistence_image(loops, scale), scale=scale)
+    """
+    name = "plot_image"
+    pixels = as_array(image)
+    if pixels.ndim != 2 or not pixels.size or not np.isfinite(pixels).all():
+        raise ValueError(
+            f"{name}: image has shape {pixels.shape}; pass one image of finite pixels, (R, C), "
+            "e.g. images[0]"
+        )
+    if scale is not None and pixels.shape != (scale.resolution[1], scale.resolution[0]):
+        raise ValueError(
+            f"{name}: image has shape {pixels.shape}; scale has the resolution {scale.resolution} "
+            "(births, persistences), pass the image's own"
+        )
+    axes = as_axes(name, ax)
+    rows, columns = pixels.shape
+    ends = [(0.0, columns - 1.0), (0.0, rows - 1.0)]
+    if scale is not None:
+        ends = [scale.birth_range, scale.persistence_range]
+    sides: list[float] = []
+    for (low, high), count in zip(ends, (columns, rows), strict=True):
+        # Pixels lie at the ends; a range that is one number has none.
+        half = (high - low) / (2 * max(count - 1, 1)) or 0.5
+        sides += [low - half, high + half]
+    left, right, bottom, top = sides
+    drawn = axes.imshow(
+        pixels, origin="lower", extent=(left, right, bottom, top), aspect="auto", cmap="Blues"
     )
+    axes.set(xlabel="birth (diameter)", ylabel="persistence")
+    if scale is None:
+        axes.set(xlabel="birth (pixel)", ylabel="persistence (pixel)")
+    axes.set(ylim=(bottom, top + 0.22 * (top - bottom)))  # room for the bar
+    bar = axes.inset_axes((0.25, 0.93, 0.5, 0.04))
+    axes.figure.colorbar(drawn, cax=bar, orientation="horizontal")
+    bar.tick_params(labelsize="small", length=2, pad=1)
+    bar.locator_params(nbins=3)
+    return axes
+
+
+def plot_curves(
+    curves: Tensor | NDArray[Any],
+    grid: Tensor | NDArray[Any],
+    ax: "Axes | None" = None,
+    *,
+    names: Sequence[str] | None = None,
+    label: str = "height",
+) -> "Axes":
+    """Draw functions of the filtration value: landscapes or Betti curves, one line each.
+
+    Parameters
+    ----------
+    curves
+        (L, G), e.g. the landscapes of one cloud, or (G,), e.g. one Betti curve.
+    grid
+        (G,) the filtration values.
+    ax
+        Where to draw; None: new axes of pyplot.
+    names
+        Of the lines, for the legend; None: the landscape's ranks, from 1, and none for one line.
+    label
+        What the values are, beside the axis upwards.
+
+    Returns
+    -------
+    Axes
+        The axes. Landscapes get fainter by rank; named lines have colors.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together, or an entry is not finite.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> pairs = torch.tensor([[0.0, 4.0], [1.0, 3.0]])
+    >>> grid = default_grid(pairs, 9)
+    >>> axes = plot_curves(persistence_landscape(pairs, grid=grid, num_landscapes=2), grid)
+    """
+    name = "plot_curves"
+    lines, values = np.atleast_2d(as_array(curves)), as_array(grid)
+    fits = lines.ndim == 2 and values.ndim == 1 and lines.shape[1] == len(values) > 0
+    if not fits or not (np.isfinite(lines).all() and np.isfinite(values).all()):
+        raise ValueError(
+            f"{name}: curves has shape {as_array(curves).shape} and grid {values.shape}; pass the "
+            "finite curves of one cloud, (L, G) or (G,), and their grid, (G,)"
+        )
+    ranks = [f"landscape {rank + 1}" for rank in range(len(lines))]
+    called = ranks if names is None else list(names)
+    if len(called) != len(lines):
+        raise ValueError(f"{name}: names has {len(called)} entries; pass {len(lines)}, one a line")
+    axes = as_axes(name, ax)
+    for place, (line, each) in enumerate(zip(lines, called, strict=True)):
+        look: dict[str, Any] = {"color": COLORS[place % len(COLORS)]}
+        if names is None:
+            look = {"color": COLORS[0], "alpha": 1 - 0.65 * place / max(len(lines) - 1, 1)}
+        axes.plot(values, line, lw=1.4, label=each, **look)
+    axes.set(xlabel="diameter", ylabel=label, xlim=(values[0], values[-1]))
+    if names is not None or len(lines) > 1:
+        _add_legend_above(axes, *axes.get_legend_handles_labels())
     return axes
 
 
@@ -220,7 +364,7 @@ def plot_critical_edges(
     axes.plot(*places.T, "o", ms=3, color="black", zorder=3, label="_points")
     names = "xyz"[: places.shape[1]]
     axes.set(**{f"{letter}label": letter for letter in names}, aspect="equal")
-    _add_edge_legend(axes, found, None if in_space else (1.01, 1.0))
+    _add_edge_legend(axes, found)
     return axes
 
 
@@ -252,10 +396,8 @@ def _draw_edges(axes: "Axes", points: Pairs, shown: Shown) -> None:
             axes.add_collection(LineCollection(segments, zorder=2, **look))
 
 
-def _add_edge_legend(
-    axes: "Axes", found: Sequence[Shown], anchor: tuple[float, float] | None
-) -> None:
-    """Add a legend of lines of one width; beside the axes at `anchor`, or inside."""
+def _add_edge_legend(axes: "Axes", found: Sequence[Shown]) -> None:
+    """Add a legend of lines of one width."""
     from matplotlib.lines import Line2D
 
     handles = []
@@ -265,4 +407,17 @@ def _add_edge_legend(
                 label = f"H{each.dim} {kind} edge"
                 handles.append(Line2D([], [], color=each.color, lw=2, ls=style, label=label))
     if handles:
-        axes.legend(handles=handles, frameon=False, loc="upper left", bbox_to_anchor=anchor)
+        _add_legend_above(axes, handles, [str(each.get_label()) for each in handles])
+
+
+def _add_legend_above(axes: "Axes", handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Add a legend at the top of the axes, and room for it above what is drawn."""
+    if not labels:
+        return
+    low, high = axes.get_ylim()
+    for _ in range(4):  # axes of equal scale get narrower with more room, and the legend too
+        legend = add_legend(axes, handles, labels, loc="upper center")
+        if axes.name == "3d":
+            return  # there is room above
+        share = legend.get_window_extent().height / axes.get_window_extent().height
+        axes.set_ylim(low, low + (high - low) / max(1 - share - 0.04, 0.3))

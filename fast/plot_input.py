@@ -204,3 +204,22 @@ def value_range(values: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
 
 def _described(value: object) -> str:
     return f"a {type(value).__name__}" + (" without entries" if value in ([], ()) else "")
+
+
+def add_legend(axes: "Axes", *entries: Any, loc: Any) -> Any:
+    """Add a legend that lies inside the axes: small axes get small letters, few columns, or both.
+
+    `entries` are handles and labels; none: those of the axes.
+    """
+    labels = entries[1] if entries else axes.get_legend_handles_labels()[1]
+    above = loc == "upper center"
+    columns = range(len(labels), 0, -1) if above else [1]
+    width, height = (0.92, 0.4) if above else (0.65, 0.35)  # a strip, or a corner
+    axes.apply_aspect()
+    for size in ("medium", "small", "x-small", "xx-small", 4):
+        for ncols in columns:
+            legend = axes.legend(*entries, frameon=False, loc=loc, ncols=ncols, fontsize=size)
+            inner, outer = legend.get_window_extent(), axes.get_window_extent()
+            if inner.width <= width * outer.width and inner.height <= height * outer.height:
+                return legend
+    return legend

@@ -1,4 +1,4 @@
-"""Pictures of diagrams, barcodes, critical edges and matchings: `fast.plot` under the front door.
+"""Pictures of diagrams and of what is made of them: `fast.plot` under the front door.
 
 Needs matplotlib (`pip install 'topodistill[plot]'`), which is loaded when a picture is drawn.
 """
@@ -10,8 +10,17 @@ refuse_shadowed("fast", "reference")
 from fast.plot import (  # noqa: E402  (only once it is known to be ours)
     plot_barcode,
     plot_critical_edges,
+    plot_curves,
     plot_diagram,
+    plot_image,
     plot_matching,
 )
 
-__all__ = ["plot_barcode", "plot_critical_edges", "plot_diagram", "plot_matching"]
+__all__ = [
+    "plot_barcode",
+    "plot_critical_edges",
+    "plot_curves",
+    "plot_diagram",
+    "plot_image",
+    "plot_matching",
+]

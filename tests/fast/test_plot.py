@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+import fast
 import reference
 from fast import pairwise_distances, rips_persistence, rips_persistence_of_points
 from fast.plot import (
@@ -17,7 +18,9 @@ from fast.plot import (
     MIN_WIDTH,
     plot_barcode,
     plot_critical_edges,
+    plot_curves,
     plot_diagram,
+    plot_image,
     plot_matching,
 )
 from fast.plot_input import COLORS
@@ -306,3 +309,112 @@ def test_edges_that_cannot_be_drawn_are_refused(points, diagrams, said, axes):
 def test_a_flat_cloud_is_refused_in_space(axes_in_space):
     with pytest.raises(ValueError, match='projection "3d" and points has 2 coordinates'):
         plot_critical_edges(SQUARE, LOOPS, axes_in_space)
+
+
+# ---- legends, images and curves -----------------------------------------------------------------
+
+PAIRS_OF_TWO = torch.tensor([[1.0, 2.0], [1.5, 4.0]], dtype=torch.float64)
+CURVES = torch.tensor([[0.0, 1.0, 2.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.0]])
+NAMES = ["one line", "another line", "and a third with a longer name"]
+
+
+def circle_of_points():
+    angles = torch.linspace(0, 6, 40)
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+@pytest.mark.parametrize("inches", [(6.4, 4.8), (3.0, 3.0), (2.2, 3.5)], ids=str)
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda axes: plot_diagram(rips_persistence_of_points(circle_of_points()), axes),
+        lambda axes: plot_barcode(rips_persistence_of_points(circle_of_points()), axes),
+        lambda axes: plot_critical_edges(
+            circle_of_points(), rips_persistence_of_points(circle_of_points()), axes
+        ),
+        lambda axes: plot_matching(PAIRS_OF_TWO, PAIRS_OF_TWO + 0.1, ax=axes),
+        lambda axes: plot_curves(CURVES, torch.arange(3.0), axes),
+        lambda axes: plot_curves(CURVES, torch.arange(3.0), axes, names=NAMES),
+    ],
+    ids=["diagram", "barcode", "edges", "matching", "landscapes", "names"],
+)
+def test_a_legend_is_inside_the_axes_and_hides_nothing(draw, inches):
+    axes = draw(Figure(figsize=inches).add_subplot())
+    axes.figure.canvas.draw()
+    inner, outer = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    assert outer.x0 <= inner.x0 < inner.x1 <= outer.x1
+    assert outer.y0 <= inner.y0 < inner.y1 <= outer.y1
+    vertices = [line.get_xydata() for line in axes.get_lines() if line.get_label()[0] != "_"]
+    vertices += [segment for each in axes.collections for segment in each.get_segments()]
+    assert vertices
+    for x, y in axes.transData.transform(np.concatenate(vertices)):
+        assert not (inner.x0 < x < inner.x1 and inner.y0 < y < inner.y1)
+
+
+def test_an_image_is_drawn_at_its_scale_with_a_bar_inside(axes):
+    scale = fast.fit_persistence_image(
+        PAIRS_OF_TWO, weight="linear", resolution=(5, 3), birth_margin=1
+    )
+    image = fast.persistence_image(PAIRS_OF_TWO, scale)
+    assert plot_image(image, axes, scale=scale) is axes
+    (drawn,) = axes.images
+    np.testing.assert_array_equal(drawn.get_array(), image)
+    left, right, bottom, top = drawn.get_extent()
+    step = (scale.birth_range[1] - scale.birth_range[0]) / 4
+    assert (left + step / 2, right - step / 2) == pytest.approx(scale.birth_range)
+    step = (scale.persistence_range[1] - scale.persistence_range[0]) / 2
+    assert (bottom + step / 2, top - step / 2) == pytest.approx(scale.persistence_range)
+    axes.figure.canvas.draw()
+    (bar,) = axes.child_axes
+    inner, outer = bar.get_tightbbox(), axes.get_window_extent()
+    assert outer.x0 <= inner.x0 < inner.x1 <= outer.x1
+    assert axes.transData.transform((left, top))[1] <= inner.y0 < inner.y1 <= outer.y1
+    assert drawn.origin == "lower"
+    of_pixels = plot_image(np.asarray(image), Figure().add_subplot())
+    assert of_pixels.images[0].get_extent() == [-0.5, 4.5, -0.5, 2.5]
+    components = fast.ImageScale(
+        bandwidth=1.0, birth_range=(0.0, 0.0), persistence_range=(0.0, 1.0), resolution=(1, 4)
+    )
+    column = plot_image(torch.ones(4, 1), Figure().add_subplot(), scale=components)
+    assert column.images[0].get_extent()[:2] == [-0.5, 0.5]
+
+
+def test_curves_are_drawn_over_their_grid(axes):
+    grid = torch.arange(3.0)
+    plot_curves(CURVES, grid, axes)
+    assert legend(axes) == ["landscape 1", "landscape 2", "landscape 3"]
+    for line, want in zip(axes.get_lines(), CURVES, strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), torch.stack([grid, want], dim=1))
+    one = plot_curves(CURVES[0], grid, Figure().add_subplot(), label="classes alive")
+    assert one.get_legend() is None
+    assert one.get_ylabel() == "classes alive"
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda axes: plot_image(CURVES[None], axes), r"image has shape \(1, 3, 3\); pass one"),
+        (lambda axes: plot_image(CURVES / 0, axes), r"image has shape \(3, 3\); pass one image"),
+        (
+            lambda axes: plot_image(
+                CURVES[:2],
+                axes,
+                scale=fast.ImageScale(
+                    bandwidth=1.0, birth_range=(0.0, 1.0), persistence_range=(0.0, 1.0)
+                ),
+            ),
+            r"image has shape \(2, 3\); scale has the resolution \(20, 20\)",
+        ),
+        (lambda axes: plot_curves(CURVES, torch.arange(4.0), axes), r"\(3, 3\) and grid \(4,\)"),
+        (lambda axes: plot_curves(CURVES / 0, torch.arange(3.0), axes), "pass the finite curves"),
+        (
+            lambda axes: plot_curves(CURVES, torch.arange(3.0), axes, names=["a"]),
+            "names has 1 entries; pass 3",
+        ),
+    ],
+)
+def test_images_and_curves_that_cannot_be_drawn_are_refused(draw, said, axes):
+    with pytest.raises(ValueError, match=said):
+        draw(axes)
+    assert not axes.get_lines()
+    assert not axes.images
