@@ -250,8 +250,9 @@ def test_a_geometry_builder_of_another_version_is_refused(exported, tmp_path):
     ("content", "message"),
     [
         (np.array([[0, 0, 0, 0], [900, 0, 0, 0]]), "the curves hold 65535"),
-        (np.zeros((3, 5)), "an array of shape (3, 5)"),
-        (np.full((2, 4), np.nan), "2 of 2 points have NaN"),
+        (np.zeros((3, 5)), "the array has shape (3, 5)"),
+        (np.array([[1, 2, 3, np.nan]] * 2), "2 of 2 points have NaN"),
+        (np.full((2, 4), np.nan), "0 points"),
         (np.array([[4e5, 5e6, 30, 0]]), "lie more than 1000 m out"),
     ],
 )
@@ -273,7 +274,7 @@ def test_the_runner_refuses_a_cloud_in_one_line(exported, tmp_path, capsys, cont
     [
         (["--input", "@gone.bin", "--output", "@l.npy"], "no such file"),
         (["--input", "@odd.bin", "--output", "@l.npy"], "is damaged or of another format"),
-        (["--input", "@cloud.txt", "--output", "@l.npy"], "end the name in .bin"),
+        (["--input", "@cloud.txt", "--output", "@l.npy"], "end the name in one of .bin"),
         (["--input", "@odd.bin", "--output", "@l.txt"], "give a .npy or .label file"),
         (["--input", "@odd.bin", "--output", "@no/l.npy"], "in an existing folder"),
     ],
