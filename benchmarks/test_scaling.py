@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -105,5 +106,53 @@ def test_first_call(
         compiles = cache == "kernels compiled" and size == num_points == 4
         folder = tmp_path if compiles else None
         return first_call_case(cache, folder, 4, threads, smallest=size == SMOKE_POINTS)
+
+    measure(case_of, num_points)
+
+
+FIRST_DIAGRAM = """
+import time, torch
+torch.set_num_threads({threads})
+begin = time.process_time()
+import fast
+points = torch.randn({num_points}, 3, generator=torch.Generator().manual_seed(0))
+diagrams = fast.rips_persistence(fast.pairwise_distances(points))
+print(*(diagram.counts.item() for diagram in diagrams), time.process_time() - begin)
+"""
+
+
+def first_diagram(num_points: int, threads: int, folder: Path | None) -> list[str]:
+    """Return pairs in H0 and H1, and CPU seconds; kernels come from a new cache in `folder`."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    if folder is not None:
+        environment["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(dir=folder)
+    program = FIRST_DIAGRAM.format(num_points=num_points, threads=threads)
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+@pytest.mark.parametrize("cache", ["kernels compiled", "kernels cached"])
+@pytest.mark.sizes(64, 1024)
+def test_first_diagram(
+    cache: str, num_points: int, threads: int, measure: Measure, tmp_path: Path
+) -> None:
+    """CPU seconds beyond `import torch`, in fresh processes."""
+
+    def case_of(size: int) -> Case:
+        folder = tmp_path if cache == "kernels compiled" and size == num_points else None
+
+        def check(printed: list[str]) -> None:
+            assert int(printed[0]) == size - 1
+            assert int(printed[1]) > 0
+
+        return Case(
+            suite="first-call", op=f"rips, N = {size}, {cache}, CPU seconds beyond torch",
+            implementation="fast", yields="edges, triangles", data="normal",
+            build=lambda: Job(
+                lambda: first_diagram(size, threads, folder), check, lambda said: float(said[2])
+            ),
+            num_points=size, channels=3, threads=threads, max_dim=1,
+        )  # fmt: skip
 
     measure(case_of, num_points)

@@ -1,6 +1,7 @@
 """The losses and the topology behind them on torch tensors: batched, differentiable, fast."""
 
 from fast.chamfer import persistence_weighted_chamfer
+from fast.compiler import warm_up
 from fast.critical_edges import critical_edge_matching
 from fast.diagram import BatchedDiagram
 from fast.diagram_layouts import (
@@ -89,6 +90,7 @@ __all__ = [
     "topological_loss",
     "topology_preserving_sampling",
     "total_persistence",
+    "warm_up",
     "wasserstein_distance",
     "wasserstein_matching",
 ]

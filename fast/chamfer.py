@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_choice, as_clouds, as_nonnegative, as_positive
-from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram, Masks, as_two_diagrams
-from fast.dispatch import kernel
+from fast.dispatch import disable_compile, kernel
 from fast.rows import select_rows_of_clouds
 
 PrecisionWeight = Literal["uniform", "persistence"]

@@ -1,16 +1,19 @@
-"""Which kernel serves which device; one clear error where none does."""
+"""Which kernel serves which device, one clear error where none does; no torch.compile in it."""
 
 import functools
 import importlib
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
 from fast.kernels import launch_gpu
 
 Kernel = Callable[..., Any]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 # (operation, device type) -> {backend: launcher in fast.kernels}; the first backend of a row is
 # the default. Launchers are imported on first use, so that nobody waits for a compiler they do not
@@ -107,3 +110,23 @@ def _backends(operation: str, device_type: str) -> dict[str, str]:
         for launcher in _KERNELS.get((operation, "cuda"), {}).values():
             backends["cuda-simulator"] = launcher
     return backends
+
+
+def disable_compile(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return `function` as `torch.compiler.disable` does: a graph break, and no tracing inside.
+
+    `torch.compiler.disable` itself loads torch._dynamo where it decorates, which takes as long as
+    loading torch; here it is called when torch.compile first traces a call of the function.
+    """
+    disabled: Callable[_P, _R] | None = None
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        nonlocal disabled
+        if torch.compiler.is_compiling():
+            if disabled is None:
+                disabled = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+            return disabled(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return call

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fast.checks import as_clouds, as_points
-from fast.compiler import disable_compile
-from fast.dispatch import kernel
+from fast.dispatch import disable_compile, kernel
 from fast.memory import refuse_distances_beyond_memory
 from fast.rows import select_rows
 

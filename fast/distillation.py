@@ -19,9 +19,9 @@ from fast.checks import (
     as_weights,
     refuse_two_devices,
 )
-from fast.compiler import disable_compile
 from fast.critical_edges import critical_edge_matching_of_points
 from fast.diagram import BatchedDiagram
+from fast.dispatch import disable_compile
 from fast.normalisation import Normalisation, normalise
 from fast.options import DiagramLoss, SampleOn, TopologyOptions, options_of
 from fast.rips import rips_persistence_of_points

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fast.chamfer import PrecisionWeight
 from fast.checks import as_choice, as_integer, as_points, as_positive, as_tensor
-from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
+from fast.dispatch import disable_compile
 from fast.distillation import CloudLosses, cloud_losses, kl_distillation
 from fast.normalisation import Normalisation
 from fast.options import DiagramLoss, SampleOn, options_of

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_choice, as_points
-from fast.compiler import disable_compile
-from fast.dispatch import kernel
+from fast.dispatch import disable_compile, kernel
 from fast.distances import lengths_of_rows, measured_rows, with_gradient
 from fast.kernels.distances.squares import scale_of
 

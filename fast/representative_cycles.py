@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_precise
-from fast.compiler import disable_compile
 from fast.critical_edges import refuse_other_distances
 from fast.diagram import BatchedDiagram
+from fast.dispatch import disable_compile
 
 
 @disable_compile  # numpy, and as many steps as the data ask for

@@ -19,9 +19,8 @@ from fast.checks import (
     as_tensor,
     refuse_two_devices,
 )
-from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram
-from fast.dispatch import kernel
+from fast.dispatch import disable_compile, kernel
 from fast.distances import pairwise_distances
 from fast.kernels.distances.squares import safe_range
 from fast.memory import distances_fit, refuse_distances_beyond_memory

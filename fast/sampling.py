@@ -17,8 +17,7 @@ from fast.checks import (
     as_tensor,
     refuse_two_devices,
 )
-from fast.compiler import disable_compile
-from fast.dispatch import kernel
+from fast.dispatch import disable_compile, kernel
 
 Sampling = Literal["farthest", "random", "mixed"]
 

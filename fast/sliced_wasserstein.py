@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fast import threads
 from fast.checks import as_integer, as_order
-from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram, Masks, as_two_diagrams
+from fast.dispatch import disable_compile
 from fast.wasserstein_distance import root
 
 

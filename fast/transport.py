@@ -17,8 +17,8 @@ from fast.checks import (
     refuse_non_finite,
     refuse_two_devices,
 )
-from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram, Masks, as_two_diagrams
+from fast.dispatch import disable_compile
 from reference.errors import NotConvergedError as NotConvergedError
 
 _SWEEPS = 20  # of Sinkhorn, before Newton's steps take over

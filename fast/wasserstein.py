@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_mask, as_precise, refuse_non_finite, refuse_two_devices
-from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram, Masks, refuse_two_batches, rows_of, two_masks
-from fast.dispatch import kernel
+from fast.dispatch import disable_compile, kernel
 
 
 def sorted_wasserstein(

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from fast.checks import as_order
-from fast.compiler import disable_compile
 from fast.diagram import BatchedDiagram, Masks, as_two_diagrams
-from fast.dispatch import kernel
+from fast.dispatch import disable_compile, kernel
 from fast.wasserstein import matched_columns
 
 

@@ -57,6 +57,9 @@ COMMANDS: Final = {
         MAIN,
         "distill a set of clouds or frames into a small one to train on",
     ),
+    "warm-up": Command(
+        "fast.compiler", MAIN, "compile the kernels now, so that no first call waits for them"
+    ),
     "train-images": Command(
         "train.engine.train_images",
         RESEARCH,
@@ -87,7 +90,7 @@ TRAIN_EXTRA: Final = (
     "tyro",
     "yaml",
 )
-"""What the extra `[train]` installs, by import names; every command needs it."""
+"""What the extra `[train]` installs, by import names; every command of `train` needs it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         what = f"{name!r} is no command" if name else "no command given"
         return _refuse(f"{what}; choose one of {', '.join(COMMANDS)} (see topodistill --help)")
-    if missing := [name for name in TRAIN_EXTRA if importlib.util.find_spec(name) is None]:
+    of_train = not COMMANDS[name].module.startswith("fast.")
+    missing = [each for each in TRAIN_EXTRA if of_train and importlib.util.find_spec(each) is None]
+    if missing:
         needs = f"topodistill {name} needs {', '.join(missing)}"
         return _refuse(f"{needs}: pip install 'topodistill[train]'")
     try:

@@ -236,7 +236,8 @@ class RunConfig:
     dataset: str
     """Which dataset, or FILE.py:SPEC of your own."""
     data_root: Path | None = None
-    """Folder of the dataset [data/DATASET; with --simulate data/DATASET-simulated]."""
+    """Folder of the dataset [data/DATASET; with --simulate data/DATASET-simulated-..., with the
+    numbers of frames, the columns and the seed]."""
     simulate: bool = False
     """Make simulated frames in the dataset's own format under the data root and use them."""
     output: Path | None = None
@@ -305,6 +306,9 @@ class RunConfig:
     of the validation frames. The student predicts, or the teacher where it is alone."""
     submit_account: str = ""
     """E-mail address registered with the server; Waymo's wants it in the file."""
+    data_license: str | None = None
+    """The training data's terms, in a sentence, for the model card of RUN/student/ [those of a
+    known dataset]."""
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     options: MethodConfig = field(default_factory=MethodConfig)
@@ -317,6 +321,8 @@ class RunConfig:
             self.checkpoint_minutes,
             "more than 0",
         )
+        if self.data_license is not None and not self.data_license.strip():
+            raise UserError("--data-license is empty: say in a sentence which terms the data has")
         every = ("evaluate_every", "log_gradient_norms_every")
         require_at_least(self, "", 0, "0 for never, or more", *every)
         if self.stage == "evaluate" and not self.resume:
@@ -332,13 +338,33 @@ class RunConfig:
     @property
     def resolved_data_root(self) -> Path:
         """The data root, or its default for this dataset."""
-        suffix = "-simulated" if self.simulate else ""
-        return self.data_root or Path("data") / f"{short_name(self.dataset)}{suffix}"
+        return self.data_root or usual_data_root(
+            self.dataset, dataclasses.asdict(self.data) if self.simulate else None
+        )
 
     @property
     def resolved_output(self) -> Path:
         """The output folder, or its default for this dataset."""
         return self.output or Path("runs") / short_name(self.dataset)
+
+
+def usual_data_root(dataset: str, simulated: Mapping[str, Any] | None) -> Path:
+    """Return where a dataset's frames are if no folder is given.
+
+    Parameters
+    ----------
+    dataset
+        Its name, or FILE.py:SPEC.
+    simulated
+        The run's `data` options by name, if its frames are simulated: each setting of these has a
+        folder of its own, so that none is in another's way.
+    """
+    name = short_name(dataset)
+    if simulated is None:
+        return Path("data") / name
+    names = ("frames", "validation_frames", "azimuth_steps", "seed")
+    settings = "-".join(str(simulated[f"simulated_{name}"]) for name in names)
+    return Path("data") / f"{name}-simulated-{settings}"
 
 
 # What may differ between a run and its continuation: where and how it is done, not what it is.
@@ -350,6 +376,7 @@ FREE_ON_RESUME = frozenset(
         "data.cache_decoded",
         "data.cache_dir",
         "data.num_workers",
+        "data_license",
         "data_root",
         "device",
         "evaluate_every",

@@ -1,5 +1,6 @@
-"""torch.compile beside fast/: not loaded before it is used, and kept out of numba's calls."""
+"""torch.compile beside fast/, kept out of numba's calls; what is said when kernels compile."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numba.core import event
 
 import fast
-from fast.compiler import disable_compile
+from fast.dispatch import disable_compile
 
 ROOT = Path(fast.__file__).parents[1]
 
@@ -121,3 +123,50 @@ def test_the_topological_loss_is_one_graph_break(counted):
 def test_name_and_docstring_stay():
     assert fast.topological_loss.__name__ == "topological_loss"
     assert fast.topological_loss.__doc__.startswith("Return the topological loss")
+
+
+KERNELS = """
+import gc, torch
+from fast.kernels.distances.distances_cpu import column_means
+for dtype in (torch.float32, torch.float64):
+    print(column_means(torch.ones(3, 2, dtype=dtype)).tolist(), gc.isenabled())
+"""
+
+
+def test_compiling_is_said_once_and_where_it_is_kept_and_loading_is_not(tmp_path):
+    def said():
+        done = subprocess.run(
+            [sys.executable, "-c", KERNELS],
+            cwd=ROOT,
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "[1.0, 1.0] True\n" * 2
+        return done.stderr
+
+    assert said() == f"topodistill: compiling kernels, once; kept in {tmp_path}\n"
+    assert list(tmp_path.rglob("*.nbc"))
+    assert said() == ""
+
+
+def test_after_warming_up_no_diagram_and_no_loss_compiles():
+    fast.warm_up()
+    compiled = []
+
+    class Listener(event.Listener):
+        def on_start(self, event):
+            compiled.append(event.data["dispatcher"].py_func.__qualname__)
+
+        def on_end(self, event):
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        for size in (5, 64, 100, 200, 300, 1200):
+            points = torch.randn(2, size, 5, requires_grad=True)
+            for max_dim in (0, 1):
+                diagrams = fast.rips_persistence_of_points(points, max_dim)
+                sum(diagram.pairs.sum() for diagram in diagrams).backward()
+        fast.topological_loss(points.detach(), points, 400).backward()
+    assert compiled == []

@@ -200,6 +200,16 @@ def test_a_missing_extra_is_one_line_that_installs_it(package, recorder, monkeyp
     assert not hasattr(recorder, "arguments")
 
 
+def test_warming_up_needs_no_extra(monkeypatch, capsys):
+    for package in TRAIN_EXTRA:
+        monkeypatch.setitem(sys.modules, package, None)
+    warmed = []
+    monkeypatch.setattr("fast.compiler.warm_up", lambda: warmed.append(True))
+    assert main(["warm-up"]) == 0
+    assert warmed
+    assert capsys.readouterr().out == "the kernels are compiled\n"
+
+
 def test_the_extra_is_the_one_that_the_project_declares():
     extras = PROJECT["optional-dependencies"]
     assert "topodistill[plot]" in extras["train"]

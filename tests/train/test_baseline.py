@@ -87,7 +87,7 @@ def test_a_run_ends_with_the_scores_and_the_difference(both, capsys):
         f"the same student trained alone {baseline}"
     )
     assert difference.startswith(f"distilling gave {metrics['difference']:+.1f} points in this run")
-    assert "one seed is no evidence: python -m train.ablate" in difference
+    assert "one seed is no evidence: topodistill ablate" in difference
     assert done.startswith("done: ")
 
 

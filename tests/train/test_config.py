@@ -19,6 +19,7 @@ from train.config import (
 )
 from train.core.errors import UserError
 from train.data.dataset_spec import DATASETS
+from train.engine.command_line import parse
 from train.methods.affinity import AffinityConfig
 from train.methods.feature import FeatureConfig
 from train.methods.kd import KDConfig
@@ -174,7 +175,32 @@ def test_fields_with_a_rule_for_continued_runs_are_there():
 
 def test_simulated_and_real_data_have_folders_of_their_own():
     assert run().resolved_data_root.as_posix() == "data/semantickitti"
-    assert run(simulate=True).resolved_data_root.as_posix() == "data/semantickitti-simulated"
+    assert run(simulate=True).resolved_data_root.as_posix() == (
+        "data/semantickitti-simulated-16-16-600-0"
+    )
+    more = dataclasses.replace(data(), simulated_frames=32, simulated_seed=7)
+    other = RunConfig(dataset="semantickitti", simulate=True, data=more)
+    assert other.resolved_data_root.name.endswith("-32-16-600-7")
+
+
+def test_a_run_that_goes_on_takes_the_dataset_from_its_folder(tmp_path):
+    started = parse(["--dataset", "waymo", "--model", "tiny", "--output", str(tmp_path)])
+    (tmp_path / "config.json").write_text(json.dumps({"config": to_json(started)}))
+    again = parse(["--resume", "--output", str(tmp_path)])
+    assert again == dataclasses.replace(started, resume=True)
+    with pytest.raises(UserError, match="--dataset is missing"):
+        parse(["--resume", "--output", str(tmp_path / "other")])
+
+
+def test_help_shows_what_this_machine_takes_and_not_what_was_typed(capsys):
+    words = ["--dataset", "waymo", "--model", "paper", "--method", "kd", "--device", "cpu"]
+    with pytest.raises(SystemExit):
+        parse([*words, "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert re.search(r"--model \{auto,paper,tiny\} [^(]*\(default: tiny\)", text)
+    assert "(no teacher). (default: topology-gradient)" in text
+    assert "Which dataset. (required)" in text
+    assert "--method.temperature" in text
 
 
 def test_there_are_few_options():

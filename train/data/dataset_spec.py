@@ -29,10 +29,13 @@ class BenchmarkRule:
     abstention_is_miss
         Whether a labeled point for which no class was predicted counts against its class. False:
         the point is left out.
+    has_benchmark
+        Whether there is such a tool. Without one, scores name no mean of the benchmark.
     """
 
     empty_union: float | None
     abstention_is_miss: bool
+    has_benchmark: bool = True
 
 
 SEMANTICKITTI_RULE: Final = BenchmarkRule(empty_union=0.0, abstention_is_miss=True)

@@ -117,7 +117,7 @@ def measure_voxels(
     good = np.flatnonzero(table[:, 0])
     if len(good) == 0:
         raise UserError(
-            f"none of the {len(table)} frames can be read; python -m train.inspect says why"
+            f"none of the {len(table)} frames can be read; topodistill inspect says why"
         )
     # The first good one at or after each, or else the first of all: as training replaces them.
     at = good[np.searchsorted(good, np.arange(len(table))) % len(good)]

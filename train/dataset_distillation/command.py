@@ -278,7 +278,7 @@ class Frames(Objects):
         """Return what the last line of the log says more: how to train on the frames."""
         folder = self.flags.output
         return (
-            f"; train on it with: python -m train.run --dataset kitti-layout --data-root {folder} "
+            f"; train on it with: topodistill run --dataset kitti-layout --data-root {folder} "
             f"--data.class-map {folder / CLASS_MAP_FILE}"
         )
 

@@ -88,7 +88,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         add_help=False,
         return_unknown_args=True,
     )
-    dataset = whole_name("dataset", first.dataset or _dataset_of_help(first), "SPEC")
+    chosen = first.dataset or _dataset_of_run(first) or _dataset_of_help(first)
+    dataset = whole_name("dataset", chosen, "SPEC")
     dataset_spec(dataset)
     method = first.method and whole_name("method", first.method, "CLASS")
     first = replace(first, dataset=dataset, method=method)
@@ -100,7 +101,7 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     model = _model(first, recorded, device.type)
     usual = _default(first, recorded, recipe, preset(dataset, model, method))
     if first.help is not None:
-        _show_help(first.help, usual)
+        _show_help(first.help, usual, _model(replace(first, model=None), None, device.type))
     default = usual
     if recorded is None and first.teacher_checkpoint is not None:
         default = replace(usual, data=_with_voxels_of_teacher(usual.data, first))
@@ -117,6 +118,14 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         initial_teacher=config.initial_teacher and shipped_file(config.initial_teacher),
         student=config.student and whole_name("student", config.student, "FUNCTION"),
     )
+
+
+def _dataset_of_run(first: _First) -> str | None:
+    """Return the dataset of the run that goes on in the given folder; None where there is none."""
+    if not first.resume or first.output is None or first.help is not None:
+        return None
+    recorded = _recorded_in(first.output)
+    return None if recorded is None else str(recorded.get("dataset"))
 
 
 def _dataset_of_help(first: _First) -> str:
@@ -230,13 +239,19 @@ def _kind(default: RunConfig, hidden: Collection[str] = ()) -> type[Any]:
     return made
 
 
-def _show_help(topic: str, default: RunConfig) -> None:
-    """Show the options of the run and its method, or of one topic, and exit."""
+def _show_help(topic: str, default: RunConfig, model: str) -> None:
+    """Show the options of the run and its method, or of one topic, and exit.
+
+    What was typed is no default: `model` is what this machine takes.
+    """
     if topic and topic not in TOPICS:
         raise UserError(f"--help {topic}: no such topic; choose {', '.join(TOPICS)}, or none")
     of_topics = {name for fields in TOPICS.values() for name in fields}
     hidden = _values(default).keys() - TOPICS[topic] if topic else of_topics
     kind = _kind(default, {*hidden, "preset"})
+    usual = {"method": RunConfig.method, "model": model}
+    if not topic:
+        usual["dataset"] = tyro.MISSING  # which may not be hidden
     parse_options(
         kind,
         ["--help"],
@@ -248,7 +263,7 @@ def _show_help(topic: str, default: RunConfig) -> None:
             f"methods: {', '.join(METHODS)}; --preset {' or '.join(RECIPES)} is a method with its "
             f"options set. More options: {', '.join(f'--help {name}' for name in TOPICS)}."
         ),
-        default=kind(**_values(default)),
+        default=kind(**_values(default) | usual),
     )
 
 
@@ -266,8 +281,14 @@ def _refuse_options_of_other_methods(words: Sequence[str], method: str) -> None:
 
 def _recorded(first: _First) -> dict[str, Any] | None:
     """Return the options of the run that is to go on, as its config.json has them, if it does."""
-    path = (first.output or RunConfig(dataset=str(first.dataset)).resolved_output) / "config.json"
-    if not first.resume or not path.is_file():
+    if not first.resume:
+        return None
+    return _recorded_in(first.output or RunConfig(dataset=str(first.dataset)).resolved_output)
+
+
+def _recorded_in(output: Path) -> dict[str, Any] | None:
+    path = output / "config.json"
+    if not path.is_file():
         return None
     try:
         return dict(read_json(path)["config"])

@@ -192,7 +192,7 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
     if "difference" in metrics:
         lines.append(
             f"distilling gave {metrics['difference']:+.1f} points in this run; one seed is no "
-            "evidence: python -m train.ablate repeats it over seeds, with intervals"
+            "evidence: topodistill ablate repeats it over seeds, with intervals"
         )
     return lines
 

@@ -124,7 +124,7 @@ class Run(RunPlan):
         if at_end is not None:
             at_end(self.folder.path, self.data.validation, networks)
         if "student" in networks:
-            write_network_folder(self.folder.student)
+            write_network_folder(self.folder.student, self.config.data_license)
 
     def _finished(self) -> dict[str, Path]:
         return finished_networks(self.config, self.folder, self.teacher_file)

@@ -332,6 +332,7 @@ def table(scores: dict[str, Any]) -> str:
             ("mIoU of the benchmark", "benchmark_miou"),
             ("accuracy", "accuracy"),
         )
+        if key in scores
     ]
     width = max(len(title) for title, _ in rows)
     lines = [

@@ -124,7 +124,8 @@ class ConfusionMatrix:
         -------
         dict
             `miou`: the mean over the classes that have an IoU. `benchmark_miou`: what the
-            benchmark's own tool would say, which differs where a class is missing. `common_miou`:
+            benchmark's own tool would say, which differs where a class is missing; not there for
+            a dataset without a benchmark. `common_miou`:
             the mean over `common_classes`, those that most frames have; a rare class, or a single
             false alarm of one, does not move it. `accuracy`, `labeled_points`, `iou` by class.
         """
@@ -134,9 +135,10 @@ class ConfusionMatrix:
         common = self.common_classes()
         miou = mean_known(by_class.values())
         official = (empty if value is None else value for value in by_class.values())
+        of_benchmark = {"benchmark_miou": None if miou is None else mean_known(official)}
         return {
             "miou": miou,
-            "benchmark_miou": None if miou is None else mean_known(official),
+            **(of_benchmark if self.rule.has_benchmark else {}),
             "common_miou": mean_known(by_class[name] for name in common),
             "common_classes": list(common),
             "accuracy": int(self.counts.diagonal().sum()) / points if points else None,

@@ -69,8 +69,15 @@ def card_of_run(checkpoint: Path) -> tuple[dict[str, Any], dict[str, dict[str, A
         ) from error
 
 
-def write_network_folder(checkpoint: Path) -> Path | None:
+def write_network_folder(checkpoint: Path, given: str | None = None) -> Path | None:
     """Write the folder of a run's network beside its file: ``student/`` beside ``student.pt``.
+
+    Parameters
+    ----------
+    checkpoint
+        The network's file.
+    given
+        The user's own words on the training data's terms, in place of those that are known.
 
     Returns
     -------
@@ -81,7 +88,9 @@ def write_network_folder(checkpoint: Path) -> Path | None:
     network, metadata = load_model(checkpoint)
     folder = checkpoint.with_suffix("")
     try:
-        terms = data_license(metadata.dataset, simulated=metadata.simulated_seed is not None)
+        terms = data_license(
+            metadata.dataset, simulated=metadata.simulated_seed is not None, given=given
+        )
     except UserError as error:
         logger.warning(
             f"{folder}: no model card is written: {error}, and give topodistill export "

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from train.config import usual_data_root
 from train.core.atomic_write import atomic_write
 from train.core.console import logger
 from train.core.errors import UserError
@@ -108,8 +109,8 @@ def validation_frames(
     `run` is its recorded configuration; UserError if its data is not there any more.
     """
     data = run["data"]
-    suffix = "-simulated" if run["simulate"] else ""
-    root = data_root or Path(run["data_root"] or f"data/{run['dataset']}{suffix}")
+    usual = usual_data_root(run["dataset"], data if run["simulate"] else None)
+    root = data_root or Path(run["data_root"] or usual)
     if not (root.is_dir() and any(root.iterdir())):
         raise UserError(f"{root} holds no data any more; give its place with --data-root")
     chosen = tuple(sequences) or tuple(data["validation_sequences"])

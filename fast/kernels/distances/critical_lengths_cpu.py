@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from numba import njit
 
 from fast.kernels.distances.squares import safe_range
+from fast.kernels.numba_cpu import compiled
 
 
 def critical_lengths(distances, fields):
@@ -26,7 +26,7 @@ def critical_lengths(distances, fields):
     return {name: torch.from_numpy(field) for name, field in found.items()}
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read(distances, birth_edges, death_edges, counts, births, deaths, mask):
     """Write 0 and False in padding; a birth without an edge is a vertex's, and 0."""
     for cloud in range(births.shape[0]):
@@ -57,7 +57,7 @@ def lengths_at_edges(points, edges):
     return torch.from_numpy(lengths)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _measure(points, edges, least, grow, lengths):
     """Write lengths; what is so small that squares may be lost is computed again, scaled."""
     for cloud in range(points.shape[0]):

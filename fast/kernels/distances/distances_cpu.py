@@ -7,10 +7,10 @@ import itertools
 
 import numpy as np
 import torch
-from numba import njit
 
 from fast import threads
 from fast.kernels.distances.squares import safe_range
+from fast.kernels.numba_cpu import compiled
 
 
 def pairwise_distances(clouds):
@@ -39,7 +39,7 @@ def pairwise_distances(clouds):
     return distances
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill_clouds(clouds, distances, first, last):
     """Fill the matrices of clouds [first, last) of (B, N, C)."""
     channels = np.empty((clouds.shape[2], clouds.shape[1]), clouds.dtype)
@@ -47,10 +47,10 @@ def _fill_clouds(clouds, distances, first, last):
         for i in range(clouds.shape[1]):
             for c in range(clouds.shape[2]):
                 channels[c, i] = clouds[cloud, i, c]
-        _fill(channels, distances[cloud], 0, 1)
+        _fill(channels, distances[cloud], np.int64(0), np.int64(1))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(channels, distances, first, step):
     """Fill every `step`-th block of rows from block `first` on, and the columns that mirror it.
 
@@ -96,7 +96,7 @@ def _repair_clouds(clouds, distances, num_threads):
         )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _leave_range(entries, least, largest):
     """Whether an entry that is not 0 is so small or so large that squares may be lost."""
     outside = 0
@@ -106,7 +106,7 @@ def _leave_range(entries, least, largest):
     return outside > 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _repair(channels, distances, least, shrink, grow, first, step):
     """Compute again, scaled, what overflowed or may have underflowed; whether one is infinite.
 
@@ -148,7 +148,7 @@ def row_lengths(rows):
     return lengths, factors
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _measure(rows, lengths, factors, least, shrink, grow, first, last):
     """Write length and factor of rows [first, last)."""
     for i in range(first, last):
@@ -173,7 +173,7 @@ def column_means(rows):
     return torch.from_numpy(_means(rows.contiguous().numpy())).to(rows.dtype)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _means(rows):
     """Return the mean of each column, added row by row."""
     totals = np.zeros(rows.shape[1])
@@ -198,7 +198,7 @@ def farthest_pair(points):
     return first, partners[first]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _farthest_of_rows(channels, farthest, partners, first, step):
     """Write the largest distance of every `step`-th point to itself and later ones, and to whom."""
     num_channels, n = channels.shape

@@ -5,7 +5,8 @@ Shape letters: B clouds, N points, C channels, K pairs, S corners of a simplex.
 
 import numpy as np
 import torch
-from numba import njit
+
+from fast.kernels.numba_cpu import compiled, helper
 
 
 def longest_sides(distances, fields):
@@ -23,7 +24,7 @@ def longest_sides(distances, fields):
     return torch.from_numpy(longest)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _compare(distances, corners, deaths, mask, longest):
     """Set the bits of the sides that are as long as the death."""
     for cloud in range(corners.shape[0]):
@@ -61,7 +62,7 @@ def gradient_of_values(points, shape, columns, grads):
     return torch.from_numpy(gradient)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _count(longest):
     """Return how many bits are set."""
     count = 0
@@ -71,7 +72,7 @@ def _count(longest):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _push_to_points(points, corners, longest, values, grads, gradient):
     """Add share / length * (h_i - h_j) at i and its negative at j; nothing where length is 0."""
     one = points.dtype.type(1)
@@ -95,7 +96,7 @@ def _push_to_points(points, corners, longest, values, grads, gradient):
                     side += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _push_to_distances(corners, longest, values, grads, gradient):
     """Add half of the share at D_ij and half at D_ji."""
     one = values.dtype.type(1)

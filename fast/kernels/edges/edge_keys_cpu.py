@@ -6,9 +6,8 @@ A key is the bits of a length, read as a signed integer. Both ways give the same
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from fast.kernels.bits_cpu import bits_of
+from fast.kernels.numba_cpu import bits_of, compiled, helper
 
 ROWS = 16  # computed together
 _WIDTH = 256  # vertices whose lengths to those rows are computed together: they stay in the cache
@@ -38,13 +37,13 @@ def of_points(points):
     return EdgeKeys(nothing, points, np.ascontiguousarray(points.T))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def num_vertices(source):
     """Return N."""
     return max(source.stored.shape[0], source.points.shape[0])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def key_between(source, i, j):
     """Return the key of edge {i, j}: channels are summed in the order of the distances' kernel."""
     if source.stored.shape[0] > 0:
@@ -56,7 +55,7 @@ def key_between(source, i, j):
     return bits_of(np.sqrt(square))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def is_older(source, i, j, key, a, b):
     """Whether edge {i, j} comes before edge {a, b}, a < b, of that key, in the total order."""
     other = key_between(source, i, j)
@@ -67,7 +66,7 @@ def is_older(source, i, j, key, a, b):
     return max(i, j) < b
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill_lengths(channels, first, last, others, lengths):
     """Write the lengths from vertices [first, last) to [others, N), one row per vertex."""
     num_channels, n = channels.shape
@@ -86,7 +85,7 @@ def fill_lengths(channels, first, last, others, lengths):
                 lengths[i - first, j] = np.sqrt(squares[j - start])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sample_keys(source, cutoff, sample):
     """Write about evenly spread keys of edges i < j up to the cutoff; returns how many."""
     n = num_vertices(source)
@@ -105,7 +104,7 @@ def sample_keys(source, cutoff, sample):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def largest_keys(source, first, last, row_max):
     """Write the largest key of each row in [first, last)."""
     n = num_vertices(source)
@@ -124,7 +123,7 @@ def largest_keys(source, first, last, row_max):
             row_max[i] = largest
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_edges(source, borders, first, last):
     """Count the edges i < j, i in [first, last), with borders[r] < key <= borders[r + 1], each r.
 
@@ -150,7 +149,7 @@ def count_edges(source, borders, first, last):
     return within[1:] - within[:-1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def gather_edges(source, borders, first, last, slots, edge_keys, edges):
     """Write the edges that `count_edges` counts, as key and as i * N + j, in (i, j) order.
 
@@ -180,7 +179,7 @@ def gather_edges(source, borders, first, last, slots, edge_keys, edges):
                     edges[slot] = np.uint64(i * n) + j
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def nearby_order(source, num_landmarks):
     """Return an order of the vertices in which near ones are mostly together: a guess.
 
@@ -211,14 +210,14 @@ def nearby_order(source, num_landmarks):
     return np.argsort(nearest, kind="mergesort")
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def keys_of_edges(source, edges, keys):
     """Write the keys of edges (E, 2)."""
     for e in range(edges.shape[0]):
         keys[e] = key_between(source, edges[e, 0], edges[e, 1])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def keys_to(source, some, keys):
     """Write the keys (N, M) of the edges from every vertex to some M."""
     for m in range(some.shape[0]):

@@ -5,7 +5,6 @@ order alike, and integer minima vectorize without fastmath. Legend: `key` the bi
 """
 
 import numpy as np
-from numba import njit
 
 from fast.kernels.distances.lengths import (
     ASYMMETRIC,
@@ -15,6 +14,7 @@ from fast.kernels.distances.lengths import (
     NOT_A_NUMBER,
     VALID,
 )
+from fast.kernels.numba_cpu import compiled
 
 _DIGIT_BITS = 11
 _DIGITS = 1 << _DIGIT_BITS
@@ -22,7 +22,7 @@ _KEY_BITS = 63  # of a non-negative key
 TILE = 32  # rows and columns compared together
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_rows(keys, infinity, magnitude_mask, row_max, first, last):
     """Check rows [first, last) of (N, N) keys and write their maxima; returns (code, row, column).
 
@@ -53,7 +53,7 @@ def scan_rows(keys, infinity, magnitude_mask, row_max, first, last):
     return NEGATIVE_ZERO if minus_zero else VALID, 0, 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_symmetry(keys, first, last):
     """Compare rows [first, last) with their columns from the diagonal on; as `scan_rows`."""
     n = keys.shape[0]
@@ -73,7 +73,7 @@ def scan_symmetry(keys, first, last):
     return VALID, 0, 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_edges(keys, low, high, first, last):
     """Count edges i < j with low < key <= high and i in [first, last)."""
     n = keys.shape[0]
@@ -87,7 +87,7 @@ def count_edges(keys, low, high, first, last):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def gather_edges(keys, low, high, first, last, edge_keys, edges):
     """Write the edges that `count_edges` counts in (i, j) order, as key and as i * N + j."""
     n = keys.shape[0]
@@ -103,7 +103,7 @@ def gather_edges(keys, low, high, first, last, edge_keys, edges):
                 count += np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sort_edges(edge_keys, edges, low, high, spare_keys, spare_edges):
     """Radix sort by key, stable; returns whether the result lies in the spare arrays.
 
@@ -142,7 +142,7 @@ def sort_edges(edge_keys, edges, low, high, spare_keys, spare_edges):
     return in_spare
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sample_keys(keys, cutoff, sample):
     """Write about evenly spread upper-triangle keys up to the cutoff; returns how many."""
     n = keys.shape[0]

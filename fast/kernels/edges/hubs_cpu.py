@@ -10,9 +10,8 @@ nearly all others. Legend: `a`, `b`, `w` places.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from fast.kernels.bits_cpu import lowest_bit
+from fast.kernels.numba_cpu import compiled, helper, lowest_bit
 
 _ROOM = 64  # words of a list
 _MOST_AT_START = 48  # more, and a hub is none: there must be room for edges to come
@@ -39,7 +38,7 @@ def no_hubs(n):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def choose_hubs(adjacency, candidates, hubs):
     """Give each vertex the best hub among some places and the one it has, or none."""
     words = adjacency.shape[1]
@@ -73,7 +72,7 @@ def choose_hubs(adjacency, candidates, hubs):
             hubs.counts[a] = count
 
 
-@njit(cache=True, nogil=True)
+@helper
 def enter_edge(a, b, adjacency, hubs):
     """Enter each end of a new edge where the other end's hub is not joined to it."""
     for p, q in ((a, b), (b, a)):
@@ -97,7 +96,7 @@ def enter_edge(a, b, adjacency, hubs):
         hubs.missing[p, slot] |= np.uint64(1) << (q & np.uint64(63))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def join_stragglers(a, b, adjacency, hubs):
     """Whether those missing at a that b is joined to are joined to the rest of the lune for sure.
 
@@ -129,7 +128,7 @@ def join_stragglers(a, b, adjacency, hubs):
     return True
 
 
-@njit(cache=True, nogil=True)
+@helper
 def meets(a, b, hub, straggler, adjacency):
     """Whether a vertex of the lune of a and b is joined to the hub and to the straggler."""
     words = np.uint64(adjacency.shape[1])

@@ -7,9 +7,9 @@ settle is settled for the computed distances, too (docs/numerics.md).
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from fast.kernels.distances.squares import safe_range
+from fast.kernels.numba_cpu import compiled, helper
 
 LEAF = 8  # points up to which a node is not split
 NONE = -1
@@ -53,7 +53,7 @@ def build(points):
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _split(points, order):
     """Order the points so that every node is a range; halves at the median of the longest side."""
     n = points.shape[0]
@@ -98,7 +98,7 @@ def _split(points, order):
     return start[:count], stop[:count], left[:count], low[:count], high[:count]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def distance(tree, v, w):
     """Return the distance of two positions, with the bits of `fast.pairwise_distances`."""
     points = tree.points
@@ -111,7 +111,7 @@ def distance(tree, v, w):
     return length
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _small_distance(points, v, w, grow):
     """Return a distance whose squares may have underflowed, from differences times `grow`."""
     scale = points.dtype.type(grow)
@@ -123,7 +123,7 @@ def _small_distance(points, v, w, grow):
     return np.sqrt(square) / scale
 
 
-@njit(cache=True, nogil=True)
+@helper
 def is_older(length, i, j, other, k, m):
     """Whether edge {i, j} comes before edge {k, m} in the total order; vertices, not positions."""
     if length != other:
@@ -133,7 +133,7 @@ def is_older(length, i, j, other, k, m):
     return max(i, j) < max(k, m)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def nearest_to_box(tree, node, v):
     """Return a lower bound of the distances of position v to the points of a node."""
     square = 0.0
@@ -144,7 +144,7 @@ def nearest_to_box(tree, node, v):
     return max(0.0, np.sqrt(square) * (1 - tree.slack) - _TINY)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def farthest_from_box(tree, node, v):
     """Return an upper bound of the distances of position v to the points of a node."""
     square = 0.0
@@ -155,7 +155,7 @@ def farthest_from_box(tree, node, v):
     return np.sqrt(square) * (1 + tree.slack) + _TINY
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def between_boxes(tree, a, b):
     """Return lower and upper bounds of the distances between the points of two nodes."""
     near = 0.0
@@ -173,7 +173,7 @@ def between_boxes(tree, a, b):
     )
 
 
-@njit(cache=True, nogil=True)
+@helper
 def nearest_in_lune(tree, v, w, any_will_do, stack):
     """Return the position in the lune of {v, w} whose longer side is shortest, or NONE.
 
@@ -219,7 +219,7 @@ def nearest_in_lune(tree, v, w, any_will_do, stack):
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def enclosing_radius(tree, order):
     """Return min_i max_j of the distances; `order` says which positions to try first."""
     radius = np.inf

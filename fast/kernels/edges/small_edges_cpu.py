@@ -5,9 +5,9 @@ base + i * stride + j; `edge` i * 256 + j with i < j.
 """
 
 import numpy as np
-from numba import njit
 
 from fast.kernels.edges.edges_cpu import sort_edges
+from fast.kernels.numba_cpu import helper, length_of
 
 MOST_BUCKETS = 4096
 
@@ -15,7 +15,7 @@ _MOST_IN_BUCKET = 64  # edges of one bucket that insertion may sort
 _ONE, _ZERO, _EIGHT = np.uint64(1), np.uint64(0), np.uint64(8)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scan(keys, base, stride, n, infinity):
     """Return whether all is well with a matrix, and its enclosing radius as a key.
 
@@ -42,7 +42,7 @@ def scan(keys, base, stride, n, infinity):
     return together >= 0 and most <= infinity and different == 0, radius
 
 
-@njit(cache=True, nogil=True)
+@helper
 def gather(keys, base, stride, n, cutoff, edge_keys, edges):
     """Write the edges up to the cutoff in (i, j) order; returns how many."""
     count = _ZERO
@@ -56,22 +56,22 @@ def gather(keys, base, stride, n, cutoff, edge_keys, edges):
     return np.int64(count)
 
 
-@njit(cache=True, nogil=True)
-def sort_small(edge_keys, edges, count, spare_keys, spare_edges, starts, lengths):
+@helper
+def sort_small(edge_keys, edges, count, spare_keys, spare_edges, starts):
     """Sort edges by length, stable; returns whether the result lies in the spare arrays.
 
     One pass deals them out to buckets of equal width, insertion does the rest. Where a bucket
-    is too full for that, lengths are too uneven, and a radix sort takes over. Only the dtype of
-    `lengths` counts.
+    is too full for that, lengths are too uneven, and a radix sort takes over.
     """
     if count < 2:
         return False
-    values = edge_keys.view(lengths.dtype)
-    low = values[0]
-    high = values[0]
+    low_key = edge_keys[0]
+    high_key = edge_keys[0]
     for e in range(1, count):
-        low = min(low, values[e])
-        high = max(high, values[e])
+        low_key = min(low_key, edge_keys[e])
+        high_key = max(high_key, edge_keys[e])
+    low = length_of(low_key)
+    high = length_of(high_key)
     num_buckets = 16
     while num_buckets < count and num_buckets < MOST_BUCKETS:
         num_buckets *= 2
@@ -85,22 +85,17 @@ def sort_small(edge_keys, edges, count, spare_keys, spare_edges, starts, lengths
         for bucket in range(num_buckets + 1):
             starts[bucket] = 0
         for e in range(count):
-            starts[np.uint64(np.int64((values[e] - origin) * scale)) + _ONE] += 1
+            starts[np.uint64(np.int64((length_of(edge_keys[e]) - origin) * scale)) + _ONE] += 1
         fullest = 0
         for bucket in range(1, num_buckets + 1):
             fullest = max(fullest, starts[bucket])
             starts[bucket] += starts[bucket - 1]
     if fullest > _MOST_IN_BUCKET:
-        low_key = edge_keys[0]
-        high_key = edge_keys[0]
-        for e in range(1, count):
-            low_key = min(low_key, edge_keys[e])
-            high_key = max(high_key, edge_keys[e])
         return sort_edges(
             edge_keys[:count], edges[:count], low_key, high_key, spare_keys, spare_edges
         )
     for e in range(count):
-        bucket = np.uint64(np.int64((values[e] - origin) * scale))
+        bucket = np.uint64(np.int64((length_of(edge_keys[e]) - origin) * scale))
         slot = np.uint64(starts[bucket])
         starts[bucket] += 1
         spare_keys[slot] = edge_keys[e]
@@ -119,7 +114,7 @@ def sort_small(edge_keys, edges, count, spare_keys, spare_edges, starts, lengths
     return True
 
 
-@njit(cache=True, nogil=True)
+@helper
 def prim(keys, base, stride, n, cutoff, reach, inside, tree):
     """Write the forest's edges of positive length in order; returns how many, and of trees.
 
@@ -168,7 +163,7 @@ def prim(keys, base, stride, n, cutoff, reach, inside, tree):
     return count, num_trees
 
 
-@njit(cache=True, nogil=True)
+@helper
 def kruskal(edge_keys, edges, count, n, parent, merges):
     """Write the forest's edges of positive length in order; returns how many, and of trees."""
     for v in range(n):
@@ -188,7 +183,7 @@ def kruskal(edge_keys, edges, count, n, parent, merges):
     return num_merges, num_trees
 
 
-@njit(cache=True, nogil=True)
+@helper
 def merge(parent, i, j):
     """Join the components of i and j; returns whether they were two."""
     while parent[i] != i:
@@ -201,7 +196,7 @@ def merge(parent, i, j):
     return i != j
 
 
-@njit(cache=True, nogil=True)
+@helper
 def rank_lengths(edge_keys, count, levels):
     """Write for each sorted edge how many different lengths above 0 there are up to its own."""
     level = 0

@@ -7,11 +7,10 @@ places, `i`, `j` the vertices there.
 """
 
 import numpy as np
-from numba import njit
 
-from fast.kernels.bits_cpu import length_of, lowest_bit
 from fast.kernels.edges.edge_keys_cpu import is_older, key_between
 from fast.kernels.edges.hubs_cpu import enter_edge, join_stragglers
+from fast.kernels.numba_cpu import compiled, helper, length_of, longer, lowest_bit, taller
 
 WORDS = 4  # of a block
 
@@ -28,7 +27,7 @@ def self_loops(n):
     return adjacency, summary
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def insert_edges(edges, adjacency, summary, place):
     """Set the bits of edges, i * N + j."""
     n = np.uint64(adjacency.shape[0])
@@ -39,7 +38,7 @@ def insert_edges(edges, adjacency, summary, place):
         _join(a, b, adjacency, summary)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _join(a, b, adjacency, summary):
     """Set the bits of one edge."""
     one = np.uint64(1)
@@ -56,7 +55,7 @@ def _join(a, b, adjacency, summary):
     summary[b, block >> six] |= one << (block & low_bits)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def examine_lunes(edges, adjacency, summary, place, order, hubs, most_relations):
     """Examine edges, in their order; returns (empties, relations), or too many of the latter.
 
@@ -124,7 +123,7 @@ def examine_lunes(edges, adjacency, summary, place, order, hubs, most_relations)
                     break
         if not found:
             if num_empties == empties.shape[0]:
-                empties = _longer(empties)
+                empties = longer(empties, 2 * empties.shape[0])
             empties[num_empties] = e
             num_empties += 1
             _join(a, b, adjacency, summary)
@@ -192,7 +191,7 @@ def examine_lunes(edges, adjacency, summary, place, order, hubs, most_relations)
     return empties[:num_empties], relations[:num_relations]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _search(e, a, b, adjacency, order, rest, front, relations, num_relations):
     """Append the relations of the edge at position e: one per component of its lune but one."""
     words = rest.shape[0]
@@ -223,15 +222,13 @@ def _search(e, a, b, adjacency, order, rest, front, relations, num_relations):
                         ahead = True
                         break
             if count == smallest.shape[0]:
-                smallest = _longer(smallest)
+                smallest = longer(smallest, 2 * smallest.shape[0])
             smallest[count] = least
             count += 1
     vertices = np.sort(smallest[:count])
     for c in range(1, count):
         if num_relations == relations.shape[0]:
-            grown = np.empty((2 * num_relations, 3), np.int64)
-            grown[:num_relations] = relations
-            relations = grown
+            relations = taller(relations, 2 * num_relations)
         relations[num_relations, 0] = e
         relations[num_relations, 1] = vertices[0]
         relations[num_relations, 2] = vertices[c]
@@ -239,15 +236,7 @@ def _search(e, a, b, adjacency, order, rest, front, relations, num_relations):
     return relations, num_relations
 
 
-@njit(cache=True, nogil=True)
-def _longer(items):
-    """Return a copy with twice the room."""
-    grown = np.empty(2 * items.shape[0], items.dtype)
-    grown[: items.shape[0]] = items
-    return grown
-
-
-@njit(cache=True, nogil=True)
+@compiled
 def lune_vertices(source, near, far, place, order, codes, lengths, sides):
     """Write the length of each edge, and its two sides to a vertex of its lune as i * N + j.
 
@@ -270,7 +259,7 @@ def lune_vertices(source, near, far, place, order, codes, lengths, sides):
     return False
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _nearest_in_lune(source, adjacency, place, order, i, j, key):
     """Return the vertex of the lune of {i, j} whose farther end is nearest, of those it joins.
 

@@ -5,7 +5,6 @@ are leaves, whose edges are examined one by one (docs/numerics.md).
 """
 
 import numpy as np
-from numba import njit
 
 from fast.kernels.edges.point_tree_cpu import (
     NONE,
@@ -21,10 +20,9 @@ from fast.kernels.lunes.point_lunes_cpu import (
     fill_distances,
     lune_components,
     lune_members,
-    taller,
     wider,
-    wider_row,
 )
+from fast.kernels.numba_cpu import compiled, helper, longer, taller
 
 # A vertex w so near to the middle of {a, b}, in lengths of {a, b}, is joined to the whole lune, of
 # which no point is farther from the middle than sqrt(3) / 2: 1 - sqrt(3) / 2 and some room.
@@ -35,7 +33,7 @@ _WORK_PER_RELATION = 64  # in vertices looked at
 _LONG_FOR_ITS_BOXES = 4.0  # sizes of its boxes that an edge must be long to seek one hub for all
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def first_node_pairs(tree, low, high, most):
     """Return pairs of nodes (P, 2), at least `most` if there are, with all edges in (low, high]."""
     pairs = np.zeros((4 * most + 8, 2), np.int64)
@@ -55,7 +53,7 @@ def first_node_pairs(tree, low, high, most):
     return pairs[done:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _split_pair(tree, a, b, pairs, count):
     """Append the pairs that a pair, of which not both are leaves, is split into."""
     if a == b:
@@ -80,7 +78,7 @@ def _split_pair(tree, a, b, pairs, count):
     return count + 2
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _size(tree, node):
     """Half the diagonal of a node's box."""
     square = 0.0
@@ -90,7 +88,7 @@ def _size(tree, node):
     return 0.5 * np.sqrt(square)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def disconnected_lunes(tree, pairs, low, high, most_work):
     """Return the relations of the edges of some pairs of nodes, and what they cost.
 
@@ -181,7 +179,7 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
                     if size == room:
                         room *= 2
                         region = wider(region, room)
-                        region_ids = wider_row(region_ids, room)
+                        region_ids = longer(region_ids, room)
                         keys_a = np.empty((_MOST_IN_LEAF, room), tree.integer.dtype)
                         keys_b = np.empty((_MOST_IN_LEAF, room), tree.integer.dtype)
                         members = np.empty(room, np.int64)
@@ -221,7 +219,7 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
                     work += num_members + steps
                     for k in range(1, num_parts):
                         if count == lengths.shape[0]:
-                            lengths = wider_row(lengths, 2 * count)
+                            lengths = longer(lengths, 2 * count)
                             relations = taller(relations, 2 * count)
                         lengths[count] = length
                         relations[count, 0] = min(ids[v], ids[w])
@@ -233,7 +231,7 @@ def disconnected_lunes(tree, pairs, low, high, most_work):
     return lengths[:count], relations[:count], work
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _have_a_hub(tree, a, b, shortest, longest, walk):
     """Whether some vertex is joined to the whole lune of every edge between two nodes.
 
@@ -273,7 +271,7 @@ def _have_a_hub(tree, a, b, shortest, longest, walk):
     return is_long and _is_joined_to_all(tree, hub, a, b, shortest, longest, walk)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _is_joined_to_all(tree, hub, a, b, shortest, longest, walk):
     """Whether a vertex lies in the lunes of all edges between two nodes, joined to the rest."""
     if farthest_from_box(tree, a, hub) >= shortest or farthest_from_box(tree, b, hub) >= shortest:
@@ -305,13 +303,13 @@ def _is_joined_to_all(tree, hub, a, b, shortest, longest, walk):
     return True
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _tiny():
     """Room for squares that underflow."""
     return 1e-150
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _to_box(tree, node, x, y, z):
     """Squared distance of a place to a node's box."""
     one = max(0.0, max(tree.low[node, 0] - x, x - tree.high[node, 0]))
@@ -320,7 +318,7 @@ def _to_box(tree, node, x, y, z):
     return one * one + two * two + three * three
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _open_edges(tree, a, b, low, high, is_open):
     """Say which edges between two leaves are longer than low up to high; returns the longest."""
     longest = tree.points.dtype.type(-1)
@@ -333,7 +331,7 @@ def _open_edges(tree, a, b, low, high, is_open):
     return longest
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _central_vertices(tree, a, b, longest, central, walk):
     """Write places of vertices that may be near the middle of an edge; returns how many."""
     reach = _CENTRAL * np.float64(longest)
@@ -365,7 +363,7 @@ def _central_vertices(tree, a, b, longest, central, walk):
     return count
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _close_edges(tree, a, b, central, count, is_open):
     """Close the edges that have a vertex next to their middle; returns the longest left open."""
     points = tree.points

@@ -5,15 +5,14 @@ ends: a few *witnesses* that it joins to many settle most edges. `i`, `j` and `w
 """
 
 import numpy as np
-from numba import njit
 
-from fast.kernels.bits_cpu import num_bits
 from fast.kernels.edges.edge_keys_cpu import is_older, key_between, num_vertices
+from fast.kernels.numba_cpu import compiled, helper, longer, num_bits
 
 _NEAREST_WITNESSES = 8  # that are tried for all edges of a vertex at once
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def busiest_places(adjacency, groups):
     """Return the place with most neighbors of each group of places that follow each other."""
     n = adjacency.shape[0]
@@ -30,7 +29,7 @@ def busiest_places(adjacency, groups):
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def joined_to(adjacency, place, witnesses):
     """Return (N, M / 64) bitsets: which of the M witnesses each vertex is joined to."""
     n = adjacency.shape[0]
@@ -43,7 +42,7 @@ def joined_to(adjacency, place, witnesses):
     return joined
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def later_empty_lunes(
     source, joined, witnesses, keys, bottom, cutoff, neighbors, rows, most_searches
 ):
@@ -99,15 +98,13 @@ def later_empty_lunes(
                 return found[:num_found], searches
             if not _has_vertex(source, i, np.int64(j), key):
                 if num_found == found.shape[0]:
-                    grown = np.empty(2 * num_found, np.int64)
-                    grown[:num_found] = found
-                    found = grown
+                    found = longer(found, 2 * num_found)
                 found[num_found] = i * n + j
                 num_found += 1
     return found[:num_found], searches
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _next_above(keys, before):
     """Return where the least key above `before` is, or the last one."""
     best = keys.shape[0] - 1
@@ -117,7 +114,7 @@ def _next_above(keys, before):
     return best
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _has_nearer_neighbor(source, i, j, key, neighbors):
     """Whether a neighbor of i or j is nearer to the other one than that is, by its key."""
     for m in range(neighbors.shape[1]):
@@ -130,7 +127,7 @@ def _has_nearer_neighbor(source, i, j, key, neighbors):
     return False
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _has_witness(keys, i, j, key):
     """Whether a witness is nearer to both i and j than they are to each other."""
     for begin in range(np.uint64(0), np.uint64(keys.shape[1]), np.uint64(16)):
@@ -142,7 +139,7 @@ def _has_witness(keys, i, j, key):
     return False
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _has_vertex(source, i, j, key):
     """Whether the lune of {i, j}, i < j, has a vertex."""
     for w in range(num_vertices(source)):

@@ -5,9 +5,8 @@ bitset row per vertex, so that a lune is one AND.
 """
 
 import numpy as np
-from numba import njit
 
-from fast.kernels.bits_cpu import lowest_bit
+from fast.kernels.numba_cpu import compiled, helper, longer, lowest_bit, taller
 
 
 def self_loops(n):
@@ -21,7 +20,7 @@ def self_loops(n):
     return adjacency
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def insert_edges(edges, start, stop, adjacency, n):
     """Set the bits of edges[start:stop]."""
     one = np.uint64(1)
@@ -32,7 +31,7 @@ def insert_edges(edges, start, stop, adjacency, n):
         adjacency[j, i >> 6] |= one << np.uint64(i & 63)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def examine_lunes(edges, known, start, stop, adjacency, n, most_relations):
     """Examine edges[start:stop]; returns (empties, relations, reached).
 
@@ -55,8 +54,10 @@ def examine_lunes(edges, known, start, stop, adjacency, n, most_relations):
     empties = np.empty(256, np.int64)
     num_empties = 0
     relations = np.empty((256, 3), np.int32)
-    num_relations = 0
-    hubs = np.full(n, -1)
+    num_relations = np.int64(0)
+    hubs = np.empty(n, np.int64)
+    for v in range(n):
+        hubs[v] = -1
     joined = np.empty(words, np.uint64)
     rest = np.empty(words, np.uint64)
     insert_edges(edges, known, start, adjacency, n)
@@ -70,7 +71,7 @@ def examine_lunes(edges, known, start, stop, adjacency, n, most_relations):
             left |= adjacency[i, k] & adjacency[j, k]
         if left == zero:
             if num_empties == empties.shape[0]:
-                empties = _doubled(empties)
+                empties = longer(empties, 2 * num_empties)
             empties[num_empties] = e
             num_empties += 1
         else:
@@ -127,7 +128,7 @@ def examine_lunes(edges, known, start, stop, adjacency, n, most_relations):
     return empties[:num_empties], relations[:num_relations], reached
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _search(e, i, j, adjacency, rest, front, relations, num_relations):
     """Append the relations of edge {i, j} at position e: one per component of its lune but one."""
     words = rest.shape[0]
@@ -150,7 +151,7 @@ def _search(e, i, j, adjacency, rest, front, relations, num_relations):
             first = vertex
         else:
             if num_relations == relations.shape[0]:
-                relations = _doubled_rows(relations)
+                relations = taller(relations, 2 * num_relations)
             relations[num_relations, 0] = e
             relations[num_relations, 1] = first
             relations[num_relations, 2] = vertex
@@ -176,11 +177,15 @@ def _search(e, i, j, adjacency, rest, front, relations, num_relations):
             front[k] &= front[k] - one
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def nearest_neighbors(edges, n, most):
     """Return each vertex's first partners in the sorted edges, (N, most), -1 where it has less."""
-    found = np.zeros(n, np.int64)
-    neighbors = np.full((n, most), -1)
+    found = np.empty(n, np.int64)
+    neighbors = np.empty((n, most), np.int64)
+    for i in range(n):
+        found[i] = 0
+        for m in range(most):
+            neighbors[i, m] = -1
     for edge in edges:
         i = edge // n
         j = edge - i * n
@@ -193,7 +198,7 @@ def nearest_neighbors(edges, n, most):
     return neighbors
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def first_uncertain_lune(keys, low, high, adjacency, neighbors, searches_left, first, last):
     """Return the key of an edge in (low, high] with an empty lune, or low if there is none.
 
@@ -210,7 +215,8 @@ def first_uncertain_lune(keys, low, high, adjacency, neighbors, searches_left, f
     stride = 1 + n // 32
     from_i = np.empty(n, keys.dtype)  # key of the shortest edge from a neighbor of i to each j
     for i in range(first, last):
-        from_i[:] = top
+        for j in range(n):
+            from_i[j] = top
         for m in range(neighbors.shape[1]):
             if neighbors[i, m] >= 0:
                 w = np.uint64(neighbors[i, m])
@@ -235,12 +241,12 @@ def first_uncertain_lune(keys, low, high, adjacency, neighbors, searches_left, f
                     searches_left -= 1
                     if searches_left < 0:
                         return bottom + keys.dtype.type(1)
-                    if nearest_in_lune(keys, i, j) < 0:
+                    if nearest_in_lune(keys, i, np.int64(j)) < 0:
                         return key
     return bottom
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def nearest_in_lune(keys, a, b):
     """Find the vertex in the lune of {a, b} whose farther distance to a and b is least, or -1."""
     n = keys.shape[0]
@@ -271,7 +277,7 @@ def nearest_in_lune(keys, a, b):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _is_older(key, i, j, other_key, k, m):
     """Whether edge {i, j} comes before edge {k, m} in the total order."""
     if key != other_key:
@@ -279,19 +285,3 @@ def _is_older(key, i, j, other_key, k, m):
     if min(i, j) != min(k, m):
         return min(i, j) < min(k, m)
     return max(i, j) < max(k, m)
-
-
-@njit(cache=True, nogil=True)
-def _doubled(items):
-    """Return a copy with twice the room."""
-    grown = np.empty(2 * items.shape[0], items.dtype)
-    grown[: items.shape[0]] = items
-    return grown
-
-
-@njit(cache=True, nogil=True)
-def _doubled_rows(items):
-    """Return a copy with twice the rows."""
-    grown = np.empty((2 * items.shape[0], items.shape[1]), items.dtype)
-    grown[: items.shape[0]] = items
-    return grown

@@ -1,14 +1,14 @@
 """The lune of one edge of a point cloud, among vertices that were gathered for it."""
 
 import numpy as np
-from numba import njit
 
 from fast.kernels.edges.point_tree_cpu import distance, is_older
+from fast.kernels.numba_cpu import helper
 
 CONNECTED, OPEN, TIED = range(3)  # what is known of a lune
 
 
-@njit(cache=True, nogil=True)
+@helper
 def fill_distances(points, start, stop, region, size, rows):
     """Write the distances of positions [start, stop) to the vertices of the region, row by row."""
     for v in range(start, stop):
@@ -23,7 +23,7 @@ def fill_distances(points, start, stop, region, size, rows):
             row[u] = np.sqrt(x * x + y * y + z * z)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def examine_lune(region, size, row_v, row_w, length, limit):
     """Say whether the lune of {v, w} is connected for certain, or else whether sides are tied.
 
@@ -56,7 +56,7 @@ def examine_lune(region, size, row_v, row_w, length, limit):
     return OPEN if missed > 0 else CONNECTED
 
 
-@njit(cache=True, nogil=True)
+@helper
 def lune_members(tree, v, w, length, limit, region_ids, size, row_v, row_w, ties, members):
     """Write the vertices of the lune of {v, w}; returns how many.
 
@@ -84,7 +84,7 @@ def lune_members(tree, v, w, length, limit, region_ids, size, row_v, row_w, ties
     return count
 
 
-@njit(cache=True, nogil=True)
+@helper
 def lune_components(tree, v, w, length, members, num_members, smallest):
     """Write the smallest vertex of each component of a lune, ascending.
 
@@ -120,25 +120,11 @@ def lune_components(tree, v, w, length, members, num_members, smallest):
     return count, steps
 
 
-@njit(cache=True, nogil=True)
-def wider_row(row, room):
-    """Return a copy with room for more."""
-    grown = np.empty(room, row.dtype)
-    grown[: row.shape[0]] = row
-    return grown
-
-
-@njit(cache=True, nogil=True)
+@helper
 def wider(rows, room):
     """Return a copy with more columns."""
     grown = np.empty((rows.shape[0], room), rows.dtype)
-    grown[:, : rows.shape[1]] = rows
-    return grown
-
-
-@njit(cache=True, nogil=True)
-def taller(rows, room):
-    """Return a copy with more rows."""
-    grown = np.empty((room, rows.shape[1]), rows.dtype)
-    grown[: rows.shape[0]] = rows
+    for r in range(rows.shape[0]):
+        for c in range(rows.shape[1]):
+            grown[r, c] = rows[r, c]
     return grown

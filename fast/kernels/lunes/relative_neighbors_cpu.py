@@ -6,7 +6,6 @@ neighbors is looked at; boxes of the tree beyond one bisector are skipped (docs/
 """
 
 import numpy as np
-from numba import njit
 
 from fast.kernels.edges.point_tree_cpu import (
     NONE,
@@ -15,12 +14,12 @@ from fast.kernels.edges.point_tree_cpu import (
     nearest_in_lune,
     nearest_to_box,
 )
-from fast.kernels.lunes.point_lunes_cpu import taller, wider_row
+from fast.kernels.numba_cpu import compiled, helper, longer, taller
 
 _NEIGHBORS = 24  # nearest ones of a point, whose bisectors bound its cell
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def empty_lunes(tree, cutoff, first, last):
     """Return lengths and vertices (E, 2) of the edges up to `cutoff` whose lune is empty.
 
@@ -78,7 +77,7 @@ def empty_lunes(tree, cutoff, first, last):
                 if met or nearest_in_lune(tree, v, w, True, spare) != NONE:
                     continue
                 if count == lengths.shape[0]:
-                    lengths = wider_row(lengths, 2 * count)
+                    lengths = longer(lengths, 2 * count)
                     edges = taller(edges, 2 * count)
                 lengths[count] = length
                 edges[count, 0] = i
@@ -87,7 +86,7 @@ def empty_lunes(tree, cutoff, first, last):
     return lengths[:count], edges[:count]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _nearest_neighbors(tree, v, neighbors, near, stack):
     """Write the positions nearest to v and their distances, in order; returns how many."""
     most = neighbors.shape[0]
@@ -127,7 +126,7 @@ def _nearest_neighbors(tree, v, neighbors, near, stack):
     return count
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _is_beyond(tree, node, v, cutoff, aside, num_neighbors):
     """Whether all points of a node are beyond `cutoff` or nearer to one neighbor of v than to v.
 

@@ -8,10 +8,9 @@ triangle, j * (j - 1) / 2 + i; `width` how many words a bitset over births has.
 """
 
 import numpy as np
-from numba import njit
 
-from fast.kernels.bits_cpu import highest_bit, lowest_bit
 from fast.kernels.edges.small_edges_cpu import merge
+from fast.kernels.numba_cpu import helper, highest_bit, lowest_bit, taller
 
 MOST_WORDS = 16  # of a bitset over births: with more than 1,024 they would take much memory
 
@@ -20,7 +19,7 @@ _SIX, _EIGHT = np.uint64(6), np.uint64(8)
 _LOW_SIX, _LOW_EIGHT = np.uint64(63), np.uint64(255)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def sweep(
     edges, levels, count, n, lanes, adjacency, parent, hubs,
     width, births, chains, rows, merges, pairs, num_pairs,
@@ -130,7 +129,7 @@ def sweep(
                         alive -= 1
                         if levels[births[birth]] < levels[e]:
                             if num_pairs == pairs.shape[0]:
-                                pairs = _doubled(pairs)
+                                pairs = taller(pairs, 2 * num_pairs)
                             # Pairs of one death are in the order of their births.
                             place = num_pairs
                             while (
@@ -155,35 +154,35 @@ def sweep(
     return num_merges, num_trees, alive, num_pairs, width, births, chains, rows, pairs
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _slot(a, b):
     """Return where the lower triangle has {a, b}."""
     high = max(a, b)
     return np.int64(((high * (high - _ONE)) >> _ONE) + min(a, b))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _clear(bits, slot, width):
     """Set the bitset of `slot` to zero."""
     for k in range(slot * width, (slot + 1) * width):
         bits[k] = _ZERO
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _add(target, slot, chains, other, width):
     """Add the chain of `other` to `target`'s of `slot`, modulo 2."""
     for k in range(width):
         target[slot * width + k] ^= chains[other * width + k]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _in_lune(adjacency, i, j, vertex):
     """Whether both i and j are joined to a vertex."""
     word = vertex >> _SIX
     return ((adjacency[i, word] & adjacency[j, word]) >> (vertex & _LOW_SIX)) & _ONE != _ZERO
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _lowest_in_lune(adjacency, i, j, lanes):
     """Return the smallest vertex joined to both i and j; there is one."""
     for k in range(len(lanes)):
@@ -193,7 +192,7 @@ def _lowest_in_lune(adjacency, i, j, lanes):
     return _ZERO
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _is_connected(adjacency, i, j, hub, rest, joined, lanes):
     """Whether the lune is connected for sure: each straggler meets a neighbor of the hub's."""
     words = len(lanes)
@@ -216,7 +215,7 @@ def _is_connected(adjacency, i, j, hub, rest, joined, lanes):
             return False
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _take_component(adjacency, rest, front):
     """Remove the component of the smallest vertex from `rest`; returns that vertex, or -1."""
     words = rest.shape[0]
@@ -248,7 +247,7 @@ def _take_component(adjacency, rest, front):
     return smallest
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _reduce(total, width, rows, is_dead):
     """Reduce a relation; returns the birth it kills, with `total` as its row, or -1."""
     word = width - 1
@@ -268,7 +267,7 @@ def _reduce(total, width, rows, is_dead):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _widen(births, chains, rows, width, edges, count, most_edges):
     """Return buffers for twice the births: bitsets of 2 * width words."""
     more_births = np.empty(2 * 64 * width, np.uint16)
@@ -287,13 +286,3 @@ def _widen(births, chains, rows, width, edges, count, most_edges):
             more_rows[2 * birth * width + k] = rows[birth * width + k]
             more_rows[(2 * birth + 1) * width + k] = _ZERO
     return more_births, more_chains, more_rows
-
-
-@njit(cache=True, nogil=True)
-def _doubled(pairs):
-    """Return a copy with twice the room."""
-    grown = np.empty((2 * pairs.shape[0], 3), np.uint16)
-    for row in range(pairs.shape[0]):
-        for column in range(3):
-            grown[row, column] = pairs[row, column]
-    return grown

@@ -6,10 +6,9 @@ rows at once, so that a relation is reduced in one sweep (docs/numerics.md).
 """
 
 import numpy as np
-from numba import njit
 
-from fast.kernels.bits_cpu import highest_bit, lowest_bit
 from fast.kernels.lunes.lunes_cpu import nearest_in_lune
+from fast.kernels.numba_cpu import compiled, helper, highest_bit, lowest_bit, taller
 
 # What `codes` says of an edge i < j at [i, j].
 UNKNOWN, TREE = 0, 1  # above: 2 + row of `sums`; below zero: -1 - birth
@@ -71,7 +70,7 @@ def _padded(array, shape):
     return grown
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def classify_empties(edges, empties, n, parent):
     """Split empty-luned edges into merges and H1 births; returns their positions."""
     merges = np.empty(empties.shape[0], np.int64)
@@ -93,7 +92,7 @@ def classify_empties(edges, empties, n, parent):
     return merges[:num_merges], births[:num_new]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mark_empties(edges, merges, births, num_births, codes):
     """Write the codes of tree and birth edges, of which there were `num_births` before."""
     n = codes.shape[0]
@@ -105,7 +104,7 @@ def mark_empties(edges, merges, births, num_births, codes):
         codes[i, edges[births[k]] - i * n] = -1 - (num_births + k)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _root(parent, v):
     """Find the root of v's component; halves the path on the way."""
     while parent[v] != v:
@@ -114,7 +113,7 @@ def _root(parent, v):
     return v
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _add_sum(code, sums, target):
     """Add the sum that `code` names to `target`, modulo 2."""
     if code < 0:
@@ -125,7 +124,7 @@ def _add_sum(code, sums, target):
             target[k] ^= sums[code - 2, k]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _express(keys, a, b, codes, sums, num_sums, stack):
     """Write the code of {a, b}: which births it is homologous to; returns the grown buffers.
 
@@ -151,9 +150,7 @@ def _express(keys, a, b, codes, sums, num_sums, stack):
         right = codes[min(j, w), max(j, w)]
         if left == UNKNOWN or right == UNKNOWN:
             if depth + 1 == stack.shape[0]:
-                grown = np.empty((2 * stack.shape[0], 3), np.int64)
-                grown[: stack.shape[0]] = stack
-                stack = grown
+                stack = taller(stack, 2 * stack.shape[0])
             depth += 1
             other = i if left == UNKNOWN else j
             stack[depth, 0] = min(other, w)
@@ -168,10 +165,10 @@ def _express(keys, a, b, codes, sums, num_sums, stack):
             codes[i, j] = left
         else:
             if num_sums == sums.shape[0]:
-                grown_sums = np.zeros((2 * sums.shape[0], sums.shape[1]), np.uint64)
-                grown_sums[:num_sums] = sums
-                sums = grown_sums
+                sums = taller(sums, 2 * num_sums)
             target = sums[num_sums]
+            for k in range(target.shape[0]):
+                target[k] = np.uint64(0)
             _add_sum(left, sums, target)
             _add_sum(right, sums, target)
             codes[i, j] = 2 + num_sums
@@ -180,7 +177,7 @@ def _express(keys, a, b, codes, sums, num_sums, stack):
     return sums, num_sums, stack
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def eliminate(
     keys, edges, relations, words, codes, sums, num_sums, most_sums, rows, columns, is_dead, alive
 ):
@@ -209,7 +206,8 @@ def eliminate(
         e = relations[r, 0]
         i = edges[e] // n
         j = edges[e] - i * n
-        total[:] = zero
+        for k in range(words):
+            total[k] = zero
         for side in range(2):
             w = relations[r, 1 + side]
             for end in (i, j):
@@ -244,7 +242,7 @@ def eliminate(
     return kills[:num_kills], sums, num_sums, alive, done
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _kill(birth, total, rows, columns):
     """Let `total` be the row of `birth`, and take `birth` out of all other rows."""
     words = total.shape[0]

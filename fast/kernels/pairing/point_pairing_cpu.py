@@ -8,10 +8,10 @@ are in a hash table, and a heap finds the youngest (docs/numerics.md).
 import itertools
 
 import numpy as np
-from numba import njit
 
 from fast import threads
 from fast.kernels.edges.point_tree_cpu import NONE, distance, nearest_in_lune
+from fast.kernels.numba_cpu import compiled, helper, longer
 from fast.kernels.pairing.sparse_pairing_cpu import BIRTH, TREE
 from fast.memory import refuse_beyond_memory
 
@@ -137,14 +137,14 @@ def _with_room(rows, room):
     return grown
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _slot_of(code, slots):
     """First slot to look at for an edge: the high bits of a product, which all bits reach."""
     mixed = np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64((mixed >> np.uint64(32)) % np.uint64(slots.shape[0]))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rehash(slots, codes):
     """Enter edges 0, 1, ... into empty slots."""
     for e in range(codes.shape[0]):
@@ -154,7 +154,7 @@ def rehash(slots, codes):
         slots[slot] = e
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def number_edges(wanted, slots, codes, num_edges, numbers):
     """Write the number of each wanted edge; new ones are appended. Returns how many there are."""
     for k in range(wanted.shape[0]):
@@ -169,7 +169,7 @@ def number_edges(wanted, slots, codes, num_edges, numbers):
     return num_edges
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def lune_vertices(tree, codes, lengths, sides):
     """Write the length of each edge, and its two sides to a vertex of its lune as i * N + j.
 
@@ -192,7 +192,7 @@ def lune_vertices(tree, codes, lengths, sides):
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def reduce_relations(sides, codes, lengths, older, columns, entries, num_entries, alive):
     """Reduce the relations in order; returns (kills, entries, num_entries, alive).
 
@@ -225,7 +225,7 @@ def reduce_relations(sides, codes, lengths, older, columns, entries, num_entries
                     birth = np.int64(older[edge, 1])
                     break
             if size + 2 + end - begin > heap.shape[0]:
-                heap = _doubled(heap, size + 2 + end - begin)
+                heap = longer(heap, max(2 * heap.shape[0], size + 2 + end - begin))
             if older[edge, 0] != BIRTH:
                 size = _push(heap, size, older[edge, 0], codes, lengths, older)
                 size = _push(heap, size, older[edge, 1], codes, lengths, older)
@@ -236,7 +236,7 @@ def reduce_relations(sides, codes, lengths, older, columns, entries, num_entries
         rest = np.sort(heap[:size])
         columns[birth, 0] = num_entries
         if num_entries + size > entries.shape[0]:
-            entries = _doubled(entries, num_entries + size)
+            entries = longer(entries, max(2 * entries.shape[0], num_entries + size))
         k = 0
         while k < size:
             if k + 1 < size and rest[k] == rest[k + 1]:
@@ -253,7 +253,7 @@ def reduce_relations(sides, codes, lengths, older, columns, entries, num_entries
     return kills[:num_kills], entries, num_entries, alive
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _is_younger(edge, other, codes, lengths):
     """Whether an edge comes after another in the total order."""
     if lengths[edge] != lengths[other]:
@@ -261,7 +261,7 @@ def _is_younger(edge, other, codes, lengths):
     return codes[edge] > codes[other]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _push(heap, size, edge, codes, lengths, older):
     """Add an edge, unless it is a tree edge, which is worth nothing; returns the new size."""
     if older[edge, 0] == TREE:
@@ -274,7 +274,7 @@ def _push(heap, size, edge, codes, lengths, older):
     return size + 1
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _pop(heap, size, codes, lengths):
     """Remove the youngest edge; returns the new size."""
     size -= 1
@@ -290,11 +290,3 @@ def _pop(heap, size, codes, lengths):
         slot = child
     heap[slot] = last
     return size
-
-
-@njit(cache=True, nogil=True)
-def _doubled(items, least):
-    """Return a copy with twice the room, or `least`."""
-    grown = np.empty(max(2 * items.shape[0], least), items.dtype)
-    grown[: items.shape[0]] = items
-    return grown

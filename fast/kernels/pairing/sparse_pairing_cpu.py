@@ -6,10 +6,9 @@ edge down until that is a birth which is alive (docs/numerics.md).
 """
 
 import numpy as np
-from numba import njit
 
-from fast.kernels.bits_cpu import highest_bit, lowest_bit
 from fast.kernels.lunes.lunes_cpu import nearest_in_lune
+from fast.kernels.numba_cpu import compiled, helper, highest_bit, longer, lowest_bit
 
 # What `older[p]` says of the edge at position p; else the two older edges it is homologous to.
 UNKNOWN, TREE, BIRTH = -1, -2, -3
@@ -94,7 +93,7 @@ def _with_room(rows, used, room):
     return grown
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rank_edges(edges, offset, ranks):
     """Write 1 + position of every edge {i, j} to [i, j] and [j, i]."""
     n = ranks.shape[0]
@@ -105,7 +104,7 @@ def rank_edges(edges, offset, ranks):
         ranks[j, i] = offset + e + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def columns_of_rows(rows, is_dead, births, columns, entries):
     """Turn the rows of dead births into columns; returns how many entries, and their array."""
     count = 0
@@ -122,22 +121,14 @@ def columns_of_rows(rows, is_dead, births, columns, entries):
                 some &= some - one
                 if other != birth:
                     if count == entries.shape[0]:
-                        entries = _grown(entries)
+                        entries = longer(entries, entries.shape[0] + entries.shape[0] // 2)
                     entries[count] = births[other]
                     count += 1
         columns[birth, 1] = count
     return count, entries
 
 
-@njit(cache=True, nogil=True)
-def _grown(entries):
-    """Return a copy with half as much room again."""
-    grown = np.empty(entries.shape[0] + entries.shape[0] // 2, entries.dtype)
-    grown[: entries.shape[0]] = entries
-    return grown
-
-
-@njit(cache=True, nogil=True)
+@helper
 def _resolve(keys, ranks, edges, older, wanted, lanes, stack):
     """Find what the edge at position `wanted` is homologous to, and what those edges are.
 
@@ -166,7 +157,7 @@ def _resolve(keys, ranks, edges, older, wanted, lanes, stack):
         if older[left, 0] == UNKNOWN or older[right, 0] == UNKNOWN:
             depth += 1
             if depth == stack.shape[0]:
-                stack = _grown(stack)
+                stack = longer(stack, 2 * stack.shape[0])
             stack[depth] = left if older[left, 0] == UNKNOWN else right
             continue
         older[here, 0] = left
@@ -178,7 +169,7 @@ def _resolve(keys, ranks, edges, older, wanted, lanes, stack):
     return stack
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _draw_cocycles(older, columns, entries, lanes, seed):
     """Fill `lanes` with random 1-cocycles of the complex: one bit each, two words an edge.
 
@@ -211,13 +202,13 @@ def _draw_cocycles(older, columns, entries, lanes, seed):
     return seed
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _next_seed(seed):
     """Step the state of SplitMix64 (Steele, Lea and Flood, 2014)."""
     return seed + np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _mixed(seed):
     """Return the random word of a state of SplitMix64."""
     word = (seed ^ (seed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -225,7 +216,7 @@ def _mixed(seed):
     return word ^ (word >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def reduce_relations(
     keys, ranks, edges, older, columns, entries, num_entries, chunk, relations, alive
 ):
@@ -345,7 +336,7 @@ def reduce_relations(
                     p = (word << six) | bit
                     if older[p, 0] != TREE:
                         if num_entries == entries.shape[0]:
-                            entries = _grown(entries)
+                            entries = longer(entries, entries.shape[0] + entries.shape[0] // 2)
                         entries[num_entries] = p
                         num_entries += 1
             top -= 1

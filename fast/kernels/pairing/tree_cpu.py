@@ -1,12 +1,12 @@
 """Minimum spanning forest of one cloud, in the total order of edges: H0 without any lune."""
 
 import numpy as np
-from numba import njit
 
 from fast.kernels.edges.edge_keys_cpu import fill_lengths, num_vertices
+from fast.kernels.numba_cpu import compiled, helper
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spanning_forest(source, cutoff):
     """Return the forest's edges of positive length as i * N + j, in order, and how many trees.
 
@@ -69,7 +69,7 @@ def spanning_forest(source, cutoff):
     return tree[:count][by_edge][by_key], num_trees
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _first_edge(reach, nearest, least):
     """Return the vertex outside whose edge of key `least` comes first in the order of edges."""
     n = reach.shape[0]
@@ -82,7 +82,7 @@ def _first_edge(reach, nearest, least):
     return best
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _edge(a, b, n):
     """Edge {a, b} as i * N + j with i < j: ordered by smaller, then larger vertex."""
     return min(a, b) * n + max(a, b)

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numba import njit
 
 from fast import threads
 from fast.kernels.distances.lengths import longest_key
@@ -19,6 +18,7 @@ from fast.kernels.edges.small_edges_cpu import (
     sort_small,
 )
 from fast.kernels.lunes.small_lunes_cpu import sweep
+from fast.kernels.numba_cpu import compiled
 
 MOST_POINTS = 256
 """Points that an edge's number, 16 bits, has room for."""
@@ -104,7 +104,7 @@ def _fields(edges, simplices, values, mask, counts):
     }
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_merges(keys, lengths, sizes, first, last, n, infinity, limit, counts, merges):
     """Find the H0 pairs of clouds [first, last): writes what `find_pairs` writes of them.
 
@@ -137,7 +137,7 @@ def find_merges(keys, lengths, sizes, first, last, n, infinity, limit, counts, m
                 merges[cloud, m] = tree[m] & 65535
         else:
             count = gather(keys, base, n, size, cutoff, edge_keys, edges)
-            in_spare = sort_small(edge_keys, edges, count, spare_keys, spare_edges, starts, lengths)
+            in_spare = sort_small(edge_keys, edges, count, spare_keys, spare_edges, starts)
             sorted_keys = spare_keys if in_spare else edge_keys
             sorted_edges = spare_edges if in_spare else edges
             num_merges, num_trees = kruskal(
@@ -147,7 +147,7 @@ def find_merges(keys, lengths, sizes, first, last, n, infinity, limit, counts, m
         counts[2, cloud] = num_trees
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_pairs(keys, lengths, sizes, first, last, n, infinity, limit, counts, merges, lanes):
     """Find the H0 and H1 pairs of clouds [first, last); returns H1's, cloud after cloud.
 
@@ -184,7 +184,7 @@ def find_pairs(keys, lengths, sizes, first, last, n, infinity, limit, counts, me
         if not accepted or size < 2:
             continue
         count = gather(keys, base, n, size, min(radius, limit), edge_keys, edges)
-        in_spare = sort_small(edge_keys, edges, count, spare_keys, spare_edges, starts, lengths)
+        in_spare = sort_small(edge_keys, edges, count, spare_keys, spare_edges, starts)
         sorted_keys = spare_keys if in_spare else edge_keys
         sorted_edges = spare_edges if in_spare else edges
         rank_lengths(sorted_keys, count, levels)
@@ -209,7 +209,7 @@ def find_pairs(keys, lengths, sizes, first, last, n, infinity, limit, counts, me
     return pairs[:num_pairs]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def write_merges(merges, counts, lengths, n, rows, values, mask):
     """Write H0's birth edges, death edges and death simplices (3, B, K, 2) and the rest.
 
@@ -235,7 +235,7 @@ def write_merges(merges, counts, lengths, n, rows, values, mask):
             mask[cloud, m] = is_pair
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def write_pairs(pairs, counts, lengths, n, edges, triangles, values, mask):
     """Write H1's birth and death edges (2, B, K, 2), triangles and the rest.
 

@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 import torch
-from numba import njit
 
 from fast import threads
 from fast.kernels.distances.squares import safe_range, scale_of
+from fast.kernels.numba_cpu import compiled, helper
 
 _BUCKETS = 32  # of a group
 _LANES = 16  # groups begin, and visits end, at multiples: no loop is left with odd points
@@ -57,7 +57,7 @@ def sampling_call(cloud, start, picked, radii):
     return cloud.contiguous().numpy(), nearest, keys, least, start, picked.numpy(), radii.numpy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sample(points, nearest, keys, least, start, picked, radii):
     """Sample one cloud (N, C) until all squares are below `least`: from there on, see `go_on`.
 
@@ -178,7 +178,7 @@ def sample(points, nearest, keys, least, start, picked, radii):
     return visited, places, owner
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def go_on(points, picked, radii, places, owner):
     """Sample on where `sample` ended early, by lengths of which no square is lost.
 
@@ -212,7 +212,7 @@ def go_on(points, picked, radii, places, owner):
             nearest[p] = min(nearest[p], _length(points[p], points[pick]))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _are_equal(one, other):
     """Whether two points (C,) are copies."""
     equal = True
@@ -221,7 +221,7 @@ def _are_equal(one, other):
     return equal
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _length(one, other):
     """Return the distance of two points (C,) in float64; no square is lost, none overflows."""
     largest = 0.0
@@ -237,7 +237,7 @@ def _length(one, other):
     return math.sqrt(total) * unit
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _length_to_nearest(point, samples):
     """Return `_length` from a point (C,) to the nearest of `samples` (M, C)."""
     for m in range(samples.shape[0]):  # much faster than lengths, and enough for copies
@@ -249,7 +249,7 @@ def _length_to_nearest(point, samples):
     return nearest
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _in_order(n):
     """Places of n points in their own order."""
     places = np.full((n + _LANES - 1) // _LANES * _LANES, n)
@@ -258,7 +258,7 @@ def _in_order(n):
     return places
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _arrange(points, places, channels):
     """Write the points channel by channel, so that they lie side by side in vectors; 0 if none."""
     n, num_channels = points.shape
@@ -268,7 +268,7 @@ def _arrange(points, places, channels):
                 channels[c, p] = points[places[p], c] if places[p] < n else 0
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _gaps_to(anchors, point, gaps):
     """Write the squared distance of `point` (C,) to each of `anchors` (C, G)."""
     gaps[:] = 0
@@ -279,7 +279,7 @@ def _gaps_to(anchors, point, gaps):
             gaps[g] += difference * difference
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _largest(keys, first, last):
     """Return the maximum of keys[first:last], at least one."""
     most = keys[first]
@@ -288,7 +288,7 @@ def _largest(keys, first, last):
     return most
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _expected_visits(points, picked, nearest, owner):
     """Return the points a step would visit if grouped now, as the latest picks would have."""
     k = picked.shape[0]
@@ -302,7 +302,7 @@ def _expected_visits(points, picked, nearest, owner):
     return total / _QUERIES
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _regroup(n, places, owner, nearest, num_groups):
     """Group the points by owner, farthest buckets first; `nearest` is rearranged in place.
 
@@ -370,7 +370,7 @@ def covering_radius(points, samples):
     return points.new_tensor(farthest) * unit
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _farthest(channels, samples, first, last):
     """Return the covering radius of points [first, last), block by block in the fastest cache."""
     num_channels = channels.shape[0]
@@ -396,7 +396,7 @@ def _farthest(channels, samples, first, last):
     return np.sqrt(farthest)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _farthest_by_lengths(points, samples):
     """Return the covering radius of points (N, C) by lengths of which no square is lost."""
     farthest = 0.0

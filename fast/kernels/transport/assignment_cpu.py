@@ -5,9 +5,9 @@ Shape letters: B clouds, M and K pairs of the two diagrams.
 
 import numpy as np
 import torch
-from numba import njit
 
 from fast import threads
+from fast.kernels.numba_cpu import compiled, helper
 
 
 def optimal_partners(first, second, first_mask, second_mask, order, euclidean):
@@ -28,7 +28,7 @@ def optimal_partners(first, second, first_mask, second_mask, order, euclidean):
     return partners.to(first.device)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _match(first, second, first_mask, second_mask, order, euclidean, partners):
     """Match one cloud; rows outside the masks are left out."""
     rows, columns = np.flatnonzero(first_mask), np.flatnonzero(second_mask)
@@ -68,7 +68,7 @@ def _match(first, second, first_mask, second_mask, order, euclidean, partners):
             partners[rows[r]] = columns[column_of[r]]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _assign(costs, leaving):
     """Return the column of each row, or -1 for its own way out, at least cost in all.
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from numba import njit
 
 from fast import threads
+from fast.kernels.numba_cpu import compiled
 
 
 def nearest_pairs(pairs, others, others_mask):
@@ -27,7 +27,7 @@ def nearest_pairs(pairs, others, others_mask):
     return nearest
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(pairs, births, deaths, costs, keys, rows, nearest):
     """Find the nearest row of each pair; `keys` are the bits of `costs`, which order alike."""
     m = costs.shape[0]

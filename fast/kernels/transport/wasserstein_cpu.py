@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from numba import njit
 
 from fast import threads
+from fast.kernels.numba_cpu import compiled
 
 _LEFT, _MATCH, _ABOVE = 0, 1, 2
 
@@ -27,7 +27,7 @@ def optimal_partners(teacher, student, teacher_counts, student_counts):
     return partners
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _match(teacher, student, partners):
     """Match one cloud. `most[j]`: what the deaths so far and the student's j smallest can save."""
     k = student.shape[0]

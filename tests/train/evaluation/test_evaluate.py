@@ -9,6 +9,7 @@ from tests.train.processes import run_processes, values_of
 from train.core.errors import UserError
 from train.data.batch import SkippedFrames
 from train.data.dataset_spec import NUSCENES_RULE, SEMANTICKITTI_RULE, WAYMO_RULE
+from train.data.kitti_layout import OWN_DATA_RULE
 from train.data.loader import EvaluationFrames
 from train.evaluation.evaluate import evaluate
 from train.evaluation.metrics import ConfusionMatrix
@@ -197,6 +198,11 @@ def test_iou_is_hits_over_union():
     assert scores["iou"] == pytest.approx({"a": 2 / 3, "b": 1 / 3, "c": 1 / 2})
     assert scores["miou"] == pytest.approx(0.5)
     assert scores["accuracy"] == pytest.approx(4 / 6)
+
+
+def test_without_a_benchmark_no_mean_is_named_after_one():
+    named = matrix([0, 1], [0, 1]).scores().keys()
+    assert named - matrix([0, 1], [0, 1], rule=OWN_DATA_RULE).scores().keys() == {"benchmark_miou"}
 
 
 # By hand: a has 1 hit and 1 miss or none (2 points, one without a prediction), b 1 hit, c nobody.

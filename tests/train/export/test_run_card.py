@@ -78,6 +78,8 @@ def test_terms_that_nobody_knows_stop_the_card_and_not_the_run(
         "no model card is written: the network learned from frames of toy"
         in capsys.readouterr().err
     )
+    assert write_network_folder(run_folder / "student.pt", "Toys, CC0.") is not None
+    assert "Toys, CC0." in (run_folder / "student" / "README.md").read_text()
 
 
 def test_a_file_elsewhere_has_no_card(tmp_path, run_folder):

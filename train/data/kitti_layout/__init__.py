@@ -24,7 +24,7 @@ __all__ = [
     "read_class_map",
 ]
 
-OWN_DATA_RULE: Final = BenchmarkRule(empty_union=None, abstention_is_miss=True)
+OWN_DATA_RULE: Final = BenchmarkRule(empty_union=None, abstention_is_miss=True, has_benchmark=False)
 """There is no benchmark: classes that are neither there nor predicted are left out of the mean."""
 
 

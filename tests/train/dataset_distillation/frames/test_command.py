@@ -60,7 +60,7 @@ def test_a_network_of_each_kind_is_scored(data, tmp_path, capsys):
     assert "ptv3: " in shown
     assert "pointnet: " in shown
     assert "mIoU after the last epoch" in shown
-    assert "python -m train.run --dataset kitti-layout" in shown
+    assert "topodistill run --dataset kitti-layout" in shown
     assert not (tmp_path / "generator.safetensors").exists()
     assert len(opened(tmp_path)) == 2
 
