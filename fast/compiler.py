@@ -14,8 +14,6 @@ _DESCRIPTION = (
     "Compile the kernels of diagrams and losses now, about a minute, so that no later process "
     "waits for them; at once where they are compiled already."
 )
-
-
 _SIZES = (64, 128, 256, 1024)  # one of each kind of kernel for stored distances
 
 
@@ -41,7 +39,7 @@ def warm_up() -> None:
         points = torch.randn(size, 3, generator=generator, requires_grad=True)
         for max_dim in range(2):
             diagrams = rips_persistence(pairwise_distances(points), max_dim)
-            torch.autograd.backward([diagram.deaths.sum() for diagram in diagrams])
+            torch.stack([diagram.deaths.sum() for diagram in diagrams]).sum().backward()
     student = torch.randn(128, 4, generator=generator, requires_grad=True)
     topological_loss(student.detach().flip(1), student, 64).backward()
 
