@@ -5,9 +5,9 @@ Shape letters: B clouds, M and K pairs of the two diagrams.
 
 import numpy as np
 import torch
-from numba import njit
 
 from fast import threads
+from fast.kernels.numba_cpu import compiled
 
 
 def bottleneck_partners(first, second, first_mask, second_mask):
@@ -25,7 +25,7 @@ def bottleneck_partners(first, second, first_mask, second_mask):
     return partners.to(first.device)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _match(first, second, first_mask, second_mask, partners):
     """Match one cloud: the least of all lengths by which a matching can be bounded is sought."""
     rows, columns = np.flatnonzero(first_mask), np.flatnonzero(second_mask)
@@ -59,7 +59,7 @@ def _match(first, second, first_mask, second_mask, partners):
             partners[rows[r]] = columns[column_of[r]]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _matching_within(lengths, row_ways, column_ways, bound):
     """Return whether nothing has to go farther than the bound, and the column of each row, or -1.
 
@@ -74,7 +74,7 @@ def _matching_within(lengths, row_ways, column_ways, bound):
     return _cover(lengths.T, column_ways, row_ways, bound, row_of, column_of), column_of
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cover(lengths, ways, other_ways, bound, partner, other_partner):
     """Match every side's element farther than the bound from the diagonal; return if that goes.
 
