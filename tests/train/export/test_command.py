@@ -162,7 +162,7 @@ def test_int8_is_calibrated_on_training_frames(
     labels = runner.predict(np.random.default_rng(0).normal(0, 3, (300, 4)))
     assert labels.shape == (300,)
     kinds = {path.name for path in (tmp_path / "i").iterdir()}
-    assert kinds == {"model.onnx", "export.json", "geometry.py", "points.py", "run.py", "README.md"}
+    assert kinds == {"model.onnx", "export.json", "geometry.py", "readers", "run.py", "README.md"}
 
 
 @pytest.mark.parametrize(
