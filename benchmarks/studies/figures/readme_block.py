@@ -47,6 +47,7 @@ def ablation_block(compared: Sequence[Compared]) -> str:
     for grids in GRIDS:
         grid = next((name for name in grids if name in there), None)
         primary = {c.pair for c in asked[grid].comparisons if c.primary} if grid else set()
+        primary -= {(c.variant, c.baseline) for c in shown}  # a question has one answer
         shown += [c for c in compared if c.grid == grid and (c.variant, c.baseline) in primary]
     if not shown:
         return "No comparison has runs yet: [what is measured](docs/results/ablation.md)."
@@ -80,8 +81,8 @@ def _sentence(shown: Sequence[Compared]) -> list[str]:
         name: f"**{interval(each)} mIoU** ({each.verdict})" for name, each in sorted(found.items())
     }
     return [
-        "Beside the same student trained on the labels alone, on scenes that the teacher never "
-        f"saw, softened logits give {said['kd']}; softened logits without a single label give "
-        f"{said['kd-none']}.",
+        "Against the same student trained on all labels without a teacher, on scenes that the "
+        f"teacher never saw: softened logits {said['kd']}, and softened logits without a single "
+        f"label {said['kd-none']}, over the classes that the teacher knows.",
         "",
     ]

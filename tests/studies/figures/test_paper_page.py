@@ -146,13 +146,14 @@ def test_every_primary_comparison_has_words():
 def test_the_positive_control_is_a_sentence_and_its_rows_come_first():
     exploratory = dataclasses.replace(EDGES, grid="exploratory")
     kd = Compared("control", "kd", "ce", 2.0, 1.0, 3.0, 5, "better", "")
-    assert not ablation_block([exploratory, kd]).startswith("Beside")
+    assert not ablation_block([exploratory, kd]).startswith("Against")
     none = dataclasses.replace(kd, variant="kd-none", difference=1.5, verdict="suggestive")
     lines = ablation_block([exploratory, none, kd]).splitlines()
-    assert "give **+2.00 [+1.00, +3.00] mIoU** (better); softened logits without" in lines[0]
-    assert lines[0].endswith("give **+1.50 [+1.00, +3.00] mIoU** (suggestive).")
+    assert "logits **+2.00 [+1.00, +3.00] mIoU** (better), and softened logits without" in lines[0]
+    assert "label **+1.50 [+1.00, +3.00] mIoU** (suggestive), over" in lines[0]
     rows = [line for line in lines if line.startswith("| softened")]
     assert [row.endswith("\u2020 |") for row in rows] == [False, False, True]
+    assert ablation_block([kd, dataclasses.replace(kd, grid="exploratory")]).count("| better") == 1
 
 
 def test_other_grids_and_no_runs():
