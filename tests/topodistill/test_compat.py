@@ -142,7 +142,7 @@ def test_the_summary_loss_is_the_original_s(original, statistic, options):
 # ---- GUDHI and giotto ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("threshold", [math.inf, 1.5, 0.3])
+@pytest.mark.parametrize("threshold", [math.inf, 2.5, 1.5, 0.3])
 @pytest.mark.parametrize("dims", [0, 1, [0, 1], [1]])
 def test_the_transformer_has_gudhi_s_arrays(dims, threshold):
     for kind, given in (
@@ -187,6 +187,8 @@ def test_giotto_s_array_is_padded_and_has_every_dimension():
     alone = compat.VietorisRipsPersistence(reduced_homology=False, infinity_values=9.0)
     found = alone.fit_transform(CLOUDS[2:3])
     np.testing.assert_array_equal(found, [[[0.0, 9.0, 0.0], [0.0, 0.0, 1.0]]])
+    reduced = compat.VietorisRipsPersistence(infinity_values=99.0).fit_transform(CLOUDS)
+    assert reduced[..., 1].max() < 99
     cut = compat.VietorisRipsPersistence("precomputed", max_edge_length=1.0)
     found = cut.fit_transform([MATRICES[0].numpy()])
     assert found[..., 1].max() == 1.0  # the death of what is alive there
