@@ -200,8 +200,9 @@ def test_equal_diagrams_have_no_bottleneck_and_the_whole_range_is_served():
 
 @pytest.mark.parametrize("swap", [False, True])
 def test_a_pair_near_the_diagonal_gives_its_partner_up(swap):
-    """The one pair is first matched with one that can do without; the other needs it."""
-    sides = [[[0.0, 6.0]], [[1.0, 4.0], [0.0, 8.0]]]
+    """Each of the few is first matched with one that can do without; another needs it."""
+    few = [[0.0, 6.0], [100.0, 107.0]]
+    sides = [few, [[102.5, 106.4], [1.0, 4.0], [0.0, 8.0], [100.0, 107.5]]]
     one, other = (torch.tensor(side) for side in (reversed(sides) if swap else sides))
     assert fast.bottleneck_distance(one, other) == 2
     assert gudhi.bottleneck_distance(one, other) == pytest.approx(2)
