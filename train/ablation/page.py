@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from train.ablation import page_words as words
 from train.ablation.grids import Grid, Variant
-from train.ablation.plot import draw
 from train.ablation.records import GRADIENT_ENTROPY, Records, RunRecord
 from train.ablation.statistics import (
     CONFIDENCE,
@@ -166,6 +165,8 @@ def write_page(
         if any(result.estimate.seeds for result in section.results)
     }
     if drawn:
+        from train.ablation.plot import draw  # loads matplotlib: not for --help
+
         with atomic_write(picture) as unfinished:
             draw(drawn, unfinished)
     text = markdown(found, records.notes, picture.name if drawn else None, numbers.name, command)

@@ -37,7 +37,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit  # Student's t without the second that scipy.stats takes
 
 from train.ablation.records import RunRecord
 
@@ -335,7 +334,7 @@ def estimate(sample: PairedSample, margin: float | None = None, seed: int = 0) -
         over=("seeds", *teachers, *list(variances)[1:]),
         standard_error=error,
         degrees_of_freedom=degrees,
-        p=2 * float(stdtr(degrees, -abs(difference) / error)) if error > 0 else 1.0,
+        p=2 * _below(-abs(difference) / error, degrees) if error > 0 else 1.0,
         p_sign_flip=sign_flip(means),
         equivalent=None if margin is None else abs(difference) + half_90 < margin,
         minimum_detectable=half + _quantile(POWER, degrees) * error,
@@ -394,9 +393,21 @@ def sign_flip(differences: Floats, seed: int = 0) -> float:
     return (reached + 1) / (_RANDOM_PATTERNS + 1)
 
 
+# Both from scipy.special, without the second that scipy.stats takes, and not for --help.
+
+
 def _quantile(probability: float, degrees: float) -> float:
     """Return the value that Student's t lies below with a probability."""
+    from scipy.special import stdtrit
+
     return float(stdtrit(degrees, probability))
+
+
+def _below(value: float, degrees: float) -> float:
+    """Return the probability with which Student's t lies below a value."""
+    from scipy.special import stdtr
+
+    return float(stdtr(degrees, value))
 
 
 def _by_pair(

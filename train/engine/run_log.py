@@ -4,12 +4,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from train.core.atomic_write import append_whole, atomic_write
 from train.core.console import logger
 from train.core.errors import UserError, cannot_write
-from train.engine.event_file import EventFile
+
+if TYPE_CHECKING:
+    from train.engine.event_file import EventFile
 
 _STANDS = "the steps up to the last checkpoint stand"
 
@@ -61,7 +63,9 @@ class RunLog:
         except OSError as error:
             raise cannot_write(self._folder / stage, error, note=_STANDS) from error
 
-    def _events_of(self, stage: str) -> EventFile:
+    def _events_of(self, stage: str) -> "EventFile":
+        from train.engine.event_file import EventFile  # loads protobuf: not for --help
+
         if stage not in self._events:
             purge = None
             if self._resume_at is not None and self._resume_at[0] == stage:

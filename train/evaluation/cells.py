@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from train.core.compiled import compiled
 
 CELL_SIZE_M: Final = 0.2
 """Edge of the cells that components are made of."""
@@ -125,7 +126,7 @@ def component_roots(pairs: NDArray[np.int32], label: NDArray[np.int64]) -> NDArr
     return roots
 
 
-@njit(cache=True, nogil=True)  # pragma: no cover
+@compiled(nogil=True)  # pragma: no cover
 def _union(first, second, label):  # type: ignore[no-untyped-def]
     """Join pairs of equal labels; a root is always the smallest cell of its tree."""
     parent = np.arange(len(label))
@@ -193,7 +194,7 @@ def boundary_mask(
     return near
 
 
-@njit(cache=True, nogil=True)  # pragma: no cover
+@compiled(nogil=True)  # pragma: no cover
 def _mixed(points, label, keys, starts, squared_radius):  # type: ignore[no-untyped-def]
     """Return which of the points, sorted by cell, have another label within the radius."""
     near = np.zeros(len(points), dtype=np.bool_)

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from train.core.compiled import compiled
 
 VARINT: Final = 0
 FIXED64: Final = 1
@@ -236,7 +237,7 @@ def unpack_varints(data: bytes | memoryview) -> NDArray[np.int64]:
     return values
 
 
-@njit(cache=True)
+@compiled()
 def _unpack_varints(source: NDArray[np.uint8], values: NDArray[np.int64]) -> int:
     """Fill in the values; return -1, or the byte at which a number is broken."""
     at, count, size = 0, 0, len(source)
@@ -305,7 +306,7 @@ def pack_varints(values: Sequence[int] | NDArray[np.integer]) -> bytes:
     return target[: _pack_varints(signed, target)].tobytes()
 
 
-@njit(cache=True)
+@compiled()
 def _pack_varints(values: NDArray[np.int64], target: NDArray[np.uint8]) -> int:
     """Fill in the bytes; return how many there are."""
     at = 0

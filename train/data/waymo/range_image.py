@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from train.core.compiled import compiled
 from train.data.frame import IGNORE_INDEX
 from train.data.waymo.classes import CLASS_NAMES
 from train.data.waymo.frame import Calibration, Frame, FrameError, Laser, LaserName
@@ -165,7 +165,7 @@ def _train_ids(raw: NDArray[np.int32]) -> NDArray[np.int64]:
     return raw.astype(np.int64) - 1
 
 
-@njit(cache=True)
+@compiled()
 def _count(image: NDArray[np.float32], max_range_m: float) -> tuple[int, int]:
     """Return how many pixels have a range above 0, and how many one that cannot be."""
     kept, bad = 0, 0
@@ -179,7 +179,7 @@ def _count(image: NDArray[np.float32], max_range_m: float) -> tuple[int, int]:
     return kept, bad
 
 
-@njit(cache=True)
+@compiled()
 def _place(
     image: NDArray[np.float32],
     rows: NDArray[np.float64],

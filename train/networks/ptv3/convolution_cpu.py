@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from fast import threads
+from train.core.compiled import compiled
 
 # Rows whose products one call adds up for a tap before it takes the next tap: the tap's matrix
 # stays in the first cache, the rows in the second.
@@ -67,7 +67,7 @@ def _array(tensor: Tensor) -> Any:
 
 
 # "contract" lets a product and a sum become one instruction; nothing is reordered.
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # pragma: no cover
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})  # pragma: no cover
 def _add_products(out, feat, weight, rows, start, block):  # type: ignore[no-untyped-def]
     """Finish the output rows from `start` on; four rows by four channels at a time."""
     num_taps, num_rows = rows.shape
@@ -122,7 +122,7 @@ def _add_products(out, feat, weight, rows, start, block):  # type: ignore[no-unt
             n += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # pragma: no cover
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})  # pragma: no cover
 def _add_outer(grad, feat, grad_out, row, block):  # type: ignore[no-untyped-def]
     """Add up one tap's outer products; four pairs by two channels at a time.
 

@@ -4,10 +4,10 @@ Shape letters: N voxels, K taps of a kernel.
 """
 
 import torch
-from numba import njit
 from torch import Tensor
 
 from fast import threads
+from train.core.compiled import compiled
 
 
 def fill_table(rows: Tensor, key: Tensor, row: Tensor, steps: tuple[int, int], side: int) -> None:
@@ -41,7 +41,7 @@ def fill_table(rows: Tensor, key: Tensor, row: Tensor, steps: tuple[int, int], s
     threads.run(_fill_column, calls, torch.get_num_threads())
 
 
-@njit(cache=True, nogil=True)  # pragma: no cover
+@compiled(nogil=True)  # pragma: no cover
 def _fill_column(rows, key, row, to_lowest, first_tap, num_cells):  # type: ignore[no-untyped-def]
     """Find the voxels in `num_cells` cells, one above the other, beside each voxel.
 
