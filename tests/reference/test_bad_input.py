@@ -56,6 +56,8 @@ GOOD = {
     "ImageScale": SCALE,
     "betti_curve": ON_GRID,
     "betti_curve_grad": ON_GRID | {"grad_curve": np.ones(2), "bandwidth": 1.0},
+    "bottleneck_distance": FIRST_AND_SECOND,
+    "bottleneck_distance_grad": FIRST_AND_SECOND,
     "channel_weights": {"feature_gradients": CLOUD},
     "covering_radius": {"points": CLOUD, "indices": np.array([2])},
     "critical_edge_matching": EDGES,

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 from gudhi.representations import PersistenceImage
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.metrics import pairwise_distances as sklearn_distances
 
@@ -82,7 +82,18 @@ def test_one_pair_by_hand():
         np.testing.assert_allclose(other, got / 2 * value, rtol=1e-14)
 
 
+TOPKD = ImageScale(
+    bandwidth=0.3,
+    birth_range=(0.0, 2.0),
+    persistence_range=(0.25, 3.0),
+    weight="topkd",
+    resolution=(3, 2),
+)
+
+
 @given(pairs=diagrams, scale=scales(), seed=strategies.seeds)
+@example(pairs=np.array([[0.2, 1.0], [0.7, 2.5]]), scale=TOPKD, seed=0)
+@example(pairs=np.array([[0.2, 1.0], [0.7, 2.5]]), scale=replace(TOPKD, weight="linear"), seed=0)
 def test_the_gradient_is_the_derivative(pairs, scale, seed):
     upstream = np.random.default_rng(seed).normal(size=scale.resolution[::-1])
     pairs = pairs + 0.1  # steps below the births stay where the weight is defined
