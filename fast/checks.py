@@ -54,6 +54,13 @@ def as_tensor(function: str, argument: str, value: Any) -> Tensor:
     return tensor
 
 
+def as_list(function: str, argument: str, value: Any, cure: str) -> list[Any]:
+    """Return the entries of what has some; text, None and a number have none."""
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{function}: {argument} is a {type(value).__name__}; pass {cure}")
+    return list(value)
+
+
 def as_points(
     function: str, argument: str, value: Any, *, least: int = 0, has_kernel: bool = True
 ) -> Tensor:

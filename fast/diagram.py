@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fast.checks import as_counted_pairs, as_precise, refuse_two_devices
+from fast.checks import as_counted_pairs, as_list, as_precise, refuse_two_devices
 from reference.diagram import Diagram
 
 _MOST_COUNTS_SHOWN = 8
@@ -95,7 +95,13 @@ class BatchedDiagram:
         >>> BatchedDiagram.from_list([[(0.5, 1.0)], [(0.5, 2.0), (0.75, 1.0)]], dim=1)
         BatchedDiagram(dim=1, pairs=[1, 2], dtype=torch.float64, device=cpu)
         """
-        rows = [as_rows(f"diagrams[{i}]", each) for i, each in enumerate(diagrams)]
+        clouds = as_list(
+            "BatchedDiagram",
+            "diagrams",
+            diagrams,
+            "a list of (birth, death) rows, one for each cloud",
+        )
+        rows = [as_rows(f"diagrams[{i}]", each) for i, each in enumerate(clouds)]
         return padded_diagram(dim, rows, [torch.full((len(each), 4), -1) for each in rows])
 
     def to_list(self) -> list[Tensor]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fast.checks import as_choice
+from fast.checks import as_choice, as_list
 from fast.diagram import BatchedDiagram, as_rows, padded_diagram
 
 
@@ -66,6 +66,7 @@ def diagrams_from_giotto(diagrams: Any) -> list[BatchedDiagram]:
     if isinstance(diagrams, Mapping):
         diagrams = [diagrams]
     if not isinstance(diagrams, (Tensor, np.ndarray)):
+        diagrams = as_list(name, "diagrams", diagrams, "an array (B, K, 3), or dictionaries")
         if not all(isinstance(each, Mapping) and "dgms" in each for each in diagrams):
             raise ValueError(
                 f"{name}: diagrams is a {type(diagrams).__name__}; pass an array (B, K, 3), or "
@@ -155,7 +156,10 @@ def diagrams_from_gudhi(
      BatchedDiagram(dim=1, pairs=[1], dtype=torch.float64, device=cpu)]
     """
     name = "diagrams_from_gudhi"
-    clouds = [list(each) for each in diagrams]
+    clouds = [
+        as_list(name, f"diagrams[{i}]", each, "a cloud's diagrams")
+        for i, each in enumerate(as_list(name, "diagrams", diagrams, "a list of clouds' diagrams"))
+    ]
     if any(_is_list_of_classes(each) for each in clouds):
         refused = next((each for each in clouds if each and not _is_list_of_classes(each)), None)
         if refused is not None:
@@ -250,7 +254,8 @@ def diagrams_from_torch_topological(informations: Sequence[Any]) -> list[Batched
     tensor([[[3, 4]]])
     """
     name = "diagrams_from_torch_topological"
-    clouds = [informations] if hasattr(informations[0], "diagram") else informations
+    given = as_list(name, "informations", informations, "a list, what a module returns")
+    clouds = [given] if given and hasattr(given[0], "diagram") else given
     dims = [[int(each.dimension) for each in cloud] for cloud in clouds]
     if any(found != dims[0] for found in dims):
         refused = next(found for found in dims if found != dims[0])

@@ -9,7 +9,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from fast.checks import as_choice, as_nonnegative, as_points, as_precise, refuse_two_devices
+from fast.checks import (
+    as_choice,
+    as_list,
+    as_nonnegative,
+    as_points,
+    as_precise,
+    refuse_two_devices,
+)
 
 Layers = Literal["sum", "mean", "none"]
 
@@ -150,6 +157,9 @@ def saliency_loss(
     """
     name = "saliency_loss"
     as_choice(name, "layers", layers, get_args(Layers))
+    one_a_layer = "a list of maps, one for each layer"
+    teacher_maps = as_list(name, "teacher_maps", teacher_maps, one_a_layer)
+    student_maps = as_list(name, "student_maps", student_maps, one_a_layer)
     if len(teacher_maps) != len(student_maps):
         raise ValueError(
             f"{name}: student_maps has {len(student_maps)} layers; teacher_maps has "

@@ -62,10 +62,13 @@ class ImageScale:
                 f"ImageScale: weight is {self.weight!r}; "
                 f"pass one of {', '.join(map(repr, get_args(ImageWeight)))}"
             )
-        pixels = tuple(map(operator.index, self.resolution))
+        try:
+            pixels = tuple(map(operator.index, self.resolution))
+        except TypeError:  # one number, or others than integers
+            pixels = ()
         if len(pixels) != 2 or min(pixels) < 1:
             raise ValueError(
-                f"ImageScale: resolution is {pixels}; "
+                f"ImageScale: resolution is {self.resolution}; "
                 "pass two numbers of at least 1, pixels along births and along persistence"
             )
         object.__setattr__(self, "resolution", pixels)

@@ -140,7 +140,8 @@ def test_what_is_no_tensor_is_a_type_error(function, argument):
         cases = [([[0.0, 1.0]], of_lists), ([batched], f"pass one dimension, e.g. {argument}[0]")]
         cases.append((None, "pass a BatchedDiagram, or a tensor of (birth, death) rows, (..., K"))
     else:
-        cases = [(bad, "pass a torch.Tensor or a numpy array of floats") for bad in (None, batched)]
+        none = [] if argument == "grid" else [None]  # without a grid, the default one
+        cases = [(bad, "pass a torch.Tensor or a numpy array") for bad in (*none, batched)]
     for bad, said in cases:
         told = refusal(function, {argument: bad}, TypeError)
         assert told.startswith(f"{argument} is a {type(bad).__name__}; {said}")
@@ -723,3 +724,24 @@ def test_a_missing_kernel_is_an_error_that_names_the_cure(function, changes, mes
 def test_a_module_refuses_an_unknown_backend_when_it_is_called():
     with pytest.raises(RuntimeError, match="no backend 'fastest'"):
         fast.TopologicalLoss(backend="fastest")(POINTS, POINTS, torch.tensor([6]))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: fast.BatchedDiagram.from_list(None, 1), "BatchedDiagram: diagrams is a NoneType"),
+        (lambda: fast.diagrams_from_gudhi(None), "diagrams_from_gudhi: diagrams is a NoneType"),
+        (lambda: fast.diagrams_from_gudhi([3]), "diagrams_from_gudhi: diagrams[0] is a int"),
+        (lambda: fast.diagrams_from_giotto(7.5), "diagrams_from_giotto: diagrams is a float"),
+        (
+            lambda: fast.diagrams_from_torch_topological("no"),
+            "diagrams_from_torch_topological: informations is a str; pass a list",
+        ),
+        (lambda: fast.saliency_loss(None, []), "saliency_loss: teacher_maps is a NoneType"),
+        (lambda: fast.saliency_loss([], 1), "saliency_loss: student_maps is a int; pass a list"),
+    ],
+)
+def test_what_is_no_list_is_named(call, said):
+    with pytest.raises(TypeError) as error:
+        call()
+    assert str(error.value).startswith(said)

@@ -339,7 +339,7 @@ OUT_OF_RANGE = {
         ("birth_range", RANGE, (1.0, 0.0), (0.0,)),
         ("persistence_range", RANGE, (0.0, np.inf), (np.nan, 1.0)),
         ("weight", "pass one of 'topkd', 'linear', 'one'", "tanh"),
-        ("resolution", PIXELS, (20, 0), (20, 20, 20)),
+        ("resolution", PIXELS, (20, 0), (20, 20, 20), 5, (1.5, 2)),
     ],
     "fit_persistence_image": [("birth_margin", AT_LEAST_0, -1.0)],
     "wasserstein_distance|wasserstein_matching|wasserstein_distance_grad": [

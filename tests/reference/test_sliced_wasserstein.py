@@ -66,9 +66,7 @@ def test_values_and_gradients_by_hand(first, second, order, value, grad):
     order=st.sampled_from([1.0, 2.0, 2.5]),
     seed=strategies.seeds,
 )
-@example(
-    first=np.array([[0.0, 3.0], [1.0, 2.5]]), second=np.array([[0.2, 2.0]]), order=2.5, seed=0
-)
+@example(first=np.array([[0.0, 3.0], [1.0, 2.5]]), second=np.array([[0.2, 2.0]]), order=2.5, seed=0)
 def test_the_gradient_is_the_derivative(first, second, order, seed):
     options = {"num_directions": 7, "order": order}
     assume(reference.sliced_wasserstein(first, second, **options) > 0.05)
