@@ -51,8 +51,8 @@ def test_it_is_a_student_then_scored_and_asked_and_goes_on(
     assert predict([*asked, "--output", str(tmp_path / "more.npy")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"error: {source}: the file that builds this network is not there; put it back to that "
-        "place (it must have the function build)"
+        f"error: {source}: the file that has the function build is not there; put it back to that "
+        "place"
     )
 
 
