@@ -30,7 +30,8 @@ def test_it_is_a_student_then_scored_and_asked_and_goes_on(
     monkeypatch.chdir(source.parent)
     output = tmp_path / "run"
     own = ("--student", "my_network.py:build", "--method.num-samples", "32")
-    assert main(flags(toy_frames, output, *own)) == 0
+    assert main(flags(toy_frames, output, *own, "--data-license", "Toys, CC0.")) == 0
+    assert "Toys, CC0." in (output / "student" / "README.md").read_text()
     said = capsys.readouterr().err
     assert "student: CloudNet, " in said
     assert "topology compares top with dec0 (32 of 32 channels)" in said
