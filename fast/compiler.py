@@ -44,6 +44,11 @@ def warm_up() -> None:
     torch.autograd.grad(topological_loss(student.detach().flip(1), student, 64), student)
 
 
+def say_when_compiling() -> None:
+    """Have it said on stderr, once, that kernels are compiled: ours, or those of `train`."""
+    import fast.kernels.numba_cpu  # noqa: F401  (loads numba)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Warm up: the command `topodistill warm-up`, which needs nothing but the package itself."""
     parser = argparse.ArgumentParser("topodistill warm-up", description=_DESCRIPTION)
