@@ -22,8 +22,9 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
         def kernel() -> Callable[..., Any]:
             from numba import njit
 
-            import fast.kernels.numba_cpu  # noqa: F401  (says that it compiles)
+            from fast.compiler import say_when_compiling
 
+            say_when_compiling()
             found: Callable[..., Any] = njit(cache=True, **options)(function)
             return found
 
