@@ -98,3 +98,26 @@ def test_the_gradients_are_the_derivatives(pairs, seed):
         pairs,
         reference.betti_curve_grad(pairs, upstream[0], grid=grid, bandwidth=0.4),
     )
+
+
+def test_the_default_grid_goes_from_the_first_birth_to_the_last_death():
+    diagrams = [np.array([[0.5, 2.0], [0.25, 1.0]]), np.empty((0, 2)), np.array([[1.0, 3.25]])]
+    grid = reference.default_grid(diagrams)
+    assert (grid[0], grid[-1], len(grid)) == (0.25, 3.25, 100)
+    np.testing.assert_array_equal(reference.default_grid(diagrams, 4), [0.25, 1.25, 2.25, 3.25])
+    assert len(reference.default_grid(diagrams, 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("diagrams", "num_values", "said"),
+    [
+        ([np.array([[0.0, 1.0]])], 1, "num_values is 1; pass at least 2"),
+        ([np.array([[0.0, 1.0]]), np.array([[2.0, 1.0]])], 2, "diagrams[1] has the pair (2.0, 1."),
+        ([np.array([[1.0, 1.0]])], 2, "diagrams have no pair of positive persistence, hence no de"),
+        ([], 2, "diagrams have no pair of positive persistence, hence no default grid; pass"),
+    ],
+)
+def test_what_has_no_default_grid_is_refused(diagrams, num_values, said):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        reference.default_grid(diagrams, num_values)
+    assert str(error.value).startswith(f"default_grid: {said}")

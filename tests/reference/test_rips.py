@@ -223,3 +223,38 @@ def test_a_diagram_has_a_length_and_points():
     found = reference.rips_persistence(cross_polytope(2))[1]
     assert len(found) == 1
     assert found.pairs.tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("num_sides", range(4, 10))
+def test_the_cycle_of_a_regular_polygon_is_its_sides(num_sides):
+    distances = np.round(reference.pairwise_distances(regular_polygon(num_sides)), 12)
+    cycles = reference.representative_cycles(reference.rips_persistence(distances)[1], distances)
+    sides = sorted(sorted((k, (k + 1) % num_sides)) for k in range(num_sides))
+    assert [cycle.tolist() for cycle in cycles] == [sides]
+
+
+@given(distances=st.one_of(strategies.tied_distances(), strategies.generic_distances(min_points=4)))
+def test_a_cycle_is_closed_and_as_old_as_its_birth_edge(distances):
+    loops = reference.rips_persistence(distances)[1]
+    cycles = reference.representative_cycles(loops, distances)
+    assert len(cycles) == len(loops)
+    for cycle, edge, birth in zip(cycles, loops.birth_edges, loops.births, strict=True):
+        assert edge.tolist() in cycle.tolist()
+        assert distances[tuple(cycle.T)].max() == birth
+        assert not np.any(np.bincount(cycle.ravel()) % 2)
+
+
+def test_cycles_of_another_dimension_or_matrix_are_refused():
+    square = reference.pairwise_distances(regular_polygon(4))
+    merges, loops = reference.rips_persistence(square)
+    for diagram, distances, said in (
+        (merges, square, "loops are of dimension 0; pass dimension 1"),
+        (
+            loops,
+            np.zeros((2, 2)),
+            f"loops have the death simplex {loops.death_simplices[0].tolist()}",
+        ),
+    ):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            reference.representative_cycles(diagram, distances)
+        assert str(error.value).startswith(f"representative_cycles: {said}")
