@@ -7,20 +7,5 @@ from topodistill.shadowing import refuse_shadowed
 
 refuse_shadowed("fast", "reference")
 
-from fast.plot import (  # noqa: E402  (only once it is known to be ours)
-    plot_barcode,
-    plot_critical_edges,
-    plot_curves,
-    plot_diagram,
-    plot_image,
-    plot_matching,
-)
-
-__all__ = [
-    "plot_barcode",
-    "plot_critical_edges",
-    "plot_curves",
-    "plot_diagram",
-    "plot_image",
-    "plot_matching",
-]
+from fast.plot import *  # noqa: E402, F403  (only once it is known to be ours)
+from fast.plot import __all__ as __all__  # noqa: E402

@@ -88,12 +88,12 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         add_help=False,
         return_unknown_args=True,
     )
-    chosen = first.dataset or _dataset_of_run(first) or _dataset_of_help(first)
+    recorded = _recorded(first)
+    chosen = _chosen(first, recorded, "dataset") or _dataset_of_help(first)
     dataset = whole_name("dataset", chosen, "SPEC")
     dataset_spec(dataset)
     method = first.method and whole_name("method", first.method, "CLASS")
     first = replace(first, dataset=dataset, method=method)
-    recorded = None if first.help is not None else _recorded(first)
     recipe = _recipe(first, recorded)
     method = recipe.method if recipe else _chosen(first, recorded, "method") or "topology-gradient"
     _refuse_options_of_other_methods(rest, method)
@@ -118,14 +118,6 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         initial_teacher=config.initial_teacher and shipped_file(config.initial_teacher),
         student=config.student and whole_name("student", config.student, "FUNCTION"),
     )
-
-
-def _dataset_of_run(first: _First) -> str | None:
-    """Return the dataset of the run that goes on in the given folder; None where there is none."""
-    if not first.resume or first.output is None or first.help is not None:
-        return None
-    recorded = _recorded_in(first.output)
-    return None if recorded is None else str(recorded.get("dataset"))
 
 
 def _dataset_of_help(first: _First) -> str:
@@ -281,12 +273,11 @@ def _refuse_options_of_other_methods(words: Sequence[str], method: str) -> None:
 
 def _recorded(first: _First) -> dict[str, Any] | None:
     """Return the options of the run that is to go on, as its config.json has them, if it does."""
-    if not first.resume:
+    output = first.output
+    if output is None and first.dataset is not None:
+        output = RunConfig(dataset=first.dataset).resolved_output
+    if output is None or not first.resume or first.help is not None:
         return None
-    return _recorded_in(first.output or RunConfig(dataset=str(first.dataset)).resolved_output)
-
-
-def _recorded_in(output: Path) -> dict[str, Any] | None:
     path = output / "config.json"
     if not path.is_file():
         return None
