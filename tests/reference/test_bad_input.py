@@ -79,6 +79,7 @@ GOOD = {
     "persistence_weighted_chamfer_grad": TWO_DIAGRAMS,
     "persistent_entropy": {"pairs": PAIRS},
     "persistent_entropy_grad": {"pairs": PAIRS},
+    "representative_cycles": {"loops": LOOP, "distances": DISTANCES},
     "rips_persistence": {"distances": DISTANCES},
     "route_to_distances": GRADIENTS | {"diagram": COMPONENTS, "distances": DISTANCES},
     "route_to_points": {"points": CLOUD, "grad_distances": np.zeros((3, 3))},
@@ -187,6 +188,7 @@ BAD_GRIDS = [
 
 DISTANCE_ARGUMENTS = [
     ("enclosing_radius", "distances"),
+    ("representative_cycles", "distances"),
     ("rips_persistence", "distances"),
     ("route_to_distances", "distances"),
     *product(
@@ -336,7 +338,7 @@ OUT_OF_RANGE = {
     "ImageScale": [
         ("bandwidth", ABOVE_0, 0.0, np.inf),
         ("maximum", ABOVE_0, -1.0, np.nan),
-        ("birth_range", RANGE, (1.0, 0.0), (0.0,)),
+        ("birth_range", RANGE, (1.0, 0.0), (0.0,), (-np.inf, 0.0)),
         ("persistence_range", RANGE, (0.0, np.inf), (np.nan, 1.0)),
         ("weight", "pass one of 'topkd', 'linear', 'one'", "tanh"),
         ("resolution", PIXELS, (20, 0), (20, 20, 20), 5, (1.5, 2)),

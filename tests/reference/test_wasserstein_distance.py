@@ -196,3 +196,13 @@ def test_the_bottleneck_s_gradient_is_its_slope(first, second, seed):
 def test_bottlenecks_by_hand(first, second, want):
     assert reference.bottleneck_distance(first, second) == want
     assert reference.bottleneck_distance(second, first) == want
+
+
+def test_equally_long_lengths_share_the_bottleneck_s_gradient():
+    grads = reference.bottleneck_distance_grad(np.array([[0.0, 2.0], [5.0, 7.0], [1.0, 2.0]]), NONE)
+    np.testing.assert_array_equal(grads[0], [[-0.25, 0.25], [-0.25, 0.25], [0.0, 0.0]])
+
+
+def test_the_default_order_of_a_matching_is_2():
+    first, second = np.array([[4.0, 10.0]]), np.array([[2.0, 10.0], [1.0, 10.0]])
+    assert reference.wasserstein_matching(first, second) == [0]  # of order 3: [1]
