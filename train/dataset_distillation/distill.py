@@ -215,10 +215,15 @@ class Distillation:
         options = self.options
         if options.method == "dd3d":
             return GeneratedClouds(self._generator())
-        # From real clouds: without, coordinates stay the noise that they are (Table 6).
         rows = self._rows_to_start()
         chance = generator_for(options.seed, Stream.START_POINTS)
         points, drawn_parts = self.matcher.draw(rows, chance)
+        if options.begins_as == "noise":  # as the paper's Table 6 has it
+            return FreeClouds(
+                2 * torch.rand(points.shape, generator=chance) - 1,
+                options.clouds_per_class,
+                drawn_parts,
+            )
         if self.made_rotator is not self.rotator:
             signs = self.rotator.canonical(self.matcher.points[rows], align=False).signs
             points = points * signs[:, None]

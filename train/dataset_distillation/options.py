@@ -97,8 +97,9 @@ class DistillOptions:
     network_lr, network_batch
         Of SGD on the matched network.
     start
-        What is learned begins as: noise; or real clouds, drawn or chosen by a coreset's name, to
-        which a generator is fitted first. None for the authors' choice: noise for a generator, real
+        What is learned begins as: noise, for free coordinates points of the cube around the unit
+        sphere; or real clouds, drawn or chosen by a coreset's name, to which a generator is fitted
+        first. None for the authors' choice: noise for a generator, real
         clouds, drawn, for free coordinates.
     start_steps
         Of the fit of a generator to the real clouds that it starts from.
@@ -173,10 +174,6 @@ class DistillOptions:
         if generated and self.task == "parts" and self.start != "noise":
             raise UserError(
                 f"--start {self.start}: a generator of parts starts from noise; leave it out"
-            )
-        if not generated and self.start == "noise":
-            raise UserError(
-                "--start noise: free coordinates stay the noise that they are; choose another"
             )
 
     @property

@@ -95,7 +95,6 @@ def test_a_stopped_distillation_is_not_written_over(data, made, refused):
         (["--generator", "nowhere.safetensors"], "no such file"),
         (["--rotator", "frozen", "--rotator-periods", "0"], "--rotator-periods 0"),
         (["--evaluate", "pointnet", "--epochs", "0"], "epochs 0"),
-        (["--method", "gradient-matching", "--start", "noise"], "--start noise"),
         (["--start-steps", "0"], "--start-steps 0"),
     ],
 )

@@ -71,6 +71,11 @@ def mean_distance(distillation, networks=6):
         # At a rate of 0.003 the last bits of a sum decide where it ends: 0.95 to 1.01.
         ("dd3d", {"lr": 5e-4, "w0": 10.0, "weight_decay": 0.0}, 0.97),
         ("distribution-matching", {"coordinate_lr": 5e-3}, 0.9),
+        (
+            "gradient-matching",
+            {"coordinate_lr": 1e-2, "start": "noise", "points": 48, "widths": (32, 64, 128)},
+            0.9,
+        ),
     ],
 )
 def test_the_distance_falls_on_networks_that_were_not_seen(real, method, rate, share):

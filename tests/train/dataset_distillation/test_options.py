@@ -40,7 +40,6 @@ frames = functools.partial(FrameData, root=Path())
         (DistillOptions, {"task": "parts", "method": "distribution-matching"}, "--task parts"),
         (DistillOptions, {"seed": -1}, "--seed"),
         (DistillOptions, {"start": "magic"}, "choose one of noise"),
-        (DistillOptions, {"method": "gradient-matching", "start": "noise"}, "stay the noise"),
         (DistillOptions, {"task": "parts", "start": "random"}, "starts from noise"),
         (RotatorOptions, {"mode": "magic"}, "--rotator"),
         (StartOptions, {"steps": -1}, "--start-steps -1"),
